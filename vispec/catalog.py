@@ -1,0 +1,66 @@
+"""What one file adds: distributions, network layers, functions, steps, estimators, commands; and how they are found."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from pkgutil import walk_packages
+from types import ModuleType
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A distribution as the language knows it.
+
+    params: name → domain it must lie in ("real", "positive", "unit", "simplex", "cholesky", "count", "ordered").
+    support: the domain of its values; "index" stands for any finite scalar (category, token, index).
+    event_dim: rank of one draw; params and values of higher rank are independent along the extra dimensions and summed.
+    param_event_dim: rank of each param where it is not event_dim (Categorical's probs has 1).
+    forms: the form in which the emitted kernel takes a param: "value" (default), "logit" (log-odds of a unit), "log"
+           (normalised log-probabilities of a simplex).
+    kernel: name of the function in the entry's module, `log_prob(value, *params)`, copied into the emitted module by
+           inspect.getsource; elementwise over leading axes, returns log-density with its event dimensions reduced to event_dim
+           = 0 (extra dimensions are summed by the emitter). None: torch_class(**params).log_prob(value) is emitted.
+    torch_class: its name in torch.distributions, used to sample (and for log_prob without a kernel).
+    examples: params for the law tests.
+    """
+
+    name: str
+    params: Mapping[str, str]
+    support: str
+    event_dim: int = 0
+    param_event_dim: Mapping[str, int] = field(default_factory=dict)
+    forms: Mapping[str, Literal["value", "logit", "log"]] = field(default_factory=dict)
+    has_rsample: bool = False
+    torch_class: str | None = None
+    kernel: Callable[..., Any] | None = None
+    examples: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of the CLI: a click command under its own name."""
+
+    name: str
+    command: Any
+
+
+def discover(package: ModuleType) -> dict[str, Any]:
+    """Each module of `package` and of the folders in it defines one ENTRY; return them by name, in the order of the file names."""
+    entries: dict[str, Any] = {}
+    found = (m.name for m in walk_packages(package.__path__, f"{package.__name__}.") if not m.ispkg)
+    for module in sorted(found):
+        entry = import_module(module).ENTRY
+        if entry.name in entries:
+            raise ImportError(f"two entries named {entry.name!r} in {package.__name__}")
+        entries[entry.name] = entry
+    return entries
+
+
+@cache
+def distributions() -> Mapping[str, Distribution]:
+    """All distributions, by name."""
+    import vispec.distributions
+
+    return discover(vispec.distributions)

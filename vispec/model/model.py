@@ -1,0 +1,362 @@
+"""The checked model: names, types, shapes and plates resolved. Nothing here can still be a user's mistake.
+
+Expressions are resolved: each says which kind of access it is, so later stages never look a name up in a scope.
+`plates` of an expression are not stored; they follow from the variables in it (see plan/axes).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from vispec.model.types import Dim, Type
+from vispec.source import Source, Span
+
+# ---- expressions
+
+
+@dataclass(frozen=True)
+class Expression:
+    span: Span
+    type: Type
+
+
+@dataclass(frozen=True)
+class Const(Expression):
+    value: float | int
+
+
+@dataclass(frozen=True)
+class Ref(Expression):
+    """A variable, param or let at its own element of every plate that it stands in (all of them are open here)."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class All(Expression):
+    """`y[*]`: the whole sequence along the innermost plate of y; type.star with over = that plate.
+
+    Over a plate of known size an argument of event shape (K,) accepts it too (`z[*]` for z : bit in plate k[K] as bit[K])."""
+
+    name: str
+    plate: str
+
+
+@dataclass(frozen=True)
+class Prefix(Expression):
+    """`x[<i]`: the elements of x before the present one of plate i; type.star with over = that plate."""
+
+    name: str
+    plate: str
+
+
+@dataclass(frozen=True)
+class Past(Expression):
+    """`c[t-1]`: the element `lag` steps back in the chain."""
+
+    name: str
+    plate: str
+    lag: int
+
+
+@dataclass(frozen=True)
+class Select(Expression):
+    """`y[a]`, `trans[c[t-1]]`, `confusion[who, truth]`: the element of `name` that index-valued expressions point at.
+
+    by: (plate, expression) for each plate of `name` that is not its own element's, outermost first."""
+
+    name: str
+    by: tuple[tuple[str, Expression], ...]
+
+
+@dataclass(frozen=True)
+class Element(Expression):
+    """`jump[j - a[i-1]]`: one entry along the first event dimension of `base`, at an integer-valued expression.
+
+    Where base.type.low is given, the integer is offset by it and clamped at the ends."""
+
+    base: Expression
+    at: Expression
+
+
+@dataclass(frozen=True)
+class Position(Expression):
+    """A plate's own index as a number, counted from 0."""
+
+    plate: str
+
+
+@dataclass(frozen=True)
+class Length(Expression):
+    """`|x|`: the number of elements of `plate` (x's innermost) around here."""
+
+    plate: str
+
+
+@dataclass(frozen=True)
+class Where(Expression):
+    """`y[*] where f[*]`: the sequence reduced to the elements whose mask is 1."""
+
+    sequence: Expression
+    mask: Expression
+
+
+@dataclass(frozen=True)
+class NetCall(Expression):
+    """A net applied; `head` is '' for a net with one unnamed head. Two heads of one call are two NetCalls equal but for it."""
+
+    net: str
+    args: tuple[Expression, ...]
+    head: str
+
+
+@dataclass(frozen=True)
+class Apply(Expression):
+    """A function or operator of the catalog (`+ - * / ^ neg < <= > >= == != and or not exp log ... concat dot one_hot sum`)."""
+
+    function: str
+    args: tuple[Expression, ...]
+
+
+@dataclass(frozen=True)
+class Conditional(Expression):
+    test: Expression
+    then: Expression
+    otherwise: Expression
+
+
+@dataclass(frozen=True)
+class For(Expression):
+    """`body for j`: the vector of body over plate j, as event dimension of that size (masked past a ragged end)."""
+
+    body: Expression
+    plate: str
+
+
+@dataclass(frozen=True)
+class Stack(Expression):
+    """`[a, b, c]`: a vector of scalars."""
+
+    items: tuple[Expression, ...]
+
+
+# ---- laws
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One distribution with its parameters resolved by name, in the order of the catalog entry."""
+
+    span: Span
+    distribution: str
+    args: tuple[tuple[str, Expression], ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """`A if test else B` over laws."""
+
+    span: Span
+    test: Expression
+    then: "Law"
+    otherwise: "Law"
+
+
+@dataclass(frozen=True)
+class Then:
+    """The laws of a chain's first, second, ... element; the last is for all that follow."""
+
+    span: Span
+    laws: tuple["Law", ...]
+
+
+Law = Draw | Choice | Then
+
+# ---- declarations
+
+
+@dataclass(frozen=True)
+class Size:
+    """A size; value None where only the data can tell."""
+
+    name: str
+    value: int | None
+    span: Span
+
+
+@dataclass(frozen=True)
+class Vocab:
+    """options: min_count (int, default 1), max_size (int or None), chars (bool: characters, not words), lower (bool),
+    end (bool: an end symbol closes each sequence, so that a chain over it generates its own length)."""
+
+    name: str
+    options: tuple[tuple[str, int | bool | str], ...]
+    span: Span
+
+
+@dataclass(frozen=True)
+class Plate:
+    """size None: the data tells. `inside`: the plates open around its first opening, outermost first.
+
+    data: the outermost plate without a size, whose elements are the rows. ragged: sized by the data and inside another
+    plate, so its size differs from row to row. length_key: the batch key of its lengths, `<first data variable in it>_len`."""
+
+    name: str
+    kind: Literal["plate", "chain"]
+    size: Dim | None
+    inside: tuple[str, ...]
+    data: bool
+    ragged: bool
+    length_key: str
+    span: Span
+
+
+@dataclass(frozen=True)
+class Param:
+    """plates: the sized plates it stands in, so its tensor has shape plates + type.shape."""
+
+    name: str
+    type: Type
+    plates: tuple[str, ...]
+    span: Span
+
+
+@dataclass(frozen=True)
+class Variable:
+    """plates: outermost first. law None only for `given`."""
+
+    name: str
+    role: Literal["observed", "latent", "given", "partial"]
+    type: Type
+    plates: tuple[str, ...]
+    law: Law | None
+    span: Span
+
+
+@dataclass(frozen=True)
+class Let:
+    """A deterministic node."""
+
+    name: str
+    type: Type
+    plates: tuple[str, ...]
+    value: Expression
+    span: Span
+
+
+Setting = int | float | str | bool | tuple["Setting", ...] | None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A layer: a catalog entry with literal arguments. An argument that names one of the net's arguments is its name, as str."""
+
+    layer: str
+    args: tuple[Setting, ...]
+    kwargs: tuple[tuple[str, Setting], ...]
+    prior: Law | None
+    span: Span
+
+
+@dataclass(frozen=True)
+class Net:
+    """heads: (name, type), name '' for a single unnamed one. prior: the law of every weight, None for plain parameters."""
+
+    name: str
+    args: tuple[tuple[str, Type], ...]
+    heads: tuple[tuple[str, Type], ...]
+    trunk: tuple[Stage, ...]
+    prior: Law | None
+    span: Span
+
+
+@dataclass(frozen=True)
+class GuideLaw:
+    """The guide's factor for one latent or partial variable; it stands in the same plates."""
+
+    name: str
+    law: Law
+    span: Span
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """`score(samples=8, baseline=loo)`: a catalog entry with literal settings."""
+
+    name: str
+    settings: tuple[tuple[str, Setting], ...]
+    span: Span
+
+
+@dataclass(frozen=True)
+class Infer:
+    """What the user asked for one latent. `exact up to budget else otherwise` has estimator.name 'exact'."""
+
+    name: str
+    estimator: Estimator
+    budget: int | None
+    otherwise: Estimator | None
+    span: Span
+
+
+@dataclass(frozen=True)
+class FitEntry:
+    """key (optimizer, batch, epochs, clip, ...) with either a plain setting or a call, e.g. adam(lr=1e-3) = ("adam", (), {lr})."""
+
+    key: str
+    value: Setting
+    call: tuple[tuple[str, Setting], ...]
+    span: Span
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """`anneal : kl from 0 to 1 over 10 epochs`: what = 'kl'."""
+
+    key: str
+    what: str
+    start: float
+    stop: float
+    over: float
+    unit: Literal["epochs", "steps"]
+    span: Span
+
+
+@dataclass(frozen=True)
+class Model:
+    """A checked spec. `name` is the CamelCase class name (from the file's name). Declarations keep the order of the text."""
+
+    name: str
+    source: Source
+    sizes: tuple[Size, ...]
+    vocabs: tuple[Vocab, ...]
+    plates: tuple[Plate, ...]
+    params: tuple[Param, ...]
+    nets: tuple[Net, ...]
+    variables: tuple[Variable, ...]
+    lets: tuple[Let, ...]
+    order: tuple[str, ...]  # names of variables and lets, each after all that its law or value reads
+    guide: tuple[GuideLaw, ...]
+    guide_lets: tuple[Let, ...]
+    infer: tuple[Infer, ...]
+    fit: tuple[FitEntry | Schedule, ...]
+
+    @property
+    def plate(self) -> Mapping[str, Plate]:
+        return {plate.name: plate for plate in self.plates}
+
+    @property
+    def variable(self) -> Mapping[str, Variable]:
+        return {variable.name: variable for variable in self.variables}
+
+    @property
+    def param(self) -> Mapping[str, Param]:
+        return {param.name: param for param in self.params}
+
+    @property
+    def net(self) -> Mapping[str, Net]:
+        return {net.name: net for net in self.nets}
+
+    @property
+    def let(self) -> Mapping[str, Let]:
+        return {let.name: let for let in self.lets}

@@ -1,0 +1,53 @@
+"""Types of variables, parameters and expressions: a domain with an event shape whose sizes may still be symbols."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Domain = Literal[
+    "real", "positive", "unit", "count", "bit", "category", "token", "index", "simplex", "ordered", "cholesky", "tree"
+]
+
+Dim = int | str
+"""A size: a number, or Python text over names of sizes and vocabularies ("D", "2 * Z"), which are constructor arguments of the emitted module."""
+
+INTEGER_DOMAINS = frozenset({"category", "token", "index", "tree"})  # int64 tensors; all others are floating point
+DISCRETE_DOMAINS = INTEGER_DOMAINS | {"bit", "count"}
+FINITE_DOMAINS = INTEGER_DOMAINS - {"tree"} | {"bit"}  # one value has `card` possibilities, so a latent can be enumerated
+
+
+@dataclass(frozen=True)
+class Type:
+    """`shape` is the event shape of one element; simplex[K] and ordered[K] have (K,), cholesky[D] has (D, D), scalars ().
+
+    card: how many values a finite scalar takes: K for category[K], the vocabulary for token[V], 2 for bit; for index[p] the
+          size of plate p, None where p is ragged.
+    plate: p of index[p] and tree[p].
+    low, high: ends of a parameter's index range, real[-50..50]; its event shape is then (high - low + 1,).
+    star: a sequence of such elements along a plate (`token[V]*`); `over` names the plate once that is known.
+    """
+
+    domain: Domain
+    shape: tuple[Dim, ...] = ()
+    card: Dim | None = None
+    plate: str | None = None
+    low: int | None = None
+    high: int | None = None
+    star: bool = False
+    over: str | None = None
+
+    @property
+    def discrete(self) -> bool:
+        return self.domain in DISCRETE_DOMAINS
+
+    def __str__(self) -> str:
+        if self.low is not None:
+            inner = f"{self.low}..{self.high}"
+        elif self.domain in ("category", "token"):
+            inner = ", ".join(map(str, (self.card, *self.shape)))
+        elif self.domain in ("index", "tree"):
+            inner = str(self.plate)
+        elif self.domain == "cholesky":
+            inner = str(self.shape[0])
+        else:
+            inner = ", ".join(map(str, self.shape))
+        return self.domain + (f"[{inner}]" if inner else "") + ("*" if self.star else "")
