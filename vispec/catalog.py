@@ -14,27 +14,38 @@ class Distribution:
     """A distribution as the language knows it.
 
     params: name → domain it must lie in ("real", "positive", "unit", "simplex", "cholesky", "count", "ordered").
+    optional: params that may be left out, all or none.
     support: the domain of its values; "index" stands for any finite scalar (category, token, index).
+    other_supports: further domains it is a law on; where it has optional params, with these left out.
     event_dim: rank of one draw; params and values of higher rank are independent along the extra dimensions and summed.
     param_event_dim: rank of each param where it is not event_dim (Categorical's probs has 1).
     forms: the form in which the emitted kernel takes a param: "value" (default), "logit" (log-odds of a unit), "log"
            (normalised log-probabilities of a simplex).
     kernel: name of the function in the entry's module, `log_prob(value, *params)`, copied into the emitted module by
            inspect.getsource; elementwise over leading axes, returns log-density with its event dimensions reduced to event_dim
-           = 0 (extra dimensions are summed by the emitter). None: torch_class(**params).log_prob(value) is emitted.
+           = 0 (extra dimensions are summed by the emitter). Params are tensors, () at least. None:
+           torch_class(**params).log_prob(value) is emitted.
     torch_class: its name in torch.distributions, used to sample (and for log_prob without a kernel).
+    sampler: `sampler(*params)` where there is no torch_class to sample from, copied like the kernel.
+    shape_params: keyword of torch_class → the event dimension of the value whose size it is (LKJCholesky's dim: -1).
+    size_delta: param → how much longer its last dimension is than that of the value (LogisticNormal's loc: -1).
     examples: params for the law tests.
     """
 
     name: str
     params: Mapping[str, str]
     support: str
+    optional: tuple[str, ...] = ()
+    other_supports: tuple[str, ...] = ()
     event_dim: int = 0
     param_event_dim: Mapping[str, int] = field(default_factory=dict)
     forms: Mapping[str, Literal["value", "logit", "log"]] = field(default_factory=dict)
     has_rsample: bool = False
     torch_class: str | None = None
     kernel: Callable[..., Any] | None = None
+    sampler: Callable[..., Any] | None = None
+    shape_params: Mapping[str, int] = field(default_factory=dict)
+    size_delta: Mapping[str, int] = field(default_factory=dict)
     examples: tuple[Mapping[str, Any], ...] = ()
 
 

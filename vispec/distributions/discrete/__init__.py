@@ -1,0 +1,1 @@
+"""Laws on integers: bits, categories and counts."""

@@ -1,0 +1,26 @@
+"""Categorical(probs) on a finite type: a category, a token or an index into a plate."""
+
+from __future__ import annotations
+
+from vispec.catalog import Distribution
+from vispec.lazy import torch
+
+
+def categorical_log_prob(value: torch.Tensor, log_probs: torch.Tensor) -> torch.Tensor:
+    """log_probs[..., value] for value (*B) and log_probs (*B, K), leading axes broadcast → (*B)."""
+    if log_probs.dim() == 1:  # one law for all values: selecting scatters its gradient into (K,), gathering into (*B, K)
+        return log_probs.index_select(0, value.flatten()).view(value.shape)
+    lead = torch.broadcast_shapes(value.shape, log_probs.shape[:-1])
+    return log_probs.expand(*lead, -1).gather(-1, value.expand(lead).unsqueeze(-1)).squeeze(-1)
+
+
+ENTRY = Distribution(
+    name="Categorical",
+    params={"probs": "simplex"},
+    param_event_dim={"probs": 1},
+    forms={"probs": "log"},
+    support="index",
+    torch_class="Categorical",
+    kernel=categorical_log_prob,
+    examples=({"probs": [0.2, 0.5, 0.3]}, {"probs": [0.0, 0.25, 0.75, 0.0]}),
+)

@@ -1,0 +1,27 @@
+"""Zero(): all mass at 0, as in `Zero() if closed else Poisson(rate)`."""
+
+from __future__ import annotations
+
+from vispec.catalog import Distribution
+from vispec.lazy import torch
+
+
+def zero_log_prob(value: torch.Tensor) -> torch.Tensor:
+    """0 where value is 0 and -inf elsewhere."""
+    return torch.zeros_like(value).masked_fill(value != 0, -torch.inf)
+
+
+def zero_sample() -> torch.Tensor:
+    """The only draw, () for any number of leading axes."""
+    return torch.zeros(())
+
+
+ENTRY = Distribution(
+    name="Zero",
+    params={},
+    support="count",
+    other_supports=("real",),
+    kernel=zero_log_prob,
+    sampler=zero_sample,
+    examples=({},),
+)

@@ -1,0 +1,22 @@
+"""Exponential(rate) on the positive reals."""
+
+from __future__ import annotations
+
+from vispec.catalog import Distribution
+from vispec.lazy import torch
+
+
+def exponential_log_prob(value: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
+    """log rate - rate · value, elementwise; -inf below 0."""
+    return torch.where(value >= 0, rate.log() - rate * value, -torch.inf)
+
+
+ENTRY = Distribution(
+    name="Exponential",
+    params={"rate": "positive"},
+    support="positive",
+    has_rsample=True,
+    torch_class="Exponential",
+    kernel=exponential_log_prob,
+    examples=({"rate": 0.5}, {"rate": 4.0}),
+)

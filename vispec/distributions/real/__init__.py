@@ -1,0 +1,1 @@
+"""Laws on the real line."""

@@ -1,0 +1,22 @@
+"""Normal(loc, scale) on the real line."""
+
+from __future__ import annotations
+
+from vispec.catalog import Distribution
+from vispec.lazy import torch
+
+
+def normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """log N(value; loc, scale²), elementwise."""
+    return -0.5 * ((value - loc) / scale).square() - scale.log() - 0.9189385332046727  # log(2π) / 2
+
+
+ENTRY = Distribution(
+    name="Normal",
+    params={"loc": "real", "scale": "positive"},
+    support="real",
+    has_rsample=True,
+    torch_class="Normal",
+    kernel=normal_log_prob,
+    examples=({"loc": 0.5, "scale": 2.0}, {"loc": -3.0, "scale": 0.1}),
+)

@@ -1,0 +1,25 @@
+"""Uniform(low, high) on an interval of the real line, or Uniform() over all values of a finite type."""
+
+from __future__ import annotations
+
+from vispec.catalog import Distribution
+from vispec.lazy import torch
+
+
+def uniform_log_prob(value: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+    """-log(high - low) on [low, high), elementwise; -inf elsewhere."""
+    inside = (value >= low) & (value < high)
+    return torch.where(inside, -(high - low).log(), -torch.inf)
+
+
+ENTRY = Distribution(
+    name="Uniform",
+    params={"low": "real", "high": "real"},
+    optional=("low", "high"),
+    support="real",
+    other_supports=("index", "bit", "tree"),
+    has_rsample=True,
+    torch_class="Uniform",
+    kernel=uniform_log_prob,
+    examples=({"low": -1.0, "high": 2.5},),
+)
