@@ -1,0 +1,286 @@
+"""Random small models as spec text (hypothesis strategies), so that a test goes through the whole pipeline.
+
+A draft grows from the outside in: each statement picks parents among the atoms that are visible where it stands, and asks
+the draft for an expression of the domain that it needs; the draft declares the params and nets which that takes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from hypothesis import strategies as st
+
+T = TypeVar("T")
+Draw = Callable[[st.SearchStrategy[Any]], Any]
+
+
+@dataclass(frozen=True)
+class Atom:
+    """Something that an expression may read: its text, its domain, and the size (or plate indexed) of a finite one."""
+
+    text: str
+    domain: str
+    card: str = ""
+
+
+@dataclass
+class Draft:
+    """A spec being written. params: lines per tuple of sized plates. nets: lines. rows: the body of the data plate."""
+
+    draw: Draw
+    sizes: dict[str, int]
+    params: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
+    nets: list[str] = field(default_factory=list)
+    rows: list[str] = field(default_factory=list)
+    names: int = 0
+
+    def name(self, stem: str) -> str:
+        self.names += 1
+        return f"{stem}{self.names}"
+
+    def pick(self, *options: T) -> T:
+        return self.draw(st.sampled_from(options))
+
+    def maybe(self) -> bool:
+        return self.draw(st.booleans())
+
+    def param(self, type: str, plates: tuple[str, ...] = ()) -> str:
+        """Declare a param over sized plates; its name."""
+        name = self.name("p")
+        self.params.setdefault(plates, []).append(f"param {name} : {type}")
+        return name
+
+    def text(self) -> str:
+        """The whole spec."""
+        lines = [f"size {name} = {value}" for name, value in self.sizes.items()]
+        lines += self.params.get((), [])
+        for plate in ("k", "h"):
+            lines += [f"plate {plate}[{plate.upper()}]:"]
+            lines += [f"    {line}" for line in self.params.get((plate,), [])] or [f"    param unused_{plate} : real"]
+        for line in self.params.get(("k", "h"), []):
+            lines += ["plate k:", "    plate h:", f"        {line}"]
+        return "\n".join([*lines, *self.nets, "", "plate n:", *(f"    {row}" for row in self.rows)]) + "\n"
+
+
+# ---- expressions of a domain, from parents
+
+
+def real(draft: Draft, parents: tuple[Atom, ...]) -> str:
+    """A sum with one term per parent."""
+    terms = [_real_term(draft, parent) for parent in parents] or [draft.param("real")]
+    return " + ".join(terms)
+
+
+def _real_term(draft: Draft, parent: Atom) -> str:
+    if parent.domain == "index" and parent.card:
+        return f"{draft.param('real', (parent.card,))}[{parent.text}]"
+    if parent.domain == "category":
+        return draft.pick(_net, _equality)(draft, parent)
+    if parent.domain == "bit":
+        return draft.pick(_product, _switch)(draft, parent)
+    return draft.pick(_product, _squashed)(draft, parent)
+
+
+def _net(draft: Draft, parent: Atom) -> str:
+    name = draft.name("f")
+    draft.nets.append(f"net {name}(a: category[{parent.card}]) -> real = embed(2) |> mlp([3])")
+    return f"{name}({parent.text})"
+
+
+def _equality(draft: Draft, parent: Atom) -> str:
+    return f"({draft.param('real')} if {parent.text} == 1 else {draft.param('real')})"
+
+
+def _product(draft: Draft, parent: Atom) -> str:
+    return f"{draft.param('real')} * {parent.text}"
+
+
+def _switch(draft: Draft, parent: Atom) -> str:
+    return f"({draft.param('real')} if {parent.text} else {draft.param('real')})"
+
+
+def _squashed(draft: Draft, parent: Atom) -> str:
+    return f"{draft.param('real')} * tanh({parent.text})"
+
+
+def positive(draft: Draft, parents: tuple[Atom, ...]) -> str:
+    """A scale or rate."""
+    if not parents:
+        return draft.pick(lambda: draft.param("positive"), lambda: "1.5")()
+    (first, *_) = parents
+    if len(parents) == 1 and first.domain == "index" and first.card:
+        return f"{draft.param('positive', (first.card,))}[{first.text}]"
+    return f"{draft.pick('softplus', 'exp')}(tanh({real(draft, parents)}))"
+
+
+def unit(draft: Draft, parents: tuple[Atom, ...]) -> str:
+    """A probability."""
+    if not parents:
+        return draft.pick(lambda: draft.param("unit"), lambda: "0.3")()
+    (first, *_) = parents
+    if len(parents) == 1 and first.domain == "index" and first.card:
+        return f"{draft.param('unit', (first.card,))}[{first.text}]"
+    return f"sigmoid({real(draft, parents)})"
+
+
+def simplex(draft: Draft, parents: tuple[Atom, ...], card: str) -> str:
+    """A distribution over `card` values: a table over index-valued parents, a net of a category, a choice by the rest."""
+    tables = tuple(dict.fromkeys(p.card for p in parents if p.domain == "index" and p.card))
+    indexed = {p.card: p.text for p in parents if p.domain == "index" and p.card}
+    plates = tuple(plate for plate in ("k", "h") if plate in tables)
+    others = [p for p in parents if p.domain != "index"]
+    table = draft.param(f"simplex[{card}]", plates)
+    text = f"{table}[{', '.join(indexed[plate] for plate in plates)}]" if plates else table
+    for parent in others:
+        text = _more_simplex(draft, parent, text, card)
+    return text
+
+
+def _more_simplex(draft: Draft, parent: Atom, text: str, card: str) -> str:
+    if parent.domain == "bit":
+        return f"({text} if {parent.text} else {draft.param(f'simplex[{card}]')})"
+    if parent.domain == "category":
+        name = draft.name("g")
+        draft.nets.append(f"net {name}(a: category[{parent.card}]) -> simplex[{card}] = embed(3) |> linear(4)")
+        return draft.pick(f"{name}({parent.text})", f"({text} if {parent.text} == 0 else {name}({parent.text}))")
+    return f"softmax({draft.param(f'real[{card}]')} * {parent.text})"
+
+
+# ---- variables
+
+
+def parents_of(draft: Draft, atoms: list[Atom], most: int = 2) -> tuple[Atom, ...]:
+    """Up to `most` of the visible atoms, the newest first in favour."""
+    if not atoms:
+        return ()
+    least = 0 if draft.draw(st.integers(0, 3)) == 0 else 1
+    return tuple(draft.draw(st.lists(st.sampled_from(atoms[::-1]), min_size=least, max_size=most, unique=True)))
+
+
+def latent(draft: Draft, atoms: list[Atom], role: str = "latent") -> tuple[str, Atom]:
+    """A finite latent (or partial) variable with a law: its line, and itself as an atom."""
+    name = draft.name("z")
+    parents = parents_of(draft, atoms, 1)
+    kind = draft.pick("index", "index", "category", "bit")
+    if kind == "bit":
+        return f"{role} {name} : bit ~ Bernoulli({unit(draft, parents)})", Atom(name, "bit")
+    plate = draft.pick("k", "h")
+    size = plate.upper()
+    law = draft.pick(f"Categorical({simplex(draft, parents, size)})", "Uniform()") if not parents else None
+    law = law or f"Categorical({simplex(draft, parents, size)})"
+    type = f"index[{plate}]" if kind == "index" else f"category[{size}]"
+    return f"{role} {name} : {type} ~ {law}", Atom(name, kind, plate if kind == "index" else size)
+
+
+def observed(draft: Draft, atoms: list[Atom], role: str = "observed") -> tuple[str, Atom]:
+    """A variable of any family, usually reading something latent."""
+    name = draft.name("x")
+    parents = parents_of(draft, atoms)
+    line, atom = draft.pick(_categorical, _normal, _bernoulli, _poisson, _vector)(draft, name, parents)
+    return f"{role} {line}", atom
+
+
+def _categorical(draft: Draft, name: str, parents: tuple[Atom, ...]) -> tuple[str, Atom]:
+    return f"{name} : category[V] ~ Categorical({simplex(draft, parents, 'V')})", Atom(name, "category", "V")
+
+
+def _normal(draft: Draft, name: str, parents: tuple[Atom, ...]) -> tuple[str, Atom]:
+    law = f"Normal({real(draft, parents)}, {positive(draft, parents[:1] if draft.maybe() else ())})"
+    return f"{name} : real ~ {law}", Atom(name, "real")
+
+
+def _bernoulli(draft: Draft, name: str, parents: tuple[Atom, ...]) -> tuple[str, Atom]:
+    return f"{name} : bit ~ Bernoulli({unit(draft, parents)})", Atom(name, "bit")
+
+
+def _poisson(draft: Draft, name: str, parents: tuple[Atom, ...]) -> tuple[str, Atom]:
+    law = f"Poisson({positive(draft, parents)})"
+    switches = [parent for parent in parents if parent.domain == "bit"]
+    if switches:
+        law = draft.pick(law, f"Zero() if {switches[0].text} else {law}")
+    return f"{name} : count ~ {law}", Atom(name, "real")
+
+
+def _vector(draft: Draft, name: str, parents: tuple[Atom, ...]) -> tuple[str, Atom]:
+    tables = [parent for parent in parents if parent.domain == "index" and parent.card]
+    loc = f"{draft.param('real[D]', (tables[0].card,))}[{tables[0].text}]" if tables else draft.param("real[D]")
+    return f"{name} : real[D] ~ Normal({loc}, {draft.param('positive[D]')})", Atom(name, "vector")
+
+
+def given(draft: Draft) -> tuple[str, Atom]:
+    name = draft.name("y")
+    domain = draft.pick("real", "category", "bit")
+    type = "category[V]" if domain == "category" else domain
+    return f"given {name} : {type}", Atom(name, domain, "V" if domain == "category" else "")
+
+
+# ---- plates
+
+
+def readable(atoms: list[Atom]) -> list[Atom]:
+    return [atom for atom in atoms if atom.domain != "vector"]
+
+
+def plain_block(draft: Draft, atoms: list[Atom], depth: int) -> list[str]:
+    """Statements of a row or of a plate: givens, latents, observations, and plates inside."""
+    lines: list[str] = []
+    atoms = list(atoms)
+    for make in _statements(draft, depth):
+        line, atom = make(draft, readable(atoms)) if make is not given else given(draft)
+        lines.append(line)
+        atoms.append(atom)
+    if depth < 2 and draft.maybe():
+        lines += draft.pick(_plate, _plate, _chain, _selection)(draft, readable(atoms), depth)
+    return lines
+
+
+def _statements(draft: Draft, depth: int) -> list[Callable[..., tuple[str, Atom]]]:
+    """One or two latents at the row, one below, then what is seen; at times something given or partial."""
+    latents = draft.draw(st.integers(0, 2 if depth == 0 else 1))
+    head: list[Callable[..., tuple[str, Atom]]] = [given] if draft.maybe() else []
+    partial = [lambda d, a: latent(d, a, "partial")] if draft.draw(st.integers(0, 3)) == 0 else []
+    return [*head, *([latent] * latents), *partial, *([observed] * draft.draw(st.integers(1, 2)))]
+
+
+def _indented(head: str, body: list[str]) -> list[str]:
+    return [head, *(f"    {line}" for line in body)]
+
+
+def _plate(draft: Draft, atoms: list[Atom], depth: int) -> list[str]:
+    return _indented(f"plate {draft.name('i')}:", plain_block(draft, atoms, depth + 1))
+
+
+def _chain(draft: Draft, atoms: list[Atom], depth: int) -> list[str]:
+    """A chain of order one over an index or a bit, with an emission."""
+    chain, name = draft.name("t"), draft.name("c")
+    outer = parents_of(draft, atoms, 1)
+    plate = draft.pick("k", "h")
+    size = plate.upper()
+    past = Atom(f"{name}[{chain}-1]", "index", plate)
+    extra = tuple(parent for parent in outer if (parent.domain, parent.card) != ("index", plate))
+    first = draft.pick(f"Categorical({simplex(draft, outer, size)})", "Uniform()")
+    line = f"latent {name} : index[{plate}] ~ {first} then Categorical({simplex(draft, (past, *extra), size)})"
+    emission, _ = observed(draft, [*atoms, Atom(name, "index", plate)])
+    return _indented(f"chain {chain}:", [line, emission])
+
+
+def _selection(draft: Draft, atoms: list[Atom], depth: int) -> list[str]:
+    """Observations that each point at an element of a given ragged plate; independent or in a chain with learnt jumps."""
+    source, pointer, target = draft.name("j"), draft.name("a"), draft.name("i")
+    line, atom = given(draft)
+    kind = draft.pick("plate", "chain")
+    law = "Uniform()"
+    if kind == "chain":
+        jump = draft.param("real[-2..2]")
+        law = f"Uniform() then Categorical(softmax({jump}[{source} - {pointer}[{target}-1]] for {source}))"
+    chosen = Atom(f"{atom.text}[{pointer}]", atom.domain, atom.card)
+    emission, _ = observed(draft, [chosen])
+    body = [f"latent {pointer} : index[{source}] ~ {law}", emission]
+    return [*_indented(f"plate {source}:", [line]), *_indented(f"{kind} {target}:", body)]
+
+
+@st.composite
+def spec_texts(draw: Draw) -> str:
+    """The text of a random spec with a data plate n, at least one observation in it, and sizes of 2 to 4."""
+    draft = Draft(draw, {"K": draw(st.integers(2, 3)), "H": 2, "V": draw(st.integers(2, 4)), "D": 2})
+    draft.rows += plain_block(draft, [], 0)
+    return draft.text()
