@@ -94,6 +94,13 @@ class Length(Expression):
 
 
 @dataclass(frozen=True)
+class SizeOf(Expression):
+    """A size or vocabulary read as a number: `1 / K`."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Where(Expression):
     """`y[*] where f[*]`: the sequence reduced to the elements whose mask is 1."""
 
@@ -103,7 +110,10 @@ class Where(Expression):
 
 @dataclass(frozen=True)
 class NetCall(Expression):
-    """A net applied; `head` is '' for a net with one unnamed head. Two heads of one call are two NetCalls equal but for it."""
+    """A net applied; `head` is '' for a net with one unnamed head. Two heads of one call are two NetCalls equal but for it.
+
+    A starred head runs along the plate of the first starred argument, which is type.over: the whole sequence where type.star,
+    else (that plate is open here) this element's own output."""
 
     net: str
     args: tuple[Expression, ...]
@@ -187,7 +197,8 @@ class Size:
 @dataclass(frozen=True)
 class Vocab:
     """options: min_count (int, default 1), max_size (int or None), chars (bool: characters, not words), lower (bool),
-    end (bool: an end symbol closes each sequence, so that a chain over it generates its own length)."""
+    begin (bool, or the symbol: stands before each sequence), end (bool, or the symbol: closes each sequence, so that a
+    chain over it generates its own length)."""
 
     name: str
     options: tuple[tuple[str, int | bool | str], ...]
