@@ -1,0 +1,37 @@
+"""A fit to be killed: `python fit_worker.py FOLDER [OPTIMISER]` runs or resumes the same small job, alone or under torchrun."""
+
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from handmade import Mixture, clusters, job
+
+from vispec.train.checkpoint import Checkpoint
+from vispec.train.distributed import join, leave
+from vispec.train.fit import fit
+from vispec.train.settings import Settings
+
+
+class Slow(Mixture):
+    """Leaves time to be killed in the middle of an epoch."""
+
+    def loss(self, batch: dict[str, torch.Tensor], num_data: int) -> torch.Tensor:
+        time.sleep(0.004)
+        return super().loss(batch, num_data)
+
+
+def main(folder: Path, optimiser: str, dropout: float, pause: bool) -> None:
+    torch.set_num_threads(1)
+    settings = Settings(optimizer=optimiser, epochs=8, batch=7, seed=5, restarts=2, save_every=0.02, lr=0.05, decay="cosine")
+    group = join()
+    kind = Slow if pause else Mixture
+    todo = replace(job(folder, settings, valid=clusters(20, 1), build=lambda: kind(dropout=dropout)), group=group)
+    path = folder / "last.safetensors"
+    fit(todo, Checkpoint.read(path) if path.exists() else None)
+    leave(group)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]), sys.argv[4] == "slow")

@@ -1,0 +1,55 @@
+"""Where a loss that is no finite number came from."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from vispec.train.errors import Diverged
+from vispec.train.module import evaluating
+
+
+def diverged(module: nn.Module, batch: Mapping[str, Tensor], indices: Tensor, loss: float, where: str) -> Diverged:
+    """The error for a step whose loss or gradient is not finite. `indices`: the rows of the batch in the data."""
+    name, what = _trace(module, batch), f"the loss is {loss} {where}"
+    if name is not None:
+        return Diverged(name, f"{what}: variable `{name}` produced it")
+    name = _parameter(module, gradients=False)
+    if name is not None:
+        return Diverged(name, f"{what}: parameter `{name}` is not finite")
+    row = _row(module, batch, indices)
+    if row is not None:
+        return Diverged(None, f"{what}: row {row} of the data has no finite log-probability")
+    name = _parameter(module, gradients=True)
+    if name is not None:
+        return Diverged(name, f"the gradient of parameter `{name}` is not finite {where} (loss {loss})")
+    return Diverged(None, f"{what}, on another process")
+
+
+def all_finite(module: nn.Module) -> bool:
+    """Whether every parameter is."""
+    return _parameter(module, gradients=False) is None
+
+
+def _trace(module: nn.Module, batch: Mapping[str, Tensor]) -> str | None:
+    """The variable that the module itself blames, if it can trace one."""
+    trace = getattr(module, "trace_nonfinite", None)
+    found = trace(batch) if callable(trace) else None
+    return None if found is None else str(found)
+
+
+def _parameter(module: nn.Module, gradients: bool) -> str | None:
+    """The first parameter that is, or whose gradient is, not finite."""
+    for name, parameter in module.named_parameters():
+        tensor = parameter.grad if gradients else parameter
+        if tensor is not None and not bool(tensor.isfinite().all()):
+            return name
+    return None
+
+
+def _row(module: nn.Module, batch: Mapping[str, Tensor], indices: Tensor) -> int | None:
+    """The first row, counted from 1, whose log-probability is not finite."""
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    with evaluating(module, 0, device):
+        bad = ~module.log_prob(batch).isfinite()  # pyright: ignore[reportCallIssue]
+    return int(indices[bad.nonzero()[0, 0].cpu()]) + 1 if bool(bad.any()) else None

@@ -1,0 +1,23 @@
+"""How a fit or a command on a run can end without a result. The command line maps each to its exit code; none is a bug."""
+
+from pathlib import Path
+
+
+class RunError(Exception):
+    """A run folder, device or option that cannot be used; the message says what to do instead (exit 1)."""
+
+
+class Diverged(Exception):
+    """The objective or a gradient left the real numbers; `variable` names where it happened first (exit 3)."""
+
+    def __init__(self, variable: str | None, message: str):
+        self.variable = variable
+        super().__init__(message)
+
+
+class Interrupted(Exception):
+    """The user stopped the fit; its checkpoint is in `folder` (exit 130)."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        super().__init__(f"interrupted; the checkpoint is in {folder}")

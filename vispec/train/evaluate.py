@@ -1,0 +1,73 @@
+"""Log-probabilities of a data set under a module whose parameters stay as they are."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from vispec.train.distributed import Group
+from vispec.train.module import evaluating, to_device
+
+
+class Rows(Protocol):
+    """What a fit needs to know of a data set."""
+
+    @property
+    def num_rows(self) -> int: ...
+
+    def batch(self, indices: Tensor) -> dict[str, Tensor]:
+        """The rows at `indices` (M,) as tensors."""
+        ...
+
+    def order(self, size: int, generator: torch.Generator | None) -> list[Tensor]:
+        """All rows' indices in minibatches of at most `size`."""
+        ...
+
+    def tokens(self) -> int:
+        """How many elements are scored, in the sense of a log-probability per token."""
+        ...
+
+
+@dataclass(frozen=True)
+class Score:
+    """log_prob: the sum over rows, in nats; a bound where `exact` is False, and `estimator` says which."""
+
+    rows: int
+    tokens: int
+    log_prob: float
+    exact: bool
+    estimator: str
+
+    @property
+    def per_row(self) -> float:
+        return self.log_prob / self.rows if self.rows else math.nan
+
+    def as_json(self) -> dict[str, Any]:
+        """The numbers that `eval --json` prints; per-token ones are null without tokens."""
+        per_token = self.log_prob / self.tokens if self.tokens else None
+        return asdict(self) | {
+            "log_prob_per_row": self.per_row if self.rows else None,
+            "log_prob_per_token": per_token,
+            "perplexity": None if per_token is None else _exp(-per_token),
+        }
+
+
+def evaluate(
+    module: nn.Module, data: Rows, size: int, device: torch.device, group: Group | None = None, seed: int = 0
+) -> Score:
+    """The module's score on all rows, in minibatches of `size`; random estimates repeat for the same `seed`."""
+    group = group or Group()
+    total = torch.zeros((), dtype=torch.float64)
+    with evaluating(module, seed, device):
+        for indices in data.order(size, None)[group.rank :: group.world]:
+            batch = to_device(data.batch(indices), device)
+            total += module.log_prob(batch).double().sum().cpu()  # pyright: ignore[reportCallIssue]
+    group.sum_(total)
+    exact, estimator = bool(getattr(module, "exact", False)), str(getattr(module, "estimator", "unknown"))
+    return Score(data.num_rows, data.tokens(), float(total), exact, estimator)
+
+
+def _exp(value: float) -> float:
+    return math.exp(value) if value < 700 else math.inf

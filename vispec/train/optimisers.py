@@ -1,0 +1,41 @@
+"""Optimisers by the lower-case names of their classes in torch.optim."""
+
+import inspect
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+import torch
+from torch import nn
+
+HIDDEN = frozenset({"optimizer", "sparseadam"})  # the base class; and one that no emitted gradient suits
+RESERVED = frozenset({"self", "params", "lr", "maximize", "differentiable", "capturable"})  # not for a fit to choose
+
+
+@cache
+def optimisers() -> dict[str, type[torch.optim.Optimizer]]:
+    """Every usable class of torch.optim by its lower-case name."""
+    found = {name.lower(): item for name, item in vars(torch.optim).items() if inspect.isclass(item)}
+    usable = {name: item for name, item in found.items() if issubclass(item, torch.optim.Optimizer) and name not in HIDDEN}
+    return dict(sorted(usable.items()))
+
+
+def make_optimiser(name: str, lr: float, options: dict[str, Any], parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """The optimiser over `parameters`; ValueError, in the user's terms, where torch has none such."""
+    if name not in optimisers():
+        raise ValueError(f"there is no optimizer `{name}`; torch.optim has {', '.join(optimisers())}")
+    kind = optimisers()[name]
+    allowed = [key for key in inspect.signature(kind).parameters if key not in RESERVED]
+    unknown = sorted(set(options) - set(allowed))
+    if unknown:
+        raise ValueError(f"`{name}` has no option `{unknown[0]}`; it has lr, {', '.join(allowed)}")
+    settings = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+    try:
+        return kind(list(parameters), lr=lr, **settings)
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        raise ValueError(f"`{name}` refuses these options: {error}") from error
+
+
+def needs_closure(optimiser: torch.optim.Optimizer) -> bool:
+    """Whether a step evaluates the loss several times."""
+    return isinstance(optimiser, torch.optim.LBFGS)

@@ -1,0 +1,178 @@
+"""The settings of a fit: from the spec's `fit:` block and the command line to one validated value, with defaults for the rest.
+
+The order of authority is: option of the command, `fit:` entry, default. Nothing here needs torch.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vispec.diagnostics import Diagnostic, Label, SpecError
+from vispec.model import model as m
+from vispec.source import Span
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Option = bool | int | float | str | list[Any] | None
+
+STEPS = 2000  # a fit takes at least about so many steps unless told otherwise,
+EPOCHS = 10  # and goes through the data at least so often
+BATCH = 128
+NET_LR, PARAM_LR = 1e-3, 1e-2  # Adam's usual rate for nets; plain parameters bear more
+
+
+class Anneal(BaseModel):
+    """A weight of the objective that moves in a straight line from `start` to `stop` over the first `over` epochs or steps."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    what: str
+    start: float
+    stop: float
+    over: Positive
+    unit: Literal["epochs", "steps"]
+
+    def value(self, step: int, steps_per_epoch: int) -> float:
+        """The weight at optimiser step `step`, counted from 0."""
+        length = self.over * (steps_per_epoch if self.unit == "epochs" else 1)
+        return self.start + (self.stop - self.start) * min(1.0, step / length)
+
+
+class Settings(BaseModel):
+    """What decides the course of a fit. None in epochs, batch, lr and threads: to be chosen from the data and the machine.
+
+    clip: largest norm of the gradient of the loss per row. warmup: steps over which the rate rises from 0. decay: the shape in
+    which it falls to `decay_to` times its value at the last step. patience: epochs without improvement before a fit
+    stops. valid: the fraction of rows held out, or 0. save_every: seconds between checkpoints.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    optimizer: str = "adam"
+    options: dict[str, Option] = {}
+    lr: Positive | None = None
+    epochs: Count | None = None
+    batch: Count | None = None
+    clip: Positive | None = None
+    warmup: Annotated[int, Field(ge=0)] = 0
+    decay: Literal["none", "linear", "cosine"] = "none"
+    decay_to: Annotated[float, Field(ge=0, le=1)] = 0.0
+    patience: Count | None = None
+    valid: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    restarts: Count = 1
+    threads: Count | None = None
+    device: str = "cpu"
+    save_every: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 30.0
+    anneal: tuple[Anneal, ...] = ()
+
+    def resolve(self, rows: int, has_nets: bool, threads: int) -> "Settings":
+        """The same with every open choice made for data of `rows` rows."""
+        batch = min(self.batch or BATCH, max(rows, 1)) if self.batch or rows > 4 * BATCH else max(rows, 1)
+        steps = math.ceil(rows / batch) if rows else 1
+        return self.model_copy(
+            update={
+                "batch": batch,
+                "epochs": self.epochs or max(EPOCHS, math.ceil(STEPS / steps)),
+                "lr": self.lr or (NET_LR if has_nets else PARAM_LR),
+                "threads": self.threads or threads,
+            }
+        )
+
+    def rate(self, step: int, steps: int) -> float:
+        """The learning rate's factor at step `step` of `steps`, both counted over one whole restart."""
+        rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        done = min(1.0, max(0, step - self.warmup) / max(1, steps - self.warmup))
+        shape = {"none": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}[self.decay]
+        return rise if self.decay == "none" else rise * (self.decay_to + (1 - self.decay_to) * shape)
+
+
+KEYS = tuple(name for name in Settings.model_fields if name not in ("options", "decay_to", "device", "threads", "save_every"))
+"""What a `fit:` entry, or `--set`, may be called."""
+
+
+def read_settings(model: m.Model, overrides: Mapping[str, Any]) -> Settings:
+    """The model's `fit:` block under the command's overrides; raises SpecError for the block, ValueError for an override."""
+    values: dict[str, Any] = {}
+    spans: dict[str, Span] = {}
+    problems: list[Diagnostic] = []
+    for entry in model.fit:
+        if entry.key not in KEYS:
+            problems.append(_unknown(entry))
+            continue
+        spans[entry.key] = entry.span
+        try:
+            values |= _values(entry, values)
+        except ValueError as error:
+            problems.append(_bad(entry.span, entry.key, str(error)))
+    if "optimizer" in overrides:
+        values.pop("options", None)
+    values |= overrides
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        problems += _problems(error, spans, overrides)
+        settings = Settings()
+    if problems:
+        raise SpecError(model.source, problems)
+    return settings
+
+
+def parse_value(text: str) -> bool | int | float | str:
+    """The value of `--set KEY=text`: a number or truth value where it looks like one, else the text."""
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _values(entry: m.FitEntry | m.Schedule, before: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that one entry stands for; ValueError where it cannot be one."""
+    if isinstance(entry, m.Schedule):
+        if entry.key != "anneal":
+            raise ValueError(f"only `anneal` takes a schedule, not `{entry.key}`")
+        schedule = Anneal(what=entry.what, start=entry.start, stop=entry.stop, over=entry.over, unit=entry.unit)
+        return {"anneal": (*before.get("anneal", ()), schedule)}
+    call = dict(entry.call)
+    if entry.key == "optimizer":
+        lr = call.pop("lr", None)
+        options = {name: list(value) if isinstance(value, tuple) else value for name, value in call.items()}
+        return {"optimizer": entry.value, "options": options} | ({} if lr is None else {"lr": lr})
+    if entry.key == "decay":
+        unknown = set(call) - {"to"}
+        if unknown:
+            raise ValueError(f"`decay` takes `to`, not `{min(unknown)}`")
+        return {"decay": entry.value} | ({"decay_to": call["to"]} if call else {})
+    if entry.key == "anneal":
+        raise ValueError("`anneal` needs a schedule, such as `kl from 0 to 1 over 10 epochs`")
+    if call:
+        raise ValueError(f"`{entry.key}` takes a plain value")
+    return {entry.key: entry.value}
+
+
+def _problems(error: ValidationError, spans: Mapping[str, Span], overrides: Mapping[str, Any]) -> Iterable[Diagnostic]:
+    """Each invalid setting at its entry; an invalid override is a ValueError, since it is not in the file."""
+    for problem in error.errors():
+        key = str(problem["loc"][0])
+        message = problem["msg"].lower().replace("input should be", "must be")
+        if key in overrides:
+            raise ValueError(f"{key}={overrides[key]}: {message}")
+        owner = {"decay_to": "decay", "options": "optimizer"}.get(key, key)
+        owner = "optimizer" if owner not in spans else owner  # `lr` inside adam(lr=...)
+        yield _bad(spans[owner], key, message)
+
+
+def _unknown(entry: m.FitEntry | m.Schedule) -> Diagnostic:
+    label = Label(entry.span, "not a setting")
+    return Diagnostic("V612", f"`fit:` has no setting `{entry.key}`", label, help=f"it can set {', '.join(KEYS)}")
+
+
+def _bad(span: Span, key: str, message: str) -> Diagnostic:
+    text = message if message.startswith(("`", "only")) else f"`{key}` {message}"
+    return Diagnostic("V613", text, Label(span, "this value"))
