@@ -1,0 +1,232 @@
+"""Where the marks go: a grid position for each, found by annealing from a layered start.
+
+A plate is drawn as one rectangle, so a position must leave every plate's rectangle free of non-members, and keep plates that
+share nothing apart; nested and crossed plates are not told apart here, they follow from the members. These laws
+are penalties far above all others. The rest is taste: arrows point down, are short, straight, and cross nothing.
+
+Columns are half the distance of two neighbours, so that a parent can stand between two children. All candidates are judged
+together: `cols` and `rows` are (B, N) integers, a cost is (B,).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+CHAINS = 48
+BROKEN = 1000.0
+UNIT = np.array([32.0, 70.0])  # of a column and a row, in the unit of the drawing
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Marks 0..N-1. left, right: how many columns each reaches to either side (at least 1).
+
+    edges: (tail, head, columns that the tail's end lies left of its mark, weight, how much it wants to point down: 0 or more).
+    plates: the members of each, distinct sets. layers: a first row for each mark.
+    """
+
+    left: tuple[int, ...]
+    right: tuple[int, ...]
+    edges: tuple[tuple[int, int, int, float, float], ...]
+    plates: tuple[frozenset[int], ...]
+    layers: tuple[int, ...]
+    bodies: tuple[tuple[int, int], ...]  # (mark, columns to its left): every circle, companions too
+
+    @property
+    def count(self) -> int:
+        return len(self.layers)
+
+    @cached_property
+    def inside(self) -> np.ndarray:
+        """(P, N) whether mark n is in plate p."""
+        return np.array([[n in plate for n in range(self.count)] for plate in self.plates], bool).reshape(-1, self.count)
+
+    @cached_property
+    def apart(self) -> np.ndarray:
+        """Pairs of plates that share no member, (Q, 2)."""
+        pairs = [(i, j) for i, a in enumerate(self.plates) for j, b in enumerate(self.plates[:i]) if not a & b]
+        return np.array(pairs, int).reshape(-1, 2)
+
+    @cached_property
+    def edge_table(self) -> np.ndarray:
+        """(E, 5): tail, head, offset, weight, down."""
+        return np.array(self.edges, float).reshape(-1, 5)
+
+
+def place(problem: Problem) -> list[tuple[int, int]]:
+    """(column, row) of each mark, counted from 0; the same for the same problem."""
+    if not problem.count:
+        return []
+    rng = np.random.Generator(np.random.PCG64(7))
+    cols, rows = _start(problem, rng)
+    best = _anneal(problem, cols, rows, rng)
+    cols, rows = _polish(problem, *best)
+    used = {row: k for k, row in enumerate(sorted(set(rows.tolist())))}
+    shift = int((cols - np.array(problem.left)).min())
+    return [(int(c) - shift, used[int(r)]) for c, r in zip(cols, rows, strict=True)]
+
+
+def broken(problem: Problem, cells: Sequence[tuple[int, int]]) -> int:
+    """How many of the laws the positions break; 0 unless the plates cannot be drawn as rectangles."""
+    grid = np.array(cells, int).reshape(1, -1, 2)
+    return int(_broken(problem, grid[..., 0], grid[..., 1])[0])
+
+
+def _start(problem: Problem, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Rows from the layers; columns in order of declaration in the first chain, shuffled in the others. Each (CHAINS, N)."""
+    widths = np.array(problem.left) + np.array(problem.right)
+    orders = [rng.permutation(problem.count) if b else np.arange(problem.count) for b in range(CHAINS)]
+    cols = np.zeros((CHAINS, problem.count), int)
+    for b, order in enumerate(orders):
+        cols[b, order] = np.cumsum(widths[order]) - np.array(problem.right)[order]
+    return cols, np.tile(np.array(problem.layers), (CHAINS, 1))
+
+
+def _anneal(problem: Problem, cols: np.ndarray, rows: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The best placement (N,), (N,) that the chains come across while cooling down."""
+    cost = _cost(problem, cols, rows)
+    steps = 250 + 60 * problem.count
+    best = int(cost.argmin())
+    top = (cost[best], cols[best].copy(), rows[best].copy())
+    for temperature in np.geomspace(6.0, 0.05, steps):
+        new_cols, new_rows = _propose(problem, cols, rows, rng)
+        new_cost = _cost(problem, new_cols, new_rows)
+        take = rng.random(CHAINS) < np.exp(np.minimum(0.0, (cost - new_cost) / temperature))
+        cols[take], rows[take], cost[take] = new_cols[take], new_rows[take], new_cost[take]
+        best = int(cost.argmin())
+        if cost[best] < top[0] - 1e-9:
+            top = (cost[best], cols[best].copy(), rows[best].copy())
+    return top[1], top[2]
+
+
+def _propose(problem: Problem, cols: np.ndarray, rows: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """For each chain one move: a mark, two marks swapped, a plate, or everything beyond a line."""
+    cols, rows = cols.copy(), rows.copy()
+    kinds, steps = rng.random(CHAINS), np.rint(rng.normal(0, 2, (CHAINS, 2))).astype(int)
+    marks = rng.integers(problem.count, size=(CHAINS, 2))
+    for b, (kind, (dc, dr), (u, v)) in enumerate(zip(kinds, steps, marks, strict=True)):
+        if kind < 0.55:
+            cols[b, u] += dc
+            rows[b, u] += dr if kind < 0.3 else 0
+        elif kind < 0.65:
+            cols[b, [u, v]], rows[b, [u, v]] = cols[b, [v, u]], rows[b, [v, u]]
+        elif kind < 0.85 and len(problem.plates):
+            members = problem.inside[u % len(problem.plates)]
+            cols[b, members] += dc
+            rows[b, members] += dr if kind < 0.75 else 0
+        elif kind < 0.93:
+            cols[b, cols[b] >= cols[b, u]] += np.sign(dc)
+        else:
+            rows[b, rows[b] >= rows[b, u]] += np.sign(dr)
+    return cols, rows
+
+
+def _polish(problem: Problem, cols: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Single marks move to their best place nearby until none gains."""
+    steps = [(dc, dr) for dc in range(-8, 9) for dr in range(-3, 4)]
+    steps.sort(key=lambda step: (abs(step[0]) + abs(step[1]), step))
+    moves = np.array(steps)
+    gained = True
+    while gained:
+        gained = False
+        for mark in range(problem.count):
+            many_cols, many_rows = np.tile(cols, (len(moves), 1)), np.tile(rows, (len(moves), 1))
+            many_cols[:, mark] += moves[:, 0]
+            many_rows[:, mark] += moves[:, 1]
+            cost = _cost(problem, many_cols, many_rows)
+            best = int(cost.argmin())
+            if cost[best] < cost[0] - 1e-9:
+                cols, rows, gained = many_cols[best], many_rows[best], True
+    return cols, rows
+
+
+def _cost(problem: Problem, cols: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    cost = BROKEN * _broken(problem, cols, rows) + _size(problem, cols, rows)
+    if len(problem.edges):
+        tails, heads = _ends(problem, cols, rows)
+        cost = cost + _shape(problem, tails, heads) + 4.0 * _crossings(problem, tails, heads)
+        cost = cost + _through_marks(problem, cols, rows, tails, heads)
+    return cost
+
+
+def _rectangles(problem: Problem, cols: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The low and high corners (B, P, 2) of the plates, in columns and rows; a row is the interval row..row+1."""
+    far = 10**6
+    inside = problem.inside[None]
+    low = np.stack([cols - np.array(problem.left), rows], -1)[:, None]
+    high = np.stack([cols + np.array(problem.right), rows + 1], -1)[:, None]
+    return np.where(inside[..., None], low, far).min(2), np.where(inside[..., None], high, -far).max(2)
+
+
+def _broken(problem: Problem, cols: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Marks on marks, marks in plates that are not theirs, plates over plates that share nothing."""
+    left, right = np.array(problem.left), np.array(problem.right)
+    near = cols[:, :, None] - cols[:, None, :]  # from the second to the first
+    clash = (rows[:, :, None] == rows[:, None, :]) & (near < left[:, None] + right[None]) & (-near < right[:, None] + left[None])
+    total = np.triu(clash, 1).sum((1, 2)).astype(float)
+    if not len(problem.plates):
+        return total
+    low, high = _rectangles(problem, cols, rows)
+    across = ((cols - left)[:, None] < high[..., :1]) & ((cols + right)[:, None] > low[..., :1])
+    along = (rows[:, None] < high[..., 1:]) & (rows[:, None] + 1 > low[..., 1:])
+    total += (across & along & ~problem.inside).sum((1, 2))
+    one, two = problem.apart[:, 0], problem.apart[:, 1]
+    overlap = ((low[:, one] < high[:, two]) & (low[:, two] < high[:, one])).all(-1)
+    return total + overlap.sum(1)
+
+
+def _size(problem: Problem, cols: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """A small price on the drawing and on each plate."""
+    cost = 0.10 * np.ptp(cols, 1) + 0.25 * np.ptp(rows, 1)
+    if len(problem.plates):
+        low, high = _rectangles(problem, cols, rows)
+        cost = cost + 0.08 * ((high - low) @ np.array([1.0, 2.0])).sum(1)
+    return cost
+
+
+def _ends(problem: Problem, cols: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The ends (B, E, 2) of the edges, in columns and rows."""
+    tail, head, offset = problem.edge_table[:, :3].astype(int).T
+    return np.stack([cols[:, tail] - offset, rows[:, tail]], -1), np.stack([cols[:, head], rows[:, head]], -1)
+
+
+def _shape(problem: Problem, tails: np.ndarray, heads: np.ndarray) -> np.ndarray:
+    """Long, slanted, sideways and upward edges."""
+    _, _, _, weight, down = problem.edge_table.T
+    dc, dr = np.abs(heads - tails)[..., 0], (heads - tails)[..., 1]
+    against = np.where(dr < 0, 5.0 - 3.0 * dr, 0.0) * (down > 0) + 0.7 * (dr == 0) * down
+    slant = 0.12 * (dc > 0) * (dr != 0)
+    return (weight * (against + slant + 0.13 * np.minimum(dc, 4) ** 2 + 0.9 * np.maximum(dc - 4, 0) + 0.9 * np.abs(dr))).sum(1)
+
+
+def _crossings(problem: Problem, tails: np.ndarray, heads: np.ndarray) -> np.ndarray:
+    """How many pairs of edges without a common end cross."""
+    first, second = np.triu_indices(len(problem.edges), 1)
+    ends = problem.edge_table[:, :3]
+    tail, head = ends[:, [0, 2]], np.stack([ends[:, 1], np.zeros(len(ends))], -1)
+    joint = [(a[first] == b[second]).all(-1) for a in (tail, head) for b in (tail, head)]
+    keep = ~np.logical_or.reduce(joint)
+    a, b = tails[:, first[keep]], heads[:, first[keep]]
+    c, d = tails[:, second[keep]], heads[:, second[keep]]
+    split = (_turn(a, b, c) * _turn(a, b, d) < 0) & (_turn(c, d, a) * _turn(c, d, b) < 0)
+    return split.sum(1)
+
+
+def _turn(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """The sign of the turn a → b → c."""
+    return np.sign((b - a)[..., 0] * (c - a)[..., 1] - (b - a)[..., 1] * (c - a)[..., 0])
+
+
+def _through_marks(problem: Problem, cols: np.ndarray, rows: np.ndarray, tails: np.ndarray, heads: np.ndarray) -> np.ndarray:
+    """A price for each edge that passes through a circle at neither of its ends, or leaves through a companion of its own."""
+    body, offset = np.array(problem.bodies, int).T
+    centre = np.stack([cols[:, body] - offset, rows[:, body]], -1)[:, None] * UNIT  # (B, 1, M, 2)
+    start, stop = tails[:, :, None] * UNIT, heads[:, :, None] * UNIT  # (B, E, 1, 2)
+    way = stop - start
+    at = ((centre - start) * way).sum(-1) / np.maximum((way * way).sum(-1), 1.0)
+    gap = np.linalg.norm(centre - start - np.clip(at, 0, 1)[..., None] * way, axis=-1)
+    tail, head, from_left = problem.edge_table[:, :3].astype(int).T
+    end = ((body == tail[:, None]) & (offset == from_left[:, None])) | ((body == head[:, None]) & (offset == 0))
+    return (5.0 * ((gap < 25.0) & ~end)).sum((1, 2))
