@@ -14,8 +14,6 @@ Children = list[Any]
 
 def span_of(at: Meta | Token) -> Span:
     """Where a token, or the text of a rule, stands."""
-    assert at.line is not None and at.column is not None and at.end_line is not None and at.end_column is not None
-    assert at.start_pos is not None and at.end_pos is not None
     return Span(at.start_pos, at.end_pos, at.line, at.column, at.end_line, at.end_column)
 
 

@@ -1,43 +1,138 @@
-"""Text → Tree. The grammar is grammar/vispec.lark; problems of layout and of grammar are gathered into one SpecError."""
+"""Text → Tree. The grammar is grammar/vispec.lark.
 
-from functools import cache
-from importlib.resources import files
-from pathlib import Path
-from lark import Lark
-from lark.indenter import Indenter
+A statement that does not parse is reported, replaced by a harmless one, and the file is parsed again, so that one run finds the
+problems of all lines.
+"""
+
+from typing import Any
+
+import lark
 from lark.exceptions import UnexpectedInput
-from vispec.source import Source, Span
+
 from vispec.diagnostics import Diagnostic, Label, SpecError
-from vispec.syntax.build import build
+from vispec.source import Source
+from vispec.syntax.build import build, span_of
+from vispec.syntax.explain import explain
+from vispec.syntax.grammar import parser
+from vispec.syntax.layout import BLOCKS, PLATES, SECTIONS, Layout, Line
 from vispec.syntax.tree import Tree
 
-
-class Layout(Indenter):
-    NL_type = "_NL"
-    OPEN_PAREN_types = ["LPAR", "LSQB"]
-    CLOSE_PAREN_types = ["RPAR", "RSQB"]
-    INDENT_type = "_INDENT"
-    DEDENT_type = "_DEDENT"
-    tab_len = 8
-
-
-@cache
-def grammar() -> Lark:
-    package = Path(__file__).parents[1]
-    path = next(p for p in (package / "grammar" / "vispec.lark", package.parent / "grammar" / "vispec.lark") if p.exists())
-    return Lark(path.read_text(), parser="lalr", postlex=Layout(), propagate_positions=True, maybe_placeholders=True)
+MAX_PROBLEMS = 20  # in one run; more would only hide the first
+MAX_DEPTH = 80  # of a tree: later stages recurse over it, and Python's own parser, which reads what they emit, nests 200 deep
 
 
 def parse(source: Source) -> Tree:
+    """The tree of a spec. Raises SpecError with everything that is wrong with its layout and its grammar."""
+    layout = Layout(source)
+    if not layout.lines:
+        raise SpecError(source, [_nothing(layout)])
+    if layout.problems:
+        raise SpecError(source, layout.problems + _read_on(layout))
     try:
-        return Tree(source, build(grammar().parse(source.text + "\n")), ())
-    except UnexpectedInput as e:
-        span = Span(
-            e.pos_in_stream or 0,
-            (e.pos_in_stream or 0) + 1,
-            max(e.line, 1),
-            max(e.column, 1),
-            max(e.line, 1),
-            max(e.column, 1) + 1,
-        )
-        raise SpecError(source, [Diagnostic("V019", "this does not parse", Label(span))]) from None
+        tree = parser().parse(source.text + "\n")
+    except UnexpectedInput:
+        raise SpecError(source, _read_on(layout)) from None
+    if problems := _unbuildable(tree):
+        raise SpecError(source, problems)
+    return Tree(source, build(tree), tuple(layout.comments))
+
+
+def _nothing(layout: Layout) -> Diagnostic:
+    help = "begin with the data: a line `plate n:`, and below it, indented, `observed x : real ~ Normal(0, 1)`"
+    return Diagnostic("V001", "this file declares nothing", Label(layout.span(1, 0, 0)), help=help)
+
+
+# ---- after a problem
+
+
+def _read_on(layout: Layout) -> list[Diagnostic]:
+    """The problems that the grammar finds beside those of the layout."""
+    draft = _Draft(layout)
+    problems: list[Diagnostic] = []
+    while len(problems) + len(layout.problems) < MAX_PROBLEMS:
+        try:
+            parser().parse(draft.text())
+        except UnexpectedInput as error:
+            line = draft.line_of(error)
+            if line.broken:
+                break
+            problems.append(explain(layout, line, error))
+            draft.drop(line)
+        else:
+            break
+    return problems
+
+
+class _Draft:
+    """A copy of the text, line by line, in which broken statements give way to harmless ones and indentation is repaired."""
+
+    def __init__(self, layout: Layout):
+        self.lines = layout.lines
+        self.rows = [""] * (len(layout.rows) + 1)
+        for line in layout.lines:
+            self.rows[line.first - 1] = " " * line.width + layout.rows[line.first - 1].lstrip(" \t")
+            self.rows[line.first : line.last] = layout.rows[line.first : line.last]
+        for line in layout.lines:
+            if line.broken:
+                self.drop(line)
+
+    def text(self) -> str:
+        return "\n".join(self.rows)
+
+    def line_of(self, error: UnexpectedInput) -> Line:
+        """The statement that the parser stopped in; the last one where it stopped at the end."""
+        before = [line for line in self.lines if line.first <= error.line] if error.line > 0 else []
+        return (before or self.lines)[-1]
+
+    def drop(self, line: Line) -> None:
+        line.broken = True
+        self.rows[line.first - 1 : line.last] = [""] * (line.last - line.first + 1)
+        self.rows[line.first - 1] = " " * line.width + self._substitute(line)
+
+    def _substitute(self, line: Line) -> str:
+        """What can stand for the line, so that what is around it and under it still parses."""
+        section = line.parent.word if line.parent is not None else ""
+        if line.opens:
+            if line.word in PLATES and section not in SECTIONS:
+                return "plate _:"
+            if line.word in BLOCKS and line.parent is None:
+                return f"{line.word}:"
+            self._clear_under(line)
+        return {"guide": "_ ~ _", "infer": "_ : _", "fit": "_ : _"}.get(section, "let _ = 0")
+
+    def _clear_under(self, header: Line) -> None:
+        under = {id(header)}
+        for line in self.lines:
+            if id(line.parent) in under:
+                under.add(id(line))
+                line.broken = True
+                self.rows[line.first - 1 : line.last] = [""] * (line.last - line.first + 1)
+
+
+# ---- what parses and still cannot be built
+
+
+def _unbuildable(tree: lark.Tree[Any]) -> list[Diagnostic]:
+    """Nesting that later stages could not follow, and numbers that no machine number holds. Walks without recursion."""
+    found: list[Diagnostic] = []
+    stack: list[tuple[lark.Tree[Any], int]] = [(tree, 0)]
+    while stack:
+        node, depth = stack.pop()
+        if depth > MAX_DEPTH:
+            message = f"this is nested more than {MAX_DEPTH} levels deep"
+            return [Diagnostic("V017", message, Label(span_of(node.meta)), help="name a part of it with `let`")]
+        for child in node.children:
+            if isinstance(child, lark.Tree):
+                stack.append((child, depth + 1))
+            elif child is not None and child.type == "NUMBER":
+                found += _bad_number(child, whole=node.data == "end")
+    return found
+
+
+def _bad_number(token: lark.Token, whole: bool) -> list[Diagnostic]:
+    if whole and not token.isdigit():
+        message = "the ends of a range are whole numbers"
+        return [Diagnostic("V021", message, Label(span_of(token)), help="write it as in `real[-50..50]`")]
+    if len(token) > 300 or float(token) == float("inf"):
+        return [Diagnostic("V020", "this number is too large", Label(span_of(token)), help="the largest is about 1.8e308")]
+    return []
