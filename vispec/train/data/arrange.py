@@ -1,0 +1,383 @@
+"""Columns laid along a variable's axes: text split into elements, widths checked, lists of one plate made to agree.
+
+A variable's axes are its plates inside the data plate and then its event dimensions. The `head` ends with the last ragged
+plate and stays nested; the `tail` after it has fixed sizes, so it is a plain array.
+"""
+
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from math import prod
+
+import numpy as np
+import pyarrow as pa
+
+from vispec.model.model import Model, Variable
+from vispec.model.types import Dim
+from vispec.train.data.arrow import pc
+from vispec.train.data.columns import Array, Column, lengths, offsets
+from vispec.train.data.diagnostics import LIMIT, Problems
+from vispec.train.data.sizes import Sizes
+
+Path = tuple[str, ...]
+MISSING_TEXT = ("", "?", "NA")  # a whole cell of text that says a partial sequence or vector is missing
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A plate, or an event dimension (plate None); `size` None where the data tells it."""
+
+    plate: str | None
+    size: Dim | None
+    ragged: bool
+
+    @property
+    def what(self) -> str:
+        return f"plate `{self.plate}`" if self.plate else "the vector"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a variable's values stand. bits: a bit vector, which may be given as the set of its ones. sequence: its tokens get
+    the begin and end symbols of their vocabulary."""
+
+    name: str
+    head: tuple[Axis, ...]
+    tail: tuple[Axis, ...]
+    partial: bool
+    bits: bool = False
+    sequence: bool = False
+
+    @property
+    def path(self) -> Path:
+        return tuple(axis.plate or "" for axis in self.head)
+
+
+def layout_of(model: Model, variable: Variable) -> Layout:
+    """The axes of a variable after the rows; outside the data plate its first plate's elements are the rows."""
+    plates = [model.plate[name] for name in variable.plates]
+    inner = [plate for plate in plates if not plate.data] if any(plate.data for plate in plates) else plates[1:]
+    axes = [Axis(plate.name, plate.size, plate.ragged) for plate in inner]
+    events = [Axis(None, dim, False) for dim in variable.type.shape]
+    depth = max((i + 1 for i, axis in enumerate(axes) if axis.ragged), default=0)
+    return Layout(
+        variable.name,
+        tuple(axes[:depth]),
+        (*axes[depth:], *events),
+        variable.role == "partial",
+        bits=variable.type.domain == "bit" and len(events) == 1,
+        sequence=variable.type.domain == "token" and depth > 0 and depth == len(axes) and not events,
+    )
+
+
+@dataclass
+class Arranged:
+    """A column whose levels begin with those of the head; each element after them holds `shape` values.
+
+    sets: each holds a list of any length instead. filled: which of the head's innermost lists were missing, if any."""
+
+    layout: Layout
+    column: Column
+    shape: tuple[int, ...]
+    sets: bool = False
+    filled: Array | None = None
+
+
+def arrange(
+    column: Column, layout: Layout, sizes: Sizes, chars: bool, offset: int | None, problems: Problems
+) -> Arranged | None:
+    """Lay a column along the axes; None where it cannot be, which is then a problem."""
+    column = _split(column, layout, chars)
+    column = _deepen(column, len(layout.head) + len(layout.tail))
+    depth = len(layout.head)
+    if len(column.levels) < depth or (len(column.levels) > depth and not layout.tail and not _only_ones(column, depth)):
+        _report_depth(column, layout, problems)
+        return None
+    if not layout.tail:
+        return Arranged(layout, replace(column, levels=column.levels[:depth]), ())
+    if (
+        layout.bits
+        and len(column.levels) == depth + len(layout.tail)
+        and _is_set(column, offset, sizes.value(layout.tail[-1].size))
+    ):
+        return _arrange_sets(column, layout, sizes, problems)
+    before = len(problems.found)
+    column = _even(column, layout, sizes, problems)
+    shape = _shape(column, layout, sizes, problems) if len(problems.found) == before else None
+    return None if shape is None else Arranged(layout, column, shape)
+
+
+def _is_text(column: Column) -> bool:
+    return pa.types.is_large_string(column.values.type) or pa.types.is_string(column.values.type)
+
+
+def _split(column: Column, layout: Layout, chars: bool) -> Column:
+    """Text that holds a sequence or a vector becomes a list: of the words between ASCII white space, or of characters."""
+    needed = len(layout.head) + (len(layout.tail) > 0)
+    if not _is_text(column) or len(column.levels) != needed - 1:
+        return column
+    texts = column.values
+    if layout.partial:
+        marks = pc.is_in(texts, value_set=pa.array(MISSING_TEXT, texts.type))
+        texts = pc.if_else(marks, pa.scalar(None, texts.type), texts)
+    pieces = [_characters(chunk) if chars else _words(chunk) for chunk in texts.chunks]
+    if not pieces:
+        return replace(column, levels=(*column.levels, np.zeros(0, np.int64)))
+    level = np.concatenate([level for level, _ in pieces])
+    values = pa.chunked_array([values for _, values in pieces], pa.large_string())
+    return replace(column, levels=(*column.levels, level), values=values)
+
+
+def _words(chunk: pa.Array) -> tuple[Array, pa.Array]:
+    trimmed = pc.ascii_trim_whitespace(chunk.cast(pa.large_string()))
+    lists = pc.ascii_split_whitespace(trimmed)
+    level = pc.fill_null(pc.list_value_length(lists), -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    empty = pc.fill_null(pc.equal(trimmed, ""), False).to_numpy(zero_copy_only=False)
+    values = pc.list_flatten(lists)
+    if empty.any():
+        level[empty] = 0
+        values = values.filter(pc.not_equal(values, ""))
+    return level, values
+
+
+def _characters(chunk: pa.Array) -> tuple[Array, pa.Array]:
+    texts = chunk.to_pylist()
+    level = np.array([-1 if text is None else len(text) for text in texts], np.int64)
+    return level, pa.array(list("".join(text for text in texts if text)), pa.large_string())
+
+
+def _deepen(column: Column, depth: int) -> Column:
+    """Lists that are all empty, or values that are all missing, do not show their depth: give them the depth that is wanted."""
+    while len(column.levels) < depth and column.values.null_count == len(column.values):
+        level = np.full(len(column.values), -1, np.int64)
+        column = replace(column, levels=(*column.levels, level), values=pa.chunked_array([pa.nulls(0)]))
+    return column
+
+
+def _only_ones(column: Column, depth: int) -> bool:
+    return all(isinstance(level, int) and level == 1 for level in column.levels[depth:])
+
+
+def _report_depth(column: Column, layout: Layout, problems: Problems) -> None:
+    wanted = " of ".join(["lists"] * (len(layout.head) + (len(layout.tail) > 0))) or "single values"
+    told = " of ".join(["lists"] * len(column.levels)) or "single values"
+    places = ", ".join(axis.what for axis in (*layout.head, *layout.tail))
+    advice = (
+        f"`{layout.name}` has one level of lists for each of: {places}" if places else f"`{layout.name}` is one value a row"
+    )
+    problems.add("D114", f"the rows are {told}, not {wanted}", column.origin.file, None, column.label, advice)
+
+
+def _is_set(column: Column, offset: int | None, width: int | None) -> bool:
+    """Whether lists for a bit vector are sets of ones: an offset is stated, or they are not all 0/1 lists of the full width."""
+    if offset is not None:
+        return True
+    level = column.levels[-1]
+    if isinstance(level, int) or (not pa.types.is_integer(column.values.type) and not _is_text(column)):
+        return False
+    present = level[level >= 0]
+    if width is None and len(present):
+        width = int(present[0])
+    if not np.all(present == width):
+        return True
+    values = pc.unique(column.values).to_pylist()
+    return any(value not in (0, 1, None) for value in values) if not _is_text(column) else False
+
+
+def _arrange_sets(column: Column, layout: Layout, sizes: Sizes, problems: Problems) -> Arranged | None:
+    """The innermost lists stay; plates of fixed size between the head and the bits are checked as usual."""
+    outer = replace(layout, tail=layout.tail[:-1])
+    before = len(problems.found)
+    sets = column.levels[-1]
+    inner = replace(column, levels=column.levels[:-1])
+    shape = _shape(inner, outer, sizes, problems) if layout.tail[:-1] else ()
+    if shape is None or len(problems.found) > before:
+        return None
+    return Arranged(layout, replace(column, levels=(*inner.levels, sets)), shape, sets=True)
+
+
+def _even(column: Column, layout: Layout, sizes: Sizes, problems: Problems) -> Column:
+    """Make each level of the tail one number, and fill missing vectors of a partial variable with missing values."""
+    depth = len(layout.head)
+    for d in range(depth, len(column.levels)):
+        level = column.levels[d]
+        if isinstance(level, int):
+            continue
+        present = level[level >= 0]
+        matching = len(column.levels) == depth + len(layout.tail)
+        wanted = sizes.value(layout.tail[d - depth].size) if matching else None
+        if wanted is None:
+            wanted = int(present[0]) if len(present) else 0
+        if not len(present) and not matching:
+            wanted = prod(sizes.value(axis.size) or 1 for axis in layout.tail)
+        bad = np.flatnonzero((level >= 0) & (level != wanted))
+        dim = layout.tail[d - depth].size if matching else None
+        cause = f" ({sizes.origin(dim)})" if isinstance(dim, str) and sizes.value(dim) is not None else ""
+        for i in bad[:LIMIT]:
+            what = layout.tail[d - depth].what
+            message = f"{what} has {level[i]} values, not {wanted}{cause}"
+            _at_list(column, d, int(i), "D116", message, problems)
+        problems.more += max(0, len(bad) - LIMIT)
+        if len(bad):
+            return column
+        column = column if np.all(level >= 0) else fill(column, d, np.full(len(level), wanted, np.int64))
+        column = replace(column, levels=(*column.levels[:d], wanted, *column.levels[d + 1 :]))
+    return column
+
+
+def _at_list(
+    column: Column, depth: int, index: int, code: str, message: str, problems: Problems, help: str | None = None
+) -> None:
+    column.report(problems, code, message, depth, index, help)
+
+
+def _shape(column: Column, layout: Layout, sizes: Sizes, problems: Problems) -> tuple[int, ...] | None:
+    """The tail's sizes, learnt where they were unknown."""
+    depth = len(layout.head)
+    widths = [level if isinstance(level, int) else int(level[0]) if len(level) else 0 for level in column.levels[depth:]]
+    known = [sizes.value(axis.size) for axis in layout.tail]
+    if len(widths) != len(known):
+        width, unknown = prod(widths), known.count(None)
+        rest = prod(size for size in known if size is not None)
+        if unknown > 1 or rest == 0 or (width % rest if unknown else width != rest):
+            wanted = " x ".join("?" if size is None else str(size) for size in known)
+            message = f"there are {width} values a row for `{layout.name}`, not {wanted}"
+            problems.add("D116", message, column.origin.file, None, column.label, _width_help(column))
+            return None
+        widths = [width // rest if size is None else size for size in known]
+    for axis, width in zip(layout.tail, widths, strict=True):
+        if not sizes.learn(axis.size, width, f"column `{column.label}` of {column.origin.file}"):
+            message = f"{axis.what} has {width} values, not {sizes.value(axis.size)} ({sizes.origin(axis.size)})"
+            problems.add("D116", message, column.origin.file, None, column.label, _width_help(column))
+            return None
+    return tuple(widths)
+
+
+def _width_help(column: Column) -> str | None:
+    return (
+        f"it was gathered from {', '.join(column.names[:8])}{', ...' if len(column.names) > 8 else ''}"
+        if column.names
+        else None
+    )
+
+
+def fill(column: Column, depth: int, wanted: Array) -> Column:
+    """Give missing lists at a depth the wanted lengths, their elements missing. wanted: (lists,), the own length for others."""
+    level = lengths(column.levels[depth], column.parents(depth))
+    old, new = offsets(level, 0), offsets(wanted, 0)
+    parent = np.repeat(np.arange(len(wanted)), wanted)
+    source = old[parent] + np.arange(len(parent)) - new[parent]
+    absent = level[parent] < 0
+    levels = list(column.levels)
+    levels[depth] = wanted
+    if depth + 1 < len(levels):
+        below = lengths(levels[depth + 1], int(old[-1]))
+        filled = np.full(len(source), -1, np.int64)
+        filled[~absent] = below[source[~absent]]
+        levels[depth + 1] = filled
+        return replace(column, levels=tuple(levels))
+    values = column.values.take(pa.array(np.where(absent, 0, source), mask=absent))
+    return replace(column, levels=tuple(levels), values=values)
+
+
+def agree(
+    model: Model, arranged: dict[str, Arranged], extra: dict[str, int], sizes: Sizes, problems: Problems
+) -> dict[Path, Array]:
+    """Check that lists along one plate are equally long in all variables, and fill those that are missing.
+
+    extra: how many symbols are put around each sequence of a variable. Returns lengths, symbols included, by path of plates."""
+    found: dict[Path, Array] = {}
+    paths = {path for a in arranged.values() for path in accumulate((axis.plate or "",) for axis in a.layout.head)}
+    for path in sorted(paths, key=lambda path: (len(path), path)):
+        group = [a for a in arranged.values() if a.layout.path[: len(path)] == path]
+        found[path] = _agree_on(group, path, extra, sizes, problems)
+        problems.check()
+    _cross(model, found, arranged, problems)
+    return found
+
+
+def _agree_on(group: list[Arranged], path: Path, extra: dict[str, int], sizes: Sizes, problems: Problems) -> Array:
+    depth = len(path) - 1
+    agreed: Array | None = None
+    teller: Arranged | None = None
+    for a in group:
+        level = _lengths_with_symbols(a, depth, extra)
+        missing = np.flatnonzero(level < 0)
+        if len(missing) and not a.layout.partial:
+            for i in missing[:LIMIT]:
+                _at_list(a.column, depth, int(i), "D117", f"the list is missing; `{a.layout.name}` is not partial", problems)
+        if agreed is None or teller is None:
+            agreed, teller = level, a
+            continue
+        differ = np.flatnonzero((agreed >= 0) & (level >= 0) & (agreed != level))
+        for i in differ[:LIMIT]:
+            message = f"{level[i]} elements along plate `{path[-1]}`, but `{teller.layout.name}` has {agreed[i]}"
+            _at_list(a.column, depth, int(i), "D115", message, problems, _symbols_help(a, teller, extra))
+        problems.more += max(0, len(differ) - LIMIT)
+        agreed = np.where(agreed < 0, level, agreed)
+    if agreed is None or teller is None:
+        raise ValueError(f"no variable along {path}")
+    _check_fixed(teller, depth, agreed, sizes, problems)
+    for i in np.flatnonzero(agreed < 0)[:1]:
+        message = f"the list is missing in all variables along plate `{path[-1]}`, so its length is unknown"
+        _at_list(teller.column, depth, int(i), "D130", message, problems)
+    problems.check()
+    for a in group:
+        own = lengths(a.column.levels[depth], len(agreed))
+        if np.any(own < 0):
+            a.column = fill(a.column, depth, np.where(own < 0, agreed, own))
+            a.filled = own < 0
+    return agreed
+
+
+def _lengths_with_symbols(a: Arranged, depth: int, extra: dict[str, int]) -> Array:
+    level = lengths(a.column.levels[depth], a.column.parents(depth))
+    more = extra.get(a.layout.name, 0) if depth == len(a.layout.head) - 1 else 0
+    return np.where(level < 0, -1, level + more) if more else level
+
+
+def _symbols_help(a: Arranged, b: Arranged, extra: dict[str, int]) -> str | None:
+    counts = [f"`{x.layout.name}` has {n} added by its vocabulary" for x in (a, b) if (n := extra.get(x.layout.name, 0))]
+    return "; ".join(counts) or None
+
+
+def _check_fixed(a: Arranged, depth: int, agreed: Array, sizes: Sizes, problems: Problems) -> None:
+    """A plate of fixed size around a ragged one."""
+    axis = a.layout.head[depth]
+    if axis.ragged or not len(agreed):
+        return
+    present = agreed[agreed >= 0]
+    if len(present):
+        sizes.learn(axis.size, int(present[0]), f"column `{a.column.label}`")
+    wanted = sizes.value(axis.size) if axis.size is not None else int(present[0]) if len(present) else 0
+    for i in np.flatnonzero((agreed >= 0) & (agreed != wanted))[:LIMIT]:
+        _at_list(a.column, depth, int(i), "D116", f"{axis.what} has {agreed[i]} values, not {wanted}", problems)
+    agreed[agreed < 0] = wanted
+
+
+def _cross(model: Model, found: dict[Path, Array], arranged: dict[str, Arranged], problems: Problems) -> None:
+    """A ragged plate opened again inside another has the lengths of its first opening; add those to `found` where absent."""
+    for path in list(found):
+        plate = model.plate[path[-1]]
+        own = (*(name for name in plate.inside if not model.plate[name].data), plate.name)
+        if not plate.ragged or own == path or own[:-1] != path[: len(own) - 1]:
+            continue
+        owner = _ancestors(found, path, len(own) - 1)
+        if own not in found:
+            first, where = np.unique(owner, return_index=True)
+            parents = len(found[own[:-1]]) if len(own) > 1 else next(iter(arranged.values())).column.origin.rows
+            known = np.zeros(parents, np.int64)
+            known[first] = found[path][where]
+            found[own] = known
+        teller = next(a for a in arranged.values() if a.layout.path[: len(path)] == path)
+        for i in np.flatnonzero(found[path] != found[own][owner])[:LIMIT]:
+            message = f"{found[path][i]} elements along plate `{plate.name}`, which has {found[own][owner[i]]} here"
+            _at_list(teller.column, len(path) - 1, int(i), "D115", message, problems)
+    problems.check()
+
+
+def _ancestors(found: dict[Path, Array], path: Path, depth: int) -> Array:
+    """For each list at the end of `path`, the element after `depth` levels that it stands in."""
+    rows = np.arange(len(found[path[: depth + 1]]))
+    for d in range(depth, len(path) - 1):
+        rows = np.repeat(rows, found[path[: d + 1]])
+    return rows

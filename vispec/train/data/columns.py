@@ -1,0 +1,178 @@
+"""What readers give: columns of nested rows, flat in memory, that know where each value stands in its file.
+
+A column nested twice, [[1, 2], [3]] in row 1 and [] in row 2, is levels = ([2, 0], [2, 1]) and values = [1, 2, 3].
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from vispec.train.data.diagnostics import Problems
+
+Array = np.ndarray[Any, Any]
+Level = int | Array
+"""Lengths of the lists at one depth: int64, -1 where a list is missing; or one number where all lists have that many."""
+
+LineOf = Callable[[int], int | None]
+"""From a row counted from 0 to its line counted from 1."""
+
+
+def no_lines(row: int) -> int | None:
+    """For formats that have no lines."""
+    return None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Rows of one or several files, one after another: (file, rows, line_of) each."""
+
+    parts: tuple[tuple[str, int, LineOf], ...]
+
+    @property
+    def file(self) -> str:
+        return self.parts[0][0]
+
+    @cached_property
+    def starts(self) -> list[int]:
+        return [0, *np.cumsum([rows for _, rows, _ in self.parts]).tolist()]
+
+    @property
+    def rows(self) -> int:
+        return self.starts[-1]
+
+    def locate(self, row: int) -> tuple[str, int, int | None]:
+        """The file of a row (counted from 0), its number in there (from 1), and its line."""
+        part = min(bisect_right(self.starts, row), len(self.parts)) - 1
+        file, _, line_of = self.parts[part]
+        inside = row - self.starts[part]
+        return file, inside + 1, line_of(inside)
+
+
+def total(level: Level, parents: int) -> int:
+    """How many elements `parents` lists hold together."""
+    return level * parents if isinstance(level, int) else int(np.maximum(level, 0).sum())
+
+
+def lengths(level: Level, parents: int) -> Array:
+    """The lengths as an array, -1 where a list is missing."""
+    return np.full(parents, level, np.int64) if isinstance(level, int) else level
+
+
+def offsets(level: Level, parents: int) -> Array:
+    """Where each list starts among the elements, and one past the last: (parents + 1,) int64."""
+    if isinstance(level, int):
+        return np.arange(parents + 1, dtype=np.int64) * level
+    return np.concatenate(([0], np.cumsum(np.maximum(level, 0))))
+
+
+@dataclass(frozen=True)
+class Column:
+    """One named field. names: the columns gathered into its innermost lists. anonymous: the file gives it no name."""
+
+    label: str
+    levels: tuple[Level, ...]
+    values: pa.ChunkedArray
+    origin: Origin
+    names: tuple[str, ...] = ()
+    anonymous: bool = False
+
+    def parents(self, depth: int) -> int:
+        """How many lists there are at this depth; depth 0: rows."""
+        count = self.origin.rows
+        for level in self.levels[:depth]:
+            count = total(level, count)
+        return count
+
+    def locate(self, depth: int, index: int) -> tuple[int, tuple[int, ...]]:
+        """The row (from 0) of element `index` after `depth` levels, and its position at each of them."""
+        path: list[int] = []
+        for d in reversed(range(depth)):
+            level = self.levels[d]
+            if isinstance(level, int):
+                index, at = divmod(index, level)
+            else:
+                bounds = offsets(level, 0)
+                parent = int(np.searchsorted(bounds, index, "right")) - 1
+                index, at = parent, index - int(bounds[parent])
+            path.append(at)
+        return index, tuple(reversed(path))
+
+    def report(self, problems: Problems, code: str, message: str, depth: int, index: int, help: str | None = None) -> None:
+        """Add a problem at element `index` after `depth` levels."""
+        row, path = self.locate(depth, index)
+        file, number, line = self.origin.locate(row)
+        name = self.label
+        if self.names and depth == len(self.levels):
+            name, path = self.names[path[-1]], path[:-1]
+        if path:
+            message = f"element {', '.join(str(p + 1) for p in path)}: {message}"
+        problems.add(code, message, file, number, name, help, line)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file read: columns by name in file order; `header` False where they are known by position only ("#1", "#2", ...)."""
+
+    columns: Mapping[str, Column]
+    origin: Origin
+    header: bool = True
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a reader is asked for. keep: whether a column of this name can be of use. positional: columns are asked for by
+    position, so a first line of numbers is data, and a line of plain text is cells between white space."""
+
+    keep: Callable[[str], bool]
+    positional: bool = False
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A file format. extensions: in lower case, with the dot, without .gz. read: from an open file; raises DataError."""
+
+    name: str
+    extensions: tuple[str, ...]
+    read: "Callable[[DataFile, Request], Table]"
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A data file: the name to show for it, and how to open its bytes after decompression (again and again)."""
+
+    name: str
+    open: Callable[[], Any]
+
+    def origin(self, rows: int, line_of: LineOf = no_lines) -> Origin:
+        return Origin(((self.name, rows, line_of),))
+
+
+def concatenate(columns: Sequence[Column]) -> Column | None:
+    """Rows of the same column of several files, one after another; None where they are nested or typed differently."""
+    first = columns[0]
+    if len(columns) == 1:
+        return first
+    if len({len(column.levels) for column in columns}) > 1:
+        return None
+    levels = tuple(
+        np.concatenate([lengths(column.levels[d], column.parents(d)) for column in columns]) for d in range(len(first.levels))
+    )
+    kinds = {column.values.type for column in columns if not pa.types.is_null(column.values.type)}
+    kind = pa.float64() if len(kinds) > 1 and all(map(_numeric, kinds)) else next(iter(kinds), pa.null())
+    if len(kinds) > 1 and kind not in kinds and not all(map(_numeric, kinds)):
+        return None
+    try:
+        values = pa.chunked_array([chunk for column in columns for chunk in column.values.cast(kind).chunks], kind)
+    except pa.ArrowInvalid:
+        return None
+    origin = Origin(tuple(part for column in columns for part in column.origin.parts))
+    return Column(first.label, levels, values, origin, first.names, first.anonymous)
+
+
+def _numeric(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind)

@@ -1,0 +1,186 @@
+"""Data in memory, and minibatches cut from it: flat arrays with offsets, padded by one gather per variable."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vispec.lazy import torch
+from vispec.train.data.arrange import Path
+from vispec.train.data.columns import Array
+from vispec.train.data.diagnostics import DataDiagnostic
+from vispec.train.data.encode import Field
+from vispec.train.data.vocab import Encoders
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+POOL = 64  # minibatches whose rows are sorted by length together when bucketing
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Lists along one path of plates. offsets: (parents + 2,) int64; the last is an empty list that padding points at.
+
+    plate_path: the path of the plate's first opening, whose padded width this one shares."""
+
+    offsets: Array
+    plate_path: Path
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Rows of all variables that have data.
+
+    sizes: every size and vocabulary that the spec, the user or the data told, by the spec's name. rows: which rows of the
+    storage these are, None for all. length_keys: batch key of the lengths, by path of plates. observed: (variable, its
+    plates) for each variable that is scored. warnings: what was odd but no mistake."""
+
+    fields: Mapping[str, Field]
+    ragged: Mapping[Path, Ragged]
+    length_keys: Mapping[Path, str]
+    observed: tuple[tuple[str, Path], ...]
+    sizes: Mapping[str, int]
+    encoders: Encoders
+    stored: int
+    rows: Array | None = None
+    warnings: tuple[DataDiagnostic, ...] = ()
+
+    @property
+    def num_rows(self) -> int:
+        return self.stored if self.rows is None else len(self.rows)
+
+    def __len__(self) -> int:
+        return self.num_rows
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of the variables that batches hold."""
+        return tuple(self.fields)
+
+    # ---- minibatches
+
+    def batch(self, indices: "Sequence[int] | Array | Tensor") -> "dict[str, Tensor]":
+        """The rows at `indices`, in that order, as the emitted module takes them."""
+        rows = self._stored_rows(np.asarray(indices, np.int64))
+        positions: dict[Path, Array] = {(): rows}
+        out: dict[str, Tensor] = {}
+        for path, key in self.length_keys.items():
+            out[key] = torch.from_numpy(self._list_lengths(positions, path))
+        for field in self.fields.values():
+            at = self._positions(positions, field.path) if field.rows else None
+            out[field.name] = _tensor(field.values, at, torch.int64 if field.integer else torch.get_default_dtype())
+            if field.observed is not None:
+                out[f"{field.name}_observed"] = _tensor(field.observed, at, torch.bool)
+        return out
+
+    def _stored_rows(self, indices: Array) -> Array:
+        if len(indices) and not -self.num_rows <= indices.min() <= indices.max() < self.num_rows:
+            raise IndexError(f"row {indices.max()} of {self.num_rows}")
+        return indices % max(1, self.stored) if self.rows is None else self.rows[indices]
+
+    def _positions(self, known: dict[Path, Array], path: Path) -> Array:
+        """Indices of elements, (B, *padded sizes along path); padding is the index one past the last."""
+        if path not in known:
+            parent = self._positions(known, path[:-1])
+            ragged = self.ragged[path]
+            start = ragged.offsets[parent]
+            count = ragged.offsets[parent + 1] - start
+            owner = count if ragged.plate_path == path else self._list_lengths(known, ragged.plate_path)
+            steps = np.arange(max(1, int(owner.max(initial=0))))
+            known[path] = np.where(steps < count[..., None], start[..., None] + steps, ragged.offsets[-1])
+        return known[path]
+
+    def _list_lengths(self, known: dict[Path, Array], path: Path) -> Array:
+        parent = self._positions(known, path[:-1])
+        bounds = self.ragged[path].offsets
+        return bounds[parent + 1] - bounds[parent]
+
+    def order(self, size: int, generator: "Generator | None" = None, bucket: bool = False) -> list[Array]:
+        """The rows of each minibatch of one epoch: in their order, or shuffled by the generator.
+
+        bucket: put rows of like length together, so that little is padded; the batches still come in random order."""
+        count = self.num_rows
+        rows = np.arange(count) if generator is None else torch.randperm(count, generator=generator).numpy()
+        if bucket:
+            pool = size * POOL if generator is not None else max(1, count)
+            pools = [rows[i : i + pool] for i in range(0, count, pool)]
+            rows = np.concatenate([pool[np.argsort(self._row_sizes[pool], kind="stable")] for pool in pools]) if pools else rows
+        batches = [rows[i : i + size] for i in range(0, count, size)]
+        if bucket and generator is not None:
+            batches = [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+        return batches
+
+    def batches(self, size: int, generator: "Generator | None" = None, bucket: bool = False) -> "Iterator[dict[str, Tensor]]":
+        """One epoch of minibatches of `size` rows, the last one smaller; see `order`."""
+        return map(self.batch, self.order(size, generator, bucket))
+
+    # ---- counts
+
+    def _bounds(self, path: Path) -> Array:
+        """Where each stored row's elements along `path` start, and one past the last: (stored + 1,)."""
+        at = np.arange(self.stored + 1)
+        for depth in range(1, len(path) + 1):
+            at = self.ragged[path[:depth]].offsets[at]
+        return at
+
+    @cached_property
+    def _row_sizes(self) -> Array:
+        """Elements of each row along all its plates together."""
+        sizes = sum((np.diff(self._bounds(path)) for path in self.ragged), np.zeros(self.stored, np.int64))
+        return sizes if self.rows is None else sizes[self.rows]
+
+    def tokens(self, indices: "Sequence[int] | Array | Tensor | None" = None) -> int:
+        """How many elements are scored in these rows (all, if None). Variables that stand in the same plates count once, an
+        element with event dimensions is one, and of a partial variable only the observed elements count."""
+        places: dict[Path, Array] = {}
+        for name, plates in self.observed:
+            field = self.fields[name]
+            bounds = self._bounds(field.path)
+            if field.observed is None:
+                events = len(field.path) + len(plates[len(field.path) :])
+                tail = field.values.shape[1 : 1 + events - len(field.path)]
+                counts = np.diff(bounds) * int(np.prod(tail, dtype=np.int64))
+            else:
+                each = field.observed.reshape(len(field.observed), -1).sum(axis=1, dtype=np.int64)
+                counts = np.diff(np.concatenate(([0], np.cumsum(each)))[bounds])
+            places[plates] = np.maximum(places[plates], counts) if plates in places else counts
+        rows = self.rows if indices is None else self._stored_rows(np.asarray(indices, np.int64))
+        return sum(int((counts if rows is None else counts[rows]).sum()) for counts in places.values())
+
+    @property
+    def lengths(self) -> dict[str, Array]:
+        """The lengths of each ragged plate's lists in these rows, by plate: what `sample` draws sizes from."""
+        found: dict[str, Array] = {}
+        for path in self.length_keys:
+            parents = np.arange(self.stored) if self.rows is None else self.rows
+            for depth in range(1, len(path)):
+                bounds = self.ragged[path[:depth]].offsets
+                counts = bounds[parents + 1] - bounds[parents]
+                first = np.repeat(bounds[parents] - np.cumsum(counts) + counts, counts)
+                parents = first + np.arange(int(counts.sum()))
+            bounds = self.ragged[path].offsets
+            found[path[-1]] = bounds[parents + 1] - bounds[parents]
+        return found
+
+    # ---- parts
+
+    def select(self, indices: "Sequence[int] | Array | Tensor") -> "Dataset":
+        """These rows, sharing the storage."""
+        return replace(self, rows=self._stored_rows(np.asarray(indices, np.int64)))
+
+    def split(self, fraction: float, seed: int) -> "tuple[Dataset, Dataset]":
+        """All but a fraction of the rows, and that fraction (at least one row, and at least one left), drawn by the seed."""
+        if self.num_rows < 2:
+            raise ValueError("a split needs two rows")
+        order = np.random.default_rng(seed).permutation(self.num_rows)
+        held = min(max(1, round(self.num_rows * fraction)), self.num_rows - 1)
+        return self.select(np.sort(order[held:])), self.select(np.sort(order[:held]))
+
+
+def _tensor(values: Array, at: Array | None, dtype: Any) -> "Tensor":
+    """The elements at these positions, as a tensor that owns its memory."""
+    taken = np.copy(values) if at is None else np.take(values, at, axis=0)
+    return torch.from_numpy(taken).to(dtype)

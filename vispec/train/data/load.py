@@ -1,0 +1,162 @@
+"""From files to a Dataset: match columns to variables, lay them along the plates, encode their values."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from vispec.model.model import Model, Plate, Variable
+from vispec.train.data.arrange import Arranged, Layout, Path, agree, arrange, layout_of
+from vispec.train.data.columns import Array, Column, Origin
+from vispec.train.data.dataset import Dataset, Ragged
+from vispec.train.data.diagnostics import Problems
+from vispec.train.data.encode import Field, as_lengths, bit_offset, encode
+from vispec.train.data.match import Matched, match
+from vispec.train.data.sizes import Sizes
+from vispec.train.data.vocab import Encoders, settings
+
+
+def load(
+    model: Model,
+    arguments: Sequence[str],
+    columns: Mapping[str, tuple[str, ...]] | None = None,
+    encoders: Encoders | None = None,
+    sizes: Mapping[str, int] | None = None,
+) -> Dataset:
+    """Read data for a model; raises DataError with all that is wrong in it.
+
+    arguments: paths, or `name=path` for files with one variable each, aligned row by row. columns: which columns feed a
+    variable (names; "#3" and "#1..13" by position; "*" all that are left). encoders: those of the training data, None to
+    build them from this. sizes: by name, over those of the spec; for validation data, the training data's.
+    """
+    problems = Problems()
+    known = Sizes(model, sizes or {})
+    matched = match(model, arguments, columns or {}, problems)
+    problems.check()
+    origin = _rows(model, matched, problems)
+    arranged, counted = _arrange(model, matched, origin, known, problems)
+    problems.check()
+    found = agree(model, arranged, {name: _extra(model, name) for name in arranged}, known, problems)
+    for plate, column in counted.items():
+        found[_own_path(model, model.plate[plate])] = as_lengths(column, problems)
+    fields, encoders = encode(model, arranged, found, encoders, known, problems)
+    return _dataset(model, fields, found, origin.rows, encoders, known, problems)
+
+
+def _rows(model: Model, matched: Matched, problems: Problems) -> Origin:
+    """The rows of the data plate; all columns that vary over it must have as many."""
+    local = {
+        name: c for name, c in matched.columns.items() if name not in model.variable or _varies(model, model.variable[name])
+    }
+    origin = matched.origin or (next(iter(local.values())).origin if local else next(iter(matched.columns.values())).origin)
+    for name, column in local.items():
+        if column.origin.rows != origin.rows:
+            message = f"{column.origin.rows} rows for `{name}`, but {origin.file} has {origin.rows}"
+            problems.add(
+                "D113", message, column.origin.file, None, column.label or None, "aligned files have the same number of rows"
+            )
+    problems.check()
+    return origin
+
+
+def _varies(model: Model, variable: Variable) -> bool:
+    return any(model.plate[name].data for name in variable.plates)
+
+
+def _arrange(
+    model: Model, matched: Matched, origin: Origin, known: Sizes, problems: Problems
+) -> tuple[dict[str, Arranged], dict[str, Column]]:
+    """Columns along the axes of their variables, in the order of the spec; and columns of lengths by plate."""
+    arranged: dict[str, Arranged] = {}
+    chars = {vocab.name: settings(vocab)["chars"] for vocab in model.vocabs}
+    for variable in model.variables:
+        if variable.role == "latent":
+            continue
+        column = matched.columns.get(variable.name) or _absent(variable, origin)
+        by_characters = variable.type.domain == "token" and chars.get(str(variable.type.card), False)
+        layout = layout_of(model, variable)
+        placed = arrange(column, layout, known, by_characters, bit_offset(model, variable.name), problems)
+        if placed is not None:
+            arranged[variable.name] = placed
+            _check_global(model, variable, column, known, problems)
+    counted: dict[str, Column] = {}
+    for plate in model.plates:
+        if plate.length_key in matched.columns and plate.length_key not in model.variable:
+            outer = Layout(plate.length_key, (), (), False)
+            placed = arrange(matched.columns[plate.length_key], outer, known, False, None, problems)
+            if placed is not None:
+                counted[plate.name] = placed.column
+    return arranged, counted
+
+
+def _absent(variable: Variable, origin: Origin) -> Column:
+    """A partial variable without a column: every value is missing."""
+    return Column(variable.name, (), pa.chunked_array([pa.nulls(origin.rows)]), origin)
+
+
+def _check_global(model: Model, variable: Variable, column: Column, known: Sizes, problems: Problems) -> None:
+    """Outside the data plate, the rows of a variable's file are the elements of its first plate."""
+    if _varies(model, variable):
+        return
+    rows = column.origin.rows
+    size = model.plate[variable.plates[0]].size if variable.plates else 1
+    if not known.learn(size, rows, f"the rows of {column.origin.file}"):
+        message = f"{rows} rows for `{variable.name}`, one for each of {known.value(size)} elements wanted"
+        problems.add(
+            "D113", message, column.origin.file, None, column.label or None, f"give its own file: {variable.name}=FILE"
+        )
+
+
+def _extra(model: Model, name: str) -> int:
+    """How many symbols the variable's vocabulary puts around each sequence."""
+    variable = model.variable[name]
+    if variable.type.domain != "token" or not layout_of(model, variable).sequence:
+        return 0
+    chosen = next((settings(vocab) for vocab in model.vocabs if vocab.name == variable.type.card), None)
+    return 0 if chosen is None else (chosen["begin"] is not None) + (chosen["end"] is not None)
+
+
+def _own_path(model: Model, plate: Plate) -> Path:
+    """The plates of its first opening, without the data plate, and itself."""
+    return (*(name for name in plate.inside if not model.plate[name].data), plate.name)
+
+
+def _dataset(
+    model: Model,
+    fields: Mapping[str, Field],
+    found: Mapping[Path, Array],
+    rows: int,
+    encoders: Encoders,
+    known: Sizes,
+    problems: Problems,
+) -> Dataset:
+    ragged = {}
+    for path, lists in found.items():
+        bounds = np.concatenate(([0], np.cumsum(lists, dtype=np.int64)))
+        own = _own_path(model, model.plate[path[-1]])
+        ragged[path] = Ragged(np.append(bounds, bounds[-1]), own if own in found else path)
+    keys = {}
+    for plate in model.plates:
+        path = _own_path(model, plate)
+        if plate.ragged and path in found:
+            keys[path] = plate.length_key
+    observed = tuple(
+        (v.name, tuple(name for name in v.plates if not model.plate[name].data))
+        for v in model.variables
+        if v.role in ("observed", "partial") and v.name in fields and fields[v.name].rows
+    )
+    sizes = {name: known.known[name] for name in known.names if name in known.known}
+    padded = {name: _padded(field) for name, field in fields.items()}
+    return Dataset(padded, ragged, keys, observed, sizes, encoders, rows, None, tuple(problems.warnings))
+
+
+def _padded(field: Field) -> Field:
+    """With one more element, of zeros, for padding to point at."""
+    if not field.path:
+        return field
+
+    def grow(array: Array) -> Array:
+        return np.concatenate((array, np.zeros((1, *array.shape[1:]), array.dtype)))
+
+    observed = None if field.observed is None else grow(field.observed)
+    return Field(field.name, field.path, grow(field.values), observed, field.integer, field.rows)

@@ -1,0 +1,193 @@
+"""JSON lines: an object with the variables' names as keys, or one bare value, on each line. Nested lists are ragged plates.
+
+The standard library's parser rather than Arrow's, which takes objects only, reads text that looks like a date as one, and
+cannot say on which line it failed. Rows are turned into flat arrays a block at a time.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from vispec.train.data.columns import Column, DataFile, Reader, Request, Table
+from vispec.train.data.diagnostics import DataDiagnostic, DataError
+from vispec.train.data.files import not_utf8
+
+BLOCK = 1 << 14  # rows turned into arrays at once
+BARE = ""  # the name of the column of bare lines
+
+
+def read(file: DataFile, request: Request) -> Table:
+    lines: list[int] = []
+    parts: dict[str, list[_Part]] = {}
+    start = 0
+    records = _records(file)
+    while block := list(islice(records, BLOCK)):
+        lines += [line for line, _ in block]
+        rows = [row for _, row in block]
+        _check_kinds(file, rows, lines, start, bare=BARE in parts if start else not isinstance(rows[0], dict))
+        for name in _names(rows, parts):
+            if name == BARE or request.keep(name):
+                values = rows if name == BARE else [row.get(name) for row in rows]
+                parts.setdefault(name, []).append(_flatten(file, name, values, lines, start))
+            else:
+                parts.setdefault(name, [])
+        start += len(rows)
+    origin = file.origin(len(lines), lambda row: lines[row])
+    columns = {name: _join(file, name, found, origin, lines) for name, found in parts.items()}
+    return Table(columns, origin, header=BARE not in columns)
+
+
+def _records(file: DataFile) -> Iterator[tuple[int, Any]]:
+    """The value of each line that is not blank, with the line's number."""
+    with file.open() as stream:
+        for number, line in enumerate(stream, 1):
+            if number == 1:
+                line = line.removeprefix(b"\xef\xbb\xbf")
+            if not line.strip():
+                continue
+            try:
+                yield number, json.loads(line.decode(), parse_constant=_no_constant)
+            except UnicodeDecodeError:
+                raise not_utf8(file) from None
+            except (ValueError, RecursionError) as error:
+                reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error).split(": line 1")[0]
+                message = f"the line is not JSON: {reason}"
+                raise DataError([DataDiagnostic("D105", message, file.name, line=number)]) from None
+
+
+def _no_constant(text: str) -> float:
+    return {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}[text]
+
+
+def _check_kinds(file: DataFile, rows: list[Any], lines: list[int], start: int, bare: bool) -> None:
+    for i, row in enumerate(rows):
+        if isinstance(row, dict) == bare:
+            what = "an object among bare values" if bare else "not an object, as the first line is"
+            raise DataError([DataDiagnostic("D109", f"the line is {what}", file.name, start + i + 1, line=lines[start + i])])
+
+
+def _names(rows: list[Any], known: Iterable[str]) -> list[str]:
+    if not isinstance(rows[0], dict):
+        return [BARE]
+    return list(dict.fromkeys(chain(known, chain.from_iterable(rows))))
+
+
+@dataclass
+class _Part:
+    """A column in a block of rows: first row, list lengths per depth, leaves."""
+
+    start: int
+    rows: int
+    levels: list[np.ndarray[Any, Any]] = field(default_factory=list)
+    values: pa.Array = field(default_factory=lambda: pa.nulls(0))
+
+
+def _flatten(file: DataFile, name: str, values: list[Any], lines: list[int], start: int) -> _Part:
+    part = _Part(start, len(values))
+    flat = values
+    while list in (kinds := set(map(type, flat))):
+        if kinds - {list, type(None)}:
+            raise _mixed(file, name, values, lines, start, len(part.levels))
+        part.levels.append(np.array([-1 if item is None else len(item) for item in flat], np.int64))
+        flat = list(chain.from_iterable(item for item in flat if item is not None))
+    kinds.discard(type(None))
+    if not (kinds <= {int, float} or (len(kinds) == 1 and kinds <= {str, bool})):
+        raise _mixed(file, name, values, lines, start, len(part.levels))
+    try:
+        part.values = pa.array(flat, pa.large_string() if kinds == {str} else pa.float64() if float in kinds else None)
+    except (UnicodeEncodeError, OverflowError, pa.ArrowInvalid):
+        raise _unusable(file, name, values, lines, start) from None
+    return part
+
+
+def _leaves(value: Any, depth: int) -> Iterator[Any]:
+    """The values `depth` lists down."""
+    return chain.from_iterable(_leaves(v, depth - 1) for v in value or ()) if depth else iter((value,))
+
+
+def _mixed(file: DataFile, name: str, values: list[Any], lines: list[int], start: int, depth: int) -> DataError:
+    """Two kinds of value where there may be one: name the first row that differs from the ones before."""
+    seen: str | None = None
+    for i, value in enumerate(values):
+        for leaf in _leaves(value, depth):
+            kind = _kind(leaf)
+            if (kind is not None and seen is not None and kind != seen) or kind == "an object":
+                message = f"{kind} stands here, {seen} before" if seen else f"{kind} cannot be a value"
+                return DataError([DataDiagnostic("D114", message, file.name, start + i + 1, name, line=lines[start + i])])
+            seen = kind or seen
+    raise AssertionError("the values are of one kind")
+
+
+def _kind(value: Any) -> str | None:
+    """A value's kind in words; None for a missing one."""
+    if value is None:
+        return None
+    kinds = {bool: "a boolean", int: "a number", float: "a number", str: "text", list: "a list"}
+    return kinds.get(type(value), "an object")
+
+
+def _unusable(file: DataFile, name: str, values: list[Any], lines: list[int], start: int) -> DataError:
+    """Text with half a surrogate pair, or an integer past 64 bits."""
+    for i, value in enumerate(values):
+        try:
+            pa.array([json.dumps(value, ensure_ascii=False)])
+            if any(isinstance(leaf, int) and not -(2**63) <= leaf < 2**63 for leaf in _all_leaves(value)):
+                raise OverflowError
+        except (UnicodeEncodeError, OverflowError) as error:
+            what = "an integer is past 64 bits" if isinstance(error, OverflowError) else "the text holds half a surrogate pair"
+            return DataError([DataDiagnostic("D105", what, file.name, start + i + 1, name, line=lines[start + i])])
+    raise AssertionError("the values fit")
+
+
+def _all_leaves(value: Any) -> Iterator[Any]:
+    return chain.from_iterable(map(_all_leaves, value)) if isinstance(value, list) else iter((value,))
+
+
+def _join(file: DataFile, name: str, parts: list[_Part], origin: Any, lines: list[int]) -> Column:
+    """The column of all blocks; rows of blocks before its first use are missing."""
+    filled: list[_Part] = []
+    at = 0
+    for part in parts:
+        if part.start > at:
+            filled.append(_Part(at, part.start - at, values=pa.nulls(part.start - at)))
+        filled.append(part)
+        at = part.start + part.rows
+    if at < origin.rows:
+        filled.append(_Part(at, origin.rows - at, values=pa.nulls(origin.rows - at)))
+    depth = max(len(part.levels) for part in filled)
+    for part in filled:
+        _deepen(file, name, part, depth, lines)
+    kind = _common_type(file, name, filled, lines)
+    levels = tuple(np.concatenate([part.levels[d] for part in filled]) for d in range(depth))
+    values = pa.chunked_array([part.values.cast(kind) for part in filled], kind)
+    return Column(name, levels, values, origin, anonymous=name == BARE)
+
+
+def _common_type(file: DataFile, name: str, parts: list[_Part], lines: list[int]) -> pa.DataType:
+    typed = [part for part in parts if not pa.types.is_null(part.values.type)]
+    kinds = {part.values.type for part in typed}
+    if kinds == {pa.int64(), pa.float64()}:
+        return pa.float64()
+    for part in typed[1:]:
+        if len(kinds) > 1 and part.values.type != typed[0].values.type:
+            message = f"the values from here on are {part.values.type}, those before {typed[0].values.type}"
+            raise DataError([DataDiagnostic("D114", message, file.name, part.start + 1, name, line=lines[part.start])])
+    return typed[0].values.type if typed else pa.null()
+
+
+def _deepen(file: DataFile, name: str, part: _Part, depth: int, lines: list[int]) -> None:
+    """A block whose lists are all empty or missing does not show how deep they are; give it the depth of the others."""
+    while len(part.levels) < depth:
+        if len(part.values) != part.values.null_count:
+            message = f"the values are nested {len(part.levels)} deep, elsewhere {depth}"
+            raise DataError([DataDiagnostic("D114", message, file.name, part.start + 1, name, line=lines[part.start])])
+        part.levels.append(np.full(len(part.values), -1, np.int64))
+        part.values = pa.nulls(0)
+
+
+ENTRY = Reader("jsonl", (".jsonl", ".ndjson", ".json"), read)

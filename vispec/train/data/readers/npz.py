@@ -1,0 +1,139 @@
+"""NumPy's .npz, never pickles: an array is a column, its first dimension the rows.
+
+Two layouts are recognised by their names, each a column without a name: `indptr`, `indices`, `counts` are sparse rows of
+counts, read as `counts` copies of each index (words from an array `vocab`, if there is one); `packed` is eight bits to a byte.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from vispec.train.data.columns import Column, DataFile, Reader, Request, Table
+from vispec.train.data.diagnostics import DataDiagnostic, DataError
+from vispec.train.data.files import whole
+
+Array = np.ndarray[Any, Any]
+SPARSE = "indptr/indices/counts"
+PACKED = "packed"
+
+
+def read(file: DataFile, request: Request) -> Table:
+    arrays = _arrays(file)
+    if {"indptr", "indices"} <= arrays.keys():
+        column = _sparse(file, arrays)
+        return Table({SPARSE: column}, column.origin)
+    if not arrays:
+        raise DataError([DataDiagnostic("D102", "the file holds no array with rows", file.name)])
+    if len(arrays) == 1 and PACKED in arrays:
+        return _packed(file, arrays[PACKED])
+    first = next((name for name in arrays if request.keep(name)), next(iter(arrays)))
+    rows = len(arrays[first])
+    origin = file.origin(rows)
+    columns: dict[str, Column] = {}
+    for name, array in arrays.items():
+        if len(array) == rows:
+            columns[name] = Column(name, array.shape[1:], _values(file, name, array), origin)
+        elif request.keep(name):
+            message = f"the array has {len(array)} rows, `{first}` has {rows}"
+            raise DataError([DataDiagnostic("D113", message, file.name, column=name)])
+    return Table(columns, origin)
+
+
+def _arrays(file: DataFile) -> Mapping[str, Array]:
+    """All arrays that have rows. A broken archive makes zipfile, zlib and NumPy raise nearly anything, hence the wide net."""
+    data = whole(file)
+    try:
+        with np.load(data, allow_pickle=False) as archive:
+            names = list(archive.files)
+            arrays = {name: archive[name] for name in names}
+    except (MemoryError, Exception) as error:
+        if "allow_pickle" in str(error) or "pickled" in str(error):
+            message = "the file holds Python objects, which can run code when read and are refused"
+            advice = "save plain arrays of numbers or of fixed-width text (dtype U)"
+            raise DataError([DataDiagnostic("D106", message, file.name, help=advice)]) from None
+        message = (
+            f"this is not an .npz file that can be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        )
+        raise DataError([DataDiagnostic("D105", message, file.name)]) from None
+    return {name: array for name, array in arrays.items() if array.ndim}
+
+
+def _values(file: DataFile, name: str, array: Array) -> pa.ChunkedArray:
+    """The array, flat, as Arrow values (no copy where it lies flat already)."""
+    flat = np.ascontiguousarray(array).reshape(-1)
+    if flat.dtype.kind == "U":
+        return pa.chunked_array([_text(file, name, flat)])
+    if flat.dtype.kind not in "biuf" or flat.dtype.itemsize > 8:
+        message = f"an array of the type {flat.dtype} cannot be data"
+        raise DataError([DataDiagnostic("D131", message, file.name, column=name)])
+    native = flat.astype(np.float32) if flat.dtype == np.float16 else flat.astype(flat.dtype.newbyteorder("="), copy=False)
+    return pa.chunked_array([pa.array(native)])
+
+
+def _text(file: DataFile, name: str, flat: Array) -> pa.Array:
+    try:
+        return pa.array(flat.tolist(), pa.large_string())
+    except (UnicodeEncodeError, ValueError):
+        raise DataError([DataDiagnostic("D105", "the text is not Unicode", file.name, column=name)]) from None
+
+
+def _packed(file: DataFile, packed: Array) -> Table:
+    if packed.dtype != np.uint8 or packed.ndim != 2:
+        message = f"`packed` is {packed.dtype} of {packed.ndim} dimensions; eight bits to a byte is uint8 of 2"
+        raise DataError([DataDiagnostic("D131", message, file.name, column=PACKED)])
+    origin = file.origin(len(packed))
+    bits = np.unpackbits(packed, axis=1)
+    column = Column(PACKED, (bits.shape[1],), pa.chunked_array([pa.array(bits.reshape(-1))]), origin, anonymous=True)
+    return Table({PACKED: column}, origin)
+
+
+def _sparse(file: DataFile, arrays: Mapping[str, Array]) -> Column:
+    """A ragged list of indices a row, each as often as its count says."""
+    parts = {name: arrays[name] for name in ("indptr", "indices", "counts") if name in arrays}
+    for name, array in parts.items():
+        if array.ndim != 1 or array.dtype.kind not in "iu":
+            message = f"`{name}` of sparse rows is a vector of integers, this is {array.dtype} of {array.ndim} dimensions"
+            raise DataError([DataDiagnostic("D131", message, file.name, column=name)])
+    bounds, indices = parts["indptr"].astype(np.int64), parts["indices"].astype(np.int64)
+    counts = parts.get("counts", np.ones(len(indices))).astype(np.int64)
+    _check_sparse(file, bounds, indices, counts)
+    running = np.concatenate(([0], np.cumsum(counts)))
+    tokens = np.repeat(indices, counts)
+    values = pa.array(tokens.astype(np.int32) if len(tokens) and tokens.max() < 2**31 else tokens)
+    if "vocab" in arrays and arrays["vocab"].dtype.kind == "U" and arrays["vocab"].ndim == 1:
+        values = _words(file, arrays["vocab"], values)
+    origin = file.origin(len(bounds) - 1)
+    return Column(SPARSE, (np.diff(running[bounds]),), pa.chunked_array([values]), origin, anonymous=True)
+
+
+def _check_sparse(file: DataFile, bounds: Array, indices: Array, counts: Array) -> None:
+    def fail(message: str, column: str, row: int | None = None) -> None:
+        raise DataError([DataDiagnostic("D132", message, file.name, row, column)])
+
+    if len(bounds) == 0 or bounds[0] != 0 or bounds[-1] != len(indices):
+        fail(f"`indptr` runs from 0 to the number of indices ({len(indices)}), and this one does not", "indptr")
+    falling = np.flatnonzero(np.diff(bounds) < 0)
+    if len(falling):
+        fail("`indptr` falls", "indptr", int(falling[0]) + 1)
+    if len(counts) != len(indices):
+        fail(f"there are {len(counts)} counts for {len(indices)} indices", "counts")
+    for name, array in (("indices", indices), ("counts", counts)):
+        negative = np.flatnonzero(array < 0)
+        if len(negative):
+            row = int(np.searchsorted(bounds, negative[0], "right"))
+            fail(f"{array[negative[0]]} is negative", name, row)
+    if float(counts.astype(np.float64).sum()) >= 2**31:
+        fail("the counts sum to more tokens than fit in memory", "counts")
+
+
+def _words(file: DataFile, vocab: Array, values: pa.Array) -> pa.Array:
+    top = int(np.max(values.to_numpy(), initial=-1))
+    if top >= len(vocab):
+        message = f"index {top} is past the {len(vocab)} words of `vocab`"
+        raise DataError([DataDiagnostic("D132", message, file.name, column="indices")])
+    return _text(file, "vocab", vocab).take(values)
+
+
+ENTRY = Reader("npz", (".npz",), read)

@@ -1,0 +1,121 @@
+"""Words and labels as numbers. Id 0 of a vocabulary is `<unk>`; begin and end symbols follow, then words by falling count."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from vispec.model.model import Vocab
+
+UNKNOWN = "<unk>"
+BEGIN = "<s>"
+END = "</s>"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Tokens by id. `begin` and `end`: the symbols put around each sequence, None where the spec asks for none."""
+
+    name: str
+    tokens: tuple[str, ...]
+    begin: str | None = None
+    end: str | None = None
+    lower: bool = False
+    chars: bool = False
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @cached_property
+    def ids(self) -> Mapping[str, int]:
+        return {token: i for i, token in enumerate(self.tokens)}
+
+    def encode(self, tokens: Iterable[str]) -> list[int]:
+        """Ids; 0 for a token that is not in the vocabulary."""
+        if self.lower:
+            tokens = (token.lower() for token in tokens)
+        return [self.ids.get(token, 0) for token in tokens]
+
+    def decode(self, ids: Iterable[int]) -> list[str]:
+        return [self.tokens[i] for i in ids]
+
+    def to_text(self) -> str:
+        """One token a line, ids in order; a backslash, newline or carriage return inside a token is escaped."""
+        return "".join(_escape(token) + "\n" for token in self.tokens)
+
+
+def _escape(token: str) -> str:
+    return token.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+
+
+def _unescape(line: str) -> str:
+    parts = line.split("\\\\")
+    return "\\".join(part.replace("\\n", "\n").replace("\\r", "\r") for part in parts)
+
+
+def _symbol(value: object, default: str) -> str | None:
+    return value if isinstance(value, str) else default if value else None
+
+
+def settings(vocab: Vocab) -> dict[str, Any]:
+    """The options that decide how text becomes tokens: begin, end, lower, chars."""
+    options = dict(vocab.options)
+    return {
+        "begin": _symbol(options.get("begin"), BEGIN),
+        "end": _symbol(options.get("end"), END),
+        "lower": bool(options.get("lower", False)),
+        "chars": bool(options.get("chars", False)),
+    }
+
+
+def build(vocab: Vocab, counts: Mapping[str, int]) -> Vocabulary:
+    """The vocabulary of counted tokens (lower-cased already): those seen min_count times, at most max_size entries in all."""
+    options = dict(vocab.options)
+    chosen = settings(vocab)
+    special = list(dict.fromkeys([UNKNOWN, *(s for s in (chosen["begin"], chosen["end"]) if s is not None)]))
+    least = int(options.get("min_count") or 1)
+    words = [word for word, count in counts.items() if count >= least and word not in special]
+    words.sort(key=lambda word: (-counts[word], word))
+    size = options.get("max_size")
+    tokens = [*special, *words]
+    return Vocabulary(vocab.name, tuple(tokens[: max(int(size), len(special))] if size else tokens), **chosen)
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """What training data taught about text: vocabularies by name, and the labels of category and index variables.
+
+    labels: by size name where the type's size is one (all its variables share them), else by variable; None: plain integers."""
+
+    vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict)
+    labels: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the tokens, which `save` writes as text."""
+        options = {
+            v.name: {"begin": v.begin, "end": v.end, "lower": v.lower, "chars": v.chars} for v in self.vocabularies.values()
+        }
+        return {"vocabularies": options, "labels": {k: None if v is None else list(v) for k, v in self.labels.items()}}
+
+    def save(self, folder: str | Path) -> None:
+        """Write NAME.txt for each vocabulary, one token a line, and encoders.json."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for vocabulary in self.vocabularies.values():
+            (folder / f"{vocabulary.name}.txt").write_text(vocabulary.to_text(), encoding="utf-8", newline="\n")
+        text = json.dumps(self.to_json(), ensure_ascii=False, indent=1) + "\n"
+        (folder / "encoders.json").write_text(text, encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Encoders":
+        """What `save` wrote; raises OSError or ValueError where it is not there or not whole."""
+        folder = Path(folder)
+        value = json.loads((folder / "encoders.json").read_text(encoding="utf-8"))
+        vocabularies = {}
+        for name, options in value["vocabularies"].items():
+            lines = (folder / f"{name}.txt").read_bytes().decode().split("\n")[:-1]
+            vocabularies[name] = Vocabulary(name, tuple(map(_unescape, lines)), **options)
+        labels = {k: None if v is None else tuple(v) for k, v in value["labels"].items()}
+        return cls(vocabularies, labels)
