@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lark import Token, Tree
+from lark import Tree
 from lark.tree import Meta
 from lark.visitors import Transformer_NonRecursive, v_args
 
@@ -12,8 +12,8 @@ from vispec.syntax import tree as t
 Children = list[Any]
 
 
-def span_of(at: Meta | Token) -> Span:
-    """Where a token, or the text of a rule, stands."""
+def span_of(at: Any) -> Span:
+    """Where a Token, or the text of a rule by its Meta, stands; in a file that parsed both have all six numbers."""
     return Span(at.start_pos, at.end_pos, at.line, at.column, at.end_line, at.end_column)
 
 

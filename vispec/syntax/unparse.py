@@ -1,0 +1,162 @@
+"""One statement, expression or type of the tree as canonical text on one line, without its comments."""
+
+from functools import singledispatch
+
+from vispec.source import Source
+from vispec.syntax import tree as t
+
+# How tightly an expression binds: where 0, if 1, or 2, and 3, not 4, comparison 5, + 6, * 7, unary - 8, ^ 9, atoms 10.
+_LEVELS = {"or": 2, "and": 3, "+": 6, "-": 6, "*": 7, "/": 7, "^": 9} | dict.fromkeys(("<", "<=", ">", ">=", "==", "!="), 5)
+_ATOM = 10
+
+
+class Unparser:
+    """Texts of nodes of one source; a number keeps the notation that it was written in."""
+
+    def __init__(self, source: Source):
+        self.source = source
+
+    def items(self, items: tuple[t.Node, ...]) -> str:
+        return ", ".join(self.expression(item) for item in items)
+
+    def expression(self, node: t.Node, level: int = 0) -> str:
+        """The text of an expression, in parentheses where it binds less tightly than `level`."""
+        text, binds = _show(node, self)
+        return text if binds >= level else f"({text})"
+
+    def law(self, node: t.Expr) -> list[str]:
+        """The laws of a chain's elements, in order; one where there is no `then`."""
+        return [self.expression(law, 1) for law in (node.laws if isinstance(node, t.Then) else (node,))]
+
+    def type(self, node: t.TypeOf) -> str:
+        extents = ", ".join(self._extent(extent) for extent in node.args)
+        return node.domain + (f"[{extents}]" if extents else "") + ("*" if node.star else "")
+
+    def _extent(self, node: t.Expr | t.Range) -> str:
+        return f"{node.low}..{node.high}" if isinstance(node, t.Range) else self.expression(node, 1)
+
+    def named(self, items: tuple[t.Named, ...]) -> str:
+        return ", ".join(f"{item.name}: {self.type(item.type)}" for item in items)
+
+    def heads(self, heads: tuple[t.Named, ...]) -> str:
+        return self.type(heads[0].type) if heads[0].name == "" else f"({self.named(heads)})"
+
+    def stage(self, node: t.Stage) -> str:
+        call = node.call
+        text = self.expression(call) if call.args or call.kwargs else call.function.id
+        return text if node.prior is None else f"({text} ~ {self.expression(node.prior, 1)})"
+
+    def estimator(self, node: t.InferLaw) -> str:
+        budget = f" up to {self.expression(node.budget, 6)}" if node.budget is not None else ""
+        otherwise = f" else {self.expression(node.otherwise)}" if node.otherwise is not None else ""
+        return self.expression(node.estimator) + budget + otherwise
+
+    def setting(self, node: t.Expr | t.Schedule) -> str:
+        if not isinstance(node, t.Schedule):
+            return self.expression(node, 1)
+        start, stop, over = (self.expression(part, 6) for part in (node.start, node.stop, node.over))
+        return f"{node.name.id} from {start} to {stop} over {over} {node.unit}"
+
+
+@singledispatch
+def _show(node: t.Node, to: Unparser) -> tuple[str, int]:
+    """The text of an expression and how tightly it binds."""
+    raise TypeError(f"no expression: {node}")
+
+
+@_show.register
+def _(node: t.Number, to: Unparser) -> tuple[str, int]:
+    return to.source.text[node.span.start : node.span.end], _ATOM
+
+
+@_show.register
+def _(node: t.String, to: Unparser) -> tuple[str, int]:
+    return f'"{node.value}"', _ATOM
+
+
+@_show.register
+def _(node: t.Name, to: Unparser) -> tuple[str, int]:
+    return node.id, _ATOM
+
+
+@_show.register
+def _(node: t.All, to: Unparser) -> tuple[str, int]:
+    return "*", _ATOM
+
+
+@_show.register
+def _(node: t.Before, to: Unparser) -> tuple[str, int]:
+    return f"<{node.plate.id}", _ATOM
+
+
+@_show.register
+def _(node: t.Index, to: Unparser) -> tuple[str, int]:
+    items = ", ".join(_step(item, to) or to.expression(item, 1) for item in node.items)
+    return f"{to.expression(node.base, _ATOM)}[{items}]", _ATOM
+
+
+def _step(item: t.Node, to: Unparser) -> str | None:
+    """`t-1`: a step along a plate is written without spaces."""
+    if not isinstance(item, t.Binary) or item.op not in ("+", "-"):
+        return None
+    if not isinstance(item.left, t.Name) or not isinstance(item.right, t.Name | t.Number):
+        return None
+    return f"{to.expression(item.left)}{item.op}{to.expression(item.right)}"
+
+
+@_show.register
+def _(node: t.Call, to: Unparser) -> tuple[str, int]:
+    given = sorted((*node.args, *node.kwargs), key=lambda argument: argument.span.start)
+    return f"{node.function.id}({to.items(tuple(given))})", _ATOM
+
+
+@_show.register
+def _(node: t.Keyword, to: Unparser) -> tuple[str, int]:
+    return f"{node.name}={to.expression(node.value, 1)}", 0
+
+
+@_show.register
+def _(node: t.Comprehension, to: Unparser) -> tuple[str, int]:
+    return f"{to.expression(node.body, 1)} for {node.plate.id}", 0
+
+
+@_show.register
+def _(node: t.Where, to: Unparser) -> tuple[str, int]:
+    return f"{to.expression(node.sequence, 1)} where {to.expression(node.mask, 1)}", 0
+
+
+@_show.register
+def _(node: t.Attribute, to: Unparser) -> tuple[str, int]:
+    return f"{to.expression(node.base, _ATOM)}.{node.name}", _ATOM
+
+
+@_show.register
+def _(node: t.Length, to: Unparser) -> tuple[str, int]:
+    return f"|{to.expression(node.operand, _ATOM)}|", _ATOM
+
+
+@_show.register
+def _(node: t.ListOf, to: Unparser) -> tuple[str, int]:
+    return f"[{to.items(node.items)}]", _ATOM
+
+
+@_show.register
+def _(node: t.IfElse, to: Unparser) -> tuple[str, int]:
+    then, test, otherwise = to.expression(node.then, 2), to.expression(node.test, 2), to.expression(node.otherwise, 1)
+    return f"{then} if {test} else {otherwise}", 1
+
+
+@_show.register
+def _(node: t.Unary, to: Unparser) -> tuple[str, int]:
+    if node.op == "not":
+        return f"not {to.expression(node.operand, 4)}", 4
+    return f"-{to.expression(node.operand, 8)}", 8
+
+
+@_show.register
+def _(node: t.Binary, to: Unparser) -> tuple[str, int]:
+    level = _LEVELS[node.op]
+    if node.op == "^":
+        return f"{to.expression(node.left, _ATOM)}^{to.expression(node.right, 8)}", level
+    left = level + 1 if level == 5 else level
+    return f"{to.expression(node.left, left)} {node.op} {to.expression(node.right, level + 1)}", level
