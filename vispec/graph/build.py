@@ -102,8 +102,8 @@ def show_graph(graph: ModelGraph) -> str:
     lines += [_show_plate(plate, graph) for plate in graph.model.plates]
     for name, data in graph.graph.nodes(data=True):
         where = f" in {', '.join(data['plates'])}" if data["plates"] else ""
-        what = " ".join(str(word) for word in (data["role"] or data["kind"], name, *((":", data["type"]) if data["type"] else ())))
-        lines.append(f"  {what}{where}")
+        type_ = f" : {data['type']}" if data["type"] else ""
+        lines.append(f"  {data['role'] or data['kind']} {name}{type_}{where}")
         lines += [f"    <- {_show_edge(source, edge)}" for source, _, edge in graph.graph.in_edges(name, data=True)]
     lines += [f"  {one} crosses {two}" for one, two in graph.crossed]
     return "\n".join(lines) + "\n"

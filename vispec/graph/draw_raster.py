@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from vispec.graph.draw_svg import FILLS
-from vispec.graph.scene import Box, Circle, Curve, Label, Scene, head
+from vispec.graph.scene import Scene
+from vispec.graph.things import Box, Circle, Curve, Label, Thing, head
 
 DPI = 200
 
@@ -18,18 +19,19 @@ def draw_raster(scene: Scene, path: Path) -> None:
 
     kind = path.suffix.lower().removeprefix(".")
     undated = {"pdf": {"CreationDate": None, "ModDate": None}, "png": {"Software": None}}[kind]
-    settings = {"mathtext.fontset": "stix", "font.family": "STIXGeneral", "pdf.fonttype": 42, "hatch.linewidth": 1.0}
+    view = scene.view
+    settings: Any = {"mathtext.fontset": "stix", "font.family": "STIXGeneral", "pdf.fonttype": 42}
     with matplotlib.rc_context(settings):
-        figure = Figure(figsize=(scene.width / 72, scene.height / 72), dpi=DPI)
+        figure = Figure(figsize=((view.right - view.left) / 72, (view.bottom - view.top) / 72), dpi=DPI)
         canvas = FigureCanvasPdf(figure) if kind == "pdf" else FigureCanvasAgg(figure)
-        axes: Any = figure.add_axes((0, 0, 1, 1), xlim=(0, scene.width), ylim=(scene.height, 0))
+        axes: Any = figure.add_axes((0, 0, 1, 1), xlim=(view.left, view.right), ylim=(view.bottom, view.top))
         axes.axis("off")
         for order, thing in enumerate(scene.things):
             _draw(axes, thing, order + 1)
         canvas.print_figure(path, dpi=DPI, metadata=undated, facecolor="white")
 
 
-def _draw(axes: Any, thing: Circle | Box | Curve | Label, order: int) -> None:
+def _draw(axes: Any, thing: Thing, order: int) -> None:
     from matplotlib import patches
     from matplotlib.path import Path as Outline
 
@@ -38,15 +40,14 @@ def _draw(axes: Any, thing: Circle | Box | Curve | Label, order: int) -> None:
             fill = FILLS["none" if thing.half else thing.fill]
             axes.add_patch(patches.Circle(centre, radius, facecolor=fill, **_pen(thing.dashed, order)))
             if thing.half:
-                wedge = patches.Wedge(centre, radius, 90, 270, facecolor=FILLS[thing.fill], edgecolor="none", zorder=order + 0.1)
-                axes.add_patch(wedge)
+                shade = FILLS[thing.fill]
+                axes.add_patch(patches.Wedge(centre, radius, 90, 270, facecolor=shade, edgecolor="none", zorder=order + 0.1))
                 axes.add_patch(patches.Circle(centre, radius, fill=False, **_pen(thing.dashed, order + 0.2)))
         case Box(rectangle=box, corner=corner):
             style = f"round,pad=0,rounding_size={corner}" if corner else "square,pad=0"
             fill = "none" if corner else FILLS[thing.fill]
-            size = (box.right - box.left, box.bottom - box.top)
-            outline = patches.FancyBboxPatch((box.left, box.top), *size, boxstyle=style, facecolor=fill, **_pen(thing.dashed, order))
-            axes.add_patch(outline)
+            size, pen = (box.right - box.left, box.bottom - box.top), _pen(thing.dashed, order)
+            axes.add_patch(patches.FancyBboxPatch((box.left, box.top), *size, boxstyle=style, facecolor=fill, **pen))
         case Curve():
             tip, left, right, end = head(thing)
             way = [thing.start, thing.control, end if thing.head else thing.stop]

@@ -2,8 +2,9 @@
 
 from xml.sax.saxutils import escape, quoteattr
 
-from vispec.graph.scene import Box, Circle, Curve, Label, Scene, head
+from vispec.graph.scene import Scene
 from vispec.graph.symbols import Text, runs
+from vispec.graph.things import Box, Circle, Curve, Label, Thing, head
 
 FACE = "'STIX Two Text','STIX Two Math','Latin Modern Roman','Times New Roman',Times,'DejaVu Serif',serif"
 FILLS = {"none": "#ffffff", "shade": "#c8c8c8", "ink": "#000000"}
@@ -11,20 +12,22 @@ FILLS = {"none": "#ffffff", "shade": "#c8c8c8", "ink": "#000000"}
 
 def draw_svg(scene: Scene) -> str:
     """The picture as one SVG document; one point is one user unit."""
-    width, height = _n(scene.width), _n(scene.height)
+    view = scene.view
+    left, top, width, height = map(_n, (view.left, view.top, view.right - view.left, view.bottom - view.top))
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}pt" height="{height}pt" viewBox="0 0 {width} {height}"',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}pt" height="{height}pt"',
+        f'     viewBox="{left} {top} {width} {height}"',
         f'     font-family="{FACE}" stroke="#000000" stroke-width="1" fill="none" role="img">',
         f"<title>{_text(scene.title)}</title>",
-        f'<rect width="{width}" height="{height}" fill="#ffffff" stroke="none"/>',
+        f'<rect x="{left}" y="{top}" width="{width}" height="{height}" fill="#ffffff" stroke="none"/>',
         *(_draw(thing) for thing in scene.things),
         "</svg>",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _draw(thing: Circle | Box | Curve | Label) -> str:
+def _draw(thing: Thing) -> str:
     match thing:
         case Circle():
             return _circle(thing)

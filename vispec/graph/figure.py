@@ -179,11 +179,10 @@ def plate_limit(plate: m.Plate, model: m.Model) -> str:
         return str(plate.size)
     if plate.ragged or not plate.data:
         return f"|{glyph(plate.length_key.removesuffix('_len'))}|"
-    taken = {size.name for size in model.sizes} | {vocab.name for vocab in model.vocabs} | set(model.variable) | set(model.param)
+    taken = {item.name for item in (*model.sizes, *model.vocabs, *model.variables, *model.params)}
     return next(letter for letter in ("N", "M", "rows") if letter not in taken)
 
 
 def _laws(model: m.Model) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (Text(name).plain, TEXT.law(model.variable[name].law)) for name in model.order if name in model.variable and model.variable[name].law
-    )
+    with_law = [model.variable[name] for name in model.order if name in model.variable and model.variable[name].law]
+    return tuple((Text(variable.name).plain, TEXT.law(variable.law)) for variable in with_law)

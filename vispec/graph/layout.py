@@ -7,7 +7,7 @@ the left and packed to the right, the mean is taken, which satisfies the constra
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import networkx as nx
 
@@ -19,6 +19,7 @@ RADIUS = 20.0
 DOT = 5.0
 SQUARE = {"factor": 4.5, "net": 7.0}
 PAST = 64.0  # from the centre of a mark to that of its companion
+PAST_RADIUS = 17.0
 SIZE = 15.0  # of the letters in circles
 SMALL = 10.5  # of labels beside marks and in the corners of plates
 GAP, PAD, CAPTION = 22.0, 11.0, 14.0
@@ -173,8 +174,9 @@ def _layers(count: int, edges: Iterable[tuple[int, int]]) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class _Axis:
-    """One direction: the grid line of each mark, its reach to the low and high side, the least gap, the grid's unit, and how far
-    apart the high sides of crossing frames are kept."""
+    """One direction: the grid line of each mark, its reach to the low and high side, the least gap, and the grid's unit.
+
+    parting: how far apart the high sides of crossing frames are kept."""
 
     line: Mapping[str, int]
     low: Mapping[str, float]
@@ -198,7 +200,7 @@ def _coordinates(figure: Figure, frames: list[Frame], cells: Sequence[tuple[int,
     centres = {key: (x[key], y[key]) for key in keys}
     for mark in figure.marks:
         centres |= {key: (x[mark.key] - back * PAST, y[mark.key]) for back, (key, _) in enumerate(mark.past, 1)}
-    boxes = {frame.name: Rectangle(left[frame.name], top[frame.name], right[frame.name], bottom[frame.name]) for frame in frames}
+    boxes = {frame.name: Rectangle(*(side[frame.name] for side in (left, top, right, bottom))) for frame in frames}
     return Layout(figure, centres, boxes, unframed)
 
 
@@ -244,8 +246,9 @@ def _tight(axis: _Axis, frames: list[Frame], centre: Mapping[str, float], pads: 
     low, high = {}, {}
     for frame in reversed(frames):
         inner = [name for name in low if _within(frames, name, frame)]
-        low[frame.name] = min([centre[k] - axis.low[k] for k in frame.members] + [low[n] for n in inner]) - pads[frame.name][0]
-        high[frame.name] = max([centre[k] + axis.high[k] for k in frame.members] + [high[n] for n in inner]) + pads[frame.name][1]
+        lows = [centre[k] - axis.low[k] for k in frame.members] + [low[n] for n in inner]
+        highs = [centre[k] + axis.high[k] for k in frame.members] + [high[n] for n in inner]
+        low[frame.name], high[frame.name] = min(lows) - pads[frame.name][0], max(highs) + pads[frame.name][1]
     return low, high
 
 
@@ -279,7 +282,7 @@ def _relax(position: dict, constraints: list) -> None:
 def _constraints(axis: _Axis, frames: list[Frame], own: Mapping, other: Mapping, pads: Mapping) -> list:
     """(a, b, d): b lies at least d beyond a. Ends of frames are ("low", name) and ("high", name), grid lines ("line", n)."""
     lines = sorted(set(axis.line.values()))
-    found: list = [(("line", a), ("line", b), axis.unit * (b - a)) for a, b in zip(lines, lines[1:], strict=False)]
+    found: list = [(("line", a), ("line", b), axis.unit * (b - a)) for a, b in pairwise(lines)]
     for frame in frames:
         low, high = pads[frame.name]
         found += [(("low", frame.name), ("line", axis.line[k]), axis.low[k] + low) for k in frame.members]
@@ -292,14 +295,28 @@ def _constraints(axis: _Axis, frames: list[Frame], own: Mapping, other: Mapping,
 
 def _separations(axis: _Axis, frames: list[Frame], own: Mapping, other: Mapping) -> list:
     """Between marks, and between a frame and what is neither inside nor across it, where they face each other on this axis."""
-    boxes = [(k, (own[k], other[k]), {k}, ("line", axis.line[k]), axis.low[k], ("line", axis.line[k]), axis.high[k]) for k in axis.line]
+    boxes = [_Body({k}, own[k], other[k], ("line", n), ("line", n), axis.low[k], axis.high[k]) for k, n in axis.line.items()]
     for frame in frames:
-        hull = tuple((min(s[k][0] for k in frame.members), max(s[k][1] for k in frame.members)) for s in (own, other))
-        boxes.append((frame.name, hull, set(frame.members), ("low", frame.name), 0.0, ("high", frame.name), 0.0))
-    found = []
-    for _, (here, across), members, _, _, end, reach in boxes:
-        for _, (there, beside), others, start, lead, _, _ in boxes:
-            facing = across[0] < beside[1] and beside[0] < across[1]
-            if not members & others and here[1] <= there[0] and facing:
-                found.append((end, start, reach + axis.gap + lead))
-    return found
+        span, beside = ((min(s[k][0] for k in frame.members), max(s[k][1] for k in frame.members)) for s in (own, other))
+        boxes.append(_Body(set(frame.members), span, beside, ("low", frame.name), ("high", frame.name), 0.0, 0.0))
+    return [
+        (one.high, two.low, one.after + axis.gap + two.before)
+        for one in boxes
+        for two in boxes
+        if not one.members & two.members and one.span[1] <= two.span[0]
+        if one.beside[0] < two.beside[1] and two.beside[0] < one.beside[1]
+    ]
+
+
+@dataclass(frozen=True)
+class _Body:
+    """A mark or a frame on one axis: the grid lines it spans there and on the other axis, its ends as unknowns, and its reach
+    beyond them."""
+
+    members: set[str]
+    span: tuple[int, int]
+    beside: tuple[int, int]
+    low: tuple[str, int | str]
+    high: tuple[str, int | str]
+    before: float
+    after: float

@@ -10,7 +10,8 @@ _LEVEL = {"or": 1, "and": 2, "not": 3, **dict.fromkeys(("<", "<=", ">", ">=", "=
 _LEVEL |= {"+": 5, "-": 5, "*": 6, "/": 6, "neg": 7, "^": 8}
 _ATOM = 9
 _UNICODE = {"<=": "≤", ">=": "≥", "==": "=", "!=": "≠", "*": "·", "-": "−", "and": "∧", "or": "∨", "neg": "−", "not": "¬"}
-_TEX = {"<=": r"\le", ">=": r"\ge", "==": "=", "!=": r"\ne", "*": r"\,", "and": r"\wedge", "or": r"\vee", "neg": "-", "not": r"\neg "}
+_TEX = {"<=": r"\le", ">=": r"\ge", "==": "=", "!=": r"\ne", "*": r"\,", "and": r"\wedge", "or": r"\vee"}
+_TEX |= {"neg": "-", "not": r"\neg "}
 
 
 @dataclass(frozen=True)

@@ -164,7 +164,8 @@ def _broken(problem: Problem, cols: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Marks on marks, marks in plates that are not theirs, plates over plates that share nothing."""
     left, right = np.array(problem.left), np.array(problem.right)
     near = cols[:, :, None] - cols[:, None, :]  # from the second to the first
-    clash = (rows[:, :, None] == rows[:, None, :]) & (near < left[:, None] + right[None]) & (-near < right[:, None] + left[None])
+    close = (near < left[:, None] + right[None]) & (-near < right[:, None] + left[None])
+    clash = close & (rows[:, :, None] == rows[:, None, :])
     total = np.triu(clash, 1).sum((1, 2)).astype(float)
     if not len(problem.plates):
         return total

@@ -8,14 +8,15 @@ from vispec.model import model as m
 
 Access = Literal["own", "all", "prefix", "past", "select", "net"]
 
-_ACCESS: dict[type, Access] = {m.Ref: "own", m.All: "all", m.Prefix: "prefix", m.Past: "past", m.Select: "select", m.NetCall: "net"}
+_ACCESS: dict[type, Access] = {m.Ref: "own", m.All: "all", m.Prefix: "prefix", m.Past: "past"}
+_ACCESS |= {m.Select: "select", m.NetCall: "net"}
 
 
 @dataclass(frozen=True)
 class Read:
     """A mention of `name`.
 
-    access: its own element, all of a plate, the prefix, `lag` steps back, the element that an index points at, or a net applied.
+    access: its own element, all of a plate, the prefix, `lag` steps back, what an index points at, or a net applied.
     via: the nets that the mention passes through on its way to the reader, innermost first.
     """
 

@@ -4,17 +4,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-GREEK = {
-    **dict(zip("alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi".split(), "αβγδεζηθικλμνξ", strict=True)),
-    **dict(zip("pi rho sigma tau upsilon phi chi psi omega".split(), "πρστυφχψω", strict=True)),
-    **dict(zip("Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega".split(), "ΓΔΘΛΞΠΣΦΨΩ", strict=True)),
-}
+_LETTERS = """alpha α beta β gamma γ delta δ epsilon ε zeta ζ eta η theta θ iota ι kappa κ lambda λ mu μ nu ν xi ξ pi π rho ρ
+sigma σ tau τ upsilon υ phi φ chi χ psi ψ omega ω Gamma Γ Delta Δ Theta Θ Lambda Λ Xi Ξ Pi Π Sigma Σ Phi Φ Psi Ψ Omega Ω"""
+GREEK: dict[str, str] = dict(zip(_LETTERS.split()[::2], _LETTERS.split()[1::2], strict=True))
 
 _NARROW = {**dict.fromkeys("iljt", 0.28), **dict.fromkeys(" .,|:;'!", 0.25), **dict.fromkeys("frIJ()[]-{}", 0.33)}
 _WIDE = {**dict.fromkeys("mM", 0.80), **dict.fromkeys("wWφψω→∼", 0.75), **dict.fromkeys("=<>+−·", 0.57)}
 _LATEX = {"\\": r"\backslash ", "_": r"\_", "%": r"\%", "#": r"\#", "$": r"\$", "&": r"\&", "{": r"\{", "}": r"\}"}
 _LATEX |= {"~": r"\sim ", "^": r"\hat{}", "−": "{-}", "<": "{<}", "→": r"\to ", "∼": r"\sim ", "…": r"\ldots "}
-_LATEX |= {".": "{.}", "|": r"\vert ", "·": r"\cdot ", "≤": r"\leq ", "≥": r"\geq ", "≠": r"\neq ", "∧": r"\wedge ", "∨": r"\vee ", "¬": r"\neg "}
+_LATEX |= {".": "{.}", "|": r"\vert ", "·": r"\cdot ", "≤": r"\leq ", "≥": r"\geq ", "≠": r"\neq "}
+_LATEX |= {"∧": r"\wedge ", "∨": r"\vee ", "¬": r"\neg "}
 _LATEX |= {letter: f"\\{name} " for name, letter in GREEK.items()} | {"*": r"\ast "}
 _WORD = re.compile(r"[^\W\d]\w*")
 
@@ -47,7 +46,7 @@ def glyph(name: str) -> str:
 
 
 def runs(text: str) -> Iterator[tuple[str, bool]]:
-    """The text in stretches, each with whether it is set in italics: names of one letter are, words, numbers and signs are not."""
+    """The text in stretches, each with whether it is set in italics: names of one letter are; words, numbers, signs are not."""
     at = 0
     for word in _WORD.finditer(text):
         if word.start() > at:
