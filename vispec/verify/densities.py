@@ -28,6 +28,8 @@ def log_density(variable: Variable, law: m.Law, at: Place, scene: Scene) -> Tens
     if draw.distribution == "Zero":
         return torch.where(value == 0, 0.0, -torch.inf).double().sum()
     family = torch_family(draw, at, scene)
+    if family.support is None:
+        raise NotCheckedError(f"the support of {draw.distribution}")
     if not bool(torch.as_tensor(family.support.check(value)).all()):
         return torch.tensor(-torch.inf, dtype=torch.float64)
     return family.log_prob(value).sum()

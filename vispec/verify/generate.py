@@ -206,7 +206,19 @@ def _vector(draft: Draft, name: str, parents: tuple[Atom, ...]) -> tuple[str, At
     return f"{name} : real[D] ~ Normal({loc}, {draft.param('positive[D]')})", Atom(name, "vector")
 
 
-def given(draft: Draft) -> tuple[str, Atom]:
+def partial(draft: Draft, atoms: list[Atom]) -> tuple[str, Atom]:
+    """A finite variable with missing cells."""
+    return latent(draft, atoms, "partial")
+
+
+def let(draft: Draft, atoms: list[Atom]) -> tuple[str, Atom]:
+    """A deterministic node."""
+    name = draft.name("s")
+    return f"let {name} = tanh({real(draft, parents_of(draft, atoms))})", Atom(name, "real")
+
+
+def given(draft: Draft, atoms: list[Atom]) -> tuple[str, Atom]:
+    """Data that the model does not explain; it reads no atoms."""
     name = draft.name("y")
     domain = draft.pick("real", "category", "bit")
     type = "category[V]" if domain == "category" else domain
@@ -225,11 +237,11 @@ def plain_block(draft: Draft, atoms: list[Atom], depth: int) -> list[str]:
     lines: list[str] = []
     atoms = list(atoms)
     for make in _statements(draft, depth):
-        line, atom = make(draft, readable(atoms)) if make is not given else given(draft)
+        line, atom = make(draft, readable(atoms))
         lines.append(line)
         atoms.append(atom)
     if depth < 2 and draft.maybe():
-        lines += draft.pick(_plate, _plate, _chain, _selection)(draft, readable(atoms), depth)
+        lines += draft.pick(_plate, _plate, _chain, _selection, _crossed)(draft, readable(atoms), depth)
     return lines
 
 
@@ -237,8 +249,8 @@ def _statements(draft: Draft, depth: int) -> list[Callable[..., tuple[str, Atom]
     """One or two latents at the row, one below, then what is seen; at times something given or partial."""
     latents = draft.draw(st.integers(0, 2 if depth == 0 else 1))
     head: list[Callable[..., tuple[str, Atom]]] = [given] if draft.maybe() else []
-    partial = [lambda d, a: latent(d, a, "partial")] if draft.draw(st.integers(0, 3)) == 0 else []
-    return [*head, *([latent] * latents), *partial, *([observed] * draft.draw(st.integers(1, 2)))]
+    rare = [make for make in (partial, let) if draft.draw(st.integers(0, 3)) == 0]
+    return [*head, *([latent] * latents), *rare, *([observed] * draft.draw(st.integers(1, 2)))]
 
 
 def _indented(head: str, body: list[str]) -> list[str]:
@@ -246,7 +258,17 @@ def _indented(head: str, body: list[str]) -> list[str]:
 
 
 def _plate(draft: Draft, atoms: list[Atom], depth: int) -> list[str]:
-    return _indented(f"plate {draft.name('i')}:", plain_block(draft, atoms, depth + 1))
+    """A plate inside: ragged, or of two elements in every row."""
+    return _indented(f"plate {draft.name('i')}{draft.pick('', '', '[2]')}:", plain_block(draft, atoms, depth + 1))
+
+
+def _crossed(draft: Draft, atoms: list[Atom], depth: int) -> list[str]:
+    """The plate of parameters opened again: every row has a partial value in each of its elements, params of its own there."""
+    own = draft.param("simplex[H]", ("k", "h"))
+    truth = draft.name("z")
+    table = draft.param("simplex[H]")
+    label = f"partial {draft.name('x')} : category[H] ~ Categorical({own}[{truth}])"
+    return [f"latent {truth} : index[h] ~ Categorical({table})", *_indented("plate k:", [label])]
 
 
 def _chain(draft: Draft, atoms: list[Atom], depth: int) -> list[str]:
@@ -259,14 +281,15 @@ def _chain(draft: Draft, atoms: list[Atom], depth: int) -> list[str]:
     extra = tuple(parent for parent in outer if (parent.domain, parent.card) != ("index", plate))
     first = draft.pick(f"Categorical({simplex(draft, outer, size)})", "Uniform()")
     line = f"latent {name} : index[{plate}] ~ {first} then Categorical({simplex(draft, (past, *extra), size)})"
-    emission, _ = observed(draft, [*atoms, Atom(name, "index", plate)])
+    time = [Atom(chain, "real")] if draft.maybe() else []
+    emission, _ = observed(draft, [*time, *atoms, Atom(name, "index", plate)])
     return _indented(f"chain {chain}:", [line, emission])
 
 
 def _selection(draft: Draft, atoms: list[Atom], depth: int) -> list[str]:
     """Observations that each point at an element of a given ragged plate; independent or in a chain with learnt jumps."""
     source, pointer, target = draft.name("j"), draft.name("a"), draft.name("i")
-    line, atom = given(draft)
+    line, atom = given(draft, [])
     kind = draft.pick("plate", "chain")
     law = "Uniform()"
     if kind == "chain":

@@ -1,0 +1,138 @@
+"""`vispec verify`: right modules pass, wrong ones are found out, and what was not compared is never counted as passed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import Tensor
+
+from vispec.cli.commands.verify import ENTRY
+from vispec.source import Source
+from vispec.verify import build as build_module
+from vispec.verify.report import Check, Report
+from vispec.verify.verify import verify
+
+SPEC = """
+size K = 8
+param pi : simplex[K]
+plate k[K]:
+    param mu : real
+    param sd : positive
+
+plate n:
+    plate i:
+        partial  c : index[k] ~ Categorical(pi)
+        observed x : real ~ Normal(mu[c], sd[c])
+"""
+
+
+def spec_file(folder: Path, text: str = SPEC) -> str:
+    path = folder / "tiny.vispec"
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_right_module_agrees_everywhere() -> None:
+    report = verify(Source("tiny.vispec", SPEC))
+    assert not report.differs, str(report)
+    assert not report.unchecked, str(report)
+    assert report.sizes == {"K": 3}
+    names = [check.name for check in report.checks]
+    assert {"log-probability", "gradient", "posterior marginals", "posterior mode", "every partial cell missing"} <= set(names)
+
+
+def off_by_a_little(module: torch.nn.Module) -> None:
+    honest: Callable[..., Tensor] = module.log_prob
+    module.log_prob = lambda batch: honest(batch) + 1e-8
+
+
+def sums_padding(module: torch.nn.Module) -> None:
+    honest: Callable[..., Tensor] = module.log_prob
+    module.log_prob = lambda batch: honest(batch) + 1e-3 * batch["x"].flatten(1).sum(1) * (batch["x"].shape[1] > 3)
+
+
+def mixes_rows(module: torch.nn.Module) -> None:
+    honest: Callable[..., Tensor] = module.log_prob
+    module.log_prob = lambda batch: honest(batch) + 1e-3 * torch.arange(len(batch["x"]))
+
+
+def forgets_a_gradient(module: torch.nn.Module) -> None:
+    honest: Callable[..., Tensor] = module.log_prob
+    module.log_prob = lambda batch: honest(batch).detach()
+
+
+def flattens_the_posterior(module: torch.nn.Module) -> None:
+    honest = module.posterior
+    module.posterior = lambda batch, query="marginals": {k: v * 0 + 1 / 3 for k, v in honest(batch, query).items()}
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "found"),
+    [
+        (off_by_a_little, "log-probability"),
+        (sums_padding, "rubbish in the padding"),
+        (mixes_rows, "rows in another order"),
+        (forgets_a_gradient, "gradient"),
+        (flattens_the_posterior, "posterior marginals"),
+    ],
+)
+def test_a_wrong_module_is_found_out(sabotage: Callable[[torch.nn.Module], None], found: str, monkeypatch) -> None:
+    honest = build_module.load
+
+    def load(text: str, name: str) -> torch.nn.Module:
+        module = honest(text, name)
+        sabotage(module)
+        return module
+
+    monkeypatch.setattr(build_module, "load", load)
+    report = verify(Source("tiny.vispec", SPEC))
+    assert found in [check.name for check in report.checks if check.differs], str(report)
+
+
+def test_too_many_terms_are_not_checked() -> None:
+    text = SPEC.replace("plate i:", "plate i[12]:").replace("partial  c", "latent   c")
+    report = verify(Source("tiny.vispec", text))
+    assert not report.differs
+    assert "log-probability" in [check.name for check in report.unchecked]
+    assert "not checked" in str(report)
+
+
+def test_verdicts() -> None:
+    assert Check("a", 3, 0.0, 1e-10).verdict == "ok"
+    assert Check("a", 3, float("nan"), 1e-10).verdict == "DIFFERS"
+    assert Check("a", 3, 1e-9, 1e-10).verdict == "DIFFERS"
+    assert Check("a", 0, None, 1e-10).verdict == "not checked"
+    assert Check("a", skipped="because").verdict == "not checked"
+    assert Check("a", failure="RuntimeError: x").verdict == "DIFFERS"
+    report = Report("s", {}, 1, (Check("a", 3, 0.0, 1e-10), Check("b", skipped="because")))
+    assert report.summary == "1 agree, 0 differ, 1 not checked"
+
+
+def test_command_prints_a_table(tmp_path: Path) -> None:
+    result = CliRunner().invoke(ENTRY.command, [spec_file(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert "0 differ" in result.output
+
+
+def test_command_prints_json_and_takes_sizes(tmp_path: Path) -> None:
+    result = CliRunner().invoke(ENTRY.command, [spec_file(tmp_path), "--set", "K=2", "--json", "--seed", "4"])
+    told = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert told["ok"]
+    assert told["sizes"] == {"K": 2}
+    assert all(check["verdict"] == "ok" for check in told["checks"])
+
+
+def test_command_fails_on_a_difference(tmp_path: Path, monkeypatch) -> None:
+    wrong = Report("tiny", {}, 1, (Check("log-probability", 1, 1.0, 1e-10),))
+    monkeypatch.setattr("vispec.verify.verify.verify", lambda *_: wrong)
+    assert CliRunner().invoke(ENTRY.command, [spec_file(tmp_path)]).exit_code == 1
+
+
+def test_command_refuses_a_setting_that_is_no_number(tmp_path: Path) -> None:
+    result = CliRunner().invoke(ENTRY.command, [spec_file(tmp_path), "--set", "K=many"])
+    assert result.exit_code == 2
+    assert "K=many" in result.output

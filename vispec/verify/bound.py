@@ -1,0 +1,178 @@
+"""The evidence lower bound of one row without its noise, against the mean of many draws of the emitted module.
+
+    Σ_d q(d) { E_{z ~ q(z | d)} [ log Σ_u p(x, d, z, u) - log q(z | d) ] - log q(d) }
+
+d: finite latents and missing cells with a guide; z: continuous latents, all guided; u: finite unknowns without one, summed out.
+The expectation over z is a Gauss–Hermite rule where the guides are Normal and z has few numbers, else an average of draws."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from itertools import product
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+from torch import distributions as dist
+
+from vispec.model import model as m
+from vispec.model.model import Model
+from vispec.model.types import FINITE_DOMAINS
+from vispec.verify.data import take
+from vispec.verify.densities import log_density, torch_family
+from vispec.verify.expressions import Scene
+from vispec.verify.oracle import enumerate_log_prob
+from vispec.verify.report import Check
+from vispec.verify.row import Cell, NotCheckedError, Row, as_tensor, place_of, shape_of
+from vispec.verify.trial import Trial
+
+NODES = 20  # of the quadrature, per dimension
+MOST_DIMENSIONS = 2  # for which a quadrature is affordable
+DRAWS = 400  # of our own, where it is not
+REPEATS = 4000  # of each row in the module's batch
+DEVIATIONS = 5.0  # standard errors that chance is allowed
+QUADRATURE = 2e-3  # error of the rule itself, for networks with kinks
+
+
+@dataclass(frozen=True)
+class Estimate:
+    mean: float
+    error: float  # standard error
+
+
+def check_bound(trial: Trial, generator: Generator, rows: int = 3) -> Check:
+    """The error is in units of the allowed difference: 1 is the largest that chance explains."""
+    estimator = trial.built.module.estimator
+    if not estimator.startswith("elbo"):
+        raise NotCheckedError(f"estimator {estimator}")
+    gaps = []
+    for index in range(min(rows, trial.count)):
+        expected = bound(trial, trial.rows[index], generator)
+        got = module_mean(trial, index)
+        allowed = DEVIATIONS * math.hypot(got.error, expected.error) + QUADRATURE * max(1.0, abs(expected.mean))
+        gaps.append(abs(got.mean - expected.mean) / allowed)
+    return Check("bound, mean over draws", len(gaps), max(gaps), 1.0)
+
+
+def module_mean(trial: Trial, index: int) -> Estimate:
+    """The emitted bound of one row, averaged over draws."""
+    with torch.no_grad():
+        repeated = take(trial.built.model, trial.batch, torch.full((REPEATS,), index))
+        return _estimate(trial.built.module.log_prob(repeated))
+
+
+def _estimate(values: Tensor) -> Estimate:
+    return Estimate(float(values.mean()), float(values.std() / math.sqrt(len(values))))
+
+
+@torch.no_grad()
+def bound(trial: Trial, row: Row, generator: Generator) -> Estimate:
+    """The bound of one row, with the standard error that is left where it had to be averaged over draws."""
+    model, module = trial.built.model, trial.built.module
+    scene = Scene(model, module, row)
+    cells = guided_cells(model, row)
+    numbers = sum(math.prod(shape_of(model.variable[c[0]].type, row.sizes)) for c, _ in cells if not _finite(model, c))
+    normal = all(isinstance(law, m.Draw) and law.distribution == "Normal" for c, law in cells if not _finite(model, c))
+    if normal and numbers <= MOST_DIMENSIONS:
+        return Estimate(_expectation(scene, cells, {}, 0.0), 0.0)
+    with torch.random.fork_rng():
+        torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+        return _estimate(torch.tensor([_expectation(scene, cells, {}, 0.0, draw=True) for _ in range(DRAWS)]))
+
+
+def guided_cells(model: Model, row: Row) -> list[tuple[Cell, m.Law]]:
+    """Unknown cells with their guide's law, each after the guided variables that its law reads. Every continuous latent must be
+    among them."""
+    laws = {entry.name: entry.law for entry in model.guide}
+    for variable in model.variables:
+        if variable.role == "latent" and variable.name not in laws and variable.type.domain not in FINITE_DOMAINS:
+            raise NotCheckedError(f"`{variable.name}` has no guide of its own")
+    return [
+        (cell, laws[name])
+        for name in _ordered(model, laws)
+        for cell in row.cells(model.variable[name])
+        if cell not in row.values
+    ]
+
+
+def _ordered(model: Model, laws: Mapping[str, m.Law]) -> list[str]:
+    """Guided variables, each after those that its guide reads."""
+    lets = {let.name: let.value for let in (*model.lets, *model.guide_lets)}
+    order: list[str] = []
+
+    def visit(name: str) -> None:
+        if name not in order:
+            for other in sorted(names_in(laws[name], lets) & laws.keys() - {name}):
+                visit(other)
+            order.append(name)
+
+    for name in laws:
+        visit(name)
+    return order
+
+
+def names_in(node: object, lets: Mapping[str, m.Expression]) -> set[str]:
+    """Every name that an expression or law reads, through lets."""
+    found: set[str] = set()
+    if isinstance(node, m.Ref | m.All | m.Prefix | m.Past | m.Select):
+        found = {node.name} | (names_in(lets[node.name], lets) if node.name in lets else set())
+    if isinstance(node, tuple):
+        return found.union(*(names_in(item, lets) for item in node))
+    if is_dataclass(node):
+        return found.union(*(names_in(getattr(node, f.name), lets) for f in fields(node) if f.name not in ("span", "type")))
+    return found
+
+
+def _finite(model: Model, cell: Cell) -> bool:
+    return model.variable[cell[0]].type.domain in FINITE_DOMAINS
+
+
+def _expectation(
+    scene: Scene, cells: list[tuple[Cell, m.Law]], known: dict[Cell, Tensor], log_q: float, draw: bool = False
+) -> float:
+    """The bound given values for the cells before these, whose guide density is log_q."""
+    if not cells:
+        return float(enumerate_log_prob(scene.model, scene.module, scene.row, known).log_prob) - log_q
+    (cell, law), *rest = cells
+    total = 0.0
+    for weight, value, density in _outcomes(scene, cell, law, known, draw):
+        if weight > 0:
+            total += weight * _expectation(scene, rest, {**known, cell: value}, log_q + density, draw)
+    return total
+
+
+def _outcomes(scene: Scene, cell: Cell, law: m.Law, known: dict[Cell, Tensor], draw: bool) -> list[tuple[float, Tensor, float]]:
+    """(weight, value, log q) of what one guided cell may be: every value, the nodes of a quadrature, or one draw."""
+    variable = scene.model.variable[cell[0]]
+    at = place_of(scene.model, variable, cell)
+
+    def density(value: Tensor) -> float:
+        scene.assignment = {**known, cell: value}
+        return float(log_density(variable, law, at, scene))
+
+    scene.assignment = known
+    if _finite(scene.model, cell):
+        values = [as_tensor(v, variable.type, scene.row.sizes) for v in scene.row.support(variable.type, at)]
+        return [(math.exp(density(value)), value, density(value)) for value in values]
+    if not isinstance(law, m.Draw):
+        raise NotCheckedError(f"the conditional guide of `{variable.name}`")
+    family = torch_family(law, at, scene)
+    shape = shape_of(variable.type, scene.row.sizes)
+    if draw:
+        extra = shape[: len(shape) - len(family.batch_shape) - len(family.event_shape)]
+        value = family.sample(torch.Size(extra))
+        return [(1.0, value, density(value))]
+    if not isinstance(family, dist.Normal):
+        raise NotCheckedError(f"a quadrature for {law.distribution}")
+    return [(weight, value, density(value)) for weight, value in _gauss_hermite(family, shape)]
+
+
+def _gauss_hermite(family: dist.Normal, shape: tuple[int, ...]) -> list[tuple[float, Tensor]]:
+    """Weights and values of a product rule for a Normal event of this shape."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
+    weights = weights / weights.sum()
+    rule = []
+    for choice in product(range(NODES), repeat=math.prod(shape)):
+        noise = torch.tensor([nodes[i] for i in choice], dtype=torch.float64).reshape(shape)
+        rule.append((float(np.prod([weights[i] for i in choice])), family.loc + family.scale * noise))
+    return rule

@@ -1,0 +1,107 @@
+"""A spec made small, compiled and loaded; and its parameters set at random."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from vispec.compile import compile_spec
+from vispec.model.check import check_model
+from vispec.model.model import Model
+from vispec.source import Source
+from vispec.syntax.parse import parse
+from vispec.syntax.tree import Number, Tree
+from vispec.syntax.tree import Size as SizeOf
+
+
+class Emitted(nn.Module):
+    """What every emitted module offers, said for the type checker."""
+
+    estimator: str
+    log_prob: Callable[[Mapping[str, Tensor]], Tensor]
+    loss: Callable[[Mapping[str, Tensor], int], Tensor]
+    posterior: Callable[..., dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Built:
+    """A checked model with numbers for all its sizes, and the module that the compiler emits for it, in float64."""
+
+    model: Model
+    sizes: Mapping[str, int]
+    module: Emitted
+    text: str
+
+
+def build(source: Source, chosen: Mapping[str, int]) -> Built:
+    """Parse, check, compile and load with the sizes chosen and small ones for the rest. Raises SpecError."""
+    tree = parse(source)
+    sizes = small_sizes(tree, chosen)
+    model = check_model(tree, sizes)
+    text = compile_spec(source, sizes)
+    sizes = {**{size.name: size.value for size in model.sizes if size.value is not None}, **sizes}
+    return Built(model, sizes, load(text, model.name), text)
+
+
+def small_sizes(tree: Tree, chosen: Mapping[str, int]) -> dict[str, int]:
+    """2 and 3 in turn for sizes, 4 and 5 for vocabularies, so that two axes seldom agree by accident. A size that the spec
+    computes from others, or that is as small already, is left to it."""
+    sizes: dict[str, int] = {}
+    for statement in tree.body:
+        kind = type(statement).__name__
+        if kind not in ("Size", "Vocab"):
+            continue
+        name = statement.name.id  # pyright: ignore[reportAttributeAccessIssue]
+        small = (2 if kind == "Size" else 4) + (1 - len(sizes) % 2)
+        if name in chosen:
+            sizes[name] = chosen[name]
+        elif not isinstance(statement, SizeOf) or _shrinkable(statement, small):
+            sizes[name] = small
+    return sizes
+
+
+def _shrinkable(size: SizeOf, small: int) -> bool:
+    if size.value is None:
+        return True
+    return isinstance(size.value, Number) and size.value.value > small
+
+
+def load(text: str, name: str) -> Emitted:
+    """The emitted class, made with its defaults, in float64 and evaluation mode."""
+    namespace: dict[str, Any] = {"__name__": f"emitted_{name.lower()}"}
+    exec(compile(text, f"<{name}>", "exec"), namespace)
+    return namespace[name]().double().eval()
+
+
+@torch.no_grad()
+def randomise(built: Built, generator: Generator, scale: float = 1.0, zeros: float = 0.0) -> None:
+    """Standard normal values for every parameter. Then `scale` times as spread-out logits for each simplex and heads of nets,
+    and, with probability `zeros`, exact zeros in each simplex."""
+    for parameter in built.module.parameters():
+        parameter.copy_(torch.randn(parameter.shape, dtype=parameter.dtype, generator=generator))
+    if scale != 1.0:
+        _spread_heads(built, scale)
+    for param in built.model.params:
+        if param.type.domain == "simplex" and (scale != 1.0 or zeros):
+            shape = getattr(built.module, param.name).shape
+            logits = scale * torch.randn(shape, dtype=torch.float64, generator=generator)
+            setattr(built.module, param.name, _with_zeros(logits.softmax(-1), zeros, generator))
+
+
+def _spread_heads(built: Built, scale: float) -> None:
+    for net in built.model.nets:
+        for name, type in net.heads:
+            head = getattr(getattr(built.module, net.name), name or "out")
+            if type.domain in ("simplex", "unit"):
+                for parameter in head.parameters():
+                    parameter.mul_(scale)
+
+
+def _with_zeros(simplex: Tensor, zeros: float, generator: Generator) -> Tensor:
+    """Some entries made 0 and the rest scaled to 1; at least one stays in each simplex."""
+    keep = torch.rand(simplex.shape, generator=generator) >= zeros
+    keep |= nn.functional.one_hot(simplex.argmax(-1), simplex.shape[-1]).bool()
+    kept = simplex * keep
+    return kept / kept.sum(-1, keepdim=True)

@@ -1,0 +1,181 @@
+"""The single comparisons between an emitted module and brute force; each returns one Check."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from torch import Generator, Tensor
+
+from vispec.model.types import FINITE_DOMAINS
+from vispec.verify.data import take, trimmed, with_rubbish
+from vispec.verify.report import Check
+from vispec.verify.row import NotCheckedError
+from vispec.verify.trial import Trial, finite_unknowns
+
+VALUE, GRADIENT, MARGINAL, SINGLE = 1e-10, 1e-8, 1e-8, 1e-4
+
+
+def guarded(name: str, compare: Callable[[], Check]) -> Check:
+    """The check, with what brute force cannot evaluate and what the module does not survive told apart."""
+    try:
+        return compare()
+    except NotCheckedError as reason:
+        return Check(name, skipped=str(reason))
+    except Exception as error:  # whatever the emitted code raises is a finding
+        return Check(name, failure=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+
+
+def distance(got: Tensor, expected: Tensor) -> float:
+    """The largest difference, relative where the expected value exceeds 1; equal infinities differ by 0, nan by nan."""
+    if got.shape != expected.shape:
+        raise ValueError(f"shape {tuple(got.shape)} where {tuple(expected.shape)} is expected")
+    got, expected = got.detach().double(), expected.detach().double()
+    gap = torch.where(got == expected, 0.0, (got - expected).abs() / expected.abs().clamp(min=1))
+    return _largest(gap.flatten().tolist())
+
+
+def _largest(gaps: Iterable[float]) -> float:
+    """The maximum, nan if any is nan; 0 for none."""
+    worst = 0.0
+    for gap in gaps:
+        if gap != gap:
+            return gap
+        worst = max(worst, gap)
+    return worst
+
+
+def check_log_prob(trial: Trial, name: str = "log-probability") -> Check:
+    got = trial.built.module.log_prob(trial.batch)
+    return Check(name, trial.count, distance(got, trial.log_prob), VALUE)
+
+
+def check_gradient(trial: Trial, name: str = "gradient") -> Check:
+    """Of every parameter, relative to the largest entry of its gradient."""
+    expected = trial.gradients(trial.log_prob)
+    got = trial.gradients(trial.built.module.log_prob(trial.batch))
+    if not expected:
+        return Check(name, skipped="no parameters")
+    return Check(name, sum(value.numel() for value in expected.values()), gradient_gap(got, expected), GRADIENT)
+
+
+def gradient_gap(got: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
+    """The largest difference, relative to the largest entry of each parameter's gradient where that exceeds 1."""
+    gaps = []
+    for key, value in expected.items():
+        size = max(1.0, float(value.abs().max())) if value.numel() else 1.0
+        gaps.append(distance(got[key] / size, value / size))
+    return _largest(gaps)
+
+
+def check_impossible(trial: Trial) -> Check:
+    """Values with exact zeros in the parameters: -inf exactly where the row is impossible."""
+    check = check_log_prob(trial, "exact zeros: log-probability")
+    return check if check.differs or bool(trial.log_prob.isinf().any()) else _renamed(check, "exact zeros (all rows possible)")
+
+
+def _renamed(check: Check, name: str) -> Check:
+    return Check(name, check.cases, check.error, check.tolerance)
+
+
+def check_marginals(trial: Trial, name: str = "posterior marginals") -> Check:
+    got = trial.built.module.posterior(trial.batch, query="marginals")
+    gaps = []
+    for variable in finite_unknowns(trial.built):
+        for row, cell, enumeration in trial.unknown(variable):
+            if bool(enumeration.log_prob > -torch.inf):
+                expected = enumeration.marginal(cell)
+                found = got[variable.name][row][cell[1]]
+                gaps.append(distance(found[: len(expected)], expected))
+                gaps += found[len(expected) :].abs().tolist()
+    return Check(name, len(gaps), _largest(gaps) if gaps else None, MARGINAL)
+
+
+def check_observed_marginals(trial: Trial) -> Check:
+    """A partial cell that the data has is certain."""
+    got = trial.built.module.posterior(trial.batch, query="marginals")
+    gaps = []
+    for variable in finite_unknowns(trial.built):
+        for index, row in enumerate(trial.rows):
+            for cell in row.cells(variable):
+                if cell in row.values and bool(trial.log_prob[index] > -torch.inf):
+                    found = got[variable.name][index][cell[1]]
+                    certain = torch.nn.functional.one_hot(row.values[cell].long(), len(found)).double()
+                    gaps.append(distance(found, certain))
+    return Check("marginals of observed cells", len(gaps), _largest(gaps) if gaps else None, MARGINAL)
+
+
+def check_mode(trial: Trial) -> Check:
+    """The joint log-probability of the mode against the largest there is, so that any of several modes will do."""
+    got = trial.built.module.posterior(trial.batch, query="mode")
+    gaps = []
+    for index, enumeration in enumerate(trial.enumerations):
+        if enumeration.cells and bool(enumeration.log_prob > -torch.inf):
+            mode = {cell: _number(got[cell[0]][index][cell[1]]) for cell in enumeration.cells}
+            best = enumeration.log_joint.max()
+            gaps.append(distance(torch.tensor(enumeration.log_joint_at(mode)), best.double()))
+    return Check("posterior mode", len(gaps), _largest(gaps) if gaps else None, VALUE)
+
+
+def _number(value: Tensor) -> int:
+    return int(value.item())
+
+
+def check_rubbish(trial: Trial, generator: Generator) -> Check:
+    """A wider batch with anything past the ends and under missing cells."""
+    built = trial.built
+    padded = with_rubbish(built.model, built.sizes, trial.batch, generator)
+    return Check(
+        "rubbish in the padding",
+        trial.count,
+        distance(built.module.log_prob(padded), built.module.log_prob(trial.batch)),
+        VALUE,
+    )
+
+
+def check_permutation(trial: Trial, generator: Generator) -> Check:
+    order = torch.randperm(trial.count, generator=generator)
+    module = trial.built.module
+    got = module.log_prob(take(trial.built.model, trial.batch, order))
+    return Check("rows in another order", trial.count, distance(got, module.log_prob(trial.batch)[order]), VALUE)
+
+
+def check_splitting(trial: Trial) -> Check:
+    """Every row on its own, without the padding that it no longer needs."""
+    built = trial.built
+    singles = [take(built.model, trial.batch, torch.tensor([index])) for index in range(trial.count)]
+    got = torch.cat([built.module.log_prob(trimmed(built.model, built.sizes, single)) for single in singles])
+    return Check("rows one by one", trial.count, distance(got, built.module.log_prob(trial.batch)), VALUE)
+
+
+def check_loss(trial: Trial) -> Check:
+    """loss = -(N/M) Σ log_prob where nothing is shared by the rows."""
+    module = trial.built.module
+    expected = -10 * module.log_prob(trial.batch).sum()
+    return Check("loss", 1, distance(module.loss(trial.batch, 10 * trial.count), expected), VALUE)
+
+
+def check_single_precision(trial: Trial, scale: float) -> Check:
+    """Marginals sum to 1 in float32, however far apart the potentials; rows must be possible for that."""
+    built = trial.built
+    module = built.module.float()
+    try:
+        got = module.posterior({k: v.float() if v.is_floating_point() else v for k, v in trial.batch.items()})
+        possible = module.log_prob({k: v.float() if v.is_floating_point() else v for k, v in trial.batch.items()}) > -torch.inf
+    finally:
+        module.double()
+    gaps = [
+        float((got[variable.name][index][cell[1]].double().sum() - 1).abs())
+        for variable in finite_unknowns(built)
+        for index, row in enumerate(trial.rows)
+        if bool(possible[index])
+        for cell in row.cells(variable)
+    ]
+    name = f"marginals sum to 1, float32, scale {scale:g}"
+    return Check(name, len(gaps), _largest(gaps) if gaps else None, SINGLE)
+
+
+def has_shaped_unknowns(trial: Trial) -> bool:
+    """Whether some finite unknown has an event shape, whose posterior no query here covers."""
+    return any(
+        variable.role in ("latent", "partial") and variable.type.shape and variable.type.domain in FINITE_DOMAINS
+        for variable in trial.built.model.variables
+    )

@@ -1,0 +1,101 @@
+"""One comparison set: a module with its parameters as they are, a batch, and every row of it enumerated."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Generator, Tensor
+
+from vispec.model.model import Variable
+from vispec.model.types import FINITE_DOMAINS
+from vispec.verify.build import Built
+from vispec.verify.data import Batch, random_batch, read_rows
+from vispec.verify.oracle import Enumeration, enumerate_log_prob, unknown_cells
+from vispec.verify.row import Cell, Row, in_data, place_of
+
+
+@dataclass(frozen=True)
+class Trial:
+    built: Built
+    batch: Batch
+    count: int
+    weights: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Unequal weights of the rows in a summed gradient, so that rows cannot change places unseen."""
+        object.__setattr__(self, "weights", torch.linspace(1, 2, self.count, dtype=torch.float64))
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        return read_rows(self.built.model, self.built.sizes, self.batch, self.count)
+
+    @cached_property
+    def enumerations(self) -> list[Enumeration]:
+        return [enumerate_log_prob(self.built.model, self.built.module, row) for row in self.rows]
+
+    @cached_property
+    def log_prob(self) -> Tensor:
+        """What brute force says, (B,)."""
+        return torch.stack([enumeration.log_prob for enumeration in self.enumerations])
+
+    def gradients(self, log_prob: Tensor) -> Mapping[str, Tensor]:
+        """Of the weighted sum over rows, for every parameter of the module; zeros where nothing depends on it."""
+        named = dict(self.built.module.named_parameters())
+        if not named:
+            return {}
+        if not log_prob.requires_grad:
+            return {name: torch.zeros_like(parameter) for name, parameter in named.items()}
+        total = (self.weights * log_prob).sum()
+        found = torch.autograd.grad(total, list(named.values()), allow_unused=True, retain_graph=True)
+        return {
+            name: torch.zeros_like(parameter) if gradient is None else gradient
+            for (name, parameter), gradient in zip(named.items(), found, strict=True)
+        }
+
+    def unknown(self, variable: Variable) -> Iterator[tuple[int, Cell, Enumeration]]:
+        """Every enumerated cell of one variable: its row, itself and the enumeration of that row."""
+        for index, enumeration in enumerate(self.enumerations):
+            for cell in enumeration.cells:
+                if cell[0] == variable.name:
+                    yield index, cell, enumeration
+
+
+def finite_unknowns(built: Built) -> list[Variable]:
+    """Latent and partial variables of a row that enumeration can sum out, with one value per cell."""
+    return [
+        variable
+        for variable in built.model.variables
+        if variable.role in ("latent", "partial")
+        and variable.type.domain in FINITE_DOMAINS
+        and not variable.type.shape
+        and in_data(built.model, variable.plates)
+    ]
+
+
+def continuous_latents(built: Built) -> list[Variable]:
+    """Latents that enumeration cannot sum out."""
+    return [v for v in built.model.variables if v.role == "latent" and v.type.domain not in FINITE_DOMAINS]
+
+
+def terms_of(built: Built, row: Row) -> int:
+    """How many assignments a row has, continuous latents aside."""
+    model = built.model
+    given = {cell: torch.zeros(()) for variable in continuous_latents(built) for cell in row.cells(variable)}
+    total = 1
+    for name, index in unknown_cells(model, row, given)[0]:
+        variable = model.variable[name]
+        total *= len(row.support(variable.type, place_of(model, variable, (name, index))))
+    return total
+
+
+def small_batch(built: Built, rows: int, generator: Generator, limit: int, missing: float = 0.4) -> tuple[Batch, int]:
+    """A random batch with at most `limit` assignments for any row, and that number: lengths up to 3, 2 or else 1."""
+    batch: Batch = {}
+    terms = 0
+    for longest in (3, 2, 1):
+        batch = random_batch(built.model, built.sizes, rows, generator, longest, missing)
+        terms = max(terms_of(built, row) for row in read_rows(built.model, built.sizes, batch, rows))
+        if terms <= limit:
+            break
+    return batch, terms

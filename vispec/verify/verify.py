@@ -1,0 +1,122 @@
+"""Every comparison for one spec: rebuilt at tiny sizes and enumerated in float64, set against the emitted module."""
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Generator
+
+from vispec.source import Source
+from vispec.verify import checks
+from vispec.verify.bound import check_bound
+from vispec.verify.build import Built, build, randomise
+from vispec.verify.checks import guarded
+from vispec.verify.draws import check_at_draw
+from vispec.verify.report import Check, Report
+from vispec.verify.row import NotCheckedError, in_data
+from vispec.verify.trial import Trial, continuous_latents, finite_unknowns, small_batch
+
+LIMIT = 20_000  # assignments per row: a few seconds
+SCALES = (20.0, 100.0)
+
+
+def verify(source: Source, sizes: Mapping[str, int] | None = None, seed: int = 0, rows: int = 5) -> Report:
+    """Compare the module emitted for a spec with brute force; `sizes` overrides the tiny sizes chosen otherwise.
+
+    Raises SpecError for a spec that does not compile."""
+    built = build(source, sizes or {})
+    generator = torch.Generator().manual_seed(seed)
+    randomise(built, generator)
+    try:
+        batch, terms = small_batch(built, rows, generator, LIMIT)
+    except NotCheckedError as reason:
+        return Report(source.name, built.sizes, 0, (Check("log-probability", skipped=str(reason)),))
+    trial = Trial(built, batch, rows)
+    found = list(_all_checks(trial, terms, generator))
+    return Report(source.name, built.sizes, terms, tuple(found))
+
+
+def _all_checks(trial: Trial, terms: int, generator: Generator) -> Iterator[Check]:
+    reason = _beyond(trial.built, terms)
+    if reason is not None:
+        yield Check("log-probability", skipped=reason)
+    elif continuous_latents(trial.built):
+        yield from _bound_checks(trial, generator)
+        return
+    else:
+        yield from _value_checks(trial)
+        yield from _posterior_checks(trial)
+    yield from _invariance_checks(trial, generator)
+    if reason is None:
+        yield from _other_parameters(trial, generator)
+
+
+def _beyond(built: Built, terms: int) -> str | None:
+    """Why brute force is out of reach here, if it is."""
+    if terms > LIMIT:
+        return f"{terms} assignments for one row; the limit is {LIMIT}"
+    if any(variable.role == "latent" and not in_data(built.model, variable.plates) for variable in built.model.variables):
+        return "a latent outside the data plate"
+    if any(net.prior is not None for net in built.model.nets) or any(s.prior for net in built.model.nets for s in net.trunk):
+        return "a prior over the weights of a net"
+    return None
+
+
+def _bound_checks(trial: Trial, generator: Generator) -> Iterator[Check]:
+    """A bound changes from call to call, so it is compared at the draw that was made, and in the mean."""
+    try:
+        yield from check_at_draw(trial)
+    except NotCheckedError as reason:
+        yield Check("bound at its own draw", skipped=str(reason))
+        yield Check("gradient at its own draw", skipped=str(reason))
+    yield guarded("bound, mean over draws", lambda: check_bound(trial, generator))
+
+
+def _value_checks(trial: Trial) -> Iterator[Check]:
+    yield guarded("log-probability", lambda: checks.check_log_prob(trial))
+    yield guarded("gradient", lambda: checks.check_gradient(trial))
+    yield guarded("loss", lambda: checks.check_loss(trial))
+
+
+def _posterior_checks(trial: Trial) -> Iterator[Check]:
+    if checks.has_shaped_unknowns(trial):
+        yield Check("posterior", skipped="a finite unknown with an event shape")
+    elif finite_unknowns(trial.built):
+        yield guarded("posterior marginals", lambda: checks.check_marginals(trial))
+        yield guarded("posterior mode", lambda: checks.check_mode(trial))
+        if any(variable.role == "partial" for variable in finite_unknowns(trial.built)):
+            yield guarded("marginals of observed cells", lambda: checks.check_observed_marginals(trial))
+
+
+def _invariance_checks(trial: Trial, generator: Generator) -> Iterator[Check]:
+    yield guarded("rubbish in the padding", lambda: checks.check_rubbish(trial, generator))
+    yield guarded("rows in another order", lambda: checks.check_permutation(trial, generator))
+    yield guarded("rows one by one", lambda: checks.check_splitting(trial))
+
+
+def _other_parameters(trial: Trial, generator: Generator) -> Iterator[Check]:
+    """The same batch under parameters with exact zeros, and under potentials far apart; cells missing all or not at all."""
+    built = trial.built
+    if any(variable.role == "partial" for variable in built.model.variables):
+        for missing, name in ((1.0, "every partial cell missing"), (0.0, "no partial cell missing")):
+            batch, terms = small_batch(built, trial.count, generator, LIMIT, missing)
+            other = Trial(built, batch, trial.count)
+            reason = _beyond(built, terms)
+            yield Check(name, skipped=reason) if reason else guarded(name, lambda t=other, n=name: checks.check_log_prob(t, n))
+    if any(param.type.domain == "simplex" for param in built.model.params):
+        randomise(built, generator, zeros=0.4)
+        zeros = Trial(built, trial.batch, trial.count)
+        yield guarded("exact zeros: log-probability", lambda: checks.check_impossible(zeros))
+        yield guarded("exact zeros: gradient", lambda: checks.check_gradient(zeros, "exact zeros: gradient"))
+    if finite_unknowns(built) and not checks.has_shaped_unknowns(trial):
+        yield from _extremes(trial, generator)
+
+
+def _extremes(trial: Trial, generator: Generator) -> Iterator[Check]:
+    for scale in (1.0, *SCALES):
+        randomise(trial.built, generator, scale)
+        far = Trial(trial.built, trial.batch, trial.count)
+        if scale != 1.0:
+            name = f"posterior marginals, scale {scale:g}"
+            yield guarded(name, lambda t=far, n=name: checks.check_marginals(t, n))
+        name = f"marginals sum to 1, float32, scale {scale:g}"
+        yield guarded(name, lambda t=far, s=scale: checks.check_single_precision(t, s))
