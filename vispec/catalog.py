@@ -50,6 +50,45 @@ class Distribution:
 
 
 @dataclass(frozen=True)
+class Option:
+    """A literal setting of a layer.
+
+    kind: "count" a positive whole number; "size" that or a size's name; "sizes" a list of sizes, or one; "fraction" in [0, 1);
+    "flag" a boolean, also set by its bare name; "choice" one of `choices`; "argument" a name of one of the net's arguments;
+    "text".
+    """
+
+    kind: Literal["count", "size", "sizes", "fraction", "flag", "choice", "argument", "text"]
+    default: Any = None
+    required: bool = False
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Network:
+    """A layer of a trunk as the language knows it.
+
+    options: in the order in which settings without a name fill them.
+    open_options: it takes further keywords as they come (python).
+    sequence: it works along the time axis ("sequence"), on each element by itself ("element"), or on images and sequences ("both").
+    pools: it turns a sequence into one vector.
+    ordered: its result depends on the order of a sequence's elements.
+    causal: False if it reads elements ahead even where the net is asked for prefixes; the name of an option if it does so
+            where that option is set; True otherwise.
+    emit: `emit(stream, **options)` replaces the parts of an emit.net_stream.Stream by its own output.
+    """
+
+    name: str
+    emit: Callable[..., None]
+    options: Mapping[str, Option] = field(default_factory=dict)
+    open_options: bool = False
+    sequence: Literal["element", "sequence", "both"] = "element"
+    pools: bool = False
+    ordered: bool = False
+    causal: bool | str = True
+
+
+@dataclass(frozen=True)
 class Command:
     """A command of the CLI: a click command under its own name."""
 
@@ -58,7 +97,7 @@ class Command:
 
 
 def discover(package: ModuleType) -> dict[str, Any]:
-    """Each module of `package` and of the folders in it defines one ENTRY; return them by name, in the order of the file names."""
+    """The ENTRY of each module of `package` and of the folders in it, by name, in the order of the file names."""
     entries: dict[str, Any] = {}
     found = (m.name for m in walk_packages(package.__path__, f"{package.__name__}.") if not m.ispkg)
     for module in sorted(found):
@@ -75,3 +114,11 @@ def distributions() -> Mapping[str, Distribution]:
     import vispec.distributions
 
     return discover(vispec.distributions)
+
+
+@cache
+def networks() -> Mapping[str, Network]:
+    """All layers of trunks, by name."""
+    import vispec.networks
+
+    return discover(vispec.networks)

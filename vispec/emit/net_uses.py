@@ -1,0 +1,51 @@
+"""How a model calls one of its nets: which arguments are prefixes, which vary along the prefix, which sequences have holes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from vispec.model.model import Model, Net, NetCall, Prefix, Where
+from vispec.plan.axes import Scope, expression_axes
+from vispec.trunk import memory_argument
+
+
+@dataclass(frozen=True)
+class Uses:
+    """prefix: sequence arguments given as `x[<i]`. stepped: arguments without a star that differ from one i to the next, which
+    `prefixes` takes with i as their last leading axis. holes: some call gives `y[*] where f[*]`."""
+
+    prefix: frozenset[str]
+    stepped: frozenset[str]
+    holes: bool
+
+
+def uses(net: Net, model: Model) -> Uses:
+    """Over all calls of the net in the model's laws, lets and guide."""
+    calls = [call for call in net_calls(model) if call.net == net.name]
+    names = [name for name, _ in net.args]
+    prefix = {name for call in calls for name, arg in zip(names, call.args, strict=True) if isinstance(arg, Prefix)}
+    stepped = {name for call in calls for name in stepped_arguments(net, call, model)}
+    holes = any(isinstance(arg, Where) for call in calls for arg in call.args)
+    if not prefix:  # asked for prefixes by no call of the model: all sequences but the memory
+        prefix = {name for name, type in net.args if type.star and name != memory_argument(net)}
+    return Uses(frozenset(prefix), frozenset(stepped), holes)
+
+
+def stepped_arguments(net: Net, call: NetCall, model: Model) -> tuple[str, ...]:
+    """Names of the call's vector arguments that vary over the plate of its prefix."""
+    plates = {arg.plate for arg in call.args if isinstance(arg, Prefix)}
+    scope = Scope(model, frozenset(), {})
+    pairs = zip(net.args, call.args, strict=True)
+    return tuple(name for (name, type), arg in pairs if not type.star and plates & expression_axes(arg, scope))
+
+
+def net_calls(node: Any) -> Iterator[NetCall]:
+    """Every call of a net in a value of the checked model."""
+    if isinstance(node, NetCall):
+        yield node
+    if isinstance(node, tuple):
+        for item in node:
+            yield from net_calls(item)
+    elif is_dataclass(node):
+        for each in fields(node):
+            yield from net_calls(getattr(node, each.name))

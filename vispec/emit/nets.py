@@ -1,0 +1,294 @@
+"""One net as the text of one nn.Module class: `features` is its trunk, `forward` its raw heads, `prefixes` those of every prefix."""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from vispec.catalog import networks
+from vispec.emit.net_code import NetWriter, free, names_in, plus, python_size, times
+from vispec.emit.net_stream import Part, Stream
+from vispec.emit.net_uses import Uses, uses
+from vispec.emit.writer import identifier
+from vispec.model.model import Model, Net, Stage
+from vispec.model.types import FINITE_DOMAINS, Type
+from vispec.trunk import bind, memory_argument
+
+
+@dataclass(frozen=True)
+class NetCode:
+    """text: the class. sizes: keywords of its constructor, Python names of the sizes and vocabularies that it reads.
+
+    kernels: (module, name) of the definitions to put before it. imports: lines for the head of the file (python layers).
+    madds: multiply-adds of one row as Python text over the sizes, T (the sequence's length) and S (that of `attend`'s memory)."""
+
+    text: str
+    class_name: str
+    sizes: tuple[str, ...]
+    kernels: tuple[tuple[str, str], ...]
+    madds: str
+    imports: tuple[str, ...] = ()
+
+
+def emit_net(net: Net, model: Model, modes: Collection[str]) -> NetCode:
+    """modes: "whole" where the net is called with what it has, "prefix" where it is called with `x[<i]`."""
+    used, w = uses(net, model), NetWriter()
+    methods = [method for mode in ("whole", "prefix") if mode in modes for method in emit_methods(net, w, used, mode, modes)]
+    known = [*(size.name for size in model.sizes), *(vocab.name for vocab in model.vocabs)]
+    read = set(names_in([*w.attributes.values()])) | set(re.findall(r"\w+", "\n".join(methods)))
+    sizes = tuple(identifier(name) for name in known if identifier(name) in read)
+    name = class_name(net.name, {model.name, *(kernel for _, kernel in w.kernels), *names_in(list(w.imports))})
+    return NetCode(class_text(net, name, sizes, w, methods), name, sizes, tuple(w.kernels), cost_text(w), tuple(w.imports))
+
+
+def class_name(name: str, taken: Collection[str]) -> str:
+    """CamelCase; with Net behind it where the model or a kernel has that name."""
+    camel = "".join(word[:1].upper() + word[1:] for word in name.split("_"))
+    return free(camel if camel not in taken else f"{camel}Net", set(taken))
+
+
+def cost_text(w: NetWriter) -> str:
+    terms = dict.fromkeys(w.madds[: len(w.madds)])
+    return " + ".join(f"{w.madds.count(term)} * {term}" if w.madds.count(term) > 1 else term for term in terms) or "0"
+
+
+# ---- methods
+
+
+def emit_methods(net: Net, w: NetWriter, used: Uses, mode: str, modes: Collection[str]) -> list[str]:
+    """The trunk's and the heads' method of one mode."""
+    names = [identifier(name) for name, _ in net.args]
+    masks = [f"{identifier(name)}_mask" for name, type in net.args if type.star]
+    w.lines, w.taken, w.madds = [], {*names, *masks, "self", "torch", "nn", "F", "Tensor"}, []
+    w.arguments = (*names, *(f"{mask}={mask}" for mask in masks))
+    stream = flow(net, w, used, prefixes=mode == "prefix", causal="prefix" in modes)
+    result = stream.flatten()
+    out = w.attribute(("out",), "out", f"nn.Linear({result.width}, {plus(*(head_size(type) for _, type in net.heads))})")
+    w.madds.append(
+        str(times(result.width, plus(*(head_size(type) for _, type in net.heads)), *(["T"] if result.timed else [])))
+    )
+    trunk, heads = ("features", "forward") if mode == "whole" else ("prefix_features", "prefixes")
+    signature = ", ".join(
+        ["self", *(f"{name}: Tensor" for name in names), *(f"{mask}: Tensor | None = None" for mask in masks)]
+    )
+    call = f"{out}(self.{trunk}({', '.join(w.arguments)}))"
+    body = [*w.lines, f"return {unwrapped(result.text)}"]
+    lead = "*B, T" if result.timed else "*B"
+    docs = [signature_shapes(net, used, mode) + f" → ({lead}, {result.width})."]
+    if mode == "prefix":
+        docs = [f"{docs[0][:-1]}; position i has read only what stands before it."]
+    kind = "Tensor" if len(net.heads) == 1 else "tuple[Tensor, ...]"
+    return [
+        method(f"{trunk}({signature}) -> Tensor", docs, body),
+        method(f"{heads}({signature}) -> {kind}", [head_doc(net, lead)], head_lines(net, call)),
+    ]
+
+
+def flow(net: Net, w: NetWriter, used: Uses, prefixes: bool, causal: bool) -> Stream:
+    """Run the trunk's layers over the arguments."""
+    memory = memory_argument(net)
+    parts = [part_of(name, type, used, prefixes) for name, type in net.args if name != memory]
+    stars = [name for name, type in net.args if type.star and name != memory]
+    mask = f"{identifier(stars[0])}_mask" if stars else "None"
+    late = frozenset(stars) - used.prefix if prefixes else frozenset()
+    starred = any(type.star for _, type in net.heads)
+    main = Stream(w, parts, mask, prefixes, causal, late=late, starred=starred)
+    streams = [main]
+    if memory is not None:
+        part = part_of(memory, dict(net.args)[memory], used, False)
+        main.memory = Stream(w, [part], f"{part.text}_mask", suffix=f"_{part.text}")
+        streams = [main.memory, main]
+    if used.holes and not prefixes and any(networks()[stage.layer].ordered for stage in net.trunk):
+        keep_first(main)
+    attends = next((i for i, stage in enumerate(net.trunk) if stage.layer == "attend"), len(net.trunk))
+    for stream in streams:
+        for position, stage in enumerate(net.trunk[:attends] if stream is main.memory else net.trunk):
+            if stream is main and not starred and reads_no_more(stream, net.trunk[position:]):
+                stream.read_last()
+            stream.layer, stream.position = stage.layer, position
+            networks()[stage.layer].emit(stream, **bound(stage))
+    if not starred:
+        main.read_last()
+    return main
+
+
+def bound(stage: Stage) -> dict:
+    """The stage's settings with sizes as the constructor's arguments."""
+    options = networks()[stage.layer].options
+    settings = bind(stage)
+    for name, option in options.items():
+        if option.kind == "size" and settings[name] is not None:
+            settings[name] = python_size(settings[name])
+        elif option.kind == "sizes":
+            settings[name] = tuple(python_size(size) for size in settings[name])
+        elif option.kind == "argument" and settings[name] is not None:
+            settings[name] = identifier(settings[name])
+    return settings
+
+
+def reads_no_more(stream: Stream, rest: tuple[Stage, ...]) -> bool:
+    """Every layer from here on works on single elements that are vectors already, so that the last one will do."""
+    raw = any(part.sequence and part.card is not None for part in stream.parts)
+    return stream.sequence and not raw and all(networks()[stage.layer].sequence == "element" for stage in rest)
+
+
+def keep_first(stream: Stream) -> None:
+    """Close the gaps of `y[*] where f[*]` before a layer that reads neighbours."""
+    names = [part.text for part in stream.parts if part.sequence]
+    function = stream.kernel("sequence", "keep_first")
+    stream.net.lines.append(f"if {stream.mask} is not None:")
+    stream.net.lines.append(f"    {stream.mask}, {', '.join(names)} = {function}({stream.mask}, {', '.join(names)})")
+
+
+def part_of(name: str, type: Type, used: Uses, prefixes: bool) -> Part:
+    """An argument as a part: integers of known range to be embedded, single numbers as vectors of one."""
+    text = identifier(name)
+    stepped = prefixes and name in used.stepped
+    shape = tuple(python_size(dim) for dim in type.shape)
+    if type.domain in FINITE_DOMAINS and type.domain != "bit" and type.card is not None:
+        return Part(text, 1, text, python_size(type.card), shape, type.star, stepped)
+    if not shape:
+        return Part(f"{text}.unsqueeze(-1)", 1, text, None, (), type.star, stepped)
+    return Part(text, times(*shape), text, None, shape, type.star, stepped)
+
+
+# ---- heads
+
+
+def head_size(type: Type) -> int | str:
+    return times(*(python_size(dim) for dim in type.shape))
+
+
+def head_lines(net: Net, call: str) -> list[str]:
+    """From the one linear layer behind the trunk to each head's own shape."""
+    types = [type for _, type in net.heads]
+    if len(types) == 1:
+        return [f"return {call}{own_shape(types[0])}"]
+    if not any(type.shape for type in types):
+        return [f"return {call}.unbind(-1)"]
+    sizes = [head_size(type) for type in types]
+    if all(len(type.shape) == 1 for type in types):
+        parts = f"chunk({len(types)}, -1)" if len(set(sizes)) == 1 else f"split(({', '.join(map(str, sizes))}), -1)"
+        return [f"return {call}.{parts}"]
+    names = [identifier(name) for name, _ in net.heads]
+    shaped = [f"{name}{own_shape(type)}" for name, type in zip(names, types, strict=True)]
+    return [f"{', '.join(names)} = {call}.split(({', '.join(map(str, sizes))}), -1)", f"return {', '.join(shaped)}"]
+
+
+def own_shape(type: Type) -> str:
+    if not type.shape:
+        return ".squeeze(-1)"
+    return "" if len(type.shape) == 1 else f".unflatten(-1, ({', '.join(str(python_size(dim)) for dim in type.shape)}))"
+
+
+RAW = {
+    "unit": "log-odds",
+    "bit": "log-odds",
+    "simplex": "unnormalised log-probabilities",
+    "positive": "before softplus",
+    "count": "before softplus",
+    "ordered": "before its link",
+    "cholesky": "before its link",
+}
+
+
+def head_doc(net: Net, lead: str) -> str:
+    """ "loc (*B, D), scale (*B, D) before softplus"."""
+    texts = []
+    for name, type in net.heads:
+        shape = f"({', '.join([lead, *map(str, type.shape)])})"
+        texts.append(" ".join(word for word in (name, shape, RAW.get(type.domain, "")) if word))
+    return ", ".join(texts) + "."
+
+
+# ---- text
+
+
+def signature_shapes(net: Net, used: Uses, mode: str) -> str:
+    """ "z (*B, Z), words (*B, T)"."""
+    texts, lengths = [], iter(("T", "S"))
+    memory = memory_argument(net)
+    for name, type in net.args:
+        stepped = mode == "prefix" and name in used.stepped
+        length = ["S" if name == memory else "T"] if type.star else ["T or 1"] if stepped else []
+        texts.append(f"{identifier(name)} ({', '.join(['*B', *length, *map(str, type.shape)])})")
+    del lengths
+    return ", ".join(texts)
+
+
+def method(head: str, docs: list[str], body: list[str]) -> str:
+    lines = [f"    def {head}:"] if len(head) < 118 else wrapped_head(head)
+    return "\n".join([*lines, *(f'        """{doc}"""' for doc in docs), *(f"        {line}" for line in body)])
+
+
+def wrapped_head(head: str) -> list[str]:
+    name, rest = head.split("(", 1)
+    inside, result = rest.rsplit(")", 1)
+    return [f"    def {name}(", f"        {inside}", f"    ){result}:"]
+
+
+def class_text(net: Net, name: str, sizes: tuple[str, ...], w: NetWriter, methods: list[str]) -> str:
+    """The class with its constructor."""
+    heads = (
+        " ".join(f"({', '.join(f'{n}: {t}' for n, t in net.heads)})".split()) if len(net.heads) > 1 else str(net.heads[0][1])
+    )
+    args = ", ".join(f"{n}: {t}" for n, t in net.args)
+    doc = f'    """({args}) → {heads}: {" |> ".join(map(stage_text, net.trunk))}."""'
+    head = f"    def __init__({', '.join(['self', *(f'{size}: int' for size in sizes)])}):"
+    lines = [line for attribute, text in w.attributes.items() for line in assignment(f"self.{attribute}", text)]
+    start = ["", head, "        super().__init__()", *(f"        {line}" for line in lines)]
+    return "\n".join([f"class {name}(nn.Module):", *fold(doc), *start, *(f"\n{text}" for text in methods)]) + "\n"
+
+
+def assignment(target: str, text: str) -> list[str]:
+    """One line, or a line for each argument of the call where that is too long."""
+    if len(target) + len(text) < 110 or not text.endswith(")"):
+        return [f"{target} = {text}"]
+    function, inside = text[:-1].split("(", 1)
+    return [f"{target} = {function}(", *(f"    {item}," for item in top_level(inside)), ")"]
+
+
+def top_level(text: str) -> list[str]:
+    """Split at the commas outside all parentheses."""
+    items, depth = [""], 0
+    for c in text:
+        depth += (c in "([") - (c in ")]")
+        if c == "," and not depth:
+            items.append("")
+        else:
+            items[-1] += c
+    return [item.strip() for item in items]
+
+
+def fold(doc: str) -> list[str]:
+    """A docstring line of at most 128 characters, else one broken after the types."""
+    if len(doc) <= 128:
+        return [doc]
+    before, after = (
+        doc.split(": ", 1)
+        if doc.count(" → ") == 0
+        else re.split(r"(?<=[\])a-z]): (?=[a-z]+[(\[ ]|[a-z]+\"|[a-z]+\.)", doc, maxsplit=1)
+    )
+    return [f"{before}:", "", f"    {after.removesuffix(chr(34) * 3)}", '    """']
+
+
+def stage_text(stage: Stage) -> str:
+    settings = [*map(setting_text, stage.args), *(f"{name}={setting_text(value)}" for name, value in stage.kwargs)]
+    return stage.layer + (f"({', '.join(settings)})" if settings else "")
+
+
+def setting_text(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(setting_text, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def unwrapped(text: str) -> str:
+    """Without parentheses around the whole."""
+    if not text.startswith("("):
+        return text
+    depth = 0
+    for i, c in enumerate(text):
+        depth += (c == "(") - (c == ")")
+        if not depth:
+            return text[1:-1] if i == len(text) - 1 else text
+    return text

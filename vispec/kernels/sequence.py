@@ -1,0 +1,93 @@
+"""Sequences as emitted nets read them: x (*B, T, W), a mask (*B, T) of what counts, or None where all of it does."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def concatenate(*parts: Tensor) -> Tensor:
+    """Side by side along the last axis; leading axes broadcast."""
+    lead = torch.broadcast_shapes(*(part.shape[:-1] for part in parts))
+    return torch.cat([part.expand(*lead, -1) for part in parts], -1)
+
+
+def one_hot(index: Tensor, size: int, like: Tensor) -> Tensor:
+    """index (*B) → (*B, size) of like's dtype."""
+    return F.one_hot(index, size).to(like.dtype)
+
+
+def keep_first(mask: Tensor, *sequences: Tensor) -> tuple[Tensor, ...]:
+    """The mask and sequences (*B, T) or (*B, T, ...) with the elements that count moved to the front, in their order."""
+    order = mask.logical_not().to(torch.uint8).argsort(-1, stable=True)
+    moved = [mask.gather(-1, order)]
+    for x in sequences:
+        lead = torch.broadcast_shapes(order.shape, x.shape[: order.dim()])
+        index = order.view(*order.shape, *[1] * (x.dim() - order.dim())).expand(*lead, *x.shape[order.dim() :])
+        moved.append(x.expand(index.shape).gather(order.dim() - 1, index))
+    return tuple(moved)
+
+
+def last(x: Tensor, mask: Tensor | None) -> Tensor:
+    """The last element that counts (*B, W), zeros where none does; the mask has no holes."""
+    if mask is None:
+        return x[..., -1, :]
+    length = mask.sum(-1)
+    at = (length - 1).clamp(min=0)[..., None, None]
+    lead = torch.broadcast_shapes(at.shape[:-2], x.shape[:-2])
+    found = x.expand(*lead, -1, -1).gather(-2, at.expand(*lead, 1, x.shape[-1])).squeeze(-2)
+    return found * (length > 0)[..., None]
+
+
+def both_ends(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Where states that ran forward and backward both have read everything: half of the last and half of the first (*B, W)."""
+    ahead, back = x.chunk(2, -1)
+    first = back[..., 0, :]
+    if mask is not None:
+        first = first * mask.any(-1)[..., None]
+    return concatenate(last(ahead, mask), first)
+
+
+def after_start(x: Tensor, start: Tensor) -> Tensor:
+    """A learned vector (W,) and all elements but the last: position i of (*B, T, W) holds the one before i."""
+    return torch.cat((start.expand(*x.shape[:-2], 1, -1), x[..., :-1, :]), -2)
+
+
+def with_start(x: Tensor, start: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """A learned vector (W,) before x: (*B, T+1, W), and the mask that counts it."""
+    x = torch.cat((start.expand(*x.shape[:-2], 1, -1), x), -2)
+    return x, None if mask is None else F.pad(mask, (1, 0), value=True)
+
+
+def masked_sum(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Σ_t x[t] (*B, W) over what counts; the mask may have leading axes that x has not, and x is not copied along them."""
+    return x.sum(-2) if mask is None else torch.einsum("...t,...tw->...w", mask.to(x.dtype), x)
+
+
+def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
+    """The mean (*B, W) of what counts, zeros where nothing does."""
+    if mask is None:
+        return x.sum(-2) / max(x.shape[-2], 1)
+    return masked_sum(x, mask) / mask.sum(-1, keepdim=True).clamp(min=1)
+
+
+def sums_before(x: Tensor) -> Tensor:
+    """Σ_{s<t} x[s] for every t (*B, T, W), zeros at first."""
+    return F.pad(x, (0, 0, 1, 0))[..., :-1, :].cumsum(-2)
+
+
+def means_before(x: Tensor) -> Tensor:
+    """The mean of x[s] over s < t for every t (*B, T, W), zeros at first."""
+    count = torch.arange(x.shape[-2], device=x.device).clamp(min=1)
+    return sums_before(x) / count[:, None]
+
+
+def means_so_far(x: Tensor) -> Tensor:
+    """The mean of x[s] over s ≤ t for every t (*B, T, W)."""
+    return x.cumsum(-2) / torch.arange(1, x.shape[-2] + 1, device=x.device)[:, None]
+
+
+def count_values(index: Tensor, size: int, mask: Tensor | None, like: Tensor) -> Tensor:
+    """How often each of `size` values is among the index (*B, T) that count: (*B, size), of like's dtype."""
+    weight = like.new_ones(index.shape) if mask is None else mask.to(like.dtype)
+    index, weight = torch.broadcast_tensors(index, weight)
+    return weight.new_zeros(*index.shape[:-1], size).scatter_add(-1, index, weight)

@@ -1,0 +1,22 @@
+"""gru(hidden, embed, layers, bidirectional, dropout, init): the states of a gated recurrent unit that reads the sequence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vispec.catalog import Network
+from vispec.networks.lstm import OPTIONS, recurrent
+
+if TYPE_CHECKING:
+    from vispec.emit.net_stream import Stream
+    from vispec.model.types import Dim
+
+
+def gru(
+    stream: Stream, hidden: Dim, embed: Dim | None, layers: int, bidirectional: bool, dropout: float, init: str | None
+) -> None:
+    """init: the argument from which the state before the first element is projected; all others are read with every element."""
+    recurrent(stream, "GRU", hidden, embed, layers, bidirectional, dropout, init)
+
+
+ENTRY = Network("gru", gru, OPTIONS, sequence="sequence", ordered=True, causal="bidirectional")

@@ -1,0 +1,28 @@
+"""mean: the average of a sequence's vectors, zeros for an empty one; of tokens that are no vectors yet, their frequencies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vispec.catalog import Network
+from vispec.networks.bow import count
+
+if TYPE_CHECKING:
+    from vispec.emit.net_stream import Stream
+
+
+def mean(stream: Stream) -> None:
+    """Over what counts; in `prefixes`, over what stands before each element."""
+    sequences, others = stream.sequence_parts()
+    if stream.prefixes:
+        x = stream.joined(sequences)
+        stream.pool(f"{stream.kernel('sequence', 'means_so_far' if stream.moved else 'means_before')}({x.text})", x.width, others)
+    elif (counts := count(stream, sequences)) is not None:
+        text = f"({counts.text} / {counts.text}.sum(-1, keepdim=True).clamp(min=1))"
+        stream.pool(text, counts.width, others)
+    else:
+        x = stream.joined(sequences)
+        stream.pool(f"{stream.kernel('sequence', 'masked_mean')}({x.text}, {stream.mask})", x.width, others)
+
+
+ENTRY = Network("mean", mean, sequence="sequence", pools=True)

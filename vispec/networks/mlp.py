@@ -1,0 +1,37 @@
+"""mlp([sizes], activation=relu): hidden layers, each an affine layer and its activation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vispec.catalog import Network, Option
+
+if TYPE_CHECKING:
+    from vispec.emit.net_stream import Stream
+    from vispec.model.types import Dim
+
+ACTIVATIONS = {
+    "relu": "nn.ReLU()",
+    "tanh": "nn.Tanh()",
+    "gelu": "nn.GELU()",
+    "softplus": "nn.Softplus()",
+    "sigmoid": "nn.Sigmoid()",
+    "silu": "nn.SiLU()",
+}
+ACTIVATION = Option("choice", default="relu", choices=tuple(ACTIVATIONS))
+
+
+def mlp(stream: Stream, sizes: tuple[Dim, ...], activation: str) -> None:
+    """No sizes, no layer."""
+    if not sizes:
+        return
+    first, text = stream.linear(sizes[0])
+    layers = [*([first] if first else []), ACTIVATIONS[activation]]
+    for before, after in zip(sizes, sizes[1:], strict=False):
+        stream.cost(before, after, timed=stream.timed)
+        layers += [f"nn.Linear({before}, {after})", ACTIVATIONS[activation]]
+    module = stream.module(f"nn.Sequential({', '.join(layers)})")
+    stream.set(f"{module}({text})", sizes[-1])
+
+
+ENTRY = Network("mlp", mlp, {"sizes": Option("sizes", required=True), "activation": ACTIVATION})

@@ -1,0 +1,30 @@
+"""python("package.module:Class", features=F, ...): the user's own module as the trunk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vispec.catalog import Network, Option
+
+if TYPE_CHECKING:
+    from vispec.emit.net_stream import Stream
+    from vispec.model.types import Dim
+
+
+def python(stream: Stream, path: str, features: Dim, **settings: Any) -> None:
+    """Class(features=F, **settings) is called with the net's arguments and their masks, and returns (*B, F), or (*B, T, F) for a
+    net that gives sequences."""
+    package, _, name = path.partition(":")
+    stream.net.imports[f"from {package} import {name}"] = None
+    keywords = "".join(f", {key}={value!r}" for key, value in settings.items())
+    module = stream.module(f"{name}(features={features}{keywords})")
+    stream.replace(f"{module}({', '.join(stream.net.arguments)})", features, sequence=stream.starred)
+
+
+ENTRY = Network(
+    "python",
+    python,
+    {"path": Option("text", required=True), "features": Option("size", required=True)},
+    open_options=True,
+    causal=False,
+)
