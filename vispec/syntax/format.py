@@ -80,7 +80,7 @@ class _Printer:
             self.comments_before(end, indent + INDENT, body[0].span.column - 1)
 
     def _aligned(self, entries: Sequence[Entry]) -> list[str]:
-        """The entries' texts; in a run of neighbours, columns are as wide as the widest cell, but for one that ends its line."""
+        """The entries' texts; among neighbours a column is as wide as its widest cell, not counting cells that end a line."""
         texts: list[str] = []
         for run in _runs(entries):
             table = [self._cells(entry) for entry in run]
@@ -141,7 +141,9 @@ class _Printer:
         if isinstance(entry, t.Net):
             stages = self._trunk(entry)
             trunk = f"{INDENT}= {' |> '.join(stages)}"
-            below = [trunk] if len(trunk) <= room else [f"{INDENT}= {stages[0]}", *(f"{INDENT}|> {stage}" for stage in stages[1:])]
+            below = (
+                [trunk] if len(trunk) <= room else [f"{INDENT}= {stages[0]}", *(f"{INDENT}|> {stage}" for stage in stages[1:])]
+            )
             return [self._signature(entry), *below]
         if isinstance(entry, t.Variable | t.GuideLaw) and isinstance(entry.law, t.Then):
             _, *later = self.unparse.law(entry.law)
