@@ -123,34 +123,36 @@ def unit(draft: Draft, parents: tuple[Atom, ...]) -> str:
 
 
 def simplex(draft: Draft, parents: tuple[Atom, ...], card: str) -> str:
-    """A distribution over `card` values: a table over index-valued parents, a net of a category, a choice by the rest."""
-    tables = tuple(dict.fromkeys(p.card for p in parents if p.domain == "index" and p.card))
+    """A distribution over `card` values: a table by index-valued parents, logits along real ones, a choice by the rest."""
     indexed = {p.card: p.text for p in parents if p.domain == "index" and p.card}
-    plates = tuple(plate for plate in ("k", "h") if plate in tables)
-    others = [p for p in parents if p.domain != "index"]
-    table = draft.param(f"simplex[{card}]", plates)
+    plates = tuple(plate for plate in ("k", "h") if plate in indexed)
+    slopes = [f" + {draft.param(f'real[{card}]')} * {p.text}" for p in parents if p.domain == "real"]
+    table = draft.param(f"{'real' if slopes else 'simplex'}[{card}]", plates)
     text = f"{table}[{', '.join(indexed[plate] for plate in plates)}]" if plates else table
-    for parent in others:
-        text = _more_simplex(draft, parent, text, card)
+    text = f"softmax({text}{''.join(slopes)})" if slopes else text
+    for parent in parents:
+        if parent.domain in ("bit", "category"):
+            text = _switched(draft, parent, text, card)
     return text
 
 
-def _more_simplex(draft: Draft, parent: Atom, text: str, card: str) -> str:
+def _switched(draft: Draft, parent: Atom, text: str, card: str) -> str:
+    """`text` or another simplex, by a bit or category."""
     if parent.domain == "bit":
         return f"({text} if {parent.text} else {draft.param(f'simplex[{card}]')})"
-    if parent.domain == "category":
-        name = draft.name("g")
-        draft.nets.append(f"net {name}(a: category[{parent.card}]) -> simplex[{card}] = embed(3) |> linear(4)")
-        return draft.pick(f"{name}({parent.text})", f"({text} if {parent.text} == 0 else {name}({parent.text}))")
-    return f"softmax({draft.param(f'real[{card}]')} * {parent.text})"
+    name = draft.name("g")
+    draft.nets.append(f"net {name}(a: category[{parent.card}]) -> simplex[{card}] = embed(3) |> linear(4)")
+    return f"({text} if {parent.text} == 0 else {name}({parent.text}))"
 
 
 # ---- variables
 
 
-def parents_of(draft: Draft, atoms: list[Atom], most: int = 2) -> tuple[Atom, ...]:
-    """Up to `most` of the visible atoms, the newest first in favour."""
-    if not atoms:
+def parents_of(draft: Draft, atoms: list[Atom], most: int = 2, must: Atom | None = None) -> tuple[Atom, ...]:
+    """Up to `most` of the visible atoms, the newest first in favour; `must` always."""
+    if must is not None:
+        return (must, *(parent for parent in parents_of(draft, atoms, most - 1) if parent != must))
+    if not atoms or not most:
         return ()
     least = 0 if draft.draw(st.integers(0, 3)) == 0 else 1
     return tuple(draft.draw(st.lists(st.sampled_from(atoms[::-1]), min_size=least, max_size=most, unique=True)))
@@ -165,18 +167,17 @@ def latent(draft: Draft, atoms: list[Atom], role: str = "latent") -> tuple[str, 
         return f"{role} {name} : bit ~ Bernoulli({unit(draft, parents)})", Atom(name, "bit")
     plate = draft.pick("k", "h")
     size = plate.upper()
-    law = draft.pick(f"Categorical({simplex(draft, parents, size)})", "Uniform()") if not parents else None
-    law = law or f"Categorical({simplex(draft, parents, size)})"
+    law = "Uniform()" if not parents and draft.maybe() else f"Categorical({simplex(draft, parents, size)})"
     type = f"index[{plate}]" if kind == "index" else f"category[{size}]"
     return f"{role} {name} : {type} ~ {law}", Atom(name, kind, plate if kind == "index" else size)
 
 
-def observed(draft: Draft, atoms: list[Atom], role: str = "observed") -> tuple[str, Atom]:
-    """A variable of any family, usually reading something latent."""
+def observed(draft: Draft, atoms: list[Atom], must: Atom | None = None) -> tuple[str, Atom]:
+    """An observation of any family, usually reading something latent."""
     name = draft.name("x")
-    parents = parents_of(draft, atoms)
+    parents = parents_of(draft, atoms, must=must)
     line, atom = draft.pick(_categorical, _normal, _bernoulli, _poisson, _vector)(draft, name, parents)
-    return f"{role} {line}", atom
+    return f"observed {line}", atom
 
 
 def _categorical(draft: Draft, name: str, parents: tuple[Atom, ...]) -> tuple[str, Atom]:
@@ -279,10 +280,10 @@ def _chain(draft: Draft, atoms: list[Atom], depth: int) -> list[str]:
     size = plate.upper()
     past = Atom(f"{name}[{chain}-1]", "index", plate)
     extra = tuple(parent for parent in outer if (parent.domain, parent.card) != ("index", plate))
-    first = draft.pick(f"Categorical({simplex(draft, outer, size)})", "Uniform()")
+    first = f"Categorical({simplex(draft, outer, size)})" if draft.maybe() else "Uniform()"
     line = f"latent {name} : index[{plate}] ~ {first} then Categorical({simplex(draft, (past, *extra), size)})"
     time = [Atom(chain, "real")] if draft.maybe() else []
-    emission, _ = observed(draft, [*time, *atoms, Atom(name, "index", plate)])
+    emission, _ = observed(draft, [*time, *atoms], Atom(name, "index", plate))
     return _indented(f"chain {chain}:", [line, emission])
 
 
@@ -296,7 +297,7 @@ def _selection(draft: Draft, atoms: list[Atom], depth: int) -> list[str]:
         jump = draft.param("real[-2..2]")
         law = f"Uniform() then Categorical(softmax({jump}[{source} - {pointer}[{target}-1]] for {source}))"
     chosen = Atom(f"{atom.text}[{pointer}]", atom.domain, atom.card)
-    emission, _ = observed(draft, [chosen])
+    emission, _ = observed(draft, [], chosen)
     body = [f"latent {pointer} : index[{source}] ~ {law}", emission]
     return [*_indented(f"plate {source}:", [line]), *_indented(f"{kind} {target}:", body)]
 
