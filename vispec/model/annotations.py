@@ -14,7 +14,15 @@ Place = Literal["parameter", "variable", "argument", "head"]
 DOMAINS = get_args(Domain)
 CONTINUOUS = ("real", "positive", "unit", "simplex", "ordered", "cholesky")
 RANGED = ("real", "positive", "unit", "simplex")
-ARGS: Mapping[str, str] = {"simplex": "K", "ordered": "K", "cholesky": "D", "category": "K", "token": "V", "index": "plate", "tree": "plate"}
+ARGS: Mapping[str, str] = {
+    "simplex": "K",
+    "ordered": "K",
+    "cholesky": "D",
+    "category": "K",
+    "token": "V",
+    "index": "plate",
+    "tree": "plate",
+}
 """Domains with an argument that cannot be left out, and what one calls it."""
 
 
@@ -44,16 +52,25 @@ def read_type(scope: Scope, node: t.TypeOf, place: Place, plates: tuple[str, ...
 def _not_continuous(scope: Scope, node: t.TypeOf, place: Place) -> None:
     code, what = ("V306", "learnt by gradients") if place == "parameter" else ("V508", "the output of a net")
     simplex = "give the probabilities instead, `simplex[K]`"
-    help = {"category": simplex, "token": simplex.replace("K", "V"), "bit": "give its probability instead, `unit`", "count": "use `positive`"}
+    help = {
+        "category": simplex,
+        "token": simplex.replace("K", "V"),
+        "bit": "give its probability instead, `unit`",
+        "count": "use `positive`",
+    }
     message = f"a {place} cannot be `{node.domain}`: discrete values are not {what}"
-    scope.problems.add(code, node.span, message, "discrete", help=help.get(node.domain, f"use one of {listed(CONTINUOUS, 'or')}"))
+    scope.problems.add(
+        code, node.span, message, "discrete", help=help.get(node.domain, f"use one of {listed(CONTINUOUS, 'or')}")
+    )
 
 
 def _type(scope: Scope, node: t.TypeOf, place: Place) -> Type | None:
     domain: Domain = node.domain  # type: ignore[assignment]
-    if domain in ARGS and not node.args or domain in ("simplex", "ordered", "cholesky", "index", "tree") and len(node.args) > 1:
+    if (domain in ARGS and not node.args) or (domain in ("simplex", "ordered", "cholesky", "index", "tree") and len(node.args) > 1):
         needs = f"`{domain}[{ARGS[domain]}]`"
-        scope.problems.add("V302", node.span, f"`{domain}` takes one argument, {needs}", f"{len(node.args)} given", help=f"write {needs}")
+        scope.problems.add(
+            "V302", node.span, f"`{domain}` takes one argument, {needs}", f"{len(node.args)} given", help=f"write {needs}"
+        )
         return None
     if domain in ("index", "tree"):
         return _over_plate(scope, node)
@@ -82,7 +99,9 @@ def _ranged(scope: Scope, node: t.TypeOf, span: t.Range, place: Place) -> Type |
         scope.problems.add("V305", span.span, message, "a range", help="write a size")
         return None
     if span.low > span.high:
-        scope.problems.add("V305", span.span, "the range is empty", "low end above high end", help=f"write `{span.high}..{span.low}`")
+        scope.problems.add(
+            "V305", span.span, "the range is empty", "low end above high end", help=f"write `{span.high}..{span.low}`"
+        )
         return None
     return Type(node.domain, (span.high - span.low + 1,), low=span.low, high=span.high)  # type: ignore[arg-type]
 
@@ -119,7 +138,9 @@ def _over_plate(scope: Scope, node: t.TypeOf) -> Type | None:
         else:
             cause: Cause | None = (symbol.span, f"`{name}` is {symbol.a}") if symbol is not None else None
             help = "for one of K values use `category[K]`" if node.domain == "index" else "name the plate of the elements"
-            scope.problems.add("V303", argument.span, f"`{node.domain}` points into a plate", "not a plate", cause=cause, help=help)
+            scope.problems.add(
+                "V303", argument.span, f"`{node.domain}` points into a plate", "not a plate", cause=cause, help=help
+            )
         return None
     scope.used.add(name)
     return Type(node.domain, card=plate.size if node.domain == "index" else None, plate=name, star=node.star)  # type: ignore[arg-type]
@@ -132,18 +153,24 @@ def _plate_suits(scope: Scope, node: t.TypeOf, kind: Type, place: Place, plates:
     plate = scope.plates[kind.plate]
     cause = (plate.span, f"`{plate.name}` is opened here")
     if plate.data:
-        message = f"`{node.domain}` cannot point into the data plate `{plate.name}`: only a batch of its rows is there at a time"
+        message = (
+            f"`{node.domain}` cannot point into the data plate `{plate.name}`: only a batch of its rows is there at a time"
+        )
         scope.problems.add("V307", node.span, message, "points at rows", cause=cause)
         return False
     if place == "argument":
         if plate.size is None and kind.domain == "index":
             message = f"a net cannot take `index[{plate.name}]`: the plate's size differs from row to row"
-            scope.problems.add("V307", node.span, message, "no fixed size", cause=cause, help="pass the element it points at, as in `y[a]`")
+            scope.problems.add(
+                "V307", node.span, message, "no fixed size", cause=cause, help="pass the element it points at, as in `y[a]`"
+            )
             return False
         return True
     if kind.domain == "tree" and plate.name in plates:
         message = f"a tree over `{plate.name}` is one value for the whole plate, so it cannot be declared inside it"
-        scope.problems.add("V307", node.span, message, "declared in its own plate", cause=cause, help=f"move this line out of `{plate.name}`")
+        scope.problems.add(
+            "V307", node.span, message, "declared in its own plate", cause=cause, help=f"move this line out of `{plate.name}`"
+        )
         return False
     missing = [outer for outer in plate.inside if outer not in plates] if plate.size is None else []
     if missing:

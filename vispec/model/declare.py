@@ -89,7 +89,9 @@ def _reopen(scope: Scope, node: t.Plate, plate: PlateInfo, size: Dim | None, pla
     name, opened = plate.name, (plate.span, "first opened here")
     if name in plates:
         message = f"plate `{name}` is opened inside itself"
-        scope.problems.add("V109", node.name.span, message, "open already", cause=opened, help="give the inner plate another name")
+        scope.problems.add(
+            "V109", node.name.span, message, "open already", cause=opened, help="give the inner plate another name"
+        )
         return
     if node.kind != plate.kind:
         message = f"`{name}` is a {plate.kind} there and a {node.kind} here"
@@ -116,9 +118,13 @@ def _choose_data_plate(scope: Scope) -> None:
         if any(scope.plates[outer].size is None for outer in plate.inside):
             plate.ragged = True
         elif rows is not None:
-            message = f"`{plate.name}` and `{rows.name}` are both outermost plates without a size; the rows of the data are one plate"
+            message = (
+                f"`{plate.name}` and `{rows.name}` are both outermost plates without a size; the rows of the data are one plate"
+            )
             help = f"write one inside the other, or give one a size: `{plate.kind} {plate.name}[K]:`"
-            scope.problems.add("V113", plate.span, message, "a second data plate", cause=(rows.span, "the first one"), help=help)
+            scope.problems.add(
+                "V113", plate.span, message, "a second data plate", cause=(rows.span, "the first one"), help=help
+            )
             plate.size = 1  # reported; as a sized plate it raises no further complaints
         else:
             rows, plate.data = plate, True
@@ -165,4 +171,6 @@ def _nothing_observed(scope: Scope, body: tuple[t.Statement, ...]) -> None:
     nodes = [s.span for s in variables] or [node.span for node in body[:1]]
     if nodes:
         help = "declare what the data holds: `observed x : real ~ Normal(0, 1)`"
-        scope.problems.add("V120", nodes[-1], "nothing in this model is observed, so there is nothing to fit", "no data", help=help)
+        scope.problems.add(
+            "V120", nodes[-1], "nothing in this model is observed, so there is nothing to fit", "no data", help=help
+        )

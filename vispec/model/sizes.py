@@ -39,9 +39,7 @@ def read_sizes(scope: Scope, nodes: Sequence[t.Size], outside: Mapping[str, int]
         pending.add(name)
         dim = size_of(scope, node.value)
         for other in sorted(dims.names(dim)) if dim is not None else ():
-            if other in table and other not in pending | scope.values.keys():
-                value_of(other)
-            elif other in pending and other not in scope.values:
+            if (other in table and other not in pending | scope.values.keys()) or (other in pending and other not in scope.values):
                 value_of(other)
         _settle(scope, node, dim)
 
@@ -66,10 +64,14 @@ def _settle(scope: Scope, node: t.Size, dim: Dim | None) -> None:
         scope.problems.add(
             "V106",
             node.value.span,
-            f"size `{name}` cannot be computed: only the data can tell {listed(unknown)}" if unknown else f"size `{name}` has no value",
+            f"size `{name}` cannot be computed: only the data can tell {listed(unknown)}"
+            if unknown
+            else f"size `{name}` has no value",
             "its value is not known here",
             cause=(scope.symbols[unknown[0]].span, "declared without a value") if unknown else None,
-            help=f"leave out `size {name}` and write `{dim}` in its place, or give {listed(unknown)} a value" if unknown else None,
+            help=f"leave out `size {name}` and write `{dim}` in its place, or give {listed(unknown)} a value"
+            if unknown
+            else None,
         )
     scope.poisoned.add(name)
 
@@ -80,11 +82,16 @@ def _check_outside(scope: Scope, table: Mapping[str, t.Size], outside: Mapping[s
         if name not in table:
             known = f"the sizes of this model are {listed(table)}" if table else "this model declares no size"
             scope.problems.add(
-                "V104", start, f"`{name}={value}` is set from outside, but there is no size `{name}`", help=did_you_mean(name, table, known)
+                "V104",
+                start,
+                f"`{name}={value}` is set from outside, but there is no size `{name}`",
+                help=did_you_mean(name, table, known),
             )
         elif value < 1:
             span = table[name].name.span
-            scope.problems.add("V105", span, f"size `{name}` is set to {value} from outside; a size is at least 1", f"set to {value}")
+            scope.problems.add(
+                "V105", span, f"size `{name}` is set to {value} from outside; a size is at least 1", f"set to {value}"
+            )
 
 
 def size_of(scope: Scope, expr: t.Expr | t.Range) -> Dim | None:
@@ -112,7 +119,11 @@ def _size(scope: Scope, expr: t.Expr | t.Range) -> Dim | None:
             scope.problems.add("V305", expr.span, "a range stands only in the type of a parameter", "not a size")
         case _:
             scope.problems.add(
-                "V106", expr.span, "a size is a number, a name, or arithmetic of those", "not a size", help="use `+ - * / ^` on sizes"
+                "V106",
+                expr.span,
+                "a size is a number, a name, or arithmetic of those",
+                "not a size",
+                help="use `+ - * / ^` on sizes",
             )
     return None
 
@@ -133,7 +144,7 @@ def _combine(scope: Scope, expr: t.Binary, left: Dim, right: Dim) -> Dim | None:
             return dims.divide(left, right)
         case _:
             base, exponent = dims.evaluate(left, scope.values), dims.evaluate(right, scope.values)
-            if exponent is not None and (exponent < 0 or (base or 2) > 1 and exponent * math.log2(base or 2) > 63):
+            if exponent is not None and (exponent < 0 or ((base or 2) > 1 and exponent * math.log2(base or 2) > 63)):
                 scope.problems.add("V105", expr.span, f"{left} ^ {right} is not a size", "too large, or below 1")
                 return None
             return dims.power(left, right)

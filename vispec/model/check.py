@@ -1,0 +1,185 @@
+"""Tree → Model: names, types, shapes, plates and laws resolved, or everything that is wrong, at once."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import TypeVar
+
+from vispec.diagnostics import Diagnostic, SpecError
+from vispec.model import model as m
+from vispec.model.annotations import read_type
+from vispec.model.declare import declare
+from vispec.model.fitting import read_fit
+from vispec.model.guides import check_guide_order, declare_guide, read_guide, resolve_guide_let
+from vispec.model.inference import read_infer
+from vispec.model.laws import Target, resolve_law
+from vispec.model.order import Edge, edges_of, sort
+from vispec.model.problems import Problems
+from vispec.model.resolve import resolve
+from vispec.model.scope import Context, PlateInfo, Scope, Symbol
+from vispec.model.sizes import read_vocab
+from vispec.model.trunks import read_net, read_signature
+from vispec.model.types import Type
+from vispec.model.unused import warn
+from vispec.model.walk import parts
+from vispec.source import Source
+from vispec.syntax import tree as t
+
+Node = TypeVar("Node", bound=t.Statement)
+
+
+def check_model(tree: t.Tree, sizes: Mapping[str, int] | None = None) -> m.Model:
+    """The checked model; `sizes` override the file's. Raises SpecError with all that is wrong, warnings included."""
+    model, diagnostics = check(tree, sizes)
+    if model is None:
+        raise SpecError(tree.source, diagnostics)
+    return model
+
+
+def check(tree: t.Tree, sizes: Mapping[str, int] | None = None) -> tuple[m.Model | None, tuple[Diagnostic, ...]]:
+    """The model, or None where there are errors, and every diagnostic in the order of the text."""
+    scope = Scope(tree.source, Problems())
+    model = _Checker(scope, tree).run(sizes or {})
+    found = sorted(scope.problems.found, key=lambda d: (d.primary.span.start, d.code))
+    return (None if scope.problems.errors else model), tuple(found)
+
+
+class _Checker:
+    """One run over a tree: the declarations first, then whatever reads them."""
+
+    def __init__(self, scope: Scope, tree: t.Tree) -> None:
+        self.scope, self.tree = scope, tree
+        self.lets: dict[str, m.Let] = {}
+        self.pending: set[str] = set()
+
+    def run(self, sizes: Mapping[str, int]) -> m.Model:
+        scope = self.scope
+        declare(scope, self.tree.body, sizes)
+        guide = [entry for section in self._of(t.Guide) for entry in section.entries]
+        declare_guide(scope, guide)
+        self._types()
+        scope.resolve_let = self._let_type
+        vocabs = tuple(read_vocab(scope, s.node) for s in self._symbols() if isinstance(s.node, t.Vocab))
+        nets = [read_net(scope, s.node, scope.nets[s.name]) for s in self._symbols() if isinstance(s.node, t.Net)]
+        variables = tuple(v for s in self._symbols() if isinstance(s.node, t.Variable) and (v := self._variable(s, s.node)))
+        for symbol in self._symbols():
+            if symbol.kind == "let":
+                self._let_type(symbol.name)
+        laws = read_guide(scope, guide)
+        infer = self._infer(guide)
+        fit = read_fit(scope, [entry for section in self._of(t.Fit) for entry in section.entries])
+        lets = tuple(let for let in self._lets(guide=False))
+        guide_lets = tuple(self._lets(guide=True))
+        order = self._order(variables, lets)
+        check_guide_order(scope, laws, guide_lets, lets)
+        edges = _edges(variables, (*lets, *guide_lets), laws)
+        warn(scope, edges)
+        return m.Model(
+            name=class_name(self.tree.source),
+            source=self.tree.source,
+            sizes=tuple(m.Size(s.name, scope.values.get(s.name), s.span) for s in self._symbols() if s.kind == "size"),
+            vocabs=vocabs,
+            plates=tuple(self._plate(plate) for plate in scope.plates.values()),
+            params=tuple(
+                m.Param(s.name, s.type, s.plates, s.span) for s in self._symbols() if s.kind == "parameter" and s.type
+            ),
+            nets=tuple(net for net in nets if net is not None),
+            variables=variables,
+            lets=lets,
+            order=order,
+            guide=laws,
+            guide_lets=guide_lets,
+            infer=infer,
+            fit=fit,
+        )
+
+    def _of(self, kind: type[Node]) -> Iterator[Node]:
+        return (node for node in self.tree.body if isinstance(node, kind))
+
+    def _symbols(self) -> list[Symbol]:
+        return sorted(self.scope.symbols.values(), key=lambda symbol: symbol.span.start)
+
+    def _types(self) -> None:
+        """The types of parameters and variables, and the signatures of nets."""
+        for symbol in self._symbols():
+            if isinstance(symbol.node, t.Param):
+                symbol.type = read_type(self.scope, symbol.node.type, "parameter", symbol.plates)
+            elif isinstance(symbol.node, t.Variable):
+                symbol.type = read_type(self.scope, symbol.node.type, "variable", symbol.plates)
+            elif isinstance(symbol.node, t.Net):
+                self.scope.nets[symbol.name] = read_signature(self.scope, symbol.node)
+
+    def _variable(self, symbol: Symbol, node: t.Variable) -> m.Variable | None:
+        """The variable with its law, whose problems are reported even where the type is wrong."""
+        law = None
+        if node.law is not None:
+            target = Target(symbol.name, symbol.type, symbol.span)
+            law = resolve_law(self.scope, Context(symbol.plates, owner=symbol.name), node.law, target)
+        if symbol.type is None or (law is None and node.law is not None):
+            return None
+        return m.Variable(symbol.name, node.role, symbol.type, symbol.plates, law, symbol.span)
+
+    def _let_type(self, name: str) -> Type | None:
+        """Resolve a let once, when it is first read."""
+        symbol = self.scope.symbols[name]
+        if name in self.lets or name in self.scope.poisoned:
+            return symbol.type
+        if name in self.pending:
+            message = f"`{name}` is computed from itself"
+            self.scope.problems.add("V212", symbol.span, message, "in a circle", help="give it a value that does not read it")
+            self.scope.poisoned.add(name)
+            return None
+        self.pending.add(name)
+        value = self._let_value(symbol)
+        self.pending.discard(name)
+        if value is None or name in self.scope.poisoned:
+            self.scope.poisoned.add(name)
+            return None
+        symbol.type = value.type
+        self.lets[name] = m.Let(name, value.type, symbol.plates, value, symbol.span)
+        return symbol.type
+
+    def _let_value(self, symbol: Symbol) -> m.Expression | None:
+        if symbol.guide:
+            return resolve_guide_let(self.scope, symbol)
+        assert isinstance(symbol.node, t.Let)
+        return resolve(self.scope, Context(symbol.plates, owner=symbol.name), symbol.node.value)
+
+    def _lets(self, guide: bool) -> Iterator[m.Let]:
+        symbols = (s for s in self._symbols() if s.kind == "let" and s.guide == guide)
+        return (self.lets[s.name] for s in symbols if s.name in self.lets)
+
+    def _infer(self, guide: Sequence[t.GuideLaw | t.GuideLet]) -> tuple[m.Infer, ...]:
+        entries = [entry for section in self._of(t.Infer) for entry in section.entries]
+        guided = frozenset(entry.name.id for entry in guide if isinstance(entry, t.GuideLaw))
+        priors = frozenset(
+            s.name
+            for s in self._symbols()
+            if isinstance(s.node, t.Net) and (s.node.prior or any(stage.prior for stage in s.node.trunk))
+        )
+        return read_infer(self.scope, entries, guided, priors)
+
+    def _order(self, variables: Sequence[m.Variable], lets: Sequence[m.Let]) -> tuple[str, ...]:
+        declared = sorted((*variables, *lets), key=lambda node: node.span.start)
+        return sort(self.scope, [node.name for node in declared], _edges(variables, lets, ()))
+
+    def _plate(self, plate: PlateInfo) -> m.Plate:
+        key = f"{plate.first or plate.name}_len"
+        return m.Plate(plate.name, plate.kind, plate.size, plate.inside, plate.data, plate.ragged, key, plate.span)
+
+
+def _edges(variables: Sequence[m.Variable], lets: Sequence[m.Let], guide: Sequence[m.GuideLaw]) -> list[Edge]:
+    """All dependencies; a guide's are those of its variable."""
+    edges: list[Edge] = []
+    for variable in (*variables, *guide):
+        edges += edges_of(variable.name, parts(variable.law) if variable.law is not None else ())
+    for let in lets:
+        edges += edges_of(let.name, (let.value,))
+    return edges
+
+
+def class_name(source: Source) -> str:
+    """The module's class: the file's name in CamelCase."""
+    words = re.findall(r"[^\W_]+", PurePath(source.name).stem)
+    name = "".join(word[0].upper() + word[1:] for word in words)
+    return name if name.isidentifier() else f"Model{name}"
