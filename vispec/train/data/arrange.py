@@ -269,13 +269,16 @@ def fill(column: Column, depth: int, wanted: Array) -> Column:
     absent = level[parent] < 0
     levels = list(column.levels)
     levels[depth] = wanted
-    if depth + 1 < len(levels):
+    widths = [level for level in levels[depth + 1 :] if isinstance(level, int)]
+    if len(widths) < len(levels) - depth - 1:
         below = lengths(levels[depth + 1], int(old[-1]))
         filled = np.full(len(source), -1, np.int64)
         filled[~absent] = below[source[~absent]]
         levels[depth + 1] = filled
         return replace(column, levels=tuple(levels))
-    values = column.values.take(pa.array(np.where(absent, 0, source), mask=absent))
+    width = prod(widths)
+    cells = (source[:, None] * width + np.arange(width)).reshape(-1)
+    values = column.values.take(pa.array(cells, mask=np.repeat(absent, width)))
     return replace(column, levels=tuple(levels), values=values)
 
 
