@@ -1,0 +1,45 @@
+"""vispec check: everything that is wrong with a spec, or how it will be computed."""
+
+import sys
+
+import click
+
+from vispec.catalog import Command
+from vispec.cli.options import parse_sizes
+from vispec.diagnostics import SpecError, dump, render, to_json
+from vispec.plan.make import make_plan
+from vispec.plan.show import plan_json, show_plan
+from vispec.source import Source
+
+
+@click.command("check")
+@click.argument("spec", type=click.Path(exists=True, dir_okay=False))
+@click.option("--set", "settings", multiple=True, metavar="K=V", help="Give a size a value.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def check(spec: str, settings: tuple[str, ...], as_json: bool) -> None:
+    """Check SPEC and print its plan: what is summed exactly, what is sampled, and what each costs."""
+    from vispec.model.check import check as check_tree
+    from vispec.syntax.parse import parse
+
+    source = Source.read(spec)
+    plan, found = None, ()
+    try:
+        model, found = check_tree(parse(source), parse_sizes(settings))
+        if model is not None:
+            plan = make_plan(model)
+    except SpecError as error:
+        found = (*found, *error.diagnostics)
+    ok = not any(d.severity == "error" for d in found)
+    if as_json:
+        rows = plan_json(plan) if plan is not None else []
+        click.echo(dump({"ok": ok, "diagnostics": [to_json(source, d) for d in found], "plan": rows}))
+    else:
+        if found:
+            click.echo(render(source, found), err=True, nl=False)
+        if plan is not None:
+            click.echo(show_plan(plan))
+    if not ok:
+        sys.exit(1)
+
+
+ENTRY = Command("check", check)

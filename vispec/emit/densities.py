@@ -1,0 +1,254 @@
+"""A variable's law as a log-density with named axes, each in the cheapest form that its distribution allows."""
+
+import inspect
+import math
+from dataclasses import dataclass, replace
+
+from vispec.catalog import Distribution, distributions
+from vispec.emit.expressions import expression, plain, tensor, to_form, to_value
+from vispec.emit.netcalls import distinct_rows
+from vispec.emit.value import Value, align, union
+from vispec.emit.writer import Writer, identifier
+from vispec.model.model import Choice, Draw, Law, NetCall, Then, Variable
+from vispec.model.types import Type
+
+
+@dataclass(frozen=True)
+class Table:
+    """Log-densities of every element under every value of one latent, not yet multiplied out: const + weight · statistics."""
+
+    const: Value
+    weight: Value
+    statistics: Value
+    axes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Chained:
+    """An enumerated chain variable: the law of its first element, and that of all that follow given the one before."""
+
+    first: Value
+    rest: Value
+
+
+Density = Value | Table | Chained
+
+
+def density(w: Writer, variable: Variable, value: Value, law: Law, hint: str) -> Density:
+    """log p(value) under a law, summed over event dimensions; its axes are those of the value and of the law."""
+    match law:
+        case Draw():
+            return draw_density(w, variable, value, law, hint)
+        case Choice(test=test, then=then, otherwise=otherwise):
+            condition = plain(w, test)
+            parts = [dense(w, density(w, variable, value, part, hint)) for part in (then, otherwise)]
+            axes = union((condition, *parts), w.order)
+            codes = [tensor(w, p) if p.scalar else align(p, axes) for p in parts]
+            test_code = align(condition, axes) + (".bool()" if test.type.domain == "bit" and condition.form == "value" else "")
+            return w.let(hint, f"torch.where({test_code}, {codes[0]}, {codes[1]})", axes)
+        case Then(laws=laws):
+            return then_density(w, variable, value, laws, hint)
+
+
+def then_density(w: Writer, variable: Variable, value: Value, laws: tuple[Law, ...], hint: str) -> Value:
+    """Each element of a chain under its own law: the first, the second, ..., the last for all that follow."""
+    plate = next(p for p in reversed(variable.plates) if w.model.plate[p].kind == "chain")
+    result = dense(w, density(w, variable, value, laws[-1], hint))
+    position = w.position(plate)
+    for step in range(len(laws) - 2, -1, -1):
+        first = dense(w, density(w, variable, value, laws[step], hint))
+        axes = w.sort({plate, *first.axes, *result.axes})
+        test = align(Value(f"({position.code} == {step})", (plate,)), axes)
+        result = w.let(hint, f"torch.where({test}, {align(first, axes)}, {align(result, axes)})", axes)
+    return result
+
+
+def dense(w: Writer, found: Density) -> Value:
+    """A table multiplied out."""
+    assert not isinstance(found, Chained)
+    if isinstance(found, Value):
+        return found
+    code = f"{found.statistics.code} @ {found.weight.code}.T + {found.const.code}"
+    return w.let("log_table", code, found.axes)
+
+
+def draw_density(w: Writer, variable: Variable, value: Value, law: Draw, hint: str) -> Density:
+    entry = distributions()[law.distribution]
+    if not law.args and entry.optional:
+        return uniform_over_finite(w, variable, value, hint)
+    if entry.name == "Categorical" or (entry.support == "index" and entry.forms.get("probs") == "log"):
+        return categorical(w, value, law, hint)
+    return product_table(w, variable, value, law, hint) or elementwise(w, variable, value, law, entry, hint)
+
+
+def uniform_over_finite(w: Writer, variable: Variable, value: Value, hint: str) -> Value:
+    """-log K for each value; over a ragged plate -log of its length, and -inf past its end."""
+    type_ = variable.type
+    count = 2 if type_.domain == "bit" else type_.card
+    plate = w.model.plate[type_.plate] if type_.plate else None
+    if plate is not None and plate.ragged:
+        lengths = w.lengths(plate.name)
+        log_length = w.let(f"log_{lengths.code}", f"(self.one * {lengths.code}).log()", lengths.axes)
+        if value.enumerates is None:
+            return w.let(hint, f"-{log_length.code}", lengths.axes)
+        inside = w.inside(plate.name, value.enumerates)
+        code = f"torch.where({inside.code}, -{align(log_length, inside.axes)}, -torch.inf)"
+        return w.let(hint, code, inside.axes)
+    scale = math.prod(d for d in type_.shape if isinstance(d, int)) if type_.shape else 1
+    if isinstance(count, int):
+        return Value(repr(-math.log(count) * scale), scalar=True)
+    size = w.plate_size(plate.name) if plate is not None else w.dim(count)  # type: ignore[arg-type]
+    return w.let(hint, f"-(self.one * {size}).log()")
+
+
+def categorical(w: Writer, value: Value, law: Draw, hint: str) -> Value:
+    """Enumerated outcomes: the law itself, its event dimension now an axis. Observed ones: gathered, below the softmax if that pays."""
+    probs = dict(law.args)["probs"]
+    if value.enumerates is not None:
+        log = to_form(w, expression(w, probs), "simplex", "log")
+        axes = (*log.axes, value.enumerates)
+        order = w.sort(axes)
+        if order != axes:
+            return w.let(hint, f"{log.code}.movedim(-1, {order.index(value.enumerates)})", order)
+        return replace(log, axes=axes, event=(), form="value")
+    selected = selected_rows(w, value, probs, hint) if isinstance(probs, NetCall) else None
+    if selected is not None:
+        return selected
+    law_value = expression(w, probs)
+    if not set(law_value.axes) & set(value.axes):
+        return lookup(w, value, to_form(w, law_value, "simplex", "log"), hint)
+    axes = union((value, law_value), w.order)
+    if law_value.form == "logits":
+        function = w.needs.kernel("vispec.kernels.selected", "logits_log_prob")
+        return w.let(hint, f"{function}({align(law_value, axes)}, {align(value, axes)})", axes)
+    function = w.needs.kernel("vispec.distributions.discrete.categorical", "categorical_log_prob")
+    return w.let(hint, f"{function}({align(value, axes)}, {align(to_form(w, law_value, 'simplex', 'log'), axes)})", axes)
+
+
+def lookup(w: Writer, value: Value, log: Value, hint: str) -> Value:
+    """A column of log-probabilities for each observed outcome: value (*X), log (*P, V) → (*X, *P)."""
+    if not log.axes:
+        function = w.needs.kernel("vispec.distributions.discrete.categorical", "categorical_log_prob")
+        return w.let(hint, f"{function}({value.code}, {log.code})", value.axes)
+    code = (
+        f"F.embedding({value.code}, {log.code}.movedim(-1, 0)"
+        if len(log.axes) > 1
+        else f"F.embedding({value.code}, {log.code}.T)"
+    )
+    axes = (*value.axes, *log.axes)
+    if len(log.axes) > 1:
+        code = f"{log.code}.movedim(-1, 0)[{value.code}]"
+    order = w.sort(axes)
+    found = w.let(hint, code, axes)
+    if order == axes:
+        return found
+    return w.let(hint, f"{found.code}.permute({', '.join(str(axes.index(a)) for a in order)})", order)
+
+
+def selected_rows(w: Writer, value: Value, probs: NetCall, hint: str) -> Value | None:
+    """A net from a token to a simplex, needed only at observed outcomes: gathered below the softmax, one row a distinct token."""
+    net = w.model.net[probs.net]
+    if len(net.heads) != 1 or len(probs.args) != 1 or net.trunk[0].layer == "python":
+        return None
+    args = [plain(w, probs.args[0])]
+    if args[0].enumerates is not None:
+        return None
+    rows = distinct_rows(w, net, probs, args)
+    if rows is None:
+        return None
+    words, row = rows
+    axes = union((row, value), w.order)
+    name = identifier(net.name)
+    shape = w.let("cells", f"torch.broadcast_shapes({align(row, axes)}.shape, {align(value, axes)}.shape)")
+    function = w.needs.kernel("vispec.kernels.selected", "SelectedLogSoftmax")
+    cells = f"{align(row, axes)}.expand({shape.code}), {align(value, axes)}.expand({shape.code})"
+    code = f"{function}.apply(self.{name}.features({words.code}), self.{name}.out.weight, self.{name}.out.bias, {cells})"
+    return w.let(hint, code, axes)
+
+
+NATURAL = {"Normal": ("normal_natural", ("loc", "scale")), "Bernoulli": ("bernoulli_natural", ("probs",))}
+
+
+def product_table(w: Writer, variable: Variable, value: Value, law: Draw, hint: str) -> Table | None:
+    """Vectors under laws that differ along one other axis only: every log-density is an entry of one matrix product."""
+    if law.distribution not in NATURAL or len(value.event) != 1 or not value.axes:
+        return None
+    function, names = NATURAL[law.distribution]
+    entry = distributions()[law.distribution]
+    params = [expression(w, dict(law.args)[name]) for name in names]
+    axes = {axis for p in params for axis in p.axes}
+    if len(axes) != 1 or axes & set(value.axes) or any(len(p.axes) != 1 or len(p.event) != 1 for p in params):
+        return None
+    if value.axes != w.sort((*value.axes, *axes))[:-1]:
+        return None
+    shaped = [in_form(w, p, entry, name) for p, name in zip(params, names, strict=True)]
+    (axis,) = axes
+    natural = w.needs.kernel("vispec.kernels.mixture", function)
+    codes = [Value(w.fresh(f"{hint}_{part}")) for part in ("const", "weight", "statistics")]
+    call = f"{natural}({value.code}, {', '.join(p.code for p in shaped)})"
+    const, weight = replace(codes[0], axes=(axis,)), replace(codes[1], axes=(axis,), event=("T",))
+    statistics = replace(codes[2], axes=value.axes, event=("T",))
+    shapes = ", ".join(v.shape() for v in (const, weight, statistics))
+    w.line(f"{', '.join(c.code for c in codes)} = {call}  # {shapes}")
+    return Table(const, weight, statistics, (*value.axes, axis))
+
+
+def in_form(w: Writer, param: Value, entry: Distribution, name: str) -> Value:
+    """A parameter as the distribution's kernel takes it."""
+    domain = entry.params[name]
+    form = entry.forms.get(name, "value")
+    return to_form(w, param, domain, form) if form != "value" else to_value(w, param, domain)
+
+
+def elementwise(w: Writer, variable: Variable, value: Value, law: Draw, entry: Distribution, hint: str) -> Value:
+    """The distribution's kernel, or torch's, on aligned tensors; independent event dimensions are summed."""
+    found = [(name, arg.type, expression(w, arg)) for name, arg in law.args]
+    params = [(name, domain_value(w, v, t, entry, name)) for name, t, v in found]
+    axes = union((value, *(v for _, v in params)), w.order)
+    rank = max(len(value.event), *(len(v.event) - extra_rank(entry, n) for n, v in params), 0) if params else len(value.event)
+    codes = {n: tensor_code(w, v, axes, rank + extra_rank(entry, n)) for n, v in params}
+    x = align(value, axes, rank)
+    code = fused_bernoulli(w, entry, value, found, x) or call_kernel(w, entry, x, list(codes.items()))
+    reduced = rank - entry.event_dim
+    if reduced == 1:
+        code = f"{code}.sum(-1)"
+    elif reduced > 1:
+        code = f"{code}.flatten(-{reduced}).sum(-1)"
+    return w.let(hint, code, axes)
+
+
+def domain_value(w: Writer, value: Value, type_: Type, entry: Distribution, name: str) -> Value:
+    """The parameter in the kernel's form; numbers that an argument holds in another domain (a unit as a real) come as values."""
+    form = entry.forms.get(name, "value")
+    if form == "value" or not entry.kernel:
+        return to_value(w, value, type_.domain)
+    return to_form(w, value, type_.domain, form)
+
+
+def extra_rank(entry: Distribution, name: str) -> int:
+    """How many more event dimensions a parameter has than a draw."""
+    return entry.param_event_dim.get(name, entry.event_dim) - entry.event_dim
+
+
+def tensor_code(w: Writer, value: Value, axes: tuple[str, ...], rank: int) -> str:
+    return tensor(w, value) if value.scalar else align(value, axes, rank)
+
+
+def fused_bernoulli(w: Writer, entry: Distribution, value: Value, found: list, x: str) -> str | None:
+    """One operation where the log-odds come from a net, so are finite, and have the bits' own shape."""
+    if entry.name != "Bernoulli" or value.enumerates is not None:
+        return None
+    (_, _, logit), *_ = found
+    if logit.form != "logit" or logit.axes != value.axes or logit.event != value.event or logit.code.startswith("self."):
+        return None
+    return f"-F.binary_cross_entropy_with_logits({logit.code}, {x}, reduction='none')"
+
+
+def call_kernel(w: Writer, entry: Distribution, x: str, params: list[tuple[str, str]]) -> str:
+    if entry.kernel is not None:
+        module = inspect.getmodule(entry.kernel)
+        assert module is not None
+        function = w.needs.kernel(module.__name__, entry.kernel.__name__)
+        return f"{function}({', '.join([x, *(c for _, c in params)])})"
+    settings = ", ".join(f"{n}={c}" for n, c in params)
+    return f"torch.distributions.{entry.torch_class}({settings}).log_prob({x})"

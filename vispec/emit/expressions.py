@@ -1,0 +1,324 @@
+"""Expressions as tensors with named axes. Selecting by an enumerated latent renames an axis; it costs nothing."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from vispec.emit.functions import FUNCTIONS, OPERATORS
+from vispec.emit.netcalls import call_net
+from vispec.emit.value import Form, Value, align, union
+from vispec.emit.writer import Writer
+from vispec.model.model import (
+    All,
+    Apply,
+    Conditional,
+    Const,
+    Element,
+    Expression,
+    For,
+    Length,
+    NetCall,
+    Past,
+    Position,
+    Prefix,
+    Ref,
+    Select,
+    Stack,
+    Where,
+)
+from vispec.plan.axes import enumerated_axis, key, past
+
+
+def expression(w: Writer, e: Expression) -> Value:
+    """The expression's tensor, computed once per method; its numbers may be in any form (see `plain`)."""
+    found = w.cache.get(key(e))
+    if not isinstance(found, Value):
+        found = COMPILERS[type(e)](w, e)
+        w.cache[key(e)] = found
+    return found
+
+
+def plain(w: Writer, e: Expression) -> Value:
+    """The expression's values themselves, link functions applied."""
+    return to_value(w, expression(w, e), e.type.domain)
+
+
+def to_value(w: Writer, value: Value, domain: str) -> Value:
+    match value.form:
+        case "value":
+            return value
+        case "logit":
+            return w.let(f"{stem(value)}_prob", f"torch.sigmoid({value.code})", value.axes, value.event)
+        case "logits":
+            return w.let(f"{stem(value)}_prob", f"{value.code}.softmax(-1)", value.axes, value.event)
+        case "log":
+            return w.let(f"{stem(value)}_prob", f"{value.code}.exp()", value.axes, value.event)
+        case "raw":
+            return w.let(stem(value), link(w, domain, value.code), value.axes, value.event)
+
+
+def to_form(w: Writer, value: Value, domain: str, form: Form) -> Value:
+    """The value as log-odds ("logit") or normalised log-probabilities ("log")."""
+    if value.form == form:
+        return value
+    if form == "log" and value.form == "logits":
+        return w.let(f"log_{stem(value)}", f"{value.code}.log_softmax(-1)", value.axes, value.event, "log")
+    value = to_value(w, value, domain)
+    if form == "log":
+        return w.let(f"log_{stem(value)}", f"{tensor(w, value)}.log()", value.axes, value.event, "log")
+    if form == "logit":
+        return w.let(f"{stem(value)}_logit", f"torch.logit({tensor(w, value)})", value.axes, value.event, "logit")
+    return value
+
+
+def link(w: Writer, domain: str, code: str) -> str:
+    """A raw output in its domain; the same functions constrain parameters."""
+    if domain == "positive":
+        return f"F.softplus({code})"
+    name = {"cholesky": "to_cholesky", "ordered": "to_ordered"}[domain]
+    return f"{w.needs.kernel('vispec.kernels.constraints', name)}({code})"
+
+
+def stem(value: Value) -> str:
+    name = value.code.rsplit(".", 1)[-1].split("[")[0]
+    return name.removeprefix("raw_") if name.isidentifier() else "value"
+
+
+def tensor(w: Writer, value: Value) -> str:
+    """The value's text where a tensor is needed: a number becomes one in the module's dtype."""
+    return f"(self.one * {value.code})" if value.scalar else value.code
+
+
+# ---- one function per kind of expression
+
+
+def _const(w: Writer, e: Const) -> Value:
+    return Value(repr(e.value), scalar=True)
+
+
+def _ref(w: Writer, e: Ref) -> Value:
+    return named(w, e.name)
+
+
+def named(w: Writer, name: str) -> Value:
+    """A variable, param or let at its own element."""
+    if name in w.bound:
+        return w.bound[name]
+    if name in w.scope.enumerated:
+        return enumerated(w, name, name)
+    if name in w.model.param:
+        return parameter(w, name)
+    lets = {let.name: let for let in (*w.model.lets, *w.model.guide_lets)}
+    if name in lets:
+        return expression(w, lets[name].value)
+    return w.data(name)
+
+
+def enumerated(w: Writer, name: str, axis: str) -> Value:
+    """All values of a finite latent along an axis of its own."""
+    value = w.position(axis)
+    if w.model.variable[name].type.domain == "bit":
+        value = w.let(f"{name}_values", f"{value.code}.to(self.one.dtype)", (axis,))
+    return replace(value, enumerates=axis)
+
+
+def parameter(w: Writer, name: str) -> Value:
+    """A parameter in the form that it is stored in."""
+    from vispec.emit.parameters import stored
+
+    param = w.model.param[name]
+    code, form = stored(param)
+    return Value(code, w.sort(param.plates), param.type.shape, form)
+
+
+def _past(w: Writer, e: Past) -> Value:
+    bound = w.bound.get(past(e.name, e.lag))
+    if bound is not None:
+        return bound
+    if e.name in w.scope.enumerated:
+        return enumerated(w, e.name, past(e.name, e.lag))
+    value = plain(w, Ref(e.span, e.type, e.name))
+    at = value.axes.index(e.plate)
+    size = w.plate_size(e.plate)
+    index = ", ".join([":"] * at + [f":{size}"])
+    pad = ", ".join(["0, 0"] * (value.rank - at - 1) + [f"{e.lag}, 0"])
+    return w.let(f"{e.name}_past", f"F.pad({value.code}, ({pad}))[{index}]", value.axes, value.event, integer=value.integer)
+
+
+def _all(w: Writer, e: All) -> Value:
+    value = w.bound.get("all " + e.name) or named(w, e.name)  # inside a chain's loop, its whole buffer
+    value = to_value(w, value, e.type.domain)
+    found = w.model.plate[e.plate]
+    axes = tuple(axis for axis in value.axes if axis != e.plate)
+    value = plate_last(w, value, e.plate)
+    mask = w.inside(e.plate).code if found.ragged else None
+    return replace(value, axes=axes, event=(e.plate, *value.event), mask=mask)
+
+
+def plate_last(w: Writer, value: Value, plate: str) -> Value:
+    """The value with a plate's axis just before its event dimensions."""
+    axes = tuple(axis for axis in value.axes if axis != plate) + (plate,)
+    if axes == value.axes:
+        return value
+    code = f"{value.code}.movedim({value.axes.index(plate)}, {len(axes) - 1})"
+    return replace(w.let(f"{stem(value)}_by_{plate}", code, axes, value.event), form=value.form)
+
+
+def _prefix(w: Writer, e: Prefix) -> Value:
+    """The whole sequence; the net is called so that each of its elements reads only those before it."""
+    value = _all(w, All(e.span, e.type, e.name, e.plate))
+    return replace(value, mask=None)
+
+
+def _select(w: Writer, e: Select) -> Value:
+    value = named(w, e.name)
+    for plate, index in e.by:
+        axis = enumerated_axis(index, w.scope)
+        if axis is not None and plate in value.axes:
+            value = rename(w, value, plate, axis)
+        else:
+            value = gather(w, value, plate, plain(w, index))
+    return value
+
+
+def rename(w: Writer, value: Value, old: str, new: str) -> Value:
+    """The axis `old` under the name of a latent that points along it; moved where the order asks for it."""
+    names = [new if axis == old else axis for axis in value.axes]
+    if new in value.axes:
+        raise ValueError(f"axis {new} twice")
+    axes = w.sort(names)
+    if list(axes) != names:
+        code = f"{value.code}.movedim({names.index(new)}, {axes.index(new)})"
+        return w.let(f"{stem(value)}_by_{new.replace(chr(39), '_past')}", code, axes, value.event, value.form, value.integer)
+    return replace(value, axes=axes, enumerates=None)
+
+
+def gather(w: Writer, value: Value, plate: str, index: Value) -> Value:
+    """value[..., index, ...] along a plate, for an index that varies over other axes; they are matched by name."""
+    at = value.axes.index(plate)
+    rest = tuple(axis for axis in value.axes if axis != plate)
+    if index.scalar:
+        code = f"{value.code}[{', '.join([':'] * at + [index.code])}]"
+        return w.let(stem(value), code, rest, value.event, value.form, value.integer)
+    axes = w.sort({*rest, *index.axes})
+    if not rest:
+        return w.let(f"{stem(value)}_at", f"{value.code}[{index.code}]", axes, value.event, value.form, value.integer)
+    items = [align(index, axes) if axis == plate else align(w.position(axis), axes) for axis in value.axes]
+    return w.let(f"{stem(value)}_at", f"{value.code}[{', '.join(items)}]", axes, value.event, value.form, value.integer)
+
+
+def _element(w: Writer, e: Element) -> Value:
+    base, index = plain(w, e.base), plain(w, e.at)
+    low, high = e.base.type.low, e.base.type.high
+    if low is not None and high is not None:
+        code = f"({index.code} - {low}).clamp(0, {high - low})" if low else f"{index.code}.clamp(0, {high})"
+        index = w.let(f"{stem(base)}_index", code, index.axes, integer=True)
+    if index.scalar:
+        code = f"{base.code}[{', '.join(['...', index.code] + [':'] * (len(base.event) - 1))}]"
+        return w.let(f"{stem(base)}_at", code, base.axes, base.event[1:])
+    if not base.axes:
+        return w.let(f"{stem(base)}_at", f"{base.code}[{index.code}]", index.axes, base.event[1:])
+    axes = union((base, index), w.order)
+    items = [align(w.position(axis), axes) for axis in base.axes] + [align(index, axes)]
+    return w.let(f"{stem(base)}_at", f"{base.code}[{', '.join(items)}]", axes, base.event[1:])
+
+
+def _position(w: Writer, e: Position) -> Value:
+    return w.bound.get(f"at {e.plate}") or w.position(e.plate)
+
+
+def _length(w: Writer, e: Length) -> Value:
+    if w.model.plate[e.plate].ragged:
+        return w.lengths(e.plate)
+    return Value(w.plate_size(e.plate), scalar=True)
+
+
+def _where(w: Writer, e: Where) -> Value:
+    sequence, mask = expression(w, e.sequence), plain(w, e.mask)
+    chosen = w.let(f"{stem(mask)}_chosen", f"{mask.code}.bool()", mask.axes, mask.event)
+    masks = [m for m in (sequence.mask, chosen.code) if m is not None]
+    return replace(sequence, mask=" & ".join(masks))
+
+
+def _net_call(w: Writer, e: NetCall) -> Value:
+    return call_net(w, e, expression, plain)
+
+
+def _apply(w: Writer, e: Apply) -> Value:
+    if e.function in ("sum", "mean", "max", "softmax") and e.args[0].type.star:
+        raise ValueError(f"{e.function} over a star")
+    args = [plain(w, argument) for argument in e.args]
+    axes = union(args, w.order)
+    rank = max((len(a.event) for a in args), default=0)
+    if e.function in OPERATORS:
+        if all(a.scalar for a in args):
+            return Value(f"({OPERATORS[e.function].format(*(a.code for a in args))})", scalar=True)
+        codes = [align(a, axes, rank) for a in args]
+        event = max((a.event for a in args), key=len)
+        integer = all(a.integer or (a.scalar and "." not in a.code) for a in args) and e.function in "+-*neg"
+        return w.let(
+            e.function if e.function.isalpha() else "value", OPERATORS[e.function].format(*codes), axes, event, integer=integer
+        )
+    return FUNCTIONS[e.function](w, e, args, axes)
+
+
+def _conditional(w: Writer, e: Conditional) -> Value:
+    test, then, otherwise = (plain(w, part) for part in (e.test, e.then, e.otherwise))
+    axes = union((test, then, otherwise), w.order)
+    event = max((then.event, otherwise.event), key=len)
+    codes = [align(v, axes, len(event)) for v in (then, otherwise)]
+    if then.scalar and otherwise.scalar:
+        codes[0] = f"self.one * {codes[0]}"
+    condition = align(replace(test, event=()), axes, len(event)) if test.axes else test.code
+    condition = condition if e.test.type.domain != "bit" or not test_is_number(test, e) else f"{condition}.bool()"
+    return w.let("value", f"torch.where({condition}, {codes[0]}, {codes[1]})", axes, event)
+
+
+def test_is_number(test: Value, e: Conditional) -> bool:
+    """Whether a condition is a variable's 0 or 1, not already a comparison."""
+    return not isinstance(e.test, Apply)
+
+
+def _for(w: Writer, e: For) -> Value:
+    body = plain(w, e.body)
+    if e.plate not in body.axes:
+        size = w.plate_size(e.plate)
+        axes = (*body.axes, e.plate)
+        body = w.let("each", f"{tensor(w, body)}.unsqueeze(-1).expand({'-1, ' * len(body.axes)}{size})", axes, body.event)
+    body = plate_last(w, body, e.plate)
+    mask = w.inside(e.plate) if w.model.plate[e.plate].ragged else None
+    axes = tuple(axis for axis in body.axes if axis != e.plate)
+    value = replace(body, axes=axes, event=(e.plate, *body.event))
+    if mask is None:
+        return value
+    around = w.sort({*axes, *(axis for axis in mask.axes if axis != e.plate)})
+    inside = align(replace(mask, axes=tuple(a for a in mask.axes if a != e.plate), event=(e.plate,)), around)
+    code = f"{align(value, around)}.masked_fill(~{inside}, -torch.inf)"
+    return w.let("each", code, around, value.event)
+
+
+def _stack(w: Writer, e: Stack) -> Value:
+    items = [plain(w, item) for item in e.items]
+    axes = union(items, w.order)
+    if all(item.scalar for item in items):
+        return w.let("vector", f"self.one.new_tensor([{', '.join(i.code for i in items)}])", (), (len(items),))
+    parts = ", ".join(align(item, axes) if not item.scalar else f"self.one * {item.code}" for item in items)
+    return w.let("vector", f"torch.stack(torch.broadcast_tensors({parts}), -1)", axes, (len(items),))
+
+
+COMPILERS: dict[type, Callable[..., Value]] = {
+    Const: _const,
+    Ref: _ref,
+    Past: _past,
+    All: _all,
+    Prefix: _prefix,
+    Select: _select,
+    Element: _element,
+    Position: _position,
+    Length: _length,
+    Where: _where,
+    NetCall: _net_call,
+    Apply: _apply,
+    Conditional: _conditional,
+    For: _for,
+    Stack: _stack,
+}

@@ -1,0 +1,194 @@
+"""The plan's factors as tensors, and its steps over them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from vispec.catalog import distributions
+from vispec.emit.densities import Chained, Density, Table, dense, density, extra_rank
+from vispec.emit.expressions import expression, named, tensor, to_value
+from vispec.emit.steps import steps
+from vispec.emit.value import Value, align, union
+from vispec.emit.writer import Writer, identifier
+from vispec.model.model import Draw, Then, Variable
+from vispec.plan.make import chain_of, guide_law, number_of_samples
+from vispec.plan.plan import Factor, Plan
+
+
+def emit_factors(w: Writer, plan: Plan) -> dict[str, Density]:
+    """Every factor, drawing the drawn variables on the way."""
+    for name in plan.model.order:
+        if name in plan.treatments and plan.treatments[name].kind == "draw":
+            draw(w, plan, plan.model.variable[name])
+    return {factor.name: emit_factor(w, plan, factor) for factor in plan.factors}
+
+
+def emit_factor(w: Writer, plan: Plan, factor: Factor) -> Density:
+    variable = plan.model.variable[factor.variable]
+    match factor.kind:
+        case "seen":
+            return evidence(w, variable)
+        case "kl":
+            return analytic_kl(w, plan, variable)
+        case "ratio":
+            return ratio(w, plan, variable)
+        case "guide":
+            return enumerated_guide(w, plan, variable)
+    assert factor.law is not None
+    value = named(w, variable.name)
+    hint = f"log_{identifier(variable.name)}"
+    if isinstance(factor.law, Then) and value.enumerates is not None and chain_of(variable):
+        first, *others = factor.law.laws
+        return Chained(
+            dense(w, density(w, variable, value, first, f"{hint}_first")),
+            dense(w, density(w, variable, value, others[-1], hint)),
+        )
+    found = density(w, variable, value, factor.law, hint)
+    if plan.treatments[variable.name].kind == "masked":
+        return where_seen(w, variable, dense(w, found))
+    return found
+
+
+def where_seen(w: Writer, variable: Variable, log: Value) -> Value:
+    """A partial leaf's log-density, 0 where its cell is missing."""
+    seen = observed(w, variable)
+    axes = union((log, seen), w.order)
+    return w.let(f"log_{identifier(variable.name)}", f"torch.where({align(seen, axes)}, {align(log, axes)}, 0.0)", axes)
+
+
+def observed(w: Writer, variable: Variable) -> Value:
+    """Which cells of a partial variable the data has."""
+    return w.let(f"{variable.name}_observed", f'{w.origin}["{variable.name}_observed"]', w.sort(variable.plates))
+
+
+def evidence(w: Writer, variable: Variable) -> Value:
+    """0 for the value in the data and -inf for any other; 0 for all where the cell is missing."""
+    data, seen = w.data(variable.name), observed(w, variable)
+    values = named(w, variable.name)
+    axes = w.sort((*data.axes, variable.name))
+    agrees = f"(({align(data, axes)} == {values.code}) | ~{align(seen, axes)})"
+    return w.let(f"seen_{identifier(variable.name)}", f"torch.where({agrees}, 0.0, -torch.inf)", axes)
+
+
+def enumerated_guide(w: Writer, plan: Plan, variable: Variable) -> Value:
+    """log q of every value; where a partial variable's cell is seen, q is certain of it."""
+    law = guide_law(variable.name, plan.model)
+    assert law is not None
+    log_q = dense(w, density(w, variable, named(w, variable.name), law, f"log_q_{variable.name}"))
+    if variable.role != "partial":
+        return log_q
+    certain, seen = evidence(w, variable), observed(w, variable)
+    axes = union((certain, log_q), w.order)
+    code = f"torch.where({align(seen, axes)}, {align(certain, axes)}, {align(log_q, axes)})"
+    return w.let(f"log_q_{variable.name}", code, axes)
+
+
+# ---- draws
+
+
+def draw(w: Writer, plan: Plan, variable: Variable) -> None:
+    """Sample a variable from its guide, or from its own law, by reparameterisation; it is bound in the writer."""
+    law = guide_law(variable.name, plan.model) or variable.law
+    assert isinstance(law, Draw)
+    entry = distributions()[law.distribution]
+    params = {name: to_value(w, expression(w, arg), arg.type.domain) for name, arg in law.args}
+    rank = len(variable.type.shape)
+    axes = w.sort({*variable.plates, *(axis for p in params.values() for axis in p.axes)})
+    treatment = plan.treatments[variable.name]
+    samples = plan.samples if number_of_samples(treatment) > 1 else 1
+    shape = full_shape(w, variable, axes, params)
+    drawn = replace(Value("", axes, variable.type.shape))
+    if entry.name == "Normal":
+        loc, scale = (align_or_number(w, params[n], axes, rank) for n in ("loc", "scale"))
+        noise = f"torch.randn_like({loc})" if samples == 1 and loc_is_whole(params["loc"], drawn) else None
+        noise = noise or f"self.one.new_empty({'' if samples == 1 else f'{samples}, '}{shape}).normal_()"
+        code = f"{loc} + {scale} * {noise}"
+    else:
+        settings = ", ".join(f"{n}={align_or_number(w, p, axes, rank + extra_rank(entry, n), True)}" for n, p in params.items())
+        target = f"torch.distributions.{entry.torch_class}({settings})"
+        code = (
+            f"{target}.expand(({shape_without_event(shape, entry.event_dim)}))"
+            if not loc_is_whole(next(iter(params.values())), drawn)
+            else target
+        )
+        code += f".rsample(({samples},))" if samples > 1 else ".rsample()"
+    w.bound[variable.name] = w.let(
+        variable.name, code, (("s", *(a for a in axes if a != "s")) if samples > 1 else axes), variable.type.shape
+    )
+
+
+def shape_without_event(shape: str, event_dim: int) -> str:
+    parts = shape.split(", ")
+    return ", ".join(parts[: len(parts) - event_dim]) + ","
+
+
+def loc_is_whole(param: Value, drawn: Value) -> bool:
+    """Whether a parameter already has every axis and event dimension of the draw."""
+    return param.axes == drawn.axes and len(param.event) == len(drawn.event)
+
+
+def align_or_number(w: Writer, value: Value, axes: Sequence[str], rank: int, as_tensor: bool = False) -> str:
+    if value.scalar:
+        return tensor(w, value) if as_tensor else value.code
+    return align(value, axes, rank)
+
+
+def full_shape(w: Writer, variable: Variable, axes: Sequence[str], params: Mapping[str, Value]) -> str:
+    sizes = [w.axis_size(axis) for axis in axes if axis != "s"] + [w.dim(d) for d in variable.type.shape]
+    return ", ".join(sizes)
+
+
+def analytic_kl(w: Writer, plan: Plan, variable: Variable) -> Value:
+    """-KL(q ‖ p), summed over event dimensions."""
+    guide, law = guide_law(variable.name, plan.model), variable.law
+    assert isinstance(guide, Draw) and isinstance(law, Draw)
+    from vispec.emit.kl import kl_code
+
+    value = kl_code(w, variable, guide, law)
+    weight = "self.kl_weight * " if any(getattr(e, "what", None) == "kl" for e in plan.model.fit) else ""
+    return w.let(f"minus_kl_{variable.name}", f"-{weight}{value.code}", value.axes)
+
+
+def ratio(w: Writer, plan: Plan, variable: Variable) -> Value:
+    """log p(z) − log q(z) at the draw; nothing where it is drawn from its own law."""
+    guide = guide_law(variable.name, plan.model)
+    if guide is None:
+        return Value("0.0", scalar=True)
+    value = w.bound[variable.name]
+    assert variable.law is not None
+    prior = dense(w, density(w, variable, value, variable.law, f"log_p_{variable.name}"))
+    q = dense(w, density(w, variable, value, guide, f"log_q_{variable.name}"))
+    axes = union((prior, q), w.order)
+    return w.let(f"log_ratio_{variable.name}", f"{align(prior, axes)} - {align(q, axes)}", axes)
+
+
+# ---- steps
+
+
+def emit_steps(w: Writer, plan: Plan, found: Mapping[str, Density], query: bool) -> Value:
+    """Run the plan's steps; the result has the data plate, and the samples where there are several."""
+    values = dict(found)
+    for step in plan.steps:
+        inputs = {name: values.pop(name) for name in step.inputs}
+        values[step.output] = steps()[step.kind].emit(w, step, inputs, query)
+    total = values["total"]
+    assert isinstance(total, Value)
+    if "s" not in total.axes:
+        return total
+    axes = tuple(axis for axis in total.axes if axis != "s")
+    if plan.combine == "elbo":
+        return w.let("bound", f"{total.code}.mean(0)", axes)
+    return w.let("bound", f"torch.logsumexp({total.code}, 0) - (self.one * {plan.samples}).log()", axes)
+
+
+def flat_values(found: Mapping[str, Density]) -> list[Value]:
+    """All tensors of the factors, in order."""
+    out: list[Value] = []
+    for density_ in found.values():
+        match density_:
+            case Value():
+                out.append(density_)
+            case Table(const=const, weight=weight, statistics=statistics):
+                out += [const, weight, statistics]
+            case Chained(first=first, rest=rest):
+                out += [first, rest]
+    return [value for value in out if not value.scalar]

@@ -1,0 +1,96 @@
+"""The functions and operators of expressions, as text over aligned tensors."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from vispec.emit.value import Value, align
+from vispec.model.model import Apply
+
+if TYPE_CHECKING:
+    from vispec.emit.writer import Writer
+
+OPERATORS = {
+    "+": "{} + {}",
+    "-": "{} - {}",
+    "*": "{} * {}",
+    "/": "{} / {}",
+    "^": "{} ** {}",
+    "neg": "-{}",
+    "<": "{} < {}",
+    "<=": "{} <= {}",
+    ">": "{} > {}",
+    ">=": "{} >= {}",
+    "==": "{} == {}",
+    "!=": "{} != {}",
+    "and": "{} & {}",
+    "or": "{} | {}",
+    "not": "~{}",
+}
+
+ELEMENTWISE = {
+    "exp": "torch.exp({})",
+    "log": "torch.log({})",
+    "sqrt": "torch.sqrt({})",
+    "sigmoid": "torch.sigmoid({})",
+    "tanh": "torch.tanh({})",
+    "softplus": "F.softplus({})",
+    "abs": "torch.abs({})",
+}
+
+REDUCTIONS = {"sum": "{}.sum(-1)", "mean": "{}.mean(-1)", "max": "{}.amax(-1)"}
+
+Compile = Callable[["Writer", Apply, Sequence[Value], tuple[str, ...]], Value]
+
+
+def _elementwise(template: str) -> Compile:
+    def compile_(w: "Writer", e: Apply, args: Sequence[Value], axes: tuple[str, ...]) -> Value:
+        (value,) = args
+        code = f"self.one * {value.code}" if value.scalar else value.code
+        return w.let(e.function, template.format(code), value.axes, value.event)
+
+    return compile_
+
+
+def _reduction(template: str) -> Compile:
+    def compile_(w: "Writer", e: Apply, args: Sequence[Value], axes: tuple[str, ...]) -> Value:
+        (value,) = args
+        return w.let(e.function, template.format(value.code), value.axes, value.event[:-1])
+
+    return compile_
+
+
+def _softmax(w: "Writer", e: Apply, args: Sequence[Value], axes: tuple[str, ...]) -> Value:
+    (value,) = args
+    return Value(value.code, value.axes, value.event, "logits")
+
+
+def _dot(w: "Writer", e: Apply, args: Sequence[Value], axes: tuple[str, ...]) -> Value:
+    left, right = (align(value, axes) for value in args)
+    return w.let("dot", f"({left} * {right}).sum(-1)", axes)
+
+
+def _concat(w: "Writer", e: Apply, args: Sequence[Value], axes: tuple[str, ...]) -> Value:
+    parts = [v if v.event else w.let("part", f"{v.code}[..., None]", v.axes, (1,)) for v in args]
+    sizes = [f"{{{i}}}.shape[{len(v.axes)}:]" for i, v in enumerate(parts)]
+    del sizes
+    codes = [align(v, axes) for v in parts]
+    lead = ", ".join(f"{code}.shape[:-1]" for code in codes)
+    shape = w.let("lead", f"torch.broadcast_shapes({lead})") if any(v.axes != axes for v in parts) else None
+    joined = ", ".join(f"{c}.expand(*{shape.code}, -1)" if shape else c for c in codes)
+    return w.let("concat", f"torch.cat([{joined}], -1)", axes, e.type.shape)
+
+
+def _one_hot(w: "Writer", e: Apply, args: Sequence[Value], axes: tuple[str, ...]) -> Value:
+    (value,) = args
+    size = w.dim(e.type.shape[0])
+    return w.let("one_hot", f"F.one_hot({value.code}, {size}).to(self.one.dtype)", value.axes, e.type.shape)
+
+
+FUNCTIONS: dict[str, Compile] = {
+    **{name: _elementwise(template) for name, template in ELEMENTWISE.items()},
+    **{name: _reduction(template) for name, template in REDUCTIONS.items()},
+    "softmax": _softmax,
+    "dot": _dot,
+    "concat": _concat,
+    "one_hot": _one_hot,
+}

@@ -1,0 +1,240 @@
+"""sample and predict: ancestral generation, chains element by element."""
+
+from vispec.catalog import distributions
+from vispec.emit.densities import extra_rank
+from vispec.emit.expressions import expression, plain, tensor, to_value
+from vispec.emit.value import Value, align
+from vispec.emit.writer import ModuleNeeds, Writer
+from vispec.model.model import Choice, Draw, Law, Model, Then, Variable
+from vispec.model.types import INTEGER_DOMAINS
+from vispec.plan.axes import Scope, law_parts, past, walk
+from vispec.plan.plan import Plan
+
+
+def generation_methods(plan: Plan, needs: ModuleNeeds) -> list[list[str]]:
+    """`generate`, and sample and predict over it."""
+    needs.kernel("vispec.kernels.decide", "decide")
+    return [generate_method(plan, needs), sample_method(plan), predict_method(plan)]
+
+
+def sample_method(plan: Plan) -> list[str]:
+    givens = [v.name for v in plan.model.variables if v.role == "given"]
+    need = f"`batch` holds {', '.join(givens)}" if givens else "nothing need be given"
+    return [
+        "@torch.no_grad()",
+        "def sample(self, n: int, batch: dict[str, Tensor] | None = None, lengths: dict[str, Tensor] | None = None) -> dict[str, Tensor]:",
+        f'    """n rows of every variable, latents too, drawn in the order of the model; {need}.',
+        "",
+        "    lengths: for each ragged plate that the batch does not size, how many elements each row has (n,).",
+        '    """',
+        '    return self.generate(n, batch or {}, lengths or {}, "sample")',
+    ]
+
+
+def predict_method(plan: Plan) -> list[str]:
+    names = ", ".join(f'"{v.name}"' for v in plan.model.variables if v.role in ("observed", "partial"))
+    givens = [v for v in plan.model.variables if v.role == "given" and plan.data_plate in v.plates]
+    rows = f'len(batch["{givens[0].name}"])' if givens else "len(next(iter(batch.values())))"
+    lengths = ", ".join(
+        f'"{p.name}": batch["{p.length_key}"]' for p in plan.model.plates if p.ragged and not given_in(plan.model, p.name)
+    )
+    return [
+        "@torch.no_grad()",
+        'def predict(self, batch: dict[str, Tensor], rule: str = "mean") -> dict[str, Tensor]:',
+        '    """Each observed variable, from what is given; latents are drawn from their laws. rule: "mean", "mode" or "sample".',
+        "",
+        "    The mean of a categorical variable is its probabilities; one that is read again, as a word by the next, is at its mode.",
+        '    """',
+        f"    found = self.generate({rows}, batch, {{{lengths}}}, rule)",
+        f"    return {{name: found[name] for name in ({names},)}}",
+    ]
+
+
+def given_in(model: Model, plate: str) -> bool:
+    return any(plate in v.plates for v in model.variables if v.role == "given")
+
+
+class Generator(Writer):
+    """A writer in which every variable has a value; inside a chain's loop the chain's plate is at one element."""
+
+    def __init__(self, plan: Plan, needs: ModuleNeeds):
+        super().__init__(plan.model, Scope(plan.model, frozenset(), {}), plan.order, needs)
+        self.plan = plan
+        self.taken |= {"rule", "lengths", "d"}
+
+    def plate_size(self, plate: str) -> str:
+        found = self.model.plate[plate]
+        if found.data:
+            return "n"
+        if found.size is not None or given_in(self.model, plate):
+            return super().plate_size(plate)
+        if ("size", plate) not in self.cache:
+            name = self.fresh(f"{plate}_size")
+            self.line(f"{name} = int({self.lengths(plate).code}.max())")
+            self.cache["size", plate] = name
+        return str(self.cache["size", plate])
+
+    def lengths(self, plate: str) -> Value:
+        found = self.model.plate[plate]
+        if given_in(self.model, plate):
+            return super().lengths(plate)
+        return self.let(found.length_key, f'lengths["{plate}"]', self.sort(found.inside), integer=True)
+
+    def data(self, name: str) -> Value:
+        value = super().data(name)
+        return self.element(value)
+
+
+def generate_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
+    w = Generator(plan, needs)
+    model = plan.model
+    done: set[str] = set()
+    results: dict[str, str] = {}
+    for name in model.order:
+        if name in model.let or name in done:
+            continue
+        variable = model.variable[name]
+        if variable.role == "given":
+            results[name] = w.data(name).code
+            continue
+        chain = next((p for p in variable.plates if model.plate[p].kind == "chain"), None)
+        if chain is None:
+            value = draw_variable(w, variable, variable.law)
+            w.bound[name] = value
+            results[name] = value.code
+        else:
+            group = [v for n in model.order if n in model.variable for v in [model.variable[n]] if chain in v.plates and v.law]
+            results |= chain_loop(w, chain, group)
+            done |= {v.name for v in group}
+    entries = [f'"{name}": {code}' for name, code in results.items()]
+    entries += [f'"{p.length_key}": {w.lengths(p.name).code}' for p in model.plates if p.ragged]
+    for v in model.variables:
+        if v.role == "partial":
+            entries.append(f'"{v.name}_observed": torch.ones_like({results[v.name]}, dtype=torch.bool)')
+    result = "{" + ", ".join(entries) + "}"
+    head = "def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:"
+    doc = '    """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""'
+    return [head, doc, *(f"    {line}" for line in w.body(result)), f"    return {result}"]
+
+
+def chain_loop(w: Generator, chain: str, group: list[Variable]) -> dict[str, str]:
+    """One loop along a chain for all its variables; each has a buffer that the next steps read."""
+    buffers: dict[str, Value] = {}
+    for v in group:
+        axes = w.sort(v.plates)
+        sizes = ", ".join([w.axis_size(a) for a in axes] + [w.dim(d) for d in v.type.shape])
+        dtype = ", dtype=torch.long" if v.type.domain in INTEGER_DOMAINS else ""
+        buffers[v.name] = w.let(v.name, f"self.one.new_zeros({sizes}{dtype})", axes, v.type.shape, integer=bool(dtype))
+        w.cache.pop(("code", f"self.one.new_zeros({sizes}{dtype})"), None)
+    index = w.fresh(chain)
+    inner = Generator(w.plan, w.needs)
+    inner.taken, inner.bound, inner.cache = set(w.taken), dict(w.bound), {k: v for k, v in w.cache.items() if outer_key(k)}
+    inner.at = {**w.at, chain: index}
+    inner.bound[f"at {chain}"] = Value(index, scalar=True)
+    body: list[str] = []
+    for v in group:
+        buffer = buffers[v.name]
+        at = buffer.axes.index(chain)
+        axes = tuple(a for a in buffer.axes if a != chain)
+        inner.bound["all " + v.name] = buffer
+        for lag in (1, 2):
+            code = f"{buffer.code}[{', '.join([':'] * at + [f'{index} - {lag}'])}]"
+            inner.bound[past(v.name, lag)] = Value(code, axes, buffer.event, integer=buffer.integer)
+    for v in group:
+        buffer = buffers[v.name]
+        at = buffer.axes.index(chain)
+        laws = v.law.laws if isinstance(v.law, Then) else (v.law,)
+        target = f"{buffer.code}[{', '.join([':'] * at + [index])}]"
+        for step, law in enumerate(laws):
+            inner.lines = []
+            kept = dict(inner.cache)
+            value = draw_variable(inner, v, law, without=chain)
+            lines = [*inner.body(value.code), f"{target} = {value.code}"]
+            inner.cache = kept
+            if len(laws) > 1:
+                test = "else:" if step == len(laws) - 1 else f"{'if' if step == 0 else 'elif'} {index} == {step}:"
+                body.append(test)
+                lines = [f"    {line}" for line in lines]
+            body += lines
+        axes = tuple(a for a in buffer.axes if a != chain)
+        inner.bound[v.name] = Value(target, axes, buffer.event, integer=buffer.integer)
+    w.line(f"for {index} in range({w.plate_size(chain)}):")
+    w.lines += [f"    {line}" for line in body]
+    for v in group:
+        w.bound[v.name] = buffers[v.name]
+    return {v.name: buffers[v.name].code for v in group}
+
+
+def outer_key(key: object) -> bool:
+    """Cached things that do not change along a loop: data, sizes and parameters."""
+    return isinstance(key, tuple) and bool(key) and key[0] in ("data", "size", "code")
+
+
+def draw_variable(w: Generator, variable: Variable, law: Law | None, without: str | None = None) -> Value:
+    """A value of the variable by the rule, over its plates (but the chain's, inside its loop)."""
+    axes = tuple(a for a in w.sort(variable.plates) if a != without)
+    hint = variable.name if without is None else f"{variable.name}_now"
+    match law:
+        case Choice(test=test, then=then, otherwise=otherwise):
+            condition = plain(w, test)
+            left, right = draw_variable(w, variable, then, without), draw_variable(w, variable, otherwise, without)
+            rank = len(variable.type.shape)
+            code = condition.code if condition.scalar else align(condition, axes) + "[..., None]" * rank
+            code = f"torch.as_tensor({code}, device=self.one.device).bool()"
+            return w.let(
+                hint, f"torch.where({code}, {left.code}, {right.code})", axes, variable.type.shape, integer=left.integer
+            )
+        case Draw():
+            return draw_law(w, variable, law, axes, hint)
+    raise AssertionError(law)
+
+
+def draw_law(w: Generator, variable: Variable, law: Draw, axes: tuple[str, ...], hint: str) -> Value:
+    entry = distributions()[law.distribution]
+    shape = [w.axis_size(a) for a in axes] + [w.dim(d) for d in variable.type.shape]
+    integer = variable.type.domain in INTEGER_DOMAINS
+    if not law.args and entry.optional:
+        return uniform(w, variable, axes, shape, hint)
+    rank = len(variable.type.shape)
+    settings: list[str] = []
+    for name, arg in law.args:
+        value = expression(w, arg)
+        keyword = name
+        if entry.forms.get(name) == "log" and value.form in ("logits", "log"):
+            keyword = "logits"
+        elif entry.forms.get(name) == "logit" and value.form == "logit":
+            keyword = "logits"
+        else:
+            value = to_value(w, value, arg.type.domain)
+        code = tensor(w, value) if value.scalar else align(value, axes, rank + extra_rank(entry, name))
+        settings.append(f"{keyword}={code}")
+    if entry.torch_class is None:
+        assert entry.sampler is not None
+        function = w.needs.kernel(str(entry.sampler.__module__), entry.sampler.__name__)
+        code = f"{function}({', '.join(s.split('=', 1)[1] for s in settings)}).expand({', '.join(shape)})"
+        return w.let(hint, code, axes, variable.type.shape, integer=integer)
+    whole = ", ".join(shape[: len(shape) - entry.event_dim])
+    law_code = f"torch.distributions.{entry.torch_class}({', '.join(settings)}).expand(({whole}{',' if whole else ''}))"
+    rule = "rule" if variable.role != "latent" else '"sample"'
+    code = f"decide({law_code}, {rule}, {is_read(w.plan.model, variable.name)})"
+    return w.let(hint, code, axes, variable.type.shape, integer=integer)
+
+
+def uniform(w: Generator, variable: Variable, axes: tuple[str, ...], shape: list[str], hint: str) -> Value:
+    """Any value of a finite type; along a ragged plate, any of its elements."""
+    size = ", ".join(shape)
+    type_ = variable.type
+    if type_.domain == "bit":
+        return w.let(hint, f"torch.randint(2, ({size},), device=self.one.device).to(self.one.dtype)", axes, type_.shape)
+    plate = w.model.plate[type_.plate] if type_.plate else None
+    if plate is not None and plate.ragged:
+        lengths = align(w.lengths(plate.name), axes)
+        return w.let(hint, f"(torch.rand({size}, device=self.one.device) * {lengths}).long()", axes, integer=True)
+    count = w.plate_size(plate.name) if plate is not None else w.dim(type_.card)  # type: ignore[arg-type]
+    return w.let(hint, f"torch.randint({count}, ({size},), device=self.one.device)", axes, type_.shape, integer=True)
+
+
+def is_read(model: Model, name: str) -> bool:
+    """Whether some law or deterministic node reads the variable."""
+    parts = [part for v in model.variables if v.law for part in law_parts(v.law)] + [let.value for let in model.lets]
+    return any(getattr(e, "name", None) == name for part in parts for e in walk(part))

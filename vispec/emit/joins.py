@@ -1,0 +1,23 @@
+"""Adding log-tensors with named axes."""
+
+from collections.abc import Sequence
+
+from vispec.emit.value import Value, align, union
+from vispec.emit.writer import Writer
+
+
+def add(w: Writer, parts: Sequence[Value], hint: str) -> Value:
+    """The sum of log-tensors, over the union of their axes; the smallest are added first."""
+    found = [part for part in parts if not (part.scalar and part.code in ("0", "0.0"))] or [Value("0.0", scalar=True)]
+    if len(found) == 1:
+        return found[0]
+    axes = union(found, w.order)
+    ordered = sorted(found, key=lambda part: len(part.axes))
+    return w.let(
+        hint, " + ".join(align(part, axes) if not part.code.startswith("-") else f"({part.code})" for part in ordered), axes
+    )
+
+
+def tilt(w: Writer, name: str) -> Value:
+    """A posterior query's own term for a latent: zeros in its plates and values, whose gradient is the answer."""
+    return w.let(f"tilt_{name}", f'tilt["{name}"]', w.sort((*w.model.variable[name].plates, name)))

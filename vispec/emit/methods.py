@@ -1,0 +1,115 @@
+"""log_prob and loss; the factors apart where posterior queries use them too."""
+
+from vispec.emit.densities import Chained, Density, Table
+from vispec.emit.factors import emit_factors, emit_steps, flat_values
+from vispec.emit.value import Value
+from vispec.emit.writer import ModuleNeeds, Writer
+from vispec.plan.plan import Plan
+
+
+def density_methods(plan: Plan, needs: ModuleNeeds) -> list[list[str]]:
+    """The methods factors (if there is anything to sum), log_prob and loss."""
+    found = [loss_method(plan)]
+    if not plan.scope.enumerated:
+        return [inline_log_prob(plan, needs), *found]
+    return [factors_method(plan, needs), log_prob_method(plan, needs), *found]
+
+
+def writer(plan: Plan, needs: ModuleNeeds) -> Writer:
+    return Writer(plan.model, plan.scope, plan.order, needs)
+
+
+def data_axis(plan: Plan) -> str:
+    return plan.data_plate
+
+
+def summary(plan: Plan) -> str:
+    if plan.exact:
+        return f"log p of each row ({plan.data_plate},), exact, in nats."
+    kind = {"elbo": "A lower bound", "iwae": "A lower bound", "mc": "An estimate"}.get(plan.combine, "An estimate")
+    return f"{kind} on log p of each row ({plan.data_plate},), in nats: {plan.estimator}."
+
+
+def inline_log_prob(plan: Plan, needs: ModuleNeeds) -> list[str]:
+    w = writer(plan, needs)
+    result = emit_steps(w, plan, emit_factors(w, plan), query=False)
+    return finish(w, "def log_prob(self, batch: dict[str, Tensor]) -> Tensor:", summary(plan), result)
+
+
+def finish(w: Writer, head: str, doc: str, result: Value) -> list[str]:
+    """A method whose last line returns the result; an assignment that is only returned is not made."""
+    lines = w.body(result.code)
+    last = f"return {result.code}"
+    if lines and lines[-1].startswith(f"{result.code} = "):
+        last = "return " + lines.pop().removeprefix(f"{result.code} = ")
+    return [head, f'    """{doc}"""', *(f"    {line}" for line in (*lines, last))]
+
+
+def factors_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
+    """All factors as a tuple of tensors; log_prob and the queries share it."""
+    w = writer(plan, needs)
+    values = flat_values(emit_factors(w, plan))
+    names = ", ".join(value.code for value in values) + ("," if len(values) == 1 else "")
+    head = "def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:"
+    doc = '    """' + "; ".join(f"{v.code.removeprefix('self.')} {v.shape()}" for v in values) + '."""'
+    lines = w.body(names)
+    return [
+        head,
+        *wrapped(doc),
+        *(f"    {line}" for line in lines),
+        f"    return {names}" if len(values) > 1 else f"    return ({names})",
+    ]
+
+
+def wrapped(doc: str, width: int = 124) -> list[str]:
+    """A docstring broken at spaces where it is too long."""
+    lines, text = list[str](), doc
+    while len(text) > width:
+        at = text.rfind("; ", 0, width) + 1
+        if at <= 4:
+            break
+        lines.append(text[:at])
+        text = "    " + text[at:].lstrip()
+    return [*lines, text]
+
+
+def bound_factors(w: Writer, plan: Plan, needs: ModuleNeeds) -> tuple[dict[str, Density], str]:
+    """The factors as the names that a method unpacks them into; and the line that does so."""
+    template = writer(plan, ModuleNeeds())
+    found = emit_factors(template, plan)
+    names: dict[str, str] = {}
+    for value in flat_values(found):
+        names[value.code] = w.fresh(value.code.split(".")[-1])
+    left = ", ".join(names[v.code] for v in flat_values(found))
+
+    def local(value: Value) -> Value:
+        return Value(names.get(value.code, value.code), value.axes, value.event, value.form, scalar=value.scalar)
+
+    bound: dict[str, Density] = {}
+    for name, density in found.items():
+        match density:
+            case Value():
+                bound[name] = local(density)
+            case Table(const=const, weight=weight, statistics=statistics, axes=axes):
+                bound[name] = Table(local(const), local(weight), local(statistics), axes)
+            case Chained(first=first, rest=rest):
+                bound[name] = Chained(local(first), local(rest))
+    del needs
+    return bound, left + ("," if len(names) == 1 else "")
+
+
+def log_prob_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
+    w = writer(plan, needs)
+    bound, left = bound_factors(w, plan, needs)
+    w.line(f"{left} = self.factors(batch)")
+    result = emit_steps(w, plan, bound, query=False)
+    return finish(w, "def log_prob(self, batch: dict[str, Tensor]) -> Tensor:", summary(plan), result)
+
+
+def loss_method(plan: Plan) -> list[str]:
+    return [
+        "def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:",
+        '    """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""',
+        "    log_prob = self.log_prob(batch)",
+        "    return -log_prob.sum() * (num_data / len(log_prob))",
+    ]

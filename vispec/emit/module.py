@@ -1,0 +1,120 @@
+"""Plan → the text of a standalone PyTorch module."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from vispec.emit.derivation import derivation
+from vispec.emit.generate import generation_methods
+from vispec.emit.initialise import initialise_method
+from vispec.emit.methods import density_methods
+from vispec.emit.nets import NetCode, emit_net
+from vispec.emit.parameters import declaration, properties
+from vispec.emit.posterior import posterior_methods
+from vispec.emit.source_text import kernel_source
+from vispec.emit.writer import ModuleNeeds, identifier
+from vispec.plan.plan import Plan
+
+
+def emit(plan: Plan, sizes: Mapping[str, int] | None = None) -> str:
+    """The module's text; `sizes` become defaults of the constructor's arguments."""
+    needs = ModuleNeeds()
+    methods = [
+        *density_methods(plan, needs),
+        *posterior_methods(plan, needs),
+        *initialise_method(plan, needs),
+        *generation_methods(plan, needs),
+    ]
+    accessors = [lines for param in plan.model.params if (lines := properties(param, needs))]
+    used = [net for net in plan.model.nets if net.name in needs.net_modes]
+    nets = {net.name: emit_net(net, plan.model, needs.net_modes[net.name]) for net in used}
+    for net in nets.values():
+        for module, name in net.kernels:
+            needs.kernel(module, name)
+    body = [class_text(plan, needs, nets, dict(sizes or {}), accessors, methods)]
+    pieces = [*kernels(needs), *(net.text.strip("\n") for net in nets.values()), *body]
+    text = "\n\n\n".join(pieces)
+    imports = ["import math"] if re.search(r"\bmath\.", text) else []
+    extra = sorted({line for net in nets.values() for line in net.imports})
+    functional = ["from torch.nn import functional as F"] if re.search(r"\bF\.", text) else []
+    hints = ["from collections.abc import Callable"] if re.search(r"\bCallable\b", text) else []
+    heading = "\n".join(
+        [
+            *hints,
+            *imports,
+            *([""] if hints or imports else []),
+            "import torch",
+            "from torch import Tensor, nn",
+            *functional,
+            *extra,
+        ]
+    )
+    return f"{derivation(plan)}\n\n{heading}\n\n\n{text}\n"
+
+
+def kernels(needs: ModuleNeeds) -> list[str]:
+    """Source of every kernel that the module uses, a file's kernels together."""
+    by_module: dict[str, list[str]] = {}
+    for module, name in needs.kernels:
+        by_module.setdefault(module, []).append(name)
+    return [kernel_source(module, sorted(names)).strip("\n") for module, names in sorted(by_module.items())]
+
+
+def class_text(
+    plan: Plan,
+    needs: ModuleNeeds,
+    nets: dict[str, NetCode],
+    sizes: dict[str, int],
+    accessors: list[list[str]],
+    methods: list[list[str]],
+) -> str:
+    lines = [f"class {plan.model.name}(nn.Module):", *indent(docstring(plan)), ""]
+    lines += indent([f"exact = {plan.exact}", f'estimator = "{plan.estimator}"', ""])
+    lines += indent(constructor(plan, needs, nets, sizes))
+    for member in [*accessors, *methods]:
+        lines += ["", *indent(member)]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def indent(lines: list[str]) -> list[str]:
+    return [f"    {line}" if line else "" for line in lines]
+
+
+def docstring(plan: Plan) -> list[str]:
+    """What a batch holds."""
+    model = plan.model
+    parts = []
+    for variable in model.variables:
+        if variable.role != "latent":
+            shape = ", ".join(map(str, (*variable.plates, *variable.type.shape)))
+            parts.append(f"{variable.name} ({shape}) {variable.type}")
+            if variable.role == "partial":
+                parts.append(f"{variable.name}_observed ({', '.join(variable.plates)}) bool")
+    for plate in model.plates:
+        if plate.ragged:
+            parts.append(f"{plate.length_key} ({', '.join(p for p in plate.inside)})")
+    text = "Batch: " + "; ".join(parts) + "."
+    return [f'"""{text}"""'] if len(text) < 110 else ['"""Batch:', *(f"    {part}" for part in parts), '"""']
+
+
+def constructor(plan: Plan, needs: ModuleNeeds, nets: dict[str, NetCode], sizes: dict[str, int]) -> list[str]:
+    model = plan.model
+    values = {size.name: sizes.get(size.name, size.value) for size in model.sizes} | {
+        v.name: sizes.get(v.name) for v in model.vocabs
+    }
+    required = [f"{identifier(name)}: int" for name, value in values.items() if value is None]
+    optional = [f"{identifier(name)}: int = {value}" for name, value in values.items() if value is not None]
+    lines = [f"def __init__(self{''.join(f', {a}' for a in (*required, *optional))}):", "    super().__init__()"]
+    lines += [f"    self.{identifier(name)} = {identifier(name)}" for name in values if name in needs.sizes]
+    for param in model.params:
+        lines += [f"    {line}" for line in declaration(param, model, needs)]
+    for name, net in nets.items():
+        lines.append(f"    self.{identifier(name)} = {net.class_name}({', '.join(net.sizes)})")
+    if any(getattr(entry, "what", None) == "kl" for entry in model.fit):
+        lines.append("    self.kl_weight = 1.0")
+    lines.append('    self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module\'s')
+    return lines
+
+
+def spec_name(plan: Plan) -> str:
+    return Path(plan.model.source.name).name

@@ -1,0 +1,96 @@
+"""Calls of nets: each once per distinct input, over the axes of its arguments alone."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from vispec.emit.value import Form, Value, align, union
+from vispec.emit.writer import Writer, identifier
+from vispec.model.model import Expression, Net, NetCall, Prefix
+from vispec.plan.axes import key
+
+Compile = Callable[[Writer, Expression], Value]
+
+RAW: dict[str, Form] = {"positive": "raw", "unit": "logit", "simplex": "logits", "cholesky": "raw", "ordered": "raw"}
+
+
+def call_net(w: Writer, e: NetCall, expression: Compile, plain: Compile) -> Value:
+    """The raw output of one head."""
+    net = w.model.net[e.net]
+    heads = w.cache.get(("heads", e.net, key(e.args)))
+    if heads is None:
+        heads = dict(zip((name for name, _ in net.heads), run(w, net, e, expression, plain), strict=True))
+        w.cache["heads", e.net, key(e.args)] = heads
+    assert isinstance(heads, dict)
+    return heads[e.head]
+
+
+def run(w: Writer, net: Net, e: NetCall, expression: Compile, plain: Compile) -> list[Value]:
+    """Emit the call; every head as a Value in its raw form."""
+    args = [argument(w, a, expression, plain) for a in e.args]
+    prefix = next((a for a in e.args if isinstance(a, Prefix)), None)
+    rows = distinct_rows(w, net, e, args) if prefix is None else None
+    names = [identifier(f"{net.name}_{name}" if name else net.name) for name, _ in net.heads]
+    if rows is not None:
+        words, row = rows
+        outs = emit_call(w, net, names, f"self.{identifier(net.name)}({words.code})", ("distinct",))
+        return [w.let(v.code, f"{v.code}[{row.code}]", row.axes, v.event, v.form) for v in outs]
+    w.needs.net_modes.setdefault(net.name, set()).add("prefix" if prefix else "whole")
+    axes = union(args, w.order)
+    codes = [align(a, axes) for a in args]
+    for (name, _), value in zip(net.args, args, strict=True):
+        if value.mask is not None:
+            codes.append(f"{identifier(name)}_mask={mask_code(w, value, axes)}")
+    method = f"self.{identifier(net.name)}" + (".prefixes" if prefix else "")
+    starred = [t for _, t in net.heads if t.star]
+    if starred or prefix:
+        over = prefix.plate if prefix else next(str(a.event[0]) for a, (_, t) in zip(args, net.args, strict=True) if t.star)
+        outs = emit_call(w, net, names, f"{method}({', '.join(codes)})", (*axes, over))
+        if over in w.at:
+            return [w.element(v) for v in outs]
+        if w.sort((*axes, over)) != (*axes, over):
+            target = w.sort((*axes, over))
+            at = target.index(over)
+            outs = [w.let(v.code, f"{v.code}.movedim({len(axes)}, {at})", target, v.event, v.form) for v in outs]
+        return outs
+    return emit_call(w, net, names, f"{method}({', '.join(codes)})", axes)
+
+
+def argument(w: Writer, a: Expression, expression: Compile, plain: Compile) -> Value:
+    return expression(w, a) if a.type.star else plain(w, a)
+
+
+def mask_code(w: Writer, value: Value, axes: tuple[str, ...]) -> str:
+    """The mask of a sequence, aligned as the sequence is."""
+    assert value.mask is not None
+    if not value.mask.isidentifier():
+        return f"({value.mask})"
+    return align(Value(value.mask, value.axes, value.event[:1]), axes)
+
+
+def emit_call(w: Writer, net: Net, names: list[str], code: str, axes: tuple[str, ...]) -> list[Value]:
+    """`a, b = self.net(...)`; the same call is made once."""
+    known = w.cache.get(("call", code))
+    if isinstance(known, list):
+        return [replace(v, axes=axes) for v in known]
+    types = [t for _, t in net.heads]
+    outs = [Value(w.fresh(n), axes, t.shape, RAW.get(t.domain, "value")) for n, t in zip(names, types, strict=True)]
+    w.line(f"{', '.join(v.code for v in outs)} = {code}", outs[0])
+    w.cache["call", code] = outs
+    return outs
+
+
+def distinct_rows(w: Writer, net: Net, e: NetCall, args: list[Value]) -> tuple[Value, Value] | None:
+    """For a net of one token from the data: the distinct tokens (U,) and each element's row, else None."""
+    if len(args) != 1 or e.args[0].type.domain != "token" or e.args[0].type.star or not args[0].axes:
+        return None
+    value = args[0]
+    known = w.cache.get(("distinct", value.code))
+    if known is None:
+        function = w.needs.kernel("vispec.kernels.distinct", "distinct")
+        words, row = w.fresh(f"{value.code}_words"), w.fresh(f"{value.code}_row")
+        w.line(f"{words}, {row} = {function}({value.code})", Value(row, value.axes))
+        known = (words, row)
+        w.cache["distinct", value.code] = known
+    w.needs.net_modes.setdefault(net.name, set()).add("whole")
+    assert isinstance(known, tuple)
+    return Value(known[0], ("distinct",)), Value(known[1], value.axes)

@@ -1,0 +1,103 @@
+"""Posterior queries: the same steps under another algebra, and each latent's answer is the gradient of its tilt."""
+
+from dataclasses import replace
+
+from vispec.emit.expressions import expression, tensor, to_value
+from vispec.emit.factors import emit_steps
+from vispec.emit.methods import bound_factors, writer
+from vispec.emit.value import Value, align
+from vispec.emit.writer import ModuleNeeds, Writer
+from vispec.model.model import Draw, Variable
+from vispec.plan.axes import Scope
+from vispec.plan.make import guide_law
+from vispec.plan.plan import Plan
+
+
+def posterior_methods(plan: Plan, needs: ModuleNeeds) -> list[list[str]]:
+    summed = [v for v in plan.model.variables if v.name in plan.scope.enumerated]
+    drawn = [v for v in plan.model.variables if plan.treatments[v.name].kind == "draw" and guide_law(v.name, plan.model)]
+    if not summed and not drawn:
+        return []
+    methods = [tilted_method(plan, needs)] if summed else []
+    return [*methods, posterior_method(plan, needs, summed, drawn)]
+
+
+def tilted_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
+    w = writer(plan, needs)
+    w.taken |= {"factors"}
+    bound, left = bound_factors(w, plan, needs)
+    w.line(f"{left} = factors")
+    result = emit_steps(w, plan, bound, query=True)
+    lines = w.body(result.code)
+    doc = "log p of each row with `tilt` added to the log-joint of each latent and `total` for its sums; the tilt's gradient answers."
+    head = "def tilted(self, factors: tuple[Tensor, ...], batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:"
+    return [head, f'    """{doc}"""', *(f"    {line}" for line in (*lines, f"return {result.code}"))]
+
+
+def posterior_method(plan: Plan, needs: ModuleNeeds, summed: list[Variable], drawn: list[Variable]) -> list[str]:
+    head = 'def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:'
+    w = writer(plan, needs)
+    found = "{}"
+    if summed:
+        found = "found"
+        for name in ("log_sum_exp", "maximum", "sampled"):
+            needs.kernel("vispec.kernels.logsum" if name == "log_sum_exp" else "vispec.kernels.algebra", name)
+        shapes = {v.name: [w.axis_size(a) for a in (*w.sort(v.plates), v.name)] for v in summed}
+        zeros = ", ".join(f'"{name}": self.one.new_zeros({", ".join(shape)})' for name, shape in shapes.items())
+        w.line('total = {"marginals": log_sum_exp, "mode": maximum, "sample": sampled}[query]')
+        w.line(f"tilt = {{{zeros}}}")
+        w.line("with torch.enable_grad():")
+        w.line("    for zeros in tilt.values():")
+        w.line("        zeros.requires_grad_()")
+        w.line("    log_prob = self.tilted(self.factors(batch), batch, total, tilt)")
+        w.line("    answers = torch.autograd.grad(log_prob.sum(), list(tilt.values()))")
+        w.line("found: dict = dict(zip(tilt, answers, strict=True))")
+        w.line('if query != "marginals":')
+        w.line("    found = {name: answer.argmax(-1) for name, answer in found.items()}")
+    guides = guide_lines(plan, needs, w, drawn, summed)
+    lines = [line for line in w.body(" ".join(["found", "tilt", "total", *guides.values()]))]
+    result = (
+        found
+        if not guides
+        else "{" + (f"**{found}, " if summed else "") + ", ".join(f'"{n}": {c}' for n, c in guides.items()) + "}"
+    )
+    doc = [
+        '"""Exact posteriors of the summed latents, and the guides of the drawn ones.',
+        "",
+        'query: "marginals", probabilities with the latent\'s values last; "mode", the most probable joint assignment; "sample", a draw of it.',
+        *(f"{v.name}: {v.type}, ({', '.join(v.plates)})." for v in (*summed, *drawn)),
+        '"""',
+    ]
+    body = [*doc, *lines, f"return {result}"]
+    return ["@torch.no_grad()", head, *(f"    {line}" for line in body)]
+
+
+def guide_lines(plan: Plan, needs: ModuleNeeds, w: Writer, drawn: list[Variable], summed: list[Variable]) -> dict[str, str]:
+    """The parameters of each continuous latent's guide; discrete ones that a guide reads are at their mode, drawn ones at their location."""
+    outer = w.scope
+    w.scope = Scope(plan.model, frozenset(), outer.drawn)
+    for variable in summed:
+        seen = w.sort(variable.plates)
+        code = f'found["{variable.name}"]' + '.argmax(-1) if query == "marginals" else found["' + variable.name + '"]'
+        w.bound[variable.name] = Value(f"{variable.name}_mode", seen, integer=True)
+        if any(reads(plan, v, variable.name) for v in drawn):
+            w.line(f"{variable.name}_mode = {code}")
+    found: dict[str, str] = {}
+    for variable in drawn:
+        law = guide_law(variable.name, plan.model)
+        assert isinstance(law, Draw)
+        params = {name: to_value(w, expression(w, arg), arg.type.domain) for name, arg in law.args}
+        axes = w.sort(variable.plates)
+        codes = {n: tensor(w, v) if v.scalar else align(v, axes) for n, v in params.items()}
+        found[variable.name] = "{" + ", ".join(f'"{n}": {c}' for n, c in codes.items()) + "}"
+        first = next(iter(params.values()))
+        w.bound[variable.name] = replace(first, event=variable.type.shape)
+    w.scope = outer
+    return found
+
+
+def reads(plan: Plan, variable: Variable, name: str) -> bool:
+    from vispec.plan.axes import law_parts, walk
+
+    law = guide_law(variable.name, plan.model)
+    return law is not None and any(getattr(e, "name", None) == name for part in law_parts(law) for e in walk(part))

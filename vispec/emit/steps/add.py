@@ -1,0 +1,28 @@
+"""What is left of one row adds up."""
+
+from collections.abc import Mapping
+
+from vispec.emit.densities import Density, dense
+from vispec.emit.expressions import tensor
+from vispec.emit.joins import add
+from vispec.emit.value import Value
+from vispec.emit.writer import Writer
+from vispec.plan.plan import Step
+from vispec.emit.steps import StepKind
+
+
+def derivation(step: Step) -> str:
+    return f"log p = {' + '.join(step.inputs)}"
+
+
+def emit(w: Writer, step: Step, inputs: Mapping[str, Density], query: bool) -> Value:
+    value = add(w, [dense(w, found) for found in inputs.values()], "log_prob")
+    (data,) = step.plates
+    if data in value.axes:
+        return value
+    return w.let(
+        "log_prob", f"({tensor(w, value)}).expand(*[-1] * {len(value.axes)}, {w.plate_size(data)})", (*value.axes, data)
+    )
+
+
+ENTRY = StepKind("add", derivation, emit)

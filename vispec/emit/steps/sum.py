@@ -1,0 +1,81 @@
+"""Sum out discrete latents that are independent in each element of their plates: log Σ_z exp Σ_f f(z)."""
+
+from collections.abc import Mapping
+
+from vispec.emit.densities import Density, Table, dense
+from vispec.emit.joins import add, tilt
+from vispec.emit.value import Value, align
+from vispec.emit.writer import Writer
+from vispec.plan.plan import Step
+from vispec.emit.steps import StepKind
+
+
+def derivation(step: Step) -> str:
+    latents = ", ".join(step.eliminated)
+    return f"{step.output} = log Σ_{{{latents}}} exp({' + '.join(step.inputs)})"
+
+
+def emit(w: Writer, step: Step, inputs: Mapping[str, Density], query: bool) -> Value:
+    if not query and (found := mixture(w, step, inputs)) is not None:
+        return found
+    guides = [dense(w, found) for name, found in inputs.items() if name.startswith("guide_")]
+    if guides:
+        return under_guide(w, step, add(w, guides, "log_q"), inputs, query)
+    parts = [dense(w, found) for found in inputs.values()]
+    if query:
+        parts += [tilt(w, name) for name in step.eliminated]
+    joint = add(w, parts, f"log_joint_of_{'_'.join(step.eliminated)}")
+    for latent in step.eliminated:
+        joint = ensure_axis(w, joint, latent)
+    kept = tuple(axis for axis in joint.axes if axis not in step.eliminated)
+    last = (*kept, *step.eliminated)
+    if last != joint.axes:
+        joint = w.let("by_latent", f"{joint.code}.permute({', '.join(str(joint.axes.index(a)) for a in last)})", last)
+    if len(step.eliminated) > 1:
+        joint = w.let("joint", f"{joint.code}.flatten({len(kept)})", (*kept, step.eliminated[0]))
+    sum_of = "total" if query else w.needs.kernel("vispec.kernels.logsum", "log_sum_exp")
+    return w.let(f"log_sum_{'_'.join(step.eliminated)}", f"{sum_of}({joint.code})", kept)
+
+
+def under_guide(w: Writer, step: Step, log_q: Value, inputs: Mapping[str, Density], query: bool) -> Value:
+    """Σ_z q(z) (log f(z) − log q(z)), every value enumerated; a query asks the guide itself."""
+    (latent,) = step.eliminated
+    parts = [dense(w, found) for name, found in inputs.items() if not name.startswith("guide_")]
+    if query:
+        tilted = add(w, [log_q, tilt(w, latent)], "tilted")
+        return w.let(f"log_sum_{latent}", f"total({tilted.code})", tilted.axes[:-1])
+    joint = ensure_axis(w, add(w, parts, f"log_joint_of_{latent}"), latent)
+    axes = w.sort({*joint.axes, *log_q.axes})
+    function = w.needs.kernel("vispec.kernels.logsum", "expected_under")
+    return w.let(f"bound_{latent}", f"{function}({align(log_q, axes)}, {align(joint, axes)})", axes[:-1])
+
+
+def ensure_axis(w: Writer, joint: Value, latent: str) -> Value:
+    """A factor that is the same for every value of the latent still counts each of them."""
+    if latent in joint.axes:
+        return joint
+    axes = w.sort((*joint.axes, latent))
+    ones = align(w.position(latent), axes)
+    return w.let("joint", f"{align(joint, axes)} + 0 * {ones}", axes)
+
+
+def mixture(w: Writer, step: Step, inputs: Mapping[str, Density]) -> Value | None:
+    """One table, and otherwise only what is the same for all elements: responsibilities and gradient in one operation."""
+    tables = [found for found in inputs.values() if isinstance(found, Table)]
+    others = [found for found in inputs.values() if isinstance(found, Value)]
+    if len(tables) != 1 or len(step.eliminated) != 1 or tables[0].axes[-1] != step.eliminated[0]:
+        return None
+    if any(set(value.axes) - {step.eliminated[0]} for value in others):
+        return None
+    table = tables[0]
+    const = add(w, [table.const, *others], "const")
+    function = w.needs.kernel("vispec.kernels.mixture", "MixtureLogProb")
+    kept = table.axes[:-1]
+    name = f"log_sum_{step.eliminated[0]}"
+    if len(kept) == 1:
+        return w.let(name, f"{function}.apply({const.code}, {table.weight.code}, {table.statistics.code})", kept)
+    flat = f"{function}.apply({const.code}, {table.weight.code}, {table.statistics.code}.flatten(0, -2))"
+    return w.let(name, f"{flat}.view({table.statistics.code}.shape[:-1])", kept)
+
+
+ENTRY = StepKind("sum", derivation, emit)

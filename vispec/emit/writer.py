@@ -1,0 +1,195 @@
+"""Writes the body of one emitted method: a line a tensor, each with its axes, nothing computed twice."""
+
+import keyword
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from vispec.emit.value import Form, Value
+from vispec.model.model import Model
+from vispec.model.types import INTEGER_DOMAINS, Dim
+from vispec.plan.axes import Scope
+
+RESERVED = frozenset(
+    "self batch torch nn F Tensor tilt total n lengths rule len float int range dict next iter zip list".split()
+)
+
+
+def identifier(name: str) -> str:
+    """A spec's name as a Python one: keywords and the names that emitted code uses get a trailing underscore."""
+    return name + "_" if keyword.iskeyword(name) or name in RESERVED else name
+
+
+class Writer:
+    """Lines so far, and what is already computed. `scope` says how variables are held in this method."""
+
+    def __init__(self, model: Model, scope: Scope, order: Sequence[str], module: "ModuleNeeds"):
+        self.model, self.scope, self.order, self.needs = model, scope, tuple(order), module
+        self.lines: list[str] = []
+        self.cache: dict[object, object] = {}
+        self.bound: dict[str, Value] = {}
+        self.taken: set[str] = set(RESERVED)
+        self.origin = "batch"  # the dict that data is read from
+        self.at: dict[str, str] = {}  # a chain's plate → the index of the element that a loop is at
+
+    # ---- lines and names
+
+    def fresh(self, hint: str) -> str:
+        base = identifier(re.sub(r"\W", "_", hint))
+        name, count = base, 2
+        while name in self.taken:
+            name, count = f"{base}_{count}", count + 1
+        self.taken.add(name)
+        return name
+
+    def line(self, text: str, value: Value | None = None) -> None:
+        self.lines.append(f"{text}  # {value.shape()}" if value is not None and value.rank else text)
+
+    def let(
+        self,
+        hint: str,
+        code: str,
+        axes: Sequence[str] = (),
+        event: Sequence[Dim] = (),
+        form: Form = "value",
+        integer: bool = False,
+    ) -> Value:
+        """Assign `code` to a fresh name; the same code is assigned once."""
+        known = self.cache.get(("code", code))
+        if isinstance(known, Value):
+            return replace(known, axes=tuple(axes), event=tuple(event), form=form)
+        value = Value(self.fresh(hint), tuple(axes), tuple(event), form, integer=integer)
+        self.line(f"{value.code} = {code}", value)
+        self.cache["code", code] = value
+        return value
+
+    # ---- data, sizes, positions
+
+    def data(self, name: str) -> Value:
+        """A variable's tensor in the batch, padded with valid values where its density is not defined at 0."""
+        if ("data", name) not in self.cache:
+            variable = self.model.variable[name]
+            axes = self.sort(variable.plates)
+            integer = variable.type.domain in INTEGER_DOMAINS
+            value = self.let(name, f'{self.origin}["{name}"]', axes, variable.type.shape, integer=integer)
+            if axes != variable.plates:
+                where = ", ".join(str(variable.plates.index(axis)) for axis in axes)
+                rest = "".join(f", {-i}" for i in range(len(value.event), 0, -1))
+                value = self.let(name, f"{value.code}.permute({where}{rest})", axes, value.event, integer=integer)
+            self.cache["data", name] = value
+            self.cache["data", name] = self.without_padding(name, value)
+        return self.cache["data", name]  # type: ignore[return-value]
+
+    def without_padding(self, name: str, value: Value) -> Value:
+        """Past a ragged end and in missing cells stands 0, where log-densities of these domains have no finite gradient."""
+        variable = self.model.variable[name]
+        neutral = {"positive": "1.0", "unit": "0.5", "simplex": "1.0"}.get(variable.type.domain)
+        if neutral is None:
+            return value
+        inside = [self.inside(axis) for axis in value.axes if self.model.plate[axis].ragged]
+        if variable.role == "partial":
+            inside.append(self.let(f"{name}_observed", f'{self.origin}["{name}_observed"]', value.axes))
+        if not inside:
+            return value
+        from vispec.emit.value import align
+
+        code = value.code
+        for mask in inside:
+            padded = replace(mask, event=())
+            code = f"{code}.where({align(padded, value.axes)}{'[..., None]' * len(value.event)}, {neutral})"
+        return self.let(name, code, value.axes, value.event)
+
+    def element(self, value: Value) -> Value:
+        """Inside a chain's loop, the present element along its plate."""
+        for plate, index in self.at.items():
+            if plate in value.axes:
+                at = value.axes.index(plate)
+                code = f"{value.code}[{', '.join([':'] * at + [index])}]"
+                axes = tuple(axis for axis in value.axes if axis != plate)
+                value = Value(code, axes, value.event, value.form, integer=value.integer)
+        return value
+
+    def sort(self, axes: Iterable[str]) -> tuple[str, ...]:
+        return tuple(sorted(axes, key=self.order.index))
+
+    def dim(self, dim: Dim) -> str:
+        """A size as text: a number, or an attribute that the constructor keeps."""
+        if isinstance(dim, int):
+            return str(dim)
+        return re.sub(r"[A-Za-z_]\w*", lambda m: self.needs.size(m.group()), dim)
+
+    def plate_size(self, plate: str) -> str:
+        """Number of elements of a plate, padding included."""
+        found = self.model.plate[plate]
+        if found.size is not None:
+            return self.dim(found.size)
+        if ("size", plate) in self.cache:
+            return str(self.cache["size", plate])
+        for variable in self.model.variables:
+            if plate in variable.plates and variable.role != "latent":
+                value = self.data(variable.name)
+                return f"{value.code}.shape[{value.axes.index(plate)}]"
+        return f"int({self.lengths(plate).code}.max())"
+
+    def axis_size(self, axis: str) -> str:
+        """Number of values along an axis: a plate's elements, or an enumerated latent's values."""
+        from vispec.plan.axes import present
+
+        name = present(axis)
+        if name in self.model.plate:
+            return self.plate_size(name)
+        type_ = self.model.variable[name].type
+        if type_.domain == "bit":
+            return "2"
+        return self.dim(type_.card) if type_.card is not None else self.plate_size(str(type_.plate))
+
+    def lengths(self, plate: str) -> Value:
+        found = self.model.plate[plate]
+        return self.let(found.length_key, f'{self.origin}["{found.length_key}"]', self.sort(found.inside), integer=True)
+
+    def position(self, axis: str) -> Value:
+        """0, 1, ... along an axis, as integers."""
+        code = f"torch.arange({self.axis_size(axis)}, device=self.one.device)"
+        return self.let(f"at_{axis.replace(chr(39), '_past')}", code, (axis,), integer=True)
+
+    def inside(self, plate: str, axis: str | None = None) -> Value:
+        """Which elements of a ragged plate count; along `axis` where a latent's values stand for the plate's elements."""
+        axis = axis or plate
+        lengths = self.lengths(plate)
+        position = self.position(axis)
+        axes = self.sort((*lengths.axes, axis))
+        lead = lengths.code + "[" + ", ".join([":"] * len(lengths.axes) + ["None"]) + "]"
+        return self.let(f"inside_{axis}", f"{position.code} < {lead}", axes)
+
+    # ---- results
+
+    def body(self, result: str) -> list[str]:
+        """The lines that `result` and what is not an assignment need, in order."""
+        needed = set(re.findall(r"\w+", result))
+        kept: list[str] = []
+        for text in reversed(self.lines):
+            target = re.match(r"([\w, ]+?) = ", text)
+            names = set(re.findall(r"\w+", target.group(1))) if target else set()
+            if target and not names & needed:
+                continue
+            kept.append(text)
+            needed |= set(re.findall(r"\w+", text.split("  # ")[0]))
+        return kept[::-1]
+
+
+class ModuleNeeds:
+    """What the methods of one module need from elsewhere in it: sizes as attributes, kernels, distinct rows, ..."""
+
+    def __init__(self) -> None:
+        self.sizes: dict[str, None] = {}
+        self.kernels: dict[tuple[str, str], None] = {}
+        self.net_modes: dict[str, set[str]] = {}
+
+    def size(self, name: str) -> str:
+        self.sizes[name] = None
+        return f"self.{identifier(name)}"
+
+    def kernel(self, module: str, name: str) -> str:
+        """Name of a function or class that the emitted file shall contain; module is its file's dotted name."""
+        self.kernels[module, name] = None
+        return name

@@ -1,0 +1,38 @@
+"""Sums of probabilities in log space, with exact gradients where some or all of them are zero."""
+
+import torch
+from torch import Tensor
+
+
+class LogSumExp(torch.autograd.Function):
+    """log Σ exp(x) over the last dimension; the forward pass keeps the responsibilities, which are the gradient.
+
+    Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
+    """
+
+    @staticmethod
+    def forward(ctx, x):
+        top = x.amax(-1, keepdim=True)
+        top.masked_fill_(top == -torch.inf, 0.0)
+        r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
+        mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
+        ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
+        return mass.log_().add_(top).squeeze(-1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (r,) = ctx.saved_tensors
+        return r * grad.unsqueeze(-1)
+
+
+def log_sum_exp(x: Tensor) -> Tensor:
+    """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
+    return LogSumExp.apply(x)
+
+
+def expected_under(log_q: Tensor, log_joint: Tensor) -> Tensor:
+    """Σ_k q_k (log_joint_k − log q_k) over the last dimension; values that q excludes count nothing, whatever their log_joint."""
+    log_q, log_joint = torch.broadcast_tensors(log_q, log_joint)
+    excluded = log_q == -torch.inf
+    log_q, log_joint = log_q.masked_fill(excluded, 0.0), log_joint.masked_fill(excluded, 0.0)
+    return (log_q.exp().masked_fill(excluded, 0.0) * (log_joint - log_q)).sum(-1)

@@ -1,0 +1,145 @@
+"""Which named axes an expression's tensor has: plates, and one axis for each latent that is enumerated.
+
+An axis is a name: a plate "i", an enumerated latent "c", its past "c'" (one tick a step back), the samples "s".
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from vispec.model.model import (
+    All,
+    Choice,
+    Draw,
+    Expression,
+    For,
+    Law,
+    Length,
+    Model,
+    NetCall,
+    Past,
+    Position,
+    Prefix,
+    Ref,
+    Select,
+    Then,
+)
+
+
+def past(name: str, lag: int = 1) -> str:
+    """The axis of an enumerated latent `lag` steps back."""
+    return name + "'" * lag
+
+
+def is_past(axis: str) -> bool:
+    return axis.endswith("'")
+
+
+def present(axis: str) -> str:
+    """The latent an axis belongs to."""
+    return axis.rstrip("'")
+
+
+@dataclass(frozen=True)
+class Scope:
+    """How each variable is held: `enumerated` names have an axis of their own; `drawn` maps a sampled variable to its axes."""
+
+    model: Model
+    enumerated: frozenset[str]
+    drawn: Mapping[str, frozenset[str]]
+
+    def axes(self, name: str) -> frozenset[str]:
+        """Axes of a variable, param or let at its own element."""
+        if name in self.enumerated:
+            return frozenset({name})
+        if name in self.drawn:
+            return self.drawn[name]
+        if name in self.model.let:
+            return expression_axes(self.model.let[name].value, self)
+        for let in self.model.guide_lets:
+            if let.name == name:
+                return expression_axes(let.value, self)
+        table = self.model.variable.get(name) or self.model.param[name]
+        return frozenset(table.plates)
+
+
+def enumerated_axis(expression: Expression, scope: Scope) -> str | None:
+    """The axis that an index expression runs over whole, if it is an enumerated latent itself; selecting is then renaming."""
+    if isinstance(expression, Ref) and expression.name in scope.enumerated:
+        return expression.name
+    if isinstance(expression, Past) and expression.name in scope.enumerated:
+        return past(expression.name, expression.lag)
+    return None
+
+
+def expression_axes(expression: Expression, scope: Scope) -> frozenset[str]:
+    """Every axis along which the expression's value differs."""
+    match expression:
+        case Ref(name=name):
+            return scope.axes(name)
+        case Past(name=name, lag=lag) if name in scope.enumerated:
+            return frozenset({past(name, lag)})
+        case Past(name=name) | Prefix(name=name):
+            return scope.axes(name)
+        case All(name=name, plate=plate):
+            return scope.axes(name) - {plate}
+        case Position(plate=plate):
+            return frozenset({plate})
+        case Length(plate=plate):
+            found = scope.model.plate[plate]
+            return frozenset(found.inside) if found.ragged else frozenset()
+        case For(body=body, plate=plate):
+            return expression_axes(body, scope) - {plate}
+        case Select(name=name, by=by):
+            axes = scope.axes(name) - {plate for plate, _ in by}
+            return axes.union(*(expression_axes(index, scope) for _, index in by))
+        case NetCall(args=args, type=type_):
+            axes = frozenset[str]().union(*(expression_axes(argument, scope) for argument in args))
+            return axes | {type_.over} if type_.over is not None and not type_.star else axes
+        case _:
+            return frozenset[str]().union(*(expression_axes(child, scope) for child in children(expression)))
+
+
+def law_axes(law: Law, scope: Scope) -> frozenset[str]:
+    """Every axis of a law's parameters and conditions; a Then also differs along nothing but what its laws read."""
+    return frozenset[str]().union(*(expression_axes(part, scope) for part in law_parts(law)))
+
+
+def law_parts(law: Law) -> tuple[Expression, ...]:
+    """The expressions that a law reads."""
+    match law:
+        case Draw(args=args):
+            return tuple(argument for _, argument in args)
+        case Choice(test=test, then=then, otherwise=otherwise):
+            return (test, *law_parts(then), *law_parts(otherwise))
+        case Then(laws=laws):
+            return tuple(part for each in laws for part in law_parts(each))
+
+
+def children(expression: Expression) -> tuple[Expression, ...]:
+    """Direct subexpressions."""
+    found: list[Expression] = []
+    for field in fields(expression):
+        value = getattr(expression, field.name)
+        if isinstance(value, Expression):
+            found.append(value)
+        elif isinstance(value, tuple):
+            found.extend(item for item in value if isinstance(item, Expression))
+            found.extend(
+                item[1] for item in value if isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], Expression)
+            )
+    return tuple(found)
+
+
+def walk(expression: Expression) -> tuple[Expression, ...]:
+    """The expression and everything in it."""
+    return (expression, *(inner for child in children(expression) for inner in walk(child)))
+
+
+def key(value: Any) -> Any:
+    """A hashable stand-in for an expression or law that ignores where it stands in the text."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return (type(value).__name__, *(key(getattr(value, f.name)) for f in fields(value) if f.name not in ("span", "type")))
+    if isinstance(value, tuple):
+        return tuple(key(item) for item in value)
+    return value

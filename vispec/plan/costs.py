@@ -1,0 +1,92 @@
+"""What a plan costs: terms, multiply-adds and bytes of each variable's treatment, as formulas and, where sizes are known, numbers."""
+
+import re
+from collections.abc import Sequence
+
+from vispec.model.model import Model
+from vispec.plan.axes import Scope, past, present
+from vispec.plan.plan import Factor, Row, Step, Treatment
+
+
+def axis_size(axis: str, model: Model) -> str:
+    """The size of a plate or of a latent's values as a formula: a number, a name, or |p| for a plate that the data sizes."""
+    name = present(axis)
+    if name in model.plate:
+        size = model.plate[name].size
+        return str(known(size, model)) if size is not None else f"|{name}|"
+    type_ = model.variable[name].type
+    if type_.domain == "bit":
+        return "2"
+    return str(known(type_.card, model)) if type_.card is not None else f"|{type_.plate}|"
+
+
+def known(dim: int | str, model: Model) -> int | str:
+    """A size's number where the spec says it."""
+    values = {size.name: size.value for size in model.sizes if size.value is not None}
+    if isinstance(dim, str) and dim in values:
+        return values[dim]
+    return dim
+
+
+def product(sizes: Sequence[str]) -> str:
+    """A formula, its numbers multiplied out: 4 · |n| · K."""
+    number, names = 1, list[str]()
+    for size in sizes:
+        if re.fullmatch(r"\d+", size):
+            number *= int(size)
+        else:
+            names.append(f"({size})" if re.search(r"[ +*-]", size) else size)
+    return " · ".join(([str(number)] if number != 1 or not names else []) + names)
+
+
+def step_of(name: str, steps: Sequence[Step]) -> Step | None:
+    return next((step for step in steps if name in step.eliminated and step.kind in ("sum", "chain")), None)
+
+
+def step_sizes(step: Step, model: Model, scope: Scope) -> list[str]:
+    """The sizes whose product is the number of terms that a sum adds."""
+    axes = [*step.plates, *step.latents, *step.eliminated]
+    if step.kind == "chain":
+        plate = [p for p in model.variable[step.eliminated[0]].plates if p not in step.plates]
+        axes += [*plate, *(past(latent) for latent in step.eliminated)]
+    return [axis_size(axis, model) for axis in axes]
+
+
+def step_rows(
+    model: Model, scope: Scope, treatments: dict[str, Treatment], factors: Sequence[Factor], steps: Sequence[Step]
+) -> tuple[Row, ...]:
+    """A row of the printed plan for each variable that is not simply data."""
+    rows: list[Row] = []
+    for variable in model.variables:
+        found = treatments[variable.name]
+        step = step_of(variable.name, steps)
+        cost: dict[str, str] = {}
+        because = found.because
+        if step is not None:
+            terms = product(step_sizes(step, model, scope))
+            kept = [axis_size(axis, model) for axis in (*step.plates, *step.latents, *step.eliminated)]
+            stored = [*kept, *(axis_size(p, model) for p in chain_plates(step, model))]
+            cost = {"terms": terms, "madds": terms, "bytes": product(["4", *stored])}
+            because = f"{found.because}; {step.because}"
+        elif found.kind == "draw":
+            shape = [axis_size(p, model) for p in variable.plates] + [str(known(d, model)) for d in variable.type.shape]
+            cost = {"terms": "1 draw", "madds": product(shape), "bytes": product(["4", *shape])}
+        treatment = describe(found, step)
+        rows.append(Row(variable.name, variable.plates, treatment, found.exact, cost, because))
+    return tuple(rows)
+
+
+def chain_plates(step: Step, model: Model) -> list[str]:
+    if step.kind != "chain":
+        return []
+    return [p for p in model.variable[step.eliminated[0]].plates if p not in step.plates]
+
+
+def describe(found: Treatment, step: Step | None) -> str:
+    """The treatment in a word or two."""
+    if found.kind == "sum":
+        return "chain, summed" if step is not None and step.kind == "chain" else "summed"
+    if found.kind == "draw" and found.estimator is not None:
+        settings = ", ".join(f"{k}={v}" for k, v in found.estimator.settings)
+        return f"{found.estimator.name}({settings})"
+    return {"data": "data", "masked": "scored where seen", "free": "not needed"}.get(found.kind, found.kind)

@@ -1,0 +1,134 @@
+"""Plated variable elimination (Obermeyer et al. 2019, algorithm 1): the deepest plates first, sums before products.
+
+A node is a log-tensor with plates and latents. Within the deepest plates, the latents that live there are summed out of the factors
+that they connect; then what is left is multiplied (log: summed) over the plates that no latent of it still needs.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from vispec.plan.axes import present
+from vispec.plan.plan import Step
+
+
+@dataclass(frozen=True)
+class Node:
+    name: str
+    plates: frozenset[str]
+    latents: frozenset[str]  # axes, pasts included
+
+    @property
+    def variables(self) -> frozenset[str]:
+        return frozenset(present(axis) for axis in self.latents)
+
+
+class Intractable(Exception):
+    """Latents of two plates that cross are coupled by a factor in both; summing them would need every joint assignment."""
+
+    def __init__(self, plates: frozenset[str], latents: frozenset[str]):
+        self.plates, self.latents = plates, latents
+        super().__init__(f"{sorted(latents)} over {sorted(plates)}")
+
+
+def eliminate(
+    nodes: Sequence[Node],
+    home: Mapping[str, frozenset[str]],
+    chains: Mapping[str, str],
+    keep: frozenset[str],
+    order: "Order",
+) -> tuple[Step, ...]:
+    """Steps that reduce the nodes to one, named 'total', in the plates `keep`.
+
+    home: the plates of each latent. chains: for each latent with a past, the plate it chains along. order: sorts axis names.
+    Raises Intractable where a factor couples latents of crossing plates.
+    """
+    live, steps = list(nodes), list[Step]()
+    while True:
+        leaf = max((node.plates for node in live), key=lambda plates: (len(plates), sorted(plates)))
+        if leaf <= keep and not any(node.latents for node in live):
+            break
+        here = [node for node in live if node.plates == leaf]
+        rest = [node for node in live if node.plates != leaf]
+        local = frozenset(v for node in live for v in node.variables if home[v] == leaf)
+        for group, latents in components(here, local):
+            result = reduce_group(group, latents, leaf, chains, home, keep, steps, order)
+            rest.append(result)
+        live = rest
+    inputs = tuple(node.name for node in live)
+    steps.append(Step(inputs, "total", order(keep), (), "add", (), "the parts of one row add up"))
+    return tuple(steps)
+
+
+def components(here: Sequence[Node], local: frozenset[str]) -> list[tuple[list[Node], frozenset[str]]]:
+    """Nodes grouped by the local latents that connect them."""
+    groups: list[tuple[list[Node], frozenset[str]]] = []
+    for node in here:
+        touched = node.variables & local
+        joined = [group for group in groups if group[1] & touched]
+        merged = ([n for group in joined for n in group[0]] + [node], touched.union(*(group[1] for group in joined)))
+        groups = [group for group in groups if group not in joined] + [merged]
+    return groups
+
+
+def reduce_group(
+    group: list[Node],
+    latents: frozenset[str],
+    leaf: frozenset[str],
+    chains: Mapping[str, str],
+    home: Mapping[str, frozenset[str]],
+    keep: frozenset[str],
+    steps: list[Step],
+    order: "Order",
+) -> Node:
+    """Sum out the group's local latents, then multiply over the plates that the result no longer needs."""
+    chained = frozenset(v for v in latents if v in chains)
+    if chained and latents - chained:
+        inner = components(group, latents - chained)
+        group = [sum_out(sub, gone, leaf, steps, order) if gone else sub[0] for sub, gone in inner]
+        latents = chained
+    node = group[0]
+    if chained:
+        node = run_chain(group, chained, leaf, chains, steps, order)
+    elif latents:
+        node = sum_out(group, latents, leaf, steps, order)
+    needed = keep.union(*(home[present(axis)] for axis in node.latents))
+    gone_plates = node.plates - needed
+    if not gone_plates and not latents and node.latents:
+        raise Intractable(leaf, node.latents)
+    if not gone_plates:
+        return node
+    out = f"{node.name}_over_{'_'.join(order(gone_plates))}"
+    kept = node.plates & needed
+    because = "elements are independent given what is left"
+    steps.append(Step((node.name,), out, order(kept), order(node.latents), "product", order(gone_plates), because))
+    return Node(out, kept, node.latents)
+
+
+Order = Callable[[frozenset[str]], tuple[str, ...]]
+
+
+def sum_out(group: list[Node], latents: frozenset[str], leaf: frozenset[str], steps: list[Step], order: Order) -> Node:
+    """Add the group's log-factors and log-sum-exp over its latents."""
+    free = remaining(group, latents)
+    name = f"sum_{'_'.join(order(latents))}"
+    because = "discrete; independent in each element of its plates"
+    steps.append(Step(tuple(n.name for n in group), name, order(leaf), order(free), "sum", order(latents), because))
+    return Node(name, leaf, free)
+
+
+def run_chain(
+    group: list[Node], latents: frozenset[str], leaf: frozenset[str], chains: Mapping[str, str], steps: list[Step], order: Order
+) -> Node:
+    """One forward pass along the chain; several chained latents that are coupled are one with a joint state."""
+    (plate,) = {chains[v] for v in latents}
+    free = remaining(group, latents)
+    name = f"chain_{'_'.join(order(latents))}"
+    because = f"a first-order chain along {plate}: one forward pass"
+    inputs = tuple(n.name for n in group)
+    steps.append(Step(inputs, name, order(leaf - {plate}), order(free), "chain", order(latents), because))
+    return Node(name, leaf - {plate}, free)
+
+
+def remaining(group: list[Node], latents: frozenset[str]) -> frozenset[str]:
+    axes = frozenset[str]().union(*(node.latents for node in group))
+    return frozenset(axis for axis in axes if present(axis) not in latents)

@@ -1,0 +1,196 @@
+"""Model → Plan: treat each variable, collect the factors, order the eliminations, and count what they cost."""
+
+from vispec.catalog import distributions
+from vispec.diagnostics import Diagnostic, Label, SpecError
+CLOSED_FORM = frozenset({("Normal", "Normal")})
+from vispec.model.model import Draw, Estimator, GuideLaw, Infer, Law, Model, Past, Then, Variable
+from vispec.model.types import FINITE_DOMAINS
+from vispec.plan.axes import Scope, law_axes, law_parts, past, present, walk
+from vispec.plan.costs import step_rows
+from vispec.plan.eliminate import Intractable, Node, eliminate
+from vispec.plan.plan import Combine, Factor, Plan, Treatment
+from vispec.plan.refuse import check_plannable
+
+
+def make_plan(model: Model) -> Plan:
+    """The plan of a checked model; raises SpecError (V7xx) where the model is sayable but this plan cannot carry it."""
+    check_plannable(model)
+    treatments = {variable.name: treat(variable, model) for variable in model.variables}
+    scope = make_scope(model, treatments)
+    factors = tuple(factor for name in model.order for factor in variable_factors(name, model, treatments, scope))
+    order = axis_order(model, scope)
+    steps = order_steps(model, scope, factors, order)
+    samples, combine = estimation(model, treatments)
+    rows = step_rows(model, scope, treatments, factors, steps)
+    return Plan(model, scope, treatments, factors, steps, rows, order, samples, combine)
+
+
+# ---- treatments
+
+
+def treat(variable: Variable, model: Model) -> Treatment:
+    """How one variable is held."""
+    name = variable.name
+    if variable.role in ("given", "observed"):
+        return Treatment(name, "data", True, "given by the data" if variable.role == "given" else "scored at the data")
+    if not is_read(name, model):
+        if variable.role == "partial":
+            return Treatment(name, "masked", True, "nothing depends on it: scored where it is seen")
+        return Treatment(name, "free", True, "nothing depends on it: it integrates to one")
+    asked = next((infer for infer in model.infer if infer.name == name), None)
+    guided = any(guide.name == name for guide in model.guide)
+    if variable.type.domain in FINITE_DOMAINS and not variable.type.shape:
+        return treat_finite(variable, asked, guided)
+    return treat_drawn(variable, asked)
+
+
+def treat_finite(variable: Variable, asked: Infer | None, guided: bool) -> Treatment:
+    estimator = asked.estimator if asked and asked.estimator.name != "exact" else None
+    if estimator is None:
+        because = "discrete; enumerated under its guide" if guided else "discrete"
+        return Treatment(variable.name, "sum", not guided, because)
+    return Treatment(variable.name, "draw", False, f"asked for {estimator.name}", estimator)
+
+
+def treat_drawn(variable: Variable, asked: Infer | None) -> Treatment:
+    default = Estimator("elbo", (("samples", 1),), variable.span)
+    estimator = asked.estimator if asked else default
+    because = "continuous" + ("" if asked else "; elbo by default")
+    return Treatment(variable.name, "draw", False, because, estimator)
+
+
+def is_read(name: str, model: Model) -> bool:
+    """Whether any law or deterministic node of the model (not of the guide) reads the variable; its own past counts."""
+    expressions = [part for v in model.variables if v.law for part in law_parts(v.law)] + [let.value for let in model.lets]
+    return any(getattr(inner, "name", None) == name for expression in expressions for inner in walk(expression))
+
+
+def make_scope(model: Model, treatments: dict[str, Treatment]) -> Scope:
+    """Axes of the enumerated and the drawn variables; a draw has the sample axis and whatever its guide reads."""
+    enumerated = frozenset(t.variable for t in treatments.values() if t.kind == "sum")
+    drawn: dict[str, frozenset[str]] = {}
+    several = any(number_of_samples(t) > 1 for t in treatments.values() if t.kind == "draw")
+    for name in model.order:
+        if name in treatments and treatments[name].kind == "draw":
+            law = guide_law(name, model) or model.variable[name].law
+            scope = Scope(model, enumerated, drawn)
+            axes = law_axes(law, scope) if law else frozenset[str]()
+            own = frozenset(model.variable[name].plates)
+            drawn[name] = own | axes | (frozenset({"s"}) if several else frozenset())
+    return Scope(model, enumerated, drawn)
+
+
+def number_of_samples(treatment: Treatment) -> int:
+    settings = dict(treatment.estimator.settings) if treatment.estimator else {}
+    samples = settings.get("samples", 1)
+    return samples if isinstance(samples, int) else 1
+
+
+def guide_law(name: str, model: Model) -> Law | None:
+    return next((guide.law for guide in model.guide if guide.name == name), None)
+
+
+# ---- factors
+
+
+def variable_factors(name: str, model: Model, treatments: dict[str, Treatment], scope: Scope) -> list[Factor]:
+    """The factors that one variable adds to the joint; none for lets and givens."""
+    if name not in model.variable or model.variable[name].law is None:
+        return []
+    variable, treatment = model.variable[name], treatments[name]
+    law = variable.law
+    if treatment.kind == "free" or law is None:
+        return []
+    axes = law_axes(law, scope) | scope.axes(name)
+    guide = guide_law(name, model)
+    if treatment.kind == "draw":
+        return [draw_factor(variable, law, guide, treatment, axes, scope)]
+    found = [make_factor(f"log_{name}", variable, "density", law, axes, model)]
+    if guide is not None:
+        found.append(make_factor(f"guide_{name}", variable, "guide", guide, law_axes(guide, scope) | {name}, model))
+    elif variable.role == "partial" and treatment.kind == "sum":
+        found.append(make_factor(f"seen_{name}", variable, "seen", None, scope.axes(name), model))
+    return found
+
+
+def draw_factor(
+    variable: Variable, law: Law, guide: Law | None, treatment: Treatment, axes: frozenset[str], scope: Scope
+) -> Factor:
+    """What a drawn variable adds: nothing from its own prior, minus its KL where that has a closed form, else log p − log q."""
+    name = variable.name
+    model = scope.model
+    if guide is not None:
+        axes = axes | law_axes(guide, scope)
+        estimator = treatment.estimator.name if treatment.estimator else "elbo"
+        if estimator == "elbo" and closed_form(guide, law):
+            without_draw = law_axes(guide, scope) | law_axes(law, scope)
+            return make_factor(f"kl_{name}", variable, "kl", law, without_draw, model)
+    return make_factor(f"ratio_{name}", variable, "ratio", law, axes, model)
+
+
+def closed_form(guide: Law, law: Law) -> bool:
+    return isinstance(guide, Draw) and isinstance(law, Draw) and (guide.distribution, law.distribution) in CLOSED_FORM
+
+
+def make_factor(name: str, variable: Variable, kind: str, law: Law | None, axes: frozenset[str], model: Model) -> Factor:
+    plates = frozenset(model.plate)
+    latents = tuple(sorted(axes - plates - {"s"}))
+    stands = tuple(p.name for p in model.plates if p.name in frozenset(variable.plates) | (axes & plates))
+    return Factor(name, variable.name, kind, law, stands, latents)  # type: ignore[arg-type]
+
+
+# ---- order
+
+
+def axis_order(model: Model, scope: Scope) -> tuple[str, ...]:
+    """Samples, the data plate, the other plates as declared, then latents, each after its past."""
+    plates = sorted(model.plates, key=lambda plate: not plate.data)
+    latents = [v.name for v in model.variables if v.name in scope.enumerated]
+    return ("s", *(p.name for p in plates), *(axis for v in latents for axis in (past(v, 2), past(v), v)))
+
+
+def order_steps(model: Model, scope: Scope, factors: tuple[Factor, ...], order: tuple[str, ...]):
+    data = next(plate.name for plate in model.plates if plate.data)
+    nodes = [Node(f.name, frozenset(f.plates) | {data}, frozenset(f.latents)) for f in factors]
+    home = {name: frozenset(model.variable[name].plates) | {data} for name in scope.enumerated}
+    chains = {name: chain for name in scope.enumerated if (chain := chain_of(model.variable[name]))}
+    if not nodes:
+        return ()
+    try:
+        return eliminate(nodes, home, chains, frozenset({data}), lambda axes: tuple(sorted(axes, key=order.index)))
+    except Intractable as error:
+        names = sorted({present(axis) for axis in error.latents})
+        span = model.variable[names[0]].span
+        raise SpecError(
+            model.source,
+            [
+                Diagnostic(
+                    "V701",
+                    f"latents {', '.join(f'`{n}`' for n in names)} are coupled by every element of plates {', '.join(sorted(error.plates))}",
+                    Label(span, "summing it out would enumerate every joint assignment of a plate"),
+                    tuple(Label(model.variable[n].span, "coupled with") for n in names[1:]),
+                    "give one of them a guide, or write the coupling inside one plate",
+                )
+            ],
+        ) from error
+
+
+def chain_of(variable: Variable) -> str | None:
+    """The plate along which the variable reads its own past, if it does."""
+    parts = law_parts(variable.law) if variable.law else ()
+    found = [e for part in parts for e in walk(part) if isinstance(e, Past) and e.name == variable.name]
+    return found[0].plate if found else None
+
+
+def estimation(model: Model, treatments: dict[str, Treatment]) -> tuple[int, Combine]:
+    """Number of samples, and how weights of samples are combined."""
+    drawn = [t for t in treatments.values() if t.kind == "draw"]
+    if not drawn:
+        guided = any(t.kind == "sum" and not t.exact for t in treatments.values())
+        return 1, "elbo" if guided else "exact"
+    names = {t.estimator.name for t in drawn if t.estimator}
+    samples = max(number_of_samples(t) for t in drawn)
+    for combine in ("iwae", "mc"):
+        if names == {combine}:
+            return samples, combine
+    return samples, "elbo"

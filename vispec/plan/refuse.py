@@ -1,0 +1,130 @@
+"""What can be said but not planned: each is a diagnostic that says why and what to write instead."""
+
+from collections.abc import Iterator
+
+from vispec.diagnostics import Diagnostic, Label, SpecError
+from vispec.model.model import All, Draw, Expression, Law, Model, Past, Select, Then, Variable
+from vispec.model.types import FINITE_DOMAINS
+from vispec.plan.axes import law_parts, walk
+from vispec.source import Span
+
+ESTIMATORS = frozenset({"exact", "elbo", "iwae", "mc"})
+
+CODES = {
+    "V701": "Latents of crossing plates are coupled",
+    "V702": "A law over trees is not compiled",
+    "V703": "A net reads a whole plate of enumerated latents",
+    "V704": "A latent outside the data plate is not compiled",
+    "V705": "A prior over a net's weights is not compiled",
+    "V706": "An estimator is not compiled",
+    "V707": "A chain reads more than one step back",
+    "V708": "An element of enumerated latents is selected",
+    "V709": "A latent without a finite number of values is enumerated",
+    "V710": "A continuous latent has no guide",
+    "V711": "No plate is sized by the data",
+    "V712": "A drawn latent chains along its plate",
+}
+
+
+def check_plannable(model: Model) -> None:
+    """Raise SpecError with every reason why this model has no plan."""
+    found = tuple(problems(model))
+    if found:
+        raise SpecError(model.source, found)
+
+
+def problems(model: Model) -> Iterator[Diagnostic]:
+    data = next((plate.name for plate in model.plates if plate.data), None)
+    if data is None:
+        span = model.variables[0].span if model.variables else Span(0, 0, 1, 1, 1, 1)
+        yield Diagnostic(
+            "V711", "no plate is sized by the data", Label(span, "one row is not said"), help="put the data in `plate n:`"
+        )
+        return
+    for net in model.nets:
+        prior = net.prior or next((stage.prior for stage in net.trunk if stage.prior), None)
+        if prior is not None:
+            message = f"the weights of net `{net.name}` have a prior, which this version does not compile"
+            yield Diagnostic("V705", message, Label(prior.span, "prior"), help="leave the prior out for maximum likelihood")
+    for infer in model.infer:
+        for estimator in (infer.estimator, infer.otherwise):
+            if estimator is not None and estimator.name not in ESTIMATORS:
+                message = f"estimator `{estimator.name}` is not compiled in this version"
+                yield Diagnostic("V706", message, Label(estimator.span), help=f"compiled are {', '.join(sorted(ESTIMATORS))}")
+    for variable in model.variables:
+        yield from variable_problems(variable, model, data)
+
+
+def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[Diagnostic]:
+    name, type_ = variable.name, variable.type
+    finite = type_.domain in FINITE_DOMAINS and not type_.shape
+    asked = next((infer.estimator.name for infer in model.infer if infer.name == name), None)
+    hidden = variable.role in ("latent", "partial")
+    guided = any(guide.name == name for guide in model.guide)
+    read = any(getattr(e, "name", None) == name for e in model_expressions(model))
+    if type_.domain == "tree" or has_tree(variable.law):
+        yield Diagnostic(
+            "V702", f"`{name}` is a tree, and structured sums are not compiled in this version", Label(variable.span)
+        )
+        return
+    if variable.role == "latent" and data not in variable.plates:
+        yield Diagnostic(
+            "V704", f"latent `{name}` is shared by all rows, which this version does not compile", Label(variable.span)
+        )
+        return
+    if not hidden or not read:
+        return
+    if finite and asked not in (None, "exact"):
+        message = f"`{name}` is discrete; `{asked}` over discrete latents is not compiled in this version"
+        yield Diagnostic("V706", message, Label(variable.span), help="leave it out of `infer:`, so that it is summed exactly")
+        return
+    if finite:
+        yield from enumerated_problems(variable, model)
+    elif type_.discrete:
+        yield Diagnostic("V709", f"`{name}` has no finite number of values to enumerate", Label(variable.span))
+    elif not guided and asked != "mc":
+        help_ = f"write `guide:` with `{name} ~ ...`, or `infer:` with `{name} : mc(samples=100)`"
+        yield Diagnostic("V710", f"continuous latent `{name}` has no guide", Label(variable.span), help=help_)
+    elif any(isinstance(e, Past) and e.name == name for e in model_expressions(model)) or reads_prefix(variable, model):
+        yield Diagnostic(
+            "V712", f"`{name}` reads its own past, which this version draws only for observed variables", Label(variable.span)
+        )
+
+
+def enumerated_problems(variable: Variable, model: Model) -> Iterator[Diagnostic]:
+    name = variable.name
+    for e in model_expressions(model):
+        if isinstance(e, All) and e.name == name:
+            message = (
+                f"every joint value of `{name}` over plate `{e.plate}` would be enumerated, which this version does not compile"
+            )
+            yield Diagnostic("V703", message, Label(e.span), (Label(variable.span, "latent"),))
+        if isinstance(e, Past) and e.name == name and e.lag > 1:
+            yield Diagnostic("V707", f"`{name}` is read {e.lag} steps back; chains of order one are compiled", Label(e.span))
+        if isinstance(e, Select) and e.name == name:
+            yield Diagnostic("V708", f"an element of the latents `{name}` is selected by an index", Label(e.span))
+
+
+def reads_prefix(variable: Variable, model: Model) -> bool:
+    from vispec.model.model import Prefix
+
+    return any(isinstance(e, Prefix) and e.name == variable.name for e in model_expressions(model))
+
+
+def has_tree(law: Law | None) -> bool:
+    match law:
+        case Draw(distribution="DependencyTree"):
+            return True
+        case Then(laws=laws):
+            return any(has_tree(each) for each in laws)
+        case _:
+            return False
+
+
+def model_expressions(model: Model) -> Iterator[Expression]:
+    """Every expression of the model itself, not of its guide."""
+    for variable in model.variables:
+        for part in law_parts(variable.law) if variable.law else ():
+            yield from walk(part)
+    for let in model.lets:
+        yield from walk(let.value)
