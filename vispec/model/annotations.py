@@ -59,14 +59,14 @@ def _not_continuous(scope: Scope, node: t.TypeOf, place: Place) -> None:
         "count": "use `positive`",
     }
     message = f"a {place} cannot be `{node.domain}`: discrete values are not {what}"
-    scope.problems.add(
-        code, node.span, message, "discrete", help=help.get(node.domain, f"use one of {listed(CONTINUOUS, 'or')}")
-    )
+    fix = help.get(node.domain, f"use one of {listed(CONTINUOUS, 'or')}")
+    scope.problems.add(code, node.span, message, "discrete", help=fix)
 
 
 def _type(scope: Scope, node: t.TypeOf, place: Place) -> Type | None:
     domain: Domain = node.domain  # type: ignore[assignment]
-    if (domain in ARGS and not node.args) or (domain in ("simplex", "ordered", "cholesky", "index", "tree") and len(node.args) > 1):
+    single = domain in ("simplex", "ordered", "cholesky", "index", "tree")
+    if (domain in ARGS and not node.args) or (single and len(node.args) > 1):
         needs = f"`{domain}[{ARGS[domain]}]`"
         scope.problems.add(
             "V302", node.span, f"`{domain}` takes one argument, {needs}", f"{len(node.args)} given", help=f"write {needs}"
@@ -74,9 +74,10 @@ def _type(scope: Scope, node: t.TypeOf, place: Place) -> Type | None:
         return None
     if domain in ("index", "tree"):
         return _over_plate(scope, node)
-    if len(node.args) == 1 and isinstance(node.args[0], t.Range):
-        return _ranged(scope, node, node.args[0], place)
-    if domain == "token" and not _is_vocabulary(scope, node.args[0]):
+    match node.args:
+        case (t.Range() as span,):
+            return _ranged(scope, node, span, place)
+    if domain == "token" and not _is_vocabulary(scope, next(iter(node.args))):
         return None
     sizes = [size_of(scope, argument) for argument in node.args]
     shape = tuple(size for size in sizes if size is not None)

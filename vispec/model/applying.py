@@ -177,10 +177,8 @@ def apply_function(scope: Scope, node: t.Call, values: Values) -> m.Expression |
 def _takes(scope: Scope, name: str, function: Function, value: m.Expression) -> bool:
     if not _is_number(scope, value):
         return False
-    if (
-        domain_fits(scope, value, function.domain)
-        or (function.domain == "positive"
-        and plain(value.type.domain) in ("count", "bit"))
+    if domain_fits(scope, value, function.domain) or (
+        function.domain == "positive" and plain(value.type.domain) in ("count", "bit")
     ):
         return True
     message = f"`{name}` is of positive numbers, and this is `{value.type}`"

@@ -1,6 +1,7 @@
 """Sizes as polynomials: arithmetic, one canonical text per size, and its value once the names in it are known.
 
-A `Dim` is a number or canonical text such as "2 * Z + 1" over names of sizes and vocabularies; `|j|` is the size of ragged plate j.
+A `Dim` is a number or canonical text such as "2 * Z + 1" over names of sizes and vocabularies; "|j|" is the size of ragged
+plate j.
 """
 
 import ast
@@ -11,7 +12,7 @@ from functools import reduce
 from vispec.model.types import Dim
 
 Poly = dict[tuple[str, ...], int]
-"""Monomial (its factors, sorted) → coefficient. A factor is a name, or the text of a quotient or power that stays unexpanded."""
+"""Monomial (its factors, sorted) → coefficient. A factor is a name, or the text of a quotient or power left as it is."""
 
 _NAME = re.compile(r"[^\W\d]\w*")
 _RAGGED = re.compile(r"\|(\w+)\|")

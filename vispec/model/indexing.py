@@ -50,11 +50,10 @@ def index_symbol(
     for item in node.items:
         if isinstance(item, t.All | t.Before) and len(node.items) > 1:
             message = f"`{'*' if isinstance(item, t.All) else '<'}` stands alone between the brackets"
-            scope.problems.add(
-                "V202", item.span, message, "beside another index", help=f"write `{symbol.name}[*]` inside the other plates"
-            )
+            help = f"write `{symbol.name}[*]` inside the other plates"
+            scope.problems.add("V202", item.span, message, "beside another index", help=help)
             return None
-    first = node.items[0]
+    first = next(iter(node.items))
     if kind.star:
         message = f"`{symbol.name}` is a whole sequence already"
         help = (
@@ -191,7 +190,8 @@ def _targets(context: Context, left: Sequence[str], count: int) -> list[str] | N
 
 
 def _wrong_number(scope: Scope, node: t.Index, symbol: Symbol, count: int, closed: Sequence[str]) -> None:
-    message = f"`{symbol.name}` needs {len(closed)} {'index' if len(closed) == 1 else 'indices'} here, for {listed(closed)}, and has {count}"
+    needs = "one index" if len(closed) == 1 else f"{len(closed)} indices"
+    message = f"`{symbol.name}` needs {needs} here, for {listed(closed)}, and has {count}"
     cause = (scope.plates[closed[0]].span, "opened here")
     help = f"write `{symbol.name}[{', '.join('...' for _ in closed)}]`, one index for each"
     scope.problems.add("V202", node.span, message, f"{count} given", cause=cause, help=help)

@@ -146,7 +146,8 @@ def _arguments(
         message = f"`{entry.name}` needs {listed(missing)}"
         scope.problems.add("V406", node.span, message, f"missing {listed(missing)}", help=f"write `{_usage(entry)}`")
         good = False
-    values = tuple((name, value) for name in names if (value := bound.get(name)) is not None)
+    resolved = ((name, bound.get(name)) for name in names)
+    values = tuple((name, value) for name, value in resolved if value is not None)
     return values if good and len(values) == len(bound) else None
 
 
@@ -184,7 +185,8 @@ def _heads_match(scope: Scope, node: t.Call, net: Signature, entry: Distribution
     cause = (net.span, f"its heads are {listed(heads)}")
     if missing:
         message = f"`{entry.name}` needs {listed(entry.params)}; net `{net.name}` has no head {listed(missing, 'or')}"
-        help = f"call the heads {listed(entry.params)}, or name them one by one: `{entry.name}({', '.join(f'{p}=...' for p in entry.params)})`"
+        each = ", ".join(f"{param}=..." for param in entry.params)
+        help = f"call the heads {listed(entry.params)}, or name them one by one: `{entry.name}({each})`"
         scope.problems.add("V411", node.span, message, f"no {listed(missing, 'or')}", cause=cause, help=help)
     elif extra:
         message = f"`{entry.name}` does not take {listed(extra, 'or')} of net `{net.name}`"
@@ -289,10 +291,8 @@ def _own_shape(entry: Distribution, name: str, event: tuple[Dim, ...], shape: tu
     delta = entry.size_delta.get(name, 0)
     if rank == 0:
         return ()
-    if rank > len(event):
-        own = (*event, *event)[-rank:] if event else shape[-rank:]
-    else:
-        own = event[len(event) - rank :]
+    longer = (*event, *event) if event else shape
+    own = longer[-rank:] if rank > len(event) else event[len(event) - rank :]
     return (*own[:-1], dims.add(own[-1], delta)) if delta and own else own
 
 

@@ -260,7 +260,8 @@ Setting = int | float | str | bool | tuple["Setting", ...] | None
 
 @dataclass(frozen=True)
 class Stage:
-    """A layer: a catalog entry with literal arguments. An argument that names one of the net's arguments is its name, as str."""
+    """A layer: a catalog entry with its settings by option name (args is empty). A size is a Dim, an argument of the net its
+    name."""
 
     layer: str
     args: tuple[Setting, ...]
@@ -312,7 +313,8 @@ class Infer:
 
 @dataclass(frozen=True)
 class FitEntry:
-    """key (optimizer, batch, epochs, clip, ...) with either a plain setting or a call, e.g. adam(lr=1e-3) = ("adam", (), {lr})."""
+    """key (optimizer, batch, epochs, clip, ...) with a plain setting, or a call with its settings by name: adam(lr=1e-3) has
+    value "adam" and call (("lr", 1e-3),); `offset : x(21)` has value "x" and call (("by", 21),)."""
 
     key: str
     value: Setting

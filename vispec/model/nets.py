@@ -37,14 +37,11 @@ def bind_net(
             bound[keyword.name] = (keyword.value, named[keyword.name])
     missing = [name for name in names if name not in bound]
     if len(call.args) > len(names) or (missing and good):
-        scope.problems.add(
-            "V504",
-            call.span,
-            f"net `{net.name}` takes {len(names)} {'argument' if len(names) == 1 else 'arguments'} and gets {len(call.args) + len(call.kwargs)}",
-            f"missing {listed(missing)}" if missing else "too many",
-            cause=cause,
-            help=f"write `{net.name}({', '.join(names)})`",
-        )
+        takes = "1 argument" if len(names) == 1 else f"{len(names)} arguments"
+        message = f"net `{net.name}` takes {takes} and gets {len(call.args) + len(call.kwargs)}"
+        label = f"missing {listed(missing)}" if missing else "too many"
+        help = f"write `{net.name}({', '.join(names)})`"
+        scope.problems.add("V504", call.span, message, label, cause=cause, help=help)
         return None
     for name, kind in net.args if good else ():
         node, value = bound[name]

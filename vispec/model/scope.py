@@ -15,7 +15,7 @@ Kind = Literal["size", "vocabulary", "plate", "chain", "parameter", "variable", 
 
 @dataclass
 class Symbol:
-    """A declared name. `type` is None until known, and stays None where the declaration is wrong, so that nobody complains twice.
+    """A declared name. `type` is None until known, and stays None where the declaration is wrong: nobody complains twice.
 
     plates: those that it stands in, the data plate first."""
 

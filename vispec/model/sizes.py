@@ -39,7 +39,7 @@ def read_sizes(scope: Scope, nodes: Sequence[t.Size], outside: Mapping[str, int]
         pending.add(name)
         dim = size_of(scope, node.value)
         for other in sorted(dims.names(dim)) if dim is not None else ():
-            if (other in table and other not in pending | scope.values.keys()) or (other in pending and other not in scope.values):
+            if other in table and other not in scope.values:
                 value_of(other)
         _settle(scope, node, dim)
 
@@ -95,7 +95,7 @@ def _check_outside(scope: Scope, table: Mapping[str, t.Size], outside: Mapping[s
 
 
 def size_of(scope: Scope, expr: t.Expr | t.Range) -> Dim | None:
-    """A size written as a number, a name of a size or vocabulary, or arithmetic of those; None where it is reported as wrong."""
+    """A size written as a number, a name of a size or vocabulary, or arithmetic of those; None where that is reported."""
     dim = _size(scope, expr)
     value = None if dim is None else dims.evaluate(dim, scope.values)
     if value is not None and value < 1 and not isinstance(expr, t.Name):

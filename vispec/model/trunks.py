@@ -6,7 +6,7 @@ from vispec.catalog import Network, Option, distributions, networks
 from vispec.model import model as m
 from vispec.model.annotations import Place, read_type
 from vispec.model.laws import Target, resolve_law
-from vispec.model.literals import is_number, literal
+from vispec.model.literals import is_number, is_whole, literal
 from vispec.model.problems import did_you_mean, head, listed
 from vispec.model.scope import Context, Scope, Signature
 from vispec.model.sizes import size_of
@@ -14,6 +14,7 @@ from vispec.model.types import Type
 from vispec.model.walk import draws
 from vispec.source import Span
 from vispec.syntax import tree as t
+from vispec.trunk import trunk_problems
 
 
 def read_signature(scope: Scope, node: t.Net) -> Signature:
@@ -65,11 +66,13 @@ def read_net(scope: Scope, node: t.Net, signature: Signature) -> m.Net | None:
     """The net with its trunk; None where something in it is reported."""
     stages = [_stage(scope, stage, signature) for stage in node.trunk]
     prior = None if node.prior is None else _prior(scope, node.prior, f"the weights of `{node.name.id}`")
-    _sequence_fits(scope, node, signature)
     args = tuple((name, kind) for name, kind in signature.args if kind is not None)
     heads = tuple((name, kind) for name, kind in signature.heads if kind is not None)
     good = tuple(stage for stage in stages if stage is not None)
-    return m.Net(node.name.id, args, heads, good, prior, node.name.span)
+    net = m.Net(node.name.id, args, heads, good, prior, node.name.span)
+    if len(args) + len(heads) + len(good) == len(signature.args) + len(signature.heads) + len(node.trunk):
+        _flows(scope, node, net)
+    return net
 
 
 def _stage(scope: Scope, node: t.Stage, signature: Signature) -> m.Stage | None:
@@ -147,16 +150,20 @@ def _pairs(scope: Scope, node: t.Call, entry: Network) -> list[tuple[str, Option
 def _option(scope: Scope, option: Option | None, value: t.Expr, signature: Signature) -> m.Setting:
     """The setting; ValueError says what it must be, with no text where that is reported already."""
     match option.kind if option else "any":
+        case "count":
+            if isinstance(value, t.Number) and is_whole(value.value):
+                return value.value
+            raise ValueError("a whole number of at least 1")
         case "size":
             return _size(scope, value)
         case "sizes":
             items = value.items if isinstance(value, t.ListOf) else (value,)
             return tuple(_size(scope, item) for item in items)
         case "argument":
-            names = [name for name, _ in signature.args]
+            names = [name for name, kind in signature.args if kind is None or not kind.star]
             if isinstance(value, t.Name) and value.id in names:
                 return value.id
-            raise ValueError(f"an argument of the net: {listed(names, 'or')}")
+            raise ValueError(f"an argument of the net without a star: {listed(names, 'or') or 'there is none'}")
     try:
         setting = literal(value)
     except ValueError:
@@ -205,18 +212,9 @@ def _prior(scope: Scope, node: t.Expr, what: str) -> m.Law | None:
     return law
 
 
-def _sequence_fits(scope: Scope, node: t.Net, signature: Signature) -> None:
-    """A layer along time or over elements needs a sequence; what comes out must agree with the heads."""
-    starred = [name for name, kind in signature.args if kind is None or kind.star]
-    images = [name for name, kind in signature.args if kind is not None and len(kind.shape) > 1]
-    for stage in node.trunk:
-        entry = networks().get(stage.call.function.id)
-        if entry is None or (entry.sequence != "sequence" and not entry.pools):
-            continue
-        if not starred and not (images and entry.sequence == "both"):
-            message = f"layer `{entry.name}` reads a sequence, and no argument of net `{node.name.id}` is one"
-            help = "star the argument: `words: token[V]*`"
-            scope.problems.add(
-                "V513", stage.call.span, message, "no sequence to read", cause=(node.name.span, "its net"), help=help
-            )
-            return
+def _flows(scope: Scope, node: t.Net, net: m.Net) -> None:
+    """What no layers in this order could do: a sequence where there is none left, an embedding of numbers."""
+    for problem in trunk_problems(net):
+        span = problem.stage.span if problem.stage else node.trunk[-1].span
+        cause = (node.name.span, "in this net")
+        scope.problems.add("V513", span, problem.message, "does not fit here", cause=cause, help=problem.help)

@@ -8,8 +8,8 @@ Domain = Literal[
 ]
 
 Dim = int | str
-"""A size: a number, or Python text over names of sizes and vocabularies ("D", "2 * Z"), which are constructor arguments of the emitted module.
-In an expression `|j|` is the size of ragged plate j, which differs from row to row. See dims.py for arithmetic."""
+"""A size: a number, or Python text over names of sizes and vocabularies ("D", "2 * Z"), which are constructor arguments of the
+emitted module. In an expression `|j|` is the size of ragged plate j, which differs from row to row. See dims.py."""
 
 INTEGER_DOMAINS = frozenset({"category", "token", "index", "tree"})  # int64 tensors; all others are floating point
 DISCRETE_DOMAINS = INTEGER_DOMAINS | {"bit", "count"}
