@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -45,12 +46,12 @@ class MemoryRows:
     def num_rows(self) -> int:
         return len(self.x)
 
-    def batch(self, indices: Tensor) -> dict[str, Tensor]:
-        return {"x": self.x[indices]}
+    def batch(self, indices: np.ndarray) -> dict[str, Tensor]:
+        return {"x": self.x[torch.from_numpy(indices)]}
 
-    def order(self, size: int, generator: torch.Generator | None) -> list[Tensor]:
+    def order(self, size: int, generator: torch.Generator | None = None, bucket: bool = False) -> list[np.ndarray]:
         rows = torch.arange(len(self.x)) if generator is None else torch.randperm(len(self.x), generator=generator)
-        return list(rows.split(size))
+        return [part.numpy() for part in rows.split(size)]
 
     def tokens(self) -> int:
         return 0

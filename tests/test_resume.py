@@ -1,4 +1,4 @@
-"""A fit that is killed anywhere and resumed ends with the same bits as one that was not; and on several processes with the same numbers."""
+"""A fit killed anywhere and resumed ends with the same bits as one that was not; several processes end with the same numbers."""
 
 import json
 import os
@@ -15,7 +15,7 @@ import torch
 from handmade import Mixture, clusters, job
 
 from vispec.train.checkpoint import Checkpoint, pack, unpack
-from vispec.train.errors import Interrupted, RunError
+from vispec.train.errors import InterruptionError, RunError
 from vispec.train.fit import fit
 from vispec.train.settings import Settings
 
@@ -106,7 +106,7 @@ def test_interrupts_leave_no_trace(tmp_path, optimiser, options, batch):
         try:
             fit(job(folder, settings, valid=clusters(20, 1), build=Stopper), checkpoint)
             break
-        except Interrupted:
+        except InterruptionError:
             interrupted += 1
             checkpoint = Checkpoint.read(folder / "last.safetensors")
     assert interrupted >= 2

@@ -1,7 +1,7 @@
 """Everything that a fit must remember to go on as if never stopped, in one safetensors file (no pickles).
 
-Tensors `model.*` are the parameters, `best.*` the best ones so far where they differ, `optimiser.*` the tensors of the
-optimiser's state and `rng.*` the random states; the header holds the counters and the optimiser's plain values as JSON.
+Tensors `model.*` are the parameters, `best.*` the best ones so far if any, `optimiser.*` the tensors of the optimiser's state
+and `rng.*` the random states of each process; the header holds the counters and the optimiser's plain values as JSON.
 """
 
 import json
@@ -24,10 +24,11 @@ Tensors = dict[str, Tensor]
 class Counters(BaseModel):
     """Where a fit stands.
 
-    restart, epoch: the present ones, from 0. position: batches of the epoch that are done. step: optimiser steps of the restart.
-    loss, rows: sums over the epoch so far (nats, rows); window_*: the same since the last line of metrics.
-    best: the highest score so far (log-probability per row), at best_restart and best_epoch; restart_best: the same within
-    the restart, and `stale` the epochs since. seconds: time spent, over all resumptions. metrics: bytes of metrics.jsonl that belong to this state.
+    restart, epoch: the present ones, from 0. position: batches of the epoch that are done. step: optimiser steps of the
+    restart. loss, rows: sums over the epoch so far (nats, rows); window_*: the same since the last line of metrics.
+    best: the highest score so far (log-probability per row), at best_restart and best_epoch; restart_best: the same
+    within the restart, and `stale` the epochs since. seconds: time spent, over all resumptions. metrics: bytes of
+    metrics.jsonl that belong to this state. world: processes. total_*: over all restarts.
     """
 
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
@@ -54,7 +55,7 @@ class Counters(BaseModel):
 
 
 class Checkpoint:
-    """A checkpoint in memory: parameters, the best ones (None where they are these), optimiser state, random states, counters."""
+    """A checkpoint in memory: parameters, the best ones so far if any, optimiser state, random states, counters."""
 
     def __init__(self, counters: Counters, model: Tensors, best: Tensors | None, optimiser: Any, rng: Tensors):
         self.counters, self.model, self.best, self.optimiser, self.rng = counters, model, best, optimiser, rng

@@ -5,12 +5,16 @@ The parameters stay equal on all processes because each applies the same update 
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from vispec.train.errors import RunError
+
+Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Group:
     def main(self) -> bool:
         return self.rank == 0
 
-    def share(self, indices: Tensor) -> Tensor:
+    def share(self, indices: Array) -> Array:
         """This process's part of a minibatch: every `world`-th row."""
         return indices[self.rank :: self.world]
 
@@ -42,7 +46,7 @@ class Group:
         dist.all_gather(everyone, tensor)
         return everyone
 
-    def pick(self, value: object) -> object:
+    def pick(self, value: Any) -> Any:
         """The value that rank 0 holds, on every process."""
         if self.world == 1:
             return value

@@ -1,29 +1,33 @@
 """Where a loss that is no finite number came from."""
 
 from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vispec.train.errors import Diverged
+from vispec.train.errors import DivergenceError
 from vispec.train.module import evaluating
 
+Array = np.ndarray[Any, Any]
 
-def diverged(module: nn.Module, batch: Mapping[str, Tensor], indices: Tensor, loss: float, where: str) -> Diverged:
+
+def diverged(module: nn.Module, batch: Mapping[str, Tensor], indices: Array, loss: float, where: str) -> DivergenceError:
     """The error for a step whose loss or gradient is not finite. `indices`: the rows of the batch in the data."""
     name, what = _trace(module, batch), f"the loss is {loss} {where}"
     if name is not None:
-        return Diverged(name, f"{what}: variable `{name}` produced it")
+        return DivergenceError(name, f"{what}: variable `{name}` produced it")
     name = _parameter(module, gradients=False)
     if name is not None:
-        return Diverged(name, f"{what}: parameter `{name}` is not finite")
+        return DivergenceError(name, f"{what}: parameter `{name}` is not finite")
     row = _row(module, batch, indices)
     if row is not None:
-        return Diverged(None, f"{what}: row {row} of the data has no finite log-probability")
+        return DivergenceError(None, f"{what}: row {row} of the data has no finite log-probability")
     name = _parameter(module, gradients=True)
     if name is not None:
-        return Diverged(name, f"the gradient of parameter `{name}` is not finite {where} (loss {loss})")
-    return Diverged(None, f"{what}, on another process")
+        return DivergenceError(name, f"the gradient of parameter `{name}` is not finite {where} (loss {loss})")
+    return DivergenceError(None, f"{what}, on another process")
 
 
 def all_finite(module: nn.Module) -> bool:
@@ -47,7 +51,7 @@ def _parameter(module: nn.Module, gradients: bool) -> str | None:
     return None
 
 
-def _row(module: nn.Module, batch: Mapping[str, Tensor], indices: Tensor) -> int | None:
+def _row(module: nn.Module, batch: Mapping[str, Tensor], indices: Array) -> int | None:
     """The first row, counted from 1, whose log-probability is not finite."""
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     with evaluating(module, 0, device):

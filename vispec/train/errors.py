@@ -7,7 +7,7 @@ class RunError(Exception):
     """A run folder, device or option that cannot be used; the message says what to do instead (exit 1)."""
 
 
-class Diverged(Exception):
+class DivergenceError(Exception):
     """The objective or a gradient left the real numbers; `variable` names where it happened first (exit 3)."""
 
     def __init__(self, variable: str | None, message: str):
@@ -15,7 +15,7 @@ class Diverged(Exception):
         super().__init__(message)
 
 
-class Interrupted(Exception):
+class InterruptionError(Exception):
     """The user stopped the fit; its checkpoint is in `folder` (exit 130)."""
 
     def __init__(self, folder: Path):

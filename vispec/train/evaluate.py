@@ -17,12 +17,12 @@ class Rows(Protocol):
     @property
     def num_rows(self) -> int: ...
 
-    def batch(self, indices: Tensor) -> dict[str, Tensor]:
+    def batch(self, indices: Any) -> dict[str, Tensor]:
         """The rows at `indices` (M,) as tensors."""
         ...
 
-    def order(self, size: int, generator: torch.Generator | None) -> list[Tensor]:
-        """All rows' indices in minibatches of at most `size`."""
+    def order(self, size: int, generator: torch.Generator | None = None, bucket: bool = False) -> list[Any]:
+        """All rows in minibatches of at most `size`, shuffled by the generator; with `bucket`, like lengths together."""
         ...
 
     def tokens(self) -> int:
@@ -61,7 +61,7 @@ def evaluate(
     group = group or Group()
     total = torch.zeros((), dtype=torch.float64)
     with evaluating(module, seed, device):
-        for indices in data.order(size, None)[group.rank :: group.world]:
+        for indices in data.order(size, None, bucket=True)[group.rank :: group.world]:
             batch = to_device(data.batch(indices), device)
             total += module.log_prob(batch).double().sum().cpu()  # pyright: ignore[reportCallIssue]
     group.sum_(total)

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vispec.diagnostics import dump
 from vispec.train.checkpoint import Checkpoint, Counters, Tensors, random_state, restore_random_state, write_tensors
 from vispec.train.distributed import Group
 from vispec.train.diverged import all_finite, diverged
-from vispec.train.errors import Diverged, Interrupted, RunError
+from vispec.train.errors import DivergenceError, InterruptionError, RunError
 from vispec.train.evaluate import Rows, Score, evaluate
 from vispec.train.metrics import Metrics
 from vispec.train.module import to_device
@@ -28,6 +29,8 @@ from vispec.train.seeds import derive, generator
 from vispec.train.settings import Settings
 from vispec.train.signals import Stop, stoppable
 from vispec.train.step import Outcome, Stepper
+
+Array = np.ndarray[Any, Any]
 
 INIT, DRAWS, ORDER = 0, 1, 2  # the streams of random numbers that one seed gives rise to
 WINDOW = 50  # steps between two lines of metrics within an epoch
@@ -70,7 +73,7 @@ class Result:
 
 
 def fit(job: Job, checkpoint: Checkpoint | None = None) -> Result:
-    """Train from the start, or from `checkpoint`. Raises Diverged, or Interrupted after a checkpoint."""
+    """Train from the start, or from `checkpoint`. Raises DivergenceError, or InterruptionError after a checkpoint."""
     world = job.group.world
     if checkpoint is not None and checkpoint.counters.world != world:
         raise RunError(f"this fit ran on {checkpoint.counters.world} processes and can resume only on as many, not on {world}")
@@ -93,7 +96,7 @@ class Trainer:
         self.started = time.monotonic() - self.counters.seconds
         self.saved = time.monotonic()
         self.steps_per_epoch = len(self._order(0, 0))
-        self.failure: Diverged | None = None
+        self.failure: DivergenceError | None = None
         c, say = self.counters, job.reporter.say
         self.metrics = Metrics(job.folder, c.metrics, c.total_steps, say) if job.group.main else None
 
@@ -107,7 +110,7 @@ class Trainer:
                 while not self._restart_is_over():
                     self._epoch()
                 self._end_restart()
-            except Diverged as failure:
+            except DivergenceError as failure:
                 self._give_up(failure)
             if self.counters.restart + 1 >= self.job.settings.restarts:
                 break
@@ -155,7 +158,7 @@ class Trainer:
             self._step(order[c.position], len(order))
         self._end_epoch()
 
-    def _step(self, indices: Tensor, count: int) -> None:
+    def _step(self, indices: Array, count: int) -> None:
         """One minibatch; then a checkpoint if one is due, and the end if the user asked for it."""
         c, job = self.counters, self.job
         due = job.group.main and time.monotonic() - self.saved >= job.settings.save_every
@@ -174,7 +177,7 @@ class Trainer:
         if asked or due:
             self._save()
         if asked:
-            raise Interrupted(job.folder)
+            raise InterruptionError(job.folder)
 
     def _end_epoch(self) -> None:
         """Score, remember the best parameters, report, and save unless the last checkpoint is fresh."""
@@ -194,7 +197,7 @@ class Trainer:
     def _end_restart(self) -> None:
         """Without validation data, restarts compete by the log-probability of the training data at their ends."""
         if not all_finite(self.module):
-            raise Diverged(None, "the last step made a parameter infinite")
+            raise DivergenceError(None, "the last step made a parameter infinite")
         if self.job.valid is None:
             self._keep_if_best(self._evaluate(self.job.train).per_row)
         if self.best is None:  # no score was a number
@@ -205,7 +208,7 @@ class Trainer:
         c.restart, c.epoch, c.step, c.position, c.restart_best, c.stale = c.restart + 1, 0, 0, 0, None, 0
         c.loss, c.rows = 0.0, 0
 
-    def _give_up(self, failure: Diverged) -> None:
+    def _give_up(self, failure: DivergenceError) -> None:
         """One restart's end need not be the fit's: the others may do better."""
         s = self.job.settings
         if s.restarts == 1:
@@ -276,7 +279,7 @@ class Trainer:
         """Write last.safetensors, from which alone a fit resumes, and best.safetensors where it changed."""
         c, job = self.counters, self.job
         if not all_finite(self.module):
-            raise Diverged(None, f"a parameter is not finite after step {c.step}")
+            raise DivergenceError(None, f"a parameter is not finite after step {c.step}")
         rng = {
             f"{name}.{rank}": state
             for name, tensor in random_state(job.device).items()
@@ -309,13 +312,13 @@ class Trainer:
     def _total_steps(self) -> int:
         return self.steps_per_epoch * (self.job.settings.epochs or 0)
 
-    def _order(self, restart: int, epoch: int) -> list[Tensor]:
+    def _order(self, restart: int, epoch: int) -> list[Array]:
         """The minibatches of one epoch; data that fit into one are taken in their own order."""
         s, data = self.job.settings, self.job.train
         size = s.batch or 1
-        return data.order(size, None if data.num_rows <= size else generator(s.seed, restart, ORDER, epoch))
+        return data.order(size, None if data.num_rows <= size else generator(s.seed, restart, ORDER, epoch), bucket=True)
 
-    def _diverged(self, indices: Tensor, outcome: Outcome) -> Diverged:
+    def _diverged(self, indices: Array, outcome: Outcome) -> DivergenceError:
         c, job = self.counters, self.job
         mine = job.group.share(indices)
         batch = to_device(job.train.batch(mine), job.device)

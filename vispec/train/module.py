@@ -36,6 +36,13 @@ def load_module(path: Path) -> ModuleType:
     return module
 
 
+def class_of_text(text: str, name: str) -> type[nn.Module]:
+    """The class `name` of an emitted text that is in no file yet."""
+    module = ModuleType("vispec_emitted")
+    exec(compile(text, "<emitted module>", "exec"), module.__dict__)
+    return module.__dict__[name]
+
+
 def load_class(path: Path, name: str) -> type[nn.Module]:
     """The model's class of the emitted file at `path`."""
     found = getattr(load_module(path), name, None)
@@ -59,7 +66,7 @@ def evaluating(module: nn.Module, seed: int, device: torch.device) -> Iterator[N
         torch.manual_seed(seed)
         module.eval()
         if weight is not None:
-            module.kl_weight = 1.0  # pyright: ignore[reportAttributeAccessIssue]
+            module.kl_weight = 1.0  # pyright: ignore[reportArgumentType]
         try:
             yield
         finally:

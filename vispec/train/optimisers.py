@@ -1,7 +1,7 @@
 """Optimisers by the lower-case names of their classes in torch.optim."""
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
@@ -13,7 +13,7 @@ RESERVED = frozenset({"self", "params", "lr", "maximize", "differentiable", "cap
 
 
 @cache
-def optimisers() -> dict[str, type[torch.optim.Optimizer]]:
+def optimisers() -> dict[str, Callable[..., torch.optim.Optimizer]]:
     """Every usable class of torch.optim by its lower-case name."""
     found = {name.lower(): item for name, item in vars(torch.optim).items() if inspect.isclass(item)}
     usable = {name: item for name, item in found.items() if issubclass(item, torch.optim.Optimizer) and name not in HIDDEN}
@@ -30,6 +30,8 @@ def make_optimiser(name: str, lr: float, options: dict[str, Any], parameters: It
     if unknown:
         raise ValueError(f"`{name}` has no option `{unknown[0]}`; it has lr, {', '.join(allowed)}")
     settings = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+    if name == "lbfgs":
+        settings = {"line_search_fn": "strong_wolfe"} | settings  # torch's default, no search, often diverges
     try:
         return kind(list(parameters), lr=lr, **settings)
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:

@@ -34,6 +34,11 @@ class Anneal(BaseModel):
     over: Positive
     unit: Literal["epochs", "steps"]
 
+    @property
+    def attribute(self) -> str:
+        """What the emitted module calls it."""
+        return "kl_weight" if self.what == "kl" else self.what
+
     def value(self, step: int, steps_per_epoch: int) -> float:
         """The weight at optimiser step `step`, counted from 0."""
         length = self.over * (steps_per_epoch if self.unit == "epochs" else 1)
@@ -99,6 +104,8 @@ def read_settings(model: m.Model, overrides: Mapping[str, Any]) -> Settings:
     spans: dict[str, Span] = {}
     problems: list[Diagnostic] = []
     for entry in model.fit:
+        if entry.key == "offset":  # for the reader of the data
+            continue
         if entry.key not in KEYS:
             problems.append(_unknown(entry))
             continue

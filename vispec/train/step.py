@@ -1,7 +1,9 @@
 """One optimiser step: loss per row, backward, exchange between processes, check, clip, update."""
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -10,6 +12,8 @@ from vispec.train.evaluate import Rows
 from vispec.train.module import to_device
 from vispec.train.optimisers import needs_closure
 from vispec.train.settings import Settings
+
+Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Stepper:
         self.device = next((p.device for p in module.parameters()), torch.device("cpu"))
         self.whole: dict[str, Tensor] | None = None  # the batch where there is only one, built once
 
-    def __call__(self, indices: Tensor, step: int, steps_per_epoch: int, signals: tuple[float, ...]) -> Outcome:
+    def __call__(self, indices: Array, step: int, steps_per_epoch: int, signals: tuple[float, ...]) -> Outcome:
         """Step number `step` of the restart on the rows at `indices` (M,). A step that is not finite changes no parameter."""
         self._schedule(step, steps_per_epoch)
         mine = self.group.share(indices)
@@ -78,9 +82,9 @@ class Stepper:
         for group, rate in zip(self.optimiser.param_groups, self.base_rates, strict=True):
             group["lr"] = rate * factor
         for anneal in self.settings.anneal:
-            setattr(self.module, f"{anneal.what}_weight", anneal.value(step, steps_per_epoch))
+            setattr(self.module, anneal.attribute, anneal.value(step, steps_per_epoch))
 
-    def _batch(self, indices: Tensor, steps_per_epoch: int) -> dict[str, Tensor] | None:
+    def _batch(self, indices: Array, steps_per_epoch: int) -> dict[str, Tensor] | None:
         """The rows on the module's device; None where this process has no part in the minibatch."""
         if len(indices) == 0:
             return None

@@ -1,0 +1,39 @@
+"""vispec compile: the PyTorch module of a spec, as text."""
+
+from pathlib import Path
+
+import click
+
+from vispec.catalog import Command
+from vispec.cli.failures import failures
+from vispec.cli.options import column_map, columns_option, read_source, set_option, split_sets
+
+
+@click.command("compile")
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.argument("data", nargs=-1)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write (default: standard output).")
+@columns_option
+@set_option
+def compile_command(
+    spec: Path, data: tuple[str, ...], output: Path | None, columns: tuple[str, ...], sets: tuple[str, ...]
+) -> None:
+    """Print the standalone module of SPEC. Sizes that only data can tell are constructor arguments, unless DATA tells them."""
+    with failures():
+        from vispec.compile import compile_spec
+
+        source = read_source(spec)
+        sizes, _ = split_sets(source, sets)
+        if data:
+            from vispec.train.data import load
+            from vispec.train.sizes import check
+
+            sizes = dict(load(check(source, sizes), data, column_map(columns), None, sizes).sizes)
+        text = compile_spec(source, sizes)
+        if output is None:
+            click.echo(text, nl=False)
+        else:
+            output.write_text(text, encoding="utf-8")
+
+
+ENTRY = Command("compile", compile_command)

@@ -1,0 +1,68 @@
+"""vispec eval: the log-probability of data under a run."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vispec.catalog import Command
+from vispec.cli.failures import failures
+from vispec.cli.options import (
+    batch_option,
+    columns_option,
+    data_argument,
+    device_option,
+    json_option,
+    load_data,
+    open_run,
+    run_argument,
+    seed_option,
+    threads_option,
+)
+from vispec.diagnostics import dump
+
+
+@click.command("eval")
+@run_argument
+@data_argument
+@columns_option
+@batch_option
+@seed_option
+@threads_option
+@device_option
+@json_option
+def evaluate(
+    run: Path,
+    data: tuple[str, ...],
+    columns: tuple[str, ...],
+    batch: int | None,
+    seed: int | None,
+    threads: int | None,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    """The log-probability (or its bound) of DATA under the parameters of RUN, in nats."""
+    with failures(as_json):
+        from vispec.train.evaluate import evaluate as score_of
+
+        opened, place = open_run(run, device, threads)
+        dataset = load_data(opened, data, columns)
+        size = batch or opened.config.settings.batch or 1
+        score = score_of(opened.load(place), dataset, size, place, seed=seed or 0).as_json()
+    click.echo(dump(score) if as_json else "\n".join(lines(score)))
+
+
+def lines(score: dict[str, Any]) -> list[str]:
+    """The numbers for a reader."""
+    kind = "exact" if score["exact"] else f"a bound, {score['estimator']}"
+    found = [f"{score['rows']} rows, {score['tokens']} tokens; {kind}"]
+    labels = {
+        "log_prob": "log-probability",
+        "log_prob_per_row": "per row",
+        "log_prob_per_token": "per token",
+        "perplexity": "perplexity per token",
+    }
+    return found + [f"{label:20} {score[key]:.6g}" for key, label in labels.items() if score[key] is not None]
+
+
+ENTRY = Command("eval", evaluate)

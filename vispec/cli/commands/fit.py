@@ -1,0 +1,187 @@
+"""vispec fit: train the module that `vispec compile` prints, into a run folder."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vispec.catalog import Command
+from vispec.cli.failures import failures, say
+from vispec.cli.options import (
+    Greedy,
+    batch_option,
+    column_map,
+    columns_option,
+    device_option,
+    json_option,
+    read_source,
+    seed_option,
+    set_option,
+    split_sets,
+    threads_option,
+    use_threads,
+)
+from vispec.diagnostics import dump
+
+if TYPE_CHECKING:
+    from vispec.train.distributed import Group
+    from vispec.train.fit import Result
+    from vispec.train.prepare import Request
+    from vispec.train.run import Run
+
+SETTINGS = ("epochs", "batch", "lr", "seed", "restarts", "threads", "device", "patience", "save_every")
+
+
+@click.command("fit", cls=Greedy)
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.argument("data", nargs=-1, required=True)
+@click.option("--valid", multiple=True, metavar="DATA...", help="Validation data; picks the best epoch and feeds --patience.")
+@columns_option
+@set_option
+@click.option("--out", type=click.Path(path_type=Path), help="The run folder (default: runs/SPEC-N, a new one).")
+@click.option("--epochs", type=click.IntRange(1), help="Passes through the data (default: 10, and at least 2000 steps).")
+@batch_option
+@click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate, for a loss per row.")
+@seed_option
+@click.option("--restarts", type=click.IntRange(1), help="Fits from different starts; the best one counts.")
+@click.option("--patience", type=click.IntRange(1), help="Stop after so many epochs without improvement.")
+@threads_option
+@device_option
+@click.option("--save-every", type=click.FloatRange(0), metavar="SECONDS", help="Time between checkpoints (default 30).")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out, or with the latest one of this spec.")
+@json_option
+def fit(
+    spec: Path,
+    data: tuple[str, ...],
+    valid: tuple[str, ...],
+    columns: tuple[str, ...],
+    sets: tuple[str, ...],
+    out: Path | None,
+    resume: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Fit SPEC to DATA and leave a run folder.
+
+    DATA are files (CSV, TSV, Parquet, JSON lines, NPZ, text; gzip of any), or aligned files as x=FILE y=FILE. A fit that was
+    interrupted or killed goes on with --resume as if never stopped. Under torchrun, all processes share each minibatch.
+    """
+    with failures(as_json):
+        from vispec.train.distributed import join, leave
+        from vispec.train.prepare import Request
+
+        source = read_source(spec, as_json)
+        sizes, settings = split_sets(source, sets)
+        settings |= {key: options[key] for key in SETTINGS if options[key] is not None}
+        use_threads(options["threads"])
+        request = Request(source, data, valid, column_map(columns), sizes, settings, out)
+        group = join()
+        try:
+            run, result = start(request, resume, group)
+        finally:
+            leave(group)
+        if group.main:
+            report(run, result, as_json)
+
+
+def start(request: "Request", resume: bool, group: "Group") -> "tuple[Run, dict[str, Any]]":
+    """Make or find the run, train it to its end, and write its report; the result is that of `fit --json`."""
+    from vispec.train.errors import InterruptionError
+    from vispec.train.fit import fit as train
+    from vispec.train.prepare import prepare, prepare_resume
+    from vispec.train.progress import reporter
+    from vispec.train.report import write_report
+
+    told = reporter(group.main)
+    run = agreed(request, resume, group)
+    checkpoint = None
+    try:
+        if run is None:
+            run, job = prepare(request, group, told)
+        else:
+            run, job, checkpoint = prepare_resume(run, request, group, told)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if checkpoint is not None and checkpoint.counters.finished:
+        told.say(f"{run.folder} is finished already")
+        if group.main and not (run.folder / "report.html").exists():
+            write_report(run)
+        return run, last_result(run)
+    told.say(f"{'resuming' if checkpoint else 'fitting'} {run.folder}: {job.train.num_rows} rows, {job.settings.epochs} epochs")
+    use_threads(job.settings.threads)
+    result: Result | None = None
+    try:
+        result = train(job, checkpoint)
+    except (KeyboardInterrupt, InterruptionError):
+        if group.main:
+            say(f"to go on: {resume_command(request, run)}")
+        raise
+    if group.main:
+        write_report(run)
+    return run, result.as_json()
+
+
+def agreed(request: "Request", resume: bool, group: "Group") -> "Run | None":
+    """What `unfinished` says on the first process, on every process."""
+    from vispec.train.errors import RunError
+    from vispec.train.run import Run
+
+    folder, problem = None, None
+    if group.main:
+        try:
+            run = unfinished(request, resume)
+            folder = None if run is None else str(run.folder)
+        except RunError as error:
+            problem = str(error)
+    folder, problem = group.pick((folder, problem))
+    if problem is not None:
+        raise RunError(problem)
+    return None if folder is None else Run.open(Path(folder))
+
+
+def unfinished(request: "Request", resume: bool) -> "Run | None":
+    """The run to resume, or None for a new one; RunError where a new one would overwrite an old one."""
+    from vispec.train.errors import RunError
+    from vispec.train.run import Run, latest_folder
+
+    folder = request.out or (latest_folder(request.root, request.source.name) if resume else None)
+    begun = folder is not None and (folder / "config.json").exists()
+    if folder is None or not begun:
+        if request.out is not None and request.out.exists() and not request.out.is_dir():
+            raise RunError(f"{request.out} is a file; --out names a folder")
+        return None
+    if not resume:
+        raise RunError(f"{folder} holds a run already; go on with it by --resume, or name another --out")
+    return Run.open(folder)
+
+
+def resume_command(request: "Request", run: "Run") -> str:
+    """What to type to go on with a run."""
+    words = ["vispec", "fit", request.source.name, *request.data]
+    words += [word for path in request.valid for word in ("--valid", path)]
+    return shlex.join([*words, "--out", str(run.folder), "--resume"])
+
+
+def last_result(run: "Run") -> dict[str, Any]:
+    """The result of a finished run, from its metrics."""
+    from vispec.train.metrics import read_metrics
+
+    line = next(line for line in reversed(read_metrics(run.folder)) if line["event"] == "end")
+    return {key: value for key, value in line.items() if key != "event"}
+
+
+def report(run: "Run", result: dict[str, Any], as_json: bool) -> None:
+    """The result on standard output."""
+    if as_json:
+        click.echo(dump({"run": str(run.folder), **result}))
+        return
+    for name in ("train", "valid"):
+        score = result[name]
+        if score is not None:
+            kind = "log-probability" if score["exact"] else f"bound ({score['estimator']})"
+            click.echo(f"{name}: {kind} {score['log_prob']:.2f} nats, {score['log_prob_per_row']:.4f} per row")
+    click.echo(f"run: {run.folder}  (report.html, best.safetensors, module.py)")
+
+
+ENTRY = Command("fit", fit)

@@ -1,0 +1,111 @@
+"""vispec posterior: what the data say about each latent variable, row by row."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vispec.catalog import Command
+from vispec.cli.failures import failures
+from vispec.cli.options import (
+    batch_option,
+    columns_option,
+    data_argument,
+    device_option,
+    jsonl_option,
+    load_data,
+    open_run,
+    run_argument,
+    seed_option,
+    threads_option,
+)
+from vispec.cli.show import Aligned, describe
+from vispec.diagnostics import dump
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from vispec.train.data import Dataset
+    from vispec.train.rows import Rows
+    from vispec.train.run import Run
+
+QUERIES = ("marginals", "mode", "sample", "entropy")
+
+
+@click.command("posterior")
+@run_argument
+@data_argument
+@columns_option
+@click.option("--query", type=click.Choice(QUERIES), help="What to ask (default: marginals with --jsonl, else mode).")
+@batch_option
+@seed_option
+@threads_option
+@device_option
+@jsonl_option
+def posterior(
+    run: Path,
+    data: tuple[str, ...],
+    columns: tuple[str, ...],
+    query: str | None,
+    batch: int | None,
+    seed: int | None,
+    threads: int | None,
+    device: str | None,
+    jsonl: bool,
+) -> None:
+    """The posterior of each latent (and each missing partial) variable, for every row of DATA, in their order.
+
+    Discrete variables: probabilities of all values (marginals), the most probable values jointly (mode), a sample, or
+    entropies in nats. Continuous variables: the parameters of their guide, for every query.
+    """
+    with failures():
+        opened, place = open_run(run, device, threads)
+        dataset = load_data(opened, data, columns)
+        module = opened.load(place)
+        size = batch or opened.config.settings.batch or 1
+        chosen = query or ("marginals" if jsonl else "mode")
+        found = answers(opened, module, dataset, chosen, size, place, seed or 0)
+        for number, (row, aligned) in enumerate(found, 1):
+            click.echo(dump(row) if jsonl else describe(number, row, aligned))
+
+
+def answers(
+    run: "Run", module: "nn.Module", data: "Dataset", query: str, size: int, place: "torch.device", seed: int
+) -> "Iterator[tuple[dict[str, Any], Aligned]]":
+    """Each row's answers, and what its variables stand beside, for a reader."""
+    from vispec.train.errors import RunError
+    from vispec.train.module import evaluating, to_device
+    from vispec.train.rows import Rows
+
+    if not hasattr(module, "posterior"):
+        raise RunError("this model has no latent variables, so there is no posterior; see `vispec predict`")
+    with evaluating(module, seed, place):
+        for indices in data.order(size):
+            batch = to_device(data.batch(indices), place)
+            rows = Rows(run.model, run.encoders, batch)
+            beside = rows.values({name: value for name, value in batch.items() if name in run.model.variable})
+            told = answer(module, batch, rows, query)
+            for i in range(len(indices)):
+                yield told[i] if told else {}, Aligned(run.model, beside[i] if beside else {})
+
+
+def answer(module: "nn.Module", batch: "dict[str, torch.Tensor]", rows: "Rows", query: str) -> list[dict[str, Any]]:
+    """One batch's answers, row by row. Entropies are those of the marginals, element by element."""
+    import torch
+
+    found = module.posterior(batch, query="marginals" if query == "entropy" else query)  # pyright: ignore[reportCallIssue]
+    summed = {name: value for name, value in found.items() if isinstance(value, torch.Tensor)}
+    guides = {name: value for name, value in found.items() if isinstance(value, Mapping)}
+    if query == "marginals":
+        told = rows.distributions(summed)
+    elif query == "entropy":
+        told = rows.numbers({name: torch.special.entr(value).sum(-1) for name, value in summed.items()})
+    else:
+        told = rows.values(summed)
+    guided = rows.distributions(guides)
+    return [a | b for a, b in zip(told, guided, strict=True)] if told and guided else told or guided
+
+
+ENTRY = Command("posterior", posterior)

@@ -1,0 +1,102 @@
+"""vispec predict: the observed variables as the model would have them, given the given ones."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vispec.catalog import Command
+from vispec.cli.failures import failures
+from vispec.cli.options import (
+    batch_option,
+    columns_option,
+    data_argument,
+    device_option,
+    jsonl_option,
+    load_given,
+    open_run,
+    run_argument,
+    seed_option,
+    threads_option,
+)
+from vispec.cli.show import Aligned, describe
+from vispec.diagnostics import dump
+
+if TYPE_CHECKING:
+    import torch
+
+    from vispec.train.data import Dataset
+    from vispec.train.run import Run
+
+RULES = ("mean", "mode", "sample", "greedy", "beam")
+
+
+@click.command("predict")
+@run_argument
+@data_argument
+@columns_option
+@click.option("--rule", type=click.Choice(RULES), help="The decision rule (default: mode for discrete data, else mean).")
+@batch_option
+@seed_option
+@threads_option
+@device_option
+@jsonl_option
+def predict(
+    run: Path,
+    data: tuple[str, ...],
+    columns: tuple[str, ...],
+    rule: str | None,
+    batch: int | None,
+    seed: int | None,
+    threads: int | None,
+    device: str | None,
+    jsonl: bool,
+) -> None:
+    """Predict each observed variable for every row of DATA, in their order, by a decision rule that is no part of the model."""
+    with failures():
+        opened, place = open_run(run, device, threads)
+        dataset = load_given(opened, data, columns)
+        found = predictions(opened, dataset, rule or default_rule(opened), batch, place, seed or 0)
+        for number, (row, aligned) in enumerate(found, 1):
+            click.echo(dump(row) if jsonl else describe(number, row, aligned))
+
+
+def default_rule(run: "Run") -> str:
+    """mode where all that is observed is discrete, else mean."""
+    observed = [variable for variable in run.model.variables if variable.role in ("observed", "partial")]
+    return "mode" if all(variable.type.discrete for variable in observed) else "mean"
+
+
+def predictions(
+    run: "Run", data: "Dataset", rule: str, size: int | None, place: "torch.device", seed: int
+) -> "Iterator[tuple[dict[str, Any], Aligned]]":
+    """Each row's predictions, and the data that they stand beside."""
+    from vispec.train.errors import RunError
+    from vispec.train.module import evaluating, to_device
+    from vispec.train.rows import Rows
+
+    module = run.load(place)
+    if not hasattr(module, "predict"):
+        raise RunError("this model has nothing to predict")
+    with evaluating(module, seed, place):
+        for indices in data.order(size or run.config.settings.batch or 1):
+            batch = to_device(data.batch(indices), place)
+            try:
+                found = module.predict(batch, rule=rule)  # pyright: ignore[reportCallIssue]
+            except (ValueError, NotImplementedError) as error:
+                raise RunError(str(error)) from error
+            except KeyError as error:
+                missing = str(error.args[0])
+                if missing in batch or not missing.endswith("_len"):
+                    raise
+                name = missing.removesuffix("_len")
+                raise RunError(f"the data do not say how long each row is; give a column `{name}`") from error
+            rows = Rows(run.model, run.encoders, {**batch, **found})
+            told = rows.predicted(found, rule)
+            given = {k: v for k, v in batch.items() if k in run.model.variable and run.model.variable[k].role == "given"}
+            beside = Rows(run.model, run.encoders, batch).values(given) if given else [{} for _ in told]
+            yield from ((row, Aligned(run.model, values)) for row, values in zip(told, beside, strict=True))
+
+
+ENTRY = Command("predict", predict)

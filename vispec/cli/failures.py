@@ -1,0 +1,56 @@
+"""How commands fail: a message on standard error, JSON on standard output if asked for, and the documented exit code."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import click
+
+from vispec.diagnostics import SpecError, dump, render, to_json
+
+DONE, FAILED, USAGE, DIVERGED, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def say(text: str) -> None:
+    """A line on standard error; of several processes, only the first speaks."""
+    if os.environ.get("RANK", "0") == "0":
+        click.echo(text, err=True)
+
+
+def fail(message: str, code: int, as_json: bool, **facts: Any) -> NoReturn:
+    """End the command. With --json, the object printed has `ok` false, the message as `error`, and `facts`."""
+    say(message)
+    if as_json and os.environ.get("RANK", "0") == "0":
+        click.echo(dump({"ok": False, "error": message, **facts}))
+    sys.exit(code)
+
+
+@contextmanager
+def failures(as_json: bool = False) -> Iterator[None]:
+    """Within, what is the user's to mend ends the command with its exit code, not with a traceback."""
+    from vispec.train.errors import DivergenceError, InterruptionError, RunError
+
+    try:
+        yield
+    except SpecError as error:
+        found = [to_json(error.source, diagnostic) for diagnostic in error.diagnostics]
+        fail(render(error.source, error.diagnostics).rstrip(), FAILED, as_json, diagnostics=found)
+    except RunError as error:
+        fail(f"error: {error}", FAILED, as_json, diagnostics=[])
+    except DivergenceError as error:
+        fail(f"diverged: {error}", DIVERGED, as_json, variable=error.variable)
+    except InterruptionError as error:
+        fail(str(error), INTERRUPTED, as_json, run=str(error.folder))
+    except BrokenPipeError:
+        raise  # click ends quietly where the reader of the output has gone
+    except OSError as error:
+        fail(f"error: {error.filename or 'the system'}: {error.strerror}", FAILED, as_json, diagnostics=[])
+    except KeyboardInterrupt:
+        fail("interrupted", INTERRUPTED, as_json)
+    except Exception as error:
+        data = sys.modules.get("vispec.train.data.diagnostics")  # where it is not imported, no error of its can be raised
+        if data is None or not isinstance(error, data.DataError):
+            raise
+        fail(str(error), FAILED, as_json, diagnostics=[data.to_json(d) for d in error.diagnostics])

@@ -1,0 +1,158 @@
+"""Options that several commands share, and how their values are read."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vispec.cli.failures import FAILED, fail
+from vispec.source import Source
+
+if TYPE_CHECKING:
+    import torch
+
+    from vispec.train.data import Dataset
+    from vispec.train.run import Run
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+jsonl_option = click.option("--jsonl", is_flag=True, help="Print one JSON object per row.")
+set_option = click.option(
+    "--set", "sets", multiple=True, metavar="K=V", help="A size of the spec, or an entry of its `fit:` block."
+)
+columns_option = click.option(
+    "--columns", multiple=True, metavar="x=a,b", help="Which columns of the data feed a variable, by name or as #number."
+)
+batch_option = click.option("--batch", type=click.IntRange(1), help="Rows per minibatch.")
+device_option = click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... or auto (default cpu).")
+threads_option = click.option("--threads", type=click.IntRange(1), help="CPU threads (default: as torch chooses).")
+seed_option = click.option("--seed", type=click.IntRange(0), help="All that is random follows from it (default 0).")
+run_argument = click.argument("run", type=click.Path(path_type=Path))
+data_argument = click.argument("data", nargs=-1, required=True)
+
+
+class Greedy(click.Command):
+    """A command whose `--valid` takes all arguments up to the next option, as `--valid x=dev.en y=dev.fr`; `--valid=FILE` takes one."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, spread(args, "--valid"))
+
+
+def spread(args: Sequence[str], option: str) -> list[str]:
+    """`--valid a b --json` as `--valid a --valid b --json`."""
+    out: list[str] = []
+    taking, first = False, False
+    for arg in args:
+        if arg.startswith("-") and arg != "-":
+            taking = first = arg == option
+            out.append(arg)
+            continue
+        out += [option, arg] if taking and not first else [arg]
+        first = False
+    return out
+
+
+def pairs(values: Sequence[str], option: str) -> dict[str, str]:
+    """`K=V` options as a mapping; a usage error where one has no `=`."""
+    found: dict[str, str] = {}
+    for value in values:
+        name, equals, content = value.partition("=")
+        if not equals or not name.strip() or not content.strip():
+            raise click.UsageError(f"{option} {value}: expected NAME=VALUE")
+        found[name.strip()] = content.strip()
+    return found
+
+
+def column_map(values: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """`--columns x=a,b` as {"x": ("a", "b")}."""
+    return {name: tuple(part.strip() for part in text.split(",")) for name, text in pairs(values, "--columns").items()}
+
+
+def parse_sizes(values: Sequence[str]) -> dict[str, int]:
+    """`--set K=20` where only sizes may be set; a usage error for anything but a whole number."""
+    return {name: _size(name, text) for name, text in pairs(values, "--set").items()}
+
+
+def _size(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) >= 1):
+        raise click.UsageError(f"--set {name}={text}: a size is a whole number of at least 1")
+    return int(text)
+
+
+def split_sets(source: Source, values: Sequence[str]) -> tuple[dict[str, int], dict[str, Any]]:
+    """`--set` values as sizes of the spec and settings of the fit; a usage error for anything else."""
+    from vispec.train.settings import KEYS, parse_value
+    from vispec.train.sizes import size_names
+
+    names = size_names(source)
+    sizes: dict[str, int] = {}
+    settings: dict[str, Any] = {}
+    for name, text in pairs(values, "--set").items():
+        if name in names:
+            sizes[name] = _size(name, text)
+        elif name in KEYS and name != "anneal":
+            settings[name] = parse_value(text)
+        else:
+            known = ", ".join((*names, *(key for key in KEYS if key != "anneal")))
+            raise click.UsageError(f"--set {name}={text}: the spec has no size `{name}`; it can set {known}")
+    return sizes, settings
+
+
+def read_source(path: Path, as_json: bool = False) -> Source:
+    """The spec at `path`, or the end of the command."""
+    try:
+        return Source.read(path)
+    except UnicodeDecodeError as error:
+        fail(f"error: {path} is not UTF-8: {error.reason} at byte {error.start}", FAILED, as_json, diagnostics=[])
+    except OSError as error:
+        fail(f"error: cannot read {path}: {error.strerror}", FAILED, as_json, diagnostics=[])
+    except ValueError as error:
+        fail(f"error: cannot read {str(path)!r}: {error}", FAILED, as_json, diagnostics=[])
+
+
+def use_threads(count: int | None) -> None:
+    """Set torch's CPU threads, unless None."""
+    import torch
+
+    if count is not None:
+        torch.set_num_threads(count)
+
+
+def open_run(path: Path, device: str | None, threads: int | None) -> "tuple[Run, torch.device]":
+    """The run and the device to use it on."""
+    from vispec.train.distributed import Group, choose_device
+    from vispec.train.run import Run
+
+    use_threads(threads)
+    return Run.open(path), choose_device(device or "cpu", Group())
+
+
+def load_data(run: "Run", data: Sequence[str], columns: Sequence[str]) -> "Dataset":
+    """Data for a run, encoded as its training data were; columns default to those of the fit."""
+    from vispec.train.data import load
+
+    chosen = {name: tuple(names) for name, names in run.config.columns.items()} | column_map(columns)
+    return load(run.model, data, chosen, run.encoders, run.config.sizes)
+
+
+def load_given(run: "Run", data: Sequence[str], columns: Sequence[str]) -> "Dataset":
+    """Data for a run of which only the `given` variables are needed; the others serve (for lengths) where they are there."""
+    from vispec.train.data import DataError, load
+
+    try:
+        return load_data(run, data, columns)
+    except DataError as error:
+        model = run.model
+        given = tuple(variable for variable in model.variables if variable.role == "given")
+        open_plates = {plate for variable in given for plate in variable.plates}
+        plates = tuple(plate for plate in model.plates if plate.name in open_plates or not plate.ragged)
+        chosen = {name: tuple(names) for name, names in run.config.columns.items()} | column_map(columns)
+        names = {variable.name for variable in given}
+        chosen = {name: names_ for name, names_ in chosen.items() if name in names}
+        try:
+            return load(replace(model, variables=given, plates=plates), data, chosen, run.encoders, run.config.sizes)
+        except DataError:
+            raise error from None
