@@ -172,7 +172,7 @@ def test_sets_of_ones(tmp_path: Path) -> None:
 
     parts = (data(), ragged("t", "x_len", "n"), observed("x", bit(4), "n", "t"))
     path = write(tmp_path, "d.jsonl", b"[[21, 24], []]\n[[22]]\n")
-    batch = load(model(*parts, FitEntry("offset", None, (("x", 21),), HERE)), [path]).batch([0, 1])
+    batch = load(model(*parts, FitEntry("offset", "x", (("by", 21),), HERE)), [path]).batch([0, 1])
     assert batch["x"].tolist() == [[[1, 0, 0, 1], [0, 0, 0, 0]], [[0, 1, 0, 0], [0, 0, 0, 0]]]
     assert batch["x_len"].tolist() == [2, 1]
     plain = write(tmp_path, "p.jsonl", b"[[0, 3], [1, 2]]\n")

@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 import pyarrow as pa
 
-from vispec.model.model import Model, Variable
+from vispec.model.model import FitEntry, Model, Variable
 from vispec.model.types import INTEGER_DOMAINS
 from vispec.train.data import values as leaf
 from vispec.train.data import vocab as words
@@ -124,12 +124,9 @@ def _numbers(a: Arranged, variable: Variable, context: Context) -> tuple[Array, 
 def bit_offset(model: Model, name: str) -> int | None:
     """What `offset : name(k)` in the spec's `fit:` subtracts from each member of a set of ones; None where it says nothing."""
     for entry in model.fit:
-        if entry.key == "offset":
-            value = getattr(entry, "value", None)
-            for key, setting in getattr(entry, "call", ()):
-                number = setting[0] if isinstance(setting, tuple) and len(setting) == 1 else setting
-                if name in (key, value) and isinstance(number, int):
-                    return number
+        if isinstance(entry, FitEntry) and entry.key == "offset" and entry.value == name:
+            by = dict(entry.call)["by"]
+            return by if isinstance(by, int) else None
     return None
 
 
@@ -212,7 +209,7 @@ def _check_trees(a: Arranged, heads: Array, context: Context) -> None:
     for _ in range(int(level.max(initial=1)).bit_length()):
         up = up[up]
     leaf.report_all(
-        a.column, context.problems, "D132", up[:-1] != root, lambda i: "the heads run in a circle and never reach the root"
+        a.column, context.problems, "D129", up[:-1] != root, lambda i: "the heads run in a circle and never reach the root"
     )
 
 

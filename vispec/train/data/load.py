@@ -1,6 +1,6 @@
 """From files to a Dataset: match columns to variables, lay them along the plates, encode their values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -22,16 +22,18 @@ def load(
     columns: Mapping[str, tuple[str, ...]] | None = None,
     encoders: Encoders | None = None,
     sizes: Mapping[str, int] | None = None,
+    optional: Collection[str] = (),
 ) -> Dataset:
     """Read data for a model; raises DataError with all that is wrong in it.
 
     arguments: paths, or `name=path` for files with one variable each, aligned row by row. columns: which columns feed a
     variable (names; "#3" and "#1..13" by position; "*" all that are left). encoders: those of the training data, None to
     build them from this. sizes: by name, over those of the spec; for validation data, the training data's.
+    optional: variables besides partial ones whose columns may be absent, such as those to be predicted.
     """
     problems = Problems()
     known = Sizes(model, sizes or {})
-    matched = match(model, arguments, columns or {}, problems)
+    matched = match(model, arguments, columns or {}, problems, optional)
     problems.check()
     origin = _rows(model, matched, problems)
     arranged, counted = _arrange(model, matched, origin, known, problems)
@@ -40,6 +42,10 @@ def load(
     for plate, column in counted.items():
         found[_own_path(model, model.plate[plate])] = as_lengths(column, problems)
     fields, encoders = encode(model, arranged, found, encoders, known, problems)
+    for dim, value, why in known.broken():
+        message = f"{dim} is {known.value(dim) or 'unknown'}, and the data has {value} ({why})"
+        problems.add("D116", message, origin.file, help="give the size with --set")
+    problems.check()
     return _dataset(model, fields, found, origin.rows, encoders, known, problems)
 
 
@@ -73,6 +79,8 @@ def _arrange(
         if variable.role == "latent":
             continue
         column = matched.columns.get(variable.name) or _absent(variable, origin)
+        if variable.name not in matched.columns and variable.role != "partial":
+            continue
         by_characters = variable.type.domain == "token" and chars.get(str(variable.type.card), False)
         layout = layout_of(model, variable)
         placed = arrange(column, layout, known, by_characters, bit_offset(model, variable.name), problems)
@@ -141,8 +149,8 @@ def _dataset(
         if plate.ragged and path in found:
             keys[path] = plate.length_key
     observed = tuple(
-        (v.name, tuple(name for name in v.plates if not model.plate[name].data))
-        for v in model.variables
+        (v.name, tuple(axis.plate for axis in (*layout.head, *layout.tail) if axis.plate))
+        for v, layout in ((v, layout_of(model, v)) for v in model.variables)
         if v.role in ("observed", "partial") and v.name in fields and fields[v.name].rows
     )
     sizes = {name: known.known[name] for name in known.names if name in known.known}

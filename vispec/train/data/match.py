@@ -1,7 +1,7 @@
 """Which columns feed which variable: by name, as `--columns` says, numbered (x1 .. xD), or the one that is left."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,8 +26,6 @@ class Slot:
     name: str
     vector: bool
     optional: bool
-    sparse: bool = False
-    bits: bool = False
 
 
 @dataclass
@@ -38,26 +36,27 @@ class Matched:
     origin: Origin | None = None
 
 
-def slots_of(model: Model) -> dict[str, Slot]:
-    """All that a model wants from data, in the order of the spec."""
+def slots_of(model: Model, optional: Collection[str] = ()) -> dict[str, Slot]:
+    """All that a model wants from data, in spec order. optional: variables besides partial ones that may be absent."""
     plates = model.plate
     slots: dict[str, Slot] = {}
     for variable in model.variables:
         if variable.role != "latent":
             inner = [plates[name] for name in variable.plates if not plates[name].data]
-            vector = bool(variable.type.shape) or bool(inner)
-            ragged = bool(inner) and inner[-1].ragged
-            slots[variable.name] = Slot(
-                variable.name,
-                vector,
-                variable.role == "partial",
-                sparse=variable.type.domain == "token" and ragged,
-                bits=variable.type.domain == "bit",
-            )
+            vector = bool(variable.type.shape) or bool(inner) or variable.type.domain == "tree"
+            slots[variable.name] = Slot(variable.name, vector, variable.role == "partial" or variable.name in optional)
     for plate in model.plates:
-        if plate.ragged and not any(plate.name in model.variable[name].plates for name in slots if name in model.variable):
+        if plate.ragged and not any(plate.name in _plates(model, name) for name in slots):
             slots[plate.length_key] = Slot(plate.length_key, len(plate.inside) > 1, False)
     return slots
+
+
+def _plates(model: Model, name: str) -> tuple[str, ...]:
+    """The plates that the values of a slot run along."""
+    variable = model.variable.get(name)
+    if variable is None:
+        return ()
+    return (*variable.plates, variable.type.plate or "") if variable.type.domain == "tree" else variable.plates
 
 
 def parse_arguments(
@@ -89,9 +88,15 @@ def _choices(slots: Mapping[str, Slot]) -> str:
     return "variables that take data: " + ", ".join(f"`{name}`" for name in slots)
 
 
-def match(model: Model, arguments: Sequence[str], columns: Mapping[str, tuple[str, ...]], problems: Problems) -> Matched:
+def match(
+    model: Model,
+    arguments: Sequence[str],
+    columns: Mapping[str, tuple[str, ...]],
+    problems: Problems,
+    optional: Collection[str] = (),
+) -> Matched:
     """Read all files and give each slot its column; what fits nowhere is a problem, or a warning for a latent's column."""
-    slots = slots_of(model)
+    slots = slots_of(model, optional)
     bare, named = parse_arguments(model, arguments, slots)
     for name in columns.keys() - slots.keys():
         problems.add("D112", f"--columns names `{name}`, which takes no data", (bare or arguments)[0], help=_choices(slots))

@@ -1,0 +1,38 @@
+"""Every code of a data diagnostic, and what it is about."""
+
+from collections.abc import Mapping
+
+CODES: Mapping[str, str] = {
+    "D101": "a file cannot be read, or none is named",
+    "D102": "a file has no rows",
+    "D103": "a .gz file is not gzip, or not all of it is there",
+    "D104": "text is not UTF-8",
+    "D105": "a file is not in the format that its name says",
+    "D106": "an .npz file holds Python objects",
+    "D107": "a row has more or fewer cells than the first line",
+    "D108": "several columns have one name",
+    "D109": "a JSON line is an object among bare values, or the other way round",
+    "D110": "a column that --columns asks for is not there",
+    "D111": "a variable has no column",
+    "D112": "a name stands for no variable that takes data",
+    "D113": "files or columns differ in their number of rows",
+    "D114": "values are nested otherwise than the variable's plates, or of mixed kinds",
+    "D115": "lists along one plate differ in length",
+    "D116": "a vector or a plate of fixed size has another number of values",
+    "D117": "a value is missing, and the variable is not partial",
+    "D118": "text is not a number",
+    "D119": "a number is not finite",
+    "D120": "a number is outside the variable's domain",
+    "D121": "a value is not a bit",
+    "D122": "a set of ones holds a position twice, or one outside the vector",
+    "D123": "a label is unknown, or outside the category's size",
+    "D124": "an index is outside its plate",
+    "D125": "there are more labels than the category's size",
+    "D127": "a size cannot be told from this data",
+    "D128": "tokens are wanted, and these are numbers or booleans",
+    "D129": "the heads of a tree run in a circle",
+    "D130": "the length of a list is known from no variable",
+    "D131": "a column has a type that cannot be data",
+    "D132": "sparse rows do not fit together",
+    "D190": "a latent variable's column is not used (a warning)",
+}
