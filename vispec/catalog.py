@@ -70,7 +70,7 @@ class Network:
 
     options: in the order in which settings without a name fill them.
     open_options: it takes further keywords as they come (python).
-    sequence: it works along the time axis ("sequence"), on each element by itself ("element"), or on images and sequences ("both").
+    sequence: it works along the time axis ("sequence"), on each element by itself ("element"), on images or sequences ("both").
     pools: it turns a sequence into one vector.
     ordered: its result depends on the order of a sequence's elements.
     causal: False if it reads elements ahead even where the net is asked for prefixes; the name of an option if it does so

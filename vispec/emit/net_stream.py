@@ -7,7 +7,7 @@ linear layer of several inputs is the sum of one layer each, which broadcasts wh
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from vispec.emit.net_code import NetWriter, plus, times
+from vispec.emit.net_code import Line, NetWriter, ceiling, plus, times, unwrapped
 from vispec.model.types import Dim
 
 
@@ -73,6 +73,10 @@ class Stream:
     def product(*dims: Dim) -> Dim:
         return times(*dims)
 
+    @staticmethod
+    def ceiling(dim: Dim, divisor: int) -> Dim:
+        return ceiling(dim, divisor)
+
     # ---- pieces of text
 
     def module(self, text: str, hint: str = "", role: object = "") -> str:
@@ -97,11 +101,7 @@ class Stream:
 
     def through(self, module: str, part: Part, width: Dim) -> Part:
         """What a module makes of one part."""
-        return self.held(replace(part, text=f"{module}({part.text})", width=width, shape=()))
-
-    def one_axis(self, part: Part, text: str) -> Part:
-        """The part under another text."""
-        return replace(part, text=text)
+        return self.held(replace(part, text=f"{module}({unwrapped(part.text)})", width=width, shape=()))
 
     def held(self, part: Part, limit: int = 60) -> Part:
         """The part under a name if its text is longer than `limit`, and no name already."""
@@ -119,7 +119,7 @@ class Stream:
     def vector(self, part: Part) -> Part:
         """Integers as one-hot vectors, event dimensions flattened."""
         if part.card is not None:
-            text = f"{self.kernel('sequence', 'one_hot')}({part.text}, {part.card}, self.out.weight)"
+            text = f"{self.kernel('sequence', 'one_hot')}({part.text}, {self.net.size(part.card)}, self.out.weight)"
             part = replace(part, text=text, width=part.card, card=None, shape=(*part.shape, part.card) if part.shape else ())
         if len(part.shape) > 1:
             part = replace(part, text=f"{part.text}.flatten(-{len(part.shape)})", width=times(*part.shape))
@@ -153,7 +153,7 @@ class Stream:
         With several inputs each has a linear layer as an attribute of its own, and what is fed is their sum."""
         parts = [part if part.card is not None and not part.shape else self.vector(part) for part in self.parts]
         if len(parts) == 1:
-            return self.linear_text(parts[0], width), parts[0].text
+            return self.linear_text(parts[0], width), unwrapped(parts[0].text)
         biased = next((part for part in parts if part.card is None), None)
         terms = []
         for i, part in enumerate(parts):
@@ -189,9 +189,10 @@ class Stream:
             x = self.held(replace(x, text=f"{function}({x.text}, {start})"))
         else:
             function = self.kernel("sequence", "with_start")
-            mask = "_" if self.mask == "None" else self.mask
-            self.net.lines.append(f"h, {mask} = {function}({x.text}, {start}, {self.mask})  # (*B, 1 + T, {x.width})")
-            x = replace(x, text="h")
+            name = f"h{self.suffix}__{len(self.net.lines)}"
+            line = Line((name, self.mask), f"{function}({x.text}, {start}, {self.mask})", f"(*B, 1 + T, {x.width})")
+            self.net.lines.append(line)
+            x = replace(x, text=name)
         self.parts, self.moved = [x, *late, *others], True
 
     def pool(self, text: str, width: Dim, others: Sequence[Part]) -> None:

@@ -1,13 +1,17 @@
-"""One net as the text of one nn.Module class: `features` is its trunk, `forward` its raw heads, `prefixes` those of every prefix."""
+"""One net as the text of one nn.Module class: `features` is its trunk, `forward` its raw heads, `prefixes` those of all prefixes."""
 
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
+from pkgutil import iter_modules
 
+import vispec.kernels
 from vispec.catalog import networks
-from vispec.emit.net_code import NetWriter, free, names_in, plus, python_size, times
+from vispec.emit.net_code import Line, NetWriter, assignment, free, names_in, plus, python_size, times
 from vispec.emit.net_stream import Part, Stream
 from vispec.emit.net_uses import Uses, uses
+from vispec.emit.source_text import definitions
 from vispec.emit.writer import identifier
 from vispec.model.model import Model, Net, Stage
 from vispec.model.types import FINITE_DOMAINS, Type
@@ -19,7 +23,8 @@ class NetCode:
     """text: the class. sizes: keywords of its constructor, Python names of the sizes and vocabularies that it reads.
 
     kernels: (module, name) of the definitions to put before it. imports: lines for the head of the file (python layers).
-    madds: multiply-adds of one row as Python text over the sizes, T (the sequence's length) and S (that of `attend`'s memory)."""
+    madds: multiply-adds of one row as Python text over the sizes, T (the sequence's length) and S (that of `attend`'s memory).
+    """
 
     text: str
     class_name: str
@@ -36,8 +41,11 @@ def emit_net(net: Net, model: Model, modes: Collection[str]) -> NetCode:
     known = [*(size.name for size in model.sizes), *(vocab.name for vocab in model.vocabs)]
     read = set(names_in([*w.attributes.values()])) | set(re.findall(r"\w+", "\n".join(methods)))
     sizes = tuple(identifier(name) for name in known if identifier(name) in read)
-    name = class_name(net.name, {model.name, *(kernel for _, kernel in w.kernels), *names_in(list(w.imports))})
-    return NetCode(class_text(net, name, sizes, w, methods), name, sizes, tuple(w.kernels), cost_text(w), tuple(w.imports))
+    others = [class_name(each.name, ()) for each in model.nets[: model.nets.index(net)]]
+    name = class_name(net.name, {model.name, "F", "Tensor", *kernel_classes(), *names_in(list(w.imports)), *others})
+    return NetCode(
+        class_text(net, model, name, sizes, w, methods), name, sizes, tuple(w.kernels), cost_text(w), tuple(w.imports)
+    )
 
 
 def class_name(name: str, taken: Collection[str]) -> str:
@@ -46,9 +54,15 @@ def class_name(name: str, taken: Collection[str]) -> str:
     return free(camel if camel not in taken else f"{camel}Net", set(taken))
 
 
+@cache
+def kernel_classes() -> frozenset[str]:
+    """Classes that an emitted file may hold besides those of its nets."""
+    found = (module.name for module in iter_modules(vispec.kernels.__path__, "vispec.kernels."))
+    return frozenset(name for module in found for name in definitions(module)[1] if name[0].isupper())
+
+
 def cost_text(w: NetWriter) -> str:
-    terms = dict.fromkeys(w.madds[: len(w.madds)])
-    return " + ".join(f"{w.madds.count(term)} * {term}" if w.madds.count(term) > 1 else term for term in terms) or "0"
+    return str(plus(*(int(term) if term.isdigit() else term for term in w.madds)))
 
 
 # ---- methods
@@ -71,15 +85,15 @@ def emit_methods(net: Net, w: NetWriter, used: Uses, mode: str, modes: Collectio
         ["self", *(f"{name}: Tensor" for name in names), *(f"{mask}: Tensor | None = None" for mask in masks)]
     )
     call = f"{out}(self.{trunk}({', '.join(w.arguments)}))"
-    body = [*w.lines, f"return {unwrapped(result.text)}"]
+    body = w.body(result.text)
     lead = "*B, T" if result.timed else "*B"
-    docs = [signature_shapes(net, used, mode) + f" → ({lead}, {result.width})."]
+    docs = [signature_shapes(net, used, mode) + f" → ({lead}, {shown(result.width)})."]
     if mode == "prefix":
         docs = [f"{docs[0][:-1]}; position i has read only what stands before it."]
     kind = "Tensor" if len(net.heads) == 1 else "tuple[Tensor, ...]"
     return [
         method(f"{trunk}({signature}) -> Tensor", docs, body),
-        method(f"{heads}({signature}) -> {kind}", [head_doc(net, lead)], head_lines(net, call)),
+        method(f"{heads}({signature}) -> {kind}", [head_doc(net, lead)], head_lines(net, w, call)),
     ]
 
 
@@ -119,7 +133,8 @@ def bound(stage: Stage) -> dict:
         if option.kind == "size" and settings[name] is not None:
             settings[name] = python_size(settings[name])
         elif option.kind == "sizes":
-            settings[name] = tuple(python_size(size) for size in settings[name])
+            value = settings[name] if isinstance(settings[name], tuple) else (settings[name],)
+            settings[name] = tuple(python_size(size) for size in value)
         elif option.kind == "argument" and settings[name] is not None:
             settings[name] = identifier(settings[name])
     return settings
@@ -135,8 +150,9 @@ def keep_first(stream: Stream) -> None:
     """Close the gaps of `y[*] where f[*]` before a layer that reads neighbours."""
     names = [part.text for part in stream.parts if part.sequence]
     function = stream.kernel("sequence", "keep_first")
-    stream.net.lines.append(f"if {stream.mask} is not None:")
-    stream.net.lines.append(f"    {stream.mask}, {', '.join(names)} = {function}({stream.mask}, {', '.join(names)})")
+    stream.net.lines.append(
+        Line((stream.mask, *names), f"{function}({', '.join([stream.mask, *names])})", "what counts comes first")
+    )
 
 
 def part_of(name: str, type: Type, used: Uses, prefixes: bool) -> Part:
@@ -158,26 +174,33 @@ def head_size(type: Type) -> int | str:
     return times(*(python_size(dim) for dim in type.shape))
 
 
-def head_lines(net: Net, call: str) -> list[str]:
+def head_lines(net: Net, w: NetWriter, call: str) -> list[str]:
     """From the one linear layer behind the trunk to each head's own shape."""
     types = [type for _, type in net.heads]
     if len(types) == 1:
-        return [f"return {call}{own_shape(types[0])}"]
+        return [f"return {call}{own_shape(w, types[0])}"]
     if not any(type.shape for type in types):
         return [f"return {call}.unbind(-1)"]
-    sizes = [head_size(type) for type in types]
+    if all(len(type.shape) == 1 for type in types) and len({type.shape for type in types}) == 1:
+        return [f"return {call}.chunk({len(types)}, -1)"]
+    sizes = [w.size(head_size(type)) for type in types]
     if all(len(type.shape) == 1 for type in types):
-        parts = f"chunk({len(types)}, -1)" if len(set(sizes)) == 1 else f"split(({', '.join(map(str, sizes))}), -1)"
-        return [f"return {call}.{parts}"]
+        return [f"return {call}.split(({', '.join(sizes)}), -1)"]
     names = [identifier(name) for name, _ in net.heads]
-    shaped = [f"{name}{own_shape(type)}" for name, type in zip(names, types, strict=True)]
-    return [f"{', '.join(names)} = {call}.split(({', '.join(map(str, sizes))}), -1)", f"return {', '.join(shaped)}"]
+    shaped = [f"{name}{own_shape(w, type)}" for name, type in zip(names, types, strict=True)]
+    split = f"{', '.join(names)} = raw.split(({', '.join(sizes)}), -1)"
+    return [f"raw = {call}", split, f"return {', '.join(shaped)}"]
 
 
-def own_shape(type: Type) -> str:
+def own_shape(w: NetWriter, type: Type) -> str:
     if not type.shape:
         return ".squeeze(-1)"
-    return "" if len(type.shape) == 1 else f".unflatten(-1, ({', '.join(str(python_size(dim)) for dim in type.shape)}))"
+    return "" if len(type.shape) == 1 else f".unflatten(-1, ({', '.join(w.size(python_size(dim)) for dim in type.shape)}))"
+
+
+def shown(width: int | str) -> str:
+    """A size in a comment: F where its text would be too long to help."""
+    return str(width) if len(str(width)) < 24 else "F"
 
 
 RAW = {
@@ -205,13 +228,12 @@ def head_doc(net: Net, lead: str) -> str:
 
 def signature_shapes(net: Net, used: Uses, mode: str) -> str:
     """ "z (*B, Z), words (*B, T)"."""
-    texts, lengths = [], iter(("T", "S"))
+    texts = []
     memory = memory_argument(net)
     for name, type in net.args:
         stepped = mode == "prefix" and name in used.stepped
         length = ["S" if name == memory else "T"] if type.star else ["T or 1"] if stepped else []
         texts.append(f"{identifier(name)} ({', '.join(['*B', *length, *map(str, type.shape)])})")
-    del lengths
     return ", ".join(texts)
 
 
@@ -226,69 +248,21 @@ def wrapped_head(head: str) -> list[str]:
     return [f"    def {name}(", f"        {inside}", f"    ){result}:"]
 
 
-def class_text(net: Net, name: str, sizes: tuple[str, ...], w: NetWriter, methods: list[str]) -> str:
-    """The class with its constructor."""
-    heads = (
-        " ".join(f"({', '.join(f'{n}: {t}' for n, t in net.heads)})".split()) if len(net.heads) > 1 else str(net.heads[0][1])
-    )
-    args = ", ".join(f"{n}: {t}" for n, t in net.args)
-    doc = f'    """({args}) → {heads}: {" |> ".join(map(stage_text, net.trunk))}."""'
+def class_text(net: Net, model: Model, name: str, sizes: tuple[str, ...], w: NetWriter, methods: list[str]) -> str:
+    """The class with its constructor; sizes that methods read come first."""
+    kept = {attribute for owner, attribute in w.owners.items() if owner[0] == "size"}
+    ordered = sorted(w.attributes.items(), key=lambda item: item[0] not in kept)
+    lines = [line for attribute, text in ordered for line in assignment(f"self.{attribute}", text)]
     head = f"    def __init__({', '.join(['self', *(f'{size}: int' for size in sizes)])}):"
-    lines = [line for attribute, text in w.attributes.items() for line in assignment(f"self.{attribute}", text)]
     start = ["", head, "        super().__init__()", *(f"        {line}" for line in lines)]
-    return "\n".join([f"class {name}(nn.Module):", *fold(doc), *start, *(f"\n{text}" for text in methods)]) + "\n"
+    return "\n".join([f"class {name}(nn.Module):", *class_doc(net, model), *start, *(f"\n{text}" for text in methods)]) + "\n"
 
 
-def assignment(target: str, text: str) -> list[str]:
-    """One line, or a line for each argument of the call where that is too long."""
-    if len(target) + len(text) < 110 or not text.endswith(")"):
-        return [f"{target} = {text}"]
-    function, inside = text[:-1].split("(", 1)
-    return [f"{target} = {function}(", *(f"    {item}," for item in top_level(inside)), ")"]
-
-
-def top_level(text: str) -> list[str]:
-    """Split at the commas outside all parentheses."""
-    items, depth = [""], 0
-    for c in text:
-        depth += (c in "([") - (c in ")]")
-        if c == "," and not depth:
-            items.append("")
-        else:
-            items[-1] += c
-    return [item.strip() for item in items]
-
-
-def fold(doc: str) -> list[str]:
-    """A docstring line of at most 128 characters, else one broken after the types."""
-    if len(doc) <= 128:
-        return [doc]
-    before, after = (
-        doc.split(": ", 1)
-        if doc.count(" → ") == 0
-        else re.split(r"(?<=[\])a-z]): (?=[a-z]+[(\[ ]|[a-z]+\"|[a-z]+\.)", doc, maxsplit=1)
-    )
-    return [f"{before}:", "", f"    {after.removesuffix(chr(34) * 3)}", '    """']
-
-
-def stage_text(stage: Stage) -> str:
-    settings = [*map(setting_text, stage.args), *(f"{name}={setting_text(value)}" for name, value in stage.kwargs)]
-    return stage.layer + (f"({', '.join(settings)})" if settings else "")
-
-
-def setting_text(value: object) -> str:
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(setting_text, value))}]"
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def unwrapped(text: str) -> str:
-    """Without parentheses around the whole."""
-    if not text.startswith("("):
-        return text
-    depth = 0
-    for i, c in enumerate(text):
-        depth += (c == "(") - (c == ")")
-        if not depth:
-            return text[1:-1] if i == len(text) - 1 else text
-    return text
+def class_doc(net: Net, model: Model) -> list[str]:
+    """The net as the spec declares it."""
+    args = ", ".join(f"{name}: {type}" for name, type in net.args)
+    heads = ", ".join(f"{name}: {type}" if name else str(type) for name, type in net.heads)
+    types = f"({args}) → {heads if len(net.heads) == 1 else f'({heads})'}"
+    trunk = " |> ".join(" ".join(model.source.text[stage.span.start : stage.span.end].split()) for stage in net.trunk)
+    one = f'    """{types}: {trunk}."""'
+    return [one] if len(one) <= 128 else [f'    """{types}:', "", f"    {trunk}", '    """']

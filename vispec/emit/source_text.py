@@ -6,40 +6,55 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-Definition = ast.FunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign
-
 
 def kernel_source(module: str, names: Iterable[str]) -> str:
     """The top-level definitions `names` of a module and those of the same file that they use, in the file's order.
 
+    What registers something with a chosen definition (`op.register_autograd(...)`, `@op.register_fake`) belongs to it.
     Raises KeyError for a name that the file does not define."""
-    text, table = definitions(module)
-    wanted: set[str] = set()
+    text, table, registrations = definitions(module)
+    chosen: dict[int, ast.stmt] = {}
     pending = list(names)
     while pending:
         name = pending.pop()
         if name not in table:
             raise KeyError(f"{module} does not define {name!r}")
-        if name not in wanted:
-            wanted.add(name)
-            used = {node.id for node in ast.walk(table[name]) if isinstance(node, ast.Name)}
-            pending += sorted(used & table.keys())
-    chosen = sorted({id(table[name]): table[name] for name in wanted}.values(), key=lambda node: node.lineno)
-    return join([segment(text, node) for node in chosen])
+        for node in (table[name], *(node for owner, node in registrations if owner == name)):
+            if id(node) not in chosen:
+                chosen[id(node)] = node
+                used = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+                pending += sorted(used & table.keys())
+    return join([segment(text, node) for node in sorted(chosen.values(), key=lambda node: node.lineno)])
 
 
 @cache
-def definitions(module: str) -> tuple[str, dict[str, Definition]]:
-    """A module's text and its top-level functions, classes and constants by name."""
+def definitions(module: str) -> tuple[str, dict[str, ast.stmt], tuple[tuple[str, ast.stmt], ...]]:
+    """A module's text; its top-level functions, classes and constants by name; and its registrations with their owners."""
     text = path_of(module).read_text(encoding="utf-8")
-    table: dict[str, Definition] = {}
+    table: dict[str, ast.stmt] = {}
+    registrations: list[tuple[str, ast.stmt]] = []
     for node in ast.parse(text).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        owner = registered_with(node)
+        if owner is not None and owner not in ("torch", "staticmethod"):
+            registrations.append((owner, node))
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
             table[node.name] = node
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             table |= {target.id: node for target in targets if isinstance(target, ast.Name)}
-    return text, table
+    return text, table, tuple(registrations)
+
+
+def registered_with(node: ast.stmt) -> str | None:
+    """`op` of a statement `op.register(...)`, or of a definition decorated with `@op.register`."""
+    calls = [node.value] if isinstance(node, ast.Expr) else getattr(node, "decorator_list", [])
+    for call in calls:
+        target = call.func if isinstance(call, ast.Call) else call
+        while isinstance(target, ast.Attribute):
+            target = target.value
+        if isinstance(target, ast.Name):
+            return target.id
+    return None
 
 
 def path_of(module: str) -> Path:
@@ -50,7 +65,7 @@ def path_of(module: str) -> Path:
     return Path(spec.origin)
 
 
-def segment(text: str, node: Definition) -> str:
+def segment(text: str, node: ast.stmt) -> str:
     """The lines of a definition, its decorators and the comment lines right above it included."""
     lines = text.splitlines()
     first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))]) - 1

@@ -1,6 +1,5 @@
 """Convolutions over images and sequences with any leading axes."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -9,8 +8,8 @@ class Picture(nn.Sequential):
     """2-D convolutions over images (*B, C, H, W), flattened: (*B, channels · height · width)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        lead = x.shape[:-3]
-        return super().forward(x.reshape(-1, *x.shape[-3:])).flatten(1).unflatten(0, lead)
+        y = super().forward(x.flatten(0, -4) if x.dim() > 3 else x[None]).flatten(1)
+        return y.reshape(*x.shape[:-3], y.shape[1])
 
 
 class Convolution(nn.Module):
@@ -24,5 +23,6 @@ class Convolution(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         if mask is not None:
             x = x * mask[..., None]  # what does not count reads as the silence around the sequence
-        flat = F.pad(x.reshape(-1, *x.shape[-2:]).mT, self.pad)  # (N, W, T + kernel - 1)
-        return self.convolve(flat).mT.unflatten(0, x.shape[:-2])
+        flat = x.flatten(0, -3) if x.dim() > 2 else x[None]
+        y = self.convolve(F.pad(flat.mT, self.pad)).mT  # (N, T, channels)
+        return y.reshape(*x.shape[:-1], y.shape[2])

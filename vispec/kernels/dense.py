@@ -1,7 +1,6 @@
 """Linear layers of what a net is given."""
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 
 class OneHotLinear(nn.Embedding):

@@ -18,10 +18,11 @@ class Recurrent(nn.RNNBase):
         if init is None:
             init = x.new_zeros(*[1] * len(lead), shape[0] * shape[1])
         lead = torch.broadcast_shapes(lead, init.shape[:-1])
-        state = init.expand(*lead, -1).reshape(-1, *shape).movedim(-2, 0)  # (G·L, N, H)
-        flat = x.expand(*lead, -1, -1).reshape(-1, *x.shape[-2:])  # (N, T, W)
+        rows = lead.numel()
+        state = init.expand(*lead, -1).reshape(rows, *shape).transpose(0, 1).contiguous()  # (G·L, N, H)
+        flat = x.expand(*lead, -1, -1).reshape(rows, *x.shape[-2:])  # (N, T, W)
         read = self.steps if torch.compiler.is_compiling() else self.fused
-        return read(flat, state.contiguous()).unflatten(0, lead) if len(lead) != 1 else read(flat, state.contiguous())
+        return read(flat, state).reshape(*lead, x.shape[-2], self.hidden_size)
 
     def fused(self, x: Tensor, state: Tensor) -> Tensor:
         settings = (self._flat_weights, True, self.num_layers, self.dropout, self.training, False, True)
@@ -71,7 +72,7 @@ class Bidirectional(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None, init: Tensor | None = None) -> Tensor:
         """init (*B, 2·G·L·H): of each layer first the states from the left, then those from the right."""
         inits = [None] * (2 * len(self.ahead)) if init is None else init.chunk(2 * len(self.ahead), -1)
-        for layer, (ahead, back) in enumerate(zip(self.ahead, self.back)):
+        for layer, (ahead, back) in enumerate(zip(self.ahead, self.back, strict=True)):
             if layer:
                 x = F.dropout(x, self.dropout, self.training)
             left = ahead(x, inits[2 * layer])

@@ -16,9 +16,11 @@ def one_hot(index: Tensor, size: int, like: Tensor) -> Tensor:
     return F.one_hot(index, size).to(like.dtype)
 
 
-def keep_first(mask: Tensor, *sequences: Tensor) -> tuple[Tensor, ...]:
+def keep_first(mask: Tensor | None, *sequences: Tensor) -> tuple[Tensor | None, ...]:
     """The mask and sequences (*B, T) or (*B, T, ...) with the elements that count moved to the front, in their order."""
-    order = mask.logical_not().to(torch.uint8).argsort(-1, stable=True)
+    if mask is None:
+        return mask, *sequences
+    order = mask.logical_not().to(torch.uint8).argsort(dim=-1, stable=True)
     moved = [mask.gather(-1, order)]
     for x in sequences:
         lead = torch.broadcast_shapes(order.shape, x.shape[: order.dim()])

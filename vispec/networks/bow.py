@@ -32,7 +32,7 @@ def count(stream: Stream, sequences: list[Part]) -> Part | None:
         return None
     (part,) = sequences
     function = stream.kernel("sequence", "count_values")
-    text = f"{function}({part.text}, {part.card}, {stream.mask}, self.out.weight)"
+    text = f"{function}({part.text}, {stream.net.size(part.card)}, {stream.mask}, self.out.weight)"
     return stream.held(replace(part, text=text, width=part.card, card=None, sequence=False), limit=0)
 
 

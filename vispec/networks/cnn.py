@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vispec.catalog import Network, Option
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def cnn(stream: Stream, channels: tuple[Dim, ...], kernel: int, stride: int | None, activation: str) -> None:
-    """Each layer followed by the activation. Images (C, H, W) or (H, W) shrink by `stride`, 2 by default; sequences never do."""
+    """The activation follows each layer. Images (C, H, W) or (H, W) shrink by `stride`, 2 by default; sequences never do."""
     images = [part for part in stream.parts if len(part.shape) > 1 and part.card is None]
     if images:
         stream.parts = [
@@ -27,39 +28,39 @@ def cnn(stream: Stream, channels: tuple[Dim, ...], kernel: int, stride: int | No
 def picture(stream: Stream, part: Part, channels: tuple[Dim, ...], kernel: int, stride: int, activation: str) -> Part:
     """One image argument as a vector."""
     *depth, height, width = part.shape
-    text = part.text if depth else f"{part.text}.unsqueeze(-3)"
+    part = replace(part, text=part.text if depth else f"{part.text}.unsqueeze(-3)")
     before: Dim = depth[0] if depth else 1
-    layers, pad = [], kernel // 2
-    for after in channels:
-        layers += [f"nn.Conv2d({before}, {after}, {kernel}, {stride}, {pad})", ACTIVATIONS[activation]]
-        height, width = (shrink(size, kernel, stride, pad) for size in (height, width))
-        stream.cost(before, after, kernel * kernel, height, width, timed=part.timed)
+    layers = []
+    for i, after in enumerate(channels):
+        layers += [f"nn.Conv2d({before}, {after}, {kernel}, {stride}, {kernel // 2})", ACTIVATIONS[activation]]
+        size = [shrunk(stream, side, kernel, stride, i + 1) for side in (height, width)]
+        stream.cost(before, after, kernel * kernel, *size, timed=part.timed)
         before = after
     module = stream.module(f"{stream.kernel('convolution', 'Picture')}({', '.join(layers)})", role=part.arg)
-    return stream.through(module, stream.one_axis(part, text), stream.product(before, height, width))
+    return stream.through(module, part, stream.product(before, *size))
 
 
-def shrink(size: Dim, kernel: int, stride: int, pad: int) -> Dim:
-    """Positions at which a kernel fits: ⌊(size + 2 pad - kernel) / stride⌋ + 1."""
-    if isinstance(size, int):
-        return (size + 2 * pad - kernel) // stride + 1
-    return f"({size} + {2 * pad - kernel}) // {stride} + 1".replace("+ -", "- ")
+def shrunk(stream: Stream, side: Dim, kernel: int, stride: int, layers: int) -> Dim:
+    """Positions at which a padded kernel fits, ⌊(side + 2 ⌊kernel / 2⌋ - kernel) / stride⌋ + 1, after some layers."""
+    if kernel % 2:
+        return stream.ceiling(side, stride**layers)
+    for _ in range(layers):
+        side = side // stride + 1 if isinstance(side, int) else f"({side}) // {stride} + 1"
+    return side
 
 
 def convolve(stream: Stream, channels: tuple[Dim, ...], kernel: int, activation: str) -> None:
     """A sequence keeps its length; a causal net's positions see up to themselves only."""
     stream.start()
-    x = stream.flatten()
     name = stream.kernel("convolution", "Convolution")
     mask = "" if stream.prefixes or stream.mask == "None" else f", {stream.mask}"
     settings = ", causal=True" if stream.causal else ""
-    text, before = x.text, x.width
     for i, after in enumerate(channels):
-        module = stream.module(f"{name}({before}, {after}, {kernel}{settings})", role=("convolve", i))
+        x = stream.flatten()
+        module = stream.module(f"{name}({x.width}, {after}, {kernel}{settings})", role=("convolve", i))
         function = stream.module(ACTIVATIONS[activation], "activation", "activation")
-        stream.cost(before, after, kernel, timed=True)
-        text, before = f"{function}({module}({text}{mask}))", after
-    stream.set(text, before)
+        stream.cost(x.width, after, kernel, timed=True)
+        stream.set(f"{function}({module}({x.text}{mask}))", after)
 
 
 ENTRY = Network(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def dropout(stream: Stream, p: float) -> None:
     """Whatever stands there, in its own shape."""
     x = stream.flatten()
-    stream.set(f"{stream.module(f'nn.Dropout({p})')}({x.text})", x.width, two_way=x.two_way)
+    stream.parts = [stream.through(stream.module(f"nn.Dropout({p})"), x, x.width)]
 
 
 ENTRY = Network("dropout", dropout, {"p": Option("fraction", default=0.5)})

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def layernorm(stream: Stream) -> None:
     """Over the last axis."""
     x = stream.flatten()
-    stream.set(f"{stream.module(f'nn.LayerNorm({x.width})')}({x.text})", x.width)
+    stream.parts = [stream.through(stream.module(f"nn.LayerNorm({x.width})"), x, x.width)]
 
 
 ENTRY = Network("layernorm", layernorm)

@@ -24,12 +24,19 @@ OPTIONS = {
 def lstm(
     stream: Stream, hidden: Dim, embed: Dim | None, layers: int, bidirectional: bool, dropout: float, init: str | None
 ) -> None:
-    """init: the argument from which the states before the first element are projected; all others are read with every element."""
+    """init: the argument from which the states before the first element are projected; the others are read with each element."""
     recurrent(stream, "LSTM", hidden, embed, layers, bidirectional, dropout, init)
 
 
 def recurrent(
-    stream: Stream, mode: str, hidden: Dim, embed: Dim | None, layers: int, bidirectional: bool, dropout: float, init: str | None
+    stream: Stream,
+    mode: str,
+    hidden: Dim,
+    embed: Dim | None,
+    layers: int,
+    bidirectional: bool,
+    dropout: float,
+    init: str | None,
 ) -> None:
     if embed is not None:
         look_up(stream, embed)

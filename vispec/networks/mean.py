@@ -16,7 +16,9 @@ def mean(stream: Stream) -> None:
     sequences, others = stream.sequence_parts()
     if stream.prefixes:
         x = stream.joined(sequences)
-        stream.pool(f"{stream.kernel('sequence', 'means_so_far' if stream.moved else 'means_before')}({x.text})", x.width, others)
+        stream.pool(
+            f"{stream.kernel('sequence', 'means_so_far' if stream.moved else 'means_before')}({x.text})", x.width, others
+        )
     elif (counts := count(stream, sequences)) is not None:
         text = f"({counts.text} / {counts.text}.sum(-1, keepdim=True).clamp(min=1))"
         stream.pool(text, counts.width, others)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from vispec.catalog import Network, Option
@@ -27,7 +28,7 @@ def mlp(stream: Stream, sizes: tuple[Dim, ...], activation: str) -> None:
         return
     first, text = stream.linear(sizes[0])
     layers = [*([first] if first else []), ACTIVATIONS[activation]]
-    for before, after in zip(sizes, sizes[1:], strict=False):
+    for before, after in pairwise(sizes):
         stream.cost(before, after, timed=stream.timed)
         layers += [f"nn.Linear({before}, {after})", ACTIVATIONS[activation]]
     module = stream.module(f"nn.Sequential({', '.join(layers)})")

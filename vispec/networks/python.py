@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 
 def python(stream: Stream, path: str, features: Dim, **settings: Any) -> None:
-    """Class(features=F, **settings) is called with the net's arguments and their masks, and returns (*B, F), or (*B, T, F) for a
-    net that gives sequences."""
+    """Class(features=F, **settings) is called with the net's arguments and their masks, and returns (*B, F).
+
+    For a net that gives sequences, (*B, T, F)."""
     package, _, name = path.partition(":")
     stream.net.imports[f"from {package} import {name}"] = None
     keywords = "".join(f", {key}={value!r}" for key, value in settings.items())

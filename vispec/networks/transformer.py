@@ -33,7 +33,7 @@ def add_up(stream: Stream, width: Dim) -> None:
     terms = []
     for i, part in enumerate(stream.parts):
         vector = stream.vector(part)
-        if vector.width != width or len(stream.parts) > 1 and not vector.sequence:
+        if vector.width != width or (len(stream.parts) > 1 and not vector.sequence):
             layer = stream.module(stream.linear_text(vector, width), f"from_{part.arg or stream.layer}", ("in", i))
             vector = stream.through(layer, vector, width)
         terms.append(stream.beside(vector, stream.timed))
