@@ -14,8 +14,8 @@ def compile_spec(source: Source, sizes: Mapping[str, int] | None = None) -> str:
 
     Raises SpecError with everything found wrong.
     """
-    sizes = dict(sizes or {})
     tree = parse(source)
-    model = check_model(tree, sizes)
+    model = check_model(tree, sizes or {})
     plan = make_plan(model)
     return emit(plan, sizes)
+

@@ -73,7 +73,7 @@ def wrapped(doc: str, width: int = 124) -> list[str]:
     return [*lines, text]
 
 
-def bound_factors(w: Writer, plan: Plan, needs: ModuleNeeds) -> tuple[dict[str, Density], str]:
+def bound_factors(w: Writer, plan: Plan) -> tuple[dict[str, Density], str]:
     """The factors as the names that a method unpacks them into; and the line that does so."""
     template = writer(plan, ModuleNeeds())
     found = emit_factors(template, plan)
@@ -94,13 +94,12 @@ def bound_factors(w: Writer, plan: Plan, needs: ModuleNeeds) -> tuple[dict[str, 
                 bound[name] = Table(local(const), local(weight), local(statistics), axes)
             case Chained(first=first, rest=rest):
                 bound[name] = Chained(local(first), local(rest))
-    del needs
     return bound, left + ("," if len(names) == 1 else "")
 
 
 def log_prob_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
     w = writer(plan, needs)
-    bound, left = bound_factors(w, plan, needs)
+    bound, left = bound_factors(w, plan)
     w.line(f"{left} = self.factors(batch)")
     result = emit_steps(w, plan, bound, query=False)
     return finish(w, "def log_prob(self, batch: dict[str, Tensor]) -> Tensor:", summary(plan), result)

@@ -3,34 +3,40 @@
 from dataclasses import replace
 
 from vispec.emit.expressions import expression, tensor, to_value
-from vispec.emit.factors import emit_steps
+from vispec.emit.factors import emit_factors, emit_steps
 from vispec.emit.methods import bound_factors, writer
 from vispec.emit.value import Value, align
 from vispec.emit.writer import ModuleNeeds, Writer
 from vispec.model.model import Draw, Variable
 from vispec.plan.axes import Scope
-from vispec.plan.make import guide_law
+from vispec.plan.make import guide_law, make_plan
 from vispec.plan.plan import Plan
 
 
-def posterior_methods(plan: Plan, needs: ModuleNeeds) -> list[list[str]]:
+def posterior_methods(trained: Plan, needs: ModuleNeeds) -> list[list[str]]:
+    """`tilted` and `posterior`; where log_prob leaves finite variables out, they are enumerated here."""
+    left_out = any(t.kind in ("masked", "free") for t in trained.treatments.values())
+    plan = make_plan(trained.model, complete=True) if left_out else trained
+    shared = plan.scope.enumerated == trained.scope.enumerated
     summed = [v for v in plan.model.variables if v.name in plan.scope.enumerated]
     drawn = [v for v in plan.model.variables if plan.treatments[v.name].kind == "draw" and guide_law(v.name, plan.model)]
     if not summed and not drawn:
         return []
-    methods = [tilted_method(plan, needs)] if summed else []
+    methods = [tilted_method(plan, needs, shared)] if summed else []
     return [*methods, posterior_method(plan, needs, summed, drawn)]
 
 
-def tilted_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
+def tilted_method(plan: Plan, needs: ModuleNeeds, shared: bool) -> list[str]:
     w = writer(plan, needs)
-    w.taken |= {"factors"}
-    bound, left = bound_factors(w, plan, needs)
-    w.line(f"{left} = factors")
+    if shared:
+        bound, left = bound_factors(w, plan)
+        w.line(f"{left} = self.factors(batch)")
+    else:
+        bound = emit_factors(w, plan)
     result = emit_steps(w, plan, bound, query=True)
     lines = w.body(result.code)
-    doc = "log p of each row with `tilt` added to the log-joint of each latent and `total` for its sums; the tilt's gradient answers."
-    head = "def tilted(self, factors: tuple[Tensor, ...], batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:"
+    doc = "log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."
+    head = "def tilted(self, batch: dict[str, Tensor], total: Callable[[Tensor], Tensor], tilt: dict[str, Tensor]) -> Tensor:"
     return [head, f'    """{doc}"""', *(f"    {line}" for line in (*lines, f"return {result.code}"))]
 
 
@@ -49,7 +55,7 @@ def posterior_method(plan: Plan, needs: ModuleNeeds, summed: list[Variable], dra
         w.line("with torch.enable_grad():")
         w.line("    for zeros in tilt.values():")
         w.line("        zeros.requires_grad_()")
-        w.line("    log_prob = self.tilted(self.factors(batch), batch, total, tilt)")
+        w.line("    log_prob = self.tilted(batch, total, tilt)")
         w.line("    answers = torch.autograd.grad(log_prob.sum(), list(tilt.values()))")
         w.line("found: dict = dict(zip(tilt, answers, strict=True))")
         w.line('if query != "marginals":')
@@ -64,7 +70,7 @@ def posterior_method(plan: Plan, needs: ModuleNeeds, summed: list[Variable], dra
     doc = [
         '"""Exact posteriors of the summed latents, and the guides of the drawn ones.',
         "",
-        'query: "marginals", probabilities with the latent\'s values last; "mode", the most probable joint assignment; "sample", a draw of it.',
+        'query: "marginals", probabilities with the values last; "mode", the best joint assignment; "sample", a draw.',
         *(f"{v.name}: {v.type}, ({', '.join(v.plates)})." for v in (*summed, *drawn)),
         '"""',
     ]

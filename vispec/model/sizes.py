@@ -33,8 +33,10 @@ def read_sizes(scope: Scope, nodes: Sequence[t.Size], outside: Mapping[str, int]
         if name in scope.values or node.value is None or name in outside:
             return
         if name in pending:
-            scope.problems.add("V106", node.name.span, f"size `{name}` is computed from itself", "in a circle")
-            scope.poisoned.add(name)
+            scope.problems.add(
+                "V106", node.name.span, f"size `{name}` is computed from itself", "in a circle", help="give it a number"
+            )
+            scope.poisoned.update(pending)
             return
         pending.add(name)
         dim = size_of(scope, node.value)
@@ -56,7 +58,7 @@ def _settle(scope: Scope, node: t.Size, dim: Dim | None) -> None:
         if value >= 1:
             scope.values[name] = value
         else:
-            scope.problems.add("V105", node.value.span, f"size `{name}` is {value}; a size is at least 1", f"this is {value}")
+            scope.problems.add("V105", node.value.span, f"size `{name}` is {value}; a size is at least 1", "too small")
             scope.poisoned.add(name)
         return
     if dim is not None and not scope.poisoned & dims.names(dim):
@@ -79,10 +81,12 @@ def _settle(scope: Scope, node: t.Size, dim: Dim | None) -> None:
 def _check_outside(scope: Scope, table: Mapping[str, t.Size], outside: Mapping[str, int]) -> None:
     start = Span(0, 0, 1, 1, 1, 1)
     for name, value in outside.items():
+        if name not in table and isinstance(getattr(scope.symbols.get(name), "node", None), t.Vocab):
+            continue  # a vocabulary's size: the emitted module's default, of no account to the checker
         if name not in table:
             known = f"the sizes of this model are {listed(table)}" if table else "this model declares no size"
             scope.problems.add(
-                "V104",
+                "V101",
                 start,
                 f"`{name}={value}` is set from outside, but there is no size `{name}`",
                 help=did_you_mean(name, table, known),
@@ -99,7 +103,7 @@ def size_of(scope: Scope, expr: t.Expr | t.Range) -> Dim | None:
     dim = _size(scope, expr)
     value = None if dim is None else dims.evaluate(dim, scope.values)
     if value is not None and value < 1 and not isinstance(expr, t.Name):
-        scope.problems.add("V105", expr.span, f"a size is at least 1, and this is {value}", f"this is {value}")
+        scope.problems.add("V105", expr.span, f"a size is at least 1, and this is {value}", "too small")
         return None
     return dim
 
@@ -195,7 +199,7 @@ def read_vocab(scope: Scope, node: t.Vocab) -> m.Vocab:
             value = _option(option.value, VOCAB_OPTIONS[option.name])
             if value is None:
                 wanted = VOCAB_OPTIONS[option.name]
-                scope.problems.add("V108", option.value.span, f"`{option.name}` must be {wanted}", f"not {wanted}")
+                scope.problems.add("V108", option.value.span, f"`{option.name}` must be {wanted}", "this value")
             else:
                 options.append((option.name, value))
     return m.Vocab(node.name.id, tuple(options), node.name.span)

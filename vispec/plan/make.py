@@ -12,10 +12,13 @@ from vispec.plan.plan import Combine, Factor, Plan, Treatment
 from vispec.plan.refuse import check_plannable
 
 
-def make_plan(model: Model) -> Plan:
-    """The plan of a checked model; raises SpecError (V7xx) where the model is sayable but this plan cannot carry it."""
+def make_plan(model: Model, complete: bool = False) -> Plan:
+    """The plan of a checked model; raises SpecError (V7xx) where the model is sayable but this plan cannot carry it.
+
+    complete: enumerate also what log_prob may leave out, finite variables that nothing reads; posterior queries ask for them.
+    """
     check_plannable(model)
-    treatments = {variable.name: treat(variable, model) for variable in model.variables}
+    treatments = {variable.name: treat(variable, model, complete) for variable in model.variables}
     scope = make_scope(model, treatments)
     factors = tuple(factor for name in model.order for factor in variable_factors(name, model, treatments, scope))
     order = axis_order(model, scope)
@@ -28,18 +31,19 @@ def make_plan(model: Model) -> Plan:
 # ---- treatments
 
 
-def treat(variable: Variable, model: Model) -> Treatment:
+def treat(variable: Variable, model: Model, complete: bool) -> Treatment:
     """How one variable is held."""
     name = variable.name
+    finite = variable.type.domain in FINITE_DOMAINS and not variable.type.shape
     if variable.role in ("given", "observed"):
         return Treatment(name, "data", True, "given by the data" if variable.role == "given" else "scored at the data")
-    if not is_read(name, model):
+    if not is_read(name, model) and not (complete and finite):
         if variable.role == "partial":
             return Treatment(name, "masked", True, "nothing depends on it: scored where it is seen")
         return Treatment(name, "free", True, "nothing depends on it: it integrates to one")
     asked = next((infer for infer in model.infer if infer.name == name), None)
     guided = any(guide.name == name for guide in model.guide)
-    if variable.type.domain in FINITE_DOMAINS and not variable.type.shape:
+    if finite:
         return treat_finite(variable, asked, guided)
     return treat_drawn(variable, asked)
 
