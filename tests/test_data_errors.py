@@ -219,7 +219,8 @@ CASES = [
     Case("D132", WORDS, "d.npz", npz(indptr=np.array([0, 2, 1]), indices=np.array([0])), 2, "indptr", "falls"),
     Case("D132", WORDS, "d.npz", npz(indptr=np.array([0, 1]), indices=np.array([-1])), 1, "indices", "negative"),
     Case(
-        "D132", WORDS, "d.npz", npz(indptr=np.array([0, 1]), indices=np.array([3]), vocab=np.array(["a"])), None, "indices", "past"
+        "D132", WORDS, "d.npz", npz(indptr=np.array([0, 1]), indices=np.array([3]), vocab=np.array(["a"])), None,
+        "indices", "past",
     ),
 ]  # fmt: skip
 

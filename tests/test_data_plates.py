@@ -23,7 +23,9 @@ from data_models import (
     token,
     vocab,
 )
-from hypothesis import HealthCheck, given as drawn, settings, strategies as st
+from hypothesis import HealthCheck, settings
+from hypothesis import given as drawn
+from hypothesis import strategies as st
 
 from vispec.train.data import load
 
@@ -92,9 +94,7 @@ def test_lists_of_one_plate_may_be_missing_where_another_variable_tells_their_le
 
 @pytest.mark.parametrize("inner", [3, "A"])
 def test_crossed_with_a_fixed_plate(tmp_path: Path, inner: int | str) -> None:
-    annotators = model(
-        size("A"), size("K", 2), fixed("a", inner), data("item"), partial("label", category("K"), "item", "a")
-    )
+    annotators = model(size("A"), size("K", 2), fixed("a", inner), data("item"), partial("label", category("K"), "item", "a"))
     loaded = load(annotators, [write(tmp_path, [{"label": [0, None, 1]}, {"label": None}, {"label": [1, 1, None]}])])
     batch = loaded.batch([0, 1, 2])
     assert batch["label"].tolist() == [[0, 0, 1], [0, 0, 0], [1, 1, 0]]
@@ -123,8 +123,9 @@ def test_crossed_ragged_plates_share_their_width(tmp_path: Path) -> None:
 
 def test_fixed_plate_around_a_ragged_one(tmp_path: Path) -> None:
     channels = model(
-        vocab("V"), size("C"), data(), fixed("c", "C", "n"), ragged("i", "w_len", "n", "c"), observed("w", token(), "n", "c", "i")
-    )
+        vocab("V"), size("C"), data(), fixed("c", "C", "n"), ragged("i", "w_len", "n", "c"),
+        observed("w", token(), "n", "c", "i"),
+    )  # fmt: skip
     loaded = load(channels, [write(tmp_path, [{"w": [["a"], ["b", "a"]]}, {"w": [[], []]}])])
     assert loaded.sizes == {"C": 2, "V": 3}
     batch = loaded.batch([1, 0])
@@ -162,8 +163,8 @@ def test_given_outside_the_data_plate(tmp_path: Path) -> None:
 
 def test_indices_of_plates(tmp_path: Path) -> None:
     pointing = model(
-        size("A"), fixed("who", "A"), data(), ragged("j", "y_len", "n"), ragged("i", "a_len", "n"), observed("y", REAL, "n", "j"),
-        observed("a", index("j"), "n", "i"), given("w", index("who", "A"), "n"),
+        size("A"), fixed("who", "A"), data(), ragged("j", "y_len", "n"), ragged("i", "a_len", "n"),
+        observed("y", REAL, "n", "j"), observed("a", index("j"), "n", "i"), given("w", index("who", "A"), "n"),
     )  # fmt: skip
     rows = [{"y": [1, 2], "a": [0, 1, 1], "w": "ann"}, {"y": [5], "a": [0], "w": "bob"}]
     loaded = load(pointing, [write(tmp_path, rows)])

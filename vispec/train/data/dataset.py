@@ -30,7 +30,7 @@ class Ragged:
     plate_path: Path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """Rows of all variables that have data.
 
@@ -54,6 +54,9 @@ class Dataset:
 
     def __len__(self) -> int:
         return self.num_rows
+
+    def __repr__(self) -> str:
+        return f"Dataset({self.num_rows} rows of {', '.join(self.variables)})"
 
     @property
     def variables(self) -> tuple[str, ...]:
