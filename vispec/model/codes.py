@@ -5,7 +5,6 @@ CODES: dict[str, str] = {
     "V101": "a name that nothing declares",
     "V102": "a name declared twice",
     "V103": "a name of the wrong kind",
-    "V104": "a setting from outside for a size that does not exist",
     "V105": "a size that is not a whole number of at least 1",
     "V106": "a size that cannot be computed",
     "V107": "a vocabulary option that does not exist",
@@ -19,7 +18,6 @@ CODES: dict[str, str] = {
     "V115": "a parameter in a plate without a size",
     "V116": "data outside the data plate",
     "V117": "no data plate",
-    "V118": "a declaration inside a plate",
     "V119": "a name that the language uses already",
     "V120": "a model without data",
     "V190": "a declaration that nothing uses (warning)",
@@ -61,9 +59,8 @@ CODES: dict[str, str] = {
     "V317": "branches of different types",
     "V318": "a length of something that has none",
     "V319": "a law in the place of a value",
+    "V320": "an index that does not fit a vector",
     # laws and distributions
-    "V401": "a variable without a law",
-    "V402": "a given variable with a law",
     "V403": "a distribution that does not exist",
     "V404": "a value in the place of a law",
     "V405": "a parameter that the distribution does not take",
@@ -107,5 +104,5 @@ CODES: dict[str, str] = {
     "V614": "an entry of `fit:` given twice",
     "V615": "a schedule for something that has none",
     "V616": "an estimator that needs a guide",
-    "V617": "a guide that is never used",
+    "V617": "a guide that is never used (warning)",
 }

@@ -81,7 +81,8 @@ def _open(scope: Scope, node: t.Plate, plates: tuple[str, ...]) -> None:
     if _is_new(scope, symbol):
         scope.symbols[name] = symbol
     if node.size is not None and size is None:
-        scope.plates[name].size = 1  # wrong and reported; any size keeps it from passing for the data plate
+        scope.plates[name].size = 1  # any size keeps it from passing for the data plate
+        scope.plates[name].wrong = True
 
 
 def _reopen(scope: Scope, node: t.Plate, plate: PlateInfo, size: Dim | None, plates: tuple[str, ...]) -> None:
@@ -125,7 +126,7 @@ def _choose_data_plate(scope: Scope) -> None:
             scope.problems.add(
                 "V113", plate.span, message, "a second data plate", cause=(rows.span, "the first one"), help=help
             )
-            plate.size = 1  # reported; as a sized plate it raises no further complaints
+            plate.size, plate.wrong = 1, True
         else:
             rows, plate.data = plate, True
             if plate.kind == "chain":
@@ -155,6 +156,8 @@ def _stands_rightly(scope: Scope, symbol: Symbol) -> None:
     if symbol.plates and scope.plates[symbol.plates[-1]].first is None:
         scope.plates[symbol.plates[-1]].first = symbol.name
     rows = next((plate for plate in scope.plates.values() if plate.data), None)
+    if any(scope.plates[plate].wrong for plate in symbol.plates):
+        return
     if symbol.node.role != "given" and rows is not None and rows.name not in symbol.plates:
         message = f"`{symbol.name}` is {symbol.node.role}, but stands outside the data plate `{rows.name}`"
         help = f"move this line into `plate {rows.name}:`"

@@ -44,13 +44,16 @@ KEYS = ("optimizer", *NUMBERS, "decay", "anneal", "offset")
 REPEATED = ("anneal", "offset")
 OPTIMIZERS: Mapping[str, tuple[str, ...]] = {
     "adadelta": ("lr", "rho", "eps", "weight_decay"),
+    "adafactor": ("lr", "beta2_decay", "eps", "d", "weight_decay"),
     "adagrad": ("lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps"),
-    "adam": ("lr", "betas", "eps", "weight_decay", "amsgrad"),
+    "adam": ("lr", "betas", "eps", "weight_decay", "amsgrad", "decoupled_weight_decay"),
     "adamax": ("lr", "betas", "eps", "weight_decay"),
     "adamw": ("lr", "betas", "eps", "weight_decay", "amsgrad"),
     "asgd": ("lr", "lambd", "alpha", "t0", "weight_decay"),
-    "nadam": ("lr", "betas", "eps", "weight_decay", "momentum_decay"),
-    "radam": ("lr", "betas", "eps", "weight_decay"),
+    "lbfgs": ("lr", "max_iter", "max_eval", "tolerance_grad", "tolerance_change", "history_size", "line_search_fn"),
+    "muon": ("lr", "weight_decay", "momentum", "nesterov", "ns_coefficients", "eps", "ns_steps", "adjust_lr_fn"),
+    "nadam": ("lr", "betas", "eps", "weight_decay", "momentum_decay", "decoupled_weight_decay"),
+    "radam": ("lr", "betas", "eps", "weight_decay", "decoupled_weight_decay"),
     "rmsprop": ("lr", "alpha", "eps", "weight_decay", "momentum", "centered"),
     "rprop": ("lr", "etas", "step_sizes"),
     "sgd": ("lr", "momentum", "dampening", "weight_decay", "nesterov"),
@@ -90,7 +93,7 @@ def _subject(value: t.Expr | t.Schedule) -> str:
 
 
 def _bad(scope: Scope, node: t.Node, key: str, wanted: str, help: str | None = None) -> None:
-    scope.problems.add("V613", node.span, f"`{key}` must be {wanted}", f"not {wanted}", help=help)
+    scope.problems.add("V613", node.span, f"`{key}` must be {wanted}", "this value", help=help)
 
 
 def _schedule(scope: Scope, entry: t.FitEntry, node: t.Schedule) -> m.Schedule | None:
@@ -189,7 +192,7 @@ def _call(scope: Scope, node: t.Call, options: Sequence[str]) -> tuple[tuple[str
             setting = None
         if (option in ("lr", "eps") and not _above(setting)) or isinstance(setting, str | None):
             wanted = "a number above 0" if option in ("lr", "eps") else "a number, or true or false"
-            scope.problems.add("V613", value.span, f"`{option}` of `{name}` must be {wanted}", f"not {wanted}")
+            scope.problems.add("V613", value.span, f"`{option}` of `{name}` must be {wanted}", "this value")
             good = False
         found[option] = setting
     return tuple(found.items()) if good else None

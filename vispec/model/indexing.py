@@ -144,6 +144,8 @@ def _elements(
                 resolve(scope, context, item)
         return None
     resolved = [resolve(scope, context, item) for item in picked.rest]
+    if any(value is None for value in resolved):
+        return None
     taken = [*picked.own, *([picked.past[0]] if picked.past else [])]
     left = [p for p in symbol.plates if p not in taken and not scope.plates[p].data]
     rows = [p for p in symbol.plates if scope.plates[p].data and p not in context.open]
@@ -156,8 +158,6 @@ def _elements(
             outside(scope, symbol, node.span, closed)
         else:
             _wrong_number(scope, node, symbol, len(items), closed)
-        return None
-    if any(value is None for value in resolved):
         return None
     values = [value for value in resolved if value is not None]
     if picked.past is not None and plates:
@@ -232,6 +232,8 @@ def _lag(scope: Scope, context: Context, item: t.Binary, plate: str, symbol: Sym
     info, name = scope.plates[plate], symbol.name
     opened = (info.span, "opened here")
     step = item.right.value if isinstance(item.right, t.Number) else None
+    if context.past < 0 and (info.kind != "chain" or plate not in context.open):
+        return None
     if info.kind != "chain":
         help = f"write `chain {plate}:` where it is opened, if its elements have an order"
         message = f"`{plate}` is a plate: its elements have no order, and so no past"
@@ -267,7 +269,7 @@ def _no_past(scope: Scope, context: Context, item: t.Binary, plate: str, name: s
     message = f"the {which} element of chain `{plate}` has no element {step} {'step' if step == 1 else 'steps'} before it"
     firsts = " then ".join(f"P{k}" for k in range(step))
     help = f"give the first {'element a law' if step == 1 else f'{step} elements laws'} of their own: `{firsts} then ...`"
-    help = help.replace("laws of their own", "laws of their own") if step > 1 else help.replace("of their own", "of its own")
+    help = help.replace("of their own", "of its own") if step == 1 else help
     scope.problems.add("V207", item.span, message, f"`{name}` does not reach so far back", help=help)
 
 

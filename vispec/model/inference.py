@@ -153,7 +153,7 @@ def _settings(scope: Scope, node: t.Call, name: str, kind: Kind) -> tuple[tuple[
             continue
         wrong = _wrong(kind.settings[key], value, found, key)
         if wrong is not None:
-            scope.problems.add("V607", value.span, f"`{key}` of `{name}` must be {wrong}", f"not {wrong}")
+            scope.problems.add("V607", value.span, f"`{key}` of `{name}` must be {wrong}", "this value")
             good = False
     return tuple(found.items()) if good else None
 
@@ -192,7 +192,7 @@ def _suits(
     cause = (symbol.span, f"`{variable}`" if symbol.kind != "net" else "weights are real")
     finite = variable.domain in FINITE_DOMAINS or (kind.variables == "exact" and variable.domain == "tree")
     if kind.variables != "any" and not finite:
-        what = "counts without an end" if variable.domain == "count" else "trees" if variable.domain == "tree" else "continuous"
+        what = {"count": "a count without an upper end", "tree": "a whole tree"}.get(variable.domain, "continuous")
         message = f"`{name.id}` is for variables of finitely many values, and `{symbol.name}` is {what}"
         help = (
             "use `mc(samples=...)` or `score(samples=...)`"

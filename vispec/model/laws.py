@@ -52,7 +52,7 @@ def _then(scope: Scope, context: Context, node: t.Then, laws: Sequence[t.Expr], 
         message = "`then` gives the elements of a chain their laws in order, and no chain is open here"
         scope.problems.add("V213", node.span, message, "no first element", cause=cause, help=help)
         for law in laws:
-            resolve_law(scope, context.after(len(laws)), law, target)
+            resolve_law(scope, context.after(-1), law, target)
         return None
     resolved = [resolve_law(scope, context.after(number), law, target) for number, law in enumerate(laws)]
     good = tuple(law for law in resolved if law is not None)
@@ -78,9 +78,16 @@ def _not_a_law(scope: Scope, context: Context, node: t.Expr, target: Target) -> 
         return
     if _heads(scope, node) or resolve(scope, context, node) is not None:
         support = target.type.domain if target.type else "real"
-        example = next((d for d in known.values() if support in _supports(d) and d.params), known["Normal"])
+        fitting = [d for d in known.values() if support in _supports(d) and d.params]
+        example = _usage(min(fitting or known.values(), key=lambda d: d.event_dim))
+        if isinstance(node, t.Call) and _heads(scope, node):
+            heads = {name for name, _ in scope.nets[node.function.id].heads}
+            matching = next((d.name for d in known.values() if set(d.params) == heads), "Normal")
+            example = f"{matching}({node.function.id}(...))"
         message = "a law is a distribution, and this is a value"
-        scope.problems.add("V404", node.span, message, "a value", help=f"write `{_usage(example)}`, or `let` for a fixed value")
+        scope.problems.add(
+            "V404", node.span, message, "a value", help=f"write `{example}`, or `let` for a value that is not random"
+        )
 
 
 def _heads(scope: Scope, node: t.Expr | t.Comprehension) -> bool:
@@ -246,10 +253,11 @@ def _param_fits(
         functions = {"positive": "softplus", "unit": "sigmoid", "simplex": "softmax"}
         fix = f"`{functions[domain]}(...)`" if domain in functions else None
         net = f", or declare the head of the net as `{domain}`" if isinstance(value, m.NetCall) else ""
-        message = f"`{name}` of `{entry.name}` must be {domain}, and this is `{value.type}`"
+        this = value.value if isinstance(value, m.Const) else f"`{value.type}`"
+        message = f"`{name}` of `{entry.name}` must be `{domain}`, and this is {this}"
         is_number = isinstance(value, m.Const)
         help = None if is_number or fix is None else f"write {fix} around it{net}"
-        label = f"{value.value} is not {domain}" if isinstance(value, m.Const) else f"not {domain}"
+        label = f"not `{domain}`"
         scope.problems.add("V408", value.span, message, label, help=help)
         return False
     return _shape_fits(scope, entry, target, kind, name, value)
@@ -299,11 +307,11 @@ def _own_shape(entry: Distribution, name: str, event: tuple[Dim, ...], shape: tu
 def _other_card(
     scope: Scope, entry: Distribution, target: Target, kind: Type, name: str, value: m.Expression, size: Dim
 ) -> None:
-    message = (
-        f"`{entry.name}` here is over {scope.shown(size)} values, and `{target.name}` takes {scope.shown(scope.card(kind))}"
-    )
+    ragged = kind.domain == "index" and kind.card is None
+    takes = f"as many as `{kind.plate}` has elements" if ragged else scope.shown(scope.card(kind))
+    message = f"`{entry.name}` here is over {scope.shown(size)} values, and `{target.name}` takes {takes}"
     cause = (target.span, f"`{target.name} : {kind}`")
     help = "use the same size in both"
-    if kind.domain == "index" and kind.card is None:
+    if ragged:
         help = f"its size differs from row to row: write `softmax(... for {kind.plate})`, or `Uniform()`"
     scope.problems.add("V413", value.span, message, f"{scope.shown(size)} probabilities", cause=cause, help=help)

@@ -46,6 +46,7 @@ class PlateInfo:
     span: Span
     data: bool = False
     ragged: bool = False
+    wrong: bool = False  # reported; what stands in it raises no further complaint
     first: str | None = None  # the first given, observed or partial variable declared directly in it
 
     @property
@@ -112,7 +113,8 @@ class Scope:
 @dataclass(frozen=True)
 class Context:
     """Where an expression stands. open: plates around it, outermost first. past: how many elements of each open chain surely
-    come before this one (the number of a law in `A then B then ...`). guide: its lets are visible."""
+    come before this one (the number of a law in `A then B then ...`); -1 in a `then` without a chain, which is reported.
+    guide: its lets are visible."""
 
     open: tuple[str, ...] = ()
     past: int = 0

@@ -30,12 +30,11 @@ def read_sizes(scope: Scope, nodes: Sequence[t.Size], outside: Mapping[str, int]
 
     def value_of(name: str) -> None:
         node = table[name]
-        if name in scope.values or node.value is None or name in outside:
+        if name in scope.values or name in scope.poisoned or node.value is None or name in outside:
             return
         if name in pending:
-            scope.problems.add(
-                "V106", node.name.span, f"size `{name}` is computed from itself", "in a circle", help="give it a number"
-            )
+            message = f"size `{name}` is computed from itself"
+            scope.problems.add("V106", node.name.span, message, "in a circle", help="give it a number")
             scope.poisoned.update(pending)
             return
         pending.add(name)

@@ -11,7 +11,6 @@ from vispec.model.problems import did_you_mean, head, listed
 from vispec.model.scope import Context, Scope, Signature
 from vispec.model.sizes import size_of
 from vispec.model.types import Type
-from vispec.model.walk import draws
 from vispec.source import Span
 from vispec.syntax import tree as t
 from vispec.trunk import trunk_problems
@@ -21,7 +20,7 @@ def read_signature(scope: Scope, node: t.Net) -> Signature:
     """What callers need to know of a net."""
     args, heads = _named(scope, node, node.args, "argument"), _named(scope, node, node.heads, "head")
     starred = any(kind is None or kind.star for _, kind in args)
-    for named, (name, kind) in zip(node.heads, heads, strict=True):
+    for named, (name, kind) in zip(node.heads, heads, strict=False):
         if kind is not None and kind.star and not starred:
             what = f"head `{name}`" if name else "the output"
             message = f"{what} of net `{node.name.id}` is a sequence, but no argument is: how long is it?"
@@ -106,7 +105,7 @@ def _settings(scope: Scope, node: t.Call, entry: Network, signature: Signature) 
         except ValueError as error:
             if str(error):
                 message = f"`{name}` of layer `{entry.name}` must be {error}"
-                scope.problems.add("V503", value.span, message, f"not {error}")
+                scope.problems.add("V503", value.span, message, "this value")
             good = False
     missing = [name for name, option in entry.options.items() if option.required and name not in found]
     if missing and good:
@@ -192,24 +191,12 @@ def _size(scope: Scope, value: t.Expr) -> int | str:
 
 def _prior(scope: Scope, node: t.Expr, what: str) -> m.Law | None:
     """The law of each weight by itself: on the reals, reading nothing that stands in a plate."""
-    before = len(scope.problems.found)
-    if (
-        isinstance(node, t.Call)
-        and node.function.id in distributions()
-        and "real" not in distributions()[node.function.id].support
-    ):
-        message = f"weights are real numbers, and `{node.function.id}` is no law on these"
-        scope.problems.add("V512", node.span, message, "not a law on the reals", help="write `Normal(0, 1)`")
+    entry = distributions().get(node.function.id) if isinstance(node, t.Call) else None
+    if entry is not None and (entry.event_dim or "real" not in (entry.support, *entry.other_supports)):
+        message = f"each weight is a real number, and `{entry.name}` is no law on these"
+        scope.problems.add("V512", node.span, message, "not a law on single reals", help="write `Normal(0, 1)`")
         return None
-    law = resolve_law(scope, Context(owner=what), node, Target(what, Type("real"), node.span))
-    if (
-        law is not None
-        and len(scope.problems.found) == before
-        and any(distributions()[d.distribution].event_dim for d in draws(law))
-    ):
-        scope.problems.add("V512", node.span, "a prior is a law of one weight", "a law on vectors", help="write `Normal(0, 1)`")
-        return None
-    return law
+    return resolve_law(scope, Context(owner=what), node, Target(what, Type("real"), node.span))
 
 
 def _flows(scope: Scope, node: t.Net, net: m.Net) -> None:

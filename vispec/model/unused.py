@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from vispec.model import model as m
 from vispec.model.order import Edge
 from vispec.model.scope import Scope, Symbol
 from vispec.syntax import tree as t
@@ -9,10 +10,17 @@ from vispec.syntax import tree as t
 DECLARED = (t.Size, t.Vocab, t.Param, t.Net, t.Let, t.GuideLet)
 
 
-def warn(scope: Scope, edges: Sequence[Edge]) -> None:
+def warn(scope: Scope, edges: Sequence[Edge], guide: Sequence[m.GuideLaw], infer: Sequence[m.Infer]) -> None:
     """Report unused declarations, unless there are errors, which may be why."""
     if scope.problems.errors:
         return
+    exact = {entry.name: entry for entry in infer if entry.estimator.name == "exact" and entry.otherwise is None}
+    for law in guide:
+        if law.name in exact:
+            message = f"the guide for `{law.name}` is never used: it is summed out exactly"
+            cause = (exact[law.name].span, "exact")
+            help = "leave out the guide, or choose an estimator that samples"
+            scope.problems.add("V617", law.span, message, "not needed", cause=cause, help=help, severity="warning")
     read = {edge.source for edge in edges if edge.source != edge.reader}
     for symbol in scope.symbols.values():
         role = symbol.node.role if isinstance(symbol.node, t.Variable) else None
