@@ -10,18 +10,21 @@ from vispec.graph.things import Curve, Label, Point, bounds, holds, points
 
 
 def beside(layout: Layout, mark: Mark) -> Label | None:
-    """The label of a mark that does not hold it itself: to its right, or where its arrows leave most room for a given's."""
+    """The label of a mark that does not hold it itself: on the side of a given or a net that its arrows leave free;
+    to the right of others, and of a factor a little higher, so that an arrow passes below."""
     if fits(mark) or not mark.label.base:
         return None
     (x, y), size = layout.centres[mark.key], font(mark)
     half = body(mark)[0] + 5
+    if mark.look == "factor":
+        return Label((x + half, y - 4), mark.label, size, "start")
     places = {
         0.0: Label((x + half, y + 0.3 * size), mark.label, size, "start"),
         math.pi: Label((x - half, y + 0.3 * size), mark.label, size, "end"),
         -math.pi / 2: Label((x, y - half - 2), mark.label, size, "middle"),
         math.pi / 2: Label((x, y + half + 0.62 * size), mark.label, size, "middle"),
     }
-    ways = _directions(layout, mark.key) if mark.look == "given" else []
+    ways = _directions(layout, mark.key) if mark.look in ("given", "net") else []
     free = [place for place in places if all(abs(math.remainder(way - place, math.tau)) > 0.8 for way in ways)]
     return places[free[0] if free else 0.0]
 

@@ -119,9 +119,9 @@ def extent(mark: Mark) -> Extent:
     left = len(mark.past) * PAST + (RADIUS if mark.past else 0)
     widest = max((label.width(SMALL) / 2 for _, label in mark.past), default=0.0)
     left = max(left, len(mark.past) * PAST + widest if mark.past else 0.0, half)
-    if mark.look == "given":
-        return Extent(max(left, half + beside), half + beside, 16, 16)
-    return Extent(left, half + beside, height, height)
+    if mark.look in ("given", "net"):  # the label may go to any side
+        return Extent(max(left, half + beside), half + beside, half + 11, half + 11)
+    return Extent(left, half + beside, 14 if mark.look == "factor" else height, height)
 
 
 # ---- the grid
@@ -194,7 +194,7 @@ def _coordinates(figure: Figure, frames: list[Frame], cells: Sequence[tuple[int,
     along = _Axis(rows, {k: s.up for k, s in sides.items()}, {k: s.down for k, s in sides.items()}, ROW, 62.0, CAPTION + 3)
     span = {k: (c - _columns(sides[k].left), c + _columns(sides[k].right)) for k, c in cols.items()}
     bands = {k: (r, r + 1) for k, r in rows.items()}
-    widths = {frame.name: frame.label.width(SMALL) + 12 for frame in frames}
+    widths = {frame.name: _caption_width(frame, figure, cols, rows) for frame in frames}
     x, left, right = _solve(across, frames, span, bands, dict.fromkeys(widths, (PAD, PAD)), widths)
     y, top, bottom = _solve(along, frames, bands, span, dict.fromkeys(widths, (PAD, PAD + CAPTION)), {})
     centres = {key: (x[key], y[key]) for key in keys}
@@ -202,6 +202,18 @@ def _coordinates(figure: Figure, frames: list[Frame], cells: Sequence[tuple[int,
         centres |= {key: (x[mark.key] - back * PAST, y[mark.key]) for back, (key, _) in enumerate(mark.past, 1)}
     boxes = {frame.name: Rectangle(*(side[frame.name] for side in (left, top, right, bottom))) for frame in frames}
     return Layout(figure, centres, boxes, unframed)
+
+
+def _caption_width(frame: Frame, figure: Figure, cols: Mapping[str, int], rows: Mapping[str, int]) -> float:
+    """The least width of a frame: its caption fits, beside any arrow that leaves the last row of a narrow frame downward."""
+    width = frame.label.width(SMALL) + 12
+    last = max(rows[key] for key in frame.members)
+    if len({cols[key] for key in frame.members}) > 1:
+        return width
+    ends = {key: mark.key for mark in figure.marks for key in (mark.key, *(past for past, _ in mark.past))}
+    leaving = [arrow for arrow in figure.arrows if ends[arrow.tail] in frame.members and rows[ends[arrow.head]] > last]
+    entering = [arrow for arrow in figure.arrows if arrow.head in frame.members and rows[ends[arrow.tail]] > last]
+    return 2 * width + 6 if leaving or entering else width
 
 
 def _solve(axis: _Axis, frames: list[Frame], own: Mapping, other: Mapping, pads: dict, widths: Mapping[str, float]):

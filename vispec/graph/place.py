@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 
 CHAINS = 48
+STEPS = (120, 30)  # of cooling: so many, and so many more per mark
 BROKEN = 1000.0
 UNIT = np.array([32.0, 70.0])  # of a column and a row, in the unit of the drawing
 
@@ -87,7 +88,7 @@ def _start(problem: Problem, rng: np.random.Generator) -> tuple[np.ndarray, np.n
 def _anneal(problem: Problem, cols: np.ndarray, rows: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """The best placement (N,), (N,) that the chains come across while cooling down."""
     cost = _cost(problem, cols, rows)
-    steps = 250 + 60 * problem.count
+    steps = STEPS[0] + STEPS[1] * problem.count
     best = int(cost.argmin())
     top = (cost[best], cols[best].copy(), rows[best].copy())
     for temperature in np.geomspace(6.0, 0.05, steps):
@@ -183,7 +184,7 @@ def _size(problem: Problem, cols: np.ndarray, rows: np.ndarray) -> np.ndarray:
     cost = 0.10 * np.ptp(cols, 1) + 0.25 * np.ptp(rows, 1)
     if len(problem.plates):
         low, high = _rectangles(problem, cols, rows)
-        cost = cost + 0.08 * ((high - low) @ np.array([1.0, 2.0])).sum(1)
+        cost = cost + 0.08 * ((high - low) * np.array([1.0, 2.0])).sum((1, 2))
     return cost
 
 

@@ -5,17 +5,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _LETTERS = """alpha α beta β gamma γ delta δ epsilon ε zeta ζ eta η theta θ iota ι kappa κ lambda λ mu μ nu ν xi ξ pi π rho ρ
-sigma σ tau τ upsilon υ phi φ chi χ psi ψ omega ω Gamma Γ Delta Δ Theta Θ Lambda Λ Xi Ξ Pi Π Sigma Σ Phi Φ Psi Ψ Omega Ω"""
+sigma σ tau τ upsilon υ phi φ chi χ psi ψ omega ω Delta Δ Theta Θ Lambda Λ Xi Ξ Pi Π Sigma Σ Phi Φ Psi Ψ Omega Ω"""
 GREEK: dict[str, str] = dict(zip(_LETTERS.split()[::2], _LETTERS.split()[1::2], strict=True))
 
 _NARROW = {**dict.fromkeys("iljt", 0.28), **dict.fromkeys(" .,|:;'!", 0.25), **dict.fromkeys("frIJ()[]-{}", 0.33)}
 _WIDE = {**dict.fromkeys("mM", 0.80), **dict.fromkeys("wWφψω→∼", 0.75), **dict.fromkeys("=<>+−·", 0.57)}
 _LATEX = {"\\": r"\backslash ", "_": r"\_", "%": r"\%", "#": r"\#", "$": r"\$", "&": r"\&", "{": r"\{", "}": r"\}"}
-_LATEX |= {"~": r"\sim ", "^": r"\hat{}", "−": "{-}", "<": "{<}", "→": r"\to ", "∼": r"\sim ", "…": r"\ldots "}
-_LATEX |= {".": "{.}", "|": r"\vert ", "·": r"\cdot ", "≤": r"\leq ", "≥": r"\geq ", "≠": r"\neq "}
-_LATEX |= {"∧": r"\wedge ", "∨": r"\vee ", "¬": r"\neg "}
+_LATEX |= {"~": r"\sim ", "^": r"\hat{}", "−": "{-}", "<": r"{\mathrm{<}}", "→": r"\to ", "∼": r"\sim ", "…": r"\ldots "}
+_LATEX |= {"‥": r"\mathrm{..}", "|": r"\vert ", "·": r"\cdot ", "≤": r"\leq ", "≥": r"\geq ", "≠": r"\neq "}
+_LATEX |= {"\N{NO-BREAK SPACE}": r"\ ", "∧": r"\wedge ", "∨": r"\vee ", "¬": r"\neg "}
 _LATEX |= {letter: f"\\{name} " for name, letter in GREEK.items()} | {"*": r"\ast "}
 _WORD = re.compile(r"[^\W\d]\w*")
+_WORD_SPACE = re.compile(r"(?<=[\w)\]]) (?=[\w(\[])")  # between two words, where TeX would drop it
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def runs(text: str) -> Iterator[tuple[str, bool]]:
 
 def latex_name(text: str) -> str:
     """The text as TeX mathematics: letters bare, words upright, every special character escaped."""
-    return "".join(_latex_run(run, slanted) for run, slanted in runs(text)).strip()
+    spaced = _WORD_SPACE.sub("\N{NO-BREAK SPACE}", text).replace("..", "‥")
+    return "".join(_latex_run(run, slanted) for run, slanted in runs(spaced)).strip()
 
 
 def _latex_run(run: str, slanted: bool) -> str:
