@@ -49,11 +49,15 @@ def check_log_prob(trial: Trial, name: str = "log-probability") -> Check:
 
 
 def check_gradient(trial: Trial, name: str = "gradient") -> Check:
-    """Of every parameter, relative to the largest entry of its gradient."""
-    expected = trial.gradients(trial.log_prob)
-    got = trial.gradients(trial.built.module.log_prob(trial.batch))
+    """Of every parameter, relative to the largest entry of its gradient. Impossible rows have none to compare, but it must be
+    finite with them too."""
+    possible = trial.log_prob.detach() > -torch.inf
+    log_prob = trial.built.module.log_prob(trial.batch)
+    expected, got = (trial.gradients(values, possible) for values in (trial.log_prob, log_prob))
     if not expected:
         return Check(name, skipped="no parameters")
+    if not all(bool(gradient.isfinite().all()) for gradient in trial.gradients(log_prob).values()):
+        return Check(name, failure="not finite with the impossible rows")
     return Check(name, sum(value.numel() for value in expected.values()), gradient_gap(got, expected), GRADIENT)
 
 
@@ -110,8 +114,7 @@ def check_mode(trial: Trial) -> Check:
     for index, enumeration in enumerate(trial.enumerations):
         if enumeration.cells and bool(enumeration.log_prob > -torch.inf):
             mode = {cell: _number(got[cell[0]][index][cell[1]]) for cell in enumeration.cells}
-            best = enumeration.log_joint.max()
-            gaps.append(distance(torch.tensor(enumeration.log_joint_at(mode)), best.double()))
+            gaps.append(distance(enumeration.log_joint_at(mode), enumeration.log_joint.max()))
     return Check("posterior mode", len(gaps), _largest(gaps) if gaps else None, VALUE)
 
 

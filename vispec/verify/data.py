@@ -72,9 +72,12 @@ def trimmed(model: Model, sizes: Mapping[str, int], batch: Batch) -> Batch:
     """The batch without elements of ragged plates that no row has."""
     rows = row_count(model, batch)
     extent = {}
+    frames = read_rows(model, sizes, batch, rows)
     for plate in model.plates:
-        here = [row.count(plate.name, at) for row in read_rows(model, sizes, batch, rows) for at in row.places(plate.inside)]
-        extent[plate.name] = max(here) if plate.ragged else extent_of(model, sizes, plate, batch)
+        if plate.ragged:
+            extent[plate.name] = max(row.count(plate.name, at) for row in frames for at in row.places(plate.inside))
+        else:
+            extent[plate.name] = extent_of(model, sizes, plate, batch)
     result = dict(batch)
     for name, plates in _layout(model).items():
         if name in batch:

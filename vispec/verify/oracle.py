@@ -52,10 +52,10 @@ class Enumeration:
         rows = self.choices[self.log_joint >= best - tolerance].tolist()
         return [{c: s[i] for c, s, i in zip(self.cells, self.supports, row, strict=True)} for row in rows]
 
-    def log_joint_at(self, assignment: Mapping[Cell, Value]) -> float:
-        """The joint of one assignment."""
+    def log_joint_at(self, assignment: Mapping[Cell, Value]) -> Tensor:
+        """The joint of one assignment, a scalar."""
         wanted = torch.tensor([s.index(assignment[c]) for c, s in zip(self.cells, self.supports, strict=True)])
-        return float(self.log_joint[(self.choices == wanted).all(1)][0])
+        return self.log_joint[(self.choices == wanted).all(1)][0]
 
     @property
     def entropy(self) -> Tensor:

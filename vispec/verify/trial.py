@@ -39,14 +39,15 @@ class Trial:
         """What brute force says, (B,)."""
         return torch.stack([enumeration.log_prob for enumeration in self.enumerations])
 
-    def gradients(self, log_prob: Tensor) -> Mapping[str, Tensor]:
-        """Of the weighted sum over rows, for every parameter of the module; zeros where nothing depends on it."""
+    def gradients(self, log_prob: Tensor, rows: Tensor | None = None) -> Mapping[str, Tensor]:
+        """Of the weighted sum over (some) rows, for every parameter of the module; zeros where nothing depends on it."""
         named = dict(self.built.module.named_parameters())
         if not named:
             return {}
         if not log_prob.requires_grad:
             return {name: torch.zeros_like(parameter) for name, parameter in named.items()}
-        total = (self.weights * log_prob).sum()
+        weighted = self.weights * log_prob
+        total = (weighted if rows is None else weighted[rows]).sum()
         found = torch.autograd.grad(total, list(named.values()), allow_unused=True, retain_graph=True)
         return {
             name: torch.zeros_like(parameter) if gradient is None else gradient
