@@ -66,7 +66,7 @@ def main() -> None:
 
 def report(error: BaseException, as_json: bool = False) -> int:
     """Tell the user what went wrong, on standard error or as one JSON object on standard output; the exit code."""
-    if isinstance(error, BrokenPipeError):
+    if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):  # click exits on it with 1
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it flushes
         return 141
     if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
@@ -91,9 +91,10 @@ def report_run(error: BaseException, as_json: bool) -> int:
     """The failures of data and of fits; anything else is a bug of vispec."""
     from vispec.train import errors
 
-    data = sys.modules.get("vispec.train.data.diagnostics")  # not imported: no error of its can have been raised
+    data: Any = sys.modules.get("vispec.train.data.diagnostics")  # not imported: none of its errors was raised
     if data is not None and isinstance(error, data.DataError):
-        return tell_found([data.to_json(d) for d in error.diagnostics], str(error), as_json)
+        found = [data.to_json(diagnostic) for diagnostic in getattr(error, "diagnostics")]  # noqa: B009
+        return tell_found(found, str(error), as_json)
     for kind, code in ((errors.RunError, 1), (errors.DivergenceError, 3), (errors.InterruptionError, 130)):
         if isinstance(error, kind):
             return tell(f"error: {error}", code)

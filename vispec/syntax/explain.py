@@ -60,6 +60,7 @@ class Stop:
     after: str
     accepts: frozenset[str]
     span: Span
+    head_span: Span
 
     @property
     def head(self) -> str:
@@ -97,7 +98,8 @@ def _locate(layout: Layout, line: Line, error: UnexpectedInput) -> Stop:
         at, start, text = words[-1]
         span = layout.span(at, start + len(text), start + len(text) + 1)
     following = rest[1][2] if len(rest) > 1 else ""
-    return Stop(line, tuple(w[2] for w in before), rest[0][2] if rest else "", following, accepts, span)
+    head = layout.span(words[0][0], words[0][1], words[0][1] + len(words[0][2]))
+    return Stop(line, tuple(w[2] for w in before), rest[0][2] if rest else "", following, accepts, span, head)
 
 
 def _words(layout: Layout, line: Line) -> list[tuple[int, int, str]]:
@@ -130,7 +132,7 @@ def _misplaced(stop: Stop) -> Diagnostic | None:
             "infer": "an entry reads `z : estimator`",
             "fit": "an entry reads `key : value`",
         }
-        return _diagnose("V016", f"`{word}` cannot stand inside `{section}:`", stop, help=help[section])
+        return Diagnostic("V016", f"`{word}` cannot stand inside `{section}:`", Label(stop.head_span), help=help[section])
     if not stop.before and word in _OUTER:
         return _diagnose("V016", f"`{word}` cannot stand inside a plate", stop, help="move it to the left margin")
     return None
@@ -160,7 +162,7 @@ def _no_statement(stop: Stop) -> Diagnostic | None:
 
 
 def _no_colon(stop: Stop) -> Diagnostic | None:
-    if stop.head not in BLOCKS or "COLON" not in stop.accepts:
+    if stop.head not in BLOCKS or "COLON" not in stop.accepts or stop.found:
         return None
     return _diagnose("V011", f"this `{stop.head}` needs a `:` at the end", stop, "expected `:`", help="add `:`")
 
@@ -243,18 +245,20 @@ RULES: tuple[Callable[[Stop], Diagnostic | None], ...] = (
 
 
 def _slip(stop: Stop) -> str | None:
-    """The right way to write what people bring from other languages."""
-    if stop.head in SECTIONS and stop.previous == ":" and stop.found:
-        return "put each entry on a line of its own, indented"
-    if stop.found == "*" and stop.previous == "*":
-        return "a power is written `^`"
-    if stop.found == "=" and "EQUALS" in stop.accepts:
-        return "equality is written `==`"
-    if stop.found == ":" and stop.before.count("[") > stop.before.count("]"):
-        return "the prefix before element `i` is `x[<i]`, the whole sequence `x[*]`"
-    if "COMMA" in stop.accepts and re.match(r"\w", stop.found):
-        return "put `,` between arguments"
-    return None
+    """The edit for slips that are common, many of them brought along from other languages."""
+    in_index = stop.before.count("[") > stop.before.count("]")
+    slips = (
+        (stop.head in SECTIONS and stop.previous == ":", "put each entry on a line of its own, indented"),
+        (stop.head == "let" and stop.found == ":" and len(stop.before) == 2, "a `let` has no type: write `=` and its value"),
+        (stop.found == "*" and stop.previous == "*", "a power is written `^`"),
+        (stop.found == "=" and "EQUALS" in stop.accepts, "equality is written `==`"),
+        (stop.found == ":" and in_index, "the prefix before element `i` is `x[<i]`, the whole sequence `x[*]`"),
+        ("ARROW" in stop.accepts, "say what the net gives, such as `-> real`"),
+        ("_ELSE" in stop.accepts and stop.found == "", "a choice is written `a if condition else b`"),
+        ("COMMA" in stop.accepts and re.match(r"\w", stop.found) is not None, "put `,` between arguments"),
+        (stop.previous in ("~", "then"), "a law is a distribution such as `Normal(0, 1)`"),
+    )
+    return next((help for applies, help in slips if applies), None)
 
 
 def _options(accepts: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ from vispec.diagnostics import Diagnostic, Label
 from vispec.source import Source, Span
 from vispec.syntax.grammar import TAB
 
+MAX_DEPTH = 80  # of brackets and of trees: later stages recurse, and Python, which reads what they emit, nests 200 deep
 ROLES = ("latent", "observed", "given", "partial")
 PLATES = ("plate", "chain")
 SECTIONS = ("guide", "infer", "fit")
@@ -67,8 +68,9 @@ class Line:
     def word(self) -> str:
         """The word of the language that the line begins with, or was meant to begin with; else ''."""
         found = re.match(r"\s*(\w+)", self.code)
-        near = get_close_matches(found[1].lower(), STATEMENTS, n=1, cutoff=0.7) if found else []
-        return near[0] if near else ""
+        if found is None or found[1] in STATEMENTS:
+            return found[1] if found else ""
+        return next(iter(get_close_matches(found[1].lower(), STATEMENTS, n=1, cutoff=0.7)), "")
 
 
 class Layout:
@@ -129,6 +131,9 @@ class Layout:
         span = self.span(number, at, at + len(piece))
         if piece in ("(", "["):
             self._open.append((piece, span))
+            if len(self._open) > MAX_DEPTH and not line.broken:
+                line.broken = True
+                self.problems.append(too_deep(span))
         elif piece in _PAIRS:
             if self._open and self._open[-1][0] == _PAIRS[piece]:
                 self._open.pop()
@@ -152,8 +157,9 @@ class Layout:
     def _stray(self, character: str, span: Span) -> None:
         name = unicodedata.name(character, f"U+{ord(character):04X}").lower()
         shown = f"`{character}`" if character.isprintable() else f"U+{ord(character):04X}"
+        other = "names are made of plain letters, digits and `_`" if character.isalnum() else "remove it"
         words = f"the character {shown}" + (f" ({name})" if not character.isascii() and character.isprintable() else "")
-        self.report("V002", f"{words} means nothing here", span, help=_INSTEAD.get(character, "remove it"))
+        self.report("V002", f"{words} means nothing here", span, help=_INSTEAD.get(character, other))
 
     def _close(self) -> None:
         """The end of a line where brackets may be open still."""
@@ -240,6 +246,11 @@ class Layout:
                 example = {"fit": "epochs : 10", "infer": "z : exact", "guide": "z ~ Normal(0, 1)"}.get(line.word)
                 help = "indent what belongs to it" + (f", such as `{example}`," if example else "") + " below this line"
                 self.report("V009", f"nothing stands in this {line.word}", self.code_span(line), help=help)
+
+
+def too_deep(span: Span) -> Diagnostic:
+    message = f"this is nested more than {MAX_DEPTH} levels deep"
+    return Diagnostic("V017", message, Label(span), help="name a part of it with `let`")
 
 
 def _indent(code: str) -> int:

@@ -14,11 +14,10 @@ from vispec.source import Source
 from vispec.syntax.build import build, span_of
 from vispec.syntax.explain import explain
 from vispec.syntax.grammar import parser
-from vispec.syntax.layout import BLOCKS, PLATES, SECTIONS, Layout, Line
+from vispec.syntax.layout import BLOCKS, MAX_DEPTH, PLATES, SECTIONS, Layout, Line, too_deep
 from vispec.syntax.tree import Tree
 
 MAX_PROBLEMS = 20  # in one run; more would only hide the first
-MAX_DEPTH = 80  # of a tree: later stages recurse over it, and Python's own parser, which reads what they emit, nests 200 deep
 
 
 def parse(source: Source) -> Tree:
@@ -119,8 +118,7 @@ def _unbuildable(tree: lark.Tree[Any]) -> list[Diagnostic]:
     while stack:
         node, depth = stack.pop()
         if depth > MAX_DEPTH:
-            message = f"this is nested more than {MAX_DEPTH} levels deep"
-            return [Diagnostic("V017", message, Label(span_of(node.meta)), help="name a part of it with `let`")]
+            return [too_deep(span_of(node.meta))]
         for child in node.children:
             if isinstance(child, lark.Tree):
                 stack.append((child, depth + 1))

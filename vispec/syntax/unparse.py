@@ -1,4 +1,4 @@
-"""One statement, expression or type of the tree as canonical text on one line, without its comments."""
+"""Statements, expressions and types of the tree as canonical text, without what is around them: indentation and comments."""
 
 from functools import singledispatch
 
@@ -8,6 +8,10 @@ from vispec.syntax import tree as t
 # How tightly an expression binds: where 0, if 1, or 2, and 3, not 4, comparison 5, + 6, * 7, unary - 8, ^ 9, atoms 10.
 _LEVELS = {"or": 2, "and": 3, "+": 6, "-": 6, "*": 7, "/": 7, "^": 9} | dict.fromkeys(("<", "<=", ">", ">=", "==", "!="), 5)
 _ATOM = 10
+INDENT = " " * 4
+
+Entry = t.Statement | t.GuideLaw | t.GuideLet | t.InferLaw | t.FitEntry
+Cells = tuple[str, ...]
 
 
 class Unparser:
@@ -56,6 +60,66 @@ class Unparser:
             return self.expression(node, 1)
         start, stop, over = (self.expression(part, 6) for part in (node.start, node.stop, node.over))
         return f"{node.name.id} from {start} to {stop} over {over} {node.unit}"
+
+    # ---- statements
+
+    def cells(self, entry: Entry) -> Cells:
+        """The parts of a statement that are aligned with those of its neighbours."""
+        match entry:
+            case t.Variable(role=role, name=name, type=kind, law=law):
+                tail = () if law is None else (f"~ {' then '.join(self.law(law))}",)
+                return (role, name.id, f": {self.type(kind)}", *tail)
+            case t.Param(name=name, type=kind):
+                return (f"param {name.id}", f": {self.type(kind)}")
+            case t.GuideLaw(name=name, law=law):
+                return (name.id, f"~ {' then '.join(self.law(law))}")
+            case t.InferLaw(name=name):
+                return (name.id, f": {self.estimator(entry)}")
+            case t.FitEntry(key=key, value=value):
+                return (key.id, f": {self.setting(value)}")
+            case _:
+                return (self._line(entry),)
+
+    def _line(self, entry: Entry) -> str:
+        match entry:
+            case t.Size(name=name, value=value):
+                return f"size {name.id}" + (f" = {self.expression(value, 1)}" if value is not None else "")
+            case t.Vocab(name=name, options=options):
+                return f"vocab {name.id}" + (f"({self.items(options)})" if options else "")
+            case t.Let(name=name, value=value) | t.GuideLet(name=name, value=value):
+                return f"let {name.id} = {self.expression(value)}"
+            case t.Net():
+                return f"{self._signature(entry)} = {' |> '.join(self._trunk(entry))}"
+            case t.Plate(kind=kind, name=name, size=size):
+                return f"{kind} {name.id}" + (f"[{self.expression(size, 1)}]" if size is not None else "") + ":"
+            case _:
+                return f"{type(entry).__name__.lower()}:"
+
+    def _signature(self, net: t.Net) -> str:
+        return f"net {net.name.id}({self.named(net.args)}) -> {self.heads(net.heads)}"
+
+    def _trunk(self, net: t.Net) -> list[str]:
+        stages = [self.stage(stage) for stage in net.trunk]
+        if net.prior is not None:
+            stages[-1] += f" ~ {self.expression(net.prior, 1)}"
+        return stages
+
+    def wrapped(self, entry: Entry, text: str, room: int) -> list[str]:
+        """The statement on one line, or on several where it is longer than `room` and can go on below."""
+        if len(text) <= room:
+            return [text]
+        if isinstance(entry, t.Net):
+            stages = self._trunk(entry)
+            trunk = f"{INDENT}= {' |> '.join(stages)}"
+            below = (
+                [trunk] if len(trunk) <= room else [f"{INDENT}= {stages[0]}", *(f"{INDENT}|> {stage}" for stage in stages[1:])]
+            )
+            return [self._signature(entry), *below]
+        if isinstance(entry, t.Variable | t.GuideLaw) and isinstance(entry.law, t.Then):
+            _, *later = self.law(entry.law)
+            first = text.removesuffix("".join(f" then {law}" for law in later))
+            return [first, *(f"{INDENT}then {law}" for law in later)]
+        return [text]
 
 
 @singledispatch
