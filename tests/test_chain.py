@@ -1,0 +1,249 @@
+"""The chain kernel against enumeration of all paths, at ordinary and at extreme potentials."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from vispec.kernels.chain import chain_log_prob, chain_mode, chain_sample
+
+B, T, K = 3, 5, 3
+SHAPES = {"shared": (K, K), "by step": (T - 1, K, K), "by chain": (B, 1, K, K), "by both": (B, T - 1, K, K)}
+LENGTHS = {"full": None, "ragged": [5, 1, 3], "empty": [0, 4, 5]}
+
+
+def potentials(trans: str, init: tuple[int, ...], dtype: torch.dtype = torch.double, scale: float = 1.0) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(len(trans) + 10 * len(init))
+    shapes = init, SHAPES[trans], (B, T, K)
+    return [(scale * torch.randn(s, generator=generator, dtype=torch.double)).to(dtype) for s in shapes]
+
+
+def scores(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor | None, b: int) -> tuple[list[tuple[int, ...]], Tensor]:
+    """All paths of chain b and their log weights, in float64."""
+    init, trans, obs = init.double(), trans.double(), obs.double()
+    n = obs.shape[1] if length is None else int(length[b])
+    paths = list(itertools.product(range(obs.shape[2]), repeat=n))
+    if n == 0:
+        return paths, obs.new_zeros(1)
+    z = torch.tensor(paths)
+    step = trans[b] if trans.dim() == 4 else trans
+    steps = step.expand(max(n - 1, 0), *step.shape[-2:]) if step.dim() == 2 or len(step) == 1 else step
+    total = init.expand(len(obs), -1)[b, z[:, 0]] + obs[b, torch.arange(n), z].sum(1)
+    for t in range(1, n):
+        total = total + steps[t - 1][z[:, t - 1], z[:, t]]
+    return paths, total
+
+
+def enumerated(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor | None = None) -> Tensor:
+    return torch.stack([scores(init, trans, obs, length, b)[1].logsumexp(0) for b in range(len(obs))])
+
+
+def gradients(value: Tensor, inputs: list[Tensor]) -> tuple[Tensor, ...]:
+    weight = torch.linspace(0.5, 2, len(value), dtype=value.dtype)
+    return torch.autograd.grad((value * weight).sum(), inputs)
+
+
+def compare(inputs: list[Tensor], length: Tensor | None, value_tol: float, grad_tol: float) -> None:
+    inputs = [x.requires_grad_() for x in inputs]
+    got, expected = chain_log_prob(*inputs, length), enumerated(*inputs, length)
+    torch.testing.assert_close(got.double(), expected, rtol=value_tol, atol=value_tol)
+    with torch.no_grad():
+        torch.testing.assert_close(chain_log_prob(*inputs, length), got, rtol=value_tol, atol=value_tol)
+    for g, e in zip(gradients(got, inputs), gradients(expected, inputs), strict=True):
+        torch.testing.assert_close(g, e, rtol=grad_tol, atol=grad_tol)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("init", [(K,), (B, K)])
+@pytest.mark.parametrize("trans", SHAPES)
+@pytest.mark.parametrize("scale", [1, 20, 100])
+def test_sums_and_gradients(trans: str, init: tuple[int, ...], length: str, scale: float) -> None:
+    size = LENGTHS[length]
+    compare(potentials(trans, init, scale=scale), None if size is None else torch.tensor(size), 1e-10, 1e-8)
+
+
+@pytest.mark.parametrize("trans", SHAPES)
+@pytest.mark.parametrize("scale", [1, 20, 100])
+def test_single_precision(trans: str, scale: float) -> None:
+    """The inputs are rounded first, so what is compared is the arithmetic alone."""
+    compare(potentials(trans, (B, K), torch.float, scale), torch.tensor([5, 2, 4]), 1e-6, 1e-4)
+
+
+def marginals(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    obs = obs.clone().requires_grad_()
+    log_z = chain_log_prob(init, trans, obs, length)
+    return log_z.detach(), torch.autograd.grad(log_z.sum(), obs)[0]
+
+
+@pytest.mark.parametrize("scale", [1, 20, 100])
+@pytest.mark.parametrize("trans", ["shared", "by both"])
+def test_marginals_of_long_chains_sum_to_one(trans: str, scale: float) -> None:
+    torch.manual_seed(0)
+    n, steps, states = 4, 200, 7
+    shape = (states, states) if trans == "shared" else (n, steps - 1, states, states)
+    init, trans_, obs = (scale * torch.randn(s) for s in ((states,), shape, (n, steps, states)))
+    log_z, single = marginals(init, trans_, obs)
+    torch.testing.assert_close(single.sum(2), torch.ones(n, steps), rtol=0, atol=1e-4)
+    exact, double = marginals(init.double(), trans_.double(), obs.double())
+    torch.testing.assert_close(single.double(), double, rtol=0, atol=1e-4)
+    torch.testing.assert_close(log_z.double(), exact, rtol=1e-6, atol=0)
+
+
+def test_rare_switches_keep_their_mass() -> None:
+    """Two sticky states and evidence that flips between them: nothing but rare switches explains it."""
+    trans = torch.tensor([[1 - 1e-9, 1e-9], [1e-9, 1 - 1e-9]], dtype=torch.double).log()
+    side = torch.arange(120) // 30 % 2
+    obs = torch.where(torch.nn.functional.one_hot(side, 2) > 0, 0.0, -8.0).double()[None]
+    init = torch.zeros(2, dtype=torch.double)
+    exact, double = marginals(init, trans, obs)
+    log_z, single = marginals(init.float(), trans.float(), obs.float())
+    assert (double[0].argmax(1) == side).all()
+    torch.testing.assert_close(single.sum(2), torch.ones(1, 120), rtol=0, atol=1e-4)
+    torch.testing.assert_close(single.double(), double, rtol=0, atol=1e-4)
+    torch.testing.assert_close(log_z.double(), exact, rtol=1e-6, atol=0)
+
+
+def test_a_path_lost_from_both_ends_is_found() -> None:
+    """The best path starts worse than another by e^-100 and ends worse by e^-100, but the other pays e^-300 in between."""
+    low, no = -100.0, -math.inf
+    obs = torch.zeros(1, 6, 2)
+    obs[0, 0, 1] = obs[0, 5, 1] = low
+    trans = torch.tensor([[low, no], [no, 0.0]]).expand(5, 2, 2).clone()
+    trans[0, 0, 0] = trans[4, 0, 0] = 0.0
+    compare([torch.zeros(2), trans, obs], None, 1e-6, 1e-5)
+    assert marginals(torch.zeros(2), trans, obs)[1][0, 2, 1] > 0.999
+
+
+@pytest.mark.parametrize("dtype", [torch.float, torch.double])
+def test_structural_zeros(dtype: torch.dtype) -> None:
+    """A left-to-right chain, a state that nothing leads to, forbidden observations; one chain has no path at all."""
+    no = -math.inf
+    trans = torch.tensor([[0.1, 0.3, no], [no, -0.2, 0.5], [no, no, 0.0]], dtype=dtype)
+    init = torch.tensor([0.0, no, no], dtype=dtype)
+    obs = torch.randn(3, T, K, dtype=dtype, generator=torch.Generator().manual_seed(1))
+    obs[0, 3, 0], obs[2, 0, 0] = no, no
+    value, grads = run(init, trans, obs)
+    expected, e_grads = run(init, trans, obs[:2], enumerated)
+    torch.testing.assert_close(value[:2].double(), expected.double(), rtol=1e-6, atol=1e-6)
+    assert value[2] == no
+    assert all(torch.isfinite(g).all() for g in grads)
+    assert (grads[2][2] == 0).all()
+    assert (grads[0][1:] == 0).all()
+    assert (grads[1][trans == no] == 0).all()
+    for g, e in zip((grads[0], grads[1], grads[2][:2]), e_grads, strict=True):
+        torch.testing.assert_close(g, e.nan_to_num(0).to(dtype), rtol=1e-5, atol=1e-6)
+
+
+def run(init: Tensor, trans: Tensor, obs: Tensor, function=chain_log_prob) -> tuple[Tensor, tuple[Tensor, ...]]:
+    inputs = [x.clone().requires_grad_() for x in (init, trans, obs)]
+    value = function(*inputs)
+    return value.detach(), torch.autograd.grad(value.sum(), inputs)
+
+
+def test_what_lies_past_the_end_is_ignored() -> None:
+    torch.manual_seed(0)
+    init, trans, obs, length = torch.randn(K), torch.randn(K, K), torch.randn(2, T, K), torch.tensor([2, 0])
+    wild = obs.clone()
+    wild[0, 2:], wild[1] = torch.nan, torch.inf
+    value, grads = run(init, trans, wild, lambda *x: chain_log_prob(*x, length))
+    expected, e_grads = run(init, trans, obs, lambda *x: chain_log_prob(*x, length))
+    assert torch.equal(value, expected)
+    assert all(torch.equal(a, b) for a, b in zip(grads, e_grads, strict=True))
+    assert value[1] == 0
+
+
+def test_leading_dimensions_and_single_elements() -> None:
+    torch.manual_seed(0)
+    init, trans, obs = torch.randn(2, 3, K), torch.randn(2, 3, 1, K, K), torch.randn(2, 3, T, K)
+    length = torch.tensor([[1, 2, 3], [4, 5, 0]])
+    together = chain_log_prob(init, trans, obs, length)
+    each = [[chain_log_prob(init[i, j], trans[i, j], obs[i, j], length[i, j]) for j in range(3)] for i in range(2)]
+    torch.testing.assert_close(together, torch.stack([torch.stack(row) for row in each]))
+    alone = chain_log_prob(init[0], torch.randn(3, 0, K, K), obs[0, :, :1])
+    torch.testing.assert_close(alone, (init[0] + obs[0, :, 0]).logsumexp(1))
+    assert chain_log_prob(torch.randn(K), torch.randn(K, K), torch.randn(0, T, K)).shape == (0,)
+
+
+def test_nan_is_not_hidden() -> None:
+    obs = torch.zeros(2, T, K)
+    obs[0, 2, 1] = torch.nan
+    value = chain_log_prob(torch.zeros(K), torch.zeros(K, K), obs)
+    assert value[0].isnan()
+    assert value[1].isfinite()
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("trans", SHAPES)
+def test_mode(trans: str, length: str) -> None:
+    """Integer potentials make ties; the first of the best paths in lexicographic order counts."""
+    init, steps, obs = (x.round() for x in potentials(trans, (B, K)))
+    size = None if LENGTHS[length] is None else torch.tensor(LENGTHS[length])
+    mode = chain_mode(init, steps, obs, size)
+    for b in range(B):
+        paths, total = scores(init, steps, obs, size, b)
+        best = paths[int(total.argmax())]
+        assert mode[b].tolist() == [*best, *[0] * (T - len(best))]
+
+
+def test_mode_avoids_the_impossible() -> None:
+    trans = torch.full((K, K), -math.inf).fill_diagonal_(0.0)
+    obs = torch.zeros(1, T, K)
+    obs[0, 0, 0] = 50.0
+    obs[0, 3, 0] = -math.inf
+    assert chain_mode(torch.tensor([0.0, -1.0, -2.0]), trans, obs).tolist() == [[1] * T]
+
+
+@pytest.mark.parametrize("trans", ["shared", "by both"])
+def test_samples_follow_the_posterior(trans: str) -> None:
+    torch.manual_seed(0)
+    init, steps, obs = potentials(trans, (B, K))
+    many, n = 20000, 3
+    obs, steps = obs[:, :n], steps if trans == "shared" else steps[:, : n - 1]
+    b = 1
+    paths, total = scores(init[b], steps if trans == "shared" else steps[b], obs[b : b + 1], None, 0)
+    drawn = chain_sample(
+        init[b], steps if trans == "shared" else steps[b].expand(many, -1, -1, -1), obs[b].expand(many, -1, -1)
+    )
+    code = (drawn * torch.tensor([K**2, K, 1])).sum(1)
+    share, expected = torch.bincount(code, minlength=len(paths)) / many, total.softmax(0)
+    error = (expected * (1 - expected) / many).sqrt()
+    assert ((share - expected).abs() < 5 * error + 1e-9).all()
+
+
+def test_samples_stay_possible_and_inside() -> None:
+    torch.manual_seed(0)
+    trans = torch.tensor([[0.0, 0.0, -math.inf], [-math.inf, 0.0, 0.0], [-math.inf, -math.inf, 0.0]])
+    length = torch.tensor([T, 2] * 50)
+    path = chain_sample(torch.tensor([0.0, -math.inf, -math.inf]), trans, torch.zeros(100, T, K), length)
+    inside = torch.arange(T) < length[:, None]
+    assert (path[~inside] == 0).all()
+    assert (path[:, 0] == 0).all()
+    assert torch.isfinite(trans[path[:, :-1], path[:, 1:]])[inside[:, 1:]].all()
+
+
+def test_one_operation_under_compile() -> None:
+    """fullgraph: no graph break, whatever the length; the same numbers."""
+    init, trans, obs = potentials("shared", (K,), torch.float)
+    length = torch.tensor([5, 1, 3])
+
+    def loss(*inputs: Tensor) -> Tensor:
+        return chain_log_prob(*(x.log_softmax(-1) for x in inputs), length).sum()
+
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    value, grads = run(init, trans, obs, lambda *x: compiled(*x)[None])
+    expected, e_grads = run(init, trans, obs, lambda *x: loss(*x)[None])
+    torch.testing.assert_close(value, expected)
+    for g, e in zip(grads, e_grads, strict=True):
+        torch.testing.assert_close(g, e)
+
+
+@pytest.mark.parametrize("trans", SHAPES)
+def test_the_operation_is_well_formed(trans: str) -> None:
+    """Shapes and strides as declared, gradients as registered (torch's own check of an operation)."""
+    from vispec.kernels.chain import canonical, chain_sums
+
+    inputs = canonical(*potentials(trans, (K,)), torch.tensor([5, 1, 3]))
+    arguments = (*(x.detach().requires_grad_() for x in inputs[:3]), inputs[3], True)
+    torch.library.opcheck(chain_sums, arguments, test_utils=("test_schema", "test_faketensor", "test_autograd_registration"))
