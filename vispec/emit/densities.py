@@ -239,9 +239,13 @@ def fused_bernoulli(w: Writer, entry: Distribution, value: Value, found: list, x
     if entry.name != "Bernoulli" or value.enumerates is not None:
         return None
     (_, _, logit), *_ = found
-    if logit.form != "logit" or logit.axes != value.axes or logit.event != value.event or logit.code.startswith("self."):
+    if logit.form != "logit" or logit.event != value.event or logit.code.startswith("self."):
         return None
-    return f"-F.binary_cross_entropy_with_logits({logit.code}, {x}, reduction='none')"
+    if not set(value.axes) <= set(logit.axes):
+        return None
+    same = logit.axes == value.axes
+    target = x if same else f"{x}.expand_as({logit.code})"
+    return f'-F.binary_cross_entropy_with_logits({logit.code}, {target}, reduction="none")'
 
 
 def call_kernel(w: Writer, entry: Distribution, x: str, params: list[tuple[str, str]]) -> str:

@@ -80,7 +80,7 @@ def link(w: Writer, domain: str, code: str) -> str:
 
 def stem(value: Value) -> str:
     name = value.code.rsplit(".", 1)[-1].split("[")[0]
-    return name.removeprefix("raw_") if name.isidentifier() else "value"
+    return name.removeprefix("raw_").removesuffix("_raw") if name.isidentifier() else "value"
 
 
 def tensor(w: Writer, value: Value) -> str:

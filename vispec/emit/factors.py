@@ -65,7 +65,7 @@ def evidence(w: Writer, variable: Variable) -> Value:
     data, seen = w.data(variable.name), observed(w, variable)
     values = named(w, variable.name)
     axes = w.sort((*data.axes, variable.name))
-    agrees = f"(({align(data, axes)} == {values.code}) | ~{align(seen, axes)})"
+    agrees = f"({align(data, axes)} == {values.code}) | ~{align(seen, axes)}"
     return w.let(f"seen_{identifier(variable.name)}", f"torch.where({agrees}, 0.0, -torch.inf)", axes)
 
 

@@ -1,9 +1,8 @@
 """Model → Plan: treat each variable, collect the factors, order the eliminations, and count what they cost."""
 
-from vispec.catalog import distributions
 from vispec.diagnostics import Diagnostic, Label, SpecError
-CLOSED_FORM = frozenset({("Normal", "Normal")})
-from vispec.model.model import Draw, Estimator, GuideLaw, Infer, Law, Model, Past, Then, Variable
+from vispec.distributions import CLOSED_FORM
+from vispec.model.model import Draw, Estimator, Infer, Law, Model, Past, Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.axes import Scope, law_axes, law_parts, past, present, walk
 from vispec.plan.costs import step_rows
