@@ -9,11 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from vispec.catalog import networks
+from vispec.emit.net_code import ceiling, plus, times, unwrapped
 from vispec.emit.nets import NetCode, emit_net
 from vispec.emit.source_text import kernel_source
 from vispec.model.model import All, Let, Model, Net, NetCall, Plate, Prefix, Ref, Size, Stage, Variable, Vocab, Where
 from vispec.model.types import Type
 from vispec.source import Source, Span
+from vispec.trunk import noncausal_stage, trunk_problems
 
 SIZES = {"D": 3, "Z": 2, "K": 4, "H": 6, "W": 5, "V": 7, "U": 5}
 ARGUMENTS = {
@@ -349,26 +352,26 @@ def test_arguments_that_vary_along_the_prefix_are_read_at_their_own_element():
 )
 def test_gradients_match_finite_differences(args, trunk, heads, mode):
     """Along one random direction in the parameters."""
-    net = net_of(args, trunk.replace("relu", "tanh"), heads)
+    net = net_of(args, trunk, heads)
     module, x = build(net, mode), inputs(net, (2,), 3)
-    parameters = dict(module.named_parameters())
-    method = "prefixes" if mode == "prefix" else "forward"
-
-    def value(step: float) -> Tensor:
-        moved = {k: p + step * d for (k, p), d in zip(parameters.items(), direction, strict=True)}
-        found = torch.func.functional_call(
-            Method(module, method), {f"module.{k}": v for k, v in moved.items()}, tuple(x.values())
-        )
-        return sum(o.sin().sum() for o in outputs(found))  # type: ignore[return-value]
-
+    method = module.prefixes if mode == "prefix" else module
+    parameters = list(module.parameters())
     torch.manual_seed(1)
-    direction = [torch.randn_like(p) for p in parameters.values()]
-    step = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    (slope,) = torch.autograd.grad(value(step), step)
+    direction = [torch.randn_like(p) for p in parameters]
+
+    def value() -> Tensor:
+        return torch.stack([output.sin().sum() for output in outputs(method(*x.values()))]).sum()
+
+    def moved(step: float) -> Tensor:
+        for p, d in zip(parameters, direction, strict=True):
+            p.add_(d, alpha=step)
+        return value()
+
+    gradient = torch.autograd.grad(value(), parameters)
+    slope = torch.stack([(g * d).sum() for g, d in zip(gradient, direction, strict=True)]).sum()
     with torch.no_grad():
-        expected = (value(1e-6) - value(-1e-6)) / 2e-6
-    assert all(p.grad is None for p in parameters.values())
-    torch.testing.assert_close(slope, expected, rtol=1e-5, atol=1e-6)
+        ahead, behind = moved(1e-6), moved(-2e-6)
+    torch.testing.assert_close(slope, (ahead - behind) / 2e-6, rtol=1e-5, atol=1e-6)
 
 
 class Method(torch.nn.Module):
@@ -417,15 +420,88 @@ def test_emission_imports_no_torch():
 
 
 def test_the_lexicon_reads_as_written_by_hand():
-    net = Net(
-        "lex",
-        (("y", ARGUMENTS["words"].__class__("token", card="V")),),
-        (("", Type("simplex", ("K",))),),
-        (stage("embed(8)"), stage("mlp([6])")),
-        None,
-        AT,
-    )
+    args = (("y", Type("token", card="V")),)
+    net = Net("lex", args, (("", Type("simplex", ("K",))),), (stage("embed(8)"), stage("mlp([6])")), None, AT)
     assert code_of(net, "whole").text.split("\n\n", 1)[1] == LEX
+
+
+def test_weights_can_be_given_from_outside():
+    """As a prior over weights does, by torch.func.functional_call."""
+    net = net_of("words", "lstm(6, embed=5)", "simplex")
+    module, x = build(net, "whole"), inputs(net, (2,))
+    halved = {name: p / 2 for name, p in module.named_parameters()}
+    got = torch.func.functional_call(module, halved, tuple(x.values()))
+    with torch.no_grad():
+        for p in module.parameters():
+            p.div_(2)
+    close(got, module(*x.values()))  # type: ignore[arg-type]
+
+
+def test_class_names_avoid_the_model_and_each_other():
+    twins = [net_of("x", "mlp([2])", "simplex", name) for name in ("a_b", "aB", "test", "f", "transformer")]
+    names = [code_of(net, "whole", model_of(*twins)).class_name for net in twins]
+    assert names == ["AB", "ABNet", "TestNet", "FNet", "TransformerNet"]
+
+
+@pytest.mark.parametrize(
+    ("args", "trunk", "heads", "words"),
+    [
+        ("x", "embed(4)", "simplex", "nothing to embed"),
+        ("words", "mean | lstm(4)", "simplex", "needs a sequence"),
+        ("words", "mean", "starred", "ends in one vector"),
+        ("words", 'mean | python("a:B", features=3)', "simplex", "must come first"),
+        ("words", "transformer(10, heads=4)", "simplex", "does not divide"),
+        ("x", "cnn([4])", "simplex", "an image or a sequence"),
+    ],
+)
+def test_trunk_problems_are_found(args, trunk, heads, words):
+    (problem,) = trunk_problems(net_of(args, trunk, heads))
+    assert words in problem.message
+
+
+@pytest.mark.parametrize(("args", "trunk", "heads"), VECTORS + SEQUENCES + WHOLE)
+def test_sound_trunks_have_no_problems(args, trunk, heads):
+    assert not list(trunk_problems(net_of(args, trunk, heads)))
+
+
+def test_layers_that_read_ahead_are_named():
+    assert noncausal_stage(net_of("words", "lstm(4)", "simplex")) is None
+    found = noncausal_stage(net_of("words", "embed(3) | lstm(4) | gru(4, bidirectional=true)", "simplex"))
+    assert found is not None
+    assert found.layer == "gru"
+
+
+def test_every_layer_is_tested():
+    tested = {stage(text).layer for _, trunk, _ in VECTORS + SEQUENCES + WHOLE if trunk for text in trunk.split("|")}
+    assert tested == set(networks()) - {"python"}
+
+
+class Mine(torch.nn.Module):
+    """A user's module."""
+
+    def __init__(self, features: int, scale: float):
+        super().__init__()
+        self.features, self.scale = features, scale
+
+    def forward(self, x: Tensor, words: Tensor, words_mask: Tensor | None = None) -> Tensor:
+        assert words_mask is not None
+        return (x.sum(-1) + words_mask.sum(-1))[..., None].expand(*x.shape[:-1], self.features) * self.scale
+
+
+def test_the_users_own_module_is_the_trunk(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mine", sys.modules[__name__])
+    net = net_of("x words", 'python("mine:Mine", features=3, scale=2.0)', "simplex")
+    module, x = build(net, "whole"), inputs(net, (2,))
+    mask = torch.tensor([[True] * 4, [True, False, False, False]])
+    got = module.features(*x.values(), words_mask=mask)  # type: ignore[operator]
+    close(got, (x["x"].sum(-1) + torch.tensor([4, 1]))[:, None].expand(2, 3) * 2)
+
+
+def test_sizes_as_text():
+    assert plus(2, "Z", 3, "Z") == "2 * Z + 5"
+    assert times(2, "Z + 1", 3) == "6 * (Z + 1)"
+    assert (ceiling(7, 2), ceiling("H", 4), ceiling("H", 1)) == (4, "-(-H // 4)", "H")
+    assert (unwrapped("(a + b)"), unwrapped("(a) + (b)"), unwrapped("f(a)")) == ("a + b", "(a) + (b)", "f(a)")
 
 
 LEX = '''\

@@ -88,8 +88,8 @@ class Stream:
 
     def set(self, text: str, width: Dim, *, two_way: bool = False) -> None:
         """One part is all there is from now on; long text goes on a line of its own."""
-        flags = {"sequence": self.sequence, "stepped": any(part.stepped for part in self.parts), "two_way": two_way}
-        self.parts = [self.held(Part(text, width, **flags))]
+        stepped = any(part.stepped for part in self.parts)
+        self.parts = [self.held(Part(text, width, sequence=self.sequence, stepped=stepped, two_way=two_way))]
 
     def replace(self, text: str, width: Dim, sequence: bool) -> None:
         """All parts are gone for one that says itself whether it is a sequence."""
@@ -137,8 +137,8 @@ class Stream:
         timed = any(part.timed for part in vectors)
         texts = [self.beside(part, timed) for part in vectors]
         text = f"{self.kernel('sequence', 'concatenate')}({', '.join(texts)})"
-        flags = {flag: any(getattr(part, flag) for part in vectors) for flag in ("sequence", "stepped")}
-        return self.held(Part(text, plus(*(part.width for part in vectors)), **flags))
+        sequence, stepped = any(part.sequence for part in vectors), any(part.stepped for part in vectors)
+        return self.held(Part(text, plus(*(part.width for part in vectors)), sequence=sequence, stepped=stepped))
 
     def flatten(self) -> Part:
         """Join all parts and keep the result."""

@@ -1,4 +1,4 @@
-"""One net as the text of one nn.Module class: `features` is its trunk, `forward` its raw heads, `prefixes` those of all prefixes."""
+"""One net as the text of an nn.Module: `features` is its trunk, `forward` its raw heads, `prefixes` those of all prefixes."""
 
 import re
 from collections.abc import Collection

@@ -7,9 +7,9 @@ from torch.nn import functional as F
 class Picture(nn.Sequential):
     """2-D convolutions over images (*B, C, H, W), flattened: (*B, channels · height · width)."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = super().forward(x.flatten(0, -4) if x.dim() > 3 else x[None]).flatten(1)
-        return y.reshape(*x.shape[:-3], y.shape[1])
+    def forward(self, input: Tensor) -> Tensor:
+        flat = super().forward(input.flatten(0, -4) if input.dim() > 3 else input[None]).flatten(1)
+        return flat.reshape(*input.shape[:-3], flat.shape[1])
 
 
 class Convolution(nn.Module):

@@ -25,7 +25,8 @@ class Recurrent(nn.RNNBase):
         return read(flat, state).reshape(*lead, x.shape[-2], self.hidden_size)
 
     def fused(self, x: Tensor, state: Tensor) -> Tensor:
-        settings = (self._flat_weights, True, self.num_layers, self.dropout, self.training, False, True)
+        weights: list[Tensor] = [weight for layer in self.all_weights for weight in layer]
+        settings = (weights, True, self.num_layers, self.dropout, self.training, False, True)
         if self.mode == "LSTM":
             return torch.lstm(x, state.chunk(2), *settings)[0]
         return torch.gru(x, state, *settings)[0]

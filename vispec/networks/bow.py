@@ -28,9 +28,9 @@ def bow(stream: Stream) -> None:
 
 def count(stream: Stream, sequences: list[Part]) -> Part | None:
     """Counts (*B, K), held, of one sequence of integers; None for anything else."""
-    if len(sequences) != 1 or sequences[0].card is None or sequences[0].shape:
+    part = sequences[0]
+    if len(sequences) > 1 or part.card is None or part.shape:
         return None
-    (part,) = sequences
     function = stream.kernel("sequence", "count_values")
     text = f"{function}({part.text}, {stream.net.size(part.card)}, {stream.mask}, self.out.weight)"
     return stream.held(replace(part, text=text, width=part.card, card=None, sequence=False), limit=0)

@@ -30,10 +30,10 @@ def picture(stream: Stream, part: Part, channels: tuple[Dim, ...], kernel: int, 
     *depth, height, width = part.shape
     part = replace(part, text=part.text if depth else f"{part.text}.unsqueeze(-3)")
     before: Dim = depth[0] if depth else 1
-    layers = []
+    layers, size = [], (height, width)
     for i, after in enumerate(channels):
         layers += [f"nn.Conv2d({before}, {after}, {kernel}, {stride}, {kernel // 2})", ACTIVATIONS[activation]]
-        size = [shrunk(stream, side, kernel, stride, i + 1) for side in (height, width)]
+        size = tuple(shrunk(stream, side, kernel, stride, i + 1) for side in (height, width))
         stream.cost(before, after, kernel * kernel, *size, timed=part.timed)
         before = after
     module = stream.module(f"{stream.kernel('convolution', 'Picture')}({', '.join(layers)})", role=part.arg)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def gru(
     stream: Stream, hidden: Dim, embed: Dim | None, layers: int, bidirectional: bool, dropout: float, init: str | None
 ) -> None:
-    """init: the argument from which the state before the first element is projected; the others are read with each element."""
+    """init: the argument from which the first state is projected; the others are read with each element."""
     recurrent(stream, "GRU", hidden, embed, layers, bidirectional, dropout, init)
 
 

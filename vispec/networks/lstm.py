@@ -24,7 +24,7 @@ OPTIONS = {
 def lstm(
     stream: Stream, hidden: Dim, embed: Dim | None, layers: int, bidirectional: bool, dropout: float, init: str | None
 ) -> None:
-    """init: the argument from which the states before the first element are projected; the others are read with each element."""
+    """init: the argument from which the first states are projected; the others are read with each element."""
     recurrent(stream, "LSTM", hidden, embed, layers, bidirectional, dropout, init)
 
 
