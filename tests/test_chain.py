@@ -14,10 +14,13 @@ SHAPES = {"shared": (K, K), "by step": (T - 1, K, K), "by chain": (B, 1, K, K), 
 LENGTHS = {"full": None, "ragged": [5, 1, 3], "empty": [0, 4, 5]}
 
 
-def potentials(trans: str, init: tuple[int, ...], dtype: torch.dtype = torch.double, scale: float = 1.0) -> list[Tensor]:
+def potentials(
+    trans: str, init: tuple[int, ...], dtype: torch.dtype = torch.double, scale: float = 1.0
+) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(len(trans) + 10 * len(init))
     shapes = init, SHAPES[trans], (B, T, K)
-    return [(scale * torch.randn(s, generator=generator, dtype=torch.double)).to(dtype) for s in shapes]
+    a, b, c = ((scale * torch.randn(s, generator=generator, dtype=torch.double)).to(dtype) for s in shapes)
+    return a, b, c
 
 
 def scores(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor | None, b: int) -> tuple[list[tuple[int, ...]], Tensor]:
@@ -40,13 +43,14 @@ def enumerated(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor | None =
     return torch.stack([scores(init, trans, obs, length, b)[1].logsumexp(0) for b in range(len(obs))])
 
 
-def gradients(value: Tensor, inputs: list[Tensor]) -> tuple[Tensor, ...]:
+def gradients(value: Tensor, inputs: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, ...]:
     weight = torch.linspace(0.5, 2, len(value), dtype=value.dtype)
     return torch.autograd.grad((value * weight).sum(), inputs)
 
 
-def compare(inputs: list[Tensor], length: Tensor | None, value_tol: float, grad_tol: float) -> None:
-    inputs = [x.requires_grad_() for x in inputs]
+def compare(inputs: tuple[Tensor, Tensor, Tensor], length: Tensor | None, value_tol: float, grad_tol: float) -> None:
+    for x in inputs:
+        x.requires_grad_()
     got, expected = chain_log_prob(*inputs, length), enumerated(*inputs, length)
     torch.testing.assert_close(got.double(), expected, rtol=value_tol, atol=value_tol)
     with torch.no_grad():
@@ -112,7 +116,7 @@ def test_a_path_lost_from_both_ends_is_found() -> None:
     obs[0, 0, 1] = obs[0, 5, 1] = low
     trans = torch.tensor([[low, no], [no, 0.0]]).expand(5, 2, 2).clone()
     trans[0, 0, 0] = trans[4, 0, 0] = 0.0
-    compare([torch.zeros(2), trans, obs], None, 1e-6, 1e-5)
+    compare((torch.zeros(2), trans, obs), None, 1e-6, 1e-5)
     assert marginals(torch.zeros(2), trans, obs)[1][0, 2, 1] > 0.999
 
 

@@ -2,9 +2,8 @@
 
     Z = Σ_{z_1..z_T} init[z_1] Π_t trans_t[z_{t-1}, z_t] Π_t obs_t[z_t]
 
-All arguments are logarithms, and -inf means impossible. log_obs is (*B, T, K). log_init is (K,) or (*B, K). log_trans, from × to,
-is (K, K), (T-1, K, K), (*B, 1, K, K) or (*B, T-1, K, K). length (*B,) counts the elements of each chain; what lies past it is
-ignored.
+All arguments are logarithms, -inf is impossible. log_obs is (*B, T, K). log_init is (K,) or (*B, K). log_trans, from × to, is
+(K, K), (T-1, K, K), (*B, 1, K, K) or (*B, T-1, K, K). length (*B,) counts the elements of each chain; the rest is ignored.
 
 Fast and exact: the forward and the backward recursion run side by side, one small matrix product a step, on probabilities
 that are rescaled now and then. What a float loses there is below its smallest normal number, which is harmless as long as each
