@@ -159,8 +159,13 @@ def _plate_suits(scope: Scope, node: t.TypeOf, kind: Type, place: Place, plates:
         )
         scope.problems.add("V307", node.span, message, "points at rows", cause=cause)
         return False
+    if place == "argument" and kind.domain == "tree":
+        message = "a net cannot take a tree"
+        help = f"pass the element that a head points at, as in `x[head]`, or take `category` for `{node.domain}`"
+        scope.problems.add("V307", node.span, message, "no input of a net", cause=cause, help=help)
+        return False
     if place == "argument":
-        if plate.size is None and kind.domain == "index":
+        if plate.size is None:
             message = f"a net cannot take `index[{plate.name}]`: the plate's size differs from row to row"
             scope.problems.add(
                 "V307", node.span, message, "no fixed size", cause=cause, help="pass the element it points at, as in `y[a]`"

@@ -16,7 +16,7 @@ Poly = dict[tuple[str, ...], int]
 
 _NAME = re.compile(r"[^\W\d]\w*")
 _RAGGED = re.compile(r"\|(\w+)\|")
-MOST_POWER = 64  # x ^ n is multiplied out up to here
+LONGEST = 64  # terms of a size; beyond, it is a mistake or a joke
 
 
 def ragged(plate: str) -> str:
@@ -63,6 +63,9 @@ def _scale(value: Poly, factor: int) -> Poly:
 
 
 def _multiply(left: Poly, right: Poly) -> Poly:
+    """The product; ValueError where it has too many terms."""
+    if len(left) * len(right) > LONGEST:
+        raise ValueError("too many terms")
     parts = ({tuple(sorted(a + b)): x * y} for a, x in left.items() for b, y in right.items())
     return reduce(_add, parts, {})
 
@@ -116,9 +119,9 @@ def power(left: Dim, right: Dim) -> Dim:
     """left ^ right; a negative exponent is a ValueError."""
     if isinstance(right, int) and right < 0:
         raise ValueError("negative exponent")
-    if isinstance(left, int) and isinstance(right, int) and right * left.bit_length() <= 64 * MOST_POWER:
+    if isinstance(left, int) and isinstance(right, int) and right * left.bit_length() <= LONGEST**2:
         return left**right
-    if isinstance(right, int) and right <= 4:
+    if isinstance(right, int) and right <= 4 and len(poly(left)) ** right <= LONGEST:
         return _dim(reduce(_multiply, [poly(left)] * right, {(): 1}))
     return _dim({(_atom(left, "**", right),): 1})
 

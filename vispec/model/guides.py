@@ -49,7 +49,7 @@ def resolve_guide_let(scope: Scope, symbol: Symbol) -> m.Expression | None:
             return value
     scope.problems = outer
     best = min(attempts, key=lambda found: (any(d.code == "V201" for d in found.found), len(found.found)))
-    outer.found.extend(d for d in best.found if d not in outer.found)
+    outer.merge(best)
     return None
 
 

@@ -270,7 +270,7 @@ def _takes_sequences(entry: Distribution, name: str) -> bool:
 def _shape_fits(scope: Scope, entry: Distribution, target: Target, kind: Type, name: str, value: m.Expression) -> bool:
     """The parameter's own dimensions, then those along which the draws are independent, against the variable's shape."""
     if entry.support == "tree":
-        return True
+        return _along_tree(scope, entry, target, kind, name, value)
     rank = entry.param_event_dim.get(name, entry.event_dim)
     shape = shape_of(scope, value)
     lead = kind.shape[: len(kind.shape) - entry.event_dim]
@@ -291,6 +291,17 @@ def _shape_fits(scope: Scope, entry: Distribution, target: Target, kind: Type, n
     message = f"`{name}` of `{entry.name}` has shape {has}; for `{kind}` it must be {' or '.join(wanted) or 'a single number'}"
     cause = (target.span, f"`{target.name} : {kind}`")
     scope.problems.add("V409", value.span, message, f"`{value.type}`", cause=cause, help="use the same sizes in both types")
+    return False
+
+
+def _along_tree(scope: Scope, entry: Distribution, target: Target, kind: Type, name: str, value: m.Expression) -> bool:
+    """Whether a parameter of a law on trees is a sequence over the elements of the tree."""
+    if value.type.star and value.type.over == kind.plate:
+        return True
+    message = f"`{name}` of `{entry.name}` is a sequence along `{kind.plate}`, and this is `{value.type}`"
+    cause = (target.span, f"`{target.name} : {kind}`")
+    help = f"compute it from a whole sequence in `{kind.plate}`, by a net with a starred head"
+    scope.problems.add("V409", value.span, message, f"not along `{kind.plate}`", cause=cause, help=help)
     return False
 
 

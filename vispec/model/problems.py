@@ -9,13 +9,14 @@ from vispec.model.codes import CODES
 from vispec.source import Span
 
 Cause = tuple[Span, str]
+MOST_NAMES = 500  # comparing with more takes longer than it is worth
 
 
 class Problems:
     """All diagnostics of one run. The same fact at the same place is kept once."""
 
     def __init__(self) -> None:
-        self.found: list[Diagnostic] = []
+        self.found: dict[Diagnostic, None] = {}  # a set in the order of reporting
 
     def add(
         self,
@@ -31,22 +32,22 @@ class Problems:
         """Report one fact: the words at `span` are wrong, because of the words at `cause`, and `help` is the edit."""
         assert code in CODES, code
         related = (Label(*cause),) if cause is not None else ()
-        diagnostic = Diagnostic(code, message, Label(span, label), related, help, severity)
-        if diagnostic not in self.found:
-            self.found.append(diagnostic)
+        self.found[Diagnostic(code, message, Label(span, label), related, help, severity)] = None
+
+    def merge(self, other: "Problems") -> None:
+        """Take over what another run found."""
+        self.found |= other.found
 
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
         return tuple(d for d in self.found if d.severity == "error")
 
-    @property
-    def warnings(self) -> tuple[Diagnostic, ...]:
-        return tuple(sorted((d for d in self.found if d.severity == "warning"), key=lambda d: d.primary.span.start))
-
 
 def near(name: str, known: Iterable[str]) -> str | None:
     """The known name that was probably meant."""
     names = sorted(known)
+    if len(names) > MOST_NAMES:
+        return None
     folded = {candidate.lower(): candidate for candidate in names}
     if name.lower() in folded:
         return folded[name.lower()]
@@ -74,10 +75,3 @@ def listed(names: Iterable[str], last: str = "and") -> str:
 def head(span: Span, word: str) -> Span:
     """The first word of a node whose text begins with it."""
     return Span(span.start, span.start + len(word), span.line, span.column, span.line, span.column + len(word))
-
-
-def until(span: Span, other: Span) -> Span:
-    """From the start of one span to just before another, on the first line of the former."""
-    if other.line != span.line:
-        return span
-    return Span(span.start, other.start, span.line, span.column, other.line, other.column)

@@ -63,6 +63,12 @@ def _name(scope: Scope, context: Context, node: t.Name) -> Result:
         )
         return None
     kind = type_of(scope, symbol)
+    if kind is not None and kind.domain == "tree" and kind.plate not in context.open:
+        plate = scope.plates[kind.plate or ""]
+        message = f"`{symbol.name}` has a head for each element of `{plate.name}`, and none is open here"
+        help = f"read it inside `{plate.kind} {plate.name}:`"
+        scope.problems.add("V201", node.span, message, "whose head?", cause=(plate.span, "opened here"), help=help)
+        return None
     return None if kind is None else own_element(scope, context, symbol, node.span, kind)
 
 

@@ -11,6 +11,8 @@ from vispec.model.types import Dim
 from vispec.source import Span
 from vispec.syntax import tree as t
 
+LARGEST = 2**63 - 1  # of a tensor's dimension
+
 VOCAB_OPTIONS: Mapping[str, str] = {
     "min_count": "a whole number of at least 1",
     "max_size": "a whole number of at least 1",
@@ -104,6 +106,9 @@ def size_of(scope: Scope, expr: t.Expr | t.Range) -> Dim | None:
     if value is not None and value < 1 and not isinstance(expr, t.Name):
         scope.problems.add("V105", expr.span, f"a size is at least 1, and this is {value}", "too small")
         return None
+    if value is not None and value > LARGEST:
+        scope.problems.add("V105", expr.span, "a size is below 2^63, and this is more", "too large")
+        return None
     return dim
 
 
@@ -117,7 +122,13 @@ def _size(scope: Scope, expr: t.Expr | t.Range) -> Dim | None:
             return _named_size(scope, expr)
         case t.Binary(op="+" | "-" | "*" | "/" | "^", left=left, right=right):
             a, b = _size(scope, left), _size(scope, right)
-            return None if a is None or b is None else _combine(scope, expr, a, b)
+            if a is None or b is None:
+                return None
+            try:
+                return _combine(scope, expr, a, b)
+            except ValueError:
+                help = "give a part of it a name of its own: `size H = ...`"
+                scope.problems.add("V106", expr.span, "this size has too many terms", "too long", help=help)
         case t.Range():
             scope.problems.add("V305", expr.span, "a range stands only in the type of a parameter", "not a size")
         case _:
