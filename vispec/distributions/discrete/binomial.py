@@ -1,0 +1,28 @@
+"""Binomial(total_count, probs) on the counts: successes among total_count tries."""
+
+from __future__ import annotations
+
+from vispec.catalog import Distribution
+from vispec.lazy import torch
+
+
+def binomial_log_prob(value: torch.Tensor, total_count: torch.Tensor, logit: torch.Tensor) -> torch.Tensor:
+    """log of total_count choose value + value log p + (total_count - value) log(1 - p), elementwise; else -inf."""
+    inside = (value >= 0) & (value <= total_count)
+    hits = torch.where(inside, value, 0.0)
+    misses = total_count - hits
+    log_choose = torch.lgamma(total_count + 1) - torch.lgamma(hits + 1) - torch.lgamma(misses + 1)
+    log_hits = torch.where(hits > 0, hits * torch.nn.functional.logsigmoid(logit), 0.0)  # 0 · -inf would be NaN
+    log_misses = torch.where(misses > 0, misses * torch.nn.functional.logsigmoid(-logit), 0.0)
+    return torch.where(inside, log_choose + log_hits + log_misses, -torch.inf)
+
+
+ENTRY = Distribution(
+    name="Binomial",
+    params={"total_count": "count", "probs": "unit"},
+    forms={"probs": "logit"},
+    support="count",
+    torch_class="Binomial",
+    kernel=binomial_log_prob,
+    examples=({"total_count": 6.0, "probs": 0.3},),
+)

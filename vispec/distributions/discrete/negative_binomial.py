@@ -1,0 +1,26 @@
+"""NegativeBinomial(total_count, probs) on the counts: successes, of probability probs, before total_count failures."""
+
+from __future__ import annotations
+
+from vispec.catalog import Distribution
+from vispec.lazy import torch
+
+
+def negative_binomial_log_prob(value: torch.Tensor, total_count: torch.Tensor, logit: torch.Tensor) -> torch.Tensor:
+    """value log p + total_count log(1 - p) + log of (value + total_count - 1) choose value, elementwise; -inf below 0."""
+    inside = value >= 0
+    hits = torch.where(inside, value, 0.0)
+    log_choose = torch.lgamma(total_count + hits) - torch.lgamma(total_count) - torch.lgamma(hits + 1)
+    log_hits = torch.where(hits > 0, hits * torch.nn.functional.logsigmoid(logit), 0.0)  # 0 · -inf would be NaN
+    return torch.where(inside, log_choose + log_hits + total_count * torch.nn.functional.logsigmoid(-logit), -torch.inf)
+
+
+ENTRY = Distribution(
+    name="NegativeBinomial",
+    params={"total_count": "positive", "probs": "unit"},
+    forms={"probs": "logit"},
+    support="count",
+    torch_class="NegativeBinomial",
+    kernel=negative_binomial_log_prob,
+    examples=({"total_count": 2.5, "probs": 0.6},),
+)

@@ -1,0 +1,26 @@
+"""Chi2(df) on the positive reals: the sum of df squared standard normal numbers, Gamma(df / 2, 1 / 2)."""
+
+from __future__ import annotations
+
+from vispec.catalog import Distribution
+from vispec.lazy import torch
+
+
+def chi2_log_prob(value: torch.Tensor, df: torch.Tensor) -> torch.Tensor:
+    """log Gamma(value; df / 2, 1 / 2), elementwise; -inf at and below 0."""
+    inside = value > 0
+    positive = torch.where(inside, value, 1.0)
+    half = 0.5 * df
+    density = (half - 1) * positive.log() - 0.5 * positive - half * 0.6931471805599453 - torch.lgamma(half)  # log 2
+    return torch.where(inside, density, -torch.inf)
+
+
+ENTRY = Distribution(
+    name="Chi2",
+    params={"df": "positive"},
+    support="positive",
+    has_rsample=True,
+    torch_class="Chi2",
+    kernel=chi2_log_prob,
+    examples=({"df": 3.0},),
+)

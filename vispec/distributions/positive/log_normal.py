@@ -1,0 +1,25 @@
+"""LogNormal(loc, scale) on the positive reals: exp of a Normal(loc, scale)."""
+
+from __future__ import annotations
+
+from vispec.catalog import Distribution
+from vispec.lazy import torch
+
+
+def log_normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """log N(log value; loc, scale²) - log value, elementwise; -inf at and below 0."""
+    inside = value > 0
+    log = torch.where(inside, value, 1.0).log()
+    density = -0.5 * ((log - loc) / scale).square() - scale.log() - log - 0.9189385332046727  # log(2π) / 2
+    return torch.where(inside, density, -torch.inf)
+
+
+ENTRY = Distribution(
+    name="LogNormal",
+    params={"loc": "real", "scale": "positive"},
+    support="positive",
+    has_rsample=True,
+    torch_class="LogNormal",
+    kernel=log_normal_log_prob,
+    examples=({"loc": 0.5, "scale": 0.7},),
+)

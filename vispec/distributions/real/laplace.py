@@ -1,0 +1,22 @@
+"""Laplace(loc, scale) on the real line."""
+
+from __future__ import annotations
+
+from vispec.catalog import Distribution
+from vispec.lazy import torch
+
+
+def laplace_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """-|value - loc| / scale - log(2 scale), elementwise."""
+    return -(value - loc).abs() / scale - (2 * scale).log()
+
+
+ENTRY = Distribution(
+    name="Laplace",
+    params={"loc": "real", "scale": "positive"},
+    support="real",
+    has_rsample=True,
+    torch_class="Laplace",
+    kernel=laplace_log_prob,
+    examples=({"loc": 0.5, "scale": 2.0},),
+)

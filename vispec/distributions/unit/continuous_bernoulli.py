@@ -1,0 +1,33 @@
+"""ContinuousBernoulli(probs) on the unit interval: a density proportional to probs^v (1 - probs)^(1 - v)."""
+
+from __future__ import annotations
+
+from vispec.catalog import Distribution
+from vispec.lazy import torch
+
+
+def continuous_bernoulli_log_prob(value: torch.Tensor, logit: torch.Tensor) -> torch.Tensor:
+    """value · logit - log ∫ exp(u · logit) du over [0, 1], elementwise; -inf outside.
+
+    The integral is (e^l - 1) / l = e^(l/2) sinh(l/2) / (l/2), by its series where l is small."""
+    half = 0.5 * logit.abs()
+    small = half < 0.05
+    large = torch.where(small, 1.0, half)
+    log_sinhc = large + torch.log1p(-torch.exp(-2 * large)) - (2 * large).log()
+    square = torch.where(small, half, 0.0).square()
+    series = square * (1 / 6 - square * (1 / 180 - square * (1 / 2835 - square / 37800)))
+    inside = (value >= 0) & (value <= 1)
+    density = (value - 0.5) * logit - torch.where(small, series, log_sinhc)
+    return torch.where(inside, density, -torch.inf)
+
+
+ENTRY = Distribution(
+    name="ContinuousBernoulli",
+    params={"probs": "unit"},
+    forms={"probs": "logit"},
+    support="unit",
+    has_rsample=True,
+    torch_class="ContinuousBernoulli",
+    kernel=continuous_bernoulli_log_prob,
+    examples=({"probs": 0.3}, {"probs": 0.502}, {"probs": 0.95}),
+)
