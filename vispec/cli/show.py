@@ -29,6 +29,8 @@ class Aligned:
         inner = [p for p in variable.plates if not self.model.plate[p].data]
         if not isinstance(value, list) or len(inner) != 1:
             return _short(value)
+        if variable.type.domain == "token":
+            return " ".join(_short(item) for item in value)
         left = self.words(inner[0])
         target = self.words(variable.type.plate) if variable.type.plate is not None else None
         right = [target[v] if target is not None and isinstance(v, int) and v < len(target) else _short(v) for v in value]

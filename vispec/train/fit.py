@@ -34,6 +34,7 @@ Array = np.ndarray[Any, Any]
 
 INIT, DRAWS, ORDER = 0, 1, 2  # the streams of random numbers that one seed gives rise to
 WINDOW = 50  # steps between two lines of metrics within an epoch
+SAMPLE = 1000  # rows at most from which a module chooses its start
 PAUSE = 1.0  # least seconds between two checkpoints at the ends of epochs
 
 
@@ -129,11 +130,19 @@ class Trainer:
         self.optimiser = make_optimiser(s.optimizer, s.lr, s.options, self.module.parameters())
         self.stepper = Stepper(self.module, self.optimiser, s, job.train, self._total_steps, job.group)
         if self.pending is None:
+            self._initialise()
             torch.manual_seed(derive(s.seed, c.restart, DRAWS, job.group.rank))
         else:
             self._restore(self.pending)
             self.pending = None
         job.reporter.start(self._total_steps, c.step)
+
+    def _initialise(self) -> None:
+        """Let the module choose a start from a sample of the data, where it can."""
+        initialise = getattr(self.module, "initialise", None)
+        if callable(initialise):
+            rows = self.job.train.order(SAMPLE, generator(self.job.settings.seed, self.counters.restart, INIT))[0]
+            initialise(to_device(self.job.train.batch(np.sort(rows)), self.job.device))
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         """Put the state of a checkpoint into the fresh module and optimiser."""
@@ -199,7 +208,9 @@ class Trainer:
         if not all_finite(self.module):
             raise DivergenceError(None, "the last step made a parameter infinite")
         if self.job.valid is None:
-            self._keep_if_best(self._evaluate(self.job.train).per_row)
+            score = self._evaluate(self.job.train).per_row
+            self._write({"event": "restart", **self._position(), "train": {"log_prob_per_row": score}})
+            self._keep_if_best(score)
         if self.best is None:  # no score was a number
             self.best, self.best_is_written = _copy(self.module), False
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from vispec.diagnostics import dump
 
 Log = Callable[[str], None]
+
+PAUSE = 0.1  # least seconds between two lines that become events
 
 
 class Metrics:
@@ -20,12 +23,14 @@ class Metrics:
         self.file.truncate(min(keep, path.stat().st_size))
         self.file.seek(0, 2)
         self.events = _events(folder, step, log)
+        self.told = float("-inf")
 
     def write(self, line: Mapping[str, Any], step: int) -> None:
-        """Append `line`; its numbers become events at `step`."""
+        """Append `line`; its numbers become events at `step`, unless others did so just now: events cost more than short steps."""
         self.file.write(dump(line).encode() + b"\n")
         self.file.flush()
-        if self.events is not None:
+        if self.events is not None and (time.monotonic() - self.told >= PAUSE or line["event"] == "end"):
+            self.told = time.monotonic()
             for name, value in _numbers(line):
                 self.events.add_scalar(name, value, step)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vispec.model.model import Model
 from vispec.model.types import Type
-from vispec.train.data.vocab import Encoders
+from vispec.train.data.vocab import Encoders, Vocabulary
 
 Array = np.ndarray[Any, Any]
 Leaf = Callable[[Array, "Mapping[str, int]"], Any]
@@ -35,7 +35,7 @@ class Rows:
 
         def column(name: str, tensor: Tensor) -> list[Any]:
             type_ = self.model.variable[name].type
-            close = self._cutter(type_) if cut else list
+            close = self._cutter(name) if cut else list
             words = self._words(type_) if decode else None
             return self._variable(name, tensor, lambda cell, at: _value(type_, cell, words), close)
 
@@ -99,17 +99,17 @@ class Rows:
             return self.encoders.labels.get(str(type_.card))
         return None
 
-    def _cutter(self, type_: Type) -> Close:
-        """Ends a decoded sequence of a type at its vocabulary's end symbol."""
-        vocabulary = self.encoders.vocabularies.get(str(type_.card)) if type_.domain == "token" else None
-        if vocabulary is None:
+    def _cutter(self, name: str) -> Close:
+        """Ends a decoded sequence at its vocabulary's end symbol. Given ones, and those that an index points into, stay whole."""
+        variable = self.model.variable[name]
+        vocabulary = self.encoders.vocabularies.get(str(variable.type.card)) if variable.type.domain == "token" else None
+        pointed_at = {other.type.plate for other in self.model.variables}
+        if vocabulary is None or variable.role == "given" or pointed_at & set(variable.plates):
             return list
 
         def close(items: list[Any]) -> list[Any]:
-            ends = (vocabulary.end, vocabulary.ids.get(vocabulary.end)) if vocabulary.end is not None else ()
-            begins = (vocabulary.begin, vocabulary.ids.get(vocabulary.begin)) if vocabulary.begin is not None else ()
-            stop = next((i for i, item in enumerate(items) if item in ends), len(items))
-            return items[1 if items and items[0] in begins else 0 : stop]
+            stop = next((i for i, item in enumerate(items) if _is(vocabulary, vocabulary.end, item)), len(items))
+            return items[1 if items and _is(vocabulary, vocabulary.begin, items[0]) else 0 : stop]
 
         return close
 
@@ -117,6 +117,11 @@ class Rows:
         """Probabilities of all values; of an index, only of the elements that are there."""
         size = self._size(type_.plate, at) if type_.plate is not None and cell.ndim else None
         return plain(cell if size is None else cell[..., :size])
+
+
+def _is(vocabulary: Vocabulary, symbol: str | None, item: Any) -> bool:
+    """Whether an item, a word or an id, is this symbol."""
+    return symbol is not None and item in (symbol, vocabulary.ids.get(symbol))
 
 
 def plain(cell: Array) -> Any:
