@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -87,7 +88,7 @@ def test_marginals_of_long_chains_sum_to_one(trans: str, scale: float) -> None:
     torch.manual_seed(0)
     n, steps, states = 4, 200, 7
     shape = (states, states) if trans == "shared" else (n, steps - 1, states, states)
-    init, trans_, obs = (scale * torch.randn(s) for s in ((states,), shape, (n, steps, states)))
+    init, trans_, obs = scale * torch.randn(states), scale * torch.randn(shape), scale * torch.randn(n, steps, states)
     log_z, single = marginals(init, trans_, obs)
     torch.testing.assert_close(single.sum(2), torch.ones(n, steps), rtol=0, atol=1e-4)
     exact, double = marginals(init.double(), trans_.double(), obs.double())
@@ -140,7 +141,9 @@ def test_structural_zeros(dtype: torch.dtype) -> None:
         torch.testing.assert_close(g, e.nan_to_num(0).to(dtype), rtol=1e-5, atol=1e-6)
 
 
-def run(init: Tensor, trans: Tensor, obs: Tensor, function=chain_log_prob) -> tuple[Tensor, tuple[Tensor, ...]]:
+def run(
+    init: Tensor, trans: Tensor, obs: Tensor, function: Callable[..., Tensor] = chain_log_prob
+) -> tuple[Tensor, tuple[Tensor, ...]]:
     inputs = [x.clone().requires_grad_() for x in (init, trans, obs)]
     value = function(*inputs)
     return value.detach(), torch.autograd.grad(value.sum(), inputs)
@@ -151,8 +154,8 @@ def test_what_lies_past_the_end_is_ignored() -> None:
     init, trans, obs, length = torch.randn(K), torch.randn(K, K), torch.randn(2, T, K), torch.tensor([2, 0])
     wild = obs.clone()
     wild[0, 2:], wild[1] = torch.nan, torch.inf
-    value, grads = run(init, trans, wild, lambda *x: chain_log_prob(*x, length))
-    expected, e_grads = run(init, trans, obs, lambda *x: chain_log_prob(*x, length))
+    value, grads = run(init, trans, wild, lambda *x: chain_log_prob(x[0], x[1], x[2], length))
+    expected, e_grads = run(init, trans, obs, lambda *x: chain_log_prob(x[0], x[1], x[2], length))
     assert torch.equal(value, expected)
     assert all(torch.equal(a, b) for a, b in zip(grads, e_grads, strict=True))
     assert value[1] == 0
@@ -182,7 +185,8 @@ def test_nan_is_not_hidden() -> None:
 @pytest.mark.parametrize("trans", SHAPES)
 def test_mode(trans: str, length: str) -> None:
     """Integer potentials make ties; the first of the best paths in lexicographic order counts."""
-    init, steps, obs = (x.round() for x in potentials(trans, (B, K)))
+    init, steps, obs = potentials(trans, (B, K))
+    init, steps, obs = init.round(), steps.round(), obs.round()
     size = None if LENGTHS[length] is None else torch.tensor(LENGTHS[length])
     mode = chain_mode(init, steps, obs, size)
     for b in range(B):
@@ -232,8 +236,8 @@ def test_one_operation_under_compile() -> None:
     init, trans, obs = potentials("shared", (K,), torch.float)
     length = torch.tensor([5, 1, 3])
 
-    def loss(*inputs: Tensor) -> Tensor:
-        return chain_log_prob(*(x.log_softmax(-1) for x in inputs), length).sum()
+    def loss(init: Tensor, trans: Tensor, obs: Tensor) -> Tensor:
+        return chain_log_prob(init.log_softmax(-1), trans.log_softmax(-1), obs.log_softmax(-1), length).sum()
 
     compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
     value, grads = run(init, trans, obs, lambda *x: compiled(*x)[None])

@@ -12,7 +12,6 @@ sum that it could have entered is many times larger. Chains with a smaller sum a
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -76,12 +75,12 @@ def chain_shapes(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad:
     return obs.new_empty(B), obs.new_empty((T, B, K) if grad else 0), obs.new_empty((B, n, K, K) if grad else 0)
 
 
-def chain_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+def chain_save(ctx, inputs, output) -> None:
     ctx.shared = len(inputs[1]) == 1
     ctx.save_for_backward(*output[1:])
 
 
-def chain_gradient(ctx: Any, g: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+def chain_gradient(ctx, g: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
     """The posterior probabilities, each chain's weighted by its g (B,)."""
     state, pair = ctx.saved_tensors
     state = g[:, None] * state
