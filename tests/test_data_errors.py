@@ -159,6 +159,9 @@ CASES = [
         "D116", model(size("Z"), data(), given("x", real("2 * Z"), "n"), given("y", real("Z"), "n")), "d.csv",
         b"x1,x2,x3,y1\n1,2,3,4\n", words="2 * Z is 2, and the data has 3",
     ),
+    Case("D116", model(size("D"), data(), observed("x", real("D"), "n")), "d.txt", b"\n\n", None, None, "no values"),
+    Case("D105", ONE, "d.npz", npz(x=np.array(["\ud800"])), None, "x", "not Unicode"),
+    Case("D117", model(*BITS), "d.jsonl", rows([1, 3], None, [2]), 2, None, "missing", line=2),
     Case("D117", ONE, "d.csv", b"x\n1\nNA\n", 2, "x", "missing", line=3),
     Case("D117", TWO, "d.csv", b"x1,x2,y\n1,?,3\n", 1, "x2", "missing", line=2),
     Case("D117", WORDS, "d.jsonl", rows({"w": ["a", None]}), 1, "w", "element 2", line=1),
@@ -302,3 +305,26 @@ def test_help_shows_the_way_out(tmp_path: Path) -> None:
     path.write_text("0,1,1\n1,0,1\n")
     with pytest.raises(DataError, match=r"--columns 'x=\*'"):
         load(model(data(), ragged("t", "x_len", "n"), observed("x", bit(), "n", "t")), [str(path)])
+
+
+def test_names_and_quotes_of_a_tab_separated_file(tmp_path: Path) -> None:
+    path = tmp_path / "d.tsv"
+    path.write_text('id\tw\n1\t" a\n2\tb "\n')
+    assert load(WORDS, [str(path)]).batch([0, 1])["w"].tolist() == [[1, 2], [3, 1]]
+    path.write_text('"id"\t"w"\n1\t"a\tb"\n')
+    assert load(WORDS, [str(path)]).batch([0])["w_len"].tolist() == [2]
+
+
+def test_a_column_of_numbers_without_a_name_keeps_its_first_row(tmp_path: Path) -> None:
+    path = tmp_path / "d.csv"
+    path.write_text("1.5\n2\n")
+    with pytest.raises(DataError, match="the first line is taken for names"):
+        load(ONE, [f"x={path}"])
+    assert load(ONE, [f"x={path}"], {"x": ("#1",)}).num_rows == 2
+
+
+def test_lists_that_are_empty_in_one_shard(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"x": [], "y": []}\n')
+    (tmp_path / "b.jsonl").write_text('{"x": [1], "y": [2.5]}\n')
+    batch = load(PAIR, [str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")]).batch([0, 1])
+    assert batch["y"].tolist() == [[0], [2.5]]

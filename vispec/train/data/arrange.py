@@ -14,7 +14,7 @@ import pyarrow as pa
 from vispec.model.model import Model, Variable
 from vispec.model.types import Dim
 from vispec.train.data.arrow import pc
-from vispec.train.data.columns import Array, Column, lengths, offsets
+from vispec.train.data.columns import Array, Column, deepen, lengths, offsets
 from vispec.train.data.diagnostics import LIMIT, Problems
 from vispec.train.data.sizes import Sizes
 
@@ -90,7 +90,7 @@ def arrange(
 ) -> Arranged | None:
     """Lay a column along the axes; None where it cannot be, which is then a problem."""
     column = _split(column, layout, chars)
-    column = _deepen(column, len(layout.head) + len(layout.tail))
+    column = deepen(column, len(layout.head) + len(layout.tail))
     depth = len(layout.head)
     if len(column.levels) < depth or (len(column.levels) > depth and not layout.tail and not _only_ones(column, depth)):
         _report_depth(column, layout, problems)
@@ -146,14 +146,6 @@ def _characters(chunk: pa.Array) -> tuple[Array, pa.Array]:
     texts = chunk.to_pylist()
     level = np.array([-1 if text is None else len(text) for text in texts], np.int64)
     return level, pa.array(list("".join(text for text in texts if text)), pa.large_string())
-
-
-def _deepen(column: Column, depth: int) -> Column:
-    """Lists that are all empty, or values that are all missing, do not show their depth: give them the depth that is wanted."""
-    while len(column.levels) < depth and column.values.null_count == len(column.values):
-        level = np.full(len(column.values), -1, np.int64)
-        column = replace(column, levels=(*column.levels, level), values=pa.chunked_array([pa.nulls(0)]))
-    return column
 
 
 def _only_ones(column: Column, depth: int) -> bool:
@@ -248,6 +240,9 @@ def _shape(column: Column, layout: Layout, sizes: Sizes, problems: Problems) -> 
             return None
         widths = [width // rest if size is None else size for size in known]
     for axis, width in zip(layout.tail, widths, strict=True):
+        if width == 0:
+            problems.add("D116", f"{axis.what} has no values", column.origin.file, None, column.label, _width_help(column))
+            return None
         if not sizes.learn(axis.size, width, f"column `{column.label}` of {column.origin.file}"):
             message = f"{axis.what} has {width} values, not {sizes.value(axis.size)} ({sizes.origin(axis.size)})"
             problems.add("D116", message, column.origin.file, None, column.label, _width_help(column))

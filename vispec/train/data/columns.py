@@ -5,7 +5,7 @@ A column nested twice, [[1, 2], [3]] in row 1 and [] in row 2, is levels = ([2, 
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -152,8 +152,18 @@ class DataFile:
         return Origin(((self.name, rows, line_of),))
 
 
+def deepen(column: Column, depth: int) -> Column:
+    """Lists that are all empty, or values that are all missing, do not show their depth: give them the depth that is wanted."""
+    while len(column.levels) < depth and column.values.null_count == len(column.values):
+        level = np.full(len(column.values), -1, np.int64)
+        column = replace(column, levels=(*column.levels, level), values=pa.chunked_array([pa.nulls(0)]))
+    return column
+
+
 def concatenate(columns: Sequence[Column]) -> Column | None:
     """Rows of the same column of several files, one after another; None where they are nested or typed differently."""
+    depth = max(len(column.levels) for column in columns)
+    columns = [deepen(column, depth) for column in columns]
     first = columns[0]
     if len(columns) == 1:
         return first

@@ -15,7 +15,7 @@ from vispec.train.data import vocab as words
 from vispec.train.data.arrange import Arranged, Path
 from vispec.train.data.arrow import pc
 from vispec.train.data.columns import Array, Column, lengths, offsets
-from vispec.train.data.diagnostics import Problems
+from vispec.train.data.diagnostics import LIMIT, Problems
 from vispec.train.data.sizes import Sizes
 from vispec.train.data.vocab import Encoders, Vocabulary
 
@@ -135,10 +135,8 @@ def _sets(a: Arranged, variable: Variable, context: Context) -> tuple[Array, Arr
     column, problems = a.column, context.problems
     width, offset = context.sizes.value(variable.type.shape[-1]), bit_offset(context.model, variable.name) or 0
     if width is None:
-        message = f"the size {variable.type.shape[-1]} of `{variable.name}` cannot be told from sets of ones"
-        problems.add(
-            "D127", message, column.origin.file, None, column.label, f"give it: --set {variable.type.shape[-1]}=NUMBER"
-        )
+        fact = f"the size {variable.type.shape[-1]} of `{variable.name}` cannot be told from sets of ones"
+        problems.add("D127", fact, column.origin.file, None, column.label, f"give it: --set {variable.type.shape[-1]}=NUMBER")
         return np.zeros(0, np.uint8), np.zeros(0, bool)
     depth = len(column.levels) - 1
     level = lengths(column.levels[-1], column.parents(depth))
@@ -146,9 +144,14 @@ def _sets(a: Arranged, variable: Variable, context: Context) -> tuple[Array, Arr
     members = members - offset
     advice = f"a list for a bit vector holds the positions of its ones, from {offset} to {offset + width - 1}"
     outside = (members < 0) | (members >= width) | absent
-    leaf.report_all(
-        column, problems, "D122", outside, lambda i: f"{members[i] + offset} is not in {offset}..{offset + width - 1}", advice
-    )
+
+    def message(i: int) -> str:
+        what = "a missing value" if absent[i] else str(members[i] + offset)
+        return f"{what} is not in {offset}..{offset + width - 1}"
+
+    leaf.report_all(column, problems, "D122", outside, message, advice)
+    for i in np.flatnonzero(level < 0)[:LIMIT] if variable.role != "partial" else ():
+        column.report(problems, "D117", "the value is missing", depth, int(i))
     owner = np.repeat(np.arange(len(level)), np.maximum(level, 0))
     dense = np.zeros((len(level), width), np.uint8)
     dense[owner[~outside], members[~outside]] = 1

@@ -1,5 +1,6 @@
 """Opening data files: compression, and which reader a file name asks for."""
 
+import codecs
 import gzip
 import io
 import zlib
@@ -53,6 +54,18 @@ def whole(file: DataFile) -> io.BytesIO:
     """All of the file's bytes, for formats that need to jump about in them."""
     with file.open() as stream:
         return io.BytesIO(stream.read())
+
+
+def check_utf8(file: DataFile) -> None:
+    """Refuse a file that is not UTF-8, before Arrow's parser sees it."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with file.open() as stream:
+        try:
+            while block := stream.read(1 << 20):
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            raise not_utf8(file) from None
 
 
 def not_utf8(file: DataFile) -> DataError:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from vispec.model.model import Model
 from vispec.train.data.columns import Column, Origin, Request, Table, concatenate
 from vispec.train.data.diagnostics import DataDiagnostic, DataError, Problems
-from vispec.train.data.files import read, reader_of
+from vispec.train.data.files import read
 
 POSITION = re.compile(r"#(\d{1,6})(?:\.\.#?(\d{1,6}))?")
 NUMBERED = re.compile(r"(?:_?(\d{1,6})|\[(\d{1,6})\])")
@@ -120,8 +120,8 @@ def _absent(slots: Mapping[str, Slot], matched: Matched, file: str, problems: Pr
             problems.add("D111", f"no data for `{name}`", file, help=f"add {name}=FILE")
 
 
-def _request(slots: Mapping[str, Slot], columns: Mapping[str, tuple[str, ...]], latent: Sequence[str] = ()) -> Request:
-    asked = {name for names in columns.values() for name in names}
+def _request(slots: Mapping[str, Slot], columns: Mapping[str, tuple[str, ...]]) -> Request:
+    asked = {name for slot in slots for name in columns.get(slot, ())}
     rest = REST in asked
     positional = rest or any(POSITION.fullmatch(name) for name in asked)
 
@@ -182,20 +182,19 @@ def _own_column(slot: Slot, path: str, asked: tuple[str, ...] | None, problems: 
     """The column of `name=path`: as --columns says, of that name, or the file's only one."""
     chosen = {slot.name: asked} if asked else {}
     request = _request({slot.name: slot}, chosen)
-    table = read(
-        path,
-        Request(lambda name: True, request.positional) if reader_of(path).name != "parquet" else Request(lambda name: True),
-    )
+    table = read(path, request)
     found = _from_table(table, {slot.name: slot}, chosen, Problems())
     if slot.name in found:
         return found[slot.name]
     if asked:
         _from_table(table, {slot.name: slot}, chosen, problems)
         return None
-    if len(table.columns) == 1:
-        return next(iter(table.columns.values()))
+    only = next(iter(table.columns)) if len(table.columns) == 1 else None
+    if only is not None and not (table.header and _like_number(only)):
+        return read(path, Request(lambda name: True)).columns[only]
     names = ", ".join(f"`{name}`" for name in list(table.columns)[:10])
-    problems.add("D111", f"no column `{slot.name}` among {names}", path, help=f"say which, as --columns {slot.name}=NAME")
+    advice = f"say which, as --columns {slot.name}=NAME" if only is None else _missing_help(table, slot, [only])
+    problems.add("D111", f"no column `{slot.name}` among {names}", path, help=advice)
     return None
 
 
@@ -209,7 +208,7 @@ def _from_table(
             chosen[name] = _asked(table, name, columns[name], problems)
         elif name in table.columns and name:
             chosen[name] = (name,)
-        elif slot.vector and (numbered := _numbered(table, slot)):
+        elif slot.vector and (numbered := _numbered(table, slot, slots)):
             chosen[name] = numbered
     claimed = {name for names in chosen.values() for name in names}
     left = [name for name in table.columns if name not in claimed and (name not in slots or not name)]
@@ -248,9 +247,10 @@ def _asked(table: Table, name: str, asked: Sequence[str], problems: Problems) ->
     return tuple(names)
 
 
-def _numbered(table: Table, slot: Slot) -> tuple[str, ...]:
-    """x1 .. xD in the order of their numbers, if they run on from 0 or 1."""
-    numbers = {number: name for name in table.columns if (number := _number(slot, name)) is not None}
+def _numbered(table: Table, slot: Slot, slots: Mapping[str, Slot]) -> tuple[str, ...]:
+    """x1 .. xD in the order of their numbers, if they run on from 0 or 1; not those that are variables themselves."""
+    free = (name for name in table.columns if name not in slots)
+    numbers = {number: name for name in free if (number := _number(slot, name)) is not None}
     order = sorted(numbers)
     runs_on = order and order[0] in (0, 1) and order == list(range(order[0], order[0] + len(order)))
     return tuple(numbers[i] for i in order) if runs_on else ()

@@ -17,16 +17,17 @@ from vispec.train.data.files import whole
 Array = np.ndarray[Any, Any]
 SPARSE = "indptr/indices/counts"
 PACKED = "packed"
+SPECIAL = ("indptr", "indices", "counts", "vocab", PACKED)
 
 
 def read(file: DataFile, request: Request) -> Table:
-    arrays = _arrays(file)
+    arrays, others = _arrays(file, request)
     if {"indptr", "indices"} <= arrays.keys():
         column = _sparse(file, arrays)
         return Table({SPARSE: column}, column.origin)
     if not arrays:
         raise DataError([DataDiagnostic("D102", "the file holds no array with rows", file.name)])
-    if len(arrays) == 1 and PACKED in arrays:
+    if len(arrays) == 1 and not others and PACKED in arrays:
         return _packed(file, arrays[PACKED])
     first = next((name for name in arrays if request.keep(name)), next(iter(arrays)))
     rows = len(arrays[first])
@@ -38,16 +39,21 @@ def read(file: DataFile, request: Request) -> Table:
         elif request.keep(name):
             message = f"the array has {len(array)} rows, `{first}` has {rows}"
             raise DataError([DataDiagnostic("D113", message, file.name, column=name)])
-    return Table(columns, origin)
+    unread = pa.chunked_array([pa.nulls(rows)])
+    return Table(columns | {name: Column(name, (), unread, origin) for name in others}, origin)
 
 
-def _arrays(file: DataFile) -> Mapping[str, Array]:
-    """All arrays that have rows. A broken archive makes zipfile, zlib and NumPy raise nearly anything, hence the wide net."""
+def _arrays(file: DataFile, request: Request) -> tuple[Mapping[str, Array], list[str]]:
+    """The arrays that can be of use and have rows (all, if none can), and the names of the others.
+
+    A broken archive makes zipfile, zlib and NumPy raise nearly anything, hence the wide net.
+    """
     data = whole(file)
     try:
         with np.load(data, allow_pickle=False) as archive:
-            names = list(archive.files)
+            names = [name for name in archive.files if request.keep(name) or name in SPECIAL] or archive.files
             arrays = {name: archive[name] for name in names}
+            others = [name for name in archive.files if name not in names]
     except (MemoryError, Exception) as error:
         if "allow_pickle" in str(error) or "pickled" in str(error):
             message = "the file holds Python objects, which can run code when read and are refused"
@@ -57,7 +63,7 @@ def _arrays(file: DataFile) -> Mapping[str, Array]:
             f"this is not an .npz file that can be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
         )
         raise DataError([DataDiagnostic("D105", message, file.name)]) from None
-    return {name: array for name, array in arrays.items() if array.ndim}
+    return {name: array for name, array in arrays.items() if array.ndim}, others
 
 
 def _values(file: DataFile, name: str, array: Array) -> pa.ChunkedArray:
@@ -74,7 +80,9 @@ def _values(file: DataFile, name: str, array: Array) -> pa.ChunkedArray:
 
 def _text(file: DataFile, name: str, flat: Array) -> pa.Array:
     try:
-        return pa.array(flat.tolist(), pa.large_string())
+        text = pa.array(flat.tolist(), pa.large_string())
+        text.validate(full=True)  # NumPy lets code points through that Unicode has not
+        return text
     except (UnicodeEncodeError, ValueError):
         raise DataError([DataDiagnostic("D105", "the text is not Unicode", file.name, column=name)]) from None
 

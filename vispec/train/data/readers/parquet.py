@@ -23,6 +23,8 @@ def read(file: DataFile, request: Request) -> Table:
         table = parquet.read(wanted, use_threads=False)
         table.validate(full=True)
         rows = parquet.metadata.num_rows
+        if wanted and table.num_rows != rows:
+            raise ValueError(f"it has {table.num_rows} rows where {rows} are promised")
     except (pa.ArrowException, OSError, ValueError, MemoryError, KeyError, OverflowError) as error:
         reason = str(error).split("\n")[0]
         raise DataError([DataDiagnostic("D105", f"this is not a Parquet file that can be read: {reason}", file.name)]) from None
