@@ -12,12 +12,13 @@ from vispec.model.declare import declare
 from vispec.model.fitting import read_fit
 from vispec.model.guides import check_guide_order, declare_guide, read_guide, resolve_guide_let
 from vispec.model.inference import read_infer
-from vispec.model.laws import Target, resolve_law
+from vispec.model.laws import resolve_law
 from vispec.model.order import Edge, edges_of, sort
 from vispec.model.problems import Problems
 from vispec.model.resolve import resolve
 from vispec.model.scope import Context, PlateInfo, Scope, Symbol
 from vispec.model.sizes import read_vocab
+from vispec.model.support import Target
 from vispec.model.trunks import read_net, read_signature
 from vispec.model.types import Type
 from vispec.model.unused import warn

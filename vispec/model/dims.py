@@ -71,11 +71,11 @@ def _multiply(left: Poly, right: Poly) -> Poly:
 
 
 def _dim(value: Poly) -> Dim:
-    """The canonical Dim: higher powers first, then by name; the constant last."""
+    """The canonical Dim: higher powers first, then what is added before what is taken off, then by name."""
     if not any(value):
         return value.get((), 0)
     text = ""
-    for key in sorted(value, key=lambda k: (-len(k), k)):
+    for key in sorted(value, key=lambda k: (-len(k), value[k] < 0, k)):
         size = abs(value[key])
         factors = ([] if size == 1 and key else [str(size)]) + [_factor(f, len(key) > 1 or size > 1) for f in key]
         sign = "-" if value[key] < 0 else "+"

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 from vispec.model import model as m
-from vispec.model.laws import Target, resolve_law
+from vispec.model.laws import resolve_law
 from vispec.model.order import Edge, edges_of, sort
 from vispec.model.problems import Problems, did_you_mean, head
 from vispec.model.resolve import resolve
 from vispec.model.scope import Context, Scope, Symbol
+from vispec.model.support import Target
 from vispec.model.walk import parts
 from vispec.syntax import tree as t
 

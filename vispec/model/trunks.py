@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from vispec.catalog import Network, Option, distributions, networks
 from vispec.model import model as m
 from vispec.model.annotations import Place, read_type
-from vispec.model.laws import Target, resolve_law
+from vispec.model.laws import resolve_law
 from vispec.model.literals import is_number, is_whole, literal
 from vispec.model.problems import did_you_mean, head, listed
 from vispec.model.scope import Context, Scope, Signature
 from vispec.model.sizes import size_of
+from vispec.model.support import Target
 from vispec.model.types import Type
 from vispec.source import Span
 from vispec.syntax import tree as t
