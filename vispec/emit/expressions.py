@@ -145,13 +145,20 @@ def _past(w: Writer, e: Past) -> Value:
 
 
 def _all(w: Writer, e: All) -> Value:
+    if f"whole {e.name}" in w.bound:
+        return w.bound[f"whole {e.name}"]
     value = w.bound.get("all " + e.name) or named(w, e.name)  # inside a chain's loop, its whole buffer
     value = to_value(w, value, e.type.domain)
     found = w.model.plate[e.plate]
     axes = tuple(axis for axis in value.axes if axis != e.plate)
     value = plate_last(w, value, e.plate)
-    mask = w.inside(e.plate).code if found.ragged else None
-    return replace(value, axes=axes, event=(e.plate, *value.event), mask=mask)
+    return replace(value, axes=axes, event=(e.plate, *value.event), mask=sequence_mask(w, e.plate) if found.ragged else None)
+
+
+def sequence_mask(w: Writer, plate: str) -> Value:
+    """Which elements of a ragged plate count, as the mask of a sequence."""
+    inside = w.inside(plate)
+    return replace(inside, axes=tuple(axis for axis in inside.axes if axis != plate), event=(plate,))
 
 
 def plate_last(w: Writer, value: Value, plate: str) -> Value:
@@ -235,8 +242,10 @@ def _length(w: Writer, e: Length) -> Value:
 def _where(w: Writer, e: Where) -> Value:
     sequence, mask = expression(w, e.sequence), plain(w, e.mask)
     chosen = w.let(f"{stem(mask)}_chosen", f"{mask.code}.bool()", mask.axes, mask.event)
-    masks = [m for m in (sequence.mask, chosen.code) if m is not None]
-    return replace(sequence, mask=" & ".join(masks))
+    if sequence.mask is not None:
+        axes = union((sequence.mask, chosen), w.order)
+        chosen = w.let("chosen", f"{align(sequence.mask, axes)} & {align(chosen, axes)}", axes, mask.event)
+    return replace(sequence, mask=chosen)
 
 
 def _net_call(w: Writer, e: NetCall) -> Value:

@@ -11,15 +11,15 @@ from vispec.emit.value import Value, align, union
 from vispec.emit.writer import Writer, identifier
 from vispec.model.model import Draw, Then, Variable
 from vispec.plan.make import chain_of, guide_law, number_of_samples
-from vispec.plan.plan import Factor, Plan
+from vispec.plan.plan import Factor, Plan, Step
 
 
 def emit_factors(w: Writer, plan: Plan) -> dict[str, Density]:
-    """Every factor, drawing the drawn variables on the way."""
+    """Every factor but those inside a sum over joint values, drawing the drawn variables on the way."""
     for name in plan.model.order:
         if name in plan.treatments and plan.treatments[name].kind == "draw":
             draw(w, plan, plan.model.variable[name])
-    return {factor.name: emit_factor(w, plan, factor) for factor in plan.factors}
+    return {factor.name: emit_factor(w, plan, factor) for factor in plan.factors if factor.name not in w.elsewhere}
 
 
 def emit_factor(w: Writer, plan: Plan, factor: Factor) -> Density:
@@ -166,11 +166,7 @@ def ratio(w: Writer, plan: Plan, variable: Variable) -> Value:
 
 def emit_steps(w: Writer, plan: Plan, found: Mapping[str, Density], query: bool) -> Value:
     """Run the plan's steps; the result has the data plate, and the samples where there are several."""
-    values = dict(found)
-    for step in plan.steps:
-        inputs = {name: values.pop(name) for name in step.inputs}
-        values[step.output] = steps()[step.kind].emit(w, step, inputs, query)
-    total = values["total"]
+    total = run_steps(w, plan.steps, found, query)["total"]
     assert isinstance(total, Value)
     if "s" not in total.axes:
         return total
@@ -178,6 +174,18 @@ def emit_steps(w: Writer, plan: Plan, found: Mapping[str, Density], query: bool)
     if plan.combine == "elbo":
         return w.let("bound", f"{total.code}.mean(0)", axes)
     return w.let("bound", f"torch.logsumexp({total.code}, 0) - (self.one * {plan.samples}).log()", axes)
+
+
+def run_steps(w: Writer, todo: Sequence[Step], found: Mapping[str, Density], query: bool) -> dict[str, Density]:
+    """The steps whose inputs are at hand; a sum over joint values is made by what `w.joint_sums` says."""
+    values = dict(found)
+    for step in todo:
+        if step.output in w.joint_sums:
+            values[step.output] = w.joint_sums[step.output](query)
+        elif all(name in values for name in step.inputs):
+            inputs = {name: values.pop(name) for name in step.inputs}
+            values[step.output] = steps()[step.kind].emit(w, step, inputs, query)
+    return values
 
 
 def flat_values(found: Mapping[str, Density]) -> list[Value]:

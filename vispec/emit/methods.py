@@ -2,6 +2,7 @@
 
 from vispec.emit.densities import Chained, Density, Table
 from vispec.emit.factors import emit_factors, emit_steps, flat_values
+from vispec.emit.joint import inside, joint_method, joint_step, joint_sum
 from vispec.emit.value import Value
 from vispec.emit.writer import ModuleNeeds, Writer
 from vispec.plan.plan import Plan
@@ -10,17 +11,21 @@ from vispec.plan.plan import Plan
 def density_methods(plan: Plan, needs: ModuleNeeds) -> list[list[str]]:
     """The methods factors (if there is anything to sum), log_prob and loss."""
     found = [loss_method(plan)]
+    step = joint_step(plan)
+    if step is not None:
+        return [joint_method(plan, needs, step), inline_log_prob(plan, needs), *found]
     if not plan.scope.enumerated:
         return [inline_log_prob(plan, needs), *found]
     return [factors_method(plan, needs), log_prob_method(plan, needs), *found]
 
 
 def writer(plan: Plan, needs: ModuleNeeds) -> Writer:
-    return Writer(plan.model, plan.scope, plan.order, needs)
-
-
-def data_axis(plan: Plan) -> str:
-    return plan.data_plate
+    w = Writer(plan.model, plan.scope, plan.order, needs)
+    step = joint_step(plan)
+    if step is not None:
+        w.elsewhere = frozenset(factor.name for factor in inside(plan, step)[0])
+        w.joint_sums[step.output] = lambda query: joint_sum(w, plan, step, query)
+    return w
 
 
 def summary(plan: Plan) -> str:

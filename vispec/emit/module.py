@@ -34,21 +34,9 @@ def emit(plan: Plan, sizes: Mapping[str, int] | None = None) -> str:
     body = [class_text(plan, needs, nets, dict(sizes or {}), accessors, methods)]
     pieces = [*kernels(needs), *(net.text.strip("\n") for net in nets.values()), *body]
     text = "\n\n\n".join(pieces)
-    imports = ["import math"] if re.search(r"\bmath\.", text) else []
     extra = sorted({line for net in nets.values() for line in net.imports})
     functional = ["from torch.nn import functional as F"] if re.search(r"\bF\.", text) else []
-    hints = ["from collections.abc import Callable"] if re.search(r"\bCallable\b", text) else []
-    heading = "\n".join(
-        [
-            *hints,
-            *imports,
-            *([""] if hints or imports else []),
-            "import torch",
-            "from torch import Tensor, nn",
-            *functional,
-            *extra,
-        ]
-    )
+    heading = "\n".join(["import torch", "from torch import Tensor, nn", *functional, *extra])
     return f"{derivation(plan)}\n\n{heading}\n\n\n{text}\n"
 
 
@@ -112,6 +100,9 @@ def constructor(plan: Plan, needs: ModuleNeeds, nets: dict[str, NetCode], sizes:
         lines.append(f"    self.{identifier(name)} = {net.class_name}({', '.join(net.sizes)})")
     if any(getattr(entry, "what", None) == "kl" for entry in model.fit):
         lines.append("    self.kl_weight = 1.0")
+    if needs.joint is not None:
+        lines.append("    self.memory = 2**30  # bytes that a sum over joint values may take at once")
+        lines.append("    self.max_joint_values = 2**24")
     lines.append('    self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module\'s')
     return lines
 

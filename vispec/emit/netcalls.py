@@ -35,11 +35,11 @@ def run(w: Writer, net: Net, e: NetCall, expression: Compile, plain: Compile) ->
         outs = emit_call(w, net, names, f"self.{identifier(net.name)}({words.code})", ("distinct",))
         return [w.let(v.code, f"{v.code}[{row.code}]", row.axes, v.event, v.form) for v in outs]
     w.needs.net_modes.setdefault(net.name, set()).add("prefix" if prefix else "whole")
-    axes = union(args, w.order)
+    axes = union([*args, *(a.mask for a in args if a.mask is not None)], w.order)
     codes = [align(a, axes) for a in args]
     for (name, _), value in zip(net.args, args, strict=True):
         if value.mask is not None:
-            codes.append(f"{identifier(name)}_mask={mask_code(w, value, axes)}")
+            codes.append(f"{identifier(name)}_mask={align(value.mask, axes)}")
     method = f"self.{identifier(net.name)}" + (".prefixes" if prefix else "")
     starred = [t for _, t in net.heads if t.star]
     if starred or prefix:
@@ -57,14 +57,6 @@ def run(w: Writer, net: Net, e: NetCall, expression: Compile, plain: Compile) ->
 
 def argument(w: Writer, a: Expression, expression: Compile, plain: Compile) -> Value:
     return expression(w, a) if a.type.star else plain(w, a)
-
-
-def mask_code(w: Writer, value: Value, axes: tuple[str, ...]) -> str:
-    """The mask of a sequence, aligned as the sequence is."""
-    assert value.mask is not None
-    if not value.mask.isidentifier():
-        return f"({value.mask})"
-    return align(Value(value.mask, value.axes, value.event[:1]), axes)
 
 
 def emit_call(w: Writer, net: Net, names: list[str], code: str, axes: tuple[str, ...]) -> list[Value]:

@@ -17,7 +17,7 @@ def posterior_methods(trained: Plan, needs: ModuleNeeds) -> list[list[str]]:
     """`tilted` and `posterior`; where log_prob leaves finite variables out, they are enumerated here."""
     left_out = any(t.kind in ("masked", "free") for t in trained.treatments.values())
     plan = make_plan(trained.model, complete=True) if left_out else trained
-    shared = plan.scope.enumerated == trained.scope.enumerated
+    shared = plan.scope.enumerated == trained.scope.enumerated and not plan.scope.joint
     summed = [v for v in plan.model.variables if v.name in plan.scope.enumerated]
     drawn = [v for v in plan.model.variables if plan.treatments[v.name].kind == "draw" and guide_law(v.name, plan.model)]
     if not summed and not drawn:
@@ -35,8 +35,10 @@ def tilted_method(plan: Plan, needs: ModuleNeeds, shared: bool) -> list[str]:
         bound = emit_factors(w, plan)
     result = emit_steps(w, plan, bound, query=True)
     lines = w.body(result.code)
-    doc = "log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."
-    head = "def tilted(self, batch: dict[str, Tensor], total: Callable[[Tensor], Tensor], tilt: dict[str, Tensor]) -> Tensor:"
+    doc = (
+        "log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."
+    )
+    head = "def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:"
     return [head, f'    """{doc}"""', *(f"    {line}" for line in (*lines, f"return {result.code}"))]
 
 
@@ -48,7 +50,7 @@ def posterior_method(plan: Plan, needs: ModuleNeeds, summed: list[Variable], dra
         found = "found"
         for name in ("log_sum_exp", "maximum", "sampled"):
             needs.kernel("vispec.kernels.logsum" if name == "log_sum_exp" else "vispec.kernels.algebra", name)
-        shapes = {v.name: [w.axis_size(a) for a in (*w.sort(v.plates), v.name)] for v in summed}
+        shapes = {v.name: [*(w.axis_size(a) for a in w.sort(v.plates)), w.axis_size(v.name)] for v in summed}
         zeros = ", ".join(f'"{name}": self.one.new_zeros({", ".join(shape)})' for name, shape in shapes.items())
         w.line('total = {"marginals": log_sum_exp, "mode": maximum, "sample": sampled}[query]')
         w.line(f"tilt = {{{zeros}}}")

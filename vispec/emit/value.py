@@ -15,7 +15,7 @@ raw: before another link function (softplus of a positive, the lower triangle of
 class Value:
     """`code` is an atom (a name, an attribute, a literal). Axes come first, in the plan's order, then the event dimensions.
 
-    mask: text of the boolean tensor of a sequence's elements that count (axes + time), for values of star type.
+    mask: which elements of a sequence count, its event the sequence's plate; for values of star type.
     enumerates: the axis along which this value is simply 0, 1, ... (an enumerated latent).
     """
 
@@ -23,8 +23,9 @@ class Value:
     axes: tuple[str, ...] = ()
     event: tuple[Dim, ...] = ()
     form: Form = "value"
-    mask: str | None = None
+    mask: "Value | None" = None
     enumerates: str | None = None
+    done: str | None = None  # a plate that a log-density is already summed over
     scalar: bool = False  # a Python number, not a tensor
     integer: bool = False  # an int64 tensor
 

@@ -2,7 +2,7 @@
 
 import keyword
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from vispec.emit.value import Form, Value
@@ -30,6 +30,8 @@ class Writer:
         self.bound: dict[str, Value] = {}
         self.taken: set[str] = set(RESERVED)
         self.origin = "batch"  # the dict that data is read from
+        self.elsewhere: frozenset[str] = frozenset()  # factors that another method computes
+        self.joint_sums: dict[str, Callable[[bool], Value]] = {}  # steps that enumerate joint values, by output
         self.at: dict[str, str] = {}  # a chain's plate → the index of the element that a loop is at
 
     # ---- lines and names
@@ -184,6 +186,7 @@ class ModuleNeeds:
         self.sizes: dict[str, None] = {}
         self.kernels: dict[tuple[str, str], None] = {}
         self.net_modes: dict[str, set[str]] = {}
+        self.joint: str | None = None  # bytes that one joint value of one row takes, where joint values are enumerated
 
     def size(self, name: str) -> str:
         self.sizes[name] = None

@@ -4,8 +4,6 @@
 `maximum` sends it to the best term (the mode), `sampled` to a term drawn with its probability (a posterior sample).
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -53,7 +51,7 @@ def sampled(x: Tensor) -> Tensor:
 
 
 def chain_total(
-    total: Callable[[Tensor], Tensor], log_init: Tensor, log_step: Tensor, log_seen: Tensor, length: Tensor | None = None
+    total, log_init: Tensor, log_step: Tensor, log_seen: Tensor, length: Tensor | None = None
 ) -> Tensor:
     """A chain's sum under an algebra. log_init (*B, K); log_step (K, K) or (*B, T-1 or 1, K, K), from × to; log_seen (*B, T, K) → (*B)."""
     steps = log_seen.shape[-2]

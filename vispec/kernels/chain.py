@@ -10,9 +10,6 @@ that are rescaled now and then. What a float loses there is below its smallest n
 sum that it could have entered is many times larger. Chains with a smaller sum are done again in float64, then in log space.
 """
 
-import math
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -148,7 +145,7 @@ def scaled_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: 
 def weights(score: Tensor) -> Tensor:
     """exp in place, but 0 instead of numbers below the normal ones, with which CPUs are a hundred times slower."""
     tiny = torch.finfo(score.dtype).tiny
-    return torch.threshold_(score.clamp_(min=math.log(tiny) + 0.5).exp_(), 2 * tiny, 0)
+    return torch.threshold_(score.clamp_(min=float(torch.tensor(tiny, dtype=torch.float64).log()) + 0.5).exp_(), 2 * tiny, 0)
 
 
 def sweep(factor: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
@@ -170,7 +167,7 @@ def sweep(factor: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
     return after, torch.cat([x.view(1, D, B) for x in peaks]) if peaks else factor.new_empty(0, D, B)
 
 
-def imprecise(after: Tensor, step: Tensor, norm: Tensor, past: Tensor, possible: Callable[[], tuple[Tensor, Tensor]]) -> Tensor:
+def imprecise(after: Tensor, step: Tensor, norm: Tensor, past: Tensor, possible) -> Tensor:
     """The chains in which a sum is so small that what underflowed may matter to it, bool (B,).
 
     possible: factor and step of the sweep with 1 for all that is not impossible, asked for only if needed."""
@@ -217,7 +214,7 @@ def log_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: boo
     return log_z, state, pair, sure
 
 
-def remainders(trans: Tensor, obs: Tensor, length: Tensor, reduce: Callable[..., Tensor]) -> list[Tensor]:
+def remainders(trans: Tensor, obs: Tensor, length: Tensor, reduce) -> list[Tensor]:
     """For each t (B, K): reduce, over the states after t, the log weight of all that follows state k at t."""
     (B, T, K), n = obs.shape, trans.shape[1]
     rest = [obs.new_zeros(B, K)]
@@ -228,9 +225,7 @@ def remainders(trans: Tensor, obs: Tensor, length: Tensor, reduce: Callable[...,
 
 
 @torch.no_grad()
-def follow(
-    chain: tuple[Tensor, Tensor, Tensor, Tensor], reduce: Callable[..., Tensor], perturb: Callable[[Tensor], Tensor]
-) -> Tensor:
+def follow(chain: tuple[Tensor, Tensor, Tensor, Tensor], reduce, perturb) -> Tensor:
     """A path (B, T): each state in turn is the largest perturbed log weight given the state before."""
     init, trans, obs, length = chain
     (B, T, K), n, rows = obs.shape, trans.shape[1], torch.arange(len(obs), device=obs.device)

@@ -4,7 +4,7 @@ An axis is a name: a plate "i", an enumerated latent "c", its past "c'" (one tic
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from vispec.model.model import (
@@ -42,14 +42,20 @@ def present(axis: str) -> str:
 
 @dataclass(frozen=True)
 class Scope:
-    """How each variable is held: `enumerated` names have an axis of their own; `drawn` maps a sampled variable to its axes."""
+    """How each variable is held: `enumerated` names have an axis of their own; `drawn` maps a sampled variable to its axes.
+
+    joint: of the enumerated, those whose axis runs over all joint values along a plate, so that a net may read them together.
+    """
 
     model: Model
     enumerated: frozenset[str]
     drawn: Mapping[str, frozenset[str]]
+    joint: Mapping[str, str] = field(default_factory=dict)
 
     def axes(self, name: str) -> frozenset[str]:
         """Axes of a variable, param or let at its own element."""
+        if name in self.joint:
+            return frozenset({name, self.joint[name]})
         if name in self.enumerated:
             return frozenset({name})
         if name in self.drawn:
@@ -65,7 +71,7 @@ class Scope:
 
 def enumerated_axis(expression: Expression, scope: Scope) -> str | None:
     """The axis that an index expression runs over whole, if it is an enumerated latent itself; selecting is then renaming."""
-    if isinstance(expression, Ref) and expression.name in scope.enumerated:
+    if isinstance(expression, Ref) and expression.name in scope.enumerated and expression.name not in scope.joint:
         return expression.name
     if isinstance(expression, Past) and expression.name in scope.enumerated:
         return past(expression.name, expression.lag)
@@ -119,8 +125,8 @@ def law_parts(law: Law) -> tuple[Expression, ...]:
 def children(expression: Expression) -> tuple[Expression, ...]:
     """Direct subexpressions."""
     found: list[Expression] = []
-    for field in fields(expression):
-        value = getattr(expression, field.name)
+    for each in fields(expression):
+        value = getattr(expression, each.name)
         if isinstance(value, Expression):
             found.append(value)
         elif isinstance(value, tuple):

@@ -2,13 +2,13 @@
 
 from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.distributions import CLOSED_FORM
-from vispec.model.model import Draw, Estimator, Infer, Law, Model, Past, Variable
+from vispec.model.model import All, Draw, Estimator, Infer, Law, Model, Past, Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.axes import Scope, law_axes, law_parts, past, present, walk
 from vispec.plan.costs import step_rows
 from vispec.plan.eliminate import Intractable, Node, eliminate
 from vispec.plan.plan import Combine, Factor, Plan, Treatment
-from vispec.plan.refuse import check_plannable
+from vispec.plan.refuse import check_plannable, model_expressions
 
 
 def make_plan(model: Model, complete: bool = False) -> Plan:
@@ -71,16 +71,22 @@ def is_read(name: str, model: Model) -> bool:
 def make_scope(model: Model, treatments: dict[str, Treatment]) -> Scope:
     """Axes of the enumerated and the drawn variables; a draw has the sample axis and whatever its guide reads."""
     enumerated = frozenset(t.variable for t in treatments.values() if t.kind == "sum")
+    joint = joint_plates(model, enumerated)
     drawn: dict[str, frozenset[str]] = {}
     several = any(number_of_samples(t) > 1 for t in treatments.values() if t.kind == "draw")
     for name in model.order:
         if name in treatments and treatments[name].kind == "draw":
             law = guide_law(name, model) or model.variable[name].law
-            scope = Scope(model, enumerated, drawn)
+            scope = Scope(model, enumerated, drawn, joint)
             axes = law_axes(law, scope) if law else frozenset[str]()
             own = frozenset(model.variable[name].plates)
             drawn[name] = own | axes | (frozenset({"s"}) if several else frozenset())
-    return Scope(model, enumerated, drawn)
+    return Scope(model, enumerated, drawn, joint)
+
+
+def joint_plates(model: Model, names: frozenset[str]) -> dict[str, str]:
+    """Enumerated variables that are read as a whole sequence, and the plate along which their joint values are."""
+    return {e.name: e.plate for e in model_expressions(model) if isinstance(e, All) and e.name in names}
 
 
 def number_of_samples(treatment: Treatment) -> int:
@@ -155,7 +161,8 @@ def axis_order(model: Model, scope: Scope) -> tuple[str, ...]:
 def order_steps(model: Model, scope: Scope, factors: tuple[Factor, ...], order: tuple[str, ...]):
     data = next(plate.name for plate in model.plates if plate.data)
     nodes = [Node(f.name, frozenset(f.plates) | {data}, frozenset(f.latents)) for f in factors]
-    home = {name: frozenset(model.variable[name].plates) | {data} for name in scope.enumerated}
+    whole = {name: {plate} for name, plate in scope.joint.items()}
+    home = {name: (frozenset(model.variable[name].plates) | {data}) - whole.get(name, set()) for name in scope.enumerated}
     chains = {name: chain for name in scope.enumerated if (chain := chain_of(model.variable[name]))}
     if not nodes:
         return ()

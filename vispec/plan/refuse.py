@@ -13,7 +13,7 @@ ESTIMATORS = frozenset({"exact", "elbo", "iwae", "mc"})
 CODES = {
     "V701": "Latents of crossing plates are coupled",
     "V702": "A law over trees is not compiled",
-    "V703": "A net reads a whole plate of enumerated latents",
+    "V703": "Latents that are enumerated jointly are coupled to others",
     "V704": "A latent outside the data plate is not compiled",
     "V705": "A prior over a net's weights is not compiled",
     "V706": "An estimator is not compiled",
@@ -94,11 +94,6 @@ def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[D
 def enumerated_problems(variable: Variable, model: Model) -> Iterator[Diagnostic]:
     name = variable.name
     for e in model_expressions(model):
-        if isinstance(e, All) and e.name == name:
-            message = (
-                f"every joint value of `{name}` over plate `{e.plate}` would be enumerated, which this version does not compile"
-            )
-            yield Diagnostic("V703", message, Label(e.span), (Label(variable.span, "latent"),))
         if isinstance(e, Past) and e.name == name and e.lag > 1:
             yield Diagnostic("V707", f"`{name}` is read {e.lag} steps back; chains of order one are compiled", Label(e.span))
         if isinstance(e, Select) and e.name == name:

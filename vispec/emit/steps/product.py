@@ -1,6 +1,7 @@
 """Multiply over the elements of plates: Σ of logs, over those that exist."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from vispec.emit.densities import Density, dense
 from vispec.emit.expressions import tensor
@@ -17,6 +18,8 @@ def derivation(step: Step) -> str:
 def emit(w: Writer, step: Step, inputs: Mapping[str, Density], query: bool) -> Value:
     (found,) = inputs.values()
     value = dense(w, found)
+    if value.done is not None and step.eliminated == (value.done,):
+        return replace(value, done=None)
     axes = w.sort({*value.axes, *step.eliminated}) if any(w.model.plate[p].ragged for p in step.eliminated) else value.axes
     masks = [w.inside(p) for p in step.eliminated if w.model.plate[p].ragged]
     axes = w.sort({*value.axes, *(axis for mask in masks for axis in mask.axes)})

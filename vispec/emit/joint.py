@@ -1,0 +1,159 @@
+"""Latents that a net reads together: their joint values are enumerated in chunks, each through one method of the module."""
+
+from dataclasses import replace
+
+from vispec.emit.densities import dense
+from vispec.emit.expressions import expression, sequence_mask
+from vispec.emit.factors import emit_factor, run_steps
+from vispec.emit.joins import add, tilt
+from vispec.emit.value import Value, align
+from vispec.emit.writer import ModuleNeeds, Writer, identifier
+from vispec.model.model import All, Draw, NetCall, Variable
+from vispec.plan.axes import law_parts, walk
+from vispec.plan.plan import Factor, Plan, Step
+
+ENUMERATION = "vispec.kernels.enumeration"
+
+
+def joint_step(plan: Plan) -> Step | None:
+    """The sum over joint values, if the plan has one."""
+    return next((s for s in plan.steps if s.kind == "sum" and set(s.eliminated) & set(plan.scope.joint)), None)
+
+
+def inside(plan: Plan, step: Step) -> tuple[list[Factor], list[Step]]:
+    """The factors and the steps that lead to the joint sum, all of them at one chunk of joint values."""
+    names, steps = set(step.inputs), list[Step]()
+    for earlier in reversed(plan.steps):
+        if earlier.output in names and earlier is not step:
+            steps.insert(0, earlier)
+            names |= set(earlier.inputs)
+    return [f for f in plan.factors if f.name in names], steps
+
+
+def joint_method(plan: Plan, needs: ModuleNeeds, step: Step) -> list[str]:
+    """`log_joint_of_f(batch, index)`: log-joints (*plates, f) at the joint values that `index` numbers."""
+    (name,) = step.eliminated
+    w = Writer(plan.model, plan.scope, plan.order, needs)
+    w.taken |= {"index"}
+    variable = plan.model.variable[name]
+    bind_joint(w, variable, plan.scope.joint[name])
+    factors, steps = inside(plan, step)
+    values = {factor.name: own_density(w, plan, factor, variable) or emit_factor(w, plan, factor) for factor in factors}
+    found = run_steps(w, steps, values, query=False)
+    parts = [dense(w, found[each]) for each in step.inputs]
+    valid = valid_values(w, variable, plan.scope.joint[name])
+    total = add(w, parts, f"log_joint_of_{name}")
+    if valid is not None:
+        axes = w.sort({*total.axes, *valid.axes})
+        total = w.let("log_joint", f"torch.where({align(valid, axes)}, {align(total, axes)}, -torch.inf)", axes)
+    shape = ", ".join(total.axes)
+    return [
+        f"def log_joint_of_{name}(self, batch: dict[str, Tensor], index: Tensor) -> Tensor:",
+        f'    """The log-joint ({shape}) of each row at the joint values of {name} that `index` (S,) numbers."""',
+        *(f"    {line}" for line in w.body(total.code)),
+        f"    return {total.code}",
+    ]
+
+
+def bind_joint(w: Writer, variable: Variable, plate: str) -> None:
+    """The variable as its joint values: a sequence where it is read whole, one element where it is read in its plate."""
+    name = variable.name
+    w.needs.kernel(ENUMERATION, "digits")
+    call = f"digits(index, {w.plate_size(plate)}, {values_of(w, variable)})"
+    code = f"{call}.to(self.one.dtype)" if variable.type.domain == "bit" else call
+    whole = w.let(f"{name}_values", code, (name,), (plate,), integer=variable.type.domain != "bit")
+    mask = sequence_mask(w, plate) if w.model.plate[plate].ragged else None
+    w.bound[f"whole {name}"] = replace(whole, mask=mask)
+    w.bound[name] = Value(f"{whole.code}.T", w.sort((plate, name)), integer=whole.integer)
+
+
+def values_of(w: Writer, variable: Variable) -> str:
+    """How many values one of the latents has."""
+    type_ = variable.type
+    if type_.domain == "bit":
+        return "2"
+    return w.dim(type_.card) if type_.card is not None else w.plate_size(str(type_.plate))
+
+
+def own_density(w: Writer, plan: Plan, factor: Factor, variable: Variable) -> Value | None:
+    """log p of the joint values: for bits whose log-odds come from a net, one product; its plate is already summed."""
+    law = factor.law
+    if factor.variable != variable.name or not isinstance(law, Draw) or law.distribution != "Bernoulli":
+        return None
+    (probs,) = (argument for _, argument in law.args)
+    if not isinstance(probs, NetCall):
+        return None
+    plate = plan.scope.joint[variable.name]
+    logit = expression(w, probs)
+    if logit.form != "logit" or plate not in logit.axes or variable.name in logit.axes or logit.axes[-1] != plate:
+        return None
+    code = logit.code
+    empty = f"F.logsigmoid(-{code})"
+    if w.model.plate[plate].ragged:
+        mask = w.inside(plate)
+        code = f"torch.where({align(mask, logit.axes)}, {code}, 0.0)"
+        empty = f"torch.where({align(mask, logit.axes)}, {empty}, 0.0)"
+    whole = w.bound[f"whole {variable.name}"]
+    kept = logit.axes[:-1]
+    value = w.let(
+        f"log_{identifier(variable.name)}", f"{code} @ {whole.code}.T + {empty}.sum(-1, keepdim=True)", (*kept, variable.name)
+    )
+    return replace(value, done=plate)
+
+
+def valid_values(w: Writer, variable: Variable, plate: str) -> Value | None:
+    """Joint values whose digits past a ragged end are zero: each of a shorter row's own, once."""
+    if not w.model.plate[plate].ragged:
+        return None
+    lengths = w.lengths(plate)
+    axes = (*lengths.axes, variable.name)
+    bound = f"{values_of(w, variable)} ** {align(lengths, axes)}"
+    return w.let("valid", f"index < {bound}", axes)
+
+
+def joint_sum(w: Writer, plan: Plan, step: Step, query: bool) -> Value:
+    """The sum over all joint values; for a query, under its algebra and with the latents' tilt."""
+    (name,) = step.eliminated
+    variable = plan.model.variable[name]
+    plate = plan.scope.joint[name]
+    kernels = ["number_of_joint_values", *(["every_log_joint", "tilt_of_joint"] if query else ["enumerated_log_sum"])]
+    for kernel in kernels:
+        w.needs.kernel(ENUMERATION, kernel)
+    w.needs.joint = bytes_per_value(w, plan, step)
+    count = w.let("count", f"number_of_joint_values({w.plate_size(plate)}, {values_of(w, variable)}, self.max_joint_values)")
+    rows = " * ".join(w.plate_size(p) for p in step.plates)
+    size = w.let("size", f"max(1, int(self.memory // ({rows} * {w.needs.joint})))")
+    call = f"lambda index: self.log_joint_of_{name}(batch, index)"
+    if not query:
+        code = f"enumerated_log_sum({call}, {count.code}, {size.code}, tuple(self.parameters()))"
+        return w.let(f"log_sum_{name}", code, step.plates)
+    every = w.let("log_joint", f"every_log_joint({call}, {count.code}, {size.code}, self.one.device)", (*step.plates, name))
+    tilted = w.let("tilted", f"{every.code} + tilt_of_joint({tilt(w, name).code}, {count.code})", every.axes)
+    return w.let(f"log_sum_{name}", f"total({tilted.code})", step.plates)
+
+
+def bytes_per_value(w: Writer, plan: Plan, step: Step) -> str:
+    """What one joint value of one row keeps for the backward pass, roughly: the outputs of every layer that reads it, thrice."""
+    (name,) = step.eliminated
+    terms = ["4"]
+    for factor in inside(plan, step)[0]:
+        for part in law_parts(factor.law) if factor.law else ():
+            for call in walk(part):
+                if isinstance(call, NetCall) and any(isinstance(e, All) and e.name == name for e in walk(call)):
+                    terms.append(net_width(w, plan, call))
+    return f"(12 * ({' + '.join(terms)}))"
+
+
+def net_width(w: Writer, plan: Plan, call: NetCall) -> str:
+    """Numbers that a net's layers put out for one evaluation, as text; a step of a recurrent one has about six of its width."""
+    net = plan.model.net[call.net]
+    widths = [n for stage in net.trunk for n in flat((stage.args, stage.kwargs)) if isinstance(n, int) and n > 1]
+    recurrent = any(stage.layer in ("lstm", "gru", "transformer") for stage in net.trunk)
+    heads = [w.dim(d) for _, type_ in net.heads for d in type_.shape]
+    width = f"{6 * sum(widths) if recurrent else sum(widths)} + {' + '.join(heads) or '1'}"
+    plates = [e.plate for e in call.args if hasattr(e, "plate") and e.type.star] if recurrent else []
+    return f"({width})" + "".join(f" * {w.plate_size(p)}" for p in plates if p in w.model.plate)
+
+
+def flat(value: object) -> list[object]:
+    return [inner for item in value for inner in flat(item)] if isinstance(value, tuple) else [value]

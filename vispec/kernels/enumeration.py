@@ -1,0 +1,86 @@
+"""Sums over all joint values of a plate of latents, in bounded memory and with exact gradients.
+
+Joint value s of L latents with C values each has the digits of s in base C, the first latent's digit lowest. `log_joint(index)`
+takes numbers s (S,) and returns log-joints (*B, S).
+"""
+
+import torch
+from torch import Tensor
+
+from vispec.kernels.logsum import log_sum_exp
+
+
+def digits(index: Tensor, latents: int, values: int) -> Tensor:
+    """The joint values themselves (S, L), of index's dtype."""
+    return index[:, None] // values ** torch.arange(latents, device=index.device) % values
+
+
+def chunks(count: int, size: int, device: torch.device) -> list[Tensor]:
+    """0 .. count - 1 in pieces of at most `size`."""
+    return [torch.arange(start, min(start + size, count), device=device) for start in range(0, count, size)]
+
+
+def seeded(log_joint, seed: int, index: Tensor) -> Tensor:
+    """log_joint with the same dropout in every pass over the chunks."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return log_joint(index)
+
+
+class ChunkedLogSum(torch.autograd.Function):
+    """log Σ_s exp(log_joint(s)) twice over the chunks: for the sum, then for each chunk's gradient, weighted by its posterior."""
+
+    @staticmethod
+    def forward(ctx, log_joint, count, size, device, *parameters):
+        ctx.log_joint, ctx.count, ctx.size, ctx.device = log_joint, count, size, device
+        ctx.seed = int(torch.randint(2**62, ()))
+        parts = [seeded(log_joint, ctx.seed, index).logsumexp(-1) for index in chunks(count, size, device)]
+        log_z = torch.stack(parts).logsumexp(0)
+        ctx.save_for_backward(log_z, *parameters)
+        return log_z
+
+    @staticmethod
+    def backward(ctx, grad):
+        log_z, *parameters = ctx.saved_tensors
+        wanted = [p for p in parameters if p.requires_grad]
+        sums = [torch.zeros_like(p) for p in wanted]
+        level = log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)
+        for index in chunks(ctx.count, ctx.size, ctx.device):
+            with torch.enable_grad():
+                log_joint = seeded(ctx.log_joint, ctx.seed, index)
+            weight = (log_joint.detach() - level).clamp_(min=-80.0).exp_()
+            weight = torch.threshold_(weight, 2e-35, 0.0) * grad.unsqueeze(-1)
+            for total, part in zip(sums, torch.autograd.grad(log_joint, wanted, weight, allow_unused=True), strict=True):
+                if part is not None:
+                    total += part
+        found = iter(sums)
+        return None, None, None, None, *(next(found) if p.requires_grad else None for p in parameters)
+
+
+def enumerated_log_sum(log_joint, count: int, size: int, parameters: tuple[Tensor, ...]) -> Tensor:
+    """log Σ_s exp(log_joint(s)) (*B) over s < count, at most `size` at a time. `parameters`: all tensors that log_joint differentiates."""
+    device = parameters[0].device
+    if count <= size or torch.compiler.is_compiling():
+        return log_sum_exp(log_joint(torch.arange(count, device=device)))
+    return ChunkedLogSum.apply(log_joint, count, size, device, *parameters)
+
+
+def every_log_joint(log_joint, count: int, size: int, device: torch.device) -> Tensor:
+    """log_joint of every s (*B, count), without gradients."""
+    with torch.no_grad():
+        return torch.cat([log_joint(index) for index in chunks(count, size, device)], -1)
+
+
+def tilt_of_joint(tilt: Tensor, count: int) -> Tensor:
+    """Σ_l tilt[..., l, digit_l(s)] for every s < count: (*B, L, C) → (*B, count)."""
+    latents, values = tilt.shape[-2:]
+    chosen = torch.nn.functional.one_hot(digits(torch.arange(count, device=tilt.device), latents, values), values)
+    return tilt.flatten(-2) @ chosen.flatten(1).T.to(tilt.dtype)
+
+
+def number_of_joint_values(latents: int, values: int, limit: int) -> int:
+    """values ** latents. Raises ValueError past `limit`."""
+    count = values**latents
+    if count > limit:
+        raise ValueError(f"{latents} latents of {values} values have {count} joint values; at most {limit} are enumerated")
+    return count
