@@ -8,39 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from vispec.model import model as m
-from vispec.model.conform import is_whole
+from vispec.model.elements import index_event
+from vispec.model.names import outside
 from vispec.model.problems import listed
 from vispec.model.scope import Context, Scope, Symbol
-from vispec.model.types import Dim, Type
+from vispec.model.types import Type
 from vispec.source import Span
 from vispec.syntax import tree as t
 
 Resolve = Callable[[Scope, Context, t.Expr], m.Expression | None]
-
-
-def own_element(scope: Scope, context: Context, symbol: Symbol, span: Span, kind: Type) -> m.Expression | None:
-    """A bare name: its own element of every plate that it stands in."""
-    missing = [plate for plate in symbol.plates if plate not in context.open]
-    if missing:
-        outside(scope, symbol, span, missing)
-        return None
-    return m.Ref(span, kind, symbol.name)
-
-
-def outside(scope: Scope, symbol: Symbol, span: Span, missing: Sequence[str]) -> None:
-    """Report a name that has many elements here."""
-    name, plate = symbol.name, scope.plates[missing[-1]]
-    if plate.data or scope.plates[missing[0]].data:
-        plate = scope.plates[missing[0]]
-        message = f"`{name}` differs from row to row, and is read where no row is"
-        help = f"read it inside `{plate.kind} {plate.name}:`"
-    else:
-        message = f"`{name}` is read outside its {plate.kind} `{plate.name}`"
-        whole = f"`{name}[*]`" if len(missing) == 1 and plate.name == symbol.plates[-1] else None
-        one = f"`{name}[...]` with an `index[{plate.name}]`"
-        read = f"read the whole sequence as {whole}, or one element as {one}" if whole else f"point at one element: {one}"
-        help = f"move this into `{plate.kind} {plate.name}:`, or {read}"
-    scope.problems.add("V201", span, message, f"varies over `{plate.name}`", cause=(plate.span, "opened here"), help=help)
 
 
 def index_symbol(
@@ -299,66 +275,3 @@ def _points(scope: Scope, item: t.Expr, value: m.Expression, plate: str) -> bool
     help = f"declare it as `index[{plate}]`" + (f" or `category[{info.size}]`" if info.size is not None else "")
     scope.problems.add("V203", item.span, message, f"does not point into `{plate}`", cause=opened, help=help)
     return False
-
-
-ELEMENT = {"simplex": "unit", "ordered": "real", "cholesky": "real"}
-
-
-def index_event(
-    scope: Scope,
-    node: t.Index,
-    base: m.Expression,
-    items: Sequence[t.Expr],
-    values: Sequence[m.Expression],
-    symbol: Symbol | None = None,
-) -> m.Expression | None:
-    """Entries of vectors and matrices, one dimension for each index."""
-    for item, value in zip(items, values, strict=True):
-        kind = base.type
-        if not kind.shape or kind.star:
-            name = f"`{symbol.name}`" if symbol else "this"
-            cause = (symbol.span, f"`{symbol.name}` has no further plate or dimension") if symbol else None
-            message = f"{name} has no elements for this index to point at"
-            scope.problems.add("V214", item.span, message, "nothing to index", cause=cause, help="leave the index out")
-            return None
-        if not _picks(scope, item, value, kind):
-            return None
-        domain = ELEMENT.get(kind.domain, kind.domain)
-        inner = Type(domain, kind.shape[1:], card=kind.card)  # type: ignore[arg-type]
-        base = m.Element(node.span, inner, base, value)
-    return base
-
-
-def _picks(scope: Scope, item: t.Expr, value: m.Expression, kind: Type) -> bool:
-    """Whether a value can point along the first dimension of a vector."""
-    size: Dim = kind.shape[0]
-    known = scope.values.get(size, size) if isinstance(size, str) else size
-    if isinstance(value, m.Const) and isinstance(value.value, int) and kind.low is None:
-        if value.value < 0 or (isinstance(known, int) and value.value >= known):
-            message = f"there is no entry {value.value} among {scope.shown(size)}: they count from 0"
-            scope.problems.add("V204", item.span, message, "out of range")
-            return False
-        return True
-    scalar = not value.type.shape and not value.type.star
-    if kind.low is not None and scalar and is_whole(value):
-        return True
-    if kind.low is None and scalar and scope.same(_reach(scope, value), size):
-        return True
-    if not scalar or not (is_whole(value) or value.type.domain in ("category", "token")):
-        scope.problems.add("V320", item.span, f"an index is a whole number, and this is `{value.type}`", "not a whole number")
-    elif kind.low is not None:
-        scope.problems.add(
-            "V320", item.span, f"an index into a range is a number, and this is `{value.type}`", "a label, not a number"
-        )
-    else:
-        reach = _reach(scope, value)
-        takes = f"it takes {scope.shown(reach)} values" if reach is not None else "it may fall outside"
-        message = f"the index does not fit the {scope.shown(size)} entries: {takes}"
-        help = "a parameter over a range takes any whole number and clamps it at the ends: `param jump : real[-50..50]`"
-        scope.problems.add("V320", item.span, message, "may be out of range", help=help)
-    return False
-
-
-def _reach(scope: Scope, value: m.Expression) -> Dim | None:
-    """How many values an index takes, counted from 0."""
-    return scope.plates[value.plate].card if isinstance(value, m.Position) else scope.card(value.type)

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from vispec.catalog import Distribution
 from vispec.model import model as m
+from vispec.model.names import find_net
 from vispec.model.nets import Arguments, apply_head
 from vispec.model.problems import did_you_mean, listed
-from vispec.model.resolve import find_net, resolve, resolve_arguments
+from vispec.model.resolve import resolve, resolve_arguments
 from vispec.model.scope import Context, Scope, Signature
 from vispec.source import Span
 from vispec.syntax import tree as t
