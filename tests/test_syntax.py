@@ -14,7 +14,8 @@ from vispec.diagnostics import SpecError, render
 from vispec.source import Source
 from vispec.syntax import grammar
 from vispec.syntax import tree as t
-from vispec.syntax.parse import MAX_PROBLEMS, parse
+from vispec.syntax.lines import MAX_PROBLEMS
+from vispec.syntax.parse import parse
 
 
 def read(text: str) -> t.Tree:

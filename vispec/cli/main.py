@@ -1,6 +1,6 @@
 """The `vispec` program: finds the command, runs it, and turns every way to fail into a message and an exit code.
 
-    0 done    1 spec, data or file error    2 usage    3 diverged    70 a bug in vispec    130 interrupted    141 output closed
+    0 done    1 spec, data or file error, or nobody reads the output    2 usage    3 diverged    70 a bug in vispec    130 interrupted
 
 A command is one file of vispec/cli/commands with an ENTRY; it is imported only when it is run or listed.
 """
@@ -66,9 +66,9 @@ def main() -> None:
 
 def report(error: BaseException, as_json: bool = False) -> int:
     """Tell the user what went wrong, on standard error or as one JSON object on standard output; the exit code."""
-    if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):  # click exits on it with 1
+    if isinstance(error, BrokenPipeError):  # click catches those of commands, quietly too, and exits with 1
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it flushes
-        return 141
+        return 1
     if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
         return tell("interrupted", 130)
     if isinstance(error, click.ClickException):

@@ -9,7 +9,8 @@ from lark.exceptions import UnexpectedInput
 
 from vispec.diagnostics import Diagnostic, Label
 from vispec.source import Span
-from vispec.syntax.layout import BLOCKS, ROLES, SECTIONS, STATEMENTS, Layout, Line
+from vispec.syntax.lines import Line, Lines
+from vispec.syntax.words import BLOCKS, ROLES, SECTIONS, STATEMENTS
 
 _WORD = re.compile(r'[A-Za-z_]\w*|[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|"[^"\n]*"|\|>|->|\.\.|[<>=!]=|\S')
 _TYPED = (*ROLES, "param", "net")
@@ -76,38 +77,38 @@ class Stop:
         return f"not `{self.found}`" if self.found else "but the line ends"
 
 
-def explain(layout: Layout, line: Line, error: UnexpectedInput) -> Diagnostic:
+def explain(lines: Lines, line: Line, error: UnexpectedInput) -> Diagnostic:
     """The diagnostic for a statement that does not parse."""
-    stop = _locate(layout, line, error)
+    stop = _locate(lines, line, error)
     return next(found for rule in RULES if (found := rule(stop)) is not None)
 
 
-def _locate(layout: Layout, line: Line, error: UnexpectedInput) -> Stop:
+def _locate(lines: Lines, line: Line, error: UnexpectedInput) -> Stop:
     """Words and place of the stop; the parser saw the line `shift` columns to the left of where it is written."""
     parser = getattr(error, "interactive_parser", None)
     accepts = frozenset(parser.accepts()) if parser is not None else frozenset()
-    words = _words(layout, line)
+    words = _words(lines, line)
     row, column = error.line, error.column - 1 + (line.shift if error.line == line.first else 0)
     inside = row > 0 and getattr(getattr(error, "token", None), "type", "") not in ("_NL", "_INDENT", "_DEDENT", "$END")
     before = tuple(w for w in words if not inside or (w[0], w[1]) < (row, column))
     rest = words[len(before) :]
     if rest:
         at, start, text = rest[0]
-        span = layout.span(at, start, start + len(text))
+        span = lines.span(at, start, start + len(text))
     else:
         at, start, text = words[-1]
-        span = layout.span(at, start + len(text), start + len(text) + 1)
+        span = lines.span(at, start + len(text), start + len(text) + 1)
     following = rest[1][2] if len(rest) > 1 else ""
-    head = layout.span(words[0][0], words[0][1], words[0][1] + len(words[0][2]))
+    head = lines.span(words[0][0], words[0][1], words[0][1] + len(words[0][2]))
     return Stop(line, tuple(w[2] for w in before), rest[0][2] if rest else "", following, accepts, span, head)
 
 
-def _words(layout: Layout, line: Line) -> list[tuple[int, int, str]]:
+def _words(lines: Lines, line: Line) -> list[tuple[int, int, str]]:
     """(line number, column from 0, text) of each word and mark of a statement."""
-    comments = dict(layout.comments)
+    comments = dict(lines.comments)
     found: list[tuple[int, int, str]] = []
     for number in range(line.first, line.last + 1):
-        row = layout.rows[number - 1]
+        row = lines.rows[number - 1]
         code = row.rstrip().removesuffix(comments[number]) if number in comments else row
         found += [(number, m.start(), m[0]) for m in _WORD.finditer(code)]
     return found

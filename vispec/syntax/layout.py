@@ -1,263 +1,102 @@
-"""The lines of a spec, before its grammar: which physical lines make one statement, how blocks nest, where comments stand.
+"""How the lines of a spec nest, before its grammar: each gets its header, and indentation that fits no block is reported."""
 
-What is wrong with brackets, strings, characters and indentation is found here, where the cause is still in sight.
-"""
+from typing import NamedTuple
 
-import re
-import unicodedata
-from dataclasses import dataclass
-from difflib import get_close_matches
-from functools import cached_property
-
-from vispec.diagnostics import Diagnostic, Label
-from vispec.source import Source, Span
+from vispec.diagnostics import Label
+from vispec.source import Source
 from vispec.syntax.grammar import TAB
+from vispec.syntax.lines import Line, Lines, indent_of
+from vispec.syntax.words import BLOCKS
 
-MAX_DEPTH = 80  # of brackets and of trees: later stages recurse, and Python, which reads what they emit, nests 200 deep
-ROLES = ("latent", "observed", "given", "partial")
-PLATES = ("plate", "chain")
-SECTIONS = ("guide", "infer", "fit")
-BLOCKS = PLATES + SECTIONS
-STATEMENTS = ("size", "vocab", "param", "net", "let", *ROLES, *BLOCKS)
-
-_PIECE = re.compile(r'"[^"\n]*"?|#.*|[()\[\]]|[^"#()\[\]]+')
-_STRAY = re.compile(r"[^\w \t,:=~|<>*/^+.!()\[\]\"#-]|[^\x00-\x7f]|!(?!=)")
-_BEGINS = re.compile(rf"[ \t]*(?:(?:{'|'.join(STATEMENTS)})[ \t]+[A-Za-z_]|(?:{'|'.join(SECTIONS)})[ \t]*:[ \t]*(?:#|$))")
-_CONTINUES = re.compile(r"[ \t]+(?:\|>|=|->|~|then\b)")
-_PAIRS = {")": "(", "]": "["}
-_INSTEAD = {
-    "'": 'strings stand in double quotes: "..."',
-    ";": "put each statement on a line of its own",
-    "{": "lists stand in square brackets, blocks are indented",
-    "}": "lists stand in square brackets, blocks are indented",
-    "&": "write `and`",
-    "!": "write `not`; unequal is `!=`",
-    "%": "the language has no remainder",
-    "\\": "a line goes on inside brackets without any mark",
-    "−": "write `-`",
-    "–": "write `-`",
-    "×": "write `*`",
-    "→": "write `->`",
-    "∼": "write `~`",
-    "≤": "write `<=`",
-    "≥": "write `>=`",
-    "≠": "write `!=`",
-    "“": 'write `"`',
-    "”": 'write `"`',
-}
+_EXAMPLES = {"fit": "epochs : 10", "infer": "z : exact", "guide": "z ~ Normal(0, 1)"}
 
 
-@dataclass
-class Line:
-    """A statement, an entry of a section, or a header: physical lines first..last.
+class _Block(NamedTuple):
+    """A block that is open: its indentation in columns as written and as the parser is to see it, and its header."""
 
-    width: its indentation in columns as the parser is to see it, which differs from the written one where that fits no block.
-    opens: the lines below are indented under it. broken: its problem is reported, the parser need not see it.
-    """
-
-    first: int
-    last: int
-    code: str  # the first physical line, without its comment
-    width: int = 0
-    shift: int = 0
-    opens: bool = False
-    broken: bool = False
-    parent: "Line | None" = None
-
-    @cached_property
-    def word(self) -> str:
-        """The word of the language that the line begins with, or was meant to begin with; else ''."""
-        found = re.match(r"\s*(\w+)", self.code)
-        if found is None or found[1] in STATEMENTS:
-            return found[1] if found else ""
-        return next(iter(get_close_matches(found[1].lower(), STATEMENTS, n=1, cutoff=0.7)), "")
+    written: int
+    repaired: int
+    header: Line | None
 
 
-class Layout:
-    """lines, comments (line number, text) and problems of a source."""
+class Layout(Lines):
+    """The lines with their headers, and with indentation repaired where it fits no block."""
 
     def __init__(self, source: Source):
-        self.source = source
-        self.rows = source.text.split("\n")
-        self.starts = [0]
-        for row in self.rows:
-            self.starts.append(self.starts[-1] + len(row) + 1)
-        self.lines: list[Line] = []
-        self.comments: list[tuple[int, str]] = []
-        self.problems: list[Diagnostic] = []
-        self._open: list[tuple[str, Span]] = []  # brackets of the present line
-        for number, row in enumerate(self.rows, 1):
-            self._read(number, row)
-        self._close()
+        super().__init__(source)
+        self.mixed = self._mixes_tabs()
         self._nest()
-
-    def span(self, line: int, start: int, stop: int) -> Span:
-        """Columns start..stop of a line, both counted from 0."""
-        return Span(self.starts[line - 1] + start, self.starts[line - 1] + stop, line, start + 1, line, stop + 1)
-
-    def code_span(self, line: Line) -> Span:
-        """The words of a line's first row."""
-        return self.span(line.first, _indent(line.code), len(line.code))
-
-    def report(
-        self, code: str, message: str, span: Span, label: str = "", help: str | None = None, cause: Label | None = None
-    ) -> None:
-        self.problems.append(Diagnostic(code, message, Label(span, label), (cause,) if cause else (), help))
-
-    # ---- physical lines to logical ones
-
-    def _read(self, number: int, row: str) -> None:
-        pieces = [(m.start(), m[0]) for m in _PIECE.finditer(row)]
-        code = row
-        if pieces and pieces[-1][1].startswith("#"):
-            at, comment = pieces.pop()
-            self.comments.append((number, comment.rstrip()))
-            code = row[:at]
-        code = code.rstrip(" \t")
-        if not code:
-            return
-        if self._open and _BEGINS.match(code):
-            self._close()
-        if self.lines and (self._open or _CONTINUES.match(code)):
-            self.lines[-1].last = number
-        else:
-            self.lines.append(Line(number, number, code))
-        line = self.lines[-1]
-        for at, piece in pieces:
-            self._check(line, number, at, piece)
-
-    def _check(self, line: Line, number: int, at: int, piece: str) -> None:
-        """Brackets, strings and characters of one stretch of a line."""
-        span = self.span(number, at, at + len(piece))
-        if piece in ("(", "["):
-            self._open.append((piece, span))
-            if len(self._open) > MAX_DEPTH and not line.broken:
-                line.broken = True
-                self.problems.append(too_deep(span))
-        elif piece in _PAIRS:
-            if self._open and self._open[-1][0] == _PAIRS[piece]:
-                self._open.pop()
-            elif not line.broken:
-                self._unmatched(line, piece, span)
-        elif piece.startswith('"'):
-            if len(piece) < 2 or not piece.endswith('"'):
-                line.broken = True
-                self.report("V005", "this string is never closed", span, help='a string ends with `"` on the same line')
-        elif (stray := _STRAY.search(piece)) and not line.broken:
-            line.broken = True
-            self._stray(stray[0], self.span(number, at + stray.start(), at + stray.end()))
-
-    def _unmatched(self, line: Line, piece: str, span: Span) -> None:
-        line.broken = True
-        cause = Label(self._open[-1][1], "opened here") if self._open else None
-        message = f"`{piece}` closes nothing" if cause is None else f"`{piece}` does not close `{self._open[-1][0]}`"
-        self.report("V004", message, span, cause=cause, help="remove it, or open it before")
-        self._open.clear()
-
-    def _stray(self, character: str, span: Span) -> None:
-        name = unicodedata.name(character, f"U+{ord(character):04X}").lower()
-        shown = f"`{character}`" if character.isprintable() else f"U+{ord(character):04X}"
-        other = "names are made of plain letters, digits and `_`" if character.isalnum() else "remove it"
-        words = f"the character {shown}" + (f" ({name})" if not character.isascii() and character.isprintable() else "")
-        self.report("V002", f"{words} means nothing here", span, help=_INSTEAD.get(character, other))
-
-    def _close(self) -> None:
-        """The end of a line where brackets may be open still."""
-        if self._open and not self.lines[-1].broken:
-            bracket, span = self._open[-1]
-            self.lines[-1].broken = True
-            other = ")" if bracket == "(" else "]"
-            self.report("V003", f"`{bracket}` is never closed", span, help=f"add the missing `{other}`")
-        self._open.clear()
-
-    # ---- blocks
+        self._check_bodies()
 
     def _nest(self) -> None:
-        """Give each line its parent; report what fits no block, and repair it so that reading can go on."""
-        mixed = self._check_tabs()
-        stack: list[tuple[int, int, Line | None]] = [(0, 0, None)]  # width as written, as repaired, header
+        open_blocks = [_Block(0, 0, None)]
         previous: Line | None = None
         for line in self.lines:
             written = _width(line.code)
-            if written > stack[-1][0]:
-                self._deeper(line, written, stack, previous)
-            elif written < stack[-1][0]:
-                self._shallower(line, written, stack)
-            line.width, line.parent = stack[-1][1], stack[-1][2]
-            line.shift = _indent(line.code) - line.width
+            if written > open_blocks[-1].written:
+                self._deeper(line, written, open_blocks, previous)
+            elif written < open_blocks[-1].written:
+                self._shallower(line, written, open_blocks)
+            line.width, line.parent = open_blocks[-1].repaired, open_blocks[-1].header
+            line.shift = indent_of(line.code) - line.width
             previous = line
-        if mixed:
-            self.problems = [problem for problem in self.problems if problem.code not in ("V007", "V008")]
-        self._check_bodies()
 
-    def _deeper(self, line: Line, written: int, stack: list[tuple[int, int, Line | None]], previous: Line | None) -> None:
-        if previous is not None and (previous.word in BLOCKS or previous.code.endswith(":")):
+    def _deeper(self, line: Line, written: int, open_blocks: list[_Block], previous: Line | None) -> None:
+        if previous is not None and (previous.code.endswith(":") or previous.word in BLOCKS):
             previous.opens = True
-            stack.append((written, previous.width + 4, previous))
+            open_blocks.append(_Block(written, previous.width + 4, previous))
             return
-        _, repaired, header = stack[-1]
-        stack.append((written, repaired, header))
-        cause = Label(self.code_span(previous), "opens no block") if previous is not None else None
-        help = "indent it like the line above" if previous is not None else "the first statement stands at the left margin"
-        self.report(
-            "V008", "this line is indented, but nothing above opens a block", self.code_span(line), cause=cause, help=help
-        )
+        open_blocks.append(open_blocks[-1]._replace(written=written))  # its neighbours below are not reported again
+        if previous is None:
+            self._misfit("V008", line, "the first statement stands at the left margin", None)
+        else:
+            self._misfit("V008", line, "indent it like the line above", Label(self.code_span(previous), "opens no block"))
 
-    def _shallower(self, line: Line, written: int, stack: list[tuple[int, int, Line | None]]) -> None:
-        popped = stack[-1]
-        while written < stack[-1][0]:
-            popped = stack.pop()
-        if written > stack[-1][0]:
-            stack.append(popped)
-            header = popped[2]
-            cause = Label(self.code_span(header), "the block of this header is indented otherwise") if header else None
-            help = "indent it like one of the lines above that it belongs with"
-            self.report("V007", "this indentation fits no block", self.code_span(line), cause=cause, help=help)
+    def _shallower(self, line: Line, written: int, open_blocks: list[_Block]) -> None:
+        left = open_blocks[-1]
+        while written < open_blocks[-1].written:
+            left = open_blocks.pop()
+        if written > open_blocks[-1].written:
+            open_blocks.append(left)
+            cause = (
+                Label(self.code_span(left.header), "the block of this header is indented otherwise") if left.header else None
+            )
+            self._misfit("V007", line, "indent it like one of the lines above that it belongs with", cause)
 
-    def _check_tabs(self) -> bool:
-        """Report the first line indented with another character than those above it; indentation means little then."""
-        indents = [(line, line.code[: _indent(line.code)]) for line in self.lines]
-        used = next(((line, indent[0]) for line, indent in indents if indent), None)
-        if used is None:
+    def _misfit(self, code: str, line: Line, help: str, cause: Label | None) -> None:
+        """Report indentation, unless tabs and spaces are mixed: it means little then."""
+        if not self.mixed:
+            facts = {
+                "V007": "this indentation fits no block",
+                "V008": "this line is indented, but nothing above opens a block",
+            }
+            self.report(code, facts[code], self.code_span(line), cause=cause, help=help)
+
+    def _mixes_tabs(self) -> bool:
+        """Report the first line that is indented with another character than those above it."""
+        indents = [(line, line.code[: indent_of(line.code)]) for line in self.lines]
+        first, mark = next(((line, indent[0]) for line, indent in indents if indent), (None, ""))
+        line, indent = next(((line, indent) for line, indent in indents if indent.strip(mark)), (None, ""))
+        if first is None or line is None:
             return False
-        first, mark = used
-        wrong = next(((line, indent) for line, indent in indents if indent.strip(mark)), None)
-        if wrong is None:
-            return False
-        line, indent = wrong
         what = {" ": "spaces", "\t": "tabs"}[mark]
         cause = Label(self.code_span(first), f"indented with {what}") if first is not line else None
         help = f"indent the whole file with {what}; `vispec fmt` writes spaces"
-        self.report(
-            "V006", "tabs and spaces are mixed in indentation", self.span(line.first, 0, len(indent)), cause=cause, help=help
-        )
+        span = self.span(line.first, 0, len(indent))
+        self.report("V006", "tabs and spaces are mixed in indentation", span, cause=cause, help=help)
         return True
 
     def _check_bodies(self) -> None:
+        """Report the headers under which nothing is indented."""
         for line in self.lines:
-            if (
-                line.word in BLOCKS
-                and line.code.endswith(":")
-                and not line.opens
-                and not line.broken
-                and line.first == line.last
-            ):
+            unopened = line.code.endswith(":") and not line.opens and line.first == line.last
+            if unopened and not line.broken and line.word in BLOCKS:
                 line.broken = True
-                example = {"fit": "epochs : 10", "infer": "z : exact", "guide": "z ~ Normal(0, 1)"}.get(line.word)
-                help = "indent what belongs to it" + (f", such as `{example}`," if example else "") + " below this line"
+                example = f", such as `{_EXAMPLES[line.word]}`," if line.word in _EXAMPLES else ""
+                help = f"indent what belongs to it{example} below this line"
                 self.report("V009", f"nothing stands in this {line.word}", self.code_span(line), help=help)
 
 
-def too_deep(span: Span) -> Diagnostic:
-    message = f"this is nested more than {MAX_DEPTH} levels deep"
-    return Diagnostic("V017", message, Label(span), help="name a part of it with `let`")
-
-
-def _indent(code: str) -> int:
-    """How many characters of white space lead a line."""
-    return len(code) - len(code.lstrip(" \t"))
-
-
 def _width(code: str) -> int:
-    """How far to the right that is, as the parser counts it."""
-    return sum(TAB if c == "\t" else 1 for c in code[: _indent(code)])
+    """How far to the right a line begins, as the parser counts it."""
+    return sum(TAB if c == "\t" else 1 for c in code[: indent_of(code)])

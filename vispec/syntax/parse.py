@@ -12,12 +12,11 @@ from lark.exceptions import UnexpectedInput
 from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.source import Source
 from vispec.syntax.build import build, span_of
-from vispec.syntax.explain import explain
 from vispec.syntax.grammar import parser
-from vispec.syntax.layout import BLOCKS, MAX_DEPTH, PLATES, SECTIONS, Layout, Line, too_deep
+from vispec.syntax.layout import Layout
+from vispec.syntax.lines import MAX_DEPTH, MAX_PROBLEMS, TOO_DEEP, TOO_DEEP_HELP, Line
 from vispec.syntax.tree import Tree
-
-MAX_PROBLEMS = 20  # in one run; more would only hide the first
+from vispec.syntax.words import BLOCKS, PLATES, SECTIONS
 
 
 def parse(source: Source) -> Tree:
@@ -46,6 +45,8 @@ def _nothing(layout: Layout) -> Diagnostic:
 
 def _read_on(layout: Layout) -> list[Diagnostic]:
     """The problems that the grammar finds beside those of the layout."""
+    from vispec.syntax.explain import explain  # not needed for a file that parses
+
     draft = _Draft(layout)
     problems: list[Diagnostic] = []
     while len(problems) + len(layout.problems) < MAX_PROBLEMS:
@@ -57,6 +58,7 @@ def _read_on(layout: Layout) -> list[Diagnostic]:
                 break
             problems.append(explain(layout, line, error))
             draft.drop(line)
+            draft.skip_to(line)
         else:
             break
     return problems
@@ -88,6 +90,12 @@ class _Draft:
         self.rows[line.first - 1 : line.last] = [""] * (line.last - line.first + 1)
         self.rows[line.first - 1] = " " * line.width + self._substitute(line)
 
+    def skip_to(self, line: Line) -> None:
+        """Clear the top-level statements before the one that the line belongs to: they are known to parse."""
+        while line.parent is not None:
+            line = line.parent
+        self.rows[: line.first - 1] = [""] * (line.first - 1)
+
     def _substitute(self, line: Line) -> str:
         """What can stand for the line, so that what is around it and under it still parses."""
         section = line.parent.word if line.parent is not None else ""
@@ -118,7 +126,7 @@ def _unbuildable(tree: lark.Tree[Any]) -> list[Diagnostic]:
     while stack:
         node, depth = stack.pop()
         if depth > MAX_DEPTH:
-            return [too_deep(span_of(node.meta))]
+            return [Diagnostic("V017", TOO_DEEP, Label(span_of(node.meta)), help=TOO_DEEP_HELP)]
         for child in node.children:
             if isinstance(child, lark.Tree):
                 stack.append((child, depth + 1))

@@ -1,0 +1,7 @@
+"""The words that statements begin with."""
+
+ROLES = ("latent", "observed", "given", "partial")
+PLATES = ("plate", "chain")
+SECTIONS = ("guide", "infer", "fit")
+BLOCKS = PLATES + SECTIONS
+STATEMENTS = ("size", "vocab", "param", "net", "let", *ROLES, *BLOCKS)
