@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -158,6 +159,28 @@ def deepen(column: Column, depth: int) -> Column:
         level = np.full(len(column.values), -1, np.int64)
         column = replace(column, levels=(*column.levels, level), values=pa.chunked_array([pa.nulls(0)]))
     return column
+
+
+def fill(column: Column, depth: int, wanted: Array) -> Column:
+    """Give missing lists at a depth the wanted lengths, their elements missing. wanted: (lists,), the own length for others."""
+    level = lengths(column.levels[depth], column.parents(depth))
+    old, new = offsets(level, 0), offsets(wanted, 0)
+    parent = np.repeat(np.arange(len(wanted)), wanted)
+    source = old[parent] + np.arange(len(parent)) - new[parent]
+    absent = level[parent] < 0
+    levels = list(column.levels)
+    levels[depth] = wanted
+    widths = [level for level in levels[depth + 1 :] if isinstance(level, int)]
+    if len(widths) < len(levels) - depth - 1:
+        below = lengths(levels[depth + 1], int(old[-1]))
+        filled = np.full(len(source), -1, np.int64)
+        filled[~absent] = below[source[~absent]]
+        levels[depth + 1] = filled
+        return replace(column, levels=tuple(levels))
+    width = prod(widths)
+    cells = (source[:, None] * width + np.arange(width)).reshape(-1)
+    values = column.values.take(pa.array(cells, mask=np.repeat(absent, width)))
+    return replace(column, levels=tuple(levels), values=values)
 
 
 def concatenate(columns: Sequence[Column]) -> Column | None:

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 
 from vispec.model.model import Model, Plate, Variable
-from vispec.train.data.arrange import Arranged, Layout, Path, agree, arrange, layout_of
+from vispec.train.data.agree import agree
+from vispec.train.data.arrange import Arranged, Layout, Path, arrange, layout_of
 from vispec.train.data.columns import Array, Column, Origin
 from vispec.train.data.dataset import Dataset, Ragged
 from vispec.train.data.diagnostics import Problems
