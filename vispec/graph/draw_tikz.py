@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from vispec.graph.build import crosses
 from vispec.graph.figure import Arrow, Frame, Mark
 from vispec.graph.labels import beside, captions
-from vispec.graph.layout import CIRCLES, DOT, PAD, PAST_RADIUS, RADIUS, SQUARE, Layout, fits, font
+from vispec.graph.layout import PAD, Layout
+from vispec.graph.measure import CIRCLES, DOT, PAST_RADIUS, RADIUS, SQUARE, fits, font
 from vispec.graph.route import route
 from vispec.graph.scene import picture, words_around
 from vispec.graph.things import Curve, Label, Point

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable, Iterator
 
 from vispec.graph.figure import Mark
-from vispec.graph.layout import RADIUS, SMALL, Layout, body, fits, font
+from vispec.graph.layout import Layout
+from vispec.graph.measure import RADIUS, SMALL, body, fits, font
 from vispec.graph.symbols import Text, advance
 from vispec.graph.things import Curve, Label, Point, bounds, holds, points
 

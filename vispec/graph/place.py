@@ -14,8 +14,8 @@ from functools import cached_property
 
 import numpy as np
 
-CHAINS = 48
-STEPS = (120, 30)  # of cooling: so many, and so many more per mark
+CHAINS = 48  # fewer for large problems
+STEPS = (120, 30)  # of cooling: so many, and so many more per mark, up to 20 marks
 BROKEN = 1000.0
 UNIT = np.array([32.0, 70.0])  # of a column and a row, in the unit of the drawing
 
@@ -76,25 +76,34 @@ def broken(problem: Problem, cells: Sequence[tuple[int, int]]) -> int:
 
 
 def _start(problem: Problem, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Rows from the layers; columns in order of declaration in the first chain, shuffled in the others. Each (CHAINS, N)."""
+    """Rows from the layers, and every mark in columns of its own; each (B, N).
+
+    The first chain keeps the members of a plate together, which breaks no law where no plates cross; others are shuffled."""
+    chains = max(8, min(CHAINS, 600 // problem.count))
     widths = np.array(problem.left) + np.array(problem.right)
-    orders = [rng.permutation(problem.count) if b else np.arange(problem.count) for b in range(CHAINS)]
-    cols = np.zeros((CHAINS, problem.count), int)
+    orders = [rng.permutation(problem.count) if b else _grouped(problem) for b in range(chains)]
+    cols = np.zeros((chains, problem.count), int)
     for b, order in enumerate(orders):
         cols[b, order] = np.cumsum(widths[order]) - np.array(problem.right)[order]
-    return cols, np.tile(np.array(problem.layers), (CHAINS, 1))
+    return cols, np.tile(np.array(problem.layers), (chains, 1))
+
+
+def _grouped(problem: Problem) -> np.ndarray:
+    """The marks in an order in which the members of each plate follow each other, if no plates cross."""
+    outermost = sorted(problem.plates, key=lambda plate: -len(plate))
+    return np.array(sorted(range(problem.count), key=lambda n: (*(min(plate) for plate in outermost if n in plate), n)))
 
 
 def _anneal(problem: Problem, cols: np.ndarray, rows: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """The best placement (N,), (N,) that the chains come across while cooling down."""
     cost = _cost(problem, cols, rows)
-    steps = STEPS[0] + STEPS[1] * problem.count
+    steps = STEPS[0] + STEPS[1] * min(problem.count, 20)
     best = int(cost.argmin())
     top = (cost[best], cols[best].copy(), rows[best].copy())
     for temperature in np.geomspace(6.0, 0.05, steps):
         new_cols, new_rows = _propose(problem, cols, rows, rng)
         new_cost = _cost(problem, new_cols, new_rows)
-        take = rng.random(CHAINS) < np.exp(np.minimum(0.0, (cost - new_cost) / temperature))
+        take = rng.random(len(cost)) < np.exp(np.minimum(0.0, (cost - new_cost) / temperature))
         cols[take], rows[take], cost[take] = new_cols[take], new_rows[take], new_cost[take]
         best = int(cost.argmin())
         if cost[best] < top[0] - 1e-9:
@@ -105,8 +114,9 @@ def _anneal(problem: Problem, cols: np.ndarray, rows: np.ndarray, rng: np.random
 def _propose(problem: Problem, cols: np.ndarray, rows: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """For each chain one move: a mark, two marks swapped, a plate, or everything beyond a line."""
     cols, rows = cols.copy(), rows.copy()
-    kinds, steps = rng.random(CHAINS), np.rint(rng.normal(0, 2, (CHAINS, 2))).astype(int)
-    marks = rng.integers(problem.count, size=(CHAINS, 2))
+    chains = len(cols)
+    kinds, steps = rng.random(chains), np.rint(rng.normal(0, 2, (chains, 2))).astype(int)
+    marks = rng.integers(problem.count, size=(chains, 2))
     for b, (kind, (dc, dr), (u, v)) in enumerate(zip(kinds, steps, marks, strict=True)):
         if kind < 0.55:
             cols[b, u] += dc

@@ -4,7 +4,8 @@ import math
 
 from vispec.graph.figure import Arrow
 from vispec.graph.labels import beside
-from vispec.graph.layout import DOT, PAST_RADIUS, RADIUS, SQUARE, Layout, body
+from vispec.graph.layout import Layout
+from vispec.graph.measure import DOT, PAST_RADIUS, RADIUS, SQUARE, body
 from vispec.graph.things import Curve, Point, bounds, holds, points
 
 BENDS = (0.0, 16.0, -16.0, 28.0, -28.0, 42.0, -42.0, 60.0, -60.0, 84.0, -84.0)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from vispec.graph.figure import Mark
 from vispec.graph.labels import beside, captions, footnotes, story
-from vispec.graph.layout import CIRCLES, DOT, PAST_RADIUS, RADIUS, SQUARE, Layout, Rectangle, fits, font
+from vispec.graph.layout import Layout, Rectangle
+from vispec.graph.measure import CIRCLES, DOT, PAST_RADIUS, RADIUS, SQUARE, fits, font
 from vispec.graph.route import route
 from vispec.graph.symbols import Text
 from vispec.graph.things import Box, Circle, Fill, Label, Point, Thing, bounds

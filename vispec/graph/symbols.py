@@ -71,7 +71,7 @@ def _latex_run(run: str, slanted: bool) -> str:
 
 def latex_escape(text: str) -> str:
     """Text made safe inside TeX mathematics; Greek letters become their commands."""
-    return "".join(_LATEX.get(c, c) for c in text)
+    return "".join(_LATEX.get(c, c) for c in text if c.isprintable() or c in _LATEX)
 
 
 def advance(text: str, size: float) -> float:

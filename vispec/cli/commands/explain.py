@@ -1,0 +1,42 @@
+"""`vispec explain SPEC`: the derivation of the model's objective, step by step."""
+
+from pathlib import Path
+
+import click
+
+from vispec.catalog import Command
+from vispec.cli.failures import failures
+from vispec.cli.options import json_option, read_source, set_option, split_sets
+from vispec.diagnostics import SpecError, dump
+
+
+@click.command("explain")
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option("--latex", is_flag=True, help="Formulas in LaTeX, for a document that loads amsmath and amssymb.")
+@set_option
+@json_option
+def explain_command(spec: Path, latex: bool, sets: tuple[str, ...], as_json: bool) -> None:
+    """Derive the objective of SPEC: the joint, the marginal, the order in which it is summed, the bound, with costs."""
+    from vispec.graph.explain import explain
+    from vispec.graph.show_explanation import show_explanation
+    from vispec.model.check import check_model
+    from vispec.plan.make import make_plan
+    from vispec.syntax.parse import parse
+
+    source = read_source(spec, as_json)
+    with failures(as_json):
+        model = check_model(parse(source), split_sets(source, sets)[0])
+        try:
+            explanation = explain(model, make_plan(model), latex)
+        except SpecError:
+            if not as_json:
+                click.echo(show_explanation(explain(model, None, latex)), nl=False)
+            raise
+        if not as_json:
+            click.echo(show_explanation(explanation), nl=False)
+            return
+        sections = [{"heading": s.heading, "text": s.prose, "formulas": s.formulas} for s in explanation.sections]
+        click.echo(dump({"ok": True, "title": explanation.title, "latex": latex, "sections": sections}))
+
+
+ENTRY = Command("explain", explain_command)
