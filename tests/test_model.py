@@ -185,7 +185,13 @@ plate s:
 
 def test_sequence_over_a_sized_plate_is_a_vector_too() -> None:
     model = model_of(
-        "net f(z: bit[2]) -> real = mlp([4])\nplate n:\n    plate k[2]:\n        latent z : bit ~ Bernoulli(0.5)\n    observed x : real ~ Normal(f(z[*]), 1)\n"
+        """
+net f(z: bit[2]) -> real = mlp([4])
+plate n:
+    plate k[2]:
+        latent z : bit ~ Bernoulli(0.5)
+    observed x : real ~ Normal(f(z[*]), 1)
+"""
     )
     loc = draw(model, "x")["loc"]
     assert isinstance(loc, m.NetCall)
@@ -194,7 +200,12 @@ def test_sequence_over_a_sized_plate_is_a_vector_too() -> None:
 
 def test_heads_become_parameters_by_name() -> None:
     model = model_of(
-        "net f(y: real) -> (scale: positive, loc: real) = mlp([4])\nplate n:\n    given y : real\n    observed x : real ~ Normal(f(y))\n"
+        """
+net f(y: real) -> (scale: positive, loc: real) = mlp([4])
+plate n:
+    given y : real
+    observed x : real ~ Normal(f(y))
+"""
     )
     assert [(name, value.head) for name, value in draw(model, "x").items() if isinstance(value, m.NetCall)] == [
         ("loc", "loc"),
@@ -290,7 +301,14 @@ def test_size_from_outside_must_exist() -> None:
 
 
 def test_equal_sizes_are_recognised_as_formulas_and_as_numbers() -> None:
-    text = "size D\nsize K = 4\nnet f(x: real[{}]) -> real = mlp([4])\nplate n:\n    given y : real[{}]\n    observed x : real[K] ~ Normal(f(y), D)\n"
+    text = """
+size D
+size K = 4
+net f(x: real[{}]) -> real = mlp([4])
+plate n:
+    given y : real[{}]
+    observed x : real[K] ~ Normal(f(y), D)
+"""
     assert codes(text.format("2 * D + D", "D * 3")) == []
     assert codes(text.format("K", "2 + 2")) == []
     assert codes(text.format("D", "K")) == ["V308"]
@@ -349,7 +367,12 @@ def test_errors_are_raised_in_the_order_of_the_text() -> None:
 
 def test_names_of_python_are_names_like_others() -> None:
     model = model_of(
-        "size lambda = 2\nplate class:\n    latent None : real[lambda] ~ Normal(0, 1)\n    observed def : real[lambda] ~ Normal(None, 1)\n"
+        """
+size lambda = 2
+plate class:
+    latent None : real[lambda] ~ Normal(0, 1)
+    observed def : real[lambda] ~ Normal(None, 1)
+"""
     )
     assert model.order == ("None", "def")
 

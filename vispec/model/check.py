@@ -10,6 +10,7 @@ from vispec.model import model as m
 from vispec.model.annotations import read_type
 from vispec.model.declare import declare
 from vispec.model.fitting import read_fit
+from vispec.model.graphs import circles, ordered, reading
 from vispec.model.guides import check_guide_order, declare_guide, read_guide, resolve_guide_let
 from vispec.model.inference import read_infer
 from vispec.model.laws import resolve_law
@@ -20,7 +21,6 @@ from vispec.model.scope import Context, PlateInfo, Scope, Symbol
 from vispec.model.sizes import read_vocab
 from vispec.model.support import Target
 from vispec.model.trunks import read_net, read_signature
-from vispec.model.types import Type
 from vispec.model.unused import warn
 from vispec.model.walk import parts
 from vispec.source import Source
@@ -51,7 +51,6 @@ class _Checker:
     def __init__(self, scope: Scope, tree: t.Tree) -> None:
         self.scope, self.tree = scope, tree
         self.lets: dict[str, m.Let] = {}
-        self.pending: set[str] = set()
 
     def run(self, sizes: Mapping[str, int]) -> m.Model:
         scope = self.scope
@@ -59,13 +58,10 @@ class _Checker:
         guide = [entry for section in self._of(t.Guide) for entry in section.entries]
         declare_guide(scope, guide)
         self._types()
-        scope.resolve_let = self._let_type
+        self._resolve_lets()
         vocabs = tuple(read_vocab(scope, s.node) for s in self._symbols() if isinstance(s.node, t.Vocab))
         nets = [read_net(scope, s.node, scope.nets[s.name]) for s in self._symbols() if isinstance(s.node, t.Net)]
         variables = tuple(v for s in self._symbols() if isinstance(s.node, t.Variable) and (v := self._variable(s, s.node)))
-        for symbol in self._symbols():
-            if symbol.kind == "let":
-                self._let_type(symbol.name)
         laws = read_guide(scope, guide)
         infer = self._infer(guide)
         fit = read_fit(scope, [entry for section in self._of(t.Fit) for entry in section.entries])
@@ -120,25 +116,26 @@ class _Checker:
             return None
         return m.Variable(symbol.name, node.role, symbol.type, symbol.plates, law, symbol.span)
 
-    def _let_type(self, name: str) -> Type | None:
-        """Resolve a let once, when it is first read."""
-        symbol = self.scope.symbols[name]
-        if name in self.lets or name in self.scope.poisoned:
-            return symbol.type
-        if name in self.pending:
-            message = f"`{name}` is computed from itself"
-            self.scope.problems.add("V212", symbol.span, message, "in a circle", help="give it a value that does not read it")
-            self.scope.poisoned.add(name)
-            return None
-        self.pending.add(name)
-        value = self._let_value(symbol)
-        self.pending.discard(name)
-        if value is None or name in self.scope.poisoned:
-            self.scope.poisoned.add(name)
-            return None
-        symbol.type = value.type
-        self.lets[name] = m.Let(name, value.type, symbol.plates, value, symbol.span)
-        return symbol.type
+    def _resolve_lets(self) -> None:
+        """The value and type of every let, each after those that it reads."""
+        scope = self.scope
+        symbols = {symbol.name: symbol for symbol in self._symbols() if isinstance(symbol.node, t.Let | t.GuideLet)}
+        graph = reading({name: symbol.node.value for name, symbol in symbols.items()})  # type: ignore[union-attr]
+        for circle in circles(graph):
+            first = min((symbols[name] for name in circle), key=lambda symbol: symbol.span.start)
+            message = f"`{first.name}` is computed from itself"
+            scope.problems.add("V212", first.span, message, "in a circle", help="give it a value that does not read it")
+            scope.poisoned |= circle
+            graph |= {name: [] for name in circle}
+        for name in ordered(graph):
+            if name in scope.poisoned:
+                continue
+            value = self._let_value(symbols[name])
+            if value is None:
+                scope.poisoned.add(name)
+            else:
+                symbols[name].type = value.type
+                self.lets[name] = m.Let(name, value.type, symbols[name].plates, value, symbols[name].span)
 
     def _let_value(self, symbol: Symbol) -> m.Expression | None:
         if symbol.guide:

@@ -42,13 +42,6 @@ def find(scope: Scope, context: Context, node: t.Name) -> Symbol | None:
     return None
 
 
-def type_of(scope: Scope, symbol: Symbol) -> Type | None:
-    """The type of a variable, parameter or let; a let's follows from its value."""
-    if symbol.kind == "let" and symbol.type is None and symbol.name not in scope.poisoned:
-        return scope.resolve_let(symbol.name)
-    return symbol.type
-
-
 def own_element(scope: Scope, context: Context, symbol: Symbol, span: Span, kind: Type) -> m.Expression | None:
     """A bare name: its own element of every plate that it stands in."""
     missing = [plate for plate in symbol.plates if plate not in context.open]

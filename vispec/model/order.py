@@ -4,13 +4,16 @@ Dependencies are edges. One that steps back along a chain (c[t-1], x[<t]) is no 
 same circle takes a sequence along that chain as a whole (x[*], x[a]).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from vispec.model import model as m
+from vispec.model.graphs import circles, ordered
 from vispec.model.scope import Scope
 from vispec.model.walk import walk
 from vispec.source import Span
+
+MOST_SHOWN = 6  # names of a circle in a message
 
 
 @dataclass(frozen=True)
@@ -44,51 +47,41 @@ def edges_of(reader: str, expressions: Iterable[m.Expression]) -> Iterator[Edge]
 def sort(scope: Scope, nodes: Iterable[str], edges: Iterable[Edge], code: str = "V212") -> tuple[str, ...]:
     """The nodes, each after all that it reads, otherwise in the order given; circles are reported (as `code`), and broken."""
     names = list(nodes)
-    known = [edge for edge in edges if edge.reader in names and edge.source in names]
-    left = list(_without_past(known))
-    for circle in _circles(names, left):
-        _report(scope, circle, [e for e in left if e.reader in circle and e.source in circle], code)
-        left = [e for e in left if not (e.reader in circle and e.source in circle)]
-    return _order(names, left)
+    known = set(names)
+    left = list(_without_past([edge for edge in edges if edge.reader in known and edge.source in known]))
+    graph = _graph(names, left)
+    for circle in circles(graph):
+        inside = [edge for edge in left if edge.reader in circle and edge.source in circle]
+        _report(scope, circle, inside, code)
+        for edge in inside:
+            graph[edge.reader] = [name for name in graph[edge.reader] if name not in circle]
+    return ordered(graph)
+
+
+def _graph(names: Iterable[str], edges: Iterable[Edge]) -> dict[str, list[str]]:
+    """Each name with those that it reads."""
+    graph: dict[str, list[str]] = {name: [] for name in names}
+    for edge in edges:
+        graph[edge.reader].append(edge.source)
+    return graph
 
 
 def _without_past(edges: list[Edge]) -> Iterator[Edge]:
     """All edges but the steps back that are harmless, circle by circle."""
-    names = dict.fromkeys(name for edge in edges for name in (edge.reader, edge.source))
-    circles = _circles(list(names), edges)
+    home: dict[str, int] = {}
+    found = circles(_graph(dict.fromkeys(name for edge in edges for name in (edge.reader, edge.source)), edges))
+    for number, circle in enumerate(found):
+        home |= dict.fromkeys(circle, number)
+    inside: dict[int, list[Edge]] = {}
     for edge in edges:
-        if not any(edge.reader in circle and edge.source in circle for circle in circles):
+        if edge.reader in home and home[edge.reader] == home.get(edge.source):
+            inside.setdefault(home[edge.reader], []).append(edge)
+        else:
             yield edge
-    for circle in circles:
-        inside = [edge for edge in edges if edge.reader in circle and edge.source in circle]
-        taken = frozenset[str]().union(*(edge.whole for edge in inside))
-        chains = {edge.past for edge in inside if edge.past is not None} - taken
-        yield from _without_past([e for e in inside if e.past not in chains]) if chains else inside
-
-
-def _circles(names: list[str], edges: Iterable[Edge]) -> list[frozenset[str]]:
-    """Sets of names that all depend on each other, self-dependence included."""
-    reach: dict[str, set[str]] = {name: set() for name in names}
-    sources: dict[str, set[str]] = {name: set() for name in names}
-    for edge in edges:
-        sources[edge.reader].add(edge.source)
-    for name in names:
-        todo = list(sources[name])
-        while todo:
-            other = todo.pop()
-            if other not in reach[name]:
-                reach[name].add(other)
-                todo.extend(sources[other])
-    found = dict.fromkeys(frozenset(o for o in reach[name] if name in reach[o]) for name in names if name in reach[name])
-    return list(found)
-
-
-def _order(names: list[str], edges: list[Edge]) -> tuple[str, ...]:
-    waiting: Mapping[str, set[str]] = {name: {e.source for e in edges if e.reader == name} for name in names}
-    done: list[str] = []
-    while len(done) < len(names):
-        done.append(next(name for name in names if name not in done and waiting[name] <= set(done)))
-    return tuple(done)
+    for group in inside.values():
+        whole = frozenset[str]().union(*(edge.whole for edge in group))
+        chains = {edge.past for edge in group if edge.past is not None} - whole
+        yield from _without_past([edge for edge in group if edge.past not in chains]) if chains else group
 
 
 def _report(scope: Scope, circle: frozenset[str], edges: list[Edge], code: str) -> None:
@@ -111,7 +104,9 @@ def _report(scope: Scope, circle: frozenset[str], edges: list[Edge], code: str) 
         help = "in a chain an element may read the one before it: `c[t-1]`"
         scope.problems.add(code, first.span, message, "itself", help=help)
         return
-    words = " reads ".join(f"`{edge.reader}`" for edge in path) + f" reads `{first.reader}`"
+    names = [f"`{edge.reader}`" for edge in path]
+    shown = names if len(names) <= MOST_SHOWN else [*names[: MOST_SHOWN - 2], "...", names[-1]]
+    words = " reads ".join([*shown, f"`{first.reader}`"])
     cause = (path[1].span, f"`{path[1].reader}` reads `{path[1].source}` here")
     message = f"these depend on each other in a circle: {words}"
     help = "turn one of the dependencies round, or read the past in a chain"

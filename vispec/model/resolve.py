@@ -9,7 +9,7 @@ from vispec.model.conform import const, join
 from vispec.model.elements import index_event
 from vispec.model.functions import FUNCTIONS, plain
 from vispec.model.indexing import index_symbol
-from vispec.model.names import find, find_net, outside, own_element, position, type_of
+from vispec.model.names import find, find_net, outside, own_element, position
 from vispec.model.nets import Arguments, apply_head, bind_net, named_head, the_only_head
 from vispec.model.problems import did_you_mean, listed
 from vispec.model.scope import Context, Scope, Signature
@@ -63,7 +63,7 @@ def _name(scope: Scope, context: Context, node: t.Name) -> Result:
             help=help,
         )
         return None
-    kind = type_of(scope, symbol)
+    kind = symbol.type
     if kind is not None and kind.domain == "tree" and kind.plate not in context.open:
         plate = scope.plates[kind.plate or ""]
         message = f"`{symbol.name}` has a head for each element of `{plate.name}`, and none is open here"
@@ -78,7 +78,7 @@ def _index(scope: Scope, context: Context, node: t.Index) -> Result:
     if isinstance(node.base, t.Name) and symbol is None:
         return None
     if symbol is not None and symbol.kind in ("variable", "parameter", "let"):
-        kind = type_of(scope, symbol)
+        kind = symbol.type
         return None if kind is None else index_symbol(scope, context, node, symbol, kind, resolve)
     if symbol is not None:
         help = f"apply it: `{symbol.name}(...)`" if symbol.kind == "net" else "write the name of a variable before the bracket"
@@ -166,7 +166,7 @@ def _length(scope: Scope, context: Context, node: t.Length) -> Result:
         scope.problems.add("V318", node.operand.span, message, "not a variable", help="write the name of a variable: `|x|`")
         return None
     symbol = find(scope, context, operand)
-    if symbol is None or (symbol.kind == "let" and type_of(scope, symbol) is None):
+    if symbol is None or (symbol.kind == "let" and symbol.type is None):
         return None
     plates = (symbol.name,) if symbol.kind in ("plate", "chain") else symbol.plates
     if symbol.type is not None and symbol.type.plate is not None and symbol.type.domain == "tree":

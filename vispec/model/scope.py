@@ -1,6 +1,6 @@
 """What the names of a file stand for, and the plates: filled by declare.py, read by everything that resolves."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -78,7 +78,6 @@ class Scope:
     values: dict[str, int] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     poisoned: set[str] = field(default_factory=set)
-    resolve_let: Callable[[str], Type | None] = lambda name: None
 
     def same(self, left: Dim | None, right: Dim | None) -> bool:
         """Whether two sizes are equal: as formulas, or as numbers where both are known. None is equal to nothing."""

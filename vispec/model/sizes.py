@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from vispec.model import dims
 from vispec.model import model as m
+from vispec.model.graphs import circles, ordered, reading
 from vispec.model.problems import did_you_mean, listed
 from vispec.model.scope import Scope
 from vispec.model.types import Dim
@@ -25,29 +26,20 @@ VOCAB_OPTIONS: Mapping[str, str] = {
 
 def read_sizes(scope: Scope, nodes: Sequence[t.Size], outside: Mapping[str, int]) -> None:
     """The value of every size: from outside, else from the text, which may use other sizes in any order."""
-    table = {node.name.id: node for node in reversed(nodes)}
+    table = {node.name.id: node for node in nodes}
     _check_outside(scope, table, outside)
     scope.values.update({name: value for name, value in outside.items() if name in table and value >= 1})
-    pending: set[str] = set()
-
-    def value_of(name: str) -> None:
-        node = table[name]
-        if name in scope.values or name in scope.poisoned or node.value is None or name in outside:
-            return
-        if name in pending:
-            message = f"size `{name}` is computed from itself"
-            scope.problems.add("V106", node.name.span, message, "in a circle", help="give it a number")
-            scope.poisoned.update(pending)
-            return
-        pending.add(name)
-        dim = size_of(scope, node.value)
-        for other in sorted(dims.names(dim)) if dim is not None else ():
-            if other in table and other not in scope.values:
-                value_of(other)
-        _settle(scope, node, dim)
-
-    for name in table:
-        value_of(name)
+    graph = reading({name: node.value for name, node in table.items() if node.value is not None and name not in outside})
+    for circle in circles(graph):
+        first = min((table[name] for name in circle), key=lambda node: node.span.start)
+        message = f"size `{first.name.id}` is computed from itself"
+        scope.problems.add("V106", first.name.span, message, "in a circle", help="give it a number")
+        scope.poisoned |= circle
+        graph |= {name: [] for name in circle}
+    for name in ordered(graph):
+        value = table[name].value
+        if value is not None and name not in scope.poisoned:
+            _settle(scope, table[name], size_of(scope, value))
 
 
 def _settle(scope: Scope, node: t.Size, dim: Dim | None) -> None:
@@ -159,7 +151,7 @@ def _combine(scope: Scope, expr: t.Binary, left: Dim, right: Dim) -> Dim | None:
         case _:
             base, exponent = dims.evaluate(left, scope.values), dims.evaluate(right, scope.values)
             if exponent is not None and (exponent < 0 or ((base or 2) > 1 and exponent * math.log2(base or 2) > 63)):
-                scope.problems.add("V105", expr.span, f"{left} ^ {right} is not a size", "too large, or below 1")
+                scope.problems.add("V105", expr.span, "this power is not a size", "too large, or below 1")
                 return None
             return dims.power(left, right)
 
