@@ -30,6 +30,7 @@ ARGUMENTS = {
     "words": Type("token", card="V", star=True),
     "other": Type("token", card="V", star=True),
     "source": Type("token", card="U", star=True),
+    "where": Type("index", plate="j"),
     "track": Type("real", ("D",), star=True),
 }
 HEADS = {
@@ -41,6 +42,7 @@ HEADS = {
     "unequal": {"loc": Type("real", ("Z",)), "probs": Type("simplex", ("K",))},
     "image": {"": Type("unit", ("H", "W"))},
     "starred": {"": Type("simplex", ("K",), star=True)},
+    "uneven": {"a": Type("simplex", ("K",), star=True), "b": Type("real")},
 }
 EVENT = {
     "simplex": [(4,)],
@@ -258,6 +260,23 @@ def test_padding_changes_nothing(args, trunk, heads, length):
         close(got, short)
 
 
+@pytest.mark.parametrize(("args", "trunk", "heads"), SEQUENCES + WHOLE)
+def test_a_batch_of_empty_sequences_is_a_batch(args, trunk, heads):
+    net = net_of(args, trunk, heads)
+    module, x = build(net, "whole"), inputs(net, (2,), 0)
+    time = (0,) if heads == "starred" else ()
+    assert [g.shape for g in outputs(module(*x.values()))] == [(2, *time, *event) for event in EVENT[heads]]
+
+
+def test_arguments_hide_no_kernel_and_no_mask():
+    """`net f(last: token*, last_mask: real)`."""
+    args = (("last", ARGUMENTS["words"]), ("last_mask", ARGUMENTS["s"]))
+    net = Net("net", args, tuple(HEADS["simplex"].items()), (stage("embed(3)"), stage("lstm(4)")), None, AT)
+    module = build(net, "whole")
+    words, mask = torch.randint(7, (2, 3)), torch.tensor([[True, True, False]] * 2)
+    close(module(words, torch.ones(2).double(), last_mask=mask), module(words[:, :2], torch.ones(2).double()))
+
+
 def test_an_empty_sequence_pools_to_zeros():
     for pool in ("mean", "bow", "attend"):
         net = net_of("words", f"embed(4) | {pool}", "simplex")
@@ -452,6 +471,8 @@ def test_class_names_avoid_the_model_and_each_other():
         ("words", 'mean | python("a:B", features=3)', "simplex", "must come first"),
         ("words", "transformer(10, heads=4)", "simplex", "does not divide"),
         ("x", "cnn([4])", "simplex", "an image or a sequence"),
+        ("words", "lstm(4)", "uneven", "some are not"),
+        ("where", "mlp([4])", "simplex", "unknown size"),
     ],
 )
 def test_trunk_problems_are_found(args, trunk, heads, words):

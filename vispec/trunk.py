@@ -70,6 +70,11 @@ def trunk_problems(net: Net) -> Iterator[TrunkProblem]:
         sequence = sequence and not (layer.pools and memory_argument(net) is None)
         image = image and layer.name != "cnn"
     starred = any(type.star for _, type in net.heads)
+    if starred and not all(type.star for _, type in net.heads):
+        yield TrunkProblem(None, f"some heads of `{net.name}` are sequences and some are not", "star all of them or none")
+    for name, type in net.args:
+        if type.domain in ("index", "tree") and type.card is None:
+            yield TrunkProblem(None, f"`{name}` points into a plate of unknown size, so no table can have a row for each value")
     if starred and not sequence:
         yield TrunkProblem(None, f"`{net.name}` gives a sequence, but its trunk ends in one vector")
     for name, type in net.heads:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from vispec.model.model import Model, Net, NetCall, Prefix, Where
+from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.axes import Scope, expression_axes
 from vispec.trunk import memory_argument
 
@@ -12,7 +13,7 @@ from vispec.trunk import memory_argument
 @dataclass(frozen=True)
 class Uses:
     """prefix: sequence arguments given as `x[<i]`. stepped: arguments without a star that differ from one i to the next, which
-    `prefixes` takes with i as their last leading axis. holes: some call gives `y[*] where f[*]`."""
+    `prefixes` takes with i as their last leading axis, (*B, T or 1, *event). holes: some call gives `y[*] where f[*]`."""
 
     prefix: frozenset[str]
     stepped: frozenset[str]
@@ -32,9 +33,10 @@ def uses(net: Net, model: Model) -> Uses:
 
 
 def stepped_arguments(net: Net, call: NetCall, model: Model) -> tuple[str, ...]:
-    """Names of the call's vector arguments that vary over the plate of its prefix."""
+    """Names of the call's vector arguments that vary over the plate of its prefix, discrete latents being enumerated."""
     plates = {arg.plate for arg in call.args if isinstance(arg, Prefix)}
-    scope = Scope(model, frozenset(), {})
+    enumerated = (v.name for v in model.variables if v.role in ("latent", "partial") and v.type.domain in FINITE_DOMAINS)
+    scope = Scope(model, frozenset(enumerated), {})
     pairs = zip(net.args, call.args, strict=True)
     return tuple(name for (name, type), arg in pairs if not type.star and plates & expression_axes(arg, scope))
 

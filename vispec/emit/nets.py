@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pkgutil import iter_modules
 
@@ -34,15 +34,19 @@ class NetCode:
     imports: tuple[str, ...] = ()
 
 
-def emit_net(net: Net, model: Model, modes: Collection[str]) -> NetCode:
-    """modes: "whole" where the net is called with what it has, "prefix" where it is called with `x[<i]`."""
+def emit_net(net: Net, model: Model, modes: Collection[str], stepped: Collection[str] | None = None) -> NetCode:
+    """modes: "whole" where the net is called with what it has, "prefix" where it is called with `x[<i]`.
+
+    stepped: arguments without a star that `prefixes` gets as (*B, T or 1, *event), not (*B, *event), T being the prefix's axis;
+    by default those that vary along it if finite latents are enumerated."""
     used, w = uses(net, model), NetWriter()
+    used = used if stepped is None else replace(used, stepped=frozenset(stepped))
     methods = [method for mode in ("whole", "prefix") if mode in modes for method in emit_methods(net, w, used, mode, modes)]
     known = [*(size.name for size in model.sizes), *(vocab.name for vocab in model.vocabs)]
     read = set(names_in([*w.attributes.values()])) | set(re.findall(r"\w+", "\n".join(methods)))
     sizes = tuple(identifier(name) for name in known if identifier(name) in read)
     others = [class_name(each.name, ()) for each in model.nets[: model.nets.index(net)]]
-    name = class_name(net.name, {model.name, "F", "Tensor", *kernel_classes(), *names_in(list(w.imports)), *others})
+    name = class_name(net.name, {model.name, "F", "Tensor", *kernel_names(), *names_in(list(w.imports)), *others})
     return NetCode(
         class_text(net, model, name, sizes, w, methods), name, sizes, tuple(w.kernels), cost_text(w), tuple(w.imports)
     )
@@ -55,10 +59,10 @@ def class_name(name: str, taken: Collection[str]) -> str:
 
 
 @cache
-def kernel_classes() -> frozenset[str]:
-    """Classes that an emitted file may hold besides those of its nets."""
+def kernel_names() -> frozenset[str]:
+    """Functions and classes that an emitted file may hold besides its nets and the model."""
     found = (module.name for module in iter_modules(vispec.kernels.__path__, "vispec.kernels."))
-    return frozenset(name for module in found for name in definitions(module)[1] if name[0].isupper())
+    return frozenset(name for module in found for name in definitions(module)[1])
 
 
 def cost_text(w: NetWriter) -> str:
@@ -70,8 +74,8 @@ def cost_text(w: NetWriter) -> str:
 
 def emit_methods(net: Net, w: NetWriter, used: Uses, mode: str, modes: Collection[str]) -> list[str]:
     """The trunk's and the heads' method of one mode."""
-    names = [identifier(name) for name, _ in net.args]
-    masks = [f"{identifier(name)}_mask" for name, type in net.args if type.star]
+    names = [argument(net, name) for name, _ in net.args]
+    masks = masks_of(net)
     w.lines, w.taken, w.madds = [], {*names, *masks, "self", "torch", "nn", "F", "Tensor"}, []
     w.arguments = (*names, *(f"{mask}={mask}" for mask in masks))
     stream = flow(net, w, used, prefixes=mode == "prefix", causal="prefix" in modes)
@@ -100,16 +104,16 @@ def emit_methods(net: Net, w: NetWriter, used: Uses, mode: str, modes: Collectio
 def flow(net: Net, w: NetWriter, used: Uses, prefixes: bool, causal: bool) -> Stream:
     """Run the trunk's layers over the arguments."""
     memory = memory_argument(net)
-    parts = [part_of(name, type, used, prefixes) for name, type in net.args if name != memory]
+    parts = [part_of(net, name, used, prefixes) for name, type in net.args if name != memory]
     stars = [name for name, type in net.args if type.star and name != memory]
-    mask = f"{identifier(stars[0])}_mask" if stars else "None"
-    late = frozenset(stars) - used.prefix if prefixes else frozenset()
+    mask = mask_of(stars[0]) if stars else "None"
+    late = frozenset(argument(net, name) for name in stars if name not in used.prefix) if prefixes else frozenset()
     starred = any(type.star for _, type in net.heads)
     main = Stream(w, parts, mask, prefixes, causal, late=late, starred=starred)
     streams = [main]
     if memory is not None:
-        part = part_of(memory, dict(net.args)[memory], used, False)
-        main.memory = Stream(w, [part], f"{part.text}_mask", suffix=f"_{part.text}")
+        part = part_of(net, memory, used, False)
+        main.memory = Stream(w, [part], mask_of(memory), suffix=f"_{identifier(memory)}")
         streams = [main.memory, main]
     if used.holes and not prefixes and any(networks()[stage.layer].ordered for stage in net.trunk):
         keep_first(main)
@@ -119,13 +123,13 @@ def flow(net: Net, w: NetWriter, used: Uses, prefixes: bool, causal: bool) -> St
             if stream is main and not starred and reads_no_more(stream, net.trunk[position:]):
                 stream.read_last()
             stream.layer, stream.position = stage.layer, position
-            networks()[stage.layer].emit(stream, **bound(stage))
+            networks()[stage.layer].emit(stream, **bound(net, stage))
     if not starred:
         main.read_last()
     return main
 
 
-def bound(stage: Stage) -> dict:
+def bound(net: Net, stage: Stage) -> dict:
     """The stage's settings with sizes as the constructor's arguments."""
     options = networks()[stage.layer].options
     settings = bind(stage)
@@ -136,7 +140,7 @@ def bound(stage: Stage) -> dict:
             value = settings[name] if isinstance(settings[name], tuple) else (settings[name],)
             settings[name] = tuple(python_size(size) for size in value)
         elif option.kind == "argument" and settings[name] is not None:
-            settings[name] = identifier(settings[name])
+            settings[name] = argument(net, settings[name])
     return settings
 
 
@@ -155,9 +159,23 @@ def keep_first(stream: Stream) -> None:
     )
 
 
-def part_of(name: str, type: Type, used: Uses, prefixes: bool) -> Part:
+def argument(net: Net, name: str) -> str:
+    """An argument's name in the class, where it must hide neither a kernel nor a mask. Calls go by position."""
+    safe = identifier(name)
+    return f"{safe}_" if safe in kernel_names() or safe in masks_of(net) else safe
+
+
+def mask_of(name: str) -> str:
+    return f"{identifier(name)}_mask"
+
+
+def masks_of(net: Net) -> list[str]:
+    return [mask_of(name) for name, type in net.args if type.star]
+
+
+def part_of(net: Net, name: str, used: Uses, prefixes: bool) -> Part:
     """An argument as a part: integers of known range to be embedded, single numbers as vectors of one."""
-    text = identifier(name)
+    type, text = dict(net.args)[name], argument(net, name)
     stepped = prefixes and name in used.stepped
     shape = tuple(python_size(dim) for dim in type.shape)
     if type.domain in FINITE_DOMAINS and type.domain != "bit" and type.card is not None:
@@ -233,7 +251,7 @@ def signature_shapes(net: Net, used: Uses, mode: str) -> str:
     for name, type in net.args:
         stepped = mode == "prefix" and name in used.stepped
         length = ["S" if name == memory else "T"] if type.star else ["T or 1"] if stepped else []
-        texts.append(f"{identifier(name)} ({', '.join(['*B', *length, *map(str, type.shape)])})")
+        texts.append(f"{argument(net, name)} ({', '.join(['*B', *length, *map(str, type.shape)])})")
     return ", ".join(texts)
 
 

@@ -23,6 +23,8 @@ class Convolution(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         if mask is not None:
             x = x * mask[..., None]  # what does not count reads as the silence around the sequence
+        if not x.shape[-2]:
+            return x.new_zeros(*x.shape[:-1], self.convolve.out_channels)
         flat = x.flatten(0, -3) if x.dim() > 2 else x[None]
         y = self.convolve(F.pad(flat.mT, self.pad)).mT  # (N, T, channels)
         return y.reshape(*x.shape[:-1], y.shape[2])

@@ -20,6 +20,8 @@ class Recurrent(nn.RNNBase):
         lead = torch.broadcast_shapes(lead, init.shape[:-1])
         rows = lead.numel()
         state = init.expand(*lead, -1).reshape(rows, *shape).transpose(0, 1).contiguous()  # (G·L, N, H)
+        if not x.shape[-2]:
+            return x.new_zeros(*lead, 0, self.hidden_size)
         flat = x.expand(*lead, -1, -1).reshape(rows, *x.shape[-2:])  # (N, T, W)
         read = self.steps if torch.compiler.is_compiling() else self.fused
         return read(flat, state).reshape(*lead, x.shape[-2], self.hidden_size)

@@ -31,6 +31,8 @@ def keep_first(mask: Tensor | None, *sequences: Tensor) -> tuple[Tensor | None, 
 
 def last(x: Tensor, mask: Tensor | None) -> Tensor:
     """The last element that counts (*B, W), zeros where none does; the mask has no holes."""
+    if not x.shape[-2]:
+        return x.sum(-2)
     if mask is None:
         return x[..., -1, :]
     length = mask.sum(-1)
@@ -42,6 +44,8 @@ def last(x: Tensor, mask: Tensor | None) -> Tensor:
 
 def both_ends(x: Tensor, mask: Tensor | None) -> Tensor:
     """Where states that ran forward and backward both have read everything: half of the last and half of the first (*B, W)."""
+    if not x.shape[-2]:
+        return x.sum(-2)
     ahead, back = x.chunk(2, -1)
     first = back[..., 0, :]
     if mask is not None:
