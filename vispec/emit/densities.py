@@ -102,7 +102,7 @@ def uniform_over_finite(w: Writer, variable: Variable, value: Value, hint: str) 
 
 
 def categorical(w: Writer, value: Value, law: Draw, hint: str) -> Value:
-    """Enumerated outcomes: the law itself, its event dimension now an axis. Observed ones: gathered, below the softmax if that pays."""
+    """Enumerated outcomes: the law itself, its event dimension now an axis. Observed ones: gathered, below the softmax if it pays."""
     probs = dict(law.args)["probs"]
     if value.enumerates is not None:
         log = to_form(w, expression(w, probs), "simplex", "log")
@@ -146,7 +146,7 @@ def lookup(w: Writer, value: Value, log: Value, hint: str) -> Value:
 
 
 def selected_rows(w: Writer, value: Value, probs: NetCall, hint: str) -> Value | None:
-    """A net from a token to a simplex, needed only at observed outcomes: gathered below the softmax, one row a distinct token."""
+    """A net from a token to a simplex, needed at observed outcomes alone: gathered below the softmax, a row a distinct token."""
     net = w.model.net[probs.net]
     if len(net.heads) != 1 or len(probs.args) != 1 or net.trunk[0].layer == "python":
         return None
@@ -161,9 +161,10 @@ def selected_rows(w: Writer, value: Value, probs: NetCall, hint: str) -> Value |
     name = identifier(net.name)
     shape = w.let("cells", f"torch.broadcast_shapes({align(row, axes)}.shape, {align(value, axes)}.shape)")
     function = w.needs.kernel("vispec.kernels.selected", "SelectedLogSoftmax")
-    cells = f"{align(row, axes)}.expand({shape.code}), {align(value, axes)}.expand({shape.code})"
-    code = f"{function}.apply(self.{name}.features({words.code}), self.{name}.out.weight, self.{name}.out.bias, {cells})"
-    return w.let(hint, code, axes)
+    cells = [w.let(v.code, f"{align(v, axes)}.expand({shape.code})", axes).code for v in (row, value)]
+    features = w.let(f"{name}_features", f"self.{name}.features({words.code})", words.axes, ("H",))
+    out = f"self.{name}.out.weight, self.{name}.out.bias"
+    return w.let(hint, f"{function}.apply({features.code}, {out}, {', '.join(cells)})", axes)
 
 
 NATURAL = {"Normal": ("normal_natural", ("loc", "scale")), "Bernoulli": ("bernoulli_natural", ("probs",))}
@@ -218,7 +219,7 @@ def elementwise(w: Writer, variable: Variable, value: Value, law: Draw, entry: D
 
 
 def domain_value(w: Writer, value: Value, type_: Type, entry: Distribution, name: str) -> Value:
-    """The parameter in the kernel's form; numbers that an argument holds in another domain (a unit as a real) come as values."""
+    """The parameter in the form that the distribution's kernel takes."""
     form = entry.forms.get(name, "value")
     if form == "value" or not entry.kernel:
         return to_value(w, value, type_.domain)

@@ -163,7 +163,7 @@ def sequence_mask(w: Writer, plate: str) -> Value:
 
 def plate_last(w: Writer, value: Value, plate: str) -> Value:
     """The value with a plate's axis just before its event dimensions."""
-    axes = tuple(axis for axis in value.axes if axis != plate) + (plate,)
+    axes = (*(axis for axis in value.axes if axis != plate), plate)
     if axes == value.axes:
         return value
     code = f"{value.code}.movedim({value.axes.index(plate)}, {len(axes) - 1})"

@@ -6,6 +6,7 @@ from dataclasses import replace
 from vispec.catalog import distributions
 from vispec.emit.densities import Chained, Density, Table, dense, density, extra_rank
 from vispec.emit.expressions import expression, named, tensor, to_value
+from vispec.emit.kl import kl_code
 from vispec.emit.steps import steps
 from vispec.emit.value import Value, align, union
 from vispec.emit.writer import Writer, identifier
@@ -140,9 +141,8 @@ def full_shape(w: Writer, variable: Variable, axes: Sequence[str], params: Mappi
 def analytic_kl(w: Writer, plan: Plan, variable: Variable) -> Value:
     """-KL(q ‖ p), summed over event dimensions."""
     guide, law = guide_law(variable.name, plan.model), variable.law
-    assert isinstance(guide, Draw) and isinstance(law, Draw)
-    from vispec.emit.kl import kl_code
-
+    assert isinstance(guide, Draw)
+    assert isinstance(law, Draw)
     value = kl_code(w, variable, guide, law)
     weight = "self.kl_weight * " if any(getattr(e, "what", None) == "kl" for e in plan.model.fit) else ""
     return w.let(f"minus_kl_{variable.name}", f"-{weight}{value.code}", value.axes)

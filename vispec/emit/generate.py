@@ -22,7 +22,7 @@ def sample_method(plan: Plan) -> list[str]:
     need = f"`batch` holds {', '.join(givens)}" if givens else "nothing need be given"
     return [
         "@torch.no_grad()",
-        "def sample(self, n: int, batch: dict[str, Tensor] | None = None, lengths: dict[str, Tensor] | None = None) -> dict[str, Tensor]:",
+        "def sample(self, n: int, batch: dict | None = None, lengths: dict | None = None) -> dict[str, Tensor]:",
         f'    """n rows of every variable, latents too, drawn in the order of the model; {need}.',
         "",
         "    lengths: for each ragged plate that the batch does not size, how many elements each row has (n,).",
@@ -41,9 +41,9 @@ def predict_method(plan: Plan) -> list[str]:
     return [
         "@torch.no_grad()",
         'def predict(self, batch: dict[str, Tensor], rule: str = "mean") -> dict[str, Tensor]:',
-        '    """Each observed variable, from what is given; latents are drawn from their laws. rule: "mean", "mode" or "sample".',
+        '    """Each observed variable, from what is given; latents are drawn. rule: "mean", "mode" or "sample".',
         "",
-        "    The mean of a categorical variable is its probabilities; one that is read again, as a word by the next, is at its mode.",
+        "    The mean of a categorical variable is its probabilities; one that is read again is at its mode.",
         '    """',
         f"    found = self.generate({rows}, batch, {{{lengths}}}, rule)",
         f"    return {{name: found[name] for name in ({names},)}}",
@@ -200,9 +200,7 @@ def draw_law(w: Generator, variable: Variable, law: Draw, axes: tuple[str, ...],
     for name, arg in law.args:
         value = expression(w, arg)
         keyword = name
-        if entry.forms.get(name) == "log" and value.form in ("logits", "log"):
-            keyword = "logits"
-        elif entry.forms.get(name) == "logit" and value.form == "logit":
+        if value.form in {"log": ("logits", "log"), "logit": ("logit",)}.get(entry.forms.get(name, "value"), ()):
             keyword = "logits"
         else:
             value = to_value(w, value, arg.type.domain)

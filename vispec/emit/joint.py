@@ -133,7 +133,7 @@ def joint_sum(w: Writer, plan: Plan, step: Step, query: bool) -> Value:
 
 
 def bytes_per_value(w: Writer, plan: Plan, step: Step) -> str:
-    """What one joint value of one row keeps for the backward pass, roughly: the outputs of every layer that reads it, thrice."""
+    """What one joint value of one row keeps for the backward pass, roughly: thrice the outputs of all layers that read it."""
     (name,) = step.eliminated
     terms = ["4"]
     for factor in inside(plan, step)[0]:

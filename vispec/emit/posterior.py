@@ -81,7 +81,7 @@ def posterior_method(plan: Plan, needs: ModuleNeeds, summed: list[Variable], dra
 
 
 def guide_lines(plan: Plan, needs: ModuleNeeds, w: Writer, drawn: list[Variable], summed: list[Variable]) -> dict[str, str]:
-    """The parameters of each continuous latent's guide; discrete ones that a guide reads are at their mode, drawn ones at their location."""
+    """The parameters of each continuous latent's guide; what it reads is at its mode or location."""
     outer = w.scope
     w.scope = Scope(plan.model, frozenset(), outer.drawn)
     for variable in summed:

@@ -11,7 +11,8 @@ from vispec.model.types import INTEGER_DOMAINS, Dim
 from vispec.plan.axes import Scope
 
 RESERVED = frozenset(
-    "self batch torch nn F Tensor tilt total n lengths rule len float int range dict next iter zip list".split()
+    ("self", "batch", "index", "torch", "nn", "F", "Tensor", "tilt", "total", "n", "lengths", "rule", "one", "memory")
+    + ("len", "float", "int", "range", "dict", "next", "iter", "zip", "list", "max", "tuple")
 )
 
 

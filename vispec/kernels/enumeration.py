@@ -28,7 +28,7 @@ def seeded(log_joint, seed: int, index: Tensor) -> Tensor:
 
 
 class ChunkedLogSum(torch.autograd.Function):
-    """log Σ_s exp(log_joint(s)) twice over the chunks: for the sum, then for each chunk's gradient, weighted by its posterior."""
+    """log Σ_s exp(log_joint(s)), twice over the chunks: for the sum, then for gradients, each chunk's by its posterior."""
 
     @staticmethod
     def forward(ctx, log_joint, count, size, device, *parameters):
@@ -58,7 +58,7 @@ class ChunkedLogSum(torch.autograd.Function):
 
 
 def enumerated_log_sum(log_joint, count: int, size: int, parameters: tuple[Tensor, ...]) -> Tensor:
-    """log Σ_s exp(log_joint(s)) (*B) over s < count, at most `size` at a time. `parameters`: all tensors that log_joint differentiates."""
+    """log Σ_s exp(log_joint(s)) (*B) over s < count, at most `size` at a time; `parameters` are what log_joint reads."""
     device = parameters[0].device
     if count <= size or torch.compiler.is_compiling():
         return log_sum_exp(log_joint(torch.arange(count, device=device)))

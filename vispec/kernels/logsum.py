@@ -31,7 +31,7 @@ def log_sum_exp(x: Tensor) -> Tensor:
 
 
 def expected_under(log_q: Tensor, log_joint: Tensor) -> Tensor:
-    """Σ_k q_k (log_joint_k − log q_k) over the last dimension; values that q excludes count nothing, whatever their log_joint."""
+    """Σ_k q_k (log_joint_k − log q_k) over the last dimension; what q excludes counts nothing, whatever its log_joint."""
     log_q, log_joint = torch.broadcast_tensors(log_q, log_joint)
     excluded = log_q == -torch.inf
     log_q, log_joint = log_q.masked_fill(excluded, 0.0), log_joint.masked_fill(excluded, 0.0)

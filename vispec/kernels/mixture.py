@@ -1,4 +1,4 @@
-"""Log-densities of an exponential family at every component are one product; their mixture finishes its gradient in the forward pass."""
+"""Log-densities of an exponential family at every component are one matrix product; their mixture has its own gradient."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""What a plan costs: terms, multiply-adds and bytes of each variable's treatment, as formulas and, where sizes are known, numbers."""
+"""What a plan costs: terms, multiply-adds and bytes of each variable's treatment, as formulas with the known sizes in."""
 
 import re
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Plated variable elimination (Obermeyer et al. 2019, algorithm 1): the deepest plates first, sums before products.
 
-A node is a log-tensor with plates and latents. Within the deepest plates, the latents that live there are summed out of the factors
-that they connect; then what is left is multiplied (log: summed) over the plates that no latent of it still needs.
+A node is a log-tensor with plates and latents. Within the deepest plates, the latents that live there are summed out of the
+factors that they connect; then what is left is multiplied (log: summed) over the plates that no latent of it still needs.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ class Node:
         return frozenset(present(axis) for axis in self.latents)
 
 
-class Intractable(Exception):
+class IntractableError(Exception):
     """Latents of two plates that cross are coupled by a factor in both; summing them would need every joint assignment."""
 
     def __init__(self, plates: frozenset[str], latents: frozenset[str]):
@@ -40,7 +40,7 @@ def eliminate(
     """Steps that reduce the nodes to one, named 'total', in the plates `keep`.
 
     home: the plates of each latent. chains: for each latent with a past, the plate it chains along. order: sorts axis names.
-    Raises Intractable where a factor couples latents of crossing plates.
+    Raises IntractableError where a factor couples latents of crossing plates.
     """
     live, steps = list(nodes), list[Step]()
     while True:
@@ -94,7 +94,7 @@ def reduce_group(
     needed = keep.union(*(home[present(axis)] for axis in node.latents))
     gone_plates = node.plates - needed
     if not gone_plates and not latents and node.latents:
-        raise Intractable(leaf, node.latents)
+        raise IntractableError(leaf, node.latents)
     if not gone_plates:
         return node
     out = f"{node.name}_over_{'_'.join(order(gone_plates))}"

@@ -6,7 +6,7 @@ from vispec.model.model import All, Draw, Estimator, Infer, Law, Model, Past, Va
 from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.axes import Scope, law_axes, law_parts, past, present, walk
 from vispec.plan.costs import step_rows
-from vispec.plan.eliminate import Intractable, Node, eliminate
+from vispec.plan.eliminate import IntractableError, Node, eliminate
 from vispec.plan.plan import Combine, Factor, Plan, Treatment
 from vispec.plan.refuse import check_plannable, model_expressions
 
@@ -168,15 +168,16 @@ def order_steps(model: Model, scope: Scope, factors: tuple[Factor, ...], order: 
         return ()
     try:
         return eliminate(nodes, home, chains, frozenset({data}), lambda axes: tuple(sorted(axes, key=order.index)))
-    except Intractable as error:
+    except IntractableError as error:
         names = sorted({present(axis) for axis in error.latents})
         span = model.variable[names[0]].span
+        listed = ", ".join(f"`{n}`" for n in names)
         raise SpecError(
             model.source,
             [
                 Diagnostic(
                     "V701",
-                    f"latents {', '.join(f'`{n}`' for n in names)} are coupled by every element of plates {', '.join(sorted(error.plates))}",
+                    f"latents {listed} are coupled by every element of plates {', '.join(sorted(error.plates))}",
                     Label(span, "summing it out would enumerate every joint assignment of a plate"),
                     tuple(Label(model.variable[n].span, "coupled with") for n in names[1:]),
                     "give one of them a guide, or write the coupling inside one plate",

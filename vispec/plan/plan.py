@@ -1,4 +1,4 @@
-"""The plan: how each variable is treated, the factors of the joint, and the ordered steps that reduce them to one number a row."""
+"""The plan: how each variable is treated, the joint's factors, and the ordered steps that reduce them to one number a row."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +31,8 @@ class Factor:
     """A log-density with named axes. `plates` is where it stands, whether or not its tensor differs along them.
 
     kind: density (of `variable`), seen (a partial variable's evidence: 0 at the value in the data, -inf elsewhere),
-          kl (minus the analytic KL of a drawn variable), ratio (log p − log q at the draw), guide (log q of an enumerated variable, certain where its cell is seen).
+          kl (minus the analytic KL of a drawn variable), ratio (log p − log q at the draw), guide (log q of an enumerated
+          variable, certain where its cell is seen).
     """
 
     name: str

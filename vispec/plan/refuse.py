@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from vispec.diagnostics import Diagnostic, Label, SpecError
-from vispec.model.model import All, Draw, Expression, Law, Model, Past, Select, Then, Variable
+from vispec.model.model import Draw, Expression, Law, Model, Past, Select, Then, Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.axes import law_parts, walk
 from vispec.source import Span

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from vispec.emit.densities import Density, dense
 from vispec.emit.expressions import tensor
 from vispec.emit.joins import add
+from vispec.emit.steps import StepKind
 from vispec.emit.value import Value
 from vispec.emit.writer import Writer
 from vispec.plan.plan import Step
-from vispec.emit.steps import StepKind
 
 
 def derivation(step: Step) -> str:

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 from vispec.emit.densities import Density, dense
 from vispec.emit.expressions import tensor
+from vispec.emit.steps import StepKind
 from vispec.emit.value import Value, align
 from vispec.emit.writer import Writer
 from vispec.plan.plan import Step
-from vispec.emit.steps import StepKind
 
 
 def derivation(step: Step) -> str:

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from vispec.emit.densities import Density, Table, dense
 from vispec.emit.joins import add, tilt
+from vispec.emit.steps import StepKind
 from vispec.emit.value import Value, align
 from vispec.emit.writer import Writer
 from vispec.plan.plan import Step
-from vispec.emit.steps import StepKind
 
 
 def derivation(step: Step) -> str:
