@@ -13,7 +13,7 @@ from vispec.model.check import check_model
 from vispec.source import Source
 from vispec.syntax.parse import parse
 from vispec.train.checkpoint import Checkpoint
-from vispec.train.errors import DivergenceError
+from vispec.train.errors import DivergenceError, OptionError
 from vispec.train.evaluate import evaluate
 from vispec.train.fit import fit
 from vispec.train.optimisers import make_optimiser, optimisers
@@ -248,15 +248,17 @@ def test_settings_come_from_the_spec_and_give_way_to_the_command():
 
 
 def test_an_override_that_cannot_be_is_a_usage_error():
-    with pytest.raises(ValueError, match="epochs=0"):
+    with pytest.raises(OptionError, match="epochs=0"):
         settings_of("clip : 5", epochs=0)
-    with pytest.raises(ValueError, match="decay=slow"):
+    with pytest.raises(OptionError, match="decay=slow"):
         settings_of("clip : 5", decay="slow")
 
 
 def test_the_spec_s_own_mistakes_are_diagnostics():
     with pytest.raises(SpecError):
         settings_of("epochs : 0")
+    with pytest.raises(SpecError, match="decay_to"):
+        settings_of("decay : linear(to=3)")
 
 
 def test_defaults_give_enough_steps():

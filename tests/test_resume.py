@@ -1,4 +1,4 @@
-"""A fit killed anywhere and resumed ends with the same bits as one that was not; several processes end with the same numbers."""
+"""A fit killed anywhere and resumed ends with the same bits as one that was not; several processes end with the same sums."""
 
 import json
 import os

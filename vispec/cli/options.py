@@ -35,7 +35,7 @@ data_argument = click.argument("data", nargs=-1, required=True)
 
 
 class Greedy(click.Command):
-    """A command whose `--valid` takes all arguments up to the next option (`--valid x=dev.en y=dev.fr`); `--valid=FILE` takes one."""
+    """A command whose `--valid` takes all arguments up to the next option; `--valid=FILE` takes one."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, spread(args, "--valid"))

@@ -7,6 +7,10 @@ class RunError(Exception):
     """A run folder, device or option that cannot be used; the message says what to do instead (exit 1)."""
 
 
+class OptionError(Exception):
+    """A setting from outside the spec that cannot be; a usage error (exit 2)."""
+
+
 class DivergenceError(Exception):
     """The objective or a gradient left the real numbers; `variable` names where it happened first (exit 3)."""
 

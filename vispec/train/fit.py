@@ -78,6 +78,9 @@ def fit(job: Job, checkpoint: Checkpoint | None = None) -> Result:
     world = job.group.world
     if checkpoint is not None and checkpoint.counters.world != world:
         raise RunError(f"this fit ran on {checkpoint.counters.world} processes and can resume only on as many, not on {world}")
+    if job.device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or matrix products may differ from run to run
+        torch.use_deterministic_algorithms(True, warn_only=True)
     with stoppable() as stop:
         trainer = Trainer(job, checkpoint, stop)
         try:

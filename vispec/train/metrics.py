@@ -26,7 +26,7 @@ class Metrics:
         self.told = float("-inf")
 
     def write(self, line: Mapping[str, Any], step: int) -> None:
-        """Append `line`; its numbers become events at `step`, unless others did so just now: events cost more than short steps."""
+        """Append `line`; its numbers become events at `step`, unless others just did: events cost more than a short step."""
         self.file.write(dump(line).encode() + b"\n")
         self.file.flush()
         if self.events is not None and (time.monotonic() - self.told >= PAUSE or line["event"] == "end"):

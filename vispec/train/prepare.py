@@ -16,7 +16,7 @@ from vispec.source import Source
 from vispec.train.checkpoint import Checkpoint
 from vispec.train.data import Dataset, load
 from vispec.train.distributed import Group, choose_device
-from vispec.train.errors import RunError
+from vispec.train.errors import OptionError, RunError
 from vispec.train.files import write_atomic
 from vispec.train.fit import Job
 from vispec.train.module import class_of_text
@@ -44,7 +44,7 @@ class Request:
 
 
 def prepare(request: Request, group: Group, reporter: Reporter) -> tuple[Run, Job]:
-    """A new run. Raises SpecError, DataError, RunError, or ValueError for an option of the command."""
+    """A new run. Raises SpecError, DataError, RunError, or OptionError for an option of the command."""
     model = check(request.source, request.sizes)
     settings = read_settings(model, request.settings)
     train, valid = read_data(model, request.data, request.valid, request.columns, request.sizes, settings)
@@ -60,9 +60,7 @@ def prepare(request: Request, group: Group, reporter: Reporter) -> tuple[Run, Jo
 
 def prepare_resume(run: Run, request: Request, group: Group, reporter: Reporter) -> tuple[Run, Job, Checkpoint | None]:
     """The rest of a run; RunError where the request asks for another fit than the one begun."""
-    checkpoint = run.checkpoint()
-    run = _extend(run, request, checkpoint)
-    config = run.config
+    checkpoint, config = run.checkpoint(), run.config
     _same(request.source.text == run.source.text, "the spec has changed since the fit began")
     _same(all(config.sizes.get(name) == size for name, size in request.sizes.items()), "it has other sizes")
     valid_arguments = request.valid or tuple(config.valid)
@@ -70,8 +68,9 @@ def prepare_resume(run: Run, request: Request, group: Group, reporter: Reporter)
     columns = {name: tuple(names) for name, names in config.columns.items()}
     train, valid = read_data(run.model, request.data, valid_arguments, columns, config.sizes, config.settings, run)
     _same((train.num_rows, train.tokens()) == (config.rows, config.tokens), "the data have changed since the fit began")
-    device = choose_device(config.settings.device, group)
-    job = Job(run.folder, run.build, config.settings, train, valid, device, group, reporter)
+    run = _extend(run, request, checkpoint, group)
+    settings = run.config.settings
+    job = Job(run.folder, run.build, settings, train, valid, choose_device(settings.device, group), group, reporter)
     return run, job, checkpoint
 
 
@@ -136,14 +135,14 @@ def _rehearse(module: nn.Module, model: Model, settings: Settings, given: Mappin
 
 
 def _blame(model: Model, key: str, message: str, given: Mapping[str, Any]) -> None:
-    """Point at the `fit:` entry, or raise ValueError where the command line set it."""
+    """Point at the `fit:` entry, or raise OptionError where there is none or the command line set it."""
     entry = next((entry for entry in model.fit if entry.key == key), None)
     if entry is None or key in given:
-        raise ValueError(message)
+        raise OptionError(message)
     raise SpecError(model.source, [Diagnostic("V613", message, Label(entry.span, "set here"))])
 
 
-def _extend(run: Run, request: Request, checkpoint: Checkpoint | None) -> Run:
+def _extend(run: Run, request: Request, checkpoint: Checkpoint | None, group: Group) -> Run:
     """The run with those settings of the request that a fit may be resumed with; all others must be as they were."""
     old = run.config.settings
     changed = {key: value for key, value in request.settings.items() if getattr(old, key) != value}
@@ -158,7 +157,8 @@ def _extend(run: Run, request: Request, checkpoint: Checkpoint | None) -> Run:
     if checkpoint is not None and (settings.epochs or 0) > checkpoint.counters.epoch:
         checkpoint.counters.finished = False
     config = run.config.model_copy(update={"settings": settings})
-    write_atomic(run.folder / "config.json", config.model_dump_json(indent=1) + "\n")
+    if group.main:
+        write_atomic(run.folder / "config.json", config.model_dump_json(indent=1) + "\n")
     return Run(run.folder, config)
 
 

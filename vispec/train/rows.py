@@ -100,7 +100,7 @@ class Rows:
         return None
 
     def _cutter(self, name: str) -> Close:
-        """Ends a decoded sequence at its vocabulary's end symbol. Given ones, and those that an index points into, stay whole."""
+        """Ends a decoded sequence at its end symbol. Given sequences, and those that an index points into, stay whole."""
         variable = self.model.variable[name]
         vocabulary = self.encoders.vocabularies.get(str(variable.type.card)) if variable.type.domain == "token" else None
         pointed_at = {other.type.plate for other in self.model.variables}

@@ -4,14 +4,14 @@ The order of authority is: option of the command, `fit:` entry, default. Nothing
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.model import model as m
-from vispec.source import Span
+from vispec.train.errors import OptionError
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -95,36 +95,33 @@ class Settings(BaseModel):
 
 
 KEYS = tuple(name for name in Settings.model_fields if name not in ("options", "decay_to", "device", "threads", "save_every"))
-"""What a `fit:` entry, or `--set`, may be called."""
+"""What a `fit:` entry about training, or `--set`, may be called."""
 
 
 def read_settings(model: m.Model, overrides: Mapping[str, Any]) -> Settings:
-    """The model's `fit:` block under the command's overrides; raises SpecError for the block, ValueError for an override."""
-    values: dict[str, Any] = {}
-    spans: dict[str, Span] = {}
-    problems: list[Diagnostic] = []
+    """The model's `fit:` block under the command's overrides; raises SpecError for the block, OptionError for an override."""
+    values: dict[str, Any] = {"anneal": ()}
+    owners: dict[str, m.FitEntry] = {}
     for entry in model.fit:
-        if entry.key == "offset":  # for the reader of the data
-            continue
-        if entry.key not in KEYS:
-            problems.append(_unknown(entry))
-            continue
-        spans[entry.key] = entry.span
-        try:
-            values |= _values(entry, values)
-        except ValueError as error:
-            problems.append(_bad(entry.span, entry.key, str(error)))
+        if isinstance(entry, m.Schedule):
+            schedule = Anneal(what=entry.what, start=entry.start, stop=entry.stop, over=entry.over, unit=entry.unit)
+            values["anneal"] += (schedule,)
+        elif entry.key in KEYS:
+            found = _values(entry)
+            values |= found
+            owners |= dict.fromkeys(found, entry)
     if "optimizer" in overrides:
         values.pop("options", None)
-    values |= overrides
     try:
-        settings = Settings.model_validate(values)
+        return Settings.model_validate(values | dict(overrides))
     except ValidationError as error:
-        problems += _problems(error, spans, overrides)
-        settings = Settings()
-    if problems:
-        raise SpecError(model.source, problems)
-    return settings
+        problem = error.errors()[0]
+        key = str(problem["loc"][0])
+        message = problem["msg"].lower().replace("input should be", "must be")
+        if key in overrides:
+            raise OptionError(f"{key}={overrides[key]}: {message}") from error
+        label = Label(owners[key].span, "this value")
+        raise SpecError(model.source, [Diagnostic("V613", f"`{key}` {message}", label)]) from error
 
 
 def parse_value(text: str) -> bool | int | float | str:
@@ -139,47 +136,13 @@ def parse_value(text: str) -> bool | int | float | str:
     return text
 
 
-def _values(entry: m.FitEntry | m.Schedule, before: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that one entry stands for; ValueError where it cannot be one."""
-    if isinstance(entry, m.Schedule):
-        if entry.key != "anneal":
-            raise ValueError(f"only `anneal` takes a schedule, not `{entry.key}`")
-        schedule = Anneal(what=entry.what, start=entry.start, stop=entry.stop, over=entry.over, unit=entry.unit)
-        return {"anneal": (*before.get("anneal", ()), schedule)}
+def _values(entry: m.FitEntry) -> dict[str, Any]:
+    """The settings that one entry stands for."""
     call = dict(entry.call)
     if entry.key == "optimizer":
-        lr = call.pop("lr", None)
+        lr = {"lr": call.pop("lr")} if "lr" in call else {}
         options = {name: list(value) if isinstance(value, tuple) else value for name, value in call.items()}
-        return {"optimizer": entry.value, "options": options} | ({} if lr is None else {"lr": lr})
-    if entry.key == "decay":
-        unknown = set(call) - {"to"}
-        if unknown:
-            raise ValueError(f"`decay` takes `to`, not `{min(unknown)}`")
-        return {"decay": entry.value} | ({"decay_to": call["to"]} if call else {})
-    if entry.key == "anneal":
-        raise ValueError("`anneal` needs a schedule, such as `kl from 0 to 1 over 10 epochs`")
-    if call:
-        raise ValueError(f"`{entry.key}` takes a plain value")
+        return {"optimizer": entry.value, "options": options, **lr}
+    if entry.key == "decay" and "to" in call:
+        return {"decay": entry.value, "decay_to": call["to"]}
     return {entry.key: entry.value}
-
-
-def _problems(error: ValidationError, spans: Mapping[str, Span], overrides: Mapping[str, Any]) -> Iterable[Diagnostic]:
-    """Each invalid setting at its entry; an invalid override is a ValueError, since it is not in the file."""
-    for problem in error.errors():
-        key = str(problem["loc"][0])
-        message = problem["msg"].lower().replace("input should be", "must be")
-        if key in overrides:
-            raise ValueError(f"{key}={overrides[key]}: {message}")
-        owner = {"decay_to": "decay", "options": "optimizer"}.get(key, key)
-        owner = "optimizer" if owner not in spans else owner  # `lr` inside adam(lr=...)
-        yield _bad(spans[owner], key, message)
-
-
-def _unknown(entry: m.FitEntry | m.Schedule) -> Diagnostic:
-    label = Label(entry.span, "not a setting")
-    return Diagnostic("V612", f"`fit:` has no setting `{entry.key}`", label, help=f"it can set {', '.join(KEYS)}")
-
-
-def _bad(span: Span, key: str, message: str) -> Diagnostic:
-    text = message if message.startswith(("`", "only")) else f"`{key}` {message}"
-    return Diagnostic("V613", text, Label(span, "this value"))

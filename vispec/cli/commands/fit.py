@@ -87,7 +87,7 @@ def fit(
 
 def start(request: "Request", resume: bool, group: "Group") -> "tuple[Run, dict[str, Any]]":
     """Make or find the run, train it to its end, and write its report; the result is that of `fit --json`."""
-    from vispec.train.errors import InterruptionError
+    from vispec.train.errors import InterruptionError, OptionError
     from vispec.train.fit import fit as train
     from vispec.train.prepare import prepare, prepare_resume
     from vispec.train.progress import reporter
@@ -101,7 +101,7 @@ def start(request: "Request", resume: bool, group: "Group") -> "tuple[Run, dict[
             run, job = prepare(request, group, told)
         else:
             run, job, checkpoint = prepare_resume(run, request, group, told)
-    except ValueError as error:
+    except OptionError as error:
         raise click.UsageError(str(error)) from error
     if checkpoint is not None and checkpoint.counters.finished:
         told.say(f"{run.folder} is finished already")
