@@ -285,9 +285,11 @@ def test_an_empty_sequence_pools_to_zeros():
         assert (module.features(torch.zeros(2, 4, dtype=torch.long), words_mask=mask) == 0).all()
 
 
-@pytest.mark.parametrize(
-    "trunk", ["lstm(4, embed=3)", "transformer(4, heads=2)", "embed(4) | cnn([5])", "embed(3) | mean | mlp([4])"]
-)
+ORDERED = ["lstm(4, embed=3)", "transformer(4, heads=2)", "embed(4) | cnn([5])", "gru(4, embed=3, bidirectional=true)"]
+POOLED = ["embed(3) | mean | mlp([4])", "bow", "embed(3) | attend", "embed(3) | mlp([4])"]
+
+
+@pytest.mark.parametrize("trunk", ORDERED + POOLED)
 def test_elements_left_out_by_where_are_as_if_never_there(trunk):
     """A mask with holes, of more leading axes than the words."""
     net = net_of("words", trunk, "simplex")

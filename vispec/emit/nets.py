@@ -115,7 +115,7 @@ def flow(net: Net, w: NetWriter, used: Uses, prefixes: bool, causal: bool) -> St
         part = part_of(net, memory, used, False)
         main.memory = Stream(w, [part], mask_of(memory), suffix=f"_{identifier(memory)}")
         streams = [main.memory, main]
-    if used.holes and not prefixes and any(networks()[stage.layer].ordered for stage in net.trunk):
+    if used.holes and not prefixes and reads_order(net):
         keep_first(main)
     attends = next((i for i, stage in enumerate(net.trunk) if stage.layer == "attend"), len(net.trunk))
     for stream in streams:
@@ -142,6 +142,12 @@ def bound(net: Net, stage: Stage) -> dict:
         elif option.kind == "argument" and settings[name] is not None:
             settings[name] = argument(net, settings[name])
     return settings
+
+
+def reads_order(net: Net) -> bool:
+    """Some layer reads neighbours, or the last element is read because none pools."""
+    layers = [networks()[stage.layer] for stage in net.trunk]
+    return any(layer.ordered for layer in layers) or not any(layer.pools for layer in layers)
 
 
 def reads_no_more(stream: Stream, rest: tuple[Stage, ...]) -> bool:

@@ -65,8 +65,12 @@ def with_start(x: Tensor, start: Tensor, mask: Tensor | None) -> tuple[Tensor, T
 
 
 def masked_sum(x: Tensor, mask: Tensor | None) -> Tensor:
-    """Σ_t x[t] (*B, W) over what counts; the mask may have leading axes that x has not, and x is not copied along them."""
-    return x.sum(-2) if mask is None else torch.einsum("...t,...tw->...w", mask.to(x.dtype), x)
+    """Σ_t x[t] (*B, W) over what counts."""
+    if mask is None:
+        return x.sum(-2)
+    if mask.dim() < x.dim():
+        return (x * mask[..., None]).sum(-2)
+    return torch.einsum("...t,...tw->...w", mask.to(x.dtype), x)  # no copies of x along the mask's further axes
 
 
 def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
