@@ -162,6 +162,7 @@ CASES = [
     Case("D116", model(size("D"), data(), observed("x", real("D"), "n")), "d.txt", b"\n\n", None, None, "no values"),
     Case("D105", ONE, "d.npz", npz(x=np.array(["\ud800"])), None, "x", "not Unicode"),
     Case("D117", model(*BITS), "d.jsonl", rows([1, 3], None, [2]), 2, None, "missing", line=2),
+    Case("D116", model(*BITS), "d.jsonl", rows([[[0, 1]], [[1]]], [[[1]], []]), 2, "x", "element 2: the vector has 0 values", line=2),
     Case("D117", ONE, "d.csv", b"x\n1\nNA\n", 2, "x", "missing", line=3),
     Case("D117", TWO, "d.csv", b"x1,x2,y\n1,?,3\n", 1, "x2", "missing", line=2),
     Case("D117", WORDS, "d.jsonl", rows({"w": ["a", None]}), 1, "w", "element 2", line=1),
@@ -186,7 +187,7 @@ CASES = [
     Case("D121", of("bit"), "d.csv", b"x\n1\nyes\n", 2, "x", "'yes' is not a bit", line=3),
     Case("D121", of("bit"), "d.npz", npz(x=np.array([0, 255], np.uint8)), 2, "x", "255 is not a bit"),
     Case("D122", model(*BITS), "d.jsonl", rows([1], [4]), 2, None, "4 is not in 0..3", line=2),
-    Case("D122", model(*BITS), "d.jsonl", rows([1], [2, 2]), 2, None, "twice", line=2),
+    Case("D122", model(*BITS), "d.jsonl", rows([1], [2, 2]), 2, "x", "twice", line=2),
     Case(
         "D122", model(*BITS, FitEntry("offset", "x", (("by", 21),), HERE)), "d.jsonl", rows({"x": [20, 21]}), 1, "x",
         "20 is not in 21..24", line=1,
@@ -275,7 +276,7 @@ def test_twenty_problems_are_told_and_the_rest_counted(tmp_path: Path) -> None:
 def test_aligned_files_of_different_lengths_name_both_counts(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("1\n2\n")
     (tmp_path / "b.txt").write_text("1 2\n")
-    with pytest.raises(DataError, match=r"b\.txt: error\[D113\]: 1 rows for `x`, but .*a\.txt has 2"):
+    with pytest.raises(DataError, match=r"b\.txt: error\[D113\]: column `x`: there are 1 rows for `x`, but .*a\.txt has 2"):
         load(TWO, [f"y={tmp_path / 'a.txt'}", f"x={tmp_path / 'b.txt'}"])
 
 

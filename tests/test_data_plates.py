@@ -146,6 +146,13 @@ def test_a_partial_variable_may_have_no_column(tmp_path: Path) -> None:
     assert loaded.tokens() == 3
 
 
+def test_an_absent_column_takes_its_size_from_another(tmp_path: Path) -> None:
+    half = model(size("D"), data(), partial("y", real("D"), "n"), given("x", real("D"), "n"))
+    batch = load(half, [write(tmp_path, [{"x": [1, 2]}])]).batch([0])
+    assert batch["y"].tolist() == [[0, 0]]
+    assert batch["y_observed"].tolist() == [False]
+
+
 def test_lengths_of_a_plate_without_data(tmp_path: Path) -> None:
     hidden = model(data(), ragged("i", "i_len", "n"), observed("y", REAL, "n"))
     loaded = load(hidden, [write(tmp_path, [{"y": 1, "i_len": 3}, {"y": 2, "i_len": 0}])])

@@ -196,19 +196,14 @@ def _even(column: Column, layout: Layout, sizes: Sizes, problems: Problems) -> C
         level = column.levels[d]
         if isinstance(level, int):
             continue
-        present = level[level >= 0]
-        matching = len(column.levels) == depth + len(layout.tail)
-        wanted = sizes.value(layout.tail[d - depth].size) if matching else None
-        if wanted is None:
-            wanted = int(present[0]) if len(present) else 0
-        if not len(present) and not matching:
-            wanted = prod(sizes.value(axis.size) or 1 for axis in layout.tail)
+        aligned = len(column.levels) == depth + len(layout.tail)  # else all of the tail is to be read as one vector
+        axis = layout.tail[d - depth] if aligned else layout.tail[-1]
+        wanted = _width(level, axis, layout, sizes, aligned)
         bad = np.flatnonzero((level >= 0) & (level != wanted))
-        dim = layout.tail[d - depth].size if matching else None
-        cause = f" ({sizes.origin(dim)})" if isinstance(dim, str) and sizes.value(dim) is not None else ""
+        known = aligned and isinstance(axis.size, str) and sizes.value(axis.size) is not None
+        cause = f" ({sizes.origin(axis.size)})" if known else ""
         for i in bad[:LIMIT]:
-            what = layout.tail[d - depth].what
-            message = f"{what} has {level[i]} values, not {wanted}{cause}"
+            message = f"{axis.what} has {level[i]} values, not {wanted}{cause}"
             column.report(problems, "D116", message, d, int(i))
         problems.more += max(0, len(bad) - LIMIT)
         if len(bad):
@@ -216,6 +211,17 @@ def _even(column: Column, layout: Layout, sizes: Sizes, problems: Problems) -> C
         column = column if np.all(level >= 0) else fill(column, d, np.full(len(level), wanted, np.int64))
         column = replace(column, levels=(*column.levels[:d], wanted, *column.levels[d + 1 :]))
     return column
+
+
+def _width(level: Array, axis: Axis, layout: Layout, sizes: Sizes, aligned: bool) -> int:
+    """How long the lists of a level should be: what the axis says, or what the first of them is."""
+    known = sizes.value(axis.size) if aligned else None
+    if known is not None:
+        return known
+    present = level[level >= 0]
+    if len(present):
+        return int(present[0])
+    return 0 if aligned else prod(sizes.value(axis.size) or 1 for axis in layout.tail)
 
 
 def _shape(column: Column, layout: Layout, sizes: Sizes, problems: Problems) -> tuple[int, ...] | None:

@@ -31,17 +31,19 @@ class DataError(Exception):
 
 
 def render(diagnostics: Iterable[DataDiagnostic], more: int = 0) -> str:
-    """All diagnostics as plain text, one head line each, with its help below."""
+    """All diagnostics as plain text, one head line each; help stands below, once for several in a row that share it."""
     lines: list[str] = []
-    for diagnostic in diagnostics:
+    told = tuple(diagnostics)
+    for diagnostic, following in zip(told, (*told[1:], None), strict=True):
         where = [diagnostic.file]
         if diagnostic.line is not None:
             where.append(str(diagnostic.line))
         place = [f"row {diagnostic.row}"] if diagnostic.row is not None else []
         place += [f"column `{diagnostic.column}`"] if diagnostic.column is not None else []
-        told = f"{', '.join(place)}: {diagnostic.message}" if place else diagnostic.message
-        lines.append(f"{':'.join(where)}: {diagnostic.severity}[{diagnostic.code}]: {told}")
-        lines += [f"help: {diagnostic.help}"] if diagnostic.help else []
+        text = f"{', '.join(place)}: {diagnostic.message}" if place else diagnostic.message
+        lines.append(f"{':'.join(where)}: {diagnostic.severity}[{diagnostic.code}]: {text}")
+        if diagnostic.help and (following is None or following.help != diagnostic.help):
+            lines.append(f"help: {diagnostic.help}")
     if more:
         lines.append(f"and {more} more {'problem' if more == 1 else 'problems'}")
     return "\n".join(lines)

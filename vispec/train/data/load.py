@@ -58,10 +58,8 @@ def _rows(model: Model, matched: Matched, problems: Problems) -> Origin:
     origin = matched.origin or (next(iter(local.values())).origin if local else next(iter(matched.columns.values())).origin)
     for name, column in local.items():
         if column.origin.rows != origin.rows:
-            message = f"{column.origin.rows} rows for `{name}`, but {origin.file} has {origin.rows}"
-            problems.add(
-                "D113", message, column.origin.file, None, column.label or None, "aligned files have the same number of rows"
-            )
+            message = f"there are {column.origin.rows} rows for `{name}`, but {origin.file} has {origin.rows}"
+            problems.add("D113", message, column.origin.file, None, column.label, "aligned files have the same number of rows")
     problems.check()
     return origin
 
@@ -76,9 +74,8 @@ def _arrange(
     """Columns along the axes of their variables, in the order of the spec; and columns of lengths by plate."""
     arranged: dict[str, Arranged] = {}
     chars = {vocab.name: settings(vocab)["chars"] for vocab in model.vocabs}
-    for variable in model.variables:
-        if variable.role == "latent":
-            continue
+    data = [variable for variable in model.variables if variable.role != "latent"]
+    for variable in sorted(data, key=lambda variable: variable.name not in matched.columns):  # absent ones tell no size
         column = matched.columns.get(variable.name) or _absent(variable, origin)
         if variable.name not in matched.columns and variable.role != "partial":
             continue
@@ -95,7 +92,7 @@ def _arrange(
             placed = arrange(matched.columns[plate.length_key], outer, known, False, None, problems)
             if placed is not None:
                 counted[plate.name] = placed.column
-    return arranged, counted
+    return {variable.name: arranged[variable.name] for variable in data if variable.name in arranged}, counted
 
 
 def _absent(variable: Variable, origin: Origin) -> Column:
@@ -111,9 +108,7 @@ def _check_global(model: Model, variable: Variable, column: Column, known: Sizes
     size = model.plate[variable.plates[0]].size if variable.plates else 1
     if not known.learn(size, rows, f"the rows of {column.origin.file}"):
         message = f"{rows} rows for `{variable.name}`, one for each of {known.value(size)} elements wanted"
-        problems.add(
-            "D113", message, column.origin.file, None, column.label or None, f"give its own file: {variable.name}=FILE"
-        )
+        problems.add("D113", message, column.origin.file, None, column.label, f"give its own file: {variable.name}=FILE")
 
 
 def _extra(model: Model, name: str) -> int:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -175,7 +175,7 @@ def _store(matched: Matched, name: str, parts: Sequence[Column], problems: Probl
             "D114", f"`{name}` is of another kind than in {parts[0].origin.file}", other.origin.file, column=other.label
         )
     else:
-        matched.columns[name] = column
+        matched.columns[name] = column if column.label else replace(column, label=name)
 
 
 def _own_column(slot: Slot, path: str, asked: tuple[str, ...] | None, problems: Problems) -> Column | None:
