@@ -337,6 +337,159 @@ def test_size_arithmetic(left: str, op: object, right: str | int, text: str, val
     assert dims.add(result, 0) == result
 
 
+# ---- models that the language must be able to say
+
+SAYABLE = {
+    "change point": """
+plate n:
+    latent s : index[t] ~ Uniform()
+    latent early : positive ~ Gamma(1, 1)
+    latent late : positive ~ Gamma(1, 1)
+    chain t:
+        observed x : count ~ Poisson(early) if t < s else Poisson(late)
+""",
+    "zero inflated": """
+param rate : positive
+plate n:
+    latent z : bit ~ Bernoulli(0.1)
+    observed x : count ~ Zero() if z else Poisson(rate)
+""",
+    "deep state space": """
+size Z = 4
+size X
+net prior(z: real[Z]*, x: real[X]*) -> (loc: real[Z], scale: positive[Z]) = gru(hidden=8)
+net dec(z: real[Z]) -> real[X] = mlp([8])
+net enc(x: real[X]*) -> (loc: real[Z]*, scale: positive[Z]*) = gru(hidden=8, bidirectional)
+plate n:
+    chain t:
+        latent z : real[Z] ~ Normal(0, 1) then Normal(prior(z[<t], x[<t]))
+        observed x : real[X] ~ Normal(dec(z), 1)
+guide:
+    z ~ Normal(enc(x[*]))
+""",
+    "concat": """
+size Z = 4
+net f(v: real[Z + 10]) -> real = mlp([8])
+plate n:
+    given y : category[10]
+    latent z : real[Z] ~ Normal(0, 1)
+    observed x : real ~ Normal(f(concat(z, one_hot(y))), 1)
+""",
+    "layer prior": """
+net f(y: real) -> real = (linear(50) ~ Normal(0, 1)) |> mlp([4])
+plate n:
+    given y : real
+    observed x : real ~ Normal(f(y), 1)
+infer:
+    f : elbo(samples=2)
+""",
+    "factorial hmm": """
+size K = 3
+plate k[K]:
+    param trans : simplex[K]
+    param w : real
+plate n:
+    chain t:
+        plate m[2]:
+            latent z : index[k] ~ Uniform() then Categorical(trans[z[t-1]])
+        observed x : real ~ Normal(sum(w[z] for m), 1)
+""",
+    "order two": """
+size K = 3
+param p0 : simplex[K]
+plate a[K]:
+    param p1 : simplex[K]
+    plate b[K]:
+        param p2 : simplex[K]
+plate n:
+    chain t:
+        latent c : category[K] ~ Categorical(p0) then Categorical(p1[c[t-1]]) then Categorical(p2[c[t-1], c[t-2]])
+        observed x : real ~ Normal(c == 1, 1)
+""",
+    "size number": """
+size K = 3
+plate n:
+    latent theta : simplex[K] ~ Dirichlet(1 / K)
+    observed x : category[K] ~ Categorical(theta)
+    observed y : category[2] ~ Categorical([0.3, 0.7])
+    observed w : count ~ Binomial(K, 0.5)
+    observed v : count[K] ~ Multinomial(10, theta)
+""",
+    "loglinear": """
+size K = 3
+size D
+plate k[K]:
+    param w : real[D]
+    param b : real
+plate n:
+    given y : real[D]
+    observed x : index[k] ~ Categorical(softmax(dot(w, y) + b for k))
+""",
+    "attention": """
+size H = 8
+vocab V(end=true)
+net enc(y: token[V]*) -> real[H]* = lstm(embed=8, hidden=8, bidirectional)
+net query(x: token[V]*) -> real[H] = lstm(embed=8, hidden=8)
+net out(h: real[H]) -> simplex[V] = mlp([8])
+plate pair:
+    plate j:
+        given y : token[V]
+        let h = enc(y[*])
+    chain i:
+        latent a : index[j] ~ Categorical(softmax(dot(query(x[<i]), h) for j))
+        observed x : token[V] ~ Categorical(out(h[a]))
+""",
+    "regression with lengths": """
+param w : positive
+plate n:
+    plate i:
+        given y : real
+    observed x : count ~ Poisson(w * (1 + |y|))
+    observed u : real ~ Normal(mean(y[*]) + max(y[*]), 1) if |y| > 3 and not |y| == 5 else Laplace(0, 1)
+""",
+    "lkj": """
+size D = 3
+latent L : cholesky[D] ~ LKJCholesky(2)
+plate n:
+    observed x : real[D] ~ MultivariateNormal(0, L)
+infer:
+    L : map
+""",
+    "guide chain": """
+net q(x: real*, z: real) -> (loc: real, scale: positive) = gru(hidden=4) |> mean
+plate n:
+    chain t:
+        latent z : real ~ Normal(0, 1) then Normal(z[t-1], 1)
+        observed x : real ~ Normal(z, 1)
+guide:
+    z ~ Normal(q(x[*], 0)) then Normal(q(x[*], z[t-1]))
+""",
+    "fixed plates image": """
+net f(p: bit[28, 28]) -> (loc: real[4], scale: positive[4]) = cnn([8])
+net g(z: real[4]) -> unit[28, 28] = mlp([8])
+plate n:
+    latent z : real[4] ~ Normal(0, 1)
+    observed x : bit[28, 28] ~ Bernoulli(g(z))
+guide:
+    z ~ Normal(f(x))
+""",
+    "partial chain": """
+size K = 4
+net tag(w: real*) -> simplex[K]* = gru(hidden=4)
+plate n:
+    chain i:
+        given w : real
+        partial y : category[K] ~ Uniform() then Categorical(tag(w[*]))
+        observed x : real ~ Normal(0, 1) if y == 2 else Normal(1, 2)
+""",
+}
+
+
+@pytest.mark.parametrize("name", SAYABLE)
+def test_can_be_said(name: str) -> None:
+    assert [problem.message for problem in problems(SAYABLE[name])] == []
+
+
 # ---- all problems, one for each mistake
 
 
@@ -363,6 +516,14 @@ def test_errors_are_raised_in_the_order_of_the_text() -> None:
     with pytest.raises(SpecError) as caught:
         model_of("plate n:\n    observed x : real ~ Normal(0)\n    observed y : reel ~ Normal(0, 1)\n")
     assert [problem.code for problem in caught.value.diagnostics] == ["V406", "V301"]
+
+
+def test_long_files_are_no_deeper_than_short_ones() -> None:
+    lets = "".join(f"    let h{n} = h{n + 1} + 1\n" for n in range(400))
+    model = model_of(f"plate n:\n    observed x : real ~ Normal(h0, 1)\n{lets}    let h400 = 1\n")
+    assert model.order[0] == "h400"
+    circle = "".join(f"    latent z{n} : real ~ Normal(z{(n + 1) % 400}, 1)\n" for n in range(400))
+    assert codes(f"plate n:\n    observed x : real ~ Normal(z0, 1)\n{circle}") == ["V212"]
 
 
 def test_names_of_python_are_names_like_others() -> None:

@@ -9,7 +9,7 @@ from vispec.model.conform import const, domain_fits, is_ragged_sequence, shape_o
 from vispec.model.functions import FUNCTIONS, Function, arithmetic, is_number, joined, plain
 from vispec.model.nets import convert
 from vispec.model.scope import Scope
-from vispec.model.types import Dim, Type
+from vispec.model.types import Dim, Domain, Type
 from vispec.source import Span
 from vispec.syntax import tree as t
 
@@ -74,8 +74,21 @@ def apply_operator(scope: Scope, span: Span, op: str, values: Values) -> m.Expre
     left, right = values
     if isinstance(left, m.Const) and isinstance(right, m.Const):
         return _fold(scope, span, op, left.value, right.value)
+    return m.Apply(span, Type(_result_domain(op, left, right), shape), op, values)
+
+
+def _result_domain(op: str, left: m.Expression, right: m.Expression) -> Domain:
+    """The narrowest domain of the result; a number above 0 counts as positive first, then as what else it is."""
+
+    def domains(value: m.Expression) -> tuple[Domain, ...]:
+        positive = isinstance(value, m.Const) and value.value > 0
+        return ("positive", value.type.domain) if positive else (value.type.domain,)
+
     one = isinstance(left, m.Const) and left.value == 1
-    return m.Apply(span, Type(arithmetic(op, left.type.domain, right.type.domain, one), shape), op, values)
+    for domain in (arithmetic(op, a, b, one) for a in domains(left) for b in domains(right)):
+        if domain != "real":
+            return domain
+    return "real"
 
 
 def _fold(scope: Scope, span: Span, op: str, left: float, right: float) -> m.Const | None:
