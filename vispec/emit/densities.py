@@ -148,7 +148,7 @@ def lookup(w: Writer, value: Value, log: Value, hint: str) -> Value:
 def selected_rows(w: Writer, value: Value, probs: NetCall, hint: str) -> Value | None:
     """A net from a token to a simplex, needed at observed outcomes alone: gathered below the softmax, a row a distinct token."""
     net = w.model.net[probs.net]
-    if len(net.heads) != 1 or len(probs.args) != 1 or net.trunk[0].layer == "python":
+    if len(net.heads) != 1 or len(probs.args) != 1 or net.trunk[0].layer == "python" or net.prior is not None:
         return None
     args = [plain(w, probs.args[0])]
     if args[0].enumerates is not None:

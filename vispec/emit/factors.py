@@ -5,12 +5,13 @@ from dataclasses import replace
 
 from vispec.catalog import distributions
 from vispec.emit.densities import Chained, Density, Table, dense, density, extra_rank
-from vispec.emit.expressions import expression, named, tensor, to_value
+from vispec.emit.expressions import expression, named, parameter, tensor, to_value
 from vispec.emit.kl import kl_code
 from vispec.emit.steps import steps
 from vispec.emit.value import Value, align, union
 from vispec.emit.writer import Writer, identifier
 from vispec.model.model import Draw, Then, Variable
+from vispec.plan.guides import point_name
 from vispec.plan.make import chain_of, guide_law, number_of_samples
 from vispec.plan.plan import Factor, Plan, Step
 
@@ -18,7 +19,7 @@ from vispec.plan.plan import Factor, Plan, Step
 def emit_factors(w: Writer, plan: Plan) -> dict[str, Density]:
     """Every factor but those inside a sum over joint values, drawing the drawn variables on the way."""
     for name in plan.model.order:
-        if name in plan.treatments and plan.treatments[name].kind == "draw":
+        if name in plan.treatments and plan.treatments[name].kind == "draw" and name not in w.bound:
             draw(w, plan, plan.model.variable[name])
     return {factor.name: emit_factor(w, plan, factor) for factor in plan.factors if factor.name not in w.elsewhere}
 
@@ -88,6 +89,10 @@ def enumerated_guide(w: Writer, plan: Plan, variable: Variable) -> Value:
 
 def draw(w: Writer, plan: Plan, variable: Variable) -> None:
     """Sample a variable from its guide, or from its own law, by reparameterisation; it is bound in the writer."""
+    if is_point(plan, variable.name):
+        name = point_name(variable, plan.model)
+        w.bound[variable.name] = to_value(w, parameter(w, name), variable.type.domain)
+        return
     law = guide_law(variable.name, plan.model) or variable.law
     assert isinstance(law, Draw)
     entry = distributions()[law.distribution]
@@ -115,6 +120,12 @@ def draw(w: Writer, plan: Plan, variable: Variable) -> None:
     w.bound[variable.name] = w.let(
         variable.name, code, (("s", *(a for a in axes if a != "s")) if samples > 1 else axes), variable.type.shape
     )
+
+
+def is_point(plan: Plan, name: str) -> bool:
+    """Whether a latent is held at a point estimate."""
+    estimator = plan.treatments[name].estimator
+    return estimator is not None and estimator.name == "map"
 
 
 def shape_without_event(shape: str, event_dim: int) -> str:
@@ -151,11 +162,13 @@ def analytic_kl(w: Writer, plan: Plan, variable: Variable) -> Value:
 def ratio(w: Writer, plan: Plan, variable: Variable) -> Value:
     """log p(z) − log q(z) at the draw; nothing where it is drawn from its own law."""
     guide = guide_law(variable.name, plan.model)
-    if guide is None:
+    if guide is None and not is_point(plan, variable.name):
         return Value("0.0", scalar=True)
     value = w.bound[variable.name]
     assert variable.law is not None
     prior = dense(w, density(w, variable, value, variable.law, f"log_p_{variable.name}"))
+    if guide is None:
+        return prior
     q = dense(w, density(w, variable, value, guide, f"log_q_{variable.name}"))
     axes = union((prior, q), w.order)
     return w.let(f"log_ratio_{variable.name}", f"{align(prior, axes)} - {align(q, axes)}", axes)

@@ -3,6 +3,7 @@
 from vispec.catalog import distributions
 from vispec.emit.densities import extra_rank
 from vispec.emit.expressions import expression, plain, tensor, to_value
+from vispec.emit.shared import bind_shared
 from vispec.emit.value import Value, align
 from vispec.emit.writer import ModuleNeeds, Writer
 from vispec.model.model import Choice, Draw, Law, Model, Then, Variable
@@ -90,8 +91,10 @@ def generate_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
     model = plan.model
     done: set[str] = set()
     results: dict[str, str] = {}
+    bind_shared(w, plan, own=True)
+    results |= {name: w.bound[name].code for name in plan.shared_latents}
     for name in model.order:
-        if name in model.let or name in done:
+        if name in model.let or name in done or name in plan.shared_latents:
             continue
         variable = model.variable[name]
         if variable.role == "given":

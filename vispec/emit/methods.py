@@ -3,6 +3,7 @@
 from vispec.emit.densities import Chained, Density, Table
 from vispec.emit.factors import emit_factors, emit_steps, flat_values
 from vispec.emit.joint import inside, joint_method, joint_step, joint_sum
+from vispec.emit.shared import arguments, bind_shared, passed, shared_method
 from vispec.emit.value import Value
 from vispec.emit.writer import ModuleNeeds, Writer
 from vispec.plan.plan import Plan
@@ -11,6 +12,8 @@ from vispec.plan.plan import Plan
 def density_methods(plan: Plan, needs: ModuleNeeds) -> list[list[str]]:
     """The methods factors (if there is anything to sum), log_prob and loss."""
     found = [loss_method(plan)]
+    if plan.has_shared:
+        found.append(shared_method(plan, needs))
     step = joint_step(plan)
     if step is not None:
         return [joint_method(plan, needs, step), inline_log_prob(plan, needs), *found]
@@ -25,6 +28,7 @@ def writer(plan: Plan, needs: ModuleNeeds) -> Writer:
     if step is not None:
         w.elsewhere = frozenset(factor.name for factor in inside(plan, step)[0])
         w.joint_sums[step.output] = lambda query: joint_sum(w, plan, step, query)
+    bind_shared(w, plan)
     return w
 
 
@@ -38,7 +42,7 @@ def summary(plan: Plan) -> str:
 def inline_log_prob(plan: Plan, needs: ModuleNeeds) -> list[str]:
     w = writer(plan, needs)
     result = emit_steps(w, plan, emit_factors(w, plan), query=False)
-    return finish(w, "def log_prob(self, batch: dict[str, Tensor]) -> Tensor:", summary(plan), result)
+    return finish(w, f"def log_prob({arguments(plan)}) -> Tensor:", summary(plan), result)
 
 
 def finish(w: Writer, head: str, doc: str, result: Value) -> list[str]:
@@ -55,7 +59,7 @@ def factors_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
     w = writer(plan, needs)
     values = flat_values(emit_factors(w, plan))
     names = ", ".join(value.code for value in values) + ("," if len(values) == 1 else "")
-    head = "def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:"
+    head = f"def factors({arguments(plan)}) -> tuple[Tensor, ...]:"
     doc = '    """' + "; ".join(f"{v.code.removeprefix('self.')} {v.shape()}" for v in values) + '."""'
     lines = w.body(names)
     return [
@@ -105,12 +109,20 @@ def bound_factors(w: Writer, plan: Plan) -> tuple[dict[str, Density], str]:
 def log_prob_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
     w = writer(plan, needs)
     bound, left = bound_factors(w, plan)
-    w.line(f"{left} = self.factors(batch)")
+    w.line(f"{left} = self.factors({passed(plan)})")
     result = emit_steps(w, plan, bound, query=False)
-    return finish(w, "def log_prob(self, batch: dict[str, Tensor]) -> Tensor:", summary(plan), result)
+    return finish(w, f"def log_prob({arguments(plan)}) -> Tensor:", summary(plan), result)
 
 
 def loss_method(plan: Plan) -> list[str]:
+    if plan.has_shared:
+        return [
+            "def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:",
+            '    """Minibatch estimate of -log p(data) or its bound: (N/M) Σ over the rows, and once what all rows share."""',
+            "    shared = self.shared()",
+            f"    log_prob = self.log_prob({passed(plan)})",
+            "    return -log_prob.sum() * (num_data / len(log_prob)) - shared[-1]",
+        ]
     return [
         "def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:",
         '    """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""',

@@ -11,6 +11,7 @@ from vispec.emit.methods import density_methods
 from vispec.emit.nets import NetCode, emit_net
 from vispec.emit.parameters import declaration, properties
 from vispec.emit.posterior import posterior_methods
+from vispec.emit.shared import BAYESIAN, bayesian_net
 from vispec.emit.source_text import kernel_source
 from vispec.emit.writer import ModuleNeeds, identifier
 from vispec.plan.plan import Plan
@@ -25,6 +26,8 @@ def emit(plan: Plan, sizes: Mapping[str, int] | None = None) -> str:
         *initialise_method(plan, needs),
         *generation_methods(plan, needs),
     ]
+    if plan.bayesian_nets:
+        needs.kernel(BAYESIAN, "with_random_weights")
     accessors = [lines for param in plan.model.params if (lines := properties(param, needs))]
     used = [net for net in plan.model.nets if net.name in needs.net_modes]
     nets = {net.name: emit_net(net, plan.model, needs.net_modes[net.name]) for net in used}
@@ -97,7 +100,8 @@ def constructor(plan: Plan, needs: ModuleNeeds, nets: dict[str, NetCode], sizes:
     for param in model.params:
         lines += [f"    {line}" for line in declaration(param, model, needs)]
     for name, net in nets.items():
-        lines.append(f"    self.{identifier(name)} = {net.class_name}({', '.join(net.sizes)})")
+        made = f"{net.class_name}({', '.join(net.sizes)})"
+        lines.append(f"    self.{identifier(name)} = {bayesian_net(plan, name, made)}")
     if any(getattr(entry, "what", None) == "kl" for entry in model.fit):
         lines.append("    self.kl_weight = 1.0")
     if needs.joint is not None:

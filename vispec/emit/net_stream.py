@@ -96,7 +96,7 @@ class Stream:
         self.parts = [self.held(Part(text, width, sequence=sequence))]
 
     def found(self, text: str, width: Dim) -> Part:
-        """A new sequence, or in `prefixes` after pooling a stepped vector, to set beside the others."""
+        """A new sequence to set beside the parts that stay."""
         return self.held(Part(text, width, sequence=True))
 
     def through(self, module: str, part: Part, width: Dim) -> Part:

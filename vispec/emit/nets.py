@@ -1,6 +1,5 @@
 """One net as the text of an nn.Module: `features` is its trunk, `forward` its raw heads, `prefixes` those of all prefixes."""
 
-import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cache
@@ -43,7 +42,7 @@ def emit_net(net: Net, model: Model, modes: Collection[str], stepped: Collection
     used = used if stepped is None else replace(used, stepped=frozenset(stepped))
     methods = [method for mode in ("whole", "prefix") if mode in modes for method in emit_methods(net, w, used, mode, modes)]
     known = [*(size.name for size in model.sizes), *(vocab.name for vocab in model.vocabs)]
-    read = set(names_in([*w.attributes.values()])) | set(re.findall(r"\w+", "\n".join(methods)))
+    read = set(names_in([*w.attributes.values()]))
     sizes = tuple(identifier(name) for name in known if identifier(name) in read)
     others = [class_name(each.name, ()) for each in model.nets[: model.nets.index(net)]]
     name = class_name(net.name, {model.name, "F", "Tensor", *kernel_names(), *names_in(list(w.imports)), *others})
@@ -158,7 +157,7 @@ def reads_no_more(stream: Stream, rest: tuple[Stage, ...]) -> bool:
 
 def keep_first(stream: Stream) -> None:
     """Close the gaps of `y[*] where f[*]` before a layer that reads neighbours."""
-    names = [part.text for part in stream.parts if part.sequence]
+    names = [part.arg for part in stream.parts if part.sequence]
     function = stream.kernel("sequence", "keep_first")
     stream.net.lines.append(
         Line((stream.mask, *names), f"{function}({', '.join([stream.mask, *names])})", "what counts comes first")
@@ -239,7 +238,7 @@ RAW = {
 
 
 def head_doc(net: Net, lead: str) -> str:
-    """ "loc (*B, D), scale (*B, D) before softplus"."""
+    """What a call returns: `loc (*B, D), scale (*B, D) before softplus`."""
     texts = []
     for name, type in net.heads:
         shape = f"({', '.join([lead, *map(str, type.shape)])})"
@@ -251,7 +250,7 @@ def head_doc(net: Net, lead: str) -> str:
 
 
 def signature_shapes(net: Net, used: Uses, mode: str) -> str:
-    """ "z (*B, Z), words (*B, T)"."""
+    """What a call takes: `z (*B, Z), words (*B, T)`."""
     texts = []
     memory = memory_argument(net)
     for name, type in net.args:

@@ -19,7 +19,11 @@ def posterior_methods(trained: Plan, needs: ModuleNeeds) -> list[list[str]]:
     plan = make_plan(trained.model, complete=True) if left_out else trained
     shared = plan.scope.enumerated == trained.scope.enumerated and not plan.scope.joint
     summed = [v for v in plan.model.variables if v.name in plan.scope.enumerated]
-    drawn = [v for v in plan.model.variables if plan.treatments[v.name].kind == "draw" and guide_law(v.name, plan.model)]
+    drawn = [
+        v
+        for v in plan.model.variables
+        if plan.treatments[v.name].kind == "draw" and isinstance(guide_law(v.name, plan.model), Draw)
+    ]
     if not summed and not drawn:
         return []
     methods = [tilted_method(plan, needs, shared)] if summed else []

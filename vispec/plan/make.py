@@ -7,6 +7,7 @@ from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.axes import Scope, law_axes, law_parts, past, present, walk
 from vispec.plan.costs import step_rows
 from vispec.plan.eliminate import IntractableError, Node, eliminate
+from vispec.plan.guides import complete_guides, is_shared
 from vispec.plan.plan import Combine, Factor, Plan, Treatment
 from vispec.plan.refuse import check_plannable, model_expressions
 
@@ -16,15 +17,18 @@ def make_plan(model: Model, complete: bool = False) -> Plan:
 
     complete: enumerate also what log_prob may leave out, finite variables that nothing reads; posterior queries ask for them.
     """
+    model = complete_guides(model)
     check_plannable(model)
     treatments = {variable.name: treat(variable, model, complete) for variable in model.variables}
     scope = make_scope(model, treatments)
-    factors = tuple(factor for name in model.order for factor in variable_factors(name, model, treatments, scope))
+    found = [factor for name in model.order for factor in variable_factors(name, model, treatments, scope)]
+    shared = tuple(factor for factor in found if is_shared(model.variable[factor.variable], model))
+    factors = tuple(factor for factor in found if factor not in shared)
     order = axis_order(model, scope)
     steps = order_steps(model, scope, factors, order)
     samples, combine = estimation(model, treatments)
     rows = step_rows(model, scope, treatments, factors, steps)
-    return Plan(model, scope, treatments, factors, steps, rows, order, samples, combine)
+    return Plan(model, scope, treatments, factors, shared, steps, rows, order, samples, combine)
 
 
 # ---- treatments
@@ -44,7 +48,7 @@ def treat(variable: Variable, model: Model, complete: bool) -> Treatment:
     guided = any(guide.name == name for guide in model.guide)
     if finite:
         return treat_finite(variable, asked, guided)
-    return treat_drawn(variable, asked)
+    return treat_drawn(variable, asked, guide_law(name, model), is_shared(variable, model))
 
 
 def treat_finite(variable: Variable, asked: Infer | None, guided: bool) -> Treatment:
@@ -55,10 +59,13 @@ def treat_finite(variable: Variable, asked: Infer | None, guided: bool) -> Treat
     return Treatment(variable.name, "draw", False, f"asked for {estimator.name}", estimator)
 
 
-def treat_drawn(variable: Variable, asked: Infer | None) -> Treatment:
+def treat_drawn(variable: Variable, asked: Infer | None, guide: Law | None, shared: bool) -> Treatment:
     default = Estimator("elbo", (("samples", 1),), variable.span)
     estimator = asked.estimator if asked else default
-    because = "continuous" + ("" if asked else "; elbo by default")
+    if estimator.name == "map":
+        return Treatment(variable.name, "draw", True, "a point estimate", estimator)
+    where = "shared by all rows" if shared else "continuous"
+    because = where + (f"; guide {guide.distribution}" if isinstance(guide, Draw) else "; drawn from its own law")
     return Treatment(variable.name, "draw", False, because, estimator)
 
 
@@ -78,7 +85,8 @@ def make_scope(model: Model, treatments: dict[str, Treatment]) -> Scope:
         if name in treatments and treatments[name].kind == "draw":
             law = guide_law(name, model) or model.variable[name].law
             scope = Scope(model, enumerated, drawn, joint)
-            axes = law_axes(law, scope) if law else frozenset[str]()
+            point = treatments[name].estimator is not None and treatments[name].estimator.name == "map"
+            axes = law_axes(law, scope) if law and not point else frozenset[str]()
             own = frozenset(model.variable[name].plates)
             drawn[name] = own | axes | (frozenset({"s"}) if several else frozenset())
     return Scope(model, enumerated, drawn, joint)
@@ -195,7 +203,7 @@ def chain_of(variable: Variable) -> str | None:
 
 def estimation(model: Model, treatments: dict[str, Treatment]) -> tuple[int, Combine]:
     """Number of samples, and how weights of samples are combined."""
-    drawn = [t for t in treatments.values() if t.kind == "draw"]
+    drawn = [t for t in treatments.values() if t.kind == "draw" and t.estimator and t.estimator.name != "map"]
     if not drawn:
         guided = any(t.kind == "sum" and not t.exact for t in treatments.values())
         return 1, "elbo" if guided else "exact"

@@ -79,17 +79,32 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """order: axis names in the one order that every tensor keeps."""
+    """order: axis names in the one order that every tensor keeps. shared: factors of latents outside the data plate."""
 
     model: Model
     scope: Scope
     treatments: Mapping[str, Treatment]
     factors: tuple[Factor, ...]
+    shared: tuple[Factor, ...]
     steps: tuple[Step, ...]
     rows: tuple[Row, ...]
     order: tuple[str, ...]
     samples: int
     combine: Combine
+
+    @property
+    def shared_latents(self) -> tuple[str, ...]:
+        """Latents that all rows share, in the order in which they are drawn."""
+        return tuple(name for name in self.model.order if name in {factor.variable for factor in self.shared})
+
+    @property
+    def bayesian_nets(self) -> tuple[str, ...]:
+        """Nets whose weights have a prior."""
+        return tuple(net.name for net in self.model.nets if net.prior is not None)
+
+    @property
+    def has_shared(self) -> bool:
+        return bool(self.shared or self.bayesian_nets)
 
     @property
     def exact(self) -> bool:

@@ -3,18 +3,18 @@
 from collections.abc import Iterator
 
 from vispec.diagnostics import Diagnostic, Label, SpecError
-from vispec.model.model import Draw, Expression, Law, Model, Past, Select, Then, Variable
+from vispec.model.model import Const, Draw, Expression, Law, Model, Net, Past, Select, Then, Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.axes import law_parts, walk
 from vispec.source import Span
 
-ESTIMATORS = frozenset({"exact", "elbo", "iwae", "mc"})
+ESTIMATORS = frozenset({"exact", "elbo", "iwae", "map", "mc"})
 
 CODES = {
     "V701": "Latents of crossing plates are coupled",
     "V702": "A law over trees is not compiled",
     "V703": "Latents that are enumerated jointly are coupled to others",
-    "V704": "A latent outside the data plate is not compiled",
+    "V704": "A discrete latent is shared by all rows",
     "V705": "A prior over a net's weights is not compiled",
     "V706": "An estimator is not compiled",
     "V707": "A chain reads more than one step back",
@@ -42,10 +42,7 @@ def problems(model: Model) -> Iterator[Diagnostic]:
         )
         return
     for net in model.nets:
-        prior = net.prior or next((stage.prior for stage in net.trunk if stage.prior), None)
-        if prior is not None:
-            message = f"the weights of net `{net.name}` have a prior, which this version does not compile"
-            yield Diagnostic("V705", message, Label(prior.span, "prior"), help="leave the prior out for maximum likelihood")
+        yield from prior_problems(net)
     for infer in model.infer:
         for estimator in (infer.estimator, infer.otherwise):
             if estimator is not None and estimator.name not in ESTIMATORS:
@@ -67,10 +64,9 @@ def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[D
             "V702", f"`{name}` is a tree, and structured sums are not compiled in this version", Label(variable.span)
         )
         return
-    if variable.role == "latent" and data not in variable.plates:
-        yield Diagnostic(
-            "V704", f"latent `{name}` is shared by all rows, which this version does not compile", Label(variable.span)
-        )
+    if variable.role == "latent" and data not in variable.plates and type_.discrete:
+        message = f"discrete latent `{name}` is shared by all rows: summed over a minibatch, its gradient would be biased"
+        yield Diagnostic("V704", message, Label(variable.span), help="move it into the data plate, or make it continuous")
         return
     if not hidden or not read:
         return
@@ -82,13 +78,33 @@ def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[D
         yield from enumerated_problems(variable, model)
     elif type_.discrete:
         yield Diagnostic("V709", f"`{name}` has no finite number of values to enumerate", Label(variable.span))
-    elif not guided and asked != "mc":
+    elif not guided and asked not in ("mc", "map"):
         help_ = f"write `guide:` with `{name} ~ ...`, or `infer:` with `{name} : mc(samples=100)`"
         yield Diagnostic("V710", f"continuous latent `{name}` has no guide", Label(variable.span), help=help_)
     elif any(isinstance(e, Past) and e.name == name for e in model_expressions(model)) or reads_prefix(variable, model):
         yield Diagnostic(
             "V712", f"`{name}` reads its own past, which this version draws only for observed variables", Label(variable.span)
         )
+
+
+def prior_problems(net: Net) -> Iterator[Diagnostic]:
+    """A net's prior is one Normal for all its weights, and its layers have weights that are linear."""
+    own = next((stage.prior for stage in net.trunk if stage.prior), None)
+    if own is not None:
+        message = f"one layer of net `{net.name}` has a prior of its own, which this version does not compile"
+        yield Diagnostic("V705", message, Label(own.span, "prior"), help="give the whole net one prior, after its last layer")
+    if net.prior is None:
+        return
+    plain = isinstance(net.prior, Draw) and net.prior.distribution == "Normal"
+    if not plain or not all(isinstance(part, Const) for part in law_parts(net.prior)):
+        message = "a prior over weights is a Normal with numbers for its location and scale"
+        yield Diagnostic("V705", message, Label(net.prior.span, "prior"), help="write `~ Normal(0, 1)`")
+    for stage in net.trunk:
+        if stage.layer not in ("mlp", "linear", "dropout", "residual"):
+            message = f"layer `{stage.layer}` has weights that this version gives no prior"
+            yield Diagnostic(
+                "V705", message, Label(stage.span), (Label(net.prior.span, "prior"),), "build the net of mlp and linear"
+            )
 
 
 def enumerated_problems(variable: Variable, model: Model) -> Iterator[Diagnostic]:

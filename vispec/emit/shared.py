@@ -1,0 +1,87 @@
+"""What all rows share: latents outside the data plate and the weights of nets that have a prior. Drawn once for a minibatch."""
+
+from vispec.emit.densities import dense
+from vispec.emit.factors import draw, emit_factor
+from vispec.emit.joins import add
+from vispec.emit.value import Value
+from vispec.emit.writer import ModuleNeeds, Writer, identifier
+from vispec.model.model import Const, Draw
+from vispec.plan.axes import law_parts
+from vispec.plan.plan import Plan
+
+BAYESIAN = "vispec.kernels.bayesian"
+
+
+def shared_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
+    """`shared()`: one draw of each shared latent, and log p − log q of all that is shared."""
+    w = Writer(plan.model, plan.scope, plan.order, needs)
+    for name in plan.shared_latents:
+        draw(w, plan, plan.model.variable[name])
+    parts = [total(w, dense(w, emit_factor(w, plan, factor))) for factor in plan.shared]
+    for name in plan.bayesian_nets:
+        kl = w.let(f"kl_{name}", f"{w.needs.kernel(BAYESIAN, 'kl_of_weights')}(self.{identifier(name)})")
+        parts.append(Value(f"-{kl_weight(plan)}{kl.code}"))
+    ratio = add(w, parts, "log_ratio")
+    draws = [w.bound[name] for name in plan.shared_latents]
+    result = ", ".join([*(v.code for v in draws), ratio.code]) + ("" if draws else ",")
+    doc = "; ".join(
+        [*(f"{n} {v.shape()}" for n, v in zip(plan.shared_latents, draws, strict=True)), "log p − log q of all that rows share"]
+    )
+    head = "def shared(self) -> tuple[Tensor, ...]:"
+    return [
+        head,
+        f'    """{doc}."""',
+        *(f"    {line}" for line in w.body(result)),
+        f"    return {result}" if draws else f"    return ({result})",
+    ]
+
+
+def kl_weight(plan: Plan) -> str:
+    return "self.kl_weight * " if any(getattr(entry, "what", None) == "kl" for entry in plan.model.fit) else ""
+
+
+def total(w: Writer, value: Value) -> Value:
+    """Summed over its plates, averaged over samples."""
+    axes = [axis for axis in value.axes if axis != "s"]
+    code = value.code
+    if axes:
+        code = f"{code}.sum()" if "s" not in value.axes else f"{code}.flatten(1).sum(1)"
+    return (
+        value
+        if code == value.code and "s" not in value.axes
+        else w.let("part", f"{code}.mean(0)" if "s" in value.axes else code)
+    )
+
+
+def bind_shared(w: Writer, plan: Plan, own: bool = False) -> None:
+    """Take the shared latents' draw from the argument `shared`, or draw it; `own`: always draw it."""
+    if not plan.shared:
+        return
+    template = Writer(plan.model, plan.scope, plan.order, ModuleNeeds())
+    for name in plan.shared_latents:
+        draw(template, plan, plan.model.variable[name])
+        value = template.bound[name]
+        local = w.fresh(name)
+        w.bound[name] = Value(local, value.axes, value.event)
+    names = ", ".join(w.bound[name].code for name in plan.shared_latents)
+    w.line(f"{names}, _ = {'self.shared()' if own else 'self.shared() if shared is None else shared'}")
+
+
+def arguments(plan: Plan) -> str:
+    """Parameters of the methods that compute densities."""
+    shared = ", shared: tuple[Tensor, ...] | None = None" if plan.shared else ""
+    return f"self, batch: dict[str, Tensor]{shared}"
+
+
+def passed(plan: Plan) -> str:
+    """What those methods pass on to one another."""
+    return "batch, shared" if plan.shared else "batch"
+
+
+def bayesian_net(plan: Plan, name: str, made: str) -> str:
+    """The constructor's call for a net, its weights random if they have a prior."""
+    prior = plan.model.net[name].prior
+    if not isinstance(prior, Draw):
+        return made
+    loc, scale = (part.value for part in law_parts(prior) if isinstance(part, Const))
+    return f"with_random_weights({made}, {float(loc)}, {float(scale)})"
