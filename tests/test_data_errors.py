@@ -162,7 +162,7 @@ CASES = [
     Case("D116", model(size("D"), data(), observed("x", real("D"), "n")), "d.txt", b"\n\n", None, None, "no values"),
     Case("D105", ONE, "d.npz", npz(x=np.array(["\ud800"])), None, "x", "not Unicode"),
     Case("D117", model(*BITS), "d.jsonl", rows([1, 3], None, [2]), 2, None, "missing", line=2),
-    Case("D116", model(*BITS), "d.jsonl", rows([[[0, 1]], [[1]]], [[[1]], []]), 2, "x", "element 2: the vector has 0 values", line=2),
+    Case("D116", model(*BITS), "d.jsonl", rows([[[0, 1]], [[1]]], [[[1]], []]), 2, "x", "element 2: the vector has 0", line=2),
     Case("D117", ONE, "d.csv", b"x\n1\nNA\n", 2, "x", "missing", line=3),
     Case("D117", TWO, "d.csv", b"x1,x2,y\n1,?,3\n", 1, "x2", "missing", line=2),
     Case("D117", WORDS, "d.jsonl", rows({"w": ["a", None]}), 1, "w", "element 2", line=1),

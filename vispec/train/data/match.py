@@ -30,7 +30,7 @@ class Slot:
 
 @dataclass
 class Matched:
-    """Columns by slot name; `tables`: what the rows of the main files are, None where there are only aligned files."""
+    """Columns by slot name. origin: the rows of the files given without a name; None where each variable has its own."""
 
     columns: dict[str, Column] = field(default_factory=dict)
     origin: Origin | None = None
