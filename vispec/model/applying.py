@@ -80,15 +80,14 @@ def apply_operator(scope: Scope, span: Span, op: str, values: Values) -> m.Expre
 def _result_domain(op: str, left: m.Expression, right: m.Expression) -> Domain:
     """The narrowest domain of the result; a number above 0 counts as positive first, then as what else it is."""
 
-    def domains(value: m.Expression) -> tuple[Domain, ...]:
-        positive = isinstance(value, m.Const) and value.value > 0
-        return ("positive", value.type.domain) if positive else (value.type.domain,)
-
     one = isinstance(left, m.Const) and left.value == 1
-    for domain in (arithmetic(op, a, b, one) for a in domains(left) for b in domains(right)):
-        if domain != "real":
-            return domain
-    return "real"
+    found: list[Domain] = [arithmetic(op, a, b, one) for a in _domains(left) for b in _domains(right)]
+    return min(found, key=lambda domain: domain == "real")  # the first that is not
+
+
+def _domains(value: m.Expression) -> tuple[Domain, ...]:
+    own: Domain = value.type.domain
+    return ("positive", own) if isinstance(value, m.Const) and value.value > 0 else (own,)
 
 
 def _fold(scope: Scope, span: Span, op: str, left: float, right: float) -> m.Const | None:
