@@ -7,12 +7,14 @@ from vispec.catalog import distributions
 from vispec.emit.densities import Chained, Density, Table, dense, density, extra_rank
 from vispec.emit.expressions import expression, named, parameter, tensor, to_value
 from vispec.emit.kl import kl_code
+from vispec.emit.joins import add
 from vispec.emit.steps import steps
 from vispec.emit.value import Value, align, union
 from vispec.emit.writer import Writer, identifier
 from vispec.model.model import Draw, Then, Variable
+from vispec.model.types import INTEGER_DOMAINS
 from vispec.plan.guides import point_name
-from vispec.plan.make import chain_of, guide_law, number_of_samples
+from vispec.plan.make import chain_of, guide_law
 from vispec.plan.plan import Factor, Plan, Step
 
 
@@ -99,8 +101,10 @@ def draw(w: Writer, plan: Plan, variable: Variable) -> None:
     params = {name: to_value(w, expression(w, arg), arg.type.domain) for name, arg in law.args}
     rank = len(variable.type.shape)
     axes = w.sort({*variable.plates, *(axis for p in params.values() for axis in p.axes)})
-    treatment = plan.treatments[variable.name]
-    samples = plan.samples if number_of_samples(treatment) > 1 else 1
+    if is_scored(plan, variable.name):
+        w.bound[variable.name] = plain_draw(w, plan, variable, law)
+        return
+    samples = plan.samples
     shape = full_shape(w, variable, axes, params)
     drawn = replace(Value("", axes, variable.type.shape))
     if entry.name == "Normal":
@@ -116,10 +120,56 @@ def draw(w: Writer, plan: Plan, variable: Variable) -> None:
             if not loc_is_whole(next(iter(params.values())), drawn)
             else target
         )
-        code += f".rsample(({samples},))" if samples > 1 else ".rsample()"
+        code += f".rsample(({samples},))" if samples > 1 and "s" not in axes else ".rsample()"
     w.bound[variable.name] = w.let(
         variable.name, code, (("s", *(a for a in axes if a != "s")) if samples > 1 else axes), variable.type.shape
     )
+
+
+def is_scored(plan: Plan, name: str) -> bool:
+    """Whether a latent's gradient is the score function's, so that its draws carry none."""
+    estimator = plan.treatments[name].estimator
+    return estimator is not None and estimator.name == "score"
+
+
+def plain_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
+    """A draw without a gradient, of any type, one for each of the plan's samples."""
+    entry = distributions()[law.distribution]
+    params = {name: expression(w, arg) for name, arg in law.args}
+    types = {name: arg.type for name, arg in law.args}
+    axes = w.sort({*variable.plates, *(axis for p in params.values() for axis in p.axes)})
+    settings = []
+    for name, value in params.items():
+        logits = value.form in {"log": ("logits", "log"), "logit": ("logit",)}.get(entry.forms.get(name, "value"), ())
+        value = value if logits else to_value(w, value, types[name].domain)
+        rank = len(variable.type.shape) + extra_rank(entry, name)
+        settings.append(f"{'logits' if logits else name}={align_or_number(w, value, axes, rank, True)}")
+    sizes = [w.axis_size(a) for a in axes if a != "s"] + [w.dim(d) for d in variable.type.shape]
+    if "s" in axes:
+        sizes.insert(0, str(plan.samples))
+    shape = shape_without_event(", ".join(sizes), entry.event_dim)
+    many = f"({plan.samples},)" if plan.samples > 1 and "s" not in axes else ""
+    code = f"torch.distributions.{entry.torch_class}({', '.join(settings)}).expand(({shape})).sample({many})"
+    integer = variable.type.domain in INTEGER_DOMAINS
+    drawn = ("s", *(a for a in axes if a != "s")) if plan.samples > 1 else axes
+    return w.let(variable.name, code, drawn, variable.type.shape, integer=integer)
+
+
+def log_q_of_scored(w: Writer, plan: Plan) -> Value | None:
+    """log q of all draws that carry no gradient, summed to one number a row and sample."""
+    parts: list[Value] = []
+    for name in plan.model.order:
+        if name in plan.treatments and plan.treatments[name].kind == "draw" and is_scored(plan, name):
+            variable = plan.model.variable[name]
+            law = guide_law(name, plan.model) or variable.law
+            assert law is not None
+            value = dense(w, density(w, variable, w.bound[name], law, f"log_q_{name}"))
+            plates = tuple(axis for axis in value.axes if axis not in ("s", plan.data_plate))
+            if plates:
+                step = Step((f"q_{name}",), f"q_{name}", (), (), "product", plates, "")
+                value = steps()["product"].emit(w, step, {f"q_{name}": value}, False)
+            parts.append(value)
+    return add(w, parts, "log_q") if parts else None
 
 
 def is_point(plan: Plan, name: str) -> bool:
@@ -181,9 +231,15 @@ def emit_steps(w: Writer, plan: Plan, found: Mapping[str, Density], query: bool)
     """Run the plan's steps; the result has the data plate, and the samples where there are several."""
     total = run_steps(w, plan.steps, found, query)["total"]
     assert isinstance(total, Value)
+    axes = tuple(axis for axis in total.axes if axis != "s")
+    if not query and (log_q := log_q_of_scored(w, plan)) is not None:
+        function = w.needs.kernel("vispec.kernels.score", f"score_bound_{plan.baseline}")
+        several = "s" in total.axes
+        codes = [v.code if several else f"{v.code}.unsqueeze(0)" for v in (total, log_q)]
+        extra = ", self.baseline, self.training" if plan.baseline == "mean" else ""
+        return w.let("bound", f"{function}({', '.join(codes)}{extra})", axes)
     if "s" not in total.axes:
         return total
-    axes = tuple(axis for axis in total.axes if axis != "s")
     if plan.combine == "elbo":
         return w.let("bound", f"{total.code}.mean(0)", axes)
     return w.let("bound", f"torch.logsumexp({total.code}, 0) - (self.one * {plan.samples}).log()", axes)

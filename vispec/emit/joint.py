@@ -120,7 +120,8 @@ def joint_sum(w: Writer, plan: Plan, step: Step, query: bool) -> Value:
     for kernel in kernels:
         w.needs.kernel(ENUMERATION, kernel)
     w.needs.joint = bytes_per_value(w, plan, step)
-    count = w.let("count", f"number_of_joint_values({w.plate_size(plate)}, {values_of(w, variable)}, self.max_joint_values)")
+    longest = f"int({w.lengths(plate).code}.max())" if w.model.plate[plate].ragged else w.plate_size(plate)
+    count = w.let("count", f"number_of_joint_values({longest}, {values_of(w, variable)}, self.max_joint_values)")
     rows = " * ".join(w.plate_size(p) for p in step.plates)
     size = w.let("size", f"max(1, int(self.memory // ({rows} * {w.needs.joint})))")
     call = f"lambda index: self.log_joint_of_{name}(batch, index)"

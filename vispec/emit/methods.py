@@ -11,6 +11,8 @@ from vispec.plan.plan import Plan
 
 def density_methods(plan: Plan, needs: ModuleNeeds) -> list[list[str]]:
     """The methods factors (if there is anything to sum), log_prob and loss."""
+    if plan.alternative is not None:
+        return either_methods(plan, plan.alternative, needs)
     found = [loss_method(plan)]
     if plan.has_shared:
         found.append(shared_method(plan, needs))
@@ -112,6 +114,57 @@ def log_prob_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
     w.line(f"{left} = self.factors({passed(plan)})")
     result = emit_steps(w, plan, bound, query=False)
     return finish(w, f"def log_prob({arguments(plan)}) -> Tensor:", summary(plan), result)
+
+
+def either_methods(plan: Plan, other: Plan, needs: ModuleNeeds) -> list[list[str]]:
+    """log_prob by one of two plans, each row by its number of joint values."""
+    step = joint_step(plan)
+    assert step is not None
+    (name,) = step.eliminated
+    variable, plate = plan.model.variable[name], plan.scope.joint[name]
+    key = plan.model.plate[plate].length_key
+    values = variable.type.card if variable.type.domain != "bit" else 2
+    w = writer(plan, needs)
+    count = values if isinstance(values, int) else w.dim(values or 1)
+    keys = [v.name for v in plan.model.variables if plan.data_plate in v.plates and v.role != "latent"]
+    keys += [p.length_key for p in plan.model.plates if p.ragged] + [
+        f"{n}_observed" for n in keys if plan.model.variable[n].role == "partial"
+    ]
+    needs.kernel("vispec.kernels.rows", "take_rows")
+    names = "(" + ", ".join(f'"{k}"' for k in keys) + ",)"
+    size = (
+        f'batch["{key}"]'
+        if plan.model.plate[plate].ragged
+        else f"torch.full(({w.plate_size(plan.data_plate)},), {w.plate_size(plate)})"
+    )
+    either = [
+        f"def log_prob({arguments(plan)}) -> Tensor:",
+        f'    """log p of each row ({plan.data_plate},) in nats: {plan.estimator}."""',
+        f"    few = {few_joint_values(count, size, plan.budget or 1)}",
+        "    if few.all():",
+        f"        return self.exact_log_prob({passed(plan)})",
+        "    if not few.any():",
+        f"        return self.estimated_log_prob({passed(plan)})",
+        "    log_prob = self.one.new_empty(len(few))",
+        f"    log_prob[few] = self.exact_log_prob(take_rows(batch, few, {names}))",
+        f"    log_prob[~few] = self.estimated_log_prob(take_rows(batch, ~few, {names}))",
+        "    return log_prob",
+    ]
+    found = [joint_method(plan, needs, step)]
+    for each, prefix in ((plan, "exact"), (other, "estimated")):
+        lines = inline_log_prob(each, needs)
+        found.append([lines[0].replace("def log_prob", f"def {prefix}_log_prob"), *lines[1:]])
+    return [*found, either, loss_method(plan)]
+
+
+def few_joint_values(values: int | str, size: str, budget: int) -> str:
+    """The rows with at most `budget` joint values, as text; a power of integers would overflow for a long row."""
+    if not isinstance(values, int):
+        return f"float({values}) ** {size}.double() <= {budget}"
+    most = 0
+    while values ** (most + 1) <= budget:
+        most += 1
+    return f"{size} <= {most}  # {values} ** {most} joint values"
 
 
 def loss_method(plan: Plan) -> list[str]:

@@ -104,6 +104,8 @@ def constructor(plan: Plan, needs: ModuleNeeds, nets: dict[str, NetCode], sizes:
         lines.append(f"    self.{identifier(name)} = {bayesian_net(plan, name, made)}")
     if any(getattr(entry, "what", None) == "kl" for entry in model.fit):
         lines.append("    self.kl_weight = 1.0")
+    if plan.baseline == "mean" or (plan.alternative is not None and plan.alternative.baseline == "mean"):
+        lines.append('    self.register_buffer("baseline", torch.zeros(()))')
     if needs.joint is not None:
         lines.append("    self.memory = 2**30  # bytes that a sum over joint values may take at once")
         lines.append("    self.max_joint_values = 2**24")

@@ -116,7 +116,7 @@ def flow(net: Net, w: NetWriter, used: Uses, prefixes: bool, causal: bool) -> St
         streams = [main.memory, main]
     if used.holes and not prefixes and reads_order(net):
         keep_first(main)
-    attends = next((i for i, stage in enumerate(net.trunk) if stage.layer == "attend"), len(net.trunk))
+    attends = next((i for i, stage in enumerate(net.trunk) if networks()[stage.layer].memory), len(net.trunk))
     for stream in streams:
         for position, stage in enumerate(net.trunk[:attends] if stream is main.memory else net.trunk):
             if stream is main and not starred and reads_no_more(stream, net.trunk[position:]):

@@ -12,7 +12,9 @@ from vispec.kernels.logsum import log_sum_exp
 
 def digits(index: Tensor, latents: int, values: int) -> Tensor:
     """The joint values themselves (S, L), of index's dtype."""
-    return index[:, None] // values ** torch.arange(latents, device=index.device) % values
+    places = [values**place for place in range(latents) if values**place < 2**62]  # any index is smaller than the rest
+    found = index[:, None] // torch.tensor(places, device=index.device) % values
+    return torch.nn.functional.pad(found, (0, latents - len(places)))
 
 
 def chunks(count: int, size: int, device: torch.device) -> list[Tensor]:

@@ -1,5 +1,7 @@
 """Model → Plan: treat each variable, collect the factors, order the eliminations, and count what they cost."""
 
+from dataclasses import replace
+
 from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.distributions import CLOSED_FORM
 from vispec.model.model import All, Draw, Estimator, Infer, Law, Model, Past, Variable
@@ -28,7 +30,18 @@ def make_plan(model: Model, complete: bool = False) -> Plan:
     steps = order_steps(model, scope, factors, order)
     samples, combine = estimation(model, treatments)
     rows = step_rows(model, scope, treatments, factors, steps)
-    return Plan(model, scope, treatments, factors, shared, steps, rows, order, samples, combine)
+    plan = Plan(model, scope, treatments, factors, shared, steps, rows, order, samples, combine)
+    return plan if complete else with_alternative(plan)
+
+
+def with_alternative(plan: Plan) -> Plan:
+    """`exact up to B else E`: the same model with E, for rows that have more joint values than B."""
+    infer = next((i for i in plan.model.infer if i.otherwise is not None and i.name in plan.scope.joint), None)
+    if infer is None or infer.otherwise is None:
+        return plan
+    other = replace(infer, estimator=infer.otherwise, budget=None, otherwise=None)
+    model = replace(plan.model, infer=tuple(other if i is infer else i for i in plan.model.infer))
+    return replace(plan, alternative=make_plan(model), budget=infer.budget)
 
 
 # ---- treatments
@@ -121,7 +134,8 @@ def variable_factors(name: str, model: Model, treatments: dict[str, Treatment], 
     axes = law_axes(law, scope) | scope.axes(name)
     guide = guide_law(name, model)
     if treatment.kind == "draw":
-        return [draw_factor(variable, law, guide, treatment, axes, scope)]
+        point = treatment.estimator is not None and treatment.estimator.name == "map"
+        return [] if guide is None and not point else [draw_factor(variable, law, guide, treatment, axes, scope)]
     found = [make_factor(f"log_{name}", variable, "density", law, axes, model)]
     if guide is not None:
         found.append(make_factor(f"guide_{name}", variable, "guide", guide, law_axes(guide, scope) | {name}, model))

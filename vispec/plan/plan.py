@@ -77,6 +77,14 @@ class Row:
     because: str
 
 
+def text(estimator: Estimator | None) -> str:
+    """An estimator as the user writes it."""
+    if estimator is None:
+        return "elbo"
+    settings = ", ".join(f"{name}={value}" for name, value in estimator.settings)
+    return f"{estimator.name}({settings})"
+
+
 @dataclass(frozen=True)
 class Plan:
     """order: axis names in the one order that every tensor keeps. shared: factors of latents outside the data plate."""
@@ -91,6 +99,8 @@ class Plan:
     order: tuple[str, ...]
     samples: int
     combine: Combine
+    alternative: "Plan | None" = None  # for rows with more joint values than the budget
+    budget: int | None = None
 
     @property
     def shared_latents(self) -> tuple[str, ...]:
@@ -108,11 +118,27 @@ class Plan:
 
     @property
     def exact(self) -> bool:
-        return self.combine == "exact"
+        return self.combine == "exact" and self.alternative is None
 
     @property
     def estimator(self) -> str:
-        return "exact" if self.exact else f"{self.combine}(samples={self.samples})"
+        """What log_prob reports: "exact", or the estimators of the drawn latents."""
+        if self.alternative is not None:
+            return f"exact up to {self.budget} joint values, else {self.alternative.estimator}"
+        if self.exact:
+            return "exact"
+        return ", ".join(dict.fromkeys(text(t.estimator) for t in self.drawn)) or "elbo"
+
+    @property
+    def drawn(self) -> tuple[Treatment, ...]:
+        """Treatments of the latents that are drawn, points aside."""
+        return tuple(t for t in self.treatments.values() if t.kind == "draw" and t.estimator and t.estimator.name != "map")
+
+    @property
+    def baseline(self) -> str:
+        """What the score function's signal is compared with: none, mean (a moving average) or loo (the other samples)."""
+        settings = [dict(t.estimator.settings) for t in self.drawn if t.estimator and t.estimator.name == "score"]
+        return str(settings[0].get("baseline", "none")) if settings else "none"
 
     @property
     def data_plate(self) -> str:

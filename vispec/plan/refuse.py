@@ -8,7 +8,7 @@ from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.axes import law_parts, walk
 from vispec.source import Span
 
-ESTIMATORS = frozenset({"exact", "elbo", "iwae", "map", "mc"})
+ESTIMATORS = frozenset({"exact", "elbo", "iwae", "map", "mc", "score"})
 
 CODES = {
     "V701": "Latents of crossing plates are coupled",
@@ -70,15 +70,15 @@ def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[D
         return
     if not hidden or not read:
         return
-    if finite and asked not in (None, "exact"):
+    if finite and asked not in (None, "exact", "score"):
         message = f"`{name}` is discrete; `{asked}` over discrete latents is not compiled in this version"
         yield Diagnostic("V706", message, Label(variable.span), help="leave it out of `infer:`, so that it is summed exactly")
         return
-    if finite:
+    if finite and asked != "score":
         yield from enumerated_problems(variable, model)
-    elif type_.discrete:
+    elif type_.discrete and asked != "score":
         yield Diagnostic("V709", f"`{name}` has no finite number of values to enumerate", Label(variable.span))
-    elif not guided and asked not in ("mc", "map"):
+    elif not guided and asked not in ("mc", "map", "score"):
         help_ = f"write `guide:` with `{name} ~ ...`, or `infer:` with `{name} : mc(samples=100)`"
         yield Diagnostic("V710", f"continuous latent `{name}` has no guide", Label(variable.span), help=help_)
     elif any(isinstance(e, Past) and e.name == name for e in model_expressions(model)) or reads_prefix(variable, model):
