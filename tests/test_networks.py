@@ -31,6 +31,7 @@ ARGUMENTS = {
     "other": Type("token", card="V", star=True),
     "source": Type("token", card="U", star=True),
     "where": Type("index", plate="j"),
+    "levels": Type("real", star=True),
     "track": Type("real", ("D",), star=True),
 }
 HEADS = {
@@ -285,6 +286,14 @@ def test_an_empty_sequence_pools_to_zeros():
         assert (module.features(torch.zeros(2, 4, dtype=torch.long), words_mask=mask) == 0).all()
 
 
+def with_where(net: Net) -> Model:
+    """A model that calls the net of one sequence with `w[*] where f[*]`."""
+    sequence = net.args[0][1]
+    where = Where(AT, sequence, All(AT, sequence, "w", "i"), Ref(AT, Type("bit"), "f"))
+    call = NetCall(AT, net.heads[0][1], net.name, (where,), "")
+    return model_of(net, lets=(Let("h", call.type, (), call, AT),))
+
+
 ORDERED = ["lstm(4, embed=3)", "transformer(4, heads=2)", "embed(4) | cnn([5])", "gru(4, embed=3, bidirectional=true)"]
 POOLED = ["embed(3) | mean | mlp([4])", "bow", "embed(3) | attend", "embed(3) | mlp([4])"]
 
@@ -293,10 +302,7 @@ POOLED = ["embed(3) | mean | mlp([4])", "bow", "embed(3) | attend", "embed(3) | 
 def test_elements_left_out_by_where_are_as_if_never_there(trunk):
     """A mask with holes, of more leading axes than the words."""
     net = net_of("words", trunk, "simplex")
-    words = Type("token", card="V", star=True, over="i")
-    mask = Ref(AT, Type("bit"), "f")
-    call = NetCall(AT, Type("simplex", ("K",)), "net", (Where(AT, words, All(AT, words, "w", "i"), mask),), "")
-    module = build(net, "whole", model_of(net, lets=(Let("h", call.type, (), call, AT),)))
+    module = build(net, "whole", with_where(net))
     x = inputs(net, (2,), 5)["words"]
     holes = torch.tensor([[True, False, True, True, False], [False, True, False, False, True], [False] * 5])[:, None].expand(
         3, 2, 5
@@ -306,6 +312,13 @@ def test_elements_left_out_by_where_are_as_if_never_there(trunk):
     for i in range(3):
         if holes[i].any():
             close(got[i], module(x[:, holes[i, 0]]))
+
+
+def test_numbers_left_out_by_where_are_as_if_never_there():
+    net = net_of("levels", "gru(4)", "simplex")
+    module, x = build(net, "whole", with_where(net)), inputs(net, (2,), 4)["levels"]
+    holes = torch.tensor([[True, False, True, False]]).expand(2, 4)
+    close(module(x, levels_mask=holes), module(x[:, ::2]))
 
 
 # ---- prefixes
@@ -474,6 +487,7 @@ def test_class_names_avoid_the_model_and_each_other():
         ("words", "transformer(10, heads=4)", "simplex", "does not divide"),
         ("x", "cnn([4])", "simplex", "an image or a sequence"),
         ("words", "lstm(4)", "uneven", "some are not"),
+        ("x", 'python("a module", features=3)', "simplex", "not of the form"),
         ("where", "mlp([4])", "simplex", "unknown size"),
     ],
 )

@@ -75,6 +75,8 @@ class Network:
     ordered: its result depends on the order of a sequence's elements.
     causal: False if it reads elements ahead even where the net is asked for prefixes; the name of an option if it does so
             where that option is set; True otherwise.
+    embeds: it needs an argument that still is integers. memory: of several sequence arguments it looks things up in the last.
+    problem: `problem(position, **options)` says what is wrong with its settings at that place in a trunk, or None.
     emit: `emit(stream, **options)` replaces the parts of an emit.net_stream.Stream by its own output.
     """
 
@@ -86,6 +88,9 @@ class Network:
     pools: bool = False
     ordered: bool = False
     causal: bool | str = True
+    embeds: bool = False
+    memory: bool = False
+    problem: Callable[..., str | None] | None = None
 
 
 @dataclass(frozen=True)

@@ -41,44 +41,43 @@ def is_causal(stage: Stage) -> bool:
 
 
 def memory_argument(net: Net) -> str | None:
-    """The last sequence argument where `attend` reads it from the states of the others."""
+    """The last of several sequence arguments, where some layer reads it from the states of the others."""
     sequences = [name for name, type in net.args if type.star]
-    return sequences[-1] if len(sequences) > 1 and any(stage.layer == "attend" for stage in net.trunk) else None
+    return sequences[-1] if len(sequences) > 1 and any(networks()[stage.layer].memory for stage in net.trunk) else None
 
 
 def trunk_problems(net: Net) -> Iterator[TrunkProblem]:
-    """Where what flows through the trunk is not what a layer or a head takes; settings by themselves are right."""
+    """Where what flows through the trunk is not what a layer or a head takes; each setting by itself is of its kind."""
+    for name, type in net.args:
+        if type.domain in ("index", "tree") and type.card is None:
+            yield TrunkProblem(None, f"`{name}` points into a plate of unknown size, so no table can have a row for each value")
     sequence = any(type.star for _, type in net.args)
     image = any(not type.star and len(type.shape) > 1 for _, type in net.args)
     finite = any(type.domain in ("category", "token", "index") for _, type in net.args)
     for position, stage in enumerate(net.trunk):
-        layer, settings = networks()[stage.layer], bind(stage)
-        if layer.name == "embed" and not finite:
-            yield TrunkProblem(stage, "`embed` has nothing to embed: no token, category or index arrives here as itself")
-        if layer.name == "python" and position:
-            yield TrunkProblem(stage, "`python` must come first: its class takes the arguments themselves")
-        if (layer.sequence == "sequence" and not sequence) or (layer.sequence == "both" and not (sequence or image)):
-            what = "a sequence" if layer.sequence == "sequence" else "an image or a sequence"
+        layer = networks()[stage.layer]
+        if layer.problem and (message := layer.problem(position, **bind(stage))):
+            yield TrunkProblem(stage, message)
+        if layer.embeds and not finite:
             yield TrunkProblem(
-                stage, f"`{layer.name}` needs {what}, and none is left here", "a sequence argument has a starred type"
+                stage, f"`{layer.name}` has nothing to embed: no token, category or index arrives here as itself"
             )
-        if layer.name == "transformer" and isinstance(width := settings["embed"], int) and width % settings["heads"]:
-            yield TrunkProblem(stage, f"`embed` of `transformer`, {width}, does not divide among {settings['heads']} heads")
-        finite = (
-            finite and settings.get("embed") is None and layer.name not in ("embed", "linear", "mlp", "bow", "mean", "python")
-        )
-        sequence = sequence and not (layer.pools and memory_argument(net) is None)
-        image = image and layer.name != "cnn"
+        if not (layer.sequence == "element" or sequence or (image and layer.sequence == "both")):
+            what = "a sequence" if layer.sequence == "sequence" else "an image or a sequence"
+            yield TrunkProblem(stage, f"`{layer.name}` needs {what}, and none is left here", "a sequence's type has a star")
+        finite = finite and image and layer.sequence == "both"
+        sequence = sequence and (not layer.pools or memory_argument(net) is not None)
+        image = image and layer.sequence != "both"
+    yield from _head_problems(net, sequence)
+
+
+def _head_problems(net: Net, sequence: bool) -> Iterator[TrunkProblem]:
     starred = any(type.star for _, type in net.heads)
     if starred and not all(type.star for _, type in net.heads):
         yield TrunkProblem(None, f"some heads of `{net.name}` are sequences and some are not", "star all of them or none")
-    for name, type in net.args:
-        if type.domain in ("index", "tree") and type.card is None:
-            yield TrunkProblem(None, f"`{name}` points into a plate of unknown size, so no table can have a row for each value")
     if starred and not sequence:
         yield TrunkProblem(None, f"`{net.name}` gives a sequence, but its trunk ends in one vector")
     for name, type in net.heads:
         if type.domain in ("category", "token", "index", "tree"):
-            yield TrunkProblem(
-                None, f"a net cannot give a {type.domain}", f"let `{name or net.name}` give simplex[...] instead"
-            )
+            help = f"let `{name or net.name}` give simplex[...] instead"
+            yield TrunkProblem(None, f"a net cannot give a {type.domain}", help)

@@ -42,4 +42,4 @@ def read_memory(stream: Stream, memory: Stream) -> None:
     stream.parts = [x, stream.found(text, from_memory.width), *others]
 
 
-ENTRY = Network("attend", attend, sequence="sequence", pools=True)
+ENTRY = Network("attend", attend, sequence="sequence", pools=True, memory=True)

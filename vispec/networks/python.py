@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from vispec.catalog import Network, Option
@@ -22,10 +23,20 @@ def python(stream: Stream, path: str, features: Dim, **settings: Any) -> None:
     stream.replace(f"{module}({', '.join(stream.net.arguments)})", features, sequence=stream.starred)
 
 
+def misplaced(position: int, path: str, **_: object) -> str | None:
+    """It takes the net's arguments, and must be importable."""
+    if position:
+        return "`python` must come first: its class takes the arguments themselves"
+    return (
+        None if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", path) else f'`{path}` is not of the form "package.module:Class"'
+    )
+
+
 ENTRY = Network(
     "python",
     python,
     {"path": Option("text", required=True), "features": Option("size", required=True)},
     open_options=True,
     causal=False,
+    problem=misplaced,
 )

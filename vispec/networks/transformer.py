@@ -28,6 +28,12 @@ def transformer(stream: Stream, embed: Dim, heads: int, layers: int, hidden: Dim
     stream.set(f"{module}({stream.parts[0].text}{mask})", embed)
 
 
+def divides(position: int, embed: Dim, heads: int, **_: object) -> str | None:
+    """Each head has an equal share of the width."""
+    odd = isinstance(embed, int) and embed % heads
+    return f"`embed` of `transformer`, {embed}, does not divide among {heads} heads" if odd else None
+
+
 def add_up(stream: Stream, width: Dim) -> None:
     """The sum of all parts, those of another width through a linear layer each."""
     terms = []
@@ -52,4 +58,5 @@ ENTRY = Network(
     },
     sequence="sequence",
     ordered=True,
+    problem=divides,
 )
