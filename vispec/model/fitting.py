@@ -44,14 +44,14 @@ KEYS = ("optimizer", *NUMBERS, "decay", "anneal", "offset")
 REPEATED = ("anneal", "offset")
 OPTIMIZERS: Mapping[str, tuple[str, ...]] = {
     "adadelta": ("lr", "rho", "eps", "weight_decay"),
-    "adafactor": ("lr", "beta2_decay", "eps", "d", "weight_decay"),
+    "adafactor": ("lr", "beta2_decay", "d", "weight_decay"),
     "adagrad": ("lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps"),
     "adam": ("lr", "betas", "eps", "weight_decay", "amsgrad", "decoupled_weight_decay"),
     "adamax": ("lr", "betas", "eps", "weight_decay"),
     "adamw": ("lr", "betas", "eps", "weight_decay", "amsgrad"),
     "asgd": ("lr", "lambd", "alpha", "t0", "weight_decay"),
-    "lbfgs": ("lr", "max_iter", "max_eval", "tolerance_grad", "tolerance_change", "history_size", "line_search_fn"),
-    "muon": ("lr", "weight_decay", "momentum", "nesterov", "ns_coefficients", "eps", "ns_steps", "adjust_lr_fn"),
+    "lbfgs": ("lr", "max_iter", "max_eval", "tolerance_grad", "tolerance_change", "history_size"),
+    "muon": ("lr", "weight_decay", "momentum", "nesterov", "eps", "ns_steps"),
     "nadam": ("lr", "betas", "eps", "weight_decay", "momentum_decay", "decoupled_weight_decay"),
     "radam": ("lr", "betas", "eps", "weight_decay", "decoupled_weight_decay"),
     "rmsprop": ("lr", "alpha", "eps", "weight_decay", "momentum", "centered"),
