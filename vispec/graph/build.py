@@ -21,8 +21,9 @@ class ModelGraph:
 
     A node is a name with: kind ("variable", "param", "let", "net"), role (of a variable; "latent" for a net with a prior;
     else None), plates (outermost first), type (None for a net), span, guide (True for a `let` of the guide).
-    An edge has: access (see graph.reads), past (it reaches into the past), lag (how far, None for a whole prefix),
-    via (the nets on the way), guide (it belongs to the guide). Two edges between the same nodes differ in some of these.
+    An edge has: access (see graph.reads), past (it reaches into the past), lag (how far, None for a whole prefix), plate (along
+    which it reaches past its own element), via (the nets on the way), guide (it belongs to the guide). Two edges between the
+    same nodes differ in some of these.
     """
 
     model: Model
@@ -92,8 +93,8 @@ def _connect(graph: nx.MultiDiGraph, reader: str, read: Read, guide: bool) -> No
     if read.name not in graph:
         raise AssertionError(f"{reader!r} reads {read.name!r}, which the model does not declare")
     past = read.access in ("past", "prefix")
-    key = (read.access, read.lag, read.via, guide)
-    graph.add_edge(read.name, reader, key=key, access=read.access, past=past, lag=read.lag, via=read.via, guide=guide)
+    facts = {"access": read.access, "past": past, "lag": read.lag, "plate": read.plate, "via": read.via, "guide": guide}
+    graph.add_edge(read.name, reader, key=tuple(facts.values()), **facts)
 
 
 def show_graph(graph: ModelGraph) -> str:

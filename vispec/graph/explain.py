@@ -42,7 +42,7 @@ def explain(model: m.Model, plan: "Plan | None" = None, latex: bool = False) -> 
     """The derivation; without a plan it ends with the marginal."""
     writer = Writer.of(model, latex)
     sections = [_laws(writer), _joint(writer)]
-    sections += [_marginal(writer)] if _hidden(model) else []
+    sections += [_marginal(writer)] if _hidden(model) or _random_nets(writer) else []
     sections += _planned(writer, plan) if plan is not None else []
     return Explanation(model.name, tuple(sections), latex)
 

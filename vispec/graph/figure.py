@@ -6,6 +6,7 @@ double circle; a parameter is its bare name. A factor is a small solid square an
 is a dashed circle to the left of the present (`c` at t−1, a prefix at <t). The guide's edges and nodes are dashed.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -68,7 +69,7 @@ def make_figure(graph: ModelGraph, *, factors: bool = False, guide: bool = False
     edges = [edge for edge in _edges(graph) if guide or not edge[3]["guide"]]
     shown = _shown(graph, edges, factors)
     edges = [edge for edge in edges if edge[0] in shown and edge[1] in shown]
-    chained = {_innermost(graph, tail) for tail, _, key, _ in edges if key != tail}
+    chained = {data["plate"] for tail, _, key, data in edges if key != tail}
     marks = [_mark(graph, name, edges, chained) for name in graph.graph if name in shown]
     arrows = [_arrow(*edge) for edge in edges]
     if factors:
@@ -113,19 +114,23 @@ def _mark(graph: ModelGraph, name: str, edges: Iterable[tuple[str, str, str, dic
     look = {"let": "deterministic", "param": "param", "net": "net", "variable": data["role"]}[data["kind"]]
     look = "latent" if data["kind"] == "net" and data["role"] else look
     leaves = {key: edge for tail, _, key, edge in edges if tail == name and key != name}
-    past = sorted(((key, _past_label(graph, name, edge)) for key, edge in leaves.items()), key=lambda item: item[0])
-    plate = _innermost(graph, name)
-    return Mark(name, look, Text(name, plate if plate in chained else ""), data["plates"], tuple(past), data["guide"])
+    past = tuple((key, _past_label(graph, name, leaves[key])) for key in sorted(leaves, key=lambda key: _reach(leaves[key])))
+    own = ", ".join(plate for plate in data["plates"] if plate in chained and _subscript(plate))
+    return Mark(name, look, Text(name, own), data["plates"], past, data["guide"])
 
 
-def _innermost(graph: ModelGraph, name: str) -> str:
-    """The innermost plate of a node where its name is short enough for a subscript, else nothing."""
-    plates = graph.graph.nodes[name]["plates"]
-    return plates[-1] if plates and len(plates[-1]) <= 2 else ""
+def _reach(edge: dict) -> float:
+    """How far an edge reaches back, a prefix farthest."""
+    return math.inf if edge["lag"] is None else edge["lag"]
+
+
+def _subscript(plate: str) -> str:
+    """A plate's name where it is short enough for a subscript."""
+    return plate if len(plate) <= 2 else ""
 
 
 def _past_label(graph: ModelGraph, name: str, edge: dict) -> Text:
-    plate = _innermost(graph, name)
+    plate = _subscript(edge["plate"] or "")
     if edge["access"] == "past":
         return Text(name, f"{plate}−{edge['lag']}")
     if edge["access"] == "prefix":

@@ -8,7 +8,7 @@ import networkx as nx
 from vispec.graph.build import crosses
 from vispec.graph.compact import Axis, solve
 from vispec.graph.figure import Figure, Frame, Mark
-from vispec.graph.measure import PAST, RADIUS, SMALL, extent
+from vispec.graph.measure import PAST, RADIUS, SMALL, extent, fits
 from vispec.graph.place import Problem, broken, place
 
 GAP, PAD, CAPTION = 22.0, 11.0, 14.0
@@ -78,6 +78,7 @@ def make_problem(figure: Figure, frames: Iterable[Frame]) -> Problem:
             down = 0.0 if arrow.dashed else 3.0 if figure.marks[tail].plates == figure.marks[head].plates else 1.0
             edges[tail, head, offset] = (max(old[0], 0.15 if arrow.dashed else 1.0), max(old[1], down))
     sides = [extent(mark) for mark in figure.marks]
+    words = [(k, -n) for k, mark in enumerate(figure.marks) if not fits(mark) for n in range(1, _columns(sides[k].right))]
     sets = dict.fromkeys(frozenset(number[key] for key in frame.members) for frame in frames)
     return Problem(
         left=tuple(_columns(side.left) for side in sides),
@@ -85,7 +86,7 @@ def make_problem(figure: Figure, frames: Iterable[Frame]) -> Problem:
         edges=tuple((*ends, *rest) for ends, rest in edges.items()),
         plates=tuple(sets),
         layers=_layers(len(number), [ends[:2] for ends, (_, down) in edges.items() if down and not ends[2]]),
-        bodies=tuple(owner.values()),
+        bodies=(*owner.values(), *words),
     )
 
 

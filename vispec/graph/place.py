@@ -17,7 +17,8 @@ import numpy as np
 CHAINS = 48  # fewer for large problems
 STEPS = (120, 30)  # of cooling: so many, and so many more per mark, up to 20 marks
 BROKEN = 1000.0
-UNIT = np.array([32.0, 70.0])  # of a column and a row, in the unit of the drawing
+UNIT = (32.0, 70.0)  # of a column and a row, in the unit of the drawing
+CLEARANCE = 25.0  # of an edge from the centre of a circle that it passes
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Problem:
 
     edges: (tail, head, columns that the tail's end lies left of its mark, weight, how much it wants to point down: 0 or more).
     plates: the members of each, distinct sets. layers: a first row for each mark.
+    bodies: what edges should not run through, as (mark, columns to its left): circles, companions too, and words to the right
+    of a mark, at negative columns.
     """
 
     left: tuple[int, ...]
@@ -33,7 +36,7 @@ class Problem:
     edges: tuple[tuple[int, int, int, float, float], ...]
     plates: tuple[frozenset[int], ...]
     layers: tuple[int, ...]
-    bodies: tuple[tuple[int, int], ...]  # (mark, columns to its left): every circle, companions too
+    bodies: tuple[tuple[int, int], ...]
 
     @property
     def count(self) -> int:
@@ -45,15 +48,53 @@ class Problem:
         return np.array([[n in plate for n in range(self.count)] for plate in self.plates], bool).reshape(-1, self.count)
 
     @cached_property
-    def apart(self) -> np.ndarray:
-        """Pairs of plates that share no member, (Q, 2)."""
-        pairs = [(i, j) for i, a in enumerate(self.plates) for j, b in enumerate(self.plates[:i]) if not a & b]
-        return np.array(pairs, int).reshape(-1, 2)
+    def sides(self) -> np.ndarray:
+        """(2, N) columns to the left and to the right."""
+        return np.array([self.left, self.right])
 
     @cached_property
     def edge_table(self) -> np.ndarray:
         """(E, 5): tail, head, offset, weight, down."""
         return np.array(self.edges, float).reshape(-1, 5)
+
+    @cached_property
+    def pairs(self) -> np.ndarray:
+        """(2, ·) pairs of marks."""
+        return np.array(np.triu_indices(self.count, 1))
+
+    @cached_property
+    def strangers(self) -> np.ndarray:
+        """(2, ·) plates and marks that are not in them."""
+        return np.array(np.nonzero(~self.inside))
+
+    @cached_property
+    def apart(self) -> np.ndarray:
+        """(2, ·) pairs of plates that share no member."""
+        return _columns_of([(i, j) for i, a in enumerate(self.plates) for j, b in enumerate(self.plates[:i]) if not a & b])
+
+    @cached_property
+    def disjoint_edges(self) -> np.ndarray:
+        """(2, ·) pairs of edges without a common end."""
+        ends = [{(tail, offset), (head, 0)} for tail, head, offset, _, _ in self.edges]
+        return _columns_of([(i, j) for i, a in enumerate(ends) for j, b in enumerate(ends[:i]) if not a & b])
+
+    @cached_property
+    def obstacles(self) -> np.ndarray:
+        """(2, ·) edges and bodies at neither of their ends."""
+        ends = [{(tail, offset), (head, 0)} for tail, head, offset, _, _ in self.edges]
+        words = [{(tail, True), (head, True)} for tail, head, *_ in self.edges]
+        free = [
+            (e, b)
+            for e, (own, beside) in enumerate(zip(ends, words, strict=True))
+            for b, (mark, offset) in enumerate(self.bodies)
+            if (mark, offset) not in own and (mark, offset < 0) not in beside
+        ]
+        return _columns_of(free)
+
+
+def _columns_of(pairs: list[tuple[int, int]]) -> np.ndarray:
+    """(2, len(pairs)), also where there are none."""
+    return np.array(pairs, int).reshape(-1, 2).T
 
 
 def place(problem: Problem) -> list[tuple[int, int]]:
@@ -72,7 +113,8 @@ def place(problem: Problem) -> list[tuple[int, int]]:
 def broken(problem: Problem, cells: Sequence[tuple[int, int]]) -> int:
     """How many of the laws the positions break; 0 unless the plates cannot be drawn as rectangles."""
     grid = np.array(cells, int).reshape(1, -1, 2)
-    return int(_broken(problem, grid[..., 0], grid[..., 1])[0])
+    cols, rows = grid[..., 0], grid[..., 1]
+    return int(_broken(problem, cols, rows, *_rectangles(problem, cols, rows))[0])
 
 
 def _start(problem: Problem, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -154,60 +196,55 @@ def _polish(problem: Problem, cols: np.ndarray, rows: np.ndarray) -> tuple[np.nd
 
 
 def _cost(problem: Problem, cols: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    cost = BROKEN * _broken(problem, cols, rows) + _size(problem, cols, rows)
+    low, high = _rectangles(problem, cols, rows)
+    cost = BROKEN * _broken(problem, cols, rows, low, high) + _size(cols, rows, low, high)
     if len(problem.edges):
         tails, heads = _ends(problem, cols, rows)
         cost = cost + _shape(problem, tails, heads) + 4.0 * _crossings(problem, tails, heads)
-        cost = cost + _through_marks(problem, cols, rows, tails, heads)
+        cost = cost + 5.0 * _through_marks(problem, cols, rows, tails, heads)
     return cost
 
 
 def _rectangles(problem: Problem, cols: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The low and high corners (B, P, 2) of the plates, in columns and rows; a row is the interval row..row+1."""
-    far = 10**6
-    inside = problem.inside[None]
-    low = np.stack([cols - np.array(problem.left), rows], -1)[:, None]
-    high = np.stack([cols + np.array(problem.right), rows + 1], -1)[:, None]
-    return np.where(inside[..., None], low, far).min(2), np.where(inside[..., None], high, -far).max(2)
+    """The low and high corners (2, B, P) of the plates, in columns and rows; a row is the interval row..row+1."""
+    shape = (2, len(cols), len(problem.plates))
+    low, high = np.zeros(shape, int), np.zeros(shape, int)
+    ends = ((cols - problem.sides[0], cols + problem.sides[1]), (rows, rows + 1))
+    for plate, inside in enumerate(problem.inside):
+        for axis, (start, stop) in enumerate(ends):
+            low[axis, :, plate], high[axis, :, plate] = start[:, inside].min(1), stop[:, inside].max(1)
+    return low, high
 
 
-def _broken(problem: Problem, cols: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _broken(problem: Problem, cols: np.ndarray, rows: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Marks on marks, marks in plates that are not theirs, plates over plates that share nothing."""
-    left, right = np.array(problem.left), np.array(problem.right)
-    near = cols[:, :, None] - cols[:, None, :]  # from the second to the first
-    close = (near < left[:, None] + right[None]) & (-near < right[:, None] + left[None])
-    clash = close & (rows[:, :, None] == rows[:, None, :])
-    total = np.triu(clash, 1).sum((1, 2)).astype(float)
-    if not len(problem.plates):
-        return total
-    low, high = _rectangles(problem, cols, rows)
-    across = ((cols - left)[:, None] < high[..., :1]) & ((cols + right)[:, None] > low[..., :1])
-    along = (rows[:, None] < high[..., 1:]) & (rows[:, None] + 1 > low[..., 1:])
-    total += (across & along & ~problem.inside).sum((1, 2))
-    one, two = problem.apart[:, 0], problem.apart[:, 1]
-    overlap = ((low[:, one] < high[:, two]) & (low[:, two] < high[:, one])).all(-1)
-    return total + overlap.sum(1)
+    left, right = cols - problem.sides[0], cols + problem.sides[1]
+    one, two = problem.pairs
+    clash = (left[:, one] < right[:, two]) & (left[:, two] < right[:, one]) & (rows[:, one] == rows[:, two])
+    plate, mark = problem.strangers
+    across = (left[:, mark] < high[0][:, plate]) & (right[:, mark] > low[0][:, plate])
+    along = (rows[:, mark] < high[1][:, plate]) & (rows[:, mark] + 1 > low[1][:, plate])
+    one, two = problem.apart
+    overlap = ((low[..., one] < high[..., two]) & (low[..., two] < high[..., one])).all(0)
+    return (clash.sum(1) + (across & along).sum(1) + overlap.sum(1)).astype(float)
 
 
-def _size(problem: Problem, cols: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _size(cols: np.ndarray, rows: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """A small price on the drawing and on each plate."""
-    cost = 0.10 * np.ptp(cols, 1) + 0.25 * np.ptp(rows, 1)
-    if len(problem.plates):
-        low, high = _rectangles(problem, cols, rows)
-        cost = cost + 0.08 * ((high - low) * np.array([1.0, 2.0])).sum((1, 2))
-    return cost
+    width, height = (high - low).sum(2)
+    return 0.10 * np.ptp(cols, 1) + 0.25 * np.ptp(rows, 1) + 0.08 * width + 0.16 * height
 
 
 def _ends(problem: Problem, cols: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The ends (B, E, 2) of the edges, in columns and rows."""
+    """The ends (B, E) of the edges, as complex numbers: columns + i · rows."""
     tail, head, offset = problem.edge_table[:, :3].astype(int).T
-    return np.stack([cols[:, tail] - offset, rows[:, tail]], -1), np.stack([cols[:, head], rows[:, head]], -1)
+    return cols[:, tail] - offset + 1j * rows[:, tail], cols[:, head] + 1j * rows[:, head]
 
 
 def _shape(problem: Problem, tails: np.ndarray, heads: np.ndarray) -> np.ndarray:
     """Long, slanted, sideways and upward edges."""
     _, _, _, weight, down = problem.edge_table.T
-    dc, dr = np.abs(heads - tails)[..., 0], (heads - tails)[..., 1]
+    dc, dr = np.abs(np.real(heads - tails)), np.imag(heads - tails)
     against = np.where(dr < 0, 5.0 - 3.0 * dr, 0.0) * (down > 0) + 0.7 * (dr == 0) * down
     slant = 0.12 * (dc > 0) * (dr != 0)
     return (weight * (against + slant + 0.13 * np.minimum(dc, 4) ** 2 + 0.9 * np.maximum(dc - 4, 0) + 0.9 * np.abs(dr))).sum(1)
@@ -215,30 +252,23 @@ def _shape(problem: Problem, tails: np.ndarray, heads: np.ndarray) -> np.ndarray
 
 def _crossings(problem: Problem, tails: np.ndarray, heads: np.ndarray) -> np.ndarray:
     """How many pairs of edges without a common end cross."""
-    first, second = np.triu_indices(len(problem.edges), 1)
-    ends = problem.edge_table[:, :3]
-    tail, head = ends[:, [0, 2]], np.stack([ends[:, 1], np.zeros(len(ends))], -1)
-    joint = [(a[first] == b[second]).all(-1) for a in (tail, head) for b in (tail, head)]
-    keep = ~np.logical_or.reduce(joint)
-    a, b = tails[:, first[keep]], heads[:, first[keep]]
-    c, d = tails[:, second[keep]], heads[:, second[keep]]
-    split = (_turn(a, b, c) * _turn(a, b, d) < 0) & (_turn(c, d, a) * _turn(c, d, b) < 0)
-    return split.sum(1)
+    one, two = problem.disjoint_edges
+    a, b, c, d = tails[:, one], heads[:, one], tails[:, two], heads[:, two]
+    return ((_turn(a, b, c) * _turn(a, b, d) < 0) & (_turn(c, d, a) * _turn(c, d, b) < 0)).sum(1)
 
 
 def _turn(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """The sign of the turn a → b → c."""
-    return np.sign((b - a)[..., 0] * (c - a)[..., 1] - (b - a)[..., 1] * (c - a)[..., 0])
+    """Positive where a → b → c turns one way, negative where it turns the other; small integers, so exact."""
+    return np.imag(np.conj(b - a) * (c - a))
 
 
 def _through_marks(problem: Problem, cols: np.ndarray, rows: np.ndarray, tails: np.ndarray, heads: np.ndarray) -> np.ndarray:
-    """A price for each edge that passes through a circle at neither of its ends, or leaves through a companion of its own."""
-    body, offset = np.array(problem.bodies, int).T
-    centre = np.stack([cols[:, body] - offset, rows[:, body]], -1)[:, None] * UNIT  # (B, 1, M, 2)
-    start, stop = tails[:, :, None] * UNIT, heads[:, :, None] * UNIT  # (B, E, 1, 2)
-    way = stop - start
-    at = ((centre - start) * way).sum(-1) / np.maximum((way * way).sum(-1), 1.0)
-    gap = np.linalg.norm(centre - start - np.clip(at, 0, 1)[..., None] * way, axis=-1)
-    tail, head, from_left = problem.edge_table[:, :3].astype(int).T
-    end = ((body == tail[:, None]) & (offset == from_left[:, None])) | ((body == head[:, None]) & (offset == 0))
-    return (5.0 * ((gap < 25.0) & ~end)).sum((1, 2))
+    """How often an edge passes through a circle that is at neither of its ends, companions included."""
+    edge, body = problem.obstacles
+    mark, offset = np.array(problem.bodies, int).T
+    centre = (UNIT[0] * (cols[:, mark] - offset) + 1j * UNIT[1] * rows[:, mark])[:, body]
+    start = (UNIT[0] * np.real(tails) + 1j * UNIT[1] * np.imag(tails))[:, edge]
+    way = (UNIT[0] * np.real(heads) + 1j * UNIT[1] * np.imag(heads))[:, edge] - start
+    along = (centre - start) / np.where(way == 0, 1.0, way)  # 0 at the tail and 1 at the head; the imaginary part is across
+    gap = np.abs(along - np.clip(np.real(along), 0, 1)) * np.abs(way)
+    return (gap < CLEARANCE).sum(1)

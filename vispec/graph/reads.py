@@ -17,6 +17,7 @@ class Read:
     """A mention of `name`.
 
     access: its own element, all of a plate, the prefix, `lag` steps back, what an index points at, or a net applied.
+    plate: the one along which another element than its own is read; of several the innermost.
     via: the nets that the mention passes through on its way to the reader, innermost first.
     """
 
@@ -24,6 +25,7 @@ class Read:
     access: Access
     lag: int | None = None
     via: tuple[str, ...] = ()
+    plate: str | None = None
 
 
 def reads(value: m.Expression | m.Law | None) -> tuple[Read, ...]:
@@ -60,7 +62,11 @@ def _walk(value: object, via: tuple[str, ...]) -> Iterator[Read]:
     inner = via
     if access is not None:
         name = value.net if isinstance(value, m.NetCall) else value.name  # pyright: ignore[reportAttributeAccessIssue]
-        yield Read(name, access, getattr(value, "lag", None), via)
+        yield Read(name, access, getattr(value, "lag", None), via, _plate(value))
         inner = (value.net, *via) if isinstance(value, m.NetCall) else via
     for part in parts(value):
         yield from _walk(part, inner)
+
+
+def _plate(value: object) -> str | None:
+    return value.by[-1][0] if isinstance(value, m.Select) else getattr(value, "plate", None)
