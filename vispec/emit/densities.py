@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass, replace
 
 from vispec.catalog import Distribution, distributions
-from vispec.emit.expressions import expression, plain, tensor, to_form, to_value
+from vispec.emit.expressions import expression, is_number, plain, tensor, to_form, to_value
 from vispec.emit.netcalls import distinct_rows
 from vispec.emit.value import Value, align, union
 from vispec.emit.writer import Writer, identifier
@@ -44,7 +44,7 @@ def density(w: Writer, variable: Variable, value: Value, law: Law, hint: str) ->
             parts = [dense(w, density(w, variable, value, part, hint)) for part in (then, otherwise)]
             axes = union((condition, *parts), w.order)
             codes = [tensor(w, p) if p.scalar else align(p, axes) for p in parts]
-            test_code = align(condition, axes) + (".bool()" if test.type.domain == "bit" and condition.form == "value" else "")
+            test_code = align(condition, axes) + (".bool()" if is_number(w, test) else "")
             return w.let(hint, f"torch.where({test_code}, {codes[0]}, {codes[1]})", axes)
         case Then(laws=laws):
             return then_density(w, variable, value, laws, hint)
@@ -204,6 +204,8 @@ def in_form(w: Writer, param: Value, entry: Distribution, name: str) -> Value:
 def elementwise(w: Writer, variable: Variable, value: Value, law: Draw, entry: Distribution, hint: str) -> Value:
     """The distribution's kernel, or torch's, on aligned tensors; independent event dimensions are summed."""
     found = [(name, arg.type, expression(w, arg)) for name, arg in law.args]
+    if entry.name == "Bernoulli" and found[0][2].form == "value":
+        return bit(w, value, found[0][2], hint)
     params = [(name, domain_value(w, v, t, entry, name)) for name, t, v in found]
     axes = union((value, *(v for _, v in params)), w.order)
     rank = max(len(value.event), *(len(v.event) - extra_rank(entry, n) for n, v in params), 0) if params else len(value.event)
@@ -216,6 +218,15 @@ def elementwise(w: Writer, variable: Variable, value: Value, law: Draw, entry: D
     elif reduced > 1:
         code = f"{code}.flatten(-{reduced}).sum(-1)"
     return w.let(hint, code, axes)
+
+
+def bit(w: Writer, value: Value, p: Value, hint: str) -> Value:
+    """Bits whose probability is computed, so that it may be exactly 0 or 1."""
+    axes = union((value, p), w.order)
+    rank = max(len(value.event), len(p.event))
+    function = w.needs.kernel("vispec.kernels.probability", "bit_log_prob")
+    code = f"{function}({align(value, axes, rank)}, {tensor_code(w, p, axes, rank)})"
+    return w.let(hint, code + (f".flatten(-{rank}).sum(-1)" if rank > 1 else ".sum(-1)" if rank else ""), axes)
 
 
 def domain_value(w: Writer, value: Value, type_: Type, entry: Distribution, name: str) -> Value:

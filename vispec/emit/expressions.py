@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from vispec.emit.functions import FUNCTIONS, OPERATORS
 from vispec.emit.netcalls import call_net
+from vispec.emit.reductions import reduce_sequence
 from vispec.emit.value import Form, Value, align, union
 from vispec.emit.writer import Writer
 from vispec.model.model import (
@@ -22,6 +23,7 @@ from vispec.model.model import (
     Prefix,
     Ref,
     Select,
+    SizeOf,
     Stack,
     Where,
 )
@@ -64,7 +66,8 @@ def to_form(w: Writer, value: Value, domain: str, form: Form) -> Value:
         return w.let(f"log_{stem(value)}", f"{value.code}.log_softmax(-1)", value.axes, value.event, "log")
     value = to_value(w, value, domain)
     if form == "log":
-        return w.let(f"log_{stem(value)}", f"{tensor(w, value)}.log()", value.axes, value.event, "log")
+        function = w.needs.kernel("vispec.kernels.probability", "log_of")
+        return w.let(f"log_{stem(value)}", f"{function}({tensor(w, value)})", value.axes, value.event, "log")
     if form == "logit":
         return w.let(f"{stem(value)}_logit", f"torch.logit({tensor(w, value)})", value.axes, value.event, "logit")
     return value
@@ -239,6 +242,10 @@ def _length(w: Writer, e: Length) -> Value:
     return Value(w.plate_size(e.plate), scalar=True)
 
 
+def _size_of(w: Writer, e: SizeOf) -> Value:
+    return Value(w.dim(e.name), scalar=True)
+
+
 def _where(w: Writer, e: Where) -> Value:
     sequence, mask = expression(w, e.sequence), plain(w, e.mask)
     chosen = w.let(f"{stem(mask)}_chosen", f"{mask.code}.bool()", mask.axes, mask.event)
@@ -253,8 +260,8 @@ def _net_call(w: Writer, e: NetCall) -> Value:
 
 
 def _apply(w: Writer, e: Apply) -> Value:
-    if e.function in ("sum", "mean", "max", "softmax") and e.args[0].type.star:
-        raise ValueError(f"{e.function} over a star")
+    if e.function in ("sum", "mean", "max") and e.args[0].type.star:
+        return reduce_sequence(w, e, plain)
     args = [plain(w, argument) for argument in e.args]
     axes = union(args, w.order)
     rank = max((len(a.event) for a in args), default=0)
@@ -278,13 +285,19 @@ def _conditional(w: Writer, e: Conditional) -> Value:
     if then.scalar and otherwise.scalar:
         codes[0] = f"self.one * {codes[0]}"
     condition = align(replace(test, event=()), axes, len(event)) if test.axes else test.code
-    condition = condition if e.test.type.domain != "bit" or not test_is_number(test, e) else f"{condition}.bool()"
+    condition = f"{condition}.bool()" if is_number(w, e.test) else condition
     return w.let("value", f"torch.where({condition}, {codes[0]}, {codes[1]})", axes, event)
 
 
-def test_is_number(test: Value, e: Conditional) -> bool:
-    """Whether a condition is a variable's 0 or 1, not already a comparison."""
-    return not isinstance(e.test, Apply)
+LOGICAL = frozenset({"<", "<=", ">", ">=", "==", "!=", "and", "or", "not"})
+
+
+def is_number(w: Writer, test: Expression) -> bool:
+    """Whether a condition's tensor holds 0 and 1, not truth values."""
+    lets = {let.name: let for let in (*w.model.lets, *w.model.guide_lets)}
+    if isinstance(test, Ref) and test.name in lets:
+        return is_number(w, lets[test.name].value)
+    return not (isinstance(test, Apply) and test.function in LOGICAL)
 
 
 def _for(w: Writer, e: For) -> Value:
@@ -324,6 +337,7 @@ COMPILERS: dict[type, Callable[..., Value]] = {
     Element: _element,
     Position: _position,
     Length: _length,
+    SizeOf: _size_of,
     Where: _where,
     NetCall: _net_call,
     Apply: _apply,

@@ -1,0 +1,27 @@
+"""Flat(): says nothing of the value, which is conditioned on, as in `Bernoulli(p) if seen else Flat()`. It cannot be sampled."""
+
+from __future__ import annotations
+
+from vispec.catalog import Distribution
+from vispec.lazy import torch
+
+
+def flat_log_prob(value: torch.Tensor) -> torch.Tensor:
+    """0 everywhere."""
+    return torch.zeros_like(value)
+
+
+def flat_sample() -> torch.Tensor:
+    """0 stands in for a value that no law gives."""
+    return torch.zeros(())
+
+
+ENTRY = Distribution(
+    name="Flat",
+    params={},
+    support="real",
+    other_supports=("bit", "count", "positive", "unit"),
+    kernel=flat_log_prob,
+    sampler=flat_sample,
+    examples=({},),
+)

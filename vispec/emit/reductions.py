@@ -1,0 +1,73 @@
+"""sum, mean and max of a sequence: a whole plate's (`sum(y[*])`), or for every element of a chain what stands before it (`sum(x[<t])`)."""
+
+from typing import TYPE_CHECKING
+
+from vispec.emit.value import Value, align
+from vispec.model.model import Apply, Expression, Prefix, Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vispec.emit.writer import Writer
+
+EMPTY = {"sum": "0.0", "mean": "0.0", "max": "-torch.inf"}
+REDUCE = {"sum": "{}.sum({})", "mean": "{}.sum({})", "max": "{}.amax({})"}
+
+
+def reduce_sequence(w: "Writer", e: Apply, plain: "Callable[[Writer, Expression], Value]") -> Value:
+    """The reduction of the one argument, a sequence of numbers; of an empty one, 0, or -inf for max."""
+    (sequence,) = e.args
+    if isinstance(sequence, Prefix):
+        return before(w, e.function, sequence, plain)
+    value = plain(w, sequence)
+    (plate, *event) = value.event
+    dim = -1 - len(event)
+    axes, code = value.axes, value.code
+    if value.mask is not None:
+        axes = w.sort({*value.axes, *value.mask.axes})
+        mask = align(value.mask, axes) + "[..., None]" * len(event)
+        code = f"torch.where({mask}, {align(value, axes)}, {EMPTY[e.function]})"
+    code = REDUCE[e.function].format(paren(code), dim)
+    if e.function == "mean":
+        count = w.lengths(str(plate)).code if w.model.plate[str(plate)].ragged else w.plate_size(str(plate))
+        code = f"{code} / {count}"
+    return w.let(f"{e.function}_{plate}", code, axes, tuple(event))
+
+
+def before(w: "Writer", function: str, sequence: Prefix, plain: "Callable[[Writer, Expression], Value]") -> Value:
+    """For every element, over those before it."""
+    plate = sequence.plate
+    if plate in w.at:
+        return so_far(w, function, sequence)
+    value = plain(w, Ref(sequence.span, sequence.type, sequence.name))
+    at = value.axes.index(plate)
+    if function == "max":
+        last = value.rank - at - 1
+        pad = ", ".join(["0, 0"] * last + ["1, 0"])
+        index = ", ".join([":"] * at + [":-1"])
+        code = f"F.pad({value.code}.cummax({at}).values, ({pad}), value=-torch.inf)[{index}]"
+    else:
+        code = f"{value.code}.cumsum({at}) - {value.code}"
+    if function == "mean":
+        position = w.position(plate)
+        code = f"({code}) / {align(position, value.axes, len(value.event))}.clamp(min=1)"
+    return w.let(f"{function}_before", code, value.axes, value.event)
+
+
+def so_far(w: "Writer", function: str, sequence: Prefix) -> Value:
+    """Inside a chain's loop: over the buffer up to the present element."""
+    buffer = w.bound["all " + sequence.name]
+    at, index = buffer.axes.index(sequence.plate), w.at[sequence.plate]
+    code = f"{buffer.code}[{', '.join([':'] * at + [f':{index}'])}]"
+    axes = tuple(axis for axis in buffer.axes if axis != sequence.plate)
+    if function == "max":
+        shape = f"{buffer.code}[{', '.join([':'] * at + ['0'])}]"
+        return w.let(
+            "max_before", f"{code}.amax({at}) if {index} else torch.full_like({shape}, -torch.inf)", axes, buffer.event
+        )
+    code = f"{code}.sum({at})" + (f" / max({index}, 1)" if function == "mean" else "")
+    return w.let(f"{function}_before", code, axes, buffer.event)
+
+
+def paren(code: str) -> str:
+    return code if code.isidentifier() or code.startswith("torch.where(") else f"({code})"

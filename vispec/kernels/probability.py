@@ -1,0 +1,28 @@
+"""Logarithms of probabilities that may be exactly zero."""
+
+import torch
+from torch import Tensor
+
+
+class LogOfProbability(torch.autograd.Function):
+    """log p, -inf at 0, where its gradient is 0: what is impossible has no weight in any posterior, and 0 · ∞ would be nan."""
+
+    @staticmethod
+    def forward(ctx, p):
+        ctx.save_for_backward(p)
+        return p.log()
+
+    @staticmethod
+    def backward(ctx, grad):
+        (p,) = ctx.saved_tensors
+        return (grad / p).masked_fill(p == 0, 0.0)
+
+
+def log_of(p: Tensor) -> Tensor:
+    """log p elementwise for p ≥ 0."""
+    return LogOfProbability.apply(p)
+
+
+def bit_log_prob(value: Tensor, p: Tensor) -> Tensor:
+    """log P(value) of a bit that is 1 with probability p, elementwise; certain at p = 0 and p = 1."""
+    return LogOfProbability.apply(torch.where(value > 0, p, 1 - p))
