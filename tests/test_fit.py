@@ -1,7 +1,9 @@
 """The training loop: it learns, repeats itself, keeps the best, stops when told, and says where a fit went wrong."""
 
+import inspect
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,12 +12,14 @@ from safetensors.torch import load_file
 
 from vispec.diagnostics import SpecError
 from vispec.model.check import check_model
+from vispec.model.fitting import OPTIMIZERS
 from vispec.source import Source
 from vispec.syntax.parse import parse
 from vispec.train.checkpoint import Checkpoint
 from vispec.train.errors import DivergenceError, OptionError
 from vispec.train.evaluate import evaluate
 from vispec.train.fit import fit
+from vispec.train.module import load_class
 from vispec.train.optimisers import make_optimiser, optimisers
 from vispec.train.settings import Anneal, Settings, parse_value, read_settings
 
@@ -126,6 +130,34 @@ def test_a_nan_gradient_is_traced_to_its_parameter(tmp_path):
     assert caught.value.variable == "scale_raw"
 
 
+def test_a_nan_is_traced_to_the_line_and_the_variable_that_made_it(tmp_path):
+    text = """
+import torch
+from torch import nn
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.mu = nn.Parameter(torch.zeros(2))
+
+    def log_prob(self, batch):
+        x = batch["x"]
+        log_x = -((x - self.mu) ** 2).sum(1)
+        log_y = (x[:, 0] - 1e6).log() * self.mu[0]
+        return log_x + log_y
+
+    def loss(self, batch, num_data):
+        return -self.log_prob(batch).sum() * num_data / len(batch["x"])
+"""
+    (tmp_path / "module.py").write_text(text)
+    build = load_class(tmp_path / "module.py", "Model")
+    todo = replace(job(tmp_path, Settings(epochs=1), build=build), variables=("x", "y"))
+    with pytest.raises(DivergenceError, match=r"`y` is first nan in line 14 of module\.py: log_y = ") as caught:
+        fit(todo)
+    assert caught.value.variable == "y"
+
+
 def test_a_module_that_traces_is_believed(tmp_path):
     class Tracing(Exploding):
         def trace_nonfinite(self, batch):
@@ -207,6 +239,13 @@ def test_clipping_bounds_the_step(tmp_path):
 def test_every_optimiser_of_torch_takes_a_step(tmp_path, name):
     result = fit(job(tmp_path, Settings(optimizer=name, lr=0.01, epochs=2, batch=60)))
     assert math.isfinite(result.train.log_prob)
+
+
+def test_the_checker_knows_the_optimisers_that_a_fit_takes():
+    """The checker imports no torch, so it has a table of its own; torch may have gained some since."""
+    assert set(OPTIMIZERS) <= set(optimisers())
+    for name, options in OPTIMIZERS.items():
+        assert set(options) <= set(inspect.signature(optimisers()[name]).parameters), name
 
 
 @pytest.mark.parametrize(

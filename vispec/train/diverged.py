@@ -1,6 +1,6 @@
 """Where a loss that is no finite number came from."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,19 +9,29 @@ from torch import Tensor, nn
 
 from vispec.train.errors import DivergenceError
 from vispec.train.module import evaluating
+from vispec.train.trace import first_nan
 
 Array = np.ndarray[Any, Any]
 
 
-def diverged(module: nn.Module, batch: Mapping[str, Tensor], indices: Array, loss: float, where: str) -> DivergenceError:
-    """The error for a step whose loss or gradient is not finite. `indices`: the rows of the batch in the data."""
-    name, what = _trace(module, batch), f"the loss is {loss} {where}"
-    if name is not None:
-        return DivergenceError(name, f"{what}: variable `{name}` produced it")
+def diverged(
+    module: nn.Module, batch: Mapping[str, Tensor], rows: Array, loss: float, where: str, variables: Iterable[str] = ()
+) -> DivergenceError:
+    """The error for a step whose loss or gradient is not finite. rows: those of the batch, by their numbers in the data."""
+    what = f"the loss is {loss} {where}"
     name = _parameter(module, gradients=False)
     if name is not None:
         return DivergenceError(name, f"{what}: parameter `{name}` is not finite")
-    row = _row(module, batch, indices)
+    name = _trace(module, batch)
+    if name is not None:
+        return DivergenceError(name, f"{what}: variable `{name}` produced it")
+    origin = first_nan(module, batch, variables)
+    if origin is not None:
+        blamed = f"variable `{origin.variable}`" if origin.variable else "it"
+        return DivergenceError(
+            origin.variable, f"{what}: {blamed} is first nan in line {origin.line} of module.py: {origin.text}"
+        )
+    row = _row(module, batch, rows)
     if row is not None:
         return DivergenceError(None, f"{what}: row {row} of the data has no finite log-probability")
     name = _parameter(module, gradients=True)
@@ -51,9 +61,9 @@ def _parameter(module: nn.Module, gradients: bool) -> str | None:
     return None
 
 
-def _row(module: nn.Module, batch: Mapping[str, Tensor], indices: Array) -> int | None:
+def _row(module: nn.Module, batch: Mapping[str, Tensor], rows: Array) -> int | None:
     """The first row, counted from 1, whose log-probability is not finite."""
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     with evaluating(module, 0, device):
         bad = ~module.log_prob(batch).isfinite()  # pyright: ignore[reportCallIssue]
-    return int(indices[bad.nonzero()[0, 0].cpu()]) + 1 if bool(bad.any()) else None
+    return int(rows[bad.nonzero()[0, 0].cpu()]) + 1 if bool(bad.any()) else None

@@ -50,6 +50,7 @@ class Job:
     device: torch.device
     group: Group
     reporter: Reporter
+    variables: tuple[str, ...] = ()  # of the spec, to name one where a fit diverges
 
 
 @dataclass(frozen=True)
@@ -336,7 +337,10 @@ class Trainer:
         c, job = self.counters, self.job
         mine = job.group.share(indices)
         batch = to_device(job.train.batch(mine), job.device)
-        return diverged(self.module, batch, mine, outcome.loss, f"at step {c.step + 1}, in epoch {c.epoch + 1}")
+        stored = getattr(job.train, "rows", None)  # where the training data are a part of the file's
+        rows = mine if stored is None else stored[mine]
+        where = f"at step {c.step + 1}, in epoch {c.epoch + 1}"
+        return diverged(self.module, batch, rows, outcome.loss, where, job.variables)
 
 
 def _copy(module: nn.Module) -> Tensors:

@@ -55,7 +55,7 @@ def prepare(request: Request, group: Group, reporter: Reporter) -> tuple[Run, Jo
     text = compile_spec(request.source, train.sizes)
     _rehearse(class_of_text(text, model.name)(), model, settings, request.settings)
     run = _new_run(request, model, settings, train, text, group)
-    return run, Job(run.folder, run.build, settings, train, valid, device, group, reporter)
+    return run, Job(run.folder, run.build, settings, train, valid, device, group, reporter, variable_names(model))
 
 
 def prepare_resume(run: Run, request: Request, group: Group, reporter: Reporter) -> tuple[Run, Job, Checkpoint | None]:
@@ -70,7 +70,8 @@ def prepare_resume(run: Run, request: Request, group: Group, reporter: Reporter)
     _same((train.num_rows, train.tokens()) == (config.rows, config.tokens), "the data have changed since the fit began")
     run = _extend(run, request, checkpoint, group)
     settings = run.config.settings
-    job = Job(run.folder, run.build, settings, train, valid, choose_device(settings.device, group), group, reporter)
+    device, names = choose_device(settings.device, group), variable_names(run.model)
+    job = Job(run.folder, run.build, settings, train, valid, device, group, reporter, names)
     return run, job, checkpoint
 
 
@@ -113,6 +114,11 @@ def _new_run(request: Request, model: Model, settings: Settings, train: Dataset,
         )
         Run.create(folder, request.source, text, train.encoders, config)
     return Run.open(Path(str(group.pick(folder))))
+
+
+def variable_names(model: Model) -> tuple[str, ...]:
+    """Of variables and deterministic nodes."""
+    return tuple(item.name for item in (*model.variables, *model.lets))
 
 
 def _histogram(lengths: np.ndarray[Any, Any]) -> dict[int, int]:

@@ -53,7 +53,11 @@ def predict(
     device: str | None,
     jsonl: bool,
 ) -> None:
-    """Predict each observed variable for every row of DATA, in their order, by a decision rule that is no part of the model."""
+    """Predict each observed variable for every row of DATA, in their order, by a decision rule that is no part of the model.
+
+    mean: expectations, and probabilities of categories. mode: the most probable value. sample: a draw. greedy: the mode of
+    each element after those before it.
+    """
     with failures():
         opened, place = open_run(run, device, threads)
         dataset = load_given(opened, data, columns)
@@ -76,6 +80,10 @@ def predictions(
     from vispec.train.module import evaluating, to_device
     from vispec.train.rows import Rows
 
+    if rule == "beam":
+        raise RunError(
+            "beam search is not available for this model; --rule greedy takes the most probable element at each step"
+        )
     module = run.load(place)
     if not hasattr(module, "predict"):
         raise RunError("this model has nothing to predict")
@@ -83,7 +91,7 @@ def predictions(
         for indices in data.order(size or run.config.settings.batch or 1):
             batch = to_device(data.batch(indices), place)
             try:
-                found = module.predict(batch, rule=rule)  # pyright: ignore[reportCallIssue]
+                found = module.predict(batch, rule="mode" if rule == "greedy" else rule)  # pyright: ignore[reportCallIssue]
             except (ValueError, NotImplementedError) as error:
                 raise RunError(str(error)) from error
             except KeyError as error:
