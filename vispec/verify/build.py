@@ -77,10 +77,12 @@ def load(text: str, name: str) -> Emitted:
 
 @torch.no_grad()
 def randomise(built: Built, generator: Generator, scale: float = 1.0, zeros: float = 0.0) -> None:
-    """Standard normal values for every parameter. Then `scale` times as spread-out logits for each simplex and heads of nets,
-    and, with probability `zeros`, exact zeros in each simplex."""
-    for parameter in built.module.parameters():
-        parameter.copy_(torch.randn(parameter.shape, dtype=parameter.dtype, generator=generator))
+    """Standard normal values for every parameter, and weights of nets that keep their outputs of order 1. Then `scale` times as
+    spread-out logits for each simplex and heads of nets, and, with probability `zeros`, exact zeros in each simplex."""
+    for name, parameter in built.module.named_parameters():
+        weight = name.split(".")[0] in built.model.net and parameter.ndim > 1
+        spread = parameter[0].numel() ** -0.5 if weight else 1.0
+        parameter.copy_(spread * torch.randn(parameter.shape, dtype=parameter.dtype, generator=generator))
     if scale != 1.0:
         _spread_heads(built, scale)
     for param in built.model.params:
@@ -91,11 +93,12 @@ def randomise(built: Built, generator: Generator, scale: float = 1.0, zeros: flo
 
 
 def _spread_heads(built: Built, scale: float) -> None:
+    """The output layer of every net whose heads are all probabilities."""
     for net in built.model.nets:
-        for name, type in net.heads:
-            head = getattr(getattr(built.module, net.name), name or "out")
-            if type.domain in ("simplex", "unit"):
-                for parameter in head.parameters():
+        if all(type.domain in ("simplex", "unit") for _, type in net.heads):
+            trunk = getattr(built.module, net.name)
+            for layer in (getattr(trunk, name or "out", None) or trunk.out for name, _ in net.heads):
+                for parameter in layer.parameters():
                     parameter.mul_(scale)
 
 

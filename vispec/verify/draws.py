@@ -3,7 +3,9 @@ runs, and brute force puts the same numbers through the guide.
 
     log Σ_u p(x, u | z) + Σ_z log p(z) - log q(z)        or, for any z, -KL(q ‖ p) in place of its last two terms"""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -14,15 +16,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vispec.model import model as m
 from vispec.model.model import Variable
-from vispec.model.types import FINITE_DOMAINS
 from vispec.verify.checks import GRADIENT, VALUE, distance, gradient_gap
+from vispec.verify.data import take
 from vispec.verify.densities import chosen, log_density, torch_family
 from vispec.verify.expressions import Scene
 from vispec.verify.oracle import enumerate_log_prob
 from vispec.verify.report import Check
-from vispec.verify.row import Cell, NotCheckedError, Row, place_of, shape_of, without_data
+from vispec.verify.row import Cell, NotCheckedError, Row, as_tensor, place_of, shape_of, without_data
 from vispec.verify.trial import Trial, continuous_latents
 
+COPIES = 400
+DEVIATIONS = 5.0  # standard errors that chance is allowed
 NORMAL_NOISE = ("randn_like", "randn", "normal_", "normal", "normal_functional")
 
 
@@ -40,16 +44,38 @@ class Recorder(TorchDispatchMode):
         return result
 
 
-def check_at_draw(trial: Trial) -> tuple[Check, Check]:
-    """Values and gradients of the bound, exactly, for draws of Normal guides."""
-    latents = guided(trial)
+@dataclass(frozen=True)
+class Noise:
+    """values: (samples, B, *plates, *branch, *event). branch: the finite unknown with a guide has an axis of its own, this many
+    dimensions before the last; None where there is none, and all its values share the noise."""
+
+    values: Tensor
+    branch: int | None
+
+    def at(self, value: int) -> Tensor:
+        """The noise where the finite unknown has this value."""
+        return self.values if self.branch is None else self.values.select(-1 - self.branch, value)
+
+
+@dataclass(frozen=True)
+class Guided:
+    """The guided unknowns of a model: continuous latents with Normal guides, and at most one finite unknown, one per row."""
+
+    latents: tuple[tuple[Variable, m.Draw], ...]
+    finite: tuple[Variable, m.Law] | None
+
+
+def check_at_draw(trial: Trial) -> tuple[Check, ...]:
+    """Values and gradients of the bound, exactly, for draws of Normal guides; and whether the noise is standard normal."""
+    guided = guided_unknowns(trial)
     with Recorder() as recorder:
         got = trial.built.module.log_prob(trial.batch)
-    noise = match(trial, latents, recorder.noise)
+    noise = match(trial, guided, recorder.noise)
     gaps = []
-    for analytic in product((False, True), repeat=len(latents)):
+    for analytic in product((False, True), repeat=len(guided.latents)):
+        forms = {variable.name: form for (variable, _), form in zip(guided.latents, analytic, strict=True)}
         try:
-            expected = torch.stack([_row(trial, index, latents, noise, analytic) for index in range(trial.count)])
+            expected = torch.stack([_row(trial, index, guided, noise, forms) for index in range(trial.count)])
         except NotImplementedError:  # no closed form for this pair of families
             continue
         gaps.append((distance(got, expected), expected))
@@ -59,78 +85,107 @@ def check_at_draw(trial: Trial) -> tuple[Check, Check]:
     return (
         Check("bound at its own draw", trial.count, error, VALUE),
         Check("gradient at its own draw", numbers, gradient, GRADIENT),
+        check_noise(trial),
     )
 
 
-def guided(trial: Trial) -> list[tuple[Variable, m.Draw]]:
-    """The continuous latents with their guides; all must be Normal, and no finite unknown may have a guide."""
+@torch.no_grad()
+def check_noise(trial: Trial) -> Check:
+    """Mean and variance of the noise over many copies of a row, in units of 5 standard errors of either."""
+    with Recorder() as recorder:
+        trial.built.module.log_prob(take(trial.built.model, trial.batch, torch.zeros(COPIES, dtype=torch.int64)))
+    noise = torch.cat([n.flatten() for n in recorder.noise])
+    mean, variance = float(noise.mean()), float(noise.square().mean())
+    allowed = DEVIATIONS / math.sqrt(len(noise))
+    return Check("noise is standard normal", len(noise), max(abs(mean), abs(variance - 1) / math.sqrt(2)) / allowed, 1.0)
+
+
+def guided_unknowns(trial: Trial) -> Guided:
+    """What the guide covers; NotCheckedError where that is more than can be compared."""
     model = trial.built.model
     if not trial.built.module.estimator.startswith("elbo"):
         raise NotCheckedError(f"estimator {trial.built.module.estimator}")
     laws = {entry.name: entry.law for entry in model.guide}
-    for name in laws:
-        if model.variable[name].type.domain in FINITE_DOMAINS:
-            raise NotCheckedError(f"a draw under the guide of `{name}`, which is finite")
-    found = []
+    latents = []
     for variable in continuous_latents(trial.built):
-        law = laws.get(variable.name)
+        law = laws.pop(variable.name, None)
         if not isinstance(law, m.Draw) or law.distribution != "Normal":
             raise NotCheckedError(f"the draw of `{variable.name}`, whose guide is not Normal")
-        found.append((variable, law))
-    return found
+        latents.append((variable, law))
+    rest = [(model.variable[name], law) for name, law in laws.items()]
+    plates = [plate for variable, _ in (*rest, *latents) for plate in without_data(model, variable.plates)] if rest else []
+    if len(rest) > 1 or plates:
+        raise NotCheckedError(f"draws under the guide of `{rest[0][0].name}`, which is finite")
+    return Guided(tuple(latents), rest[0] if rest else None)
 
 
-def match(trial: Trial, latents: Sequence[tuple[Variable, m.Draw]], noise: list[Tensor]) -> dict[str, Tensor]:
-    """The noise of each latent, (samples, B, *plates, *event), recognised by its shape alone."""
+def match(trial: Trial, guided: Guided, noise: list[Tensor]) -> dict[str, Noise]:
+    """The noise of each latent, recognised by its shape alone."""
     left = list(noise)
     matched = {}
-    for variable, _ in latents:
-        rank = 1 + len(without_data(trial.built.model, variable.plates)) + len(variable.type.shape)
+    branches = [(), (trial.rows[0].card(guided.finite[0].type, {}),)] if guided.finite else [()]
+    for variable, _ in guided.latents:
+        plates = len(without_data(trial.built.model, variable.plates))
         event = shape_of(variable.type, trial.built.sizes)
-        fits = [n for n in left if n.ndim in (rank, rank + 1) and n.shape[n.ndim - len(event) :] == event]
-        fits = [n for n in fits if n.shape[n.ndim - rank] == trial.count]
-        if len(fits) != 1:
-            raise NotCheckedError(f"{len(fits)} draws of noise look like that of `{variable.name}`")
-        matched[variable.name] = fits[0] if fits[0].ndim > rank else fits[0].unsqueeze(0)
-        left = [n for n in left if n is not fits[0]]
+        found = [(n, branch) for n in left for branch in branches if _fits(n, trial.count, plates, (*branch, *event))]
+        if len(found) != 1:
+            raise NotCheckedError(f"{len(found)} draws of noise look like that of `{variable.name}`")
+        ((values, branch),) = found
+        rank = 1 + plates + len(branch) + len(event)
+        matched[variable.name] = Noise(values if values.ndim > rank else values.unsqueeze(0), len(event) if branch else None)
+        left = [n for n in left if n is not values]
     return matched
 
 
-def _row(
-    trial: Trial,
-    index: int,
-    latents: Sequence[tuple[Variable, m.Draw]],
-    noise: Mapping[str, Tensor],
-    analytic: Sequence[bool],
-) -> Tensor:
-    """The bound of one row: the mean over samples; `analytic` says per latent which form its divergence has."""
-    samples = {len(n) for n in noise.values()}
+def _fits(noise: Tensor, rows: int, plates: int, tail: tuple[int, ...]) -> bool:
+    lead = noise.ndim - len(tail)
+    return lead in (1 + plates, 2 + plates) and noise.shape[lead:] == tail and noise.shape[lead - plates - 1] == rows
+
+
+def _row(trial: Trial, index: int, guided: Guided, noise: Mapping[str, Noise], forms: Mapping[str, bool]) -> Tensor:
+    """The bound of one row: the mean over samples; `forms` says of which latents the divergence is analytic."""
+    samples = {len(n.values) for n in noise.values()}
     if len(samples) != 1:
         raise NotCheckedError("latents with different numbers of samples")
-    forms = {variable.name: form for (variable, _), form in zip(latents, analytic, strict=True)}
-    values = [_sample(trial, index, latents, {k: n[s][index] for k, n in noise.items()}, forms) for s in range(*samples)]
-    return torch.stack(values).mean()
+    own = [{name: Noise(n.values[s][index], n.branch) for name, n in noise.items()} for s in range(*samples)]
+    return torch.stack([_sample(trial, index, guided, one, forms) for one in own]).mean()
 
 
-def _sample(
-    trial: Trial,
-    index: int,
-    latents: Sequence[tuple[Variable, m.Draw]],
-    noise: Mapping[str, Tensor],
-    forms: Mapping[str, bool],
-) -> Tensor:
+def _sample(trial: Trial, index: int, guided: Guided, noise: Mapping[str, Noise], forms: Mapping[str, bool]) -> Tensor:
+    """One sample of the bound of one row: the expectation under the guide of the finite unknown, if there is one."""
     row = trial.rows[index]
     scene = Scene(trial.built.model, trial.built.module, row)
-    values: dict[Cell, Tensor] = {}
-    guides: list[tuple[Variable, Cell, m.Draw]] = []
-    for variable, guide in latents:
+    if guided.finite is None:
+        return _branch(scene, guided, {}, {name: n.values for name, n in noise.items()}, forms)
+    variable, law = guided.finite
+    cell = (variable.name, ())
+    if cell in row.values:
+        value = int(row.values[cell])
+        return _branch(scene, guided, {}, {name: n.at(value) for name, n in noise.items()}, forms)
+    total = torch.zeros((), dtype=torch.float64)
+    for number, support in enumerate(row.support(variable.type, {})):
+        scene.assignment = {cell: as_tensor(support, variable.type, row.sizes)}
+        log_q = log_density(variable, law, {}, scene)
+        branch = _branch(scene, guided, scene.assignment, {name: n.at(number) for name, n in noise.items()}, forms)
+        total = total + log_q.exp() * (branch - log_q)
+    return total
+
+
+def _branch(
+    scene: Scene, guided: Guided, known: Mapping[Cell, Tensor], noise: Mapping[str, Tensor], forms: Mapping[str, bool]
+) -> Tensor:
+    """log Σ_u p(x, known, z, u) less the divergence of each latent cell, z being the noise put through the guide."""
+    row = scene.row
+    values = dict(known)
+    drawn: list[tuple[Variable, Cell, m.Draw]] = []
+    for variable, guide in guided.latents:
         for cell in row.cells(variable):
             scene.assignment = values
             values[cell] = _put_through(scene, variable, guide, cell, noise[variable.name][cell[1]])
-            guides.append((variable, cell, guide))
+            drawn.append((variable, cell, guide))
     scene.assignment = values
-    total = enumerate_log_prob(trial.built.model, trial.built.module, row, values).log_prob
-    for variable, cell, guide in guides:
+    total = enumerate_log_prob(scene.model, scene.module, row, values).log_prob
+    for variable, cell, guide in drawn:
         total = total - _log_ratio(scene, row, variable, cell, guide, forms[variable.name])
     return total
 

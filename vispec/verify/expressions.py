@@ -143,7 +143,9 @@ def matched(tensors: list[Tensor]) -> list[Tensor]:
 
 
 def raw_head(call: m.NetCall, at: Place, scene: Scene) -> Tensor:
-    """One head of a net before its link function, (*event). The same input is asked once per scene."""
+    """One head of a net before its link function, (*event). The same input is asked once per scene.
+
+    A head that is a sequence, read as one element, is the element at the present place in its plate."""
     net = scene.model.net[call.net]
     values = arguments(net, [evaluate(argument, at, scene) for argument in call.args])
     positions = {at[argument.plate] for argument in call.args if isinstance(argument, m.Prefix)}
@@ -154,7 +156,11 @@ def raw_head(call: m.NetCall, at: Place, scene: Scene) -> Tensor:
         heads = ask(call, net, values, positions, at, scene)
     if known:
         scene.calls[key] = heads
-    return heads[[name for name, _ in net.heads].index(call.head)]
+    head = heads[[name for name, _ in net.heads].index(call.head)]
+    plate = call.type.over
+    if plate is None or call.type.star or not dict(net.heads)[call.head].star:
+        return head
+    return head[at[plate]]
 
 
 def ask(call: m.NetCall, net: m.Net, values: list[Tensor], positions: set[int], at: Place, scene: Scene) -> tuple[Tensor, ...]:
