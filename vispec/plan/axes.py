@@ -23,7 +23,14 @@ from vispec.model.model import (
     Ref,
     Select,
     Then,
+    Variable,
 )
+
+
+def element_plates(variable: Variable) -> tuple[str, ...]:
+    """The plates along which a variable has elements: its own, and for a tree the one whose elements have the heads."""
+    own = (variable.type.plate,) if variable.type.domain == "tree" and variable.type.plate else ()
+    return (*variable.plates, *own)
 
 
 def past(name: str, lag: int = 1) -> str:
@@ -65,8 +72,9 @@ class Scope:
         for let in self.model.guide_lets:
             if let.name == name:
                 return expression_axes(let.value, self)
-        table = self.model.variable.get(name) or self.model.param[name]
-        return frozenset(table.plates)
+        if name in self.model.variable:
+            return frozenset(element_plates(self.model.variable[name]))
+        return frozenset(self.model.param[name].plates)
 
 
 def enumerated_axis(expression: Expression, scope: Scope) -> str | None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from vispec.model.model import Model
-from vispec.plan.axes import Scope, past, present
+from vispec.plan.axes import Scope, element_plates, past, present
 from vispec.plan.plan import Factor, Row, Step, Treatment
 
 
@@ -17,6 +17,8 @@ def axis_size(axis: str, model: Model) -> str:
     type_ = model.variable[name].type
     if type_.domain == "bit":
         return "2"
+    if type_.domain == "tree":
+        return axis_size(str(type_.plate), model)
     return str(known(type_.card, model)) if type_.card is not None else f"|{type_.plate}|"
 
 
@@ -40,7 +42,7 @@ def product(sizes: Sequence[str]) -> str:
 
 
 def step_of(name: str, steps: Sequence[Step]) -> Step | None:
-    return next((step for step in steps if name in step.eliminated and step.kind in ("sum", "chain")), None)
+    return next((step for step in steps if name in step.eliminated and step.kind in ("sum", "chain", "tree")), None)
 
 
 def step_sizes(step: Step, model: Model, scope: Scope) -> list[str]:
@@ -49,6 +51,8 @@ def step_sizes(step: Step, model: Model, scope: Scope) -> list[str]:
     if step.kind == "chain":
         plate = [p for p in model.variable[step.eliminated[0]].plates if p not in step.plates]
         axes += [*plate, *(past(latent) for latent in step.eliminated)]
+    if step.kind == "tree":
+        axes += [str(model.variable[step.eliminated[0]].type.plate)] * 2
     return [axis_size(axis, model) for axis in axes]
 
 
@@ -65,7 +69,7 @@ def step_rows(
         if step is not None:
             terms = product(step_sizes(step, model, scope))
             kept = [axis_size(axis, model) for axis in (*step.plates, *step.latents, *step.eliminated)]
-            stored = [*kept, *(axis_size(p, model) for p in chain_plates(step, model))]
+            stored = [*kept, *(axis_size(p, model) for p in run_plates(step, model))]
             cost = {"terms": terms, "madds": terms, "bytes": product(["4", *stored])}
             because = f"{found.because}; {step.because}"
         elif found.kind == "draw":
@@ -76,16 +80,17 @@ def step_rows(
     return tuple(rows)
 
 
-def chain_plates(step: Step, model: Model) -> list[str]:
-    if step.kind != "chain":
+def run_plates(step: Step, model: Model) -> list[str]:
+    """Plates that a step reduces together with its latents."""
+    if step.kind not in ("chain", "tree"):
         return []
-    return [p for p in model.variable[step.eliminated[0]].plates if p not in step.plates]
+    return [p for p in element_plates(model.variable[step.eliminated[0]]) if p not in step.plates]
 
 
 def describe(found: Treatment, step: Step | None) -> str:
     """The treatment in a word or two."""
     if found.kind == "sum":
-        return "chain, summed" if step is not None and step.kind == "chain" else "summed"
+        return {"chain": "chain, summed", "tree": "trees, summed"}.get(step.kind if step else "", "summed")
     if found.kind == "draw" and found.estimator is not None:
         settings = ", ".join(f"{k}={v}" for k, v in found.estimator.settings)
         return f"{found.estimator.name}({settings})"

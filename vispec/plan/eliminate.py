@@ -34,12 +34,14 @@ def eliminate(
     nodes: Sequence[Node],
     home: Mapping[str, frozenset[str]],
     chains: Mapping[str, str],
+    trees: Mapping[str, str],
     keep: frozenset[str],
     order: "Order",
 ) -> tuple[Step, ...]:
     """Steps that reduce the nodes to one, named 'total', in the plates `keep`.
 
-    home: the plates of each latent. chains: for each latent with a past, the plate it chains along. order: sorts axis names.
+    home: the plates of each latent. chains: for each latent with a past, the plate it chains along. trees: for each tree, the
+    plate whose elements have heads, which is among its home. order: sorts axis names.
     Raises IntractableError where a factor couples latents of crossing plates.
     """
     live, steps = list(nodes), list[Step]()
@@ -51,7 +53,7 @@ def eliminate(
         rest = [node for node in live if node.plates != leaf]
         local = frozenset(v for node in live for v in node.variables if home[v] == leaf)
         for group, latents in components(here, local):
-            result = reduce_group(group, latents, leaf, chains, home, keep, steps, order)
+            result = reduce_group(group, latents, leaf, chains, trees, home, keep, steps, order)
             rest.append(result)
         live = rest
     inputs = tuple(node.name for node in live)
@@ -75,19 +77,23 @@ def reduce_group(
     latents: frozenset[str],
     leaf: frozenset[str],
     chains: Mapping[str, str],
+    trees: Mapping[str, str],
     home: Mapping[str, frozenset[str]],
     keep: frozenset[str],
     steps: list[Step],
     order: "Order",
 ) -> Node:
     """Sum out the group's local latents, then multiply over the plates that the result no longer needs."""
-    chained = frozenset(v for v in latents if v in chains)
-    if chained and latents - chained:
-        inner = components(group, latents - chained)
+    chained, rooted = frozenset(v for v in latents if v in chains), frozenset(v for v in latents if v in trees)
+    structured = chained | rooted
+    if structured and latents - structured:
+        inner = components(group, latents - structured)
         group = [sum_out(sub, gone, leaf, steps, order) if gone else sub[0] for sub, gone in inner]
-        latents = chained
+        latents = structured
     node = group[0]
-    if chained:
+    if rooted:
+        node = run_tree(group, structured, leaf, trees, steps, order)
+    elif chained:
         node = run_chain(group, chained, leaf, chains, steps, order)
     elif latents:
         node = sum_out(group, latents, leaf, steps, order)
@@ -127,6 +133,20 @@ def run_chain(
     inputs = tuple(n.name for n in group)
     steps.append(Step(inputs, name, order(leaf - {plate}), order(free), "chain", order(latents), because))
     return Node(name, leaf - {plate}, free)
+
+
+def run_tree(
+    group: list[Node], latents: frozenset[str], leaf: frozenset[str], trees: Mapping[str, str], steps: list[Step], order: Order
+) -> Node:
+    """The sum over all trees; a tree whose arcs depend on another structure along the same plate has none."""
+    if len(latents) > 1:
+        raise IntractableError(leaf, latents)
+    (tree,) = latents
+    free = remaining(group, latents)
+    name, plates = f"trees_{tree}", leaf - {trees[tree]}
+    because = f"a head for each element of {trees[tree]}: one elimination per element"
+    steps.append(Step(tuple(n.name for n in group), name, order(plates), order(free), "tree", (tree,), because))
+    return Node(name, plates, free)
 
 
 def remaining(group: list[Node], latents: frozenset[str]) -> frozenset[str]:

@@ -6,7 +6,7 @@ from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.distributions import CLOSED_FORM
 from vispec.model.model import All, Draw, Estimator, Infer, Law, Model, Past, Variable
 from vispec.model.types import FINITE_DOMAINS
-from vispec.plan.axes import Scope, law_axes, law_parts, past, present, walk
+from vispec.plan.axes import Scope, element_plates, law_axes, law_parts, past, present, walk
 from vispec.plan.costs import step_rows
 from vispec.plan.eliminate import IntractableError, Node, eliminate
 from vispec.plan.guides import complete_guides, is_shared
@@ -50,7 +50,7 @@ def with_alternative(plan: Plan) -> Plan:
 def treat(variable: Variable, model: Model, complete: bool) -> Treatment:
     """How one variable is held."""
     name = variable.name
-    finite = variable.type.domain in FINITE_DOMAINS and not variable.type.shape
+    finite = variable.type.domain in FINITE_DOMAINS | {"tree"} and not variable.type.shape
     if variable.role in ("given", "observed"):
         return Treatment(name, "data", True, "given by the data" if variable.role == "given" else "scored at the data")
     if not is_read(name, model) and not (complete and finite):
@@ -131,6 +131,8 @@ def variable_factors(name: str, model: Model, treatments: dict[str, Treatment], 
     law = variable.law
     if treatment.kind == "free" or law is None:
         return []
+    if variable.type.domain == "tree":
+        return tree_factors(variable, law, treatment, scope)
     axes = law_axes(law, scope) | scope.axes(name)
     guide = guide_law(name, model)
     if treatment.kind == "draw":
@@ -142,6 +144,16 @@ def variable_factors(name: str, model: Model, treatments: dict[str, Treatment], 
     elif variable.role == "partial" and treatment.kind == "sum":
         found.append(make_factor(f"seen_{name}", variable, "seen", None, scope.axes(name), model))
     return found
+
+
+def tree_factors(variable: Variable, law: Law, treatment: Treatment, scope: Scope) -> list[Factor]:
+    """log p of an observed tree; of an enumerated one the score of each arc, and apart from it what normalises them."""
+    name, model = variable.name, scope.model
+    read = law_axes(law, scope)
+    if treatment.kind == "data":
+        return [make_factor(f"log_{name}", variable, "density", law, read, model)]
+    arcs = make_factor(f"arcs_{name}", variable, "arcs", law, read | {*element_plates(variable), name}, model)
+    return [arcs, make_factor(f"norm_{name}", variable, "norm", law, read, model)]
 
 
 def draw_factor(
@@ -184,12 +196,14 @@ def order_steps(model: Model, scope: Scope, factors: tuple[Factor, ...], order: 
     data = next(plate.name for plate in model.plates if plate.data)
     nodes = [Node(f.name, frozenset(f.plates) | {data}, frozenset(f.latents)) for f in factors]
     whole = {name: {plate} for name, plate in scope.joint.items()}
-    home = {name: (frozenset(model.variable[name].plates) | {data}) - whole.get(name, set()) for name in scope.enumerated}
+    own = {name: frozenset(element_plates(model.variable[name])) for name in scope.enumerated}
+    home = {name: (own[name] | {data}) - whole.get(name, set()) for name in scope.enumerated}
+    trees = {name: str(v.type.plate) for name in scope.enumerated if (v := model.variable[name]).type.domain == "tree"}
     chains = {name: chain for name in scope.enumerated if (chain := chain_of(model.variable[name]))}
     if not nodes:
         return ()
     try:
-        return eliminate(nodes, home, chains, frozenset({data}), lambda axes: tuple(sorted(axes, key=order.index)))
+        return eliminate(nodes, home, chains, trees, frozenset({data}), lambda axes: tuple(sorted(axes, key=order.index)))
     except IntractableError as error:
         names = sorted({present(axis) for axis in error.latents})
         span = model.variable[names[0]].span

@@ -3,16 +3,17 @@
 from collections.abc import Iterator
 
 from vispec.diagnostics import Diagnostic, Label, SpecError
-from vispec.model.model import Const, Draw, Expression, Law, Model, Net, Past, Select, Then, Variable
+from vispec.model.model import Const, Draw, Expression, Model, Net, Past, Select, Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.axes import law_parts, walk
+from vispec.plan.trees import law_problems, root_problems
 from vispec.source import Span
 
 ESTIMATORS = frozenset({"exact", "elbo", "iwae", "map", "mc", "score"})
 
 CODES = {
     "V701": "Latents of crossing plates are coupled",
-    "V702": "A law over trees is not compiled",
+    "V702": "A tree is neither given, observed nor summed out under one law",
     "V703": "Latents that are enumerated jointly are coupled to others",
     "V704": "A discrete latent is shared by all rows",
     "V705": "A prior over a net's weights is not compiled",
@@ -23,6 +24,7 @@ CODES = {
     "V710": "A continuous latent has no guide",
     "V711": "No plate is sized by the data",
     "V712": "A drawn latent chains along its plate",
+    "V713": "Something is read through a head, and the root has none",
 }
 
 
@@ -50,27 +52,25 @@ def problems(model: Model) -> Iterator[Diagnostic]:
                 yield Diagnostic("V706", message, Label(estimator.span), help=f"compiled are {', '.join(sorted(ESTIMATORS))}")
     for variable in model.variables:
         yield from variable_problems(variable, model, data)
+    yield from root_problems(model)
 
 
 def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[Diagnostic]:
     name, type_ = variable.name, variable.type
-    finite = type_.domain in FINITE_DOMAINS and not type_.shape
+    finite = type_.domain in FINITE_DOMAINS | {"tree"} and not type_.shape
     asked = next((infer.estimator.name for infer in model.infer if infer.name == name), None)
     hidden = variable.role in ("latent", "partial")
     guided = any(guide.name == name for guide in model.guide)
     read = any(getattr(e, "name", None) == name for e in model_expressions(model))
-    if type_.domain == "tree" or has_tree(variable.law):
-        yield Diagnostic(
-            "V702", f"`{name}` is a tree, and structured sums are not compiled in this version", Label(variable.span)
-        )
-        return
+    if type_.domain == "tree":
+        yield from law_problems(variable, model)
     if variable.role == "latent" and data not in variable.plates and type_.discrete:
         message = f"discrete latent `{name}` is shared by all rows: summed over a minibatch, its gradient would be biased"
         yield Diagnostic("V704", message, Label(variable.span), help="move it into the data plate, or make it continuous")
         return
     if not hidden or not read:
         return
-    if finite and asked not in (None, "exact", "score"):
+    if finite and asked not in (None, "exact", *(() if type_.domain == "tree" else ("score",))):
         message = f"`{name}` is discrete; `{asked}` over discrete latents is not compiled in this version"
         yield Diagnostic("V706", message, Label(variable.span), help="leave it out of `infer:`, so that it is summed exactly")
         return
@@ -120,16 +120,6 @@ def reads_prefix(variable: Variable, model: Model) -> bool:
     from vispec.model.model import Prefix
 
     return any(isinstance(e, Prefix) and e.name == variable.name for e in model_expressions(model))
-
-
-def has_tree(law: Law | None) -> bool:
-    match law:
-        case Draw(distribution="DependencyTree"):
-            return True
-        case Then(laws=laws):
-            return any(has_tree(each) for each in laws)
-        case _:
-            return False
 
 
 def model_expressions(model: Model) -> Iterator[Expression]:

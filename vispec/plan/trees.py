@@ -1,0 +1,94 @@
+"""Trees over the elements of a plate: what is read through a head, and what the root has to offer there.
+
+A head h of `tree[i]` is 0 for the root and h for element h - 1, and exactly one element hangs from the root. `x[head]` is the
+element that the head points at. At the root it is a symbol of its own where x is a token or a category that a net takes: the
+net's table has one row more than x has values. Where x is a number it is 0. Elsewhere the root has nothing to offer.
+"""
+
+from collections.abc import Iterator
+
+from vispec.diagnostics import Diagnostic, Label
+from vispec.model.model import Conditional, Draw, Expression, Law, Model, NetCall, Ref, Select, Variable
+from vispec.plan.axes import children, law_parts, walk
+
+ROOT_SYMBOL = frozenset({"token", "category"})
+ROOT_ZERO = frozenset({"real", "bit", "count"})
+
+
+def by_tree(e: Expression) -> bool:
+    """Whether an expression is an element that a head points at."""
+    return isinstance(e, Select) and any(index.type.domain == "tree" for _, index in e.by)
+
+
+def may_be_root(e: Expression, model: Model) -> bool:
+    """Whether a token or category may be the root's own symbol, one past its values."""
+    if e.type.domain not in ROOT_SYMBOL:
+        return False
+    if by_tree(e):
+        return True
+    if isinstance(e, Ref) and e.name in model.let:
+        return may_be_root(model.let[e.name].value, model)
+    return isinstance(e, Conditional) and any(may_be_root(part, model) for part in (e.then, e.otherwise))
+
+
+def read_through_heads(variable: Variable, model: Model) -> frozenset[tuple[str, str]]:
+    """(tree, name) for each element that the variable's law reads through a head of the tree."""
+    found: set[tuple[str, str]] = set()
+    left = [e for part in law_parts(variable.law) for e in walk(part)] if variable.law else []
+    while left:
+        e = left.pop()
+        if isinstance(e, Select):
+            names = {
+                inner.name
+                for _, index in e.by
+                if index.type.domain == "tree"
+                for inner in walk(index)
+                if isinstance(inner, Ref)
+            }
+            found |= {(tree, e.name) for tree in names}
+        if isinstance(e, Ref | Select) and e.name in model.let:
+            left += walk(model.let[e.name].value)
+    return frozenset(found)
+
+
+def law_problems(variable: Variable, model: Model) -> Iterator[Diagnostic]:
+    """A tree has one law, and is given, observed or summed out exactly."""
+    name = variable.name
+    if variable.role == "partial":
+        yield Diagnostic("V702", f"`{name}` is a tree that is missing in places, which is not compiled", Label(variable.span))
+    if variable.law is not None and not isinstance(variable.law, Draw):
+        message = f"`{name}` is a tree, and a choice between laws on trees is not compiled"
+        yield Diagnostic("V702", message, Label(variable.law.span), help="give it one law")
+    for guide in model.guide:
+        if guide.name == name:
+            message = f"a guide for the tree `{name}` is not compiled"
+            yield Diagnostic("V702", message, Label(guide.span), help="leave it out: trees are summed out exactly")
+
+
+def root_problems(model: Model) -> Iterator[Diagnostic]:
+    """Elements read through a head where the root has nothing to offer."""
+    laws: list[Law] = [v.law for v in model.variables if v.law is not None]
+    roots = [part for law in laws for part in law_parts(law)] + [let.value for let in model.lets]
+    for e in roots:
+        yield from _at_root(e, model, any(e is let.value for let in model.lets))
+
+
+def _at_root(e: Expression, model: Model, allowed: bool) -> Iterator[Diagnostic]:
+    """allowed: whether the value goes into a net, or into a let whose own readers are looked at."""
+    if by_tree(e) and e.type.domain not in ROOT_ZERO and not (allowed and e.type.domain in ROOT_SYMBOL):
+        help = "give it to a net: its table has a row for the root"
+        message = f"there is no {e.type.domain} at the root"
+        yield Diagnostic(
+            "V713", message, Label(e.span, "may be read at the root"), help=help if e.type.domain in ROOT_SYMBOL else None
+        )
+    elif isinstance(e, Ref) and not allowed and may_be_root(e, model):
+        message = f"there is no {e.type.domain} at the root"
+        yield Diagnostic(
+            "V713",
+            message,
+            Label(e.span, "may be read at the root"),
+            (Label(model.let[e.name].span, "read through a head here"),),
+        )
+    for child in children(e):
+        branch = isinstance(e, Conditional) and child is not e.test
+        yield from _at_root(child, model, isinstance(e, NetCall) or (branch and allowed))
