@@ -182,12 +182,24 @@ def _prefix(w: Writer, e: Prefix) -> Value:
 def _select(w: Writer, e: Select) -> Value:
     value = named(w, e.name)
     for plate, index in e.by:
+        if index.type.domain == "tree":
+            value = with_root(w, to_value(w, value, e.type.domain), plate, e)
         axis = enumerated_axis(index, w.scope)
         if axis is not None and plate in value.axes:
             value = rename(w, value, plate, axis)
         else:
             value = gather(w, value, plate, plain(w, index))
     return value
+
+
+def with_root(w: Writer, value: Value, plate: str, e: Select) -> Value:
+    """The elements of a plate as heads point at them, the root before them: a symbol past the values of a type, or 0."""
+    at = value.axes.index(plate)
+    pad = ", ".join(["0, 0"] * (value.rank - at - 1) + ["1, 0"])
+    root = f", value={w.dim(e.type.card)}" if value.integer and e.type.card is not None else ""
+    return w.let(
+        f"{stem(value)}_or_root", f"F.pad({value.code}, ({pad}){root})", value.axes, value.event, integer=value.integer
+    )
 
 
 def rename(w: Writer, value: Value, old: str, new: str) -> Value:

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from vispec.catalog import distributions
+from vispec.emit import trees
 from vispec.emit.densities import Chained, Density, Table, dense, density, extra_rank
 from vispec.emit.expressions import expression, named, parameter, tensor, to_value
-from vispec.emit.kl import kl_code
 from vispec.emit.joins import add
+from vispec.emit.kl import kl_code
 from vispec.emit.steps import steps
 from vispec.emit.value import Value, align, union
 from vispec.emit.writer import Writer, identifier
@@ -37,6 +38,12 @@ def emit_factor(w: Writer, plan: Plan, factor: Factor) -> Density:
             return ratio(w, plan, variable)
         case "guide":
             return enumerated_guide(w, plan, variable)
+        case "arcs":
+            return trees.arcs(w, variable)
+        case "norm":
+            return trees.log_norm(w, variable)
+    if variable.type.domain == "tree":
+        return trees.log_prob(w, variable)
     assert factor.law is not None
     value = named(w, variable.name)
     hint = f"log_{identifier(variable.name)}"

@@ -1,8 +1,10 @@
 """sample and predict: ancestral generation, chains element by element."""
 
 from vispec.catalog import distributions
+from vispec.emit import trees
 from vispec.emit.densities import extra_rank
 from vispec.emit.expressions import expression, plain, tensor, to_value
+from vispec.emit.grown import grown_together, tree_loop, tree_of_growth
 from vispec.emit.shared import bind_shared
 from vispec.emit.value import Value, align
 from vispec.emit.writer import ModuleNeeds, Writer
@@ -101,7 +103,11 @@ def generate_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
             results[name] = w.data(name).code
             continue
         chain = next((p for p in variable.plates if model.plate[p].kind == "chain"), None)
-        if chain is None:
+        if (tree := tree_of_growth(variable, model, {*done, *results})) is not None:
+            group = grown_together(tree, model, {*done, *results})
+            results |= tree_loop(w, tree, group, inner_generator(w), lambda g, v: draw_variable(g, v, v.law))
+            done |= {v.name for v in group}
+        elif chain is None:
             value = draw_variable(w, variable, variable.law)
             w.bound[name] = value
             results[name] = value.code
@@ -130,8 +136,7 @@ def chain_loop(w: Generator, chain: str, group: list[Variable]) -> dict[str, str
         buffers[v.name] = w.let(v.name, f"self.one.new_zeros({sizes}{dtype})", axes, v.type.shape, integer=bool(dtype))
         w.cache.pop(("code", f"self.one.new_zeros({sizes}{dtype})"), None)
     index = w.fresh(chain)
-    inner = Generator(w.plan, w.needs)
-    inner.taken, inner.bound, inner.cache = set(w.taken), dict(w.bound), {k: v for k, v in w.cache.items() if outer_key(k)}
+    inner = inner_generator(w)
     inner.at = {**w.at, chain: index}
     inner.bound[f"at {chain}"] = Value(index, scalar=True)
     body: list[str] = []
@@ -168,6 +173,13 @@ def chain_loop(w: Generator, chain: str, group: list[Variable]) -> dict[str, str
     return {v.name: buffers[v.name].code for v in group}
 
 
+def inner_generator(w: Generator) -> Generator:
+    """A writer for the body of a loop: it knows what stands before the loop and does not change in it."""
+    inner = Generator(w.plan, w.needs)
+    inner.taken, inner.bound, inner.cache = set(w.taken), dict(w.bound), {k: v for k, v in w.cache.items() if outer_key(k)}
+    return inner
+
+
 def outer_key(key: object) -> bool:
     """Cached things that do not change along a loop: data, sizes and parameters."""
     return isinstance(key, tuple) and bool(key) and key[0] in ("data", "size", "code")
@@ -187,6 +199,9 @@ def draw_variable(w: Generator, variable: Variable, law: Law | None, without: st
             return w.let(
                 hint, f"torch.where({code}, {left.code}, {right.code})", axes, variable.type.shape, integer=left.integer
             )
+        case Draw() if variable.type.domain == "tree":
+            rule = "rule" if variable.role != "latent" else '"sample"'
+            return trees.draw(w, variable, rule, is_read(w.plan.model, variable.name))
         case Draw():
             return draw_law(w, variable, law, axes, hint)
     raise AssertionError(law)

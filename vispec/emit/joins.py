@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from vispec.emit.value import Value, align, union
 from vispec.emit.writer import Writer
+from vispec.plan.axes import element_plates
 
 
 def add(w: Writer, parts: Sequence[Value], hint: str) -> Value:
@@ -20,4 +21,4 @@ def add(w: Writer, parts: Sequence[Value], hint: str) -> Value:
 
 def tilt(w: Writer, name: str) -> Value:
     """A posterior query's own term for a latent: zeros in its plates and values, whose gradient is the answer."""
-    return w.let(f"tilt_{name}", f'tilt["{name}"]', w.sort((*w.model.variable[name].plates, name)))
+    return w.let(f"tilt_{name}", f'tilt["{name}"]', w.sort((*element_plates(w.model.variable[name]), name)))

@@ -7,17 +7,21 @@ from typing import Any
 from vispec.model.model import Model, Net, NetCall, Prefix, Where
 from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.axes import Scope, expression_axes
+from vispec.plan.trees import may_be_root
 from vispec.trunk import memory_argument
 
 
 @dataclass(frozen=True)
 class Uses:
     """prefix: sequence arguments given as `x[<i]`. stepped: arguments without a star that differ from one i to the next, which
-    `prefixes` takes with i as their last leading axis, (*B, T or 1, *event). holes: some call gives `y[*] where f[*]`."""
+    `prefixes` takes with i as their last leading axis, (*B, T or 1, *event). holes: some call gives `y[*] where f[*]`. rooted: arguments
+    which some call gives what a head points at, so that they take the root's symbol, one past the values of their type; and
+    those that share their table."""
 
     prefix: frozenset[str]
     stepped: frozenset[str]
     holes: bool
+    rooted: frozenset[str] = frozenset()
 
 
 def uses(net: Net, model: Model) -> Uses:
@@ -29,7 +33,14 @@ def uses(net: Net, model: Model) -> Uses:
     holes = any(isinstance(arg, Where) for call in calls for arg in call.args)
     if not prefix:  # asked for prefixes by no call of the model: all sequences but the memory
         prefix = {name for name, type in net.args if type.star and name != memory_argument(net)}
-    return Uses(frozenset(prefix), frozenset(stepped), holes)
+    return Uses(frozenset(prefix), frozenset(stepped), holes, rooted_arguments(net, calls, model))
+
+
+def rooted_arguments(net: Net, calls: list[NetCall], model: Model) -> frozenset[str]:
+    """Arguments over the values of one that some call may give the root's symbol."""
+    pairs = [(type, arg) for call in calls for (_, type), arg in zip(net.args, call.args, strict=True)]
+    cards = {type.card for type, arg in pairs if may_be_root(arg, model)}
+    return frozenset(name for name, type in net.args if type.card is not None and type.card in cards)
 
 
 def stepped_arguments(net: Net, call: NetCall, model: Model) -> tuple[str, ...]:

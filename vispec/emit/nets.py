@@ -184,7 +184,8 @@ def part_of(net: Net, name: str, used: Uses, prefixes: bool) -> Part:
     stepped = prefixes and name in used.stepped
     shape = tuple(python_size(dim) for dim in type.shape)
     if type.domain in FINITE_DOMAINS and type.domain != "bit" and type.card is not None:
-        return Part(text, 1, text, python_size(type.card), shape, type.star, stepped)
+        card = plus(python_size(type.card), name in used.rooted)
+        return Part(text, 1, text, card, shape, type.star, stepped)
     if not shape:
         return Part(f"{text}.unsqueeze(-1)", 1, text, None, (), type.star, stepped)
     return Part(text, times(*shape), text, None, shape, type.star, stepped)

@@ -8,7 +8,7 @@ from vispec.emit.methods import bound_factors, writer
 from vispec.emit.value import Value, align
 from vispec.emit.writer import ModuleNeeds, Writer
 from vispec.model.model import Draw, Variable
-from vispec.plan.axes import Scope
+from vispec.plan.axes import Scope, element_plates
 from vispec.plan.make import guide_law, make_plan
 from vispec.plan.plan import Plan
 
@@ -54,7 +54,7 @@ def posterior_method(plan: Plan, needs: ModuleNeeds, summed: list[Variable], dra
         found = "found"
         for name in ("log_sum_exp", "maximum", "sampled"):
             needs.kernel("vispec.kernels.logsum" if name == "log_sum_exp" else "vispec.kernels.algebra", name)
-        shapes = {v.name: [*(w.axis_size(a) for a in w.sort(v.plates)), w.axis_size(v.name)] for v in summed}
+        shapes = {v.name: [w.axis_size(a) for a in (*w.sort(element_plates(v)), v.name)] for v in summed}
         zeros = ", ".join(f'"{name}": self.one.new_zeros({", ".join(shape)})' for name, shape in shapes.items())
         w.line('total = {"marginals": log_sum_exp, "mode": maximum, "sample": sampled}[query]')
         w.line(f"tilt = {{{zeros}}}")
@@ -77,7 +77,7 @@ def posterior_method(plan: Plan, needs: ModuleNeeds, summed: list[Variable], dra
         '"""Exact posteriors of the summed latents, and the guides of the drawn ones.',
         "",
         'query: "marginals", probabilities with the values last; "mode", the best joint assignment; "sample", a draw.',
-        *(f"{v.name}: {v.type}, ({', '.join(v.plates)})." for v in (*summed, *drawn)),
+        *(f"{v.name}: {v.type}, ({', '.join(element_plates(v))})." for v in (*summed, *drawn)),
         '"""',
     ]
     body = [*doc, *lines, f"return {result}"]

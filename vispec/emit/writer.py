@@ -8,7 +8,7 @@ from dataclasses import replace
 from vispec.emit.value import Form, Value
 from vispec.model.model import Model
 from vispec.model.types import INTEGER_DOMAINS, Dim
-from vispec.plan.axes import Scope
+from vispec.plan.axes import Scope, element_plates
 
 RESERVED = frozenset(
     ("self", "batch", "index", "torch", "nn", "F", "Tensor", "tilt", "total", "n", "lengths", "rule", "one", "memory")
@@ -72,11 +72,12 @@ class Writer:
         """A variable's tensor in the batch, padded with valid values where its density is not defined at 0."""
         if ("data", name) not in self.cache:
             variable = self.model.variable[name]
-            axes = self.sort(variable.plates)
+            plates = element_plates(variable)
+            axes = self.sort(plates)
             integer = variable.type.domain in INTEGER_DOMAINS
             value = self.let(name, f'{self.origin}["{name}"]', axes, variable.type.shape, integer=integer)
-            if axes != variable.plates:
-                where = ", ".join(str(variable.plates.index(axis)) for axis in axes)
+            if axes != plates:
+                where = ", ".join(str(plates.index(axis)) for axis in axes)
                 rest = "".join(f", {-i}" for i in range(len(value.event), 0, -1))
                 value = self.let(name, f"{value.code}.permute({where}{rest})", axes, value.event, integer=integer)
             self.cache["data", name] = value
@@ -129,7 +130,7 @@ class Writer:
         if ("size", plate) in self.cache:
             return str(self.cache["size", plate])
         for variable in self.model.variables:
-            if plate in variable.plates and variable.role != "latent":
+            if plate in element_plates(variable) and variable.role != "latent":
                 value = self.data(variable.name)
                 return f"{value.code}.shape[{value.axes.index(plate)}]"
         return f"int({self.lengths(plate).code}.max())"
@@ -144,6 +145,8 @@ class Writer:
         type_ = self.model.variable[name].type
         if type_.domain == "bit":
             return "2"
+        if type_.domain == "tree":
+            return f"{self.plate_size(str(type_.plate))} + 1"
         return self.dim(type_.card) if type_.card is not None else self.plate_size(str(type_.plate))
 
     def lengths(self, plate: str) -> Value:
