@@ -1,10 +1,11 @@
 """What one file adds: distributions, network layers, functions, steps, estimators, commands; and how they are found."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from pkgutil import walk_packages
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
@@ -101,16 +102,40 @@ class Command:
     command: Any
 
 
-def discover(package: ModuleType) -> dict[str, Any]:
-    """The ENTRY of each module of `package` and of the folders in it, by name, in the order of the file names."""
-    entries: dict[str, Any] = {}
-    found = (m.name for m in walk_packages(package.__path__, f"{package.__name__}.") if not m.ispkg)
-    for module in sorted(found):
-        entry = import_module(module).ENTRY
-        if entry.name in entries:
-            raise ImportError(f"two entries named {entry.name!r} in {package.__name__}")
-        entries[entry.name] = entry
-    return entries
+class Entries(Mapping[str, Any]):
+    """The ENTRY of each module of a package and of the folders in it, by name, in the order of the file names.
+
+    A name is read from its file's text, and the file imported when its entry is first asked for: `check` needs few of them.
+    """
+
+    def __init__(self, package: ModuleType):
+        self._modules: dict[str, str] = {}
+        self._loaded: dict[str, Any] = {}
+        for path in sorted(Path(package.__path__[0]).rglob("*.py")):
+            found = re.search(r"^ENTRY = \w+\(\s*(?:name=)?\"(\w+)\"", path.read_text(encoding="utf-8"), re.MULTILINE)
+            if found is None:
+                continue
+            name = found.group(1)
+            if name in self._modules:
+                raise ImportError(f"two entries named {name!r} in {package.__name__}")
+            parts = path.relative_to(package.__path__[0]).with_suffix("").parts
+            self._modules[name] = ".".join((package.__name__, *parts))
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._loaded:
+            self._loaded[name] = import_module(self._modules[name]).ENTRY
+        return self._loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+
+def discover(package: ModuleType) -> Mapping[str, Any]:
+    """The entries of a package; raises ImportError where two have one name."""
+    return Entries(package)
 
 
 @cache
