@@ -1,0 +1,102 @@
+"""What one benchmark compares: programs that compute the same log-probability from the same parameters and data."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+
+from vispec.compile import compile_spec
+from vispec.source import Source
+
+Tensors = Mapping[str, Tensor]
+Program = Callable[[Tensors, Tensors], Tensor]
+
+EMITTED = "emitted"
+
+
+@dataclass(frozen=True)
+class Workload:
+    """spec: a file of benchmarks/specs; sizes: what its module's constructor takes.
+
+    parameters have the names of the emitted module's state and are shared by all programs; a program turns parameters and
+    batch into the log-probability of the whole batch, and so does the reference, as plainly as possible. noise: what
+    torch.randn_like returns while results are compared."""
+
+    spec: str
+    sizes: Mapping[str, int]
+    parameters: Tensors
+    batch: Tensors
+    reference: Program
+    programs: Mapping[str, Program]
+    noise: Tensor | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*self.programs, EMITTED)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """leaves: the parameters that it trains; log_prob: the log-probability of the batch, a scalar."""
+
+    leaves: Tensors
+    log_prob: Callable[[], Tensor]
+
+    def step(self) -> Tensor:
+        """Forward and backward; the gradients are in `leaves`."""
+        for leaf in self.leaves.values():
+            leaf.grad = None
+        value = self.log_prob()
+        (-value).backward()
+        return value.detach()
+
+
+def emitted_module(workload: Workload) -> Any:
+    """An instance of the class that the compiler emits for the workload's spec."""
+    source = Source.read(Path(__file__).with_name("specs") / workload.spec)
+    namespace: dict[str, Any] = {"__name__": "benchmarked"}
+    exec(compile(compile_spec(source, workload.sizes), workload.spec, "exec"), namespace)
+    return namespace[workload.spec.removesuffix(".vispec").capitalize()](**workload.sizes)
+
+
+def contender(workload: Workload, name: str, compiled: bool = False) -> Contender:
+    """The program `name` with parameters of its own."""
+    if name == EMITTED:
+        module = emitted_module(workload)
+        module.load_state_dict(dict(workload.parameters))
+        rows = len(next(iter(workload.batch.values())))
+        loss = torch.compile(module.loss, fullgraph=True) if compiled else module.loss
+        return Contender(dict(module.named_parameters()), lambda: -loss(workload.batch, rows))
+    leaves = {key: value.clone().requires_grad_() for key, value in workload.parameters.items()}
+    program = torch.compile(workload.programs[name]) if compiled else workload.programs[name]
+    return Contender(leaves, lambda: program(leaves, workload.batch))
+
+
+def fixed(noise: Tensor | None) -> AbstractContextManager[object]:
+    """Within it, torch.randn_like returns `noise`."""
+    return nullcontext() if noise is None else patch("torch.randn_like", lambda like: noise.to(like))
+
+
+def errors(workload: Workload, got: Contender) -> tuple[float, float]:
+    """Relative errors, against the float64 reference, of the log-probability and of its gradient (of the worst parameter)."""
+    exact = {key: value.double().requires_grad_() for key, value in workload.parameters.items()}
+    batch = {key: value.double() if value.is_floating_point() else value for key, value in workload.batch.items()}
+    with fixed(workload.noise):
+        expected = workload.reference(exact, batch)
+        expected.backward()
+        value = got.step()
+    value_error = float((value.double() - expected.detach()).abs() / expected.detach().abs())
+    assert got.leaves.keys() == exact.keys(), "the programs have different parameters"
+    return value_error, max(relative(leaf.grad, exact[key].grad) for key, leaf in got.leaves.items())
+
+
+def relative(loss_gradient: Tensor | None, gradient: Tensor | None) -> float:
+    """‖-loss_gradient - gradient‖ / ‖gradient‖."""
+    assert loss_gradient is not None
+    assert gradient is not None
+    return float((loss_gradient.double() + gradient).norm() / gradient.norm())
