@@ -182,9 +182,12 @@ def _prefix(w: Writer, e: Prefix) -> Value:
 def _select(w: Writer, e: Select) -> Value:
     value = named(w, e.name)
     for plate, index in e.by:
-        if index.type.domain == "tree":
-            value = with_root(w, to_value(w, value, e.type.domain), plate, e)
         axis = enumerated_axis(index, w.scope)
+        if index.type.domain == "tree":
+            value = with_root(w, to_value(w, value, e.type.domain), plate, axis or plate, e)
+            plate = axis or plate
+        if axis == plate:
+            continue
         if axis is not None and plate in value.axes:
             value = rename(w, value, plate, axis)
         else:
@@ -192,14 +195,17 @@ def _select(w: Writer, e: Select) -> Value:
     return value
 
 
-def with_root(w: Writer, value: Value, plate: str, e: Select) -> Value:
-    """The elements of a plate as heads point at them, the root before them: a symbol past the values of a type, or 0."""
+def with_root(w: Writer, value: Value, plate: str, new: str, e: Select) -> Value:
+    """The elements of a plate as heads point at them, along the axis `new`: before them the root, a symbol past the values of
+    the type, or 0."""
     at = value.axes.index(plate)
     pad = ", ".join(["0, 0"] * (value.rank - at - 1) + ["1, 0"])
     root = f", value={w.dim(e.type.card)}" if value.integer and e.type.card is not None else ""
-    return w.let(
-        f"{stem(value)}_or_root", f"F.pad({value.code}, ({pad}){root})", value.axes, value.event, integer=value.integer
-    )
+    axes = tuple(new if axis == plate else axis for axis in value.axes)
+    code = f"F.pad({value.code}, ({pad}){root})"
+    if axes != w.sort(axes):
+        code, axes = f"{code}.movedim({at}, {w.sort(axes).index(new)})", w.sort(axes)
+    return w.let(f"{stem(value)}_or_root", code, axes, value.event, integer=value.integer)
 
 
 def rename(w: Writer, value: Value, old: str, new: str) -> Value:
@@ -282,7 +288,10 @@ def _apply(w: Writer, e: Apply) -> Value:
             return Value(f"({OPERATORS[e.function].format(*(a.code for a in args))})", scalar=True)
         codes = [align(a, axes, rank) for a in args]
         event = max((a.event for a in args), key=len)
-        integer = all(a.integer or (a.scalar and "." not in a.code) for a in args) and e.function in "+-*neg"
+        whole = all(a.integer or (a.scalar and is_whole(a.code)) for a in args)
+        integer = whole and e.function in ("+", "-", "*", "neg")
+        if e.function in ARITHMETIC and not integer and not any(is_floating(a) for a in args):
+            codes[0] = f"(self.one * {codes[0]})"  # of integers, torch would make single precision
         return w.let(
             e.function if e.function.isalpha() else "value", OPERATORS[e.function].format(*codes), axes, event, integer=integer
         )
@@ -299,6 +308,19 @@ def _conditional(w: Writer, e: Conditional) -> Value:
     condition = align(replace(test, event=()), axes, len(event)) if test.axes else test.code
     condition = f"{condition}.bool()" if is_number(w, e.test) else condition
     return w.let("value", f"torch.where({condition}, {codes[0]}, {codes[1]})", axes, event)
+
+
+ARITHMETIC = frozenset({"+", "-", "*", "/", "^"})
+
+
+def is_whole(code: str) -> bool:
+    """Whether a number's text is that of an integer."""
+    return code.strip("()-").isdigit()
+
+
+def is_floating(value: Value) -> bool:
+    """Whether a value is a tensor of the module's dtype."""
+    return not value.scalar and not value.integer
 
 
 LOGICAL = frozenset({"<", "<=", ">", ">=", "==", "!=", "and", "or", "not"})

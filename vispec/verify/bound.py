@@ -17,14 +17,13 @@ from torch import distributions as dist
 
 from vispec.model import model as m
 from vispec.model.model import Model
-from vispec.model.types import FINITE_DOMAINS
 from vispec.verify.data import take
 from vispec.verify.densities import log_density, torch_family
 from vispec.verify.draws import DEVIATIONS
 from vispec.verify.expressions import Scene
 from vispec.verify.oracle import enumerate_log_prob
 from vispec.verify.report import Check
-from vispec.verify.row import Cell, NotCheckedError, Row, as_tensor, place_of, shape_of
+from vispec.verify.row import ENUMERABLE, Cell, NotCheckedError, Row, as_tensor, place_of, shape_of
 from vispec.verify.trial import Trial
 
 NODES = 20  # of the quadrature, per dimension
@@ -85,7 +84,7 @@ def guided_cells(model: Model, row: Row) -> list[tuple[Cell, m.Law]]:
     among them."""
     laws = {entry.name: entry.law for entry in model.guide}
     for variable in model.variables:
-        if variable.role == "latent" and variable.name not in laws and variable.type.domain not in FINITE_DOMAINS:
+        if variable.role == "latent" and variable.name not in laws and variable.type.domain not in ENUMERABLE:
             raise NotCheckedError(f"`{variable.name}` has no guide of its own")
     return [
         (cell, laws[name])
@@ -124,7 +123,7 @@ def names_in(node: object, lets: Mapping[str, m.Expression]) -> set[str]:
 
 
 def _finite(model: Model, cell: Cell) -> bool:
-    return model.variable[cell[0]].type.domain in FINITE_DOMAINS
+    return model.variable[cell[0]].type.domain in ENUMERABLE
 
 
 def _expectation(

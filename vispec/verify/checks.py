@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Generator, Tensor
 
+from vispec.model.model import Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.verify.data import take, trimmed, with_rubbish
 from vispec.verify.report import Check
-from vispec.verify.row import NotCheckedError
+from vispec.verify.row import Cell, NotCheckedError, Row
 from vispec.verify.trial import Trial, finite_unknowns
 
 VALUE, GRADIENT, MARGINAL, SINGLE = 1e-10, 1e-8, 1e-8, 1e-4
@@ -87,9 +88,11 @@ def check_marginals(trial: Trial, name: str = "posterior marginals") -> Check:
         for row, cell, enumeration in trial.unknown(variable):
             if bool(enumeration.log_prob > -torch.inf):
                 expected = enumeration.marginal(cell)
-                found = got[variable.name][row][cell[1]]
-                gaps.append(distance(found[: len(expected)], expected))
-                gaps += found[len(expected) :].abs().tolist()
+                found = got[variable.name][row][cell[1]].clone()
+                here = tuple(slice(size) for size in expected.shape)
+                gaps.append(distance(found[here], expected))
+                found[here] = 0
+                gaps.append(float(found.abs().sum()))
     return Check(name, len(gaps), _largest(gaps) if gaps else None, MARGINAL)
 
 
@@ -113,13 +116,17 @@ def check_mode(trial: Trial) -> Check:
     gaps = []
     for index, enumeration in enumerate(trial.enumerations):
         if enumeration.cells and bool(enumeration.log_prob > -torch.inf):
-            mode = {cell: _number(got[cell[0]][index][cell[1]]) for cell in enumeration.cells}
+            mode = {cell: _best(trial, index, cell, got[cell[0]][index][cell[1]]) for cell in enumeration.cells}
             gaps.append(distance(enumeration.log_joint_at(mode), enumeration.log_joint.max()))
     return Check("posterior mode", len(gaps), _largest(gaps) if gaps else None, VALUE)
 
 
-def _number(value: Tensor) -> int:
-    return int(value.item())
+def _best(trial: Trial, index: int, cell: Cell, value: Tensor) -> int | tuple[int, ...]:
+    """A number, or the heads of a tree without the padding."""
+    variable = trial.built.model.variable[cell[0]]
+    if variable.type.domain != "tree":
+        return int(value.item())
+    return tuple(value[: trial.rows[index].heads(variable, cell)].tolist())
 
 
 def check_rubbish(trial: Trial, generator: Generator) -> Check:
@@ -166,14 +173,21 @@ def check_single_precision(trial: Trial, scale: float) -> Check:
     finally:
         module.double()
     gaps = [
-        float((got[variable.name][index][cell[1]].double().sum() - 1).abs())
+        float((mass - 1).abs())
         for variable in finite_unknowns(built)
         for index, row in enumerate(trial.rows)
         if bool(possible[index])
         for cell in row.cells(variable)
+        for mass in _masses(row, variable, cell, got[variable.name][index][cell[1]])
     ]
     name = f"marginals sum to 1, float32, scale {scale:g}"
     return Check(name, len(gaps), _largest(gaps) if gaps else None, SINGLE)
+
+
+def _masses(row: Row, variable: Variable, cell: Cell, found: Tensor) -> Tensor:
+    """The sum of the probabilities of one cell, or of each element's heads for a tree."""
+    masses = found.double().sum(-1).reshape(-1)
+    return masses[: row.heads(variable, cell)] if variable.type.domain == "tree" else masses
 
 
 def has_shaped_unknowns(trial: Trial) -> bool:

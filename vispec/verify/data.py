@@ -7,7 +7,9 @@ from torch import Generator, Tensor
 
 from vispec.model.model import Model, Plate, Variable
 from vispec.model.types import INTEGER_DOMAINS, Type
-from vispec.verify.row import NotCheckedError, Place, Row, in_data, measure, place_of, read_row, shape_of, without_data
+from vispec.plan.axes import element_plates
+from vispec.verify.row import Place, Row, in_data, measure, place_of, read_row, shape_of, without_data
+from vispec.verify.trees import random_tree
 
 Batch = dict[str, Tensor]
 
@@ -53,7 +55,9 @@ def with_rubbish(model: Model, sizes: Mapping[str, int], batch: Batch, generator
         for b, frame in enumerate(frames):
             for cell in frame.cells(variable):
                 known = cell in frame.values
-                if known:
+                if known and variable.type.domain == "tree":
+                    fresh[b][cell[1]][: len(frame.values[cell])] = frame.values[cell]
+                elif known:
                     fresh[b][cell[1]] = frame.values[cell].to(fresh.dtype)
                 seen[b][cell[1]] = known
         result[variable.name] = fresh
@@ -105,7 +109,7 @@ def _layout(model: Model) -> dict[str, tuple[str, ...]]:
     layout: dict[str, tuple[str, ...]] = {}
     for variable in model.variables:
         if in_data(model, variable.plates):
-            layout[variable.name] = layout[f"{variable.name}_observed"] = without_data(model, variable.plates)
+            layout[variable.name] = layout[f"{variable.name}_observed"] = without_data(model, element_plates(variable))
     for plate in model.plates:
         if plate.ragged:
             layout[plate.length_key] = without_data(model, plate.inside)
@@ -145,7 +149,7 @@ def _grown_length(model: Model, plate: Plate, batch: Batch, generator: Generator
 def _shape(model: Model, sizes: Mapping[str, int], variable: Variable, rows: int, extent: Mapping[str, int]) -> tuple[int, ...]:
     """(B, *plates, *event); no B outside the data plate."""
     lead = (rows,) if in_data(model, variable.plates) else ()
-    return (*lead, *(extent[plate] for plate in without_data(model, variable.plates)), *shape_of(variable.type, sizes))
+    return (*lead, *(extent[plate] for plate in without_data(model, element_plates(variable))), *shape_of(variable.type, sizes))
 
 
 def _values(model: Model, variable: Variable, frames: list[Row], extent: Mapping[str, int], generator: Generator) -> Tensor:
@@ -156,6 +160,10 @@ def _values(model: Model, variable: Variable, frames: list[Row], extent: Mapping
     tensor = torch.zeros(shape, dtype=torch.int64 if variable.type.domain in INTEGER_DOMAINS else torch.float64)
     for b, frame in enumerate(frames if own else frames[:1]):
         for cell in frame.cells(variable):
+            if variable.type.domain == "tree":
+                heads = random_tree(frame.heads(variable, cell), generator)
+                tensor[(b, *cell[1])][: len(heads)] = heads
+                continue
             card = _card(frame, variable.type, place_of(model, variable, cell))
             value = _draw(variable.type, shape_of(variable.type, sizes), card, sizes, generator)
             tensor[(b, *cell[1]) if own else cell[1]] = value
@@ -168,15 +176,13 @@ def _card(row: Row, type: Type, at: Place) -> int:
 
 def _widest(model: Model, sizes: Mapping[str, int], type: Type, extent: Mapping[str, int]) -> int:
     """How many values a finite type may take anywhere in a batch."""
-    if type.domain == "index" and type.plate is not None:
-        return extent[type.plate]
+    if type.domain in ("index", "tree") and type.plate is not None:
+        return extent[type.plate] + (type.domain == "tree")
     return measure(type.card, sizes) if type.card is not None else 0
 
 
 def _draw(type: Type, shape: tuple[int, ...], card: int, sizes: Mapping[str, int], generator: Generator) -> Tensor:
     """Random valid values of a domain; `shape` ends with the event shape."""
-    if type.domain == "tree":
-        raise NotCheckedError("data of type tree")
     if type.domain in INTEGER_DOMAINS:
         return torch.randint(card, shape, generator=generator)
     return _FLOATS[type.domain](torch.randn(shape, dtype=torch.float64, generator=generator))

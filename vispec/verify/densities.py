@@ -11,6 +11,7 @@ from vispec.catalog import distributions
 from vispec.model import model as m
 from vispec.model.model import Variable
 from vispec.model.types import FINITE_DOMAINS
+from vispec.verify import trees
 from vispec.verify.expressions import Scene, element, evaluate, holds, raw_head
 from vispec.verify.row import NotCheckedError, Place
 
@@ -19,6 +20,8 @@ def log_density(variable: Variable, law: m.Law, at: Place, scene: Scene) -> Tens
     """log law(value) of one cell, a scalar, its event dimensions summed."""
     draw = chosen(variable, law, at, scene)
     value = element(variable.name, at, scene)
+    if variable.type.domain == "tree":
+        return trees.log_density(draw, value, {name: evaluate(expression, at, scene) for name, expression in draw.args})
     if draw.distribution == "Categorical":
         return categorical(draw, value, at, scene)
     if draw.distribution == "Bernoulli":

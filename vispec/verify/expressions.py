@@ -55,7 +55,9 @@ def element(name: str, at: Place, scene: Scene) -> Tensor:
         return scene.parameter(name)[tuple(at[plate] for plate in model.param[name].plates)]
     if name in model.variable:
         plates = model.variable[name].plates
-        return scene.variable((name, tuple(at[plate] for plate in plates if not model.plate[plate].data)))
+        value = scene.variable((name, tuple(at[plate] for plate in plates if not model.plate[plate].data)))
+        over = model.variable[name].type.plate
+        return value[at[over]] if model.variable[name].type.domain == "tree" and over in at else value
     return torch.tensor(scene.row.sizes[name])
 
 
@@ -73,8 +75,8 @@ def evaluate(expression: m.Expression, at: Place, scene: Scene) -> Tensor:
         case m.Past(name=name, plate=plate, lag=lag):
             return element(name, {**at, plate: at[plate] - lag}, scene)
         case m.Select(name=name, by=by):
-            chosen = {plate: integer(evaluate(index, at, scene)) for plate, index in by}
-            return element(name, {**at, **chosen}, scene)
+            chosen = {plate: pointed_at(index, at, scene) for plate, index in by}
+            return at_root(name, scene) if -1 in chosen.values() else element(name, {**at, **chosen}, scene)
         case m.Element(base=base, at=index):
             return entry(base, integer(evaluate(index, at, scene)), at, scene)
         case m.Position(plate=plate):
@@ -95,6 +97,20 @@ def evaluate(expression: m.Expression, at: Place, scene: Scene) -> Tensor:
         case m.Apply():
             return apply(expression, [evaluate(argument, at, scene) for argument in expression.args], scene)
     raise NotCheckedError(f"expression {type(expression).__name__}")
+
+
+def pointed_at(index: m.Expression, at: Place, scene: Scene) -> int:
+    """The element that an index points at, from 0; -1 for the root of a tree."""
+    return integer(evaluate(index, at, scene)) - (index.type.domain == "tree")
+
+
+def at_root(name: str, scene: Scene) -> Tensor:
+    """What is read there: one past the values of a token or category, else 0."""
+    model = scene.model
+    kind = (model.variable.get(name) or model.param.get(name) or model.let[name]).type
+    if kind.domain in ("token", "category") and kind.card is not None:
+        return torch.full(tuple(measure(dim, scene.row.sizes) for dim in kind.shape), measure(kind.card, scene.row.sizes))
+    return torch.zeros(tuple(measure(dim, scene.row.sizes) for dim in kind.shape), dtype=torch.float64)
 
 
 def sequence(name: str, plate: str, stop: int, at: Place, scene: Scene) -> Tensor:

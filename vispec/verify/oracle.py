@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from vispec.model import model as m
 from vispec.model.model import Model, Variable
-from vispec.model.types import FINITE_DOMAINS
 from vispec.verify.densities import log_density
 from vispec.verify.expressions import Scene, Value
-from vispec.verify.row import Cell, NotCheckedError, Row, as_tensor, in_data, place_of
+from vispec.verify.row import ENUMERABLE, Cell, NotCheckedError, Row, as_tensor, in_data, place_of
+from vispec.verify.trees import arc_marginals
 
 Assignment = Mapping[Cell, Tensor]
 Factor = tuple[Variable, m.Law, Cell]
@@ -41,8 +41,11 @@ class Enumeration:
         return (self.log_joint - self.log_prob).exp().detach()
 
     def marginal(self, cell: Cell) -> Tensor:
-        """p(cell = v | data) for each v of its support."""
+        """p(cell = v | data) for each v of its support; of a tree, for each head of each element (n, 1 + n)."""
         column = self.cells.index(cell)
+        trees = tuple(value for value in self.supports[column] if isinstance(value, tuple))
+        if trees:
+            return arc_marginals(tuple(trees[i] for i in self.choices[:, column].tolist()), self.posterior)  # type: ignore[arg-type]
         mass = torch.zeros(len(self.supports[column]), dtype=torch.float64)
         return mass.index_add(0, self.choices[:, column], self.posterior)
 
@@ -111,7 +114,7 @@ def unknown_cells(model: Model, row: Row, given: Assignment) -> tuple[tuple[Cell
     for variable, _, cell in factors(model, row):
         if cell in row.values or cell in given:
             continue
-        if variable.type.domain in FINITE_DOMAINS:
+        if variable.type.domain in ENUMERABLE:
             finite.append(cell)
         elif variable.role == "partial":
             integrated.append(cell)

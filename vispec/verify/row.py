@@ -8,7 +8,10 @@ import torch
 from torch import Tensor
 
 from vispec.model.model import Model, Variable
-from vispec.model.types import INTEGER_DOMAINS, Dim, Type
+from vispec.model.types import FINITE_DOMAINS, INTEGER_DOMAINS, Dim, Type
+
+ENUMERABLE = FINITE_DOMAINS | {"tree"}
+"""Domains of which one value has finitely many possibilities."""
 
 Cell = tuple[str, tuple[int, ...]]
 """A variable and its place in each of its plates, the data plate left out."""
@@ -50,6 +53,10 @@ class Row:
         """All cells of one variable in this row."""
         return [(variable.name, tuple(at.values())) for at in self.places(variable.plates)]
 
+    def heads(self, variable: Variable, cell: Cell) -> int:
+        """How many elements a tree has the heads of."""
+        return self.count(str(variable.type.plate), place_of(self.model, variable, cell))
+
     def card(self, type: Type, at: Place) -> int:
         """How many values a finite scalar of this type takes here."""
         if type.domain == "bit":
@@ -61,7 +68,11 @@ class Row:
         raise NotCheckedError(f"{type} has no finite number of values")
 
     def support(self, type: Type, at: Place) -> list[float | int | tuple[float | int, ...]]:
-        """Every value of a finite type, in order; a value with an event shape is a flat tuple."""
+        """Every value of a finite type, in order; a value with an event shape is a flat tuple, and so is a tree, of heads."""
+        if type.domain == "tree":
+            from vispec.verify.trees import all_trees
+
+            return list(all_trees(self.count(str(type.plate), at)))
         scalars = [float(v) if type.domain == "bit" else v for v in range(self.card(type, at))]
         events = 1
         for size in type.shape:
@@ -96,7 +107,7 @@ def place_of(model: Model, variable: Variable, cell: Cell) -> dict[str, int]:
 def as_tensor(value: float | int | tuple[float | int, ...], type: Type, sizes: Mapping[str, int]) -> Tensor:
     """A value of `support` as a tensor of the type's event shape."""
     dtype = torch.int64 if type.domain in INTEGER_DOMAINS else torch.float64
-    return torch.tensor(value, dtype=dtype).reshape(shape_of(type, sizes))
+    return torch.tensor(value, dtype=dtype).reshape((-1,) if type.domain == "tree" else shape_of(type, sizes))
 
 
 def read_row(model: Model, sizes: Mapping[str, int], batch: Mapping[str, Tensor], index: int) -> Row:
@@ -114,5 +125,6 @@ def read_row(model: Model, sizes: Mapping[str, int], batch: Mapping[str, Tensor]
         integer = variable.type.domain in INTEGER_DOMAINS
         for cell in row.cells(variable):
             if seen is None or bool(seen[cell[1]]):
-                values[cell] = tensor[cell[1]].to(torch.int64 if integer else torch.float64)
+                known = tensor[cell[1]].to(torch.int64 if integer else torch.float64)
+                values[cell] = known[: row.heads(variable, cell)] if variable.type.domain == "tree" else known
     return Row(model, sizes, lengths, values)

@@ -8,11 +8,10 @@ import torch
 from torch import Generator, Tensor
 
 from vispec.model.model import Variable
-from vispec.model.types import FINITE_DOMAINS
 from vispec.verify.build import Built
 from vispec.verify.data import Batch, random_batch, read_rows
 from vispec.verify.oracle import Enumeration, enumerate_log_prob, unknown_cells
-from vispec.verify.row import Cell, Row, in_data, place_of
+from vispec.verify.row import ENUMERABLE, Cell, Row, in_data, place_of
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def finite_unknowns(built: Built) -> list[Variable]:
         variable
         for variable in built.model.variables
         if variable.role in ("latent", "partial")
-        and variable.type.domain in FINITE_DOMAINS
+        and variable.type.domain in ENUMERABLE
         and not variable.type.shape
         and in_data(built.model, variable.plates)
     ]
@@ -76,7 +75,7 @@ def finite_unknowns(built: Built) -> list[Variable]:
 
 def continuous_latents(built: Built) -> list[Variable]:
     """Latents that enumeration cannot sum out."""
-    return [v for v in built.model.variables if v.role == "latent" and v.type.domain not in FINITE_DOMAINS]
+    return [v for v in built.model.variables if v.role == "latent" and v.type.domain not in ENUMERABLE]
 
 
 def terms_of(built: Built, row: Row) -> int:
