@@ -1,0 +1,46 @@
+"""Refreshes what the pages quote from vispec: methods of emitted modules, after `<!-- excerpt: SPEC METHOD... -->`, and the picture."""
+
+import ast
+import re
+from pathlib import Path
+
+from vispec.compile import compile_spec
+from vispec.graph.build import build_graph
+from vispec.graph.draw import draw
+from vispec.model.check import check_model
+from vispec.source import Source
+from vispec.syntax.parse import parse
+
+ROOT = Path(__file__).parents[1]
+PAGES = (ROOT / "README.md", ROOT / "docs" / "emitted.md")
+EXCERPT = re.compile(r"(<!-- excerpt: (\w+) ([\w ]+) -->\n```python\n).*?(```)", re.S)
+PICTURE, PICTURED = ROOT / "docs" / "img" / "mixture.svg", ROOT / "specs" / "gaussian_mixture.vispec"
+
+
+def methods(spec: str, names: list[str]) -> str:
+    """These methods of the module emitted for specs/<spec>.vispec, in the order of `names`."""
+    text = compile_spec(Source.read(ROOT / "specs" / f"{spec}.vispec"), {})
+    module = ast.parse(text).body[-1]
+    assert isinstance(module, ast.ClassDef)
+    lines = text.splitlines()
+    found = {
+        node.name: lines[(node.decorator_list or [node])[0].lineno - 1 : node.end_lineno]
+        for node in module.body
+        if isinstance(node, ast.FunctionDef)
+    }
+    return "\n\n".join("\n".join(found[name]) for name in names) + "\n"
+
+
+def refreshed(page: str) -> str:
+    """The page with its excerpts as vispec emits them now."""
+    return EXCERPT.sub(lambda match: match[1] + methods(match[2], match[3].split()) + match[4], page)
+
+
+def draw_picture(path: Path) -> None:
+    draw(build_graph(check_model(parse(Source.read(PICTURED)), {})), path)
+
+
+if __name__ == "__main__":
+    for each in PAGES:
+        each.write_text(refreshed(each.read_text(encoding="utf-8")), encoding="utf-8")
+    draw_picture(PICTURE)
