@@ -278,7 +278,7 @@ def _net_call(w: Writer, e: NetCall) -> Value:
 
 
 def _apply(w: Writer, e: Apply) -> Value:
-    if e.function in ("sum", "mean", "max") and e.args[0].type.star:
+    if e.function in ("sum", "mean", "max", "min") and e.args[0].type.star:
         return reduce_sequence(w, e, plain)
     args = [plain(w, argument) for argument in e.args]
     axes = union(args, w.order)

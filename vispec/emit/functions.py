@@ -35,9 +35,10 @@ ELEMENTWISE = {
     "tanh": "torch.tanh({})",
     "softplus": "F.softplus({})",
     "abs": "torch.abs({})",
+    "relu": "F.relu({})",
 }
 
-REDUCTIONS = {"sum": "{}.sum(-1)", "mean": "{}.mean(-1)", "max": "{}.amax(-1)"}
+REDUCTIONS = {"sum": "{}.sum(-1)", "mean": "{}.mean(-1)", "max": "{}.amax(-1)", "min": "{}.amin(-1)"}
 
 Compile = Callable[["Writer", Apply, Sequence[Value], tuple[str, ...]], Value]
 
@@ -45,7 +46,7 @@ Compile = Callable[["Writer", Apply, Sequence[Value], tuple[str, ...]], Value]
 def _elementwise(template: str) -> Compile:
     def compile_(w: "Writer", e: Apply, args: Sequence[Value], axes: tuple[str, ...]) -> Value:
         (value,) = args
-        code = f"self.one * {value.code}" if value.scalar else value.code
+        code = f"self.one * {value.code}" if value.scalar or value.integer else value.code
         return w.let(e.function, template.format(code), value.axes, value.event)
 
     return compile_
@@ -53,10 +54,21 @@ def _elementwise(template: str) -> Compile:
 
 def _reduction(template: str) -> Compile:
     def compile_(w: "Writer", e: Apply, args: Sequence[Value], axes: tuple[str, ...]) -> Value:
+        if len(args) == 2:
+            return larger_or_smaller(w, e.function, args, axes)
         (value,) = args
-        return w.let(e.function, template.format(value.code), value.axes, value.event[:-1])
+        code = f"(self.one * {value.code})" if value.integer else value.code
+        return w.let(e.function, template.format(code), value.axes, value.event[:-1])
 
     return compile_
+
+
+def larger_or_smaller(w: "Writer", function: str, args: Sequence[Value], axes: tuple[str, ...]) -> Value:
+    """`max(a, b)` and `min(a, b)`, elementwise."""
+    event = max((v.event for v in args), key=len)
+    codes = [align(v, axes, len(event)) for v in args]
+    codes = [f"self.one * {code}" if v.scalar or v.integer else code for v, code in zip(args, codes, strict=True)]
+    return w.let(f"{function}imum", f"torch.{function}imum({', '.join(codes)})", axes, event)
 
 
 def _softmax(w: "Writer", e: Apply, args: Sequence[Value], axes: tuple[str, ...]) -> Value:

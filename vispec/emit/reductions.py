@@ -1,4 +1,4 @@
-"""sum, mean and max of a sequence: a whole plate's (`sum(y[*])`), or for every element of a chain what stands before it (`sum(x[<t])`)."""
+"""sum, mean, max and min of a sequence: a whole plate's (`sum(y[*])`), or for every element of a chain what stands before it (`sum(x[<t])`)."""
 
 from typing import TYPE_CHECKING
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
     from vispec.emit.writer import Writer
 
-EMPTY = {"sum": "0.0", "mean": "0.0", "max": "-torch.inf"}
-REDUCE = {"sum": "{}.sum({})", "mean": "{}.sum({})", "max": "{}.amax({})"}
+EMPTY = {"sum": "0.0", "mean": "0.0", "max": "-torch.inf", "min": "torch.inf"}
+REDUCE = {"sum": "{}.sum({})", "mean": "{}.sum({})", "max": "{}.amax({})", "min": "{}.amin({})"}
 
 
 def reduce_sequence(w: "Writer", e: Apply, plain: "Callable[[Writer, Expression], Value]") -> Value:
-    """The reduction of the one argument, a sequence of numbers; of an empty one, 0, or -inf for max."""
+    """The reduction of the one argument, a sequence of numbers; of an empty one, 0, or an infinity for max and min."""
     (sequence,) = e.args
     if isinstance(sequence, Prefix):
         return before(w, e.function, sequence, plain)
@@ -41,11 +41,11 @@ def before(w: "Writer", function: str, sequence: Prefix, plain: "Callable[[Write
         return so_far(w, function, sequence)
     value = plain(w, Ref(sequence.span, sequence.type, sequence.name))
     at = value.axes.index(plate)
-    if function == "max":
+    if function in ("max", "min"):
         last = value.rank - at - 1
         pad = ", ".join(["0, 0"] * last + ["1, 0"])
         index = ", ".join([":"] * at + [":-1"])
-        code = f"F.pad({value.code}.cummax({at}).values, ({pad}), value=-torch.inf)[{index}]"
+        code = f"F.pad({value.code}.cum{function}({at}).values, ({pad}), value={EMPTY[function]})[{index}]"
     else:
         code = f"{value.code}.cumsum({at}) - {value.code}"
     if function == "mean":
@@ -60,11 +60,10 @@ def so_far(w: "Writer", function: str, sequence: Prefix) -> Value:
     at, index = buffer.axes.index(sequence.plate), w.at[sequence.plate]
     code = f"{buffer.code}[{', '.join([':'] * at + [f':{index}'])}]"
     axes = tuple(axis for axis in buffer.axes if axis != sequence.plate)
-    if function == "max":
+    if function in ("max", "min"):
         shape = f"{buffer.code}[{', '.join([':'] * at + ['0'])}]"
-        return w.let(
-            "max_before", f"{code}.amax({at}) if {index} else torch.full_like({shape}, -torch.inf)", axes, buffer.event
-        )
+        code = f"{REDUCE[function].format(code, at)} if {index} else torch.full_like({shape}, {EMPTY[function]})"
+        return w.let(f"{function}_before", code, axes, buffer.event)
     code = f"{code}.sum({at})" + (f" / max({index}, 1)" if function == "mean" else "")
     return w.let(f"{function}_before", code, axes, buffer.event)
 

@@ -206,7 +206,7 @@ def _result(scope: Scope, node: t.Call, function: Function, values: Values) -> T
     domain = function.result(first.type.domain)
     match function.kind:
         case "map":
-            return Type(domain, shape)
+            return Type("unit" if node.function.id == "exp" and _below_zero(first) else domain, shape)
         case "concat":
             flat = [value for value in values if len(shape_of(scope, value)) <= 1]
             if len(flat) == len(values):
@@ -217,7 +217,9 @@ def _result(scope: Scope, node: t.Call, function: Function, values: Values) -> T
             if bad is not None:
                 return _not_vector(scope, node, bad)
             same = [replace(v, type=replace(v.type, shape=shape_of(scope, v), star=False)) for v in values]
-            return None if _common_shape(scope, same) is None else Type(domain)
+            signs = {plain(value.type.domain) for value in values}
+            least: Domain = "positive" if "positive" in signs and signs <= {"positive", "unit", "bit", "count"} else domain
+            return None if _common_shape(scope, same) is None else Type(least)
         case "vector":
             return Type(domain, shape) if len(shape) == 1 else _not_vector(scope, node, first)
     if len(values) == 2:
@@ -226,6 +228,11 @@ def _result(scope: Scope, node: t.Call, function: Function, values: Values) -> T
     if first.type.star:
         return Type(domain, first.type.shape)
     return Type(domain, shape[:-1]) if shape else _not_vector(scope, node, first)
+
+
+def _below_zero(value: m.Expression) -> bool:
+    """Whether a value is minus a positive number, so that its exponential is at most 1."""
+    return isinstance(value, m.Apply) and value.function == "neg" and plain(value.args[0].type.domain) in ("positive", "unit")
 
 
 def _not_vector(scope: Scope, node: t.Call, value: m.Expression) -> None:
