@@ -14,6 +14,7 @@ from vispec.emit.posterior import posterior_methods
 from vispec.emit.shared import BAYESIAN, bayesian_net
 from vispec.emit.source_text import kernel_source
 from vispec.emit.writer import ModuleNeeds, identifier
+from vispec.plan.axes import element_plates
 from vispec.plan.plan import Plan
 
 
@@ -77,7 +78,7 @@ def docstring(plan: Plan) -> list[str]:
     parts = []
     for variable in model.variables:
         if variable.role != "latent":
-            shape = ", ".join(map(str, (*variable.plates, *variable.type.shape)))
+            shape = ", ".join(map(str, (*element_plates(variable), *variable.type.shape)))
             parts.append(f"{variable.name} ({shape}) {variable.type}")
             if variable.role == "partial":
                 parts.append(f"{variable.name}_observed ({', '.join(variable.plates)}) bool")

@@ -108,7 +108,11 @@ def draw(w: Writer, variable: Variable, rule: str, read: bool) -> Value:
     lead = tuple(axis for axis in axes if axis != plate)
     size = w.plate_size(plate)
     shape = ", ".join([*(w.axis_size(axis) for axis in lead), size, f"{size} + 1"])
-    code = f"self.one.new_zeros({shape})" if found is None else f"{align(found, lead)}.expand({shape})"
+    code = (
+        f"self.one.new_zeros({shape})"
+        if found is None
+        else align(found, lead) + (f".expand({shape})" if found.axes != lead else "")
+    )
     lengths = align(w.lengths(plate), lead) if w.model.plate[plate].ragged else "None"
     heads = w.let(variable.name, f"{kernel(w, 'decide_tree')}({code}, {lengths}, {rule}, {read})", (*lead, plate), integer=True)
     return (

@@ -10,7 +10,7 @@ from vispec.model.parameters import bind_parameters, has_heads, usage
 from vispec.model.problems import did_you_mean, listed
 from vispec.model.resolve import resolve
 from vispec.model.scope import Context, Scope
-from vispec.model.support import Target, parameter_fits, support_fits, supports_of
+from vispec.model.support import Target, arcs_fit, parameter_fits, support_fits, supports_of
 from vispec.syntax import tree as t
 
 
@@ -83,4 +83,6 @@ def _draw(scope: Scope, context: Context, node: t.Call, entry: Distribution, tar
     if target.type is not None and not support_fits(scope, node, entry, target, target.type):
         return None
     good = [parameter_fits(scope, entry, target, name, value) for name, value in found.values]
+    if all(good) and entry.support == "tree":
+        good.append(arcs_fit(scope, entry, dict(found.values)))
     return m.Draw(node.span, entry.name, found.values) if all(good) and found.complete and target.type is not None else None

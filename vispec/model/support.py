@@ -1,5 +1,6 @@
 """A distribution against the variable that it is for: its support, its parameters' domains, and shapes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vispec.catalog import Distribution, distributions
@@ -114,14 +115,40 @@ def _shape_fits(scope: Scope, entry: Distribution, target: Target, kind: Type, n
 
 
 def _along_tree(scope: Scope, entry: Distribution, target: Target, kind: Type, name: str, value: m.Expression) -> bool:
-    """Whether a parameter of a law on trees is a sequence over the elements of the tree."""
+    """Whether a parameter of a law on trees is a sequence over the elements of the tree, of numbers or of vectors."""
+    rank = entry.param_event_dim.get(name, entry.event_dim) - 1
     if value.type.star and value.type.over == kind.plate:
-        return True
+        if len(value.type.shape) == rank:
+            return True
+        message = f"`{name}` of `{entry.name}` is a sequence of {('numbers', 'vectors')[rank]}, and this is `{value.type}`"
+        cause = (target.span, f"`{target.name} : {kind}`")
+        help = f"declare it as `{'real[H]*' if rank else 'real*'}`"
+        scope.problems.add("V409", value.span, message, f"not {('a number', 'a vector')[rank]} each", cause=cause, help=help)
+        return False
     message = f"`{name}` of `{entry.name}` is a sequence along `{kind.plate}`, and this is `{value.type}`"
     cause = (target.span, f"`{target.name} : {kind}`")
     help = f"compute it from a whole sequence in `{kind.plate}`, by a net with a starred head"
     scope.problems.add("V409", value.span, message, f"not along `{kind.plate}`", cause=cause, help=help)
     return False
+
+
+def arcs_fit(scope: Scope, entry: Distribution, values: Mapping[str, m.Expression]) -> bool:
+    """Whether the vectors of a law on trees, whose inner products score the arcs, are of one length."""
+    vectors = [(name, value) for name, value in values.items() if value.type.shape]
+    (first, one), *others = vectors or [("", None)]
+    for name, other in others:
+        if one is not None and not scope.same_shape(one.type.shape, other.type.shape):
+            message = f"`{first}` and `{name}` of `{entry.name}` are multiplied, and their vectors differ in length"
+            scope.problems.add(
+                "V409",
+                other.span,
+                message,
+                f"`{other.type}`",
+                cause=(one.span, f"`{one.type}`"),
+                help="use the same size in both",
+            )
+            return False
+    return True
 
 
 def _own_shape(entry: Distribution, name: str, event: tuple[Dim, ...], shape: tuple[Dim, ...], rank: int) -> tuple[Dim, ...]:

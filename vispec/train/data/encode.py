@@ -190,7 +190,8 @@ def _owners(a: Arranged, depth: int, context: Context) -> Array:
 
 
 def _check_trees(a: Arranged, heads: Array, context: Context) -> None:
-    """Every element must reach the root: square the map from element to head until all paths have had time to end."""
+    """Every element must reach the root, from which one hangs: square the map from element to head until all paths can have
+    ended."""
     depth = len(a.layout.head) - 1
     level = lengths(a.column.levels[depth], a.column.parents(depth))
     start = np.repeat(offsets(level, 0)[:-1], level)
@@ -201,6 +202,12 @@ def _check_trees(a: Arranged, heads: Array, context: Context) -> None:
     leaf.report_all(
         a.column, context.problems, "D129", up[:-1] != root, lambda i: "the heads run in a circle and never reach the root"
     )
+    tree = np.repeat(np.arange(len(level)), level)
+    roots = np.flatnonzero(heads == 0)
+    again = np.zeros(len(heads), bool)
+    again[roots[1:][tree[roots[1:]] == tree[roots[:-1]]]] = True
+    message = "this element hangs from the root, as one before it does, and a tree has one root"
+    leaf.report_all(a.column, context.problems, "D129", again, lambda i: message)
 
 
 def as_lengths(column: Column, problems: Problems) -> Array:
