@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from vispec.catalog import Distribution, distributions
@@ -25,10 +26,9 @@ class Table:
 
 @dataclass(frozen=True)
 class Chained:
-    """An enumerated chain variable: the law of its first element, and that of all that follow given the one before."""
+    """An enumerated chain variable: the laws of its first, second, ... element; the last is for all that follow."""
 
-    first: Value
-    rest: Value
+    laws: tuple[Value, ...]
 
 
 Density = Value | Table | Chained
@@ -53,13 +53,18 @@ def density(w: Writer, variable: Variable, value: Value, law: Law, hint: str) ->
 def then_density(w: Writer, variable: Variable, value: Value, laws: tuple[Law, ...], hint: str) -> Value:
     """Each element of a chain under its own law: the first, the second, ..., the last for all that follow."""
     plate = next(p for p in reversed(variable.plates) if w.model.plate[p].kind == "chain")
-    result = dense(w, density(w, variable, value, laws[-1], hint))
+    return by_position(w, [dense(w, density(w, variable, value, law, hint)) for law in laws], plate, hint)
+
+
+def by_position(w: Writer, parts: Sequence[Value], plate: str, hint: str, start: int = 0) -> Value:
+    """Along a chain, part i at element i, the last one at all that follow; what comes before element `start` may be anything."""
+    result = parts[-1]
     position = w.position(plate)
-    for step in range(len(laws) - 2, -1, -1):
-        first = dense(w, density(w, variable, value, laws[step], hint))
-        axes = w.sort({plate, *first.axes, *result.axes})
+    for step in range(len(parts) - 2, start - 1, -1):
+        axes = w.sort({plate, *parts[step].axes, *result.axes})
         test = align(Value(f"({position.code} == {step})", (plate,)), axes)
-        result = w.let(hint, f"torch.where({test}, {align(first, axes)}, {align(result, axes)})", axes)
+        codes = [tensor(w, part) if part.scalar else align(part, axes) for part in (parts[step], result)]
+        result = w.let(hint, f"torch.where({test}, {codes[0]}, {codes[1]})", axes)
     return result
 
 

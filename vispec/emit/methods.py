@@ -19,7 +19,7 @@ def density_methods(plan: Plan, needs: ModuleNeeds) -> list[list[str]]:
     step = joint_step(plan)
     if step is not None:
         return [joint_method(plan, needs, step), inline_log_prob(plan, needs), *found]
-    if not plan.scope.enumerated:
+    if not plan.scope.enumerated or plan.inline:
         return [inline_log_prob(plan, needs), *found]
     return [factors_method(plan, needs), log_prob_method(plan, needs), *found]
 
@@ -103,8 +103,8 @@ def bound_factors(w: Writer, plan: Plan) -> tuple[dict[str, Density], str]:
                 bound[name] = local(density)
             case Table(const=const, weight=weight, statistics=statistics, axes=axes):
                 bound[name] = Table(local(const), local(weight), local(statistics), axes)
-            case Chained(first=first, rest=rest):
-                bound[name] = Chained(local(first), local(rest))
+            case Chained(laws=laws):
+                bound[name] = Chained(tuple(local(law) for law in laws))
     return bound, left + ("," if len(names) == 1 else "")
 
 

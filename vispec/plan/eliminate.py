@@ -129,7 +129,8 @@ def run_chain(
     (plate,) = {chains[v] for v in latents}
     free = remaining(group, latents)
     name = f"chain_{'_'.join(order(latents))}"
-    because = f"a first-order chain along {plate}: one forward pass"
+    second = any(axis.endswith("''") for node in group for axis in node.latents)
+    because = f"a {'second' if second else 'first'}-order chain along {plate}: one forward pass" + (" over pairs" if second else "")
     inputs = tuple(n.name for n in group)
     steps.append(Step(inputs, name, order(leaf - {plate}), order(free), "chain", order(latents), because))
     return Node(name, leaf - {plate}, free)

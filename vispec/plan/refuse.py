@@ -6,10 +6,12 @@ from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.model.model import Const, Draw, Expression, Model, Net, Past, Select, Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.axes import law_parts, walk
+from vispec.plan.suitable import estimator_problems
 from vispec.plan.trees import law_problems, root_problems
 from vispec.source import Span
 
-ESTIMATORS = frozenset({"exact", "elbo", "iwae", "map", "mc", "score"})
+ESTIMATORS = frozenset({"exact", "elbo", "iwae", "map", "mc", "relaxed", "score", "sum_and_sample"})
+SAMPLED = ("elbo", "iwae", "mc", "relaxed", "score", "sum_and_sample")  # what discrete latents may ask for
 
 CODES = {
     "V701": "Latents of crossing plates are coupled",
@@ -18,13 +20,15 @@ CODES = {
     "V704": "A discrete latent is shared by all rows",
     "V705": "A prior over a net's weights is not compiled",
     "V706": "An estimator is not compiled",
-    "V707": "A chain reads more than one step back",
+    "V707": "A chain reads more than two steps back",
     "V708": "An element of enumerated latents is selected",
     "V709": "A latent without a finite number of values is enumerated",
     "V710": "A continuous latent has no guide",
     "V711": "No plate is sized by the data",
     "V712": "A drawn latent chains along its plate",
     "V713": "Something is read through a head, and the root has none",
+    "V714": "An estimator does not suit its latent",
+    "V715": "Latents of one row ask for different bounds",
 }
 
 
@@ -53,6 +57,7 @@ def problems(model: Model) -> Iterator[Diagnostic]:
     for variable in model.variables:
         yield from variable_problems(variable, model, data)
     yield from root_problems(model)
+    yield from estimator_problems(model)
 
 
 def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[Diagnostic]:
@@ -70,15 +75,15 @@ def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[D
         return
     if not hidden or not read:
         return
-    if finite and asked not in (None, "exact", *(() if type_.domain == "tree" else ("score",))):
+    if finite and asked not in (None, "exact", *(() if type_.domain == "tree" else SAMPLED)):
         message = f"`{name}` is discrete; `{asked}` over discrete latents is not compiled in this version"
         yield Diagnostic("V706", message, Label(variable.span), help="leave it out of `infer:`, so that it is summed exactly")
         return
-    if finite and asked != "score":
+    if finite and asked in (None, "exact"):
         yield from enumerated_problems(variable, model)
-    elif type_.discrete and asked != "score":
+    elif type_.discrete and asked in (None, "exact"):
         yield Diagnostic("V709", f"`{name}` has no finite number of values to enumerate", Label(variable.span))
-    elif not guided and asked not in ("mc", "map", "score"):
+    elif not guided and not type_.discrete and asked not in ("mc", "map", "score"):
         help_ = f"write `guide:` with `{name} ~ ...`, or `infer:` with `{name} : mc(samples=100)`"
         yield Diagnostic("V710", f"continuous latent `{name}` has no guide", Label(variable.span), help=help_)
     elif any(isinstance(e, Past) and e.name == name for e in model_expressions(model)) or reads_prefix(variable, model):
@@ -110,8 +115,10 @@ def prior_problems(net: Net) -> Iterator[Diagnostic]:
 def enumerated_problems(variable: Variable, model: Model) -> Iterator[Diagnostic]:
     name = variable.name
     for e in model_expressions(model):
-        if isinstance(e, Past) and e.name == name and e.lag > 1:
-            yield Diagnostic("V707", f"`{name}` is read {e.lag} steps back; chains of order one are compiled", Label(e.span))
+        if isinstance(e, Past) and e.name == name and e.lag > 2:
+            message = f"`{name}` is read {e.lag} steps back; chains of order one and two are compiled"
+            help_ = "read it one or two steps back"
+            yield Diagnostic("V707", message, Label(e.span), help=help_)
         if isinstance(e, Select) and e.name == name:
             yield Diagnostic("V708", f"an element of the latents `{name}` is selected by an index", Label(e.span))
 

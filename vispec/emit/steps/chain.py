@@ -1,20 +1,21 @@
-"""A first-order chain: one forward pass over its elements, as one operation with its own backward.
+"""A chain of order one or two: one forward pass over its elements, as one operation with its own backward.
 
     Z = Σ_{z_1..z_T} p(z_1) Π_t p(z_t | z_{t-1}) Π_t f_t(z_t)
 
-Several latents that chain along one plate and are coupled are one chain over their joint values.
+Several latents that chain along one plate and are coupled are one chain over their joint values. At order two there is a law for
+the second element as well, and the chain runs over pairs of states.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from vispec.emit.densities import Chained, Density, Table, dense
+from vispec.emit.densities import Chained, Density, Table, by_position, dense
 from vispec.emit.expressions import tensor
 from vispec.emit.joins import add, tilt
 from vispec.emit.steps import StepKind
 from vispec.emit.value import Value, align
 from vispec.emit.writer import Writer
-from vispec.plan.axes import is_past, past
+from vispec.plan.axes import is_past, past, present
 from vispec.plan.plan import Step
 
 
@@ -26,30 +27,40 @@ def derivation(step: Step) -> str:
 def emit(w: Writer, step: Step, inputs: Mapping[str, Density], query: bool) -> Value:
     plate = chain_plate(w, step)
     states = tuple(latent for latent in step.eliminated)
-    firsts, moves, others = split(w, inputs, plate)
+    order = order_of(inputs)
+    starts, moves, others = split(w, inputs, plate, order)
     if query:
         others += [tilt(w, name) for name in states]
-    init = joint_states(w, add(w, [at_first(w, value, plate) for value in firsts], "log_init"), states, ())
-    move = joint_states(w, after_first(w, add(w, moves, "log_step"), plate), states, tuple(past(s) for s in states))
+    groups = [tuple(past(s, lag) for s in states) for lag in (2, 1)] + [states]  # oldest first
+    laws = [joint_states(w, add(w, at, f"log_{'init' if i == 0 else 'second'}"), groups[2 - i :]) for i, at in enumerate(starts)]
+    move = joint_states(w, after(w, add(w, moves, "log_step"), plate, order), groups[2 - order :])
     obs = emissions(w, others, states, plate)
-    lead = w.sort({axis for v in (init, move, obs) for axis in v.axes} - {plate, *states, *(past(s) for s in states)})
-    length = w.lengths(plate).code if w.model.plate[plate].ragged else None
-    codes = [
-        lay_out(w, init, lead, (states[0],)),
-        transition(w, move, lead, plate, states[0]),
-        lay_out(w, obs, lead, (plate, states[0])),
-    ]
-    if length is not None:
-        aligned = align(w.lengths(plate), lead)
-        codes.append(aligned)
+    own = {plate, *(axis for group in groups for axis in group)}
+    lead = w.sort({axis for v in (*laws, move, obs) for axis in v.axes} - own)
+    merged = tuple(group[0] for group in groups)
+    codes = [lay_out(w, law, lead, merged[2 - i :]) for i, law in enumerate(laws)]
+    codes.append(transition(w, move, lead, plate, merged[2 - order :]))
+    codes.append(lay_out(w, obs, lead, (plate, states[0])))
     if set(obs.axes) < {*lead, plate, states[0]}:
-        codes[2] = expanded(w, codes[2], lead, plate, states[0])
-    name = f"log_chain_{'_'.join(states)}"
-    if query:
-        function = w.needs.kernel("vispec.kernels.algebra", "chain_total")
-        return w.let(name, f"{function}(total, {', '.join(codes)})", lead)
-    function = w.needs.kernel("vispec.kernels.chain", "chain_log_prob")
-    return w.let(name, f"{function}({', '.join(codes)})", lead)
+        codes[-1] = expanded(w, codes[-1], lead, plate, states[0])
+    if w.model.plate[plate].ragged:
+        codes.append(align(w.lengths(plate), lead))
+    module, plain, tilted = KERNELS[order]
+    function = w.needs.kernel(*((module, plain) if not query else tilted))
+    arguments = ["total", *codes] if query else codes
+    return w.let(f"log_chain_{'_'.join(states)}", f"{function}({', '.join(arguments)})", lead)
+
+
+KERNELS = {
+    1: ("vispec.kernels.chain", "chain_log_prob", ("vispec.kernels.algebra", "chain_total")),
+    2: ("vispec.kernels.pairs", "second_order_log_prob", ("vispec.kernels.pairs", "second_order_total")),
+}
+
+
+def order_of(inputs: Mapping[str, Density]) -> int:
+    """How many elements back some factor reads."""
+    values = [v for found in inputs.values() for v in (found.laws if isinstance(found, Chained) else (found,))]
+    return max((len(axis) - len(present(axis)) for value in values for axis in value.axes), default=1) or 1
 
 
 def chain_plate(w: Writer, step: Step) -> str:
@@ -57,47 +68,60 @@ def chain_plate(w: Writer, step: Step) -> str:
     return next(p for p in plates if w.model.plate[p].kind == "chain")
 
 
-def split(w: Writer, inputs: Mapping[str, Density], plate: str) -> tuple[list[Value], list[Value], list[Value]]:
-    """First elements' laws, moves (anything that reads a past state), and what depends on the present state alone."""
-    firsts, moves, others = list[Value](), list[Value](), list[Value]()
+def split(
+    w: Writer, inputs: Mapping[str, Density], plate: str, order: int
+) -> tuple[list[list[Value]], list[Value], list[Value]]:
+    """Laws of each of the first `order` elements, moves (anything that reads a past state), and what depends on the present
+    state alone."""
+    starts, moves, others = [list[Value]() for _ in range(order)], list[Value](), list[Value]()
     for found in inputs.values():
         if isinstance(found, Chained):
-            firsts.append(found.first)
-            moves.append(found.rest)
+            last = len(found.laws) - 1
+            for element, laws in enumerate(starts):
+                laws.append(at_element(w, found.laws[min(element, last)], plate, element))
+            moves.append(by_position(w, found.laws, plate, "log_step", order))
         elif not isinstance(found, Table) and any(is_past(axis) for axis in found.axes):
+            for element, laws in enumerate(starts):
+                laws.append(at_element(w, found, plate, element))
             moves.append(found)
         else:
             others.append(dense(w, found))
-    return firsts, moves, others
+    return starts, moves, others
 
 
-def at_first(w: Writer, value: Value, plate: str) -> Value:
+def at_element(w: Writer, value: Value, plate: str, element: int) -> Value:
+    """A law at one of the first elements, where nothing reads further back than there is: along those axes it is one number."""
+    places = {axis: "0" for axis in value.axes if len(axis) - len(present(axis)) > element}
+    if plate in value.axes:
+        places[plate] = "0" if element == 0 else f"min({element}, {w.plate_size(plate)} - 1)"  # of one element, any will do
+    if not places:
+        return value
+    index = [places.get(axis, ":") for axis in value.axes]
+    axes = tuple(axis for axis in value.axes if axis not in places)
+    return w.let(f"log_{('first', 'second')[element]}", f"{value.code}[{', '.join(index)}]", axes)
+
+
+def after(w: Writer, value: Value, plate: str, order: int) -> Value:
+    """A law at the elements from number `order` on."""
     if plate not in value.axes:
         return value
     at = value.axes.index(plate)
-    axes = tuple(axis for axis in value.axes if axis != plate)
-    return w.let("log_first", f"{value.code}[{', '.join([':'] * at + ['0'])}]", axes)
-
-
-def after_first(w: Writer, value: Value, plate: str) -> Value:
-    if plate not in value.axes:
-        return value
-    at = value.axes.index(plate)
-    return w.let("log_later", f"{value.code}[{', '.join([':'] * at + ['1:'])}]", value.axes)
+    return w.let("log_later", f"{value.code}[{', '.join([':'] * at + [f'{order}:'])}]", value.axes)
 
 
 def emissions(w: Writer, parts: Sequence[Value], states: tuple[str, ...], plate: str) -> Value:
     """log f_t(z) with the chain's plate and one axis of (joint) states."""
     if not parts:
         return Value("0.0", scalar=True)
-    return joint_states(w, add(w, parts, f"log_seen_of_{'_'.join(states)}"), states, ())
+    return joint_states(w, add(w, parts, f"log_seen_of_{'_'.join(states)}"), [states])
 
 
-def joint_states(w: Writer, value: Value, states: tuple[str, ...], pasts: tuple[str, ...]) -> Value:
-    """All state axes present and last, pasts before presents, each group as one axis."""
-    if value.scalar and len(states) == 1 and not pasts:
+def joint_states(w: Writer, value: Value, groups: Sequence[tuple[str, ...]]) -> Value:
+    """All state axes present and last, group after group (the oldest first), each group as one axis."""
+    states = groups[-1]
+    if value.scalar and len(states) == 1 and len(groups) == 1:
         return value
-    wanted = (*pasts, *states)
+    wanted = tuple(axis for group in groups for axis in group)
     kept = tuple(axis for axis in value.axes if axis not in wanted)
     target = (*kept, *wanted)
     missing = [axis for axis in wanted if axis not in value.axes]
@@ -111,8 +135,8 @@ def joint_states(w: Writer, value: Value, states: tuple[str, ...], pasts: tuple[
     if len(states) > 1:
         product = " * ".join(w.axis_size(s) for s in states)
         lead = f"*{paren(code)}.shape[:{len(kept)}], " if kept else ""
-        code = f"{paren(code)}.reshape({lead}{', '.join((product,) * (2 if pasts else 1))})"
-    merged = (*kept, *((pasts[0],) if pasts else ()), states[0])
+        code = f"{paren(code)}.reshape({lead}{', '.join((product,) * len(groups))})"
+    merged = (*kept, *(group[0] for group in groups))
     return value if code == value.code else w.let("log_states", code, merged)
 
 
@@ -131,15 +155,15 @@ def lay_out(w: Writer, value: Value, lead: tuple[str, ...], last: tuple[str, ...
     return align(replace(value, axes=target), (*lead, *last))
 
 
-def transition(w: Writer, value: Value, lead: tuple[str, ...], plate: str, state: str) -> str:
-    """(K, K), or leading axes, the chain's plate (1 where it does not matter), and two of states."""
-    if set(value.axes) == {past(state), state}:
+def transition(w: Writer, value: Value, lead: tuple[str, ...], plate: str, states: tuple[str, ...]) -> str:
+    """(K, K), or leading axes, the chain's plate (1 where it does not matter), and two of states; three at order two."""
+    if set(value.axes) == set(states):
         return value.code
     if plate not in value.axes:
         at = sum(axis in value.axes for axis in lead)
-        axes = (*(axis for axis in lead if axis in value.axes), plate, past(state), state)
-        value = w.let("log_step", f"{lay_out(w, value, lead, (past(state), state))}.unsqueeze({at})", axes)
-    return lay_out(w, value, lead, (plate, past(state), state))
+        axes = (*(axis for axis in lead if axis in value.axes), plate, *states)
+        value = w.let("log_step", f"{lay_out(w, value, lead, states)}.unsqueeze({at})", axes)
+    return lay_out(w, value, lead, (plate, *states))
 
 
 def expanded(w: Writer, code: str, lead: tuple[str, ...], plate: str, state: str) -> str:
