@@ -22,7 +22,8 @@ class Slow(Mixture):
         return super().loss(batch, num_data)
 
 
-def main(folder: Path, optimiser: str, dropout: float, pause: bool) -> None:
+def work(folder: Path, optimiser: str, dropout: float, pause: bool) -> None:
+    """Run the job in `folder`, or what is left of it."""
     torch.set_num_threads(1)
     settings = Settings(optimizer=optimiser, epochs=8, batch=7, seed=5, restarts=2, save_every=0.02, lr=0.05, decay="cosine")
     group = join()
@@ -34,4 +35,4 @@ def main(folder: Path, optimiser: str, dropout: float, pause: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]), sys.argv[4] == "slow")
+    work(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]), sys.argv[4] == "slow")

@@ -16,7 +16,8 @@ from vispec.train.module import evaluating
 
 @dataclass(frozen=True)
 class Origin:
-    """A line of an emitted file. variable: the one it computes something about, None where its name tells nothing."""
+    """The first line of an emitted file to make a NaN. variable: the first one that it, or what it flows into, is named
+    after."""
 
     line: int
     text: str
@@ -31,28 +32,31 @@ def first_nan(module: nn.Module, batch: Mapping[str, Tensor], variables: Iterabl
         return None
     with evaluating(module, 0, device), _Watch(path) as watch:
         module.log_prob(batch)  # pyright: ignore[reportCallIssue]
-    if watch.line is None:
+    if not watch.lines:
         return None
-    text = linecache.getline(path, watch.line).strip()
-    return Origin(watch.line, text, _variable(text, variables))
+    texts = [linecache.getline(path, line).strip() for line in watch.lines]
+    named = (_variable(text, variables) for text in texts)
+    return Origin(watch.lines[0], texts[0], next(filter(None, named), None))
 
 
 class _Watch(TorchFunctionMode):
-    """Remembers the line of `path` that made the first NaN."""
+    """The lines of `path` that make NaNs, in the order of the computation, each before the one that called it."""
 
     def __init__(self, path: str):
         super().__init__()
-        self.path, self.line = path, None
+        self.path = path
+        self.lines: list[int] = []
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if self.line is None and _has_nan(result):
+        if _has_nan(result):
             frame = sys._getframe(1)
-            while frame is not None and frame.f_code.co_filename != self.path:
+            while frame is not None:
+                if frame.f_code.co_filename == self.path:
+                    self.lines.append(frame.f_lineno)
                 frame = frame.f_back
-            self.line = None if frame is None else frame.f_lineno
         return result
 
 
@@ -63,7 +67,7 @@ def _has_nan(value: Any) -> bool:
 
 
 def _variable(text: str, variables: Iterable[str]) -> str | None:
-    """The variable that an assignment's name ends with, as `log_x = ...` is about x."""
-    found = re.match(r"(\w+) = ", text)
+    """The variable that an assignment is named after, as `log_x = ...`, or whose density is taken, as `normal_log_prob(x, ...`."""
+    found = re.match(r"(\w+) = ", text) or re.search(r"_log_prob\((\w+),", text)
     fitting = [name for name in variables if found and (found[1] == name or found[1].endswith(f"_{name}"))]
     return max(fitting, key=len, default=None)
