@@ -28,6 +28,8 @@ def log_density(variable: Variable, law: m.Law, at: Place, scene: Scene) -> Tens
         return bernoulli(draw, value, at, scene)
     if draw.distribution == "Uniform" and variable.type.domain in FINITE_DOMAINS:
         return -torch.tensor(float(scene.row.card(variable.type, at)), dtype=torch.float64).log() * max(1, value.numel())
+    if draw.distribution == "Flat":
+        return torch.zeros((), dtype=torch.float64)
     if draw.distribution == "Zero":
         return torch.where(value == 0, 0.0, -torch.inf).double().sum()
     family = torch_family(draw, at, scene)
@@ -105,4 +107,7 @@ def torch_family(draw: m.Draw, at: Place, scene: Scene) -> dist.Distribution:
     values: Mapping[str, Tensor] = {name: evaluate(expression, at, scene).double() for name, expression in draw.args}
     if not set(values) <= set(inspect.signature(family).parameters):
         raise NotCheckedError(f"distribution {draw.distribution} with parameters {', '.join(values)}")
-    return family(**values, validate_args=False)
+    try:
+        return family(**values, validate_args=False)
+    except TypeError as error:
+        raise NotCheckedError(f"distribution {draw.distribution}: {error}") from error

@@ -54,10 +54,10 @@ def element(name: str, at: Place, scene: Scene) -> Tensor:
     if name in model.param:
         return scene.parameter(name)[tuple(at[plate] for plate in model.param[name].plates)]
     if name in model.variable:
-        plates = model.variable[name].plates
-        value = scene.variable((name, tuple(at[plate] for plate in plates if not model.plate[plate].data)))
-        over = model.variable[name].type.plate
-        return value[at[over]] if model.variable[name].type.domain == "tree" and over in at else value
+        variable = model.variable[name]
+        value = scene.variable((name, tuple(at[plate] for plate in variable.plates if not model.plate[plate].data)))
+        over = variable.type.plate if variable.type.domain == "tree" else None
+        return value[at[over]] if over is not None and over in at else value
     return torch.tensor(scene.row.sizes[name])
 
 
