@@ -117,7 +117,7 @@ def sum_out(group: list[Node], latents: frozenset[str], leaf: frozenset[str], st
     """Add the group's log-factors and log-sum-exp over its latents."""
     free = remaining(group, latents)
     name = f"sum_{'_'.join(order(latents))}"
-    because = "discrete; independent in each element of its plates"
+    because = "independent in each element of its plates"
     steps.append(Step(tuple(n.name for n in group), name, order(leaf), order(free), "sum", order(latents), because))
     return Node(name, leaf, free)
 
