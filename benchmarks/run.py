@@ -29,7 +29,7 @@ def work(pipe: Connection, workload_name: str, name: str, threads: int, compiled
     from benchmarks.workload import contender, errors
 
     torch.set_num_threads(threads)
-    workload = WORKLOADS[workload_name]
+    workload = WORKLOADS[workload_name]()
     found = errors(workload, contender(workload, name))
     one = contender(workload, name, compiled)
     for _ in range(3):
@@ -95,7 +95,7 @@ def main() -> None:
     if unknown:
         parser.error(f"no workload {', '.join(unknown)}; there are {', '.join(WORKLOADS)}")
     for name in options.workloads or WORKLOADS:
-        measure(name, WORKLOADS[name].names, options)
+        measure(name, WORKLOADS[name]().names, options)
 
 
 if __name__ == "__main__":

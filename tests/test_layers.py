@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FINDS_ENTRIES = "vispec.catalog"  # asked for entries, it imports their packages, which import it for the types
-    "vispec.catalog"  # it imports the packages of entries when asked what is in them; they import it for their types
-)
+# Asked for entries, it imports their packages, which import it for the types.
+FINDS_ENTRIES = "vispec.catalog"
 MODULES = sorted(path for path in (ROOT / "vispec").rglob("*.py") if path.stat().st_size)
 
 

@@ -1,13 +1,16 @@
 """The workloads: for each, data, a reference in float64, and what people would write by hand in PyTorch."""
 
+from collections.abc import Callable, Mapping
+from functools import partial
+
 from benchmarks.programs import hmm, ibm1, mixture, vae
 from benchmarks.workload import Workload
 
-WORKLOADS: dict[str, Workload] = {
-    "mixture": mixture.workload(rows=1024, dims=16, components=32),
-    "ibm1": ibm1.workload(pairs=64, words=25, types=10_000, embed=64, hidden=128),
-    "vae": vae.workload(rows=128, pixels=784, hidden=400, code=20),
-    "hmm-64-64": hmm.workload(rows=32, steps=64, states=64, types=500),
-    "hmm-256-16": hmm.workload(rows=32, steps=256, states=16, types=500),
-    "hmm-1024-16": hmm.workload(rows=32, steps=1024, states=16, types=500),
+WORKLOADS: Mapping[str, Callable[[], Workload]] = {
+    "mixture": partial(mixture.workload, rows=1024, dims=16, components=32),
+    "ibm1": partial(ibm1.workload, pairs=64, words=25, types=10_000, embed=64, hidden=128),
+    "vae": partial(vae.workload, rows=128, pixels=784, hidden=400, code=20),
+    "hmm-64-64": partial(hmm.workload, rows=32, steps=64, states=64, types=500),
+    "hmm-256-16": partial(hmm.workload, rows=32, steps=256, states=16, types=500),
+    "hmm-1024-16": partial(hmm.workload, rows=32, steps=1024, states=16, types=500),
 }
