@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 from vispec.emit.derivation import derivation
 from vispec.emit.generate import generation_methods
@@ -12,7 +11,7 @@ from vispec.emit.nets import NetCode, emit_net
 from vispec.emit.parameters import declaration, properties
 from vispec.emit.posterior import posterior_methods
 from vispec.emit.shared import BAYESIAN, bayesian_net
-from vispec.emit.source_text import kernel_source
+from vispec.emit.source_text import kernel_source, with_borrowed
 from vispec.emit.writer import ModuleNeeds, identifier
 from vispec.plan.axes import element_plates
 from vispec.plan.plan import Plan
@@ -47,7 +46,7 @@ def emit(plan: Plan, sizes: Mapping[str, int] | None = None) -> str:
 def kernels(needs: ModuleNeeds) -> list[str]:
     """Source of every kernel that the module uses, a file's kernels together."""
     by_module: dict[str, list[str]] = {}
-    for module, name in needs.kernels:
+    for module, name in with_borrowed(needs.kernels):
         by_module.setdefault(module, []).append(name)
     return [kernel_source(module, sorted(names)).strip("\n") for module, names in sorted(by_module.items())]
 
@@ -106,13 +105,9 @@ def constructor(plan: Plan, needs: ModuleNeeds, nets: dict[str, NetCode], sizes:
     if any(getattr(entry, "what", None) == "kl" for entry in model.fit):
         lines.append("    self.kl_weight = 1.0")
     if plan.baseline == "mean" or (plan.alternative is not None and plan.alternative.baseline == "mean"):
-        lines.append('    self.register_buffer("baseline", torch.zeros(()))')
+        lines.append('    self.register_buffer("score_baseline", torch.zeros(()))')
     if needs.joint is not None:
         lines.append("    self.memory = 2**30  # bytes that a sum over joint values may take at once")
         lines.append("    self.max_joint_values = 2**24")
     lines.append('    self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module\'s')
     return lines
-
-
-def spec_name(plan: Plan) -> str:
-    return Path(plan.model.source.name).name

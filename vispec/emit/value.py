@@ -1,7 +1,7 @@
 """A tensor of the emitted code: its text, its named axes, its event dimensions, and the form its numbers are in."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from vispec.model.types import Dim
@@ -63,8 +63,3 @@ def align(value: Value, axes: Sequence[str], event_rank: int | None = None) -> s
         if not items:
             return value.code
     return f"{value.code}[{', '.join(items)}]"
-
-
-def renamed(value: Value, old: str, new: str) -> Value:
-    """The same tensor with one axis under another name, which must keep its place in the order."""
-    return replace(value, axes=tuple(new if axis == old else axis for axis in value.axes))

@@ -9,6 +9,7 @@ from vispec.plan.axes import Scope
 
 Kind = Literal["data", "sum", "draw", "masked", "free"]
 Combine = Literal["exact", "elbo", "iwae", "mc"]
+Gradient = Literal["pathwise", "stl", "dreg", "score", "relaxed", "stratified", "point"]
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,8 @@ class Treatment:
 
     data: its value is in the batch. sum: enumerated and summed out. draw: sampled from its guide or prior.
     masked: a partial leaf, scored where it is seen. free: a latent that nothing observed depends on; it integrates to one.
+    gradient: how it passes a draw: through the sample (pathwise; stl and dreg hold log q's parameters fixed), by the score
+    function, through a relaxed draw, by a sum over likely values (stratified), or there is a point and no draw.
     """
 
     variable: str
@@ -24,6 +27,7 @@ class Treatment:
     exact: bool
     because: str
     estimator: Estimator | None = None
+    gradient: Gradient = "pathwise"
 
 
 @dataclass(frozen=True)
@@ -42,15 +46,6 @@ class Factor:
     law: Law | None
     plates: tuple[str, ...]
     latents: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Formulas in the sizes of plates and variables, as text, and their numbers where all are known."""
-
-    terms: str
-    madds: str
-    bytes: str
 
 
 @dataclass(frozen=True)
@@ -102,11 +97,18 @@ class Plan:
     combine: Combine
     alternative: "Plan | None" = None  # for rows with more joint values than the budget
     budget: int | None = None
+    drawing_order: tuple[str, ...] = ()
+    count: str | None = None  # the number of samples as emitted text, where only a call says it
+
+    @property
+    def sample_count(self) -> str:
+        """The number of samples as text."""
+        return self.count or str(self.samples)
 
     @property
     def shared_latents(self) -> tuple[str, ...]:
         """Latents that all rows share, in the order in which they are drawn."""
-        return tuple(name for name in self.model.order if name in {factor.variable for factor in self.shared})
+        return tuple(name for name in self.drawing_order if name in {factor.variable for factor in self.shared})
 
     @property
     def bayesian_nets(self) -> tuple[str, ...]:
@@ -133,13 +135,25 @@ class Plan:
     @property
     def drawn(self) -> tuple[Treatment, ...]:
         """Treatments of the latents that are drawn, points aside."""
-        return tuple(t for t in self.treatments.values() if t.kind == "draw" and t.estimator and t.estimator.name != "map")
+        return tuple(t for t in self.treatments.values() if t.kind == "draw" and t.estimator and t.gradient != "point")
 
     @property
     def baseline(self) -> str:
-        """What the score function's signal is compared with: none, mean (a moving average) or loo (the other samples)."""
-        settings = [dict(t.estimator.settings) for t in self.drawn if t.estimator and t.estimator.name == "score"]
-        return str(settings[0].get("baseline", "none")) if settings else "none"
+        """What the score function's signal is compared with: none, mean (a moving average), loo or vimco (the other samples),
+        nvil (a net of the data)."""
+        scored = [t.estimator for t in self.drawn if t.estimator and t.gradient == "score"]
+        found = [dict(estimator.settings).get("baseline", "none") for estimator in scored]
+        return str(next((name for name in found if name != "none"), "none"))
+
+    @property
+    def by_gradient(self) -> frozenset[Gradient]:
+        """The gradients of its draws."""
+        return frozenset(t.gradient for t in self.drawn)
+
+    @property
+    def inline(self) -> bool:
+        """Whether log_prob needs the draws themselves, not only the factors."""
+        return bool(self.by_gradient & {"score", "dreg", "stratified"})
 
     @property
     def data_plate(self) -> str:
