@@ -154,7 +154,7 @@ def _terms(variable: m.Variable, model: m.Model) -> str:
 
 
 def _planned(writer: Writer, plan: "Plan") -> Iterator[Section]:
-    formulas = {factor.name: _factor(writer, factor) for factor in plan.factors}
+    formulas = {factor.name: _factor(writer, factor) for factor in plan.factors if factor.kind != "norm"}
     guides = {factor.name for factor in plan.factors if factor.kind == "guide"}
     drawn = _drawn(writer, plan)
     costs = {row.variable: row.cost for row in plan.rows}
@@ -194,7 +194,7 @@ def _factor(writer: Writer, factor: "Factor") -> Formula:
     guide = _guide(model, name)
     p, q = writer.density(name, law), writer.density(name, guide, "q")
     exp, minus = writer.sign("exp", r"\exp"), writer.sign("−", "-")
-    if factor.kind == "density":
+    if factor.kind in ("density", "arcs"):  # the arcs of a tree and what normalises them are its law together
         return p
     if factor.kind == "guide":
         return q
@@ -210,11 +210,13 @@ def _factor(writer: Writer, factor: "Factor") -> Formula:
 
 def _apply(writer: Writer, step: "Step", formulas: Mapping[str, Formula], guides: set[str], drawn: Mapping) -> Formula:
     """The formula of a step's output."""
-    inputs = writer.times(formulas[name] for name in step.inputs if name not in guides)
+    inputs = writer.times(formulas[name] for name in step.inputs if name in formulas and name not in guides)
     if step.kind == "product":
         return writer.over(step.eliminated, inputs, several=len(step.inputs) > 1)
     if step.kind == "chain":
         return writer.summed_chain(step.eliminated, _chain_plate(writer, step), inputs)
+    if step.kind == "tree":
+        return _trees(writer, step, formulas)
     if step.kind != "sum":
         return inputs
     guide = [formulas[name] for name in step.inputs if name in guides]
@@ -222,6 +224,16 @@ def _apply(writer: Writer, step: "Step", formulas: Mapping[str, Formula], guides
         return writer.summed(step.eliminated, inputs)
     inner = [q for q, read in drawn.values() if read & set(step.eliminated)]
     return writer.expected(step.eliminated, writer.times(guide), writer.mean(inner, inputs.log))
+
+
+def _trees(writer: Writer, step: "Step", formulas: Mapping[str, Formula]) -> Formula:
+    """The sum over trees: the law of the tree once, all else once for each element of its plate."""
+    (tree,) = step.eliminated
+    own, *others = sorted(step.inputs, key=lambda name: name != f"arcs_{tree}")
+    each = writer.times(formulas[name] for name in others)
+    plate = writer.model.variable[tree].type.plate
+    inner = [writer.over((plate,), each, several=len(others) > 1)] if others and plate else []
+    return writer.summed(step.eliminated, writer.times([formulas[own], *inner]))
 
 
 def _chain_plate(writer: Writer, step: "Step") -> str:
@@ -235,13 +247,15 @@ def _what(writer: Writer, step: "Step") -> str:
         return f"multiply over {names}"
     if step.kind == "chain":
         return f"sum over all sequences of {names} along {_chain_plate(writer, step)}"
+    if step.kind == "tree":
+        return f"sum over all trees {names}"
     return f"sum out {names}" if step.kind == "sum" else f"{step.kind} {names}"
 
 
 def _because(step: "Step", cost: Mapping) -> str:
     words = step.because[:1].upper() + step.because[1:] + "."
     shown = [f"{value} {name}" for name, value in (("terms", cost.get("terms")), ("bytes", cost.get("bytes"))) if value]
-    return f"{words} Cost: {', '.join(shown)}." if shown and step.kind in ("sum", "chain") else words
+    return f"{words} Cost: {', '.join(shown)}." if shown and step.kind in ("sum", "chain", "tree") else words
 
 
 def _recursion(writer: Writer, step: "Step", formulas: Mapping[str, Formula]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vispec.model.model import Model
 from vispec.model.types import Type
+from vispec.plan.axes import element_plates
 from vispec.train.data.vocab import Encoders, Vocabulary
 
 Array = np.ndarray[Any, Any]
@@ -55,7 +56,7 @@ class Rows:
     def predicted(self, values: Mapping[str, Tensor], rule: str) -> list[dict[str, Any]]:
         """Predictions by a decision rule: under "mean", expectations of numbers and the probabilities of all categories."""
         decided = {name: tensor for name, tensor in values.items() if rule != "mean" or not tensor.is_floating_point()}
-        means = self.numbers({name: tensor for name, tensor in values.items() if name not in decided})
+        means = self.distributions({name: tensor for name, tensor in values.items() if name not in decided})
         rows = self.values(decided, cut=True)
         return [{**a, **b} for a, b in zip(rows, means, strict=True)] if rows and means else rows or means
 
@@ -70,7 +71,7 @@ class Rows:
 
     def _variable(self, name: str, tensor: Tensor, leaf: Leaf, close: Close = list) -> list[Any]:
         """What each row has of a variable (B, *plates, ...)."""
-        inner = [plate for plate in self.model.variable[name].plates if plate != self.data]
+        inner = [plate for plate in element_plates(self.model.variable[name]) if plate != self.data]
         cells = tensor.detach().cpu().numpy()
         return [self._nest(cell, inner, {ROW: row}, leaf, close) for row, cell in enumerate(cells)]
 
@@ -114,9 +115,9 @@ class Rows:
         return close
 
     def _marginal(self, type_: Type, cell: Array, at: Mapping[str, int]) -> Any:
-        """Probabilities of all values; of an index, only of the elements that are there."""
+        """Probabilities of all values; of an index, only of the elements that are there, and of a head, of the root too."""
         size = self._size(type_.plate, at) if type_.plate is not None and cell.ndim else None
-        return plain(cell if size is None else cell[..., :size])
+        return plain(cell if size is None else cell[..., : size + (type_.domain == "tree")])
 
 
 def _is(vocabulary: Vocabulary, symbol: str | None, item: Any) -> bool:
