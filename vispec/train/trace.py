@@ -67,7 +67,7 @@ def _has_nan(value: Any) -> bool:
 
 
 def _variable(text: str, variables: Iterable[str]) -> str | None:
-    """The variable that an assignment is named after, as in `log_x = `, or whose density is taken, as in `normal_log_prob(x, `."""
+    """The variable that an assignment is named after (`log_x = `), or whose density is taken (`normal_log_prob(x, `)."""
     found = re.match(r"(\w+) = ", text) or re.search(r"_log_prob\((\w+),", text)
     fitting = [name for name in variables if found and (found[1] == name or found[1].endswith(f"_{name}"))]
     return max(fitting, key=len, default=None)
