@@ -12,7 +12,12 @@ def kernel_source(module: str, names: Iterable[str]) -> str:
 
     What registers something with a chosen definition (`op.register_autograd(...)`, `@op.register_fake`) belongs to it.
     Raises KeyError for a name that the file does not define."""
-    text, table, registrations = definitions(module)
+    return join([segment(definitions(module)[0], node) for node in needed(module, names)])
+
+
+def needed(module: str, names: Iterable[str]) -> list[ast.stmt]:
+    """The definitions of `names` and of all that they use from the same file, in its order."""
+    _, table, registrations = definitions(module)
     chosen: dict[int, ast.stmt] = {}
     pending = list(names)
     while pending:
@@ -24,7 +29,28 @@ def kernel_source(module: str, names: Iterable[str]) -> str:
                 chosen[id(node)] = node
                 used = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
                 pending += sorted(used & table.keys())
-    return join([segment(text, node) for node in sorted(chosen.values(), key=lambda node: node.lineno)])
+    return sorted(chosen.values(), key=lambda node: node.lineno)
+
+
+def with_borrowed(kernels: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The kernels, and those of other files that their definitions use, as (module, name)."""
+    found = dict.fromkeys(kernels)
+    pending = list(found)
+    while pending:
+        module, name = pending.pop()
+        used = {part.id for node in needed(module, [name]) for part in ast.walk(node) if isinstance(part, ast.Name)}
+        more = [(origin, each) for each, origin in imports(module).items() if each in used and (origin, each) not in found]
+        found |= dict.fromkeys(more)
+        pending += more
+    return list(found)
+
+
+@cache
+def imports(module: str) -> dict[str, str]:
+    """What a kernel's file takes from other files of kernels: name → module."""
+    nodes = ast.parse(path_of(module).read_text(encoding="utf-8")).body
+    taken = [node for node in nodes if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("vispec.kernels.")]
+    return {alias.name: str(node.module) for node in taken for alias in node.names}
 
 
 @cache

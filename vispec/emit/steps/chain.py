@@ -42,7 +42,7 @@ def emit(w: Writer, step: Step, inputs: Mapping[str, Density], query: bool) -> V
     codes.append(transition(w, move, lead, plate, merged[2 - order :]))
     codes.append(lay_out(w, obs, lead, (plate, states[0])))
     if set(obs.axes) < {*lead, plate, states[0]}:
-        codes[-1] = expanded(w, codes[-1], lead, plate, states[0])
+        codes[-1] = expanded(w, codes[-1], lead, plate, states)
     if w.model.plate[plate].ragged:
         codes.append(align(w.lengths(plate), lead))
     module, plain, tilted = KERNELS[order]
@@ -129,13 +129,13 @@ def joint_states(w: Writer, value: Value, groups: Sequence[tuple[str, ...]]) -> 
     axes = w.sort(target) if missing else value.axes
     if axes != target:
         code = f"{paren(code)}.permute({', '.join(str(axes.index(axis)) for axis in target)})"
-    if missing or len(states) > 1:
+    if missing:
         sizes = ", ".join(["-1"] * len(kept) + [w.axis_size(axis) for axis in wanted])
         code = f"{paren(code)}.expand({sizes})"
     if len(states) > 1:
-        product = " * ".join(w.axis_size(s) for s in states)
-        lead = f"*{paren(code)}.shape[:{len(kept)}], " if kept else ""
-        code = f"{paren(code)}.reshape({lead}{', '.join((product,) * len(groups))})"
+        for group in range(len(groups)):
+            start = len(kept) + group
+            code = f"{paren(code)}.flatten({start}, {start + len(states) - 1})"
     merged = (*kept, *(group[0] for group in groups))
     return value if code == value.code else w.let("log_states", code, merged)
 
@@ -166,9 +166,10 @@ def transition(w: Writer, value: Value, lead: tuple[str, ...], plate: str, state
     return lay_out(w, value, lead, (plate, *states))
 
 
-def expanded(w: Writer, code: str, lead: tuple[str, ...], plate: str, state: str) -> str:
+def expanded(w: Writer, code: str, lead: tuple[str, ...], plate: str, states: tuple[str, ...]) -> str:
     """Emissions that are the same along some axis, with that axis."""
-    sizes = ", ".join(w.axis_size(axis) for axis in (*lead, plate, state))
+    number = " * ".join(w.axis_size(state) for state in states)
+    sizes = ", ".join([*(w.axis_size(axis) for axis in (*lead, plate)), number])
     return f"{paren(code)}.expand({sizes})"
 
 
