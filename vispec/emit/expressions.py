@@ -191,7 +191,8 @@ def _select(w: Writer, e: Select) -> Value:
         if axis is not None and plate in value.axes:
             value = rename(w, value, plate, axis)
         else:
-            value = gather(w, value, plate, plain(w, index))
+            at = plain(w, index)
+            value = mixture_of_rows(w, value, at, e) if at.event else gather(w, value, plate, at)
     return value
 
 
@@ -206,6 +207,13 @@ def with_root(w: Writer, value: Value, plate: str, new: str, e: Select) -> Value
     if axes != w.sort(axes):
         code, axes = f"{code}.movedim({at}, {w.sort(axes).index(new)})", w.sort(axes)
     return w.let(f"{stem(value)}_or_root", code, axes, value.event, integer=value.integer)
+
+
+def mixture_of_rows(w: Writer, value: Value, weight: Value, e: Select) -> Value:
+    """The element that a relaxed index points at: all of them, by its weights."""
+    value = to_value(w, value, e.type.domain)
+    function = w.needs.kernel("vispec.kernels.relaxed", "mixed")
+    return w.let(f"{stem(value)}_at", f"{function}({weight.code}, {value.code})", weight.axes, value.event)
 
 
 def rename(w: Writer, value: Value, old: str, new: str) -> Value:

@@ -17,13 +17,10 @@ def posterior_methods(trained: Plan, needs: ModuleNeeds) -> list[list[str]]:
     """`tilted` and `posterior`; where log_prob leaves finite variables out, they are enumerated here."""
     left_out = any(t.kind in ("masked", "free") for t in trained.treatments.values())
     plan = make_plan(trained.model, complete=True) if left_out else trained
-    shared = plan.scope.enumerated == trained.scope.enumerated and not plan.scope.joint
+    shared = plan.scope.enumerated == trained.scope.enumerated and not plan.scope.joint and not plan.inline
     summed = [v for v in plan.model.variables if v.name in plan.scope.enumerated]
-    drawn = [
-        v
-        for v in plan.model.variables
-        if plan.treatments[v.name].kind == "draw" and isinstance(guide_law(v.name, plan.model), Draw)
-    ]
+    guided = [name for name in plan.drawing_order if isinstance(guide_law(name, plan.model), Draw)]
+    drawn = [plan.model.variable[name] for name in guided]
     if not summed and not drawn:
         return []
     methods = [tilted_method(plan, needs, shared)] if summed else []

@@ -1,7 +1,8 @@
 """What all rows share: latents outside the data plate and the weights of nets that have a prior. Drawn once for a minibatch."""
 
 from vispec.emit.densities import dense
-from vispec.emit.factors import draw, emit_factor
+from vispec.emit.draws import draw, draw_all, kl_weight
+from vispec.emit.factors import emit_factor
 from vispec.emit.joins import add
 from vispec.emit.value import Value
 from vispec.emit.writer import ModuleNeeds, Writer, identifier
@@ -15,8 +16,7 @@ BAYESIAN = "vispec.kernels.bayesian"
 def shared_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
     """`shared()`: one draw of each shared latent, and log p − log q of all that is shared."""
     w = Writer(plan.model, plan.scope, plan.order, needs)
-    for name in plan.shared_latents:
-        draw(w, plan, plan.model.variable[name])
+    draw_all(w, plan, plan.shared_latents)
     parts = [total(w, dense(w, emit_factor(w, plan, factor))) for factor in plan.shared]
     for name in plan.bayesian_nets:
         kl = w.let(f"kl_{name}", f"{w.needs.kernel(BAYESIAN, 'kl_of_weights')}(self.{identifier(name)})")
@@ -34,10 +34,6 @@ def shared_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
         *(f"    {line}" for line in w.body(result)),
         f"    return {result}" if draws else f"    return ({result})",
     ]
-
-
-def kl_weight(plan: Plan) -> str:
-    return "self.kl_weight * " if any(getattr(entry, "what", None) == "kl" for entry in plan.model.fit) else ""
 
 
 def total(w: Writer, value: Value) -> Value:

@@ -31,7 +31,7 @@ ESTIMATORS: Mapping[str, Kind] = {
     "mc": Kind({"samples": "samples"}),
     "elbo": Kind({"samples": "samples", "gradient": GRADIENTS}, guide=True),
     "iwae": Kind({"samples": "samples", "gradient": (*GRADIENTS, "dreg")}, guide=True),
-    "score": Kind({"samples": "samples", "baseline": ("none", "mean", "loo", "nvil")}),
+    "score": Kind({"samples": "samples", "baseline": ("none", "mean", "loo", "nvil", "vimco")}),
     "relaxed": Kind({"temperature": "number", "straight_through": "flag"}, variables="finite"),
     "sum_and_sample": Kind({"top": "samples", "samples": "samples"}, variables="finite"),
     "wake_sleep": Kind(guide=True),

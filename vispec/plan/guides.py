@@ -1,14 +1,15 @@
 """Automatic guides, as a rewriting of the model: what lacks a guide gets parameters or a net, and a guide over them.
 
-A latent outside the data plate gets parameters of its own, one set for each element of its plates (mean field). One inside gets a
-net from what is observed around it. The family follows the support: Normal on the reals, LogNormal on the positive reals, Beta on the
-unit interval, Dirichlet on the simplex. `map()` asks for a point: a parameter in the latent's own domain.
+A latent outside the data plate gets parameters of its own, one set for each element of its plates (mean field). One inside gets
+a net from what is observed around it. The family follows the support: Normal on the reals, LogNormal on the positive ones, Beta
+on the unit interval, Dirichlet on the simplex. `map()` asks for a point: a parameter in the latent's own domain.
 """
 
 from dataclasses import replace
 
-from vispec.model.model import All, Draw, Expression, GuideLaw, Model, Net, NetCall, Param, Ref, Stage, Variable
+from vispec.model.model import All, Draw, Expression, GuideLaw, Let, Model, Net, NetCall, Param, Ref, Stage, Variable
 from vispec.model.types import INTEGER_DOMAINS, Type
+from vispec.source import Span
 
 FAMILIES: dict[str, tuple[str, dict[str, str]]] = {
     "real": ("Normal", {"loc": "real", "scale": "positive"}),
@@ -23,7 +24,41 @@ def complete_guides(model: Model) -> Model:
     for variable in model.variables:
         if needs_guide(variable, model):
             model = with_guide(variable, model)
-    return model
+    return with_baseline(model) if learns_baseline(model) else model
+
+
+BASELINE = "baseline of the data"  # the let that reads the score function's learnt baseline
+
+
+def learns_baseline(model: Model) -> bool:
+    estimators = [e for infer in model.infer for e in (infer.estimator, infer.otherwise) if e is not None]
+    new = all(let.name != BASELINE for let in model.guide_lets)
+    return new and any(("baseline", "nvil") in estimator.settings for estimator in estimators)
+
+
+def with_baseline(model: Model) -> Model:
+    """A net from a row's data to one number, and a let that calls it."""
+    span = next(infer.span for infer in model.infer)
+    data = tuple(plate.name for plate in model.plates if plate.data)
+    row = Variable(BASELINE, "latent", Type("real"), data, None, span)
+    inputs = [read for other in model.variables if (read := reading(other, row, model)) is not None]
+    name = fresh("baseline", model)
+    net = Net(name, arguments(inputs), (("", Type("real")),), encoder(inputs, span), None, span)
+    let = Let(BASELINE, Type("real"), data, NetCall(span, Type("real"), name, tuple(inputs), ""), span)
+    return replace(model, nets=(*model.nets, net), guide_lets=(*model.guide_lets, let))
+
+
+def encoder(inputs: list[Expression], span: Span) -> tuple[Stage, ...]:
+    """Layers for a net of these inputs: words embedded, sequences averaged, then one hidden layer."""
+    words = any(e.type.star and e.type.domain in INTEGER_DOMAINS for e in inputs)
+    layers = [Stage("embed", (64,), (), None, span)] if words else []
+    if any(e.type.star for e in inputs):
+        layers.append(Stage("mean", (), (), None, span))
+    return (*layers, Stage("mlp", ((128,),), (), None, span))
+
+
+def arguments(inputs: list[Expression]) -> tuple[tuple[str, Type], ...]:
+    return tuple((f"{e.name}", argument_type(e.type)) for e in inputs)  # type: ignore[attr-defined]
 
 
 def is_shared(variable: Variable, model: Model) -> bool:
@@ -84,13 +119,8 @@ def with_net(variable: Variable, model: Model) -> Model:
     if not inputs:
         return model
     name = fresh(f"encode_{variable.name}", model)
-    words = any(e.type.star and e.type.domain in INTEGER_DOMAINS for e in inputs)
-    layers = [Stage("embed", (64,), (), None, variable.span)] if words else []
-    if any(e.type.star for e in inputs):
-        layers.append(Stage("mean", (), (), None, variable.span))
-    layers.append(Stage("mlp", ((128,),), (), None, variable.span))
-    args = tuple((f"{e.name}", argument_type(e.type)) for e in inputs)  # type: ignore[attr-defined]
-    net = Net(name, args, heads(variable, model), tuple(layers), None, variable.span)
+    layers = encoder(inputs, variable.span)
+    net = Net(name, arguments(inputs), heads(variable, model), layers, None, variable.span)
     found = tuple((head, NetCall(variable.span, t, name, tuple(inputs), head)) for head, t in heads(variable, model))
     guide = GuideLaw(variable.name, Draw(variable.span, FAMILIES[variable.type.domain][0], found), variable.span)
     return replace(model, nets=(*model.nets, net), guide=(*model.guide, guide))

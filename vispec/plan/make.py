@@ -9,8 +9,9 @@ from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.axes import Scope, element_plates, law_axes, law_parts, past, present, walk
 from vispec.plan.costs import step_rows
 from vispec.plan.eliminate import IntractableError, Node, eliminate
+from vispec.plan.estimate import closed_kl_is_right, draw_order, estimation, gradient_of
 from vispec.plan.guides import complete_guides, is_shared
-from vispec.plan.plan import Combine, Factor, Plan, Treatment
+from vispec.plan.plan import Factor, Plan, Treatment
 from vispec.plan.refuse import check_plannable, model_expressions
 
 
@@ -28,9 +29,12 @@ def make_plan(model: Model, complete: bool = False) -> Plan:
     factors = tuple(factor for factor in found if factor not in shared)
     order = axis_order(model, scope)
     steps = order_steps(model, scope, factors, order)
-    samples, combine = estimation(model, treatments)
+    samples, combine = estimation(model, treatments, [v.name for v in model.variables if is_shared(v, model)])
     rows = step_rows(model, scope, treatments, factors, steps)
-    plan = Plan(model, scope, treatments, factors, shared, steps, rows, order, samples, combine)
+    drawing = draw_order(model, [name for name, found in treatments.items() if found.kind == "draw"])
+    plan = Plan(
+        model, scope, treatments, factors, shared, steps, rows, order, samples, combine, drawing_order=drawing
+    )
     return plan if complete else with_alternative(plan)
 
 
@@ -69,17 +73,17 @@ def treat_finite(variable: Variable, asked: Infer | None, guided: bool) -> Treat
     if estimator is None:
         because = "discrete; enumerated under its guide" if guided else "discrete"
         return Treatment(variable.name, "sum", not guided, because)
-    return Treatment(variable.name, "draw", False, f"asked for {estimator.name}", estimator)
+    return Treatment(variable.name, "draw", False, f"asked for {estimator.name}", estimator, gradient_of(variable, estimator))
 
 
 def treat_drawn(variable: Variable, asked: Infer | None, guide: Law | None, shared: bool) -> Treatment:
     default = Estimator("elbo", (("samples", 1),), variable.span)
     estimator = asked.estimator if asked else default
     if estimator.name == "map":
-        return Treatment(variable.name, "draw", True, "a point estimate", estimator)
+        return Treatment(variable.name, "draw", True, "a point estimate", estimator, "point")
     where = "shared by all rows" if shared else "continuous"
     because = where + (f"; guide {guide.distribution}" if isinstance(guide, Draw) else "; drawn from its own law")
-    return Treatment(variable.name, "draw", False, because, estimator)
+    return Treatment(variable.name, "draw", False, because, estimator, gradient_of(variable, estimator))
 
 
 def is_read(name: str, model: Model) -> bool:
@@ -93,27 +97,22 @@ def make_scope(model: Model, treatments: dict[str, Treatment]) -> Scope:
     enumerated = frozenset(t.variable for t in treatments.values() if t.kind == "sum")
     joint = joint_plates(model, enumerated)
     drawn: dict[str, frozenset[str]] = {}
-    several = any(number_of_samples(t) > 1 for t in treatments.values() if t.kind == "draw")
-    for name in model.order:
-        if name in treatments and treatments[name].kind == "draw":
-            law = guide_law(name, model) or model.variable[name].law
-            scope = Scope(model, enumerated, drawn, joint)
-            point = treatments[name].estimator is not None and treatments[name].estimator.name == "map"
-            axes = law_axes(law, scope) if law and not point else frozenset[str]()
-            own = frozenset(model.variable[name].plates)
-            drawn[name] = own | axes | (frozenset({"s"}) if several else frozenset())
+    shared = [v.name for v in model.variables if is_shared(v, model)]
+    samples, combine = estimation(model, treatments, shared)
+    for name in draw_order(model, [n for n, t in treatments.items() if t.kind == "draw"]):
+        law = guide_law(name, model) or model.variable[name].law
+        scope = Scope(model, enumerated, drawn, joint)
+        point = treatments[name].gradient == "point"
+        axes = law_axes(law, scope) if law and not point else frozenset[str]()
+        own = frozenset(model.variable[name].plates)
+        several = samples > 1 and not point and (name not in shared or combine == "elbo")
+        drawn[name] = own | axes | (frozenset({"s"}) if several else frozenset())
     return Scope(model, enumerated, drawn, joint)
 
 
 def joint_plates(model: Model, names: frozenset[str]) -> dict[str, str]:
     """Enumerated variables that are read as a whole sequence, and the plate along which their joint values are."""
     return {e.name: e.plate for e in model_expressions(model) if isinstance(e, All) and e.name in names}
-
-
-def number_of_samples(treatment: Treatment) -> int:
-    settings = dict(treatment.estimator.settings) if treatment.estimator else {}
-    samples = settings.get("samples", 1)
-    return samples if isinstance(samples, int) else 1
 
 
 def guide_law(name: str, model: Model) -> Law | None:
@@ -136,8 +135,8 @@ def variable_factors(name: str, model: Model, treatments: dict[str, Treatment], 
     axes = law_axes(law, scope) | scope.axes(name)
     guide = guide_law(name, model)
     if treatment.kind == "draw":
-        point = treatment.estimator is not None and treatment.estimator.name == "map"
-        return [] if guide is None and not point else [draw_factor(variable, law, guide, treatment, axes, scope)]
+        scored = guide is not None or treatment.gradient == "point" or variable.role == "partial"
+        return [draw_factor(variable, law, guide, treatments, axes, scope)] if scored else []
     found = [make_factor(f"log_{name}", variable, "density", law, axes, model)]
     if guide is not None:
         found.append(make_factor(f"guide_{name}", variable, "guide", guide, law_axes(guide, scope) | {name}, model))
@@ -157,18 +156,24 @@ def tree_factors(variable: Variable, law: Law, treatment: Treatment, scope: Scop
 
 
 def draw_factor(
-    variable: Variable, law: Law, guide: Law | None, treatment: Treatment, axes: frozenset[str], scope: Scope
+    variable: Variable, law: Law, guide: Law | None, treatments: dict[str, Treatment], axes: frozenset[str], scope: Scope
 ) -> Factor:
     """What a drawn variable adds: nothing from its own prior, minus its KL where that has a closed form, else log p − log q."""
     name = variable.name
     model = scope.model
     if guide is not None:
         axes = axes | law_axes(guide, scope)
-        estimator = treatment.estimator.name if treatment.estimator else "elbo"
-        if estimator == "elbo" and closed_form(guide, law):
+        if linear_kl(name, treatments, scope) and closed_form(guide, law) and closed_kl_is_right(name, treatments, model):
             without_draw = law_axes(guide, scope) | law_axes(law, scope)
             return make_factor(f"kl_{name}", variable, "kl", law, without_draw, model)
     return make_factor(f"ratio_{name}", variable, "ratio", law, axes, model)
+
+
+def linear_kl(name: str, treatments: dict[str, Treatment], scope: Scope) -> bool:
+    """Whether the bound averages log-weights, and the estimator leaves the divergence to a closed form."""
+    shared = [v.name for v in scope.model.variables if is_shared(v, scope.model)]
+    _, combine = estimation(scope.model, treatments, shared)
+    return (combine == "elbo" or name in shared) and treatments[name].gradient in ("pathwise", "relaxed")
 
 
 def closed_form(guide: Law, law: Law) -> bool:
@@ -227,17 +232,3 @@ def chain_of(variable: Variable) -> str | None:
     parts = law_parts(variable.law) if variable.law else ()
     found = [e for part in parts for e in walk(part) if isinstance(e, Past) and e.name == variable.name]
     return found[0].plate if found else None
-
-
-def estimation(model: Model, treatments: dict[str, Treatment]) -> tuple[int, Combine]:
-    """Number of samples, and how weights of samples are combined."""
-    drawn = [t for t in treatments.values() if t.kind == "draw" and t.estimator and t.estimator.name != "map"]
-    if not drawn:
-        guided = any(t.kind == "sum" and not t.exact for t in treatments.values())
-        return 1, "elbo" if guided else "exact"
-    names = {t.estimator.name for t in drawn if t.estimator}
-    samples = max(number_of_samples(t) for t in drawn)
-    for combine in ("iwae", "mc"):
-        if names == {combine}:
-            return samples, combine
-    return samples, "elbo"

@@ -1,0 +1,282 @@
+"""Draws of latents, each by the gradient that its estimator asks for, and what a draw adds to the log-weight of its sample."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from vispec.catalog import Distribution, distributions
+from vispec.emit.densities import dense, density, extra_rank
+from vispec.emit.expressions import expression, parameter, tensor, to_form, to_value
+from vispec.emit.kl import kl_code
+from vispec.emit.value import Value, align, union
+from vispec.emit.writer import Writer
+from vispec.model.model import Draw, Expression, Law, Variable
+from vispec.model.types import INTEGER_DOMAINS
+from vispec.plan.axes import key
+from vispec.plan.estimate import source_of
+from vispec.plan.guides import point_name
+from vispec.plan.make import guide_law
+from vispec.plan.plan import Plan
+
+RELAXED = "vispec.kernels.relaxed"
+
+
+def draw_all(w: Writer, plan: Plan, names: Iterable[str]) -> None:
+    """Draw the drawn variables in order; each is bound in the writer."""
+    for name in names:
+        if name not in w.bound:
+            draw(w, plan, plan.model.variable[name])
+
+
+def draw(w: Writer, plan: Plan, variable: Variable) -> None:
+    """One variable: its point estimate, or a sample from its guide, or from its own law where it has none."""
+    name = variable.name
+    gradient = plan.treatments[name].gradient
+    if gradient == "point":
+        point = point_name(variable, plan.model)
+        w.bound[name] = to_value(w, parameter(w, point), variable.type.domain)
+        return
+    law = source_of(name, plan.model)
+    assert isinstance(law, Draw)
+    found = DRAWS.get(gradient, smooth_draw)(w, plan, variable, law)
+    w.bound[name] = where_missing(w, variable, found) if variable.role == "partial" else found
+
+
+def where_missing(w: Writer, variable: Variable, drawn: Value) -> Value:
+    """The data's own value where a partial variable has one."""
+    seen, data = observed(w, variable), w.data(variable.name)
+    mask = align(seen, drawn.axes) + "[..., None]" * len(drawn.event)
+    code = f"torch.where({mask}, {align(data, drawn.axes)}, {drawn.code})"
+    return w.let(variable.name, code, drawn.axes, drawn.event, integer=drawn.integer)
+
+
+def observed(w: Writer, variable: Variable) -> Value:
+    """Which cells of a partial variable the data has."""
+    return w.let(f"{variable.name}_observed", f'{w.origin}["{variable.name}_observed"]', w.sort(variable.plates))
+
+
+def count(plan: Plan, name: str) -> str | None:
+    """How many samples a variable has, as text; None where it has no axis for them."""
+    return plan.sample_count if "s" in plan.scope.drawn[name] else None
+
+
+def drawn_axes(w: Writer, plan: Plan, variable: Variable, params: Iterable[Value]) -> tuple[str, ...]:
+    """The axes of a draw: its plates, those of its law's parameters, and the samples."""
+    many = {"s"} if count(plan, variable.name) else set()
+    return w.sort({*variable.plates, *(axis for p in params for axis in p.axes), *many})
+
+
+def sizes_of(w: Writer, plan: Plan, variable: Variable, axes: Iterable[str]) -> list[str]:
+    return [plan.sample_count if a == "s" else w.axis_size(a) for a in axes] + [w.dim(d) for d in variable.type.shape]
+
+
+def smooth_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
+    """A reparameterised draw."""
+    entry = distributions()[law.distribution]
+    params = {name: to_value(w, expression(w, arg), arg.type.domain) for name, arg in law.args}
+    rank = len(variable.type.shape)
+    axes = drawn_axes(w, plan, variable, params.values())
+    shape = sizes_of(w, plan, variable, axes)
+    if entry.name == "Normal":
+        loc, scale = (align_or_number(w, params[n], axes, rank) for n in ("loc", "scale"))
+        whole = params["loc"].axes == axes and len(params["loc"].event) == rank
+        noise = f"torch.randn_like({loc})" if whole else f"self.one.new_empty({', '.join(shape) or '()'}).normal_()"
+        code = f"{loc} + {scale} * {noise}"
+    else:
+        code = f"{torch_law(w, entry, params, axes, rank, shape)}.rsample()"
+    drawn = w.let(variable.name, code, axes, variable.type.shape)
+    if plan.treatments[variable.name].gradient == "dreg" and "s" in axes:
+        function = w.needs.kernel("vispec.kernels.reparameterised", "WeighedByShare")
+        shares = w.let("shares", "[]")
+        return w.let(variable.name, f"{function}.apply({drawn.code}, {shares.code})", axes, variable.type.shape)
+    return drawn
+
+
+def torch_law(
+    w: Writer, entry: Distribution, params: Mapping[str, Value], axes: Sequence[str], rank: int, shape: Sequence[str]
+) -> str:
+    """A distribution of torch whose one draw has the whole shape."""
+    settings = ", ".join(f"{n}={align_or_number(w, p, axes, rank + extra_rank(entry, n), True)}" for n, p in params.items())
+    batch = ", ".join(shape[: len(shape) - entry.event_dim])
+    target = f"torch.distributions.{entry.torch_class}({settings})"
+    first = next(iter(params.values()), None)
+    if first is not None and first.axes == axes and len(first.event) == rank + extra_rank(entry, next(iter(params))):
+        return target
+    return f"{target}.expand(({batch}{',' if batch else ''}))"
+
+
+def plain_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
+    """A draw without a gradient, of any type."""
+    entry = distributions()[law.distribution]
+    if not law.args and entry.optional:
+        return uniform_draw(w, plan, variable)
+    params: dict[str, Value] = {}
+    for name, arg in law.args:
+        value = expression(w, arg)
+        logits = value.form in {"log": ("logits", "log"), "logit": ("logit",)}.get(entry.forms.get(name, "value"), ())
+        params["logits" if logits else name] = value if logits else to_value(w, value, arg.type.domain)
+    axes = drawn_axes(w, plan, variable, params.values())
+    shape = sizes_of(w, plan, variable, axes)
+    names = dict(zip(params, (name for name, _ in law.args), strict=True))
+    rank = len(variable.type.shape)
+    settings = ", ".join(
+        f"{n}={align_or_number(w, p, axes, rank + extra_rank(entry, names[n]), True)}" for n, p in params.items()
+    )
+    batch = ", ".join(shape[: len(shape) - entry.event_dim])
+    code = f"torch.distributions.{entry.torch_class}({settings}).expand(({batch}{',' if batch else ''})).sample()"
+    integer = variable.type.domain in INTEGER_DOMAINS
+    return w.let(variable.name, code, axes, variable.type.shape, integer=integer)
+
+
+def uniform_draw(w: Writer, plan: Plan, variable: Variable) -> Value:
+    """Any value of a finite type, each as likely."""
+    axes = drawn_axes(w, plan, variable, ())
+    shape = ", ".join(sizes_of(w, plan, variable, axes))
+    type_ = variable.type
+    if type_.domain == "bit":
+        code = f"torch.randint(2, ({shape},), device=self.one.device).to(self.one.dtype)"
+        return w.let(variable.name, code, axes, type_.shape)
+    plate = w.model.plate[type_.plate] if type_.plate else None
+    if plate is not None and plate.ragged:
+        lengths = align(w.lengths(plate.name), axes)
+        code = f"(torch.rand({shape}, device=self.one.device) * {lengths}).long()"
+    else:
+        values = w.plate_size(plate.name) if plate is not None else w.dim(type_.card or 1)
+        code = f"torch.randint({values}, ({shape},), device=self.one.device)"
+    return w.let(variable.name, code, axes, type_.shape, integer=True)
+
+
+def relaxed_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
+    """A bit in (0, 1), or a category as weights of its values along an event dimension."""
+    estimator = plan.treatments[variable.name].estimator
+    settings = dict(estimator.settings) if estimator else {}
+    bit = variable.type.domain == "bit"
+    probs = expression(w, dict(law.args)["probs"])
+    if bit:
+        probs = to_form(w, probs, "unit", "logit")
+    elif probs.form != "logits":
+        probs = to_form(w, probs, "simplex", "log")
+    axes = drawn_axes(w, plan, variable, [probs])
+    event = variable.type.shape if bit else (variable.type.card or w.model.plate[str(variable.type.plate)].name,)
+    values = [] if bit else [w.dim(variable.type.card) if variable.type.card is not None else w.axis_size(variable.name)]
+    shape = [*sizes_of(w, plan, variable, axes), *values]
+    code = align_or_number(w, probs, axes, len(event), True)
+    if probs.axes != axes or len(probs.event) != len(event):
+        code = f"{code}.expand({', '.join(shape)})"
+    function = w.needs.kernel(RELAXED, "relaxed_bit" if bit else "relaxed_one_hot")
+    flags = f"{settings.get('temperature', 0.5)}, {bool(settings.get('straight_through', False))}, self.training"
+    return w.let(variable.name, f"{function}({code}, {flags})", axes, event)
+
+
+def stratified_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
+    """The likely values and draws of the rest, along the sample axis; their weights are bound beside them."""
+    estimator = plan.treatments[variable.name].estimator
+    assert estimator is not None
+    settings = dict(estimator.settings)
+    samples, top = settings.get("samples", 1), settings.get("top", 1)
+    bit = variable.type.domain == "bit"
+    probs = expression(w, dict(law.args)["probs"])
+    if bit:
+        logit = to_form(w, probs, "unit", "logit").code
+        code = f"torch.stack([F.logsigmoid(-{logit}), F.logsigmoid({logit})], -1)"
+        log_q = w.let(f"log_q_of_{variable.name}", code, probs.axes, (2,))
+    else:
+        log_q = to_form(w, probs, "simplex", "log")
+    if not log_q.axes:
+        data = w.plate_size(plan.data_plate)
+        log_q = w.let(f"log_q_of_{variable.name}", f"{log_q.code}.expand({data}, -1)", (plan.data_plate,), log_q.event)
+    function = w.needs.kernel("vispec.kernels.stratified", "top_and_draws")
+    values, weight = Value(w.fresh(variable.name)), Value(w.fresh(f"weight_of_{variable.name}"))
+    axes = ("s", plan.data_plate)
+    w.line(f"{values.code}, {weight.code} = {function}({log_q.code}, {top}, {samples})  # ({', '.join(axes)})")
+    w.bound["weight of samples"] = Value(weight.code, axes)
+    if bit:
+        return w.let(variable.name, f"{values.code}.to(self.one.dtype)", axes)
+    return Value(values.code, axes, integer=True)
+
+
+DRAWS: dict[str, Callable[[Writer, Plan, Variable, Draw], Value]] = {
+    "score": plain_draw,
+    "relaxed": relaxed_draw,
+    "stratified": stratified_draw,
+}
+
+
+def align_or_number(w: Writer, value: Value, axes: Sequence[str], rank: int, as_tensor: bool = False) -> str:
+    if value.scalar:
+        return tensor(w, value) if as_tensor else value.code
+    return align(value, axes, rank)
+
+
+# ---- what a draw adds
+
+
+def minus_kl(w: Writer, plan: Plan, variable: Variable) -> Value:
+    """-KL(q ‖ p), summed over event dimensions; log p where a partial variable is seen."""
+    guide, law = guide_law(variable.name, plan.model), variable.law
+    assert isinstance(guide, Draw)
+    assert isinstance(law, Draw)
+    value = kl_code(w, variable, guide, law)
+    minus = w.let(f"minus_kl_{variable.name}", f"-{kl_weight(plan)}{value.code}", value.axes)
+    if variable.role != "partial":
+        return minus
+    data = w.data(variable.name)
+    return either(w, variable, dense(w, density(w, variable, data, law, f"log_p_{variable.name}")), minus)
+
+
+def kl_weight(plan: Plan) -> str:
+    """The factor of an annealed divergence, as text."""
+    return "self.kl_weight * " if any(getattr(entry, "what", None) == "kl" for entry in plan.model.fit) else ""
+
+
+def either(w: Writer, variable: Variable, seen: Value, missing: Value) -> Value:
+    """One term where a partial variable's cell is seen, another where it is missing."""
+    mask = observed(w, variable)
+    axes = union((mask, seen, missing), w.order)
+    codes = [tensor(w, v) if v.scalar else align(v, axes) for v in (seen, missing)]
+    return w.let(f"term_{variable.name}", f"torch.where({align(mask, axes)}, {codes[0]}, {codes[1]})", axes)
+
+
+def ratio(w: Writer, plan: Plan, variable: Variable) -> Value:
+    """log p(z) − log q(z) at the draw; nothing where it is drawn from its own law, log p where it is seen or a point."""
+    name = variable.name
+    guide = guide_law(name, plan.model)
+    gradient = plan.treatments[name].gradient
+    value = w.bound[name]
+    assert variable.law is not None
+    prior = dense(w, density(w, variable, value, variable.law, f"log_p_{name}"))
+    if gradient == "point":
+        return prior
+    if guide is None:
+        return either(w, variable, prior, Value("0.0", scalar=True))
+    q = log_of_guide(w, plan, variable, guide, fixed=gradient in ("stl", "dreg"))
+    axes = union((prior, q), w.order)
+    prior_code = tensor(w, prior) if prior.scalar else align(prior, axes)
+    found = w.let(f"log_ratio_{name}", annealed(plan, prior_code, align(q, axes)), axes)
+    return either(w, variable, prior, found) if variable.role == "partial" else found
+
+
+def annealed(plan: Plan, prior: str, q: str) -> str:
+    weight = kl_weight(plan)
+    return f"{weight}({prior} - {q})" if weight else f"{prior} - {q}"
+
+
+def log_of_guide(w: Writer, plan: Plan, variable: Variable, law: Law, fixed: bool = False) -> Value:
+    """log q of the draw; `fixed`: with a gradient through the draw alone, not through the guide's parameters."""
+    value = w.bound[variable.name]
+    hint = f"log_q_{variable.name}"
+    if not fixed:
+        return dense(w, density(w, variable, value, law, hint))
+    assert isinstance(law, Draw)
+    kept = {key(arg): hold(w, arg) for _, arg in law.args}
+    found = dense(w, density(w, variable, value, law, hint))
+    w.cache |= kept
+    return found
+
+
+def hold(w: Writer, e: Expression) -> Value:
+    """Put the expression's value, without its gradient, in its place; returns the value itself."""
+    value = expression(w, e)
+    if not value.scalar:
+        stem = value.code.rsplit(".", 1)[-1]
+        held = w.let(f"{stem}_held" if stem.isidentifier() else "held", f"{value.code}.detach()", value.axes, value.event)
+        w.cache[key(e)] = Value(held.code, value.axes, value.event, value.form, integer=value.integer)
+    return value

@@ -1,0 +1,28 @@
+"""The doubly reparameterised gradient of the importance-weighted bound (Tucker et al. 2019).
+
+With log q at parameters that carry no gradient, the guide learns through its draws alone, and the gradient of a draw has the
+weight of its sample squared: Σ_s w̃_s² ∇_z log w_s dz/dφ, while the model's own parameters see Σ_s w̃_s ∇ log w_s.
+"""
+
+import torch
+from torch import Tensor
+
+
+class WeighedByShare(torch.autograd.Function):
+    """Draws z (S, B, ...) as they are; their gradient times each sample's share, which `shares` holds by the backward pass."""
+
+    @staticmethod
+    def forward(ctx, z, shares):
+        ctx.shares = shares
+        return z.view_as(z)
+
+    @staticmethod
+    def backward(ctx, grad):
+        share = ctx.shares[-1]
+        return grad * share.reshape(*share.shape, *[1] * (grad.dim() - 2)), None
+
+
+def dreg_bound(weight: Tensor, shares: list[Tensor]) -> Tensor:
+    """log (1/S) Σ_s exp w_s (B,) of log-weights (S, B); tells the draws their shares w̃."""
+    shares.append(weight.detach().softmax(0))
+    return torch.logsumexp(weight, 0) - torch.log(weight.new_tensor(len(weight)))

@@ -1,0 +1,108 @@
+"""How each drawn latent's gradient is formed, how samples combine into one bound, and in which order draws are made."""
+
+from collections.abc import Iterable, Mapping
+
+from vispec.model.model import Estimator, Infer, Law, Model, Variable
+from vispec.plan.axes import law_parts, walk
+from vispec.plan.plan import Combine, Gradient, Treatment
+
+SETTINGS_OF_GRADIENT: dict[str, Gradient] = {"pathwise": "pathwise", "stl": "stl", "dreg": "dreg", "score": "score"}
+BY_NAME: dict[str, Gradient] = {"map": "point", "score": "score", "relaxed": "relaxed", "sum_and_sample": "stratified"}
+
+
+def setting(estimator: Estimator, name: str, default: object = None) -> object:
+    """A setting that the user wrote, or the default."""
+    return dict(estimator.settings).get(name, default)
+
+
+def gradient_of(variable: Variable, estimator: Estimator) -> Gradient:
+    """How the gradient passes a draw of the variable; a discrete draw carries none unless relaxed."""
+    if estimator.name in BY_NAME:
+        return BY_NAME[estimator.name]
+    return SETTINGS_OF_GRADIENT[str(setting(estimator, "gradient", "score" if variable.type.discrete else "pathwise"))]
+
+
+def samples_of(estimator: Estimator) -> int:
+    """How many draws of a latent its estimator makes."""
+    samples, top = setting(estimator, "samples", 1), setting(estimator, "top", 1)
+    count = samples if isinstance(samples, int) else 1
+    return count + (top if isinstance(top, int) else 1) if estimator.name == "sum_and_sample" else count
+
+
+def baseline_of(estimator: Estimator) -> str:
+    return str(setting(estimator, "baseline", "none"))
+
+
+def wanted_bound(estimator: Estimator) -> Combine | None:
+    """The bound that an estimator is for: elbo averages log-weights, iwae and mc take the log of the average; None: either."""
+    if estimator.name in ("elbo", "iwae", "mc"):
+        return estimator.name  # type: ignore[return-value]
+    if estimator.name == "score" and baseline_of(estimator) == "vimco":
+        return "iwae"
+    return "elbo" if estimator.name in ("sum_and_sample", "relaxed") else None
+
+
+def asked_for(name: str, model: Model) -> Infer | None:
+    return next((infer for infer in model.infer if infer.name == name), None)
+
+
+def estimation(model: Model, treatments: Mapping[str, Treatment], shared: Iterable[str]) -> tuple[int, Combine]:
+    """Number of samples, and how their log-weights combine. Latents that all rows share are drawn once where a row's weights
+    are averaged before the logarithm: rows would be coupled through them otherwise."""
+    drawn = [t for t in treatments.values() if t.kind == "draw" and t.estimator and t.gradient != "point"]
+    if not drawn:
+        guided = any(t.kind == "sum" and not t.exact for t in treatments.values())
+        return 1, "elbo" if guided else "exact"
+    own = [t.estimator for t in drawn if t.variable not in set(shared) and t.estimator]
+    bounds = {bound for estimator in own if (bound := wanted_bound(estimator)) is not None}
+    combine: Combine = "iwae" if "iwae" in bounds else "mc" if bounds == {"mc"} else "elbo"
+    counted = [t.estimator for t in drawn if t.estimator] if combine == "elbo" else own
+    return max(samples_of(estimator) for estimator in counted), combine
+
+
+def draw_order(model: Model, names: Iterable[str]) -> tuple[str, ...]:
+    """Drawn variables in an order in which each comes after those that its guide, or else its own law, reads."""
+    left, order = [name for name in model.order if name in set(names)], list[str]()
+    while left:
+        ready = next((n for n in left if not (law_reads(source_of(n, model), model) & set(left) - {n})), left[0])
+        left.remove(ready)
+        order.append(ready)
+    return tuple(order)
+
+
+def source_of(name: str, model: Model) -> Law | None:
+    """The law that a variable is drawn from."""
+    return next((guide.law for guide in model.guide if guide.name == name), model.variable[name].law)
+
+
+def law_reads(law: Law | None, model: Model) -> frozenset[str]:
+    """Variables that a law reads, through lets."""
+    lets = {let.name: let.value for let in (*model.lets, *model.guide_lets)}
+    found, pending = set[str](), list(law_parts(law)) if law is not None else []
+    while pending:
+        for part in walk(pending.pop()):
+            name = getattr(part, "name", None)
+            if isinstance(name, str) and name not in found:
+                found.add(name)
+                pending += [lets[name]] if name in lets else []
+    return frozenset(found & set(model.variable))
+
+
+def drawn_from(names: frozenset[str], model: Model) -> frozenset[str]:
+    """The variables, and all that their draws depend on."""
+    found, pending = set[str](), list(names)
+    while pending:
+        name = pending.pop()
+        if name not in found:
+            found.add(name)
+            pending += law_reads(source_of(name, model), model) if model.variable[name].role != "observed" else ()
+    return frozenset(found)
+
+
+def closed_kl_is_right(name: str, treatments: Mapping[str, Treatment], model: Model) -> bool:
+    """Whether KL(q(z) ‖ p(z)) may stand for its estimate at the draw: what p(z | ...) reads must not itself be drawn from z,
+    and the term must enter the bound linearly, so not inside a sum over a latent that is summed out exactly."""
+    read = law_reads(model.variable[name].law, model) | law_reads(source_of(name, model), model)
+    if name in drawn_from(law_reads(model.variable[name].law, model) - {name}, model):
+        return False
+    return not any(treatments[other].kind == "sum" and treatments[other].exact for other in read if other in treatments)

@@ -1,0 +1,140 @@
+"""Whether each estimator can do what is asked of it in this model; where it cannot, a diagnostic says why and what can."""
+
+from collections.abc import Iterator
+
+from vispec.catalog import distributions
+from vispec.diagnostics import Diagnostic, Label
+from vispec.model.model import Draw, Expression, Infer, Law, Model, NetCall, Ref, Select, Variable, Where
+from vispec.model.types import FINITE_DOMAINS
+from vispec.plan.axes import children, law_parts, walk
+from vispec.plan.estimate import drawn_from, gradient_of, law_reads, source_of, wanted_bound
+
+INDEXABLE = ("mlp", "linear")  # layers that take a mixture of categories where they take a category
+
+
+def estimator_problems(model: Model) -> Iterator[Diagnostic]:
+    """V714: an estimator and the model do not go together; V715: latents ask for bounds that cannot be one."""
+    data = frozenset(plate.name for plate in model.plates if plate.data)
+    asked = [i for i in model.infer if i.name in model.variable and i.estimator.name != "exact"]
+    for infer in asked:
+        yield from own_problems(model.variable[infer.name], infer, model, data)
+    yield from bound_problems(model, [i for i in asked if data & set(model.variable[i.name].plates)])
+    several = [i for i in asked if i.estimator.name == "sum_and_sample"]
+    sampled = [i for i in asked if i.estimator.name == "score"]
+    for infer in [*several[1:], *(sampled if several else [])]:
+        message = f"`{several[0].name}` is summed over its likely values, and `{infer.name}` is a second such latent"
+        yield problem(infer, message, "the second", "keep `sum_and_sample` for one latent, and leave no other to `score`")
+
+
+def problem(infer: Infer, message: str, here: str, help_: str, code: str = "V714") -> Diagnostic:
+    return Diagnostic(code, message, Label(infer.estimator.span, here), help=help_)
+
+
+def bound_problems(model: Model, asked: list[Infer]) -> Iterator[Diagnostic]:
+    """Log-weights are averaged before the logarithm or after it, for all latents of a row alike."""
+    bounds = [(infer, bound) for infer in asked if (bound := wanted_bound(infer.estimator)) is not None]
+    first = next(iter(bounds), None)
+    for infer, bound in bounds[1:]:
+        if first is not None and (bound == "elbo") != (first[1] == "elbo"):
+            message = f"`{first[0].name}` asks for the bound of `{first[1]}`, `{infer.name}` for that of `{bound}`"
+            yield problem(infer, message, "another bound", "give both latents one of the two", "V715")
+            return
+    weights = next((net for net in model.nets if net.prior is not None), None)
+    if weights is not None and first is not None and first[1] != "elbo":
+        message = f"the weights of `{weights.name}` are shared by all rows, and `{first[1]}` averages each row on its own"
+        yield problem(first[0], message, "one row at a time", "use `elbo`")
+
+
+def own_problems(variable: Variable, infer: Infer, model: Model, data: frozenset[str]) -> Iterator[Diagnostic]:
+    """What one estimator demands of its latent."""
+    name, estimator = variable.name, infer.estimator
+    gradient = gradient_of(variable, estimator)
+    law = source_of(name, model)
+    shared = not data & set(variable.plates)
+    if law is not None and not isinstance(law, Draw) and estimator.name != "map":
+        message = f"`{name}` is drawn, and the law that it is drawn from depends on a condition"
+        yield problem(infer, message, "drawn", f"write `guide:` with `{name} ~ ...` of one law")
+        return
+    if shared and gradient == "score":
+        message = f"the score of `{name}`, which all rows share, needs the signal of all rows at once"
+        yield problem(infer, message, "all rows at once", "use `elbo` with a guide whose draws are smooth")
+    if estimator.name == "map":
+        if not shared:
+            message = f"`{name}` has a value for every row, and a minibatch has no place to keep its point estimate"
+            yield problem(infer, message, "one point for each row", "give it a guide, or move it out of the data plate")
+        return
+    if shared and (wanted_bound(estimator) or "elbo") != "elbo":
+        message = f"`{estimator.name}` averages over the draws of one row, and all rows share `{name}`"
+        yield problem(infer, message, "all rows at once", "use `elbo`")
+    if gradient in ("pathwise", "stl", "dreg") and isinstance(law, Draw):
+        entry = distributions()[law.distribution]
+        if not entry.has_rsample:
+            message = f"a draw of {law.distribution} is no smooth function of noise, which `{gradient}` needs"
+            yield problem(infer, message, "no gradient through the draw", "write `gradient=score`")
+    if gradient in ("stl", "dreg") and not any(g.name == name for g in model.guide) and estimator.name != "map":
+        return
+    if gradient == "dreg":
+        others = drawn_from(law_reads(law, model), model) & {v.name for v in model.variables if v.role in ("latent", "partial")}
+        if others - {name}:
+            message = f"`dreg` needs guides that read data alone, and that of `{name}` reads `{sorted(others - {name})[0]}`"
+            yield problem(infer, message, "a guide over draws", "write `gradient=stl` or `gradient=pathwise`")
+    if gradient in ("relaxed", "stratified") and (variable.role == "partial" or variable.type.domain not in FINITE_DOMAINS):
+        yield problem(infer, f"`{estimator.name}` is for finite latents without data", "has data", "use `score(samples=8)`")
+    if gradient == "stratified" and set(variable.plates) != data:
+        message = f"`{name}` has a value in every element of {', '.join(variable.plates)}, whose joint values are not ranked"
+        yield problem(infer, message, "one latent a row", "use `score(samples=8, baseline=loo)`")
+    if gradient == "relaxed":
+        yield from relaxed_problems(variable, infer, model, law)
+
+
+def relaxed_problems(variable: Variable, infer: Infer, model: Model, law: Law | None) -> Iterator[Diagnostic]:
+    """A relaxed value is a number between the values, so it can weigh things but not choose among them."""
+    name = variable.name
+    families = ("Bernoulli",) if variable.type.domain == "bit" else ("Categorical",)
+    if not isinstance(law, Draw) or law.distribution not in families or not law.args:
+        message = f"`{name}` is relaxed, which needs a {families[0]} with its probabilities"
+        yield problem(infer, message, "no such law", "write one, or use `score`")
+    elif not isinstance(variable.law, Draw) or variable.law.distribution != law.distribution or not variable.law.args:
+        message = f"`{name}` is relaxed, and its divergence needs a {families[0]} with its probabilities as its own law"
+        yield problem(infer, message, "no closed form", "write one, or use `score`")
+    elif name in drawn_from(law_reads(variable.law, model), model):
+        message = f"`{name}` is relaxed, and its own law reads what is drawn from it"
+        yield problem(infer, message, "no closed form", "use `score`")
+    for expression in model_values(model):
+        if (bad := misuse(expression, variable, model)) is not None:
+            message = f"`{name}` is relaxed to a value between its values, and this needs one of them"
+            help_ = "use `score(samples=8, baseline=loo)`"
+            yield Diagnostic("V714", message, Label(bad.span), (Label(infer.estimator.span, "relaxed here"),), help_)
+
+
+def model_values(model: Model) -> Iterator[Expression]:
+    laws = [v.law for v in model.variables if v.law] + [guide.law for guide in model.guide]
+    for law in laws:
+        yield from law_parts(law)
+    yield from (let.value for let in (*model.lets, *model.guide_lets))
+
+
+def misuse(expression: Expression, variable: Variable, model: Model) -> Expression | None:
+    """The first place where the variable must have one of its values."""
+    bit = variable.type.domain == "bit"
+    for part in walk(expression):
+        if isinstance(part, Where) and variable.name in names(part.mask):
+            return part
+        if not bit and any(not fine(part, child, variable, model) for child in children(part)):
+            return part
+    return expression if not bit and isinstance(expression, Ref) and expression.name == variable.name else None
+
+
+def fine(parent: Expression, child: Expression, variable: Variable, model: Model) -> bool:
+    """Whether a category may stand here as a vector of weights."""
+    if getattr(child, "name", None) != variable.name:
+        return True
+    if isinstance(child, Select) or not isinstance(child, Ref):
+        return False
+    if isinstance(parent, Select):
+        return len(parent.by) == 1 and parent.name in model.param
+    return isinstance(parent, NetCall) and model.net[parent.net].trunk[0].layer in INDEXABLE
+
+
+def names(expression: Expression) -> frozenset[str]:
+    return frozenset(str(getattr(part, "name", "")) for part in walk(expression))
