@@ -74,6 +74,9 @@ def dense(w: Writer, found: Density) -> Value:
     if isinstance(found, Value):
         return found
     code = f"{found.statistics.code} @ {found.weight.code}.T + {found.const.code}"
+    latents = found.axes[len(found.statistics.axes) :]
+    if len(latents) > 1:
+        code = f"({code}).unflatten(-1, ({', '.join(w.axis_size(axis) for axis in latents)}))"
     return w.let("log_table", code, found.axes)
 
 
@@ -176,19 +179,19 @@ NATURAL = {"Normal": ("normal_natural", ("loc", "scale")), "Bernoulli": ("bernou
 
 
 def product_table(w: Writer, variable: Variable, value: Value, law: Draw, hint: str) -> Table | None:
-    """Vectors under laws that differ along one other axis only: every log-density is an entry of one matrix product."""
+    """Vectors under laws that differ along other axes only: every log-density is an entry of one matrix product."""
     if law.distribution not in NATURAL or len(value.event) != 1 or not value.axes:
         return None
     function, names = NATURAL[law.distribution]
     entry = distributions()[law.distribution]
     params = [expression(w, dict(law.args)[name]) for name in names]
-    axes = {axis for p in params for axis in p.axes}
-    if len(axes) != 1 or axes & set(value.axes) or any(len(p.axes) != 1 or len(p.event) != 1 for p in params):
+    axes = union(params, w.order)
+    if not axes or set(axes) & set(value.axes) or any(p.axes != axes or len(p.event) != 1 for p in params):
         return None
-    if value.axes != w.sort((*value.axes, *axes))[:-1]:
+    if w.sort((*value.axes, *axes)) != (*value.axes, *axes):
         return None
-    shaped = [in_form(w, p, entry, name) for p, name in zip(params, names, strict=True)]
-    (axis,) = axes
+    shaped = [flattened(in_form(w, p, entry, name)) for p, name in zip(params, names, strict=True)]
+    axis = "_".join(axes)
     natural = w.needs.kernel("vispec.kernels.mixture", function)
     codes = [Value(w.fresh(f"{hint}_{part}")) for part in ("const", "weight", "statistics")]
     call = f"{natural}({value.code}, {', '.join(p.code for p in shaped)})"
@@ -196,7 +199,12 @@ def product_table(w: Writer, variable: Variable, value: Value, law: Draw, hint: 
     statistics = replace(codes[2], axes=value.axes, event=("T",))
     shapes = ", ".join(v.shape() for v in (const, weight, statistics))
     w.line(f"{', '.join(c.code for c in codes)} = {call}  # {shapes}")
-    return Table(const, weight, statistics, (*value.axes, axis))
+    return Table(const, weight, statistics, (*value.axes, *axes))
+
+
+def flattened(param: Value) -> Value:
+    """Its axes as one."""
+    return replace(param, code=f"{param.code}.flatten(0, {len(param.axes) - 1})") if len(param.axes) > 1 else param
 
 
 def in_form(w: Writer, param: Value, entry: Distribution, name: str) -> Value:

@@ -31,7 +31,6 @@ ELEMENTWISE = {
     "exp": "torch.exp({})",
     "log": "torch.log({})",
     "sqrt": "torch.sqrt({})",
-    "sigmoid": "torch.sigmoid({})",
     "tanh": "torch.tanh({})",
     "softplus": "F.softplus({})",
     "abs": "torch.abs({})",
@@ -76,6 +75,12 @@ def _softmax(w: "Writer", e: Apply, args: Sequence[Value], axes: tuple[str, ...]
     return Value(value.code, value.axes, value.event, "logits")
 
 
+def _sigmoid(w: "Writer", e: Apply, args: Sequence[Value], axes: tuple[str, ...]) -> Value:
+    (value,) = args
+    code = f"(self.one * {value.code})" if value.scalar else value.code
+    return Value(code, value.axes, value.event, "logit")
+
+
 def _dot(w: "Writer", e: Apply, args: Sequence[Value], axes: tuple[str, ...]) -> Value:
     left, right = (align(value, axes) for value in args)
     return w.let("dot", f"({left} * {right}).sum(-1)", axes)
@@ -101,6 +106,7 @@ def _one_hot(w: "Writer", e: Apply, args: Sequence[Value], axes: tuple[str, ...]
 FUNCTIONS: dict[str, Compile] = {
     **{name: _elementwise(template) for name, template in ELEMENTWISE.items()},
     **{name: _reduction(template) for name, template in REDUCTIONS.items()},
+    "sigmoid": _sigmoid,
     "softmax": _softmax,
     "dot": _dot,
     "concat": _concat,

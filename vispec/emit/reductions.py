@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from vispec.emit.value import Value, align
+from vispec.emit.value import Value, align, paren
 from vispec.model.model import Apply, Expression, Prefix, Ref
 
 if TYPE_CHECKING:
@@ -66,7 +66,3 @@ def so_far(w: "Writer", function: str, sequence: Prefix) -> Value:
         return w.let(f"{function}_before", code, axes, buffer.event)
     code = f"{code}.sum({at})" + (f" / max({index}, 1)" if function == "mean" else "")
     return w.let(f"{function}_before", code, axes, buffer.event)
-
-
-def paren(code: str) -> str:
-    return code if code.isidentifier() or code.startswith("torch.where(") else f"({code})"

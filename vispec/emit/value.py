@@ -1,5 +1,6 @@
 """A tensor of the emitted code: its text, its named axes, its event dimensions, and the form its numbers are in."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -63,3 +64,11 @@ def align(value: Value, axes: Sequence[str], event_rank: int | None = None) -> s
         if not items:
             return value.code
     return f"{value.code}[{', '.join(items)}]"
+
+
+POSTFIX = re.compile(r"[\w.]+(\[[^\[\]]*\]|\([^()]*\)|\.\w+)*")
+
+
+def paren(code: str) -> str:
+    """The text where a method is called on it: in parentheses unless it is a name with calls, attributes and indices."""
+    return code if POSTFIX.fullmatch(code) else f"({code})"

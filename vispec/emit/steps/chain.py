@@ -13,7 +13,7 @@ from vispec.emit.densities import Chained, Density, Table, by_position, dense
 from vispec.emit.expressions import tensor
 from vispec.emit.joins import add, tilt
 from vispec.emit.steps import StepKind
-from vispec.emit.value import Value, align
+from vispec.emit.value import Value, align, paren
 from vispec.emit.writer import Writer
 from vispec.plan.axes import is_past, past, present
 from vispec.plan.plan import Step
@@ -32,7 +32,9 @@ def emit(w: Writer, step: Step, inputs: Mapping[str, Density], query: bool) -> V
     if query:
         others += [tilt(w, name) for name in states]
     groups = [tuple(past(s, lag) for s in states) for lag in (2, 1)] + [states]  # oldest first
-    laws = [joint_states(w, add(w, at, f"log_{'init' if i == 0 else 'second'}"), groups[2 - i :]) for i, at in enumerate(starts)]
+    laws = [
+        joint_states(w, add(w, at, f"log_{'init' if i == 0 else 'second'}"), groups[2 - i :]) for i, at in enumerate(starts)
+    ]
     move = joint_states(w, after(w, add(w, moves, "log_step"), plate, order), groups[2 - order :])
     obs = emissions(w, others, states, plate)
     own = {plate, *(axis for group in groups for axis in group)}
@@ -138,10 +140,6 @@ def joint_states(w: Writer, value: Value, groups: Sequence[tuple[str, ...]]) -> 
             code = f"{paren(code)}.flatten({start}, {start + len(states) - 1})"
     merged = (*kept, *(group[0] for group in groups))
     return value if code == value.code else w.let("log_states", code, merged)
-
-
-def paren(code: str) -> str:
-    return code if all(c.isalnum() or c in "_.[]:, " for c in code) else f"({code})"
 
 
 def lay_out(w: Writer, value: Value, lead: tuple[str, ...], last: tuple[str, ...]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from vispec.emit.densities import Density, dense
 from vispec.emit.expressions import tensor
 from vispec.emit.steps import StepKind
-from vispec.emit.value import Value, align
+from vispec.emit.value import Value, align, paren
 from vispec.emit.writer import Writer
 from vispec.plan.plan import Step
 
@@ -30,8 +30,7 @@ def emit(w: Writer, step: Step, inputs: Mapping[str, Density], query: bool) -> V
     absent = [p for p in step.eliminated if p not in axes]
     dims = [axes.index(p) for p in step.eliminated if p in axes]
     if dims:
-        inner = f"({code})" if not code.isidentifier() and not code.startswith("torch.where(") else code
-        code = f"{inner}.sum({dims[0] if len(dims) == 1 else tuple(dims)})"
+        code = f"{code if code.startswith('torch.where(') else paren(code)}.sum({dims[0] if len(dims) == 1 else tuple(dims)})"
     for plate in absent:
         code = f"{code} * {w.plate_size(plate)}"
     return w.let(f"log_{'_'.join(step.inputs[0].split('_')[1:])}_over_{'_'.join(step.eliminated)}", code, kept)
