@@ -57,7 +57,7 @@ def then_density(w: Writer, variable: Variable, value: Value, laws: tuple[Law, .
 
 
 def by_position(w: Writer, parts: Sequence[Value], plate: str, hint: str, start: int = 0) -> Value:
-    """Along a chain, part i at element i, the last one at all that follow; what comes before element `start` may be anything."""
+    """Along a chain, part i at element i, the last one at all that follow; before element `start` may stand anything."""
     result = parts[-1]
     position = w.position(plate)
     for step in range(len(parts) - 2, start - 1, -1):
@@ -110,7 +110,7 @@ def uniform_over_finite(w: Writer, variable: Variable, value: Value, hint: str) 
 
 
 def categorical(w: Writer, value: Value, law: Draw, hint: str) -> Value:
-    """Enumerated outcomes: the law itself, its event dimension now an axis. Observed ones: gathered, below the softmax if it pays."""
+    """Enumerated outcomes: the law itself, its event dimension now an axis. Observed ones are gathered, below a softmax."""
     probs = dict(law.args)["probs"]
     if value.enumerates is not None:
         log = to_form(w, expression(w, probs), "simplex", "log")
@@ -154,7 +154,7 @@ def lookup(w: Writer, value: Value, log: Value, hint: str) -> Value:
 
 
 def selected_rows(w: Writer, value: Value, probs: NetCall, hint: str) -> Value | None:
-    """A net from a token to a simplex, needed at observed outcomes alone: gathered below the softmax, a row a distinct token."""
+    """A net from a token to a simplex, needed at observed outcomes alone: gathered below the softmax, distinct tokens once."""
     net = w.model.net[probs.net]
     if len(net.heads) != 1 or len(probs.args) != 1 or net.trunk[0].layer == "python" or net.prior is not None:
         return None

@@ -1,4 +1,4 @@
-"""sum, mean, max and min of a sequence: a whole plate's (`sum(y[*])`), or for every element of a chain what stands before it (`sum(x[<t])`)."""
+"""sum, mean, max and min of a sequence: a whole plate (`sum(y[*])`), or what stands before each element (`sum(x[<t])`)."""
 
 from typing import TYPE_CHECKING
 

@@ -11,8 +11,8 @@ from vispec.model.types import INTEGER_DOMAINS, Dim
 from vispec.plan.axes import Scope, element_plates
 
 RESERVED = frozenset(
-    ("self", "batch", "index", "torch", "nn", "F", "Tensor", "tilt", "total", "n", "lengths", "rule", "one", "memory")
-    + ("len", "float", "int", "range", "dict", "next", "iter", "zip", "list", "max", "tuple")
+    "self batch index torch nn F Tensor tilt total n lengths rule one memory "
+    "len float int range dict next iter zip list max tuple".split()  # noqa: SIM905
 )
 
 

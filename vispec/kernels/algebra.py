@@ -1,7 +1,7 @@
 """Sums over latents under other algebras: their gradients are the answers to posterior queries.
 
 `total(x)` sums exp(x) over the last dimension in log space. Backward, log_sum_exp spreads a gradient by posterior
-probability (marginals), `maximum` sends it to the best term (the mode), `sampled` to a term drawn with its probability (a posterior sample).
+probability (marginals), `maximum` sends it to the best term (the mode), `sampled` to a drawn term (a sample).
 """
 
 import torch
@@ -51,7 +51,7 @@ def sampled(x: Tensor) -> Tensor:
 
 
 def chain_total(total, log_init: Tensor, log_step: Tensor, log_seen: Tensor, length: Tensor | None = None) -> Tensor:
-    """A chain's sum under an algebra. log_init (*B, K); log_step (K, K) or (*B, T-1 or 1, K, K), from × to; log_seen (*B, T, K) → (*B)."""
+    """A chain's sum (*B) under an algebra: log_init (*B, K); log_step (K, K) or (*B, T-1 or 1, K, K); log_seen (*B, T, K)."""
     steps = log_seen.shape[-2]
     log_step = log_step.transpose(-1, -2)  # to × from, so that sums are over the last dimension
     alpha = log_init + log_seen[..., 0, :]

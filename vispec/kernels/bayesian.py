@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class RandomLinear(nn.Module):
-    """x Wᵀ + b for weights drawn anew for every row, by drawing the outputs instead (local reparameterisation, Kingma et al. 2015).
+    """x Wᵀ + b for weights drawn anew for every row, by drawing the outputs (local reparameterisation, Kingma et al. 2015).
 
     The guide of each weight is N(weight, softplus(raw_scale)²), its prior N(loc, scale²).
     """

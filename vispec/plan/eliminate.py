@@ -130,7 +130,8 @@ def run_chain(
     free = remaining(group, latents)
     name = f"chain_{'_'.join(order(latents))}"
     second = any(axis.endswith("''") for node in group for axis in node.latents)
-    because = f"a {'second' if second else 'first'}-order chain along {plate}: one forward pass" + (" over pairs" if second else "")
+    kind, state = ("second", " over pairs") if second else ("first", "")
+    because = f"a {kind}-order chain along {plate}: one forward pass{state}"
     inputs = tuple(n.name for n in group)
     steps.append(Step(inputs, name, order(leaf - {plate}), order(free), "chain", order(latents), because))
     return Node(name, leaf - {plate}, free)

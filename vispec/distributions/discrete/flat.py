@@ -1,4 +1,4 @@
-"""Flat(): says nothing of the value, which is conditioned on, as in `Bernoulli(p) if seen else Flat()`. It cannot be sampled."""
+"""Flat(): says nothing of the value, which is conditioned on: `Bernoulli(p) if seen else Flat()`. It cannot be sampled."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ from typing import Any
 class StepKind:
     """derivation(step) → a line of mathematics. sizes(step, model) → factors of its number of terms.
 
-    emit(writer, step, inputs, query) → the output's Value. query: the step is one of a posterior query, so sums are `total`'s and
-    each latent's tilt is added."""
+    emit(writer, step, inputs, query) → the output's Value. query: the step is part of a posterior query: sums are
+    `total`'s, and each latent's tilt is added."""
 
     name: str
     derivation: Callable[..., str]

@@ -2,7 +2,7 @@
 
     Z = Σ_{z_1..z_T} p(z_1) Π_t p(z_t | z_{t-1}) Π_t f_t(z_t)
 
-Several latents that chain along one plate and are coupled are one chain over their joint values. At order two there is a law for
+Several latents that chain along one plate and are coupled are one chain of joint values. At order two there is a law for
 the second element as well, and the chain runs over pairs of states.
 """
 
