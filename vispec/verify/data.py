@@ -27,7 +27,10 @@ def random_batch(
         batch[variable.name] = _values(model, variable, frames, extent, generator)
         if variable.role == "partial":
             shape = batch[variable.name].shape[: 1 + len(without_data(model, variable.plates))]
-            batch[f"{variable.name}_observed"] = torch.rand(shape, generator=generator) >= missing
+            observed = torch.rand(shape, generator=generator) >= missing
+            if 0 < missing < 1:
+                observed.view(-1)[0] = False  # of few cells chance might leave out none
+            batch[f"{variable.name}_observed"] = observed
     return batch
 
 

@@ -83,6 +83,8 @@ def evaluate(expression: m.Expression, at: Place, scene: Scene) -> Tensor:
             return torch.tensor(at[plate])
         case m.Length(plate=plate):
             return torch.tensor(scene.row.count(plate, at))
+        case m.SizeOf(name=name):
+            return torch.tensor(scene.row.sizes[name])
         case m.Where(sequence=whole, mask=mask):
             return evaluate(whole, at, scene)[evaluate(mask, at, scene) != 0]
         case m.Conditional(test=test, then=then, otherwise=otherwise):
