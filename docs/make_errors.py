@@ -12,8 +12,9 @@ PAGE = Path(__file__).with_name("errors.md")
 HEAD = """\
 # Diagnostics
 
-Every diagnostic has a code that stays the same between versions. `vispec check --json` prints them as data. Codes that begin with V
-are about a spec, those with D about data. This page is written by `python docs/make_errors.py`.
+Every diagnostic has a code that stays the same between versions. Codes that begin with V are about a spec, those with D
+about data. With `--json`, commands print them as data ([training.md](training.md#output-for-programs)). This page is
+written by `python docs/make_errors.py`.
 """
 SECTIONS: Mapping[str, str] = {
     "V0": "Reading the text",

@@ -1,25 +1,32 @@
-"""Refreshes what the pages quote from vispec: methods of emitted modules, after `<!-- excerpt: SPEC METHOD... -->`, and the picture."""
+"""Refreshes what the pages quote from vispec, and the picture of the README.
+
+`<!-- excerpt: SPEC METHOD... -->` before a code block: methods of the module emitted for that spec.
+`<!-- estimators -->`: the next line names those that the planner takes.
+"""
 
 import ast
 import re
 from pathlib import Path
+from textwrap import dedent
 
 from vispec.compile import compile_spec
 from vispec.graph.build import build_graph
 from vispec.graph.draw import draw
 from vispec.model.check import check_model
+from vispec.plan.refuse import ESTIMATORS
 from vispec.source import Source
 from vispec.syntax.parse import parse
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "emitted.md")
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 EXCERPT = re.compile(r"(<!-- excerpt: (\w+) ([\w ]+) -->\n```python\n).*?(```)", re.S)
+NAMES = re.compile(r"(<!-- estimators -->\nCompiled in this version:).*")
 PICTURE, PICTURED = ROOT / "docs" / "img" / "mixture.svg", ROOT / "specs" / "gaussian_mixture.vispec"
 
 
 def methods(spec: str, names: list[str]) -> str:
-    """These methods of the module emitted for specs/<spec>.vispec, in the order of `names`."""
-    text = compile_spec(Source.read(ROOT / "specs" / f"{spec}.vispec"), {})
+    """These methods of the module emitted for specs/<spec>.vispec, in the order of `names`, not indented."""
+    text = compile_spec(Source.read(ROOT / "specs" / f"{spec}.vispec"))
     module = ast.parse(text).body[-1]
     assert isinstance(module, ast.ClassDef)
     lines = text.splitlines()
@@ -28,12 +35,14 @@ def methods(spec: str, names: list[str]) -> str:
         for node in module.body
         if isinstance(node, ast.FunctionDef)
     }
-    return "\n\n".join("\n".join(found[name]) for name in names) + "\n"
+    return "\n\n\n".join(dedent("\n".join(found[name])) for name in names) + "\n"
 
 
 def refreshed(page: str) -> str:
-    """The page with its excerpts as vispec emits them now."""
-    return EXCERPT.sub(lambda match: match[1] + methods(match[2], match[3].split()) + match[4], page)
+    """The page with its quotations as vispec says them now."""
+    page = EXCERPT.sub(lambda match: match[1] + methods(match[2], match[3].split()) + match[4], page)
+    names = ", ".join(f"`{name}`" for name in sorted(ESTIMATORS))
+    return NAMES.sub(lambda match: f"{match[1]} {names}.", page)
 
 
 def draw_picture(path: Path) -> None:

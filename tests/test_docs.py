@@ -1,23 +1,57 @@
-"""The pages say what the program does: written parts are current, links lead somewhere, examples pass the checker."""
+"""The pages say what the program does: quotations are current, examples work, links lead somewhere, lists are complete."""
 
 import importlib.util
 import re
+import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
+from typing import Any, get_args
 
+import click
 import pytest
 
-from vispec.model.check import check_model
+from vispec.catalog import distributions, networks
+from vispec.cli.main import main
+from vispec.compile import compile_spec
+from vispec.model.check import check
 from vispec.model.codes import CODES as MODEL
+from vispec.model.fitting import KEYS, OPTIMIZERS
+from vispec.model.functions import FUNCTIONS
+from vispec.model.inference import ESTIMATORS
+from vispec.model.sizes import VOCAB_OPTIONS
+from vispec.model.types import Domain
 from vispec.plan.refuse import CODES as PLAN
 from vispec.source import Source
 from vispec.syntax.codes import CODES as SYNTAX
 from vispec.syntax.parse import parse
 from vispec.train.data.codes import CODES as DATA
+from vispec.train.data.files import readers
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "specs").rglob("*.md")])
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"")
+
+
+def text(page: Path | str) -> str:
+    """A file under its path from the root."""
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def blocks(language: str) -> list[Any]:
+    """(page, code) for each fenced block in that language."""
+    found = [(named(page), code) for page in PAGES for kind, code in FENCE.findall(text(page)) if kind == language]
+    return [pytest.param(page, code, id=f"{page}-{i}") for i, (page, code) in enumerate(found)]
+
+
+def section(page: str, heading: str) -> str:
+    """What stands under a heading of a page."""
+    return text(page).split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
 
 
 def script(name: str) -> ModuleType:
@@ -30,42 +64,44 @@ def script(name: str) -> ModuleType:
     return module
 
 
-def text(page: Path) -> str:
-    return page.read_text(encoding="utf-8")
+# ---- written by scripts
 
 
 def test_the_index_of_diagnostics_is_current() -> None:
     """Otherwise: python docs/make_errors.py"""
-    page = text(ROOT / "docs" / "errors.md")
+    page = text("docs/errors.md")
     assert page == script("make_errors").page()
     assert set(re.findall(r"^\| ([VD]\d{3}) \|", page, re.M)) == {*SYNTAX, *MODEL, *PLAN, *DATA}
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/emitted.md"])
-def test_quoted_modules_are_current(page: str) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_quotations_are_current(page: Path) -> None:
     """Otherwise: python docs/make_excerpts.py"""
-    assert text(ROOT / page) == script("make_excerpts").refreshed(text(ROOT / page))
+    assert text(page) == script("make_excerpts").refreshed(text(page))
 
 
-def test_the_readme_quotes_an_emitted_module() -> None:
-    assert "<!-- excerpt:" in text(ROOT / "README.md")
+def test_pages_quote_emitted_modules() -> None:
+    assert all("<!-- excerpt:" in text(page) for page in ("README.md", "docs/emitted.md"))
 
 
 def test_the_picture_is_current(tmp_path: Path) -> None:
     """Otherwise: python docs/make_excerpts.py"""
     script("make_excerpts").draw_picture(tmp_path / "mixture.svg")
-    assert text(tmp_path / "mixture.svg") == text(ROOT / "docs" / "img" / "mixture.svg")
+    assert text(tmp_path / "mixture.svg") == text("docs/img/mixture.svg")
+
+
+# ---- links and commands
 
 
 def anchors(page: Path) -> set[str]:
     """What a heading's link is called: lower case, hyphens for blanks, no other punctuation."""
-    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text(page), flags=re.S), re.M)
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", text(page)), re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=named)
 def test_links_lead_somewhere(page: Path) -> None:
-    for match in LINK.finditer(text(page)):
+    for match in LINK.finditer(FENCE.sub("", text(page))):
         target, _, anchor = (match[1] or match[2]).partition("#")
         if target.startswith(("http://", "https://")):
             continue
@@ -74,14 +110,47 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(path), f"{target} has no heading #{anchor}"
 
 
-def blocks(page: Path) -> list[str]:
-    return re.findall(r"```vispec\n(.*?)```", text(page), re.S)
+def test_the_readme_links_every_page() -> None:
+    assert [page.name for page in (ROOT / "docs").glob("*.md") if f"docs/{page.name}" not in text("README.md")] == []
 
 
-def whole_specs() -> list[tuple[str, str]]:
-    """(specs/NAME.vispec, block) for each block of a page whose first line is a comment with that name."""
-    found = [(re.match(r"# (specs/\w+\.vispec)\n", block), block) for page in PAGES for block in blocks(page)]
-    return [(match[1], block[match.end() :]) for match, block in found if match]
+def test_the_readme_lists_every_command() -> None:
+    assert sorted(re.findall(r"^\| `vispec (\w+)", text("README.md"), re.M)) == main.list_commands(click.Context(main))
+
+
+def test_nothing_mentions_a_command_that_does_not_exist() -> None:
+    for page in PAGES:
+        for name in re.findall(r"`vispec ([a-z]+)\b", text(page)):
+            assert name in main.list_commands(click.Context(main)), f"{page.name}: vispec {name}"
+
+
+@pytest.mark.parametrize(("page", "code"), blocks("sh"))
+def test_commands_on_pages_are_used_rightly(page: str, code: str) -> None:
+    for part in re.split(r" && | > |\n", re.sub(r"  +#.*", "", code)):
+        program, *words = shlex.split(part) or [""]
+        if program.endswith("vispec"):
+            command = main.get_command(click.Context(main), words[0])
+            assert command is not None, part
+            command.make_context(words[0], words[1:])
+
+
+# ---- specs and examples
+
+
+@pytest.mark.parametrize(("page", "code"), blocks("vispec"))
+def test_specs_on_pages_pass_the_checker(page: str, code: str) -> None:
+    model, found = check(parse(Source("page.vispec", code)))
+    assert [diagnostic.message for diagnostic in found] == []
+    assert model is not None
+
+
+def test_specs_quoted_by_name_are_as_they_are() -> None:
+    """A block whose first line is a comment with a file's name."""
+    codes = [code for page in PAGES for kind, code in FENCE.findall(text(page)) if kind == "vispec"]
+    quoted = [(match[1], code) for code in codes if (match := re.match(r"# (specs/\w+\.vispec)\n", code))]
+    assert len(quoted) >= 2
+    for name, code in quoted:
+        assert bare(code) == bare(text(name)), name
 
 
 def bare(spec: str) -> list[str]:
@@ -90,19 +159,77 @@ def bare(spec: str) -> list[str]:
     return [re.sub(r"\s+", " ", line) for line in lines if line]
 
 
-def test_the_readme_quotes_specs_as_they_are() -> None:
-    assert len(whole_specs()) >= 2
-    for name, block in whole_specs():
-        assert bare(block) == bare(text(ROOT / name)), name
+def test_the_example_of_use_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`<!-- run: SPEC SIZE=N -->` before a block: it runs beside the module emitted for that spec."""
+    found = re.search(r"<!-- run: (\w+) (\w+)=(\d+) -->\n```python\n(.*?)```", text("docs/emitted.md"), re.S)
+    assert found
+    module = compile_spec(Source.read(ROOT / "specs" / f"{found[1]}.vispec"), {found[2]: int(found[3])})
+    (tmp_path / f"{found[1]}.py").write_text(module, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    names: dict[str, Any] = {}
+    exec(found[4], names)
+    assert names["log_p"].shape == names["labels"].shape == (100,)
+    assert names["weights"].sum(-1).allclose(names["log_p"].new_ones(100))
+    assert {name: tuple(value.shape) for name, value in names["drawn"].items()} == {"c": (5,), "x": (5, 2)}
+    assert names["model"].pi.tolist() == pytest.approx([0.2, 0.3, 0.5])
 
 
-def test_specs_on_pages_pass_the_checker() -> None:
-    for _, block in whole_specs():
-        check_model(parse(Source("page.vispec", block)), {})
+# ---- the language page has everything
 
 
-def test_nothing_mentions_a_command_that_does_not_exist() -> None:
-    commands = {path.stem for path in (ROOT / "vispec" / "cli" / "commands").glob("*.py")}
-    for page in PAGES:
-        for name in re.findall(r"`vispec ([a-z]+)\b", text(page)):
-            assert name in commands, f"{page.name}: vispec {name}"
+def rows(part: str) -> dict[str, str]:
+    """The rows of tables that begin with one name in code, by that name."""
+    return dict(re.findall(r"^\| `(\w+)` \|(.*)\|$", part, re.M))
+
+
+def words_in_code(part: str) -> set[str]:
+    return {word for code in re.findall(r"`([^`\n]+)`", part) for word in re.findall(r"\w+", code)}
+
+
+def test_every_distribution_with_its_parameters() -> None:
+    table = rows(section("docs/language.md", "Laws"))
+    assert table.keys() == distributions().keys()
+    for name, entry in distributions().items():
+        domains, params = table[name].split("|", 1)
+        supports = ["category" if domain == "index" else domain for domain in (entry.support, *entry.other_supports)]
+        assert re.findall(r"`(\w+)`", params) == list(entry.params), name
+        assert [domain for domain in supports if domain not in domains] == [], name
+
+
+def test_every_layer_with_its_options() -> None:
+    table = rows(section("docs/language.md", "Nets"))
+    assert table.keys() == networks().keys()
+    for name, entry in networks().items():
+        if "the same" in table[name]:
+            continue
+        written = dict(re.findall(r"`(\w+)(?:=([\w.]+))?`", table[name].split("|")[0]))
+        assert list(written) == list(entry.options), name
+        for option, default in written.items():
+            assert not default or plain(default) == plain(entry.options[option].default), f"{name}: {option}"
+
+
+def plain(value: object) -> object:
+    """A default as a number where it looks like one, so that 0 and 0.0 are the same."""
+    try:
+        return float(str(value))
+    except ValueError:
+        return str(value)
+
+
+@pytest.mark.parametrize(
+    ("heading", "names"),
+    [
+        ("Types", get_args(Domain)),
+        ("Expressions", FUNCTIONS),
+        ("Sizes and vocabularies", VOCAB_OPTIONS),
+        ("Infer", [*ESTIMATORS, *(setting for kind in ESTIMATORS.values() for setting in kind.settings)]),
+        ("Fit", [*KEYS, *OPTIMIZERS]),
+    ],
+    ids=["types", "functions", "vocabularies", "estimators", "fit"],
+)
+def test_every_name(heading: str, names: Iterable[str]) -> None:
+    assert set(names) - words_in_code(section("docs/language.md", heading)) == set()
+
+
+def test_every_data_format() -> None:
+    assert readers().keys() - set(re.findall(r"`(\.\w+)`", text("docs/data.md"))) == set()
