@@ -36,8 +36,8 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def trial_of(text: str, seed: int, zeros: float = 0.0) -> Trial:
-    built = build(Source("random.vispec", text), {})
+def trial_of(text: str, seed: int, zeros: float = 0.0, name: str = "random") -> Trial:
+    built = build(Source(f"{name}.vispec", text), {})
     generator = torch.Generator().manual_seed(seed)
     randomise(built, generator, zeros=zeros)
     batch, _ = small_batch(built, ROWS, generator, TERMS)
@@ -171,7 +171,7 @@ def importable(monkeypatch) -> Callable[[Built], None]:
     [*((name, "aot_eager") for name in COMPILED), ("mixture", "inductor"), ("chain", "inductor")],
 )
 def test_whole_graph_compilation_gives_the_same_numbers(name: str, backend: str, importable) -> None:
-    trial = trial_of(COMPILED[name], seed=1)
+    trial = trial_of(COMPILED[name], seed=1, name=name)
     importable(trial.built)
     module = trial.built.module
     expected, plain = compiled_gradients(trial.built, trial, module.loss)
