@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-VALUE_TOLERANCE, GRADIENT_TOLERANCE = 1e-5, 1e-3  # relative, in float32
+VALUE_TOLERANCE, GRADIENT_TOLERANCE = 1e-5, 1e-2  # relative, in float32; a long recursion in log space loses the most
 
 
 def work(pipe: Connection, workload_name: str, name: str, threads: int, compiled: bool) -> None:

@@ -101,18 +101,22 @@ def scaled_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: 
     def turn(x: Tensor) -> Tensor:  # (T, B, K), each chain read from its end
         return x.flatten(0, 1).index_select(0, (mirror * B + rows).view(-1)).view_as(x) if ragged else x.flip(0)
 
-    def arrange(weight: Tensor, forth: Tensor) -> tuple[Tensor, Tensor]:  # the second direction beside the first
+    def both(factor: Tensor, forth: Tensor) -> Tensor:  # the second direction beside the first
         if not grad:
-            return weight[None], forth
+            return forth
+        factor[1] = turn(factor[0])
         back = forth.expand(n, B, K, K)[mirror[1:], rows] if n > 1 and ragged else forth.flip(0)
-        return torch.stack([weight, turn(weight)]), torch.cat([forth.expand_as(back), back.mT], 1)
+        return torch.cat([forth.expand_as(back), back.mT], 1)
 
     # Weights of at most 1: each column of trans by its largest entry, which moves into obs, and each row of obs.
     into = trans.amax(2).clamp_(min=real.min)  # (1 or B, n, K)
-    score = torch.cat([(obs[:, :1] + init[:, None]).transpose(0, 1), obs.transpose(0, 1)[1:] + into.transpose(0, 1)])
-    top = clear(score).amax(2, keepdim=True).clamp_(min=real.min)
-    weight, forth = weights(score.sub_(top)), weights(trans - into[:, :, None]).transpose(0, 1)
-    factor, step = arrange(weight, forth)  # (D, T, B, K), (n, D or D B, K, K); D = 2 directions, or 1 without gradient
+    factor = obs.new_empty(2 if grad else 1, T, B, K)
+    torch.add(obs[:, 0], init, out=factor[0, 0])
+    torch.add(obs.transpose(0, 1)[1:], into.transpose(0, 1), out=factor[0, 1:])
+    top = clear(factor[0]).amax(2, keepdim=True).clamp_(min=real.min)
+    weights(factor[0].sub_(top))
+    forth = weights(trans - into[:, :, None]).transpose(0, 1)
+    step = both(factor, forth)  # (n, D or D B, K, K); D = 2 directions, or 1 without gradient
     after, scale = sweep(factor, step)
 
     total = after[(length - 1).clamp(min=0), 0, rows].sum(1)
@@ -121,15 +125,16 @@ def scaled_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: 
     log_z = log_z.to(obs.dtype).masked_fill_(length == 0, 0)
 
     def possible() -> tuple[Tensor, Tensor]:
-        first, rest = obs[:, :1] + init[:, None], obs[:, 1:]
-        some = (torch.cat([first, rest], 1).transpose(0, 1) > -torch.inf).to(obs.dtype)
-        return arrange(some, (trans > -torch.inf).to(obs.dtype).transpose(0, 1))
+        some = torch.empty_like(factor)
+        some[0] = (obs > -torch.inf).transpose(0, 1)
+        some[0, 0] *= init > -torch.inf
+        return some, both(some, (trans > -torch.inf).to(obs.dtype).transpose(0, 1))
 
     if not grad:
         return log_z, obs.new_empty(0), obs.new_empty(0), imprecise(after, step, after[:, 0], past, possible)
 
     last = turn(after[:, 1])  # (T, B, K) the weight of element t and of all that follows, for each state
-    state = last / weight.clamp_(min=real.tiny)
+    state = last / factor[0].clamp_(min=real.tiny)
     norm = state.mul_(after[:, 0]).sum(2, keepdim=True)
     doubt = imprecise(after, step, norm, past, possible)
     clear(state.div_(norm))
