@@ -1,12 +1,12 @@
 """sample and predict: ancestral generation, chains element by element."""
 
-from vispec.catalog import distributions
+from vispec.catalog import Distribution, distributions
 from vispec.emit import trees
 from vispec.emit.densities import extra_rank
 from vispec.emit.expressions import expression, plain, tensor, to_value
 from vispec.emit.grown import grown_together, tree_loop, tree_of_growth
 from vispec.emit.shared import bind_shared
-from vispec.emit.value import Value, align
+from vispec.emit.value import Value, align, paren
 from vispec.emit.writer import ModuleNeeds, Writer
 from vispec.model.model import Choice, Draw, Law, Model, Then, Variable
 from vispec.model.types import INTEGER_DOMAINS
@@ -218,7 +218,8 @@ def draw_law(w: Generator, variable: Variable, law: Draw, axes: tuple[str, ...],
     for name, arg in law.args:
         value = expression(w, arg)
         keyword = name
-        if value.form in {"log": ("logits", "log"), "logit": ("logit",)}.get(entry.forms.get(name, "value"), ()):
+        logits = {"log": ("logits", "log"), "logit": ("logit",)}.get(entry.forms.get(name, "value"), ())
+        if entry.torch_class is not None and value.form in logits:
             keyword = "logits"
         else:
             value = to_value(w, value, arg.type.domain)
@@ -227,13 +228,21 @@ def draw_law(w: Generator, variable: Variable, law: Draw, axes: tuple[str, ...],
     if entry.torch_class is None:
         assert entry.sampler is not None
         function = w.needs.kernel(str(entry.sampler.__module__), entry.sampler.__name__)
-        code = f"{function}({', '.join(s.split('=', 1)[1] for s in settings)}).expand({', '.join(shape)})"
+        lead = shape[: len(shape) - entry.event_dim]
+        whole = [whole_parameter(entry, lead, *setting.split("=", 1)) for setting in settings]  # a draw for each element
+        code = f"{function}({', '.join(whole)})" + ("" if settings else f".expand({', '.join(shape)})")
         return w.let(hint, code, axes, variable.type.shape, integer=integer)
     whole = ", ".join(shape[: len(shape) - entry.event_dim])
     law_code = f"torch.distributions.{entry.torch_class}({', '.join(settings)}).expand(({whole}{',' if whole else ''}))"
     rule = "rule" if variable.role != "latent" else '"sample"'
     code = f"decide({law_code}, {rule}, {is_read(w.plan.model, variable.name)})"
     return w.let(hint, code, axes, variable.type.shape, integer=integer)
+
+
+def whole_parameter(entry: Distribution, lead: list[str], name: str, code: str) -> str:
+    """A parameter for each element of the draw's leading shape."""
+    own = ["-1"] * entry.param_event_dim.get(name, entry.event_dim)
+    return f"{paren(code)}.expand({', '.join([*lead, *own])})" if lead else code
 
 
 def uniform(w: Generator, variable: Variable, axes: tuple[str, ...], shape: list[str], hint: str) -> Value:

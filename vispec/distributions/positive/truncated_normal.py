@@ -1,0 +1,29 @@
+"""TruncatedNormal(loc, scale): a Normal on the positive reals, the rest of it cut off."""
+
+from __future__ import annotations
+
+from vispec.catalog import Distribution
+from vispec.lazy import torch
+
+
+def truncated_normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """log N(value; loc, scale²) − log Φ(loc / scale), elementwise; -inf below 0."""
+    density = -0.5 * ((value - loc) / scale).square() - scale.log() - 0.9189385332046727  # log(2π) / 2
+    return torch.where(value >= 0, density - torch.special.log_ndtr(loc / scale), -torch.inf)
+
+
+def truncated_normal_sample(loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """A draw of the broadcast shape of loc and scale: the inverse of the upper tail, in double precision."""
+    ratio = (loc / scale).double()
+    tail = torch.special.ndtr(ratio) * torch.rand_like(ratio)
+    return (scale * (ratio - torch.special.ndtri(tail)).clamp(min=0)).to(scale.dtype)
+
+
+ENTRY = Distribution(
+    name="TruncatedNormal",
+    params={"loc": "real", "scale": "positive"},
+    support="positive",
+    kernel=truncated_normal_log_prob,
+    sampler=truncated_normal_sample,
+    examples=({"loc": 0.5, "scale": 2.0}, {"loc": -1.0, "scale": 0.5}),
+)
