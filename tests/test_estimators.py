@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from vispec.compile import compile_spec
 from vispec.source import Source
+from vispec.train.errors import OptionError
+from vispec.train.weights import Estimator, estimate, log_of_mean, mean_of_logs, read_estimator
 
 DRAWS, PARTS = 20_000, 40
 DEVIATIONS = 4.0
@@ -212,3 +214,50 @@ def test_bounds_tighten() -> None:
     exact = float(torch.distributions.Normal(0.0, math.sqrt(1 + a * a)).log_prob(torch.tensor(X)))
     assert means[0] < means[1] < means[2] < exact + 0.01
     assert exact - means[2] < 0.02
+
+
+# ---- many samples, for evaluation
+
+
+@pytest.mark.parametrize("line", ["elbo(samples=1)", "iwae(samples=3)", "elbo(samples=2, gradient=score)"])
+def test_weights_average_to_the_probability(line: str) -> None:
+    """E w = p(x), whatever the estimator that trains; the reported standard error covers the gap."""
+    module = with_estimator(CONTINUOUS, f"z : {line}")
+    a = module.a.item()
+    exact = torch.distributions.Normal(0.0, math.sqrt(1 + a * a)).log_prob(torch.tensor(X, dtype=torch.float64))
+    torch.manual_seed(0)
+    batch = {"x": torch.full((3,), X, dtype=torch.float64)}
+    found, variance = estimate(module, batch, 3, Estimator("iwae", DRAWS))
+    assert bool(((found - exact).abs() <= DEVIATIONS * variance.sqrt()).all())
+    assert bool((variance.sqrt() < 0.02).all())
+    mean, variance = estimate(module, batch, 3, Estimator("elbo", DRAWS))
+    assert bool(((mean - continuous_multi(module, 1)).abs() <= DEVIATIONS * variance.sqrt()).all())
+
+
+@pytest.mark.parametrize("kind", [log_of_mean, mean_of_logs])
+def test_chunks_do_not_matter(kind: Callable) -> None:
+    weights = torch.randn(10, 4, dtype=torch.float64)
+    whole, pieces = kind([weights]), kind(list(weights.split(3)))
+    for one, other in zip(whole, pieces, strict=True):
+        torch.testing.assert_close(one, other)
+    if kind is mean_of_logs:
+        torch.testing.assert_close(whole[1], weights.var(0) / 10)
+
+
+def test_weights_of_a_guided_sum() -> None:
+    """Enumerated under its guide, the bound needs no draws; weighed, a sampled latent averages to the exact probability."""
+    module = module_of(DISCRETE)
+    batch = {"x": torch.tensor([X], dtype=torch.float64)}
+    torch.testing.assert_close(module.log_prob(batch).squeeze(), discrete_elbo(module))
+    exact = discrete_terms(module)[0].logsumexp(0)
+    torch.testing.assert_close(module.log_weights(batch, 2), exact.detach().expand(2, 1))
+    module = with_estimator(DISCRETE, "c : score(samples=2)")
+    torch.manual_seed(0)
+    found, variance = estimate(module, batch, 1, Estimator("iwae", DRAWS))
+    assert abs(found.item() - exact.item()) <= DEVIATIONS * math.sqrt(variance.item())
+
+
+@pytest.mark.parametrize("text", ["iwae", "iwae(0)", "mean(3)", "iwae(5) and more"])
+def test_estimators_that_are_none(text: str) -> None:
+    with pytest.raises(OptionError):
+        read_estimator(text)

@@ -12,6 +12,7 @@ from vispec.emit.parameters import declaration, properties
 from vispec.emit.posterior import posterior_methods
 from vispec.emit.shared import BAYESIAN, bayesian_net
 from vispec.emit.source_text import kernel_source, with_borrowed
+from vispec.emit.weights import log_weights_method
 from vispec.emit.writer import ModuleNeeds, identifier
 from vispec.plan.axes import element_plates
 from vispec.plan.plan import Plan
@@ -22,6 +23,7 @@ def emit(plan: Plan, sizes: Mapping[str, int] | None = None) -> str:
     needs = ModuleNeeds()
     methods = [
         *density_methods(plan, needs),
+        *log_weights_method(plan, needs),
         *posterior_methods(plan, needs),
         *initialise_method(plan, needs),
         *generation_methods(plan, needs),

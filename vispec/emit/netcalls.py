@@ -35,6 +35,8 @@ def run(w: Writer, net: Net, e: NetCall, expression: Compile, plain: Compile) ->
         outs = emit_call(w, net, names, f"self.{identifier(net.name)}({words.code})", ("distinct",))
         return [w.let(v.code, f"{v.code}[{row.code}]", row.axes, v.event, v.form) for v in outs]
     w.needs.net_modes.setdefault(net.name, set()).add("prefix" if prefix else "whole")
+    if net.prior is not None and w.sample_count is not None:
+        args = [for_each_sample(w, a, w.sample_count) for a in args]
     axes = union([*args, *(a.mask for a in args if a.mask is not None)], w.order)
     codes = [align(a, axes) for a in args]
     for (name, _), value in zip(net.args, args, strict=True):
@@ -53,6 +55,14 @@ def run(w: Writer, net: Net, e: NetCall, expression: Compile, plain: Compile) ->
             outs = [w.let(v.code, f"{v.code}.movedim({len(axes)}, {at})", target, v.event, v.form) for v in outs]
         return outs
     return emit_call(w, net, names, f"{method}({', '.join(codes)})", axes)
+
+
+def for_each_sample(w: Writer, value: Value, samples: str) -> Value:
+    """The value once for every draw of random weights."""
+    if "s" in value.axes:
+        return value
+    code = f"{value.code}.expand({samples}, *{value.code}.shape)"
+    return w.let(value.code, code, ("s", *value.axes), value.event, value.form, value.integer)
 
 
 def argument(w: Writer, a: Expression, expression: Compile, plain: Compile) -> Value:

@@ -54,13 +54,15 @@ def bind_shared(w: Writer, plan: Plan, own: bool = False) -> None:
     if not plan.shared:
         return
     template = Writer(plan.model, plan.scope, plan.order, ModuleNeeds())
+    names: list[str] = []
     for name in plan.shared_latents:
         draw(template, plan, plan.model.variable[name])
         value = template.bound[name]
         local = w.fresh(name)
-        w.bound[name] = Value(local, value.axes, value.event)
-    names = ", ".join(w.bound[name].code for name in plan.shared_latents)
-    w.line(f"{names}, _ = {'self.shared()' if own else 'self.shared() if shared is None else shared'}")
+        names.append(local)
+        one = own and "s" in value.axes  # one draw of several will do
+        w.bound[name] = Value(f"{local}[0]", value.axes[1:], value.event) if one else Value(local, value.axes, value.event)
+    w.line(f"{', '.join(names)}, _ = {'self.shared()' if own else 'self.shared() if shared is None else shared'}")
 
 
 def arguments(plan: Plan) -> str:

@@ -33,6 +33,7 @@ class Writer:
         self.origin = "batch"  # the dict that data is read from
         self.elsewhere: frozenset[str] = frozenset()  # factors that another method computes
         self.joint_sums: dict[str, Callable[[bool], Value]] = {}  # steps that enumerate joint values, by output
+        self.sample_count: str | None = None  # how many draws of a net's random weights, where they are drawn with each sample
         self.at: dict[str, str] = {}  # a chain's plate → the index of the element that a loop is at
 
     # ---- lines and names

@@ -15,27 +15,30 @@ from vispec.plan.plan import Factor, Plan, Treatment
 from vispec.plan.refuse import check_plannable, model_expressions
 
 
-def make_plan(model: Model, complete: bool = False) -> Plan:
+def make_plan(model: Model, complete: bool = False, weighing: bool = False) -> Plan:
     """The plan of a checked model; raises SpecError (V7xx) where the model is sayable but this plan cannot carry it.
 
     complete: enumerate also what log_prob may leave out, finite variables that nothing reads; posterior queries ask for them.
+    weighing: for importance weights, where what all rows share is drawn once a sample too.
     """
     model = complete_guides(model)
-    check_plannable(model)
+    if not weighing:
+        check_plannable(model)
     treatments = {variable.name: treat(variable, model, complete) for variable in model.variables}
-    scope = make_scope(model, treatments)
+    scope = make_scope(model, treatments, weighing)
     found = [factor for name in model.order for factor in variable_factors(name, model, treatments, scope)]
     shared = tuple(factor for factor in found if is_shared(model.variable[factor.variable], model))
     factors = tuple(factor for factor in found if factor not in shared)
     order = axis_order(model, scope)
     steps = order_steps(model, scope, factors, order)
-    samples, combine = estimation(model, treatments, [v.name for v in model.variables if is_shared(v, model)])
+    common = [] if weighing else [v.name for v in model.variables if is_shared(v, model)]
+    samples, combine = estimation(model, treatments, common)
     rows = step_rows(model, scope, treatments, factors, steps)
     drawing = draw_order(model, [name for name, found in treatments.items() if found.kind == "draw"])
     plan = Plan(
         model, scope, treatments, factors, shared, steps, rows, order, samples, combine, drawing_order=drawing
     )
-    return plan if complete else with_alternative(plan)
+    return plan if complete or weighing else with_alternative(plan)
 
 
 def with_alternative(plan: Plan) -> Plan:
@@ -92,20 +95,20 @@ def is_read(name: str, model: Model) -> bool:
     return any(getattr(inner, "name", None) == name for expression in expressions for inner in walk(expression))
 
 
-def make_scope(model: Model, treatments: dict[str, Treatment]) -> Scope:
+def make_scope(model: Model, treatments: dict[str, Treatment], weighing: bool = False) -> Scope:
     """Axes of the enumerated and the drawn variables; a draw has the sample axis and whatever its guide reads."""
     enumerated = frozenset(t.variable for t in treatments.values() if t.kind == "sum")
     joint = joint_plates(model, enumerated)
     drawn: dict[str, frozenset[str]] = {}
     shared = [v.name for v in model.variables if is_shared(v, model)]
-    samples, combine = estimation(model, treatments, shared)
+    samples, combine = estimation(model, treatments, () if weighing else shared)
     for name in draw_order(model, [n for n, t in treatments.items() if t.kind == "draw"]):
         law = guide_law(name, model) or model.variable[name].law
         scope = Scope(model, enumerated, drawn, joint)
         point = treatments[name].gradient == "point"
         axes = law_axes(law, scope) if law and not point else frozenset[str]()
         own = frozenset(model.variable[name].plates)
-        several = samples > 1 and not point and (name not in shared or combine == "elbo")
+        several = samples > 1 and not point and (weighing or name not in shared or combine == "elbo")
         drawn[name] = own | axes | (frozenset({"s"}) if several else frozenset())
     return Scope(model, enumerated, drawn, joint)
 

@@ -30,6 +30,7 @@ from vispec.diagnostics import dump
 @seed_option
 @threads_option
 @device_option
+@click.option("--estimator", metavar="NAME(SAMPLES)", help="iwae(5000) or elbo(100) in place of the model's own bound.")
 @json_option
 def evaluate(
     run: Path,
@@ -39,25 +40,34 @@ def evaluate(
     seed: int | None,
     threads: int | None,
     device: str | None,
+    estimator: str | None,
     as_json: bool,
 ) -> None:
     """The log-probability (or its bound) of DATA under the parameters of RUN, in nats."""
     with failures(as_json):
         from vispec.train.evaluate import evaluate as score_of
+        from vispec.train.weights import read_estimator
 
+        chosen = None if estimator is None else read_estimator(estimator)
         opened, place = open_run(run, device, threads)
         dataset = load_data(opened, data, columns)
         size = batch or opened.config.settings.batch or 1
-        score = score_of(opened.load(place), dataset, size, place, seed=seed or 0).as_json()
+        score = score_of(opened.load(place), dataset, size, place, seed=seed or 0, estimator=chosen).as_json()
     click.echo(dump(score) if as_json else "\n".join(lines(score)))
 
 
 def lines(score: dict[str, Any]) -> list[str]:
     """The numbers for a reader."""
-    kind = "exact" if score["exact"] else f"a bound, {score['estimator']}"
+    kinds = {
+        "exact": "exact",
+        "lower": f"a lower bound, {score['estimator']}",
+        "estimate": f"an estimate, {score['estimator']}",
+    }
+    kind = kinds[score["bound"]]
     found = [f"{score['rows']} rows, {score['tokens']} tokens; {kind}"]
     labels = {
         "log_prob": "log-probability",
+        "standard_error": "its standard error",
         "log_prob_per_row": "per row",
         "log_prob_per_token": "per token",
         "perplexity": "perplexity per token",
