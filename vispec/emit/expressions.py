@@ -105,7 +105,7 @@ def _ref(w: Writer, e: Ref) -> Value:
 def named(w: Writer, name: str) -> Value:
     """A variable, param or let at its own element."""
     if name in w.bound:
-        return w.bound[name]
+        return w.element(w.bound[name])
     if name in w.scope.enumerated:
         return enumerated(w, name, name)
     if name in w.model.param:
@@ -180,7 +180,7 @@ def _prefix(w: Writer, e: Prefix) -> Value:
 
 
 def _select(w: Writer, e: Select) -> Value:
-    value = named(w, e.name)
+    value = whole(w, e.name) if any(plate in w.at for plate, _ in e.by) else named(w, e.name)
     for plate, index in e.by:
         axis = enumerated_axis(index, w.scope)
         if index.type.domain == "tree":
@@ -194,6 +194,11 @@ def _select(w: Writer, e: Select) -> Value:
             at = plain(w, index)
             value = mixture_of_rows(w, value, at, e) if at.event else gather(w, value, plate, at)
     return value
+
+
+def whole(w: Writer, name: str) -> Value:
+    """Inside a chain's loop, all that there is of a variable along the chain so far."""
+    return w.bound.get(f"all {name}") or w.bound.get(name) or Writer.data(w, name)
 
 
 def with_root(w: Writer, value: Value, plate: str, new: str, e: Select) -> Value:

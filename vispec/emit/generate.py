@@ -112,7 +112,7 @@ def generate_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
             w.bound[name] = value
             results[name] = value.code
         else:
-            group = [v for n in model.order if n in model.variable for v in [model.variable[n]] if chain in v.plates and v.law]
+            group = drawn_along(chain, model, {*done, *results})
             results |= chain_loop(w, chain, group)
             done |= {v.name for v in group}
     entries = [f'"{name}": {code}' for name, code in results.items()]
@@ -124,6 +124,21 @@ def generate_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
     head = "def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:"
     doc = '    """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""'
     return [head, doc, *(f"    {line}" for line in w.body(result)), f"    return {result}"]
+
+
+def drawn_along(chain: str, model: Model, done: set[str]) -> list[Variable]:
+    """What one loop along a chain draws: all that is left in it, but for what grows along a tree and whatever reads that."""
+    later, group = set[str](), list[Variable]()
+    for name in model.order:
+        variable = model.variable.get(name)
+        if variable is None or variable.law is None or chain not in variable.plates or name in done:
+            continue
+        read = {getattr(e, "name", None) for part in law_parts(variable.law) for e in walk(part)}
+        if tree_of_growth(variable, model, done) is not None or read & later:
+            later.add(name)
+        else:
+            group.append(variable)
+    return group
 
 
 def chain_loop(w: Generator, chain: str, group: list[Variable]) -> dict[str, str]:

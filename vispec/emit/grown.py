@@ -16,7 +16,8 @@ Draw = Callable[["Generator", Variable], Value]
 
 def tree_of_growth(variable: Variable, model: Model, done: set[str]) -> str | None:
     """The tree through whose heads the variable reads itself, or one that comes with it."""
-    found = {tree for tree, name in read_through_heads(variable, model) if name in model.variable and name not in done}
+    drawn = {v.name for v in model.variables if v.law is not None} - done
+    found = {tree for tree, name in read_through_heads(variable, model) if name in drawn}
     return min(found) if found else None
 
 

@@ -18,12 +18,14 @@ MOST_SHOWN = 6  # names of a circle in a message
 
 @dataclass(frozen=True)
 class Edge:
-    """`reader` reads `source` at `span`. past: the chain stepped back along. whole: plates of which other elements are read."""
+    """`reader` reads `source` at `span`. past: the chain stepped back along, or the plate of the tree whose heads come first.
+    whole: plates of which other elements are read."""
 
     reader: str
     source: str
     span: Span
     past: str | None = None
+    tree: str | None = None
     whole: frozenset[str] = frozenset()
 
 
@@ -37,7 +39,8 @@ def edges_of(reader: str, expressions: Iterable[m.Expression]) -> Iterator[Edge]
                 case m.All(name=name, plate=plate):
                     yield Edge(reader, name, node.span, whole=frozenset({plate}))
                 case m.Select(name=name, by=((plate, index),)) if index.type.domain == "tree":
-                    yield Edge(reader, name, node.span, past=plate)  # heads come before their dependents
+                    trees = {inner.name for inner in walk(index) if isinstance(inner, m.Ref)}
+                    yield Edge(reader, name, node.span, past=plate, tree=min(trees, default=""))  # heads before dependents
                 case m.Select(name=name, by=by):
                     yield Edge(reader, name, node.span, whole=frozenset(plate for plate, _ in by))
                 case m.Past(name=name, plate=plate) | m.Prefix(name=name, plate=plate):
@@ -80,8 +83,17 @@ def _without_past(edges: list[Edge]) -> Iterator[Edge]:
             yield edge
     for group in inside.values():
         whole = frozenset[str]().union(*(edge.whole for edge in group))
-        chains = {edge.past for edge in group if edge.past is not None} - whole
+        chains = {edge.past for edge in group if edge.past is not None} - whole - _orders_mixed(group)
         yield from _without_past([edge for edge in group if edge.past not in chains]) if chains else group
+
+
+def _orders_mixed(edges: Iterable[Edge]) -> set[str]:
+    """Plates along which a circle goes back in more than one order: that of a chain, and those of trees."""
+    orders: dict[str, set[str | None]] = {}
+    for edge in edges:
+        if edge.past is not None:
+            orders.setdefault(edge.past, set()).add(edge.tree)
+    return {plate for plate, found in orders.items() if len(found) > 1}
 
 
 def _report(scope: Scope, circle: frozenset[str], edges: list[Edge], code: str) -> None:
@@ -96,6 +108,12 @@ def _report(scope: Scope, circle: frozenset[str], edges: list[Edge], code: str) 
             f"read the elements before it: {read}" if plate.kind == "chain" else f"write `chain {plate.name}:` and read {read}"
         )
         scope.problems.add("V205", ahead.span, message, "reads the future", cause=(plate.span, "opened here"), help=help)
+        return
+    for plate in sorted(_orders_mixed(edges)):
+        one, other = next((a, b) for a in edges for b in edges if a.past == b.past == plate and a.tree != b.tree)
+        message = f"`{one.reader}` reads elements of `{plate}` in two orders, so that none of them comes first"
+        help = "read other elements in one way: by their order, or through the heads of one tree"
+        scope.problems.add(code, one.span, message, "in one order", cause=(other.span, "in another"), help=help)
         return
     path = _path(circle, edges)
     first = path[0]
