@@ -10,7 +10,7 @@ from vispec.emit.value import Value, align, paren
 from vispec.emit.writer import ModuleNeeds, Writer
 from vispec.model.model import Choice, Draw, Law, Model, Then, Variable
 from vispec.model.types import INTEGER_DOMAINS
-from vispec.plan.axes import Scope, law_parts, past, walk
+from vispec.plan.axes import Scope, element_plates, law_parts, past, walk
 from vispec.plan.plan import Plan
 
 
@@ -54,7 +54,7 @@ def predict_method(plan: Plan) -> list[str]:
 
 
 def given_in(model: Model, plate: str) -> bool:
-    return any(plate in v.plates for v in model.variables if v.role == "given")
+    return any(plate in element_plates(v) for v in model.variables if v.role == "given")
 
 
 class Generator(Writer):
@@ -69,8 +69,12 @@ class Generator(Writer):
         found = self.model.plate[plate]
         if found.data:
             return "n"
-        if found.size is not None or given_in(self.model, plate):
+        if found.size is not None:
             return super().plate_size(plate)
+        given = next((v for v in self.model.variables if v.role == "given" and plate in element_plates(v)), None)
+        if given is not None:
+            value = super().data(given.name)
+            return f"{value.code}.shape[{value.axes.index(plate)}]"
         if ("size", plate) not in self.cache:
             name = self.fresh(f"{plate}_size")
             self.line(f"{name} = int({self.lengths(plate).code}.max())")
