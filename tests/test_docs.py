@@ -27,6 +27,7 @@ from vispec.syntax.codes import CODES as SYNTAX
 from vispec.syntax.parse import parse
 from vispec.train.data.codes import CODES as DATA
 from vispec.train.data.files import readers
+from vispec.train.evaluate import Score
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "specs").rglob("*.md")])
@@ -233,3 +234,20 @@ def test_every_name(heading: str, names: Iterable[str]) -> None:
 
 def test_every_data_format() -> None:
     assert readers().keys() - set(re.findall(r"`(\.\w+)`", text("docs/data.md"))) == set()
+
+
+def test_every_option_of_a_fit_and_of_commands_on_runs() -> None:
+    for heading, names in (("Fit", ["fit"]), ("Using a run", ["eval", "posterior", "predict", "sample"])):
+        told = set(re.findall(r"--?[a-z][a-z-]*", section("docs/training.md", heading)))
+        for name in names:
+            command = main.get_command(click.Context(main), name)
+            assert command is not None
+            options = {option.opts[0] for option in command.params if isinstance(option, click.Option)}
+            assert options - told - {"--json", "--jsonl"} == set(), name
+
+
+def test_every_key_of_a_score() -> None:
+    shown = re.search(r"SCORE = \{(.*?)\}", section("docs/training.md", "Output for programs"), re.S)
+    assert shown
+    score = Score(1, 1, -1.0, True, "exact").as_json()
+    assert sorted(re.findall(r'"(\w+)"', shown[1])) == sorted(score)
