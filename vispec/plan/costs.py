@@ -47,13 +47,22 @@ def step_of(name: str, steps: Sequence[Step]) -> Step | None:
 
 def step_sizes(step: Step, model: Model, scope: Scope) -> list[str]:
     """The sizes whose product is the number of terms that a sum adds."""
-    axes = [*step.plates, *step.latents, *step.eliminated]
+    axes = [*step.plates, *step.latents]
     if step.kind == "chain":
-        plate = [p for p in model.variable[step.eliminated[0]].plates if p not in step.plates]
-        axes += [*plate, *(past(latent) for latent in step.eliminated)]
+        axes += run_plates(step, model)
+        axes += [past(latent, lag) for lag in range(1, step.order + 1) for latent in step.eliminated]
     if step.kind == "tree":
         axes += [str(model.variable[step.eliminated[0]].type.plate)] * 2
-    return [axis_size(axis, model) for axis in axes]
+    return [axis_size(axis, model) for axis in axes] + [values(latent, model, scope) for latent in step.eliminated]
+
+
+def values(latent: str, model: Model, scope: Scope) -> str:
+    """How many values an enumerated latent takes: those of all its elements together where something reads them so."""
+    size = axis_size(latent, model)
+    if latent not in scope.joint:
+        return size
+    many = axis_size(scope.joint[latent], model)
+    return str(int(size) ** int(many)) if size.isdigit() and many.isdigit() and int(many) < 64 else f"{size}^{many}"
 
 
 def step_rows(
@@ -68,9 +77,12 @@ def step_rows(
         because = found.because
         if step is not None:
             terms = product(step_sizes(step, model, scope))
-            kept = [axis_size(axis, model) for axis in (*step.plates, *step.latents, *step.eliminated)]
-            stored = [*kept, *(axis_size(p, model) for p in run_plates(step, model))]
-            cost = {"terms": terms, "madds": terms, "bytes": product(["4", *stored])}
+            kept = [axis_size(axis, model) for axis in (*step.plates, *step.latents)]
+            states = [values(latent, model, scope) for latent in step.eliminated] * step.order
+            stored = [*kept, *states, *(axis_size(p, model) for p in run_plates(step, model))]
+            again = [axis_size(latent, model) for latent in step.eliminated] * (step.order - 1)  # from pairs to pairs
+            madds = product([*step_sizes(step, model, scope), *again])
+            cost = {"terms": terms, "madds": madds, "bytes": product(["4", *stored])}
             because = f"{found.because}; {step.because}"
         elif found.kind == "draw":
             shape = [axis_size(p, model) for p in variable.plates] + [str(known(d, model)) for d in variable.type.shape]

@@ -129,11 +129,12 @@ def run_chain(
     (plate,) = {chains[v] for v in latents}
     free = remaining(group, latents)
     name = f"chain_{'_'.join(order(latents))}"
-    second = any(axis.endswith("''") for node in group for axis in node.latents)
+    order_of = max((len(axis) - len(present(axis)) for node in group for axis in node.latents), default=1)
+    second = order_of == 2
     kind, state = ("second", " over pairs") if second else ("first", "")
     because = f"a {kind}-order chain along {plate}: one forward pass{state}"
     inputs = tuple(n.name for n in group)
-    steps.append(Step(inputs, name, order(leaf - {plate}), order(free), "chain", order(latents), because))
+    steps.append(Step(inputs, name, order(leaf - {plate}), order(free), "chain", order(latents), because, max(1, order_of)))
     return Node(name, leaf - {plate}, free)
 
 

@@ -59,6 +59,7 @@ class Step:
     kind: str
     eliminated: tuple[str, ...]
     because: str
+    order: int = 1  # of a chain: how many elements back its laws read
 
 
 @dataclass(frozen=True)
