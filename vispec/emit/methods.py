@@ -180,5 +180,5 @@ def loss_method(plan: Plan) -> list[str]:
         "def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:",
         '    """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""',
         "    log_prob = self.log_prob(batch)",
-        "    return -log_prob.sum() * (num_data / len(log_prob))",
+        "    return log_prob.sum() * (-num_data / len(log_prob))",
     ]

@@ -13,7 +13,7 @@ class LogSumExp(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x):
         top = x.amax(-1, keepdim=True)
-        top.masked_fill_(top == -torch.inf, 0.0)
+        top.clamp_(min=torch.finfo(top.dtype).min)  # where all are -inf, so is their difference from it
         r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
         mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
         ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))

@@ -15,7 +15,7 @@ class MixtureLogProb(torch.autograd.Function):
     def forward(ctx, const, weight, statistics):
         r = torch.addmm(const, statistics, weight.T)  # (N, K)
         top = r.amax(1, keepdim=True)
-        top.masked_fill_(top == -torch.inf, 0.0)
+        top.clamp_(min=torch.finfo(top.dtype).min)  # where all are -inf, so is their difference from it
         torch.threshold_(r.sub_(top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
         mass = r.sum(1, keepdim=True)
         ctx.save_for_backward(r.div_(mass.clamp(min=1.0)), weight, statistics)
@@ -35,11 +35,30 @@ def normal_natural(x: Tensor, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tenso
     Both are centred on the mean component first, so that squares stay small beside the distances that matter.
     """
     centre = loc.detach().mean(0)
-    x, loc = x - centre, loc - centre
-    precision = scale.square().reciprocal()
-    scaled = loc * precision
-    const = -(0.5 * loc * scaled + scale.log()).sum(1) - 0.9189385332046727 * loc.shape[1]  # log(2π) / 2
-    return const, torch.cat([scaled, -0.5 * precision], 1), torch.cat([x, x.square()], -1)
+    x = x - centre
+    const, weight = NormalNatural.apply(loc - centre, scale)
+    return const, weight, torch.cat([x, x.square()], -1)
+
+
+class NormalNatural(torch.autograd.Function):
+    """const (K,) and weight (K, 2D) on [x, x²] of Normal(loc, scale²), summed over D; one operation instead of a dozen."""
+
+    @staticmethod
+    def forward(ctx, loc, scale):
+        precision = scale.square().reciprocal_()
+        scaled = loc * precision
+        const = torch.addcmul(scale.log(), scaled, loc, value=0.5).sum(1).add_(0.9189385332046727 * loc.shape[1]).neg_()
+        ctx.save_for_backward(loc, scale, precision)
+        return const, torch.cat([scaled, -0.5 * precision], 1)
+
+    @staticmethod
+    def backward(ctx, by_const, by_weight):
+        loc, scale, precision = ctx.saved_tensors
+        by_scaled, by_square = by_weight.chunk(2, 1)
+        by_const = by_const[:, None]
+        shifted = by_scaled - by_const * loc
+        by_precision = (by_scaled + shifted).mul_(loc).sub_(by_square)  # twice
+        return shifted.mul_(precision), by_precision.mul_(precision).add_(by_const).div_(scale).neg_()
 
 
 def bernoulli_natural(x: Tensor, logit: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,27 +6,42 @@ from torch.nn import functional as F
 
 
 class SelectedLogSoftmax(torch.autograd.Function):
-    """log_softmax(h Wᵀ + b)[row, col] for the chosen cells alone; the logits' buffer becomes the probabilities.
+    """log_softmax(h Wᵀ + b)[row, col] for the chosen cells alone; the logits' buffer becomes the probabilities, then the gradient.
 
-    h (U, H), weight (V, H), bias (V,), row and col (*S) → (*S). One backward pass only.
+    h (U, H), weight (V, H), bias (V,), row and col (*S) → (*S).
     """
 
     @staticmethod
     def forward(ctx, h, weight, bias, row, col):
-        prob = torch.addmm(bias, h, weight.T)  # (U, V)
-        picked = prob[row, col]
-        top = prob.amax(1, keepdim=True)
-        total = prob.sub_(top).clamp_(min=-80.0).exp_().sum(1, keepdim=True)
-        ctx.save_for_backward(h, weight, row, col, prob, total)
-        return picked - (top + total.log())[row, 0]
+        logits = torch.addmm(bias, h, weight.T)  # (U, V)
+        picked, least = logits[row, col], least_logit(logits)
+        prob = softmax_in_place(logits, least)
+        ctx.save_for_backward(h, weight, bias, row, col)
+        ctx.prob = prob  # only the first backward pass finds it
+        return prob[row, col].log_().add_((picked - least[row]).clamp_(max=0.0))
 
     @staticmethod
     def backward(ctx, grad):
-        h, weight, row, col, prob, total = ctx.saved_tensors
-        mass = grad.new_zeros(len(h)).index_add_(0, row.flatten(), grad.flatten())
-        g = prob * (-mass[:, None] / total)  # ∂/∂logits = picked − mass · softmax
-        g.view(-1).index_add_(0, (row * g.shape[1] + col).flatten(), grad.flatten())
+        h, weight, bias, row, col = ctx.saved_tensors
+        g, ctx.prob = ctx.prob, None
+        if g is None:
+            logits = torch.addmm(bias, h, weight.T)
+            g = softmax_in_place(logits, least_logit(logits))
+        grad = grad.flatten()
+        mass = grad.new_zeros(len(h)).index_add_(0, row.flatten(), grad)
+        g.mul_(-mass[:, None])  # ∂/∂logits = picked − mass · softmax
+        g.view(-1).index_add_(0, (row * g.shape[1] + col).flatten(), grad)
         return g @ weight, g.T @ h, g.sum(0), None, None
+
+
+def least_logit(logits: Tensor) -> Tensor:
+    """What is as good as impossible in each row (U,): exp, and all that reads its result, would be slow below it."""
+    return logits.amax(1) - 80.0
+
+
+def softmax_in_place(logits: Tensor, least: Tensor) -> Tensor:
+    """The softmax of each row of logits (U, V), none of which counts as less than `least`."""
+    return torch.softmax(torch.maximum(logits, least[:, None], out=logits), 1, out=logits)
 
 
 def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
