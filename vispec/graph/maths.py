@@ -96,6 +96,8 @@ class Notation:
                 return self.name(plate), _ATOM
             case m.Length(plate=plate):
                 return f"|{self.name(plate)}|", _ATOM
+            case m.SizeOf(name=name):
+                return self.name(name), _ATOM
             case m.NetCall(net=net, args=args, head=head):
                 call = self.call(net, map(self.expression, args))
                 return (f"{call}.{latex_escape(head) if self.latex else head}" if head else call), _ATOM
