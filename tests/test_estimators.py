@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vispec.compile import compile_spec
+from vispec.diagnostics import SpecError
 from vispec.source import Source
 from vispec.train.errors import OptionError
 from vispec.train.weights import Estimator, estimate, log_of_mean, mean_of_logs, read_estimator
@@ -261,3 +262,217 @@ def test_weights_of_a_guided_sum() -> None:
 def test_estimators_that_are_none(text: str) -> None:
     with pytest.raises(OptionError):
         read_estimator(text)
+
+
+# ---- chains and ragged plates
+
+CHAIN = """
+param a : real
+param b : real
+param s : positive
+plate n:
+    chain t:
+        latent   z : real ~ Normal(0, 1) then Normal(a * z[t-1], 1)
+        observed x : real ~ Normal(z, 1)
+guide:
+    z ~ Normal(b * x, s) then Normal(b * x + a * z[t-1], s)
+"""
+
+
+def chain_log_prob(a: float, x: Tensor) -> Tensor:
+    """log p of one sequence (T,): x is Gaussian with covariance A A^T + I, z = A noise."""
+    steps = torch.arange(len(x))
+    lag = steps[:, None] - steps
+    powers = torch.where(lag >= 0, torch.tensor(a, dtype=torch.float64) ** lag.clamp(min=0), 0.0)
+    cov = powers @ powers.T + torch.eye(len(x), dtype=torch.float64)
+    return torch.distributions.MultivariateNormal(torch.zeros(len(x), dtype=torch.float64), cov).log_prob(x)
+
+
+def test_draws_along_a_chain() -> None:
+    """Weights average to the exact probability, whatever stands past the end; the analytic and the drawn divergence agree."""
+    module = module_of(CHAIN)
+    x = torch.tensor([[0.3, -1.0, 0.8], [1.2, 55.0, -99.0]], dtype=torch.float64)
+    batch = {"x": x, "x_len": torch.tensor([3, 1])}
+    exact = torch.stack([chain_log_prob(module.a.item(), row[:size]) for row, size in zip(x, (3, 1), strict=True)])
+    torch.manual_seed(0)
+    found, variance = estimate(module, batch, 2, Estimator("iwae", 4 * DRAWS))
+    assert bool(((found - exact).abs() <= DEVIATIONS * variance.sqrt()).all())
+    mean, variance = estimate(module, batch, 2, Estimator("elbo", DRAWS))
+    many = {"x": x.repeat(DRAWS, 1), "x_len": torch.tensor([3, 1]).repeat(DRAWS)}
+    own = module.log_prob(many).detach().view(DRAWS, 2)
+    error = (variance + own.var(0) / DRAWS).sqrt()
+    assert bool(((mean - own.mean(0)).abs() <= DEVIATIONS * error).all())
+
+
+@pytest.mark.parametrize("gradient", ["pathwise", "stl", "score"])
+def test_chain_gradients(gradient: str) -> None:
+    """Against the gradient of the mean divergence in closed form: the ELBO of a linear Gaussian chain, by moments."""
+    module = with_estimator(CHAIN, f"z : elbo(samples=1, gradient={gradient})")
+    x = torch.tensor([[0.3, -1.0]], dtype=torch.float64)
+    assert_unbiased(module, chain_elbo(module, x[0]), {"x": x, "x_len": torch.tensor([2])})
+
+
+def chain_elbo(module: nn.Module, x: Tensor) -> Tensor:
+    """The ELBO of a sequence of two: E log p(x, z) plus the guide's entropy."""
+    a, b, s = module.a, module.b, module.s
+    mean1, var1 = b * x[0], s.square()
+    mean2, var2 = b * x[1] + a * mean1, s.square() * (1 + a.square())
+    square = [mean1.square() + var1, (b * x[1]).square() + s.square()]  # of z1, and of z2 - a z1
+    errors = [(x[0] - mean1).square() + var1, (x[1] - mean2).square() + var2]
+    log_p = -0.5 * (sum(square) + sum(errors)) - 2 * math.log(2 * math.pi)
+    return log_p + 2 * (s.log() + 0.5 * math.log(2 * math.pi * math.e))
+
+
+RAGGED = """
+param a : real
+param m : real
+param s : positive
+plate n:
+    plate i:
+        latent   u : real ~ Normal(0, 1)
+        latent   f : bit ~ Bernoulli(0.3)
+        observed x : real ~ Normal(a * u + f, 1)
+guide:
+    u ~ Normal(m, s)
+"""
+
+
+def ragged_elbo(module: nn.Module, x: Tensor) -> Tensor:
+    """Of one element, the bit summed out inside the expectation over u, by quadrature."""
+    noise, weight = grid(1)
+    u = module.m + module.s * noise  # (N, 1)
+    bits = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    log_x = torch.distributions.Normal(module.a * u + bits, 1.0).log_prob(x) + torch.tensor([0.7, 0.3]).double().log()
+    normal = torch.distributions.Normal
+    log_w = log_x.logsumexp(1) + (normal(0.0, 1.0).log_prob(u) - normal(module.m, module.s).log_prob(u)).squeeze(1)
+    return (weight * log_w).sum()
+
+
+@pytest.mark.parametrize("gradient", ["pathwise", "stl", "score"])
+def test_exact_inside_a_ragged_plate(gradient: str) -> None:
+    module = with_estimator(RAGGED, f"u : elbo(samples=2, gradient={gradient})")
+    x = torch.tensor([[0.4, -0.9, 33.0]], dtype=torch.float64)
+    wanted = ragged_elbo(module, x[0, 0]) + ragged_elbo(module, x[0, 1])
+    assert_unbiased(module, wanted, {"x": x, "x_len": torch.tensor([2])})
+    empty = {"x": x, "x_len": torch.tensor([0])}
+    assert module.log_prob(empty).item() == 0.0
+
+
+def test_multi_sample_bound_of_a_ragged_row() -> None:
+    """The mean weight is that of the whole row: samples of its elements are paired, not averaged one by one."""
+    module = with_estimator(RAGGED, "u : iwae(samples=3)")
+    x = torch.tensor([[0.4, -0.9, 33.0]], dtype=torch.float64)
+    batch = {"x": x, "x_len": torch.tensor([2])}
+    torch.manual_seed(0)
+    bound = module.log_prob(batch)
+    torch.manual_seed(0)
+    u = module.m + module.s * torch.empty(3, 1, 3, dtype=torch.float64).normal_()
+    normal = torch.distributions.Normal
+    log_x = torch.stack(
+        [math.log(p) + normal(module.a * u + bit, 1.0).log_prob(x) for bit, p in ((0, 0.7), (1, 0.3))]
+    ).logsumexp(0)
+    log_w = (log_x + normal(0.0, 1.0).log_prob(u) - normal(module.m, module.s).log_prob(u))[..., :2].sum(-1)
+    torch.testing.assert_close(bound, log_w.logsumexp(0) - math.log(3))
+
+
+# ---- partial variables, global ones, and what cannot be
+
+
+PARTIAL = DISCRETE.replace("latent   c", "partial  c")
+
+
+def test_score_keeps_what_is_seen() -> None:
+    """A seen cell is scored exactly and adds no draw; a missing one is estimated."""
+    module = with_estimator(PARTIAL, "c : score(samples=2, baseline=loo)")
+    x = torch.tensor([X], dtype=torch.float64)
+    log_p, _ = discrete_terms(module)
+    seen = {"x": x, "c": torch.tensor([2]), "c_observed": torch.tensor([True])}
+    torch.testing.assert_close(module.log_prob(seen).squeeze(), log_p[2])
+    assert gradients(module, module.log_prob(seen).sum())["raw_guess"].abs().max() == 0
+    missing = {"x": x, "c": torch.tensor([0]), "c_observed": torch.tensor([False])}
+    assert_unbiased(module, discrete_elbo(module), missing)
+
+
+@pytest.mark.parametrize("line", ["elbo(samples=1)", "elbo(samples=2, gradient=stl)", "elbo(samples=1, gradient=score)"])
+def test_continuous_partial(line: str) -> None:
+    module = with_estimator(CONTINUOUS.replace("latent   z", "partial  z"), f"z : {line}")
+    x, z = torch.tensor([X], dtype=torch.float64), torch.tensor([-0.4], dtype=torch.float64)
+    normal = torch.distributions.Normal
+    seen = {"x": x, "z": z, "z_observed": torch.tensor([True])}
+    expected = normal(0.0, 1.0).log_prob(z) + normal(module.a * z, 1.0).log_prob(x)
+    torch.testing.assert_close(module.log_prob(seen), expected)
+    missing = seen | {"z_observed": torch.tensor([False])}
+    assert_unbiased(module, continuous_multi(module, 1), missing)
+
+
+BOTTOM_UP = """
+param a : real
+param m : real
+param s : positive
+plate n:
+    latent   top : real ~ Normal(0, 1)
+    latent   low : real ~ Normal(a * top, 1)
+    observed x   : real ~ Normal(low, 1)
+guide:
+    low ~ Normal(m * x, s)
+    top ~ Normal(m * low, s)
+"""
+
+
+def test_guide_against_the_order_of_the_model() -> None:
+    """The divergence of `low` from its prior is not in closed form here: that prior reads `top`, which is drawn from `low`."""
+    module = module_of(BOTTOM_UP)
+    noise, weight = grid(2, 20)
+    normal = torch.distributions.Normal
+    low = module.m * X + module.s * noise[:, 0]
+    top = module.m * low + module.s * noise[:, 1]
+    log_p = (
+        normal(0.0, 1.0).log_prob(top)
+        + normal(module.a * top, 1.0).log_prob(low)
+        + normal(low, 1.0).log_prob(torch.tensor(X).double())
+    )
+    log_q = normal(module.m * X, module.s).log_prob(low) + normal(module.m * low, module.s).log_prob(top)
+    assert_unbiased(module, (weight * (log_p - log_q)).sum())
+
+
+MIXED_PRIOR = """
+size K = 2
+plate k[K]:
+    param mu : real
+param m : real
+param s : positive
+plate n:
+    latent   c : index[k] ~ Uniform()
+    latent   z : real ~ Normal(mu[c], 1)
+    observed x : real ~ Normal(z, 1)
+guide:
+    z ~ Normal(m, s)
+"""
+
+
+def test_mixture_prior_is_summed_inside_each_draw() -> None:
+    """log Σ_c p(c) p(z | c) at the draw, not a sum of divergences, which would be another and looser bound."""
+    module = module_of(MIXED_PRIOR)
+    noise, weight = grid(1)
+    normal = torch.distributions.Normal
+    z = module.m + module.s * noise
+    log_prior = normal(module.mu, 1.0).log_prob(z).logsumexp(1) - math.log(2)
+    log_w = log_prior + (normal(z, 1.0).log_prob(torch.tensor(X).double()) - normal(module.m, module.s).log_prob(z)).squeeze(1)
+    assert_unbiased(module, (weight * log_w).sum())
+
+
+TWO = CONTINUOUS.replace("plate n:", "plate n:\n    latent   w : real ~ Normal(0, 1)").replace("a * z", "a * z + w")
+REFUSED = {
+    "another bound": (f"{TWO}    w ~ Normal(0, s)\ninfer:\n    z : elbo(samples=1)\n    w : iwae(samples=2)\n", "V715"),
+    "dreg over draws": (f"{BOTTOM_UP}infer:\n    low : iwae(samples=2)\n    top : iwae(samples=2, gradient=dreg)\n", "V714"),
+    "a point for each row": (CONTINUOUS.split("guide:")[0] + "infer:\n    z : map()\n", "V714"),
+    "a sum over data": (f"{PARTIAL}infer:\n    c : sum_and_sample(top=1, samples=1)\n", "V714"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(name: str) -> None:
+    text, code = REFUSED[name]
+    with pytest.raises(SpecError) as caught:
+        module_of(text)
+    assert code in {diagnostic.code for diagnostic in caught.value.diagnostics}

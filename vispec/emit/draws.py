@@ -3,17 +3,18 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from vispec.catalog import Distribution, distributions
-from vispec.emit.densities import dense, density, extra_rank
+from vispec.emit.densities import by_position, dense, density, extra_rank
+from vispec.emit.draw_chain import draw_along
 from vispec.emit.expressions import expression, parameter, tensor, to_form, to_value
 from vispec.emit.kl import kl_code
 from vispec.emit.value import Value, align, union
 from vispec.emit.writer import Writer
 from vispec.model.model import Draw, Expression, Law, Variable
 from vispec.model.types import INTEGER_DOMAINS
-from vispec.plan.axes import key
-from vispec.plan.estimate import source_of
+from vispec.plan.axes import key, law_parts
+from vispec.plan.estimate import drawn_together, source_of
 from vispec.plan.guides import point_name
-from vispec.plan.make import guide_law
+from vispec.plan.make import closed_pairs, guide_law
 from vispec.plan.plan import Plan
 
 RELAXED = "vispec.kernels.relaxed"
@@ -22,7 +23,12 @@ RELAXED = "vispec.kernels.relaxed"
 def draw_all(w: Writer, plan: Plan, names: Iterable[str]) -> None:
     """Draw the drawn variables in order; each is bound in the writer."""
     for name in names:
-        if name not in w.bound:
+        group = drawn_together(name, plan.drawing_order, plan.model)
+        if name not in w.bound and group:
+            variables = [plan.model.variable[each] for each in group]
+            chain = next(p for p in reversed(variables[0].plates) if plan.model.plate[p].kind == "chain")
+            draw_along(w, variables, chain, lambda inner, variable, law: sample(inner, plan, variable, law))
+        elif name not in w.bound:
             draw(w, plan, plan.model.variable[name])
 
 
@@ -36,13 +42,18 @@ def draw(w: Writer, plan: Plan, variable: Variable) -> None:
         return
     law = source_of(name, plan.model)
     assert isinstance(law, Draw)
-    found = DRAWS.get(gradient, smooth_draw)(w, plan, variable, law)
-    w.bound[name] = where_missing(w, variable, found) if variable.role == "partial" else found
+    w.bound[name] = sample(w, plan, variable, law)
+
+
+def sample(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
+    """A draw of the variable from a law, or inside a chain's loop of its present element."""
+    found = DRAWS.get(plan.treatments[variable.name].gradient, smooth_draw)(w, plan, variable, law)
+    return where_missing(w, variable, found) if variable.role == "partial" else found
 
 
 def where_missing(w: Writer, variable: Variable, drawn: Value) -> Value:
     """The data's own value where a partial variable has one."""
-    seen, data = observed(w, variable), w.data(variable.name)
+    seen, data = w.element(observed(w, variable)), w.element(w.data(variable.name))
     mask = align(seen, drawn.axes) + "[..., None]" * len(drawn.event)
     code = f"torch.where({mask}, {align(data, drawn.axes)}, {drawn.code})"
     return w.let(variable.name, code, drawn.axes, drawn.event, integer=drawn.integer)
@@ -61,11 +72,16 @@ def count(plan: Plan, name: str) -> str | None:
 def drawn_axes(w: Writer, plan: Plan, variable: Variable, params: Iterable[Value]) -> tuple[str, ...]:
     """The axes of a draw: its plates, those of its law's parameters, and the samples."""
     many = {"s"} if count(plan, variable.name) else set()
-    return w.sort({*variable.plates, *(axis for p in params for axis in p.axes), *many})
+    return w.sort({*variable.plates, *(axis for p in params for axis in p.axes), *many} - set(w.at))
 
 
 def sizes_of(w: Writer, plan: Plan, variable: Variable, axes: Iterable[str]) -> list[str]:
     return [plan.sample_count if a == "s" else w.axis_size(a) for a in axes] + [w.dim(d) for d in variable.type.shape]
+
+
+def hint(w: Writer, variable: Variable) -> str:
+    """What a draw is called: inside a chain's loop it is one element's."""
+    return f"{variable.name}_now" if w.at else variable.name
 
 
 def smooth_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
@@ -82,11 +98,11 @@ def smooth_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
         code = f"{loc} + {scale} * {noise}"
     else:
         code = f"{torch_law(w, entry, params, axes, rank, shape)}.rsample()"
-    drawn = w.let(variable.name, code, axes, variable.type.shape)
+    drawn = w.let(hint(w, variable), code, axes, variable.type.shape)
     if plan.treatments[variable.name].gradient == "dreg" and "s" in axes:
         function = w.needs.kernel("vispec.kernels.reparameterised", "WeighedByShare")
         shares = w.let("shares", "[]")
-        return w.let(variable.name, f"{function}.apply({drawn.code}, {shares.code})", axes, variable.type.shape)
+        return w.let(hint(w, variable), f"{function}.apply({drawn.code}, {shares.code})", axes, variable.type.shape)
     return drawn
 
 
@@ -123,7 +139,7 @@ def plain_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
     batch = ", ".join(shape[: len(shape) - entry.event_dim])
     code = f"torch.distributions.{entry.torch_class}({settings}).expand(({batch}{',' if batch else ''})).sample()"
     integer = variable.type.domain in INTEGER_DOMAINS
-    return w.let(variable.name, code, axes, variable.type.shape, integer=integer)
+    return w.let(hint(w, variable), code, axes, variable.type.shape, integer=integer)
 
 
 def uniform_draw(w: Writer, plan: Plan, variable: Variable) -> Value:
@@ -133,7 +149,7 @@ def uniform_draw(w: Writer, plan: Plan, variable: Variable) -> Value:
     type_ = variable.type
     if type_.domain == "bit":
         code = f"torch.randint(2, ({shape},), device=self.one.device).to(self.one.dtype)"
-        return w.let(variable.name, code, axes, type_.shape)
+        return w.let(hint(w, variable), code, axes, type_.shape)
     plate = w.model.plate[type_.plate] if type_.plate else None
     if plate is not None and plate.ragged:
         lengths = align(w.lengths(plate.name), axes)
@@ -141,7 +157,7 @@ def uniform_draw(w: Writer, plan: Plan, variable: Variable) -> Value:
     else:
         values = w.plate_size(plate.name) if plate is not None else w.dim(type_.card or 1)
         code = f"torch.randint({values}, ({shape},), device=self.one.device)"
-    return w.let(variable.name, code, axes, type_.shape, integer=True)
+    return w.let(hint(w, variable), code, axes, type_.shape, integer=True)
 
 
 def relaxed_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
@@ -163,7 +179,7 @@ def relaxed_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
         code = f"{code}.expand({', '.join(shape)})"
     function = w.needs.kernel(RELAXED, "relaxed_bit" if bit else "relaxed_one_hot")
     flags = f"{settings.get('temperature', 0.5)}, {bool(settings.get('straight_through', False))}, self.training"
-    return w.let(variable.name, f"{function}({code}, {flags})", axes, event)
+    return w.let(hint(w, variable), f"{function}({code}, {flags})", axes, event)
 
 
 def stratified_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
@@ -184,12 +200,12 @@ def stratified_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Val
         data = w.plate_size(plan.data_plate)
         log_q = w.let(f"log_q_of_{variable.name}", f"{log_q.code}.expand({data}, -1)", (plan.data_plate,), log_q.event)
     function = w.needs.kernel("vispec.kernels.stratified", "top_and_draws")
-    values, weight = Value(w.fresh(variable.name)), Value(w.fresh(f"weight_of_{variable.name}"))
+    values, weight = Value(w.fresh(hint(w, variable))), Value(w.fresh(f"weight_of_{variable.name}"))
     axes = ("s", plan.data_plate)
     w.line(f"{values.code}, {weight.code} = {function}({log_q.code}, {top}, {samples})  # ({', '.join(axes)})")
     w.bound["weight of samples"] = Value(weight.code, axes)
     if bit:
-        return w.let(variable.name, f"{values.code}.to(self.one.dtype)", axes)
+        return w.let(hint(w, variable), f"{values.code}.to(self.one.dtype)", axes)
     return Value(values.code, axes, integer=True)
 
 
@@ -212,9 +228,12 @@ def align_or_number(w: Writer, value: Value, axes: Sequence[str], rank: int, as_
 def minus_kl(w: Writer, plan: Plan, variable: Variable) -> Value:
     """-KL(q ‖ p), summed over event dimensions; log p where a partial variable is seen."""
     guide, law = guide_law(variable.name, plan.model), variable.law
-    assert isinstance(guide, Draw)
-    assert isinstance(law, Draw)
-    value = kl_code(w, variable, guide, law)
+    assert guide is not None
+    assert law is not None
+    pairs = closed_pairs(guide, law)
+    parts = [kl_code(w, variable, q, p) for q, p in pairs]
+    chain = next((p for p in reversed(variable.plates) if plan.model.plate[p].kind == "chain"), "")
+    value = by_position(w, parts, chain, f"kl_{variable.name}") if len(parts) > 1 else parts[0]
     minus = w.let(f"minus_kl_{variable.name}", f"-{kl_weight(plan)}{value.code}", value.axes)
     if variable.role != "partial":
         return minus
@@ -262,12 +281,11 @@ def annealed(plan: Plan, prior: str, q: str) -> str:
 def log_of_guide(w: Writer, plan: Plan, variable: Variable, law: Law, fixed: bool = False) -> Value:
     """log q of the draw; `fixed`: with a gradient through the draw alone, not through the guide's parameters."""
     value = w.bound[variable.name]
-    hint = f"log_q_{variable.name}"
+    name = f"log_q_{variable.name}"
     if not fixed:
-        return dense(w, density(w, variable, value, law, hint))
-    assert isinstance(law, Draw)
-    kept = {key(arg): hold(w, arg) for _, arg in law.args}
-    found = dense(w, density(w, variable, value, law, hint))
+        return dense(w, density(w, variable, value, law, name))
+    kept = {key(arg): hold(w, arg) for arg in law_parts(law)}
+    found = dense(w, density(w, variable, value, law, name))
     w.cache |= kept
     return found
 

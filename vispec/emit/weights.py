@@ -57,7 +57,8 @@ def weighed_model(plan: Plan) -> Model:
         if found.estimator is not None
     )
     kept = tuple(infer for infer in model.infer if infer.estimator.name == "map")
-    return replace(model, guide=tuple(g for g in model.guide if g.name not in summed), infer=(*kept, *asked))
+    guide = tuple(g for g in model.guide if g.name not in summed)
+    return replace(model, guide=guide, infer=(*kept, *asked), fit=())  # no annealing of what is weighed
 
 
 def weighing(estimator: Estimator, name: str, model: Model) -> Estimator:

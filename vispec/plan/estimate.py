@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from vispec.model.model import Estimator, Infer, Law, Model, Variable
+from vispec.model.model import Estimator, Infer, Law, Model, Past, Variable
 from vispec.plan.axes import law_parts, walk
 from vispec.plan.plan import Combine, Gradient, Treatment
 
@@ -63,8 +63,15 @@ def estimation(model: Model, treatments: Mapping[str, Treatment], shared: Iterab
 def draw_order(model: Model, names: Iterable[str]) -> tuple[str, ...]:
     """Drawn variables in an order in which each comes after those that its guide, or else its own law, reads."""
     left, order = [name for name in model.order if name in set(names)], list[str]()
+    groups = {name: set(drawn_together(name, left, model)) for name in left}
     while left:
-        ready = next((n for n in left if not (law_reads(source_of(n, model), model) & set(left) - {n})), left[0])
+
+        def waits(name: str, left: list[str]) -> frozenset[str]:
+            law = source_of(name, model)
+            before = law_reads(law, model) - groups[name] | law_reads(law, model, now=True)
+            return before & set(left) - {name}
+
+        ready = next((n for n in left if not waits(n, left)), left[0])
         left.remove(ready)
         order.append(ready)
     return tuple(order)
@@ -75,14 +82,27 @@ def source_of(name: str, model: Model) -> Law | None:
     return next((guide.law for guide in model.guide if guide.name == name), model.variable[name].law)
 
 
-def law_reads(law: Law | None, model: Model) -> frozenset[str]:
-    """Variables that a law reads, through lets."""
+def drawn_together(name: str, drawn: Iterable[str], model: Model) -> tuple[str, ...]:
+    """Drawn variables that need each other's past elements, so that one loop along their chain draws them all, in the order
+    in which one of its steps does; none where a variable is drawn for all elements at once."""
+    found = [other for other in drawn if name in behind(other, model) and other in behind(name, model)]
+    return tuple(found)
+
+
+def behind(name: str, model: Model) -> frozenset[str]:
+    """What a draw depends on, itself only through its own past."""
+    reads = law_reads(source_of(name, model), model) if model.variable[name].role in ("latent", "partial") else frozenset()
+    return drawn_from(reads, model)
+
+
+def law_reads(law: Law | None, model: Model, now: bool = False) -> frozenset[str]:
+    """Variables that a law reads, through lets; `now`: at its own element of a chain, not in the past."""
     lets = {let.name: let.value for let in (*model.lets, *model.guide_lets)}
     found, pending = set[str](), list(law_parts(law)) if law is not None else []
     while pending:
         for part in walk(pending.pop()):
             name = getattr(part, "name", None)
-            if isinstance(name, str) and name not in found:
+            if isinstance(name, str) and name not in found and not (now and isinstance(part, Past)):
                 found.add(name)
                 pending += [lets[name]] if name in lets else []
     return frozenset(found & set(model.variable))

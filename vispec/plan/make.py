@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.distributions import CLOSED_FORM
-from vispec.model.model import All, Draw, Estimator, Infer, Law, Model, Past, Variable
+from vispec.model.model import All, Draw, Estimator, Infer, Law, Model, Past, Then, Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.axes import Scope, element_plates, law_axes, law_parts, past, present, walk
 from vispec.plan.costs import step_rows
@@ -85,7 +85,8 @@ def treat_drawn(variable: Variable, asked: Infer | None, guide: Law | None, shar
     if estimator.name == "map":
         return Treatment(variable.name, "draw", True, "a point estimate", estimator, "point")
     where = "shared by all rows" if shared else "continuous"
-    because = where + (f"; guide {guide.distribution}" if isinstance(guide, Draw) else "; drawn from its own law")
+    last = guide.laws[-1] if isinstance(guide, Then) else guide
+    because = where + (f"; guide {last.distribution}" if isinstance(last, Draw) else "; drawn from its own law")
     return Treatment(variable.name, "draw", False, because, estimator, gradient_of(variable, estimator))
 
 
@@ -180,7 +181,19 @@ def linear_kl(name: str, treatments: dict[str, Treatment], scope: Scope) -> bool
 
 
 def closed_form(guide: Law, law: Law) -> bool:
-    return isinstance(guide, Draw) and isinstance(law, Draw) and (guide.distribution, law.distribution) in CLOSED_FORM
+    pairs = closed_pairs(guide, law)
+    return bool(pairs) and all((q.distribution, p.distribution) in CLOSED_FORM for q, p in pairs)
+
+
+def closed_pairs(guide: Law, law: Law) -> list[tuple[Draw, Draw]]:
+    """Guide and law of a chain's first, second, ... element and of all others; one pair where they do not change, none where
+    either depends on a condition."""
+    found = [each.laws if isinstance(each, Then) else (each,) for each in (guide, law)]
+    longest = max(map(len, found))
+    pairs = [tuple(laws[min(step, len(laws) - 1)] for laws in found) for step in range(longest)]
+    if not all(isinstance(each, Draw) and each.args for pair in pairs for each in pair):
+        return []
+    return pairs  # type: ignore[return-value]
 
 
 def make_factor(name: str, variable: Variable, kind: str, law: Law | None, axes: frozenset[str], model: Model) -> Factor:

@@ -25,7 +25,7 @@ CODES = {
     "V709": "A latent without a finite number of values is enumerated",
     "V710": "A continuous latent has no guide",
     "V711": "No plate is sized by the data",
-    "V712": "A drawn latent chains along its plate",
+    "V712": "The elements of a drawn latent before one are read together",
     "V713": "Something is read through a head, and the root has none",
     "V714": "An estimator does not suit its latent",
     "V715": "Latents of one row ask for different bounds",
@@ -86,10 +86,9 @@ def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[D
     elif not guided and not type_.discrete and asked not in ("mc", "map", "score"):
         help_ = f"write `guide:` with `{name} ~ ...`, or `infer:` with `{name} : mc(samples=100)`"
         yield Diagnostic("V710", f"continuous latent `{name}` has no guide", Label(variable.span), help=help_)
-    elif any(isinstance(e, Past) and e.name == name for e in model_expressions(model)) or reads_prefix(variable, model):
-        yield Diagnostic(
-            "V712", f"`{name}` reads its own past, which this version draws only for observed variables", Label(variable.span)
-        )
+    elif reads_prefix(variable, model):
+        message = f"the elements of `{name}` before one are read together, which this version does only for observed variables"
+        yield Diagnostic("V712", message, Label(variable.span), help=f"read the one before, `{name}[t-1]`")
 
 
 def prior_problems(net: Net) -> Iterator[Diagnostic]:

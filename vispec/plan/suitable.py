@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from vispec.catalog import distributions
 from vispec.diagnostics import Diagnostic, Label
-from vispec.model.model import Draw, Expression, Infer, Law, Model, NetCall, Ref, Select, Variable, Where
+from vispec.model.model import Draw, Expression, Infer, Law, Model, NetCall, Ref, Select, Then, Variable, Where
 from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.axes import children, law_parts, walk
 from vispec.plan.estimate import drawn_from, gradient_of, law_reads, source_of, wanted_bound
@@ -51,7 +51,8 @@ def own_problems(variable: Variable, infer: Infer, model: Model, data: frozenset
     gradient = gradient_of(variable, estimator)
     law = source_of(name, model)
     shared = not data & set(variable.plates)
-    if law is not None and not isinstance(law, Draw) and estimator.name != "map":
+    laws = law.laws if isinstance(law, Then) else (law,)
+    if law is not None and not all(isinstance(each, Draw) for each in laws) and estimator.name != "map":
         message = f"`{name}` is drawn, and the law that it is drawn from depends on a condition"
         yield problem(infer, message, "drawn", f"write `guide:` with `{name} ~ ...` of one law")
         return
@@ -75,8 +76,8 @@ def own_problems(variable: Variable, infer: Infer, model: Model, data: frozenset
         return
     if gradient == "dreg":
         others = drawn_from(law_reads(law, model), model) & {v.name for v in model.variables if v.role in ("latent", "partial")}
-        if others - {name}:
-            message = f"`dreg` needs guides that read data alone, and that of `{name}` reads `{sorted(others - {name})[0]}`"
+        if others:
+            message = f"`dreg` needs guides that read data alone, and that of `{name}` reads `{min(others)}`"
             yield problem(infer, message, "a guide over draws", "write `gradient=stl` or `gradient=pathwise`")
     if gradient in ("relaxed", "stratified") and (variable.role == "partial" or variable.type.domain not in FINITE_DOMAINS):
         yield problem(infer, f"`{estimator.name}` is for finite latents without data", "has data", "use `score(samples=8)`")
