@@ -11,7 +11,7 @@ from vispec.emit.netcalls import distinct_rows
 from vispec.emit.value import Value, align, union
 from vispec.emit.writer import Writer, identifier
 from vispec.model.model import Choice, Draw, Law, NetCall, Then, Variable
-from vispec.model.types import Type
+from vispec.model.types import Dim, Type
 
 
 @dataclass(frozen=True)
@@ -186,15 +186,15 @@ def product_table(w: Writer, variable: Variable, value: Value, law: Draw, hint: 
     entry = distributions()[law.distribution]
     params = [expression(w, dict(law.args)[name]) for name in names]
     axes = union(params, w.order)
-    if not axes or set(axes) & set(value.axes) or any(p.axes != axes or len(p.event) != 1 for p in params):
+    if not axes or set(axes) & set(value.axes) or any(p.event not in (value.event, ()) for p in params):
         return None
     if w.sort((*value.axes, *axes)) != (*value.axes, *axes):
         return None
-    shaped = [flattened(in_form(w, p, entry, name)) for p, name in zip(params, names, strict=True)]
+    shaped = [flattened(w, in_form(w, p, entry, name), axes, value.event[0]) for p, name in zip(params, names, strict=True)]
     axis = "_".join(axes)
     natural = w.needs.kernel("vispec.kernels.mixture", function)
     codes = [Value(w.fresh(f"{hint}_{part}")) for part in ("const", "weight", "statistics")]
-    call = f"{natural}({value.code}, {', '.join(p.code for p in shaped)})"
+    call = f"{natural}({value.code}, {', '.join(shaped)})"
     const, weight = replace(codes[0], axes=(axis,)), replace(codes[1], axes=(axis,), event=("T",))
     statistics = replace(codes[2], axes=value.axes, event=("T",))
     shapes = ", ".join(v.shape() for v in (const, weight, statistics))
@@ -202,9 +202,12 @@ def product_table(w: Writer, variable: Variable, value: Value, law: Draw, hint: 
     return Table(const, weight, statistics, (*value.axes, *axes))
 
 
-def flattened(param: Value) -> Value:
-    """Its axes as one."""
-    return replace(param, code=f"{param.code}.flatten(0, {len(param.axes) - 1})") if len(param.axes) > 1 else param
+def flattened(w: Writer, param: Value, axes: tuple[str, ...], event: Dim) -> str:
+    """A vector for each joint value of the axes, which become one: (K, D)."""
+    code = tensor_code(w, param, axes, 1)
+    if param.axes != axes or not param.event:
+        code = f"{code}.expand({', '.join([*map(w.axis_size, axes), w.dim(event)])})"
+    return f"{code}.flatten(0, {len(axes) - 1})" if len(axes) > 1 else code
 
 
 def in_form(w: Writer, param: Value, entry: Distribution, name: str) -> Value:
