@@ -1,6 +1,6 @@
 """The `vispec` program: finds the command, runs it, and turns every way to fail into a message and an exit code.
 
-    0 done   1 spec, data or file error, or nobody reads the output   2 usage   3 diverged   70 a bug in vispec   130 interrupted
+    0 done   1 spec, data or file error, or nobody reads on   2 usage   3 diverged   70 a bug in vispec   130 interrupted
 
 A command is one file of vispec/cli/commands with an ENTRY; it is imported only when it is run or listed.
 """

@@ -10,10 +10,11 @@ from vispec.model.model import Model
 from vispec.model.types import INTEGER_DOMAINS, Dim
 from vispec.plan.axes import Scope, element_plates
 
-RESERVED = frozenset(
-    "self batch index torch nn F Tensor tilt total n lengths rule one memory "
-    "len float int range dict next iter zip list max tuple".split()  # noqa: SIM905
-)
+USED_BY_EMITTED_CODE = """
+self batch index torch nn F Tensor tilt total n lengths rule one memory
+len float int range dict next iter zip list max tuple
+"""
+RESERVED = frozenset(USED_BY_EMITTED_CODE.split())
 
 
 def identifier(name: str) -> str:
