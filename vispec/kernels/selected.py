@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 
 class SelectedLogSoftmax(torch.autograd.Function):
-    """log_softmax(h Wᵀ + b)[row, col] for the chosen cells alone; the logits' buffer becomes the probabilities, then the gradient.
+    """log_softmax(h Wᵀ + b)[row, col] for the chosen cells alone; the logits' buffer becomes the gradient.
 
     h (U, H), weight (V, H), bias (V,), row and col (*S) → (*S).
     """
