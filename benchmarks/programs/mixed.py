@@ -1,4 +1,4 @@
-"""A Gaussian latent z and a class c that depends on it: Σ_n mean_k log Σ_c p(c | z_k) N(x_n; mlp(z_k, c), σ²) - KL(q(z | x_n))."""
+"""A Gaussian latent z and a class c given it: Σ_n mean_k log Σ_c p(c | z_k) N(x_n; mlp(z_k, c), σ²) - KL(q(z | x_n))."""
 
 import math
 

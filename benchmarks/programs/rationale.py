@@ -1,4 +1,4 @@
-"""Sentiment from a subset of the words: log p(x | y) = log Σ_f Π_i p(f_i | y_i) · softmax(mlp(mean of the chosen embeddings))[x].
+"""Sentiment from some of the words: log p(x | y) = log Σ_f Π_i p(f_i | y_i) · softmax(mlp(mean of the chosen embeddings))[x].
 
 Words and rows are all of one length; every one of the 2^n subsets is summed over.
 """
@@ -61,8 +61,8 @@ def hand(p: Tensors, batch: Tensors) -> Tensor:
 class Subsets(torch.autograd.Function):
     """Σ_b log Σ_s exp(score_b · m_s) · sigmoid(bias_b + weight_b · relu(first + mean_s(word_b))): two classes, one logit.
 
-    score (B, n), word (B, n, H), first (H,), weight (B, H), bias (B,). Subsets are walked in blocks that stay in the cache, each
-    block's gradient taken at once and rescaled when the running total grows.
+    score (B, n), word (B, n, H), first (H,), weight (B, H), bias (B,). Subsets are walked in blocks that stay in the cache,
+    each block's gradient taken at once and rescaled when the running total grows.
     """
 
     BLOCK = 1024
