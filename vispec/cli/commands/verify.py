@@ -1,34 +1,34 @@
 """`vispec verify SPEC`: the emitted module against brute force at tiny sizes; exit code 1 on any difference."""
 
+from pathlib import Path
+
 import click
 
 from vispec.catalog import Command
+from vispec.cli.failures import FAILED, failures
+from vispec.cli.options import json_option, read_source, set_option, split_sets
 from vispec.diagnostics import dump
-from vispec.source import Source
 
 
 @click.command("verify")
-@click.argument("spec", type=click.Path())
-@click.option("--set", "settings", multiple=True, metavar="K=V", help="Use this size instead of a tiny one; may be repeated.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the random parameters and data.")
-@click.option("--rows", default=5, show_default=True, type=click.IntRange(min=1), help="Rows in the random batch.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.argument("spec", type=click.Path(path_type=Path))
+@set_option
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the random parameters and data.")
+@click.option("--rows", default=5, show_default=True, type=click.IntRange(1), help="Rows in the random batch.")
+@json_option
 @click.pass_context
-def verify_command(context: click.Context, spec: str, settings: tuple[str, ...], seed: int, rows: int, as_json: bool) -> None:
-    """Compare the module emitted for SPEC with enumeration in float64: values, gradients, posteriors, padding."""
-    from vispec.verify.verify import verify  # torch
+def verify_command(context: click.Context, spec: Path, sets: tuple[str, ...], seed: int, rows: int, as_json: bool) -> None:
+    """Compare the module emitted for SPEC with enumeration in float64: values, gradients, posteriors, padding.
 
-    report = verify(Source.read(spec), dict(map(_setting, settings)), seed, rows)
+    Sizes become 2 or 3 and vocabularies 4 or 5, except those that --set gives."""
+    source = read_source(spec, as_json)
+    with failures(as_json):
+        sizes = split_sets(source, sets)[0]
+        from vispec.verify.verify import verify  # imports torch
+
+        report = verify(source, sizes, seed, rows)
     click.echo(dump(report.to_dict()) if as_json else str(report))
-    context.exit(1 if report.differs else 0)
-
-
-def _setting(text: str) -> tuple[str, int]:
-    """`K=20` as a pair."""
-    name, _, value = text.partition("=")
-    if not name or not value.strip().isdecimal():
-        raise click.BadParameter(f"`{text}` is not of the form NAME=NUMBER", param_hint="--set")
-    return name.strip(), int(value)
+    context.exit(FAILED if report.differs else 0)
 
 
 ENTRY = Command("verify", verify_command)
