@@ -61,9 +61,8 @@ def tree_total(total, scores: Tensor, length: Tensor | None = None) -> Tensor:
         return log_z
     heads = tree_mode(scores, length) if total is maximum else tree_sample(scores, length)
     score = tree_score(scores, heads, length)
-    if total is maximum:
-        return score
-    return torch.where(log_z > -torch.inf, score + (log_z - score).detach(), -torch.inf)
+    value = score if total is maximum else score + (log_z - score).detach()
+    return torch.where(log_z > -torch.inf, value, -torch.inf)
 
 
 def tree_score(scores: Tensor, heads: Tensor, length: Tensor | None = None) -> Tensor:

@@ -83,6 +83,6 @@ def _draw(scope: Scope, context: Context, node: t.Call, entry: Distribution, tar
     if target.type is not None and not support_fits(scope, node, entry, target, target.type):
         return None
     good = [parameter_fits(scope, entry, target, name, value) for name, value in found.values]
-    if all(good) and entry.support == "tree":
+    if entry.support == "tree" and all(good) and found.complete and target.type is not None:
         good.append(arcs_fit(scope, entry, dict(found.values)))
     return m.Draw(node.span, entry.name, found.values) if all(good) and found.complete and target.type is not None else None

@@ -134,20 +134,12 @@ def _along_tree(scope: Scope, entry: Distribution, target: Target, kind: Type, n
 
 def arcs_fit(scope: Scope, entry: Distribution, values: Mapping[str, m.Expression]) -> bool:
     """Whether the vectors of a law on trees, whose inner products score the arcs, are of one length."""
-    vectors = [(name, value) for name, value in values.items() if value.type.shape]
-    (first, one), *others = vectors or [("", None)]
-    for name, other in others:
-        if one is not None and not scope.same_shape(one.type.shape, other.type.shape):
-            message = f"`{first}` and `{name}` of `{entry.name}` are multiplied, and their vectors differ in length"
-            scope.problems.add(
-                "V409",
-                other.span,
-                message,
-                f"`{other.type}`",
-                cause=(one.span, f"`{one.type}`"),
-                help="use the same size in both",
-            )
-            return False
+    (first, one), (second, other) = ((name, value) for name, value in values.items() if value.type.shape)
+    if not scope.same_shape(one.type.shape, other.type.shape):
+        message = f"`{first}` and `{second}` of `{entry.name}` are multiplied, and their vectors differ in length"
+        cause, help = (one.span, f"`{one.type}`"), "use the same size in both"
+        scope.problems.add("V409", other.span, message, f"`{other.type}`", cause=cause, help=help)
+        return False
     return True
 
 
