@@ -178,6 +178,9 @@ def selected_rows(w: Writer, value: Value, probs: NetCall, hint: str) -> Value |
 NATURAL = {"Normal": ("normal_natural", ("loc", "scale")), "Bernoulli": ("bernoulli_natural", ("probs",))}
 
 
+VECTORS = {"Normal": "normal_vector_log_prob"}
+
+
 def product_table(w: Writer, variable: Variable, value: Value, law: Draw, hint: str) -> Table | None:
     """Vectors under laws that differ along other axes only: every log-density is an entry of one matrix product."""
     if law.distribution not in NATURAL or len(value.event) != 1 or not value.axes:
@@ -227,8 +230,11 @@ def elementwise(w: Writer, variable: Variable, value: Value, law: Draw, entry: D
     rank = max(len(value.event), *(len(v.event) - extra_rank(entry, n) for n, v in params), 0) if params else len(value.event)
     codes = {n: tensor_code(w, v, axes, rank + extra_rank(entry, n)) for n, v in params}
     x = align(value, axes, rank)
-    code = fused_bernoulli(w, entry, value, found, x) or call_kernel(w, entry, x, list(codes.items()))
     reduced = rank - entry.event_dim
+    if reduced == 1 and entry.name in VECTORS:
+        function = w.needs.kernel("vispec.kernels.vectors", VECTORS[entry.name])
+        return w.let(hint, f"{function}({', '.join([x, *codes.values()])})", axes)
+    code = fused_bernoulli(w, entry, value, found, x) or call_kernel(w, entry, x, list(codes.items()))
     if reduced == 1:
         code = f"{code}.sum(-1)"
     elif reduced > 1:
