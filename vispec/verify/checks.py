@@ -116,12 +116,12 @@ def check_mode(trial: Trial) -> Check:
     gaps = []
     for index, enumeration in enumerate(trial.enumerations):
         if enumeration.cells and bool(enumeration.log_prob > -torch.inf):
-            mode = {cell: _best(trial, index, cell, got[cell[0]][index][cell[1]]) for cell in enumeration.cells}
+            mode = {cell: best_value(trial, index, cell, got[cell[0]][index][cell[1]]) for cell in enumeration.cells}
             gaps.append(distance(enumeration.log_joint_at(mode), enumeration.log_joint.max()))
     return Check("posterior mode", len(gaps), _largest(gaps) if gaps else None, VALUE)
 
 
-def _best(trial: Trial, index: int, cell: Cell, value: Tensor) -> int | tuple[int, ...]:
+def best_value(trial: Trial, index: int, cell: Cell, value: Tensor) -> int | tuple[int, ...]:
     """A number, or the heads of a tree without the padding."""
     variable = trial.built.model.variable[cell[0]]
     if variable.type.domain != "tree":

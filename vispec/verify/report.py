@@ -28,6 +28,12 @@ class Check:
             return "DIFFERS"
         return "ok" if self.skipped is None and self.cases else "not checked"
 
+    @property
+    def note(self) -> str | None:
+        """The failure, or why there was no comparison."""
+        nothing = "nothing to compare" if self.verdict == "not checked" else None
+        return self.failure or self.skipped or nothing
+
 
 @dataclass(frozen=True)
 class Report:
@@ -70,7 +76,7 @@ class Report:
                 "error": check.error,
                 "tolerance": check.tolerance,
                 "verdict": check.verdict,
-                "note": check.failure or check.skipped,
+                "note": check.note,
             }
             for check in self.checks
         ]
@@ -80,5 +86,4 @@ class Report:
 def _cells(check: Check) -> tuple[str, ...]:
     error = "" if check.error is None else f"{check.error:.1e}"
     tolerance = "" if check.error is None else f"{check.tolerance:.0e}"
-    note = check.failure or check.skipped or ""
-    return (check.name, str(check.cases), error, tolerance, check.verdict, note)
+    return (check.name, str(check.cases), error, tolerance, check.verdict, check.note or "")

@@ -13,6 +13,7 @@ from vispec.verify.build import Built, build, randomise
 from vispec.verify.checks import guarded
 from vispec.verify.data import with_rubbish
 from vispec.verify.draws import check_at_draw, check_noise
+from vispec.verify.queries import check_entropy, check_k_best
 from vispec.verify.report import Check, Report
 from vispec.verify.row import NotCheckedError, in_data
 from vispec.verify.trial import Trial, continuous_latents, finite_unknowns, small_batch
@@ -62,6 +63,8 @@ def _beyond(built: Built, terms: int) -> str | None:
         return "a latent outside the data plate"
     if any(net.prior is not None for net in built.model.nets) or any(s.prior for net in built.model.nets for s in net.trunk):
         return "a prior over the weights of a net"
+    if built.module.estimator != "exact" and not continuous_latents(built):
+        return f"estimator {built.module.estimator}"
     return None
 
 
@@ -90,6 +93,8 @@ def _posterior_checks(trial: Trial) -> Iterator[Check]:
     elif finite_unknowns(trial.built):
         yield guarded("posterior marginals", lambda: checks.check_marginals(trial))
         yield guarded("posterior mode", lambda: checks.check_mode(trial))
+        yield guarded("posterior entropy", lambda: check_entropy(trial))
+        yield guarded("k best", lambda: check_k_best(trial))
         if any(variable.role == "partial" for variable in finite_unknowns(trial.built)):
             yield guarded("marginals of observed cells", lambda: checks.check_observed_marginals(trial))
 
