@@ -46,25 +46,19 @@ def tilted_method(plan: Plan, needs: ModuleNeeds, shared: bool) -> list[str]:
 def posterior_method(plan: Plan, needs: ModuleNeeds, summed: list[Variable], drawn: list[Variable]) -> list[str]:
     head = 'def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:'
     w = writer(plan, needs)
-    found = "{}"
+    found, asking = "{}", ""
     if summed:
-        found = "found"
-        for name in ("log_sum_exp", "maximum", "sampled"):
-            needs.kernel("vispec.kernels.logsum" if name == "log_sum_exp" else "vispec.kernels.algebra", name)
+        found = w.fresh("found")
         shapes = {v.name: [w.axis_size(a) for a in (*w.sort(element_plates(v)), v.name)] for v in summed}
         zeros = ", ".join(f'"{name}": self.one.new_zeros({", ".join(shape)})' for name, shape in shapes.items())
-        w.line('total = {"marginals": log_sum_exp, "mode": maximum, "sample": sampled}[query]')
-        w.line(f"tilt = {{{zeros}}}")
-        w.line("with torch.enable_grad():")
-        w.line("    for zeros in tilt.values():")
-        w.line("        zeros.requires_grad_()")
-        w.line("    log_prob = self.tilted(batch, total, tilt)")
-        w.line("    answers = torch.autograd.grad(log_prob.sum(), list(tilt.values()))")
-        w.line("found: dict = dict(zip(tilt, answers, strict=True))")
-        w.line('if query != "marginals":')
-        w.line("    found = {name: answer.argmax(-1) for name, answer in found.items()}")
-    guides = guide_lines(plan, needs, w, drawn, summed)
-    lines = [line for line in w.body(" ".join(["found", "tilt", "total", *guides.values()]))]
+        inside = {v.name: code for v in summed if (code := elements_that_count(w, v)) is not None}
+        masks = "{" + ", ".join(f'"{name}": {code}' for name, code in inside.items()) + "}"
+        tilt = w.let("zeros", f"{{{zeros}}}").code
+        rest = f"{tilt}, {masks}{', False' if plan.samples > 1 else ''}"
+        asking = f"{needs.kernel('vispec.kernels.queries', 'ask')}(self.tilted, batch, %s, {rest})"
+        w.line(f"{found} = {asking % 'query'}")
+    guides = guide_lines(plan, needs, w, drawn, summed, found, asking)
+    lines = [line for line in w.body(" ".join([found, *guides.values()]))]
     result = (
         found
         if not guides
@@ -73,7 +67,8 @@ def posterior_method(plan: Plan, needs: ModuleNeeds, summed: list[Variable], dra
     doc = [
         '"""Exact posteriors of the summed latents, and the guides of the drawn ones.',
         "",
-        'query: "marginals", probabilities with the values last; "mode", the best joint assignment; "sample", a draw.',
+        'query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;',
+        '"sample", a draw; "entropy", in nats, of each value and of all together.',
         *(f"{v.name}: {v.type}, ({', '.join(element_plates(v))})." for v in (*summed, *drawn)),
         '"""',
     ]
@@ -81,13 +76,23 @@ def posterior_method(plan: Plan, needs: ModuleNeeds, summed: list[Variable], dra
     return ["@torch.no_grad()", head, *(f"    {line}" for line in body)]
 
 
-def guide_lines(plan: Plan, needs: ModuleNeeds, w: Writer, drawn: list[Variable], summed: list[Variable]) -> dict[str, str]:
+def elements_that_count(w: Writer, variable: Variable) -> str | None:
+    """Which elements a latent has in each row, as text; None where in all rows all of them."""
+    plates = w.sort(element_plates(variable))
+    masks = [w.inside(plate) for plate in plates if w.model.plate[plate].ragged]
+    return " & ".join(align(mask, plates) for mask in masks) or None
+
+
+def guide_lines(
+    plan: Plan, needs: ModuleNeeds, w: Writer, drawn: list[Variable], summed: list[Variable], found_name: str, asking: str
+) -> dict[str, str]:
     """The parameters of each continuous latent's guide; what it reads is at its mode or location."""
     outer = w.scope
     w.scope = Scope(plan.model, frozenset(), outer.drawn)
     for variable in summed:
         seen = w.sort(variable.plates)
-        code = f'found["{variable.name}"]' + '.argmax(-1) if query == "marginals" else found["' + variable.name + '"]'
+        mode = asking % '"mode"' if asking else ""
+        code = f'({found_name} if query in ("mode", "sample") else {mode})["{variable.name}"]'
         w.bound[variable.name] = Value(f"{variable.name}_mode", seen, integer=True)
         if any(reads(plan, v, variable.name) for v in drawn):
             w.line(f"{variable.name}_mode = {code}")

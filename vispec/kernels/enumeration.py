@@ -76,8 +76,8 @@ def every_log_joint(log_joint, count: int, size: int, device: torch.device) -> T
 def tilt_of_joint(tilt: Tensor, count: int) -> Tensor:
     """Σ_l tilt[..., l, digit_l(s)] for every s < count: (*B, L, C) → (*B, count)."""
     latents, values = tilt.shape[-2:]
-    chosen = torch.nn.functional.one_hot(digits(torch.arange(count, device=tilt.device), latents, values), values)
-    return tilt.flatten(-2) @ chosen.flatten(1).T.to(tilt.dtype)
+    chosen = digits(torch.arange(count, device=tilt.device), latents, values)  # (count, L)
+    return tilt[..., torch.arange(latents, device=tilt.device), chosen].sum(-1)
 
 
 def number_of_joint_values(latents: int, values: int, limit: int) -> int:

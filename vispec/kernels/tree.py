@@ -8,7 +8,7 @@ elements each tree has; the rest is ignored. A tree of no elements has Z = 1.
 
 A determinant (Koo et al. 2007) loses every digit where two elements strongly want each other for a head: the two products
 that it subtracts agree to the last one. So elements are eliminated one by one, as in the determinant's LU factorisation, but
-without a subtraction and in log space (Grassmann, Taksar and Heyman 1985): an element k of weight s, the sum over its heads,
+without a subtraction (Grassmann, Taksar and Heyman 1985), and in log space where scores are far apart: an element k of weight s, the sum over its heads,
 becomes an arc of weight w(h → k) w(k → j) / s for each h and j. The arc from the root is infinitely light compared with
 the others until it is the only way on; the leading order then has it once.
 """
@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vispec.kernels.algebra import maximum, sampled
+
+NEAR = 300.0  # differences of scores whose exponentials may be multiplied without underflow
 
 
 def tree_log_prob(scores: Tensor, length: Tensor | None = None) -> Tensor:
@@ -57,12 +59,24 @@ def tree_sample(scores: Tensor, length: Tensor | None = None) -> Tensor:
 def tree_total(total, scores: Tensor, length: Tensor | None = None) -> Tensor:
     """The sum over trees under an algebra (*B,): its gradient is the arcs' probabilities, the best tree, or a tree drawn."""
     log_z = tree_log_prob(scores, length)
+    if hasattr(total, "attach"):
+        return total.attach(log_z, tree_entropy(scores.detach(), length))
     if total is not maximum and total is not sampled:
         return log_z
     heads = tree_mode(scores, length) if total is maximum else tree_sample(scores, length)
     score = tree_score(scores, heads, length)
     value = score if total is maximum else score + (log_z - score).detach()
     return torch.where(log_z > -torch.inf, value, -torch.inf)
+
+
+def tree_entropy(scores: Tensor, length: Tensor | None = None) -> Tensor:
+    """The entropy (*B,) of a tree drawn with weights exp(score): log Z − E[score]; 0 where there is none."""
+    with torch.enable_grad():
+        scores = scores.detach().requires_grad_()
+        log_z = tree_log_prob(scores, length)
+        (p,) = torch.autograd.grad(log_z.sum(), scores)
+    mean = torch.where(p > 0, p * scores, 0.0).detach().sum((-1, -2))
+    return torch.where(log_z > -torch.inf, log_z - mean, 0.0).detach()
 
 
 def tree_score(scores: Tensor, heads: Tensor, length: Tensor | None = None) -> Tensor:
@@ -156,30 +170,60 @@ def eliminate(scores: Tensor, length: Tensor, keep: bool = True) -> tuple[Tensor
 
     For element k, with the root and the elements before k left: which share of the arc h → j leads through k (B, 1 + k, k),
     and the logarithm of each head's share in k's weight (B, 1 + k)."""
-    B, n = scores.shape[:2]
-    at = torch.arange(n, device=scores.device)
-    loop = at[:, None] + 1 == torch.arange(n + 1, device=scores.device)
+    n = scores.shape[1]
+    at = torch.arange(n + 1, device=scores.device)
     counts = F.pad(inside(length, n), (1, 0), value=True)
-    possible = counts[:, 1:, None] & counts[:, None, :] & ~loop
-    w = scores.masked_fill(~possible, -torch.inf).mT.contiguous()  # (B, head, dependent)
-    log_z, rooted, steps = scores.new_zeros(B), torch.zeros_like(length, dtype=torch.bool), []
-    for k in range(n - 1, -1, -1):
+    possible = (counts[:, 1:, None] & counts[:, None, :] & (at[1:, None] != at)).mT
+    w = scores.mT.masked_fill(~possible, -torch.inf)  # (B, head, dependent)
+    top = (w[:, 1:].amax(1) if n else w[:, 0]).nan_to_num(neginf=0.0)  # (B, n)
+    w[:, 1:] -= top[:, None]
+    w[:, 0] -= top
+    depth = w.masked_fill(~possible, torch.inf).amin((1, 2)) if n else top.new_zeros(0)
+    log_z, steps = (eliminate_numbers if bool((depth > -NEAR).all()) and n else eliminate_logs)(w, length, keep)
+    return log_z + top.sum(1), steps
+
+
+def eliminate_numbers(w: Tensor, length: Tensor, keep: bool) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+    """The same where no arc is much lighter than others into its element, so that nothing underflows: arcs only gain weight."""
+    log_z, steps = w.new_zeros(len(w)), []
+    tiny, w = torch.finfo(w.dtype).tiny, w.exp()
+    for k in range(w.shape[2] - 1, -1, -1):
+        root = w[:, 0].amax(1)
+        root = torch.where(length > 0, root, 1)
+        w[:, 0] /= root[:, None]
+        into, onward = w[:, : k + 1, k], w[:, k + 1, :k]
+        weight = torch.where(k < length, into[:, 1:].sum(1) if k else into[:, 0], 1)
+        log_z += (root * weight).log()
+        share = into / weight[:, None]
+        through = share[:, :, None] * onward[:, None, :]
+        through.diagonal(-1, 1, 2).zero_()  # from an element to itself
+        w = w[:, : k + 1, :k] + through
+        if keep:
+            share = share.log()
+            share[:, 0] = -torch.inf if k else 0
+            steps.append((through.div_(w.clamp(min=tiny)), share))
+    return log_z, steps
+
+
+def eliminate_logs(w: Tensor, length: Tensor, keep: bool) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+    """The same for any scores, in log space: exact, and several times slower."""
+    log_z, rooted, steps = w.new_zeros(len(w)), torch.zeros_like(length, dtype=torch.bool), []
+    for k in range(w.shape[2] - 1, -1, -1):
         into, onward = w[:, : k + 1, k], w[:, k + 1, :k]
         others = torch.logsumexp(into[:, 1:], 1) if k else torch.full_like(log_z, -torch.inf)
         only = ~rooted & (others == -torch.inf) & (k < length)  # k must hang from the root
-        rooted_now = rooted | only
-        weight = torch.where(rooted_now, torch.logaddexp(others, into[:, 0]), others)
+        rooted = rooted | only
+        weight = torch.where(rooted, torch.logaddexp(others, into[:, 0]), others)
         log_z = log_z + torch.where(k < length, weight, 0)
         share = into - weight.masked_fill(weight == -torch.inf, 0)[:, None]
-        left = w[:, : k + 1, :k].contiguous()
+        through = share[:, :, None] + onward[:, None, :]
+        through.diagonal(-1, 1, 2).fill_(-torch.inf)  # from an element to itself
+        left = w[:, : k + 1, :k].clone()
         left[:, 0].masked_fill_(only[:, None], -torch.inf)  # a second root
-        through = (share[:, :, None] + onward[:, None, :]).masked_fill_(loop[:k, : k + 1].T, -torch.inf)
         w = torch.logaddexp(left, through)
         if keep:
-            via = through.sub_(w.clamp(min=torch.finfo(w.dtype).min)).exp_()
-            share[:, 0].masked_fill_(~rooted_now, -torch.inf)
-            steps.append((via, share))
-        rooted = rooted_now
+            share[:, 0].masked_fill_(~rooted, -torch.inf)
+            steps.append((through.sub_(w.clamp(min=torch.finfo(w.dtype).min)).exp_(), share))
     nowhere = (log_z == -torch.inf)[:, None]
     return log_z, [(via, share.masked_fill(nowhere, -torch.inf)) for via, share in steps]
 
