@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from vispec.compile import compile_spec
 from vispec.diagnostics import SpecError
+from vispec.kernels.kl import kl_bernoulli, kl_categorical
 from vispec.source import Source
 from vispec.train.errors import OptionError
 from vispec.train.weights import Estimator, estimate, log_of_mean, mean_of_logs, read_estimator
@@ -476,3 +477,54 @@ def test_refused(name: str) -> None:
     with pytest.raises(SpecError) as caught:
         module_of(text)
     assert code in {diagnostic.code for diagnostic in caught.value.diagnostics}
+
+
+# ---- divergences and relaxed draws
+
+BITS = """
+size D = 3
+param chance : unit[D]
+param guess : unit[D]
+param w : real[D]
+plate n:
+    latent   b : bit[D] ~ Bernoulli(chance)
+    observed x : real ~ Normal(dot(w, b), 1)
+guide:
+    b ~ Bernoulli(guess)
+"""
+
+
+def bits_elbo(module: nn.Module) -> Tensor:
+    bits = torch.tensor(list(product((0.0, 1.0), repeat=3)), dtype=torch.float64)
+    q, p = (torch.distributions.Bernoulli(probs).log_prob(bits).sum(1) for probs in (module.guess, module.chance))
+    log_x = torch.distributions.Normal(bits @ module.w, 1.0).log_prob(torch.tensor(X, dtype=torch.float64))
+    return (q.exp() * (log_x + p - q)).sum()
+
+
+def test_relaxed_is_exact_outside_training_and_nearly_so_when_cold() -> None:
+    """In evaluation the draws are bits; in training at a low temperature they are nearly so, and carry a gradient."""
+    module = with_estimator(BITS, "b : relaxed(temperature=0.02)")
+    batch = {"x": torch.full((DRAWS,), X, dtype=torch.float64)}
+    torch.manual_seed(0)
+    for mode, slack in ((module.eval(), 0.0), (module.train(), 0.03)):
+        found = mode.log_prob(batch).detach()
+        error = DEVIATIONS * float(found.std()) / math.sqrt(DRAWS) + slack
+        assert abs(float(found.mean()) - float(bits_elbo(module).detach())) <= error
+    assert gradients(module, module.log_prob(batch).mean())["raw_guess"].abs().min() > 0
+
+
+def test_score_of_a_vector_of_bits() -> None:
+    assert_unbiased(module := with_estimator(BITS, "b : score(samples=4, baseline=loo)"), bits_elbo(module))
+
+
+def test_divergences_agree_with_torch() -> None:
+    generator = torch.Generator().manual_seed(0)
+    q, p = torch.randn(2, 5, 4, generator=generator, dtype=torch.float64)
+    bernoulli = torch.distributions.Bernoulli
+    expected = torch.distributions.kl_divergence(bernoulli(logits=q), bernoulli(logits=p))
+    torch.testing.assert_close(kl_bernoulli(q, p), expected)
+    categorical = torch.distributions.Categorical
+    expected = torch.distributions.kl_divergence(categorical(logits=q), categorical(logits=p))
+    torch.testing.assert_close(kl_categorical(q.log_softmax(-1), p.log_softmax(-1)), expected)
+    certain = torch.tensor([0.0, -torch.inf], dtype=torch.float64)
+    torch.testing.assert_close(kl_categorical(certain, certain), torch.zeros((), dtype=torch.float64))

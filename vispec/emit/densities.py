@@ -264,6 +264,15 @@ def extra_rank(entry: Distribution, name: str) -> int:
     return entry.param_event_dim.get(name, entry.event_dim) - entry.event_dim
 
 
+def spread(w: Writer, variable: Variable, entry: Distribution, name: str, value: Value) -> Value:
+    """A vector's parameter as torch.distributions wants it: one number is that number for each of its entries."""
+    if entry.param_event_dim.get(name, entry.event_dim) != 1 or value.event or not variable.type.shape:
+        return value
+    inner = tensor(w, value) if value.scalar else f"{value.code}[..., None]" if value.axes else value.code
+    size = variable.type.shape[-1]
+    return w.let(f"{name}s", f"{inner}.expand({'-1, ' * len(value.axes)}{w.dim(size)})", value.axes, (size,))
+
+
 def tensor_code(w: Writer, value: Value, axes: tuple[str, ...], rank: int) -> str:
     return tensor(w, value) if value.scalar else align(value, axes, rank)
 

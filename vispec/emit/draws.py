@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from vispec.catalog import Distribution, distributions
-from vispec.emit.densities import by_position, dense, density, extra_rank
+from vispec.emit.densities import by_position, dense, density, extra_rank, spread
 from vispec.emit.draw_chain import draw_along
 from vispec.emit.expressions import expression, parameter, tensor, to_form, to_value
 from vispec.emit.kl import kl_code
@@ -88,6 +88,7 @@ def smooth_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
     """A reparameterised draw."""
     entry = distributions()[law.distribution]
     params = {name: to_value(w, expression(w, arg), arg.type.domain) for name, arg in law.args}
+    params = {name: spread(w, variable, entry, name, value) for name, value in params.items()}
     rank = len(variable.type.shape)
     axes = drawn_axes(w, plan, variable, params.values())
     shape = sizes_of(w, plan, variable, axes)

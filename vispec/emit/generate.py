@@ -2,7 +2,7 @@
 
 from vispec.catalog import Distribution, distributions
 from vispec.emit import trees
-from vispec.emit.densities import extra_rank
+from vispec.emit.densities import extra_rank, spread
 from vispec.emit.expressions import expression, plain, tensor, to_value
 from vispec.emit.grown import grown_together, tree_loop, tree_of_growth
 from vispec.emit.shared import bind_shared
@@ -241,7 +241,7 @@ def draw_law(w: Generator, variable: Variable, law: Draw, axes: tuple[str, ...],
         if entry.torch_class is not None and value.form in logits:
             keyword = "logits"
         else:
-            value = to_value(w, value, arg.type.domain)
+            value = spread(w, variable, entry, name, to_value(w, value, arg.type.domain))
         code = tensor(w, value) if value.scalar else align(value, axes, rank + extra_rank(entry, name))
         settings.append(f"{keyword}={code}")
     if entry.torch_class is None:

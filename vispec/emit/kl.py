@@ -1,44 +1,66 @@
 """KL divergences in closed form."""
 
-from vispec.catalog import distributions
-from vispec.emit.densities import extra_rank
-from vispec.emit.expressions import expression, tensor, to_value
+from collections.abc import Mapping, Sequence
+
+from vispec.catalog import Distribution, distributions
+from vispec.emit.densities import extra_rank, spread
+from vispec.emit.expressions import expression, tensor, to_form, to_value
 from vispec.emit.value import Value, align, union
 from vispec.emit.writer import Writer
 from vispec.model.model import Const, Draw, Variable
 
+KERNELS = {"Normal": "kl_normal_normal", "Bernoulli": "kl_bernoulli", "Categorical": "kl_categorical"}
+
 
 def kl_code(w: Writer, variable: Variable, guide: Draw, law: Draw) -> Value:
     """KL(q ‖ p) summed over event dimensions, over the axes of both laws."""
-    q = {name: to_value(w, expression(w, arg), arg.type.domain) for name, arg in guide.args}
-    p = {name: to_value(w, expression(w, arg), arg.type.domain) for name, arg in law.args}
+    q, p = params_of(w, guide), params_of(w, law)
     axes = union((*q.values(), *p.values()), w.order)
     rank = len(variable.type.shape)
-    hint = f"kl_{variable.name}"
-    if (guide.distribution, law.distribution) == ("Normal", "Normal"):
-        codes = [align(v, axes, rank) if not v.scalar else tensor(w, v) for v in q.values()]
-        if is_standard(law):
-            function = w.needs.kernel("vispec.kernels.kl", "kl_normal_standard")
-        else:
-            function = w.needs.kernel("vispec.kernels.kl", "kl_normal_normal")
-            codes += [align(v, axes, rank) if not v.scalar else tensor(w, v) for v in p.values()]
-        code = f"{function}({', '.join(codes)})"
-        event_dim = 0
+    entry = distributions()[guide.distribution]
+    if guide.distribution == law.distribution and guide.distribution in KERNELS:
+        standard = guide.distribution == "Normal" and is_standard(law)
+        function = w.needs.kernel("vispec.kernels.kl", "kl_normal_standard" if standard else KERNELS[guide.distribution])
+        found = [(entry, n, v) for n, v in (*q.items(), *(() if standard else p.items()))]
+        code = f"{function}({', '.join(setting(w, e, n, v, axes, rank) for e, n, v in found)})"
     else:
-        parts = []
-        for draw, params in ((guide, q), (law, p)):
-            entry = distributions()[draw.distribution]
-            settings = ", ".join(
-                f"{n}={align(v, axes, rank + extra_rank(entry, n)) if not v.scalar else tensor(w, v)}"
-                for n, v in params.items()
-            )
-            parts.append(f"torch.distributions.{entry.torch_class}({settings})")
+        parts = [torch_law(w, variable, draw, params, axes) for draw, params in ((guide, q), (law, p))]
         code = f"torch.distributions.kl_divergence({', '.join(parts)})"
-        event_dim = distributions()[guide.distribution].event_dim
-    reduced = rank - event_dim
+    reduced = rank - entry.event_dim
     if reduced:
-        code += ".sum(-1)" if reduced == 1 else f".flatten(-{reduced}).sum(-1)"
-    return w.let(hint, code, axes)
+        values = (*q.items(), *p.items())
+        whole = any(len(v.event) - extra_rank(entry, n) >= rank for n, v in values)
+        every = " * ".join(f"({w.dim(d)})" for d in variable.type.shape[:reduced])
+        code += (".sum(-1)" if reduced == 1 else f".flatten(-{reduced}).sum(-1)") if whole else f" * {every}"
+    return w.let(f"kl_{variable.name}", code, axes)
+
+
+def params_of(w: Writer, law: Draw) -> dict[str, Value]:
+    """A law's parameters in the form that its divergence takes."""
+    entry = distributions()[law.distribution]
+    found = {}
+    for name, arg in law.args:
+        value, form = expression(w, arg), entry.forms.get(name, "value")
+        taken = law.distribution in KERNELS and form != "value"
+        found[name] = to_form(w, value, arg.type.domain, form) if taken else to_value(w, value, arg.type.domain)
+    return found
+
+
+def setting(w: Writer, entry: Distribution, name: str, value: Value, axes: Sequence[str], rank: int) -> str:
+    if value.scalar:
+        return tensor(w, value)
+    return align(value, axes, rank + extra_rank(entry, name))
+
+
+def torch_law(w: Writer, variable: Variable, draw: Draw, params: Mapping[str, Value], axes: Sequence[str]) -> str:
+    """The law as torch knows it; one number for a vector's parameter is that number for each of its entries."""
+    entry = distributions()[draw.distribution]
+    rank = len(variable.type.shape)
+    settings = []
+    for name, value in params.items():
+        value = spread(w, variable, entry, name, value)
+        settings.append(f"{name}={setting(w, entry, name, value, axes, rank)}")
+    return f"torch.distributions.{entry.torch_class}({', '.join(settings)})"
 
 
 def is_standard(law: Draw) -> bool:

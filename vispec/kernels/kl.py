@@ -1,5 +1,6 @@
 """KL divergences in closed form, where they are cheaper than torch.distributions makes them; in nats, elementwise."""
 
+import torch
 from torch import Tensor
 
 
@@ -12,3 +13,16 @@ def kl_normal_normal(q_loc: Tensor, q_scale: Tensor, p_loc: Tensor, p_scale: Ten
     """KL(N(q_loc, q_scale²) ‖ N(p_loc, p_scale²))."""
     ratio = q_scale / p_scale
     return 0.5 * (ratio.square() + ((q_loc - p_loc) / p_scale).square() - 1) - ratio.log()
+
+
+def kl_bernoulli(q_logit: Tensor, p_logit: Tensor) -> Tensor:
+    """KL of bits with these log-odds."""
+    softplus = torch.nn.functional.softplus
+    return torch.sigmoid(q_logit) * (q_logit - p_logit) + softplus(p_logit) - softplus(q_logit)
+
+
+def kl_categorical(log_q: Tensor, log_p: Tensor) -> Tensor:
+    """Σ_k q_k (log q_k − log p_k) over the last dimension, of normalised log-probabilities; what q excludes counts nothing."""
+    excluded = log_q == -torch.inf
+    ratio = log_q.masked_fill(excluded, 0.0) - log_p.masked_fill(excluded, 0.0)
+    return (log_q.exp() * ratio).sum(-1)

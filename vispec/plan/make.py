@@ -84,7 +84,7 @@ def treat_drawn(variable: Variable, asked: Infer | None, guide: Law | None, shar
     estimator = asked.estimator if asked else default
     if estimator.name == "map":
         return Treatment(variable.name, "draw", True, "a point estimate", estimator, "point")
-    where = "shared by all rows" if shared else "continuous"
+    where = "shared by all rows" if shared else "discrete" if variable.type.discrete else "continuous"
     last = guide.laws[-1] if isinstance(guide, Then) else guide
     because = where + (f"; guide {last.distribution}" if isinstance(last, Draw) else "; drawn from its own law")
     return Treatment(variable.name, "draw", False, because, estimator, gradient_of(variable, estimator))
