@@ -1,6 +1,6 @@
 """Rows for a reader's eyes: values beside the words that they belong to."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,10 +42,23 @@ class Aligned:
 
 def describe(number: int, row: Mapping[str, Any], aligned: Aligned) -> str:
     """Row `number` as indented lines, one for each variable; on one line where there is one variable with a short value."""
-    lines = [f"{name}: {aligned.label(name, value)}" for name, value in row.items()]
+    lines = list(_lines(row, aligned))
     if len(lines) == 1 and len(lines[0]) < 60:
         return f"{number:>6}  {lines[0]}"
     return "\n".join([f"row {number}", *(f"  {line}" for line in lines)])
+
+
+def _lines(row: Mapping[str, Any], aligned: Aligned) -> Iterator[str]:
+    """A line for each variable, and the ranks of several assignments with theirs below."""
+    for name, value in row.items():
+        if name in aligned.model.variable:
+            yield f"{name}: {aligned.label(name, value)}"
+        elif isinstance(value, list) and all(isinstance(item, Mapping) for item in value):
+            for rank, item in enumerate(value, 1):
+                yield f"{rank}."
+                yield from (f"   {line}" for line in _lines(item, aligned))
+        else:
+            yield f"{name}: {_short(value)}"
 
 
 def _short(value: Any) -> str:

@@ -1,5 +1,6 @@
 """vispec posterior: what the data say about each latent variable, row by row."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,14 +32,28 @@ if TYPE_CHECKING:
     from vispec.train.rows import Rows
     from vispec.train.run import Run
 
-QUERIES = ("marginals", "mode", "sample", "entropy")
+QUERIES = ("marginals", "mode", "kbest(5)", "sample", "entropy")
+
+
+class Query(click.ParamType):
+    """One of the queries; `kbest` with any number from 1."""
+
+    name = "query"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "|".join(QUERIES)
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value in QUERIES or re.fullmatch(r"kbest\([1-9]\d{0,3}\)", value):
+            return value
+        self.fail(f"there is no query {value!r}; there are {', '.join(QUERIES)}", param, ctx)
 
 
 @click.command("posterior")
 @run_argument
 @data_argument
 @columns_option
-@click.option("--query", type=click.Choice(QUERIES), help="What to ask (default: marginals with --jsonl, else mode).")
+@click.option("--query", type=Query(), help="What to ask (default: marginals with --jsonl, else mode).")
 @batch_option
 @seed_option
 @threads_option
@@ -57,8 +72,9 @@ def posterior(
 ) -> None:
     """The posterior of each latent (and each missing partial) variable, for every row of DATA, in their order.
 
-    Discrete variables: probabilities of all values (marginals), the most probable values jointly (mode), a sample, or
-    entropies in nats. Continuous variables: the parameters of their guide, for every query.
+    Discrete variables: probabilities of all values (marginals), the most probable values jointly (mode), the five best
+    assignments (kbest(5)), a sample, or entropies in nats, of each value and of all together. Continuous variables: the
+    parameters of their guide, for every query.
     """
     with failures():
         opened, place = open_run(run, device, threads)
@@ -92,20 +108,35 @@ def answers(
 
 
 def answer(module: "nn.Module", batch: "dict[str, torch.Tensor]", rows: "Rows", query: str) -> list[dict[str, Any]]:
-    """One batch's answers, row by row. Entropies are those of the marginals, element by element."""
+    """One batch's answers, row by row: of k best, a list of assignments; beside the entropies, that of all together."""
     import torch
 
-    found = module.posterior(batch, query="marginals" if query == "entropy" else query)  # pyright: ignore[reportCallIssue]
+    found = module.posterior(batch, query=query)  # pyright: ignore[reportCallIssue]
     summed = {name: value for name, value in found.items() if isinstance(value, torch.Tensor)}
     guides = {name: value for name, value in found.items() if isinstance(value, Mapping)}
     if query == "marginals":
         told = rows.distributions(summed)
     elif query == "entropy":
-        told = rows.numbers({name: torch.special.entr(value).sum(-1) for name, value in summed.items()})
+        together = summed.get("(joint)")
+        told = rows.numbers(summed)
+        if together is not None:
+            told = [row | {"(joint)": value} for row, value in zip(told, together.tolist(), strict=True)]
+    elif "(log_joint)" in summed:
+        told = [{query: best} for best in assignments(summed, rows)]
     else:
         told = rows.values(summed)
     guided = rows.distributions(guides)
     return [a | b for a, b in zip(told, guided, strict=True)] if told and guided else told or guided
+
+
+def assignments(found: "Mapping[str, torch.Tensor]", rows: "Rows") -> list[list[dict[str, Any]]]:
+    """For each row its assignments, best first, each with its log-joint in nats; those that are impossible are left out."""
+    scores = found["(log_joint)"]
+    ranks = [rows.values({name: value[:, k] for name, value in found.items()}) for k in range(scores.shape[1])]
+    return [
+        [{"(log_joint)": s} | rank[row] for s, rank in zip(score, ranks, strict=True) if s > float("-inf")]
+        for row, score in enumerate(scores.tolist())
+    ]
 
 
 ENTRY = Command("posterior", posterior)
