@@ -18,6 +18,7 @@ from vispec.diagnostics import SpecError
 from vispec.kernels.kl import kl_bernoulli, kl_categorical
 from vispec.source import Source
 from vispec.train.errors import OptionError
+from vispec.train.settings import Anneal, Settings
 from vispec.train.weights import Estimator, estimate, log_of_mean, mean_of_logs, read_estimator
 
 DRAWS, PARTS = 20_000, 40
@@ -528,3 +529,29 @@ def test_divergences_agree_with_torch() -> None:
     torch.testing.assert_close(kl_categorical(q.log_softmax(-1), p.log_softmax(-1)), expected)
     certain = torch.tensor([0.0, -torch.inf], dtype=torch.float64)
     torch.testing.assert_close(kl_categorical(certain, certain), torch.zeros((), dtype=torch.float64))
+
+
+# ---- training aids
+
+
+def test_free_bits_hold_in_training_alone() -> None:
+    """A divergence below its free nats costs them whole and pulls no parameter."""
+    text = CONTINUOUS.replace("a * z", "a + 0 * z")
+    free, plain = module_of(f"{text}fit:\n    free_bits : 50\n"), module_of(text)
+    batch = {"x": torch.tensor([X], dtype=torch.float64)}
+    loc, scale = plain.m.detach(), plain.s.detach()
+    divergence = 0.5 * (scale**2 + loc**2 - 1) - scale.log()
+    torch.testing.assert_close(free.train().log_prob(batch) + 50, plain.log_prob(batch) + divergence)
+    assert gradients(free, free.log_prob(batch).sum())["m"] == 0
+    torch.testing.assert_close(free.eval().log_prob(batch), plain.log_prob(batch))
+
+
+def test_free_bits_need_a_closed_form() -> None:
+    with pytest.raises(SpecError):
+        module_of(f"{CONTINUOUS}infer:\n    z : iwae(samples=2)\nfit:\n    free_bits : 1\n")
+
+
+def test_annealing_in_cycles() -> None:
+    settings = Settings(anneal=(Anneal(what="kl", start=0, stop=1, over=10, unit="steps"),), cycles=4)
+    weights = [settings.anneal[0].value(settings.phase(step, 80), 1) for step in range(80)]
+    assert weights == 4 * ([step / 10 for step in range(10)] + [1.0] * 10)

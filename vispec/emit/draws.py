@@ -179,8 +179,13 @@ def relaxed_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
     if probs.axes != axes or len(probs.event) != len(event):
         code = f"{code}.expand({', '.join(shape)})"
     function = w.needs.kernel(RELAXED, "relaxed_bit" if bit else "relaxed_one_hot")
-    flags = f"{settings.get('temperature', 0.5)}, {bool(settings.get('straight_through', False))}, self.training"
+    warm = "self.temperature" if temperature_moves(plan) else settings.get("temperature", 0.5)
+    flags = f"{warm}, {bool(settings.get('straight_through', False))}, self.training"
     return w.let(hint(w, variable), f"{function}({code}, {flags})", axes, event)
+
+
+def temperature_moves(plan: Plan) -> bool:
+    return any(getattr(entry, "what", None) == "temperature" for entry in plan.model.fit)
 
 
 def stratified_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
@@ -235,6 +240,10 @@ def minus_kl(w: Writer, plan: Plan, variable: Variable) -> Value:
     parts = [kl_code(w, variable, q, p) for q, p in pairs]
     chain = next((p for p in reversed(variable.plates) if plan.model.plate[p].kind == "chain"), "")
     value = by_position(w, parts, chain, f"kl_{variable.name}") if len(parts) > 1 else parts[0]
+    free = next((entry.value for entry in plan.model.fit if entry.key == "free_bits"), None)  # type: ignore[union-attr]
+    if free is not None:
+        code = f"{value.code}.clamp(min={free}) if self.training else {value.code}"
+        value = w.let(f"kl_{variable.name}", code, value.axes)
     minus = w.let(f"minus_kl_{variable.name}", f"-{kl_weight(plan)}{value.code}", value.axes)
     if variable.role != "partial":
         return minus

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 
 from vispec.emit.derivation import derivation
+from vispec.emit.draws import temperature_moves
 from vispec.emit.generate import generation_methods
 from vispec.emit.initialise import initialise_method
 from vispec.emit.methods import density_methods
@@ -106,6 +107,9 @@ def constructor(plan: Plan, needs: ModuleNeeds, nets: dict[str, NetCode], sizes:
         lines.append(f"    self.{identifier(name)} = {bayesian_net(plan, name, made)}")
     if any(getattr(entry, "what", None) == "kl" for entry in model.fit):
         lines.append("    self.kl_weight = 1.0")
+    if temperature_moves(plan):
+        start = next(entry.start for entry in model.fit if getattr(entry, "what", None) == "temperature")  # type: ignore[union-attr]
+        lines.append(f"    self.temperature = {start}  # of relaxed draws")
     if plan.baseline == "mean" or (plan.alternative is not None and plan.alternative.baseline == "mean"):
         lines.append('    self.register_buffer("score_baseline", torch.zeros(()))')
     if needs.joint is not None:

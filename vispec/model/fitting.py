@@ -37,6 +37,8 @@ NUMBERS: Mapping[str, tuple[Check, str]] = {
     "valid": (_share, "a number from 0 to below 1"),
     "seed": (_from_zero, "a whole number of at least 0"),
     "restarts": (_count, "a whole number of at least 1"),
+    "cycles": (_count, "a whole number of at least 1"),
+    "free_bits": (_above, "a number of nats above 0"),
 }
 DECAYS = ("none", "linear", "cosine")
 ANNEALED = ("kl", "temperature")

@@ -27,6 +27,7 @@ def make_plan(model: Model, complete: bool = False, weighing: bool = False) -> P
     treatments = {variable.name: treat(variable, model, complete) for variable in model.variables}
     scope = make_scope(model, treatments, weighing)
     found = [factor for name in model.order for factor in variable_factors(name, model, treatments, scope)]
+    check_free_bits(model, found)
     shared = tuple(factor for factor in found if is_shared(model.variable[factor.variable], model))
     factors = tuple(factor for factor in found if factor not in shared)
     order = axis_order(model, scope)
@@ -49,6 +50,17 @@ def with_alternative(plan: Plan) -> Plan:
     other = replace(infer, estimator=infer.otherwise, budget=None, otherwise=None)
     model = replace(plan.model, infer=tuple(other if i is infer else i for i in plan.model.infer))
     return replace(plan, alternative=make_plan(model), budget=infer.budget)
+
+
+def check_free_bits(model: Model, factors: list[Factor]) -> None:
+    """Raise SpecError where free bits are asked for and a divergence is estimated at its draw, so has no least value."""
+    entry = next((entry for entry in model.fit if entry.key == "free_bits"), None)
+    drawn = next((f for f in factors if f.kind == "ratio" and guide_law(f.variable, model) is not None), None)
+    if entry is not None and drawn is not None:
+        message = f"free bits are a least divergence, and that of `{drawn.variable}` is estimated at its draw"
+        related = (Label(model.variable[drawn.variable].span, "no divergence in closed form"),)
+        found = Diagnostic("V714", message, Label(entry.span, "free bits"), related, "leave them out, or anneal the divergence")
+        raise SpecError(model.source, [found])
 
 
 # ---- treatments

@@ -50,7 +50,8 @@ class Settings(BaseModel):
 
     clip: largest norm of the gradient of the loss per row. warmup: steps over which the rate rises from 0. decay: the shape in
     which it falls to `decay_to` times its value at the last step. patience: epochs without improvement before a fit
-    stops. valid: the fraction of rows held out, or 0. save_every: seconds between checkpoints.
+    stops. cycles: how often annealing runs, from its start each time. valid: the fraction of rows held out, or 0. save_every:
+    seconds between checkpoints.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -72,6 +73,11 @@ class Settings(BaseModel):
     device: str = "cpu"
     save_every: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 30.0
     anneal: tuple[Anneal, ...] = ()
+    cycles: Count = 1
+
+    def phase(self, step: int, steps: int) -> int:
+        """Where annealing is at step `step` of `steps`: it starts again with each of the cycles."""
+        return step % math.ceil(steps / self.cycles)
 
     def resolve(self, rows: int, has_nets: bool, threads: int) -> "Settings":
         """The same with every open choice made for data of `rows` rows."""

@@ -82,7 +82,7 @@ class Stepper:
         for group, rate in zip(self.optimiser.param_groups, self.base_rates, strict=True):
             group["lr"] = rate * factor
         for anneal in self.settings.anneal:
-            setattr(self.module, anneal.attribute, anneal.value(step, steps_per_epoch))
+            setattr(self.module, anneal.attribute, anneal.value(self.settings.phase(step, self.steps), steps_per_epoch))
 
     def _batch(self, indices: Array, steps_per_epoch: int) -> dict[str, Tensor] | None:
         """The rows on the module's device; None where this process has no part in the minibatch."""
