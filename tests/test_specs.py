@@ -183,7 +183,8 @@ def test_a_chain_of_order_three_is_refused_with_a_reason():
             "    param a : simplex[K]",
             "plate row:",
             "    chain t:",
-            "        latent c : category[K] ~ Categorical(p) then Categorical(p) then Categorical(p) then Categorical(a[c[t-3]])",
+            "        latent c : category[K] ~ Categorical(p) then Categorical(p) then Categorical(p)",
+            "            then Categorical(a[c[t-3]])",
             "        observed x : category[K] ~ Categorical(a[c])",
         ]
     )

@@ -69,10 +69,8 @@ class Attached(torch.autograd.Function):
         return grad, None, (grad * entropy).flatten(1).sum(1) if grad.dim() > 1 else grad * entropy
 
 
-def k_best(
-    tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor], inside: dict[str, Tensor], k: int
-) -> dict[str, Tensor]:
-    """The k most probable joint assignments of each row; where there are fewer, the rest have a log-joint of -inf (Lawler 1972).
+def k_best(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor], inside: dict[str, Tensor], k: int) -> dict[str, Tensor]:
+    """The k most probable joint assignments of each row; where there are fewer, the rest have log-joint -inf (Lawler 1972).
 
     What is left beside a solution falls apart by the first element that differs from it. Each part is a tilt of 0 and -inf, and
     has a mode of its own; of all parts so far, as many as can still be wanted are kept, best first."""
