@@ -8,9 +8,9 @@ elements each tree has; the rest is ignored. A tree of no elements has Z = 1.
 
 A determinant (Koo et al. 2007) loses every digit where two elements strongly want each other for a head: the two products
 that it subtracts agree to the last one. So elements are eliminated one by one, as in the determinant's LU factorisation, but
-without a subtraction (Grassmann, Taksar and Heyman 1985), and in log space where scores are far apart: an element k of weight s, the sum over its heads,
-becomes an arc of weight w(h → k) w(k → j) / s for each h and j. The arc from the root is infinitely light compared with
-the others until it is the only way on; the leading order then has it once.
+without a subtraction (Grassmann, Taksar and Heyman 1985), and in log space where scores are far apart: an element k of weight
+s, the sum over its heads, becomes an arc of weight w(h → k) w(k → j) / s for each h and j. The arc from the root is infinitely
+light compared with the others until it is the only way on; the leading order then has it once.
 """
 
 import torch
@@ -171,16 +171,19 @@ def eliminate(scores: Tensor, length: Tensor, keep: bool = True) -> tuple[Tensor
     For element k, with the root and the elements before k left: which share of the arc h → j leads through k (B, 1 + k, k),
     and the logarithm of each head's share in k's weight (B, 1 + k)."""
     n = scores.shape[1]
+    if n == 0:
+        return scores.new_zeros(len(scores)), []
     at = torch.arange(n + 1, device=scores.device)
     counts = F.pad(inside(length, n), (1, 0), value=True)
     possible = (counts[:, 1:, None] & counts[:, None, :] & (at[1:, None] != at)).mT
     w = scores.mT.masked_fill(~possible, -torch.inf)  # (B, head, dependent)
-    top = (w[:, 1:].amax(1) if n else w[:, 0]).nan_to_num(neginf=0.0)  # (B, n)
-    w[:, 1:] -= top[:, None]
-    w[:, 0] -= top
-    depth = w.masked_fill(~possible, torch.inf).amin((1, 2)) if n else top.new_zeros(0)
-    log_z, steps = (eliminate_numbers if bool((depth > -NEAR).all()) and n else eliminate_logs)(w, length, keep)
-    return log_z + top.sum(1), steps
+    top = w[:, 1:].amax(1).nan_to_num(neginf=0.0)  # (B, n)
+    root = (w[:, 0] - top).amax(1).nan_to_num(neginf=0.0)  # (B,)
+    w[:, 1:].sub_(top[:, None])
+    w[:, 0].sub_(top + root[:, None])
+    near = bool((w.masked_fill(~possible, 0) > -NEAR).all())
+    log_z, steps = (eliminate_numbers if near else eliminate_logs)(w, length, keep)
+    return log_z + top.sum(1) + root, steps
 
 
 def eliminate_numbers(w: Tensor, length: Tensor, keep: bool) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
@@ -188,9 +191,8 @@ def eliminate_numbers(w: Tensor, length: Tensor, keep: bool) -> tuple[Tensor, li
     log_z, steps = w.new_zeros(len(w)), []
     tiny, w = torch.finfo(w.dtype).tiny, w.exp()
     for k in range(w.shape[2] - 1, -1, -1):
-        root = w[:, 0].amax(1)
-        root = torch.where(length > 0, root, 1)
-        w[:, 0] /= root[:, None]
+        root = torch.where(length > 0, w[:, 0].amax(1), 1)
+        w[:, 0].div_(root[:, None])
         into, onward = w[:, : k + 1, k], w[:, k + 1, :k]
         weight = torch.where(k < length, into[:, 1:].sum(1) if k else into[:, 0], 1)
         log_z += (root * weight).log()
@@ -200,7 +202,7 @@ def eliminate_numbers(w: Tensor, length: Tensor, keep: bool) -> tuple[Tensor, li
         w = w[:, : k + 1, :k] + through
         if keep:
             share = share.log()
-            share[:, 0] = -torch.inf if k else 0
+            share[:, : k > 0] = -torch.inf  # but for the last one, the root has no share yet
             steps.append((through.div_(w.clamp(min=tiny)), share))
     return log_z, steps
 
@@ -233,10 +235,12 @@ def arc_marginals(steps: list[tuple[Tensor, Tensor]], scores: Tensor) -> Tensor:
     B, n = scores.shape[:2]
     arcs = scores.new_zeros(B, n + 1, n, dtype=torch.double)  # (B, head, dependent)
     for k, (via, share) in zip(range(n), reversed(steps), strict=True):
-        through = arcs[:, : k + 1, :k] * via
-        arcs[:, : k + 1, :k] -= through
-        arcs[:, k + 1, :k] = through.sum(1)
-        arcs[:, : k + 1, k] = through.sum(2) + share.exp() * (1 - through.sum((1, 2)))[:, None]
+        left = arcs[:, : k + 1, :k]
+        through = left * via
+        left.sub_(through)
+        onward = through.sum(1)
+        arcs[:, k + 1, :k] = onward
+        arcs[:, : k + 1, k] = through.sum(2) + share.exp() * (1 - onward.sum(1, keepdim=True))
     return arcs.clamp_(min=0).mT.to(scores.dtype).contiguous()
 
 
