@@ -2,9 +2,10 @@
 
     Z = Σ_{z_1..z_T} init[z_1] second[z_1, z_2] Π_{t>2} trans_t[z_{t-2}, z_{t-1}, z_t] Π_t obs_t[z_t]
 
-Arguments are logarithms: log_init (K,) or (*B, K); log_second (K, K) or (*B, K, K); log_trans (K, K, K), or by time (*B, T-2 or 1,
-K, K, K); log_obs (*B, T, K). length (*B,) counts the elements of each chain. A pair (i, j) is state i·K + j, and pairs that do not
-overlap do not follow one another: K⁴ multiply-adds an element, in products of matrices, that take no longer than K³ exponentials.
+Arguments are logarithms: log_init (K,) or (*B, K); log_second (K, K) or (*B, K, K); log_trans (K, K, K), or by time
+(*B, T-2 or 1, K, K, K); log_obs (*B, T, K). length (*B,) counts the elements of each chain. A pair (i, j) is state i·K + j; pairs
+that do not overlap do not follow one another. That is K⁴ multiply-adds an element in products of matrices, which take no longer
+than K³ exponentials.
 """
 
 import torch
@@ -47,8 +48,8 @@ def by_length(long: Tensor, short: Tensor, length: Tensor) -> Tensor:
 
 
 def over_pairs(log_init: Tensor, log_second: Tensor, log_trans: Tensor, log_obs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """log_init (*B, KK), log_trans (KK, KK) or (*B, T-2 or 1, KK, KK), and log_obs (*B, T-1, KK) of the chain over pairs, which has
-    one element fewer."""
+    """log_init (*B, KK), log_trans (KK, KK) or (*B, T-2 or 1, KK, KK), and log_obs (*B, T-1, KK) of the chain over pairs, which
+    has one element fewer."""
     K = log_obs.shape[-1]
     first = (log_init + log_obs[..., 0, :])[..., None] + log_second
     same = torch.eye(K, dtype=torch.bool, device=log_obs.device)
