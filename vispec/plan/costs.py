@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from vispec.model.model import Model
 from vispec.plan.axes import Scope, element_plates, past, present
+from vispec.plan.estimate import samples_of
 from vispec.plan.plan import Factor, Row, Step, Treatment
 
 
@@ -86,7 +87,9 @@ def step_rows(
             because = f"{found.because}; {step.because}"
         elif found.kind == "draw":
             shape = [axis_size(p, model) for p in variable.plates] + [str(known(d, model)) for d in variable.type.shape]
-            cost = {"terms": "1 draw", "madds": product(shape), "bytes": product(["4", *shape])}
+            count = samples_of(found.estimator) if found.estimator is not None else 1
+            terms = "1 draw" if count == 1 else f"{count} draws"
+            cost = {"terms": terms, "madds": product([str(count), *shape]), "bytes": product(["4", str(count), *shape])}
         treatment = describe(found, step)
         rows.append(Row(variable.name, variable.plates, treatment, found.exact, cost, because))
     return tuple(rows)
