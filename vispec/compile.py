@@ -1,5 +1,6 @@
 """The pipeline: text → tree → model → plan → module."""
 
+import re
 from collections.abc import Mapping
 
 from vispec.emit.module import emit
@@ -19,3 +20,7 @@ def compile_spec(source: Source, sizes: Mapping[str, int] | None = None) -> str:
     plan = make_plan(model)
     return emit(plan, sizes)
 
+
+def class_of(text: str) -> str:
+    """The name of an emitted text's model: the last class of it. It is the spec's name, but where that would hide another."""
+    return re.findall(r"^class (\w+)\(nn\.Module\):", text, re.M)[-1]

@@ -1,11 +1,12 @@
 """Log-weights of samples into one bound a row, with the gradient that the estimators ask for."""
 
-from vispec.emit.draws import log_of_guide, observed
+from vispec.emit.draws import log_of_guide
 from vispec.emit.expressions import named, tensor
 from vispec.emit.joins import add
 from vispec.emit.steps import steps
 from vispec.emit.value import Value, align, union
 from vispec.emit.writer import Writer
+from vispec.plan.axes import SAMPLES
 from vispec.plan.estimate import source_of
 from vispec.plan.guides import BASELINE
 from vispec.plan.plan import Plan, Step
@@ -15,13 +16,13 @@ SCORE = "vispec.kernels.score"
 
 def combine(w: Writer, plan: Plan, total: Value, query: bool) -> Value:
     """(s, rows) → (rows); a posterior query takes the value alone, without a gradient of its own."""
-    axes = tuple(axis for axis in total.axes if axis != "s")
-    if "weight of samples" in w.bound and "s" in total.axes:
+    axes = tuple(axis for axis in total.axes if axis != SAMPLES)
+    if "weight of samples" in w.bound and SAMPLES in total.axes:
         function = w.needs.kernel("vispec.kernels.stratified", "stratified_bound")
         return w.let("bound", f"{function}({total.code}, {w.bound['weight of samples'].code})", axes)
     if not query and "score" in plan.by_gradient:
         return scored(w, plan, total, axes)
-    if "s" not in total.axes:
+    if SAMPLES not in total.axes:
         return total
     if plan.combine == "elbo":
         return w.let("bound", f"{total.code}.mean(0)", axes)
@@ -36,7 +37,7 @@ def scored(w: Writer, plan: Plan, total: Value, axes: tuple[str, ...]) -> Value:
     """The bound with the score function's gradient for the draws that carry none."""
     log_q = log_q_of_scored(w, plan)
     both = w.sort({*total.axes, *log_q.axes})
-    several = "s" in both
+    several = SAMPLES in both
     codes = [align(v, both) if several else f"{v.code}.unsqueeze(0)" for v in (total, log_q)]
     if several and both != total.axes:
         codes[0] = f"({codes[0]}).expand({plan.sample_count}, {', '.join('-1' for _ in both[1:])})"
@@ -61,7 +62,7 @@ def log_q_of_scored(w: Writer, plan: Plan) -> Value:
         assert law is not None
         value = log_of_guide(w, plan, variable, law)
         if variable.role == "partial":
-            seen = observed(w, variable)
+            seen = w.observed(variable.name)
             axes = union((seen, value), w.order)
             code = tensor(w, value) if value.scalar else align(value, axes)
             value = w.let(f"log_q_{name}", f"torch.where({align(seen, axes)}, 0.0, {code})", axes)

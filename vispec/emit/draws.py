@@ -11,7 +11,7 @@ from vispec.emit.value import Value, align, union
 from vispec.emit.writer import Writer
 from vispec.model.model import Draw, Expression, Law, Variable
 from vispec.model.types import INTEGER_DOMAINS
-from vispec.plan.axes import key, law_parts
+from vispec.plan.axes import SAMPLES, key, law_parts
 from vispec.plan.estimate import drawn_together, source_of
 from vispec.plan.guides import point_name
 from vispec.plan.make import closed_pairs, guide_law
@@ -53,30 +53,25 @@ def sample(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
 
 def where_missing(w: Writer, variable: Variable, drawn: Value) -> Value:
     """The data's own value where a partial variable has one."""
-    seen, data = w.element(observed(w, variable)), w.element(w.data(variable.name))
+    seen, data = w.element(w.observed(variable.name)), w.element(w.data(variable.name))
     mask = align(seen, drawn.axes) + "[..., None]" * len(drawn.event)
     code = f"torch.where({mask}, {align(data, drawn.axes)}, {drawn.code})"
     return w.let(variable.name, code, drawn.axes, drawn.event, integer=drawn.integer)
 
 
-def observed(w: Writer, variable: Variable) -> Value:
-    """Which cells of a partial variable the data has."""
-    return w.let(f"{variable.name}_observed", f'{w.origin}["{variable.name}_observed"]', w.sort(variable.plates))
-
-
 def count(plan: Plan, name: str) -> str | None:
     """How many samples a variable has, as text; None where it has no axis for them."""
-    return plan.sample_count if "s" in plan.scope.drawn[name] else None
+    return plan.sample_count if SAMPLES in plan.scope.drawn[name] else None
 
 
 def drawn_axes(w: Writer, plan: Plan, variable: Variable, params: Iterable[Value]) -> tuple[str, ...]:
     """The axes of a draw: its plates, those of its law's parameters, and the samples."""
-    many = {"s"} if count(plan, variable.name) else set()
+    many = {SAMPLES} if count(plan, variable.name) else set()
     return w.sort({*variable.plates, *(axis for p in params for axis in p.axes), *many} - set(w.at))
 
 
 def sizes_of(w: Writer, plan: Plan, variable: Variable, axes: Iterable[str]) -> list[str]:
-    return [plan.sample_count if a == "s" else w.axis_size(a) for a in axes] + [w.dim(d) for d in variable.type.shape]
+    return [plan.sample_count if a == SAMPLES else w.axis_size(a) for a in axes] + [w.dim(d) for d in variable.type.shape]
 
 
 def hint(w: Writer, variable: Variable) -> str:
@@ -100,7 +95,7 @@ def smooth_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
     else:
         code = f"{torch_law(w, entry, params, axes, rank, shape)}.rsample()"
     drawn = w.let(hint(w, variable), code, axes, variable.type.shape)
-    if plan.treatments[variable.name].gradient == "dreg" and "s" in axes:
+    if plan.treatments[variable.name].gradient == "dreg" and SAMPLES in axes:
         function = w.needs.kernel("vispec.kernels.reparameterised", "WeighedByShare")
         shares = w.let("shares", "[]")
         return w.let(hint(w, variable), f"{function}.apply({drawn.code}, {shares.code})", axes, variable.type.shape)
@@ -207,7 +202,7 @@ def stratified_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Val
         log_q = w.let(f"log_q_of_{variable.name}", f"{log_q.code}.expand({data}, -1)", (plan.data_plate,), log_q.event)
     function = w.needs.kernel("vispec.kernels.stratified", "top_and_draws")
     values, weight = Value(w.fresh(hint(w, variable))), Value(w.fresh(f"weight_of_{variable.name}"))
-    axes = ("s", plan.data_plate)
+    axes = (SAMPLES, plan.data_plate)
     w.line(f"{values.code}, {weight.code} = {function}({log_q.code}, {top}, {samples})  # ({', '.join(axes)})")
     w.bound["weight of samples"] = Value(weight.code, axes)
     if bit:
@@ -258,7 +253,7 @@ def kl_weight(plan: Plan) -> str:
 
 def either(w: Writer, variable: Variable, seen: Value, missing: Value) -> Value:
     """One term where a partial variable's cell is seen, another where it is missing."""
-    mask = observed(w, variable)
+    mask = w.observed(variable.name)
     axes = union((mask, seen, missing), w.order)
     codes = [tensor(w, v) if v.scalar else align(v, axes) for v in (seen, missing)]
     return w.let(f"term_{variable.name}", f"torch.where({align(mask, axes)}, {codes[0]}, {codes[1]})", axes)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from vispec.emit import trees
 from vispec.emit.combine import combine
 from vispec.emit.densities import Chained, Density, Table, dense, density
-from vispec.emit.draws import draw_all, minus_kl, observed, ratio
+from vispec.emit.draws import draw_all, minus_kl, ratio
 from vispec.emit.expressions import named
 from vispec.emit.steps import steps
 from vispec.emit.value import Value, align, union
@@ -53,18 +53,18 @@ def emit_factor(w: Writer, plan: Plan, factor: Factor) -> Density:
 
 def where_seen(w: Writer, variable: Variable, log: Value) -> Value:
     """A partial leaf's log-density, 0 where its cell is missing."""
-    seen = observed(w, variable)
+    seen = w.observed(variable.name)
     axes = union((log, seen), w.order)
     return w.let(f"log_{identifier(variable.name)}", f"torch.where({align(seen, axes)}, {align(log, axes)}, 0.0)", axes)
 
 
 def evidence(w: Writer, variable: Variable) -> Value:
     """0 for the value in the data and -inf for any other; 0 for all where the cell is missing."""
-    data, seen = w.data(variable.name), observed(w, variable)
+    data, seen = w.data(variable.name), w.observed(variable.name)
     values = named(w, variable.name)
     axes = w.sort((*data.axes, variable.name))
     agrees = f"({align(data, axes)} == {values.code}) | ~{align(seen, axes)}"
-    return w.let(f"seen_{identifier(variable.name)}", f"torch.where({agrees}, 0.0, -torch.inf)", axes)
+    return w.let(f"seen_{identifier(variable.name)}", f"torch.where({agrees}, 0 * self.one, -torch.inf)", axes)
 
 
 def enumerated_guide(w: Writer, plan: Plan, variable: Variable) -> Value:
@@ -74,7 +74,7 @@ def enumerated_guide(w: Writer, plan: Plan, variable: Variable) -> Value:
     log_q = dense(w, density(w, variable, named(w, variable.name), law, f"log_q_{variable.name}"))
     if variable.role != "partial":
         return log_q
-    certain, seen = evidence(w, variable), observed(w, variable)
+    certain, seen = evidence(w, variable), w.observed(variable.name)
     axes = union((certain, log_q), w.order)
     code = f"torch.where({align(seen, axes)}, {align(certain, axes)}, {align(log_q, axes)})"
     return w.let(f"log_q_{variable.name}", code, axes)

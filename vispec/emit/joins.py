@@ -21,4 +21,9 @@ def add(w: Writer, parts: Sequence[Value], hint: str) -> Value:
 
 def tilt(w: Writer, name: str) -> Value:
     """A posterior query's own term for a latent: zeros in its plates and values, whose gradient is the answer."""
-    return w.let(f"tilt_{name}", f'tilt["{name}"]', w.sort((*element_plates(w.model.variable[name]), name)))
+    plates = element_plates(w.model.variable[name])
+    own, axes = (*plates, name), w.sort((*plates, name))
+    value = w.let(f"tilt_{name}", f'tilt["{name}"]', own)
+    if own == axes:
+        return value
+    return w.let(f"tilt_{name}", f"{value.code}.permute({', '.join(str(own.index(a)) for a in axes)})", axes)

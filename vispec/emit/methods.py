@@ -59,7 +59,7 @@ def finish(w: Writer, head: str, doc: str, result: Value) -> list[str]:
 def factors_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
     """All factors as a tuple of tensors; log_prob and the queries share it."""
     w = writer(plan, needs)
-    values = flat_values(emit_factors(w, plan))
+    values = distinct_values(emit_factors(w, plan))
     names = ", ".join(value.code for value in values) + ("," if len(values) == 1 else "")
     head = f"def factors({arguments(plan)}) -> tuple[Tensor, ...]:"
     doc = '    """' + "; ".join(f"{v.code.removeprefix('self.')} {v.shape()}" for v in values) + '."""'
@@ -84,14 +84,19 @@ def wrapped(doc: str, width: int = 124) -> list[str]:
     return [*lines, text]
 
 
+def distinct_values(found: dict[str, Density]) -> list[Value]:
+    """The factors' tensors, each once: two factors may be one tensor."""
+    return list({value.code: value for value in flat_values(found)}.values())
+
+
 def bound_factors(w: Writer, plan: Plan) -> tuple[dict[str, Density], str]:
     """The factors as the names that a method unpacks them into; and the line that does so."""
     template = writer(plan, ModuleNeeds())
     found = emit_factors(template, plan)
     names: dict[str, str] = {}
-    for value in flat_values(found):
+    for value in distinct_values(found):
         names[value.code] = w.fresh(value.code.split(".")[-1])
-    left = ", ".join(names[v.code] for v in flat_values(found))
+    left = ", ".join(names.values())
 
     def local(value: Value) -> Value:
         return Value(names.get(value.code, value.code), value.axes, value.event, value.form, scalar=value.scalar)

@@ -37,9 +37,9 @@ def emit(plan: Plan, sizes: Mapping[str, int] | None = None) -> str:
     for net in nets.values():
         for module, name in net.kernels:
             needs.kernel(module, name)
-    body = [class_text(plan, needs, nets, dict(sizes or {}), accessors, methods)]
-    pieces = [*kernels(needs), *(net.text.strip("\n") for net in nets.values()), *body]
-    text = "\n\n\n".join(pieces)
+    around = [*kernels(needs), *(net.text.strip("\n") for net in nets.values())]
+    name = class_name(plan, "\n".join(around))
+    text = "\n\n\n".join([*around, class_text(name, plan, needs, nets, dict(sizes or {}), accessors, methods)])
     extra = sorted({line for net in nets.values() for line in net.imports})
     functional = ["from torch.nn import functional as F"] if re.search(r"\bF\.", text) else []
     heading = "\n".join(["import torch", "from torch import Tensor, nn", *functional, *extra])
@@ -54,7 +54,14 @@ def kernels(needs: ModuleNeeds) -> list[str]:
     return [kernel_source(module, sorted(names)).strip("\n") for module, names in sorted(by_module.items())]
 
 
+def class_name(plan: Plan, around: str) -> str:
+    """The model's name, with Model behind it where the file needs the name for something else."""
+    taken = {"F", "Tensor", "nn", "torch", *re.findall(r"^(?:class |def |)(\w+)(?=[(:]| = )", around, re.M)}
+    return plan.model.name + "Model" if plan.model.name in taken else plan.model.name
+
+
 def class_text(
+    name: str,
     plan: Plan,
     needs: ModuleNeeds,
     nets: dict[str, NetCode],
@@ -62,7 +69,7 @@ def class_text(
     accessors: list[list[str]],
     methods: list[list[str]],
 ) -> str:
-    lines = [f"class {plan.model.name}(nn.Module):", *indent(docstring(plan)), ""]
+    lines = [f"class {name}(nn.Module):", *indent(docstring(plan)), ""]
     lines += indent([f"exact = {plan.exact}", f'estimator = "{plan.estimator}"', ""])
     lines += indent(constructor(plan, needs, nets, sizes))
     for member in [*accessors, *methods]:

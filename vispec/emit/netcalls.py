@@ -6,7 +6,7 @@ from dataclasses import replace
 from vispec.emit.value import Form, Value, align, union
 from vispec.emit.writer import Writer, identifier
 from vispec.model.model import Expression, Net, NetCall, Prefix
-from vispec.plan.axes import key
+from vispec.plan.axes import SAMPLES, key
 
 Compile = Callable[[Writer, Expression], Value]
 
@@ -59,10 +59,10 @@ def run(w: Writer, net: Net, e: NetCall, expression: Compile, plain: Compile) ->
 
 def for_each_sample(w: Writer, value: Value, samples: str) -> Value:
     """The value once for every draw of random weights."""
-    if "s" in value.axes:
+    if SAMPLES in value.axes:
         return value
     code = f"{value.code}.expand({samples}, *{value.code}.shape)"
-    return w.let(value.code, code, ("s", *value.axes), value.event, value.form, value.integer)
+    return w.let(value.code, code, (SAMPLES, *value.axes), value.event, value.form, value.integer)
 
 
 def argument(w: Writer, a: Expression, expression: Compile, plain: Compile) -> Value:

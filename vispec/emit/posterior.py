@@ -49,7 +49,7 @@ def posterior_method(plan: Plan, needs: ModuleNeeds, summed: list[Variable], dra
     found, asking = "{}", ""
     if summed:
         found = w.fresh("found")
-        shapes = {v.name: [w.axis_size(a) for a in (*w.sort(element_plates(v)), v.name)] for v in summed}
+        shapes = {v.name: [w.axis_size(a) for a in (*element_plates(v), v.name)] for v in summed}
         zeros = ", ".join(f'"{name}": self.one.new_zeros({", ".join(shape)})' for name, shape in shapes.items())
         inside = {v.name: code for v in summed if (code := elements_that_count(w, v)) is not None}
         masks = "{" + ", ".join(f'"{name}": {code}' for name, code in inside.items()) + "}"

@@ -7,7 +7,7 @@ from vispec.emit.joins import add
 from vispec.emit.value import Value
 from vispec.emit.writer import ModuleNeeds, Writer, identifier
 from vispec.model.model import Const, Draw
-from vispec.plan.axes import law_parts
+from vispec.plan.axes import SAMPLES, law_parts
 from vispec.plan.plan import Plan
 
 BAYESIAN = "vispec.kernels.bayesian"
@@ -38,14 +38,14 @@ def shared_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
 
 def total(w: Writer, value: Value) -> Value:
     """Summed over its plates, averaged over samples."""
-    axes = [axis for axis in value.axes if axis != "s"]
+    axes = [axis for axis in value.axes if axis != SAMPLES]
     code = value.code
     if axes:
-        code = f"{code}.sum()" if "s" not in value.axes else f"{code}.flatten(1).sum(1)"
+        code = f"{code}.sum()" if SAMPLES not in value.axes else f"{code}.flatten(1).sum(1)"
     return (
         value
-        if code == value.code and "s" not in value.axes
-        else w.let("part", f"{code}.mean(0)" if "s" in value.axes else code)
+        if code == value.code and SAMPLES not in value.axes
+        else w.let("part", f"{code}.mean(0)" if SAMPLES in value.axes else code)
     )
 
 
@@ -60,7 +60,7 @@ def bind_shared(w: Writer, plan: Plan, own: bool = False) -> None:
         value = template.bound[name]
         local = w.fresh(name)
         names.append(local)
-        one = own and "s" in value.axes  # one draw of several will do
+        one = own and SAMPLES in value.axes  # one draw of several will do
         w.bound[name] = Value(f"{local}[0]", value.axes[1:], value.event) if one else Value(local, value.axes, value.event)
     w.line(f"{', '.join(names)}, _ = {'self.shared()' if own else 'self.shared() if shared is None else shared'}")
 

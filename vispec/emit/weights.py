@@ -9,6 +9,7 @@ from vispec.emit.joint import joint_step
 from vispec.emit.value import Value
 from vispec.emit.writer import ModuleNeeds, Writer
 from vispec.model.model import Estimator, Infer, Model
+from vispec.plan.axes import SAMPLES
 from vispec.plan.make import make_plan
 from vispec.plan.plan import Plan
 
@@ -44,7 +45,7 @@ def log_weights_method(plan: Plan, needs: ModuleNeeds) -> list[list[str]]:
 
 
 def with_samples(w: Writer, total: Value) -> str:
-    return total.code if "s" in total.axes else f"({tensor(w, total)}).expand(samples, -1)"
+    return total.code if SAMPLES in total.axes else f"({tensor(w, total)}).expand(samples, -1)"
 
 
 def weighed_model(plan: Plan) -> Model:

@@ -74,17 +74,25 @@ class Writer:
         """A variable's tensor in the batch, padded with valid values where its density is not defined at 0."""
         if ("data", name) not in self.cache:
             variable = self.model.variable[name]
-            plates = element_plates(variable)
-            axes = self.sort(plates)
             integer = variable.type.domain in INTEGER_DOMAINS
-            value = self.let(name, f'{self.origin}["{name}"]', axes, variable.type.shape, integer=integer)
-            if axes != plates:
-                where = ", ".join(str(plates.index(axis)) for axis in axes)
-                rest = "".join(f", {-i}" for i in range(len(value.event), 0, -1))
-                value = self.let(name, f"{value.code}.permute({where}{rest})", axes, value.event, integer=integer)
+            value = self.entry(name, element_plates(variable), variable.type.shape, integer)
             self.cache["data", name] = value
             self.cache["data", name] = self.without_padding(name, value)
         return self.cache["data", name]  # type: ignore[return-value]
+
+    def entry(self, key: str, plates: Sequence[str], event: Sequence[Dim] = (), integer: bool = False) -> Value:
+        """An entry of the batch, which has its plates as the variable's are nested, with them in the order of all tensors."""
+        axes = self.sort(plates)
+        value = self.let(key, f'{self.origin}["{key}"]', plates, event, integer=integer)
+        if axes == tuple(plates):
+            return value
+        where = ", ".join(str(plates.index(axis)) for axis in axes)
+        rest = "".join(f", {-i}" for i in range(len(event), 0, -1))
+        return self.let(key, f"{value.code}.permute({where}{rest})", axes, event, integer=integer)
+
+    def observed(self, name: str) -> Value:
+        """Which cells of a partial variable the data has."""
+        return self.entry(f"{name}_observed", element_plates(self.model.variable[name]))
 
     def without_padding(self, name: str, value: Value) -> Value:
         """Past a ragged end and in missing cells stands 0, where log-densities of these domains have no finite gradient."""
@@ -94,7 +102,7 @@ class Writer:
             return value
         inside = [self.inside(axis) for axis in value.axes if self.model.plate[axis].ragged]
         if variable.role == "partial":
-            inside.append(self.let(f"{name}_observed", f'{self.origin}["{name}_observed"]', value.axes))
+            inside.append(self.observed(name))
         if not inside:
             return value
         from vispec.emit.value import align
@@ -153,7 +161,7 @@ class Writer:
 
     def lengths(self, plate: str) -> Value:
         found = self.model.plate[plate]
-        return self.let(found.length_key, f'{self.origin}["{found.length_key}"]', self.sort(found.inside), integer=True)
+        return self.entry(found.length_key, found.inside, integer=True)
 
     def position(self, axis: str) -> Value:
         """0, 1, ... along an axis, as integers."""

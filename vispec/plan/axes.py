@@ -1,6 +1,6 @@
 """Which named axes an expression's tensor has: plates, and one axis for each latent that is enumerated.
 
-An axis is a name: a plate "i", an enumerated latent "c", its past "c'" (one tick a step back), the samples "s".
+An axis is a name: a plate "i", an enumerated latent "c", its past "c'" (one tick a step back), the samples "s*".
 """
 
 from collections.abc import Mapping
@@ -31,6 +31,9 @@ def element_plates(variable: Variable) -> tuple[str, ...]:
     """The plates along which a variable has elements: its own, and for a tree the one whose elements have the heads."""
     own = (variable.type.plate,) if variable.type.domain == "tree" and variable.type.plate else ()
     return (*variable.plates, *own)
+
+
+SAMPLES = "s*"  # no plate of a spec can have this name
 
 
 def past(name: str, lag: int = 1) -> str:
@@ -83,6 +86,8 @@ def enumerated_axis(expression: Expression, scope: Scope) -> str | None:
         return expression.name
     if isinstance(expression, Past) and expression.name in scope.enumerated:
         return past(expression.name, expression.lag)
+    if isinstance(expression, Select) and expression.name in scope.enumerated and expression.name not in scope.joint:
+        return expression.name
     return None
 
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.distributions import CLOSED_FORM
-from vispec.model.model import All, Draw, Estimator, Infer, Law, Model, Past, Then, Variable
+from vispec.model.model import All, Draw, Estimator, Infer, Law, Model, Past, Select, Then, Variable
 from vispec.model.types import FINITE_DOMAINS
-from vispec.plan.axes import Scope, element_plates, law_axes, law_parts, past, present, walk
+from vispec.plan.axes import SAMPLES, Scope, element_plates, law_axes, law_parts, past, present, walk
 from vispec.plan.costs import step_rows
-from vispec.plan.eliminate import IntractableError, Node, eliminate
+from vispec.plan.eliminate import IntractableError, Node, Pointer, eliminate
 from vispec.plan.estimate import closed_kl_is_right, draw_order, estimation, gradient_of
 from vispec.plan.guides import complete_guides, is_shared
 from vispec.plan.plan import Factor, Plan, Treatment
@@ -36,9 +36,7 @@ def make_plan(model: Model, complete: bool = False, weighing: bool = False) -> P
     samples, combine = estimation(model, treatments, common)
     rows = step_rows(model, scope, treatments, factors, steps)
     drawing = draw_order(model, [name for name, found in treatments.items() if found.kind == "draw"])
-    plan = Plan(
-        model, scope, treatments, factors, shared, steps, rows, order, samples, combine, drawing_order=drawing
-    )
+    plan = Plan(model, scope, treatments, factors, shared, steps, rows, order, samples, combine, drawing_order=drawing)
     return plan if complete or weighing else with_alternative(plan)
 
 
@@ -122,7 +120,7 @@ def make_scope(model: Model, treatments: dict[str, Treatment], weighing: bool = 
         axes = law_axes(law, scope) if law and not point else frozenset[str]()
         own = frozenset(model.variable[name].plates)
         several = samples > 1 and not point and (weighing or name not in shared or combine == "elbo")
-        drawn[name] = own | axes | (frozenset({"s"}) if several else frozenset())
+        drawn[name] = own | axes | (frozenset({SAMPLES}) if several else frozenset())
     return Scope(model, enumerated, drawn, joint)
 
 
@@ -210,7 +208,7 @@ def closed_pairs(guide: Law, law: Law) -> list[tuple[Draw, Draw]]:
 
 def make_factor(name: str, variable: Variable, kind: str, law: Law | None, axes: frozenset[str], model: Model) -> Factor:
     plates = frozenset(model.plate)
-    latents = tuple(sorted(axes - plates - {"s"}))
+    latents = tuple(sorted(axes - plates - {SAMPLES}))
     stands = tuple(p.name for p in model.plates if p.name in frozenset(variable.plates) | (axes & plates))
     return Factor(name, variable.name, kind, law, stands, latents)  # type: ignore[arg-type]
 
@@ -222,12 +220,12 @@ def axis_order(model: Model, scope: Scope) -> tuple[str, ...]:
     """Samples, the data plate, the other plates as declared, then latents, each after its past."""
     plates = sorted(model.plates, key=lambda plate: not plate.data)
     latents = [v.name for v in model.variables if v.name in scope.enumerated]
-    return ("s", *(p.name for p in plates), *(axis for v in latents for axis in (past(v, 2), past(v), v)))
+    return (SAMPLES, *(p.name for p in plates), *(axis for v in latents for axis in (past(v, 2), past(v), v)))
 
 
 def order_steps(model: Model, scope: Scope, factors: tuple[Factor, ...], order: tuple[str, ...]):
     data = next(plate.name for plate in model.plates if plate.data)
-    nodes = [Node(f.name, frozenset(f.plates) | {data}, frozenset(f.latents)) for f in factors]
+    nodes = [Node(f.name, frozenset(f.plates) | {data}, frozenset(f.latents), pointers(f, scope)) for f in factors]
     whole = {name: {plate} for name, plate in scope.joint.items()}
     own = {name: frozenset(element_plates(model.variable[name])) for name in scope.enumerated}
     home = {name: (own[name] | {data}) - whole.get(name, set()) for name in scope.enumerated}
@@ -253,6 +251,12 @@ def order_steps(model: Model, scope: Scope, factors: tuple[Factor, ...], order: 
                 )
             ],
         ) from error
+
+
+def pointers(factor: Factor, scope: Scope) -> tuple[Pointer, ...]:
+    """The enumerated latents that a factor reads at an index."""
+    found = [e for part in (law_parts(factor.law) if factor.law else ()) for e in walk(part) if isinstance(e, Select)]
+    return tuple(Pointer(e.name, plate, index) for e in found if e.name in scope.enumerated for plate, index in e.by)
 
 
 def chain_of(variable: Variable) -> str | None:

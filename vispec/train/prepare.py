@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from vispec.compile import compile_spec
+from vispec.compile import class_of, compile_spec
 from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.model.model import Model
 from vispec.source import Source
@@ -53,7 +53,7 @@ def prepare(request: Request, group: Group, reporter: Reporter) -> tuple[Run, Jo
     device = choose_device(settings.device, group)
     settings = settings.resolve(train.num_rows, bool(model.nets), torch.get_num_threads())
     text = compile_spec(request.source, train.sizes)
-    _rehearse(class_of_text(text, model.name)(), model, settings, request.settings)
+    _rehearse(class_of_text(text, class_of(text))(), model, settings, request.settings)
     run = _new_run(request, model, settings, train, text, group)
     return run, Job(run.folder, run.build, settings, train, valid, device, group, reporter, variable_names(model))
 
@@ -102,7 +102,7 @@ def _new_run(request: Request, model: Model, settings: Settings, train: Dataset,
         folder = folder or new_folder(request.root, request.source.name)
         config = Config(
             spec=request.source.name,
-            name=model.name,
+            name=class_of(text),
             sizes=dict(train.sizes),
             settings=settings,
             data=list(request.data),

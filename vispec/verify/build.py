@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from vispec.compile import compile_spec
+from vispec.compile import class_of, compile_spec
 from vispec.model.check import check_model
 from vispec.model.model import Model
 from vispec.source import Source
@@ -42,7 +42,7 @@ def build(source: Source, chosen: Mapping[str, int]) -> Built:
     model = check_model(tree, sizes)
     text = compile_spec(source, sizes)
     sizes = {**{size.name: size.value for size in model.sizes if size.value is not None}, **sizes}
-    return Built(model, sizes, load(text, model.name), text)
+    return Built(model, sizes, load(text, class_of(text)), text)
 
 
 def small_sizes(tree: Tree, chosen: Mapping[str, int]) -> dict[str, int]:

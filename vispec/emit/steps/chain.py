@@ -7,7 +7,6 @@ the second element as well, and the chain runs over pairs of states.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from vispec.emit.densities import Chained, Density, Table, by_position, dense
 from vispec.emit.expressions import tensor
@@ -38,7 +37,8 @@ def emit(w: Writer, step: Step, inputs: Mapping[str, Density], query: bool) -> V
     move = joint_states(w, after(w, add(w, moves, "log_step"), plate, order), groups[2 - order :])
     obs = emissions(w, others, states, plate)
     own = {plate, *(axis for group in groups for axis in group)}
-    lead = w.sort({axis for v in (*laws, move, obs) for axis in v.axes} - own)
+    lengths = w.lengths(plate).axes if w.model.plate[plate].ragged else ()
+    lead = w.sort({*lengths, *(axis for v in (*laws, move, obs) for axis in v.axes)} - own)
     merged = tuple(group[0] for group in groups)
     codes = [lay_out(w, law, lead, merged[2 - i :]) for i, law in enumerate(laws)]
     codes.append(transition(w, move, lead, plate, merged[2 - order :]))
@@ -143,14 +143,16 @@ def joint_states(w: Writer, value: Value, groups: Sequence[tuple[str, ...]]) -> 
 
 
 def lay_out(w: Writer, value: Value, lead: tuple[str, ...], last: tuple[str, ...]) -> str:
-    """The value with the leading axes in order, then `last`."""
-    if value.scalar:
-        return tensor(w, value)
+    """Text of the value with the leading axes in order, then `last`, 1 where it has none of them."""
+    return tensor(w, value) if value.scalar else align(permuted(w, value, lead, last), (*lead, *last))
+
+
+def permuted(w: Writer, value: Value, lead: tuple[str, ...], last: tuple[str, ...]) -> Value:
+    """Its own axes in that order."""
     target = (*(axis for axis in lead if axis in value.axes), *(axis for axis in last if axis in value.axes))
-    code = value.code
-    if target != value.axes:
-        value = w.let("log_laid", f"{code}.permute({', '.join(str(value.axes.index(a)) for a in target)})", target)
-    return align(replace(value, axes=target), (*lead, *last))
+    if target == value.axes:
+        return value
+    return w.let("log_laid", f"{value.code}.permute({', '.join(str(value.axes.index(a)) for a in target)})", target)
 
 
 def transition(w: Writer, value: Value, lead: tuple[str, ...], plate: str, states: tuple[str, ...]) -> str:
@@ -160,7 +162,7 @@ def transition(w: Writer, value: Value, lead: tuple[str, ...], plate: str, state
     if plate not in value.axes:
         at = sum(axis in value.axes for axis in lead)
         axes = (*(axis for axis in lead if axis in value.axes), plate, *states)
-        value = w.let("log_step", f"{lay_out(w, value, lead, states)}.unsqueeze({at})", axes)
+        value = w.let("log_step", f"{permuted(w, value, lead, states).code}.unsqueeze({at})", axes)
     return lay_out(w, value, lead, (plate, *states))
 
 
