@@ -181,6 +181,8 @@ def _prefix(w: Writer, e: Prefix) -> Value:
 
 def _select(w: Writer, e: Select) -> Value:
     value = whole(w, e.name) if any(plate in w.at for plate, _ in e.by) else named(w, e.name)
+    if value.enumerates is not None and e.name in w.scope.enumerated:
+        return value  # all values; which element's they are is said where they are added up
     for plate, index in e.by:
         axis = enumerated_axis(index, w.scope)
         if index.type.domain == "tree":

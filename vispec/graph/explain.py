@@ -211,7 +211,7 @@ def _factor(writer: Writer, factor: "Factor") -> Formula:
 def _apply(writer: Writer, step: "Step", formulas: Mapping[str, Formula], guides: set[str], drawn: Mapping) -> Formula:
     """The formula of a step's output."""
     inputs = writer.times(formulas[name] for name in step.inputs if name in formulas and name not in guides)
-    if step.kind == "product":
+    if step.kind in ("product", "scatter"):
         return writer.over(step.eliminated, inputs, several=len(step.inputs) > 1)
     if step.kind == "chain":
         return writer.summed_chain(step.eliminated, _chain_plate(writer, step), inputs)
@@ -245,6 +245,8 @@ def _what(writer: Writer, step: "Step") -> str:
     names = ", ".join(step.eliminated)
     if step.kind == "product":
         return f"multiply over {names}"
+    if step.kind == "scatter":
+        return f"multiply over {names}, for each {step.into} those that point at it"
     if step.kind == "chain":
         return f"sum over all sequences of {names} along {_chain_plate(writer, step)}"
     if step.kind == "tree":

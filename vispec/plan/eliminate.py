@@ -5,10 +5,20 @@ factors that they connect; then what is left is multiplied (log: summed) over th
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from vispec.plan.axes import present
+from vispec.model.model import Expression
+from vispec.plan.axes import key, present
 from vispec.plan.plan import Step
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """A latent that a factor reads at an index in the data: the element of `plate` at `index`."""
+
+    latent: str
+    plate: str
+    index: Expression
 
 
 @dataclass(frozen=True)
@@ -16,6 +26,7 @@ class Node:
     name: str
     plates: frozenset[str]
     latents: frozenset[str]  # axes, pasts included
+    pointers: tuple[Pointer, ...] = ()  # for latents that live elsewhere
 
     @property
     def variables(self) -> frozenset[str]:
@@ -46,12 +57,17 @@ def eliminate(
     """
     live, steps = list(nodes), list[Step]()
     while True:
-        leaf = max((node.plates for node in live), key=lambda plates: (len(plates), sorted(plates)))
+        leaf = next_leaf(live, home)
         if leaf <= keep and not any(node.latents for node in live):
             break
         here = [node for node in live if node.plates == leaf]
         rest = [node for node in live if node.plates != leaf]
         local = frozenset(v for node in live for v in node.variables if home[v] == leaf)
+        pointing = [node for node in here if node.pointers and not node.variables - pointed_at(node) & local]
+        if pointing:
+            moved = [scatter(node, home, steps, order) for node in pointing]
+            live = [node for node in live if node not in pointing] + moved
+            continue
         for group, latents in components(here, local):
             result = reduce_group(group, latents, leaf, chains, trees, home, keep, steps, order)
             rest.append(result)
@@ -59,6 +75,15 @@ def eliminate(
     inputs = tuple(node.name for node in live)
     steps.append(Step(inputs, "total", order(keep), (), "add", (), "the parts of one row add up"))
     return tuple(steps)
+
+
+def next_leaf(live: Sequence[Node], home: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """The deepest plates; first those whose elements point into others, which need what is said there."""
+    targets = [(node.plates, home[p.latent]) for node in live for p in node.pointers]
+    ready = [node for node in live if not any(home == node.plates != plates for plates, home in targets)]
+    if not ready:
+        raise IntractableError(live[0].plates, frozenset().union(*(node.latents for node in live)))
+    return max((node.plates for node in ready), key=lambda plates: (len(plates), sorted(plates)))
 
 
 def components(here: Sequence[Node], local: frozenset[str]) -> list[tuple[list[Node], frozenset[str]]]:
@@ -91,12 +116,17 @@ def reduce_group(
         group = [sum_out(sub, gone, leaf, steps, order) if gone else sub[0] for sub, gone in inner]
         latents = structured
     node = group[0]
+    pointers = tuple(dict.fromkeys(pointer for each in group for pointer in each.pointers))
+    if pointers and (structured or latents & {pointer.latent for pointer in pointers}):
+        raise IntractableError(leaf, frozenset().union(*(each.latents for each in group)))
     if rooted:
         node = run_tree(group, structured, leaf, trees, steps, order)
     elif chained:
         node = run_chain(group, chained, leaf, chains, steps, order)
     elif latents:
         node = sum_out(group, latents, leaf, steps, order)
+    if pointers:
+        return scatter(replace(node, pointers=pointers), home, steps, order)
     needed = keep.union(*(home[present(axis)] for axis in node.latents))
     gone_plates = node.plates - needed
     if not gone_plates and not latents and node.latents:
@@ -108,6 +138,25 @@ def reduce_group(
     because = "elements are independent given what is left"
     steps.append(Step((node.name,), out, order(kept), order(node.latents), "product", order(gone_plates), because))
     return Node(out, kept, node.latents)
+
+
+def pointed_at(node: Node) -> frozenset[str]:
+    return frozenset(pointer.latent for pointer in node.pointers)
+
+
+def scatter(node: Node, home: Mapping[str, frozenset[str]], steps: list[Step], order: "Order") -> Node:
+    """Add up, for each element that is pointed at, what the elements that point at it say of its latent."""
+    if len({(p.latent, p.plate, key(p.index)) for p in node.pointers}) > 1:
+        raise IntractableError(node.plates, node.latents)
+    pointer = node.pointers[0]
+    plates = home[pointer.latent]
+    gone, name = node.plates - (plates - {pointer.plate}), f"{node.name}_by_{pointer.plate}"
+    because = "each element points at one in the data"
+    inputs, latents = (node.name,), order(node.latents)
+    steps.append(
+        Step(inputs, name, order(plates), latents, "scatter", order(gone), because, into=pointer.plate, index=pointer.index)
+    )
+    return Node(name, plates, node.latents)
 
 
 Order = Callable[[frozenset[str]], tuple[str, ...]]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from vispec.model.model import Estimator, Law, Model
+from vispec.model.model import Estimator, Expression, Law, Model
 from vispec.plan.axes import Scope
 
 Kind = Literal["data", "sum", "draw", "masked", "free"]
@@ -60,6 +60,8 @@ class Step:
     eliminated: tuple[str, ...]
     because: str
     order: int = 1  # of a chain: how many elements back its laws read
+    into: str | None = None  # of a scatter: the plate whose elements are pointed at, and the index that does it
+    index: Expression | None = None
 
 
 @dataclass(frozen=True)

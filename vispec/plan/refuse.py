@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.model.model import Const, Draw, Expression, Model, Net, Past, Select, Variable
 from vispec.model.types import FINITE_DOMAINS
-from vispec.plan.axes import law_parts, walk
+from vispec.plan.axes import key, law_parts, walk
 from vispec.plan.suitable import estimator_problems
 from vispec.plan.trees import law_problems, root_problems
 from vispec.source import Span
@@ -21,7 +21,7 @@ CODES = {
     "V705": "A prior over a net's weights is not compiled",
     "V706": "An estimator is not compiled",
     "V707": "A chain reads more than two steps back",
-    "V708": "An element of enumerated latents is selected",
+    "V708": "Elements of enumerated latents are coupled by an index",
     "V709": "A latent without a finite number of values is enumerated",
     "V710": "A continuous latent has no guide",
     "V711": "No plate is sized by the data",
@@ -118,8 +118,29 @@ def enumerated_problems(variable: Variable, model: Model) -> Iterator[Diagnostic
             message = f"`{name}` is read {e.lag} steps back; chains of order one and two are compiled"
             help_ = "read it one or two steps back"
             yield Diagnostic("V707", message, Label(e.span), help=help_)
-        if isinstance(e, Select) and e.name == name:
-            yield Diagnostic("V708", f"an element of the latents `{name}` is selected by an index", Label(e.span))
+    yield from pointer_problems(variable, model)
+
+
+def pointer_problems(variable: Variable, model: Model) -> Iterator[Diagnostic]:
+    """An enumerated latent may be read at one index a law, which the data has."""
+    name = variable.name
+    laws = [law_parts(v.law) for v in model.variables if v.law] + [(let.value,) for let in model.lets]
+    for parts in laws:
+        inside = [e for part in parts for e in walk(part)]
+        found = [e for e in inside if isinstance(e, Select) and e.name == name]
+        hidden = [e for s in found for _, index in s.by for e in walk(index) if is_hidden(getattr(e, "name", None), model)]
+        others = [e for e in inside if getattr(e, "name", None) == name and not isinstance(e, Select)]
+        if hidden:
+            message = f"an element of the latents `{name}` is selected by an index that is latent itself"
+            yield Diagnostic("V708", message, Label(hidden[0].span), help="give one of the two a guide, or the index as data")
+        elif found and (others or len({key(e) for e in found}) > 1 or len(found[0].by) > 1):
+            message = f"one law reads several elements of the latents `{name}`, which couples them all"
+            yield Diagnostic("V708", message, Label(found[-1].span), help=f"give `{name}` a guide")
+
+
+def is_hidden(name: str | None, model: Model) -> bool:
+    variable = model.variable.get(name) if name else None
+    return variable is not None and variable.role in ("latent", "partial")
 
 
 def reads_prefix(variable: Variable, model: Model) -> bool:

@@ -1,0 +1,10 @@
+"""Sums by index."""
+
+from torch import Tensor
+
+
+def add_by_index(value: Tensor, index: Tensor, size: int) -> Tensor:
+    """Σ of value (*B, N, *R) over the elements that point at each of `size` places, by index (*B, N): (*B, size, *R)."""
+    lead = index.dim() - 1
+    places = index.view(*index.shape, *[1] * (value.dim() - index.dim())).expand_as(value)
+    return value.new_zeros(*value.shape[:lead], size, *value.shape[lead + 1 :]).scatter_add(lead, places, value)
