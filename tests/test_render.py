@@ -106,7 +106,8 @@ def test_arrows_meet_only_their_own_marks(name: str):
 def test_arrows_point_down_or_sideways(name: str):
     layout = drawn(name)
     for arrow in layout.figure.arrows:
-        assert layout.centres[arrow.tail][1] <= layout.centres[arrow.head][1]
+        if "@" not in arrow.tail:  # the past stands beside its own variable
+            assert layout.centres[arrow.tail][1] <= layout.centres[arrow.head][1]
 
 
 @st.composite

@@ -23,5 +23,6 @@ ENTRY = Distribution(
     other_supports=("bit", "count", "positive", "unit"),
     kernel=flat_log_prob,
     sampler=flat_sample,
+    proper=False,
     examples=({},),
 )
