@@ -123,11 +123,12 @@ def joint_sum(w: Writer, plan: Plan, step: Step, query: bool) -> Value:
     longest = f"int({w.lengths(plate).code}.max())" if w.model.plate[plate].ragged else w.plate_size(plate)
     count = w.let("count", f"number_of_joint_values({longest}, {values_of(w, variable)}, self.max_joint_values)")
     rows = " * ".join(w.plate_size(p) for p in step.plates)
-    size = w.let("size", f"max(1, int(self.memory // ({rows} * {w.needs.joint})))")
+    each = w.let("bytes_each", f"{rows} * {w.needs.joint}")
     call = f"lambda index: self.log_joint_of_{name}(batch, index)"
     if not query:
-        code = f"enumerated_log_sum({call}, {count.code}, {size.code}, tuple(self.parameters()))"
+        code = f"enumerated_log_sum({call}, {count.code}, {each.code}, self.memory, tuple(self.parameters()))"
         return w.let(f"log_sum_{name}", code, step.plates)
+    size = w.let("size", f"{w.needs.kernel(ENUMERATION, 'values_at_once')}({each.code}, self.memory, self.one.device)")
     every = w.let("log_joint", f"every_log_joint({call}, {count.code}, {size.code}, self.one.device)", (*step.plates, name))
     tilted = w.let("tilted", f"{every.code} + tilt_of_joint({tilt(w, name).code}, {count.code})", every.axes)
     return w.let(f"log_sum_{name}", f"total({tilted.code})", step.plates)

@@ -17,7 +17,7 @@ class Part:
 
     card: it still is integers (*B, *shape), of this many values. shape: event dimensions not yet flattened into one.
     sequence: it has a time axis that layers may pool. stepped: in `prefixes`, it has that axis as one more leading one.
-    two_way: its states were read from both sides."""
+    two_way: its states were read from both sides. mean_of: texts of a sequence and its mask, of which this is the mean."""
 
     text: str
     width: Dim
@@ -27,6 +27,7 @@ class Part:
     sequence: bool = False
     stepped: bool = False
     two_way: bool = False
+    mean_of: tuple[str, str] | None = None
 
     @property
     def timed(self) -> bool:
@@ -39,7 +40,8 @@ class Stream:
 
     prefixes: the method at hand gives outputs for all prefixes. causal: nothing may read ahead, as some method does that.
     moved: position i of the sequence holds what stands before i. late: sequence arguments that hold what stands at i all along.
-    layer, position: the stage at hand. starred: the net's outputs are sequences. memory: the sequence that `attend` reads.
+    layer, position: the stage at hand. following: the layer after it. holes: some call chooses among the elements.
+    starred: the net's outputs are sequences. memory: the sequence that `attend` reads.
     """
 
     net: NetWriter
@@ -52,6 +54,8 @@ class Stream:
     suffix: str = ""
     layer: str = ""
     position: int = 0
+    following: str = ""
+    holes: bool = False
     starred: bool = False
     memory: "Stream | None" = field(default=None)
 

@@ -108,7 +108,7 @@ def flow(net: Net, w: NetWriter, used: Uses, prefixes: bool, causal: bool) -> St
     mask = mask_of(stars[0]) if stars else "None"
     late = frozenset(argument(net, name) for name in stars if name not in used.prefix) if prefixes else frozenset()
     starred = any(type.star for _, type in net.heads)
-    main = Stream(w, parts, mask, prefixes, causal, late=late, starred=starred)
+    main = Stream(w, parts, mask, prefixes, causal, late=late, starred=starred, holes=used.holes)
     streams = [main]
     if memory is not None:
         part = part_of(net, memory, used, False)
@@ -122,6 +122,7 @@ def flow(net: Net, w: NetWriter, used: Uses, prefixes: bool, causal: bool) -> St
             if stream is main and not starred and reads_no_more(stream, net.trunk[position:]):
                 stream.read_last()
             stream.layer, stream.position = stage.layer, position
+            stream.following = net.trunk[position + 1].layer if position + 1 < len(net.trunk) else ""
             networks()[stage.layer].emit(stream, **bound(net, stage))
     if not starred:
         main.read_last()

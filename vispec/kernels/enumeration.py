@@ -12,6 +12,8 @@ from vispec.kernels.logsum import log_sum_exp
 
 def digits(index: Tensor, latents: int, values: int) -> Tensor:
     """The joint values themselves (S, L), of index's dtype."""
+    if values == 2:
+        return index[:, None] >> torch.arange(latents, device=index.device) & 1  # a shift by 63 or more leaves nothing
     places = [values**place for place in range(latents) if values**place < 2**62]  # any index is smaller than the rest
     found = index[:, None] // torch.tensor(places, device=index.device) % values
     return torch.nn.functional.pad(found, (0, latents - len(places)))
@@ -20,6 +22,11 @@ def digits(index: Tensor, latents: int, values: int) -> Tensor:
 def chunks(count: int, size: int, device: torch.device) -> list[Tensor]:
     """0 .. count - 1 in pieces of at most `size`."""
     return [torch.arange(start, min(start + size, count), device=device) for start in range(0, count, size)]
+
+
+def values_at_once(bytes_each: int, memory: int, device: torch.device) -> int:
+    """How many joint values to take at a time, of so many bytes each; on a CPU no more than its caches hold."""
+    return max(1, (min(memory, 2**26) if device.type == "cpu" else memory) // bytes_each)
 
 
 def seeded(log_joint, seed: int, index: Tensor) -> Tensor:
@@ -59,12 +66,18 @@ class ChunkedLogSum(torch.autograd.Function):
         return None, None, None, None, *(next(found) if p.requires_grad else None for p in parameters)
 
 
-def enumerated_log_sum(log_joint, count: int, size: int, parameters: tuple[Tensor, ...]) -> Tensor:
-    """log Σ_s exp(log_joint(s)) (*B) over s < count, at most `size` at a time; `parameters` are what log_joint reads."""
+def enumerated_log_sum(log_joint, count: int, bytes_each: int, memory: int, parameters: tuple[Tensor, ...]) -> Tensor:
+    """log Σ_s exp(log_joint(s)) (*B) over s < count; `parameters` are what log_joint reads.
+
+    Each s keeps `bytes_each` for the gradient. Where all of them together exceed `memory`, they are computed twice instead."""
     device = parameters[0].device
+    size = values_at_once(bytes_each, memory, device)
     if count <= size or torch.compiler.is_compiling():
         return log_sum_exp(log_joint(torch.arange(count, device=device)))
-    return ChunkedLogSum.apply(log_joint, count, size, device, *parameters)
+    if count * bytes_each > memory:
+        return ChunkedLogSum.apply(log_joint, count, size, device, *parameters)
+    seed = int(torch.randint(2**62, ()))
+    return log_sum_exp(torch.cat([seeded(log_joint, seed, index) for index in chunks(count, size, device)], -1))
 
 
 def every_log_joint(log_joint, count: int, size: int, device: torch.device) -> Tensor:

@@ -1,7 +1,7 @@
 """Sequences as emitted nets read them: x (*B, T, W), a mask (*B, T) of what counts, or None where all of it does."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 
@@ -64,20 +64,37 @@ def with_start(x: Tensor, start: Tensor, mask: Tensor | None) -> tuple[Tensor, T
     return x, None if mask is None else F.pad(mask, (1, 0), value=True)
 
 
+def weighted_sum(x: Tensor, weight: Tensor) -> Tensor:
+    """Σ_t weight[t] x[t] (*B, W), weight (*B, T); as products of matrices where there are more sums than sequences."""
+    if weight.shape[:-1].numel() > x.shape[:-2].numel():
+        return torch.einsum("...t,...tw->...w", weight, x)  # no copies of x along the further axes
+    return (x * weight[..., None]).sum(-2)
+
+
 def masked_sum(x: Tensor, mask: Tensor | None) -> Tensor:
     """Σ_t x[t] (*B, W) over what counts."""
-    if mask is None:
-        return x.sum(-2)
-    if mask.dim() < x.dim():
-        return (x * mask[..., None]).sum(-2)
-    return torch.einsum("...t,...tw->...w", mask.to(x.dtype), x)  # no copies of x along the mask's further axes
+    return x.sum(-2) if mask is None else weighted_sum(x, mask.to(x.dtype))
 
 
 def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
     """The mean (*B, W) of what counts, zeros where nothing does."""
     if mask is None:
         return x.sum(-2) / max(x.shape[-2], 1)
-    return masked_sum(x, mask) / mask.sum(-1, keepdim=True).clamp(min=1)
+    return weighted_sum(x, mask / mask.sum(-1, keepdim=True).clamp(min=1).to(x.dtype))
+
+
+def after_mean(layers: nn.Sequential, x: Tensor, mask: Tensor | None) -> Tensor:
+    """layers(masked_mean(x, mask)) for layers that begin with a linear one; it comes before the mean where there are more means
+    than elements, its bias as one more element that always counts."""
+    first, *others = layers
+    if mask is None or mask.shape[:-1].numel() <= x.shape[:-1].numel() or type(first) is not nn.Linear:
+        return layers(masked_mean(x, mask))
+    share = mask / mask.sum(-1, keepdim=True).clamp(min=1).to(x.dtype)
+    moved = torch.cat((F.linear(x, first.weight), first.bias.expand(*x.shape[:-2], 1, -1)), -2)
+    h = weighted_sum(moved, F.pad(share, (0, 1), value=1.0))
+    for layer in others:
+        h = layer(h)
+    return h
 
 
 def sums_before(x: Tensor) -> Tensor:

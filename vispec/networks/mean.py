@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vispec.catalog import Network
@@ -24,7 +25,11 @@ def mean(stream: Stream) -> None:
         stream.pool(text, counts.width, others)
     else:
         x = stream.joined(sequences)
-        stream.pool(f"{stream.kernel('sequence', 'masked_mean')}({x.text}, {stream.mask})", x.width, others)
+        text = f"{stream.kernel('sequence', 'masked_mean')}({x.text}, {stream.mask})"
+        if stream.holes and stream.following == "mlp" and not others:  # which may well begin with the elements
+            stream.parts = [replace(x, text=text, arg="", sequence=False, mean_of=(x.text, stream.mask))]
+        else:
+            stream.pool(text, x.width, others)
 
 
 ENTRY = Network("mean", mean, sequence="sequence", pools=True)

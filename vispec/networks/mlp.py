@@ -32,7 +32,10 @@ def mlp(stream: Stream, sizes: tuple[Dim, ...], activation: str) -> None:
         stream.cost(before, after, timed=stream.timed)
         layers += [f"nn.Linear({before}, {after})", ACTIVATIONS[activation]]
     module = stream.module(f"nn.Sequential({', '.join(layers)})")
-    stream.set(f"{module}({text})", sizes[-1])
+    if first and (mean_of := stream.parts[0].mean_of):
+        stream.set(f"{stream.kernel('sequence', 'after_mean')}({module}, {', '.join(mean_of)})", sizes[-1])
+    else:
+        stream.set(f"{module}({text})", sizes[-1])
 
 
 ENTRY = Network("mlp", mlp, {"sizes": Option("sizes", required=True), "activation": ACTIVATION})
