@@ -39,6 +39,26 @@ plate row:
 """
 
 
+POINTED_AT = """
+size K = 3
+vocab V
+param prior : simplex[K]
+plate k[K]:
+    param emit  : simplex[V]
+    param trans : simplex[K]
+
+plate doc:
+    chain t:
+        latent   c : index[k] ~ Categorical(prior) then Categorical(trans[c[t-1]])
+        given    other : index[t]
+        observed y : token[V] ~ Categorical(emit[c[other]])
+    plate label:
+        given    at  : index[t]
+        latent   u   : index[k] ~ Categorical(trans[c[at]])
+        observed tag : token[V] ~ Categorical(emit[u])
+"""
+
+
 @pytest.fixture(autouse=True)
 def one_thread():
     """Tiny tensors: more threads only cost."""
@@ -115,6 +135,39 @@ def test_k_best_lists_all_assignments_and_no_more():
         assert torch.allclose(found["(log_joint)"][row, : len(expected)], expected)
         assert bool((found["(log_joint)"][row, len(expected) :] == -torch.inf).all())
         assert len({tuple(z.tolist()) for z in found["z"][row, : len(expected)]}) == len(expected) == 8
+
+
+@pytest.mark.parametrize("text", [(ROOT / "entity_types.vispec").read_text(), POINTED_AT], ids=["entities", "chain"])
+def test_latents_read_at_an_index_in_the_data_equal_enumeration(text):
+    built = build(Source("pointed.vispec", text), {})
+    generator = torch.Generator().manual_seed(9)
+    randomise(built, generator, zeros=0.2)
+    batch, _ = small_batch(built, 5, generator, 1000)
+    trial = Trial(built, batch, 5)
+    for check in (checks.check_log_prob, checks.check_gradient, checks.check_marginals, checks.check_mode):
+        assert not check(trial).differs, check(trial)
+    rubbish = checks.check_rubbish(trial, generator)
+    assert not rubbish.differs, rubbish
+
+
+@pytest.mark.parametrize("law", ["trans[c[a]]) if a == b else Categorical(trans[c[b]]", "trans[c[q]]"])
+def test_an_index_that_couples_latents_is_refused(law):
+    text = f"""
+size K = 3
+param prior : simplex[K]
+plate k[K]:
+    param trans : simplex[K]
+plate doc:
+    plate i:
+        latent   c : index[k] ~ Categorical(prior)
+        given    a : index[i]
+        given    b : index[i]
+        latent   q : index[i] ~ Uniform()
+        observed y : category[K] ~ Categorical({law})
+"""
+    with pytest.raises(SpecError) as refused:
+        compile_spec(Source("coupled.vispec", text), {})
+    assert [d.code for d in refused.value.diagnostics if d.severity == "error"] == ["V708"]
 
 
 def test_noisy_or_by_its_definition():
