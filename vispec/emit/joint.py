@@ -8,7 +8,7 @@ from vispec.emit.factors import emit_factor, run_steps
 from vispec.emit.joins import add, tilt
 from vispec.emit.value import Value, align
 from vispec.emit.writer import ModuleNeeds, Writer, identifier
-from vispec.model.model import All, Draw, NetCall, Variable
+from vispec.model.model import All, Draw, NetCall, Prefix, Variable
 from vispec.plan.axes import law_parts, walk
 from vispec.plan.plan import Factor, Plan, Step
 
@@ -153,7 +153,7 @@ def net_width(w: Writer, plan: Plan, call: NetCall) -> str:
     recurrent = any(stage.layer in ("lstm", "gru", "transformer") for stage in net.trunk)
     heads = [w.dim(d) for _, type_ in net.heads for d in type_.shape]
     width = f"{6 * sum(widths) if recurrent else sum(widths)} + {' + '.join(heads) or '1'}"
-    plates = [e.plate for e in call.args if hasattr(e, "plate") and e.type.star] if recurrent else []
+    plates = [e.plate for e in call.args if isinstance(e, All | Prefix) and e.type.star] if recurrent else []
     return f"({width})" + "".join(f" * {w.plate_size(p)}" for p in plates if p in w.model.plate)
 
 

@@ -75,7 +75,7 @@ def emit_call(w: Writer, net: Net, names: list[str], code: str, axes: tuple[str,
     if isinstance(known, list):
         return [replace(v, axes=axes) for v in known]
     types = [t for _, t in net.heads]
-    forms = [RAW.get(t.domain, "value") for t in types]
+    forms: list[Form] = [RAW.get(t.domain, "value") for t in types]
     hints = [f"{n}_raw" if form == "raw" else n for n, form in zip(names, forms, strict=True)]
     outs = [Value(w.fresh(n), axes, t.shape, form) for n, t, form in zip(hints, types, forms, strict=True)]
     w.line(f"{', '.join(v.code for v in outs)} = {code}", outs[0])

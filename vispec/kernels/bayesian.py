@@ -25,7 +25,7 @@ class RandomLinear(nn.Module):
     def kl(self) -> Tensor:
         """KL(guide ‖ prior) of all weights (), in nats."""
         pairs = ((self.weight, self.raw_weight_scale), (self.bias, self.raw_bias_scale))
-        return sum(self.kl_of(mean, nn.functional.softplus(raw)).sum() for mean, raw in pairs)
+        return torch.stack([self.kl_of(mean, nn.functional.softplus(raw)).sum() for mean, raw in pairs]).sum()
 
     def kl_of(self, mean: Tensor, deviation: Tensor) -> Tensor:
         ratio = deviation / self.scale
@@ -35,14 +35,11 @@ class RandomLinear(nn.Module):
 def with_random_weights(net: nn.Module, loc: float, scale: float) -> nn.Module:
     """The net with every Linear's weights random."""
     for name, child in net.named_children():
-        setattr(
-            net,
-            name,
-            RandomLinear(child, loc, scale) if isinstance(child, nn.Linear) else with_random_weights(child, loc, scale),
-        )
+        random = RandomLinear(child, loc, scale) if isinstance(child, nn.Linear) else with_random_weights(child, loc, scale)
+        setattr(net, name, random)
     return net
 
 
 def kl_of_weights(net: nn.Module) -> Tensor:
     """KL of all random weights of a net (), in nats."""
-    return sum(module.kl() for module in net.modules() if isinstance(module, RandomLinear))
+    return torch.stack([module.kl() for module in net.modules() if isinstance(module, RandomLinear)]).sum()

@@ -1,8 +1,8 @@
 """The score-function gradient: ∇ E_q[w] = E_q[∇ w + (w − b) ∇ log q] for draws that carry no gradient (Williams 1992).
 
 Each function returns a bound (B,) with that gradient, from the log-weights w (S, B) of S samples and the log_q (S, B) of their
-draws: `score_bound_*` the mean of the log-weights, `score_multi_*` the logarithm of the mean weight. A baseline b must not depend
-on a sample's own draw.
+draws: `score_bound_*` the mean of the log-weights, `score_multi_*` the logarithm of the mean weight. A baseline b must not
+depend on a sample's own draw.
 """
 
 import torch

@@ -1,6 +1,6 @@
 """DependencyTree(head, dependent, root) on trees with one root: p(tree) ∝ exp Σ_i (root[i], or dependent[i] · head[head of i]).
 
-Each param is a sequence along the tree's plate: head and dependent of vectors of one length, root of the score of each element as
+Each param is a sequence along the tree's plate: head and dependent of vectors of one length, root of the score of each as
 the one below the root. The matrix-tree theorem normalises it (kernels/tree.py), so there is no elementwise kernel.
 """
 
