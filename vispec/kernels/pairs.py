@@ -4,8 +4,8 @@
 
 Arguments are logarithms: log_init (K,) or (*B, K); log_second (K, K) or (*B, K, K); log_trans (K, K, K), or by time
 (*B, T-2 or 1, K, K, K); log_obs (*B, T, K). length (*B,) counts the elements of each chain. A pair (i, j) is state i·K + j;
-pairs that do not overlap do not follow one another. That is K⁴ multiply-adds an element in products of matrices, which take no longer
-than K³ exponentials.
+pairs that do not overlap do not follow one another. That is K⁴ multiply-adds an element in products of matrices, which take no
+longer than K³ exponentials.
 """
 
 import torch
