@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from benchmarks.programs import hmm, ibm1, mixture, vae
+from benchmarks.programs import factorial, hmm, ibm1, mixed, mixture, rationale, topics, vae
 from benchmarks.workload import Workload
 
 WORKLOADS: Mapping[str, Callable[[], Workload]] = {
@@ -13,4 +13,8 @@ WORKLOADS: Mapping[str, Callable[[], Workload]] = {
     "hmm-64-64": partial(hmm.workload, rows=32, steps=64, states=64, types=500),
     "hmm-256-16": partial(hmm.workload, rows=32, steps=256, states=16, types=500),
     "hmm-1024-16": partial(hmm.workload, rows=32, steps=1024, states=16, types=500),
+    "rationale": partial(rationale.workload, rows=8, words=16, types=1000),
+    "mixed": partial(mixed.workload, rows=128, dims=64, code=8, classes=10),
+    "factorial": partial(factorial.workload, rows=32, steps=64, states=8, dims=16),
+    "topics": partial(topics.workload, documents=64, words=120, types=2000, topics=50),
 }

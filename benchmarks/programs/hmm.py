@@ -16,7 +16,7 @@ def workload(rows: int, steps: int, states: int, types: int) -> Workload:
     }
     x = torch.randint(types, (rows, steps), generator=g)
     batch = {"x": x, "x_len": torch.full((rows,), steps)}
-    programs = {"plain": plain, "scaled": scaled, "expert": expert}
+    programs = {"plain": plain, "hand": hand, "expert": expert}
     return Workload("hmm.vispec", {"K": states, "V": types}, parameters, batch, plain, programs)
 
 
@@ -30,7 +30,7 @@ def plain(p: Tensors, batch: Tensors) -> Tensor:
     return alpha.logsumexp(1).sum()
 
 
-def scaled(p: Tensors, batch: Tensors) -> Tensor:
+def hand(p: Tensors, batch: Tensors) -> Tensor:
     """The forward recursion as matrix products of probabilities that are normalised at each step."""
     trans = p["raw_trans"].softmax(1)
     seen = F.embedding(batch["x"].T, p["raw_emit"].softmax(1).T)

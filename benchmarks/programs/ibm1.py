@@ -23,7 +23,7 @@ def workload(pairs: int, words: int, types: int, embed: int, hidden: int) -> Wor
     x, y = torch.multinomial(zipf, 2 * pairs * words, True, generator=g).view(2, pairs, words)
     full = torch.full((pairs,), words)
     batch = {"x": x, "y": y, "x_len": full, "y_len": full}
-    programs = {"plain": plain, "expert": expert}
+    programs = {"plain": plain, "hand": hand, "unique": unique, "expert": expert}
     return Workload("ibm1.vispec", {"EN": types, "FR": types}, parameters, batch, reference, programs)
 
 
@@ -45,6 +45,23 @@ def plain(p: Tensors, batch: Tensors) -> Tensor:
     x, y = batch["x"], batch["y"]
     table = F.linear(features(p, y), p["lex.out.weight"], p["lex.out.bias"]).log_softmax(2)  # (B, J, V)
     picked = table.gather(2, x[:, None, :].expand(-1, y.shape[1], -1))  # (B, J, I)
+    return (picked.logsumexp(1) - math.log(y.shape[1])).sum()
+
+
+def hand(p: Tensors, batch: Tensors) -> Tensor:
+    """The words of the target out of the logits, which only then are normalised."""
+    x, y = batch["x"], batch["y"]
+    logits = F.linear(features(p, y), p["lex.out.weight"], p["lex.out.bias"])  # (B, J, V)
+    picked = logits.gather(2, x[:, None, :].expand(-1, y.shape[1], -1)) - logits.logsumexp(2, keepdim=True)
+    return (picked.logsumexp(1) - math.log(y.shape[1])).sum()
+
+
+def unique(p: Tensors, batch: Tensors) -> Tensor:
+    """The same with the net run once for each distinct source word of the batch."""
+    x, y = batch["x"], batch["y"]
+    words, at = torch.unique(y, return_inverse=True)  # (U,), (B, J)
+    logits = F.linear(features(p, words), p["lex.out.weight"], p["lex.out.bias"])  # (U, V)
+    picked = logits[at[:, :, None], x[:, None, :]] - logits.logsumexp(1)[at][:, :, None]
     return (picked.logsumexp(1) - math.log(y.shape[1])).sum()
 
 

@@ -20,7 +20,7 @@ def workload(rows: int, dims: int, components: int) -> Workload:
         "raw_sigma": 0.5 + 0.2 * torch.randn(components, dims, generator=g),
     }
     x = mu[torch.randint(components, (rows,), generator=g)] + torch.randn(rows, dims, generator=g)
-    programs = {"plain": plain, "expert": expert}
+    programs = {"library": library, "hand": hand, "expert": expert}
     return Workload("mixture.vispec", {"K": components, "D": dims}, parameters, {"x": x}, reference, programs)
 
 
@@ -32,11 +32,20 @@ def reference(p: Tensors, batch: Tensors) -> Tensor:
     return torch.stack(joint, 1).logsumexp(1).sum()
 
 
-def plain(p: Tensors, batch: Tensors) -> Tensor:
+def library(p: Tensors, batch: Tensors) -> Tensor:
     """What torch.distributions offers."""
     law = torch.distributions
     components = law.Independent(law.Normal(p["mu"], F.softplus(p["raw_sigma"])), 1)
     return law.MixtureSameFamily(law.Categorical(logits=p["raw_pi"]), components).log_prob(batch["x"]).sum()
+
+
+def hand(p: Tensors, batch: Tensors) -> Tensor:
+    """The squares multiplied out: two products of matrices, no (N, K, D) tensor."""
+    mu, sigma, x = p["mu"], F.softplus(p["raw_sigma"]), batch["x"]
+    precision = sigma**-2
+    const = -0.5 * (mu * mu * precision).sum(1) - sigma.log().sum(1) - 0.5 * LOG_2PI * mu.shape[1]
+    log_x = const + x @ (mu * precision).T - 0.5 * (x * x) @ precision.T  # (N, K)
+    return (p["raw_pi"].log_softmax(0) + log_x).logsumexp(1).sum()
 
 
 class LogMix(torch.autograd.Function):
