@@ -15,7 +15,7 @@ from vispec.trunk import memory_argument
 class Uses:
     """prefix: sequence arguments given as `x[<i]`. stepped: arguments without a star that differ from one i to the next, which
     `prefixes` takes with i as their last leading axis, (*B, T or 1, *event). holes: some call gives `y[*] where f[*]`. rooted:
-    arguments which some call gives what a head points at, so that they take the root's symbol, one past the values of their type;
+    arguments which some call gives what a head points at, so they take the root's symbol, one past the values of their type;
     and those that share their table."""
 
     prefix: frozenset[str]
