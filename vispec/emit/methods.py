@@ -26,6 +26,7 @@ def density_methods(plan: Plan, needs: ModuleNeeds) -> list[list[str]]:
 
 def writer(plan: Plan, needs: ModuleNeeds) -> Writer:
     w = Writer(plan.model, plan.scope, plan.order, needs)
+    w.samples = str(plan.sample_count)
     step = joint_step(plan)
     if step is not None:
         w.elsewhere = frozenset(factor.name for factor in inside(plan, step)[0])

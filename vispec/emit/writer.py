@@ -35,6 +35,7 @@ class Writer:
         self.elsewhere: frozenset[str] = frozenset()  # factors that another method computes
         self.joint_sums: dict[str, Callable[[bool], Value]] = {}  # steps that enumerate joint values, by output
         self.sample_count: str | None = None  # how many draws of a net's random weights, where they are drawn with each sample
+        self.samples = "1"  # how many draws there are, as text
         self.at: dict[str, str] = {}  # a chain's plate → the index of the element that a loop is at
 
     # ---- lines and names
@@ -147,8 +148,10 @@ class Writer:
 
     def axis_size(self, axis: str) -> str:
         """Number of values along an axis: a plate's elements, or an enumerated latent's values."""
-        from vispec.plan.axes import present
+        from vispec.plan.axes import SAMPLES, present
 
+        if axis == SAMPLES:
+            return self.samples
         name = present(axis)
         if name in self.model.plate:
             return self.plate_size(name)
