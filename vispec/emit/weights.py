@@ -24,7 +24,7 @@ def log_weights_method(plan: Plan, needs: ModuleNeeds) -> list[list[str]]:
         return []
     w = Writer(weighed.model, weighed.scope, weighed.order, needs)
     w.taken.add("samples")
-    w.sample_count = "samples"
+    w.samples = w.sample_count = "samples"
     draw_all(w, weighed, weighed.drawing_order)
     factors = {factor.name: emit_factor(w, weighed, factor) for factor in weighed.factors}
     total = run_steps(w, weighed.steps, factors, query=False)["total"]
