@@ -68,6 +68,11 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
+def param(module: torch.nn.Module, name: str) -> torch.Tensor:
+    """A parameter in constrained space."""
+    return getattr(module, name).detach()
+
+
 def tiny(name: str) -> Built:
     return build(Source.read(str(ROOT / f"{name}.vispec")), {})
 
@@ -178,8 +183,8 @@ def test_noisy_or_by_its_definition():
     total = torch.zeros((), dtype=torch.double)
     for code in range(8):
         z = torch.tensor([code >> k & 1 for k in range(3)], dtype=torch.double)
-        fails = torch.exp(-m.leak) * torch.exp(-m.strength).pow(z).prod(1)
-        prior = torch.where(z > 0, m.active, 1 - m.active).prod()
+        fails = torch.exp(-param(m, "leak")) * torch.exp(-param(m, "strength")).pow(z).prod(1)
+        prior = torch.where(z > 0, param(m, "active"), 1 - param(m, "active")).prod()
         total = total + prior * torch.where(x[0] > 0, 1 - fails, fails).prod()
     assert torch.allclose(m.log_prob({"x": x})[0], total.log())
 
@@ -198,8 +203,8 @@ def test_the_density_of_a_hidden_markov_model_with_priors_is_the_product_of_its_
     module = load(compile_spec(Source.read(str(ROOT / "hmm_priors.vispec")), {}), "HmmPriors")
     mu, trans = torch.tensor([3.2, 8.8]).double(), torch.tensor([[0.7, 0.3], [0.1, 0.9]]).double()
     y = torch.tensor([3.1, 8.2, 9.4, 7.1, 4.0, 3.9]).double()
-    module.mu_point.data.copy_(mu)
-    module.trans_point = trans
+    module.get_parameter("mu_point").data.copy_(mu)
+    module.__setattr__("trans_point", trans)  # in constrained space
     seen = -0.5 * (y[:, None] - mu).square() - 0.5 * math.log(2 * math.pi)
     forward = seen[0] - math.log(2)
     for row in seen[1:]:
@@ -213,7 +218,7 @@ def test_the_mode_of_a_mixture_with_priors_is_where_its_gradient_is_zero():
     module = load(compile_spec(Source.read(str(ROOT / "mixture_priors.vispec")), {}), "MixturePriors")
     torch.manual_seed(0)
     x = torch.cat([torch.randn(60) - 3, 0.5 * torch.randn(40) + 3]).double()
-    module.mu_point.data.copy_(torch.tensor([-1.0, 1.0]))
+    module.get_parameter("mu_point").data.copy_(torch.tensor([-1.0, 1.0]))
     optimiser = torch.optim.LBFGS(module.parameters(), max_iter=200, line_search_fn="strong_wolfe")
 
     def closure():
@@ -223,8 +228,8 @@ def test_the_mode_of_a_mixture_with_priors_is_where_its_gradient_is_zero():
         return loss
 
     optimiser.step(closure)
-    assert abs(float(module.share_point.detach()[0]) - 0.6) < 0.05
-    assert torch.allclose(module.mu_point.detach(), torch.tensor([-3.0, 3.0]).double(), atol=0.3)
+    assert abs(float(param(module, "share_point")[0]) - 0.6) < 0.05
+    assert torch.allclose(param(module, "mu_point"), torch.tensor([-3.0, 3.0]).double(), atol=0.3)
 
 
 def test_a_chain_of_order_three_is_refused_with_a_reason():

@@ -29,8 +29,8 @@ def values_at_once(bytes_each: int, memory: int, device: torch.device) -> int:
     return max(1, (min(memory, 2**26) if device.type == "cpu" else memory) // bytes_each)
 
 
-def seeded(log_joint, seed: int, index: Tensor) -> Tensor:
-    """log_joint with the same dropout in every pass over the chunks."""
+def seeded(log_joint, seed: int, index):
+    """log_joint(index) with the same draws in every pass."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return log_joint(index)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from vispec.kernels.algebra import maximum, sampled
+from vispec.kernels.enumeration import seeded
 from vispec.kernels.logsum import log_sum_exp
 
 
@@ -25,7 +26,7 @@ def ask(
     if query == "marginals":
         return found
     if query == "entropy":
-        each = {name: torch.special.entr(p).sum(-1) for name, p in found.items()}
+        each = {name: torch.special.entr(p.clamp(min=0)).sum(-1) for name, p in found.items()}
         return each | {"(joint)": of_all} if one_draw else each
     return {name: p.argmax(-1) for name, p in found.items()}
 
@@ -75,12 +76,12 @@ def k_best(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor], inside: di
     What is left beside a solution falls apart by the first element that differs from it. Each part is a tilt of 0 and -inf, and
     has a mode of its own; of all parts so far, as many as can still be wanted are kept, best first."""
     shapes = {name: value.shape[1:] for name, value in tilt.items()}
-    B = len(next(iter(tilt.values())))
+    B, seed = len(next(iter(tilt.values()))), int(torch.randint(2**62, ()))  # other latents are drawn once for all
 
     def best(bars: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # log-joint (B,), values (B, elements), and the bars themselves
         parts = bars.split([shape.numel() for shape in shapes.values()], 1)
         split = {name: part.reshape(B, *shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
-        score, found = answer(tilted, batch, maximum, split)[:2]
+        score, found = seeded(lambda tilt: answer(tilted, batch, maximum, tilt)[:2], seed, split)
         return score, torch.cat([value.argmax(-1).view(B, -1) for value in found.values()], 1), bars
 
     counts = [inside.get(name, value[..., 0] == 0).expand(value.shape[:-1]).reshape(B, -1) for name, value in tilt.items()]
