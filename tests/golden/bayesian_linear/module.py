@@ -1,0 +1,200 @@
+"""BayesianLinear: emitted by vispec from bayesian_linear.vispec; imports torch and nothing else.
+
+    log_prob: a bound or estimate, elbo(samples=4)
+
+    log p = log_x
+
+    w      elbo(samples=4); shared by all rows; guide Normal
+    b      elbo(samples=4); shared by all rows; guide Normal
+    noise  elbo(samples=4); shared by all rows; guide LogNormal
+    y      data; given by the data
+    x      data; scored at the data
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def gamma_log_prob(value: torch.Tensor, concentration: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
+    """log Gamma(value; concentration, rate), elementwise; -inf at and below 0."""
+    inside = value > 0
+    positive = torch.where(inside, value, 1.0)
+    kernel = (concentration - 1) * positive.log() - rate * positive
+    return torch.where(inside, kernel + concentration * rate.log() - torch.lgamma(concentration), -torch.inf)
+
+
+def log_normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """log N(log value; loc, scale²) - log value, elementwise; -inf at and below 0."""
+    inside = value > 0
+    log = torch.where(inside, value, 1.0).log()
+    density = -0.5 * ((log - loc) / scale).square() - scale.log() - log - 0.9189385332046727  # log(2π) / 2
+    return torch.where(inside, density, -torch.inf)
+
+
+def normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """log N(value; loc, scale²), elementwise."""
+    return -0.5 * ((value - loc) / scale).square() - scale.log() - 0.9189385332046727  # log(2π) / 2
+
+
+def softplus_inverse(y: Tensor) -> Tensor:
+    """x with softplus(x) = y > 0."""
+    return y + torch.log(-torch.expm1(-y))
+
+
+def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
+    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
+
+    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
+    """
+    if rule == "sample":
+        return law.sample()
+    finite = isinstance(law, torch.distributions.Categorical)
+    if rule == "mean" and not (finite and read):
+        return law.probs if finite else law.mean
+    return law.mode
+
+
+def kl_normal_standard(loc: Tensor, scale: Tensor) -> Tensor:
+    """KL(N(loc, scale²) ‖ N(0, 1)) = ½(scale² + loc² − 1) − log scale."""
+    return 0.5 * (scale.square() + loc.square() - 1) - scale.log()
+
+
+class BayesianLinear(nn.Module):
+    """Batch: y (n, D) real[D]; x (n) real."""
+
+    exact = False
+    estimator = "elbo(samples=4)"
+
+    def __init__(self, D: int):
+        super().__init__()
+        self.D = D
+        self.w_loc = nn.Parameter(torch.zeros(D))  # (D)
+        self.raw_w_scale = nn.Parameter(torch.zeros(D))  # (D)
+        self.b_loc = nn.Parameter(torch.zeros(()))
+        self.raw_b_scale = nn.Parameter(torch.zeros(()))
+        self.noise_loc = nn.Parameter(torch.zeros(()))
+        self.raw_noise_scale = nn.Parameter(torch.zeros(()))
+        self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
+
+    @property
+    def w_scale(self) -> Tensor:
+        """positive[D]."""
+        return F.softplus(self.raw_w_scale)
+
+    @w_scale.setter
+    def w_scale(self, value: Tensor) -> None:
+        with torch.no_grad():
+            self.raw_w_scale.copy_(softplus_inverse(value))
+
+    @property
+    def b_scale(self) -> Tensor:
+        """positive."""
+        return F.softplus(self.raw_b_scale)
+
+    @b_scale.setter
+    def b_scale(self, value: Tensor) -> None:
+        with torch.no_grad():
+            self.raw_b_scale.copy_(softplus_inverse(value))
+
+    @property
+    def noise_scale(self) -> Tensor:
+        """positive."""
+        return F.softplus(self.raw_noise_scale)
+
+    @noise_scale.setter
+    def noise_scale(self, value: Tensor) -> None:
+        with torch.no_grad():
+            self.raw_noise_scale.copy_(softplus_inverse(value))
+
+    def log_prob(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> Tensor:
+        """A lower bound on log p of each row (n,), in nats: elbo(samples=4)."""
+        w, b, noise, _ = self.shared() if shared is None else shared
+        x = batch["x"]  # (n,)
+        y = batch["y"]  # (n, D)
+        dot = (w[:, None] * y).sum(-1)  # (s*, n)
+        value = dot + b[:, None]  # (s*, n)
+        log_x = normal_log_prob(x, value, noise[:, None])  # (s*, n)
+        return log_x.mean(0)  # (n,)
+
+    def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
+        """Minibatch estimate of -log p(data) or its bound: (N/M) Σ over the rows, and once what all rows share."""
+        shared = self.shared()
+        log_prob = self.log_prob(batch, shared)
+        return -log_prob.sum() * (num_data / len(log_prob)) - shared[-1]
+
+    def shared(self) -> tuple[Tensor, ...]:
+        """w (s*, D); b (s*,); noise (s*,); log p − log q of all that rows share."""
+        w_scale = F.softplus(self.raw_w_scale)  # (D,)
+        w = self.w_loc + w_scale * self.one.new_empty(4, self.D).normal_()  # (s*, D)
+        b_scale = F.softplus(self.raw_b_scale)
+        b = self.b_loc + b_scale * self.one.new_empty(4).normal_()  # (s*,)
+        noise_scale = F.softplus(self.raw_noise_scale)
+        noise = torch.distributions.LogNormal(loc=self.noise_loc, scale=noise_scale).expand((4,)).rsample()  # (s*,)
+        kl_w = kl_normal_standard(self.w_loc, w_scale).sum(-1)
+        minus_kl_w = -kl_w
+        kl_b = kl_normal_standard(self.b_loc, b_scale)
+        minus_kl_b = -kl_b
+        log_p_noise = gamma_log_prob(noise, (self.one * 2), (self.one * 2))  # (s*,)
+        log_q_noise = log_normal_log_prob(noise, self.noise_loc, noise_scale)  # (s*,)
+        log_ratio_noise = log_p_noise - log_q_noise  # (s*,)
+        part = log_ratio_noise.mean(0)
+        log_ratio = minus_kl_w + minus_kl_b + part
+        return w, b, noise, log_ratio
+
+    @torch.no_grad()
+    def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
+        """log p(row, latents) − log q(latents) at draws of the latents, (samples, n); what all rows share is drawn with each sample and adds nothing."""
+        w_scale = F.softplus(self.raw_w_scale)  # (D,)
+        w = self.w_loc + w_scale * self.one.new_empty(samples, self.D).normal_()  # (s*, D)
+        b_scale = F.softplus(self.raw_b_scale)
+        b = self.b_loc + b_scale * self.one.new_empty(samples).normal_()  # (s*,)
+        noise_scale = F.softplus(self.raw_noise_scale)
+        noise = torch.distributions.LogNormal(loc=self.noise_loc, scale=noise_scale).expand((samples,)).rsample()  # (s*,)
+        x = batch["x"]  # (n,)
+        y = batch["y"]  # (n, D)
+        dot = (w[:, None] * y).sum(-1)  # (s*, n)
+        value = dot + b[:, None]  # (s*, n)
+        log_x = normal_log_prob(x, value, noise[:, None])  # (s*, n)
+        return log_x
+
+    @torch.no_grad()
+    def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
+        """Exact posteriors of the summed latents, and the guides of the drawn ones.
+
+        query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
+        "sample", a draw; "entropy", in nats, of each value and of all together.
+        w: real[D], ().
+        b: real, ().
+        noise: positive, ().
+        """
+        w_scale = F.softplus(self.raw_w_scale)  # (D,)
+        b_scale = F.softplus(self.raw_b_scale)
+        noise_scale = F.softplus(self.raw_noise_scale)
+        return {"w": {"loc": self.w_loc, "scale": w_scale}, "b": {"loc": self.b_loc, "scale": b_scale}, "noise": {"loc": self.noise_loc, "scale": noise_scale}}
+
+    def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
+        """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
+        w, b, noise, _ = self.shared()
+        y = batch["y"]  # (n, D)
+        dot = (w[0] * y).sum(-1)  # (n,)
+        value = dot + b[0]  # (n,)
+        x = decide(torch.distributions.Normal(loc=value, scale=noise[0]).expand((n,)), rule, False)  # (n,)
+        return {"w": w[0], "b": b[0], "noise": noise[0], "y": y, "x": x}
+
+    @torch.no_grad()
+    def sample(self, n: int, batch: dict | None = None, lengths: dict | None = None) -> dict[str, Tensor]:
+        """n rows of every variable, latents too, drawn in the order of the model; `batch` holds y.
+
+        lengths: for each ragged plate that the batch does not size, how many elements each row has (n,).
+        """
+        return self.generate(n, batch or {}, lengths or {}, "sample")
+
+    @torch.no_grad()
+    def predict(self, batch: dict[str, Tensor], rule: str = "mean") -> dict[str, Tensor]:
+        """Each observed variable, from what is given; latents are drawn. rule: "mean", "mode" or "sample".
+
+        The mean of a categorical variable is its probabilities; one that is read again is at its mode.
+        """
+        found = self.generate(len(batch["y"]), batch, {}, rule)
+        return {name: found[name] for name in ("x",)}

@@ -1,0 +1,201 @@
+"""BayesianLogistic: emitted by vispec from bayesian_logistic.vispec; imports torch and nothing else.
+
+    log_prob: a bound or estimate, elbo(samples=4, gradient=stl)
+
+    log p = log_x
+
+    w  elbo(samples=4, gradient=stl); shared by all rows; guide Normal
+    b  elbo(samples=4, gradient=stl); shared by all rows; guide Normal
+    y  data; given by the data
+    x  data; scored at the data
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """log N(value; loc, scale²), elementwise."""
+    return -0.5 * ((value - loc) / scale).square() - scale.log() - 0.9189385332046727  # log(2π) / 2
+
+
+def softplus_inverse(y: Tensor) -> Tensor:
+    """x with softplus(x) = y > 0."""
+    return y + torch.log(-torch.expm1(-y))
+
+
+def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
+    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
+
+    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
+    """
+    if rule == "sample":
+        return law.sample()
+    finite = isinstance(law, torch.distributions.Categorical)
+    if rule == "mean" and not (finite and read):
+        return law.probs if finite else law.mean
+    return law.mode
+
+
+class NormalVectorLogProb(torch.autograd.Function):
+    """Σ_d log N(value_d; loc_d, scale_d²) (*B): value, loc and scale broadcast to (*B, D).
+
+    Instead of four tensors (*B, D) of autograd's, it makes one, of residuals in units of the scale, and one for the gradient.
+    """
+
+    @staticmethod
+    def forward(ctx, value, loc, scale):
+        residual = value - loc
+        whole = residual.shape == torch.broadcast_shapes(residual.shape, scale.shape)
+        residual = residual.div_(scale) if whole else residual / scale  # (*B, D)
+        ctx.save_for_backward(residual, scale)
+        ctx.shapes = value.shape, loc.shape, scale.shape
+        distance = torch.linalg.vector_norm(residual, dim=-1).square_()
+        log_scale = scale.log().expand(*scale.shape[:-1], residual.shape[-1]).sum(-1)
+        return distance.mul_(-0.5).sub_(log_scale).sub_(0.9189385332046727 * residual.shape[-1])  # log(2π) / 2
+
+    @staticmethod
+    def backward(ctx, grad):
+        residual, scale = ctx.saved_tensors
+        value_shape, loc_shape, scale_shape = ctx.shapes
+        weighted = residual * grad[..., None]  # (*B, D)
+        by_scale = None
+        if ctx.needs_input_grad[2]:
+            by_scale = (weighted * residual).sub_(grad[..., None]).sum_to_size(scale_shape) / scale
+        by_loc = weighted.div_(scale)
+        by_value = by_loc.neg().sum_to_size(value_shape) if ctx.needs_input_grad[0] else None
+        return by_value, by_loc.sum_to_size(loc_shape) if ctx.needs_input_grad[1] else None, by_scale
+
+
+def normal_vector_log_prob(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    """Σ_d log N(value_d; loc_d, scale_d²), broadcast: (*B, D) each → (*B)."""
+    return NormalVectorLogProb.apply(value, loc, scale)
+
+
+class BayesianLogistic(nn.Module):
+    """Batch: y (n, D) real[D]; x (n) bit."""
+
+    exact = False
+    estimator = "elbo(samples=4, gradient=stl)"
+
+    def __init__(self, D: int):
+        super().__init__()
+        self.D = D
+        self.w_loc = nn.Parameter(torch.zeros(D))  # (D)
+        self.raw_w_scale = nn.Parameter(torch.zeros(D))  # (D)
+        self.b_loc = nn.Parameter(torch.zeros(()))
+        self.raw_b_scale = nn.Parameter(torch.zeros(()))
+        self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
+
+    @property
+    def w_scale(self) -> Tensor:
+        """positive[D]."""
+        return F.softplus(self.raw_w_scale)
+
+    @w_scale.setter
+    def w_scale(self, value: Tensor) -> None:
+        with torch.no_grad():
+            self.raw_w_scale.copy_(softplus_inverse(value))
+
+    @property
+    def b_scale(self) -> Tensor:
+        """positive."""
+        return F.softplus(self.raw_b_scale)
+
+    @b_scale.setter
+    def b_scale(self, value: Tensor) -> None:
+        with torch.no_grad():
+            self.raw_b_scale.copy_(softplus_inverse(value))
+
+    def log_prob(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> Tensor:
+        """A lower bound on log p of each row (n,), in nats: elbo(samples=4, gradient=stl)."""
+        w, b, _ = self.shared() if shared is None else shared
+        x = batch["x"]  # (n,)
+        y = batch["y"]  # (n, D)
+        dot = (w[:, None] * y).sum(-1)  # (s*, n)
+        value = dot + b[:, None]  # (s*, n)
+        log_x = -F.binary_cross_entropy_with_logits(value, x.expand_as(value), reduction="none")  # (s*, n)
+        return log_x.mean(0)  # (n,)
+
+    def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
+        """Minibatch estimate of -log p(data) or its bound: (N/M) Σ over the rows, and once what all rows share."""
+        shared = self.shared()
+        log_prob = self.log_prob(batch, shared)
+        return -log_prob.sum() * (num_data / len(log_prob)) - shared[-1]
+
+    def shared(self) -> tuple[Tensor, ...]:
+        """w (s*, D); b (s*,); log p − log q of all that rows share."""
+        w_scale = F.softplus(self.raw_w_scale)  # (D,)
+        w = self.w_loc + w_scale * self.one.new_empty(4, self.D).normal_()  # (s*, D)
+        b_scale = F.softplus(self.raw_b_scale)
+        b = self.b_loc + b_scale * self.one.new_empty(4).normal_()  # (s*,)
+        log_p_w = normal_vector_log_prob(w, (self.one * 0), (self.one * 1))  # (s*,)
+        w_loc_held = self.w_loc.detach()  # (D,)
+        raw_w_scale_held = self.raw_w_scale.detach()  # (D,)
+        w_scale_held = F.softplus(raw_w_scale_held)  # (D,)
+        log_q_w = normal_vector_log_prob(w, w_loc_held, w_scale_held)  # (s*,)
+        log_ratio_w = log_p_w - log_q_w  # (s*,)
+        part = log_ratio_w.mean(0)
+        log_p_b = normal_log_prob(b, (self.one * 0), (self.one * 3))  # (s*,)
+        b_loc_held = self.b_loc.detach()
+        raw_b_scale_held = self.raw_b_scale.detach()
+        b_scale_held = F.softplus(raw_b_scale_held)
+        log_q_b = normal_log_prob(b, b_loc_held, b_scale_held)  # (s*,)
+        log_ratio_b = log_p_b - log_q_b  # (s*,)
+        part_2 = log_ratio_b.mean(0)
+        log_ratio = part + part_2
+        return w, b, log_ratio
+
+    @torch.no_grad()
+    def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
+        """log p(row, latents) − log q(latents) at draws of the latents, (samples, n); what all rows share is drawn with each sample and adds nothing."""
+        w_scale = F.softplus(self.raw_w_scale)  # (D,)
+        w = self.w_loc + w_scale * self.one.new_empty(samples, self.D).normal_()  # (s*, D)
+        b_scale = F.softplus(self.raw_b_scale)
+        b = self.b_loc + b_scale * self.one.new_empty(samples).normal_()  # (s*,)
+        x = batch["x"]  # (n,)
+        y = batch["y"]  # (n, D)
+        dot = (w[:, None] * y).sum(-1)  # (s*, n)
+        value = dot + b[:, None]  # (s*, n)
+        log_x = -F.binary_cross_entropy_with_logits(value, x.expand_as(value), reduction="none")  # (s*, n)
+        return log_x
+
+    @torch.no_grad()
+    def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
+        """Exact posteriors of the summed latents, and the guides of the drawn ones.
+
+        query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
+        "sample", a draw; "entropy", in nats, of each value and of all together.
+        w: real[D], ().
+        b: real, ().
+        """
+        w_scale = F.softplus(self.raw_w_scale)  # (D,)
+        b_scale = F.softplus(self.raw_b_scale)
+        return {"w": {"loc": self.w_loc, "scale": w_scale}, "b": {"loc": self.b_loc, "scale": b_scale}}
+
+    def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
+        """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
+        w, b, _ = self.shared()
+        y = batch["y"]  # (n, D)
+        dot = (w[0] * y).sum(-1)  # (n,)
+        value = dot + b[0]  # (n,)
+        x = decide(torch.distributions.Bernoulli(logits=value).expand((n,)), rule, False)  # (n,)
+        return {"w": w[0], "b": b[0], "y": y, "x": x}
+
+    @torch.no_grad()
+    def sample(self, n: int, batch: dict | None = None, lengths: dict | None = None) -> dict[str, Tensor]:
+        """n rows of every variable, latents too, drawn in the order of the model; `batch` holds y.
+
+        lengths: for each ragged plate that the batch does not size, how many elements each row has (n,).
+        """
+        return self.generate(n, batch or {}, lengths or {}, "sample")
+
+    @torch.no_grad()
+    def predict(self, batch: dict[str, Tensor], rule: str = "mean") -> dict[str, Tensor]:
+        """Each observed variable, from what is given; latents are drawn. rule: "mean", "mode" or "sample".
+
+        The mean of a categorical variable is its probabilities; one that is read again is at its mode.
+        """
+        found = self.generate(len(batch["y"]), batch, {}, rule)
+        return {name: found[name] for name in ("x",)}

@@ -1,0 +1,208 @@
+"""Bnn: emitted by vispec from bnn.vispec; imports torch and nothing else.
+
+    log_prob: a bound or estimate, elbo(samples=1)
+
+    log p = log_x
+
+    noise  elbo(samples=1); shared by all rows; guide LogNormal
+    y      data; given by the data
+    x      data; scored at the data
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def gamma_log_prob(value: torch.Tensor, concentration: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
+    """log Gamma(value; concentration, rate), elementwise; -inf at and below 0."""
+    inside = value > 0
+    positive = torch.where(inside, value, 1.0)
+    kernel = (concentration - 1) * positive.log() - rate * positive
+    return torch.where(inside, kernel + concentration * rate.log() - torch.lgamma(concentration), -torch.inf)
+
+
+def log_normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """log N(log value; loc, scale²) - log value, elementwise; -inf at and below 0."""
+    inside = value > 0
+    log = torch.where(inside, value, 1.0).log()
+    density = -0.5 * ((log - loc) / scale).square() - scale.log() - log - 0.9189385332046727  # log(2π) / 2
+    return torch.where(inside, density, -torch.inf)
+
+
+def normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """log N(value; loc, scale²), elementwise."""
+    return -0.5 * ((value - loc) / scale).square() - scale.log() - 0.9189385332046727  # log(2π) / 2
+
+
+class RandomLinear(nn.Module):
+    """x Wᵀ + b for weights drawn anew for every row, by drawing the outputs (local reparameterisation, Kingma et al. 2015).
+
+    The guide of each weight is N(weight, softplus(raw_scale)²), its prior N(loc, scale²).
+    """
+
+    def __init__(self, linear: nn.Linear, loc: float, scale: float):
+        super().__init__()
+        self.loc, self.scale = loc, scale
+        self.weight, self.bias = linear.weight, linear.bias
+        self.raw_weight_scale = nn.Parameter(torch.full_like(linear.weight, -4.0))
+        self.raw_bias_scale = nn.Parameter(torch.full_like(linear.bias, -4.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = nn.functional.linear(x, self.weight, self.bias)
+        variances = nn.functional.softplus(self.raw_weight_scale).square(), nn.functional.softplus(self.raw_bias_scale).square()
+        return mean + nn.functional.linear(x.square(), *variances).sqrt() * torch.randn_like(mean)
+
+    def kl(self) -> Tensor:
+        """KL(guide ‖ prior) of all weights (), in nats."""
+        pairs = ((self.weight, self.raw_weight_scale), (self.bias, self.raw_bias_scale))
+        return torch.stack([self.kl_of(mean, nn.functional.softplus(raw)).sum() for mean, raw in pairs]).sum()
+
+    def kl_of(self, mean: Tensor, deviation: Tensor) -> Tensor:
+        ratio = deviation / self.scale
+        return 0.5 * (ratio.square() + ((mean - self.loc) / self.scale).square() - 1) - ratio.log()
+
+
+def with_random_weights(net: nn.Module, loc: float, scale: float) -> nn.Module:
+    """The net with every Linear's weights random."""
+    for name, child in net.named_children():
+        random = RandomLinear(child, loc, scale) if isinstance(child, nn.Linear) else with_random_weights(child, loc, scale)
+        setattr(net, name, random)
+    return net
+
+
+def kl_of_weights(net: nn.Module) -> Tensor:
+    """KL of all random weights of a net (), in nats."""
+    return torch.stack([module.kl() for module in net.modules() if isinstance(module, RandomLinear)]).sum()
+
+
+def softplus_inverse(y: Tensor) -> Tensor:
+    """x with softplus(x) = y > 0."""
+    return y + torch.log(-torch.expm1(-y))
+
+
+def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
+    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
+
+    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
+    """
+    if rule == "sample":
+        return law.sample()
+    finite = isinstance(law, torch.distributions.Categorical)
+    if rule == "mean" and not (finite and read):
+        return law.probs if finite else law.mean
+    return law.mode
+
+
+class FNet(nn.Module):
+    """(y: real[D]) → real: mlp([50])."""
+
+    def __init__(self, D: int):
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(D, 50), nn.ReLU())
+        self.out = nn.Linear(50, 1)
+
+    def features(self, y: Tensor) -> Tensor:
+        """y (*B, D) → (*B, 50)."""
+        return self.mlp(y)
+
+    def forward(self, y: Tensor) -> Tensor:
+        """(*B)."""
+        return self.out(self.features(y)).squeeze(-1)
+
+
+class Bnn(nn.Module):
+    """Batch: y (n, D) real[D]; x (n) real."""
+
+    exact = False
+    estimator = "elbo(samples=1)"
+
+    def __init__(self, D: int):
+        super().__init__()
+        self.noise_loc = nn.Parameter(torch.zeros(()))
+        self.raw_noise_scale = nn.Parameter(torch.zeros(()))
+        self.f = with_random_weights(FNet(D), 0.0, 1.0)
+        self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
+
+    @property
+    def noise_scale(self) -> Tensor:
+        """positive."""
+        return F.softplus(self.raw_noise_scale)
+
+    @noise_scale.setter
+    def noise_scale(self, value: Tensor) -> None:
+        with torch.no_grad():
+            self.raw_noise_scale.copy_(softplus_inverse(value))
+
+    def log_prob(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> Tensor:
+        """A lower bound on log p of each row (n,), in nats: elbo(samples=1)."""
+        noise, _ = self.shared() if shared is None else shared
+        x = batch["x"]  # (n,)
+        y = batch["y"]  # (n, D)
+        f = self.f(y)  # (n,)
+        return normal_log_prob(x, f, noise)  # (n,)
+
+    def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
+        """Minibatch estimate of -log p(data) or its bound: (N/M) Σ over the rows, and once what all rows share."""
+        shared = self.shared()
+        log_prob = self.log_prob(batch, shared)
+        return -log_prob.sum() * (num_data / len(log_prob)) - shared[-1]
+
+    def shared(self) -> tuple[Tensor, ...]:
+        """noise (); log p − log q of all that rows share."""
+        noise_scale = F.softplus(self.raw_noise_scale)
+        noise = torch.distributions.LogNormal(loc=self.noise_loc, scale=noise_scale).rsample()
+        log_p_noise = gamma_log_prob(noise, (self.one * 6), (self.one * 6))
+        log_q_noise = log_normal_log_prob(noise, self.noise_loc, noise_scale)
+        log_ratio_noise = log_p_noise - log_q_noise
+        kl_f = kl_of_weights(self.f)
+        log_ratio = log_ratio_noise - kl_f
+        return noise, log_ratio
+
+    @torch.no_grad()
+    def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
+        """log p(row, latents) − log q(latents) at draws of the latents, (samples, n); what all rows share is drawn with each sample and adds nothing."""
+        noise_scale = F.softplus(self.raw_noise_scale)
+        noise = torch.distributions.LogNormal(loc=self.noise_loc, scale=noise_scale).expand((samples,)).rsample()  # (s*,)
+        x = batch["x"]  # (n,)
+        y = batch["y"]  # (n, D)
+        y_2 = y.expand(samples, *y.shape)  # (s*, n, D)
+        f = self.f(y_2)  # (s*, n)
+        log_x = normal_log_prob(x, f, noise[:, None])  # (s*, n)
+        return log_x
+
+    @torch.no_grad()
+    def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
+        """Exact posteriors of the summed latents, and the guides of the drawn ones.
+
+        query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
+        "sample", a draw; "entropy", in nats, of each value and of all together.
+        noise: positive, ().
+        """
+        noise_scale = F.softplus(self.raw_noise_scale)
+        return {"noise": {"loc": self.noise_loc, "scale": noise_scale}}
+
+    def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
+        """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
+        noise, _ = self.shared()
+        y = batch["y"]  # (n, D)
+        f = self.f(y)  # (n,)
+        x = decide(torch.distributions.Normal(loc=f, scale=noise).expand((n,)), rule, False)  # (n,)
+        return {"noise": noise, "y": y, "x": x}
+
+    @torch.no_grad()
+    def sample(self, n: int, batch: dict | None = None, lengths: dict | None = None) -> dict[str, Tensor]:
+        """n rows of every variable, latents too, drawn in the order of the model; `batch` holds y.
+
+        lengths: for each ragged plate that the batch does not size, how many elements each row has (n,).
+        """
+        return self.generate(n, batch or {}, lengths or {}, "sample")
+
+    @torch.no_grad()
+    def predict(self, batch: dict[str, Tensor], rule: str = "mean") -> dict[str, Tensor]:
+        """Each observed variable, from what is given; latents are drawn. rule: "mean", "mode" or "sample".
+
+        The mean of a categorical variable is its probabilities; one that is read again is at its mode.
+        """
+        found = self.generate(len(batch["y"]), batch, {}, rule)
+        return {name: found[name] for name in ("x",)}

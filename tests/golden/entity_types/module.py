@@ -1,0 +1,390 @@
+"""EntityTypes: emitted by vispec from entity_types.vispec; imports torch and nothing else.
+
+    log_prob: exact
+
+    log_w_by_entity = Σ_{mention that point at each entity} log_w
+    sum_kind = log Σ_{kind} exp(log_kind + log_number + log_w_by_entity)
+    sum_kind_over_entity = Σ_{entity} sum_kind
+    log p = sum_kind_over_entity
+
+    kind    summed; discrete; independent in each element of its plates
+    number  data; scored at the data
+    e       data; given by the data
+    w       data; scored at the data
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def bernoulli_log_prob(value: torch.Tensor, logit: torch.Tensor) -> torch.Tensor:
+    """log P(value) of a bit with log-odds `logit`, elementwise; log-odds of ±inf make one value certain, the other -inf."""
+    return torch.nn.functional.logsigmoid((2 * value - 1) * logit)
+
+
+class Maximum(torch.autograd.Function):
+    """max over the last dimension; the gradient goes to the first of the best."""
+
+    @staticmethod
+    def forward(ctx, x):
+        best, at = x.max(-1, keepdim=True)
+        ctx.save_for_backward(at)
+        ctx.size = x.shape[-1]
+        return best.squeeze(-1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (at,) = ctx.saved_tensors
+        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
+
+
+class Sampled(torch.autograd.Function):
+    """log Σ exp over the last dimension; the gradient goes to one term, drawn with its probability."""
+
+    @staticmethod
+    def forward(ctx, x):
+        noise = torch.empty_like(x).exponential_().log_()
+        ctx.save_for_backward((x - noise).argmax(-1, keepdim=True))
+        ctx.size = x.shape[-1]
+        return torch.logsumexp(x, -1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (at,) = ctx.saved_tensors
+        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
+
+
+def maximum(x: Tensor) -> Tensor:
+    """max over the last dimension (*B, K) → (*B)."""
+    return Maximum.apply(x)
+
+
+def sampled(x: Tensor) -> Tensor:
+    """log Σ exp(x) over the last dimension (*B, K) → (*B), with a draw for a gradient."""
+    return Sampled.apply(x)
+
+
+def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
+    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
+
+    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
+    """
+    if rule == "sample":
+        return law.sample()
+    finite = isinstance(law, torch.distributions.Categorical)
+    if rule == "mean" and not (finite and read):
+        return law.probs if finite else law.mean
+    return law.mode
+
+
+def seeded(log_joint, seed: int, index):
+    """log_joint(index) with the same draws in every pass."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return log_joint(index)
+
+
+class LogSumExp(torch.autograd.Function):
+    """log Σ exp(x) over the last dimension; the forward pass keeps the responsibilities, which are the gradient.
+
+    Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
+    """
+
+    @staticmethod
+    def forward(ctx, x):
+        top = x.amax(-1, keepdim=True)
+        top.clamp_(min=torch.finfo(top.dtype).min)  # where all are -inf, so is their difference from it
+        r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
+        mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
+        ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
+        return mass.log_().add_(top).squeeze(-1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (r,) = ctx.saved_tensors
+        return r * grad.unsqueeze(-1)
+
+
+def log_sum_exp(x: Tensor) -> Tensor:
+    """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
+    return LogSumExp.apply(x)
+
+
+def ask(
+    tilted, batch: dict[str, Tensor], query: str, tilt: dict[str, Tensor], inside: dict[str, Tensor], one_draw: bool = True
+) -> dict[str, Tensor]:
+    """The answer for each latent. marginals: (B, *plates, K); mode, sample: (B, *plates); entropy: that of each marginal
+    (B, *plates) and, as "(joint)", that of all latents together (B,); kbest(k): (B, k, *plates) from the best on, and their
+    log-joints (B, k) as "(log_joint)". inside: which elements of a latent's ragged plates count, where it has any. Over several
+    draws of other latents there is no one entropy of all together."""
+    if query.startswith("kbest("):
+        return k_best(tilted, batch, tilt, inside, int(query[6:-1]))
+    joint = next(iter(tilt.values())).new_zeros(len(next(iter(tilt.values()))))
+    entropic = Entropic(joint) if one_draw else log_sum_exp
+    algebras = {"marginals": log_sum_exp, "mode": maximum, "sample": sampled, "entropy": entropic}
+    found, of_all = answer(tilted, batch, algebras[query], tilt, joint)[1:]
+    if query == "marginals":
+        return found
+    if query == "entropy":
+        each = {name: torch.special.entr(p.clamp(min=0)).sum(-1) for name, p in found.items()}
+        return each | {"(joint)": of_all} if one_draw else each
+    return {name: p.argmax(-1) for name, p in found.items()}
+
+
+def answer(tilted, batch: dict[str, Tensor], total, tilt: dict[str, Tensor], *more: Tensor) -> tuple:
+    """log p (B,) under the algebra, its gradient for each latent's tilt, and for `more`."""
+    inputs = [value.requires_grad_() for value in (*tilt.values(), *more)]
+    with torch.enable_grad():
+        log_prob = tilted(batch, total, tilt)
+        found = torch.autograd.grad(log_prob.sum(), inputs, allow_unused=True, materialize_grads=True)
+    return (log_prob.detach(), dict(zip(tilt, found, strict=False)), *found[len(tilt) :])
+
+
+class Entropic:
+    """log Σ exp, through which a gradient for `joint` (B,) gathers the entropy of all that is summed, by the chain rule."""
+
+    def __init__(self, joint: Tensor):
+        self.joint = joint
+
+    def __call__(self, x: Tensor) -> Tensor:
+        log_z = log_sum_exp(x)
+        p = (x - log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)).exp()
+        return self.attach(log_z, torch.special.entr(p.detach()).sum(-1))
+
+    def attach(self, log_z: Tensor, entropy: Tensor) -> Tensor:
+        """log_z (B, ...) of a sum whose terms have that entropy given what is summed later."""
+        return Attached.apply(log_z, entropy, self.joint)
+
+
+class Attached(torch.autograd.Function):
+    """The first argument; its gradient times the second, summed for each row, is the gradient of the third."""
+
+    @staticmethod
+    def forward(ctx, log_z, entropy, joint):
+        ctx.save_for_backward(entropy)
+        return log_z.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        (entropy,) = ctx.saved_tensors
+        return grad, None, (grad * entropy).flatten(1).sum(1) if grad.dim() > 1 else grad * entropy
+
+
+def k_best(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor], inside: dict[str, Tensor], k: int) -> dict[str, Tensor]:
+    """The k most probable joint assignments of each row; where there are fewer, the rest have log-joint -inf (Lawler 1972).
+
+    What is left beside a solution falls apart by the first element that differs from it. Each part is a tilt of 0 and -inf, and
+    has a mode of its own; of all parts so far, as many as can still be wanted are kept, best first."""
+    shapes = {name: value.shape[1:] for name, value in tilt.items()}
+    B, seed = len(next(iter(tilt.values()))), int(torch.randint(2**62, ()))  # other latents are drawn once for all
+
+    def best(bars: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # log-joint (B,), values (B, elements), and the bars themselves
+        parts = bars.split([shape.numel() for shape in shapes.values()], 1)
+        split = {name: part.reshape(B, *shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+        score, found = seeded(lambda tilt: answer(tilted, batch, maximum, tilt)[:2], seed, split)
+        return score, torch.cat([value.argmax(-1).view(B, -1) for value in found.values()], 1), bars
+
+    counts = [inside.get(name, value[..., 0] == 0).expand(value.shape[:-1]).reshape(B, -1) for name, value in tilt.items()]
+    counts = torch.cat(counts, 1)  # (B, elements)
+    pool = [part.unsqueeze(1) for part in best(torch.cat([value.flatten(1) for value in tilt.values()], 1))]
+    # pool: (B, candidates), (B, candidates, elements), (B, candidates, all values)
+    solutions = []
+    for left in range(k - 1, -1, -1):
+        score, chosen, bars = (part[:, 0] for part in pool)
+        solutions.append((score, chosen))
+        pool = [part[:, 1:] for part in pool]
+        start = 0
+        for element, size in enumerate(shape[-1] for shape in shapes.values() for _ in range(shape[:-1].numel()) if left):
+            here = start + chosen[:, element, None]
+            other = best(bars.scatter(1, here, -torch.inf))
+            possible = counts[:, element] & (score > -torch.inf)
+            pool = ranked(pool, (other[0].masked_fill(~possible, -torch.inf), *other[1:]), left)
+            own, bars = bars.gather(1, here), bars.clone()
+            bars[:, start : start + size] = -torch.inf
+            bars.scatter_(1, here, own)
+            start += size
+        if left and pool[0].shape[1] == 0:
+            pool = [part.unsqueeze(1) for part in (torch.full_like(score, -torch.inf), chosen, bars)]
+    values = torch.stack([chosen for _, chosen in solutions], 1)  # (B, k, elements)
+    values = values.split([shape[:-1].numel() for shape in shapes.values()], 2)
+    found = {name: part.reshape(B, k, *shape[:-1]) for (name, shape), part in zip(shapes.items(), values, strict=True)}
+    return found | {"(log_joint)": torch.stack([score for score, _ in solutions], 1)}
+
+
+def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tensor]:
+    """Candidates with one more for each row, best first, at most so many."""
+    joined = [torch.cat([part, new.unsqueeze(1)], 1) for part, new in zip(pool, more, strict=True)]
+    order = joined[0].topk(min(most, joined[0].shape[1]), 1).indices
+    rows = torch.arange(len(order), device=order.device)[:, None]
+    return [part[rows, order] for part in joined]
+
+
+def add_by_index(value: Tensor, index: Tensor, size: int) -> Tensor:
+    """Σ of value (*B, N, *R) over the elements that point at each of `size` places, by index (*B, N): (*B, size, *R)."""
+    lead = index.dim() - 1
+    places = index.view(*index.shape, *[1] * (value.dim() - index.dim())).expand_as(value)
+    return value.new_zeros(*value.shape[:lead], size, *value.shape[lead + 1 :]).scatter_add(lead, places, value)
+
+
+class EntityTypes(nn.Module):
+    """Batch:
+        number (doc, entity) bit
+        e (doc, mention) index[entity]
+        w (doc, mention) token[V]
+        number_len (doc)
+        e_len (doc)
+    """
+
+    exact = True
+    estimator = "exact"
+
+    def __init__(self, V: int, K: int = 10):
+        super().__init__()
+        self.K = K
+        self.raw_prior = nn.Parameter(torch.zeros(K))  # (K)
+        self.raw_several = nn.Parameter(torch.randn(K) * 0.1)  # (k)
+        self.raw_emit = nn.Parameter(torch.randn(K, V) * 0.1)  # (k, V)
+        self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
+
+    @property
+    def prior(self) -> Tensor:
+        """simplex[K]."""
+        return self.raw_prior.softmax(-1)
+
+    @prior.setter
+    def prior(self, value: Tensor) -> None:
+        with torch.no_grad():
+            self.raw_prior.copy_(value.log())
+
+    @property
+    def several(self) -> Tensor:
+        """unit, one for each element of k."""
+        return torch.sigmoid(self.raw_several)
+
+    @several.setter
+    def several(self, value: Tensor) -> None:
+        with torch.no_grad():
+            self.raw_several.copy_(torch.logit(value))
+
+    @property
+    def emit(self) -> Tensor:
+        """simplex[V], one for each element of k."""
+        return self.raw_emit.softmax(-1)
+
+    @emit.setter
+    def emit(self, value: Tensor) -> None:
+        with torch.no_grad():
+            self.raw_emit.copy_(value.log())
+
+    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """log_prior (kind,); log_number (doc, entity, kind); log_w (doc, mention, kind)."""
+        log_prior = self.raw_prior.log_softmax(-1)  # (K,)
+        number = batch["number"]  # (doc, entity)
+        log_number = bernoulli_log_prob(number[:, :, None], self.raw_several)  # (doc, entity, kind)
+        w = batch["w"]  # (doc, mention)
+        log_emit = self.raw_emit.log_softmax(-1)  # (kind, V)
+        log_w = F.embedding(w, log_emit.T)  # (doc, mention, kind)
+        return log_prior, log_number, log_w
+
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (doc,), exact, in nats."""
+        log_prior, log_number, log_w = self.factors(batch)
+        e = batch["e"]  # (doc, mention)
+        e_len = batch["e_len"]  # (doc,)
+        at_mention = torch.arange(e.shape[1], device=self.one.device)  # (mention,)
+        inside_mention = at_mention < e_len[:, None]  # (doc, mention)
+        log_w_inside = torch.where(inside_mention[:, :, None], log_w, 0.0)  # (doc, mention, kind)
+        e_inside = torch.where(inside_mention, e, 0)  # (doc, mention)
+        number = batch["number"]  # (doc, entity)
+        log_by_entity = add_by_index(log_w_inside, e_inside, number.shape[1])  # (doc, entity, kind)
+        log_joint_of_kind = log_prior + log_number + log_by_entity  # (doc, entity, kind)
+        log_sum_kind = log_sum_exp(log_joint_of_kind)  # (doc, entity)
+        number_len = batch["number_len"]  # (doc,)
+        at_entity = torch.arange(number.shape[1], device=self.one.device)  # (entity,)
+        inside_entity = at_entity < number_len[:, None]  # (doc, entity)
+        return torch.where(inside_entity, log_sum_kind, 0.0).sum(1)  # (doc,)
+
+    def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
+        """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
+        log_prob = self.log_prob(batch)
+        return log_prob.sum() * (-num_data / len(log_prob))
+
+    def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        log_prior, log_number, log_w = self.factors(batch)
+        e = batch["e"]  # (doc, mention)
+        e_len = batch["e_len"]  # (doc,)
+        at_mention = torch.arange(e.shape[1], device=self.one.device)  # (mention,)
+        inside_mention = at_mention < e_len[:, None]  # (doc, mention)
+        log_w_inside = torch.where(inside_mention[:, :, None], log_w, 0.0)  # (doc, mention, kind)
+        e_inside = torch.where(inside_mention, e, 0)  # (doc, mention)
+        number = batch["number"]  # (doc, entity)
+        log_by_entity = add_by_index(log_w_inside, e_inside, number.shape[1])  # (doc, entity, kind)
+        tilt_kind = tilt["kind"]  # (doc, entity, kind)
+        log_joint_of_kind = log_prior + log_number + log_by_entity + tilt_kind  # (doc, entity, kind)
+        log_sum_kind = total(log_joint_of_kind)  # (doc, entity)
+        number_len = batch["number_len"]  # (doc,)
+        at_entity = torch.arange(number.shape[1], device=self.one.device)  # (entity,)
+        inside_entity = at_entity < number_len[:, None]  # (doc, entity)
+        log_kind_over_entity = torch.where(inside_entity, log_sum_kind, 0.0).sum(1)  # (doc,)
+        return log_kind_over_entity
+
+    @torch.no_grad()
+    def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
+        """Exact posteriors of the summed latents, and the guides of the drawn ones.
+
+        query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
+        "sample", a draw; "entropy", in nats, of each value and of all together.
+        kind: index[k], (doc, entity).
+        """
+        number = batch["number"]  # (doc, entity)
+        number_len = batch["number_len"]  # (doc,)
+        at_entity = torch.arange(number.shape[1], device=self.one.device)  # (entity,)
+        inside_entity = at_entity < number_len[:, None]  # (doc, entity)
+        zeros = {"kind": self.one.new_zeros(number.shape[0], number.shape[1], self.K)}
+        found = ask(self.tilted, batch, query, zeros, {"kind": inside_entity})
+        return found
+
+    @torch.no_grad()
+    def initialise(self, batch: dict[str, Tensor]) -> None:
+        """Start locations at elements of the batch, scales at its spread, probabilities near its means; random otherwise."""
+        number = batch["number"]  # (doc, entity)
+        number_len = batch["number_len"]  # (doc,)
+        at_entity = torch.arange(number.shape[1], device=self.one.device)  # (entity,)
+        inside_entity = at_entity < number_len[:, None]  # (doc, entity)
+        number_elements = number[(inside_entity).expand(number.shape[:2])]
+        mean = (number_elements.sum(0) + 1) / (len(number_elements) + 2)
+        self.raw_several.copy_(torch.logit(mean) + torch.randn(self.raw_several.shape, device=mean.device, dtype=mean.dtype))
+
+    def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
+        """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
+        number_len = lengths["entity"]  # (doc,)
+        entity_size = int(number_len.max())
+        kind = decide(torch.distributions.Categorical(logits=self.raw_prior).expand((n, entity_size,)), "sample", True)  # (doc, entity)
+        several_at = self.raw_several[kind]  # (doc, entity)
+        number = decide(torch.distributions.Bernoulli(logits=several_at).expand((n, entity_size,)), rule, False)  # (doc, entity)
+        e = batch["e"]  # (doc, mention)
+        at_doc = torch.arange(n, device=self.one.device)  # (doc,)
+        kind_at = kind[at_doc[:, None], e]  # (doc, mention)
+        emit_at = self.raw_emit[kind_at]  # (doc, mention, V)
+        w = decide(torch.distributions.Categorical(logits=emit_at).expand((n, e.shape[1],)), rule, False)  # (doc, mention)
+        e_len = batch["e_len"]  # (doc,)
+        return {"kind": kind, "number": number, "e": e, "w": w, "number_len": number_len, "e_len": e_len}
+
+    @torch.no_grad()
+    def sample(self, n: int, batch: dict | None = None, lengths: dict | None = None) -> dict[str, Tensor]:
+        """n rows of every variable, latents too, drawn in the order of the model; `batch` holds e.
+
+        lengths: for each ragged plate that the batch does not size, how many elements each row has (n,).
+        """
+        return self.generate(n, batch or {}, lengths or {}, "sample")
+
+    @torch.no_grad()
+    def predict(self, batch: dict[str, Tensor], rule: str = "mean") -> dict[str, Tensor]:
+        """Each observed variable, from what is given; latents are drawn. rule: "mean", "mode" or "sample".
+
+        The mean of a categorical variable is its probabilities; one that is read again is at its mode.
+        """
+        found = self.generate(len(batch["e"]), batch, {"entity": batch["number_len"]}, rule)
+        return {name: found[name] for name in ("number", "w",)}

@@ -1,0 +1,223 @@
+"""FactorAnalysis: emitted by vispec from factor_analysis.vispec; imports torch and nothing else.
+
+    log_prob: a bound or estimate, elbo(samples=1)
+
+    log_x_over_d = Σ_{d} log_x
+    log p = ratio_z + log_x_over_d
+
+    z  elbo(samples=1); continuous; guide MultivariateNormal
+    x  data; scored at the data
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def multivariate_normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale_tril: torch.Tensor) -> torch.Tensor:
+    """log N(value; loc, L Lᵀ) (*B) for value and loc (*B, D) and lower-triangular L = scale_tril (*B, D, D)."""
+    while scale_tril.dim() > 2 and len(scale_tril) == 1:
+        scale_tril = scale_tril.squeeze(0)
+    error = value - loc
+    error = error.expand(torch.broadcast_shapes(error.shape, scale_tril.shape[:-1]))  # (*N, *S, D) against L (*S, D, D)
+    own = error.dim() - scale_tril.dim() + 1  # axes N, over which L does not vary: columns of one solve, not copies of L
+    columns = error.reshape(-1, *error.shape[own:]).movedim(0, -1)  # (*S, D, N)
+    white = torch.linalg.solve_triangular(scale_tril, columns, upper=False)
+    distance = white.square().sum(-2).movedim(-1, 0).reshape(error.shape[:-1])  # (*N, *S)
+    log_det = scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)  # (*S)
+    return -0.5 * distance - log_det - 0.9189385332046727 * value.shape[-1]  # log(2π) / 2
+
+
+def normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """log N(value; loc, scale²), elementwise."""
+    return -0.5 * ((value - loc) / scale).square() - scale.log() - 0.9189385332046727  # log(2π) / 2
+
+
+def softplus_inverse(y: Tensor) -> Tensor:
+    """x with softplus(x) = y > 0."""
+    return y + torch.log(-torch.expm1(-y))
+
+
+def to_cholesky(raw: Tensor) -> Tensor:
+    """Lower-triangular (*B, D, D) with a positive diagonal: softplus of the raw one."""
+    return raw.tril(-1) + F.softplus(raw.diagonal(dim1=-2, dim2=-1)).diag_embed()
+
+
+def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
+    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
+
+    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
+    """
+    if rule == "sample":
+        return law.sample()
+    finite = isinstance(law, torch.distributions.Categorical)
+    if rule == "mean" and not (finite and read):
+        return law.probs if finite else law.mean
+    return law.mode
+
+
+class NormalVectorLogProb(torch.autograd.Function):
+    """Σ_d log N(value_d; loc_d, scale_d²) (*B): value, loc and scale broadcast to (*B, D).
+
+    Instead of four tensors (*B, D) of autograd's, it makes one, of residuals in units of the scale, and one for the gradient.
+    """
+
+    @staticmethod
+    def forward(ctx, value, loc, scale):
+        residual = value - loc
+        whole = residual.shape == torch.broadcast_shapes(residual.shape, scale.shape)
+        residual = residual.div_(scale) if whole else residual / scale  # (*B, D)
+        ctx.save_for_backward(residual, scale)
+        ctx.shapes = value.shape, loc.shape, scale.shape
+        distance = torch.linalg.vector_norm(residual, dim=-1).square_()
+        log_scale = scale.log().expand(*scale.shape[:-1], residual.shape[-1]).sum(-1)
+        return distance.mul_(-0.5).sub_(log_scale).sub_(0.9189385332046727 * residual.shape[-1])  # log(2π) / 2
+
+    @staticmethod
+    def backward(ctx, grad):
+        residual, scale = ctx.saved_tensors
+        value_shape, loc_shape, scale_shape = ctx.shapes
+        weighted = residual * grad[..., None]  # (*B, D)
+        by_scale = None
+        if ctx.needs_input_grad[2]:
+            by_scale = (weighted * residual).sub_(grad[..., None]).sum_to_size(scale_shape) / scale
+        by_loc = weighted.div_(scale)
+        by_value = by_loc.neg().sum_to_size(value_shape) if ctx.needs_input_grad[0] else None
+        return by_value, by_loc.sum_to_size(loc_shape) if ctx.needs_input_grad[1] else None, by_scale
+
+
+def normal_vector_log_prob(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    """Σ_d log N(value_d; loc_d, scale_d²), broadcast: (*B, D) each → (*B)."""
+    return NormalVectorLogProb.apply(value, loc, scale)
+
+
+class Factors(nn.Module):
+    """(x: real[D]) → (loc: real[Z], scale_tril: cholesky[Z]): mlp([32])."""
+
+    def __init__(self, D: int, Z: int):
+        super().__init__()
+        self.Z = Z
+        self.mlp = nn.Sequential(nn.Linear(D, 32), nn.ReLU())
+        self.out = nn.Linear(32, Z + Z * Z)
+
+    def features(self, x: Tensor) -> Tensor:
+        """x (*B, D) → (*B, 32)."""
+        return self.mlp(x)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """loc (*B, Z), scale_tril (*B, Z, Z) before its link."""
+        raw = self.out(self.features(x))
+        loc, scale_tril = raw.split((self.Z, self.Z * self.Z), -1)
+        return loc, scale_tril.unflatten(-1, (self.Z, self.Z))
+
+
+class FactorAnalysis(nn.Module):
+    """Batch: x (n, d) real."""
+
+    exact = False
+    estimator = "elbo(samples=1)"
+
+    def __init__(self, D: int, Z: int = 2):
+        super().__init__()
+        self.D = D
+        self.Z = Z
+        self.loading = nn.Parameter(torch.randn(D, Z))  # (d, Z)
+        self.mean = nn.Parameter(torch.randn(D))  # (d)
+        self.raw_noise = nn.Parameter(torch.randn(D) * 0.1)  # (d)
+        self.factors = Factors(D, Z)
+        self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
+
+    @property
+    def noise(self) -> Tensor:
+        """positive, one for each element of d."""
+        return F.softplus(self.raw_noise)
+
+    @noise.setter
+    def noise(self, value: Tensor) -> None:
+        with torch.no_grad():
+            self.raw_noise.copy_(softplus_inverse(value))
+
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """A lower bound on log p of each row (n,), in nats: elbo(samples=1)."""
+        x = batch["x"]  # (n, d)
+        factors_loc, factors_scale_tril_raw = self.factors(x)  # (n, Z)
+        factors_scale_tril = to_cholesky(factors_scale_tril_raw)  # (n, Z, Z)
+        z = torch.distributions.MultivariateNormal(loc=factors_loc, scale_tril=factors_scale_tril).rsample()  # (n, Z)
+        log_p_z = normal_vector_log_prob(z, (self.one * 0), (self.one * 1))  # (n,)
+        log_q_z = multivariate_normal_log_prob(z, factors_loc, factors_scale_tril)  # (n,)
+        log_ratio_z = log_p_z - log_q_z  # (n,)
+        dot = (self.loading * z[:, None]).sum(-1)  # (n, d)
+        value = dot + self.mean  # (n, d)
+        noise = F.softplus(self.raw_noise)  # (d,)
+        log_x = normal_log_prob(x, value, noise)  # (n, d)
+        log_x_over_d = log_x.sum(1)  # (n,)
+        return log_ratio_z + log_x_over_d  # (n,)
+
+    def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
+        """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
+        log_prob = self.log_prob(batch)
+        return log_prob.sum() * (-num_data / len(log_prob))
+
+    @torch.no_grad()
+    def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
+        """log p(row, latents) − log q(latents) at draws of the latents, (samples, n)."""
+        x = batch["x"]  # (n, d)
+        factors_loc, factors_scale_tril_raw = self.factors(x)  # (n, Z)
+        factors_scale_tril = to_cholesky(factors_scale_tril_raw)  # (n, Z, Z)
+        z = torch.distributions.MultivariateNormal(loc=factors_loc, scale_tril=factors_scale_tril).expand((samples, x.shape[0],)).rsample()  # (s*, n, Z)
+        log_p_z = normal_vector_log_prob(z, (self.one * 0), (self.one * 1))  # (s*, n)
+        log_q_z = multivariate_normal_log_prob(z, factors_loc, factors_scale_tril)  # (s*, n)
+        log_ratio_z = log_p_z - log_q_z  # (s*, n)
+        dot = (self.loading * z[:, :, None]).sum(-1)  # (s*, n, d)
+        value = dot + self.mean  # (s*, n, d)
+        noise = F.softplus(self.raw_noise)  # (d,)
+        log_x = normal_log_prob(x, value, noise)  # (s*, n, d)
+        log_x_over_d = log_x.sum(2)  # (s*, n)
+        log_prob = log_ratio_z + log_x_over_d  # (s*, n)
+        return log_prob
+
+    @torch.no_grad()
+    def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
+        """Exact posteriors of the summed latents, and the guides of the drawn ones.
+
+        query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
+        "sample", a draw; "entropy", in nats, of each value and of all together.
+        z: real[Z], (n).
+        """
+        x = batch["x"]  # (n, d)
+        factors_loc, factors_scale_tril_raw = self.factors(x)  # (n, Z)
+        factors_scale_tril = to_cholesky(factors_scale_tril_raw)  # (n, Z, Z)
+        return {"z": {"loc": factors_loc, "scale_tril": factors_scale_tril}}
+
+    @torch.no_grad()
+    def initialise(self, batch: dict[str, Tensor]) -> None:
+        """Start locations at elements of the batch, scales at its spread, probabilities near its means; random otherwise."""
+        x = batch["x"]  # (n, d)
+        x_elements = x.flatten(0, 1)
+        self.noise = x_elements.std(0).clamp(min=1e-3).expand(self.raw_noise.shape)
+
+    def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
+        """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
+        z = decide(torch.distributions.Normal(loc=(self.one * 0), scale=(self.one * 1)).expand((n, self.Z,)), "sample", True)  # (n, Z)
+        dot = (self.loading * z[:, None]).sum(-1)  # (n, d)
+        value = dot + self.mean  # (n, d)
+        noise = F.softplus(self.raw_noise)  # (d,)
+        x = decide(torch.distributions.Normal(loc=value, scale=noise).expand((n, self.D,)), rule, False)  # (n, d)
+        return {"z": z, "x": x}
+
+    @torch.no_grad()
+    def sample(self, n: int, batch: dict | None = None, lengths: dict | None = None) -> dict[str, Tensor]:
+        """n rows of every variable, latents too, drawn in the order of the model; nothing need be given.
+
+        lengths: for each ragged plate that the batch does not size, how many elements each row has (n,).
+        """
+        return self.generate(n, batch or {}, lengths or {}, "sample")
+
+    @torch.no_grad()
+    def predict(self, batch: dict[str, Tensor], rule: str = "mean") -> dict[str, Tensor]:
+        """Each observed variable, from what is given; latents are drawn. rule: "mean", "mode" or "sample".
+
+        The mean of a categorical variable is its probabilities; one that is read again is at its mode.
+        """
+        found = self.generate(len(next(iter(batch.values()))), batch, {}, rule)
+        return {name: found[name] for name in ("x",)}

@@ -1,0 +1,387 @@
+"""Ibm1: emitted by vispec from ibm1.vispec; imports torch and nothing else.
+
+    log_prob: exact
+
+    sum_a = log Σ_{a} exp(log_a + log_x)
+    sum_a_over_i = Σ_{i} sum_a
+    log p = sum_a_over_i
+
+    y  data; given by the data
+    a  summed; discrete; independent in each element of its plates
+    x  data; scored at the data
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class Maximum(torch.autograd.Function):
+    """max over the last dimension; the gradient goes to the first of the best."""
+
+    @staticmethod
+    def forward(ctx, x):
+        best, at = x.max(-1, keepdim=True)
+        ctx.save_for_backward(at)
+        ctx.size = x.shape[-1]
+        return best.squeeze(-1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (at,) = ctx.saved_tensors
+        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
+
+
+class Sampled(torch.autograd.Function):
+    """log Σ exp over the last dimension; the gradient goes to one term, drawn with its probability."""
+
+    @staticmethod
+    def forward(ctx, x):
+        noise = torch.empty_like(x).exponential_().log_()
+        ctx.save_for_backward((x - noise).argmax(-1, keepdim=True))
+        ctx.size = x.shape[-1]
+        return torch.logsumexp(x, -1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (at,) = ctx.saved_tensors
+        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
+
+
+def maximum(x: Tensor) -> Tensor:
+    """max over the last dimension (*B, K) → (*B)."""
+    return Maximum.apply(x)
+
+
+def sampled(x: Tensor) -> Tensor:
+    """log Σ exp(x) over the last dimension (*B, K) → (*B), with a draw for a gradient."""
+    return Sampled.apply(x)
+
+
+def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
+    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
+
+    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
+    """
+    if rule == "sample":
+        return law.sample()
+    finite = isinstance(law, torch.distributions.Categorical)
+    if rule == "mean" and not (finite and read):
+        return law.probs if finite else law.mean
+    return law.mode
+
+
+def distinct(tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """The distinct values (U,) and the row of each element among them, of tokens' shape.
+
+    Their number is in the data, which a single traced graph cannot know: while compiling, every element is a row of its own.
+    """
+    if torch.compiler.is_compiling():
+        return tokens.flatten(), torch.arange(tokens.numel(), device=tokens.device).view(tokens.shape)
+    values, row = torch.unique(tokens, return_inverse=True)
+    return values, row
+
+
+def seeded(log_joint, seed: int, index):
+    """log_joint(index) with the same draws in every pass."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return log_joint(index)
+
+
+class LogSumExp(torch.autograd.Function):
+    """log Σ exp(x) over the last dimension; the forward pass keeps the responsibilities, which are the gradient.
+
+    Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
+    """
+
+    @staticmethod
+    def forward(ctx, x):
+        top = x.amax(-1, keepdim=True)
+        top.clamp_(min=torch.finfo(top.dtype).min)  # where all are -inf, so is their difference from it
+        r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
+        mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
+        ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
+        return mass.log_().add_(top).squeeze(-1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (r,) = ctx.saved_tensors
+        return r * grad.unsqueeze(-1)
+
+
+def log_sum_exp(x: Tensor) -> Tensor:
+    """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
+    return LogSumExp.apply(x)
+
+
+def ask(
+    tilted, batch: dict[str, Tensor], query: str, tilt: dict[str, Tensor], inside: dict[str, Tensor], one_draw: bool = True
+) -> dict[str, Tensor]:
+    """The answer for each latent. marginals: (B, *plates, K); mode, sample: (B, *plates); entropy: that of each marginal
+    (B, *plates) and, as "(joint)", that of all latents together (B,); kbest(k): (B, k, *plates) from the best on, and their
+    log-joints (B, k) as "(log_joint)". inside: which elements of a latent's ragged plates count, where it has any. Over several
+    draws of other latents there is no one entropy of all together."""
+    if query.startswith("kbest("):
+        return k_best(tilted, batch, tilt, inside, int(query[6:-1]))
+    joint = next(iter(tilt.values())).new_zeros(len(next(iter(tilt.values()))))
+    entropic = Entropic(joint) if one_draw else log_sum_exp
+    algebras = {"marginals": log_sum_exp, "mode": maximum, "sample": sampled, "entropy": entropic}
+    found, of_all = answer(tilted, batch, algebras[query], tilt, joint)[1:]
+    if query == "marginals":
+        return found
+    if query == "entropy":
+        each = {name: torch.special.entr(p.clamp(min=0)).sum(-1) for name, p in found.items()}
+        return each | {"(joint)": of_all} if one_draw else each
+    return {name: p.argmax(-1) for name, p in found.items()}
+
+
+def answer(tilted, batch: dict[str, Tensor], total, tilt: dict[str, Tensor], *more: Tensor) -> tuple:
+    """log p (B,) under the algebra, its gradient for each latent's tilt, and for `more`."""
+    inputs = [value.requires_grad_() for value in (*tilt.values(), *more)]
+    with torch.enable_grad():
+        log_prob = tilted(batch, total, tilt)
+        found = torch.autograd.grad(log_prob.sum(), inputs, allow_unused=True, materialize_grads=True)
+    return (log_prob.detach(), dict(zip(tilt, found, strict=False)), *found[len(tilt) :])
+
+
+class Entropic:
+    """log Σ exp, through which a gradient for `joint` (B,) gathers the entropy of all that is summed, by the chain rule."""
+
+    def __init__(self, joint: Tensor):
+        self.joint = joint
+
+    def __call__(self, x: Tensor) -> Tensor:
+        log_z = log_sum_exp(x)
+        p = (x - log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)).exp()
+        return self.attach(log_z, torch.special.entr(p.detach()).sum(-1))
+
+    def attach(self, log_z: Tensor, entropy: Tensor) -> Tensor:
+        """log_z (B, ...) of a sum whose terms have that entropy given what is summed later."""
+        return Attached.apply(log_z, entropy, self.joint)
+
+
+class Attached(torch.autograd.Function):
+    """The first argument; its gradient times the second, summed for each row, is the gradient of the third."""
+
+    @staticmethod
+    def forward(ctx, log_z, entropy, joint):
+        ctx.save_for_backward(entropy)
+        return log_z.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        (entropy,) = ctx.saved_tensors
+        return grad, None, (grad * entropy).flatten(1).sum(1) if grad.dim() > 1 else grad * entropy
+
+
+def k_best(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor], inside: dict[str, Tensor], k: int) -> dict[str, Tensor]:
+    """The k most probable joint assignments of each row; where there are fewer, the rest have log-joint -inf (Lawler 1972).
+
+    What is left beside a solution falls apart by the first element that differs from it. Each part is a tilt of 0 and -inf, and
+    has a mode of its own; of all parts so far, as many as can still be wanted are kept, best first."""
+    shapes = {name: value.shape[1:] for name, value in tilt.items()}
+    B, seed = len(next(iter(tilt.values()))), int(torch.randint(2**62, ()))  # other latents are drawn once for all
+
+    def best(bars: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # log-joint (B,), values (B, elements), and the bars themselves
+        parts = bars.split([shape.numel() for shape in shapes.values()], 1)
+        split = {name: part.reshape(B, *shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+        score, found = seeded(lambda tilt: answer(tilted, batch, maximum, tilt)[:2], seed, split)
+        return score, torch.cat([value.argmax(-1).view(B, -1) for value in found.values()], 1), bars
+
+    counts = [inside.get(name, value[..., 0] == 0).expand(value.shape[:-1]).reshape(B, -1) for name, value in tilt.items()]
+    counts = torch.cat(counts, 1)  # (B, elements)
+    pool = [part.unsqueeze(1) for part in best(torch.cat([value.flatten(1) for value in tilt.values()], 1))]
+    # pool: (B, candidates), (B, candidates, elements), (B, candidates, all values)
+    solutions = []
+    for left in range(k - 1, -1, -1):
+        score, chosen, bars = (part[:, 0] for part in pool)
+        solutions.append((score, chosen))
+        pool = [part[:, 1:] for part in pool]
+        start = 0
+        for element, size in enumerate(shape[-1] for shape in shapes.values() for _ in range(shape[:-1].numel()) if left):
+            here = start + chosen[:, element, None]
+            other = best(bars.scatter(1, here, -torch.inf))
+            possible = counts[:, element] & (score > -torch.inf)
+            pool = ranked(pool, (other[0].masked_fill(~possible, -torch.inf), *other[1:]), left)
+            own, bars = bars.gather(1, here), bars.clone()
+            bars[:, start : start + size] = -torch.inf
+            bars.scatter_(1, here, own)
+            start += size
+        if left and pool[0].shape[1] == 0:
+            pool = [part.unsqueeze(1) for part in (torch.full_like(score, -torch.inf), chosen, bars)]
+    values = torch.stack([chosen for _, chosen in solutions], 1)  # (B, k, elements)
+    values = values.split([shape[:-1].numel() for shape in shapes.values()], 2)
+    found = {name: part.reshape(B, k, *shape[:-1]) for (name, shape), part in zip(shapes.items(), values, strict=True)}
+    return found | {"(log_joint)": torch.stack([score for score, _ in solutions], 1)}
+
+
+def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tensor]:
+    """Candidates with one more for each row, best first, at most so many."""
+    joined = [torch.cat([part, new.unsqueeze(1)], 1) for part, new in zip(pool, more, strict=True)]
+    order = joined[0].topk(min(most, joined[0].shape[1]), 1).indices
+    rows = torch.arange(len(order), device=order.device)[:, None]
+    return [part[rows, order] for part in joined]
+
+
+class SelectedLogSoftmax(torch.autograd.Function):
+    """log_softmax(h Wᵀ + b)[row, col] for the chosen cells alone; the logits' buffer becomes the gradient.
+
+    h (U, H), weight (V, H), bias (V,), row and col (*S) → (*S).
+    """
+
+    @staticmethod
+    def forward(ctx, h, weight, bias, row, col):
+        logits = torch.addmm(bias, h, weight.T)  # (U, V)
+        picked, least = logits[row, col], least_logit(logits)
+        prob = softmax_in_place(logits, least)
+        ctx.save_for_backward(h, weight, bias, row, col)
+        ctx.prob = prob  # only the first backward pass finds it
+        return prob[row, col].log_().add_((picked - least[row]).clamp_(max=0.0))
+
+    @staticmethod
+    def backward(ctx, grad):
+        h, weight, bias, row, col = ctx.saved_tensors
+        g, ctx.prob = ctx.prob, None
+        if g is None:
+            logits = torch.addmm(bias, h, weight.T)
+            g = softmax_in_place(logits, least_logit(logits))
+        grad = grad.flatten()
+        mass = grad.new_zeros(len(h)).index_add_(0, row.flatten(), grad)
+        g.mul_(-mass[:, None])  # ∂/∂logits = picked − mass · softmax
+        g.view(-1).index_add_(0, (row * g.shape[1] + col).flatten(), grad)
+        return g @ weight, g.T @ h, g.sum(0), None, None
+
+
+def least_logit(logits: Tensor) -> Tensor:
+    """What is as good as impossible in each row (U,): exp, and all that reads its result, would be slow below it."""
+    return logits.amax(1) - 80.0
+
+
+def softmax_in_place(logits: Tensor, least: Tensor) -> Tensor:
+    """The softmax of each row of logits (U, V), none of which counts as less than `least`."""
+    return torch.softmax(torch.maximum(logits, least[:, None], out=logits), 1, out=logits)
+
+
+class Lex(nn.Module):
+    """(y: token[FR]) → simplex[EN]: embed(128) |> mlp([256])."""
+
+    def __init__(self, EN: int, FR: int):
+        super().__init__()
+        self.embed = nn.Embedding(FR, 128)
+        self.mlp = nn.Sequential(nn.Linear(128, 256), nn.ReLU())
+        self.out = nn.Linear(256, EN)
+
+    def features(self, y: Tensor) -> Tensor:
+        """y (*B) → (*B, 256)."""
+        return self.mlp(self.embed(y))
+
+    def forward(self, y: Tensor) -> Tensor:
+        """(*B, EN) unnormalised log-probabilities."""
+        return self.out(self.features(y))
+
+
+class Ibm1(nn.Module):
+    """Batch: y (pair, j) token[FR]; x (pair, i) token[EN]; y_len (pair); x_len (pair)."""
+
+    exact = True
+    estimator = "exact"
+
+    def __init__(self, EN: int, FR: int):
+        super().__init__()
+        self.lex = Lex(EN, FR)
+        self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
+
+    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """log_a (pair, a); log_x (pair, i, a)."""
+        y = batch["y"]  # (pair, j)
+        at_a = torch.arange(y.shape[1], device=self.one.device)  # (a,)
+        y_len = batch["y_len"]  # (pair,)
+        log_y_len = (self.one * y_len).log()  # (pair,)
+        inside_a = at_a < y_len[:, None]  # (pair, a)
+        log_a = torch.where(inside_a, -log_y_len[:, None], -torch.inf)  # (pair, a)
+        x = batch["x"]  # (pair, i)
+        y_words, y_row = distinct(y)  # (pair, a)
+        cells = torch.broadcast_shapes(y_row[:, None].shape, x[:, :, None].shape)
+        y_row_2 = y_row[:, None].expand(cells)  # (pair, i, a)
+        x_2 = x[:, :, None].expand(cells)  # (pair, i, a)
+        lex_features = self.lex.features(y_words)  # (distinct, H)
+        log_x = SelectedLogSoftmax.apply(lex_features, self.lex.out.weight, self.lex.out.bias, y_row_2, x_2)  # (pair, i, a)
+        return log_a, log_x
+
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (pair,), exact, in nats."""
+        log_a, log_x = self.factors(batch)
+        log_joint_of_a = log_a[:, None] + log_x  # (pair, i, a)
+        log_sum_a = log_sum_exp(log_joint_of_a)  # (pair, i)
+        x_len = batch["x_len"]  # (pair,)
+        x = batch["x"]  # (pair, i)
+        at_i = torch.arange(x.shape[1], device=self.one.device)  # (i,)
+        inside_i = at_i < x_len[:, None]  # (pair, i)
+        return torch.where(inside_i, log_sum_a, 0.0).sum(1)  # (pair,)
+
+    def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
+        """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
+        log_prob = self.log_prob(batch)
+        return log_prob.sum() * (-num_data / len(log_prob))
+
+    def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        log_a, log_x = self.factors(batch)
+        tilt_a = tilt["a"]  # (pair, i, a)
+        log_joint_of_a = log_a[:, None] + log_x + tilt_a  # (pair, i, a)
+        log_sum_a = total(log_joint_of_a)  # (pair, i)
+        x_len = batch["x_len"]  # (pair,)
+        x = batch["x"]  # (pair, i)
+        at_i = torch.arange(x.shape[1], device=self.one.device)  # (i,)
+        inside_i = at_i < x_len[:, None]  # (pair, i)
+        log_a_over_i = torch.where(inside_i, log_sum_a, 0.0).sum(1)  # (pair,)
+        return log_a_over_i
+
+    @torch.no_grad()
+    def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
+        """Exact posteriors of the summed latents, and the guides of the drawn ones.
+
+        query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
+        "sample", a draw; "entropy", in nats, of each value and of all together.
+        a: index[j], (pair, i).
+        """
+        y = batch["y"]  # (pair, j)
+        x = batch["x"]  # (pair, i)
+        x_len = batch["x_len"]  # (pair,)
+        at_i = torch.arange(x.shape[1], device=self.one.device)  # (i,)
+        inside_i = at_i < x_len[:, None]  # (pair, i)
+        zeros = {"a": self.one.new_zeros(y.shape[0], x.shape[1], y.shape[1])}
+        found = ask(self.tilted, batch, query, zeros, {"a": inside_i})
+        return found
+
+    def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
+        """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
+        y = batch["y"]  # (pair, j)
+        x_len = lengths["i"]  # (pair,)
+        i_size = int(x_len.max())
+        y_len = batch["y_len"]  # (pair,)
+        a = (torch.rand(n, i_size, device=self.one.device) * y_len[:, None]).long()  # (pair, i)
+        at_pair = torch.arange(n, device=self.one.device)  # (pair,)
+        y_at = y[at_pair[:, None], a]  # (pair, i)
+        y_at_words, y_at_row = distinct(y_at)  # (pair, i)
+        lex = self.lex(y_at_words)  # (distinct, EN)
+        lex_2 = lex[y_at_row]  # (pair, i, EN)
+        x = decide(torch.distributions.Categorical(logits=lex_2).expand((n, i_size,)), rule, False)  # (pair, i)
+        return {"y": y, "a": a, "x": x, "y_len": y_len, "x_len": x_len}
+
+    @torch.no_grad()
+    def sample(self, n: int, batch: dict | None = None, lengths: dict | None = None) -> dict[str, Tensor]:
+        """n rows of every variable, latents too, drawn in the order of the model; `batch` holds y.
+
+        lengths: for each ragged plate that the batch does not size, how many elements each row has (n,).
+        """
+        return self.generate(n, batch or {}, lengths or {}, "sample")
+
+    @torch.no_grad()
+    def predict(self, batch: dict[str, Tensor], rule: str = "mean") -> dict[str, Tensor]:
+        """Each observed variable, from what is given; latents are drawn. rule: "mean", "mode" or "sample".
+
+        The mean of a categorical variable is its probabilities; one that is read again is at its mode.
+        """
+        found = self.generate(len(batch["y"]), batch, {"i": batch["x_len"]}, rule)
+        return {name: found[name] for name in ("x",)}

@@ -1,0 +1,641 @@
+"""InducedDependencies: emitted by vispec from induced_dependencies.vispec; imports torch and nothing else.
+
+    log_prob: exact
+
+    trees_head = log Σ_{trees head} exp(Σ_i arcs_head + log_x), elements eliminated one by one
+    log p = norm_head + trees_head
+
+    head  trees, summed; discrete; a head for each element of i: one elimination per element
+    x     data; scored at the data
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Maximum(torch.autograd.Function):
+    """max over the last dimension; the gradient goes to the first of the best."""
+
+    @staticmethod
+    def forward(ctx, x):
+        best, at = x.max(-1, keepdim=True)
+        ctx.save_for_backward(at)
+        ctx.size = x.shape[-1]
+        return best.squeeze(-1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (at,) = ctx.saved_tensors
+        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
+
+
+class Sampled(torch.autograd.Function):
+    """log Σ exp over the last dimension; the gradient goes to one term, drawn with its probability."""
+
+    @staticmethod
+    def forward(ctx, x):
+        noise = torch.empty_like(x).exponential_().log_()
+        ctx.save_for_backward((x - noise).argmax(-1, keepdim=True))
+        ctx.size = x.shape[-1]
+        return torch.logsumexp(x, -1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (at,) = ctx.saved_tensors
+        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
+
+
+def maximum(x: Tensor) -> Tensor:
+    """max over the last dimension (*B, K) → (*B)."""
+    return Maximum.apply(x)
+
+
+def sampled(x: Tensor) -> Tensor:
+    """log Σ exp(x) over the last dimension (*B, K) → (*B), with a draw for a gradient."""
+    return Sampled.apply(x)
+
+
+def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
+    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
+
+    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
+    """
+    if rule == "sample":
+        return law.sample()
+    finite = isinstance(law, torch.distributions.Categorical)
+    if rule == "mean" and not (finite and read):
+        return law.probs if finite else law.mean
+    return law.mode
+
+
+def distinct(tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """The distinct values (U,) and the row of each element among them, of tokens' shape.
+
+    Their number is in the data, which a single traced graph cannot know: while compiling, every element is a row of its own.
+    """
+    if torch.compiler.is_compiling():
+        return tokens.flatten(), torch.arange(tokens.numel(), device=tokens.device).view(tokens.shape)
+    values, row = torch.unique(tokens, return_inverse=True)
+    return values, row
+
+
+def seeded(log_joint, seed: int, index):
+    """log_joint(index) with the same draws in every pass."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return log_joint(index)
+
+
+class LogSumExp(torch.autograd.Function):
+    """log Σ exp(x) over the last dimension; the forward pass keeps the responsibilities, which are the gradient.
+
+    Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
+    """
+
+    @staticmethod
+    def forward(ctx, x):
+        top = x.amax(-1, keepdim=True)
+        top.clamp_(min=torch.finfo(top.dtype).min)  # where all are -inf, so is their difference from it
+        r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
+        mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
+        ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
+        return mass.log_().add_(top).squeeze(-1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (r,) = ctx.saved_tensors
+        return r * grad.unsqueeze(-1)
+
+
+def log_sum_exp(x: Tensor) -> Tensor:
+    """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
+    return LogSumExp.apply(x)
+
+
+def ask(
+    tilted, batch: dict[str, Tensor], query: str, tilt: dict[str, Tensor], inside: dict[str, Tensor], one_draw: bool = True
+) -> dict[str, Tensor]:
+    """The answer for each latent. marginals: (B, *plates, K); mode, sample: (B, *plates); entropy: that of each marginal
+    (B, *plates) and, as "(joint)", that of all latents together (B,); kbest(k): (B, k, *plates) from the best on, and their
+    log-joints (B, k) as "(log_joint)". inside: which elements of a latent's ragged plates count, where it has any. Over several
+    draws of other latents there is no one entropy of all together."""
+    if query.startswith("kbest("):
+        return k_best(tilted, batch, tilt, inside, int(query[6:-1]))
+    joint = next(iter(tilt.values())).new_zeros(len(next(iter(tilt.values()))))
+    entropic = Entropic(joint) if one_draw else log_sum_exp
+    algebras = {"marginals": log_sum_exp, "mode": maximum, "sample": sampled, "entropy": entropic}
+    found, of_all = answer(tilted, batch, algebras[query], tilt, joint)[1:]
+    if query == "marginals":
+        return found
+    if query == "entropy":
+        each = {name: torch.special.entr(p.clamp(min=0)).sum(-1) for name, p in found.items()}
+        return each | {"(joint)": of_all} if one_draw else each
+    return {name: p.argmax(-1) for name, p in found.items()}
+
+
+def answer(tilted, batch: dict[str, Tensor], total, tilt: dict[str, Tensor], *more: Tensor) -> tuple:
+    """log p (B,) under the algebra, its gradient for each latent's tilt, and for `more`."""
+    inputs = [value.requires_grad_() for value in (*tilt.values(), *more)]
+    with torch.enable_grad():
+        log_prob = tilted(batch, total, tilt)
+        found = torch.autograd.grad(log_prob.sum(), inputs, allow_unused=True, materialize_grads=True)
+    return (log_prob.detach(), dict(zip(tilt, found, strict=False)), *found[len(tilt) :])
+
+
+class Entropic:
+    """log Σ exp, through which a gradient for `joint` (B,) gathers the entropy of all that is summed, by the chain rule."""
+
+    def __init__(self, joint: Tensor):
+        self.joint = joint
+
+    def __call__(self, x: Tensor) -> Tensor:
+        log_z = log_sum_exp(x)
+        p = (x - log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)).exp()
+        return self.attach(log_z, torch.special.entr(p.detach()).sum(-1))
+
+    def attach(self, log_z: Tensor, entropy: Tensor) -> Tensor:
+        """log_z (B, ...) of a sum whose terms have that entropy given what is summed later."""
+        return Attached.apply(log_z, entropy, self.joint)
+
+
+class Attached(torch.autograd.Function):
+    """The first argument; its gradient times the second, summed for each row, is the gradient of the third."""
+
+    @staticmethod
+    def forward(ctx, log_z, entropy, joint):
+        ctx.save_for_backward(entropy)
+        return log_z.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        (entropy,) = ctx.saved_tensors
+        return grad, None, (grad * entropy).flatten(1).sum(1) if grad.dim() > 1 else grad * entropy
+
+
+def k_best(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor], inside: dict[str, Tensor], k: int) -> dict[str, Tensor]:
+    """The k most probable joint assignments of each row; where there are fewer, the rest have log-joint -inf (Lawler 1972).
+
+    What is left beside a solution falls apart by the first element that differs from it. Each part is a tilt of 0 and -inf, and
+    has a mode of its own; of all parts so far, as many as can still be wanted are kept, best first."""
+    shapes = {name: value.shape[1:] for name, value in tilt.items()}
+    B, seed = len(next(iter(tilt.values()))), int(torch.randint(2**62, ()))  # other latents are drawn once for all
+
+    def best(bars: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # log-joint (B,), values (B, elements), and the bars themselves
+        parts = bars.split([shape.numel() for shape in shapes.values()], 1)
+        split = {name: part.reshape(B, *shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+        score, found = seeded(lambda tilt: answer(tilted, batch, maximum, tilt)[:2], seed, split)
+        return score, torch.cat([value.argmax(-1).view(B, -1) for value in found.values()], 1), bars
+
+    counts = [inside.get(name, value[..., 0] == 0).expand(value.shape[:-1]).reshape(B, -1) for name, value in tilt.items()]
+    counts = torch.cat(counts, 1)  # (B, elements)
+    pool = [part.unsqueeze(1) for part in best(torch.cat([value.flatten(1) for value in tilt.values()], 1))]
+    # pool: (B, candidates), (B, candidates, elements), (B, candidates, all values)
+    solutions = []
+    for left in range(k - 1, -1, -1):
+        score, chosen, bars = (part[:, 0] for part in pool)
+        solutions.append((score, chosen))
+        pool = [part[:, 1:] for part in pool]
+        start = 0
+        for element, size in enumerate(shape[-1] for shape in shapes.values() for _ in range(shape[:-1].numel()) if left):
+            here = start + chosen[:, element, None]
+            other = best(bars.scatter(1, here, -torch.inf))
+            possible = counts[:, element] & (score > -torch.inf)
+            pool = ranked(pool, (other[0].masked_fill(~possible, -torch.inf), *other[1:]), left)
+            own, bars = bars.gather(1, here), bars.clone()
+            bars[:, start : start + size] = -torch.inf
+            bars.scatter_(1, here, own)
+            start += size
+        if left and pool[0].shape[1] == 0:
+            pool = [part.unsqueeze(1) for part in (torch.full_like(score, -torch.inf), chosen, bars)]
+    values = torch.stack([chosen for _, chosen in solutions], 1)  # (B, k, elements)
+    values = values.split([shape[:-1].numel() for shape in shapes.values()], 2)
+    found = {name: part.reshape(B, k, *shape[:-1]) for (name, shape), part in zip(shapes.items(), values, strict=True)}
+    return found | {"(log_joint)": torch.stack([score for score, _ in solutions], 1)}
+
+
+def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tensor]:
+    """Candidates with one more for each row, best first, at most so many."""
+    joined = [torch.cat([part, new.unsqueeze(1)], 1) for part, new in zip(pool, more, strict=True)]
+    order = joined[0].topk(min(most, joined[0].shape[1]), 1).indices
+    rows = torch.arange(len(order), device=order.device)[:, None]
+    return [part[rows, order] for part in joined]
+
+
+class SelectedLogSoftmax(torch.autograd.Function):
+    """log_softmax(h Wᵀ + b)[row, col] for the chosen cells alone; the logits' buffer becomes the gradient.
+
+    h (U, H), weight (V, H), bias (V,), row and col (*S) → (*S).
+    """
+
+    @staticmethod
+    def forward(ctx, h, weight, bias, row, col):
+        logits = torch.addmm(bias, h, weight.T)  # (U, V)
+        picked, least = logits[row, col], least_logit(logits)
+        prob = softmax_in_place(logits, least)
+        ctx.save_for_backward(h, weight, bias, row, col)
+        ctx.prob = prob  # only the first backward pass finds it
+        return prob[row, col].log_().add_((picked - least[row]).clamp_(max=0.0))
+
+    @staticmethod
+    def backward(ctx, grad):
+        h, weight, bias, row, col = ctx.saved_tensors
+        g, ctx.prob = ctx.prob, None
+        if g is None:
+            logits = torch.addmm(bias, h, weight.T)
+            g = softmax_in_place(logits, least_logit(logits))
+        grad = grad.flatten()
+        mass = grad.new_zeros(len(h)).index_add_(0, row.flatten(), grad)
+        g.mul_(-mass[:, None])  # ∂/∂logits = picked − mass · softmax
+        g.view(-1).index_add_(0, (row * g.shape[1] + col).flatten(), grad)
+        return g @ weight, g.T @ h, g.sum(0), None, None
+
+
+def least_logit(logits: Tensor) -> Tensor:
+    """What is as good as impossible in each row (U,): exp, and all that reads its result, would be slow below it."""
+    return logits.amax(1) - 80.0
+
+
+def softmax_in_place(logits: Tensor, least: Tensor) -> Tensor:
+    """The softmax of each row of logits (U, V), none of which counts as less than `least`."""
+    return torch.softmax(torch.maximum(logits, least[:, None], out=logits), 1, out=logits)
+
+
+NEAR = 300.0  # differences of scores whose exponentials may be multiplied without underflow
+
+
+def tree_log_prob(scores: Tensor, length: Tensor | None = None) -> Tensor:
+    """log Z (*B,), -inf where no tree is possible. Its gradient is the arcs' probabilities, 0 without a tree."""
+    grad = torch.is_grad_enabled() and scores.requires_grad
+    return tree_sums(*flat_trees(scores, length), grad)[0].view(scores.shape[:-2])
+
+
+def tree_mode(scores: Tensor, length: Tensor | None = None) -> Tensor:
+    """The heads of the best tree (*B, n), int64; 0 past a tree's length."""
+    flat, lengths = flat_trees(scores.detach(), length)
+    heads = torch.zeros(flat.shape[:2], dtype=torch.long)
+    for row, (score, size) in enumerate(zip(flat.tolist(), lengths.tolist(), strict=True)):
+        heads[row, :size] = torch.tensor(best_tree(score, size), dtype=torch.long)
+    return heads.to(scores.device).view(scores.shape[:-1])
+
+
+@torch.no_grad()
+def tree_sample(scores: Tensor, length: Tensor | None = None) -> Tensor:
+    """The heads of a tree drawn from the posterior (*B, n), int64; 0 past a tree's length, and where there is no tree."""
+    flat, lengths = flat_trees(scores, length)
+    (B, n), steps = flat.shape[:2], eliminate(flat.double(), lengths)[1]
+    heads = torch.zeros(B, n, dtype=torch.long, device=flat.device)
+    for k, (via, share) in zip(range(n), reversed(steps), strict=True):
+        probability = via.gather(1, heads[:, None, :k])[:, 0]  # that the arc into j leads through k
+        below = torch.rand_like(probability) < probability
+        above, cut = (F.pad(x, (1, 0)) for x in (heads[:, :k], below))
+        for _ in range(k.bit_length()):  # whatever hangs from an element that is to hang from k
+            cut, above = cut | cut.gather(1, above), above.gather(1, above)
+        share = share.masked_fill(cut, -torch.inf)
+        share[:, 0].masked_fill_(share.amax(1) == -torch.inf, 0)  # nothing else is left: the arc from the root leads through k
+        heads[:, k] = torch.multinomial(share.softmax(1), 1)[:, 0]
+        heads[:, :k].masked_fill_(below, k + 1)
+    return heads.masked_fill(~inside(lengths, n), 0).view(scores.shape[:-1])
+
+
+def tree_total(total, scores: Tensor, length: Tensor | None = None) -> Tensor:
+    """The sum over trees under an algebra (*B,): its gradient is the arcs' probabilities, the best tree, or a tree drawn."""
+    log_z = tree_log_prob(scores, length)
+    if hasattr(total, "attach"):
+        return total.attach(log_z, tree_entropy(scores.detach(), length))
+    if total is not maximum and total is not sampled:
+        return log_z
+    heads = tree_mode(scores, length) if total is maximum else tree_sample(scores, length)
+    score = tree_score(scores, heads, length)
+    value = score if total is maximum else score + (log_z - score).detach()
+    return torch.where(log_z > -torch.inf, value, -torch.inf)
+
+
+def tree_entropy(scores: Tensor, length: Tensor | None = None) -> Tensor:
+    """The entropy (*B,) of a tree drawn with weights exp(score): log Z − E[score]; 0 where there is none."""
+    with torch.enable_grad():
+        scores = scores.detach().requires_grad_()
+        log_z = tree_log_prob(scores, length)
+        (p,) = torch.autograd.grad(log_z.sum(), scores)
+    mean = torch.where(p > 0, p * scores, 0.0).detach().sum((-1, -2))
+    return torch.where(log_z > -torch.inf, log_z - mean, 0.0).detach()
+
+
+def tree_score(scores: Tensor, heads: Tensor, length: Tensor | None = None) -> Tensor:
+    """Σ_i scores[i, heads[i]] (*B,) over the elements that count."""
+    found = scores.gather(-1, heads.expand(scores.shape[:-1]).unsqueeze(-1)).squeeze(-1)
+    return found.sum(-1) if length is None else found.masked_fill(~inside(length, found.shape[-1]), 0).sum(-1)
+
+
+def tree_depth(heads: Tensor) -> Tensor:
+    """How many arcs lead from the root to each element (*B, n): 1 for those that hang from it."""
+    above, depth = F.pad(heads, (1, 0)), F.pad(torch.ones_like(heads), (1, 0))
+    for _ in range(heads.shape[-1].bit_length()):
+        depth, above = depth + depth.gather(-1, above), above.gather(-1, above)
+    return depth[..., 1:]
+
+
+def log_number_of_trees(length: Tensor) -> Tensor:
+    """log n^(n-1), how many trees with one root n elements have; of the dtype of a floating-point `length`."""
+    return torch.xlogy(length - 1, length.clamp(min=1))
+
+
+def decide_tree(scores: Tensor, length: Tensor | None, rule: str, read: bool) -> Tensor:
+    """Heads (*B, n) by the rule "sample" or "mode"; "mean" is (*B, n, 1 + n), each arc's probability, unless read."""
+    if rule == "sample":
+        return tree_sample(scores, length)
+    if rule == "mode" or read:
+        return tree_mode(scores, length)
+    flat, lengths = flat_trees(scores, length)
+    return tree_sums(flat, lengths, True)[1].view(scores.shape)
+
+
+def inside(length: Tensor, n: int) -> Tensor:
+    """Which elements count (*B, n)."""
+    return torch.arange(n, device=length.device) < length.unsqueeze(-1)
+
+
+def flat_trees(scores: Tensor, length: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Scores (B, n, 1 + n) and lengths (B,)."""
+    batch, n = scores.shape[:-2], scores.shape[-2]
+    full = torch.full(batch, n, device=scores.device) if length is None else length.expand(batch)
+    return scores.reshape(batch.numel(), n, n + 1), full.reshape(batch.numel())
+
+
+@torch.library.custom_op("vispec::tree_sums", mutates_args=())
+def tree_sums(scores: Tensor, length: Tensor, grad: bool) -> tuple[Tensor, Tensor]:
+    """log Z (B,) and, if grad, the arcs' probabilities (B, n, 1 + n)."""
+    log_z, steps = eliminate(scores.double(), length, keep=grad)
+    arcs = arc_marginals(steps, scores) if grad else scores.new_empty(0)
+    return log_z.to(scores.dtype), arcs
+
+
+@tree_sums.register_fake
+def tree_shapes(scores: Tensor, length: Tensor, grad: bool) -> tuple[Tensor, Tensor]:
+    return scores.new_empty(len(scores)), scores.new_empty(scores.shape if grad else 0)
+
+
+def tree_save(ctx, inputs, output) -> None:
+    ctx.save_for_backward(output[1])
+
+
+def tree_gradient(ctx, g: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
+    (arcs,) = ctx.saved_tensors
+    return g[:, None, None] * arcs, None, None
+
+
+tree_sums.register_autograd(tree_gradient, setup_context=tree_save)
+
+
+def eliminate(scores: Tensor, length: Tensor, keep: bool = True) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+    """log Z (B,) and how each element was eliminated, the last one first.
+
+    For element k, with the root and the elements before k left: which share of the arc h → j leads through k (B, 1 + k, k),
+    and the logarithm of each head's share in k's weight (B, 1 + k)."""
+    n = scores.shape[1]
+    if n == 0:
+        return scores.new_zeros(len(scores)), []
+    at = torch.arange(n + 1, device=scores.device)
+    counts = F.pad(inside(length, n), (1, 0), value=True)
+    possible = (counts[:, 1:, None] & counts[:, None, :] & (at[1:, None] != at)).mT
+    w = scores.mT.masked_fill(~possible, -torch.inf)  # (B, head, dependent)
+    top = w[:, 1:].amax(1).nan_to_num(neginf=0.0)  # (B, n)
+    root = (w[:, 0] - top).amax(1).nan_to_num(neginf=0.0)  # (B,)
+    w[:, 1:].sub_(top[:, None])
+    w[:, 0].sub_(top + root[:, None])
+    near = bool((w.masked_fill(~possible, 0) > -NEAR).all())
+    log_z, steps = (eliminate_numbers if near else eliminate_logs)(w, length, keep)
+    return log_z + top.sum(1) + root, steps
+
+
+def eliminate_numbers(w: Tensor, length: Tensor, keep: bool) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+    """The same where no arc is much lighter than others into its element, so that nothing underflows: arcs only gain weight."""
+    log_z, steps = w.new_zeros(len(w)), []
+    tiny, w = torch.finfo(w.dtype).tiny, w.exp()
+    for k in range(w.shape[2] - 1, -1, -1):
+        root = torch.where(length > 0, w[:, 0].amax(1), 1)
+        w[:, 0].div_(root[:, None])
+        into, onward = w[:, : k + 1, k], w[:, k + 1, :k]
+        weight = torch.where(k < length, into[:, 1:].sum(1) if k else into[:, 0], 1)
+        log_z += (root * weight).log()
+        share = into / weight[:, None]
+        through = share[:, :, None] * onward[:, None, :]
+        through.diagonal(-1, 1, 2).zero_()  # from an element to itself
+        w = w[:, : k + 1, :k] + through
+        if keep:
+            share = share.log()
+            share[:, : k > 0] = -torch.inf  # but for the last one, the root has no share yet
+            steps.append((through.div_(w.clamp(min=tiny)), share))
+    return log_z, steps
+
+
+def eliminate_logs(w: Tensor, length: Tensor, keep: bool) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+    """The same for any scores, in log space: exact, and several times slower."""
+    log_z, rooted, steps = w.new_zeros(len(w)), torch.zeros_like(length, dtype=torch.bool), []
+    for k in range(w.shape[2] - 1, -1, -1):
+        into, onward = w[:, : k + 1, k], w[:, k + 1, :k]
+        others = torch.logsumexp(into[:, 1:], 1) if k else torch.full_like(log_z, -torch.inf)
+        only = ~rooted & (others == -torch.inf) & (k < length)  # k must hang from the root
+        rooted = rooted | only
+        weight = torch.where(rooted, torch.logaddexp(others, into[:, 0]), others)
+        log_z = log_z + torch.where(k < length, weight, 0)
+        share = into - weight.masked_fill(weight == -torch.inf, 0)[:, None]
+        through = share[:, :, None] + onward[:, None, :]
+        through.diagonal(-1, 1, 2).fill_(-torch.inf)  # from an element to itself
+        left = w[:, : k + 1, :k].clone()
+        left[:, 0].masked_fill_(only[:, None], -torch.inf)  # a second root
+        w = torch.logaddexp(left, through)
+        if keep:
+            share[:, 0].masked_fill_(~rooted, -torch.inf)
+            steps.append((through.sub_(w.clamp(min=torch.finfo(w.dtype).min)).exp_(), share))
+    nowhere = (log_z == -torch.inf)[:, None]
+    return log_z, [(via, share.masked_fill(nowhere, -torch.inf)) for via, share in steps]
+
+
+def arc_marginals(steps: list[tuple[Tensor, Tensor]], scores: Tensor) -> Tensor:
+    """The arcs' probabilities (B, n, 1 + n): elements come back in the order opposite to their elimination."""
+    B, n = scores.shape[:2]
+    arcs = scores.new_zeros(B, n + 1, n, dtype=torch.double)  # (B, head, dependent)
+    for k, (via, share) in zip(range(n), reversed(steps), strict=True):
+        left = arcs[:, : k + 1, :k]
+        through = left * via
+        left.sub_(through)
+        onward = through.sum(1)
+        arcs[:, k + 1, :k] = onward
+        arcs[:, : k + 1, k] = through.sum(2) + share.exp() * (1 - onward.sum(1, keepdim=True))
+    return arcs.clamp_(min=0).mT.to(scores.dtype).contiguous()
+
+
+Weight = tuple[int, float]
+
+
+def best_tree(scores: list[list[float]], size: int) -> list[int]:
+    """Heads of the best tree with one root (Chu and Liu 1965, Edmonds 1967); scores[i][h], of which `size` elements count.
+
+    Weights are compared by how few arcs are impossible, then by how few leave the root, and only then by their score."""
+    into: dict[int, dict[int, Weight]] = {}
+    for i, row in enumerate(scores[:size], 1):
+        arcs = ((h, s, (h == 0) + (size + 1) * (s == float("-inf"))) for h, s in enumerate(row[: size + 1]) if h != i)
+        into[i] = {h: (-faults, 0.0 if faults > 1 else s) for h, s, faults in arcs}
+    head = arborescence(into)
+    return [head[i] for i in range(1, size + 1)]
+
+
+def arborescence(into: dict[int, dict[int, Weight]]) -> dict[int, int]:
+    """The head of each node; into[node][head] weighs an arc, 0 is the root. Contracts circles, then opens them again."""
+    opened: list[tuple[int, dict[int, int], dict[int, int], dict[int, int]]] = []
+    head, new = {v: max(arcs, key=arcs.__getitem__) for v, arcs in into.items()}, len(into)
+    while circle := find_circle(head):
+        new += 1
+        chosen, inner = {u: head.pop(u) for u in circle}, {u: into.pop(u) for u in circle}
+        enter, leave, gains = dict[int, int](), dict[int, int](), dict[int, Weight]()
+        for u, arcs in inner.items():
+            faults, score = arcs[chosen[u]]
+            for v in arcs.keys() - inner.keys():
+                gain = (arcs[v][0] - faults, arcs[v][1] - score)
+                if v not in gains or gain > gains[v]:
+                    gains[v], enter[v] = gain, u
+        for v, arcs in into.items():
+            leave[v] = max(circle, key=arcs.__getitem__)
+            arcs[new] = arcs[leave[v]]
+            for u in circle:
+                del arcs[u]
+            head[v] = new if head[v] in chosen else head[v]
+        into[new], head[new] = gains, max(gains, key=gains.__getitem__)
+        opened.append((new, chosen, enter, leave))
+    for new, chosen, enter, leave in reversed(opened):
+        above = head.pop(new)
+        head = {v: leave[v] if h == new else h for v, h in head.items()} | chosen | {enter[above]: above}
+    return head
+
+
+def find_circle(head: dict[int, int]) -> list[int]:
+    """The nodes of one circle of heads; empty if every path ends at 0."""
+    done = {0}
+    for start in head:
+        path: list[int] = []
+        while start not in done:
+            done.add(start)
+            path.append(start)
+            start = head[start]
+        if start in path:
+            return path[path.index(start) :]
+    return []
+
+
+class Attach(nn.Module):
+    """(head: token[V]) → simplex[V]: embed(64) |> mlp([64])."""
+
+    def __init__(self, V: int):
+        super().__init__()
+        self.embed = nn.Embedding(V + 1, 64)
+        self.mlp = nn.Sequential(nn.Linear(64, 64), nn.ReLU())
+        self.out = nn.Linear(64, V)
+
+    def features(self, head: Tensor) -> Tensor:
+        """head (*B) → (*B, 64)."""
+        return self.mlp(self.embed(head))
+
+    def forward(self, head: Tensor) -> Tensor:
+        """(*B, V) unnormalised log-probabilities."""
+        return self.out(self.features(head))
+
+
+class InducedDependencies(nn.Module):
+    """Batch: x (sentence, i) token[V]; x_len (sentence)."""
+
+    exact = True
+    estimator = "exact"
+
+    def __init__(self, V: int):
+        super().__init__()
+        self.V = V
+        self.attach = Attach(V)
+        self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
+
+    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """log_norm_head (sentence,); log_x (sentence, i, head)."""
+        x_len = batch["x_len"]  # (sentence,)
+        log_norm_head = -log_number_of_trees(self.one * x_len)  # (sentence,)
+        x = batch["x"]  # (sentence, i)
+        x_or_root = F.pad(x, (1, 0), value=self.V)  # (sentence, head)
+        x_or_root_words, x_or_root_row = distinct(x_or_root)  # (sentence, head)
+        cells = torch.broadcast_shapes(x_or_root_row[:, None].shape, x[:, :, None].shape)
+        x_or_root_row_2 = x_or_root_row[:, None].expand(cells)  # (sentence, i, head)
+        x_2 = x[:, :, None].expand(cells)  # (sentence, i, head)
+        attach_features = self.attach.features(x_or_root_words)  # (distinct, H)
+        log_x = SelectedLogSoftmax.apply(attach_features, self.attach.out.weight, self.attach.out.bias, x_or_root_row_2, x_2)  # (sentence, i, head)
+        return log_norm_head, log_x
+
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (sentence,), exact, in nats."""
+        log_norm_head, log_x = self.factors(batch)
+        x_len = batch["x_len"]  # (sentence,)
+        log_trees_head = tree_log_prob(log_x, x_len)  # (sentence,)
+        return log_norm_head + log_trees_head  # (sentence,)
+
+    def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
+        """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
+        log_prob = self.log_prob(batch)
+        return log_prob.sum() * (-num_data / len(log_prob))
+
+    def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        log_norm_head, log_x = self.factors(batch)
+        tilt_head = tilt["head"]  # (sentence, i, head)
+        log_arcs_of_head = log_x + tilt_head  # (sentence, i, head)
+        x_len = batch["x_len"]  # (sentence,)
+        log_trees_head = tree_total(total, log_arcs_of_head, x_len)  # (sentence,)
+        log_prob = log_norm_head + log_trees_head  # (sentence,)
+        return log_prob
+
+    @torch.no_grad()
+    def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
+        """Exact posteriors of the summed latents, and the guides of the drawn ones.
+
+        query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
+        "sample", a draw; "entropy", in nats, of each value and of all together.
+        head: tree[i], (sentence, i).
+        """
+        x = batch["x"]  # (sentence, i)
+        x_len = batch["x_len"]  # (sentence,)
+        at_i = torch.arange(x.shape[1], device=self.one.device)  # (i,)
+        inside_i = at_i < x_len[:, None]  # (sentence, i)
+        zeros = {"head": self.one.new_zeros(x.shape[0], x.shape[1], x.shape[1] + 1)}
+        found = ask(self.tilted, batch, query, zeros, {"head": inside_i})
+        return found
+
+    def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
+        """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
+        x_len = lengths["i"]  # (sentence,)
+        i_size = int(x_len.max())
+        head = decide_tree(self.one.new_zeros(n, i_size, i_size + 1), x_len, "sample", True)  # (sentence, i)
+        depth = tree_depth(head)  # (sentence, i)
+        x = self.one.new_zeros(n, i_size, dtype=torch.long)  # (sentence, i)
+        for level in range(1, int(depth.max()) + 1):
+            x_or_root = F.pad(x, (1, 0), value=self.V)  # (sentence, i)
+            at_sentence = torch.arange(n, device=self.one.device)  # (sentence,)
+            x_or_root_at = x_or_root[at_sentence[:, None], head]  # (sentence, i)
+            x_or_root_at_words, x_or_root_at_row = distinct(x_or_root_at)  # (sentence, i)
+            attach = self.attach(x_or_root_at_words)  # (distinct, V)
+            attach_2 = attach[x_or_root_at_row]  # (sentence, i, V)
+            x_2 = decide(torch.distributions.Categorical(logits=attach_2).expand((n, i_size,)), rule, True)  # (sentence, i)
+            x = torch.where((depth == level), x_2, x)
+        return {"head": head, "x": x, "x_len": x_len}
+
+    @torch.no_grad()
+    def sample(self, n: int, batch: dict | None = None, lengths: dict | None = None) -> dict[str, Tensor]:
+        """n rows of every variable, latents too, drawn in the order of the model; nothing need be given.
+
+        lengths: for each ragged plate that the batch does not size, how many elements each row has (n,).
+        """
+        return self.generate(n, batch or {}, lengths or {}, "sample")
+
+    @torch.no_grad()
+    def predict(self, batch: dict[str, Tensor], rule: str = "mean") -> dict[str, Tensor]:
+        """Each observed variable, from what is given; latents are drawn. rule: "mean", "mode" or "sample".
+
+        The mean of a categorical variable is its probabilities; one that is read again is at its mode.
+        """
+        found = self.generate(len(next(iter(batch.values()))), batch, {"i": batch["x_len"]}, rule)
+        return {name: found[name] for name in ("x",)}

@@ -1,0 +1,562 @@
+"""Rationale: emitted by vispec from rationale.vispec; imports torch and nothing else.
+
+    log_prob: a bound or estimate, exact up to 65536 joint values, else score(samples=8, baseline=loo)
+
+    log_f_over_i = Σ_{i} log_f
+    sum_f = log Σ_{f} exp(log_x + log_f_over_i)
+    log p = sum_f
+
+    y  data; given by the data
+    f  summed; discrete; independent in each element of its plates
+    x  data; scored at the data
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def bernoulli_log_prob(value: torch.Tensor, logit: torch.Tensor) -> torch.Tensor:
+    """log P(value) of a bit with log-odds `logit`, elementwise; log-odds of ±inf make one value certain, the other -inf."""
+    return torch.nn.functional.logsigmoid((2 * value - 1) * logit)
+
+
+class Maximum(torch.autograd.Function):
+    """max over the last dimension; the gradient goes to the first of the best."""
+
+    @staticmethod
+    def forward(ctx, x):
+        best, at = x.max(-1, keepdim=True)
+        ctx.save_for_backward(at)
+        ctx.size = x.shape[-1]
+        return best.squeeze(-1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (at,) = ctx.saved_tensors
+        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
+
+
+class Sampled(torch.autograd.Function):
+    """log Σ exp over the last dimension; the gradient goes to one term, drawn with its probability."""
+
+    @staticmethod
+    def forward(ctx, x):
+        noise = torch.empty_like(x).exponential_().log_()
+        ctx.save_for_backward((x - noise).argmax(-1, keepdim=True))
+        ctx.size = x.shape[-1]
+        return torch.logsumexp(x, -1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (at,) = ctx.saved_tensors
+        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
+
+
+def maximum(x: Tensor) -> Tensor:
+    """max over the last dimension (*B, K) → (*B)."""
+    return Maximum.apply(x)
+
+
+def sampled(x: Tensor) -> Tensor:
+    """log Σ exp(x) over the last dimension (*B, K) → (*B), with a draw for a gradient."""
+    return Sampled.apply(x)
+
+
+def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
+    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
+
+    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
+    """
+    if rule == "sample":
+        return law.sample()
+    finite = isinstance(law, torch.distributions.Categorical)
+    if rule == "mean" and not (finite and read):
+        return law.probs if finite else law.mean
+    return law.mode
+
+
+def distinct(tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """The distinct values (U,) and the row of each element among them, of tokens' shape.
+
+    Their number is in the data, which a single traced graph cannot know: while compiling, every element is a row of its own.
+    """
+    if torch.compiler.is_compiling():
+        return tokens.flatten(), torch.arange(tokens.numel(), device=tokens.device).view(tokens.shape)
+    values, row = torch.unique(tokens, return_inverse=True)
+    return values, row
+
+
+def digits(index: Tensor, latents: int, values: int) -> Tensor:
+    """The joint values themselves (S, L), of index's dtype."""
+    if values == 2:
+        return index[:, None] >> torch.arange(latents, device=index.device) & 1  # a shift by 63 or more leaves nothing
+    places = [values**place for place in range(latents) if values**place < 2**62]  # any index is smaller than the rest
+    found = index[:, None] // torch.tensor(places, device=index.device) % values
+    return torch.nn.functional.pad(found, (0, latents - len(places)))
+
+
+def chunks(count: int, size: int, device: torch.device) -> list[Tensor]:
+    """0 .. count - 1 in pieces of at most `size`."""
+    return [torch.arange(start, min(start + size, count), device=device) for start in range(0, count, size)]
+
+
+def values_at_once(bytes_each: int, memory: int, device: torch.device) -> int:
+    """How many joint values to take at a time, of so many bytes each; on a CPU no more than its caches hold."""
+    return max(1, (min(memory, 2**26) if device.type == "cpu" else memory) // bytes_each)
+
+
+def seeded(log_joint, seed: int, index):
+    """log_joint(index) with the same draws in every pass."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return log_joint(index)
+
+
+class ChunkedLogSum(torch.autograd.Function):
+    """log Σ_s exp(log_joint(s)), twice over the chunks: for the sum, then for gradients, each chunk's by its posterior."""
+
+    @staticmethod
+    def forward(ctx, log_joint, count, size, device, *parameters):
+        ctx.log_joint, ctx.count, ctx.size, ctx.device = log_joint, count, size, device
+        ctx.seed = int(torch.randint(2**62, ()))
+        parts = [seeded(log_joint, ctx.seed, index).logsumexp(-1) for index in chunks(count, size, device)]
+        log_z = torch.stack(parts).logsumexp(0)
+        ctx.save_for_backward(log_z, *parameters)
+        return log_z
+
+    @staticmethod
+    def backward(ctx, grad):
+        log_z, *parameters = ctx.saved_tensors
+        wanted = [p for p in parameters if p.requires_grad]
+        sums = [torch.zeros_like(p) for p in wanted]
+        level = log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)
+        for index in chunks(ctx.count, ctx.size, ctx.device):
+            with torch.enable_grad():
+                log_joint = seeded(ctx.log_joint, ctx.seed, index)
+            weight = (log_joint.detach() - level).clamp_(min=-80.0).exp_()
+            weight = torch.threshold_(weight, 2e-35, 0.0) * grad.unsqueeze(-1)
+            for total, part in zip(sums, torch.autograd.grad(log_joint, wanted, weight, allow_unused=True), strict=True):
+                if part is not None:
+                    total += part
+        found = iter(sums)
+        return None, None, None, None, *(next(found) if p.requires_grad else None for p in parameters)
+
+
+def enumerated_log_sum(log_joint, count: int, bytes_each: int, memory: int, parameters: tuple[Tensor, ...]) -> Tensor:
+    """log Σ_s exp(log_joint(s)) (*B) over s < count; `parameters` are what log_joint reads.
+
+    Each s keeps `bytes_each` for the gradient. Where all of them together exceed `memory`, they are computed twice instead."""
+    device = parameters[0].device
+    size = values_at_once(bytes_each, memory, device)
+    if count <= size or torch.compiler.is_compiling():
+        return log_sum_exp(log_joint(torch.arange(count, device=device)))
+    if count * bytes_each > memory:
+        return ChunkedLogSum.apply(log_joint, count, size, device, *parameters)
+    seed = int(torch.randint(2**62, ()))
+    return log_sum_exp(torch.cat([seeded(log_joint, seed, index) for index in chunks(count, size, device)], -1))
+
+
+def every_log_joint(log_joint, count: int, size: int, device: torch.device) -> Tensor:
+    """log_joint of every s (*B, count), without gradients."""
+    with torch.no_grad():
+        return torch.cat([log_joint(index) for index in chunks(count, size, device)], -1)
+
+
+def tilt_of_joint(tilt: Tensor, count: int) -> Tensor:
+    """Σ_l tilt[..., l, digit_l(s)] for every s < count: (*B, L, C) → (*B, count)."""
+    latents, values = tilt.shape[-2:]
+    chosen = digits(torch.arange(count, device=tilt.device), latents, values)  # (count, L)
+    return tilt[..., torch.arange(latents, device=tilt.device), chosen].sum(-1)
+
+
+def number_of_joint_values(latents: int, values: int, limit: int) -> int:
+    """values ** latents. Raises ValueError past `limit`."""
+    count = values**latents
+    if count > limit:
+        raise ValueError(f"{latents} latents of {values} values have {count} joint values; at most {limit} are enumerated")
+    return count
+
+
+class LogSumExp(torch.autograd.Function):
+    """log Σ exp(x) over the last dimension; the forward pass keeps the responsibilities, which are the gradient.
+
+    Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
+    """
+
+    @staticmethod
+    def forward(ctx, x):
+        top = x.amax(-1, keepdim=True)
+        top.clamp_(min=torch.finfo(top.dtype).min)  # where all are -inf, so is their difference from it
+        r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
+        mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
+        ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
+        return mass.log_().add_(top).squeeze(-1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (r,) = ctx.saved_tensors
+        return r * grad.unsqueeze(-1)
+
+
+def log_sum_exp(x: Tensor) -> Tensor:
+    """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
+    return LogSumExp.apply(x)
+
+
+def ask(
+    tilted, batch: dict[str, Tensor], query: str, tilt: dict[str, Tensor], inside: dict[str, Tensor], one_draw: bool = True
+) -> dict[str, Tensor]:
+    """The answer for each latent. marginals: (B, *plates, K); mode, sample: (B, *plates); entropy: that of each marginal
+    (B, *plates) and, as "(joint)", that of all latents together (B,); kbest(k): (B, k, *plates) from the best on, and their
+    log-joints (B, k) as "(log_joint)". inside: which elements of a latent's ragged plates count, where it has any. Over several
+    draws of other latents there is no one entropy of all together."""
+    if query.startswith("kbest("):
+        return k_best(tilted, batch, tilt, inside, int(query[6:-1]))
+    joint = next(iter(tilt.values())).new_zeros(len(next(iter(tilt.values()))))
+    entropic = Entropic(joint) if one_draw else log_sum_exp
+    algebras = {"marginals": log_sum_exp, "mode": maximum, "sample": sampled, "entropy": entropic}
+    found, of_all = answer(tilted, batch, algebras[query], tilt, joint)[1:]
+    if query == "marginals":
+        return found
+    if query == "entropy":
+        each = {name: torch.special.entr(p.clamp(min=0)).sum(-1) for name, p in found.items()}
+        return each | {"(joint)": of_all} if one_draw else each
+    return {name: p.argmax(-1) for name, p in found.items()}
+
+
+def answer(tilted, batch: dict[str, Tensor], total, tilt: dict[str, Tensor], *more: Tensor) -> tuple:
+    """log p (B,) under the algebra, its gradient for each latent's tilt, and for `more`."""
+    inputs = [value.requires_grad_() for value in (*tilt.values(), *more)]
+    with torch.enable_grad():
+        log_prob = tilted(batch, total, tilt)
+        found = torch.autograd.grad(log_prob.sum(), inputs, allow_unused=True, materialize_grads=True)
+    return (log_prob.detach(), dict(zip(tilt, found, strict=False)), *found[len(tilt) :])
+
+
+class Entropic:
+    """log Σ exp, through which a gradient for `joint` (B,) gathers the entropy of all that is summed, by the chain rule."""
+
+    def __init__(self, joint: Tensor):
+        self.joint = joint
+
+    def __call__(self, x: Tensor) -> Tensor:
+        log_z = log_sum_exp(x)
+        p = (x - log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)).exp()
+        return self.attach(log_z, torch.special.entr(p.detach()).sum(-1))
+
+    def attach(self, log_z: Tensor, entropy: Tensor) -> Tensor:
+        """log_z (B, ...) of a sum whose terms have that entropy given what is summed later."""
+        return Attached.apply(log_z, entropy, self.joint)
+
+
+class Attached(torch.autograd.Function):
+    """The first argument; its gradient times the second, summed for each row, is the gradient of the third."""
+
+    @staticmethod
+    def forward(ctx, log_z, entropy, joint):
+        ctx.save_for_backward(entropy)
+        return log_z.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        (entropy,) = ctx.saved_tensors
+        return grad, None, (grad * entropy).flatten(1).sum(1) if grad.dim() > 1 else grad * entropy
+
+
+def k_best(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor], inside: dict[str, Tensor], k: int) -> dict[str, Tensor]:
+    """The k most probable joint assignments of each row; where there are fewer, the rest have log-joint -inf (Lawler 1972).
+
+    What is left beside a solution falls apart by the first element that differs from it. Each part is a tilt of 0 and -inf, and
+    has a mode of its own; of all parts so far, as many as can still be wanted are kept, best first."""
+    shapes = {name: value.shape[1:] for name, value in tilt.items()}
+    B, seed = len(next(iter(tilt.values()))), int(torch.randint(2**62, ()))  # other latents are drawn once for all
+
+    def best(bars: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # log-joint (B,), values (B, elements), and the bars themselves
+        parts = bars.split([shape.numel() for shape in shapes.values()], 1)
+        split = {name: part.reshape(B, *shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+        score, found = seeded(lambda tilt: answer(tilted, batch, maximum, tilt)[:2], seed, split)
+        return score, torch.cat([value.argmax(-1).view(B, -1) for value in found.values()], 1), bars
+
+    counts = [inside.get(name, value[..., 0] == 0).expand(value.shape[:-1]).reshape(B, -1) for name, value in tilt.items()]
+    counts = torch.cat(counts, 1)  # (B, elements)
+    pool = [part.unsqueeze(1) for part in best(torch.cat([value.flatten(1) for value in tilt.values()], 1))]
+    # pool: (B, candidates), (B, candidates, elements), (B, candidates, all values)
+    solutions = []
+    for left in range(k - 1, -1, -1):
+        score, chosen, bars = (part[:, 0] for part in pool)
+        solutions.append((score, chosen))
+        pool = [part[:, 1:] for part in pool]
+        start = 0
+        for element, size in enumerate(shape[-1] for shape in shapes.values() for _ in range(shape[:-1].numel()) if left):
+            here = start + chosen[:, element, None]
+            other = best(bars.scatter(1, here, -torch.inf))
+            possible = counts[:, element] & (score > -torch.inf)
+            pool = ranked(pool, (other[0].masked_fill(~possible, -torch.inf), *other[1:]), left)
+            own, bars = bars.gather(1, here), bars.clone()
+            bars[:, start : start + size] = -torch.inf
+            bars.scatter_(1, here, own)
+            start += size
+        if left and pool[0].shape[1] == 0:
+            pool = [part.unsqueeze(1) for part in (torch.full_like(score, -torch.inf), chosen, bars)]
+    values = torch.stack([chosen for _, chosen in solutions], 1)  # (B, k, elements)
+    values = values.split([shape[:-1].numel() for shape in shapes.values()], 2)
+    found = {name: part.reshape(B, k, *shape[:-1]) for (name, shape), part in zip(shapes.items(), values, strict=True)}
+    return found | {"(log_joint)": torch.stack([score for score, _ in solutions], 1)}
+
+
+def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tensor]:
+    """Candidates with one more for each row, best first, at most so many."""
+    joined = [torch.cat([part, new.unsqueeze(1)], 1) for part, new in zip(pool, more, strict=True)]
+    order = joined[0].topk(min(most, joined[0].shape[1]), 1).indices
+    rows = torch.arange(len(order), device=order.device)[:, None]
+    return [part[rows, order] for part in joined]
+
+
+def take_rows(batch: dict[str, Tensor], rows: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
+    """The batch with only the chosen rows (B,) of its entries `names`."""
+    return {name: value[rows] if name in names else value for name, value in batch.items()}
+
+
+def score_bound(weight: Tensor, log_q: Tensor, baseline: Tensor | float) -> Tensor:
+    """The mean of the log-weights, each sample's signal less its baseline."""
+    signal = (weight - baseline).detach()
+    return (weight + signal * (log_q - log_q.detach())).mean(0)
+
+
+def score_bound_loo(weight: Tensor, log_q: Tensor) -> Tensor:
+    """Each sample against the mean of the others (Kool et al. 2019); one sample alone has no baseline."""
+    others = len(weight) - 1
+    baseline = (weight.sum(0) - weight) / others if others else 0.0
+    return score_bound(weight, log_q, baseline)
+
+
+def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
+    """log_softmax(logits)[value] for logits (*B, V) and value (*B), leading dimensions broadcast → (*B)."""
+    lead = torch.broadcast_shapes(logits.shape[:-1], value.shape)
+    flat = logits.expand(*lead, -1).flatten(0, -2)
+    return -F.cross_entropy(flat, value.expand(lead).flatten(), reduction="none").view(lead)
+
+
+def weighted_sum(x: Tensor, weight: Tensor) -> Tensor:
+    """Σ_t weight[t] x[t] (*B, W), weight (*B, T); as products of matrices where there are more sums than sequences."""
+    if weight.shape[:-1].numel() > x.shape[:-2].numel():
+        return torch.einsum("...t,...tw->...w", weight, x)  # no copies of x along the further axes
+    return (x * weight[..., None]).sum(-2)
+
+
+def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
+    """The mean (*B, W) of what counts, zeros where nothing does."""
+    if mask is None:
+        return x.sum(-2) / max(x.shape[-2], 1)
+    return weighted_sum(x, mask / mask.sum(-1, keepdim=True).clamp(min=1).to(x.dtype))
+
+
+def after_mean(layers: nn.Sequential, x: Tensor, mask: Tensor | None) -> Tensor:
+    """layers(masked_mean(x, mask)) for layers that begin with a linear one; it comes before the mean where there are more means
+    than elements, its bias as one more element that always counts."""
+    first, *others = layers
+    if mask is None or mask.shape[:-1].numel() <= x.shape[:-1].numel() or type(first) is not nn.Linear:
+        return layers(masked_mean(x, mask))
+    share = mask / mask.sum(-1, keepdim=True).clamp(min=1).to(x.dtype)
+    moved = torch.cat((F.linear(x, first.weight), first.bias.expand(*x.shape[:-2], 1, -1)), -2)
+    h = weighted_sum(moved, F.pad(share, (0, 1), value=1.0))
+    for layer in others:
+        h = layer(h)
+    return h
+
+
+class Select(nn.Module):
+    """(word: token[V]) → unit: embed(64) |> mlp([64])."""
+
+    def __init__(self, V: int):
+        super().__init__()
+        self.embed = nn.Embedding(V, 64)
+        self.mlp = nn.Sequential(nn.Linear(64, 64), nn.ReLU())
+        self.out = nn.Linear(64, 1)
+
+    def features(self, word: Tensor) -> Tensor:
+        """word (*B) → (*B, 64)."""
+        return self.mlp(self.embed(word))
+
+    def forward(self, word: Tensor) -> Tensor:
+        """(*B) log-odds."""
+        return self.out(self.features(word)).squeeze(-1)
+
+
+class Classify(nn.Module):
+    """(words: token[V]*) → simplex[5]: embed(128) |> mean |> mlp([128])."""
+
+    def __init__(self, V: int):
+        super().__init__()
+        self.embed = nn.Embedding(V, 128)
+        self.mlp = nn.Sequential(nn.Linear(128, 128), nn.ReLU())
+        self.out = nn.Linear(128, 5)
+
+    def features(self, words: Tensor, words_mask: Tensor | None = None) -> Tensor:
+        """words (*B, T) → (*B, 128)."""
+        return after_mean(self.mlp, self.embed(words), words_mask)
+
+    def forward(self, words: Tensor, words_mask: Tensor | None = None) -> Tensor:
+        """(*B, 5) unnormalised log-probabilities."""
+        return self.out(self.features(words, words_mask=words_mask))
+
+
+class Rationale(nn.Module):
+    """Batch: y (review, i) token[V]; x (review) category[5]; y_len (review)."""
+
+    exact = False
+    estimator = "exact up to 65536 joint values, else score(samples=8, baseline=loo)"
+
+    def __init__(self, V: int):
+        super().__init__()
+        self.select = Select(V)
+        self.classify = Classify(V)
+        self.memory = 2**30  # bytes that a sum over joint values may take at once
+        self.max_joint_values = 2**24
+        self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
+
+    def log_joint_of_f(self, batch: dict[str, Tensor], index: Tensor) -> Tensor:
+        """The log-joint (review, f) of each row at the joint values of f that `index` (S,) numbers."""
+        y = batch["y"]  # (review, i)
+        f_values = digits(index, y.shape[1], 2).to(self.one.dtype)  # (f, i)
+        y_len = batch["y_len"]  # (review,)
+        at_i = torch.arange(y.shape[1], device=self.one.device)  # (i,)
+        inside_i = at_i < y_len[:, None]  # (review, i)
+        y_words, y_row = distinct(y)  # (review, i)
+        select = self.select(y_words)  # (distinct,)
+        select_2 = select[y_row]  # (review, i)
+        log_f = torch.where(inside_i, select_2, 0.0) @ f_values.T + torch.where(inside_i, F.logsigmoid(-select_2), 0.0).sum(-1, keepdim=True)  # (review, f)
+        x = batch["x"]  # (review,)
+        f_values_chosen = f_values.bool()  # (f, i)
+        chosen = inside_i[:, None] & f_values_chosen  # (review, f, i)
+        classify = self.classify(y[:, None], words_mask=chosen)  # (review, f, 5)
+        log_x = logits_log_prob(classify, x[:, None])  # (review, f)
+        valid = index < 2 ** y_len[:, None]  # (review, f)
+        log_joint_of_f = log_x + log_f  # (review, f)
+        log_joint = torch.where(valid, log_joint_of_f, -torch.inf)  # (review, f)
+        return log_joint
+
+    def exact_log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """An estimate on log p of each row (review,), in nats: exact up to 65536 joint values, else score(samples=8, baseline=loo)."""
+        y_len = batch["y_len"]  # (review,)
+        count = number_of_joint_values(int(y_len.max()), 2, self.max_joint_values)
+        y = batch["y"]  # (review, i)
+        bytes_each = y.shape[0] * (12 * (4 + (256 + 5)))
+        return enumerated_log_sum(lambda index: self.log_joint_of_f(batch, index), count, bytes_each, self.memory, tuple(self.parameters()))  # (review,)
+
+    def estimated_log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """A lower bound on log p of each row (review,), in nats: score(samples=8, baseline=loo)."""
+        y = batch["y"]  # (review, i)
+        y_words, y_row = distinct(y)  # (review, i)
+        select = self.select(y_words)  # (distinct,)
+        select_2 = select[y_row]  # (review, i)
+        f = torch.distributions.Bernoulli(logits=select_2).expand((8, y.shape[0], y.shape[1],)).sample()  # (s*, review, i)
+        x = batch["x"]  # (review,)
+        y_len = batch["y_len"]  # (review,)
+        at_i = torch.arange(y.shape[1], device=self.one.device)  # (i,)
+        inside_i = at_i < y_len[:, None]  # (review, i)
+        f_chosen = f.bool()  # (s*, review, i)
+        chosen = inside_i & f_chosen  # (s*, review, i)
+        classify = self.classify(y, words_mask=chosen)  # (s*, review, 5)
+        log_x = logits_log_prob(classify, x)  # (s*, review)
+        log_q_f = bernoulli_log_prob(f, select_2)  # (s*, review, i)
+        log_f_over_i = torch.where(inside_i, log_q_f, 0.0).sum(2)  # (s*, review)
+        return score_bound_loo(log_x, log_f_over_i)  # (review,)
+
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (review,) in nats: exact up to 65536 joint values, else score(samples=8, baseline=loo)."""
+        few = batch["y_len"] <= 16  # 2 ** 16 joint values
+        if few.all():
+            return self.exact_log_prob(batch)
+        if not few.any():
+            return self.estimated_log_prob(batch)
+        log_prob = self.one.new_empty(len(few))
+        log_prob[few] = self.exact_log_prob(take_rows(batch, few, ("y", "x", "y_len",)))
+        log_prob[~few] = self.estimated_log_prob(take_rows(batch, ~few, ("y", "x", "y_len",)))
+        return log_prob
+
+    def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
+        """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
+        log_prob = self.log_prob(batch)
+        return log_prob.sum() * (-num_data / len(log_prob))
+
+    @torch.no_grad()
+    def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
+        """log p(row, latents) − log q(latents) at draws of the latents, (samples, review)."""
+        y = batch["y"]  # (review, i)
+        y_words, y_row = distinct(y)  # (review, i)
+        select = self.select(y_words)  # (distinct,)
+        select_2 = select[y_row]  # (review, i)
+        f = torch.distributions.Bernoulli(logits=select_2).expand((samples, y.shape[0], y.shape[1],)).sample()  # (s*, review, i)
+        x = batch["x"]  # (review,)
+        y_len = batch["y_len"]  # (review,)
+        at_i = torch.arange(y.shape[1], device=self.one.device)  # (i,)
+        inside_i = at_i < y_len[:, None]  # (review, i)
+        f_chosen = f.bool()  # (s*, review, i)
+        chosen = inside_i & f_chosen  # (s*, review, i)
+        classify = self.classify(y, words_mask=chosen)  # (s*, review, 5)
+        log_x = logits_log_prob(classify, x)  # (s*, review)
+        return log_x
+
+    def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        y_len = batch["y_len"]  # (review,)
+        count = number_of_joint_values(int(y_len.max()), 2, self.max_joint_values)
+        y = batch["y"]  # (review, i)
+        bytes_each = y.shape[0] * (12 * (4 + (256 + 5)))
+        size = values_at_once(bytes_each, self.memory, self.one.device)
+        log_joint = every_log_joint(lambda index: self.log_joint_of_f(batch, index), count, size, self.one.device)  # (review, f)
+        tilt_f = tilt["f"]  # (review, i, f)
+        tilted = log_joint + tilt_of_joint(tilt_f, count)  # (review, f)
+        log_sum_f = total(tilted)  # (review,)
+        return log_sum_f
+
+    @torch.no_grad()
+    def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
+        """Exact posteriors of the summed latents, and the guides of the drawn ones.
+
+        query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
+        "sample", a draw; "entropy", in nats, of each value and of all together.
+        f: bit, (review, i).
+        """
+        y = batch["y"]  # (review, i)
+        y_len = batch["y_len"]  # (review,)
+        at_i = torch.arange(y.shape[1], device=self.one.device)  # (i,)
+        inside_i = at_i < y_len[:, None]  # (review, i)
+        zeros = {"f": self.one.new_zeros(y.shape[0], y.shape[1], 2)}
+        found = ask(self.tilted, batch, query, zeros, {"f": inside_i})
+        return found
+
+    def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
+        """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
+        y = batch["y"]  # (review, i)
+        y_words, y_row = distinct(y)  # (review, i)
+        select = self.select(y_words)  # (distinct,)
+        select_2 = select[y_row]  # (review, i)
+        f = decide(torch.distributions.Bernoulli(logits=select_2).expand((n, y.shape[1],)), "sample", True)  # (review, i)
+        y_len = batch["y_len"]  # (review,)
+        at_i = torch.arange(y.shape[1], device=self.one.device)  # (i,)
+        inside_i = at_i < y_len[:, None]  # (review, i)
+        f_chosen = f.bool()  # (review, i)
+        chosen = inside_i & f_chosen  # (review, i)
+        classify = self.classify(y, words_mask=chosen)  # (review, 5)
+        x = decide(torch.distributions.Categorical(logits=classify).expand((n,)), rule, False)  # (review,)
+        return {"y": y, "f": f, "x": x, "y_len": y_len}
+
+    @torch.no_grad()
+    def sample(self, n: int, batch: dict | None = None, lengths: dict | None = None) -> dict[str, Tensor]:
+        """n rows of every variable, latents too, drawn in the order of the model; `batch` holds y.
+
+        lengths: for each ragged plate that the batch does not size, how many elements each row has (n,).
+        """
+        return self.generate(n, batch or {}, lengths or {}, "sample")
+
+    @torch.no_grad()
+    def predict(self, batch: dict[str, Tensor], rule: str = "mean") -> dict[str, Tensor]:
+        """Each observed variable, from what is given; latents are drawn. rule: "mean", "mode" or "sample".
+
+        The mean of a categorical variable is its probabilities; one that is read again is at its mode.
+        """
+        found = self.generate(len(batch["y"]), batch, {}, rule)
+        return {name: found[name] for name in ("x",)}

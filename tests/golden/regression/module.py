@@ -1,0 +1,98 @@
+"""Regression: emitted by vispec from regression.vispec; imports torch and nothing else.
+
+    log_prob: exact
+
+    log p = log_x
+
+    y  data; given by the data
+    x  data; scored at the data
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """log N(value; loc, scale²), elementwise."""
+    return -0.5 * ((value - loc) / scale).square() - scale.log() - 0.9189385332046727  # log(2π) / 2
+
+
+def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
+    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
+
+    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
+    """
+    if rule == "sample":
+        return law.sample()
+    finite = isinstance(law, torch.distributions.Categorical)
+    if rule == "mean" and not (finite and read):
+        return law.probs if finite else law.mean
+    return law.mode
+
+
+class FNet(nn.Module):
+    """(y: real[D]) → (loc: real, scale: positive): mlp([50])."""
+
+    def __init__(self, D: int):
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(D, 50), nn.ReLU())
+        self.out = nn.Linear(50, 2)
+
+    def features(self, y: Tensor) -> Tensor:
+        """y (*B, D) → (*B, 50)."""
+        return self.mlp(y)
+
+    def forward(self, y: Tensor) -> tuple[Tensor, ...]:
+        """loc (*B), scale (*B) before softplus."""
+        return self.out(self.features(y)).unbind(-1)
+
+
+class Regression(nn.Module):
+    """Batch: y (n, D) real[D]; x (n) real."""
+
+    exact = True
+    estimator = "exact"
+
+    def __init__(self, D: int):
+        super().__init__()
+        self.f = FNet(D)
+        self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
+
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (n,), exact, in nats."""
+        x = batch["x"]  # (n,)
+        y = batch["y"]  # (n, D)
+        f_loc, f_scale_raw = self.f(y)  # (n,)
+        f_scale = F.softplus(f_scale_raw)  # (n,)
+        return normal_log_prob(x, f_loc, f_scale)  # (n,)
+
+    def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
+        """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
+        log_prob = self.log_prob(batch)
+        return log_prob.sum() * (-num_data / len(log_prob))
+
+    def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
+        """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
+        y = batch["y"]  # (n, D)
+        f_loc, f_scale_raw = self.f(y)  # (n,)
+        f_scale = F.softplus(f_scale_raw)  # (n,)
+        x = decide(torch.distributions.Normal(loc=f_loc, scale=f_scale).expand((n,)), rule, False)  # (n,)
+        return {"y": y, "x": x}
+
+    @torch.no_grad()
+    def sample(self, n: int, batch: dict | None = None, lengths: dict | None = None) -> dict[str, Tensor]:
+        """n rows of every variable, latents too, drawn in the order of the model; `batch` holds y.
+
+        lengths: for each ragged plate that the batch does not size, how many elements each row has (n,).
+        """
+        return self.generate(n, batch or {}, lengths or {}, "sample")
+
+    @torch.no_grad()
+    def predict(self, batch: dict[str, Tensor], rule: str = "mean") -> dict[str, Tensor]:
+        """Each observed variable, from what is given; latents are drawn. rule: "mean", "mode" or "sample".
+
+        The mean of a categorical variable is its probabilities; one that is read again is at its mode.
+        """
+        found = self.generate(len(batch["y"]), batch, {}, rule)
+        return {name: found[name] for name in ("x",)}

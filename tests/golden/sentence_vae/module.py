@@ -1,0 +1,322 @@
+"""SentenceVae: emitted by vispec from sentence_vae.vispec; imports torch and nothing else.
+
+    log_prob: a bound or estimate, elbo(samples=1)
+
+    log_x_over_i = Σ_{i} log_x
+    log p = kl_z + log_x_over_i
+
+    z  elbo(samples=1); continuous; guide Normal
+    x  data; scored at the data
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
+    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
+
+    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
+    """
+    if rule == "sample":
+        return law.sample()
+    finite = isinstance(law, torch.distributions.Categorical)
+    if rule == "mean" and not (finite and read):
+        return law.probs if finite else law.mean
+    return law.mode
+
+
+def kl_normal_standard(loc: Tensor, scale: Tensor) -> Tensor:
+    """KL(N(loc, scale²) ‖ N(0, 1)) = ½(scale² + loc² − 1) − log scale."""
+    return 0.5 * (scale.square() + loc.square() - 1) - scale.log()
+
+
+class Recurrent(nn.RNNBase):
+    """States (*B, T, H) of an "LSTM" or "GRU" that reads x (*B, T, W) from left to right.
+
+    init (*B, G·L·H): the states before the first element, of L layers; G is 2 for an LSTM (hidden, cell) and 1 for a GRU.
+    What pads a sequence at its end has no effect on the states before.
+    """
+
+    def forward(self, x: Tensor, init: Tensor | None = None) -> Tensor:
+        lead, groups = x.shape[:-2], 2 if self.mode == "LSTM" else 1
+        shape = (groups * self.num_layers, self.hidden_size)
+        if init is None:
+            init = x.new_zeros(*[1] * len(lead), shape[0] * shape[1])
+        lead = torch.broadcast_shapes(lead, init.shape[:-1])
+        rows = lead.numel()
+        state = init.expand(*lead, -1).reshape(rows, *shape).transpose(0, 1).contiguous()  # (G·L, N, H)
+        if not x.shape[-2]:
+            return x.new_zeros(*lead, 0, self.hidden_size)
+        flat = x.expand(*lead, -1, -1).reshape(rows, *x.shape[-2:])  # (N, T, W)
+        read = self.steps if torch.compiler.is_compiling() else self.fused
+        return read(flat, state).reshape(*lead, x.shape[-2], self.hidden_size)
+
+    def fused(self, x: Tensor, state: Tensor) -> Tensor:
+        weights: list[Tensor] = [weight for layer in self.all_weights for weight in layer]
+        settings = (weights, True, self.num_layers, self.dropout, self.training, False, True)
+        if self.mode == "LSTM":
+            return torch.lstm(x, state.chunk(2), *settings)[0]
+        return torch.gru(x, state, *settings)[0]
+
+    def steps(self, x: Tensor, state: Tensor) -> Tensor:
+        """What `fused` computes, for torch.compile, which cannot trace it."""
+        cell = self.lstm_step if self.mode == "LSTM" else self.gru_step
+        states = state.unflatten(0, (-1, self.num_layers)).unbind(1)  # of each layer (G, N, H)
+        for layer, now in enumerate(states):
+            weight, bias = getattr(self, f"weight_hh_l{layer}"), getattr(self, f"bias_hh_l{layer}")
+            gates = F.linear(x, getattr(self, f"weight_ih_l{layer}"), getattr(self, f"bias_ih_l{layer}"))
+            now, out = now.unbind(0), []
+            for t in range(x.shape[1]):
+                now = cell(gates[:, t], F.linear(now[0], weight, bias), *now)
+                out.append(now[0])
+            x = torch.stack(out, 1)
+            if layer + 1 < self.num_layers:
+                x = F.dropout(x, self.dropout, self.training)
+        return x
+
+    @staticmethod
+    def lstm_step(read: Tensor, kept: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+        i, f, g, o = (read + kept).chunk(4, -1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        return o.sigmoid() * c.tanh(), c
+
+    @staticmethod
+    def gru_step(read: Tensor, kept: Tensor, h: Tensor) -> tuple[Tensor, ...]:
+        (r, z, n), (kept_r, kept_z, kept_n) = read.chunk(3, -1), kept.chunk(3, -1)
+        z = (z + kept_z).sigmoid()
+        return ((1 - z) * (n + (r + kept_r).sigmoid() * kept_n).tanh() + z * h,)
+
+
+class Bidirectional(nn.Module):
+    """States (*B, T, 2H) that have read x (*B, T, W) up to each element from the left, and from the right."""
+
+    def __init__(self, mode: str, width: int, hidden: int, layers: int = 1, dropout: float = 0.0):
+        super().__init__()
+        widths = [width] + [2 * hidden] * (layers - 1)
+        self.ahead = nn.ModuleList(Recurrent(mode, w, hidden, batch_first=True) for w in widths)
+        self.back = nn.ModuleList(Recurrent(mode, w, hidden, batch_first=True) for w in widths)
+        self.dropout = dropout
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, init: Tensor | None = None) -> Tensor:
+        """init (*B, 2·G·L·H): of each layer first the states from the left, then those from the right."""
+        inits = [None] * (2 * len(self.ahead)) if init is None else init.chunk(2 * len(self.ahead), -1)
+        for layer, (ahead, back) in enumerate(zip(self.ahead, self.back, strict=True)):
+            if layer:
+                x = F.dropout(x, self.dropout, self.training)
+            left = ahead(x, inits[2 * layer])
+            right = reverse(back(reverse(x, mask), inits[2 * layer + 1]), mask)
+            x = torch.cat((left, right), -1)
+        return x
+
+
+def reverse(x: Tensor, mask: Tensor | None) -> Tensor:
+    """x (*B, T, W) with the elements that count in reverse order at the front; twice is the identity. The mask has no holes."""
+    if mask is None:
+        return x.flip(-2)
+    size = x.shape[-2]
+    at = (mask.sum(-1, keepdim=True) - 1 - torch.arange(size, device=x.device)) % max(size, 1)
+    lead = torch.broadcast_shapes(at.shape[:-1], x.shape[:-2])
+    return x.expand(*lead, -1, -1).gather(-2, at[..., None].expand(*lead, -1, x.shape[-1]))
+
+
+def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
+    """log_softmax(logits)[value] for logits (*B, V) and value (*B), leading dimensions broadcast → (*B)."""
+    lead = torch.broadcast_shapes(logits.shape[:-1], value.shape)
+    flat = logits.expand(*lead, -1).flatten(0, -2)
+    return -F.cross_entropy(flat, value.expand(lead).flatten(), reduction="none").view(lead)
+
+
+def after_start(x: Tensor, start: Tensor) -> Tensor:
+    """A learned vector (W,) and all elements but the last: position i of (*B, T, W) holds the one before i."""
+    return torch.cat((start.expand(*x.shape[:-2], 1, -1), x[..., :-1, :]), -2)
+
+
+def weighted_sum(x: Tensor, weight: Tensor) -> Tensor:
+    """Σ_t weight[t] x[t] (*B, W), weight (*B, T); as products of matrices where there are more sums than sequences."""
+    if weight.shape[:-1].numel() > x.shape[:-2].numel():
+        return torch.einsum("...t,...tw->...w", weight, x)  # no copies of x along the further axes
+    return (x * weight[..., None]).sum(-2)
+
+
+def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
+    """The mean (*B, W) of what counts, zeros where nothing does."""
+    if mask is None:
+        return x.sum(-2) / max(x.shape[-2], 1)
+    return weighted_sum(x, mask / mask.sum(-1, keepdim=True).clamp(min=1).to(x.dtype))
+
+
+class NormalVectorLogProb(torch.autograd.Function):
+    """Σ_d log N(value_d; loc_d, scale_d²) (*B): value, loc and scale broadcast to (*B, D).
+
+    Instead of four tensors (*B, D) of autograd's, it makes one, of residuals in units of the scale, and one for the gradient.
+    """
+
+    @staticmethod
+    def forward(ctx, value, loc, scale):
+        residual = value - loc
+        whole = residual.shape == torch.broadcast_shapes(residual.shape, scale.shape)
+        residual = residual.div_(scale) if whole else residual / scale  # (*B, D)
+        ctx.save_for_backward(residual, scale)
+        ctx.shapes = value.shape, loc.shape, scale.shape
+        distance = torch.linalg.vector_norm(residual, dim=-1).square_()
+        log_scale = scale.log().expand(*scale.shape[:-1], residual.shape[-1]).sum(-1)
+        return distance.mul_(-0.5).sub_(log_scale).sub_(0.9189385332046727 * residual.shape[-1])  # log(2π) / 2
+
+    @staticmethod
+    def backward(ctx, grad):
+        residual, scale = ctx.saved_tensors
+        value_shape, loc_shape, scale_shape = ctx.shapes
+        weighted = residual * grad[..., None]  # (*B, D)
+        by_scale = None
+        if ctx.needs_input_grad[2]:
+            by_scale = (weighted * residual).sub_(grad[..., None]).sum_to_size(scale_shape) / scale
+        by_loc = weighted.div_(scale)
+        by_value = by_loc.neg().sum_to_size(value_shape) if ctx.needs_input_grad[0] else None
+        return by_value, by_loc.sum_to_size(loc_shape) if ctx.needs_input_grad[1] else None, by_scale
+
+
+def normal_vector_log_prob(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    """Σ_d log N(value_d; loc_d, scale_d²), broadcast: (*B, D) each → (*B)."""
+    return NormalVectorLogProb.apply(value, loc, scale)
+
+
+class Lm(nn.Module):
+    """(z: real[Z], prefix: token[V]*) → simplex[V]: lstm(embed=256, hidden=256, init=z) |> dropout(0.5)."""
+
+    def __init__(self, Z: int, V: int):
+        super().__init__()
+        self.embed = nn.Embedding(V, 256)
+        self.start = nn.Parameter(torch.zeros(256))
+        self.lstm = Recurrent("LSTM", 256, 256, batch_first=True)
+        self.init = nn.Linear(Z, 512)
+        self.dropout = nn.Dropout(0.5)
+        self.out = nn.Linear(256, V)
+
+    def prefix_features(self, z: Tensor, prefix: Tensor, prefix_mask: Tensor | None = None) -> Tensor:
+        """z (*B, Z), prefix (*B, T) → (*B, T, 256); position i has read only what stands before it."""
+        h = self.lstm(after_start(self.embed(prefix), self.start), self.init(z))  # (*B, T, 256)
+        return self.dropout(h)
+
+    def prefixes(self, z: Tensor, prefix: Tensor, prefix_mask: Tensor | None = None) -> Tensor:
+        """(*B, T, V) unnormalised log-probabilities."""
+        return self.out(self.prefix_features(z, prefix, prefix_mask=prefix_mask))
+
+
+class Encode(nn.Module):
+    """(words: token[V]*) → (loc: real[Z], scale: positive[Z]): lstm(embed=256, hidden=256, bidirectional) |> mean."""
+
+    def __init__(self, Z: int, V: int):
+        super().__init__()
+        self.embed = nn.Embedding(V, 256)
+        self.lstm = Bidirectional("LSTM", 256, 256)
+        self.out = nn.Linear(512, 2 * Z)
+
+    def features(self, words: Tensor, words_mask: Tensor | None = None) -> Tensor:
+        """words (*B, T) → (*B, 512)."""
+        return masked_mean(self.lstm(self.embed(words), words_mask), words_mask)
+
+    def forward(self, words: Tensor, words_mask: Tensor | None = None) -> tuple[Tensor, ...]:
+        """loc (*B, Z), scale (*B, Z) before softplus."""
+        return self.out(self.features(words, words_mask=words_mask)).chunk(2, -1)
+
+
+class SentenceVae(nn.Module):
+    """Batch: x (sentence, i) token[V]; x_len (sentence)."""
+
+    exact = False
+    estimator = "elbo(samples=1)"
+
+    def __init__(self, V: int, Z: int = 32):
+        super().__init__()
+        self.Z = Z
+        self.lm = Lm(Z, V)
+        self.encode = Encode(Z, V)
+        self.kl_weight = 1.0
+        self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
+
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """A lower bound on log p of each row (sentence,), in nats: elbo(samples=1)."""
+        x = batch["x"]  # (sentence, i)
+        x_len = batch["x_len"]  # (sentence,)
+        at_i = torch.arange(x.shape[1], device=self.one.device)  # (i,)
+        inside_i = at_i < x_len[:, None]  # (sentence, i)
+        encode_loc, encode_scale_raw = self.encode(x, words_mask=inside_i)  # (sentence, Z)
+        encode_scale = F.softplus(encode_scale_raw)  # (sentence, Z)
+        z = encode_loc + encode_scale * torch.randn_like(encode_loc)  # (sentence, Z)
+        kl_z = kl_normal_standard(encode_loc, encode_scale).sum(-1)  # (sentence,)
+        minus_kl_z = -self.kl_weight * kl_z  # (sentence,)
+        lm = self.lm.prefixes(z, x)  # (sentence, i, V)
+        log_x = logits_log_prob(lm, x)  # (sentence, i)
+        log_x_over_i = torch.where(inside_i, log_x, 0.0).sum(1)  # (sentence,)
+        return minus_kl_z + log_x_over_i  # (sentence,)
+
+    def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
+        """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
+        log_prob = self.log_prob(batch)
+        return log_prob.sum() * (-num_data / len(log_prob))
+
+    @torch.no_grad()
+    def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
+        """log p(row, latents) − log q(latents) at draws of the latents, (samples, sentence)."""
+        x = batch["x"]  # (sentence, i)
+        x_len = batch["x_len"]  # (sentence,)
+        at_i = torch.arange(x.shape[1], device=self.one.device)  # (i,)
+        inside_i = at_i < x_len[:, None]  # (sentence, i)
+        encode_loc, encode_scale_raw = self.encode(x, words_mask=inside_i)  # (sentence, Z)
+        encode_scale = F.softplus(encode_scale_raw)  # (sentence, Z)
+        z = encode_loc + encode_scale * self.one.new_empty(samples, x.shape[0], self.Z).normal_()  # (s*, sentence, Z)
+        log_p_z = normal_vector_log_prob(z, (self.one * 0), (self.one * 1))  # (s*, sentence)
+        log_q_z = normal_vector_log_prob(z, encode_loc, encode_scale)  # (s*, sentence)
+        log_ratio_z = log_p_z - log_q_z  # (s*, sentence)
+        lm = self.lm.prefixes(z, x)  # (s*, sentence, i, V)
+        log_x = logits_log_prob(lm, x)  # (s*, sentence, i)
+        log_x_over_i = torch.where(inside_i, log_x, 0.0).sum(2)  # (s*, sentence)
+        log_prob = log_ratio_z + log_x_over_i  # (s*, sentence)
+        return log_prob
+
+    @torch.no_grad()
+    def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
+        """Exact posteriors of the summed latents, and the guides of the drawn ones.
+
+        query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
+        "sample", a draw; "entropy", in nats, of each value and of all together.
+        z: real[Z], (sentence).
+        """
+        x = batch["x"]  # (sentence, i)
+        x_len = batch["x_len"]  # (sentence,)
+        at_i = torch.arange(x.shape[1], device=self.one.device)  # (i,)
+        inside_i = at_i < x_len[:, None]  # (sentence, i)
+        encode_loc, encode_scale_raw = self.encode(x, words_mask=inside_i)  # (sentence, Z)
+        encode_scale = F.softplus(encode_scale_raw)  # (sentence, Z)
+        return {"z": {"loc": encode_loc, "scale": encode_scale}}
+
+    def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
+        """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
+        z = decide(torch.distributions.Normal(loc=(self.one * 0), scale=(self.one * 1)).expand((n, self.Z,)), "sample", True)  # (sentence, Z)
+        x_len = lengths["i"]  # (sentence,)
+        i_size = int(x_len.max())
+        x = self.one.new_zeros(n, i_size, dtype=torch.long)  # (sentence, i)
+        for i in range(i_size):
+            lm = self.lm.prefixes(z, x)  # (sentence, i, V)
+            x_now = decide(torch.distributions.Categorical(logits=lm[:, i]).expand((n,)), rule, True)  # (sentence,)
+            x[:, i] = x_now
+        return {"z": z, "x": x, "x_len": x_len}
+
+    @torch.no_grad()
+    def sample(self, n: int, batch: dict | None = None, lengths: dict | None = None) -> dict[str, Tensor]:
+        """n rows of every variable, latents too, drawn in the order of the model; nothing need be given.
+
+        lengths: for each ragged plate that the batch does not size, how many elements each row has (n,).
+        """
+        return self.generate(n, batch or {}, lengths or {}, "sample")
+
+    @torch.no_grad()
+    def predict(self, batch: dict[str, Tensor], rule: str = "mean") -> dict[str, Tensor]:
+        """Each observed variable, from what is given; latents are drawn. rule: "mean", "mode" or "sample".
+
+        The mean of a categorical variable is its probabilities; one that is read again is at its mode.
+        """
+        found = self.generate(len(next(iter(batch.values()))), batch, {"i": batch["x_len"]}, rule)
+        return {name: found[name] for name in ("x",)}

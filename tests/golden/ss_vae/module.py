@@ -1,0 +1,444 @@
+"""SsVae: emitted by vispec from ss_vae.vispec; imports torch and nothing else.
+
+    log_prob: a bound or estimate, elbo(samples=1)
+
+    sum_y = log Σ_{y} exp(log_y + guide_y + kl_z + log_x)
+    log p = sum_y
+
+    y  summed; discrete; enumerated under its guide; independent in each element of its plates
+    z  elbo(samples=1); continuous; guide Normal
+    x  data; scored at the data
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Maximum(torch.autograd.Function):
+    """max over the last dimension; the gradient goes to the first of the best."""
+
+    @staticmethod
+    def forward(ctx, x):
+        best, at = x.max(-1, keepdim=True)
+        ctx.save_for_backward(at)
+        ctx.size = x.shape[-1]
+        return best.squeeze(-1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (at,) = ctx.saved_tensors
+        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
+
+
+class Sampled(torch.autograd.Function):
+    """log Σ exp over the last dimension; the gradient goes to one term, drawn with its probability."""
+
+    @staticmethod
+    def forward(ctx, x):
+        noise = torch.empty_like(x).exponential_().log_()
+        ctx.save_for_backward((x - noise).argmax(-1, keepdim=True))
+        ctx.size = x.shape[-1]
+        return torch.logsumexp(x, -1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (at,) = ctx.saved_tensors
+        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
+
+
+def maximum(x: Tensor) -> Tensor:
+    """max over the last dimension (*B, K) → (*B)."""
+    return Maximum.apply(x)
+
+
+def sampled(x: Tensor) -> Tensor:
+    """log Σ exp(x) over the last dimension (*B, K) → (*B), with a draw for a gradient."""
+    return Sampled.apply(x)
+
+
+def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
+    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
+
+    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
+    """
+    if rule == "sample":
+        return law.sample()
+    finite = isinstance(law, torch.distributions.Categorical)
+    if rule == "mean" and not (finite and read):
+        return law.probs if finite else law.mean
+    return law.mode
+
+
+class OneHotLinear(nn.Embedding):
+    """The linear layer of a one-hot input: index (*B) → (*B, width), a row of its weight, with the scale of nn.Linear.
+
+    A relaxed index is the weights of its values (*B, K)."""
+
+    def reset_parameters(self) -> None:
+        bound = self.num_embeddings**-0.5
+        nn.init.uniform_(self.weight, -bound, bound)
+
+    def forward(self, index: Tensor) -> Tensor:
+        return index @ self.weight if index.is_floating_point() else super().forward(index)
+
+
+def seeded(log_joint, seed: int, index):
+    """log_joint(index) with the same draws in every pass."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return log_joint(index)
+
+
+def kl_normal_standard(loc: Tensor, scale: Tensor) -> Tensor:
+    """KL(N(loc, scale²) ‖ N(0, 1)) = ½(scale² + loc² − 1) − log scale."""
+    return 0.5 * (scale.square() + loc.square() - 1) - scale.log()
+
+
+class LogSumExp(torch.autograd.Function):
+    """log Σ exp(x) over the last dimension; the forward pass keeps the responsibilities, which are the gradient.
+
+    Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
+    """
+
+    @staticmethod
+    def forward(ctx, x):
+        top = x.amax(-1, keepdim=True)
+        top.clamp_(min=torch.finfo(top.dtype).min)  # where all are -inf, so is their difference from it
+        r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
+        mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
+        ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
+        return mass.log_().add_(top).squeeze(-1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (r,) = ctx.saved_tensors
+        return r * grad.unsqueeze(-1)
+
+
+def log_sum_exp(x: Tensor) -> Tensor:
+    """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
+    return LogSumExp.apply(x)
+
+
+def expected_under(log_q: Tensor, log_joint: Tensor) -> Tensor:
+    """Σ_k q_k (log_joint_k − log q_k) over the last dimension; what q excludes counts nothing, whatever its log_joint."""
+    log_q, log_joint = torch.broadcast_tensors(log_q, log_joint)
+    excluded = log_q == -torch.inf
+    log_q, log_joint = log_q.masked_fill(excluded, 0.0), log_joint.masked_fill(excluded, 0.0)
+    return (log_q.exp().masked_fill(excluded, 0.0) * (log_joint - log_q)).sum(-1)
+
+
+def ask(
+    tilted, batch: dict[str, Tensor], query: str, tilt: dict[str, Tensor], inside: dict[str, Tensor], one_draw: bool = True
+) -> dict[str, Tensor]:
+    """The answer for each latent. marginals: (B, *plates, K); mode, sample: (B, *plates); entropy: that of each marginal
+    (B, *plates) and, as "(joint)", that of all latents together (B,); kbest(k): (B, k, *plates) from the best on, and their
+    log-joints (B, k) as "(log_joint)". inside: which elements of a latent's ragged plates count, where it has any. Over several
+    draws of other latents there is no one entropy of all together."""
+    if query.startswith("kbest("):
+        return k_best(tilted, batch, tilt, inside, int(query[6:-1]))
+    joint = next(iter(tilt.values())).new_zeros(len(next(iter(tilt.values()))))
+    entropic = Entropic(joint) if one_draw else log_sum_exp
+    algebras = {"marginals": log_sum_exp, "mode": maximum, "sample": sampled, "entropy": entropic}
+    found, of_all = answer(tilted, batch, algebras[query], tilt, joint)[1:]
+    if query == "marginals":
+        return found
+    if query == "entropy":
+        each = {name: torch.special.entr(p.clamp(min=0)).sum(-1) for name, p in found.items()}
+        return each | {"(joint)": of_all} if one_draw else each
+    return {name: p.argmax(-1) for name, p in found.items()}
+
+
+def answer(tilted, batch: dict[str, Tensor], total, tilt: dict[str, Tensor], *more: Tensor) -> tuple:
+    """log p (B,) under the algebra, its gradient for each latent's tilt, and for `more`."""
+    inputs = [value.requires_grad_() for value in (*tilt.values(), *more)]
+    with torch.enable_grad():
+        log_prob = tilted(batch, total, tilt)
+        found = torch.autograd.grad(log_prob.sum(), inputs, allow_unused=True, materialize_grads=True)
+    return (log_prob.detach(), dict(zip(tilt, found, strict=False)), *found[len(tilt) :])
+
+
+class Entropic:
+    """log Σ exp, through which a gradient for `joint` (B,) gathers the entropy of all that is summed, by the chain rule."""
+
+    def __init__(self, joint: Tensor):
+        self.joint = joint
+
+    def __call__(self, x: Tensor) -> Tensor:
+        log_z = log_sum_exp(x)
+        p = (x - log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)).exp()
+        return self.attach(log_z, torch.special.entr(p.detach()).sum(-1))
+
+    def attach(self, log_z: Tensor, entropy: Tensor) -> Tensor:
+        """log_z (B, ...) of a sum whose terms have that entropy given what is summed later."""
+        return Attached.apply(log_z, entropy, self.joint)
+
+
+class Attached(torch.autograd.Function):
+    """The first argument; its gradient times the second, summed for each row, is the gradient of the third."""
+
+    @staticmethod
+    def forward(ctx, log_z, entropy, joint):
+        ctx.save_for_backward(entropy)
+        return log_z.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        (entropy,) = ctx.saved_tensors
+        return grad, None, (grad * entropy).flatten(1).sum(1) if grad.dim() > 1 else grad * entropy
+
+
+def k_best(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor], inside: dict[str, Tensor], k: int) -> dict[str, Tensor]:
+    """The k most probable joint assignments of each row; where there are fewer, the rest have log-joint -inf (Lawler 1972).
+
+    What is left beside a solution falls apart by the first element that differs from it. Each part is a tilt of 0 and -inf, and
+    has a mode of its own; of all parts so far, as many as can still be wanted are kept, best first."""
+    shapes = {name: value.shape[1:] for name, value in tilt.items()}
+    B, seed = len(next(iter(tilt.values()))), int(torch.randint(2**62, ()))  # other latents are drawn once for all
+
+    def best(bars: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # log-joint (B,), values (B, elements), and the bars themselves
+        parts = bars.split([shape.numel() for shape in shapes.values()], 1)
+        split = {name: part.reshape(B, *shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+        score, found = seeded(lambda tilt: answer(tilted, batch, maximum, tilt)[:2], seed, split)
+        return score, torch.cat([value.argmax(-1).view(B, -1) for value in found.values()], 1), bars
+
+    counts = [inside.get(name, value[..., 0] == 0).expand(value.shape[:-1]).reshape(B, -1) for name, value in tilt.items()]
+    counts = torch.cat(counts, 1)  # (B, elements)
+    pool = [part.unsqueeze(1) for part in best(torch.cat([value.flatten(1) for value in tilt.values()], 1))]
+    # pool: (B, candidates), (B, candidates, elements), (B, candidates, all values)
+    solutions = []
+    for left in range(k - 1, -1, -1):
+        score, chosen, bars = (part[:, 0] for part in pool)
+        solutions.append((score, chosen))
+        pool = [part[:, 1:] for part in pool]
+        start = 0
+        for element, size in enumerate(shape[-1] for shape in shapes.values() for _ in range(shape[:-1].numel()) if left):
+            here = start + chosen[:, element, None]
+            other = best(bars.scatter(1, here, -torch.inf))
+            possible = counts[:, element] & (score > -torch.inf)
+            pool = ranked(pool, (other[0].masked_fill(~possible, -torch.inf), *other[1:]), left)
+            own, bars = bars.gather(1, here), bars.clone()
+            bars[:, start : start + size] = -torch.inf
+            bars.scatter_(1, here, own)
+            start += size
+        if left and pool[0].shape[1] == 0:
+            pool = [part.unsqueeze(1) for part in (torch.full_like(score, -torch.inf), chosen, bars)]
+    values = torch.stack([chosen for _, chosen in solutions], 1)  # (B, k, elements)
+    values = values.split([shape[:-1].numel() for shape in shapes.values()], 2)
+    found = {name: part.reshape(B, k, *shape[:-1]) for (name, shape), part in zip(shapes.items(), values, strict=True)}
+    return found | {"(log_joint)": torch.stack([score for score, _ in solutions], 1)}
+
+
+def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tensor]:
+    """Candidates with one more for each row, best first, at most so many."""
+    joined = [torch.cat([part, new.unsqueeze(1)], 1) for part, new in zip(pool, more, strict=True)]
+    order = joined[0].topk(min(most, joined[0].shape[1]), 1).indices
+    rows = torch.arange(len(order), device=order.device)[:, None]
+    return [part[rows, order] for part in joined]
+
+
+class NormalVectorLogProb(torch.autograd.Function):
+    """Σ_d log N(value_d; loc_d, scale_d²) (*B): value, loc and scale broadcast to (*B, D).
+
+    Instead of four tensors (*B, D) of autograd's, it makes one, of residuals in units of the scale, and one for the gradient.
+    """
+
+    @staticmethod
+    def forward(ctx, value, loc, scale):
+        residual = value - loc
+        whole = residual.shape == torch.broadcast_shapes(residual.shape, scale.shape)
+        residual = residual.div_(scale) if whole else residual / scale  # (*B, D)
+        ctx.save_for_backward(residual, scale)
+        ctx.shapes = value.shape, loc.shape, scale.shape
+        distance = torch.linalg.vector_norm(residual, dim=-1).square_()
+        log_scale = scale.log().expand(*scale.shape[:-1], residual.shape[-1]).sum(-1)
+        return distance.mul_(-0.5).sub_(log_scale).sub_(0.9189385332046727 * residual.shape[-1])  # log(2π) / 2
+
+    @staticmethod
+    def backward(ctx, grad):
+        residual, scale = ctx.saved_tensors
+        value_shape, loc_shape, scale_shape = ctx.shapes
+        weighted = residual * grad[..., None]  # (*B, D)
+        by_scale = None
+        if ctx.needs_input_grad[2]:
+            by_scale = (weighted * residual).sub_(grad[..., None]).sum_to_size(scale_shape) / scale
+        by_loc = weighted.div_(scale)
+        by_value = by_loc.neg().sum_to_size(value_shape) if ctx.needs_input_grad[0] else None
+        return by_value, by_loc.sum_to_size(loc_shape) if ctx.needs_input_grad[1] else None, by_scale
+
+
+def normal_vector_log_prob(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    """Σ_d log N(value_d; loc_d, scale_d²), broadcast: (*B, D) each → (*B)."""
+    return NormalVectorLogProb.apply(value, loc, scale)
+
+
+class Decode(nn.Module):
+    """(z: real[Z], y: category[10]) → unit[784]: mlp([500, 500])."""
+
+    def __init__(self, Z: int):
+        super().__init__()
+        self.from_z = nn.Linear(Z, 500)
+        self.from_y = OneHotLinear(10, 500)
+        self.mlp = nn.Sequential(nn.ReLU(), nn.Linear(500, 500), nn.ReLU())
+        self.out = nn.Linear(500, 784)
+
+    def features(self, z: Tensor, y: Tensor) -> Tensor:
+        """z (*B, Z), y (*B) → (*B, 500)."""
+        return self.mlp(self.from_z(z) + self.from_y(y))
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        """(*B, 784) log-odds."""
+        return self.out(self.features(z, y))
+
+
+class Classify(nn.Module):
+    """(x: bit[784]) → simplex[10]: mlp([500, 500])."""
+
+    def __init__(self):
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(784, 500), nn.ReLU(), nn.Linear(500, 500), nn.ReLU())
+        self.out = nn.Linear(500, 10)
+
+    def features(self, x: Tensor) -> Tensor:
+        """x (*B, 784) → (*B, 500)."""
+        return self.mlp(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(*B, 10) unnormalised log-probabilities."""
+        return self.out(self.features(x))
+
+
+class Encode(nn.Module):
+    """(x: bit[784], y: category[10]) → (loc: real[Z], scale: positive[Z]): mlp([500, 500])."""
+
+    def __init__(self, Z: int):
+        super().__init__()
+        self.from_x = nn.Linear(784, 500)
+        self.from_y = OneHotLinear(10, 500)
+        self.mlp = nn.Sequential(nn.ReLU(), nn.Linear(500, 500), nn.ReLU())
+        self.out = nn.Linear(500, 2 * Z)
+
+    def features(self, x: Tensor, y: Tensor) -> Tensor:
+        """x (*B, 784), y (*B) → (*B, 500)."""
+        return self.mlp(self.from_x(x) + self.from_y(y))
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        """loc (*B, Z), scale (*B, Z) before softplus."""
+        return self.out(self.features(x, y)).chunk(2, -1)
+
+
+class SsVae(nn.Module):
+    """Batch: y (n) category[10]; y_observed (n) bool; x (n, 784) bit[784]."""
+
+    exact = False
+    estimator = "elbo(samples=1)"
+
+    def __init__(self, Z: int = 50):
+        super().__init__()
+        self.Z = Z
+        self.decode = Decode(Z)
+        self.classify = Classify()
+        self.encode = Encode(Z)
+        self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
+
+    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """log_q_y (n, y); minus_kl_z (n, y); log_x (n, y)."""
+        x = batch["x"]  # (n, 784)
+        at_y = torch.arange(10, device=self.one.device)  # (y,)
+        encode_loc, encode_scale_raw = self.encode(x[:, None], at_y)  # (n, y, Z)
+        encode_scale = F.softplus(encode_scale_raw)  # (n, y, Z)
+        y = batch["y"]  # (n,)
+        z = encode_loc + encode_scale * torch.randn_like(encode_loc)  # (n, y, Z)
+        classify = self.classify(x)  # (n, 10)
+        log_classify = classify.log_softmax(-1)  # (n, 10)
+        y_observed = batch["y_observed"]  # (n,)
+        seen_y = torch.where((y[:, None] == at_y) | ~y_observed[:, None], 0 * self.one, -torch.inf)  # (n, y)
+        log_q_y = torch.where(y_observed[:, None], seen_y, log_classify)  # (n, y)
+        kl_z = kl_normal_standard(encode_loc, encode_scale).sum(-1)  # (n, y)
+        minus_kl_z = -kl_z  # (n, y)
+        decode = self.decode(z, at_y)  # (n, y, 784)
+        log_x = -F.binary_cross_entropy_with_logits(decode, x[:, None].expand_as(decode), reduction="none").sum(-1)  # (n, y)
+        return log_q_y, minus_kl_z, log_x
+
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """A lower bound on log p of each row (n,), in nats: elbo(samples=1)."""
+        log_q_y, minus_kl_z, log_x = self.factors(batch)
+        log_joint_of_y = minus_kl_z + log_x - 2.302585092994046  # (n, y)
+        return expected_under(log_q_y, log_joint_of_y)  # (n,)
+
+    def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
+        """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
+        log_prob = self.log_prob(batch)
+        return log_prob.sum() * (-num_data / len(log_prob))
+
+    @torch.no_grad()
+    def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
+        """log p(row, latents) − log q(latents) at draws of the latents, (samples, n)."""
+        x = batch["x"]  # (n, 784)
+        at_y = torch.arange(10, device=self.one.device)  # (y,)
+        encode_loc, encode_scale_raw = self.encode(x[:, None], at_y)  # (n, y, Z)
+        encode_scale = F.softplus(encode_scale_raw)  # (n, y, Z)
+        y = batch["y"]  # (n,)
+        z = encode_loc + encode_scale * self.one.new_empty(samples, y.shape[0], 10, self.Z).normal_()  # (s*, n, y, Z)
+        y_observed = batch["y_observed"]  # (n,)
+        seen_y = torch.where((y[:, None] == at_y) | ~y_observed[:, None], 0 * self.one, -torch.inf)  # (n, y)
+        log_p_z = normal_vector_log_prob(z, (self.one * 0), (self.one * 1))  # (s*, n, y)
+        log_q_z = normal_vector_log_prob(z, encode_loc, encode_scale)  # (s*, n, y)
+        log_ratio_z = log_p_z - log_q_z  # (s*, n, y)
+        decode = self.decode(z, at_y)  # (s*, n, y, 784)
+        log_x = -F.binary_cross_entropy_with_logits(decode, x[:, None].expand_as(decode), reduction="none").sum(-1)  # (s*, n, y)
+        log_joint_of_y = seen_y + log_ratio_z + log_x - 2.302585092994046  # (s*, n, y)
+        log_sum_y = log_sum_exp(log_joint_of_y)  # (s*, n)
+        return log_sum_y
+
+    def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        log_q_y, minus_kl_z, log_x = self.factors(batch)
+        tilt_y = tilt["y"]  # (n, y)
+        tilted = log_q_y + tilt_y  # (n, y)
+        log_sum_y = total(tilted)  # (n,)
+        return log_sum_y
+
+    @torch.no_grad()
+    def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
+        """Exact posteriors of the summed latents, and the guides of the drawn ones.
+
+        query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
+        "sample", a draw; "entropy", in nats, of each value and of all together.
+        y: category[10], (n).
+        z: real[Z], (n).
+        """
+        y = batch["y"]  # (n,)
+        zeros = {"y": self.one.new_zeros(y.shape[0], 10)}
+        found = ask(self.tilted, batch, query, zeros, {})
+        y_mode = (found if query in ("mode", "sample") else ask(self.tilted, batch, "mode", zeros, {}))["y"]
+        x = batch["x"]  # (n, 784)
+        encode_loc, encode_scale_raw = self.encode(x, y_mode)  # (n, Z)
+        encode_scale = F.softplus(encode_scale_raw)  # (n, Z)
+        return {**found, "z": {"loc": encode_loc, "scale": encode_scale}}
+
+    def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
+        """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
+        y = torch.randint(10, (n,), device=self.one.device)  # (n,)
+        z = decide(torch.distributions.Normal(loc=(self.one * 0), scale=(self.one * 1)).expand((n, self.Z,)), "sample", True)  # (n, Z)
+        decode = self.decode(z, y)  # (n, 784)
+        x = decide(torch.distributions.Bernoulli(logits=decode).expand((n, 784,)), rule, False)  # (n, 784)
+        return {"y": y, "z": z, "x": x, "y_observed": torch.ones_like(y, dtype=torch.bool)}
+
+    @torch.no_grad()
+    def sample(self, n: int, batch: dict | None = None, lengths: dict | None = None) -> dict[str, Tensor]:
+        """n rows of every variable, latents too, drawn in the order of the model; nothing need be given.
+
+        lengths: for each ragged plate that the batch does not size, how many elements each row has (n,).
+        """
+        return self.generate(n, batch or {}, lengths or {}, "sample")
+
+    @torch.no_grad()
+    def predict(self, batch: dict[str, Tensor], rule: str = "mean") -> dict[str, Tensor]:
+        """Each observed variable, from what is given; latents are drawn. rule: "mean", "mode" or "sample".
+
+        The mean of a categorical variable is its probabilities; one that is read again is at its mode.
+        """
+        found = self.generate(len(next(iter(batch.values()))), batch, {}, rule)
+        return {name: found[name] for name in ("y", "x",)}

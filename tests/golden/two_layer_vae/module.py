@@ -1,0 +1,240 @@
+"""TwoLayerVae: emitted by vispec from two_layer_vae.vispec; imports torch and nothing else.
+
+    log_prob: a bound or estimate, iwae(samples=5)
+
+    log p = ratio_top + ratio_low + log_x
+
+    top  iwae(samples=5); continuous; guide Normal
+    low  iwae(samples=5); continuous; guide Normal
+    x    data; scored at the data
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
+    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
+
+    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
+    """
+    if rule == "sample":
+        return law.sample()
+    finite = isinstance(law, torch.distributions.Categorical)
+    if rule == "mean" and not (finite and read):
+        return law.probs if finite else law.mean
+    return law.mode
+
+
+class NormalVectorLogProb(torch.autograd.Function):
+    """Σ_d log N(value_d; loc_d, scale_d²) (*B): value, loc and scale broadcast to (*B, D).
+
+    Instead of four tensors (*B, D) of autograd's, it makes one, of residuals in units of the scale, and one for the gradient.
+    """
+
+    @staticmethod
+    def forward(ctx, value, loc, scale):
+        residual = value - loc
+        whole = residual.shape == torch.broadcast_shapes(residual.shape, scale.shape)
+        residual = residual.div_(scale) if whole else residual / scale  # (*B, D)
+        ctx.save_for_backward(residual, scale)
+        ctx.shapes = value.shape, loc.shape, scale.shape
+        distance = torch.linalg.vector_norm(residual, dim=-1).square_()
+        log_scale = scale.log().expand(*scale.shape[:-1], residual.shape[-1]).sum(-1)
+        return distance.mul_(-0.5).sub_(log_scale).sub_(0.9189385332046727 * residual.shape[-1])  # log(2π) / 2
+
+    @staticmethod
+    def backward(ctx, grad):
+        residual, scale = ctx.saved_tensors
+        value_shape, loc_shape, scale_shape = ctx.shapes
+        weighted = residual * grad[..., None]  # (*B, D)
+        by_scale = None
+        if ctx.needs_input_grad[2]:
+            by_scale = (weighted * residual).sub_(grad[..., None]).sum_to_size(scale_shape) / scale
+        by_loc = weighted.div_(scale)
+        by_value = by_loc.neg().sum_to_size(value_shape) if ctx.needs_input_grad[0] else None
+        return by_value, by_loc.sum_to_size(loc_shape) if ctx.needs_input_grad[1] else None, by_scale
+
+
+def normal_vector_log_prob(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    """Σ_d log N(value_d; loc_d, scale_d²), broadcast: (*B, D) each → (*B)."""
+    return NormalVectorLogProb.apply(value, loc, scale)
+
+
+class Lower(nn.Module):
+    """(top: real[TOP]) → (loc: real[LOW], scale: positive[LOW]): mlp([100, 100], activation=tanh)."""
+
+    def __init__(self, TOP: int, LOW: int):
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(TOP, 100), nn.Tanh(), nn.Linear(100, 100), nn.Tanh())
+        self.out = nn.Linear(100, 2 * LOW)
+
+    def features(self, top: Tensor) -> Tensor:
+        """top (*B, TOP) → (*B, 100)."""
+        return self.mlp(top)
+
+    def forward(self, top: Tensor) -> tuple[Tensor, ...]:
+        """loc (*B, LOW), scale (*B, LOW) before softplus."""
+        return self.out(self.features(top)).chunk(2, -1)
+
+
+class Decode(nn.Module):
+    """(low: real[LOW]) → unit[784]: mlp([200, 200], activation=tanh)."""
+
+    def __init__(self, LOW: int):
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(LOW, 200), nn.Tanh(), nn.Linear(200, 200), nn.Tanh())
+        self.out = nn.Linear(200, 784)
+
+    def features(self, low: Tensor) -> Tensor:
+        """low (*B, LOW) → (*B, 200)."""
+        return self.mlp(low)
+
+    def forward(self, low: Tensor) -> Tensor:
+        """(*B, 784) log-odds."""
+        return self.out(self.features(low))
+
+
+class Encode(nn.Module):
+    """(x: bit[784]) → (loc: real[LOW], scale: positive[LOW]): mlp([200, 200], activation=tanh)."""
+
+    def __init__(self, LOW: int):
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(784, 200), nn.Tanh(), nn.Linear(200, 200), nn.Tanh())
+        self.out = nn.Linear(200, 2 * LOW)
+
+    def features(self, x: Tensor) -> Tensor:
+        """x (*B, 784) → (*B, 200)."""
+        return self.mlp(x)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """loc (*B, LOW), scale (*B, LOW) before softplus."""
+        return self.out(self.features(x)).chunk(2, -1)
+
+
+class Higher(nn.Module):
+    """(low: real[LOW]) → (loc: real[TOP], scale: positive[TOP]): mlp([100, 100], activation=tanh)."""
+
+    def __init__(self, TOP: int, LOW: int):
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(LOW, 100), nn.Tanh(), nn.Linear(100, 100), nn.Tanh())
+        self.out = nn.Linear(100, 2 * TOP)
+
+    def features(self, low: Tensor) -> Tensor:
+        """low (*B, LOW) → (*B, 100)."""
+        return self.mlp(low)
+
+    def forward(self, low: Tensor) -> tuple[Tensor, ...]:
+        """loc (*B, TOP), scale (*B, TOP) before softplus."""
+        return self.out(self.features(low)).chunk(2, -1)
+
+
+class TwoLayerVae(nn.Module):
+    """Batch: x (n, 784) bit[784]."""
+
+    exact = False
+    estimator = "iwae(samples=5)"
+
+    def __init__(self, TOP: int = 50, LOW: int = 100):
+        super().__init__()
+        self.TOP = TOP
+        self.LOW = LOW
+        self.lower = Lower(TOP, LOW)
+        self.decode = Decode(LOW)
+        self.encode = Encode(LOW)
+        self.higher = Higher(TOP, LOW)
+        self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
+
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """A lower bound on log p of each row (n,), in nats: iwae(samples=5)."""
+        x = batch["x"]  # (n, 784)
+        encode_loc, encode_scale_raw = self.encode(x)  # (n, LOW)
+        encode_scale = F.softplus(encode_scale_raw)  # (n, LOW)
+        low = encode_loc + encode_scale * self.one.new_empty(5, x.shape[0], self.LOW).normal_()  # (s*, n, LOW)
+        higher_loc, higher_scale_raw = self.higher(low)  # (s*, n, TOP)
+        higher_scale = F.softplus(higher_scale_raw)  # (s*, n, TOP)
+        top = higher_loc + higher_scale * torch.randn_like(higher_loc)  # (s*, n, TOP)
+        log_p_top = normal_vector_log_prob(top, (self.one * 0), (self.one * 1))  # (s*, n)
+        log_q_top = normal_vector_log_prob(top, higher_loc, higher_scale)  # (s*, n)
+        log_ratio_top = log_p_top - log_q_top  # (s*, n)
+        lower_loc, lower_scale_raw = self.lower(top)  # (s*, n, LOW)
+        lower_scale = F.softplus(lower_scale_raw)  # (s*, n, LOW)
+        log_p_low = normal_vector_log_prob(low, lower_loc, lower_scale)  # (s*, n)
+        log_q_low = normal_vector_log_prob(low, encode_loc, encode_scale)  # (s*, n)
+        log_ratio_low = log_p_low - log_q_low  # (s*, n)
+        decode = self.decode(low)  # (s*, n, 784)
+        log_x = -F.binary_cross_entropy_with_logits(decode, x.expand_as(decode), reduction="none").sum(-1)  # (s*, n)
+        log_prob = log_ratio_top + log_ratio_low + log_x  # (s*, n)
+        return torch.logsumexp(log_prob, 0) - (self.one * 5).log()  # (n,)
+
+    def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
+        """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
+        log_prob = self.log_prob(batch)
+        return log_prob.sum() * (-num_data / len(log_prob))
+
+    @torch.no_grad()
+    def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
+        """log p(row, latents) − log q(latents) at draws of the latents, (samples, n)."""
+        x = batch["x"]  # (n, 784)
+        encode_loc, encode_scale_raw = self.encode(x)  # (n, LOW)
+        encode_scale = F.softplus(encode_scale_raw)  # (n, LOW)
+        low = encode_loc + encode_scale * self.one.new_empty(samples, x.shape[0], self.LOW).normal_()  # (s*, n, LOW)
+        higher_loc, higher_scale_raw = self.higher(low)  # (s*, n, TOP)
+        higher_scale = F.softplus(higher_scale_raw)  # (s*, n, TOP)
+        top = higher_loc + higher_scale * torch.randn_like(higher_loc)  # (s*, n, TOP)
+        log_p_top = normal_vector_log_prob(top, (self.one * 0), (self.one * 1))  # (s*, n)
+        log_q_top = normal_vector_log_prob(top, higher_loc, higher_scale)  # (s*, n)
+        log_ratio_top = log_p_top - log_q_top  # (s*, n)
+        lower_loc, lower_scale_raw = self.lower(top)  # (s*, n, LOW)
+        lower_scale = F.softplus(lower_scale_raw)  # (s*, n, LOW)
+        log_p_low = normal_vector_log_prob(low, lower_loc, lower_scale)  # (s*, n)
+        log_q_low = normal_vector_log_prob(low, encode_loc, encode_scale)  # (s*, n)
+        log_ratio_low = log_p_low - log_q_low  # (s*, n)
+        decode = self.decode(low)  # (s*, n, 784)
+        log_x = -F.binary_cross_entropy_with_logits(decode, x.expand_as(decode), reduction="none").sum(-1)  # (s*, n)
+        log_prob = log_ratio_top + log_ratio_low + log_x  # (s*, n)
+        return log_prob
+
+    @torch.no_grad()
+    def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
+        """Exact posteriors of the summed latents, and the guides of the drawn ones.
+
+        query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
+        "sample", a draw; "entropy", in nats, of each value and of all together.
+        low: real[LOW], (n).
+        top: real[TOP], (n).
+        """
+        x = batch["x"]  # (n, 784)
+        encode_loc, encode_scale_raw = self.encode(x)  # (n, LOW)
+        encode_scale = F.softplus(encode_scale_raw)  # (n, LOW)
+        higher_loc, higher_scale_raw = self.higher(encode_loc)  # (n, TOP)
+        higher_scale = F.softplus(higher_scale_raw)  # (n, TOP)
+        return {"low": {"loc": encode_loc, "scale": encode_scale}, "top": {"loc": higher_loc, "scale": higher_scale}}
+
+    def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
+        """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
+        top = decide(torch.distributions.Normal(loc=(self.one * 0), scale=(self.one * 1)).expand((n, self.TOP,)), "sample", True)  # (n, TOP)
+        lower_loc, lower_scale_raw = self.lower(top)  # (n, LOW)
+        lower_scale = F.softplus(lower_scale_raw)  # (n, LOW)
+        low = decide(torch.distributions.Normal(loc=lower_loc, scale=lower_scale).expand((n, self.LOW,)), "sample", True)  # (n, LOW)
+        decode = self.decode(low)  # (n, 784)
+        x = decide(torch.distributions.Bernoulli(logits=decode).expand((n, 784,)), rule, False)  # (n, 784)
+        return {"top": top, "low": low, "x": x}
+
+    @torch.no_grad()
+    def sample(self, n: int, batch: dict | None = None, lengths: dict | None = None) -> dict[str, Tensor]:
+        """n rows of every variable, latents too, drawn in the order of the model; nothing need be given.
+
+        lengths: for each ragged plate that the batch does not size, how many elements each row has (n,).
+        """
+        return self.generate(n, batch or {}, lengths or {}, "sample")
+
+    @torch.no_grad()
+    def predict(self, batch: dict[str, Tensor], rule: str = "mean") -> dict[str, Tensor]:
+        """Each observed variable, from what is given; latents are drawn. rule: "mean", "mode" or "sample".
+
+        The mean of a categorical variable is its probabilities; one that is read again is at its mode.
+        """
+        found = self.generate(len(next(iter(batch.values()))), batch, {}, rule)
+        return {name: found[name] for name in ("x",)}

@@ -1,0 +1,183 @@
+"""Vae: emitted by vispec from vae.vispec; imports torch and nothing else.
+
+    log_prob: a bound or estimate, elbo(samples=1)
+
+    log p = kl_z + log_x
+
+    z  elbo(samples=1); continuous; guide Normal
+    x  data; scored at the data
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
+    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
+
+    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
+    """
+    if rule == "sample":
+        return law.sample()
+    finite = isinstance(law, torch.distributions.Categorical)
+    if rule == "mean" and not (finite and read):
+        return law.probs if finite else law.mean
+    return law.mode
+
+
+def kl_normal_standard(loc: Tensor, scale: Tensor) -> Tensor:
+    """KL(N(loc, scale²) ‖ N(0, 1)) = ½(scale² + loc² − 1) − log scale."""
+    return 0.5 * (scale.square() + loc.square() - 1) - scale.log()
+
+
+class NormalVectorLogProb(torch.autograd.Function):
+    """Σ_d log N(value_d; loc_d, scale_d²) (*B): value, loc and scale broadcast to (*B, D).
+
+    Instead of four tensors (*B, D) of autograd's, it makes one, of residuals in units of the scale, and one for the gradient.
+    """
+
+    @staticmethod
+    def forward(ctx, value, loc, scale):
+        residual = value - loc
+        whole = residual.shape == torch.broadcast_shapes(residual.shape, scale.shape)
+        residual = residual.div_(scale) if whole else residual / scale  # (*B, D)
+        ctx.save_for_backward(residual, scale)
+        ctx.shapes = value.shape, loc.shape, scale.shape
+        distance = torch.linalg.vector_norm(residual, dim=-1).square_()
+        log_scale = scale.log().expand(*scale.shape[:-1], residual.shape[-1]).sum(-1)
+        return distance.mul_(-0.5).sub_(log_scale).sub_(0.9189385332046727 * residual.shape[-1])  # log(2π) / 2
+
+    @staticmethod
+    def backward(ctx, grad):
+        residual, scale = ctx.saved_tensors
+        value_shape, loc_shape, scale_shape = ctx.shapes
+        weighted = residual * grad[..., None]  # (*B, D)
+        by_scale = None
+        if ctx.needs_input_grad[2]:
+            by_scale = (weighted * residual).sub_(grad[..., None]).sum_to_size(scale_shape) / scale
+        by_loc = weighted.div_(scale)
+        by_value = by_loc.neg().sum_to_size(value_shape) if ctx.needs_input_grad[0] else None
+        return by_value, by_loc.sum_to_size(loc_shape) if ctx.needs_input_grad[1] else None, by_scale
+
+
+def normal_vector_log_prob(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    """Σ_d log N(value_d; loc_d, scale_d²), broadcast: (*B, D) each → (*B)."""
+    return NormalVectorLogProb.apply(value, loc, scale)
+
+
+class Decode(nn.Module):
+    """(z: real[Z]) → unit[784]: mlp([400])."""
+
+    def __init__(self, Z: int):
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(Z, 400), nn.ReLU())
+        self.out = nn.Linear(400, 784)
+
+    def features(self, z: Tensor) -> Tensor:
+        """z (*B, Z) → (*B, 400)."""
+        return self.mlp(z)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(*B, 784) log-odds."""
+        return self.out(self.features(z))
+
+
+class Encode(nn.Module):
+    """(x: bit[784]) → (loc: real[Z], scale: positive[Z]): mlp([400])."""
+
+    def __init__(self, Z: int):
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(784, 400), nn.ReLU())
+        self.out = nn.Linear(400, 2 * Z)
+
+    def features(self, x: Tensor) -> Tensor:
+        """x (*B, 784) → (*B, 400)."""
+        return self.mlp(x)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """loc (*B, Z), scale (*B, Z) before softplus."""
+        return self.out(self.features(x)).chunk(2, -1)
+
+
+class Vae(nn.Module):
+    """Batch: x (n, 784) bit[784]."""
+
+    exact = False
+    estimator = "elbo(samples=1)"
+
+    def __init__(self, Z: int = 20):
+        super().__init__()
+        self.Z = Z
+        self.decode = Decode(Z)
+        self.encode = Encode(Z)
+        self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
+
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """A lower bound on log p of each row (n,), in nats: elbo(samples=1)."""
+        x = batch["x"]  # (n, 784)
+        encode_loc, encode_scale_raw = self.encode(x)  # (n, Z)
+        encode_scale = F.softplus(encode_scale_raw)  # (n, Z)
+        z = encode_loc + encode_scale * torch.randn_like(encode_loc)  # (n, Z)
+        kl_z = kl_normal_standard(encode_loc, encode_scale).sum(-1)  # (n,)
+        minus_kl_z = -kl_z  # (n,)
+        decode = self.decode(z)  # (n, 784)
+        log_x = -F.binary_cross_entropy_with_logits(decode, x, reduction="none").sum(-1)  # (n,)
+        return minus_kl_z + log_x  # (n,)
+
+    def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
+        """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
+        log_prob = self.log_prob(batch)
+        return log_prob.sum() * (-num_data / len(log_prob))
+
+    @torch.no_grad()
+    def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
+        """log p(row, latents) − log q(latents) at draws of the latents, (samples, n)."""
+        x = batch["x"]  # (n, 784)
+        encode_loc, encode_scale_raw = self.encode(x)  # (n, Z)
+        encode_scale = F.softplus(encode_scale_raw)  # (n, Z)
+        z = encode_loc + encode_scale * self.one.new_empty(samples, x.shape[0], self.Z).normal_()  # (s*, n, Z)
+        log_p_z = normal_vector_log_prob(z, (self.one * 0), (self.one * 1))  # (s*, n)
+        log_q_z = normal_vector_log_prob(z, encode_loc, encode_scale)  # (s*, n)
+        log_ratio_z = log_p_z - log_q_z  # (s*, n)
+        decode = self.decode(z)  # (s*, n, 784)
+        log_x = -F.binary_cross_entropy_with_logits(decode, x.expand_as(decode), reduction="none").sum(-1)  # (s*, n)
+        log_prob = log_ratio_z + log_x  # (s*, n)
+        return log_prob
+
+    @torch.no_grad()
+    def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
+        """Exact posteriors of the summed latents, and the guides of the drawn ones.
+
+        query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
+        "sample", a draw; "entropy", in nats, of each value and of all together.
+        z: real[Z], (n).
+        """
+        x = batch["x"]  # (n, 784)
+        encode_loc, encode_scale_raw = self.encode(x)  # (n, Z)
+        encode_scale = F.softplus(encode_scale_raw)  # (n, Z)
+        return {"z": {"loc": encode_loc, "scale": encode_scale}}
+
+    def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
+        """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
+        z = decide(torch.distributions.Normal(loc=(self.one * 0), scale=(self.one * 1)).expand((n, self.Z,)), "sample", True)  # (n, Z)
+        decode = self.decode(z)  # (n, 784)
+        x = decide(torch.distributions.Bernoulli(logits=decode).expand((n, 784,)), rule, False)  # (n, 784)
+        return {"z": z, "x": x}
+
+    @torch.no_grad()
+    def sample(self, n: int, batch: dict | None = None, lengths: dict | None = None) -> dict[str, Tensor]:
+        """n rows of every variable, latents too, drawn in the order of the model; nothing need be given.
+
+        lengths: for each ragged plate that the batch does not size, how many elements each row has (n,).
+        """
+        return self.generate(n, batch or {}, lengths or {}, "sample")
+
+    @torch.no_grad()
+    def predict(self, batch: dict[str, Tensor], rule: str = "mean") -> dict[str, Tensor]:
+        """Each observed variable, from what is given; latents are drawn. rule: "mean", "mode" or "sample".
+
+        The mean of a categorical variable is its probabilities; one that is read again is at its mode.
+        """
+        found = self.generate(len(next(iter(batch.values()))), batch, {}, rule)
+        return {name: found[name] for name in ("x",)}
