@@ -31,7 +31,20 @@ class Chained:
     laws: tuple[Value, ...]
 
 
-Density = Value | Table | Chained
+@dataclass(frozen=True)
+class Lookup:
+    """Log-probabilities of observed outcomes under every value of some latents, not yet picked out of their table.
+
+    value (*X), the data of `variable`; log (*P, V); axes are *X and *P."""
+
+    variable: str
+    value: Value
+    log: Value
+    axes: tuple[str, ...]
+    hint: str
+
+
+Density = Value | Table | Chained | Lookup
 
 
 def density(w: Writer, variable: Variable, value: Value, law: Law, hint: str) -> Density:
@@ -69,10 +82,12 @@ def by_position(w: Writer, parts: Sequence[Value], plate: str, hint: str, start:
 
 
 def dense(w: Writer, found: Density) -> Value:
-    """A table multiplied out."""
+    """A table multiplied out, or looked up."""
     assert not isinstance(found, Chained)
     if isinstance(found, Value):
         return found
+    if isinstance(found, Lookup):
+        return looked_up(w, found)
     code = f"{found.statistics.code} @ {found.weight.code}.T + {found.const.code}"
     latents = found.axes[len(found.statistics.axes) :]
     if len(latents) > 1:
@@ -85,7 +100,7 @@ def draw_density(w: Writer, variable: Variable, value: Value, law: Draw, hint: s
     if not law.args and entry.optional:
         return uniform_over_finite(w, variable, value, hint)
     if entry.name == "Categorical" or (entry.support == "index" and entry.forms.get("probs") == "log"):
-        return categorical(w, value, law, hint)
+        return categorical(w, variable, value, law, hint)
     return product_table(w, variable, value, law, hint) or elementwise(w, variable, value, law, entry, hint)
 
 
@@ -109,7 +124,7 @@ def uniform_over_finite(w: Writer, variable: Variable, value: Value, hint: str) 
     return w.let(hint, f"-(self.one * {size}).log()")
 
 
-def categorical(w: Writer, value: Value, law: Draw, hint: str) -> Value:
+def categorical(w: Writer, variable: Variable, value: Value, law: Draw, hint: str) -> Density:
     """Enumerated outcomes: the law itself, its event dimension now an axis. Observed ones are gathered, below a softmax."""
     probs = dict(law.args)["probs"]
     if value.enumerates is not None:
@@ -124,7 +139,7 @@ def categorical(w: Writer, value: Value, law: Draw, hint: str) -> Value:
         return selected
     law_value = expression(w, probs)
     if not set(law_value.axes) & set(value.axes):
-        return lookup(w, value, to_form(w, law_value, "simplex", "log"), hint)
+        return lookup(w, variable, value, to_form(w, law_value, "simplex", "log"), hint)
     axes = union((value, law_value), w.order)
     if law_value.form == "logits":
         function = w.needs.kernel("vispec.kernels.selected", "logits_log_prob")
@@ -133,24 +148,22 @@ def categorical(w: Writer, value: Value, law: Draw, hint: str) -> Value:
     return w.let(hint, f"{function}({align(value, axes)}, {align(to_form(w, law_value, 'simplex', 'log'), axes)})", axes)
 
 
-def lookup(w: Writer, value: Value, log: Value, hint: str) -> Value:
+def lookup(w: Writer, variable: Variable, value: Value, log: Value, hint: str) -> Density:
     """A column of log-probabilities for each observed outcome: value (*X), log (*P, V) → (*X, *P)."""
     if not log.axes:
         function = w.needs.kernel("vispec.distributions.discrete.categorical", "categorical_log_prob")
         return w.let(hint, f"{function}({value.code}, {log.code})", value.axes)
-    code = (
-        f"F.embedding({value.code}, {log.code}.movedim(-1, 0)"
-        if len(log.axes) > 1
-        else f"F.embedding({value.code}, {log.code}.T)"
-    )
-    axes = (*value.axes, *log.axes)
-    if len(log.axes) > 1:
-        code = f"{log.code}.movedim(-1, 0)[{value.code}]"
-    order = w.sort(axes)
-    found = w.let(hint, code, axes)
-    if order == axes:
-        return found
-    return w.let(hint, f"{found.code}.permute({', '.join(str(axes.index(a)) for a in order)})", order)
+    return Lookup(variable.name, value, log, w.sort((*value.axes, *log.axes)), hint)
+
+
+def looked_up(w: Writer, found: Lookup) -> Value:
+    """The table's columns, one for each observed outcome."""
+    value, log, axes = found.value, found.log, (*found.value.axes, *found.log.axes)
+    several = f"{log.code}.movedim(-1, 0)[{value.code}]"
+    columns = w.let(found.hint, several if len(log.axes) > 1 else f"F.embedding({value.code}, {log.code}.T)", axes)
+    if found.axes == axes:
+        return columns
+    return w.let(found.hint, f"{columns.code}.permute({', '.join(str(axes.index(a)) for a in found.axes)})", found.axes)
 
 
 def selected_rows(w: Writer, value: Value, probs: NetCall, hint: str) -> Value | None:

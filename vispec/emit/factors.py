@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from vispec.emit import trees
 from vispec.emit.combine import combine
-from vispec.emit.densities import Chained, Density, Table, dense, density
+from vispec.emit.densities import Chained, Density, Lookup, Table, dense, density
 from vispec.emit.draws import draw_all, minus_kl, ratio
 from vispec.emit.expressions import named
 from vispec.emit.steps import steps
@@ -48,7 +48,14 @@ def emit_factor(w: Writer, plan: Plan, factor: Factor) -> Density:
     found = density(w, variable, value, factor.law, hint)
     if plan.treatments[variable.name].kind == "masked":
         return where_seen(w, variable, dense(w, found))
+    if isinstance(found, Lookup) and not summed_alone(plan, factor):
+        return dense(w, found)
     return found
+
+
+def summed_alone(plan: Plan, factor: Factor) -> bool:
+    """Whether the step that takes the factor sums out one latent."""
+    return any(factor.name in step.inputs and step.kind == "sum" and len(step.eliminated) == 1 for step in plan.steps)
 
 
 def where_seen(w: Writer, variable: Variable, log: Value) -> Value:
@@ -111,6 +118,8 @@ def flat_values(found: Mapping[str, Density]) -> list[Value]:
                 out.append(density_)
             case Table(const=const, weight=weight, statistics=statistics):
                 out += [const, weight, statistics]
+            case Lookup(log=log):
+                out.append(log)
             case Chained(laws=laws):
                 out += laws
     return [value for value in out if not value.scalar]

@@ -1,6 +1,6 @@
 """log_prob and loss; the factors apart where posterior queries use them too."""
 
-from vispec.emit.densities import Chained, Density, Table
+from vispec.emit.densities import Chained, Density, Lookup, Table
 from vispec.emit.factors import emit_factors, emit_steps, flat_values
 from vispec.emit.joint import inside, joint_method, joint_step, joint_sum
 from vispec.emit.shared import arguments, bind_shared, passed, shared_method
@@ -109,6 +109,8 @@ def bound_factors(w: Writer, plan: Plan) -> tuple[dict[str, Density], str]:
                 bound[name] = local(density)
             case Table(const=const, weight=weight, statistics=statistics, axes=axes):
                 bound[name] = Table(local(const), local(weight), local(statistics), axes)
+            case Lookup(variable=variable, log=log, axes=axes, hint=hint):
+                bound[name] = Lookup(variable, w.data(variable), local(log), axes, hint)
             case Chained(laws=laws):
                 bound[name] = Chained(tuple(local(law) for law in laws))
     return bound, left + ("," if len(names) == 1 else "")

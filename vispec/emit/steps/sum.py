@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from vispec.emit.densities import Density, Table, dense
+from vispec.emit.densities import Density, Lookup, Table, dense
 from vispec.emit.joins import add, tilt
 from vispec.emit.steps import StepKind
 from vispec.emit.value import Value, align
@@ -16,7 +16,7 @@ def derivation(step: Step) -> str:
 
 
 def emit(w: Writer, step: Step, inputs: Mapping[str, Density], query: bool) -> Value:
-    if not query and (found := mixture(w, step, inputs)) is not None:
+    if not query and (found := mixture(w, step, inputs) or mixed_lookup(w, step, inputs)):
         return found
     guides = [dense(w, found) for name, found in inputs.items() if name.startswith("guide_")]
     if guides:
@@ -63,7 +63,12 @@ def mixture(w: Writer, step: Step, inputs: Mapping[str, Density]) -> Value | Non
     """One table, and otherwise only what is the same for all elements: responsibilities and gradient in one operation."""
     tables = [found for found in inputs.values() if isinstance(found, Table)]
     others = [found for found in inputs.values() if isinstance(found, Value)]
-    if len(tables) != 1 or len(step.eliminated) != 1 or tables[0].axes[-1] != step.eliminated[0]:
+    if (
+        len(tables) != 1
+        or len(tables) + len(others) < len(inputs)
+        or len(step.eliminated) != 1
+        or tables[0].axes[-1] != step.eliminated[0]
+    ):
         return None
     if any(set(value.axes) - {step.eliminated[0]} for value in others):
         return None
@@ -76,6 +81,21 @@ def mixture(w: Writer, step: Step, inputs: Mapping[str, Density]) -> Value | Non
         return w.let(name, f"{function}.apply({const.code}, {table.weight.code}, {table.statistics.code})", kept)
     flat = f"{function}.apply({const.code}, {table.weight.code}, {table.statistics.code}.flatten(0, -2))"
     return w.let(name, f"{flat}.view({table.statistics.code}.shape[:-1])", kept)
+
+
+def mixed_lookup(w: Writer, step: Step, inputs: Mapping[str, Density]) -> Value | None:
+    """One table of outcomes, and otherwise only what is the same along some of their plates, as in a topic model."""
+    lookups = [found for found in inputs.values() if isinstance(found, Lookup)]
+    others = [found for found in inputs.values() if isinstance(found, Value)]
+    if len(lookups) != 1 or not others or 1 + len(others) < len(inputs) or lookups[0].log.axes != step.eliminated:
+        return None
+    (lookup,), (latent,) = lookups, step.eliminated
+    axes, weight = lookup.value.axes, add(w, others, f"log_weight_of_{latent}")
+    rows = weight.axes[:-1]
+    if weight.axes[-1:] != (latent,) or rows == axes or rows != axes[: len(rows)]:
+        return None
+    function = w.needs.kernel("vispec.kernels.lookup", "mixed_lookup")
+    return w.let(f"log_sum_{latent}", f"{function}({weight.code}, {lookup.log.code}, {lookup.value.code})", axes)
 
 
 ENTRY = StepKind("sum", derivation, emit)
