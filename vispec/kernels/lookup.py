@@ -1,4 +1,4 @@
-"""Mixtures of tables of outcomes, at the observed ones: each weight and each entry is exponentiated once, not once an observation."""
+"""Mixtures of tables of outcomes, at the observed ones: each weight and each entry is exponentiated once for all of them."""
 
 import torch
 from torch import Tensor
