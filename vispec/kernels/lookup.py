@@ -47,11 +47,11 @@ class MixedLookup(torch.autograd.Function):
 def mixed_lookup(log_weight: Tensor, log_table: Tensor, value: Tensor) -> Tensor:
     """log Σ_k exp(log_weight[..., k] + log_table[k, value]): (*R, K), (K, V), (*R, *N) → (*R, *N)."""
     lead, shape = log_weight.shape[:-1], value.shape
-    index = value.reshape(lead.numel(), -1)  # (R, N)
+    index = value.reshape(lead.numel(), shape[len(lead) :].numel())  # (R, N)
     if index.numel() < log_table.shape[1] and not torch.compiler.is_compiling():
         outcomes, index = distinct(index)
         log_table = log_table[:, outcomes]
     if torch.compiler.is_compiling() or log_table.shape[1] > 64 * index.shape[1]:  # a sum an observation is less work
-        terms = log_weight.reshape(len(index), 1, -1) + F.embedding(index, log_table.T)  # (R, N, K)
-        return log_sum_exp(terms).view(shape)
-    return MixedLookup.apply(log_weight.reshape(len(index), -1), log_table, index).view(shape)
+        columns = F.embedding(index, log_table.T)  # (R, N, K)
+        return log_sum_exp(log_weight.reshape(len(index), 1, len(log_table)) + columns).view(shape)
+    return MixedLookup.apply(log_weight.reshape(len(index), len(log_table)), log_table, index).view(shape)

@@ -260,21 +260,20 @@ class HierarchicalMixture(nn.Module):
             self.raw_phi.copy_(value.log())
 
     def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_prior (kind,); log_mix (kind, topic); log_w (doc, n, topic)."""
+        """log_prior (kind,); log_mix (kind, topic); log_phi (topic, V)."""
         log_prior = self.raw_prior.log_softmax(-1)  # (C,)
         log_mix = self.raw_mix.log_softmax(-1)  # (kind, K)
-        w = batch["w"]  # (doc, n)
         log_phi = self.raw_phi.log_softmax(-1)  # (topic, V)
-        log_w = F.embedding(w, log_phi.T)  # (doc, n, topic)
-        return log_prior, log_mix, log_w
+        return log_prior, log_mix, log_phi
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (doc,), exact, in nats."""
-        log_prior, log_mix, log_w = self.factors(batch)
+        w = batch["w"]  # (doc, n)
+        log_prior, log_mix, log_phi = self.factors(batch)
+        log_w = F.embedding(w, log_phi.T)  # (doc, n, topic)
         log_joint_of_topic = log_mix + log_w[:, :, None]  # (doc, n, kind, topic)
         log_sum_topic = log_sum_exp(log_joint_of_topic)  # (doc, n, kind)
         w_len = batch["w_len"]  # (doc,)
-        w = batch["w"]  # (doc, n)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
         inside_n = at_n < w_len[:, None]  # (doc, n)
         log_topic_over_n = torch.where(inside_n[:, :, None], log_sum_topic, 0.0).sum(1)  # (doc, kind)
@@ -288,12 +287,13 @@ class HierarchicalMixture(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        log_prior, log_mix, log_w = self.factors(batch)
+        w = batch["w"]  # (doc, n)
+        log_prior, log_mix, log_phi = self.factors(batch)
+        log_w = F.embedding(w, log_phi.T)  # (doc, n, topic)
         tilt_topic = tilt["topic"]  # (doc, n, topic)
         log_joint_of_topic = log_mix + log_w[:, :, None] + tilt_topic[:, :, None]  # (doc, n, kind, topic)
         log_sum_topic = total(log_joint_of_topic)  # (doc, n, kind)
         w_len = batch["w_len"]  # (doc,)
-        w = batch["w"]  # (doc, n)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
         inside_n = at_n < w_len[:, None]  # (doc, n)
         log_topic_over_n = torch.where(inside_n[:, :, None], log_sum_topic, 0.0).sum(1)  # (doc, kind)

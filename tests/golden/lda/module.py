@@ -66,6 +66,12 @@ def sampled(x: Tensor) -> Tensor:
     return Sampled.apply(x)
 
 
+def weights(score: Tensor) -> Tensor:
+    """exp in place, but 0 instead of numbers below the normal ones, with which CPUs are a hundred times slower."""
+    tiny = torch.finfo(score.dtype).tiny
+    return torch.threshold_(score.clamp_(min=float(torch.tensor(tiny, dtype=torch.float64).log()) + 0.5).exp_(), 2 * tiny, 0)
+
+
 def softplus_inverse(y: Tensor) -> Tensor:
     """x with softplus(x) = y > 0."""
     return y + torch.log(-torch.expm1(-y))
@@ -82,6 +88,17 @@ def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tens
     if rule == "mean" and not (finite and read):
         return law.probs if finite else law.mean
     return law.mode
+
+
+def distinct(tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """The distinct values (U,) and the row of each element among them, of tokens' shape.
+
+    Their number is in the data, which a single traced graph cannot know: while compiling, every element is a row of its own.
+    """
+    if torch.compiler.is_compiling():
+        return tokens.flatten(), torch.arange(tokens.numel(), device=tokens.device).view(tokens.shape)
+    values, row = torch.unique(tokens, return_inverse=True)
+    return values, row
 
 
 def seeded(log_joint, seed: int, index):
@@ -115,6 +132,54 @@ class LogSumExp(torch.autograd.Function):
 def log_sum_exp(x: Tensor) -> Tensor:
     """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
     return LogSumExp.apply(x)
+
+
+class MixedLookup(torch.autograd.Function):
+    """log Σ_k exp(log_weight[r, k] + log_table[k, index[r, n]]): (R, K), (K, V), (R, N) → (R, N).
+
+    Probabilities of all R·V outcomes are one product of matrices. The few that are too small for it are summed in log space.
+    """
+
+    @staticmethod
+    def forward(ctx, log_weight, log_table, index):
+        real = torch.finfo(log_weight.dtype)
+        top = log_weight.amax(1, keepdim=True).clamp_(min=real.min)
+        peak = log_table.amax(0).clamp_(min=real.min)
+        weight, table = weights(log_weight - top), weights(log_table - peak)
+        picked = (weight @ table).gather(1, index)  # (R, N)
+        row, at = (picked < 16 * len(table) * real.tiny / real.eps).nonzero().unbind(1)  # what underflowed may matter there
+        log_sum, share = picked.log().add_(top).add_(peak[index]), None
+        if len(row):
+            terms = log_weight[row] + log_table.T[index[row, at]]  # (those, K)
+            log_sum[row, at] = torch.logsumexp(terms, 1)
+            share = terms.sub_(log_sum[row, at].clamp(min=real.min)[:, None]).exp_()
+            picked[row, at] = torch.inf
+        ctx.save_for_backward(weight, table, index, picked, row, at, share)
+        return log_sum
+
+    @staticmethod
+    def backward(ctx, grad):
+        weight, table, index, picked, row, at, share = ctx.saved_tensors
+        by_outcome = grad.new_zeros(len(weight), table.shape[1]).scatter_add_(1, index, grad / picked)  # (R, V)
+        by_weight, by_table = (by_outcome @ table.T).mul_(weight), (weight.T @ by_outcome).mul_(table)
+        if share is not None:
+            share = share * grad[row, at][:, None]
+            by_weight.index_add_(0, row, share)
+            by_table.index_add_(1, index[row, at], share.T)
+        return by_weight, by_table, None
+
+
+def mixed_lookup(log_weight: Tensor, log_table: Tensor, value: Tensor) -> Tensor:
+    """log Σ_k exp(log_weight[..., k] + log_table[k, value]): (*R, K), (K, V), (*R, *N) → (*R, *N)."""
+    lead, shape = log_weight.shape[:-1], value.shape
+    index = value.reshape(lead.numel(), shape[len(lead) :].numel())  # (R, N)
+    if index.numel() < log_table.shape[1] and not torch.compiler.is_compiling():
+        outcomes, index = distinct(index)
+        log_table = log_table[:, outcomes]
+    if torch.compiler.is_compiling() or log_table.shape[1] > 64 * index.shape[1]:  # a sum an observation is less work
+        columns = F.embedding(index, log_table.T)  # (R, N, K)
+        return log_sum_exp(log_weight.reshape(len(index), 1, len(log_table)) + columns).view(shape)
+    return MixedLookup.apply(log_weight.reshape(len(index), len(log_table)), log_table, index).view(shape)
 
 
 class LogOfProbability(torch.autograd.Function):
@@ -296,7 +361,7 @@ class Lda(nn.Module):
             self.raw_strength.copy_(softplus_inverse(value))
 
     def factors(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> tuple[Tensor, ...]:
-        """minus_kl_theta (doc,); log_theta (doc, topic); log_w (doc, n, topic)."""
+        """minus_kl_theta (doc,); log_theta (doc, topic); log_phi (topic, V)."""
         phi, _ = self.shared() if shared is None else shared
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
@@ -310,16 +375,14 @@ class Lda(nn.Module):
         minus_kl_theta = -kl_theta  # (doc,)
         log_theta = log_of(theta)  # (doc, K)
         log_phi = log_of(phi)  # (topic, V)
-        log_w = F.embedding(w, log_phi.T)  # (doc, n, topic)
-        return minus_kl_theta, log_theta, log_w
+        return minus_kl_theta, log_theta, log_phi
 
     def log_prob(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> Tensor:
         """A lower bound on log p of each row (doc,), in nats: elbo(samples=1)."""
-        minus_kl_theta, log_theta, log_w = self.factors(batch, shared)
-        log_joint_of_topic = log_theta[:, None] + log_w  # (doc, n, topic)
-        log_sum_topic = log_sum_exp(log_joint_of_topic)  # (doc, n)
-        w_len = batch["w_len"]  # (doc,)
         w = batch["w"]  # (doc, n)
+        minus_kl_theta, log_theta, log_phi = self.factors(batch, shared)
+        log_sum_topic = mixed_lookup(log_theta, log_phi, w)  # (doc, n)
+        w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
         inside_n = at_n < w_len[:, None]  # (doc, n)
         log_topic_over_n = torch.where(inside_n, log_sum_topic, 0.0).sum(1)  # (doc,)
@@ -368,12 +431,13 @@ class Lda(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        minus_kl_theta, log_theta, log_w = self.factors(batch)
+        w = batch["w"]  # (doc, n)
+        minus_kl_theta, log_theta, log_phi = self.factors(batch)
+        log_w = F.embedding(w, log_phi.T)  # (doc, n, topic)
         tilt_topic = tilt["topic"]  # (doc, n, topic)
         log_joint_of_topic = log_theta[:, None] + log_w + tilt_topic  # (doc, n, topic)
         log_sum_topic = total(log_joint_of_topic)  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
-        w = batch["w"]  # (doc, n)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
         inside_n = at_n < w_len[:, None]  # (doc, n)
         log_topic_over_n = torch.where(inside_n, log_sum_topic, 0.0).sum(1)  # (doc,)
