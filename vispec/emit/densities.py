@@ -160,7 +160,7 @@ def looked_up(w: Writer, found: Lookup) -> Value:
     """The table's columns, one for each observed outcome."""
     value, log, axes = found.value, found.log, (*found.value.axes, *found.log.axes)
     several = f"{log.code}.movedim(-1, 0)[{value.code}]"
-    columns = w.let(found.hint, several if len(log.axes) > 1 else f"F.embedding({value.code}, {log.code}.T)", axes)
+    columns = w.let(found.hint, several if len(log.axes) > 1 else f"F.embedding({value.code}, {log.code}.T.contiguous())", axes)
     if found.axes == axes:
         return columns
     return w.let(found.hint, f"{columns.code}.permute({', '.join(str(axes.index(a)) for a in found.axes)})", found.axes)

@@ -284,7 +284,7 @@ class EntityTypes(nn.Module):
         log_number = bernoulli_log_prob(number[:, :, None], self.raw_several)  # (doc, entity, kind)
         w = batch["w"]  # (doc, mention)
         log_emit = self.raw_emit.log_softmax(-1)  # (kind, V)
-        log_w = F.embedding(w, log_emit.T)  # (doc, mention, kind)
+        log_w = F.embedding(w, log_emit.T.contiguous())  # (doc, mention, kind)
         return log_prior, log_number, log_w
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:

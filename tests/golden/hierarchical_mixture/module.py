@@ -270,7 +270,7 @@ class HierarchicalMixture(nn.Module):
         """log p of each row (doc,), exact, in nats."""
         w = batch["w"]  # (doc, n)
         log_prior, log_mix, log_phi = self.factors(batch)
-        log_w = F.embedding(w, log_phi.T)  # (doc, n, topic)
+        log_w = F.embedding(w, log_phi.T.contiguous())  # (doc, n, topic)
         log_joint_of_topic = log_mix + log_w[:, :, None]  # (doc, n, kind, topic)
         log_sum_topic = log_sum_exp(log_joint_of_topic)  # (doc, n, kind)
         w_len = batch["w_len"]  # (doc,)
@@ -289,7 +289,7 @@ class HierarchicalMixture(nn.Module):
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         w = batch["w"]  # (doc, n)
         log_prior, log_mix, log_phi = self.factors(batch)
-        log_w = F.embedding(w, log_phi.T)  # (doc, n, topic)
+        log_w = F.embedding(w, log_phi.T.contiguous())  # (doc, n, topic)
         tilt_topic = tilt["topic"]  # (doc, n, topic)
         log_joint_of_topic = log_mix + log_w[:, :, None] + tilt_topic[:, :, None]  # (doc, n, kind, topic)
         log_sum_topic = total(log_joint_of_topic)  # (doc, n, kind)

@@ -475,7 +475,7 @@ class Hmm(nn.Module):
         log_trans = self.raw_trans.log_softmax(-1)  # (c', K)
         x = batch["x"]  # (sentence, t)
         log_emit = self.raw_emit.log_softmax(-1)  # (c, V)
-        log_x = F.embedding(x, log_emit.T)  # (sentence, t, c)
+        log_x = F.embedding(x, log_emit.T.contiguous())  # (sentence, t, c)
         return log_init, log_trans, log_x
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:

@@ -531,7 +531,7 @@ class Hmm2(nn.Module):
         log_trans_by_c_past = trans_by_c_past.log_softmax(-1)  # (c'', c', K)
         x = batch["x"]  # (word, t)
         log_emit = self.raw_emit.log_softmax(-1)  # (c, CHAR)
-        log_x = F.embedding(x, log_emit.T)  # (word, t, c)
+        log_x = F.embedding(x, log_emit.T.contiguous())  # (word, t, c)
         return log_init, log_second, log_trans_by_c_past, log_x
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:

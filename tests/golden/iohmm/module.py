@@ -542,7 +542,7 @@ class Iohmm(nn.Module):
         log_move = move.log_softmax(-1)  # (sentence, t, c', K)
         x = batch["x"]  # (sentence, t)
         log_emit = self.raw_emit.log_softmax(-1)  # (c, TAG)
-        log_x = F.embedding(x, log_emit.T)  # (sentence, t, c)
+        log_x = F.embedding(x, log_emit.T.contiguous())  # (sentence, t, c)
         return log_start_2, log_move, log_x
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:

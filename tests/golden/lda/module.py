@@ -433,7 +433,7 @@ class Lda(nn.Module):
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         w = batch["w"]  # (doc, n)
         minus_kl_theta, log_theta, log_phi = self.factors(batch)
-        log_w = F.embedding(w, log_phi.T)  # (doc, n, topic)
+        log_w = F.embedding(w, log_phi.T.contiguous())  # (doc, n, topic)
         tilt_topic = tilt["topic"]  # (doc, n, topic)
         log_joint_of_topic = log_theta[:, None] + log_w + tilt_topic  # (doc, n, topic)
         log_sum_topic = total(log_joint_of_topic)  # (doc, n)

@@ -490,7 +490,7 @@ class LeftToRight(nn.Module):
         log_edge = self.raw_edge.log_softmax(-1)  # (CHAR,)
         log_x = categorical_log_prob(x, log_edge)  # (word, t)
         log_emit = self.raw_emit.log_softmax(-1)  # (c, CHAR)
-        log_x_2 = F.embedding(x, log_emit.T)  # (word, t, c)
+        log_x_2 = F.embedding(x, log_emit.T.contiguous())  # (word, t, c)
         log_x_3 = torch.where(or_, log_x[:, :, None], log_x_2)  # (word, t, c)
         return log_value_2, log_value_7_by_k, log_x_3
 

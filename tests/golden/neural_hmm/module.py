@@ -494,7 +494,7 @@ class NeuralHmm(nn.Module):
         x = batch["x"]  # (sentence, t)
         emit = self.emit(at_c)  # (c, V)
         log_emit = emit.log_softmax(-1)  # (c, V)
-        log_x = F.embedding(x, log_emit.T)  # (sentence, t, c)
+        log_x = F.embedding(x, log_emit.T.contiguous())  # (sentence, t, c)
         return log_init, log_move, log_x
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:

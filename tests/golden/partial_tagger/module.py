@@ -484,7 +484,7 @@ class PartialTagger(nn.Module):
         seen_c = torch.where((c[:, :, None] == at_c) | ~c_observed[:, :, None], 0 * self.one, -torch.inf)  # (sentence, t, c)
         x = batch["x"]  # (sentence, t)
         log_emit = self.raw_emit.log_softmax(-1)  # (c, WORD)
-        log_x = F.embedding(x, log_emit.T)  # (sentence, t, c)
+        log_x = F.embedding(x, log_emit.T.contiguous())  # (sentence, t, c)
         return log_init, log_trans, seen_c, log_x
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
