@@ -8,7 +8,7 @@ the second element as well, and the chain runs over pairs of states.
 
 from collections.abc import Mapping, Sequence
 
-from vispec.emit.densities import Chained, Density, Table, by_position, dense
+from vispec.emit.densities import Chained, Density, by_position, dense
 from vispec.emit.expressions import tensor
 from vispec.emit.joins import add, tilt
 from vispec.emit.steps import StepKind
@@ -82,7 +82,7 @@ def split(
             for element, laws in enumerate(starts):
                 laws.append(at_element(w, found.laws[min(element, last)], plate, element))
             moves.append(by_position(w, found.laws, plate, "log_step", order))
-        elif not isinstance(found, Table) and any(is_past(axis) for axis in found.axes):
+        elif isinstance(found, Value) and any(is_past(axis) for axis in found.axes):
             for element, laws in enumerate(starts):
                 laws.append(at_element(w, found, plate, element))
             moves.append(found)
