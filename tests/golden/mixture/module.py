@@ -106,7 +106,7 @@ class MixtureLogProb(torch.autograd.Function):
     """log Σ_k exp(const_k + weight_k · t) for sufficient statistics t.
 
     const (K,), weight (K, T), statistics (N, T) → (N,). The gradient is the posterior of k given each row (the
-    responsibilities), kept in the buffer of the log-densities.
+    responsibilities), kept in the buffer of the log-densities up to each row's mass.
     """
 
     @staticmethod
@@ -115,16 +115,16 @@ class MixtureLogProb(torch.autograd.Function):
         top = r.amax(1, keepdim=True)
         top.clamp_(min=torch.finfo(top.dtype).min)  # where all are -inf, so is their difference from it
         torch.threshold_(r.sub_(top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
-        mass = r.sum(1, keepdim=True)
-        ctx.save_for_backward(r.div_(mass.clamp(min=1.0)), weight, statistics)
-        return mass.log_().add_(top).squeeze(1)
+        mass = r.sum(1, keepdim=True)  # at least 1, or 0 where everything is impossible
+        ctx.save_for_backward(r, mass, weight, statistics)
+        return mass.log().add_(top).squeeze(1)
 
     @staticmethod
     def backward(ctx, grad):
-        r, weight, statistics = ctx.saved_tensors
-        r = r * grad[:, None]
-        by_statistics = r @ weight if ctx.needs_input_grad[2] else None
-        return r.sum(0), r.T @ statistics, by_statistics
+        r, mass, weight, statistics = ctx.saved_tensors
+        grad = grad[:, None] / mass.clamp(min=1.0)
+        by_statistics = (r @ weight).mul_(grad) if ctx.needs_input_grad[2] else None
+        return (r.T @ grad).squeeze(1), r.T @ (statistics * grad), by_statistics
 
 
 def normal_natural(x: Tensor, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -134,29 +134,32 @@ def normal_natural(x: Tensor, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tenso
     """
     centre = loc.detach().mean(0)
     x = x - centre
-    const, weight = NormalNatural.apply(loc - centre, scale)
-    return const, weight, torch.cat([x, x.square()], -1)
+    return *NormalNatural.apply(loc, scale, centre), torch.cat([x, x * x], -1)  # square() is slower
 
 
 class NormalNatural(torch.autograd.Function):
-    """const (K,) and weight (K, 2D) on [x, x²] of Normal(loc, scale²), summed over D; one operation instead of a dozen."""
+    """const (K,) and weight (K, 2D) on [x, x²], for x from the centre (D,), of Normal(loc, scale²), summed over D.
+
+    One operation instead of a dozen.
+    """
 
     @staticmethod
-    def forward(ctx, loc, scale):
-        precision = scale.square().reciprocal_()
+    def forward(ctx, loc, scale, centre):
+        loc, precision = loc - centre, (scale * scale).reciprocal_()
         scaled = loc * precision
-        const = torch.addcmul(scale.log(), scaled, loc, value=0.5).sum(1).add_(0.9189385332046727 * loc.shape[1]).neg_()
+        const = torch.addcmul(scale.log(), scaled, loc, value=0.5).sum(1)
         ctx.save_for_backward(loc, scale, precision)
-        return const, torch.cat([scaled, -0.5 * precision], 1)
+        return torch.rsub(const, -0.9189385332046727 * loc.shape[1]), torch.cat([scaled, -0.5 * precision], 1)
 
     @staticmethod
     def backward(ctx, by_const, by_weight):
         loc, scale, precision = ctx.saved_tensors
         by_scaled, by_square = by_weight.chunk(2, 1)
         by_const = by_const[:, None]
-        shifted = by_scaled - by_const * loc
+        shifted = torch.addcmul(by_scaled, by_const, loc, value=-1.0)
         by_precision = (by_scaled + shifted).mul_(loc).sub_(by_square)  # twice
-        return shifted.mul_(precision), by_precision.mul_(precision).add_(by_const).div_(scale).neg_()
+        by_scale = torch.addcmul(by_const, by_precision, precision).div_(scale).neg_()
+        return shifted.mul_(precision), by_scale, None
 
 
 def ask(
