@@ -8,6 +8,7 @@ from typing import TypeVar
 from vispec.diagnostics import Diagnostic, SpecError
 from vispec.model import model as m
 from vispec.model.annotations import read_type
+from vispec.model.automatic import read_auto
 from vispec.model.declare import declare
 from vispec.model.fitting import read_fit
 from vispec.model.graphs import circles, ordered, reading
@@ -63,6 +64,7 @@ class _Checker:
         nets = [read_net(scope, s.node, scope.nets[s.name]) for s in self._symbols() if isinstance(s.node, t.Net)]
         variables = tuple(v for s in self._symbols() if isinstance(s.node, t.Variable) and (v := self._variable(s, s.node)))
         laws = read_guide(scope, guide)
+        joint = read_auto(scope, guide, variables)
         infer = self._infer(guide)
         fit = read_fit(scope, [entry for section in self._of(t.Fit) for entry in section.entries])
         lets = tuple(let for let in self._lets(guide=False))
@@ -88,6 +90,7 @@ class _Checker:
             guide_lets=guide_lets,
             infer=infer,
             fit=fit,
+            joint=joint,
         )
 
     def _of(self, kind: type[Node]) -> Iterator[Node]:
@@ -147,7 +150,7 @@ class _Checker:
         symbols = (s for s in self._symbols() if s.kind == "let" and s.guide == guide)
         return (self.lets[s.name] for s in symbols if s.name in self.lets)
 
-    def _infer(self, guide: Sequence[t.GuideLaw | t.GuideLet]) -> tuple[m.Infer, ...]:
+    def _infer(self, guide: Sequence[t.GuideLaw | t.GuideLet | t.GuideAuto]) -> tuple[m.Infer, ...]:
         entries = [entry for section in self._of(t.Infer) for entry in section.entries]
         guided = frozenset(entry.name.id for entry in guide if isinstance(entry, t.GuideLaw))
         priors = frozenset(

@@ -105,4 +105,7 @@ CODES: dict[str, str] = {
     "V615": "a schedule for something that has none",
     "V616": "an estimator that needs a guide",
     "V617": "a guide that is never used (warning)",
+    "V618": "a line of a guide that names no latent, and is no automatic guide",
+    "V619": "two automatic guides",
+    "V620": "an automatic guide with nothing to guess",
 }

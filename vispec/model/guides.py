@@ -12,7 +12,7 @@ from vispec.model.support import Target
 from vispec.model.walk import parts
 from vispec.syntax import tree as t
 
-Entry = t.GuideLaw | t.GuideLet
+Entry = t.GuideLaw | t.GuideLet | t.GuideAuto
 
 
 def declare_guide(scope: Scope, entries: Sequence[Entry]) -> None:

@@ -292,6 +292,19 @@ class GuideLaw:
 
 
 @dataclass(frozen=True)
+class JointGuide:
+    """One guide over several latents that all rows share: `full_rank`, `low_rank` or `flow`, in unconstrained space.
+
+    names: the latents, once the plan has chosen them; attribute: the module's name for the guide."""
+
+    family: str
+    settings: tuple[tuple[str, int], ...]
+    span: Span
+    names: tuple[str, ...] = ()
+    attribute: str = ""
+
+
+@dataclass(frozen=True)
 class Estimator:
     """`score(samples=8, baseline=loo)`: a catalog entry with literal settings."""
 
@@ -353,6 +366,7 @@ class Model:
     guide_lets: tuple[Let, ...]
     infer: tuple[Infer, ...]
     fit: tuple[FitEntry | Schedule, ...]
+    joint: JointGuide | None = None
 
     @property
     def plate(self) -> Mapping[str, Plate]:

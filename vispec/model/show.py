@@ -34,6 +34,9 @@ def _lines(model: m.Model) -> Iterator[str]:
         yield f"guide {_node(let)}"
     for law in model.guide:
         yield f"guide {law.name} ~ {show_law(law.law)}"
+    if model.joint is not None:
+        settings = ", ".join([model.joint.family, *(f"{name}={value}" for name, value in model.joint.settings)])
+        yield f"guide auto({settings})"
     for infer in model.infer:
         yield _infer(infer)
     for entry in model.fit:

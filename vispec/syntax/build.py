@@ -163,6 +163,9 @@ class Builder(Transformer_NonRecursive):  # type: ignore[type-arg]
     def guide_let(self, meta: Meta, children: Children) -> t.GuideLet:
         return t.GuideLet(span_of(meta), *children)
 
+    def guide_auto(self, meta: Meta, children: Children) -> t.GuideAuto:
+        return t.GuideAuto(span_of(meta), *children)
+
     def infer(self, meta: Meta, children: Children) -> t.Infer:
         return t.Infer(section_span(meta, children), tuple(children))
 

@@ -254,8 +254,15 @@ class GuideLet(Node):
 
 
 @dataclass(frozen=True)
+class GuideAuto(Node):
+    """`auto(full_rank)` inside `guide:`."""
+
+    call: Call
+
+
+@dataclass(frozen=True)
 class Guide(Node):
-    entries: tuple[GuideLaw | GuideLet, ...]
+    entries: tuple[GuideLaw | GuideLet | GuideAuto, ...]
 
 
 @dataclass(frozen=True)

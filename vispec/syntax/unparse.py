@@ -10,7 +10,7 @@ _LEVELS = {"or": 2, "and": 3, "+": 6, "-": 6, "*": 7, "/": 7, "^": 9} | dict.fro
 _ATOM = 10
 INDENT = " " * 4
 
-Entry = t.Statement | t.GuideLaw | t.GuideLet | t.InferLaw | t.FitEntry
+Entry = t.Statement | t.GuideLaw | t.GuideLet | t.GuideAuto | t.InferLaw | t.FitEntry
 Cells = tuple[str, ...]
 
 
@@ -88,6 +88,8 @@ class Unparser:
                 return f"vocab {name.id}" + (f"({self.items(options)})" if options else "")
             case t.Let(name=name, value=value) | t.GuideLet(name=name, value=value):
                 return f"let {name.id} = {self.expression(value)}"
+            case t.GuideAuto(call=call):
+                return self.expression(call)
             case t.Net():
                 return f"{self._signature(entry)} = {' |> '.join(self._trunk(entry))}"
             case t.Plate(kind=kind, name=name, size=size):
