@@ -6,6 +6,7 @@ from vispec.catalog import Distribution, distributions
 from vispec.emit.densities import by_position, dense, density, extra_rank, spread
 from vispec.emit.draw_chain import draw_along
 from vispec.emit.expressions import expression, parameter, tensor, to_form, to_value
+from vispec.emit.joint_guide import draw_jointly
 from vispec.emit.kl import kl_code
 from vispec.emit.value import Value, align, union
 from vispec.emit.writer import Writer
@@ -13,7 +14,7 @@ from vispec.model.model import Draw, Expression, Law, Variable
 from vispec.model.types import INTEGER_DOMAINS
 from vispec.plan.axes import SAMPLES, key, law_parts
 from vispec.plan.estimate import drawn_together, source_of
-from vispec.plan.guides import point_name
+from vispec.plan.guides import in_joint, point_name
 from vispec.plan.make import closed_pairs, guide_law
 from vispec.plan.plan import Plan
 
@@ -36,6 +37,10 @@ def draw(w: Writer, plan: Plan, variable: Variable) -> None:
     """One variable: its point estimate, or a sample from its guide, or from its own law where it has none."""
     name = variable.name
     gradient = plan.treatments[name].gradient
+    if in_joint(name, plan.model):
+        if name not in w.bound:
+            draw_jointly(w, plan, count(plan, name))
+        return
     if gradient == "point":
         point = point_name(variable, plan.model)
         w.bound[name] = to_value(w, parameter(w, point), variable.type.domain)
@@ -269,6 +274,9 @@ def ratio(w: Writer, plan: Plan, variable: Variable) -> Value:
     prior = dense(w, density(w, variable, value, variable.law, f"log_p_{name}"))
     if gradient == "point":
         return prior
+    if in_joint(name, plan.model):
+        weight = kl_weight(plan)
+        return w.let(f"log_p_{name}", f"{weight}{prior.code}", prior.axes) if weight else prior
     if guide is None:
         return either(w, variable, prior, Value("0.0", scalar=True))
     q = log_of_guide(w, plan, variable, guide, fixed=gradient in ("stl", "dreg"))

@@ -7,10 +7,12 @@ from vispec.emit.derivation import derivation
 from vispec.emit.draws import temperature_moves
 from vispec.emit.generate import generation_methods
 from vispec.emit.initialise import initialise_method
+from vispec.emit.joint_guide import joint_constructor
 from vispec.emit.methods import density_methods
 from vispec.emit.nets import NetCode, emit_net
 from vispec.emit.parameters import declaration, properties
 from vispec.emit.posterior import posterior_methods
+from vispec.emit.posterior_draws import draws_method
 from vispec.emit.shared import BAYESIAN, bayesian_net
 from vispec.emit.source_text import kernel_source, with_borrowed
 from vispec.emit.weights import log_weights_method
@@ -26,6 +28,7 @@ def emit(plan: Plan, sizes: Mapping[str, int] | None = None) -> str:
         *density_methods(plan, needs),
         *log_weights_method(plan, needs),
         *posterior_methods(plan, needs),
+        *draws_method(plan, needs),
         *initialise_method(plan, needs),
         *generation_methods(plan, needs),
     ]
@@ -70,7 +73,7 @@ def class_text(
     methods: list[list[str]],
 ) -> str:
     lines = [f"class {name}(nn.Module):", *indent(docstring(plan)), ""]
-    lines += indent([f"exact = {plan.exact}", f'estimator = "{plan.estimator}"', ""])
+    lines += indent([f"exact = {plan.exact}", f'estimator = "{plan.estimator}"', *sums(needs), ""])
     lines += indent(constructor(plan, needs, nets, sizes))
     for member in [*accessors, *methods]:
         lines += ["", *indent(member)]
@@ -79,6 +82,14 @@ def class_text(
 
 def indent(lines: list[str]) -> list[str]:
     return [f"    {line}" if line else "" for line in lines]
+
+
+def sums(needs: ModuleNeeds) -> list[str]:
+    """What the posterior sums out, as a class attribute; where that is all that there is to it."""
+    if not needs.sums:
+        return []
+    listed = ", ".join(f'"{each}"' for each in needs.sums)
+    return [f"sums = ({listed},)" if len(needs.sums) == 1 else f"sums = ({listed})"]
 
 
 def docstring(plan: Plan) -> list[str]:
@@ -112,6 +123,8 @@ def constructor(plan: Plan, needs: ModuleNeeds, nets: dict[str, NetCode], sizes:
     for name, net in nets.items():
         made = f"{net.class_name}({', '.join(net.sizes)})"
         lines.append(f"    self.{identifier(name)} = {bayesian_net(plan, name, made)}")
+    if model.joint is not None:
+        lines.append(f"    {joint_constructor(model.joint, model)}")
     if any(getattr(entry, "what", None) == "kl" for entry in model.fit):
         lines.append("    self.kl_weight = 1.0")
     if temperature_moves(plan):

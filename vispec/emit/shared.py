@@ -4,6 +4,7 @@ from vispec.emit.densities import dense
 from vispec.emit.draws import draw, draw_all, kl_weight
 from vispec.emit.factors import emit_factor
 from vispec.emit.joins import add
+from vispec.emit.joint_guide import LOG_Q
 from vispec.emit.value import Value
 from vispec.emit.writer import ModuleNeeds, Writer, identifier
 from vispec.model.model import Const, Draw
@@ -18,6 +19,8 @@ def shared_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
     w = Writer(plan.model, plan.scope, plan.order, needs)
     draw_all(w, plan, plan.shared_latents)
     parts = [total(w, dense(w, emit_factor(w, plan, factor))) for factor in plan.shared]
+    if LOG_Q in w.bound:
+        parts.append(total(w, w.let("minus_log_q", f"-{kl_weight(plan)}{w.bound[LOG_Q].code}", w.bound[LOG_Q].axes)))
     for name in plan.bayesian_nets:
         kl = w.let(f"kl_{name}", f"{w.needs.kernel(BAYESIAN, 'kl_of_weights')}(self.{identifier(name)})")
         parts.append(Value(f"-{kl_weight(plan)}{kl.code}"))

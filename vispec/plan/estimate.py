@@ -78,7 +78,9 @@ def draw_order(model: Model, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def source_of(name: str, model: Model) -> Law | None:
-    """The law that a variable is drawn from."""
+    """The law that a variable is drawn from; none where it is drawn together with others from their joint guide."""
+    if model.joint is not None and name in model.joint.names:
+        return None
     return next((guide.law for guide in model.guide if guide.name == name), model.variable[name].law)
 
 

@@ -3,6 +3,9 @@
 A latent outside the data plate gets parameters of its own, one set for each element of its plates (mean field). One inside gets
 a net from what is observed around it. The family follows the support: Normal on the reals, LogNormal on the positive ones, Beta
 on the unit interval, Dirichlet on the simplex. `map()` asks for a point: a parameter in the latent's own domain.
+
+With `auto(full_rank)`, `auto(low_rank)` or `auto(flow)` one guide is over all shared latents together, in unconstrained space,
+and nets for the latents of a row read the draws of those that stand in no plate.
 """
 
 from dataclasses import replace
@@ -21,10 +24,36 @@ FAMILIES: dict[str, tuple[str, dict[str, str]]] = {
 
 def complete_guides(model: Model) -> Model:
     """The model with a guide for every drawn latent that can have an automatic one."""
+    model = with_joint(model)
     for variable in model.variables:
         if needs_guide(variable, model):
             model = with_guide(variable, model)
     return with_baseline(model) if learns_baseline(model) else model
+
+
+JOINT_DOMAINS = frozenset({"real", "positive", "unit", "simplex", "ordered"})
+
+
+def with_joint(model: Model) -> Model:
+    """The latents of a joint guide: all that rows share, but those with a guide of their own, a point, or draws of the prior."""
+    if model.joint is None or model.joint.names:
+        return model
+    own = {guide.name for guide in model.guide}
+    names = tuple(
+        v.name
+        for v in model.variables
+        if is_shared(v, model)
+        and v.name not in own
+        and v.type.domain in JOINT_DOMAINS
+        and asked(v.name, model) not in ("map", "mc")
+    )
+    joint = replace(model.joint, names=names, attribute=fresh("joint_guide", model)) if names else None
+    return replace(model, joint=joint)
+
+
+def in_joint(name: str, model: Model) -> bool:
+    """Whether the guide over several latents is over this one."""
+    return model.joint is not None and name in model.joint.names
 
 
 BASELINE = "baseline of the data"  # the let that reads the score function's learnt baseline
@@ -73,6 +102,8 @@ def asked(name: str, model: Model) -> str | None:
 
 def needs_guide(variable: Variable, model: Model) -> bool:
     if variable.role == "given" or variable.role == "observed" or any(g.name == variable.name for g in model.guide):
+        return False
+    if in_joint(variable.name, model):
         return False
     if asked(variable.name, model) == "map":
         return True
@@ -132,6 +163,8 @@ def argument_type(type_: Type) -> Type:
 
 def reading(other: Variable, latent: Variable, model: Model) -> Expression | None:
     """How the latent's net reads another variable: its own element, or its sequence one plate further in."""
+    if in_joint(other.name, model) and not other.plates and latent.name != BASELINE:
+        return Ref(latent.span, other.type, other.name)
     if other.role not in ("observed", "given") or other.name == latent.name:
         return None
     if set(other.plates) == set(latent.plates):

@@ -9,8 +9,8 @@ from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.axes import SAMPLES, Scope, element_plates, law_axes, law_parts, past, present, walk
 from vispec.plan.costs import step_rows
 from vispec.plan.eliminate import IntractableError, Node, Pointer, eliminate
-from vispec.plan.estimate import closed_kl_is_right, draw_order, estimation, gradient_of
-from vispec.plan.guides import complete_guides, is_shared
+from vispec.plan.estimate import closed_kl_is_right, draw_order, estimation, gradient_of, source_of
+from vispec.plan.guides import complete_guides, in_joint, is_shared
 from vispec.plan.plan import Factor, Plan, Treatment
 from vispec.plan.refuse import check_plannable, model_expressions
 
@@ -53,7 +53,8 @@ def with_alternative(plan: Plan) -> Plan:
 def check_free_bits(model: Model, factors: list[Factor]) -> None:
     """Raise SpecError where free bits are asked for and a divergence is estimated at its draw, so has no least value."""
     entry = next((entry for entry in model.fit if entry.key == "free_bits"), None)
-    drawn = next((f for f in factors if f.kind == "ratio" and guide_law(f.variable, model) is not None), None)
+    guided = {guide.name for guide in model.guide} | set(model.joint.names if model.joint else ())
+    drawn = next((f for f in factors if f.kind == "ratio" and f.variable in guided), None)
     if entry is not None and drawn is not None:
         message = f"free bits are a least divergence, and that of `{drawn.variable}` is estimated at its draw"
         related = (Label(model.variable[drawn.variable].span, "no divergence in closed form"),)
@@ -78,6 +79,10 @@ def treat(variable: Variable, model: Model, complete: bool) -> Treatment:
     guided = any(guide.name == name for guide in model.guide)
     if finite:
         return treat_finite(variable, asked, guided)
+    if model.joint is not None and in_joint(name, model):
+        estimator = asked.estimator if asked else Estimator("elbo", (("samples", 1),), variable.span)
+        because = f"shared by all rows; guide {model.joint.family} over {', '.join(model.joint.names)}"
+        return Treatment(name, "draw", False, because, estimator, gradient_of(variable, estimator))
     return treat_drawn(variable, asked, guide_law(name, model), is_shared(variable, model))
 
 
@@ -114,7 +119,7 @@ def make_scope(model: Model, treatments: dict[str, Treatment], weighing: bool = 
     shared = [v.name for v in model.variables if is_shared(v, model)]
     samples, combine = estimation(model, treatments, () if weighing else shared)
     for name in draw_order(model, [n for n, t in treatments.items() if t.kind == "draw"]):
-        law = guide_law(name, model) or model.variable[name].law
+        law = source_of(name, model)
         scope = Scope(model, enumerated, drawn, joint)
         point = treatments[name].gradient == "point"
         axes = law_axes(law, scope) if law and not point else frozenset[str]()
@@ -149,7 +154,7 @@ def variable_factors(name: str, model: Model, treatments: dict[str, Treatment], 
     axes = law_axes(law, scope) | scope.axes(name)
     guide = guide_law(name, model)
     if treatment.kind == "draw":
-        scored = guide is not None or treatment.gradient == "point" or variable.role == "partial"
+        scored = guide is not None or in_joint(name, model) or treatment.gradient == "point" or variable.role == "partial"
         return [draw_factor(variable, law, guide, treatments, axes, scope)] if scored else []
     found = [make_factor(f"log_{name}", variable, "density", law, axes, model)]
     if guide is not None:

@@ -6,6 +6,7 @@ from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.model.model import Const, Draw, Expression, Model, Net, Past, Select, Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.axes import key, law_parts, walk
+from vispec.plan.guides import in_joint
 from vispec.plan.suitable import estimator_problems
 from vispec.plan.trees import law_problems, root_problems
 from vispec.source import Span
@@ -65,7 +66,7 @@ def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[D
     finite = type_.domain in FINITE_DOMAINS | {"tree"} and not type_.shape
     asked = next((infer.estimator.name for infer in model.infer if infer.name == name), None)
     hidden = variable.role in ("latent", "partial")
-    guided = any(guide.name == name for guide in model.guide)
+    guided = any(guide.name == name for guide in model.guide) or in_joint(name, model)
     read = any(getattr(e, "name", None) == name for e in model_expressions(model))
     if type_.domain == "tree":
         yield from law_problems(variable, model)

@@ -8,6 +8,7 @@ from vispec.model.model import Draw, Expression, Infer, Law, Model, NetCall, Ref
 from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.axes import children, law_parts, walk
 from vispec.plan.estimate import drawn_from, gradient_of, law_reads, source_of, wanted_bound
+from vispec.plan.guides import in_joint
 
 INDEXABLE = ("mlp", "linear")  # layers that take a mixture of categories where they take a category
 
@@ -72,6 +73,9 @@ def own_problems(variable: Variable, infer: Infer, model: Model, data: frozenset
         if not entry.has_rsample:
             message = f"a draw of {law.distribution} is no smooth function of noise, which `{gradient}` needs"
             yield problem(infer, message, "no gradient through the draw", "write `gradient=score`")
+    if gradient != "pathwise" and in_joint(name, model):
+        message = f"`{name}` is drawn together with others, and their guide has a pathwise gradient alone"
+        yield problem(infer, message, "another gradient", f"leave it out, or write a guide `{name} ~ ...`")
     if gradient in ("stl", "dreg") and not any(g.name == name for g in model.guide) and estimator.name != "map":
         return
     if gradient == "dreg":
