@@ -19,10 +19,11 @@ def add(w: Writer, parts: Sequence[Value], hint: str) -> Value:
     return w.let(hint, code, axes)
 
 
-def tilt(w: Writer, name: str) -> Value:
-    """A posterior query's own term for a latent: zeros in its plates and values, whose gradient is the answer."""
-    plates = element_plates(w.model.variable[name])
-    own, axes = (*plates, name), w.sort((*plates, name))
+def tilt(w: Writer, name: str, *past: str) -> Value:
+    """A posterior query's own term for a latent: zeros in its plates and values, whose gradient is the answer; with its past,
+    for the values of both."""
+    own = (*element_plates(w.model.variable[name]), *past, name)
+    axes = w.sort(own)
     value = w.let(f"tilt_{name}", f'tilt["{name}"]', own)
     if own == axes:
         return value

@@ -2,15 +2,19 @@
 
 from dataclasses import replace
 
+from vispec.emit.combine import combine
+from vispec.emit.densities import Density
 from vispec.emit.expressions import expression, tensor, to_value
-from vispec.emit.factors import emit_factors, emit_steps
+from vispec.emit.factors import emit_factors, emit_steps, run_steps
+from vispec.emit.joins import tilt
+from vispec.emit.joint_guide import draw_jointly
 from vispec.emit.methods import bound_factors, writer
 from vispec.emit.value import Value, align
 from vispec.emit.writer import ModuleNeeds, Writer
 from vispec.model.model import Draw, Variable
-from vispec.plan.axes import Scope, element_plates
-from vispec.plan.make import guide_law, make_plan
-from vispec.plan.plan import Plan
+from vispec.plan.axes import Scope, element_plates, past
+from vispec.plan.make import chain_of, guide_law, make_plan
+from vispec.plan.plan import Plan, Step
 
 
 def posterior_methods(trained: Plan, needs: ModuleNeeds) -> list[list[str]]:
@@ -23,18 +27,33 @@ def posterior_methods(trained: Plan, needs: ModuleNeeds) -> list[list[str]]:
     drawn = [plan.model.variable[name] for name in guided]
     if not summed and not drawn:
         return []
+    chained = [v for v in summed if chain_of(v) and not any(guide.name == v.name for guide in plan.model.guide)]
     methods = [tilted_method(plan, needs, shared)] if summed else []
-    return [*methods, posterior_method(plan, needs, summed, drawn)]
+    if chained:
+        methods.append(pairs_method(plan, needs, shared, chained))
+    if summed and plan.combine == "exact":
+        needs.sums = tuple(sum_of(step) for step in plan.steps if step.kind in ("sum", "chain", "tree"))
+    return [*methods, posterior_method(plan, needs, summed, drawn, chained)]
+
+
+def sum_of(step: Step) -> str:
+    """What a step sums out and where, in words; two models that agree in all of theirs have posteriors that factorise alike."""
+    where = "".join(f" {word} {', '.join(axes)}" for word, axes in (("in", step.plates), ("given", step.latents)) if axes)
+    return f"{step.kind} {', '.join(step.eliminated)}{where}"
+
+
+def factors_of(w: Writer, plan: Plan, shared: bool) -> dict[str, Density]:
+    """All factors: those that log_prob computes too, or for these queries alone."""
+    if not shared:
+        return emit_factors(w, plan)
+    bound, left = bound_factors(w, plan)
+    w.line(f"{left} = self.factors(batch)")
+    return bound
 
 
 def tilted_method(plan: Plan, needs: ModuleNeeds, shared: bool) -> list[str]:
     w = writer(plan, needs)
-    if shared:
-        bound, left = bound_factors(w, plan)
-        w.line(f"{left} = self.factors(batch)")
-    else:
-        bound = emit_factors(w, plan)
-    result = emit_steps(w, plan, bound, query=True)
+    result = emit_steps(w, plan, factors_of(w, plan, shared), query=True)
     lines = w.body(result.code)
     doc = (
         "log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."
@@ -43,19 +62,43 @@ def tilted_method(plan: Plan, needs: ModuleNeeds, shared: bool) -> list[str]:
     return [head, f'    """{doc}"""', *(f"    {line}" for line in (*lines, f"return {result.code}"))]
 
 
-def posterior_method(plan: Plan, needs: ModuleNeeds, summed: list[Variable], drawn: list[Variable]) -> list[str]:
-    head = 'def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:'
+def pairs_method(plan: Plan, needs: ModuleNeeds, shared: bool, chained: list[Variable]) -> list[str]:
+    """The plan with one more factor for each chain, 0 for each pair of neighbours."""
+    w = writer(plan, needs)
+    found = factors_of(w, plan, shared)
+    for variable in chained:
+        name = variable.name
+        found[f"pairs_{name}"] = tilt(w, name, past(name))
+    names = {v.name for v in chained}
+    more = {s.output: tuple(f"pairs_{name}" for name in s.eliminated if name in names) for s in plan.steps if s.kind == "chain"}
+    steps = tuple(replace(step, inputs=(*step.inputs, *more.get(step.output, ()))) for step in plan.steps)
+    total = run_steps(w, steps, found, query=False)["total"]
+    assert isinstance(total, Value)
+    result = combine(w, plan, total, query=True)
+    doc = "log p of each row with `tilt` added to the log-joint of each chain's element and its past: its gradient is their posterior."
+    head = "def tilted_pairs(self, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> Tensor:"
+    lines = (f'"""{doc}"""', *w.body(result.code), f"return {result.code}")
+    return [head, *(f"    {line}" for line in lines)]
+
+
+def posterior_method(
+    plan: Plan, needs: ModuleNeeds, summed: list[Variable], drawn: list[Variable], chained: list[Variable]
+) -> list[str]:
+    more = ", other: nn.Module | None = None" if needs.sums else ""
+    head = f'def posterior(self, batch: dict[str, Tensor], query: str = "marginals"{more}) -> dict:'
     w = writer(plan, needs)
     found, asking = "{}", ""
+    if chained:
+        w.lines += pairs_lines(w, needs, chained)
     if summed:
         found = w.fresh("found")
         shapes = {v.name: [w.axis_size(a) for a in (*element_plates(v), v.name)] for v in summed}
         zeros = ", ".join(f'"{name}": self.one.new_zeros({", ".join(shape)})' for name, shape in shapes.items())
         inside = {v.name: code for v in summed if (code := elements_that_count(w, v)) is not None}
         masks = "{" + ", ".join(f'"{name}": {code}' for name, code in inside.items()) + "}"
-        tilt = w.let("zeros", f"{{{zeros}}}").code
-        rest = f"{tilt}, {masks}{', False' if plan.samples > 1 else ''}"
-        asking = f"{needs.kernel('vispec.kernels.queries', 'ask')}(self.tilted, batch, %s, {rest})"
+        zeros_of_all = w.let("zeros", f"{{{zeros}}}").code
+        rest = f"{zeros_of_all}, {masks}{', False' if plan.samples > 1 else ''}{', other=other' if needs.sums else ''}"
+        asking = f"{needs.kernel('vispec.kernels.queries', 'ask')}(self, batch, %s, {rest})"
         w.line(f"{found} = {asking % 'query'}")
     guides = guide_lines(plan, needs, w, drawn, summed, found, asking)
     lines = [line for line in w.body(" ".join([found, *guides.values()]))]
@@ -68,12 +111,26 @@ def posterior_method(plan: Plan, needs: ModuleNeeds, summed: list[Variable], dra
         '"""Exact posteriors of the summed latents, and the guides of the drawn ones.',
         "",
         'query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;',
-        '"sample", a draw; "entropy", in nats, of each value and of all together.',
+        '"sample", a draw; "entropy", in nats, of each value and of all together'
+        + ('; "kl", the divergence from that of `other`.' if needs.sums else "."),
+        *(['"pairs": of each element of a chain and the one before, (..., K, K) with one element fewer.'] if chained else []),
         *(f"{v.name}: {v.type}, ({', '.join(element_plates(v))})." for v in (*summed, *drawn)),
         '"""',
     ]
     body = [*doc, *lines, f"return {result}"]
     return ["@torch.no_grad()", head, *(f"    {line}" for line in body)]
+
+
+def pairs_lines(w: Writer, needs: ModuleNeeds, chained: list[Variable]) -> list[str]:
+    """The query "pairs", which returns at once."""
+    function = needs.kernel("vispec.kernels.queries", "pairs")
+    shapes = {v.name: ", ".join(w.axis_size(a) for a in (*v.plates, v.name, v.name)) for v in chained}
+    zeros = ", ".join(f'"{name}": self.one.new_zeros({shape})' for name, shape in shapes.items())
+    along = ", ".join(f'"{v.name}": {v.plates.index(str(chain_of(v)))}' for v in chained)
+    return [
+        'if query == "pairs":',
+        f"    return {function}(self.tilted_pairs, batch, {{{zeros}}}, {{{along}}})",
+    ]
 
 
 def elements_that_count(w: Writer, variable: Variable) -> str | None:
@@ -96,6 +153,8 @@ def guide_lines(
         w.bound[variable.name] = Value(f"{variable.name}_mode", seen, integer=True)
         if any(reads(plan, v, variable.name) for v in drawn):
             w.line(f"{variable.name}_mode = {code}")
+    if plan.model.joint is not None:
+        draw_jointly(w, plan, None, noise="zero")
     found: dict[str, str] = {}
     for variable in drawn:
         law = guide_law(variable.name, plan.model)

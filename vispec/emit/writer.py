@@ -11,7 +11,7 @@ from vispec.model.types import INTEGER_DOMAINS, Dim
 from vispec.plan.axes import Scope, element_plates
 
 USED_BY_EMITTED_CODE = """
-self batch index torch nn F Tensor tilt total n lengths rule one memory
+self batch index torch nn F Tensor tilt total query other n lengths rule one memory
 len float int range dict next iter zip list max tuple
 """
 RESERVED = frozenset(USED_BY_EMITTED_CODE.split())
@@ -204,6 +204,7 @@ class ModuleNeeds:
         self.kernels: dict[tuple[str, str], None] = {}
         self.net_modes: dict[str, set[str]] = {}
         self.joint: str | None = None  # bytes that one joint value of one row takes, where joint values are enumerated
+        self.sums: tuple[str, ...] = ()  # what an exact posterior sums out, in order
 
     def size(self, name: str) -> str:
         self.sizes[name] = None

@@ -59,4 +59,4 @@ def chain_total(total, log_init: Tensor, log_step: Tensor, log_seen: Tensor, len
         move = log_step if log_step.dim() == 2 else log_step[..., min(t, log_step.shape[-3]) - 1, :, :]
         after = total(alpha.unsqueeze(-2) + move) + log_seen[..., t, :]
         alpha = after if length is None else torch.where((t < length).unsqueeze(-1), after, alpha)
-    return total(alpha)
+    return total(alpha) if length is None else total(alpha).masked_fill(length == 0, 0.0)

@@ -60,7 +60,7 @@ def tree_total(total, scores: Tensor, length: Tensor | None = None) -> Tensor:
     """The sum over trees under an algebra (*B,): its gradient is the arcs' probabilities, the best tree, or a tree drawn."""
     log_z = tree_log_prob(scores, length)
     if hasattr(total, "attach"):
-        return total.attach(log_z, tree_entropy(scores.detach(), length))
+        return total.attach(log_z, *tree_shares(scores.detach(), length), dims=2)
     if total is not maximum and total is not sampled:
         return log_z
     heads = tree_mode(scores, length) if total is maximum else tree_sample(scores, length)
@@ -69,14 +69,16 @@ def tree_total(total, scores: Tensor, length: Tensor | None = None) -> Tensor:
     return torch.where(log_z > -torch.inf, value, -torch.inf)
 
 
-def tree_entropy(scores: Tensor, length: Tensor | None = None) -> Tensor:
-    """The entropy (*B,) of a tree drawn with weights exp(score): log Z − E[score]; 0 where there is none."""
+def tree_shares(scores: Tensor, length: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The probability of each arc, and scores that sum to the log-probability of a tree (*B, n, 1 + n): log Z is taken from those
+    of the first element, which has one head."""
     with torch.enable_grad():
         scores = scores.detach().requires_grad_()
         log_z = tree_log_prob(scores, length)
         (p,) = torch.autograd.grad(log_z.sum(), scores)
-    mean = torch.where(p > 0, p * scores, 0.0).detach().sum((-1, -2))
-    return torch.where(log_z > -torch.inf, log_z - mean, 0.0).detach()
+    shares = scores.detach().clone()
+    shares[..., :1, :] -= log_z.detach().masked_fill(log_z == -torch.inf, 0.0)[..., None, None]
+    return p, shares
 
 
 def tree_score(scores: Tensor, heads: Tensor, length: Tensor | None = None) -> Tensor:

@@ -13,7 +13,7 @@ from vispec.verify.build import Built, build, randomise
 from vispec.verify.checks import guarded
 from vispec.verify.data import with_rubbish
 from vispec.verify.draws import check_at_draw, check_noise
-from vispec.verify.queries import check_entropy, check_k_best
+from vispec.verify.queries import chained, check_divergence, check_entropy, check_k_best, check_pairs
 from vispec.verify.report import Check, Report
 from vispec.verify.row import NotCheckedError, in_data
 from vispec.verify.trial import Trial, continuous_latents, finite_unknowns, small_batch
@@ -94,6 +94,9 @@ def _posterior_checks(trial: Trial) -> Iterator[Check]:
         yield guarded("posterior marginals", lambda: checks.check_marginals(trial))
         yield guarded("posterior mode", lambda: checks.check_mode(trial))
         yield guarded("posterior entropy", lambda: check_entropy(trial))
+        yield guarded("posterior divergence", lambda: check_divergence(trial))
+        if chained(trial):
+            yield guarded("pairs in chains", lambda: check_pairs(trial))
         yield guarded("k best", lambda: check_k_best(trial))
         if any(variable.role == "partial" for variable in finite_unknowns(trial.built)):
             yield guarded("marginals of observed cells", lambda: checks.check_observed_marginals(trial))
