@@ -3,22 +3,23 @@
 import re
 from collections.abc import Mapping
 
-from vispec.emit.module import emit
+from vispec.emit.module import MEMORY, emit
 from vispec.model.check import check_model
 from vispec.plan.make import make_plan
 from vispec.source import Source
 from vispec.syntax.parse import parse
 
 
-def compile_spec(source: Source, sizes: Mapping[str, int] | None = None) -> str:
-    """The emitted module's text. `sizes` give values to sizes and vocabularies, over those of the spec.
+def compile_spec(source: Source, sizes: Mapping[str, int] | None = None, memory: int | None = None) -> str:
+    """The emitted module's text. `sizes` give values to sizes and vocabularies, over those of the spec; `memory` is how many
+    bytes a sum over joint values may take at once.
 
     Raises SpecError with everything found wrong.
     """
     tree = parse(source)
     model = check_model(tree, sizes or {})
     plan = make_plan(model)
-    return emit(plan, sizes)
+    return emit(plan, sizes, memory or MEMORY)
 
 
 def class_of(text: str) -> str:

@@ -1,5 +1,7 @@
 """Options that several commands share, and how their values are read."""
 
+import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +31,36 @@ columns_option = click.option(
 batch_option = click.option("--batch", type=click.IntRange(1), help="Rows per minibatch.")
 device_option = click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... or auto (default cpu).")
 threads_option = click.option("--threads", type=click.IntRange(1), help="CPU threads (default: as torch chooses).")
+
+
+class Memory(click.ParamType):
+    """A number of bytes: 2GB, 512MiB, or 25% of this machine's memory."""
+
+    name = "memory"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "2GB"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?i?B|%)\s*", value, re.IGNORECASE)
+        number = float(found[1]) * unit(found[2].upper()) if found else 0
+        if number < 1:
+            self.fail(f"{value!r} is no amount of memory; write one such as 2GB, 512MiB or 25%", param, ctx)
+        return int(number)
+
+
+def unit(name: str) -> float:
+    """Bytes in a KB, a KIB, ..., or in a hundredth of this machine's memory."""
+    if name == "%":
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 100
+    return (1024 if "I" in name else 1000) ** " KMGT".index(name[0] if len(name) > 1 else " ")
+
+
+memory_option = click.option(
+    "--memory",
+    type=Memory(),
+    help="What a sum over joint values may take at once: 2GB, 512MiB, 25% (default: 1GiB, or as in the run).",
+)
 seed_option = click.option("--seed", type=click.IntRange(0), help="All that is random follows from it (default 0).")
 run_argument = click.argument("run", type=click.Path(path_type=Path))
 data_argument = click.argument("data", nargs=-1, required=True)

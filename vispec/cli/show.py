@@ -41,7 +41,10 @@ class Aligned:
 
 
 def describe(number: int, row: Mapping[str, Any], aligned: Aligned) -> str:
-    """Row `number` as indented lines, one for each variable; on one line where there is one variable with a short value."""
+    """Row `number` as indented lines, one for each variable; on one line where there is one variable with a short value.
+    What all rows share has no number."""
+    if "(shared)" in row:
+        return "\n".join(["all rows", *(f"  {name}: {_short(value)}" for name, value in row["(shared)"].items())])
     lines = list(_lines(row, aligned))
     if len(lines) == 1 and len(lines[0]) < 60:
         return f"{number:>6}  {lines[0]}"

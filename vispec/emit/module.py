@@ -20,9 +20,11 @@ from vispec.emit.writer import ModuleNeeds, identifier
 from vispec.plan.axes import element_plates
 from vispec.plan.plan import Plan
 
+MEMORY = 2**30  # bytes
 
-def emit(plan: Plan, sizes: Mapping[str, int] | None = None) -> str:
-    """The module's text; `sizes` become defaults of the constructor's arguments."""
+
+def emit(plan: Plan, sizes: Mapping[str, int] | None = None, memory: int = MEMORY) -> str:
+    """The module's text; `sizes` become defaults of the constructor's arguments, `memory` bounds sums over joint values."""
     needs = ModuleNeeds()
     methods = [
         *density_methods(plan, needs),
@@ -42,7 +44,7 @@ def emit(plan: Plan, sizes: Mapping[str, int] | None = None) -> str:
             needs.kernel(module, name)
     around = [*kernels(needs), *(net.text.strip("\n") for net in nets.values())]
     name = class_name(plan, "\n".join(around))
-    text = "\n\n\n".join([*around, class_text(name, plan, needs, nets, dict(sizes or {}), accessors, methods)])
+    text = "\n\n\n".join([*around, class_text(name, plan, needs, nets, dict(sizes or {}), memory, accessors, methods)])
     extra = sorted({line for net in nets.values() for line in net.imports})
     functional = ["from torch.nn import functional as F"] if re.search(r"\bF\.", text) else []
     heading = "\n".join(["import torch", "from torch import Tensor, nn", *functional, *extra])
@@ -69,12 +71,13 @@ def class_text(
     needs: ModuleNeeds,
     nets: dict[str, NetCode],
     sizes: dict[str, int],
+    memory: int,
     accessors: list[list[str]],
     methods: list[list[str]],
 ) -> str:
     lines = [f"class {name}(nn.Module):", *indent(docstring(plan)), ""]
     lines += indent([f"exact = {plan.exact}", f'estimator = "{plan.estimator}"', *sums(needs), ""])
-    lines += indent(constructor(plan, needs, nets, sizes))
+    lines += indent(constructor(plan, needs, nets, sizes, memory))
     for member in [*accessors, *methods]:
         lines += ["", *indent(member)]
     return "\n".join(line.rstrip() for line in lines)
@@ -109,7 +112,7 @@ def docstring(plan: Plan) -> list[str]:
     return [f'"""{text}"""'] if len(text) < 110 else ['"""Batch:', *(f"    {part}" for part in parts), '"""']
 
 
-def constructor(plan: Plan, needs: ModuleNeeds, nets: dict[str, NetCode], sizes: dict[str, int]) -> list[str]:
+def constructor(plan: Plan, needs: ModuleNeeds, nets: dict[str, NetCode], sizes: dict[str, int], memory: int) -> list[str]:
     model = plan.model
     values = {size.name: sizes.get(size.name, size.value) for size in model.sizes} | {
         v.name: sizes.get(v.name) for v in model.vocabs
@@ -133,7 +136,8 @@ def constructor(plan: Plan, needs: ModuleNeeds, nets: dict[str, NetCode], sizes:
     if plan.baseline == "mean" or (plan.alternative is not None and plan.alternative.baseline == "mean"):
         lines.append('    self.register_buffer("score_baseline", torch.zeros(()))')
     if needs.joint is not None:
-        lines.append("    self.memory = 2**30  # bytes that a sum over joint values may take at once")
+        size = f"{memory:_}" if memory & (memory - 1) else f"2**{memory.bit_length() - 1}"
+        lines.append(f"    self.memory = {size}  # bytes that a sum over joint values may take at once")
         lines.append("    self.max_joint_values = 2**24")
     lines.append('    self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module\'s')
     return lines

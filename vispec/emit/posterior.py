@@ -75,7 +75,7 @@ def pairs_method(plan: Plan, needs: ModuleNeeds, shared: bool, chained: list[Var
     total = run_steps(w, steps, found, query=False)["total"]
     assert isinstance(total, Value)
     result = combine(w, plan, total, query=True)
-    doc = "log p of each row with `tilt` added to the log-joint of each chain's element and its past: its gradient is their posterior."
+    doc = "log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."
     head = "def tilted_pairs(self, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> Tensor:"
     lines = (f'"""{doc}"""', *w.body(result.code), f"return {result.code}")
     return [head, *(f"    {line}" for line in lines)]

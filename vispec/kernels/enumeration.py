@@ -88,9 +88,11 @@ def every_log_joint(log_joint, count: int, size: int, device: torch.device) -> T
 
 def tilt_of_joint(tilt: Tensor, count: int) -> Tensor:
     """Σ_l tilt[..., l, digit_l(s)] for every s < count: (*B, L, C) → (*B, count)."""
-    latents, values = tilt.shape[-2:]
-    chosen = digits(torch.arange(count, device=tilt.device), latents, values)  # (count, L)
-    return tilt[..., torch.arange(latents, device=tilt.device), chosen].sum(-1)
+    found = tilt.new_zeros(*tilt.shape[:-2], 1)
+    for each in tilt.unbind(-2):
+        if found.shape[-1] < count:
+            found = (each.unsqueeze(-1) + found.unsqueeze(-2)).flatten(-2)
+    return found
 
 
 def number_of_joint_values(latents: int, values: int, limit: int) -> int:

@@ -1,5 +1,5 @@
-"""Posterior queries as gradients: `module.tilted(batch, total, tilt)` is log p of each row (B,) with `tilt` added to the latents'
-log-joint and `total` for sums. A tilt has zeros for each latent, (B, *plates, K), the values last.
+"""Posterior queries as gradients: `module.tilted(batch, total, tilt)` is log p of each row (B,) with `tilt` added to the
+latents' log-joint and `total` for sums. A tilt has zeros for each latent, (B, *plates, K), the values last.
 """
 
 import torch
@@ -8,7 +8,6 @@ from torch import Tensor
 from vispec.kernels.algebra import maximum, sampled
 from vispec.kernels.enumeration import seeded
 from vispec.kernels.logsum import log_sum_exp
-
 
 QUERIES = "marginals, mode, kbest(5), sample, entropy, pairs, kl"
 
@@ -24,8 +23,8 @@ def ask(
 ) -> dict[str, Tensor]:
     """The answer for each latent. marginals: (B, *plates, K); mode, sample: (B, *plates); entropy: that of each marginal
     (B, *plates) and, as "(joint)", that of all latents together (B,); kl: likewise the divergence from `other`'s posterior;
-    kbest(k): (B, k, *plates) from the best on, and their log-joints (B, k) as "(log_joint)". inside: which elements of a latent's
-    ragged plates count, where it has any. Over several draws of other latents there is no one entropy of all together."""
+    kbest(k): (B, k, *plates) from the best on, and their log-joints (B, k) as "(log_joint)". inside: which elements of a
+    latent's ragged plates count, where it has any. Over several draws of other latents there is no one entropy of all."""
     if query.startswith("kbest("):
         return k_best(module.tilted, batch, tilt, inside, int(query[6:-1]))
     if query == "kl":
@@ -79,8 +78,8 @@ def pairs(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor], chain: dict
 
 
 class Entropic:
-    """log Σ exp, through which a gradient for `joint` (B,) gathers a mean over all that is summed, by the chain rule: of −log p,
-    which is the entropy, or of log p − log q, the divergence from a model whose log-probabilities are `shares`, sum by sum."""
+    """log Σ exp, through which a gradient for `joint` (B,) gathers a mean over all that is summed, by the chain rule: of
+    −log p, the entropy, or of log p − log q, the divergence from a model whose log-probabilities are `other`, sum by sum."""
 
     def __init__(self, joint: Tensor, other: list[Tensor] | None = None):
         self.joint, self.other, self.shares = joint, other, list[Tensor]()

@@ -70,8 +70,8 @@ def tree_total(total, scores: Tensor, length: Tensor | None = None) -> Tensor:
 
 
 def tree_shares(scores: Tensor, length: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """The probability of each arc, and scores that sum to the log-probability of a tree (*B, n, 1 + n): log Z is taken from those
-    of the first element, which has one head."""
+    """The probability of each arc, and scores that sum to the log-probability of a tree (*B, n, 1 + n): log Z is taken from
+    those of the first element, which has one head."""
     with torch.enable_grad():
         scores = scores.detach().requires_grad_()
         log_z = tree_log_prob(scores, length)

@@ -31,7 +31,8 @@ FREE = frozenset({"epochs", "save_every"})  # what a resumed fit may be given an
 
 @dataclass(frozen=True)
 class Request:
-    """What `vispec fit` was asked. settings: those given on the command line. out: None for a new folder under `root`."""
+    """What `vispec fit` was asked. settings: those given on the command line. out: None for a new folder under `root`.
+    memory: bytes that a sum over joint values may take at once; None for the default."""
 
     source: Source
     data: tuple[str, ...]
@@ -41,6 +42,7 @@ class Request:
     settings: Mapping[str, Any] = field(default_factory=dict)
     out: Path | None = None
     root: Path = Path("runs")
+    memory: int | None = None
 
 
 def prepare(request: Request, group: Group, reporter: Reporter) -> tuple[Run, Job]:
@@ -52,7 +54,7 @@ def prepare(request: Request, group: Group, reporter: Reporter) -> tuple[Run, Jo
         reporter.say(f"{warning.file}: warning[{warning.code}]: {warning.message}")
     device = choose_device(settings.device, group)
     settings = settings.resolve(train.num_rows, bool(model.nets), torch.get_num_threads())
-    text = compile_spec(request.source, train.sizes)
+    text = compile_spec(request.source, train.sizes, request.memory)
     _rehearse(class_of_text(text, class_of(text))(), model, settings, request.settings)
     run = _new_run(request, model, settings, train, text, group)
     return run, Job(run.folder, run.build, settings, train, valid, device, group, reporter, variable_names(model))
@@ -62,6 +64,7 @@ def prepare_resume(run: Run, request: Request, group: Group, reporter: Reporter)
     """The rest of a run; RunError where the request asks for another fit than the one begun."""
     checkpoint, config = run.checkpoint(), run.config
     _same(request.source.text == run.source.text, "the spec has changed since the fit began")
+    _same(request.memory is None, "it keeps the --memory that it began with")
     _same(all(config.sizes.get(name) == size for name, size in request.sizes.items()), "it has other sizes")
     valid_arguments = request.valid or tuple(config.valid)
     _same(list(valid_arguments) == config.valid and list(request.data) == config.data, "it was fitted to other data")

@@ -1,14 +1,16 @@
 """From padded tensors to one JSON object per row: true lengths, no padding, tokens and labels as the data had them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from vispec.model.model import Model
+from vispec.model.model import Let, Model, Variable
 from vispec.model.types import Type
 from vispec.plan.axes import element_plates
+from vispec.plan.make import chain_of
 from vispec.train.data.vocab import Encoders, Vocabulary
 
 Array = np.ndarray[Any, Any]
@@ -46,12 +48,19 @@ class Rows:
         """Probabilities {c: (B, *plates, K)} as lists, and parameters {z: {loc: (B, *plates, *event)}} as objects of lists."""
         columns: dict[str, list[Any]] = {}
         for name in self._in_rows(posterior):
-            found, type_ = posterior[name], self.model.variable[name].type
+            found, type_ = posterior[name], self._node(name).type
             if isinstance(found, Tensor):
                 columns[name] = self._variable(name, found, lambda cell, at, type_=type_: self._marginal(type_, cell, at))
             else:
                 columns[name] = _transpose({key: self._variable(name, tensor, _number) for key, tensor in found.items()})
         return _transpose(columns)
+
+    def pairs(self, posterior: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+        """Probabilities of neighbours in chains, {c: (B, *plates, K, K)} with one element fewer along each chain."""
+        chains = {chain_of(self.model.variable[name]) for name in posterior}
+        fewer = copy(self)
+        fewer.lengths = {plate: np.maximum(n - (plate in chains), 0) for plate, n in self.lengths.items()}
+        return fewer.distributions(posterior)
 
     def predicted(self, values: Mapping[str, Tensor], rule: str) -> list[dict[str, Any]]:
         """Predictions by a decision rule: under "mean", expectations of numbers and the probabilities of all categories."""
@@ -65,13 +74,21 @@ class Rows:
         return _transpose({name: self._variable(name, values[name], _number) for name in self._in_rows(values)})
 
     def _in_rows(self, values: Mapping[str, Any]) -> list[str]:
-        """The variables of the data plate among the keys; those outside it have one value for all rows."""
-        variables = self.model.variable
-        return [name for name in values if name in variables and self.data in variables[name].plates]
+        """What is in the data plate among the keys; all outside it has one value for all rows."""
+        known = {*self.model.variable, *self.model.let}
+        return [name for name in values if name in known and self.data in self._node(name).plates]
+
+    def _node(self, name: str) -> Variable | Let:
+        return self.model.variable.get(name) or self.model.let[name]
+
+    def shared(self, values: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Any]:
+        """Parameters {z: {mean: (*plates, *event)}} of what stands outside the data plate, as objects of lists."""
+        outside = [name for name in values if name not in self._in_rows(values)]
+        return {name: {key: plain(tensor.cpu().numpy()) for key, tensor in values[name].items()} for name in outside}
 
     def _variable(self, name: str, tensor: Tensor, leaf: Leaf, close: Close = list) -> list[Any]:
         """What each row has of a variable (B, *plates, ...)."""
-        inner = [plate for plate in element_plates(self.model.variable[name]) if plate != self.data]
+        inner = [plate for plate in element_plates(self._node(name)) if plate != self.data]
         cells = tensor.detach().cpu().numpy()
         return [self._nest(cell, inner, {ROW: row}, leaf, close) for row, cell in enumerate(cells)]
 
@@ -117,7 +134,7 @@ class Rows:
     def _marginal(self, type_: Type, cell: Array, at: Mapping[str, int]) -> Any:
         """Probabilities of all values; of an index, only of the elements that are there, and of a head, of the root too."""
         size = self._size(type_.plate, at) if type_.plate is not None and cell.ndim else None
-        return plain(cell if size is None else cell[..., : size + (type_.domain == "tree")])
+        return plain(cell if size is None else cell[(slice(size + (type_.domain == "tree")),) * cell.ndim])
 
 
 def _is(vocabulary: Vocabulary, symbol: str | None, item: Any) -> bool:

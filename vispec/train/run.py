@@ -99,9 +99,12 @@ class Run:
         """A fresh module with the sizes of this run."""
         return load_class(self.folder / "module.py", self.config.name)()
 
-    def load(self, device: torch.device) -> nn.Module:
-        """The module with the best parameters, or the last ones where the fit has not come so far."""
+    def load(self, device: torch.device, memory: int | None = None) -> nn.Module:
+        """The module with the best parameters, or the last ones where the fit has not come so far. memory: another bound, in
+        bytes, on its sums over joint values, if it has any."""
         module = self.build()
+        if memory is not None and hasattr(module, "memory"):
+            module.memory = memory  # pyright: ignore[reportArgumentType]
         try:
             module.load_state_dict(self.parameters())
         except RuntimeError as error:

@@ -95,14 +95,13 @@ def pair_marginal(trial: Trial, index: int, before: Cell, cell: Cell) -> Tensor:
     row, each = trial.rows[index], trial.enumerations[index]
     variable = trial.built.model.variable[cell[0]]
     size = row.card(variable.type, place_of(trial.built.model, variable, cell))
-    states = [
-        each.choices[:, each.cells.index(one)]
-        if one in each.cells
-        else torch.full((len(each.log_joint),), int(row.values[one]))
-        for one in (before, cell)
-    ]
+
+    def states(one: Cell) -> Tensor:  # (N,)
+        found = each.choices[:, each.cells.index(one)] if one in each.cells else row.values[one].long()
+        return found.expand(len(each.log_joint))
+
     mass = torch.zeros(size * size, dtype=torch.float64)
-    return mass.index_add(0, states[0] * size + states[1], each.posterior).view(size, size)
+    return mass.index_add(0, states(before) * size + states(cell), each.posterior).view(size, size)
 
 
 def check_k_best(trial: Trial) -> Check:

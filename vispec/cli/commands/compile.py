@@ -6,7 +6,7 @@ import click
 
 from vispec.catalog import Command
 from vispec.cli.failures import failures
-from vispec.cli.options import column_map, columns_option, read_source, set_option, split_sets
+from vispec.cli.options import column_map, columns_option, memory_option, read_source, set_option, split_sets
 
 
 @click.command("compile")
@@ -15,8 +15,9 @@ from vispec.cli.options import column_map, columns_option, read_source, set_opti
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write (default: standard output).")
 @columns_option
 @set_option
+@memory_option
 def compile_command(
-    spec: Path, data: tuple[str, ...], output: Path | None, columns: tuple[str, ...], sets: tuple[str, ...]
+    spec: Path, data: tuple[str, ...], output: Path | None, columns: tuple[str, ...], sets: tuple[str, ...], memory: int | None
 ) -> None:
     """Print the standalone module of SPEC. Sizes that only data can tell are constructor arguments, unless DATA tells them."""
     with failures():
@@ -29,7 +30,7 @@ def compile_command(
             from vispec.train.sizes import check
 
             sizes = dict(load(check(source, sizes), data, column_map(columns), None, sizes).sizes)
-        text = compile_spec(source, sizes)
+        text = compile_spec(source, sizes, memory)
         if output is None:
             click.echo(text, nl=False)
         else:

@@ -14,6 +14,7 @@ from vispec.cli.options import (
     device_option,
     json_option,
     load_data,
+    memory_option,
     open_run,
     run_argument,
     seed_option,
@@ -30,6 +31,7 @@ from vispec.diagnostics import dump
 @seed_option
 @threads_option
 @device_option
+@memory_option
 @click.option("--estimator", metavar="NAME(SAMPLES)", help="iwae(5000) or elbo(100) in place of the model's own bound.")
 @json_option
 def evaluate(
@@ -40,6 +42,7 @@ def evaluate(
     seed: int | None,
     threads: int | None,
     device: str | None,
+    memory: int | None,
     estimator: str | None,
     as_json: bool,
 ) -> None:
@@ -52,7 +55,7 @@ def evaluate(
         opened, place = open_run(run, device, threads)
         dataset = load_data(opened, data, columns)
         size = batch or opened.config.settings.batch or 1
-        score = score_of(opened.load(place), dataset, size, place, seed=seed or 0, estimator=chosen).as_json()
+        score = score_of(opened.load(place, memory), dataset, size, place, seed=seed or 0, estimator=chosen).as_json()
     click.echo(dump(score) if as_json else "\n".join(lines(score)))
 
 

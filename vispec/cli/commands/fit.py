@@ -15,6 +15,7 @@ from vispec.cli.options import (
     columns_option,
     device_option,
     json_option,
+    memory_option,
     read_source,
     seed_option,
     set_option,
@@ -48,6 +49,7 @@ SETTINGS = ("epochs", "batch", "lr", "seed", "restarts", "threads", "device", "p
 @click.option("--patience", type=click.IntRange(1), help="Stop after so many epochs without improvement.")
 @threads_option
 @device_option
+@memory_option
 @click.option("--save-every", type=click.FloatRange(0), metavar="SECONDS", help="Time between checkpoints (default 30).")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, or with the latest one of this spec.")
 @json_option
@@ -58,6 +60,7 @@ def fit(
     columns: tuple[str, ...],
     sets: tuple[str, ...],
     out: Path | None,
+    memory: int | None,
     resume: bool,
     as_json: bool,
     **options: Any,
@@ -75,7 +78,7 @@ def fit(
         sizes, settings = split_sets(source, sets)
         settings |= {key: options[key] for key in SETTINGS if options[key] is not None}
         use_threads(options["threads"])
-        request = Request(source, data, valid, column_map(columns), sizes, settings, out)
+        request = Request(source, data, valid, column_map(columns), sizes, settings, out, memory=memory)
         group = join()
         try:
             run, result = start(request, resume, group)

@@ -16,6 +16,7 @@ from vispec.cli.options import (
     device_option,
     jsonl_option,
     load_data,
+    memory_option,
     open_run,
     run_argument,
     seed_option,
@@ -32,11 +33,11 @@ if TYPE_CHECKING:
     from vispec.train.rows import Rows
     from vispec.train.run import Run
 
-QUERIES = ("marginals", "mode", "kbest(5)", "sample", "entropy")
+QUERIES = ("marginals", "mode", "kbest(5)", "sample", "entropy", "pairs", "kl(RUN)", "moments(10000)")
 
 
 class Query(click.ParamType):
-    """One of the queries; `kbest` with any number from 1."""
+    """One of the queries; `kl` with a run folder, `kbest` and `moments` with any number from 1, `moments` also without one."""
 
     name = "query"
 
@@ -44,7 +45,7 @@ class Query(click.ParamType):
         return "|".join(QUERIES)
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value in QUERIES or re.fullmatch(r"kbest\([1-9]\d{0,3}\)", value):
+        if value in (*QUERIES, "moments") or re.fullmatch(r"kbest\([1-9]\d{0,3}\)|kl\(.+\)|moments\([1-9]\d{0,7}\)", value):
             return value
         self.fail(f"there is no query {value!r}; there are {', '.join(QUERIES)}", param, ctx)
 
@@ -53,11 +54,14 @@ class Query(click.ParamType):
 @run_argument
 @data_argument
 @columns_option
-@click.option("--query", type=Query(), help="What to ask (default: marginals with --jsonl, else mode).")
+@click.option(
+    "--query", type=Query(), help="What to ask (default: marginals with --jsonl, else mode; moments where nothing is discrete)."
+)
 @batch_option
 @seed_option
 @threads_option
 @device_option
+@memory_option
 @jsonl_option
 def posterior(
     run: Path,
@@ -68,33 +72,55 @@ def posterior(
     seed: int | None,
     threads: int | None,
     device: str | None,
+    memory: int | None,
     jsonl: bool,
 ) -> None:
     """The posterior of each latent (and each missing partial) variable, for every row of DATA, in their order.
 
     Discrete variables: probabilities of all values (marginals), the most probable values jointly (mode), the five best
-    assignments (kbest(5)), a sample, or entropies in nats, of each value and of all together. Continuous variables: the
-    parameters of their guide, for every query.
+    assignments (kbest(5)), a sample, or entropies in nats, of each value and of all together; of neighbours in a chain, the
+    probabilities of all pairs of values (pairs); the divergence from the posterior of another RUN with the same variables,
+    KL(p || q) in nats (kl(RUN)). Continuous variables: the parameters of their guide; or, where rows share latents, means
+    and standard deviations over so many draws of the guides (moments(10000)), those of what all rows share first, under
+    `(shared)`, and those of deterministic nodes too.
     """
     with failures():
         opened, place = open_run(run, device, threads)
         dataset = load_data(opened, data, columns)
-        module = opened.load(place)
+        module = opened.load(place, memory)
         size = batch or opened.config.settings.batch or 1
-        chosen = query or ("marginals" if jsonl else "mode")
-        found = answers(opened, module, dataset, chosen, size, place, seed or 0)
-        for number, (row, aligned) in enumerate(found, 1):
+        plain = "marginals" if jsonl else "mode"
+        chosen = query or ("moments" if hasattr(module, "draws") and not hasattr(module, "tilted") else plain)
+        other = None
+        if chosen.startswith("kl("):
+            from vispec.train.comparison import load_other
+
+            other = load_other(opened, module, Path(chosen[3:-1]), place, memory)
+        found = answers(opened, module, dataset, chosen, size, place, seed or 0, other)
+        number = 0
+        for row, aligned in found:
+            number += "(shared)" not in row
             click.echo(dump(row) if jsonl else describe(number, row, aligned))
 
 
 def answers(
-    run: "Run", module: "nn.Module", data: "Dataset", query: str, size: int, place: "torch.device", seed: int
+    run: "Run",
+    module: "nn.Module",
+    data: "Dataset",
+    query: str,
+    size: int,
+    place: "torch.device",
+    seed: int,
+    other: "nn.Module | None" = None,
 ) -> "Iterator[tuple[dict[str, Any], Aligned]]":
-    """Each row's answers, and what its variables stand beside, for a reader."""
+    """Each row's answers, and what its variables stand beside, for a reader. other: the model that `kl` compares with."""
     from vispec.train.errors import RunError
     from vispec.train.module import evaluating, to_device
     from vispec.train.rows import Rows
 
+    if query.startswith("moments"):
+        yield from told_moments(run, module, data, query, size, place, seed)
+        return
     if not hasattr(module, "posterior"):
         raise RunError("this model has no latent variables, so there is no posterior; see `vispec predict`")
     with evaluating(module, seed, place):
@@ -102,21 +128,56 @@ def answers(
             batch = to_device(data.batch(indices), place)
             rows = Rows(run.model, run.encoders, batch)
             beside = rows.values({name: value for name, value in batch.items() if name in run.model.variable})
-            told = answer(module, batch, rows, query)
+            told = answer(module, batch, rows, query, other)
             for i in range(len(indices)):
                 yield told[i] if told else {}, Aligned(run.model, beside[i] if beside else {})
 
 
-def answer(module: "nn.Module", batch: "dict[str, torch.Tensor]", rows: "Rows", query: str) -> list[dict[str, Any]]:
-    """One batch's answers, row by row: of k best, a list of assignments; beside the entropies, that of all together."""
+def told_moments(
+    run: "Run", module: "nn.Module", data: "Dataset", query: str, size: int, place: "torch.device", seed: int
+) -> "Iterator[tuple[dict[str, Any], Aligned]]":
+    """What rows share, once, and then each row's own, by the same draws in every minibatch."""
+    from vispec.train.errors import RunError
+    from vispec.train.module import evaluating, to_device
+    from vispec.train.moments import DRAWS, moments
+    from vispec.train.rows import Rows
+
+    if not hasattr(module, "draws"):
+        raise RunError("no latent with a guide is shared by all rows; ask for another query, such as `marginals`")
+    samples = int(query[8:-1]) if "(" in query else DRAWS
+    for first, indices in enumerate(data.order(size)):
+        with evaluating(module, seed, place):
+            batch = to_device(data.batch(indices), place)
+            found = moments(module, batch, len(indices), samples)
+        rows = Rows(run.model, run.encoders, batch)
+        own = rows.distributions(found)
+        if not first:
+            yield {"(shared)": rows.shared(found)}, Aligned(run.model, {})
+        for row in own:
+            yield row, Aligned(run.model, {})
+
+
+def answer(
+    module: "nn.Module", batch: "dict[str, torch.Tensor]", rows: "Rows", query: str, other: "nn.Module | None"
+) -> list[dict[str, Any]]:
+    """One batch's answers, row by row: of k best, a list of assignments; beside entropies and divergences, that of all latents
+    together. Raises RunError where the model has no answer."""
     import torch
 
-    found = module.posterior(batch, query=query)  # pyright: ignore[reportCallIssue]
+    from vispec.train.errors import RunError
+
+    asked = {"query": query} if other is None else {"query": "kl", "other": other}
+    try:
+        found = module.posterior(batch, **asked)  # pyright: ignore[reportCallIssue]
+    except ValueError as error:
+        raise RunError(str(error)) from error
     summed = {name: value for name, value in found.items() if isinstance(value, torch.Tensor)}
     guides = {name: value for name, value in found.items() if isinstance(value, Mapping)}
     if query == "marginals":
         told = rows.distributions(summed)
-    elif query == "entropy":
+    elif query == "pairs":
+        told = rows.pairs(summed)
+    elif query == "entropy" or other is not None:
         together = summed.get("(joint)")
         told = rows.numbers(summed)
         if together is not None:
