@@ -206,3 +206,42 @@ def test_a_damaged_run_is_told(tmp_path):
     (broken / "best.safetensors").write_bytes(b"junk")
     result = vispec("eval", str(broken), "toy.csv")
     assert (result.exit_code, "best.safetensors" in result.stderr) == (1, True)
+
+
+SHARED = """\
+latent mu : real ~ Normal(0, 10)
+latent tau : positive ~ Gamma(2, 2)
+plate n:
+    let half = mu / 2
+    observed x : real ~ Normal(mu, tau)
+guide:
+    auto(full_rank)
+"""
+
+
+def test_moments_of_what_rows_share(tmp_path, monkeypatch):
+    """One line for all rows, then each row's, by that row's minibatch."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m.vispec").write_text(SHARED)
+    (tmp_path / "d.tsv").write_text("x\n1.0\n2.0\n3.0\n")
+    assert vispec("fit", "m.vispec", "d.tsv", "--out", "run", "--epochs", "3", "--threads", "1").exit_code == 0
+    first, *own = rows_of("posterior", "run", "d.tsv", "--query", "moments(5000)", "--jsonl")
+    assert set(first) == {"(shared)"}
+    assert set(first["(shared)"]) == {"mu", "tau"}
+    assert [set(row) for row in own] == [{"half"}] * 3
+    mu = first["(shared)"]["mu"]
+    assert own[2]["half"]["mean"] == pytest.approx(mu["mean"] / 2)
+    assert own[0]["half"]["sd"] == pytest.approx(mu["sd"] / 2)
+    again = rows_of("posterior", "run", "d.tsv", "--query", "moments(5000)", "--jsonl", "--batch", "1")
+    assert [row["half"]["mean"] for row in again[1:]] == pytest.approx([mu["mean"] / 2] * 3, abs=0.05)
+    shown = vispec("posterior", "run", "d.tsv").output.splitlines()
+    assert shown[0] == "all rows"
+    assert shown[1].startswith("  mu: mean=")
+    refused = vispec("posterior", str(tmp_path / "run"), "d.tsv", "--query", "moments(0)")
+    assert refused.exit_code == 2
+
+
+def test_moments_need_something_shared():
+    result = vispec("posterior", "toy", "toy.csv", "--query", "moments")
+    assert result.exit_code != 0
+    assert "no latent with a guide is shared" in result.output

@@ -1,4 +1,4 @@
-"""Draws from a guide over several shared latents at once: unconstrained numbers, cut into latents and mapped to their domains."""
+"""Draws from a guide over several shared latents at once: unconstrained numbers, cut up and mapped to their domains."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,6 @@ class Map:
 
     value: str
     gain: str | None = None
-    kernel: tuple[str, str] | None = None
 
 
 MAPS = {
@@ -29,7 +28,6 @@ MAPS = {
     "positive": Map("{raw}.exp()", "{raw}"),
     "unit": Map("torch.sigmoid({raw})", "(F.logsigmoid({raw}) + F.logsigmoid(-{raw}))"),
     "simplex": Map("F.softmax(F.pad({raw}, (0, 1)), -1)", "F.log_softmax(F.pad({raw}, (0, 1)), -1)"),
-    "ordered": Map("to_ordered({raw})", "F.logsigmoid({raw}[..., 1:])", ("vispec.kernels.constraints", "to_ordered")),
 }
 
 
@@ -105,8 +103,6 @@ def one_latent(w: Writer, variable: Variable, raw: str, lead: Sequence[str]) -> 
     """Bind one latent of its numbers (*lead, n); what its map adds to log |d value / d raw|, as text."""
     found = MAPS[variable.type.domain]
     shape = raw_shape(variable, w.model)
-    if found.kernel is not None:
-        w.needs.kernel(*found.kernel)
     if not shape:
         shaped = f"{raw}.squeeze(-1)"
     elif len(shape) == 1:

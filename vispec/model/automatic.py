@@ -1,4 +1,4 @@
-"""`auto(full_rank)` in `guide:`: the family of the guide over all latents that rows share and that have no guide of their own."""
+"""`auto(full_rank)` in `guide:`: the family of the guide over all latents that rows share and that have none of their own."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,6 +1,7 @@
 """Which named axes an expression's tensor has: plates, and one axis for each latent that is enumerated.
 
-An axis is a name: a plate "i", an enumerated latent "c", its past "c'" (one tick a step back), the samples "s*".
+An axis is a name: a plate "i", an enumerated latent "c", its past "c'" (one tick a step back), the samples "s*", and "c[i]"
+for the joint values of a latent in all elements of a plate that is unrolled.
 """
 
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from vispec.model.model import (
     For,
     Law,
     Length,
+    Let,
     Model,
     NetCall,
     Past,
@@ -27,8 +29,8 @@ from vispec.model.model import (
 )
 
 
-def element_plates(variable: Variable) -> tuple[str, ...]:
-    """The plates along which a variable has elements: its own, and for a tree the one whose elements have the heads."""
+def element_plates(variable: Variable | Let) -> tuple[str, ...]:
+    """The plates along which a variable or let has elements: its own, and for a tree the one whose elements have the heads."""
     own = (variable.type.plate,) if variable.type.domain == "tree" and variable.type.plate else ()
     return (*variable.plates, *own)
 
@@ -47,7 +49,17 @@ def is_past(axis: str) -> bool:
 
 def present(axis: str) -> str:
     """The latent an axis belongs to."""
-    return axis.rstrip("'")
+    return axis.rstrip("'").partition("[")[0]
+
+
+def unrolled(name: str, plate: str) -> str:
+    """The axis of all joint values of a latent along a plate."""
+    return f"{name}[{plate}]"
+
+
+def unrolled_plate(axis: str) -> str | None:
+    """The plate along which an axis runs over joint values, if it does."""
+    return axis.rstrip("]").partition("[")[2] or None
 
 
 @dataclass(frozen=True)
@@ -55,12 +67,14 @@ class Scope:
     """How each variable is held: `enumerated` names have an axis of their own; `drawn` maps a sampled variable to its axes.
 
     joint: of the enumerated, those whose axis runs over all joint values along a plate, so that a net may read them together.
+    unrolled: of the enumerated, those summed jointly along a plate, because latents of a crossing plate are coupled to them.
     """
 
     model: Model
     enumerated: frozenset[str]
     drawn: Mapping[str, frozenset[str]]
     joint: Mapping[str, str] = field(default_factory=dict)
+    unrolled: Mapping[str, str] = field(default_factory=dict)
 
     def axes(self, name: str) -> frozenset[str]:
         """Axes of a variable, param or let at its own element."""

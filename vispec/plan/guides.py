@@ -31,11 +31,11 @@ def complete_guides(model: Model) -> Model:
     return with_baseline(model) if learns_baseline(model) else model
 
 
-JOINT_DOMAINS = frozenset({"real", "positive", "unit", "simplex", "ordered"})
+JOINT_DOMAINS = frozenset({"real", "positive", "unit", "simplex"})
 
 
 def with_joint(model: Model) -> Model:
-    """The latents of a joint guide: all that rows share, but those with a guide of their own, a point, or draws of the prior."""
+    """The latents of a joint guide: all that rows share, but those with their own guide, a point, or draws of the prior."""
     if model.joint is None or model.joint.names:
         return model
     own = {guide.name for guide in model.guide}

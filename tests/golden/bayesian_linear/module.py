@@ -173,6 +173,17 @@ class BayesianLinear(nn.Module):
         noise_scale = F.softplus(self.raw_noise_scale)
         return {"w": {"loc": self.w_loc, "scale": w_scale}, "b": {"loc": self.b_loc, "scale": b_scale}, "noise": {"loc": self.noise_loc, "scale": noise_scale}}
 
+    @torch.no_grad()
+    def draws(self, batch: dict[str, Tensor], samples: int) -> dict[str, Tensor]:
+        """Posterior draws, from the guides, of what rows share and of what each row has: w (s*, D); b (s*,); noise (s*,)."""
+        w_scale = F.softplus(self.raw_w_scale)  # (D,)
+        w = self.w_loc + w_scale * self.one.new_empty(samples, self.D).normal_()  # (s*, D)
+        b_scale = F.softplus(self.raw_b_scale)
+        b = self.b_loc + b_scale * self.one.new_empty(samples).normal_()  # (s*,)
+        noise_scale = F.softplus(self.raw_noise_scale)
+        noise = torch.distributions.LogNormal(loc=self.noise_loc, scale=noise_scale).expand((samples,)).rsample()  # (s*,)
+        return {"w": w, "b": b, "noise": noise}
+
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         w, b, noise, _ = self.shared()

@@ -174,6 +174,15 @@ class BayesianLogistic(nn.Module):
         b_scale = F.softplus(self.raw_b_scale)
         return {"w": {"loc": self.w_loc, "scale": w_scale}, "b": {"loc": self.b_loc, "scale": b_scale}}
 
+    @torch.no_grad()
+    def draws(self, batch: dict[str, Tensor], samples: int) -> dict[str, Tensor]:
+        """Posterior draws, from the guides, of what rows share and of what each row has: w (s*, D); b (s*,)."""
+        w_scale = F.softplus(self.raw_w_scale)  # (D,)
+        w = self.w_loc + w_scale * self.one.new_empty(samples, self.D).normal_()  # (s*, D)
+        b_scale = F.softplus(self.raw_b_scale)
+        b = self.b_loc + b_scale * self.one.new_empty(samples).normal_()  # (s*,)
+        return {"w": w, "b": b}
+
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         w, b, _ = self.shared()

@@ -182,6 +182,13 @@ class Bnn(nn.Module):
         noise_scale = F.softplus(self.raw_noise_scale)
         return {"noise": {"loc": self.noise_loc, "scale": noise_scale}}
 
+    @torch.no_grad()
+    def draws(self, batch: dict[str, Tensor], samples: int) -> dict[str, Tensor]:
+        """Posterior draws, from the guides, of what rows share and of what each row has: noise (s*,)."""
+        noise_scale = F.softplus(self.raw_noise_scale)
+        noise = torch.distributions.LogNormal(loc=self.noise_loc, scale=noise_scale).expand((samples,)).rsample()  # (s*,)
+        return {"noise": noise}
+
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         noise, _ = self.shared()

@@ -1,13 +1,13 @@
 """EightSchools: emitted by vispec from eight_schools.vispec; imports torch and nothing else.
 
-    log_prob: a bound or estimate, elbo(samples=16)
+    log_prob: a bound or estimate, elbo(samples=32)
 
     log p = kl_eta + log_y
 
-    mu     elbo(samples=16); shared by all rows; guide Normal
-    tau    elbo(samples=16); shared by all rows; guide LogNormal
+    mu     elbo(samples=32); shared by all rows; guide flow over mu, tau
+    tau    elbo(samples=32); shared by all rows; guide flow over mu, tau
     sigma  data; given by the data
-    eta    elbo(samples=16); continuous; guide Normal
+    eta    elbo(samples=32); continuous; guide Normal
     y      data; scored at the data
 """
 
@@ -22,22 +22,9 @@ def half_cauchy_log_prob(value: torch.Tensor, scale: torch.Tensor) -> torch.Tens
     return torch.where(value >= 0, density, -torch.inf)
 
 
-def log_normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """log N(log value; loc, scale²) - log value, elementwise; -inf at and below 0."""
-    inside = value > 0
-    log = torch.where(inside, value, 1.0).log()
-    density = -0.5 * ((log - loc) / scale).square() - scale.log() - log - 0.9189385332046727  # log(2π) / 2
-    return torch.where(inside, density, -torch.inf)
-
-
 def normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """log N(value; loc, scale²), elementwise."""
     return -0.5 * ((value - loc) / scale).square() - scale.log() - 0.9189385332046727  # log(2π) / 2
-
-
-def softplus_inverse(y: Tensor) -> Tensor:
-    """x with softplus(x) = y > 0."""
-    return y + torch.log(-torch.expm1(-y))
 
 
 def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
@@ -53,81 +40,122 @@ def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tens
     return law.mode
 
 
+def log_standard_normal(noise: Tensor) -> Tensor:
+    """log N(noise; 0, I) (*S) of noise (*S, D)."""
+    return -0.5 * noise.square().sum(-1) - 0.9189385332046727 * noise.shape[-1]  # log(2π) / 2
+
+
+class MaskedLinear(nn.Linear):
+    """A linear map whose outputs of group i read inputs of groups below i, and of group i too where `same`."""
+
+    def __init__(self, inputs: Tensor, outputs: Tensor, same: bool):
+        super().__init__(len(inputs), len(outputs))
+        mask = outputs[:, None] >= inputs if same else outputs[:, None] > inputs
+        self.register_buffer("mask", mask.to(self.weight.dtype), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight * self.mask, self.bias)
+
+
+class AutoregressiveLayer(nn.Module):
+    """y_i = shift_i + scale_i (x_i + Σ_k a_ik tanh(b_ik x_i + c_ik)) with a, b, scale > 0 of x_1 … x_{i-1} by a masked net:
+    increasing in x_i, so that log |∂y / ∂x| is the sum of the logarithms of ∂y_i / ∂x_i."""
+
+    def __init__(self, size: int, hidden: int, bumps: int):
+        super().__init__()
+        self.size, self.bumps = size, bumps
+        each = torch.arange(size)
+        inner = torch.arange(hidden) % max(size - 1, 1)
+        outer = each.repeat_interleave(2 + 3 * bumps)
+        self.first = MaskedLinear(each, inner, same=True)
+        self.second = MaskedLinear(inner, outer, same=False)
+        with torch.no_grad():
+            self.second.weight.mul_(0.1)
+            bias = self.second.bias.view(size, 2 + 3 * bumps)
+            bias.zero_()
+            bias[:, 2 : 2 + bumps] = -3.0  # small bumps
+            bias[:, 2 + 2 * bumps :] = torch.linspace(-2, 2, bumps) if bumps > 1 else 0.0
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(*S, D) → (*S, D) and log |∂y / ∂x| (*S)."""
+        found = self.second(torch.tanh(self.first(x))).unflatten(-1, (self.size, 2 + 3 * self.bumps))
+        shift, log_scale, height, slope, place = found.split([1, 1, self.bumps, self.bumps, self.bumps], -1)
+        height, slope = F.softplus(height), F.softplus(slope)
+        bump = torch.tanh(slope * x.unsqueeze(-1) + place)
+        y = x + (height * bump).sum(-1)
+        gain = (height * slope * (1 - bump.square())).sum(-1)
+        log_scale = log_scale.squeeze(-1)
+        return shift.squeeze(-1) + log_scale.exp() * y, (log_scale + torch.log1p(gain)).sum(-1)
+
+
+class AutoregressiveFlow(nn.Module):
+    """Inverse autoregressive layers (Kingma et al. 2016) with monotone maps (Huang et al. 2018), the order reversed between
+    them: a draw and its density in one pass."""
+
+    def __init__(self, size: int, layers: int, hidden: int, bumps: int = 8):
+        super().__init__()
+        self.noise = size
+        self.layers = nn.ModuleList(AutoregressiveLayer(size, hidden, bumps) for _ in range(layers))
+
+    def forward(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        value, log_q = noise, log_standard_normal(noise)
+        for layer in self.layers:
+            value, gain = layer(value.flip(-1))
+            log_q = log_q - gain
+        return value, log_q
+
+
 def kl_normal_standard(loc: Tensor, scale: Tensor) -> Tensor:
     """KL(N(loc, scale²) ‖ N(0, 1)) = ½(scale² + loc² − 1) − log scale."""
     return 0.5 * (scale.square() + loc.square() - 1) - scale.log()
 
 
-def kl_normal_normal(q_loc: Tensor, q_scale: Tensor, p_loc: Tensor, p_scale: Tensor) -> Tensor:
-    """KL(N(q_loc, q_scale²) ‖ N(p_loc, p_scale²))."""
-    ratio = q_scale / p_scale
-    return 0.5 * (ratio.square() + ((q_loc - p_loc) / p_scale).square() - 1) - ratio.log()
-
-
 class EncodeEta(nn.Module):
-    """(sigma: positive, y: real) → (loc: real, scale: positive): eta."""
+    """(mu: real, tau: positive, sigma: positive, y: real) → (loc: real, scale: positive): eta."""
 
     def __init__(self):
         super().__init__()
-        self.from_sigma = nn.Linear(1, 128)
+        self.from_mu = nn.Linear(1, 128)
+        self.from_tau = nn.Linear(1, 128, bias=False)
+        self.from_sigma = nn.Linear(1, 128, bias=False)
         self.from_y = nn.Linear(1, 128, bias=False)
         self.mlp = nn.Sequential(nn.ReLU())
         self.out = nn.Linear(128, 2)
 
-    def features(self, sigma: Tensor, y: Tensor) -> Tensor:
-        """sigma (*B), y (*B) → (*B, 128)."""
-        return self.mlp(self.from_sigma(sigma.unsqueeze(-1)) + self.from_y(y.unsqueeze(-1)))
+    def features(self, mu: Tensor, tau: Tensor, sigma: Tensor, y: Tensor) -> Tensor:
+        """mu (*B), tau (*B), sigma (*B), y (*B) → (*B, 128)."""
+        h = self.mlp(
+            self.from_mu(mu.unsqueeze(-1)) + self.from_tau(tau.unsqueeze(-1)) + self.from_sigma(sigma.unsqueeze(-1)) + self.from_y(y.unsqueeze(-1)),
+        )  # (*B, 128)
+        return h
 
-    def forward(self, sigma: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, mu: Tensor, tau: Tensor, sigma: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         """loc (*B), scale (*B) before softplus."""
-        return self.out(self.features(sigma, y)).unbind(-1)
+        return self.out(self.features(mu, tau, sigma, y)).unbind(-1)
 
 
 class EightSchools(nn.Module):
     """Batch: sigma (school) positive; y (school) real."""
 
     exact = False
-    estimator = "elbo(samples=16)"
+    estimator = "elbo(samples=32)"
 
     def __init__(self):
         super().__init__()
-        self.mu_loc = nn.Parameter(torch.zeros(()))
-        self.raw_mu_scale = nn.Parameter(torch.zeros(()))
-        self.tau_loc = nn.Parameter(torch.zeros(()))
-        self.raw_tau_scale = nn.Parameter(torch.zeros(()))
         self.encode_eta = EncodeEta()
+        self.joint_guide = AutoregressiveFlow(2, layers=2, hidden=32)
         self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
 
-    @property
-    def mu_scale(self) -> Tensor:
-        """positive."""
-        return F.softplus(self.raw_mu_scale)
-
-    @mu_scale.setter
-    def mu_scale(self, value: Tensor) -> None:
-        with torch.no_grad():
-            self.raw_mu_scale.copy_(softplus_inverse(value))
-
-    @property
-    def tau_scale(self) -> Tensor:
-        """positive."""
-        return F.softplus(self.raw_tau_scale)
-
-    @tau_scale.setter
-    def tau_scale(self, value: Tensor) -> None:
-        with torch.no_grad():
-            self.raw_tau_scale.copy_(softplus_inverse(value))
-
     def log_prob(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> Tensor:
-        """A lower bound on log p of each row (school,), in nats: elbo(samples=16)."""
+        """A lower bound on log p of each row (school,), in nats: elbo(samples=32)."""
         mu, tau, _ = self.shared() if shared is None else shared
         sigma = batch["sigma"]  # (school,)
         y = batch["y"]  # (school,)
-        encode_eta_loc, encode_eta_scale_raw = self.encode_eta(sigma, y)  # (school,)
-        encode_eta_scale = F.softplus(encode_eta_scale_raw)  # (school,)
-        eta = encode_eta_loc + encode_eta_scale * self.one.new_empty(16, sigma.shape[0]).normal_()  # (s*, school)
-        kl_eta = kl_normal_standard(encode_eta_loc, encode_eta_scale)  # (school,)
-        minus_kl_eta = -kl_eta  # (school,)
+        encode_eta_loc, encode_eta_scale_raw = self.encode_eta(mu[:, None], tau[:, None], sigma, y)  # (s*, school)
+        encode_eta_scale = F.softplus(encode_eta_scale_raw)  # (s*, school)
+        eta = encode_eta_loc + encode_eta_scale * torch.randn_like(encode_eta_loc)  # (s*, school)
+        kl_eta = kl_normal_standard(encode_eta_loc, encode_eta_scale)  # (s*, school)
+        minus_kl_eta = -kl_eta  # (s*, school)
         value = tau[:, None] * eta  # (s*, school)
         value_2 = mu[:, None] + value  # (s*, school)
         log_y = normal_log_prob(y, value_2, sigma)  # (s*, school)
@@ -142,31 +170,32 @@ class EightSchools(nn.Module):
 
     def shared(self) -> tuple[Tensor, ...]:
         """mu (s*,); tau (s*,); log p − log q of all that rows share."""
-        mu_scale = F.softplus(self.raw_mu_scale)
-        mu = self.mu_loc + mu_scale * self.one.new_empty(16).normal_()  # (s*,)
-        tau_scale = F.softplus(self.raw_tau_scale)
-        tau = torch.distributions.LogNormal(loc=self.tau_loc, scale=tau_scale).expand((16,)).rsample()  # (s*,)
-        kl_mu = kl_normal_normal(self.mu_loc, mu_scale, (self.one * 0), (self.one * 5))
-        minus_kl_mu = -kl_mu
+        joint, log_q = self.joint_guide(self.one.new_empty(32, self.joint_guide.noise).normal_())  # (s*, D), (s*)
+        raw_mu, raw_tau = joint.split([1, 1], -1)
+        mu = raw_mu.squeeze(-1)  # (s*,)
+        tau = raw_tau.squeeze(-1).exp()  # (s*,)
+        log_q_joint = log_q - raw_tau.sum(-1)  # (s*,)
+        log_p_mu = normal_log_prob(mu, (self.one * 0), (self.one * 5))  # (s*,)
+        part = log_p_mu.mean(0)
         log_p_tau = half_cauchy_log_prob(tau, (self.one * 5))  # (s*,)
-        log_q_tau = log_normal_log_prob(tau, self.tau_loc, tau_scale)  # (s*,)
-        log_ratio_tau = log_p_tau - log_q_tau  # (s*,)
-        part = log_ratio_tau.mean(0)
-        log_ratio = minus_kl_mu + part
+        part_2 = log_p_tau.mean(0)
+        minus_log_q = -log_q_joint  # (s*,)
+        part_3 = minus_log_q.mean(0)
+        log_ratio = part + part_2 + part_3
         return mu, tau, log_ratio
 
     @torch.no_grad()
     def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
         """log p(row, latents) − log q(latents) at draws of the latents, (samples, school); what all rows share is drawn with each sample and adds nothing."""
-        mu_scale = F.softplus(self.raw_mu_scale)
-        mu = self.mu_loc + mu_scale * self.one.new_empty(samples).normal_()  # (s*,)
-        tau_scale = F.softplus(self.raw_tau_scale)
-        tau = torch.distributions.LogNormal(loc=self.tau_loc, scale=tau_scale).expand((samples,)).rsample()  # (s*,)
+        joint, log_q = self.joint_guide(self.one.new_empty(samples, self.joint_guide.noise).normal_())  # (s*, D), (s*)
+        raw_mu, raw_tau = joint.split([1, 1], -1)
+        mu = raw_mu.squeeze(-1)  # (s*,)
+        tau = raw_tau.squeeze(-1).exp()  # (s*,)
         sigma = batch["sigma"]  # (school,)
         y = batch["y"]  # (school,)
-        encode_eta_loc, encode_eta_scale_raw = self.encode_eta(sigma, y)  # (school,)
-        encode_eta_scale = F.softplus(encode_eta_scale_raw)  # (school,)
-        eta = encode_eta_loc + encode_eta_scale * self.one.new_empty(samples, sigma.shape[0]).normal_()  # (s*, school)
+        encode_eta_loc, encode_eta_scale_raw = self.encode_eta(mu[:, None], tau[:, None], sigma, y)  # (s*, school)
+        encode_eta_scale = F.softplus(encode_eta_scale_raw)  # (s*, school)
+        eta = encode_eta_loc + encode_eta_scale * torch.randn_like(encode_eta_loc)  # (s*, school)
         log_p_eta = normal_log_prob(eta, (self.one * 0), (self.one * 1))  # (s*, school)
         log_q_eta = normal_log_prob(eta, encode_eta_loc, encode_eta_scale)  # (s*, school)
         log_ratio_eta = log_p_eta - log_q_eta  # (s*, school)
@@ -182,17 +211,33 @@ class EightSchools(nn.Module):
 
         query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
         "sample", a draw; "entropy", in nats, of each value and of all together.
-        mu: real, ().
-        tau: positive, ().
         eta: real, (school).
         """
-        mu_scale = F.softplus(self.raw_mu_scale)
-        tau_scale = F.softplus(self.raw_tau_scale)
+        joint, log_q = self.joint_guide(self.one.new_zeros(self.joint_guide.noise))  # (D), ()
+        raw_mu, raw_tau = joint.split([1, 1], -1)
+        mu_2 = raw_mu.squeeze(-1)
+        tau_2 = raw_tau.squeeze(-1).exp()
         sigma = batch["sigma"]  # (school,)
         y = batch["y"]  # (school,)
-        encode_eta_loc, encode_eta_scale_raw = self.encode_eta(sigma, y)  # (school,)
+        encode_eta_loc, encode_eta_scale_raw = self.encode_eta(mu_2, tau_2, sigma, y)  # (school,)
         encode_eta_scale = F.softplus(encode_eta_scale_raw)  # (school,)
-        return {"mu": {"loc": self.mu_loc, "scale": mu_scale}, "tau": {"loc": self.tau_loc, "scale": tau_scale}, "eta": {"loc": encode_eta_loc, "scale": encode_eta_scale}}
+        return {"eta": {"loc": encode_eta_loc, "scale": encode_eta_scale}}
+
+    @torch.no_grad()
+    def draws(self, batch: dict[str, Tensor], samples: int) -> dict[str, Tensor]:
+        """Posterior draws, from the guides, of what rows share and of what each row has: mu (s*,); tau (s*,); eta (s*, school); theta (s*, school)."""
+        joint, log_q = self.joint_guide(self.one.new_empty(samples, self.joint_guide.noise).normal_())  # (s*, D), (s*)
+        raw_mu, raw_tau = joint.split([1, 1], -1)
+        mu = raw_mu.squeeze(-1)  # (s*,)
+        tau = raw_tau.squeeze(-1).exp()  # (s*,)
+        sigma = batch["sigma"]  # (school,)
+        y = batch["y"]  # (school,)
+        encode_eta_loc, encode_eta_scale_raw = self.encode_eta(mu[:, None], tau[:, None], sigma, y)  # (s*, school)
+        encode_eta_scale = F.softplus(encode_eta_scale_raw)  # (s*, school)
+        eta = encode_eta_loc + encode_eta_scale * torch.randn_like(encode_eta_loc)  # (s*, school)
+        value = tau[:, None] * eta  # (s*, school)
+        value_2 = mu[:, None] + value  # (s*, school)
+        return {"mu": mu, "tau": tau, "eta": eta, "theta": value_2}
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""

@@ -136,7 +136,7 @@ def answers(
 def told_moments(
     run: "Run", module: "nn.Module", data: "Dataset", query: str, size: int, place: "torch.device", seed: int
 ) -> "Iterator[tuple[dict[str, Any], Aligned]]":
-    """What rows share, once, and then each row's own, by the same draws in every minibatch."""
+    """What rows share, once, and then each row's own."""
     from vispec.train.errors import RunError
     from vispec.train.module import evaluating, to_device
     from vispec.train.moments import DRAWS, moments
