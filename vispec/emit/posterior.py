@@ -135,7 +135,7 @@ def pairs_lines(w: Writer, needs: ModuleNeeds, chained: list[Variable]) -> list[
 
 def elements_that_count(w: Writer, variable: Variable) -> str | None:
     """Which elements a latent has in each row, as text; None where in all rows all of them."""
-    plates = w.sort(element_plates(variable))
+    plates = element_plates(variable)
     masks = [w.inside(plate) for plate in plates if w.model.plate[plate].ragged]
     return " & ".join(align(mask, plates) for mask in masks) or None
 

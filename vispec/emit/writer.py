@@ -148,11 +148,13 @@ class Writer:
 
     def axis_size(self, axis: str) -> str:
         """Number of values along an axis: a plate's elements, or an enumerated latent's values."""
-        from vispec.plan.axes import SAMPLES, present
+        from vispec.plan.axes import SAMPLES, present, unrolled_plate
 
         if axis == SAMPLES:
             return self.samples
-        name = present(axis)
+        name, plate = present(axis), unrolled_plate(axis)
+        if plate is not None:
+            return f"{self.axis_size(name)} ** {self.plate_size(plate)}"
         if name in self.model.plate:
             return self.plate_size(name)
         type_ = self.model.variable[name].type

@@ -163,7 +163,8 @@ def _planned(writer: Writer, plan: "Plan") -> Iterator[Section]:
         formulas[step.output] = _apply(writer, step, formulas, guides, drawn)
         if step.kind != "add":
             number += 1
-            cost = next((costs[name] for name in step.eliminated if name in costs), {})
+            names = (axis.partition("[")[0] for axis in step.eliminated)
+            cost = next((costs[name] for name in names if name in costs), {})
             shown = formulas[step.output].log if guides & set(step.inputs) else formulas[step.output].prob
             lines = (shown, *_recursion(writer, step, formulas))
             yield Section(f"Step {number}: {_what(writer, step)}", _because(step, cost), lines)
@@ -211,7 +212,7 @@ def _factor(writer: Writer, factor: "Factor") -> Formula:
 def _apply(writer: Writer, step: "Step", formulas: Mapping[str, Formula], guides: set[str], drawn: Mapping) -> Formula:
     """The formula of a step's output."""
     inputs = writer.times(formulas[name] for name in step.inputs if name in formulas and name not in guides)
-    if step.kind in ("product", "scatter"):
+    if step.kind in ("product", "scatter", "unroll"):
         return writer.over(step.eliminated, inputs, several=len(step.inputs) > 1)
     if step.kind == "chain":
         return writer.summed_chain(step.eliminated, _chain_plate(writer, step), inputs)
@@ -221,7 +222,7 @@ def _apply(writer: Writer, step: "Step", formulas: Mapping[str, Formula], guides
         return inputs
     guide = [formulas[name] for name in step.inputs if name in guides]
     if not guide:
-        return writer.summed(step.eliminated, inputs)
+        return writer.summed_whole(step.eliminated, inputs)
     inner = [q for q, read in drawn.values() if read & set(step.eliminated)]
     return writer.expected(step.eliminated, writer.times(guide), writer.mean(inner, inputs.log))
 
@@ -245,6 +246,8 @@ def _what(writer: Writer, step: "Step") -> str:
     names = ", ".join(step.eliminated)
     if step.kind == "product":
         return f"multiply over {names}"
+    if step.kind == "unroll":
+        return f"multiply over {names}, at all joint values along it"
     if step.kind == "scatter":
         return f"multiply over {names}, for each {step.into} those that point at it"
     if step.kind == "chain":

@@ -96,6 +96,12 @@ class Writer:
         names = ", ".join(map(self.notation.own, latents))
         return self._sum(names, formula)
 
+    def summed_whole(self, axes: Iterable[str], formula: Formula) -> Formula:
+        """The sum over all values of latents, `c` at one element, or `c[i]` at all along a plate."""
+        split = [axis.rstrip("]").partition("[") for axis in axes]
+        names = (self.notation.whole(name, plate) if plate else self.notation.own(name) for name, _, plate in split)
+        return self._sum(", ".join(names), formula)
+
     def summed_chain(self, latents: Iterable[str], plate: str, formula: Formula) -> Formula:
         """The sum over all sequences of latents along a chain."""
         names = ", ".join(self.notation.whole(name, plate) for name in latents)

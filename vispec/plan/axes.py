@@ -52,6 +52,11 @@ def present(axis: str) -> str:
     return axis.rstrip("'").partition("[")[0]
 
 
+def lag_of(axis: str) -> int:
+    """How many steps back an axis is."""
+    return len(axis) - len(axis.rstrip("'"))
+
+
 def unrolled(name: str, plate: str) -> str:
     """The axis of all joint values of a latent along a plate."""
     return f"{name}[{plate}]"

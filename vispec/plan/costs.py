@@ -4,14 +4,16 @@ import re
 from collections.abc import Sequence
 
 from vispec.model.model import Model
-from vispec.plan.axes import Scope, element_plates, past, present
+from vispec.plan.axes import Scope, element_plates, past, present, unrolled_plate
 from vispec.plan.estimate import samples_of
 from vispec.plan.plan import Factor, Row, Step, Treatment
 
 
 def axis_size(axis: str, model: Model) -> str:
     """The size of a plate or of a latent's values as a formula: a number, a name, or |p| for a plate that the data sizes."""
-    name = present(axis)
+    name, plate = present(axis), unrolled_plate(axis)
+    if plate is not None:
+        return str(int(axis_size(name, model)) ** int(axis_size(plate, model)))
     if name in model.plate:
         size = model.plate[name].size
         return str(known(size, model)) if size is not None else f"|{name}|"
@@ -43,7 +45,8 @@ def product(sizes: Sequence[str]) -> str:
 
 
 def step_of(name: str, steps: Sequence[Step]) -> Step | None:
-    return next((step for step in steps if name in step.eliminated and step.kind in ("sum", "chain", "tree")), None)
+    sums = (step for step in steps if step.kind in ("sum", "chain", "tree"))
+    return next((step for step in sums if name in map(present, step.eliminated)), None)
 
 
 def step_sizes(step: Step, model: Model, scope: Scope) -> list[str]:
@@ -84,7 +87,7 @@ def step_rows(
             again = [axis_size(latent, model) for latent in step.eliminated] * (step.order - 1)  # from pairs to pairs
             madds = product([*step_sizes(step, model, scope), *again])
             cost = {"terms": terms, "madds": madds, "bytes": product(["4", *stored])}
-            because = f"{found.because}; {step.because}"
+            because = f"{found.because}; {step.because}{unrolling(variable.name, model, scope)}"
         elif found.kind == "draw":
             shape = [axis_size(p, model) for p in variable.plates] + [str(known(d, model)) for d in variable.type.shape]
             count = samples_of(found.estimator) if found.estimator is not None else 1
@@ -93,6 +96,17 @@ def step_rows(
         treatment = describe(found, step)
         rows.append(Row(variable.name, variable.plates, treatment, found.exact, cost, because))
     return tuple(rows)
+
+
+def unrolling(name: str, model: Model, scope: Scope) -> str:
+    """Why a latent is summed out jointly along a plate, and over how many values."""
+    plate = scope.unrolled.get(name)
+    if plate is None:
+        return ""
+    own, others = set(model.variable[name].plates), [v for v in model.variables if v.name in scope.enumerated]
+    crossing = [v.name for v in others if v.role == "latent" and plate not in v.plates and set(v.plates) - own]
+    values, size = axis_size(name, model), axis_size(plate, model)
+    return f": coupled with {', '.join(crossing)} across {plate}, {values}^{size} = {int(values) ** int(size)} values"
 
 
 def run_plates(step: Step, model: Model) -> list[str]:

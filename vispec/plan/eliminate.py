@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vispec.model.model import Expression
-from vispec.plan.axes import key, present
+from vispec.plan.axes import key, lag_of, present, unrolled
 from vispec.plan.plan import Step
 
 
@@ -48,11 +48,13 @@ def eliminate(
     trees: Mapping[str, str],
     keep: frozenset[str],
     order: "Order",
+    unroll: Mapping[str, str],
 ) -> tuple[Step, ...]:
     """Steps that reduce the nodes to one, named 'total', in the plates `keep`.
 
     home: the plates of each latent. chains: for each latent with a past, the plate it chains along. trees: for each tree, the
-    plate whose elements have heads, which is among its home. order: sorts axis names.
+    plate whose elements have heads, which is among its home. order: sorts axis names. unroll: latents that are summed out
+    jointly along a plate, which is not in their home.
     Raises IntractableError where a factor couples latents of crossing plates.
     """
     live, steps = list(nodes), list[Step]()
@@ -69,7 +71,7 @@ def eliminate(
             live = [node for node in live if node not in pointing] + moved
             continue
         for group, latents in components(here, local):
-            result = reduce_group(group, latents, leaf, chains, trees, home, keep, steps, order)
+            result = reduce_group(group, latents, leaf, chains, trees, home, keep, steps, order, unroll)
             rest.append(result)
         live = rest
     inputs = tuple(node.name for node in live)
@@ -107,6 +109,7 @@ def reduce_group(
     keep: frozenset[str],
     steps: list[Step],
     order: "Order",
+    unroll: Mapping[str, str],
 ) -> Node:
     """Sum out the group's local latents, then multiply over the plates that the result no longer needs."""
     chained, rooted = frozenset(v for v in latents if v in chains), frozenset(v for v in latents if v in trees)
@@ -131,13 +134,31 @@ def reduce_group(
     gone_plates = node.plates - needed
     if not gone_plates and not latents and node.latents:
         raise IntractableError(leaf, node.latents)
-    if not gone_plates:
+    small = gone_plates & {unroll[latent] for latent in node.latents if latent in unroll}
+    node = multiply(node, gone_plates - small, steps, order)
+    for plate in order(small):
+        node = over_joint_values(node, plate, unroll, steps, order)
+    return node
+
+
+def multiply(node: Node, gone: frozenset[str], steps: list[Step], order: "Order") -> Node:
+    """The product over the elements of plates."""
+    if not gone:
         return node
-    out = f"{node.name}_over_{'_'.join(order(gone_plates))}"
-    kept = node.plates & needed
+    out = f"{node.name}_over_{'_'.join(order(gone))}"
+    kept = node.plates - gone
     because = "elements are independent given what is left"
-    steps.append(Step((node.name,), out, order(kept), order(node.latents), "product", order(gone_plates), because))
+    steps.append(Step((node.name,), out, order(kept), order(node.latents), "product", order(gone), because))
     return Node(out, kept, node.latents)
+
+
+def over_joint_values(node: Node, plate: str, unroll: Mapping[str, str], steps: list[Step], order: "Order") -> Node:
+    """The product over the elements of a small plate, for every joint value of their latents."""
+    out, kept = f"{node.name}_over_{plate}", node.plates - {plate}
+    latents = frozenset(unrolled(axis, plate) if unroll.get(axis) == plate else axis for axis in node.latents)
+    because = "each joint value picks its elements' own"
+    steps.append(Step((node.name,), out, order(kept), order(latents), "unroll", (plate,), because))
+    return Node(out, kept, latents)
 
 
 def pointed_at(node: Node) -> frozenset[str]:
@@ -166,8 +187,9 @@ def sum_out(group: list[Node], latents: frozenset[str], leaf: frozenset[str], st
     """Add the group's log-factors and log-sum-exp over its latents."""
     free = remaining(group, latents)
     name = f"sum_{'_'.join(order(latents))}"
-    because = "independent in each element of its plates"
-    steps.append(Step(tuple(n.name for n in group), name, order(leaf), order(free), "sum", order(latents), because))
+    axes = frozenset(axis for node in group for axis in node.latents if axis not in free)
+    because = "all joint values along an unrolled plate" if axes != latents else "independent in each element of its plates"
+    steps.append(Step(tuple(n.name for n in group), name, order(leaf), order(free), "sum", order(axes), because))
     return Node(name, leaf, free)
 
 
@@ -178,7 +200,7 @@ def run_chain(
     (plate,) = {chains[v] for v in latents}
     free = remaining(group, latents)
     name = f"chain_{'_'.join(order(latents))}"
-    order_of = max((len(axis) - len(present(axis)) for node in group for axis in node.latents), default=1)
+    order_of = max((lag_of(axis) for node in group for axis in node.latents), default=1)
     second = order_of == 2
     kind, state = ("second", " over pairs") if second else ("first", "")
     because = f"a {kind}-order chain along {plate}: one forward pass{state}"

@@ -1,18 +1,20 @@
 """Model → Plan: treat each variable, collect the factors, order the eliminations, and count what they cost."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.distributions import CLOSED_FORM
 from vispec.model.model import All, Draw, Estimator, Infer, Law, Model, Past, Select, Then, Variable
 from vispec.model.types import FINITE_DOMAINS
-from vispec.plan.axes import SAMPLES, Scope, element_plates, law_axes, law_parts, past, present, walk
+from vispec.plan.axes import SAMPLES, Scope, element_plates, law_axes, law_parts, past, unrolled, walk
 from vispec.plan.costs import step_rows
 from vispec.plan.eliminate import IntractableError, Node, Pointer, eliminate
-from vispec.plan.estimate import closed_kl_is_right, draw_order, estimation, gradient_of, source_of
+from vispec.plan.estimate import BIASED, closed_kl_is_right, draw_order, estimation, gradient_of, source_of
 from vispec.plan.guides import complete_guides, in_joint, is_shared
-from vispec.plan.plan import Factor, Plan, Treatment
+from vispec.plan.plan import Factor, Plan, Step, Treatment
 from vispec.plan.refuse import check_plannable, model_expressions
+from vispec.plan.unroll import coupled, options
 
 
 def make_plan(model: Model, complete: bool = False, weighing: bool = False) -> Plan:
@@ -31,7 +33,8 @@ def make_plan(model: Model, complete: bool = False, weighing: bool = False) -> P
     shared = tuple(factor for factor in found if is_shared(model.variable[factor.variable], model))
     factors = tuple(factor for factor in found if factor not in shared)
     order = axis_order(model, scope)
-    steps = order_steps(model, scope, factors, order)
+    steps, unroll = order_steps(model, scope, factors, order)
+    scope = replace(scope, unrolled=unroll)
     common = [] if weighing else [v.name for v in model.variables if is_shared(v, model)]
     samples, combine = estimation(model, treatments, common)
     rows = step_rows(model, scope, treatments, factors, steps)
@@ -91,7 +94,14 @@ def treat_finite(variable: Variable, asked: Infer | None, guided: bool) -> Treat
     if estimator is None:
         because = "discrete; enumerated under its guide" if guided else "discrete"
         return Treatment(variable.name, "sum", not guided, because)
-    return Treatment(variable.name, "draw", False, f"asked for {estimator.name}", estimator, gradient_of(variable, estimator))
+    because = f"asked for {estimator.name}{bias(estimator)}"
+    return Treatment(variable.name, "draw", False, because, estimator, gradient_of(variable, estimator))
+
+
+def bias(estimator: Estimator) -> str:
+    """What the plan adds about an estimator whose gradient is not that of its bound."""
+    why = BIASED.get(estimator.name)
+    return f"; biased: {why}" if why else ""
 
 
 def treat_drawn(variable: Variable, asked: Infer | None, guide: Law | None, shared: bool) -> Treatment:
@@ -102,6 +112,7 @@ def treat_drawn(variable: Variable, asked: Infer | None, guide: Law | None, shar
     where = "shared by all rows" if shared else "discrete" if variable.type.discrete else "continuous"
     last = guide.laws[-1] if isinstance(guide, Then) else guide
     because = where + (f"; guide {last.distribution}" if isinstance(last, Draw) else "; drawn from its own law")
+    because += bias(estimator)
     return Treatment(variable.name, "draw", False, because, estimator, gradient_of(variable, estimator))
 
 
@@ -222,13 +233,17 @@ def make_factor(name: str, variable: Variable, kind: str, law: Law | None, axes:
 
 
 def axis_order(model: Model, scope: Scope) -> tuple[str, ...]:
-    """Samples, the data plate, the other plates as declared, then latents, each after its past."""
+    """Samples, the data plate, the other plates as declared, then latents, each after its past and before its joint values."""
     plates = sorted(model.plates, key=lambda plate: not plate.data)
     latents = [v.name for v in model.variables if v.name in scope.enumerated]
-    return (SAMPLES, *(p.name for p in plates), *(axis for v in latents for axis in (past(v, 2), past(v), v)))
+    own = {v: (past(v, 2), past(v), v, *(unrolled(v, p) for p in model.variable[v].plates)) for v in latents}
+    return (SAMPLES, *(p.name for p in plates), *(axis for v in latents for axis in own[v]))
 
 
-def order_steps(model: Model, scope: Scope, factors: tuple[Factor, ...], order: tuple[str, ...]):
+def order_steps(
+    model: Model, scope: Scope, factors: tuple[Factor, ...], order: tuple[str, ...]
+) -> tuple[tuple[Step, ...], Mapping[str, str]]:
+    """The steps, and the latents that they sum out jointly along a small plate."""
     data = next(plate.name for plate in model.plates if plate.data)
     nodes = [Node(f.name, frozenset(f.plates) | {data}, frozenset(f.latents), pointers(f, scope)) for f in factors]
     whole = {name: {plate} for name, plate in scope.joint.items()}
@@ -236,26 +251,23 @@ def order_steps(model: Model, scope: Scope, factors: tuple[Factor, ...], order: 
     home = {name: (own[name] | {data}) - whole.get(name, set()) for name in scope.enumerated}
     trees = {name: str(v.type.plate) for name in scope.enumerated if (v := model.variable[name]).type.domain == "tree"}
     chains = {name: chain for name in scope.enumerated if (chain := chain_of(model.variable[name]))}
-    if not nodes:
-        return ()
-    try:
-        return eliminate(nodes, home, chains, trees, frozenset({data}), lambda axes: tuple(sorted(axes, key=order.index)))
-    except IntractableError as error:
-        names = sorted({present(axis) for axis in error.latents})
-        span = model.variable[names[0]].span
-        listed = ", ".join(f"`{n}`" for n in names)
-        raise SpecError(
-            model.source,
-            [
-                Diagnostic(
-                    "V701",
-                    f"latents {listed} are coupled by every element of plates {', '.join(sorted(error.plates))}",
-                    Label(span, "summing it out would enumerate every joint assignment of a plate"),
-                    tuple(Label(model.variable[n].span, "coupled with") for n in names[1:]),
-                    "give one of them a guide, or write the coupling inside one plate",
-                )
-            ],
-        ) from error
+    guided = {factor.variable for factor in factors if factor.kind == "guide"}
+    fixed = {*chains, *trees, *scope.joint, *guided, *(pointer.latent for node in nodes for pointer in node.pointers)}
+    unroll: dict[str, str] = {}
+
+    def sort(axes: frozenset[str]) -> tuple[str, ...]:
+        return tuple(sorted(axes, key=order.index))
+
+    while nodes:
+        try:
+            return eliminate(nodes, home, chains, trees, frozenset({data}), sort, unroll), unroll
+        except IntractableError as error:
+            found = options(error, model, home, fixed)
+            if not found or found[0].why is not None:
+                raise SpecError(model.source, [coupled(error, model, found)]) from error
+            unroll |= dict.fromkeys(found[0].latents, found[0].plate)
+            home |= {name: home[name] - {found[0].plate} for name in found[0].latents}
+    return (), unroll
 
 
 def pointers(factor: Factor, scope: Scope) -> tuple[Pointer, ...]:

@@ -14,7 +14,7 @@ from vispec.emit.joins import add, tilt
 from vispec.emit.steps import StepKind
 from vispec.emit.value import Value, align, paren
 from vispec.emit.writer import Writer
-from vispec.plan.axes import is_past, past, present
+from vispec.plan.axes import is_past, lag_of, past
 from vispec.plan.plan import Step
 
 
@@ -62,7 +62,7 @@ KERNELS = {
 def order_of(inputs: Mapping[str, Density]) -> int:
     """How many elements back some factor reads."""
     values = [v for found in inputs.values() for v in (found.laws if isinstance(found, Chained) else (found,))]
-    return max((len(axis) - len(present(axis)) for value in values for axis in value.axes), default=1) or 1
+    return max((lag_of(axis) for value in values for axis in value.axes), default=1) or 1
 
 
 def chain_plate(w: Writer, step: Step) -> str:
@@ -93,7 +93,7 @@ def split(
 
 def at_element(w: Writer, value: Value, plate: str, element: int) -> Value:
     """A law at one of the first elements, where nothing reads further back than there is: along those axes it is one number."""
-    places = {axis: "0" for axis in value.axes if len(axis) - len(present(axis)) > element}
+    places = {axis: "0" for axis in value.axes if lag_of(axis) > element}
     if plate in value.axes:
         places[plate] = "0" if element == 0 else f"min({element}, {w.plate_size(plate)} - 1)"  # of one element, any will do
     if not places:

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from vispec.emit.densities import Density, Lookup, Table, dense
 from vispec.emit.joins import add, tilt
 from vispec.emit.steps import StepKind
+from vispec.emit.steps.unroll import joint_values
 from vispec.emit.value import Value, align
 from vispec.emit.writer import Writer
+from vispec.plan.axes import present, unrolled_plate
 from vispec.plan.plan import Step
 
 
@@ -23,8 +25,9 @@ def emit(w: Writer, step: Step, inputs: Mapping[str, Density], query: bool) -> V
         return under_guide(w, step, add(w, guides, "log_q"), inputs, query)
     parts = [dense(w, found) for found in inputs.values()]
     if query:
-        parts += [tilt(w, name) for name in step.eliminated]
-    joint = add(w, parts, f"log_joint_of_{'_'.join(step.eliminated)}")
+        parts += [tilt_of(w, axis) for axis in step.eliminated]
+    names = "_".join(map(present, step.eliminated))
+    joint = add(w, parts, f"log_joint_of_{names}")
     for latent in step.eliminated:
         joint = ensure_axis(w, joint, latent)
     kept = tuple(axis for axis in joint.axes if axis not in step.eliminated)
@@ -34,7 +37,13 @@ def emit(w: Writer, step: Step, inputs: Mapping[str, Density], query: bool) -> V
     if len(step.eliminated) > 1:
         joint = w.let("joint", f"{joint.code}.flatten({len(kept)})", (*kept, step.eliminated[0]))
     sum_of = "total" if query else w.needs.kernel("vispec.kernels.logsum", "log_sum_exp")
-    return w.let(f"log_sum_{'_'.join(step.eliminated)}", f"{sum_of}({joint.code})", kept)
+    return w.let(f"log_sum_{names}", f"{sum_of}({joint.code})", kept)
+
+
+def tilt_of(w: Writer, axis: str) -> Value:
+    """A query's own term for a latent, or for the joint values of one that is unrolled."""
+    plate, own = unrolled_plate(axis), tilt(w, present(axis))
+    return own if plate is None else joint_values(w, own, plate)
 
 
 def under_guide(w: Writer, step: Step, log_q: Value, inputs: Mapping[str, Density], query: bool) -> Value:
