@@ -250,8 +250,28 @@ def test_one_operation_under_compile() -> None:
 @pytest.mark.parametrize("trans", SHAPES)
 def test_the_operation_is_well_formed(trans: str) -> None:
     """Shapes and strides as declared, gradients as registered (torch's own check of an operation)."""
-    from vispec.kernels.chain import canonical, chain_sums
+    from vispec.kernels.chain import canonical, chain_op
 
     inputs = canonical(*potentials(trans, (K,)), torch.tensor([5, 1, 3]))
     arguments = (*(x.detach().requires_grad_() for x in inputs[:3]), inputs[3], True)
-    torch.library.opcheck(chain_sums, arguments, test_utils=("test_schema", "test_faketensor", "test_autograd_registration"))
+    torch.library.opcheck(chain_op, arguments, test_utils=("test_schema", "test_faketensor", "test_autograd_registration"))
+
+
+def test_modules_of_one_process_have_operators_of_their_own() -> None:
+    """torch caches an operator longer than the module that registered it lives: a second module must not find it."""
+    import gc
+
+    from vispec.emit.source_text import kernel_source
+
+    text = "import torch\nfrom torch import Tensor\n\n" + kernel_source("vispec.kernels.chain", ["chain_log_prob"])
+    obs = torch.randn(2, 4, K)
+    found = []
+    for _ in range(3):
+        names: dict = {}
+        exec(compile(text, "module.py", "exec"), names)
+        loss = torch.compile(names["chain_log_prob"], fullgraph=True, backend="aot_eager", dynamic=False)
+        found.append(loss(torch.zeros(K), torch.zeros(K, K), obs))
+        del names, loss
+        gc.collect()
+    torch.testing.assert_close(found[0], found[1])
+    torch.testing.assert_close(found[0], found[2])
