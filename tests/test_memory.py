@@ -1,11 +1,13 @@
 """`--memory`: a smaller bound on sums over joint values means more chunks, and the same numbers."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from click.testing import CliRunner
+from torch import Tensor
 
 from vispec.cli.main import main
 from vispec.cli.options import Memory
@@ -24,17 +26,17 @@ def test_less_memory_means_more_chunks_and_the_same_numbers(monkeypatch):
     built = build(Source.read(str(SPECS / "noisy_or.vispec")), {"K": 8, "D": 3})
     randomise(built, torch.Generator().manual_seed(0))
     batch = {"x": (torch.rand(5, 3, generator=torch.Generator().manual_seed(1)) < 0.5).double()}
-    honest = built.module.log_joint_of_z
-    sizes = []
+    honest: Callable[..., Tensor] = getattr(built.module, "log_joint_of_z")  # noqa: B009
+    sizes = list[int]()
     monkeypatch.setattr(built.module, "log_joint_of_z", lambda batch, index: sizes.append(len(index)) or honest(batch, index))
     found = {}
     for memory in (2**30, 40_000, 10_000):
         sizes.clear()
-        built.module.memory = memory
+        monkeypatch.setattr(built.module, "memory", memory)
         built.module.zero_grad()
         log_prob = built.module.log_prob(batch)
         log_prob.sum().backward()
-        gradients = [p.grad.clone() for p in built.module.parameters()]
+        gradients = [p.grad.clone() for p in built.module.parameters() if p.grad is not None]
         found[memory] = (log_prob.detach(), *gradients, built.module.posterior(batch)["z"]), list(sizes)
     (expected, once), *others = found.values()
     assert once == [256, 256]  # for log_prob and for posterior
