@@ -9,7 +9,7 @@ from vispec.emit.writer import Writer
 from vispec.plan.axes import SAMPLES
 from vispec.plan.estimate import source_of
 from vispec.plan.guides import BASELINE
-from vispec.plan.plan import Plan, Step
+from vispec.plan.plan import Gradient, Plan, Step
 
 SCORE = "vispec.kernels.score"
 
@@ -35,7 +35,7 @@ def combine(w: Writer, plan: Plan, total: Value, query: bool) -> Value:
 
 def scored(w: Writer, plan: Plan, total: Value, axes: tuple[str, ...]) -> Value:
     """The bound with the score function's gradient for the draws that carry none."""
-    log_q = log_q_of_scored(w, plan)
+    log_q = log_q_of(w, plan, "score")
     both = w.sort({*total.axes, *log_q.axes})
     several = SAMPLES in both
     codes = [align(v, both) if several else f"{v.code}.unsqueeze(0)" for v in (total, log_q)]
@@ -51,11 +51,11 @@ def scored(w: Writer, plan: Plan, total: Value, axes: tuple[str, ...]) -> Value:
     return w.let("bound", f"{function}({', '.join(codes)})", axes)
 
 
-def log_q_of_scored(w: Writer, plan: Plan) -> Value:
-    """log q of all draws that carry no gradient, summed to one number a row and sample."""
+def log_q_of(w: Writer, plan: Plan, gradient: Gradient) -> Value:
+    """log q of all draws with this kind of gradient, summed to one number a row and sample."""
     parts: list[Value] = []
     for name in plan.drawing_order:
-        if plan.treatments[name].gradient != "score":
+        if plan.treatments[name].gradient != gradient:
             continue
         variable = plan.model.variable[name]
         law = source_of(name, plan.model)

@@ -219,6 +219,7 @@ DRAWS: dict[str, Callable[[Writer, Plan, Variable, Draw], Value]] = {
     "score": plain_draw,
     "relaxed": relaxed_draw,
     "stratified": stratified_draw,
+    "wake_sleep": plain_draw,
 }
 
 
@@ -280,6 +281,8 @@ def ratio(w: Writer, plan: Plan, variable: Variable) -> Value:
     if guide is None:
         return either(w, variable, prior, Value("0.0", scalar=True))
     q = log_of_guide(w, plan, variable, guide, fixed=gradient in ("stl", "dreg"))
+    if gradient == "wake_sleep":  # the wake phase teaches the model, not the guide
+        q = w.let(f"log_q_{name}", f"{q.code}.detach()", q.axes)
     axes = union((prior, q), w.order)
     prior_code = tensor(w, prior) if prior.scalar else align(prior, axes)
     found = w.let(f"log_ratio_{name}", annealed(plan, prior_code, align(q, axes)), axes)

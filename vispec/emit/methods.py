@@ -5,6 +5,7 @@ from vispec.emit.factors import emit_factors, emit_steps, flat_values
 from vispec.emit.joint import inside, joint_method, joint_step, joint_sum
 from vispec.emit.shared import arguments, bind_shared, passed, shared_method
 from vispec.emit.value import Value
+from vispec.emit.wake_sleep import sleep_method, sleeps
 from vispec.emit.writer import ModuleNeeds, Writer
 from vispec.plan.plan import Plan
 
@@ -13,7 +14,7 @@ def density_methods(plan: Plan, needs: ModuleNeeds) -> list[list[str]]:
     """The methods factors (if there is anything to sum), log_prob and loss."""
     if plan.alternative is not None:
         return either_methods(plan, plan.alternative, needs)
-    found = [loss_method(plan)]
+    found = [loss_method(plan), *([sleep_method(plan, needs)] if sleeps(plan) else [])]
     if plan.has_shared:
         found.append(shared_method(plan, needs))
     step = joint_step(plan)
@@ -176,6 +177,8 @@ def few_joint_values(values: int | str, size: str, budget: int) -> str:
 
 
 def loss_method(plan: Plan) -> list[str]:
+    if sleeps(plan):
+        return wake_sleep_loss(plan)
     if plan.has_shared:
         return [
             "def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:",
@@ -190,3 +193,21 @@ def loss_method(plan: Plan) -> list[str]:
         "    log_prob = self.log_prob(batch)",
         "    return log_prob.sum() * (-num_data / len(log_prob))",
     ]
+
+
+def wake_sleep_loss(plan: Plan) -> list[str]:
+    """The wake phase's bound in value, and the gradients of both phases."""
+    shared = plan.has_shared
+    head = [
+        "def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:",
+        '    """Minibatch estimate of minus the bound: (N/M) Σ over the rows.',
+        "",
+        "    Its gradient for the model is that of log p at draws of the guide (wake), for the guide that of log q at dreams",
+        "    of the model (sleep), whose value cancels.",
+        '    """',
+        *(["    shared = self.shared()"] if shared else []),
+        f"    log_prob = self.log_prob({passed(plan)})",
+        "    log_q = self.sleep(batch)",
+    ]
+    rest = " - shared[-1]" if shared else ""
+    return [*head, f"    return -(log_prob + log_q - log_q.detach()).sum() * (num_data / len(log_prob)){rest}"]

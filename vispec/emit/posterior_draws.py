@@ -1,4 +1,4 @@
-"""draws: the latents that rows share, what each row has beside them, and the deterministic nodes of both, drawn from the guides."""
+"""draws: the latents that rows share, what each row has beside them, and the deterministic nodes of both, from the guides."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -7,7 +7,14 @@ from vispec.plan.axes import law_parts, walk
 from vispec.plan.plan import Combine, Gradient, Treatment
 
 SETTINGS_OF_GRADIENT: dict[str, Gradient] = {"pathwise": "pathwise", "stl": "stl", "dreg": "dreg", "score": "score"}
-BY_NAME: dict[str, Gradient] = {"map": "point", "score": "score", "relaxed": "relaxed", "sum_and_sample": "stratified"}
+BIASED = {"relaxed": "draws lie between the values", "wake_sleep": "the guide learns from the model's own samples"}
+BY_NAME: dict[str, Gradient] = {
+    "map": "point",
+    "score": "score",
+    "relaxed": "relaxed",
+    "sum_and_sample": "stratified",
+    "wake_sleep": "wake_sleep",
+}
 
 
 def setting(estimator: Estimator, name: str, default: object = None) -> object:
@@ -39,7 +46,7 @@ def wanted_bound(estimator: Estimator) -> Combine | None:
         return estimator.name  # type: ignore[return-value]
     if estimator.name == "score" and baseline_of(estimator) == "vimco":
         return "iwae"
-    return "elbo" if estimator.name in ("sum_and_sample", "relaxed") else None
+    return "elbo" if estimator.name in ("sum_and_sample", "relaxed", "wake_sleep") else None
 
 
 def asked_for(name: str, model: Model) -> Infer | None:

@@ -5,12 +5,12 @@ a net from what is observed around it. The family follows the support: Normal on
 on the unit interval, Dirichlet on the simplex. `map()` asks for a point: a parameter in the latent's own domain.
 
 With `auto(full_rank)`, `auto(low_rank)` or `auto(flow)` one guide is over all shared latents together, in unconstrained space,
-and nets for the latents of a row read the draws of those that stand in no plate.
+and nets for the latents of a row read the draws of those that stand in no plate, of positive ones the logarithm.
 """
 
 from dataclasses import replace
 
-from vispec.model.model import All, Draw, Expression, GuideLaw, Let, Model, Net, NetCall, Param, Ref, Stage, Variable
+from vispec.model.model import All, Apply, Draw, Expression, GuideLaw, Let, Model, Net, NetCall, Param, Ref, Stage, Variable
 from vispec.model.types import INTEGER_DOMAINS, Type
 from vispec.source import Span
 
@@ -87,7 +87,12 @@ def encoder(inputs: list[Expression], span: Span) -> tuple[Stage, ...]:
 
 
 def arguments(inputs: list[Expression]) -> tuple[tuple[str, Type], ...]:
-    return tuple((f"{e.name}", argument_type(e.type)) for e in inputs)  # type: ignore[attr-defined]
+    return tuple((argument_name(e), argument_type(e.type)) for e in inputs)
+
+
+def argument_name(e: Expression) -> str:
+    """What a net calls an input: the variable's name, or that of its logarithm."""
+    return f"log_{argument_name(e.args[0])}" if isinstance(e, Apply) else str(getattr(e, "name", ""))
 
 
 def is_shared(variable: Variable, model: Model) -> bool:
@@ -164,7 +169,10 @@ def argument_type(type_: Type) -> Type:
 def reading(other: Variable, latent: Variable, model: Model) -> Expression | None:
     """How the latent's net reads another variable: its own element, or its sequence one plate further in."""
     if in_joint(other.name, model) and not other.plates and latent.name != BASELINE:
-        return Ref(latent.span, other.type, other.name)
+        drawn = Ref(latent.span, other.type, other.name)
+        if other.type.domain != "positive":
+            return drawn
+        return Apply(latent.span, replace(other.type, domain="real"), "log", (drawn,))  # scales may be far apart
     if other.role not in ("observed", "given") or other.name == latent.name:
         return None
     if set(other.plates) == set(latent.plates):

@@ -9,7 +9,7 @@ from vispec.plan.axes import Scope
 
 Kind = Literal["data", "sum", "draw", "masked", "free"]
 Combine = Literal["exact", "elbo", "iwae", "mc"]
-Gradient = Literal["pathwise", "stl", "dreg", "score", "relaxed", "stratified", "point"]
+Gradient = Literal["pathwise", "stl", "dreg", "score", "relaxed", "stratified", "wake_sleep", "point"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Treatment:
     data: its value is in the batch. sum: enumerated and summed out. draw: sampled from its guide or prior.
     masked: a partial leaf, scored where it is seen. free: a latent that nothing observed depends on; it integrates to one.
     gradient: how it passes a draw: through the sample (pathwise; stl and dreg hold log q's parameters fixed), by the score
-    function, through a relaxed draw, by a sum over likely values (stratified), or there is a point and no draw.
+    function, through a relaxed draw, by a sum over likely values (stratified), not at all (wake_sleep: the guide learns from
+    the model's own samples), or there is a point and no draw.
     """
 
     variable: str

@@ -11,8 +11,8 @@ from vispec.plan.suitable import estimator_problems
 from vispec.plan.trees import law_problems, root_problems
 from vispec.source import Span
 
-ESTIMATORS = frozenset({"exact", "elbo", "iwae", "map", "mc", "relaxed", "score", "sum_and_sample"})
-SAMPLED = ("elbo", "iwae", "mc", "relaxed", "score", "sum_and_sample")  # what discrete latents may ask for
+ESTIMATORS = frozenset({"exact", "elbo", "iwae", "map", "mc", "relaxed", "score", "sum_and_sample", "wake_sleep"})
+SAMPLED = ("elbo", "iwae", "mc", "relaxed", "score", "sum_and_sample", "wake_sleep")  # what discrete latents may ask for
 
 CODES = {
     "V701": "Latents of crossing plates are coupled",

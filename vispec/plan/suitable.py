@@ -88,8 +88,28 @@ def own_problems(variable: Variable, infer: Infer, model: Model, data: frozenset
     if gradient == "stratified" and set(variable.plates) != data:
         message = f"`{name}` has a value in every element of {', '.join(variable.plates)}, whose joint values are not ranked"
         yield problem(infer, message, "one latent a row", "use `score(samples=8, baseline=loo)`")
+    if gradient == "wake_sleep":
+        yield from dreaming_problems(variable, infer, model, shared)
     if gradient == "relaxed":
         yield from relaxed_problems(variable, infer, model, law)
+
+
+def dreaming_problems(variable: Variable, infer: Infer, model: Model, shared: bool) -> Iterator[Diagnostic]:
+    """The model dreams whole rows, so the guides of all latents that are drawn in a row learn from dreams."""
+    name = variable.name
+    if shared:
+        message = f"`{name}` is shared by all rows, and a dream is one row"
+        yield problem(infer, message, "all rows at once", "use `elbo`")
+    if variable.role == "partial":
+        yield problem(infer, f"`{name}` has data, which no dream explains", "has data", "use `score(samples=8)`")
+    asked = {i.name: i.estimator for i in model.infer}
+    for other in model.variables:
+        estimator = asked.get(other.name)
+        drawn = other.type.domain not in FINITE_DOMAINS if estimator is None else estimator.name not in ("wake_sleep", "exact")
+        if other.role in ("latent", "partial") and drawn and set(other.plates) & set(variable.plates):
+            message = f"`{name}` learns from dreams, and `{other.name}` beside it does not"
+            yield problem(infer, message, "one of two", f"write `{other.name} : wake_sleep()` too, or use `score`")
+            return
 
 
 def relaxed_problems(variable: Variable, infer: Infer, model: Model, law: Law | None) -> Iterator[Diagnostic]:

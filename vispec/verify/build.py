@@ -80,7 +80,7 @@ def randomise(built: Built, generator: Generator, scale: float = 1.0, zeros: flo
     """Standard normal values for every parameter, and weights of nets that keep their outputs of order 1. Then `scale` times as
     spread-out logits for each simplex and heads of nets, and, with probability `zeros`, exact zeros in each simplex."""
     for name, parameter in built.module.named_parameters():
-        weight = name.split(".")[0] in built.model.net and parameter.ndim > 1
+        weight = "." in name and parameter.ndim > 1  # of a net, or of a guide that is one
         spread = parameter[0].numel() ** -0.5 if weight else 1.0
         parameter.copy_(spread * torch.randn(parameter.shape, dtype=parameter.dtype, generator=generator))
     if scale != 1.0:

@@ -8,7 +8,7 @@ from torch import Generator
 
 from vispec.source import Source
 from vispec.verify import checks
-from vispec.verify.bound import check_bound
+from vispec.verify.bound import averages, check_bound
 from vispec.verify.build import Built, build, randomise
 from vispec.verify.checks import guarded
 from vispec.verify.data import with_rubbish
@@ -42,6 +42,8 @@ def _all_checks(trial: Trial, terms: int, generator: Generator) -> Iterator[Chec
     reason = _beyond(trial.built, terms)
     if reason is not None:
         yield Check("log-probability", skipped=reason)
+        if _drawn_from_guide(trial.built, terms):
+            yield guarded("bound, mean over draws", lambda: check_bound(trial, generator))
         if trial.built.module.estimator != "exact":  # changes from call to call
             return
     elif continuous_latents(trial.built):
@@ -66,6 +68,15 @@ def _beyond(built: Built, terms: int) -> str | None:
     if built.module.estimator != "exact" and not continuous_latents(built):
         return f"estimator {built.module.estimator}"
     return None
+
+
+def _drawn_from_guide(built: Built, terms: int) -> bool:
+    """Whether all latents are finite and drawn from their guides, so that the bound is a sum over their values."""
+    model = built.model
+    guided = {guide.name for guide in model.guide}
+    latents = [v for v in model.variables if v.role in ("latent", "partial")]
+    drawn = averages(built.module.estimator) and not any(net.prior for net in model.nets)
+    return drawn and terms <= LIMIT and all(v.name in guided and in_data(model, v.plates) for v in latents)
 
 
 def _bound_checks(trial: Trial, generator: Generator) -> Iterator[Check]:

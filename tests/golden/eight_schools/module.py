@@ -111,27 +111,27 @@ def kl_normal_standard(loc: Tensor, scale: Tensor) -> Tensor:
 
 
 class EncodeEta(nn.Module):
-    """(mu: real, tau: positive, sigma: positive, y: real) → (loc: real, scale: positive): eta."""
+    """(mu: real, log_tau: real, sigma: positive, y: real) → (loc: real, scale: positive): eta."""
 
     def __init__(self):
         super().__init__()
         self.from_mu = nn.Linear(1, 128)
-        self.from_tau = nn.Linear(1, 128, bias=False)
+        self.from_log_tau = nn.Linear(1, 128, bias=False)
         self.from_sigma = nn.Linear(1, 128, bias=False)
         self.from_y = nn.Linear(1, 128, bias=False)
         self.mlp = nn.Sequential(nn.ReLU())
         self.out = nn.Linear(128, 2)
 
-    def features(self, mu: Tensor, tau: Tensor, sigma: Tensor, y: Tensor) -> Tensor:
-        """mu (*B), tau (*B), sigma (*B), y (*B) → (*B, 128)."""
+    def features(self, mu: Tensor, log_tau: Tensor, sigma: Tensor, y: Tensor) -> Tensor:
+        """mu (*B), log_tau (*B), sigma (*B), y (*B) → (*B, 128)."""
         h = self.mlp(
-            self.from_mu(mu.unsqueeze(-1)) + self.from_tau(tau.unsqueeze(-1)) + self.from_sigma(sigma.unsqueeze(-1)) + self.from_y(y.unsqueeze(-1)),
+            self.from_mu(mu.unsqueeze(-1)) + self.from_log_tau(log_tau.unsqueeze(-1)) + self.from_sigma(sigma.unsqueeze(-1)) + self.from_y(y.unsqueeze(-1)),
         )  # (*B, 128)
         return h
 
-    def forward(self, mu: Tensor, tau: Tensor, sigma: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, mu: Tensor, log_tau: Tensor, sigma: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         """loc (*B), scale (*B) before softplus."""
-        return self.out(self.features(mu, tau, sigma, y)).unbind(-1)
+        return self.out(self.features(mu, log_tau, sigma, y)).unbind(-1)
 
 
 class EightSchools(nn.Module):
@@ -149,9 +149,10 @@ class EightSchools(nn.Module):
     def log_prob(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> Tensor:
         """A lower bound on log p of each row (school,), in nats: elbo(samples=32)."""
         mu, tau, _ = self.shared() if shared is None else shared
+        log = torch.log(tau)  # (s*,)
         sigma = batch["sigma"]  # (school,)
         y = batch["y"]  # (school,)
-        encode_eta_loc, encode_eta_scale_raw = self.encode_eta(mu[:, None], tau[:, None], sigma, y)  # (s*, school)
+        encode_eta_loc, encode_eta_scale_raw = self.encode_eta(mu[:, None], log[:, None], sigma, y)  # (s*, school)
         encode_eta_scale = F.softplus(encode_eta_scale_raw)  # (s*, school)
         eta = encode_eta_loc + encode_eta_scale * torch.randn_like(encode_eta_loc)  # (s*, school)
         kl_eta = kl_normal_standard(encode_eta_loc, encode_eta_scale)  # (s*, school)
@@ -191,9 +192,10 @@ class EightSchools(nn.Module):
         raw_mu, raw_tau = joint.split([1, 1], -1)
         mu = raw_mu.squeeze(-1)  # (s*,)
         tau = raw_tau.squeeze(-1).exp()  # (s*,)
+        log = torch.log(tau)  # (s*,)
         sigma = batch["sigma"]  # (school,)
         y = batch["y"]  # (school,)
-        encode_eta_loc, encode_eta_scale_raw = self.encode_eta(mu[:, None], tau[:, None], sigma, y)  # (s*, school)
+        encode_eta_loc, encode_eta_scale_raw = self.encode_eta(mu[:, None], log[:, None], sigma, y)  # (s*, school)
         encode_eta_scale = F.softplus(encode_eta_scale_raw)  # (s*, school)
         eta = encode_eta_loc + encode_eta_scale * torch.randn_like(encode_eta_loc)  # (s*, school)
         log_p_eta = normal_log_prob(eta, (self.one * 0), (self.one * 1))  # (s*, school)
@@ -217,9 +219,10 @@ class EightSchools(nn.Module):
         raw_mu, raw_tau = joint.split([1, 1], -1)
         mu_2 = raw_mu.squeeze(-1)
         tau_2 = raw_tau.squeeze(-1).exp()
+        log = torch.log(tau_2)
         sigma = batch["sigma"]  # (school,)
         y = batch["y"]  # (school,)
-        encode_eta_loc, encode_eta_scale_raw = self.encode_eta(mu_2, tau_2, sigma, y)  # (school,)
+        encode_eta_loc, encode_eta_scale_raw = self.encode_eta(mu_2, log, sigma, y)  # (school,)
         encode_eta_scale = F.softplus(encode_eta_scale_raw)  # (school,)
         return {"eta": {"loc": encode_eta_loc, "scale": encode_eta_scale}}
 
@@ -230,9 +233,10 @@ class EightSchools(nn.Module):
         raw_mu, raw_tau = joint.split([1, 1], -1)
         mu = raw_mu.squeeze(-1)  # (s*,)
         tau = raw_tau.squeeze(-1).exp()  # (s*,)
+        log = torch.log(tau)  # (s*,)
         sigma = batch["sigma"]  # (school,)
         y = batch["y"]  # (school,)
-        encode_eta_loc, encode_eta_scale_raw = self.encode_eta(mu[:, None], tau[:, None], sigma, y)  # (s*, school)
+        encode_eta_loc, encode_eta_scale_raw = self.encode_eta(mu[:, None], log[:, None], sigma, y)  # (s*, school)
         encode_eta_scale = F.softplus(encode_eta_scale_raw)  # (s*, school)
         eta = encode_eta_loc + encode_eta_scale * torch.randn_like(encode_eta_loc)  # (s*, school)
         value = tau[:, None] * eta  # (s*, school)
