@@ -4,7 +4,7 @@
 
     log p = kl_b + kl_z + log_x
 
-    b  relaxed(temperature=0.5); discrete; guide Bernoulli
+    b  relaxed(temperature=0.5); discrete; guide Bernoulli; biased: draws lie between the values
     z  elbo(samples=1); continuous; guide Normal
     x  data; scored at the data
 """

@@ -150,8 +150,8 @@ class Helmholtz(nn.Module):
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of minus the bound: (N/M) Σ over the rows.
 
-        Its gradient for the model is that of log p at draws of the guide (wake), for the guide that of log q at dreams of the
-        model (sleep), whose value cancels.
+        Its gradient for the model is that of log p at draws of the guide (wake), for the guide that of log q at dreams
+        of the model (sleep), whose value cancels.
         """
         log_prob = self.log_prob(batch)
         log_q = self.sleep(batch)

@@ -64,10 +64,10 @@ def chain_total(total, log_init: Tensor, log_step: Tensor, log_seen: Tensor, len
         move = log_step if log_step.dim() == 2 else log_step[..., min(t, log_step.shape[-3]) - 1, :, :]
         after = total(alpha.unsqueeze(-2) + move) + log_seen[..., t, :]
         alpha = after if length is None else torch.where((t < length).unsqueeze(-1), after, alpha)
-    return total(alpha)
+    return total(alpha) if length is None else total(alpha).masked_fill(length == 0, 0.0)
 
 
-RESCALE = 4  # steps between two divisions by the largest weight
+RESCALE = 8  # steps between two divisions by the largest weight
 
 
 def chain_log_prob(log_init: Tensor, log_trans: Tensor, log_obs: Tensor, length: Tensor | None = None) -> Tensor:
@@ -75,7 +75,8 @@ def chain_log_prob(log_init: Tensor, log_trans: Tensor, log_obs: Tensor, length:
     p(z_1 | x) for log_init, p(z_{t-1}, z_t | x) for log_trans, summed over what log_trans is shared by."""
     chain = canonical(log_init, log_trans, log_obs, length)
     grad = torch.is_grad_enabled() and any(x.requires_grad for x in chain)
-    return chain_sums(*chain, grad)[0].view(log_obs.shape[:-2])
+    log_z = chain_op(*chain, grad)[0] if torch.compiler.is_compiling() else ChainSums.apply(*chain, grad)
+    return log_z.view(log_obs.shape[:-2])
 
 
 def canonical(
@@ -89,7 +90,6 @@ def canonical(
     return log_init.expand(*batch, K).reshape(B, K), own, log_obs.reshape(B, T, K), full.reshape(B)
 
 
-@torch.library.custom_op("vispec::chain_sums", mutates_args=())
 def chain_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: bool) -> tuple[Tensor, Tensor, Tensor]:
     """log Z (B,) and, if grad, p(z_t | x) (T, B, K) and p(z_{t-1}, z_t | x) (B, T-1, K, K), or its sum over t (B, 1, K, K)
     where trans is the same for all t."""
@@ -106,12 +106,6 @@ def chain_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: b
     return log_z, state, pair
 
 
-@chain_sums.register_fake
-def chain_shapes(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: bool) -> tuple[Tensor, Tensor, Tensor]:
-    (B, T, K), n = obs.shape, trans.shape[1]
-    return obs.new_empty(B), obs.new_empty((T, B, K) if grad else 0), obs.new_empty((B, n, K, K) if grad else 0)
-
-
 def chain_save(ctx, inputs, output) -> None:
     ctx.shared = len(inputs[1]) == 1
     ctx.save_for_backward(*output[1:])
@@ -125,12 +119,42 @@ def chain_gradient(ctx, g: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
     return state[0], pair, state.transpose(0, 1), None, None
 
 
-chain_sums.register_autograd(chain_gradient, setup_context=chain_save)
+class ChainSums(torch.autograd.Function):
+    """log Z (B,) of what chain_sums takes."""
+
+    @staticmethod
+    def forward(ctx, init, trans, obs, length, grad):
+        found = chain_sums(init, trans, obs, length, grad)
+        chain_save(ctx, (init, trans), found)
+        return found[0]
+
+    @staticmethod
+    def backward(ctx, g):
+        return chain_gradient(ctx, g)
+
+
+def unused(name: str) -> str:
+    """A name for an operator that no other module of this process has registered."""
+    count = 0
+    while hasattr(torch.ops.vispec, f"{name}_{count}"):
+        count += 1
+    return f"vispec::{name}_{count}"
+
+
+def chain_shapes(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: bool) -> tuple[Tensor, Tensor, Tensor]:
+    (B, T, K), n = obs.shape, trans.shape[1]
+    return obs.new_empty(B), obs.new_empty((T, B, K) if grad else 0), obs.new_empty((B, n, K, K) if grad else 0)
+
+
+# torch.compile cannot look into chain_sums, whose work depends on the data, and takes it as an operator.
+chain_op = torch.library.custom_op(unused("chain_sums"), chain_sums, mutates_args=())
+chain_op.register_fake(chain_shapes)
+chain_op.register_autograd(chain_gradient, setup_context=chain_save)
 
 
 def scaled_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """As chain_sums, by products of rescaled probabilities; and where that was not precise enough, bool (B,)."""
-    (B, T, K), n, real = obs.shape, trans.shape[1], torch.finfo(obs.dtype)
+    (B, T, K), n, D, real = obs.shape, trans.shape[1], 2 if grad else 1, torch.finfo(obs.dtype)
     ragged, rows = bool((length < T).any()), torch.arange(B, device=obs.device)
     time = torch.arange(T, device=obs.device)[:, None]
     past, mirror = time >= length, (length - 1 - time).clamp_(min=0)  # (T, B); where element t is, counted from the end
@@ -139,51 +163,55 @@ def scaled_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: 
         return x.masked_fill_(past[..., None], 0) if ragged else x
 
     def turn(x: Tensor) -> Tensor:  # (T, B, K), each chain read from its end
-        return x.flatten(0, 1).index_select(0, (mirror * B + rows).view(-1)).view_as(x) if ragged else x.flip(0)
+        return x.flatten(0, 1).index_select(0, (mirror * B + rows).view(-1)).view(T, B, K) if ragged else x.flip(0)
 
-    def both(factor: Tensor, forth: Tensor) -> Tensor:  # the second direction beside the first
+    def both(factor: Tensor, here: Tensor, forth: Tensor) -> Tensor:  # the second direction beside the first
+        factor[:, 0] = here
         if not grad:
             return forth
-        factor[1] = turn(factor[0])
+        factor[:, 1] = turn(here)
         back = forth.expand(n, B, K, K)[mirror[1:], rows] if n > 1 and ragged else forth.flip(0)
         return torch.cat([forth.expand_as(back), back.mT], 1)
 
-    # Weights of at most 1: each column of trans by its largest entry, which moves into obs, and each row of obs.
-    into = trans.amax(2).clamp_(min=real.min)  # (1 or B, n, K)
-    factor = obs.new_empty(2 if grad else 1, T, B, K)
-    torch.add(obs[:, 0], init, out=factor[0, 0])
-    torch.add(obs.transpose(0, 1)[1:], into.transpose(0, 1), out=factor[0, 1:])
-    top = clear(factor[0]).amax(2, keepdim=True).clamp_(min=real.min)
-    weights(factor[0].sub_(top))
-    forth = weights(trans - into[:, :, None]).transpose(0, 1)
-    step = both(factor, forth)  # (n, D or D B, K, K); D = 2 directions, or 1 without gradient
-    after, scale = sweep(factor, step)
+    # Weights of at most 1: what leaves a state sums to at most 1, and the largest of each row of obs is 1.
+    room = SPARE.pop() if SPARE else None
+    room = room if room is not None and room.fits(T, (D, B, K), obs) else Room(T, (D, B, K), obs)
+    level = trans.logsumexp(3).amax(2).clamp_(min=real.min)  # (1 or B, n), 0 for laws of the next state
+    forth = weights(trans - level[:, :, None, None]).transpose(0, 1)
+    here = torch.empty_like(obs.transpose(0, 1), memory_format=torch.contiguous_format).copy_(obs.transpose(0, 1))
+    here[0] += init
+    top = clear(here).amax(2, keepdim=True).clamp_(min=real.min)
+    step = both(room.factor[:T], weights(here.sub_(top)), forth)  # (n, D or D B, K, K); D = 2 directions, or 1 without gradient
+    lift = real.max**0.375  # its square still fits
+    before, after, scale = room.sweep(T, step, lift)
 
     total = after[(length - 1).clamp(min=0), 0, rows].sum(1)
-    shift = scale[:, 0].log().masked_fill_(past[RESCALE::RESCALE], 0)
-    log_z = top.sum((0, 2), dtype=torch.double) + shift.sum(0, dtype=torch.double) + total.log()
+    shift = scale[:, 0].log().masked_fill_(past[RESCALE::RESCALE], 0).sum(0, dtype=torch.double)
+    steps = level.T.masked_fill(past[1:], 0).sum(0, dtype=torch.double)  # the levels of the steps taken
+    log_z = top.sum((0, 2), dtype=torch.double) + shift + steps + (total / lift).log()
     log_z = log_z.to(obs.dtype).masked_fill_(length == 0, 0)
 
     def possible() -> tuple[Tensor, Tensor]:
-        some = torch.empty_like(factor)
-        some[0] = (obs > -torch.inf).transpose(0, 1)
-        some[0, 0] *= init > -torch.inf
-        return some, both(some, (trans > -torch.inf).to(obs.dtype).transpose(0, 1))
+        some, gates = torch.empty_like(after), (obs > -torch.inf).transpose(0, 1).to(obs.dtype)
+        gates[0] *= init > -torch.inf
+        return some, both(some, gates, (trans > -torch.inf).to(obs.dtype).transpose(0, 1))
 
     if not grad:
-        return log_z, obs.new_empty(0), obs.new_empty(0), imprecise(after, step, after[:, 0], past, possible)
+        doubt = imprecise(before, step, after[:, 0], past, possible)
+        SPARE.append(room)
+        return log_z, obs.new_empty(0), obs.new_empty(0), doubt
 
     last = turn(after[:, 1])  # (T, B, K) the weight of element t and of all that follows, for each state
-    state = last / factor[0].clamp_(min=real.tiny)
-    norm = state.mul_(after[:, 0]).sum(2, keepdim=True)
-    doubt = imprecise(after, step, norm, past, possible)
+    state = before[:, 0] * last
+    norm = state.sum(2, keepdim=True)
+    doubt = imprecise(before, step, norm, past, possible)
     clear(state.div_(norm))
-    norm[RESCALE::RESCALE, :, 0] *= scale[:, 0]  # last was to follow what after[t] was before its division
     first, last = clear(after[:, 0])[:-1], clear(last.div_(norm))[1:]
     if n == 1:
-        pair = (first.permute(1, 2, 0) @ last.transpose(0, 1) * forth[0])[:, None]
+        pair = (first.permute(1, 2, 0) @ last.transpose(0, 1)).mul_(forth[0])[:, None]
     else:
         pair = (first[..., None] * forth * last[:, :, None]).transpose(0, 1).contiguous()
+    SPARE.append(room)
     return log_z, state, pair, doubt
 
 
@@ -193,42 +221,60 @@ def weights(score: Tensor) -> Tensor:
     return torch.threshold_(score.clamp_(min=float(torch.tensor(tiny, dtype=torch.float64).log()) + 0.5).exp_(), 2 * tiny, 0)
 
 
-def sweep(factor: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
-    """after[0] = factor[0], after[t] = after[t-1] @ step[t-1] * factor[t], divided by its largest entry if RESCALE divides t.
+class Room:
+    """Memory for the sweeps of a batch, kept for the next one: to ask for it anew takes as long as the arithmetic."""
 
-    factor (D, T, B, K); step (T-1, D, K, K) or (T-1, D B, K, K), or with 1 for T-1. Returns after (T, D, B, K) and those
-    largest entries (⌊(T-1)/RESCALE⌋, D, B)."""
-    (D, T, B, K), G, tiny = factor.shape, step.shape[1], torch.finfo(factor.dtype).tiny
-    after, peaks = factor.new_empty(T, D, B, K), []
-    after[0] = factor[:, 0]
-    new, by = after.unbind(0), step.unbind(0) if len(step) == T - 1 else step.unbind(0) * (T - 1)
-    product = new if G == D else after.view(T, G, -1, K).unbind(0)
-    for t, times in enumerate(factor.unbind(1)[1:], 1):
-        torch.bmm(product[t - 1], by[t - 1], out=product[t])
-        new[t].mul_(times)
-        if t % RESCALE == 0:
-            peaks.append(new[t].amax(2, keepdim=True).clamp_(min=tiny))
-            new[t].div_(peaks[-1])
-    return after, torch.cat([x.view(1, D, B) for x in peaks]) if peaks else factor.new_empty(0, D, B)
+    def __init__(self, T: int, shape: tuple[int, int, int], like: Tensor):
+        self.factor, self.before, self.after = (like.new_empty(T, *shape) for _ in range(3))
+        after = self.after.unbind(0)
+        self.steps = list(zip(after, self.before.unbind(0)[1:], self.factor.unbind(0)[1:], after[1:], strict=False))
+
+    def fits(self, T: int, shape: tuple[int, int, int], like: Tensor) -> bool:
+        own = self.factor
+        return own.shape[0] >= T and own.shape[1:] == shape and own.dtype == like.dtype and own.device == like.device
+
+    def sweep(self, T: int, step: Tensor, lift: float) -> tuple[Tensor, Tensor, Tensor]:
+        """before[t] = after[t-1] @ step[t-1], after[t] = before[t] * factor[t], brought back to lift if RESCALE divides t.
+
+        before[0] = lift; factor, before and after (T, D, B, K); step (T-1, D, K, K) or (T-1, D B, K, K), or with 1 for T-1.
+        Returns before, after, and what after was divided by (⌊(T-1)/RESCALE⌋, D, B)."""
+        (D, B, K), G, scale, tiny = self.after.shape[1:], step.shape[1], [], torch.finfo(self.after.dtype).tiny
+        self.before[0] = lift
+        torch.mul(self.factor[0], lift, out=self.after[0])
+        by = step.unbind(0) if len(step) == T - 1 else step.unbind(0) * (T - 1)
+        for t, (times, (old, new, factor, next_)) in enumerate(zip(by, self.steps, strict=False), 1):
+            if G == D:
+                torch.bmm(old, times, out=new)
+            else:
+                torch.bmm(old.view(G, 1, K), times, out=new.view(G, 1, K))
+            torch.mul(new, factor, out=next_)
+            if t % RESCALE == 0:
+                scale.append(next_.amax(2, keepdim=True).mul_(1 / lift).clamp_(min=tiny))
+                next_.div_(scale[-1])
+        scales = torch.cat([x.view(1, D, B) for x in scale]) if scale else self.after.new_empty(0, D, B)
+        return self.before[:T], self.after[:T], scales
 
 
-def imprecise(after: Tensor, step: Tensor, norm: Tensor, past: Tensor, possible) -> Tensor:
+SPARE: list[Room] = []  # of each concurrent call one at most
+
+
+def imprecise(before: Tensor, step: Tensor, norm: Tensor, past: Tensor, possible) -> Tensor:
     """The chains in which a sum is so small that what underflowed may matter to it, bool (B,).
 
-    possible: factor and step of the sweep with 1 for all that is not impossible, asked for only if needed."""
-    (T, D, B, K), (n, G), real = after.shape, step.shape[:2], torch.finfo(after.dtype)
+    before: the sums (T, D, B, K). possible: factor and step of the sweep with 1 for all that is not impossible, asked for only
+    if needed."""
+    (T, D, _, K), (n, G), real = before.shape, step.shape[:2], torch.finfo(before.dtype)
     floor = 16 * real.tiny / real.eps
-    if after.numel() == 0 or torch.minimum(after.min(), norm.min()) >= floor:
+    if before.numel() == 0 or torch.minimum(before.amin(), norm.amin()) >= floor:
         return torch.zeros_like(past[0])
     doubt = ~((norm.sum(2) >= floor) | past).all(0)
     if T == 1:
         return doubt
-    sums = torch.einsum("tgrk,tgkl->tgrl", after[:-1].reshape(T - 1, G, -1, K), step).view(T - 1, D, B, K)
     nowhere = (step == 0).all(2).view(n, D, -1, K)  # states that no other leads to: their sum is 0, exactly
-    small = ~(sums >= floor) & ~nowhere & ~past[1:, None, :, None]
+    small = ~(before[1:] >= floor) & ~nowhere & ~past[1:, None, :, None]
     if small.any():  # the same for states that no path of this chain reaches
         factor, links = possible()
-        gates = factor.transpose(0, 1).reshape(T, G, -1, K)
+        gates = factor.view(T, G, -1, K)
         now, paths = gates[0], []
         for t in range(1, T):
             paths.append(torch.bmm(now, links[(t - 1) % n]))
@@ -320,25 +366,56 @@ def bernoulli_natural(x: Tensor, logit: Tensor) -> tuple[Tensor, Tensor, Tensor]
     return torch.nn.functional.logsigmoid(-logit).sum(1), logit, x
 
 
+QUERIES = "marginals, mode, kbest(5), sample, entropy, pairs, kl"
+
+
 def ask(
-    tilted, batch: dict[str, Tensor], query: str, tilt: dict[str, Tensor], inside: dict[str, Tensor], one_draw: bool = True
+    module,
+    batch: dict[str, Tensor],
+    query: str,
+    tilt: dict[str, Tensor],
+    inside: dict[str, Tensor],
+    one_draw: bool = True,
+    other=None,
 ) -> dict[str, Tensor]:
     """The answer for each latent. marginals: (B, *plates, K); mode, sample: (B, *plates); entropy: that of each marginal
-    (B, *plates) and, as "(joint)", that of all latents together (B,); kbest(k): (B, k, *plates) from the best on, and their
-    log-joints (B, k) as "(log_joint)". inside: which elements of a latent's ragged plates count, where it has any. Over several
-    draws of other latents there is no one entropy of all together."""
+    (B, *plates) and, as "(joint)", that of all latents together (B,); kl: likewise the divergence from `other`'s posterior;
+    kbest(k): (B, k, *plates) from the best on, and their log-joints (B, k) as "(log_joint)". inside: which elements of a
+    latent's ragged plates count, where it has any. Over several draws of other latents there is no one entropy of all."""
     if query.startswith("kbest("):
-        return k_best(tilted, batch, tilt, inside, int(query[6:-1]))
+        return k_best(module.tilted, batch, tilt, inside, int(query[6:-1]))
+    if query == "kl":
+        return divergence(module, other, batch, tilt)
     joint = next(iter(tilt.values())).new_zeros(len(next(iter(tilt.values()))))
     entropic = Entropic(joint) if one_draw else log_sum_exp
     algebras = {"marginals": log_sum_exp, "mode": maximum, "sample": sampled, "entropy": entropic}
-    found, of_all = answer(tilted, batch, algebras[query], tilt, joint)[1:]
+    if query not in algebras:
+        raise ValueError(f"this model answers no query {query!r}; queries are {QUERIES}, pairs where a latent is a chain")
+    found, of_all = answer(module.tilted, batch, algebras[query], tilt, joint)[1:]
     if query == "marginals":
         return found
     if query == "entropy":
         each = {name: torch.special.entr(p.clamp(min=0)).sum(-1) for name, p in found.items()}
         return each | {"(joint)": of_all} if one_draw else each
     return {name: p.argmax(-1) for name, p in found.items()}
+
+
+def divergence(module, other, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> dict[str, Tensor]:
+    """KL(p(z | x) || q(z | x)) in nats, p of `module` and q of `other`: that of each marginal (B, *plates), and of all latents
+    together (B,) as "(joint)". Raises ValueError where they do not sum out the same latents in the same order."""
+    order, theirs = (getattr(each, "sums", None) for each in (module, other))
+    if order is None or order != theirs:
+        raise ValueError(f"posteriors are compared where both models are exact and sum in the same order: {order} and {theirs}")
+    joint = next(iter(tilt.values())).new_zeros(len(next(iter(tilt.values()))))
+    q = Entropic(joint)
+    by_q = answer(other.tilted, batch, q, tilt)[1]
+    by_p, of_all = answer(module.tilted, batch, Entropic(joint, q.shares), tilt, joint)[1:]
+    return {name: mean_where(p, p.log() - by_q[name].log()) for name, p in by_p.items()} | {"(joint)": of_all}
+
+
+def mean_where(p: Tensor, value: Tensor, dims: int = 1) -> Tensor:
+    """Σ p · value over the last dimensions, where p is 0 whatever the value."""
+    return torch.where(p > 0, p * value, 0.0).flatten(-dims).sum(-1)
 
 
 def answer(tilted, batch: dict[str, Tensor], total, tilt: dict[str, Tensor], *more: Tensor) -> tuple:
@@ -350,34 +427,46 @@ def answer(tilted, batch: dict[str, Tensor], total, tilt: dict[str, Tensor], *mo
     return (log_prob.detach(), dict(zip(tilt, found, strict=False)), *found[len(tilt) :])
 
 
-class Entropic:
-    """log Σ exp, through which a gradient for `joint` (B,) gathers the entropy of all that is summed, by the chain rule."""
+def pairs(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor], chain: dict[str, int]) -> dict[str, Tensor]:
+    """p(z[t-1], z[t] | x) of each chain, (B, *plates, K, K) with T - 1 along the chain's own dimension, which `chain` says;
+    0 past a chain's length. The tilt has T, its first element is not read."""
+    found = answer(lambda batch, _, tilt: tilted(batch, tilt), batch, None, tilt)[1]
+    return {name: p.narrow(chain[name], 1, p.shape[chain[name]] - 1) for name, p in found.items()}
 
-    def __init__(self, joint: Tensor):
-        self.joint = joint
+
+class Entropic:
+    """log Σ exp, through which a gradient for `joint` (B,) gathers a mean over all that is summed, by the chain rule: of
+    −log p, the entropy, or of log p − log q, the divergence from a model whose log-probabilities are `other`, sum by sum."""
+
+    def __init__(self, joint: Tensor, other: list[Tensor] | None = None):
+        self.joint, self.other, self.shares = joint, other, list[Tensor]()
 
     def __call__(self, x: Tensor) -> Tensor:
         log_z = log_sum_exp(x)
-        p = (x - log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)).exp()
-        return self.attach(log_z, torch.special.entr(p.detach()).sum(-1))
+        share = (x - log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)).detach()
+        return self.attach(log_z, share.exp(), share)
 
-    def attach(self, log_z: Tensor, entropy: Tensor) -> Tensor:
-        """log_z (B, ...) of a sum whose terms have that entropy given what is summed later."""
-        return Attached.apply(log_z, entropy, self.joint)
+    def attach(self, log_z: Tensor, p: Tensor, share: Tensor, dims: int = 1) -> Tensor:
+        """log_z (B, ...) of a sum whose terms have log-probability Σ share over those of the last dimensions that they
+        choose, each chosen with probability p."""
+        told = -share if self.other is None else share - self.other[len(self.shares)]
+        self.shares.append(share)
+        return Attached.apply(log_z, mean_where(p, told, dims), self.joint)
 
 
 class Attached(torch.autograd.Function):
     """The first argument; its gradient times the second, summed for each row, is the gradient of the third."""
 
     @staticmethod
-    def forward(ctx, log_z, entropy, joint):
-        ctx.save_for_backward(entropy)
+    def forward(ctx, log_z, told, joint):
+        ctx.save_for_backward(told)
         return log_z.clone()
 
     @staticmethod
     def backward(ctx, grad):
-        (entropy,) = ctx.saved_tensors
-        return grad, None, (grad * entropy).flatten(1).sum(1) if grad.dim() > 1 else grad * entropy
+        (told,) = ctx.saved_tensors
+        by_row = torch.where(grad > 0, grad * told, 0.0)  # an infinite divergence counts only where it can be
+        return grad, None, by_row.flatten(1).sum(1) if grad.dim() > 1 else by_row
 
 
 def k_best(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor], inside: dict[str, Tensor], k: int) -> dict[str, Tensor]:
@@ -434,6 +523,7 @@ class HmmMusic(nn.Module):
 
     exact = True
     estimator = "exact"
+    sums = ("chain c in chorale",)
 
     def __init__(self, K: int = 16):
         super().__init__()
@@ -503,20 +593,36 @@ class HmmMusic(nn.Module):
         log_chain_c = chain_total(total, log_init, log_trans, log_seen_of_c, x_len)  # (chorale,)
         return log_chain_c
 
+    def tilted_pairs(self, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> Tensor:
+        """log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."""
+        log_init, log_trans, log_x_const, log_x_weight, log_x_statistics = self.factors(batch)
+        tilt_c = tilt["c"]  # (chorale, t, c', c)
+        log_table = log_x_statistics @ log_x_weight.T + log_x_const  # (chorale, t, c)
+        log_first = tilt_c[:, 0, 0, :]  # (chorale, c)
+        log_init_2 = log_init + log_first  # (chorale, c)
+        log_step = log_trans + tilt_c  # (chorale, t, c', c)
+        log_later = log_step[:, 1:]  # (chorale, t, c', c)
+        x_len = batch["x_len"]  # (chorale,)
+        log_chain_c = chain_log_prob(log_init_2, log_later, log_table, x_len)  # (chorale,)
+        return log_chain_c
+
     @torch.no_grad()
-    def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
+    def posterior(self, batch: dict[str, Tensor], query: str = "marginals", other: nn.Module | None = None) -> dict:
         """Exact posteriors of the summed latents, and the guides of the drawn ones.
 
         query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
-        "sample", a draw; "entropy", in nats, of each value and of all together.
+        "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
+        "pairs": of each element of a chain and the one before, (..., K, K) with one element fewer.
         c: index[k], (chorale, t).
         """
         x = batch["x"]  # (chorale, t, 88)
+        if query == "pairs":
+            return pairs(self.tilted_pairs, batch, {"c": self.one.new_zeros(x.shape[0], x.shape[1], self.K, self.K)}, {"c": 1})
         x_len = batch["x_len"]  # (chorale,)
         at_t = torch.arange(x.shape[1], device=self.one.device)  # (t,)
         inside_t = at_t < x_len[:, None]  # (chorale, t)
         zeros = {"c": self.one.new_zeros(x.shape[0], x.shape[1], self.K)}
-        found = ask(self.tilted, batch, query, zeros, {"c": inside_t})
+        found = ask(self, batch, query, zeros, {"c": inside_t}, other=other)
         return found
 
     @torch.no_grad()

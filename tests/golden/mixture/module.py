@@ -162,25 +162,56 @@ class NormalNatural(torch.autograd.Function):
         return shifted.mul_(precision), by_scale, None
 
 
+QUERIES = "marginals, mode, kbest(5), sample, entropy, pairs, kl"
+
+
 def ask(
-    tilted, batch: dict[str, Tensor], query: str, tilt: dict[str, Tensor], inside: dict[str, Tensor], one_draw: bool = True
+    module,
+    batch: dict[str, Tensor],
+    query: str,
+    tilt: dict[str, Tensor],
+    inside: dict[str, Tensor],
+    one_draw: bool = True,
+    other=None,
 ) -> dict[str, Tensor]:
     """The answer for each latent. marginals: (B, *plates, K); mode, sample: (B, *plates); entropy: that of each marginal
-    (B, *plates) and, as "(joint)", that of all latents together (B,); kbest(k): (B, k, *plates) from the best on, and their
-    log-joints (B, k) as "(log_joint)". inside: which elements of a latent's ragged plates count, where it has any. Over several
-    draws of other latents there is no one entropy of all together."""
+    (B, *plates) and, as "(joint)", that of all latents together (B,); kl: likewise the divergence from `other`'s posterior;
+    kbest(k): (B, k, *plates) from the best on, and their log-joints (B, k) as "(log_joint)". inside: which elements of a
+    latent's ragged plates count, where it has any. Over several draws of other latents there is no one entropy of all."""
     if query.startswith("kbest("):
-        return k_best(tilted, batch, tilt, inside, int(query[6:-1]))
+        return k_best(module.tilted, batch, tilt, inside, int(query[6:-1]))
+    if query == "kl":
+        return divergence(module, other, batch, tilt)
     joint = next(iter(tilt.values())).new_zeros(len(next(iter(tilt.values()))))
     entropic = Entropic(joint) if one_draw else log_sum_exp
     algebras = {"marginals": log_sum_exp, "mode": maximum, "sample": sampled, "entropy": entropic}
-    found, of_all = answer(tilted, batch, algebras[query], tilt, joint)[1:]
+    if query not in algebras:
+        raise ValueError(f"this model answers no query {query!r}; queries are {QUERIES}, pairs where a latent is a chain")
+    found, of_all = answer(module.tilted, batch, algebras[query], tilt, joint)[1:]
     if query == "marginals":
         return found
     if query == "entropy":
         each = {name: torch.special.entr(p.clamp(min=0)).sum(-1) for name, p in found.items()}
         return each | {"(joint)": of_all} if one_draw else each
     return {name: p.argmax(-1) for name, p in found.items()}
+
+
+def divergence(module, other, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> dict[str, Tensor]:
+    """KL(p(z | x) || q(z | x)) in nats, p of `module` and q of `other`: that of each marginal (B, *plates), and of all latents
+    together (B,) as "(joint)". Raises ValueError where they do not sum out the same latents in the same order."""
+    order, theirs = (getattr(each, "sums", None) for each in (module, other))
+    if order is None or order != theirs:
+        raise ValueError(f"posteriors are compared where both models are exact and sum in the same order: {order} and {theirs}")
+    joint = next(iter(tilt.values())).new_zeros(len(next(iter(tilt.values()))))
+    q = Entropic(joint)
+    by_q = answer(other.tilted, batch, q, tilt)[1]
+    by_p, of_all = answer(module.tilted, batch, Entropic(joint, q.shares), tilt, joint)[1:]
+    return {name: mean_where(p, p.log() - by_q[name].log()) for name, p in by_p.items()} | {"(joint)": of_all}
+
+
+def mean_where(p: Tensor, value: Tensor, dims: int = 1) -> Tensor:
+    """Σ p · value over the last dimensions, where p is 0 whatever the value."""
+    return torch.where(p > 0, p * value, 0.0).flatten(-dims).sum(-1)
 
 
 def answer(tilted, batch: dict[str, Tensor], total, tilt: dict[str, Tensor], *more: Tensor) -> tuple:
@@ -193,33 +224,38 @@ def answer(tilted, batch: dict[str, Tensor], total, tilt: dict[str, Tensor], *mo
 
 
 class Entropic:
-    """log Σ exp, through which a gradient for `joint` (B,) gathers the entropy of all that is summed, by the chain rule."""
+    """log Σ exp, through which a gradient for `joint` (B,) gathers a mean over all that is summed, by the chain rule: of
+    −log p, the entropy, or of log p − log q, the divergence from a model whose log-probabilities are `other`, sum by sum."""
 
-    def __init__(self, joint: Tensor):
-        self.joint = joint
+    def __init__(self, joint: Tensor, other: list[Tensor] | None = None):
+        self.joint, self.other, self.shares = joint, other, list[Tensor]()
 
     def __call__(self, x: Tensor) -> Tensor:
         log_z = log_sum_exp(x)
-        p = (x - log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)).exp()
-        return self.attach(log_z, torch.special.entr(p.detach()).sum(-1))
+        share = (x - log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)).detach()
+        return self.attach(log_z, share.exp(), share)
 
-    def attach(self, log_z: Tensor, entropy: Tensor) -> Tensor:
-        """log_z (B, ...) of a sum whose terms have that entropy given what is summed later."""
-        return Attached.apply(log_z, entropy, self.joint)
+    def attach(self, log_z: Tensor, p: Tensor, share: Tensor, dims: int = 1) -> Tensor:
+        """log_z (B, ...) of a sum whose terms have log-probability Σ share over those of the last dimensions that they
+        choose, each chosen with probability p."""
+        told = -share if self.other is None else share - self.other[len(self.shares)]
+        self.shares.append(share)
+        return Attached.apply(log_z, mean_where(p, told, dims), self.joint)
 
 
 class Attached(torch.autograd.Function):
     """The first argument; its gradient times the second, summed for each row, is the gradient of the third."""
 
     @staticmethod
-    def forward(ctx, log_z, entropy, joint):
-        ctx.save_for_backward(entropy)
+    def forward(ctx, log_z, told, joint):
+        ctx.save_for_backward(told)
         return log_z.clone()
 
     @staticmethod
     def backward(ctx, grad):
-        (entropy,) = ctx.saved_tensors
-        return grad, None, (grad * entropy).flatten(1).sum(1) if grad.dim() > 1 else grad * entropy
+        (told,) = ctx.saved_tensors
+        by_row = torch.where(grad > 0, grad * told, 0.0)  # an infinite divergence counts only where it can be
+        return grad, None, by_row.flatten(1).sum(1) if grad.dim() > 1 else by_row
 
 
 def k_best(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor], inside: dict[str, Tensor], k: int) -> dict[str, Tensor]:
@@ -294,6 +330,7 @@ class Mixture(nn.Module):
 
     exact = True
     estimator = "exact"
+    sums = ("sum c in n",)
 
     def __init__(self, D: int, K: int = 8):
         super().__init__()
@@ -344,16 +381,16 @@ class Mixture(nn.Module):
         return log_sum_c
 
     @torch.no_grad()
-    def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
+    def posterior(self, batch: dict[str, Tensor], query: str = "marginals", other: nn.Module | None = None) -> dict:
         """Exact posteriors of the summed latents, and the guides of the drawn ones.
 
         query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
-        "sample", a draw; "entropy", in nats, of each value and of all together.
+        "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
         c: category[K], (n).
         """
         x = batch["x"]  # (n, D)
         zeros = {"c": self.one.new_zeros(x.shape[0], self.K)}
-        found = ask(self.tilted, batch, query, zeros, {})
+        found = ask(self, batch, query, zeros, {}, other=other)
         return found
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:

@@ -1,0 +1,427 @@
+"""Grading: emitted by vispec from grading.vispec; imports torch and nothing else.
+
+    log_prob: exact
+
+    log_mark_over_grader = Σ_{grader} log_mark, for every joint value of their latents
+    log_kind_over_grader = Σ_{grader} log_kind, for every joint value of their latents
+    sum_worth = log Σ_{worth} exp(log_worth + log_mark_over_grader)
+    sum_worth_over_essay = Σ_{essay} sum_worth
+    sum_kind = log Σ_{kind[grader]} exp(log_kind_over_grader + sum_worth_over_essay)
+    log p = sum_kind
+
+    kind   summed; discrete; all joint values along an unrolled plate: coupled with worth across grader, 2^4 = 16 values
+    worth  summed; discrete; independent in each element of its plates
+    mark   scored where seen; nothing depends on it: scored where it is seen
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class Maximum(torch.autograd.Function):
+    """max over the last dimension; the gradient goes to the first of the best."""
+
+    @staticmethod
+    def forward(ctx, x):
+        best, at = x.max(-1, keepdim=True)
+        ctx.save_for_backward(at)
+        ctx.size = x.shape[-1]
+        return best.squeeze(-1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (at,) = ctx.saved_tensors
+        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
+
+
+class Sampled(torch.autograd.Function):
+    """log Σ exp over the last dimension; the gradient goes to one term, drawn with its probability."""
+
+    @staticmethod
+    def forward(ctx, x):
+        noise = torch.empty_like(x).exponential_().log_()
+        ctx.save_for_backward((x - noise).argmax(-1, keepdim=True))
+        ctx.size = x.shape[-1]
+        return torch.logsumexp(x, -1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (at,) = ctx.saved_tensors
+        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
+
+
+def maximum(x: Tensor) -> Tensor:
+    """max over the last dimension (*B, K) → (*B)."""
+    return Maximum.apply(x)
+
+
+def sampled(x: Tensor) -> Tensor:
+    """log Σ exp(x) over the last dimension (*B, K) → (*B), with a draw for a gradient."""
+    return Sampled.apply(x)
+
+
+def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
+    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
+
+    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
+    """
+    if rule == "sample":
+        return law.sample()
+    finite = isinstance(law, torch.distributions.Categorical)
+    if rule == "mean" and not (finite and read):
+        return law.probs if finite else law.mean
+    return law.mode
+
+
+def seeded(log_joint, seed: int, index):
+    """log_joint(index) with the same draws in every pass."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return log_joint(index)
+
+
+class LogSumExp(torch.autograd.Function):
+    """log Σ exp(x) over the last dimension; the forward pass keeps the responsibilities, which are the gradient.
+
+    Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
+    """
+
+    @staticmethod
+    def forward(ctx, x):
+        top = x.amax(-1, keepdim=True)
+        top.clamp_(min=torch.finfo(top.dtype).min)  # where all are -inf, so is their difference from it
+        r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
+        mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
+        ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
+        return mass.log_().add_(top).squeeze(-1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (r,) = ctx.saved_tensors
+        return r * grad.unsqueeze(-1)
+
+
+def log_sum_exp(x: Tensor) -> Tensor:
+    """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
+    return LogSumExp.apply(x)
+
+
+QUERIES = "marginals, mode, kbest(5), sample, entropy, pairs, kl"
+
+
+def ask(
+    module,
+    batch: dict[str, Tensor],
+    query: str,
+    tilt: dict[str, Tensor],
+    inside: dict[str, Tensor],
+    one_draw: bool = True,
+    other=None,
+) -> dict[str, Tensor]:
+    """The answer for each latent. marginals: (B, *plates, K); mode, sample: (B, *plates); entropy: that of each marginal
+    (B, *plates) and, as "(joint)", that of all latents together (B,); kl: likewise the divergence from `other`'s posterior;
+    kbest(k): (B, k, *plates) from the best on, and their log-joints (B, k) as "(log_joint)". inside: which elements of a
+    latent's ragged plates count, where it has any. Over several draws of other latents there is no one entropy of all."""
+    if query.startswith("kbest("):
+        return k_best(module.tilted, batch, tilt, inside, int(query[6:-1]))
+    if query == "kl":
+        return divergence(module, other, batch, tilt)
+    joint = next(iter(tilt.values())).new_zeros(len(next(iter(tilt.values()))))
+    entropic = Entropic(joint) if one_draw else log_sum_exp
+    algebras = {"marginals": log_sum_exp, "mode": maximum, "sample": sampled, "entropy": entropic}
+    if query not in algebras:
+        raise ValueError(f"this model answers no query {query!r}; queries are {QUERIES}, pairs where a latent is a chain")
+    found, of_all = answer(module.tilted, batch, algebras[query], tilt, joint)[1:]
+    if query == "marginals":
+        return found
+    if query == "entropy":
+        each = {name: torch.special.entr(p.clamp(min=0)).sum(-1) for name, p in found.items()}
+        return each | {"(joint)": of_all} if one_draw else each
+    return {name: p.argmax(-1) for name, p in found.items()}
+
+
+def divergence(module, other, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> dict[str, Tensor]:
+    """KL(p(z | x) || q(z | x)) in nats, p of `module` and q of `other`: that of each marginal (B, *plates), and of all latents
+    together (B,) as "(joint)". Raises ValueError where they do not sum out the same latents in the same order."""
+    order, theirs = (getattr(each, "sums", None) for each in (module, other))
+    if order is None or order != theirs:
+        raise ValueError(f"posteriors are compared where both models are exact and sum in the same order: {order} and {theirs}")
+    joint = next(iter(tilt.values())).new_zeros(len(next(iter(tilt.values()))))
+    q = Entropic(joint)
+    by_q = answer(other.tilted, batch, q, tilt)[1]
+    by_p, of_all = answer(module.tilted, batch, Entropic(joint, q.shares), tilt, joint)[1:]
+    return {name: mean_where(p, p.log() - by_q[name].log()) for name, p in by_p.items()} | {"(joint)": of_all}
+
+
+def mean_where(p: Tensor, value: Tensor, dims: int = 1) -> Tensor:
+    """Σ p · value over the last dimensions, where p is 0 whatever the value."""
+    return torch.where(p > 0, p * value, 0.0).flatten(-dims).sum(-1)
+
+
+def answer(tilted, batch: dict[str, Tensor], total, tilt: dict[str, Tensor], *more: Tensor) -> tuple:
+    """log p (B,) under the algebra, its gradient for each latent's tilt, and for `more`."""
+    inputs = [value.requires_grad_() for value in (*tilt.values(), *more)]
+    with torch.enable_grad():
+        log_prob = tilted(batch, total, tilt)
+        found = torch.autograd.grad(log_prob.sum(), inputs, allow_unused=True, materialize_grads=True)
+    return (log_prob.detach(), dict(zip(tilt, found, strict=False)), *found[len(tilt) :])
+
+
+class Entropic:
+    """log Σ exp, through which a gradient for `joint` (B,) gathers a mean over all that is summed, by the chain rule: of
+    −log p, the entropy, or of log p − log q, the divergence from a model whose log-probabilities are `other`, sum by sum."""
+
+    def __init__(self, joint: Tensor, other: list[Tensor] | None = None):
+        self.joint, self.other, self.shares = joint, other, list[Tensor]()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        log_z = log_sum_exp(x)
+        share = (x - log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)).detach()
+        return self.attach(log_z, share.exp(), share)
+
+    def attach(self, log_z: Tensor, p: Tensor, share: Tensor, dims: int = 1) -> Tensor:
+        """log_z (B, ...) of a sum whose terms have log-probability Σ share over those of the last dimensions that they
+        choose, each chosen with probability p."""
+        told = -share if self.other is None else share - self.other[len(self.shares)]
+        self.shares.append(share)
+        return Attached.apply(log_z, mean_where(p, told, dims), self.joint)
+
+
+class Attached(torch.autograd.Function):
+    """The first argument; its gradient times the second, summed for each row, is the gradient of the third."""
+
+    @staticmethod
+    def forward(ctx, log_z, told, joint):
+        ctx.save_for_backward(told)
+        return log_z.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        (told,) = ctx.saved_tensors
+        by_row = torch.where(grad > 0, grad * told, 0.0)  # an infinite divergence counts only where it can be
+        return grad, None, by_row.flatten(1).sum(1) if grad.dim() > 1 else by_row
+
+
+def k_best(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor], inside: dict[str, Tensor], k: int) -> dict[str, Tensor]:
+    """The k most probable joint assignments of each row; where there are fewer, the rest have log-joint -inf (Lawler 1972).
+
+    What is left beside a solution falls apart by the first element that differs from it. Each part is a tilt of 0 and -inf, and
+    has a mode of its own; of all parts so far, as many as can still be wanted are kept, best first."""
+    shapes = {name: value.shape[1:] for name, value in tilt.items()}
+    B, seed = len(next(iter(tilt.values()))), int(torch.randint(2**62, ()))  # other latents are drawn once for all
+
+    def best(bars: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # log-joint (B,), values (B, elements), and the bars themselves
+        parts = bars.split([shape.numel() for shape in shapes.values()], 1)
+        split = {name: part.reshape(B, *shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+        score, found = seeded(lambda tilt: answer(tilted, batch, maximum, tilt)[:2], seed, split)
+        return score, torch.cat([value.argmax(-1).view(B, -1) for value in found.values()], 1), bars
+
+    counts = [inside.get(name, value[..., 0] == 0).expand(value.shape[:-1]).reshape(B, -1) for name, value in tilt.items()]
+    counts = torch.cat(counts, 1)  # (B, elements)
+    pool = [part.unsqueeze(1) for part in best(torch.cat([value.flatten(1) for value in tilt.values()], 1))]
+    # pool: (B, candidates), (B, candidates, elements), (B, candidates, all values)
+    solutions = []
+    for left in range(k - 1, -1, -1):
+        score, chosen, bars = (part[:, 0] for part in pool)
+        solutions.append((score, chosen))
+        pool = [part[:, 1:] for part in pool]
+        start = 0
+        for element, size in enumerate(shape[-1] for shape in shapes.values() for _ in range(shape[:-1].numel()) if left):
+            here = start + chosen[:, element, None]
+            other = best(bars.scatter(1, here, -torch.inf))
+            possible = counts[:, element] & (score > -torch.inf)
+            pool = ranked(pool, (other[0].masked_fill(~possible, -torch.inf), *other[1:]), left)
+            own, bars = bars.gather(1, here), bars.clone()
+            bars[:, start : start + size] = -torch.inf
+            bars.scatter_(1, here, own)
+            start += size
+        if left and pool[0].shape[1] == 0:
+            pool = [part.unsqueeze(1) for part in (torch.full_like(score, -torch.inf), chosen, bars)]
+    values = torch.stack([chosen for _, chosen in solutions], 1)  # (B, k, elements)
+    values = values.split([shape[:-1].numel() for shape in shapes.values()], 2)
+    found = {name: part.reshape(B, k, *shape[:-1]) for (name, shape), part in zip(shapes.items(), values, strict=True)}
+    return found | {"(log_joint)": torch.stack([score for score, _ in solutions], 1)}
+
+
+def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tensor]:
+    """Candidates with one more for each row, best first, at most so many."""
+    joined = [torch.cat([part, new.unsqueeze(1)], 1) for part, new in zip(pool, more, strict=True)]
+    order = joined[0].topk(min(most, joined[0].shape[1]), 1).indices
+    rows = torch.arange(len(order), device=order.device)[:, None]
+    return [part[rows, order] for part in joined]
+
+
+def over_joint_values(log_factor: Tensor, latents: int = 1) -> Tensor:
+    """Σ_i log_factor[..., i, digit_i(s), ...] for every joint value s of each of the latents: (*B, I, *K) → (*B, *K**I)."""
+    first, *others = log_factor.unbind(-1 - latents)
+    lead = first.shape[: first.dim() - latents]
+    for each in others:
+        new, old = each.shape[len(lead) :], first.shape[len(lead) :]
+        wide = each.reshape(*lead, *(n for k in new for n in (k, 1))) + first.reshape(*lead, *(n for k in old for n in (1, k)))
+        first = wide.reshape(*lead, *(k * s for k, s in zip(new, old, strict=True)))
+    return first
+
+
+class Grading(nn.Module):
+    """Batch: mark (panel, essay, grader) category[M]; mark_observed (panel, essay, grader) bool; essay_len (panel)."""
+
+    exact = True
+    estimator = "exact"
+    sums = ("sum mark in panel, grader, essay given kind, worth", "sum worth in panel, essay given kind[grader]", "sum kind[grader] in panel")
+
+    def __init__(self, K: int = 3, T: int = 2, G: int = 4, M: int = 5):
+        super().__init__()
+        self.K = K
+        self.T = T
+        self.G = G
+        self.M = M
+        self.raw_quality = nn.Parameter(torch.zeros(K))  # (K)
+        self.raw_manner = nn.Parameter(torch.zeros(T))  # (T)
+        self.raw_marks = nn.Parameter(torch.randn(K, T, M) * 0.1)  # (k, h, M)
+        self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
+
+    @property
+    def quality(self) -> Tensor:
+        """simplex[K]."""
+        return self.raw_quality.softmax(-1)
+
+    @quality.setter
+    def quality(self, value: Tensor) -> None:
+        with torch.no_grad():
+            self.raw_quality.copy_(value.log())
+
+    @property
+    def manner(self) -> Tensor:
+        """simplex[T]."""
+        return self.raw_manner.softmax(-1)
+
+    @manner.setter
+    def manner(self, value: Tensor) -> None:
+        with torch.no_grad():
+            self.raw_manner.copy_(value.log())
+
+    @property
+    def marks(self) -> Tensor:
+        """simplex[M], one for each element of k, h."""
+        return self.raw_marks.softmax(-1)
+
+    @marks.setter
+    def marks(self, value: Tensor) -> None:
+        with torch.no_grad():
+            self.raw_marks.copy_(value.log())
+
+    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """log_manner (kind,); log_quality (worth,); log_mark_2 (panel, grader, essay, kind, worth)."""
+        log_manner = self.raw_manner.log_softmax(-1)  # (T,)
+        log_quality = self.raw_quality.log_softmax(-1)  # (K,)
+        mark = batch["mark"]  # (panel, essay, grader)
+        mark_2 = mark.permute(0, 2, 1)  # (panel, grader, essay)
+        marks_by_worth = self.raw_marks.movedim(0, 1)  # (h, worth, M)
+        log_marks_by_worth = marks_by_worth.log_softmax(-1)  # (kind, worth, M)
+        log_mark = log_marks_by_worth.movedim(-1, 0)[mark_2]  # (panel, grader, essay, kind, worth)
+        mark_observed = batch["mark_observed"]  # (panel, essay, grader)
+        mark_observed_2 = mark_observed.permute(0, 2, 1)  # (panel, grader, essay)
+        log_mark_2 = torch.where(mark_observed_2[:, :, :, None, None], log_mark, 0.0)  # (panel, grader, essay, kind, worth)
+        return log_manner, log_quality, log_mark_2
+
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (panel,), exact, in nats."""
+        log_manner, log_quality, log_mark_2 = self.factors(batch)
+        log_mark_2_over_grader = over_joint_values(log_mark_2.permute(0, 2, 4, 1, 3)).permute(0, 1, 3, 2)  # (panel, essay, kind[grader], worth)
+        log_manner_over_grader = over_joint_values(log_manner.expand(self.G, -1))  # (kind[grader],)
+        log_joint_of_worth = log_quality + log_mark_2_over_grader  # (panel, essay, kind[grader], worth)
+        log_sum_worth = log_sum_exp(log_joint_of_worth)  # (panel, essay, kind[grader])
+        essay_len = batch["essay_len"]  # (panel,)
+        mark = batch["mark"]  # (panel, essay, grader)
+        mark_2 = mark.permute(0, 2, 1)  # (panel, grader, essay)
+        at_essay = torch.arange(mark_2.shape[2], device=self.one.device)  # (essay,)
+        inside_essay = at_essay < essay_len[:, None]  # (panel, essay)
+        log_worth_over_essay = torch.where(inside_essay[:, :, None], log_sum_worth, 0.0).sum(1)  # (panel, kind[grader])
+        log_joint_of_kind = log_manner_over_grader + log_worth_over_essay  # (panel, kind[grader])
+        return log_sum_exp(log_joint_of_kind)  # (panel,)
+
+    def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
+        """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
+        log_prob = self.log_prob(batch)
+        return log_prob.sum() * (-num_data / len(log_prob))
+
+    def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        log_manner = self.raw_manner.log_softmax(-1)  # (T,)
+        log_quality = self.raw_quality.log_softmax(-1)  # (K,)
+        at_mark = torch.arange(self.M, device=self.one.device)  # (mark,)
+        marks_by_worth = self.raw_marks.movedim(0, 1)  # (h, worth, M)
+        log_marks_by_worth = marks_by_worth.log_softmax(-1)  # (kind, worth, M)
+        mark = batch["mark"]  # (panel, essay, grader)
+        mark_2 = mark.permute(0, 2, 1)  # (panel, grader, essay)
+        mark_observed = batch["mark_observed"]  # (panel, essay, grader)
+        mark_observed_2 = mark_observed.permute(0, 2, 1)  # (panel, grader, essay)
+        seen_mark = torch.where((mark_2[:, :, :, None] == at_mark) | ~mark_observed_2[:, :, :, None], 0 * self.one, -torch.inf)  # (panel, grader, essay, mark)
+        tilt_mark = tilt["mark"]  # (panel, essay, grader, mark)
+        tilt_mark_2 = tilt_mark.permute(0, 2, 1, 3)  # (panel, grader, essay, mark)
+        log_joint_of_mark = log_marks_by_worth + seen_mark[:, :, :, None, None] + tilt_mark_2[:, :, :, None, None]  # (panel, grader, essay, kind, worth, mark)
+        log_sum_mark = total(log_joint_of_mark)  # (panel, grader, essay, kind, worth)
+        log_sum_mark_over_grader = over_joint_values(log_sum_mark.permute(0, 2, 4, 1, 3)).permute(0, 1, 3, 2)  # (panel, essay, kind[grader], worth)
+        log_manner_over_grader = over_joint_values(log_manner.expand(self.G, -1))  # (kind[grader],)
+        tilt_worth = tilt["worth"]  # (panel, essay, worth)
+        log_joint_of_worth = log_quality + tilt_worth[:, :, None] + log_sum_mark_over_grader  # (panel, essay, kind[grader], worth)
+        log_sum_worth = total(log_joint_of_worth)  # (panel, essay, kind[grader])
+        essay_len = batch["essay_len"]  # (panel,)
+        at_essay = torch.arange(mark_2.shape[2], device=self.one.device)  # (essay,)
+        inside_essay = at_essay < essay_len[:, None]  # (panel, essay)
+        log_worth_over_essay = torch.where(inside_essay[:, :, None], log_sum_worth, 0.0).sum(1)  # (panel, kind[grader])
+        tilt_kind = tilt["kind"]  # (panel, grader, kind)
+        tilt_kind_over_grader = over_joint_values(tilt_kind)  # (panel, kind[grader])
+        log_joint_of_kind = log_manner_over_grader + log_worth_over_essay + tilt_kind_over_grader  # (panel, kind[grader])
+        log_sum_kind = total(log_joint_of_kind)  # (panel,)
+        return log_sum_kind
+
+    @torch.no_grad()
+    def posterior(self, batch: dict[str, Tensor], query: str = "marginals", other: nn.Module | None = None) -> dict:
+        """Exact posteriors of the summed latents, and the guides of the drawn ones.
+
+        query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
+        "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
+        kind: index[h], (panel, grader).
+        worth: index[k], (panel, essay).
+        mark: category[M], (panel, essay, grader).
+        """
+        mark = batch["mark"]  # (panel, essay, grader)
+        mark_2 = mark.permute(0, 2, 1)  # (panel, grader, essay)
+        essay_len = batch["essay_len"]  # (panel,)
+        at_essay = torch.arange(mark_2.shape[2], device=self.one.device)  # (essay,)
+        inside_essay = at_essay < essay_len[:, None]  # (panel, essay)
+        zeros = {"kind": self.one.new_zeros(mark_2.shape[0], self.G, self.T), "worth": self.one.new_zeros(mark_2.shape[0], mark_2.shape[2], self.K), "mark": self.one.new_zeros(mark_2.shape[0], mark_2.shape[2], self.G, self.M)}
+        found = ask(self, batch, query, zeros, {"worth": inside_essay, "mark": inside_essay[:, :, None]}, other=other)
+        return found
+
+    def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
+        """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
+        kind = decide(torch.distributions.Categorical(logits=self.raw_manner).expand((n, self.G,)), "sample", True)  # (panel, grader)
+        essay_len = lengths["essay"]  # (panel,)
+        essay_size = int(essay_len.max())
+        worth = decide(torch.distributions.Categorical(logits=self.raw_quality).expand((n, essay_size,)), "sample", True)  # (panel, essay)
+        at_h = torch.arange(self.T, device=self.one.device)  # (h,)
+        marks_at = self.raw_marks[worth[:, None], at_h[:, None]]  # (panel, h, essay, M)
+        at_panel = torch.arange(n, device=self.one.device)  # (panel,)
+        at_essay = torch.arange(essay_size, device=self.one.device)  # (essay,)
+        marks_at_at = marks_at[at_panel[:, None, None], kind[:, :, None], at_essay]  # (panel, grader, essay, M)
+        mark = decide(torch.distributions.Categorical(logits=marks_at_at).expand((n, self.G, essay_size,)), rule, False)  # (panel, grader, essay)
+        return {"kind": kind, "worth": worth, "mark": mark, "essay_len": essay_len, "mark_observed": torch.ones_like(mark, dtype=torch.bool)}
+
+    @torch.no_grad()
+    def sample(self, n: int, batch: dict | None = None, lengths: dict | None = None) -> dict[str, Tensor]:
+        """n rows of every variable, latents too, drawn in the order of the model; nothing need be given.
+
+        lengths: for each ragged plate that the batch does not size, how many elements each row has (n,).
+        """
+        return self.generate(n, batch or {}, lengths or {}, "sample")
+
+    @torch.no_grad()
+    def predict(self, batch: dict[str, Tensor], rule: str = "mean") -> dict[str, Tensor]:
+        """Each observed variable, from what is given; latents are drawn. rule: "mean", "mode" or "sample".
+
+        The mean of a categorical variable is its probabilities; one that is read again is at its mode.
+        """
+        found = self.generate(len(next(iter(batch.values()))), batch, {"essay": batch["essay_len"]}, rule)
+        return {name: found[name] for name in ("mark",)}
