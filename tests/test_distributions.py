@@ -102,7 +102,9 @@ def space(entry: Distribution, params: list[Tensor]) -> tuple[Tensor, Tensor]:
         case "positive":
             return line(0, math.inf)
         case "unit":
-            return line(0, 1)
+            values, weight = line(0, 1)
+            ends = torch.tensor(entry.atoms, dtype=torch.float64)
+            return torch.cat((values, ends)), torch.cat((weight, torch.ones_like(ends)))
         case "bit":
             return whole(torch.arange(2.0, dtype=torch.float64))
         case "index":
@@ -159,6 +161,8 @@ def test_the_kernels_gradients_are_those_of_finite_differences(entry, example):
     if any(p.isinf().any() for p in params):
         params = [p.clamp(min=-3) for p in params]  # at the edge nothing is smooth; see the impossible outcomes below
     value = entry.sampler(*tensors(example)) if entry.sampler else of_torch(entry, tensors(example)).sample((5,))
+    if entry.atoms:
+        value = torch.tensor([0.1, 0.4, 0.9])  # a draw may be at an end, where the density jumps
     smooth = entry.support in ("real", "positive", "unit") and entry.name != "Uniform"
     inputs = [value.double() if value.is_floating_point() else value, *params]
     for name, x in zip(("value", *entry.params), inputs, strict=True):
@@ -185,6 +189,7 @@ OUTSIDE = {
     "Beta": [-0.1, 0.0, 1.0, 1.1],
     "Kumaraswamy": [-0.1, 0.0, 1.0, 1.1],
     "ContinuousBernoulli": [-0.1, 1.1],
+    "HardKumaraswamy": [-0.1, 1.1],
     "Geometric": [-1.0],
     "Poisson": [-1.0],
     "Binomial": [-1.0, 7.0],
@@ -339,3 +344,66 @@ def test_a_kernel_stands_alone(entry):
     draws = entry.sampler(*params) if entry.sampler else of_torch(entry, params).sample((3,))
     expected = entry.kernel(draws, *formed(entry, params))
     assert torch.equal(space[entry.kernel.__name__](draws, *formed(entry, params)), expected)
+
+
+# ---- masses
+
+
+HARD = [(2.0, 3.0), (0.3, 0.5), (0.05, 4.0), (30.0, 0.1), (5.0, 40.0)]
+
+
+def hard_ends(a: float, b: float) -> tuple[float, float]:
+    """P(0) and P(1) by numerical integration of the Kumaraswamy over what the stretching puts past the ends; the integral runs
+    over r = (1 - k^a)^b, which is uniform."""
+    r = (torch.arange(2_000_000, dtype=torch.float64) + 0.5) / 2_000_000
+    k = (1 - r ** (1 / b)) ** (1 / a)
+    return float((1.2 * k - 0.1 <= 0).double().mean()), float((1.2 * k - 0.1 >= 1).double().mean())
+
+
+@pytest.mark.parametrize(("a", "b"), HARD)
+def test_masses_of_a_hard_kumaraswamy_are_integrals(a, b):
+    entry = ENTRIES["HardKumaraswamy"]
+    params = [torch.tensor(x, dtype=torch.float64) for x in (a, b)]
+    found = entry.kernel(torch.tensor([0.0, 1.0], dtype=torch.float64), *params).exp()
+    torch.testing.assert_close(found, torch.tensor(hard_ends(a, b), dtype=torch.float64), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize(("a", "b"), HARD)
+def test_masses_of_a_hard_kumaraswamy_are_frequencies(a, b):
+    torch.manual_seed(0)
+    entry = ENTRIES["HardKumaraswamy"]
+    params = [torch.tensor(x, dtype=torch.float64) for x in (a, b)]
+    draws = entry.sampler(*(p.expand(200_000) for p in params))
+    for end in entry.atoms:
+        mass = entry.kernel(torch.tensor(end, dtype=torch.float64), *params).exp()
+        error = (mass * (1 - mass) / 200_000).sqrt() + 1e-6
+        assert ((draws == end).double().mean() - mass).abs() < 4.5 * error
+    middle = (draws > 0.2) & (draws < 0.7)
+    values, weight = line(0.2, 0.7)
+    mass = (entry.kernel(values, *params).exp() * weight).sum()
+    assert (middle.double().mean() - mass).abs() < 4.5 * (mass * (1 - mass) / 200_000).sqrt() + 1e-6
+
+
+def test_the_pathwise_gradient_of_a_hard_kumaraswamy():
+    """Of a smooth function's mean, over draws, against the derivative of its integral."""
+    torch.manual_seed(0)
+    entry = ENTRIES["HardKumaraswamy"]
+    params = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (0.8, 1.3)]
+    values, weight = space(entry, params)
+    exact = torch.autograd.grad((entry.kernel(values, *params).exp() * weight * (2 * values).sin()).sum(), params)
+    parts = [
+        torch.stack(torch.autograd.grad((2 * entry.sampler(*(p.expand(20_000) for p in params))).sin().mean(), params))
+        for _ in range(40)
+    ]
+    found = torch.stack(parts)
+    assert ((found.mean(0) - torch.stack(exact)).abs() < 4 * found.std(0) / 40**0.5 + 1e-5).all()
+
+
+def test_extreme_concentrations_leave_finite_masses_and_gradients():
+    for dtype in (torch.float32, torch.float64):
+        a = torch.tensor([1e-6, 1e-3, 50.0, 20.0], dtype=dtype, requires_grad=True)
+        b = torch.tensor([1e-3, 50.0, 1e-3, 20.0], dtype=dtype, requires_grad=True)
+        for value in (0.0, 0.5, 1.0):
+            found = ENTRIES["HardKumaraswamy"].kernel(torch.tensor(value, dtype=dtype), a, b)
+            assert found.isfinite().all(), (value, found)
+            assert all(g.isfinite().all() for g in torch.autograd.grad(found.sum(), (a, b)))

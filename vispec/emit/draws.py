@@ -8,7 +8,7 @@ from vispec.emit.draw_chain import draw_along
 from vispec.emit.expressions import expression, parameter, tensor, to_form, to_value
 from vispec.emit.joint_guide import draw_jointly
 from vispec.emit.kl import kl_code
-from vispec.emit.value import Value, align, union
+from vispec.emit.value import Value, align, paren, union
 from vispec.emit.writer import Writer
 from vispec.model.model import Draw, Expression, Law, Variable
 from vispec.model.types import INTEGER_DOMAINS
@@ -97,6 +97,8 @@ def smooth_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
         whole = params["loc"].axes == axes and len(params["loc"].event) == rank
         noise = f"torch.randn_like({loc})" if whole else f"self.one.new_empty({', '.join(shape) or '()'}).normal_()"
         code = f"{loc} + {scale} * {noise}"
+    elif entry.torch_class is None:
+        code = own_draw(w, entry, params, axes, rank, shape)
     else:
         code = f"{torch_law(w, entry, params, axes, rank, shape)}.rsample()"
     drawn = w.let(hint(w, variable), code, axes, variable.type.shape)
@@ -105,6 +107,21 @@ def smooth_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
         shares = w.let("shares", "[]")
         return w.let(hint(w, variable), f"{function}.apply({drawn.code}, {shares.code})", axes, variable.type.shape)
     return drawn
+
+
+def own_draw(
+    w: Writer, entry: Distribution, params: Mapping[str, Value], axes: Sequence[str], rank: int, shape: Sequence[str]
+) -> str:
+    """A draw by the entry's own function, of parameters that all have the whole shape."""
+    assert entry.sampler is not None
+    function = w.needs.kernel(str(entry.sampler.__module__), entry.sampler.__name__)
+    codes: list[str] = []
+    for name, value in params.items():
+        code = align_or_number(w, value, axes, rank + extra_rank(entry, name), True)
+        own = ["-1"] * entry.param_event_dim.get(name, entry.event_dim)
+        whole = value.axes == tuple(axes) and len(value.event) == rank + extra_rank(entry, name)
+        codes.append(code if whole else f"{paren(code)}.expand({', '.join([*shape[: len(shape) - entry.event_dim], *own])})")
+    return f"{function}({', '.join(codes)})"
 
 
 def torch_law(
@@ -125,6 +142,11 @@ def plain_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
     entry = distributions()[law.distribution]
     if not law.args and entry.optional:
         return uniform_draw(w, plan, variable)
+    if entry.torch_class is None:
+        found = {name: to_value(w, expression(w, arg), arg.type.domain) for name, arg in law.args}
+        axes = drawn_axes(w, plan, variable, found.values())
+        code = own_draw(w, entry, found, axes, len(variable.type.shape), sizes_of(w, plan, variable, axes))
+        return w.let(hint(w, variable), f"{code}.detach()", axes, variable.type.shape)
     params: dict[str, Value] = {}
     for name, arg in law.args:
         value = expression(w, arg)

@@ -10,6 +10,7 @@ and nets for the latents of a row read the draws of those that stand in no plate
 
 from dataclasses import replace
 
+from vispec.catalog import distributions
 from vispec.model.model import All, Apply, Draw, Expression, GuideLaw, Let, Model, Net, NetCall, Param, Ref, Stage, Variable
 from vispec.model.types import INTEGER_DOMAINS, Type
 from vispec.source import Span
@@ -112,6 +113,8 @@ def needs_guide(variable: Variable, model: Model) -> bool:
         return False
     if asked(variable.name, model) == "map":
         return True
+    if isinstance(variable.law, Draw) and distributions()[variable.law.distribution].atoms:
+        return False  # no family here has masses
     return variable.type.domain in FAMILIES and asked(variable.name, model) != "mc" and bool(heads(variable, model))
 
 

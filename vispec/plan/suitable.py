@@ -4,7 +4,21 @@ from collections.abc import Iterator
 
 from vispec.catalog import distributions
 from vispec.diagnostics import Diagnostic, Label
-from vispec.model.model import Draw, Expression, Infer, Law, Model, NetCall, Ref, Select, Then, Variable, Where
+from vispec.model.model import (
+    Draw,
+    Estimator,
+    Expression,
+    GuideLaw,
+    Infer,
+    Law,
+    Model,
+    NetCall,
+    Ref,
+    Select,
+    Then,
+    Variable,
+    Where,
+)
 from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.axes import children, law_parts, walk
 from vispec.plan.estimate import drawn_from, gradient_of, law_reads, source_of, wanted_bound
@@ -17,6 +31,8 @@ def estimator_problems(model: Model) -> Iterator[Diagnostic]:
     """V714: an estimator and the model do not go together; V715: latents ask for bounds that cannot be one."""
     data = frozenset(plate.name for plate in model.plates if plate.data)
     asked = [i for i in model.infer if i.name in model.variable and i.estimator.name != "exact"]
+    for guide in model.guide:
+        yield from mass_problems(guide, model)
     for infer in asked:
         yield from own_problems(model.variable[infer.name], infer, model, data)
     yield from bound_problems(model, [i for i in asked if data & set(model.variable[i.name].plates)])
@@ -92,6 +108,25 @@ def own_problems(variable: Variable, infer: Infer, model: Model, data: frozenset
         yield from dreaming_problems(variable, infer, model, shared)
     if gradient == "relaxed":
         yield from relaxed_problems(variable, infer, model, law)
+
+
+def mass_problems(guide: GuideLaw, model: Model) -> Iterator[Diagnostic]:
+    """Where a guide has masses, so has the law; and then log q jumps on the way of a draw, which no pathwise gradient sees."""
+    variable = model.variable[guide.name]
+    laws = [law.laws if isinstance(law, Then) else (law,) for law in (guide.law, variable.law)]
+    own, found = ({distributions()[d.distribution].atoms for d in each if isinstance(d, Draw)} for each in reversed(laws))
+    if not any(found):
+        return
+    estimator = next((i.estimator for i in model.infer if i.name == guide.name), Estimator("elbo", (), guide.span))
+    atoms = " and ".join(f"{atom:g}" for each in found for atom in each)
+    if own != found:
+        message = f"the guide of `{guide.name}` has masses at {atoms}, where its own law has none"
+        help_ = f"give `{guide.name}` a law with these masses too"
+        yield Diagnostic("V714", message, Label(guide.span, "its divergence is infinite"), help=help_)
+    elif gradient_of(variable, estimator) != "score":
+        message = f"the log-density of `{guide.name}` jumps at {atoms}, which no gradient through a draw sees"
+        help_ = "write `gradient=score`; or leave out the guide, and write `mc(samples=1)`"
+        yield Diagnostic("V714", message, Label(estimator.span, "biased"), help=help_)
 
 
 def dreaming_problems(variable: Variable, infer: Infer, model: Model, shared: bool) -> Iterator[Diagnostic]:

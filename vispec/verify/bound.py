@@ -3,6 +3,7 @@
     Σ_d q(d) { E_{z ~ q(z | d)} [ log Σ_u p(x, d, z, u) - log q(z | d) ] - log q(d) }
 
 d: finite latents and missing cells with a guide; z: continuous latents, all guided; u: finite unknowns without one, summed out.
+A latent that is asked to be drawn from its own law has that law for a guide.
 The expectation over z is a Gauss–Hermite rule where the guides are Normal and z has few numbers, else an average of draws."""
 
 import math
@@ -15,12 +16,13 @@ import torch
 from torch import Generator, Tensor
 from torch import distributions as dist
 
+from vispec.catalog import distributions
 from vispec.model import model as m
 from vispec.model.model import Model
 from vispec.verify.data import take
 from vispec.verify.densities import log_density, torch_family
 from vispec.verify.draws import DEVIATIONS
-from vispec.verify.expressions import Scene
+from vispec.verify.expressions import Scene, evaluate
 from vispec.verify.oracle import enumerate_log_prob
 from vispec.verify.report import Check
 from vispec.verify.row import ENUMERABLE, Cell, NotCheckedError, Row, as_tensor, place_of, shape_of
@@ -55,7 +57,11 @@ def check_bound(trial: Trial, generator: Generator, rows: int = 2) -> Check:
 
 def averages(estimator: str) -> bool:
     """Whether these estimators are of this very bound: the mean log-weight of draws from guides."""
-    return estimator.startswith(("elbo", "wake_sleep", "score")) and "vimco" not in estimator and "iwae" not in estimator
+    return (
+        estimator.startswith(("elbo", "wake_sleep", "score", "mc(samples=1)"))
+        and "vimco" not in estimator
+        and "iwae" not in estimator
+    )
 
 
 def module_mean(trial: Trial, index: int) -> Estimate:
@@ -87,7 +93,7 @@ def bound(trial: Trial, row: Row, generator: Generator) -> Estimate:
 def guided_cells(model: Model, row: Row) -> list[tuple[Cell, m.Law]]:
     """Unknown cells with their guide's law, each after the guided variables that its law reads. Every continuous latent must be
     among them."""
-    laws = {entry.name: entry.law for entry in model.guide}
+    laws = guiding_laws(model)
     for variable in model.variables:
         if variable.role == "latent" and variable.name not in laws and variable.type.domain not in ENUMERABLE:
             raise NotCheckedError(f"`{variable.name}` has no guide of its own")
@@ -97,6 +103,17 @@ def guided_cells(model: Model, row: Row) -> list[tuple[Cell, m.Law]]:
         for cell in row.cells(model.variable[name])
         if cell not in row.values
     ]
+
+
+def guiding_laws(model: Model) -> dict[str, m.Law]:
+    """What each latent is drawn from: its guide, or, where it is to be drawn and has none, its own law."""
+    found = {entry.name: entry.law for entry in model.guide}
+    for infer in model.infer:
+        variable = model.variable.get(infer.name)
+        drawn = infer.estimator.name in ("mc", "score") and infer.name not in found
+        if drawn and variable is not None and variable.role == "latent" and variable.law is not None:
+            found[infer.name] = variable.law
+    return found
 
 
 def _ordered(model: Model, laws: Mapping[str, m.Law]) -> list[str]:
@@ -160,8 +177,12 @@ def _outcomes(scene: Scene, cell: Cell, law: m.Law, known: dict[Cell, Tensor], d
         return [(math.exp(density(value)), value, density(value)) for value in values]
     if not isinstance(law, m.Draw):
         raise NotCheckedError(f"the conditional guide of `{variable.name}`")
-    family = torch_family(law, at, scene)
     shape = shape_of(variable.type, scene.row.sizes)
+    sampler = distributions()[law.distribution].sampler
+    if draw and sampler is not None:
+        value = sampler(*(evaluate(part, at, scene).double().expand(shape) for _, part in law.args))
+        return [(1.0, value, density(value))]
+    family = torch_family(law, at, scene)
     if draw:
         extra = shape[: len(shape) - len(family.batch_shape) - len(family.event_shape)]
         value = family.sample(torch.Size(extra))

@@ -32,12 +32,26 @@ def log_density(variable: Variable, law: m.Law, at: Place, scene: Scene) -> Tens
         return torch.zeros((), dtype=torch.float64)
     if draw.distribution == "Zero":
         return torch.where(value == 0, 0.0, -torch.inf).double().sum()
+    if draw.distribution == "HardKumaraswamy":
+        return hard_kumaraswamy(value, *(evaluate(part, at, scene).double() for _, part in draw.args)).sum()
     family = torch_family(draw, at, scene)
     if family.support is None:
         raise NotCheckedError(f"the support of {draw.distribution}")
     if not bool(torch.as_tensor(family.support.check(value)).all()):
         return torch.tensor(-torch.inf, dtype=torch.float64)
     return family.log_prob(value).sum()
+
+
+def hard_kumaraswamy(value: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """From the distribution function of a Kumaraswamy on (-0.1, 1.1), and its derivative between the ends."""
+
+    def below(t: Tensor) -> Tensor:
+        return 1 - (1 - ((t + 0.1) / 1.2) ** a) ** b
+
+    k = (value + 0.1) / 1.2
+    density = a * b * k ** (a - 1) * (1 - k**a) ** (b - 1) / 1.2
+    zero, one = torch.zeros_like(value), torch.ones_like(value)
+    return torch.where(value == 0, below(zero), torch.where(value == 1, 1 - below(one), density)).log()
 
 
 def chosen(variable: Variable, law: m.Law, at: Place, scene: Scene) -> m.Draw:

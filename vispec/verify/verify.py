@@ -8,7 +8,7 @@ from torch import Generator
 
 from vispec.source import Source
 from vispec.verify import checks
-from vispec.verify.bound import averages, check_bound
+from vispec.verify.bound import averages, check_bound, guiding_laws
 from vispec.verify.build import Built, build, randomise
 from vispec.verify.checks import guarded
 from vispec.verify.data import with_rubbish
@@ -73,7 +73,7 @@ def _beyond(built: Built, terms: int) -> str | None:
 def _drawn_from_guide(built: Built, terms: int) -> bool:
     """Whether all latents are finite and drawn from their guides, so that the bound is a sum over their values."""
     model = built.model
-    guided = {guide.name for guide in model.guide}
+    guided = guiding_laws(model).keys()
     latents = [v for v in model.variables if v.role in ("latent", "partial")]
     drawn = averages(built.module.estimator) and not any(net.prior for net in model.nets)
     return drawn and terms <= LIMIT and all(v.name in guided and in_data(model, v.plates) for v in latents)
