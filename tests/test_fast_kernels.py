@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from vispec.kernels.enumeration import enumerated_log_sum
 from vispec.kernels.lookup import mixed_lookup
-from vispec.kernels.mixture import NormalNatural
+from vispec.kernels.mixture import normal_natural
 from vispec.kernels.selected import SelectedLogSoftmax
 from vispec.kernels.sequence import after_mean, masked_mean
 from vispec.kernels.vectors import normal_vector_log_prob
@@ -77,8 +77,8 @@ def test_normal_vectors(value: tuple[int, ...], loc: tuple[int, ...], scale: tup
 
 def test_natural_parameters() -> None:
     x, mu, sigma = leaf(6, 3), leaf(4, 3), leaf(4, 3).detach().exp().requires_grad_()
-    const, weight = NormalNatural.apply(mu, sigma)
-    got = torch.cat([x, x.square()], 1) @ weight.T + const
+    const, weight, statistics = normal_natural(x, mu, sigma)
+    got = statistics @ weight.T + const
     assert_equal_with_gradients(got, torch.distributions.Normal(mu, sigma).log_prob(x[:, None]).sum(-1), x, mu, sigma)
 
 
@@ -94,13 +94,14 @@ def test_a_linear_layer_before_the_mean() -> None:
 )
 def test_joint_values_in_one_piece_in_several_and_twice(each: int, memory: int, sizes: list[int]) -> None:
     """Of 32 joint values of 2^22 bytes a CPU takes 16 at a time; they fit 2^27 bytes, but not 2^26."""
-    score, pieces = leaf(3, 5), list[int]()
+    score, shift, pieces = leaf(3, 5), leaf(3), list[int]()
 
-    def log_joint(index: Tensor) -> Tensor:
+    def log_joint(index: Tensor, context: Tensor, rows: Tensor) -> Tensor:
         pieces.append(len(index))
-        return (score[:, None] * (index[:, None] >> torch.arange(5) & 1)).sum(-1).square()
+        return ((score[:, None] * (index[:, None] >> torch.arange(5) & 1)).sum(-1) + context[rows, None]).square()
 
-    got = enumerated_log_sum(log_joint, 32, each, memory, (score,))
+    context = (shift.exp(), torch.tensor([2, 0, 1]))
+    got = enumerated_log_sum(log_joint, context, 32, each, memory, (score,))
     assert pieces == sizes
-    assert_equal_with_gradients(got, log_joint(torch.arange(32)).logsumexp(1), score)
+    assert_equal_with_gradients(got, log_joint(torch.arange(32), *context).logsumexp(1), score, shift)
     assert len(pieces) == 1 + len(sizes) * (1 if 32 * each <= memory else 2)

@@ -1,5 +1,7 @@
 """Latents that a net reads together: their joint values are enumerated in chunks, each through one method of the module."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 from vispec.emit.densities import dense
@@ -30,8 +32,9 @@ def inside(plan: Plan, step: Step) -> tuple[list[Factor], list[Step]]:
     return [f for f in plan.factors if f.name in names], steps
 
 
-def joint_method(plan: Plan, needs: ModuleNeeds, step: Step) -> list[str]:
-    """`log_joint_of_f(batch, index)`: log-joints (*plates, f) at the joint values that `index` numbers."""
+def joint_methods(plan: Plan, needs: ModuleNeeds, step: Step) -> list[list[str]]:
+    """`context_of_f(batch)`: what does not depend on the value of f; `log_joint_of_f(index, *context)`: log-joints (*plates, f)
+    at the joint values that `index` numbers."""
     (name,) = step.eliminated
     w = Writer(plan.model, plan.scope, plan.order, needs)
     w.taken |= {"index"}
@@ -46,13 +49,54 @@ def joint_method(plan: Plan, needs: ModuleNeeds, step: Step) -> list[str]:
     if valid is not None:
         axes = w.sort({*total.axes, *valid.axes})
         total = w.let("log_joint", f"torch.where({align(valid, axes)}, {align(total, axes)}, -torch.inf)", axes)
+    once, again = apart(w.body(total.code), "index")
+    defined = {target for line in once for target in targets(line)}
+    read = words(" ".join([*map(source_of_line, again), total.code]))
+    context = [name for name in dict.fromkeys(t for line in once for t in targets(line)) if name in read & defined]
     shape = ", ".join(total.axes)
     return [
-        f"def log_joint_of_{name}(self, batch: dict[str, Tensor], index: Tensor) -> Tensor:",
-        f'    """The log-joint ({shape}) of each row at the joint values of {name} that `index` (S,) numbers."""',
-        *(f"    {line}" for line in w.body(total.code)),
-        f"    return {total.code}",
+        [
+            f"def context_of_{name}(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:",
+            f'    """What the log-joint of every value of {name} reads, computed once: {", ".join(context)}."""',
+            *(f"    {line}" for line in once),
+            f"    return {', '.join(context)}{',' if len(context) == 1 else ''}",
+        ],
+        [
+            f"def log_joint_of_{name}(self, index: Tensor, {', '.join(f'{each}: Tensor' for each in context)}) -> Tensor:",
+            f'    """The log-joint ({shape}) of each row at the joint values of {name} that `index` (S,) numbers."""',
+            *(f"    {line}" for line in again),
+            f"    return {total.code}",
+        ],
     ]
+
+
+def apart(lines: list[str], name: str) -> tuple[list[str], list[str]]:
+    """The lines that do not depend on a name, and those that do."""
+    varying, once, again = {name}, list[str](), list[str]()
+    for line in lines:
+        if words(source_of_line(line)) & varying:
+            varying |= set(targets(line))
+            again.append(line)
+        else:
+            once.append(line)
+    return once, again
+
+
+def targets(line: str) -> list[str]:
+    """The names that a line assigns."""
+    target = re.match(r"([\w, ]+?) = ", line)
+    return re.findall(r"\w+", target.group(1)) if target else []
+
+
+def source_of_line(line: str) -> str:
+    """What a line computes from, without its comment."""
+    code = line.split("  # ")[0]
+    return code.split(" = ", 1)[1] if targets(line) else code
+
+
+def words(code: str) -> set[str]:
+    """Names in code, those after a dot aside: an attribute is no variable."""
+    return set(re.findall(r"(?<![\w.])[A-Za-z_]\w*", code))
 
 
 def bind_joint(w: Writer, variable: Variable, plate: str) -> None:
@@ -124,7 +168,7 @@ def joint_sum(w: Writer, plan: Plan, step: Step, query: bool) -> Value:
     count = w.let("count", f"number_of_joint_values({longest}, {values_of(w, variable)}, self.max_joint_values)")
     rows = " * ".join(w.plate_size(p) for p in step.plates)
     each = w.let("bytes_each", f"{rows} * {w.needs.joint}")
-    call = f"lambda index: self.log_joint_of_{name}(batch, index)"
+    call = f"self.log_joint_of_{name}, self.context_of_{name}(batch)"
     if not query:
         code = f"enumerated_log_sum({call}, {count.code}, {each.code}, self.memory, tuple(self.parameters()))"
         return w.let(f"log_sum_{name}", code, step.plates)
@@ -142,19 +186,22 @@ def bytes_per_value(w: Writer, plan: Plan, step: Step) -> str:
         for part in law_parts(factor.law) if factor.law else ():
             for call in walk(part):
                 if isinstance(call, NetCall) and any(isinstance(e, All) and e.name == name for e in walk(call)):
-                    terms.append(net_width(w, plan, call))
+                    own = [p for p in factor.plates if p not in (*step.plates, plan.scope.joint[name])]
+                    terms.append(net_width(w, plan, call, own))
     return f"(12 * ({' + '.join(terms)}))"
 
 
-def net_width(w: Writer, plan: Plan, call: NetCall) -> str:
-    """Numbers that a net's layers put out for one evaluation, as text; a step of a recurrent one has about six of its width."""
+def net_width(w: Writer, plan: Plan, call: NetCall, own: Sequence[str]) -> str:
+    """Numbers that a net puts out over its `own` plates, as text; a step of a recurrent one has about six times its width."""
     net = plan.model.net[call.net]
     widths = [n for stage in net.trunk for n in flat((stage.args, stage.kwargs)) if isinstance(n, int) and n > 1]
     recurrent = any(stage.layer in ("lstm", "gru", "transformer") for stage in net.trunk)
     heads = [w.dim(d) for _, type_ in net.heads for d in type_.shape]
     width = f"{6 * sum(widths) if recurrent else sum(widths)} + {' + '.join(heads) or '1'}"
-    plates = [e.plate for e in call.args if isinstance(e, All | Prefix) and e.type.star] if recurrent else []
-    return f"({width})" + "".join(f" * {w.plate_size(p)}" for p in plates if p in w.model.plate)
+    sequences = [e for e, (_, type_) in zip(call.args, net.args, strict=True) if type_.star]
+    read = [e.plate for e in sequences if isinstance(e, All | Prefix)] if recurrent else []
+    plates = dict.fromkeys([*own, *(p for p in read if p in w.model.plate)])
+    return f"({width})" + "".join(f" * {w.plate_size(p)}" for p in plates)
 
 
 def flat(value: object) -> list[object]:

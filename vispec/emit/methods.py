@@ -2,7 +2,7 @@
 
 from vispec.emit.densities import Chained, Density, Lookup, Table
 from vispec.emit.factors import emit_factors, emit_steps, flat_values
-from vispec.emit.joint import inside, joint_method, joint_step, joint_sum
+from vispec.emit.joint import inside, joint_methods, joint_step, joint_sum
 from vispec.emit.shared import arguments, bind_shared, passed, shared_method
 from vispec.emit.value import Value
 from vispec.emit.wake_sleep import sleep_method, sleeps
@@ -19,7 +19,7 @@ def density_methods(plan: Plan, needs: ModuleNeeds) -> list[list[str]]:
         found.append(shared_method(plan, needs))
     step = joint_step(plan)
     if step is not None:
-        return [joint_method(plan, needs, step), inline_log_prob(plan, needs), *found]
+        return [*joint_methods(plan, needs, step), inline_log_prob(plan, needs), *found]
     if not plan.scope.enumerated or plan.inline:
         return [inline_log_prob(plan, needs), *found]
     return [factors_method(plan, needs), log_prob_method(plan, needs), *found]
@@ -159,7 +159,7 @@ def either_methods(plan: Plan, other: Plan, needs: ModuleNeeds) -> list[list[str
         f"    log_prob[~few] = self.estimated_log_prob(take_rows(batch, ~few, {names}))",
         "    return log_prob",
     ]
-    found = [joint_method(plan, needs, step)]
+    found = joint_methods(plan, needs, step)
     for each, prefix in ((plan, "exact"), (other, "estimated")):
         lines = inline_log_prob(each, needs)
         found.append([lines[0].replace("def log_prob", f"def {prefix}_log_prob"), *lines[1:]])
