@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 
 from vispec.emit.derivation import derivation
+from vispec.emit.divergences import divergences_method
 from vispec.emit.draws import temperature_moves
 from vispec.emit.generate import generation_methods
 from vispec.emit.initialise import initialise_method
@@ -31,6 +32,7 @@ def emit(plan: Plan, sizes: Mapping[str, int] | None = None, memory: int = MEMOR
         *log_weights_method(plan, needs),
         *posterior_methods(plan, needs),
         *draws_method(plan, needs),
+        *divergences_method(plan, needs),
         *initialise_method(plan, needs),
         *generation_methods(plan, needs),
     ]

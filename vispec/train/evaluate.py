@@ -36,7 +36,7 @@ class Score:
     """log_prob: the sum over rows, in nats; a bound where `exact` is False, and `estimator` says which.
 
     bound: whether it is exact, a lower bound in expectation, or an estimate. standard_error: of log_prob by chance of the
-    draws, where they were enough to tell.
+    draws, where they were enough to tell. diagnostics: how the latents are used, see train/diagnostics.py.
     """
 
     rows: int
@@ -46,6 +46,7 @@ class Score:
     estimator: str
     bound: Bound = "exact"
     standard_error: float | None = None
+    diagnostics: dict[str, Any] | None = None
 
     @property
     def per_row(self) -> float:

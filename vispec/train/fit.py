@@ -7,7 +7,7 @@ stored, so a fit that is stopped or killed anywhere and resumed takes the very s
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import nn
 
 from vispec.diagnostics import dump
 from vispec.train.checkpoint import Checkpoint, Counters, Tensors, random_state, restore_random_state, write_tensors
+from vispec.train.diagnostics import diagnose
 from vispec.train.distributed import Group
 from vispec.train.diverged import all_finite, diverged
 from vispec.train.errors import DivergenceError, InterruptionError, RunError
@@ -237,7 +238,8 @@ class Trainer:
         assert self.best is not None
         last, was_finite = _copy(self.module), all_finite(self.module)
         self.module.load_state_dict(self.best)
-        train, valid = self._evaluate(job.train), None if job.valid is None else self._evaluate(job.valid)
+        train = self._diagnosed(job.train)
+        valid = None if job.valid is None else self._diagnosed(job.valid)
         if was_finite:
             self.module.load_state_dict(last)
         c.finished, c.seconds = True, time.monotonic() - self.started
@@ -251,6 +253,11 @@ class Trainer:
     def _evaluate(self, data: Rows) -> Score:
         job = self.job
         return evaluate(self.module, data, job.settings.batch or 1, job.device, job.group)
+
+    def _diagnosed(self, data: Rows) -> Score:
+        """The final score, with how the latents are used."""
+        job = self.job
+        return replace(self._evaluate(data), diagnostics=diagnose(self.module, data, job.settings.batch or 1, job.device))
 
     def _keep_if_best(self, score: float) -> None:
         c = self.counters

@@ -170,6 +170,20 @@ class BitsNvil(nn.Module):
         encode_prob = torch.sigmoid(encode)  # (n, B)
         return {"b": {"probs": encode_prob}}
 
+    @torch.no_grad()
+    def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
+        """Of b: log p − log q (samples, n) at draws from the guide, and the draws.
+
+        Draws have the samples and the rows first; None stands for categories, and where rows differ in length.
+        """
+        x = batch["x"]  # (n, 784)
+        encode = self.encode(x)  # (n, B)
+        b = torch.distributions.Bernoulli(logits=encode).expand((samples, x.shape[0], self.B,)).sample()  # (s*, n, B)
+        log_p_b = bernoulli_log_prob(b, self.raw_chance).sum(-1)  # (s*, n)
+        log_q_b = bernoulli_log_prob(b, encode).sum(-1)  # (s*, n)
+        log_ratio_b = log_p_b - log_q_b  # (s*, n)
+        return {"b": (log_ratio_b, b)}
+
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         b = decide(torch.distributions.Bernoulli(logits=self.raw_chance).expand((n, self.B,)), "sample", True)  # (n, B)

@@ -345,6 +345,44 @@ class DeepMarkov(nn.Module):
         log_prob = log_z_over_t + log_x_over_t  # (s*, chorale)
         return log_prob
 
+    @torch.no_grad()
+    def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
+        """Of z: log p − log q (samples, chorale) at draws from the guide, and the draws.
+
+        Draws have the samples and the rows first; None stands for categories, and where rows differ in length.
+        """
+        x = batch["x"]  # (chorale, t, 88)
+        x_len = batch["x_len"]  # (chorale,)
+        at_t = torch.arange(x.shape[1], device=self.one.device)  # (t,)
+        inside_t = at_t < x_len[:, None]  # (chorale, t)
+        listen = self.listen(x, notes_mask=inside_t)  # (chorale, t, H)
+        begin_loc, begin_scale_raw = self.begin(listen)  # (chorale, t, Z)
+        begin_scale = F.softplus(begin_scale_raw)  # (chorale, t, Z)
+        z_steps = []
+        for t in range(x.shape[1]):
+            if t == 0:
+                z_now = begin_loc[:, t] + begin_scale[:, t] * self.one.new_empty(samples, x.shape[0], self.Z).normal_()  # (s*, chorale, Z)
+            else:
+                track_loc, track_scale_raw = self.track(z_steps[t - 1], listen[:, t])  # (s*, chorale, Z)
+                track_scale = F.softplus(track_scale_raw)  # (s*, chorale, Z)
+                z_now = track_loc + track_scale * torch.randn_like(track_loc)  # (s*, chorale, Z)
+            z_steps.append(z_now)
+        z = torch.stack(z_steps, 2)  # (s*, chorale, t, Z)
+        log_p_z = normal_vector_log_prob(z, (self.one * 0), (self.one * 1))  # (s*, chorale, t)
+        z_past = F.pad(z, (0, 0, 1, 0))[:, :, :x.shape[1]]  # (s*, chorale, t, Z)
+        move_loc, move_scale_raw = self.move(z_past)  # (s*, chorale, t, Z)
+        move_scale = F.softplus(move_scale_raw)  # (s*, chorale, t, Z)
+        log_p_z_2 = normal_vector_log_prob(z, move_loc, move_scale)  # (s*, chorale, t)
+        log_p_z_3 = torch.where((at_t == 0), log_p_z, log_p_z_2)  # (s*, chorale, t)
+        log_q_z = normal_vector_log_prob(z, begin_loc, begin_scale)  # (s*, chorale, t)
+        track_loc_2, track_scale_raw_2 = self.track(z_past, listen)  # (s*, chorale, t, Z)
+        track_scale_raw_2_2 = F.softplus(track_scale_raw_2)  # (s*, chorale, t, Z)
+        log_q_z_2 = normal_vector_log_prob(z, track_loc_2, track_scale_raw_2_2)  # (s*, chorale, t)
+        log_q_z_3 = torch.where((at_t == 0), log_q_z, log_q_z_2)  # (s*, chorale, t)
+        log_ratio_z = log_p_z_3 - log_q_z_3  # (s*, chorale, t)
+        log_z_over_t = torch.where(inside_t, log_ratio_z, 0.0).sum(2)  # (s*, chorale)
+        return {"z": (log_z_over_t, None)}
+
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         x_len = lengths["t"]  # (chorale,)

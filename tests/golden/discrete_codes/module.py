@@ -245,6 +245,28 @@ class DiscreteCodes(nn.Module):
         encode_scale = F.softplus(encode_scale_raw)  # (n, Z)
         return {"b": {"probs": recognise_prob}, "z": {"loc": encode_loc, "scale": encode_scale}}
 
+    @torch.no_grad()
+    def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
+        """Of b, z: log p − log q (samples, n) at draws from the guide, and the draws.
+
+        Draws have the samples and the rows first; None stands for categories, and where rows differ in length.
+        """
+        x = batch["x"]  # (n, 784)
+        recognise = self.recognise(x)  # (n, B)
+        b = torch.distributions.Bernoulli(logits=recognise).expand((samples, x.shape[0], self.B,)).sample()  # (s*, n, B)
+        encode_loc, encode_scale_raw = self.encode(x, b)  # (s*, n, Z)
+        encode_scale = F.softplus(encode_scale_raw)  # (s*, n, Z)
+        z = encode_loc + encode_scale * torch.randn_like(encode_loc)  # (s*, n, Z)
+        log_p_b = bernoulli_log_prob(b, self.raw_chance).sum(-1)  # (s*, n)
+        log_q_b = bernoulli_log_prob(b, recognise).sum(-1)  # (s*, n)
+        log_ratio_b = log_p_b - log_q_b  # (s*, n)
+        spread_loc, spread_scale_raw = self.spread(b)  # (s*, n, Z)
+        spread_scale = F.softplus(spread_scale_raw)  # (s*, n, Z)
+        log_p_z = normal_vector_log_prob(z, spread_loc, spread_scale)  # (s*, n)
+        log_q_z = normal_vector_log_prob(z, encode_loc, encode_scale)  # (s*, n)
+        log_ratio_z = log_p_z - log_q_z  # (s*, n)
+        return {"b": (log_ratio_b, b), "z": (log_ratio_z, z)}
+
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         b = decide(torch.distributions.Bernoulli(logits=self.raw_chance).expand((n, self.B,)), "sample", True)  # (n, B)

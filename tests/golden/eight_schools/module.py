@@ -243,6 +243,27 @@ class EightSchools(nn.Module):
         value_2 = mu[:, None] + value  # (s*, school)
         return {"mu": mu, "tau": tau, "eta": eta, "theta": value_2}
 
+    @torch.no_grad()
+    def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
+        """Of eta: log p − log q (samples, school) at draws from the guide, and the draws.
+
+        Draws have the samples and the rows first; None stands for categories, and where rows differ in length.
+        """
+        joint, log_q = self.joint_guide(self.one.new_empty(samples, self.joint_guide.noise).normal_())  # (s*, D), (s*)
+        raw_mu, raw_tau = joint.split([1, 1], -1)
+        mu = raw_mu.squeeze(-1)  # (s*,)
+        tau = raw_tau.squeeze(-1).exp()  # (s*,)
+        log = torch.log(tau)  # (s*,)
+        sigma = batch["sigma"]  # (school,)
+        y = batch["y"]  # (school,)
+        encode_eta_loc, encode_eta_scale_raw = self.encode_eta(mu[:, None], log[:, None], sigma, y)  # (s*, school)
+        encode_eta_scale = F.softplus(encode_eta_scale_raw)  # (s*, school)
+        eta = encode_eta_loc + encode_eta_scale * torch.randn_like(encode_eta_loc)  # (s*, school)
+        log_p_eta = normal_log_prob(eta, (self.one * 0), (self.one * 1))  # (s*, school)
+        log_q_eta = normal_log_prob(eta, encode_eta_loc, encode_eta_scale)  # (s*, school)
+        log_ratio_eta = log_p_eta - log_q_eta  # (s*, school)
+        return {"eta": (log_ratio_eta, eta)}
+
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         mu, tau, _ = self.shared()

@@ -190,6 +190,21 @@ class FactorAnalysis(nn.Module):
         return {"z": {"loc": factors_loc, "scale_tril": factors_scale_tril}}
 
     @torch.no_grad()
+    def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
+        """Of z: log p − log q (samples, n) at draws from the guide, and the draws.
+
+        Draws have the samples and the rows first; None stands for categories, and where rows differ in length.
+        """
+        x = batch["x"]  # (n, d)
+        factors_loc, factors_scale_tril_raw = self.factors(x)  # (n, Z)
+        factors_scale_tril = to_cholesky(factors_scale_tril_raw)  # (n, Z, Z)
+        z = torch.distributions.MultivariateNormal(loc=factors_loc, scale_tril=factors_scale_tril).expand((samples, x.shape[0],)).rsample()  # (s*, n, Z)
+        log_p_z = normal_vector_log_prob(z, (self.one * 0), (self.one * 1))  # (s*, n)
+        log_q_z = multivariate_normal_log_prob(z, factors_loc, factors_scale_tril)  # (s*, n)
+        log_ratio_z = log_p_z - log_q_z  # (s*, n)
+        return {"z": (log_ratio_z, z)}
+
+    @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
         """Start locations at elements of the batch, scales at its spread, probabilities near its means; random otherwise."""
         x = batch["x"]  # (n, d)

@@ -206,6 +206,26 @@ class Helmholtz(nn.Module):
         higher_prob = torch.sigmoid(higher)  # (n, TOP)
         return {"low": {"probs": encode_prob}, "top": {"probs": higher_prob}}
 
+    @torch.no_grad()
+    def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
+        """Of top, low: log p − log q (samples, n) at draws from the guide, and the draws.
+
+        Draws have the samples and the rows first; None stands for categories, and where rows differ in length.
+        """
+        x = batch["x"]  # (n, 784)
+        encode = self.encode(x)  # (n, LOW)
+        low = torch.distributions.Bernoulli(logits=encode).expand((samples, x.shape[0], self.LOW,)).sample()  # (s*, n, LOW)
+        higher = self.higher(low)  # (s*, n, TOP)
+        top = torch.distributions.Bernoulli(logits=higher).expand((samples, x.shape[0], self.TOP,)).sample()  # (s*, n, TOP)
+        log_p_top = bernoulli_log_prob(top, self.raw_chance).sum(-1)  # (s*, n)
+        log_q_top = -F.binary_cross_entropy_with_logits(higher, top, reduction="none").sum(-1)  # (s*, n)
+        log_ratio_top = log_p_top - log_q_top  # (s*, n)
+        lower = self.lower(top)  # (s*, n, LOW)
+        log_p_low = -F.binary_cross_entropy_with_logits(lower, low, reduction="none").sum(-1)  # (s*, n)
+        log_q_low = bernoulli_log_prob(low, encode).sum(-1)  # (s*, n)
+        log_ratio_low = log_p_low - log_q_low  # (s*, n)
+        return {"top": (log_ratio_top, top), "low": (log_ratio_low, low)}
+
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         top = decide(torch.distributions.Bernoulli(logits=self.raw_chance).expand((n, self.TOP,)), "sample", True)  # (n, TOP)

@@ -180,6 +180,21 @@ class Iwae(nn.Module):
         encode_scale = F.softplus(encode_scale_raw)  # (n, Z)
         return {"z": {"loc": encode_loc, "scale": encode_scale}}
 
+    @torch.no_grad()
+    def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
+        """Of z: log p − log q (samples, n) at draws from the guide, and the draws.
+
+        Draws have the samples and the rows first; None stands for categories, and where rows differ in length.
+        """
+        x = batch["x"]  # (n, 784)
+        encode_loc, encode_scale_raw = self.encode(x)  # (n, Z)
+        encode_scale = F.softplus(encode_scale_raw)  # (n, Z)
+        z = encode_loc + encode_scale * self.one.new_empty(samples, x.shape[0], self.Z).normal_()  # (s*, n, Z)
+        log_p_z = normal_vector_log_prob(z, (self.one * 0), (self.one * 1))  # (s*, n)
+        log_q_z = normal_vector_log_prob(z, encode_loc, encode_scale)  # (s*, n)
+        log_ratio_z = log_p_z - log_q_z  # (s*, n)
+        return {"z": (log_ratio_z, z)}
+
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         z = decide(torch.distributions.Normal(loc=(self.one * 0), scale=(self.one * 1)).expand((n, self.Z,)), "sample", True)  # (n, Z)

@@ -190,6 +190,24 @@ class Prodlda(nn.Module):
         encode_scale = F.softplus(encode_scale_raw)  # (doc, K)
         return {"h": {"loc": encode_loc, "scale": encode_scale}}
 
+    @torch.no_grad()
+    def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
+        """Of h: log p − log q (samples, doc) at draws from the guide, and the draws.
+
+        Draws have the samples and the rows first; None stands for categories, and where rows differ in length.
+        """
+        w = batch["w"]  # (doc, n)
+        w_len = batch["w_len"]  # (doc,)
+        at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
+        inside_n = at_n < w_len[:, None]  # (doc, n)
+        encode_loc, encode_scale_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
+        encode_scale = F.softplus(encode_scale_raw)  # (doc, K)
+        h = encode_loc + encode_scale * self.one.new_empty(samples, w.shape[0], self.K).normal_()  # (s*, doc, K)
+        log_p_h = normal_vector_log_prob(h, (self.one * 0), (self.one * 1))  # (s*, doc)
+        log_q_h = normal_vector_log_prob(h, encode_loc, encode_scale)  # (s*, doc)
+        log_ratio_h = log_p_h - log_q_h  # (s*, doc)
+        return {"h": (log_ratio_h, h)}
+
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         h = decide(torch.distributions.Normal(loc=(self.one * 0), scale=(self.one * 1)).expand((n, self.K,)), "sample", True)  # (doc, K)

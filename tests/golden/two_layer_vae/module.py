@@ -212,6 +212,29 @@ class TwoLayerVae(nn.Module):
         higher_scale = F.softplus(higher_scale_raw)  # (n, TOP)
         return {"low": {"loc": encode_loc, "scale": encode_scale}, "top": {"loc": higher_loc, "scale": higher_scale}}
 
+    @torch.no_grad()
+    def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
+        """Of top, low: log p − log q (samples, n) at draws from the guide, and the draws.
+
+        Draws have the samples and the rows first; None stands for categories, and where rows differ in length.
+        """
+        x = batch["x"]  # (n, 784)
+        encode_loc, encode_scale_raw = self.encode(x)  # (n, LOW)
+        encode_scale = F.softplus(encode_scale_raw)  # (n, LOW)
+        low = encode_loc + encode_scale * self.one.new_empty(samples, x.shape[0], self.LOW).normal_()  # (s*, n, LOW)
+        higher_loc, higher_scale_raw = self.higher(low)  # (s*, n, TOP)
+        higher_scale = F.softplus(higher_scale_raw)  # (s*, n, TOP)
+        top = higher_loc + higher_scale * torch.randn_like(higher_loc)  # (s*, n, TOP)
+        log_p_top = normal_vector_log_prob(top, (self.one * 0), (self.one * 1))  # (s*, n)
+        log_q_top = normal_vector_log_prob(top, higher_loc, higher_scale)  # (s*, n)
+        log_ratio_top = log_p_top - log_q_top  # (s*, n)
+        lower_loc, lower_scale_raw = self.lower(top)  # (s*, n, LOW)
+        lower_scale = F.softplus(lower_scale_raw)  # (s*, n, LOW)
+        log_p_low = normal_vector_log_prob(low, lower_loc, lower_scale)  # (s*, n)
+        log_q_low = normal_vector_log_prob(low, encode_loc, encode_scale)  # (s*, n)
+        log_ratio_low = log_p_low - log_q_low  # (s*, n)
+        return {"top": (log_ratio_top, top), "low": (log_ratio_low, low)}
+
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         top = decide(torch.distributions.Normal(loc=(self.one * 0), scale=(self.one * 1)).expand((n, self.TOP,)), "sample", True)  # (n, TOP)

@@ -1,5 +1,6 @@
 """vispec eval: the log-probability of data under a run."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ def evaluate(
 ) -> None:
     """The log-probability (or its bound) of DATA under the parameters of RUN, in nats."""
     with failures(as_json):
+        from vispec.train.diagnostics import diagnose
         from vispec.train.evaluate import evaluate as score_of
         from vispec.train.weights import read_estimator
 
@@ -55,12 +57,16 @@ def evaluate(
         opened, place = open_run(run, device, threads)
         dataset = load_data(opened, data, columns)
         size = batch or opened.config.settings.batch or 1
-        score = score_of(opened.load(place, memory), dataset, size, place, seed=seed or 0, estimator=chosen).as_json()
+        module = opened.load(place, memory)
+        scored = score_of(module, dataset, size, place, seed=seed or 0, estimator=chosen)
+        score = replace(scored, diagnostics=diagnose(module, dataset, size, place, seed or 0)).as_json()
     click.echo(dump(score) if as_json else "\n".join(lines(score)))
 
 
 def lines(score: dict[str, Any]) -> list[str]:
     """The numbers for a reader."""
+    from vispec.train.diagnostics import described
+
     kinds = {
         "exact": "exact",
         "lower": f"a lower bound, {score['estimator']}",
@@ -75,7 +81,8 @@ def lines(score: dict[str, Any]) -> list[str]:
         "log_prob_per_token": "per token",
         "perplexity": "perplexity per token",
     }
-    return found + [f"{label:20} {score[key]:.6g}" for key, label in labels.items() if score[key] is not None]
+    found += [f"{label:20} {score[key]:.6g}" for key, label in labels.items() if score[key] is not None]
+    return found + (list(described(score["diagnostics"])) if score["diagnostics"] else [])
 
 
 ENTRY = Command("eval", evaluate)

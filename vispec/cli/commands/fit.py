@@ -179,11 +179,15 @@ def report(run: "Run", result: dict[str, Any], as_json: bool) -> None:
     if as_json:
         click.echo(dump({"run": str(run.folder), **result}))
         return
+    from vispec.train.diagnostics import described
+
     for name in ("train", "valid"):
         score = result[name]
         if score is not None:
             kind = "log-probability" if score["exact"] else f"bound ({score['estimator']})"
             click.echo(f"{name}: {kind} {score['log_prob']:.2f} nats, {score['log_prob_per_row']:.4f} per row")
+            for line in described(score["diagnostics"]) if score["diagnostics"] else ():
+                click.echo(f"  {line}")
     click.echo(f"run: {run.folder}  (report.html, best.safetensors, module.py)")
 
 
