@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from vispec.train.module import evaluating, to_device
+from vispec.train.moments import chunks
 
 ROWS, DRAWS = 200, 64
+AT_ONCE = 256  # rows × draws that are weighed at once, about as many as a minibatch has: a decoder may be large
 COLLAPSED = 0.01  # nats a row: a latent whose KL is below tells nothing of its row
 ACTIVE = 0.01  # of a unit's variance over rows
 
@@ -34,7 +36,7 @@ def diagnose(module: nn.Module, data: Data, size: int, device: torch.device, see
     with evaluating(module, seed, device):
         for batch in batches(data, size, device):
             if weighed:
-                sizes.append(effective(module.log_weights(batch, DRAWS)))  # pyright: ignore[reportCallIssue]
+                sizes.append(effective(weights(module, batch)))
             told = module.divergences(batch, DRAWS) if guided else {}  # pyright: ignore[reportCallIssue]
             for name, (ratio, drawn) in told.items():
                 part = (-ratio.double().mean(0).cpu(), None if drawn is None else halves(drawn))
@@ -58,6 +60,13 @@ def batches(data: Data, size: int, device: torch.device) -> Iterator[dict[str, T
     indices = np.linspace(0, data.num_rows - 1, count).round().astype(int)
     for start in range(0, count, size):
         yield to_device(data.batch(indices[start : start + size]), device)
+
+
+def weights(module: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    """Log-weights (DRAWS, B), a few draws at a time."""
+    rows = len(next(iter(batch.values())))
+    sizes = chunks(DRAWS, max(1, AT_ONCE // rows))
+    return torch.cat([module.log_weights(batch, size) for size in sizes])  # pyright: ignore[reportCallIssue]
 
 
 def effective(log_weight: Tensor) -> Tensor:

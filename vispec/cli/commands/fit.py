@@ -186,7 +186,7 @@ def report(run: "Run", result: dict[str, Any], as_json: bool) -> None:
         if score is not None:
             kind = "log-probability" if score["exact"] else f"bound ({score['estimator']})"
             click.echo(f"{name}: {kind} {score['log_prob']:.2f} nats, {score['log_prob_per_row']:.4f} per row")
-            for line in described(score["diagnostics"]) if score["diagnostics"] else ():
+            for line in described(score["diagnostics"]) if score.get("diagnostics") else ():
                 click.echo(f"  {line}")
     click.echo(f"run: {run.folder}  (report.html, best.safetensors, module.py)")
 
