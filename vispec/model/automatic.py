@@ -46,10 +46,10 @@ def _read(scope: Scope, call: t.Call) -> m.JointGuide | None:
         help = f"write `z ~ {name.id}(...)` with the latent's name, or `auto(full_rank)`"
         scope.problems.add("V618", name.span, message, "no latent is named", help=help)
         return None
-    family = call.args[0].id if call.args and isinstance(call.args[0], t.Name) else None
+    family = call.args[0].id if call.args and isinstance(call.args[0], t.Name) else ""
     if family not in FAMILIES:
         span = call.args[0].span if call.args else call.span
-        help = did_you_mean(family or "", FAMILIES, USAGE)
+        help = did_you_mean(family, FAMILIES, USAGE)
         scope.problems.add("V618", span, f"an automatic guide is one of {listed(FAMILIES, 'or')}", "not one", help=help)
         return None
     settings = dict(FAMILIES[family])

@@ -48,6 +48,8 @@ def log_standard_normal(noise: Tensor) -> Tensor:
 class MaskedLinear(nn.Linear):
     """A linear map whose outputs of group i read inputs of groups below i, and of group i too where `same`."""
 
+    mask: Tensor
+
     def __init__(self, inputs: Tensor, outputs: Tensor, same: bool):
         super().__init__(len(inputs), len(outputs))
         mask = outputs[:, None] >= inputs if same else outputs[:, None] > inputs
