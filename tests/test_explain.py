@@ -120,3 +120,22 @@ def test_a_refused_plan_still_shows_the_marginal(tmp_path: Path):
     result = CliRunner().invoke(ENTRY.command, [str(path)])
     assert result.exit_code in (0, 1)
     assert "log p(x) = log Σ_f p(f, x)" in result.output
+
+
+def test_automatic_guides_stand_in_the_objective():
+    """What is drawn is drawn from its guide, one density where several latents have one guide."""
+    text = """
+latent mu  : real     ~ Normal(0, 5)
+latent tau : positive ~ HalfCauchy(5)
+plate n:
+    latent   z : real ~ Normal(0, 1)
+    observed x : real ~ Normal(mu + tau * z, 1)
+guide:
+    auto({family})
+"""
+    for family, q in (("flow", "E_{q(μ, τ), q(z | μ, τ, x)}"), ("mean_field", "E_{q(μ), q(τ), q(z | x)}")):
+        source = Source("m.vispec", text.format(family=family))
+        model = check_model(parse(source), {})
+        shown = show_explanation(explain(model, make_plan(model)))
+        assert q in shown, shown
+        assert "taken off once for all" in shown

@@ -43,7 +43,7 @@ def explain(model: m.Model, plan: "Plan | None" = None, latex: bool = False) -> 
     writer = Writer.of(model, latex)
     sections = [_laws(writer), _joint(writer)]
     sections += [_marginal(writer)] if _hidden(model) or _random_nets(writer) else []
-    sections += _planned(writer, plan) if plan is not None else []
+    sections += _planned(Writer.of(plan.model, latex), plan) if plan is not None else []
     return Explanation(model.name, tuple(sections), latex)
 
 
@@ -175,14 +175,22 @@ def _planned(writer: Writer, plan: "Plan") -> Iterator[Section]:
 def _drawn(writer: Writer, plan: "Plan") -> dict[str, tuple[Formula, set[str]]]:
     """For each drawn variable the density that it is drawn from, and which of the enumerated variables that reads."""
     summed = {t.variable for t in plan.treatments.values() if t.kind == "sum"}
-    found = {}
+    found, model = {}, writer.model
     for treatment in plan.treatments.values():
-        if treatment.kind == "draw":
-            name = treatment.variable
-            guide = _guide(writer.model, name)
-            law = guide or writer.model.variable[name].law
+        name = treatment.variable
+        if model.joint is not None and name in model.joint.names:
+            found[model.joint.names[0]] = (_joint_guide(writer, model.joint), set[str]())
+        elif treatment.kind == "draw" and treatment.gradient != "point":
+            guide = _guide(model, name)
+            law = guide or model.variable[name].law
             found[name] = (writer.density(name, law, "q" if guide else "p"), {read.name for read in reads(law)} & summed)
     return found
+
+
+def _joint_guide(writer: Writer, guide: m.JointGuide) -> Formula:
+    """The one density that several latents are drawn from."""
+    inside = ", ".join(map(writer.notation.own, guide.names))
+    return Formula(f"q({inside})", writer.log(f"q({inside})"))
 
 
 def _guide(model: m.Model, name: str) -> m.Law | None:
@@ -293,4 +301,7 @@ def _objective(writer: Writer, plan: "Plan", total: Formula, outer: list[Formula
         if sampled
         else f"A lower bound: the guide in place of the posterior.{dropped}"
     )
+    if plan.shared_latents:
+        names = ", ".join(map(writer.notation.own, plan.shared_latents))
+        prose += f" All rows share {names}: the divergence from their prior is taken off once for all, not for each row."
     return Section("Objective", prose, (f"{left} {writer.sign('≥', TEX_AT_LEAST)} {writer.mean(outer, inside)}",))
