@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from vispec.kernels.enumeration import enumerated_log_sum
 from vispec.kernels.lookup import mixed_lookup
 from vispec.kernels.mixture import normal_natural
-from vispec.kernels.selected import SelectedLogSoftmax
+from vispec.kernels.selected import SelectedLogSoftmax, logits_log_prob
 from vispec.kernels.sequence import after_mean, masked_mean
 from vispec.kernels.vectors import normal_vector_log_prob
 
@@ -105,3 +105,21 @@ def test_joint_values_in_one_piece_in_several_and_twice(each: int, memory: int, 
     assert pieces == sizes
     assert_equal_with_gradients(got, log_joint(torch.arange(32), *context).logsumexp(1), score, shift)
     assert len(pieces) == 1 + len(sizes) * (1 if 32 * each <= memory else 2)
+
+
+@pytest.mark.parametrize(
+    ("logits", "value"),
+    [
+        ((4, 1, 7), (4, 6)),
+        ((7,), (4, 6)),
+        ((1, 3, 1, 7), (4, 3, 6)),
+        ((4, 3, 7), (4, 1)),
+        ((4, 0, 7), (4, 0)),
+        ((2, 1, 7), (2, 0)),
+    ],
+)
+def test_one_row_of_logits_for_many_values(logits: tuple[int, ...], value: tuple[int, ...]) -> None:
+    score, index = leaf(*logits), torch.randint(7, value)
+    table = score.log_softmax(-1).expand(*torch.broadcast_shapes(logits[:-1], value), 7)
+    expected = table.gather(-1, index.expand(table.shape[:-1])[..., None])[..., 0]
+    assert_equal_with_gradients(logits_log_prob(score, index), expected, score)

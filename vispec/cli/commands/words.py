@@ -1,0 +1,37 @@
+"""vispec words: the most probable words of a fitted model's topics or states."""
+
+from pathlib import Path
+
+import click
+
+from vispec.catalog import Command
+from vispec.cli.failures import failures
+from vispec.cli.options import device_option, json_option, open_run, run_argument
+from vispec.diagnostics import dump
+
+
+@click.command("words")
+@run_argument
+@click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, help="How many words of each.")
+@device_option
+@json_option
+def words(run: Path, top: int, device: str | None, as_json: bool) -> None:
+    """The most probable words, best first, of every distribution over a vocabulary in RUN: a topic's, a state's, a class's."""
+    with failures(as_json):
+        from vispec.train.errors import RunError
+        from vispec.train.words import top_words
+
+        opened, place = open_run(run, device, None)
+        found = top_words(opened, opened.load(place), top)
+        if not found:
+            raise RunError("this model has no distribution over words for each element of a plate or class")
+    if as_json:
+        click.echo(dump(found))
+        return
+    for name, rows in found.items():
+        click.echo(name)
+        for number, row in enumerate(rows):
+            click.echo(f"{number:>5}  {' '.join(row)}")
+
+
+ENTRY = Command("words", words)
