@@ -1,0 +1,76 @@
+"""`vispec words`: topics of a parameter, of a shared latent, and of a net of topic weights, by their most probable words."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from vispec.cli.main import main
+
+PARAMETER = """\
+size K = 2
+vocab V
+param pi : simplex[K]
+plate k[K]:
+    param words : simplex[V]
+plate doc:
+    latent   c : index[k] ~ Categorical(pi)
+    plate n:
+        observed w : token[V] ~ Categorical(words[c])
+"""
+SHARED = """\
+size K = 2
+vocab V
+plate k[K]:
+    param strength : positive[V]
+    latent words : simplex[V] ~ Dirichlet(1)
+plate doc:
+    given theta : simplex[K]
+    plate n:
+        latent   c : index[k] ~ Categorical(theta)
+        observed w : token[V] ~ Categorical(words[c])
+guide:
+    words ~ Dirichlet(strength)
+"""
+NET = """\
+size K = 2
+vocab V
+net words(theta: simplex[K]) -> simplex[V] = mlp([8])
+plate doc:
+    given theta : simplex[K]
+    plate n:
+        observed w : token[V] ~ Categorical(words(theta))
+"""
+ROWS = [
+    {"theta": [0.98, 0.02], "w": ["sun", "moon", "sun", "star", "sun"]},
+    {"theta": [0.02, 0.98], "w": ["bread", "salt", "bread", "bread", "oil"]},
+]
+
+
+@pytest.mark.parametrize("spec", [PARAMETER, SHARED, NET], ids=["parameter", "shared", "net"])
+def test_two_topics_by_their_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("m.vispec").write_text(spec)
+    rows = ROWS if "theta" in spec.split("observed")[0] else [{"w": row["w"]} for row in ROWS]
+    Path("d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows * 10))
+    fitted = CliRunner().invoke(
+        main, ["fit", "m.vispec", "d.jsonl", "--epochs", "40", "--batch", "20", "--lr", "0.3", "--out", "run"]
+    )
+    assert fitted.exit_code == 0, fitted.output
+    told = CliRunner().invoke(main, ["words", "run", "--top", "2", "--json"])
+    found = json.loads(told.output)
+    assert sorted(topic[0] for topic in found["words"]) == ["bread", "sun"]
+    assert all(len(topic) == 2 for topic in found["words"])
+    text = CliRunner().invoke(main, ["words", "run", "--top", "1"]).output.split()
+    assert {"bread", "sun", "words"} <= set(text)
+
+
+def test_a_model_without_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("m.vispec").write_text("param m : real\nplate n:\n    observed x : real ~ Normal(m, 1)\n")
+    Path("d.csv").write_text("x\n1.0\n2.0\n")
+    assert CliRunner().invoke(main, ["fit", "m.vispec", "d.csv", "--epochs", "1", "--out", "run"]).exit_code == 0
+    told = CliRunner().invoke(main, ["words", "run"])
+    assert told.exit_code == 1
+    assert "no distribution over words" in told.stderr
