@@ -551,6 +551,68 @@ def test_free_bits_need_a_closed_form() -> None:
         module_of(f"{CONTINUOUS}infer:\n    z : iwae(samples=2)\nfit:\n    free_bits : 1\n")
 
 
+SUPERVISED = "fit:\n    supervise : 3\n"
+
+
+def test_labels_teach_an_enumerated_guide() -> None:
+    """In training a seen cell adds 3 log q of its value; a missing one, and evaluation, nothing."""
+    taught, plain = module_of(f"{PARTIAL}{SUPERVISED}"), module_of(PARTIAL)
+    batch = {"x": torch.tensor([X, X, X], dtype=torch.float64), "c": torch.tensor([2, 0, 1])}
+    batch["c_observed"] = torch.tensor([True, True, False])
+    expected = torch.zeros(3, dtype=torch.float64)
+    expected[:2] = 3 * taught.guess.log()[[2, 0]]
+    torch.testing.assert_close(taught.train().log_prob(batch) - plain.log_prob(batch), expected)
+    torch.testing.assert_close(taught.eval().log_prob(batch), plain.log_prob(batch))
+    assert torch.equal(taught.train().posterior(batch)["c"], plain.posterior(batch)["c"])
+    seen = {name: value[:2] for name, value in batch.items()}
+    gradient = gradients(taught, taught.train().log_prob(seen).sum())["raw_guess"]
+    wanted = torch.autograd.grad(3 * taught.guess.log()[[2, 0]].sum(), taught.raw_guess)[0]
+    torch.testing.assert_close(gradient, wanted)
+
+
+@pytest.mark.parametrize("line", ["elbo(samples=2)", "iwae(samples=3)", "elbo(samples=1, gradient=score)"])
+def test_labels_teach_a_drawn_guide(line: str) -> None:
+    text = CONTINUOUS.replace("latent   z", "partial  z") + f"infer:\n    z : {line}\n"
+    taught, plain = module_of(f"{text}{SUPERVISED}"), module_of(text)
+    z = torch.tensor([-0.4], dtype=torch.float64)
+    seen = {"x": torch.tensor([X], dtype=torch.float64), "z": z, "z_observed": torch.tensor([True])}
+    expected = 3 * torch.distributions.Normal(taught.m, taught.s).log_prob(z)
+    torch.testing.assert_close(taught.train().log_prob(seen) - plain.log_prob(seen), expected)
+    torch.testing.assert_close(taught.eval().log_prob(seen), plain.log_prob(seen))
+    missing = seen | {"z_observed": torch.tensor([False])}
+    values = []
+    for module in (taught.train(), plain):
+        torch.manual_seed(3)
+        values.append(module.log_prob(missing))
+    torch.testing.assert_close(*values)
+
+
+@pytest.mark.parametrize("text", [DISCRETE, CONTINUOUS, PARTIAL.replace("guide:\n    c ~ Categorical(guess)\n", "")])
+def test_supervision_needs_a_partial_variable_with_a_guide(text: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        module_of(f"{text}{SUPERVISED}")
+    assert [d.code for d in caught.value.diagnostics] == ["V714"]
+
+
+READS_WHAT_IS_SUMMED = """
+param p : unit
+net guess(b: bit, x: real) -> unit = mlp([])
+plate n:
+    latent   b : bit ~ Bernoulli(p)
+    partial  c : bit ~ Bernoulli(0.2 if b else 0.6)
+    observed x : real ~ Normal(c, 1)
+guide:
+    b ~ Bernoulli(p)
+    c ~ Bernoulli(guess(b, x))
+"""
+
+
+def test_supervision_needs_the_guide_at_the_data() -> None:
+    with pytest.raises(SpecError) as caught:
+        module_of(f"{READS_WHAT_IS_SUMMED}{SUPERVISED}")
+    assert "summed out" in caught.value.diagnostics[0].message
+
+
 def test_annealing_in_cycles() -> None:
     settings = Settings(anneal=(Anneal(what="kl", start=0, stop=1, over=10, unit="steps"),), cycles=4)
     weights = [settings.anneal[0].value(settings.phase(step, 80), 1) for step in range(80)]

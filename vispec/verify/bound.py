@@ -22,10 +22,11 @@ from vispec.model.model import Model
 from vispec.verify.data import take
 from vispec.verify.densities import log_density, torch_family
 from vispec.verify.draws import DEVIATIONS
+from vispec.verify.errors import NotCheckedError
 from vispec.verify.expressions import Scene, evaluate
 from vispec.verify.oracle import enumerate_log_prob
 from vispec.verify.report import Check
-from vispec.verify.row import ENUMERABLE, Cell, NotCheckedError, Row, as_tensor, place_of, shape_of
+from vispec.verify.row import ENUMERABLE, Cell, Row, as_tensor, place_of, shape_of
 from vispec.verify.trial import Trial
 
 NODES = 20  # of the quadrature, per dimension

@@ -12,8 +12,9 @@ from vispec.model import model as m
 from vispec.model.model import Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.verify import trees
+from vispec.verify.errors import NotCheckedError
 from vispec.verify.expressions import Scene, element, evaluate, holds, raw_head
-from vispec.verify.row import NotCheckedError, Place
+from vispec.verify.row import Place
 
 
 def log_density(variable: Variable, law: m.Law, at: Place, scene: Scene) -> Tensor:

@@ -19,10 +19,11 @@ from vispec.model.model import Variable
 from vispec.verify.checks import GRADIENT, VALUE, distance, gradient_gap
 from vispec.verify.data import take
 from vispec.verify.densities import chosen, log_density, torch_family
+from vispec.verify.errors import NotCheckedError
 from vispec.verify.expressions import Scene
 from vispec.verify.oracle import enumerate_log_prob
 from vispec.verify.report import Check
-from vispec.verify.row import Cell, NotCheckedError, Row, as_tensor, place_of, shape_of, without_data
+from vispec.verify.row import Cell, Row, as_tensor, place_of, shape_of, without_data
 from vispec.verify.trial import Trial, continuous_latents
 
 COPIES = 400

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from vispec.model import model as m
 from vispec.model.model import Model
+from vispec.verify.errors import NotCheckedError
 from vispec.verify.nets import arguments, link, raw_heads, raw_heads_after, softplus
-from vispec.verify.row import Cell, NotCheckedError, Place, Row, measure
+from vispec.verify.row import Cell, Place, Row, measure
 
 Value = float | int | tuple[float | int, ...]
 

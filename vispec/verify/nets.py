@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vispec.model.model import Net
 from vispec.model.types import INTEGER_DOMAINS, Type
-from vispec.verify.row import NotCheckedError
+from vispec.verify.errors import NotCheckedError
 
 
 class NotCausalError(Exception):

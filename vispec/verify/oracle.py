@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from vispec.model import model as m
 from vispec.model.model import Model, Variable
 from vispec.verify.densities import log_density
+from vispec.verify.errors import NotCheckedError
 from vispec.verify.expressions import Scene, Value
-from vispec.verify.row import ENUMERABLE, Cell, NotCheckedError, Row, as_tensor, in_data, place_of
+from vispec.verify.row import ENUMERABLE, Cell, Row, as_tensor, in_data, place_of
 from vispec.verify.trees import arc_marginals
 
 Assignment = Mapping[Cell, Tensor]

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from vispec.model.model import Model, Variable
 from vispec.model.types import FINITE_DOMAINS, INTEGER_DOMAINS, Dim, Type
+from vispec.verify.errors import NotCheckedError
+from vispec.verify.trees import all_trees
 
 ENUMERABLE = FINITE_DOMAINS | {"tree"}
 """Domains of which one value has finitely many possibilities."""
@@ -18,10 +20,6 @@ Cell = tuple[str, tuple[int, ...]]
 
 Place = Mapping[str, int]
 """The present element of each open plate, the data plate left out."""
-
-
-class NotCheckedError(Exception):
-    """Something that brute force cannot evaluate; says what. Never to be counted as agreement."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +68,6 @@ class Row:
     def support(self, type: Type, at: Place) -> list[float | int | tuple[float | int, ...]]:
         """Every value of a finite type, in order; a value with an event shape is a flat tuple, and so is a tree, of heads."""
         if type.domain == "tree":
-            from vispec.verify.trees import all_trees
-
             return list(all_trees(self.count(str(type.plate), at)))
         scalars = [float(v) if type.domain == "bit" else v for v in range(self.card(type, at))]
         events = 1

@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from vispec.model import model as m
-from vispec.verify.row import NotCheckedError
+from vispec.verify.errors import NotCheckedError
 
 MOST = 6  # elements, which have 7776 trees
 Heads = tuple[int, ...]

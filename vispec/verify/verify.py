@@ -13,9 +13,10 @@ from vispec.verify.build import Built, build, randomise
 from vispec.verify.checks import guarded
 from vispec.verify.data import with_rubbish
 from vispec.verify.draws import check_at_draw, check_noise
+from vispec.verify.errors import NotCheckedError
 from vispec.verify.queries import chained, check_divergence, check_entropy, check_k_best, check_pairs
 from vispec.verify.report import Check, Report
-from vispec.verify.row import NotCheckedError, in_data
+from vispec.verify.row import in_data
 from vispec.verify.trial import Trial, continuous_latents, finite_unknowns, small_batch
 
 LIMIT = 20_000  # assignments per row: a few seconds

@@ -101,11 +101,11 @@ def distinct(tokens: Tensor) -> tuple[Tensor, Tensor]:
     return values, row
 
 
-def seeded(log_joint, seed: int, index):
-    """log_joint(index) with the same draws in every pass."""
+def seeded(log_joint, seed: int, *inputs):
+    """log_joint(*inputs) with the same draws in every pass."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return log_joint(index)
+        return log_joint(*inputs)
 
 
 class LogSumExp(torch.autograd.Function):
@@ -514,6 +514,24 @@ class Lda(nn.Module):
         encode = F.softplus(encode_raw)  # (doc, K)
         theta = torch.distributions.Dirichlet(concentration=encode).expand((samples, w.shape[0],)).rsample()  # (s*, doc, K)
         return {"phi": phi, "theta": theta}
+
+    @torch.no_grad()
+    def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
+        """Of theta: log p − log q (samples, doc) at draws from the guide, and the draws.
+
+        Draws have the samples and the rows first; None stands for categories, and where rows differ in length.
+        """
+        w = batch["w"]  # (doc, n)
+        w_len = batch["w_len"]  # (doc,)
+        at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
+        inside_n = at_n < w_len[:, None]  # (doc, n)
+        encode_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
+        encode = F.softplus(encode_raw)  # (doc, K)
+        theta = torch.distributions.Dirichlet(concentration=encode).expand((samples, w.shape[0],)).rsample()  # (s*, doc, K)
+        log_p_theta = dirichlet_log_prob(theta, (self.one * 0.5))  # (s*, doc)
+        log_q_theta = dirichlet_log_prob(theta, encode)  # (s*, doc)
+        log_ratio_theta = log_p_theta - log_q_theta  # (s*, doc)
+        return {"theta": (log_ratio_theta, theta)}
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""

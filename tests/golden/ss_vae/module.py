@@ -3,7 +3,7 @@
     log_prob: a bound or estimate, elbo(samples=1)
 
     sum_y = log Σ_{y} exp(log_y + guide_y + kl_z + log_x)
-    log p = sum_y
+    log p = sum_y + labels_y (in training)
 
     y  summed; discrete; enumerated under its guide; independent in each element of its plates
     z  elbo(samples=1); continuous; guide Normal
@@ -83,11 +83,11 @@ class OneHotLinear(nn.Embedding):
         return index @ self.weight if index.is_floating_point() else super().forward(index)
 
 
-def seeded(log_joint, seed: int, index):
-    """log_joint(index) with the same draws in every pass."""
+def seeded(log_joint, seed: int, *inputs):
+    """log_joint(*inputs) with the same draws in every pass."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return log_joint(index)
+        return log_joint(*inputs)
 
 
 def kl_normal_standard(loc: Tensor, scale: Tensor) -> Tensor:
@@ -274,6 +274,20 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
+    """log_softmax(logits)[value] for logits (*B, V) and value (*B), leading dimensions broadcast → (*B)."""
+    lead = torch.broadcast_shapes(logits.shape[:-1], value.shape)
+    own = (1,) * (len(lead) + 1 - logits.dim()) + logits.shape[:-1]
+    many = [d for d, size in enumerate(lead) if own[d] != size]  # along these, one row of logits serves many values
+    if not many:
+        return -F.cross_entropy(logits.flatten(0, -2), value.expand(lead).flatten(), reduction="none").view(lead)
+    order = [d for d in range(len(lead)) if d not in many] + many
+    rows = logits.log_softmax(-1).view(-1, logits.shape[-1])
+    index = value.expand(lead).permute(order).reshape(len(rows), torch.Size([lead[d] for d in many]).numel())
+    found = rows.gather(1, index).view([lead[d] for d in order])
+    return found.permute([order.index(d) for d in range(len(lead))])
+
+
 class NormalVectorLogProb(torch.autograd.Function):
     """Σ_d log N(value_d; loc_d, scale_d²) (*B): value, loc and scale broadcast to (*B, D).
 
@@ -379,7 +393,7 @@ class SsVae(nn.Module):
         self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
 
     def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_q_y (n, y); minus_kl_z (n, y); log_x (n, y)."""
+        """log_q_y (n, y); minus_kl_z (n, y); log_x (n, y); labels_y (n,)."""
         x = batch["x"]  # (n, 784)
         at_y = torch.arange(10, device=self.one.device)  # (y,)
         encode_loc, encode_scale_raw = self.encode(x[:, None], at_y)  # (n, y, Z)
@@ -395,13 +409,16 @@ class SsVae(nn.Module):
         minus_kl_z = -kl_z  # (n, y)
         decode = self.decode(z, at_y)  # (n, y, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x[:, None].expand_as(decode), reduction="none").sum(-1)  # (n, y)
-        return log_q_y, minus_kl_z, log_x
+        log_q_at_y = logits_log_prob(classify, y)  # (n,)
+        labels_y = torch.where(y_observed & self.training, 20 * log_q_at_y, 0.0)  # (n,)
+        return log_q_y, minus_kl_z, log_x, labels_y
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """A lower bound on log p of each row (n,), in nats: elbo(samples=1)."""
-        log_q_y, minus_kl_z, log_x = self.factors(batch)
+        log_q_y, minus_kl_z, log_x, labels_y = self.factors(batch)
         log_joint_of_y = minus_kl_z + log_x - 2.302585092994046  # (n, y)
-        return expected_under(log_q_y, log_joint_of_y)  # (n,)
+        bound_y = expected_under(log_q_y, log_joint_of_y)  # (n,)
+        return bound_y + labels_y  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -430,11 +447,12 @@ class SsVae(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        log_q_y, minus_kl_z, log_x = self.factors(batch)
+        log_q_y, minus_kl_z, log_x, labels_y = self.factors(batch)
         tilt_y = tilt["y"]  # (n, y)
         tilted = log_q_y + tilt_y  # (n, y)
         log_sum_y = total(tilted)  # (n,)
-        return log_sum_y
+        log_prob = log_sum_y + labels_y  # (n,)
+        return log_prob
 
     @torch.no_grad()
     def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:

@@ -1,0 +1,5 @@
+"""What `vispec verify` raises."""
+
+
+class NotCheckedError(Exception):
+    """Something that brute force cannot evaluate; says what. Never to be counted as agreement."""
