@@ -32,6 +32,8 @@ def emit_factor(w: Writer, plan: Plan, factor: Factor) -> Density:
             return ratio(w, plan, variable)
         case "guide":
             return enumerated_guide(w, plan, variable)
+        case "labels":
+            return labels(w, plan, variable)
         case "arcs":
             return trees.arcs(w, variable)
         case "norm":
@@ -85,6 +87,18 @@ def enumerated_guide(w: Writer, plan: Plan, variable: Variable) -> Value:
     axes = union((certain, log_q), w.order)
     code = f"torch.where({align(seen, axes)}, {align(certain, axes)}, {align(log_q, axes)})"
     return w.let(f"log_q_{variable.name}", code, axes)
+
+
+def labels(w: Writer, plan: Plan, variable: Variable) -> Value:
+    """In training, the weighted log q of what the data has of a partial variable; 0 where its cell is missing."""
+    law = guide_law(variable.name, plan.model)
+    assert law is not None
+    weight = next(entry.value for entry in plan.model.fit if entry.key == "supervise")  # type: ignore[union-attr]
+    log_q = dense(w, density(w, variable, w.data(variable.name), law, f"log_q_at_{variable.name}"))
+    seen = w.observed(variable.name)
+    axes = union((seen, log_q), w.order)
+    code = f"torch.where({align(seen, axes)} & self.training, {weight} * {align(log_q, axes)}, 0.0)"
+    return w.let(f"labels_{variable.name}", code, axes)
 
 
 # ---- steps

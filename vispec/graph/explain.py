@@ -154,12 +154,14 @@ def _terms(variable: m.Variable, model: m.Model) -> str:
 
 
 def _planned(writer: Writer, plan: "Plan") -> Iterator[Section]:
-    formulas = {factor.name: _factor(writer, factor) for factor in plan.factors if factor.kind != "norm"}
+    formulas = {factor.name: _factor(writer, factor) for factor in plan.factors if factor.kind not in ("norm", "labels")}
     guides = {factor.name for factor in plan.factors if factor.kind == "guide"}
     drawn = _drawn(writer, plan)
     costs = {row.variable: row.cost for row in plan.rows}
     number = 0
     for step in plan.steps:
+        if not formulas.keys() & set(step.inputs):  # what only training adds
+            continue
         formulas[step.output] = _apply(writer, step, formulas, guides, drawn)
         if step.kind != "add":
             number += 1
@@ -304,4 +306,8 @@ def _objective(writer: Writer, plan: "Plan", total: Formula, outer: list[Formula
     if plan.shared_latents:
         names = ", ".join(map(writer.notation.own, plan.shared_latents))
         prose += f" All rows share {names}: the divergence from their prior is taken off once for all, not for each row."
+    labels = [writer.density(f.variable, f.law, "q").log for f in plan.factors if f.kind == "labels"]
+    if labels:
+        weight = next(entry.value for entry in plan.model.fit if getattr(entry, "key", "") == "supervise")
+        prose += f" Training adds {weight} times {', '.join(labels)} where the data has the cell, to teach the guide."
     return Section("Objective", prose, (f"{left} {writer.sign('≥', TEX_AT_LEAST)} {writer.mean(outer, inside)}",))

@@ -39,6 +39,7 @@ NUMBERS: Mapping[str, tuple[Check, str]] = {
     "restarts": (_count, "a whole number of at least 1"),
     "cycles": (_count, "a whole number of at least 1"),
     "free_bits": (_above, "a number of nats above 0"),
+    "supervise": (_above, "a number above 0"),
 }
 DECAYS = ("none", "linear", "cosine")
 ANNEALED = ("kl", "temperature")

@@ -30,6 +30,7 @@ def make_plan(model: Model, complete: bool = False, weighing: bool = False) -> P
     scope = make_scope(model, treatments, weighing)
     found = [factor for name in model.order for factor in variable_factors(name, model, treatments, scope)]
     check_free_bits(model, found)
+    found += label_factors(model, treatments, scope)
     shared = tuple(factor for factor in found if is_shared(model.variable[factor.variable], model))
     factors = tuple(factor for factor in found if factor not in shared)
     order = axis_order(model, scope)
@@ -172,6 +173,32 @@ def variable_factors(name: str, model: Model, treatments: dict[str, Treatment], 
         found.append(make_factor(f"guide_{name}", variable, "guide", guide, law_axes(guide, scope) | {name}, model))
     elif variable.role == "partial" and treatment.kind == "sum":
         found.append(make_factor(f"seen_{name}", variable, "seen", None, scope.axes(name), model))
+    return found
+
+
+def label_factors(model: Model, treatments: dict[str, Treatment], scope: Scope) -> list[Factor]:
+    """For each partial variable with a guide, what teaches the guide the cells that the data has: α log q(y | x) of Kingma et
+    al. (2014), for the bound of such a row has no gradient with respect to q(y | x). Raises SpecError where there is none."""
+    entry = next((entry for entry in model.fit if entry.key == "supervise"), None)
+    if entry is None:
+        return []
+    guided = [model.variable[guide.name] for guide in model.guide if treatments[guide.name].kind in ("sum", "draw")]
+    found = []
+    for variable in guided:
+        law = guide_law(variable.name, model)
+        if variable.role != "partial" or law is None:
+            continue
+        axes = law_axes(law, scope)
+        if axes & scope.enumerated:
+            message = f"the guide of `{variable.name}` reads what is summed out, so it has no value at the data alone"
+            label = Label(variable.span, "its guide cannot be supervised")
+            help_ = "leave `supervise` out, or let the guide read only the data and what is drawn"
+            raise SpecError(model.source, [Diagnostic("V714", message, Label(entry.span, "supervise"), (label,), help_)])
+        found.append(make_factor(f"labels_{variable.name}", variable, "labels", law, axes, model))
+    if not found:
+        message = "no partial variable has a guide that its labels could teach"
+        help_ = "leave it out, or give a partial variable a guide, such as `y ~ Categorical(classify(x))`"
+        raise SpecError(model.source, [Diagnostic("V714", message, Label(entry.span, "supervise"), (), help_)])
     return found
 
 

@@ -37,13 +37,14 @@ class Factor:
 
     kind: density (of `variable`), seen (a partial variable's evidence: 0 at the value in the data, -inf elsewhere),
           kl (minus the analytic KL of a drawn variable), ratio (log p − log q at the draw), guide (log q of an enumerated
-          variable, certain where its cell is seen), arcs (the score of each arc of an enumerated tree), norm (minus the
-          log-sum of those scores over all trees).
+          variable, certain where its cell is seen), labels (in training, log q at the seen cells of a guided partial variable,
+          times a weight), arcs (the score of each arc of an enumerated tree), norm (minus the log-sum of those scores over
+          all trees).
     """
 
     name: str
     variable: str
-    kind: Literal["density", "seen", "kl", "ratio", "guide", "arcs", "norm"]
+    kind: Literal["density", "seen", "kl", "ratio", "guide", "labels", "arcs", "norm"]
     law: Law | None
     plates: tuple[str, ...]
     latents: tuple[str, ...]

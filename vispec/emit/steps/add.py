@@ -12,7 +12,7 @@ from vispec.plan.plan import Step
 
 
 def derivation(step: Step) -> str:
-    return f"log p = {' + '.join(step.inputs)}"
+    return f"log p = {' + '.join(f'{name} (in training)' if name.startswith('labels_') else name for name in step.inputs)}"
 
 
 def emit(w: Writer, step: Step, inputs: Mapping[str, Density], query: bool) -> Value:
