@@ -9,7 +9,7 @@ from vispec.emit.factors import emit_factors, emit_steps, run_steps
 from vispec.emit.joins import tilt
 from vispec.emit.joint_guide import draw_jointly
 from vispec.emit.methods import bound_factors, writer
-from vispec.emit.value import Value, align
+from vispec.emit.value import Value, align, paren
 from vispec.emit.writer import ModuleNeeds, Writer
 from vispec.model.model import Draw, Variable
 from vispec.plan.axes import Scope, element_plates, past
@@ -161,12 +161,24 @@ def guide_lines(
         assert isinstance(law, Draw)
         params = {name: to_value(w, expression(w, arg), arg.type.domain) for name, arg in law.args}
         axes = w.sort(variable.plates)
-        codes = {n: tensor(w, v) if v.scalar else align(v, axes) for n, v in params.items()}
+        codes = {n: for_each_element(w, v, variable, axes) for n, v in params.items()}
         found[variable.name] = "{" + ", ".join(f'"{n}": {c}' for n, c in codes.items()) + "}"
         first = next(iter(params.values()))
         w.bound[variable.name] = replace(first, event=variable.type.shape)
     w.scope = outer
     return found
+
+
+def for_each_element(w: Writer, value: Value, variable: Variable, axes: tuple[str, ...]) -> str:
+    """A parameter with all of the variable's plates, also where the guide gives one value for all of its elements."""
+    if value.axes == axes and (value.event or not variable.type.shape):
+        return value.code
+    sizes = [w.plate_size(axis) for axis in axes]
+    if value.event:
+        return f"{paren(align(value, axes))}.expand({', '.join([*sizes, *['-1'] * len(value.event)])})"
+    event = [w.dim(dim) for dim in variable.type.shape]
+    code = tensor(w, value) if value.scalar else align(value, axes, len(event))
+    return f"{paren(code)}.expand({', '.join([*sizes, *event])})"
 
 
 def reads(plan: Plan, variable: Variable, name: str) -> bool:
