@@ -1,9 +1,14 @@
 """Every program of the benchmarks computes what its float64 reference does, at tiny sizes; the emitted module among them."""
 
+import json
+import math
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from benchmarks import uci
 from benchmarks.programs import WORKLOADS, factorial, hmm, ibm1, mixed, mixture, rationale, topics, vae
 from benchmarks.workload import Workload, contender, errors
 
@@ -31,3 +36,27 @@ def test_programs_agree_with_the_reference(name: str) -> None:
 def test_every_workload_is_checked_and_has_a_baseline() -> None:
     assert {name.split("-")[0] for name in WORKLOADS} == set(TINY)
     assert all("hand" in make().programs for make in TINY.values())
+
+
+def test_uci_splits_and_scores(tmp_path: Path) -> None:
+    """A table that is linear up to noise: least squares scores what it does on raw columns; a short fit beats the mean alone."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(5, 3, (400, 2))
+    target = features @ np.array([1.5, -2.0]) + 7 + 2 * rng.normal(size=400)
+    np.savetxt(tmp_path / "data.txt", np.column_stack([target, features]))
+    parts = [list(range(40)), list(range(200, 240))]
+    (tmp_path / "splits.json").write_text(json.dumps({"feature_columns": [1, 2], "target_column": 0, "test": parts}))
+    found = dict(uci.splits(tmp_path, None))
+    assert [number for number, _ in uci.splits(tmp_path, [1])] == [1]
+    for number, split in found.items():
+        assert split.train["y"].shape == (360, 2)
+        np.testing.assert_allclose(split.train["x"].std(), 1.0)
+        unscaled = split.test["x"] * split.scale
+        np.testing.assert_allclose(unscaled - unscaled.mean(), target[parts[number]] - target[parts[number]].mean())
+    design, train = np.column_stack([features, np.ones(400)]), np.delete(np.arange(400), parts[0])
+    residuals = np.square(target - design @ np.linalg.lstsq(design[train], target[train], rcond=None)[0])
+    variance = residuals[train].mean()
+    expected = -0.5 * (residuals[parts[0]].mean() / variance + math.log(2 * math.pi * variance))
+    np.testing.assert_allclose(uci.least_squares(found[0]), expected)
+    without_features = -0.5 * (found[0].test["x"] ** 2 + math.log(2 * math.pi)).mean() - math.log(found[0].scale)
+    assert uci.posterior_predictive(found[0], 250, 100) > without_features + 0.5

@@ -308,6 +308,6 @@ def _objective(writer: Writer, plan: "Plan", total: Formula, outer: list[Formula
         prose += f" All rows share {names}: the divergence from their prior is taken off once for all, not for each row."
     labels = [writer.density(f.variable, f.law, "q").log for f in plan.factors if f.kind == "labels"]
     if labels:
-        weight = next(entry.value for entry in plan.model.fit if getattr(entry, "key", "") == "supervise")
+        weight = next(entry.value for entry in plan.model.fit if isinstance(entry, m.FitEntry) and entry.key == "supervise")
         prose += f" Training adds {weight} times {', '.join(labels)} where the data has the cell, to teach the guide."
     return Section("Objective", prose, (f"{left} {writer.sign('≥', TEX_AT_LEAST)} {writer.mean(outer, inside)}",))
