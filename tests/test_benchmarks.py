@@ -39,7 +39,7 @@ def test_every_workload_is_checked_and_has_a_baseline() -> None:
 
 
 def test_uci_splits_and_scores(tmp_path: Path) -> None:
-    """A table that is linear up to noise: least squares scores what it does on raw columns; a short fit beats the mean alone."""
+    """A table that is linear up to noise: least squares scores what it does on raw columns; a short fit beats the mean."""
     rng = np.random.default_rng(0)
     features = rng.normal(5, 3, (400, 2))
     target = features @ np.array([1.5, -2.0]) + 7 + 2 * rng.normal(size=400)
