@@ -29,7 +29,7 @@ SPECS = Path(__file__).parents[1] / "specs"
 TOP = 10
 
 
-def documents(folder: Path, name: str, words: Sequence[str]) -> list[list[str]]:
+def documents(folder: Path, name: str, words: list[str]) -> list[list[str]]:
     """Each document as the list of its words."""
     with np.load(folder / name) as file:
         start, index, count = file["indptr"], file["indices"], file["counts"].astype(int)
