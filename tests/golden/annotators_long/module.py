@@ -71,11 +71,11 @@ def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tens
     return law.mode
 
 
-def seeded(log_joint, seed: int, index):
-    """log_joint(index) with the same draws in every pass."""
+def seeded(log_joint, seed: int, *inputs):
+    """log_joint(*inputs) with the same draws in every pass."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return log_joint(index)
+        return log_joint(*inputs)
 
 
 class LogSumExp(torch.autograd.Function):
@@ -252,8 +252,15 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
 def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
     """log_softmax(logits)[value] for logits (*B, V) and value (*B), leading dimensions broadcast → (*B)."""
     lead = torch.broadcast_shapes(logits.shape[:-1], value.shape)
-    flat = logits.expand(*lead, -1).flatten(0, -2)
-    return -F.cross_entropy(flat, value.expand(lead).flatten(), reduction="none").view(lead)
+    own = (1,) * (len(lead) + 1 - logits.dim()) + logits.shape[:-1]
+    many = [d for d, size in enumerate(lead) if own[d] != size]  # along these, one row of logits serves many values
+    if not many:
+        return -F.cross_entropy(logits.flatten(0, -2), value.expand(lead).flatten(), reduction="none").view(lead)
+    order = [d for d in range(len(lead)) if d not in many] + many
+    rows = logits.log_softmax(-1).view(-1, logits.shape[-1])
+    index = value.expand(lead).permute(order).reshape(len(rows), torch.Size([lead[d] for d in many]).numel())
+    found = rows.gather(1, index).view([lead[d] for d in order])
+    return found.permute([order.index(d) for d in range(len(lead))])
 
 
 class AnnotatorsLong(nn.Module):

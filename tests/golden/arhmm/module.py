@@ -342,11 +342,11 @@ class OneHotLinear(nn.Embedding):
         return index @ self.weight if index.is_floating_point() else super().forward(index)
 
 
-def seeded(log_joint, seed: int, index):
-    """log_joint(index) with the same draws in every pass."""
+def seeded(log_joint, seed: int, *inputs):
+    """log_joint(*inputs) with the same draws in every pass."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return log_joint(index)
+        return log_joint(*inputs)
 
 
 class LogSumExp(torch.autograd.Function):

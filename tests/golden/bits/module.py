@@ -90,61 +90,65 @@ def values_at_once(bytes_each: int, memory: int, device: torch.device) -> int:
     return max(1, (min(memory, 2**26) if device.type == "cpu" else memory) // bytes_each)
 
 
-def seeded(log_joint, seed: int, index):
-    """log_joint(index) with the same draws in every pass."""
+def seeded(log_joint, seed: int, *inputs):
+    """log_joint(*inputs) with the same draws in every pass."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return log_joint(index)
+        return log_joint(*inputs)
 
 
 class ChunkedLogSum(torch.autograd.Function):
     """log Σ_s exp(log_joint(s)), twice over the chunks: for the sum, then for gradients, each chunk's by its posterior."""
 
     @staticmethod
-    def forward(ctx, log_joint, count, size, device, *parameters):
-        ctx.log_joint, ctx.count, ctx.size, ctx.device = log_joint, count, size, device
+    def forward(ctx, log_joint, parts, read, *tensors):  # the first `read` tensors are arguments of log_joint
+        ctx.log_joint, ctx.parts, ctx.read = log_joint, parts, read
         ctx.seed = int(torch.randint(2**62, ()))
-        parts = [seeded(log_joint, ctx.seed, index).logsumexp(-1) for index in chunks(count, size, device)]
-        log_z = torch.stack(parts).logsumexp(0)
-        ctx.save_for_backward(log_z, *parameters)
+        sums = [seeded(log_joint, ctx.seed, index, *tensors[:read]).logsumexp(-1) for index in parts]
+        log_z = torch.stack(sums).logsumexp(0)
+        ctx.save_for_backward(log_z, *tensors)
         return log_z
 
     @staticmethod
     def backward(ctx, grad):
-        log_z, *parameters = ctx.saved_tensors
-        wanted = [p for p in parameters if p.requires_grad]
-        sums = [torch.zeros_like(p) for p in wanted]
+        log_z, *tensors = ctx.saved_tensors
+        tensors[: ctx.read] = [x.detach().requires_grad_(x.requires_grad) for x in tensors[: ctx.read]]
+        wanted = [x for x in tensors if x.requires_grad]
+        sums = [torch.zeros_like(x) for x in wanted]
         level = log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)
-        for index in chunks(ctx.count, ctx.size, ctx.device):
+        for index in ctx.parts:
             with torch.enable_grad():
-                log_joint = seeded(ctx.log_joint, ctx.seed, index)
+                log_joint = seeded(ctx.log_joint, ctx.seed, index, *tensors[: ctx.read])
             weight = (log_joint.detach() - level).clamp_(min=-80.0).exp_()
             weight = torch.threshold_(weight, 2e-35, 0.0) * grad.unsqueeze(-1)
             for total, part in zip(sums, torch.autograd.grad(log_joint, wanted, weight, allow_unused=True), strict=True):
                 if part is not None:
                     total += part
         found = iter(sums)
-        return None, None, None, None, *(next(found) if p.requires_grad else None for p in parameters)
+        return None, None, None, *(next(found) if x.requires_grad else None for x in tensors)
 
 
-def enumerated_log_sum(log_joint, count: int, bytes_each: int, memory: int, parameters: tuple[Tensor, ...]) -> Tensor:
-    """log Σ_s exp(log_joint(s)) (*B) over s < count; `parameters` are what log_joint reads.
+def enumerated_log_sum(
+    log_joint, context: tuple[Tensor, ...], count: int, bytes_each: int, memory: int, parameters: tuple[Tensor, ...]
+) -> Tensor:
+    """log Σ_s exp(log_joint(s, *context)) (*B) over s < count; `parameters` are what else log_joint reads.
 
     Each s keeps `bytes_each` for the gradient. Where all of them together exceed `memory`, they are computed twice instead."""
     device = parameters[0].device
     size = values_at_once(bytes_each, memory, device)
     if count <= size or torch.compiler.is_compiling():
-        return log_sum_exp(log_joint(torch.arange(count, device=device)))
+        return log_sum_exp(log_joint(torch.arange(count, device=device), *context))
+    parts = chunks(count, size, device)
     if count * bytes_each > memory:
-        return ChunkedLogSum.apply(log_joint, count, size, device, *parameters)
+        return ChunkedLogSum.apply(log_joint, parts, len(context), *context, *parameters)
     seed = int(torch.randint(2**62, ()))
-    return log_sum_exp(torch.cat([seeded(log_joint, seed, index) for index in chunks(count, size, device)], -1))
+    return log_sum_exp(torch.cat([seeded(log_joint, seed, index, *context) for index in parts], -1))
 
 
-def every_log_joint(log_joint, count: int, size: int, device: torch.device) -> Tensor:
+def every_log_joint(log_joint, context: tuple[Tensor, ...], count: int, size: int, device: torch.device) -> Tensor:
     """log_joint of every s (*B, count), without gradients."""
     with torch.no_grad():
-        return torch.cat([log_joint(index) for index in chunks(count, size, device)], -1)
+        return torch.cat([log_joint(index, *context) for index in chunks(count, size, device)], -1)
 
 
 def tilt_of_joint(tilt: Tensor, count: int) -> Tensor:
@@ -414,8 +418,15 @@ class Recurrent(nn.RNNBase):
 def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
     """log_softmax(logits)[value] for logits (*B, V) and value (*B), leading dimensions broadcast → (*B)."""
     lead = torch.broadcast_shapes(logits.shape[:-1], value.shape)
-    flat = logits.expand(*lead, -1).flatten(0, -2)
-    return -F.cross_entropy(flat, value.expand(lead).flatten(), reduction="none").view(lead)
+    own = (1,) * (len(lead) + 1 - logits.dim()) + logits.shape[:-1]
+    many = [d for d, size in enumerate(lead) if own[d] != size]  # along these, one row of logits serves many values
+    if not many:
+        return -F.cross_entropy(logits.flatten(0, -2), value.expand(lead).flatten(), reduction="none").view(lead)
+    order = [d for d in range(len(lead)) if d not in many] + many
+    rows = logits.log_softmax(-1).view(-1, logits.shape[-1])
+    index = value.expand(lead).permute(order).reshape(len(rows), torch.Size([lead[d] for d in many]).numel())
+    found = rows.gather(1, index).view([lead[d] for d in order])
+    return found.permute([order.index(d) for d in range(len(lead))])
 
 
 def after_start(x: Tensor, start: Tensor) -> Tensor:
@@ -423,24 +434,42 @@ def after_start(x: Tensor, start: Tensor) -> Tensor:
     return torch.cat((start.expand(*x.shape[:-2], 1, -1), x[..., :-1, :]), -2)
 
 
-class Lm(nn.Module):
-    """(z: bit[K], prefix: token[CHAR]*) → simplex[CHAR]: lstm(embed=256, hidden=256, init=z)."""
+class Past(nn.Module):
+    """(prefix: token[CHAR]*) → real[H]: lstm(embed=64, hidden=256)."""
 
-    def __init__(self, K: int, CHAR: int):
+    def __init__(self, H: int, CHAR: int):
         super().__init__()
-        self.embed = nn.Embedding(CHAR, 256)
-        self.start = nn.Parameter(torch.zeros(256))
-        self.lstm = Recurrent("LSTM", 256, 256, batch_first=True)
-        self.init = nn.Linear(K, 512)
-        self.out = nn.Linear(256, CHAR)
+        self.embed = nn.Embedding(CHAR, 64)
+        self.start = nn.Parameter(torch.zeros(64))
+        self.lstm = Recurrent("LSTM", 64, 256, batch_first=True)
+        self.out = nn.Linear(256, H)
 
-    def prefix_features(self, z: Tensor, prefix: Tensor, prefix_mask: Tensor | None = None) -> Tensor:
-        """z (*B, K), prefix (*B, T) → (*B, T, 256); position i has read only what stands before it."""
-        return self.lstm(after_start(self.embed(prefix), self.start), self.init(z))
+    def prefix_features(self, prefix: Tensor, prefix_mask: Tensor | None = None) -> Tensor:
+        """prefix (*B, T) → (*B, T, 256); position i has read only what stands before it."""
+        return self.lstm(after_start(self.embed(prefix), self.start))
 
-    def prefixes(self, z: Tensor, prefix: Tensor, prefix_mask: Tensor | None = None) -> Tensor:
-        """(*B, T, CHAR) unnormalised log-probabilities."""
-        return self.out(self.prefix_features(z, prefix, prefix_mask=prefix_mask))
+    def prefixes(self, prefix: Tensor, prefix_mask: Tensor | None = None) -> Tensor:
+        """(*B, T, H)."""
+        return self.out(self.prefix_features(prefix, prefix_mask=prefix_mask))
+
+
+class Speller(nn.Module):
+    """(h: real[H], z: bit[K]) → simplex[CHAR]: mlp([32])."""
+
+    def __init__(self, K: int, H: int, CHAR: int):
+        super().__init__()
+        self.from_h = nn.Linear(H, 32)
+        self.from_z = nn.Linear(K, 32, bias=False)
+        self.mlp = nn.Sequential(nn.ReLU())
+        self.out = nn.Linear(32, CHAR)
+
+    def features(self, h: Tensor, z: Tensor) -> Tensor:
+        """h (*B, H), z (*B, K) → (*B, 32)."""
+        return self.mlp(self.from_h(h) + self.from_z(z))
+
+    def forward(self, h: Tensor, z: Tensor) -> Tensor:
+        """(*B, CHAR) unnormalised log-probabilities."""
+        return self.out(self.features(h, z))
 
 
 class Bits(nn.Module):
@@ -450,26 +479,31 @@ class Bits(nn.Module):
     estimator = "exact"
     sums = ("sum z in word",)
 
-    def __init__(self, CHAR: int, K: int = 10):
+    def __init__(self, CHAR: int, K: int = 10, H: int = 256):
         super().__init__()
         self.K = K
         self.CHAR = CHAR
-        self.lm = Lm(K, CHAR)
+        self.past = Past(H, CHAR)
+        self.speller = Speller(K, H, CHAR)
         self.memory = 2**30  # bytes that a sum over joint values may take at once
         self.max_joint_values = 2**24
         self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
 
-    def log_joint_of_z(self, batch: dict[str, Tensor], index: Tensor) -> Tensor:
-        """The log-joint (word, z) of each row at the joint values of z that `index` (S,) numbers."""
-        z_values = digits(index, self.K, 2).to(self.one.dtype)  # (z, k)
-        log_z = bit_log_prob(z_values.T, (self.one * 0.5))  # (k, z)
+    def context_of_z(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """What the log-joint of every value of z reads, computed once: x, inside_i, past."""
         x = batch["x"]  # (word, i)
         x_len = batch["x_len"]  # (word,)
         at_i = torch.arange(x.shape[1], device=self.one.device)  # (i,)
         inside_i = at_i < x_len[:, None]  # (word, i)
-        lm = self.lm.prefixes(z_values, x[:, None])  # (word, z, i, CHAR)
-        lm_2 = lm.movedim(2, 1)  # (word, i, z, CHAR)
-        log_x = logits_log_prob(lm_2, x[:, :, None])  # (word, i, z)
+        past = self.past.prefixes(x)  # (word, i, H)
+        return x, inside_i, past
+
+    def log_joint_of_z(self, index: Tensor, x: Tensor, inside_i: Tensor, past: Tensor) -> Tensor:
+        """The log-joint (word, z) of each row at the joint values of z that `index` (S,) numbers."""
+        z_values = digits(index, self.K, 2).to(self.one.dtype)  # (z, k)
+        log_z = bit_log_prob(z_values.T, (self.one * 0.5))  # (k, z)
+        speller = self.speller(past[:, :, None], z_values)  # (word, i, z, CHAR)
+        log_x = logits_log_prob(speller, x[:, :, None])  # (word, i, z)
         log_z_over_k = log_z.sum(0)  # (z,)
         log_x_over_i = torch.where(inside_i[:, :, None], log_x, 0.0).sum(1)  # (word, z)
         log_joint_of_z = log_z_over_k + log_x_over_i  # (word, z)
@@ -479,8 +513,8 @@ class Bits(nn.Module):
         """log p of each row (word,), exact, in nats."""
         x = batch["x"]  # (word, i)
         count = number_of_joint_values(self.K, 2, self.max_joint_values)
-        bytes_each = x.shape[0] * (12 * (4 + (3072 + self.CHAR) * self.K * x.shape[1]))
-        return enumerated_log_sum(lambda index: self.log_joint_of_z(batch, index), count, bytes_each, self.memory, tuple(self.parameters()))  # (word,)
+        bytes_each = x.shape[0] * (12 * (4 + (32 + self.CHAR) * x.shape[1]))
+        return enumerated_log_sum(self.log_joint_of_z, self.context_of_z(batch), count, bytes_each, self.memory, tuple(self.parameters()))  # (word,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -491,9 +525,9 @@ class Bits(nn.Module):
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         x = batch["x"]  # (word, i)
         count = number_of_joint_values(self.K, 2, self.max_joint_values)
-        bytes_each = x.shape[0] * (12 * (4 + (3072 + self.CHAR) * self.K * x.shape[1]))
+        bytes_each = x.shape[0] * (12 * (4 + (32 + self.CHAR) * x.shape[1]))
         size = values_at_once(bytes_each, self.memory, self.one.device)
-        log_joint = every_log_joint(lambda index: self.log_joint_of_z(batch, index), count, size, self.one.device)  # (word, z)
+        log_joint = every_log_joint(self.log_joint_of_z, self.context_of_z(batch), count, size, self.one.device)  # (word, z)
         tilt_z = tilt["z"]  # (word, k, z)
         tilted = log_joint + tilt_of_joint(tilt_z, count)  # (word, z)
         log_sum_z = total(tilted)  # (word,)
@@ -519,8 +553,9 @@ class Bits(nn.Module):
         i_size = int(x_len.max())
         x = self.one.new_zeros(n, i_size, dtype=torch.long)  # (word, i)
         for i in range(i_size):
-            lm = self.lm.prefixes(z, x)  # (word, i, CHAR)
-            x_now = decide(torch.distributions.Categorical(logits=lm[:, i]).expand((n,)), rule, True)  # (word,)
+            past = self.past.prefixes(x)  # (word, i, H)
+            speller = self.speller(past[:, i], z)  # (word, CHAR)
+            x_now = decide(torch.distributions.Categorical(logits=speller).expand((n,)), rule, True)  # (word,)
             x[:, i] = x_now
         return {"z": z, "x": x, "x_len": x_len}
 

@@ -354,11 +354,11 @@ def distinct(tokens: Tensor) -> tuple[Tensor, Tensor]:
     return values, row
 
 
-def seeded(log_joint, seed: int, index):
-    """log_joint(index) with the same draws in every pass."""
+def seeded(log_joint, seed: int, *inputs):
+    """log_joint(*inputs) with the same draws in every pass."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return log_joint(index)
+        return log_joint(*inputs)
 
 
 class LogSumExp(torch.autograd.Function):

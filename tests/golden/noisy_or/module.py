@@ -100,61 +100,65 @@ def values_at_once(bytes_each: int, memory: int, device: torch.device) -> int:
     return max(1, (min(memory, 2**26) if device.type == "cpu" else memory) // bytes_each)
 
 
-def seeded(log_joint, seed: int, index):
-    """log_joint(index) with the same draws in every pass."""
+def seeded(log_joint, seed: int, *inputs):
+    """log_joint(*inputs) with the same draws in every pass."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return log_joint(index)
+        return log_joint(*inputs)
 
 
 class ChunkedLogSum(torch.autograd.Function):
     """log Σ_s exp(log_joint(s)), twice over the chunks: for the sum, then for gradients, each chunk's by its posterior."""
 
     @staticmethod
-    def forward(ctx, log_joint, count, size, device, *parameters):
-        ctx.log_joint, ctx.count, ctx.size, ctx.device = log_joint, count, size, device
+    def forward(ctx, log_joint, parts, read, *tensors):  # the first `read` tensors are arguments of log_joint
+        ctx.log_joint, ctx.parts, ctx.read = log_joint, parts, read
         ctx.seed = int(torch.randint(2**62, ()))
-        parts = [seeded(log_joint, ctx.seed, index).logsumexp(-1) for index in chunks(count, size, device)]
-        log_z = torch.stack(parts).logsumexp(0)
-        ctx.save_for_backward(log_z, *parameters)
+        sums = [seeded(log_joint, ctx.seed, index, *tensors[:read]).logsumexp(-1) for index in parts]
+        log_z = torch.stack(sums).logsumexp(0)
+        ctx.save_for_backward(log_z, *tensors)
         return log_z
 
     @staticmethod
     def backward(ctx, grad):
-        log_z, *parameters = ctx.saved_tensors
-        wanted = [p for p in parameters if p.requires_grad]
-        sums = [torch.zeros_like(p) for p in wanted]
+        log_z, *tensors = ctx.saved_tensors
+        tensors[: ctx.read] = [x.detach().requires_grad_(x.requires_grad) for x in tensors[: ctx.read]]
+        wanted = [x for x in tensors if x.requires_grad]
+        sums = [torch.zeros_like(x) for x in wanted]
         level = log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)
-        for index in chunks(ctx.count, ctx.size, ctx.device):
+        for index in ctx.parts:
             with torch.enable_grad():
-                log_joint = seeded(ctx.log_joint, ctx.seed, index)
+                log_joint = seeded(ctx.log_joint, ctx.seed, index, *tensors[: ctx.read])
             weight = (log_joint.detach() - level).clamp_(min=-80.0).exp_()
             weight = torch.threshold_(weight, 2e-35, 0.0) * grad.unsqueeze(-1)
             for total, part in zip(sums, torch.autograd.grad(log_joint, wanted, weight, allow_unused=True), strict=True):
                 if part is not None:
                     total += part
         found = iter(sums)
-        return None, None, None, None, *(next(found) if p.requires_grad else None for p in parameters)
+        return None, None, None, *(next(found) if x.requires_grad else None for x in tensors)
 
 
-def enumerated_log_sum(log_joint, count: int, bytes_each: int, memory: int, parameters: tuple[Tensor, ...]) -> Tensor:
-    """log Σ_s exp(log_joint(s)) (*B) over s < count; `parameters` are what log_joint reads.
+def enumerated_log_sum(
+    log_joint, context: tuple[Tensor, ...], count: int, bytes_each: int, memory: int, parameters: tuple[Tensor, ...]
+) -> Tensor:
+    """log Σ_s exp(log_joint(s, *context)) (*B) over s < count; `parameters` are what else log_joint reads.
 
     Each s keeps `bytes_each` for the gradient. Where all of them together exceed `memory`, they are computed twice instead."""
     device = parameters[0].device
     size = values_at_once(bytes_each, memory, device)
     if count <= size or torch.compiler.is_compiling():
-        return log_sum_exp(log_joint(torch.arange(count, device=device)))
+        return log_sum_exp(log_joint(torch.arange(count, device=device), *context))
+    parts = chunks(count, size, device)
     if count * bytes_each > memory:
-        return ChunkedLogSum.apply(log_joint, count, size, device, *parameters)
+        return ChunkedLogSum.apply(log_joint, parts, len(context), *context, *parameters)
     seed = int(torch.randint(2**62, ()))
-    return log_sum_exp(torch.cat([seeded(log_joint, seed, index) for index in chunks(count, size, device)], -1))
+    return log_sum_exp(torch.cat([seeded(log_joint, seed, index, *context) for index in parts], -1))
 
 
-def every_log_joint(log_joint, count: int, size: int, device: torch.device) -> Tensor:
+def every_log_joint(log_joint, context: tuple[Tensor, ...], count: int, size: int, device: torch.device) -> Tensor:
     """log_joint of every s (*B, count), without gradients."""
     with torch.no_grad():
-        return torch.cat([log_joint(index) for index in chunks(count, size, device)], -1)
+        return torch.cat([log_joint(index, *context) for index in chunks(count, size, device)], -1)
 
 
 def tilt_of_joint(tilt: Tensor, count: int) -> Tensor:
@@ -412,13 +416,17 @@ class NoisyOr(nn.Module):
         with torch.no_grad():
             self.raw_strength.copy_(softplus_inverse(value))
 
-    def log_joint_of_z(self, batch: dict[str, Tensor], index: Tensor) -> Tensor:
-        """The log-joint (n, z) of each row at the joint values of z that `index` (S,) numbers."""
-        z_values = digits(index, self.K, 2).to(self.one.dtype)  # (z, k)
-        log_z = bernoulli_log_prob(z_values.T, self.raw_active[:, None])  # (k, z)
+    def context_of_z(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """What the log-joint of every value of z reads, computed once: x, leak, strength."""
         x = batch["x"]  # (n, d)
         leak = F.softplus(self.raw_leak)  # (d,)
         strength = F.softplus(self.raw_strength)  # (d, K)
+        return x, leak, strength
+
+    def log_joint_of_z(self, index: Tensor, x: Tensor, leak: Tensor, strength: Tensor) -> Tensor:
+        """The log-joint (n, z) of each row at the joint values of z that `index` (S,) numbers."""
+        z_values = digits(index, self.K, 2).to(self.one.dtype)  # (z, k)
+        log_z = bernoulli_log_prob(z_values.T, self.raw_active[:, None])  # (k, z)
         dot = (strength[:, None] * z_values).sum(-1)  # (d, z)
         value = leak[:, None] + dot  # (d, z)
         neg = -value  # (d, z)
@@ -435,7 +443,7 @@ class NoisyOr(nn.Module):
         count = number_of_joint_values(self.K, 2, self.max_joint_values)
         x = batch["x"]  # (n, d)
         bytes_each = x.shape[0] * (12 * (4))
-        return enumerated_log_sum(lambda index: self.log_joint_of_z(batch, index), count, bytes_each, self.memory, tuple(self.parameters()))  # (n,)
+        return enumerated_log_sum(self.log_joint_of_z, self.context_of_z(batch), count, bytes_each, self.memory, tuple(self.parameters()))  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -448,7 +456,7 @@ class NoisyOr(nn.Module):
         x = batch["x"]  # (n, d)
         bytes_each = x.shape[0] * (12 * (4))
         size = values_at_once(bytes_each, self.memory, self.one.device)
-        log_joint = every_log_joint(lambda index: self.log_joint_of_z(batch, index), count, size, self.one.device)  # (n, z)
+        log_joint = every_log_joint(self.log_joint_of_z, self.context_of_z(batch), count, size, self.one.device)  # (n, z)
         tilt_z = tilt["z"]  # (n, k, z)
         tilted = log_joint + tilt_of_joint(tilt_z, count)  # (n, z)
         log_sum_z = total(tilted)  # (n,)

@@ -27,23 +27,38 @@ def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tens
     return law.mode
 
 
-def kl_normal_standard(loc: Tensor, scale: Tensor) -> Tensor:
-    """KL(N(loc, scale²) ‖ N(0, 1)) = ½(scale² + loc² − 1) − log scale."""
-    return 0.5 * (scale.square() + loc.square() - 1) - scale.log()
+def kl_normal_normal(q_loc: Tensor, q_scale: Tensor, p_loc: Tensor, p_scale: Tensor) -> Tensor:
+    """KL(N(q_loc, q_scale²) ‖ N(p_loc, p_scale²))."""
+    ratio = q_scale / p_scale
+    return 0.5 * (ratio.square() + ((q_loc - p_loc) / p_scale).square() - 1) - ratio.log()
 
 
 def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
     """log_softmax(logits)[value] for logits (*B, V) and value (*B), leading dimensions broadcast → (*B)."""
     lead = torch.broadcast_shapes(logits.shape[:-1], value.shape)
-    flat = logits.expand(*lead, -1).flatten(0, -2)
-    return -F.cross_entropy(flat, value.expand(lead).flatten(), reduction="none").view(lead)
+    own = (1,) * (len(lead) + 1 - logits.dim()) + logits.shape[:-1]
+    many = [d for d, size in enumerate(lead) if own[d] != size]  # along these, one row of logits serves many values
+    if not many:
+        return -F.cross_entropy(logits.flatten(0, -2), value.expand(lead).flatten(), reduction="none").view(lead)
+    order = [d for d in range(len(lead)) if d not in many] + many
+    rows = logits.log_softmax(-1).view(-1, logits.shape[-1])
+    index = value.expand(lead).permute(order).reshape(len(rows), torch.Size([lead[d] for d in many]).numel())
+    found = rows.gather(1, index).view([lead[d] for d in order])
+    return found.permute([order.index(d) for d in range(len(lead))])
 
 
-def count_values(index: Tensor, size: int, mask: Tensor | None, like: Tensor) -> Tensor:
-    """How often each of `size` values is among the index (*B, T) that count: (*B, size), of like's dtype."""
-    weight = like.new_ones(index.shape) if mask is None else mask.to(like.dtype)
-    index, weight = torch.broadcast_tensors(index, weight)
-    return weight.new_zeros(*index.shape[:-1], size).scatter_add(-1, index, weight)
+def weighted_sum(x: Tensor, weight: Tensor) -> Tensor:
+    """Σ_t weight[t] x[t] (*B, W), weight (*B, T); as products of matrices where there are more sums than sequences."""
+    if weight.shape[:-1].numel() > x.shape[:-2].numel():
+        return torch.einsum("...t,...tw->...w", weight, x)  # no copies of x along the further axes
+    return (x * weight[..., None]).sum(-2)
+
+
+def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
+    """The mean (*B, W) of what counts, zeros where nothing does."""
+    if mask is None:
+        return x.sum(-2) / max(x.shape[-2], 1)
+    return weighted_sum(x, mask / mask.sum(-1, keepdim=True).clamp(min=1).to(x.dtype))
 
 
 class NormalVectorLogProb(torch.autograd.Function):
@@ -99,19 +114,18 @@ class Topics(nn.Module):
 
 
 class Encode(nn.Module):
-    """(words: token[V]*) → (loc: real[K], scale: positive[K]): bow |> mlp([100, 100], activation=softplus) |> dropout(0.2)."""
+    """(words: token[V]*) → (loc: real[K], scale: positive[K]): embed(200) |> mean |> mlp([200]) |> dropout(0.2)."""
 
     def __init__(self, K: int, V: int):
         super().__init__()
-        self.V = V
-        self.mlp = nn.Sequential(nn.Linear(V, 100), nn.Softplus(), nn.Linear(100, 100), nn.Softplus())
+        self.embed = nn.Embedding(V, 200)
+        self.mlp = nn.Sequential(nn.Linear(200, 200), nn.ReLU())
         self.dropout = nn.Dropout(0.2)
-        self.out = nn.Linear(100, 2 * K)
+        self.out = nn.Linear(200, 2 * K)
 
     def features(self, words: Tensor, words_mask: Tensor | None = None) -> Tensor:
-        """words (*B, T) → (*B, 100)."""
-        h = count_values(words, self.V, words_mask, self.out.weight)  # (*B, V)
-        return self.dropout(self.mlp(h))
+        """words (*B, T) → (*B, 200)."""
+        return self.dropout(self.mlp(masked_mean(self.embed(words), words_mask)))
 
     def forward(self, words: Tensor, words_mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """loc (*B, K), scale (*B, K) before softplus."""
@@ -141,7 +155,7 @@ class Prodlda(nn.Module):
         encode_loc, encode_scale_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
         encode_scale = F.softplus(encode_scale_raw)  # (doc, K)
         h = encode_loc + encode_scale * torch.randn_like(encode_loc)  # (doc, K)
-        kl_h = kl_normal_standard(encode_loc, encode_scale).sum(-1)  # (doc,)
+        kl_h = kl_normal_normal(encode_loc, encode_scale, (self.one * 0), (self.one * 4)).sum(-1)  # (doc,)
         minus_kl_h = -self.kl_weight * kl_h  # (doc,)
         h_prob = h.softmax(-1)  # (doc, K)
         topics = self.topics(h_prob)  # (doc, V)
@@ -164,7 +178,7 @@ class Prodlda(nn.Module):
         encode_loc, encode_scale_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
         encode_scale = F.softplus(encode_scale_raw)  # (doc, K)
         h = encode_loc + encode_scale * self.one.new_empty(samples, w.shape[0], self.K).normal_()  # (s*, doc, K)
-        log_p_h = normal_vector_log_prob(h, (self.one * 0), (self.one * 1))  # (s*, doc)
+        log_p_h = normal_vector_log_prob(h, (self.one * 0), (self.one * 4))  # (s*, doc)
         log_q_h = normal_vector_log_prob(h, encode_loc, encode_scale)  # (s*, doc)
         log_ratio_h = log_p_h - log_q_h  # (s*, doc)
         h_prob = h.softmax(-1)  # (s*, doc, K)
@@ -203,14 +217,14 @@ class Prodlda(nn.Module):
         encode_loc, encode_scale_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
         encode_scale = F.softplus(encode_scale_raw)  # (doc, K)
         h = encode_loc + encode_scale * self.one.new_empty(samples, w.shape[0], self.K).normal_()  # (s*, doc, K)
-        log_p_h = normal_vector_log_prob(h, (self.one * 0), (self.one * 1))  # (s*, doc)
+        log_p_h = normal_vector_log_prob(h, (self.one * 0), (self.one * 4))  # (s*, doc)
         log_q_h = normal_vector_log_prob(h, encode_loc, encode_scale)  # (s*, doc)
         log_ratio_h = log_p_h - log_q_h  # (s*, doc)
         return {"h": (log_ratio_h, h)}
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        h = decide(torch.distributions.Normal(loc=(self.one * 0), scale=(self.one * 1)).expand((n, self.K,)), "sample", True)  # (doc, K)
+        h = decide(torch.distributions.Normal(loc=(self.one * 0), scale=(self.one * 4)).expand((n, self.K,)), "sample", True)  # (doc, K)
         w_len = lengths["n"]  # (doc,)
         n_size = int(w_len.max())
         h_prob = h.softmax(-1)  # (doc, K)

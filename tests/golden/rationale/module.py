@@ -106,61 +106,65 @@ def values_at_once(bytes_each: int, memory: int, device: torch.device) -> int:
     return max(1, (min(memory, 2**26) if device.type == "cpu" else memory) // bytes_each)
 
 
-def seeded(log_joint, seed: int, index):
-    """log_joint(index) with the same draws in every pass."""
+def seeded(log_joint, seed: int, *inputs):
+    """log_joint(*inputs) with the same draws in every pass."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return log_joint(index)
+        return log_joint(*inputs)
 
 
 class ChunkedLogSum(torch.autograd.Function):
     """log Σ_s exp(log_joint(s)), twice over the chunks: for the sum, then for gradients, each chunk's by its posterior."""
 
     @staticmethod
-    def forward(ctx, log_joint, count, size, device, *parameters):
-        ctx.log_joint, ctx.count, ctx.size, ctx.device = log_joint, count, size, device
+    def forward(ctx, log_joint, parts, read, *tensors):  # the first `read` tensors are arguments of log_joint
+        ctx.log_joint, ctx.parts, ctx.read = log_joint, parts, read
         ctx.seed = int(torch.randint(2**62, ()))
-        parts = [seeded(log_joint, ctx.seed, index).logsumexp(-1) for index in chunks(count, size, device)]
-        log_z = torch.stack(parts).logsumexp(0)
-        ctx.save_for_backward(log_z, *parameters)
+        sums = [seeded(log_joint, ctx.seed, index, *tensors[:read]).logsumexp(-1) for index in parts]
+        log_z = torch.stack(sums).logsumexp(0)
+        ctx.save_for_backward(log_z, *tensors)
         return log_z
 
     @staticmethod
     def backward(ctx, grad):
-        log_z, *parameters = ctx.saved_tensors
-        wanted = [p for p in parameters if p.requires_grad]
-        sums = [torch.zeros_like(p) for p in wanted]
+        log_z, *tensors = ctx.saved_tensors
+        tensors[: ctx.read] = [x.detach().requires_grad_(x.requires_grad) for x in tensors[: ctx.read]]
+        wanted = [x for x in tensors if x.requires_grad]
+        sums = [torch.zeros_like(x) for x in wanted]
         level = log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)
-        for index in chunks(ctx.count, ctx.size, ctx.device):
+        for index in ctx.parts:
             with torch.enable_grad():
-                log_joint = seeded(ctx.log_joint, ctx.seed, index)
+                log_joint = seeded(ctx.log_joint, ctx.seed, index, *tensors[: ctx.read])
             weight = (log_joint.detach() - level).clamp_(min=-80.0).exp_()
             weight = torch.threshold_(weight, 2e-35, 0.0) * grad.unsqueeze(-1)
             for total, part in zip(sums, torch.autograd.grad(log_joint, wanted, weight, allow_unused=True), strict=True):
                 if part is not None:
                     total += part
         found = iter(sums)
-        return None, None, None, None, *(next(found) if p.requires_grad else None for p in parameters)
+        return None, None, None, *(next(found) if x.requires_grad else None for x in tensors)
 
 
-def enumerated_log_sum(log_joint, count: int, bytes_each: int, memory: int, parameters: tuple[Tensor, ...]) -> Tensor:
-    """log Σ_s exp(log_joint(s)) (*B) over s < count; `parameters` are what log_joint reads.
+def enumerated_log_sum(
+    log_joint, context: tuple[Tensor, ...], count: int, bytes_each: int, memory: int, parameters: tuple[Tensor, ...]
+) -> Tensor:
+    """log Σ_s exp(log_joint(s, *context)) (*B) over s < count; `parameters` are what else log_joint reads.
 
     Each s keeps `bytes_each` for the gradient. Where all of them together exceed `memory`, they are computed twice instead."""
     device = parameters[0].device
     size = values_at_once(bytes_each, memory, device)
     if count <= size or torch.compiler.is_compiling():
-        return log_sum_exp(log_joint(torch.arange(count, device=device)))
+        return log_sum_exp(log_joint(torch.arange(count, device=device), *context))
+    parts = chunks(count, size, device)
     if count * bytes_each > memory:
-        return ChunkedLogSum.apply(log_joint, count, size, device, *parameters)
+        return ChunkedLogSum.apply(log_joint, parts, len(context), *context, *parameters)
     seed = int(torch.randint(2**62, ()))
-    return log_sum_exp(torch.cat([seeded(log_joint, seed, index) for index in chunks(count, size, device)], -1))
+    return log_sum_exp(torch.cat([seeded(log_joint, seed, index, *context) for index in parts], -1))
 
 
-def every_log_joint(log_joint, count: int, size: int, device: torch.device) -> Tensor:
+def every_log_joint(log_joint, context: tuple[Tensor, ...], count: int, size: int, device: torch.device) -> Tensor:
     """log_joint of every s (*B, count), without gradients."""
     with torch.no_grad():
-        return torch.cat([log_joint(index) for index in chunks(count, size, device)], -1)
+        return torch.cat([log_joint(index, *context) for index in chunks(count, size, device)], -1)
 
 
 def tilt_of_joint(tilt: Tensor, count: int) -> Tensor:
@@ -372,8 +376,15 @@ def score_bound_loo(weight: Tensor, log_q: Tensor) -> Tensor:
 def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
     """log_softmax(logits)[value] for logits (*B, V) and value (*B), leading dimensions broadcast → (*B)."""
     lead = torch.broadcast_shapes(logits.shape[:-1], value.shape)
-    flat = logits.expand(*lead, -1).flatten(0, -2)
-    return -F.cross_entropy(flat, value.expand(lead).flatten(), reduction="none").view(lead)
+    own = (1,) * (len(lead) + 1 - logits.dim()) + logits.shape[:-1]
+    many = [d for d, size in enumerate(lead) if own[d] != size]  # along these, one row of logits serves many values
+    if not many:
+        return -F.cross_entropy(logits.flatten(0, -2), value.expand(lead).flatten(), reduction="none").view(lead)
+    order = [d for d in range(len(lead)) if d not in many] + many
+    rows = logits.log_softmax(-1).view(-1, logits.shape[-1])
+    index = value.expand(lead).permute(order).reshape(len(rows), torch.Size([lead[d] for d in many]).numel())
+    found = rows.gather(1, index).view([lead[d] for d in order])
+    return found.permute([order.index(d) for d in range(len(lead))])
 
 
 def weighted_sum(x: Tensor, weight: Tensor) -> Tensor:
@@ -455,18 +466,22 @@ class Rationale(nn.Module):
         self.max_joint_values = 2**24
         self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
 
-    def log_joint_of_f(self, batch: dict[str, Tensor], index: Tensor) -> Tensor:
-        """The log-joint (review, f) of each row at the joint values of f that `index` (S,) numbers."""
+    def context_of_f(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """What the log-joint of every value of f reads, computed once: y, y_len, inside_i, select_2, x."""
         y = batch["y"]  # (review, i)
-        f_values = digits(index, y.shape[1], 2).to(self.one.dtype)  # (f, i)
         y_len = batch["y_len"]  # (review,)
         at_i = torch.arange(y.shape[1], device=self.one.device)  # (i,)
         inside_i = at_i < y_len[:, None]  # (review, i)
         y_words, y_row = distinct(y)  # (review, i)
         select = self.select(y_words)  # (distinct,)
         select_2 = select[y_row]  # (review, i)
-        log_f = torch.where(inside_i, select_2, 0.0) @ f_values.T + torch.where(inside_i, F.logsigmoid(-select_2), 0.0).sum(-1, keepdim=True)  # (review, f)
         x = batch["x"]  # (review,)
+        return y, y_len, inside_i, select_2, x
+
+    def log_joint_of_f(self, index: Tensor, y: Tensor, y_len: Tensor, inside_i: Tensor, select_2: Tensor, x: Tensor) -> Tensor:
+        """The log-joint (review, f) of each row at the joint values of f that `index` (S,) numbers."""
+        f_values = digits(index, y.shape[1], 2).to(self.one.dtype)  # (f, i)
+        log_f = torch.where(inside_i, select_2, 0.0) @ f_values.T + torch.where(inside_i, F.logsigmoid(-select_2), 0.0).sum(-1, keepdim=True)  # (review, f)
         f_values_chosen = f_values.bool()  # (f, i)
         chosen = inside_i[:, None] & f_values_chosen  # (review, f, i)
         classify = self.classify(y[:, None], words_mask=chosen)  # (review, f, 5)
@@ -482,7 +497,7 @@ class Rationale(nn.Module):
         count = number_of_joint_values(int(y_len.max()), 2, self.max_joint_values)
         y = batch["y"]  # (review, i)
         bytes_each = y.shape[0] * (12 * (4 + (256 + 5)))
-        return enumerated_log_sum(lambda index: self.log_joint_of_f(batch, index), count, bytes_each, self.memory, tuple(self.parameters()))  # (review,)
+        return enumerated_log_sum(self.log_joint_of_f, self.context_of_f(batch), count, bytes_each, self.memory, tuple(self.parameters()))  # (review,)
 
     def estimated_log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """A lower bound on log p of each row (review,), in nats: score(samples=8, baseline=loo)."""
@@ -545,7 +560,7 @@ class Rationale(nn.Module):
         y = batch["y"]  # (review, i)
         bytes_each = y.shape[0] * (12 * (4 + (256 + 5)))
         size = values_at_once(bytes_each, self.memory, self.one.device)
-        log_joint = every_log_joint(lambda index: self.log_joint_of_f(batch, index), count, size, self.one.device)  # (review, f)
+        log_joint = every_log_joint(self.log_joint_of_f, self.context_of_f(batch), count, size, self.one.device)  # (review, f)
         tilt_f = tilt["f"]  # (review, i, f)
         tilted = log_joint + tilt_of_joint(tilt_f, count)  # (review, f)
         log_sum_f = total(tilted)  # (review,)

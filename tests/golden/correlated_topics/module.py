@@ -1,0 +1,584 @@
+"""CorrelatedTopics: emitted by vispec from correlated_topics.vispec; imports torch and nothing else.
+
+    log_prob: a bound or estimate, elbo(samples=1)
+
+    sum_topic = log Σ_{topic} exp(log_topic + log_w)
+    sum_topic_over_n = Σ_{n} sum_topic
+    log p = ratio_h + sum_topic_over_n
+
+    h      elbo(samples=1); continuous; guide Normal
+    topic  summed; discrete; independent in each element of its plates
+    w      data; scored at the data
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def multivariate_normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale_tril: torch.Tensor) -> torch.Tensor:
+    """log N(value; loc, L Lᵀ) (*B) for value and loc (*B, D) and lower-triangular L = scale_tril (*B, D, D)."""
+    while scale_tril.dim() > 2 and len(scale_tril) == 1:
+        scale_tril = scale_tril.squeeze(0)
+    error = value - loc
+    error = error.expand(torch.broadcast_shapes(error.shape, scale_tril.shape[:-1]))  # (*N, *S, D) against L (*S, D, D)
+    own = error.dim() - scale_tril.dim() + 1  # axes N, over which L does not vary: columns of one solve, not copies of L
+    columns = error.reshape(-1, *error.shape[own:]).movedim(0, -1)  # (*S, D, N)
+    white = torch.linalg.solve_triangular(scale_tril, columns, upper=False)
+    distance = white.square().sum(-2).movedim(-1, 0).reshape(error.shape[:-1])  # (*N, *S)
+    log_det = scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)  # (*S)
+    return -0.5 * distance - log_det - 0.9189385332046727 * value.shape[-1]  # log(2π) / 2
+
+
+class Maximum(torch.autograd.Function):
+    """max over the last dimension; the gradient goes to the first of the best."""
+
+    @staticmethod
+    def forward(ctx, x):
+        best, at = x.max(-1, keepdim=True)
+        ctx.save_for_backward(at)
+        ctx.size = x.shape[-1]
+        return best.squeeze(-1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (at,) = ctx.saved_tensors
+        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
+
+
+class Sampled(torch.autograd.Function):
+    """log Σ exp over the last dimension; the gradient goes to one term, drawn with its probability."""
+
+    @staticmethod
+    def forward(ctx, x):
+        noise = torch.empty_like(x).exponential_().log_()
+        ctx.save_for_backward((x - noise).argmax(-1, keepdim=True))
+        ctx.size = x.shape[-1]
+        return torch.logsumexp(x, -1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (at,) = ctx.saved_tensors
+        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
+
+
+def maximum(x: Tensor) -> Tensor:
+    """max over the last dimension (*B, K) → (*B)."""
+    return Maximum.apply(x)
+
+
+def sampled(x: Tensor) -> Tensor:
+    """log Σ exp(x) over the last dimension (*B, K) → (*B), with a draw for a gradient."""
+    return Sampled.apply(x)
+
+
+def weights(score: Tensor) -> Tensor:
+    """exp in place, but 0 instead of numbers below the normal ones, with which CPUs are a hundred times slower."""
+    tiny = torch.finfo(score.dtype).tiny
+    return torch.threshold_(score.clamp_(min=float(torch.tensor(tiny, dtype=torch.float64).log()) + 0.5).exp_(), 2 * tiny, 0)
+
+
+def softplus_inverse(y: Tensor) -> Tensor:
+    """x with softplus(x) = y > 0."""
+    return y + torch.log(-torch.expm1(-y))
+
+
+def to_cholesky(raw: Tensor) -> Tensor:
+    """Lower-triangular (*B, D, D) with a positive diagonal: softplus of the raw one."""
+    return raw.tril(-1) + F.softplus(raw.diagonal(dim1=-2, dim2=-1)).diag_embed()
+
+
+def from_cholesky(factor: Tensor) -> Tensor:
+    """The raw matrix of a Cholesky factor."""
+    return factor.tril(-1) + softplus_inverse(factor.diagonal(dim1=-2, dim2=-1)).diag_embed()
+
+
+def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
+    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
+
+    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
+    """
+    if rule == "sample":
+        return law.sample()
+    finite = isinstance(law, torch.distributions.Categorical)
+    if rule == "mean" and not (finite and read):
+        return law.probs if finite else law.mean
+    return law.mode
+
+
+def distinct(tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """The distinct values (U,) and the row of each element among them, of tokens' shape.
+
+    Their number is in the data, which a single traced graph cannot know: while compiling, every element is a row of its own.
+    """
+    if torch.compiler.is_compiling():
+        return tokens.flatten(), torch.arange(tokens.numel(), device=tokens.device).view(tokens.shape)
+    values, row = torch.unique(tokens, return_inverse=True)
+    return values, row
+
+
+def seeded(log_joint, seed: int, *inputs):
+    """log_joint(*inputs) with the same draws in every pass."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return log_joint(*inputs)
+
+
+class LogSumExp(torch.autograd.Function):
+    """log Σ exp(x) over the last dimension; the forward pass keeps the responsibilities, which are the gradient.
+
+    Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
+    """
+
+    @staticmethod
+    def forward(ctx, x):
+        top = x.amax(-1, keepdim=True)
+        top.clamp_(min=torch.finfo(top.dtype).min)  # where all are -inf, so is their difference from it
+        r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
+        mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
+        ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
+        return mass.log_().add_(top).squeeze(-1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (r,) = ctx.saved_tensors
+        return r * grad.unsqueeze(-1)
+
+
+def log_sum_exp(x: Tensor) -> Tensor:
+    """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
+    return LogSumExp.apply(x)
+
+
+class MixedLookup(torch.autograd.Function):
+    """log Σ_k exp(log_weight[r, k] + log_table[k, index[r, n]]): (R, K), (K, V), (R, N) → (R, N).
+
+    Probabilities of all R·V outcomes are one product of matrices. The few that are too small for it are summed in log space.
+    """
+
+    @staticmethod
+    def forward(ctx, log_weight, log_table, index):
+        real = torch.finfo(log_weight.dtype)
+        top = log_weight.amax(1, keepdim=True).clamp_(min=real.min)
+        peak = log_table.amax(0).clamp_(min=real.min)
+        weight, table = weights(log_weight - top), weights(log_table - peak)
+        picked = (weight @ table).gather(1, index)  # (R, N)
+        row, at = (picked < 16 * len(table) * real.tiny / real.eps).nonzero().unbind(1)  # what underflowed may matter there
+        log_sum, share = picked.log().add_(top).add_(peak[index]), None
+        if len(row):
+            terms = log_weight[row] + log_table.T[index[row, at]]  # (those, K)
+            log_sum[row, at] = torch.logsumexp(terms, 1)
+            share = terms.sub_(log_sum[row, at].clamp(min=real.min)[:, None]).exp_()
+            picked[row, at] = torch.inf
+        ctx.save_for_backward(weight, table, index, picked, row, at, share)
+        return log_sum
+
+    @staticmethod
+    def backward(ctx, grad):
+        weight, table, index, picked, row, at, share = ctx.saved_tensors
+        by_outcome = grad.new_zeros(len(weight), table.shape[1]).scatter_add_(1, index, grad / picked)  # (R, V)
+        by_weight, by_table = (by_outcome @ table.T).mul_(weight), (weight.T @ by_outcome).mul_(table)
+        if share is not None:
+            share = share * grad[row, at][:, None]
+            by_weight.index_add_(0, row, share)
+            by_table.index_add_(1, index[row, at], share.T)
+        return by_weight, by_table, None
+
+
+def mixed_lookup(log_weight: Tensor, log_table: Tensor, value: Tensor) -> Tensor:
+    """log Σ_k exp(log_weight[..., k] + log_table[k, value]): (*R, K), (K, V), (*R, *N) → (*R, *N)."""
+    lead, shape = log_weight.shape[:-1], value.shape
+    index = value.reshape(lead.numel(), shape[len(lead) :].numel())  # (R, N)
+    if index.numel() < log_table.shape[1] and not torch.compiler.is_compiling():
+        outcomes, index = distinct(index)
+        log_table = log_table[:, outcomes]
+    if torch.compiler.is_compiling() or log_table.shape[1] > 64 * index.shape[1]:  # a sum an observation is less work
+        columns = F.embedding(index, log_table.T)  # (R, N, K)
+        return log_sum_exp(log_weight.reshape(len(index), 1, len(log_table)) + columns).view(shape)
+    return MixedLookup.apply(log_weight.reshape(len(index), len(log_table)), log_table, index).view(shape)
+
+
+QUERIES = "marginals, mode, kbest(5), sample, entropy, pairs, kl"
+
+
+def ask(
+    module,
+    batch: dict[str, Tensor],
+    query: str,
+    tilt: dict[str, Tensor],
+    inside: dict[str, Tensor],
+    one_draw: bool = True,
+    other=None,
+) -> dict[str, Tensor]:
+    """The answer for each latent. marginals: (B, *plates, K); mode, sample: (B, *plates); entropy: that of each marginal
+    (B, *plates) and, as "(joint)", that of all latents together (B,); kl: likewise the divergence from `other`'s posterior;
+    kbest(k): (B, k, *plates) from the best on, and their log-joints (B, k) as "(log_joint)". inside: which elements of a
+    latent's ragged plates count, where it has any. Over several draws of other latents there is no one entropy of all."""
+    if query.startswith("kbest("):
+        return k_best(module.tilted, batch, tilt, inside, int(query[6:-1]))
+    if query == "kl":
+        return divergence(module, other, batch, tilt)
+    joint = next(iter(tilt.values())).new_zeros(len(next(iter(tilt.values()))))
+    entropic = Entropic(joint) if one_draw else log_sum_exp
+    algebras = {"marginals": log_sum_exp, "mode": maximum, "sample": sampled, "entropy": entropic}
+    if query not in algebras:
+        raise ValueError(f"this model answers no query {query!r}; queries are {QUERIES}, pairs where a latent is a chain")
+    found, of_all = answer(module.tilted, batch, algebras[query], tilt, joint)[1:]
+    if query == "marginals":
+        return found
+    if query == "entropy":
+        each = {name: torch.special.entr(p.clamp(min=0)).sum(-1) for name, p in found.items()}
+        return each | {"(joint)": of_all} if one_draw else each
+    return {name: p.argmax(-1) for name, p in found.items()}
+
+
+def divergence(module, other, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> dict[str, Tensor]:
+    """KL(p(z | x) || q(z | x)) in nats, p of `module` and q of `other`: that of each marginal (B, *plates), and of all latents
+    together (B,) as "(joint)". Raises ValueError where they do not sum out the same latents in the same order."""
+    order, theirs = (getattr(each, "sums", None) for each in (module, other))
+    if order is None or order != theirs:
+        raise ValueError(f"posteriors are compared where both models are exact and sum in the same order: {order} and {theirs}")
+    joint = next(iter(tilt.values())).new_zeros(len(next(iter(tilt.values()))))
+    q = Entropic(joint)
+    by_q = answer(other.tilted, batch, q, tilt)[1]
+    by_p, of_all = answer(module.tilted, batch, Entropic(joint, q.shares), tilt, joint)[1:]
+    return {name: mean_where(p, p.log() - by_q[name].log()) for name, p in by_p.items()} | {"(joint)": of_all}
+
+
+def mean_where(p: Tensor, value: Tensor, dims: int = 1) -> Tensor:
+    """Σ p · value over the last dimensions, where p is 0 whatever the value."""
+    return torch.where(p > 0, p * value, 0.0).flatten(-dims).sum(-1)
+
+
+def answer(tilted, batch: dict[str, Tensor], total, tilt: dict[str, Tensor], *more: Tensor) -> tuple:
+    """log p (B,) under the algebra, its gradient for each latent's tilt, and for `more`."""
+    inputs = [value.requires_grad_() for value in (*tilt.values(), *more)]
+    with torch.enable_grad():
+        log_prob = tilted(batch, total, tilt)
+        found = torch.autograd.grad(log_prob.sum(), inputs, allow_unused=True, materialize_grads=True)
+    return (log_prob.detach(), dict(zip(tilt, found, strict=False)), *found[len(tilt) :])
+
+
+class Entropic:
+    """log Σ exp, through which a gradient for `joint` (B,) gathers a mean over all that is summed, by the chain rule: of
+    −log p, the entropy, or of log p − log q, the divergence from a model whose log-probabilities are `other`, sum by sum."""
+
+    def __init__(self, joint: Tensor, other: list[Tensor] | None = None):
+        self.joint, self.other, self.shares = joint, other, list[Tensor]()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        log_z = log_sum_exp(x)
+        share = (x - log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)).detach()
+        return self.attach(log_z, share.exp(), share)
+
+    def attach(self, log_z: Tensor, p: Tensor, share: Tensor, dims: int = 1) -> Tensor:
+        """log_z (B, ...) of a sum whose terms have log-probability Σ share over those of the last dimensions that they
+        choose, each chosen with probability p."""
+        told = -share if self.other is None else share - self.other[len(self.shares)]
+        self.shares.append(share)
+        return Attached.apply(log_z, mean_where(p, told, dims), self.joint)
+
+
+class Attached(torch.autograd.Function):
+    """The first argument; its gradient times the second, summed for each row, is the gradient of the third."""
+
+    @staticmethod
+    def forward(ctx, log_z, told, joint):
+        ctx.save_for_backward(told)
+        return log_z.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        (told,) = ctx.saved_tensors
+        by_row = torch.where(grad > 0, grad * told, 0.0)  # an infinite divergence counts only where it can be
+        return grad, None, by_row.flatten(1).sum(1) if grad.dim() > 1 else by_row
+
+
+def k_best(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor], inside: dict[str, Tensor], k: int) -> dict[str, Tensor]:
+    """The k most probable joint assignments of each row; where there are fewer, the rest have log-joint -inf (Lawler 1972).
+
+    What is left beside a solution falls apart by the first element that differs from it. Each part is a tilt of 0 and -inf, and
+    has a mode of its own; of all parts so far, as many as can still be wanted are kept, best first."""
+    shapes = {name: value.shape[1:] for name, value in tilt.items()}
+    B, seed = len(next(iter(tilt.values()))), int(torch.randint(2**62, ()))  # other latents are drawn once for all
+
+    def best(bars: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # log-joint (B,), values (B, elements), and the bars themselves
+        parts = bars.split([shape.numel() for shape in shapes.values()], 1)
+        split = {name: part.reshape(B, *shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+        score, found = seeded(lambda tilt: answer(tilted, batch, maximum, tilt)[:2], seed, split)
+        return score, torch.cat([value.argmax(-1).view(B, -1) for value in found.values()], 1), bars
+
+    counts = [inside.get(name, value[..., 0] == 0).expand(value.shape[:-1]).reshape(B, -1) for name, value in tilt.items()]
+    counts = torch.cat(counts, 1)  # (B, elements)
+    pool = [part.unsqueeze(1) for part in best(torch.cat([value.flatten(1) for value in tilt.values()], 1))]
+    # pool: (B, candidates), (B, candidates, elements), (B, candidates, all values)
+    solutions = []
+    for left in range(k - 1, -1, -1):
+        score, chosen, bars = (part[:, 0] for part in pool)
+        solutions.append((score, chosen))
+        pool = [part[:, 1:] for part in pool]
+        start = 0
+        for element, size in enumerate(shape[-1] for shape in shapes.values() for _ in range(shape[:-1].numel()) if left):
+            here = start + chosen[:, element, None]
+            other = best(bars.scatter(1, here, -torch.inf))
+            possible = counts[:, element] & (score > -torch.inf)
+            pool = ranked(pool, (other[0].masked_fill(~possible, -torch.inf), *other[1:]), left)
+            own, bars = bars.gather(1, here), bars.clone()
+            bars[:, start : start + size] = -torch.inf
+            bars.scatter_(1, here, own)
+            start += size
+        if left and pool[0].shape[1] == 0:
+            pool = [part.unsqueeze(1) for part in (torch.full_like(score, -torch.inf), chosen, bars)]
+    values = torch.stack([chosen for _, chosen in solutions], 1)  # (B, k, elements)
+    values = values.split([shape[:-1].numel() for shape in shapes.values()], 2)
+    found = {name: part.reshape(B, k, *shape[:-1]) for (name, shape), part in zip(shapes.items(), values, strict=True)}
+    return found | {"(log_joint)": torch.stack([score for score, _ in solutions], 1)}
+
+
+def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tensor]:
+    """Candidates with one more for each row, best first, at most so many."""
+    joined = [torch.cat([part, new.unsqueeze(1)], 1) for part, new in zip(pool, more, strict=True)]
+    order = joined[0].topk(min(most, joined[0].shape[1]), 1).indices
+    rows = torch.arange(len(order), device=order.device)[:, None]
+    return [part[rows, order] for part in joined]
+
+
+def weighted_sum(x: Tensor, weight: Tensor) -> Tensor:
+    """Σ_t weight[t] x[t] (*B, W), weight (*B, T); as products of matrices where there are more sums than sequences."""
+    if weight.shape[:-1].numel() > x.shape[:-2].numel():
+        return torch.einsum("...t,...tw->...w", weight, x)  # no copies of x along the further axes
+    return (x * weight[..., None]).sum(-2)
+
+
+def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
+    """The mean (*B, W) of what counts, zeros where nothing does."""
+    if mask is None:
+        return x.sum(-2) / max(x.shape[-2], 1)
+    return weighted_sum(x, mask / mask.sum(-1, keepdim=True).clamp(min=1).to(x.dtype))
+
+
+class NormalVectorLogProb(torch.autograd.Function):
+    """Σ_d log N(value_d; loc_d, scale_d²) (*B): value, loc and scale broadcast to (*B, D).
+
+    Instead of four tensors (*B, D) of autograd's, it makes one, of residuals in units of the scale, and one for the gradient.
+    """
+
+    @staticmethod
+    def forward(ctx, value, loc, scale):
+        residual = value - loc
+        whole = residual.shape == torch.broadcast_shapes(residual.shape, scale.shape)
+        residual = residual.div_(scale) if whole else residual / scale  # (*B, D)
+        ctx.save_for_backward(residual, scale)
+        ctx.shapes = value.shape, loc.shape, scale.shape
+        distance = torch.linalg.vector_norm(residual, dim=-1).square_()
+        log_scale = scale.log().expand(*scale.shape[:-1], residual.shape[-1]).sum(-1)
+        return distance.mul_(-0.5).sub_(log_scale).sub_(0.9189385332046727 * residual.shape[-1])  # log(2π) / 2
+
+    @staticmethod
+    def backward(ctx, grad):
+        residual, scale = ctx.saved_tensors
+        value_shape, loc_shape, scale_shape = ctx.shapes
+        weighted = residual * grad[..., None]  # (*B, D)
+        by_scale = None
+        if ctx.needs_input_grad[2]:
+            by_scale = (weighted * residual).sub_(grad[..., None]).sum_to_size(scale_shape) / scale
+        by_loc = weighted.div_(scale)
+        by_value = by_loc.neg().sum_to_size(value_shape) if ctx.needs_input_grad[0] else None
+        return by_value, by_loc.sum_to_size(loc_shape) if ctx.needs_input_grad[1] else None, by_scale
+
+
+def normal_vector_log_prob(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    """Σ_d log N(value_d; loc_d, scale_d²), broadcast: (*B, D) each → (*B)."""
+    return NormalVectorLogProb.apply(value, loc, scale)
+
+
+class Encode(nn.Module):
+    """(words: token[V]*) → (loc: real[K], scale: positive[K]): embed(200) |> mean |> mlp([200])."""
+
+    def __init__(self, K: int, V: int):
+        super().__init__()
+        self.embed = nn.Embedding(V, 200)
+        self.mlp = nn.Sequential(nn.Linear(200, 200), nn.ReLU())
+        self.out = nn.Linear(200, 2 * K)
+
+    def features(self, words: Tensor, words_mask: Tensor | None = None) -> Tensor:
+        """words (*B, T) → (*B, 200)."""
+        return self.mlp(masked_mean(self.embed(words), words_mask))
+
+    def forward(self, words: Tensor, words_mask: Tensor | None = None) -> tuple[Tensor, ...]:
+        """loc (*B, K), scale (*B, K) before softplus."""
+        return self.out(self.features(words, words_mask=words_mask)).chunk(2, -1)
+
+
+class CorrelatedTopics(nn.Module):
+    """Batch: w (doc, n) token[V]; w_len (doc)."""
+
+    exact = False
+    estimator = "elbo(samples=1)"
+
+    def __init__(self, V: int, K: int = 50):
+        super().__init__()
+        self.K = K
+        self.mean = nn.Parameter(torch.zeros(K))  # (K)
+        self.raw_chol = nn.Parameter(torch.zeros(K, K))  # (K, K)
+        self.raw_phi = nn.Parameter(torch.randn(K, V) * 0.1)  # (k, V)
+        self.encode = Encode(K, V)
+        self.kl_weight = 1.0
+        self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
+
+    @property
+    def chol(self) -> Tensor:
+        """cholesky[K]."""
+        return to_cholesky(self.raw_chol)
+
+    @chol.setter
+    def chol(self, value: Tensor) -> None:
+        with torch.no_grad():
+            self.raw_chol.copy_(from_cholesky(value))
+
+    @property
+    def phi(self) -> Tensor:
+        """simplex[V], one for each element of k."""
+        return self.raw_phi.softmax(-1)
+
+    @phi.setter
+    def phi(self, value: Tensor) -> None:
+        with torch.no_grad():
+            self.raw_phi.copy_(value.log())
+
+    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """log_ratio_h (doc,); log_h (doc, topic); log_phi (topic, V)."""
+        w = batch["w"]  # (doc, n)
+        w_len = batch["w_len"]  # (doc,)
+        at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
+        inside_n = at_n < w_len[:, None]  # (doc, n)
+        encode_loc, encode_scale_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
+        encode_scale = F.softplus(encode_scale_raw)  # (doc, K)
+        h = encode_loc + encode_scale * torch.randn_like(encode_loc)  # (doc, K)
+        chol = to_cholesky(self.raw_chol)  # (K, K)
+        log_p_h = multivariate_normal_log_prob(h, self.mean, chol)  # (doc,)
+        log_q_h = normal_vector_log_prob(h, encode_loc, encode_scale)  # (doc,)
+        log_ratio_h = self.kl_weight * (log_p_h - log_q_h)  # (doc,)
+        log_h = h.log_softmax(-1)  # (doc, K)
+        log_phi = self.raw_phi.log_softmax(-1)  # (topic, V)
+        return log_ratio_h, log_h, log_phi
+
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """A lower bound on log p of each row (doc,), in nats: elbo(samples=1)."""
+        w = batch["w"]  # (doc, n)
+        log_ratio_h, log_h, log_phi = self.factors(batch)
+        log_sum_topic = mixed_lookup(log_h, log_phi, w)  # (doc, n)
+        w_len = batch["w_len"]  # (doc,)
+        at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
+        inside_n = at_n < w_len[:, None]  # (doc, n)
+        log_topic_over_n = torch.where(inside_n, log_sum_topic, 0.0).sum(1)  # (doc,)
+        return log_ratio_h + log_topic_over_n  # (doc,)
+
+    def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
+        """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
+        log_prob = self.log_prob(batch)
+        return log_prob.sum() * (-num_data / len(log_prob))
+
+    @torch.no_grad()
+    def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
+        """log p(row, latents) − log q(latents) at draws of the latents, (samples, doc)."""
+        w = batch["w"]  # (doc, n)
+        w_len = batch["w_len"]  # (doc,)
+        at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
+        inside_n = at_n < w_len[:, None]  # (doc, n)
+        encode_loc, encode_scale_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
+        encode_scale = F.softplus(encode_scale_raw)  # (doc, K)
+        h = encode_loc + encode_scale * self.one.new_empty(samples, w.shape[0], self.K).normal_()  # (s*, doc, K)
+        chol = to_cholesky(self.raw_chol)  # (K, K)
+        log_p_h = multivariate_normal_log_prob(h, self.mean, chol)  # (s*, doc)
+        log_q_h = normal_vector_log_prob(h, encode_loc, encode_scale)  # (s*, doc)
+        log_ratio_h = log_p_h - log_q_h  # (s*, doc)
+        log_h = h.log_softmax(-1)  # (s*, doc, K)
+        log_phi = self.raw_phi.log_softmax(-1)  # (topic, V)
+        log_w = F.embedding(w, log_phi.T.contiguous())  # (doc, n, topic)
+        log_joint_of_topic = log_h[:, :, None] + log_w  # (s*, doc, n, topic)
+        log_sum_topic = log_sum_exp(log_joint_of_topic)  # (s*, doc, n)
+        log_topic_over_n = torch.where(inside_n, log_sum_topic, 0.0).sum(2)  # (s*, doc)
+        log_prob = log_ratio_h + log_topic_over_n  # (s*, doc)
+        return log_prob
+
+    def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        w = batch["w"]  # (doc, n)
+        log_ratio_h, log_h, log_phi = self.factors(batch)
+        log_w = F.embedding(w, log_phi.T.contiguous())  # (doc, n, topic)
+        tilt_topic = tilt["topic"]  # (doc, n, topic)
+        log_joint_of_topic = log_h[:, None] + log_w + tilt_topic  # (doc, n, topic)
+        log_sum_topic = total(log_joint_of_topic)  # (doc, n)
+        w_len = batch["w_len"]  # (doc,)
+        at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
+        inside_n = at_n < w_len[:, None]  # (doc, n)
+        log_topic_over_n = torch.where(inside_n, log_sum_topic, 0.0).sum(1)  # (doc,)
+        log_prob = log_ratio_h + log_topic_over_n  # (doc,)
+        return log_prob
+
+    @torch.no_grad()
+    def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
+        """Exact posteriors of the summed latents, and the guides of the drawn ones.
+
+        query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
+        "sample", a draw; "entropy", in nats, of each value and of all together.
+        topic: index[k], (doc, n).
+        h: real[K], (doc).
+        """
+        w = batch["w"]  # (doc, n)
+        w_len = batch["w_len"]  # (doc,)
+        at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
+        inside_n = at_n < w_len[:, None]  # (doc, n)
+        zeros = {"topic": self.one.new_zeros(w.shape[0], w.shape[1], self.K)}
+        found = ask(self, batch, query, zeros, {"topic": inside_n})
+        encode_loc, encode_scale_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
+        encode_scale = F.softplus(encode_scale_raw)  # (doc, K)
+        return {**found, "h": {"loc": encode_loc, "scale": encode_scale}}
+
+    @torch.no_grad()
+    def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
+        """Of h: log p − log q (samples, doc) at draws from the guide, and the draws.
+
+        Draws have the samples and the rows first; None stands for categories, and where rows differ in length.
+        """
+        w = batch["w"]  # (doc, n)
+        w_len = batch["w_len"]  # (doc,)
+        at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
+        inside_n = at_n < w_len[:, None]  # (doc, n)
+        encode_loc, encode_scale_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
+        encode_scale = F.softplus(encode_scale_raw)  # (doc, K)
+        h = encode_loc + encode_scale * self.one.new_empty(samples, w.shape[0], self.K).normal_()  # (s*, doc, K)
+        chol = to_cholesky(self.raw_chol)  # (K, K)
+        log_p_h = multivariate_normal_log_prob(h, self.mean, chol)  # (s*, doc)
+        log_q_h = normal_vector_log_prob(h, encode_loc, encode_scale)  # (s*, doc)
+        log_ratio_h = log_p_h - log_q_h  # (s*, doc)
+        return {"h": (log_ratio_h, h)}
+
+    def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
+        """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
+        chol = to_cholesky(self.raw_chol)  # (K, K)
+        h = decide(torch.distributions.MultivariateNormal(loc=self.mean, scale_tril=chol).expand((n,)), "sample", True)  # (doc, K)
+        w_len = lengths["n"]  # (doc,)
+        n_size = int(w_len.max())
+        topic = decide(torch.distributions.Categorical(logits=h[:, None]).expand((n, n_size,)), "sample", True)  # (doc, n)
+        phi_at = self.raw_phi[topic]  # (doc, n, V)
+        w = decide(torch.distributions.Categorical(logits=phi_at).expand((n, n_size,)), rule, False)  # (doc, n)
+        return {"h": h, "topic": topic, "w": w, "w_len": w_len}
+
+    @torch.no_grad()
+    def sample(self, n: int, batch: dict | None = None, lengths: dict | None = None) -> dict[str, Tensor]:
+        """n rows of every variable, latents too, drawn in the order of the model; nothing need be given.
+
+        lengths: for each ragged plate that the batch does not size, how many elements each row has (n,).
+        """
+        return self.generate(n, batch or {}, lengths or {}, "sample")
+
+    @torch.no_grad()
+    def predict(self, batch: dict[str, Tensor], rule: str = "mean") -> dict[str, Tensor]:
+        """Each observed variable, from what is given; latents are drawn. rule: "mean", "mode" or "sample".
+
+        The mean of a categorical variable is its probabilities; one that is read again is at its mode.
+        """
+        found = self.generate(len(next(iter(batch.values()))), batch, {"n": batch["w_len"]}, rule)
+        return {name: found[name] for name in ("w",)}
