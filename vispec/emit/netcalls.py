@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from vispec.emit.nets import mask_of
 from vispec.emit.value import Form, Value, align, union
 from vispec.emit.writer import Writer, identifier
 from vispec.model.model import Expression, Net, NetCall, Prefix
@@ -41,7 +42,7 @@ def run(w: Writer, net: Net, e: NetCall, expression: Compile, plain: Compile) ->
     codes = [align(a, axes) for a in args]
     for (name, _), value in zip(net.args, args, strict=True):
         if value.mask is not None:
-            codes.append(f"{identifier(name)}_mask={align(value.mask, axes)}")
+            codes.append(f"{mask_of(name)}={align(value.mask, axes)}")
     method = f"self.{identifier(net.name)}" + (".prefixes" if prefix else "")
     starred = [t for _, t in net.heads if t.star]
     if starred or prefix:

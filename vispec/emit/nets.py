@@ -172,7 +172,7 @@ def argument(net: Net, name: str) -> str:
 
 
 def mask_of(name: str) -> str:
-    return f"{identifier(name)}_mask"
+    return identifier(f"{name}_mask")
 
 
 def masks_of(net: Net) -> list[str]:

@@ -70,12 +70,14 @@ def make_problem(figure: Figure, frames: Iterable[Frame]) -> Problem:
     number = {mark.key: k for k, mark in enumerate(figure.marks)}
     owner = {mark.key: (k, 0) for k, mark in enumerate(figure.marks)}
     owner |= {key: (number[mark.key], 2 * back) for mark in figure.marks for back, (key, _) in enumerate(mark.past, 1)}
+    present = {(arrow.tail, arrow.head) for arrow in figure.arrows}
     edges = {}
     for arrow in figure.arrows:
         (tail, offset), (head, _) = owner[arrow.tail], owner[arrow.head]
         if tail != head:
             old = edges.get((tail, head, offset), (0.0, 0.0))
-            down = 0.0 if arrow.dashed else 3.0 if figure.marks[tail].plates == figure.marks[head].plates else 1.0
+            back = arrow.dashed or (arrow.head, figure.marks[tail].key) in present  # from the past of what comes next
+            down = 0.0 if back else 3.0 if figure.marks[tail].plates == figure.marks[head].plates else 1.0
             edges[tail, head, offset] = (max(old[0], 0.15 if arrow.dashed else 1.0), max(old[1], down))
     sides = [extent(mark) for mark in figure.marks]
     words = [(k, -n) for k, mark in enumerate(figure.marks) if not fits(mark) for n in range(1, _columns(sides[k].right))]
