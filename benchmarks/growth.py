@@ -74,10 +74,10 @@ SERIES = (
     Series(
         "states of a chain, K",
         "hmm.vispec",
-        (96, 192, 384, 768, 1536),
+        (160, 320, 640, 1280, 2560),
         chains,
-        lambda _: {"|sentence|": 64, "|t|": 32},
-        lambda _: chain_batch(64, 32),
+        lambda _: {"|sentence|": 64, "|t|": 16},
+        lambda _: chain_batch(64, 16),
     ),
     Series(
         "rows of a batch",
