@@ -9,7 +9,7 @@ from vispec.emit.expressions import expression, sequence_mask
 from vispec.emit.factors import emit_factor, run_steps
 from vispec.emit.joins import add, tilt
 from vispec.emit.value import Value, align
-from vispec.emit.writer import ModuleNeeds, Writer, identifier
+from vispec.emit.writer import ModuleNeeds, Writer, identifier, targets
 from vispec.model.model import All, Draw, NetCall, Prefix, Variable
 from vispec.plan.axes import law_parts, walk
 from vispec.plan.plan import Factor, Plan, Step
@@ -80,12 +80,6 @@ def apart(lines: list[str], name: str) -> tuple[list[str], list[str]]:
         else:
             once.append(line)
     return once, again
-
-
-def targets(line: str) -> list[str]:
-    """The names that a line assigns."""
-    target = re.match(r"([\w, ]+?) = ", line)
-    return re.findall(r"\w+", target.group(1)) if target else []
 
 
 def source_of_line(line: str) -> str:

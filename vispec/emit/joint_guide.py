@@ -69,14 +69,14 @@ def summed(sizes: Sequence[str]) -> str:
     return " + ".join([*(size for size in sizes if not size.isdigit()), *([str(number)] if number else [])])
 
 
-def draw_jointly(w: Writer, plan: Plan, count: str | None, noise: str = "normal_()") -> None:
-    """One draw of all its latents, or `count` of them, bound in the writer with log q; of noise zero where that is asked."""
+def draw_jointly(w: Writer, plan: Plan, count: str | None, centre: bool = False) -> None:
+    """One draw of all its latents, or `count` of them, bound in the writer with log q. centre: of no noise."""
     guide = plan.model.joint
     assert guide is not None
     w.needs.kernel(KERNELS, CLASSES[guide.family])
     size = f"self.{guide.attribute}.noise"
     shape = f"{count}, {size}" if count else size
-    fill = f"new_empty({shape}).normal_()" if noise == "normal_()" else f"new_zeros({shape})"
+    fill = f"new_zeros({shape})" if centre else f"new_empty({shape}).normal_()"
     flat, log_q = w.fresh("joint"), w.fresh("log_q")
     lead = (SAMPLES,) if count else ()
     w.line(f"{flat}, {log_q} = self.{guide.attribute}(self.one.{fill})  # ({', '.join((*lead, 'D'))}), ({', '.join(lead)})")

@@ -154,7 +154,7 @@ def guide_lines(
         if any(reads(plan, v, variable.name) for v in drawn):
             w.line(f"{variable.name}_mode = {code}")
     if plan.model.joint is not None:
-        draw_jointly(w, plan, None, noise="zero")
+        draw_jointly(w, plan, None, centre=True)
     found: dict[str, str] = {}
     for variable in drawn:
         law = guide_law(variable.name, plan.model)

@@ -189,13 +189,18 @@ class Writer:
         needed = set(re.findall(r"\w+", result))
         kept: list[str] = []
         for text in reversed(self.lines):
-            target = re.match(r"([\w, ]+?) = ", text)
-            names = set(re.findall(r"\w+", target.group(1))) if target else set()
-            if target and not names & needed:
+            names = targets(text)
+            if names and not needed & set(names):
                 continue
             kept.append(text)
             needed |= set(re.findall(r"\w+", text.split("  # ")[0]))
         return kept[::-1]
+
+
+def targets(line: str) -> list[str]:
+    """The names that a line assigns."""
+    target = re.match(r"([\w, ]+?) = ", line)
+    return re.findall(r"\w+", target.group(1)) if target else []
 
 
 class ModuleNeeds:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from vispec.model.model import Model, Net
 from vispec.model.types import Type
+from vispec.plan.make import make_plan
 from vispec.train.run import Run
 
 DRAWS = 20  # of latents that rows share, whose mean is shown
@@ -30,7 +31,7 @@ def tables(model: Model, module: nn.Module) -> Iterator[Table]:
     for param in model.params:
         if over_words(param.type, vocabularies) and len(param.plates) == 1:
             yield Table(param.name, str(param.type.shape[0]), getattr(module, param.name))
-    shared = shared_latents(model)
+    shared = [model.variable[name] for name in make_plan(model).shared_latents]
     wanted = [i for i, variable in enumerate(shared) if over_words(variable.type, vocabularies) and len(variable.plates) == 1]
     if wanted:
         draws = [module.shared() for _ in range(DRAWS)]  # pyright: ignore[reportCallIssue]
@@ -45,13 +46,6 @@ def tables(model: Model, module: nn.Module) -> Iterator[Table]:
 
 def over_words(type_: Type, vocabularies: set[str]) -> bool:
     return type_.domain == "simplex" and len(type_.shape) == 1 and type_.shape[0] in vocabularies
-
-
-def shared_latents(model: Model) -> list:
-    """What rows share, in the order in which a module draws it."""
-    data = {plate.name for plate in model.plates if plate.data}
-    names = [name for name in model.order if name in model.variable]
-    return [v for v in map(model.variable.__getitem__, names) if v.role == "latent" and not data & set(v.plates)]
 
 
 def class_argument(model: Model, net: Net) -> int | None:
