@@ -16,6 +16,7 @@ TINY: dict[str, Callable[[], Workload]] = {
     "mixture": lambda: mixture.workload(rows=7, dims=3, components=4),
     "ibm1": lambda: ibm1.workload(pairs=3, words=5, types=13, embed=64, hidden=128),
     "vae": lambda: vae.workload(rows=5, pixels=784, hidden=400, code=3),
+    "iwae": lambda: vae.weighted(rows=5, pixels=784, hidden=400, code=3),
     "hmm": lambda: hmm.workload(rows=3, steps=9, states=4, types=11),
     "rationale": lambda: rationale.workload(rows=3, words=5, types=11),
     "mixed": lambda: mixed.workload(rows=6, dims=5, code=3, classes=4),

@@ -40,26 +40,28 @@ def test_selected_log_softmax_twice_backward(scale: float) -> None:
 
 @pytest.mark.parametrize("scale", [1.0, 20.0, 400.0])
 @pytest.mark.parametrize("shape", [(5, 7), (2, 3, 40)])
-def test_mixed_lookup(scale: float, shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("normalised", [True, False])
+def test_mixed_lookup(scale: float, shape: tuple[int, ...], normalised: bool) -> None:
     lead = shape[:1]
-    log_weight, log_table = leaf(*lead, 4, scale=scale), leaf(4, 11, scale=scale)
-    value = torch.randint(11, shape)
+    log_weight, logits = leaf(*lead, 4, scale=scale), leaf(4, 11, scale=scale)
+    log_table, value = logits.log_softmax(1), torch.randint(11, shape)
     expected = (log_weight.view(*lead, *[1] * (len(shape) - 1), 4) + log_table.T[value]).logsumexp(-1)
-    assert_equal_with_gradients(mixed_lookup(log_weight, log_table, value), expected, log_weight, log_table)
+    got = mixed_lookup(log_weight, log_table if normalised else logits, value, normalised)
+    assert_equal_with_gradients(got, expected, log_weight, logits)
 
 
 def test_mixed_lookup_of_few_words_of_a_large_vocabulary() -> None:
-    log_weight, log_table, value = leaf(3, 2), leaf(2, 5000), torch.randint(5000, (3, 4))
-    expected = (log_weight[:, None] + log_table.T[value]).logsumexp(-1)
-    assert_equal_with_gradients(mixed_lookup(log_weight, log_table, value), expected, log_weight, log_table)
+    log_weight, logits, value = leaf(3, 2), leaf(2, 5000), torch.randint(5000, (3, 4))
+    expected = (log_weight[:, None] + logits.log_softmax(1).T[value]).logsumexp(-1)
+    assert_equal_with_gradients(mixed_lookup(log_weight, logits, value, False), expected, log_weight, logits)
 
 
 def test_mixed_lookup_of_what_is_impossible() -> None:
     log_weight = torch.tensor([[-torch.inf, 0.0], [-torch.inf, -torch.inf], [0.3, 0.1]], requires_grad=True)
-    log_table = torch.tensor([[0.5, 0.2, -900.0], [-torch.inf, 0.1, -950.0]], requires_grad=True)
+    log_table = torch.tensor([[-0.5, -0.8, -900.0], [-torch.inf, -0.1, -950.0]], requires_grad=True)
     value = torch.tensor([[0, 1], [0, 1], [0, 2]])
-    got = mixed_lookup(log_weight, log_table, value)
-    expected = torch.tensor([[-torch.inf, 0.1], [-torch.inf, -torch.inf], [0.8, -899.7]])
+    got = mixed_lookup(log_weight, log_table, value, True)
+    expected = torch.tensor([[-torch.inf, -0.1], [-torch.inf, -torch.inf], [-0.2, -899.7]])
     torch.testing.assert_close(got, expected)
     got.masked_fill(got == -torch.inf, 0.0).sum().backward()
     assert log_weight.grad is not None

@@ -10,6 +10,7 @@ WORKLOADS: Mapping[str, Callable[[], Workload]] = {
     "mixture": partial(mixture.workload, rows=1024, dims=16, components=32),
     "ibm1": partial(ibm1.workload, pairs=64, words=25, types=10_000, embed=64, hidden=128),
     "vae": partial(vae.workload, rows=128, pixels=784, hidden=400, code=20),
+    "iwae": partial(vae.weighted, rows=128, pixels=784, hidden=400, code=20),
     "hmm-64-64": partial(hmm.workload, rows=32, steps=64, states=64, types=500),
     "hmm-256-16": partial(hmm.workload, rows=32, steps=256, states=16, types=500),
     "hmm-1024-16": partial(hmm.workload, rows=32, steps=1024, states=16, types=500),

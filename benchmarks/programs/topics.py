@@ -14,9 +14,10 @@ HIDDEN = 100
 def workload(documents: int, words: int, types: int, topics: int) -> Workload:
     """Words follow a power law; `counts` (B, V) is what a dense program reads, prepared beforehand."""
     g = torch.Generator().manual_seed(0)
-    shapes = {"encode.mlp.0": (HIDDEN, types), "encode.out": (2 * topics, HIDDEN)}
-    parameters = {f"{k}.weight": torch.randn(s, generator=g) / math.sqrt(s[1]) for k, s in shapes.items()}
-    parameters |= {f"{k}.bias": 0.1 * torch.randn(s[0], generator=g) for k, s in shapes.items()}
+    parameters = {"encode.from_words.weight": torch.randn(types, HIDDEN, generator=g) / math.sqrt(types)}
+    parameters |= {"encode.out.weight": torch.randn(2 * topics, HIDDEN, generator=g) / math.sqrt(HIDDEN)}
+    parameters |= {"encode.from_words.bias": 0.1 * torch.randn(HIDDEN, generator=g)}
+    parameters |= {"encode.out.bias": 0.1 * torch.randn(2 * topics, generator=g)}
     parameters |= {"raw_beta": torch.randn(topics, types, generator=g)}
     power = torch.arange(1.0, types + 1) ** -0.8
     w = torch.multinomial(power, documents * words, True, generator=g).view(documents, words)
@@ -26,13 +27,10 @@ def workload(documents: int, words: int, types: int, topics: int) -> Workload:
     return Workload("topics.vispec", {"K": topics, "V": types}, parameters, batch, reference, programs)
 
 
-def layer(p: Tensors, name: str, x: Tensor) -> Tensor:
-    return F.linear(x, p[f"{name}.weight"], p[f"{name}.bias"])
-
-
 def encode(p: Tensors, counts: Tensor) -> tuple[Tensor, Tensor]:
     """A draw of z (B, K), and the divergence of all documents."""
-    loc, raw = layer(p, "encode.out", layer(p, "encode.mlp.0", counts).relu()).chunk(2, 1)
+    hidden = torch.addmm(p["encode.from_words.bias"], counts, p["encode.from_words.weight"]).relu()
+    loc, raw = F.linear(hidden, p["encode.out.weight"], p["encode.out.bias"]).chunk(2, 1)
     scale = F.softplus(raw)
     z = loc + scale * torch.randn(loc.shape).to(loc)
     return z, 0.5 * (loc.square() + scale.square() - 2 * scale.log() - 1).sum()

@@ -1,12 +1,15 @@
 """A variational autoencoder: Σ_n E_q[log p(x_n | z)] - KL(q(z | x_n) ‖ N(0, 1)), one draw of z for each row."""
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.workload import Tensors, Workload
+
+SAMPLES = 10
 
 
 def workload(rows: int, pixels: int, hidden: int, code: int) -> Workload:
@@ -74,3 +77,36 @@ def expert(p: Tensors, batch: Tensors) -> Tensor:
     logits = layer(p, "decode.out", layer(p, "decode.mlp.0", z).relu_())
     kl = 0.5 * (loc.square().sum() + scale.square().sum() - loc.numel()) - scale.log().sum()
     return Reconstruction.apply(logits, x) - kl
+
+
+# ---- the importance-weighted bound of ten draws
+
+
+def weighted(rows: int, pixels: int, hidden: int, code: int) -> Workload:
+    one = workload(rows, pixels, hidden, code)
+    return replace(one, spec="iwae.vispec", reference=weighted_reference, programs={"hand": weighted_hand})
+
+
+def weighted_reference(p: Tensors, batch: Tensors) -> Tensor:
+    """By torch.distributions, draw by draw."""
+    x, law = batch["x"], torch.distributions
+    loc, raw = layer(p, "encode.out", layer(p, "encode.mlp.0", x).relu()).chunk(2, 1)
+    q, prior, terms = law.Normal(loc, F.softplus(raw)), law.Normal(torch.zeros_like(loc), torch.ones_like(loc)), []
+    for noise in torch.randn(SAMPLES, *loc.shape).to(loc):
+        z = q.loc + q.scale * noise
+        logits = layer(p, "decode.out", layer(p, "decode.mlp.0", z).relu())
+        terms.append(law.Bernoulli(logits=logits).log_prob(x).sum(1) + (prior.log_prob(z) - q.log_prob(z)).sum(1))
+    return (torch.stack(terms).logsumexp(0) - math.log(SAMPLES)).sum()
+
+
+def weighted_hand(p: Tensors, batch: Tensors) -> Tensor:
+    """The usual script."""
+    x = batch["x"]
+    loc, raw = layer(p, "encode.out", torch.relu(layer(p, "encode.mlp.0", x))).chunk(2, 1)
+    scale = F.softplus(raw)
+    noise = torch.randn(SAMPLES, *loc.shape)
+    z = loc + scale * noise
+    logits = layer(p, "decode.out", torch.relu(layer(p, "decode.mlp.0", z)))
+    log_x = (logits * x - F.softplus(logits)).sum(2)
+    log_w = log_x + 0.5 * (noise.square() - z.square()).sum(2) + scale.log().sum(1)
+    return (log_w.logsumexp(0) - math.log(SAMPLES)).sum()

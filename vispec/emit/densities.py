@@ -35,11 +35,11 @@ class Chained:
 class Lookup:
     """Log-probabilities of observed outcomes under every value of some latents, not yet picked out of their table.
 
-    value (*X), the data of `variable`; log (*P, V); axes are *X and *P."""
+    value (*X), the data of `variable`; table (*P, V) of form "log" or "logits"; axes are *X and *P."""
 
     variable: str
     value: Value
-    log: Value
+    table: Value
     axes: tuple[str, ...]
     hint: str
 
@@ -139,7 +139,7 @@ def categorical(w: Writer, variable: Variable, value: Value, law: Draw, hint: st
         return selected
     law_value = expression(w, probs)
     if not set(law_value.axes) & set(value.axes):
-        return lookup(w, variable, value, to_form(w, law_value, "simplex", "log"), hint)
+        return lookup(w, variable, value, law_value, hint)
     axes = union((value, law_value), w.order)
     if law_value.form == "logits":
         function = w.needs.kernel("vispec.kernels.selected", "logits_log_prob")
@@ -148,8 +148,9 @@ def categorical(w: Writer, variable: Variable, value: Value, law: Draw, hint: st
     return w.let(hint, f"{function}({align(value, axes)}, {align(to_form(w, law_value, 'simplex', 'log'), axes)})", axes)
 
 
-def lookup(w: Writer, variable: Variable, value: Value, log: Value, hint: str) -> Density:
-    """A column of log-probabilities for each observed outcome: value (*X), log (*P, V) → (*X, *P)."""
+def lookup(w: Writer, variable: Variable, value: Value, law: Value, hint: str) -> Density:
+    """A column of log-probabilities for each observed outcome: value (*X), law (*P, V) → (*X, *P)."""
+    log = law if law.axes and law.form == "logits" else to_form(w, law, "simplex", "log")
     if not log.axes:
         function = w.needs.kernel("vispec.distributions.discrete.categorical", "categorical_log_prob")
         return w.let(hint, f"{function}({value.code}, {log.code})", value.axes)
@@ -158,7 +159,8 @@ def lookup(w: Writer, variable: Variable, value: Value, log: Value, hint: str) -
 
 def looked_up(w: Writer, found: Lookup) -> Value:
     """The table's columns, one for each observed outcome."""
-    value, log, axes = found.value, found.log, (*found.value.axes, *found.log.axes)
+    value, log = found.value, to_form(w, found.table, "simplex", "log")
+    axes = (*value.axes, *log.axes)
     several = f"{log.code}.movedim(-1, 0)[{value.code}]"
     columns = w.let(found.hint, several if len(log.axes) > 1 else f"F.embedding({value.code}, {log.code}.T.contiguous())", axes)
     if found.axes == axes:

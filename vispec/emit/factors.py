@@ -132,8 +132,8 @@ def flat_values(found: Mapping[str, Density]) -> list[Value]:
                 out.append(density_)
             case Table(const=const, weight=weight, statistics=statistics):
                 out += [const, weight, statistics]
-            case Lookup(log=log):
-                out.append(log)
+            case Lookup(table=table):
+                out.append(table)
             case Chained(laws=laws):
                 out += laws
     return [value for value in out if not value.scalar]

@@ -82,14 +82,16 @@ def _sigmoid(w: "Writer", e: Apply, args: Sequence[Value], axes: tuple[str, ...]
 
 
 def _dot(w: "Writer", e: Apply, args: Sequence[Value], axes: tuple[str, ...]) -> Value:
+    """Products of matrices where the two have no axis in common."""
+    for one, other in (args, args[::-1]):
+        if axes == one.axes + other.axes and len(other.axes) < 2 and not (one.integer or other.integer):
+            return w.let("dot", f"F.linear({one.code}, {other.code})" if other.axes else f"{one.code} @ {other.code}", axes)
     left, right = (align(value, axes) for value in args)
     return w.let("dot", f"({left} * {right}).sum(-1)", axes)
 
 
 def _concat(w: "Writer", e: Apply, args: Sequence[Value], axes: tuple[str, ...]) -> Value:
     parts = [v if v.event else w.let("part", f"{v.code}[..., None]", v.axes, (1,)) for v in args]
-    sizes = [f"{{{i}}}.shape[{len(v.axes)}:]" for i, v in enumerate(parts)]
-    del sizes
     codes = [align(v, axes) for v in parts]
     lead = ", ".join(f"{code}.shape[:-1]" for code in codes)
     shape = w.let("lead", f"torch.broadcast_shapes({lead})") if any(v.axes != axes for v in parts) else None

@@ -125,17 +125,15 @@ def own_density(w: Writer, plan: Plan, factor: Factor, variable: Variable) -> Va
     logit = expression(w, probs)
     if logit.form != "logit" or plate not in logit.axes or variable.name in logit.axes or logit.axes[-1] != plate:
         return None
-    code = logit.code
-    empty = f"F.logsigmoid(-{code})"
+    empty = f"F.logsigmoid(-{logit.code})"
+    hint, kept = f"log_{identifier(variable.name)}", logit.axes[:-1]
     if w.model.plate[plate].ragged:
-        mask = w.inside(plate)
-        code = f"torch.where({align(mask, logit.axes)}, {code}, 0.0)"
-        empty = f"torch.where({align(mask, logit.axes)}, {empty}, 0.0)"
+        mask = align(w.inside(plate), logit.axes)
+        logit = w.let(f"{logit.code}_inside", f"torch.where({mask}, {logit.code}, 0.0)", logit.axes)
+        empty = f"torch.where({mask}, {empty}, 0.0)"
+    none = w.let(f"{hint}_none", f"{empty}.sum(-1, keepdim=True)", (*kept, plate))  # the law of all zeros
     whole = w.bound[f"whole {variable.name}"]
-    kept = logit.axes[:-1]
-    value = w.let(
-        f"log_{identifier(variable.name)}", f"{code} @ {whole.code}.T + {empty}.sum(-1, keepdim=True)", (*kept, variable.name)
-    )
+    value = w.let(hint, f"{none.code} + {logit.code} @ {whole.code}.T", (*kept, variable.name))
     return replace(value, done=plate)
 
 

@@ -20,6 +20,9 @@ def kl_code(w: Writer, variable: Variable, guide: Draw, law: Draw) -> Value:
     entry = distributions()[guide.distribution]
     if guide.distribution == law.distribution and guide.distribution in KERNELS:
         standard = guide.distribution == "Normal" and is_standard(law)
+        if standard and all(v.axes == axes and v.event == variable.type.shape and rank == 1 for v in q.values()):
+            function = w.needs.kernel("vispec.kernels.kl", "kl_normal_standard_vector")
+            return w.let(f"kl_{variable.name}", f"{function}({q['loc'].code}, {q['scale'].code})", axes)
         function = w.needs.kernel("vispec.kernels.kl", "kl_normal_standard" if standard else KERNELS[guide.distribution])
         found = [(entry, n, v) for n, v in (*q.items(), *(() if standard else p.items()))]
         code = f"{function}({', '.join(setting(w, e, n, v, axes, rank) for e, n, v in found)})"

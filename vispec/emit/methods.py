@@ -110,8 +110,8 @@ def bound_factors(w: Writer, plan: Plan) -> tuple[dict[str, Density], str]:
                 bound[name] = local(density)
             case Table(const=const, weight=weight, statistics=statistics, axes=axes):
                 bound[name] = Table(local(const), local(weight), local(statistics), axes)
-            case Lookup(variable=variable, log=log, axes=axes, hint=hint):
-                bound[name] = Lookup(variable, w.data(variable), local(log), axes, hint)
+            case Lookup(variable=variable, table=table, axes=axes, hint=hint):
+                bound[name] = Lookup(variable, w.data(variable), local(table), axes, hint)
             case Chained(laws=laws):
                 bound[name] = Chained(tuple(local(law) for law in laws))
     return bound, left + ("," if len(names) == 1 else "")

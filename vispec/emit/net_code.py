@@ -12,9 +12,9 @@ from vispec.model.types import Dim
 MODULE_NAMES = frozenset(
     re.findall(
         r"\w+",
-        """add_module apply bfloat16 bool buffers call_super_init children compile cpu cuda double dump_patches eval
+        """add_module apply bfloat16 bool buffers call_super_init children compile cpu cuda double dump_patches elements eval
         extra_repr features float forward get_buffer get_extra_state get_parameter get_submodule half ipu load_state_dict
-        modules mtia named_buffers named_children named_modules named_parameters out parameters prefix_features prefixes
+        modules mtia named_buffers named_children named_modules named_parameters of_elements out parameters prefix_features prefixes
         register_buffer register_module register_parameter requires_grad_ set_extra_state set_submodule share_memory start
         state_dict to to_empty train training type xpu zero_grad""",
     )
@@ -39,7 +39,8 @@ class NetWriter:
     """attributes: name → constructor text, in order; owners: who asked for each. lines: of the method at hand.
 
     taken: names of its arguments; arguments: what a call with the same arguments would write between its parentheses.
-    madds: terms of the cost of one row."""
+    madds: terms of the cost of one row. mean_of: where layers follow a mean, the lines so far, their module, and texts of the
+    sequence and its mask."""
 
     attributes: dict[str, str] = field(default_factory=dict)
     owners: dict[tuple[object, ...], str] = field(default_factory=dict)
@@ -49,6 +50,7 @@ class NetWriter:
     taken: set[str] = field(default_factory=set)
     arguments: tuple[str, ...] = ()
     madds: list[str] = field(default_factory=list)
+    mean_of: tuple[list[Line], str, str, str] | None = None
 
     def attribute(self, owner: tuple[object, ...], hint: str, text: str) -> str:
         """`self.name` of the submodule or parameter that `owner` asks for; made by the first call, known to the others."""

@@ -17,7 +17,8 @@ class Part:
 
     card: it still is integers (*B, *shape), of this many values. shape: event dimensions not yet flattened into one.
     sequence: it has a time axis that layers may pool. stepped: in `prefixes`, it has that axis as one more leading one.
-    two_way: its states were read from both sides. mean_of: texts of a sequence and its mask, of which this is the mean."""
+    counted: the text is a sequence of integers below `width` and its mask, and this is how often each occurs. two_way: its states
+    were read from both sides. mean_of: texts of a sequence and its mask, of which this is the mean."""
 
     text: str
     width: Dim
@@ -27,6 +28,7 @@ class Part:
     sequence: bool = False
     stepped: bool = False
     two_way: bool = False
+    counted: bool = False
     mean_of: tuple[str, str] | None = None
 
     @property
@@ -41,7 +43,7 @@ class Stream:
     prefixes: the method at hand gives outputs for all prefixes. causal: nothing may read ahead, as some method does that.
     moved: position i of the sequence holds what stands before i. late: sequence arguments that hold what stands at i all along.
     layer, position: the stage at hand. following: the layer after it. holes: some call chooses among the elements.
-    starred: the net's outputs are sequences. memory: the sequence that `attend` reads.
+    starred: the net's outputs are sequences. random: so are its weights. memory: the sequence that `attend` reads.
     """
 
     net: NetWriter
@@ -57,6 +59,7 @@ class Stream:
     following: str = ""
     holes: bool = False
     starred: bool = False
+    random: bool = False
     memory: "Stream | None" = field(default=None)
 
     @property
@@ -122,6 +125,10 @@ class Stream:
 
     def vector(self, part: Part) -> Part:
         """Integers as one-hot vectors, event dimensions flattened."""
+        if part.counted:
+            words, mask = part.text.split(", ")
+            text = f"{self.kernel('sequence', 'count_values')}({words}, {self.net.size(part.width)}, {mask}, self.out.weight)"
+            return self.held(replace(part, text=text, counted=False), limit=0)
         if part.card is not None:
             text = f"{self.kernel('sequence', 'one_hot')}({part.text}, {self.net.size(part.card)}, self.out.weight)"
             part = replace(part, text=text, width=part.card, card=None, shape=(*part.shape, part.card) if part.shape else ())
@@ -155,8 +162,8 @@ class Stream:
         """The first linear layer of this layer: its constructor text if it has one input, and what to feed the layer's module.
 
         With several inputs each has a linear layer as an attribute of its own, and what is fed is their sum."""
-        parts = [part if part.card is not None and not part.shape else self.vector(part) for part in self.parts]
-        if len(parts) == 1:
+        parts = [part if self.looked_up(part) else self.vector(part) for part in self.parts]
+        if len(parts) == 1 and not parts[0].counted:
             return self.linear_text(parts[0], width), unwrapped(parts[0].text)
         biased = next((part for part in parts if part.card is None), None)
         terms = []
@@ -166,9 +173,16 @@ class Stream:
             terms.append(self.beside(replace(part, text=f"{layer}({part.text})"), self.timed))
         return None, " + ".join(terms)
 
+    def looked_up(self, part: Part) -> bool:
+        """Whether its linear layer adds up rows of a table."""
+        return (part.card is not None and not part.shape) or (part.counted and not self.random)
+
     def linear_text(self, part: Part, width: Dim, bias: bool = True) -> str:
         if part.card is not None:  # a lookup
             return f"{self.kernel('dense', 'OneHotLinear')}({part.card}, {width})"
+        if part.counted:
+            self.net.madds.append(str(times("T", width)))
+            return f"{self.kernel('dense', 'CountLinear')}({part.width}, {width}{'' if bias else ', bias=False'})"
         self.cost(part.width, width, timed=part.timed)
         return f"nn.Linear({part.width}, {width}{'' if bias else ', bias=False'})"
 

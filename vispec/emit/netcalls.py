@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from vispec.catalog import networks
 from vispec.emit.nets import mask_of
 from vispec.emit.value import Form, Value, align, union
 from vispec.emit.writer import Writer, identifier
 from vispec.model.model import Expression, Net, NetCall, Prefix
+from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.axes import SAMPLES, key
 
 Compile = Callable[[Writer, Expression], Value]
@@ -36,6 +38,8 @@ def run(w: Writer, net: Net, e: NetCall, expression: Compile, plain: Compile) ->
         outs = emit_call(w, net, names, f"self.{identifier(net.name)}({words.code})", ("distinct",))
         return [w.let(v.code, f"{v.code}[{row.code}]", row.axes, v.event, v.form) for v in outs]
     w.needs.net_modes.setdefault(net.name, set()).add("prefix" if prefix else "whole")
+    if (outs := many_means(w, net, names, args)) is not None:
+        return outs
     if net.prior is not None and w.sample_count is not None:
         args = [for_each_sample(w, a, w.sample_count) for a in args]
     axes = union([*args, *(a.mask for a in args if a.mask is not None)], w.order)
@@ -56,6 +60,26 @@ def run(w: Writer, net: Net, e: NetCall, expression: Compile, plain: Compile) ->
             outs = [w.let(v.code, f"{v.code}.movedim({len(axes)}, {at})", target, v.event, v.form) for v in outs]
         return outs
     return emit_call(w, net, names, f"{method}({', '.join(codes)})", axes)
+
+
+def many_means(w: Writer, net: Net, names: list[str], args: list[Value]) -> list[Value] | None:
+    """A net of the mean of those elements that an enumerated mask chooses: what is before the mean is run for no mask at all."""
+    mask = args[0].mask if len(args) == 1 and net.prior is None else None
+    if mask is None or mask.axes[:-1] != args[0].axes or mask.axes[-1] not in w.scope.joint or not ends_in_mlp_of_mean(net):
+        return None
+    w.needs.net_modes[net.name].add("elements")
+    name = identifier(net.name)
+    elements = w.let(f"{name}_elements", f"self.{name}.elements({args[0].code})", args[0].axes, ("T + 1", "H"))
+    return emit_call(w, net, names, f"self.{name}.of_elements({elements.code}, {mask.code})", mask.axes)
+
+
+def ends_in_mlp_of_mean(net: Net) -> bool:
+    """Its mean of vectors is all that the mask is for, and a linear layer comes next."""
+    *before, pool, last = [stage.layer for stage in net.trunk] if len(net.trunk) > 1 else ("", "")
+    if (pool, last) != ("mean", "mlp") or any(networks()[each].ordered or networks()[each].pools for each in before):
+        return False
+    (_, type), *_ = net.args
+    return bool(before) or type.domain not in FINITE_DOMAINS or type.domain == "bit"
 
 
 def for_each_sample(w: Writer, value: Value, samples: str) -> Value:

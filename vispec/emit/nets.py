@@ -34,7 +34,8 @@ class NetCode:
 
 
 def emit_net(net: Net, model: Model, modes: Collection[str], stepped: Collection[str] | None = None) -> NetCode:
-    """modes: "whole" where the net is called with what it has, "prefix" where it is called with `x[<i]`.
+    """modes: "whole" where the net is called with what it has, "prefix" where it is called with `x[<i]`, "elements" where it is
+    called with many masks of one sequence.
 
     stepped: arguments without a star that `prefixes` gets as (*B, T or 1, *event), not (*B, *event), T being the prefix's axis;
     by default those that vary along it if finite latents are enumerated."""
@@ -94,9 +95,24 @@ def emit_methods(net: Net, w: NetWriter, used: Uses, mode: str, modes: Collectio
     if mode == "prefix":
         docs = [f"{docs[0][:-1]}; position i has read only what stands before it."]
     kind = "Tensor" if len(net.heads) == 1 else "tuple[Tensor, ...]"
-    return [
+    methods = [
         method(f"{trunk}({signature}) -> Tensor", docs, body),
         method(f"{heads}({signature}) -> {kind}", [head_doc(net, lead)], head_lines(net, w, call)),
+    ]
+    return [*methods, *element_methods(net, w, out, kind)] if mode == "whole" and "elements" in modes else methods
+
+
+def element_methods(net: Net, w: NetWriter, out: str, kind: str) -> list[str]:
+    """A net of the mean of some elements in two parts, so that the one which does not depend on the choice is run once."""
+    assert w.mean_of is not None
+    (name,) = (argument(net, name) for name, _ in net.args)
+    w.lines, module, sequence, mask = w.mean_of
+    before = w.body(f"{w.kernel('sequence', 'before_mean')}({module}[0], {sequence})")
+    call = f"{out}({w.kernel('sequence', 'after_means')}({module}, elements, {mask}))"
+    docs = f"elements (*B, T + 1, H) of that method, {mask} (*B, S, T) → {head_doc(net, '*B, S')}"
+    return [
+        method(f"elements(self, {name}: Tensor) -> Tensor", ["What is the same for every choice: (*B, T + 1, H)."], before),
+        method(f"of_elements(self, elements: Tensor, {mask}: Tensor) -> {kind}", [docs], head_lines(net, w, call)),
     ]
 
 
@@ -108,7 +124,7 @@ def flow(net: Net, w: NetWriter, used: Uses, prefixes: bool, causal: bool) -> St
     mask = mask_of(stars[0]) if stars else "None"
     late = frozenset(argument(net, name) for name in stars if name not in used.prefix) if prefixes else frozenset()
     starred = any(type.star for _, type in net.heads)
-    main = Stream(w, parts, mask, prefixes, causal, late=late, starred=starred, holes=used.holes)
+    main = Stream(w, parts, mask, prefixes, causal, late=late, starred=starred, holes=used.holes, random=net.prior is not None)
     streams = [main]
     if memory is not None:
         part = part_of(net, memory, used, False)
@@ -204,17 +220,23 @@ def head_lines(net: Net, w: NetWriter, call: str) -> list[str]:
     types = [type for _, type in net.heads]
     if len(types) == 1:
         return [f"return {call}{own_shape(w, types[0])}"]
+    ends = [""] * len(types)
     if not any(type.shape for type in types):
-        return [f"return {call}.unbind(-1)"]
-    if all(len(type.shape) == 1 for type in types) and len({type.shape for type in types}) == 1:
-        return [f"return {call}.chunk({len(types)}, -1)"]
-    sizes = [w.size(head_size(type)) for type in types]
-    if all(len(type.shape) == 1 for type in types):
-        return [f"return {call}.split(({', '.join(sizes)}), -1)"]
+        apart = "unbind(-1)"
+    elif all(len(type.shape) == 1 for type in types) and len({type.shape for type in types}) == 1:
+        apart = f"chunk({len(types)}, -1)"
+    else:
+        apart = f"split(({', '.join(w.size(head_size(type)) for type in types)}), -1)"
+        ends = [own_shape(w, type) for type in types]
+    slow = [".contiguous()" if RAW.get(type.domain) == "before softplus" else "" for type in types]
+    if not any(ends) and not any(slow):
+        return [f"return {call}.{apart}"]
     names = [identifier(name) for name, _ in net.heads]
-    shaped = [f"{name}{own_shape(w, type)}" for name, type in zip(names, types, strict=True)]
-    split = f"{', '.join(names)} = raw.split(({', '.join(sizes)}), -1)"
-    return [f"raw = {call}", split, f"return {', '.join(shaped)}"]
+    parts = ", ".join(map("".join, zip(names, ends, slow, strict=True)))
+    why = "  # torch's softplus is slow on slices" if any(slow) and len(parts) < 70 else ""
+    assign = f"{', '.join(names)} = {call}.{apart}"
+    lines = [assign] if len(assign) < 115 else [f"raw = {call}", f"{', '.join(names)} = raw.{apart}"]
+    return [*lines, f"return {parts}{why}"]
 
 
 def own_shape(w: NetWriter, type: Type) -> str:

@@ -1,6 +1,8 @@
 """Linear layers of what a net is given."""
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class OneHotLinear(nn.Embedding):
@@ -14,3 +16,45 @@ class OneHotLinear(nn.Embedding):
 
     def forward(self, index: Tensor) -> Tensor:
         return index @ self.weight if index.is_floating_point() else super().forward(index)
+
+
+class CountLinear(nn.Linear):
+    """The linear layer of how often each of V values is in a sequence: words (*B, T), of which mask (*B, T) count → (*B, H).
+
+    Its weight is (V, H), so that the rows of the few that occur are added up."""
+
+    def __init__(self, values: int, width: int, bias: bool = True):
+        super().__init__(values, width, bias)
+        self.weight = nn.Parameter(self.weight.detach().T.contiguous())
+
+    def forward(self, words: Tensor, mask: Tensor | None) -> Tensor:
+        share = words.new_ones(words.shape, dtype=self.weight.dtype) if mask is None else mask.to(self.weight.dtype)
+        if words.shape != share.shape:
+            words, share = torch.broadcast_tensors(words, share)
+        lead, (T, H) = words.shape[:-1], (words.shape[-1], self.weight.shape[1])
+        if not words.numel():
+            return (self.weight.new_zeros(H) if self.bias is None else self.bias).expand(*lead, H)
+        if len(lead) != 1:
+            words, share = words.reshape(-1, T), share.reshape(-1, T)
+        if len(self.weight) < 64 * T and not share.requires_grad:  # a product of matrices is worth its zeros
+            rows = BagOfRows.apply(words, share, self.weight)
+        else:
+            rows = F.embedding_bag(words, self.weight, mode="sum", per_sample_weights=share)
+        rows = rows if len(lead) == 1 else rows.view(*lead, H)
+        return rows if self.bias is None else rows + self.bias
+
+
+class BagOfRows(torch.autograd.Function):
+    """Σ_t share[t] weight[index[t]]: index and share (R, T), weight (V, H) → (R, H). The backward pass counts, for one product."""
+
+    @staticmethod
+    def forward(ctx, index, share, weight):
+        ctx.save_for_backward(index, share)
+        ctx.size = len(weight)
+        return F.embedding_bag(index, weight, mode="sum", per_sample_weights=share)
+
+    @staticmethod
+    def backward(ctx, grad):
+        index, share = ctx.saved_tensors
+        counts = grad.new_zeros(len(index), ctx.size).scatter_add_(1, index, share)
+        return None, None, counts.T @ grad

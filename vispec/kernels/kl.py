@@ -9,6 +9,27 @@ def kl_normal_standard(loc: Tensor, scale: Tensor) -> Tensor:
     return 0.5 * (scale.square() + loc.square() - 1) - scale.log()
 
 
+class KlNormalStandard(torch.autograd.Function):
+    """The sum of `kl_normal_standard` over the last dimension: (*B, D) each → (*B). A dozen small operations fewer."""
+
+    @staticmethod
+    def forward(ctx, loc, scale):
+        ctx.save_for_backward(loc, scale)
+        squares = torch.addcmul(scale * scale, loc, loc).sum(-1)
+        return squares.sub_(loc.shape[-1]).mul_(0.5).sub_(scale.log().sum(-1))
+
+    @staticmethod
+    def backward(ctx, grad):
+        loc, scale = ctx.saved_tensors
+        grad = grad.unsqueeze(-1)
+        return loc * grad, (scale - scale.reciprocal()).mul_(grad)
+
+
+def kl_normal_standard_vector(loc: Tensor, scale: Tensor) -> Tensor:
+    """Σ_d KL(N(loc_d, scale_d²) ‖ N(0, 1)): loc and scale (*B, D) → (*B)."""
+    return KlNormalStandard.apply(loc, scale)
+
+
 def kl_normal_normal(q_loc: Tensor, q_scale: Tensor, p_loc: Tensor, p_scale: Tensor) -> Tensor:
     """KL(N(q_loc, q_scale²) ‖ N(p_loc, p_scale²))."""
     ratio = q_scale / p_scale

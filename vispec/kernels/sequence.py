@@ -89,11 +89,28 @@ def after_mean(layers: nn.Sequential, x: Tensor, mask: Tensor | None) -> Tensor:
     first, *others = layers
     if mask is None or mask.shape[:-1].numel() <= x.shape[:-1].numel() or type(first) is not nn.Linear:
         return layers(masked_mean(x, mask))
-    share = mask / mask.sum(-1, keepdim=True).clamp(min=1).to(x.dtype)
-    moved = torch.cat((F.linear(x, first.weight), first.bias.expand(*x.shape[:-2], 1, -1)), -2)
-    h = weighted_sum(moved, F.pad(share, (0, 1), value=1.0))
+    h = weighted_sum(before_mean(first, x), shares(mask, x))
     for layer in others:
         h = layer(h)
+    return h
+
+
+def before_mean(first: nn.Linear, x: Tensor) -> Tensor:
+    """A linear layer of each element, and its bias as one more: (*B, T, W) → (*B, T + 1, H)."""
+    return torch.cat((F.linear(x, first.weight), first.bias.expand(*x.shape[:-2], 1, -1)), -2)
+
+
+def shares(mask: Tensor, like: Tensor) -> Tensor:
+    """What each element weighs in the mean of those that count, and 1 for the bias: (*B, T) → (*B, T + 1)."""
+    weight = mask.to(like.dtype)
+    return F.pad(weight / weight.sum(-1, keepdim=True).clamp(min=1), (0, 1), value=1.0)
+
+
+def after_means(layers: nn.Sequential, elements: Tensor, mask: Tensor) -> Tensor:
+    """layers(mean of what counts) for S masks (*B, S, T) of one sequence; elements (*B, T + 1, H) are those of `before_mean`."""
+    h = shares(mask, elements) @ elements  # (*B, S, H)
+    for layer in layers[1:]:
+        h = h.relu_() if type(layer) is nn.ReLU else layer(h)
     return h
 
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 def bow(stream: Stream) -> None:
     """Over what counts; in `prefixes`, over what stands before each element."""
     sequences, others = stream.sequence_parts()
-    counts = None if stream.prefixes else count(stream, sequences)
-    if counts is not None:
-        stream.pool(counts.text, counts.width, others)
+    if not stream.prefixes and is_count(sequences):
+        counted = counts(sequences[0], stream.mask)
+        stream.parts = [stream.vector(counted) if stream.causal else counted, *others]
         return
     x = stream.joined(sequences)
     if stream.prefixes:
@@ -26,14 +26,14 @@ def bow(stream: Stream) -> None:
         stream.pool(f"{stream.kernel('sequence', 'masked_sum')}({x.text}, {stream.mask})", x.width, others)
 
 
-def count(stream: Stream, sequences: list[Part]) -> Part | None:
-    """Counts (*B, K), held, of one sequence of integers; None for anything else."""
-    part = sequences[0]
-    if len(sequences) > 1 or part.card is None or part.shape:
-        return None
-    function = stream.kernel("sequence", "count_values")
-    text = f"{function}({part.text}, {stream.net.size(part.card)}, {stream.mask}, self.out.weight)"
-    return stream.held(replace(part, text=text, width=part.card, card=None, sequence=False), limit=0)
+def is_count(sequences: list[Part]) -> bool:
+    """One sequence of integers that nothing has embedded."""
+    return len(sequences) == 1 and sequences[0].card is not None and not sequences[0].shape
+
+
+def counts(part: Part, mask: str) -> Part:
+    """How often each value occurs among those that count, not yet made."""
+    return replace(part, text=f"{part.text}, {mask}", width=part.card or 1, card=None, sequence=False, counted=True)
 
 
 ENTRY = Network("bow", bow, sequence="sequence", pools=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vispec.catalog import Network
-from vispec.networks.bow import count
+from vispec.networks.bow import counts, is_count
 
 if TYPE_CHECKING:
     from vispec.emit.net_stream import Stream
@@ -20,9 +20,10 @@ def mean(stream: Stream) -> None:
         stream.pool(
             f"{stream.kernel('sequence', 'means_so_far' if stream.moved else 'means_before')}({x.text})", x.width, others
         )
-    elif (counts := count(stream, sequences)) is not None:
-        text = f"({counts.text} / {counts.text}.sum(-1, keepdim=True).clamp(min=1))"
-        stream.pool(text, counts.width, others)
+    elif is_count(sequences):
+        counted = stream.vector(counts(sequences[0], stream.mask))
+        text = f"({counted.text} / {counted.text}.sum(-1, keepdim=True).clamp(min=1))"
+        stream.pool(text, counted.width, others)
     else:
         x = stream.joined(sequences)
         text = f"{stream.kernel('sequence', 'masked_mean')}({x.text}, {stream.mask})"

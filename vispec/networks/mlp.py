@@ -27,12 +27,14 @@ def mlp(stream: Stream, sizes: tuple[Dim, ...], activation: str) -> None:
     if not sizes:
         return
     first, text = stream.linear(sizes[0])
-    layers = [*([first] if first else []), ACTIVATIONS[activation]]
+    fresh = "nn.ReLU(inplace=True)" if activation == "relu" else ACTIVATIONS[activation]  # a sum that nothing else reads
+    layers = [first, ACTIVATIONS[activation]] if first else [fresh]
     for before, after in pairwise(sizes):
         stream.cost(before, after, timed=stream.timed)
         layers += [f"nn.Linear({before}, {after})", ACTIVATIONS[activation]]
     module = stream.module(f"nn.Sequential({', '.join(layers)})")
     if first and (mean_of := stream.parts[0].mean_of):
+        stream.net.mean_of = (list(stream.net.lines), module, *mean_of)
         stream.set(f"{stream.kernel('sequence', 'after_mean')}({module}, {', '.join(mean_of)})", sizes[-1])
     else:
         stream.set(f"{module}({text})", sizes[-1])

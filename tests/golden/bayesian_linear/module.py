@@ -60,6 +60,27 @@ def kl_normal_standard(loc: Tensor, scale: Tensor) -> Tensor:
     return 0.5 * (scale.square() + loc.square() - 1) - scale.log()
 
 
+class KlNormalStandard(torch.autograd.Function):
+    """The sum of `kl_normal_standard` over the last dimension: (*B, D) each → (*B). A dozen small operations fewer."""
+
+    @staticmethod
+    def forward(ctx, loc, scale):
+        ctx.save_for_backward(loc, scale)
+        squares = torch.addcmul(scale * scale, loc, loc).sum(-1)
+        return squares.sub_(loc.shape[-1]).mul_(0.5).sub_(scale.log().sum(-1))
+
+    @staticmethod
+    def backward(ctx, grad):
+        loc, scale = ctx.saved_tensors
+        grad = grad.unsqueeze(-1)
+        return loc * grad, (scale - scale.reciprocal()).mul_(grad)
+
+
+def kl_normal_standard_vector(loc: Tensor, scale: Tensor) -> Tensor:
+    """Σ_d KL(N(loc_d, scale_d²) ‖ N(0, 1)): loc and scale (*B, D) → (*B)."""
+    return KlNormalStandard.apply(loc, scale)
+
+
 class BayesianLinear(nn.Module):
     """Batch: y (n, D) real[D]; x (n) real."""
 
@@ -112,7 +133,7 @@ class BayesianLinear(nn.Module):
         w, b, noise, _ = self.shared() if shared is None else shared
         x = batch["x"]  # (n,)
         y = batch["y"]  # (n, D)
-        dot = (w[:, None] * y).sum(-1)  # (s*, n)
+        dot = F.linear(w, y)  # (s*, n)
         value = dot + b[:, None]  # (s*, n)
         log_x = normal_log_prob(x, value, noise[:, None])  # (s*, n)
         return log_x.mean(0)  # (n,)
@@ -131,7 +152,7 @@ class BayesianLinear(nn.Module):
         b = self.b_loc + b_scale * self.one.new_empty(4).normal_()  # (s*,)
         noise_scale = F.softplus(self.raw_noise_scale)
         noise = torch.distributions.LogNormal(loc=self.noise_loc, scale=noise_scale).expand((4,)).rsample()  # (s*,)
-        kl_w = kl_normal_standard(self.w_loc, w_scale).sum(-1)
+        kl_w = kl_normal_standard_vector(self.w_loc, w_scale)
         minus_kl_w = -kl_w
         kl_b = kl_normal_standard(self.b_loc, b_scale)
         minus_kl_b = -kl_b
@@ -153,7 +174,7 @@ class BayesianLinear(nn.Module):
         noise = torch.distributions.LogNormal(loc=self.noise_loc, scale=noise_scale).expand((samples,)).rsample()  # (s*,)
         x = batch["x"]  # (n,)
         y = batch["y"]  # (n, D)
-        dot = (w[:, None] * y).sum(-1)  # (s*, n)
+        dot = F.linear(w, y)  # (s*, n)
         value = dot + b[:, None]  # (s*, n)
         log_x = normal_log_prob(x, value, noise[:, None])  # (s*, n)
         return log_x
@@ -188,7 +209,7 @@ class BayesianLinear(nn.Module):
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         w, b, noise, _ = self.shared()
         y = batch["y"]  # (n, D)
-        dot = (w[0] * y).sum(-1)  # (n,)
+        dot = F.linear(w[0], y)  # (n,)
         value = dot + b[0]  # (n,)
         x = decide(torch.distributions.Normal(loc=value, scale=noise[0]).expand((n,)), rule, False)  # (n,)
         return {"w": w[0], "b": b[0], "noise": noise[0], "y": y, "x": x}

@@ -47,8 +47,8 @@ class NormalVectorLogProb(torch.autograd.Function):
     @staticmethod
     def forward(ctx, value, loc, scale):
         residual = value - loc
-        whole = residual.shape == torch.broadcast_shapes(residual.shape, scale.shape)
-        residual = residual.div_(scale) if whole else residual / scale  # (*B, D)
+        fits = scale.shape == residual.shape[residual.dim() - scale.dim() :]  # broadcast_shapes takes its time
+        residual = residual.div_(scale) if fits else residual / scale  # (*B, D)
         ctx.save_for_backward(residual, scale)
         ctx.shapes = value.shape, loc.shape, scale.shape
         distance = torch.linalg.vector_norm(residual, dim=-1).square_()
@@ -62,7 +62,9 @@ class NormalVectorLogProb(torch.autograd.Function):
         weighted = residual * grad[..., None]  # (*B, D)
         by_scale = None
         if ctx.needs_input_grad[2]:
-            by_scale = (weighted * residual).sub_(grad[..., None]).sum_to_size(scale_shape) / scale
+            size = scale_shape[-1] if scale_shape else 1
+            once = grad[..., None].sum_to_size((*scale_shape[:-1], 1) if scale_shape else ()) * (residual.shape[-1] // size)
+            by_scale = (weighted * residual).sum_to_size(scale_shape).sub_(once).div_(scale)
         by_loc = weighted.div_(scale)
         by_value = by_loc.neg().sum_to_size(value_shape) if ctx.needs_input_grad[0] else None
         return by_value, by_loc.sum_to_size(loc_shape) if ctx.needs_input_grad[1] else None, by_scale
@@ -113,7 +115,7 @@ class BayesianLogistic(nn.Module):
         w, b, _ = self.shared() if shared is None else shared
         x = batch["x"]  # (n,)
         y = batch["y"]  # (n, D)
-        dot = (w[:, None] * y).sum(-1)  # (s*, n)
+        dot = F.linear(w, y)  # (s*, n)
         value = dot + b[:, None]  # (s*, n)
         log_x = -F.binary_cross_entropy_with_logits(value, x.expand_as(value), reduction="none")  # (s*, n)
         return log_x.mean(0)  # (n,)
@@ -156,7 +158,7 @@ class BayesianLogistic(nn.Module):
         b = self.b_loc + b_scale * self.one.new_empty(samples).normal_()  # (s*,)
         x = batch["x"]  # (n,)
         y = batch["y"]  # (n, D)
-        dot = (w[:, None] * y).sum(-1)  # (s*, n)
+        dot = F.linear(w, y)  # (s*, n)
         value = dot + b[:, None]  # (s*, n)
         log_x = -F.binary_cross_entropy_with_logits(value, x.expand_as(value), reduction="none")  # (s*, n)
         return log_x
@@ -187,7 +189,7 @@ class BayesianLogistic(nn.Module):
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         w, b, _ = self.shared()
         y = batch["y"]  # (n, D)
-        dot = (w[0] * y).sum(-1)  # (n,)
+        dot = F.linear(w[0], y)  # (n,)
         value = dot + b[0]  # (n,)
         x = decide(torch.distributions.Bernoulli(logits=value).expand((n,)), rule, False)  # (n,)
         return {"w": w[0], "b": b[0], "y": y, "x": x}

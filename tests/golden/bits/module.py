@@ -460,7 +460,7 @@ class Speller(nn.Module):
         super().__init__()
         self.from_h = nn.Linear(H, 32)
         self.from_z = nn.Linear(K, 32, bias=False)
-        self.mlp = nn.Sequential(nn.ReLU())
+        self.mlp = nn.Sequential(nn.ReLU(inplace=True))
         self.out = nn.Linear(32, CHAR)
 
     def features(self, h: Tensor, z: Tensor) -> Tensor:

@@ -74,8 +74,8 @@ def sampled(x: Tensor) -> Tensor:
 
 def weights(score: Tensor) -> Tensor:
     """exp in place, but 0 instead of numbers below the normal ones, with which CPUs are a hundred times slower."""
-    tiny = torch.finfo(score.dtype).tiny
-    return torch.threshold_(score.clamp_(min=float(torch.tensor(tiny, dtype=torch.float64).log()) + 0.5).exp_(), 2 * tiny, 0)
+    least = -707.8 if score.dtype == torch.float64 else -86.8  # just above the logarithm of the smallest normal number
+    return torch.threshold_(score.clamp_(min=least).exp_(), 2 * torch.finfo(score.dtype).tiny, 0)
 
 
 def softplus_inverse(y: Tensor) -> Tensor:
@@ -151,51 +151,62 @@ def log_sum_exp(x: Tensor) -> Tensor:
 
 
 class MixedLookup(torch.autograd.Function):
-    """log Σ_k exp(log_weight[r, k] + log_table[k, index[r, n]]): (R, K), (K, V), (R, N) → (R, N).
+    """log Σ_k exp(log_weight[r, k]) p[k, index[r, n]]: (R, K), (K, V), (R, N) → (R, N); p = exp(table) or softmax(table).
 
     Probabilities of all R·V outcomes are one product of matrices. The few that are too small for it are summed in log space.
     """
 
     @staticmethod
-    def forward(ctx, log_weight, log_table, index):
+    def forward(ctx, log_weight, table, index, normalised):
         real = torch.finfo(log_weight.dtype)
         top = log_weight.amax(1, keepdim=True).clamp_(min=real.min)
-        peak = log_table.amax(0).clamp_(min=real.min)
-        weight, table = weights(log_weight - top), weights(log_table - peak)
-        picked = (weight @ table).gather(1, index)  # (R, N)
-        row, at = (picked < 16 * len(table) * real.tiny / real.eps).nonzero().unbind(1)  # what underflowed may matter there
-        log_sum, share = picked.log().add_(top).add_(peak[index]), None
-        if len(row):
+        weight = weights(log_weight - top)
+        p = weights(table.clone()) if normalised else torch.threshold_(table.softmax(1), real.tiny, 0.0)
+        picked = (weight @ p).gather(1, index)  # (R, N)
+        log_sum, row, at, share = picked.log().add_(top), None, None, None
+        small = picked < 16 * len(p) * real.tiny / real.eps  # what underflowed may matter there
+        if small.any():
+            row, at = small.nonzero().unbind(1)
+            log_table = table if normalised else table.log_softmax(1)
             terms = log_weight[row] + log_table.T[index[row, at]]  # (those, K)
             log_sum[row, at] = torch.logsumexp(terms, 1)
             share = terms.sub_(log_sum[row, at].clamp(min=real.min)[:, None]).exp_()
             picked[row, at] = torch.inf
-        ctx.save_for_backward(weight, table, index, picked, row, at, share)
+        ctx.save_for_backward(weight, p, index, picked, row, at, share)
+        ctx.normalised = normalised
         return log_sum
 
     @staticmethod
     def backward(ctx, grad):
-        weight, table, index, picked, row, at, share = ctx.saved_tensors
-        by_outcome = grad.new_zeros(len(weight), table.shape[1]).scatter_add_(1, index, grad / picked)  # (R, V)
-        by_weight, by_table = (by_outcome @ table.T).mul_(weight), (weight.T @ by_outcome).mul_(table)
+        weight, p, index, picked, row, at, share = ctx.saved_tensors
+        by_outcome = grad.new_zeros(len(weight), p.shape[1]).scatter_add_(1, index, grad / picked)  # (R, V)
+        by_weight, by_log_p = (by_outcome @ p.T).mul_(weight), (weight.T @ by_outcome).mul_(p)
         if share is not None:
             share = share * grad[row, at][:, None]
             by_weight.index_add_(0, row, share)
-            by_table.index_add_(1, index[row, at], share.T)
-        return by_weight, by_table, None
+            by_log_p.index_add_(1, index[row, at], share.T)
+        if ctx.normalised:
+            return by_weight, by_log_p, None, None
+        return by_weight, by_log_p.addcmul_(p, by_log_p.sum(1, keepdim=True), value=-1), None, None
 
 
-def mixed_lookup(log_weight: Tensor, log_table: Tensor, value: Tensor) -> Tensor:
-    """log Σ_k exp(log_weight[..., k] + log_table[k, value]): (*R, K), (K, V), (*R, *N) → (*R, *N)."""
+def mixed_lookup(log_weight: Tensor, table: Tensor, value: Tensor, normalised: bool) -> Tensor:
+    """log Σ_k exp(log_weight[..., k]) p[k, value]: (*R, K), (K, V), (*R, *N) → (*R, *N).
+
+    The table holds log p, or numbers whose softmax p is where it is not normalised."""
     lead, shape = log_weight.shape[:-1], value.shape
     index = value.reshape(lead.numel(), shape[len(lead) :].numel())  # (R, N)
-    if index.numel() < log_table.shape[1] and not torch.compiler.is_compiling():
+    log_weight, compiling = log_weight.reshape(len(index), len(table)), torch.compiler.is_compiling()
+    few = index.numel() < table.shape[1]
+    if few or compiling or table.shape[1] > 64 * index.shape[1]:  # a sum an observation is less work
+        table = table if normalised else table.log_softmax(1)
+    if few and not compiling:
         outcomes, index = distinct(index)
-        log_table = log_table[:, outcomes]
-    if torch.compiler.is_compiling() or log_table.shape[1] > 64 * index.shape[1]:  # a sum an observation is less work
-        columns = F.embedding(index, log_table.T)  # (R, N, K)
-        return log_sum_exp(log_weight.reshape(len(index), 1, len(log_table)) + columns).view(shape)
-    return MixedLookup.apply(log_weight.reshape(len(index), len(log_table)), log_table, index).view(shape)
+        table = table[:, outcomes]
+    if compiling or table.shape[1] > 64 * index.shape[1]:
+        columns = F.embedding(index, table.T)  # (R, N, K)
+        return log_sum_exp(log_weight[:, None] + columns).view(shape)
+    return MixedLookup.apply(log_weight, table, index, normalised or few).view(shape)
 
 
 QUERIES = "marginals, mode, kbest(5), sample, entropy, pairs, kl"
@@ -366,8 +377,8 @@ class NormalVectorLogProb(torch.autograd.Function):
     @staticmethod
     def forward(ctx, value, loc, scale):
         residual = value - loc
-        whole = residual.shape == torch.broadcast_shapes(residual.shape, scale.shape)
-        residual = residual.div_(scale) if whole else residual / scale  # (*B, D)
+        fits = scale.shape == residual.shape[residual.dim() - scale.dim() :]  # broadcast_shapes takes its time
+        residual = residual.div_(scale) if fits else residual / scale  # (*B, D)
         ctx.save_for_backward(residual, scale)
         ctx.shapes = value.shape, loc.shape, scale.shape
         distance = torch.linalg.vector_norm(residual, dim=-1).square_()
@@ -381,7 +392,9 @@ class NormalVectorLogProb(torch.autograd.Function):
         weighted = residual * grad[..., None]  # (*B, D)
         by_scale = None
         if ctx.needs_input_grad[2]:
-            by_scale = (weighted * residual).sub_(grad[..., None]).sum_to_size(scale_shape) / scale
+            size = scale_shape[-1] if scale_shape else 1
+            once = grad[..., None].sum_to_size((*scale_shape[:-1], 1) if scale_shape else ()) * (residual.shape[-1] // size)
+            by_scale = (weighted * residual).sum_to_size(scale_shape).sub_(once).div_(scale)
         by_loc = weighted.div_(scale)
         by_value = by_loc.neg().sum_to_size(value_shape) if ctx.needs_input_grad[0] else None
         return by_value, by_loc.sum_to_size(loc_shape) if ctx.needs_input_grad[1] else None, by_scale
@@ -407,7 +420,8 @@ class Encode(nn.Module):
 
     def forward(self, words: Tensor, words_mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """loc (*B, K), scale (*B, K) before softplus."""
-        return self.out(self.features(words, words_mask=words_mask)).chunk(2, -1)
+        loc, scale = self.out(self.features(words, words_mask=words_mask)).chunk(2, -1)
+        return loc, scale.contiguous()  # torch's softplus is slow on slices
 
 
 class CorrelatedTopics(nn.Module):
@@ -447,7 +461,7 @@ class CorrelatedTopics(nn.Module):
             self.raw_phi.copy_(value.log())
 
     def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_ratio_h (doc,); log_h (doc, topic); log_phi (topic, V)."""
+        """log_ratio_h (doc,); log_h (doc, topic); raw_phi (topic, V)."""
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
@@ -460,14 +474,13 @@ class CorrelatedTopics(nn.Module):
         log_q_h = normal_vector_log_prob(h, encode_loc, encode_scale)  # (doc,)
         log_ratio_h = self.kl_weight * (log_p_h - log_q_h)  # (doc,)
         log_h = h.log_softmax(-1)  # (doc, K)
-        log_phi = self.raw_phi.log_softmax(-1)  # (topic, V)
-        return log_ratio_h, log_h, log_phi
+        return log_ratio_h, log_h, self.raw_phi
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """A lower bound on log p of each row (doc,), in nats: elbo(samples=1)."""
         w = batch["w"]  # (doc, n)
-        log_ratio_h, log_h, log_phi = self.factors(batch)
-        log_sum_topic = mixed_lookup(log_h, log_phi, w)  # (doc, n)
+        log_ratio_h, log_h, raw_phi = self.factors(batch)
+        log_sum_topic = mixed_lookup(log_h, raw_phi, w, normalised=False)  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
         inside_n = at_n < w_len[:, None]  # (doc, n)
@@ -505,7 +518,8 @@ class CorrelatedTopics(nn.Module):
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         w = batch["w"]  # (doc, n)
-        log_ratio_h, log_h, log_phi = self.factors(batch)
+        log_ratio_h, log_h, raw_phi = self.factors(batch)
+        log_phi = raw_phi.log_softmax(-1)  # (topic, V)
         log_w = F.embedding(w, log_phi.T.contiguous())  # (doc, n, topic)
         tilt_topic = tilt["topic"]  # (doc, n, topic)
         log_joint_of_topic = log_h[:, None] + log_w + tilt_topic  # (doc, n, topic)

@@ -28,9 +28,25 @@ def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tens
     return law.mode
 
 
-def kl_normal_standard(loc: Tensor, scale: Tensor) -> Tensor:
-    """KL(N(loc, scale²) ‖ N(0, 1)) = ½(scale² + loc² − 1) − log scale."""
-    return 0.5 * (scale.square() + loc.square() - 1) - scale.log()
+class KlNormalStandard(torch.autograd.Function):
+    """The sum of `kl_normal_standard` over the last dimension: (*B, D) each → (*B). A dozen small operations fewer."""
+
+    @staticmethod
+    def forward(ctx, loc, scale):
+        ctx.save_for_backward(loc, scale)
+        squares = torch.addcmul(scale * scale, loc, loc).sum(-1)
+        return squares.sub_(loc.shape[-1]).mul_(0.5).sub_(scale.log().sum(-1))
+
+    @staticmethod
+    def backward(ctx, grad):
+        loc, scale = ctx.saved_tensors
+        grad = grad.unsqueeze(-1)
+        return loc * grad, (scale - scale.reciprocal()).mul_(grad)
+
+
+def kl_normal_standard_vector(loc: Tensor, scale: Tensor) -> Tensor:
+    """Σ_d KL(N(loc_d, scale_d²) ‖ N(0, 1)): loc and scale (*B, D) → (*B)."""
+    return KlNormalStandard.apply(loc, scale)
 
 
 def kl_normal_normal(q_loc: Tensor, q_scale: Tensor, p_loc: Tensor, p_scale: Tensor) -> Tensor:
@@ -137,8 +153,8 @@ class NormalVectorLogProb(torch.autograd.Function):
     @staticmethod
     def forward(ctx, value, loc, scale):
         residual = value - loc
-        whole = residual.shape == torch.broadcast_shapes(residual.shape, scale.shape)
-        residual = residual.div_(scale) if whole else residual / scale  # (*B, D)
+        fits = scale.shape == residual.shape[residual.dim() - scale.dim() :]  # broadcast_shapes takes its time
+        residual = residual.div_(scale) if fits else residual / scale  # (*B, D)
         ctx.save_for_backward(residual, scale)
         ctx.shapes = value.shape, loc.shape, scale.shape
         distance = torch.linalg.vector_norm(residual, dim=-1).square_()
@@ -152,7 +168,9 @@ class NormalVectorLogProb(torch.autograd.Function):
         weighted = residual * grad[..., None]  # (*B, D)
         by_scale = None
         if ctx.needs_input_grad[2]:
-            by_scale = (weighted * residual).sub_(grad[..., None]).sum_to_size(scale_shape) / scale
+            size = scale_shape[-1] if scale_shape else 1
+            once = grad[..., None].sum_to_size((*scale_shape[:-1], 1) if scale_shape else ()) * (residual.shape[-1] // size)
+            by_scale = (weighted * residual).sum_to_size(scale_shape).sub_(once).div_(scale)
         by_loc = weighted.div_(scale)
         by_value = by_loc.neg().sum_to_size(value_shape) if ctx.needs_input_grad[0] else None
         return by_value, by_loc.sum_to_size(loc_shape) if ctx.needs_input_grad[1] else None, by_scale
@@ -177,7 +195,8 @@ class Move(nn.Module):
 
     def forward(self, before: Tensor) -> tuple[Tensor, ...]:
         """loc (*B, Z), scale (*B, Z) before softplus."""
-        return self.out(self.features(before)).chunk(2, -1)
+        loc, scale = self.out(self.features(before)).chunk(2, -1)
+        return loc, scale.contiguous()  # torch's softplus is slow on slices
 
 
 class Sound(nn.Module):
@@ -228,7 +247,8 @@ class Begin(nn.Module):
 
     def forward(self, heard: Tensor) -> tuple[Tensor, ...]:
         """loc (*B, Z), scale (*B, Z) before softplus."""
-        return self.out(self.features(heard)).chunk(2, -1)
+        loc, scale = self.out(self.features(heard)).chunk(2, -1)
+        return loc, scale.contiguous()  # torch's softplus is slow on slices
 
 
 class Track(nn.Module):
@@ -238,7 +258,7 @@ class Track(nn.Module):
         super().__init__()
         self.from_before = nn.Linear(Z, 100)
         self.from_heard = nn.Linear(H, 100, bias=False)
-        self.mlp = nn.Sequential(nn.ReLU())
+        self.mlp = nn.Sequential(nn.ReLU(inplace=True))
         self.out = nn.Linear(100, 2 * Z)
 
     def features(self, before: Tensor, heard: Tensor) -> Tensor:
@@ -247,7 +267,8 @@ class Track(nn.Module):
 
     def forward(self, before: Tensor, heard: Tensor) -> tuple[Tensor, ...]:
         """loc (*B, Z), scale (*B, Z) before softplus."""
-        return self.out(self.features(before, heard)).chunk(2, -1)
+        loc, scale = self.out(self.features(before, heard)).chunk(2, -1)
+        return loc, scale.contiguous()  # torch's softplus is slow on slices
 
 
 class DeepMarkov(nn.Module):
@@ -286,7 +307,7 @@ class DeepMarkov(nn.Module):
                 z_now = track_loc + track_scale * torch.randn_like(track_loc)  # (chorale, Z)
             z_steps.append(z_now)
         z = torch.stack(z_steps, 1)  # (chorale, t, Z)
-        kl_z = kl_normal_standard(begin_loc, begin_scale).sum(-1)  # (chorale, t)
+        kl_z = kl_normal_standard_vector(begin_loc, begin_scale)  # (chorale, t)
         z_past = F.pad(z, (0, 0, 1, 0))[:, :x.shape[1]]  # (chorale, t, Z)
         track_loc_2, track_scale_raw_2 = self.track(z_past, listen)  # (chorale, t, Z)
         track_scale_raw_2_2 = F.softplus(track_scale_raw_2)  # (chorale, t, Z)

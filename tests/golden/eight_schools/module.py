@@ -121,7 +121,7 @@ class EncodeEta(nn.Module):
         self.from_log_tau = nn.Linear(1, 128, bias=False)
         self.from_sigma = nn.Linear(1, 128, bias=False)
         self.from_y = nn.Linear(1, 128, bias=False)
-        self.mlp = nn.Sequential(nn.ReLU())
+        self.mlp = nn.Sequential(nn.ReLU(inplace=True))
         self.out = nn.Linear(128, 2)
 
     def features(self, mu: Tensor, log_tau: Tensor, sigma: Tensor, y: Tensor) -> Tensor:
@@ -133,7 +133,8 @@ class EncodeEta(nn.Module):
 
     def forward(self, mu: Tensor, log_tau: Tensor, sigma: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         """loc (*B), scale (*B) before softplus."""
-        return self.out(self.features(mu, log_tau, sigma, y)).unbind(-1)
+        loc, scale = self.out(self.features(mu, log_tau, sigma, y)).unbind(-1)
+        return loc, scale.contiguous()  # torch's softplus is slow on slices
 
 
 class EightSchools(nn.Module):

@@ -65,8 +65,8 @@ class NormalVectorLogProb(torch.autograd.Function):
     @staticmethod
     def forward(ctx, value, loc, scale):
         residual = value - loc
-        whole = residual.shape == torch.broadcast_shapes(residual.shape, scale.shape)
-        residual = residual.div_(scale) if whole else residual / scale  # (*B, D)
+        fits = scale.shape == residual.shape[residual.dim() - scale.dim() :]  # broadcast_shapes takes its time
+        residual = residual.div_(scale) if fits else residual / scale  # (*B, D)
         ctx.save_for_backward(residual, scale)
         ctx.shapes = value.shape, loc.shape, scale.shape
         distance = torch.linalg.vector_norm(residual, dim=-1).square_()
@@ -80,7 +80,9 @@ class NormalVectorLogProb(torch.autograd.Function):
         weighted = residual * grad[..., None]  # (*B, D)
         by_scale = None
         if ctx.needs_input_grad[2]:
-            by_scale = (weighted * residual).sub_(grad[..., None]).sum_to_size(scale_shape) / scale
+            size = scale_shape[-1] if scale_shape else 1
+            once = grad[..., None].sum_to_size((*scale_shape[:-1], 1) if scale_shape else ()) * (residual.shape[-1] // size)
+            by_scale = (weighted * residual).sum_to_size(scale_shape).sub_(once).div_(scale)
         by_loc = weighted.div_(scale)
         by_value = by_loc.neg().sum_to_size(value_shape) if ctx.needs_input_grad[0] else None
         return by_value, by_loc.sum_to_size(loc_shape) if ctx.needs_input_grad[1] else None, by_scale
@@ -106,8 +108,7 @@ class Factors(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """loc (*B, Z), scale_tril (*B, Z, Z) before its link."""
-        raw = self.out(self.features(x))
-        loc, scale_tril = raw.split((self.Z, self.Z * self.Z), -1)
+        loc, scale_tril = self.out(self.features(x)).split((self.Z, self.Z * self.Z), -1)
         return loc, scale_tril.unflatten(-1, (self.Z, self.Z))
 
 
@@ -146,7 +147,7 @@ class FactorAnalysis(nn.Module):
         log_p_z = normal_vector_log_prob(z, (self.one * 0), (self.one * 1))  # (n,)
         log_q_z = multivariate_normal_log_prob(z, factors_loc, factors_scale_tril)  # (n,)
         log_ratio_z = log_p_z - log_q_z  # (n,)
-        dot = (self.loading * z[:, None]).sum(-1)  # (n, d)
+        dot = F.linear(z, self.loading)  # (n, d)
         value = dot + self.mean  # (n, d)
         noise = F.softplus(self.raw_noise)  # (d,)
         log_x = normal_log_prob(x, value, noise)  # (n, d)
@@ -168,7 +169,7 @@ class FactorAnalysis(nn.Module):
         log_p_z = normal_vector_log_prob(z, (self.one * 0), (self.one * 1))  # (s*, n)
         log_q_z = multivariate_normal_log_prob(z, factors_loc, factors_scale_tril)  # (s*, n)
         log_ratio_z = log_p_z - log_q_z  # (s*, n)
-        dot = (self.loading * z[:, :, None]).sum(-1)  # (s*, n, d)
+        dot = F.linear(z, self.loading)  # (s*, n, d)
         value = dot + self.mean  # (s*, n, d)
         noise = F.softplus(self.raw_noise)  # (d,)
         log_x = normal_log_prob(x, value, noise)  # (s*, n, d)
@@ -214,7 +215,7 @@ class FactorAnalysis(nn.Module):
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         z = decide(torch.distributions.Normal(loc=(self.one * 0), scale=(self.one * 1)).expand((n, self.Z,)), "sample", True)  # (n, Z)
-        dot = (self.loading * z[:, None]).sum(-1)  # (n, d)
+        dot = F.linear(z, self.loading)  # (n, d)
         value = dot + self.mean  # (n, d)
         noise = F.softplus(self.raw_noise)  # (d,)
         x = decide(torch.distributions.Normal(loc=value, scale=noise).expand((n, self.D,)), rule, False)  # (n, d)

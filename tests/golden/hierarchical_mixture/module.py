@@ -297,16 +297,16 @@ class HierarchicalMixture(nn.Module):
             self.raw_phi.copy_(value.log())
 
     def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_prior (kind,); log_mix (kind, topic); log_phi (topic, V)."""
+        """log_prior (kind,); log_mix (kind, topic); raw_phi (topic, V)."""
         log_prior = self.raw_prior.log_softmax(-1)  # (C,)
         log_mix = self.raw_mix.log_softmax(-1)  # (kind, K)
-        log_phi = self.raw_phi.log_softmax(-1)  # (topic, V)
-        return log_prior, log_mix, log_phi
+        return log_prior, log_mix, self.raw_phi
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (doc,), exact, in nats."""
         w = batch["w"]  # (doc, n)
-        log_prior, log_mix, log_phi = self.factors(batch)
+        log_prior, log_mix, raw_phi = self.factors(batch)
+        log_phi = raw_phi.log_softmax(-1)  # (topic, V)
         log_w = F.embedding(w, log_phi.T.contiguous())  # (doc, n, topic)
         log_joint_of_topic = log_mix + log_w[:, :, None]  # (doc, n, kind, topic)
         log_sum_topic = log_sum_exp(log_joint_of_topic)  # (doc, n, kind)
@@ -325,7 +325,8 @@ class HierarchicalMixture(nn.Module):
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         w = batch["w"]  # (doc, n)
-        log_prior, log_mix, log_phi = self.factors(batch)
+        log_prior, log_mix, raw_phi = self.factors(batch)
+        log_phi = raw_phi.log_softmax(-1)  # (topic, V)
         log_w = F.embedding(w, log_phi.T.contiguous())  # (doc, n, topic)
         tilt_topic = tilt["topic"]  # (doc, n, topic)
         log_joint_of_topic = log_mix + log_w[:, :, None] + tilt_topic[:, :, None]  # (doc, n, kind, topic)

@@ -68,8 +68,8 @@ def sampled(x: Tensor) -> Tensor:
 
 def weights(score: Tensor) -> Tensor:
     """exp in place, but 0 instead of numbers below the normal ones, with which CPUs are a hundred times slower."""
-    tiny = torch.finfo(score.dtype).tiny
-    return torch.threshold_(score.clamp_(min=float(torch.tensor(tiny, dtype=torch.float64).log()) + 0.5).exp_(), 2 * tiny, 0)
+    least = -707.8 if score.dtype == torch.float64 else -86.8  # just above the logarithm of the smallest normal number
+    return torch.threshold_(score.clamp_(min=least).exp_(), 2 * torch.finfo(score.dtype).tiny, 0)
 
 
 def softplus_inverse(y: Tensor) -> Tensor:
@@ -88,6 +88,48 @@ def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tens
     if rule == "mean" and not (finite and read):
         return law.probs if finite else law.mean
     return law.mode
+
+
+class CountLinear(nn.Linear):
+    """The linear layer of how often each of V values is in a sequence: words (*B, T), of which mask (*B, T) count → (*B, H).
+
+    Its weight is (V, H), so that the rows of the few that occur are added up."""
+
+    def __init__(self, values: int, width: int, bias: bool = True):
+        super().__init__(values, width, bias)
+        self.weight = nn.Parameter(self.weight.detach().T.contiguous())
+
+    def forward(self, words: Tensor, mask: Tensor | None) -> Tensor:
+        share = words.new_ones(words.shape, dtype=self.weight.dtype) if mask is None else mask.to(self.weight.dtype)
+        if words.shape != share.shape:
+            words, share = torch.broadcast_tensors(words, share)
+        lead, (T, H) = words.shape[:-1], (words.shape[-1], self.weight.shape[1])
+        if not words.numel():
+            return (self.weight.new_zeros(H) if self.bias is None else self.bias).expand(*lead, H)
+        if len(lead) != 1:
+            words, share = words.reshape(-1, T), share.reshape(-1, T)
+        if len(self.weight) < 64 * T and not share.requires_grad:  # a product of matrices is worth its zeros
+            rows = BagOfRows.apply(words, share, self.weight)
+        else:
+            rows = F.embedding_bag(words, self.weight, mode="sum", per_sample_weights=share)
+        rows = rows if len(lead) == 1 else rows.view(*lead, H)
+        return rows if self.bias is None else rows + self.bias
+
+
+class BagOfRows(torch.autograd.Function):
+    """Σ_t share[t] weight[index[t]]: index and share (R, T), weight (V, H) → (R, H). The backward pass counts, for one product."""
+
+    @staticmethod
+    def forward(ctx, index, share, weight):
+        ctx.save_for_backward(index, share)
+        ctx.size = len(weight)
+        return F.embedding_bag(index, weight, mode="sum", per_sample_weights=share)
+
+    @staticmethod
+    def backward(ctx, grad):
+        index, share = ctx.saved_tensors
+        counts = grad.new_zeros(len(index), ctx.size).scatter_add_(1, index, share)
+        return None, None, counts.T @ grad
 
 
 def distinct(tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -135,51 +177,62 @@ def log_sum_exp(x: Tensor) -> Tensor:
 
 
 class MixedLookup(torch.autograd.Function):
-    """log Σ_k exp(log_weight[r, k] + log_table[k, index[r, n]]): (R, K), (K, V), (R, N) → (R, N).
+    """log Σ_k exp(log_weight[r, k]) p[k, index[r, n]]: (R, K), (K, V), (R, N) → (R, N); p = exp(table) or softmax(table).
 
     Probabilities of all R·V outcomes are one product of matrices. The few that are too small for it are summed in log space.
     """
 
     @staticmethod
-    def forward(ctx, log_weight, log_table, index):
+    def forward(ctx, log_weight, table, index, normalised):
         real = torch.finfo(log_weight.dtype)
         top = log_weight.amax(1, keepdim=True).clamp_(min=real.min)
-        peak = log_table.amax(0).clamp_(min=real.min)
-        weight, table = weights(log_weight - top), weights(log_table - peak)
-        picked = (weight @ table).gather(1, index)  # (R, N)
-        row, at = (picked < 16 * len(table) * real.tiny / real.eps).nonzero().unbind(1)  # what underflowed may matter there
-        log_sum, share = picked.log().add_(top).add_(peak[index]), None
-        if len(row):
+        weight = weights(log_weight - top)
+        p = weights(table.clone()) if normalised else torch.threshold_(table.softmax(1), real.tiny, 0.0)
+        picked = (weight @ p).gather(1, index)  # (R, N)
+        log_sum, row, at, share = picked.log().add_(top), None, None, None
+        small = picked < 16 * len(p) * real.tiny / real.eps  # what underflowed may matter there
+        if small.any():
+            row, at = small.nonzero().unbind(1)
+            log_table = table if normalised else table.log_softmax(1)
             terms = log_weight[row] + log_table.T[index[row, at]]  # (those, K)
             log_sum[row, at] = torch.logsumexp(terms, 1)
             share = terms.sub_(log_sum[row, at].clamp(min=real.min)[:, None]).exp_()
             picked[row, at] = torch.inf
-        ctx.save_for_backward(weight, table, index, picked, row, at, share)
+        ctx.save_for_backward(weight, p, index, picked, row, at, share)
+        ctx.normalised = normalised
         return log_sum
 
     @staticmethod
     def backward(ctx, grad):
-        weight, table, index, picked, row, at, share = ctx.saved_tensors
-        by_outcome = grad.new_zeros(len(weight), table.shape[1]).scatter_add_(1, index, grad / picked)  # (R, V)
-        by_weight, by_table = (by_outcome @ table.T).mul_(weight), (weight.T @ by_outcome).mul_(table)
+        weight, p, index, picked, row, at, share = ctx.saved_tensors
+        by_outcome = grad.new_zeros(len(weight), p.shape[1]).scatter_add_(1, index, grad / picked)  # (R, V)
+        by_weight, by_log_p = (by_outcome @ p.T).mul_(weight), (weight.T @ by_outcome).mul_(p)
         if share is not None:
             share = share * grad[row, at][:, None]
             by_weight.index_add_(0, row, share)
-            by_table.index_add_(1, index[row, at], share.T)
-        return by_weight, by_table, None
+            by_log_p.index_add_(1, index[row, at], share.T)
+        if ctx.normalised:
+            return by_weight, by_log_p, None, None
+        return by_weight, by_log_p.addcmul_(p, by_log_p.sum(1, keepdim=True), value=-1), None, None
 
 
-def mixed_lookup(log_weight: Tensor, log_table: Tensor, value: Tensor) -> Tensor:
-    """log Σ_k exp(log_weight[..., k] + log_table[k, value]): (*R, K), (K, V), (*R, *N) → (*R, *N)."""
+def mixed_lookup(log_weight: Tensor, table: Tensor, value: Tensor, normalised: bool) -> Tensor:
+    """log Σ_k exp(log_weight[..., k]) p[k, value]: (*R, K), (K, V), (*R, *N) → (*R, *N).
+
+    The table holds log p, or numbers whose softmax p is where it is not normalised."""
     lead, shape = log_weight.shape[:-1], value.shape
     index = value.reshape(lead.numel(), shape[len(lead) :].numel())  # (R, N)
-    if index.numel() < log_table.shape[1] and not torch.compiler.is_compiling():
+    log_weight, compiling = log_weight.reshape(len(index), len(table)), torch.compiler.is_compiling()
+    few = index.numel() < table.shape[1]
+    if few or compiling or table.shape[1] > 64 * index.shape[1]:  # a sum an observation is less work
+        table = table if normalised else table.log_softmax(1)
+    if few and not compiling:
         outcomes, index = distinct(index)
-        log_table = log_table[:, outcomes]
-    if torch.compiler.is_compiling() or log_table.shape[1] > 64 * index.shape[1]:  # a sum an observation is less work
-        columns = F.embedding(index, log_table.T)  # (R, N, K)
-        return log_sum_exp(log_weight.reshape(len(index), 1, len(log_table)) + columns).view(shape)
-    return MixedLookup.apply(log_weight.reshape(len(index), len(log_table)), log_table, index).view(shape)
+        table = table[:, outcomes]
+    if compiling or table.shape[1] > 64 * index.shape[1]:
+        columns = F.embedding(index, table.T)  # (R, N, K)
+        return log_sum_exp(log_weight[:, None] + columns).view(shape)
+    return MixedLookup.apply(log_weight, table, index, normalised or few).view(shape)
 
 
 class LogOfProbability(torch.autograd.Function):
@@ -346,26 +399,18 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
-def count_values(index: Tensor, size: int, mask: Tensor | None, like: Tensor) -> Tensor:
-    """How often each of `size` values is among the index (*B, T) that count: (*B, size), of like's dtype."""
-    weight = like.new_ones(index.shape) if mask is None else mask.to(like.dtype)
-    index, weight = torch.broadcast_tensors(index, weight)
-    return weight.new_zeros(*index.shape[:-1], size).scatter_add(-1, index, weight)
-
-
 class Encode(nn.Module):
     """(words: token[V]*) → positive[K]: bow |> mlp([200])."""
 
     def __init__(self, K: int, V: int):
         super().__init__()
-        self.V = V
-        self.mlp = nn.Sequential(nn.Linear(V, 200), nn.ReLU())
+        self.from_words = CountLinear(V, 200)
+        self.mlp = nn.Sequential(nn.ReLU(inplace=True))
         self.out = nn.Linear(200, K)
 
     def features(self, words: Tensor, words_mask: Tensor | None = None) -> Tensor:
         """words (*B, T) → (*B, 200)."""
-        h = count_values(words, self.V, words_mask, self.out.weight)  # (*B, V)
-        return self.mlp(h)
+        return self.mlp(self.from_words(words, words_mask))
 
     def forward(self, words: Tensor, words_mask: Tensor | None = None) -> Tensor:
         """(*B, K) before softplus."""
@@ -417,7 +462,7 @@ class Lda(nn.Module):
         """A lower bound on log p of each row (doc,), in nats: elbo(samples=1)."""
         w = batch["w"]  # (doc, n)
         minus_kl_theta, log_theta, log_phi = self.factors(batch, shared)
-        log_sum_topic = mixed_lookup(log_theta, log_phi, w)  # (doc, n)
+        log_sum_topic = mixed_lookup(log_theta, log_phi, w, normalised=True)  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
         inside_n = at_n < w_len[:, None]  # (doc, n)

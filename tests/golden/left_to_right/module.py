@@ -226,8 +226,8 @@ def scaled_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: 
 
 def weights(score: Tensor) -> Tensor:
     """exp in place, but 0 instead of numbers below the normal ones, with which CPUs are a hundred times slower."""
-    tiny = torch.finfo(score.dtype).tiny
-    return torch.threshold_(score.clamp_(min=float(torch.tensor(tiny, dtype=torch.float64).log()) + 0.5).exp_(), 2 * tiny, 0)
+    least = -707.8 if score.dtype == torch.float64 else -86.8  # just above the logarithm of the smallest normal number
+    return torch.threshold_(score.clamp_(min=least).exp_(), 2 * torch.finfo(score.dtype).tiny, 0)
 
 
 class Room:

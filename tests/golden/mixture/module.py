@@ -322,7 +322,8 @@ class Component(nn.Module):
 
     def forward(self, c: Tensor) -> tuple[Tensor, ...]:
         """loc (*B, D), scale (*B, D) before softplus."""
-        return self.out(self.features(c)).chunk(2, -1)
+        loc, scale = self.out(self.features(c)).chunk(2, -1)
+        return loc, scale.contiguous()  # torch's softplus is slow on slices
 
 
 class Mixture(nn.Module):

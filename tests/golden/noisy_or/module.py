@@ -427,7 +427,7 @@ class NoisyOr(nn.Module):
         """The log-joint (n, z) of each row at the joint values of z that `index` (S,) numbers."""
         z_values = digits(index, self.K, 2).to(self.one.dtype)  # (z, k)
         log_z = bernoulli_log_prob(z_values.T, self.raw_active[:, None])  # (k, z)
-        dot = (strength[:, None] * z_values).sum(-1)  # (d, z)
+        dot = F.linear(strength, z_values)  # (d, z)
         value = leak[:, None] + dot  # (d, z)
         neg = -value  # (d, z)
         exp = torch.exp(neg)  # (d, z)
@@ -480,7 +480,7 @@ class NoisyOr(nn.Module):
         z = decide(torch.distributions.Bernoulli(logits=self.raw_active).expand((n, self.K,)), "sample", True)  # (n, k)
         leak = F.softplus(self.raw_leak)  # (d,)
         strength = F.softplus(self.raw_strength)  # (d, K)
-        dot = (strength * z[:, None]).sum(-1)  # (n, d)
+        dot = F.linear(z, strength)  # (n, d)
         value = leak + dot  # (n, d)
         neg = -value  # (n, d)
         exp = torch.exp(neg)  # (n, d)

@@ -376,8 +376,7 @@ class Score(nn.Module):
 
     def forward(self, words: Tensor, words_mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """head (*B, T, 128), dependent (*B, T, 128), root (*B, T)."""
-        raw = self.out(self.features(words, words_mask=words_mask))
-        head, dependent, root = raw.split((128, 128, 1), -1)
+        head, dependent, root = self.out(self.features(words, words_mask=words_mask)).split((128, 128, 1), -1)
         return head, dependent, root.squeeze(-1)
 
 

@@ -70,8 +70,8 @@ class NormalVectorLogProb(torch.autograd.Function):
     @staticmethod
     def forward(ctx, value, loc, scale):
         residual = value - loc
-        whole = residual.shape == torch.broadcast_shapes(residual.shape, scale.shape)
-        residual = residual.div_(scale) if whole else residual / scale  # (*B, D)
+        fits = scale.shape == residual.shape[residual.dim() - scale.dim() :]  # broadcast_shapes takes its time
+        residual = residual.div_(scale) if fits else residual / scale  # (*B, D)
         ctx.save_for_backward(residual, scale)
         ctx.shapes = value.shape, loc.shape, scale.shape
         distance = torch.linalg.vector_norm(residual, dim=-1).square_()
@@ -85,7 +85,9 @@ class NormalVectorLogProb(torch.autograd.Function):
         weighted = residual * grad[..., None]  # (*B, D)
         by_scale = None
         if ctx.needs_input_grad[2]:
-            by_scale = (weighted * residual).sub_(grad[..., None]).sum_to_size(scale_shape) / scale
+            size = scale_shape[-1] if scale_shape else 1
+            once = grad[..., None].sum_to_size((*scale_shape[:-1], 1) if scale_shape else ()) * (residual.shape[-1] // size)
+            by_scale = (weighted * residual).sum_to_size(scale_shape).sub_(once).div_(scale)
         by_loc = weighted.div_(scale)
         by_value = by_loc.neg().sum_to_size(value_shape) if ctx.needs_input_grad[0] else None
         return by_value, by_loc.sum_to_size(loc_shape) if ctx.needs_input_grad[1] else None, by_scale
@@ -129,7 +131,8 @@ class Encode(nn.Module):
 
     def forward(self, words: Tensor, words_mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """loc (*B, K), scale (*B, K) before softplus."""
-        return self.out(self.features(words, words_mask=words_mask)).chunk(2, -1)
+        loc, scale = self.out(self.features(words, words_mask=words_mask)).chunk(2, -1)
+        return loc, scale.contiguous()  # torch's softplus is slow on slices
 
 
 class Prodlda(nn.Module):

@@ -407,11 +407,28 @@ def after_mean(layers: nn.Sequential, x: Tensor, mask: Tensor | None) -> Tensor:
     first, *others = layers
     if mask is None or mask.shape[:-1].numel() <= x.shape[:-1].numel() or type(first) is not nn.Linear:
         return layers(masked_mean(x, mask))
-    share = mask / mask.sum(-1, keepdim=True).clamp(min=1).to(x.dtype)
-    moved = torch.cat((F.linear(x, first.weight), first.bias.expand(*x.shape[:-2], 1, -1)), -2)
-    h = weighted_sum(moved, F.pad(share, (0, 1), value=1.0))
+    h = weighted_sum(before_mean(first, x), shares(mask, x))
     for layer in others:
         h = layer(h)
+    return h
+
+
+def before_mean(first: nn.Linear, x: Tensor) -> Tensor:
+    """A linear layer of each element, and its bias as one more: (*B, T, W) → (*B, T + 1, H)."""
+    return torch.cat((F.linear(x, first.weight), first.bias.expand(*x.shape[:-2], 1, -1)), -2)
+
+
+def shares(mask: Tensor, like: Tensor) -> Tensor:
+    """What each element weighs in the mean of those that count, and 1 for the bias: (*B, T) → (*B, T + 1)."""
+    weight = mask.to(like.dtype)
+    return F.pad(weight / weight.sum(-1, keepdim=True).clamp(min=1), (0, 1), value=1.0)
+
+
+def after_means(layers: nn.Sequential, elements: Tensor, mask: Tensor) -> Tensor:
+    """layers(mean of what counts) for S masks (*B, S, T) of one sequence; elements (*B, T + 1, H) are those of `before_mean`."""
+    h = shares(mask, elements) @ elements  # (*B, S, H)
+    for layer in layers[1:]:
+        h = h.relu_() if type(layer) is nn.ReLU else layer(h)
     return h
 
 
@@ -450,6 +467,14 @@ class Classify(nn.Module):
         """(*B, 5) unnormalised log-probabilities."""
         return self.out(self.features(words, words_mask=words_mask))
 
+    def elements(self, words: Tensor) -> Tensor:
+        """What is the same for every choice: (*B, T + 1, H)."""
+        return before_mean(self.mlp[0], self.embed(words))
+
+    def of_elements(self, elements: Tensor, words_mask: Tensor) -> Tensor:
+        """elements (*B, T + 1, H) of that method, words_mask (*B, S, T) → (*B, S, 5) unnormalised log-probabilities."""
+        return self.out(after_means(self.mlp, elements, words_mask))
+
 
 class Rationale(nn.Module):
     """Batch: y (review, i) token[V]; x (review) category[5]; y_len (review)."""
@@ -467,7 +492,7 @@ class Rationale(nn.Module):
         self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
 
     def context_of_f(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """What the log-joint of every value of f reads, computed once: y, y_len, inside_i, select_2, x."""
+        """What the log-joint of every value of f reads, computed once: y, y_len, inside_i, select_2_inside, log_f_none, x, classify_elements."""
         y = batch["y"]  # (review, i)
         y_len = batch["y_len"]  # (review,)
         at_i = torch.arange(y.shape[1], device=self.one.device)  # (i,)
@@ -475,16 +500,19 @@ class Rationale(nn.Module):
         y_words, y_row = distinct(y)  # (review, i)
         select = self.select(y_words)  # (distinct,)
         select_2 = select[y_row]  # (review, i)
+        select_2_inside = torch.where(inside_i, select_2, 0.0)  # (review, i)
+        log_f_none = torch.where(inside_i, F.logsigmoid(-select_2), 0.0).sum(-1, keepdim=True)  # (review, i)
         x = batch["x"]  # (review,)
-        return y, y_len, inside_i, select_2, x
+        classify_elements = self.classify.elements(y)  # (review, T + 1, H)
+        return y, y_len, inside_i, select_2_inside, log_f_none, x, classify_elements
 
-    def log_joint_of_f(self, index: Tensor, y: Tensor, y_len: Tensor, inside_i: Tensor, select_2: Tensor, x: Tensor) -> Tensor:
+    def log_joint_of_f(self, index: Tensor, y: Tensor, y_len: Tensor, inside_i: Tensor, select_2_inside: Tensor, log_f_none: Tensor, x: Tensor, classify_elements: Tensor) -> Tensor:
         """The log-joint (review, f) of each row at the joint values of f that `index` (S,) numbers."""
         f_values = digits(index, y.shape[1], 2).to(self.one.dtype)  # (f, i)
-        log_f = torch.where(inside_i, select_2, 0.0) @ f_values.T + torch.where(inside_i, F.logsigmoid(-select_2), 0.0).sum(-1, keepdim=True)  # (review, f)
+        log_f = log_f_none + select_2_inside @ f_values.T  # (review, f)
         f_values_chosen = f_values.bool()  # (f, i)
         chosen = inside_i[:, None] & f_values_chosen  # (review, f, i)
-        classify = self.classify(y[:, None], words_mask=chosen)  # (review, f, 5)
+        classify = self.classify.of_elements(classify_elements, chosen)  # (review, f, 5)
         log_x = logits_log_prob(classify, x[:, None])  # (review, f)
         valid = index < 2 ** y_len[:, None]  # (review, f)
         log_joint_of_f = log_x + log_f  # (review, f)

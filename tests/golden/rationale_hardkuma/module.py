@@ -83,7 +83,8 @@ class Select(nn.Module):
 
     def forward(self, word: Tensor) -> tuple[Tensor, ...]:
         """concentration1 (*B) before softplus, concentration0 (*B) before softplus."""
-        return self.out(self.features(word)).unbind(-1)
+        concentration1, concentration0 = self.out(self.features(word)).unbind(-1)
+        return concentration1.contiguous(), concentration0.contiguous()  # torch's softplus is slow on slices
 
 
 class Meaning(nn.Module):

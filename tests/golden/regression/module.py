@@ -45,7 +45,8 @@ class FNet(nn.Module):
 
     def forward(self, y: Tensor) -> tuple[Tensor, ...]:
         """loc (*B), scale (*B) before softplus."""
-        return self.out(self.features(y)).unbind(-1)
+        loc, scale = self.out(self.features(y)).unbind(-1)
+        return loc, scale.contiguous()  # torch's softplus is slow on slices
 
 
 class Regression(nn.Module):

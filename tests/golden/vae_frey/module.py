@@ -36,9 +36,25 @@ def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tens
     return law.mode
 
 
-def kl_normal_standard(loc: Tensor, scale: Tensor) -> Tensor:
-    """KL(N(loc, scale²) ‖ N(0, 1)) = ½(scale² + loc² − 1) − log scale."""
-    return 0.5 * (scale.square() + loc.square() - 1) - scale.log()
+class KlNormalStandard(torch.autograd.Function):
+    """The sum of `kl_normal_standard` over the last dimension: (*B, D) each → (*B). A dozen small operations fewer."""
+
+    @staticmethod
+    def forward(ctx, loc, scale):
+        ctx.save_for_backward(loc, scale)
+        squares = torch.addcmul(scale * scale, loc, loc).sum(-1)
+        return squares.sub_(loc.shape[-1]).mul_(0.5).sub_(scale.log().sum(-1))
+
+    @staticmethod
+    def backward(ctx, grad):
+        loc, scale = ctx.saved_tensors
+        grad = grad.unsqueeze(-1)
+        return loc * grad, (scale - scale.reciprocal()).mul_(grad)
+
+
+def kl_normal_standard_vector(loc: Tensor, scale: Tensor) -> Tensor:
+    """Σ_d KL(N(loc_d, scale_d²) ‖ N(0, 1)): loc and scale (*B, D) → (*B)."""
+    return KlNormalStandard.apply(loc, scale)
 
 
 class NormalVectorLogProb(torch.autograd.Function):
@@ -50,8 +66,8 @@ class NormalVectorLogProb(torch.autograd.Function):
     @staticmethod
     def forward(ctx, value, loc, scale):
         residual = value - loc
-        whole = residual.shape == torch.broadcast_shapes(residual.shape, scale.shape)
-        residual = residual.div_(scale) if whole else residual / scale  # (*B, D)
+        fits = scale.shape == residual.shape[residual.dim() - scale.dim() :]  # broadcast_shapes takes its time
+        residual = residual.div_(scale) if fits else residual / scale  # (*B, D)
         ctx.save_for_backward(residual, scale)
         ctx.shapes = value.shape, loc.shape, scale.shape
         distance = torch.linalg.vector_norm(residual, dim=-1).square_()
@@ -65,7 +81,9 @@ class NormalVectorLogProb(torch.autograd.Function):
         weighted = residual * grad[..., None]  # (*B, D)
         by_scale = None
         if ctx.needs_input_grad[2]:
-            by_scale = (weighted * residual).sub_(grad[..., None]).sum_to_size(scale_shape) / scale
+            size = scale_shape[-1] if scale_shape else 1
+            once = grad[..., None].sum_to_size((*scale_shape[:-1], 1) if scale_shape else ()) * (residual.shape[-1] // size)
+            by_scale = (weighted * residual).sum_to_size(scale_shape).sub_(once).div_(scale)
         by_loc = weighted.div_(scale)
         by_value = by_loc.neg().sum_to_size(value_shape) if ctx.needs_input_grad[0] else None
         return by_value, by_loc.sum_to_size(loc_shape) if ctx.needs_input_grad[1] else None, by_scale
@@ -107,7 +125,8 @@ class Encode(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """loc (*B, Z), scale (*B, Z) before softplus."""
-        return self.out(self.features(x)).chunk(2, -1)
+        loc, scale = self.out(self.features(x)).chunk(2, -1)
+        return loc, scale.contiguous()  # torch's softplus is slow on slices
 
 
 class VaeFrey(nn.Module):
@@ -141,7 +160,7 @@ class VaeFrey(nn.Module):
         encode_loc, encode_scale_raw = self.encode(value)  # (n, Z)
         encode_scale = F.softplus(encode_scale_raw)  # (n, Z)
         z = encode_loc + encode_scale * torch.randn_like(encode_loc)  # (n, Z)
-        kl_z = kl_normal_standard(encode_loc, encode_scale).sum(-1)  # (n,)
+        kl_z = kl_normal_standard_vector(encode_loc, encode_scale)  # (n,)
         minus_kl_z = -kl_z  # (n,)
         decode = self.decode(z)  # (n, 28, 20)
         decode_prob = torch.sigmoid(decode)  # (n, 28, 20)

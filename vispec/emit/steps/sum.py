@@ -96,7 +96,7 @@ def mixed_lookup(w: Writer, step: Step, inputs: Mapping[str, Density]) -> Value 
     """One table of outcomes, and otherwise only what is the same along some of their plates, as in a topic model."""
     lookups = [found for found in inputs.values() if isinstance(found, Lookup)]
     others = [found for found in inputs.values() if isinstance(found, Value)]
-    if len(lookups) != 1 or not others or 1 + len(others) < len(inputs) or lookups[0].log.axes != step.eliminated:
+    if len(lookups) != 1 or not others or 1 + len(others) < len(inputs) or lookups[0].table.axes != step.eliminated:
         return None
     (lookup,), (latent,) = lookups, step.eliminated
     axes, weight = lookup.value.axes, add(w, others, f"log_weight_of_{latent}")
@@ -104,7 +104,8 @@ def mixed_lookup(w: Writer, step: Step, inputs: Mapping[str, Density]) -> Value 
     if weight.axes[-1:] != (latent,) or rows == axes or rows != axes[: len(rows)]:
         return None
     function = w.needs.kernel("vispec.kernels.lookup", "mixed_lookup")
-    return w.let(f"log_sum_{latent}", f"{function}({weight.code}, {lookup.log.code}, {lookup.value.code})", axes)
+    table = f"{lookup.table.code}, {lookup.value.code}, normalised={lookup.table.form == 'log'}"
+    return w.let(f"log_sum_{latent}", f"{function}({weight.code}, {table})", axes)
 
 
 ENTRY = StepKind("sum", derivation, emit)
