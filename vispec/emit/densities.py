@@ -161,8 +161,11 @@ def looked_up(w: Writer, found: Lookup) -> Value:
     """The table's columns, one for each observed outcome."""
     value, log = found.value, to_form(w, found.table, "simplex", "log")
     axes = (*value.axes, *log.axes)
-    several = f"{log.code}.movedim(-1, 0)[{value.code}]"
-    columns = w.let(found.hint, several if len(log.axes) > 1 else f"F.embedding({value.code}, {log.code}.T.contiguous())", axes)
+    if len(log.axes) > 1:
+        picked = f"{log.code}.movedim(-1, 0)[{value.code}]"
+    else:
+        picked = f"{w.needs.kernel('vispec.kernels.chain', 'columns')}({log.code}, {value.code})"
+    columns = w.let(found.hint, picked, axes)
     if found.axes == axes:
         return columns
     return w.let(found.hint, f"{columns.code}.permute({', '.join(str(axes.index(a)) for a in found.axes)})", found.axes)

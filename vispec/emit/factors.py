@@ -56,8 +56,9 @@ def emit_factor(w: Writer, plan: Plan, factor: Factor) -> Density:
 
 
 def summed_alone(plan: Plan, factor: Factor) -> bool:
-    """Whether the step that takes the factor sums out one latent."""
-    return any(factor.name in step.inputs and step.kind == "sum" and len(step.eliminated) == 1 for step in plan.steps)
+    """Whether the step that takes the factor sums out one latent, chained or not."""
+    takes = (step for step in plan.steps if factor.name in step.inputs)
+    return any(step.kind in ("sum", "chain") and len(step.eliminated) == 1 for step in takes)
 
 
 def where_seen(w: Writer, variable: Variable, log: Value) -> Value:

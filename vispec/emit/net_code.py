@@ -12,11 +12,11 @@ from vispec.model.types import Dim
 MODULE_NAMES = frozenset(
     re.findall(
         r"\w+",
-        """add_module apply bfloat16 bool buffers call_super_init children compile cpu cuda double dump_patches elements eval
-        extra_repr features float forward get_buffer get_extra_state get_parameter get_submodule half ipu load_state_dict
-        modules mtia named_buffers named_children named_modules named_parameters of_elements out parameters prefix_features prefixes
-        register_buffer register_module register_parameter requires_grad_ set_extra_state set_submodule share_memory start
-        state_dict to to_empty train training type xpu zero_grad""",
+        """add_module apply bfloat16 bool buffers call_super_init children compile cpu cuda double dump_patches elements
+        eval extra_repr features float forward get_buffer get_extra_state get_parameter get_submodule half ipu load_state_dict
+        modules mtia named_buffers named_children named_modules named_parameters of_elements out parameters prefix_features
+        prefixes register_buffer register_module register_parameter requires_grad_ set_extra_state set_submodule share_memory
+        start state_dict to to_empty train training type xpu zero_grad""",
     )
 )
 """Attributes that a layer of a net must not hide."""

@@ -17,8 +17,8 @@ class Part:
 
     card: it still is integers (*B, *shape), of this many values. shape: event dimensions not yet flattened into one.
     sequence: it has a time axis that layers may pool. stepped: in `prefixes`, it has that axis as one more leading one.
-    counted: the text is a sequence of integers below `width` and its mask, and this is how often each occurs. two_way: its states
-    were read from both sides. mean_of: texts of a sequence and its mask, of which this is the mean."""
+    counted: the text is a sequence of integers below `width` and its mask, and this is how often each occurs. two_way: its
+    states were read from both sides. mean_of: texts of a sequence and its mask, of which this is the mean."""
 
     text: str
     width: Dim

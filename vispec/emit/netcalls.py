@@ -63,7 +63,7 @@ def run(w: Writer, net: Net, e: NetCall, expression: Compile, plain: Compile) ->
 
 
 def many_means(w: Writer, net: Net, names: list[str], args: list[Value]) -> list[Value] | None:
-    """A net of the mean of those elements that an enumerated mask chooses: what is before the mean is run for no mask at all."""
+    """A net of the mean of what an enumerated mask chooses: what comes before the mean is run once."""
     mask = args[0].mask if len(args) == 1 and net.prior is None else None
     if mask is None or mask.axes[:-1] != args[0].axes or mask.axes[-1] not in w.scope.joint or not ends_in_mlp_of_mean(net):
         return None

@@ -45,7 +45,7 @@ class CountLinear(nn.Linear):
 
 
 class BagOfRows(torch.autograd.Function):
-    """Σ_t share[t] weight[index[t]]: index and share (R, T), weight (V, H) → (R, H). The backward pass counts, for one product."""
+    """Σ_t share[t] weight[index[t]]: index and share (R, T), weight (V, H) → (R, H). Its gradient is a product with counts."""
 
     @staticmethod
     def forward(ctx, index, share, weight):

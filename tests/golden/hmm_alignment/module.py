@@ -76,7 +76,7 @@ def chain_log_prob(log_init: Tensor, log_trans: Tensor, log_obs: Tensor, length:
     p(z_1 | x) for log_init, p(z_{t-1}, z_t | x) for log_trans, summed over what log_trans is shared by."""
     chain = canonical(log_init, log_trans, log_obs, length)
     grad = torch.is_grad_enabled() and any(x.requires_grad for x in chain)
-    log_z = chain_op(*chain, grad)[0] if torch.compiler.is_compiling() else ChainSums.apply(*chain, grad)
+    log_z = chain_op(*chain, grad)[0] if torch.compiler.is_compiling() else ChainSums.apply(*chain, grad, None)
     return log_z.view(log_obs.shape[:-2])
 
 
@@ -94,44 +94,62 @@ def canonical(
 def chain_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: bool) -> tuple[Tensor, Tensor, Tensor]:
     """log Z (B,) and, if grad, p(z_t | x) (T, B, K) and p(z_{t-1}, z_t | x) (B, T-1, K, K), or its sum over t (B, 1, K, K)
     where trans is the same for all t."""
-    log_z, state, pair, doubt = scaled_sums(init, trans, obs, length, grad)
+    log_z, state, links = sums(init, trans, obs, length, grad)
+    return log_z, state, pairs_of(links)
+
+
+def sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: bool, tokens: Tensor | None = None) -> tuple:
+    """chain_sums with what `pairs_of` takes for pairs; with tokens (B, T), obs is a table (V, K) of which they choose rows."""
+    log_z, state, links, doubt = scaled_sums(init, trans, obs, length, grad, tokens)
     for again in (scaled_sums, log_sums):
         if not doubt.any():
             break
         rows = doubt.nonzero()[:, 0]
-        some = (init[rows], trans if len(trans) == 1 else trans[rows], obs[rows])
+        seen = obs[rows] if tokens is None else obs[tokens[rows]]
+        some = (init[rows], trans if len(trans) == 1 else trans[rows], seen)
         redone = again(*(x.double() for x in some), length[rows], grad)
         log_z[rows], doubt[rows] = redone[0].to(log_z.dtype), redone[3]
         if grad:
-            state[:, rows], pair[rows] = redone[1].to(state.dtype), redone[2].to(pair.dtype)
-    return log_z, state, pair
+            links = pairs_of(links)
+            state[:, rows], links[rows] = redone[1].to(state.dtype), pairs_of(redone[2]).to(links.dtype)
+    return log_z, state, links
 
 
 def chain_save(ctx, inputs, output) -> None:
     ctx.shared = len(inputs[1]) == 1
-    ctx.save_for_backward(*output[1:])
+    ctx.save_for_backward(output[1], *(output[2:] if isinstance(output[2], Tensor) else output[2]))
 
 
 def chain_gradient(ctx, g: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
     """The posterior probabilities, each chain's weighted by its g (B,)."""
-    state, pair = ctx.saved_tensors
+    state, *links = ctx.saved_tensors
+    if ctx.shared and len(links) == 3 and len(links[2]) == 1:  # one product over all chains and elements
+        first, last, forth = links
+        pair = ((g[:, None] * first).flatten(0, 1).T @ last.flatten(0, 1)).mul_(forth[0, 0])[None, None]
+    else:
+        pair = links[0] if len(links) == 1 else pairs_of(links)
+        pair = (g @ pair.flatten(1)).view(1, *pair.shape[1:]) if ctx.shared else g[:, None, None, None] * pair
     state = g[:, None] * state
-    pair = (g @ pair.flatten(1)).view(1, *pair.shape[1:]) if ctx.shared else g[:, None, None, None] * pair
     return state[0], pair, state.transpose(0, 1), None, None
 
 
 class ChainSums(torch.autograd.Function):
-    """log Z (B,) of what chain_sums takes."""
+    """log Z (B,) of what `sums` takes."""
 
     @staticmethod
-    def forward(ctx, init, trans, obs, length, grad):
-        found = chain_sums(init, trans, obs, length, grad)
+    def forward(ctx, init, trans, obs, length, grad, tokens):
+        found = sums(init, trans, obs, length, grad, tokens)
         chain_save(ctx, (init, trans), found)
+        ctx.tokens, ctx.values = tokens, len(obs)
         return found[0]
 
     @staticmethod
     def backward(ctx, g):
-        return chain_gradient(ctx, g)
+        init, trans, obs, *_ = chain_gradient(ctx, g)
+        if ctx.tokens is not None:
+            obs = obs.transpose(0, 1).flatten(0, 1)
+            obs = obs.new_zeros(ctx.values, obs.shape[1]).index_add_(0, ctx.tokens.T.reshape(-1), obs)
+        return init, trans, obs, None, None, None
 
 
 def unused(name: str) -> str:
@@ -153,9 +171,12 @@ chain_op.register_fake(chain_shapes)
 chain_op.register_autograd(chain_gradient, setup_context=chain_save)
 
 
-def scaled_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """As chain_sums, by products of rescaled probabilities; and where that was not precise enough, bool (B,)."""
-    (B, T, K), n, D, real = obs.shape, trans.shape[1], 2 if grad else 1, torch.finfo(obs.dtype)
+def scaled_sums(
+    init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: bool, tokens: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """As `sums`, by products of rescaled probabilities; and where that was not precise enough, bool (B,)."""
+    (B, T), K, n, D = obs.shape[:2] if tokens is None else tokens.shape, obs.shape[-1], trans.shape[1], 2 if grad else 1
+    real = torch.finfo(obs.dtype)
     ragged, rows = bool((length < T).any()), torch.arange(B, device=obs.device)
     time = torch.arange(T, device=obs.device)[:, None]
     past, mirror = time >= length, (length - 1 - time).clamp_(min=0)  # (T, B); where element t is, counted from the end
@@ -163,14 +184,12 @@ def scaled_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: 
     def clear(x: Tensor) -> Tensor:
         return x.masked_fill_(past[..., None], 0) if ragged else x
 
-    def turn(x: Tensor) -> Tensor:  # (T, B, K), each chain read from its end
-        return x.flatten(0, 1).index_select(0, (mirror * B + rows).view(-1)).view(T, B, K) if ragged else x.flip(0)
+    def turn(x: Tensor) -> Tensor:  # (T, B, ...), each chain read from its end
+        return x.flatten(0, 1).index_select(0, (mirror * B + rows).view(-1)).view(x.shape) if ragged else x.flip(0)
 
-    def both(factor: Tensor, here: Tensor, forth: Tensor) -> Tensor:  # the second direction beside the first
-        factor[:, 0] = here
+    def both(forth: Tensor) -> Tensor:  # the second direction beside the first
         if not grad:
             return forth
-        factor[:, 1] = turn(here)
         back = forth.expand(n, B, K, K)[mirror[1:], rows] if n > 1 and ragged else forth.flip(0)
         return torch.cat([forth.expand_as(back), back.mT], 1)
 
@@ -179,41 +198,74 @@ def scaled_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: 
     room = room if room is not None and room.fits(T, (D, B, K), obs) else Room(T, (D, B, K), obs)
     level = trans.logsumexp(3).amax(2).clamp_(min=real.min)  # (1 or B, n), 0 for laws of the next state
     forth = weights(trans - level[:, :, None, None]).transpose(0, 1)
-    here = torch.empty_like(obs.transpose(0, 1), memory_format=torch.contiguous_format).copy_(obs.transpose(0, 1))
-    here[0] += init
-    top = clear(here).amax(2, keepdim=True).clamp_(min=real.min)
-    step = both(room.factor[:T], weights(here.sub_(top)), forth)  # (n, D or D B, K, K); D = 2 directions, or 1 without gradient
+    top, factor = fill(room.factor[:T], init, obs, tokens, turn), room.factor[:T, 0]
+    if ragged:
+        factor.masked_fill_(past[..., None], 1)
+    if grad and tokens is None:
+        room.factor[:T, 1] = turn(factor)
+    elif grad:
+        room.factor[(length - 1).clamp(min=0), 1, rows] = factor[0]
+    step = both(forth)  # (n, D or D B, K, K)
     lift = real.max**0.375  # its square still fits
     before, after, scale = room.sweep(T, step, lift)
 
     total = after[(length - 1).clamp(min=0), 0, rows].sum(1)
     shift = scale[:, 0].log().masked_fill_(past[RESCALE::RESCALE], 0).sum(0, dtype=torch.double)
     steps = level.T.masked_fill(past[1:], 0).sum(0, dtype=torch.double)  # the levels of the steps taken
-    log_z = top.sum((0, 2), dtype=torch.double) + shift + steps + (total / lift).log()
+    log_z = clear(top).sum((0, 2), dtype=torch.double) + shift + steps + (total / lift).log()
     log_z = log_z.to(obs.dtype).masked_fill_(length == 0, 0)
 
     def possible() -> tuple[Tensor, Tensor]:
-        some, gates = torch.empty_like(after), (obs > -torch.inf).transpose(0, 1).to(obs.dtype)
-        gates[0] *= init > -torch.inf
-        return some, both(some, gates, (trans > -torch.inf).to(obs.dtype).transpose(0, 1))
+        some = torch.empty_like(after)
+        some[:, 0] = (obs > -torch.inf).transpose(0, 1) if tokens is None else (obs > -torch.inf)[tokens.T]
+        some[0, 0] *= init > -torch.inf
+        if grad:
+            some[:, 1] = turn(some[:, 0])
+        return some, both((trans > -torch.inf).to(obs.dtype).transpose(0, 1))
 
     if not grad:
         doubt = imprecise(before, step, after[:, 0], past, possible)
         SPARE.append(room)
-        return log_z, obs.new_empty(0), obs.new_empty(0), doubt
+        return log_z, obs.new_empty(0), obs.new_empty(0), doubt  # no posteriors
 
     last = turn(after[:, 1])  # (T, B, K) the weight of element t and of all that follows, for each state
     state = before[:, 0] * last
     norm = state.sum(2, keepdim=True)
     doubt = imprecise(before, step, norm, past, possible)
     clear(state.div_(norm))
-    first, last = clear(after[:, 0])[:-1], clear(last.div_(norm))[1:]
-    if n == 1:
-        pair = (first.permute(1, 2, 0) @ last.transpose(0, 1)).mul_(forth[0])[:, None]
-    else:
-        pair = (first[..., None] * forth * last[:, :, None]).transpose(0, 1).contiguous()
+    links = clear(after[:, 0].clone())[:-1], clear(last.div_(norm))[1:], forth
     SPARE.append(room)
-    return log_z, state, pair, doubt
+    return log_z, state, links, doubt
+
+
+def fill(factor: Tensor, init: Tensor, obs: Tensor, tokens: Tensor | None, turn) -> Tensor:
+    """Weights of all states at each element, the largest 1, into factor (T, D, B, K), of which D = 1 is what `turn` turns; that
+    is left to the caller where there are no tokens. Returns their logarithms (T, B, 1)."""
+    (T, D, B, K), least = factor.shape, torch.finfo(obs.dtype).min
+    if tokens is None:
+        seen = obs.transpose(0, 1)
+        top, first = seen.amax(2, keepdim=True).clamp_(min=least), seen[0]
+        weights(torch.sub(seen, top, out=factor[:, 0]))
+    else:
+        peak, ways = obs.amax(1, keepdim=True).clamp_(min=least), tokens.T
+        top, first = peak.index_select(0, ways.reshape(-1)).view(T, B, 1), obs[tokens[:, 0]]
+        ways = torch.stack([ways, turn(ways)], 1) if D == 2 else ways
+        torch.index_select(weights(obs - peak), 0, ways.reshape(-1), out=factor.view(-1, K))
+    first = first + init
+    top[0] = first.amax(1, keepdim=True).clamp_(min=least)
+    factor[0, 0] = weights(first.sub_(top[0]))
+    return top
+
+
+def pairs_of(links) -> Tensor:
+    """p(z_{t-1}, z_t | x) (B, n, K, K), summed over t where n = 1, of what comes before and after (T-1, B, K) and steps
+    (n, 1 or B, K, K)."""
+    if isinstance(links, Tensor):
+        return links
+    first, last, forth = links
+    if len(forth) == 1:
+        return (first.permute(1, 2, 0) @ last.transpose(0, 1)).mul_(forth[0])[:, None]
+    return (first[..., None] * forth * last[:, :, None]).transpose(0, 1).contiguous()
 
 
 def weights(score: Tensor) -> Tensor:
@@ -635,8 +687,8 @@ class HmmAlignment(nn.Module):
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         log_a_first, log_each, log_x = self.factors(batch)
         tilt_a = tilt["a"]  # (pair, i, a)
-        log_seen_of_a = log_x + tilt_a  # (pair, i, a)
         x_len = batch["x_len"]  # (pair,)
+        log_seen_of_a = log_x + tilt_a  # (pair, i, a)
         log_step = log_each.unsqueeze(1)  # (pair, i, a', a)
         log_chain_a = chain_total(total, log_a_first, log_step, log_seen_of_a, x_len)  # (pair,)
         return log_chain_a

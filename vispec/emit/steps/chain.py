@@ -8,8 +8,8 @@ the second element as well, and the chain runs over pairs of states.
 
 from collections.abc import Mapping, Sequence
 
-from vispec.emit.densities import Chained, Density, by_position, dense
-from vispec.emit.expressions import tensor
+from vispec.emit.densities import Chained, Density, Lookup, by_position, dense
+from vispec.emit.expressions import tensor, to_form
 from vispec.emit.joins import add, tilt
 from vispec.emit.steps import StepKind
 from vispec.emit.value import Value, align, paren
@@ -27,7 +27,8 @@ def emit(w: Writer, step: Step, inputs: Mapping[str, Density], query: bool) -> V
     plate = chain_plate(w, step)
     states = tuple(latent for latent in step.eliminated)
     order = order_of(inputs)
-    starts, moves, others = split(w, inputs, plate, order)
+    tokens = None if query or order > 1 else seen_tokens(w, step, inputs, plate)
+    starts, moves, others = split(w, {name: f for name, f in inputs.items() if f is not tokens}, plate, order)
     if query:
         others += [tilt(w, name) for name in states]
     groups = [tuple(past(s, lag) for s in states) for lag in (2, 1)] + [states]  # oldest first
@@ -35,19 +36,25 @@ def emit(w: Writer, step: Step, inputs: Mapping[str, Density], query: bool) -> V
         joint_states(w, add(w, at, f"log_{'init' if i == 0 else 'second'}"), groups[2 - i :]) for i, at in enumerate(starts)
     ]
     move = joint_states(w, after(w, add(w, moves, "log_step"), plate, order), groups[2 - order :])
-    obs = emissions(w, others, states, plate)
     own = {plate, *(axis for group in groups for axis in group)}
     lengths = w.lengths(plate).axes if w.model.plate[plate].ragged else ()
-    lead = w.sort({*lengths, *(axis for v in (*laws, move, obs) for axis in v.axes)} - own)
+    lead = w.sort({*lengths, *(axis for v in (*laws, move) for axis in v.axes)} - own)
+    if tokens is not None and not {*lead, plate} <= set(tokens.value.axes):
+        tokens, others = None, [dense(w, tokens)]
+    obs = emissions(w, others, states, plate) if tokens is None else tokens.value
+    lead = w.sort({*lead, *obs.axes} - own)
     merged = tuple(group[0] for group in groups)
     codes = [lay_out(w, law, lead, merged[2 - i :]) for i, law in enumerate(laws)]
     codes.append(transition(w, move, lead, plate, merged[2 - order :]))
-    codes.append(lay_out(w, obs, lead, (plate, states[0])))
-    if set(obs.axes) < {*lead, plate, states[0]}:
-        codes[-1] = expanded(w, codes[-1], lead, plate, states)
+    if tokens is not None:
+        codes += [to_form(w, tokens.table, "simplex", "log").code, tokens.value.code]
+    elif set(obs.axes) < {*lead, plate, states[0]}:
+        codes.append(expanded(w, lay_out(w, obs, lead, (plate, states[0])), lead, plate, states))
+    else:
+        codes.append(lay_out(w, obs, lead, (plate, states[0])))
     if w.model.plate[plate].ragged:
         codes.append(align(w.lengths(plate), lead))
-    module, plain, tilted = KERNELS[order]
+    module, plain, tilted = KERNELS[order] if tokens is None else TOKENS
     function = w.needs.kernel(*((module, plain) if not query else tilted))
     arguments = ["total", *codes] if query else codes
     return w.let(f"log_chain_{'_'.join(states)}", f"{function}({', '.join(arguments)})", lead)
@@ -57,6 +64,20 @@ KERNELS = {
     1: ("vispec.kernels.chain", "chain_log_prob", ("vispec.kernels.algebra", "chain_total")),
     2: ("vispec.kernels.pairs", "second_order_log_prob", ("vispec.kernels.pairs", "second_order_total")),
 }
+
+
+TOKENS = ("vispec.kernels.chain", "chain_log_prob_of_tokens", None)
+
+
+def seen_tokens(w: Writer, step: Step, inputs: Mapping[str, Density], plate: str) -> Lookup | None:
+    """All that depends on the present state alone, if that is a table of outcomes at those observed."""
+    (state, *more) = step.eliminated
+    present = [f for f in inputs.values() if not isinstance(f, Chained) and not any(is_past(axis) for axis in f.axes)]
+    if more or len(present) != 1 or not isinstance(present[0], Lookup):
+        return None
+    (found,) = present
+    wanted = (*w.sort(set(found.value.axes) - {plate}), plate)
+    return found if found.table.axes == (state,) and found.value.axes == wanted else None
 
 
 def order_of(inputs: Mapping[str, Density]) -> int:
