@@ -11,6 +11,7 @@ from vispec.emit.steps import steps
 from vispec.emit.value import Value, align, union
 from vispec.emit.writer import Writer, identifier
 from vispec.model.model import Then, Variable
+from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.make import chain_of, guide_law
 from vispec.plan.plan import Factor, Plan, Step
 
@@ -109,7 +110,22 @@ def emit_steps(w: Writer, plan: Plan, found: Mapping[str, Density], query: bool)
     """Run the plan's steps; the result has the data plate, and the samples where there are several."""
     total = run_steps(w, plan.steps, found, query)["total"]
     assert isinstance(total, Value)
-    return combine(w, plan, total, query)
+    total = combine(w, plan, total, query)
+    if query or not plan.exact or never_impossible(plan) or is_sum(plan):
+        return total
+    function = w.needs.kernel("vispec.kernels.logsum", "impossible_alone")
+    return w.let("log_prob", f"{function}({total.code})", total.axes)
+
+
+def never_impossible(plan: Plan) -> bool:
+    """Whether nothing that is scored has finitely many values."""
+    return not any(v.type.domain in FINITE_DOMAINS for v in plan.model.variables if v.role != "given")
+
+
+def is_sum(plan: Plan) -> bool:
+    """Whether a row's log-probability is one sum over latents, which sends no gradient where it is -inf."""
+    *before, last = plan.steps
+    return len(last.inputs) == 1 and any(s.output == last.inputs[0] and s.kind in ("sum", "chain", "tree") for s in before)
 
 
 def run_steps(w: Writer, todo: Sequence[Step], found: Mapping[str, Density], query: bool) -> dict[str, Density]:

@@ -30,6 +30,11 @@ def log_sum_exp(x: Tensor) -> Tensor:
     return LogSumExp.apply(x)
 
 
+def impossible_alone(log_prob: Tensor) -> Tensor:
+    """The same; where it is -inf, it has no gradient for anything that it was added up from."""
+    return log_prob.masked_fill(log_prob == -torch.inf, -torch.inf)
+
+
 def expected_under(log_q: Tensor, log_joint: Tensor) -> Tensor:
     """Σ_k q_k (log_joint_k − log q_k) over the last dimension; what q excludes counts nothing, whatever its log_joint."""
     log_q, log_joint = torch.broadcast_tensors(log_q, log_joint)

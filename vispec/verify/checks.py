@@ -51,8 +51,8 @@ def check_log_prob(trial: Trial, name: str = "log-probability") -> Check:
 
 
 def check_gradient(trial: Trial, name: str = "gradient") -> Check:
-    """Of every parameter, relative to the largest entry of its gradient. Impossible rows have none to compare, but it must be
-    finite with them too."""
+    """Of every parameter, relative to the largest entry of its gradient. That of impossible rows is 0 where the module is exact,
+    and finite otherwise."""
     possible = trial.log_prob.detach() > -torch.inf
     log_prob = trial.built.module.log_prob(trial.batch)
     expected, got = (trial.gradients(values, possible) for values in (trial.log_prob, log_prob))
@@ -60,6 +60,8 @@ def check_gradient(trial: Trial, name: str = "gradient") -> Check:
         return Check(name, skipped="no parameters")
     if not all(bool(gradient.isfinite().all()) for gradient in trial.gradients(log_prob).values()):
         return Check(name, failure="not finite with the impossible rows")
+    if trial.built.module.exact and any(bool(gradient.any()) for gradient in trial.gradients(log_prob, ~possible).values()):
+        return Check(name, failure="not 0 for the impossible rows")
     return Check(name, sum(value.numel() for value in expected.values()), gradient_gap(got, expected), GRADIENT)
 
 

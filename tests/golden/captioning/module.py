@@ -35,6 +35,11 @@ def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tens
     return law.mode
 
 
+def impossible_alone(log_prob: Tensor) -> Tensor:
+    """The same; where it is -inf, it has no gradient for anything that it was added up from."""
+    return log_prob.masked_fill(log_prob == -torch.inf, -torch.inf)
+
+
 class Recurrent(nn.RNNBase):
     """States (*B, T, H) of an "LSTM" or "GRU" that reads x (*B, T, W) from left to right.
 
@@ -179,7 +184,8 @@ class Captioning(nn.Module):
         inside_i = at_i < x_len[:, None]  # (n, i)
         say = self.say.prefixes(see, x)  # (n, i, V)
         log_x = logits_log_prob(say, x)  # (n, i)
-        return torch.where(inside_i, log_x, 0.0).sum(1)  # (n,)
+        log_x_over_i = torch.where(inside_i, log_x, 0.0).sum(1)  # (n,)
+        return impossible_alone(log_x_over_i)  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""

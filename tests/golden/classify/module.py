@@ -26,6 +26,11 @@ def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tens
     return law.mode
 
 
+def impossible_alone(log_prob: Tensor) -> Tensor:
+    """The same; where it is -inf, it has no gradient for anything that it was added up from."""
+    return log_prob.masked_fill(log_prob == -torch.inf, -torch.inf)
+
+
 def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
     """log_softmax(logits)[value] for logits (*B, V) and value (*B), leading dimensions broadcast → (*B)."""
     lead = torch.broadcast_shapes(logits.shape[:-1], value.shape)
@@ -72,7 +77,8 @@ class Classify(nn.Module):
         x = batch["x"]  # (n,)
         y = batch["y"]  # (n, D)
         f = self.f(y)  # (n, K)
-        return logits_log_prob(f, x)  # (n,)
+        log_x = logits_log_prob(f, x)  # (n,)
+        return impossible_alone(log_x)  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""

@@ -115,6 +115,11 @@ def log_sum_exp(x: Tensor) -> Tensor:
     return LogSumExp.apply(x)
 
 
+def impossible_alone(log_prob: Tensor) -> Tensor:
+    """The same; where it is -inf, it has no gradient for anything that it was added up from."""
+    return log_prob.masked_fill(log_prob == -torch.inf, -torch.inf)
+
+
 QUERIES = "marginals, mode, kbest(5), sample, entropy, pairs, kl"
 
 
@@ -344,7 +349,8 @@ class EntityTypes(nn.Module):
         number_len = batch["number_len"]  # (doc,)
         at_entity = torch.arange(number.shape[1], device=self.one.device)  # (entity,)
         inside_entity = at_entity < number_len[:, None]  # (doc, entity)
-        return torch.where(inside_entity, log_sum_kind, 0.0).sum(1)  # (doc,)
+        log_kind_over_entity = torch.where(inside_entity, log_sum_kind, 0.0).sum(1)  # (doc,)
+        return impossible_alone(log_kind_over_entity)  # (doc,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""

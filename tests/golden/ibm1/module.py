@@ -114,6 +114,11 @@ def log_sum_exp(x: Tensor) -> Tensor:
     return LogSumExp.apply(x)
 
 
+def impossible_alone(log_prob: Tensor) -> Tensor:
+    """The same; where it is -inf, it has no gradient for anything that it was added up from."""
+    return log_prob.masked_fill(log_prob == -torch.inf, -torch.inf)
+
+
 QUERIES = "marginals, mode, kbest(5), sample, entropy, pairs, kl"
 
 
@@ -355,7 +360,8 @@ class Ibm1(nn.Module):
         x = batch["x"]  # (pair, i)
         at_i = torch.arange(x.shape[1], device=self.one.device)  # (i,)
         inside_i = at_i < x_len[:, None]  # (pair, i)
-        return torch.where(inside_i, log_sum_a, 0.0).sum(1)  # (pair,)
+        log_a_over_i = torch.where(inside_i, log_sum_a, 0.0).sum(1)  # (pair,)
+        return impossible_alone(log_a_over_i)  # (pair,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""

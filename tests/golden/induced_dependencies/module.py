@@ -113,6 +113,11 @@ def log_sum_exp(x: Tensor) -> Tensor:
     return LogSumExp.apply(x)
 
 
+def impossible_alone(log_prob: Tensor) -> Tensor:
+    """The same; where it is -inf, it has no gradient for anything that it was added up from."""
+    return log_prob.masked_fill(log_prob == -torch.inf, -torch.inf)
+
+
 QUERIES = "marginals, mode, kbest(5), sample, entropy, pairs, kl"
 
 
@@ -612,7 +617,8 @@ class InducedDependencies(nn.Module):
         log_norm_head, log_x = self.factors(batch)
         x_len = batch["x_len"]  # (sentence,)
         log_trees_head = tree_log_prob(log_x, x_len)  # (sentence,)
-        return log_norm_head + log_trees_head  # (sentence,)
+        log_prob = log_norm_head + log_trees_head  # (sentence,)
+        return impossible_alone(log_prob)  # (sentence,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""

@@ -126,6 +126,11 @@ def log_sum_exp(x: Tensor) -> Tensor:
     return LogSumExp.apply(x)
 
 
+def impossible_alone(log_prob: Tensor) -> Tensor:
+    """The same; where it is -inf, it has no gradient for anything that it was added up from."""
+    return log_prob.masked_fill(log_prob == -torch.inf, -torch.inf)
+
+
 class MixedLookup(torch.autograd.Function):
     """log Σ_k exp(log_weight[r, k]) p[k, index[r, n]]: (R, K), (K, V), (R, N) → (R, N); p = exp(table) or softmax(table).
 
@@ -386,7 +391,8 @@ class LdaWords(nn.Module):
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
         inside_n = at_n < w_len[:, None]  # (doc, n)
-        return torch.where(inside_n, log_sum_topic, 0.0).sum(1)  # (doc,)
+        log_topic_over_n = torch.where(inside_n, log_sum_topic, 0.0).sum(1)  # (doc,)
+        return impossible_alone(log_topic_over_n)  # (doc,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""

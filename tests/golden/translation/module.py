@@ -40,6 +40,11 @@ def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tens
     return law.mode
 
 
+def impossible_alone(log_prob: Tensor) -> Tensor:
+    """The same; where it is -inf, it has no gradient for anything that it was added up from."""
+    return log_prob.masked_fill(log_prob == -torch.inf, -torch.inf)
+
+
 class Recurrent(nn.RNNBase):
     """States (*B, T, H) of an "LSTM" or "GRU" that reads x (*B, T, W) from left to right.
 
@@ -177,7 +182,8 @@ class Translation(nn.Module):
         inside_j = at_j < y_len[:, None]  # (pair, j)
         decode = self.decode.prefixes(x, y, source_mask=inside_j)  # (pair, i, EN)
         log_x = logits_log_prob(decode, x)  # (pair, i)
-        return torch.where(inside_i, log_x, 0.0).sum(1)  # (pair,)
+        log_x_over_i = torch.where(inside_i, log_x, 0.0).sum(1)  # (pair,)
+        return impossible_alone(log_x_over_i)  # (pair,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
