@@ -8,7 +8,7 @@ The expectation over z is a Gauss–Hermite rule where the guides are Normal and
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -16,22 +16,25 @@ import torch
 from torch import Generator, Tensor
 from torch import distributions as dist
 
-from vispec.catalog import distributions
 from vispec.model import model as m
 from vispec.model.model import Model
 from vispec.verify.data import take
-from vispec.verify.densities import log_density, torch_family
+from vispec.verify.densities import chosen, log_density, torch_family
 from vispec.verify.draws import DEVIATIONS
 from vispec.verify.errors import NotCheckedError
-from vispec.verify.expressions import Scene, evaluate
+from vispec.verify.expressions import Scene
 from vispec.verify.oracle import enumerate_log_prob
+from vispec.verify.reads import draws_of, reading_order
 from vispec.verify.report import Check
-from vispec.verify.row import ENUMERABLE, Cell, Row, as_tensor, place_of, shape_of
-from vispec.verify.trial import Trial
+from vispec.verify.row import ENUMERABLE, Cell, Row, as_tensor, in_data, place_of, shape_of
+from vispec.verify.shared import draw_from
+from vispec.verify.trial import Trial, continuous_latents
+from vispec.verify.weights import drawn_weights, random_layers
 
 NODES = 20  # of the quadrature, per dimension
 MOST_DIMENSIONS = 2  # for which a quadrature is affordable
 DRAWS = 60  # of our own, where it is not
+WEIGHTS = 1000  # of our own of the weights of nets
 REPEATS = 4000  # of each row in the module's batch
 QUADRATURE = 2e-3  # error of the rule itself, for networks with kinks
 
@@ -59,7 +62,7 @@ def check_bound(trial: Trial, generator: Generator, rows: int = 2) -> Check:
 def averages(estimator: str) -> bool:
     """Whether these estimators are of this very bound: the mean log-weight of draws from guides."""
     return (
-        estimator.startswith(("elbo", "wake_sleep", "score", "mc(samples=1)"))
+        estimator.startswith(("elbo", "wake_sleep", "score", "relaxed", "mc(samples=1)"))
         and "vimco" not in estimator
         and "iwae" not in estimator
     )
@@ -69,26 +72,41 @@ def module_mean(trial: Trial, index: int) -> Estimate:
     """The emitted bound of one row, averaged over draws."""
     with torch.no_grad():
         repeated = take(trial.built.model, trial.batch, torch.full((REPEATS,), index))
-        return _estimate(trial.built.module.log_prob(repeated))
+        return estimate(trial.emitted(repeated))
 
 
-def _estimate(values: Tensor) -> Estimate:
+def estimate(values: Tensor) -> Estimate:
+    """The mean of draws, with its standard error."""
     return Estimate(float(values.mean()), float(values.std() / math.sqrt(len(values))))
 
 
 @torch.no_grad()
 def bound(trial: Trial, row: Row, generator: Generator) -> Estimate:
     """The bound of one row, with the standard error that is left where it had to be averaged over draws."""
-    model, module = trial.built.model, trial.built.module
-    scene = Scene(model, module, row)
+    model, samples = trial.built.model, trial.shared.samples
+    scene = Scene(model, trial.built.module, row)
     cells = guided_cells(model, row)
     numbers = sum(math.prod(shape_of(model.variable[c[0]].type, row.sizes)) for c, _ in cells if not _finite(model, c))
-    normal = all(isinstance(law, m.Draw) and law.distribution == "Normal" for c, law in cells if not _finite(model, c))
-    if normal and numbers <= MOST_DIMENSIONS:
-        return Estimate(_expectation(scene, cells, {}, 0.0), 0.0)
+    normal = all(d.distribution == "Normal" for c, law in cells if not _finite(model, c) for d in draws_of(law))
+    if normal and numbers <= MOST_DIMENSIONS and not random_layers(trial.built):
+        return Estimate(sum(_expectation(scene, cells, dict(known), 0.0) for known in samples) / len(samples), 0.0)
     with torch.random.fork_rng():
         torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
-        return _estimate(torch.tensor([_expectation(scene, cells, {}, 0.0, draw=True) for _ in range(DRAWS)]))
+        return estimate(torch.tensor([one_draw(trial, row, samples[i % len(samples)]) for i in range(draws(trial))]))
+
+
+def draws(trial: Trial) -> int:
+    """How many draws of our own, the same number of each sample of what rows share."""
+    few = DRAWS if continuous_latents(trial.built) or not random_layers(trial.built) else WEIGHTS
+    samples = len(trial.shared.samples)
+    return -(-few // samples) * samples
+
+
+def one_draw(trial: Trial, row: Row, known: Mapping[Cell, Tensor]) -> float:
+    """The bound of one row at one draw of its continuous latents and of weights."""
+    scene = Scene(trial.built.model, trial.built.module, row)
+    with drawn_weights(trial.built):
+        return _expectation(scene, guided_cells(trial.built.model, row), dict(known), 0.0, draw=True)
 
 
 def guided_cells(model: Model, row: Row) -> list[tuple[Cell, m.Law]]:
@@ -96,52 +114,27 @@ def guided_cells(model: Model, row: Row) -> list[tuple[Cell, m.Law]]:
     among them."""
     laws = guiding_laws(model)
     for variable in model.variables:
-        if variable.role == "latent" and variable.name not in laws and variable.type.domain not in ENUMERABLE:
+        own = variable.role == "latent" and in_data(model, variable.plates)
+        if own and variable.name not in laws and variable.type.domain not in ENUMERABLE:
             raise NotCheckedError(f"`{variable.name}` has no guide of its own")
     return [
         (cell, laws[name])
-        for name in _ordered(model, laws)
+        for name in reading_order(model, laws)
         for cell in row.cells(model.variable[name])
         if cell not in row.values
     ]
 
 
 def guiding_laws(model: Model) -> dict[str, m.Law]:
-    """What each latent is drawn from: its guide, or, where it is to be drawn and has none, its own law."""
-    found = {entry.name: entry.law for entry in model.guide}
+    """What each latent of a row is drawn from: its guide, or, where it is to be drawn and has none, its own law."""
+    found = {entry.name: entry.law for entry in model.guide if in_data(model, model.variable[entry.name].plates)}
     for infer in model.infer:
         variable = model.variable.get(infer.name)
         drawn = infer.estimator.name in ("mc", "score") and infer.name not in found
-        if drawn and variable is not None and variable.role == "latent" and variable.law is not None:
+        if not drawn or variable is None or not in_data(model, variable.plates):
+            continue
+        if variable.role == "latent" and variable.law is not None:
             found[infer.name] = variable.law
-    return found
-
-
-def _ordered(model: Model, laws: Mapping[str, m.Law]) -> list[str]:
-    """Guided variables, each after those that its guide reads."""
-    lets = {let.name: let.value for let in (*model.lets, *model.guide_lets)}
-    order: list[str] = []
-
-    def visit(name: str) -> None:
-        if name not in order:
-            for other in sorted(names_in(laws[name], lets) & laws.keys() - {name}):
-                visit(other)
-            order.append(name)
-
-    for name in laws:
-        visit(name)
-    return order
-
-
-def names_in(node: object, lets: Mapping[str, m.Expression]) -> set[str]:
-    """Every name that an expression or law reads, through lets."""
-    found: set[str] = set()
-    if isinstance(node, m.Ref | m.All | m.Prefix | m.Past | m.Select):
-        found = {node.name} | (names_in(lets[node.name], lets) if node.name in lets else set())
-    if isinstance(node, tuple):
-        return found.union(*(names_in(item, lets) for item in node))
-    if is_dataclass(node):
-        return found.union(*(names_in(getattr(node, f.name), lets) for f in fields(node) if f.name not in ("span", "type")))
     return found
 
 
@@ -176,18 +169,12 @@ def _outcomes(scene: Scene, cell: Cell, law: m.Law, known: dict[Cell, Tensor], d
     if _finite(scene.model, cell):
         values = [as_tensor(v, variable.type, scene.row.sizes) for v in scene.row.support(variable.type, at)]
         return [(math.exp(density(value)), value, density(value)) for value in values]
-    if not isinstance(law, m.Draw):
-        raise NotCheckedError(f"the conditional guide of `{variable.name}`")
-    shape = shape_of(variable.type, scene.row.sizes)
-    sampler = distributions()[law.distribution].sampler
-    if draw and sampler is not None:
-        value = sampler(*(evaluate(part, at, scene).double().expand(shape) for _, part in law.args))
-        return [(1.0, value, density(value))]
-    family = torch_family(law, at, scene)
+    law = chosen(variable, law, at, scene)
     if draw:
-        extra = shape[: len(shape) - len(family.batch_shape) - len(family.event_shape)]
-        value = family.sample(torch.Size(extra))
+        value = draw_from(variable, law, at, scene, scene.row)
         return [(1.0, value, density(value))]
+    shape = shape_of(variable.type, scene.row.sizes)
+    family = torch_family(law, at, scene, shape)
     if not isinstance(family, dist.Normal):
         raise NotCheckedError(f"a quadrature for {law.distribution}")
     return [(weight, value, density(value)) for weight, value in _gauss_hermite(family, shape)]

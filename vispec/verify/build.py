@@ -1,7 +1,7 @@
 """A spec made small, compiled and loaded; and its parameters set at random."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -9,7 +9,8 @@ from torch import Generator, Tensor, nn
 
 from vispec.compile import class_of, compile_spec
 from vispec.model.check import check_model
-from vispec.model.model import Model
+from vispec.model.model import Draw, Law, Model, NetCall
+from vispec.plan.guides import complete_guides
 from vispec.source import Source
 from vispec.syntax.parse import parse
 from vispec.syntax.tree import Number, Tree
@@ -20,14 +21,17 @@ class Emitted(nn.Module):
     """What every emitted module offers, said for the type checker."""
 
     estimator: str
-    log_prob: Callable[[Mapping[str, Tensor]], Tensor]
+    log_prob: Callable[..., Tensor]
     loss: Callable[[Mapping[str, Tensor], int], Tensor]
     posterior: Callable[..., dict[str, Tensor]]
+    shared: Callable[[], tuple[Tensor, ...]]  # only where rows share something
 
 
 @dataclass(frozen=True)
 class Built:
-    """A checked model with numbers for all its sizes, and the module that the compiler emits for it, in float64."""
+    """A checked model with numbers for all its sizes, and the module that the compiler emits for it, in float64.
+
+    Automatic guides are among the model's: which family, and what it reads, is the compiler's choice to make."""
 
     model: Model
     sizes: Mapping[str, int]
@@ -42,7 +46,25 @@ def build(source: Source, chosen: Mapping[str, int]) -> Built:
     model = check_model(tree, sizes)
     text = compile_spec(source, sizes)
     sizes = {**{size.name: size.value for size in model.sizes if size.value is not None}, **sizes}
-    return Built(model, sizes, load(text, class_of(text)), text)
+    module = load(text, class_of(text))
+    return Built(guided(model, module), sizes, module, text)
+
+
+def guided(model: Model, module: nn.Module) -> Model:
+    """The model with automatic guides, but those that the module has no use for: nothing reads what they are of."""
+    whole = complete_guides(model)
+    unused = {net.name for net in whole.nets if not hasattr(module, net.name)}
+    return replace(
+        whole,
+        nets=tuple(net for net in whole.nets if net.name not in unused),
+        params=tuple(param for param in whole.params if hasattr(module, param.name)),
+        guide=tuple(entry for entry in whole.guide if entry in model.guide or not _reads(entry.law, unused)),
+    )
+
+
+def _reads(law: Law, nets: set[str]) -> bool:
+    """Whether an automatic guide calls one of these nets."""
+    return isinstance(law, Draw) and any(isinstance(part, NetCall) and part.net in nets for _, part in law.args)
 
 
 def small_sizes(tree: Tree, chosen: Mapping[str, int]) -> dict[str, int]:

@@ -46,15 +46,15 @@ def _largest(gaps: Iterable[float]) -> float:
 
 
 def check_log_prob(trial: Trial, name: str = "log-probability") -> Check:
-    got = trial.built.module.log_prob(trial.batch)
+    got = trial.emitted(trial.batch)
     return Check(name, trial.count, distance(got, trial.log_prob), VALUE)
 
 
 def check_gradient(trial: Trial, name: str = "gradient") -> Check:
-    """Of every parameter, relative to the largest entry of its gradient. That of impossible rows is 0 where the module is exact,
-    and finite otherwise."""
+    """Of every parameter, relative to the largest entry of its gradient. That of impossible rows is 0 where the module is
+    exact, and finite otherwise."""
     possible = trial.log_prob.detach() > -torch.inf
-    log_prob = trial.built.module.log_prob(trial.batch)
+    log_prob = trial.emitted(trial.batch)
     expected, got = (trial.gradients(values, possible) for values in (trial.log_prob, log_prob))
     if not expected:
         return Check(name, skipped="no parameters")
@@ -139,31 +139,36 @@ def check_rubbish(trial: Trial, generator: Generator) -> Check:
     return Check(
         "rubbish in the padding",
         trial.count,
-        distance(built.module.log_prob(padded), built.module.log_prob(trial.batch)),
+        distance(trial.emitted(padded), trial.emitted(trial.batch)),
         VALUE,
     )
 
 
 def check_permutation(trial: Trial, generator: Generator) -> Check:
     order = torch.randperm(trial.count, generator=generator)
-    module = trial.built.module
-    got = module.log_prob(take(trial.built.model, trial.batch, order))
-    return Check("rows in another order", trial.count, distance(got, module.log_prob(trial.batch)[order]), VALUE)
+    got = trial.emitted(take(trial.built.model, trial.batch, order))
+    return Check("rows in another order", trial.count, distance(got, trial.emitted(trial.batch)[order]), VALUE)
 
 
 def check_splitting(trial: Trial) -> Check:
     """Every row on its own, without the padding that it no longer needs."""
     built = trial.built
     singles = [take(built.model, trial.batch, torch.tensor([index])) for index in range(trial.count)]
-    got = torch.cat([built.module.log_prob(trimmed(built.model, built.sizes, single)) for single in singles])
-    return Check("rows one by one", trial.count, distance(got, built.module.log_prob(trial.batch)), VALUE)
+    got = torch.cat([trial.emitted(trimmed(built.model, built.sizes, single)) for single in singles])
+    return Check("rows one by one", trial.count, distance(got, trial.emitted(trial.batch)), VALUE)
 
 
 def check_loss(trial: Trial) -> Check:
-    """loss = -(N/M) Σ log_prob where nothing is shared by the rows."""
+    """loss = -(N/M) Σ log_prob, less what the rows share, once; all at the same draws."""
     module = trial.built.module
-    expected = -10 * module.log_prob(trial.batch).sum()
-    return Check("loss", 1, distance(module.loss(trial.batch, 10 * trial.count), expected), VALUE)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        got = module.loss(trial.batch, 10 * trial.count)
+        torch.manual_seed(0)
+        shared = module.shared() if trial.shared.passed else ()
+        log_prob = module.log_prob(trial.batch, shared) if shared else module.log_prob(trial.batch)
+    expected = -10 * log_prob.sum() - (shared[-1] if shared else 0)
+    return Check("loss", 1, distance(got, expected), VALUE)
 
 
 def check_single_precision(trial: Trial, scale: float) -> Check:

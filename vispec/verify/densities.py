@@ -33,9 +33,11 @@ def log_density(variable: Variable, law: m.Law, at: Place, scene: Scene) -> Tens
         return torch.zeros((), dtype=torch.float64)
     if draw.distribution == "Zero":
         return torch.where(value == 0, 0.0, -torch.inf).double().sum()
+    if draw.distribution == "TruncatedNormal":
+        return truncated_normal(value, *(evaluate(part, at, scene).double() for _, part in draw.args)).sum()
     if draw.distribution == "HardKumaraswamy":
         return hard_kumaraswamy(value, *(evaluate(part, at, scene).double() for _, part in draw.args)).sum()
-    family = torch_family(draw, at, scene)
+    family = torch_family(draw, at, scene, tuple(value.shape))
     if family.support is None:
         raise NotCheckedError(f"the support of {draw.distribution}")
     if not bool(torch.as_tensor(family.support.check(value)).all()):
@@ -53,6 +55,13 @@ def hard_kumaraswamy(value: Tensor, a: Tensor, b: Tensor) -> Tensor:
     density = a * b * k ** (a - 1) * (1 - k**a) ** (b - 1) / 1.2
     zero, one = torch.zeros_like(value), torch.ones_like(value)
     return torch.where(value == 0, below(zero), torch.where(value == 1, 1 - below(one), density)).log()
+
+
+def truncated_normal(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    """A Normal given that it is not below 0."""
+    whole = dist.Normal(loc, scale)
+    mass = 1 - whole.cdf(torch.zeros_like(value))
+    return torch.where(value < 0, -torch.inf, whole.log_prob(value) - mass.log())
 
 
 def chosen(variable: Variable, law: m.Law, at: Place, scene: Scene) -> m.Draw:
@@ -113,13 +122,16 @@ def bernoulli(draw: m.Draw, value: Tensor, at: Place, scene: Scene) -> Tensor:
     return -torch.logaddexp(torch.zeros_like(odds), torch.where(value == 1, -odds, odds)).sum()
 
 
-def torch_family(draw: m.Draw, at: Place, scene: Scene) -> dist.Distribution:
-    """The law as torch has it; its own parameter names must be the catalog's."""
+def torch_family(draw: m.Draw, at: Place, scene: Scene, event: tuple[int, ...] = ()) -> dist.Distribution:
+    """The law as torch has it; its own parameter names must be the catalog's. A vector of parameters may be one number for all
+    of the event."""
     entry = distributions()[draw.distribution]
     if entry.torch_class is None:
         raise NotCheckedError(f"distribution {draw.distribution}")
     family = getattr(dist, entry.torch_class)
     values: Mapping[str, Tensor] = {name: evaluate(expression, at, scene).double() for name, expression in draw.args}
+    vectors = {name for name in values if entry.param_event_dim.get(name, entry.event_dim) == 1}
+    values = {name: v.expand(event[-1:]) if name in vectors and not v.ndim else v for name, v in values.items()}
     if not set(values) <= set(inspect.signature(family).parameters):
         raise NotCheckedError(f"distribution {draw.distribution} with parameters {', '.join(values)}")
     try:

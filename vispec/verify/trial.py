@@ -12,6 +12,7 @@ from vispec.verify.build import Built
 from vispec.verify.data import Batch, random_batch, read_rows
 from vispec.verify.oracle import Enumeration, enumerate_log_prob, unknown_cells
 from vispec.verify.row import ENUMERABLE, Cell, Row, in_data, place_of
+from vispec.verify.shared import Shared, draw_shared
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,30 @@ class Trial:
         return read_rows(self.built.model, self.built.sizes, self.batch, self.count)
 
     @cached_property
+    def shared(self) -> Shared:
+        """One draw of what all rows share: with it the density of a row is compared."""
+        return draw_shared(self.built, self.rows[0])
+
+    def emitted(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """The module's log-probabilities of the rows of a batch, (B,), given that draw."""
+        module, passed = self.built.module, self.shared.passed
+        return module.log_prob(batch, passed) if passed else module.log_prob(batch)
+
+    @cached_property
     def enumerations(self) -> list[Enumeration]:
-        return [enumerate_log_prob(self.built.model, self.built.module, row) for row in self.rows]
+        """Of each row, given the draw's first sample."""
+        return self._enumerated(0)
+
+    def _enumerated(self, sample: int) -> list[Enumeration]:
+        given = self.shared.samples[sample]
+        return [enumerate_log_prob(self.built.model, self.built.module, row, given) for row in self.rows]
 
     @cached_property
     def log_prob(self) -> Tensor:
-        """What brute force says, (B,)."""
-        return torch.stack([enumeration.log_prob for enumeration in self.enumerations])
+        """What brute force says, (B,); the mean over samples of what rows share."""
+        rest = [self._enumerated(sample) for sample in range(1, len(self.shared.samples))]
+        values = [torch.stack([enumeration.log_prob for enumeration in one]) for one in (self.enumerations, *rest)]
+        return torch.stack(values).mean(0)
 
     def gradients(self, log_prob: Tensor, rows: Tensor | None = None) -> Mapping[str, Tensor]:
         """Of the weighted sum over (some) rows, for every parameter of the module; zeros where nothing depends on it."""
@@ -74,8 +92,10 @@ def finite_unknowns(built: Built) -> list[Variable]:
 
 
 def continuous_latents(built: Built) -> list[Variable]:
-    """Latents that enumeration cannot sum out."""
-    return [v for v in built.model.variables if v.role == "latent" and v.type.domain not in ENUMERABLE]
+    """Latents of a row that enumeration cannot sum out."""
+    model = built.model
+    latents = [v for v in model.variables if v.role == "latent" and in_data(model, v.plates)]
+    return [v for v in latents if v.type.domain not in ENUMERABLE]
 
 
 def terms_of(built: Built, row: Row) -> int:

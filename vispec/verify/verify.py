@@ -17,7 +17,10 @@ from vispec.verify.errors import NotCheckedError
 from vispec.verify.queries import chained, check_divergence, check_entropy, check_k_best, check_pairs
 from vispec.verify.report import Check, Report
 from vispec.verify.row import in_data
+from vispec.verify.shared import shares
 from vispec.verify.trial import Trial, continuous_latents, finite_unknowns, small_batch
+from vispec.verify.weights import random_layers
+from vispec.verify.whole import check_shared, check_weights, check_whole
 
 LIMIT = 20_000  # assignments per row: a few seconds
 SCALES = (20.0, 100.0)
@@ -41,6 +44,8 @@ def verify(source: Source, sizes: Mapping[str, int] | None = None, seed: int = 0
 
 def _all_checks(trial: Trial, terms: int, generator: Generator) -> Iterator[Check]:
     reason = _beyond(trial.built, terms)
+    if shares(trial.built):
+        yield from _shared_checks(trial, generator)
     if reason is not None:
         yield Check("log-probability", skipped=reason)
         if _drawn_from_guide(trial.built, terms):
@@ -50,9 +55,13 @@ def _all_checks(trial: Trial, terms: int, generator: Generator) -> Iterator[Chec
     elif continuous_latents(trial.built):
         yield from _bound_checks(trial, generator)
         return
+    elif random_layers(trial.built):
+        yield from _weight_checks(trial, generator)
+        return
     else:
         yield from _value_checks(trial)
-        yield from _posterior_checks(trial)
+        if trial.built.module.estimator.startswith("exact"):
+            yield from _posterior_checks(trial)
     yield from _invariance_checks(trial, generator)
     if reason is None:
         yield from _other_parameters(trial, generator)
@@ -62,12 +71,13 @@ def _beyond(built: Built, terms: int) -> str | None:
     """Why brute force is out of reach here, if it is."""
     if terms > LIMIT:
         return f"{terms} assignments for one row; the limit is {LIMIT}"
-    if any(variable.role == "latent" and not in_data(built.model, variable.plates) for variable in built.model.variables):
-        return "a latent outside the data plate"
-    if any(net.prior is not None for net in built.model.nets) or any(s.prior for net in built.model.nets for s in net.trunk):
-        return "a prior over the weights of a net"
-    if built.module.estimator != "exact" and not continuous_latents(built):
+    if any(s.prior for net in built.model.nets for s in net.trunk):
+        return "a prior over the weights of a layer"
+    if guiding_laws(built.model).keys() & {v.name for v in finite_unknowns(built)} and not continuous_latents(built):
         return f"estimator {built.module.estimator}"
+    budget = min((infer.budget for infer in built.model.infer if infer.budget is not None), default=terms)
+    if terms > budget:
+        return f"{terms} assignments for one row; they are exact up to {budget}"
     return None
 
 
@@ -91,6 +101,27 @@ def _bound_checks(trial: Trial, generator: Generator) -> Iterator[Check]:
     except NotCheckedError as reason:
         yield Check("gradient at its own draw", skipped=str(reason))
         yield guarded("bound, mean over draws", lambda: check_bound(trial, generator))
+    yield guarded("loss", lambda: checks.check_loss(trial))
+
+
+def _shared_checks(trial: Trial, generator: Generator) -> Iterator[Check]:
+    """What all rows share, and how it enters the bound of a batch."""
+    try:
+        yield from check_shared(trial)
+    except NotCheckedError as reason:
+        yield Check("shared: log p - log q", skipped=str(reason))
+    if trial.built.module.estimator != "exact":
+        yield guarded("whole bound, mean over draws", lambda: check_whole(trial, generator))
+
+
+def _weight_checks(trial: Trial, generator: Generator) -> Iterator[Check]:
+    """The weights of nets are drawn for each row: compared at these draws, and in the mean with draws of all weights."""
+    try:
+        yield from check_weights(trial)
+    except NotCheckedError as reason:
+        yield Check("gradient at its own draw", skipped=str(reason))
+    yield guarded("bound, mean over draws", lambda: check_bound(trial, generator))
+    yield guarded("loss", lambda: checks.check_loss(trial))
 
 
 def _value_checks(trial: Trial) -> Iterator[Check]:
