@@ -164,7 +164,7 @@ def looked_up(w: Writer, found: Lookup) -> Value:
     if len(log.axes) > 1:
         picked = f"{log.code}.movedim(-1, 0)[{value.code}]"
     else:
-        picked = f"{w.needs.kernel('vispec.kernels.chain', 'columns')}({log.code}, {value.code})"
+        picked = f"{w.needs.kernel('vispec.kernels.lookup', 'columns')}({log.code}, {value.code})"
     columns = w.let(found.hint, picked, axes)
     if found.axes == axes:
         return columns

@@ -1,4 +1,4 @@
-"""Sums over the states of a first-order chain: log Z with exact gradients, the mode, samples.
+"""Sums over the states of a first-order chain: log Z with exact gradients.
 
     Z = Σ_{z_1..z_T} init[z_1] Π_t trans_t[z_{t-1}, z_t] Π_t obs_t[z_t]
 
@@ -14,7 +14,9 @@ smaller sum are done again in float64, then in log space.
 import torch
 from torch import Tensor
 
-RESCALE = 8  # steps between two divisions by the largest weight
+from vispec.kernels.logsum import weights
+from vispec.kernels.lookup import columns
+from vispec.kernels.sweep import RESCALE, SPARE, Room, imprecise
 
 
 def chain_log_prob(log_init: Tensor, log_trans: Tensor, log_obs: Tensor, length: Tensor | None = None) -> Tensor:
@@ -38,25 +40,6 @@ def chain_log_prob_of_tokens(
     table = log_table.T.contiguous()
     grad = torch.is_grad_enabled() and any(x.requires_grad for x in (init, trans, table))
     return ChainSums.apply(init, trans, table, full, grad, tokens.reshape(-1, T)).view(tokens.shape[:-1])
-
-
-def columns(table: Tensor, index: Tensor) -> Tensor:
-    """table (K, V), index (*B) → (*B, K). The gradient of torch's embedding takes four times as long."""
-    return table.T.contiguous().index_select(0, index.reshape(-1)).view(*index.shape, len(table))
-
-
-def chain_mode(log_init: Tensor, log_trans: Tensor, log_obs: Tensor, length: Tensor | None = None) -> Tensor:
-    """The most probable path (*B, T), int64; of several the first in lexicographic order; 0 past a chain's length."""
-    return follow(canonical(log_init, log_trans, log_obs, length), torch.amax, lambda score: score).view(log_obs.shape[:-1])
-
-
-def chain_sample(log_init: Tensor, log_trans: Tensor, log_obs: Tensor, length: Tensor | None = None) -> Tensor:
-    """A path drawn from the posterior (*B, T), int64; 0 past a chain's length."""
-
-    def gumbel(score: Tensor) -> Tensor:
-        return score - torch.empty_like(score).exponential_().log()
-
-    return follow(canonical(log_init, log_trans, log_obs, length), torch.logsumexp, gumbel).view(log_obs.shape[:-1])
 
 
 def canonical(
@@ -247,74 +230,6 @@ def pairs_of(links) -> Tensor:
     return (first[..., None] * forth * last[:, :, None]).transpose(0, 1).contiguous()
 
 
-def weights(score: Tensor) -> Tensor:
-    """exp in place, but 0 instead of numbers below the normal ones, with which CPUs are a hundred times slower."""
-    least = -707.8 if score.dtype == torch.float64 else -86.8  # just above the logarithm of the smallest normal number
-    return torch.threshold_(score.clamp_(min=least).exp_(), 2 * torch.finfo(score.dtype).tiny, 0)
-
-
-class Room:
-    """Memory for the sweeps of a batch, kept for the next one: to ask for it anew takes as long as the arithmetic."""
-
-    def __init__(self, T: int, shape: tuple[int, int, int], like: Tensor):
-        self.factor, self.before, self.after = (like.new_empty(T, *shape) for _ in range(3))
-        after = self.after.unbind(0)
-        self.steps = list(zip(after, self.before.unbind(0)[1:], self.factor.unbind(0)[1:], after[1:], strict=False))
-
-    def fits(self, T: int, shape: tuple[int, int, int], like: Tensor) -> bool:
-        own = self.factor
-        return own.shape[0] >= T and own.shape[1:] == shape and own.dtype == like.dtype and own.device == like.device
-
-    def sweep(self, T: int, step: Tensor, lift: float) -> tuple[Tensor, Tensor, Tensor]:
-        """before[t] = after[t-1] @ step[t-1], after[t] = before[t] * factor[t], brought back to lift if RESCALE divides t.
-
-        before[0] = lift; factor, before and after (T, D, B, K); step (T-1, D, K, K) or (T-1, D B, K, K), or with 1 for T-1.
-        Returns before, after, and what after was divided by (⌊(T-1)/RESCALE⌋, D, B)."""
-        (D, B, K), G, scale, tiny = self.after.shape[1:], step.shape[1], [], torch.finfo(self.after.dtype).tiny
-        self.before[0] = lift
-        torch.mul(self.factor[0], lift, out=self.after[0])
-        by = step.unbind(0) if len(step) == T - 1 else step.unbind(0) * (T - 1)
-        for t, (times, (old, new, factor, next_)) in enumerate(zip(by, self.steps, strict=False), 1):
-            if G == D:
-                torch.bmm(old, times, out=new)
-            else:
-                torch.bmm(old.view(G, 1, K), times, out=new.view(G, 1, K))
-            torch.mul(new, factor, out=next_)
-            if t % RESCALE == 0:
-                scale.append(next_.amax(2, keepdim=True).mul_(1 / lift).clamp_(min=tiny))
-                next_.div_(scale[-1])
-        scales = torch.cat([x.view(1, D, B) for x in scale]) if scale else self.after.new_empty(0, D, B)
-        return self.before[:T], self.after[:T], scales
-
-
-SPARE: list[Room] = []  # of each concurrent call one at most
-
-
-def imprecise(before: Tensor, step: Tensor, norm: Tensor, past: Tensor, possible) -> Tensor:
-    """The chains in which a sum is so small that what underflowed may matter to it, bool (B,).
-
-    before: the sums (T, D, B, K). possible: factor and step of the sweep with 1 for all that is not impossible, asked for only
-    if needed."""
-    (T, D, _, K), (n, G), real = before.shape, step.shape[:2], torch.finfo(before.dtype)
-    floor = 16 * real.tiny / real.eps
-    if before.numel() == 0 or torch.minimum(before.amin(), norm.amin()) >= floor:
-        return torch.zeros_like(past[0])
-    doubt = ~((norm.sum(2) >= floor) | past).all(0)
-    if T == 1:
-        return doubt
-    nowhere = (step == 0).all(2).view(n, D, -1, K)  # states that no other leads to: their sum is 0, exactly
-    small = ~(before[1:] >= floor) & ~nowhere & ~past[1:, None, :, None]
-    if small.any():  # the same for states that no path of this chain reaches
-        factor, links = possible()
-        gates = factor.view(T, G, -1, K)
-        now, paths = gates[0], []
-        for t in range(1, T):
-            paths.append(torch.bmm(now, links[(t - 1) % n]))
-            now = (paths[-1] * gates[t]).sign_()
-        doubt |= (small & (torch.stack(paths).view_as(small) > 0)).any(3).any(0).any(0)
-    return doubt
-
-
 def log_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """As scaled_sums, in log space: exact for any potentials, several times slower."""
     (B, T, K), n = obs.shape, trans.shape[1]
@@ -326,7 +241,7 @@ def log_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: boo
     sure = torch.zeros_like(length, dtype=torch.bool)
     if not grad:
         return log_z, obs.new_empty(0), obs.new_empty(0), sure
-    rest = remainders(trans, obs, length, torch.logsumexp)
+    rest = remainders(trans, obs, length)
     base = log_z.clamp(min=torch.finfo(obs.dtype).min)[:, None]  # an impossible chain has no posterior, only zeros
     inside = torch.arange(T, device=obs.device)[:, None] < length
     state = torch.stack([(a + b - base).exp() for a, b in zip(forward, rest, strict=True)]).where(inside[..., None], 0)
@@ -337,24 +252,11 @@ def log_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: boo
     return log_z, state, pair, sure
 
 
-def remainders(trans: Tensor, obs: Tensor, length: Tensor, reduce) -> list[Tensor]:
-    """For each t (B, K): reduce, over the states after t, the log weight of all that follows state k at t."""
+def remainders(trans: Tensor, obs: Tensor, length: Tensor) -> list[Tensor]:
+    """For each t (B, K): the log weight of all that follows state k at t."""
     (B, T, K), n = obs.shape, trans.shape[1]
     rest = [obs.new_zeros(B, K)]
     for t in range(T - 1, 0, -1):
-        new = reduce(trans[:, (t - 1) % n] + (obs[:, t] + rest[-1])[:, None], 2)
+        new = torch.logsumexp(trans[:, (t - 1) % n] + (obs[:, t] + rest[-1])[:, None], 2)
         rest.append(torch.where((t < length)[:, None], new, 0))
     return rest[::-1]
-
-
-@torch.no_grad()
-def follow(chain: tuple[Tensor, Tensor, Tensor, Tensor], reduce, perturb) -> Tensor:
-    """A path (B, T): each state in turn is the largest perturbed log weight given the state before."""
-    init, trans, obs, length = chain
-    (B, T, K), n, rows = obs.shape, trans.shape[1], torch.arange(len(obs), device=obs.device)
-    rest = remainders(trans, obs, length, reduce)
-    path = [perturb(init + obs[:, 0] + rest[0]).argmax(1)]
-    for t in range(1, T):
-        step = trans[:, (t - 1) % n].expand(B, K, K)[rows, path[-1]]
-        path.append(perturb(step + obs[:, t] + rest[t]).argmax(1))
-    return torch.stack(path, 1).where(torch.arange(T, device=obs.device) < length[:, None], 0)

@@ -41,3 +41,9 @@ def expected_under(log_q: Tensor, log_joint: Tensor) -> Tensor:
     excluded = log_q == -torch.inf
     log_q, log_joint = log_q.masked_fill(excluded, 0.0), log_joint.masked_fill(excluded, 0.0)
     return (log_q.exp().masked_fill(excluded, 0.0) * (log_joint - log_q)).sum(-1)
+
+
+def weights(score: Tensor) -> Tensor:
+    """exp in place, but 0 instead of numbers below the normal ones, with which CPUs are a hundred times slower."""
+    least = -707.8 if score.dtype == torch.float64 else -86.8  # just above the logarithm of the smallest normal number
+    return torch.threshold_(score.clamp_(min=least).exp_(), 2 * torch.finfo(score.dtype).tiny, 0)

@@ -1,12 +1,11 @@
-"""Mixtures of tables of outcomes, at the observed ones: each weight and each entry is exponentiated once for all of them."""
+"""Tables of outcomes at the observed ones; mixtures of them, for which each entry is exponentiated once for all."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vispec.kernels.chain import weights
 from vispec.kernels.distinct import distinct
-from vispec.kernels.logsum import log_sum_exp
+from vispec.kernels.logsum import log_sum_exp, weights
 
 
 class MixedLookup(torch.autograd.Function):
@@ -66,3 +65,8 @@ def mixed_lookup(log_weight: Tensor, table: Tensor, value: Tensor, normalised: b
         columns = F.embedding(index, table.T)  # (R, N, K)
         return log_sum_exp(log_weight[:, None] + columns).view(shape)
     return MixedLookup.apply(log_weight, table, index, normalised or few).view(shape)
+
+
+def columns(table: Tensor, index: Tensor) -> Tensor:
+    """table (K, V), index (*B) → (*B, K). The gradient of torch's embedding takes four times as long."""
+    return table.T.contiguous().index_select(0, index.reshape(-1)).view(*index.shape, len(table))

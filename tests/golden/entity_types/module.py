@@ -64,11 +64,6 @@ def sampled(x: Tensor) -> Tensor:
     return Sampled.apply(x)
 
 
-def columns(table: Tensor, index: Tensor) -> Tensor:
-    """table (K, V), index (*B) → (*B, K). The gradient of torch's embedding takes four times as long."""
-    return table.T.contiguous().index_select(0, index.reshape(-1)).view(*index.shape, len(table))
-
-
 def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
     """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
 
@@ -118,6 +113,11 @@ def log_sum_exp(x: Tensor) -> Tensor:
 def impossible_alone(log_prob: Tensor) -> Tensor:
     """The same; where it is -inf, it has no gradient for anything that it was added up from."""
     return log_prob.masked_fill(log_prob == -torch.inf, -torch.inf)
+
+
+def columns(table: Tensor, index: Tensor) -> Tensor:
+    """table (K, V), index (*B) → (*B, K). The gradient of torch's embedding takes four times as long."""
+    return table.T.contiguous().index_select(0, index.reshape(-1)).view(*index.shape, len(table))
 
 
 QUERIES = "marginals, mode, kbest(5), sample, entropy, pairs, kl"

@@ -58,11 +58,6 @@ def sampled(x: Tensor) -> Tensor:
     return Sampled.apply(x)
 
 
-def columns(table: Tensor, index: Tensor) -> Tensor:
-    """table (K, V), index (*B) → (*B, K). The gradient of torch's embedding takes four times as long."""
-    return table.T.contiguous().index_select(0, index.reshape(-1)).view(*index.shape, len(table))
-
-
 def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
     """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
 
@@ -107,6 +102,11 @@ class LogSumExp(torch.autograd.Function):
 def log_sum_exp(x: Tensor) -> Tensor:
     """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
     return LogSumExp.apply(x)
+
+
+def columns(table: Tensor, index: Tensor) -> Tensor:
+    """table (K, V), index (*B) → (*B, K). The gradient of torch's embedding takes four times as long."""
+    return table.T.contiguous().index_select(0, index.reshape(-1)).view(*index.shape, len(table))
 
 
 QUERIES = "marginals, mode, kbest(5), sample, entropy, pairs, kl"

@@ -68,9 +68,6 @@ def chain_total(total, log_init: Tensor, log_step: Tensor, log_seen: Tensor, len
     return total(alpha) if length is None else total(alpha).masked_fill(length == 0, 0.0)
 
 
-RESCALE = 8  # steps between two divisions by the largest weight
-
-
 def chain_log_prob(log_init: Tensor, log_trans: Tensor, log_obs: Tensor, length: Tensor | None = None) -> Tensor:
     """log Z (*B,), -inf where no path is possible. Its gradients are posterior probabilities: p(z_t | x) for log_obs,
     p(z_1 | x) for log_init, p(z_{t-1}, z_t | x) for log_trans, summed over what log_trans is shared by."""
@@ -268,74 +265,6 @@ def pairs_of(links) -> Tensor:
     return (first[..., None] * forth * last[:, :, None]).transpose(0, 1).contiguous()
 
 
-def weights(score: Tensor) -> Tensor:
-    """exp in place, but 0 instead of numbers below the normal ones, with which CPUs are a hundred times slower."""
-    least = -707.8 if score.dtype == torch.float64 else -86.8  # just above the logarithm of the smallest normal number
-    return torch.threshold_(score.clamp_(min=least).exp_(), 2 * torch.finfo(score.dtype).tiny, 0)
-
-
-class Room:
-    """Memory for the sweeps of a batch, kept for the next one: to ask for it anew takes as long as the arithmetic."""
-
-    def __init__(self, T: int, shape: tuple[int, int, int], like: Tensor):
-        self.factor, self.before, self.after = (like.new_empty(T, *shape) for _ in range(3))
-        after = self.after.unbind(0)
-        self.steps = list(zip(after, self.before.unbind(0)[1:], self.factor.unbind(0)[1:], after[1:], strict=False))
-
-    def fits(self, T: int, shape: tuple[int, int, int], like: Tensor) -> bool:
-        own = self.factor
-        return own.shape[0] >= T and own.shape[1:] == shape and own.dtype == like.dtype and own.device == like.device
-
-    def sweep(self, T: int, step: Tensor, lift: float) -> tuple[Tensor, Tensor, Tensor]:
-        """before[t] = after[t-1] @ step[t-1], after[t] = before[t] * factor[t], brought back to lift if RESCALE divides t.
-
-        before[0] = lift; factor, before and after (T, D, B, K); step (T-1, D, K, K) or (T-1, D B, K, K), or with 1 for T-1.
-        Returns before, after, and what after was divided by (⌊(T-1)/RESCALE⌋, D, B)."""
-        (D, B, K), G, scale, tiny = self.after.shape[1:], step.shape[1], [], torch.finfo(self.after.dtype).tiny
-        self.before[0] = lift
-        torch.mul(self.factor[0], lift, out=self.after[0])
-        by = step.unbind(0) if len(step) == T - 1 else step.unbind(0) * (T - 1)
-        for t, (times, (old, new, factor, next_)) in enumerate(zip(by, self.steps, strict=False), 1):
-            if G == D:
-                torch.bmm(old, times, out=new)
-            else:
-                torch.bmm(old.view(G, 1, K), times, out=new.view(G, 1, K))
-            torch.mul(new, factor, out=next_)
-            if t % RESCALE == 0:
-                scale.append(next_.amax(2, keepdim=True).mul_(1 / lift).clamp_(min=tiny))
-                next_.div_(scale[-1])
-        scales = torch.cat([x.view(1, D, B) for x in scale]) if scale else self.after.new_empty(0, D, B)
-        return self.before[:T], self.after[:T], scales
-
-
-SPARE: list[Room] = []  # of each concurrent call one at most
-
-
-def imprecise(before: Tensor, step: Tensor, norm: Tensor, past: Tensor, possible) -> Tensor:
-    """The chains in which a sum is so small that what underflowed may matter to it, bool (B,).
-
-    before: the sums (T, D, B, K). possible: factor and step of the sweep with 1 for all that is not impossible, asked for only
-    if needed."""
-    (T, D, _, K), (n, G), real = before.shape, step.shape[:2], torch.finfo(before.dtype)
-    floor = 16 * real.tiny / real.eps
-    if before.numel() == 0 or torch.minimum(before.amin(), norm.amin()) >= floor:
-        return torch.zeros_like(past[0])
-    doubt = ~((norm.sum(2) >= floor) | past).all(0)
-    if T == 1:
-        return doubt
-    nowhere = (step == 0).all(2).view(n, D, -1, K)  # states that no other leads to: their sum is 0, exactly
-    small = ~(before[1:] >= floor) & ~nowhere & ~past[1:, None, :, None]
-    if small.any():  # the same for states that no path of this chain reaches
-        factor, links = possible()
-        gates = factor.view(T, G, -1, K)
-        now, paths = gates[0], []
-        for t in range(1, T):
-            paths.append(torch.bmm(now, links[(t - 1) % n]))
-            now = (paths[-1] * gates[t]).sign_()
-        doubt |= (small & (torch.stack(paths).view_as(small) > 0)).any(3).any(0).any(0)
-    return doubt
-
-
 def log_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """As scaled_sums, in log space: exact for any potentials, several times slower."""
     (B, T, K), n = obs.shape, trans.shape[1]
@@ -347,7 +276,7 @@ def log_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: boo
     sure = torch.zeros_like(length, dtype=torch.bool)
     if not grad:
         return log_z, obs.new_empty(0), obs.new_empty(0), sure
-    rest = remainders(trans, obs, length, torch.logsumexp)
+    rest = remainders(trans, obs, length)
     base = log_z.clamp(min=torch.finfo(obs.dtype).min)[:, None]  # an impossible chain has no posterior, only zeros
     inside = torch.arange(T, device=obs.device)[:, None] < length
     state = torch.stack([(a + b - base).exp() for a, b in zip(forward, rest, strict=True)]).where(inside[..., None], 0)
@@ -358,12 +287,12 @@ def log_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: boo
     return log_z, state, pair, sure
 
 
-def remainders(trans: Tensor, obs: Tensor, length: Tensor, reduce) -> list[Tensor]:
-    """For each t (B, K): reduce, over the states after t, the log weight of all that follows state k at t."""
+def remainders(trans: Tensor, obs: Tensor, length: Tensor) -> list[Tensor]:
+    """For each t (B, K): the log weight of all that follows state k at t."""
     (B, T, K), n = obs.shape, trans.shape[1]
     rest = [obs.new_zeros(B, K)]
     for t in range(T - 1, 0, -1):
-        new = reduce(trans[:, (t - 1) % n] + (obs[:, t] + rest[-1])[:, None], 2)
+        new = torch.logsumexp(trans[:, (t - 1) % n] + (obs[:, t] + rest[-1])[:, None], 2)
         rest.append(torch.where((t < length)[:, None], new, 0))
     return rest[::-1]
 
@@ -423,6 +352,12 @@ class LogSumExp(torch.autograd.Function):
 def log_sum_exp(x: Tensor) -> Tensor:
     """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
     return LogSumExp.apply(x)
+
+
+def weights(score: Tensor) -> Tensor:
+    """exp in place, but 0 instead of numbers below the normal ones, with which CPUs are a hundred times slower."""
+    least = -707.8 if score.dtype == torch.float64 else -86.8  # just above the logarithm of the smallest normal number
+    return torch.threshold_(score.clamp_(min=least).exp_(), 2 * torch.finfo(score.dtype).tiny, 0)
 
 
 QUERIES = "marginals, mode, kbest(5), sample, entropy, pairs, kl"
@@ -615,6 +550,71 @@ def least_logit(logits: Tensor) -> Tensor:
 def softmax_in_place(logits: Tensor, least: Tensor) -> Tensor:
     """The softmax of each row of logits (U, V), none of which counts as less than `least`."""
     return torch.softmax(torch.maximum(logits, least[:, None], out=logits), 1, out=logits)
+
+
+RESCALE = 8  # steps between two divisions by the largest weight
+
+
+class Room:
+    """Memory for the sweeps of a batch, kept for the next one: to ask for it anew takes as long as the arithmetic."""
+
+    def __init__(self, T: int, shape: tuple[int, int, int], like: Tensor):
+        self.factor, self.before, self.after = (like.new_empty(T, *shape) for _ in range(3))
+        after = self.after.unbind(0)
+        self.steps = list(zip(after, self.before.unbind(0)[1:], self.factor.unbind(0)[1:], after[1:], strict=False))
+
+    def fits(self, T: int, shape: tuple[int, int, int], like: Tensor) -> bool:
+        own = self.factor
+        return own.shape[0] >= T and own.shape[1:] == shape and own.dtype == like.dtype and own.device == like.device
+
+    def sweep(self, T: int, step: Tensor, lift: float) -> tuple[Tensor, Tensor, Tensor]:
+        """before[t] = after[t-1] @ step[t-1], after[t] = before[t] * factor[t], brought back to lift if RESCALE divides t.
+
+        before[0] = lift; factor, before and after (T, D, B, K); step (T-1, D, K, K) or (T-1, D B, K, K), or with 1 for T-1.
+        Returns before, after, and what after was divided by (⌊(T-1)/RESCALE⌋, D, B)."""
+        (D, B, K), G, scale, tiny = self.after.shape[1:], step.shape[1], [], torch.finfo(self.after.dtype).tiny
+        self.before[0] = lift
+        torch.mul(self.factor[0], lift, out=self.after[0])
+        by = step.unbind(0) if len(step) == T - 1 else step.unbind(0) * (T - 1)
+        for t, (times, (old, new, factor, next_)) in enumerate(zip(by, self.steps, strict=False), 1):
+            if G == D:
+                torch.bmm(old, times, out=new)
+            else:
+                torch.bmm(old.view(G, 1, K), times, out=new.view(G, 1, K))
+            torch.mul(new, factor, out=next_)
+            if t % RESCALE == 0:
+                scale.append(next_.amax(2, keepdim=True).mul_(1 / lift).clamp_(min=tiny))
+                next_.div_(scale[-1])
+        scales = torch.cat([x.view(1, D, B) for x in scale]) if scale else self.after.new_empty(0, D, B)
+        return self.before[:T], self.after[:T], scales
+
+
+SPARE: list[Room] = []  # of each concurrent call one at most
+
+
+def imprecise(before: Tensor, step: Tensor, norm: Tensor, past: Tensor, possible) -> Tensor:
+    """The chains in which a sum is so small that what underflowed may matter to it, bool (B,).
+
+    before: the sums (T, D, B, K). possible: factor and step of the sweep with 1 for all that is not impossible, asked for only
+    if needed."""
+    (T, D, _, K), (n, G), real = before.shape, step.shape[:2], torch.finfo(before.dtype)
+    floor = 16 * real.tiny / real.eps
+    if before.numel() == 0 or torch.minimum(before.amin(), norm.amin()) >= floor:
+        return torch.zeros_like(past[0])
+    doubt = ~((norm.sum(2) >= floor) | past).all(0)
+    if T == 1:
+        return doubt
+    nowhere = (step == 0).all(2).view(n, D, -1, K)  # states that no other leads to: their sum is 0, exactly
+    small = ~(before[1:] >= floor) & ~nowhere & ~past[1:, None, :, None]
+    if small.any():  # the same for states that no path of this chain reaches
+        factor, links = possible()
+        gates = factor.view(T, G, -1, K)
+        now, paths = gates[0], []
+        for t in range(1, T):
+            paths.append(torch.bmm(now, links[(t - 1) % n]))
+            now = (paths[-1] * gates[t]).sign_()
+        doubt |= (small & (torch.stack(paths).view_as(small) > 0)).any(3).any(0).any(0)
+    return doubt
 
 
 class Lex(nn.Module):

@@ -66,17 +66,6 @@ def sampled(x: Tensor) -> Tensor:
     return Sampled.apply(x)
 
 
-def columns(table: Tensor, index: Tensor) -> Tensor:
-    """table (K, V), index (*B) → (*B, K). The gradient of torch's embedding takes four times as long."""
-    return table.T.contiguous().index_select(0, index.reshape(-1)).view(*index.shape, len(table))
-
-
-def weights(score: Tensor) -> Tensor:
-    """exp in place, but 0 instead of numbers below the normal ones, with which CPUs are a hundred times slower."""
-    least = -707.8 if score.dtype == torch.float64 else -86.8  # just above the logarithm of the smallest normal number
-    return torch.threshold_(score.clamp_(min=least).exp_(), 2 * torch.finfo(score.dtype).tiny, 0)
-
-
 def softplus_inverse(y: Tensor) -> Tensor:
     """x with softplus(x) = y > 0."""
     return y + torch.log(-torch.expm1(-y))
@@ -93,48 +82,6 @@ def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tens
     if rule == "mean" and not (finite and read):
         return law.probs if finite else law.mean
     return law.mode
-
-
-class CountLinear(nn.Linear):
-    """The linear layer of how often each of V values is in a sequence: words (*B, T), of which mask (*B, T) count → (*B, H).
-
-    Its weight is (V, H), so that the rows of the few that occur are added up."""
-
-    def __init__(self, values: int, width: int, bias: bool = True):
-        super().__init__(values, width, bias)
-        self.weight = nn.Parameter(self.weight.detach().T.contiguous())
-
-    def forward(self, words: Tensor, mask: Tensor | None) -> Tensor:
-        share = words.new_ones(words.shape, dtype=self.weight.dtype) if mask is None else mask.to(self.weight.dtype)
-        if words.shape != share.shape:
-            words, share = torch.broadcast_tensors(words, share)
-        lead, (T, H) = words.shape[:-1], (words.shape[-1], self.weight.shape[1])
-        if not words.numel():
-            return (self.weight.new_zeros(H) if self.bias is None else self.bias).expand(*lead, H)
-        if len(lead) != 1:
-            words, share = words.reshape(-1, T), share.reshape(-1, T)
-        if len(self.weight) < 64 * T and not share.requires_grad:  # a product of matrices is worth its zeros
-            rows = BagOfRows.apply(words, share, self.weight)
-        else:
-            rows = F.embedding_bag(words, self.weight, mode="sum", per_sample_weights=share)
-        rows = rows if len(lead) == 1 else rows.view(*lead, H)
-        return rows if self.bias is None else rows + self.bias
-
-
-class BagOfRows(torch.autograd.Function):
-    """Σ_t share[t] weight[index[t]]: index and share (R, T), weight (V, H) → (R, H). Its gradient is a product with counts."""
-
-    @staticmethod
-    def forward(ctx, index, share, weight):
-        ctx.save_for_backward(index, share)
-        ctx.size = len(weight)
-        return F.embedding_bag(index, weight, mode="sum", per_sample_weights=share)
-
-    @staticmethod
-    def backward(ctx, grad):
-        index, share = ctx.saved_tensors
-        counts = grad.new_zeros(len(index), ctx.size).scatter_add_(1, index, share)
-        return None, None, counts.T @ grad
 
 
 def distinct(tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -179,6 +126,12 @@ class LogSumExp(torch.autograd.Function):
 def log_sum_exp(x: Tensor) -> Tensor:
     """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
     return LogSumExp.apply(x)
+
+
+def weights(score: Tensor) -> Tensor:
+    """exp in place, but 0 instead of numbers below the normal ones, with which CPUs are a hundred times slower."""
+    least = -707.8 if score.dtype == torch.float64 else -86.8  # just above the logarithm of the smallest normal number
+    return torch.threshold_(score.clamp_(min=least).exp_(), 2 * torch.finfo(score.dtype).tiny, 0)
 
 
 class MixedLookup(torch.autograd.Function):
@@ -238,6 +191,11 @@ def mixed_lookup(log_weight: Tensor, table: Tensor, value: Tensor, normalised: b
         columns = F.embedding(index, table.T)  # (R, N, K)
         return log_sum_exp(log_weight[:, None] + columns).view(shape)
     return MixedLookup.apply(log_weight, table, index, normalised or few).view(shape)
+
+
+def columns(table: Tensor, index: Tensor) -> Tensor:
+    """table (K, V), index (*B) → (*B, K). The gradient of torch's embedding takes four times as long."""
+    return table.T.contiguous().index_select(0, index.reshape(-1)).view(*index.shape, len(table))
 
 
 class LogOfProbability(torch.autograd.Function):
@@ -404,18 +362,27 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def count_values(index: Tensor, size: int, mask: Tensor | None, like: Tensor) -> Tensor:
+    """How often each of `size` values is among the index (*B, T) that count: (*B, size), of like's dtype."""
+    weight = like.new_ones(index.shape) if mask is None else mask.to(like.dtype)
+    index, weight = torch.broadcast_tensors(index, weight)
+    return weight.new_zeros(*index.shape[:-1], size).scatter_add(-1, index, weight)
+
+
 class Encode(nn.Module):
-    """(words: token[V]*) → positive[K]: bow |> mlp([200])."""
+    """(words: token[V]*) → positive[K]: bow |> layernorm |> mlp([200])."""
 
     def __init__(self, K: int, V: int):
         super().__init__()
-        self.from_words = CountLinear(V, 200)
-        self.mlp = nn.Sequential(nn.ReLU(inplace=True))
+        self.V = V
+        self.layernorm = nn.LayerNorm(V)
+        self.mlp = nn.Sequential(nn.Linear(V, 200), nn.ReLU())
         self.out = nn.Linear(200, K)
 
     def features(self, words: Tensor, words_mask: Tensor | None = None) -> Tensor:
         """words (*B, T) → (*B, 200)."""
-        return self.mlp(self.from_words(words, words_mask))
+        h = count_values(words, self.V, words_mask, self.out.weight)  # (*B, V)
+        return self.mlp(self.layernorm(h))
 
     def forward(self, words: Tensor, words_mask: Tensor | None = None) -> Tensor:
         """(*B, K) before softplus."""

@@ -58,17 +58,6 @@ def sampled(x: Tensor) -> Tensor:
     return Sampled.apply(x)
 
 
-def columns(table: Tensor, index: Tensor) -> Tensor:
-    """table (K, V), index (*B) → (*B, K). The gradient of torch's embedding takes four times as long."""
-    return table.T.contiguous().index_select(0, index.reshape(-1)).view(*index.shape, len(table))
-
-
-def weights(score: Tensor) -> Tensor:
-    """exp in place, but 0 instead of numbers below the normal ones, with which CPUs are a hundred times slower."""
-    least = -707.8 if score.dtype == torch.float64 else -86.8  # just above the logarithm of the smallest normal number
-    return torch.threshold_(score.clamp_(min=least).exp_(), 2 * torch.finfo(score.dtype).tiny, 0)
-
-
 def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
     """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
 
@@ -131,6 +120,12 @@ def impossible_alone(log_prob: Tensor) -> Tensor:
     return log_prob.masked_fill(log_prob == -torch.inf, -torch.inf)
 
 
+def weights(score: Tensor) -> Tensor:
+    """exp in place, but 0 instead of numbers below the normal ones, with which CPUs are a hundred times slower."""
+    least = -707.8 if score.dtype == torch.float64 else -86.8  # just above the logarithm of the smallest normal number
+    return torch.threshold_(score.clamp_(min=least).exp_(), 2 * torch.finfo(score.dtype).tiny, 0)
+
+
 class MixedLookup(torch.autograd.Function):
     """log Σ_k exp(log_weight[r, k]) p[k, index[r, n]]: (R, K), (K, V), (R, N) → (R, N); p = exp(table) or softmax(table).
 
@@ -188,6 +183,11 @@ def mixed_lookup(log_weight: Tensor, table: Tensor, value: Tensor, normalised: b
         columns = F.embedding(index, table.T)  # (R, N, K)
         return log_sum_exp(log_weight[:, None] + columns).view(shape)
     return MixedLookup.apply(log_weight, table, index, normalised or few).view(shape)
+
+
+def columns(table: Tensor, index: Tensor) -> Tensor:
+    """table (K, V), index (*B) → (*B, K). The gradient of torch's embedding takes four times as long."""
+    return table.T.contiguous().index_select(0, index.reshape(-1)).view(*index.shape, len(table))
 
 
 class LogOfProbability(torch.autograd.Function):

@@ -27,10 +27,25 @@ def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tens
     return law.mode
 
 
-def kl_normal_normal(q_loc: Tensor, q_scale: Tensor, p_loc: Tensor, p_scale: Tensor) -> Tensor:
-    """KL(N(q_loc, q_scale²) ‖ N(p_loc, p_scale²))."""
-    ratio = q_scale / p_scale
-    return 0.5 * (ratio.square() + ((q_loc - p_loc) / p_scale).square() - 1) - ratio.log()
+class KlNormalStandard(torch.autograd.Function):
+    """The sum of `kl_normal_standard` over the last dimension: (*B, D) each → (*B). A dozen small operations fewer."""
+
+    @staticmethod
+    def forward(ctx, loc, scale):
+        ctx.save_for_backward(loc, scale)
+        squares = torch.addcmul(scale * scale, loc, loc).sum(-1)
+        return squares.sub_(loc.shape[-1]).mul_(0.5).sub_(scale.log().sum(-1))
+
+    @staticmethod
+    def backward(ctx, grad):
+        loc, scale = ctx.saved_tensors
+        grad = grad.unsqueeze(-1)
+        return loc * grad, (scale - scale.reciprocal()).mul_(grad)
+
+
+def kl_normal_standard_vector(loc: Tensor, scale: Tensor) -> Tensor:
+    """Σ_d KL(N(loc_d, scale_d²) ‖ N(0, 1)): loc and scale (*B, D) → (*B)."""
+    return KlNormalStandard.apply(loc, scale)
 
 
 def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
@@ -47,18 +62,11 @@ def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
     return found.permute([order.index(d) for d in range(len(lead))])
 
 
-def weighted_sum(x: Tensor, weight: Tensor) -> Tensor:
-    """Σ_t weight[t] x[t] (*B, W), weight (*B, T); as products of matrices where there are more sums than sequences."""
-    if weight.shape[:-1].numel() > x.shape[:-2].numel():
-        return torch.einsum("...t,...tw->...w", weight, x)  # no copies of x along the further axes
-    return (x * weight[..., None]).sum(-2)
-
-
-def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
-    """The mean (*B, W) of what counts, zeros where nothing does."""
-    if mask is None:
-        return x.sum(-2) / max(x.shape[-2], 1)
-    return weighted_sum(x, mask / mask.sum(-1, keepdim=True).clamp(min=1).to(x.dtype))
+def count_values(index: Tensor, size: int, mask: Tensor | None, like: Tensor) -> Tensor:
+    """How often each of `size` values is among the index (*B, T) that count: (*B, size), of like's dtype."""
+    weight = like.new_ones(index.shape) if mask is None else mask.to(like.dtype)
+    index, weight = torch.broadcast_tensors(index, weight)
+    return weight.new_zeros(*index.shape[:-1], size).scatter_add(-1, index, weight)
 
 
 class NormalVectorLogProb(torch.autograd.Function):
@@ -99,16 +107,15 @@ def normal_vector_log_prob(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
 
 
 class Topics(nn.Module):
-    """(theta: simplex[K]) → simplex[V]: dropout(0.2)."""
+    """(theta: real[K]) → simplex[V]: mlp([])."""
 
     def __init__(self, K: int, V: int):
         super().__init__()
-        self.dropout = nn.Dropout(0.2)
         self.out = nn.Linear(K, V)
 
     def features(self, theta: Tensor) -> Tensor:
         """theta (*B, K) → (*B, K)."""
-        return self.dropout(theta)
+        return theta
 
     def forward(self, theta: Tensor) -> Tensor:
         """(*B, V) unnormalised log-probabilities."""
@@ -116,18 +123,19 @@ class Topics(nn.Module):
 
 
 class Encode(nn.Module):
-    """(words: token[V]*) → (loc: real[K], scale: positive[K]): embed(200) |> mean |> mlp([200]) |> dropout(0.2)."""
+    """(words: token[V]*) → (loc: real[K], scale: positive[K]): bow |> layernorm |> mlp([500])."""
 
     def __init__(self, K: int, V: int):
         super().__init__()
-        self.embed = nn.Embedding(V, 200)
-        self.mlp = nn.Sequential(nn.Linear(200, 200), nn.ReLU())
-        self.dropout = nn.Dropout(0.2)
-        self.out = nn.Linear(200, 2 * K)
+        self.V = V
+        self.layernorm = nn.LayerNorm(V)
+        self.mlp = nn.Sequential(nn.Linear(V, 500), nn.ReLU())
+        self.out = nn.Linear(500, 2 * K)
 
     def features(self, words: Tensor, words_mask: Tensor | None = None) -> Tensor:
-        """words (*B, T) → (*B, 200)."""
-        return self.dropout(self.mlp(masked_mean(self.embed(words), words_mask)))
+        """words (*B, T) → (*B, 500)."""
+        h = count_values(words, self.V, words_mask, self.out.weight)  # (*B, V)
+        return self.mlp(self.layernorm(h))
 
     def forward(self, words: Tensor, words_mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """loc (*B, K), scale (*B, K) before softplus."""
@@ -158,10 +166,11 @@ class Prodlda(nn.Module):
         encode_loc, encode_scale_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
         encode_scale = F.softplus(encode_scale_raw)  # (doc, K)
         h = encode_loc + encode_scale * torch.randn_like(encode_loc)  # (doc, K)
-        kl_h = kl_normal_normal(encode_loc, encode_scale, (self.one * 0), (self.one * 4)).sum(-1)  # (doc,)
+        kl_h = kl_normal_standard_vector(encode_loc, encode_scale)  # (doc,)
         minus_kl_h = -self.kl_weight * kl_h  # (doc,)
         h_prob = h.softmax(-1)  # (doc, K)
-        topics = self.topics(h_prob)  # (doc, V)
+        value = 20 * h_prob  # (doc, K)
+        topics = self.topics(value)  # (doc, V)
         log_w = logits_log_prob(topics[:, None], w)  # (doc, n)
         log_w_over_n = torch.where(inside_n, log_w, 0.0).sum(1)  # (doc,)
         return minus_kl_h + log_w_over_n  # (doc,)
@@ -181,11 +190,12 @@ class Prodlda(nn.Module):
         encode_loc, encode_scale_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
         encode_scale = F.softplus(encode_scale_raw)  # (doc, K)
         h = encode_loc + encode_scale * self.one.new_empty(samples, w.shape[0], self.K).normal_()  # (s*, doc, K)
-        log_p_h = normal_vector_log_prob(h, (self.one * 0), (self.one * 4))  # (s*, doc)
+        log_p_h = normal_vector_log_prob(h, (self.one * 0), (self.one * 1))  # (s*, doc)
         log_q_h = normal_vector_log_prob(h, encode_loc, encode_scale)  # (s*, doc)
         log_ratio_h = log_p_h - log_q_h  # (s*, doc)
         h_prob = h.softmax(-1)  # (s*, doc, K)
-        topics = self.topics(h_prob)  # (s*, doc, V)
+        value = 20 * h_prob  # (s*, doc, K)
+        topics = self.topics(value)  # (s*, doc, V)
         log_w = logits_log_prob(topics[:, :, None], w)  # (s*, doc, n)
         log_w_over_n = torch.where(inside_n, log_w, 0.0).sum(2)  # (s*, doc)
         log_prob = log_ratio_h + log_w_over_n  # (s*, doc)
@@ -220,18 +230,19 @@ class Prodlda(nn.Module):
         encode_loc, encode_scale_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
         encode_scale = F.softplus(encode_scale_raw)  # (doc, K)
         h = encode_loc + encode_scale * self.one.new_empty(samples, w.shape[0], self.K).normal_()  # (s*, doc, K)
-        log_p_h = normal_vector_log_prob(h, (self.one * 0), (self.one * 4))  # (s*, doc)
+        log_p_h = normal_vector_log_prob(h, (self.one * 0), (self.one * 1))  # (s*, doc)
         log_q_h = normal_vector_log_prob(h, encode_loc, encode_scale)  # (s*, doc)
         log_ratio_h = log_p_h - log_q_h  # (s*, doc)
         return {"h": (log_ratio_h, h)}
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        h = decide(torch.distributions.Normal(loc=(self.one * 0), scale=(self.one * 4)).expand((n, self.K,)), "sample", True)  # (doc, K)
+        h = decide(torch.distributions.Normal(loc=(self.one * 0), scale=(self.one * 1)).expand((n, self.K,)), "sample", True)  # (doc, K)
         w_len = lengths["n"]  # (doc,)
         n_size = int(w_len.max())
         h_prob = h.softmax(-1)  # (doc, K)
-        topics = self.topics(h_prob)  # (doc, V)
+        value = 20 * h_prob  # (doc, K)
+        topics = self.topics(value)  # (doc, V)
         w = decide(torch.distributions.Categorical(logits=topics[:, None]).expand((n, n_size,)), rule, False)  # (doc, n)
         return {"h": h, "w": w, "w_len": w_len}
 

@@ -1,0 +1,68 @@
+"""The recursions of a chain, forward and backward side by side, on rescaled probabilities."""
+
+import torch
+from torch import Tensor
+
+RESCALE = 8  # steps between two divisions by the largest weight
+
+
+class Room:
+    """Memory for the sweeps of a batch, kept for the next one: to ask for it anew takes as long as the arithmetic."""
+
+    def __init__(self, T: int, shape: tuple[int, int, int], like: Tensor):
+        self.factor, self.before, self.after = (like.new_empty(T, *shape) for _ in range(3))
+        after = self.after.unbind(0)
+        self.steps = list(zip(after, self.before.unbind(0)[1:], self.factor.unbind(0)[1:], after[1:], strict=False))
+
+    def fits(self, T: int, shape: tuple[int, int, int], like: Tensor) -> bool:
+        own = self.factor
+        return own.shape[0] >= T and own.shape[1:] == shape and own.dtype == like.dtype and own.device == like.device
+
+    def sweep(self, T: int, step: Tensor, lift: float) -> tuple[Tensor, Tensor, Tensor]:
+        """before[t] = after[t-1] @ step[t-1], after[t] = before[t] * factor[t], brought back to lift if RESCALE divides t.
+
+        before[0] = lift; factor, before and after (T, D, B, K); step (T-1, D, K, K) or (T-1, D B, K, K), or with 1 for T-1.
+        Returns before, after, and what after was divided by (⌊(T-1)/RESCALE⌋, D, B)."""
+        (D, B, K), G, scale, tiny = self.after.shape[1:], step.shape[1], [], torch.finfo(self.after.dtype).tiny
+        self.before[0] = lift
+        torch.mul(self.factor[0], lift, out=self.after[0])
+        by = step.unbind(0) if len(step) == T - 1 else step.unbind(0) * (T - 1)
+        for t, (times, (old, new, factor, next_)) in enumerate(zip(by, self.steps, strict=False), 1):
+            if G == D:
+                torch.bmm(old, times, out=new)
+            else:
+                torch.bmm(old.view(G, 1, K), times, out=new.view(G, 1, K))
+            torch.mul(new, factor, out=next_)
+            if t % RESCALE == 0:
+                scale.append(next_.amax(2, keepdim=True).mul_(1 / lift).clamp_(min=tiny))
+                next_.div_(scale[-1])
+        scales = torch.cat([x.view(1, D, B) for x in scale]) if scale else self.after.new_empty(0, D, B)
+        return self.before[:T], self.after[:T], scales
+
+
+SPARE: list[Room] = []  # of each concurrent call one at most
+
+
+def imprecise(before: Tensor, step: Tensor, norm: Tensor, past: Tensor, possible) -> Tensor:
+    """The chains in which a sum is so small that what underflowed may matter to it, bool (B,).
+
+    before: the sums (T, D, B, K). possible: factor and step of the sweep with 1 for all that is not impossible, asked for only
+    if needed."""
+    (T, D, _, K), (n, G), real = before.shape, step.shape[:2], torch.finfo(before.dtype)
+    floor = 16 * real.tiny / real.eps
+    if before.numel() == 0 or torch.minimum(before.amin(), norm.amin()) >= floor:
+        return torch.zeros_like(past[0])
+    doubt = ~((norm.sum(2) >= floor) | past).all(0)
+    if T == 1:
+        return doubt
+    nowhere = (step == 0).all(2).view(n, D, -1, K)  # states that no other leads to: their sum is 0, exactly
+    small = ~(before[1:] >= floor) & ~nowhere & ~past[1:, None, :, None]
+    if small.any():  # the same for states that no path of this chain reaches
+        factor, links = possible()
+        gates = factor.view(T, G, -1, K)
+        now, paths = gates[0], []
+        for t in range(1, T):
+            paths.append(torch.bmm(now, links[(t - 1) % n]))
+            now = (paths[-1] * gates[t]).sign_()
+        doubt |= (small & (torch.stack(paths).view_as(small) > 0)).any(3).any(0).any(0)
+    return doubt
