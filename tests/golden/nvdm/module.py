@@ -1,0 +1,258 @@
+"""Nvdm: emitted by vispec from nvdm.vispec; imports torch and nothing else.
+
+    log_prob: a bound or estimate, elbo(samples=1)
+
+    log_w_over_n = Σ_{n} log_w
+    log p = kl_h + log_w_over_n
+
+    h  elbo(samples=1); continuous; guide Normal
+    w  data; scored at the data
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
+    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
+
+    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
+    """
+    if rule == "sample":
+        return law.sample()
+    finite = isinstance(law, torch.distributions.Categorical)
+    if rule == "mean" and not (finite and read):
+        return law.probs if finite else law.mean
+    return law.mode
+
+
+class KlNormalStandard(torch.autograd.Function):
+    """The sum of `kl_normal_standard` over the last dimension: (*B, D) each → (*B). A dozen small operations fewer."""
+
+    @staticmethod
+    def forward(ctx, loc, scale):
+        ctx.save_for_backward(loc, scale)
+        squares = torch.addcmul(scale * scale, loc, loc).sum(-1)
+        return squares.sub_(loc.shape[-1]).mul_(0.5).sub_(scale.log().sum(-1))
+
+    @staticmethod
+    def backward(ctx, grad):
+        loc, scale = ctx.saved_tensors
+        grad = grad.unsqueeze(-1)
+        return loc * grad, (scale - scale.reciprocal()).mul_(grad)
+
+
+def kl_normal_standard_vector(loc: Tensor, scale: Tensor) -> Tensor:
+    """Σ_d KL(N(loc_d, scale_d²) ‖ N(0, 1)): loc and scale (*B, D) → (*B)."""
+    return KlNormalStandard.apply(loc, scale)
+
+
+def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
+    """log_softmax(logits)[value] for logits (*B, V) and value (*B), leading dimensions broadcast → (*B)."""
+    lead = torch.broadcast_shapes(logits.shape[:-1], value.shape)
+    own = (1,) * (len(lead) + 1 - logits.dim()) + logits.shape[:-1]
+    many = [d for d, size in enumerate(lead) if own[d] != size]  # along these, one row of logits serves many values
+    if not many:
+        return -F.cross_entropy(logits.flatten(0, -2), value.expand(lead).flatten(), reduction="none").view(lead)
+    order = [d for d in range(len(lead)) if d not in many] + many
+    rows = logits.log_softmax(-1).view(-1, logits.shape[-1])
+    index = value.expand(lead).permute(order).reshape(len(rows), torch.Size([lead[d] for d in many]).numel())
+    found = rows.gather(1, index).view([lead[d] for d in order])
+    return found.permute([order.index(d) for d in range(len(lead))])
+
+
+def count_values(index: Tensor, size: int, mask: Tensor | None, like: Tensor) -> Tensor:
+    """How often each of `size` values is among the index (*B, T) that count: (*B, size), of like's dtype."""
+    weight = like.new_ones(index.shape) if mask is None else mask.to(like.dtype)
+    index, weight = torch.broadcast_tensors(index, weight)
+    return weight.new_zeros(*index.shape[:-1], size).scatter_add(-1, index, weight)
+
+
+class NormalVectorLogProb(torch.autograd.Function):
+    """Σ_d log N(value_d; loc_d, scale_d²) (*B): value, loc and scale broadcast to (*B, D).
+
+    Instead of four tensors (*B, D) of autograd's, it makes one, of residuals in units of the scale, and one for the gradient.
+    """
+
+    @staticmethod
+    def forward(ctx, value, loc, scale):
+        residual = value - loc
+        fits = scale.shape == residual.shape[residual.dim() - scale.dim() :]  # broadcast_shapes takes its time
+        residual = residual.div_(scale) if fits else residual / scale  # (*B, D)
+        ctx.save_for_backward(residual, scale)
+        ctx.shapes = value.shape, loc.shape, scale.shape
+        distance = torch.linalg.vector_norm(residual, dim=-1).square_()
+        log_scale = scale.log().expand(*scale.shape[:-1], residual.shape[-1]).sum(-1)
+        return distance.mul_(-0.5).sub_(log_scale).sub_(0.9189385332046727 * residual.shape[-1])  # log(2π) / 2
+
+    @staticmethod
+    def backward(ctx, grad):
+        residual, scale = ctx.saved_tensors
+        value_shape, loc_shape, scale_shape = ctx.shapes
+        weighted = residual * grad[..., None]  # (*B, D)
+        by_scale = None
+        if ctx.needs_input_grad[2]:
+            size = scale_shape[-1] if scale_shape else 1
+            once = grad[..., None].sum_to_size((*scale_shape[:-1], 1) if scale_shape else ()) * (residual.shape[-1] // size)
+            by_scale = (weighted * residual).sum_to_size(scale_shape).sub_(once).div_(scale)
+        by_loc = weighted.div_(scale)
+        by_value = by_loc.neg().sum_to_size(value_shape) if ctx.needs_input_grad[0] else None
+        return by_value, by_loc.sum_to_size(loc_shape) if ctx.needs_input_grad[1] else None, by_scale
+
+
+def normal_vector_log_prob(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    """Σ_d log N(value_d; loc_d, scale_d²), broadcast: (*B, D) each → (*B)."""
+    return NormalVectorLogProb.apply(value, loc, scale)
+
+
+class Topics(nn.Module):
+    """(h: real[K]) → simplex[V]: mlp([])."""
+
+    def __init__(self, K: int, V: int):
+        super().__init__()
+        self.out = nn.Linear(K, V)
+
+    def features(self, h: Tensor) -> Tensor:
+        """h (*B, K) → (*B, K)."""
+        return h
+
+    def forward(self, h: Tensor) -> Tensor:
+        """(*B, V) unnormalised log-probabilities."""
+        return self.out(self.features(h))
+
+
+class Encode(nn.Module):
+    """(words: token[V]*) → (loc: real[K], scale: positive[K]): bow |> layernorm |> mlp([500])."""
+
+    def __init__(self, K: int, V: int):
+        super().__init__()
+        self.V = V
+        self.layernorm = nn.LayerNorm(V)
+        self.mlp = nn.Sequential(nn.Linear(V, 500), nn.ReLU())
+        self.out = nn.Linear(500, 2 * K)
+
+    def features(self, words: Tensor, words_mask: Tensor | None = None) -> Tensor:
+        """words (*B, T) → (*B, 500)."""
+        h = count_values(words, self.V, words_mask, self.out.weight)  # (*B, V)
+        return self.mlp(self.layernorm(h))
+
+    def forward(self, words: Tensor, words_mask: Tensor | None = None) -> tuple[Tensor, ...]:
+        """loc (*B, K), scale (*B, K) before softplus."""
+        loc, scale = self.out(self.features(words, words_mask=words_mask)).chunk(2, -1)
+        return loc, scale.contiguous()  # torch's softplus is slow on slices
+
+
+class Nvdm(nn.Module):
+    """Batch: w (doc, n) token[V]; w_len (doc)."""
+
+    exact = False
+    estimator = "elbo(samples=1)"
+
+    def __init__(self, V: int, K: int = 50):
+        super().__init__()
+        self.K = K
+        self.topics = Topics(K, V)
+        self.encode = Encode(K, V)
+        self.kl_weight = 1.0
+        self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
+
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """A lower bound on log p of each row (doc,), in nats: elbo(samples=1)."""
+        w = batch["w"]  # (doc, n)
+        w_len = batch["w_len"]  # (doc,)
+        at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
+        inside_n = at_n < w_len[:, None]  # (doc, n)
+        encode_loc, encode_scale_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
+        encode_scale = F.softplus(encode_scale_raw)  # (doc, K)
+        h = encode_loc + encode_scale * torch.randn_like(encode_loc)  # (doc, K)
+        kl_h = kl_normal_standard_vector(encode_loc, encode_scale)  # (doc,)
+        minus_kl_h = -self.kl_weight * kl_h  # (doc,)
+        topics = self.topics(h)  # (doc, V)
+        log_w = logits_log_prob(topics[:, None], w)  # (doc, n)
+        log_w_over_n = torch.where(inside_n, log_w, 0.0).sum(1)  # (doc,)
+        return minus_kl_h + log_w_over_n  # (doc,)
+
+    def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
+        """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
+        log_prob = self.log_prob(batch)
+        return log_prob.sum() * (-num_data / len(log_prob))
+
+    @torch.no_grad()
+    def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
+        """log p(row, latents) − log q(latents) at draws of the latents, (samples, doc)."""
+        w = batch["w"]  # (doc, n)
+        w_len = batch["w_len"]  # (doc,)
+        at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
+        inside_n = at_n < w_len[:, None]  # (doc, n)
+        encode_loc, encode_scale_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
+        encode_scale = F.softplus(encode_scale_raw)  # (doc, K)
+        h = encode_loc + encode_scale * self.one.new_empty(samples, w.shape[0], self.K).normal_()  # (s*, doc, K)
+        log_p_h = normal_vector_log_prob(h, (self.one * 0), (self.one * 1))  # (s*, doc)
+        log_q_h = normal_vector_log_prob(h, encode_loc, encode_scale)  # (s*, doc)
+        log_ratio_h = log_p_h - log_q_h  # (s*, doc)
+        topics = self.topics(h)  # (s*, doc, V)
+        log_w = logits_log_prob(topics[:, :, None], w)  # (s*, doc, n)
+        log_w_over_n = torch.where(inside_n, log_w, 0.0).sum(2)  # (s*, doc)
+        log_prob = log_ratio_h + log_w_over_n  # (s*, doc)
+        return log_prob
+
+    @torch.no_grad()
+    def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
+        """Exact posteriors of the summed latents, and the guides of the drawn ones.
+
+        query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
+        "sample", a draw; "entropy", in nats, of each value and of all together.
+        h: real[K], (doc).
+        """
+        w = batch["w"]  # (doc, n)
+        w_len = batch["w_len"]  # (doc,)
+        at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
+        inside_n = at_n < w_len[:, None]  # (doc, n)
+        encode_loc, encode_scale_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
+        encode_scale = F.softplus(encode_scale_raw)  # (doc, K)
+        return {"h": {"loc": encode_loc, "scale": encode_scale}}
+
+    @torch.no_grad()
+    def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
+        """Of h: log p − log q (samples, doc) at draws from the guide, and the draws.
+
+        Draws have the samples and the rows first; None stands for categories, and where rows differ in length.
+        """
+        w = batch["w"]  # (doc, n)
+        w_len = batch["w_len"]  # (doc,)
+        at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
+        inside_n = at_n < w_len[:, None]  # (doc, n)
+        encode_loc, encode_scale_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
+        encode_scale = F.softplus(encode_scale_raw)  # (doc, K)
+        h = encode_loc + encode_scale * self.one.new_empty(samples, w.shape[0], self.K).normal_()  # (s*, doc, K)
+        log_p_h = normal_vector_log_prob(h, (self.one * 0), (self.one * 1))  # (s*, doc)
+        log_q_h = normal_vector_log_prob(h, encode_loc, encode_scale)  # (s*, doc)
+        log_ratio_h = log_p_h - log_q_h  # (s*, doc)
+        return {"h": (log_ratio_h, h)}
+
+    def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
+        """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
+        h = decide(torch.distributions.Normal(loc=(self.one * 0), scale=(self.one * 1)).expand((n, self.K,)), "sample", True)  # (doc, K)
+        w_len = lengths["n"]  # (doc,)
+        n_size = int(w_len.max())
+        topics = self.topics(h)  # (doc, V)
+        w = decide(torch.distributions.Categorical(logits=topics[:, None]).expand((n, n_size,)), rule, False)  # (doc, n)
+        return {"h": h, "w": w, "w_len": w_len}
+
+    @torch.no_grad()
+    def sample(self, n: int, batch: dict | None = None, lengths: dict | None = None) -> dict[str, Tensor]:
+        """n rows of every variable, latents too, drawn in the order of the model; nothing need be given.
+
+        lengths: for each ragged plate that the batch does not size, how many elements each row has (n,).
+        """
+        return self.generate(n, batch or {}, lengths or {}, "sample")
+
+    @torch.no_grad()
+    def predict(self, batch: dict[str, Tensor], rule: str = "mean") -> dict[str, Tensor]:
+        """Each observed variable, from what is given; latents are drawn. rule: "mean", "mode" or "sample".
+
+        The mean of a categorical variable is its probabilities; one that is read again is at its mode.
+        """
+        found = self.generate(len(next(iter(batch.values()))), batch, {"n": batch["w_len"]}, rule)
+        return {name: found[name] for name in ("w",)}
