@@ -1,4 +1,4 @@
-"""`vispec words`: topics of a parameter, of a shared latent, and of a net of topic weights, by their most probable words."""
+"""`vispec words`: topics of a parameter, of a shared latent, and of nets of topic weights, by their most probable words."""
 
 import json
 from pathlib import Path
@@ -42,13 +42,23 @@ plate doc:
     plate n:
         observed w : token[V] ~ Categorical(words(theta))
 """
+VECTOR = """\
+size K = 2
+vocab V
+net words(h: real[K]) -> simplex[V] = mlp([])
+plate doc:
+    given theta : simplex[K]
+    let h = 3 * theta
+    plate n:
+        observed w : token[V] ~ Categorical(words(h))
+"""
 ROWS = [
     {"theta": [0.98, 0.02], "w": ["sun", "moon", "sun", "star", "sun"]},
     {"theta": [0.02, 0.98], "w": ["bread", "salt", "bread", "bread", "oil"]},
 ]
 
 
-@pytest.mark.parametrize("spec", [PARAMETER, SHARED, NET], ids=["parameter", "shared", "net"])
+@pytest.mark.parametrize("spec", [PARAMETER, SHARED, NET, VECTOR], ids=["parameter", "shared", "net", "vector"])
 def test_two_topics_by_their_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str) -> None:
     monkeypatch.chdir(tmp_path)
     Path("m.vispec").write_text(spec)

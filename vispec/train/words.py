@@ -25,8 +25,8 @@ class Table:
 
 @torch.no_grad()
 def tables(model: Model, module: nn.Module) -> Iterator[Table]:
-    """Parameters and shared latents that are a simplex[V] for each element of a plate, and nets that turn a class, or weights
-    of classes, into one."""
+    """Parameters and shared latents that are a simplex[V] for each element of a plate, and nets that turn a class, weights of
+    classes, or a vector into one. A vector's numbers are told apart by what one more of each changes."""
     vocabularies = {vocab.name for vocab in model.vocabs}
     for param in model.params:
         if over_words(param.type, vocabularies) and len(param.plates) == 1:
@@ -40,8 +40,10 @@ def tables(model: Model, module: nn.Module) -> Iterator[Table]:
     for net in model.nets:
         classes = class_argument(model, net)
         if classes is not None and len(net.heads) == 1 and over_words(net.heads[0][1], vocabularies):
-            weights = torch.arange(classes) if net.args[0][1].domain == "category" else torch.eye(classes)
-            yield Table(net.name, str(net.heads[0][1].shape[0]), getattr(module, net.name)(weights).softmax(-1))
+            domain, call = net.args[0][1].domain, getattr(module, net.name)
+            logits = call(torch.arange(classes) if domain == "category" else torch.eye(classes))
+            logits = logits - call(torch.zeros(classes)) if domain == "real" else logits
+            yield Table(net.name, str(net.heads[0][1].shape[0]), logits.softmax(-1))
 
 
 def over_words(type_: Type, vocabularies: set[str]) -> bool:
@@ -53,8 +55,8 @@ def class_argument(model: Model, net: Net) -> int | None:
     if len(net.args) != 1 or net.args[0][1].star:
         return None
     type_ = net.args[0][1]
-    size = type_.shape[0] if type_.domain == "simplex" and len(type_.shape) == 1 else type_.card
-    if type_.domain not in ("simplex", "category") or size is None:
+    size = type_.shape[0] if type_.domain in ("simplex", "real") and len(type_.shape) == 1 else type_.card
+    if type_.domain not in ("simplex", "real", "category") or size is None:
         return None
     known = {each.name: each.value for each in model.sizes}
     return known.get(size) if isinstance(size, str) else size
