@@ -15,6 +15,7 @@ from vispec.verify import build as build_module
 from vispec.verify.report import Check, Report
 from vispec.verify.verify import verify
 
+SPECS = Path(__file__).parents[1] / "specs"
 SPEC = """
 size K = 8
 param pi : simplex[K]
@@ -136,3 +137,42 @@ def test_command_refuses_a_setting_that_is_no_number(tmp_path: Path) -> None:
     result = CliRunner().invoke(ENTRY.command, [spec_file(tmp_path), "--set", "K=many"])
     assert result.exit_code == 2
     assert "K=many" in result.output
+
+
+# ---- what rows share, random weights, conditional guides
+
+KL_SCALED = ("- shared[-1]", "- shared[-1] * (num_data / len(log_prob))")
+KL_MISSING = (" - shared[-1]", "")
+ROWS_NOT_SCALED = ("-log_prob.sum() * (num_data / len(log_prob))", "-log_prob.sum()")
+
+
+@pytest.mark.parametrize(
+    ("spec", "change", "found"),
+    [
+        ("bayesian_linear", KL_SCALED, {"loss", "whole bound, mean over draws"}),
+        ("bayesian_linear", KL_MISSING, {"loss", "whole bound, mean over draws"}),
+        ("bayesian_linear", ROWS_NOT_SCALED, {"loss"}),
+        ("bayesian_linear", ("minus_kl_w + ", ""), {"shared: log p - log q", "whole bound, mean over draws"}),
+        ("bayesian_linear", ("dot + b[:, None]", "dot - b[:, None]"), {"log-probability", "gradient"}),
+        ("bayesian_logistic", ("self.w_loc.detach()", "self.w_loc"), {"shared: gradient"}),
+        ("lda", ("part = minus_kl_phi.sum()", "part = minus_kl_phi.mean()"), {"shared: log p - log q"}),
+        ("eight_schools", ("log_q - raw_tau.sum(-1)", "log_q + 0 * raw_tau.sum(-1)"), {"shared: log p - log q"}),
+        ("eight_schools", ("tau[:, None] * eta", "tau.flip(0)[:, None] * eta"), {"bound at its own draw"}),
+        ("bnn", ("log_ratio_noise - kl_f", "log_ratio_noise"), {"shared: log p - log q", "whole bound, mean over draws"}),
+        ("bnn", ("*variances).sqrt()", "*variances)"), {"bound at its own draw", "bound, mean over draws"}),
+        ("mixture_priors", ("dirichlet_log_prob(share_point_prob, (self.one * 5))", "self.one"), {"shared: log p - log q"}),
+        ("deep_markov", ("F.pad(z, (0, 0, 1, 0))[:, :x.shape[1]]", "z"), {"bound at its own draw"}),
+        ("iwae", ("torch.logsumexp", "torch.mean"), {"bound at its own draw"}),
+    ],
+)
+def test_a_wrong_text_is_found_out(spec: str, change: tuple[str, str], found: set[str], monkeypatch) -> None:
+    honest = build_module.load
+
+    def load(text: str, name: str) -> torch.nn.Module:
+        wrong = text.replace(*change)
+        assert wrong != text
+        return honest(wrong, name)
+
+    monkeypatch.setattr(build_module, "load", load)
+    report = verify(Source.read(str(SPECS / f"{spec}.vispec")), rows=4)
+    assert found <= {check.name for check in report.checks if check.differs}, str(report)

@@ -32,7 +32,7 @@ from vispec.verify.trial import Trial, continuous_latents
 from vispec.verify.weights import drawn_weights, random_layers
 
 NODES = 20  # of the quadrature, per dimension
-MOST_DIMENSIONS = 2  # for which a quadrature is affordable
+MOST_NODES = 1000  # in all, for which a quadrature is affordable
 DRAWS = 60  # of our own, where it is not
 WEIGHTS = 1000  # of our own of the weights of nets
 REPEATS = 4000  # of each row in the module's batch
@@ -88,11 +88,18 @@ def bound(trial: Trial, row: Row, generator: Generator) -> Estimate:
     cells = guided_cells(model, row)
     numbers = sum(math.prod(shape_of(model.variable[c[0]].type, row.sizes)) for c, _ in cells if not _finite(model, c))
     normal = all(d.distribution == "Normal" for c, law in cells if not _finite(model, c) for d in draws_of(law))
-    if normal and numbers <= MOST_DIMENSIONS and not random_layers(trial.built):
+    branches = math.prod(_outcomes_of(scene, cell) for cell, _ in cells)
+    if normal and branches * NODES**numbers <= MOST_NODES and not random_layers(trial.built):
         return Estimate(sum(_expectation(scene, cells, dict(known), 0.0) for known in samples) / len(samples), 0.0)
     with torch.random.fork_rng():
         torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
         return estimate(torch.tensor([one_draw(trial, row, samples[i % len(samples)]) for i in range(draws(trial))]))
+
+
+def _outcomes_of(scene: Scene, cell: Cell) -> int:
+    """How many values a finite cell has; 1 for others."""
+    variable = scene.model.variable[cell[0]]
+    return len(scene.row.support(variable.type, place_of(scene.model, variable, cell))) if _finite(scene.model, cell) else 1
 
 
 def draws(trial: Trial) -> int:
@@ -136,6 +143,11 @@ def guiding_laws(model: Model) -> dict[str, m.Law]:
         if variable.role == "latent" and variable.law is not None:
             found[infer.name] = variable.law
     return found
+
+
+def drawn_variables(model: Model) -> list[m.Variable]:
+    """What of a row is drawn."""
+    return [model.variable[name] for name in guiding_laws(model)]
 
 
 def _finite(model: Model, cell: Cell) -> bool:

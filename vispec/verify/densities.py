@@ -68,6 +68,8 @@ def chosen(variable: Variable, law: m.Law, at: Place, scene: Scene) -> m.Draw:
     """The one draw that applies here, after conditions and the chain's `then`."""
     if isinstance(law, m.Draw):
         return law
+    if isinstance(law, m.Flow):
+        raise NotCheckedError(f"the density of `{variable.name}` under its guide, which is a flow")
     if isinstance(law, m.Choice):
         return chosen(variable, law.then if holds(law.test, at, scene) else law.otherwise, at, scene)
     chains = [plate for plate in variable.plates if scene.model.plate[plate].kind == "chain"]

@@ -8,7 +8,7 @@ from torch import Generator
 
 from vispec.source import Source
 from vispec.verify import checks
-from vispec.verify.bound import averages, check_bound, guiding_laws
+from vispec.verify.bound import averages, check_bound, drawn_variables, guiding_laws
 from vispec.verify.build import Built, build, randomise
 from vispec.verify.checks import guarded
 from vispec.verify.data import with_rubbish
@@ -16,7 +16,7 @@ from vispec.verify.draws import check_at_draw, check_noise
 from vispec.verify.errors import NotCheckedError
 from vispec.verify.queries import chained, check_divergence, check_entropy, check_k_best, check_pairs
 from vispec.verify.report import Check, Report
-from vispec.verify.row import in_data
+from vispec.verify.row import ENUMERABLE, in_data
 from vispec.verify.shared import shares
 from vispec.verify.trial import Trial, continuous_latents, finite_unknowns, small_batch
 from vispec.verify.weights import random_layers
@@ -73,7 +73,8 @@ def _beyond(built: Built, terms: int) -> str | None:
         return f"{terms} assignments for one row; the limit is {LIMIT}"
     if any(s.prior for net in built.model.nets for s in net.trunk):
         return "a prior over the weights of a layer"
-    if guiding_laws(built.model).keys() & {v.name for v in finite_unknowns(built)} and not continuous_latents(built):
+    estimated = not continuous_latents(built) and not built.module.estimator.startswith("exact")
+    if estimated and (not shares(built) or any(v.type.domain in ENUMERABLE for v in drawn_variables(built.model))):
         return f"estimator {built.module.estimator}"
     budget = min((infer.budget for infer in built.model.infer if infer.budget is not None), default=terms)
     if terms > budget:
