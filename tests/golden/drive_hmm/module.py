@@ -139,7 +139,7 @@ def chain_save(ctx, inputs, output) -> None:
     ctx.save_for_backward(output[1], *(output[2:] if isinstance(output[2], Tensor) else output[2]))
 
 
-def chain_gradient(ctx, g: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+def chain_gradient(ctx, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The posterior probabilities, each chain's weighted by its g (B,)."""
     state, *links = ctx.saved_tensors
     if ctx.shared and len(links) == 3 and len(links[2]) == 1:  # one product over all chains and elements
@@ -149,7 +149,7 @@ def chain_gradient(ctx, g: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         pair = links[0] if len(links) == 1 else pairs_of(links)
         pair = (g @ pair.flatten(1)).view(1, *pair.shape[1:]) if ctx.shared else g[:, None, None, None] * pair
     state = g[:, None] * state
-    return state[0], pair, state.transpose(0, 1), None, None
+    return state[0], pair, state.transpose(0, 1)
 
 
 class ChainSums(torch.autograd.Function):
@@ -164,10 +164,10 @@ class ChainSums(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, g):
-        init, trans, obs, *_ = chain_gradient(ctx, g)
+        init, trans, obs = chain_gradient(ctx, g)
         if ctx.tokens is not None:
-            obs = obs.transpose(0, 1).flatten(0, 1)
-            obs = obs.new_zeros(ctx.values, obs.shape[1]).index_add_(0, ctx.tokens.T.reshape(-1), obs)
+            rows = obs.transpose(0, 1).flatten(0, 1)
+            obs = rows.new_zeros(ctx.values, rows.shape[1]).index_add_(0, ctx.tokens.T.reshape(-1), rows)
         return init, trans, obs, None, None, None
 
 
@@ -187,12 +187,10 @@ def chain_shapes(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad:
 # torch.compile cannot look into chain_sums, whose work depends on the data, and takes it as an operator.
 chain_op = torch.library.custom_op(unused("chain_sums"), chain_sums, mutates_args=())
 chain_op.register_fake(chain_shapes)
-chain_op.register_autograd(chain_gradient, setup_context=chain_save)
+chain_op.register_autograd(lambda ctx, g, *_: (*chain_gradient(ctx, g), None, None), setup_context=chain_save)
 
 
-def scaled_sums(
-    init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: bool, tokens: Tensor | None = None
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def scaled_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: bool, tokens: Tensor | None = None) -> tuple:
     """As `sums`, by products of rescaled probabilities; and where that was not precise enough, bool (B,)."""
     (B, T), K, n, D = obs.shape[:2] if tokens is None else tokens.shape, obs.shape[-1], trans.shape[1], 2 if grad else 1
     real = torch.finfo(obs.dtype)

@@ -426,8 +426,8 @@ def shares(mask: Tensor, like: Tensor) -> Tensor:
 
 def after_means(layers: nn.Sequential, elements: Tensor, mask: Tensor) -> Tensor:
     """layers(mean of what counts) for S masks (*B, S, T) of one sequence; elements (*B, T + 1, H) are of `before_mean`."""
-    h = shares(mask, elements) @ elements  # (*B, S, H)
-    for layer in layers[1:]:
+    h, (_, *others) = shares(mask, elements) @ elements, layers  # (*B, S, H)
+    for layer in others:
         h = h.relu_() if type(layer) is nn.ReLU else layer(h)
     return h
 

@@ -54,28 +54,25 @@ def emit(w: Writer, step: Step, inputs: Mapping[str, Density], query: bool) -> V
         codes.append(lay_out(w, obs, lead, (plate, states[0])))
     if w.model.plate[plate].ragged:
         codes.append(align(w.lengths(plate), lead))
-    module, plain, tilted = KERNELS[order] if tokens is None else TOKENS
-    function = w.needs.kernel(*((module, plain) if not query else tilted))
+    function = w.needs.kernel(*(TOKENS if tokens is not None else KERNELS[order][query]))
     arguments = ["total", *codes] if query else codes
     return w.let(f"log_chain_{'_'.join(states)}", f"{function}({', '.join(arguments)})", lead)
 
 
 KERNELS = {
-    1: ("vispec.kernels.chain", "chain_log_prob", ("vispec.kernels.algebra", "chain_total")),
-    2: ("vispec.kernels.pairs", "second_order_log_prob", ("vispec.kernels.pairs", "second_order_total")),
+    1: (("vispec.kernels.chain", "chain_log_prob"), ("vispec.kernels.algebra", "chain_total")),
+    2: (("vispec.kernels.pairs", "second_order_log_prob"), ("vispec.kernels.pairs", "second_order_total")),
 }
-
-
-TOKENS = ("vispec.kernels.chain", "chain_log_prob_of_tokens", None)
+TOKENS = ("vispec.kernels.chain", "chain_log_prob_of_tokens")
 
 
 def seen_tokens(w: Writer, step: Step, inputs: Mapping[str, Density], plate: str) -> Lookup | None:
     """All that depends on the present state alone, if that is a table of outcomes at those observed."""
     (state, *more) = step.eliminated
     present = [f for f in inputs.values() if not isinstance(f, Chained) and not any(is_past(axis) for axis in f.axes)]
-    if more or len(present) != 1 or not isinstance(present[0], Lookup):
+    found = present[0] if len(present) == 1 and not more else None
+    if not isinstance(found, Lookup):
         return None
-    (found,) = present
     wanted = (*w.sort(set(found.value.axes) - {plate}), plate)
     return found if found.table.axes == (state,) and found.value.axes == wanted else None
 
