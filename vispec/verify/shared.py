@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch import distributions as dist
 
 from vispec.catalog import distributions
 from vispec.model import model as m
 from vispec.model.model import Model, Variable
-from vispec.verify.build import Built
+from vispec.verify.build import Built, Emitted
 from vispec.verify.densities import chosen, log_density, torch_family
 from vispec.verify.errors import NotCheckedError
 from vispec.verify.expressions import Scene, evaluate
@@ -81,11 +81,11 @@ def draw_shared(built: Built, row: Row, seed: int = 0) -> Shared:
         torch.manual_seed(seed)
         passed = built.module.shared()
     named = returned(built.module)
-    several = [len(value) for (_, many), value in zip(named, passed, strict=False) if many]
+    several = [len(value) for (_, many), value in zip(named, passed[:-1], strict=True) if many]
     samples = [
         {
             cell: (value[s] if many else value)[cell[1]]
-            for (name, many), value in zip(named, passed, strict=False)
+            for (name, many), value in zip(named, passed[:-1], strict=True)
             for cell in row.cells(built.model.variable[name])
         }
         for s in range(max(several, default=1))
@@ -93,9 +93,9 @@ def draw_shared(built: Built, row: Row, seed: int = 0) -> Shared:
     return Shared(passed, tuple(samples), tuple(recorder.noise))
 
 
-def returned(module: nn.Module) -> list[tuple[str, bool]]:
+def returned(module: Emitted) -> list[tuple[str, bool]]:
     """The latents that `shared()` returns, in order, and whether each has an axis of samples: its docstring says it."""
-    text = (type(module).shared.__doc__ or "").split("; ")[:-1]
+    text = (module.shared.__doc__ or "").split("; ")[:-1]
     return [(part.split(" (")[0], "(s*" in part) for part in text]
 
 

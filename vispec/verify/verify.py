@@ -50,6 +50,7 @@ def _all_checks(trial: Trial, terms: int, generator: Generator) -> Iterator[Chec
         yield Check("log-probability", skipped=reason)
         if _drawn_from_guide(trial.built, terms):
             yield guarded("bound, mean over draws", lambda: check_bound(trial, generator))
+            yield guarded("loss", lambda: checks.check_loss(trial))
         if trial.built.module.estimator != "exact":  # changes from call to call
             return
     elif continuous_latents(trial.built):
