@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vispec.kernels.algebra import chain_total, maximum, sampled
-from vispec.kernels.chain import chain_log_prob
+from vispec.kernels.chain import chain_log_prob, chain_log_prob_of_tokens
 
 B, T, K = 3, 5, 3
 SHAPES = {"shared": (K, K), "by step": (T - 1, K, K), "by chain": (B, 1, K, K), "by both": (B, T - 1, K, K)}
@@ -286,3 +286,35 @@ def test_modules_of_one_process_have_operators_of_their_own() -> None:
         gc.collect()
     torch.testing.assert_close(found[0], found[1])
     torch.testing.assert_close(found[0], found[2])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("scale", [1.0, 20.0, 100.0])
+@pytest.mark.parametrize("trans", ["shared", "by both"])
+def test_tokens_of_a_table_are_its_columns(trans: str, scale: float, dtype: torch.dtype) -> None:
+    """Values and gradients, with ragged lengths and impossible outcomes, as where the columns are picked beforehand."""
+    torch.manual_seed(0)
+    init, steps, _ = (scale * x for x in potentials(trans, (B, K)))
+    table = scale * torch.randn(K, 7)
+    table[1, 2] = table[0, 5] = -torch.inf
+    tokens, length = torch.randint(7, (B, T)), torch.tensor([T, 1, 3][:B])
+    leaves = [x.to(dtype).requires_grad_() for x in (init, steps, table.log_softmax(1))]
+    got = chain_log_prob_of_tokens(*leaves, tokens, length)
+    found = torch.autograd.grad(got.sum(), leaves)
+    exact = [x.detach().double().requires_grad_() for x in leaves]
+    expected = chain_log_prob(*exact[:2], exact[2].T[tokens], length)
+    wanted = torch.autograd.grad(expected.sum(), exact)
+    close = {"rtol": 1e-4, "atol": 1e-4} if dtype == torch.float32 else {"rtol": 1e-10, "atol": 1e-10}
+    torch.testing.assert_close(got.double(), expected, **close)
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one.double(), other, **close)
+
+
+def test_few_tokens_of_a_large_table() -> None:
+    torch.manual_seed(0)
+    init, steps, _ = potentials("shared", (B, K))
+    table, tokens = torch.randn(K, 500).log_softmax(1).double().requires_grad_(), torch.randint(500, (B, T))
+    expected = chain_log_prob(init, steps, table.T[tokens])
+    got = chain_log_prob_of_tokens(init, steps, table, tokens)
+    torch.testing.assert_close(got, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(x.sum(), table)[0] for x in (got, expected)))
