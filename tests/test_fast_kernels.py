@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from vispec.kernels.enumeration import enumerated_log_sum
+from vispec.kernels.kl import kl_normal_standard, kl_normal_standard_vector
 from vispec.kernels.lookup import mixed_lookup
 from vispec.kernels.mixture import normal_natural
 from vispec.kernels.selected import SelectedLogSoftmax, logits_log_prob
@@ -125,3 +126,9 @@ def test_one_row_of_logits_for_many_values(logits: tuple[int, ...], value: tuple
     table = score.log_softmax(-1).expand(*torch.broadcast_shapes(logits[:-1], value), 7)
     expected = table.gather(-1, index.expand(table.shape[:-1])[..., None])[..., 0]
     assert_equal_with_gradients(logits_log_prob(score, index), expected, score)
+
+
+def test_normal_divergences_of_vectors() -> None:
+    loc, scale = leaf(3, 5), torch.rand(3, 5, dtype=torch.double).add_(0.1).requires_grad_()
+    expected = kl_normal_standard(loc, scale).sum(-1)
+    assert_equal_with_gradients(kl_normal_standard_vector(loc, scale), expected, loc, scale)
