@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from vispec.catalog import Distribution, distributions
 from vispec.emit.densities import by_position, dense, density, extra_rank, spread
 from vispec.emit.draw_chain import draw_along
-from vispec.emit.expressions import expression, parameter, tensor, to_form, to_value
+from vispec.emit.expressions import expression, parameter, plain, tensor, to_form, to_value
+from vispec.emit.flow import carry, log_of_flow
 from vispec.emit.joint_guide import draw_jointly
 from vispec.emit.kl import kl_code
 from vispec.emit.value import Value, align, paren, union
 from vispec.emit.writer import Writer
-from vispec.model.model import Draw, Expression, Law, Variable
+from vispec.model.model import Draw, Expression, Flow, Law, Variable
 from vispec.model.types import INTEGER_DOMAINS
 from vispec.plan.axes import SAMPLES, key, law_parts
 from vispec.plan.estimate import drawn_together, source_of
@@ -46,8 +47,8 @@ def draw(w: Writer, plan: Plan, variable: Variable) -> None:
         w.bound[name] = to_value(w, parameter(w, point), variable.type.domain)
         return
     law = source_of(name, plan.model)
-    assert isinstance(law, Draw)
-    w.bound[name] = sample(w, plan, variable, law)
+    assert isinstance(law, Draw | Flow)
+    w.bound[name] = flow_draw(w, plan, variable, law) if isinstance(law, Flow) else sample(w, plan, variable, law)
 
 
 def sample(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
@@ -84,13 +85,21 @@ def hint(w: Writer, variable: Variable) -> str:
     return f"{variable.name}_now" if w.at else variable.name
 
 
-def smooth_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
-    """A reparameterised draw."""
+def flow_draw(w: Writer, plan: Plan, variable: Variable, law: Flow) -> Value:
+    """A draw of the base, carried through the layers."""
+    beside = () if law.context is None else (plain(w, law.context),)
+    return carry(w, variable, law, smooth_draw(w, plan, variable, law.base, f"{variable.name}_base", beside))
+
+
+def smooth_draw(
+    w: Writer, plan: Plan, variable: Variable, law: Draw, name: str | None = None, beside: Sequence[Value] = ()
+) -> Value:
+    """A reparameterised draw, under its variable's name or another, with the axes of what stands beside it too."""
     entry = distributions()[law.distribution]
     params = {name: to_value(w, expression(w, arg), arg.type.domain) for name, arg in law.args}
     params = {name: spread(w, variable, entry, name, value) for name, value in params.items()}
     rank = len(variable.type.shape)
-    axes = drawn_axes(w, plan, variable, params.values())
+    axes = drawn_axes(w, plan, variable, (*params.values(), *beside))
     shape = sizes_of(w, plan, variable, axes)
     if entry.name == "Normal":
         loc, scale = (align_or_number(w, params[n], axes, rank) for n in ("loc", "scale"))
@@ -101,7 +110,7 @@ def smooth_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
         code = own_draw(w, entry, params, axes, rank, shape)
     else:
         code = f"{torch_law(w, entry, params, axes, rank, shape)}.rsample()"
-    drawn = w.let(hint(w, variable), code, axes, variable.type.shape)
+    drawn = w.let(name or hint(w, variable), code, axes, variable.type.shape)
     if plan.treatments[variable.name].gradient == "dreg" and SAMPLES in axes:
         function = w.needs.kernel("vispec.kernels.reparameterised", "WeighedByShare")
         shares = w.let("shares", "[]")
@@ -318,6 +327,8 @@ def annealed(plan: Plan, prior: str, q: str) -> str:
 
 def log_of_guide(w: Writer, plan: Plan, variable: Variable, law: Law, fixed: bool = False) -> Value:
     """log q of the draw; `fixed`: with a gradient through the draw alone, not through the guide's parameters."""
+    if isinstance(law, Flow):
+        return log_of_flow(w, variable, law)
     value = w.bound[variable.name]
     name = f"log_q_{variable.name}"
     if not fixed:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from vispec.emit.derivation import derivation
 from vispec.emit.divergences import divergences_method
 from vispec.emit.draws import temperature_moves
+from vispec.emit.flow import flow_constructors
 from vispec.emit.generate import generation_methods
 from vispec.emit.initialise import initialise_method
 from vispec.emit.joint_guide import joint_constructor
@@ -130,6 +131,7 @@ def constructor(plan: Plan, needs: ModuleNeeds, nets: dict[str, NetCode], sizes:
         lines.append(f"    self.{identifier(name)} = {bayesian_net(plan, name, made)}")
     if model.joint is not None:
         lines.append(f"    {joint_constructor(model.joint, model)}")
+    lines += [f"    {line}" for line in flow_constructors(plan)]
     if any(getattr(entry, "what", None) == "kl" for entry in model.fit):
         lines.append("    self.kl_weight = 1.0")
     if temperature_moves(plan):

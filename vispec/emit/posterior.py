@@ -4,14 +4,15 @@ from dataclasses import replace
 
 from vispec.emit.combine import combine
 from vispec.emit.densities import Density
-from vispec.emit.expressions import expression, tensor, to_value
+from vispec.emit.expressions import expression, plain, tensor, to_value
 from vispec.emit.factors import emit_factors, emit_steps, run_steps
+from vispec.emit.flow import carry
 from vispec.emit.joins import tilt
 from vispec.emit.joint_guide import draw_jointly
 from vispec.emit.methods import bound_factors, writer
 from vispec.emit.value import Value, align, paren
 from vispec.emit.writer import ModuleNeeds, Writer
-from vispec.model.model import Draw, Variable
+from vispec.model.model import Draw, Flow, Variable
 from vispec.plan.axes import Scope, element_plates, past
 from vispec.plan.make import chain_of, guide_law, make_plan
 from vispec.plan.plan import Plan, Step
@@ -23,9 +24,9 @@ def posterior_methods(trained: Plan, needs: ModuleNeeds) -> list[list[str]]:
     plan = make_plan(trained.model, complete=True) if left_out else trained
     shared = plan.scope.enumerated == trained.scope.enumerated and not plan.scope.joint and not plan.inline
     summed = [v for v in plan.model.variables if v.name in plan.scope.enumerated]
-    guided = [name for name in plan.drawing_order if isinstance(guide_law(name, plan.model), Draw)]
+    guided = [name for name in plan.drawing_order if isinstance(guide_law(name, plan.model), Draw | Flow)]
     drawn = [plan.model.variable[name] for name in guided]
-    if not summed and not drawn:
+    if not summed and not any(has_parameters(plan, variable) for variable in drawn):
         return []
     chained = [v for v in summed if chain_of(v) and not any(guide.name == v.name for guide in plan.model.guide)]
     methods = [tilted_method(plan, needs, shared)] if summed else []
@@ -34,6 +35,11 @@ def posterior_methods(trained: Plan, needs: ModuleNeeds) -> list[list[str]]:
     if summed and plan.combine == "exact":
         needs.sums = tuple(sum_of(step) for step in plan.steps if step.kind in ("sum", "chain", "tree"))
     return [*methods, posterior_method(plan, needs, summed, drawn, chained)]
+
+
+def has_parameters(plan: Plan, variable: Variable) -> bool:
+    """Whether a guide is told by its parameters; a flow is told by its draws."""
+    return isinstance(guide_law(variable.name, plan.model), Draw)
 
 
 def sum_of(step: Step) -> str:
@@ -107,6 +113,7 @@ def posterior_method(
         if not guides
         else "{" + (f"**{found}, " if summed else "") + ", ".join(f'"{n}": {c}' for n, c in guides.items()) + "}"
     )
+    told = [variable for variable in drawn if has_parameters(plan, variable)]
     doc = [
         '"""Exact posteriors of the summed latents, and the guides of the drawn ones.',
         "",
@@ -114,7 +121,7 @@ def posterior_method(
         '"sample", a draw; "entropy", in nats, of each value and of all together'
         + ('; "kl", the divergence from that of `other`.' if needs.sums else "."),
         *(['"pairs": of each element of a chain and the one before, (..., K, K) with one element fewer.'] if chained else []),
-        *(f"{v.name}: {v.type}, ({', '.join(element_plates(v))})." for v in (*summed, *drawn)),
+        *(f"{v.name}: {v.type}, ({', '.join(element_plates(v))})." for v in (*summed, *told)),
         '"""',
     ]
     body = [*doc, *lines, f"return {result}"]
@@ -158,6 +165,9 @@ def guide_lines(
     found: dict[str, str] = {}
     for variable in drawn:
         law = guide_law(variable.name, plan.model)
+        if isinstance(law, Flow):
+            w.bound[variable.name] = centre(w, variable, law)
+            continue
         assert isinstance(law, Draw)
         params = {name: to_value(w, expression(w, arg), arg.type.domain) for name, arg in law.args}
         axes = w.sort(variable.plates)
@@ -167,6 +177,13 @@ def guide_lines(
         w.bound[variable.name] = replace(first, event=variable.type.shape)
     w.scope = outer
     return found
+
+
+def centre(w: Writer, variable: Variable, law: Flow) -> Value:
+    """What the layers make of the base's location, for what reads the latent."""
+    axes = w.sort(variable.plates)
+    loc = for_each_element(w, plain(w, dict(law.base.args)["loc"]), variable, axes)
+    return carry(w, variable, law, w.let(f"{variable.name}_base", loc, axes, variable.type.shape))
 
 
 def for_each_element(w: Writer, value: Value, variable: Variable, axes: tuple[str, ...]) -> str:

@@ -1,4 +1,5 @@
-"""draws: the latents that rows share, what each row has beside them, and the deterministic nodes of both, from the guides."""
+"""draws: the latents that rows share and those whose guide is a flow, the others of a row, and the deterministic nodes, from
+the guides."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +10,7 @@ from vispec.emit.joint import joint_step
 from vispec.emit.value import Value, align
 from vispec.emit.weights import weighed_model
 from vispec.emit.writer import ModuleNeeds, Writer
-from vispec.model.model import Let, Ref, Variable
+from vispec.model.model import Flow, Let, Ref, Variable
 from vispec.plan.axes import SAMPLES
 from vispec.plan.estimate import drawn_from
 from vispec.plan.guides import in_joint
@@ -20,8 +21,9 @@ NUMBERS = frozenset({"real", "positive", "unit", "simplex", "ordered", "cholesky
 
 
 def draws_method(plan: Plan, needs: ModuleNeeds) -> list[list[str]]:
-    """The method `draws(batch, samples)` where a guide is over latents that rows share."""
-    if plan.exact or plan.alternative is not None or not any(guessed(name, plan) for name in plan.shared_latents):
+    """The method `draws(batch, samples)` where a guide is over latents that rows share, or is a flow."""
+    wanted = any(guessed(name, plan) for name in plan.shared_latents) or flows(plan)
+    if plan.exact or plan.alternative is not None or not wanted:
         return []
     many = replace(make_plan(weighed_model(plan), weighing=True), count="samples")
     if joint_step(many) is not None:
@@ -33,15 +35,21 @@ def draws_method(plan: Plan, needs: ModuleNeeds) -> list[list[str]]:
     found = {node.name: whole(w, many, node) for node in told(many)}
     lines = w.body(" ".join(value.code for value in found.values()))
     shapes = "; ".join(f"{name} {value.shape()}" for name, value in found.items())
+    what = ", of what rows share and of what each row has" if many.has_shared else ""
     return [
         [
             "@torch.no_grad()",
             "def draws(self, batch: dict[str, Tensor], samples: int) -> dict[str, Tensor]:",
-            f'    """Posterior draws, from the guides, of what rows share and of what each row has: {shapes}."""',
+            f'    """Posterior draws, from the guides{what}: {shapes}."""',
             *(f"    {line}" for line in lines),
             "    return {" + ", ".join(f'"{name}": {value.code}' for name, value in found.items()) + "}",
         ]
     ]
+
+
+def flows(plan: Plan) -> bool:
+    """Whether a guide is told by its draws alone."""
+    return any(isinstance(guide_law(name, plan.model), Flow) for name in plan.drawing_order)
 
 
 def guessed(name: str, plan: Plan) -> bool:

@@ -58,6 +58,8 @@ class Notation:
                 return self._either(self.law(then), self.expression(test), self.law(otherwise))
             case m.Then(laws=laws):
                 return self._word("then").join(map(self.law, laws))
+            case m.Flow(base=base, context=context):
+                return self.call("Flow", self._heads(base.args if context is None else (*base.args, ("context", context))))
         return ""
 
     def _heads(self, args: tuple[tuple[str, m.Expression], ...]) -> list[str]:

@@ -48,7 +48,7 @@ def walk(value: m.Expression | m.Law) -> Iterator[m.Expression | m.Law]:
 
 
 def _expressions(value: object) -> Iterator[m.Expression | m.Law]:
-    if isinstance(value, m.Expression | m.Draw | m.Choice | m.Then):
+    if isinstance(value, m.Expression | m.Draw | m.Choice | m.Then | m.Flow):
         yield value
     elif isinstance(value, tuple):
         for item in value:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from vispec.model import model as m
+from vispec.model.flows import is_flow, resolve_flow
 from vispec.model.laws import resolve_law
 from vispec.model.order import Edge, edges_of, sort
 from vispec.model.problems import Problems, did_you_mean, head
@@ -72,7 +73,11 @@ def read_guide(scope: Scope, entries: Sequence[Entry]) -> tuple[m.GuideLaw, ...]
         if symbol is None:
             continue
         context = Context(symbol.plates, guide=True, owner=name)
-        law = resolve_law(scope, context, entry.law, Target(name, symbol.type, symbol.span))
+        target = Target(name, symbol.type, symbol.span)
+        if isinstance(entry.law, t.Call) and is_flow(scope, entry.law):
+            law = resolve_flow(scope, context, entry.law, target)
+        else:
+            law = resolve_law(scope, context, entry.law, target)
         found[name] = None if law is None else m.GuideLaw(name, law, entry.name.span)
     return tuple(law for law in found.values() if law is not None)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from vispec.catalog import Distribution, distributions
 from vispec.model import model as m
 from vispec.model.applying import condition
+from vispec.model.flows import FLOW, is_flow
 from vispec.model.functions import FUNCTIONS
 from vispec.model.parameters import bind_parameters, has_heads, usage
 from vispec.model.problems import did_you_mean, listed
@@ -48,6 +49,10 @@ def _then(scope: Scope, context: Context, node: t.Then, laws: Sequence[t.Expr], 
 
 def _not_a_law(scope: Scope, context: Context, node: t.Expr, target: Target) -> None:
     known = distributions()
+    if is_flow(scope, node):
+        message = f"`{FLOW}` is a law of guides, for a whole line: its density is known at its own draws alone"
+        scope.problems.add("V403", node.span, message, "not a law here", help="write one of the distributions")
+        return
     if isinstance(node, t.Call):
         name = node.function.id
         if name not in scope.nets and name not in FUNCTIONS and name not in scope.symbols:

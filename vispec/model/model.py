@@ -180,7 +180,19 @@ class Then:
     laws: tuple["Law", ...]
 
 
-Law = Draw | Choice | Then
+@dataclass(frozen=True)
+class Flow:
+    """A law of a guide alone: a draw of `base`, a Normal over a vector, carried through inverse autoregressive layers that also
+    read `context`, a vector. settings: layers, hidden. attribute: the module's name for the layers, which the plan chooses."""
+
+    span: Span
+    base: Draw
+    context: Expression | None
+    settings: tuple[tuple[str, int], ...]
+    attribute: str = ""
+
+
+Law = Draw | Choice | Then | Flow
 
 # ---- declarations
 

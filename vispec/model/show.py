@@ -109,6 +109,10 @@ def show_law(law: m.Law) -> str:
             return f"{show_law(then)} if {show(test, CONDITIONAL + 1)} else {show_law(otherwise)}"
         case m.Then(laws=laws):
             return " then ".join(show_law(each) for each in laws)
+        case m.Flow(base=base, context=context, settings=settings):
+            args = base.args if context is None else (*base.args, ("context", context))
+            told = [f"{name}={show(value)}" for name, value in args] + [f"{name}={value}" for name, value in settings]
+            return f"Flow({', '.join(told)})"
 
 
 def show(expression: m.Expression, least: int = CONDITIONAL) -> str:

@@ -39,6 +39,10 @@ def parts(law: m.Law) -> Iterator[m.Expression]:
         case m.Then(laws=laws):
             for each in laws:
                 yield from parts(each)
+        case m.Flow(base=base, context=context):
+            yield from parts(base)
+            if context is not None:
+                yield context
 
 
 def draws(law: m.Law) -> Iterator[m.Draw]:
@@ -52,3 +56,5 @@ def draws(law: m.Law) -> Iterator[m.Draw]:
         case m.Then(laws=laws):
             for each in laws:
                 yield from draws(each)
+        case m.Flow(base=base):
+            yield base

@@ -13,6 +13,7 @@ from vispec.model.model import (
     Choice,
     Draw,
     Expression,
+    Flow,
     For,
     Law,
     Length,
@@ -152,6 +153,8 @@ def law_parts(law: Law) -> tuple[Expression, ...]:
             return (test, *law_parts(then), *law_parts(otherwise))
         case Then(laws=laws):
             return tuple(part for each in laws for part in law_parts(each))
+        case Flow(base=base, context=context):
+            return (*law_parts(base), *(() if context is None else (context,)))
 
 
 def children(expression: Expression) -> tuple[Expression, ...]:

@@ -11,7 +11,22 @@ and nets for the latents of a row read the draws of those that stand in no plate
 from dataclasses import replace
 
 from vispec.catalog import distributions
-from vispec.model.model import All, Apply, Draw, Expression, GuideLaw, Let, Model, Net, NetCall, Param, Ref, Stage, Variable
+from vispec.model.model import (
+    All,
+    Apply,
+    Draw,
+    Expression,
+    Flow,
+    GuideLaw,
+    Let,
+    Model,
+    Net,
+    NetCall,
+    Param,
+    Ref,
+    Stage,
+    Variable,
+)
 from vispec.model.types import INTEGER_DOMAINS, Type
 from vispec.source import Span
 
@@ -25,7 +40,7 @@ FAMILIES: dict[str, tuple[str, dict[str, str]]] = {
 
 def complete_guides(model: Model) -> Model:
     """The model with a guide for every drawn latent that can have an automatic one."""
-    model = with_joint(model)
+    model = with_flow_names(with_joint(model))
     for variable in model.variables:
         if needs_guide(variable, model):
             model = with_guide(variable, model)
@@ -50,6 +65,15 @@ def with_joint(model: Model) -> Model:
     )
     joint = replace(model.joint, names=names, attribute=fresh("joint_guide", model)) if names else None
     return replace(model, joint=joint)
+
+
+def with_flow_names(model: Model) -> Model:
+    """The model with a name for the layers of each flow."""
+    for place, guide in enumerate(model.guide):
+        if isinstance(guide.law, Flow) and not guide.law.attribute:
+            law = replace(guide.law, attribute=fresh(f"{guide.name}_flow", model))
+            model = replace(model, guide=(*model.guide[:place], replace(guide, law=law), *model.guide[place + 1 :]))
+    return model
 
 
 def in_joint(name: str, model: Model) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.distributions import CLOSED_FORM
-from vispec.model.model import All, Draw, Estimator, Infer, Law, Model, Past, Select, Then, Variable
+from vispec.model.model import All, Draw, Estimator, Flow, Infer, Law, Model, Past, Select, Then, Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.axes import SAMPLES, Scope, element_plates, law_axes, law_parts, past, unrolled, walk
 from vispec.plan.costs import step_rows
@@ -112,7 +112,10 @@ def treat_drawn(variable: Variable, asked: Infer | None, guide: Law | None, shar
         return Treatment(variable.name, "draw", True, "a point estimate", estimator, "point")
     where = "shared by all rows" if shared else "discrete" if variable.type.discrete else "continuous"
     last = guide.laws[-1] if isinstance(guide, Then) else guide
-    because = where + (f"; guide {last.distribution}" if isinstance(last, Draw) else "; drawn from its own law")
+    guided = f"guide {last.distribution}" if isinstance(last, Draw) else "drawn from its own law"
+    if isinstance(last, Flow):
+        guided = "guide Flow, whose divergence is estimated at its draws"
+    because = f"{where}; {guided}"
     because += bias(estimator)
     return Treatment(variable.name, "draw", False, because, estimator, gradient_of(variable, estimator))
 

@@ -8,6 +8,7 @@ from vispec.model.model import (
     Draw,
     Estimator,
     Expression,
+    Flow,
     GuideLaw,
     Infer,
     Law,
@@ -23,6 +24,7 @@ from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.axes import children, law_parts, walk
 from vispec.plan.estimate import drawn_from, gradient_of, law_reads, source_of, wanted_bound
 from vispec.plan.guides import in_joint
+from vispec.plan.plan import text
 
 INDEXABLE = ("mlp", "linear")  # layers that take a mixture of categories where they take a category
 
@@ -33,6 +35,7 @@ def estimator_problems(model: Model) -> Iterator[Diagnostic]:
     asked = [i for i in model.infer if i.name in model.variable and i.estimator.name != "exact"]
     for guide in model.guide:
         yield from mass_problems(guide, model)
+        yield from flow_problems(guide, model, data)
     for infer in asked:
         yield from own_problems(model.variable[infer.name], infer, model, data)
     yield from bound_problems(model, [i for i in asked if data & set(model.variable[i.name].plates)])
@@ -69,7 +72,7 @@ def own_problems(variable: Variable, infer: Infer, model: Model, data: frozenset
     law = source_of(name, model)
     shared = not data & set(variable.plates)
     laws = law.laws if isinstance(law, Then) else (law,)
-    if law is not None and not all(isinstance(each, Draw) for each in laws) and estimator.name != "map":
+    if law is not None and not all(isinstance(each, Draw | Flow) for each in laws) and estimator.name != "map":
         message = f"`{name}` is drawn, and the law that it is drawn from depends on a condition"
         yield problem(infer, message, "drawn", f"write `guide:` with `{name} ~ ...` of one law")
         return
@@ -127,6 +130,30 @@ def mass_problems(guide: GuideLaw, model: Model) -> Iterator[Diagnostic]:
         message = f"the log-density of `{guide.name}` jumps at {atoms}, which no gradient through a draw sees"
         help_ = "write `gradient=score`; or leave out the guide, and write `mc(samples=1)`"
         yield Diagnostic("V714", message, Label(estimator.span, "biased"), help=help_)
+
+
+def flow_problems(guide: GuideLaw, model: Model, data: frozenset[str]) -> Iterator[Diagnostic]:
+    """A flow's density is known at its own draws alone, and a draw's gradient passes through all layers."""
+    if not isinstance(guide.law, Flow):
+        return
+    variable, name = model.variable[guide.name], guide.name
+    estimator = next((i.estimator for i in model.infer if i.name == name), Estimator("elbo", (), guide.span))
+    here = Label(guide.law.span, "a flow")
+    if variable.role == "partial":
+        message = f"the guide of `{name}` is a flow, whose density is known at its own draws, and `{name}` has data"
+        yield Diagnostic("V714", message, here, help="use a Normal")
+    elif not data & set(variable.plates):
+        message = f"`{name}` is shared by all rows, and the flow for such latents is over all of them at once"
+        yield Diagnostic("V714", message, here, help="write `auto(flow)` in place of this line")
+    elif estimator.name == "map":
+        return
+    elif gradient_of(variable, estimator) != "pathwise" or estimator.name not in ("elbo", "iwae"):
+        message = f"the guide of `{name}` is a flow, and `{text(estimator)}` needs its density or draws in another way"
+        help_ = "write `elbo(samples=1)` or `iwae(samples=8)`, both with a pathwise gradient"
+        yield Diagnostic("V714", message, Label(estimator.span, "not of a flow"), (here,), help_)
+    elif name in drawn_from(law_reads(guide.law, model), model):
+        message = f"the guide of `{name}` is a flow that depends on draws of `{name}` itself, one after the other"
+        yield Diagnostic("V714", message, here, help="read the data alone, as a whole where need be, or use a Normal")
 
 
 def dreaming_problems(variable: Variable, infer: Infer, model: Model, shared: bool) -> Iterator[Diagnostic]:

@@ -43,7 +43,8 @@ class MaskedLinear(nn.Linear):
 
 class AutoregressiveLayer(nn.Module):
     """y_i = shift_i + scale_i (x_i + Σ_k a_ik tanh(b_ik x_i + c_ik)) with a, b, scale > 0 of x_1 … x_{i-1} by a masked net:
-    increasing in x_i, so that log |∂y / ∂x| is the sum of the logarithms of ∂y_i / ∂x_i. The net reads a context too, if any."""
+    increasing in x_i, so that log |∂y / ∂x| is the sum of the logarithms of ∂y_i / ∂x_i. The net reads the context too, if any.
+    """
 
     def __init__(self, size: int, hidden: int, bumps: int, context: int = 0):
         super().__init__()

@@ -80,9 +80,9 @@ def posterior(
     Discrete variables: probabilities of all values (marginals), the most probable values jointly (mode), the five best
     assignments (kbest(5)), a sample, or entropies in nats, of each value and of all together; of neighbours in a chain, the
     probabilities of all pairs of values (pairs); the divergence from the posterior of another RUN with the same variables,
-    KL(p || q) in nats (kl(RUN)). Continuous variables: the parameters of their guide; or, where rows share latents, means
-    and standard deviations over so many draws of the guides (moments(10000)), those of what all rows share first, under
-    `(shared)`, and those of deterministic nodes too.
+    KL(p || q) in nats (kl(RUN)). Continuous variables: the parameters of their guide; or, where rows share latents or a
+    guide is a flow, means and standard deviations over so many draws of the guides (moments(10000)), those of what all rows
+    share first, under `(shared)`, and those of deterministic nodes too.
     """
     with failures():
         opened, place = open_run(run, device, threads)
@@ -121,6 +121,8 @@ def answers(
     if query.startswith("moments"):
         yield from told_moments(run, module, data, query, size, place, seed)
         return
+    if not hasattr(module, "posterior") and hasattr(module, "draws"):
+        raise RunError("the guides of this model are told by their draws: ask for `moments`")
     if not hasattr(module, "posterior"):
         raise RunError("this model has no latent variables, so there is no posterior; see `vispec predict`")
     with evaluating(module, seed, place):
@@ -143,7 +145,7 @@ def told_moments(
     from vispec.train.rows import Rows
 
     if not hasattr(module, "draws"):
-        raise RunError("no latent with a guide is shared by all rows; ask for another query, such as `marginals`")
+        raise RunError("no latent with a guide is shared by all rows, and no guide is a flow: ask for `marginals`")
     samples = int(query[8:-1]) if "(" in query else DRAWS
     for first, indices in enumerate(data.order(size)):
         with evaluating(module, seed, place):
