@@ -23,6 +23,7 @@ from vispec.verify.densities import chosen, log_density, torch_family
 from vispec.verify.draws import DEVIATIONS
 from vispec.verify.errors import NotCheckedError
 from vispec.verify.expressions import Scene
+from vispec.verify.flow import carried
 from vispec.verify.oracle import enumerate_log_prob
 from vispec.verify.reads import draws_of, reading_order
 from vispec.verify.report import Check
@@ -87,7 +88,10 @@ def bound(trial: Trial, row: Row, generator: Generator) -> Estimate:
     scene = Scene(model, trial.built.module, row)
     cells = guided_cells(model, row)
     numbers = sum(math.prod(shape_of(model.variable[c[0]].type, row.sizes)) for c, _ in cells if not _finite(model, c))
-    normal = all(d.distribution == "Normal" for c, law in cells if not _finite(model, c) for d in draws_of(law))
+    laws = [law for cell, law in cells if not _finite(model, cell)]
+    normal = all(d.distribution == "Normal" for law in laws for d in draws_of(law)) and not any(
+        isinstance(law, m.Flow) for law in laws
+    )
     branches = math.prod(_outcomes_of(scene, cell) for cell, _ in cells)
     if normal and branches * NODES**numbers <= MOST_NODES and not random_layers(trial.built):
         return Estimate(sum(_expectation(scene, cells, dict(known), 0.0) for known in samples) / len(samples), 0.0)
@@ -181,6 +185,10 @@ def _outcomes(scene: Scene, cell: Cell, law: m.Law, known: dict[Cell, Tensor], d
     if _finite(scene.model, cell):
         values = [as_tensor(v, variable.type, scene.row.sizes) for v in scene.row.support(variable.type, at)]
         return [(math.exp(density(value)), value, density(value)) for value in values]
+    if isinstance(law, m.Flow):
+        with torch.enable_grad():
+            value, log_q = carried(law, draw_from(variable, law.base, at, scene, scene.row), at, scene)
+        return [(1.0, value.detach(), float(log_q))]
     law = chosen(variable, law, at, scene)
     if draw:
         value = draw_from(variable, law, at, scene, scene.row)

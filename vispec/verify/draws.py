@@ -21,11 +21,12 @@ from vispec.verify.data import extent_of, take
 from vispec.verify.densities import chosen, log_density, torch_family
 from vispec.verify.errors import NotCheckedError
 from vispec.verify.expressions import Scene
+from vispec.verify.flow import carried
 from vispec.verify.oracle import enumerate_log_prob
 from vispec.verify.reads import draws_of, names_in, reading_order
 from vispec.verify.recorder import Recorder
 from vispec.verify.report import Check
-from vispec.verify.row import Cell, Row, as_tensor, in_data, place_of, shape_of, without_data
+from vispec.verify.row import Cell, Place, Row, as_tensor, in_data, place_of, shape_of, without_data
 from vispec.verify.trial import Trial, continuous_latents
 
 COPIES = 400
@@ -106,7 +107,7 @@ def guided_unknowns(trial: Trial) -> Guided:
     laws = {entry.name: entry.law for entry in model.guide if in_data(model, model.variable[entry.name].plates)}
     continuous = {variable.name for variable in continuous_latents(trial.built)}
     for name in sorted(continuous):
-        if name not in laws or {draw.distribution for draw in draws_of(laws[name])} != {"Normal"}:
+        if name not in laws or not _of_normal_noise(laws[name]):
             raise NotCheckedError(f"the draw of `{name}`, whose guide is not Normal")
     latents = [(model.variable[name], laws.pop(name)) for name in reading_order(model, laws) if name in continuous]
     rest = [(model.variable[name], law) for name, law in laws.items()]
@@ -114,6 +115,11 @@ def guided_unknowns(trial: Trial) -> Guided:
     if len(rest) > 1 or plates:
         raise NotCheckedError(f"draws under the guide of `{rest[0][0].name}`, which is finite")
     return Guided(tuple(latents), rest[0] if rest else None)
+
+
+def _of_normal_noise(law: m.Law) -> bool:
+    """Whether draws are Normal noise put through a map: Normal laws, and flows, whose base is one."""
+    return isinstance(law, m.Flow) or {draw.distribution for draw in draws_of(law)} == {"Normal"}
 
 
 def match(trial: Trial, guided: Guided, noise: list[Tensor]) -> dict[str, Noise]:
@@ -207,23 +213,39 @@ def _branch(
     """log Σ_u p(x, known, z, u) less the divergence of each latent cell, z being the noise put through the guide."""
     row = scene.row
     values = dict(known)
-    drawn: list[tuple[Variable, Cell, m.Law]] = []
+    drawn: list[tuple[Variable, Cell, m.Law, Tensor]] = []
     for variable, guide in guided.latents:
         for cell in row.cells(variable):
             scene.assignment = values
-            values[cell] = _put_through(scene, variable, guide, cell, noise[variable.name][cell[1]])
-            drawn.append((variable, cell, guide))
+            own = noise[variable.name][cell[1]]
+            values[cell] = _put_through(scene, variable, guide, cell, own)
+            drawn.append((variable, cell, guide, own))
     scene.assignment = values
     total = enumerate_log_prob(scene.model, scene.module, row, values).log_prob
-    for variable, cell, guide in drawn:
-        total = total - _log_ratio(scene, row, variable, cell, guide, forms[variable.name])
+    for variable, cell, guide, own in drawn:
+        if isinstance(guide, m.Flow):
+            total = total - _flow(scene, variable, guide, cell, own)[1]
+        else:
+            total = total - _log_ratio(scene, row, variable, cell, guide, forms[variable.name])
     return total
 
 
 def _put_through(scene: Scene, variable: Variable, guide: m.Law, cell: Cell, noise: Tensor) -> Tensor:
-    """loc + scale · noise."""
+    """loc + scale · noise, and where the guide is a flow what becomes of it."""
+    if isinstance(guide, m.Flow):
+        return _flow(scene, variable, guide, cell, noise)[0]
     at = place_of(scene.model, variable, cell)
-    family = torch_family(chosen(variable, guide, at, scene), at, scene)
+    return _affine(chosen(variable, guide, at, scene), at, scene, noise)
+
+
+def _flow(scene: Scene, variable: Variable, guide: m.Flow, cell: Cell, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """The value and log q of it."""
+    at = place_of(scene.model, variable, cell)
+    return carried(guide, _affine(guide.base, at, scene, noise), at, scene)
+
+
+def _affine(law: m.Draw, at: Place, scene: Scene, noise: Tensor) -> Tensor:
+    family = torch_family(law, at, scene)
     assert isinstance(family, dist.Normal)
     return family.loc + family.scale * noise
 
