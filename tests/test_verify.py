@@ -172,6 +172,11 @@ ROWS_NOT_SCALED = ("-log_prob.sum() * (num_data / len(log_prob))", "-log_prob.su
         ("mixture_priors", ("dirichlet_log_prob(share_point_prob, (self.one * 5))", "self.one"), {"shared: log p - log q"}),
         ("deep_markov", ("F.pad(z, (0, 0, 1, 0))[:, :x.shape[1]]", "z"), {"bound at its own draw"}),
         ("iwae", ("torch.logsumexp", "torch.mean"), {"bound at its own draw"}),
+        (
+            "flow_vae",
+            ("z, gain_z = self.z_flow(z_base, encode_context)", "z, gain_z = self.z_flow(z_base.flip(-1), encode_context)"),
+            {"bound at its own draw"},
+        ),
     ],
 )
 def test_a_wrong_text_is_found_out(spec: str, change: tuple[str, str], found: set[str], monkeypatch) -> None:
