@@ -213,3 +213,29 @@ def test_every_spec_agrees_with_brute_force(name: str) -> None:
     assert not report.differs, str(report)
     assert VALUES & {check.name for check in report.checks if check.verdict == "ok"}, str(report)
     assert [check.name for check in report.unchecked] == NOT_CHECKED.get(name, []), str(report)
+
+
+JOINT = """
+latent r : real[2] ~ Normal(0, 1)
+latent p : positive ~ Gamma(2, 2)
+latent u : unit ~ Beta(2, 2)
+plate k[2]:
+    latent s : simplex[3] ~ Dirichlet(2)
+
+plate n:
+    latent   c : index[k] ~ Uniform()
+    observed x : real ~ Normal(r[0] - r[1], 1 + p)
+    observed v : bit ~ Bernoulli(u)
+    observed w : category[3] ~ Categorical(s[c])
+guide:
+    auto(FAMILY)
+"""
+
+
+@pytest.mark.parametrize("family", ["full_rank", "low_rank, rank=2", "flow, layers=1, hidden=8", "mean_field"])
+def test_guides_of_all_that_rows_share_agree_in_every_domain(family: str) -> None:
+    report = verify(Source("joint.vispec", JOINT.replace("FAMILY", family)), rows=4)
+    assert not report.differs, str(report)
+    assert [check.name for check in report.unchecked] == ["posterior"], str(report)
+    names = {check.name for check in report.checks}
+    assert {"shared: log p - log q", "shared: gradient", "whole bound, mean over draws", "gradient"} <= names

@@ -61,8 +61,7 @@ def _all_checks(trial: Trial, terms: int, generator: Generator) -> Iterator[Chec
         return
     else:
         yield from _value_checks(trial)
-        if trial.built.module.estimator.startswith("exact"):
-            yield from _posterior_checks(trial)
+        yield from _posterior_checks(trial)
     yield from _invariance_checks(trial, generator)
     if reason is None:
         yield from _other_parameters(trial, generator)
@@ -133,7 +132,9 @@ def _value_checks(trial: Trial) -> Iterator[Check]:
 
 
 def _posterior_checks(trial: Trial) -> Iterator[Check]:
-    if checks.has_shaped_unknowns(trial):
+    if finite_unknowns(trial.built) and not trial.built.module.estimator.startswith("exact"):
+        yield Check("posterior", skipped="given a draw of its own of what rows share")
+    elif checks.has_shaped_unknowns(trial):
         yield Check("posterior", skipped="a finite unknown with an event shape")
     elif finite_unknowns(trial.built):
         yield guarded("posterior marginals", lambda: checks.check_marginals(trial))
@@ -167,7 +168,8 @@ def _other_parameters(trial: Trial, generator: Generator) -> Iterator[Check]:
         zeros = Trial(built, trial.batch, trial.count)
         yield guarded("exact zeros: log-probability", lambda: checks.check_impossible(zeros))
         yield guarded("exact zeros: gradient", lambda: checks.check_gradient(zeros, "exact zeros: gradient"))
-    if finite_unknowns(built) and not checks.has_shaped_unknowns(trial):
+    exact = built.module.estimator.startswith("exact")
+    if exact and finite_unknowns(built) and not checks.has_shaped_unknowns(trial):
         yield from _extremes(trial, generator)
 
 
