@@ -1,4 +1,4 @@
-"""`vispec posterior --query pairs` and `kl(RUN)` on small fitted runs."""
+"""`vispec posterior --query pairs`, `kl(RUN)` and, of a flow, `moments` on small fitted runs."""
 
 import json
 
@@ -31,6 +31,7 @@ plate sentence:
 guide:
     z ~ Normal(encode(x[*]))
 """
+FLOW = VAE.replace("z ~ Normal(encode(x[*]))", "z ~ Flow(encode(x[*]), layers=1, hidden=4)")
 TEXT = ["a b c a", "b b", "c", "a a b c c"]
 
 
@@ -48,12 +49,14 @@ def folder(tmp_path_factory):
         (place / "other.txt").write_text("d e f d\ne e\n")
         (place / "hmm.vispec").write_text(HMM)
         (place / "vae.vispec").write_text(VAE)
+        (place / "flow.vispec").write_text(FLOW)
         fits = {
             "one": ("hmm.vispec", "x=t.txt", "--seed", "1"),
             "two": ("hmm.vispec", "x=t.txt", "--seed", "2"),
             "words": ("hmm.vispec", "x=other.txt"),
             "four": ("hmm.vispec", "x=t.txt", "--set", "K=4"),
             "bound": ("vae.vispec", "x=t.txt"),
+            "flow": ("flow.vispec", "x=t.txt"),
         }
         for name, arguments in fits.items():
             result = vispec("fit", *arguments, "--threads", "1", "--epochs", "5", "--out", name)
@@ -105,3 +108,16 @@ def test_what_cannot_be_answered_is_told(run, query, words):
     assert result.exit_code == 1, result.output
     assert words in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_a_flow_is_told_by_its_draws(folder, monkeypatch):
+    """Its moments are what is told where nothing else is asked for; nothing is shared, so there is no line for that."""
+    monkeypatch.chdir(folder)
+    told = [json.loads(line) for line in vispec("posterior", "flow", "x=t.txt", "--jsonl", "--seed", "1").stdout.splitlines()]
+    assert [set(row) for row in told] == [{"z"}] * len(TEXT)
+    assert all(len(row["z"]["mean"]) == 2 and min(row["z"]["sd"]) > 0 for row in told)
+    refused = vispec("posterior", "flow", "x=t.txt", "--query", "marginals")
+    assert refused.exit_code == 1
+    assert "moments" in refused.output
+    bound = vispec("eval", "flow", "x=t.txt", "--estimator", "iwae(20)")
+    assert bound.exit_code == 0, bound.output

@@ -134,17 +134,18 @@ def normal_vector_log_prob(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
 
 
 class Remember(nn.Module):
-    """(notes: bit[88]*) → real[H]: lstm(hidden=200)."""
+    """(notes: bit[88]*) → real[H]: lstm(hidden=100) |> dropout(0.5)."""
 
     def __init__(self, H: int):
         super().__init__()
         self.start = nn.Parameter(torch.zeros(88))
-        self.lstm = Recurrent("LSTM", 88, 200, batch_first=True)
-        self.out = nn.Linear(200, H)
+        self.lstm = Recurrent("LSTM", 88, 100, batch_first=True)
+        self.dropout = nn.Dropout(0.5)
+        self.out = nn.Linear(100, H)
 
     def prefix_features(self, notes: Tensor, notes_mask: Tensor | None = None) -> Tensor:
-        """notes (*B, T, 88) → (*B, T, 200); position i has read only what stands before it."""
-        return self.lstm(after_start(notes, self.start))
+        """notes (*B, T, 88) → (*B, T, 100); position i has read only what stands before it."""
+        return self.dropout(self.lstm(after_start(notes, self.start)))
 
     def prefixes(self, notes: Tensor, notes_mask: Tensor | None = None) -> Tensor:
         """(*B, T, H)."""
@@ -190,18 +191,19 @@ class Move(nn.Module):
 
 
 class Sound(nn.Module):
-    """(z: real[Z], past: real[H]) → unit[88]: mlp([200])."""
+    """(z: real[Z], past: real[H]) → unit[88]: mlp([100]) |> dropout(0.2)."""
 
     def __init__(self, Z: int, H: int):
         super().__init__()
-        self.from_z = nn.Linear(Z, 200)
-        self.from_past = nn.Linear(H, 200, bias=False)
+        self.from_z = nn.Linear(Z, 100)
+        self.from_past = nn.Linear(H, 100, bias=False)
         self.mlp = nn.Sequential(nn.ReLU(inplace=True))
-        self.out = nn.Linear(200, 88)
+        self.dropout = nn.Dropout(0.2)
+        self.out = nn.Linear(100, 88)
 
     def features(self, z: Tensor, past: Tensor) -> Tensor:
-        """z (*B, Z), past (*B, H) → (*B, 200)."""
-        return self.mlp(self.from_z(z) + self.from_past(past))
+        """z (*B, Z), past (*B, H) → (*B, 100)."""
+        return self.dropout(self.mlp(self.from_z(z) + self.from_past(past)))
 
     def forward(self, z: Tensor, past: Tensor) -> Tensor:
         """(*B, 88) log-odds."""
@@ -255,7 +257,7 @@ class VariationalRnn(nn.Module):
     exact = False
     estimator = "elbo(samples=1)"
 
-    def __init__(self, Z: int = 32, H: int = 200):
+    def __init__(self, Z: int = 32, H: int = 100):
         super().__init__()
         self.Z = Z
         self.remember = Remember(H)

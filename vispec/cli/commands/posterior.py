@@ -138,7 +138,7 @@ def answers(
 def told_moments(
     run: "Run", module: "nn.Module", data: "Dataset", query: str, size: int, place: "torch.device", seed: int
 ) -> "Iterator[tuple[dict[str, Any], Aligned]]":
-    """What rows share, once, and then each row's own."""
+    """What rows share, once, if anything; and then each row's own."""
     from vispec.train.errors import RunError
     from vispec.train.module import evaluating, to_device
     from vispec.train.moments import DRAWS, moments
@@ -153,8 +153,9 @@ def told_moments(
             found = moments(module, batch, len(indices), samples)
         rows = Rows(run.model, run.encoders, batch)
         own = rows.distributions(found)
-        if not first:
-            yield {"(shared)": rows.shared(found)}, Aligned(run.model, {})
+        common = {} if first else rows.shared(found)
+        if common:
+            yield {"(shared)": common}, Aligned(run.model, {})
         for row in own:
             yield row, Aligned(run.model, {})
 
