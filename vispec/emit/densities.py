@@ -10,7 +10,7 @@ from vispec.emit.expressions import expression, is_number, plain, tensor, to_for
 from vispec.emit.netcalls import distinct_rows
 from vispec.emit.value import Value, align, union
 from vispec.emit.writer import Writer, identifier
-from vispec.model.model import Choice, Draw, Law, NetCall, Then, Variable
+from vispec.model.model import Choice, Draw, Flow, Law, NetCall, Then, Variable
 from vispec.model.types import Dim, Type
 
 
@@ -61,6 +61,8 @@ def density(w: Writer, variable: Variable, value: Value, law: Law, hint: str) ->
             return w.let(hint, f"torch.where({test_code}, {codes[0]}, {codes[1]})", axes)
         case Then(laws=laws):
             return then_density(w, variable, value, laws, hint)
+        case Flow():
+            raise TypeError("the density of a flow is known at its own draws alone")
 
 
 def then_density(w: Writer, variable: Variable, value: Value, laws: tuple[Law, ...], hint: str) -> Value:
