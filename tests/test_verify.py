@@ -164,7 +164,7 @@ ROWS_NOT_SCALED = ("-log_prob.sum() * (num_data / len(log_prob))", "-log_prob.su
         ("bayesian_linear", ("minus_kl_w + ", ""), {"shared: log p - log q", "whole bound, mean over draws"}),
         ("bayesian_linear", ("dot + b[:, None]", "dot - b[:, None]"), {"log-probability", "gradient"}),
         ("bayesian_logistic", ("self.w_loc.detach()", "self.w_loc"), {"shared: gradient"}),
-        ("lda", ("part = minus_kl_phi.sum()", "part = minus_kl_phi.mean()"), {"shared: log p - log q"}),
+        ("lda", ("part = log_p_phi.sum()", "part = log_p_phi.mean()"), {"shared: log p - log q"}),
         ("eight_schools", ("log_q - raw_tau.sum(-1)", "log_q + 0 * raw_tau.sum(-1)"), {"shared: log p - log q"}),
         ("eight_schools", ("tau[:, None] * eta", "tau.flip(0)[:, None] * eta"), {"bound at its own draw"}),
         ("bnn", ("log_ratio_noise - kl_f", "log_ratio_noise"), {"shared: log p - log q", "whole bound, mean over draws"}),

@@ -6,7 +6,7 @@
     sum_topic_over_n = Σ_{n} sum_topic
     log p = kl_theta + sum_topic_over_n
 
-    phi    elbo(samples=1); shared by all rows; guide Dirichlet
+    phi    map(); a point estimate
     theta  elbo(samples=1); continuous; guide Dirichlet
     topic  summed; discrete; independent in each element of its plates
     w      data; scored at the data
@@ -64,11 +64,6 @@ def maximum(x: Tensor) -> Tensor:
 def sampled(x: Tensor) -> Tensor:
     """log Σ exp(x) over the last dimension (*B, K) → (*B), with a draw for a gradient."""
     return Sampled.apply(x)
-
-
-def softplus_inverse(y: Tensor) -> Tensor:
-    """x with softplus(x) = y > 0."""
-    return y + torch.log(-torch.expm1(-y))
 
 
 def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
@@ -398,20 +393,19 @@ class Lda(nn.Module):
     def __init__(self, V: int, K: int = 50):
         super().__init__()
         self.K = K
-        self.V = V
-        self.raw_strength = nn.Parameter(torch.randn(K, V) * 0.1)  # (k, V)
+        self.raw_phi_point = nn.Parameter(torch.randn(K, V) * 0.1)  # (k, V)
         self.encode = Encode(K, V)
         self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
 
     @property
-    def strength(self) -> Tensor:
-        """positive[V], one for each element of k."""
-        return F.softplus(self.raw_strength)
+    def phi_point(self) -> Tensor:
+        """simplex[V], one for each element of k."""
+        return self.raw_phi_point.softmax(-1)
 
-    @strength.setter
-    def strength(self, value: Tensor) -> None:
+    @phi_point.setter
+    def phi_point(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_strength.copy_(softplus_inverse(value))
+            self.raw_phi_point.copy_(value.log())
 
     def factors(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> tuple[Tensor, ...]:
         """minus_kl_theta (doc,); log_theta (doc, topic); log_phi (topic, V)."""
@@ -449,19 +443,15 @@ class Lda(nn.Module):
 
     def shared(self) -> tuple[Tensor, ...]:
         """phi (k, V); log p − log q of all that rows share."""
-        strength = F.softplus(self.raw_strength)  # (k, V)
-        phi = torch.distributions.Dirichlet(concentration=strength).rsample()  # (k, V)
-        concentrations = (self.one * 0.1).expand(self.V)  # (V,)
-        kl_phi = torch.distributions.kl_divergence(torch.distributions.Dirichlet(concentration=strength), torch.distributions.Dirichlet(concentration=concentrations))  # (k,)
-        minus_kl_phi = -kl_phi  # (k,)
-        part = minus_kl_phi.sum()
-        return phi, part
+        phi_point_prob = self.raw_phi_point.softmax(-1)  # (k, V)
+        log_p_phi = dirichlet_log_prob(phi_point_prob, (self.one * 1.01))  # (k,)
+        part = log_p_phi.sum()
+        return phi_point_prob, part
 
     @torch.no_grad()
     def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
         """log p(row, latents) − log q(latents) at draws of the latents, (samples, doc); what all rows share is drawn with each sample and adds nothing."""
-        strength = F.softplus(self.raw_strength)  # (k, V)
-        phi = torch.distributions.Dirichlet(concentration=strength).expand((samples, self.K,)).rsample()  # (s*, k, V)
+        phi_point_prob = self.raw_phi_point.softmax(-1)  # (k, V)
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
@@ -473,10 +463,9 @@ class Lda(nn.Module):
         log_q_theta = dirichlet_log_prob(theta, encode)  # (s*, doc)
         log_ratio_theta = log_p_theta - log_q_theta  # (s*, doc)
         log_theta = log_of(theta)  # (s*, doc, K)
-        log_phi = log_of(phi)  # (s*, topic, V)
-        log_w = log_phi.movedim(-1, 0)[w]  # (doc, n, s*, topic)
-        log_w_2 = log_w.permute(2, 0, 1, 3)  # (s*, doc, n, topic)
-        log_joint_of_topic = log_theta[:, :, None] + log_w_2  # (s*, doc, n, topic)
+        log_phi_point_prob = log_of(phi_point_prob)  # (topic, V)
+        log_w = columns(log_phi_point_prob, w)  # (doc, n, topic)
+        log_joint_of_topic = log_theta[:, :, None] + log_w  # (s*, doc, n, topic)
         log_sum_topic = log_sum_exp(log_joint_of_topic)  # (s*, doc, n)
         log_topic_over_n = torch.where(inside_n, log_sum_topic, 0.0).sum(2)  # (s*, doc)
         log_prob = log_ratio_theta + log_topic_over_n  # (s*, doc)
@@ -504,7 +493,6 @@ class Lda(nn.Module):
         query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
         "sample", a draw; "entropy", in nats, of each value and of all together.
         topic: index[k], (doc, n).
-        phi: simplex[V], (k).
         theta: simplex[K], (doc).
         """
         w = batch["w"]  # (doc, n)
@@ -513,24 +501,9 @@ class Lda(nn.Module):
         inside_n = at_n < w_len[:, None]  # (doc, n)
         zeros = {"topic": self.one.new_zeros(w.shape[0], w.shape[1], self.K)}
         found = ask(self, batch, query, zeros, {"topic": inside_n})
-        strength = F.softplus(self.raw_strength)  # (k, V)
         encode_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
         encode = F.softplus(encode_raw)  # (doc, K)
-        return {**found, "phi": {"concentration": strength}, "theta": {"concentration": encode}}
-
-    @torch.no_grad()
-    def draws(self, batch: dict[str, Tensor], samples: int) -> dict[str, Tensor]:
-        """Posterior draws, from the guides, of what rows share and of what each row has: phi (s*, k, V); theta (s*, doc, K)."""
-        strength = F.softplus(self.raw_strength)  # (k, V)
-        phi = torch.distributions.Dirichlet(concentration=strength).expand((samples, self.K,)).rsample()  # (s*, k, V)
-        w = batch["w"]  # (doc, n)
-        w_len = batch["w_len"]  # (doc,)
-        at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
-        inside_n = at_n < w_len[:, None]  # (doc, n)
-        encode_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
-        encode = F.softplus(encode_raw)  # (doc, K)
-        theta = torch.distributions.Dirichlet(concentration=encode).expand((samples, w.shape[0],)).rsample()  # (s*, doc, K)
-        return {"phi": phi, "theta": theta}
+        return {**found, "theta": {"concentration": encode}}
 
     @torch.no_grad()
     def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:

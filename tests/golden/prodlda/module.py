@@ -107,15 +107,16 @@ def normal_vector_log_prob(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
 
 
 class Topics(nn.Module):
-    """(theta: real[K]) → simplex[V]: mlp([])."""
+    """(theta: real[K]) → simplex[V]: dropout(0.3)."""
 
     def __init__(self, K: int, V: int):
         super().__init__()
+        self.dropout = nn.Dropout(0.3)
         self.out = nn.Linear(K, V)
 
     def features(self, theta: Tensor) -> Tensor:
         """theta (*B, K) → (*B, K)."""
-        return theta
+        return self.dropout(theta)
 
     def forward(self, theta: Tensor) -> Tensor:
         """(*B, V) unnormalised log-probabilities."""
@@ -123,19 +124,20 @@ class Topics(nn.Module):
 
 
 class Encode(nn.Module):
-    """(words: token[V]*) → (loc: real[K], scale: positive[K]): bow |> layernorm |> mlp([500])."""
+    """(words: token[V]*) → (loc: real[K], scale: positive[K]): bow |> layernorm |> mlp([500]) |> dropout(0.3)."""
 
     def __init__(self, K: int, V: int):
         super().__init__()
         self.V = V
         self.layernorm = nn.LayerNorm(V)
         self.mlp = nn.Sequential(nn.Linear(V, 500), nn.ReLU())
+        self.dropout = nn.Dropout(0.3)
         self.out = nn.Linear(500, 2 * K)
 
     def features(self, words: Tensor, words_mask: Tensor | None = None) -> Tensor:
         """words (*B, T) → (*B, 500)."""
         h = count_values(words, self.V, words_mask, self.out.weight)  # (*B, V)
-        return self.mlp(self.layernorm(h))
+        return self.dropout(self.mlp(self.layernorm(h)))
 
     def forward(self, words: Tensor, words_mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """loc (*B, K), scale (*B, K) before softplus."""
