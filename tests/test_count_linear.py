@@ -40,3 +40,5 @@ def test_masks_of_more_dimensions_and_nothing_to_count() -> None:
     torch.testing.assert_close(layer(words, mask), by_counting(layer, words.expand(4, 3, 6), mask.double()))
     empty = layer(torch.zeros(4, 0, dtype=torch.long), None)
     torch.testing.assert_close(empty, layer.bias.expand(4, 5))
+    empty.relu_().sum().backward()  # an activation may write over it
+    torch.testing.assert_close(layer.bias.grad, 4 * (layer.bias > 0).double())

@@ -239,3 +239,25 @@ def test_guides_of_all_that_rows_share_agree_in_every_domain(family: str) -> Non
     assert [check.name for check in report.unchecked] == ["posterior"], str(report)
     names = {check.name for check in report.checks}
     assert {"shared: log p - log q", "shared: gradient", "whole bound, mean over draws", "gradient"} <= names
+
+
+@pytest.mark.parametrize(
+    "trunk",
+    ["mean |> mlp([5])", "mean |> mlp([])", "mean |> mlp([5, 4], activation=tanh)", "mlp([4]) |> mean |> mlp([3])", "bow"],
+)
+def test_nets_of_subsets_agree_whatever_comes_before_and_after_the_mean(trunk: str) -> None:
+    """What comes before it is run once for all subsets where a linear layer follows, and for each of them otherwise."""
+    text = f"""
+vocab V
+net select(word: token[V]) -> unit = embed(3)
+net classify(words: token[V]*) -> simplex[2] = embed(4) |> {trunk}
+
+plate review:
+    plate i:
+        given  y : token[V]
+        latent f : bit ~ Bernoulli(select(y))
+    observed x : category[2] ~ Categorical(classify(y[*] where f[*]))
+"""
+    report = verify(Source("subset.vispec", text), rows=3)
+    assert not report.differs, str(report)
+    assert not report.unchecked, str(report)

@@ -152,11 +152,11 @@ def categorical(w: Writer, variable: Variable, value: Value, law: Draw, hint: st
 
 def lookup(w: Writer, variable: Variable, value: Value, law: Value, hint: str) -> Density:
     """A column of log-probabilities for each observed outcome: value (*X), law (*P, V) → (*X, *P)."""
-    log = law if law.axes and law.form == "logits" else to_form(w, law, "simplex", "log")
-    if not log.axes:
+    table = law if law.axes and law.form == "logits" else to_form(w, law, "simplex", "log")
+    if not table.axes:
         function = w.needs.kernel("vispec.distributions.discrete.categorical", "categorical_log_prob")
-        return w.let(hint, f"{function}({value.code}, {log.code})", value.axes)
-    return Lookup(variable.name, value, log, w.sort((*value.axes, *log.axes)), hint)
+        return w.let(hint, f"{function}({value.code}, {table.code})", value.axes)
+    return Lookup(variable.name, value, table, w.sort((*value.axes, *table.axes)), hint)
 
 
 def looked_up(w: Writer, found: Lookup) -> Value:

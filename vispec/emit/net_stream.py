@@ -17,7 +17,7 @@ class Part:
 
     card: it still is integers (*B, *shape), of this many values. shape: event dimensions not yet flattened into one.
     sequence: it has a time axis that layers may pool. stepped: in `prefixes`, it has that axis as one more leading one.
-    counted: the text is a sequence of integers below `width` and its mask, and this is how often each occurs. two_way: its
+    counted: if this is how often each integer below `width` occurs in the text's sequence, the text of its mask. two_way: its
     states were read from both sides. mean_of: texts of a sequence and its mask, of which this is the mean."""
 
     text: str
@@ -28,7 +28,7 @@ class Part:
     sequence: bool = False
     stepped: bool = False
     two_way: bool = False
-    counted: bool = False
+    counted: str = ""
     mean_of: tuple[str, str] | None = None
 
     @property
@@ -126,9 +126,8 @@ class Stream:
     def vector(self, part: Part) -> Part:
         """Integers as one-hot vectors, event dimensions flattened."""
         if part.counted:
-            words, mask = part.text.split(", ")
-            text = f"{self.kernel('sequence', 'count_values')}({words}, {self.net.size(part.width)}, {mask}, self.out.weight)"
-            return self.held(replace(part, text=text, counted=False), limit=0)
+            of = f"{part.text}, {self.net.size(part.width)}, {part.counted}, self.out.weight"
+            return self.held(replace(part, text=f"{self.kernel('sequence', 'count_values')}({of})", counted=""), limit=0)
         if part.card is not None:
             text = f"{self.kernel('sequence', 'one_hot')}({part.text}, {self.net.size(part.card)}, self.out.weight)"
             part = replace(part, text=text, width=part.card, card=None, shape=(*part.shape, part.card) if part.shape else ())
@@ -170,12 +169,13 @@ class Stream:
         for i, part in enumerate(parts):
             hint = f"from_{part.arg or self.layer}"
             layer = self.module(self.linear_text(part, width, bias=part is biased), hint, role=i)
-            terms.append(self.beside(replace(part, text=f"{layer}({part.text})"), self.timed))
+            told = f"{part.text}, {part.counted}" if part.counted else part.text
+            terms.append(self.beside(replace(part, text=f"{layer}({told})"), self.timed))
         return None, " + ".join(terms)
 
     def looked_up(self, part: Part) -> bool:
         """Whether its linear layer adds up rows of a table."""
-        return (part.card is not None and not part.shape) or (part.counted and not self.random)
+        return (part.card is not None and not part.shape) or (bool(part.counted) and not self.random)
 
     def linear_text(self, part: Part, width: Dim, bias: bool = True) -> str:
         if part.card is not None:  # a lookup

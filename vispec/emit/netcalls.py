@@ -10,6 +10,7 @@ from vispec.emit.writer import Writer, identifier
 from vispec.model.model import Expression, Net, NetCall, Prefix
 from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.axes import SAMPLES, key
+from vispec.trunk import bind
 
 Compile = Callable[[Writer, Expression], Value]
 
@@ -65,7 +66,9 @@ def run(w: Writer, net: Net, e: NetCall, expression: Compile, plain: Compile) ->
 def many_means(w: Writer, net: Net, names: list[str], args: list[Value]) -> list[Value] | None:
     """A net of the mean of what an enumerated mask chooses: what comes before the mean is run once."""
     mask = args[0].mask if len(args) == 1 and net.prior is None else None
-    if mask is None or mask.axes[:-1] != args[0].axes or mask.axes[-1] not in w.scope.joint or not ends_in_mlp_of_mean(net):
+    if mask is None or not ends_in_mlp_of_mean(net):
+        return None
+    if not any(mask.axes == (*args[0].axes, latent) for latent in w.scope.joint):
         return None
     w.needs.net_modes[net.name].add("elements")
     name = identifier(net.name)
@@ -76,7 +79,9 @@ def many_means(w: Writer, net: Net, names: list[str], args: list[Value]) -> list
 def ends_in_mlp_of_mean(net: Net) -> bool:
     """Its mean of vectors is all that the mask is for, and a linear layer comes next."""
     *before, pool, last = [stage.layer for stage in net.trunk] if len(net.trunk) > 1 else ("", "")
-    if (pool, last) != ("mean", "mlp") or any(networks()[each].ordered or networks()[each].pools for each in before):
+    if (pool, last) != ("mean", "mlp") or not bind(net.trunk[-1])["sizes"]:
+        return False
+    if any(networks()[each].ordered or networks()[each].pools for each in before):
         return False
     (_, type), *_ = net.args
     return bool(before) or type.domain not in FINITE_DOMAINS or type.domain == "bit"

@@ -32,11 +32,11 @@ class CountLinear(nn.Linear):
         if words.shape != share.shape:
             words, share = torch.broadcast_tensors(words, share)
         lead, (T, H) = words.shape[:-1], (words.shape[-1], self.weight.shape[1])
-        if not words.numel():
-            return (self.weight.new_zeros(H) if self.bias is None else self.bias).expand(*lead, H)
         if len(lead) != 1:
-            words, share = words.reshape(-1, T), share.reshape(-1, T)
-        if len(self.weight) < 64 * T and not share.requires_grad:  # a product of matrices is worth its zeros
+            words, share = words.reshape(lead.numel(), T), share.reshape(lead.numel(), T)
+        if not words.numel():
+            rows = self.weight.new_zeros(len(words), H)
+        elif len(self.weight) < 64 * T and not share.requires_grad:  # a product of matrices is worth its zeros
             rows = BagOfRows.apply(words, share, self.weight)
         else:
             rows = F.embedding_bag(words, self.weight, mode="sum", per_sample_weights=share)

@@ -33,7 +33,7 @@ def is_count(sequences: list[Part]) -> bool:
 
 def counts(part: Part, mask: str) -> Part:
     """How often each value occurs among those that count, not yet made."""
-    return replace(part, text=f"{part.text}, {mask}", width=part.card or 1, card=None, sequence=False, counted=True)
+    return replace(part, width=part.card or 1, card=None, sequence=False, counted=mask)
 
 
 ENTRY = Network("bow", bow, sequence="sequence", pools=True)
