@@ -78,10 +78,12 @@ def many_means(w: Writer, net: Net, names: list[str], args: list[Value]) -> list
 
 def ends_in_mlp_of_mean(net: Net) -> bool:
     """Its mean of vectors is all that the mask is for, and a linear layer comes next."""
-    *before, pool, last = [stage.layer for stage in net.trunk] if len(net.trunk) > 1 else ("", "")
-    if (pool, last) != ("mean", "mlp") or not bind(net.trunk[-1])["sizes"]:
+    if len(net.trunk) < 2:
         return False
-    if any(networks()[each].ordered or networks()[each].pools for each in before):
+    *before, pool, last = net.trunk
+    if (pool.layer, last.layer) != ("mean", "mlp") or not bind(last)["sizes"]:
+        return False
+    if any(networks()[each.layer].ordered or networks()[each.layer].pools for each in before):
         return False
     (_, type), *_ = net.args
     return bool(before) or type.domain not in FINITE_DOMAINS or type.domain == "bit"
