@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from vispec.kernels.enumeration import enumerated_log_sum
 from vispec.kernels.kl import kl_normal_standard, kl_normal_standard_vector
-from vispec.kernels.lookup import mixed_lookup
+from vispec.kernels.lookup import mixed_total
 from vispec.kernels.mixture import normal_natural
 from vispec.kernels.selected import SelectedLogSoftmax, logits_log_prob
 from vispec.kernels.sequence import after_mean, masked_mean
@@ -42,33 +42,34 @@ def test_selected_log_softmax_twice_backward(scale: float) -> None:
 @pytest.mark.parametrize("scale", [1.0, 20.0, 400.0])
 @pytest.mark.parametrize("shape", [(5, 7), (2, 3, 40)])
 @pytest.mark.parametrize("normalised", [True, False])
-def test_mixed_lookup(scale: float, shape: tuple[int, ...], normalised: bool) -> None:
+@pytest.mark.parametrize("ragged", [True, False])
+def test_mixed_total(scale: float, shape: tuple[int, ...], normalised: bool, ragged: bool) -> None:
     lead = shape[:1]
     log_weight, logits = leaf(*lead, 4, scale=scale), leaf(4, 11, scale=scale)
     log_table, value = logits.log_softmax(1), torch.randint(11, shape)
-    expected = (log_weight.view(*lead, *[1] * (len(shape) - 1), 4) + log_table.T[value]).logsumexp(-1)
-    got = mixed_lookup(log_weight, log_table if normalised else logits, value, normalised)
-    assert_equal_with_gradients(got, expected, log_weight, logits)
+    inside = torch.rand(shape) < 0.7 if ragged else torch.ones(shape, dtype=torch.bool)
+    each = (log_weight.view(*lead, *[1] * (len(shape) - 1), 4) + log_table.T[value]).logsumexp(-1)
+    got = mixed_total(log_weight, log_table if normalised else logits, value, inside if ragged else None, normalised)
+    assert_equal_with_gradients(got, (each * inside).flatten(1).sum(1), log_weight, logits)
 
 
-def test_mixed_lookup_of_few_words_of_a_large_vocabulary() -> None:
+def test_mixed_total_of_few_words_of_a_large_vocabulary() -> None:
     log_weight, logits, value = leaf(3, 2), leaf(2, 5000), torch.randint(5000, (3, 4))
-    expected = (log_weight[:, None] + logits.log_softmax(1).T[value]).logsumexp(-1)
-    assert_equal_with_gradients(mixed_lookup(log_weight, logits, value, False), expected, log_weight, logits)
+    expected = (log_weight[:, None] + logits.log_softmax(1).T[value]).logsumexp(-1).sum(1)
+    assert_equal_with_gradients(mixed_total(log_weight, logits, value, None, False), expected, log_weight, logits)
 
 
-def test_mixed_lookup_of_what_is_impossible() -> None:
-    log_weight = torch.tensor([[-torch.inf, 0.0], [-torch.inf, -torch.inf], [0.3, 0.1]], requires_grad=True)
+def test_mixed_total_of_what_is_impossible() -> None:
+    log_weight = torch.tensor([[-torch.inf, 0.0], [-torch.inf, -torch.inf], [0.3, 0.1], [-torch.inf, 0.0]], requires_grad=True)
     log_table = torch.tensor([[-0.5, -0.8, -900.0], [-torch.inf, -0.1, -950.0]], requires_grad=True)
-    value = torch.tensor([[0, 1], [0, 1], [0, 2]])
-    got = mixed_lookup(log_weight, log_table, value, True)
-    expected = torch.tensor([[-torch.inf, -0.1], [-torch.inf, -torch.inf], [-0.2, -899.7]])
-    torch.testing.assert_close(got, expected)
+    value = torch.tensor([[0, 1], [0, 1], [0, 2], [1, 1]])
+    got = mixed_total(log_weight, log_table, value, None, True)
+    torch.testing.assert_close(got, torch.tensor([-torch.inf, -torch.inf, -0.2 - 899.7, -0.2]))
     got.masked_fill(got == -torch.inf, 0.0).sum().backward()
     assert log_weight.grad is not None
     assert log_table.grad is not None
-    torch.testing.assert_close(log_weight.grad, torch.tensor([[0.0, 1.0], [0.0, 0.0], [2.0, 0.0]]))
-    torch.testing.assert_close(log_table.grad, torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]))
+    torch.testing.assert_close(log_weight.grad, torch.tensor([[0.0, 0.0], [0.0, 0.0], [2.0, 0.0], [0.0, 2.0]]))
+    torch.testing.assert_close(log_table.grad, torch.tensor([[1.0, 0.0, 1.0], [0.0, 2.0, 0.0]]))
 
 
 @pytest.mark.parametrize(("value", "loc", "scale"), [((5, 1, 3), (2, 5, 4, 3), (3,)), ((3,), (2, 3), ()), ((3,), (3,), (5, 3))])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from vispec.catalog import Distribution, distributions
 from vispec.emit.expressions import expression, is_number, plain, tensor, to_form, to_value
+from vispec.emit.joins import add
 from vispec.emit.netcalls import distinct_rows
 from vispec.emit.value import Value, align, union
 from vispec.emit.writer import Writer, identifier
@@ -44,7 +45,20 @@ class Lookup:
     hint: str
 
 
-Density = Value | Table | Chained | Lookup
+@dataclass(frozen=True)
+class Mixed:
+    """A lookup of which the latent is summed out with a log-weight (*R, K) that is the same along the last of its axes."""
+
+    weight: Value
+    lookup: Lookup
+    hint: str
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return self.lookup.value.axes
+
+
+Density = Value | Table | Chained | Lookup | Mixed
 
 
 def density(w: Writer, variable: Variable, value: Value, law: Law, hint: str) -> Density:
@@ -84,12 +98,15 @@ def by_position(w: Writer, parts: Sequence[Value], plate: str, hint: str, start:
 
 
 def dense(w: Writer, found: Density) -> Value:
-    """A table multiplied out, or looked up."""
+    """A table multiplied out or looked up, and what of it is summed out."""
     assert not isinstance(found, Chained)
     if isinstance(found, Value):
         return found
     if isinstance(found, Lookup):
         return looked_up(w, found)
+    if isinstance(found, Mixed):
+        joint = add(w, [found.weight, looked_up(w, found.lookup)], "log_joint")
+        return w.let(found.hint, f"{w.needs.kernel('vispec.kernels.logsum', 'log_sum_exp')}({joint.code})", joint.axes[:-1])
     code = f"{found.statistics.code} @ {found.weight.code}.T + {found.const.code}"
     latents = found.axes[len(found.statistics.axes) :]
     if len(latents) > 1:

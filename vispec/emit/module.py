@@ -37,6 +37,7 @@ def emit(plan: Plan, sizes: Mapping[str, int] | None = None, memory: int = MEMOR
         *initialise_method(plan, needs),
         *generation_methods(plan, needs),
     ]
+    needs.kernel("vispec.kernels.heap", "keep_pages")
     if plan.bayesian_nets:
         needs.kernel(BAYESIAN, "with_random_weights")
     accessors = [lines for param in plan.model.params if (lines := properties(param, needs))]
@@ -144,4 +145,5 @@ def constructor(plan: Plan, needs: ModuleNeeds, nets: dict[str, NetCode], sizes:
         lines.append(f"    self.memory = {size}  # bytes that a sum over joint values may take at once")
         lines.append("    self.max_joint_values = 2**24")
     lines.append('    self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module\'s')
+    lines.append("    keep_pages()")
     return lines

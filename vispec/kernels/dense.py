@@ -34,27 +34,11 @@ class CountLinear(nn.Linear):
         lead, (T, H) = words.shape[:-1], (words.shape[-1], self.weight.shape[1])
         if len(lead) != 1:
             words, share = words.reshape(lead.numel(), T), share.reshape(lead.numel(), T)
-        if not words.numel():
-            rows = self.weight.new_zeros(len(words), H)
-        elif len(self.weight) < 64 * T and not share.requires_grad:  # a product of matrices is worth its zeros
-            rows = BagOfRows.apply(words, share, self.weight)
+        if len(self.weight) < 32 * T and not share.requires_grad:  # a product of matrices is worth its zeros
+            counts = share.new_zeros(len(words), len(self.weight)).scatter_add_(1, words, share)
+            rows = F.linear(counts, self.weight.T, self.bias)
         else:
-            rows = F.embedding_bag(words, self.weight, mode="sum", per_sample_weights=share)
-        rows = rows if len(lead) == 1 else rows.view(*lead, H)
-        return rows if self.bias is None else rows + self.bias
-
-
-class BagOfRows(torch.autograd.Function):
-    """Σ_t share[t] weight[index[t]]: index and share (R, T), weight (V, H) → (R, H). Its gradient is a product with counts."""
-
-    @staticmethod
-    def forward(ctx, index, share, weight):
-        ctx.save_for_backward(index, share)
-        ctx.size = len(weight)
-        return F.embedding_bag(index, weight, mode="sum", per_sample_weights=share)
-
-    @staticmethod
-    def backward(ctx, grad):
-        index, share = ctx.saved_tensors
-        counts = grad.new_zeros(len(index), ctx.size).scatter_add_(1, index, share)
-        return None, None, counts.T @ grad
+            empty = share.new_zeros(len(words), H)
+            rows = F.embedding_bag(words, self.weight, mode="sum", per_sample_weights=share) if words.numel() else empty
+            rows = rows if self.bias is None else rows + self.bias
+        return rows if len(lead) == 1 else rows.view(*lead, H)

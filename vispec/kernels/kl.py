@@ -15,8 +15,8 @@ class KlNormalStandard(torch.autograd.Function):
     @staticmethod
     def forward(ctx, loc, scale):
         ctx.save_for_backward(loc, scale)
-        squares = torch.addcmul(scale * scale, loc, loc).sum(-1)
-        return squares.sub_(loc.shape[-1]).mul_(0.5).sub_(scale.log().sum(-1))
+        terms = scale.log().addcmul_(loc, loc, value=-0.5).addcmul_(scale, scale, value=-0.5)
+        return terms.sum(-1).neg_().sub_(0.5 * loc.shape[-1])
 
     @staticmethod
     def backward(ctx, grad):

@@ -89,6 +89,15 @@ def seeded(log_joint, seed: int, *inputs):
         return log_joint(*inputs)
 
 
+def keep_pages() -> None:
+    """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
+
+    Otherwise it returns a step's tensors to the system, and half of the next step's time goes into zeroing their pages again.
+    It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
+    """
+    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
+
+
 class LogSumExp(torch.autograd.Function):
     """log Σ exp(x) over the last dimension; the forward pass keeps the responsibilities, which are the gradient.
 
@@ -126,63 +135,72 @@ def weights(score: Tensor) -> Tensor:
     return torch.threshold_(score.clamp_(min=least).exp_(), 2 * torch.finfo(score.dtype).tiny, 0)
 
 
-class MixedLookup(torch.autograd.Function):
-    """log Σ_k exp(log_weight[r, k]) p[k, index[r, n]]: (R, K), (K, V), (R, N) → (R, N); p = exp(table) or softmax(table).
+class MixedTotal(torch.autograd.Function):
+    """Σ_n once[r, n] log Σ_k exp(log_weight[r, k]) p[k, index[r, n]]: (R, K), (K, V), (R, N) → (R).
 
-    Probabilities of all R·V outcomes are one product of matrices. The few that are too small for it are summed in log space.
+    p = exp(table) or softmax(table). Probabilities of all R·V outcomes are one product of matrices. The few that are too small
+    for it are summed in log space.
     """
 
     @staticmethod
-    def forward(ctx, log_weight, table, index, normalised):
+    def forward(ctx, log_weight, table, index, once, normalised):
         real = torch.finfo(log_weight.dtype)
         top = log_weight.amax(1, keepdim=True).clamp_(min=real.min)
         weight = weights(log_weight - top)
         p = weights(table.clone()) if normalised else torch.threshold_(table.softmax(1), real.tiny, 0.0)
         picked = (weight @ p).gather(1, index)  # (R, N)
-        log_sum, row, at, share = picked.log().add_(top), None, None, None
-        small = picked < 16 * len(p) * real.tiny / real.eps  # what underflowed may matter there
-        if small.any():
-            row, at = small.nonzero().unbind(1)
-            log_table = table if normalised else table.log_softmax(1)
-            terms = log_weight[row] + log_table.T[index[row, at]]  # (those, K)
-            log_sum[row, at] = torch.logsumexp(terms, 1)
-            share = terms.sub_(log_sum[row, at].clamp(min=real.min)[:, None]).exp_()
-            picked[row, at] = torch.inf
-        ctx.save_for_backward(weight, p, index, picked, row, at, share)
+        log_sum, rare = picked.log().add_(top), (None, None, None)
+        least = 16 * len(p) * real.tiny / real.eps  # below it, what underflowed may matter
+        if picked.numel() and picked.amin() < least:
+            small = picked < least
+            row, n = (small & (once > 0)).nonzero().unbind(1)
+            log_p = table if normalised else table.log_softmax(1)
+            terms = log_weight[row] + log_p.T[index[row, n]]  # (those, K)
+            log_sum.masked_fill_(small, 0.0)
+            log_sum[row, n] = torch.logsumexp(terms, 1)
+            picked.masked_fill_(small, torch.inf)
+            by_topic = terms.sub_(log_sum[row, n].clamp(min=real.min)[:, None]).exp_()
+            rare = row, index[row, n], by_topic.mul_(once[row, n, None])
+        ctx.save_for_backward(weight, p, index, once / picked, *rare)
         ctx.normalised = normalised
-        return log_sum
+        return torch.linalg.vecdot(once, log_sum)
 
     @staticmethod
     def backward(ctx, grad):
-        weight, p, index, picked, row, at, share = ctx.saved_tensors
-        by_outcome = grad.new_zeros(len(weight), p.shape[1]).scatter_add_(1, index, grad / picked)  # (R, V)
-        by_weight, by_log_p = (by_outcome @ p.T).mul_(weight), (weight.T @ by_outcome).mul_(p)
-        if share is not None:
-            share = share * grad[row, at][:, None]
-            by_weight.index_add_(0, row, share)
-            by_log_p.index_add_(1, index[row, at], share.T)
-        if ctx.normalised:
-            return by_weight, by_log_p, None, None
-        return by_weight, by_log_p.addcmul_(p, by_log_p.sum(1, keepdim=True), value=-1), None, None
+        weight, p, index, share, row, outcome, by_topic = ctx.saved_tensors
+        weight, share = weight * grad[:, None], share.new_zeros(len(weight), p.shape[1]).scatter_add_(1, index, share)
+        by_weight, by_p = (share @ p.T).mul_(weight), weight.T @ share
+        if by_topic is None and not ctx.normalised:
+            return by_weight, torch.ops.aten._softmax_backward_data(by_p, p, 1, p.dtype), None, None, None
+        by_log_p = by_p.mul_(p)
+        if by_topic is not None:
+            by_topic = by_topic * grad[row, None]
+            by_weight.index_add_(0, row, by_topic)
+            by_log_p.index_add_(1, outcome, by_topic.T)
+        if not ctx.normalised:
+            by_log_p.addcmul_(p, by_log_p.sum(1, keepdim=True), value=-1)
+        return by_weight, by_log_p, None, None, None
 
 
-def mixed_lookup(log_weight: Tensor, table: Tensor, value: Tensor, normalised: bool) -> Tensor:
-    """log Σ_k exp(log_weight[..., k]) p[k, value]: (*R, K), (K, V), (*R, *N) → (*R, *N).
+def mixed_total(log_weight: Tensor, table: Tensor, value: Tensor, inside: Tensor | None, normalised: bool) -> Tensor:
+    """Σ_n log Σ_k exp(log_weight[..., k]) p[k, value[..., n]] over what is inside: (*R, K), (K, V), (*R, *N) → (*R).
 
     The table holds log p, or numbers whose softmax p is where it is not normalised."""
-    lead, shape = log_weight.shape[:-1], value.shape
-    index = value.reshape(lead.numel(), shape[len(lead) :].numel())  # (R, N)
-    log_weight, compiling = log_weight.reshape(len(index), len(table)), torch.compiler.is_compiling()
-    few = index.numel() < table.shape[1]
-    if few or compiling or table.shape[1] > 64 * index.shape[1]:  # a sum an observation is less work
-        table = table if normalised else table.log_softmax(1)
+    lead = log_weight.shape[:-1]
+    R, N = lead.numel(), value.shape[len(lead) :].numel()
+    index, log_weight, compiling = value.reshape(R, N), log_weight.reshape(R, len(table)), torch.compiler.is_compiling()
+    once = log_weight.new_ones(()) if inside is None else inside.to(log_weight.dtype)
+    once = once.expand(value.shape).reshape(R, N)
+    few = R * N < table.shape[1]
+    if (few or compiling or table.shape[1] > 64 * N) and not normalised:  # a sum an observation is less work
+        table, normalised = table.log_softmax(1), True
     if few and not compiling:
         outcomes, index = distinct(index)
         table = table[:, outcomes]
-    if compiling or table.shape[1] > 64 * index.shape[1]:
-        columns = F.embedding(index, table.T)  # (R, N, K)
-        return log_sum_exp(log_weight[:, None] + columns).view(shape)
-    return MixedLookup.apply(log_weight, table, index, normalised or few).view(shape)
+    if compiling or table.shape[1] > 64 * N:
+        each = log_sum_exp(log_weight[:, None] + F.embedding(index, table.T))  # (R, N)
+        return torch.where(once > 0, each, 0.0).sum(1).view(lead)
+    return MixedTotal.apply(log_weight, table, index, once, normalised).view(lead)
 
 
 def columns(table: Tensor, index: Tensor) -> Tensor:
@@ -366,6 +384,7 @@ class LdaWords(nn.Module):
         self.K = K
         self.raw_phi = nn.Parameter(torch.randn(K, V) * 0.1)  # (k, V)
         self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
+        keep_pages()
 
     @property
     def phi(self) -> Tensor:
@@ -387,11 +406,10 @@ class LdaWords(nn.Module):
         """log p of each row (doc,), exact, in nats."""
         w = batch["w"]  # (doc, n)
         log_theta, raw_phi = self.factors(batch)
-        log_sum_topic = mixed_lookup(log_theta, raw_phi, w, normalised=False)  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
         inside_n = at_n < w_len[:, None]  # (doc, n)
-        log_topic_over_n = torch.where(inside_n, log_sum_topic, 0.0).sum(1)  # (doc,)
+        log_topic_over_n = mixed_total(log_theta, raw_phi, w, inside_n, normalised=False)  # (doc,)
         return impossible_alone(log_topic_over_n)  # (doc,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from vispec.emit.densities import Density, dense
+from vispec.emit.densities import Density, Mixed, dense
 from vispec.emit.expressions import tensor
 from vispec.emit.steps import StepKind
 from vispec.emit.value import Value, align, paren
@@ -17,6 +17,8 @@ def derivation(step: Step) -> str:
 
 def emit(w: Writer, step: Step, inputs: Mapping[str, Density], query: bool) -> Value:
     (found,) = inputs.values()
+    if isinstance(found, Mixed) and (total := mixed_total(w, step, found)):
+        return total
     value = dense(w, found)
     if value.done is not None and step.eliminated == (value.done,):
         return replace(value, done=None)
@@ -33,7 +35,30 @@ def emit(w: Writer, step: Step, inputs: Mapping[str, Density], query: bool) -> V
         code = f"{code if code.startswith('torch.where(') else paren(code)}.sum({dims[0] if len(dims) == 1 else tuple(dims)})"
     for plate in absent:
         code = f"{code} * {w.plate_size(plate)}"
-    return w.let(f"log_{'_'.join(step.inputs[0].split('_')[1:])}_over_{'_'.join(step.eliminated)}", code, kept)
+    return w.let(name(step), code, kept)
+
+
+def name(step: Step) -> str:
+    return f"log_{'_'.join(step.inputs[0].split('_')[1:])}_over_{'_'.join(step.eliminated)}"
+
+
+def mixed_total(w: Writer, step: Step, found: Mixed) -> Value | None:
+    """Outcomes of one mixture, over all of which the product is: how often each occurs is all that counts."""
+    weight, lookup = found.weight, found.lookup
+    *rows, latent = weight.axes
+    kept, plates = found.axes[: -len(step.eliminated)], found.axes[-len(step.eliminated) :]
+    if set(plates) != set(step.eliminated) or len(kept) < len(rows):
+        return None
+    masks = [w.inside(plate) for plate in plates if w.model.plate[plate].ragged]
+    if any(not set(mask.axes) <= set(found.axes) for mask in masks):
+        return None
+    inside = " & ".join(align(mask, found.axes) for mask in masks) or "None"
+    log_weight = align(weight, (*kept, latent))
+    if len(kept) > len(rows):
+        log_weight += f".expand(*{lookup.value.code}.shape[:{len(kept)}], -1)"
+    function = w.needs.kernel("vispec.kernels.lookup", "mixed_total")
+    table = f"{lookup.table.code}, {lookup.value.code}, {inside}, normalised={lookup.table.form == 'log'}"
+    return w.let(name(step), f"{function}({log_weight}, {table})", kept)
 
 
 ENTRY = StepKind("product", derivation, emit)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from vispec.emit.densities import Density, Lookup, Table, dense
+from vispec.emit.densities import Density, Lookup, Mixed, Table, dense
 from vispec.emit.joins import add, tilt
 from vispec.emit.steps import StepKind
 from vispec.emit.steps.unroll import joint_values
@@ -17,7 +17,7 @@ def derivation(step: Step) -> str:
     return f"{step.output} = log Σ_{{{latents}}} exp({' + '.join(step.inputs)})"
 
 
-def emit(w: Writer, step: Step, inputs: Mapping[str, Density], query: bool) -> Value:
+def emit(w: Writer, step: Step, inputs: Mapping[str, Density], query: bool) -> Value | Mixed:
     if not query and (found := mixture(w, step, inputs) or mixed_lookup(w, step, inputs)):
         return found
     guides = [dense(w, found) for name, found in inputs.items() if name.startswith("guide_")]
@@ -92,20 +92,18 @@ def mixture(w: Writer, step: Step, inputs: Mapping[str, Density]) -> Value | Non
     return w.let(name, f"{flat}.view({table.statistics.code}.shape[:-1])", kept)
 
 
-def mixed_lookup(w: Writer, step: Step, inputs: Mapping[str, Density]) -> Value | None:
+def mixed_lookup(w: Writer, step: Step, inputs: Mapping[str, Density]) -> Mixed | None:
     """One table of outcomes, and otherwise only what is the same along some of their plates, as in a topic model."""
     lookups = [found for found in inputs.values() if isinstance(found, Lookup)]
     others = [found for found in inputs.values() if isinstance(found, Value)]
     if len(lookups) != 1 or not others or 1 + len(others) < len(inputs) or lookups[0].table.axes != step.eliminated:
         return None
     (lookup,), (latent,) = lookups, step.eliminated
-    axes, weight = lookup.value.axes, add(w, others, f"log_weight_of_{latent}")
-    rows = weight.axes[:-1]
-    if weight.axes[-1:] != (latent,) or rows == axes or rows != axes[: len(rows)]:
+    weight = add(w, others, f"log_weight_of_{latent}")
+    rows, axes = weight.axes[:-1], lookup.value.axes
+    if weight.axes[-1:] != (latent,) or len(rows) == len(axes) or rows != axes[: len(rows)]:
         return None
-    function = w.needs.kernel("vispec.kernels.lookup", "mixed_lookup")
-    table = f"{lookup.table.code}, {lookup.value.code}, normalised={lookup.table.form == 'log'}"
-    return w.let(f"log_sum_{latent}", f"{function}({weight.code}, {table})", axes)
+    return Mixed(weight, lookup, f"log_sum_{latent}")
 
 
 ENTRY = StepKind("sum", derivation, emit)
