@@ -107,10 +107,10 @@ def dense(w: Writer, found: Density) -> Value:
     if isinstance(found, Mixed):
         joint = add(w, [found.weight, looked_up(w, found.lookup)], "log_joint")
         return w.let(found.hint, f"{w.needs.kernel('vispec.kernels.logsum', 'log_sum_exp')}({joint.code})", joint.axes[:-1])
-    code = f"{found.statistics.code} @ {found.weight.code}.T + {found.const.code}"
+    code = f"F.linear({found.statistics.code}, {found.weight.code}, {found.const.code})"
     latents = found.axes[len(found.statistics.axes) :]
     if len(latents) > 1:
-        code = f"({code}).unflatten(-1, ({', '.join(w.axis_size(axis) for axis in latents)}))"
+        code = f"{code}.unflatten(-1, ({', '.join(w.axis_size(axis) for axis in latents)}))"
     return w.let("log_table", code, found.axes)
 
 

@@ -7,36 +7,44 @@ RESCALE = 8  # steps between two divisions by the largest weight
 
 
 class Room:
-    """Memory for the sweeps of a batch, kept for the next one: to ask for it anew takes as long as the arithmetic."""
+    """Memory for the sweeps of a batch, kept for the next one: to ask for it anew takes as long as the arithmetic.
 
-    def __init__(self, T: int, shape: tuple[int, int, int], like: Tensor):
-        self.factor, self.before, self.after = (like.new_empty(T, *shape) for _ in range(3))
-        after = self.after.unbind(0)
-        self.steps = list(zip(after, self.before.unbind(0)[1:], self.factor.unbind(0)[1:], after[1:], strict=False))
+    factor, before and after are (T, D, B, K), for D directions. They stand side by side, (T, B, D, K) in memory, where a step
+    of all of them is one product with a block diagonal matrix: for few states, that is faster than a batch of products."""
 
-    def fits(self, T: int, shape: tuple[int, int, int], like: Tensor) -> bool:
+    def __init__(self, T: int, shape: tuple[int, int, int], beside: bool, like: Tensor):
+        (D, B, K), self.beside = shape, beside
+        self.rows, before, after = (like.new_empty((T, B, D, K) if beside else (T, D, B, K)) for _ in range(3))
+        self.factor, self.before, self.after = (x.transpose(1, 2) if beside else x for x in (self.rows, before, after))
+        factor, before, after = (x.flatten(2).unbind(0) if beside else x.unbind(0) for x in (self.rows, before, after))
+        self.steps = list(zip(after, before[1:], factor[1:], after[1:], strict=False))
+
+    def fits(self, T: int, shape: tuple[int, int, int], beside: bool, like: Tensor) -> bool:
         own = self.factor
-        return own.shape[0] >= T and own.shape[1:] == shape and own.dtype == like.dtype and own.device == like.device
+        same = own.shape[0] >= T and own.shape[1:] == shape and self.beside == beside
+        return same and own.dtype == like.dtype and own.device == like.device
 
     def sweep(self, T: int, step: Tensor, lift: float) -> tuple[Tensor, Tensor, Tensor]:
         """before[t] = after[t-1] @ step[t-1], after[t] = before[t] * factor[t], brought back to lift if RESCALE divides t.
 
-        before[0] = lift; factor, before and after (T, D, B, K); step (T-1, D, K, K) or (T-1, D B, K, K), or with 1 for T-1.
-        Returns before, after, and what after was divided by (⌊(T-1)/RESCALE⌋, D, B)."""
+        before[0] = lift; factor, before and after (T, D, B, K); step (T-1, D, K, K) or (T-1, D B, K, K), or with 1 for T-1,
+        which it is side by side. Returns before, after, and what after was divided by (⌊(T-1)/RESCALE⌋, D, B)."""
         (D, B, K), G, scale, tiny = self.after.shape[1:], step.shape[1], [], torch.finfo(self.after.dtype).tiny
         self.before[0] = lift
         torch.mul(self.factor[0], lift, out=self.after[0])
-        by = step.unbind(0) if len(step) == T - 1 else step.unbind(0) * (T - 1)
+        by = [torch.block_diag(*step[0])] if self.beside else step.unbind(0)
+        by, product = by * (T - 1) if len(step) == 1 else by, torch.mm if self.beside else torch.bmm
         for t, (times, (old, new, factor, next_)) in enumerate(zip(by, self.steps, strict=False), 1):
-            if G == D:
-                torch.bmm(old, times, out=new)
+            if self.beside or G == D:
+                product(old, times, out=new)
             else:
                 torch.bmm(old.view(G, 1, K), times, out=new.view(G, 1, K))
             torch.mul(new, factor, out=next_)
             if t % RESCALE == 0:
-                scale.append(next_.amax(2, keepdim=True).mul_(1 / lift).clamp_(min=tiny))
-                next_.div_(scale[-1])
-        scales = torch.cat([x.view(1, D, B) for x in scale]) if scale else self.after.new_empty(0, D, B)
+                each = self.after[t]
+                scale.append(each.amax(2, keepdim=True).mul_(1 / lift).clamp_(min=tiny))
+                each.div_(scale[-1])
+        scales = torch.stack(scale)[..., 0] if scale else self.after.new_empty(0, D, B)
         return self.before[:T], self.after[:T], scales
 
 
@@ -59,7 +67,7 @@ def imprecise(before: Tensor, step: Tensor, norm: Tensor, past: Tensor, possible
     small = ~(before[1:] >= floor) & ~nowhere & ~past[1:, None, :, None]
     if small.any():  # the same for states that no path of this chain reaches
         factor, links = possible()
-        gates = factor.view(T, G, -1, K)
+        gates = factor.reshape(T, G, -1, K)
         now, paths = gates[0], []
         for t in range(1, T):
             paths.append(torch.bmm(now, links[(t - 1) % n]))

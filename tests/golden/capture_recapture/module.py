@@ -182,8 +182,9 @@ def scaled_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: 
     (B, T), K, n, D = obs.shape[:2] if tokens is None else tokens.shape, obs.shape[-1], trans.shape[1], 2 if grad else 1
     real = torch.finfo(obs.dtype)
     ragged, rows = bool((length < T).any()), torch.arange(B, device=obs.device)
-    time = torch.arange(T, device=obs.device)[:, None]
-    past, mirror = time >= length, (length - 1 - time).clamp_(min=0)  # (T, B); where element t is, counted from the end
+    time, end = torch.arange(T, device=obs.device)[:, None], (length - 1).clamp_(min=0)
+    past = time >= length  # (T, B)
+    mirror = (length - 1 - time).clamp_(min=0) if ragged else T - 1 - time  # where element t is, counted from the end
 
     def clear(x: Tensor) -> Tensor:
         return x.masked_fill_(past[..., None], 0) if ragged else x
@@ -199,25 +200,29 @@ def scaled_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: 
 
     # Weights of at most 1: what leaves a state sums to at most 1, and the largest of each row of obs is 1.
     room = SPARE.pop() if SPARE else None
-    room = room if room is not None and room.fits(T, (D, B, K), obs) else Room(T, (D, B, K), obs)
+    beside = D == 2 and trans.shape[:2] == (1, 1) and K <= 32
+    room = room if room is not None and room.fits(T, (D, B, K), beside, obs) else Room(T, (D, B, K), beside, obs)
     level = trans.logsumexp(3).amax(2).clamp_(min=real.min)  # (1 or B, n), 0 for laws of the next state
     forth = weights(trans - level[:, :, None, None]).transpose(0, 1)
-    top, factor = fill(room.factor[:T], init, obs, tokens, turn), room.factor[:T, 0]
+    top, factor = fill(room, T, init, obs, tokens, turn), room.factor[:T, 0]
     if ragged:
         factor.masked_fill_(past[..., None], 1)
     if grad and tokens is None:
         room.factor[:T, 1] = turn(factor)
     elif grad:
-        room.factor[(length - 1).clamp(min=0), 1, rows] = factor[0]
+        room.factor[end if ragged else T - 1, 1, rows] = factor[0]
     step = both(forth)  # (n, D or D B, K, K)
     lift = real.max**0.375  # its square still fits
     before, after, scale = room.sweep(T, step, lift)
 
-    total = after[(length - 1).clamp(min=0), 0, rows].sum(1)
-    shift = scale[:, 0].log().masked_fill_(past[RESCALE::RESCALE], 0).sum(0, dtype=torch.double)
-    steps = level.T.masked_fill(past[1:], 0).sum(0, dtype=torch.double)  # the levels of the steps taken
+    total = (after[end, 0, rows] if ragged else after[T - 1, 0]).sum(1)
+    shift = scale[:, 0].log()
+    shift = (shift.masked_fill_(past[RESCALE::RESCALE], 0) if ragged else shift).sum(0, dtype=torch.double)
+    # the levels of the steps taken
+    steps = level[:, 0].double() * end if n == 1 else level.T.masked_fill(past[1:], 0).sum(0, dtype=torch.double)
     log_z = clear(top).sum((0, 2), dtype=torch.double) + shift + steps + (total / lift).log()
-    log_z = log_z.to(obs.dtype).masked_fill_(length == 0, 0)
+    log_z = log_z.to(obs.dtype)
+    log_z = log_z.masked_fill_(length == 0, 0) if ragged else log_z
 
     def possible() -> tuple[Tensor, Tensor]:
         some = torch.empty_like(after)
@@ -242,19 +247,19 @@ def scaled_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: 
     return log_z, state, links, doubt
 
 
-def fill(factor: Tensor, init: Tensor, obs: Tensor, tokens: Tensor | None, turn) -> Tensor:
-    """Weights of all states at each element, the largest 1, into factor (T, D, B, K), of which D = 1 is what `turn` turns; that
+def fill(room: "Room", T: int, init: Tensor, obs: Tensor, tokens: Tensor | None, turn) -> Tensor:
+    """Weights of all states at each element, the largest 1, into the room's factor, of which D = 1 is what `turn` turns; that
     is left to the caller where there are no tokens. Returns their logarithms (T, B, 1)."""
-    (T, D, B, K), least = factor.shape, torch.finfo(obs.dtype).min
+    factor, least = room.factor[:T], torch.finfo(obs.dtype).min
     if tokens is None:
         seen = obs.transpose(0, 1)
         top, first = seen.amax(2, keepdim=True).clamp_(min=least), seen[0]
         weights(torch.sub(seen, top, out=factor[:, 0]))
     else:
-        peak, ways = obs.amax(1, keepdim=True).clamp_(min=least), tokens.T
-        top, first = peak.index_select(0, ways.reshape(-1)).view(T, B, 1), obs[tokens[:, 0]]
-        ways = torch.stack([ways, turn(ways)], 1) if D == 2 else ways
-        torch.index_select(weights(obs - peak), 0, ways.reshape(-1), out=factor.view(-1, K))
+        peak, ways = obs.amax(1).clamp_(min=least), tokens.T
+        top, first = peak[ways][..., None], obs[tokens[:, 0]]
+        ways = torch.stack([ways, turn(ways)], 2 if room.beside else 1) if factor.shape[1] == 2 else ways
+        torch.index_select(weights(obs - peak[:, None]), 0, ways.reshape(-1), out=room.rows[:T].view(-1, obs.shape[1]))
     first = first + init
     top[0] = first.amax(1, keepdim=True).clamp_(min=least)
     factor[0, 0] = weights(first.sub_(top[0]))
@@ -540,36 +545,44 @@ RESCALE = 8  # steps between two divisions by the largest weight
 
 
 class Room:
-    """Memory for the sweeps of a batch, kept for the next one: to ask for it anew takes as long as the arithmetic."""
+    """Memory for the sweeps of a batch, kept for the next one: to ask for it anew takes as long as the arithmetic.
 
-    def __init__(self, T: int, shape: tuple[int, int, int], like: Tensor):
-        self.factor, self.before, self.after = (like.new_empty(T, *shape) for _ in range(3))
-        after = self.after.unbind(0)
-        self.steps = list(zip(after, self.before.unbind(0)[1:], self.factor.unbind(0)[1:], after[1:], strict=False))
+    factor, before and after are (T, D, B, K), for D directions. They stand side by side, (T, B, D, K) in memory, where a step
+    of all of them is one product with a block diagonal matrix: for few states, that is faster than a batch of products."""
 
-    def fits(self, T: int, shape: tuple[int, int, int], like: Tensor) -> bool:
+    def __init__(self, T: int, shape: tuple[int, int, int], beside: bool, like: Tensor):
+        (D, B, K), self.beside = shape, beside
+        self.rows, before, after = (like.new_empty((T, B, D, K) if beside else (T, D, B, K)) for _ in range(3))
+        self.factor, self.before, self.after = (x.transpose(1, 2) if beside else x for x in (self.rows, before, after))
+        factor, before, after = (x.flatten(2).unbind(0) if beside else x.unbind(0) for x in (self.rows, before, after))
+        self.steps = list(zip(after, before[1:], factor[1:], after[1:], strict=False))
+
+    def fits(self, T: int, shape: tuple[int, int, int], beside: bool, like: Tensor) -> bool:
         own = self.factor
-        return own.shape[0] >= T and own.shape[1:] == shape and own.dtype == like.dtype and own.device == like.device
+        same = own.shape[0] >= T and own.shape[1:] == shape and self.beside == beside
+        return same and own.dtype == like.dtype and own.device == like.device
 
     def sweep(self, T: int, step: Tensor, lift: float) -> tuple[Tensor, Tensor, Tensor]:
         """before[t] = after[t-1] @ step[t-1], after[t] = before[t] * factor[t], brought back to lift if RESCALE divides t.
 
-        before[0] = lift; factor, before and after (T, D, B, K); step (T-1, D, K, K) or (T-1, D B, K, K), or with 1 for T-1.
-        Returns before, after, and what after was divided by (⌊(T-1)/RESCALE⌋, D, B)."""
+        before[0] = lift; factor, before and after (T, D, B, K); step (T-1, D, K, K) or (T-1, D B, K, K), or with 1 for T-1,
+        which it is side by side. Returns before, after, and what after was divided by (⌊(T-1)/RESCALE⌋, D, B)."""
         (D, B, K), G, scale, tiny = self.after.shape[1:], step.shape[1], [], torch.finfo(self.after.dtype).tiny
         self.before[0] = lift
         torch.mul(self.factor[0], lift, out=self.after[0])
-        by = step.unbind(0) if len(step) == T - 1 else step.unbind(0) * (T - 1)
+        by = [torch.block_diag(*step[0])] if self.beside else step.unbind(0)
+        by, product = by * (T - 1) if len(step) == 1 else by, torch.mm if self.beside else torch.bmm
         for t, (times, (old, new, factor, next_)) in enumerate(zip(by, self.steps, strict=False), 1):
-            if G == D:
-                torch.bmm(old, times, out=new)
+            if self.beside or G == D:
+                product(old, times, out=new)
             else:
                 torch.bmm(old.view(G, 1, K), times, out=new.view(G, 1, K))
             torch.mul(new, factor, out=next_)
             if t % RESCALE == 0:
-                scale.append(next_.amax(2, keepdim=True).mul_(1 / lift).clamp_(min=tiny))
-                next_.div_(scale[-1])
-        scales = torch.cat([x.view(1, D, B) for x in scale]) if scale else self.after.new_empty(0, D, B)
+                each = self.after[t]
+                scale.append(each.amax(2, keepdim=True).mul_(1 / lift).clamp_(min=tiny))
+                each.div_(scale[-1])
+        scales = torch.stack(scale)[..., 0] if scale else self.after.new_empty(0, D, B)
         return self.before[:T], self.after[:T], scales
 
 
@@ -592,7 +605,7 @@ def imprecise(before: Tensor, step: Tensor, norm: Tensor, past: Tensor, possible
     small = ~(before[1:] >= floor) & ~nowhere & ~past[1:, None, :, None]
     if small.any():  # the same for states that no path of this chain reaches
         factor, links = possible()
-        gates = factor.view(T, G, -1, K)
+        gates = factor.reshape(T, G, -1, K)
         now, paths = gates[0], []
         for t in range(1, T):
             paths.append(torch.bmm(now, links[(t - 1) % n]))

@@ -385,7 +385,7 @@ class Mixture(nn.Module):
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         log_pi, log_x_const, log_x_weight, log_x_statistics = self.factors(batch)
-        log_table = log_x_statistics @ log_x_weight.T + log_x_const  # (n, c)
+        log_table = F.linear(log_x_statistics, log_x_weight, log_x_const)  # (n, c)
         tilt_c = tilt["c"]  # (n, c)
         log_joint_of_c = log_pi + log_table + tilt_c  # (n, c)
         log_sum_c = total(log_joint_of_c)  # (n,)

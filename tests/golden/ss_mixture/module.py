@@ -348,7 +348,7 @@ class SsMixture(nn.Module):
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (n,), exact, in nats."""
         log_pi, seen_y, log_x_const, log_x_weight, log_x_statistics = self.factors(batch)
-        log_table = log_x_statistics @ log_x_weight.T + log_x_const  # (n, y)
+        log_table = F.linear(log_x_statistics, log_x_weight, log_x_const)  # (n, y)
         log_joint_of_y = log_pi + seen_y + log_table  # (n, y)
         return log_sum_exp(log_joint_of_y)  # (n,)
 
@@ -360,7 +360,7 @@ class SsMixture(nn.Module):
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         log_pi, seen_y, log_x_const, log_x_weight, log_x_statistics = self.factors(batch)
-        log_table = log_x_statistics @ log_x_weight.T + log_x_const  # (n, y)
+        log_table = F.linear(log_x_statistics, log_x_weight, log_x_const)  # (n, y)
         tilt_y = tilt["y"]  # (n, y)
         log_joint_of_y = log_pi + seen_y + log_table + tilt_y  # (n, y)
         log_sum_y = total(log_joint_of_y)  # (n,)
