@@ -36,9 +36,8 @@ class Chained:
 class Lookup:
     """Log-probabilities of observed outcomes under every value of some latents, not yet picked out of their table.
 
-    value (*X), the data of `variable`; table (*P, V) of form "log" or "logits"; axes are *X and *P."""
+    value (*X); table (*P, V) of form "log" or "logits"; axes are *X and *P."""
 
-    variable: str
     value: Value
     table: Value
     axes: tuple[str, ...]
@@ -158,7 +157,7 @@ def categorical(w: Writer, variable: Variable, value: Value, law: Draw, hint: st
         return selected
     law_value = expression(w, probs)
     if not set(law_value.axes) & set(value.axes):
-        return lookup(w, variable, value, law_value, hint)
+        return lookup(w, value, law_value, hint)
     axes = union((value, law_value), w.order)
     if law_value.form == "logits":
         function = w.needs.kernel("vispec.kernels.selected", "logits_log_prob")
@@ -167,13 +166,13 @@ def categorical(w: Writer, variable: Variable, value: Value, law: Draw, hint: st
     return w.let(hint, f"{function}({align(value, axes)}, {align(to_form(w, law_value, 'simplex', 'log'), axes)})", axes)
 
 
-def lookup(w: Writer, variable: Variable, value: Value, law: Value, hint: str) -> Density:
+def lookup(w: Writer, value: Value, law: Value, hint: str) -> Density:
     """A column of log-probabilities for each observed outcome: value (*X), law (*P, V) → (*X, *P)."""
     table = law if law.axes and law.form == "logits" else to_form(w, law, "simplex", "log")
     if not table.axes:
         function = w.needs.kernel("vispec.distributions.discrete.categorical", "categorical_log_prob")
         return w.let(hint, f"{function}({value.code}, {table.code})", value.axes)
-    return Lookup(variable.name, value, table, w.sort((*value.axes, *table.axes)), hint)
+    return Lookup(value, table, w.sort((*value.axes, *table.axes)), hint)
 
 
 def looked_up(w: Writer, found: Lookup) -> Value:

@@ -138,19 +138,3 @@ def run_steps(w: Writer, todo: Sequence[Step], found: Mapping[str, Density], que
             inputs = {name: values.pop(name) for name in step.inputs}
             values[step.output] = steps()[step.kind].emit(w, step, inputs, query)
     return values
-
-
-def flat_values(found: Mapping[str, Density]) -> list[Value]:
-    """All tensors of the factors, in order."""
-    out: list[Value] = []
-    for density_ in found.values():
-        match density_:
-            case Value():
-                out.append(density_)
-            case Table(const=const, weight=weight, statistics=statistics):
-                out += [const, weight, statistics]
-            case Lookup(table=table):
-                out.append(table)
-            case Chained(laws=laws):
-                out += laws
-    return [value for value in out if not value.scalar]

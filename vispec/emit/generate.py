@@ -97,7 +97,7 @@ def generate_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
     model = plan.model
     done: set[str] = set()
     results: dict[str, str] = {}
-    bind_shared(w, plan, own=True)
+    bind_shared(w, plan, one=True)
     results |= {name: w.bound[name].code for name in plan.shared_latents}
     for name in model.order:
         if name in model.let or name in done or name in plan.shared_latents:

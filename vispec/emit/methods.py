@@ -1,7 +1,6 @@
-"""log_prob and loss; the factors apart where posterior queries use them too."""
+"""log_prob and loss."""
 
-from vispec.emit.densities import Chained, Density, Lookup, Table
-from vispec.emit.factors import emit_factors, emit_steps, flat_values
+from vispec.emit.factors import emit_factors, emit_steps
 from vispec.emit.joint import inside, joint_methods, joint_step, joint_sum
 from vispec.emit.shared import arguments, bind_shared, passed, shared_method
 from vispec.emit.value import Value
@@ -11,7 +10,7 @@ from vispec.plan.plan import Plan
 
 
 def density_methods(plan: Plan, needs: ModuleNeeds) -> list[list[str]]:
-    """The methods factors (if there is anything to sum), log_prob and loss."""
+    """log_prob and loss, and the methods that they call."""
     if plan.alternative is not None:
         return either_methods(plan, plan.alternative, needs)
     found = [loss_method(plan), *([sleep_method(plan, needs)] if sleeps(plan) else [])]
@@ -19,20 +18,19 @@ def density_methods(plan: Plan, needs: ModuleNeeds) -> list[list[str]]:
         found.append(shared_method(plan, needs))
     step = joint_step(plan)
     if step is not None:
-        return [*joint_methods(plan, needs, step), inline_log_prob(plan, needs), *found]
-    if not plan.scope.enumerated or plan.inline:
-        return [inline_log_prob(plan, needs), *found]
-    return [factors_method(plan, needs), log_prob_method(plan, needs), *found]
+        return [*joint_methods(plan, needs, step), log_prob_method(plan, needs), *found]
+    return [log_prob_method(plan, needs), *found]
 
 
-def writer(plan: Plan, needs: ModuleNeeds) -> Writer:
+def writer(plan: Plan, needs: ModuleNeeds, given: bool = False) -> Writer:
+    """One for a method of the plan's own axes; `given`: which may be told what all rows share."""
     w = Writer(plan.model, plan.scope, plan.order, needs)
     w.samples = str(plan.sample_count)
     step = joint_step(plan)
     if step is not None:
         w.elsewhere = frozenset(factor.name for factor in inside(plan, step)[0])
         w.joint_sums[step.output] = lambda query: joint_sum(w, plan, step, query)
-    bind_shared(w, plan)
+    bind_shared(w, plan, given)
     return w
 
 
@@ -43,8 +41,8 @@ def summary(plan: Plan) -> str:
     return f"{kind} on log p of each row ({plan.data_plate},), in nats: {plan.estimator}."
 
 
-def inline_log_prob(plan: Plan, needs: ModuleNeeds) -> list[str]:
-    w = writer(plan, needs)
+def log_prob_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
+    w = writer(plan, needs, given=True)
     result = emit_steps(w, plan, emit_factors(w, plan), query=False)
     return finish(w, f"def log_prob({arguments(plan)}) -> Tensor:", summary(plan), result)
 
@@ -56,73 +54,6 @@ def finish(w: Writer, head: str, doc: str, result: Value) -> list[str]:
     if lines and lines[-1].startswith(f"{result.code} = "):
         last = "return " + lines.pop().removeprefix(f"{result.code} = ")
     return [head, f'    """{doc}"""', *(f"    {line}" for line in (*lines, last))]
-
-
-def factors_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
-    """All factors as a tuple of tensors; log_prob and the queries share it."""
-    w = writer(plan, needs)
-    values = distinct_values(emit_factors(w, plan))
-    names = ", ".join(value.code for value in values) + ("," if len(values) == 1 else "")
-    head = f"def factors({arguments(plan)}) -> tuple[Tensor, ...]:"
-    doc = '    """' + "; ".join(f"{v.code.removeprefix('self.')} {v.shape()}" for v in values) + '."""'
-    lines = w.body(names)
-    return [
-        head,
-        *wrapped(doc),
-        *(f"    {line}" for line in lines),
-        f"    return {names}" if len(values) > 1 else f"    return ({names})",
-    ]
-
-
-def wrapped(doc: str, width: int = 124) -> list[str]:
-    """A docstring broken at spaces where it is too long."""
-    lines, text = list[str](), doc
-    while len(text) > width:
-        at = text.rfind("; ", 0, width) + 1
-        if at <= 4:
-            break
-        lines.append(text[:at])
-        text = "    " + text[at:].lstrip()
-    return [*lines, text]
-
-
-def distinct_values(found: dict[str, Density]) -> list[Value]:
-    """The factors' tensors, each once: two factors may be one tensor."""
-    return list({value.code: value for value in flat_values(found)}.values())
-
-
-def bound_factors(w: Writer, plan: Plan) -> tuple[dict[str, Density], str]:
-    """The factors as the names that a method unpacks them into; and the line that does so."""
-    template = writer(plan, ModuleNeeds())
-    found = emit_factors(template, plan)
-    names: dict[str, str] = {}
-    for value in distinct_values(found):
-        names[value.code] = w.fresh(value.code.split(".")[-1])
-    left = ", ".join(names.values())
-
-    def local(value: Value) -> Value:
-        return Value(names.get(value.code, value.code), value.axes, value.event, value.form, scalar=value.scalar)
-
-    bound: dict[str, Density] = {}
-    for name, density in found.items():
-        match density:
-            case Value():
-                bound[name] = local(density)
-            case Table(const=const, weight=weight, statistics=statistics, axes=axes):
-                bound[name] = Table(local(const), local(weight), local(statistics), axes)
-            case Lookup(variable=variable, table=table, axes=axes, hint=hint):
-                bound[name] = Lookup(variable, w.data(variable), local(table), axes, hint)
-            case Chained(laws=laws):
-                bound[name] = Chained(tuple(local(law) for law in laws))
-    return bound, left + ("," if len(names) == 1 else "")
-
-
-def log_prob_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
-    w = writer(plan, needs)
-    bound, left = bound_factors(w, plan)
-    w.line(f"{left} = self.factors({passed(plan)})")
-    result = emit_steps(w, plan, bound, query=False)
-    return finish(w, f"def log_prob({arguments(plan)}) -> Tensor:", summary(plan), result)
 
 
 def either_methods(plan: Plan, other: Plan, needs: ModuleNeeds) -> list[list[str]]:
@@ -161,7 +92,7 @@ def either_methods(plan: Plan, other: Plan, needs: ModuleNeeds) -> list[list[str
     ]
     found = joint_methods(plan, needs, step)
     for each, prefix in ((plan, "exact"), (other, "estimated")):
-        lines = inline_log_prob(each, needs)
+        lines = log_prob_method(each, needs)
         found.append([lines[0].replace("def log_prob", f"def {prefix}_log_prob"), *lines[1:]])
     return [*found, either, loss_method(plan)]
 

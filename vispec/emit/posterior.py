@@ -3,13 +3,12 @@
 from dataclasses import replace
 
 from vispec.emit.combine import combine
-from vispec.emit.densities import Density
 from vispec.emit.expressions import expression, plain, tensor, to_value
 from vispec.emit.factors import emit_factors, emit_steps, run_steps
 from vispec.emit.flow import carry
 from vispec.emit.joins import tilt
 from vispec.emit.joint_guide import draw_jointly
-from vispec.emit.methods import bound_factors, writer
+from vispec.emit.methods import writer
 from vispec.emit.value import Value, align, paren
 from vispec.emit.writer import ModuleNeeds, Writer
 from vispec.model.model import Draw, Flow, Variable
@@ -22,16 +21,15 @@ def posterior_methods(trained: Plan, needs: ModuleNeeds) -> list[list[str]]:
     """`tilted` and `posterior`; where log_prob leaves finite variables out, they are enumerated here."""
     left_out = any(t.kind in ("masked", "free") for t in trained.treatments.values())
     plan = make_plan(trained.model, complete=True) if left_out else trained
-    shared = plan.scope.enumerated == trained.scope.enumerated and not plan.scope.joint and not plan.inline
     summed = [v for v in plan.model.variables if v.name in plan.scope.enumerated]
     guided = [name for name in plan.drawing_order if isinstance(guide_law(name, plan.model), Draw | Flow)]
     drawn = [plan.model.variable[name] for name in guided]
     if not summed and not any(has_parameters(plan, variable) for variable in drawn):
         return []
     chained = [v for v in summed if chain_of(v) and not any(guide.name == v.name for guide in plan.model.guide)]
-    methods = [tilted_method(plan, needs, shared)] if summed else []
+    methods = [tilted_method(plan, needs)] if summed else []
     if chained:
-        methods.append(pairs_method(plan, needs, shared, chained))
+        methods.append(pairs_method(plan, needs, chained))
     if summed and plan.combine == "exact":
         needs.sums = tuple(sum_of(step) for step in plan.steps if step.kind in ("sum", "chain", "tree"))
     return [*methods, posterior_method(plan, needs, summed, drawn, chained)]
@@ -48,18 +46,9 @@ def sum_of(step: Step) -> str:
     return f"{step.kind} {', '.join(step.eliminated)}{where}"
 
 
-def factors_of(w: Writer, plan: Plan, shared: bool) -> dict[str, Density]:
-    """All factors: those that log_prob computes too, or for these queries alone."""
-    if not shared:
-        return emit_factors(w, plan)
-    bound, left = bound_factors(w, plan)
-    w.line(f"{left} = self.factors(batch)")
-    return bound
-
-
-def tilted_method(plan: Plan, needs: ModuleNeeds, shared: bool) -> list[str]:
+def tilted_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
     w = writer(plan, needs)
-    result = emit_steps(w, plan, factors_of(w, plan, shared), query=True)
+    result = emit_steps(w, plan, emit_factors(w, plan), query=True)
     lines = w.body(result.code)
     doc = (
         "log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."
@@ -68,10 +57,10 @@ def tilted_method(plan: Plan, needs: ModuleNeeds, shared: bool) -> list[str]:
     return [head, f'    """{doc}"""', *(f"    {line}" for line in (*lines, f"return {result.code}"))]
 
 
-def pairs_method(plan: Plan, needs: ModuleNeeds, shared: bool, chained: list[Variable]) -> list[str]:
+def pairs_method(plan: Plan, needs: ModuleNeeds, chained: list[Variable]) -> list[str]:
     """The plan with one more factor for each chain, 0 for each pair of neighbours."""
     w = writer(plan, needs)
-    found = factors_of(w, plan, shared)
+    found = emit_factors(w, plan)
     for variable in chained:
         name = variable.name
         found[f"pairs_{name}"] = tilt(w, name, past(name))

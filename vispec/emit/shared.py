@@ -52,8 +52,8 @@ def total(w: Writer, value: Value) -> Value:
     )
 
 
-def bind_shared(w: Writer, plan: Plan, own: bool = False) -> None:
-    """Take the shared latents' draw from the argument `shared`, or draw it; `own`: always draw it."""
+def bind_shared(w: Writer, plan: Plan, given: bool = False, one: bool = False) -> None:
+    """Draw the shared latents, or if `given` take the argument `shared` where there is one; `one` of several draws will do."""
     if not plan.shared:
         return
     template = Writer(plan.model, plan.scope, plan.order, ModuleNeeds())
@@ -63,9 +63,9 @@ def bind_shared(w: Writer, plan: Plan, own: bool = False) -> None:
         value = template.bound[name]
         local = w.fresh(name)
         names.append(local)
-        one = own and SAMPLES in value.axes  # one draw of several will do
-        w.bound[name] = Value(f"{local}[0]", value.axes[1:], value.event) if one else Value(local, value.axes, value.event)
-    w.line(f"{', '.join(names)}, _ = {'self.shared()' if own else 'self.shared() if shared is None else shared'}")
+        first = one and SAMPLES in value.axes
+        w.bound[name] = Value(f"{local}[0]", value.axes[1:], value.event) if first else Value(local, value.axes, value.event)
+    w.line(f"{', '.join(names)}, _ = {'self.shared() if shared is None else shared' if given else 'self.shared()'}")
 
 
 def arguments(plan: Plan) -> str:

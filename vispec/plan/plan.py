@@ -156,10 +156,5 @@ class Plan:
         return frozenset(t.gradient for t in self.drawn)
 
     @property
-    def inline(self) -> bool:
-        """Whether log_prob needs the draws themselves, not only the factors."""
-        return bool(self.by_gradient & {"score", "dreg", "stratified"})
-
-    @property
     def data_plate(self) -> str:
         return next(plate.name for plate in self.model.plates if plate.data)

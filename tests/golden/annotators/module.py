@@ -307,18 +307,13 @@ class Annotators(nn.Module):
         with torch.no_grad():
             self.raw_confusion.copy_(value.log())
 
-    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_prevalence (truth,); log_label_2 (item, annotator, truth)."""
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (item,), exact, in nats."""
         log_prevalence = self.raw_prevalence.log_softmax(-1)  # (K,)
         label = batch["label"]  # (item, annotator)
         log_label = logits_log_prob(self.raw_confusion, label[:, :, None])  # (item, annotator, truth)
         label_observed = batch["label_observed"]  # (item, annotator)
         log_label_2 = torch.where(label_observed[:, :, None], log_label, 0.0)  # (item, annotator, truth)
-        return log_prevalence, log_label_2
-
-    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """log p of each row (item,), exact, in nats."""
-        log_prevalence, log_label_2 = self.factors(batch)
         log_label_over_annotator = log_label_2.sum(1)  # (item, truth)
         log_joint_of_truth = log_prevalence + log_label_over_annotator  # (item, truth)
         return log_sum_exp(log_joint_of_truth)  # (item,)

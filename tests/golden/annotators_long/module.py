@@ -307,8 +307,8 @@ class AnnotatorsLong(nn.Module):
         with torch.no_grad():
             self.raw_confusion.copy_(value.log())
 
-    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_prevalence (truth,); log_label (item, rating, truth)."""
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (item,), exact, in nats."""
         at_truth = torch.arange(self.K, device=self.one.device)  # (truth,)
         log_prevalence = self.raw_prevalence.log_softmax(-1)  # (K,)
         label = batch["label"]  # (item, rating)
@@ -316,13 +316,7 @@ class AnnotatorsLong(nn.Module):
         confusion_at = self.raw_confusion[who[:, None], at_truth[:, None]]  # (item, k, rating, K)
         confusion_at_by_truth = confusion_at.movedim(1, 2)  # (item, rating, truth, K)
         log_label = logits_log_prob(confusion_at_by_truth, label[:, :, None])  # (item, rating, truth)
-        return log_prevalence, log_label
-
-    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """log p of each row (item,), exact, in nats."""
-        log_prevalence, log_label = self.factors(batch)
         who_len = batch["who_len"]  # (item,)
-        who = batch["who"]  # (item, rating)
         at_rating = torch.arange(who.shape[1], device=self.one.device)  # (rating,)
         inside_rating = at_rating < who_len[:, None]  # (item, rating)
         log_label_over_rating = torch.where(inside_rating[:, :, None], log_label, 0.0).sum(1)  # (item, truth)
@@ -336,9 +330,14 @@ class AnnotatorsLong(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        log_prevalence, log_label = self.factors(batch)
-        who_len = batch["who_len"]  # (item,)
+        at_truth = torch.arange(self.K, device=self.one.device)  # (truth,)
+        log_prevalence = self.raw_prevalence.log_softmax(-1)  # (K,)
+        label = batch["label"]  # (item, rating)
         who = batch["who"]  # (item, rating)
+        confusion_at = self.raw_confusion[who[:, None], at_truth[:, None]]  # (item, k, rating, K)
+        confusion_at_by_truth = confusion_at.movedim(1, 2)  # (item, rating, truth, K)
+        log_label = logits_log_prob(confusion_at_by_truth, label[:, :, None])  # (item, rating, truth)
+        who_len = batch["who_len"]  # (item,)
         at_rating = torch.arange(who.shape[1], device=self.one.device)  # (rating,)
         inside_rating = at_rating < who_len[:, None]  # (item, rating)
         log_label_over_rating = torch.where(inside_rating[:, :, None], log_label, 0.0).sum(1)  # (item, truth)

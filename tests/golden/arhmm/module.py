@@ -678,8 +678,8 @@ class Arhmm(nn.Module):
         with torch.no_grad():
             self.raw_trans.copy_(value.log())
 
-    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_init (c,); log_trans (c', c); log_x_2 (chorale, t, c)."""
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (chorale,), exact, in nats."""
         at_c = torch.arange(self.K, device=self.one.device)  # (c,)
         log_init = self.raw_init.log_softmax(-1)  # (K,)
         log_trans = self.raw_trans.log_softmax(-1)  # (c', K)
@@ -692,11 +692,6 @@ class Arhmm(nn.Module):
         log_x = -F.binary_cross_entropy_with_logits(emit, x[:, :, None].expand_as(emit), reduction="none").sum(-1)  # (chorale, t, c)
         at_t = torch.arange(x.shape[1], device=self.one.device)  # (t,)
         log_x_2 = torch.where((at_t == 0)[:, None], log_table, log_x)  # (chorale, t, c)
-        return log_init, log_trans, log_x_2
-
-    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """log p of each row (chorale,), exact, in nats."""
-        log_init, log_trans, log_x_2 = self.factors(batch)
         x_len = batch["x_len"]  # (chorale,)
         return chain_log_prob(log_init, log_trans, log_x_2, x_len)  # (chorale,)
 
@@ -707,7 +702,18 @@ class Arhmm(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        log_init, log_trans, log_x_2 = self.factors(batch)
+        at_c = torch.arange(self.K, device=self.one.device)  # (c,)
+        log_init = self.raw_init.log_softmax(-1)  # (K,)
+        log_trans = self.raw_trans.log_softmax(-1)  # (c', K)
+        x = batch["x"]  # (chorale, t, 88)
+        first = self.first(at_c)  # (c, 88)
+        log_x_const, log_x_weight, log_x_statistics = bernoulli_natural(x, first)  # (c,), (c, T), (chorale, t, T)
+        log_table = F.linear(log_x_statistics, log_x_weight, log_x_const)  # (chorale, t, c)
+        x_past = F.pad(x, (0, 0, 1, 0))[:, :x.shape[1]]  # (chorale, t, 88)
+        emit = self.emit(at_c, x_past[:, :, None])  # (chorale, t, c, 88)
+        log_x = -F.binary_cross_entropy_with_logits(emit, x[:, :, None].expand_as(emit), reduction="none").sum(-1)  # (chorale, t, c)
+        at_t = torch.arange(x.shape[1], device=self.one.device)  # (t,)
+        log_x_2 = torch.where((at_t == 0)[:, None], log_table, log_x)  # (chorale, t, c)
         tilt_c = tilt["c"]  # (chorale, t, c)
         x_len = batch["x_len"]  # (chorale,)
         log_seen_of_c = log_x_2 + tilt_c  # (chorale, t, c)
@@ -716,7 +722,18 @@ class Arhmm(nn.Module):
 
     def tilted_pairs(self, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."""
-        log_init, log_trans, log_x_2 = self.factors(batch)
+        at_c = torch.arange(self.K, device=self.one.device)  # (c,)
+        log_init = self.raw_init.log_softmax(-1)  # (K,)
+        log_trans = self.raw_trans.log_softmax(-1)  # (c', K)
+        x = batch["x"]  # (chorale, t, 88)
+        first = self.first(at_c)  # (c, 88)
+        log_x_const, log_x_weight, log_x_statistics = bernoulli_natural(x, first)  # (c,), (c, T), (chorale, t, T)
+        log_table = F.linear(log_x_statistics, log_x_weight, log_x_const)  # (chorale, t, c)
+        x_past = F.pad(x, (0, 0, 1, 0))[:, :x.shape[1]]  # (chorale, t, 88)
+        emit = self.emit(at_c, x_past[:, :, None])  # (chorale, t, c, 88)
+        log_x = -F.binary_cross_entropy_with_logits(emit, x[:, :, None].expand_as(emit), reduction="none").sum(-1)  # (chorale, t, c)
+        at_t = torch.arange(x.shape[1], device=self.one.device)  # (t,)
+        log_x_2 = torch.where((at_t == 0)[:, None], log_table, log_x)  # (chorale, t, c)
         tilt_c = tilt["c"]  # (chorale, t, c', c)
         log_first = tilt_c[:, 0, 0, :]  # (chorale, c)
         log_init_2 = log_init + log_first  # (chorale, c)

@@ -649,8 +649,8 @@ class CaptureRecapture(nn.Module):
         with torch.no_grad():
             self.raw_p.copy_(torch.logit(value))
 
-    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_alive_first (alive,); log_alive (animal, t, alive', alive); log_x_3 (animal, t, alive)."""
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (animal,), exact, in nats."""
         at_alive = torch.arange(2, device=self.one.device)  # (alive,)
         alive_values = at_alive.to(self.one.dtype)  # (alive,)
         log_alive_first = bit_log_prob(alive_values, (self.one * 1))  # (alive,)
@@ -666,11 +666,6 @@ class CaptureRecapture(nn.Module):
         log_x = bit_log_prob(x[:, :, None], value_4)  # (animal, t, alive)
         log_x_2 = flat_log_prob(x)  # (animal, t)
         log_x_3 = torch.where(value[:, :, None], log_x, log_x_2[:, :, None])  # (animal, t, alive)
-        return log_alive_first, log_alive, log_x_3
-
-    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """log p of each row (animal,), exact, in nats."""
-        log_alive_first, log_alive, log_x_3 = self.factors(batch)
         log_later = log_alive[:, 1:]  # (animal, t, alive', alive)
         return chain_log_prob(log_alive_first, log_later, log_x_3)  # (animal,)
 
@@ -681,7 +676,21 @@ class CaptureRecapture(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        log_alive_first, log_alive, log_x_3 = self.factors(batch)
+        at_alive = torch.arange(2, device=self.one.device)  # (alive,)
+        alive_values = at_alive.to(self.one.dtype)  # (alive,)
+        log_alive_first = bit_log_prob(alive_values, (self.one * 1))  # (alive,)
+        x = batch["x"]  # (animal, t)
+        sum_before = x.cumsum(1) - x  # (animal, t)
+        value = sum_before > 0  # (animal, t)
+        phi_prob = torch.sigmoid(self.raw_phi)
+        value_2 = torch.where(alive_values.bool(), phi_prob, 0)  # (alive',)
+        value_3 = torch.where(value[:, :, None], value_2, 1)  # (animal, t, alive')
+        log_alive = bit_log_prob(alive_values, value_3[:, :, :, None])  # (animal, t, alive', alive)
+        p_prob = torch.sigmoid(self.raw_p)
+        value_4 = torch.where(alive_values.bool(), p_prob, 0)  # (alive,)
+        log_x = bit_log_prob(x[:, :, None], value_4)  # (animal, t, alive)
+        log_x_2 = flat_log_prob(x)  # (animal, t)
+        log_x_3 = torch.where(value[:, :, None], log_x, log_x_2[:, :, None])  # (animal, t, alive)
         tilt_alive = tilt["alive"]  # (animal, t, alive)
         log_later = log_alive[:, 1:]  # (animal, t, alive', alive)
         log_seen_of_alive = log_x_3 + tilt_alive  # (animal, t, alive)
@@ -690,7 +699,21 @@ class CaptureRecapture(nn.Module):
 
     def tilted_pairs(self, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."""
-        log_alive_first, log_alive, log_x_3 = self.factors(batch)
+        at_alive = torch.arange(2, device=self.one.device)  # (alive,)
+        alive_values = at_alive.to(self.one.dtype)  # (alive,)
+        log_alive_first = bit_log_prob(alive_values, (self.one * 1))  # (alive,)
+        x = batch["x"]  # (animal, t)
+        sum_before = x.cumsum(1) - x  # (animal, t)
+        value = sum_before > 0  # (animal, t)
+        phi_prob = torch.sigmoid(self.raw_phi)
+        value_2 = torch.where(alive_values.bool(), phi_prob, 0)  # (alive',)
+        value_3 = torch.where(value[:, :, None], value_2, 1)  # (animal, t, alive')
+        log_alive = bit_log_prob(alive_values, value_3[:, :, :, None])  # (animal, t, alive', alive)
+        p_prob = torch.sigmoid(self.raw_p)
+        value_4 = torch.where(alive_values.bool(), p_prob, 0)  # (alive,)
+        log_x = bit_log_prob(x[:, :, None], value_4)  # (animal, t, alive)
+        log_x_2 = flat_log_prob(x)  # (animal, t)
+        log_x_3 = torch.where(value[:, :, None], log_x, log_x_2[:, :, None])  # (animal, t, alive)
         tilt_alive = tilt["alive"]  # (animal, t, alive', alive)
         log_first = tilt_alive[:, 0, 0, :]  # (animal, alive)
         log_init = log_alive_first + log_first  # (animal, alive)

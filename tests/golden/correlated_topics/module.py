@@ -484,8 +484,8 @@ class CorrelatedTopics(nn.Module):
         with torch.no_grad():
             self.raw_phi.copy_(value.log())
 
-    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_ratio_h (doc,); log_h (doc, topic); raw_phi (topic, V)."""
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """A lower bound on log p of each row (doc,), in nats: elbo(samples=1)."""
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
@@ -498,16 +498,7 @@ class CorrelatedTopics(nn.Module):
         log_q_h = normal_vector_log_prob(h, encode_loc, encode_scale)  # (doc,)
         log_ratio_h = self.kl_weight * (log_p_h - log_q_h)  # (doc,)
         log_h = h.log_softmax(-1)  # (doc, K)
-        return log_ratio_h, log_h, self.raw_phi
-
-    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """A lower bound on log p of each row (doc,), in nats: elbo(samples=1)."""
-        w = batch["w"]  # (doc, n)
-        log_ratio_h, log_h, raw_phi = self.factors(batch)
-        w_len = batch["w_len"]  # (doc,)
-        at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
-        inside_n = at_n < w_len[:, None]  # (doc, n)
-        log_topic_over_n = mixed_total(log_h, raw_phi, w, inside_n, normalised=False)  # (doc,)
+        log_topic_over_n = mixed_total(log_h, self.raw_phi, w, inside_n, normalised=False)  # (doc,)
         return log_ratio_h + log_topic_over_n  # (doc,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
@@ -541,15 +532,22 @@ class CorrelatedTopics(nn.Module):
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         w = batch["w"]  # (doc, n)
-        log_ratio_h, log_h, raw_phi = self.factors(batch)
-        log_phi = raw_phi.log_softmax(-1)  # (topic, V)
+        w_len = batch["w_len"]  # (doc,)
+        at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
+        inside_n = at_n < w_len[:, None]  # (doc, n)
+        encode_loc, encode_scale_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
+        encode_scale = F.softplus(encode_scale_raw)  # (doc, K)
+        h = encode_loc + encode_scale * torch.randn_like(encode_loc)  # (doc, K)
+        chol = to_cholesky(self.raw_chol)  # (K, K)
+        log_p_h = multivariate_normal_log_prob(h, self.mean, chol)  # (doc,)
+        log_q_h = normal_vector_log_prob(h, encode_loc, encode_scale)  # (doc,)
+        log_ratio_h = self.kl_weight * (log_p_h - log_q_h)  # (doc,)
+        log_h = h.log_softmax(-1)  # (doc, K)
+        log_phi = self.raw_phi.log_softmax(-1)  # (topic, V)
         log_w = columns(log_phi, w)  # (doc, n, topic)
         tilt_topic = tilt["topic"]  # (doc, n, topic)
         log_joint_of_topic = log_h[:, None] + log_w + tilt_topic  # (doc, n, topic)
         log_sum_topic = total(log_joint_of_topic)  # (doc, n)
-        w_len = batch["w_len"]  # (doc,)
-        at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
-        inside_n = at_n < w_len[:, None]  # (doc, n)
         log_topic_over_n = torch.where(inside_n, log_sum_topic, 0.0).sum(1)  # (doc,)
         log_prob = log_ratio_h + log_topic_over_n  # (doc,)
         return log_prob

@@ -677,8 +677,8 @@ class DriveHmm(nn.Module):
         with torch.no_grad():
             self.raw_theta_point.copy_(value.log())
 
-    def factors(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> tuple[Tensor, ...]:
-        """log_theta (c', c); log_u (event, t, c); log_v (event, t, c)."""
+    def log_prob(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> Tensor:
+        """log p of each row (event,), exact, in nats."""
         phi, lambda_, theta, _ = self.shared() if shared is None else shared
         log_theta = log_of(theta)  # (c', 2)
         u = batch["u"]  # (event, t)
@@ -692,12 +692,6 @@ class DriveHmm(nn.Module):
         inside_t_2 = at_t_2 < u_len[:, None]  # (event, t)
         v_2 = v.where(inside_t_2, 1.0)  # (event, t)
         log_v = exponential_log_prob(v_2[:, :, None], lambda_)  # (event, t, c)
-        return log_theta, log_u, log_v
-
-    def log_prob(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> Tensor:
-        """log p of each row (event,), exact, in nats."""
-        log_theta, log_u, log_v = self.factors(batch, shared)
-        u_len = batch["u_len"]  # (event,)
         log_seen_of_c = log_u + log_v  # (event, t, c)
         return chain_log_prob((self.one * -0.6931471805599453), log_theta, log_seen_of_c, u_len)  # (event,)
 
@@ -730,8 +724,19 @@ class DriveHmm(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        log_theta, log_u, log_v = self.factors(batch)
+        phi, lambda_, theta, _ = self.shared()
+        log_theta = log_of(theta)  # (c', 2)
+        u = batch["u"]  # (event, t)
         u_len = batch["u_len"]  # (event,)
+        at_t = torch.arange(u.shape[1], device=self.one.device)  # (t,)
+        inside_t = at_t < u_len[:, None]  # (event, t)
+        u_2 = u.where(inside_t, 1.0)  # (event, t)
+        log_u = exponential_log_prob(u_2[:, :, None], phi)  # (event, t, c)
+        v = batch["v"]  # (event, t)
+        at_t_2 = torch.arange(u_2.shape[1], device=self.one.device)  # (t,)
+        inside_t_2 = at_t_2 < u_len[:, None]  # (event, t)
+        v_2 = v.where(inside_t_2, 1.0)  # (event, t)
+        log_v = exponential_log_prob(v_2[:, :, None], lambda_)  # (event, t, c)
         tilt_c = tilt["c"]  # (event, t, c)
         log_seen_of_c = log_u + log_v + tilt_c  # (event, t, c)
         log_chain_c = chain_total(total, (self.one * -0.6931471805599453), log_theta, log_seen_of_c, u_len)  # (event,)
@@ -739,9 +744,20 @@ class DriveHmm(nn.Module):
 
     def tilted_pairs(self, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."""
-        log_theta, log_u, log_v = self.factors(batch)
-        tilt_c = tilt["c"]  # (event, t, c', c)
+        phi, lambda_, theta, _ = self.shared()
+        log_theta = log_of(theta)  # (c', 2)
+        u = batch["u"]  # (event, t)
         u_len = batch["u_len"]  # (event,)
+        at_t = torch.arange(u.shape[1], device=self.one.device)  # (t,)
+        inside_t = at_t < u_len[:, None]  # (event, t)
+        u_2 = u.where(inside_t, 1.0)  # (event, t)
+        log_u = exponential_log_prob(u_2[:, :, None], phi)  # (event, t, c)
+        v = batch["v"]  # (event, t)
+        at_t_2 = torch.arange(u_2.shape[1], device=self.one.device)  # (t,)
+        inside_t_2 = at_t_2 < u_len[:, None]  # (event, t)
+        v_2 = v.where(inside_t_2, 1.0)  # (event, t)
+        log_v = exponential_log_prob(v_2[:, :, None], lambda_)  # (event, t, c)
+        tilt_c = tilt["c"]  # (event, t, c', c)
         log_first = tilt_c[:, 0, 0, :]  # (event, c)
         log_init = log_first - 0.6931471805599453  # (event, c)
         log_step = log_theta + tilt_c  # (event, t, c', c)

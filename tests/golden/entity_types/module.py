@@ -333,26 +333,20 @@ class EntityTypes(nn.Module):
         with torch.no_grad():
             self.raw_emit.copy_(value.log())
 
-    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_prior (kind,); log_number (doc, entity, kind); log_w (doc, mention, kind)."""
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (doc,), exact, in nats."""
         log_prior = self.raw_prior.log_softmax(-1)  # (K,)
         number = batch["number"]  # (doc, entity)
         log_number = bernoulli_log_prob(number[:, :, None], self.raw_several)  # (doc, entity, kind)
         w = batch["w"]  # (doc, mention)
         log_emit = self.raw_emit.log_softmax(-1)  # (kind, V)
         log_w = columns(log_emit, w)  # (doc, mention, kind)
-        return log_prior, log_number, log_w
-
-    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """log p of each row (doc,), exact, in nats."""
-        log_prior, log_number, log_w = self.factors(batch)
         e = batch["e"]  # (doc, mention)
         e_len = batch["e_len"]  # (doc,)
         at_mention = torch.arange(e.shape[1], device=self.one.device)  # (mention,)
         inside_mention = at_mention < e_len[:, None]  # (doc, mention)
         log_w_inside = torch.where(inside_mention[:, :, None], log_w, 0.0)  # (doc, mention, kind)
         e_inside = torch.where(inside_mention, e, 0)  # (doc, mention)
-        number = batch["number"]  # (doc, entity)
         log_by_entity = add_by_index(log_w_inside, e_inside, number.shape[1])  # (doc, entity, kind)
         log_joint_of_kind = log_prior + log_number + log_by_entity  # (doc, entity, kind)
         log_sum_kind = log_sum_exp(log_joint_of_kind)  # (doc, entity)
@@ -369,14 +363,18 @@ class EntityTypes(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        log_prior, log_number, log_w = self.factors(batch)
+        log_prior = self.raw_prior.log_softmax(-1)  # (K,)
+        number = batch["number"]  # (doc, entity)
+        log_number = bernoulli_log_prob(number[:, :, None], self.raw_several)  # (doc, entity, kind)
+        w = batch["w"]  # (doc, mention)
+        log_emit = self.raw_emit.log_softmax(-1)  # (kind, V)
+        log_w = columns(log_emit, w)  # (doc, mention, kind)
         e = batch["e"]  # (doc, mention)
         e_len = batch["e_len"]  # (doc,)
         at_mention = torch.arange(e.shape[1], device=self.one.device)  # (mention,)
         inside_mention = at_mention < e_len[:, None]  # (doc, mention)
         log_w_inside = torch.where(inside_mention[:, :, None], log_w, 0.0)  # (doc, mention, kind)
         e_inside = torch.where(inside_mention, e, 0)  # (doc, mention)
-        number = batch["number"]  # (doc, entity)
         log_by_entity = add_by_index(log_w_inside, e_inside, number.shape[1])  # (doc, entity, kind)
         tilt_kind = tilt["kind"]  # (doc, entity, kind)
         log_joint_of_kind = log_prior + log_number + log_by_entity + tilt_kind  # (doc, entity, kind)

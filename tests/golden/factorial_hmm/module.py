@@ -653,9 +653,8 @@ class FactorialHmm(nn.Module):
         with torch.no_grad():
             self.raw_metre_trans.copy_(value.log())
 
-    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_harmony_init (h,); log_harmony_trans (h', h); log_metre_init (m,); log_metre_trans (m', m); log_x_const (h_m,);
-        log_x_weight (h_m, T); log_x_statistics (chorale, t, T)."""
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (chorale,), exact, in nats."""
         log_harmony_init = self.raw_harmony_init.log_softmax(-1)  # (K,)
         log_harmony_trans = self.raw_harmony_trans.log_softmax(-1)  # (h', K)
         log_metre_init = self.raw_metre_init.log_softmax(-1)  # (L,)
@@ -664,11 +663,6 @@ class FactorialHmm(nn.Module):
         value = self.base + self.harmony_keys  # (h, 88)
         value_2 = value[:, None] + self.metre_keys  # (h, m, 88)
         log_x_const, log_x_weight, log_x_statistics = bernoulli_natural(x, value_2.flatten(0, 1))  # (h_m,), (h_m, T), (chorale, t, T)
-        return log_harmony_init, log_harmony_trans, log_metre_init, log_metre_trans, log_x_const, log_x_weight, log_x_statistics
-
-    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """log p of each row (chorale,), exact, in nats."""
-        log_harmony_init, log_harmony_trans, log_metre_init, log_metre_trans, log_x_const, log_x_weight, log_x_statistics = self.factors(batch)
         log_table = F.linear(log_x_statistics, log_x_weight, log_x_const).unflatten(-1, (self.K, self.L))  # (chorale, t, h, m)
         log_init = log_harmony_init[:, None] + log_metre_init  # (h, m)
         log_states = log_init.flatten(0, 1)  # (h,)
@@ -685,7 +679,14 @@ class FactorialHmm(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        log_harmony_init, log_harmony_trans, log_metre_init, log_metre_trans, log_x_const, log_x_weight, log_x_statistics = self.factors(batch)
+        log_harmony_init = self.raw_harmony_init.log_softmax(-1)  # (K,)
+        log_harmony_trans = self.raw_harmony_trans.log_softmax(-1)  # (h', K)
+        log_metre_init = self.raw_metre_init.log_softmax(-1)  # (L,)
+        log_metre_trans = self.raw_metre_trans.log_softmax(-1)  # (m', L)
+        x = batch["x"]  # (chorale, t, 88)
+        value = self.base + self.harmony_keys  # (h, 88)
+        value_2 = value[:, None] + self.metre_keys  # (h, m, 88)
+        log_x_const, log_x_weight, log_x_statistics = bernoulli_natural(x, value_2.flatten(0, 1))  # (h_m,), (h_m, T), (chorale, t, T)
         log_table = F.linear(log_x_statistics, log_x_weight, log_x_const).unflatten(-1, (self.K, self.L))  # (chorale, t, h, m)
         tilt_h = tilt["h"]  # (chorale, t, h)
         tilt_m = tilt["m"]  # (chorale, t, m)
@@ -701,7 +702,14 @@ class FactorialHmm(nn.Module):
 
     def tilted_pairs(self, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."""
-        log_harmony_init, log_harmony_trans, log_metre_init, log_metre_trans, log_x_const, log_x_weight, log_x_statistics = self.factors(batch)
+        log_harmony_init = self.raw_harmony_init.log_softmax(-1)  # (K,)
+        log_harmony_trans = self.raw_harmony_trans.log_softmax(-1)  # (h', K)
+        log_metre_init = self.raw_metre_init.log_softmax(-1)  # (L,)
+        log_metre_trans = self.raw_metre_trans.log_softmax(-1)  # (m', L)
+        x = batch["x"]  # (chorale, t, 88)
+        value = self.base + self.harmony_keys  # (h, 88)
+        value_2 = value[:, None] + self.metre_keys  # (h, m, 88)
+        log_x_const, log_x_weight, log_x_statistics = bernoulli_natural(x, value_2.flatten(0, 1))  # (h_m,), (h_m, T), (chorale, t, T)
         tilt_h = tilt["h"]  # (chorale, t, h', h)
         tilt_m = tilt["m"]  # (chorale, t, m', m)
         log_table = F.linear(log_x_statistics, log_x_weight, log_x_const).unflatten(-1, (self.K, self.L))  # (chorale, t, h, m)

@@ -322,17 +322,12 @@ class GaussianMixture(nn.Module):
         with torch.no_grad():
             self.raw_L.copy_(from_cholesky(value))
 
-    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_pi (c,); log_x (n, c)."""
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (n,), exact, in nats."""
         log_pi = self.raw_pi.log_softmax(-1)  # (K,)
         x = batch["x"]  # (n, D)
         L = to_cholesky(self.raw_L)  # (c, D, D)
         log_x = multivariate_normal_log_prob(x[:, None], self.mu, L)  # (n, c)
-        return log_pi, log_x
-
-    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """log p of each row (n,), exact, in nats."""
-        log_pi, log_x = self.factors(batch)
         log_joint_of_c = log_pi + log_x  # (n, c)
         return log_sum_exp(log_joint_of_c)  # (n,)
 
@@ -343,7 +338,10 @@ class GaussianMixture(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        log_pi, log_x = self.factors(batch)
+        log_pi = self.raw_pi.log_softmax(-1)  # (K,)
+        x = batch["x"]  # (n, D)
+        L = to_cholesky(self.raw_L)  # (c, D, D)
+        log_x = multivariate_normal_log_prob(x[:, None], self.mu, L)  # (n, c)
         tilt_c = tilt["c"]  # (n, c)
         log_joint_of_c = log_pi + log_x + tilt_c  # (n, c)
         log_sum_c = total(log_joint_of_c)  # (n,)

@@ -407,8 +407,8 @@ class GaussianMixtureVae(nn.Module):
         with torch.no_grad():
             self.raw_scale.copy_(softplus_inverse(value))
 
-    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_weight (c,); log_ratio_z (n, c); log_x (n,)."""
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """A lower bound on log p of each row (n,), in nats: elbo(samples=1)."""
         x = batch["x"]  # (n, 784)
         encode_loc, encode_scale_raw = self.encode(x)  # (n, Z)
         encode_scale = F.softplus(encode_scale_raw)  # (n, Z)
@@ -421,11 +421,6 @@ class GaussianMixtureVae(nn.Module):
         log_ratio_z = log_table - log_q_z[:, None]  # (n, c)
         decode = self.decode(z)  # (n, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x, reduction="none").sum(-1)  # (n,)
-        return log_weight, log_ratio_z, log_x
-
-    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """A lower bound on log p of each row (n,), in nats: elbo(samples=1)."""
-        log_weight, log_ratio_z, log_x = self.factors(batch)
         log_joint_of_c = log_weight + log_ratio_z  # (n, c)
         log_sum_c = log_sum_exp(log_joint_of_c)  # (n,)
         return log_sum_c + log_x  # (n,)
@@ -457,7 +452,18 @@ class GaussianMixtureVae(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        log_weight, log_ratio_z, log_x = self.factors(batch)
+        x = batch["x"]  # (n, 784)
+        encode_loc, encode_scale_raw = self.encode(x)  # (n, Z)
+        encode_scale = F.softplus(encode_scale_raw)  # (n, Z)
+        z = encode_loc + encode_scale * torch.randn_like(encode_loc)  # (n, Z)
+        log_weight = self.raw_weight.log_softmax(-1)  # (K,)
+        scale = F.softplus(self.raw_scale)  # (c, Z)
+        log_p_z_const, log_p_z_weight, log_p_z_statistics = normal_natural(z, self.loc, scale)  # (c,), (c, T), (n, T)
+        log_table = F.linear(log_p_z_statistics, log_p_z_weight, log_p_z_const)  # (n, c)
+        log_q_z = normal_vector_log_prob(z, encode_loc, encode_scale)  # (n,)
+        log_ratio_z = log_table - log_q_z[:, None]  # (n, c)
+        decode = self.decode(z)  # (n, 784)
+        log_x = -F.binary_cross_entropy_with_logits(decode, x, reduction="none").sum(-1)  # (n,)
         tilt_c = tilt["c"]  # (n, c)
         log_joint_of_c = log_weight + log_ratio_z + tilt_c  # (n, c)
         log_sum_c = total(log_joint_of_c)  # (n,)

@@ -320,8 +320,8 @@ class Grading(nn.Module):
         with torch.no_grad():
             self.raw_marks.copy_(value.log())
 
-    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_manner (kind,); log_quality (worth,); log_mark_2 (panel, grader, essay, kind, worth)."""
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (panel,), exact, in nats."""
         log_manner = self.raw_manner.log_softmax(-1)  # (T,)
         log_quality = self.raw_quality.log_softmax(-1)  # (K,)
         mark = batch["mark"]  # (panel, essay, grader)
@@ -332,18 +332,11 @@ class Grading(nn.Module):
         mark_observed = batch["mark_observed"]  # (panel, essay, grader)
         mark_observed_2 = mark_observed.permute(0, 2, 1)  # (panel, grader, essay)
         log_mark_2 = torch.where(mark_observed_2[:, :, :, None, None], log_mark, 0.0)  # (panel, grader, essay, kind, worth)
-        return log_manner, log_quality, log_mark_2
-
-    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """log p of each row (panel,), exact, in nats."""
-        log_manner, log_quality, log_mark_2 = self.factors(batch)
         log_mark_2_over_grader = over_joint_values(log_mark_2.permute(0, 2, 4, 1, 3)).permute(0, 1, 3, 2)  # (panel, essay, kind[grader], worth)
         log_manner_over_grader = over_joint_values(log_manner.expand(self.G, -1))  # (kind[grader],)
         log_joint_of_worth = log_quality + log_mark_2_over_grader  # (panel, essay, kind[grader], worth)
         log_sum_worth = log_sum_exp(log_joint_of_worth)  # (panel, essay, kind[grader])
         essay_len = batch["essay_len"]  # (panel,)
-        mark = batch["mark"]  # (panel, essay, grader)
-        mark_2 = mark.permute(0, 2, 1)  # (panel, grader, essay)
         at_essay = torch.arange(mark_2.shape[2], device=self.one.device)  # (essay,)
         inside_essay = at_essay < essay_len[:, None]  # (panel, essay)
         log_worth_over_essay = torch.where(inside_essay[:, :, None], log_sum_worth, 0.0).sum(1)  # (panel, kind[grader])

@@ -310,17 +310,12 @@ class HierarchicalMixture(nn.Module):
         with torch.no_grad():
             self.raw_phi.copy_(value.log())
 
-    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_prior (kind,); log_mix (kind, topic); raw_phi (topic, V)."""
-        log_prior = self.raw_prior.log_softmax(-1)  # (C,)
-        log_mix = self.raw_mix.log_softmax(-1)  # (kind, K)
-        return log_prior, log_mix, self.raw_phi
-
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (doc,), exact, in nats."""
+        log_prior = self.raw_prior.log_softmax(-1)  # (C,)
+        log_mix = self.raw_mix.log_softmax(-1)  # (kind, K)
         w = batch["w"]  # (doc, n)
-        log_prior, log_mix, raw_phi = self.factors(batch)
-        log_phi = raw_phi.log_softmax(-1)  # (topic, V)
+        log_phi = self.raw_phi.log_softmax(-1)  # (topic, V)
         log_w = columns(log_phi, w)  # (doc, n, topic)
         log_joint_of_topic = log_mix + log_w[:, :, None]  # (doc, n, kind, topic)
         log_sum_topic = log_sum_exp(log_joint_of_topic)  # (doc, n, kind)
@@ -338,9 +333,10 @@ class HierarchicalMixture(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        log_prior = self.raw_prior.log_softmax(-1)  # (C,)
+        log_mix = self.raw_mix.log_softmax(-1)  # (kind, K)
         w = batch["w"]  # (doc, n)
-        log_prior, log_mix, raw_phi = self.factors(batch)
-        log_phi = raw_phi.log_softmax(-1)  # (topic, V)
+        log_phi = self.raw_phi.log_softmax(-1)  # (topic, V)
         log_w = columns(log_phi, w)  # (doc, n, topic)
         tilt_topic = tilt["topic"]  # (doc, n, topic)
         log_joint_of_topic = log_mix + log_w[:, :, None] + tilt_topic[:, :, None]  # (doc, n, kind, topic)

@@ -650,18 +650,13 @@ class Hmm(nn.Module):
         with torch.no_grad():
             self.raw_emit.copy_(value.log())
 
-    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_init (c,); log_trans (c', c); raw_emit (c, V)."""
-        log_init = self.raw_init.log_softmax(-1)  # (K,)
-        log_trans = self.raw_trans.log_softmax(-1)  # (c', K)
-        return log_init, log_trans, self.raw_emit
-
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (sentence,), exact, in nats."""
+        log_init = self.raw_init.log_softmax(-1)  # (K,)
+        log_trans = self.raw_trans.log_softmax(-1)  # (c', K)
         x = batch["x"]  # (sentence, t)
-        log_init, log_trans, raw_emit = self.factors(batch)
         x_len = batch["x_len"]  # (sentence,)
-        log_emit = raw_emit.log_softmax(-1)  # (c, V)
+        log_emit = self.raw_emit.log_softmax(-1)  # (c, V)
         return chain_log_prob_of_tokens(log_init, log_trans, log_emit, x, x_len)  # (sentence,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
@@ -671,9 +666,10 @@ class Hmm(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        log_init = self.raw_init.log_softmax(-1)  # (K,)
+        log_trans = self.raw_trans.log_softmax(-1)  # (c', K)
         x = batch["x"]  # (sentence, t)
-        log_init, log_trans, raw_emit = self.factors(batch)
-        log_emit = raw_emit.log_softmax(-1)  # (c, V)
+        log_emit = self.raw_emit.log_softmax(-1)  # (c, V)
         log_x = columns(log_emit, x)  # (sentence, t, c)
         tilt_c = tilt["c"]  # (sentence, t, c)
         x_len = batch["x_len"]  # (sentence,)
@@ -683,15 +679,16 @@ class Hmm(nn.Module):
 
     def tilted_pairs(self, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."""
+        log_init = self.raw_init.log_softmax(-1)  # (K,)
+        log_trans = self.raw_trans.log_softmax(-1)  # (c', K)
         x = batch["x"]  # (sentence, t)
-        log_init, log_trans, raw_emit = self.factors(batch)
         tilt_c = tilt["c"]  # (sentence, t, c', c)
         log_first = tilt_c[:, 0, 0, :]  # (sentence, c)
         log_init_2 = log_init + log_first  # (sentence, c)
         log_step = log_trans + tilt_c  # (sentence, t, c', c)
         log_later = log_step[:, 1:]  # (sentence, t, c', c)
         x_len = batch["x_len"]  # (sentence,)
-        log_emit = raw_emit.log_softmax(-1)  # (c, V)
+        log_emit = self.raw_emit.log_softmax(-1)  # (c, V)
         log_chain_c = chain_log_prob_of_tokens(log_init_2, log_later, log_emit, x, x_len)  # (sentence,)
         return log_chain_c
 

@@ -690,19 +690,14 @@ class Hmm2(nn.Module):
         with torch.no_grad():
             self.raw_trans.copy_(value.log())
 
-    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_init (c,); log_second (c', c); log_trans_by_c_past (c'', c', c); raw_emit (c, CHAR)."""
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (word,), exact, in nats."""
         log_init = self.raw_init.log_softmax(-1)  # (K,)
         log_second = self.raw_second.log_softmax(-1)  # (c', K)
         trans_by_c_past = self.raw_trans.movedim(0, 1)  # (before, c', K)
         log_trans_by_c_past = trans_by_c_past.log_softmax(-1)  # (c'', c', K)
-        return log_init, log_second, log_trans_by_c_past, self.raw_emit
-
-    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """log p of each row (word,), exact, in nats."""
         x = batch["x"]  # (word, t)
-        log_init, log_second, log_trans_by_c_past, raw_emit = self.factors(batch)
-        log_emit = raw_emit.log_softmax(-1)  # (c, CHAR)
+        log_emit = self.raw_emit.log_softmax(-1)  # (c, CHAR)
         log_x = columns(log_emit, x)  # (word, t, c)
         x_len = batch["x_len"]  # (word,)
         return second_order_log_prob(log_init, log_second, log_trans_by_c_past, log_x, x_len)  # (word,)
@@ -714,9 +709,12 @@ class Hmm2(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        log_init = self.raw_init.log_softmax(-1)  # (K,)
+        log_second = self.raw_second.log_softmax(-1)  # (c', K)
+        trans_by_c_past = self.raw_trans.movedim(0, 1)  # (before, c', K)
+        log_trans_by_c_past = trans_by_c_past.log_softmax(-1)  # (c'', c', K)
         x = batch["x"]  # (word, t)
-        log_init, log_second, log_trans_by_c_past, raw_emit = self.factors(batch)
-        log_emit = raw_emit.log_softmax(-1)  # (c, CHAR)
+        log_emit = self.raw_emit.log_softmax(-1)  # (c, CHAR)
         log_x = columns(log_emit, x)  # (word, t, c)
         tilt_c = tilt["c"]  # (word, t, c)
         x_len = batch["x_len"]  # (word,)
@@ -726,10 +724,13 @@ class Hmm2(nn.Module):
 
     def tilted_pairs(self, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."""
+        log_init = self.raw_init.log_softmax(-1)  # (K,)
+        log_second = self.raw_second.log_softmax(-1)  # (c', K)
+        trans_by_c_past = self.raw_trans.movedim(0, 1)  # (before, c', K)
+        log_trans_by_c_past = trans_by_c_past.log_softmax(-1)  # (c'', c', K)
         x = batch["x"]  # (word, t)
-        log_init, log_second, log_trans_by_c_past, raw_emit = self.factors(batch)
         tilt_c = tilt["c"]  # (word, t, c', c)
-        log_emit = raw_emit.log_softmax(-1)  # (c, CHAR)
+        log_emit = self.raw_emit.log_softmax(-1)  # (c, CHAR)
         log_x = columns(log_emit, x)  # (word, t, c)
         log_first = tilt_c[:, 0, 0, :]  # (word, c)
         log_second_2 = tilt_c[:, min(1, x.shape[1] - 1), :, :]  # (word, c', c)

@@ -669,8 +669,8 @@ class HmmAlignment(nn.Module):
         self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
         keep_pages()
 
-    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_a_first (pair, a); log_each (pair, a', a); log_x (pair, i, a)."""
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (pair,), exact, in nats."""
         y = batch["y"]  # (pair, j)
         at_a = torch.arange(y.shape[1], device=self.one.device)  # (a,)
         y_len = batch["y_len"]  # (pair,)
@@ -690,11 +690,6 @@ class HmmAlignment(nn.Module):
         x_2 = x[:, :, None].expand(cells)  # (pair, i, a)
         lex_features = self.lex.features(y_words)  # (distinct, H)
         log_x = SelectedLogSoftmax.apply(lex_features, self.lex.out.weight, self.lex.out.bias, y_row_2, x_2)  # (pair, i, a)
-        return log_a_first, log_each, log_x
-
-    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """log p of each row (pair,), exact, in nats."""
-        log_a_first, log_each, log_x = self.factors(batch)
         x_len = batch["x_len"]  # (pair,)
         log_step = log_each.unsqueeze(1)  # (pair, i, a', a)
         return chain_log_prob(log_a_first, log_step, log_x, x_len)  # (pair,)
@@ -706,7 +701,25 @@ class HmmAlignment(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        log_a_first, log_each, log_x = self.factors(batch)
+        y = batch["y"]  # (pair, j)
+        at_a = torch.arange(y.shape[1], device=self.one.device)  # (a,)
+        y_len = batch["y_len"]  # (pair,)
+        log_y_len = (self.one * y_len).log()  # (pair,)
+        inside_a = at_a < y_len[:, None]  # (pair, a)
+        log_a_first = torch.where(inside_a, -log_y_len[:, None], -torch.inf)  # (pair, a)
+        value = at_a[:, None] - at_a  # (j, a')
+        jump_index = (value - -50).clamp(0, 100)  # (j, a')
+        jump_at = self.jump[jump_index]  # (j, a')
+        jump_at_by_j = jump_at.movedim(0, 1)  # (a', j)
+        each = jump_at_by_j.masked_fill(~inside_a[:, None], -torch.inf)  # (pair, a', j)
+        log_each = each.log_softmax(-1)  # (pair, a', j)
+        x = batch["x"]  # (pair, i)
+        y_words, y_row = distinct(y)  # (pair, a)
+        cells = torch.broadcast_shapes(y_row[:, None].shape, x[:, :, None].shape)
+        y_row_2 = y_row[:, None].expand(cells)  # (pair, i, a)
+        x_2 = x[:, :, None].expand(cells)  # (pair, i, a)
+        lex_features = self.lex.features(y_words)  # (distinct, H)
+        log_x = SelectedLogSoftmax.apply(lex_features, self.lex.out.weight, self.lex.out.bias, y_row_2, x_2)  # (pair, i, a)
         tilt_a = tilt["a"]  # (pair, i, a)
         x_len = batch["x_len"]  # (pair,)
         log_seen_of_a = log_x + tilt_a  # (pair, i, a)
@@ -716,7 +729,25 @@ class HmmAlignment(nn.Module):
 
     def tilted_pairs(self, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."""
-        log_a_first, log_each, log_x = self.factors(batch)
+        y = batch["y"]  # (pair, j)
+        at_a = torch.arange(y.shape[1], device=self.one.device)  # (a,)
+        y_len = batch["y_len"]  # (pair,)
+        log_y_len = (self.one * y_len).log()  # (pair,)
+        inside_a = at_a < y_len[:, None]  # (pair, a)
+        log_a_first = torch.where(inside_a, -log_y_len[:, None], -torch.inf)  # (pair, a)
+        value = at_a[:, None] - at_a  # (j, a')
+        jump_index = (value - -50).clamp(0, 100)  # (j, a')
+        jump_at = self.jump[jump_index]  # (j, a')
+        jump_at_by_j = jump_at.movedim(0, 1)  # (a', j)
+        each = jump_at_by_j.masked_fill(~inside_a[:, None], -torch.inf)  # (pair, a', j)
+        log_each = each.log_softmax(-1)  # (pair, a', j)
+        x = batch["x"]  # (pair, i)
+        y_words, y_row = distinct(y)  # (pair, a)
+        cells = torch.broadcast_shapes(y_row[:, None].shape, x[:, :, None].shape)
+        y_row_2 = y_row[:, None].expand(cells)  # (pair, i, a)
+        x_2 = x[:, :, None].expand(cells)  # (pair, i, a)
+        lex_features = self.lex.features(y_words)  # (distinct, H)
+        log_x = SelectedLogSoftmax.apply(lex_features, self.lex.out.weight, self.lex.out.bias, y_row_2, x_2)  # (pair, i, a)
         tilt_a = tilt["a"]  # (pair, i, a', a)
         log_first = tilt_a[:, 0, 0, :]  # (pair, a)
         log_init = log_a_first + log_first  # (pair, a)

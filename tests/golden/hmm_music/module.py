@@ -637,17 +637,12 @@ class HmmMusic(nn.Module):
         with torch.no_grad():
             self.raw_emit.copy_(torch.logit(value))
 
-    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_init (c,); log_trans (c', c); log_x_const (c,); log_x_weight (c, T); log_x_statistics (chorale, t, T)."""
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (chorale,), exact, in nats."""
         log_init = self.raw_init.log_softmax(-1)  # (K,)
         log_trans = self.raw_trans.log_softmax(-1)  # (c', K)
         x = batch["x"]  # (chorale, t, 88)
         log_x_const, log_x_weight, log_x_statistics = bernoulli_natural(x, self.raw_emit)  # (c,), (c, T), (chorale, t, T)
-        return log_init, log_trans, log_x_const, log_x_weight, log_x_statistics
-
-    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """log p of each row (chorale,), exact, in nats."""
-        log_init, log_trans, log_x_const, log_x_weight, log_x_statistics = self.factors(batch)
         log_table = F.linear(log_x_statistics, log_x_weight, log_x_const)  # (chorale, t, c)
         x_len = batch["x_len"]  # (chorale,)
         return chain_log_prob(log_init, log_trans, log_table, x_len)  # (chorale,)
@@ -659,7 +654,10 @@ class HmmMusic(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        log_init, log_trans, log_x_const, log_x_weight, log_x_statistics = self.factors(batch)
+        log_init = self.raw_init.log_softmax(-1)  # (K,)
+        log_trans = self.raw_trans.log_softmax(-1)  # (c', K)
+        x = batch["x"]  # (chorale, t, 88)
+        log_x_const, log_x_weight, log_x_statistics = bernoulli_natural(x, self.raw_emit)  # (c,), (c, T), (chorale, t, T)
         log_table = F.linear(log_x_statistics, log_x_weight, log_x_const)  # (chorale, t, c)
         tilt_c = tilt["c"]  # (chorale, t, c)
         x_len = batch["x_len"]  # (chorale,)
@@ -669,7 +667,10 @@ class HmmMusic(nn.Module):
 
     def tilted_pairs(self, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."""
-        log_init, log_trans, log_x_const, log_x_weight, log_x_statistics = self.factors(batch)
+        log_init = self.raw_init.log_softmax(-1)  # (K,)
+        log_trans = self.raw_trans.log_softmax(-1)  # (c', K)
+        x = batch["x"]  # (chorale, t, 88)
+        log_x_const, log_x_weight, log_x_statistics = bernoulli_natural(x, self.raw_emit)  # (c,), (c, T), (chorale, t, T)
         tilt_c = tilt["c"]  # (chorale, t, c', c)
         log_table = F.linear(log_x_statistics, log_x_weight, log_x_const)  # (chorale, t, c)
         log_first = tilt_c[:, 0, 0, :]  # (chorale, c)

@@ -642,17 +642,12 @@ class HmmPriors(nn.Module):
         with torch.no_grad():
             self.raw_trans_point.copy_(value.log())
 
-    def factors(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> tuple[Tensor, ...]:
-        """log_trans (c', c); log_x (sequence, t, c)."""
+    def log_prob(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> Tensor:
+        """log p of each row (sequence,), exact, in nats."""
         mu, trans, _ = self.shared() if shared is None else shared
         log_trans = log_of(trans)  # (c', 2)
         x = batch["x"]  # (sequence, t)
         log_x = normal_log_prob(x[:, :, None], mu, (self.one * 1))  # (sequence, t, c)
-        return log_trans, log_x
-
-    def log_prob(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> Tensor:
-        """log p of each row (sequence,), exact, in nats."""
-        log_trans, log_x = self.factors(batch, shared)
         x_len = batch["x_len"]  # (sequence,)
         return chain_log_prob((self.one * -0.6931471805599453), log_trans, log_x, x_len)  # (sequence,)
 
@@ -677,7 +672,10 @@ class HmmPriors(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        log_trans, log_x = self.factors(batch)
+        mu, trans, _ = self.shared()
+        log_trans = log_of(trans)  # (c', 2)
+        x = batch["x"]  # (sequence, t)
+        log_x = normal_log_prob(x[:, :, None], mu, (self.one * 1))  # (sequence, t, c)
         tilt_c = tilt["c"]  # (sequence, t, c)
         x_len = batch["x_len"]  # (sequence,)
         log_seen_of_c = log_x + tilt_c  # (sequence, t, c)
@@ -686,7 +684,10 @@ class HmmPriors(nn.Module):
 
     def tilted_pairs(self, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."""
-        log_trans, log_x = self.factors(batch)
+        mu, trans, _ = self.shared()
+        log_trans = log_of(trans)  # (c', 2)
+        x = batch["x"]  # (sequence, t)
+        log_x = normal_log_prob(x[:, :, None], mu, (self.one * 1))  # (sequence, t, c)
         tilt_c = tilt["c"]  # (sequence, t, c', c)
         log_first = tilt_c[:, 0, 0, :]  # (sequence, c)
         log_init = log_first - 0.6931471805599453  # (sequence, c)

@@ -344,8 +344,8 @@ class Ibm1(nn.Module):
         self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
         keep_pages()
 
-    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_a (pair, a); log_x (pair, i, a)."""
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (pair,), exact, in nats."""
         y = batch["y"]  # (pair, j)
         at_a = torch.arange(y.shape[1], device=self.one.device)  # (a,)
         y_len = batch["y_len"]  # (pair,)
@@ -359,15 +359,9 @@ class Ibm1(nn.Module):
         x_2 = x[:, :, None].expand(cells)  # (pair, i, a)
         lex_features = self.lex.features(y_words)  # (distinct, H)
         log_x = SelectedLogSoftmax.apply(lex_features, self.lex.out.weight, self.lex.out.bias, y_row_2, x_2)  # (pair, i, a)
-        return log_a, log_x
-
-    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """log p of each row (pair,), exact, in nats."""
-        log_a, log_x = self.factors(batch)
         log_joint_of_a = log_a[:, None] + log_x  # (pair, i, a)
         log_sum_a = log_sum_exp(log_joint_of_a)  # (pair, i)
         x_len = batch["x_len"]  # (pair,)
-        x = batch["x"]  # (pair, i)
         at_i = torch.arange(x.shape[1], device=self.one.device)  # (i,)
         inside_i = at_i < x_len[:, None]  # (pair, i)
         log_a_over_i = torch.where(inside_i, log_sum_a, 0.0).sum(1)  # (pair,)
@@ -380,12 +374,23 @@ class Ibm1(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        log_a, log_x = self.factors(batch)
+        y = batch["y"]  # (pair, j)
+        at_a = torch.arange(y.shape[1], device=self.one.device)  # (a,)
+        y_len = batch["y_len"]  # (pair,)
+        log_y_len = (self.one * y_len).log()  # (pair,)
+        inside_a = at_a < y_len[:, None]  # (pair, a)
+        log_a = torch.where(inside_a, -log_y_len[:, None], -torch.inf)  # (pair, a)
+        x = batch["x"]  # (pair, i)
+        y_words, y_row = distinct(y)  # (pair, a)
+        cells = torch.broadcast_shapes(y_row[:, None].shape, x[:, :, None].shape)
+        y_row_2 = y_row[:, None].expand(cells)  # (pair, i, a)
+        x_2 = x[:, :, None].expand(cells)  # (pair, i, a)
+        lex_features = self.lex.features(y_words)  # (distinct, H)
+        log_x = SelectedLogSoftmax.apply(lex_features, self.lex.out.weight, self.lex.out.bias, y_row_2, x_2)  # (pair, i, a)
         tilt_a = tilt["a"]  # (pair, i, a)
         log_joint_of_a = log_a[:, None] + log_x + tilt_a  # (pair, i, a)
         log_sum_a = total(log_joint_of_a)  # (pair, i)
         x_len = batch["x_len"]  # (pair,)
-        x = batch["x"]  # (pair, i)
         at_i = torch.arange(x.shape[1], device=self.one.device)  # (i,)
         inside_i = at_i < x_len[:, None]  # (pair, i)
         log_a_over_i = torch.where(inside_i, log_sum_a, 0.0).sum(1)  # (pair,)

@@ -362,8 +362,8 @@ class Ibm2(nn.Module):
         with torch.no_grad():
             self.raw_tension.copy_(softplus_inverse(value))
 
-    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_each (pair, i, a); log_x (pair, i, a)."""
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (pair,), exact, in nats."""
         y = batch["y"]  # (pair, j)
         at_a = torch.arange(y.shape[1], device=self.one.device)  # (a,)
         value = at_a == 0  # (j,)
@@ -389,16 +389,8 @@ class Ibm2(nn.Module):
         x_2 = x[:, :, None].expand(cells)  # (pair, i, a)
         lex_features = self.lex.features(y_words)  # (distinct, H)
         log_x = SelectedLogSoftmax.apply(lex_features, self.lex.out.weight, self.lex.out.bias, y_row_2, x_2)  # (pair, i, a)
-        return log_each, log_x
-
-    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """log p of each row (pair,), exact, in nats."""
-        log_each, log_x = self.factors(batch)
         log_joint_of_a = log_each + log_x  # (pair, i, a)
         log_sum_a = log_sum_exp(log_joint_of_a)  # (pair, i)
-        x_len = batch["x_len"]  # (pair,)
-        x = batch["x"]  # (pair, i)
-        at_i = torch.arange(x.shape[1], device=self.one.device)  # (i,)
         inside_i = at_i < x_len[:, None]  # (pair, i)
         log_a_over_i = torch.where(inside_i, log_sum_a, 0.0).sum(1)  # (pair,)
         return impossible_alone(log_a_over_i)  # (pair,)
@@ -410,13 +402,34 @@ class Ibm2(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        log_each, log_x = self.factors(batch)
+        y = batch["y"]  # (pair, j)
+        at_a = torch.arange(y.shape[1], device=self.one.device)  # (a,)
+        value = at_a == 0  # (j,)
+        tension = F.softplus(self.raw_tension)
+        neg = -tension
+        x = batch["x"]  # (pair, i)
+        at_i = torch.arange(x.shape[1], device=self.one.device)  # (i,)
+        x_len = batch["x_len"]  # (pair,)
+        value_2 = (self.one * at_i) / x_len[:, None]  # (pair, i)
+        y_len = batch["y_len"]  # (pair,)
+        value_3 = (self.one * at_a) / y_len[:, None]  # (pair, j)
+        value_4 = value_2[:, None] - value_3[:, :, None]  # (pair, j, i)
+        abs = torch.abs(value_4)  # (pair, j, i)
+        value_5 = neg * abs  # (pair, j, i)
+        value_6 = torch.where(value[:, None], self.null, value_5)  # (pair, j, i)
+        value_6_by_j = value_6.movedim(1, 2)  # (pair, i, j)
+        inside_j = at_a < y_len[:, None]  # (pair, j)
+        each = value_6_by_j.masked_fill(~inside_j[:, None], -torch.inf)  # (pair, i, j)
+        log_each = each.log_softmax(-1)  # (pair, i, j)
+        y_words, y_row = distinct(y)  # (pair, a)
+        cells = torch.broadcast_shapes(y_row[:, None].shape, x[:, :, None].shape)
+        y_row_2 = y_row[:, None].expand(cells)  # (pair, i, a)
+        x_2 = x[:, :, None].expand(cells)  # (pair, i, a)
+        lex_features = self.lex.features(y_words)  # (distinct, H)
+        log_x = SelectedLogSoftmax.apply(lex_features, self.lex.out.weight, self.lex.out.bias, y_row_2, x_2)  # (pair, i, a)
         tilt_a = tilt["a"]  # (pair, i, a)
         log_joint_of_a = log_each + log_x + tilt_a  # (pair, i, a)
         log_sum_a = total(log_joint_of_a)  # (pair, i)
-        x_len = batch["x_len"]  # (pair,)
-        x = batch["x"]  # (pair, i)
-        at_i = torch.arange(x.shape[1], device=self.one.device)  # (i,)
         inside_i = at_i < x_len[:, None]  # (pair, i)
         log_a_over_i = torch.where(inside_i, log_sum_a, 0.0).sum(1)  # (pair,)
         return log_a_over_i

@@ -608,8 +608,8 @@ class InducedDependencies(nn.Module):
         self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
         keep_pages()
 
-    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_norm_head (sentence,); log_x (sentence, i, head)."""
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (sentence,), exact, in nats."""
         x_len = batch["x_len"]  # (sentence,)
         log_norm_head = -log_number_of_trees(self.one * x_len)  # (sentence,)
         x = batch["x"]  # (sentence, i)
@@ -620,12 +620,6 @@ class InducedDependencies(nn.Module):
         x_2 = x[:, :, None].expand(cells)  # (sentence, i, head)
         attach_features = self.attach.features(x_or_root_words)  # (distinct, H)
         log_x = SelectedLogSoftmax.apply(attach_features, self.attach.out.weight, self.attach.out.bias, x_or_root_row_2, x_2)  # (sentence, i, head)
-        return log_norm_head, log_x
-
-    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """log p of each row (sentence,), exact, in nats."""
-        log_norm_head, log_x = self.factors(batch)
-        x_len = batch["x_len"]  # (sentence,)
         log_trees_head = tree_log_prob(log_x, x_len)  # (sentence,)
         log_prob = log_norm_head + log_trees_head  # (sentence,)
         return impossible_alone(log_prob)  # (sentence,)
@@ -637,10 +631,18 @@ class InducedDependencies(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        log_norm_head, log_x = self.factors(batch)
+        x_len = batch["x_len"]  # (sentence,)
+        log_norm_head = -log_number_of_trees(self.one * x_len)  # (sentence,)
+        x = batch["x"]  # (sentence, i)
+        x_or_root = F.pad(x, (1, 0), value=self.V)  # (sentence, head)
+        x_or_root_words, x_or_root_row = distinct(x_or_root)  # (sentence, head)
+        cells = torch.broadcast_shapes(x_or_root_row[:, None].shape, x[:, :, None].shape)
+        x_or_root_row_2 = x_or_root_row[:, None].expand(cells)  # (sentence, i, head)
+        x_2 = x[:, :, None].expand(cells)  # (sentence, i, head)
+        attach_features = self.attach.features(x_or_root_words)  # (distinct, H)
+        log_x = SelectedLogSoftmax.apply(attach_features, self.attach.out.weight, self.attach.out.bias, x_or_root_row_2, x_2)  # (sentence, i, head)
         tilt_head = tilt["head"]  # (sentence, i, head)
         log_arcs_of_head = log_x + tilt_head  # (sentence, i, head)
-        x_len = batch["x_len"]  # (sentence,)
         log_trees_head = tree_total(total, log_arcs_of_head, x_len)  # (sentence,)
         log_prob = log_norm_head + log_trees_head  # (sentence,)
         return log_prob

@@ -709,8 +709,8 @@ class Iohmm(nn.Module):
         with torch.no_grad():
             self.raw_emit.copy_(value.log())
 
-    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_start_2 (sentence, t, c); log_move (sentence, t, c', c); raw_emit (c, TAG)."""
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (sentence,), exact, in nats."""
         at_c = torch.arange(self.K, device=self.one.device)  # (c,)
         u = batch["u"]  # (sentence, t)
         u_words, u_row = distinct(u)  # (sentence, t)
@@ -721,16 +721,11 @@ class Iohmm(nn.Module):
         read_2 = read[u_row]  # (sentence, t, K)
         move = self.move(at_c, read_2[:, :, None])  # (sentence, t, c', K)
         log_move = move.log_softmax(-1)  # (sentence, t, c', K)
-        return log_start_2, log_move, self.raw_emit
-
-    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """log p of each row (sentence,), exact, in nats."""
         x = batch["x"]  # (sentence, t)
-        log_start_2, log_move, raw_emit = self.factors(batch)
         log_first = log_start_2[:, 0, :]  # (sentence, c)
         log_later = log_move[:, 1:]  # (sentence, t, c', c)
         u_len = batch["u_len"]  # (sentence,)
-        log_emit = raw_emit.log_softmax(-1)  # (c, TAG)
+        log_emit = self.raw_emit.log_softmax(-1)  # (c, TAG)
         return chain_log_prob_of_tokens(log_first, log_later, log_emit, x, u_len)  # (sentence,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
@@ -740,10 +735,19 @@ class Iohmm(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        at_c = torch.arange(self.K, device=self.one.device)  # (c,)
+        u = batch["u"]  # (sentence, t)
+        u_words, u_row = distinct(u)  # (sentence, t)
+        start = self.start(u_words)  # (distinct, K)
+        start_2 = start[u_row]  # (sentence, t, K)
+        log_start_2 = start_2.log_softmax(-1)  # (sentence, t, K)
+        read = self.read(u_words)  # (distinct, K)
+        read_2 = read[u_row]  # (sentence, t, K)
+        move = self.move(at_c, read_2[:, :, None])  # (sentence, t, c', K)
+        log_move = move.log_softmax(-1)  # (sentence, t, c', K)
         x = batch["x"]  # (sentence, t)
-        log_start_2, log_move, raw_emit = self.factors(batch)
         log_first = log_start_2[:, 0, :]  # (sentence, c)
-        log_emit = raw_emit.log_softmax(-1)  # (c, TAG)
+        log_emit = self.raw_emit.log_softmax(-1)  # (c, TAG)
         log_x = columns(log_emit, x)  # (sentence, t, c)
         tilt_c = tilt["c"]  # (sentence, t, c)
         log_later = log_move[:, 1:]  # (sentence, t, c', c)
@@ -754,8 +758,17 @@ class Iohmm(nn.Module):
 
     def tilted_pairs(self, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."""
+        at_c = torch.arange(self.K, device=self.one.device)  # (c,)
+        u = batch["u"]  # (sentence, t)
+        u_words, u_row = distinct(u)  # (sentence, t)
+        start = self.start(u_words)  # (distinct, K)
+        start_2 = start[u_row]  # (sentence, t, K)
+        log_start_2 = start_2.log_softmax(-1)  # (sentence, t, K)
+        read = self.read(u_words)  # (distinct, K)
+        read_2 = read[u_row]  # (sentence, t, K)
+        move = self.move(at_c, read_2[:, :, None])  # (sentence, t, c', K)
+        log_move = move.log_softmax(-1)  # (sentence, t, c', K)
         x = batch["x"]  # (sentence, t)
-        log_start_2, log_move, raw_emit = self.factors(batch)
         tilt_c = tilt["c"]  # (sentence, t, c', c)
         log_first = log_start_2[:, 0, :]  # (sentence, c)
         log_first_2 = tilt_c[:, 0, 0, :]  # (sentence, c)
@@ -763,7 +776,7 @@ class Iohmm(nn.Module):
         log_step = log_move + tilt_c  # (sentence, t, c', c)
         log_later = log_step[:, 1:]  # (sentence, t, c', c)
         u_len = batch["u_len"]  # (sentence,)
-        log_emit = raw_emit.log_softmax(-1)  # (c, TAG)
+        log_emit = self.raw_emit.log_softmax(-1)  # (c, TAG)
         log_chain_c = chain_log_prob_of_tokens(log_init, log_later, log_emit, x, u_len)  # (sentence,)
         return log_chain_c
 

@@ -426,8 +426,8 @@ class Lda(nn.Module):
         with torch.no_grad():
             self.raw_phi_point.copy_(value.log())
 
-    def factors(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> tuple[Tensor, ...]:
-        """minus_kl_theta (doc,); log_theta (doc, topic); log_phi (topic, V)."""
+    def log_prob(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> Tensor:
+        """A lower bound on log p of each row (doc,), in nats: elbo(samples=1)."""
         phi, _ = self.shared() if shared is None else shared
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
@@ -441,15 +441,6 @@ class Lda(nn.Module):
         minus_kl_theta = -kl_theta  # (doc,)
         log_theta = log_of(theta)  # (doc, K)
         log_phi = log_of(phi)  # (topic, V)
-        return minus_kl_theta, log_theta, log_phi
-
-    def log_prob(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> Tensor:
-        """A lower bound on log p of each row (doc,), in nats: elbo(samples=1)."""
-        w = batch["w"]  # (doc, n)
-        minus_kl_theta, log_theta, log_phi = self.factors(batch, shared)
-        w_len = batch["w_len"]  # (doc,)
-        at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
-        inside_n = at_n < w_len[:, None]  # (doc, n)
         log_topic_over_n = mixed_total(log_theta, log_phi, w, inside_n, normalised=True)  # (doc,)
         return minus_kl_theta + log_topic_over_n  # (doc,)
 
@@ -491,15 +482,23 @@ class Lda(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        phi, _ = self.shared()
         w = batch["w"]  # (doc, n)
-        minus_kl_theta, log_theta, log_phi = self.factors(batch)
+        w_len = batch["w_len"]  # (doc,)
+        at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
+        inside_n = at_n < w_len[:, None]  # (doc, n)
+        encode_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
+        encode = F.softplus(encode_raw)  # (doc, K)
+        theta = torch.distributions.Dirichlet(concentration=encode).rsample()  # (doc, K)
+        concentrations = (self.one * 0.5).expand(self.K)  # (K,)
+        kl_theta = torch.distributions.kl_divergence(torch.distributions.Dirichlet(concentration=encode), torch.distributions.Dirichlet(concentration=concentrations))  # (doc,)
+        minus_kl_theta = -kl_theta  # (doc,)
+        log_theta = log_of(theta)  # (doc, K)
+        log_phi = log_of(phi)  # (topic, V)
         log_w = columns(log_phi, w)  # (doc, n, topic)
         tilt_topic = tilt["topic"]  # (doc, n, topic)
         log_joint_of_topic = log_theta[:, None] + log_w + tilt_topic  # (doc, n, topic)
         log_sum_topic = total(log_joint_of_topic)  # (doc, n)
-        w_len = batch["w_len"]  # (doc,)
-        at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
-        inside_n = at_n < w_len[:, None]  # (doc, n)
         log_topic_over_n = torch.where(inside_n, log_sum_topic, 0.0).sum(1)  # (doc,)
         log_prob = minus_kl_theta + log_topic_over_n  # (doc,)
         return log_prob

@@ -396,20 +396,15 @@ class LdaWords(nn.Module):
         with torch.no_grad():
             self.raw_phi.copy_(value.log())
 
-    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_theta (doc, topic); raw_phi (topic, V)."""
-        theta = batch["theta"]  # (doc, K)
-        log_theta = log_of(theta)  # (doc, K)
-        return log_theta, self.raw_phi
-
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (doc,), exact, in nats."""
+        theta = batch["theta"]  # (doc, K)
+        log_theta = log_of(theta)  # (doc, K)
         w = batch["w"]  # (doc, n)
-        log_theta, raw_phi = self.factors(batch)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
         inside_n = at_n < w_len[:, None]  # (doc, n)
-        log_topic_over_n = mixed_total(log_theta, raw_phi, w, inside_n, normalised=False)  # (doc,)
+        log_topic_over_n = mixed_total(log_theta, self.raw_phi, w, inside_n, normalised=False)  # (doc,)
         return impossible_alone(log_topic_over_n)  # (doc,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
@@ -419,9 +414,10 @@ class LdaWords(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        theta = batch["theta"]  # (doc, K)
+        log_theta = log_of(theta)  # (doc, K)
         w = batch["w"]  # (doc, n)
-        log_theta, raw_phi = self.factors(batch)
-        log_phi = raw_phi.log_softmax(-1)  # (topic, V)
+        log_phi = self.raw_phi.log_softmax(-1)  # (topic, V)
         log_w = columns(log_phi, w)  # (doc, n, topic)
         tilt_topic = tilt["topic"]  # (doc, n, topic)
         log_joint_of_topic = log_theta[:, None] + log_w + tilt_topic  # (doc, n, topic)

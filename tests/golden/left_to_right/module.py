@@ -634,8 +634,8 @@ class LeftToRight(nn.Module):
         with torch.no_grad():
             self.raw_emit.copy_(value.log())
 
-    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_value_2 (c,); log_value_7_by_k (c', c); log_x_3 (word, t, c)."""
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (word,), exact, in nats."""
         at_c = torch.arange(self.K, device=self.one.device)  # (c,)
         value = at_c == 0  # (k,)
         log = torch.log(self.one * 0)
@@ -659,11 +659,6 @@ class LeftToRight(nn.Module):
         log_emit = self.raw_emit.log_softmax(-1)  # (c, CHAR)
         log_x_2 = columns(log_emit, x)  # (word, t, c)
         log_x_3 = torch.where(or_, log_x[:, :, None], log_x_2)  # (word, t, c)
-        return log_value_2, log_value_7_by_k, log_x_3
-
-    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """log p of each row (word,), exact, in nats."""
-        log_value_2, log_value_7_by_k, log_x_3 = self.factors(batch)
         x_len = batch["x_len"]  # (word,)
         return chain_log_prob(log_value_2, log_value_7_by_k, log_x_3, x_len)  # (word,)
 
@@ -674,7 +669,29 @@ class LeftToRight(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        log_value_2, log_value_7_by_k, log_x_3 = self.factors(batch)
+        at_c = torch.arange(self.K, device=self.one.device)  # (c,)
+        value = at_c == 0  # (k,)
+        log = torch.log(self.one * 0)
+        value_2 = torch.where(value, 0, log)  # (k,)
+        log_value_2 = value_2.log_softmax(-1)  # (k,)
+        value_3 = at_c[:, None] >= at_c  # (k, c')
+        value_4 = at_c + 2  # (c',)
+        value_5 = at_c[:, None] <= value_4  # (k, c')
+        and_ = value_3 & value_5  # (k, c')
+        value_6 = at_c[:, None] - at_c  # (k, c')
+        jump_index = value_6.clamp(0, 2)  # (k, c')
+        jump_at = self.jump[jump_index]  # (k, c')
+        value_7 = torch.where(and_, jump_at, log)  # (k, c')
+        value_7_by_k = value_7.movedim(0, 1)  # (c', k)
+        log_value_7_by_k = value_7_by_k.log_softmax(-1)  # (c', k)
+        x = batch["x"]  # (word, t)
+        value_8 = at_c == (self.K - 1)  # (c,)
+        or_ = value | value_8  # (c,)
+        log_edge = self.raw_edge.log_softmax(-1)  # (CHAR,)
+        log_x = categorical_log_prob(x, log_edge)  # (word, t)
+        log_emit = self.raw_emit.log_softmax(-1)  # (c, CHAR)
+        log_x_2 = columns(log_emit, x)  # (word, t, c)
+        log_x_3 = torch.where(or_, log_x[:, :, None], log_x_2)  # (word, t, c)
         tilt_c = tilt["c"]  # (word, t, c)
         x_len = batch["x_len"]  # (word,)
         log_seen_of_c = log_x_3 + tilt_c  # (word, t, c)
@@ -683,7 +700,29 @@ class LeftToRight(nn.Module):
 
     def tilted_pairs(self, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."""
-        log_value_2, log_value_7_by_k, log_x_3 = self.factors(batch)
+        at_c = torch.arange(self.K, device=self.one.device)  # (c,)
+        value = at_c == 0  # (k,)
+        log = torch.log(self.one * 0)
+        value_2 = torch.where(value, 0, log)  # (k,)
+        log_value_2 = value_2.log_softmax(-1)  # (k,)
+        value_3 = at_c[:, None] >= at_c  # (k, c')
+        value_4 = at_c + 2  # (c',)
+        value_5 = at_c[:, None] <= value_4  # (k, c')
+        and_ = value_3 & value_5  # (k, c')
+        value_6 = at_c[:, None] - at_c  # (k, c')
+        jump_index = value_6.clamp(0, 2)  # (k, c')
+        jump_at = self.jump[jump_index]  # (k, c')
+        value_7 = torch.where(and_, jump_at, log)  # (k, c')
+        value_7_by_k = value_7.movedim(0, 1)  # (c', k)
+        log_value_7_by_k = value_7_by_k.log_softmax(-1)  # (c', k)
+        x = batch["x"]  # (word, t)
+        value_8 = at_c == (self.K - 1)  # (c,)
+        or_ = value | value_8  # (c,)
+        log_edge = self.raw_edge.log_softmax(-1)  # (CHAR,)
+        log_x = categorical_log_prob(x, log_edge)  # (word, t)
+        log_emit = self.raw_emit.log_softmax(-1)  # (c, CHAR)
+        log_x_2 = columns(log_emit, x)  # (word, t, c)
+        log_x_3 = torch.where(or_, log_x[:, :, None], log_x_2)  # (word, t, c)
         tilt_c = tilt["c"]  # (word, t, c', c)
         log_first = tilt_c[:, 0, 0, :]  # (word, c)
         log_init = log_value_2 + log_first  # (word, c)

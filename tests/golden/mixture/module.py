@@ -361,19 +361,14 @@ class Mixture(nn.Module):
         with torch.no_grad():
             self.raw_pi.copy_(value.log())
 
-    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_pi (c,); log_x_const (c,); log_x_weight (c, T); log_x_statistics (n, T)."""
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (n,), exact, in nats."""
         at_c = torch.arange(self.K, device=self.one.device)  # (c,)
         log_pi = self.raw_pi.log_softmax(-1)  # (K,)
         x = batch["x"]  # (n, D)
         component_loc, component_scale_raw = self.component(at_c)  # (c, D)
         component_scale = F.softplus(component_scale_raw)  # (c, D)
         log_x_const, log_x_weight, log_x_statistics = normal_natural(x, component_loc, component_scale)  # (c,), (c, T), (n, T)
-        return log_pi, log_x_const, log_x_weight, log_x_statistics
-
-    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """log p of each row (n,), exact, in nats."""
-        log_pi, log_x_const, log_x_weight, log_x_statistics = self.factors(batch)
         const = log_x_const + log_pi  # (c,)
         return MixtureLogProb.apply(const, log_x_weight, log_x_statistics)  # (n,)
 
@@ -384,7 +379,12 @@ class Mixture(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        log_pi, log_x_const, log_x_weight, log_x_statistics = self.factors(batch)
+        at_c = torch.arange(self.K, device=self.one.device)  # (c,)
+        log_pi = self.raw_pi.log_softmax(-1)  # (K,)
+        x = batch["x"]  # (n, D)
+        component_loc, component_scale_raw = self.component(at_c)  # (c, D)
+        component_scale = F.softplus(component_scale_raw)  # (c, D)
+        log_x_const, log_x_weight, log_x_statistics = normal_natural(x, component_loc, component_scale)  # (c,), (c, T), (n, T)
         log_table = F.linear(log_x_statistics, log_x_weight, log_x_const)  # (n, c)
         tilt_c = tilt["c"]  # (n, c)
         log_joint_of_c = log_pi + log_table + tilt_c  # (n, c)

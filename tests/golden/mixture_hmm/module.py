@@ -651,9 +651,8 @@ class MixtureHmm(nn.Module):
         with torch.no_grad():
             self.raw_emit.copy_(torch.logit(value))
 
-    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_weight (kind,); log_init (kind, c); log_trans_by_kind_by_c_past (kind, c', c); log_x_const (c,);
-        log_x_weight (c, T); log_x_statistics (chorale, t, T)."""
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (chorale,), exact, in nats."""
         log_weight = self.raw_weight.log_softmax(-1)  # (G,)
         log_init = self.raw_init.log_softmax(-1)  # (kind, K)
         trans_by_kind = self.raw_trans.movedim(0, 1)  # (from, kind, K)
@@ -661,12 +660,6 @@ class MixtureHmm(nn.Module):
         log_trans_by_kind_by_c_past = trans_by_kind_by_c_past.log_softmax(-1)  # (kind, c', K)
         x = batch["x"]  # (chorale, t, 88)
         log_x_const, log_x_weight, log_x_statistics = bernoulli_natural(x, self.raw_emit)  # (c,), (c, T), (chorale, t, T)
-        return log_weight, log_init, log_trans_by_kind_by_c_past, log_x_const, log_x_weight, log_x_statistics
-
-    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """log p of each row (chorale,), exact, in nats."""
-        log_weight, log_init, log_trans_by_kind_by_c_past, log_x_const, log_x_weight, log_x_statistics = self.factors(batch)
-        x = batch["x"]  # (chorale, t, 88)
         log_table = F.linear(log_x_statistics, log_x_weight, log_x_const)  # (chorale, t, c)
         x_len = batch["x_len"]  # (chorale,)
         log_step = log_trans_by_kind_by_c_past.unsqueeze(1)  # (kind, t, c', c)
@@ -681,8 +674,13 @@ class MixtureHmm(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        log_weight, log_init, log_trans_by_kind_by_c_past, log_x_const, log_x_weight, log_x_statistics = self.factors(batch)
+        log_weight = self.raw_weight.log_softmax(-1)  # (G,)
+        log_init = self.raw_init.log_softmax(-1)  # (kind, K)
+        trans_by_kind = self.raw_trans.movedim(0, 1)  # (from, kind, K)
+        trans_by_kind_by_c_past = trans_by_kind.movedim(0, 1)  # (kind, c', K)
+        log_trans_by_kind_by_c_past = trans_by_kind_by_c_past.log_softmax(-1)  # (kind, c', K)
         x = batch["x"]  # (chorale, t, 88)
+        log_x_const, log_x_weight, log_x_statistics = bernoulli_natural(x, self.raw_emit)  # (c,), (c, T), (chorale, t, T)
         log_table = F.linear(log_x_statistics, log_x_weight, log_x_const)  # (chorale, t, c)
         tilt_c = tilt["c"]  # (chorale, t, c)
         x_len = batch["x_len"]  # (chorale,)
@@ -696,9 +694,14 @@ class MixtureHmm(nn.Module):
 
     def tilted_pairs(self, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."""
-        log_weight, log_init, log_trans_by_kind_by_c_past, log_x_const, log_x_weight, log_x_statistics = self.factors(batch)
-        tilt_c = tilt["c"]  # (chorale, t, c', c)
+        log_weight = self.raw_weight.log_softmax(-1)  # (G,)
+        log_init = self.raw_init.log_softmax(-1)  # (kind, K)
+        trans_by_kind = self.raw_trans.movedim(0, 1)  # (from, kind, K)
+        trans_by_kind_by_c_past = trans_by_kind.movedim(0, 1)  # (kind, c', K)
+        log_trans_by_kind_by_c_past = trans_by_kind_by_c_past.log_softmax(-1)  # (kind, c', K)
         x = batch["x"]  # (chorale, t, 88)
+        log_x_const, log_x_weight, log_x_statistics = bernoulli_natural(x, self.raw_emit)  # (c,), (c, T), (chorale, t, T)
+        tilt_c = tilt["c"]  # (chorale, t, c', c)
         log_table = F.linear(log_x_statistics, log_x_weight, log_x_const)  # (chorale, t, c)
         log_first = tilt_c[:, 0, 0, :]  # (chorale, c)
         log_init_2 = log_init + log_first[:, None]  # (chorale, kind, c)

@@ -336,17 +336,12 @@ class MixturePriors(nn.Module):
         with torch.no_grad():
             self.raw_sigma_point.copy_(softplus_inverse(value))
 
-    def factors(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> tuple[Tensor, ...]:
-        """log_share (c,); log_x (n, c)."""
+    def log_prob(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> Tensor:
+        """log p of each row (n,), exact, in nats."""
         share, mu, sigma, _ = self.shared() if shared is None else shared
         log_share = log_of(share)  # (2,)
         x = batch["x"]  # (n,)
         log_x = normal_log_prob(x[:, None], mu, sigma)  # (n, c)
-        return log_share, log_x
-
-    def log_prob(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> Tensor:
-        """log p of each row (n,), exact, in nats."""
-        log_share, log_x = self.factors(batch, shared)
         log_joint_of_c = log_share + log_x  # (n, c)
         return log_sum_exp(log_joint_of_c)  # (n,)
 
@@ -370,7 +365,10 @@ class MixturePriors(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        log_share, log_x = self.factors(batch)
+        share, mu, sigma, _ = self.shared()
+        log_share = log_of(share)  # (2,)
+        x = batch["x"]  # (n,)
+        log_x = normal_log_prob(x[:, None], mu, sigma)  # (n, c)
         tilt_c = tilt["c"]  # (n, c)
         log_joint_of_c = log_share + log_x + tilt_c  # (n, c)
         log_sum_c = total(log_joint_of_c)  # (n,)

@@ -304,8 +304,8 @@ class NaiveBayes(nn.Module):
         with torch.no_grad():
             self.raw_sigma.copy_(softplus_inverse(value))
 
-    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_pi (y,); seen_y (n, y); log_x_2 (n, d, y)."""
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (n,), exact, in nats."""
         at_y = torch.arange(self.K, device=self.one.device)  # (y,)
         log_pi = self.raw_pi.log_softmax(-1)  # (K,)
         y = batch["y"]  # (n,)
@@ -316,11 +316,6 @@ class NaiveBayes(nn.Module):
         log_x = normal_log_prob(x[:, :, None], self.mu, sigma)  # (n, d, y)
         x_observed = batch["x_observed"]  # (n, d)
         log_x_2 = torch.where(x_observed[:, :, None], log_x, 0.0)  # (n, d, y)
-        return log_pi, seen_y, log_x_2
-
-    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """log p of each row (n,), exact, in nats."""
-        log_pi, seen_y, log_x_2 = self.factors(batch)
         log_x_over_d = log_x_2.sum(1)  # (n, y)
         log_joint_of_y = log_pi + seen_y + log_x_over_d  # (n, y)
         return log_sum_exp(log_joint_of_y)  # (n,)
@@ -332,7 +327,16 @@ class NaiveBayes(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        log_pi, seen_y, log_x_2 = self.factors(batch)
+        at_y = torch.arange(self.K, device=self.one.device)  # (y,)
+        log_pi = self.raw_pi.log_softmax(-1)  # (K,)
+        y = batch["y"]  # (n,)
+        y_observed = batch["y_observed"]  # (n,)
+        seen_y = torch.where((y[:, None] == at_y) | ~y_observed[:, None], 0 * self.one, -torch.inf)  # (n, y)
+        x = batch["x"]  # (n, d)
+        sigma = F.softplus(self.raw_sigma)  # (d, y)
+        log_x = normal_log_prob(x[:, :, None], self.mu, sigma)  # (n, d, y)
+        x_observed = batch["x_observed"]  # (n, d)
+        log_x_2 = torch.where(x_observed[:, :, None], log_x, 0.0)  # (n, d, y)
         log_x_over_d = log_x_2.sum(1)  # (n, y)
         tilt_y = tilt["y"]  # (n, y)
         log_joint_of_y = log_pi + seen_y + log_x_over_d + tilt_y  # (n, y)

@@ -666,19 +666,14 @@ class NeuralHmm(nn.Module):
         with torch.no_grad():
             self.raw_init.copy_(value.log())
 
-    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_init (c,); log_move (c', c); emit (c, V)."""
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (sentence,), exact, in nats."""
         at_c = torch.arange(self.K, device=self.one.device)  # (c,)
         log_init = self.raw_init.log_softmax(-1)  # (K,)
         move = self.move(at_c)  # (c', K)
         log_move = move.log_softmax(-1)  # (c', K)
-        emit = self.emit(at_c)  # (c, V)
-        return log_init, log_move, emit
-
-    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """log p of each row (sentence,), exact, in nats."""
         x = batch["x"]  # (sentence, t)
-        log_init, log_move, emit = self.factors(batch)
+        emit = self.emit(at_c)  # (c, V)
         x_len = batch["x_len"]  # (sentence,)
         log_emit = emit.log_softmax(-1)  # (c, V)
         return chain_log_prob_of_tokens(log_init, log_move, log_emit, x, x_len)  # (sentence,)
@@ -690,8 +685,12 @@ class NeuralHmm(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        at_c = torch.arange(self.K, device=self.one.device)  # (c,)
+        log_init = self.raw_init.log_softmax(-1)  # (K,)
+        move = self.move(at_c)  # (c', K)
+        log_move = move.log_softmax(-1)  # (c', K)
         x = batch["x"]  # (sentence, t)
-        log_init, log_move, emit = self.factors(batch)
+        emit = self.emit(at_c)  # (c, V)
         log_emit = emit.log_softmax(-1)  # (c, V)
         log_x = columns(log_emit, x)  # (sentence, t, c)
         tilt_c = tilt["c"]  # (sentence, t, c)
@@ -702,8 +701,12 @@ class NeuralHmm(nn.Module):
 
     def tilted_pairs(self, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."""
+        at_c = torch.arange(self.K, device=self.one.device)  # (c,)
+        log_init = self.raw_init.log_softmax(-1)  # (K,)
+        move = self.move(at_c)  # (c', K)
+        log_move = move.log_softmax(-1)  # (c', K)
         x = batch["x"]  # (sentence, t)
-        log_init, log_move, emit = self.factors(batch)
+        emit = self.emit(at_c)  # (c, V)
         tilt_c = tilt["c"]  # (sentence, t, c', c)
         log_first = tilt_c[:, 0, 0, :]  # (sentence, c)
         log_init_2 = log_init + log_first  # (sentence, c)

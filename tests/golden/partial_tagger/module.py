@@ -641,21 +641,16 @@ class PartialTagger(nn.Module):
         with torch.no_grad():
             self.raw_emit.copy_(value.log())
 
-    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_init (c,); log_trans (c', c); seen_c (sentence, t, c); raw_emit (c, WORD)."""
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (sentence,), exact, in nats."""
         at_c = torch.arange(self.TAG, device=self.one.device)  # (c,)
         log_init = self.raw_init.log_softmax(-1)  # (TAG,)
         log_trans = self.raw_trans.log_softmax(-1)  # (c', TAG)
         c = batch["c"]  # (sentence, t)
         c_observed = batch["c_observed"]  # (sentence, t)
         seen_c = torch.where((c[:, :, None] == at_c) | ~c_observed[:, :, None], 0 * self.one, -torch.inf)  # (sentence, t, c)
-        return log_init, log_trans, seen_c, self.raw_emit
-
-    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """log p of each row (sentence,), exact, in nats."""
         x = batch["x"]  # (sentence, t)
-        log_init, log_trans, seen_c, raw_emit = self.factors(batch)
-        log_emit = raw_emit.log_softmax(-1)  # (c, WORD)
+        log_emit = self.raw_emit.log_softmax(-1)  # (c, WORD)
         log_x = columns(log_emit, x)  # (sentence, t, c)
         c_len = batch["c_len"]  # (sentence,)
         log_seen_of_c = seen_c + log_x  # (sentence, t, c)
@@ -668,10 +663,14 @@ class PartialTagger(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        x = batch["x"]  # (sentence, t)
-        log_init, log_trans, seen_c, raw_emit = self.factors(batch)
+        at_c = torch.arange(self.TAG, device=self.one.device)  # (c,)
+        log_init = self.raw_init.log_softmax(-1)  # (TAG,)
+        log_trans = self.raw_trans.log_softmax(-1)  # (c', TAG)
         c = batch["c"]  # (sentence, t)
-        log_emit = raw_emit.log_softmax(-1)  # (c, WORD)
+        c_observed = batch["c_observed"]  # (sentence, t)
+        seen_c = torch.where((c[:, :, None] == at_c) | ~c_observed[:, :, None], 0 * self.one, -torch.inf)  # (sentence, t, c)
+        x = batch["x"]  # (sentence, t)
+        log_emit = self.raw_emit.log_softmax(-1)  # (c, WORD)
         log_x = columns(log_emit, x)  # (sentence, t, c)
         tilt_c = tilt["c"]  # (sentence, t, c)
         c_len = batch["c_len"]  # (sentence,)
@@ -681,10 +680,15 @@ class PartialTagger(nn.Module):
 
     def tilted_pairs(self, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."""
+        at_c = torch.arange(self.TAG, device=self.one.device)  # (c,)
+        log_init = self.raw_init.log_softmax(-1)  # (TAG,)
+        log_trans = self.raw_trans.log_softmax(-1)  # (c', TAG)
+        c = batch["c"]  # (sentence, t)
+        c_observed = batch["c_observed"]  # (sentence, t)
+        seen_c = torch.where((c[:, :, None] == at_c) | ~c_observed[:, :, None], 0 * self.one, -torch.inf)  # (sentence, t, c)
         x = batch["x"]  # (sentence, t)
-        log_init, log_trans, seen_c, raw_emit = self.factors(batch)
         tilt_c = tilt["c"]  # (sentence, t, c', c)
-        log_emit = raw_emit.log_softmax(-1)  # (c, WORD)
+        log_emit = self.raw_emit.log_softmax(-1)  # (c, WORD)
         log_x = columns(log_emit, x)  # (sentence, t, c)
         log_first = tilt_c[:, 0, 0, :]  # (sentence, c)
         log_init_2 = log_init + log_first  # (sentence, c)

@@ -296,8 +296,8 @@ class Potts(nn.Module):
         with torch.no_grad():
             self.raw_sigma.copy_(softplus_inverse(value))
 
-    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_value (z,); log_x (picture, site, z)."""
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (picture,), exact, in nats."""
         agree = batch["agree"]  # (code,)
         value = self.coupling * agree  # (code,)
         log_value = value.log_softmax(-1)  # (code,)
@@ -307,11 +307,6 @@ class Potts(nn.Module):
         mu_at = self.mu[label_by_z]  # (site, z)
         sigma = F.softplus(self.raw_sigma)
         log_x = normal_log_prob(x[:, :, None], mu_at, sigma)  # (picture, site, z)
-        return log_value, log_x
-
-    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """log p of each row (picture,), exact, in nats."""
-        log_value, log_x = self.factors(batch)
         log_x_over_site = log_x.sum(1)  # (picture, z)
         log_joint_of_z = log_value + log_x_over_site  # (picture, z)
         return log_sum_exp(log_joint_of_z)  # (picture,)
@@ -323,7 +318,15 @@ class Potts(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        log_value, log_x = self.factors(batch)
+        agree = batch["agree"]  # (code,)
+        value = self.coupling * agree  # (code,)
+        log_value = value.log_softmax(-1)  # (code,)
+        x = batch["x"]  # (picture, site)
+        label = batch["label"]  # (code, site)
+        label_by_z = label.movedim(0, 1)  # (site, z)
+        mu_at = self.mu[label_by_z]  # (site, z)
+        sigma = F.softplus(self.raw_sigma)
+        log_x = normal_log_prob(x[:, :, None], mu_at, sigma)  # (picture, site, z)
         log_x_over_site = log_x.sum(1)  # (picture, z)
         tilt_z = tilt["z"]  # (picture, z)
         log_joint_of_z = log_value + log_x_over_site + tilt_z  # (picture, z)

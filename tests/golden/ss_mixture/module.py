@@ -333,8 +333,8 @@ class SsMixture(nn.Module):
         with torch.no_grad():
             self.raw_sigma.copy_(softplus_inverse(value))
 
-    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_pi (y,); seen_y (n, y); log_x_const (y,); log_x_weight (y, T); log_x_statistics (n, T)."""
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (n,), exact, in nats."""
         at_y = torch.arange(self.K, device=self.one.device)  # (y,)
         log_pi = self.raw_pi.log_softmax(-1)  # (K,)
         y = batch["y"]  # (n,)
@@ -343,11 +343,6 @@ class SsMixture(nn.Module):
         x = batch["x"]  # (n, D)
         sigma = F.softplus(self.raw_sigma)  # (y, D)
         log_x_const, log_x_weight, log_x_statistics = normal_natural(x, self.mu, sigma)  # (y,), (y, T), (n, T)
-        return log_pi, seen_y, log_x_const, log_x_weight, log_x_statistics
-
-    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """log p of each row (n,), exact, in nats."""
-        log_pi, seen_y, log_x_const, log_x_weight, log_x_statistics = self.factors(batch)
         log_table = F.linear(log_x_statistics, log_x_weight, log_x_const)  # (n, y)
         log_joint_of_y = log_pi + seen_y + log_table  # (n, y)
         return log_sum_exp(log_joint_of_y)  # (n,)
@@ -359,7 +354,14 @@ class SsMixture(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        log_pi, seen_y, log_x_const, log_x_weight, log_x_statistics = self.factors(batch)
+        at_y = torch.arange(self.K, device=self.one.device)  # (y,)
+        log_pi = self.raw_pi.log_softmax(-1)  # (K,)
+        y = batch["y"]  # (n,)
+        y_observed = batch["y_observed"]  # (n,)
+        seen_y = torch.where((y[:, None] == at_y) | ~y_observed[:, None], 0 * self.one, -torch.inf)  # (n, y)
+        x = batch["x"]  # (n, D)
+        sigma = F.softplus(self.raw_sigma)  # (y, D)
+        log_x_const, log_x_weight, log_x_statistics = normal_natural(x, self.mu, sigma)  # (y,), (y, T), (n, T)
         log_table = F.linear(log_x_statistics, log_x_weight, log_x_const)  # (n, y)
         tilt_y = tilt["y"]  # (n, y)
         log_joint_of_y = log_pi + seen_y + log_table + tilt_y  # (n, y)

@@ -421,8 +421,8 @@ class SsVae(nn.Module):
         self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
         keep_pages()
 
-    def factors(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """log_q_y (n, y); minus_kl_z (n, y); log_x (n, y); labels_y (n,)."""
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """A lower bound on log p of each row (n,), in nats: elbo(samples=1)."""
         x = batch["x"]  # (n, 784)
         at_y = torch.arange(10, device=self.one.device)  # (y,)
         encode_loc, encode_scale_raw = self.encode(x[:, None], at_y)  # (n, y, Z)
@@ -440,11 +440,6 @@ class SsVae(nn.Module):
         log_x = -F.binary_cross_entropy_with_logits(decode, x[:, None].expand_as(decode), reduction="none").sum(-1)  # (n, y)
         log_q_at_y = logits_log_prob(classify, y)  # (n,)
         labels_y = torch.where(y_observed & self.training, 20 * log_q_at_y, 0.0)  # (n,)
-        return log_q_y, minus_kl_z, log_x, labels_y
-
-    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """A lower bound on log p of each row (n,), in nats: elbo(samples=1)."""
-        log_q_y, minus_kl_z, log_x, labels_y = self.factors(batch)
         log_joint_of_y = minus_kl_z + log_x - 2.302585092994046  # (n, y)
         bound_y = expected_under(log_q_y, log_joint_of_y)  # (n,)
         return bound_y + labels_y  # (n,)
@@ -476,7 +471,16 @@ class SsVae(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        log_q_y, minus_kl_z, log_x, labels_y = self.factors(batch)
+        x = batch["x"]  # (n, 784)
+        at_y = torch.arange(10, device=self.one.device)  # (y,)
+        y = batch["y"]  # (n,)
+        classify = self.classify(x)  # (n, 10)
+        log_classify = classify.log_softmax(-1)  # (n, 10)
+        y_observed = batch["y_observed"]  # (n,)
+        seen_y = torch.where((y[:, None] == at_y) | ~y_observed[:, None], 0 * self.one, -torch.inf)  # (n, y)
+        log_q_y = torch.where(y_observed[:, None], seen_y, log_classify)  # (n, y)
+        log_q_at_y = logits_log_prob(classify, y)  # (n,)
+        labels_y = torch.where(y_observed & self.training, 20 * log_q_at_y, 0.0)  # (n,)
         tilt_y = tilt["y"]  # (n, y)
         tilted = log_q_y + tilt_y  # (n, y)
         log_sum_y = total(tilted)  # (n,)
