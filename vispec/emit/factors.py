@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from vispec.emit import trees
 from vispec.emit.combine import combine
-from vispec.emit.densities import Chained, Density, Lookup, Table, dense, density
+from vispec.emit.densities import Chained, Density, Lookup, dense, density
 from vispec.emit.draws import draw_all, minus_kl, ratio
 from vispec.emit.expressions import named
 from vispec.emit.steps import steps

@@ -215,7 +215,7 @@ def mixed_total(log_weight: Tensor, table: Tensor, value: Tensor, inside: Tensor
     index, log_weight, compiling = value.reshape(R, N), log_weight.reshape(R, len(table)), torch.compiler.is_compiling()
     once = log_weight.new_ones(()) if inside is None else inside.to(log_weight.dtype)
     once = once.expand(value.shape).reshape(R, N)
-    few = R * N < table.shape[1]
+    few = table.shape[1] > R * N
     if (few or compiling or table.shape[1] > 64 * N) and not normalised:  # a sum an observation is less work
         table, normalised = table.log_softmax(1), True
     if few and not compiling:
