@@ -4,13 +4,14 @@ from vispec.catalog import Distribution, distributions
 from vispec.emit import trees
 from vispec.emit.densities import extra_rank, spread
 from vispec.emit.expressions import expression, plain, tensor, to_value
+from vispec.emit.generator import Generator, given_in, inner_generator
 from vispec.emit.grown import grown_together, tree_loop, tree_of_growth
 from vispec.emit.shared import bind_shared
 from vispec.emit.value import Value, align, paren
-from vispec.emit.writer import ModuleNeeds, Writer
+from vispec.emit.writer import ModuleNeeds
 from vispec.model.model import Choice, Draw, Law, Model, Then, Variable
 from vispec.model.types import INTEGER_DOMAINS
-from vispec.plan.axes import Scope, element_plates, law_parts, past, walk
+from vispec.plan.axes import law_parts, past, walk
 from vispec.plan.plan import Plan
 
 
@@ -51,45 +52,6 @@ def predict_method(plan: Plan) -> list[str]:
         f"    found = self.generate({rows}, batch, {{{lengths}}}, rule)",
         f"    return {{name: found[name] for name in ({names},)}}",
     ]
-
-
-def given_in(model: Model, plate: str) -> bool:
-    return any(plate in element_plates(v) for v in model.variables if v.role == "given")
-
-
-class Generator(Writer):
-    """A writer in which every variable has a value; inside a chain's loop the chain's plate is at one element."""
-
-    def __init__(self, plan: Plan, needs: ModuleNeeds):
-        super().__init__(plan.model, Scope(plan.model, frozenset(), {}), plan.order, needs)
-        self.plan = plan
-        self.taken |= {"rule", "lengths", "d"}
-
-    def plate_size(self, plate: str) -> str:
-        found = self.model.plate[plate]
-        if found.data:
-            return "n"
-        if found.size is not None:
-            return super().plate_size(plate)
-        given = next((v for v in self.model.variables if v.role == "given" and plate in element_plates(v)), None)
-        if given is not None:
-            value = super().data(given.name)
-            return f"{value.code}.shape[{value.axes.index(plate)}]"
-        if ("size", plate) not in self.cache:
-            name = self.fresh(f"{plate}_size")
-            self.line(f"{name} = int({self.lengths(plate).code}.max())")
-            self.cache["size", plate] = name
-        return str(self.cache["size", plate])
-
-    def lengths(self, plate: str) -> Value:
-        found = self.model.plate[plate]
-        if given_in(self.model, plate):
-            return super().lengths(plate)
-        return self.let(found.length_key, f'lengths["{plate}"]', self.sort(found.inside), integer=True)
-
-    def data(self, name: str) -> Value:
-        value = super().data(name)
-        return self.element(value)
 
 
 def generate_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
@@ -190,18 +152,6 @@ def chain_loop(w: Generator, chain: str, group: list[Variable]) -> dict[str, str
     for v in group:
         w.bound[v.name] = buffers[v.name]
     return {v.name: buffers[v.name].code for v in group}
-
-
-def inner_generator(w: Generator) -> Generator:
-    """A writer for the body of a loop: it knows what stands before the loop and does not change in it."""
-    inner = Generator(w.plan, w.needs)
-    inner.taken, inner.bound, inner.cache = set(w.taken), dict(w.bound), {k: v for k, v in w.cache.items() if outer_key(k)}
-    return inner
-
-
-def outer_key(key: object) -> bool:
-    """Cached things that do not change along a loop: data, sizes and parameters."""
-    return isinstance(key, tuple) and bool(key) and key[0] in ("data", "size", "code")
 
 
 def draw_variable(w: Generator, variable: Variable, law: Law | None, without: str | None = None) -> Value:

@@ -1,17 +1,14 @@
 """Drawing variables that read each other through the heads of a tree: the elements nearest to the root first."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from vispec.emit.generator import Generator
 from vispec.emit.value import Value, align
 from vispec.model.model import Model, Variable
 from vispec.model.types import INTEGER_DOMAINS
 from vispec.plan.trees import read_through_heads
 
-if TYPE_CHECKING:
-    from vispec.emit.generate import Generator
-
-Draw = Callable[["Generator", Variable], Value]
+Draw = Callable[[Generator, Variable], Value]
 
 
 def tree_of_growth(variable: Variable, model: Model, done: set[str]) -> str | None:
@@ -28,7 +25,7 @@ def grown_together(tree: str, model: Model, done: set[str]) -> list[Variable]:
     return [v for v in variables if v.law is not None and plate in v.plates]
 
 
-def tree_loop(w: "Generator", tree: str, group: list[Variable], inner: "Generator", draw: Draw) -> dict[str, str]:
+def tree_loop(w: Generator, tree: str, group: list[Variable], inner: Generator, draw: Draw) -> dict[str, str]:
     """One loop over the levels of the trees: the elements of a level are drawn given those above, all others stay."""
     heads = w.bound.get(tree) or w.data(tree)
     depth = w.let("depth", f"{w.needs.kernel('vispec.kernels.tree', 'tree_depth')}({heads.code})", heads.axes, integer=True)

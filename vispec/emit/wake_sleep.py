@@ -6,7 +6,7 @@ and the guide learns to say which latents they came from: ∇ KL(p(z | x) ‖ q(
 """
 
 from vispec.emit.combine import log_q_of
-from vispec.emit.generate import given_in
+from vispec.emit.generator import given_in
 from vispec.emit.writer import ModuleNeeds, Writer
 from vispec.model.types import INTEGER_DOMAINS
 from vispec.plan.axes import element_plates
