@@ -20,7 +20,7 @@ from vispec.train.errors import DivergenceError, OptionError
 from vispec.train.evaluate import evaluate
 from vispec.train.fit import fit
 from vispec.train.module import load_class
-from vispec.train.optimisers import make_optimiser, optimisers
+from vispec.train.optimisers import drop_denormals, make_optimiser, optimisers
 from vispec.train.settings import Anneal, Settings, parse_value, read_settings
 
 CPU = torch.device("cpu")
@@ -239,6 +239,19 @@ def test_clipping_bounds_the_step(tmp_path):
 def test_every_optimiser_of_torch_takes_a_step(tmp_path, name):
     result = fit(job(tmp_path, Settings(optimizer=name, lr=0.01, epochs=2, batch=60)))
     assert math.isfinite(result.train.log_prob)
+
+
+def test_an_optimiser_forgets_what_has_decayed_to_a_denormal_number():
+    tiny = torch.finfo(torch.float32).tiny
+    weight = torch.nn.Parameter(torch.tensor([1e-41, 1.0, 1.0]))
+    optimiser = make_optimiser("adam", 0.0, {}, [weight])
+    weight.grad = torch.ones(3)
+    optimiser.step()
+    optimiser.state[weight]["exp_avg"].copy_(torch.tensor([tiny / 2, -tiny / 2, 2 * tiny]))
+    drop_denormals(optimiser)
+    torch.testing.assert_close(optimiser.state[weight]["exp_avg"], torch.tensor([0.0, 0.0, 2 * tiny]), rtol=0, atol=0)
+    assert optimiser.state[weight]["step"] == 1
+    assert weight[0] != 0
 
 
 def test_the_checker_knows_the_optimisers_that_a_fit_takes():

@@ -261,3 +261,32 @@ plate review:
     report = verify(Source("subset.vispec", text), rows=3)
     assert not report.differs, str(report)
     assert not report.unchecked, str(report)
+
+
+@pytest.mark.parametrize(
+    ("document", "section", "weights"),
+    [
+        ("", "given x : real[2]", "mix(x)"),
+        ("given x : real[2]", "", "mix(x)"),
+        ("", "latent h : category[2] ~ Uniform()", "theta"),
+    ],
+)
+def test_words_of_topics_agree_wherever_the_weights_of_the_topics_belong(document: str, section: str, weights: str) -> None:
+    text = f"""
+size K = 3
+vocab V
+param theta : simplex[K]
+plate k[K]:
+    param phi : simplex[V]
+net mix(x: real[2]) -> simplex[K] = mlp([5])
+plate document:
+    {document}
+    plate section:
+        {section}
+        plate n:
+            latent   topic : index[k] ~ Categorical({weights})
+            observed w     : token[V] ~ Categorical(phi[topic])
+"""
+    report = verify(Source("sections.vispec", text), rows=3)
+    assert not report.differs, str(report)
+    assert not report.unchecked, str(report)

@@ -38,7 +38,9 @@ class CountLinear(nn.Linear):
             counts = share.new_zeros(len(words), len(self.weight)).scatter_add_(1, words, share)
             rows = F.linear(counts, self.weight.T, self.bias)
         else:
-            empty = share.new_zeros(len(words), H)
-            rows = F.embedding_bag(words, self.weight, mode="sum", per_sample_weights=share) if words.numel() else empty
+            if words.numel():
+                rows = F.embedding_bag(words, self.weight, mode="sum", per_sample_weights=share)
+            else:  # which embedding_bag refuses
+                rows = share.new_zeros(len(words), H)
             rows = rows if self.bias is None else rows + self.bias
         return rows if len(lead) == 1 else rows.view(*lead, H)

@@ -42,10 +42,7 @@ class MixedTotal(torch.autograd.Function):
     def backward(ctx, grad):
         weight, p, index, share, row, outcome, by_topic = ctx.saved_tensors
         weight, share = weight * grad[:, None], share.new_zeros(len(weight), p.shape[1]).scatter_add_(1, index, share)
-        by_weight, by_p = (share @ p.T).mul_(weight), weight.T @ share
-        if by_topic is None and not ctx.normalised:
-            return by_weight, torch.ops.aten._softmax_backward_data(by_p, p, 1, p.dtype), None, None, None
-        by_log_p = by_p.mul_(p)
+        by_weight, by_log_p = (share @ p.T).mul_(weight), (weight.T @ share).mul_(p)
         if by_topic is not None:
             by_topic = by_topic * grad[row, None]
             by_weight.index_add_(0, row, by_topic)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 HIDDEN = frozenset({"optimizer", "sparseadam"})  # the base class; and one that no emitted gradient suits
 RESERVED = frozenset({"self", "params", "lr", "maximize", "differentiable", "capturable"})  # not for a fit to choose
@@ -32,10 +33,24 @@ def make_optimiser(name: str, lr: float, options: dict[str, Any], parameters: It
     settings = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
     if name == "lbfgs":
         settings = {"line_search_fn": "strong_wolfe"} | settings  # torch's default, no search, often diverges
+    if "fused" in allowed and not options.keys() & {"fused", "foreach"}:
+        settings["fused"] = True  # one operation for all of a step, four times as fast on a CPU
     try:
         return kind(list(parameters), lr=lr, **settings)
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise ValueError(f"`{name}` refuses these options: {error}") from error
+
+
+def drop_denormals(optimiser: torch.optim.Optimizer) -> None:
+    """Put 0 for what has decayed, in the optimiser's memory, below the smallest normal number; parameters are not touched.
+
+    The average gradient of a word that has not come for 800 steps is such a number, and stays one: 0.9 of the least is rounded
+    to the least. A processor takes a hundred times as long over it: with a fifth of such words, Adam takes ten times as long.
+    """
+    for state in optimiser.state.values():
+        for value in state.values():
+            if isinstance(value, torch.Tensor) and value.is_floating_point():
+                value.copy_(F.hardshrink(value, torch.finfo(value.dtype).tiny))
 
 
 def needs_closure(optimiser: torch.optim.Optimizer) -> bool:

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from vispec.train.distributed import Group
 from vispec.train.evaluate import Rows
 from vispec.train.module import to_device
-from vispec.train.optimisers import needs_closure
+from vispec.train.optimisers import drop_denormals, needs_closure
 from vispec.train.settings import Settings
 
 Array = np.ndarray[Any, Any]
+SWEEP = 50  # steps between two searches for denormal numbers: a thirtieth of their cost, and few have come up since
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class Stepper:
         outcome = Outcome(loss, norm, signals)
         if outcome.finite:
             self.optimiser.step()
+        if step % SWEEP == SWEEP - 1:
+            drop_denormals(self.optimiser)
         return outcome
 
     def _search(self, batch: dict[str, Tensor] | None, weight: float, signals: tuple[float, ...]) -> Outcome:

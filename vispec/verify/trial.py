@@ -79,6 +79,11 @@ class Trial:
                     yield index, cell, enumeration
 
 
+def sums(built: Built) -> bool:
+    """Whether it draws nothing: all that has no point estimate is summed out."""
+    return built.module.estimator.startswith("exact")
+
+
 def finite_unknowns(built: Built) -> list[Variable]:
     """Latent and partial variables of a row that enumeration can sum out, with one value per cell."""
     return [

@@ -18,7 +18,7 @@ from vispec.verify.queries import chained, check_divergence, check_entropy, chec
 from vispec.verify.report import Check, Report
 from vispec.verify.row import ENUMERABLE, in_data
 from vispec.verify.shared import shares
-from vispec.verify.trial import Trial, continuous_latents, finite_unknowns, small_batch
+from vispec.verify.trial import Trial, continuous_latents, finite_unknowns, small_batch, sums
 from vispec.verify.weights import random_layers
 from vispec.verify.whole import check_shared, check_weights, check_whole
 
@@ -73,8 +73,8 @@ def _beyond(built: Built, terms: int) -> str | None:
         return f"{terms} assignments for one row; the limit is {LIMIT}"
     if any(s.prior for net in built.model.nets for s in net.trunk):
         return "a prior over the weights of a layer"
-    estimated = not continuous_latents(built) and not built.module.estimator.startswith("exact")
-    if estimated and (not shares(built) or any(v.type.domain in ENUMERABLE for v in drawn_variables(built.model))):
+    by_draws = not shares(built) or any(v.type.domain in ENUMERABLE for v in drawn_variables(built.model))
+    if by_draws and not continuous_latents(built) and not sums(built):
         return f"estimator {built.module.estimator}"
     budget = min((infer.budget for infer in built.model.infer if infer.budget is not None), default=terms)
     if terms > budget:
@@ -132,7 +132,7 @@ def _value_checks(trial: Trial) -> Iterator[Check]:
 
 
 def _posterior_checks(trial: Trial) -> Iterator[Check]:
-    if finite_unknowns(trial.built) and not trial.built.module.estimator.startswith("exact"):
+    if finite_unknowns(trial.built) and not sums(trial.built):
         yield Check("posterior", skipped="given a draw of its own of what rows share")
     elif checks.has_shaped_unknowns(trial):
         yield Check("posterior", skipped="a finite unknown with an event shape")
@@ -168,8 +168,7 @@ def _other_parameters(trial: Trial, generator: Generator) -> Iterator[Check]:
         zeros = Trial(built, trial.batch, trial.count)
         yield guarded("exact zeros: log-probability", lambda: checks.check_impossible(zeros))
         yield guarded("exact zeros: gradient", lambda: checks.check_gradient(zeros, "exact zeros: gradient"))
-    exact = built.module.estimator.startswith("exact")
-    if exact and finite_unknowns(built) and not checks.has_shaped_unknowns(trial):
+    if sums(built) and finite_unknowns(built) and not checks.has_shaped_unknowns(trial):
         yield from _extremes(trial, generator)
 
 

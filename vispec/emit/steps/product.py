@@ -1,6 +1,6 @@
 """Multiply over the elements of plates: Σ of logs, over those that exist."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from vispec.emit.densities import Density, Mixed, dense
@@ -35,30 +35,34 @@ def emit(w: Writer, step: Step, inputs: Mapping[str, Density], query: bool) -> V
         code = f"{code if code.startswith('torch.where(') else paren(code)}.sum({dims[0] if len(dims) == 1 else tuple(dims)})"
     for plate in absent:
         code = f"{code} * {w.plate_size(plate)}"
-    return w.let(name(step), code, kept)
+    return w.let(name(step, step.eliminated), code, kept)
 
 
-def name(step: Step) -> str:
-    return f"log_{'_'.join(step.inputs[0].split('_')[1:])}_over_{'_'.join(step.eliminated)}"
+def name(step: Step, over: Sequence[str]) -> str:
+    return f"log_{'_'.join(step.inputs[0].split('_')[1:])}_over_{'_'.join(over)}"
 
 
 def mixed_total(w: Writer, step: Step, found: Mixed) -> Value | None:
-    """Outcomes of one mixture, over all of which the product is: how often each occurs is all that counts."""
+    """Outcomes of one mixture, over all of which the product is: how often each occurs is all that counts.
+
+    Elements with weights of their own are totalled by themselves, and then added up."""
     weight, lookup = found.weight, found.lookup
     *rows, latent = weight.axes
     kept, plates = found.axes[: -len(step.eliminated)], found.axes[-len(step.eliminated) :]
-    if set(plates) != set(step.eliminated) or len(kept) < len(rows):
+    if set(plates) != set(step.eliminated):
         return None
     masks = [w.inside(plate) for plate in plates if w.model.plate[plate].ragged]
-    if any(not set(mask.axes) <= set(found.axes) for mask in masks):
-        return None
     inside = " & ".join(align(mask, found.axes) for mask in masks) or "None"
-    log_weight = align(weight, (*kept, latent))
-    if len(kept) > len(rows):
-        log_weight += f".expand(*{lookup.value.code}.shape[:{len(kept)}], -1)"
+    lead = found.axes[: max(len(kept), len(rows))]
+    log_weight = align(weight, (*lead, latent))
+    if len(lead) > len(rows):
+        log_weight += f".expand(*{lookup.value.code}.shape[:{len(lead)}], -1)"
     function = w.needs.kernel("vispec.kernels.lookup", "mixed_total")
     table = f"{lookup.table.code}, {lookup.value.code}, {inside}, normalised={lookup.table.form == 'log'}"
-    return w.let(name(step), f"{function}({log_weight}, {table})", kept)
+    total = w.let(name(step, found.axes[len(lead) :]), f"{function}({log_weight}, {table})", lead)
+    if lead == kept:
+        return total
+    return w.let(name(step, plates), f"{total.code}.flatten({len(kept)}).sum({len(kept)})", kept)
 
 
 ENTRY = StepKind("product", derivation, emit)
