@@ -161,7 +161,7 @@ ROWS_NOT_SCALED = ("-log_prob.sum() * (num_data / len(log_prob))", "-log_prob.su
         ("bayesian_linear", KL_SCALED, {"loss", "whole bound, mean over draws"}),
         ("bayesian_linear", KL_MISSING, {"loss", "whole bound, mean over draws"}),
         ("bayesian_linear", ROWS_NOT_SCALED, {"loss"}),
-        ("bayesian_linear", ("minus_kl_w + ", ""), {"shared: log p - log q", "whole bound, mean over draws"}),
+        ("bayesian_linear", ("part - kl_w", "part"), {"shared: log p - log q", "whole bound, mean over draws"}),
         ("bayesian_linear", ("dot + b[:, None]", "dot - b[:, None]"), {"log-probability", "gradient"}),
         ("bayesian_logistic", ("self.w_loc.detach()", "self.w_loc"), {"shared: gradient"}),
         ("lda", ("part = log_p_phi.sum()", "part = log_p_phi.mean()"), {"shared: log p - log q"}),

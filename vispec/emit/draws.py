@@ -1,6 +1,7 @@
 """Draws of latents, each by the gradient that its estimator asks for, and what a draw adds to the log-weight of its sample."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from vispec.catalog import Distribution, distributions
 from vispec.emit.densities import by_position, dense, density, extra_rank, spread
@@ -276,7 +277,7 @@ def minus_kl(w: Writer, plan: Plan, variable: Variable) -> Value:
     if free is not None:
         code = f"{value.code}.clamp(min={free}) if self.training else {value.code}"
         value = w.let(f"kl_{variable.name}", code, value.axes)
-    minus = w.let(f"minus_kl_{variable.name}", f"-{kl_weight(plan)}{value.code}", value.axes)
+    minus = replace(value, code=f"-{kl_weight(plan)}{value.code}")
     if variable.role != "partial":
         return minus
     data = w.data(variable.name)

@@ -13,7 +13,7 @@ def add(w: Writer, parts: Sequence[Value], hint: str) -> Value:
     if len(found) == 1:
         return found[0]
     axes = union(found, w.order)
-    ordered = sorted(found, key=lambda part: (part.scalar, len(part.axes)))  # small tensors first, numbers last
+    ordered = sorted(found, key=lambda part: (part.scalar, len(part.axes), part.code.startswith("-")))  # numbers last
     terms = [part.code if part.scalar else align(part, axes) for part in ordered]
     code = terms[0] + "".join(f" - {term[1:]}" if term.startswith("-") else f" + {term}" for term in terms[1:])
     return w.let(hint, code, axes)

@@ -163,14 +163,12 @@ class BayesianLinear(nn.Module):
         noise_scale = F.softplus(self.raw_noise_scale)
         noise = torch.distributions.LogNormal(loc=self.noise_loc, scale=noise_scale).expand((4,)).rsample()  # (s*,)
         kl_w = kl_normal_standard_vector(self.w_loc, w_scale)
-        minus_kl_w = -kl_w
         kl_b = kl_normal_standard(self.b_loc, b_scale)
-        minus_kl_b = -kl_b
         log_p_noise = gamma_log_prob(noise, (self.one * 2), (self.one * 2))  # (s*,)
         log_q_noise = log_normal_log_prob(noise, self.noise_loc, noise_scale)  # (s*,)
         log_ratio_noise = log_p_noise - log_q_noise  # (s*,)
         part = log_ratio_noise.mean(0)
-        log_ratio = minus_kl_w + minus_kl_b + part
+        log_ratio = part - kl_w - kl_b
         return w, b, noise, log_ratio
 
     @torch.no_grad()

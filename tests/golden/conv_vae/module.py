@@ -158,10 +158,9 @@ class ConvVae(nn.Module):
         encode_scale = F.softplus(encode_scale_raw)  # (n, Z)
         z = encode_loc + encode_scale * torch.randn_like(encode_loc)  # (n, Z)
         kl_z = kl_normal_standard_vector(encode_loc, encode_scale)  # (n,)
-        minus_kl_z = -kl_z  # (n,)
         decode = self.decode(z)  # (n, 28, 28)
         log_x = -F.binary_cross_entropy_with_logits(decode, x, reduction="none").flatten(-2).sum(-1)  # (n,)
-        return minus_kl_z + log_x  # (n,)
+        return log_x - kl_z  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""

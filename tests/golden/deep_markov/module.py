@@ -325,10 +325,9 @@ class DeepMarkov(nn.Module):
         move_scale = F.softplus(move_scale_raw)  # (chorale, t, Z)
         kl_z_2 = kl_normal_normal(track_loc_2, track_scale_raw_2_2, move_loc, move_scale).sum(-1)  # (chorale, t)
         kl_z_3 = torch.where((at_t == 0), kl_z, kl_z_2)  # (chorale, t)
-        minus_kl_z = -self.kl_weight * kl_z_3  # (chorale, t)
         sound = self.sound(z)  # (chorale, t, 88)
         log_x = -F.binary_cross_entropy_with_logits(sound, x, reduction="none").sum(-1)  # (chorale, t)
-        log_z_over_t = torch.where(inside_t, minus_kl_z, 0.0).sum(1)  # (chorale,)
+        log_z_over_t = torch.where(inside_t, -self.kl_weight * kl_z_3, 0.0).sum(1)  # (chorale,)
         log_x_over_t = torch.where(inside_t, log_x, 0.0).sum(1)  # (chorale,)
         return log_z_over_t + log_x_over_t  # (chorale,)
 

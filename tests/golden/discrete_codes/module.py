@@ -207,14 +207,12 @@ class DiscreteCodes(nn.Module):
         encode_scale = F.softplus(encode_scale_raw)  # (n, Z)
         z = encode_loc + encode_scale * torch.randn_like(encode_loc)  # (n, Z)
         kl_b = kl_bernoulli(recognise, self.raw_chance).sum(-1)  # (n,)
-        minus_kl_b = -kl_b  # (n,)
         spread_loc, spread_scale_raw = self.spread(b)  # (n, Z)
         spread_scale = F.softplus(spread_scale_raw)  # (n, Z)
         kl_z = kl_normal_normal(encode_loc, encode_scale, spread_loc, spread_scale).sum(-1)  # (n,)
-        minus_kl_z = -kl_z  # (n,)
         decode = self.decode(z)  # (n, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x, reduction="none").sum(-1)  # (n,)
-        return minus_kl_b + minus_kl_z + log_x  # (n,)
+        return log_x - kl_b - kl_z  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""

@@ -187,11 +187,10 @@ class EightSchools(nn.Module):
         encode_eta_scale = F.softplus(encode_eta_scale_raw)  # (s*, school)
         eta = encode_eta_loc + encode_eta_scale * torch.randn_like(encode_eta_loc)  # (s*, school)
         kl_eta = kl_normal_standard(encode_eta_loc, encode_eta_scale)  # (s*, school)
-        minus_kl_eta = -kl_eta  # (s*, school)
         value = tau[:, None] * eta  # (s*, school)
         value_2 = mu[:, None] + value  # (s*, school)
         log_y = normal_log_prob(y, value_2, sigma)  # (s*, school)
-        log_prob = minus_kl_eta + log_y  # (s*, school)
+        log_prob = log_y - kl_eta  # (s*, school)
         return log_prob.mean(0)  # (school,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:

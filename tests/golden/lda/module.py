@@ -435,11 +435,10 @@ class Lda(nn.Module):
         theta = torch.distributions.Dirichlet(concentration=encode).rsample()  # (doc, K)
         concentrations = (self.one * 0.5).expand(self.K)  # (K,)
         kl_theta = torch.distributions.kl_divergence(torch.distributions.Dirichlet(concentration=encode), torch.distributions.Dirichlet(concentration=concentrations))  # (doc,)
-        minus_kl_theta = -kl_theta  # (doc,)
         log_theta = log_of(theta)  # (doc, K)
         log_phi = log_of(phi)  # (topic, V)
         log_topic_over_n = mixed_total(log_theta, log_phi, w, inside_n, normalised=True)  # (doc,)
-        return minus_kl_theta + log_topic_over_n  # (doc,)
+        return log_topic_over_n - kl_theta  # (doc,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data) or its bound: (N/M) Σ over the rows, and once what all rows share."""
@@ -489,7 +488,6 @@ class Lda(nn.Module):
         theta = torch.distributions.Dirichlet(concentration=encode).rsample()  # (doc, K)
         concentrations = (self.one * 0.5).expand(self.K)  # (K,)
         kl_theta = torch.distributions.kl_divergence(torch.distributions.Dirichlet(concentration=encode), torch.distributions.Dirichlet(concentration=concentrations))  # (doc,)
-        minus_kl_theta = -kl_theta  # (doc,)
         log_theta = log_of(theta)  # (doc, K)
         log_phi = log_of(phi)  # (topic, V)
         log_w = columns(log_phi, w)  # (doc, n, topic)
@@ -497,7 +495,7 @@ class Lda(nn.Module):
         log_joint_of_topic = log_theta[:, None] + log_w + tilt_topic  # (doc, n, topic)
         log_sum_topic = total(log_joint_of_topic)  # (doc, n)
         log_topic_over_n = torch.where(inside_n, log_sum_topic, 0.0).sum(1)  # (doc,)
-        log_prob = minus_kl_theta + log_topic_over_n  # (doc,)
+        log_prob = log_topic_over_n - kl_theta  # (doc,)
         return log_prob
 
     @torch.no_grad()

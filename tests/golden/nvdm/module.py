@@ -177,11 +177,10 @@ class Nvdm(nn.Module):
         encode_scale = F.softplus(encode_scale_raw)  # (doc, K)
         h = encode_loc + encode_scale * torch.randn_like(encode_loc)  # (doc, K)
         kl_h = kl_normal_standard_vector(encode_loc, encode_scale)  # (doc,)
-        minus_kl_h = -self.kl_weight * kl_h  # (doc,)
         topics = self.topics(h)  # (doc, V)
         log_w = logits_log_prob(topics[:, None], w)  # (doc, n)
         log_w_over_n = torch.where(inside_n, log_w, 0.0).sum(1)  # (doc,)
-        return minus_kl_h + log_w_over_n  # (doc,)
+        return log_w_over_n - self.kl_weight * kl_h  # (doc,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""

@@ -282,11 +282,10 @@ class SentenceVae(nn.Module):
         encode_scale = F.softplus(encode_scale_raw)  # (sentence, Z)
         z = encode_loc + encode_scale * torch.randn_like(encode_loc)  # (sentence, Z)
         kl_z = kl_normal_standard_vector(encode_loc, encode_scale)  # (sentence,)
-        minus_kl_z = -self.kl_weight * kl_z  # (sentence,)
         lm = self.lm.prefixes(z, x)  # (sentence, i, V)
         log_x = logits_log_prob(lm, x)  # (sentence, i)
         log_x_over_i = torch.where(inside_i, log_x, 0.0).sum(1)  # (sentence,)
-        return minus_kl_z + log_x_over_i  # (sentence,)
+        return log_x_over_i - self.kl_weight * kl_z  # (sentence,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""

@@ -435,12 +435,11 @@ class SsVae(nn.Module):
         seen_y = torch.where((y[:, None] == at_y) | ~y_observed[:, None], 0 * self.one, -torch.inf)  # (n, y)
         log_q_y = torch.where(y_observed[:, None], seen_y, log_classify)  # (n, y)
         kl_z = kl_normal_standard_vector(encode_loc, encode_scale)  # (n, y)
-        minus_kl_z = -kl_z  # (n, y)
         decode = self.decode(z, at_y)  # (n, y, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x[:, None].expand_as(decode), reduction="none").sum(-1)  # (n, y)
         log_q_at_y = logits_log_prob(classify, y)  # (n,)
         labels_y = torch.where(y_observed & self.training, 20 * log_q_at_y, 0.0)  # (n,)
-        log_joint_of_y = minus_kl_z + log_x - 2.302585092994046  # (n, y)
+        log_joint_of_y = log_x - kl_z - 2.302585092994046  # (n, y)
         bound_y = expected_under(log_q_y, log_joint_of_y)  # (n,)
         return bound_y + labels_y  # (n,)
 

@@ -171,14 +171,13 @@ class VaeFrey(nn.Module):
         encode_scale = F.softplus(encode_scale_raw)  # (n, Z)
         z = encode_loc + encode_scale * torch.randn_like(encode_loc)  # (n, Z)
         kl_z = kl_normal_standard_vector(encode_loc, encode_scale)  # (n,)
-        minus_kl_z = -kl_z  # (n,)
         decode = self.decode(z)  # (n, 28, 20)
         decode_prob = torch.sigmoid(decode)  # (n, 28, 20)
         value_2 = 255 * decode_prob  # (n, 28, 20)
         noise = F.softplus(self.raw_noise)
         value_3 = 25 * noise
         log_x = normal_log_prob(x, value_2, value_3).flatten(-2).sum(-1)  # (n,)
-        return minus_kl_z + log_x  # (n,)
+        return log_x - kl_z  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
