@@ -124,6 +124,8 @@ CASES = [
     Case("D109", ONE, "d.jsonl", b'1\n{"x": 1}\n', 2, line=2),
     Case("D110", TWO, "d.csv", b"a,b\n1,2\n", columns={"x": ("a", "c"), "y": ("b",)}, words="`c`"),
     Case("D110", TWO, "d.csv", b"a,b\n1,2\n", columns={"x": ("#1..3",), "y": ("b",)}, words="columns 1 to 2"),
+    Case("D110", TWO, "d.csv", b"a,b,c\n1,2,3\n", columns={"x": ("b..a",), "y": ("c",)}, words="`b..a`"),
+    Case("D110", TWO, "d.csv", b"a,b,c\n1,2,3\n", columns={"x": ("a", "b", "y=c")}, words="`y=c`"),
     Case("D110", ONE, "d.txt", b"1\n", columns={"x": ("a",)}, words="`a`"),
     Case("D111", TWO, "d.csv", b"x1,x2,z\n1,2,3\n", words="no column for `y`"),
     Case("D111", ONE, "d.csv", b"0.5,1\n1,2\n", words="no column for `x`"),

@@ -115,6 +115,8 @@ def test_columns_renamed_and_gathered(tmp_path: Path) -> None:
     assert loaded.encoders.labels == {"K": None}
     turned = load(VECTORS, [path], {"x": ("#2", "#1"), "y": ("#3",)})
     assert turned.batch([0])["x"].tolist() == [[2, 1]]
+    span = load(VECTORS, [path], {"x": ("first, of two..second",), "y": ("kind",)})
+    assert span.batch([1])["x"].tolist() == [[3, 4]]
 
 
 @pytest.mark.parametrize("header", [b"x1,x2", b"x_1,x_2", b"x[0],x[1]", b"x_01,x_02"])

@@ -6,6 +6,7 @@ from vispec.emit.densities import extra_rank, spread
 from vispec.emit.expressions import expression, plain, tensor, to_value
 from vispec.emit.generator import Generator, given_in, inner_generator
 from vispec.emit.grown import grown_together, tree_loop, tree_of_growth
+from vispec.emit.posterior import complete
 from vispec.emit.shared import bind_shared
 from vispec.emit.value import Value, align, paren
 from vispec.emit.writer import ModuleNeeds
@@ -18,7 +19,7 @@ from vispec.plan.plan import Plan
 def generation_methods(plan: Plan, needs: ModuleNeeds) -> list[list[str]]:
     """`generate`, and sample and predict over it."""
     needs.kernel("vispec.kernels.decide", "decide")
-    return [generate_method(plan, needs), sample_method(plan), predict_method(plan)]
+    return [generate_method(plan, needs), sample_method(plan), predict_method(plan, needs)]
 
 
 def sample_method(plan: Plan) -> list[str]:
@@ -35,23 +36,62 @@ def sample_method(plan: Plan) -> list[str]:
     ]
 
 
-def predict_method(plan: Plan) -> list[str]:
-    names = ", ".join(f'"{v.name}"' for v in plan.model.variables if v.role in ("observed", "partial"))
+def predict_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
+    """What is partial by its posterior; otherwise what is observed by its law, averaged over draws of any latents."""
+    if partial := [v.name for v in complete(plan)[1] if v.role == "partial"]:
+        return filled_method(partial)
+    observed = [v for v in plan.model.variables if v.role in ("observed", "partial")]
+    names = ", ".join(f'"{v.name}"' for v in observed)
     givens = [v for v in plan.model.variables if v.role == "given" and plan.data_plate in v.plates]
     rows = f'len(batch["{givens[0].name}"])' if givens else "len(next(iter(batch.values())))"
     lengths = ", ".join(
         f'"{p.name}": batch["{p.length_key}"]' for p in plan.model.plates if p.ragged and not given_in(plan.model, p.name)
     )
+    head = 'def predict(self, batch: dict[str, Tensor], rule: str = "mean"{}) -> dict[str, Tensor]:'
+    if not plan.bayesian_nets and all(v.role != "latent" for v in plan.model.variables):
+        return [
+            "@torch.no_grad()",
+            head.format(""),
+            '    """Each observed variable, from what is given. rule: "mean", "mode" or "sample".',
+            "",
+            "    The mean of a categorical variable is its probabilities; one that is read again is at its mode.",
+            '    """',
+            f"    found = self.generate({rows}, batch, {{{lengths}}}, rule)",
+            f"    return {{name: found[name] for name in ({names},)}}",
+        ]
+    kinds = ", ".join(f'"{v.name}": "{kind_of(plan.model, v)}"' for v in observed)
+    return [
+        "@torch.no_grad()",
+        head.format(", samples: int = 100"),
+        '    """Each observed variable, from what is given, over so many draws of the latents.',
+        "",
+        '    rule: "mean", "mode" or "sample". The mean of a categorical variable is its probabilities, its mode the likeliest',
+        "    value under them. What is read again is at its mode in one draw; a sample is one draw of all.",
+        '    """',
+        f"    rows, kinds = {rows}, {{{kinds}}}",
+        f"    return {needs.kernel('vispec.kernels.decide', 'predictive')}("
+        f"lambda by: self.generate(rows, batch, {{{lengths}}}, by), kinds, rule, samples)",
+    ]
+
+
+def filled_method(partial: list[str]) -> list[str]:
+    names = ", ".join(f'"{name}"' for name in partial)
     return [
         "@torch.no_grad()",
         'def predict(self, batch: dict[str, Tensor], rule: str = "mean") -> dict[str, Tensor]:',
-        '    """Each observed variable, from what is given; latents are drawn. rule: "mean", "mode" or "sample".',
-        "",
-        "    The mean of a categorical variable is its probabilities; one that is read again is at its mode.",
-        '    """',
-        f"    found = self.generate({rows}, batch, {{{lengths}}}, rule)",
+        '    """Each partial variable, from all that is seen: its posterior. rule: "mean", the probabilities of its values;',
+        '    "mode", the best joint assignment; "sample", a draw. Cells that are seen are as they are seen."""',
+        '    found = self.posterior(batch, "marginals" if rule == "mean" else rule)',
         f"    return {{name: found[name] for name in ({names},)}}",
     ]
+
+
+def kind_of(model: Model, variable: Variable) -> str:
+    """How a prediction of the variable is averaged over draws; see vispec.kernels.decide.predictive."""
+    domain = variable.type.domain
+    if domain == "tree" or (is_read(model, variable.name) and variable.type.discrete):
+        return "draw"
+    return domain if domain in ("bit", "count") else "probabilities" if variable.type.discrete else "number"
 
 
 def generate_method(plan: Plan, needs: ModuleNeeds) -> list[str]:

@@ -19,9 +19,7 @@ from vispec.plan.plan import Plan, Step
 
 def posterior_methods(trained: Plan, needs: ModuleNeeds) -> list[list[str]]:
     """`tilted` and `posterior`; where log_prob leaves finite variables out, they are enumerated here."""
-    left_out = any(t.kind in ("masked", "free") for t in trained.treatments.values())
-    plan = make_plan(trained.model, complete=True) if left_out else trained
-    summed = [v for v in plan.model.variables if v.name in plan.scope.enumerated]
+    plan, summed = complete(trained)
     guided = [name for name in plan.drawing_order if isinstance(guide_law(name, plan.model), Draw | Flow)]
     drawn = [plan.model.variable[name] for name in guided]
     if not summed and not any(has_parameters(plan, variable) for variable in drawn):
@@ -33,6 +31,13 @@ def posterior_methods(trained: Plan, needs: ModuleNeeds) -> list[list[str]]:
     if summed and plan.combine == "exact":
         needs.sums = tuple(sum_of(step) for step in plan.steps if step.kind in ("sum", "chain", "tree"))
     return [*methods, posterior_method(plan, needs, summed, drawn, chained)]
+
+
+def complete(trained: Plan) -> tuple[Plan, list[Variable]]:
+    """A plan that sums out every finite latent and partial variable, and these variables."""
+    left_out = any(t.kind in ("masked", "free") for t in trained.treatments.values())
+    plan = make_plan(trained.model, complete=True) if left_out else trained
+    return plan, [v for v in plan.model.variables if v.name in plan.scope.enumerated]
 
 
 def has_parameters(plan: Plan, variable: Variable) -> bool:

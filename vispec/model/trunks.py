@@ -112,6 +112,8 @@ def _settings(scope: Scope, node: t.Call, entry: Network, signature: Signature) 
     if missing and good:
         message = f"layer `{entry.name}` needs {listed(missing)}"
         help = f"write `{entry.name}({_example(entry.options[missing[0]])})`"
+        if entry.name == "linear":
+            help += "; the last layer is there anyway, and `mlp([])` is a net of that one alone"
         scope.problems.add("V503", node.span, message, f"missing {listed(missing)}", help=help)
     return tuple(found.items()) if good and not missing else None
 

@@ -372,9 +372,7 @@ class Annotators(nn.Module):
 
     @torch.no_grad()
     def predict(self, batch: dict[str, Tensor], rule: str = "mean") -> dict[str, Tensor]:
-        """Each observed variable, from what is given; latents are drawn. rule: "mean", "mode" or "sample".
-
-        The mean of a categorical variable is its probabilities; one that is read again is at its mode.
-        """
-        found = self.generate(len(next(iter(batch.values()))), batch, {}, rule)
+        """Each partial variable, from all that is seen: its posterior. rule: "mean", the probabilities of its values;
+        "mode", the best joint assignment; "sample", a draw. Cells that are seen are as they are seen."""
+        found = self.posterior(batch, "marginals" if rule == "mean" else rule)
         return {name: found[name] for name in ("label",)}

@@ -71,6 +71,25 @@ def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tens
     return law.mode
 
 
+def predictive(generate, kinds: dict[str, str], rule: str, samples: int) -> dict[str, Tensor]:
+    """What generate(rule) gives of each variable of `kinds`, over that many draws of the latents.
+
+    "mean": the mean over the draws, which of a finite variable is the probabilities of its values. "mode": the most probable
+    value under these, and of numbers the mean. "sample", or kind "draw": what the first draw gives.
+    kinds: "probabilities" (*B, K); "bit"; "count"; "number"; "draw", which cannot be averaged."""
+    found = generate(rule) if rule == "sample" or "draw" in kinds.values() else {}
+    averaged = [name for name, kind in kinds.items() if rule != "sample" and kind != "draw"]
+    if averaged:
+        mean = {name: value / samples for name, value in generate("mean").items() if name in averaged}
+        for _ in range(samples - 1):
+            again = generate("mean")
+            mean = {name: value.add_(again[name], alpha=1 / samples) for name, value in mean.items()}
+        decisions = {"probabilities": lambda p: p.argmax(-1), "bit": lambda p: (p > 0.5).to(p.dtype), "count": torch.round}
+        for name, value in mean.items():
+            found[name] = decisions[kinds[name]](value) if rule == "mode" and kinds[name] in decisions else value
+    return {name: found[name] for name in kinds}
+
+
 def digits(index: Tensor, latents: int, values: int) -> Tensor:
     """The joint values themselves (S, L), of index's dtype."""
     if values == 2:
@@ -578,10 +597,11 @@ class Bits(nn.Module):
         return self.generate(n, batch or {}, lengths or {}, "sample")
 
     @torch.no_grad()
-    def predict(self, batch: dict[str, Tensor], rule: str = "mean") -> dict[str, Tensor]:
-        """Each observed variable, from what is given; latents are drawn. rule: "mean", "mode" or "sample".
+    def predict(self, batch: dict[str, Tensor], rule: str = "mean", samples: int = 100) -> dict[str, Tensor]:
+        """Each observed variable, from what is given, over so many draws of the latents.
 
-        The mean of a categorical variable is its probabilities; one that is read again is at its mode.
+        rule: "mean", "mode" or "sample". The mean of a categorical variable is its probabilities, its mode the likeliest
+        value under them. What is read again is at its mode in one draw; a sample is one draw of all.
         """
-        found = self.generate(len(next(iter(batch.values()))), batch, {"i": batch["x_len"]}, rule)
-        return {name: found[name] for name in ("x",)}
+        rows, kinds = len(next(iter(batch.values()))), {"x": "draw"}
+        return predictive(lambda by: self.generate(rows, batch, {"i": batch["x_len"]}, by), kinds, rule, samples)

@@ -112,7 +112,7 @@ class Classify(nn.Module):
 
     @torch.no_grad()
     def predict(self, batch: dict[str, Tensor], rule: str = "mean") -> dict[str, Tensor]:
-        """Each observed variable, from what is given; latents are drawn. rule: "mean", "mode" or "sample".
+        """Each observed variable, from what is given. rule: "mean", "mode" or "sample".
 
         The mean of a categorical variable is its probabilities; one that is read again is at its mode.
         """

@@ -1,5 +1,6 @@
 """vispec predict: the observed variables as the model would have them, given the given ones."""
 
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from vispec.cli.options import (
     data_argument,
     device_option,
     jsonl_option,
+    load_data,
     load_given,
     open_run,
     run_argument,
@@ -22,6 +24,7 @@ from vispec.cli.options import (
 )
 from vispec.cli.show import Aligned, describe
 from vispec.diagnostics import dump
+from vispec.model.types import FINITE_DOMAINS
 
 if TYPE_CHECKING:
     import torch
@@ -37,6 +40,7 @@ RULES = ("mean", "mode", "sample", "greedy", "beam")
 @data_argument
 @columns_option
 @click.option("--rule", type=click.Choice(RULES), help="The decision rule (default: mode for discrete data, else mean).")
+@click.option("--samples", type=click.IntRange(min=1), default=100, help="Draws of the latents to average over (default 100).")
 @batch_option
 @seed_option
 @threads_option
@@ -47,6 +51,7 @@ def predict(
     data: tuple[str, ...],
     columns: tuple[str, ...],
     rule: str | None,
+    samples: int,
     batch: int | None,
     seed: int | None,
     threads: int | None,
@@ -55,25 +60,34 @@ def predict(
 ) -> None:
     """Predict each observed variable for every row of DATA, in their order, by a decision rule that is no part of the model.
 
+    Where the model has partial variables, these are predicted, from all that the row shows; otherwise what is observed, from
+    what is given, averaged over draws of the latents.
+
     mean: expectations, and probabilities of categories. mode: the most probable value. sample: a draw. greedy: the mode of
     each element after those before it.
     """
     with failures():
         opened, place = open_run(run, device, threads)
-        dataset = load_given(opened, data, columns)
-        found = predictions(opened, dataset, rule or default_rule(opened), batch, place, seed or 0)
+        dataset = load_data(opened, data, columns) if fills(opened) else load_given(opened, data, columns)
+        found = predictions(opened, dataset, rule or default_rule(opened), samples, batch, place, seed or 0)
         for number, (row, aligned) in enumerate(found, 1):
             click.echo(dump(row) if jsonl else describe(number, row, aligned))
 
 
 def default_rule(run: "Run") -> str:
-    """mode where all that is observed is discrete, else mean."""
-    observed = [variable for variable in run.model.variables if variable.role in ("observed", "partial")]
+    """mode where all that is predicted is discrete, else mean."""
+    roles = ("partial",) if fills(run) else ("observed", "partial")
+    observed = [variable for variable in run.model.variables if variable.role in roles]
     return "mode" if all(variable.type.discrete for variable in observed) else "mean"
 
 
+def fills(run: "Run") -> bool:
+    """Whether missing cells are what is predicted, from the cells that are seen."""
+    return any(variable.role == "partial" and variable.type.domain in FINITE_DOMAINS for variable in run.model.variables)
+
+
 def predictions(
-    run: "Run", data: "Dataset", rule: str, size: int | None, place: "torch.device", seed: int
+    run: "Run", data: "Dataset", rule: str, samples: int, size: int | None, place: "torch.device", seed: int
 ) -> "Iterator[tuple[dict[str, Any], Aligned]]":
     """Each row's predictions, and the data that they stand beside."""
     from vispec.train.errors import RunError
@@ -87,11 +101,12 @@ def predictions(
     module = run.load(place)
     if not hasattr(module, "predict"):
         raise RunError("this model has nothing to predict")
+    more = {"samples": samples} if "samples" in inspect.signature(module.predict).parameters else {}  # pyright: ignore
     with evaluating(module, seed, place):
         for indices in data.order(size or run.config.settings.batch or 1):
             batch = to_device(data.batch(indices), place)
             try:
-                found = module.predict(batch, rule="mode" if rule == "greedy" else rule)  # pyright: ignore[reportCallIssue]
+                found = module.predict(batch, rule="mode" if rule == "greedy" else rule, **more)  # pyright: ignore[reportCallIssue]
             except (ValueError, NotImplementedError) as error:
                 raise RunError(str(error)) from error
             except KeyError as error:

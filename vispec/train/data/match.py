@@ -223,7 +223,7 @@ def _from_table(
 
 
 def _asked(table: Table, name: str, asked: Sequence[str], problems: Problems) -> tuple[str, ...]:
-    """The table's names for what --columns asks; positions count from 1."""
+    """The table's names for what --columns asks: a name or a position, from 1, or all from one to another, a..c or #1..3."""
     names: list[str] = []
     order = list(table.columns)
     for item in asked:
@@ -238,13 +238,23 @@ def _asked(table: Table, name: str, asked: Sequence[str], problems: Problems) ->
             names += order[first - 1 : last]
         elif item in table.columns or item == REST:
             names.append(item)
+        elif found := _between(order, *item.split("..")):
+            names += found
         else:
             have = ", ".join(f"`{n}`" for n in order[:10]) + (", ..." if len(order) > 10 else "")
             advice = f"the columns are {have}" if table.header else "the file has no names; ask by position, as #1 or #1..3"
+            advice = "give each variable a --columns of its own" if "=" in item else advice
             problems.add(
                 "D110", f"there is no column `{item}`, which --columns asks for `{name}`", table.origin.file, help=advice
             )
     return tuple(names)
+
+
+def _between(order: Sequence[str], first: str, last: str = "", *rest: str) -> Sequence[str]:
+    """All names from the first to the last; none where there are not these two, in this order."""
+    if rest or first not in order or last not in order:
+        return ()
+    return order[order.index(first) : order.index(last) + 1]
 
 
 def _numbered(table: Table, slot: Slot, slots: Mapping[str, Slot]) -> tuple[str, ...]:
