@@ -215,7 +215,7 @@ def appended_to(line: str) -> str | None:
 
 def is_read(name: str, lines: Iterable[str]) -> bool:
     """Whether lines take an element of a list: in a loop, of what a later line of its body added."""
-    return any(f"{name}[" in line for line in lines)
+    return any(re.search(rf"\b{name}\[", line) for line in lines)
 
 
 class ModuleNeeds:
