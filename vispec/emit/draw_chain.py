@@ -1,8 +1,10 @@
 """Draws along a chain, each given the one before: a loop over its elements, with only what reads the past inside."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from vispec.emit.expressions import expression, plain
+from vispec.emit.kept_laws import Branch, Parameter, appended, keep, stack
 from vispec.emit.value import Value
 from vispec.emit.writer import Writer
 from vispec.model.model import Draw, Expression, Law, Model, Past, Ref, Then, Variable
@@ -32,13 +34,16 @@ def draw_along(w: Writer, group: Sequence[Variable], chain: str, draw: DrawOne) 
             hoist(w, inner, part, names)
     inner.taken |= w.taken
     body: list[str] = []
+    kept: list[Parameter] = []
     for variable in group:
         law = source_of(variable.name, w.model)
         assert law is not None
-        lines, now = one_step(inner, variable, law, index, draw)
-        body += [*lines, f"{steps[variable.name]}.append({now.code})"]
-        inner.bound[variable.name] = now
-    w.line(f"{', '.join(steps.values())} = {', '.join('[]' for _ in steps)}")
+        found = one_step(inner, variable, law, index, draw)
+        body += [*found.lines, f"{steps[variable.name]}.append({found.now.code})"]
+        inner.bound[variable.name] = found.now
+        w.drawn_by[variable.name] = found.law
+        kept += found.kept
+    w.lines += [f"{name} = []" for name in (*steps.values(), *(each.steps for each in kept))]
     w.line(f"for {index} in range({w.plate_size(chain)}):")
     w.lines += [f"    {line}" for line in body]
     w.taken |= inner.taken
@@ -46,6 +51,7 @@ def draw_along(w: Writer, group: Sequence[Variable], chain: str, draw: DrawOne) 
         whole = w.sort({*axes[variable.name], chain})
         code = f"torch.stack({steps[variable.name]}, {whole.index(chain)})"
         w.bound[variable.name] = w.let(variable.name, code, whole, variable.type.shape)
+    stack(w, kept, chain)
 
 
 def loop_writer(w: Writer, group: Sequence[Variable], chain: str, index: str) -> Writer:
@@ -54,28 +60,43 @@ def loop_writer(w: Writer, group: Sequence[Variable], chain: str, index: str) ->
     inner.taken, inner.bound, inner.origin = set(w.taken), dict(w.bound), w.origin
     w.plate_size(chain)
     inner.cache = {k: v for k, v in w.cache.items() if isinstance(k, tuple) and k and k[0] in ("data", "size", "code")}
-    inner.at = {**w.at, chain: index}
+    inner.at, inner.samples = {**w.at, chain: index}, w.samples
     return inner
 
 
-def one_step(w: Writer, variable: Variable, law: Law, index: str, draw: DrawOne) -> tuple[list[str], Value]:
-    """The lines that draw one element, a branch for each law of a `then`."""
+@dataclass(frozen=True)
+class Drawn:
+    """The lines that draw one element, and the draw; the law of all elements, and the parameters that are kept for it."""
+
+    lines: list[str]
+    now: Value
+    law: Law
+    kept: list[Parameter]
+
+
+def one_step(w: Writer, variable: Variable, law: Law, index: str, draw: DrawOne) -> Drawn:
+    """One element of a variable, by a branch for each law of a `then`."""
     laws = law.laws if isinstance(law, Then) else (law,)
-    lines: list[str] = []
-    now = Value("")
-    for step, each in enumerate(laws):
+    before, taken = w.cache, w.taken
+    branches: list[Branch] = []
+    for each in laws:
         assert isinstance(each, Draw)
-        w.lines, kept, taken = [], dict(w.cache), set(w.taken)
-        now = draw(w, variable, each)
-        branch = w.body(now.code)
-        w.cache = kept
+        w.lines, w.cache, w.taken = [], dict(before), set(taken)  # every branch gives the draw the same name
+        branches.append(Branch(each, w.lines, w.cache, w.taken, draw(w, variable, each)))
+    w.taken = taken.union(*(branch.taken for branch in branches))
+    whole, kept = keep(w, variable, branches, before)
+    lines: list[str] = []
+    for step, branch in enumerate(branches):
+        added = {each.steps: appended(w, each, step) for each in kept}
+        w.lines = branch.lines
+        found = w.body(" ".join([branch.now.code, *added.values()]))
+        found += [f"{name}.append({code})" for name, code in added.items()]
         if len(laws) > 1:
-            w.taken = taken if step < len(laws) - 1 else w.taken  # every branch gives the draw the same name
-            last = step == len(laws) - 1
-            lines.append("else:" if last else f"{'if' if step == 0 else 'elif'} {index} == {step}:")
-            branch = [f"    {line}" for line in branch]
-        lines += branch
-    return lines, now
+            test = "else" if step == len(laws) - 1 else f"{'if' if step == 0 else 'elif'} {index} == {step}"
+            found = [f"{test}:", *(f"    {line}" for line in found)]
+        lines += found
+    w.cache = before
+    return Drawn(lines, branches[-1].now, whole, kept)
 
 
 def hoist(w: Writer, inner: Writer, e: Expression, names: set[str]) -> None:

@@ -266,7 +266,7 @@ def align_or_number(w: Writer, value: Value, axes: Sequence[str], rank: int, as_
 
 def minus_kl(w: Writer, plan: Plan, variable: Variable) -> Value:
     """-KL(q ‖ p), summed over event dimensions; log p where a partial variable is seen."""
-    guide, law = guide_law(variable.name, plan.model), variable.law
+    guide, law = w.drawn_by.get(variable.name) or guide_law(variable.name, plan.model), variable.law
     assert guide is not None
     assert law is not None
     pairs = closed_pairs(guide, law)
@@ -304,7 +304,8 @@ def ratio(w: Writer, plan: Plan, variable: Variable) -> Value:
     gradient = plan.treatments[name].gradient
     value = w.bound[name]
     assert variable.law is not None
-    prior = dense(w, density(w, variable, value, variable.law, f"log_p_{name}"))
+    law = variable.law if guide is not None else w.drawn_by.get(name, variable.law)
+    prior = dense(w, density(w, variable, value, law, f"log_p_{name}"))
     if gradient == "point":
         return prior
     if in_joint(name, plan.model):
@@ -331,6 +332,7 @@ def log_of_guide(w: Writer, plan: Plan, variable: Variable, law: Law, fixed: boo
     if isinstance(law, Flow):
         return log_of_flow(w, variable, law)
     value = w.bound[variable.name]
+    law = w.drawn_by.get(variable.name, law)
     name = f"log_q_{variable.name}"
     if not fixed:
         return dense(w, density(w, variable, value, law, name))

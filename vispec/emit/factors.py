@@ -93,7 +93,7 @@ def enumerated_guide(w: Writer, plan: Plan, variable: Variable) -> Value:
 
 def labels(w: Writer, plan: Plan, variable: Variable) -> Value:
     """In training, the weighted log q of what the data has of a partial variable; 0 where its cell is missing."""
-    law = guide_law(variable.name, plan.model)
+    law = w.drawn_by.get(variable.name) or guide_law(variable.name, plan.model)
     assert law is not None
     weight = next(entry.value for entry in plan.model.fit if entry.key == "supervise")  # type: ignore[union-attr]
     log_q = dense(w, density(w, variable, w.data(variable.name), law, f"log_q_at_{variable.name}"))

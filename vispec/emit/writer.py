@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from vispec.emit.value import Form, Value
-from vispec.model.model import Model
+from vispec.model.model import Law, Model
 from vispec.model.types import INTEGER_DOMAINS, Dim
 from vispec.plan.axes import Scope, element_plates
 
@@ -15,6 +15,7 @@ self batch index torch nn F Tensor tilt total query other n lengths rule one mem
 len float int range dict next iter zip list max tuple
 """
 RESERVED = frozenset(USED_BY_EMITTED_CODE.split())
+NEUTRAL = {"positive": "1.0", "unit": "0.5", "simplex": "1.0"}  # where 0 has no finite log-density with a finite gradient
 
 
 def identifier(name: str) -> str:
@@ -37,6 +38,7 @@ class Writer:
         self.sample_count: str | None = None  # how many draws of a net's random weights, where they are drawn with each sample
         self.samples = "1"  # how many draws there are, as text
         self.at: dict[str, str] = {}  # a chain's plate → the index of the element that a loop is at
+        self.drawn_by: dict[str, Law] = {}  # what a loop drew → the law of it with the parameters that it had there, as bound
 
     # ---- lines and names
 
@@ -98,7 +100,7 @@ class Writer:
     def without_padding(self, name: str, value: Value) -> Value:
         """Past a ragged end and in missing cells stands 0, where log-densities of these domains have no finite gradient."""
         variable = self.model.variable[name]
-        neutral = {"positive": "1.0", "unit": "0.5", "simplex": "1.0"}.get(variable.type.domain)
+        neutral = NEUTRAL.get(variable.type.domain)
         if neutral is None:
             return value
         inside = [self.inside(axis) for axis in value.axes if self.model.plate[axis].ragged]
@@ -188,9 +190,11 @@ class Writer:
         """The lines that `result` and what is not an assignment need, in order."""
         needed = set(re.findall(r"\w+", result))
         kept: list[str] = []
-        for text in reversed(self.lines):
+        for at, text in reversed(list(enumerate(self.lines))):
             names = targets(text)
             if names and not needed & set(names):
+                continue
+            if (name := appended_to(text)) and name not in needed and not is_read(name, self.lines[:at]):
                 continue
             kept.append(text)
             needed |= set(re.findall(r"\w+", text.split("  # ")[0]))
@@ -201,6 +205,17 @@ def targets(line: str) -> list[str]:
     """The names that a line assigns."""
     target = re.match(r"([\w, ]+?) = ", line)
     return re.findall(r"\w+", target.group(1)) if target else []
+
+
+def appended_to(line: str) -> str | None:
+    """The list that a line adds to."""
+    found = re.match(r"\s*(\w+)\.append\(", line)
+    return found.group(1) if found else None
+
+
+def is_read(name: str, lines: Iterable[str]) -> bool:
+    """Whether lines take an element of a list: in a loop, of what a later line of its body added."""
+    return any(re.search(rf"\b{name}\[", line) for line in lines)
 
 
 class ModuleNeeds:

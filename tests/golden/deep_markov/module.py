@@ -327,22 +327,28 @@ class DeepMarkov(nn.Module):
         begin_loc, begin_scale_raw = self.begin(listen)  # (chorale, t, Z)
         begin_scale = F.softplus(begin_scale_raw)  # (chorale, t, Z)
         z_steps = []
+        z_loc_steps = []
+        z_scale_steps = []
         for t in range(x.shape[1]):
             if t == 0:
                 z_now = begin_loc[:, t] + begin_scale[:, t] * torch.randn_like(begin_loc[:, t])  # (chorale, Z)
+                z_loc_steps.append(begin_loc[:, t])
+                z_scale_steps.append(begin_scale[:, t])
             else:
                 track_loc, track_scale_raw = self.track(z_steps[t - 1], listen[:, t])  # (chorale, Z)
                 track_scale = F.softplus(track_scale_raw)  # (chorale, Z)
                 z_now = track_loc + track_scale * torch.randn_like(track_loc)  # (chorale, Z)
+                z_loc_steps.append(track_loc)
+                z_scale_steps.append(track_scale)
             z_steps.append(z_now)
         z = torch.stack(z_steps, 1)  # (chorale, t, Z)
-        kl_z = kl_normal_standard_vector(begin_loc, begin_scale)  # (chorale, t)
+        z_loc = torch.stack(z_loc_steps, 1)  # (chorale, t, Z)
+        z_scale = torch.stack(z_scale_steps, 1)  # (chorale, t, Z)
+        kl_z = kl_normal_standard_vector(z_loc, z_scale)  # (chorale, t)
         z_past = F.pad(z, (0, 0, 1, 0))[:, :x.shape[1]]  # (chorale, t, Z)
-        track_loc_2, track_scale_raw_2 = self.track(z_past, listen)  # (chorale, t, Z)
-        track_scale_raw_2_2 = F.softplus(track_scale_raw_2)  # (chorale, t, Z)
         move_loc, move_scale_raw = self.move(z_past)  # (chorale, t, Z)
         move_scale = F.softplus(move_scale_raw)  # (chorale, t, Z)
-        kl_z_2 = kl_normal_normal(track_loc_2, track_scale_raw_2_2, move_loc, move_scale).sum(-1)  # (chorale, t)
+        kl_z_2 = kl_normal_normal(z_loc, z_scale, move_loc, move_scale).sum(-1)  # (chorale, t)
         kl_z_3 = torch.where((at_t == 0), kl_z, kl_z_2)  # (chorale, t)
         sound = self.sound(z)  # (chorale, t, 88)
         log_x = -F.binary_cross_entropy_with_logits(sound, x, reduction="none").sum(-1)  # (chorale, t)
@@ -366,27 +372,31 @@ class DeepMarkov(nn.Module):
         begin_loc, begin_scale_raw = self.begin(listen)  # (chorale, t, Z)
         begin_scale = F.softplus(begin_scale_raw)  # (chorale, t, Z)
         z_steps = []
+        z_loc_steps = []
+        z_scale_steps = []
         for t in range(x.shape[1]):
             if t == 0:
                 z_now = begin_loc[:, t] + begin_scale[:, t] * self.one.new_empty(samples, x.shape[0], self.Z).normal_()  # (s*, chorale, Z)
+                z_loc_steps.append(begin_loc[:, t].expand(samples, x.shape[0], self.Z))
+                z_scale_steps.append(begin_scale[:, t].expand(samples, x.shape[0], self.Z))
             else:
                 track_loc, track_scale_raw = self.track(z_steps[t - 1], listen[:, t])  # (s*, chorale, Z)
                 track_scale = F.softplus(track_scale_raw)  # (s*, chorale, Z)
                 z_now = track_loc + track_scale * torch.randn_like(track_loc)  # (s*, chorale, Z)
+                z_loc_steps.append(track_loc)
+                z_scale_steps.append(track_scale)
             z_steps.append(z_now)
         z = torch.stack(z_steps, 2)  # (s*, chorale, t, Z)
+        z_loc = torch.stack(z_loc_steps, 2)  # (s*, chorale, t, Z)
+        z_scale = torch.stack(z_scale_steps, 2)  # (s*, chorale, t, Z)
         log_p_z = normal_vector_log_prob(z, (self.one * 0), (self.one * 1))  # (s*, chorale, t)
         z_past = F.pad(z, (0, 0, 1, 0))[:, :, :x.shape[1]]  # (s*, chorale, t, Z)
         move_loc, move_scale_raw = self.move(z_past)  # (s*, chorale, t, Z)
         move_scale = F.softplus(move_scale_raw)  # (s*, chorale, t, Z)
         log_p_z_2 = normal_vector_log_prob(z, move_loc, move_scale)  # (s*, chorale, t)
         log_p_z_3 = torch.where((at_t == 0), log_p_z, log_p_z_2)  # (s*, chorale, t)
-        log_q_z = normal_vector_log_prob(z, begin_loc, begin_scale)  # (s*, chorale, t)
-        track_loc_2, track_scale_raw_2 = self.track(z_past, listen)  # (s*, chorale, t, Z)
-        track_scale_raw_2_2 = F.softplus(track_scale_raw_2)  # (s*, chorale, t, Z)
-        log_q_z_2 = normal_vector_log_prob(z, track_loc_2, track_scale_raw_2_2)  # (s*, chorale, t)
-        log_q_z_3 = torch.where((at_t == 0), log_q_z, log_q_z_2)  # (s*, chorale, t)
-        log_ratio_z = log_p_z_3 - log_q_z_3  # (s*, chorale, t)
+        log_q_z = normal_vector_log_prob(z, z_loc, z_scale)  # (s*, chorale, t)
+        log_ratio_z = log_p_z_3 - log_q_z  # (s*, chorale, t)
         sound = self.sound(z)  # (s*, chorale, t, 88)
         log_x = -F.binary_cross_entropy_with_logits(sound, x.expand_as(sound), reduction="none").sum(-1)  # (s*, chorale, t)
         log_z_over_t = torch.where(inside_t, log_ratio_z, 0.0).sum(2)  # (s*, chorale)
@@ -408,27 +418,31 @@ class DeepMarkov(nn.Module):
         begin_loc, begin_scale_raw = self.begin(listen)  # (chorale, t, Z)
         begin_scale = F.softplus(begin_scale_raw)  # (chorale, t, Z)
         z_steps = []
+        z_loc_steps = []
+        z_scale_steps = []
         for t in range(x.shape[1]):
             if t == 0:
                 z_now = begin_loc[:, t] + begin_scale[:, t] * self.one.new_empty(samples, x.shape[0], self.Z).normal_()  # (s*, chorale, Z)
+                z_loc_steps.append(begin_loc[:, t].expand(samples, x.shape[0], self.Z))
+                z_scale_steps.append(begin_scale[:, t].expand(samples, x.shape[0], self.Z))
             else:
                 track_loc, track_scale_raw = self.track(z_steps[t - 1], listen[:, t])  # (s*, chorale, Z)
                 track_scale = F.softplus(track_scale_raw)  # (s*, chorale, Z)
                 z_now = track_loc + track_scale * torch.randn_like(track_loc)  # (s*, chorale, Z)
+                z_loc_steps.append(track_loc)
+                z_scale_steps.append(track_scale)
             z_steps.append(z_now)
         z = torch.stack(z_steps, 2)  # (s*, chorale, t, Z)
+        z_loc = torch.stack(z_loc_steps, 2)  # (s*, chorale, t, Z)
+        z_scale = torch.stack(z_scale_steps, 2)  # (s*, chorale, t, Z)
         log_p_z = normal_vector_log_prob(z, (self.one * 0), (self.one * 1))  # (s*, chorale, t)
         z_past = F.pad(z, (0, 0, 1, 0))[:, :, :x.shape[1]]  # (s*, chorale, t, Z)
         move_loc, move_scale_raw = self.move(z_past)  # (s*, chorale, t, Z)
         move_scale = F.softplus(move_scale_raw)  # (s*, chorale, t, Z)
         log_p_z_2 = normal_vector_log_prob(z, move_loc, move_scale)  # (s*, chorale, t)
         log_p_z_3 = torch.where((at_t == 0), log_p_z, log_p_z_2)  # (s*, chorale, t)
-        log_q_z = normal_vector_log_prob(z, begin_loc, begin_scale)  # (s*, chorale, t)
-        track_loc_2, track_scale_raw_2 = self.track(z_past, listen)  # (s*, chorale, t, Z)
-        track_scale_raw_2_2 = F.softplus(track_scale_raw_2)  # (s*, chorale, t, Z)
-        log_q_z_2 = normal_vector_log_prob(z, track_loc_2, track_scale_raw_2_2)  # (s*, chorale, t)
-        log_q_z_3 = torch.where((at_t == 0), log_q_z, log_q_z_2)  # (s*, chorale, t)
-        log_ratio_z = log_p_z_3 - log_q_z_3  # (s*, chorale, t)
+        log_q_z = normal_vector_log_prob(z, z_loc, z_scale)  # (s*, chorale, t)
+        log_ratio_z = log_p_z_3 - log_q_z  # (s*, chorale, t)
         log_z_over_t = torch.where(inside_t, log_ratio_z, 0.0).sum(2)  # (s*, chorale)
         return {"z": (log_z_over_t, None)}
 
