@@ -192,7 +192,7 @@ def looked_up(w: Writer, found: Lookup) -> Value:
 def selected_rows(w: Writer, value: Value, probs: NetCall, hint: str) -> Value | None:
     """A net from a token to a simplex, needed at observed outcomes alone: gathered below the softmax, distinct tokens once."""
     net = w.model.net[probs.net]
-    if len(net.heads) != 1 or len(probs.args) != 1 or net.trunk[0].layer == "python" or net.prior is not None:
+    if len(net.heads) != 1 or len(probs.args) != 1 or net.trunk[0].layer == "python" or net.random:
         return None
     args = [plain(w, probs.args[0])]
     if args[0].enumerates is not None:

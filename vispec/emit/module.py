@@ -15,7 +15,6 @@ from vispec.emit.nets import NetCode, emit_net
 from vispec.emit.parameters import declaration, properties
 from vispec.emit.posterior import posterior_methods
 from vispec.emit.posterior_draws import draws_method
-from vispec.emit.shared import BAYESIAN, bayesian_net
 from vispec.emit.source_text import kernel_source, with_borrowed
 from vispec.emit.weights import log_weights_method
 from vispec.emit.writer import ModuleNeeds, identifier
@@ -38,8 +37,6 @@ def emit(plan: Plan, sizes: Mapping[str, int] | None = None, memory: int = MEMOR
         *generation_methods(plan, needs),
     ]
     needs.kernel("vispec.kernels.heap", "keep_pages")
-    if plan.bayesian_nets:
-        needs.kernel(BAYESIAN, "with_random_weights")
     accessors = [lines for param in plan.model.params if (lines := properties(param, needs))]
     used = [net for net in plan.model.nets if net.name in needs.net_modes]
     nets = {net.name: emit_net(net, plan.model, needs.net_modes[net.name]) for net in used}
@@ -128,8 +125,7 @@ def constructor(plan: Plan, needs: ModuleNeeds, nets: dict[str, NetCode], sizes:
     for param in model.params:
         lines += [f"    {line}" for line in declaration(param, model, needs)]
     for name, net in nets.items():
-        made = f"{net.class_name}({', '.join(net.sizes)})"
-        lines.append(f"    self.{identifier(name)} = {bayesian_net(plan, name, made)}")
+        lines.append(f"    self.{identifier(name)} = {net.class_name}({', '.join(net.sizes)})")
     if model.joint is not None:
         lines.append(f"    {joint_constructor(model.joint, model)}")
     lines += [f"    {line}" for line in flow_constructors(plan)]

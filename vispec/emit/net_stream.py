@@ -43,7 +43,8 @@ class Stream:
     prefixes: the method at hand gives outputs for all prefixes. causal: nothing may read ahead, as some method does that.
     moved: position i of the sequence holds what stands before i. late: sequence arguments that hold what stands at i all along.
     layer, position: the stage at hand. following: the layer after it. holes: some call chooses among the elements.
-    starred: the net's outputs are sequences. random: so are its weights. memory: the sequence that `attend` reads.
+    starred: the net's outputs are sequences. prior: mean and deviation of each weight of the layer at hand, None for plain
+    parameters. memory: the sequence that `attend` reads.
     """
 
     net: NetWriter
@@ -59,7 +60,7 @@ class Stream:
     following: str = ""
     holes: bool = False
     starred: bool = False
-    random: bool = False
+    prior: tuple[float, float] | None = None
     memory: "Stream | None" = field(default=None)
 
     @property
@@ -175,16 +176,27 @@ class Stream:
 
     def looked_up(self, part: Part) -> bool:
         """Whether its linear layer adds up rows of a table."""
-        return (part.card is not None and not part.shape) or (bool(part.counted) and not self.random)
+        return (part.card is not None and not part.shape) or (bool(part.counted) and self.prior is None)
 
     def linear_text(self, part: Part, width: Dim, bias: bool = True) -> str:
         if part.card is not None:  # a lookup
-            return f"{self.kernel('dense', 'OneHotLinear')}({part.card}, {width})"
+            if self.prior is None:
+                return f"{self.kernel('dense', 'OneHotLinear')}({part.card}, {width})"
+            loc, scale = self.prior
+            return f"{self.kernel('bayesian', 'RandomOneHotLinear')}({part.card}, {width}, {loc}, {scale})"
         if part.counted:
             self.net.madds.append(str(times("T", width)))
             return f"{self.kernel('dense', 'CountLinear')}({part.width}, {width}{'' if bias else ', bias=False'})"
         self.cost(part.width, width, timed=part.timed)
-        return f"nn.Linear({part.width}, {width}{'' if bias else ', bias=False'})"
+        return self.affine(part.width, width, bias)
+
+    def affine(self, inputs: Dim, outputs: Dim, bias: bool = True) -> str:
+        """A linear layer's constructor text, its weights random if they have a prior."""
+        end = "" if bias else ", bias=False"
+        if self.prior is None:
+            return f"nn.Linear({inputs}, {outputs}{end})"
+        loc, scale = self.prior
+        return f"{self.kernel('bayesian', 'RandomLinear')}({inputs}, {outputs}, {loc}, {scale}{end})"
 
     # ---- sequences
 

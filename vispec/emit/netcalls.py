@@ -32,7 +32,7 @@ def run(w: Writer, net: Net, e: NetCall, expression: Compile, plain: Compile) ->
     """Emit the call; every head as a Value in its raw form."""
     args = [argument(w, a, expression, plain) for a in e.args]
     prefix = next((a for a in e.args if isinstance(a, Prefix)), None)
-    rows = distinct_rows(w, net, e, args) if prefix is None else None
+    rows = distinct_rows(w, net, e, args) if prefix is None and not net.random else None
     names = [identifier(f"{net.name}_{name}" if name else net.name) for name, _ in net.heads]
     if rows is not None:
         words, row = rows
@@ -41,7 +41,7 @@ def run(w: Writer, net: Net, e: NetCall, expression: Compile, plain: Compile) ->
     w.needs.net_modes.setdefault(net.name, set()).add("prefix" if prefix else "whole")
     if (outs := many_means(w, net, names, args)) is not None:
         return outs
-    if net.prior is not None and w.sample_count is not None:
+    if net.random and w.sample_count is not None:
         args = [for_each_sample(w, a, w.sample_count) for a in args]
     axes = union([*args, *(a.mask for a in args if a.mask is not None)], w.order)
     codes = [align(a, axes) for a in args]
@@ -65,7 +65,7 @@ def run(w: Writer, net: Net, e: NetCall, expression: Compile, plain: Compile) ->
 
 def many_means(w: Writer, net: Net, names: list[str], args: list[Value]) -> list[Value] | None:
     """A net of the mean of what an enumerated mask chooses: what comes before the mean is run once."""
-    mask = args[0].mask if len(args) == 1 and net.prior is None else None
+    mask = args[0].mask if len(args) == 1 and not net.random else None
     if mask is None or not ends_in_mlp_of_mean(net):
         return None
     if not any(mask.axes == (*args[0].axes, latent) for latent in w.scope.joint):

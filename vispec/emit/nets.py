@@ -12,8 +12,9 @@ from vispec.emit.net_stream import Part, Stream
 from vispec.emit.net_uses import Uses, uses
 from vispec.emit.source_text import definitions
 from vispec.emit.writer import identifier
-from vispec.model.model import Model, Net, Stage
+from vispec.model.model import Const, Draw, Law, Model, Net, Stage
 from vispec.model.types import FINITE_DOMAINS, Type
+from vispec.plan.axes import law_parts
 from vispec.trunk import bind, memory_argument
 
 
@@ -80,10 +81,9 @@ def emit_methods(net: Net, w: NetWriter, used: Uses, mode: str, modes: Collectio
     w.arguments = (*names, *(f"{mask}={mask}" for mask in masks))
     stream = flow(net, w, used, prefixes=mode == "prefix", causal="prefix" in modes)
     result = stream.flatten()
-    out = w.attribute(("out",), "out", f"nn.Linear({result.width}, {plus(*(head_size(type) for _, type in net.heads))})")
-    w.madds.append(
-        str(times(result.width, plus(*(head_size(type) for _, type in net.heads)), *(["T"] if result.timed else [])))
-    )
+    stream.prior, size = gaussian(net.prior), plus(*(head_size(type) for _, type in net.heads))
+    out = w.attribute(("out",), "out", stream.affine(result.width, size))
+    w.madds.append(str(times(result.width, size, *(["T"] if result.timed else []))))
     trunk, heads = ("features", "forward") if mode == "whole" else ("prefix_features", "prefixes")
     signature = ", ".join(
         ["self", *(f"{name}: Tensor" for name in names), *(f"{mask}: Tensor | None = None" for mask in masks)]
@@ -124,7 +124,7 @@ def flow(net: Net, w: NetWriter, used: Uses, prefixes: bool, causal: bool) -> St
     mask = mask_of(stars[0]) if stars else "None"
     late = frozenset(argument(net, name) for name in stars if name not in used.prefix) if prefixes else frozenset()
     starred = any(type.star for _, type in net.heads)
-    main = Stream(w, parts, mask, prefixes, causal, late=late, starred=starred, holes=used.holes, random=net.prior is not None)
+    main = Stream(w, parts, mask, prefixes, causal, late=late, starred=starred, holes=used.holes)
     streams = [main]
     if memory is not None:
         part = part_of(net, memory, used, False)
@@ -137,12 +137,20 @@ def flow(net: Net, w: NetWriter, used: Uses, prefixes: bool, causal: bool) -> St
         for position, stage in enumerate(net.trunk[:attends] if stream is main.memory else net.trunk):
             if stream is main and not starred and reads_no_more(stream, net.trunk[position:]):
                 stream.read_last()
-            stream.layer, stream.position = stage.layer, position
+            stream.layer, stream.position, stream.prior = stage.layer, position, gaussian(stage.prior or net.prior)
             stream.following = net.trunk[position + 1].layer if position + 1 < len(net.trunk) else ""
             networks()[stage.layer].emit(stream, **bound(net, stage))
     if not starred:
         main.read_last()
     return main
+
+
+def gaussian(prior: Law | None) -> tuple[float, float] | None:
+    """Mean and deviation of each weight under its prior."""
+    if not isinstance(prior, Draw):
+        return None
+    loc, scale = (float(part.value) for part in law_parts(prior) if isinstance(part, Const))
+    return loc, scale
 
 
 def bound(net: Net, stage: Stage) -> dict:

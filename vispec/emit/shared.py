@@ -7,11 +7,8 @@ from vispec.emit.joins import add
 from vispec.emit.joint_guide import LOG_Q
 from vispec.emit.value import Value
 from vispec.emit.writer import ModuleNeeds, Writer, identifier
-from vispec.model.model import Const, Draw
-from vispec.plan.axes import SAMPLES, law_parts
+from vispec.plan.axes import SAMPLES
 from vispec.plan.plan import Plan
-
-BAYESIAN = "vispec.kernels.bayesian"
 
 
 def shared_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
@@ -22,7 +19,7 @@ def shared_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
     if LOG_Q in w.bound:
         parts.append(total(w, w.let("minus_log_q", f"-{kl_weight(plan)}{w.bound[LOG_Q].code}", w.bound[LOG_Q].axes)))
     for name in plan.bayesian_nets:
-        kl = w.let(f"kl_{name}", f"{w.needs.kernel(BAYESIAN, 'kl_of_weights')}(self.{identifier(name)})")
+        kl = w.let(f"kl_{name}", f"{w.needs.kernel('vispec.kernels.bayesian', 'kl_of_weights')}(self.{identifier(name)})")
         parts.append(Value(f"-{kl_weight(plan)}{kl.code}"))
     ratio = add(w, parts, "log_ratio")
     draws = [w.bound[name] for name in plan.shared_latents]
@@ -77,12 +74,3 @@ def arguments(plan: Plan) -> str:
 def passed(plan: Plan) -> str:
     """What those methods pass on to one another."""
     return "batch, shared" if plan.shared else "batch"
-
-
-def bayesian_net(plan: Plan, name: str, made: str) -> str:
-    """The constructor's call for a net, its weights random if they have a prior."""
-    prior = plan.model.net[name].prior
-    if not isinstance(prior, Draw):
-        return made
-    loc, scale = (part.value for part in law_parts(prior) if isinstance(part, Const))
-    return f"with_random_weights({made}, {float(loc)}, {float(scale)})"

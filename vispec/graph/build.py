@@ -60,15 +60,10 @@ def build_graph(model: Model) -> ModelGraph:
 
 def _attributes(node: Param | Net | Variable | Let) -> dict[str, object]:
     kind = type(node).__name__.lower()
-    role = node.role if isinstance(node, Variable) else "latent" if isinstance(node, Net) and has_prior(node) else None
+    role = node.role if isinstance(node, Variable) else "latent" if isinstance(node, Net) and node.random else None
     plates = () if isinstance(node, Net) else node.plates
     type_ = None if isinstance(node, Net) else node.type
     return {"kind": kind, "role": role, "plates": plates, "type": type_, "span": node.span, "guide": False}
-
-
-def has_prior(net: Net) -> bool:
-    """Whether any weight of the net is a latent variable."""
-    return net.prior is not None or any(stage.prior is not None for stage in net.trunk)
 
 
 def _all_reads(model: Model) -> Iterator[tuple[str, Read, bool]]:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vispec.graph.build import has_prior
 from vispec.graph.figure import plate_limit
 from vispec.graph.formula import Formula, Writer, nested
 from vispec.graph.reads import reads
@@ -72,7 +71,7 @@ def _joint(writer: Writer) -> Section:
 def _joint_formula(writer: Writer) -> Formula:
     """The product of all laws; over the rows too where a latent is shared by them."""
     model = writer.model
-    shared = any(_global(v, model) for v in model.variables if v.role == "latent") or any(map(has_prior, model.nets))
+    shared = any(_global(v, model) for v in model.variables if v.role == "latent") or any(net.random for net in model.nets)
     rows = {plate.name for plate in model.plates if plate.data and not shared}
     weights = [((), Formula(f"p({name})", writer.log(f"p({name})"))) for name in _random_nets(writer)]
     laws = [
@@ -88,7 +87,7 @@ def _global(variable: m.Variable, model: m.Model) -> bool:
 
 
 def _random_nets(writer: Writer) -> list[str]:
-    return [writer.notation.name(net.name) for net in writer.model.nets if has_prior(net)]
+    return [writer.notation.name(net.name) for net in writer.model.nets if net.random]
 
 
 def _ordered(model: m.Model) -> list[m.Variable]:

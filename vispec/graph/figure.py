@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from vispec.graph.build import ModelGraph, has_prior
+from vispec.graph.build import ModelGraph
 from vispec.graph.maths import TEXT
 from vispec.graph.reads import walk
 from vispec.graph.symbols import Text, glyph
@@ -100,7 +100,7 @@ def _shown(graph: ModelGraph, edges: Iterable[tuple[str, str, str, dict]], facto
     shown = set()
     for name, data in graph.graph.nodes(data=True):
         if data["kind"] == "net":
-            visible = (name in used and factors) or has_prior(graph.model.net[name])
+            visible = (name in used and factors) or graph.model.net[name].random
         else:
             visible = (name in used or graph.graph.out_degree(name) == 0) if data["kind"] == "param" or data["guide"] else True
         if visible:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from vispec.graph.build import has_prior
 from vispec.graph.maths import Notation
 from vispec.model import model as m
 
@@ -61,7 +60,7 @@ class Writer:
         if isinstance(part, m.Ref | m.All | m.Prefix | m.Past | m.Select) and name not in self.model.param:
             yield self.notation.expression(part)
             return
-        if isinstance(part, m.NetCall) and has_prior(self.model.net[part.net]):
+        if isinstance(part, m.NetCall) and self.model.net[part.net].random:
             yield self.notation.name(part.net)
         for inner in parts(part):
             yield from self._conditions(inner)

@@ -284,7 +284,8 @@ class Stage:
 
 @dataclass(frozen=True)
 class Net:
-    """heads: (name, type), name '' for a single unnamed one. prior: the law of every weight, None for plain parameters."""
+    """heads: (name, type), name '' for a single unnamed one. prior: the law of each weight but those of stages with their own,
+    None for plain parameters."""
 
     name: str
     args: tuple[tuple[str, Type], ...]
@@ -292,6 +293,11 @@ class Net:
     trunk: tuple[Stage, ...]
     prior: Law | None
     span: Span
+
+    @property
+    def random(self) -> bool:
+        """Whether any of its weights is a latent variable."""
+        return self.prior is not None or any(stage.prior is not None for stage in self.trunk)
 
 
 @dataclass(frozen=True)

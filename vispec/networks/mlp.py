@@ -31,9 +31,9 @@ def mlp(stream: Stream, sizes: tuple[Dim, ...], activation: str) -> None:
     layers = [first, ACTIVATIONS[activation]] if first else [fresh]
     for before, after in pairwise(sizes):
         stream.cost(before, after, timed=stream.timed)
-        layers += [f"nn.Linear({before}, {after})", ACTIVATIONS[activation]]
+        layers += [stream.affine(before, after), ACTIVATIONS[activation]]
     module = stream.module(f"nn.Sequential({', '.join(layers)})")
-    if first and (mean_of := stream.parts[0].mean_of):
+    if first and stream.prior is None and (mean_of := stream.parts[0].mean_of):  # random weights do not commute with the mean
         stream.net.mean_of = (list(stream.net.lines), module, *mean_of)
         stream.set(f"{stream.kernel('sequence', 'after_mean')}({module}, {', '.join(mean_of)})", sizes[-1])
     else:

@@ -17,7 +17,7 @@ def residual(stream: Stream, size: Dim | None, activation: str) -> None:
     x = stream.held(stream.flatten(), limit=0)
     hidden = x.width if size is None else size
     stream.cost(2, x.width, hidden, timed=x.timed)
-    layers = f"nn.Linear({x.width}, {hidden}), {ACTIVATIONS[activation]}, nn.Linear({hidden}, {x.width})"
+    layers = f"{stream.affine(x.width, hidden)}, {ACTIVATIONS[activation]}, {stream.affine(hidden, x.width)}"
     module = stream.module(f"nn.Sequential({layers})")
     stream.set(f"({x.text} + {module}({x.text}))", x.width)
 

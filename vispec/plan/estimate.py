@@ -59,7 +59,7 @@ def estimation(model: Model, treatments: Mapping[str, Treatment], shared: Iterab
     drawn = [t for t in treatments.values() if t.kind == "draw" and t.estimator and t.gradient != "point"]
     if not drawn:
         guided = any(t.kind == "sum" and not t.exact for t in treatments.values())
-        return 1, "elbo" if guided else "exact"
+        return 1, "elbo" if guided or any(net.random for net in model.nets) else "exact"
     own = [t.estimator for t in drawn if t.variable not in set(shared) and t.estimator]
     bounds = {bound for estimator in own if (bound := wanted_bound(estimator)) is not None}
     combine: Combine = "iwae" if "iwae" in bounds else "mc" if bounds == {"mc"} else "elbo"

@@ -118,7 +118,7 @@ class Plan:
     @property
     def bayesian_nets(self) -> tuple[str, ...]:
         """Nets whose weights have a prior."""
-        return tuple(net.name for net in self.model.nets if net.prior is not None)
+        return tuple(net.name for net in self.model.nets if net.random)
 
     @property
     def has_shared(self) -> bool:

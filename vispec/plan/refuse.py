@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 from vispec.diagnostics import Diagnostic, Label, SpecError
-from vispec.model.model import Const, Draw, Expression, Model, Net, Past, Select, Variable
+from vispec.model.model import Expression, Model, Past, Select, Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.axes import key, law_parts, walk
 from vispec.plan.guides import in_joint
+from vispec.plan.random_weights import prior_problems
 from vispec.plan.suitable import estimator_problems
 from vispec.plan.trees import law_problems, root_problems
 from vispec.source import Span
@@ -48,8 +49,7 @@ def problems(model: Model) -> Iterator[Diagnostic]:
             "V711", "no plate is sized by the data", Label(span, "one row is not said"), help="put the data in `plate n:`"
         )
         return
-    for net in model.nets:
-        yield from prior_problems(net)
+    yield from prior_problems(model)
     for infer in model.infer:
         for estimator in (infer.estimator, infer.otherwise):
             if estimator is not None and estimator.name not in ESTIMATORS:
@@ -90,26 +90,6 @@ def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[D
     elif reads_prefix(variable, model):
         message = f"the elements of `{name}` before one are read together, which this version does only for observed variables"
         yield Diagnostic("V712", message, Label(variable.span), help=f"read the one before, `{name}[t-1]`")
-
-
-def prior_problems(net: Net) -> Iterator[Diagnostic]:
-    """A net's prior is one Normal for all its weights, and its layers have weights that are linear."""
-    own = next((stage.prior for stage in net.trunk if stage.prior), None)
-    if own is not None:
-        message = f"one layer of net `{net.name}` has a prior of its own, which this version does not compile"
-        yield Diagnostic("V705", message, Label(own.span, "prior"), help="give the whole net one prior, after its last layer")
-    if net.prior is None:
-        return
-    plain = isinstance(net.prior, Draw) and net.prior.distribution == "Normal"
-    if not plain or not all(isinstance(part, Const) for part in law_parts(net.prior)):
-        message = "a prior over weights is a Normal with numbers for its location and scale"
-        yield Diagnostic("V705", message, Label(net.prior.span, "prior"), help="write `~ Normal(0, 1)`")
-    for stage in net.trunk:
-        if stage.layer not in ("mlp", "linear", "dropout", "residual"):
-            message = f"layer `{stage.layer}` has weights that this version gives no prior"
-            yield Diagnostic(
-                "V705", message, Label(stage.span), (Label(net.prior.span, "prior"),), "build the net of mlp and linear"
-            )
 
 
 def enumerated_problems(variable: Variable, model: Model) -> Iterator[Diagnostic]:

@@ -59,7 +59,7 @@ def bound_problems(model: Model, asked: list[Infer]) -> Iterator[Diagnostic]:
             message = f"`{first[0].name}` asks for the bound of `{first[1]}`, `{infer.name}` for that of `{bound}`"
             yield problem(infer, message, "another bound", "give both latents one of the two", "V715")
             return
-    weights = next((net for net in model.nets if net.prior is not None), None)
+    weights = next((net for net in model.nets if net.random), None)
     if weights is not None and first is not None and first[1] != "elbo":
         message = f"the weights of `{weights.name}` are shared by all rows, and `{first[1]}` averages each row on its own"
         yield problem(first[0], message, "one row at a time", "use `elbo`")

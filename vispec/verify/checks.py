@@ -11,7 +11,7 @@ from vispec.verify.data import take, trimmed, with_rubbish
 from vispec.verify.errors import NotCheckedError
 from vispec.verify.report import Check
 from vispec.verify.row import Cell, Row
-from vispec.verify.trial import Trial, finite_unknowns
+from vispec.verify.trial import Trial, finite_unknowns, log_prob_given
 
 VALUE, GRADIENT, MARGINAL, SINGLE = 1e-10, 1e-8, 1e-8, 1e-4
 
@@ -166,8 +166,8 @@ def check_loss(trial: Trial) -> Check:
         got = module.loss(trial.batch, 10 * trial.count)
         torch.manual_seed(0)
         shared = module.shared() if trial.shared.passed else ()
-        log_prob = module.log_prob(trial.batch, shared) if shared else module.log_prob(trial.batch)
-    expected = -10 * log_prob.sum() - (shared[-1] if shared else 0)
+        rows = log_prob_given(module, trial.batch, shared)
+    expected = -10 * rows.sum() - (shared[-1] if shared else 0)
     return Check("loss", 1, distance(got, expected), VALUE)
 
 

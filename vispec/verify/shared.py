@@ -52,7 +52,7 @@ def shared_variables(model: Model) -> list[Variable]:
 
 def shares(built: Built) -> bool:
     """Whether rows share anything that is drawn or has a prior."""
-    return bool(shared_variables(built.model)) or any(net.prior is not None for net in built.model.nets)
+    return bool(shared_variables(built.model)) or any(net.random for net in built.model.nets)
 
 
 def with_narrow_guides(built: Built) -> Built:
@@ -64,7 +64,7 @@ def with_narrow_guides(built: Built) -> Built:
         if head in NARROWER and isinstance(part, m.Ref) and part.name in built.model.param:
             setattr(narrow.module, part.name, NARROWER[head] * getattr(built.module, part.name).detach())
     for random in random_layers(narrow):
-        for name in ("weight", "bias"):
+        for name in random.guides:
             random.layer.get_parameter(f"raw_{name}_scale").data.sub_(3)
     return narrow
 

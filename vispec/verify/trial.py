@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from vispec.model.model import Variable
-from vispec.verify.build import Built
+from vispec.verify.build import Built, Emitted
 from vispec.verify.data import Batch, random_batch, read_rows
 from vispec.verify.oracle import Enumeration, enumerate_log_prob, unknown_cells
 from vispec.verify.row import ENUMERABLE, Cell, Row, in_data, place_of
@@ -37,8 +37,7 @@ class Trial:
 
     def emitted(self, batch: Mapping[str, Tensor]) -> Tensor:
         """The module's log-probabilities of the rows of a batch, (B,), given that draw."""
-        module, passed = self.built.module, self.shared.passed
-        return module.log_prob(batch, passed) if passed else module.log_prob(batch)
+        return log_prob_given(self.built.module, batch, self.shared.passed)
 
     @cached_property
     def enumerations(self) -> list[Enumeration]:
@@ -77,6 +76,11 @@ class Trial:
             for cell in enumeration.cells:
                 if cell[0] == variable.name:
                     yield index, cell, enumeration
+
+
+def log_prob_given(module: Emitted, batch: Mapping[str, Tensor], shared: tuple[Tensor, ...]) -> Tensor:
+    """(B,), given a draw of what all rows share; log p - log q by itself, of weights, is nothing that a row reads."""
+    return module.log_prob(batch, shared) if len(shared) > 1 else module.log_prob(batch)
 
 
 def sums(built: Built) -> bool:

@@ -71,8 +71,6 @@ def _beyond(built: Built, terms: int) -> str | None:
     """Why brute force is out of reach here, if it is."""
     if terms > LIMIT:
         return f"{terms} assignments for one row; the limit is {LIMIT}"
-    if any(s.prior for net in built.model.nets for s in net.trunk):
-        return "a prior over the weights of a layer"
     by_draws = not shares(built) or any(v.type.domain in ENUMERABLE for v in drawn_variables(built.model))
     if by_draws and not continuous_latents(built) and not sums(built):
         return f"estimator {built.module.estimator}"
@@ -87,7 +85,7 @@ def _drawn_from_guide(built: Built, terms: int) -> bool:
     model = built.model
     guided = guiding_laws(model).keys()
     latents = [v for v in model.variables if v.role in ("latent", "partial")]
-    drawn = averages(built.module.estimator) and not any(net.prior for net in model.nets)
+    drawn = averages(built.module.estimator) and not any(net.random for net in model.nets)
     return drawn and terms <= LIMIT and all(v.name in guided and in_data(model, v.plates) for v in latents)
 
 

@@ -106,15 +106,15 @@ def check_weights(trial: Trial) -> tuple[Check, Check]:
     """log p of each row and its gradient, exactly, at the noise of the module's random layers."""
     if len(trial.shared.samples) != 1:
         raise NotCheckedError("random weights under several samples of what rows share")
-    layers = [random.layer for random in random_layers(trial.built)]
+    layers = random_layers(trial.built)
     _ = trial.shared  # drawn before the noise of the rows is recorded
     with Recorder() as recorder:
         got = trial.emitted(trial.batch)
-    if [tuple(n.shape) for n in recorder.noise] != [(trial.count, layer.get_parameter("bias").numel()) for layer in layers]:
+    if [tuple(n.shape) for n in recorder.noise] != [(trial.count, random.width) for random in layers]:
         raise NotCheckedError("a net with random weights that is not run once for each row")
     expected = []
     for index, row in enumerate(trial.rows):
-        noise = {id(layer): n[index] for layer, n in zip(layers, recorder.noise, strict=True)}
+        noise = {id(random.layer): n[index] for random, n in zip(layers, recorder.noise, strict=True)}
         with weights_with_noise(trial.built, noise):
             expected.append(enumerate_log_prob(trial.built.model, trial.built.module, row, trial.shared.samples[0]).log_prob)
     brute = torch.stack(expected)

@@ -35,45 +35,45 @@ def normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor)
     return -0.5 * ((value - loc) / scale).square() - scale.log() - 0.9189385332046727  # log(2π) / 2
 
 
-class RandomLinear(nn.Module):
-    """x Wᵀ + b for weights drawn anew for every row, by drawing the outputs (local reparameterisation, Kingma et al. 2015).
+class RandomWeights(nn.Module):
+    """A layer whose weights, and biases if any, have the guide N(weight, softplus(raw_scale)²) and the prior N(loc, scale²)."""
 
-    The guide of each weight is N(weight, softplus(raw_scale)²), its prior N(loc, scale²).
-    """
-
-    def __init__(self, linear: nn.Linear, loc: float, scale: float):
-        super().__init__()
-        self.loc, self.scale = loc, scale
-        self.weight, self.bias = linear.weight, linear.bias
-        self.raw_weight_scale = nn.Parameter(torch.full_like(linear.weight, -4.0))
-        self.raw_bias_scale = nn.Parameter(torch.full_like(linear.bias, -4.0))
-
-    def forward(self, x: Tensor) -> Tensor:
-        mean = nn.functional.linear(x, self.weight, self.bias)
-        variances = nn.functional.softplus(self.raw_weight_scale).square(), nn.functional.softplus(self.raw_bias_scale).square()
-        return mean + nn.functional.linear(x.square(), *variances).sqrt() * torch.randn_like(mean)
+    loc: float
+    scale: float
 
     def kl(self) -> Tensor:
         """KL(guide ‖ prior) of all weights (), in nats."""
-        pairs = ((self.weight, self.raw_weight_scale), (self.bias, self.raw_bias_scale))
-        return torch.stack([self.kl_of(mean, nn.functional.softplus(raw)).sum() for mean, raw in pairs]).sum()
+        raw = {name: value for name, value in self.named_parameters(recurse=False) if name.startswith("raw_")}
+        means = [self.get_parameter(name.removeprefix("raw_").removesuffix("_scale")) for name in raw]
+        parts = [self.kl_of(mean, F.softplus(value)).sum() for mean, value in zip(means, raw.values(), strict=True)]
+        return torch.stack(parts).sum()
 
     def kl_of(self, mean: Tensor, deviation: Tensor) -> Tensor:
         ratio = deviation / self.scale
         return 0.5 * (ratio.square() + ((mean - self.loc) / self.scale).square() - 1) - ratio.log()
 
 
-def with_random_weights(net: nn.Module, loc: float, scale: float) -> nn.Module:
-    """The net with every Linear's weights random."""
-    for name, child in net.named_children():
-        random = RandomLinear(child, loc, scale) if isinstance(child, nn.Linear) else with_random_weights(child, loc, scale)
-        setattr(net, name, random)
-    return net
+class RandomLinear(nn.Linear, RandomWeights):
+    """x Wᵀ + b for weights drawn anew for every row, by drawing the outputs (local reparameterisation, Kingma et al. 2015)."""
+
+    def __init__(self, inputs: int, outputs: int, loc: float, scale: float, bias: bool = True):
+        super().__init__(inputs, outputs, bias)
+        self.loc, self.scale = loc, scale
+        self.raw_weight_scale = nn.Parameter(torch.full_like(self.weight, -4.0))
+        self.raw_bias_scale = nn.Parameter(torch.full_like(self.bias, -4.0)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = F.linear(x, self.weight, self.bias)
+        of_bias = None if self.raw_bias_scale is None else F.softplus(self.raw_bias_scale).square()
+        variance = F.linear(x.square(), F.softplus(self.raw_weight_scale).square(), of_bias)
+        if of_bias is None:  # all of x may be 0, where the square root has no gradient
+            variance = variance.clamp(min=torch.finfo(variance.dtype).tiny)
+        return mean + variance.sqrt() * torch.randn_like(mean)
 
 
 def kl_of_weights(net: nn.Module) -> Tensor:
     """KL of all random weights of a net (), in nats."""
-    return torch.stack([module.kl() for module in net.modules() if isinstance(module, RandomLinear)]).sum()
+    return torch.stack([module.kl() for module in net.modules() if isinstance(module, RandomWeights)]).sum()
 
 
 def softplus_inverse(y: Tensor) -> Tensor:
@@ -127,8 +127,8 @@ class FNet(nn.Module):
 
     def __init__(self, D: int):
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(D, 50), nn.ReLU())
-        self.out = nn.Linear(50, 1)
+        self.mlp = nn.Sequential(RandomLinear(D, 50, 0.0, 1.0), nn.ReLU())
+        self.out = RandomLinear(50, 1, 0.0, 1.0)
 
     def features(self, y: Tensor) -> Tensor:
         """y (*B, D) → (*B, 50)."""
@@ -149,7 +149,7 @@ class Bnn(nn.Module):
         super().__init__()
         self.noise_loc = nn.Parameter(torch.zeros(()))
         self.raw_noise_scale = nn.Parameter(torch.zeros(()))
-        self.f = with_random_weights(FNet(D), 0.0, 1.0)
+        self.f = FNet(D)
         self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
         keep_pages()
 
