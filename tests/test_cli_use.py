@@ -171,6 +171,8 @@ def test_a_bound_is_called_one_and_guides_are_parameters(folder):
         (("eval", "toy", "missing.csv"), 1, "missing.csv"),
         (("eval", "toy"), 2, "DATA"),
         (("eval", "toy", "t.en"), 1, "t.en"),
+        (("eval", "toy", "toy.csv", "--estimator", "foo"), 2, "expected iwae"),
+        (("eval", "toy", "toy.csv", "--estimator", "iwae(9)"), 2, "is exact"),
         (("posterior", "toy", "toy.csv", "--query", "mood"), 2, "mood"),
         (("predict", "toy", "toy.csv", "--rule", "guess"), 2, "guess"),
         (("sample", "align"), 2, "given `y`"),

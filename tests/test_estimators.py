@@ -237,6 +237,16 @@ def test_weights_average_to_the_probability(line: str) -> None:
     assert bool(((mean - continuous_multi(module, 1)).abs() <= DEVIATIONS * variance.sqrt()).all())
 
 
+def test_weights_of_draws_from_the_prior() -> None:
+    """Where nothing guides, a weight is the probability of the data at the draw."""
+    module = module_of(CONTINUOUS.split("guide:")[0] + "infer:\n    z : mc(samples=4)\n")
+    exact = torch.distributions.Normal(0.0, math.sqrt(1 + module.a.item() ** 2)).log_prob(torch.tensor(X, dtype=torch.float64))
+    batch = {"x": torch.full((3,), X, dtype=torch.float64)}
+    torch.manual_seed(0)
+    found, variance = estimate(module, batch, 3, Estimator("iwae", DRAWS))
+    assert bool(((found - exact).abs() <= DEVIATIONS * variance.sqrt()).all())
+
+
 @pytest.mark.parametrize("kind", [log_of_mean, mean_of_logs])
 def test_chunks_do_not_matter(kind: Callable) -> None:
     weights = torch.randn(10, 4, dtype=torch.float64)

@@ -291,3 +291,17 @@ plate document:
     report = verify(Source("sections.vispec", text), rows=3)
     assert not report.differs, str(report)
     assert not report.unchecked, str(report)
+
+
+def test_numbers_agree_as_arguments_of_nets() -> None:
+    text = """
+net f(a: category[3], b: real) -> real = mlp([4])
+net g(a: real[2], b: real) -> real = mlp([4])
+net h(a: real) -> real = mlp([4])
+plate n:
+    given y : real
+    observed x : real ~ Normal(f(2, y) + g([y, 1], 0.5) + h(3), 1)
+"""
+    report = verify(Source("numbers.vispec", text), rows=3)
+    assert not report.differs, str(report)
+    assert not report.unchecked, str(report)

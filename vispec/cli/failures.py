@@ -30,13 +30,15 @@ def fail(message: str, code: int, as_json: bool, **facts: Any) -> NoReturn:
 @contextmanager
 def failures(as_json: bool = False) -> Iterator[None]:
     """Within, what is the user's to mend ends the command with its exit code, not with a traceback."""
-    from vispec.train.errors import DivergenceError, InterruptionError, RunError
+    from vispec.train.errors import DivergenceError, InterruptionError, OptionError, RunError
 
     try:
         yield
     except SpecError as error:
         found = [to_json(error.source, diagnostic) for diagnostic in error.diagnostics]
         fail(render(error.source, error.diagnostics).rstrip(), FAILED, as_json, diagnostics=found)
+    except OptionError as error:
+        raise click.UsageError(str(error)) from error
     except RunError as error:
         fail(f"error: {error}", FAILED, as_json, diagnostics=[])
     except DivergenceError as error:

@@ -8,7 +8,7 @@ from vispec.emit.nets import mask_of
 from vispec.emit.value import Form, Value, align, union
 from vispec.emit.writer import Writer, identifier
 from vispec.model.model import Expression, Net, NetCall, Prefix
-from vispec.model.types import FINITE_DOMAINS
+from vispec.model.types import FINITE_DOMAINS, INTEGER_DOMAINS, Type
 from vispec.plan.axes import SAMPLES, key
 from vispec.trunk import bind
 
@@ -30,7 +30,7 @@ def call_net(w: Writer, e: NetCall, expression: Compile, plain: Compile) -> Valu
 
 def run(w: Writer, net: Net, e: NetCall, expression: Compile, plain: Compile) -> list[Value]:
     """Emit the call; every head as a Value in its raw form."""
-    args = [argument(w, a, expression, plain) for a in e.args]
+    args = [argument(w, a, t, expression, plain) for a, (_, t) in zip(e.args, net.args, strict=True)]
     prefix = next((a for a in e.args if isinstance(a, Prefix)), None)
     rows = distinct_rows(w, net, e, args) if prefix is None and not net.random else None
     names = [identifier(f"{net.name}_{name}" if name else net.name) for name, _ in net.heads]
@@ -97,8 +97,14 @@ def for_each_sample(w: Writer, value: Value, samples: str) -> Value:
     return w.let(value.code, code, (SAMPLES, *value.axes), value.event, value.form, value.integer)
 
 
-def argument(w: Writer, a: Expression, expression: Compile, plain: Compile) -> Value:
-    return expression(w, a) if a.type.star else plain(w, a)
+def argument(w: Writer, a: Expression, declared: Type, expression: Compile, plain: Compile) -> Value:
+    """What a net is called with; a number of the spec's text as a tensor."""
+    value = expression(w, a) if a.type.star else plain(w, a)
+    if not value.scalar:
+        return value
+    if declared.domain in INTEGER_DOMAINS:
+        return w.let("number", f"torch.full((), {value.code}, device=self.one.device)", integer=True)
+    return w.let("number", f"self.one * {value.code}")
 
 
 def emit_call(w: Writer, net: Net, names: list[str], code: str, axes: tuple[str, ...]) -> list[Value]:

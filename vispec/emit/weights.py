@@ -10,7 +10,7 @@ from vispec.emit.value import Value
 from vispec.emit.writer import ModuleNeeds, Writer
 from vispec.model.model import Estimator, Infer, Model
 from vispec.plan.axes import SAMPLES
-from vispec.plan.make import make_plan
+from vispec.plan.make import guide_law, make_plan
 from vispec.plan.plan import Plan
 
 
@@ -63,6 +63,8 @@ def weighed_model(plan: Plan) -> Model:
 
 
 def weighing(estimator: Estimator, name: str, model: Model) -> Estimator:
+    if estimator.name == "mc" and guide_law(name, model) is None:
+        return replace(estimator, settings=(("samples", 2),))
     plain = not model.variable[name].type.discrete and ("gradient", "score") not in estimator.settings
     settings = (("samples", 2), ("gradient", "pathwise" if plain and estimator.name != "score" else "score"))
     return Estimator("iwae", settings, estimator.span)

@@ -72,8 +72,12 @@ def _fits(scope: Scope, net: Signature, name: str, kind: Type, node: t.Expr, val
         help = f"the sizes must agree: {_sizes(scope, kind, has)}"
         scope.problems.add("V308", node.span, message, "another shape", cause=cause, help=help)
     elif why == "card":
-        message = f"{takes} has {scope.shown(scope.card(kind))} values, and this has {scope.shown(scope.card(value.type))}"
-        scope.problems.add("V309", node.span, message, "other values", cause=cause, help="use the same size in both types")
+        takes = f"{takes} has {scope.shown(scope.card(kind))} values"
+        if isinstance(value, m.Const):
+            message, help = f"{takes}, and this is {value.value}", "they are numbered from 0"
+        else:
+            message, help = f"{takes}, and this has {scope.shown(scope.card(value.type))}", "use the same size in both types"
+        scope.problems.add("V309", node.span, message, "other values", cause=cause, help=help)
     else:
         message = f"{takes} is `{kind}`, and this is `{value.type}`"
         scope.problems.add(

@@ -90,7 +90,7 @@ def fit(
 
 def start(request: "Request", resume: bool, group: "Group") -> "tuple[Run, dict[str, Any]]":
     """Make or find the run, train it to its end, and write its report; the result is that of `fit --json`."""
-    from vispec.train.errors import InterruptionError, OptionError
+    from vispec.train.errors import InterruptionError
     from vispec.train.fit import fit as train
     from vispec.train.prepare import prepare, prepare_resume
     from vispec.train.progress import reporter
@@ -99,13 +99,10 @@ def start(request: "Request", resume: bool, group: "Group") -> "tuple[Run, dict[
     told = reporter(group.main)
     run = agreed(request, resume, group)
     checkpoint = None
-    try:
-        if run is None:
-            run, job = prepare(request, group, told)
-        else:
-            run, job, checkpoint = prepare_resume(run, request, group, told)
-    except OptionError as error:
-        raise click.UsageError(str(error)) from error
+    if run is None:
+        run, job = prepare(request, group, told)
+    else:
+        run, job, checkpoint = prepare_resume(run, request, group, told)
     if checkpoint is not None and checkpoint.counters.finished:
         told.say(f"{run.folder} is finished already")
         if group.main and not (run.folder / "report.html").exists():
