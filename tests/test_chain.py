@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from vispec.kernels.algebra import chain_total, maximum, sampled
-from vispec.kernels.chain import chain_log_prob, chain_log_prob_of_tokens
+from vispec.kernels.sums.algebra import chain_total, maximum, sampled
+from vispec.kernels.sums.chain import chain_log_prob, chain_log_prob_of_tokens
 
 B, T, K = 3, 5, 3
 SHAPES = {"shared": (K, K), "by step": (T - 1, K, K), "by chain": (B, 1, K, K), "by both": (B, T - 1, K, K)}
@@ -258,7 +258,7 @@ def test_one_operation_under_compile() -> None:
 @pytest.mark.parametrize("trans", SHAPES)
 def test_the_operation_is_well_formed(trans: str) -> None:
     """Shapes and strides as declared, gradients as registered (torch's own check of an operation)."""
-    from vispec.kernels.chain import canonical, chain_op
+    from vispec.kernels.sums.chain import canonical, chain_op
 
     inputs = canonical(*potentials(trans, (K,)), torch.tensor([5, 1, 3]))
     arguments = (*(x.detach().requires_grad_() for x in inputs[:3]), inputs[3], True)
@@ -273,7 +273,7 @@ def test_modules_of_one_process_have_operators_of_their_own() -> None:
     from vispec.emit.writer import ModuleNeeds
 
     needs = ModuleNeeds()
-    needs.kernel("vispec.kernels.chain", "chain_log_prob")
+    needs.kernel("vispec.kernels.sums.chain", "chain_log_prob")
     text = "\n".join(["import torch", "from torch import Tensor", *kernels(needs)])
     obs = torch.randn(2, 4, K)
     found = []

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vispec.kernels.dense import CountLinear
+from vispec.kernels.layers.dense import CountLinear
 
 
 def by_counting(layer: CountLinear, words: Tensor, share: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import distributions as dist
 from vispec.catalog import Distribution, distributions
 from vispec.distributions import CLOSED_FORM
 from vispec.emit.source_text import kernel_source
-from vispec.kernels.kl import kl_normal_normal, kl_normal_standard
+from vispec.kernels.draws.kl import kl_normal_normal, kl_normal_standard
 
 ENTRIES = distributions()
 EXAMPLES = [

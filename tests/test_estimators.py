@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vispec.compile import compile_spec
 from vispec.diagnostics import SpecError
-from vispec.kernels.kl import kl_bernoulli, kl_categorical
+from vispec.kernels.draws.kl import kl_bernoulli, kl_categorical
 from vispec.source import Source
 from vispec.train.errors import OptionError
 from vispec.train.settings import Anneal, Settings

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vispec.kernels.enumeration import enumerated_log_sum
-from vispec.kernels.kl import kl_normal_standard, kl_normal_standard_vector
-from vispec.kernels.lookup import mixed_total
-from vispec.kernels.mixture import normal_natural
-from vispec.kernels.selected import SelectedLogSoftmax, logits_log_prob
-from vispec.kernels.sequence import after_mean, masked_mean
+from vispec.kernels.draws.kl import kl_normal_standard, kl_normal_standard_vector
+from vispec.kernels.layers.sequence import after_mean, masked_mean
+from vispec.kernels.sums.enumeration import enumerated_log_sum
+from vispec.kernels.sums.lookup import mixed_total
+from vispec.kernels.sums.mixture import normal_natural
+from vispec.kernels.sums.selected import SelectedLogSoftmax, logits_log_prob
 from vispec.kernels.vectors import normal_vector_log_prob
 
 torch.manual_seed(0)

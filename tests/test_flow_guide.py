@@ -11,7 +11,7 @@ from torch import distributions as dist
 
 from vispec.compile import compile_spec
 from vispec.diagnostics import SpecError
-from vispec.kernels.autoregressive import AutoregressiveLayer, AutoregressiveLayers
+from vispec.kernels.draws.autoregressive import AutoregressiveLayer, AutoregressiveLayers
 from vispec.source import Source
 from vispec.train.moments import moments
 

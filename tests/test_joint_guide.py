@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vispec.compile import compile_spec
 from vispec.diagnostics import SpecError
-from vispec.kernels.joint_guide import AutoregressiveFlow, FullRankGaussian, LowRankGaussian
+from vispec.kernels.draws.joint_guide import AutoregressiveFlow, FullRankGaussian, LowRankGaussian
 from vispec.plan.guides import JOINT_DOMAINS
 from vispec.source import Source
 from vispec.train.moments import moments

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vispec.cli.main import main
 from vispec.cli.options import Memory
-from vispec.kernels.enumeration import digits, tilt_of_joint
+from vispec.kernels.sums.enumeration import digits, tilt_of_joint
 from vispec.source import Source
 from vispec.verify.build import build, randomise
 

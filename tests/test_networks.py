@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from vispec.catalog import networks
-from vispec.emit.net_code import ceiling, plus, times, unwrapped
-from vispec.emit.nets import NetCode, emit_net
+from vispec.emit.nets.classes import NetCode, emit_net
+from vispec.emit.nets.code import ceiling, plus, times, unwrapped
 from vispec.emit.source_text import kernel_source
 from vispec.model.model import All, Let, Model, Net, NetCall, Plate, Prefix, Ref, Size, Stage, Variable, Vocab, Where
 from vispec.model.types import Type
@@ -449,7 +449,8 @@ def test_text_is_reproducible_and_has_no_stray_names(args, trunk, heads, mode):
 
 
 def test_emission_imports_no_torch():
-    program = "import sys, vispec.emit.nets, vispec.trunk, vispec.catalog as c; c.networks(); sys.exit('torch' in sys.modules)"
+    modules = "vispec.emit.nets.classes, vispec.trunk, vispec.catalog as c"
+    program = f"import sys, {modules}; c.networks(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from vispec.compile import compile_spec
 from vispec.diagnostics import SpecError
-from vispec.kernels.bayesian import RandomLinear, RandomOneHotLinear
+from vispec.kernels.layers.bayesian import RandomLinear, RandomOneHotLinear
 from vispec.source import Source
 from vispec.verify.build import load
 from vispec.verify.verify import verify

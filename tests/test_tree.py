@@ -16,9 +16,9 @@ from torch import Tensor
 from vispec.cli.main import main
 from vispec.compile import compile_spec
 from vispec.diagnostics import SpecError
-from vispec.kernels.algebra import maximum, sampled
-from vispec.kernels.logsum import log_sum_exp
-from vispec.kernels.tree import (
+from vispec.kernels.sums.algebra import maximum, sampled
+from vispec.kernels.sums.logsum import log_sum_exp
+from vispec.kernels.sums.tree import (
     arc_scores,
     decide_tree,
     is_tree,

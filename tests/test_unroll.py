@@ -5,7 +5,7 @@ import torch
 
 from vispec.compile import compile_spec
 from vispec.diagnostics import SpecError
-from vispec.kernels.unrolled import over_joint_values
+from vispec.kernels.sums.unrolled import over_joint_values
 from vispec.model.check import check_model
 from vispec.plan.make import make_plan
 from vispec.plan.show import show_plan

@@ -1,8 +1,8 @@
 """Log-weights of samples into one bound a row, with the gradient that the estimators ask for."""
 
-from vispec.emit.draws import log_of_guide
-from vispec.emit.expressions import named, tensor
-from vispec.emit.joins import add
+from vispec.emit.draws.latents import log_of_guide
+from vispec.emit.laws.expressions import named, tensor
+from vispec.emit.laws.joins import add
 from vispec.emit.steps import steps
 from vispec.emit.value import Value, align, union
 from vispec.emit.writer import Writer
@@ -11,14 +11,14 @@ from vispec.plan.estimate import source_of
 from vispec.plan.guides import BASELINE
 from vispec.plan.plan import Gradient, Plan, Step
 
-SCORE = "vispec.kernels.score"
+SCORE = "vispec.kernels.draws.score"
 
 
 def combine(w: Writer, plan: Plan, total: Value, query: bool) -> Value:
     """(s, rows) → (rows); a posterior query takes the value alone, without a gradient of its own."""
     axes = tuple(axis for axis in total.axes if axis != SAMPLES)
     if "weight of samples" in w.bound and SAMPLES in total.axes:
-        function = w.needs.kernel("vispec.kernels.stratified", "stratified_bound")
+        function = w.needs.kernel("vispec.kernels.draws.stratified", "stratified_bound")
         return w.let("bound", f"{function}({total.code}, {w.bound['weight of samples'].code})", axes)
     if not query and "score" in plan.by_gradient:
         return scored(w, plan, total, axes)
@@ -27,7 +27,7 @@ def combine(w: Writer, plan: Plan, total: Value, query: bool) -> Value:
     if plan.combine == "elbo":
         return w.let("bound", f"{total.code}.mean(0)", axes)
     if not query and "dreg" in plan.by_gradient:
-        function = w.needs.kernel("vispec.kernels.reparameterised", "dreg_bound")
+        function = w.needs.kernel("vispec.kernels.draws.reparameterised", "dreg_bound")
         shares = w.let("shares", "[]")
         return w.let("bound", f"{function}({total.code}, {shares.code})", axes)
     return w.let("bound", f"torch.logsumexp({total.code}, 0) - (self.one * {plan.sample_count}).log()", axes)

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from vispec.emit import trees
 from vispec.emit.combine import combine
-from vispec.emit.densities import Chained, Density, Lookup, dense, density
-from vispec.emit.draws import draw_all, minus_kl, ratio
-from vispec.emit.expressions import named
+from vispec.emit.draws.latents import draw_all, minus_kl, ratio
+from vispec.emit.laws import trees
+from vispec.emit.laws.densities import Chained, Density, Lookup, dense, density
+from vispec.emit.laws.expressions import named
 from vispec.emit.steps import steps
 from vispec.emit.value import Value, align, union
 from vispec.emit.writer import Writer, identifier
@@ -113,7 +113,7 @@ def emit_steps(w: Writer, plan: Plan, found: Mapping[str, Density], query: bool)
     total = combine(w, plan, total, query)
     if query or not plan.exact or never_impossible(plan) or is_sum(plan):
         return total
-    function = w.needs.kernel("vispec.kernels.logsum", "impossible_alone")
+    function = w.needs.kernel("vispec.kernels.sums.logsum", "impossible_alone")
     return w.let("log_prob", f"{function}({total.code})", total.axes)
 
 

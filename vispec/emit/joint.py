@@ -4,17 +4,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from vispec.emit.densities import dense
-from vispec.emit.expressions import expression, sequence_mask
 from vispec.emit.factors import emit_factor, run_steps
-from vispec.emit.joins import add, tilt
+from vispec.emit.laws.densities import dense
+from vispec.emit.laws.expressions import expression, sequence_mask
+from vispec.emit.laws.joins import add, tilt
 from vispec.emit.value import Value, align
 from vispec.emit.writer import ModuleNeeds, Writer, identifier, targets
 from vispec.model.model import All, Draw, NetCall, Prefix, Variable
 from vispec.plan.axes import law_parts, walk
 from vispec.plan.plan import Factor, Plan, Step
 
-ENUMERATION = "vispec.kernels.enumeration"
+ENUMERATION = "vispec.kernels.sums.enumeration"
 
 
 def joint_step(plan: Plan) -> Step | None:

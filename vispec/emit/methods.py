@@ -1,10 +1,10 @@
 """log_prob and loss."""
 
+from vispec.emit.draws.shared import arguments, bind_shared, passed, shared_method
+from vispec.emit.draws.wake_sleep import sleep_method, sleeps
 from vispec.emit.factors import emit_factors, emit_steps
 from vispec.emit.joint import inside, joint_methods, joint_step, joint_sum
-from vispec.emit.shared import arguments, bind_shared, passed, shared_method
 from vispec.emit.value import Value
-from vispec.emit.wake_sleep import sleep_method, sleeps
 from vispec.emit.writer import ModuleNeeds, Writer
 from vispec.plan.plan import Plan
 

@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 from vispec.emit.combine import combine
-from vispec.emit.expressions import expression, plain, tensor, to_value
+from vispec.emit.draws.joint_guide import draw_jointly
 from vispec.emit.factors import emit_factors, emit_steps, run_steps
-from vispec.emit.flow import carry
-from vispec.emit.joins import tilt
-from vispec.emit.joint_guide import draw_jointly
+from vispec.emit.laws.expressions import expression, plain, tensor, to_value
+from vispec.emit.laws.flow import carry
+from vispec.emit.laws.joins import tilt
 from vispec.emit.methods import writer
 from vispec.emit.value import Value, align, paren
 from vispec.emit.writer import ModuleNeeds, Writer

@@ -5,9 +5,9 @@ latents' log-joint and `total` for sums. A tilt has zeros for each latent, (B, *
 import torch
 from torch import Tensor
 
-from vispec.kernels.algebra import maximum, sampled
-from vispec.kernels.enumeration import seeded
-from vispec.kernels.logsum import log_sum_exp
+from vispec.kernels.sums.algebra import maximum, sampled
+from vispec.kernels.sums.enumeration import seeded
+from vispec.kernels.sums.logsum import log_sum_exp
 
 QUERIES = "marginals, mode, kbest(5), sample, entropy, pairs, kl"
 

@@ -16,48 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class Maximum(torch.autograd.Function):
-    """max over the last dimension; the gradient goes to the first of the best."""
-
-    @staticmethod
-    def forward(ctx, x):
-        best, at = x.max(-1, keepdim=True)
-        ctx.save_for_backward(at)
-        ctx.size = x.shape[-1]
-        return best.squeeze(-1)
-
-    @staticmethod
-    def backward(ctx, grad):
-        (at,) = ctx.saved_tensors
-        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
-
-
-class Sampled(torch.autograd.Function):
-    """log Σ exp over the last dimension; the gradient goes to one term, drawn with its probability."""
-
-    @staticmethod
-    def forward(ctx, x):
-        noise = torch.empty_like(x).exponential_().log_()
-        ctx.save_for_backward((x - noise).argmax(-1, keepdim=True))
-        ctx.size = x.shape[-1]
-        return torch.logsumexp(x, -1)
-
-    @staticmethod
-    def backward(ctx, grad):
-        (at,) = ctx.saved_tensors
-        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
-
-
-def maximum(x: Tensor) -> Tensor:
-    """max over the last dimension (*B, K) → (*B)."""
-    return Maximum.apply(x)
-
-
-def sampled(x: Tensor) -> Tensor:
-    """log Σ exp(x) over the last dimension (*B, K) → (*B), with a draw for a gradient."""
-    return Sampled.apply(x)
-
-
 def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
     """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
 
@@ -90,103 +48,6 @@ def predictive(generate, kinds: dict[str, str], rule: str, samples: int) -> dict
     return {name: found[name] for name in kinds}
 
 
-def digits(index: Tensor, latents: int, values: int) -> Tensor:
-    """The joint values themselves (S, L), of index's dtype."""
-    if values == 2:
-        return index[:, None] >> torch.arange(latents, device=index.device) & 1  # a shift by 63 or more leaves nothing
-    places = [values**place for place in range(latents) if values**place < 2**62]  # any index is smaller than the rest
-    found = index[:, None] // torch.tensor(places, device=index.device) % values
-    return torch.nn.functional.pad(found, (0, latents - len(places)))
-
-
-def chunks(count: int, size: int, device: torch.device) -> list[Tensor]:
-    """0 .. count - 1 in pieces of at most `size`."""
-    return [torch.arange(start, min(start + size, count), device=device) for start in range(0, count, size)]
-
-
-def values_at_once(bytes_each: int, memory: int, device: torch.device) -> int:
-    """How many joint values to take at a time, of so many bytes each; on a CPU no more than its caches hold."""
-    return max(1, (min(memory, 2**26) if device.type == "cpu" else memory) // bytes_each)
-
-
-def seeded(log_joint, seed: int, *inputs):
-    """log_joint(*inputs) with the same draws in every pass."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return log_joint(*inputs)
-
-
-class ChunkedLogSum(torch.autograd.Function):
-    """log Σ_s exp(log_joint(s)), twice over the chunks: for the sum, then for gradients, each chunk's by its posterior."""
-
-    @staticmethod
-    def forward(ctx, log_joint, parts, read, *tensors):  # the first `read` tensors are arguments of log_joint
-        ctx.log_joint, ctx.parts, ctx.read = log_joint, parts, read
-        ctx.seed = int(torch.randint(2**62, ()))
-        sums = [seeded(log_joint, ctx.seed, index, *tensors[:read]).logsumexp(-1) for index in parts]
-        log_z = torch.stack(sums).logsumexp(0)
-        ctx.save_for_backward(log_z, *tensors)
-        return log_z
-
-    @staticmethod
-    def backward(ctx, grad):
-        log_z, *tensors = ctx.saved_tensors
-        tensors[: ctx.read] = [x.detach().requires_grad_(x.requires_grad) for x in tensors[: ctx.read]]
-        wanted = [x for x in tensors if x.requires_grad]
-        sums = [torch.zeros_like(x) for x in wanted]
-        level = log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)
-        for index in ctx.parts:
-            with torch.enable_grad():
-                log_joint = seeded(ctx.log_joint, ctx.seed, index, *tensors[: ctx.read])
-            weight = (log_joint.detach() - level).clamp_(min=-80.0).exp_()
-            weight = torch.threshold_(weight, 2e-35, 0.0) * grad.unsqueeze(-1)
-            for total, part in zip(sums, torch.autograd.grad(log_joint, wanted, weight, allow_unused=True), strict=True):
-                if part is not None:
-                    total += part
-        found = iter(sums)
-        return None, None, None, *(next(found) if x.requires_grad else None for x in tensors)
-
-
-def enumerated_log_sum(
-    log_joint, context: tuple[Tensor, ...], count: int, bytes_each: int, memory: int, parameters: tuple[Tensor, ...]
-) -> Tensor:
-    """log Σ_s exp(log_joint(s, *context)) (*B) over s < count; `parameters` are what else log_joint reads.
-
-    Each s keeps `bytes_each` for the gradient. Where all of them together exceed `memory`, they are computed twice instead."""
-    device = parameters[0].device
-    size = values_at_once(bytes_each, memory, device)
-    if count <= size or torch.compiler.is_compiling():
-        return log_sum_exp(log_joint(torch.arange(count, device=device), *context))
-    parts = chunks(count, size, device)
-    if count * bytes_each > memory:
-        return ChunkedLogSum.apply(log_joint, parts, len(context), *context, *parameters)
-    seed = int(torch.randint(2**62, ()))
-    return log_sum_exp(torch.cat([seeded(log_joint, seed, index, *context) for index in parts], -1))
-
-
-def every_log_joint(log_joint, context: tuple[Tensor, ...], count: int, size: int, device: torch.device) -> Tensor:
-    """log_joint of every s (*B, count), without gradients."""
-    with torch.no_grad():
-        return torch.cat([log_joint(index, *context) for index in chunks(count, size, device)], -1)
-
-
-def tilt_of_joint(tilt: Tensor, count: int) -> Tensor:
-    """Σ_l tilt[..., l, digit_l(s)] for every s < count: (*B, L, C) → (*B, count)."""
-    found = tilt.new_zeros(*tilt.shape[:-2], 1)
-    for each in tilt.unbind(-2):
-        if found.shape[-1] < count:
-            found = (each.unsqueeze(-1) + found.unsqueeze(-2)).flatten(-2)
-    return found
-
-
-def number_of_joint_values(latents: int, values: int, limit: int) -> int:
-    """values ** latents. Raises ValueError past `limit`."""
-    count = values**latents
-    if count > limit:
-        raise ValueError(f"{latents} latents of {values} values have {count} joint values; at most {limit} are enumerated")
-    return count
-
-
 def keep_pages() -> None:
     """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
 
@@ -196,30 +57,66 @@ def keep_pages() -> None:
     torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
 
 
-class LogSumExp(torch.autograd.Function):
-    """log Σ exp(x) over the last dimension; the forward pass keeps the responsibilities, which are the gradient.
+class Recurrent(nn.RNNBase):
+    """States (*B, T, H) of an "LSTM" or "GRU" that reads x (*B, T, W) from left to right.
 
-    Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
+    init (*B, G·L·H): the states before the first element, of L layers; G is 2 for an LSTM (hidden, cell) and 1 for a GRU.
+    What pads a sequence at its end has no effect on the states before.
     """
 
-    @staticmethod
-    def forward(ctx, x):
-        top = x.amax(-1, keepdim=True)
-        top.clamp_(min=torch.finfo(top.dtype).min)  # where all are -inf, so is their difference from it
-        r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
-        mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
-        ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
-        return mass.log_().add_(top).squeeze(-1)
+    def forward(self, x: Tensor, init: Tensor | None = None) -> Tensor:
+        lead, groups = x.shape[:-2], 2 if self.mode == "LSTM" else 1
+        shape = (groups * self.num_layers, self.hidden_size)
+        if init is None:
+            init = x.new_zeros(*[1] * len(lead), shape[0] * shape[1])
+        lead = torch.broadcast_shapes(lead, init.shape[:-1])
+        rows = lead.numel()
+        state = init.expand(*lead, -1).reshape(rows, *shape).transpose(0, 1).contiguous()  # (G·L, N, H)
+        if not x.shape[-2]:
+            return x.new_zeros(*lead, 0, self.hidden_size)
+        flat = x.expand(*lead, -1, -1).reshape(rows, *x.shape[-2:])  # (N, T, W)
+        read = self.steps if torch.compiler.is_compiling() else self.fused
+        return read(flat, state).reshape(*lead, x.shape[-2], self.hidden_size)
+
+    def fused(self, x: Tensor, state: Tensor) -> Tensor:
+        weights: list[Tensor] = [weight for layer in self.all_weights for weight in layer]
+        settings = (weights, True, self.num_layers, self.dropout, self.training, False, True)
+        if self.mode == "LSTM":
+            return torch.lstm(x, state.chunk(2), *settings)[0]
+        return torch.gru(x, state, *settings)[0]
+
+    def steps(self, x: Tensor, state: Tensor) -> Tensor:
+        """What `fused` computes, for torch.compile, which cannot trace it."""
+        cell = self.lstm_step if self.mode == "LSTM" else self.gru_step
+        states = state.unflatten(0, (-1, self.num_layers)).unbind(1)  # of each layer (G, N, H)
+        for layer, now in enumerate(states):
+            weight, bias = getattr(self, f"weight_hh_l{layer}"), getattr(self, f"bias_hh_l{layer}")
+            gates = F.linear(x, getattr(self, f"weight_ih_l{layer}"), getattr(self, f"bias_ih_l{layer}"))
+            now, out = now.unbind(0), []
+            for t in range(x.shape[1]):
+                now = cell(gates[:, t], F.linear(now[0], weight, bias), *now)
+                out.append(now[0])
+            x = torch.stack(out, 1)
+            if layer + 1 < self.num_layers:
+                x = F.dropout(x, self.dropout, self.training)
+        return x
 
     @staticmethod
-    def backward(ctx, grad):
-        (r,) = ctx.saved_tensors
-        return r * grad.unsqueeze(-1)
+    def lstm_step(read: Tensor, kept: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+        i, f, g, o = (read + kept).chunk(4, -1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        return o.sigmoid() * c.tanh(), c
+
+    @staticmethod
+    def gru_step(read: Tensor, kept: Tensor, h: Tensor) -> tuple[Tensor, ...]:
+        (r, z, n), (kept_r, kept_z, kept_n) = read.chunk(3, -1), kept.chunk(3, -1)
+        z = (z + kept_z).sigmoid()
+        return ((1 - z) * (n + (r + kept_r).sigmoid() * kept_n).tanh() + z * h,)
 
 
-def log_sum_exp(x: Tensor) -> Tensor:
-    """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
-    return LogSumExp.apply(x)
+def after_start(x: Tensor, start: Tensor) -> Tensor:
+    """A learned vector (W,) and all elements but the last: position i of (*B, T, W) holds the one before i."""
+    return torch.cat((start.expand(*x.shape[:-2], 1, -1), x[..., :-1, :]), -2)
 
 
 class LogOfProbability(torch.autograd.Function):
@@ -386,61 +283,169 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
-class Recurrent(nn.RNNBase):
-    """States (*B, T, H) of an "LSTM" or "GRU" that reads x (*B, T, W) from left to right.
+class Maximum(torch.autograd.Function):
+    """max over the last dimension; the gradient goes to the first of the best."""
 
-    init (*B, G·L·H): the states before the first element, of L layers; G is 2 for an LSTM (hidden, cell) and 1 for a GRU.
-    What pads a sequence at its end has no effect on the states before.
+    @staticmethod
+    def forward(ctx, x):
+        best, at = x.max(-1, keepdim=True)
+        ctx.save_for_backward(at)
+        ctx.size = x.shape[-1]
+        return best.squeeze(-1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (at,) = ctx.saved_tensors
+        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
+
+
+class Sampled(torch.autograd.Function):
+    """log Σ exp over the last dimension; the gradient goes to one term, drawn with its probability."""
+
+    @staticmethod
+    def forward(ctx, x):
+        noise = torch.empty_like(x).exponential_().log_()
+        ctx.save_for_backward((x - noise).argmax(-1, keepdim=True))
+        ctx.size = x.shape[-1]
+        return torch.logsumexp(x, -1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (at,) = ctx.saved_tensors
+        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
+
+
+def maximum(x: Tensor) -> Tensor:
+    """max over the last dimension (*B, K) → (*B)."""
+    return Maximum.apply(x)
+
+
+def sampled(x: Tensor) -> Tensor:
+    """log Σ exp(x) over the last dimension (*B, K) → (*B), with a draw for a gradient."""
+    return Sampled.apply(x)
+
+
+def digits(index: Tensor, latents: int, values: int) -> Tensor:
+    """The joint values themselves (S, L), of index's dtype."""
+    if values == 2:
+        return index[:, None] >> torch.arange(latents, device=index.device) & 1  # a shift by 63 or more leaves nothing
+    places = [values**place for place in range(latents) if values**place < 2**62]  # any index is smaller than the rest
+    found = index[:, None] // torch.tensor(places, device=index.device) % values
+    return torch.nn.functional.pad(found, (0, latents - len(places)))
+
+
+def chunks(count: int, size: int, device: torch.device) -> list[Tensor]:
+    """0 .. count - 1 in pieces of at most `size`."""
+    return [torch.arange(start, min(start + size, count), device=device) for start in range(0, count, size)]
+
+
+def values_at_once(bytes_each: int, memory: int, device: torch.device) -> int:
+    """How many joint values to take at a time, of so many bytes each; on a CPU no more than its caches hold."""
+    return max(1, (min(memory, 2**26) if device.type == "cpu" else memory) // bytes_each)
+
+
+def seeded(log_joint, seed: int, *inputs):
+    """log_joint(*inputs) with the same draws in every pass."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return log_joint(*inputs)
+
+
+class ChunkedLogSum(torch.autograd.Function):
+    """log Σ_s exp(log_joint(s)), twice over the chunks: for the sum, then for gradients, each chunk's by its posterior."""
+
+    @staticmethod
+    def forward(ctx, log_joint, parts, read, *tensors):  # the first `read` tensors are arguments of log_joint
+        ctx.log_joint, ctx.parts, ctx.read = log_joint, parts, read
+        ctx.seed = int(torch.randint(2**62, ()))
+        sums = [seeded(log_joint, ctx.seed, index, *tensors[:read]).logsumexp(-1) for index in parts]
+        log_z = torch.stack(sums).logsumexp(0)
+        ctx.save_for_backward(log_z, *tensors)
+        return log_z
+
+    @staticmethod
+    def backward(ctx, grad):
+        log_z, *tensors = ctx.saved_tensors
+        tensors[: ctx.read] = [x.detach().requires_grad_(x.requires_grad) for x in tensors[: ctx.read]]
+        wanted = [x for x in tensors if x.requires_grad]
+        sums = [torch.zeros_like(x) for x in wanted]
+        level = log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)
+        for index in ctx.parts:
+            with torch.enable_grad():
+                log_joint = seeded(ctx.log_joint, ctx.seed, index, *tensors[: ctx.read])
+            weight = (log_joint.detach() - level).clamp_(min=-80.0).exp_()
+            weight = torch.threshold_(weight, 2e-35, 0.0) * grad.unsqueeze(-1)
+            for total, part in zip(sums, torch.autograd.grad(log_joint, wanted, weight, allow_unused=True), strict=True):
+                if part is not None:
+                    total += part
+        found = iter(sums)
+        return None, None, None, *(next(found) if x.requires_grad else None for x in tensors)
+
+
+def enumerated_log_sum(
+    log_joint, context: tuple[Tensor, ...], count: int, bytes_each: int, memory: int, parameters: tuple[Tensor, ...]
+) -> Tensor:
+    """log Σ_s exp(log_joint(s, *context)) (*B) over s < count; `parameters` are what else log_joint reads.
+
+    Each s keeps `bytes_each` for the gradient. Where all of them together exceed `memory`, they are computed twice instead."""
+    device = parameters[0].device
+    size = values_at_once(bytes_each, memory, device)
+    if count <= size or torch.compiler.is_compiling():
+        return log_sum_exp(log_joint(torch.arange(count, device=device), *context))
+    parts = chunks(count, size, device)
+    if count * bytes_each > memory:
+        return ChunkedLogSum.apply(log_joint, parts, len(context), *context, *parameters)
+    seed = int(torch.randint(2**62, ()))
+    return log_sum_exp(torch.cat([seeded(log_joint, seed, index, *context) for index in parts], -1))
+
+
+def every_log_joint(log_joint, context: tuple[Tensor, ...], count: int, size: int, device: torch.device) -> Tensor:
+    """log_joint of every s (*B, count), without gradients."""
+    with torch.no_grad():
+        return torch.cat([log_joint(index, *context) for index in chunks(count, size, device)], -1)
+
+
+def tilt_of_joint(tilt: Tensor, count: int) -> Tensor:
+    """Σ_l tilt[..., l, digit_l(s)] for every s < count: (*B, L, C) → (*B, count)."""
+    found = tilt.new_zeros(*tilt.shape[:-2], 1)
+    for each in tilt.unbind(-2):
+        if found.shape[-1] < count:
+            found = (each.unsqueeze(-1) + found.unsqueeze(-2)).flatten(-2)
+    return found
+
+
+def number_of_joint_values(latents: int, values: int, limit: int) -> int:
+    """values ** latents. Raises ValueError past `limit`."""
+    count = values**latents
+    if count > limit:
+        raise ValueError(f"{latents} latents of {values} values have {count} joint values; at most {limit} are enumerated")
+    return count
+
+
+class LogSumExp(torch.autograd.Function):
+    """log Σ exp(x) over the last dimension; the forward pass keeps the responsibilities, which are the gradient.
+
+    Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
     """
 
-    def forward(self, x: Tensor, init: Tensor | None = None) -> Tensor:
-        lead, groups = x.shape[:-2], 2 if self.mode == "LSTM" else 1
-        shape = (groups * self.num_layers, self.hidden_size)
-        if init is None:
-            init = x.new_zeros(*[1] * len(lead), shape[0] * shape[1])
-        lead = torch.broadcast_shapes(lead, init.shape[:-1])
-        rows = lead.numel()
-        state = init.expand(*lead, -1).reshape(rows, *shape).transpose(0, 1).contiguous()  # (G·L, N, H)
-        if not x.shape[-2]:
-            return x.new_zeros(*lead, 0, self.hidden_size)
-        flat = x.expand(*lead, -1, -1).reshape(rows, *x.shape[-2:])  # (N, T, W)
-        read = self.steps if torch.compiler.is_compiling() else self.fused
-        return read(flat, state).reshape(*lead, x.shape[-2], self.hidden_size)
-
-    def fused(self, x: Tensor, state: Tensor) -> Tensor:
-        weights: list[Tensor] = [weight for layer in self.all_weights for weight in layer]
-        settings = (weights, True, self.num_layers, self.dropout, self.training, False, True)
-        if self.mode == "LSTM":
-            return torch.lstm(x, state.chunk(2), *settings)[0]
-        return torch.gru(x, state, *settings)[0]
-
-    def steps(self, x: Tensor, state: Tensor) -> Tensor:
-        """What `fused` computes, for torch.compile, which cannot trace it."""
-        cell = self.lstm_step if self.mode == "LSTM" else self.gru_step
-        states = state.unflatten(0, (-1, self.num_layers)).unbind(1)  # of each layer (G, N, H)
-        for layer, now in enumerate(states):
-            weight, bias = getattr(self, f"weight_hh_l{layer}"), getattr(self, f"bias_hh_l{layer}")
-            gates = F.linear(x, getattr(self, f"weight_ih_l{layer}"), getattr(self, f"bias_ih_l{layer}"))
-            now, out = now.unbind(0), []
-            for t in range(x.shape[1]):
-                now = cell(gates[:, t], F.linear(now[0], weight, bias), *now)
-                out.append(now[0])
-            x = torch.stack(out, 1)
-            if layer + 1 < self.num_layers:
-                x = F.dropout(x, self.dropout, self.training)
-        return x
+    @staticmethod
+    def forward(ctx, x):
+        top = x.amax(-1, keepdim=True)
+        top.clamp_(min=torch.finfo(top.dtype).min)  # where all are -inf, so is their difference from it
+        r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
+        mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
+        ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
+        return mass.log_().add_(top).squeeze(-1)
 
     @staticmethod
-    def lstm_step(read: Tensor, kept: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-        i, f, g, o = (read + kept).chunk(4, -1)
-        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-        return o.sigmoid() * c.tanh(), c
+    def backward(ctx, grad):
+        (r,) = ctx.saved_tensors
+        return r * grad.unsqueeze(-1)
 
-    @staticmethod
-    def gru_step(read: Tensor, kept: Tensor, h: Tensor) -> tuple[Tensor, ...]:
-        (r, z, n), (kept_r, kept_z, kept_n) = read.chunk(3, -1), kept.chunk(3, -1)
-        z = (z + kept_z).sigmoid()
-        return ((1 - z) * (n + (r + kept_r).sigmoid() * kept_n).tanh() + z * h,)
+
+def log_sum_exp(x: Tensor) -> Tensor:
+    """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
+    return LogSumExp.apply(x)
 
 
 def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
@@ -455,11 +460,6 @@ def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
     index = value.expand(lead).permute(order).reshape(len(rows), torch.Size([lead[d] for d in many]).numel())
     found = rows.gather(1, index).view([lead[d] for d in order])
     return found.permute([order.index(d) for d in range(len(lead))])
-
-
-def after_start(x: Tensor, start: Tensor) -> Tensor:
-    """A learned vector (W,) and all elements but the last: position i of (*B, T, W) holds the one before i."""
-    return torch.cat((start.expand(*x.shape[:-2], 1, -1), x[..., :-1, :]), -2)
 
 
 class Past(nn.Module):

@@ -50,15 +50,6 @@ def predictive(generate, kinds: dict[str, str], rule: str, samples: int) -> dict
     return {name: found[name] for name in kinds}
 
 
-def keep_pages() -> None:
-    """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
-
-    Otherwise it returns a step's tensors to the system, and a fifth of the next step's time may go into fresh pages for them.
-    It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
-    """
-    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
-
-
 def score_bound(weight: Tensor, log_q: Tensor, baseline: Tensor | float) -> Tensor:
     """The mean of the log-weights, each sample's signal less its baseline."""
     signal = (weight - baseline).detach()
@@ -74,6 +65,15 @@ def regression(target: Tensor, guess: Tensor) -> Tensor:
     """0, with the gradient of half the squared error of a guess."""
     error = 0.5 * (target.detach() - guess).square()
     return error - error.detach()
+
+
+def keep_pages() -> None:
+    """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
+
+    Otherwise it returns a step's tensors to the system, and a fifth of the next step's time may go into fresh pages for them.
+    It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
+    """
+    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
 
 
 class Decode(nn.Module):

@@ -14,14 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class Picture(nn.Sequential):
-    """2-D convolutions over images (*B, C, H, W), flattened: (*B, channels · height · width)."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        flat = super().forward(input.flatten(0, -4) if input.dim() > 3 else input[None]).flatten(1)
-        return flat.reshape(*input.shape[:-3], flat.shape[1])
-
-
 def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
     """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
 
@@ -44,9 +36,12 @@ def keep_pages() -> None:
     torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
 
 
-def impossible_alone(log_prob: Tensor) -> Tensor:
-    """The same; where it is -inf, it has no gradient for anything that it was added up from."""
-    return log_prob.masked_fill(log_prob == -torch.inf, -torch.inf)
+class Picture(nn.Sequential):
+    """2-D convolutions over images (*B, C, H, W), flattened: (*B, channels · height · width)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        flat = super().forward(input.flatten(0, -4) if input.dim() > 3 else input[None]).flatten(1)
+        return flat.reshape(*input.shape[:-3], flat.shape[1])
 
 
 class Recurrent(nn.RNNBase):
@@ -106,6 +101,16 @@ class Recurrent(nn.RNNBase):
         return ((1 - z) * (n + (r + kept_r).sigmoid() * kept_n).tanh() + z * h,)
 
 
+def after_start(x: Tensor, start: Tensor) -> Tensor:
+    """A learned vector (W,) and all elements but the last: position i of (*B, T, W) holds the one before i."""
+    return torch.cat((start.expand(*x.shape[:-2], 1, -1), x[..., :-1, :]), -2)
+
+
+def impossible_alone(log_prob: Tensor) -> Tensor:
+    """The same; where it is -inf, it has no gradient for anything that it was added up from."""
+    return log_prob.masked_fill(log_prob == -torch.inf, -torch.inf)
+
+
 def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
     """log_softmax(logits)[value] for logits (*B, V) and value (*B), leading dimensions broadcast → (*B)."""
     lead = torch.broadcast_shapes(logits.shape[:-1], value.shape)
@@ -118,11 +123,6 @@ def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
     index = value.expand(lead).permute(order).reshape(len(rows), torch.Size([lead[d] for d in many]).numel())
     found = rows.gather(1, index).view([lead[d] for d in order])
     return found.permute([order.index(d) for d in range(len(lead))])
-
-
-def after_start(x: Tensor, start: Tensor) -> Tensor:
-    """A learned vector (W,) and all elements but the last: position i of (*B, T, W) holds the one before i."""
-    return torch.cat((start.expand(*x.shape[:-2], 1, -1), x[..., :-1, :]), -2)
 
 
 class See(nn.Module):

@@ -27,6 +27,38 @@ def normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor)
     return -0.5 * ((value - loc) / scale).square() - scale.log() - 0.9189385332046727  # log(2π) / 2
 
 
+def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
+    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
+
+    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
+    """
+    if rule == "sample":
+        return law.sample()
+    finite = isinstance(law, torch.distributions.Categorical)
+    if rule == "mean" and not (finite and read):
+        return law.probs if finite else law.mean
+    return law.mode
+
+
+def predictive(generate, kinds: dict[str, str], rule: str, samples: int) -> dict[str, Tensor]:
+    """What generate(rule) gives of each variable of `kinds`, over that many draws of the latents.
+
+    "mean": the mean over the draws, which of a finite variable is the probabilities of its values. "mode": the most probable
+    value under these, and of numbers the mean. "sample", or kind "draw": what the first draw gives.
+    kinds: "probabilities" (*B, K); "bit"; "count"; "number"; "draw", which cannot be averaged."""
+    found = generate(rule) if rule == "sample" or "draw" in kinds.values() else {}
+    averaged = [name for name, kind in kinds.items() if rule != "sample" and kind != "draw"]
+    if averaged:
+        mean = {name: value / samples for name, value in generate("mean").items() if name in averaged}
+        for _ in range(samples - 1):
+            again = generate("mean")
+            mean = {name: value.add_(again[name], alpha=1 / samples) for name, value in mean.items()}
+        decisions = {"probabilities": lambda p: p.argmax(-1), "bit": lambda p: (p > 0.5).to(p.dtype), "count": torch.round}
+        for name, value in mean.items():
+            found[name] = decisions[kinds[name]](value) if rule == "mode" and kinds[name] in decisions else value
+    return {name: found[name] for name in kinds}
+
+
 class MaskedLinear(nn.Linear):
     """A linear map whose outputs of group i read inputs of groups below i, and of group i too where `same`."""
 
@@ -94,47 +126,6 @@ class AutoregressiveLayers(nn.Module):
         return x, gain
 
 
-def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
-    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
-
-    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
-    """
-    if rule == "sample":
-        return law.sample()
-    finite = isinstance(law, torch.distributions.Categorical)
-    if rule == "mean" and not (finite and read):
-        return law.probs if finite else law.mean
-    return law.mode
-
-
-def predictive(generate, kinds: dict[str, str], rule: str, samples: int) -> dict[str, Tensor]:
-    """What generate(rule) gives of each variable of `kinds`, over that many draws of the latents.
-
-    "mean": the mean over the draws, which of a finite variable is the probabilities of its values. "mode": the most probable
-    value under these, and of numbers the mean. "sample", or kind "draw": what the first draw gives.
-    kinds: "probabilities" (*B, K); "bit"; "count"; "number"; "draw", which cannot be averaged."""
-    found = generate(rule) if rule == "sample" or "draw" in kinds.values() else {}
-    averaged = [name for name, kind in kinds.items() if rule != "sample" and kind != "draw"]
-    if averaged:
-        mean = {name: value / samples for name, value in generate("mean").items() if name in averaged}
-        for _ in range(samples - 1):
-            again = generate("mean")
-            mean = {name: value.add_(again[name], alpha=1 / samples) for name, value in mean.items()}
-        decisions = {"probabilities": lambda p: p.argmax(-1), "bit": lambda p: (p > 0.5).to(p.dtype), "count": torch.round}
-        for name, value in mean.items():
-            found[name] = decisions[kinds[name]](value) if rule == "mode" and kinds[name] in decisions else value
-    return {name: found[name] for name in kinds}
-
-
-def keep_pages() -> None:
-    """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
-
-    Otherwise it returns a step's tensors to the system, and a fifth of the next step's time may go into fresh pages for them.
-    It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
-    """
-    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
-
-
 def log_standard_normal(noise: Tensor) -> Tensor:
     """log N(noise; 0, I) (*S) of noise (*S, D)."""
     return -0.5 * noise.square().sum(-1) - 0.9189385332046727 * noise.shape[-1]  # log(2π) / 2
@@ -156,6 +147,15 @@ class AutoregressiveFlow(nn.Module):
 def kl_normal_standard(loc: Tensor, scale: Tensor) -> Tensor:
     """KL(N(loc, scale²) ‖ N(0, 1)) = ½(scale² + loc² − 1) − log scale."""
     return 0.5 * (scale.square() + loc.square() - 1) - scale.log()
+
+
+def keep_pages() -> None:
+    """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
+
+    Otherwise it returns a step's tensors to the system, and a fifth of the next step's time may go into fresh pages for them.
+    It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
+    """
+    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
 
 
 class EncodeEta(nn.Module):

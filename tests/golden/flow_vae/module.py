@@ -13,6 +13,38 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
+    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
+
+    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
+    """
+    if rule == "sample":
+        return law.sample()
+    finite = isinstance(law, torch.distributions.Categorical)
+    if rule == "mean" and not (finite and read):
+        return law.probs if finite else law.mean
+    return law.mode
+
+
+def predictive(generate, kinds: dict[str, str], rule: str, samples: int) -> dict[str, Tensor]:
+    """What generate(rule) gives of each variable of `kinds`, over that many draws of the latents.
+
+    "mean": the mean over the draws, which of a finite variable is the probabilities of its values. "mode": the most probable
+    value under these, and of numbers the mean. "sample", or kind "draw": what the first draw gives.
+    kinds: "probabilities" (*B, K); "bit"; "count"; "number"; "draw", which cannot be averaged."""
+    found = generate(rule) if rule == "sample" or "draw" in kinds.values() else {}
+    averaged = [name for name, kind in kinds.items() if rule != "sample" and kind != "draw"]
+    if averaged:
+        mean = {name: value / samples for name, value in generate("mean").items() if name in averaged}
+        for _ in range(samples - 1):
+            again = generate("mean")
+            mean = {name: value.add_(again[name], alpha=1 / samples) for name, value in mean.items()}
+        decisions = {"probabilities": lambda p: p.argmax(-1), "bit": lambda p: (p > 0.5).to(p.dtype), "count": torch.round}
+        for name, value in mean.items():
+            found[name] = decisions[kinds[name]](value) if rule == "mode" and kinds[name] in decisions else value
+    return {name: found[name] for name in kinds}
+
+
 class MaskedLinear(nn.Linear):
     """A linear map whose outputs of group i read inputs of groups below i, and of group i too where `same`."""
 
@@ -78,38 +110,6 @@ class AutoregressiveLayers(nn.Module):
             x, more = layer(x.flip(-1), context)
             gain = gain + more
         return x, gain
-
-
-def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
-    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
-
-    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
-    """
-    if rule == "sample":
-        return law.sample()
-    finite = isinstance(law, torch.distributions.Categorical)
-    if rule == "mean" and not (finite and read):
-        return law.probs if finite else law.mean
-    return law.mode
-
-
-def predictive(generate, kinds: dict[str, str], rule: str, samples: int) -> dict[str, Tensor]:
-    """What generate(rule) gives of each variable of `kinds`, over that many draws of the latents.
-
-    "mean": the mean over the draws, which of a finite variable is the probabilities of its values. "mode": the most probable
-    value under these, and of numbers the mean. "sample", or kind "draw": what the first draw gives.
-    kinds: "probabilities" (*B, K); "bit"; "count"; "number"; "draw", which cannot be averaged."""
-    found = generate(rule) if rule == "sample" or "draw" in kinds.values() else {}
-    averaged = [name for name, kind in kinds.items() if rule != "sample" and kind != "draw"]
-    if averaged:
-        mean = {name: value / samples for name, value in generate("mean").items() if name in averaged}
-        for _ in range(samples - 1):
-            again = generate("mean")
-            mean = {name: value.add_(again[name], alpha=1 / samples) for name, value in mean.items()}
-        decisions = {"probabilities": lambda p: p.argmax(-1), "bit": lambda p: (p > 0.5).to(p.dtype), "count": torch.round}
-        for name, value in mean.items():
-            found[name] = decisions[kinds[name]](value) if rule == "mode" and kinds[name] in decisions else value
-    return {name: found[name] for name in kinds}
 
 
 def keep_pages() -> None:

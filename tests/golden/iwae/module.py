@@ -45,15 +45,6 @@ def predictive(generate, kinds: dict[str, str], rule: str, samples: int) -> dict
     return {name: found[name] for name in kinds}
 
 
-def keep_pages() -> None:
-    """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
-
-    Otherwise it returns a step's tensors to the system, and a fifth of the next step's time may go into fresh pages for them.
-    It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
-    """
-    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
-
-
 class WeighedByShare(torch.autograd.Function):
     """Draws z (S, B, ...) as they are; their gradient times each sample's share, which `shares` holds by the backward pass."""
 
@@ -72,6 +63,15 @@ def dreg_bound(weight: Tensor, shares: list[Tensor]) -> Tensor:
     """log (1/S) Σ_s exp w_s (B,) of log-weights (S, B); tells the draws their shares w̃."""
     shares.append(weight.detach().softmax(0))
     return torch.logsumexp(weight, 0) - torch.log(weight.new_tensor(len(weight)))
+
+
+def keep_pages() -> None:
+    """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
+
+    Otherwise it returns a step's tensors to the system, and a fifth of the next step's time may go into fresh pages for them.
+    It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
+    """
+    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
 
 
 class NormalVectorLogProb(torch.autograd.Function):

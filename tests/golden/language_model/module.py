@@ -35,11 +35,6 @@ def keep_pages() -> None:
     torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
 
 
-def impossible_alone(log_prob: Tensor) -> Tensor:
-    """The same; where it is -inf, it has no gradient for anything that it was added up from."""
-    return log_prob.masked_fill(log_prob == -torch.inf, -torch.inf)
-
-
 class Recurrent(nn.RNNBase):
     """States (*B, T, H) of an "LSTM" or "GRU" that reads x (*B, T, W) from left to right.
 
@@ -97,6 +92,16 @@ class Recurrent(nn.RNNBase):
         return ((1 - z) * (n + (r + kept_r).sigmoid() * kept_n).tanh() + z * h,)
 
 
+def after_start(x: Tensor, start: Tensor) -> Tensor:
+    """A learned vector (W,) and all elements but the last: position i of (*B, T, W) holds the one before i."""
+    return torch.cat((start.expand(*x.shape[:-2], 1, -1), x[..., :-1, :]), -2)
+
+
+def impossible_alone(log_prob: Tensor) -> Tensor:
+    """The same; where it is -inf, it has no gradient for anything that it was added up from."""
+    return log_prob.masked_fill(log_prob == -torch.inf, -torch.inf)
+
+
 def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
     """log_softmax(logits)[value] for logits (*B, V) and value (*B), leading dimensions broadcast → (*B)."""
     lead = torch.broadcast_shapes(logits.shape[:-1], value.shape)
@@ -109,11 +114,6 @@ def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
     index = value.expand(lead).permute(order).reshape(len(rows), torch.Size([lead[d] for d in many]).numel())
     found = rows.gather(1, index).view([lead[d] for d in order])
     return found.permute([order.index(d) for d in range(len(lead))])
-
-
-def after_start(x: Tensor, start: Tensor) -> Tensor:
-    """A learned vector (W,) and all elements but the last: position i of (*B, T, W) holds the one before i."""
-    return torch.cat((start.expand(*x.shape[:-2], 1, -1), x[..., :-1, :]), -2)
 
 
 class Lm(nn.Module):

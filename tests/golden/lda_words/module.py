@@ -16,48 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class Maximum(torch.autograd.Function):
-    """max over the last dimension; the gradient goes to the first of the best."""
-
-    @staticmethod
-    def forward(ctx, x):
-        best, at = x.max(-1, keepdim=True)
-        ctx.save_for_backward(at)
-        ctx.size = x.shape[-1]
-        return best.squeeze(-1)
-
-    @staticmethod
-    def backward(ctx, grad):
-        (at,) = ctx.saved_tensors
-        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
-
-
-class Sampled(torch.autograd.Function):
-    """log Σ exp over the last dimension; the gradient goes to one term, drawn with its probability."""
-
-    @staticmethod
-    def forward(ctx, x):
-        noise = torch.empty_like(x).exponential_().log_()
-        ctx.save_for_backward((x - noise).argmax(-1, keepdim=True))
-        ctx.size = x.shape[-1]
-        return torch.logsumexp(x, -1)
-
-    @staticmethod
-    def backward(ctx, grad):
-        (at,) = ctx.saved_tensors
-        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
-
-
-def maximum(x: Tensor) -> Tensor:
-    """max over the last dimension (*B, K) → (*B)."""
-    return Maximum.apply(x)
-
-
-def sampled(x: Tensor) -> Tensor:
-    """log Σ exp(x) over the last dimension (*B, K) → (*B), with a draw for a gradient."""
-    return Sampled.apply(x)
-
-
 def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
     """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
 
@@ -101,13 +59,6 @@ def distinct(tokens: Tensor) -> tuple[Tensor, Tensor]:
     return values, row
 
 
-def seeded(log_joint, seed: int, *inputs):
-    """log_joint(*inputs) with the same draws in every pass."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return log_joint(*inputs)
-
-
 def keep_pages() -> None:
     """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
 
@@ -115,113 +66,6 @@ def keep_pages() -> None:
     It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
     """
     torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
-
-
-class LogSumExp(torch.autograd.Function):
-    """log Σ exp(x) over the last dimension; the forward pass keeps the responsibilities, which are the gradient.
-
-    Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
-    """
-
-    @staticmethod
-    def forward(ctx, x):
-        top = x.amax(-1, keepdim=True)
-        top.clamp_(min=torch.finfo(top.dtype).min)  # where all are -inf, so is their difference from it
-        r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
-        mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
-        ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
-        return mass.log_().add_(top).squeeze(-1)
-
-    @staticmethod
-    def backward(ctx, grad):
-        (r,) = ctx.saved_tensors
-        return r * grad.unsqueeze(-1)
-
-
-def log_sum_exp(x: Tensor) -> Tensor:
-    """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
-    return LogSumExp.apply(x)
-
-
-def impossible_alone(log_prob: Tensor) -> Tensor:
-    """The same; where it is -inf, it has no gradient for anything that it was added up from."""
-    return log_prob.masked_fill(log_prob == -torch.inf, -torch.inf)
-
-
-def weights(score: Tensor) -> Tensor:
-    """exp in place, but 0 instead of numbers below the normal ones, with which CPUs are a hundred times slower."""
-    least = -707.8 if score.dtype == torch.float64 else -86.8  # just above the logarithm of the smallest normal number
-    return torch.threshold_(score.clamp_(min=least).exp_(), 2 * torch.finfo(score.dtype).tiny, 0)
-
-
-class MixedTotal(torch.autograd.Function):
-    """Σ_n once[r, n] log Σ_k exp(log_weight[r, k]) p[k, index[r, n]]: (R, K), (K, V), (R, N) → (R).
-
-    p = exp(table) or softmax(table). Probabilities of all R·V outcomes are one product of matrices. The few that are too small
-    for it are summed in log space.
-    """
-
-    @staticmethod
-    def forward(ctx, log_weight, table, index, once, normalised):
-        real = torch.finfo(log_weight.dtype)
-        top = log_weight.amax(1, keepdim=True).clamp_(min=real.min)
-        weight = weights(log_weight - top)
-        p = weights(table.clone()) if normalised else torch.threshold_(table.softmax(1), real.tiny, 0.0)
-        picked = (weight @ p).gather(1, index)  # (R, N)
-        log_sum, rare = picked.log().add_(top), (None, None, None)
-        least = 16 * len(p) * real.tiny / real.eps  # below it, what underflowed may matter
-        if picked.numel() and picked.amin() < least:
-            small = picked < least
-            row, n = (small & (once > 0)).nonzero().unbind(1)
-            log_p = table if normalised else table.log_softmax(1)
-            terms = log_weight[row] + log_p.T[index[row, n]]  # (those, K)
-            log_sum.masked_fill_(small, 0.0)
-            log_sum[row, n] = torch.logsumexp(terms, 1)
-            picked.masked_fill_(small, torch.inf)
-            by_topic = terms.sub_(log_sum[row, n].clamp(min=real.min)[:, None]).exp_()
-            rare = row, index[row, n], by_topic.mul_(once[row, n, None])
-        ctx.save_for_backward(weight, p, index, once / picked, *rare)
-        ctx.normalised = normalised
-        return torch.linalg.vecdot(once, log_sum)
-
-    @staticmethod
-    def backward(ctx, grad):
-        weight, p, index, share, row, outcome, by_topic = ctx.saved_tensors
-        weight, share = weight * grad[:, None], share.new_zeros(len(weight), p.shape[1]).scatter_add_(1, index, share)
-        by_weight, by_log_p = (share @ p.T).mul_(weight), (weight.T @ share).mul_(p)
-        if by_topic is not None:
-            by_topic = by_topic * grad[row, None]
-            by_weight.index_add_(0, row, by_topic)
-            by_log_p.index_add_(1, outcome, by_topic.T)
-        if not ctx.normalised:
-            by_log_p.addcmul_(p, by_log_p.sum(1, keepdim=True), value=-1)
-        return by_weight, by_log_p, None, None, None
-
-
-def mixed_total(log_weight: Tensor, table: Tensor, value: Tensor, inside: Tensor | None, normalised: bool) -> Tensor:
-    """Σ_n log Σ_k exp(log_weight[..., k]) p[k, value[..., n]] over what is inside: (*R, K), (K, V), (*R, *N) → (*R).
-
-    The table holds log p, or numbers whose softmax p is where it is not normalised."""
-    lead = log_weight.shape[:-1]
-    R, N = lead.numel(), value.shape[len(lead) :].numel()
-    index, log_weight, compiling = value.reshape(R, N), log_weight.reshape(R, len(table)), torch.compiler.is_compiling()
-    once = log_weight.new_ones(()) if inside is None else inside.to(log_weight.dtype)
-    once = once.expand(value.shape).reshape(R, N)
-    few = table.shape[1] > R * N
-    if (few or compiling or table.shape[1] > 64 * N) and not normalised:  # a sum an observation is less work
-        table, normalised = table.log_softmax(1), True
-    if few and not compiling:
-        outcomes, index = distinct(index)
-        table = table[:, outcomes]
-    if compiling or table.shape[1] > 64 * N:
-        each = log_sum_exp(log_weight[:, None] + F.embedding(index, table.T))  # (R, N)
-        return torch.where(once > 0, each, 0.0).sum(1).view(lead)
-    return MixedTotal.apply(log_weight, table, index, once, normalised).view(lead)
-
-
-def columns(table: Tensor, index: Tensor) -> Tensor:
-    """table (K, V), index (*B) → (*B, K). The gradient of torch's embedding takes four times as long."""
-    return table.T.contiguous().index_select(0, index.reshape(-1)).view(*index.shape, len(table))
 
 
 class LogOfProbability(torch.autograd.Function):
@@ -386,6 +230,162 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     order = joined[0].topk(min(most, joined[0].shape[1]), 1).indices
     rows = torch.arange(len(order), device=order.device)[:, None]
     return [part[rows, order] for part in joined]
+
+
+class Maximum(torch.autograd.Function):
+    """max over the last dimension; the gradient goes to the first of the best."""
+
+    @staticmethod
+    def forward(ctx, x):
+        best, at = x.max(-1, keepdim=True)
+        ctx.save_for_backward(at)
+        ctx.size = x.shape[-1]
+        return best.squeeze(-1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (at,) = ctx.saved_tensors
+        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
+
+
+class Sampled(torch.autograd.Function):
+    """log Σ exp over the last dimension; the gradient goes to one term, drawn with its probability."""
+
+    @staticmethod
+    def forward(ctx, x):
+        noise = torch.empty_like(x).exponential_().log_()
+        ctx.save_for_backward((x - noise).argmax(-1, keepdim=True))
+        ctx.size = x.shape[-1]
+        return torch.logsumexp(x, -1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (at,) = ctx.saved_tensors
+        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
+
+
+def maximum(x: Tensor) -> Tensor:
+    """max over the last dimension (*B, K) → (*B)."""
+    return Maximum.apply(x)
+
+
+def sampled(x: Tensor) -> Tensor:
+    """log Σ exp(x) over the last dimension (*B, K) → (*B), with a draw for a gradient."""
+    return Sampled.apply(x)
+
+
+def seeded(log_joint, seed: int, *inputs):
+    """log_joint(*inputs) with the same draws in every pass."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return log_joint(*inputs)
+
+
+class LogSumExp(torch.autograd.Function):
+    """log Σ exp(x) over the last dimension; the forward pass keeps the responsibilities, which are the gradient.
+
+    Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
+    """
+
+    @staticmethod
+    def forward(ctx, x):
+        top = x.amax(-1, keepdim=True)
+        top.clamp_(min=torch.finfo(top.dtype).min)  # where all are -inf, so is their difference from it
+        r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
+        mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
+        ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
+        return mass.log_().add_(top).squeeze(-1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (r,) = ctx.saved_tensors
+        return r * grad.unsqueeze(-1)
+
+
+def log_sum_exp(x: Tensor) -> Tensor:
+    """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
+    return LogSumExp.apply(x)
+
+
+def impossible_alone(log_prob: Tensor) -> Tensor:
+    """The same; where it is -inf, it has no gradient for anything that it was added up from."""
+    return log_prob.masked_fill(log_prob == -torch.inf, -torch.inf)
+
+
+def weights(score: Tensor) -> Tensor:
+    """exp in place, but 0 instead of numbers below the normal ones, with which CPUs are a hundred times slower."""
+    least = -707.8 if score.dtype == torch.float64 else -86.8  # just above the logarithm of the smallest normal number
+    return torch.threshold_(score.clamp_(min=least).exp_(), 2 * torch.finfo(score.dtype).tiny, 0)
+
+
+class MixedTotal(torch.autograd.Function):
+    """Σ_n once[r, n] log Σ_k exp(log_weight[r, k]) p[k, index[r, n]]: (R, K), (K, V), (R, N) → (R).
+
+    p = exp(table) or softmax(table). Probabilities of all R·V outcomes are one product of matrices. The few that are too small
+    for it are summed in log space.
+    """
+
+    @staticmethod
+    def forward(ctx, log_weight, table, index, once, normalised):
+        real = torch.finfo(log_weight.dtype)
+        top = log_weight.amax(1, keepdim=True).clamp_(min=real.min)
+        weight = weights(log_weight - top)
+        p = weights(table.clone()) if normalised else torch.threshold_(table.softmax(1), real.tiny, 0.0)
+        picked = (weight @ p).gather(1, index)  # (R, N)
+        log_sum, rare = picked.log().add_(top), (None, None, None)
+        least = 16 * len(p) * real.tiny / real.eps  # below it, what underflowed may matter
+        if picked.numel() and picked.amin() < least:
+            small = picked < least
+            row, n = (small & (once > 0)).nonzero().unbind(1)
+            log_p = table if normalised else table.log_softmax(1)
+            terms = log_weight[row] + log_p.T[index[row, n]]  # (those, K)
+            log_sum.masked_fill_(small, 0.0)
+            log_sum[row, n] = torch.logsumexp(terms, 1)
+            picked.masked_fill_(small, torch.inf)
+            by_topic = terms.sub_(log_sum[row, n].clamp(min=real.min)[:, None]).exp_()
+            rare = row, index[row, n], by_topic.mul_(once[row, n, None])
+        ctx.save_for_backward(weight, p, index, once / picked, *rare)
+        ctx.normalised = normalised
+        return torch.linalg.vecdot(once, log_sum)
+
+    @staticmethod
+    def backward(ctx, grad):
+        weight, p, index, share, row, outcome, by_topic = ctx.saved_tensors
+        weight, share = weight * grad[:, None], share.new_zeros(len(weight), p.shape[1]).scatter_add_(1, index, share)
+        by_weight, by_log_p = (share @ p.T).mul_(weight), (weight.T @ share).mul_(p)
+        if by_topic is not None:
+            by_topic = by_topic * grad[row, None]
+            by_weight.index_add_(0, row, by_topic)
+            by_log_p.index_add_(1, outcome, by_topic.T)
+        if not ctx.normalised:
+            by_log_p.addcmul_(p, by_log_p.sum(1, keepdim=True), value=-1)
+        return by_weight, by_log_p, None, None, None
+
+
+def mixed_total(log_weight: Tensor, table: Tensor, value: Tensor, inside: Tensor | None, normalised: bool) -> Tensor:
+    """Σ_n log Σ_k exp(log_weight[..., k]) p[k, value[..., n]] over what is inside: (*R, K), (K, V), (*R, *N) → (*R).
+
+    The table holds log p, or numbers whose softmax p is where it is not normalised."""
+    lead = log_weight.shape[:-1]
+    R, N = lead.numel(), value.shape[len(lead) :].numel()
+    index, log_weight, compiling = value.reshape(R, N), log_weight.reshape(R, len(table)), torch.compiler.is_compiling()
+    once = log_weight.new_ones(()) if inside is None else inside.to(log_weight.dtype)
+    once = once.expand(value.shape).reshape(R, N)
+    few = table.shape[1] > R * N
+    if (few or compiling or table.shape[1] > 64 * N) and not normalised:  # a sum an observation is less work
+        table, normalised = table.log_softmax(1), True
+    if few and not compiling:
+        outcomes, index = distinct(index)
+        table = table[:, outcomes]
+    if compiling or table.shape[1] > 64 * N:
+        each = log_sum_exp(log_weight[:, None] + F.embedding(index, table.T))  # (R, N)
+        return torch.where(once > 0, each, 0.0).sum(1).view(lead)
+    return MixedTotal.apply(log_weight, table, index, once, normalised).view(lead)
+
+
+def columns(table: Tensor, index: Tensor) -> Tensor:
+    """table (K, V), index (*B) → (*B, K). The gradient of torch's embedding takes four times as long."""
+    return table.T.contiguous().index_select(0, index.reshape(-1)).view(*index.shape, len(table))
 
 
 class LdaWords(nn.Module):

@@ -16,6 +16,199 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
+    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
+
+    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
+    """
+    if rule == "sample":
+        return law.sample()
+    finite = isinstance(law, torch.distributions.Categorical)
+    if rule == "mean" and not (finite and read):
+        return law.probs if finite else law.mean
+    return law.mode
+
+
+def predictive(generate, kinds: dict[str, str], rule: str, samples: int) -> dict[str, Tensor]:
+    """What generate(rule) gives of each variable of `kinds`, over that many draws of the latents.
+
+    "mean": the mean over the draws, which of a finite variable is the probabilities of its values. "mode": the most probable
+    value under these, and of numbers the mean. "sample", or kind "draw": what the first draw gives.
+    kinds: "probabilities" (*B, K); "bit"; "count"; "number"; "draw", which cannot be averaged."""
+    found = generate(rule) if rule == "sample" or "draw" in kinds.values() else {}
+    averaged = [name for name, kind in kinds.items() if rule != "sample" and kind != "draw"]
+    if averaged:
+        mean = {name: value / samples for name, value in generate("mean").items() if name in averaged}
+        for _ in range(samples - 1):
+            again = generate("mean")
+            mean = {name: value.add_(again[name], alpha=1 / samples) for name, value in mean.items()}
+        decisions = {"probabilities": lambda p: p.argmax(-1), "bit": lambda p: (p > 0.5).to(p.dtype), "count": torch.round}
+        for name, value in mean.items():
+            found[name] = decisions[kinds[name]](value) if rule == "mode" and kinds[name] in decisions else value
+    return {name: found[name] for name in kinds}
+
+
+def keep_pages() -> None:
+    """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
+
+    Otherwise it returns a step's tensors to the system, and a fifth of the next step's time may go into fresh pages for them.
+    It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
+    """
+    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
+
+
+QUERIES = "marginals, mode, kbest(5), sample, entropy, pairs, kl"
+
+
+def ask(
+    module,
+    batch: dict[str, Tensor],
+    query: str,
+    tilt: dict[str, Tensor],
+    inside: dict[str, Tensor],
+    one_draw: bool = True,
+    other=None,
+) -> dict[str, Tensor]:
+    """The answer for each latent. marginals: (B, *plates, K); mode, sample: (B, *plates); entropy: that of each marginal
+    (B, *plates) and, as "(joint)", that of all latents together (B,); kl: likewise the divergence from `other`'s posterior;
+    kbest(k): (B, k, *plates) from the best on, and their log-joints (B, k) as "(log_joint)". inside: which elements of a
+    latent's ragged plates count, where it has any. Over several draws of other latents there is no one entropy of all."""
+    if query.startswith("kbest("):
+        return k_best(module.tilted, batch, tilt, inside, int(query[6:-1]))
+    if query == "kl":
+        return divergence(module, other, batch, tilt)
+    joint = next(iter(tilt.values())).new_zeros(len(next(iter(tilt.values()))))
+    entropic = Entropic(joint) if one_draw else log_sum_exp
+    algebras = {"marginals": log_sum_exp, "mode": maximum, "sample": sampled, "entropy": entropic}
+    if query not in algebras:
+        raise ValueError(f"this model answers no query {query!r}; queries are {QUERIES}, pairs where a latent is a chain")
+    found, of_all = answer(module.tilted, batch, algebras[query], tilt, joint)[1:]
+    if query == "marginals":
+        return found
+    if query == "entropy":
+        each = {name: torch.special.entr(p.clamp(min=0)).sum(-1) for name, p in found.items()}
+        return each | {"(joint)": of_all} if one_draw else each
+    return {name: p.argmax(-1) for name, p in found.items()}
+
+
+def divergence(module, other, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> dict[str, Tensor]:
+    """KL(p(z | x) || q(z | x)) in nats, p of `module` and q of `other`: that of each marginal (B, *plates), and of all latents
+    together (B,) as "(joint)". Raises ValueError where they do not sum out the same latents in the same order."""
+    order, theirs = (getattr(each, "sums", None) for each in (module, other))
+    if order is None or order != theirs:
+        raise ValueError(f"posteriors are compared where both models are exact and sum in the same order: {order} and {theirs}")
+    joint = next(iter(tilt.values())).new_zeros(len(next(iter(tilt.values()))))
+    q = Entropic(joint)
+    by_q = answer(other.tilted, batch, q, tilt)[1]
+    by_p, of_all = answer(module.tilted, batch, Entropic(joint, q.shares), tilt, joint)[1:]
+    return {name: mean_where(p, p.log() - by_q[name].log()) for name, p in by_p.items()} | {"(joint)": of_all}
+
+
+def mean_where(p: Tensor, value: Tensor, dims: int = 1) -> Tensor:
+    """Σ p · value over the last dimensions, where p is 0 whatever the value."""
+    return torch.where(p > 0, p * value, 0.0).flatten(-dims).sum(-1)
+
+
+def answer(tilted, batch: dict[str, Tensor], total, tilt: dict[str, Tensor], *more: Tensor) -> tuple:
+    """log p (B,) under the algebra, its gradient for each latent's tilt, and for `more`."""
+    inputs = [value.requires_grad_() for value in (*tilt.values(), *more)]
+    with torch.enable_grad():
+        log_prob = tilted(batch, total, tilt)
+        found = torch.autograd.grad(log_prob.sum(), inputs, allow_unused=True, materialize_grads=True)
+    return (log_prob.detach(), dict(zip(tilt, found, strict=False)), *found[len(tilt) :])
+
+
+def pairs(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor], chain: dict[str, int]) -> dict[str, Tensor]:
+    """p(z[t-1], z[t] | x) of each chain, (B, *plates, K, K) with T - 1 along the chain's own dimension, which `chain` says;
+    0 past a chain's length. The tilt has T, its first element is not read."""
+    found = answer(lambda batch, _, tilt: tilted(batch, tilt), batch, None, tilt)[1]
+    return {name: p.narrow(chain[name], 1, p.shape[chain[name]] - 1) for name, p in found.items()}
+
+
+class Entropic:
+    """log Σ exp, through which a gradient for `joint` (B,) gathers a mean over all that is summed, by the chain rule: of
+    −log p, the entropy, or of log p − log q, the divergence from a model whose log-probabilities are `other`, sum by sum."""
+
+    def __init__(self, joint: Tensor, other: list[Tensor] | None = None):
+        self.joint, self.other, self.shares = joint, other, list[Tensor]()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        log_z = log_sum_exp(x)
+        share = (x - log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)).detach()
+        return self.attach(log_z, share.exp(), share)
+
+    def attach(self, log_z: Tensor, p: Tensor, share: Tensor, dims: int = 1) -> Tensor:
+        """log_z (B, ...) of a sum whose terms have log-probability Σ share over those of the last dimensions that they
+        choose, each chosen with probability p."""
+        told = -share if self.other is None else share - self.other[len(self.shares)]
+        self.shares.append(share)
+        return Attached.apply(log_z, mean_where(p, told, dims), self.joint)
+
+
+class Attached(torch.autograd.Function):
+    """The first argument; its gradient times the second, summed for each row, is the gradient of the third."""
+
+    @staticmethod
+    def forward(ctx, log_z, told, joint):
+        ctx.save_for_backward(told)
+        return log_z.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        (told,) = ctx.saved_tensors
+        by_row = torch.where(grad > 0, grad * told, 0.0)  # an infinite divergence counts only where it can be
+        return grad, None, by_row.flatten(1).sum(1) if grad.dim() > 1 else by_row
+
+
+def k_best(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor], inside: dict[str, Tensor], k: int) -> dict[str, Tensor]:
+    """The k most probable joint assignments of each row; where there are fewer, the rest have log-joint -inf (Lawler 1972).
+
+    What is left beside a solution falls apart by the first element that differs from it. Each part is a tilt of 0 and -inf, and
+    has a mode of its own; of all parts so far, as many as can still be wanted are kept, best first."""
+    shapes = {name: value.shape[1:] for name, value in tilt.items()}
+    B, seed = len(next(iter(tilt.values()))), int(torch.randint(2**62, ()))  # other latents are drawn once for all
+
+    def best(bars: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # log-joint (B,), values (B, elements), and the bars themselves
+        parts = bars.split([shape.numel() for shape in shapes.values()], 1)
+        split = {name: part.reshape(B, *shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+        score, found = seeded(lambda tilt: answer(tilted, batch, maximum, tilt)[:2], seed, split)
+        return score, torch.cat([value.argmax(-1).view(B, -1) for value in found.values()], 1), bars
+
+    counts = [inside.get(name, value[..., 0] == 0).expand(value.shape[:-1]).reshape(B, -1) for name, value in tilt.items()]
+    counts = torch.cat(counts, 1)  # (B, elements)
+    pool = [part.unsqueeze(1) for part in best(torch.cat([value.flatten(1) for value in tilt.values()], 1))]
+    # pool: (B, candidates), (B, candidates, elements), (B, candidates, all values)
+    solutions = []
+    for left in range(k - 1, -1, -1):
+        score, chosen, bars = (part[:, 0] for part in pool)
+        solutions.append((score, chosen))
+        pool = [part[:, 1:] for part in pool]
+        start = 0
+        for element, size in enumerate(shape[-1] for shape in shapes.values() for _ in range(shape[:-1].numel()) if left):
+            here = start + chosen[:, element, None]
+            other = best(bars.scatter(1, here, -torch.inf))
+            possible = counts[:, element] & (score > -torch.inf)
+            pool = ranked(pool, (other[0].masked_fill(~possible, -torch.inf), *other[1:]), left)
+            own, bars = bars.gather(1, here), bars.clone()
+            bars[:, start : start + size] = -torch.inf
+            bars.scatter_(1, here, own)
+            start += size
+        if left and pool[0].shape[1] == 0:
+            pool = [part.unsqueeze(1) for part in (torch.full_like(score, -torch.inf), chosen, bars)]
+    values = torch.stack([chosen for _, chosen in solutions], 1)  # (B, k, elements)
+    values = values.split([shape[:-1].numel() for shape in shapes.values()], 2)
+    found = {name: part.reshape(B, k, *shape[:-1]) for (name, shape), part in zip(shapes.items(), values, strict=True)}
+    return found | {"(log_joint)": torch.stack([score for score, _ in solutions], 1)}
+
+
+def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tensor]:
+    """Candidates with one more for each row, best first, at most so many."""
+    joined = [torch.cat([part, new.unsqueeze(1)], 1) for part, new in zip(pool, more, strict=True)]
+    order = joined[0].topk(min(most, joined[0].shape[1]), 1).indices
+    rows = torch.arange(len(order), device=order.device)[:, None]
+    return [part[rows, order] for part in joined]
+
+
 class Maximum(torch.autograd.Function):
     """max over the last dimension; the gradient goes to the first of the best."""
 
@@ -302,52 +495,11 @@ def remainders(trans: Tensor, obs: Tensor, length: Tensor) -> list[Tensor]:
     return rest[::-1]
 
 
-def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
-    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
-
-    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
-    """
-    if rule == "sample":
-        return law.sample()
-    finite = isinstance(law, torch.distributions.Categorical)
-    if rule == "mean" and not (finite and read):
-        return law.probs if finite else law.mean
-    return law.mode
-
-
-def predictive(generate, kinds: dict[str, str], rule: str, samples: int) -> dict[str, Tensor]:
-    """What generate(rule) gives of each variable of `kinds`, over that many draws of the latents.
-
-    "mean": the mean over the draws, which of a finite variable is the probabilities of its values. "mode": the most probable
-    value under these, and of numbers the mean. "sample", or kind "draw": what the first draw gives.
-    kinds: "probabilities" (*B, K); "bit"; "count"; "number"; "draw", which cannot be averaged."""
-    found = generate(rule) if rule == "sample" or "draw" in kinds.values() else {}
-    averaged = [name for name, kind in kinds.items() if rule != "sample" and kind != "draw"]
-    if averaged:
-        mean = {name: value / samples for name, value in generate("mean").items() if name in averaged}
-        for _ in range(samples - 1):
-            again = generate("mean")
-            mean = {name: value.add_(again[name], alpha=1 / samples) for name, value in mean.items()}
-        decisions = {"probabilities": lambda p: p.argmax(-1), "bit": lambda p: (p > 0.5).to(p.dtype), "count": torch.round}
-        for name, value in mean.items():
-            found[name] = decisions[kinds[name]](value) if rule == "mode" and kinds[name] in decisions else value
-    return {name: found[name] for name in kinds}
-
-
 def seeded(log_joint, seed: int, *inputs):
     """log_joint(*inputs) with the same draws in every pass."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return log_joint(*inputs)
-
-
-def keep_pages() -> None:
-    """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
-
-    Otherwise it returns a step's tensors to the system, and a fifth of the next step's time may go into fresh pages for them.
-    It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
-    """
-    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
 
 
 class LogSumExp(torch.autograd.Function):
@@ -385,158 +537,6 @@ def weights(score: Tensor) -> Tensor:
 def bernoulli_natural(x: Tensor, logit: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Σ_d log P(x_d) for log-odds (K, D) as const_k + weight_k · x: const (K,), weight (K, D), x (*B, D)."""
     return torch.nn.functional.logsigmoid(-logit).sum(1), logit, x
-
-
-QUERIES = "marginals, mode, kbest(5), sample, entropy, pairs, kl"
-
-
-def ask(
-    module,
-    batch: dict[str, Tensor],
-    query: str,
-    tilt: dict[str, Tensor],
-    inside: dict[str, Tensor],
-    one_draw: bool = True,
-    other=None,
-) -> dict[str, Tensor]:
-    """The answer for each latent. marginals: (B, *plates, K); mode, sample: (B, *plates); entropy: that of each marginal
-    (B, *plates) and, as "(joint)", that of all latents together (B,); kl: likewise the divergence from `other`'s posterior;
-    kbest(k): (B, k, *plates) from the best on, and their log-joints (B, k) as "(log_joint)". inside: which elements of a
-    latent's ragged plates count, where it has any. Over several draws of other latents there is no one entropy of all."""
-    if query.startswith("kbest("):
-        return k_best(module.tilted, batch, tilt, inside, int(query[6:-1]))
-    if query == "kl":
-        return divergence(module, other, batch, tilt)
-    joint = next(iter(tilt.values())).new_zeros(len(next(iter(tilt.values()))))
-    entropic = Entropic(joint) if one_draw else log_sum_exp
-    algebras = {"marginals": log_sum_exp, "mode": maximum, "sample": sampled, "entropy": entropic}
-    if query not in algebras:
-        raise ValueError(f"this model answers no query {query!r}; queries are {QUERIES}, pairs where a latent is a chain")
-    found, of_all = answer(module.tilted, batch, algebras[query], tilt, joint)[1:]
-    if query == "marginals":
-        return found
-    if query == "entropy":
-        each = {name: torch.special.entr(p.clamp(min=0)).sum(-1) for name, p in found.items()}
-        return each | {"(joint)": of_all} if one_draw else each
-    return {name: p.argmax(-1) for name, p in found.items()}
-
-
-def divergence(module, other, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> dict[str, Tensor]:
-    """KL(p(z | x) || q(z | x)) in nats, p of `module` and q of `other`: that of each marginal (B, *plates), and of all latents
-    together (B,) as "(joint)". Raises ValueError where they do not sum out the same latents in the same order."""
-    order, theirs = (getattr(each, "sums", None) for each in (module, other))
-    if order is None or order != theirs:
-        raise ValueError(f"posteriors are compared where both models are exact and sum in the same order: {order} and {theirs}")
-    joint = next(iter(tilt.values())).new_zeros(len(next(iter(tilt.values()))))
-    q = Entropic(joint)
-    by_q = answer(other.tilted, batch, q, tilt)[1]
-    by_p, of_all = answer(module.tilted, batch, Entropic(joint, q.shares), tilt, joint)[1:]
-    return {name: mean_where(p, p.log() - by_q[name].log()) for name, p in by_p.items()} | {"(joint)": of_all}
-
-
-def mean_where(p: Tensor, value: Tensor, dims: int = 1) -> Tensor:
-    """Σ p · value over the last dimensions, where p is 0 whatever the value."""
-    return torch.where(p > 0, p * value, 0.0).flatten(-dims).sum(-1)
-
-
-def answer(tilted, batch: dict[str, Tensor], total, tilt: dict[str, Tensor], *more: Tensor) -> tuple:
-    """log p (B,) under the algebra, its gradient for each latent's tilt, and for `more`."""
-    inputs = [value.requires_grad_() for value in (*tilt.values(), *more)]
-    with torch.enable_grad():
-        log_prob = tilted(batch, total, tilt)
-        found = torch.autograd.grad(log_prob.sum(), inputs, allow_unused=True, materialize_grads=True)
-    return (log_prob.detach(), dict(zip(tilt, found, strict=False)), *found[len(tilt) :])
-
-
-def pairs(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor], chain: dict[str, int]) -> dict[str, Tensor]:
-    """p(z[t-1], z[t] | x) of each chain, (B, *plates, K, K) with T - 1 along the chain's own dimension, which `chain` says;
-    0 past a chain's length. The tilt has T, its first element is not read."""
-    found = answer(lambda batch, _, tilt: tilted(batch, tilt), batch, None, tilt)[1]
-    return {name: p.narrow(chain[name], 1, p.shape[chain[name]] - 1) for name, p in found.items()}
-
-
-class Entropic:
-    """log Σ exp, through which a gradient for `joint` (B,) gathers a mean over all that is summed, by the chain rule: of
-    −log p, the entropy, or of log p − log q, the divergence from a model whose log-probabilities are `other`, sum by sum."""
-
-    def __init__(self, joint: Tensor, other: list[Tensor] | None = None):
-        self.joint, self.other, self.shares = joint, other, list[Tensor]()
-
-    def __call__(self, x: Tensor) -> Tensor:
-        log_z = log_sum_exp(x)
-        share = (x - log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)).detach()
-        return self.attach(log_z, share.exp(), share)
-
-    def attach(self, log_z: Tensor, p: Tensor, share: Tensor, dims: int = 1) -> Tensor:
-        """log_z (B, ...) of a sum whose terms have log-probability Σ share over those of the last dimensions that they
-        choose, each chosen with probability p."""
-        told = -share if self.other is None else share - self.other[len(self.shares)]
-        self.shares.append(share)
-        return Attached.apply(log_z, mean_where(p, told, dims), self.joint)
-
-
-class Attached(torch.autograd.Function):
-    """The first argument; its gradient times the second, summed for each row, is the gradient of the third."""
-
-    @staticmethod
-    def forward(ctx, log_z, told, joint):
-        ctx.save_for_backward(told)
-        return log_z.clone()
-
-    @staticmethod
-    def backward(ctx, grad):
-        (told,) = ctx.saved_tensors
-        by_row = torch.where(grad > 0, grad * told, 0.0)  # an infinite divergence counts only where it can be
-        return grad, None, by_row.flatten(1).sum(1) if grad.dim() > 1 else by_row
-
-
-def k_best(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor], inside: dict[str, Tensor], k: int) -> dict[str, Tensor]:
-    """The k most probable joint assignments of each row; where there are fewer, the rest have log-joint -inf (Lawler 1972).
-
-    What is left beside a solution falls apart by the first element that differs from it. Each part is a tilt of 0 and -inf, and
-    has a mode of its own; of all parts so far, as many as can still be wanted are kept, best first."""
-    shapes = {name: value.shape[1:] for name, value in tilt.items()}
-    B, seed = len(next(iter(tilt.values()))), int(torch.randint(2**62, ()))  # other latents are drawn once for all
-
-    def best(bars: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # log-joint (B,), values (B, elements), and the bars themselves
-        parts = bars.split([shape.numel() for shape in shapes.values()], 1)
-        split = {name: part.reshape(B, *shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
-        score, found = seeded(lambda tilt: answer(tilted, batch, maximum, tilt)[:2], seed, split)
-        return score, torch.cat([value.argmax(-1).view(B, -1) for value in found.values()], 1), bars
-
-    counts = [inside.get(name, value[..., 0] == 0).expand(value.shape[:-1]).reshape(B, -1) for name, value in tilt.items()]
-    counts = torch.cat(counts, 1)  # (B, elements)
-    pool = [part.unsqueeze(1) for part in best(torch.cat([value.flatten(1) for value in tilt.values()], 1))]
-    # pool: (B, candidates), (B, candidates, elements), (B, candidates, all values)
-    solutions = []
-    for left in range(k - 1, -1, -1):
-        score, chosen, bars = (part[:, 0] for part in pool)
-        solutions.append((score, chosen))
-        pool = [part[:, 1:] for part in pool]
-        start = 0
-        for element, size in enumerate(shape[-1] for shape in shapes.values() for _ in range(shape[:-1].numel()) if left):
-            here = start + chosen[:, element, None]
-            other = best(bars.scatter(1, here, -torch.inf))
-            possible = counts[:, element] & (score > -torch.inf)
-            pool = ranked(pool, (other[0].masked_fill(~possible, -torch.inf), *other[1:]), left)
-            own, bars = bars.gather(1, here), bars.clone()
-            bars[:, start : start + size] = -torch.inf
-            bars.scatter_(1, here, own)
-            start += size
-        if left and pool[0].shape[1] == 0:
-            pool = [part.unsqueeze(1) for part in (torch.full_like(score, -torch.inf), chosen, bars)]
-    values = torch.stack([chosen for _, chosen in solutions], 1)  # (B, k, elements)
-    values = values.split([shape[:-1].numel() for shape in shapes.values()], 2)
-    found = {name: part.reshape(B, k, *shape[:-1]) for (name, shape), part in zip(shapes.items(), values, strict=True)}
-    return found | {"(log_joint)": torch.stack([score for score, _ in solutions], 1)}
-
-
-def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tensor]:
-    """Candidates with one more for each row, best first, at most so many."""
-    joined = [torch.cat([part, new.unsqueeze(1)], 1) for part, new in zip(pool, more, strict=True)]
-    order = joined[0].topk(min(most, joined[0].shape[1]), 1).indices
-    rows = torch.arange(len(order), device=order.device)[:, None]
-    return [part[rows, order] for part in joined]
 
 
 RESCALE = 8  # steps between two divisions by the largest weight

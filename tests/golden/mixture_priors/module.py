@@ -35,48 +35,6 @@ def normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor)
     return -0.5 * ((value - loc) / scale).square() - scale.log() - 0.9189385332046727  # log(2π) / 2
 
 
-class Maximum(torch.autograd.Function):
-    """max over the last dimension; the gradient goes to the first of the best."""
-
-    @staticmethod
-    def forward(ctx, x):
-        best, at = x.max(-1, keepdim=True)
-        ctx.save_for_backward(at)
-        ctx.size = x.shape[-1]
-        return best.squeeze(-1)
-
-    @staticmethod
-    def backward(ctx, grad):
-        (at,) = ctx.saved_tensors
-        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
-
-
-class Sampled(torch.autograd.Function):
-    """log Σ exp over the last dimension; the gradient goes to one term, drawn with its probability."""
-
-    @staticmethod
-    def forward(ctx, x):
-        noise = torch.empty_like(x).exponential_().log_()
-        ctx.save_for_backward((x - noise).argmax(-1, keepdim=True))
-        ctx.size = x.shape[-1]
-        return torch.logsumexp(x, -1)
-
-    @staticmethod
-    def backward(ctx, grad):
-        (at,) = ctx.saved_tensors
-        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
-
-
-def maximum(x: Tensor) -> Tensor:
-    """max over the last dimension (*B, K) → (*B)."""
-    return Maximum.apply(x)
-
-
-def sampled(x: Tensor) -> Tensor:
-    """log Σ exp(x) over the last dimension (*B, K) → (*B), with a draw for a gradient."""
-    return Sampled.apply(x)
-
-
 def softplus_inverse(y: Tensor) -> Tensor:
     """x with softplus(x) = y > 0."""
     return y + torch.log(-torch.expm1(-y))
@@ -114,13 +72,6 @@ def predictive(generate, kinds: dict[str, str], rule: str, samples: int) -> dict
     return {name: found[name] for name in kinds}
 
 
-def seeded(log_joint, seed: int, *inputs):
-    """log_joint(*inputs) with the same draws in every pass."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return log_joint(*inputs)
-
-
 def keep_pages() -> None:
     """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
 
@@ -128,32 +79,6 @@ def keep_pages() -> None:
     It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
     """
     torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
-
-
-class LogSumExp(torch.autograd.Function):
-    """log Σ exp(x) over the last dimension; the forward pass keeps the responsibilities, which are the gradient.
-
-    Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
-    """
-
-    @staticmethod
-    def forward(ctx, x):
-        top = x.amax(-1, keepdim=True)
-        top.clamp_(min=torch.finfo(top.dtype).min)  # where all are -inf, so is their difference from it
-        r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
-        mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
-        ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
-        return mass.log_().add_(top).squeeze(-1)
-
-    @staticmethod
-    def backward(ctx, grad):
-        (r,) = ctx.saved_tensors
-        return r * grad.unsqueeze(-1)
-
-
-def log_sum_exp(x: Tensor) -> Tensor:
-    """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
-    return LogSumExp.apply(x)
 
 
 class LogOfProbability(torch.autograd.Function):
@@ -318,6 +243,81 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     order = joined[0].topk(min(most, joined[0].shape[1]), 1).indices
     rows = torch.arange(len(order), device=order.device)[:, None]
     return [part[rows, order] for part in joined]
+
+
+class Maximum(torch.autograd.Function):
+    """max over the last dimension; the gradient goes to the first of the best."""
+
+    @staticmethod
+    def forward(ctx, x):
+        best, at = x.max(-1, keepdim=True)
+        ctx.save_for_backward(at)
+        ctx.size = x.shape[-1]
+        return best.squeeze(-1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (at,) = ctx.saved_tensors
+        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
+
+
+class Sampled(torch.autograd.Function):
+    """log Σ exp over the last dimension; the gradient goes to one term, drawn with its probability."""
+
+    @staticmethod
+    def forward(ctx, x):
+        noise = torch.empty_like(x).exponential_().log_()
+        ctx.save_for_backward((x - noise).argmax(-1, keepdim=True))
+        ctx.size = x.shape[-1]
+        return torch.logsumexp(x, -1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (at,) = ctx.saved_tensors
+        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
+
+
+def maximum(x: Tensor) -> Tensor:
+    """max over the last dimension (*B, K) → (*B)."""
+    return Maximum.apply(x)
+
+
+def sampled(x: Tensor) -> Tensor:
+    """log Σ exp(x) over the last dimension (*B, K) → (*B), with a draw for a gradient."""
+    return Sampled.apply(x)
+
+
+def seeded(log_joint, seed: int, *inputs):
+    """log_joint(*inputs) with the same draws in every pass."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return log_joint(*inputs)
+
+
+class LogSumExp(torch.autograd.Function):
+    """log Σ exp(x) over the last dimension; the forward pass keeps the responsibilities, which are the gradient.
+
+    Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
+    """
+
+    @staticmethod
+    def forward(ctx, x):
+        top = x.amax(-1, keepdim=True)
+        top.clamp_(min=torch.finfo(top.dtype).min)  # where all are -inf, so is their difference from it
+        r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
+        mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
+        ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
+        return mass.log_().add_(top).squeeze(-1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (r,) = ctx.saved_tensors
+        return r * grad.unsqueeze(-1)
+
+
+def log_sum_exp(x: Tensor) -> Tensor:
+    """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
+    return LogSumExp.apply(x)
 
 
 class MixturePriors(nn.Module):

@@ -46,15 +46,6 @@ def predictive(generate, kinds: dict[str, str], rule: str, samples: int) -> dict
     return {name: found[name] for name in kinds}
 
 
-def keep_pages() -> None:
-    """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
-
-    Otherwise it returns a step's tensors to the system, and a fifth of the next step's time may go into fresh pages for them.
-    It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
-    """
-    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
-
-
 class KlNormalStandard(torch.autograd.Function):
     """The sum of `kl_normal_standard` over the last dimension: (*B, D) each → (*B). A dozen small operations fewer."""
 
@@ -76,6 +67,22 @@ def kl_normal_standard_vector(loc: Tensor, scale: Tensor) -> Tensor:
     return KlNormalStandard.apply(loc, scale)
 
 
+def keep_pages() -> None:
+    """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
+
+    Otherwise it returns a step's tensors to the system, and a fifth of the next step's time may go into fresh pages for them.
+    It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
+    """
+    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
+
+
+def count_values(index: Tensor, size: int, mask: Tensor | None, like: Tensor) -> Tensor:
+    """How often each of `size` values is among the index (*B, T) that count: (*B, size), of like's dtype."""
+    weight = like.new_ones(index.shape) if mask is None else mask.to(like.dtype)
+    index, weight = torch.broadcast_tensors(index, weight)
+    return weight.new_zeros(*index.shape[:-1], size).scatter_add(-1, index, weight)
+
+
 def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
     """log_softmax(logits)[value] for logits (*B, V) and value (*B), leading dimensions broadcast → (*B)."""
     lead = torch.broadcast_shapes(logits.shape[:-1], value.shape)
@@ -88,13 +95,6 @@ def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
     index = value.expand(lead).permute(order).reshape(len(rows), torch.Size([lead[d] for d in many]).numel())
     found = rows.gather(1, index).view([lead[d] for d in order])
     return found.permute([order.index(d) for d in range(len(lead))])
-
-
-def count_values(index: Tensor, size: int, mask: Tensor | None, like: Tensor) -> Tensor:
-    """How often each of `size` values is among the index (*B, T) that count: (*B, size), of like's dtype."""
-    weight = like.new_ones(index.shape) if mask is None else mask.to(like.dtype)
-    index, weight = torch.broadcast_tensors(index, weight)
-    return weight.new_zeros(*index.shape[:-1], size).scatter_add(-1, index, weight)
 
 
 class NormalVectorLogProb(torch.autograd.Function):

@@ -62,15 +62,6 @@ def distinct(tokens: Tensor) -> tuple[Tensor, Tensor]:
     return values, row
 
 
-def keep_pages() -> None:
-    """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
-
-    Otherwise it returns a step's tensors to the system, and a fifth of the next step's time may go into fresh pages for them.
-    It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
-    """
-    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
-
-
 def score_bound(weight: Tensor, log_q: Tensor, baseline: Tensor | float) -> Tensor:
     """The mean of the log-weights, each sample's signal less its baseline."""
     signal = (weight - baseline).detach()
@@ -84,18 +75,13 @@ def score_bound_loo(weight: Tensor, log_q: Tensor) -> Tensor:
     return score_bound(weight, log_q, baseline)
 
 
-def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
-    """log_softmax(logits)[value] for logits (*B, V) and value (*B), leading dimensions broadcast → (*B)."""
-    lead = torch.broadcast_shapes(logits.shape[:-1], value.shape)
-    own = (1,) * (len(lead) + 1 - logits.dim()) + logits.shape[:-1]
-    many = [d for d, size in enumerate(lead) if own[d] != size]  # along these, one row of logits serves many values
-    if not many:
-        return -F.cross_entropy(logits.flatten(0, -2), value.expand(lead).flatten(), reduction="none").view(lead)
-    order = [d for d in range(len(lead)) if d not in many] + many
-    rows = logits.log_softmax(-1).view(-1, logits.shape[-1])
-    index = value.expand(lead).permute(order).reshape(len(rows), torch.Size([lead[d] for d in many]).numel())
-    found = rows.gather(1, index).view([lead[d] for d in order])
-    return found.permute([order.index(d) for d in range(len(lead))])
+def keep_pages() -> None:
+    """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
+
+    Otherwise it returns a step's tensors to the system, and a fifth of the next step's time may go into fresh pages for them.
+    It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
+    """
+    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
 
 
 def weighted_sum(x: Tensor, weight: Tensor) -> Tensor:
@@ -133,6 +119,20 @@ def shares(mask: Tensor, like: Tensor) -> Tensor:
     """What each element weighs in the mean of those that count, and 1 for the bias: (*B, T) → (*B, T + 1)."""
     weight = mask.to(like.dtype)
     return F.pad(weight / weight.sum(-1, keepdim=True).clamp(min=1), (0, 1), value=1.0)
+
+
+def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
+    """log_softmax(logits)[value] for logits (*B, V) and value (*B), leading dimensions broadcast → (*B)."""
+    lead = torch.broadcast_shapes(logits.shape[:-1], value.shape)
+    own = (1,) * (len(lead) + 1 - logits.dim()) + logits.shape[:-1]
+    many = [d for d, size in enumerate(lead) if own[d] != size]  # along these, one row of logits serves many values
+    if not many:
+        return -F.cross_entropy(logits.flatten(0, -2), value.expand(lead).flatten(), reduction="none").view(lead)
+    order = [d for d in range(len(lead)) if d not in many] + many
+    rows = logits.log_softmax(-1).view(-1, logits.shape[-1])
+    index = value.expand(lead).permute(order).reshape(len(rows), torch.Size([lead[d] for d in many]).numel())
+    found = rows.gather(1, index).view([lead[d] for d in order])
+    return found.permute([order.index(d) for d in range(len(lead))])
 
 
 class Select(nn.Module):

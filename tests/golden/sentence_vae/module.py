@@ -46,15 +46,6 @@ def predictive(generate, kinds: dict[str, str], rule: str, samples: int) -> dict
     return {name: found[name] for name in kinds}
 
 
-def keep_pages() -> None:
-    """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
-
-    Otherwise it returns a step's tensors to the system, and a fifth of the next step's time may go into fresh pages for them.
-    It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
-    """
-    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
-
-
 class KlNormalStandard(torch.autograd.Function):
     """The sum of `kl_normal_standard` over the last dimension: (*B, D) each → (*B). A dozen small operations fewer."""
 
@@ -74,6 +65,15 @@ class KlNormalStandard(torch.autograd.Function):
 def kl_normal_standard_vector(loc: Tensor, scale: Tensor) -> Tensor:
     """Σ_d KL(N(loc_d, scale_d²) ‖ N(0, 1)): loc and scale (*B, D) → (*B)."""
     return KlNormalStandard.apply(loc, scale)
+
+
+def keep_pages() -> None:
+    """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
+
+    Otherwise it returns a step's tensors to the system, and a fifth of the next step's time may go into fresh pages for them.
+    It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
+    """
+    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
 
 
 class Recurrent(nn.RNNBase):
@@ -165,20 +165,6 @@ def reverse(x: Tensor, mask: Tensor | None) -> Tensor:
     return x.expand(*lead, -1, -1).gather(-2, at[..., None].expand(*lead, -1, x.shape[-1]))
 
 
-def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
-    """log_softmax(logits)[value] for logits (*B, V) and value (*B), leading dimensions broadcast → (*B)."""
-    lead = torch.broadcast_shapes(logits.shape[:-1], value.shape)
-    own = (1,) * (len(lead) + 1 - logits.dim()) + logits.shape[:-1]
-    many = [d for d, size in enumerate(lead) if own[d] != size]  # along these, one row of logits serves many values
-    if not many:
-        return -F.cross_entropy(logits.flatten(0, -2), value.expand(lead).flatten(), reduction="none").view(lead)
-    order = [d for d in range(len(lead)) if d not in many] + many
-    rows = logits.log_softmax(-1).view(-1, logits.shape[-1])
-    index = value.expand(lead).permute(order).reshape(len(rows), torch.Size([lead[d] for d in many]).numel())
-    found = rows.gather(1, index).view([lead[d] for d in order])
-    return found.permute([order.index(d) for d in range(len(lead))])
-
-
 def after_start(x: Tensor, start: Tensor) -> Tensor:
     """A learned vector (W,) and all elements but the last: position i of (*B, T, W) holds the one before i."""
     return torch.cat((start.expand(*x.shape[:-2], 1, -1), x[..., :-1, :]), -2)
@@ -196,6 +182,20 @@ def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         return x.sum(-2) / max(x.shape[-2], 1)
     return weighted_sum(x, mask / mask.sum(-1, keepdim=True).clamp(min=1).to(x.dtype))
+
+
+def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
+    """log_softmax(logits)[value] for logits (*B, V) and value (*B), leading dimensions broadcast → (*B)."""
+    lead = torch.broadcast_shapes(logits.shape[:-1], value.shape)
+    own = (1,) * (len(lead) + 1 - logits.dim()) + logits.shape[:-1]
+    many = [d for d, size in enumerate(lead) if own[d] != size]  # along these, one row of logits serves many values
+    if not many:
+        return -F.cross_entropy(logits.flatten(0, -2), value.expand(lead).flatten(), reduction="none").view(lead)
+    order = [d for d in range(len(lead)) if d not in many] + many
+    rows = logits.log_softmax(-1).view(-1, logits.shape[-1])
+    index = value.expand(lead).permute(order).reshape(len(rows), torch.Size([lead[d] for d in many]).numel())
+    found = rows.gather(1, index).view([lead[d] for d in order])
+    return found.permute([order.index(d) for d in range(len(lead))])
 
 
 class NormalVectorLogProb(torch.autograd.Function):

@@ -15,48 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class Maximum(torch.autograd.Function):
-    """max over the last dimension; the gradient goes to the first of the best."""
-
-    @staticmethod
-    def forward(ctx, x):
-        best, at = x.max(-1, keepdim=True)
-        ctx.save_for_backward(at)
-        ctx.size = x.shape[-1]
-        return best.squeeze(-1)
-
-    @staticmethod
-    def backward(ctx, grad):
-        (at,) = ctx.saved_tensors
-        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
-
-
-class Sampled(torch.autograd.Function):
-    """log Σ exp over the last dimension; the gradient goes to one term, drawn with its probability."""
-
-    @staticmethod
-    def forward(ctx, x):
-        noise = torch.empty_like(x).exponential_().log_()
-        ctx.save_for_backward((x - noise).argmax(-1, keepdim=True))
-        ctx.size = x.shape[-1]
-        return torch.logsumexp(x, -1)
-
-    @staticmethod
-    def backward(ctx, grad):
-        (at,) = ctx.saved_tensors
-        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
-
-
-def maximum(x: Tensor) -> Tensor:
-    """max over the last dimension (*B, K) → (*B)."""
-    return Maximum.apply(x)
-
-
-def sampled(x: Tensor) -> Tensor:
-    """log Σ exp(x) over the last dimension (*B, K) → (*B), with a draw for a gradient."""
-    return Sampled.apply(x)
-
-
 def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
     """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
 
@@ -68,35 +26,6 @@ def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tens
     if rule == "mean" and not (finite and read):
         return law.probs if finite else law.mean
     return law.mode
-
-
-class OneHotLinear(nn.Embedding):
-    """The linear layer of a one-hot input: index (*B) → (*B, width), a row of its weight, with the scale of nn.Linear.
-
-    A relaxed index is the weights of its values (*B, K)."""
-
-    def reset_parameters(self) -> None:
-        bound = self.num_embeddings**-0.5
-        nn.init.uniform_(self.weight, -bound, bound)
-
-    def forward(self, index: Tensor) -> Tensor:
-        return index @ self.weight if index.is_floating_point() else super().forward(index)
-
-
-def seeded(log_joint, seed: int, *inputs):
-    """log_joint(*inputs) with the same draws in every pass."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return log_joint(*inputs)
-
-
-def keep_pages() -> None:
-    """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
-
-    Otherwise it returns a step's tensors to the system, and a fifth of the next step's time may go into fresh pages for them.
-    It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
-    """
-    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
 
 
 class KlNormalStandard(torch.autograd.Function):
@@ -120,38 +49,26 @@ def kl_normal_standard_vector(loc: Tensor, scale: Tensor) -> Tensor:
     return KlNormalStandard.apply(loc, scale)
 
 
-class LogSumExp(torch.autograd.Function):
-    """log Σ exp(x) over the last dimension; the forward pass keeps the responsibilities, which are the gradient.
+def keep_pages() -> None:
+    """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
 
-    Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
+    Otherwise it returns a step's tensors to the system, and a fifth of the next step's time may go into fresh pages for them.
+    It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
     """
-
-    @staticmethod
-    def forward(ctx, x):
-        top = x.amax(-1, keepdim=True)
-        top.clamp_(min=torch.finfo(top.dtype).min)  # where all are -inf, so is their difference from it
-        r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
-        mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
-        ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
-        return mass.log_().add_(top).squeeze(-1)
-
-    @staticmethod
-    def backward(ctx, grad):
-        (r,) = ctx.saved_tensors
-        return r * grad.unsqueeze(-1)
+    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
 
 
-def log_sum_exp(x: Tensor) -> Tensor:
-    """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
-    return LogSumExp.apply(x)
+class OneHotLinear(nn.Embedding):
+    """The linear layer of a one-hot input: index (*B) → (*B, width), a row of its weight, with the scale of nn.Linear.
 
+    A relaxed index is the weights of its values (*B, K)."""
 
-def expected_under(log_q: Tensor, log_joint: Tensor) -> Tensor:
-    """Σ_k q_k (log_joint_k − log q_k) over the last dimension; what q excludes counts nothing, whatever its log_joint."""
-    log_q, log_joint = torch.broadcast_tensors(log_q, log_joint)
-    excluded = log_q == -torch.inf
-    log_q, log_joint = log_q.masked_fill(excluded, 0.0), log_joint.masked_fill(excluded, 0.0)
-    return (log_q.exp().masked_fill(excluded, 0.0) * (log_joint - log_q)).sum(-1)
+    def reset_parameters(self) -> None:
+        bound = self.num_embeddings**-0.5
+        nn.init.uniform_(self.weight, -bound, bound)
+
+    def forward(self, index: Tensor) -> Tensor:
+        return index @ self.weight if index.is_floating_point() else super().forward(index)
 
 
 QUERIES = "marginals, mode, kbest(5), sample, entropy, pairs, kl"
@@ -299,6 +216,89 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+class Maximum(torch.autograd.Function):
+    """max over the last dimension; the gradient goes to the first of the best."""
+
+    @staticmethod
+    def forward(ctx, x):
+        best, at = x.max(-1, keepdim=True)
+        ctx.save_for_backward(at)
+        ctx.size = x.shape[-1]
+        return best.squeeze(-1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (at,) = ctx.saved_tensors
+        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
+
+
+class Sampled(torch.autograd.Function):
+    """log Σ exp over the last dimension; the gradient goes to one term, drawn with its probability."""
+
+    @staticmethod
+    def forward(ctx, x):
+        noise = torch.empty_like(x).exponential_().log_()
+        ctx.save_for_backward((x - noise).argmax(-1, keepdim=True))
+        ctx.size = x.shape[-1]
+        return torch.logsumexp(x, -1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (at,) = ctx.saved_tensors
+        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
+
+
+def maximum(x: Tensor) -> Tensor:
+    """max over the last dimension (*B, K) → (*B)."""
+    return Maximum.apply(x)
+
+
+def sampled(x: Tensor) -> Tensor:
+    """log Σ exp(x) over the last dimension (*B, K) → (*B), with a draw for a gradient."""
+    return Sampled.apply(x)
+
+
+def seeded(log_joint, seed: int, *inputs):
+    """log_joint(*inputs) with the same draws in every pass."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return log_joint(*inputs)
+
+
+class LogSumExp(torch.autograd.Function):
+    """log Σ exp(x) over the last dimension; the forward pass keeps the responsibilities, which are the gradient.
+
+    Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
+    """
+
+    @staticmethod
+    def forward(ctx, x):
+        top = x.amax(-1, keepdim=True)
+        top.clamp_(min=torch.finfo(top.dtype).min)  # where all are -inf, so is their difference from it
+        r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
+        mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
+        ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
+        return mass.log_().add_(top).squeeze(-1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (r,) = ctx.saved_tensors
+        return r * grad.unsqueeze(-1)
+
+
+def log_sum_exp(x: Tensor) -> Tensor:
+    """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
+    return LogSumExp.apply(x)
+
+
+def expected_under(log_q: Tensor, log_joint: Tensor) -> Tensor:
+    """Σ_k q_k (log_joint_k − log q_k) over the last dimension; what q excludes counts nothing, whatever its log_joint."""
+    log_q, log_joint = torch.broadcast_tensors(log_q, log_joint)
+    excluded = log_q == -torch.inf
+    log_q, log_joint = log_q.masked_fill(excluded, 0.0), log_joint.masked_fill(excluded, 0.0)
+    return (log_q.exp().masked_fill(excluded, 0.0) * (log_joint - log_q)).sum(-1)
+
+
 def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
     """log_softmax(logits)[value] for logits (*B, V) and value (*B), leading dimensions broadcast → (*B)."""
     lead = torch.broadcast_shapes(logits.shape[:-1], value.shape)
@@ -438,7 +438,7 @@ class SsVae(nn.Module):
         decode = self.decode(z, at_y)  # (n, y, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x[:, None].expand_as(decode), reduction="none").sum(-1)  # (n, y)
         log_q_at_y = logits_log_prob(classify, y)  # (n,)
-        labels_y = torch.where(y_observed & self.training, 20 * log_q_at_y, 0.0)  # (n,)
+        labels_y = torch.where(y_observed & self.training, 100 * log_q_at_y, 0.0)  # (n,)
         log_joint_of_y = log_x - kl_z - 2.302585092994046  # (n, y)
         bound_y = expected_under(log_q_y, log_joint_of_y)  # (n,)
         return bound_y + labels_y  # (n,)
@@ -479,7 +479,7 @@ class SsVae(nn.Module):
         seen_y = torch.where((y[:, None] == at_y) | ~y_observed[:, None], 0 * self.one, -torch.inf)  # (n, y)
         log_q_y = torch.where(y_observed[:, None], seen_y, log_classify)  # (n, y)
         log_q_at_y = logits_log_prob(classify, y)  # (n,)
-        labels_y = torch.where(y_observed & self.training, 20 * log_q_at_y, 0.0)  # (n,)
+        labels_y = torch.where(y_observed & self.training, 100 * log_q_at_y, 0.0)  # (n,)
         tilt_y = tilt["y"]  # (n, y)
         tilted = log_q_y + tilt_y  # (n, y)
         log_sum_y = total(tilted)  # (n,)

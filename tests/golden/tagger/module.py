@@ -36,11 +36,6 @@ def keep_pages() -> None:
     torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
 
 
-def impossible_alone(log_prob: Tensor) -> Tensor:
-    """The same; where it is -inf, it has no gradient for anything that it was added up from."""
-    return log_prob.masked_fill(log_prob == -torch.inf, -torch.inf)
-
-
 class Recurrent(nn.RNNBase):
     """States (*B, T, H) of an "LSTM" or "GRU" that reads x (*B, T, W) from left to right.
 
@@ -128,6 +123,11 @@ def reverse(x: Tensor, mask: Tensor | None) -> Tensor:
     at = (mask.sum(-1, keepdim=True) - 1 - torch.arange(size, device=x.device)) % max(size, 1)
     lead = torch.broadcast_shapes(at.shape[:-1], x.shape[:-2])
     return x.expand(*lead, -1, -1).gather(-2, at[..., None].expand(*lead, -1, x.shape[-1]))
+
+
+def impossible_alone(log_prob: Tensor) -> Tensor:
+    """The same; where it is -inf, it has no gradient for anything that it was added up from."""
+    return log_prob.masked_fill(log_prob == -torch.inf, -torch.inf)
 
 
 def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:

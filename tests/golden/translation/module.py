@@ -14,19 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def masked_softmax(score: Tensor, mask: Tensor | None) -> Tensor:
-    """Softmax over the last axis of what counts, zeros where nothing does."""
-    if mask is None:
-        return score.softmax(-1)
-    return score.masked_fill(~mask, torch.finfo(score.dtype).min).softmax(-1) * mask
-
-
-def dot_attention(query: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
-    """What each of the queries (*B, T, W) finds in memory (*B, S, W), of which mask (*B, S) counts: (*B, T, W)."""
-    score = query @ memory.mT  # (*B, T, S)
-    return masked_softmax(score, None if mask is None else mask[..., None, :]) @ memory
-
-
 def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
     """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
 
@@ -49,9 +36,17 @@ def keep_pages() -> None:
     torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
 
 
-def impossible_alone(log_prob: Tensor) -> Tensor:
-    """The same; where it is -inf, it has no gradient for anything that it was added up from."""
-    return log_prob.masked_fill(log_prob == -torch.inf, -torch.inf)
+def masked_softmax(score: Tensor, mask: Tensor | None) -> Tensor:
+    """Softmax over the last axis of what counts, zeros where nothing does."""
+    if mask is None:
+        return score.softmax(-1)
+    return score.masked_fill(~mask, torch.finfo(score.dtype).min).softmax(-1) * mask
+
+
+def dot_attention(query: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
+    """What each of the queries (*B, T, W) finds in memory (*B, S, W), of which mask (*B, S) counts: (*B, T, W)."""
+    score = query @ memory.mT  # (*B, T, S)
+    return masked_softmax(score, None if mask is None else mask[..., None, :]) @ memory
 
 
 class Recurrent(nn.RNNBase):
@@ -111,6 +106,22 @@ class Recurrent(nn.RNNBase):
         return ((1 - z) * (n + (r + kept_r).sigmoid() * kept_n).tanh() + z * h,)
 
 
+def concatenate(*parts: Tensor) -> Tensor:
+    """Side by side along the last axis; leading axes broadcast."""
+    lead = torch.broadcast_shapes(*(part.shape[:-1] for part in parts))
+    return torch.cat([part.expand(*lead, -1) for part in parts], -1)
+
+
+def after_start(x: Tensor, start: Tensor) -> Tensor:
+    """A learned vector (W,) and all elements but the last: position i of (*B, T, W) holds the one before i."""
+    return torch.cat((start.expand(*x.shape[:-2], 1, -1), x[..., :-1, :]), -2)
+
+
+def impossible_alone(log_prob: Tensor) -> Tensor:
+    """The same; where it is -inf, it has no gradient for anything that it was added up from."""
+    return log_prob.masked_fill(log_prob == -torch.inf, -torch.inf)
+
+
 def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
     """log_softmax(logits)[value] for logits (*B, V) and value (*B), leading dimensions broadcast → (*B)."""
     lead = torch.broadcast_shapes(logits.shape[:-1], value.shape)
@@ -123,17 +134,6 @@ def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
     index = value.expand(lead).permute(order).reshape(len(rows), torch.Size([lead[d] for d in many]).numel())
     found = rows.gather(1, index).view([lead[d] for d in order])
     return found.permute([order.index(d) for d in range(len(lead))])
-
-
-def concatenate(*parts: Tensor) -> Tensor:
-    """Side by side along the last axis; leading axes broadcast."""
-    lead = torch.broadcast_shapes(*(part.shape[:-1] for part in parts))
-    return torch.cat([part.expand(*lead, -1) for part in parts], -1)
-
-
-def after_start(x: Tensor, start: Tensor) -> Tensor:
-    """A learned vector (W,) and all elements but the last: position i of (*B, T, W) holds the one before i."""
-    return torch.cat((start.expand(*x.shape[:-2], 1, -1), x[..., :-1, :]), -2)
 
 
 class Decode(nn.Module):

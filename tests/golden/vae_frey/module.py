@@ -55,15 +55,6 @@ def predictive(generate, kinds: dict[str, str], rule: str, samples: int) -> dict
     return {name: found[name] for name in kinds}
 
 
-def keep_pages() -> None:
-    """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
-
-    Otherwise it returns a step's tensors to the system, and a fifth of the next step's time may go into fresh pages for them.
-    It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
-    """
-    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
-
-
 class KlNormalStandard(torch.autograd.Function):
     """The sum of `kl_normal_standard` over the last dimension: (*B, D) each → (*B). A dozen small operations fewer."""
 
@@ -83,6 +74,15 @@ class KlNormalStandard(torch.autograd.Function):
 def kl_normal_standard_vector(loc: Tensor, scale: Tensor) -> Tensor:
     """Σ_d KL(N(loc_d, scale_d²) ‖ N(0, 1)): loc and scale (*B, D) → (*B)."""
     return KlNormalStandard.apply(loc, scale)
+
+
+def keep_pages() -> None:
+    """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
+
+    Otherwise it returns a step's tensors to the system, and a fifth of the next step's time may go into fresh pages for them.
+    It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
+    """
+    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
 
 
 class NormalVectorLogProb(torch.autograd.Function):

@@ -47,6 +47,12 @@ def predictive(generate, kinds: dict[str, str], rule: str, samples: int) -> dict
     return {name: found[name] for name in kinds}
 
 
+def kl_normal_normal(q_loc: Tensor, q_scale: Tensor, p_loc: Tensor, p_scale: Tensor) -> Tensor:
+    """KL(N(q_loc, q_scale²) ‖ N(p_loc, p_scale²))."""
+    ratio = q_scale / p_scale
+    return 0.5 * (ratio.square() + ((q_loc - p_loc) / p_scale).square() - 1) - ratio.log()
+
+
 def keep_pages() -> None:
     """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
 
@@ -54,12 +60,6 @@ def keep_pages() -> None:
     It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
     """
     torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
-
-
-def kl_normal_normal(q_loc: Tensor, q_scale: Tensor, p_loc: Tensor, p_scale: Tensor) -> Tensor:
-    """KL(N(q_loc, q_scale²) ‖ N(p_loc, p_scale²))."""
-    ratio = q_scale / p_scale
-    return 0.5 * (ratio.square() + ((q_loc - p_loc) / p_scale).square() - 1) - ratio.log()
 
 
 class Recurrent(nn.RNNBase):

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from vispec.emit.densities import Density, dense
-from vispec.emit.expressions import tensor
-from vispec.emit.joins import add
+from vispec.emit.laws.densities import Density, dense
+from vispec.emit.laws.expressions import tensor
+from vispec.emit.laws.joins import add
 from vispec.emit.steps import StepKind
 from vispec.emit.value import Value
 from vispec.emit.writer import Writer

@@ -8,9 +8,9 @@ the second element as well, and the chain runs over pairs of states.
 
 from collections.abc import Mapping, Sequence
 
-from vispec.emit.densities import Chained, Density, Lookup, by_position, dense
-from vispec.emit.expressions import tensor, to_form
-from vispec.emit.joins import add, tilt
+from vispec.emit.laws.densities import Chained, Density, Lookup, by_position, dense
+from vispec.emit.laws.expressions import tensor, to_form
+from vispec.emit.laws.joins import add, tilt
 from vispec.emit.steps import StepKind
 from vispec.emit.value import Value, align, paren
 from vispec.emit.writer import Writer
@@ -60,10 +60,10 @@ def emit(w: Writer, step: Step, inputs: Mapping[str, Density], query: bool) -> V
 
 
 KERNELS = {
-    1: (("vispec.kernels.chain", "chain_log_prob"), ("vispec.kernels.algebra", "chain_total")),
-    2: (("vispec.kernels.pairs", "second_order_log_prob"), ("vispec.kernels.pairs", "second_order_total")),
+    1: (("vispec.kernels.sums.chain", "chain_log_prob"), ("vispec.kernels.sums.algebra", "chain_total")),
+    2: (("vispec.kernels.sums.pairs", "second_order_log_prob"), ("vispec.kernels.sums.pairs", "second_order_total")),
 }
-TOKENS = ("vispec.kernels.chain", "chain_log_prob_of_tokens")
+TOKENS = ("vispec.kernels.sums.chain", "chain_log_prob_of_tokens")
 
 
 def seen_tokens(w: Writer, step: Step, inputs: Mapping[str, Density], plate: str) -> Lookup | None:

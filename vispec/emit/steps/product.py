@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from vispec.emit.densities import Density, Mixed, dense
-from vispec.emit.expressions import tensor
+from vispec.emit.laws.densities import Density, Mixed, dense
+from vispec.emit.laws.expressions import tensor
 from vispec.emit.steps import StepKind
 from vispec.emit.value import Value, align, paren
 from vispec.emit.writer import Writer
@@ -57,7 +57,7 @@ def mixed_total(w: Writer, step: Step, found: Mixed) -> Value | None:
     log_weight = align(weight, (*lead, latent))
     if len(lead) > len(rows):
         log_weight += f".expand(*{lookup.value.code}.shape[:{len(lead)}], -1)"
-    function = w.needs.kernel("vispec.kernels.lookup", "mixed_total")
+    function = w.needs.kernel("vispec.kernels.sums.lookup", "mixed_total")
     table = f"{lookup.table.code}, {lookup.value.code}, {inside}, normalised={lookup.table.form == 'log'}"
     total = w.let(name(step, found.axes[len(lead) :]), f"{function}({log_weight}, {table})", lead)
     if lead == kept:

@@ -5,8 +5,8 @@ log f_e(z_e) = Σ_{i : a_i = e} log f_i(z_{a_i})
 
 from collections.abc import Mapping
 
-from vispec.emit.densities import Density, dense
-from vispec.emit.expressions import plain, tensor
+from vispec.emit.laws.densities import Density, dense
+from vispec.emit.laws.expressions import plain, tensor
 from vispec.emit.steps import StepKind
 from vispec.emit.value import Value, align, paren
 from vispec.emit.writer import Writer, identifier
@@ -30,7 +30,7 @@ def emit(w: Writer, step: Step, inputs: Mapping[str, Density], query: bool) -> V
             value, index = (only_inside(w, each, plate) for each in (value, index))
     values = spread(w, value, axes, (*lead, *gone, *rest), lead, gone)
     places = spread(w, index, elements, (*lead, *gone), lead, gone)
-    function = w.needs.kernel("vispec.kernels.scatter", "add_by_index")
+    function = w.needs.kernel("vispec.kernels.sums.scatter", "add_by_index")
     assert step.into is not None
     target = (*lead, step.into, *rest)
     code = f"{function}({values}, {places}, {w.plate_size(step.into)})"

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from vispec.emit.densities import Density, Lookup, Mixed, Table, dense
-from vispec.emit.joins import add, tilt
+from vispec.emit.laws.densities import Density, Lookup, Mixed, Table, dense
+from vispec.emit.laws.joins import add, tilt
 from vispec.emit.steps import StepKind
 from vispec.emit.steps.unroll import joint_values
 from vispec.emit.value import Value, align
@@ -36,7 +36,7 @@ def emit(w: Writer, step: Step, inputs: Mapping[str, Density], query: bool) -> V
         joint = w.let("by_latent", f"{joint.code}.permute({', '.join(str(joint.axes.index(a)) for a in last)})", last)
     if len(step.eliminated) > 1:
         joint = w.let("joint", f"{joint.code}.flatten({len(kept)})", (*kept, step.eliminated[0]))
-    sum_of = "total" if query else w.needs.kernel("vispec.kernels.logsum", "log_sum_exp")
+    sum_of = "total" if query else w.needs.kernel("vispec.kernels.sums.logsum", "log_sum_exp")
     return w.let(f"log_sum_{names}", f"{sum_of}({joint.code})", kept)
 
 
@@ -55,7 +55,7 @@ def under_guide(w: Writer, step: Step, log_q: Value, inputs: Mapping[str, Densit
         return w.let(f"log_sum_{latent}", f"total({tilted.code})", tilted.axes[:-1])
     joint = ensure_axis(w, add(w, parts, f"log_joint_of_{latent}"), latent)
     axes = w.sort({*joint.axes, *log_q.axes})
-    function = w.needs.kernel("vispec.kernels.logsum", "expected_under")
+    function = w.needs.kernel("vispec.kernels.sums.logsum", "expected_under")
     return w.let(f"bound_{latent}", f"{function}({align(log_q, axes)}, {align(joint, axes)})", axes[:-1])
 
 
@@ -83,7 +83,7 @@ def mixture(w: Writer, step: Step, inputs: Mapping[str, Density]) -> Value | Non
         return None
     table = tables[0]
     const = add(w, [table.const, *others], "const")
-    function = w.needs.kernel("vispec.kernels.mixture", "MixtureLogProb")
+    function = w.needs.kernel("vispec.kernels.sums.mixture", "MixtureLogProb")
     kept = table.axes[:-1]
     name = f"log_sum_{step.eliminated[0]}"
     if len(kept) == 1:

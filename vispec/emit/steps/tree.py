@@ -7,11 +7,11 @@ One operation with its own backward, whose gradient is the probability of each a
 
 from collections.abc import Mapping
 
-from vispec.emit.densities import Density, dense
-from vispec.emit.expressions import tensor
-from vispec.emit.joins import add, tilt
+from vispec.emit.laws.densities import Density, dense
+from vispec.emit.laws.expressions import tensor
+from vispec.emit.laws.joins import add, tilt
+from vispec.emit.laws.trees import kernel, lead_of, length_argument, plate_of
 from vispec.emit.steps import StepKind
-from vispec.emit.trees import kernel, lead_of, length_argument, plate_of
 from vispec.emit.value import Value, align
 from vispec.emit.writer import Writer
 from vispec.plan.plan import Step

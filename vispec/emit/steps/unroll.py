@@ -5,8 +5,8 @@ log F(z_1, ..., z_I) = Σ_i log f_i(z_i)
 
 from collections.abc import Mapping
 
-from vispec.emit.densities import Density, dense
-from vispec.emit.expressions import tensor
+from vispec.emit.laws.densities import Density, dense
+from vispec.emit.laws.expressions import tensor
 from vispec.emit.steps import StepKind, product
 from vispec.emit.value import Value, align, paren
 from vispec.emit.writer import Writer
@@ -43,7 +43,7 @@ def joint_values(w: Writer, value: Value, plate: str) -> Value:
     target = (*rest, plate, *latents)
     if target != axes:
         code = f"{paren(code)}.permute({', '.join(str(axes.index(axis)) for axis in target)})"
-    function = w.needs.kernel("vispec.kernels.unrolled", "over_joint_values")
+    function = w.needs.kernel("vispec.kernels.sums.unrolled", "over_joint_values")
     found = (*rest, *(unrolled(latent, plate) for latent in latents))
     code = f"{function}({code}{f', {len(latents)}' if len(latents) > 1 else ''})"
     if found != w.sort(found):

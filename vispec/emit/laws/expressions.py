@@ -1,0 +1,396 @@
+"""Expressions as tensors with named axes. Selecting by an enumerated latent renames an axis; it costs nothing."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from vispec.emit.laws.functions import FUNCTIONS, OPERATORS
+from vispec.emit.laws.reductions import reduce_sequence
+from vispec.emit.nets.calls import call_net
+from vispec.emit.value import Form, Value, align, union
+from vispec.emit.writer import Writer
+from vispec.model.model import (
+    All,
+    Apply,
+    Conditional,
+    Const,
+    Element,
+    Expression,
+    For,
+    Length,
+    NetCall,
+    Past,
+    Position,
+    Prefix,
+    Ref,
+    Select,
+    SizeOf,
+    Stack,
+    Where,
+)
+from vispec.plan.axes import enumerated_axis, key, past
+
+
+def expression(w: Writer, e: Expression) -> Value:
+    """The expression's tensor, computed once per method; its numbers may be in any form (see `plain`)."""
+    found = w.cache.get(key(e))
+    if not isinstance(found, Value):
+        found = COMPILERS[type(e)](w, e)
+        w.cache[key(e)] = found
+    return found
+
+
+def plain(w: Writer, e: Expression) -> Value:
+    """The expression's values themselves, link functions applied."""
+    return to_value(w, expression(w, e), e.type.domain)
+
+
+def to_value(w: Writer, value: Value, domain: str) -> Value:
+    match value.form:
+        case "value":
+            return value
+        case "logit":
+            return w.let(f"{stem(value)}_prob", f"torch.sigmoid({value.code})", value.axes, value.event)
+        case "logits":
+            return w.let(f"{stem(value)}_prob", f"{value.code}.softmax(-1)", value.axes, value.event)
+        case "log":
+            return w.let(f"{stem(value)}_prob", f"{value.code}.exp()", value.axes, value.event)
+        case "raw":
+            return w.let(stem(value), link(w, domain, value.code), value.axes, value.event)
+
+
+def to_form(w: Writer, value: Value, domain: str, form: Form) -> Value:
+    """The value as log-odds ("logit") or normalised log-probabilities ("log")."""
+    if value.form == form:
+        return value
+    if form == "log" and value.form == "logits":
+        return w.let(f"log_{stem(value)}", f"{value.code}.log_softmax(-1)", value.axes, value.event, "log")
+    value = to_value(w, value, domain)
+    if form == "log":
+        function = w.needs.kernel("vispec.kernels.probability", "log_of")
+        return w.let(f"log_{stem(value)}", f"{function}({tensor(w, value)})", value.axes, value.event, "log")
+    if form == "logit":
+        return w.let(f"{stem(value)}_logit", f"torch.logit({tensor(w, value)})", value.axes, value.event, "logit")
+    return value
+
+
+def link(w: Writer, domain: str, code: str) -> str:
+    """A raw output in its domain; the same functions constrain parameters."""
+    if domain == "positive":
+        return f"F.softplus({code})"
+    name = {"cholesky": "to_cholesky", "ordered": "to_ordered"}[domain]
+    return f"{w.needs.kernel('vispec.kernels.constraints', name)}({code})"
+
+
+def stem(value: Value) -> str:
+    name = value.code.rsplit(".", 1)[-1].split("[")[0]
+    return name.removeprefix("raw_").removesuffix("_raw") if name.isidentifier() else "value"
+
+
+def tensor(w: Writer, value: Value) -> str:
+    """The value's text where a tensor is needed: a number becomes one in the module's dtype."""
+    return f"(self.one * {value.code})" if value.scalar else value.code
+
+
+# ---- one function per kind of expression
+
+
+def _const(w: Writer, e: Const) -> Value:
+    return Value(repr(e.value), scalar=True)
+
+
+def _ref(w: Writer, e: Ref) -> Value:
+    return named(w, e.name)
+
+
+def named(w: Writer, name: str) -> Value:
+    """A variable, param or let at its own element."""
+    if name in w.bound:
+        return w.element(w.bound[name])
+    if name in w.scope.enumerated:
+        return enumerated(w, name, name)
+    if name in w.model.param:
+        return parameter(w, name)
+    lets = {let.name: let for let in (*w.model.lets, *w.model.guide_lets)}
+    if name in lets:
+        return expression(w, lets[name].value)
+    return w.data(name)
+
+
+def enumerated(w: Writer, name: str, axis: str) -> Value:
+    """All values of a finite latent along an axis of its own."""
+    value = w.position(axis)
+    if w.model.variable[name].type.domain == "bit":
+        value = w.let(f"{name}_values", f"{value.code}.to(self.one.dtype)", (axis,))
+    return replace(value, enumerates=axis)
+
+
+def parameter(w: Writer, name: str) -> Value:
+    """A parameter in the form that it is stored in."""
+    from vispec.emit.parameters import stored
+
+    param = w.model.param[name]
+    code, form = stored(param)
+    return Value(code, w.sort(param.plates), param.type.shape, form)
+
+
+def _past(w: Writer, e: Past) -> Value:
+    bound = w.bound.get(past(e.name, e.lag))
+    if bound is not None:
+        return bound
+    if e.name in w.scope.enumerated:
+        return enumerated(w, e.name, past(e.name, e.lag))
+    value = plain(w, Ref(e.span, e.type, e.name))
+    at = value.axes.index(e.plate)
+    size = w.plate_size(e.plate)
+    index = ", ".join([":"] * at + [f":{size}"])
+    pad = ", ".join(["0, 0"] * (value.rank - at - 1) + [f"{e.lag}, 0"])
+    return w.let(f"{e.name}_past", f"F.pad({value.code}, ({pad}))[{index}]", value.axes, value.event, integer=value.integer)
+
+
+def _all(w: Writer, e: All) -> Value:
+    if f"whole {e.name}" in w.bound:
+        return w.bound[f"whole {e.name}"]
+    value = w.bound.get("all " + e.name) or named(w, e.name)  # inside a chain's loop, its whole buffer
+    value = to_value(w, value, e.type.domain)
+    found = w.model.plate[e.plate]
+    axes = tuple(axis for axis in value.axes if axis != e.plate)
+    value = plate_last(w, value, e.plate)
+    return replace(value, axes=axes, event=(e.plate, *value.event), mask=sequence_mask(w, e.plate) if found.ragged else None)
+
+
+def sequence_mask(w: Writer, plate: str) -> Value:
+    """Which elements of a ragged plate count, as the mask of a sequence."""
+    inside = w.inside(plate)
+    return replace(inside, axes=tuple(axis for axis in inside.axes if axis != plate), event=(plate,))
+
+
+def plate_last(w: Writer, value: Value, plate: str) -> Value:
+    """The value with a plate's axis just before its event dimensions."""
+    axes = (*(axis for axis in value.axes if axis != plate), plate)
+    if axes == value.axes:
+        return value
+    code = f"{value.code}.movedim({value.axes.index(plate)}, {len(axes) - 1})"
+    return replace(w.let(f"{stem(value)}_by_{plate}", code, axes, value.event), form=value.form)
+
+
+def _prefix(w: Writer, e: Prefix) -> Value:
+    """The whole sequence; the net is called so that each of its elements reads only those before it."""
+    value = _all(w, All(e.span, e.type, e.name, e.plate))
+    return replace(value, mask=None)
+
+
+def _select(w: Writer, e: Select) -> Value:
+    value = whole(w, e.name) if any(plate in w.at for plate, _ in e.by) else named(w, e.name)
+    if value.enumerates is not None and e.name in w.scope.enumerated:
+        return value  # all values; which element's they are is said where they are added up
+    for plate, index in e.by:
+        axis = enumerated_axis(index, w.scope)
+        if index.type.domain == "tree":
+            value = with_root(w, to_value(w, value, e.type.domain), plate, axis or plate, e)
+            plate = axis or plate
+        if axis == plate:
+            continue
+        if axis is not None and plate in value.axes:
+            value = rename(w, value, plate, axis)
+        else:
+            at = plain(w, index)
+            value = mixture_of_rows(w, value, at, e) if at.event else gather(w, value, plate, at)
+    return value
+
+
+def whole(w: Writer, name: str) -> Value:
+    """Inside a chain's loop, all that there is of a variable along the chain so far."""
+    return w.bound.get(f"all {name}") or w.bound.get(name) or Writer.data(w, name)
+
+
+def with_root(w: Writer, value: Value, plate: str, new: str, e: Select) -> Value:
+    """The elements of a plate as heads point at them, along the axis `new`: before them the root, a symbol past the values of
+    the type, or 0."""
+    at = value.axes.index(plate)
+    pad = ", ".join(["0, 0"] * (value.rank - at - 1) + ["1, 0"])
+    root = f", value={w.dim(e.type.card)}" if value.integer and e.type.card is not None else ""
+    axes = tuple(new if axis == plate else axis for axis in value.axes)
+    code = f"F.pad({value.code}, ({pad}){root})"
+    if axes != w.sort(axes):
+        code, axes = f"{code}.movedim({at}, {w.sort(axes).index(new)})", w.sort(axes)
+    return w.let(f"{stem(value)}_or_root", code, axes, value.event, integer=value.integer)
+
+
+def mixture_of_rows(w: Writer, value: Value, weight: Value, e: Select) -> Value:
+    """The element that a relaxed index points at: all of them, by its weights."""
+    value = to_value(w, value, e.type.domain)
+    function = w.needs.kernel("vispec.kernels.draws.relaxed", "mixed")
+    return w.let(f"{stem(value)}_at", f"{function}({weight.code}, {value.code})", weight.axes, value.event)
+
+
+def rename(w: Writer, value: Value, old: str, new: str) -> Value:
+    """The axis `old` under the name of a latent that points along it; moved where the order asks for it."""
+    names = [new if axis == old else axis for axis in value.axes]
+    if new in value.axes:
+        raise ValueError(f"axis {new} twice")
+    axes = w.sort(names)
+    if list(axes) != names:
+        code = f"{value.code}.movedim({names.index(new)}, {axes.index(new)})"
+        return w.let(f"{stem(value)}_by_{new.replace(chr(39), '_past')}", code, axes, value.event, value.form, value.integer)
+    return replace(value, axes=axes, enumerates=None)
+
+
+def gather(w: Writer, value: Value, plate: str, index: Value) -> Value:
+    """value[..., index, ...] along a plate, for an index that varies over other axes; they are matched by name."""
+    at = value.axes.index(plate)
+    rest = tuple(axis for axis in value.axes if axis != plate)
+    if index.scalar:
+        code = f"{value.code}[{', '.join([':'] * at + [index.code])}]"
+        return w.let(stem(value), code, rest, value.event, value.form, value.integer)
+    axes = w.sort({*rest, *index.axes})
+    if not rest:
+        return w.let(f"{stem(value)}_at", f"{value.code}[{index.code}]", axes, value.event, value.form, value.integer)
+    items = [align(index, axes) if axis == plate else align(w.position(axis), axes) for axis in value.axes]
+    return w.let(f"{stem(value)}_at", f"{value.code}[{', '.join(items)}]", axes, value.event, value.form, value.integer)
+
+
+def _element(w: Writer, e: Element) -> Value:
+    base, index = plain(w, e.base), plain(w, e.at)
+    low, high = e.base.type.low, e.base.type.high
+    if low is not None and high is not None:
+        code = f"({index.code} - {low}).clamp(0, {high - low})" if low else f"{index.code}.clamp(0, {high})"
+        index = w.let(f"{stem(base)}_index", code, index.axes, integer=True)
+    if index.scalar:
+        code = f"{base.code}[{', '.join(['...', index.code] + [':'] * (len(base.event) - 1))}]"
+        return w.let(f"{stem(base)}_at", code, base.axes, base.event[1:])
+    if not base.axes:
+        return w.let(f"{stem(base)}_at", f"{base.code}[{index.code}]", index.axes, base.event[1:])
+    axes = union((base, index), w.order)
+    items = [align(w.position(axis), axes) for axis in base.axes] + [align(index, axes)]
+    return w.let(f"{stem(base)}_at", f"{base.code}[{', '.join(items)}]", axes, base.event[1:])
+
+
+def _position(w: Writer, e: Position) -> Value:
+    return w.bound.get(f"at {e.plate}") or w.position(e.plate)
+
+
+def _length(w: Writer, e: Length) -> Value:
+    if w.model.plate[e.plate].ragged:
+        return w.lengths(e.plate)
+    return Value(w.plate_size(e.plate), scalar=True)
+
+
+def _size_of(w: Writer, e: SizeOf) -> Value:
+    return Value(w.dim(e.name), scalar=True)
+
+
+def _where(w: Writer, e: Where) -> Value:
+    sequence, mask = expression(w, e.sequence), plain(w, e.mask)
+    chosen = w.let(f"{stem(mask)}_chosen", f"{mask.code}.bool()", mask.axes, mask.event)
+    if sequence.mask is not None:
+        axes = union((sequence.mask, chosen), w.order)
+        chosen = w.let("chosen", f"{align(sequence.mask, axes)} & {align(chosen, axes)}", axes, mask.event)
+    return replace(sequence, mask=chosen)
+
+
+def _net_call(w: Writer, e: NetCall) -> Value:
+    return call_net(w, e, expression, plain)
+
+
+def _apply(w: Writer, e: Apply) -> Value:
+    if e.function in ("sum", "mean", "max", "min") and e.args[0].type.star:
+        return reduce_sequence(w, e, plain)
+    args = [plain(w, argument) for argument in e.args]
+    axes = union(args, w.order)
+    rank = max((len(a.event) for a in args), default=0)
+    if e.function in OPERATORS:
+        if all(a.scalar for a in args):
+            return Value(f"({OPERATORS[e.function].format(*(a.code for a in args))})", scalar=True)
+        codes = [align(a, axes, rank) for a in args]
+        event = max((a.event for a in args), key=len)
+        whole = all(a.integer or (a.scalar and is_whole(a.code)) for a in args)
+        integer = whole and e.function in ("+", "-", "*", "neg")
+        if e.function in ARITHMETIC and not integer and not any(is_floating(a) for a in args):
+            codes[0] = f"(self.one * {codes[0]})"  # of integers, torch would make single precision
+        return w.let(
+            e.function if e.function.isalpha() else "value", OPERATORS[e.function].format(*codes), axes, event, integer=integer
+        )
+    return FUNCTIONS[e.function](w, e, args, axes)
+
+
+def _conditional(w: Writer, e: Conditional) -> Value:
+    test, then, otherwise = (plain(w, part) for part in (e.test, e.then, e.otherwise))
+    axes = union((test, then, otherwise), w.order)
+    event = max((then.event, otherwise.event), key=len)
+    codes = [align(v, axes, len(event)) for v in (then, otherwise)]
+    if then.scalar and otherwise.scalar:
+        codes[0] = f"self.one * {codes[0]}"
+    condition = align(replace(test, event=()), axes, len(event)) if test.axes else test.code
+    condition = f"{condition}.bool()" if is_number(w, e.test) else condition
+    return w.let("value", f"torch.where({condition}, {codes[0]}, {codes[1]})", axes, event)
+
+
+ARITHMETIC = frozenset({"+", "-", "*", "/", "^"})
+
+
+def is_whole(code: str) -> bool:
+    """Whether a number's text is that of an integer."""
+    return code.strip("()-").isdigit()
+
+
+def is_floating(value: Value) -> bool:
+    """Whether a value is a tensor of the module's dtype."""
+    return not value.scalar and not value.integer
+
+
+LOGICAL = frozenset({"<", "<=", ">", ">=", "==", "!=", "and", "or", "not"})
+
+
+def is_number(w: Writer, test: Expression) -> bool:
+    """Whether a condition's tensor holds 0 and 1, not truth values."""
+    lets = {let.name: let for let in (*w.model.lets, *w.model.guide_lets)}
+    if isinstance(test, Ref) and test.name in lets:
+        return is_number(w, lets[test.name].value)
+    return not (isinstance(test, Apply) and test.function in LOGICAL)
+
+
+def _for(w: Writer, e: For) -> Value:
+    body = plain(w, e.body)
+    if e.plate not in body.axes:
+        size = w.plate_size(e.plate)
+        axes = (*body.axes, e.plate)
+        body = w.let("each", f"{tensor(w, body)}.unsqueeze(-1).expand({'-1, ' * len(body.axes)}{size})", axes, body.event)
+    body = plate_last(w, body, e.plate)
+    mask = w.inside(e.plate) if w.model.plate[e.plate].ragged else None
+    axes = tuple(axis for axis in body.axes if axis != e.plate)
+    value = replace(body, axes=axes, event=(e.plate, *body.event))
+    if mask is None:
+        return value
+    around = w.sort({*axes, *(axis for axis in mask.axes if axis != e.plate)})
+    inside = align(replace(mask, axes=tuple(a for a in mask.axes if a != e.plate), event=(e.plate,)), around)
+    code = f"{align(value, around)}.masked_fill(~{inside}, -torch.inf)"
+    return w.let("each", code, around, value.event)
+
+
+def _stack(w: Writer, e: Stack) -> Value:
+    items = [plain(w, item) for item in e.items]
+    axes = union(items, w.order)
+    if all(item.scalar for item in items):
+        return w.let("vector", f"self.one.new_tensor([{', '.join(i.code for i in items)}])", (), (len(items),))
+    parts = ", ".join(align(item, axes) if not item.scalar else f"self.one * {item.code}" for item in items)
+    return w.let("vector", f"torch.stack(torch.broadcast_tensors({parts}), -1)", axes, (len(items),))
+
+
+COMPILERS: dict[type, Callable[..., Value]] = {
+    Const: _const,
+    Ref: _ref,
+    Past: _past,
+    All: _all,
+    Prefix: _prefix,
+    Select: _select,
+    Element: _element,
+    Position: _position,
+    Length: _length,
+    SizeOf: _size_of,
+    Where: _where,
+    NetCall: _net_call,
+    Apply: _apply,
+    Conditional: _conditional,
+    For: _for,
+    Stack: _stack,
+}

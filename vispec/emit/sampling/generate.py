@@ -1,0 +1,274 @@
+"""sample and predict: ancestral generation, chains element by element."""
+
+from vispec.catalog import Distribution, distributions
+from vispec.emit.draws.shared import bind_shared
+from vispec.emit.laws import trees
+from vispec.emit.laws.densities import extra_rank, spread
+from vispec.emit.laws.expressions import expression, plain, tensor, to_value
+from vispec.emit.posterior import complete
+from vispec.emit.sampling.generator import Generator, given_in, inner_generator
+from vispec.emit.sampling.grown import grown_together, tree_loop, tree_of_growth
+from vispec.emit.value import Value, align, paren
+from vispec.emit.writer import ModuleNeeds
+from vispec.model.model import Choice, Draw, Law, Model, Then, Variable
+from vispec.model.types import INTEGER_DOMAINS
+from vispec.plan.axes import law_parts, past, walk
+from vispec.plan.plan import Plan
+
+
+def generation_methods(plan: Plan, needs: ModuleNeeds) -> list[list[str]]:
+    """`generate`, and sample and predict over it."""
+    needs.kernel("vispec.kernels.decide", "decide")
+    return [generate_method(plan, needs), sample_method(plan), predict_method(plan, needs)]
+
+
+def sample_method(plan: Plan) -> list[str]:
+    givens = [v.name for v in plan.model.variables if v.role == "given"]
+    need = f"`batch` holds {', '.join(givens)}" if givens else "nothing need be given"
+    return [
+        "@torch.no_grad()",
+        "def sample(self, n: int, batch: dict | None = None, lengths: dict | None = None) -> dict[str, Tensor]:",
+        f'    """n rows of every variable, latents too, drawn in the order of the model; {need}.',
+        "",
+        "    lengths: for each ragged plate that the batch does not size, how many elements each row has (n,).",
+        '    """',
+        '    return self.generate(n, batch or {}, lengths or {}, "sample")',
+    ]
+
+
+def predict_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
+    """What is partial by its posterior; otherwise what is observed by its law, averaged over draws of any latents."""
+    if partial := [v.name for v in complete(plan)[1] if v.role == "partial"]:
+        return filled_method(partial)
+    observed = [v for v in plan.model.variables if v.role in ("observed", "partial")]
+    names = ", ".join(f'"{v.name}"' for v in observed)
+    givens = [v for v in plan.model.variables if v.role == "given" and plan.data_plate in v.plates]
+    rows = f'len(batch["{givens[0].name}"])' if givens else "len(next(iter(batch.values())))"
+    lengths = ", ".join(
+        f'"{p.name}": batch["{p.length_key}"]' for p in plan.model.plates if p.ragged and not given_in(plan.model, p.name)
+    )
+    head = 'def predict(self, batch: dict[str, Tensor], rule: str = "mean"{}) -> dict[str, Tensor]:'
+    if not plan.bayesian_nets and all(v.role != "latent" for v in plan.model.variables):
+        return [
+            "@torch.no_grad()",
+            head.format(""),
+            '    """Each observed variable, from what is given. rule: "mean", "mode" or "sample".',
+            "",
+            "    The mean of a categorical variable is its probabilities; one that is read again is at its mode.",
+            '    """',
+            f"    found = self.generate({rows}, batch, {{{lengths}}}, rule)",
+            f"    return {{name: found[name] for name in ({names},)}}",
+        ]
+    kinds = ", ".join(f'"{v.name}": "{kind_of(plan.model, v)}"' for v in observed)
+    return [
+        "@torch.no_grad()",
+        head.format(", samples: int = 100"),
+        '    """Each observed variable, from what is given, over so many draws of the latents.',
+        "",
+        '    rule: "mean", "mode" or "sample". The mean of a categorical variable is its probabilities, its mode the likeliest',
+        "    value under them. What is read again is at its mode in one draw; a sample is one draw of all.",
+        '    """',
+        f"    rows, kinds = {rows}, {{{kinds}}}",
+        f"    return {needs.kernel('vispec.kernels.decide', 'predictive')}("
+        f"lambda by: self.generate(rows, batch, {{{lengths}}}, by), kinds, rule, samples)",
+    ]
+
+
+def filled_method(partial: list[str]) -> list[str]:
+    names = ", ".join(f'"{name}"' for name in partial)
+    return [
+        "@torch.no_grad()",
+        'def predict(self, batch: dict[str, Tensor], rule: str = "mean") -> dict[str, Tensor]:',
+        '    """Each partial variable, from all that is seen: its posterior. rule: "mean", the probabilities of its values;',
+        '    "mode", the best joint assignment; "sample", a draw. Cells that are seen are as they are seen."""',
+        '    found = self.posterior(batch, "marginals" if rule == "mean" else rule)',
+        f"    return {{name: found[name] for name in ({names},)}}",
+    ]
+
+
+def kind_of(model: Model, variable: Variable) -> str:
+    """How a prediction of the variable is averaged over draws; see vispec.kernels.decide.predictive."""
+    domain = variable.type.domain
+    if domain == "tree" or (is_read(model, variable.name) and variable.type.discrete):
+        return "draw"
+    return domain if domain in ("bit", "count") else "probabilities" if variable.type.discrete else "number"
+
+
+def generate_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
+    w = Generator(plan, needs)
+    model = plan.model
+    done: set[str] = set()
+    results: dict[str, str] = {}
+    bind_shared(w, plan, one=True)
+    results |= {name: w.bound[name].code for name in plan.shared_latents}
+    for name in model.order:
+        if name in model.let or name in done or name in plan.shared_latents:
+            continue
+        variable = model.variable[name]
+        if variable.role == "given":
+            results[name] = w.data(name).code
+            continue
+        chain = next((p for p in variable.plates if model.plate[p].kind == "chain"), None)
+        if (tree := tree_of_growth(variable, model, {*done, *results})) is not None:
+            group = grown_together(tree, model, {*done, *results})
+            results |= tree_loop(w, tree, group, inner_generator(w), lambda g, v: draw_variable(g, v, v.law))
+            done |= {v.name for v in group}
+        elif chain is None:
+            value = draw_variable(w, variable, variable.law)
+            w.bound[name] = value
+            results[name] = value.code
+        else:
+            group = drawn_along(chain, model, {*done, *results})
+            results |= chain_loop(w, chain, group)
+            done |= {v.name for v in group}
+    entries = [f'"{name}": {code}' for name, code in results.items()]
+    entries += [f'"{p.length_key}": {w.lengths(p.name).code}' for p in model.plates if p.ragged]
+    for v in model.variables:
+        if v.role == "partial":
+            entries.append(f'"{v.name}_observed": torch.ones_like({results[v.name]}, dtype=torch.bool)')
+    result = "{" + ", ".join(entries) + "}"
+    head = "def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:"
+    doc = '    """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""'
+    return [head, doc, *(f"    {line}" for line in w.body(result)), f"    return {result}"]
+
+
+def drawn_along(chain: str, model: Model, done: set[str]) -> list[Variable]:
+    """What one loop along a chain draws: all that is left in it, but for what grows along a tree and whatever reads that."""
+    later, group = set[str](), list[Variable]()
+    for name in model.order:
+        variable = model.variable.get(name)
+        if variable is None or variable.law is None or chain not in variable.plates or name in done:
+            continue
+        read = {getattr(e, "name", None) for part in law_parts(variable.law) for e in walk(part)}
+        if tree_of_growth(variable, model, done) is not None or read & later:
+            later.add(name)
+        else:
+            group.append(variable)
+    return group
+
+
+def chain_loop(w: Generator, chain: str, group: list[Variable]) -> dict[str, str]:
+    """One loop along a chain for all its variables; each has a buffer that the next steps read."""
+    buffers: dict[str, Value] = {}
+    for v in group:
+        axes = w.sort(v.plates)
+        sizes = ", ".join([w.axis_size(a) for a in axes] + [w.dim(d) for d in v.type.shape])
+        dtype = ", dtype=torch.long" if v.type.domain in INTEGER_DOMAINS else ""
+        buffers[v.name] = w.let(v.name, f"self.one.new_zeros({sizes}{dtype})", axes, v.type.shape, integer=bool(dtype))
+        w.cache.pop(("code", f"self.one.new_zeros({sizes}{dtype})"), None)
+    index = w.fresh(chain)
+    inner = inner_generator(w)
+    inner.at = {**w.at, chain: index}
+    inner.bound[f"at {chain}"] = Value(index, scalar=True)
+    body: list[str] = []
+    for v in group:
+        buffer = buffers[v.name]
+        at = buffer.axes.index(chain)
+        axes = tuple(a for a in buffer.axes if a != chain)
+        inner.bound["all " + v.name] = buffer
+        for lag in (1, 2):
+            code = f"{buffer.code}[{', '.join([':'] * at + [f'{index} - {lag}'])}]"
+            inner.bound[past(v.name, lag)] = Value(code, axes, buffer.event, integer=buffer.integer)
+    for v in group:
+        buffer = buffers[v.name]
+        at = buffer.axes.index(chain)
+        laws = v.law.laws if isinstance(v.law, Then) else (v.law,)
+        target = f"{buffer.code}[{', '.join([':'] * at + [index])}]"
+        for step, law in enumerate(laws):
+            inner.lines = []
+            kept = dict(inner.cache)
+            value = draw_variable(inner, v, law, without=chain)
+            lines = [*inner.body(value.code), f"{target} = {value.code}"]
+            inner.cache = kept
+            if len(laws) > 1:
+                test = "else:" if step == len(laws) - 1 else f"{'if' if step == 0 else 'elif'} {index} == {step}:"
+                body.append(test)
+                lines = [f"    {line}" for line in lines]
+            body += lines
+        axes = tuple(a for a in buffer.axes if a != chain)
+        inner.bound[v.name] = Value(target, axes, buffer.event, integer=buffer.integer)
+    w.line(f"for {index} in range({w.plate_size(chain)}):")
+    w.lines += [f"    {line}" for line in body]
+    for v in group:
+        w.bound[v.name] = buffers[v.name]
+    return {v.name: buffers[v.name].code for v in group}
+
+
+def draw_variable(w: Generator, variable: Variable, law: Law | None, without: str | None = None) -> Value:
+    """A value of the variable by the rule, over its plates (but the chain's, inside its loop)."""
+    axes = tuple(a for a in w.sort(variable.plates) if a != without)
+    hint = variable.name if without is None else f"{variable.name}_now"
+    match law:
+        case Choice(test=test, then=then, otherwise=otherwise):
+            condition = plain(w, test)
+            left, right = draw_variable(w, variable, then, without), draw_variable(w, variable, otherwise, without)
+            rank = len(variable.type.shape)
+            code = condition.code if condition.scalar else align(condition, axes) + "[..., None]" * rank
+            code = f"torch.as_tensor({code}, device=self.one.device).bool()"
+            return w.let(
+                hint, f"torch.where({code}, {left.code}, {right.code})", axes, variable.type.shape, integer=left.integer
+            )
+        case Draw() if variable.type.domain == "tree":
+            rule = "rule" if variable.role != "latent" else '"sample"'
+            return trees.draw(w, variable, rule, is_read(w.plan.model, variable.name))
+        case Draw():
+            return draw_law(w, variable, law, axes, hint)
+    raise AssertionError(law)
+
+
+def draw_law(w: Generator, variable: Variable, law: Draw, axes: tuple[str, ...], hint: str) -> Value:
+    entry = distributions()[law.distribution]
+    shape = [w.axis_size(a) for a in axes] + [w.dim(d) for d in variable.type.shape]
+    integer = variable.type.domain in INTEGER_DOMAINS
+    if not law.args and entry.optional:
+        return uniform(w, variable, axes, shape, hint)
+    rank = len(variable.type.shape)
+    settings: list[str] = []
+    for name, arg in law.args:
+        value = expression(w, arg)
+        keyword = name
+        logits = {"log": ("logits", "log"), "logit": ("logit",)}.get(entry.forms.get(name, "value"), ())
+        if entry.torch_class is not None and value.form in logits:
+            keyword = "logits"
+        else:
+            value = spread(w, variable, entry, name, to_value(w, value, arg.type.domain))
+        code = tensor(w, value) if value.scalar else align(value, axes, rank + extra_rank(entry, name))
+        settings.append(f"{keyword}={code}")
+    if entry.torch_class is None:
+        assert entry.sampler is not None
+        function = w.needs.kernel(str(entry.sampler.__module__), entry.sampler.__name__)
+        lead = shape[: len(shape) - entry.event_dim]
+        whole = [whole_parameter(entry, lead, *setting.split("=", 1)) for setting in settings]  # a draw for each element
+        code = f"{function}({', '.join(whole)})" + ("" if settings else f".expand({', '.join(shape)})")
+        return w.let(hint, code, axes, variable.type.shape, integer=integer)
+    whole = ", ".join(shape[: len(shape) - entry.event_dim])
+    law_code = f"torch.distributions.{entry.torch_class}({', '.join(settings)}).expand(({whole}{',' if whole else ''}))"
+    rule = "rule" if variable.role != "latent" else '"sample"'
+    code = f"decide({law_code}, {rule}, {is_read(w.plan.model, variable.name)})"
+    return w.let(hint, code, axes, variable.type.shape, integer=integer)
+
+
+def whole_parameter(entry: Distribution, lead: list[str], name: str, code: str) -> str:
+    """A parameter for each element of the draw's leading shape."""
+    own = ["-1"] * entry.param_event_dim.get(name, entry.event_dim)
+    return f"{paren(code)}.expand({', '.join([*lead, *own])})" if lead else code
+
+
+def uniform(w: Generator, variable: Variable, axes: tuple[str, ...], shape: list[str], hint: str) -> Value:
+    """Any value of a finite type; along a ragged plate, any of its elements."""
+    size = ", ".join(shape)
+    type_ = variable.type
+    if type_.domain == "bit":
+        return w.let(hint, f"torch.randint(2, ({size},), device=self.one.device).to(self.one.dtype)", axes, type_.shape)
+    plate = w.model.plate[type_.plate] if type_.plate else None
+    if plate is not None and plate.ragged:
+        lengths = align(w.lengths(plate.name), axes)
+        return w.let(hint, f"(torch.rand({size}, device=self.one.device) * {lengths}).long()", axes, integer=True)
+    count = w.plate_size(plate.name) if plate is not None else w.dim(type_.card)  # type: ignore[arg-type]
+    return w.let(hint, f"torch.randint({count}, ({size},), device=self.one.device)", axes, type_.shape, integer=True)
+
+
+def is_read(model: Model, name: str) -> bool:
+    """Whether some law or deterministic node reads the variable."""
+    parts = [part for v in model.variables if v.law for part in law_parts(v.law)] + [let.value for let in model.lets]
+    return any(getattr(e, "name", None) == name for part in parts for e in walk(part))

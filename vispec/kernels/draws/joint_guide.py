@@ -1,0 +1,60 @@
+"""Guides over all latents that rows share, jointly: a draw in ℝᴰ and its log-density, of standard normal noise.
+
+Each is called with noise (*S, guide.noise) and returns draws (*S, D) and log q (*S) in nats. They start near N(0, 1).
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vispec.kernels.draws.autoregressive import AutoregressiveLayers
+
+
+def log_standard_normal(noise: Tensor) -> Tensor:
+    """log N(noise; 0, I) (*S) of noise (*S, D)."""
+    return -0.5 * noise.square().sum(-1) - 0.9189385332046727 * noise.shape[-1]  # log(2π) / 2
+
+
+class FullRankGaussian(nn.Module):
+    """N(loc, L Lᵀ) with a lower triangular L (D, D)."""
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.noise = size
+        self.loc = nn.Parameter(torch.zeros(size))
+        self.log_diagonal = nn.Parameter(torch.zeros(size))
+        self.below = nn.Parameter(torch.zeros(size, size))
+
+    def forward(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        value = self.loc + self.log_diagonal.exp() * noise + noise @ self.below.tril(-1).T
+        return value, log_standard_normal(noise) - self.log_diagonal.sum()
+
+
+class LowRankGaussian(nn.Module):
+    """N(loc, W Wᵀ + diag(scale²)) with W (D, rank): D (rank + 2) numbers where a full covariance has D (D + 3) / 2."""
+
+    def __init__(self, size: int, rank: int):
+        super().__init__()
+        self.size, self.noise = size, size + rank
+        self.loc = nn.Parameter(torch.zeros(size))
+        self.raw_scale = nn.Parameter(torch.zeros(size))
+        self.directions = nn.Parameter(0.1 * torch.randn(size, rank))
+
+    def forward(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        scale = F.softplus(self.raw_scale)
+        value = self.loc + scale * noise[..., : self.size] + noise[..., self.size :] @ self.directions.T
+        law = torch.distributions.LowRankMultivariateNormal(self.loc, self.directions, scale.square(), validate_args=False)
+        return value, law.log_prob(value)
+
+
+class AutoregressiveFlow(nn.Module):
+    """Autoregressive layers behind standard normal noise: a draw and its density in one pass."""
+
+    def __init__(self, size: int, layers: int, hidden: int):
+        super().__init__()
+        self.noise = size
+        self.carry = AutoregressiveLayers(size, layers, hidden)
+
+    def forward(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        value, gain = self.carry(noise)
+        return value, log_standard_normal(noise) - gain
