@@ -1,4 +1,4 @@
-"""vispec predict: the observed variables as the model would have them, given the given ones."""
+"""vispec predict: missing cells of partial variables from what is seen, or else observed variables from the given ones."""
 
 import inspect
 from collections.abc import Iterator
