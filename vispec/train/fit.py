@@ -52,6 +52,7 @@ class Job:
     group: Group
     reporter: Reporter
     variables: tuple[str, ...] = ()  # of the spec, to name one where a fit diverges
+    start: Tensors | None = None  # parameters to start at; those that are not in it start afresh
 
 
 @dataclass(frozen=True)
@@ -143,11 +144,13 @@ class Trainer:
         job.reporter.start(self._total_steps, c.step)
 
     def _initialise(self) -> None:
-        """Let the module choose a start from a sample of the data, where it can."""
+        """Let the module choose a start from a sample of the data, where it can; what another run gives comes before it."""
         initialise = getattr(self.module, "initialise", None)
         if callable(initialise):
             rows = self.job.train.order(SAMPLE, generator(self.job.settings.seed, self.counters.restart, INIT))[0]
             initialise(to_device(self.job.train.batch(np.sort(rows)), self.job.device))
+        if self.job.start is not None:
+            self.module.load_state_dict(self.job.start, strict=False)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         """Put the state of a checkpoint into the fresh module and optimiser."""

@@ -13,8 +13,8 @@ from vispec.compile import class_of, compile_spec
 from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.model.model import Model
 from vispec.source import Source
-from vispec.train.checkpoint import Checkpoint
-from vispec.train.data import Dataset, load
+from vispec.train.checkpoint import Checkpoint, Tensors
+from vispec.train.data import Dataset, Encoders, load
 from vispec.train.distributed import Group, choose_device
 from vispec.train.errors import OptionError, RunError
 from vispec.train.files import write_atomic
@@ -25,6 +25,7 @@ from vispec.train.progress import Reporter
 from vispec.train.run import Config, Run, new_folder
 from vispec.train.settings import Settings, read_settings
 from vispec.train.sizes import check
+from vispec.train.start import read_start
 
 FREE = frozenset({"epochs", "save_every"})  # what a resumed fit may be given anew
 
@@ -32,7 +33,7 @@ FREE = frozenset({"epochs", "save_every"})  # what a resumed fit may be given an
 @dataclass(frozen=True)
 class Request:
     """What `vispec fit` was asked. settings: those given on the command line. out: None for a new folder under `root`.
-    memory: bytes that a sum over joint values may take at once; None for the default."""
+    memory: bytes that a sum over joint values may take at once; None for the default. start: a run to go out from."""
 
     source: Source
     data: tuple[str, ...]
@@ -43,21 +44,29 @@ class Request:
     out: Path | None = None
     root: Path = Path("runs")
     memory: int | None = None
+    start: Path | None = None
 
 
 def prepare(request: Request, group: Group, reporter: Reporter) -> tuple[Run, Job]:
     """A new run. Raises SpecError, DataError, RunError, or OptionError for an option of the command."""
     model = check(request.source, request.sizes)
     settings = read_settings(model, request.settings)
-    train, valid = read_data(model, request.data, request.valid, request.columns, request.sizes, settings)
+    start = None if request.start is None else read_start(request.start, model)
+    train, valid = read_data(
+        model, request.data, request.valid, request.columns, request.sizes, settings, start and start.encoders, more=True
+    )
     for warning in train.warnings:
         reporter.say(f"{warning.file}: warning[{warning.code}]: {warning.message}")
     device = choose_device(settings.device, group)
     settings = settings.resolve(train.num_rows, bool(model.nets), torch.get_num_threads())
     text = compile_spec(request.source, train.sizes, request.memory)
-    _rehearse(class_of_text(text, class_of(text))(), model, settings, request.settings)
-    run = _new_run(request, model, settings, train, text, group)
-    return run, Job(run.folder, run.build, settings, train, valid, device, group, reporter, variable_names(model))
+    module = class_of_text(text, class_of(text))()
+    _rehearse(module, model, settings, request.settings)
+    taken = None if start is None else start.matching(module)
+    if start is not None and taken is not None:
+        reporter.say(start.describe(module, taken))
+    run = _new_run(request, model, settings, train, text, group, taken)
+    return run, Job(run.folder, run.build, settings, train, valid, device, group, reporter, variable_names(model), taken)
 
 
 def prepare_resume(run: Run, request: Request, group: Group, reporter: Reporter) -> tuple[Run, Job, Checkpoint | None]:
@@ -68,13 +77,14 @@ def prepare_resume(run: Run, request: Request, group: Group, reporter: Reporter)
     _same(all(config.sizes.get(name) == size for name, size in request.sizes.items()), "it has other sizes")
     valid_arguments = request.valid or tuple(config.valid)
     _same(list(valid_arguments) == config.valid and list(request.data) == config.data, "it was fitted to other data")
+    _same(request.start is None or str(request.start) == config.start, "it did not start --from that run")
     columns = {name: tuple(names) for name, names in config.columns.items()}
-    train, valid = read_data(run.model, request.data, valid_arguments, columns, config.sizes, config.settings, run)
+    train, valid = read_data(run.model, request.data, valid_arguments, columns, config.sizes, config.settings, run.encoders)
     _same((train.num_rows, train.tokens()) == (config.rows, config.tokens), "the data have changed since the fit began")
     run = _extend(run, request, checkpoint, group)
     settings = run.config.settings
     device, names = choose_device(settings.device, group), variable_names(run.model)
-    job = Job(run.folder, run.build, settings, train, valid, device, group, reporter, names)
+    job = Job(run.folder, run.build, settings, train, valid, device, group, reporter, names, run.start)
     return run, job, checkpoint
 
 
@@ -85,10 +95,11 @@ def read_data(
     columns: Mapping[str, tuple[str, ...]],
     sizes: Mapping[str, int],
     settings: Settings,
-    run: Run | None = None,
+    encoders: Encoders | None = None,
+    more: bool = False,
 ) -> tuple[Dataset, Dataset | None]:
-    """Training data, and validation data from files of their own or split off; with the vocabularies of `run` if given."""
-    train = load(model, data, columns, None if run is None else run.encoders, sizes)
+    """Training data, and validation data from files of their own or split off; with those encoders, or with `more` at least."""
+    train = load(model, data, columns, encoders, sizes, more=more)
     if valid:
         return train, load(model, valid, columns, train.encoders, train.sizes)
     if not settings.valid:
@@ -98,7 +109,9 @@ def read_data(
     return train.split(settings.valid, settings.seed)
 
 
-def _new_run(request: Request, model: Model, settings: Settings, train: Dataset, text: str, group: Group) -> Run:
+def _new_run(
+    request: Request, model: Model, settings: Settings, train: Dataset, text: str, group: Group, start: Tensors | None
+) -> Run:
     """Write the folder on the first process; the others read it."""
     folder = request.out
     if group.main:
@@ -113,9 +126,10 @@ def _new_run(request: Request, model: Model, settings: Settings, train: Dataset,
             columns={name: list(names) for name, names in request.columns.items()},
             rows=train.num_rows,
             tokens=train.tokens(),
+            start=None if request.start is None else str(request.start),
             lengths={plate: _histogram(lengths) for plate, lengths in train.lengths.items()},
         )
-        Run.create(folder, request.source, text, train.encoders, config)
+        Run.create(folder, request.source, text, train.encoders, config, start)
     return Run.open(Path(str(group.pick(folder))))
 
 

@@ -1,7 +1,8 @@
 """A run folder: what `fit` leaves behind and every later command reads.
 
 spec.vispec, module.py (exactly what `compile` prints), config.json, vocab/, metrics.jsonl, TensorBoard events,
-last.safetensors (to resume from), best.safetensors (to use: the module's own state), report.html.
+last.safetensors (to resume from), best.safetensors (to use: the module's own state), report.html; and start.safetensors,
+what a fit took from the run that it went out from.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from torch import nn
 import vispec
 from vispec.model.model import Model
 from vispec.source import Source
-from vispec.train.checkpoint import Checkpoint, Tensors, read_tensors
+from vispec.train.checkpoint import Checkpoint, Tensors, read_tensors, write_tensors
 from vispec.train.data.vocab import Encoders
 from vispec.train.errors import RunError
 from vispec.train.files import write_atomic
@@ -23,10 +24,13 @@ from vispec.train.module import load_class
 from vispec.train.settings import Settings
 from vispec.train.sizes import check
 
+START = "start.safetensors"
+
 
 class Config(BaseModel):
     """config.json. spec: the file as the user named it. name: the class in module.py. sizes: of the spec's sizes and
-    vocabularies, as data and user told them. lengths: how often each length of a ragged plate came in the training data."""
+    vocabularies, as data and user told them. lengths: how often each length of a ragged plate came in the training data.
+    start: the run that it went out from."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
@@ -38,6 +42,7 @@ class Config(BaseModel):
     data: list[str]
     valid: list[str] = []
     columns: dict[str, list[str]] = {}
+    start: str | None = None
     rows: int
     tokens: int
     lengths: dict[str, dict[int, int]] = {}
@@ -51,12 +56,16 @@ class Run:
     config: Config
 
     @classmethod
-    def create(cls, folder: Path, source: Source, module: str, encoders: Encoders, config: Config) -> "Run":
+    def create(
+        cls, folder: Path, source: Source, module: str, encoders: Encoders, config: Config, start: Tensors | None
+    ) -> "Run":
         """Write all that is known before training; config.json comes last and makes the folder a run."""
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / "spec.vispec", source.text)
         write_atomic(folder / "module.py", module)
         encoders.save(folder / "vocab")
+        if start is not None:
+            write_tensors(folder / START, start, {})
         write_atomic(folder / "config.json", config.model_dump_json(indent=1) + "\n")
         return cls(folder, config)
 
@@ -94,6 +103,12 @@ class Run:
             return Encoders.load(self.folder / "vocab")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"the vocabularies in {self.folder / 'vocab'} are damaged: {error}") from error
+
+    @property
+    def start(self) -> Tensors | None:
+        """The parameters that the fit took from another run; None where it did not."""
+        path = self.folder / START
+        return read_tensors(path)[0] if path.exists() else None
 
     def build(self) -> nn.Module:
         """A fresh module with the sizes of this run."""

@@ -41,6 +41,7 @@ SETTINGS = ("epochs", "batch", "lr", "seed", "restarts", "threads", "device", "p
 @columns_option
 @set_option
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder (default: runs/SPEC-N, a new one).")
+@click.option("--from", "start_from", metavar="RUN", type=click.Path(path_type=Path), help="Start at another run's parameters.")
 @click.option("--epochs", type=click.IntRange(1), help="Passes through the data (default: 10, and at least 2000 steps).")
 @batch_option
 @click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate, for a loss per row.")
@@ -60,6 +61,7 @@ def fit(
     columns: tuple[str, ...],
     sets: tuple[str, ...],
     out: Path | None,
+    start_from: Path | None,
     memory: int | None,
     resume: bool,
     as_json: bool,
@@ -78,7 +80,7 @@ def fit(
         sizes, settings = split_sets(source, sets)
         settings |= {key: options[key] for key in SETTINGS if options[key] is not None}
         use_threads(options["threads"])
-        request = Request(source, data, valid, column_map(columns), sizes, settings, out, memory=memory)
+        request = Request(source, data, valid, column_map(columns), sizes, settings, out, memory=memory, start=start_from)
         group = join()
         try:
             run, result = start(request, resume, group)

@@ -38,16 +38,18 @@ def encode(
     arranged: Mapping[str, Arranged],
     found: Mapping[Path, Array],
     encoders: Encoders | None,
+    more: bool,
     sizes: Sizes,
     problems: Problems,
 ) -> tuple[dict[str, Field], Encoders]:
-    """All fields, and the encoders that were given or are built from these columns."""
-    context = Context(model, sizes, found, encoders or Encoders(), encoders is None, problems)
+    """All fields, and the encoders that were given or are built from these columns; with `more`, both."""
+    context = Context(model, sizes, found, encoders or Encoders(), encoders is None or more, problems)
     tokens = {name: raw_tokens(a, problems) for name, a in arranged.items() if model.variable[name].type.domain == "token"}
     codes = {name: raw_codes(a, problems) for name, a in arranged.items() if is_coded(model, model.variable[name])}
     problems.check()
-    if encoders is None:
-        context.encoders = Encoders(vocabularies(model, tokens), labels_of(model, codes))
+    if context.training:
+        built = Encoders(vocabularies(model, tokens), labels_of(model, codes))
+        context.encoders = built.under(context.encoders)
     for vocabulary in context.encoders.vocabularies.values():
         sizes.known[vocabulary.name] = len(vocabulary)
     fields = {}

@@ -24,13 +24,15 @@ def load(
     encoders: Encoders | None = None,
     sizes: Mapping[str, int] | None = None,
     optional: Collection[str] = (),
+    more: bool = False,
 ) -> Dataset:
     """Read data for a model; raises DataError with all that is wrong in it.
 
     arguments: paths, or `name=path` for files with one variable each, aligned row by row. columns: which columns feed a
     variable (names; "#3" and "#1..13" by position; "*" all that are left). encoders: those of the training data, None to
     build them from this. sizes: by name, over those of the spec; for validation data, the training data's.
-    optional: variables besides partial ones whose columns may be absent, such as those to be predicted.
+    optional: variables besides partial ones whose columns may be absent, such as those to be predicted. more: build also
+    the encoders that `encoders` lacks.
     """
     problems = Problems()
     known = Sizes(model, sizes or {})
@@ -42,7 +44,7 @@ def load(
     found = agree(model, arranged, {name: _extra(model, name) for name in arranged}, known, problems)
     for plate, column in counted.items():
         found[_own_path(model, model.plate[plate])] = as_lengths(column, problems)
-    fields, encoders = encode(model, arranged, found, encoders, known, problems)
+    fields, encoders = encode(model, arranged, found, encoders, more, known, problems)
     for dim, value, why in known.broken():
         message = f"{dim} is {known.value(dim) or 'unknown'}, and the data has {value} ({why})"
         problems.add("D116", message, origin.file, help="give the size with --set")

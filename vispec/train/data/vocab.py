@@ -92,6 +92,10 @@ class Encoders:
     vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict)
     labels: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
 
+    def under(self, others: "Encoders") -> "Encoders":
+        """These, and those of `others` in place of any of the same name."""
+        return Encoders({**self.vocabularies, **others.vocabularies}, {**self.labels, **others.labels})
+
     def to_json(self) -> dict[str, Any]:
         """All but the tokens, which `save` writes as text."""
         options = {
