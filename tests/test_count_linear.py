@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from vispec.kernels.layers.counts import count_values
 from vispec.kernels.layers.dense import CountLinear
 
 
@@ -21,6 +22,7 @@ def test_counts_times_weights(lead: tuple[int, ...], values: int, bias: bool) ->
     words, mask = torch.randint(values, (*lead, 6)), torch.rand(*lead, 6) < 0.6
     got, expected = layer(words, mask), by_counting(layer, words, mask.double())
     torch.testing.assert_close(got, expected)
+    torch.testing.assert_close(layer(words, mask, count_values(words, values, mask, layer.weight)), expected)
     weight = torch.randn_like(expected)
     found, wanted = (torch.autograd.grad((x * weight).sum(), list(layer.parameters())) for x in (got, expected))
     torch.testing.assert_close(found, wanted)

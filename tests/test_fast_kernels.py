@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from vispec.kernels.draws.kl import kl_normal_standard, kl_normal_standard_vector
+from vispec.kernels.layers.counts import count_values
 from vispec.kernels.layers.sequence import after_mean, masked_mean
 from vispec.kernels.sums.enumeration import enumerated_log_sum
 from vispec.kernels.sums.lookup import mixed_total
@@ -49,8 +50,12 @@ def test_mixed_total(scale: float, shape: tuple[int, ...], normalised: bool, rag
     log_table, value = logits.log_softmax(1), torch.randint(11, shape)
     inside = torch.rand(shape) < 0.7 if ragged else torch.ones(shape, dtype=torch.bool)
     each = (log_weight.view(*lead, *[1] * (len(shape) - 1), 4) + log_table.T[value]).logsumexp(-1)
-    got = mixed_total(log_weight, log_table if normalised else logits, value, inside if ragged else None, normalised)
-    assert_equal_with_gradients(got, (each * inside).flatten(1).sum(1), log_weight, logits)
+    table, mask = log_table if normalised else logits, inside if ragged else None
+    expected = (each * inside).flatten(1).sum(1)
+    assert_equal_with_gradients(mixed_total(log_weight, table, value, mask, normalised), expected, log_weight, logits)
+    counts = count_values(value.flatten(1), 11, inside.flatten(1), log_weight)
+    got = mixed_total(log_weight, table, value, mask, normalised, counts)  # which others have made
+    assert_equal_with_gradients(got, expected, log_weight, logits)
 
 
 def test_mixed_total_of_few_words_of_a_large_vocabulary() -> None:

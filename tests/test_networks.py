@@ -12,7 +12,7 @@ from torch import Tensor
 from vispec.catalog import networks
 from vispec.emit.nets.classes import NetCode, emit_net
 from vispec.emit.nets.code import ceiling, plus, times, unwrapped
-from vispec.emit.source_text import kernel_source
+from vispec.emit.source_text import kernel_source, with_borrowed
 from vispec.model.model import All, Let, Model, Net, NetCall, Plate, Prefix, Ref, Size, Stage, Variable, Vocab, Where
 from vispec.model.types import Type
 from vispec.source import Source, Span
@@ -155,7 +155,7 @@ def code_of(net: Net, mode: str, model: Model | None = None) -> NetCode:
 def execute(code: NetCode) -> type[torch.nn.Module]:
     """The class of an emitted net, run as a file of its own."""
     files: dict[str, list[str]] = {}
-    for module, name in code.kernels:
+    for module, name in with_borrowed(code.kernels):
         files.setdefault(module, []).append(name)
     head = "import torch\nfrom torch import Tensor, nn\nfrom torch.nn import functional as F\n"
     text = "\n\n".join([head, *code.imports, *(kernel_source(m, names) for m, names in files.items()), code.text])

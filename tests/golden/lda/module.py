@@ -79,8 +79,19 @@ def keep_pages() -> None:
 def count_values(index: Tensor, size: int, mask: Tensor | None, like: Tensor) -> Tensor:
     """How often each of `size` values is among the index (*B, T) that count: (*B, size), of like's dtype."""
     weight = like.new_ones(index.shape) if mask is None else mask.to(like.dtype)
-    index, weight = torch.broadcast_tensors(index, weight)
-    return weight.new_zeros(*index.shape[:-1], size).scatter_add(-1, index, weight)
+    if index.shape != weight.shape:
+        index, weight = torch.broadcast_tensors(index, weight)
+    return weight.new_zeros(*index.shape[:-1], size).scatter_add_(-1, index, weight)
+
+
+def few_values(index: Tensor, size: int) -> bool:
+    """Whether a product of matrices with the counts of index (*B, T) is worth their zeros."""
+    return size < 32 * index.shape[-1]
+
+
+def shared_counts(index: Tensor, size: int, mask: Tensor | None, like: Tensor) -> Tensor | None:
+    """`count_values` for all that reads them, None where each does better without."""
+    return count_values(index, size, mask, like) if few_values(index, size) else None
 
 
 class LogOfProbability(torch.autograd.Function):
@@ -331,19 +342,21 @@ def weights(score: Tensor) -> Tensor:
 class MixedTotal(torch.autograd.Function):
     """Σ_n once[r, n] log Σ_k exp(log_weight[r, k]) p[k, index[r, n]]: (R, K), (K, V), (R, N) → (R).
 
-    p = exp(table) or softmax(table). Probabilities of all R·V outcomes are one product of matrices. The few that are too small
-    for it are summed in log space.
+    p = exp(table) or softmax(table). counts (R, V): Σ of once over each outcome. Probabilities of all R·V outcomes are one
+    product of matrices. The few that are too small for it are summed in log space.
     """
 
     @staticmethod
-    def forward(ctx, log_weight, table, index, once, normalised):
+    def forward(ctx, log_weight, table, index, once, counts, normalised):
         real = torch.finfo(log_weight.dtype)
         top = log_weight.amax(1, keepdim=True).clamp_(min=real.min)
         weight = weights(log_weight - top)
         p = weights(table.clone()) if normalised else torch.threshold_(table.softmax(1), real.tiny, 0.0)
-        picked = (weight @ p).gather(1, index)  # (R, N)
+        mass = weight @ p  # (R, V)
+        picked = mass.gather(1, index)  # (R, N)
         log_sum, rare = picked.log().add_(top), (None, None, None)
         least = 16 * len(p) * real.tiny / real.eps  # below it, what underflowed may matter
+        share = counts / mass.clamp_(min=least)
         if picked.numel() and picked.amin() < least:
             small = picked < least
             row, n = (small & (once > 0)).nonzero().unbind(1)
@@ -351,17 +364,17 @@ class MixedTotal(torch.autograd.Function):
             terms = log_weight[row] + log_p.T[index[row, n]]  # (those, K)
             log_sum.masked_fill_(small, 0.0)
             log_sum[row, n] = torch.logsumexp(terms, 1)
-            picked.masked_fill_(small, torch.inf)
+            share[row, index[row, n]] = 0.0
             by_topic = terms.sub_(log_sum[row, n].clamp(min=real.min)[:, None]).exp_()
             rare = row, index[row, n], by_topic.mul_(once[row, n, None])
-        ctx.save_for_backward(weight, p, index, once / picked, *rare)
+        ctx.save_for_backward(weight, p, share, *rare)
         ctx.normalised = normalised
         return torch.linalg.vecdot(once, log_sum)
 
     @staticmethod
     def backward(ctx, grad):
-        weight, p, index, share, row, outcome, by_topic = ctx.saved_tensors
-        weight, share = weight * grad[:, None], share.new_zeros(len(weight), p.shape[1]).scatter_add_(1, index, share)
+        weight, p, share, row, outcome, by_topic = ctx.saved_tensors
+        weight = weight * grad[:, None]
         by_weight, by_log_p = (share @ p.T).mul_(weight), (weight.T @ share).mul_(p)
         if by_topic is not None:
             by_topic = by_topic * grad[row, None]
@@ -369,28 +382,35 @@ class MixedTotal(torch.autograd.Function):
             by_log_p.index_add_(1, outcome, by_topic.T)
         if not ctx.normalised:
             by_log_p.addcmul_(p, by_log_p.sum(1, keepdim=True), value=-1)
-        return by_weight, by_log_p, None, None, None
+        return by_weight, by_log_p, None, None, None, None
 
 
-def mixed_total(log_weight: Tensor, table: Tensor, value: Tensor, inside: Tensor | None, normalised: bool) -> Tensor:
+def mixed_total(
+    log_weight: Tensor, table: Tensor, value: Tensor, inside: Tensor | None, normalised: bool, counts: Tensor | None = None
+) -> Tensor:
     """Σ_n log Σ_k exp(log_weight[..., k]) p[k, value[..., n]] over what is inside: (*R, K), (K, V), (*R, *N) → (*R).
 
-    The table holds log p, or numbers whose softmax p is where it is not normalised."""
-    lead = log_weight.shape[:-1]
-    R, N = lead.numel(), value.shape[len(lead) :].numel()
-    index, log_weight, compiling = value.reshape(R, N), log_weight.reshape(R, len(table)), torch.compiler.is_compiling()
-    once = log_weight.new_ones(()) if inside is None else inside.to(log_weight.dtype)
-    once = once.expand(value.shape).reshape(R, N)
-    few = table.shape[1] > R * N
-    if (few or compiling or table.shape[1] > 64 * N) and not normalised:  # a sum an observation is less work
+    The table holds log p, or numbers whose softmax p is where it is not normalised. counts: of the values inside, (*R, V),
+    where they are known already."""
+    lead, compiling = log_weight.shape[:-1], torch.compiler.is_compiling()
+    once = log_weight.new_ones(value.shape) if inside is None else inside.to(log_weight.dtype)
+    if len(lead) != 1 or value.dim() != 2 or once.shape != value.shape:  # views that change nothing take their time
+        R, N = lead.numel(), value.shape[len(lead) :].numel()
+        once, value, log_weight = once.expand(value.shape).reshape(R, N), value.reshape(R, N), log_weight.reshape(R, len(table))
+        counts = None if counts is None else counts.view(R, table.shape[1])
+    few, many = table.shape[1] > value.numel(), table.shape[1] > 64 * value.shape[1]
+    if (few or many or compiling) and not normalised:  # a sum an observation is less work
         table, normalised = table.log_softmax(1), True
     if few and not compiling:
-        outcomes, index = distinct(index)
-        table = table[:, outcomes]
-    if compiling or table.shape[1] > 64 * N:
-        each = log_sum_exp(log_weight[:, None] + F.embedding(index, table.T))  # (R, N)
+        outcomes, value = distinct(value)
+        table, counts = table[:, outcomes], None
+    if compiling or table.shape[1] > 64 * value.shape[1]:
+        each = log_sum_exp(log_weight[:, None] + F.embedding(value, table.T))  # (R, N)
         return torch.where(once > 0, each, 0.0).sum(1).view(lead)
-    return MixedTotal.apply(log_weight, table, index, once, normalised).view(lead)
+    if counts is None:
+        counts = count_values(value, table.shape[1], once, once)
+    total = MixedTotal.apply(log_weight, table, value, once, counts, normalised)
+    return total if len(lead) == 1 else total.view(lead)
 
 
 def columns(table: Tensor, index: Tensor) -> Tensor:
@@ -408,14 +428,14 @@ class Encode(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(V, 200), nn.ReLU())
         self.out = nn.Linear(200, K)
 
-    def features(self, words: Tensor, words_mask: Tensor | None = None) -> Tensor:
+    def features(self, words: Tensor, words_mask: Tensor | None = None, words_counts: Tensor | None = None) -> Tensor:
         """words (*B, T) → (*B, 200)."""
-        h = count_values(words, self.V, words_mask, self.out.weight)  # (*B, V)
+        h = count_values(words, self.V, words_mask, self.out.weight) if words_counts is None else words_counts  # (*B, V)
         return self.mlp(self.layernorm(h))
 
-    def forward(self, words: Tensor, words_mask: Tensor | None = None) -> Tensor:
+    def forward(self, words: Tensor, words_mask: Tensor | None = None, words_counts: Tensor | None = None) -> Tensor:
         """(*B, K) before softplus."""
-        return self.out(self.features(words, words_mask=words_mask))
+        return self.out(self.features(words, words_mask=words_mask, words_counts=words_counts))
 
 
 class Lda(nn.Module):
@@ -427,6 +447,7 @@ class Lda(nn.Module):
     def __init__(self, V: int, K: int = 50):
         super().__init__()
         self.K = K
+        self.V = V
         self.raw_phi_point = nn.Parameter(torch.randn(K, V) * 0.1)  # (k, V)
         self.encode = Encode(K, V)
         self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
@@ -449,14 +470,15 @@ class Lda(nn.Module):
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
         inside_n = at_n < w_len[:, None]  # (doc, n)
-        encode_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
+        w_counts = shared_counts(w, self.V, inside_n, self.one)  # (doc, V)
+        encode_raw = self.encode(w, words_mask=inside_n, words_counts=w_counts)  # (doc, K)
         encode = F.softplus(encode_raw)  # (doc, K)
         theta = torch.distributions.Dirichlet(concentration=encode).rsample()  # (doc, K)
         concentrations = (self.one * 0.5).expand(self.K)  # (K,)
         kl_theta = torch.distributions.kl_divergence(torch.distributions.Dirichlet(concentration=encode), torch.distributions.Dirichlet(concentration=concentrations))  # (doc,)
         log_theta = log_of(theta)  # (doc, K)
         log_phi = log_of(phi)  # (topic, V)
-        log_topic_over_n = mixed_total(log_theta, log_phi, w, inside_n, normalised=True)  # (doc,)
+        log_topic_over_n = mixed_total(log_theta, log_phi, w, inside_n, normalised=True, counts=w_counts)  # (doc,)
         return log_topic_over_n - kl_theta  # (doc,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
@@ -480,7 +502,8 @@ class Lda(nn.Module):
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
         inside_n = at_n < w_len[:, None]  # (doc, n)
-        encode_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
+        w_counts = shared_counts(w, self.V, inside_n, self.one)  # (doc, V)
+        encode_raw = self.encode(w, words_mask=inside_n, words_counts=w_counts)  # (doc, K)
         encode = F.softplus(encode_raw)  # (doc, K)
         theta = torch.distributions.Dirichlet(concentration=encode).expand((samples, w.shape[0],)).rsample()  # (s*, doc, K)
         log_p_theta = dirichlet_log_prob(theta, (self.one * 0.5))  # (s*, doc)
@@ -502,7 +525,8 @@ class Lda(nn.Module):
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
         inside_n = at_n < w_len[:, None]  # (doc, n)
-        encode_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
+        w_counts = shared_counts(w, self.V, inside_n, self.one)  # (doc, V)
+        encode_raw = self.encode(w, words_mask=inside_n, words_counts=w_counts)  # (doc, K)
         encode = F.softplus(encode_raw)  # (doc, K)
         theta = torch.distributions.Dirichlet(concentration=encode).rsample()  # (doc, K)
         concentrations = (self.one * 0.5).expand(self.K)  # (K,)
@@ -532,7 +556,8 @@ class Lda(nn.Module):
         inside_n = at_n < w_len[:, None]  # (doc, n)
         zeros = {"topic": self.one.new_zeros(w.shape[0], w.shape[1], self.K)}
         found = ask(self, batch, query, zeros, {"topic": inside_n})
-        encode_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
+        w_counts = shared_counts(w, self.V, inside_n, self.one)  # (doc, V)
+        encode_raw = self.encode(w, words_mask=inside_n, words_counts=w_counts)  # (doc, K)
         encode = F.softplus(encode_raw)  # (doc, K)
         return {**found, "theta": {"concentration": encode}}
 
@@ -546,7 +571,8 @@ class Lda(nn.Module):
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
         inside_n = at_n < w_len[:, None]  # (doc, n)
-        encode_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
+        w_counts = shared_counts(w, self.V, inside_n, self.one)  # (doc, V)
+        encode_raw = self.encode(w, words_mask=inside_n, words_counts=w_counts)  # (doc, K)
         encode = F.softplus(encode_raw)  # (doc, K)
         theta = torch.distributions.Dirichlet(concentration=encode).expand((samples, w.shape[0],)).rsample()  # (s*, doc, K)
         log_p_theta = dirichlet_log_prob(theta, (self.one * 0.5))  # (s*, doc)

@@ -53,7 +53,7 @@ class KlNormalStandard(torch.autograd.Function):
     def forward(ctx, loc, scale):
         ctx.save_for_backward(loc, scale)
         terms = scale.log().addcmul_(loc, loc, value=-0.5).addcmul_(scale, scale, value=-0.5)
-        return terms.sum(-1).neg_().sub_(0.5 * loc.shape[-1])
+        return torch.rsub(terms.sum(-1), -0.5 * loc.shape[-1])
 
     @staticmethod
     def backward(ctx, grad):
@@ -79,8 +79,9 @@ def keep_pages() -> None:
 def count_values(index: Tensor, size: int, mask: Tensor | None, like: Tensor) -> Tensor:
     """How often each of `size` values is among the index (*B, T) that count: (*B, size), of like's dtype."""
     weight = like.new_ones(index.shape) if mask is None else mask.to(like.dtype)
-    index, weight = torch.broadcast_tensors(index, weight)
-    return weight.new_zeros(*index.shape[:-1], size).scatter_add(-1, index, weight)
+    if index.shape != weight.shape:
+        index, weight = torch.broadcast_tensors(index, weight)
+    return weight.new_zeros(*index.shape[:-1], size).scatter_add_(-1, index, weight)
 
 
 def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:

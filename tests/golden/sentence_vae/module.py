@@ -53,7 +53,7 @@ class KlNormalStandard(torch.autograd.Function):
     def forward(ctx, loc, scale):
         ctx.save_for_backward(loc, scale)
         terms = scale.log().addcmul_(loc, loc, value=-0.5).addcmul_(scale, scale, value=-0.5)
-        return terms.sum(-1).neg_().sub_(0.5 * loc.shape[-1])
+        return torch.rsub(terms.sum(-1), -0.5 * loc.shape[-1])
 
     @staticmethod
     def backward(ctx, grad):

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from vispec.catalog import networks
-from vispec.emit.nets.classes import mask_of
+from vispec.emit.nets.classes import counts_of, mask_of
+from vispec.emit.nets.uses import uses
 from vispec.emit.value import Form, Value, align, union
 from vispec.emit.writer import Writer, identifier
 from vispec.model.model import Expression, Net, NetCall, Prefix
@@ -48,6 +49,8 @@ def run(w: Writer, net: Net, e: NetCall, expression: Compile, plain: Compile) ->
     for (name, _), value in zip(net.args, args, strict=True):
         if value.mask is not None:
             codes.append(f"{mask_of(name)}={align(value.mask, axes)}")
+    if prefix is None and axes == args[0].axes:
+        codes += [f"{counts_of(name)}={counts(w, net, args[0]).code}" for name in uses(net, w.model).counted]
     method = f"self.{identifier(net.name)}" + (".prefixes" if prefix else "")
     starred = [t for _, t in net.heads if t.star]
     if starred or prefix:
@@ -61,6 +64,21 @@ def run(w: Writer, net: Net, e: NetCall, expression: Compile, plain: Compile) ->
             outs = [w.let(v.code, f"{v.code}.movedim({len(axes)}, {at})", target, v.event, v.form) for v in outs]
         return outs
     return emit_call(w, net, names, f"{method}({', '.join(codes)})", axes)
+
+
+def counts(w: Writer, net: Net, words: Value) -> Value:
+    """How often each value is in a sequence, for the net and for the sum that reads it too."""
+    known = w.cache.get(("counts", words.code))
+    if known is None:
+        ((_, type),) = net.args
+        assert type.card is not None
+        function = w.needs.kernel("vispec.kernels.layers.counts", "shared_counts")
+        mask = "None" if words.mask is None else align(words.mask, words.axes)
+        code = f"{function}({words.code}, {w.dim(type.card)}, {mask}, self.one)"
+        known = w.let(f"{words.code}_counts", code, words.axes, (type.card,))
+        w.cache["counts", words.code] = known
+    assert isinstance(known, Value)
+    return known
 
 
 def many_means(w: Writer, net: Net, names: list[str], args: list[Value]) -> list[Value] | None:

@@ -76,7 +76,7 @@ def cost_text(w: NetWriter) -> str:
 def emit_methods(net: Net, w: NetWriter, used: Uses, mode: str, modes: Collection[str]) -> list[str]:
     """The trunk's and the heads' method of one mode."""
     names = [argument(net, name) for name, _ in net.args]
-    masks = masks_of(net)
+    masks = [*masks_of(net), *map(counts_of, used.counted if mode == "whole" else ())]
     w.lines, w.taken, w.madds = [], {*names, *masks, "self", "torch", "nn", "F", "Tensor"}, []
     w.arguments = (*names, *(f"{mask}={mask}" for mask in masks))
     stream = flow(net, w, used, prefixes=mode == "prefix", causal="prefix" in modes)
@@ -124,7 +124,8 @@ def flow(net: Net, w: NetWriter, used: Uses, prefixes: bool, causal: bool) -> St
     mask = mask_of(stars[0]) if stars else "None"
     late = frozenset(argument(net, name) for name in stars if name not in used.prefix) if prefixes else frozenset()
     starred = any(type.star for _, type in net.heads)
-    main = Stream(w, parts, mask, prefixes, causal, late=late, starred=starred, holes=used.holes)
+    known = "" if prefixes else next(map(counts_of, used.counted), "")
+    main = Stream(w, parts, mask, prefixes, causal, late=late, starred=starred, holes=used.holes, known=known)
     streams = [main]
     if memory is not None:
         part = part_of(net, memory, used, False)
@@ -197,6 +198,10 @@ def argument(net: Net, name: str) -> str:
 
 def mask_of(name: str) -> str:
     return identifier(f"{name}_mask")
+
+
+def counts_of(name: str) -> str:
+    return identifier(f"{name}_counts")
 
 
 def masks_of(net: Net) -> list[str]:

@@ -43,8 +43,9 @@ class Stream:
     prefixes: the method at hand gives outputs for all prefixes. causal: nothing may read ahead, as some method does that.
     moved: position i of the sequence holds what stands before i. late: sequence arguments that hold what stands at i all along.
     layer, position: the stage at hand. following: the layer after it. holes: some call chooses among the elements.
-    starred: the net's outputs are sequences. prior: mean and deviation of each weight of the layer at hand, None for plain
-    parameters. memory: the sequence that `attend` reads.
+    starred: the net's outputs are sequences. known: text of the sequence's counts or None, where the net has such an argument.
+    prior: mean and deviation of each weight of the layer at hand, None for plain parameters. memory: the sequence that `attend`
+    reads.
     """
 
     net: NetWriter
@@ -60,6 +61,7 @@ class Stream:
     following: str = ""
     holes: bool = False
     starred: bool = False
+    known: str = ""
     prior: tuple[float, float] | None = None
     memory: "Stream | None" = field(default=None)
 
@@ -128,7 +130,9 @@ class Stream:
         """Integers as one-hot vectors, event dimensions flattened."""
         if part.counted:
             of = f"{part.text}, {self.net.size(part.width)}, {part.counted}, self.out.weight"
-            return self.held(replace(part, text=f"{self.kernel('sequence', 'count_values')}({of})", counted=""), limit=0)
+            text = f"{self.kernel('counts', 'count_values')}({of})"
+            text = f"{text} if {self.known} is None else {self.known}" if self.known else text
+            return self.held(replace(part, text=text, counted=""), limit=0)
         if part.card is not None:
             text = f"{self.kernel('sequence', 'one_hot')}({part.text}, {self.net.size(part.card)}, self.out.weight)"
             part = replace(part, text=text, width=part.card, card=None, shape=(*part.shape, part.card) if part.shape else ())
@@ -170,7 +174,7 @@ class Stream:
         for i, part in enumerate(parts):
             hint = f"from_{part.arg or self.layer}"
             layer = self.module(self.linear_text(part, width, bias=part is biased), hint, role=i)
-            told = f"{part.text}, {part.counted}" if part.counted else part.text
+            told = ", ".join(filter(None, (part.text, part.counted, self.known))) if part.counted else part.text
             terms.append(self.beside(replace(part, text=f"{layer}({told})"), self.timed))
         return None, " + ".join(terms)
 

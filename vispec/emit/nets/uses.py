@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
-from vispec.model.model import Model, Net, NetCall, Prefix, Where
+from vispec.model.model import All, Model, Net, NetCall, Prefix, Variable, Where
 from vispec.model.types import FINITE_DOMAINS
+from vispec.model.walk import parts, walk
 from vispec.plan.axes import Scope, expression_axes
 from vispec.plan.trees import may_be_root
 from vispec.trunk import memory_argument
@@ -16,12 +17,13 @@ class Uses:
     """prefix: sequence arguments given as `x[<i]`. stepped: arguments without a star that differ from one i to the next, which
     `prefixes` takes with i as their last leading axis, (*B, T or 1, *event). holes: some call gives `y[*] where f[*]`. rooted:
     arguments which some call gives what a head points at, so they take the root's symbol, one past the values of their type;
-    and those that share their table."""
+    and those that share their table. counted: sequences whose counts some call knows, since a sum reads them too."""
 
     prefix: frozenset[str]
     stepped: frozenset[str]
     holes: bool
     rooted: frozenset[str] = frozenset()
+    counted: frozenset[str] = frozenset()
 
 
 def uses(net: Net, model: Model) -> Uses:
@@ -33,7 +35,26 @@ def uses(net: Net, model: Model) -> Uses:
     holes = any(isinstance(arg, Where) for call in calls for arg in call.args)
     if not prefix:  # asked for prefixes by no call of the model: all sequences but the memory
         prefix = {name for name, type in net.args if type.star and name != memory_argument(net)}
-    return Uses(frozenset(prefix), frozenset(stepped), holes, rooted_arguments(net, calls, model))
+    counted = {name for call in calls for name in counted_arguments(net, call, model)}
+    return Uses(frozenset(prefix), frozenset(stepped), holes, rooted_arguments(net, calls, model), frozenset(counted))
+
+
+def counted_arguments(net: Net, call: NetCall, model: Model) -> tuple[str, ...]:
+    """Names of the call's arguments that a bag of words comes first for, and that are all outcomes of a mixture: `w[*]` where
+    a finite latent of w's own plates chooses its law."""
+    if net.trunk[0].layer != "bow" or len(net.args) != 1 or net.random:
+        return ()
+    ((name, _),), (arg,) = net.args, call.args
+    return (name,) if isinstance(arg, All) and is_mixed(model.variable[arg.name], model) else ()
+
+
+def is_mixed(variable: Variable, model: Model) -> bool:
+    """Whether its tokens in one plate of the data are of a law with a finite latent of that plate."""
+    if variable.role != "observed" or variable.type.domain != "token" or len(variable.plates) != 2:
+        return False
+    latents = (each for each in model.variables if each.role == "latent" and each.plates == variable.plates)
+    read = {getattr(e, "name", None) for part in parts(variable.law) for e in walk(part)} if variable.law else set()
+    return any(each.name in read and each.type.domain in FINITE_DOMAINS for each in latents)
 
 
 def rooted_arguments(net: Net, calls: list[NetCall], model: Model) -> frozenset[str]:

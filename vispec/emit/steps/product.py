@@ -59,6 +59,9 @@ def mixed_total(w: Writer, step: Step, found: Mixed) -> Value | None:
         log_weight += f".expand(*{lookup.value.code}.shape[:{len(lead)}], -1)"
     function = w.needs.kernel("vispec.kernels.sums.lookup", "mixed_total")
     table = f"{lookup.table.code}, {lookup.value.code}, {inside}, normalised={lookup.table.form == 'log'}"
+    counts = w.cache.get(("counts", lookup.value.code))
+    if isinstance(counts, Value) and counts.axes == lead:
+        table += f", counts={counts.code}"
     total = w.let(name(step, found.axes[len(lead) :]), f"{function}({log_weight}, {table})", lead)
     if lead == kept:
         return total

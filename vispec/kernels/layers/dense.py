@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vispec.kernels.layers.counts import count_values, few_values
+
 
 class OneHotLinear(nn.Embedding):
     """The linear layer of a one-hot input: index (*B) → (*B, width), a row of its weight, with the scale of nn.Linear.
@@ -21,22 +23,23 @@ class OneHotLinear(nn.Embedding):
 class CountLinear(nn.Linear):
     """The linear layer of how often each of V values is in a sequence: words (*B, T), of which mask (*B, T) count → (*B, H).
 
-    Its weight is (V, H), so that the rows of the few that occur are added up."""
+    Its weight is (V, H), so that the rows of the few that occur are added up. counts (*B, V): where they are known already."""
 
     def __init__(self, values: int, width: int, bias: bool = True):
         super().__init__(values, width, bias)
         self.weight = nn.Parameter(self.weight.detach().T.contiguous())
 
-    def forward(self, words: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(self, words: Tensor, mask: Tensor | None, counts: Tensor | None = None) -> Tensor:
+        if counts is not None:
+            return F.linear(counts, self.weight.T, self.bias)
         share = words.new_ones(words.shape, dtype=self.weight.dtype) if mask is None else mask.to(self.weight.dtype)
         if words.shape != share.shape:
             words, share = torch.broadcast_tensors(words, share)
         lead, (T, H) = words.shape[:-1], (words.shape[-1], self.weight.shape[1])
         if len(lead) != 1:
             words, share = words.reshape(lead.numel(), T), share.reshape(lead.numel(), T)
-        if len(self.weight) < 32 * T and not share.requires_grad:  # a product of matrices is worth its zeros
-            counts = share.new_zeros(len(words), len(self.weight)).scatter_add_(1, words, share)
-            rows = F.linear(counts, self.weight.T, self.bias)
+        if few_values(words, len(self.weight)) and not share.requires_grad:
+            rows = F.linear(count_values(words, len(self.weight), share, share), self.weight.T, self.bias)
         else:
             if words.numel():
                 rows = F.embedding_bag(words, self.weight, mode="sum", per_sample_weights=share)

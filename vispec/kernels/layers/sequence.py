@@ -128,10 +128,3 @@ def means_before(x: Tensor) -> Tensor:
 def means_so_far(x: Tensor) -> Tensor:
     """The mean of x[s] over s ≤ t for every t (*B, T, W)."""
     return x.cumsum(-2) / torch.arange(1, x.shape[-2] + 1, device=x.device)[:, None]
-
-
-def count_values(index: Tensor, size: int, mask: Tensor | None, like: Tensor) -> Tensor:
-    """How often each of `size` values is among the index (*B, T) that count: (*B, size), of like's dtype."""
-    weight = like.new_ones(index.shape) if mask is None else mask.to(like.dtype)
-    index, weight = torch.broadcast_tensors(index, weight)
-    return weight.new_zeros(*index.shape[:-1], size).scatter_add(-1, index, weight)
