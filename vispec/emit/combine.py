@@ -1,5 +1,7 @@
 """Log-weights of samples into one bound a row, with the gradient that the estimators ask for."""
 
+import math
+
 from vispec.emit.draws.latents import log_of_guide
 from vispec.emit.laws.expressions import named, tensor
 from vispec.emit.laws.joins import add
@@ -30,7 +32,9 @@ def combine(w: Writer, plan: Plan, total: Value, query: bool) -> Value:
         function = w.needs.kernel("vispec.kernels.draws.reparameterised", "dreg_bound")
         shares = w.let("shares", "[]")
         return w.let("bound", f"{function}({total.code}, {shares.code})", axes)
-    return w.let("bound", f"torch.logsumexp({total.code}, 0) - (self.one * {plan.sample_count}).log()", axes)
+    count = str(plan.sample_count)
+    log_count = repr(math.log(int(count))) if count.isdecimal() else f"(self.one * {count}).log()"
+    return w.let("bound", f"torch.logsumexp({total.code}, 0) - {log_count}", axes)
 
 
 def scored(w: Writer, plan: Plan, total: Value, axes: tuple[str, ...]) -> Value:

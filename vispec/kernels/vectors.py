@@ -36,6 +36,11 @@ class NormalVectorLogProb(torch.autograd.Function):
         return by_value, by_loc.sum_to_size(loc_shape) if ctx.needs_input_grad[1] else None, by_scale
 
 
+def standard_normal_vector_log_prob(value: Tensor) -> Tensor:
+    """Σ_d log N(value_d; 0, 1): (*B, D) → (*B)."""
+    return value.square().sum(-1) * -0.5 - 0.9189385332046727 * value.shape[-1]  # log(2π) / 2
+
+
 def normal_vector_log_prob(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
     """Σ_d log N(value_d; loc_d, scale_d²), broadcast: (*B, D) each → (*B)."""
     return NormalVectorLogProb.apply(value, loc, scale)

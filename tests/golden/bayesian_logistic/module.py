@@ -98,6 +98,11 @@ class NormalVectorLogProb(torch.autograd.Function):
         return by_value, by_loc.sum_to_size(loc_shape) if ctx.needs_input_grad[1] else None, by_scale
 
 
+def standard_normal_vector_log_prob(value: Tensor) -> Tensor:
+    """Σ_d log N(value_d; 0, 1): (*B, D) → (*B)."""
+    return value.square().sum(-1) * -0.5 - 0.9189385332046727 * value.shape[-1]  # log(2π) / 2
+
+
 def normal_vector_log_prob(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
     """Σ_d log N(value_d; loc_d, scale_d²), broadcast: (*B, D) each → (*B)."""
     return NormalVectorLogProb.apply(value, loc, scale)
@@ -161,7 +166,7 @@ class BayesianLogistic(nn.Module):
         w = self.w_loc + w_scale * self.one.new_empty(4, self.D).normal_()  # (s*, D)
         b_scale = F.softplus(self.raw_b_scale)
         b = self.b_loc + b_scale * self.one.new_empty(4).normal_()  # (s*,)
-        log_p_w = normal_vector_log_prob(w, (self.one * 0), (self.one * 1))  # (s*,)
+        log_p_w = standard_normal_vector_log_prob(w)  # (s*,)
         w_loc_held = self.w_loc.detach()  # (D,)
         raw_w_scale_held = self.raw_w_scale.detach()  # (D,)
         w_scale_held = F.softplus(raw_w_scale_held)  # (D,)

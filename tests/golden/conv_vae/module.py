@@ -115,6 +115,11 @@ class NormalVectorLogProb(torch.autograd.Function):
         return by_value, by_loc.sum_to_size(loc_shape) if ctx.needs_input_grad[1] else None, by_scale
 
 
+def standard_normal_vector_log_prob(value: Tensor) -> Tensor:
+    """Σ_d log N(value_d; 0, 1): (*B, D) → (*B)."""
+    return value.square().sum(-1) * -0.5 - 0.9189385332046727 * value.shape[-1]  # log(2π) / 2
+
+
 def normal_vector_log_prob(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
     """Σ_d log N(value_d; loc_d, scale_d²), broadcast: (*B, D) each → (*B)."""
     return NormalVectorLogProb.apply(value, loc, scale)
@@ -193,7 +198,7 @@ class ConvVae(nn.Module):
         encode_loc, encode_scale_raw = self.encode(x)  # (n, Z)
         encode_scale = F.softplus(encode_scale_raw)  # (n, Z)
         z = encode_loc + encode_scale * self.one.new_empty(samples, x.shape[0], self.Z).normal_()  # (s*, n, Z)
-        log_p_z = normal_vector_log_prob(z, (self.one * 0), (self.one * 1))  # (s*, n)
+        log_p_z = standard_normal_vector_log_prob(z)  # (s*, n)
         log_q_z = normal_vector_log_prob(z, encode_loc, encode_scale)  # (s*, n)
         log_ratio_z = log_p_z - log_q_z  # (s*, n)
         decode = self.decode(z)  # (s*, n, 28, 28)
@@ -224,7 +229,7 @@ class ConvVae(nn.Module):
         encode_loc, encode_scale_raw = self.encode(x)  # (n, Z)
         encode_scale = F.softplus(encode_scale_raw)  # (n, Z)
         z = encode_loc + encode_scale * self.one.new_empty(samples, x.shape[0], self.Z).normal_()  # (s*, n, Z)
-        log_p_z = normal_vector_log_prob(z, (self.one * 0), (self.one * 1))  # (s*, n)
+        log_p_z = standard_normal_vector_log_prob(z)  # (s*, n)
         log_q_z = normal_vector_log_prob(z, encode_loc, encode_scale)  # (s*, n)
         log_ratio_z = log_p_z - log_q_z  # (s*, n)
         return {"z": (log_ratio_z, z)}

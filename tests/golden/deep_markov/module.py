@@ -204,6 +204,11 @@ class NormalVectorLogProb(torch.autograd.Function):
         return by_value, by_loc.sum_to_size(loc_shape) if ctx.needs_input_grad[1] else None, by_scale
 
 
+def standard_normal_vector_log_prob(value: Tensor) -> Tensor:
+    """Σ_d log N(value_d; 0, 1): (*B, D) → (*B)."""
+    return value.square().sum(-1) * -0.5 - 0.9189385332046727 * value.shape[-1]  # log(2π) / 2
+
+
 def normal_vector_log_prob(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
     """Σ_d log N(value_d; loc_d, scale_d²), broadcast: (*B, D) each → (*B)."""
     return NormalVectorLogProb.apply(value, loc, scale)
@@ -389,7 +394,7 @@ class DeepMarkov(nn.Module):
         z = torch.stack(z_steps, 2)  # (s*, chorale, t, Z)
         z_loc = torch.stack(z_loc_steps, 2)  # (s*, chorale, t, Z)
         z_scale = torch.stack(z_scale_steps, 2)  # (s*, chorale, t, Z)
-        log_p_z = normal_vector_log_prob(z, (self.one * 0), (self.one * 1))  # (s*, chorale, t)
+        log_p_z = standard_normal_vector_log_prob(z)  # (s*, chorale, t)
         z_past = F.pad(z, (0, 0, 1, 0))[:, :, :x.shape[1]]  # (s*, chorale, t, Z)
         move_loc, move_scale_raw = self.move(z_past)  # (s*, chorale, t, Z)
         move_scale = F.softplus(move_scale_raw)  # (s*, chorale, t, Z)
@@ -435,7 +440,7 @@ class DeepMarkov(nn.Module):
         z = torch.stack(z_steps, 2)  # (s*, chorale, t, Z)
         z_loc = torch.stack(z_loc_steps, 2)  # (s*, chorale, t, Z)
         z_scale = torch.stack(z_scale_steps, 2)  # (s*, chorale, t, Z)
-        log_p_z = normal_vector_log_prob(z, (self.one * 0), (self.one * 1))  # (s*, chorale, t)
+        log_p_z = standard_normal_vector_log_prob(z)  # (s*, chorale, t)
         z_past = F.pad(z, (0, 0, 1, 0))[:, :, :x.shape[1]]  # (s*, chorale, t, Z)
         move_loc, move_scale_raw = self.move(z_past)  # (s*, chorale, t, Z)
         move_scale = F.softplus(move_scale_raw)  # (s*, chorale, t, Z)

@@ -84,41 +84,9 @@ def keep_pages() -> None:
     torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
 
 
-class NormalVectorLogProb(torch.autograd.Function):
-    """Σ_d log N(value_d; loc_d, scale_d²) (*B): value, loc and scale broadcast to (*B, D).
-
-    Instead of four tensors (*B, D) of autograd's, it makes one, of residuals in units of the scale, and one for the gradient.
-    """
-
-    @staticmethod
-    def forward(ctx, value, loc, scale):
-        residual = value - loc
-        fits = scale.shape == residual.shape[residual.dim() - scale.dim() :]  # broadcast_shapes takes its time
-        residual = residual.div_(scale) if fits else residual / scale  # (*B, D)
-        ctx.save_for_backward(residual, scale)
-        ctx.shapes = value.shape, loc.shape, scale.shape
-        distance = torch.linalg.vector_norm(residual, dim=-1).square_()
-        log_scale = scale.log().expand(*scale.shape[:-1], residual.shape[-1]).sum(-1)
-        return distance.mul_(-0.5).sub_(log_scale).sub_(0.9189385332046727 * residual.shape[-1])  # log(2π) / 2
-
-    @staticmethod
-    def backward(ctx, grad):
-        residual, scale = ctx.saved_tensors
-        value_shape, loc_shape, scale_shape = ctx.shapes
-        weighted = residual * grad[..., None]  # (*B, D)
-        by_scale = None
-        if ctx.needs_input_grad[2]:
-            size = scale_shape[-1] if scale_shape else 1
-            once = grad[..., None].sum_to_size((*scale_shape[:-1], 1) if scale_shape else ()) * (residual.shape[-1] // size)
-            by_scale = (weighted * residual).sum_to_size(scale_shape).sub_(once).div_(scale)
-        by_loc = weighted.div_(scale)
-        by_value = by_loc.neg().sum_to_size(value_shape) if ctx.needs_input_grad[0] else None
-        return by_value, by_loc.sum_to_size(loc_shape) if ctx.needs_input_grad[1] else None, by_scale
-
-
-def normal_vector_log_prob(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-    """Σ_d log N(value_d; loc_d, scale_d²), broadcast: (*B, D) each → (*B)."""
-    return NormalVectorLogProb.apply(value, loc, scale)
+def standard_normal_vector_log_prob(value: Tensor) -> Tensor:
+    """Σ_d log N(value_d; 0, 1): (*B, D) → (*B)."""
+    return value.square().sum(-1) * -0.5 - 0.9189385332046727 * value.shape[-1]  # log(2π) / 2
 
 
 class Factors(nn.Module):
@@ -173,7 +141,7 @@ class FactorAnalysis(nn.Module):
         factors_loc, factors_scale_tril_raw = self.factors(x)  # (n, Z)
         factors_scale_tril = to_cholesky(factors_scale_tril_raw)  # (n, Z, Z)
         z = torch.distributions.MultivariateNormal(loc=factors_loc, scale_tril=factors_scale_tril).rsample()  # (n, Z)
-        log_p_z = normal_vector_log_prob(z, (self.one * 0), (self.one * 1))  # (n,)
+        log_p_z = standard_normal_vector_log_prob(z)  # (n,)
         log_q_z = multivariate_normal_log_prob(z, factors_loc, factors_scale_tril)  # (n,)
         log_ratio_z = log_p_z - log_q_z  # (n,)
         dot = F.linear(z, self.loading)  # (n, d)
@@ -195,7 +163,7 @@ class FactorAnalysis(nn.Module):
         factors_loc, factors_scale_tril_raw = self.factors(x)  # (n, Z)
         factors_scale_tril = to_cholesky(factors_scale_tril_raw)  # (n, Z, Z)
         z = torch.distributions.MultivariateNormal(loc=factors_loc, scale_tril=factors_scale_tril).expand((samples, x.shape[0],)).rsample()  # (s*, n, Z)
-        log_p_z = normal_vector_log_prob(z, (self.one * 0), (self.one * 1))  # (s*, n)
+        log_p_z = standard_normal_vector_log_prob(z)  # (s*, n)
         log_q_z = multivariate_normal_log_prob(z, factors_loc, factors_scale_tril)  # (s*, n)
         log_ratio_z = log_p_z - log_q_z  # (s*, n)
         dot = F.linear(z, self.loading)  # (s*, n, d)
@@ -229,7 +197,7 @@ class FactorAnalysis(nn.Module):
         factors_loc, factors_scale_tril_raw = self.factors(x)  # (n, Z)
         factors_scale_tril = to_cholesky(factors_scale_tril_raw)  # (n, Z, Z)
         z = torch.distributions.MultivariateNormal(loc=factors_loc, scale_tril=factors_scale_tril).expand((samples, x.shape[0],)).rsample()  # (s*, n, Z)
-        log_p_z = normal_vector_log_prob(z, (self.one * 0), (self.one * 1))  # (s*, n)
+        log_p_z = standard_normal_vector_log_prob(z)  # (s*, n)
         log_q_z = multivariate_normal_log_prob(z, factors_loc, factors_scale_tril)  # (s*, n)
         log_ratio_z = log_p_z - log_q_z  # (s*, n)
         return {"z": (log_ratio_z, z)}

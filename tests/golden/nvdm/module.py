@@ -130,6 +130,11 @@ class NormalVectorLogProb(torch.autograd.Function):
         return by_value, by_loc.sum_to_size(loc_shape) if ctx.needs_input_grad[1] else None, by_scale
 
 
+def standard_normal_vector_log_prob(value: Tensor) -> Tensor:
+    """Σ_d log N(value_d; 0, 1): (*B, D) → (*B)."""
+    return value.square().sum(-1) * -0.5 - 0.9189385332046727 * value.shape[-1]  # log(2π) / 2
+
+
 def normal_vector_log_prob(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
     """Σ_d log N(value_d; loc_d, scale_d²), broadcast: (*B, D) each → (*B)."""
     return NormalVectorLogProb.apply(value, loc, scale)
@@ -217,7 +222,7 @@ class Nvdm(nn.Module):
         encode_loc, encode_scale_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
         encode_scale = F.softplus(encode_scale_raw)  # (doc, K)
         h = encode_loc + encode_scale * self.one.new_empty(samples, w.shape[0], self.K).normal_()  # (s*, doc, K)
-        log_p_h = normal_vector_log_prob(h, (self.one * 0), (self.one * 1))  # (s*, doc)
+        log_p_h = standard_normal_vector_log_prob(h)  # (s*, doc)
         log_q_h = normal_vector_log_prob(h, encode_loc, encode_scale)  # (s*, doc)
         log_ratio_h = log_p_h - log_q_h  # (s*, doc)
         topics = self.topics(h)  # (s*, doc, V)
@@ -255,7 +260,7 @@ class Nvdm(nn.Module):
         encode_loc, encode_scale_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
         encode_scale = F.softplus(encode_scale_raw)  # (doc, K)
         h = encode_loc + encode_scale * self.one.new_empty(samples, w.shape[0], self.K).normal_()  # (s*, doc, K)
-        log_p_h = normal_vector_log_prob(h, (self.one * 0), (self.one * 1))  # (s*, doc)
+        log_p_h = standard_normal_vector_log_prob(h)  # (s*, doc)
         log_q_h = normal_vector_log_prob(h, encode_loc, encode_scale)  # (s*, doc)
         log_ratio_h = log_p_h - log_q_h  # (s*, doc)
         return {"h": (log_ratio_h, h)}

@@ -345,6 +345,11 @@ class NormalVectorLogProb(torch.autograd.Function):
         return by_value, by_loc.sum_to_size(loc_shape) if ctx.needs_input_grad[1] else None, by_scale
 
 
+def standard_normal_vector_log_prob(value: Tensor) -> Tensor:
+    """Σ_d log N(value_d; 0, 1): (*B, D) → (*B)."""
+    return value.square().sum(-1) * -0.5 - 0.9189385332046727 * value.shape[-1]  # log(2π) / 2
+
+
 def normal_vector_log_prob(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
     """Σ_d log N(value_d; loc_d, scale_d²), broadcast: (*B, D) each → (*B)."""
     return NormalVectorLogProb.apply(value, loc, scale)
@@ -459,7 +464,7 @@ class SsVae(nn.Module):
         z = encode_loc + encode_scale * self.one.new_empty(samples, y.shape[0], 10, self.Z).normal_()  # (s*, n, y, Z)
         y_observed = batch["y_observed"]  # (n,)
         seen_y = torch.where((y[:, None] == at_y) | ~y_observed[:, None], 0 * self.one, -torch.inf)  # (n, y)
-        log_p_z = normal_vector_log_prob(z, (self.one * 0), (self.one * 1))  # (s*, n, y)
+        log_p_z = standard_normal_vector_log_prob(z)  # (s*, n, y)
         log_q_z = normal_vector_log_prob(z, encode_loc, encode_scale)  # (s*, n, y)
         log_ratio_z = log_p_z - log_q_z  # (s*, n, y)
         decode = self.decode(z, at_y)  # (s*, n, y, 784)

@@ -11,7 +11,7 @@ from vispec.emit.laws.joins import add
 from vispec.emit.nets.calls import distinct_rows
 from vispec.emit.value import Value, align, union
 from vispec.emit.writer import Writer, identifier
-from vispec.model.model import Choice, Draw, Flow, Law, NetCall, Then, Variable
+from vispec.model.model import Choice, Const, Draw, Flow, Law, NetCall, Then, Variable
 from vispec.model.types import Dim, Type
 
 
@@ -263,6 +263,9 @@ def elementwise(w: Writer, variable: Variable, value: Value, law: Draw, entry: D
     found = [(name, arg.type, expression(w, arg)) for name, arg in law.args]
     if entry.name == "Bernoulli" and found[0][2].form == "value":
         return bit(w, value, found[0][2], hint)
+    if entry.name == "Normal" and len(value.event) == 1 and is_standard(law):
+        function = w.needs.kernel("vispec.kernels.vectors", "standard_normal_vector_log_prob")
+        return w.let(hint, f"{function}({value.code})", value.axes)
     params = [(name, domain_value(w, v, t, entry, name)) for name, t, v in found]
     axes = union((value, *(v for _, v in params)), w.order)
     rank = max(len(value.event), *(len(v.event) - extra_rank(entry, n) for n, v in params), 0) if params else len(value.event)
@@ -278,6 +281,13 @@ def elementwise(w: Writer, variable: Variable, value: Value, law: Draw, entry: D
     elif reduced > 1:
         code = f"{code}.flatten(-{reduced}).sum(-1)"
     return w.let(hint, code, axes)
+
+
+def is_standard(law: Draw) -> bool:
+    """Whether a Normal law is N(0, 1)."""
+    args = dict(law.args)
+    loc, scale = args["loc"], args["scale"]
+    return isinstance(loc, Const) and loc.value == 0 and isinstance(scale, Const) and scale.value == 1
 
 
 def bit(w: Writer, value: Value, p: Value, hint: str) -> Value:

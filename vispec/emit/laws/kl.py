@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from vispec.catalog import Distribution, distributions
-from vispec.emit.laws.densities import extra_rank, spread
+from vispec.emit.laws.densities import extra_rank, is_standard, spread
 from vispec.emit.laws.expressions import expression, tensor, to_form, to_value
 from vispec.emit.value import Value, align, union
 from vispec.emit.writer import Writer
-from vispec.model.model import Const, Draw, Variable
+from vispec.model.model import Draw, Variable
 
 KERNELS = {"Normal": "kl_normal_normal", "Bernoulli": "kl_bernoulli", "Categorical": "kl_categorical"}
 
@@ -64,9 +64,3 @@ def torch_law(w: Writer, variable: Variable, draw: Draw, params: Mapping[str, Va
         value = spread(w, variable, entry, name, value)
         settings.append(f"{name}={setting(w, entry, name, value, axes, rank)}")
     return f"torch.distributions.{entry.torch_class}({', '.join(settings)})"
-
-
-def is_standard(law: Draw) -> bool:
-    args = dict(law.args)
-    loc, scale = args["loc"], args["scale"]
-    return isinstance(loc, Const) and loc.value == 0 and isinstance(scale, Const) and scale.value == 1
