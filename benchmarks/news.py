@@ -21,9 +21,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from vispec.cli.main import main as vispec
 from vispec.train.data import load
 from vispec.train.data.dataset import Dataset
-from vispec.train.module import evaluating
-from vispec.train.run import Run
-from vispec.train.words import top_words
+from vispec.train.scores.words import top_words
+from vispec.train.store.module import evaluating
+from vispec.train.store.run import Run
 
 SPECS = Path(__file__).parents[1] / "specs"
 TOP = 10

@@ -6,7 +6,7 @@ from pathlib import Path
 from vispec.model.codes import CODES as MODEL
 from vispec.plan.refuse import CODES as PLAN
 from vispec.syntax.codes import CODES as SYNTAX
-from vispec.train.data.codes import CODES as DATA
+from vispec.train.data.encoding.codes import CODES as DATA
 
 PAGE = Path(__file__).with_name("errors.md")
 HEAD = """\

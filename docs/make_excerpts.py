@@ -11,7 +11,7 @@ from textwrap import dedent
 
 from vispec.compile import compile_spec
 from vispec.graph.build import build_graph
-from vispec.graph.draw import draw
+from vispec.graph.drawing.draw import draw
 from vispec.model.check import check_model
 from vispec.plan.refuse import ESTIMATORS
 from vispec.source import Source

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from handmade import Mixture, clusters, job
 
-from vispec.train.checkpoint import Checkpoint
-from vispec.train.distributed import join, leave
-from vispec.train.fit import fit
-from vispec.train.settings import Settings
+from vispec.train.loop.distributed import join, leave
+from vispec.train.loop.fit import fit
+from vispec.train.loop.settings import Settings
+from vispec.train.store.checkpoint import Checkpoint
 
 
 class Slow(Mixture):

@@ -36,7 +36,7 @@ import vispec.train.data
 from vispec.model.model import FitEntry, Model
 from vispec.model.types import Type
 from vispec.train.data import DataError, load, to_json
-from vispec.train.data.codes import CODES
+from vispec.train.data.encoding.codes import CODES
 
 ONE = model(data(), observed("x", REAL, "n"))
 TWO = model(data(), given("x", real(2), "n"), observed("y", REAL, "n"))

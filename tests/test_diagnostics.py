@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vispec.cli.main import main
 from vispec.compile import compile_spec
 from vispec.source import Source
-from vispec.train.diagnostics import COLLAPSED, DRAWS, ROWS, described, diagnose, effective, halves, of_latent
+from vispec.train.scores.diagnostics import COLLAPSED, DRAWS, ROWS, described, diagnose, effective, halves, of_latent
 
 UNITS = """
 param slope : real

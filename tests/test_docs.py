@@ -14,20 +14,20 @@ import pytest
 from vispec.catalog import distributions, networks
 from vispec.cli.main import main
 from vispec.compile import compile_spec
+from vispec.model.blocks.fitting import KEYS, OPTIMIZERS
+from vispec.model.blocks.inference import ESTIMATORS
 from vispec.model.check import check
 from vispec.model.codes import CODES as MODEL
-from vispec.model.fitting import KEYS, OPTIMIZERS
-from vispec.model.functions import FUNCTIONS
-from vispec.model.inference import ESTIMATORS
-from vispec.model.sizes import VOCAB_OPTIONS
+from vispec.model.names.sizes import VOCAB_OPTIONS
 from vispec.model.types import Domain
+from vispec.model.values.functions import FUNCTIONS
 from vispec.plan.refuse import CODES as PLAN
 from vispec.source import Source
 from vispec.syntax.codes import CODES as SYNTAX
 from vispec.syntax.parse import parse
-from vispec.train.data.codes import CODES as DATA
+from vispec.train.data.encoding.codes import CODES as DATA
 from vispec.train.data.files import readers
-from vispec.train.evaluate import Score
+from vispec.train.scores.evaluate import Score
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "specs").rglob("*.md")])

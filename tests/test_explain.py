@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 from vispec.cli.commands.explain import ENTRY
 from vispec.diagnostics import SpecError
-from vispec.graph.explain import Explanation, explain
-from vispec.graph.show_explanation import show_explanation
+from vispec.graph.derivation.explain import Explanation, explain
+from vispec.graph.derivation.show import show_explanation
 from vispec.model.check import check_model
 from vispec.plan.make import make_plan
 from vispec.source import Source

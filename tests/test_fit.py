@@ -11,17 +11,17 @@ from handmade import MemoryRows, Mixture, clusters, job
 from safetensors.torch import load_file
 
 from vispec.diagnostics import SpecError
+from vispec.model.blocks.fitting import OPTIMIZERS
 from vispec.model.check import check_model
-from vispec.model.fitting import OPTIMIZERS
 from vispec.source import Source
 from vispec.syntax.parse import parse
-from vispec.train.checkpoint import Checkpoint
 from vispec.train.errors import DivergenceError, OptionError
-from vispec.train.evaluate import evaluate
-from vispec.train.fit import fit
-from vispec.train.module import load_class
-from vispec.train.optimisers import drop_denormals, make_optimiser, optimisers
-from vispec.train.settings import Anneal, Settings, parse_value, read_settings
+from vispec.train.loop.fit import fit
+from vispec.train.loop.optimisers import drop_denormals, make_optimiser, optimisers
+from vispec.train.loop.settings import Anneal, Settings, parse_value, read_settings
+from vispec.train.scores.evaluate import evaluate
+from vispec.train.store.checkpoint import Checkpoint
+from vispec.train.store.module import load_class
 
 CPU = torch.device("cpu")
 

@@ -13,7 +13,7 @@ from vispec.compile import compile_spec
 from vispec.diagnostics import SpecError
 from vispec.kernels.draws.autoregressive import AutoregressiveLayer, AutoregressiveLayers
 from vispec.source import Source
-from vispec.train.moments import moments
+from vispec.train.scores.moments import moments
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from vispec.diagnostics import SpecError
 from vispec.kernels.draws.joint_guide import AutoregressiveFlow, FullRankGaussian, LowRankGaussian
 from vispec.plan.guides import JOINT_DOMAINS
 from vispec.source import Source
-from vispec.train.moments import moments
+from vispec.train.scores.moments import moments
 
 FAMILIES = ("full_rank", "low_rank, rank=2", "flow, layers=2, hidden=16")
 

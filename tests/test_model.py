@@ -10,8 +10,8 @@ import pytest
 from vispec.diagnostics import Diagnostic, SpecError
 from vispec.model import dims
 from vispec.model import model as m
+from vispec.model.blocks.fitting import OPTIMIZERS
 from vispec.model.check import check, check_model
-from vispec.model.fitting import OPTIMIZERS
 from vispec.model.show import show, show_law, show_model
 from vispec.model.types import Type
 from vispec.source import Source

@@ -12,9 +12,9 @@ from vispec.source import Source
 from vispec.syntax.parse import parse
 from vispec.verify.data import random_batch, read_rows, trimmed, with_rubbish
 from vispec.verify.errors import NotCheckedError
-from vispec.verify.nets import NotCausalError
-from vispec.verify.oracle import enumerate_log_prob, log_joint
-from vispec.verify.row import read_row
+from vispec.verify.oracle.nets import NotCausalError
+from vispec.verify.oracle.oracle import enumerate_log_prob, log_joint
+from vispec.verify.oracle.row import read_row
 
 MIXTURE = """
 size K = 2

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vispec.source import Source
-from vispec.verify import queries
+from vispec.verify.bounds import queries
 from vispec.verify.build import Built, build, randomise
 from vispec.verify.trial import Trial, small_batch
 

@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 
 from vispec.cli.commands.render import ENTRY
 from vispec.graph.build import build_graph, crosses
-from vispec.graph.draw_dot import draw_dot
-from vispec.graph.draw_svg import draw_svg
-from vispec.graph.draw_tikz import draw_tikz
-from vispec.graph.figure import Arrow, Figure, Frame, Mark, make_figure
-from vispec.graph.layout import Layout, Rectangle, lay_out
-from vispec.graph.measure import PAST_RADIUS, body, extent
-from vispec.graph.route import route
-from vispec.graph.scene import make_scene
+from vispec.graph.drawing.dot import draw_dot
+from vispec.graph.drawing.scene import make_scene
+from vispec.graph.drawing.svg import draw_svg
+from vispec.graph.drawing.things import Label, bounds, points
+from vispec.graph.drawing.tikz import draw_tikz
+from vispec.graph.layout.figure import Arrow, Figure, Frame, Mark, make_figure
+from vispec.graph.layout.layout import Layout, Rectangle, lay_out
+from vispec.graph.layout.measure import PAST_RADIUS, body, extent
+from vispec.graph.layout.route import route
 from vispec.graph.symbols import Text
-from vispec.graph.things import Label, bounds, points
 from vispec.model.check import check_model
 from vispec.source import Source
 from vispec.syntax.parse import parse

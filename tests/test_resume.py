@@ -15,10 +15,10 @@ import torch
 from fit_worker import work
 from handmade import Mixture, clusters, job
 
-from vispec.train.checkpoint import Checkpoint, pack, unpack
 from vispec.train.errors import InterruptionError, RunError
-from vispec.train.fit import fit
-from vispec.train.settings import Settings
+from vispec.train.loop.fit import fit
+from vispec.train.loop.settings import Settings
+from vispec.train.store.checkpoint import Checkpoint, pack, unpack
 
 HERE = Path(__file__).parent
 

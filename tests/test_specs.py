@@ -10,7 +10,8 @@ import torch
 from vispec.compile import compile_spec
 from vispec.diagnostics import SpecError
 from vispec.source import Source
-from vispec.verify import checks, queries
+from vispec.verify import checks
+from vispec.verify.bounds import queries
 from vispec.verify.build import Built, build, load, randomise
 from vispec.verify.data import random_batch
 from vispec.verify.trial import Trial, small_batch

@@ -37,7 +37,7 @@ from vispec.syntax.parse import parse
 from vispec.train.data.diagnostics import DataError
 from vispec.train.data.load import load
 from vispec.verify.build import load as load_module
-from vispec.verify.trees import all_trees
+from vispec.verify.oracle.trees import all_trees
 from vispec.verify.verify import verify
 
 SPECS = Path(__file__).parents[1] / "specs"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from vispec.train.data import Dataset
-    from vispec.train.run import Run
+    from vispec.train.store.run import Run
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -116,7 +116,7 @@ def _size(name: str, text: str) -> int:
 
 def split_sets(source: Source, values: Sequence[str]) -> tuple[dict[str, int], dict[str, Any]]:
     """`--set` values as sizes of the spec and settings of the fit; a usage error for anything else."""
-    from vispec.train.settings import KEYS, parse_value
+    from vispec.train.loop.settings import KEYS, parse_value
     from vispec.train.sizes import size_names
 
     names = size_names(source)
@@ -155,8 +155,8 @@ def use_threads(count: int | None) -> None:
 
 def open_run(path: Path, device: str | None, threads: int | None) -> "tuple[Run, torch.device]":
     """The run and the device to use it on."""
-    from vispec.train.distributed import Group, choose_device
-    from vispec.train.run import Run
+    from vispec.train.loop.distributed import Group, choose_device
+    from vispec.train.store.run import Run
 
     use_threads(threads)
     return Run.open(path), choose_device(device or "cpu", Group())

@@ -7,22 +7,22 @@ from typing import TypeVar
 
 from vispec.diagnostics import Diagnostic, SpecError
 from vispec.model import model as m
-from vispec.model.annotations import read_type
-from vispec.model.automatic import read_auto
-from vispec.model.declare import declare
-from vispec.model.fitting import read_fit
+from vispec.model.blocks.automatic import read_auto
+from vispec.model.blocks.fitting import read_fit
+from vispec.model.blocks.guides import check_guide_order, declare_guide, read_guide, resolve_guide_let
+from vispec.model.blocks.inference import read_infer
 from vispec.model.graphs import circles, ordered, reading
-from vispec.model.guides import check_guide_order, declare_guide, read_guide, resolve_guide_let
-from vispec.model.inference import read_infer
-from vispec.model.laws import resolve_law
+from vispec.model.laws.laws import resolve_law
+from vispec.model.laws.support import Target
+from vispec.model.names.annotations import read_type
+from vispec.model.names.declare import declare
+from vispec.model.names.scope import Context, PlateInfo, Scope, Symbol
+from vispec.model.names.sizes import read_vocab
+from vispec.model.names.unused import warn
+from vispec.model.nets.trunks import read_net, read_signature
 from vispec.model.order import Edge, edges_of, sort
 from vispec.model.problems import Problems
-from vispec.model.resolve import resolve
-from vispec.model.scope import Context, PlateInfo, Scope, Symbol
-from vispec.model.sizes import read_vocab
-from vispec.model.support import Target
-from vispec.model.trunks import read_net, read_signature
-from vispec.model.unused import warn
+from vispec.model.values.resolve import resolve
 from vispec.model.walk import parts
 from vispec.source import Source
 from vispec.syntax import tree as t

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from vispec.model import model as m
 from vispec.model.graphs import circles, ordered
-from vispec.model.scope import Scope
+from vispec.model.names.scope import Scope
 from vispec.model.walk import walk
 from vispec.source import Span
 

@@ -9,8 +9,8 @@ from vispec.model.model import Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.verify.data import take, trimmed, with_rubbish
 from vispec.verify.errors import NotCheckedError
+from vispec.verify.oracle.row import Cell, Row
 from vispec.verify.report import Check
-from vispec.verify.row import Cell, Row
 from vispec.verify.trial import Trial, finite_unknowns, log_prob_given
 
 VALUE, GRADIENT, MARGINAL, SINGLE = 1e-10, 1e-8, 1e-8, 1e-4

@@ -8,11 +8,11 @@ import torch
 from torch import Generator, Tensor
 
 from vispec.model.model import Variable
+from vispec.verify.bounds.shared import Shared, draw_shared
 from vispec.verify.build import Built, Emitted
 from vispec.verify.data import Batch, random_batch, read_rows
-from vispec.verify.oracle import Enumeration, enumerate_log_prob, unknown_cells
-from vispec.verify.row import ENUMERABLE, Cell, Row, in_data, place_of
-from vispec.verify.shared import Shared, draw_shared
+from vispec.verify.oracle.oracle import Enumeration, enumerate_log_prob, unknown_cells
+from vispec.verify.oracle.row import ENUMERABLE, Cell, Row, in_data, place_of
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,19 @@ from torch import Generator
 
 from vispec.source import Source
 from vispec.verify import checks
-from vispec.verify.bound import averages, check_bound, drawn_variables, guiding_laws
+from vispec.verify.bounds.bound import averages, check_bound, drawn_variables, guiding_laws
+from vispec.verify.bounds.draws import check_at_draw, check_noise
+from vispec.verify.bounds.queries import chained, check_divergence, check_entropy, check_k_best, check_pairs
+from vispec.verify.bounds.shared import shares
+from vispec.verify.bounds.whole import check_shared, check_weights, check_whole
 from vispec.verify.build import Built, build, randomise
 from vispec.verify.checks import guarded
 from vispec.verify.data import with_rubbish
-from vispec.verify.draws import check_at_draw, check_noise
 from vispec.verify.errors import NotCheckedError
-from vispec.verify.queries import chained, check_divergence, check_entropy, check_k_best, check_pairs
+from vispec.verify.oracle.row import ENUMERABLE, in_data
+from vispec.verify.oracle.weights import random_layers
 from vispec.verify.report import Check, Report
-from vispec.verify.row import ENUMERABLE, in_data
-from vispec.verify.shared import shares
 from vispec.verify.trial import Trial, continuous_latents, finite_unknowns, small_batch, sums
-from vispec.verify.weights import random_layers
-from vispec.verify.whole import check_shared, check_weights, check_whole
 
 LIMIT = 20_000  # assignments per row: a few seconds
 SCALES = (20.0, 100.0)

@@ -49,9 +49,9 @@ def evaluate(
 ) -> None:
     """The log-probability (or its bound) of DATA under the parameters of RUN, in nats."""
     with failures(as_json):
-        from vispec.train.diagnostics import diagnose
-        from vispec.train.evaluate import evaluate as score_of
-        from vispec.train.weights import read_estimator
+        from vispec.train.scores.diagnostics import diagnose
+        from vispec.train.scores.evaluate import evaluate as score_of
+        from vispec.train.scores.weights import read_estimator
 
         chosen = None if estimator is None else read_estimator(estimator)
         opened, place = open_run(run, device, threads)
@@ -65,7 +65,7 @@ def evaluate(
 
 def lines(score: dict[str, Any]) -> list[str]:
     """The numbers for a reader."""
-    from vispec.train.diagnostics import described
+    from vispec.train.scores.diagnostics import described
 
     kinds = {
         "exact": "exact",

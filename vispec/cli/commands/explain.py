@@ -17,8 +17,8 @@ from vispec.diagnostics import SpecError, dump
 @json_option
 def explain_command(spec: Path, latex: bool, sets: tuple[str, ...], as_json: bool) -> None:
     """Derive the objective of SPEC: the joint, the marginal, the order in which it is summed, the bound, with costs."""
-    from vispec.graph.explain import explain
-    from vispec.graph.show_explanation import show_explanation
+    from vispec.graph.derivation.explain import explain
+    from vispec.graph.derivation.show import show_explanation
     from vispec.model.check import check_model
     from vispec.plan.make import make_plan
     from vispec.syntax.parse import parse

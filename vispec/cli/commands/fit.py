@@ -26,10 +26,10 @@ from vispec.cli.options import (
 from vispec.diagnostics import dump
 
 if TYPE_CHECKING:
-    from vispec.train.distributed import Group
-    from vispec.train.fit import Result
-    from vispec.train.prepare import Request
-    from vispec.train.run import Run
+    from vispec.train.loop.distributed import Group
+    from vispec.train.loop.fit import Result
+    from vispec.train.loop.prepare import Request
+    from vispec.train.store.run import Run
 
 SETTINGS = ("epochs", "batch", "lr", "seed", "restarts", "threads", "device", "patience", "save_every")
 
@@ -73,8 +73,8 @@ def fit(
     interrupted or killed goes on with --resume as if never stopped. Under torchrun, all processes share each minibatch.
     """
     with failures(as_json):
-        from vispec.train.distributed import join, leave
-        from vispec.train.prepare import Request
+        from vispec.train.loop.distributed import join, leave
+        from vispec.train.loop.prepare import Request
 
         source = read_source(spec, as_json)
         sizes, settings = split_sets(source, sets)
@@ -93,10 +93,10 @@ def fit(
 def start(request: "Request", resume: bool, group: "Group") -> "tuple[Run, dict[str, Any]]":
     """Make or find the run, train it to its end, and write its report; the result is that of `fit --json`."""
     from vispec.train.errors import InterruptionError
-    from vispec.train.fit import fit as train
-    from vispec.train.prepare import prepare, prepare_resume
-    from vispec.train.progress import reporter
-    from vispec.train.report import write_report
+    from vispec.train.loop.fit import fit as train
+    from vispec.train.loop.prepare import prepare, prepare_resume
+    from vispec.train.loop.progress import reporter
+    from vispec.train.store.report import write_report
 
     told = reporter(group.main)
     run = agreed(request, resume, group)
@@ -127,7 +127,7 @@ def start(request: "Request", resume: bool, group: "Group") -> "tuple[Run, dict[
 def agreed(request: "Request", resume: bool, group: "Group") -> "Run | None":
     """What `unfinished` says on the first process, on every process."""
     from vispec.train.errors import RunError
-    from vispec.train.run import Run
+    from vispec.train.store.run import Run
 
     folder, problem = None, None
     if group.main:
@@ -145,7 +145,7 @@ def agreed(request: "Request", resume: bool, group: "Group") -> "Run | None":
 def unfinished(request: "Request", resume: bool) -> "Run | None":
     """The run to resume, or None for a new one; RunError where a new one would overwrite an old one."""
     from vispec.train.errors import RunError
-    from vispec.train.run import Run, latest_folder
+    from vispec.train.store.run import Run, latest_folder
 
     folder = request.out or (latest_folder(request.root, request.source.name) if resume else None)
     begun = folder is not None and (folder / "config.json").exists()
@@ -167,7 +167,7 @@ def resume_command(request: "Request", run: "Run") -> str:
 
 def last_result(run: "Run") -> dict[str, Any]:
     """The result of a finished run, from its metrics."""
-    from vispec.train.metrics import read_metrics
+    from vispec.train.store.metrics import read_metrics
 
     line = next(line for line in reversed(read_metrics(run.folder)) if line["event"] == "end")
     return {key: value for key, value in line.items() if key != "event"}
@@ -178,7 +178,7 @@ def report(run: "Run", result: dict[str, Any], as_json: bool) -> None:
     if as_json:
         click.echo(dump({"run": str(run.folder), **result}))
         return
-    from vispec.train.diagnostics import described
+    from vispec.train.scores.diagnostics import described
 
     for name in ("train", "valid"):
         score = result[name]

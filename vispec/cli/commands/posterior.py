@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from vispec.train.data import Dataset
-    from vispec.train.rows import Rows
-    from vispec.train.run import Run
+    from vispec.train.scores.rows import Rows
+    from vispec.train.store.run import Run
 
 QUERIES = ("marginals", "mode", "kbest(5)", "sample", "entropy", "pairs", "kl(RUN)", "moments(10000)")
 
@@ -93,7 +93,7 @@ def posterior(
         chosen = query or ("moments" if hasattr(module, "draws") and not hasattr(module, "tilted") else plain)
         other = None
         if chosen.startswith("kl("):
-            from vispec.train.comparison import load_other
+            from vispec.train.scores.comparison import load_other
 
             other = load_other(opened, module, Path(chosen[3:-1]), place, memory)
         found = answers(opened, module, dataset, chosen, size, place, seed or 0, other)
@@ -115,8 +115,8 @@ def answers(
 ) -> "Iterator[tuple[dict[str, Any], Aligned]]":
     """Each row's answers, and what its variables stand beside, for a reader. other: the model that `kl` compares with."""
     from vispec.train.errors import RunError
-    from vispec.train.module import evaluating, to_device
-    from vispec.train.rows import Rows
+    from vispec.train.scores.rows import Rows
+    from vispec.train.store.module import evaluating, to_device
 
     if query.startswith("moments"):
         yield from told_moments(run, module, data, query, size, place, seed)
@@ -140,9 +140,9 @@ def told_moments(
 ) -> "Iterator[tuple[dict[str, Any], Aligned]]":
     """What rows share, once, if anything; and then each row's own."""
     from vispec.train.errors import RunError
-    from vispec.train.module import evaluating, to_device
-    from vispec.train.moments import DRAWS, moments
-    from vispec.train.rows import Rows
+    from vispec.train.scores.moments import DRAWS, moments
+    from vispec.train.scores.rows import Rows
+    from vispec.train.store.module import evaluating, to_device
 
     if not hasattr(module, "draws"):
         raise RunError("no latent with a guide is shared by all rows, and no guide is a flow: ask for `marginals`")

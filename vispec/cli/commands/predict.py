@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import torch
 
     from vispec.train.data import Dataset
-    from vispec.train.run import Run
+    from vispec.train.store.run import Run
 
 RULES = ("mean", "mode", "sample", "greedy", "beam")
 
@@ -91,8 +91,8 @@ def predictions(
 ) -> "Iterator[tuple[dict[str, Any], Aligned]]":
     """Each row's predictions, and the data that they stand beside."""
     from vispec.train.errors import RunError
-    from vispec.train.module import evaluating, to_device
-    from vispec.train.rows import Rows
+    from vispec.train.scores.rows import Rows
+    from vispec.train.store.module import evaluating, to_device
 
     if rule == "beam":
         raise RunError(

@@ -25,7 +25,7 @@ def render_command(
 ) -> None:
     """Draw SPEC in plate notation. PNG and PDF need `pip install 'vispec[render]'`; no format needs Graphviz."""
     from vispec.graph.build import build_graph
-    from vispec.graph.draw import FORMATS, RendererMissingError, draw, format_of
+    from vispec.graph.drawing.draw import FORMATS, RendererMissingError, draw, format_of
     from vispec.model.check import check_model
     from vispec.syntax.parse import parse
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vispec.train.data import Dataset
-    from vispec.train.run import Run
+    from vispec.train.store.run import Run
 
 CHUNK = 1000  # rows drawn at once
 
@@ -91,8 +91,8 @@ def draws(
     import numpy as np
     import torch
 
-    from vispec.train.module import evaluating, to_device
-    from vispec.train.rows import Rows
+    from vispec.train.scores.rows import Rows
+    from vispec.train.store.module import evaluating, to_device
 
     module = run.load(place)
     for start in range(0, count, CHUNK):

@@ -19,7 +19,7 @@ def words(run: Path, top: int, device: str | None, as_json: bool) -> None:
     """The most probable words, best first, of every distribution over a vocabulary in RUN: a topic's, a state's, a class's."""
     with failures(as_json):
         from vispec.train.errors import RunError
-        from vispec.train.words import top_words
+        from vispec.train.scores.words import top_words
 
         opened, place = open_run(run, device, None)
         found = top_words(opened, opened.load(place), top)

@@ -2,7 +2,7 @@
 
 from vispec.train.data.dataset import Dataset
 from vispec.train.data.diagnostics import DataDiagnostic, DataError, render, to_json
+from vispec.train.data.encoding.vocab import Encoders, Vocabulary
 from vispec.train.data.load import load
-from vispec.train.data.vocab import Encoders, Vocabulary
 
 __all__ = ["DataDiagnostic", "DataError", "Dataset", "Encoders", "Vocabulary", "load", "render", "to_json"]

@@ -11,8 +11,8 @@ from vispec.lazy import torch
 from vispec.train.data.arrange import Path
 from vispec.train.data.columns import Array
 from vispec.train.data.diagnostics import DataDiagnostic
-from vispec.train.data.encode import Field
-from vispec.train.data.vocab import Encoders
+from vispec.train.data.encoding.encode import Field
+from vispec.train.data.encoding.vocab import Encoders
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor

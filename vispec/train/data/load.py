@@ -11,10 +11,10 @@ from vispec.train.data.arrange import Arranged, Layout, Path, arrange, layout_of
 from vispec.train.data.columns import Array, Column, Origin
 from vispec.train.data.dataset import Dataset, Ragged
 from vispec.train.data.diagnostics import Problems
-from vispec.train.data.encode import Field, as_lengths, bit_offset, encode
+from vispec.train.data.encoding.encode import Field, as_lengths, bit_offset, encode
+from vispec.train.data.encoding.vocab import Encoders, settings
 from vispec.train.data.match import Matched, match
 from vispec.train.data.sizes import Sizes
-from vispec.train.data.vocab import Encoders, settings
 
 
 def load(

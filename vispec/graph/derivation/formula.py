@@ -1,0 +1,138 @@
+"""Densities as formulas, each both as itself and as its logarithm, so that a derivation can move between sums and products."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from vispec.graph.derivation.maths import Notation
+from vispec.model import model as m
+
+
+@dataclass(frozen=True)
+class Formula:
+    """prob: a product or a sum of densities; log: its logarithm.
+
+    loose: prob is a sum, to be put in brackets within a product. open: its end does not show,
+    so that it comes last in a product."""
+
+    prob: str
+    log: str
+    loose: bool = False
+    open: bool = False
+
+
+@dataclass(frozen=True)
+class Writer:
+    """How formulas are composed, in TeX or in one line of Unicode."""
+
+    model: m.Model
+    notation: Notation
+
+    @classmethod
+    def of(cls, model: m.Model, latex: bool = False) -> "Writer":
+        """A writer that shows every index but that of the rows."""
+        data = {plate.name for plate in model.plates if plate.data}
+        named = (*model.params, *model.variables, *model.lets, *model.guide_lets)
+        plates = {item.name: tuple(p for p in item.plates if p not in data) for item in named}
+        return cls(model, Notation(latex, plates))
+
+    @property
+    def latex(self) -> bool:
+        return self.notation.latex
+
+    def sign(self, text: str, tex: str) -> str:
+        return tex if self.latex else text
+
+    # ---- densities
+
+    def density(self, name: str, law: m.Law | None, letter: str = "p") -> Formula:
+        """p(name | what its law reads of the model's variables)."""
+        given = list(dict.fromkeys(self._conditions(law)))
+        inside = self.notation.own(name) + (self.sign(" | ", r" \mid ") + ", ".join(given) if given else "")
+        return Formula(f"{letter}({inside})", self.log(f"{letter}({inside})"))
+
+    def _conditions(self, part: m.Expression | m.Law | None) -> Iterator[str]:
+        """The outermost mentions of variables and lets, and of nets whose weights are random."""
+        from vispec.graph.reads import parts
+
+        if part is None:
+            return
+        name = getattr(part, "name", "")
+        if isinstance(part, m.Ref | m.All | m.Prefix | m.Past | m.Select) and name not in self.model.param:
+            yield self.notation.expression(part)
+            return
+        if isinstance(part, m.NetCall) and self.model.net[part.net].random:
+            yield self.notation.name(part.net)
+        for inner in parts(part):
+            yield from self._conditions(inner)
+
+    # ---- compositions
+
+    def log(self, text: str) -> str:
+        return self.sign("log ", r"\log ") + text
+
+    def times(self, formulas: Iterable[Formula]) -> Formula:
+        """The product of several."""
+        found = sorted(formulas, key=lambda formula: formula.open)
+        if len(found) == 1:
+            return found[0]
+        probs = [f"[{f.prob}]" if f.loose else f.prob for f in found]
+        logs = [self.log(prob) if f.loose else f.log for f, prob in zip(found, probs, strict=True)]
+        log = " + ".join(logs).replace("+ −", "− ").replace("+ -", "- ")
+        return Formula(self.sign(" · ", r"\, ").join(probs) or "1", log or "0", open=any(f.open for f in found))
+
+    def over(self, plates: Iterable[str], formula: Formula, several: bool = False) -> Formula:
+        """The product over the elements of plates."""
+        for plate in reversed(list(plates)):
+            index = self.notation.name(plate)
+            prob = f"[{formula.prob}]" if formula.loose or several else formula.prob
+            log = f"[{formula.log}]" if several else formula.log
+            product, total = self.sign(f"∏_{index} ", rf"\prod_{{{index}}} "), self.sign(f"Σ_{index} ", rf"\sum_{{{index}}} ")
+            formula, several = Formula(product + prob, total + log, open=True), False
+        return formula
+
+    def summed(self, latents: Iterable[str], formula: Formula) -> Formula:
+        """The sum over all values of latents at one element."""
+        names = ", ".join(map(self.notation.own, latents))
+        return self._sum(names, formula)
+
+    def summed_whole(self, axes: Iterable[str], formula: Formula) -> Formula:
+        """The sum over all values of latents, `c` at one element, or `c[i]` at all along a plate."""
+        split = [axis.rstrip("]").partition("[") for axis in axes]
+        names = (self.notation.whole(name, plate) if plate else self.notation.own(name) for name, _, plate in split)
+        return self._sum(", ".join(names), formula)
+
+    def summed_chain(self, latents: Iterable[str], plate: str, formula: Formula) -> Formula:
+        """The sum over all sequences of latents along a chain."""
+        names = ", ".join(self.notation.whole(name, plate) for name in latents)
+        return self._sum(names, self.over((plate,), formula, several=True))
+
+    def _sum(self, names: str, formula: Formula) -> Formula:
+        subscript = self.sign(f"Σ_{{{names}}} ", rf"\sum_{{{names}}} ")
+        prob = subscript + formula.prob
+        return Formula(prob, self.log(prob), loose=True)
+
+    def mean(self, guides: Iterable[Formula], log: str) -> str:
+        """The expectation of a logarithm under densities of the guide; of none, itself."""
+        names = ", ".join(guide.prob for guide in guides)
+        return self.sign(f"E_{{{names}}}", rf"\mathbb{{E}}_{{{names}}}") + f"[{log}]" if names else log
+
+    def expected(self, latents: Iterable[str], guide: Formula, log: str) -> Formula:
+        """The expectation of a logarithm under the guide of enumerated latents, with the guide's entropy."""
+        names = ", ".join(map(self.notation.own, latents))
+        subscript = self.sign(f"Σ_{{{names}}} ", rf"\sum_{{{names}}} ")
+        log = f"{subscript}{guide.prob} [{log} {self.sign('−', '-')} {guide.log}]"
+        return Formula(self.sign("exp", r"\exp") + f"({log})", log)
+
+
+def nested(writer: Writer, factors: Iterable[tuple[tuple[str, ...], Formula]]) -> Formula:
+    """The product of factors, each in its plates, as nested products over plates."""
+    here: list[Formula] = []
+    inside: dict[str, list[tuple[tuple[str, ...], Formula]]] = {}
+    for plates, formula in factors:
+        if not plates:
+            here.append(formula)
+        else:
+            inside.setdefault(plates[0], []).append((plates[1:], formula))
+    for plate, inner in inside.items():
+        here.append(writer.over((plate,), nested(writer, inner), several=len(inner) > 1))
+    return writer.times(here)

@@ -1,0 +1,36 @@
+"""Explanation → text: for a terminal, or the body of a LaTeX document that loads amsmath and amssymb."""
+
+from vispec.graph.derivation.explain import Explanation
+
+
+def show_explanation(explanation: Explanation) -> str:
+    """Plain text, or TeX where the explanation is in TeX."""
+    return _show_latex(explanation) if explanation.latex else _show_text(explanation)
+
+
+def _show_text(explanation: Explanation) -> str:
+    blocks = [explanation.title + "\n" + "=" * len(explanation.title)]
+    for section in explanation.sections:
+        blocks.append("\n".join((section.heading, f"  {section.prose}", "", *(f"    {line}" for line in section.formulas))))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _show_latex(explanation: Explanation) -> str:
+    blocks = [rf"\section*{{{_prose(explanation.title)}}}"]
+    for section in explanation.sections:
+        rows = " \\\\\n".join(f"  & {line}" for line in section.formulas)
+        blocks.append(
+            f"\\paragraph{{{_prose(section.heading)}}} {_prose(section.prose)}\n\\begin{{align*}}\n{rows}\n\\end{{align*}}"
+        )
+    return "\n\n".join(blocks) + "\n"
+
+
+def _prose(text: str) -> str:
+    """Words for TeX's text mode."""
+    table = {c: f"\\{c}" for c in "_%#$&{}"} | {
+        "^": r"\textasciicircum{}",
+        "|": r"\textbar{}",
+        "·": r"$\cdot$",
+        "~": r"\textasciitilde{}",
+    }
+    return "".join(table.get(c, c) for c in text)

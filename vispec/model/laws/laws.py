@@ -1,0 +1,93 @@
+"""Laws: a distribution for a variable, a choice between laws, or the laws of a chain's first elements."""
+
+from collections.abc import Sequence
+
+from vispec.catalog import Distribution, distributions
+from vispec.model import model as m
+from vispec.model.blocks.flows import FLOW, is_flow
+from vispec.model.laws.parameters import bind_parameters, has_heads, usage
+from vispec.model.laws.support import Target, arcs_fit, parameter_fits, support_fits, supports_of
+from vispec.model.names.scope import Context, Scope
+from vispec.model.problems import did_you_mean, listed
+from vispec.model.values.applying import condition
+from vispec.model.values.functions import FUNCTIONS
+from vispec.model.values.resolve import resolve
+from vispec.syntax import tree as t
+
+
+def resolve_law(scope: Scope, context: Context, node: t.Expr, target: Target) -> m.Law | None:
+    """The law of a variable; None where something in it is reported."""
+    match node:
+        case t.Then(laws=laws):
+            return _then(scope, context, node, laws, target)
+        case t.IfElse():
+            test = resolve(scope, context, node.test)
+            then, otherwise = (resolve_law(scope, context, law, target) for law in (node.then, node.otherwise))
+            if test is None or then is None or otherwise is None or not condition(scope, test):
+                return None
+            return m.Choice(node.span, test, then, otherwise)
+        case t.Call() if node.function.id in distributions() and node.function.id not in scope.nets:
+            return _draw(scope, context, node, distributions()[node.function.id], target)
+    _not_a_law(scope, context, node, target)
+    return None
+
+
+def _then(scope: Scope, context: Context, node: t.Then, laws: Sequence[t.Expr], target: Target) -> m.Law | None:
+    if not any(scope.plates[plate].kind == "chain" for plate in context.open):
+        plate = scope.plates[context.open[-1]] if context.open else None
+        cause = (plate.span, "a plate, not a chain") if plate else None
+        help = f"write `chain {plate.name}:` here" if plate and not plate.data else "open a `chain t:` around it"
+        message = "`then` gives the elements of a chain their laws in order, and no chain is open here"
+        scope.problems.add("V213", node.span, message, "no first element", cause=cause, help=help)
+        for law in laws:
+            resolve_law(scope, context.after(-1), law, target)
+        return None
+    resolved = [resolve_law(scope, context.after(number), law, target) for number, law in enumerate(laws)]
+    good = tuple(law for law in resolved if law is not None)
+    return m.Then(node.span, good) if len(good) == len(laws) else None
+
+
+def _not_a_law(scope: Scope, context: Context, node: t.Expr, target: Target) -> None:
+    known = distributions()
+    if is_flow(scope, node):
+        message = f"`{FLOW}` is a law of guides, for a whole line: its density is known at its own draws alone"
+        scope.problems.add("V403", node.span, message, "not a law here", help="write one of the distributions")
+        return
+    if isinstance(node, t.Call):
+        name = node.function.id
+        if name not in scope.nets and name not in FUNCTIONS and name not in scope.symbols:
+            help = did_you_mean(name, known, f"the distributions are {listed(known)}")
+            scope.problems.add(
+                "V403", node.function.span, f"there is no distribution `{name}`", "not a distribution", help=help
+            )
+            for argument in node.args:
+                if not has_heads(scope, argument):
+                    resolve(scope, context, argument)
+            return
+    elif isinstance(node, t.Name) and node.id in known:
+        message = f"`{node.id}` is a distribution without its parameters"
+        scope.problems.add("V404", node.span, message, "not applied", help=f"write `{usage(known[node.id])}`")
+        return
+    if has_heads(scope, node) or resolve(scope, context, node) is not None:
+        support = target.type.domain if target.type else "real"
+        fitting = [d for d in known.values() if support in supports_of(d) and d.params]
+        example = usage(min(fitting or known.values(), key=lambda d: d.event_dim))
+        if isinstance(node, t.Call) and has_heads(scope, node):
+            heads = {name for name, _ in scope.nets[node.function.id].heads}
+            matching = next((d.name for d in known.values() if set(d.params) == heads), "Normal")
+            example = f"{matching}({node.function.id}(...))"
+        message = "a law is a distribution, and this is a value"
+        scope.problems.add(
+            "V404", node.span, message, "a value", help=f"write `{example}`, or `let` for a value that is not random"
+        )
+
+
+def _draw(scope: Scope, context: Context, node: t.Call, entry: Distribution, target: Target) -> m.Draw | None:
+    """One distribution; its parameters are checked even where the variable's type, or another parameter, is wrong."""
+    found = bind_parameters(scope, context, node, entry)
+    if target.type is not None and not support_fits(scope, node, entry, target, target.type):
+        return None
+    good = [parameter_fits(scope, entry, target, name, value) for name, value in found.values]
+    if entry.support == "tree" and all(good) and found.complete and target.type is not None:
+        good.append(arcs_fit(scope, entry, dict(found.values)))
+    return m.Draw(node.span, entry.name, found.values) if all(good) and found.complete and target.type is not None else None

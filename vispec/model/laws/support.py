@@ -1,0 +1,166 @@
+"""A distribution against the variable that it is for: its support, its parameters' domains, and shapes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vispec.catalog import Distribution, distributions
+from vispec.model import dims
+from vispec.model import model as m
+from vispec.model.laws.parameters import usage
+from vispec.model.names.scope import Scope
+from vispec.model.problems import listed
+from vispec.model.types import Dim, Type
+from vispec.model.values.conform import domain_fits, is_ragged_sequence, shape_of
+from vispec.source import Span
+from vispec.syntax import tree as t
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a law is for: a variable, or the weights of a net. `type` is None where it is wrong."""
+
+    name: str
+    type: Type | None
+    span: Span
+
+
+def supports_of(entry: Distribution) -> tuple[str, ...]:
+    """The domains on which it is a law."""
+    finite = ("category", "token", "index")
+    every = (entry.support, *entry.other_supports)
+    return tuple(domain for support in every for domain in (finite if support == "index" else (support,)))
+
+
+def support_fits(scope: Scope, node: t.Call, entry: Distribution, target: Target, kind: Type) -> bool:
+    """Whether the distribution is one on the variable's domain."""
+    supports = supports_of(entry)
+    given = bool(node.args or node.kwargs)
+    if entry.optional:
+        supports = (entry.support,) if given else tuple(d for d in supports if d != entry.support or entry.support == "index")
+    if kind.domain in supports:
+        return _rank_fits(scope, node, entry, target, kind)
+    if entry.optional and kind.domain == entry.support:
+        message = f"`{entry.name}` on `{kind}` needs {listed(entry.params)}"
+        scope.problems.add("V406", node.span, message, f"missing {listed(entry.params)}", help=f"write `{usage(entry)}`")
+        return False
+    fitting = [d.name for d in distributions().values() if kind.domain in supports_of(d) and d.event_dim <= len(kind.shape)]
+    message = f"`{entry.name}` is a law on {listed(supports, 'or')}, and `{target.name}` is `{kind}`"
+    cause = (target.span, f"`{target.name} : {kind}`")
+    help = f"laws on `{kind.domain}` are {listed(fitting)}" if fitting else None
+    scope.problems.add("V410", node.function.span, message, "another support", cause=cause, help=help)
+    return False
+
+
+def _rank_fits(scope: Scope, node: t.Call, entry: Distribution, target: Target, kind: Type) -> bool:
+    if len(kind.shape) >= entry.event_dim or kind.domain == "tree":
+        return True
+    what = {1: "vectors", 2: "matrices"}.get(entry.event_dim, f"arrays of {entry.event_dim} dimensions")
+    message = f"`{entry.name}` is a law on {what}, and `{target.name}` is a single number"
+    cause = (target.span, f"`{target.name} : {kind}`")
+    help = f"declare it as `{kind.domain}[D]`, or use a law on single numbers"
+    scope.problems.add("V414", node.function.span, message, "more dimensions", cause=cause, help=help)
+    return False
+
+
+def parameter_fits(scope: Scope, entry: Distribution, target: Target, name: str, value: m.Expression) -> bool:
+    """Whether a parameter is in its domain, and of the shape that the variable asks for."""
+    if is_ragged_sequence(scope, value) and entry.support != "tree":
+        message = f"`{name}` of `{entry.name}` is one element, and this is a whole sequence"
+        help = "read one element, or reduce the sequence with a net or `mean(...)`"
+        scope.problems.add("V314", value.span, message, "a sequence", help=help)
+        return False
+    if not domain_fits(scope, value, entry.params[name]):
+        _outside_domain(scope, entry, name, value)
+        return False
+    return target.type is None or _shape_fits(scope, entry, target, target.type, name, value)
+
+
+def _outside_domain(scope: Scope, entry: Distribution, name: str, value: m.Expression) -> None:
+    domain = entry.params[name]
+    functions = {"positive": "softplus", "unit": "sigmoid", "simplex": "softmax"}
+    help = None
+    if domain in functions and not isinstance(value, m.Const):
+        net = f", or declare the head of the net as `{domain}`" if isinstance(value, m.NetCall) else ""
+        help = f"write `{functions[domain]}(...)` around it{net}"
+    this = value.value if isinstance(value, m.Const) else f"`{value.type}`"
+    message = f"`{name}` of `{entry.name}` must be `{domain}`, and this is {this}"
+    scope.problems.add("V408", value.span, message, f"not `{domain}`", help=help)
+
+
+def _shape_fits(scope: Scope, entry: Distribution, target: Target, kind: Type, name: str, value: m.Expression) -> bool:
+    """The parameter's own dimensions, then those along which the draws are independent, against the variable's shape."""
+    if entry.support == "tree":
+        return _along_tree(scope, entry, target, kind, name, value)
+    rank = entry.param_event_dim.get(name, entry.event_dim)
+    shape = shape_of(scope, value)
+    lead = kind.shape[: len(kind.shape) - entry.event_dim]
+    event = kind.shape[len(kind.shape) - entry.event_dim :]
+    if not shape and rank <= entry.event_dim and entry.params[name] not in ("simplex", "cholesky", "ordered"):
+        return True
+    if entry.params[name] == "simplex" and entry.support == "index" and len(shape) >= 1:
+        if not scope.same(shape[-1], scope.card(kind)):
+            _other_card(scope, entry, target, kind, name, value, shape[-1])
+            return False
+        expected = (shape[-1],)
+    else:
+        expected = _own_shape(entry, name, event, shape, rank)
+    if scope.same_shape(shape, (*lead, *expected)) or scope.same_shape(shape, expected):
+        return True
+    wanted = [f"({', '.join(scope.shown(d) for d in s)})" for s in dict.fromkeys(((*lead, *expected), expected)) if s]
+    has = f"({', '.join(scope.shown(d) for d in shape)})" if shape else "a single number"
+    message = f"`{name}` of `{entry.name}` has shape {has}; for `{kind}` it must be {' or '.join(wanted) or 'a single number'}"
+    cause = (target.span, f"`{target.name} : {kind}`")
+    scope.problems.add("V409", value.span, message, f"`{value.type}`", cause=cause, help="use the same sizes in both types")
+    return False
+
+
+def _along_tree(scope: Scope, entry: Distribution, target: Target, kind: Type, name: str, value: m.Expression) -> bool:
+    """Whether a parameter of a law on trees is a sequence over the elements of the tree, of numbers or of vectors."""
+    rank = entry.param_event_dim.get(name, entry.event_dim) - 1
+    if value.type.star and value.type.over == kind.plate:
+        if len(value.type.shape) == rank:
+            return True
+        message = f"`{name}` of `{entry.name}` is a sequence of {('numbers', 'vectors')[rank]}, and this is `{value.type}`"
+        cause = (target.span, f"`{target.name} : {kind}`")
+        help = f"declare it as `{'real[H]*' if rank else 'real*'}`"
+        scope.problems.add("V409", value.span, message, f"not {('a number', 'a vector')[rank]} each", cause=cause, help=help)
+        return False
+    message = f"`{name}` of `{entry.name}` is a sequence along `{kind.plate}`, and this is `{value.type}`"
+    cause = (target.span, f"`{target.name} : {kind}`")
+    help = f"compute it from a whole sequence in `{kind.plate}`, by a net with a starred head"
+    scope.problems.add("V409", value.span, message, f"not along `{kind.plate}`", cause=cause, help=help)
+    return False
+
+
+def arcs_fit(scope: Scope, entry: Distribution, values: Mapping[str, m.Expression]) -> bool:
+    """Whether the vectors of a law on trees, whose inner products score the arcs, are of one length."""
+    (first, one), (second, other) = ((name, value) for name, value in values.items() if value.type.shape)
+    if not scope.same_shape(one.type.shape, other.type.shape):
+        message = f"`{first}` and `{second}` of `{entry.name}` are multiplied, and their vectors differ in length"
+        cause, help = (one.span, f"`{one.type}`"), "use the same size in both"
+        scope.problems.add("V409", other.span, message, f"`{other.type}`", cause=cause, help=help)
+        return False
+    return True
+
+
+def _own_shape(entry: Distribution, name: str, event: tuple[Dim, ...], shape: tuple[Dim, ...], rank: int) -> tuple[Dim, ...]:
+    """The dimensions that a parameter has of its own for one draw of this event shape."""
+    delta = entry.size_delta.get(name, 0)
+    if rank == 0:
+        return ()
+    longer = (*event, *event) if event else shape
+    own = longer[-rank:] if rank > len(event) else event[len(event) - rank :]
+    return (*own[:-1], dims.add(own[-1], delta)) if delta and own else own
+
+
+def _other_card(
+    scope: Scope, entry: Distribution, target: Target, kind: Type, name: str, value: m.Expression, size: Dim
+) -> None:
+    ragged = kind.domain == "index" and kind.card is None
+    takes = f"as many as `{kind.plate}` has elements" if ragged else scope.shown(scope.card(kind))
+    message = f"`{entry.name}` here is over {scope.shown(size)} values, and `{target.name}` takes {takes}"
+    cause = (target.span, f"`{target.name} : {kind}`")
+    help = "use the same size in both"
+    if ragged:
+        help = f"its size differs from row to row: write `softmax(... for {kind.plate})`, or `Uniform()`"
+    scope.problems.add("V413", value.span, message, f"{scope.shown(size)} probabilities", cause=cause, help=help)

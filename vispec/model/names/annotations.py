@@ -1,0 +1,187 @@
+"""Types as written → Type, with what a parameter, a variable, an argument or a head may be."""
+
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+from vispec.model.names.scope import Scope
+from vispec.model.names.sizes import size_of
+from vispec.model.problems import Cause, did_you_mean, head, listed
+from vispec.model.types import Dim, Domain, Type
+from vispec.syntax import tree as t
+
+Place = Literal["parameter", "variable", "argument", "head"]
+
+DOMAINS = get_args(Domain)
+CONTINUOUS = ("real", "positive", "unit", "simplex", "ordered", "cholesky")
+RANGED = ("real", "positive", "unit", "simplex")
+ARGS: Mapping[str, str] = {
+    "simplex": "K",
+    "ordered": "K",
+    "cholesky": "D",
+    "category": "K",
+    "token": "V",
+    "index": "plate",
+    "tree": "plate",
+}
+"""Domains with an argument that cannot be left out, and what one calls it."""
+
+
+def read_type(scope: Scope, node: t.TypeOf, place: Place, plates: tuple[str, ...] = ()) -> Type | None:
+    """The type that a declaration in `plates` may have there, or None where that is reported."""
+    if node.domain not in DOMAINS:
+        help = did_you_mean(node.domain, DOMAINS, f"the types are {listed(DOMAINS)}")
+        scope.problems.add("V301", head(node.span, node.domain), f"there is no type `{node.domain}`", "not a type", help=help)
+        return None
+    if node.star and place in ("parameter", "variable"):
+        scope.problems.add(
+            "V304",
+            node.span,
+            f"a {place} is one element, not a sequence",
+            "`*` makes this a sequence",
+            help="leave out the `*` and declare it inside a plate or chain",
+        )
+        return None
+    if place in ("parameter", "head") and node.domain not in CONTINUOUS:
+        return _not_continuous(scope, node, place)
+    kind = _type(scope, node, place)
+    if kind is None or (place in ("variable", "argument") and not _plate_suits(scope, node, kind, place, plates)):
+        return None
+    return kind
+
+
+def _not_continuous(scope: Scope, node: t.TypeOf, place: Place) -> None:
+    code, what = ("V306", "learnt by gradients") if place == "parameter" else ("V508", "the output of a net")
+    simplex = "give the probabilities instead, `simplex[K]`"
+    help = {
+        "category": simplex,
+        "token": simplex.replace("K", "V"),
+        "bit": "give its probability instead, `unit`",
+        "count": "use `positive`",
+    }
+    message = f"a {place} cannot be `{node.domain}`: discrete values are not {what}"
+    fix = help.get(node.domain, f"use one of {listed(CONTINUOUS, 'or')}")
+    scope.problems.add(code, node.span, message, "discrete", help=fix)
+
+
+def _type(scope: Scope, node: t.TypeOf, place: Place) -> Type | None:
+    domain: Domain = node.domain  # type: ignore[assignment]
+    single = domain in ("simplex", "ordered", "cholesky", "index", "tree")
+    if (domain in ARGS and not node.args) or (single and len(node.args) > 1):
+        needs = f"`{domain}[{ARGS[domain]}]`"
+        scope.problems.add(
+            "V302", node.span, f"`{domain}` takes one argument, {needs}", f"{len(node.args)} given", help=f"write {needs}"
+        )
+        return None
+    if domain in ("index", "tree"):
+        return _over_plate(scope, node)
+    match node.args:
+        case (t.Range() as span,):
+            return _ranged(scope, node, span, place)
+    if domain == "token" and not _is_vocabulary(scope, next(iter(node.args))):
+        return None
+    sizes = [size_of(scope, argument) for argument in node.args]
+    shape = tuple(size for size in sizes if size is not None)
+    if len(shape) < len(sizes):
+        return None
+    return _shaped(domain, shape, node.star)
+
+
+def _shaped(domain: Domain, shape: tuple[Dim, ...], star: bool) -> Type:
+    if domain in ("category", "token"):
+        return Type(domain, shape[1:], card=shape[0], star=star)
+    if domain == "cholesky":
+        return Type(domain, shape * 2, star=star)
+    return Type(domain, shape, card=2 if domain == "bit" else None, star=star)
+
+
+def _ranged(scope: Scope, node: t.TypeOf, span: t.Range, place: Place) -> Type | None:
+    if place != "parameter" or node.domain not in RANGED:
+        message = f"only a parameter that is {listed(RANGED, 'or')} can be indexed by a range"
+        scope.problems.add("V305", span.span, message, "a range", help="write a size")
+        return None
+    if span.low > span.high:
+        scope.problems.add(
+            "V305", span.span, "the range is empty", "low end above high end", help=f"write `{span.high}..{span.low}`"
+        )
+        return None
+    return Type(node.domain, (span.high - span.low + 1,), low=span.low, high=span.high)  # type: ignore[arg-type]
+
+
+def _is_vocabulary(scope: Scope, argument: t.Expr | t.Range) -> bool:
+    name = argument.id if isinstance(argument, t.Name) else ""
+    symbol = scope.symbols.get(name)
+    if name in scope.poisoned or (symbol is not None and symbol.kind == "vocabulary"):
+        return name not in scope.poisoned
+    vocabularies = scope.of_kind("vocabulary")
+    if isinstance(argument, t.Name) and symbol is None:
+        help = did_you_mean(name, vocabularies, f"declare it: `vocab {name}`")
+        scope.problems.add("V101", argument.span, f"no vocabulary is called `{name}`", "not declared", help=help)
+        scope.poisoned.add(name)
+        return False
+    cause: Cause | None = (symbol.span, f"`{name}` is {symbol.a}") if symbol is not None else None
+    help = "for plain numbers use `category`; for words declare `vocab V` and write `token[V]`"
+    scope.problems.add("V303", argument.span, "a token comes from a vocabulary", "not a vocabulary", cause=cause, help=help)
+    return False
+
+
+def _over_plate(scope: Scope, node: t.TypeOf) -> Type | None:
+    argument = node.args[0]
+    name = argument.id if isinstance(argument, t.Name) else ""
+    if name in scope.poisoned:
+        return None
+    plate = scope.plates.get(name)
+    if plate is None:
+        symbol = scope.symbols.get(name)
+        if isinstance(argument, t.Name) and symbol is None:
+            help = did_you_mean(name, scope.plates, f"open it somewhere: `plate {name}:`")
+            scope.problems.add("V101", argument.span, f"no plate is called `{name}`", "not opened anywhere", help=help)
+            scope.poisoned.add(name)
+        else:
+            cause: Cause | None = (symbol.span, f"`{name}` is {symbol.a}") if symbol is not None else None
+            help = "for one of K values use `category[K]`" if node.domain == "index" else "name the plate of the elements"
+            scope.problems.add(
+                "V303", argument.span, f"`{node.domain}` points into a plate", "not a plate", cause=cause, help=help
+            )
+        return None
+    scope.used.add(name)
+    return Type(node.domain, card=plate.size if node.domain == "index" else None, plate=name, star=node.star)  # type: ignore[arg-type]
+
+
+def _plate_suits(scope: Scope, node: t.TypeOf, kind: Type, place: Place, plates: tuple[str, ...]) -> bool:
+    """Whether an index or tree over this plate makes sense where it is declared."""
+    if kind.plate is None:
+        return True
+    plate = scope.plates[kind.plate]
+    cause = (plate.span, f"`{plate.name}` is opened here")
+    if plate.data:
+        message = (
+            f"`{node.domain}` cannot point into the data plate `{plate.name}`: only a batch of its rows is there at a time"
+        )
+        scope.problems.add("V307", node.span, message, "points at rows", cause=cause)
+        return False
+    if place == "argument" and kind.domain == "tree":
+        message = "a net cannot take a tree"
+        help = f"pass the element that a head points at, as in `x[head]`, or take `category` for `{node.domain}`"
+        scope.problems.add("V307", node.span, message, "no input of a net", cause=cause, help=help)
+        return False
+    if place == "argument":
+        if plate.size is None:
+            message = f"a net cannot take `index[{plate.name}]`: the plate's size differs from row to row"
+            scope.problems.add(
+                "V307", node.span, message, "no fixed size", cause=cause, help="pass the element it points at, as in `y[a]`"
+            )
+            return False
+        return True
+    if kind.domain == "tree" and plate.name in plates:
+        message = f"a tree over `{plate.name}` is one value for the whole plate, so it cannot be declared inside it"
+        scope.problems.add(
+            "V307", node.span, message, "declared in its own plate", cause=cause, help=f"move this line out of `{plate.name}`"
+        )
+        return False
+    missing = [outer for outer in plate.inside if outer not in plates] if plate.size is None else []
+    if missing:
+        message = f"the size of `{plate.name}` depends on {listed(missing)}, which is not open here"
+        help = f"declare the variable inside `{missing[0]}`"
+        scope.problems.add("V307", node.span, message, "which plate's elements?", cause=cause, help=help)
+        return False
+    return True

@@ -1,0 +1,113 @@
+"""What a name in an expression stands for, and whether it can be read where it is."""
+
+from collections.abc import Sequence
+
+from vispec.catalog import distributions
+from vispec.model import model as m
+from vispec.model.names.scope import Context, Scope, Signature, Symbol
+from vispec.model.problems import did_you_mean
+from vispec.model.types import Type
+from vispec.model.values.functions import FUNCTIONS
+from vispec.source import Span
+from vispec.syntax import tree as t
+
+
+def find(scope: Scope, context: Context, node: t.Name) -> Symbol | None:
+    """The symbol that a name in an expression stands for; an unknown one is reported once."""
+    name = node.id
+    if name in scope.poisoned:
+        return None
+    symbol = scope.symbols.get(name)
+    if symbol is not None and (context.guide or not symbol.guide):
+        scope.used.add(name)
+        return symbol
+    if symbol is not None:
+        message = f"`{name}` is declared in the guide, and the model cannot read it"
+        help = "declare it in the model: a guide may read what the model declares"
+        scope.problems.add(
+            "V101", node.span, message, "not of the model", cause=(symbol.span, "declared in `guide:`"), help=help
+        )
+        return None
+    if name in ("true", "false"):
+        return None
+    known = [n for n, s in scope.symbols.items() if s.kind not in ("net", "plate", "chain") or n in context.open]
+    help = did_you_mean(name, known, "declare it, or correct the name")
+    if name in FUNCTIONS or name in distributions():
+        what = "function" if name in FUNCTIONS else "distribution"
+        message, help = f"`{name}` is a {what}, not a value", f"apply it: `{name}(...)`"
+        scope.problems.add("V103", node.span, message, f"a {what}", help=help)
+        return None
+    scope.problems.add("V101", node.span, f"nothing is called `{name}`", "not declared", help=help)
+    scope.poisoned.add(name)
+    return None
+
+
+def own_element(scope: Scope, context: Context, symbol: Symbol, span: Span, kind: Type) -> m.Expression | None:
+    """A bare name: its own element of every plate that it stands in."""
+    missing = [plate for plate in symbol.plates if plate not in context.open]
+    if missing:
+        outside(scope, symbol, span, missing)
+        return None
+    return m.Ref(span, kind, symbol.name)
+
+
+def outside(scope: Scope, symbol: Symbol, span: Span, missing: Sequence[str]) -> None:
+    """Report a name that has many elements here."""
+    name, plate = symbol.name, scope.plates[missing[-1]]
+    if plate.data or scope.plates[missing[0]].data:
+        plate = scope.plates[missing[0]]
+        message = f"`{name}` differs from row to row, and is read where no row is"
+        help = f"read it inside `{plate.kind} {plate.name}:`"
+    else:
+        message = f"`{name}` is read outside its {plate.kind} `{plate.name}`"
+        whole = f"`{name}[*]`" if len(missing) == 1 and plate.name == symbol.plates[-1] else None
+        one = f"`{name}[...]` with an `index[{plate.name}]`"
+        read = f"read the whole sequence as {whole}, or one element as {one}" if whole else f"point at one element: {one}"
+        help = f"move this into `{plate.kind} {plate.name}:`, or {read}"
+    scope.problems.add("V201", span, message, f"varies over `{plate.name}`", cause=(plate.span, "opened here"), help=help)
+
+
+def position(scope: Scope, context: Context, node: t.Name) -> m.Position | None:
+    """A plate's own index as a number."""
+    plate = scope.plates[node.id]
+    if node.id not in context.open:
+        message = f"`{node.id}` is read as a number outside its {plate.kind}"
+        help = f"move this into `{plate.kind} {node.id}:`, or write `for {node.id}` after it"
+        scope.problems.add("V201", node.span, message, "no element is meant here", cause=(plate.span, "opened here"), help=help)
+        return None
+    if plate.data:
+        message = f"the rows of `{node.id}` have no numbers: they are independent, and come in any order"
+        scope.problems.add("V211", node.span, message, "a number of a row", cause=(plate.span, "the data plate"))
+        return None
+    return m.Position(node.span, Type("count"), node.id)
+
+
+def find_net(scope: Scope, node: t.Call) -> Signature | None:
+    """The net of a call; anything else is reported."""
+    name, span = node.function.id, node.function.span
+    if name in scope.nets and name not in scope.poisoned:
+        scope.used.add(name)
+        return scope.nets[name]
+    symbol = scope.symbols.get(name)
+    if name in scope.poisoned or (symbol is not None and symbol.kind == "net"):
+        return None
+    if name in distributions():
+        help = f"declare a variable for it: `latent z : {_example(name)} ~ {name}(...)`"
+        scope.problems.add("V319", span, f"`{name}` is a law; a value is needed here", "a law", help=help)
+    elif symbol is not None:
+        scope.used.add(name)
+        help = f"index it with brackets: `{name}[...]`" if symbol.kind in ("variable", "parameter", "let") else None
+        message = f"`{name}` is {symbol.a}, and cannot be applied"
+        scope.problems.add(
+            "V103", span, message, "neither a net nor a function", cause=(symbol.span, "declared here"), help=help
+        )
+    else:
+        help = did_you_mean(name, [*scope.nets, *FUNCTIONS], f"declare it: `net {name}(...) -> real = mlp([64])`")
+        scope.problems.add("V312", span, f"there is no net or function `{name}`", "not declared", help=help)
+        scope.poisoned.add(name)
+    return None
+
+
+def _example(name: str) -> str:
+    support = distributions()[name].support
+    return {"index": "category[K]", "simplex": "simplex[K]", "ordered": "ordered[K]", "tree": "tree[i]"}.get(support, support)

@@ -1,0 +1,256 @@
+"""Operators and functions on resolved values: what they take, and the type of what they give."""
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from vispec.model import model as m
+from vispec.model.names.scope import Scope
+from vispec.model.nets.nets import convert
+from vispec.model.types import Dim, Domain, Type
+from vispec.model.values.conform import const, domain_fits, is_ragged_sequence, shape_of
+from vispec.model.values.functions import FUNCTIONS, Function, arithmetic, is_number, joined, plain
+from vispec.source import Span
+from vispec.syntax import tree as t
+
+COMPARISONS = frozenset({"<", "<=", ">", ">=", "==", "!="})
+FOLDED: Mapping[str, Callable[[float, float], float]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "^": operator.pow,
+}
+Values = tuple[m.Expression, ...]
+
+
+def is_scalar(scope: Scope, value: m.Expression, span: Span, what: str) -> bool:
+    """Whether a value is a single number; anything else is reported."""
+    if value.type.star:
+        message = f"{what} is a single number, and this is a sequence"
+        scope.problems.add("V314", span, message, f"`{value.type}`", help="write it for one element")
+    elif value.type.shape:
+        scope.problems.add("V308", span, f"{what} is a single number, and this is `{value.type}`", "has several entries")
+    elif not is_number(value.type):
+        message = f"{what} is a number, and this is `{value.type}`"
+        scope.problems.add("V310", span, message, "a label, not a number", help=convert(value.type, "real"))
+    else:
+        return True
+    return False
+
+
+def condition(scope: Scope, value: m.Expression) -> bool:
+    """Whether a value is true or false; anything else is reported."""
+    if value.type.domain == "bit" and not value.type.star:
+        return True
+    help = "compare it with something: `z == 1`"
+    scope.problems.add(
+        "V316", value.span, f"a condition is a bit or a comparison, and this is `{value.type}`", "not a condition", help=help
+    )
+    return False
+
+
+def apply_operator(scope: Scope, span: Span, op: str, values: Values) -> m.Expression | None:
+    """Arithmetic, a comparison, or logic."""
+    if any([_is_sequence(scope, value) for value in values]):
+        return None
+    if op in ("and", "or"):
+        if not all([condition(scope, value) for value in values]):
+            return None
+    elif op in ("==", "!=") and all(
+        value.type.domain in ("category", "token", "index", "tree") or isinstance(value, m.Const) for value in values
+    ):
+        if not _comparable(scope, span, values):
+            return None
+    elif not all([_is_number(scope, value) for value in values]):
+        return None
+    shape = _common_shape(scope, values)
+    if shape is None:
+        return None
+    if op in COMPARISONS or op in ("and", "or"):
+        return m.Apply(span, Type("bit", shape, card=2), op, values)
+    if op == "neg":
+        return m.Apply(span, Type("real", shape), "neg", values)
+    left, right = values
+    if isinstance(left, m.Const) and isinstance(right, m.Const):
+        return _fold(scope, span, op, left.value, right.value)
+    return m.Apply(span, Type(_result_domain(op, left, right), shape), op, values)
+
+
+def _result_domain(op: str, left: m.Expression, right: m.Expression) -> Domain:
+    """The narrowest domain of the result; a number above 0 counts as positive first, then as what else it is."""
+
+    one = isinstance(left, m.Const) and left.value == 1
+    found: list[Domain] = [arithmetic(op, a, b, one) for a in _domains(left) for b in _domains(right)]
+    return min(found, key=lambda domain: domain == "real")  # the first that is not
+
+
+def _domains(value: m.Expression) -> tuple[Domain, ...]:
+    own: Domain = value.type.domain
+    return ("positive", own) if isinstance(value, m.Const) and value.value > 0 else (own,)
+
+
+def _fold(scope: Scope, span: Span, op: str, left: float, right: float) -> m.Const | None:
+    """Two numbers are one number; the result must exist."""
+    try:
+        value = FOLDED[op](left, right) if op != "^" or abs(right) <= 1024 else float(left) ** right
+        if isinstance(value, int):
+            float(value)
+        if isinstance(value, complex) or value != value or value in (float("inf"), float("-inf")):
+            raise OverflowError
+    except (ArithmeticError, ValueError):
+        scope.problems.add(
+            "V310", span, f"{left} {op} {right} is not a number", "has no value", help="write a number that exists"
+        )
+        return None
+    return const(value, span)
+
+
+def _is_sequence(scope: Scope, value: m.Expression) -> bool:
+    if not is_ragged_sequence(scope, value) and not value.type.star:
+        return False
+    over = value.type.over or "i"
+    help = f"write it for one element, and gather: `sum(... for {over})`, or reduce the sequence first: `mean({_text(value)})`"
+    scope.problems.add(
+        "V314", value.span, "arithmetic is on single elements, and this is a whole sequence", "a sequence", help=help
+    )
+    return True
+
+
+def _text(value: m.Expression) -> str:
+    return f"{value.name}[*]" if isinstance(value, m.All) else "..."
+
+
+def _is_number(scope: Scope, value: m.Expression) -> bool:
+    if is_number(value.type):
+        return True
+    message = f"`{value.type}` is a label: it can be compared for equality, but is not a number"
+    help = "look something up for each of its values: `param w : real[K]`, `w[c]`"
+    scope.problems.add("V310", value.span, message, "not a number", help=help)
+    return False
+
+
+def _comparable(scope: Scope, span: Span, values: Values) -> bool:
+    """Whether two labels can be equal at all."""
+    left, right = values
+    for kind, other in ((left, right), (right, left)):
+        if isinstance(kind, m.Const):
+            continue
+        if domain_fits(scope, other, "category" if isinstance(other, m.Const) else kind.type.domain, scope.card(kind.type)):
+            return True
+    if isinstance(left, m.Const) and isinstance(right, m.Const):
+        return True
+    message = f"`{left.type}` and `{right.type}` are never equal: they are labels of different things"
+    cause = (left.span, f"`{left.type}`")
+    scope.problems.add("V310", right.span, message, f"`{right.type}`", cause=cause, help="compare values of one type")
+    return False
+
+
+def _common_shape(scope: Scope, values: Sequence[m.Expression]) -> tuple[Dim, ...] | None:
+    """The shape of an elementwise result: scalars go with anything, everything else must agree."""
+    shaped = [value for value in values if value.type.shape]
+    for value in shaped[1:]:
+        if not scope.same_shape(value.type.shape, shaped[0].type.shape):
+            message = f"the shapes `{value.type}` and `{shaped[0].type}` do not fit together"
+            cause = (shaped[0].span, f"`{shaped[0].type}`")
+            scope.problems.add(
+                "V308", value.span, message, f"`{value.type}`", cause=cause, help="use equal shapes, or a single number"
+            )
+            return None
+    return shaped[0].type.shape if shaped else ()
+
+
+# ---- functions
+
+
+def apply_function(scope: Scope, node: t.Call, values: Values) -> m.Expression | None:
+    """A function of the language on its arguments."""
+    name = node.function.id
+    function = FUNCTIONS[name]
+    least = 2 if function.kind == "dot" else 1
+    most = 2 if name in ("max", "min") else function.most
+    if not least <= len(values) <= most:
+        takes = str(least) if least == most else f"{least} or {most}" if most < 9 else f"at least {least}"
+        message = f"`{name}` takes {takes} {'argument' if takes == '1' else 'arguments'}, and gets {len(values)}"
+        scope.problems.add(
+            "V311", node.span, message, f"{len(values)} given", help=f"write `{name}({', '.join('...' for _ in range(least))})`"
+        )
+        return None
+    if function.kind == "one_hot":
+        return _one_hot(scope, node, values[0])
+    if function.kind != "reduce" and any([_is_sequence(scope, v) for v in values if is_ragged_sequence(scope, v)]):
+        return None
+    if not all([_takes(scope, name, function, value) for value in values]):
+        return None
+    kind = _result(scope, node, function, values)
+    return None if kind is None else m.Apply(node.span, kind, name, values)
+
+
+def _takes(scope: Scope, name: str, function: Function, value: m.Expression) -> bool:
+    if not _is_number(scope, value):
+        return False
+    if domain_fits(scope, value, function.domain) or (
+        function.domain == "positive" and plain(value.type.domain) in ("count", "bit")
+    ):
+        return True
+    message = f"`{name}` is of positive numbers, and this is `{value.type}`"
+    scope.problems.add(
+        "V309", value.span, message, "may be negative", help="make it positive first: `exp(...)` or `softplus(...)`"
+    )
+    return False
+
+
+def _result(scope: Scope, node: t.Call, function: Function, values: Values) -> Type | None:
+    first = values[0]
+    shape = shape_of(scope, first)
+    domain = function.result(first.type.domain)
+    match function.kind:
+        case "map":
+            return Type("unit" if node.function.id == "exp" and _below_zero(first) else domain, shape)
+        case "concat":
+            flat = [value for value in values if len(shape_of(scope, value)) <= 1]
+            if len(flat) == len(values):
+                return Type(domain, joined(tuple(shape_of(scope, value) for value in values)))
+            return _not_vector(scope, node, next(v for v in values if v not in flat))
+        case "dot":
+            bad = next((value for value in values if len(shape_of(scope, value)) != 1), None)
+            if bad is not None:
+                return _not_vector(scope, node, bad)
+            same = [replace(v, type=replace(v.type, shape=shape_of(scope, v), star=False)) for v in values]
+            signs = {plain(value.type.domain) for value in values}
+            least: Domain = "positive" if "positive" in signs and signs <= {"positive", "unit", "bit", "count"} else domain
+            return None if _common_shape(scope, same) is None else Type(least)
+        case "vector":
+            return Type(domain, shape) if len(shape) == 1 else _not_vector(scope, node, first)
+    if len(values) == 2:
+        common = _common_shape(scope, values)
+        return None if common is None or any([_is_sequence(scope, v) for v in values]) else Type(plain(domain), common)
+    if first.type.star:
+        return Type(domain, first.type.shape)
+    return Type(domain, shape[:-1]) if shape else _not_vector(scope, node, first)
+
+
+def _below_zero(value: m.Expression) -> bool:
+    """Whether a value is minus a positive number, so that its exponential is at most 1."""
+    return isinstance(value, m.Apply) and value.function == "neg" and plain(value.args[0].type.domain) in ("positive", "unit")
+
+
+def _not_vector(scope: Scope, node: t.Call, value: m.Expression) -> None:
+    name = node.function.id
+    message = f"`{name}` takes a vector, and this is `{value.type}`"
+    help = f"write a vector, such as `{name}(... for k)` over a plate"
+    scope.problems.add("V308", value.span, message, "not a vector", help=help)
+
+
+def _one_hot(scope: Scope, node: t.Call, value: m.Expression) -> m.Expression | None:
+    card = scope.card(value.type)
+    if (
+        value.type.domain in ("category", "token", "index")
+        and card is not None
+        and not value.type.shape
+        and not value.type.star
+    ):
+        return m.Apply(node.span, Type("bit", (card,), card=2), "one_hot", (value,))
+    message = f"`one_hot` takes one category, token or index, and this is `{value.type}`"
+    scope.problems.add("V309", value.span, message, "not a single label")
+    return None

@@ -1,0 +1,140 @@
+"""Whether a value may stand where a type is expected: domains by what they contain, shapes by their sizes."""
+
+import math
+
+from vispec.model import model as m
+from vispec.model.names.scope import Scope
+from vispec.model.types import Dim, Domain, Type
+from vispec.model.values.functions import NUMERIC, plain
+
+CONTAINS: dict[str, frozenset[str]] = {
+    "real": NUMERIC | {"index", "tree"},
+    "positive": frozenset({"positive", "unit", "simplex"}),
+    "unit": frozenset({"unit", "bit", "simplex"}),
+    "count": frozenset({"count", "bit", "index", "tree"}),
+    "bit": frozenset({"bit"}),
+    "simplex": frozenset({"simplex"}),
+    "ordered": frozenset({"ordered"}),
+    "cholesky": frozenset({"cholesky"}),
+    "category": frozenset({"category", "token", "index", "tree"}),
+    "token": frozenset({"token", "category"}),
+    "index": frozenset({"index", "tree", "category"}),
+    "tree": frozenset({"tree"}),
+}
+"""Domain → the domains whose every value lies in it; of finite ones, where they have as many values."""
+
+
+def const(value: int | float, span: m.Span) -> m.Const:
+    """A number, in the narrowest domain of plain numbers."""
+    if isinstance(value, int) and value in (0, 1):
+        domain: Domain = "bit"
+    elif value > 0:
+        domain = "unit" if value < 1 else "positive"
+    else:
+        domain = "real"
+    return m.Const(span, Type(domain, card=2 if domain == "bit" else None), value)
+
+
+def is_whole(value: m.Expression) -> bool:
+    """Whether it is a whole number whatever the values of the variables."""
+    match value:
+        case m.Const(value=number):
+            return isinstance(number, int) or number == int(number) if math.isfinite(number) else False
+        case m.Position() | m.Length() | m.SizeOf():
+            return True
+        case m.Apply(function="+" | "-" | "*" | "neg" | "abs", args=args) | m.Apply(function="min" | "max", args=args):
+            return all(is_whole(argument) for argument in args)
+        case m.Conditional(then=then, otherwise=otherwise):
+            return is_whole(then) and is_whole(otherwise)
+        case _:
+            return value.type.domain in ("index", "tree", "count", "bit")
+
+
+def number_fits(value: int | float, domain: str, card: Dim | None) -> bool:
+    """Whether a literal number lies in a domain."""
+    whole = isinstance(value, int)
+    match domain:
+        case "real":
+            return True
+        case "positive":
+            return value > 0
+        case "unit":
+            return 0 <= value <= 1
+        case "count":
+            return whole and value >= 0
+        case "bit":
+            return value in (0, 1)
+        case "category":
+            return whole and value >= 0 and not (isinstance(card, int) and value >= card)
+        case _:
+            return False
+
+
+def is_distribution(value: m.Expression) -> bool:
+    """Whether a list of literal numbers is one over its places."""
+    if not isinstance(value, m.Stack) or not all(isinstance(item, m.Const) for item in value.items):
+        return False
+    numbers = [item.value for item in value.items if isinstance(item, m.Const)]
+    return min(numbers, default=-1) >= 0 and math.isclose(sum(numbers), 1, rel_tol=0, abs_tol=1e-6)
+
+
+def domain_fits(scope: Scope, value: m.Expression, domain: str, card: Dim | None = None) -> bool:
+    """Whether every value of the expression lies in the domain (with `card` values, where that is finite)."""
+    if isinstance(value, m.Const):
+        known = card if not isinstance(card, str) else scope.values.get(card, card)
+        return number_fits(value.value, domain, known)
+    if isinstance(value, m.Stack) and domain in ("positive", "unit", "count", "bit"):
+        return all(domain_fits(scope, item, domain) for item in value.items)
+    if domain == "simplex" and is_distribution(value):
+        return True
+    if value.type.domain not in CONTAINS[domain]:
+        return domain == "count" and plain(value.type.domain) == "positive" and is_whole(value)
+    if domain in ("category", "token", "index") and card is not None:
+        return scope.same(scope.card(value.type), card)
+    return True
+
+
+def shape_of(scope: Scope, value: m.Expression) -> tuple[Dim, ...]:
+    """The event shape; of a whole sequence over a plate of known size, with that size in front."""
+    if value.type.star and value.type.over is not None:
+        plate = scope.plates[value.type.over]
+        if plate.size is not None:
+            return (plate.size, *value.type.shape)
+    return value.type.shape
+
+
+def is_ragged_sequence(scope: Scope, value: m.Expression) -> bool:
+    """A sequence of which only the data knows how long it is, so that it is not a vector."""
+    return value.type.star and (value.type.over is None or scope.plates[value.type.over].size is None)
+
+
+def fits_argument(scope: Scope, value: m.Expression, expected: Type) -> str | None:
+    """Why a value cannot be an argument of this type ("sequence", "element", "domain", "card", "shape"), or None."""
+    if expected.star and not value.type.star:
+        return "element"
+    if not expected.star and is_ragged_sequence(scope, value):
+        return "sequence"
+    if not domain_fits(scope, value, expected.domain):
+        return "domain"
+    if not domain_fits(scope, value, expected.domain, scope.card(expected)):
+        return "card"
+    shape = value.type.shape if expected.star else shape_of(scope, value)
+    return None if scope.same_shape(shape, expected.shape) else "shape"
+
+
+def join(scope: Scope, left: m.Expression, right: m.Expression) -> Type | None:
+    """The narrowest type of `left if ... else right`, or None where they have nothing in common."""
+    a, b = left.type, right.type
+    if a.star != b.star or a.over != b.over:
+        return None
+    shape = a.shape or b.shape
+    if a.shape and b.shape and not scope.same_shape(a.shape, b.shape):
+        return None
+    for kind, other in ((a, right), (b, left)):
+        if domain_fits(scope, other, kind.domain, scope.card(kind)):
+            return Type(kind.domain, shape, card=kind.card, plate=kind.plate, star=kind.star, over=kind.over)
+    if {a.domain, b.domain} <= NUMERIC | {"index", "tree"}:
+        both = {plain(a.domain), plain(b.domain)}
+        domain: Domain = "positive" if both <= {"positive", "unit"} else "count" if both <= {"count", "bit"} else "real"
+        return Type(domain, shape)
+    return None

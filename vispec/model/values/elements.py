@@ -1,0 +1,71 @@
+"""Entries of vectors and matrices: an index past all plates of a name points into its event."""
+
+from collections.abc import Sequence
+
+from vispec.model import model as m
+from vispec.model.names.scope import Scope, Symbol
+from vispec.model.types import Dim, Type
+from vispec.model.values.conform import is_whole
+from vispec.syntax import tree as t
+
+ELEMENT = {"simplex": "unit", "ordered": "real", "cholesky": "real"}
+
+
+def index_event(
+    scope: Scope,
+    node: t.Index,
+    base: m.Expression,
+    items: Sequence[t.Expr],
+    values: Sequence[m.Expression],
+    symbol: Symbol | None = None,
+) -> m.Expression | None:
+    """Entries of vectors and matrices, one dimension for each index."""
+    for item, value in zip(items, values, strict=True):
+        kind = base.type
+        if not kind.shape or kind.star:
+            name = f"`{symbol.name}`" if symbol else "this"
+            cause = (symbol.span, f"`{symbol.name}` has no further plate or dimension") if symbol else None
+            message = f"{name} has no elements for this index to point at"
+            scope.problems.add("V214", item.span, message, "nothing to index", cause=cause, help="leave the index out")
+            return None
+        if not _picks(scope, item, value, kind):
+            return None
+        domain = ELEMENT.get(kind.domain, kind.domain)
+        inner = Type(domain, kind.shape[1:], card=kind.card)  # type: ignore[arg-type]
+        base = m.Element(node.span, inner, base, value)
+    return base
+
+
+def _picks(scope: Scope, item: t.Expr, value: m.Expression, kind: Type) -> bool:
+    """Whether a value can point along the first dimension of a vector."""
+    size: Dim = kind.shape[0]
+    known = scope.values.get(size, size) if isinstance(size, str) else size
+    if isinstance(value, m.Const) and isinstance(value.value, int) and kind.low is None:
+        if value.value < 0 or (isinstance(known, int) and value.value >= known):
+            message = f"there is no entry {value.value} among {scope.shown(size)}: they count from 0"
+            scope.problems.add("V204", item.span, message, "out of range")
+            return False
+        return True
+    scalar = not value.type.shape and not value.type.star
+    if kind.low is not None and scalar and is_whole(value):
+        return True
+    if kind.low is None and scalar and scope.same(_reach(scope, value), size):
+        return True
+    if not scalar or not (is_whole(value) or value.type.domain in ("category", "token")):
+        scope.problems.add("V320", item.span, f"an index is a whole number, and this is `{value.type}`", "not a whole number")
+    elif kind.low is not None:
+        scope.problems.add(
+            "V320", item.span, f"an index into a range is a number, and this is `{value.type}`", "a label, not a number"
+        )
+    else:
+        reach = _reach(scope, value)
+        takes = f"it takes {scope.shown(reach)} values" if reach is not None else "it may fall outside"
+        message = f"the index does not fit the {scope.shown(size)} entries: {takes}"
+        help = "a parameter over a range takes any whole number and clamps it at the ends: `param jump : real[-50..50]`"
+        scope.problems.add("V320", item.span, message, "may be out of range", help=help)
+    return False
+
+
+def _reach(scope: Scope, value: m.Expression) -> Dim | None:
+    """How many values an index takes, counted from 0."""
+    return scope.plates[value.plate].card if isinstance(value, m.Position) else scope.card(value.type)

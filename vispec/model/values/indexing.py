@@ -1,0 +1,277 @@
+"""`y[a]`, `c[t-1]`, `x[<i]`, `y[*]`, `confusion[who, truth]`, `jump[j - a[i-1]]`: which element, or which of them, is meant.
+
+Indices point, in order, into the plates of the name that are not open here; with more indices than such plates, into the
+innermost plates, and past all plates into the event itself. The rows of the data are never pointed at.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from vispec.model import model as m
+from vispec.model.names.names import outside
+from vispec.model.names.scope import Context, Scope, Symbol
+from vispec.model.problems import listed
+from vispec.model.types import Type
+from vispec.model.values.elements import index_event
+from vispec.source import Span
+from vispec.syntax import tree as t
+
+Resolve = Callable[[Scope, Context, t.Expr], m.Expression | None]
+
+
+def index_symbol(
+    scope: Scope, context: Context, node: t.Index, symbol: Symbol, kind: Type, resolve: Resolve
+) -> m.Expression | None:
+    """An index on a variable, parameter or let."""
+    for item in node.items:
+        if isinstance(item, t.All | t.Before) and len(node.items) > 1:
+            message = f"`{'*' if isinstance(item, t.All) else '<'}` stands alone between the brackets"
+            help = f"write `{symbol.name}[*]` inside the other plates"
+            scope.problems.add("V202", item.span, message, "beside another index", help=help)
+            return None
+    first = next(iter(node.items))
+    if kind.star:
+        message = f"`{symbol.name}` is a whole sequence already"
+        help = (
+            f"write `{symbol.name}`"
+            if isinstance(first, t.All)
+            else "declare the let inside the plate to have one element each"
+        )
+        scope.problems.add("V214", node.span, message, "cannot be indexed", cause=(symbol.span, "a sequence"), help=help)
+        return None
+    if isinstance(first, t.All):
+        return _all(scope, context, node, symbol, kind)
+    if isinstance(first, t.Before):
+        return _prefix(scope, context, node, first, symbol, kind)
+    items = [item for item in node.items if not isinstance(item, t.All | t.Before)]
+    return _elements(scope, context, node, items, symbol, kind, resolve)
+
+
+def _all(scope: Scope, context: Context, node: t.Index, symbol: Symbol, kind: Type) -> m.Expression | None:
+    name = symbol.name
+    if kind.domain == "tree":
+        help = f"write `{name}`"
+        scope.problems.add(
+            "V210", node.span, f"`{name}` holds the heads of all of `{kind.plate}` already", "one value", help=help
+        )
+        return None
+    if not symbol.plates:
+        message = f"`{name}` stands in no plate, so it is one value and no sequence"
+        scope.problems.add(
+            "V210", node.span, message, "not a sequence", cause=(symbol.span, "declared here"), help=f"write `{name}`"
+        )
+        return None
+    plate = scope.plates[symbol.plates[-1]]
+    if plate.data:
+        message = f"`{name}[*]` would read all rows of the data; only a batch of them is there at a time"
+        help = f"write `{name}` inside `plate {plate.name}:` for its own row"
+        scope.problems.add("V211", node.span, message, "all rows", cause=(plate.span, "the data plate"), help=help)
+        return None
+    missing = [outer for outer in symbol.plates[:-1] if outer not in context.open]
+    if missing:
+        outside(scope, symbol, node.span, missing)
+        return None
+    return m.All(node.span, replace(kind, star=True, over=plate.name), name, plate.name)
+
+
+def _prefix(scope: Scope, context: Context, node: t.Index, item: t.Before, symbol: Symbol, kind: Type) -> m.Expression | None:
+    name, plate = symbol.name, item.plate.id
+    if plate in scope.poisoned:
+        return None
+    info = scope.plates.get(plate)
+    problem: str | None = None
+    if info is None:
+        problem, help = f"`{plate}` is not a chain", "write the name of the chain: `x[<i]`"
+    elif info.kind != "chain":
+        problem, help = f"`{plate}` is a plate: its elements have no order", f"write `chain {plate}:` where it is opened"
+    elif plate not in symbol.plates:
+        problem, help = f"`{name}` does not stand in chain `{plate}`", f"declare `{name}` inside `chain {plate}:`"
+    elif plate not in context.open:
+        problem, help = f"chain `{plate}` is not open here, so there is no present element", f"read all of it: `{name}[*]`"
+    elif symbol.plates[-1] != plate:
+        problem, help = f"`{plate}` is not the innermost plate of `{name}`", f"a prefix runs along `{symbol.plates[-1]}`"
+    else:
+        missing = [outer for outer in symbol.plates if outer not in context.open]
+        if missing:
+            outside(scope, symbol, node.span, missing)
+            return None
+        return m.Prefix(node.span, replace(kind, star=True, over=plate), name, plate)
+    cause = (info.span, "opened here") if info else None
+    scope.problems.add("V209", item.span, problem, "no prefix along this", cause=cause, help=help)
+    return None
+
+
+@dataclass
+class _Picked:
+    """What the items of an index say: own plates by name, one step back, and the rest."""
+
+    own: list[str]
+    past: tuple[str, int] | None
+    rest: list[t.Expr]
+
+
+def _elements(
+    scope: Scope, context: Context, node: t.Index, items: Sequence[t.Expr], symbol: Symbol, kind: Type, resolve: Resolve
+) -> m.Expression | None:
+    picked = _pick(scope, context, items, symbol)
+    if picked is None:
+        for item in items:
+            if not isinstance(item, t.Binary):
+                resolve(scope, context, item)
+        return None
+    resolved = [resolve(scope, context, item) for item in picked.rest]
+    if any(value is None for value in resolved):
+        return None
+    taken = [*picked.own, *([picked.past[0]] if picked.past else [])]
+    left = [p for p in symbol.plates if p not in taken and not scope.plates[p].data]
+    rows = [p for p in symbol.plates if scope.plates[p].data and p not in context.open]
+    if kind.domain == "tree":
+        left = []
+    plates = _targets(context, left, len(resolved))
+    if rows or plates is None or [p for p in left if p not in context.open and p not in plates]:
+        closed = rows or [p for p in left if p not in context.open]
+        if not resolved or rows:
+            outside(scope, symbol, node.span, closed)
+        else:
+            _wrong_number(scope, node, symbol, len(items), closed)
+        return None
+    values = [value for value in resolved if value is not None]
+    if picked.past is not None and plates:
+        message = "a step back and another index cannot be taken at once"
+        scope.problems.add("V202", node.span, message, "two kinds of index", help="name the step back with a `let` of its own")
+        return None
+    good = [_points(scope, item, value, plate) for item, value, plate in zip(picked.rest, values, plates, strict=False)]
+    if not all(good):
+        return None
+    base = _base(node.span, kind, symbol.name, picked, tuple(zip(plates, values, strict=False)))
+    return index_event(scope, node, base, picked.rest[len(plates) :], values[len(plates) :], symbol)
+
+
+def _base(
+    span: Span, kind: Type, name: str, picked: _Picked, by: tuple[tuple[str, m.Expression], ...]
+) -> m.Ref | m.Past | m.Select:
+    if picked.past is not None:
+        return m.Past(span, kind, name, *picked.past)
+    return m.Select(span, kind, name, by) if by else m.Ref(span, kind, name)
+
+
+def _targets(context: Context, left: Sequence[str], count: int) -> list[str] | None:
+    """The plates that so many indices point into; None where there are too few of them."""
+    closed = [plate for plate in left if plate not in context.open]
+    if count < len(closed):
+        return None
+    if count == len(closed):
+        return closed
+    return list(left[-count:]) if count < len(left) else list(left)
+
+
+def _wrong_number(scope: Scope, node: t.Index, symbol: Symbol, count: int, closed: Sequence[str]) -> None:
+    needs = "one index" if len(closed) == 1 else f"{len(closed)} indices"
+    message = f"`{symbol.name}` needs {needs} here, for {listed(closed)}, and has {count}"
+    cause = (scope.plates[closed[0]].span, "opened here")
+    help = f"write `{symbol.name}[{', '.join('...' for _ in closed)}]`, one index for each"
+    scope.problems.add("V202", node.span, message, f"{count} given", cause=cause, help=help)
+
+
+def _pick(scope: Scope, context: Context, items: Sequence[t.Expr], symbol: Symbol) -> _Picked | None:
+    """Sort the items of an index; None where one is reported as reading what is not there."""
+    picked = _Picked([], None, [])
+    for item in items:
+        if isinstance(item, t.Name) and item.id in symbol.plates and item.id in context.open:
+            picked.own.append(item.id)
+            continue
+        plate = _plate_of(item, symbol)
+        if plate is None:
+            picked.rest.append(item)
+            continue
+        assert isinstance(item, t.Binary)
+        lag = _lag(scope, context, item, plate, symbol)
+        if lag is None:
+            return None
+        if picked.past is not None:
+            message = "only one chain can be stepped back along at a time"
+            scope.problems.add("V202", item.span, message, "a second step back", help="step back along one chain only")
+            return None
+        picked.past = (plate, lag)
+    return picked
+
+
+def _plate_of(item: t.Expr, symbol: Symbol) -> str | None:
+    """The plate p of `p - something` or `p + something`, if the indexed name stands in it."""
+    if isinstance(item, t.Binary) and item.op in "+-" and isinstance(item.left, t.Name) and item.left.id in symbol.plates:
+        return item.left.id
+    return None
+
+
+def _lag(scope: Scope, context: Context, item: t.Binary, plate: str, symbol: Symbol) -> int | None:
+    """How many elements back `t - 1` is; None where that is reported."""
+    info, name = scope.plates[plate], symbol.name
+    opened = (info.span, "opened here")
+    step = item.right.value if isinstance(item.right, t.Number) else None
+    if context.past < 0 and (info.kind != "chain" or plate not in context.open):
+        return None
+    if info.kind != "chain":
+        help = f"write `chain {plate}:` where it is opened, if its elements have an order"
+        message = f"`{plate}` is a plate: its elements have no order, and so no past"
+        scope.problems.add("V206", item.span, message, "no past", cause=opened, help=help)
+    elif plate not in context.open:
+        message = f"chain `{plate}` is not open here, so there is no present element to step back from"
+        help = f"move this into `chain {plate}:`, or read the whole sequence as `{name}[*]`"
+        scope.problems.add("V206", item.span, message, "no present element", cause=opened, help=help)
+    elif not isinstance(step, int) or step == 0:
+        message = "a step back in a chain is a whole number of at least 1, written out"
+        help = f"write `{name}[{plate}-1]`"
+        scope.problems.add("V208", item.right.span, message, "not a fixed step", help=help)
+    elif item.op == "+":
+        message = f"`{name}[{plate}+{step}]` is in the future of chain `{plate}`"
+        help = f"an element may read only the past: `{name}[{plate}-{step}]`"
+        scope.problems.add("V205", item.span, message, "not there yet", cause=opened, help=help)
+    elif step > past_of(scope, context, plate):
+        _no_past(scope, context, item, plate, name, step)
+    else:
+        return step
+    return None
+
+
+def past_of(scope: Scope, context: Context, plate: str) -> int:
+    """How many elements of the chain surely come before the present one."""
+    chains = [p for p in context.open if scope.plates[p].kind == "chain"]
+    return context.past if chains and chains[-1] == plate else 0
+
+
+def _no_past(scope: Scope, context: Context, item: t.Binary, plate: str, name: str, step: int) -> None:
+    before = past_of(scope, context, plate)
+    which = ("first", "second", "third")[before] if before < 3 else f"{before + 1}th"
+    message = f"the {which} element of chain `{plate}` has no element {step} {'step' if step == 1 else 'steps'} before it"
+    firsts = " then ".join(f"P{k}" for k in range(step))
+    help = f"give the first {'element a law' if step == 1 else f'{step} elements laws'} of their own: `{firsts} then ...`"
+    help = help.replace("of their own", "of its own") if step == 1 else help
+    scope.problems.add("V207", item.span, message, f"`{name}` does not reach so far back", help=help)
+
+
+def _points(scope: Scope, item: t.Expr, value: m.Expression, plate: str) -> bool:
+    """Whether a value can point at an element of the plate."""
+    info = scope.plates[plate]
+    opened = (info.span, "opened here")
+    number = value.value if isinstance(value, m.Const) else None
+    if isinstance(number, int):
+        size = scope.values.get(info.size, info.size) if isinstance(info.size, str) else info.size
+        if number < 0 or (isinstance(size, int) and number >= size):
+            ends = f"0 to {size - 1}" if isinstance(size, int) else "0 up"
+            message = f"plate `{plate}` has no element {number}: they count from {ends}"
+            scope.problems.add("V204", item.span, message, "out of range", cause=opened)
+            return False
+        return True
+    kind = value.type
+    if not kind.star and not kind.shape:
+        if kind.domain in ("index", "tree") and kind.plate == plate:
+            return True
+        if kind.domain in ("category", "token") and scope.same(kind.card, info.size):
+            return True
+    what = f"`{kind}`" + (f" of {scope.shown(kind.card)} values" if kind.domain == "category" and info.size is not None else "")
+    if isinstance(value, m.Position | m.Length) or kind.domain in ("real", "count", "positive"):
+        what = "a number"
+    message = f"an index into plate `{plate}` is an `index[{plate}]`, and this is {what}"
+    help = f"declare it as `index[{plate}]`" + (f" or `category[{info.size}]`" if info.size is not None else "")
+    scope.problems.add("V203", item.span, message, f"does not point into `{plate}`", cause=opened, help=help)
+    return False

@@ -1,0 +1,87 @@
+"""Text as ids of a vocabulary."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+
+from vispec.model.model import Model, Variable
+from vispec.train.data.arrange import Arranged
+from vispec.train.data.arrow import pc
+from vispec.train.data.columns import Array, lengths
+from vispec.train.data.diagnostics import Problems
+from vispec.train.data.encoding import values as leaf
+from vispec.train.data.encoding import vocab as words
+from vispec.train.data.encoding.context import Context
+from vispec.train.data.encoding.vocab import Vocabulary
+
+
+def raw_tokens(a: Arranged, problems: Problems) -> tuple[list[str], Array]:
+    """Distinct tokens, and for each value its number among them (-1: missing)."""
+    column = a.column
+    values, kind = column.values, column.values.type
+    if pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+        problems.add("D128", f"`{a.layout.name}` wants tokens, and these are {kind}", column.origin.file, None, column.label)
+    if leaf.is_text(values) and a.layout.partial:
+        values, _ = leaf.clean_text(values)
+    return distinct_of(values)
+
+
+def distinct_of(values: pa.ChunkedArray) -> tuple[list[str], Array]:
+    if len(values) == 0 or pa.types.is_null(values.type):
+        return [], np.full(len(values), -1, np.int32)
+    coded = values.dictionary_encode().unify_dictionaries()
+    names = coded.chunk(0).dictionary.cast(pa.large_string()).to_pylist()
+    return names, np.concatenate([pc.fill_null(chunk.indices, -1).to_numpy(zero_copy_only=False) for chunk in coded.chunks])
+
+
+def vocabularies(model: Model, tokens: Mapping[str, tuple[list[str], Array]]) -> dict[str, Vocabulary]:
+    """Each vocabulary from all the variables that it serves."""
+    built: dict[str, Vocabulary] = {}
+    for vocab in model.vocabs:
+        counts: Counter[str] = Counter()
+        lower = words.settings(vocab)["lower"]
+        for name, (distinct, indices) in tokens.items():
+            if model.variable[name].type.card == vocab.name:
+                seen = np.bincount(indices[indices >= 0], minlength=len(distinct))
+                for word, count in zip(distinct, seen.tolist(), strict=True):
+                    counts[word.lower() if lower else word] += count
+        if counts:
+            built[vocab.name] = words.build(vocab, counts)
+    return built
+
+
+def token_ids(a: Arranged, variable: Variable, raw: tuple[list[str], Array], context: Context) -> tuple[Array, Array]:
+    distinct, indices = raw
+    vocabulary = context.encoders.vocabularies.get(str(variable.type.card))
+    if vocabulary is None:
+        problem = f"there is no vocabulary {variable.type.card}: its variables hold no token"
+        context.problems.add("D127", problem, a.column.origin.file, None, a.column.label)
+        return np.zeros(0, np.int32), np.zeros(0, bool)
+    ids = np.array([*vocabulary.encode(distinct), 0], np.int32)[indices]
+    missing = indices < 0
+    if a.layout.sequence and (vocabulary.begin is not None or vocabulary.end is not None):
+        return _with_symbols(a, vocabulary, ids, missing)
+    return ids, missing
+
+
+def _with_symbols(a: Arranged, vocabulary: Vocabulary, ids: Array, missing: Array) -> tuple[Array, Array]:
+    """Put the begin symbol before and the end symbol after each sequence, but for those that are missing as a whole."""
+    depth = len(a.layout.head) - 1
+    level = lengths(a.column.levels[depth], a.column.parents(depth))
+    real = np.ones(len(level), bool) if a.filled is None else ~a.filled
+    begin, end = vocabulary.begin is not None, vocabulary.end is not None
+    stops = np.cumsum(level + real * (begin + end))
+    starts = stops - level - real * (begin + end)
+    inside = np.ones(int(stops[-1]) if len(stops) else 0, bool)
+    out = np.zeros(len(inside), np.int32)
+    if begin:
+        out[starts[real]] = vocabulary.ids[vocabulary.begin or ""]
+        inside[starts[real]] = False
+    if end:
+        out[stops[real] - 1] = vocabulary.ids[vocabulary.end or ""]
+        inside[stops[real] - 1] = False
+    absent = np.zeros(len(inside), bool)
+    out[inside], absent[inside] = ids, missing
+    return out, absent

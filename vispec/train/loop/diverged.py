@@ -1,0 +1,69 @@
+"""Where a loss that is no finite number came from."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vispec.train.errors import DivergenceError
+from vispec.train.loop.trace import first_nan
+from vispec.train.store.module import evaluating
+
+Array = np.ndarray[Any, Any]
+
+
+def diverged(
+    module: nn.Module, batch: Mapping[str, Tensor], rows: Array, loss: float, where: str, variables: Iterable[str] = ()
+) -> DivergenceError:
+    """The error for a step whose loss or gradient is not finite. rows: those of the batch, by their numbers in the data."""
+    what = f"the loss is {loss} {where}"
+    name = _parameter(module, gradients=False)
+    if name is not None:
+        return DivergenceError(name, f"{what}: parameter `{name}` is not finite")
+    name = _trace(module, batch)
+    if name is not None:
+        return DivergenceError(name, f"{what}: variable `{name}` produced it")
+    origin = first_nan(module, batch, variables)
+    if origin is not None:
+        blamed = f"variable `{origin.variable}`" if origin.variable else "it"
+        return DivergenceError(
+            origin.variable, f"{what}: {blamed} is first nan in line {origin.line} of module.py: {origin.text}"
+        )
+    row = _row(module, batch, rows)
+    if row is not None:
+        return DivergenceError(None, f"{what}: row {row} of the data has no finite log-probability")
+    name = _parameter(module, gradients=True)
+    if name is not None:
+        return DivergenceError(name, f"the gradient of parameter `{name}` is not finite {where} (loss {loss})")
+    return DivergenceError(None, f"{what}, on another process")
+
+
+def all_finite(module: nn.Module) -> bool:
+    """Whether every parameter is."""
+    return _parameter(module, gradients=False) is None
+
+
+def _trace(module: nn.Module, batch: Mapping[str, Tensor]) -> str | None:
+    """The variable that the module itself blames, if it can trace one."""
+    trace = getattr(module, "trace_nonfinite", None)
+    found = trace(batch) if callable(trace) else None
+    return None if found is None else str(found)
+
+
+def _parameter(module: nn.Module, gradients: bool) -> str | None:
+    """The first parameter that is, or whose gradient is, not finite."""
+    for name, parameter in module.named_parameters():
+        tensor = parameter.grad if gradients else parameter
+        if tensor is not None and not bool(tensor.isfinite().all()):
+            return name
+    return None
+
+
+def _row(module: nn.Module, batch: Mapping[str, Tensor], rows: Array) -> int | None:
+    """The first row, counted from 1, whose log-probability is not finite."""
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    with evaluating(module, 0, device):
+        bad = ~module.log_prob(batch).isfinite()  # pyright: ignore[reportCallIssue]
+    return int(rows[bad.nonzero()[0, 0].cpu()]) + 1 if bool(bad.any()) else None

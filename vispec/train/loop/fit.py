@@ -1,0 +1,358 @@
+"""The training loop: restarts of epochs of steps, with everything that decides the next step kept in a checkpoint.
+
+The order of the data is a function of (seed, restart, epoch), and the random states, the optimiser's state and the counters are
+stored, so a fit that is stopped or killed anywhere and resumed takes the very same steps as one that was not.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from vispec.diagnostics import dump
+from vispec.train.errors import DivergenceError, InterruptionError, RunError
+from vispec.train.loop.distributed import Group
+from vispec.train.loop.diverged import all_finite, diverged
+from vispec.train.loop.optimisers import make_optimiser
+from vispec.train.loop.progress import Reporter
+from vispec.train.loop.seeds import derive, generator
+from vispec.train.loop.settings import Settings
+from vispec.train.loop.signals import Stop, stoppable
+from vispec.train.loop.step import Outcome, Stepper
+from vispec.train.scores.diagnostics import diagnose
+from vispec.train.scores.evaluate import Rows, Score, evaluate
+from vispec.train.store.checkpoint import Checkpoint, Counters, Tensors, random_state, restore_random_state, write_tensors
+from vispec.train.store.metrics import Metrics
+from vispec.train.store.module import to_device
+
+Array = np.ndarray[Any, Any]
+
+INIT, DRAWS, ORDER = 0, 1, 2  # the streams of random numbers that one seed gives rise to
+WINDOW = 50  # steps between two lines of metrics within an epoch
+SAMPLE = 1000  # rows at most from which a module chooses its start
+PAUSE = 1.0  # least seconds between two checkpoints at the ends of epochs
+
+
+@dataclass(frozen=True)
+class Job:
+    """A fit to do. build: makes a fresh module. settings: resolved, so that epochs, batch and lr are numbers."""
+
+    folder: Path
+    build: Callable[[], nn.Module]
+    settings: Settings
+    train: Rows
+    valid: Rows | None
+    device: torch.device
+    group: Group
+    reporter: Reporter
+    variables: tuple[str, ...] = ()  # of the spec, to name one where a fit diverges
+    start: Tensors | None = None  # parameters to start at; those that are not in it start afresh
+
+
+@dataclass(frozen=True)
+class Result:
+    """The scores are those of the parameters in best.safetensors; epochs and steps count over all restarts."""
+
+    epochs: int
+    steps: int
+    seconds: float
+    train: Score
+    valid: Score | None
+
+    def as_json(self) -> dict[str, Any]:
+        valid = None if self.valid is None else self.valid.as_json()
+        return {
+            "epochs": self.epochs,
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "train": self.train.as_json(),
+            "valid": valid,
+        }
+
+
+def fit(job: Job, checkpoint: Checkpoint | None = None) -> Result:
+    """Train from the start, or from `checkpoint`. Raises DivergenceError, or InterruptionError after a checkpoint."""
+    world = job.group.world
+    if checkpoint is not None and checkpoint.counters.world != world:
+        raise RunError(f"this fit ran on {checkpoint.counters.world} processes and can resume only on as many, not on {world}")
+    if job.device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or matrix products may differ from run to run
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    with stoppable() as stop:
+        trainer = Trainer(job, checkpoint, stop)
+        try:
+            return trainer.run()
+        finally:
+            trainer.close()
+
+
+class Trainer:
+    """One fit in progress."""
+
+    def __init__(self, job: Job, checkpoint: Checkpoint | None, stop: Stop):
+        self.job, self.stop, self.pending = job, stop, checkpoint
+        self.counters = checkpoint.counters if checkpoint else Counters(world=job.group.world)
+        self.best: Tensors | None = checkpoint.best if checkpoint else None
+        self.best_is_written = False  # a kill may have come between the two files
+        self.started = time.monotonic() - self.counters.seconds
+        self.saved = time.monotonic()
+        self.steps_per_epoch = len(self._order(0, 0))
+        self.failure: DivergenceError | None = None
+        c, say = self.counters, job.reporter.say
+        self.metrics = Metrics(job.folder, c.metrics, c.total_steps, say) if job.group.main else None
+
+    # ---- the course of a fit
+
+    def run(self) -> Result:
+        """All restarts that are left, then the final scores."""
+        while True:
+            self._begin()
+            try:
+                while not self._restart_is_over():
+                    self._epoch()
+                self._end_restart()
+            except DivergenceError as failure:
+                self._give_up(failure)
+            if self.counters.restart + 1 >= self.job.settings.restarts:
+                break
+            self._next_restart()
+        if self.best is None:
+            assert self.failure is not None
+            raise self.failure
+        return self._finish()
+
+    def _begin(self) -> None:
+        """A fresh module and optimiser for the present restart, or those of the checkpoint."""
+        c, s, job = self.counters, self.job.settings, self.job
+        torch.manual_seed(derive(s.seed, c.restart, INIT))
+        self.module = job.build().to(job.device).train()
+        assert s.lr is not None
+        self.optimiser = make_optimiser(s.optimizer, s.lr, s.options, self.module.parameters())
+        self.stepper = Stepper(self.module, self.optimiser, s, job.train, self._total_steps, job.group)
+        if self.pending is None:
+            self._initialise()
+            torch.manual_seed(derive(s.seed, c.restart, DRAWS, job.group.rank))
+        else:
+            self._restore(self.pending)
+            self.pending = None
+        job.reporter.start(self._total_steps, c.step)
+
+    def _initialise(self) -> None:
+        """Let the module choose a start from a sample of the data, where it can; what another run gives comes before it."""
+        initialise = getattr(self.module, "initialise", None)
+        if callable(initialise):
+            rows = self.job.train.order(SAMPLE, generator(self.job.settings.seed, self.counters.restart, INIT))[0]
+            initialise(to_device(self.job.train.batch(np.sort(rows)), self.job.device))
+        if self.job.start is not None:
+            self.module.load_state_dict(self.job.start, strict=False)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        """Put the state of a checkpoint into the fresh module and optimiser."""
+        try:
+            self.module.load_state_dict(checkpoint.model)
+            self.optimiser.load_state_dict(checkpoint.optimiser)
+        except (RuntimeError, ValueError) as error:
+            raise RunError(f"the checkpoint in {self.job.folder} does not fit its module") from error
+        suffix = f".{self.job.group.rank}"
+        state = {name.removesuffix(suffix): tensor for name, tensor in checkpoint.rng.items() if name.endswith(suffix)}
+        restore_random_state(state, self.job.device)
+
+    def _restart_is_over(self) -> bool:
+        c, s = self.counters, self.job.settings
+        return c.epoch >= (s.epochs or 0) or (s.patience is not None and c.stale >= s.patience)
+
+    def _epoch(self) -> None:
+        """The rest of the present epoch."""
+        c = self.counters
+        order = self._order(c.restart, c.epoch)
+        while c.position < len(order):
+            self._step(order[c.position], len(order))
+        self._end_epoch()
+
+    def _step(self, indices: Array, count: int) -> None:
+        """One minibatch; then a checkpoint if one is due, and the end if the user asked for it."""
+        c, job = self.counters, self.job
+        due = job.group.main and time.monotonic() - self.saved >= job.settings.save_every
+        outcome = self.stepper(indices, c.step, count, (float(self.stop.asked), float(due)))
+        if not outcome.finite:
+            raise self._diverged(indices, outcome)
+        c.loss += outcome.loss * len(indices)
+        c.window_loss += outcome.loss * len(indices)
+        c.rows += len(indices)
+        c.window_rows += len(indices)
+        c.position, c.step, c.total_steps = c.position + 1, c.step + 1, c.total_steps + 1
+        job.reporter.step(c.step)
+        if c.total_steps % WINDOW == 0:
+            self._write_window(outcome)
+        asked, due = outcome.signals
+        if asked or due:
+            self._save()
+        if asked:
+            raise InterruptionError(job.folder)
+
+    def _end_epoch(self) -> None:
+        """Score, remember the best parameters, report, and save unless the last checkpoint is fresh."""
+        c, job = self.counters, self.job
+        train = -c.loss / max(1, c.rows)
+        valid = None if job.valid is None else self._evaluate(job.valid)
+        score = train if valid is None else valid.per_row
+        improved = score == score and (c.restart_best is None or score > c.restart_best)
+        c.restart_best, c.stale = (score, 0) if improved else (c.restart_best, c.stale + 1)
+        if valid is not None:
+            self._keep_if_best(score)
+        c.epoch, c.total_epochs, c.position, c.loss, c.rows = c.epoch + 1, c.total_epochs + 1, 0, 0.0, 0
+        self._report_epoch(train, valid)
+        if job.group.pick(time.monotonic() - self.saved >= min(PAUSE, job.settings.save_every)):
+            self._save()
+
+    def _end_restart(self) -> None:
+        """Without validation data, restarts compete by the log-probability of the training data at their ends."""
+        if not all_finite(self.module):
+            raise DivergenceError(None, "the last step made a parameter infinite")
+        if self.job.valid is None:
+            score = self._evaluate(self.job.train).per_row
+            self._write({"event": "restart", **self._position(), "train": {"log_prob_per_row": score}})
+            self._keep_if_best(score)
+        if self.best is None:  # no score was a number
+            self.best, self.best_is_written = _copy(self.module), False
+
+    def _next_restart(self) -> None:
+        c = self.counters
+        c.restart, c.epoch, c.step, c.position, c.restart_best, c.stale = c.restart + 1, 0, 0, 0, None, 0
+        c.loss, c.rows = 0.0, 0
+
+    def _give_up(self, failure: DivergenceError) -> None:
+        """One restart's end need not be the fit's: the others may do better."""
+        s = self.job.settings
+        if s.restarts == 1:
+            raise failure
+        self.failure = failure
+        self.job.reporter.say(f"restart {self.counters.restart + 1} of {s.restarts} diverged: {failure}")
+
+    def _finish(self) -> Result:
+        """Score the best parameters on everything, and leave the last checkpoint marked as finished."""
+        c, job = self.counters, self.job
+        assert self.best is not None
+        last, was_finite = _copy(self.module), all_finite(self.module)
+        self.module.load_state_dict(self.best)
+        train = self._diagnosed(job.train)
+        valid = None if job.valid is None else self._diagnosed(job.valid)
+        if was_finite:
+            self.module.load_state_dict(last)
+        c.finished, c.seconds = True, time.monotonic() - self.started
+        result = Result(c.total_epochs, c.total_steps, c.seconds, train, valid)
+        self._write({"event": "end"} | result.as_json())
+        self._save()
+        return result
+
+    # ---- scores and what is written about them
+
+    def _evaluate(self, data: Rows) -> Score:
+        job = self.job
+        return evaluate(self.module, data, job.settings.batch or 1, job.device, job.group)
+
+    def _diagnosed(self, data: Rows) -> Score:
+        """The final score, with how the latents are used."""
+        job = self.job
+        return replace(self._evaluate(data), diagnostics=diagnose(self.module, data, job.settings.batch or 1, job.device))
+
+    def _keep_if_best(self, score: float) -> None:
+        c = self.counters
+        if score == score and (c.best is None or score > c.best):
+            c.best, c.best_restart, c.best_epoch = score, c.restart, c.epoch
+            self.best, self.best_is_written = _copy(self.module), False
+
+    def _report_epoch(self, train: float, valid: Score | None) -> None:
+        c, s = self.counters, self.job.settings
+        line: dict[str, Any] = {"event": "epoch", **self._position(), "seconds": time.monotonic() - self.started}
+        line |= {"train": {"log_prob_per_row": train}}
+        text = f"epoch {c.epoch}/{s.epochs}  train {train:.4f}"
+        if s.restarts > 1:
+            text = f"restart {c.restart + 1}/{s.restarts}  {text}"
+        if valid is not None:
+            line["valid"] = {k: v for k, v in valid.as_json().items() if k.startswith(("log_prob_per", "perplexity"))}
+            text += f"  valid {valid.per_row:.4f}"
+        self._write(line)
+        self.job.reporter.epoch(f"{text} nats per row", self._restart_is_over())
+
+    def _write_window(self, outcome: Outcome) -> None:
+        """The mean loss since the last such line."""
+        c = self.counters
+        mean = -c.window_loss / max(1, c.window_rows)
+        rate = self.optimiser.param_groups[0]["lr"]
+        step = {"log_prob_per_row": mean, "gradient_norm": outcome.norm, "lr": rate}
+        self._write({"event": "step", **self._position(), "train": step})
+        c.window_loss, c.window_rows = 0.0, 0
+
+    def _position(self) -> dict[str, int]:
+        c = self.counters
+        return {"restart": c.restart, "epoch": c.epoch, "step": c.total_steps}
+
+    def _write(self, line: dict[str, Any]) -> None:
+        if self.metrics is not None:
+            self.metrics.write(line, self.counters.total_steps)
+
+    # ---- checkpoints
+
+    def _save(self) -> None:
+        """Write last.safetensors, from which alone a fit resumes, and best.safetensors where it changed."""
+        c, job = self.counters, self.job
+        if not all_finite(self.module):
+            raise DivergenceError(None, f"a parameter is not finite after step {c.step}")
+        rng = {
+            f"{name}.{rank}": state
+            for name, tensor in random_state(job.device).items()
+            for rank, state in enumerate(job.group.gather(tensor))
+        }
+        if self.metrics is not None:
+            os.fsync(self.metrics.file.fileno())
+            c.metrics, c.seconds = self.metrics.size, time.monotonic() - self.started
+            state = Checkpoint(c, dict(self.module.state_dict()), self.best, self.optimiser.state_dict(), rng)
+            state.write(job.folder / "last.safetensors")
+            self._write_best()
+        self.saved = time.monotonic()
+
+    def _write_best(self) -> None:
+        if self.best is None or self.best_is_written:
+            return
+        c = self.counters
+        header = {"restart": c.best_restart, "epoch": c.best_epoch, "log_prob_per_row": c.best}
+        write_tensors(self.job.folder / "best.safetensors", self.best, {"best": dump(header)})
+        self.best_is_written = True
+
+    def close(self) -> None:
+        self.job.reporter.close()
+        if self.metrics is not None:
+            self.metrics.close()
+
+    # ---- small things
+
+    @property
+    def _total_steps(self) -> int:
+        return self.steps_per_epoch * (self.job.settings.epochs or 0)
+
+    def _order(self, restart: int, epoch: int) -> list[Array]:
+        """The minibatches of one epoch; data that fit into one are taken in their own order."""
+        s, data = self.job.settings, self.job.train
+        size = s.batch or 1
+        return data.order(size, None if data.num_rows <= size else generator(s.seed, restart, ORDER, epoch), bucket=True)
+
+    def _diverged(self, indices: Array, outcome: Outcome) -> DivergenceError:
+        c, job = self.counters, self.job
+        mine = job.group.share(indices)
+        batch = to_device(job.train.batch(mine), job.device)
+        stored = getattr(job.train, "rows", None)  # where the training data are a part of the file's
+        rows = mine if stored is None else stored[mine]
+        where = f"at step {c.step + 1}, in epoch {c.epoch + 1}"
+        return diverged(self.module, batch, rows, outcome.loss, where, job.variables)
+
+
+def _copy(module: nn.Module) -> Tensors:
+    """The parameters and buffers as they are now."""
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in module.state_dict().items()}

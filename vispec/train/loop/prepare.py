@@ -1,0 +1,190 @@
+"""From what the user asked for to a run folder and a job for the training loop: a new one, or the rest of an old one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from vispec.compile import class_of, compile_spec
+from vispec.diagnostics import Diagnostic, Label, SpecError
+from vispec.model.model import Model
+from vispec.source import Source
+from vispec.train.data import Dataset, Encoders, load
+from vispec.train.errors import OptionError, RunError
+from vispec.train.loop.distributed import Group, choose_device
+from vispec.train.loop.fit import Job
+from vispec.train.loop.optimisers import make_optimiser
+from vispec.train.loop.progress import Reporter
+from vispec.train.loop.settings import Settings, read_settings
+from vispec.train.loop.start import read_start
+from vispec.train.sizes import check
+from vispec.train.store.checkpoint import Checkpoint, Tensors
+from vispec.train.store.files import write_atomic
+from vispec.train.store.module import class_of_text
+from vispec.train.store.run import Config, Run, new_folder
+
+FREE = frozenset({"epochs", "save_every"})  # what a resumed fit may be given anew
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `vispec fit` was asked. settings: those given on the command line. out: None for a new folder under `root`.
+    memory: bytes that a sum over joint values may take at once; None for the default. start: a run to go out from."""
+
+    source: Source
+    data: tuple[str, ...]
+    valid: tuple[str, ...] = ()
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    out: Path | None = None
+    root: Path = Path("runs")
+    memory: int | None = None
+    start: Path | None = None
+
+
+def prepare(request: Request, group: Group, reporter: Reporter) -> tuple[Run, Job]:
+    """A new run. Raises SpecError, DataError, RunError, or OptionError for an option of the command."""
+    model = check(request.source, request.sizes)
+    settings = read_settings(model, request.settings)
+    start = None if request.start is None else read_start(request.start, model)
+    train, valid = read_data(
+        model, request.data, request.valid, request.columns, request.sizes, settings, start and start.encoders, more=True
+    )
+    for warning in train.warnings:
+        reporter.say(f"{warning.file}: warning[{warning.code}]: {warning.message}")
+    device = choose_device(settings.device, group)
+    settings = settings.resolve(train.num_rows, bool(model.nets), torch.get_num_threads())
+    text = compile_spec(request.source, train.sizes, request.memory)
+    module = class_of_text(text, class_of(text))()
+    _rehearse(module, model, settings, request.settings)
+    taken = None if start is None else start.matching(module)
+    if start is not None and taken is not None:
+        reporter.say(start.describe(module, taken))
+    run = _new_run(request, model, settings, train, text, group, taken)
+    return run, Job(run.folder, run.build, settings, train, valid, device, group, reporter, variable_names(model), taken)
+
+
+def prepare_resume(run: Run, request: Request, group: Group, reporter: Reporter) -> tuple[Run, Job, Checkpoint | None]:
+    """The rest of a run; RunError where the request asks for another fit than the one begun."""
+    checkpoint, config = run.checkpoint(), run.config
+    _same(request.source.text == run.source.text, "the spec has changed since the fit began")
+    _same(request.memory is None, "it keeps the --memory that it began with")
+    _same(all(config.sizes.get(name) == size for name, size in request.sizes.items()), "it has other sizes")
+    valid_arguments = request.valid or tuple(config.valid)
+    _same(list(valid_arguments) == config.valid and list(request.data) == config.data, "it was fitted to other data")
+    _same(request.start is None or str(request.start) == config.start, "it did not start --from that run")
+    columns = {name: tuple(names) for name, names in config.columns.items()}
+    train, valid = read_data(run.model, request.data, valid_arguments, columns, config.sizes, config.settings, run.encoders)
+    _same((train.num_rows, train.tokens()) == (config.rows, config.tokens), "the data have changed since the fit began")
+    run = _extend(run, request, checkpoint, group)
+    settings = run.config.settings
+    device, names = choose_device(settings.device, group), variable_names(run.model)
+    job = Job(run.folder, run.build, settings, train, valid, device, group, reporter, names, run.start)
+    return run, job, checkpoint
+
+
+def read_data(
+    model: Model,
+    data: tuple[str, ...],
+    valid: tuple[str, ...],
+    columns: Mapping[str, tuple[str, ...]],
+    sizes: Mapping[str, int],
+    settings: Settings,
+    encoders: Encoders | None = None,
+    more: bool = False,
+) -> tuple[Dataset, Dataset | None]:
+    """Training data, and validation data from files of their own or split off; with those encoders, or with `more` at least."""
+    train = load(model, data, columns, encoders, sizes, more=more)
+    if valid:
+        return train, load(model, valid, columns, train.encoders, train.sizes)
+    if not settings.valid:
+        return train, None
+    if train.num_rows < 2:
+        raise RunError("one row of data cannot be split into training and validation data")
+    return train.split(settings.valid, settings.seed)
+
+
+def _new_run(
+    request: Request, model: Model, settings: Settings, train: Dataset, text: str, group: Group, start: Tensors | None
+) -> Run:
+    """Write the folder on the first process; the others read it."""
+    folder = request.out
+    if group.main:
+        folder = folder or new_folder(request.root, request.source.name)
+        config = Config(
+            spec=request.source.name,
+            name=class_of(text),
+            sizes=dict(train.sizes),
+            settings=settings,
+            data=list(request.data),
+            valid=list(request.valid),
+            columns={name: list(names) for name, names in request.columns.items()},
+            rows=train.num_rows,
+            tokens=train.tokens(),
+            start=None if request.start is None else str(request.start),
+            lengths={plate: _histogram(lengths) for plate, lengths in train.lengths.items()},
+        )
+        Run.create(folder, request.source, text, train.encoders, config, start)
+    return Run.open(Path(str(group.pick(folder))))
+
+
+def variable_names(model: Model) -> tuple[str, ...]:
+    """Of variables and deterministic nodes."""
+    return tuple(item.name for item in (*model.variables, *model.lets))
+
+
+def _histogram(lengths: np.ndarray[Any, Any]) -> dict[int, int]:
+    values, counts = np.unique(lengths, return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+def _rehearse(module: nn.Module, model: Model, settings: Settings, given: Mapping[str, Any]) -> None:
+    """Make the optimiser once before anything is written, so that options which torch refuses are told in the user's terms."""
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        raise RunError("this model has no parameters to fit; declare some with `param` or `net`, or use `vispec eval`")
+    assert settings.lr is not None
+    try:
+        make_optimiser(settings.optimizer, settings.lr, dict(settings.options), module.parameters())
+    except ValueError as error:
+        _blame(model, "optimizer", str(error), given)
+    for anneal in settings.anneal:
+        if not hasattr(module, anneal.attribute):
+            _blame(model, "anneal", f"the objective of this model has no term `{anneal.what}` to weigh", given)
+
+
+def _blame(model: Model, key: str, message: str, given: Mapping[str, Any]) -> None:
+    """Point at the `fit:` entry, or raise OptionError where there is none or the command line set it."""
+    entry = next((entry for entry in model.fit if entry.key == key), None)
+    if entry is None or key in given:
+        raise OptionError(message)
+    raise SpecError(model.source, [Diagnostic("V613", message, Label(entry.span, "set here"))])
+
+
+def _extend(run: Run, request: Request, checkpoint: Checkpoint | None, group: Group) -> Run:
+    """The run with those settings of the request that a fit may be resumed with; all others must be as they were."""
+    old = run.config.settings
+    changed = {key: value for key, value in request.settings.items() if getattr(old, key) != value}
+    fixed = sorted(set(changed) - FREE)
+    if fixed:
+        raise RunError(f"a resumed fit keeps its settings: {fixed[0]} is {getattr(old, fixed[0])}, not {changed[fixed[0]]}")
+    if "epochs" in changed and (old.restarts > 1 or old.decay != "none"):
+        raise RunError("only a fit without restarts and without decay can be given another number of epochs")
+    if not changed:
+        return run
+    settings = Settings.model_validate(old.model_dump() | changed)
+    if checkpoint is not None and (settings.epochs or 0) > checkpoint.counters.epoch:
+        checkpoint.counters.finished = False
+    config = run.config.model_copy(update={"settings": settings})
+    if group.main:
+        write_atomic(run.folder / "config.json", config.model_dump_json(indent=1) + "\n")
+    return Run(run.folder, config)
+
+
+def _same(condition: bool, problem: str) -> None:
+    if not condition:
+        raise RunError(f"this run cannot be resumed: {problem}")

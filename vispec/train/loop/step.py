@@ -1,0 +1,135 @@
+"""One optimiser step: loss per row, backward, exchange between processes, check, clip, update."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vispec.train.loop.distributed import Group
+from vispec.train.loop.optimisers import drop_denormals, needs_closure
+from vispec.train.loop.settings import Settings
+from vispec.train.scores.evaluate import Rows
+from vispec.train.store.module import to_device
+
+Array = np.ndarray[Any, Any]
+SWEEP = 50  # steps between two searches for denormal numbers: a thirtieth of their cost, and few have come up since
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """loss: nats per row, before the update. norm: of its gradient, before clipping. signals: summed over processes."""
+
+    loss: float
+    norm: float
+    signals: tuple[float, ...]
+
+    @property
+    def finite(self) -> bool:
+        return abs(self.loss) < float("inf") and abs(self.norm) < float("inf")
+
+
+class Stepper:
+    """Steps of one module and optimiser. The loss is module.loss(batch, N) / N: nats per row, so that no rate depends on N."""
+
+    def __init__(
+        self, module: nn.Module, optimiser: torch.optim.Optimizer, settings: Settings, data: Rows, steps: int, group: Group
+    ):
+        self.module, self.optimiser, self.settings, self.data, self.steps, self.group = (
+            module, optimiser, settings, data, steps, group,
+        )  # fmt: skip
+        self.parameters = [p for p in module.parameters() if p.requires_grad]
+        self.base_rates = [group["lr"] for group in optimiser.param_groups]
+        self.device = next((p.device for p in module.parameters()), torch.device("cpu"))
+        self.whole: dict[str, Tensor] | None = None  # the batch where there is only one, built once
+
+    def __call__(self, indices: Array, step: int, steps_per_epoch: int, signals: tuple[float, ...]) -> Outcome:
+        """Step number `step` of the restart on the rows at `indices` (M,). A step that is not finite changes no parameter."""
+        self._schedule(step, steps_per_epoch)
+        mine = self.group.share(indices)
+        batch = self._batch(mine, steps_per_epoch)
+        weight = len(mine) / len(indices)
+        if needs_closure(self.optimiser):
+            return self._search(batch, weight, signals)
+        loss, signals = self._gradient(batch, weight, signals)
+        norm = self._clip()
+        outcome = Outcome(loss, norm, signals)
+        if outcome.finite:
+            self.optimiser.step()
+        if step % SWEEP == SWEEP - 1:
+            drop_denormals(self.optimiser)
+        return outcome
+
+    def _search(self, batch: dict[str, Tensor] | None, weight: float, signals: tuple[float, ...]) -> Outcome:
+        """A step that evaluates the loss several times; the outcome is that of the first."""
+        outcomes: list[Outcome] = []
+
+        def closure() -> float:
+            loss, summed = self._gradient(batch, weight, signals)
+            outcomes.append(Outcome(loss, self._clip(), summed))
+            return loss
+
+        before = [p.detach().clone() for p in self.parameters]
+        self.optimiser.step(closure)
+        if not all(bool(p.isfinite().all()) for p in self.parameters):
+            with torch.no_grad():
+                for parameter, old in zip(self.parameters, before, strict=True):
+                    parameter.copy_(old)
+            return Outcome(float("nan"), outcomes[0].norm, outcomes[0].signals)
+        return outcomes[0]
+
+    def _schedule(self, step: int, steps_per_epoch: int) -> None:
+        """Set the learning rates and the annealed weights of this step."""
+        factor = self.settings.rate(step, self.steps)
+        for group, rate in zip(self.optimiser.param_groups, self.base_rates, strict=True):
+            group["lr"] = rate * factor
+        for anneal in self.settings.anneal:
+            setattr(self.module, anneal.attribute, anneal.value(self.settings.phase(step, self.steps), steps_per_epoch))
+
+    def _batch(self, indices: Array, steps_per_epoch: int) -> dict[str, Tensor] | None:
+        """The rows on the module's device; None where this process has no part in the minibatch."""
+        if len(indices) == 0:
+            return None
+        if self.whole is not None:
+            return self.whole
+        batch = to_device(self.data.batch(indices), self.device)
+        if steps_per_epoch == 1:
+            self.whole = batch
+        return batch
+
+    def _gradient(
+        self, batch: dict[str, Tensor] | None, weight: float, signals: tuple[float, ...]
+    ) -> tuple[float, tuple[float, ...]]:
+        """Leave the gradient of the loss per row in the parameters; return the loss and the summed signals."""
+        self.optimiser.zero_grad(set_to_none=True)
+        total = 0.0
+        if batch is not None:
+            loss = self.module.loss(batch, num_data=self.data.num_rows) * (weight / self.data.num_rows)  # pyright: ignore[reportCallIssue]
+            loss.backward()
+            total = float(loss.detach())
+        return self._exchange(total, signals)
+
+    def _exchange(self, loss: float, signals: tuple[float, ...]) -> tuple[float, tuple[float, ...]]:
+        """Sum gradients, loss and signals over the processes, in one message."""
+        if self.group.world == 1:
+            return loss, signals
+        used = [float(p.grad is not None) for p in self.parameters]
+        parts = [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in self.parameters]
+        extra = torch.tensor([loss, *signals, *used], dtype=parts[0].dtype, device=self.device)
+        message = self.group.sum_(torch.cat([*parts, extra]))
+        numbers = message[len(message) - len(extra) :].tolist()
+        position = 0
+        for parameter, count in zip(self.parameters, numbers[1 + len(signals) :], strict=True):
+            end = position + parameter.numel()
+            parameter.grad = message[position:end].view_as(parameter).clone() if count else None
+            position = end
+        return numbers[0], tuple(numbers[1 : 1 + len(signals)])
+
+    def _clip(self) -> float:
+        """The gradient's norm, after which it is no longer than `clip`."""
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if self.settings.clip is not None and bool(norm.isfinite()):
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.settings.clip, norm)
+        return float(norm)

@@ -1,0 +1,73 @@
+"""Which line of an emitted module first makes a number that is none (NaN), and which variable of the spec the line is about."""
+
+import linecache
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from vispec.train.store.module import evaluating
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The first line of an emitted file to make a NaN. variable: the first one that it, or what it flows into, is named
+    after."""
+
+    line: int
+    text: str
+    variable: str | None
+
+
+def first_nan(module: nn.Module, batch: Mapping[str, Tensor], variables: Iterable[str]) -> Origin | None:
+    """Where log_prob first makes a NaN out of numbers; None where it makes none."""
+    path = sys.modules[type(module).__module__].__dict__.get("__file__")
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    if path is None:
+        return None
+    with evaluating(module, 0, device), _Watch(path) as watch:
+        module.log_prob(batch)  # pyright: ignore[reportCallIssue]
+    if not watch.lines:
+        return None
+    texts = [linecache.getline(path, line).strip() for line in watch.lines]
+    named = (_variable(text, variables) for text in texts)
+    return Origin(watch.lines[0], texts[0], next(filter(None, named), None))
+
+
+class _Watch(TorchFunctionMode):
+    """The lines of `path` that make NaNs, in the order of the computation, each before the one that called it."""
+
+    def __init__(self, path: str):
+        super().__init__()
+        self.path = path
+        self.lines: list[int] = []
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if _has_nan(result):
+            frame = sys._getframe(1)
+            while frame is not None:
+                if frame.f_code.co_filename == self.path:
+                    self.lines.append(frame.f_lineno)
+                frame = frame.f_back
+        return result
+
+
+def _has_nan(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(map(_has_nan, value))
+    return isinstance(value, Tensor) and value.is_floating_point() and bool(value.isnan().any())
+
+
+def _variable(text: str, variables: Iterable[str]) -> str | None:
+    """The variable that an assignment is named after (`log_x = `), or whose density is taken (`normal_log_prob(x, `)."""
+    found = re.match(r"(\w+) = ", text) or re.search(r"_log_prob\((\w+),", text)
+    fitting = [name for name in variables if found and (found[1] == name or found[1].endswith(f"_{name}"))]
+    return max(fitting, key=len, default=None)

@@ -1,0 +1,111 @@
+"""Log-probabilities of a data set under a module whose parameters stay as they are."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from vispec.train.loop.distributed import Group
+from vispec.train.scores.weights import Bound, Estimator, estimate
+from vispec.train.store.module import evaluating, to_device
+
+
+class Rows(Protocol):
+    """What a fit needs to know of a data set."""
+
+    @property
+    def num_rows(self) -> int: ...
+
+    def batch(self, indices: Any) -> dict[str, Tensor]:
+        """The rows at `indices` (M,) as tensors."""
+        ...
+
+    def order(self, size: int, generator: torch.Generator | None = None, bucket: bool = False) -> list[Any]:
+        """All rows in minibatches of at most `size`, shuffled by the generator; with `bucket`, like lengths together."""
+        ...
+
+    def tokens(self) -> int:
+        """How many elements are scored, in the sense of a log-probability per token."""
+        ...
+
+
+@dataclass(frozen=True)
+class Score:
+    """log_prob: the sum over rows, in nats; a bound where `exact` is False, and `estimator` says which.
+
+    bound: whether it is exact, a lower bound in expectation, or an estimate. standard_error: of log_prob by chance of the
+    draws, where they were enough to tell. diagnostics: how the latents are used, see train/diagnostics.py.
+    """
+
+    rows: int
+    tokens: int
+    log_prob: float
+    exact: bool
+    estimator: str
+    bound: Bound = "exact"
+    standard_error: float | None = None
+    diagnostics: dict[str, Any] | None = None
+
+    @property
+    def per_row(self) -> float:
+        return self.log_prob / self.rows if self.rows else math.nan
+
+    def as_json(self) -> dict[str, Any]:
+        """The numbers that `eval --json` prints; per-token ones are null without tokens."""
+        per_token = self.log_prob / self.tokens if self.tokens else None
+        return asdict(self) | {
+            "log_prob_per_row": self.per_row if self.rows else None,
+            "log_prob_per_token": per_token,
+            "perplexity": None if per_token is None else _exp(-per_token),
+        }
+
+
+def evaluate(
+    module: nn.Module,
+    data: Rows,
+    size: int,
+    device: torch.device,
+    group: Group | None = None,
+    seed: int = 0,
+    estimator: Estimator | None = None,
+) -> Score:
+    """The module's score on all rows, in minibatches of `size`; random estimates repeat for the same `seed`.
+
+    estimator: another bound than the module's own."""
+    group = group or Group()
+    if estimator is not None:
+        return _estimate(module, data, size, device, group, seed, estimator)
+    total = torch.zeros((), dtype=torch.float64)
+    with evaluating(module, seed, device):
+        for indices in data.order(size, None, bucket=True)[group.rank :: group.world]:
+            batch = to_device(data.batch(indices), device)
+            total += module.log_prob(batch).double().sum().cpu()  # pyright: ignore[reportCallIssue]
+    group.sum_(total)
+    exact, name = bool(getattr(module, "exact", False)), str(getattr(module, "estimator", "unknown"))
+    return Score(data.num_rows, data.tokens(), float(total), exact, name, bound_of(exact, name))
+
+
+def bound_of(exact: bool, estimator: str) -> Bound:
+    """What a module's own estimate is: draws from the prior alone estimate, all others bound."""
+    return "exact" if exact else "estimate" if estimator.startswith("mc(") else "lower"
+
+
+def _estimate(
+    module: nn.Module, data: Rows, size: int, device: torch.device, group: Group, seed: int, estimator: Estimator
+) -> Score:
+    """The score under another bound; of a model whose rows share latents, that of each row's posterior predictive."""
+    total = torch.zeros(2, dtype=torch.float64)
+    with evaluating(module, seed, device):
+        for indices in data.order(size, None, bucket=True)[group.rank :: group.world]:
+            found = estimate(module, to_device(data.batch(indices), device), len(indices), estimator)
+            total += torch.stack([part.sum() for part in found]).cpu()
+    group.sum_(total)
+    log_prob, variance = total.tolist()
+    bound: Bound = "estimate" if hasattr(module, "shared") else "lower"
+    return Score(data.num_rows, data.tokens(), log_prob, False, str(estimator), bound, math.sqrt(variance))
+
+
+def _exp(value: float) -> float:
+    return math.exp(value) if value < 700 else math.inf

@@ -1,0 +1,142 @@
+"""Log-densities of the language's laws, from torch.distributions or from their definition; never from our kernels."""
+
+import inspect
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch import distributions as dist
+
+from vispec.catalog import distributions
+from vispec.model import model as m
+from vispec.model.model import Variable
+from vispec.model.types import FINITE_DOMAINS
+from vispec.verify.errors import NotCheckedError
+from vispec.verify.oracle import trees
+from vispec.verify.oracle.expressions import Scene, element, evaluate, holds, raw_head
+from vispec.verify.oracle.row import Place
+
+
+def log_density(variable: Variable, law: m.Law, at: Place, scene: Scene) -> Tensor:
+    """log law(value) of one cell, a scalar, its event dimensions summed."""
+    draw = chosen(variable, law, at, scene)
+    value = element(variable.name, at, scene)
+    if variable.type.domain == "tree":
+        return trees.log_density(draw, value, {name: evaluate(expression, at, scene) for name, expression in draw.args})
+    if draw.distribution == "Categorical":
+        return categorical(draw, value, at, scene)
+    if draw.distribution == "Bernoulli":
+        return bernoulli(draw, value, at, scene)
+    if draw.distribution == "Uniform" and variable.type.domain in FINITE_DOMAINS:
+        return -torch.tensor(float(scene.row.card(variable.type, at)), dtype=torch.float64).log() * max(1, value.numel())
+    if draw.distribution == "Flat":
+        return torch.zeros((), dtype=torch.float64)
+    if draw.distribution == "Zero":
+        return torch.where(value == 0, 0.0, -torch.inf).double().sum()
+    if draw.distribution == "TruncatedNormal":
+        return truncated_normal(value, *(evaluate(part, at, scene).double() for _, part in draw.args)).sum()
+    if draw.distribution == "HardKumaraswamy":
+        return hard_kumaraswamy(value, *(evaluate(part, at, scene).double() for _, part in draw.args)).sum()
+    family = torch_family(draw, at, scene, tuple(value.shape))
+    if family.support is None:
+        raise NotCheckedError(f"the support of {draw.distribution}")
+    if not bool(torch.as_tensor(family.support.check(value)).all()):
+        return torch.tensor(-torch.inf, dtype=torch.float64)
+    return family.log_prob(value).sum()
+
+
+def hard_kumaraswamy(value: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """From the distribution function of a Kumaraswamy on (-0.1, 1.1), and its derivative between the ends."""
+
+    def below(t: Tensor) -> Tensor:
+        return 1 - (1 - ((t + 0.1) / 1.2) ** a) ** b
+
+    k = (value + 0.1) / 1.2
+    density = a * b * k ** (a - 1) * (1 - k**a) ** (b - 1) / 1.2
+    zero, one = torch.zeros_like(value), torch.ones_like(value)
+    return torch.where(value == 0, below(zero), torch.where(value == 1, 1 - below(one), density)).log()
+
+
+def truncated_normal(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    """A Normal given that it is not below 0."""
+    whole = dist.Normal(loc, scale)
+    mass = 1 - whole.cdf(torch.zeros_like(value))
+    return torch.where(value < 0, -torch.inf, whole.log_prob(value) - mass.log())
+
+
+def chosen(variable: Variable, law: m.Law, at: Place, scene: Scene) -> m.Draw:
+    """The one draw that applies here, after conditions and the chain's `then`."""
+    if isinstance(law, m.Draw):
+        return law
+    if isinstance(law, m.Flow):
+        raise NotCheckedError(f"the density of `{variable.name}` under its guide, which is a flow")
+    if isinstance(law, m.Choice):
+        return chosen(variable, law.then if holds(law.test, at, scene) else law.otherwise, at, scene)
+    chains = [plate for plate in variable.plates if scene.model.plate[plate].kind == "chain"]
+    position = at[chains[-1]]
+    return chosen(variable, law.laws[min(position, len(law.laws) - 1)], at, scene)
+
+
+def argument(draw: m.Draw) -> m.Expression:
+    """The parameter of a law that has one."""
+    ((_, expression),) = draw.args
+    return expression
+
+
+def categorical(draw: m.Draw, value: Tensor, at: Place, scene: Scene) -> Tensor:
+    """log p[value] summed over the event; an exact -inf where p is 0 (torch's own clamps)."""
+    expression = argument(draw)
+    logits = logits_of(expression, at, scene)
+    if logits is not None:
+        return _entries(logits.log_softmax(-1), value).sum()
+    return _entries(evaluate(expression, at, scene), value).log().sum()  # log after the choice: log 0 has no gradient to give
+
+
+def _entries(table: Tensor, value: Tensor) -> Tensor:
+    """table[..., value], one row of the table for all of an event where it has no more."""
+    if table.ndim == 1:
+        table = table.expand(*value.shape, -1)
+    return table.gather(-1, value.unsqueeze(-1)).squeeze(-1)
+
+
+def logits_of(expression: m.Expression, at: Place, scene: Scene) -> Tensor | None:
+    """The logits of a simplex that comes from some, so that nothing is lost where its probabilities underflow."""
+    match expression:
+        case m.NetCall():
+            return raw_head(expression, at, scene)
+        case m.Apply(function="softmax", args=(logits,)):
+            return evaluate(logits, at, scene).double()
+        case m.Conditional(test=test, then=then, otherwise=otherwise):
+            return logits_of(then if holds(test, at, scene) else otherwise, at, scene)
+    return None
+
+
+def bernoulli(draw: m.Draw, value: Tensor, at: Place, scene: Scene) -> Tensor:
+    """log of p where the value is 1 and of 1 - p where it is 0, summed over the event."""
+    expression = argument(draw)
+    if isinstance(expression, m.NetCall):
+        odds = raw_head(expression, at, scene).expand(value.shape)
+    elif isinstance(expression, m.Apply) and expression.function == "sigmoid":
+        odds = evaluate(expression.args[0], at, scene).double().expand(value.shape)
+    else:
+        p = evaluate(expression, at, scene).double().expand(value.shape)
+        return torch.where(value == 1, p, 1 - p).log().sum()
+    return -torch.logaddexp(torch.zeros_like(odds), torch.where(value == 1, -odds, odds)).sum()
+
+
+def torch_family(draw: m.Draw, at: Place, scene: Scene, event: tuple[int, ...] = ()) -> dist.Distribution:
+    """The law as torch has it; its own parameter names must be the catalog's. A vector of parameters may be one number for all
+    of the event."""
+    entry = distributions()[draw.distribution]
+    if entry.torch_class is None:
+        raise NotCheckedError(f"distribution {draw.distribution}")
+    family = getattr(dist, entry.torch_class)
+    values: Mapping[str, Tensor] = {name: evaluate(expression, at, scene).double() for name, expression in draw.args}
+    vectors = {name for name in values if entry.param_event_dim.get(name, entry.event_dim) == 1}
+    values = {name: v.expand(event[-1:]) if name in vectors and not v.ndim else v for name, v in values.items()}
+    if not set(values) <= set(inspect.signature(family).parameters):
+        raise NotCheckedError(f"distribution {draw.distribution} with parameters {', '.join(values)}")
+    try:
+        return family(**values, validate_args=False)
+    except TypeError as error:
+        raise NotCheckedError(f"distribution {draw.distribution}: {error}") from error

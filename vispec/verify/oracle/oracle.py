@@ -1,0 +1,198 @@
+"""The joint density of one row, and the sum over everything unknown in it, by enumerating every assignment."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+
+from vispec.model import model as m
+from vispec.model.model import Model, Variable
+from vispec.verify.errors import NotCheckedError
+from vispec.verify.oracle.densities import log_density
+from vispec.verify.oracle.expressions import Scene, Value
+from vispec.verify.oracle.row import ENUMERABLE, Cell, Row, as_tensor, in_data, place_of
+from vispec.verify.oracle.trees import arc_marginals
+
+Assignment = Mapping[Cell, Tensor]
+Factor = tuple[Variable, m.Law, Cell]
+
+
+@dataclass(frozen=True)
+class Enumeration:
+    """Every assignment of a row's unknown finite cells. log_joint (N,): their joint log-densities; choices (N, cells): the
+    position of each cell's value in its support."""
+
+    cells: tuple[Cell, ...]
+    supports: tuple[tuple[Value, ...], ...]
+    choices: Tensor
+    log_joint: Tensor
+
+    @property
+    def log_prob(self) -> Tensor:
+        """log Σ over assignments; impossible ones carry no gradient, and a row without a possible one is -inf with none."""
+        possible = self.log_joint[self.log_joint > -torch.inf]
+        return possible.logsumexp(0) if len(possible) else self.log_joint.new_tensor(-torch.inf)
+
+    @property
+    def posterior(self) -> Tensor:
+        """p(assignment | data), (N,)."""
+        return (self.log_joint - self.log_prob).exp().detach()
+
+    def marginal(self, cell: Cell) -> Tensor:
+        """p(cell = v | data) for each v of its support; of a tree, for each head of each element (n, 1 + n)."""
+        column = self.cells.index(cell)
+        trees = tuple(value for value in self.supports[column] if isinstance(value, tuple))
+        if trees:
+            return arc_marginals(tuple(trees[i] for i in self.choices[:, column].tolist()), self.posterior)  # type: ignore[arg-type]
+        mass = torch.zeros(len(self.supports[column]), dtype=torch.float64)
+        return mass.index_add(0, self.choices[:, column], self.posterior)
+
+    def modes(self, tolerance: float = 1e-9) -> list[dict[Cell, Value]]:
+        """All assignments within `tolerance` of the largest joint."""
+        best = self.log_joint.max()
+        rows = self.choices[self.log_joint >= best - tolerance].tolist()
+        return [{c: s[i] for c, s, i in zip(self.cells, self.supports, row, strict=True)} for row in rows]
+
+    def log_joint_at(self, assignment: Mapping[Cell, Value]) -> Tensor:
+        """The joint of one assignment, a scalar."""
+        wanted = torch.tensor([s.index(assignment[c]) for c, s in zip(self.cells, self.supports, strict=True)])
+        return self.log_joint[(self.choices == wanted).all(1)][0]
+
+    @property
+    def entropy(self) -> Tensor:
+        """Of the posterior, in nats; 0 log 0 = 0."""
+        return -torch.special.xlogy(self.posterior, self.posterior).sum()
+
+
+def log_joint(model: Model, module: nn.Module, row: Row, assignment: Assignment) -> Tensor:
+    """log of the joint density of one row, with a value for every cell that the row does not know; a scalar."""
+    scene = Scene(model, module, row)
+    scene.assignment = assignment
+    terms = [log_density(variable, law, place_of(model, variable, cell), scene) for variable, law, cell in factors(model, row)]
+    return torch.stack(terms).sum() if terms else torch.zeros((), dtype=torch.float64)
+
+
+def enumerate_log_prob(
+    model: Model, module: nn.Module, row: Row, given: Assignment | None = None, limit: int = 100_000
+) -> Enumeration:
+    """Sum out every finite latent and missing cell of one row; `given` fixes cells (continuous latents, for one).
+
+    Raises NotCheckedError where there are more than `limit` assignments or a cell has no finite support."""
+    given = given or {}
+    cells, integrated = unknown_cells(model, row, given)
+    supports = tuple(tuple(row.support(model.variable[c[0]].type, _place(model, c))) for c in cells)
+    terms = math.prod(map(len, supports))
+    if terms > limit:
+        raise NotCheckedError(f"{terms} assignments for one row")
+    scene = Scene(model, module, row)
+    scene.integrated = frozenset(integrated)
+    tables = [FactorTable(scene, factor) for factor in factors(model, row) if factor[2] not in integrated]
+    tensors = [
+        [as_tensor(v, model.variable[c[0]].type, row.sizes) for v in support]
+        for c, support in zip(cells, supports, strict=True)
+    ]
+    choices = list(product(*(range(len(support)) for support in supports)))
+    log_joints = _sums(scene, tables, cells, tensors, choices, dict(given))
+    return Enumeration(cells, supports, torch.tensor(choices, dtype=torch.int64).reshape(len(choices), len(cells)), log_joints)
+
+
+def factors(model: Model, row: Row) -> Iterator[Factor]:
+    """Every cell of a row with the law that scores it. What stands outside the data plate is not part of a row."""
+    for name in model.order:
+        variable = model.variable.get(name)
+        if variable is not None and variable.law is not None and in_data(model, variable.plates):
+            for cell in row.cells(variable):
+                yield variable, variable.law, cell
+
+
+def unknown_cells(model: Model, row: Row, given: Assignment) -> tuple[tuple[Cell, ...], list[Cell]]:
+    """Cells to enumerate, and missing cells of infinite support: those integrate to 1 as long as nothing reads them."""
+    finite: list[Cell] = []
+    integrated: list[Cell] = []
+    for variable, _, cell in factors(model, row):
+        if cell in row.values or cell in given:
+            continue
+        if variable.type.domain in ENUMERABLE:
+            finite.append(cell)
+        elif variable.role == "partial":
+            integrated.append(cell)
+        else:
+            raise NotCheckedError(f"latent `{variable.name}` is not finite and has no value")
+    return tuple(finite), integrated
+
+
+class FactorTable:
+    """The values of one factor, each computed once per combination of the unknown cells that it really reads.
+
+    A decision tree: a node is either the number of a computed value, or a cell to look at with a branch per value."""
+
+    def __init__(self, scene: Scene, factor: Factor):
+        self.scene, self.factor = scene, factor
+        self.values: list[Tensor] = []
+        self.root: int | tuple[Cell, dict[int, object]] | None = None
+
+    def look_up(self, column: Mapping[Cell, int], choice: tuple[int, ...]) -> int | None:
+        """The number of the value under this choice of every unknown cell; None where it is not computed yet."""
+        node: object = self.root
+        while isinstance(node, tuple):
+            cell, branches = node
+            node = branches.get(choice[column[cell]])
+        return node if isinstance(node, int) else None
+
+    def compute(self, column: Mapping[Cell, int], choice: tuple[int, ...]) -> int:
+        """Evaluate under the scene's assignment and remember. A value of -inf is kept without its (infinite) gradient."""
+        variable, law, cell = self.factor
+        self.scene.reads = {}
+        value = log_density(variable, law, place_of(self.scene.model, variable, cell), self.scene)
+        if bool(value.isnan()):
+            raise NotCheckedError(f"the density of `{variable.name}` is nan")
+        self.values.append(value if bool(value > -torch.inf) else value.detach())
+        number = len(self.values) - 1
+        read = [cell for cell in self.scene.reads if cell in column]
+        self.root = _grown(self.root, read, column, choice, number)
+        return number
+
+
+def _grown(node: object, read: list[Cell], column: Mapping[Cell, int], choice: tuple[int, ...], number: int):
+    """The tree with one more path. Evaluation is deterministic, so equal values so far mean that the same cell is read next."""
+    if not read:
+        return number
+    cell, branches = node if isinstance(node, tuple) else (read[0], {})
+    assert cell == read[0], "an expression read its cells in another order"
+    key = choice[column[cell]]
+    branches[key] = _grown(branches.get(key), read[1:], column, choice, number)
+    return cell, branches
+
+
+def _sums(
+    scene: Scene,
+    tables: list[FactorTable],
+    cells: tuple[Cell, ...],
+    tensors: list[list[Tensor]],
+    choices: list[tuple[int, ...]],
+    given: dict[Cell, Tensor],
+) -> Tensor:
+    """The joint log-density of every choice, (N,), each factor value entering the autograd graph once."""
+    if not tables:
+        return torch.zeros(len(choices), dtype=torch.float64)
+    column = {cell: index for index, cell in enumerate(cells)}
+    picks: list[list[int]] = []
+    for choice in choices:
+        scene.assignment = {**given, **{cell: tensors[i][choice[i]] for cell, i in column.items()}}
+        picks.append([_pick(table, column, choice) for table in tables])
+    total = torch.zeros(len(choices), dtype=torch.float64)
+    for table, numbers in zip(tables, zip(*picks, strict=True), strict=True):
+        total = total + torch.stack(table.values)[torch.tensor(numbers)]
+    return total
+
+
+def _pick(table: FactorTable, column: Mapping[Cell, int], choice: tuple[int, ...]) -> int:
+    number = table.look_up(column, choice)
+    return table.compute(column, choice) if number is None else number
+
+
+def _place(model: Model, cell: Cell) -> dict[str, int]:
+    return place_of(model, model.variable[cell[0]], cell)
