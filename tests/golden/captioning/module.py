@@ -224,10 +224,11 @@ class Captioning(nn.Module):
         return self.generate(n, batch or {}, lengths or {}, "sample")
 
     @torch.no_grad()
-    def predict(self, batch: dict[str, Tensor], rule: str = "mean") -> dict[str, Tensor]:
+    def predict(self, batch: dict[str, Tensor], rule: str = "mean", samples: int = 100) -> dict[str, Tensor]:
         """Each observed variable, from what is given. rule: "mean", "mode" or "sample".
 
-        The mean of a categorical variable is its probabilities; one that is read again is at its mode.
+        The mean of a categorical variable is its probabilities; one that is read again is at its mode. samples: for
+        models with latents.
         """
         found = self.generate(len(batch["y"]), batch, {"i": batch["x_len"]}, rule)
         return {name: found[name] for name in ("x",)}

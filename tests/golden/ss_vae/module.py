@@ -526,8 +526,10 @@ class SsVae(nn.Module):
         return self.generate(n, batch or {}, lengths or {}, "sample")
 
     @torch.no_grad()
-    def predict(self, batch: dict[str, Tensor], rule: str = "mean") -> dict[str, Tensor]:
+    def predict(self, batch: dict[str, Tensor], rule: str = "mean", samples: int = 100) -> dict[str, Tensor]:
         """Each partial variable, from all that is seen: its posterior. rule: "mean", the probabilities of its values;
-        "mode", the best joint assignment; "sample", a draw. Cells that are seen are as they are seen."""
+        "mode", the best joint assignment; "sample", a draw. Cells that are seen are as they are seen. samples: for
+        models without such variables.
+        """
         found = self.posterior(batch, "marginals" if rule == "mean" else rule)
         return {name: found[name] for name in ("y",)}

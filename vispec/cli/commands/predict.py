@@ -1,6 +1,5 @@
 """vispec predict: missing cells of partial variables from what is seen, or else observed variables from the given ones."""
 
-import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,12 +100,11 @@ def predictions(
     module = run.load(place)
     if not hasattr(module, "predict"):
         raise RunError("this model has nothing to predict")
-    more = {"samples": samples} if "samples" in inspect.signature(module.predict).parameters else {}  # pyright: ignore
     with evaluating(module, seed, place):
         for indices in data.order(size or run.config.settings.batch or 1):
             batch = to_device(data.batch(indices), place)
             try:
-                found = module.predict(batch, rule="mode" if rule == "greedy" else rule, **more)  # pyright: ignore[reportCallIssue]
+                found = module.predict(batch, rule="mode" if rule == "greedy" else rule, samples=samples)  # pyright: ignore[reportCallIssue]
             except (ValueError, NotImplementedError) as error:
                 raise RunError(str(error)) from error
             except KeyError as error:

@@ -15,6 +15,8 @@ from vispec.model.types import INTEGER_DOMAINS
 from vispec.plan.axes import law_parts, past, walk
 from vispec.plan.plan import Plan
 
+PREDICT = 'def predict(self, batch: dict[str, Tensor], rule: str = "mean", samples: int = 100) -> dict[str, Tensor]:'
+
 
 def generation_methods(plan: Plan, needs: ModuleNeeds) -> list[list[str]]:
     """`generate`, and sample and predict over it."""
@@ -47,14 +49,14 @@ def predict_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
     lengths = ", ".join(
         f'"{p.name}": batch["{p.length_key}"]' for p in plan.model.plates if p.ragged and not given_in(plan.model, p.name)
     )
-    head = 'def predict(self, batch: dict[str, Tensor], rule: str = "mean"{}) -> dict[str, Tensor]:'
     if not plan.bayesian_nets and all(v.role != "latent" for v in plan.model.variables):
         return [
             "@torch.no_grad()",
-            head.format(""),
+            PREDICT,
             '    """Each observed variable, from what is given. rule: "mean", "mode" or "sample".',
             "",
-            "    The mean of a categorical variable is its probabilities; one that is read again is at its mode.",
+            "    The mean of a categorical variable is its probabilities; one that is read again is at its mode. samples: for",
+            "    models with latents.",
             '    """',
             f"    found = self.generate({rows}, batch, {{{lengths}}}, rule)",
             f"    return {{name: found[name] for name in ({names},)}}",
@@ -62,7 +64,7 @@ def predict_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
     kinds = ", ".join(f'"{v.name}": "{kind_of(plan.model, v)}"' for v in observed)
     return [
         "@torch.no_grad()",
-        head.format(", samples: int = 100"),
+        PREDICT,
         '    """Each observed variable, from what is given, over so many draws of the latents.',
         "",
         '    rule: "mean", "mode" or "sample". The mean of a categorical variable is its probabilities, its mode the likeliest',
@@ -78,9 +80,11 @@ def filled_method(partial: list[str]) -> list[str]:
     names = ", ".join(f'"{name}"' for name in partial)
     return [
         "@torch.no_grad()",
-        'def predict(self, batch: dict[str, Tensor], rule: str = "mean") -> dict[str, Tensor]:',
+        PREDICT,
         '    """Each partial variable, from all that is seen: its posterior. rule: "mean", the probabilities of its values;',
-        '    "mode", the best joint assignment; "sample", a draw. Cells that are seen are as they are seen."""',
+        '    "mode", the best joint assignment; "sample", a draw. Cells that are seen are as they are seen. samples: for',
+        "    models without such variables.",
+        '    """',
         '    found = self.posterior(batch, "marginals" if rule == "mean" else rule)',
         f"    return {{name: found[name] for name in ({names},)}}",
     ]
