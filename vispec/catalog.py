@@ -81,6 +81,7 @@ class Network:
     causal: False if it reads elements ahead even where the net is asked for prefixes; the name of an option if it does so
             where that option is set; True otherwise.
     embeds: it needs an argument that still is integers. memory: of several sequence arguments it looks things up in the last.
+    learns: it takes something from a batch of data before the fit.
     problem: `problem(position, **options)` says what is wrong with its settings at that place in a trunk, or None.
     emit: `emit(stream, **options)` replaces the parts of an emit.net_stream.Stream by its own output.
     """
@@ -95,6 +96,7 @@ class Network:
     causal: bool | str = True
     embeds: bool = False
     memory: bool = False
+    learns: bool = False
     problem: Callable[..., str | None] | None = None
 
 

@@ -1,9 +1,12 @@
 """A start from the data: where a parameter is a law's location, scale or probability, it starts at what a batch shows."""
 
+from vispec.catalog import networks
 from vispec.emit.methods import writer
+from vispec.emit.nets.classes import head_size
+from vispec.emit.nets.code import plus
 from vispec.emit.value import align
 from vispec.emit.writer import ModuleNeeds, Writer, identifier
-from vispec.model.model import Draw, Expression, Law, Param, Ref, Select, Then, Variable
+from vispec.model.model import Draw, Expression, Law, NetCall, Param, Ref, Select, Then, Variable
 from vispec.plan.plan import Plan
 
 
@@ -15,11 +18,14 @@ def initialise_method(plan: Plan, needs: ModuleNeeds) -> list[list[str]]:
         if variable.role == "observed" and variable.law is not None:
             for law in plain_laws(variable.law):
                 start(w, plan, variable, law, done)
-    if not done:
+                start_heads(w, plan, variable, law, done)
+    told = ["Start locations at what the batch shows, scales at its spread, probabilities near its means."] if done else []
+    if any(networks()[stage.layer].learns for net in plan.model.nets for stage in net.trunk):
+        w.line(f"{needs.kernel('vispec.kernels.layers.standardise', 'learn_scales')}(self, batch)")
+        told.append("Standardise by it.")
+    if not told:
         return []
-    doc = (
-        '"""Start locations at elements of the batch, scales at its spread, probabilities near its means; random otherwise."""'
-    )
+    doc = f'"""{" ".join(told)}"""'
     return [
         [
             "@torch.no_grad()",
@@ -63,6 +69,26 @@ def start(w: Writer, plan: Plan, variable: Variable, law: Draw, done: set[str]) 
             )
 
 
+def start_heads(w: Writer, plan: Plan, variable: Variable, law: Draw, done: set[str]) -> None:
+    """Lines for the bias of each head of a net that is the law's location or scale: without its input, a net says no more."""
+    for place, argument in law.args:
+        template = HEADS.get((law.distribution, place, argument.type.domain))
+        if template is None or not isinstance(argument, NetCall) or argument.type.shape != variable.type.shape:
+            continue
+        net = plan.model.net[argument.net]
+        name = f"{net.name}.{argument.head}"
+        if net.random or name in done:
+            continue
+        done.add(name)
+        sizes = [head_size(type) for _, type in net.heads]
+        at = [head for head, _ in net.heads].index(argument.head)
+        first, last = (w.dim(plus(*sizes[:end])) for end in (at, at + 1))
+        value = template.format(x=elements(w, variable))
+        if "softplus_inverse" in value:
+            w.needs.kernel("vispec.kernels.constraints", "softplus_inverse")
+        w.line(f"self.{identifier(net.name)}.out.bias[{first}:{last}] = {value}{'.flatten()' * (len(argument.type.shape) > 1)}")
+
+
 def attribute(param: Param) -> str:
     from vispec.emit.parameters import stored
 
@@ -96,12 +122,16 @@ def elements(w: Writer, variable: Variable) -> str:
     return name
 
 
+HEADS = {
+    ("Normal", "loc", "real"): "{x}.mean(0)",
+    ("Normal", "scale", "positive"): "softplus_inverse({x}.std(0, correction=0).clamp(min=1e-3))",
+}
 ROWS = "{x}[torch.randint(len({x}), {shape}[:{plates}], device={x}.device)]"
 STARTS = {
     ("Normal", "loc"): (f"{{p}}.copy_({ROWS})",),
-    ("Normal", "scale"): ("{p} = {x}.std(0).clamp(min=1e-3).expand({shape})",),
+    ("Normal", "scale"): ("{p} = {x}.std(0, correction=0).clamp(min=1e-3).expand({shape})",),
     ("MultivariateNormal", "loc"): (f"{{p}}.copy_({ROWS})",),
-    ("MultivariateNormal", "scale_tril"): ("{p} = {x}.std(0).clamp(min=1e-3).diag().expand({shape})",),
+    ("MultivariateNormal", "scale_tril"): ("{p} = {x}.std(0, correction=0).clamp(min=1e-3).diag().expand({shape})",),
     ("Bernoulli", "probs"): (
         "mean = ({x}.sum(0) + 1) / (len({x}) + 2)",
         "{raw}.copy_(torch.logit(mean) + torch.randn({shape}, device=mean.device, dtype=mean.dtype))",

@@ -11,7 +11,8 @@ from vispec.model.model import Const, Draw, Expression, Law, Model, Net, NetCall
 from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.axes import Scope, expression_axes, key, law_parts, walk
 
-LINEAR = ("mlp", "linear", "residual", "dropout")  # layers that a prior may reach; the last has no weights
+WEIGHTLESS = ("dropout", "standardise")
+LINEAR = ("mlp", "linear", "residual", *WEIGHTLESS)  # layers that a prior may reach
 
 
 def prior_problems(model: Model) -> Iterator[Diagnostic]:
@@ -46,9 +47,9 @@ def layer_problems(net: Net, stage: Stage, rest: Sequence[Stage]) -> Iterator[Di
         message = f"layer `{stage.layer}` has weights that this version gives no prior"
         help_ = "give priors to mlp, linear and residual layers alone, each its own: `(mlp([50]) ~ Normal(0, 1))`"
         yield Diagnostic("V705", message, Label(stage.span), (of_prior,), help_)
-    elif stage.layer == "dropout":
+    elif stage.layer in WEIGHTLESS:
         if stage.prior is not None:
-            yield Diagnostic("V705", "layer `dropout` has no weights", of_prior, help="leave its prior out")
+            yield Diagnostic("V705", f"layer `{stage.layer}` has no weights", of_prior, help="leave its prior out")
     elif mixing is not None:
         message = f"`{mixing.layer}` reads several elements, and the weights of `{stage.layer}` are drawn anew for each"
         help_ = f"give priors to layers after `{mixing.layer}`"

@@ -422,7 +422,7 @@ class EntityTypes(nn.Module):
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
-        """Start locations at elements of the batch, scales at its spread, probabilities near its means; random otherwise."""
+        """Start locations at what the batch shows, scales at its spread, probabilities near its means."""
         number = batch["number"]  # (doc, entity)
         number_len = batch["number_len"]  # (doc,)
         at_entity = torch.arange(number.shape[1], device=self.one.device)  # (entity,)

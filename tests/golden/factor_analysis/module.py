@@ -204,10 +204,10 @@ class FactorAnalysis(nn.Module):
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
-        """Start locations at elements of the batch, scales at its spread, probabilities near its means; random otherwise."""
+        """Start locations at what the batch shows, scales at its spread, probabilities near its means."""
         x = batch["x"]  # (n, d)
         x_elements = x.flatten(0, 1)
-        self.noise = x_elements.std(0).clamp(min=1e-3).expand(self.raw_noise.shape)
+        self.noise = x_elements.std(0, correction=0).clamp(min=1e-3).expand(self.raw_noise.shape)
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""

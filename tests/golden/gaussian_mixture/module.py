@@ -381,11 +381,11 @@ class GaussianMixture(nn.Module):
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
-        """Start locations at elements of the batch, scales at its spread, probabilities near its means; random otherwise."""
+        """Start locations at what the batch shows, scales at its spread, probabilities near its means."""
         x = batch["x"]  # (n, D)
         x_elements = x
         self.mu.copy_(x_elements[torch.randint(len(x_elements), self.mu.shape[:1], device=x_elements.device)])
-        self.L = x_elements.std(0).clamp(min=1e-3).diag().expand(self.raw_L.shape)
+        self.L = x_elements.std(0, correction=0).clamp(min=1e-3).diag().expand(self.raw_L.shape)
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""

@@ -721,7 +721,7 @@ class HmmMusic(nn.Module):
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
-        """Start locations at elements of the batch, scales at its spread, probabilities near its means; random otherwise."""
+        """Start locations at what the batch shows, scales at its spread, probabilities near its means."""
         x = batch["x"]  # (chorale, t, 88)
         x_len = batch["x_len"]  # (chorale,)
         at_t = torch.arange(x.shape[1], device=self.one.device)  # (t,)

@@ -14,6 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def softplus_inverse(y: Tensor) -> Tensor:
+    """x with softplus(x) = y > 0."""
+    return y + torch.log(-torch.expm1(-y))
+
+
 def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
     """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
 
@@ -422,6 +427,14 @@ class Mixture(nn.Module):
         zeros = {"c": self.one.new_zeros(x.shape[0], self.K)}
         found = ask(self, batch, query, zeros, {}, other=other)
         return found
+
+    @torch.no_grad()
+    def initialise(self, batch: dict[str, Tensor]) -> None:
+        """Start locations at what the batch shows, scales at its spread, probabilities near its means."""
+        x = batch["x"]  # (n, D)
+        x_elements = x
+        self.component.out.bias[0:self.D] = x_elements.mean(0)
+        self.component.out.bias[self.D:2 * self.D] = softplus_inverse(x_elements.std(0, correction=0).clamp(min=1e-3))
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""

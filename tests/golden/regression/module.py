@@ -18,6 +18,11 @@ def normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor)
     return -0.5 * ((value - loc) / scale).square() - scale.log() - 0.9189385332046727  # log(2π) / 2
 
 
+def softplus_inverse(y: Tensor) -> Tensor:
+    """x with softplus(x) = y > 0."""
+    return y + torch.log(-torch.expm1(-y))
+
+
 def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
     """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
 
@@ -40,17 +45,51 @@ def keep_pages() -> None:
     torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
 
 
+class Standardise(nn.Module):
+    """(x − mean) / deviation for each of `width` numbers, as `learn_scales` finds them in data; before that, x itself.
+
+    What does not vary in the data has deviation 1. mask (*B, T): which elements of x (*B, T, width) count."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("deviation", torch.ones(width))
+        self.learning = False
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        if self.learning:
+            rows = x.reshape(-1, x.shape[-1]) if mask is None else x[mask.expand(x.shape[:-1])]
+            self.mean.copy_(rows.mean(0))
+            deviation = rows.std(0, correction=0)
+            self.deviation.copy_(torch.where(deviation > 0, deviation, 1.0))
+        return (x - self.mean) / self.deviation
+
+
+def learn_scales(module, batch: dict[str, Tensor]) -> None:
+    """Every `Standardise` of the module takes its mean and deviation from what it meets in this batch."""
+    layers = [each for each in module.modules() if isinstance(each, Standardise)]
+    for layer in layers:
+        layer.learning = True
+    module.log_prob(batch)
+    for layer in layers:
+        layer.learning = False
+
+
 class FNet(nn.Module):
-    """(y: real[D]) → (loc: real, scale: positive): mlp([50])."""
+    """(y: real[D]) → (loc: real, scale: positive): standardise |> mlp([50])."""
 
     def __init__(self, D: int):
         super().__init__()
+        self.standardise = Standardise(D)
         self.mlp = nn.Sequential(nn.Linear(D, 50), nn.ReLU())
         self.out = nn.Linear(50, 2)
 
     def features(self, y: Tensor) -> Tensor:
         """y (*B, D) → (*B, 50)."""
-        return self.mlp(y)
+        return self.mlp(self.standardise(y))
 
     def forward(self, y: Tensor) -> tuple[Tensor, ...]:
         """loc (*B), scale (*B) before softplus."""
@@ -82,6 +121,15 @@ class Regression(nn.Module):
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
         log_prob = self.log_prob(batch)
         return log_prob.sum() * (-num_data / len(log_prob))
+
+    @torch.no_grad()
+    def initialise(self, batch: dict[str, Tensor]) -> None:
+        """Start locations at what the batch shows, scales at its spread, probabilities near its means. Standardise by it."""
+        x = batch["x"]  # (n,)
+        x_elements = x
+        self.f.out.bias[0:1] = x_elements.mean(0)
+        self.f.out.bias[1:2] = softplus_inverse(x_elements.std(0, correction=0).clamp(min=1e-3))
+        learn_scales(self, batch)
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""

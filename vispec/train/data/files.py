@@ -40,7 +40,8 @@ def read(path: str, request: Request) -> Table:
         message = f"this is not a whole gzip file: {error}"
         raise DataError([DataDiagnostic("D103", message, path, help="drop .gz from its name, or fetch it again")]) from None
     except OSError as error:
-        raise DataError([DataDiagnostic("D101", f"cannot read the file: {error.strerror or error}", path)]) from None
+        help = f"columns are chosen by --columns NAME={path}, once for each variable" if path.startswith("#") else None
+        raise DataError([DataDiagnostic("D101", f"cannot read the file: {error.strerror or error}", path, help=help)]) from None
     except ValueError as error:
         if "null byte" not in str(error):
             raise

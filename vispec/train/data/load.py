@@ -14,6 +14,7 @@ from vispec.train.data.diagnostics import Problems
 from vispec.train.data.encoding.encode import Field, as_lengths, bit_offset, encode
 from vispec.train.data.encoding.vocab import Encoders, settings
 from vispec.train.data.match import Matched, match
+from vispec.train.data.scales import warn_of_scales
 from vispec.train.data.sizes import Sizes
 
 
@@ -44,12 +45,14 @@ def load(
     found = agree(model, arranged, {name: _extra(model, name) for name in arranged}, known, problems)
     for plate, column in counted.items():
         found[_own_path(model, model.plate[plate])] = as_lengths(column, problems)
-    fields, encoders = encode(model, arranged, found, encoders, more, known, problems)
+    fields, built = encode(model, arranged, found, encoders, more, known, problems)
     for dim, value, why in known.broken():
         message = f"{dim} is {known.value(dim) or 'unknown'}, and the data has {value} ({why})"
         problems.add("D116", message, origin.file, help="give the size with --set")
     problems.check()
-    return _dataset(model, fields, found, origin.rows, encoders, known, problems)
+    if encoders is None or more:
+        warn_of_scales(model, fields, arranged, problems)
+    return _dataset(model, fields, found, origin.rows, built, known, problems)
 
 
 def _rows(model: Model, matched: Matched, problems: Problems) -> Origin:

@@ -13,7 +13,7 @@ from vispec.compile import class_of, compile_spec
 from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.model.model import Model
 from vispec.source import Source
-from vispec.train.data import Dataset, Encoders, load
+from vispec.train.data import Dataset, Encoders, load, render
 from vispec.train.errors import OptionError, RunError
 from vispec.train.loop.distributed import Group, choose_device
 from vispec.train.loop.fit import Job
@@ -56,7 +56,7 @@ def prepare(request: Request, group: Group, reporter: Reporter) -> tuple[Run, Jo
         model, request.data, request.valid, request.columns, request.sizes, settings, start and start.encoders, more=True
     )
     for warning in train.warnings:
-        reporter.say(f"{warning.file}: warning[{warning.code}]: {warning.message}")
+        reporter.say(render([warning]))
     device = choose_device(settings.device, group)
     settings = settings.resolve(train.num_rows, bool(model.nets), torch.get_num_threads())
     text = compile_spec(request.source, train.sizes, request.memory)

@@ -35,4 +35,5 @@ CODES: Mapping[str, str] = {
     "D131": "a column has a type that cannot be data",
     "D132": "sparse rows do not fit together",
     "D190": "a latent variable's column is not used (a warning)",
+    "D191": "a net reads numbers that are large for it (a warning)",
 }
