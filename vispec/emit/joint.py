@@ -11,7 +11,7 @@ from vispec.emit.laws.joins import add, tilt
 from vispec.emit.value import Value, align
 from vispec.emit.writer import ModuleNeeds, Writer, identifier, targets
 from vispec.model.model import All, Draw, NetCall, Prefix, Variable
-from vispec.plan.axes import law_parts, walk
+from vispec.model.walk import law_parts, walk
 from vispec.plan.plan import Factor, Plan, Step
 
 ENUMERATION = "vispec.kernels.sums.enumeration"

@@ -193,7 +193,7 @@ def for_each_element(w: Writer, value: Value, variable: Variable, axes: tuple[st
 
 
 def reads(plan: Plan, variable: Variable, name: str) -> bool:
-    from vispec.plan.axes import law_parts, walk
+    from vispec.model.walk import law_parts, walk
 
     law = guide_law(variable.name, plan.model)
     return law is not None and any(getattr(e, "name", None) == name for part in law_parts(law) for e in walk(part))

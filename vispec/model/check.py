@@ -23,7 +23,7 @@ from vispec.model.nets.trunks import read_net, read_signature
 from vispec.model.order import Edge, edges_of, sort
 from vispec.model.problems import Problems
 from vispec.model.values.resolve import resolve
-from vispec.model.walk import parts
+from vispec.model.walk import law_parts
 from vispec.source import Source
 from vispec.syntax import tree as t
 
@@ -173,7 +173,7 @@ def _edges(variables: Sequence[m.Variable], lets: Sequence[m.Let], guide: Sequen
     """All dependencies; a guide's are those of its variable."""
     edges: list[Edge] = []
     for variable in (*variables, *guide):
-        edges += edges_of(variable.name, parts(variable.law) if variable.law is not None else ())
+        edges += edges_of(variable.name, law_parts(variable.law) if variable.law is not None else ())
     for let in lets:
         edges += edges_of(let.name, (let.value,))
     return edges

@@ -6,43 +6,35 @@ from dataclasses import fields
 from vispec.model import model as m
 
 
-def children(expression: m.Expression) -> Iterator[m.Expression]:
+def children(expression: m.Expression) -> tuple[m.Expression, ...]:
     """Direct subexpressions, in the order of the fields."""
+    found: list[m.Expression] = []
     for field in fields(expression):
         value = getattr(expression, field.name)
-        if isinstance(value, m.Expression):
-            yield value
-        elif isinstance(value, tuple):
-            for item in value:
-                if isinstance(item, m.Expression):
-                    yield item
-                elif isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], m.Expression):
-                    yield item[1]
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, m.Expression):
+                found.append(item)
+            elif isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], m.Expression):
+                found.append(item[1])
+    return tuple(found)
 
 
-def walk(expression: m.Expression) -> Iterator[m.Expression]:
+def walk(expression: m.Expression) -> tuple[m.Expression, ...]:
     """The expression and all below it."""
-    yield expression
-    for child in children(expression):
-        yield from walk(child)
+    return (expression, *(inner for child in children(expression) for inner in walk(child)))
 
 
-def parts(law: m.Law) -> Iterator[m.Expression]:
+def law_parts(law: m.Law) -> tuple[m.Expression, ...]:
     """The expressions that a law reads directly."""
     match law:
         case m.Draw(args=args):
-            yield from (value for _, value in args)
+            return tuple(value for _, value in args)
         case m.Choice(test=test, then=then, otherwise=otherwise):
-            yield test
-            yield from parts(then)
-            yield from parts(otherwise)
+            return (test, *law_parts(then), *law_parts(otherwise))
         case m.Then(laws=laws):
-            for each in laws:
-                yield from parts(each)
+            return tuple(part for each in laws for part in law_parts(each))
         case m.Flow(base=base, context=context):
-            yield from parts(base)
-            if context is not None:
-                yield context
+            return (*law_parts(base), *(() if context is None else (context,)))
 
 
 def draws(law: m.Law) -> Iterator[m.Draw]:
@@ -58,3 +50,9 @@ def draws(law: m.Law) -> Iterator[m.Draw]:
                 yield from draws(each)
         case m.Flow(base=base):
             yield base
+
+
+def is_read(model: m.Model, name: str) -> bool:
+    """Whether any law or deterministic node of the model (not of the guide) reads the variable; its own past counts."""
+    expressions = [part for v in model.variables if v.law for part in law_parts(v.law)] + [let.value for let in model.lets]
+    return any(getattr(inner, "name", None) == name for expression in expressions for inner in walk(expression))

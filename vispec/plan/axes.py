@@ -10,10 +10,7 @@ from typing import Any
 
 from vispec.model.model import (
     All,
-    Choice,
-    Draw,
     Expression,
-    Flow,
     For,
     Law,
     Length,
@@ -25,9 +22,9 @@ from vispec.model.model import (
     Prefix,
     Ref,
     Select,
-    Then,
     Variable,
 )
+from vispec.model.walk import children, law_parts
 
 
 def element_plates(variable: Variable | Let) -> tuple[str, ...]:
@@ -142,39 +139,6 @@ def expression_axes(expression: Expression, scope: Scope) -> frozenset[str]:
 def law_axes(law: Law, scope: Scope) -> frozenset[str]:
     """Every axis of a law's parameters and conditions; a Then also differs along nothing but what its laws read."""
     return frozenset[str]().union(*(expression_axes(part, scope) for part in law_parts(law)))
-
-
-def law_parts(law: Law) -> tuple[Expression, ...]:
-    """The expressions that a law reads."""
-    match law:
-        case Draw(args=args):
-            return tuple(argument for _, argument in args)
-        case Choice(test=test, then=then, otherwise=otherwise):
-            return (test, *law_parts(then), *law_parts(otherwise))
-        case Then(laws=laws):
-            return tuple(part for each in laws for part in law_parts(each))
-        case Flow(base=base, context=context):
-            return (*law_parts(base), *(() if context is None else (context,)))
-
-
-def children(expression: Expression) -> tuple[Expression, ...]:
-    """Direct subexpressions."""
-    found: list[Expression] = []
-    for each in fields(expression):
-        value = getattr(expression, each.name)
-        if isinstance(value, Expression):
-            found.append(value)
-        elif isinstance(value, tuple):
-            found.extend(item for item in value if isinstance(item, Expression))
-            found.extend(
-                item[1] for item in value if isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], Expression)
-            )
-    return tuple(found)
-
-
-def walk(expression: Expression) -> tuple[Expression, ...]:
-    """The expression and everything in it."""
-    return (expression, *(inner for child in children(expression) for inner in walk(child)))
 
 
 def key(value: Any) -> Any:

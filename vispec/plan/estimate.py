@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from vispec.model.model import Estimator, Infer, Law, Model, Past, Variable
-from vispec.plan.axes import law_parts, walk
+from vispec.model.walk import law_parts, walk
 from vispec.plan.plan import Combine, Gradient, Treatment
 
 SETTINGS_OF_GRADIENT: dict[str, Gradient] = {"pathwise": "pathwise", "stl": "stl", "dreg": "dreg", "score": "score"}

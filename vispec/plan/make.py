@@ -7,7 +7,8 @@ from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.distributions import CLOSED_FORM
 from vispec.model.model import All, Draw, Estimator, Flow, Infer, Law, Model, Past, Select, Then, Variable
 from vispec.model.types import FINITE_DOMAINS
-from vispec.plan.axes import SAMPLES, Scope, element_plates, law_axes, law_parts, past, unrolled, walk
+from vispec.model.walk import is_read, law_parts, walk
+from vispec.plan.axes import SAMPLES, Scope, element_plates, law_axes, past, unrolled
 from vispec.plan.costs import step_rows
 from vispec.plan.eliminate import IntractableError, Node, Pointer, eliminate
 from vispec.plan.estimate import BIASED, closed_kl_is_right, draw_order, estimation, gradient_of, source_of
@@ -75,7 +76,7 @@ def treat(variable: Variable, model: Model, complete: bool) -> Treatment:
     finite = variable.type.domain in FINITE_DOMAINS | {"tree"} and not variable.type.shape
     if variable.role in ("given", "observed"):
         return Treatment(name, "data", True, "given by the data" if variable.role == "given" else "scored at the data")
-    if not is_read(name, model) and not (complete and finite):
+    if not is_read(model, name) and not (complete and finite):
         if variable.role == "partial":
             return Treatment(name, "masked", True, "nothing depends on it: scored where it is seen")
         return Treatment(name, "free", True, "nothing depends on it: it integrates to one")
@@ -118,12 +119,6 @@ def treat_drawn(variable: Variable, asked: Infer | None, guide: Law | None, shar
     because = f"{where}; {guided}"
     because += bias(estimator)
     return Treatment(variable.name, "draw", False, because, estimator, gradient_of(variable, estimator))
-
-
-def is_read(name: str, model: Model) -> bool:
-    """Whether any law or deterministic node of the model (not of the guide) reads the variable; its own past counts."""
-    expressions = [part for v in model.variables if v.law for part in law_parts(v.law)] + [let.value for let in model.lets]
-    return any(getattr(inner, "name", None) == name for expression in expressions for inner in walk(expression))
 
 
 def make_scope(model: Model, treatments: dict[str, Treatment], weighing: bool = False) -> Scope:

@@ -9,7 +9,8 @@ from vispec.catalog import networks
 from vispec.diagnostics import Diagnostic, Label
 from vispec.model.model import Const, Draw, Expression, Law, Model, Net, NetCall, Past, Stage, Variable
 from vispec.model.types import FINITE_DOMAINS
-from vispec.plan.axes import Scope, expression_axes, key, law_parts, walk
+from vispec.model.walk import law_parts, walk
+from vispec.plan.axes import Scope, expression_axes, key
 
 WEIGHTLESS = ("dropout", "standardise")
 LINEAR = ("mlp", "linear", "residual", *WEIGHTLESS)  # layers that a prior may reach

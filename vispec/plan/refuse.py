@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.model.model import Expression, Model, Past, Select, Variable
 from vispec.model.types import FINITE_DOMAINS
-from vispec.plan.axes import key, law_parts, walk
+from vispec.model.walk import law_parts, walk
+from vispec.plan.axes import key
 from vispec.plan.guides import in_joint
 from vispec.plan.random_weights import prior_problems
 from vispec.plan.suitable import estimator_problems

@@ -21,7 +21,7 @@ from vispec.model.model import (
     Where,
 )
 from vispec.model.types import FINITE_DOMAINS
-from vispec.plan.axes import children, law_parts, walk
+from vispec.model.walk import children, law_parts, walk
 from vispec.plan.estimate import drawn_from, gradient_of, law_reads, source_of, wanted_bound
 from vispec.plan.guides import in_joint
 from vispec.plan.plan import text

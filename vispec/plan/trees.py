@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from vispec.diagnostics import Diagnostic, Label
 from vispec.model.model import Conditional, Draw, Expression, Law, Model, NetCall, Ref, Select, Variable
-from vispec.plan.axes import children, law_parts, walk
+from vispec.model.walk import children, law_parts, walk
 
 ROOT_SYMBOL = frozenset({"token", "category"})
 ROOT_ZERO = frozenset({"real", "bit", "count"})

@@ -8,7 +8,8 @@ from vispec.emit.laws.expressions import expression, plain
 from vispec.emit.value import Value
 from vispec.emit.writer import Writer
 from vispec.model.model import Draw, Expression, Law, Model, Past, Ref, Then, Variable
-from vispec.plan.axes import children, key, law_parts, past, walk
+from vispec.model.walk import children, law_parts, walk
+from vispec.plan.axes import key, past
 from vispec.plan.estimate import source_of
 
 DrawOne = Callable[[Writer, Variable, Draw], Value]

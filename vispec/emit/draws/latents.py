@@ -14,7 +14,8 @@ from vispec.emit.value import Value, align, paren, union
 from vispec.emit.writer import Writer
 from vispec.model.model import Draw, Expression, Flow, Law, Variable
 from vispec.model.types import INTEGER_DOMAINS
-from vispec.plan.axes import SAMPLES, key, law_parts
+from vispec.model.walk import law_parts
+from vispec.plan.axes import SAMPLES, key
 from vispec.plan.estimate import drawn_together, source_of
 from vispec.plan.guides import in_joint, point_name
 from vispec.plan.make import closed_pairs, guide_law
@@ -178,19 +179,21 @@ def plain_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
 def uniform_draw(w: Writer, plan: Plan, variable: Variable) -> Value:
     """Any value of a finite type, each as likely."""
     axes = drawn_axes(w, plan, variable, ())
-    shape = ", ".join(sizes_of(w, plan, variable, axes))
+    return uniform(w, variable, axes, sizes_of(w, plan, variable, axes), hint(w, variable))
+
+
+def uniform(w: Writer, variable: Variable, axes: tuple[str, ...], shape: Sequence[str], hint: str) -> Value:
+    """Any value of a finite type; along a ragged plate, any of its elements."""
+    size = ", ".join(shape)
     type_ = variable.type
     if type_.domain == "bit":
-        code = f"torch.randint(2, ({shape},), device=self.one.device).to(self.one.dtype)"
-        return w.let(hint(w, variable), code, axes, type_.shape)
+        return w.let(hint, f"torch.randint(2, ({size},), device=self.one.device).to(self.one.dtype)", axes, type_.shape)
     plate = w.model.plate[type_.plate] if type_.plate else None
     if plate is not None and plate.ragged:
         lengths = align(w.lengths(plate.name), axes)
-        code = f"(torch.rand({shape}, device=self.one.device) * {lengths}).long()"
-    else:
-        values = w.plate_size(plate.name) if plate is not None else w.dim(type_.card or 1)
-        code = f"torch.randint({values}, ({shape},), device=self.one.device)"
-    return w.let(hint(w, variable), code, axes, type_.shape, integer=True)
+        return w.let(hint, f"(torch.rand({size}, device=self.one.device) * {lengths}).long()", axes, integer=True)
+    count = w.plate_size(plate.name) if plate is not None else w.dim(type_.card or 1)
+    return w.let(hint, f"torch.randint({count}, ({size},), device=self.one.device)", axes, type_.shape, integer=True)
 
 
 def relaxed_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:

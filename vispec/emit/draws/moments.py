@@ -79,7 +79,7 @@ def told(plan: Plan) -> Iterator[Variable | Let]:
 
 def reads_of(let: Let, plan: Plan) -> frozenset[str]:
     """Variables that a deterministic node reads, through others."""
-    from vispec.plan.axes import walk
+    from vispec.model.walk import walk
 
     lets = plan.model.let
     found, pending = set[str](), [let.value]

@@ -14,7 +14,7 @@ from vispec.emit.source_text import definitions
 from vispec.emit.writer import identifier
 from vispec.model.model import Const, Draw, Law, Model, Net, Stage
 from vispec.model.types import FINITE_DOMAINS, Type
-from vispec.plan.axes import law_parts
+from vispec.model.walk import law_parts
 from vispec.trunk import bind, memory_argument
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from vispec.model.model import All, Model, Net, NetCall, Prefix, Variable, Where
 from vispec.model.types import FINITE_DOMAINS
-from vispec.model.walk import parts, walk
+from vispec.model.walk import law_parts, walk
 from vispec.plan.axes import Scope, expression_axes
 from vispec.plan.trees import may_be_root
 from vispec.trunk import memory_argument
@@ -53,7 +53,7 @@ def is_mixed(variable: Variable, model: Model) -> bool:
     if variable.role != "observed" or variable.type.domain != "token" or len(variable.plates) != 2:
         return False
     latents = (each for each in model.variables if each.role == "latent" and each.plates == variable.plates)
-    read = {getattr(e, "name", None) for part in parts(variable.law) for e in walk(part)} if variable.law else set()
+    read = {getattr(e, "name", None) for part in law_parts(variable.law) for e in walk(part)} if variable.law else set()
     return any(each.name in read and each.type.domain in FINITE_DOMAINS for each in latents)
 
 

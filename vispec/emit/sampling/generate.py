@@ -1,6 +1,7 @@
 """sample and predict: ancestral generation, chains element by element."""
 
 from vispec.catalog import Distribution, distributions
+from vispec.emit.draws.latents import uniform
 from vispec.emit.draws.shared import bind_shared
 from vispec.emit.laws import trees
 from vispec.emit.laws.densities import extra_rank, spread
@@ -12,7 +13,8 @@ from vispec.emit.value import Value, align, paren
 from vispec.emit.writer import ModuleNeeds
 from vispec.model.model import Choice, Draw, Law, Model, Then, Variable
 from vispec.model.types import INTEGER_DOMAINS
-from vispec.plan.axes import law_parts, past, walk
+from vispec.model.walk import is_read, law_parts, walk
+from vispec.plan.axes import past
 from vispec.plan.plan import Plan
 
 PREDICT = 'def predict(self, batch: dict[str, Tensor], rule: str = "mean", samples: int = 100) -> dict[str, Tensor]:'
@@ -256,23 +258,3 @@ def whole_parameter(entry: Distribution, lead: list[str], name: str, code: str) 
     """A parameter for each element of the draw's leading shape."""
     own = ["-1"] * entry.param_event_dim.get(name, entry.event_dim)
     return f"{paren(code)}.expand({', '.join([*lead, *own])})" if lead else code
-
-
-def uniform(w: Generator, variable: Variable, axes: tuple[str, ...], shape: list[str], hint: str) -> Value:
-    """Any value of a finite type; along a ragged plate, any of its elements."""
-    size = ", ".join(shape)
-    type_ = variable.type
-    if type_.domain == "bit":
-        return w.let(hint, f"torch.randint(2, ({size},), device=self.one.device).to(self.one.dtype)", axes, type_.shape)
-    plate = w.model.plate[type_.plate] if type_.plate else None
-    if plate is not None and plate.ragged:
-        lengths = align(w.lengths(plate.name), axes)
-        return w.let(hint, f"(torch.rand({size}, device=self.one.device) * {lengths}).long()", axes, integer=True)
-    count = w.plate_size(plate.name) if plate is not None else w.dim(type_.card)  # type: ignore[arg-type]
-    return w.let(hint, f"torch.randint({count}, ({size},), device=self.one.device)", axes, type_.shape, integer=True)
-
-
-def is_read(model: Model, name: str) -> bool:
-    """Whether some law or deterministic node reads the variable."""
-    parts = [part for v in model.variables if v.law for part in law_parts(v.law)] + [let.value for let in model.lets]
-    return any(getattr(e, "name", None) == name for part in parts for e in walk(part))

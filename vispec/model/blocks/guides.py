@@ -10,7 +10,7 @@ from vispec.model.names.scope import Context, Scope, Symbol
 from vispec.model.order import Edge, edges_of, sort
 from vispec.model.problems import Problems, did_you_mean, head
 from vispec.model.values.resolve import resolve
-from vispec.model.walk import parts
+from vispec.model.walk import law_parts
 from vispec.syntax import tree as t
 
 Entry = t.GuideLaw | t.GuideLet | t.GuideAuto
@@ -108,7 +108,7 @@ def check_guide_order(scope: Scope, guide: Sequence[m.GuideLaw], guide_lets: Seq
     """A guide draws its variables one after the other, so none may depend on itself, not even through the model's lets."""
     edges: list[Edge] = []
     for law in guide:
-        edges += edges_of(law.name, parts(law.law))
+        edges += edges_of(law.name, law_parts(law.law))
     for let in (*guide_lets, *lets):
         edges += edges_of(let.name, (let.value,))
     sort(scope, dict.fromkeys(edge.reader for edge in edges), edges, code="V603")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vispec.model.model import Past, Variable
-from vispec.model.walk import parts, walk
+from vispec.model.walk import law_parts, walk
 from vispec.verify.build import randomise
 from vispec.verify.checks import MARGINAL, VALUE, best_value, distance
 from vispec.verify.oracle.oracle import Enumeration
@@ -58,7 +58,7 @@ def divergence(p: Tensor, q: Tensor) -> Tensor:
 def chained(trial: Trial) -> list[tuple[Variable, str]]:
     """Finite unknowns that read their own past, and along which plate."""
     found = {v.name: v for v in finite_unknowns(trial.built) if v.law is not None}
-    reads = ((v, e) for v in found.values() for part in parts(v.law) for e in walk(part))  # type: ignore[arg-type]
+    reads = ((v, e) for v in found.values() for part in law_parts(v.law) for e in walk(part))  # type: ignore[arg-type]
     return list({v.name: (v, e.plate) for v, e in reads if isinstance(e, Past) and e.name == v.name}.values())
 
 
