@@ -31,7 +31,7 @@ class CountLinear(nn.Linear):
 
     def forward(self, words: Tensor, mask: Tensor | None, counts: Tensor | None = None) -> Tensor:
         if counts is not None:
-            return F.linear(counts, self.weight.T, self.bias)
+            return self.times(counts)
         share = words.new_ones(words.shape, dtype=self.weight.dtype) if mask is None else mask.to(self.weight.dtype)
         if words.shape != share.shape:
             words, share = torch.broadcast_tensors(words, share)
@@ -39,7 +39,7 @@ class CountLinear(nn.Linear):
         if len(lead) != 1:
             words, share = words.reshape(lead.numel(), T), share.reshape(lead.numel(), T)
         if few_values(words, len(self.weight)) and not share.requires_grad:
-            rows = F.linear(count_values(words, len(self.weight), share, share), self.weight.T, self.bias)
+            rows = self.times(count_values(words, len(self.weight), share, share))
         else:
             if words.numel():
                 rows = F.embedding_bag(words, self.weight, mode="sum", per_sample_weights=share)
@@ -47,3 +47,7 @@ class CountLinear(nn.Linear):
                 rows = share.new_zeros(len(words), H)
             rows = rows if self.bias is None else rows + self.bias
         return rows if len(lead) == 1 else rows.view(*lead, H)
+
+    def times(self, counts: Tensor) -> Tensor:
+        """counts (R, V) → (R, H); with F.linear, the weight's gradient would have to be transposed."""
+        return counts @ self.weight if self.bias is None else torch.addmm(self.bias, counts, self.weight)
