@@ -49,5 +49,7 @@ class CountLinear(nn.Linear):
         return rows if len(lead) == 1 else rows.view(*lead, H)
 
     def times(self, counts: Tensor) -> Tensor:
-        """counts (R, V) → (R, H); with F.linear, the weight's gradient would have to be transposed."""
-        return counts @ self.weight if self.bias is None else torch.addmm(self.bias, counts, self.weight)
+        """counts (*B, V) → (*B, H); with F.linear, the weight's gradient would have to be transposed."""
+        if self.bias is not None and counts.dim() == 2:
+            return torch.addmm(self.bias, counts, self.weight)
+        return counts @ self.weight if self.bias is None else counts @ self.weight + self.bias
