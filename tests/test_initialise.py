@@ -36,7 +36,7 @@ def module_of(text: str, **sizes: int) -> torch.nn.Module:
 
 def test_inputs_are_standardised_and_heads_start_at_the_data() -> None:
     module = module_of(REGRESSION.format(trunk="standardise |> mlp([5])"), D=3)
-    x = torch.randn(50, 3, dtype=torch.double) * torch.tensor([100.0, 1.0, 0.0]) + torch.tensor([7.0, -900.0, 4.0])
+    x = torch.randn(50, 3, dtype=torch.double) * torch.tensor([100.0, 1.0, 0.0]) + torch.tensor([7.0, -900.0, 1987.1])
     batch = {"x": x, "y": torch.randn(50, dtype=torch.double) * 16 + 36}
     module.initialise(batch)
     layer = module.f.standardise

@@ -83,7 +83,7 @@ class Network:
     embeds: it needs an argument that still is integers. memory: of several sequence arguments it looks things up in the last.
     learns: it takes something from a batch of data before the fit.
     problem: `problem(position, **options)` says what is wrong with its settings at that place in a trunk, or None.
-    emit: `emit(stream, **options)` replaces the parts of an emit.net_stream.Stream by its own output.
+    emit: `emit(stream, **options)` replaces the parts of an emit.nets.stream.Stream by its own output.
     """
 
     name: str

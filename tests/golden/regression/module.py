@@ -63,8 +63,8 @@ class Standardise(nn.Module):
         if self.learning:
             rows = x.reshape(-1, x.shape[-1]) if mask is None else x[mask.expand(x.shape[:-1])]
             self.mean.copy_(rows.mean(0))
-            deviation = rows.std(0, correction=0)
-            self.deviation.copy_(torch.where(deviation > 0, deviation, 1.0))
+            varies = (rows != rows[:1]).any(0)  # rounding may give a constant a deviation
+            self.deviation.copy_(torch.where(varies, rows.std(0, correction=0), 1.0))
         return (x - self.mean) / self.deviation
 
 

@@ -21,9 +21,7 @@ def shared_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
     if LOG_Q in w.bound:
         parts.append(total(w, w.let("minus_log_q", f"-{kl_weight(plan)}{w.bound[LOG_Q].code}", w.bound[LOG_Q].axes)))
     for name in plan.bayesian_nets:
-        kl = w.let(
-            f"kl_{name}", f"{w.needs.kernel('vispec.kernels.layers.bayesian', 'kl_of_weights')}(self.{identifier(name)})"
-        )
+        kl = w.let(f"kl_{name}", f"{w.needs.kernel(BAYESIAN, 'kl_of_weights')}(self.{identifier(name)})")
         parts.append(Value(f"-{kl_weight(plan)}{kl.code}"))
     ratio = add(w, parts, "log_ratio")
     draws = [w.bound[name] for name in plan.shared_latents]

@@ -1,5 +1,6 @@
 """A warning where a net reads numbers so large that its first layer starts far from where it learns."""
 
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -21,8 +22,8 @@ def warn_of_scales(model: Model, fields: Mapping[str, Field], arranged: Mapping[
     for net, name in plain_readings(model):
         if name in told or name not in fields or model.variable[name].type.domain in {*INTEGER_DOMAINS, "bit"}:
             continue
-        values = fields[name].values
-        flat = values.reshape(-1, int(np.prod(model_width(values, model, name))))
+        values = fields[name].values  # (*elements, *event)
+        flat = values.reshape(-1, math.prod(values.shape[values.ndim - len(model.variable[name].type.shape) :]))
         if not len(flat):
             continue
         mean, deviation = flat.mean(0), flat.std(0)
@@ -33,16 +34,10 @@ def warn_of_scales(model: Model, fields: Mapping[str, Field], arranged: Mapping[
             numbers = f"{which}mean {mean[largest]:.4g}, deviation {deviation[largest]:.4g}"
             column = arranged[name].column
             message = f"the numbers of `{name}` are large for a net ({numbers}), and `{net}` reads them as they are"
-            help = (
+            advice = (
                 f"begin the net with a layer that brings them to mean 0 and deviation 1: `net {net}(...) = standardise |> ...`"
             )
-            problems.warn("D191", message, column.origin.file, column.label, help)
-
-
-def model_width(values: np.ndarray, model: Model, name: str) -> tuple[int, ...]:
-    """The event shape of an array (*elements, *event)."""
-    events = len(model.variable[name].type.shape)
-    return values.shape[values.ndim - events :]
+            problems.warn("D191", message, column.origin.file, column.label, advice)
 
 
 def plain_readings(model: Model) -> Iterator[tuple[str, str]]:
