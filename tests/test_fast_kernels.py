@@ -42,32 +42,33 @@ def test_selected_log_softmax_twice_backward(scale: float) -> None:
 
 @pytest.mark.parametrize("scale", [1.0, 20.0, 400.0])
 @pytest.mark.parametrize("shape", [(5, 7), (2, 3, 40)])
-@pytest.mark.parametrize("normalised", [True, False])
+@pytest.mark.parametrize("softmax", [(True, True), (True, False), (False, True), (False, False)])
 @pytest.mark.parametrize(("ragged", "known"), [(True, False), (True, True), (False, True)])
-def test_mixed_total(scale: float, shape: tuple[int, ...], normalised: bool, ragged: bool, known: bool) -> None:
+def test_mixed_total(scale: float, shape: tuple[int, ...], softmax: tuple[bool, bool], ragged: bool, known: bool) -> None:
     lead = shape[:1]
     log_weight, logits = leaf(*lead, 4, scale=scale), leaf(4, 11, scale=scale)
     log_table, value = logits.log_softmax(1), torch.randint(11, shape)
+    log_p = log_weight.log_softmax(1) if softmax[0] else log_weight
     inside = torch.rand(shape) < 0.7 if ragged else torch.ones(shape, dtype=torch.bool)
-    each = (log_weight.view(*lead, *[1] * (len(shape) - 1), 4) + log_table.T[value]).logsumexp(-1)
-    table, mask = log_table if normalised else logits, inside if ragged else None
+    each = (log_p.view(*lead, *[1] * (len(shape) - 1), 4) + log_table.T[value]).logsumexp(-1)
+    table, mask = logits if softmax[1] else log_table, inside if ragged else None
     expected = (each * inside).flatten(1).sum(1)
     counts = count_values(value.flatten(1), 11, inside.flatten(1), log_weight) if known else None
-    got = mixed_total(log_weight, table, value, mask, normalised, counts)
+    got = mixed_total(log_weight, table, value, mask, softmax, counts)
     assert_equal_with_gradients(got, expected, log_weight, logits)
 
 
 def test_mixed_total_of_few_words_of_a_large_vocabulary() -> None:
     log_weight, logits, value = leaf(3, 2), leaf(2, 5000), torch.randint(5000, (3, 4))
     expected = (log_weight[:, None] + logits.log_softmax(1).T[value]).logsumexp(-1).sum(1)
-    assert_equal_with_gradients(mixed_total(log_weight, logits, value, None, False), expected, log_weight, logits)
+    assert_equal_with_gradients(mixed_total(log_weight, logits, value, None, (False, True)), expected, log_weight, logits)
 
 
 def test_mixed_total_of_what_is_impossible() -> None:
     log_weight = torch.tensor([[-torch.inf, 0.0], [-torch.inf, -torch.inf], [0.3, 0.1], [-torch.inf, 0.0]], requires_grad=True)
     log_table = torch.tensor([[-0.5, -0.8, -900.0], [-torch.inf, -0.1, -950.0]], requires_grad=True)
     value = torch.tensor([[0, 1], [0, 1], [0, 2], [1, 1]])
-    got = mixed_total(log_weight, log_table, value, None, True)
+    got = mixed_total(log_weight, log_table, value, None, (False, False))
     torch.testing.assert_close(got, torch.tensor([-torch.inf, -torch.inf, -0.2 - 899.7, -0.2]))
     got.masked_fill(got == -torch.inf, 0.0).sum().backward()
     assert log_weight.grad is not None

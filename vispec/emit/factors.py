@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from vispec.emit.combine import combine
 from vispec.emit.draws.latents import draw_all, minus_kl, ratio
 from vispec.emit.laws import trees
-from vispec.emit.laws.densities import Chained, Density, Lookup, dense, density
+from vispec.emit.laws.densities import Chained, Density, Lookup, Unnormalised, dense, density
 from vispec.emit.laws.expressions import named
 from vispec.emit.steps import steps
 from vispec.emit.value import Value, align, union
@@ -51,15 +51,14 @@ def emit_factor(w: Writer, plan: Plan, factor: Factor) -> Density:
     found = density(w, variable, value, factor.law, hint)
     if plan.treatments[variable.name].kind == "masked":
         return where_seen(w, variable, dense(w, found))
-    if isinstance(found, Lookup) and not summed_alone(plan, factor):
-        return dense(w, found)
-    return found
+    takers = {Lookup: ("sum", "chain"), Unnormalised: ("sum",)}.get(type(found))
+    return found if takers is None or summed_alone(plan, factor, takers) else dense(w, found)
 
 
-def summed_alone(plan: Plan, factor: Factor) -> bool:
-    """Whether the step that takes the factor sums out one latent, chained or not."""
+def summed_alone(plan: Plan, factor: Factor, kinds: Sequence[str]) -> bool:
+    """Whether the step that takes the factor is of one of these kinds and sums out one latent."""
     takes = (step for step in plan.steps if factor.name in step.inputs)
-    return any(step.kind in ("sum", "chain") and len(step.eliminated) == 1 for step in takes)
+    return any(step.kind in kinds and len(step.eliminated) == 1 for step in takes)
 
 
 def where_seen(w: Writer, variable: Variable, log: Value) -> Value:

@@ -309,12 +309,12 @@ class Annotators(nn.Module):
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (item,), exact, in nats."""
-        log_prevalence = self.raw_prevalence.log_softmax(-1)  # (K,)
         label = batch["label"]  # (item, annotator)
         log_label = logits_log_prob(self.raw_confusion, label[:, :, None])  # (item, annotator, truth)
         label_observed = batch["label_observed"]  # (item, annotator)
         log_label_2 = torch.where(label_observed[:, :, None], log_label, 0.0)  # (item, annotator, truth)
         log_label_over_annotator = log_label_2.sum(1)  # (item, truth)
+        log_prevalence = self.raw_prevalence.log_softmax(-1)  # (K,)
         log_joint_of_truth = log_prevalence + log_label_over_annotator  # (item, truth)
         return log_sum_exp(log_joint_of_truth)  # (item,)
 
@@ -326,15 +326,15 @@ class Annotators(nn.Module):
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         at_truth = torch.arange(self.K, device=self.one.device)  # (truth,)
-        log_prevalence = self.raw_prevalence.log_softmax(-1)  # (K,)
-        log_confusion = self.raw_confusion.log_softmax(-1)  # (annotator, truth, K)
         label = batch["label"]  # (item, annotator)
         label_observed = batch["label_observed"]  # (item, annotator)
         seen_label = torch.where((label[:, :, None] == at_truth) | ~label_observed[:, :, None], 0 * self.one, -torch.inf)  # (item, annotator, label)
+        log_confusion = self.raw_confusion.log_softmax(-1)  # (annotator, truth, K)
         tilt_label = tilt["label"]  # (item, annotator, label)
         log_joint_of_label = log_confusion + seen_label[:, :, None] + tilt_label[:, :, None]  # (item, annotator, truth, label)
         log_sum_label = total(log_joint_of_label)  # (item, annotator, truth)
         log_label_over_annotator = log_sum_label.sum(1)  # (item, truth)
+        log_prevalence = self.raw_prevalence.log_softmax(-1)  # (K,)
         tilt_truth = tilt["truth"]  # (item, truth)
         log_joint_of_truth = log_prevalence + log_label_over_annotator + tilt_truth  # (item, truth)
         log_sum_truth = total(log_joint_of_truth)  # (item,)

@@ -329,7 +329,6 @@ class AnnotatorsLong(nn.Module):
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (item,), exact, in nats."""
         at_truth = torch.arange(self.K, device=self.one.device)  # (truth,)
-        log_prevalence = self.raw_prevalence.log_softmax(-1)  # (K,)
         label = batch["label"]  # (item, rating)
         who = batch["who"]  # (item, rating)
         confusion_at = self.raw_confusion[who[:, None], at_truth[:, None]]  # (item, k, rating, K)
@@ -339,6 +338,7 @@ class AnnotatorsLong(nn.Module):
         at_rating = torch.arange(who.shape[1], device=self.one.device)  # (rating,)
         inside_rating = at_rating < who_len[:, None]  # (item, rating)
         log_label_over_rating = torch.where(inside_rating[:, :, None], log_label, 0.0).sum(1)  # (item, truth)
+        log_prevalence = self.raw_prevalence.log_softmax(-1)  # (K,)
         log_joint_of_truth = log_prevalence + log_label_over_rating  # (item, truth)
         return log_sum_exp(log_joint_of_truth)  # (item,)
 
@@ -350,7 +350,6 @@ class AnnotatorsLong(nn.Module):
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         at_truth = torch.arange(self.K, device=self.one.device)  # (truth,)
-        log_prevalence = self.raw_prevalence.log_softmax(-1)  # (K,)
         label = batch["label"]  # (item, rating)
         who = batch["who"]  # (item, rating)
         confusion_at = self.raw_confusion[who[:, None], at_truth[:, None]]  # (item, k, rating, K)
@@ -360,6 +359,7 @@ class AnnotatorsLong(nn.Module):
         at_rating = torch.arange(who.shape[1], device=self.one.device)  # (rating,)
         inside_rating = at_rating < who_len[:, None]  # (item, rating)
         log_label_over_rating = torch.where(inside_rating[:, :, None], log_label, 0.0).sum(1)  # (item, truth)
+        log_prevalence = self.raw_prevalence.log_softmax(-1)  # (K,)
         tilt_truth = tilt["truth"]  # (item, truth)
         log_joint_of_truth = log_prevalence + log_label_over_rating + tilt_truth  # (item, truth)
         log_sum_truth = total(log_joint_of_truth)  # (item,)

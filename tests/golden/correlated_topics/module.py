@@ -346,77 +346,81 @@ def weights(score: Tensor) -> Tensor:
 
 
 class MixedTotal(torch.autograd.Function):
-    """Σ_n once[r, n] log Σ_k exp(log_weight[r, k]) p[k, index[r, n]]: (R, K), (K, V), (R, N) → (R).
+    """Σ_v counts[r, v] log Σ_k weight[r, k] p[k, v]: (R, K), (K, V), (R, V) → (R).
 
-    p = exp(table) or softmax(table). counts (R, V): Σ of once over each outcome. Probabilities of all R·V outcomes are one
-    product of matrices. The few that are too small for it are summed in log space.
+    softmax: whether the weight is the softmax of what is given, or its exp; and so for p. All R·V probabilities are one product
+    of matrices. Those of outcomes that occur and are too improbable for it are summed in log space.
     """
 
     @staticmethod
-    def forward(ctx, log_weight, table, index, once, counts, normalised):
+    def forward(ctx, log_weight, table, counts, softmax):
         real = torch.finfo(log_weight.dtype)
-        top = log_weight.amax(1, keepdim=True).clamp_(min=real.min)
-        weight = weights(log_weight - top)
-        p = weights(table.clone()) if normalised else torch.threshold_(table.softmax(1), real.tiny, 0.0)
+        top = None if softmax[0] else log_weight.amax(1, keepdim=True).clamp_(min=real.min)
+        weight = weights(log_weight - top) if top is not None else torch.threshold_(log_weight.softmax(1), real.tiny, 0.0)
+        p = torch.threshold_(table.softmax(1), real.tiny, 0.0) if softmax[1] else weights(table.clone())
         mass = weight @ p  # (R, V)
-        picked = mass.gather(1, index)  # (R, N)
-        log_sum, rare = picked.log().add_(top), (None, None, None)
-        least = 16 * len(p) * real.tiny / real.eps  # below it, what underflowed may matter
-        share = counts / mass.clamp_(min=least)
-        if picked.numel() and picked.amin() < least:
-            small = picked < least
-            row, n = (small & (once > 0)).nonzero().unbind(1)
-            log_p = table if normalised else table.log_softmax(1)
-            terms = log_weight[row] + log_p.T[index[row, n]]  # (those, K)
-            log_sum.masked_fill_(small, 0.0)
-            log_sum[row, n] = torch.logsumexp(terms, 1)
-            share[row, index[row, n]] = 0.0
-            by_topic = terms.sub_(log_sum[row, n].clamp(min=real.min)[:, None]).exp_()
-            rare = row, index[row, n], by_topic.mul_(once[row, n, None])
-        ctx.save_for_backward(weight, p, share, *rare)
-        ctx.normalised = normalised
-        return torch.linalg.vecdot(once, log_sum)
+        total = None if top is None else counts.sum(1).mul_(top.squeeze(1))
+        rare, least = (None, None, None), 16 * len(p) * real.tiny / real.eps  # below it, what underflowed may matter
+        if mass.numel() and mass.amin() < least:
+            row, outcome = ((mass < least) & (counts > 0)).nonzero().unbind(1)
+            mass.clamp_(min=least)
+            often, counts = counts[row, outcome], counts.index_put((row, outcome), counts.new_zeros(()))
+            log_p = table.log_softmax(1) if softmax[1] else table
+            terms = (log_weight.log_softmax(1) if top is None else log_weight - top)[row] + log_p.T[outcome]  # (those, K)
+            log_sum = torch.logsumexp(terms, 1)
+            total = (counts.new_zeros(len(counts)) if total is None else total).index_add_(0, row, often * log_sum)
+            rare = row, outcome, terms.sub_(log_sum.clamp_(min=real.min)[:, None]).exp_().mul_(often[:, None])
+        found = torch.linalg.vecdot(counts, mass.log())
+        ctx.save_for_backward(weight, p, torch.div(counts, mass, out=mass), *rare)
+        ctx.softmax = softmax
+        return found if total is None else found.add_(total)
 
     @staticmethod
     def backward(ctx, grad):
         weight, p, share, row, outcome, by_topic = ctx.saved_tensors
-        weight = weight * grad[:, None]
-        by_weight, by_log_p = (share @ p.T).mul_(weight), (weight.T @ share).mul_(p)
+        scaled = weight * grad[:, None]
+        by_log = [(share @ p.T).mul_(scaled), (scaled.T @ share).mul_(p)]
         if by_topic is not None:
             by_topic = by_topic * grad[row, None]
-            by_weight.index_add_(0, row, by_topic)
-            by_log_p.index_add_(1, outcome, by_topic.T)
-        if not ctx.normalised:
-            by_log_p.addcmul_(p, by_log_p.sum(1, keepdim=True), value=-1)
-        return by_weight, by_log_p, None, None, None, None
+            by_log[0].index_add_(0, row, by_topic)
+            by_log[1].index_add_(1, outcome, by_topic.T)
+        for given, each, of_softmax in zip(by_log, (weight, p), ctx.softmax, strict=True):
+            if of_softmax:
+                given.addcmul_(each, given.sum(1, keepdim=True), value=-1)
+        return *by_log, None, None
 
 
 def mixed_total(
-    log_weight: Tensor, table: Tensor, value: Tensor, inside: Tensor | None, normalised: bool, counts: Tensor | None = None
+    log_weight: Tensor,
+    table: Tensor,
+    value: Tensor,
+    inside: Tensor | None,
+    softmax: tuple[bool, bool],
+    counts: Tensor | None = None,
 ) -> Tensor:
-    """Σ_n log Σ_k exp(log_weight[..., k]) p[k, value[..., n]] over what is inside: (*R, K), (K, V), (*R, *N) → (*R).
+    """Σ_n log Σ_k weight[..., k] p[k, value[..., n]] over what is inside: (*R, K), (K, V), (*R, *N) → (*R).
 
-    The table holds log p, or numbers whose softmax p is where it is not normalised. counts: of the values inside, (*R, V),
-    where they are known already."""
+    softmax: whether the weight is the softmax of what is given, or its exp; and so for p, of the table. counts: of the values
+    inside, (*R, V), where they are known already."""
     lead, compiling = log_weight.shape[:-1], torch.compiler.is_compiling()
-    once = log_weight.new_ones(value.shape) if inside is None else inside.to(log_weight.dtype)
-    if len(lead) != 1 or value.dim() != 2 or once.shape != value.shape:  # views that change nothing take their time
-        R, N = lead.numel(), value.shape[len(lead) :].numel()
-        once, value, log_weight = once.expand(value.shape).reshape(R, N), value.reshape(R, N), log_weight.reshape(R, len(table))
-        counts = None if counts is None else counts.view(R, table.shape[1])
-    few, many = table.shape[1] > value.numel(), table.shape[1] > 64 * value.shape[1]
-    if (few or many or compiling) and not normalised:  # a sum an observation is less work
-        table, normalised = table.log_softmax(1), True
-    if few and not compiling:
-        outcomes, value = distinct(value)
-        table, counts = table[:, outcomes], None
-    if compiling or table.shape[1] > 64 * value.shape[1]:
-        each = log_sum_exp(log_weight[:, None] + F.embedding(value, table.T))  # (R, N)
-        return torch.where(once > 0, each, 0.0).sum(1).view(lead)
-    if counts is None:
+    R, N = lead.numel(), value.shape[len(lead) :].numel()
+    if len(lead) != 1:
+        log_weight = log_weight.reshape(R, len(table))
+    few, many = table.shape[1] > value.numel(), table.shape[1] > 64 * N
+    if counts is None or few or many or compiling:
+        once = log_weight.new_ones(()) if inside is None else inside.to(log_weight.dtype)
+        once, value = once.expand(value.shape).reshape(R, N), value.reshape(R, N)
+        if (few or many or compiling) and softmax[1]:  # a sum an observation is less work
+            table, softmax = table.log_softmax(1), (softmax[0], False)
+        if few and not compiling:
+            outcomes, value = distinct(value)
+            table = table[:, outcomes]
+        if compiling or table.shape[1] > 64 * N:
+            log_weight = log_weight.log_softmax(1) if softmax[0] else log_weight
+            each = log_sum_exp(log_weight[:, None] + F.embedding(value, table.T))  # (R, N)
+            return torch.where(once > 0, each, 0.0).sum(1).view(lead)
         counts = count_values(value, table.shape[1], once, once)
-    total = MixedTotal.apply(log_weight, table, value, once, counts, normalised)
-    return total if len(lead) == 1 else total.view(lead)
+    return MixedTotal.apply(log_weight, table, counts.view(R, table.shape[1]), softmax).view(lead)
 
 
 def columns(table: Tensor, index: Tensor) -> Tensor:
@@ -530,8 +534,7 @@ class CorrelatedTopics(nn.Module):
         log_p_h = multivariate_normal_log_prob(h, self.mean, chol)  # (doc,)
         log_q_h = normal_vector_log_prob(h, encode_loc, encode_scale)  # (doc,)
         log_ratio_h = self.kl_weight * (log_p_h - log_q_h)  # (doc,)
-        log_h = h.log_softmax(-1)  # (doc, K)
-        log_topic_over_n = mixed_total(log_h, self.raw_phi, w, inside_n, normalised=False)  # (doc,)
+        log_topic_over_n = mixed_total(h, self.raw_phi, w, inside_n, softmax=(True, True))  # (doc,)
         return log_ratio_h + log_topic_over_n  # (doc,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:

@@ -354,7 +354,6 @@ class EntityTypes(nn.Module):
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (doc,), exact, in nats."""
-        log_prior = self.raw_prior.log_softmax(-1)  # (K,)
         number = batch["number"]  # (doc, entity)
         log_number = bernoulli_log_prob(number[:, :, None], self.raw_several)  # (doc, entity, kind)
         w = batch["w"]  # (doc, mention)
@@ -367,6 +366,7 @@ class EntityTypes(nn.Module):
         log_w_inside = torch.where(inside_mention[:, :, None], log_w, 0.0)  # (doc, mention, kind)
         e_inside = torch.where(inside_mention, e, 0)  # (doc, mention)
         log_by_entity = add_by_index(log_w_inside, e_inside, number.shape[1])  # (doc, entity, kind)
+        log_prior = self.raw_prior.log_softmax(-1)  # (K,)
         log_joint_of_kind = log_prior + log_number + log_by_entity  # (doc, entity, kind)
         log_sum_kind = log_sum_exp(log_joint_of_kind)  # (doc, entity)
         number_len = batch["number_len"]  # (doc,)
@@ -382,7 +382,6 @@ class EntityTypes(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        log_prior = self.raw_prior.log_softmax(-1)  # (K,)
         number = batch["number"]  # (doc, entity)
         log_number = bernoulli_log_prob(number[:, :, None], self.raw_several)  # (doc, entity, kind)
         w = batch["w"]  # (doc, mention)
@@ -395,6 +394,7 @@ class EntityTypes(nn.Module):
         log_w_inside = torch.where(inside_mention[:, :, None], log_w, 0.0)  # (doc, mention, kind)
         e_inside = torch.where(inside_mention, e, 0)  # (doc, mention)
         log_by_entity = add_by_index(log_w_inside, e_inside, number.shape[1])  # (doc, entity, kind)
+        log_prior = self.raw_prior.log_softmax(-1)  # (K,)
         tilt_kind = tilt["kind"]  # (doc, entity, kind)
         log_joint_of_kind = log_prior + log_number + log_by_entity + tilt_kind  # (doc, entity, kind)
         log_sum_kind = total(log_joint_of_kind)  # (doc, entity)

@@ -343,10 +343,10 @@ class GaussianMixture(nn.Module):
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (n,), exact, in nats."""
-        log_pi = self.raw_pi.log_softmax(-1)  # (K,)
         x = batch["x"]  # (n, D)
         L = to_cholesky(self.raw_L)  # (c, D, D)
         log_x = multivariate_normal_log_prob(x[:, None], self.mu, L)  # (n, c)
+        log_pi = self.raw_pi.log_softmax(-1)  # (K,)
         log_joint_of_c = log_pi + log_x  # (n, c)
         return log_sum_exp(log_joint_of_c)  # (n,)
 
@@ -357,10 +357,10 @@ class GaussianMixture(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        log_pi = self.raw_pi.log_softmax(-1)  # (K,)
         x = batch["x"]  # (n, D)
         L = to_cholesky(self.raw_L)  # (c, D, D)
         log_x = multivariate_normal_log_prob(x[:, None], self.mu, L)  # (n, c)
+        log_pi = self.raw_pi.log_softmax(-1)  # (K,)
         tilt_c = tilt["c"]  # (n, c)
         log_joint_of_c = log_pi + log_x + tilt_c  # (n, c)
         log_sum_c = total(log_joint_of_c)  # (n,)

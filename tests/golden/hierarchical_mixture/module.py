@@ -331,9 +331,8 @@ class HierarchicalMixture(nn.Module):
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (doc,), exact, in nats."""
-        log_prior = self.raw_prior.log_softmax(-1)  # (C,)
-        log_mix = self.raw_mix.log_softmax(-1)  # (kind, K)
         w = batch["w"]  # (doc, n)
+        log_mix = self.raw_mix.log_softmax(-1)  # (kind, K)
         log_phi = self.raw_phi.log_softmax(-1)  # (topic, V)
         log_w = columns(log_phi, w)  # (doc, n, topic)
         log_joint_of_topic = log_mix + log_w[:, :, None]  # (doc, n, kind, topic)
@@ -342,6 +341,7 @@ class HierarchicalMixture(nn.Module):
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
         inside_n = at_n < w_len[:, None]  # (doc, n)
         log_topic_over_n = torch.where(inside_n[:, :, None], log_sum_topic, 0.0).sum(1)  # (doc, kind)
+        log_prior = self.raw_prior.log_softmax(-1)  # (C,)
         log_joint_of_kind = log_prior + log_topic_over_n  # (doc, kind)
         return log_sum_exp(log_joint_of_kind)  # (doc,)
 
@@ -352,9 +352,8 @@ class HierarchicalMixture(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        log_prior = self.raw_prior.log_softmax(-1)  # (C,)
-        log_mix = self.raw_mix.log_softmax(-1)  # (kind, K)
         w = batch["w"]  # (doc, n)
+        log_mix = self.raw_mix.log_softmax(-1)  # (kind, K)
         log_phi = self.raw_phi.log_softmax(-1)  # (topic, V)
         log_w = columns(log_phi, w)  # (doc, n, topic)
         tilt_topic = tilt["topic"]  # (doc, n, topic)
@@ -364,6 +363,7 @@ class HierarchicalMixture(nn.Module):
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
         inside_n = at_n < w_len[:, None]  # (doc, n)
         log_topic_over_n = torch.where(inside_n[:, :, None], log_sum_topic, 0.0).sum(1)  # (doc, kind)
+        log_prior = self.raw_prior.log_softmax(-1)  # (C,)
         tilt_kind = tilt["kind"]  # (doc, kind)
         log_joint_of_kind = log_prior + log_topic_over_n + tilt_kind  # (doc, kind)
         log_sum_kind = total(log_joint_of_kind)  # (doc,)

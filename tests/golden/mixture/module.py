@@ -388,11 +388,11 @@ class Mixture(nn.Module):
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (n,), exact, in nats."""
         at_c = torch.arange(self.K, device=self.one.device)  # (c,)
-        log_pi = self.raw_pi.log_softmax(-1)  # (K,)
         x = batch["x"]  # (n, D)
         component_loc, component_scale_raw = self.component(at_c)  # (c, D)
         component_scale = F.softplus(component_scale_raw)  # (c, D)
         log_x_const, log_x_weight, log_x_statistics = normal_natural(x, component_loc, component_scale)  # (c,), (c, T), (n, T)
+        log_pi = self.raw_pi.log_softmax(-1)  # (K,)
         const = log_x_const + log_pi  # (c,)
         return MixtureLogProb.apply(const, log_x_weight, log_x_statistics)  # (n,)
 
@@ -404,11 +404,11 @@ class Mixture(nn.Module):
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         at_c = torch.arange(self.K, device=self.one.device)  # (c,)
-        log_pi = self.raw_pi.log_softmax(-1)  # (K,)
         x = batch["x"]  # (n, D)
         component_loc, component_scale_raw = self.component(at_c)  # (c, D)
         component_scale = F.softplus(component_scale_raw)  # (c, D)
         log_x_const, log_x_weight, log_x_statistics = normal_natural(x, component_loc, component_scale)  # (c,), (c, T), (n, T)
+        log_pi = self.raw_pi.log_softmax(-1)  # (K,)
         log_table = F.linear(log_x_statistics, log_x_weight, log_x_const)  # (n, c)
         tilt_c = tilt["c"]  # (n, c)
         log_joint_of_c = log_pi + log_table + tilt_c  # (n, c)

@@ -672,7 +672,6 @@ class MixtureHmm(nn.Module):
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (chorale,), exact, in nats."""
-        log_weight = self.raw_weight.log_softmax(-1)  # (G,)
         log_init = self.raw_init.log_softmax(-1)  # (kind, K)
         trans_by_kind = self.raw_trans.movedim(0, 1)  # (from, kind, K)
         trans_by_kind_by_c_past = trans_by_kind.movedim(0, 1)  # (kind, c', K)
@@ -683,6 +682,7 @@ class MixtureHmm(nn.Module):
         x_len = batch["x_len"]  # (chorale,)
         log_step = log_trans_by_kind_by_c_past.unsqueeze(1)  # (kind, t, c', c)
         log_chain_c = chain_log_prob(log_init, log_step, log_table[:, None].expand(x.shape[0], self.G, x.shape[1], self.K), x_len[:, None])  # (chorale, kind)
+        log_weight = self.raw_weight.log_softmax(-1)  # (G,)
         log_joint_of_kind = log_weight + log_chain_c  # (chorale, kind)
         return log_sum_exp(log_joint_of_kind)  # (chorale,)
 
@@ -693,7 +693,6 @@ class MixtureHmm(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        log_weight = self.raw_weight.log_softmax(-1)  # (G,)
         log_init = self.raw_init.log_softmax(-1)  # (kind, K)
         trans_by_kind = self.raw_trans.movedim(0, 1)  # (from, kind, K)
         trans_by_kind_by_c_past = trans_by_kind.movedim(0, 1)  # (kind, c', K)
@@ -706,6 +705,7 @@ class MixtureHmm(nn.Module):
         log_seen_of_c = log_table + tilt_c  # (chorale, t, c)
         log_step = log_trans_by_kind_by_c_past.unsqueeze(1)  # (kind, t, c', c)
         log_chain_c = chain_total(total, log_init, log_step, log_seen_of_c[:, None].expand(x.shape[0], self.G, x.shape[1], self.K), x_len[:, None])  # (chorale, kind)
+        log_weight = self.raw_weight.log_softmax(-1)  # (G,)
         tilt_kind = tilt["kind"]  # (chorale, kind)
         log_joint_of_kind = log_weight + log_chain_c + tilt_kind  # (chorale, kind)
         log_sum_kind = total(log_joint_of_kind)  # (chorale,)
@@ -713,7 +713,6 @@ class MixtureHmm(nn.Module):
 
     def tilted_pairs(self, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."""
-        log_weight = self.raw_weight.log_softmax(-1)  # (G,)
         log_init = self.raw_init.log_softmax(-1)  # (kind, K)
         trans_by_kind = self.raw_trans.movedim(0, 1)  # (from, kind, K)
         trans_by_kind_by_c_past = trans_by_kind.movedim(0, 1)  # (kind, c', K)
@@ -729,6 +728,7 @@ class MixtureHmm(nn.Module):
         x_len = batch["x_len"]  # (chorale,)
         log_laid = log_later.permute(0, 2, 1, 3, 4)  # (chorale, kind, t, c', c)
         log_chain_c = chain_log_prob(log_init_2, log_laid, log_table[:, None].expand(x.shape[0], self.G, x.shape[1], self.K), x_len[:, None])  # (chorale, kind)
+        log_weight = self.raw_weight.log_softmax(-1)  # (G,)
         log_joint_of_kind = log_weight + log_chain_c  # (chorale, kind)
         log_sum_kind = log_sum_exp(log_joint_of_kind)  # (chorale,)
         return log_sum_kind

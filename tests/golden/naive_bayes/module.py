@@ -307,7 +307,6 @@ class NaiveBayes(nn.Module):
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (n,), exact, in nats."""
         at_y = torch.arange(self.K, device=self.one.device)  # (y,)
-        log_pi = self.raw_pi.log_softmax(-1)  # (K,)
         y = batch["y"]  # (n,)
         y_observed = batch["y_observed"]  # (n,)
         seen_y = torch.where((y[:, None] == at_y) | ~y_observed[:, None], 0 * self.one, -torch.inf)  # (n, y)
@@ -317,6 +316,7 @@ class NaiveBayes(nn.Module):
         x_observed = batch["x_observed"]  # (n, d)
         log_x_2 = torch.where(x_observed[:, :, None], log_x, 0.0)  # (n, d, y)
         log_x_over_d = log_x_2.sum(1)  # (n, y)
+        log_pi = self.raw_pi.log_softmax(-1)  # (K,)
         log_joint_of_y = log_pi + seen_y + log_x_over_d  # (n, y)
         return log_sum_exp(log_joint_of_y)  # (n,)
 
@@ -328,7 +328,6 @@ class NaiveBayes(nn.Module):
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         at_y = torch.arange(self.K, device=self.one.device)  # (y,)
-        log_pi = self.raw_pi.log_softmax(-1)  # (K,)
         y = batch["y"]  # (n,)
         y_observed = batch["y_observed"]  # (n,)
         seen_y = torch.where((y[:, None] == at_y) | ~y_observed[:, None], 0 * self.one, -torch.inf)  # (n, y)
@@ -338,6 +337,7 @@ class NaiveBayes(nn.Module):
         x_observed = batch["x_observed"]  # (n, d)
         log_x_2 = torch.where(x_observed[:, :, None], log_x, 0.0)  # (n, d, y)
         log_x_over_d = log_x_2.sum(1)  # (n, y)
+        log_pi = self.raw_pi.log_softmax(-1)  # (K,)
         tilt_y = tilt["y"]  # (n, y)
         log_joint_of_y = log_pi + seen_y + log_x_over_d + tilt_y  # (n, y)
         log_sum_y = total(log_joint_of_y)  # (n,)

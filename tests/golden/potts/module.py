@@ -319,7 +319,6 @@ class Potts(nn.Module):
         """log p of each row (picture,), exact, in nats."""
         agree = batch["agree"]  # (code,)
         value = self.coupling * agree  # (code,)
-        log_value = value.log_softmax(-1)  # (code,)
         x = batch["x"]  # (picture, site)
         label = batch["label"]  # (code, site)
         label_by_z = label.movedim(0, 1)  # (site, z)
@@ -327,6 +326,7 @@ class Potts(nn.Module):
         sigma = F.softplus(self.raw_sigma)
         log_x = normal_log_prob(x[:, :, None], mu_at, sigma)  # (picture, site, z)
         log_x_over_site = log_x.sum(1)  # (picture, z)
+        log_value = value.log_softmax(-1)  # (code,)
         log_joint_of_z = log_value + log_x_over_site  # (picture, z)
         return log_sum_exp(log_joint_of_z)  # (picture,)
 
@@ -339,7 +339,6 @@ class Potts(nn.Module):
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         agree = batch["agree"]  # (code,)
         value = self.coupling * agree  # (code,)
-        log_value = value.log_softmax(-1)  # (code,)
         x = batch["x"]  # (picture, site)
         label = batch["label"]  # (code, site)
         label_by_z = label.movedim(0, 1)  # (site, z)
@@ -347,6 +346,7 @@ class Potts(nn.Module):
         sigma = F.softplus(self.raw_sigma)
         log_x = normal_log_prob(x[:, :, None], mu_at, sigma)  # (picture, site, z)
         log_x_over_site = log_x.sum(1)  # (picture, z)
+        log_value = value.log_softmax(-1)  # (code,)
         tilt_z = tilt["z"]  # (picture, z)
         log_joint_of_z = log_value + log_x_over_site + tilt_z  # (picture, z)
         log_sum_z = total(log_joint_of_z)  # (picture,)

@@ -336,13 +336,13 @@ class SsMixture(nn.Module):
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (n,), exact, in nats."""
         at_y = torch.arange(self.K, device=self.one.device)  # (y,)
-        log_pi = self.raw_pi.log_softmax(-1)  # (K,)
         y = batch["y"]  # (n,)
         y_observed = batch["y_observed"]  # (n,)
         seen_y = torch.where((y[:, None] == at_y) | ~y_observed[:, None], 0 * self.one, -torch.inf)  # (n, y)
         x = batch["x"]  # (n, D)
         sigma = F.softplus(self.raw_sigma)  # (y, D)
         log_x_const, log_x_weight, log_x_statistics = normal_natural(x, self.mu, sigma)  # (y,), (y, T), (n, T)
+        log_pi = self.raw_pi.log_softmax(-1)  # (K,)
         log_table = F.linear(log_x_statistics, log_x_weight, log_x_const)  # (n, y)
         log_joint_of_y = log_pi + seen_y + log_table  # (n, y)
         return log_sum_exp(log_joint_of_y)  # (n,)
@@ -355,13 +355,13 @@ class SsMixture(nn.Module):
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         at_y = torch.arange(self.K, device=self.one.device)  # (y,)
-        log_pi = self.raw_pi.log_softmax(-1)  # (K,)
         y = batch["y"]  # (n,)
         y_observed = batch["y_observed"]  # (n,)
         seen_y = torch.where((y[:, None] == at_y) | ~y_observed[:, None], 0 * self.one, -torch.inf)  # (n, y)
         x = batch["x"]  # (n, D)
         sigma = F.softplus(self.raw_sigma)  # (y, D)
         log_x_const, log_x_weight, log_x_statistics = normal_natural(x, self.mu, sigma)  # (y,), (y, T), (n, T)
+        log_pi = self.raw_pi.log_softmax(-1)  # (K,)
         log_table = F.linear(log_x_statistics, log_x_weight, log_x_const)  # (n, y)
         tilt_y = tilt["y"]  # (n, y)
         log_joint_of_y = log_pi + seen_y + log_table + tilt_y  # (n, y)

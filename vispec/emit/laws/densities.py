@@ -45,10 +45,28 @@ class Lookup:
 
 
 @dataclass(frozen=True)
+class Unnormalised:
+    """An enumerated latent's law as the softmax of logits (*P, K), not yet taken; axes are *P and the latent."""
+
+    logits: Value
+    latent: str
+    hint: str
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return (*self.logits.axes, self.latent)
+
+    @property
+    def table(self) -> Value:
+        """The logits, the latent no longer their event but an axis."""
+        return replace(self.logits, axes=self.axes, event=(), form="value")
+
+
+@dataclass(frozen=True)
 class Mixed:
     """A lookup of which the latent is summed out with a log-weight (*R, K) that is the same along the last of its axes."""
 
-    weight: Value
+    weight: "Value | Unnormalised"
     lookup: Lookup
     hint: str
 
@@ -57,7 +75,7 @@ class Mixed:
         return self.lookup.value.axes
 
 
-Density = Value | Table | Chained | Lookup | Mixed
+Density = Value | Table | Chained | Lookup | Unnormalised | Mixed
 
 
 def density(w: Writer, variable: Variable, value: Value, law: Law, hint: str) -> Density:
@@ -103,8 +121,10 @@ def dense(w: Writer, found: Density) -> Value:
         return found
     if isinstance(found, Lookup):
         return looked_up(w, found)
+    if isinstance(found, Unnormalised):
+        return enumerated(w, found.logits, found.latent, found.hint)
     if isinstance(found, Mixed):
-        joint = add(w, [found.weight, looked_up(w, found.lookup)], "log_joint")
+        joint = add(w, [dense(w, found.weight), looked_up(w, found.lookup)], "log_joint")
         return w.let(
             found.hint, f"{w.needs.kernel('vispec.kernels.sums.logsum', 'log_sum_exp')}({joint.code})", joint.axes[:-1]
         )
@@ -148,12 +168,10 @@ def categorical(w: Writer, variable: Variable, value: Value, law: Draw, hint: st
     """Enumerated outcomes: the law itself, its event dimension now an axis. Observed ones are gathered, below a softmax."""
     probs = dict(law.args)["probs"]
     if value.enumerates is not None:
-        log = to_form(w, expression(w, probs), "simplex", "log")
-        axes = (*log.axes, value.enumerates)
-        order = w.sort(axes)
-        if order != axes:
-            return w.let(hint, f"{log.code}.movedim(-1, {order.index(value.enumerates)})", order)
-        return replace(log, axes=axes, event=(), form="value")
+        found = expression(w, probs)
+        if found.form == "logits":
+            return Unnormalised(found, value.enumerates, hint)
+        return enumerated(w, found, value.enumerates, hint)
     selected = selected_rows(w, value, probs, hint) if isinstance(probs, NetCall) else None
     if selected is not None:
         return selected
@@ -166,6 +184,16 @@ def categorical(w: Writer, variable: Variable, value: Value, law: Draw, hint: st
         return w.let(hint, f"{function}({align(law_value, axes)}, {align(value, axes)})", axes)
     function = w.needs.kernel("vispec.distributions.discrete.categorical", "categorical_log_prob")
     return w.let(hint, f"{function}({align(value, axes)}, {align(to_form(w, law_value, 'simplex', 'log'), axes)})", axes)
+
+
+def enumerated(w: Writer, law: Value, latent: str, hint: str) -> Value:
+    """The log-probabilities of every value of a latent, its axis where the plan's order has it."""
+    log = to_form(w, law, "simplex", "log")
+    axes = (*log.axes, latent)
+    order = w.sort(axes)
+    if order != axes:
+        return w.let(hint, f"{log.code}.movedim(-1, {order.index(latent)})", order)
+    return replace(log, axes=axes, event=(), form="value")
 
 
 def lookup(w: Writer, value: Value, law: Value, hint: str) -> Density:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from vispec.emit.laws.densities import Density, Mixed, dense
+from vispec.emit.laws.densities import Density, Mixed, Unnormalised, dense
 from vispec.emit.laws.expressions import tensor
 from vispec.emit.steps import StepKind
 from vispec.emit.value import Value, align, paren
@@ -54,11 +54,12 @@ def mixed_total(w: Writer, step: Step, found: Mixed) -> Value | None:
     masks = [w.inside(plate) for plate in plates if w.model.plate[plate].ragged]
     inside = " & ".join(align(mask, found.axes) for mask in masks) or "None"
     lead = found.axes[: max(len(kept), len(rows))]
-    log_weight = align(weight, (*lead, latent))
+    softmax = isinstance(weight, Unnormalised), lookup.table.form != "log"
+    log_weight = align(weight.table if isinstance(weight, Unnormalised) else weight, (*lead, latent))
     if len(lead) > len(rows):
         log_weight += f".expand(*{lookup.value.code}.shape[:{len(lead)}], -1)"
     function = w.needs.kernel("vispec.kernels.sums.lookup", "mixed_total")
-    table = f"{lookup.table.code}, {lookup.value.code}, {inside}, normalised={lookup.table.form == 'log'}"
+    table = f"{lookup.table.code}, {lookup.value.code}, {inside}, softmax={softmax}"
     counts = w.cache.get(("counts", lookup.value.code))
     if isinstance(counts, Value) and counts.axes == lead:
         table += f", counts={counts.code}"

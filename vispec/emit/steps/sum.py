@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from vispec.emit.laws.densities import Density, Lookup, Mixed, Table, dense
+from vispec.emit.laws.densities import Density, Lookup, Mixed, Table, Unnormalised, dense
 from vispec.emit.laws.joins import add, tilt
 from vispec.emit.steps import StepKind
 from vispec.emit.steps.unroll import joint_values
@@ -18,7 +18,10 @@ def derivation(step: Step) -> str:
 
 
 def emit(w: Writer, step: Step, inputs: Mapping[str, Density], query: bool) -> Value | Mixed:
-    if not query and (found := mixture(w, step, inputs) or mixed_lookup(w, step, inputs)):
+    if not query and (found := mixed_lookup(w, step, inputs)):
+        return found
+    inputs = {name: dense(w, found) if isinstance(found, Unnormalised) else found for name, found in inputs.items()}
+    if not query and (found := mixture(w, step, inputs)):
         return found
     guides = [dense(w, found) for name, found in inputs.items() if name.startswith("guide_")]
     if guides:
@@ -95,11 +98,11 @@ def mixture(w: Writer, step: Step, inputs: Mapping[str, Density]) -> Value | Non
 def mixed_lookup(w: Writer, step: Step, inputs: Mapping[str, Density]) -> Mixed | None:
     """One table of outcomes, and otherwise only what is the same along some of their plates, as in a topic model."""
     lookups = [found for found in inputs.values() if isinstance(found, Lookup)]
-    others = [found for found in inputs.values() if isinstance(found, Value)]
+    others = [found for found in inputs.values() if isinstance(found, Value | Unnormalised)]
     if len(lookups) != 1 or not others or 1 + len(others) < len(inputs) or lookups[0].table.axes != step.eliminated:
         return None
     (lookup,), (latent,) = lookups, step.eliminated
-    weight = add(w, others, f"log_weight_of_{latent}")
+    weight = others[0] if len(others) == 1 else add(w, [dense(w, each) for each in others], f"log_weight_of_{latent}")
     rows, axes = weight.axes[:-1], lookup.value.axes
     if weight.axes[-1:] != (latent,) or len(rows) == len(axes) or rows != axes[: len(rows)]:
         return None
