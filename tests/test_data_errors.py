@@ -303,7 +303,7 @@ def test_an_unknown_label_in_validation_data(tmp_path: Path) -> None:
 def test_help_shows_the_way_out(tmp_path: Path) -> None:
     path = tmp_path / "d.csv"
     path.write_text("eruptions,waiting\n3.6,79\n")
-    with pytest.raises(DataError, match="--columns x=eruptions,waiting"):
+    with pytest.raises(DataError, match="made of, as x=eruptions,waiting"):
         load(model(data(), observed("x", real(2), "n")), [str(path)])
     path.write_text("0,1,1\n1,0,1\n")
     with pytest.raises(DataError, match=r"--columns 'x=\*'"):

@@ -463,6 +463,11 @@ def test_conllu(tmp_path: Path) -> None:
     assert batch["y"].shape == (2, 4)
 
 
+def test_conllu_names_its_columns_where_none_is_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="--columns y=form, or which it is made of, as y=form,lemma,upos,xpos,feats"):
+        load(parser_model(), [written(tmp_path, CONLLU)], sizes={})
+
+
 def test_heads_from_json_lines(tmp_path: Path) -> None:
     rows = [{"y": ["a", "b", "c"], "head": [2, 0, 2]}, {"y": ["a"], "head": [0]}]
     path = written(tmp_path, "".join(json.dumps(row) + "\n" for row in rows), "data.jsonl")

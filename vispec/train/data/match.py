@@ -284,10 +284,9 @@ def _missing_help(table: Table, slot: Slot, left: Sequence[str]) -> str:
     if all(_like_number(name) for name in table.columns):
         every = f"gather all columns with --columns '{slot.name}=*', or some by position, as {slot.name}=#1..3"
         return f"the first line is taken for names; if the file has none, {every}"
-    elif slot.vector:
-        advice = f"say which columns it is made of, as --columns {slot.name}={names}"
-    else:
-        advice = f"say which column it is, as --columns {slot.name}={left[0]}"
+    advice = f"say which column it is, as --columns {slot.name}={left[0]}"
+    if slot.vector and len(left) > 1:
+        return f"{advice}, or which it is made of, as {slot.name}={names}"
     return f"{advice} (unused: {names})"
 
 

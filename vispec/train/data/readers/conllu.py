@@ -5,6 +5,7 @@ line ends a sentence. `_` is a missing value, but as a form, a lemma or an upos 
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +17,12 @@ from vispec.train.data.files import not_utf8
 CELLS = 10
 TEXT = {"form": 1, "lemma": 2, "upos": 3, "xpos": 4, "feats": 5, "deprel": 7}
 HEAD = 6
+NAMES = ("form", "lemma", "upos", "xpos", "feats", "head", "deprel")
 WORDS = ("form", "lemma", "upos")  # whose underscore is no sign of absence
 
 
 def read(file: DataFile, request: Request) -> Table:
-    """The columns that can be of use, each nested once."""
+    """The columns that can be of use, each nested once, and the names of the others."""
     lines, counts = list[int](), list[int]()
     kept = {name: list[str | None]() for name in TEXT if request.keep(name)}
     heads = list[int | None]()
@@ -36,7 +38,9 @@ def read(file: DataFile, request: Request) -> Table:
     arrays = {name: pa.array(values, pa.large_string()) for name, values in kept.items()}
     if request.keep("head"):
         arrays["head"] = pa.array(heads, pa.int64())
-    return Table({name: Column(name, (level,), pa.chunked_array([array]), origin) for name, array in arrays.items()}, origin)
+    columns = {name: Column(name, (level,), pa.chunked_array([array]), origin) for name, array in arrays.items()}
+    unread = Column("", (), pa.chunked_array([pa.nulls(len(lines))]), origin)
+    return Table({name: columns.get(name, replace(unread, label=name)) for name in NAMES}, origin)
 
 
 def sentences(file: DataFile) -> Iterator[tuple[int, list[list[str]]]]:
