@@ -52,13 +52,24 @@ plate doc:
     plate n:
         observed w : token[V] ~ Categorical(words(h))
 """
+INDEX = """\
+size K = 2
+vocab V
+net words(c: index[k]) -> simplex[V] = embed(4) |> mlp([8])
+plate k[K]:
+    param weight : real
+plate doc:
+    latent   c : index[k] ~ Categorical(softmax(weight[*]))
+    plate n:
+        observed w : token[V] ~ Categorical(words(c))
+"""
 ROWS = [
     {"theta": [0.98, 0.02], "w": ["sun", "moon", "sun", "star", "sun"]},
     {"theta": [0.02, 0.98], "w": ["bread", "salt", "bread", "bread", "oil"]},
 ]
 
 
-@pytest.mark.parametrize("spec", [PARAMETER, SHARED, NET, VECTOR], ids=["parameter", "shared", "net", "vector"])
+@pytest.mark.parametrize("spec", [PARAMETER, SHARED, NET, VECTOR, INDEX], ids=["parameter", "shared", "net", "vector", "index"])
 def test_two_topics_by_their_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str) -> None:
     monkeypatch.chdir(tmp_path)
     Path("m.vispec").write_text(spec)

@@ -11,6 +11,7 @@ from vispec.model.types import Type
 from vispec.plan.make import make_plan
 from vispec.train.store.run import Run
 
+NUMBERED = ("category", "index")  # domains whose values are 0, 1, ..., few enough to show a line of each
 DRAWS = 20  # of latents that rows share, whose mean is shown
 
 
@@ -25,8 +26,8 @@ class Table:
 
 @torch.no_grad()
 def tables(model: Model, module: nn.Module) -> Iterator[Table]:
-    """Parameters and shared latents that are a simplex[V] for each element of a plate, and nets that turn a class, weights of
-    classes, or a vector into one. A vector's numbers are told apart by what one more of each changes."""
+    """Parameters and shared latents that are a simplex[V] for each element of a plate, and nets that turn a class, an index,
+    weights of classes, or a vector into one. A vector's numbers are told apart by what one more of each changes."""
     vocabularies = {vocab.name for vocab in model.vocabs}
     for param in model.params:
         if over_words(param.type, vocabularies) and len(param.plates) == 1:
@@ -41,7 +42,7 @@ def tables(model: Model, module: nn.Module) -> Iterator[Table]:
         classes = class_argument(model, net)
         if classes is not None and len(net.heads) == 1 and over_words(net.heads[0][1], vocabularies):
             domain, call = net.args[0][1].domain, getattr(module, net.name)
-            logits = call(torch.arange(classes) if domain == "category" else torch.eye(classes))
+            logits = call(torch.arange(classes) if domain in NUMBERED else torch.eye(classes))
             logits = logits - call(torch.zeros(classes)) if domain == "real" else logits
             yield Table(net.name, str(net.heads[0][1].shape[0]), logits.softmax(-1))
 
@@ -55,8 +56,11 @@ def class_argument(model: Model, net: Net) -> int | None:
     if len(net.args) != 1 or net.args[0][1].star:
         return None
     type_ = net.args[0][1]
-    size = type_.shape[0] if type_.domain in ("simplex", "real") and len(type_.shape) == 1 else type_.card
-    if type_.domain not in ("simplex", "real", "category") or size is None:
+    if type_.domain in NUMBERED:
+        size = model.plate[type_.plate].size if type_.plate else type_.card
+    else:
+        size = type_.shape[0] if type_.domain in ("simplex", "real") and len(type_.shape) == 1 else None
+    if size is None:
         return None
     known = {each.name: each.value for each in model.sizes}
     return known.get(size) if isinstance(size, str) else size
