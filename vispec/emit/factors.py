@@ -95,7 +95,7 @@ def labels(w: Writer, plan: Plan, variable: Variable) -> Value:
     law = w.drawn_by.get(variable.name) or guide_law(variable.name, plan.model)
     assert law is not None
     weight = next(entry.value for entry in plan.model.fit if entry.key == "supervise")  # type: ignore[union-attr]
-    log_q = dense(w, density(w, variable, w.data(variable.name), law, f"log_q_at_{variable.name}"))
+    log_q = dense(w, density(w, variable, w.known(variable.name), law, f"log_q_at_{variable.name}"))
     seen = w.observed(variable.name)
     axes = union((seen, log_q), w.order)
     code = f"torch.where({align(seen, axes)} & self.training, {weight} * {align(log_q, axes)}, 0.0)"

@@ -44,6 +44,11 @@ def declaration(param: Param, model: Model, needs: ModuleNeeds) -> list[str]:
     constraint = CONSTRAINTS.get(param.type.domain)
     names = ", ".join(map(str, (*param.plates, *param.type.shape)))
     note = f"  # ({names})" if names else ""
+    if param.start is not None:
+        mean, spread = (f"{number:.4g}" for number in param.start)
+        size = f"{text}," if len(shape) == 1 else text
+        value = f"torch.full(({size}), {mean})" if spread == "0" else f"{mean} + {spread} * torch.randn({text or '()'})"
+        return [f"{code} = nn.Parameter({value.removeprefix('0 + ')}){note}"]
     if not shape:
         return [f"{code} = nn.Parameter(torch.zeros(())){note}"]
     if constraint is not None and not param.plates:

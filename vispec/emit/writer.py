@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from vispec.emit.value import Form, Value
 from vispec.model.model import Law, Model
-from vispec.model.types import INTEGER_DOMAINS, Dim
+from vispec.model.types import INTEGER_DOMAINS, MISSING, Dim
 from vispec.plan.axes import Scope, element_plates
 
 USED_BY_EMITTED_CODE = """
@@ -15,7 +15,6 @@ self batch index torch nn F Tensor tilt total query other n lengths rule one mem
 len float int range dict next iter zip list max tuple
 """
 RESERVED = frozenset(USED_BY_EMITTED_CODE.split())
-NEUTRAL = {"positive": "1.0", "unit": "0.5", "simplex": "1.0"}  # where 0 has no finite log-density with a finite gradient
 
 
 def identifier(name: str) -> str:
@@ -98,23 +97,26 @@ class Writer:
         return self.entry(f"{name}_observed", element_plates(self.model.variable[name]))
 
     def without_padding(self, name: str, value: Value) -> Value:
-        """Past a ragged end and in missing cells stands 0, where log-densities of these domains have no finite gradient."""
-        variable = self.model.variable[name]
-        neutral = NEUTRAL.get(variable.type.domain)
-        if neutral is None:
-            return value
-        inside = [self.inside(axis) for axis in value.axes if self.model.plate[axis].ragged]
-        if variable.role == "partial":
-            inside.append(self.observed(name))
-        if not inside:
-            return value
+        """Past a ragged end stands 0, where log-densities of these domains have no finite gradient."""
+        neutral = MISSING.get(self.model.variable[name].type.domain)
+        ragged = [axis for axis in value.axes if self.model.plate[axis].ragged]
+        return value if neutral is None else self.where(name, value, map(self.inside, ragged), neutral)
+
+    def where(self, hint: str, value: Value, masks: Iterable[Value], other: float) -> Value:
+        """The value inside all masks, another number elsewhere."""
         from vispec.emit.value import align
 
         code = value.code
-        for mask in inside:
-            padded = replace(mask, event=())
-            code = f"{code}.where({align(padded, value.axes)}{'[..., None]' * len(value.event)}, {neutral})"
-        return self.let(name, code, value.axes, value.event)
+        for mask in masks:
+            code += f".where({align(replace(mask, event=()), value.axes)}{'[..., None]' * len(value.event)}, {other})"
+        return value if code == value.code else self.let(hint, code, value.axes, value.event, integer=value.integer)
+
+    def known(self, name: str) -> Value:
+        """The data as it can be computed with: in a missing cell of a partial variable may stand anything, even nan."""
+        value, variable = self.data(name), self.model.variable[name]
+        if variable.role != "partial":
+            return value
+        return self.where(f"{name}_known", value, [self.observed(name)], MISSING.get(variable.type.domain, 0))
 
     def element(self, value: Value) -> Value:
         """Inside a chain's loop, the present element along its plate."""

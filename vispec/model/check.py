@@ -72,7 +72,7 @@ class _Checker:
         order = self._order(variables, lets)
         check_guide_order(scope, laws, guide_lets, lets)
         edges = _edges(variables, (*lets, *guide_lets), laws)
-        warn(scope, edges, laws, infer)
+        warn(scope, edges, {edge.source for edge in _edges(variables, lets, ())}, laws, infer)
         return m.Model(
             name=class_name(self.tree.source),
             source=self.tree.source,

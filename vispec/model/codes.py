@@ -60,6 +60,7 @@ CODES: dict[str, str] = {
     "V318": "a length of something that has none",
     "V319": "a law in the place of a value",
     "V320": "an index that does not fit a vector",
+    "V321": "`seen` where nothing can be missing",
     # laws and distributions
     "V403": "a distribution that does not exist",
     "V404": "a value in the place of a law",

@@ -121,6 +121,18 @@ class NetCall(Expression):
 
 
 @dataclass(frozen=True)
+class Evidence(Expression):
+    """In a guide, what the data has of a partial variable, at its own element or in the whole sequence along `plate`.
+
+    Its values, types.MISSING where they are missing, or (`seen`) whether they are there. This is data, whatever the model makes
+    of what is missing."""
+
+    variable: str
+    plate: str | None
+    seen: bool
+
+
+@dataclass(frozen=True)
 class Apply(Expression):
     """A function or operator of the catalog (`+ - * / ^ neg < <= > >= == != and or not exp log ... concat dot one_hot sum`)."""
 
@@ -236,12 +248,14 @@ class Plate:
 
 @dataclass(frozen=True)
 class Param:
-    """plates: the sized plates it stands in, so its tensor has shape plates + type.shape."""
+    """plates: the sized plates it stands in, so its tensor has shape plates + type.shape. start: mean and standard deviation of
+    what is stored, before a link function, at the start; None: as the emitter chooses."""
 
     name: str
     type: Type
     plates: tuple[str, ...]
     span: Span
+    start: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ emitted module. In an expression `|j|` is the size of ragged plate j, which diff
 
 INTEGER_DOMAINS = frozenset({"category", "token", "index", "tree"})  # int64 tensors; all others are floating point
 DISCRETE_DOMAINS = INTEGER_DOMAINS | {"bit", "count"}
+MISSING = {"positive": 1.0, "unit": 0.5, "simplex": 1.0}
+"""What stands for a value that is not there, 0 in all other domains: in these, 0 has no finite log-density and gradient."""
 FINITE_DOMAINS = INTEGER_DOMAINS - {"tree"} | {"bit"}  # one value has `card` possibilities, so a latent can be enumerated
 
 

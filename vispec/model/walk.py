@@ -1,7 +1,8 @@
 """Going through resolved expressions and laws."""
 
-from collections.abc import Iterator
-from dataclasses import fields
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from typing import TypeVar
 
 from vispec.model import model as m
 
@@ -22,6 +23,21 @@ def children(expression: m.Expression) -> tuple[m.Expression, ...]:
 def walk(expression: m.Expression) -> tuple[m.Expression, ...]:
     """The expression and all below it."""
     return (expression, *(inner for child in children(expression) for inner in walk(child)))
+
+
+T = TypeVar("T")
+
+
+def rebuilt(value: T, change: Callable[[m.Expression], m.Expression | None]) -> T:
+    """A law, an expression, or what holds some, each expression replaced by what `change` makes of it, if anything."""
+    if isinstance(value, m.Expression) and (other := change(value)) is not None:
+        return other  # pyright: ignore[reportReturnType]
+    if isinstance(value, tuple):
+        return tuple(rebuilt(item, change) for item in value)  # pyright: ignore[reportReturnType]
+    if isinstance(value, m.Expression | m.Draw | m.Choice | m.Then | m.Flow | m.GuideLaw | m.Let):
+        parts = {field.name: rebuilt(getattr(value, field.name), change) for field in fields(value)}
+        return replace(value, **parts)
+    return value
 
 
 def law_parts(law: m.Law) -> tuple[m.Expression, ...]:

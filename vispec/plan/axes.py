@@ -10,6 +10,7 @@ from typing import Any
 
 from vispec.model.model import (
     All,
+    Evidence,
     Expression,
     For,
     Law,
@@ -119,6 +120,8 @@ def expression_axes(expression: Expression, scope: Scope) -> frozenset[str]:
             return scope.axes(name)
         case All(name=name, plate=plate):
             return scope.axes(name) - {plate}
+        case Evidence(variable=name, plate=plate):
+            return frozenset(element_plates(scope.model.variable[name])) - {plate}
         case Position(plate=plate):
             return frozenset({plate})
         case Length(plate=plate):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from vispec.model.model import Estimator, Infer, Law, Model, Past, Variable
-from vispec.model.walk import law_parts, walk
+from vispec.model.walk import is_read, law_parts, walk
 from vispec.plan.plan import Combine, Gradient, Treatment
 
 SETTINGS_OF_GRADIENT: dict[str, Gradient] = {"pathwise": "pathwise", "stl": "stl", "dreg": "dreg", "score": "score"}
@@ -85,10 +85,16 @@ def draw_order(model: Model, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def source_of(name: str, model: Model) -> Law | None:
-    """The law that a variable is drawn from; none where it is drawn together with others from their joint guide."""
-    if model.joint is not None and name in model.joint.names:
+    """The law that a variable is drawn from; none where it is data, or drawn together with others from their joint guide."""
+    if (model.joint is not None and name in model.joint.names) or is_data(name, model):
         return None
     return next((guide.law for guide in model.guide if guide.name == name), model.variable[name].law)
+
+
+def is_data(name: str, model: Model) -> bool:
+    """Whether all there is of a variable is what the data has: a partial one that no law reads is never drawn."""
+    role = model.variable[name].role
+    return role in ("given", "observed") or (role == "partial" and not is_read(model, name))
 
 
 def drawn_together(name: str, drawn: Iterable[str], model: Model) -> tuple[str, ...]:
@@ -100,8 +106,7 @@ def drawn_together(name: str, drawn: Iterable[str], model: Model) -> tuple[str, 
 
 def behind(name: str, model: Model) -> frozenset[str]:
     """What a draw depends on, itself only through its own past."""
-    reads = law_reads(source_of(name, model), model) if model.variable[name].role in ("latent", "partial") else frozenset()
-    return drawn_from(reads, model)
+    return drawn_from(law_reads(source_of(name, model), model), model)
 
 
 def law_reads(law: Law | None, model: Model, now: bool = False) -> frozenset[str]:
@@ -124,7 +129,7 @@ def drawn_from(names: frozenset[str], model: Model) -> frozenset[str]:
         name = pending.pop()
         if name not in found:
             found.add(name)
-            pending += law_reads(source_of(name, model), model) if model.variable[name].role != "observed" else ()
+            pending += law_reads(source_of(name, model), model)
     return frozenset(found)
 
 

@@ -9,12 +9,15 @@ and nets for the latents of a row read the draws of those that stand in no plate
 """
 
 from dataclasses import replace
+from math import expm1, log
 
 from vispec.catalog import distributions
 from vispec.model.model import (
     All,
     Apply,
+    Const,
     Draw,
+    Evidence,
     Expression,
     Flow,
     GuideLaw,
@@ -28,6 +31,7 @@ from vispec.model.model import (
     Variable,
 )
 from vispec.model.types import INTEGER_DOMAINS, Type
+from vispec.model.walk import is_read, rebuilt
 from vispec.source import Span
 
 FAMILIES: dict[str, tuple[str, dict[str, str]]] = {
@@ -40,11 +44,34 @@ FAMILIES: dict[str, tuple[str, dict[str, str]]] = {
 
 def complete_guides(model: Model) -> Model:
     """The model with a guide for every drawn latent that can have an automatic one."""
-    model = with_flow_names(with_joint(model))
+    model = with_evidence(with_flow_names(with_joint(model)))
     for variable in model.variables:
         if needs_guide(variable, model):
             model = with_guide(variable, model)
     return with_baseline(model) if learns_baseline(model) else model
+
+
+def with_evidence(model: Model) -> Model:
+    """The model whose guide reads a partial variable that no law reads as the data has it, and has no law for it: it is scored
+    where it is seen, and never drawn."""
+    leaves = {v.name for v in model.variables if is_leaf(v, model)}
+
+    def evidence(e: Expression) -> Expression | None:
+        if isinstance(e, Apply) and e.function == "seen":
+            (of,) = e.args
+            assert isinstance(of, Ref | All)
+            return Evidence(e.span, e.type, of.name, of.plate if isinstance(of, All) else None, seen=True)
+        if isinstance(e, Ref | All) and e.name in leaves:
+            return Evidence(e.span, e.type, e.name, e.plate if isinstance(e, All) else None, seen=False)
+        return None
+
+    laws = tuple(law for law in model.guide if law.name not in leaves)
+    return replace(model, guide=rebuilt(laws, evidence), guide_lets=rebuilt(model.guide_lets, evidence))
+
+
+def is_leaf(variable: Variable, model: Model) -> bool:
+    """Whether a variable is partial and no law reads it."""
+    return variable.role == "partial" and not is_read(model, variable.name)
 
 
 JOINT_DOMAINS = frozenset({"real", "positive", "unit", "simplex"})
@@ -95,28 +122,30 @@ def with_baseline(model: Model) -> Model:
     span = next(infer.span for infer in model.infer)
     data = tuple(plate.name for plate in model.plates if plate.data)
     row = Variable(BASELINE, "latent", Type("real"), data, None, span)
-    inputs = [read for other in model.variables if (read := reading(other, row, model)) is not None]
+    inputs = [read for other in model.variables for read in readings(other, row, model)]
     name = fresh("baseline", model)
-    net = Net(name, arguments(inputs), (("", Type("real")),), encoder(inputs, span), None, span)
+    net = Net(name, arguments(inputs, model), (("", Type("real")),), encoder(inputs, model, span), None, span)
     let = Let(BASELINE, Type("real"), data, NetCall(span, Type("real"), name, tuple(inputs), ""), span)
     return replace(model, nets=(*model.nets, net), guide_lets=(*model.guide_lets, let))
 
 
-def encoder(inputs: list[Expression], span: Span) -> tuple[Stage, ...]:
+def encoder(inputs: list[Expression], model: Model, span: Span) -> tuple[Stage, ...]:
     """Layers for a net of these inputs: words embedded, sequences averaged, then one hidden layer."""
-    words = any(e.type.star and e.type.domain in INTEGER_DOMAINS for e in inputs)
-    layers = [Stage("embed", (64,), (), None, span)] if words else []
-    if any(e.type.star for e in inputs):
+    sequences = [type_ for _, type_ in arguments(inputs, model) if type_.star]
+    layers = [Stage("embed", (64,), (), None, span)] if any(t.domain in INTEGER_DOMAINS for t in sequences) else []
+    if sequences:
         layers.append(Stage("mean", (), (), None, span))
     return (*layers, Stage("mlp", ((128,),), (), None, span))
 
 
-def arguments(inputs: list[Expression]) -> tuple[tuple[str, Type], ...]:
-    return tuple((argument_name(e), argument_type(e.type)) for e in inputs)
+def arguments(inputs: list[Expression], model: Model) -> tuple[tuple[str, Type], ...]:
+    return tuple((argument_name(e), argument_type(e.type, model)) for e in inputs)
 
 
 def argument_name(e: Expression) -> str:
-    """What a net calls an input: the variable's name, or that of its logarithm."""
+    """What a net calls an input: the variable's name, that of its logarithm, or of where it is seen."""
+    if isinstance(e, Evidence):
+        return f"{e.variable}_seen" if e.seen else e.variable
     return f"log_{argument_name(e.args[0])}" if isinstance(e, Apply) else str(getattr(e, "name", ""))
 
 
@@ -133,7 +162,7 @@ def asked(name: str, model: Model) -> str | None:
 def needs_guide(variable: Variable, model: Model) -> bool:
     if variable.role == "given" or variable.role == "observed" or any(g.name == variable.name for g in model.guide):
         return False
-    if in_joint(variable.name, model):
+    if in_joint(variable.name, model) or is_leaf(variable, model):
         return False
     if asked(variable.name, model) == "map":
         return True
@@ -163,6 +192,17 @@ def heads(variable: Variable, model: Model) -> tuple[tuple[str, Type], ...]:
     return tuple((name, Type(domain, variable.type.shape)) for name, domain in params.items())  # type: ignore[arg-type]
 
 
+def start_of(head: str, variable: Variable) -> tuple[float, float] | None:
+    """Where a guide's parameter starts, as it is stored: near the prior's location, with a tenth of its scale, at most 1. Wide
+    guides make noisy gradients, and latents that start alike stay alike. None for parameters of other families."""
+    law = variable.law
+    args = dict(law.args) if isinstance(law, Draw) and law.distribution in ("Normal", "LogNormal") else {}
+    loc, scale = (value.value if isinstance(value := args.get(name), Const) else None for name in ("loc", "scale"))
+    narrow = min(0.1 * (scale or 1.0), 1.0)
+    starts = {"loc": (float(loc or 0), narrow), "scale": (log(expm1(narrow)), 0.0)}
+    return starts.get(head)
+
+
 def with_parameters(variable: Variable, model: Model) -> Model:
     """Mean field: its own parameters."""
     family = FAMILIES[variable.type.domain][0]
@@ -170,7 +210,7 @@ def with_parameters(variable: Variable, model: Model) -> Model:
     params = list(model.params)
     for head, type_ in heads(variable, model):
         name = fresh(f"{variable.name}_{head}", replace(model, params=tuple(params)))
-        params.append(Param(name, type_, variable.plates, variable.span))
+        params.append(Param(name, type_, variable.plates, variable.span, start_of(head, variable)))
         args.append((head, Ref(variable.span, type_, name)))
     guide = GuideLaw(variable.name, Draw(variable.span, family, tuple(args)), variable.span)
     return replace(model, params=tuple(params), guide=(*model.guide, guide))
@@ -178,29 +218,42 @@ def with_parameters(variable: Variable, model: Model) -> Model:
 
 def with_net(variable: Variable, model: Model) -> Model:
     """Amortised: a net from the observed and given variables around the latent."""
-    inputs = [read for other in model.variables if (read := reading(other, variable, model)) is not None]
+    inputs = [read for other in model.variables for read in readings(other, variable, model)]
     if not inputs:
         return model
     name = fresh(f"encode_{variable.name}", model)
-    layers = encoder(inputs, variable.span)
-    net = Net(name, arguments(inputs), heads(variable, model), layers, None, variable.span)
+    layers = encoder(inputs, model, variable.span)
+    net = Net(name, arguments(inputs, model), heads(variable, model), layers, None, variable.span)
     found = tuple((head, NetCall(variable.span, t, name, tuple(inputs), head)) for head, t in heads(variable, model))
     guide = GuideLaw(variable.name, Draw(variable.span, FAMILIES[variable.type.domain][0], found), variable.span)
     return replace(model, nets=(*model.nets, net), guide=(*model.guide, guide))
 
 
-def argument_type(type_: Type) -> Type:
+def argument_type(type_: Type, model: Model) -> Type:
+    """Numbers along a plate of known size are a vector, anything else that has a plate is a sequence."""
+    size = model.plate[type_.over].size if type_.over is not None else None
+    if size is not None and not type_.shape and type_.domain not in INTEGER_DOMAINS:
+        return replace(type_, shape=(size,), star=False, over=None)
     return replace(type_, over=None)
 
 
+def readings(other: Variable, latent: Variable, model: Model) -> list[Expression]:
+    """How the latent's net reads another variable: its own element, or its sequence one plate further in; and where it may be
+    missing, also which of it are there."""
+    read = reading(other, latent, model)
+    if not isinstance(read, Ref | All) or other.role != "partial":
+        return [] if read is None else [read]
+    plate, bit = read.plate if isinstance(read, All) else None, replace(read.type, domain="bit", shape=(), card=2, plate=None)
+    return [Evidence(read.span, kind, other.name, plate, seen) for kind, seen in ((read.type, False), (bit, True))]
+
+
 def reading(other: Variable, latent: Variable, model: Model) -> Expression | None:
-    """How the latent's net reads another variable: its own element, or its sequence one plate further in."""
     if in_joint(other.name, model) and not other.plates and latent.name != BASELINE:
         drawn = Ref(latent.span, other.type, other.name)
         if other.type.domain != "positive":
             return drawn
         return Apply(latent.span, replace(other.type, domain="real"), "log", (drawn,))  # scales may be far apart
-    if other.role not in ("observed", "given") or other.name == latent.name:
+    if (other.role not in ("observed", "given") and not is_leaf(other, model)) or other.name == latent.name:
         return None
     if set(other.plates) == set(latent.plates):
         return Ref(latent.span, other.type, other.name)

@@ -310,8 +310,9 @@ class Annotators(nn.Module):
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (item,), exact, in nats."""
         label = batch["label"]  # (item, annotator)
-        log_label = logits_log_prob(self.raw_confusion, label[:, :, None])  # (item, annotator, truth)
         label_observed = batch["label_observed"]  # (item, annotator)
+        label_known = label.where(label_observed, 0)  # (item, annotator)
+        log_label = logits_log_prob(self.raw_confusion, label_known[:, :, None])  # (item, annotator, truth)
         log_label_2 = torch.where(label_observed[:, :, None], log_label, 0.0)  # (item, annotator, truth)
         log_label_over_annotator = log_label_2.sum(1)  # (item, truth)
         log_prevalence = self.raw_prevalence.log_softmax(-1)  # (K,)

@@ -118,12 +118,12 @@ class BayesianLinear(nn.Module):
     def __init__(self, D: int):
         super().__init__()
         self.D = D
-        self.w_loc = nn.Parameter(torch.zeros(D))  # (D)
-        self.raw_w_scale = nn.Parameter(torch.zeros(D))  # (D)
-        self.b_loc = nn.Parameter(torch.zeros(()))
-        self.raw_b_scale = nn.Parameter(torch.zeros(()))
-        self.noise_loc = nn.Parameter(torch.zeros(()))
-        self.raw_noise_scale = nn.Parameter(torch.zeros(()))
+        self.w_loc = nn.Parameter(0.1 * torch.randn(D))  # (D)
+        self.raw_w_scale = nn.Parameter(torch.full((D,), -2.252))  # (D)
+        self.b_loc = nn.Parameter(0.1 * torch.randn(()))
+        self.raw_b_scale = nn.Parameter(torch.full((), -2.252))
+        self.noise_loc = nn.Parameter(0.1 * torch.randn(()))
+        self.raw_noise_scale = nn.Parameter(torch.full((), -2.252))
         self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
         keep_pages()
 

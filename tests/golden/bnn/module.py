@@ -147,8 +147,8 @@ class Bnn(nn.Module):
 
     def __init__(self, D: int):
         super().__init__()
-        self.noise_loc = nn.Parameter(torch.zeros(()))
-        self.raw_noise_scale = nn.Parameter(torch.zeros(()))
+        self.noise_loc = nn.Parameter(0.1 * torch.randn(()))
+        self.raw_noise_scale = nn.Parameter(torch.full((), -2.252))
         self.f = FNet(D)
         self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
         keep_pages()

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 
 from vispec.emit.laws.expressions import tensor, to_value
 from vispec.emit.value import Value, align, paren, union
-from vispec.emit.writer import NEUTRAL, Writer
+from vispec.emit.writer import Writer
 from vispec.model.model import Draw, Expression, Law, Ref, Then, Variable
+from vispec.model.types import MISSING
 from vispec.plan.axes import key
 
 Family = tuple[str, tuple[tuple[str, str], ...]]  # a distribution, and the form of each of its parameters
@@ -95,7 +96,7 @@ def appended(w: Writer, kept: Parameter, step: int) -> str:
     sizes += [w.plate_size(str(dim)) if dim in w.model.plate else w.dim(dim) for dim in whole.event]
     shape = f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
     if value is None:
-        fill = NEUTRAL.get(kept.domain, "0.0") if whole.form == "value" else "0.0"
+        fill = MISSING.get(kept.domain, 0.0) if whole.form == "value" else "0.0"
         return f"self.one.new_full({shape}, {fill})"
     if value.scalar:
         return f"self.one.new_full({shape}, {value.code})" if sizes else tensor(w, value)

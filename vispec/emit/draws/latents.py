@@ -283,7 +283,7 @@ def minus_kl(w: Writer, plan: Plan, variable: Variable) -> Value:
     minus = replace(value, code=f"-{kl_weight(plan)}{value.code}")
     if variable.role != "partial":
         return minus
-    data = w.data(variable.name)
+    data = w.known(variable.name)
     return either(w, variable, dense(w, density(w, variable, data, law, f"log_p_{variable.name}")), minus)
 
 

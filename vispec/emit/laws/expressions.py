@@ -14,6 +14,7 @@ from vispec.model.model import (
     Conditional,
     Const,
     Element,
+    Evidence,
     Expression,
     For,
     Length,
@@ -113,7 +114,7 @@ def named(w: Writer, name: str) -> Value:
     lets = {let.name: let for let in (*w.model.lets, *w.model.guide_lets)}
     if name in lets:
         return expression(w, lets[name].value)
-    return w.data(name)
+    return w.known(name)
 
 
 def enumerated(w: Writer, name: str, axis: str) -> Value:
@@ -151,11 +152,23 @@ def _all(w: Writer, e: All) -> Value:
     if f"whole {e.name}" in w.bound:
         return w.bound[f"whole {e.name}"]
     value = w.bound.get("all " + e.name) or named(w, e.name)  # inside a chain's loop, its whole buffer
-    value = to_value(w, value, e.type.domain)
-    found = w.model.plate[e.plate]
-    axes = tuple(axis for axis in value.axes if axis != e.plate)
-    value = plate_last(w, value, e.plate)
-    return replace(value, axes=axes, event=(e.plate, *value.event), mask=sequence_mask(w, e.plate) if found.ragged else None)
+    return sequence(w, to_value(w, value, e.type.domain), e.plate)
+
+
+def sequence(w: Writer, value: Value, plate: str) -> Value:
+    """A plate's axis as the first event dimension, and which of its elements count."""
+    axes = tuple(axis for axis in value.axes if axis != plate)
+    value = plate_last(w, value, plate)
+    mask = sequence_mask(w, plate) if w.model.plate[plate].ragged else None
+    return replace(value, axes=axes, event=(plate, *value.event), mask=mask)
+
+
+def _evidence(w: Writer, e: Evidence) -> Value:
+    """A partial variable's values, or 1 where the data has them and 0 elsewhere; as elements or as a sequence."""
+    value = w.observed(e.variable) if e.seen else w.known(e.variable)
+    if e.seen:
+        value = w.let(f"{e.variable}_seen", f"{value.code}.to(self.one.dtype)", value.axes)
+    return w.element(value) if e.plate is None else sequence(w, value, e.plate)
 
 
 def sequence_mask(w: Writer, plate: str) -> Value:
@@ -388,6 +401,7 @@ COMPILERS: dict[type, Callable[..., Value]] = {
     Length: _length,
     SizeOf: _size_of,
     Where: _where,
+    Evidence: _evidence,
     NetCall: _net_call,
     Apply: _apply,
     Conditional: _conditional,

@@ -90,7 +90,7 @@ def ordered(w: Writer, value: Value, axes: tuple[str, ...]) -> Value:
 def log_prob(w: Writer, variable: Variable) -> Value:
     """log p of a tree in the data; impossible where the heads are none."""
     plate = plate_of(variable)
-    heads, norm, found = plate_last(w, w.data(variable.name), plate), log_norm(w, variable), scores(w, variable)
+    heads, norm, found = plate_last(w, w.known(variable.name), plate), log_norm(w, variable), scores(w, variable)
     lead = w.sort({*heads.axes, *norm.axes} - {plate})
     given = align(heads, (*lead, plate)) + length_argument(w, plate, lead)
     total = norm

@@ -1,6 +1,6 @@
 """Warnings: what is declared and never read."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from vispec.model import model as m
 from vispec.model.names.scope import Scope, Symbol
@@ -10,8 +10,10 @@ from vispec.syntax import tree as t
 DECLARED = (t.Size, t.Vocab, t.Param, t.Net, t.Let, t.GuideLet)
 
 
-def warn(scope: Scope, edges: Sequence[Edge], guide: Sequence[m.GuideLaw], infer: Sequence[m.Infer]) -> None:
-    """Report unused declarations, unless there are errors, which may be why."""
+def warn(
+    scope: Scope, edges: Sequence[Edge], read: Collection[str], guide: Sequence[m.GuideLaw], infer: Sequence[m.Infer]
+) -> None:
+    """Report unused declarations, unless there are errors, which may be why. read: what the model reads, without its guide."""
     if scope.problems.errors:
         return
     exact = {entry.name: entry for entry in infer if entry.estimator.name == "exact" and entry.otherwise is None}
@@ -21,10 +23,13 @@ def warn(scope: Scope, edges: Sequence[Edge], guide: Sequence[m.GuideLaw], infer
             cause = (exact[law.name].span, "exact")
             help = "leave out the guide, or choose an estimator that samples"
             scope.problems.add("V617", law.span, message, "not needed", cause=cause, help=help, severity="warning")
-    read = {edge.source for edge in edges if edge.source != edge.reader}
+        elif law.name not in read and isinstance(node := scope.symbols[law.name].node, t.Variable) and node.role == "partial":
+            message = f"the guide for `{law.name}` is never used: nothing depends on it, so it is scored where it is seen"
+            scope.problems.add("V617", law.span, message, "not needed", help="leave out the guide", severity="warning")
+    used = {edge.source for edge in edges if edge.source != edge.reader}
     for symbol in scope.symbols.values():
         role = symbol.node.role if isinstance(symbol.node, t.Variable) else None
-        unused = symbol.name not in (read if role else scope.used)
+        unused = symbol.name not in (used if role else scope.used)
         if unused and (isinstance(symbol.node, DECLARED) or role == "given"):
             message = f"`{symbol.name}` is declared and never used"
             scope.problems.add("V190", symbol.span, message, f"{symbol.a}", help="leave it out", severity="warning")

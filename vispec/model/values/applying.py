@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from vispec.model import model as m
-from vispec.model.names.scope import Scope
+from vispec.model.names.scope import Context, Scope
 from vispec.model.nets.nets import convert
 from vispec.model.types import Dim, Domain, Type
 from vispec.model.values.conform import const, domain_fits, is_ragged_sequence, shape_of
@@ -163,7 +163,7 @@ def _common_shape(scope: Scope, values: Sequence[m.Expression]) -> tuple[Dim, ..
 # ---- functions
 
 
-def apply_function(scope: Scope, node: t.Call, values: Values) -> m.Expression | None:
+def apply_function(scope: Scope, context: Context, node: t.Call, values: Values) -> m.Expression | None:
     """A function of the language on its arguments."""
     name = node.function.id
     function = FUNCTIONS[name]
@@ -178,6 +178,8 @@ def apply_function(scope: Scope, node: t.Call, values: Values) -> m.Expression |
         return None
     if function.kind == "one_hot":
         return _one_hot(scope, node, values[0])
+    if function.kind == "seen":
+        return _seen(scope, context, node, values[0])
     if function.kind != "reduce" and any([_is_sequence(scope, v) for v in values if is_ragged_sequence(scope, v)]):
         return None
     if not all([_takes(scope, name, function, value) for value in values]):
@@ -253,4 +255,20 @@ def _one_hot(scope: Scope, node: t.Call, value: m.Expression) -> m.Expression | 
         return m.Apply(node.span, Type("bit", (card,), card=2), "one_hot", (value,))
     message = f"`one_hot` takes one category, token or index, and this is `{value.type}`"
     scope.problems.add("V309", value.span, message, "not a single label")
+    return None
+
+
+def _seen(scope: Scope, context: Context, node: t.Call, value: m.Expression) -> m.Expression | None:
+    """Whether the data has a partial variable: at its own element, or of a whole sequence at each."""
+    symbol = scope.symbols.get(value.name) if isinstance(value, m.Ref | m.All) else None
+    partial = symbol is not None and isinstance(symbol.node, t.Variable) and symbol.node.role == "partial"
+    if partial and context.guide:
+        return m.Apply(node.span, replace(value.type, domain="bit", shape=(), card=2, plate=None), "seen", (value,))
+    if partial:
+        message = "which cells are missing is said by the data, so only a guide may read it"
+        help = "give it as data of its own: `given known : bit`"
+        scope.problems.add("V321", node.span, message, "in the model", help=help)
+    else:
+        message = "`seen` is of a partial variable, whose values the data may lack"
+        scope.problems.add("V321", value.span, message, "no partial variable", help="write `seen(y)` or `seen(y[*])`")
     return None

@@ -254,7 +254,7 @@ def _call(scope: Scope, context: Context, node: t.Call) -> Result:
             message = f"`{name}` takes its arguments by position"
             scope.problems.add("V313", keyword.span, message, "a named argument", help=f"leave out `{keyword.name}=`")
         values = tuple(value for value in args if value is not None)
-        return None if len(values) < len(args) or node.kwargs else apply_function(scope, node, values)
+        return None if len(values) < len(args) or node.kwargs else apply_function(scope, context, node, values)
     net = find_net(scope, node)
     if net is None:
         _visit(scope, context, node)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from vispec.model import model as m
 from vispec.model.model import Model
+from vispec.model.types import MISSING
 from vispec.verify.errors import NotCheckedError
 from vispec.verify.oracle.nets import arguments, link, raw_heads, raw_heads_after, softplus
 from vispec.verify.oracle.row import Cell, Place, Row, measure
@@ -71,6 +72,10 @@ def evaluate(expression: m.Expression, at: Place, scene: Scene) -> Tensor:
             return element(name, at, scene)
         case m.All(name=name, plate=plate):
             return sequence(name, plate, scene.row.count(plate, at), at, scene)
+        case m.Evidence(variable=name, plate=plate, seen=seen):
+            places = [at] if plate is None else [{**at, plate: index} for index in range(scene.row.count(plate, at))]
+            found = [known(name, place, seen, scene) for place in places]
+            return found[0] if plate is None else torch.stack(found) if found else nothing_of(name, scene)
         case m.Prefix(name=name, plate=plate):
             return sequence(name, plate, at[plate], at, scene)
         case m.Past(name=name, plate=plate, lag=lag):
@@ -100,6 +105,16 @@ def evaluate(expression: m.Expression, at: Place, scene: Scene) -> Tensor:
         case m.Apply():
             return apply(expression, [evaluate(argument, at, scene) for argument in expression.args], scene)
     raise NotCheckedError(f"expression {type(expression).__name__}")
+
+
+def known(name: str, at: Place, seen: bool, scene: Scene) -> Tensor:
+    """A partial variable's element in the data, types.MISSING where it is missing; or whether it is there."""
+    variable = scene.model.variable[name]
+    cell = (name, tuple(at[plate] for plate in variable.plates if not scene.model.plate[plate].data))
+    if seen:
+        return torch.tensor(float(cell in scene.row.values), dtype=torch.float64)
+    missing = nothing_of(name, scene).new_full(nothing_of(name, scene).shape[1:], MISSING.get(variable.type.domain, 0))
+    return scene.row.values.get(cell, missing)
 
 
 def pointed_at(index: m.Expression, at: Place, scene: Scene) -> int:
