@@ -16,13 +16,14 @@ def log_standard_normal(noise: Tensor) -> Tensor:
 
 
 class FullRankGaussian(nn.Module):
-    """N(loc, L Lᵀ) with a lower triangular L (D, D)."""
+    """N(loc, L Lᵀ) with a lower triangular L (D, D). It starts narrow, with standard deviations of 0.1: a wide one has noisy
+    gradients, with which the locations are found late."""
 
     def __init__(self, size: int):
         super().__init__()
         self.noise = size
         self.loc = nn.Parameter(torch.zeros(size))
-        self.log_diagonal = nn.Parameter(torch.zeros(size))
+        self.log_diagonal = nn.Parameter(torch.full((size,), -2.3))
         self.below = nn.Parameter(torch.zeros(size, size))
 
     def forward(self, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -31,14 +32,15 @@ class FullRankGaussian(nn.Module):
 
 
 class LowRankGaussian(nn.Module):
-    """N(loc, W Wᵀ + diag(scale²)) with W (D, rank): D (rank + 2) numbers where a full covariance has D (D + 3) / 2."""
+    """N(loc, W Wᵀ + diag(scale²)) with W (D, rank): D (rank + 2) numbers where a full covariance has D (D + 3) / 2.
+    It starts as narrow as the other."""
 
     def __init__(self, size: int, rank: int):
         super().__init__()
         self.size, self.noise = size, size + rank
         self.loc = nn.Parameter(torch.zeros(size))
-        self.raw_scale = nn.Parameter(torch.zeros(size))
-        self.directions = nn.Parameter(0.1 * torch.randn(size, rank))
+        self.raw_scale = nn.Parameter(torch.full((size,), -2.25))
+        self.directions = nn.Parameter(0.01 * torch.randn(size, rank))
 
     def forward(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         scale = F.softplus(self.raw_scale)
