@@ -29,7 +29,7 @@ def workload(documents: int, words: int, types: int, topics: int) -> Workload:
 
 def encode(p: Tensors, counts: Tensor) -> tuple[Tensor, Tensor]:
     """A draw of z (B, K), and the divergence of all documents."""
-    hidden = torch.addmm(p["encode.from_words.bias"], counts, p["encode.from_words.weight"]).relu()
+    hidden = F.softplus(torch.addmm(p["encode.from_words.bias"], counts, p["encode.from_words.weight"]))
     loc, raw = F.linear(hidden, p["encode.out.weight"], p["encode.out.bias"]).chunk(2, 1)
     scale = F.softplus(raw)
     z = loc + scale * torch.randn(loc.shape).to(loc)

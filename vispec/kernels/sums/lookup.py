@@ -21,11 +21,13 @@ class MixedTotal(torch.autograd.Function):
         real = torch.finfo(log_weight.dtype)
         top = None if softmax[0] else log_weight.amax(1, keepdim=True).clamp_(min=real.min)
         weight = weights(log_weight - top) if top is not None else torch.threshold_(log_weight.softmax(1), real.tiny, 0.0)
-        p = torch.threshold_(table.softmax(1), real.tiny, 0.0) if softmax[1] else weights(table.clone())
-        mass = weight @ p  # (R, V)
+        p = table.softmax(1) if softmax[1] else weights(table.clone())
+        least = 16 * len(p) * real.tiny / real.eps  # below it, what underflowed may matter
+        sure = all(softmax) and p.amin() >= len(p) * least  # as some topic has a weight of at least 1 / K
+        mass = weight @ (p if sure else torch.threshold_(p, real.tiny, 0.0))  # (R, V)
         total = None if top is None else counts.sum(1).mul_(top.squeeze(1))
-        rare, least = (None, None, None), 16 * len(p) * real.tiny / real.eps  # below it, what underflowed may matter
-        if mass.numel() and mass.amin() < least:
+        rare = None, None, None
+        if not sure and mass.numel() and mass.amin() < least:
             row, outcome = ((mass < least) & (counts > 0)).nonzero().unbind(1)
             mass.clamp_(min=least)
             often, counts = counts[row, outcome], counts.index_put((row, outcome), counts.new_zeros(()))
@@ -43,15 +45,18 @@ class MixedTotal(torch.autograd.Function):
     def backward(ctx, grad):
         weight, p, share, row, outcome, by_topic = ctx.saved_tensors
         scaled = weight * grad[:, None]
-        by_log = [(share @ p.T).mul_(scaled), (scaled.T @ share).mul_(p)]
+        by_weight, by_p = (share @ p.T).mul_(scaled), scaled.T @ share
         if by_topic is not None:
             by_topic = by_topic * grad[row, None]
-            by_log[0].index_add_(0, row, by_topic)
-            by_log[1].index_add_(1, outcome, by_topic.T)
-        for given, each, of_softmax in zip(by_log, (weight, p), ctx.softmax, strict=True):
-            if of_softmax:
-                given.addcmul_(each, given.sum(1, keepdim=True), value=-1)
-        return *by_log, None, None
+            by_weight.index_add_(0, row, by_topic)
+        if ctx.softmax[1]:  # what all outcomes give a topic is what all rows do
+            by_p.sub_(by_weight.sum(0).unsqueeze(1))
+        by_table = by_p.mul_(p)
+        if by_topic is not None:
+            by_table.index_add_(1, outcome, by_topic.T)
+        if ctx.softmax[0]:
+            by_weight.addcmul_(weight, by_weight.sum(1, keepdim=True), value=-1)
+        return by_weight, by_table, None, None
 
 
 def mixed_total(
