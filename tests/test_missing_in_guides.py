@@ -84,6 +84,26 @@ plate n:
     partial  x : real ~ Normal(a * z, 1)
     observed y : real ~ Normal(z, 1)
 """
+PAST = """
+net guess(before: category[3], known: bit, step: real) -> (loc: real, scale: positive) = mlp([4])
+param mu : real
+plate n:
+    chain t:
+        latent  z : real ~ Normal(0, 1) then Normal(z[t-1], 0.3)
+        partial x : category[3] ~ Categorical(softmax([mu, z, 0]))
+guide:
+    z ~ Normal(0, 2) then Normal(guess(x[t-1], seen(x[t-1]), t))
+"""
+PREFIX = """
+net guess(xs: real*) -> (loc: real, scale: positive) = gru(3)
+param mu : real
+plate n:
+    chain t:
+        latent  z : real ~ Normal(0, 1) then Normal(z[t-1], 0.3)
+        partial x : real ~ Normal(mu * z, 1)
+guide:
+    z ~ Normal(guess(x[<t]))
+"""
 SPECS = {name.lower(): text for name, text in list(globals().items()) if name.isupper() and isinstance(text, str)}
 
 

@@ -10,7 +10,7 @@ from vispec.emit.laws.expressions import expression, sequence_mask
 from vispec.emit.laws.joins import add, tilt
 from vispec.emit.value import Value, align
 from vispec.emit.writer import ModuleNeeds, Writer, identifier, targets
-from vispec.model.model import All, Draw, NetCall, Prefix, Variable
+from vispec.model.model import All, Draw, Evidence, NetCall, Prefix, Variable
 from vispec.model.walk import law_parts, walk
 from vispec.plan.plan import Factor, Plan, Step
 
@@ -191,7 +191,8 @@ def net_width(w: Writer, plan: Plan, call: NetCall, own: Sequence[str]) -> str:
     heads = [w.dim(d) for _, type_ in net.heads for d in type_.shape]
     width = f"{6 * sum(widths) if recurrent else sum(widths)} + {' + '.join(heads) or '1'}"
     sequences = [e for e, (_, type_) in zip(call.args, net.args, strict=True) if type_.star]
-    read = [e.plate for e in sequences if isinstance(e, All | Prefix)] if recurrent else []
+    reads = [e.read if isinstance(e, Evidence) else e for e in sequences]
+    read = [e.plate for e in reads if isinstance(e, All | Prefix)] if recurrent else []
     plates = dict.fromkeys([*own, *(p for p in read if p in w.model.plate)])
     return f"({width})" + "".join(f" * {w.plate_size(p)}" for p in plates)
 

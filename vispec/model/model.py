@@ -122,13 +122,12 @@ class NetCall(Expression):
 
 @dataclass(frozen=True)
 class Evidence(Expression):
-    """In a guide, what the data has of a partial variable, at its own element or in the whole sequence along `plate`.
+    """In a guide, what the data has of a partial variable where it is read.
 
     Its values, types.MISSING where they are missing, or (`seen`) whether they are there. This is data, whatever the model makes
-    of what is missing."""
+    of what is missing, so `walk` does not go into it."""
 
-    variable: str
-    plate: str | None
+    read: "Ref | All | Past | Prefix"
     seen: bool
 
 

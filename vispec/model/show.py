@@ -129,9 +129,9 @@ def _show(node: m.Expression) -> tuple[str, int]:
             return name, ATOM
         case m.All(name=name):
             return f"{name}[*]", ATOM
-        case m.Evidence(variable=name, plate=plate, seen=seen):
-            whole = name if plate is None else f"{name}[*]"
-            return f"seen({whole})" if seen else whole, ATOM
+        case m.Evidence(read=read, seen=seen):
+            text, _ = _show(read)
+            return f"seen({text})" if seen else text, ATOM
         case m.Prefix(name=name, plate=plate):
             return f"{name}[<{plate}]", ATOM
         case m.Past(name=name, plate=plate, lag=lag):

@@ -8,7 +8,9 @@ from vispec.model import model as m
 
 
 def children(expression: m.Expression) -> tuple[m.Expression, ...]:
-    """Direct subexpressions, in the order of the fields."""
+    """Direct subexpressions, in the order of the fields; none of evidence, which reads no variable but the data."""
+    if isinstance(expression, m.Evidence):
+        return ()
     found: list[m.Expression] = []
     for field in fields(expression):
         value = getattr(expression, field.name)
@@ -25,6 +27,12 @@ def walk(expression: m.Expression) -> tuple[m.Expression, ...]:
     return (expression, *(inner for child in children(expression) for inner in walk(child)))
 
 
+def prefix_of(expression: m.Expression) -> m.Prefix | None:
+    """The elements before the present one that an argument is, if it is that."""
+    read = expression.read if isinstance(expression, m.Evidence) else expression
+    return read if isinstance(read, m.Prefix) else None
+
+
 T = TypeVar("T")
 
 
@@ -34,6 +42,8 @@ def rebuilt(value: T, change: Callable[[m.Expression], m.Expression | None]) -> 
         return other  # pyright: ignore[reportReturnType]
     if isinstance(value, tuple):
         return tuple(rebuilt(item, change) for item in value)  # pyright: ignore[reportReturnType]
+    if isinstance(value, m.Evidence):
+        return value
     if isinstance(value, m.Expression | m.Draw | m.Choice | m.Then | m.Flow | m.GuideLaw | m.Let):
         parts = {field.name: rebuilt(getattr(value, field.name), change) for field in fields(value)}
         return replace(value, **parts)

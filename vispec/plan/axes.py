@@ -120,8 +120,9 @@ def expression_axes(expression: Expression, scope: Scope) -> frozenset[str]:
             return scope.axes(name)
         case All(name=name, plate=plate):
             return scope.axes(name) - {plate}
-        case Evidence(variable=name, plate=plate):
-            return frozenset(element_plates(scope.model.variable[name])) - {plate}
+        case Evidence(read=read):
+            plates = frozenset(element_plates(scope.model.variable[read.name]))
+            return plates - {read.plate} if isinstance(read, All) else plates
         case Position(plate=plate):
             return frozenset({plate})
         case Length(plate=plate):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from vispec.model.model import Estimator, Infer, Law, Model, Past, Variable
+from vispec.model.model import Estimator, Infer, Law, Model, Past, Then, Variable
 from vispec.model.walk import is_read, law_parts, walk
 from vispec.plan.plan import Combine, Gradient, Treatment
 
@@ -99,8 +99,10 @@ def is_data(name: str, model: Model) -> bool:
 
 def drawn_together(name: str, drawn: Iterable[str], model: Model) -> tuple[str, ...]:
     """Drawn variables that need each other's past elements, so that one loop along their chain draws them all, in the order
-    in which one of its steps does; none where a variable is drawn for all elements at once."""
-    found = [other for other in drawn if name in behind(other, model) and other in behind(name, model)]
+    in which one of its steps does; one alone where its law is told apart by position. None where a variable is drawn for all
+    elements at once."""
+    by_position = isinstance(source_of(name, model), Then)
+    found = [o for o in drawn if (name in behind(o, model) and o in behind(name, model)) or (by_position and o == name)]
     return tuple(found)
 
 

@@ -26,6 +26,8 @@ from vispec.model.model import (
     Net,
     NetCall,
     Param,
+    Past,
+    Prefix,
     Ref,
     Stage,
     Variable,
@@ -58,11 +60,11 @@ def with_evidence(model: Model) -> Model:
 
     def evidence(e: Expression) -> Expression | None:
         if isinstance(e, Apply) and e.function == "seen":
-            (of,) = e.args
-            assert isinstance(of, Ref | All)
-            return Evidence(e.span, e.type, of.name, of.plate if isinstance(of, All) else None, seen=True)
-        if isinstance(e, Ref | All) and e.name in leaves:
-            return Evidence(e.span, e.type, e.name, e.plate if isinstance(e, All) else None, seen=False)
+            (read,) = e.args
+            assert isinstance(read, Ref | All | Past)
+            return Evidence(e.span, e.type, read, seen=True)
+        if isinstance(e, Ref | All | Past | Prefix) and e.name in leaves:
+            return Evidence(e.span, e.type, e, seen=False)
         return None
 
     laws = tuple(law for law in model.guide if law.name not in leaves)
@@ -145,7 +147,7 @@ def arguments(inputs: list[Expression], model: Model) -> tuple[tuple[str, Type],
 def argument_name(e: Expression) -> str:
     """What a net calls an input: the variable's name, that of its logarithm, or of where it is seen."""
     if isinstance(e, Evidence):
-        return f"{e.variable}_seen" if e.seen else e.variable
+        return f"{e.read.name}_seen" if e.seen else e.read.name
     return f"log_{argument_name(e.args[0])}" if isinstance(e, Apply) else str(getattr(e, "name", ""))
 
 
@@ -243,8 +245,8 @@ def readings(other: Variable, latent: Variable, model: Model) -> list[Expression
     read = reading(other, latent, model)
     if not isinstance(read, Ref | All) or other.role != "partial":
         return [] if read is None else [read]
-    plate, bit = read.plate if isinstance(read, All) else None, replace(read.type, domain="bit", shape=(), card=2, plate=None)
-    return [Evidence(read.span, kind, other.name, plate, seen) for kind, seen in ((read.type, False), (bit, True))]
+    bit = replace(read.type, domain="bit", shape=(), card=2, plate=None)
+    return [Evidence(read.span, kind, read, seen) for kind, seen in ((read.type, False), (bit, True))]
 
 
 def reading(other: Variable, latent: Variable, model: Model) -> Expression | None:

@@ -141,6 +141,11 @@ def _past(w: Writer, e: Past) -> Value:
     if e.name in w.scope.enumerated:
         return enumerated(w, e.name, past(e.name, e.lag))
     value = plain(w, Ref(e.span, e.type, e.name))
+    return shifted(w, value, e)
+
+
+def shifted(w: Writer, value: Value, e: Past) -> Value:
+    """All elements along a chain, `lag` steps later; the first ones are 0."""
     at = value.axes.index(e.plate)
     size = w.plate_size(e.plate)
     index = ", ".join([":"] * at + [f":{size}"])
@@ -164,11 +169,20 @@ def sequence(w: Writer, value: Value, plate: str) -> Value:
 
 
 def _evidence(w: Writer, e: Evidence) -> Value:
-    """A partial variable's values, or 1 where the data has them and 0 elsewhere; as elements or as a sequence."""
-    value = w.observed(e.variable) if e.seen else w.known(e.variable)
+    """A partial variable's values, or 1 where the data has them and 0 elsewhere."""
+    name = e.read.name
+    value = w.observed(name) if e.seen else w.known(name)
     if e.seen:
-        value = w.let(f"{e.variable}_seen", f"{value.code}.to(self.one.dtype)", value.axes)
-    return w.element(value) if e.plate is None else sequence(w, value, e.plate)
+        value = w.let(f"{name}_seen", f"{value.code}.to(self.one.dtype)", value.axes)
+    match e.read:
+        case All(plate=plate):
+            return sequence(w, value, plate)
+        case Prefix(plate=plate):
+            return replace(sequence(w, value, plate), mask=None)
+        case Past():
+            return w.element(shifted(w, value, e.read))
+        case Ref():
+            return w.element(value)
 
 
 def sequence_mask(w: Writer, plate: str) -> Value:

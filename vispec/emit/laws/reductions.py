@@ -1,9 +1,11 @@
 """sum, mean, max and min of a sequence: a whole plate (`sum(y[*])`), or what stands before each element (`sum(x[<t])`)."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vispec.emit.value import Value, align, paren
-from vispec.model.model import Apply, Expression, Prefix, Ref
+from vispec.model.model import Apply, Evidence, Expression, Prefix, Ref
+from vispec.model.walk import prefix_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,8 +19,9 @@ REDUCE = {"sum": "{}.sum({})", "mean": "{}.sum({})", "max": "{}.amax({})", "min"
 def reduce_sequence(w: "Writer", e: Apply, plain: "Callable[[Writer, Expression], Value]") -> Value:
     """The reduction of the one argument, a sequence of numbers; of an empty one, 0, or an infinity for max and min."""
     (sequence,) = e.args
-    if isinstance(sequence, Prefix):
-        return before(w, e.function, sequence, plain)
+    if (prefix := prefix_of(sequence)) is not None:
+        own = Ref(prefix.span, prefix.type, prefix.name)
+        return before(w, e.function, prefix, replace(sequence, read=own) if isinstance(sequence, Evidence) else own, plain)
     value = plain(w, sequence)
     (plate, *event) = value.event
     dim = -1 - len(event)
@@ -35,12 +38,14 @@ def reduce_sequence(w: "Writer", e: Apply, plain: "Callable[[Writer, Expression]
     return w.let(f"{e.function}_{plate}", code, axes, tuple(event))
 
 
-def before(w: "Writer", function: str, sequence: Prefix, plain: "Callable[[Writer, Expression], Value]") -> Value:
-    """For every element, over those before it."""
+def before(
+    w: "Writer", function: str, sequence: Prefix, own: Expression, plain: "Callable[[Writer, Expression], Value]"
+) -> Value:
+    """For every element, over those before it; `own` is the element itself."""
     plate = sequence.plate
     if plate in w.at:
         return so_far(w, function, sequence)
-    value = plain(w, Ref(sequence.span, sequence.type, sequence.name))
+    value = plain(w, own)
     at = value.axes.index(plate)
     if function in ("max", "min"):
         last = value.rank - at - 1

@@ -8,8 +8,9 @@ from vispec.emit.nets.classes import counts_of, mask_of
 from vispec.emit.nets.uses import uses
 from vispec.emit.value import Form, Value, align, union
 from vispec.emit.writer import Writer, identifier
-from vispec.model.model import Expression, Net, NetCall, Prefix
+from vispec.model.model import Expression, Net, NetCall
 from vispec.model.types import FINITE_DOMAINS, INTEGER_DOMAINS, Type
+from vispec.model.walk import prefix_of
 from vispec.plan.axes import SAMPLES, key
 from vispec.trunk import bind
 
@@ -32,7 +33,7 @@ def call_net(w: Writer, e: NetCall, expression: Compile, plain: Compile) -> Valu
 def run(w: Writer, net: Net, e: NetCall, expression: Compile, plain: Compile) -> list[Value]:
     """Emit the call; every head as a Value in its raw form."""
     args = [argument(w, a, t, expression, plain) for a, (_, t) in zip(e.args, net.args, strict=True)]
-    prefix = next((a for a in e.args if isinstance(a, Prefix)), None)
+    prefix = next((found for a in e.args if (found := prefix_of(a))), None)
     rows = distinct_rows(w, net, e, args) if prefix is None and not net.random else None
     names = [identifier(f"{net.name}_{name}" if name else net.name) for name, _ in net.heads]
     if rows is not None:
@@ -116,11 +117,14 @@ def for_each_sample(w: Writer, value: Value, samples: str) -> Value:
 
 
 def argument(w: Writer, a: Expression, declared: Type, expression: Compile, plain: Compile) -> Value:
-    """What a net is called with; a number of the spec's text as a tensor."""
+    """What a net is called with: a number of the spec's text as a tensor, a whole number as the real one that it takes."""
     value = expression(w, a) if a.type.star else plain(w, a)
+    whole = declared.domain in INTEGER_DOMAINS
+    if not value.scalar and value.integer and not whole:
+        return w.let(value.code, f"{value.code}.to(self.one.dtype)", value.axes, value.event)
     if not value.scalar:
         return value
-    if declared.domain in INTEGER_DOMAINS:
+    if whole:
         return w.let("number", f"torch.full((), {value.code}, device=self.one.device)", integer=True)
     return w.let("number", f"self.one * {value.code}")
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
-from vispec.model.model import All, Model, Net, NetCall, Prefix, Variable, Where
+from vispec.model.model import All, Model, Net, NetCall, Variable, Where
 from vispec.model.types import FINITE_DOMAINS
-from vispec.model.walk import law_parts, walk
+from vispec.model.walk import law_parts, prefix_of, walk
 from vispec.plan.axes import Scope, expression_axes
 from vispec.plan.trees import may_be_root
 from vispec.trunk import memory_argument
@@ -30,7 +30,7 @@ def uses(net: Net, model: Model) -> Uses:
     """Over all calls of the net in the model's laws, lets and guide."""
     calls = [call for call in net_calls(model) if call.net == net.name]
     names = [name for name, _ in net.args]
-    prefix = {name for call in calls for name, arg in zip(names, call.args, strict=True) if isinstance(arg, Prefix)}
+    prefix = {name for call in calls for name, arg in zip(names, call.args, strict=True) if prefix_of(arg)}
     stepped = {name for call in calls for name in stepped_arguments(net, call, model)}
     holes = any(isinstance(arg, Where) for call in calls for arg in call.args)
     if not prefix:  # asked for prefixes by no call of the model: all sequences but the memory
@@ -66,7 +66,7 @@ def rooted_arguments(net: Net, calls: list[NetCall], model: Model) -> frozenset[
 
 def stepped_arguments(net: Net, call: NetCall, model: Model) -> tuple[str, ...]:
     """Names of the call's vector arguments that vary over the plate of its prefix, discrete latents being enumerated."""
-    plates = {arg.plate for arg in call.args if isinstance(arg, Prefix)}
+    plates = {prefix.plate for arg in call.args if (prefix := prefix_of(arg))}
     enumerated = (v.name for v in model.variables if v.role in ("latent", "partial") and v.type.domain in FINITE_DOMAINS)
     scope = Scope(model, frozenset(enumerated), {})
     pairs = zip(net.args, call.args, strict=True)

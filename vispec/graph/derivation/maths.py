@@ -86,8 +86,8 @@ class Notation:
                 return self.own(name), _ATOM
             case m.All(name=name, plate=plate):
                 return self.whole(name, plate), _ATOM
-            case m.Evidence(variable=name, plate=plate, seen=seen):
-                cell = self.own(name) if plate is None else self.whole(name, plate)
+            case m.Evidence(read=read, seen=seen):
+                cell, _ = self._show(read)
                 return self.call("seen", [cell]) if seen else cell, _ATOM
             case m.Prefix(name=name, plate=plate):
                 return self.at(name, (*self._outer(name, plate), f"<{self.name(plate)}")), _ATOM

@@ -82,6 +82,16 @@ def position(scope: Scope, context: Context, node: t.Name) -> m.Position | None:
     return m.Position(node.span, Type("count"), node.id)
 
 
+SAID_OTHERWISE = {
+    **dict.fromkeys(("len", "length", "count"), "how many elements `x` has is `|x|`"),
+    **dict.fromkeys(("pow", "power"), "x to the power of y is `x^y`"),
+    "square": "the square of x is `x^2`",
+    "logit": "the logit of p is `log(p) - log(1 - p)`",
+    **dict.fromkeys(("expit", "logistic", "inv_logit"), "the inverse of the logit is `sigmoid`"),
+}
+"""What stands in the language for functions of other ones."""
+
+
 def find_net(scope: Scope, node: t.Call) -> Signature | None:
     """The net of a call; anything else is reported."""
     name, span = node.function.id, node.function.span
@@ -102,7 +112,8 @@ def find_net(scope: Scope, node: t.Call) -> Signature | None:
             "V103", span, message, "neither a net nor a function", cause=(symbol.span, "declared here"), help=help
         )
     else:
-        help = did_you_mean(name, [*scope.nets, *FUNCTIONS], f"declare it: `net {name}(...) -> real = mlp([64])`")
+        declare = f"declare it: `net {name}(...) -> real = mlp([64])`"
+        help = SAID_OTHERWISE.get(name) or did_you_mean(name, [*scope.nets, *FUNCTIONS], declare)
         scope.problems.add("V312", span, f"there is no net or function `{name}`", "not declared", help=help)
         scope.poisoned.add(name)
     return None

@@ -259,8 +259,8 @@ def _one_hot(scope: Scope, node: t.Call, value: m.Expression) -> m.Expression | 
 
 
 def _seen(scope: Scope, context: Context, node: t.Call, value: m.Expression) -> m.Expression | None:
-    """Whether the data has a partial variable: at its own element, or of a whole sequence at each."""
-    symbol = scope.symbols.get(value.name) if isinstance(value, m.Ref | m.All) else None
+    """Whether the data has a partial variable: at its own element, or in the past, or of a whole sequence at each."""
+    symbol = scope.symbols.get(value.name) if isinstance(value, m.Ref | m.All | m.Past) else None
     partial = symbol is not None and isinstance(symbol.node, t.Variable) and symbol.node.role == "partial"
     if partial and context.guide:
         return m.Apply(node.span, replace(value.type, domain="bit", shape=(), card=2, plate=None), "seen", (value,))
@@ -270,5 +270,6 @@ def _seen(scope: Scope, context: Context, node: t.Call, value: m.Expression) -> 
         scope.problems.add("V321", node.span, message, "in the model", help=help)
     else:
         message = "`seen` is of a partial variable, whose values the data may lack"
-        scope.problems.add("V321", value.span, message, "no partial variable", help="write `seen(y)` or `seen(y[*])`")
+        help = "write `seen(y)`, `seen(y[*])` or `seen(y[t-1])`"
+        scope.problems.add("V321", value.span, message, "no partial variable", help=help)
     return None

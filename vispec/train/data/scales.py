@@ -7,7 +7,7 @@ import numpy as np
 
 from vispec.catalog import networks
 from vispec.emit.nets.uses import net_calls
-from vispec.model.model import All, Model, Prefix, Ref
+from vispec.model.model import All, Evidence, Model, Prefix, Ref
 from vispec.model.types import INTEGER_DOMAINS
 from vispec.train.data.arrange import Arranged
 from vispec.train.data.diagnostics import Problems
@@ -47,5 +47,6 @@ def plain_readings(model: Model) -> Iterator[tuple[str, str]]:
         if trunk and networks()[trunk[0].layer].learns:
             continue
         for argument in call.args:
-            if isinstance(argument, Ref | All | Prefix) and argument.name in model.variable:
-                yield call.net, argument.name
+            read = argument.read if isinstance(argument, Evidence) and not argument.seen else argument
+            if isinstance(read, Ref | All | Prefix) and read.name in model.variable:
+                yield call.net, read.name

@@ -13,14 +13,14 @@ from vispec.model.model import Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.verify.errors import NotCheckedError
 from vispec.verify.oracle import trees
-from vispec.verify.oracle.expressions import Scene, element, evaluate, holds, raw_head
+from vispec.verify.oracle.expressions import Scene, evaluate, holds, own, raw_head
 from vispec.verify.oracle.row import Place
 
 
 def log_density(variable: Variable, law: m.Law, at: Place, scene: Scene) -> Tensor:
     """log law(value) of one cell, a scalar, its event dimensions summed."""
     draw = chosen(variable, law, at, scene)
-    value = element(variable.name, at, scene)
+    value = own(variable, at, scene)
     if variable.type.domain == "tree":
         return trees.log_density(draw, value, {name: evaluate(expression, at, scene) for name, expression in draw.args})
     if draw.distribution == "Categorical":

@@ -1,6 +1,7 @@
 """The value of a checked expression at one element of every open plate, term by term as the language defines it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from vispec.model import model as m
 from vispec.model.model import Model
 from vispec.model.types import MISSING
+from vispec.model.walk import prefix_of
 from vispec.verify.errors import NotCheckedError
 from vispec.verify.oracle.nets import arguments, link, raw_heads, raw_heads_after, softplus
 from vispec.verify.oracle.row import Cell, Place, Row, measure
@@ -27,6 +29,16 @@ class Scene:
         self.integrated: frozenset[Cell] = frozenset()
         self.parameters: dict[str, Tensor] = {}
         self.calls: dict[object, tuple[Tensor, ...]] = {}
+        self.known: dict[str, bool] = {}  # variables that are being read as the data has them: whether they are there
+
+    @contextmanager
+    def as_data(self, name: str, seen: bool) -> Iterator[None]:
+        """Inside it, the variable is what the data has, or (`seen`) whether the data has it."""
+        self.known[name] = seen
+        try:
+            yield
+        finally:
+            del self.known[name]
 
     def parameter(self, name: str) -> Tensor:
         """A param in constrained space, differentiable in the module's own parameters."""
@@ -57,9 +69,7 @@ def element(name: str, at: Place, scene: Scene) -> Tensor:
         return scene.parameter(name)[tuple(at[plate] for plate in model.param[name].plates)]
     if name in model.variable:
         variable = model.variable[name]
-        value = scene.variable((name, tuple(at[plate] for plate in variable.plates if not model.plate[plate].data)))
-        over = variable.type.plate if variable.type.domain == "tree" else None
-        return value[at[over]] if over is not None and over in at else value
+        return known(name, at, scene.known[name], scene) if name in scene.known else own(variable, at, scene)
     return torch.tensor(scene.row.sizes[name])
 
 
@@ -72,10 +82,9 @@ def evaluate(expression: m.Expression, at: Place, scene: Scene) -> Tensor:
             return element(name, at, scene)
         case m.All(name=name, plate=plate):
             return sequence(name, plate, scene.row.count(plate, at), at, scene)
-        case m.Evidence(variable=name, plate=plate, seen=seen):
-            places = [at] if plate is None else [{**at, plate: index} for index in range(scene.row.count(plate, at))]
-            found = [known(name, place, seen, scene) for place in places]
-            return found[0] if plate is None else torch.stack(found) if found else nothing_of(name, scene)
+        case m.Evidence(read=read, seen=seen):
+            with scene.as_data(read.name, seen):
+                return evaluate(read, at, scene)
         case m.Prefix(name=name, plate=plate):
             return sequence(name, plate, at[plate], at, scene)
         case m.Past(name=name, plate=plate, lag=lag):
@@ -105,6 +114,14 @@ def evaluate(expression: m.Expression, at: Place, scene: Scene) -> Tensor:
         case m.Apply():
             return apply(expression, [evaluate(argument, at, scene) for argument in expression.args], scene)
     raise NotCheckedError(f"expression {type(expression).__name__}")
+
+
+def own(variable: m.Variable, at: Place, scene: Scene) -> Tensor:
+    """The value of a variable at this element of its plates; of a tree, the head of one of its elements or all of them."""
+    plates = scene.model.plate
+    value = scene.variable((variable.name, tuple(at[plate] for plate in variable.plates if not plates[plate].data)))
+    over = variable.type.plate if variable.type.domain == "tree" else None
+    return value[at[over]] if over is not None and over in at else value
 
 
 def known(name: str, at: Place, seen: bool, scene: Scene) -> Tensor:
@@ -182,7 +199,7 @@ def raw_head(call: m.NetCall, at: Place, scene: Scene) -> Tensor:
     A head that is a sequence, read as one element, is the element at the present place in its plate."""
     net = scene.model.net[call.net]
     values = arguments(net, [evaluate(argument, at, scene) for argument in call.args])
-    positions = {at[argument.plate] for argument in call.args if isinstance(argument, m.Prefix)}
+    positions = {at[prefix.plate] for argument in call.args if (prefix := prefix_of(argument))}
     known = not any(value.requires_grad for value in values)
     key = (net.name, *positions, *((tuple(value.shape), tuple(value.flatten().tolist())) for value in values))
     heads = scene.calls.get(key) if known else None
@@ -203,7 +220,7 @@ def ask(call: m.NetCall, net: m.Net, values: list[Tensor], positions: set[int], 
         return raw_heads(scene.module, net, values)
     if len(positions) > 1:
         raise NotCheckedError(f"net `{net.name}` reads prefixes of two plates")
-    wholes = {i: scene.row.count(a.plate, at) for i, a in enumerate(call.args) if isinstance(a, m.Prefix)}
+    wholes = {i: scene.row.count(prefix.plate, at) for i, a in enumerate(call.args) if (prefix := prefix_of(a))}
     return raw_heads_after(scene.module, net, values, wholes, *positions)
 
 
