@@ -13,6 +13,7 @@ from vispec.catalog import Distribution, distributions
 from vispec.distributions import CLOSED_FORM
 from vispec.emit.source_text import kernel_source
 from vispec.kernels.draws.kl import kl_normal_normal, kl_normal_standard
+from vispec.kernels.probability import log_of, log_of_rest
 
 ENTRIES = distributions()
 EXAMPLES = [
@@ -32,10 +33,20 @@ def tensors(example: dict) -> list[Tensor]:
     return [torch.tensor(value, dtype=torch.float64) for value in example.values()]
 
 
+def argument_names(entry: Distribution) -> list[str]:
+    """The parameters as the kernel takes them, each as often as it has tensors for it."""
+    return [name for name in entry.params for _ in range(2 if entry.forms.get(name) == "logs" else 1)]
+
+
 def formed(entry: Distribution, params: list[Tensor]) -> list[Tensor]:
     """The parameters in the forms that the kernel takes."""
-    forms = {"value": lambda p: p, "logit": torch.logit, "log": torch.log}
-    return [forms[entry.forms.get(name, "value")](p) for name, p in zip(entry.params, params, strict=False)]
+    forms = {
+        "value": lambda p: [p],
+        "logit": lambda p: [torch.logit(p)],
+        "log": lambda p: [p.log()],
+        "logs": lambda p: [p.log(), torch.log1p(-p)],
+    }
+    return [t for name, p in zip(entry.params, params, strict=False) for t in forms[entry.forms.get(name, "value")](p)]
 
 
 def of_torch(entry: Distribution, params: list[Tensor], size: int = 2) -> dist.Distribution:
@@ -165,7 +176,7 @@ def test_the_kernels_gradients_are_those_of_finite_differences(entry, example):
         value = torch.tensor([0.1, 0.4, 0.9])  # a draw may be at an end, where the density jumps
     smooth = entry.support in ("real", "positive", "unit") and entry.name != "Uniform"
     inputs = [value.double() if value.is_floating_point() else value, *params]
-    for name, x in zip(("value", *entry.params), inputs, strict=True):
+    for name, x in zip(("value", *argument_names(entry)), inputs, strict=True):
         x.requires_grad_(smooth if name == "value" else name != "total_count")
     if not any(x.requires_grad for x in inputs):
         assert entry.name == "Zero"
@@ -218,17 +229,17 @@ IMPOSSIBLE = [  # distribution, value, parameters in the kernel's forms, log-pro
     ("Bernoulli", 0.0, [INF], -INF),
     ("Bernoulli", 1.0, [-INF], -INF),
     ("Bernoulli", 0.0, [-INF], 0.0),
-    ("Geometric", 0.0, [INF], 0.0),
-    ("Geometric", 2.0, [INF], -INF),
-    ("Geometric", 0.0, [-INF], -INF),
+    ("Geometric", 0.0, [0.0, -INF], 0.0),
+    ("Geometric", 2.0, [0.0, -INF], -INF),
+    ("Geometric", 0.0, [-INF, 0.0], -INF),
     ("Poisson", 0.0, [0.0], 0.0),
     ("Poisson", 1.0, [0.0], -INF),
-    ("Binomial", 3.0, [3.0, INF], 0.0),
-    ("Binomial", 2.0, [3.0, INF], -INF),
-    ("Binomial", 0.0, [3.0, -INF], 0.0),
-    ("Binomial", 1.0, [3.0, -INF], -INF),
-    ("NegativeBinomial", 0.0, [3.0, -INF], 0.0),
-    ("NegativeBinomial", 1.0, [3.0, -INF], -INF),
+    ("Binomial", 3.0, [3.0, 0.0, -INF], 0.0),
+    ("Binomial", 2.0, [3.0, 0.0, -INF], -INF),
+    ("Binomial", 0.0, [3.0, -INF, 0.0], 0.0),
+    ("Binomial", 1.0, [3.0, -INF, 0.0], -INF),
+    ("NegativeBinomial", 0.0, [3.0, -INF, 0.0], 0.0),
+    ("NegativeBinomial", 1.0, [3.0, -INF, 0.0], -INF),
     ("Multinomial", [1.0, 0.0], [1.0, [0.0, -INF]], 0.0),
     ("Multinomial", [0.0, 1.0], [1.0, [0.0, -INF]], -INF),
     ("Multinomial", [1.0, 1.0], [1.0, [math.log(0.5)] * 2], -INF),
@@ -240,7 +251,7 @@ IMPOSSIBLE = [  # distribution, value, parameters in the kernel's forms, log-pro
 def test_certain_and_impossible_outcomes_leave_finite_gradients(name, value, params, expected):
     """In a sum over two causes of which the other is possible, so that the impossible one has weight 0."""
     kernel = ENTRIES[name].kernel
-    names = ENTRIES[name].params
+    names = argument_names(ENTRIES[name])
     inputs = [
         torch.tensor(p, dtype=torch.float64, requires_grad=n != "total_count") for n, p in zip(names, params, strict=True)
     ]
@@ -251,6 +262,14 @@ def test_certain_and_impossible_outcomes_leave_finite_gradients(name, value, par
         assert gradient.isfinite().all()
         if expected == -INF:
             assert (gradient == 0).all()
+
+
+def test_logs_of_a_probability_at_its_ends_have_no_gradient_where_they_are_infinite():
+    p = torch.tensor([0.0, 0.25, 1.0], dtype=torch.float64, requires_grad=True)
+    for found, slope in ((log_of(p), [0.0, 4.0, 1.0]), (log_of_rest(p), [-1.0, -4 / 3, 0.0])):
+        (gradient,) = torch.autograd.grad(found.sum(), p)
+        torch.testing.assert_close(gradient, torch.tensor(slope, dtype=torch.float64))
+    assert log_of_rest(torch.tensor(1e-20, dtype=torch.float64)) == -1e-20
 
 
 def test_a_categorical_table_broadcasts_against_values():

@@ -21,7 +21,7 @@ class Distribution:
     event_dim: rank of one draw; params and values of higher rank are independent along the extra dimensions and summed.
     param_event_dim: rank of each param where it is not event_dim (Categorical's probs has 1).
     forms: the form in which the emitted kernel takes a param: "value" (default), "logit" (log-odds of a unit), "log"
-           (normalised log-probabilities of a simplex).
+           (normalised log-probabilities of a simplex), "logs" (of a unit two tensors, log p and log(1 - p)).
     kernel: name of the function in the entry's module, `log_prob(value, *params)`, copied into the emitted module by
            inspect.getsource; elementwise over leading axes, returns log-density with its event dimensions reduced to event_dim
            = 0 (extra dimensions are summed by the emitter). Params are tensors, () at least. None:
@@ -42,7 +42,7 @@ class Distribution:
     other_supports: tuple[str, ...] = ()
     event_dim: int = 0
     param_event_dim: Mapping[str, int] = field(default_factory=dict)
-    forms: Mapping[str, Literal["value", "logit", "log"]] = field(default_factory=dict)
+    forms: Mapping[str, Literal["value", "logit", "log", "logs"]] = field(default_factory=dict)
     has_rsample: bool = False
     torch_class: str | None = None
     kernel: Callable[..., Any] | None = None
@@ -52,6 +52,12 @@ class Distribution:
     atoms: tuple[float, ...] = ()
     proper: bool = True
     examples: tuple[Mapping[str, Any], ...] = ()
+
+    def takes_logits(self, name: str, form: str) -> bool:
+        """Whether torch takes a param that is in this form as `logits`."""
+        return form in {"log": ("logits", "log"), "logit": ("logit",), "logs": ("logit",)}.get(
+            self.forms.get(name, "value"), ()
+        )
 
 
 @dataclass(frozen=True)

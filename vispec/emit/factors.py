@@ -44,7 +44,7 @@ def emit_factor(w: Writer, plan: Plan, factor: Factor) -> Density:
     assert factor.law is not None
     value = named(w, variable.name)
     hint = f"log_{identifier(variable.name)}"
-    if isinstance(factor.law, Then) and value.enumerates is not None and chain_of(variable):
+    if isinstance(factor.law, Then) and value.enumerates is not None and chain_of(variable, plan.model):
         hints = [f"{hint}_first", *[f"{hint}_second"] * (len(factor.law.laws) - 2), hint]
         parts = zip(factor.law.laws, hints, strict=True)
         return Chained(tuple(dense(w, density(w, variable, value, law, name)) for law, name in parts))

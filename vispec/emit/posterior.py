@@ -24,7 +24,7 @@ def posterior_methods(trained: Plan, needs: ModuleNeeds) -> list[list[str]]:
     drawn = [plan.model.variable[name] for name in guided]
     if not summed and not any(has_parameters(plan, variable) for variable in drawn):
         return []
-    chained = [v for v in summed if chain_of(v) and not any(guide.name == v.name for guide in plan.model.guide)]
+    chained = [v for v in summed if chain_of(v, plan.model) and not any(guide.name == v.name for guide in plan.model.guide)]
     methods = [tilted_method(plan, needs)] if summed else []
     if chained:
         methods.append(pairs_method(plan, needs, chained))
@@ -127,7 +127,7 @@ def pairs_lines(w: Writer, needs: ModuleNeeds, chained: list[Variable]) -> list[
     function = needs.kernel("vispec.kernels.queries", "pairs")
     shapes = {v.name: ", ".join(w.axis_size(a) for a in (*v.plates, v.name, v.name)) for v in chained}
     zeros = ", ".join(f'"{name}": self.one.new_zeros({shape})' for name, shape in shapes.items())
-    along = ", ".join(f'"{v.name}": {v.plates.index(str(chain_of(v)))}' for v in chained)
+    along = ", ".join(f'"{v.name}": {v.plates.index(str(chain_of(v, w.model)))}' for v in chained)
     return [
         'if query == "pairs":',
         f"    return {function}(self.tilted_pairs, batch, {{{zeros}}}, {{{along}}})",

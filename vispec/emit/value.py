@@ -29,6 +29,7 @@ class Value:
     done: str | None = None  # a plate that a log-density is already summed over
     scalar: bool = False  # a Python number, not a tensor
     integer: bool = False  # an int64 tensor
+    truth: bool = False  # a bool tensor; a bit is a number, 0 or 1, unless it is a comparison
 
     def __str__(self) -> str:
         return self.code

@@ -23,6 +23,25 @@ def log_of(p: Tensor) -> Tensor:
     return LogOfProbability.apply(p)
 
 
+class LogOfRest(torch.autograd.Function):
+    """log(1 - p), -inf at 1, where its gradient is 0, as at `LogOfProbability`."""
+
+    @staticmethod
+    def forward(ctx, p):
+        ctx.save_for_backward(p)
+        return torch.log1p(-p)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (p,) = ctx.saved_tensors
+        return (grad / (p - 1)).masked_fill(p == 1, 0.0)
+
+
+def log_of_rest(p: Tensor) -> Tensor:
+    """log(1 - p) elementwise for p ≤ 1."""
+    return LogOfRest.apply(p)
+
+
 def bit_log_prob(value: Tensor, p: Tensor) -> Tensor:
     """log P(value) of a bit that is 1 with probability p, elementwise; certain at p = 0 and p = 1."""
     return LogOfProbability.apply(torch.where(value > 0, p, 1 - p))

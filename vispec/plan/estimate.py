@@ -102,13 +102,10 @@ def drawn_together(name: str, drawn: Iterable[str], model: Model) -> tuple[str, 
     in which one of its steps does; one alone where its law is told apart by position. None where a variable is drawn for all
     elements at once."""
     by_position = isinstance(source_of(name, model), Then)
-    found = [o for o in drawn if (name in behind(o, model) and o in behind(name, model)) or (by_position and o == name)]
+    drawn = tuple(drawn)
+    behind = {each: drawn_from(law_reads(source_of(each, model), model), model, drawn) for each in {*drawn, name}}
+    found = [o for o in drawn if (name in behind[o] and o in behind[name]) or (by_position and o == name)]
     return tuple(found)
-
-
-def behind(name: str, model: Model) -> frozenset[str]:
-    """What a draw depends on, itself only through its own past."""
-    return drawn_from(law_reads(source_of(name, model), model), model)
 
 
 def law_reads(law: Law | None, model: Model, now: bool = False) -> frozenset[str]:
@@ -124,14 +121,14 @@ def law_reads(law: Law | None, model: Model, now: bool = False) -> frozenset[str
     return frozenset(found & set(model.variable))
 
 
-def drawn_from(names: frozenset[str], model: Model) -> frozenset[str]:
-    """The variables, and all that their draws depend on."""
+def drawn_from(names: frozenset[str], model: Model, through: Iterable[str] | None = None) -> frozenset[str]:
+    """The variables, and all that their draws depend on; where it is said, through the draws of these alone."""
     found, pending = set[str](), list(names)
     while pending:
         name = pending.pop()
         if name not in found:
             found.add(name)
-            pending += law_reads(source_of(name, model), model)
+            pending += law_reads(source_of(name, model), model) if through is None or name in through else ()
     return frozenset(found)
 
 

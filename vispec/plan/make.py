@@ -275,7 +275,7 @@ def order_steps(
     own = {name: frozenset(element_plates(model.variable[name])) for name in scope.enumerated}
     home = {name: (own[name] | {data}) - whole.get(name, set()) for name in scope.enumerated}
     trees = {name: str(v.type.plate) for name in scope.enumerated if (v := model.variable[name]).type.domain == "tree"}
-    chains = {name: chain for name in scope.enumerated if (chain := chain_of(model.variable[name]))}
+    chains = {name: chain for name in scope.enumerated if (chain := chain_of(model.variable[name], model))}
     guided = {factor.variable for factor in factors if factor.kind == "guide"}
     fixed = {*chains, *trees, *scope.joint, *guided, *(pointer.latent for node in nodes for pointer in node.pointers)}
     unroll: dict[str, str] = {}
@@ -301,8 +301,8 @@ def pointers(factor: Factor, scope: Scope) -> tuple[Pointer, ...]:
     return tuple(Pointer(e.name, plate, index) for e in found if e.name in scope.enumerated for plate, index in e.by)
 
 
-def chain_of(variable: Variable) -> str | None:
-    """The plate along which the variable reads its own past, if it does."""
-    parts = law_parts(variable.law) if variable.law else ()
-    found = [e for part in parts for e in walk(part) if isinstance(e, Past) and e.name == variable.name]
-    return found[0].plate if found else None
+def chain_of(variable: Variable, model: Model) -> str | None:
+    """The plate along which the variable's past is read, by its own law or by another's."""
+    guide = [part for each in model.guide for part in law_parts(each.law)] + [let.value for let in model.guide_lets]
+    read = (*model_expressions(model), *(e for part in guide for e in walk(part)))
+    return next((e.plate for e in read if isinstance(e, Past) and e.name == variable.name), None)

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from vispec.diagnostics import Diagnostic, Label, SpecError
-from vispec.model.model import Expression, Model, Past, Select, Variable
+from vispec.model.model import All, Expression, Model, Past, Prefix, Ref, Select, Variable
 from vispec.model.types import FINITE_DOMAINS
-from vispec.model.walk import law_parts, walk
+from vispec.model.walk import is_read, law_parts, walk
 from vispec.plan.axes import key
 from vispec.plan.guides import in_joint
 from vispec.plan.random_weights import prior_problems
@@ -19,7 +19,7 @@ SAMPLED = ("elbo", "iwae", "mc", "relaxed", "score", "sum_and_sample", "wake_sle
 CODES = {
     "V701": "Latents of crossing plates are coupled",
     "V702": "A tree is neither given, observed nor summed out under one law",
-    "V703": "Latents that are enumerated jointly are coupled to others",
+    "V703": "The elements of a chain are read together",
     "V704": "A discrete latent is shared by all rows",
     "V705": "A prior over a net's weights is not compiled",
     "V706": "An estimator is not compiled",
@@ -32,6 +32,7 @@ CODES = {
     "V713": "Something is read through a head, and the root has none",
     "V714": "An estimator does not suit its latent",
     "V715": "Latents of one row ask for different bounds",
+    "V716": "A guide reads a latent that nothing else reads",
 }
 
 
@@ -58,8 +59,20 @@ def problems(model: Model) -> Iterator[Diagnostic]:
                 yield Diagnostic("V706", message, Label(estimator.span), help=f"compiled are {', '.join(sorted(ESTIMATORS))}")
     for variable in model.variables:
         yield from variable_problems(variable, model, data)
+    yield from guide_problems(model)
     yield from root_problems(model)
     yield from estimator_problems(model)
+
+
+def guide_problems(model: Model) -> Iterator[Diagnostic]:
+    """V716: what the model does not read is not drawn, so a guide that reads it has nothing to read."""
+    unread = {v.name for v in model.variables if v.role == "latent" and not is_read(model, v.name)}
+    parts = [part for law in model.guide for part in law_parts(law.law)] + [let.value for let in model.guide_lets]
+    reads = [e for part in parts for e in walk(part) if isinstance(e, Ref | All | Prefix | Past | Select) and e.name in unread]
+    for e in {e.name: e for e in reads}.values():
+        message = f"the guide reads `{e.name}`, which no law of the model reads, so it is not drawn"
+        declared = (Label(model.variable[e.name].span, "only the guide reads it"),)
+        yield Diagnostic("V716", message, Label(e.span, "never drawn"), declared, "leave it out of the guide")
 
 
 def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[Diagnostic]:
@@ -100,6 +113,12 @@ def enumerated_problems(variable: Variable, model: Model) -> Iterator[Diagnostic
             message = f"`{name}` is read {e.lag} steps back; chains of order one and two are compiled"
             help_ = "read it one or two steps back"
             yield Diagnostic("V707", message, Label(e.span), help=help_)
+    reads = [e for e in model_expressions(model) if getattr(e, "name", None) == name]
+    whole, past = (next((e for e in reads if isinstance(e, kind)), None) for kind in (All, Past))
+    if whole is not None and past is not None:
+        message = f"`{name}` is a chain, and its elements are read together: every path would have to be enumerated"
+        chain = (Label(past.span, "a chain"),)
+        yield Diagnostic("V703", message, Label(whole.span, "all of them"), chain, f"give `{name}` a guide")
     yield from pointer_problems(variable, model)
 
 
@@ -126,8 +145,6 @@ def is_hidden(name: str | None, model: Model) -> bool:
 
 
 def reads_prefix(variable: Variable, model: Model) -> bool:
-    from vispec.model.model import Prefix
-
     return any(isinstance(e, Prefix) and e.name == variable.name for e in model_expressions(model))
 
 

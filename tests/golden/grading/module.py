@@ -405,12 +405,8 @@ class Grading(nn.Module):
         essay_len = lengths["essay"]  # (panel,)
         essay_size = int(essay_len.max())
         worth = decide(torch.distributions.Categorical(logits=self.raw_quality).expand((n, essay_size,)), "sample", True)  # (panel, essay)
-        at_h = torch.arange(self.T, device=self.one.device)  # (h,)
-        marks_at = self.raw_marks[worth[:, None], at_h[:, None]]  # (panel, h, essay, M)
-        at_panel = torch.arange(n, device=self.one.device)  # (panel,)
-        at_essay = torch.arange(essay_size, device=self.one.device)  # (essay,)
-        marks_at_at = marks_at[at_panel[:, None, None], kind[:, :, None], at_essay]  # (panel, grader, essay, M)
-        mark = decide(torch.distributions.Categorical(logits=marks_at_at).expand((n, self.G, essay_size,)), rule, False)  # (panel, grader, essay)
+        marks_at = self.raw_marks[worth[:, None], kind[:, :, None]]  # (panel, grader, essay, M)
+        mark = decide(torch.distributions.Categorical(logits=marks_at).expand((n, self.G, essay_size,)), rule, False)  # (panel, grader, essay)
         return {"kind": kind, "worth": worth, "mark": mark, "essay_len": essay_len, "mark_observed": torch.ones_like(mark, dtype=torch.bool)}
 
     @torch.no_grad()

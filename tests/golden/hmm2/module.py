@@ -795,11 +795,8 @@ class Hmm2(nn.Module):
                 c_now_2 = decide(torch.distributions.Categorical(logits=second_at).expand((n,)), "sample", True)  # (word,)
                 c[:, t] = c_now_2
             else:
-                at_before = torch.arange(self.K, device=self.one.device)  # (before,)
-                trans_at = self.raw_trans[c[:, t - 1][:, None], at_before]  # (word, before, K)
-                at_word = torch.arange(n, device=self.one.device)  # (word,)
-                trans_at_at = trans_at[at_word, c[:, t - 2]]  # (word, K)
-                c_now_3 = decide(torch.distributions.Categorical(logits=trans_at_at).expand((n,)), "sample", True)  # (word,)
+                trans_at = self.raw_trans[c[:, t - 1], c[:, t - 2]]  # (word, K)
+                c_now_3 = decide(torch.distributions.Categorical(logits=trans_at).expand((n,)), "sample", True)  # (word,)
                 c[:, t] = c_now_3
             emit_at = self.raw_emit[c[:, t]]  # (word, CHAR)
             x_now = decide(torch.distributions.Categorical(logits=emit_at).expand((n,)), rule, False)  # (word,)

@@ -777,11 +777,8 @@ class MixtureHmm(nn.Module):
                 c_now = decide(torch.distributions.Categorical(logits=init_at).expand((n,)), "sample", True)  # (chorale,)
                 c[:, t] = c_now
             else:
-                at_from = torch.arange(self.K, device=self.one.device)  # (from,)
-                trans_at = self.raw_trans[kind[:, None], at_from]  # (chorale, from, K)
-                at_chorale = torch.arange(n, device=self.one.device)  # (chorale,)
-                trans_at_at = trans_at[at_chorale, c[:, t - 1]]  # (chorale, K)
-                c_now_2 = decide(torch.distributions.Categorical(logits=trans_at_at).expand((n,)), "sample", True)  # (chorale,)
+                trans_at = self.raw_trans[kind, c[:, t - 1]]  # (chorale, K)
+                c_now_2 = decide(torch.distributions.Categorical(logits=trans_at).expand((n,)), "sample", True)  # (chorale,)
                 c[:, t] = c_now_2
             emit_at = self.raw_emit[c[:, t]]  # (chorale, 88)
             x_now = decide(torch.distributions.Bernoulli(logits=emit_at).expand((n, 88,)), rule, False)  # (chorale, 88)

@@ -6,21 +6,23 @@ from vispec.catalog import Distribution
 from vispec.lazy import torch
 
 
-def binomial_log_prob(value: torch.Tensor, total_count: torch.Tensor, logit: torch.Tensor) -> torch.Tensor:
+def binomial_log_prob(
+    value: torch.Tensor, total_count: torch.Tensor, log_p: torch.Tensor, log_rest: torch.Tensor
+) -> torch.Tensor:
     """log of total_count choose value + value log p + (total_count - value) log(1 - p), elementwise; else -inf."""
     inside = (value >= 0) & (value <= total_count)
     hits = torch.where(inside, value, 0.0)
     misses = total_count - hits
     log_choose = torch.lgamma(total_count + 1) - torch.lgamma(hits + 1) - torch.lgamma(misses + 1)
-    log_hits = torch.where(hits > 0, hits * torch.nn.functional.logsigmoid(logit), 0.0)  # 0 · -inf would be NaN
-    log_misses = torch.where(misses > 0, misses * torch.nn.functional.logsigmoid(-logit), 0.0)
+    log_hits = torch.where(hits > 0, hits * log_p, 0.0)  # 0 · -inf would be NaN
+    log_misses = torch.where(misses > 0, misses * log_rest, 0.0)
     return torch.where(inside, log_choose + log_hits + log_misses, -torch.inf)
 
 
 ENTRY = Distribution(
     name="Binomial",
     params={"total_count": "count", "probs": "unit"},
-    forms={"probs": "logit"},
+    forms={"probs": "logs"},
     support="count",
     torch_class="Binomial",
     kernel=binomial_log_prob,

@@ -6,16 +6,16 @@ from vispec.catalog import Distribution
 from vispec.lazy import torch
 
 
-def geometric_log_prob(value: torch.Tensor, logit: torch.Tensor) -> torch.Tensor:
-    """value · log P(failure) + log P(success) for log-odds of success `logit`, elementwise; -inf below 0."""
-    failures = torch.where(value > 0, value * torch.nn.functional.logsigmoid(-logit), 0.0)  # 0 · -inf would be NaN
-    return torch.where(value >= 0, failures + torch.nn.functional.logsigmoid(logit), -torch.inf)
+def geometric_log_prob(value: torch.Tensor, log_p: torch.Tensor, log_rest: torch.Tensor) -> torch.Tensor:
+    """value · log(1 - p) + log p, elementwise; -inf below 0."""
+    failures = torch.where(value > 0, value * log_rest, 0.0)  # 0 · -inf would be NaN
+    return torch.where(value >= 0, failures + log_p, -torch.inf)
 
 
 ENTRY = Distribution(
     name="Geometric",
     params={"probs": "unit"},
-    forms={"probs": "logit"},
+    forms={"probs": "logs"},
     support="count",
     torch_class="Geometric",
     kernel=geometric_log_prob,

@@ -6,19 +6,21 @@ from vispec.catalog import Distribution
 from vispec.lazy import torch
 
 
-def negative_binomial_log_prob(value: torch.Tensor, total_count: torch.Tensor, logit: torch.Tensor) -> torch.Tensor:
+def negative_binomial_log_prob(
+    value: torch.Tensor, total_count: torch.Tensor, log_p: torch.Tensor, log_rest: torch.Tensor
+) -> torch.Tensor:
     """value log p + total_count log(1 - p) + log of (value + total_count - 1) choose value, elementwise; -inf below 0."""
     inside = value >= 0
     hits = torch.where(inside, value, 0.0)
     log_choose = torch.lgamma(total_count + hits) - torch.lgamma(total_count) - torch.lgamma(hits + 1)
-    log_hits = torch.where(hits > 0, hits * torch.nn.functional.logsigmoid(logit), 0.0)  # 0 · -inf would be NaN
-    return torch.where(inside, log_choose + log_hits + total_count * torch.nn.functional.logsigmoid(-logit), -torch.inf)
+    log_hits = torch.where(hits > 0, hits * log_p, 0.0)  # 0 · -inf would be NaN
+    return torch.where(inside, log_choose + log_hits + total_count * log_rest, -torch.inf)
 
 
 ENTRY = Distribution(
     name="NegativeBinomial",
     params={"total_count": "positive", "probs": "unit"},
-    forms={"probs": "logit"},
+    forms={"probs": "logs"},
     support="count",
     torch_class="NegativeBinomial",
     kernel=negative_binomial_log_prob,

@@ -161,7 +161,7 @@ def plain_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
     params: dict[str, Value] = {}
     for name, arg in law.args:
         value = expression(w, arg)
-        logits = value.form in {"log": ("logits", "log"), "logit": ("logit",)}.get(entry.forms.get(name, "value"), ())
+        logits = entry.takes_logits(name, value.form)
         params["logits" if logits else name] = value if logits else to_value(w, value, arg.type.domain)
     axes = drawn_axes(w, plan, variable, params.values())
     shape = sizes_of(w, plan, variable, axes)

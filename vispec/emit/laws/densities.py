@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from vispec.catalog import Distribution, distributions
-from vispec.emit.laws.expressions import expression, is_number, plain, tensor, to_form, to_value
+from vispec.emit.laws.expressions import expression, plain, stem, tensor, to_form, to_value
 from vispec.emit.laws.joins import add
 from vispec.emit.nets.calls import distinct_rows
+from vispec.emit.numbers import real, truth
 from vispec.emit.value import Value, align, union
 from vispec.emit.writer import Writer, identifier
 from vispec.model.model import Choice, Const, Draw, Flow, Law, NetCall, Then, Variable
@@ -88,7 +89,7 @@ def density(w: Writer, variable: Variable, value: Value, law: Law, hint: str) ->
             parts = [dense(w, density(w, variable, value, part, hint)) for part in (then, otherwise)]
             axes = union((condition, *parts), w.order)
             codes = [tensor(w, p) if p.scalar else align(p, axes) for p in parts]
-            test_code = align(condition, axes) + (".bool()" if is_number(w, test) else "")
+            test_code = truth(condition, align(condition, axes))
             return w.let(hint, f"torch.where({test_code}, {codes[0]}, {codes[1]})", axes)
         case Then(laws=laws):
             return then_density(w, variable, value, laws, hint)
@@ -169,7 +170,7 @@ def categorical(w: Writer, variable: Variable, value: Value, law: Draw, hint: st
     probs = dict(law.args)["probs"]
     if value.enumerates is not None:
         found = expression(w, probs)
-        if found.form == "logits":
+        if found.form == "logits" and value.enumerates not in found.axes:
             return Unnormalised(found, value.enumerates, hint)
         return enumerated(w, found, value.enumerates, hint)
     selected = selected_rows(w, value, probs, hint) if isinstance(probs, NetCall) else None
@@ -187,8 +188,13 @@ def categorical(w: Writer, variable: Variable, value: Value, law: Draw, hint: st
 
 
 def enumerated(w: Writer, law: Value, latent: str, hint: str) -> Value:
-    """The log-probabilities of every value of a latent, its axis where the plan's order has it."""
+    """The log-probabilities of every value of a latent, its axis where the plan's order has it. Where the law reads draws whose
+    guide reads the latent, there is one for each of its values, and each value counts under its own."""
     log = to_form(w, law, "simplex", "log")
+    if latent in log.axes:
+        rest = tuple(axis for axis in log.axes if axis != latent)
+        code = f"{log.code}.diagonal(dim1={log.axes.index(latent)}, dim2=-1)"
+        log = w.let(f"{hint}_own", code, rest, log.event, "log")
     axes = (*log.axes, latent)
     order = w.sort(axes)
     if order != axes:
@@ -259,7 +265,10 @@ def product_table(w: Writer, variable: Variable, value: Value, law: Draw, hint: 
         return None
     if w.sort((*value.axes, *axes)) != (*value.axes, *axes):
         return None
-    shaped = [flattened(w, in_form(w, p, entry, name), axes, value.event[0]) for p, name in zip(params, names, strict=True)]
+    if law.distribution == "Bernoulli" and params[0].form != "logit":
+        return None  # a probability that is computed may be exactly 0 or 1, and a product of 0 with its log-odds is nan
+    params = [p if p.form == "logit" else to_value(w, p, entry.params[n]) for p, n in zip(params, names, strict=True)]
+    shaped = [flattened(w, p, axes, value.event[0]) for p in params]
     axis = "_".join(axes)
     natural = w.needs.kernel("vispec.kernels.sums.mixture", function)
     codes = [Value(w.fresh(f"{hint}_{part}")) for part in ("const", "weight", "statistics")]
@@ -279,13 +288,6 @@ def flattened(w: Writer, param: Value, axes: tuple[str, ...], event: Dim) -> str
     return f"{code}.flatten(0, {len(axes) - 1})" if len(axes) > 1 else code
 
 
-def in_form(w: Writer, param: Value, entry: Distribution, name: str) -> Value:
-    """A parameter as the distribution's kernel takes it."""
-    domain = entry.params[name]
-    form = entry.forms.get(name, "value")
-    return to_form(w, param, domain, form) if form != "value" else to_value(w, param, domain)
-
-
 def elementwise(w: Writer, variable: Variable, value: Value, law: Draw, entry: Distribution, hint: str) -> Value:
     """The distribution's kernel, or torch's, on aligned tensors; independent event dimensions are summed."""
     found = [(name, arg.type, expression(w, arg)) for name, arg in law.args]
@@ -294,16 +296,16 @@ def elementwise(w: Writer, variable: Variable, value: Value, law: Draw, entry: D
     if entry.name == "Normal" and len(value.event) == 1 and is_standard(law):
         function = w.needs.kernel("vispec.kernels.vectors", "standard_normal_vector_log_prob")
         return w.let(hint, f"{function}({value.code})", value.axes)
-    params = [(name, domain_value(w, v, t, entry, name)) for name, t, v in found]
+    params = [(name, taken) for name, t, v in found for taken in domain_values(w, v, t, entry, name)]
     axes = union((value, *(v for _, v in params)), w.order)
     rank = max(len(value.event), *(len(v.event) - extra_rank(entry, n) for n, v in params), 0) if params else len(value.event)
-    codes = {n: tensor_code(w, v, axes, rank + extra_rank(entry, n)) for n, v in params}
+    codes = [(n, tensor_code(w, v, axes, rank + extra_rank(entry, n))) for n, v in params]
     x = align(value, axes, rank)
     reduced = rank - entry.event_dim
     if reduced == 1 and entry.name in VECTORS:
         function = w.needs.kernel("vispec.kernels.vectors", VECTORS[entry.name])
-        return w.let(hint, f"{function}({', '.join([x, *codes.values()])})", axes)
-    code = fused_bernoulli(w, entry, value, found, x) or call_kernel(w, entry, x, list(codes.items()))
+        return w.let(hint, f"{function}({', '.join([x, *(code for _, code in codes)])})", axes)
+    code = fused_bernoulli(w, entry, value, found, x) or call_kernel(w, entry, x, codes)
     if reduced == 1:
         code = f"{code}.sum(-1)"
     elif reduced > 1:
@@ -327,12 +329,28 @@ def bit(w: Writer, value: Value, p: Value, hint: str) -> Value:
     return w.let(hint, code + (f".flatten(-{rank}).sum(-1)" if rank > 1 else ".sum(-1)" if rank else ""), axes)
 
 
-def domain_value(w: Writer, value: Value, type_: Type, entry: Distribution, name: str) -> Value:
-    """The parameter in the form that the distribution's kernel takes."""
+def domain_values(w: Writer, value: Value, type_: Type, entry: Distribution, name: str) -> tuple[Value, ...]:
+    """The parameter in the form that the distribution's kernel takes, which may be of two tensors."""
     form = entry.forms.get(name, "value")
     if form == "value" or not entry.kernel:
-        return to_value(w, value, type_.domain)
-    return to_form(w, value, type_.domain, form)
+        return (real(w, to_value(w, value, type_.domain)),)
+    if form == "logs":
+        return logs(w, value, type_.domain)
+    return (to_form(w, value, type_.domain, form),)
+
+
+def logs(w: Writer, value: Value, domain: str) -> tuple[Value, Value]:
+    """log p and log(1 - p) of a probability, which may be exactly 0 or 1 where it is computed."""
+    name = stem(value)
+    if value.form == "logit":
+        codes = [f"F.logsigmoid({sign}{value.code})" for sign in ("", "-")]
+    else:
+        value = to_value(w, value, domain)
+        functions = [w.needs.kernel("vispec.kernels.probability", function) for function in ("log_of", "log_of_rest")]
+        codes = [f"{function}({tensor(w, value)})" for function in functions]
+    hints = (f"log_{name}", f"log_not_{name}")
+    log_p, log_rest = (w.let(hint, code, value.axes, value.event) for hint, code in zip(hints, codes, strict=True))
+    return log_p, log_rest
 
 
 def extra_rank(entry: Distribution, name: str) -> int:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from vispec.emit.laws.functions import FUNCTIONS, OPERATORS
 from vispec.emit.laws.reductions import reduce_sequence
 from vispec.emit.nets.calls import call_net
+from vispec.emit.numbers import truth
 from vispec.emit.value import Form, Value, align, union
 from vispec.emit.writer import Writer
 from vispec.model.model import (
@@ -210,18 +211,31 @@ def _select(w: Writer, e: Select) -> Value:
     value = whole(w, e.name) if any(plate in w.at for plate, _ in e.by) else named(w, e.name)
     if value.enumerates is not None and e.name in w.scope.enumerated:
         return value  # all values; which element's they are is said where they are added up
+    latents, indices = dict[str, str](), dict[str, Value]()
     for plate, index in e.by:
+        if plate not in value.axes:
+            continue  # a let that is the same for all of its elements
         axis = enumerated_axis(index, w.scope)
         if index.type.domain == "tree":
             value = with_root(w, to_value(w, value, e.type.domain), plate, axis or plate, e)
             plate = axis or plate
         if axis == plate:
             continue
-        if axis is not None and plate in value.axes:
-            value = rename(w, value, plate, axis)
+        if axis is not None:
+            latents[plate] = axis
+            continue
+        at = plain(w, index)
+        if at.event:
+            value = mixture_of_rows(w, value, at, e)
+        elif at.scalar:
+            value = sliced(w, value, plate, at)
         else:
-            at = plain(w, index)
-            value = mixture_of_rows(w, value, at, e) if at.event else gather(w, value, plate, at)
+            indices[plate] = at
+    axes = (*value.axes, *latents.values())
+    if indices or len({*axes}) < len(axes):  # an axis that would be there twice is read along the diagonal
+        return gather(w, value, indices | {plate: w.position(axis) for plate, axis in latents.items()})
+    for plate, axis in latents.items():
+        value = rename(w, value, plate, axis)
     return value
 
 
@@ -253,8 +267,6 @@ def mixture_of_rows(w: Writer, value: Value, weight: Value, e: Select) -> Value:
 def rename(w: Writer, value: Value, old: str, new: str) -> Value:
     """The axis `old` under the name of a latent that points along it; moved where the order asks for it."""
     names = [new if axis == old else axis for axis in value.axes]
-    if new in value.axes:
-        raise ValueError(f"axis {new} twice")
     axes = w.sort(names)
     if list(axes) != names:
         code = f"{value.code}.movedim({names.index(new)}, {axes.index(new)})"
@@ -262,17 +274,19 @@ def rename(w: Writer, value: Value, old: str, new: str) -> Value:
     return replace(value, axes=axes, enumerates=None)
 
 
-def gather(w: Writer, value: Value, plate: str, index: Value) -> Value:
-    """value[..., index, ...] along a plate, for an index that varies over other axes; they are matched by name."""
+def sliced(w: Writer, value: Value, plate: str, index: Value) -> Value:
+    """One element of a plate, the same everywhere."""
     at = value.axes.index(plate)
-    rest = tuple(axis for axis in value.axes if axis != plate)
-    if index.scalar:
-        code = f"{value.code}[{', '.join([':'] * at + [index.code])}]"
-        return w.let(stem(value), code, rest, value.event, value.form, value.integer)
-    axes = w.sort({*rest, *index.axes})
-    if not rest:
-        return w.let(f"{stem(value)}_at", f"{value.code}[{index.code}]", axes, value.event, value.form, value.integer)
-    items = [align(index, axes) if axis == plate else align(w.position(axis), axes) for axis in value.axes]
+    code = f"{value.code}[{', '.join([':'] * at + [index.code])}]"
+    return w.let(stem(value), code, (*value.axes[:at], *value.axes[at + 1 :]), value.event, value.form, value.integer)
+
+
+def gather(w: Writer, value: Value, indices: dict[str, Value]) -> Value:
+    """value[..., index, ...] along all plates of `indices` at once: one after the other, the first would make a whole table of
+    the second's elements for each row. The indices vary over axes of their own, which are matched by name."""
+    rest = {axis for axis in value.axes if axis not in indices}
+    axes = w.sort(rest.union(*(index.axes for index in indices.values())))
+    items = [align(indices[axis] if axis in indices else w.position(axis), axes) for axis in value.axes]
     return w.let(f"{stem(value)}_at", f"{value.code}[{', '.join(items)}]", axes, value.event, value.form, value.integer)
 
 
@@ -330,13 +344,15 @@ def _apply(w: Writer, e: Apply) -> Value:
             return Value(f"({OPERATORS[e.function].format(*(a.code for a in args))})", scalar=True)
         codes = [align(a, axes, rank) for a in args]
         event = max((a.event for a in args), key=len)
+        if e.function in ("and", "or", "not"):
+            codes = [truth(a, code) for a, code in zip(args, codes, strict=True)]
         whole = all(a.integer or (a.scalar and is_whole(a.code)) for a in args)
         integer = whole and e.function in ("+", "-", "*", "neg")
         if e.function in ARITHMETIC and not integer and not any(is_floating(a) for a in args):
             codes[0] = f"(self.one * {codes[0]})"  # of integers, torch would make single precision
-        return w.let(
-            e.function if e.function.isalpha() else "value", OPERATORS[e.function].format(*codes), axes, event, integer=integer
-        )
+        hint = e.function if e.function.isalpha() else "value"
+        found = w.let(hint, OPERATORS[e.function].format(*codes), axes, event, integer=integer)
+        return replace(found, truth=e.function in LOGICAL)
     return FUNCTIONS[e.function](w, e, args, axes)
 
 
@@ -348,7 +364,7 @@ def _conditional(w: Writer, e: Conditional) -> Value:
     if then.scalar and otherwise.scalar:
         codes[0] = f"self.one * {codes[0]}"
     condition = align(replace(test, event=()), axes, len(event)) if test.axes else test.code
-    condition = f"{condition}.bool()" if is_number(w, e.test) else condition
+    condition = truth(test, condition)
     return w.let("value", f"torch.where({condition}, {codes[0]}, {codes[1]})", axes, event)
 
 
@@ -366,14 +382,6 @@ def is_floating(value: Value) -> bool:
 
 
 LOGICAL = frozenset({"<", "<=", ">", ">=", "==", "!=", "and", "or", "not"})
-
-
-def is_number(w: Writer, test: Expression) -> bool:
-    """Whether a condition's tensor holds 0 and 1, not truth values."""
-    lets = {let.name: let for let in (*w.model.lets, *w.model.guide_lets)}
-    if isinstance(test, Ref) and test.name in lets:
-        return is_number(w, lets[test.name].value)
-    return not (isinstance(test, Apply) and test.function in LOGICAL)
 
 
 def _for(w: Writer, e: For) -> Value:
@@ -400,7 +408,8 @@ def _stack(w: Writer, e: Stack) -> Value:
     if all(item.scalar for item in items):
         return w.let("vector", f"self.one.new_tensor([{', '.join(i.code for i in items)}])", (), (len(items),))
     parts = ", ".join(align(item, axes) if not item.scalar else f"self.one * {item.code}" for item in items)
-    return w.let("vector", f"torch.stack(torch.broadcast_tensors({parts}), -1)", axes, (len(items),))
+    integer = all(item.integer for item in items)
+    return w.let("vector", f"torch.stack(torch.broadcast_tensors({parts}), -1)", axes, (len(items),), integer=integer)
 
 
 COMPILERS: dict[type, Callable[..., Value]] = {

@@ -44,8 +44,10 @@ def params_of(w: Writer, law: Draw) -> dict[str, Value]:
     found = {}
     for name, arg in law.args:
         value, form = expression(w, arg), entry.forms.get(name, "value")
-        taken = law.distribution in KERNELS and form != "value"
-        found[name] = to_form(w, value, arg.type.domain, form) if taken else to_value(w, value, arg.type.domain)
+        if law.distribution in KERNELS and form in ("logit", "log"):
+            found[name] = to_form(w, value, arg.type.domain, form)
+        else:
+            found[name] = to_value(w, value, arg.type.domain)
     return found
 
 

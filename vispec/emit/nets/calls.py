@@ -6,6 +6,7 @@ from dataclasses import replace
 from vispec.catalog import networks
 from vispec.emit.nets.classes import counts_of, mask_of
 from vispec.emit.nets.uses import uses
+from vispec.emit.numbers import real
 from vispec.emit.value import Form, Value, align, union
 from vispec.emit.writer import Writer, identifier
 from vispec.model.model import Expression, Net, NetCall
@@ -120,10 +121,8 @@ def argument(w: Writer, a: Expression, declared: Type, expression: Compile, plai
     """What a net is called with: a number of the spec's text as a tensor, a whole number as the real one that it takes."""
     value = expression(w, a) if a.type.star else plain(w, a)
     whole = declared.domain in INTEGER_DOMAINS
-    if not value.scalar and value.integer and not whole:
-        return w.let(value.code, f"{value.code}.to(self.one.dtype)", value.axes, value.event)
     if not value.scalar:
-        return value
+        return value if whole else real(w, value)
     if whole:
         return w.let("number", f"torch.full((), {value.code}, device=self.one.device)", integer=True)
     return w.let("number", f"self.one * {value.code}")

@@ -233,8 +233,7 @@ def draw_law(w: Generator, variable: Variable, law: Draw, axes: tuple[str, ...],
     for name, arg in law.args:
         value = expression(w, arg)
         keyword = name
-        logits = {"log": ("logits", "log"), "logit": ("logit",)}.get(entry.forms.get(name, "value"), ())
-        if entry.torch_class is not None and value.form in logits:
+        if entry.torch_class is not None and entry.takes_logits(name, value.form):
             keyword = "logits"
         else:
             value = spread(w, variable, entry, name, to_value(w, value, arg.type.domain))

@@ -21,6 +21,8 @@ def emit(w: Writer, step: Step, inputs: Mapping[str, Density], query: bool) -> V
     assert step.index is not None
     (found,) = inputs.values()
     value, index, gone = dense(w, found), plain(w, step.index), step.eliminated
+    if index.scalar:
+        index = w.let("place", f"torch.full((), {index.code}, device=self.one.device)", integer=True)
     lead = tuple(axis for axis in value.axes if axis == "s") + tuple(p for p in step.plates if p != step.into)
     rest = tuple(axis for axis in value.axes if axis not in (*lead, *gone))
     axes = w.sort((*lead, *gone, *rest))
@@ -52,7 +54,7 @@ def only_inside(w: Writer, value: Value, plate: str) -> Value:
 def spread(
     w: Writer, value: Value, axes: tuple[str, ...], target: tuple[str, ...], lead: tuple[str, ...], gone: tuple[str, ...]
 ) -> str:
-    """A tensor over all its axes, the ones that go away as one after the leading ones."""
+    """A tensor over all its axes, the ones that go away as one after the leading ones; of size 1 where there are none."""
     code = tensor(w, value) if value.scalar else align(value, axes)
     if value.axes != axes:
         code = f"{paren(code)}.expand({', '.join(w.axis_size(axis) for axis in axes)})"
@@ -60,6 +62,8 @@ def spread(
         code = f"{paren(code)}.permute({', '.join(str(axes.index(axis)) for axis in target)})"
     if len(gone) > 1:
         code = f"{paren(code)}.flatten({len(lead)}, {len(lead) + len(gone) - 1})"
+    if not gone:
+        code = f"{paren(code)}.unsqueeze({len(lead)})"
     return code if code == value.code else w.let("spread", code).code
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from vispec.emit.laws.densities import Density, Lookup, Mixed, Table, Unnormalised, dense
+from vispec.emit.laws.expressions import tensor
 from vispec.emit.laws.joins import add, tilt
 from vispec.emit.steps import StepKind
 from vispec.emit.steps.unroll import joint_values
@@ -59,7 +60,8 @@ def under_guide(w: Writer, step: Step, log_q: Value, inputs: Mapping[str, Densit
     joint = ensure_axis(w, add(w, parts, f"log_joint_of_{latent}"), latent)
     axes = w.sort({*joint.axes, *log_q.axes})
     function = w.needs.kernel("vispec.kernels.sums.logsum", "expected_under")
-    return w.let(f"bound_{latent}", f"{function}({align(log_q, axes)}, {align(joint, axes)})", axes[:-1])
+    q = tensor(w, log_q) if log_q.scalar else align(log_q, axes)
+    return w.let(f"bound_{latent}", f"{function}({q}, {align(joint, axes)})", axes[:-1])
 
 
 def ensure_axis(w: Writer, joint: Value, latent: str) -> Value:

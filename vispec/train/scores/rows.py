@@ -57,7 +57,7 @@ class Rows:
 
     def pairs(self, posterior: Mapping[str, Tensor]) -> list[dict[str, Any]]:
         """Probabilities of neighbours in chains, {c: (B, *plates, K, K)} with one element fewer along each chain."""
-        chains = {chain_of(self.model.variable[name]) for name in posterior}
+        chains = {chain_of(self.model.variable[name], self.model) for name in posterior}
         fewer = copy(self)
         fewer.lengths = {plate: np.maximum(n - (plate in chains), 0) for plate, n in self.lengths.items()}
         return fewer.distributions(posterior)

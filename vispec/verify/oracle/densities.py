@@ -16,6 +16,8 @@ from vispec.verify.oracle import trees
 from vispec.verify.oracle.expressions import Scene, evaluate, holds, own, raw_head
 from vispec.verify.oracle.row import Place
 
+TRIALS = ("Binomial", "NegativeBinomial", "Geometric")
+
 
 def log_density(variable: Variable, law: m.Law, at: Place, scene: Scene) -> Tensor:
     """log law(value) of one cell, a scalar, its event dimensions summed."""
@@ -37,12 +39,40 @@ def log_density(variable: Variable, law: m.Law, at: Place, scene: Scene) -> Tens
         return truncated_normal(value, *(evaluate(part, at, scene).double() for _, part in draw.args)).sum()
     if draw.distribution == "HardKumaraswamy":
         return hard_kumaraswamy(value, *(evaluate(part, at, scene).double() for _, part in draw.args)).sum()
+    if draw.distribution in TRIALS:
+        return trials(draw, value, {name: evaluate(part, at, scene).double() for name, part in draw.args}).sum()
     family = torch_family(draw, at, scene, tuple(value.shape))
     if family.support is None:
         raise NotCheckedError(f"the support of {draw.distribution}")
     if not bool(torch.as_tensor(family.support.check(value)).all()):
         return torch.tensor(-torch.inf, dtype=torch.float64)
     return family.log_prob(value).sum()
+
+
+def trials(draw: m.Draw, value: Tensor, args: Mapping[str, Tensor]) -> Tensor:
+    """log of (a number of arrangements) p^a (1 - p)^b, exact where p is 0 or 1 (torch's own clamps it)."""
+    p, n = args["probs"].expand(value.shape), args.get("total_count", torch.ones(())).expand(value.shape)
+    x = value.double().clamp(min=0)
+    if draw.distribution == "Binomial":
+        x = torch.minimum(x, n)
+        hits, misses, arrangements = x, n - x, log_gamma(n + 1, x + 1, n - x + 1)
+    elif draw.distribution == "NegativeBinomial":
+        hits, misses, arrangements = x, n, log_gamma(n + x, n, x + 1)
+    else:
+        hits, misses, arrangements = torch.ones_like(x), x, torch.zeros_like(x)
+    found = arrangements + times_log(hits, p) + times_log(misses, 1 - p)
+    return torch.where(x == value, found, -torch.inf)
+
+
+def log_gamma(above: Tensor, *below: Tensor) -> Tensor:
+    """The logarithm of a quotient of gamma functions."""
+    return torch.lgamma(above) - sum(torch.lgamma(each) for each in below)
+
+
+def times_log(count: Tensor, p: Tensor) -> Tensor:
+    """count · log p, 0 where the count is, with no gradient from log 0 then."""
+    none = count == 0
+    return torch.where(none, 0.0, count * torch.where(none, 1.0, p).log())
 
 
 def hard_kumaraswamy(value: Tensor, a: Tensor, b: Tensor) -> Tensor:

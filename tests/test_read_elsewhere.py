@@ -1,0 +1,213 @@
+"""Latents read in the past or at an index by other laws; bits as truth values, whole numbers as real ones: by brute force."""
+
+import pytest
+
+from vispec.compile import compile_spec
+from vispec.diagnostics import SpecError
+from vispec.source import Source
+from vispec.verify.verify import verify
+
+READ_BY_THE_DATA = """
+param p : unit
+plate n:
+    chain t:
+        latent b : bit ~ Bernoulli(p)
+        observed x : real ~ Normal(b, 1) then Normal(b + 0.5 * b[t-1], 1)
+"""
+TWO_LAGS = """
+param p : unit
+plate n:
+    chain t:
+        latent b : bit ~ Bernoulli(p)
+        observed x : real ~ Normal(b, 1) then Normal(b + 0.5 * b[t-1], 1) then Normal(b + 0.5 * b[t-1] + 0.2 * b[t-2], 1)
+"""
+READ_BY_A_CHAIN = """
+param p : unit
+plate n:
+    chain t:
+        latent b : bit ~ Bernoulli(p)
+        latent c : bit ~ Bernoulli(p) then Bernoulli(0.9 if b[t-1] else 0.2)
+        observed x : real ~ Normal(b + c, 1)
+"""
+FIXED_LENGTH = """
+param p : unit
+plate n:
+    chain t[4]:
+        latent b : bit ~ Bernoulli(p)
+        observed x : real ~ Normal(b, 1) then Normal(b + 0.5 * b[t-1], 1)
+"""
+PARTLY_SEEN = """
+param p : unit
+plate n:
+    chain t:
+        partial b : bit ~ Bernoulli(p)
+        observed x : real ~ Normal(b, 1) then Normal(b + 0.5 * b[t-1], 1)
+"""
+SECOND_LAG_ALONE = """
+param p : unit
+plate n:
+    chain t:
+        latent b : bit ~ Bernoulli(p)
+        observed x : real ~ Normal(b, 1) then Normal(0, 1) then Normal(b + b[t-2], 1)
+"""
+LAGS_OF_A_CHAIN = """
+param p : unit
+plate n:
+    chain t:
+        latent b : bit ~ Bernoulli(p)
+        latent c : bit ~ Bernoulli(p) then Bernoulli(0.9 if b[t-1] else 0.2) then Bernoulli(0.8 if b[t-2] == 1 else 0.1)
+        observed x : real ~ Normal(b+c, 1)
+"""
+ELEMENT_OF_A_ROW = """
+size K = 2
+size V = 4
+param pk : simplex[K]
+plate k[K]:
+    param e : simplex[V]
+    param g : simplex[V]
+plate n:
+    plate j:
+        latent h : index[k] ~ Categorical(pk)
+        observed w : category[V] ~ Categorical(g[h])
+    given c : index[j]
+    observed x : category[V] ~ Categorical(e[h[c]])
+"""
+ELEMENT_OF_A_FIXED_PLATE = """
+size K = 2
+size V = 4
+param pk : simplex[K]
+plate k[K]:
+    param e : simplex[V]
+size J = 3
+plate n:
+    given c : index[j]
+    plate j[J]:
+        latent h : index[k] ~ Categorical(pk)
+        given w : real
+    observed x : category[V] ~ Categorical(e[h[c]])
+"""
+ELEMENT_ONE_PLATE_DEEPER = """
+size K = 2
+size V = 4
+param pk : simplex[K]
+plate k[K]:
+    param e : simplex[V]
+plate n:
+    plate o:
+        plate j:
+            latent h : index[k] ~ Categorical(pk)
+            given w : real
+        given c : index[j]
+        observed x : category[V] ~ Categorical(e[h[c]])
+"""
+ELEMENT_WITH_A_PLATE_INSIDE = """
+size K = 2
+size V = 4
+param pk : simplex[K]
+plate k[K]:
+    param e : simplex[V]
+plate n:
+    plate j:
+        latent h : index[k] ~ Categorical(pk)
+        given w : real
+        plate i:
+            latent b : bit ~ Bernoulli(0.3 if h == 0 else 0.8)
+            given v : real
+    given c : index[j]
+    observed x : category[V] ~ Categorical(e[h[c]])
+"""
+CONSTANT_ELEMENT = """
+size K = 2
+param pk : simplex[K]
+plate k[K]:
+    param tr : simplex[K]
+    param mu : real
+plate n:
+    chain t[4]:
+        latent a : index[k] ~ Categorical(pk) then Categorical(tr[a[t-1]])
+        observed x : real ~ Normal(mu[a], 1)
+    observed y : bit ~ Bernoulli(0.9 if a[2] == 0 else 0.3)
+"""
+LOGIC_OF_LATENT_BITS = """
+param r : positive
+plate n:
+    latent z : bit ~ Bernoulli(0.3)
+    latent w : bit ~ Bernoulli(0.3)
+    observed x : count ~ Poisson(r) if z and w else Zero()
+"""
+LOGIC_OF_GIVEN_BITS = """
+param r : positive
+plate n:
+    given z : bit
+    given w : bit
+    latent u : bit ~ Bernoulli(0.3)
+    observed x : count ~ Poisson(r) if z and not w and u else Zero()
+    observed y : real ~ Normal(1.0 if z or w else 2.0, 1)
+"""
+POSITIONS_IN_A_NET = """
+vocab V
+net t(y: token[V]) -> simplex[V] = embed(3)
+net f(n: real) -> real = mlp([4])
+
+net k(v: real[2]) -> real = mlp([3])
+plate s:
+    plate j:
+        given y : token[V]
+    plate i:
+        latent a : index[j] ~ Categorical(softmax(f(j) + f(i) * f(|y|) + f(j*|y|+i) + f(j==i) + f(max([i,j])) + k([i,j]) for j))
+        observed x : token[V] ~ Categorical(t(y[a]))
+"""
+A_COUNT_THAT_IS_LATENT = """
+param lam : simplex[6]
+param p : unit
+plate pop[6]:
+    param dummy : real
+plate site:
+    latent N : index[pop] ~ Categorical(lam)
+    plate visit:
+        observed y : count ~ Binomial(N, p)
+"""
+LABEL_UNDER_ITS_GUIDE = """
+size K
+net enc(x: real[K], y: category[3]) -> (loc: real, scale: positive) = mlp([4])
+net clf(e: real) -> simplex[3] = mlp([])
+net dec(e: real, y: category[3]) -> real[K] = mlp([4])
+plate d:
+    latent eta : real ~ Normal(0, 1)
+    partial label : category[3] ~ Categorical(clf(eta))
+    observed x : real[K] ~ Normal(dec(eta, label), 1)
+guide:
+    eta ~ Normal(enc(x, label))
+    label ~ Uniform()
+"""
+LATENT_LABEL = """
+size K
+net enc(x: real[K], y: category[3]) -> (loc: real, scale: positive) = mlp([4])
+net clf(e: real) -> simplex[3] = mlp([])
+net dec(e: real, y: category[3]) -> real[K] = mlp([4])
+plate d:
+    latent eta : real ~ Normal(0, 1)
+    latent label : category[3] ~ Categorical(clf(eta))
+    observed x : real[K] ~ Normal(dec(eta, label), 1)
+guide:
+    eta ~ Normal(enc(x, label))
+    label ~ Uniform()
+"""
+SPECS = {name.lower(): text for name, text in list(globals().items()) if name.isupper() and isinstance(text, str)}
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_against_brute_force(name: str) -> None:
+    report = verify(Source(f"{name}.vispec", SPECS[name]))
+    assert not report.differs, str(report)
+    assert any("log-prob" in check.name or "bound" in check.name for check in report.checks), str(report)
+
+
+def test_what_is_refused() -> None:
+    whole = "plate s:\n    chain t:\n        latent z : bit ~ Bernoulli(0.2) then Bernoulli(0.8 if z[t-1] else 0.1)\n"
+    whole += "    observed n : count ~ Poisson(1 + sum(z[*]))\n"
+    unread = LATENT_LABEL.replace("dec(eta, label)", "dec(eta, 0)").replace("    label ~ Uniform()\n", "")
+    for code, text in (("V703", whole), ("V716", unread)):
+        with pytest.raises(SpecError) as error:
+            compile_spec(Source("m.vispec", text))
+        assert [found.code for found in error.value.diagnostics] == [code]
