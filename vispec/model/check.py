@@ -138,6 +138,7 @@ class _Checker:
                 scope.poisoned.add(name)
             else:
                 symbols[name].type = value.type
+                symbols[name].value = value
                 self.lets[name] = m.Let(name, value.type, symbols[name].plates, value, symbols[name].span)
 
     def _let_value(self, symbol: Symbol) -> m.Expression | None:

@@ -130,9 +130,13 @@ def _estimator(scope: Scope, node: t.Call | t.Name, symbol: Symbol | None, guide
 
 
 def _settings(scope: Scope, node: t.Call, name: str, kind: Kind) -> tuple[tuple[str, m.Setting], ...] | None:
-    pairs = [(key, value, value.span) for key, value in zip(kind.settings, node.args, strict=False)]
+    flags = [arg for arg in node.args if isinstance(arg, t.Name) and kind.settings.get(arg.id) == "flag"]
+    others = [arg for arg in node.args if arg not in flags]
+    places = [key for key in kind.settings if key not in {flag.id for flag in flags}]
+    pairs = [(key, value, value.span) for key, value in zip(places, others, strict=False)]
+    pairs += [(flag.id, t.Name(flag.span, "true"), flag.span) for flag in flags]
     good = True
-    for extra in node.args[len(kind.settings) :]:
+    for extra in others[len(places) :]:
         known = f"it has {listed(kind.settings)}" if kind.settings else f"write `{name}` alone"
         scope.problems.add("V606", extra.span, f"`{name}` has no such setting", "one too many", help=known)
         good = False

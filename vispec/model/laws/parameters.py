@@ -50,7 +50,7 @@ def bind_parameters(scope: Scope, context: Context, node: t.Call, entry: Distrib
     for keyword in node.kwargs:
         value = resolve(scope, context, keyword.value)
         if keyword.name not in names:
-            help = did_you_mean(keyword.name, names, f"write `{usage(entry)}`")
+            help = _from_logits(entry, keyword.name) or did_you_mean(keyword.name, names, f"write `{usage(entry)}`")
             message = f"`{entry.name}` has no parameter `{keyword.name}`"
             scope.problems.add("V405", keyword.span, message, "not a parameter", help=help)
             good = False
@@ -68,6 +68,14 @@ def bind_parameters(scope: Scope, context: Context, node: t.Call, entry: Distrib
     resolved = ((name, bound.get(name)) for name in names)
     values = tuple((name, value) for name, value in resolved if value is not None)
     return Parameters(values, good and len(values) == len(bound))
+
+
+def _from_logits(entry: Distribution, name: str) -> str | None:
+    """What stands for torch's other parametrisation."""
+    if name != "logits" or "probs" not in entry.params:
+        return None
+    link = "softmax" if entry.params["probs"] == "simplex" else "sigmoid"
+    return f"write `{usage(entry).replace('probs', f'{link}(...)')}`"
 
 
 def _count(number: int) -> str:

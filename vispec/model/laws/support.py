@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from vispec.catalog import Distribution, distributions
 from vispec.model import dims
 from vispec.model import model as m
+from vispec.model.laws.outside import outside_domain
 from vispec.model.laws.parameters import usage
 from vispec.model.names.scope import Scope
 from vispec.model.problems import listed
@@ -70,21 +71,9 @@ def parameter_fits(scope: Scope, entry: Distribution, target: Target, name: str,
         scope.problems.add("V314", value.span, message, "a sequence", help=help)
         return False
     if not domain_fits(scope, value, entry.params[name]):
-        _outside_domain(scope, entry, name, value)
+        outside_domain(scope, entry, name, value)
         return False
     return target.type is None or _shape_fits(scope, entry, target, target.type, name, value)
-
-
-def _outside_domain(scope: Scope, entry: Distribution, name: str, value: m.Expression) -> None:
-    domain = entry.params[name]
-    functions = {"positive": "softplus", "unit": "sigmoid", "simplex": "softmax"}
-    help = None
-    if domain in functions and not isinstance(value, m.Const):
-        net = f", or declare the head of the net as `{domain}`" if isinstance(value, m.NetCall) else ""
-        help = f"write `{functions[domain]}(...)` around it{net}"
-    this = value.value if isinstance(value, m.Const) else f"`{value.type}`"
-    message = f"`{name}` of `{entry.name}` must be `{domain}`, and this is {this}"
-    scope.problems.add("V408", value.span, message, f"not `{domain}`", help=help)
 
 
 def _shape_fits(scope: Scope, entry: Distribution, target: Target, kind: Type, name: str, value: m.Expression) -> bool:

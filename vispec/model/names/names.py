@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from vispec.catalog import distributions
 from vispec.model import model as m
 from vispec.model.names.scope import Context, Scope, Signature, Symbol
-from vispec.model.problems import did_you_mean
+from vispec.model.problems import did_you_mean, listed
 from vispec.model.types import Type
 from vispec.model.values.functions import FUNCTIONS
 from vispec.source import Span
@@ -85,11 +85,26 @@ def position(scope: Scope, context: Context, node: t.Name) -> m.Position | None:
 SAID_OTHERWISE = {
     **dict.fromkeys(("len", "length", "count"), "how many elements `x` has is `|x|`"),
     **dict.fromkeys(("pow", "power"), "x to the power of y is `x^y`"),
-    "square": "the square of x is `x^2`",
+    **dict.fromkeys(("square", "squared"), "the square of x is `x^2`"),
+    "log1p": "the log of 1 + x is `log(1 + x)`",
+    "log2": "the log of x to the base 2 is `log(x) / log(2)`",
+    "log10": "the log of x to the base 10 is `log(x) / log(10)`",
+    "expm1": "exp(x) less 1 is `exp(x) - 1`",
+    "rsqrt": "1 over the root of x is `1 / sqrt(x)`",
+    **dict.fromkeys(("logsigmoid", "log_sigmoid"), "the log of the sigmoid is `log(sigmoid(x))`"),
+    **dict.fromkeys(("logsoftmax", "log_softmax"), "the log of the softmax is `log(softmax(x))`"),
+    **dict.fromkeys(("logsumexp", "log_sum_exp"), "the log of the sum of exponentials is `log(sum(exp(x)))`"),
+    "softmin": "the softmax of small numbers is `softmax(-x)`",
+    **dict.fromkeys(("normalize", "normalise"), "x over its sum, of positive numbers, is `softmax(log(x))`"),
     "logit": "the logit of p is `log(p) - log(1 - p)`",
     **dict.fromkeys(("expit", "logistic", "inv_logit"), "the inverse of the logit is `sigmoid`"),
 }
 """What stands in the language for functions of other ones."""
+MISSING_HERE = frozenset(
+    {"acos", "argmax", "argmin", "asin", "atan", "cos", "cosh", "cumsum", "elu", "erf", "gelu", "median"}
+    | {"prod", "selu", "silu", "sin", "sinh", "softsign", "std", "tan", "var"}
+)
+"""Functions of other languages that this one has not: a name like theirs is not what was meant."""
 
 
 def find_net(scope: Scope, node: t.Call) -> Signature | None:
@@ -113,7 +128,8 @@ def find_net(scope: Scope, node: t.Call) -> Signature | None:
         )
     else:
         declare = f"declare it: `net {name}(...) -> real = mlp([64])`"
-        help = SAID_OTHERWISE.get(name) or did_you_mean(name, [*scope.nets, *FUNCTIONS], declare)
+        functions = f"the functions are {listed(FUNCTIONS)}" if name in MISSING_HERE else None
+        help = functions or SAID_OTHERWISE.get(name) or did_you_mean(name, [*scope.nets, *FUNCTIONS], declare)
         scope.problems.add("V312", span, f"there is no net or function `{name}`", "not declared", help=help)
         scope.poisoned.add(name)
     return None

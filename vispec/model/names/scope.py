@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from vispec.model import dims
+from vispec.model import model as m
 from vispec.model.problems import Problems
 from vispec.model.types import Dim, Type
 from vispec.source import Source, Span
@@ -26,6 +27,7 @@ class Symbol:
     plates: tuple[str, ...] = ()
     type: Type | None = None
     guide: bool = False
+    value: m.Expression | None = None  # of a let
 
     @property
     def a(self) -> str:

@@ -10,6 +10,7 @@ from vispec.model.nets.nets import convert
 from vispec.model.types import Dim, Domain, Type
 from vispec.model.values.conform import const, domain_fits, is_ragged_sequence, shape_of
 from vispec.model.values.functions import FUNCTIONS, Function, arithmetic, is_number, joined, plain
+from vispec.model.values.signs import POSITIVE, above_zero, is_share, never_negative
 from vispec.source import Span
 from vispec.syntax import tree as t
 
@@ -74,12 +75,15 @@ def apply_operator(scope: Scope, span: Span, op: str, values: Values) -> m.Expre
     left, right = values
     if isinstance(left, m.Const) and isinstance(right, m.Const):
         return _fold(scope, span, op, left.value, right.value)
-    return m.Apply(span, Type(_result_domain(op, left, right), shape), op, values)
+    return m.Apply(span, Type(_result_domain(scope, op, left, right), shape), op, values)
 
 
-def _result_domain(op: str, left: m.Expression, right: m.Expression) -> Domain:
+def _result_domain(scope: Scope, op: str, left: m.Expression, right: m.Expression) -> Domain:
     """The narrowest domain of the result; a number above 0 counts as positive first, then as what else it is."""
-
+    if op == "+" and above_zero(scope, left, right):
+        return "positive"
+    if op == "/" and left.type.domain in POSITIVE and is_share(scope, left, right):
+        return "unit"
     one = isinstance(left, m.Const) and left.value == 1
     found: list[Domain] = [arithmetic(op, a, b, one) for a in _domains(left) for b in _domains(right)]
     return min(found, key=lambda domain: domain == "real")  # the first that is not
@@ -191,15 +195,27 @@ def apply_function(scope: Scope, context: Context, node: t.Call, values: Values)
 def _takes(scope: Scope, name: str, function: Function, value: m.Expression) -> bool:
     if not _is_number(scope, value):
         return False
-    if domain_fits(scope, value, function.domain) or (
-        function.domain == "positive" and plain(value.type.domain) in ("count", "bit")
-    ):
+    if function.domain != "positive" or _has_log(scope, value):
         return True
     message = f"`{name}` is of positive numbers, and this is `{value.type}`"
-    scope.problems.add(
-        "V309", value.span, message, "may be negative", help="make it positive first: `exp(...)` or `softplus(...)`"
-    )
+    zero = never_negative(scope, value)
+    help = f"add a number above 0: `{name}(... + 0.001)`" if zero else _made_positive(scope, value)
+    scope.problems.add("V309", value.span, message, "may be 0" if zero else "may be negative", help=help)
     return False
+
+
+def _has_log(scope: Scope, value: m.Expression) -> bool:
+    """Whether no number in it is below 0, by its type; the logarithm of a count or bit of 0 is minus infinity."""
+    if isinstance(value, m.Stack):
+        return all(_has_log(scope, item) for item in value.items)
+    return domain_fits(scope, value, "positive") or plain(value.type.domain) in ("count", "bit")
+
+
+def _made_positive(scope: Scope, value: m.Expression) -> str:
+    symbol = scope.symbols.get(value.name) if isinstance(value, m.Ref | m.All | m.Past | m.Select) else None
+    other = "`exp(...)` or `softplus(...)` around it is another number, above 0"
+    given = symbol is not None and isinstance(symbol.node, t.Variable) and symbol.node.role == "given"
+    return f"declare `{symbol.name}` as `positive`, if it is; {other}" if symbol is not None and given else other
 
 
 def _result(scope: Scope, node: t.Call, function: Function, values: Values) -> Type | None:

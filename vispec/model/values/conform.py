@@ -6,6 +6,7 @@ from vispec.model import model as m
 from vispec.model.names.scope import Scope
 from vispec.model.types import Dim, Domain, Type
 from vispec.model.values.functions import NUMERIC, plain
+from vispec.model.values.signs import is_distribution, is_probability
 
 CONTAINS: dict[str, frozenset[str]] = {
     "real": NUMERIC | {"index", "tree"},
@@ -70,14 +71,6 @@ def number_fits(value: int | float, domain: str, card: Dim | None) -> bool:
             return False
 
 
-def is_distribution(value: m.Expression) -> bool:
-    """Whether a list of literal numbers is one over its places."""
-    if not isinstance(value, m.Stack) or not all(isinstance(item, m.Const) for item in value.items):
-        return False
-    numbers = [item.value for item in value.items if isinstance(item, m.Const)]
-    return min(numbers, default=-1) >= 0 and math.isclose(sum(numbers), 1, rel_tol=0, abs_tol=1e-6)
-
-
 def domain_fits(scope: Scope, value: m.Expression, domain: str, card: Dim | None = None) -> bool:
     """Whether every value of the expression lies in the domain (with `card` values, where that is finite)."""
     if isinstance(value, m.Const):
@@ -85,8 +78,12 @@ def domain_fits(scope: Scope, value: m.Expression, domain: str, card: Dim | None
         return number_fits(value.value, domain, known)
     if isinstance(value, m.Stack) and domain in ("positive", "unit", "count", "bit"):
         return all(domain_fits(scope, item, domain) for item in value.items)
-    if domain == "simplex" and is_distribution(value):
+    if domain == "simplex" and is_distribution(scope, value):
         return True
+    if domain == "unit" and is_probability(scope, value):
+        return True
+    if isinstance(value, m.Conditional) and domain in ("positive", "unit", "simplex"):
+        return all(domain_fits(scope, branch, domain) for branch in (value.then, value.otherwise))
     if value.type.domain not in CONTAINS[domain]:
         return domain == "count" and plain(value.type.domain) == "positive" and is_whole(value)
     if domain in ("category", "token", "index") and card is not None:

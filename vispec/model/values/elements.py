@@ -28,7 +28,7 @@ def index_event(
             message = f"{name} has no elements for this index to point at"
             scope.problems.add("V214", item.span, message, "nothing to index", cause=cause, help="leave the index out")
             return None
-        if not _picks(scope, item, value, kind):
+        if not _picks(scope, item, value, kind, symbol):
             return None
         domain = ELEMENT.get(kind.domain, kind.domain)
         inner = Type(domain, kind.shape[1:], card=kind.card)  # type: ignore[arg-type]
@@ -36,7 +36,7 @@ def index_event(
     return base
 
 
-def _picks(scope: Scope, item: t.Expr, value: m.Expression, kind: Type) -> bool:
+def _picks(scope: Scope, item: t.Expr, value: m.Expression, kind: Type, symbol: Symbol | None) -> bool:
     """Whether a value can point along the first dimension of a vector."""
     size: Dim = kind.shape[0]
     known = scope.values.get(size, size) if isinstance(size, str) else size
@@ -61,9 +61,32 @@ def _picks(scope: Scope, item: t.Expr, value: m.Expression, kind: Type) -> bool:
         reach = _reach(scope, value)
         takes = f"it takes {scope.shown(reach)} values" if reach is not None else "it may fall outside"
         message = f"the index does not fit the {scope.shown(size)} entries: {takes}"
-        help = "a parameter over a range takes any whole number and clamps it at the ends: `param jump : real[-50..50]`"
+        help = one_each(scope, symbol, value) or _range_help(value)
         scope.problems.add("V320", item.span, message, "may be out of range", help=help)
     return False
+
+
+def _range_help(value: m.Expression) -> str:
+    if value.type.domain in ("category", "token", "index"):
+        return "use the same size in both types"
+    return "a parameter over a range takes any whole number and clamps it at the ends: `param jump : real[-50..50]`"
+
+
+def one_each(scope: Scope, symbol: Symbol | None, at: m.Expression) -> str | None:
+    """The plate that a parameter lacks, where a label picks one of its entries and not one parameter of several."""
+    size = scope.card(at.type)
+    if symbol is None or symbol.kind != "parameter" or at.type.domain not in ("category", "token", "index") or size is None:
+        return None
+    plates = [plate for plate in scope.plates.values() if plate.size is not None and scope.same(plate.size, size)]
+    ragged = at.type.domain == "index" and not plates
+    name = plates[0].name if plates else new_plate(scope)
+    stands = "stands in no plate" if not symbol.plates else f"stands in no plate of {size}"
+    return None if ragged else f"`{symbol.name}` {stands}; put it in `plate {name}[{size}]:` to have one for each value"
+
+
+def new_plate(scope: Scope) -> str:
+    """A name for a plate to be opened that nothing else has."""
+    return next((name for name in ("k", "m", "values") if name not in scope.symbols), "...")
 
 
 def _reach(scope: Scope, value: m.Expression) -> Dim | None:
