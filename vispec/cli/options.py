@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vispec.cli.failures import FAILED, fail
+from vispec.cli.failures import FAILED, fail, say
 from vispec.source import Source
 
 if TYPE_CHECKING:
@@ -154,12 +154,15 @@ def use_threads(count: int | None) -> None:
 
 
 def open_run(path: Path, device: str | None, threads: int | None) -> "tuple[Run, torch.device]":
-    """The run and the device to use it on."""
+    """The run and the device to use it on. Of a run that is not finished, it says which parameters are used."""
     from vispec.train.loop.distributed import Group, choose_device
     from vispec.train.store.run import Run
 
     use_threads(threads)
-    return Run.open(path), choose_device(device or "cpu", Group())
+    run, place = Run.open(path), choose_device(device or "cpu", Group())
+    if not run.has_best and (path / "last.safetensors").exists():
+        say(f"{path} is not finished and has no best.safetensors: these are the parameters of its last checkpoint")
+    return run, place
 
 
 def load_data(run: "Run", data: Sequence[str], columns: Sequence[str]) -> "Dataset":

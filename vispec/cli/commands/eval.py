@@ -1,6 +1,5 @@
 """vispec eval: the log-probability of data under a run."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +48,7 @@ def evaluate(
 ) -> None:
     """The log-probability (or its bound) of DATA under the parameters of RUN, in nats."""
     with failures(as_json):
-        from vispec.train.scores.diagnostics import diagnose
-        from vispec.train.scores.evaluate import evaluate as score_of
+        from vispec.train.scores.final import Latents, final_score, latents_of
         from vispec.train.scores.weights import read_estimator
 
         chosen = None if estimator is None else read_estimator(estimator)
@@ -58,21 +56,17 @@ def evaluate(
         dataset = load_data(opened, data, columns)
         size = batch or opened.config.settings.batch or 1
         module = opened.load(place, memory)
-        scored = score_of(module, dataset, size, place, seed=seed or 0, estimator=chosen)
-        score = replace(scored, diagnostics=diagnose(module, dataset, size, place, seed or 0)).as_json()
+        latents = latents_of(opened.model) if hasattr(module, "shared") else Latents()
+        score = final_score(module, dataset, size, place, latents, seed=seed or 0, estimator=chosen).as_json()
     click.echo(dump(score) if as_json else "\n".join(lines(score)))
 
 
 def lines(score: dict[str, Any]) -> list[str]:
     """The numbers for a reader."""
     from vispec.train.scores.diagnostics import described
+    from vispec.train.scores.final import kind_of, subtracted
 
-    kinds = {
-        "exact": "exact",
-        "lower": f"a lower bound, {score['estimator']}",
-        "estimate": f"an estimate, {score['estimator']}",
-    }
-    kind = kinds[score["bound"]]
+    kind = "exact" if score["exact"] else f"{kind_of(score)}, {score['estimator']}"
     found = [f"{score['rows']} rows, {score['tokens']} tokens; {kind}"]
     labels = {
         "log_prob": "log-probability",
@@ -82,6 +76,9 @@ def lines(score: dict[str, Any]) -> list[str]:
         "perplexity": "perplexity per token",
     }
     found += [f"{label:20} {score[key]:.6g}" for key, label in labels.items() if score[key] is not None]
+    if score["evidence_bound"] is not None:
+        numbers = f"{score['evidence_bound']:.6g}, {score['evidence_bound_per_row']:.6g} per row"
+        found.append(f"a lower bound on the log-evidence of these rows, with {subtracted(score)}: {numbers}")
     return found + (list(described(score["diagnostics"])) if score["diagnostics"] else [])
 
 

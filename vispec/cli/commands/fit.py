@@ -183,11 +183,25 @@ def report(run: "Run", result: dict[str, Any], as_json: bool) -> None:
     for name in ("train", "valid"):
         score = result[name]
         if score is not None:
-            kind = "log-probability" if score["exact"] else f"bound ({score['estimator']})"
-            click.echo(f"{name}: {kind} {score['log_prob']:.2f} nats, {score['log_prob_per_row']:.4f} per row")
+            click.echo(f"{name}: {summary(score, name == 'train')}")
             for line in described(score["diagnostics"]) if score.get("diagnostics") else ():
                 click.echo(f"  {line}")
     click.echo(f"run: {run.folder}  (report.html, best.safetensors, module.py)")
+
+
+def summary(score: dict[str, Any], training: bool) -> str:
+    """One line of a score: of training data what the fit maximised, of others what they are worth given what rows share."""
+    from vispec.train.scores.final import kind_of, subtracted
+
+    key, kind, rest = "log_prob", "log-probability", ""
+    if training and score.get("evidence_bound") is not None:
+        key, kind, rest = "evidence_bound", "bound", f", with {subtracted(score)}"
+    elif score["bound"] in ("expected", "predictive"):
+        kind = kind_of(score)
+    elif not score["exact"]:
+        kind = "bound"
+    kind += "" if score["exact"] else f" ({score['estimator']})"
+    return f"{kind} {score[key]:.2f} nats, {score[f'{key}_per_row']:.4f} per row{rest}"
 
 
 ENTRY = Command("fit", fit)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from vispec.train.scores.rows import Rows
     from vispec.train.store.run import Run
 
+    Found = Mapping[str, torch.Tensor | Mapping[str, torch.Tensor]]  # by latent: an answer, or a guide's parameters
+
 QUERIES = ("marginals", "mode", "kbest(5)", "sample", "entropy", "pairs", "kl(RUN)", "moments(10000)")
 
 
@@ -113,7 +115,8 @@ def answers(
     seed: int,
     other: "nn.Module | None" = None,
 ) -> "Iterator[tuple[dict[str, Any], Aligned]]":
-    """Each row's answers, and what its variables stand beside, for a reader. other: the model that `kl` compares with."""
+    """The guides of what rows share, once, if anything; then each row's answers, where it has any, and what its variables stand
+    beside, for a reader. other: the model that `kl` compares with."""
     from vispec.train.errors import RunError
     from vispec.train.scores.rows import Rows
     from vispec.train.store.module import evaluating, to_device
@@ -126,13 +129,16 @@ def answers(
     if not hasattr(module, "posterior"):
         raise RunError("this model has no latent variables, so there is no posterior; see `vispec predict`")
     with evaluating(module, seed, place):
-        for indices in data.order(size):
+        for first, indices in enumerate(data.order(size)):
             batch = to_device(data.batch(indices), place)
             rows = Rows(run.model, run.encoders, batch)
+            found = ask(module, batch, query, other)
+            common = {} if first else rows.shared(guides_of(found))
+            if common:
+                yield {"(shared)": common}, Aligned(run.model, {})
             beside = rows.values({name: value for name, value in batch.items() if name in run.model.variable})
-            told = answer(module, batch, rows, query, other)
-            for i in range(len(indices)):
-                yield told[i] if told else {}, Aligned(run.model, beside[i] if beside else {})
+            for i, row in enumerate(answer(found, rows, query)):
+                yield row, Aligned(run.model, beside[i] if beside else {})
 
 
 def told_moments(
@@ -160,27 +166,31 @@ def told_moments(
             yield row, Aligned(run.model, {})
 
 
-def answer(
-    module: "nn.Module", batch: "dict[str, torch.Tensor]", rows: "Rows", query: str, other: "nn.Module | None"
-) -> list[dict[str, Any]]:
-    """One batch's answers, row by row: of k best, a list of assignments; beside entropies and divergences, that of all latents
-    together. Raises RunError where the model has no answer."""
-    import torch
-
+def ask(module: "nn.Module", batch: "dict[str, torch.Tensor]", query: str, other: "nn.Module | None") -> "Found":
+    """What the module says of one batch; RunError where the model has no answer."""
     from vispec.train.errors import RunError
 
     asked = {"query": query} if other is None else {"query": "kl", "other": other}
     try:
-        found = module.posterior(batch, **asked)  # pyright: ignore[reportCallIssue]
+        return module.posterior(batch, **asked)  # pyright: ignore[reportCallIssue]
     except ValueError as error:
         raise RunError(str(error)) from error
-    summed = {name: value for name, value in found.items() if isinstance(value, torch.Tensor)}
-    guides = {name: value for name, value in found.items() if isinstance(value, Mapping)}
+
+
+def guides_of(found: "Found") -> "dict[str, Mapping[str, torch.Tensor]]":
+    """The guides' parameters among the answers."""
+    return {name: value for name, value in found.items() if isinstance(value, Mapping)}
+
+
+def answer(found: "Found", rows: "Rows", query: str) -> list[dict[str, Any]]:
+    """One batch's answers, row by row: of k best, a list of assignments; beside entropies and divergences, that of all latents
+    together. Empty where rows have no latents of their own."""
+    summed = {name: value for name, value in found.items() if not isinstance(value, Mapping)}
     if query == "marginals":
         told = rows.distributions(summed)
     elif query == "pairs":
         told = rows.pairs(summed)
-    elif query == "entropy" or other is not None:
+    elif query == "entropy" or query.startswith("kl("):
         together = summed.get("(joint)")
         told = rows.numbers(summed)
         if together is not None:
@@ -189,7 +199,7 @@ def answer(
         told = [{query: best} for best in assignments(summed, rows)]
     else:
         told = rows.values(summed)
-    guided = rows.distributions(guides)
+    guided = rows.distributions(guides_of(found))
     return [a | b for a, b in zip(told, guided, strict=True)] if told and guided else told or guided
 
 

@@ -171,9 +171,9 @@ def _store(matched: Matched, name: str, parts: Sequence[Column], problems: Probl
         other = next(
             part for part in parts if len(part.levels) != len(parts[0].levels) or part.values.type != parts[0].values.type
         )
-        problems.add(
-            "D114", f"`{name}` is of another kind than in {parts[0].origin.file}", other.origin.file, column=other.label
-        )
+        fact = f"`{name}` is of another kind than in {parts[0].origin.file}"
+        advice = "all files hold numbers there, or all text, in lists of one depth"
+        problems.add("D114", fact, other.origin.file, None, other.label, advice)
     else:
         matched.columns[name] = column if column.label else replace(column, label=name)
 
@@ -306,7 +306,8 @@ def _gather(table: Table, label: str, names: Sequence[str]) -> Column:
     kinds = {column.values.type for column in columns}
     if any(column.levels for column in columns) or (len(kinds) > 1 and any(not _is_number(kind) for kind in kinds)):
         message = f"columns {', '.join(names[:5])} cannot be gathered: they are lists, or of several kinds"
-        raise DataError([DataDiagnostic("D114", message, table.origin.file, column=label)])
+        advice = "columns of single numbers, or all of text, make a vector"
+        raise DataError([DataDiagnostic("D114", message, table.origin.file, None, label, advice)])
     kind = kinds.pop() if len(kinds) == 1 else pa.float64()
     rows, width = table.origin.rows, len(columns)
     joined = pa.concat_arrays([chunk for column in columns for chunk in column.values.cast(kind).chunks])

@@ -7,7 +7,7 @@ stored, so a fit that is stopped or killed anywhere and resumed takes the very s
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ from vispec.train.loop.seeds import derive, generator
 from vispec.train.loop.settings import Settings
 from vispec.train.loop.signals import Stop, stoppable
 from vispec.train.loop.step import Outcome, Stepper
-from vispec.train.scores.diagnostics import diagnose
 from vispec.train.scores.evaluate import Rows, Score, evaluate
+from vispec.train.scores.final import Latents, final_score
 from vispec.train.store.checkpoint import Checkpoint, Counters, Tensors, random_state, restore_random_state, write_tensors
 from vispec.train.store.metrics import Metrics
 from vispec.train.store.module import to_device
@@ -53,6 +53,7 @@ class Job:
     reporter: Reporter
     variables: tuple[str, ...] = ()  # of the spec, to name one where a fit diverges
     start: Tensors | None = None  # parameters to start at; those that are not in it start afresh
+    latents: Latents = field(default_factory=Latents)
 
 
 @dataclass(frozen=True)
@@ -212,11 +213,11 @@ class Trainer:
             self._save()
 
     def _end_restart(self) -> None:
-        """Without validation data, restarts compete by the log-probability of the training data at their ends."""
+        """Without validation data, restarts compete by the log-probability of the training data at their ends, or its bound."""
         if not all_finite(self.module):
             raise DivergenceError(None, "the last step made a parameter infinite")
         if self.job.valid is None:
-            score = self._evaluate(self.job.train).per_row
+            score = self._maximised(self.job.train)
             self._write({"event": "restart", **self._position(), "train": {"log_prob_per_row": score}})
             self._keep_if_best(score)
         if self.best is None:  # no score was a number
@@ -241,8 +242,8 @@ class Trainer:
         assert self.best is not None
         last, was_finite = _copy(self.module), all_finite(self.module)
         self.module.load_state_dict(self.best)
-        train = self._diagnosed(job.train)
-        valid = None if job.valid is None else self._diagnosed(job.valid)
+        train = self._final(job.train)
+        valid = None if job.valid is None else self._final(job.valid)
         if was_finite:
             self.module.load_state_dict(last)
         c.finished, c.seconds = True, time.monotonic() - self.started
@@ -257,10 +258,17 @@ class Trainer:
         job = self.job
         return evaluate(self.module, data, job.settings.batch or 1, job.device, job.group)
 
-    def _diagnosed(self, data: Rows) -> Score:
-        """The final score, with how the latents are used."""
+    def _maximised(self, data: Rows) -> float:
+        """Per row, the score less the divergence of what rows share, if anything: what the steps maximise."""
+        if not hasattr(self.module, "shared"):
+            return self._evaluate(data).per_row
+        found = self._final(data)
+        return found.per_row if found.evidence_bound is None else found.evidence_bound / found.rows
+
+    def _final(self, data: Rows) -> Score:
+        """The score with how the latents are used, and with the divergence of those that rows share."""
         job = self.job
-        return replace(self._evaluate(data), diagnostics=diagnose(self.module, data, job.settings.batch or 1, job.device))
+        return final_score(self.module, data, job.settings.batch or 1, job.device, job.latents, job.group)
 
     def _keep_if_best(self, score: float) -> None:
         c = self.counters
@@ -278,8 +286,9 @@ class Trainer:
         if valid is not None:
             line["valid"] = {k: v for k, v in valid.as_json().items() if k.startswith(("log_prob_per", "perplexity"))}
             text += f"  valid {valid.per_row:.4f}"
+        given = " (valid: given what rows share)" if valid is not None and valid.bound == "expected" else ""
         self._write(line)
-        self.job.reporter.epoch(f"{text} nats per row", self._restart_is_over())
+        self.job.reporter.epoch(f"{text} nats per row{given}", self._restart_is_over())
 
     def _write_window(self, outcome: Outcome) -> None:
         """The mean loss since the last such line."""

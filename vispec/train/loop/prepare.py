@@ -21,6 +21,7 @@ from vispec.train.loop.optimisers import make_optimiser
 from vispec.train.loop.progress import Reporter
 from vispec.train.loop.settings import Settings, read_settings
 from vispec.train.loop.start import read_start
+from vispec.train.scores.final import latents_of
 from vispec.train.sizes import check
 from vispec.train.store.checkpoint import Checkpoint, Tensors
 from vispec.train.store.files import write_atomic
@@ -66,7 +67,9 @@ def prepare(request: Request, group: Group, reporter: Reporter) -> tuple[Run, Jo
     if start is not None and taken is not None:
         reporter.say(start.describe(module, taken))
     run = _new_run(request, model, settings, train, text, group, taken)
-    return run, Job(run.folder, run.build, settings, train, valid, device, group, reporter, variable_names(model), taken)
+    return run, Job(
+        run.folder, run.build, settings, train, valid, device, group, reporter, variable_names(model), taken, latents_of(model)
+    )
 
 
 def prepare_resume(run: Run, request: Request, group: Group, reporter: Reporter) -> tuple[Run, Job, Checkpoint | None]:
@@ -84,7 +87,8 @@ def prepare_resume(run: Run, request: Request, group: Group, reporter: Reporter)
     run = _extend(run, request, checkpoint, group)
     settings = run.config.settings
     device, names = choose_device(settings.device, group), variable_names(run.model)
-    job = Job(run.folder, run.build, settings, train, valid, device, group, reporter, names, run.start)
+    latents = latents_of(run.model)
+    job = Job(run.folder, run.build, settings, train, valid, device, group, reporter, names, run.start, latents)
     return run, job, checkpoint
 
 

@@ -27,21 +27,32 @@ class Data(Protocol):
     def batch(self, indices: Any) -> dict[str, Tensor]: ...
 
 
-def diagnose(module: nn.Module, data: Data, size: int, device: torch.device, seed: int = 0) -> dict[str, Any] | None:
-    """What draws at up to ROWS rows say; None where no latent of a row has a guide and nothing is weighed."""
+def diagnose(
+    module: nn.Module,
+    data: Data,
+    size: int,
+    device: torch.device,
+    seed: int = 0,
+    own: bool = True,
+    divergent: bool = True,
+) -> dict[str, Any] | None:
+    """What draws at up to ROWS rows say; None where no latent of a row has a guide and nothing is weighed.
+
+    own: rows have drawn latents of their own; weights say nothing of those that rows share, whose own part is not in them.
+    divergent: all that rows share has a divergence, and is not a point estimate."""
     weighed, guided = hasattr(module, "log_weights"), hasattr(module, "divergences")
     if not (weighed or guided) or not data.num_rows:
         return None
     sizes, found = list[Tensor](), dict[str, list[tuple[Tensor, Tensor | None]]]()
     with evaluating(module, seed, device):
         for batch in batches(data, size, device):
-            if weighed:
+            if weighed and own:
                 sizes.append(effective(weights(module, batch)))
             told = module.divergences(batch, DRAWS) if guided else {}  # pyright: ignore[reportCallIssue]
             for name, (ratio, drawn) in told.items():
                 part = (-ratio.double().mean(0).cpu(), None if drawn is None else halves(drawn))
                 found.setdefault(name, []).append(part)
-        shared = shared_divergence(module)
+        shared = shared_divergence(module) if divergent else None
     latents = {name: of_latent(parts) for name, parts in found.items()}
     return {
         "rows": min(ROWS, data.num_rows),
@@ -104,9 +115,8 @@ def described(told: dict[str, Any]) -> Iterator[str]:
     for name, latent in told["latents"].items():
         units = "" if latent["units"] is None else f", {latent['active_units']} of {latent['units']} units active"
         yield f"KL of {name}: {latent['kl']:.4g} nats per row{units}"
-    if told["shared_kl"] is not None:
-        yield f"KL of what rows share: {told['shared_kl']:.4g} nats"
     if told["effective_samples"] is not None:
-        yield f"effective samples: {told['effective_samples']:.3g} of {told['samples']}"
+        whose = "" if told["shared_kl"] is None else " of each row's own latents"
+        yield f"effective samples{whose}: {told['effective_samples']:.3g} of {told['samples']}"
     for name in told["posterior_collapse"]:
         yield f"posterior collapse: {name} tells nothing of its row (KL below {told['collapse_below']} nats)"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vispec.train.loop.distributed import Group
-from vispec.train.scores.weights import Bound, Estimator, estimate
+from vispec.train.scores.weights import Bound, Estimator, estimate_all
 from vispec.train.store.module import evaluating, to_device
 
 
@@ -35,8 +35,9 @@ class Rows(Protocol):
 class Score:
     """log_prob: the sum over rows, in nats; a bound where `exact` is False, and `estimator` says which.
 
-    bound: whether it is exact, a lower bound in expectation, or an estimate. standard_error: of log_prob by chance of the
-    draws, where they were enough to tell. diagnostics: how the latents are used, see train/diagnostics.py.
+    bound: what it is, see `Bound`. standard_error: of log_prob by chance of the draws, where they were enough to tell.
+    diagnostics: how the latents are used, see diagnostics.py. evidence_bound: where rows share latents, log_prob less the
+    divergence of these, a lower bound on the log-probability of all rows together, in expectation.
     """
 
     rows: int
@@ -47,6 +48,7 @@ class Score:
     bound: Bound = "exact"
     standard_error: float | None = None
     diagnostics: dict[str, Any] | None = None
+    evidence_bound: float | None = None
 
     @property
     def per_row(self) -> float:
@@ -55,9 +57,11 @@ class Score:
     def as_json(self) -> dict[str, Any]:
         """The numbers that `eval --json` prints; per-token ones are null without tokens."""
         per_token = self.log_prob / self.tokens if self.tokens else None
+        evidence = self.evidence_bound
         return asdict(self) | {
             "log_prob_per_row": self.per_row if self.rows else None,
             "log_prob_per_token": per_token,
+            "evidence_bound_per_row": None if evidence is None or not self.rows else evidence / self.rows,
             "perplexity": None if per_token is None else _exp(-per_token),
         }
 
@@ -84,26 +88,29 @@ def evaluate(
             total += module.log_prob(batch).double().sum().cpu()  # pyright: ignore[reportCallIssue]
     group.sum_(total)
     exact, name = bool(getattr(module, "exact", False)), str(getattr(module, "estimator", "unknown"))
-    return Score(data.num_rows, data.tokens(), float(total), exact, name, bound_of(exact, name))
+    return Score(data.num_rows, data.tokens(), float(total), exact, name, bound_of(module, exact, name))
 
 
-def bound_of(exact: bool, estimator: str) -> Bound:
-    """What a module's own estimate is: draws from the prior alone estimate, all others bound."""
+def bound_of(module: nn.Module, exact: bool, estimator: str) -> Bound:
+    """What a module's own estimate is: of rows that share nothing, draws from the prior alone estimate, all others bound."""
+    if hasattr(module, "shared") and not exact:
+        return "expected"
     return "exact" if exact else "estimate" if estimator.startswith("mc(") else "lower"
 
 
 def _estimate(
     module: nn.Module, data: Rows, size: int, device: torch.device, group: Group, seed: int, estimator: Estimator
 ) -> Score:
-    """The score under another bound; of a model whose rows share latents, that of each row's posterior predictive."""
+    """The score under another bound; of a model whose rows share latents, iwae is each row's posterior predictive."""
     total = torch.zeros(2, dtype=torch.float64)
     with evaluating(module, seed, device):
         for indices in data.order(size, None, bucket=True)[group.rank :: group.world]:
-            found = estimate(module, to_device(data.batch(indices), device), len(indices), estimator)
-            total += torch.stack([part.sum() for part in found]).cpu()
+            found = estimate_all(module, to_device(data.batch(indices), device), len(indices), estimator)
+            total += torch.stack(found).cpu()
     group.sum_(total)
     log_prob, variance = total.tolist()
-    bound: Bound = "estimate" if hasattr(module, "shared") else "lower"
+    of_shared: Bound = "expected" if estimator.name == "elbo" else "predictive"
+    bound = of_shared if hasattr(module, "shared") else "lower"
     return Score(data.num_rows, data.tokens(), log_prob, False, str(estimator), bound, math.sqrt(variance))
 
 

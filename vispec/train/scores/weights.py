@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +13,9 @@ from vispec.train.errors import OptionError
 
 AT_ONCE = 8192  # rows × samples in one chunk
 
-Bound = Literal["exact", "lower", "estimate"]
+Bound = Literal["exact", "lower", "estimate", "expected", "predictive"]
+"""What the sum over rows is: exact; in expectation a lower bound; an estimate; where rows share latents, their expected
+log-probability (or a lower bound on that) given what they share, or that of each row's posterior predictive."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +39,31 @@ def read_estimator(text: str) -> Estimator:
 
 def estimate(module: nn.Module, batch: dict[str, Tensor], rows: int, estimator: Estimator) -> tuple[Tensor, Tensor]:
     """The estimate of each row (B,) and its squared standard error, in float64."""
+    parts = weights_of(module, batch, rows, estimator)
+    return mean_of_logs(parts) if estimator.name == "elbo" else log_of_mean(parts)
+
+
+def estimate_all(module: nn.Module, batch: dict[str, Tensor], rows: int, estimator: Estimator) -> tuple[Tensor, Tensor]:
+    """The estimate of all rows together and its squared standard error, in float64, scalars. Rows that share latents share
+    their draws, so their errors are not independent: of iwae, the error is one that they cannot exceed together."""
+    if hasattr(module, "shared") and estimator.name == "elbo":
+        parts = (part.sum(1) for part in weights_of(module, batch, rows, estimator))
+        return mean_of_logs(parts)
+    found, variance = estimate(module, batch, rows, estimator)
+    return found.sum(), variance.sqrt().sum().square() if hasattr(module, "shared") else variance.sum()
+
+
+def weights_of(module: nn.Module, batch: dict[str, Tensor], rows: int, estimator: Estimator) -> Iterator[Tensor]:
+    """Log-weights (S, B) in pieces, as many as the estimator has samples."""
     if not hasattr(module, "log_weights"):
         raise OptionError("this model's log-probability is exact, and has no weights to average: leave out --estimator")
     chunk = max(1, AT_ONCE // max(rows, 1))
     sizes = [chunk] * (estimator.samples // chunk) + [estimator.samples % chunk]
-    parts = (module.log_weights(batch, size).double() for size in sizes if size)  # pyright: ignore[reportCallIssue]
-    return mean_of_logs(parts) if estimator.name == "elbo" else log_of_mean(parts)
+    return (module.log_weights(batch, size).double() for size in sizes if size)  # pyright: ignore[reportCallIssue]
 
 
 def mean_of_logs(parts) -> tuple[Tensor, Tensor]:
-    """(S, B) log-weights in pieces → their mean and its squared standard error."""
+    """(S, *B) log-weights in pieces → their mean and its squared standard error."""
     count, mean, squares = 0, torch.zeros(()), torch.zeros(())
     for part in parts:
         gap = part.mean(0) - mean

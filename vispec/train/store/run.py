@@ -24,6 +24,7 @@ from vispec.train.store.checkpoint import Checkpoint, Tensors, read_tensors, wri
 from vispec.train.store.files import write_atomic
 from vispec.train.store.module import load_class
 
+BEST = "best.safetensors"
 START = "start.safetensors"
 
 
@@ -128,13 +129,17 @@ class Run:
 
     def parameters(self) -> Tensors:
         """best.safetensors, or the model of last.safetensors."""
-        best = self.folder / "best.safetensors"
-        if best.exists():
-            return read_tensors(best)[0]
+        if self.has_best:
+            return read_tensors(self.folder / BEST)[0]
         checkpoint = self.checkpoint()
         if checkpoint is None:
             raise RunError(f"{self.folder} holds no parameters yet: its fit was stopped before the first checkpoint")
         return checkpoint.model
+
+    @property
+    def has_best(self) -> bool:
+        """Whether the parameters to use are known: a fit without validation data knows them at its end."""
+        return (self.folder / BEST).exists()
 
     def checkpoint(self) -> Checkpoint | None:
         """Where the fit stands, None before its first checkpoint."""

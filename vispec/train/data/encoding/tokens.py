@@ -56,8 +56,11 @@ def token_ids(a: Arranged, variable: Variable, raw: tuple[list[str], Array], con
     distinct, indices = raw
     vocabulary = context.encoders.vocabularies.get(str(variable.type.card))
     if vocabulary is None:
-        problem = f"there is no vocabulary {variable.type.card}: its variables hold no token"
-        context.problems.add("D127", problem, a.column.origin.file, None, a.column.label)
+        rows = a.column.origin.rows
+        counted = f"{rows} row{'' if rows == 1 else 's'}; a blank line is one without tokens"
+        problem = f"no row has a token, so there is no vocabulary {variable.type.card} ({counted})"
+        advice = f"name the file or the column that holds the tokens: {a.layout.name}=FILE, or --columns {a.layout.name}=NAME"
+        context.problems.add("D127", problem, a.column.origin.file, None, a.column.label, advice)
         return np.zeros(0, np.int32), np.zeros(0, bool)
     ids = np.array([*vocabulary.encode(distinct), 0], np.int32)[indices]
     missing = indices < 0

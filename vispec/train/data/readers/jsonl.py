@@ -14,36 +14,47 @@ import numpy as np
 import pyarrow as pa
 
 from vispec.train.data.columns import Column, DataFile, Reader, Request, Table
-from vispec.train.data.diagnostics import DataDiagnostic, DataError
+from vispec.train.data.diagnostics import DataDiagnostic, DataError, Problems
 from vispec.train.data.files import not_utf8
 
 BLOCK = 1 << 14  # rows turned into arrays at once
 BARE = ""  # the name of the column of bare lines
+ONE_KIND = (
+    "all rows of a column hold values of one kind, in lists of one depth: "
+    "a single element is a list too, as [1], and null stands for a missing value"
+)
+NO_OBJECTS = "a value is a number, text, a boolean, or a list of them; give what an object holds a name of its own on the line"
 
 
 def read(file: DataFile, request: Request) -> Table:
     lines: list[int] = []
     parts: dict[str, list[_Part]] = {}
     start = 0
-    records = _records(file)
+    problems = Problems()
+    records = _records(file, problems)
     while block := list(islice(records, BLOCK)):
         lines += [line for line, _ in block]
         rows = [row for _, row in block]
-        _check_kinds(file, rows, lines, start, bare=BARE in parts if start else not isinstance(rows[0], dict))
+        if not problems.found:
+            _check_kinds(file, rows, lines, start, problems, bare=BARE in parts if start else not isinstance(rows[0], dict))
+        if problems.found:
+            continue  # only to see which other lines are not JSON
         for name in _names(rows, parts):
             if name == BARE or request.keep(name):
                 values = rows if name == BARE else [row.get(name) for row in rows]
-                parts.setdefault(name, []).append(_flatten(file, name, values, lines, start))
+                part = _flatten(file, name, values, lines, start, problems)
+                parts.setdefault(name, []).extend([] if part is None else [part])
             else:
                 parts.setdefault(name, [])
         start += len(rows)
+    problems.check()
     origin = file.origin(len(lines), lambda row: lines[row])
     columns = {name: _join(file, name, found, origin, lines) for name, found in parts.items()}
     return Table(columns, origin, header=BARE not in columns)
 
 
-def _records(file: DataFile) -> Iterator[tuple[int, Any]]:
-    """The value of each line that is not blank, with the line's number."""
+def _records(file: DataFile, problems: Problems) -> Iterator[tuple[int, Any]]:
+    """The value of each line that is not blank, with the line's number; a line that is not JSON is a problem."""
     with file.open() as stream:
         for number, line in enumerate(stream, 1):
             if number == 1:
@@ -57,18 +68,18 @@ def _records(file: DataFile) -> Iterator[tuple[int, Any]]:
             except (ValueError, RecursionError) as error:
                 reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error).split(": line 1")[0]
                 message = f"the line is not JSON: {reason}"
-                raise DataError([DataDiagnostic("D105", message, file.name, line=number)]) from None
+                problems.add("D105", message, file.name, line=number)
 
 
 def _no_constant(text: str) -> float:
     return {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}[text]
 
 
-def _check_kinds(file: DataFile, rows: list[Any], lines: list[int], start: int, bare: bool) -> None:
+def _check_kinds(file: DataFile, rows: list[Any], lines: list[int], start: int, problems: Problems, bare: bool) -> None:
     for i, row in enumerate(rows):
         if isinstance(row, dict) == bare:
             what = "an object among bare values" if bare else "not an object, as the first line is"
-            raise DataError([DataDiagnostic("D109", f"the line is {what}", file.name, start + i + 1, line=lines[start + i])])
+            problems.add("D109", f"the line is {what}", file.name, start + i + 1, line=lines[start + i])
 
 
 def _names(rows: list[Any], known: Iterable[str]) -> list[str]:
@@ -87,21 +98,22 @@ class _Part:
     values: pa.Array = field(default_factory=lambda: pa.nulls(0))
 
 
-def _flatten(file: DataFile, name: str, values: list[Any], lines: list[int], start: int) -> _Part:
+def _flatten(file: DataFile, name: str, values: list[Any], lines: list[int], start: int, problems: Problems) -> _Part | None:
+    """The values of a block of rows; None where they cannot be a column, which is then a problem."""
     part = _Part(start, len(values))
     flat = values
     while list in (kinds := set(map(type, flat))):
         if kinds - {list, type(None)}:
-            raise _mixed(file, name, values, lines, start, len(part.levels))
+            return _mixed(file, name, values, lines, start, len(part.levels), problems)
         part.levels.append(np.array([-1 if item is None else len(item) for item in flat], np.int64))
         flat = list(chain.from_iterable(item for item in flat if item is not None))
     kinds.discard(type(None))
     if not (kinds <= {int, float} or (len(kinds) == 1 and kinds <= {str, bool})):
-        raise _mixed(file, name, values, lines, start, len(part.levels))
+        return _mixed(file, name, values, lines, start, len(part.levels), problems)
     try:
         part.values = pa.array(flat, pa.large_string() if kinds == {str} else pa.float64() if float in kinds else None)
     except (UnicodeEncodeError, OverflowError, pa.ArrowInvalid):
-        raise _unusable(file, name, values, lines, start) from None
+        return _unusable(file, name, values, lines, start, problems)
     return part
 
 
@@ -110,17 +122,17 @@ def _leaves(value: Any, depth: int) -> Iterator[Any]:
     return chain.from_iterable(_leaves(v, depth - 1) for v in value or ()) if depth else iter((value,))
 
 
-def _mixed(file: DataFile, name: str, values: list[Any], lines: list[int], start: int, depth: int) -> DataError:
-    """Two kinds of value where there may be one: name the first row that differs from the ones before."""
+def _mixed(file: DataFile, name: str, values: list[Any], lines: list[int], start: int, depth: int, problems: Problems) -> None:
+    """Two kinds of value where there may be one: name the rows that differ from the first."""
     seen: str | None = None
     for i, value in enumerate(values):
-        for leaf in _leaves(value, depth):
-            kind = _kind(leaf)
-            if (kind is not None and seen is not None and kind != seen) or kind == "an object":
-                message = f"{kind} stands here, {seen} before" if seen else f"{kind} cannot be a value"
-                return DataError([DataDiagnostic("D114", message, file.name, start + i + 1, name, line=lines[start + i])])
-            seen = kind or seen
-    raise AssertionError("the values are of one kind")
+        kinds = [kind for leaf in _leaves(value, depth) if (kind := _kind(leaf)) is not None]
+        odd = next((kind for kind in kinds if kind == "an object" or kind != (seen or kinds[0])), None)
+        seen = seen or next((kind for kind in kinds if kind != "an object"), None)
+        if odd is not None:
+            message = f"{odd} cannot be a value" if odd == "an object" else f"{odd} stands here, {seen} before"
+            advice = NO_OBJECTS if odd == "an object" else ONE_KIND
+            problems.add("D114", message, file.name, start + i + 1, name, advice, lines[start + i])
 
 
 def _kind(value: Any) -> str | None:
@@ -131,7 +143,7 @@ def _kind(value: Any) -> str | None:
     return kinds.get(type(value), "an object")
 
 
-def _unusable(file: DataFile, name: str, values: list[Any], lines: list[int], start: int) -> DataError:
+def _unusable(file: DataFile, name: str, values: list[Any], lines: list[int], start: int, problems: Problems) -> None:
     """Text with half a surrogate pair, or an integer past 64 bits."""
     for i, value in enumerate(values):
         try:
@@ -140,8 +152,7 @@ def _unusable(file: DataFile, name: str, values: list[Any], lines: list[int], st
                 raise OverflowError
         except (UnicodeEncodeError, OverflowError) as error:
             what = "an integer is past 64 bits" if isinstance(error, OverflowError) else "the text holds half a surrogate pair"
-            return DataError([DataDiagnostic("D105", what, file.name, start + i + 1, name, line=lines[start + i])])
-    raise AssertionError("the values fit")
+            problems.add("D105", what, file.name, start + i + 1, name, line=lines[start + i])
 
 
 def _all_leaves(value: Any) -> Iterator[Any]:
@@ -176,7 +187,8 @@ def _common_type(file: DataFile, name: str, parts: list[_Part], lines: list[int]
     for part in typed[1:]:
         if len(kinds) > 1 and part.values.type != typed[0].values.type:
             message = f"the values from here on are {part.values.type}, those before {typed[0].values.type}"
-            raise DataError([DataDiagnostic("D114", message, file.name, part.start + 1, name, line=lines[part.start])])
+            place = (part.start + 1, name, ONE_KIND, lines[part.start])
+            raise DataError([DataDiagnostic("D114", message, file.name, *place)])
     return typed[0].values.type if typed else pa.null()
 
 
@@ -185,7 +197,8 @@ def _deepen(file: DataFile, name: str, part: _Part, depth: int, lines: list[int]
     while len(part.levels) < depth:
         if len(part.values) != part.values.null_count:
             message = f"the values are nested {len(part.levels)} deep, elsewhere {depth}"
-            raise DataError([DataDiagnostic("D114", message, file.name, part.start + 1, name, line=lines[part.start])])
+            place = (part.start + 1, name, ONE_KIND, lines[part.start])
+            raise DataError([DataDiagnostic("D114", message, file.name, *place)])
         part.levels.append(np.full(len(part.values), -1, np.int64))
         part.values = pa.nulls(0)
 
