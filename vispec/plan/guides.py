@@ -8,6 +8,7 @@ With `auto(full_rank)`, `auto(low_rank)` or `auto(flow)` one guide is over all s
 and nets for the latents of a row read the draws of those that stand in no plate, of positive ones the logarithm.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from math import expm1, log
 
@@ -39,9 +40,10 @@ from vispec.source import Span
 FAMILIES: dict[str, tuple[str, dict[str, str]]] = {
     "real": ("Normal", {"loc": "real", "scale": "positive"}),
     "positive": ("LogNormal", {"loc": "real", "scale": "positive"}),
-    "unit": ("Beta", {"concentration1": "positive", "concentration0": "positive"}),
-    "simplex": ("Dirichlet", {"concentration": "positive"}),
+    "unit": ("Beta", {"logit": "real", "total": "positive"}),
+    "simplex": ("Dirichlet", {"mean": "simplex", "total": "positive"}),
 }
+"""The guide's law for each domain, and what is learnt of it: of concentrations, the mean and apart from it the total."""
 
 
 def complete_guides(model: Model) -> Model:
@@ -132,9 +134,13 @@ def with_baseline(model: Model) -> Model:
 
 
 def encoder(inputs: list[Expression], model: Model, span: Span) -> tuple[Stage, ...]:
-    """Layers for a net of these inputs: words embedded, sequences averaged, then one hidden layer."""
+    """Layers for a net of these inputs: numbers brought to scale, words embedded, sequences averaged, then one hidden layer."""
+    numbers = any(e.type.domain in ("real", "positive", "count") for e in inputs)
+    data = all(isinstance(e, Ref | All) and not in_joint(e.name, model) for e in inputs)  # whole, and not drawn
     sequences = [type_ for _, type_ in arguments(inputs, model) if type_.star]
     layers = [Stage("embed", (64,), (), None, span)] if any(t.domain in INTEGER_DOMAINS for t in sequences) else []
+    if numbers and data:
+        layers.insert(0, Stage("standardise", (), (), None, span))
     if sequences:
         layers.append(Stage("mean", (), (), None, span))
     return (*layers, Stage("mlp", ((128,),), (), None, span))
@@ -189,9 +195,24 @@ def point_name(variable: Variable, model: Model) -> str:
 
 
 def heads(variable: Variable, model: Model) -> tuple[tuple[str, Type], ...]:
-    """The parameters of the guide's family, each of the latent's event shape."""
-    _, params = FAMILIES[variable.type.domain]
-    return tuple((name, Type(domain, variable.type.shape)) for name, domain in params.items())  # type: ignore[arg-type]
+    """What is learnt of the guide's family, each of the latent's event shape; a Dirichlet has one total."""
+    family, params = FAMILIES[variable.type.domain]
+    shapes = {name: () if (family, name) == ("Dirichlet", "total") else variable.type.shape for name in params}
+    return tuple((name, Type(domain, shapes[name])) for name, domain in params.items())  # type: ignore[arg-type]
+
+
+def arguments_of(family: str, learnt: Mapping[str, Expression], variable: Variable) -> tuple[tuple[str, Expression], ...]:
+    """The arguments of the guide's law, from what is learnt of it: concentrations are shares of a total."""
+    if "total" not in learnt:
+        return tuple(learnt.items())
+    span, shape, total = variable.span, variable.type.shape, learnt["total"]
+    if family == "Dirichlet":
+        shares = {"concentration": learnt["mean"]}
+    else:
+        logit = learnt["logit"]
+        odds = {"concentration1": logit, "concentration0": Apply(span, logit.type, "neg", (logit,))}
+        shares = {name: Apply(span, Type("unit", shape), "sigmoid", (value,)) for name, value in odds.items()}
+    return tuple((name, Apply(span, Type("positive", shape), "*", (total, share))) for name, share in shares.items())
 
 
 def start_of(head: str, variable: Variable) -> tuple[float, float] | None:
@@ -201,20 +222,22 @@ def start_of(head: str, variable: Variable) -> tuple[float, float] | None:
     args = dict(law.args) if isinstance(law, Draw) and law.distribution in ("Normal", "LogNormal") else {}
     loc, scale = (value.value if isinstance(value := args.get(name), Const) else None for name in ("loc", "scale"))
     narrow = min(0.1 * (scale or 1.0), 1.0)
-    starts = {"loc": (float(loc or 0), narrow), "scale": (log(expm1(narrow)), 0.0)}
+    starts = {"loc": (float(loc or 0), narrow), "scale": (log(expm1(narrow)), 0.0), "log_total": (log(40), 0.0)}
     return starts.get(head)
 
 
 def with_parameters(variable: Variable, model: Model) -> Model:
-    """Mean field: its own parameters."""
+    """Mean field: its own parameters. Of a total, which may be in the thousands, the logarithm: steps are of one size."""
     family = FAMILIES[variable.type.domain][0]
-    args: list[tuple[str, Expression]] = []
+    args: dict[str, Expression] = {}
     params = list(model.params)
     for head, type_ in heads(variable, model):
-        name = fresh(f"{variable.name}_{head}", replace(model, params=tuple(params)))
-        params.append(Param(name, type_, variable.plates, variable.span, start_of(head, variable)))
-        args.append((head, Ref(variable.span, type_, name)))
-    guide = GuideLaw(variable.name, Draw(variable.span, family, tuple(args)), variable.span)
+        stored, kind = ("log_total", Type("real", type_.shape)) if head == "total" else (head, type_)
+        name = fresh(f"{variable.name}_{stored}", replace(model, params=tuple(params)))
+        params.append(Param(name, kind, variable.plates, variable.span, start_of(stored, variable)))
+        found = Ref(variable.span, kind, name)
+        args[head] = Apply(variable.span, type_, "exp", (found,)) if head == "total" else found
+    guide = GuideLaw(variable.name, Draw(variable.span, family, arguments_of(family, args, variable)), variable.span)
     return replace(model, params=tuple(params), guide=(*model.guide, guide))
 
 
@@ -226,8 +249,9 @@ def with_net(variable: Variable, model: Model) -> Model:
     name = fresh(f"encode_{variable.name}", model)
     layers = encoder(inputs, model, variable.span)
     net = Net(name, arguments(inputs, model), heads(variable, model), layers, None, variable.span)
-    found = tuple((head, NetCall(variable.span, t, name, tuple(inputs), head)) for head, t in heads(variable, model))
-    guide = GuideLaw(variable.name, Draw(variable.span, FAMILIES[variable.type.domain][0], found), variable.span)
+    found = {head: NetCall(variable.span, t, name, tuple(inputs), head) for head, t in heads(variable, model)}
+    family = FAMILIES[variable.type.domain][0]
+    guide = GuideLaw(variable.name, Draw(variable.span, family, arguments_of(family, found, variable)), variable.span)
     return replace(model, nets=(*model.nets, net), guide=(*model.guide, guide))
 
 
