@@ -193,6 +193,22 @@ guide:
     eta ~ Normal(enc(x, label))
     label ~ Uniform()
 """
+ADDRESSED_AMONG_COUPLED = """
+size K = 3
+param s : unit
+param p : simplex[K]
+param p2 : simplex[K]
+plate k[K]:
+    param q : unit
+plate n:
+    latent b : bit ~ Bernoulli(s)
+    latent z2 : index[k] ~ Categorical(p if b else p2)
+    plate j[2]:
+        latent z : bit ~ Bernoulli(q[z2])
+        observed y : real ~ Normal(z, 1)
+    observed x : real ~ Normal(3*z[1] if b else 4, 1)
+"""
+
 SPECS = {name.lower(): text for name, text in list(globals().items()) if name.isupper() and isinstance(text, str)}
 
 

@@ -64,15 +64,19 @@ def eliminate(
             break
         here = [node for node in live if node.plates == leaf]
         rest = [node for node in live if node.plates != leaf]
-        local = frozenset(v for node in live for v in node.variables if home[v] == leaf)
+        ahead = any(node.pointers for node in here)  # of deeper plates, whose elements are pointed at
+        later = frozenset[str]().union(*(node.variables for node in rest)) if ahead else frozenset[str]()
+        local = frozenset(v for node in live for v in node.variables if home[v] == leaf) - later
         pointing = [node for node in here if node.pointers and not node.variables - pointed_at(node) & local]
         if pointing:
             moved = [scatter(node, home, steps, order) for node in pointing]
             live = [node for node in live if node not in pointing] + moved
             continue
         for group, latents in components(here, local):
-            result = reduce_group(group, latents, leaf, chains, trees, home, keep, steps, order, unroll)
-            rest.append(result)
+            if ahead and not any(node.pointers for node in group):
+                rest += group
+            else:
+                rest.append(reduce_group(group, latents, leaf, chains, trees, home, keep, steps, order, unroll))
         live = rest
     inputs = tuple(node.name for node in live)
     steps.append(Step(inputs, "total", order(keep), (), "add", (), "the parts of one row add up"))

@@ -1,151 +1,13 @@
 """Random small models as spec text (hypothesis strategies), so that a test goes through the whole pipeline.
 
 A draft grows from the outside in: each statement picks parents among the atoms that are visible where it stands, and asks
-the draft for an expression of the domain that it needs; the draft declares the params and nets which that takes."""
+the draft for an expression of the domain that it needs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
-T = TypeVar("T")
-Draw = Callable[[st.SearchStrategy[Any]], Any]
-
-
-@dataclass(frozen=True)
-class Atom:
-    """Something that an expression may read: its text, its domain, and the size (or plate indexed) of a finite one."""
-
-    text: str
-    domain: str
-    card: str = ""
-
-
-@dataclass
-class Draft:
-    """A spec being written. params: lines per tuple of sized plates. nets: lines. rows: the body of the data plate."""
-
-    draw: Draw
-    sizes: dict[str, int]
-    params: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
-    nets: list[str] = field(default_factory=list)
-    rows: list[str] = field(default_factory=list)
-    names: int = 0
-
-    def name(self, stem: str) -> str:
-        self.names += 1
-        return f"{stem}{self.names}"
-
-    def pick(self, *options: T) -> T:
-        return self.draw(st.sampled_from(options))
-
-    def maybe(self) -> bool:
-        return self.draw(st.booleans())
-
-    def param(self, type: str, plates: tuple[str, ...] = ()) -> str:
-        """Declare a param over sized plates; its name."""
-        name = self.name("p")
-        self.params.setdefault(plates, []).append(f"param {name} : {type}")
-        return name
-
-    def text(self) -> str:
-        """The whole spec."""
-        lines = [f"size {name} = {value}" for name, value in self.sizes.items()]
-        lines += self.params.get((), [])
-        for plate in ("k", "h"):
-            lines += [f"plate {plate}[{plate.upper()}]:"]
-            lines += [f"    {line}" for line in self.params.get((plate,), [])] or [f"    param unused_{plate} : real"]
-        for line in self.params.get(("k", "h"), []):
-            lines += ["plate k:", "    plate h:", f"        {line}"]
-        return "\n".join([*lines, *self.nets, "", "plate n:", *(f"    {row}" for row in self.rows)]) + "\n"
-
-
-# ---- expressions of a domain, from parents
-
-
-def real(draft: Draft, parents: tuple[Atom, ...]) -> str:
-    """A sum with one term per parent."""
-    terms = [_real_term(draft, parent) for parent in parents] or [draft.param("real")]
-    return " + ".join(terms)
-
-
-def _real_term(draft: Draft, parent: Atom) -> str:
-    if parent.domain == "index" and parent.card:
-        return f"{draft.param('real', (parent.card,))}[{parent.text}]"
-    if parent.domain == "category":
-        return draft.pick(_net, _equality)(draft, parent)
-    if parent.domain == "bit":
-        return draft.pick(_product, _switch)(draft, parent)
-    return draft.pick(_product, _squashed)(draft, parent)
-
-
-def _net(draft: Draft, parent: Atom) -> str:
-    name = draft.name("f")
-    draft.nets.append(f"net {name}(a: category[{parent.card}]) -> real = embed(2) |> mlp([3])")
-    return f"{name}({parent.text})"
-
-
-def _equality(draft: Draft, parent: Atom) -> str:
-    return f"({draft.param('real')} if {parent.text} == 1 else {draft.param('real')})"
-
-
-def _product(draft: Draft, parent: Atom) -> str:
-    return f"{draft.param('real')} * {parent.text}"
-
-
-def _switch(draft: Draft, parent: Atom) -> str:
-    return f"({draft.param('real')} if {parent.text} else {draft.param('real')})"
-
-
-def _squashed(draft: Draft, parent: Atom) -> str:
-    return f"{draft.param('real')} * tanh({parent.text})"
-
-
-def positive(draft: Draft, parents: tuple[Atom, ...]) -> str:
-    """A scale or rate."""
-    if not parents:
-        return draft.pick(lambda: draft.param("positive"), lambda: "1.5")()
-    (first, *_) = parents
-    if len(parents) == 1 and first.domain == "index" and first.card:
-        return f"{draft.param('positive', (first.card,))}[{first.text}]"
-    return f"{draft.pick('softplus', 'exp')}(tanh({real(draft, parents)}))"
-
-
-def unit(draft: Draft, parents: tuple[Atom, ...]) -> str:
-    """A probability."""
-    if not parents:
-        return draft.pick(lambda: draft.param("unit"), lambda: "0.3")()
-    (first, *_) = parents
-    if len(parents) == 1 and first.domain == "index" and first.card:
-        return f"{draft.param('unit', (first.card,))}[{first.text}]"
-    return f"sigmoid({real(draft, parents)})"
-
-
-def simplex(draft: Draft, parents: tuple[Atom, ...], card: str) -> str:
-    """A distribution over `card` values: a table by index-valued parents, logits along real ones, a choice by the rest."""
-    indexed = {p.card: p.text for p in parents if p.domain == "index" and p.card}
-    plates = tuple(plate for plate in ("k", "h") if plate in indexed)
-    slopes = [f" + {draft.param(f'real[{card}]')} * {p.text}" for p in parents if p.domain == "real"]
-    table = draft.param(f"{'real' if slopes else 'simplex'}[{card}]", plates)
-    text = f"{table}[{', '.join(indexed[plate] for plate in plates)}]" if plates else table
-    text = f"softmax({text}{''.join(slopes)})" if slopes else text
-    for parent in parents:
-        if parent.domain in ("bit", "category"):
-            text = _switched(draft, parent, text, card)
-    return text
-
-
-def _switched(draft: Draft, parent: Atom, text: str, card: str) -> str:
-    """`text` or another simplex, by a bit or category."""
-    if parent.domain == "bit":
-        return f"({text} if {parent.text} else {draft.param(f'simplex[{card}]')})"
-    name = draft.name("g")
-    draft.nets.append(f"net {name}(a: category[{parent.card}]) -> simplex[{card}] = embed(3) |> linear(4)")
-    return f"({text} if {parent.text} == 0 else {name}({parent.text}))"
-
-
-# ---- variables
+from vispec.verify.drafts import Atom, Draft, Draw, positive, real, simplex, unit
 
 
 def parents_of(draft: Draft, atoms: list[Atom], most: int = 2, must: Atom | None = None) -> tuple[Atom, ...]:
@@ -176,12 +38,15 @@ def observed(draft: Draft, atoms: list[Atom], must: Atom | None = None) -> tuple
     """An observation of any family, usually reading something latent."""
     name = draft.name("x")
     parents = parents_of(draft, atoms, must=must)
-    line, atom = draft.pick(_categorical, _normal, _bernoulli, _poisson, _vector)(draft, name, parents)
+    line, atom = draft.pick(_categorical, _normal, _bernoulli, _poisson, _counted, _vector)(draft, name, parents)
     return f"observed {line}", atom
 
 
 def _categorical(draft: Draft, name: str, parents: tuple[Atom, ...]) -> tuple[str, Atom]:
-    return f"{name} : category[V] ~ Categorical({simplex(draft, parents, 'V')})", Atom(name, "category", "V")
+    law = simplex(draft, parents, "V")
+    if draft.draw(st.integers(0, 3)) == 0:
+        law = f"ordinal({real(draft, parents)}, {draft.param('ordered[V - 1]')})"
+    return f"{name} : category[V] ~ Categorical({law})", Atom(name, "category", "V")
 
 
 def _normal(draft: Draft, name: str, parents: tuple[Atom, ...]) -> tuple[str, Atom]:
@@ -198,6 +63,15 @@ def _poisson(draft: Draft, name: str, parents: tuple[Atom, ...]) -> tuple[str, A
     switches = [parent for parent in parents if parent.domain == "bit"]
     if switches:
         law = draft.pick(law, f"Zero() if {switches[0].text} else {law}")
+    return f"{name} : count ~ {law}", Atom(name, "real")
+
+
+def _counted(draft: Draft, name: str, parents: tuple[Atom, ...]) -> tuple[str, Atom]:
+    """Trials or failures with a probability that a bit may make 0 or 1."""
+    p = unit(draft, parents)
+    for bit in (parent.text for parent in parents if parent.domain == "bit"):
+        p = draft.pick(p, f"{bit} * {p}", f"1 - {bit} * {p}")
+    law = draft.pick(f"Binomial(3, {p})", f"Geometric({p})", f"NegativeBinomial({positive(draft, ())}, {p})")
     return f"{name} : count ~ {law}", Atom(name, "real")
 
 
@@ -242,7 +116,9 @@ def plain_block(draft: Draft, atoms: list[Atom], depth: int) -> list[str]:
         lines.append(line)
         atoms.append(atom)
     if depth < 2 and draft.maybe():
-        lines += draft.pick(_plate, _plate, _chain, _selection, _crossed)(draft, readable(atoms), depth)
+        lines += draft.pick(_plate, _plate, _chain, _chain, _echo, _selection, _addressed, _crossed)(
+            draft, readable(atoms), depth
+        )
     return lines
 
 
@@ -285,6 +161,34 @@ def _chain(draft: Draft, atoms: list[Atom], depth: int) -> list[str]:
     time = [Atom(chain, "real")] if draft.maybe() else []
     emission, _ = observed(draft, [*time, *atoms], Atom(name, "index", plate))
     return _indented(f"chain {chain}:", [line, emission])
+
+
+def _echo(draft: Draft, atoms: list[Atom], depth: int) -> list[str]:
+    """A latent whose past is read by another law, and at times not by its own."""
+    chain = draft.name("t")
+    line, atom = latent(draft, atoms)
+    past = Atom(f"{atom.text}[{chain}-1]", atom.domain, atom.card)
+    body = [line]
+    if draft.maybe():
+        name = draft.name("c")
+        body.append(f"latent {name} : bit ~ Bernoulli({unit(draft, ())}) then Bernoulli({unit(draft, (past,))})")
+        body.append(observed(draft, [], Atom(name, "bit"))[0])
+    name, make = draft.name("x"), draft.pick(_categorical, _normal, _bernoulli)
+    first, _ = make(draft, name, parents_of(draft, [*atoms, atom], 1))
+    later, _ = make(draft, name, (past, *parents_of(draft, [*atoms, atom], 1)))
+    return _indented(f"chain {chain}:", [*body, f"observed {first} then {later.split(' ~ ')[1]}"])
+
+
+def _addressed(draft: Draft, atoms: list[Atom], depth: int) -> list[str]:
+    """Latents in a plate of two, of which the data say which one another law reads."""
+    source, address = draft.name("j"), draft.name("a")
+    line, atom = latent(draft, atoms)
+    seen, _ = observed(draft, [], atom)
+    at = draft.pick(address, address, "1")
+    emission, _ = observed(draft, atoms, Atom(f"{atom.text}[{at}]", atom.domain, atom.card))
+    inner = [f"given {address} : index[{source}]", emission] if at == address else [emission]
+    where = _indented(f"plate {draft.name('i')}:", inner) if draft.maybe() else inner
+    return [*_indented(f"plate {source}[2]:", [line, seen]), *where]
 
 
 def _selection(draft: Draft, atoms: list[Atom], depth: int) -> list[str]:

@@ -14,7 +14,9 @@ def negative_binomial_log_prob(
     hits = torch.where(inside, value, 0.0)
     log_choose = torch.lgamma(total_count + hits) - torch.lgamma(total_count) - torch.lgamma(hits + 1)
     log_hits = torch.where(hits > 0, hits * log_p, 0.0)  # 0 · -inf would be NaN
-    return torch.where(inside, log_choose + log_hits + total_count * log_rest, -torch.inf)
+    never = log_rest == -torch.inf  # p = 1: no number of failures is ever reached, and ∞ · 0 in the gradient would be NaN
+    log_misses = (total_count * log_rest.masked_fill(never, 0.0)).masked_fill(never, -torch.inf)
+    return torch.where(inside, log_choose + log_hits + log_misses, -torch.inf)
 
 
 ENTRY = Distribution(

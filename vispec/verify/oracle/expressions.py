@@ -261,6 +261,12 @@ REDUCTIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
 }
 
 
+def intervals(place: Tensor, cuts: Tensor) -> Tensor:
+    """P(cut[k-1] < place + noise < cut[k]) of logistic noise: differences of its distribution function."""
+    below = (cuts - place).sigmoid()
+    return torch.diff(torch.cat([torch.zeros(1), below, torch.ones(1)]).double())
+
+
 def apply(expression: m.Apply, args: list[Tensor], scene: Scene) -> Tensor:
     name = expression.function
     if name in ELEMENTWISE:
@@ -273,7 +279,9 @@ def apply(expression: m.Apply, args: list[Tensor], scene: Scene) -> Tensor:
         return args[0].double().softmax(-1)
     if name == "dot":
         left, right = matched(args)
-        return (left * right).sum(-1)
+        return left @ right
+    if name == "ordinal":
+        return intervals(args[0].double(), args[1].double())
     if name == "concat":
         return torch.cat([part.reshape(-1) for part in matched(args)])
     if name == "one_hot":
