@@ -5,7 +5,7 @@ import io
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,7 @@ from data_models import (
 )
 
 import vispec.train.data
-from vispec.model.model import FitEntry, Model
+from vispec.model.model import Apply, Conditional, Const, FitEntry, Length, Let, Model, Select
 from vispec.model.types import Type
 from vispec.train.data import DataError, load, to_json
 from vispec.train.data.encoding.codes import CODES
@@ -44,6 +44,10 @@ WORDS = model(vocab("V"), data(), ragged("i", "w_len", "n"), observed("w", token
 PAIR = model(data(), ragged("i", "x_len", "n"), observed("x", REAL, "n", "i"), observed("y", REAL, "n", "i"))
 LABEL = model(data(), observed("y", category(2), "n"))
 BITS = (data(), observed("x", bit(4), "n"))
+THIRD = replace(  # y ~ Normal(x[2], 1)
+    model(data(), ragged("i", "x_len", "n"), given("x", REAL, "n", "i"), observed("y", REAL, "n")),
+    lets=(Let("a", REAL, ("n",), Select(HERE, REAL, "x", (("i", Const(HERE, Type("count"), 2)),)), HERE),),
+)
 TREE = model(data(), ragged("i", "x_len", "n"), observed("x", REAL, "n", "i"), observed("h", Type("tree", plate="i"), "n"))
 
 
@@ -221,6 +225,10 @@ CASES = [
     Case("D131", ONE, "d.npz", npz(x=np.zeros(2, complex)), None, "x", "complex"),
     Case("D131", model(*BITS), "d.npz", npz(packed=np.zeros((2, 1), np.int32)), None, "packed", "uint8"),
     Case("D131", WORDS, "d.npz", npz(indptr=np.array([0, 1]), indices=np.array([0.5])), None, "indices", "integers"),
+    Case(
+        "D133", THIRD, "d.jsonl", rows({"x": [1, 2, 3], "y": 1}, {"x": [1, 2], "y": 1}), 2, "x",
+        "there is no `x[2]`: elements count from 0, and plate `i` has 2 here", line=2,
+    ),
     Case("D132", WORDS, "d.npz", npz(indptr=np.array([0, 2]), indices=np.array([0])), None, "indptr", "number of indices"),
     Case("D132", WORDS, "d.npz", npz(indptr=np.array([0, 2, 1]), indices=np.array([0])), 2, "indptr", "falls"),
     Case("D132", WORDS, "d.npz", npz(indptr=np.array([0, 1]), indices=np.array([-1])), 1, "indices", "negative"),
@@ -331,3 +339,12 @@ def test_lists_that_are_empty_in_one_shard(tmp_path: Path) -> None:
     (tmp_path / "b.jsonl").write_text('{"x": [1], "y": [2.5]}\n')
     batch = load(PAIR, [str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")]).batch([0, 1])
     assert batch["y"].tolist() == [[0], [2.5]]
+
+
+def test_an_element_that_is_read_where_it_is_there_is_no_fault(tmp_path: Path) -> None:
+    (let,) = THIRD.lets
+    enough = Apply(HERE, Type("bit", card=2), ">", (Length(HERE, Type("count"), "i"), Const(HERE, Type("count"), 2)))
+    asked = replace(let, value=Conditional(HERE, REAL, enough, let.value, Const(HERE, REAL, 0)))
+    file = tmp_path / "d.jsonl"
+    file.write_bytes(rows({"x": [1, 2], "y": 1}))
+    assert load(replace(THIRD, lets=(asked,)), [str(file)]).num_rows == 1

@@ -15,6 +15,7 @@ from vispec.train.data.encoding.encode import Field, as_lengths, bit_offset, enc
 from vispec.train.data.encoding.vocab import Encoders, settings
 from vispec.train.data.match import Matched, match
 from vispec.train.data.scales import warn_of_scales
+from vispec.train.data.short import check_short
 from vispec.train.data.sizes import Sizes
 
 
@@ -45,6 +46,7 @@ def load(
     found = agree(model, arranged, {name: _extra(model, name) for name in arranged}, known, problems)
     for plate, column in counted.items():
         found[_own_path(model, model.plate[plate])] = as_lengths(column, problems)
+    check_short(model, found, arranged, problems)
     fields, built = encode(model, arranged, found, encoders, more, known, problems)
     for dim, value, why in known.broken():
         message = f"{dim} is {known.value(dim) or 'unknown'}, and the data has {value} ({why})"
