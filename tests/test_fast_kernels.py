@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from vispec.distributions.discrete.categorical import categorical_log_prob
 from vispec.kernels.draws.kl import kl_normal_standard, kl_normal_standard_vector
 from vispec.kernels.layers.counts import count_values
 from vispec.kernels.layers.sequence import after_mean, masked_mean
@@ -124,6 +125,7 @@ def test_joint_values_in_one_piece_in_several_and_twice(each: int, memory: int, 
         ((1, 3, 1, 7), (4, 3, 6)),
         ((4, 3, 7), (4, 1)),
         ((4, 0, 7), (4, 0)),
+        ((0, 1, 7), (0, 5)),
         ((2, 1, 7), (2, 0)),
     ],
 )
@@ -131,6 +133,13 @@ def test_one_row_of_logits_for_many_values(logits: tuple[int, ...], value: tuple
     score, index = leaf(*logits), torch.randint(7, value)
     table = score.log_softmax(-1).expand(*torch.broadcast_shapes(logits[:-1], value), 7)
     expected = table.gather(-1, index.expand(table.shape[:-1])[..., None])[..., 0]
+    assert_equal_with_gradients(categorical_log_prob(index, score.log_softmax(-1)), expected, score)
+
+
+@pytest.mark.parametrize(("logits", "value"), [((4, 3, 7), (4, 1)), ((4, 0, 7), (4, 0)), ((5, 7), (5,))])
+def test_logits_at_one_value_each(logits: tuple[int, ...], value: tuple[int, ...]) -> None:
+    score, index = leaf(*logits), torch.randint(7, value)
+    expected = score.log_softmax(-1).gather(-1, index.expand(logits[:-1])[..., None])[..., 0]
     assert_equal_with_gradients(logits_log_prob(score, index), expected, score)
 
 

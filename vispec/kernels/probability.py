@@ -45,3 +45,17 @@ def log_of_rest(p: Tensor) -> Tensor:
 def bit_log_prob(value: Tensor, p: Tensor) -> Tensor:
     """log P(value) of a bit that is 1 with probability p, elementwise; certain at p = 0 and p = 1."""
     return LogOfProbability.apply(torch.where(value > 0, p, 1 - p))
+
+
+def ordinal_log_probs(place: Tensor, cuts: Tensor) -> Tensor:
+    """place (*B), increasing cuts (*B, K - 1) → (*B, K): log P(cut below < place + noise < cut above) of logistic noise.
+
+    The lowest cut is -∞ and the highest ∞ (McCullagh 1980, the proportional odds model).
+
+    σ(u) - σ(l) = σ(u) σ(-l) (1 - exp(l - u)) loses nothing where both are near 0 or near 1.
+    """
+    gap = cuts - place.unsqueeze(-1)
+    width = torch.diff(cuts, dim=-1)
+    above, below = torch.nn.functional.logsigmoid(gap), torch.nn.functional.logsigmoid(-gap)
+    inner = above[..., 1:] + below[..., :-1] + torch.log(-torch.expm1(-width))
+    return torch.cat([above[..., :1], inner, below[..., -1:]], -1)

@@ -12,7 +12,19 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+
+def categorical_log_prob(value: torch.Tensor, log_probs: torch.Tensor) -> torch.Tensor:
+    """log_probs[..., value] for value (*B) and log_probs (*B, K), leading axes broadcast → (*B)."""
+    if log_probs.dim() == 1:  # one law for all values: selecting scatters its gradient into (K,), gathering into (*B, K)
+        return log_probs.index_select(0, value.flatten()).view(value.shape)
+    lead = torch.broadcast_shapes(value.shape, log_probs.shape[:-1])
+    own = (1,) * (len(lead) + 1 - log_probs.dim()) + log_probs.shape[:-1]
+    order = sorted(range(len(lead)), key=lambda d: own[d] != lead[d])  # last where one law serves many values
+    rows = log_probs.reshape(-1, log_probs.shape[-1])  # not expanded: its gradient would be as large
+    index = value.expand(lead).permute(order).reshape(len(rows), lead.numel() // max(len(rows), 1))
+    found = rows.gather(1, index).view([lead[d] for d in order])
+    return found.permute([order.index(d) for d in range(len(lead))])
 
 
 def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
@@ -257,20 +269,6 @@ def log_sum_exp(x: Tensor) -> Tensor:
     return LogSumExp.apply(x)
 
 
-def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
-    """log_softmax(logits)[value] for logits (*B, V) and value (*B), leading dimensions broadcast → (*B)."""
-    lead = torch.broadcast_shapes(logits.shape[:-1], value.shape)
-    own = (1,) * (len(lead) + 1 - logits.dim()) + logits.shape[:-1]
-    many = [d for d, size in enumerate(lead) if own[d] != size]  # along these, one row of logits serves many values
-    if not many:
-        return -F.cross_entropy(logits.flatten(0, -2), value.expand(lead).flatten(), reduction="none").view(lead)
-    order = [d for d in range(len(lead)) if d not in many] + many
-    rows = logits.log_softmax(-1).view(-1, logits.shape[-1])
-    index = value.expand(lead).permute(order).reshape(len(rows), torch.Size([lead[d] for d in many]).numel())
-    found = rows.gather(1, index).view([lead[d] for d in order])
-    return found.permute([order.index(d) for d in range(len(lead))])
-
-
 class Annotators(nn.Module):
     """Batch: label (item, annotator) category[K]; label_observed (item, annotator) bool."""
 
@@ -312,7 +310,8 @@ class Annotators(nn.Module):
         label = batch["label"]  # (item, annotator)
         label_observed = batch["label_observed"]  # (item, annotator)
         label_known = label.where(label_observed, 0)  # (item, annotator)
-        log_label = logits_log_prob(self.raw_confusion, label_known[:, :, None])  # (item, annotator, truth)
+        log_confusion = self.raw_confusion.log_softmax(-1)  # (annotator, truth, K)
+        log_label = categorical_log_prob(label_known[:, :, None], log_confusion)  # (item, annotator, truth)
         log_label_2 = torch.where(label_observed[:, :, None], log_label, 0.0)  # (item, annotator, truth)
         log_label_over_annotator = log_label_2.sum(1)  # (item, truth)
         log_prevalence = self.raw_prevalence.log_softmax(-1)  # (K,)

@@ -18,7 +18,12 @@ def categorical_log_prob(value: torch.Tensor, log_probs: torch.Tensor) -> torch.
     if log_probs.dim() == 1:  # one law for all values: selecting scatters its gradient into (K,), gathering into (*B, K)
         return log_probs.index_select(0, value.flatten()).view(value.shape)
     lead = torch.broadcast_shapes(value.shape, log_probs.shape[:-1])
-    return log_probs.expand(*lead, -1).gather(-1, value.expand(lead).unsqueeze(-1)).squeeze(-1)
+    own = (1,) * (len(lead) + 1 - log_probs.dim()) + log_probs.shape[:-1]
+    order = sorted(range(len(lead)), key=lambda d: own[d] != lead[d])  # last where one law serves many values
+    rows = log_probs.reshape(-1, log_probs.shape[-1])  # not expanded: its gradient would be as large
+    index = value.expand(lead).permute(order).reshape(len(rows), lead.numel() // max(len(rows), 1))
+    found = rows.gather(1, index).view([lead[d] for d in order])
+    return found.permute([order.index(d) for d in range(len(lead))])
 
 
 def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:

@@ -14,6 +14,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def categorical_log_prob(value: torch.Tensor, log_probs: torch.Tensor) -> torch.Tensor:
+    """log_probs[..., value] for value (*B) and log_probs (*B, K), leading axes broadcast → (*B)."""
+    if log_probs.dim() == 1:  # one law for all values: selecting scatters its gradient into (K,), gathering into (*B, K)
+        return log_probs.index_select(0, value.flatten()).view(value.shape)
+    lead = torch.broadcast_shapes(value.shape, log_probs.shape[:-1])
+    own = (1,) * (len(lead) + 1 - log_probs.dim()) + log_probs.shape[:-1]
+    order = sorted(range(len(lead)), key=lambda d: own[d] != lead[d])  # last where one law serves many values
+    rows = log_probs.reshape(-1, log_probs.shape[-1])  # not expanded: its gradient would be as large
+    index = value.expand(lead).permute(order).reshape(len(rows), lead.numel() // max(len(rows), 1))
+    found = rows.gather(1, index).view([lead[d] for d in order])
+    return found.permute([order.index(d) for d in range(len(lead))])
+
+
 def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
     """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
 
@@ -82,20 +95,6 @@ def count_values(index: Tensor, size: int, mask: Tensor | None, like: Tensor) ->
     if index.shape != weight.shape:
         index, weight = torch.broadcast_tensors(index, weight)
     return weight.new_zeros(*index.shape[:-1], size).scatter_add_(-1, index, weight)
-
-
-def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
-    """log_softmax(logits)[value] for logits (*B, V) and value (*B), leading dimensions broadcast → (*B)."""
-    lead = torch.broadcast_shapes(logits.shape[:-1], value.shape)
-    own = (1,) * (len(lead) + 1 - logits.dim()) + logits.shape[:-1]
-    many = [d for d, size in enumerate(lead) if own[d] != size]  # along these, one row of logits serves many values
-    if not many:
-        return -F.cross_entropy(logits.flatten(0, -2), value.expand(lead).flatten(), reduction="none").view(lead)
-    order = [d for d in range(len(lead)) if d not in many] + many
-    rows = logits.log_softmax(-1).view(-1, logits.shape[-1])
-    index = value.expand(lead).permute(order).reshape(len(rows), torch.Size([lead[d] for d in many]).numel())
-    found = rows.gather(1, index).view([lead[d] for d in order])
-    return found.permute([order.index(d) for d in range(len(lead))])
 
 
 class NormalVectorLogProb(torch.autograd.Function):
@@ -203,7 +202,8 @@ class Nvdm(nn.Module):
         h = encode_loc + encode_scale * torch.randn_like(encode_loc)  # (doc, K)
         kl_h = kl_normal_standard_vector(encode_loc, encode_scale)  # (doc,)
         topics = self.topics(h)  # (doc, V)
-        log_w = logits_log_prob(topics[:, None], w)  # (doc, n)
+        log_topics = topics.log_softmax(-1)  # (doc, V)
+        log_w = categorical_log_prob(w, log_topics[:, None])  # (doc, n)
         log_w_over_n = torch.where(inside_n, log_w, 0.0).sum(1)  # (doc,)
         return log_w_over_n - self.kl_weight * kl_h  # (doc,)
 
@@ -226,7 +226,8 @@ class Nvdm(nn.Module):
         log_q_h = normal_vector_log_prob(h, encode_loc, encode_scale)  # (s*, doc)
         log_ratio_h = log_p_h - log_q_h  # (s*, doc)
         topics = self.topics(h)  # (s*, doc, V)
-        log_w = logits_log_prob(topics[:, :, None], w)  # (s*, doc, n)
+        log_topics = topics.log_softmax(-1)  # (s*, doc, V)
+        log_w = categorical_log_prob(w, log_topics[:, :, None])  # (s*, doc, n)
         log_w_over_n = torch.where(inside_n, log_w, 0.0).sum(2)  # (s*, doc)
         log_prob = log_ratio_h + log_w_over_n  # (s*, doc)
         return log_prob

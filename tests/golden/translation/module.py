@@ -123,17 +123,9 @@ def impossible_alone(log_prob: Tensor) -> Tensor:
 
 
 def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
-    """log_softmax(logits)[value] for logits (*B, V) and value (*B), leading dimensions broadcast → (*B)."""
-    lead = torch.broadcast_shapes(logits.shape[:-1], value.shape)
-    own = (1,) * (len(lead) + 1 - logits.dim()) + logits.shape[:-1]
-    many = [d for d, size in enumerate(lead) if own[d] != size]  # along these, one row of logits serves many values
-    if not many:
-        return -F.cross_entropy(logits.flatten(0, -2), value.expand(lead).flatten(), reduction="none").view(lead)
-    order = [d for d in range(len(lead)) if d not in many] + many
-    rows = logits.log_softmax(-1).view(-1, logits.shape[-1])
-    index = value.expand(lead).permute(order).reshape(len(rows), torch.Size([lead[d] for d in many]).numel())
-    found = rows.gather(1, index).view([lead[d] for d in order])
-    return found.permute([order.index(d) for d in range(len(lead))])
+    """log_softmax(logits)[value] for logits (*B, V) and value broadcast to (*B) → (*B)."""
+    lead = logits.shape[:-1]
+    return -F.cross_entropy(logits.flatten(0, -2), value.expand(lead).flatten(), reduction="none").view(lead)
 
 
 class Decode(nn.Module):

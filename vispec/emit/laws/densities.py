@@ -180,7 +180,7 @@ def categorical(w: Writer, variable: Variable, value: Value, law: Draw, hint: st
     if not set(law_value.axes) & set(value.axes):
         return lookup(w, value, law_value, hint)
     axes = union((value, law_value), w.order)
-    if law_value.form == "logits":
+    if law_value.form == "logits" and axes == law_value.axes:
         function = w.needs.kernel("vispec.kernels.sums.selected", "logits_log_prob")
         return w.let(hint, f"{function}({align(law_value, axes)}, {align(value, axes)})", axes)
     function = w.needs.kernel("vispec.distributions.discrete.categorical", "categorical_log_prob")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from vispec.emit.numbers import real
 from vispec.emit.value import Value, align
 from vispec.model.model import Apply
 
@@ -82,12 +83,34 @@ def _sigmoid(w: "Writer", e: Apply, args: Sequence[Value], axes: tuple[str, ...]
 
 
 def _dot(w: "Writer", e: Apply, args: Sequence[Value], axes: tuple[str, ...]) -> Value:
-    """Products of matrices where the two have no axis in common."""
+    """Products of matrices where the two have no axis in common, or where one is a matrix itself."""
+    args = [real(w, value) for value in args]
+    if len(args[0].event) + len(args[1].event) == 3:
+        return _with_matrix(w, e, args, axes)
     for one, other in (args, args[::-1]):
-        if axes == one.axes + other.axes and len(other.axes) < 2 and not (one.integer or other.integer):
+        if axes == one.axes + other.axes and len(other.axes) < 2:
             return w.let("dot", f"F.linear({one.code}, {other.code})" if other.axes else f"{one.code} @ {other.code}", axes)
     left, right = (align(value, axes) for value in args)
     return w.let("dot", f"({left} * {right}).sum(-1)", axes)
+
+
+def _with_matrix(w: "Writer", e: Apply, args: Sequence[Value], axes: tuple[str, ...]) -> Value:
+    """A vector times a matrix, or a matrix times a vector; a matrix that is the same everywhere stands on the right."""
+    left, right = args
+    one, other = (align(value, axes) for value in args)
+    if len(left.event) == 1:
+        code = f"({one}.unsqueeze(-2) @ {other}).squeeze(-2)" if right.axes else f"{left.code} @ {right.code}"
+    else:
+        code = f"({one} @ {other}.unsqueeze(-1)).squeeze(-1)" if left.axes else f"F.linear({right.code}, {left.code})"
+    return w.let("dot", code, axes, e.type.shape)
+
+
+def _ordinal(w: "Writer", e: Apply, args: Sequence[Value], axes: tuple[str, ...]) -> Value:
+    """Log-probabilities of the intervals between cuts."""
+    place, cuts = (real(w, value) for value in args)
+    function = w.needs.kernel("vispec.kernels.probability", "ordinal_log_probs")
+    code = f"(self.one * {place.code})" if place.scalar else align(place, axes)
+    return w.let("log_ordinal", f"{function}({code}, {align(cuts, axes)})", axes, e.type.shape, "log")
 
 
 def _concat(w: "Writer", e: Apply, args: Sequence[Value], axes: tuple[str, ...]) -> Value:
@@ -111,6 +134,7 @@ FUNCTIONS: dict[str, Compile] = {
     "sigmoid": _sigmoid,
     "softmax": _softmax,
     "dot": _dot,
+    "ordinal": _ordinal,
     "concat": _concat,
     "one_hot": _one_hot,
 }

@@ -10,6 +10,7 @@ from vispec.model.nets.nets import convert
 from vispec.model.types import Dim, Domain, Type
 from vispec.model.values.conform import const, domain_fits, is_ragged_sequence, shape_of
 from vispec.model.values.functions import FUNCTIONS, Function, arithmetic, is_number, joined, plain
+from vispec.model.values.products import intervals, product
 from vispec.model.values.signs import POSITIVE, above_zero, is_share, never_negative
 from vispec.source import Span
 from vispec.syntax import tree as t
@@ -166,12 +167,14 @@ def _common_shape(scope: Scope, values: Sequence[m.Expression]) -> tuple[Dim, ..
 
 # ---- functions
 
+PRODUCTS = {"dot": product, "ordinal": intervals}
+
 
 def apply_function(scope: Scope, context: Context, node: t.Call, values: Values) -> m.Expression | None:
     """A function of the language on its arguments."""
     name = node.function.id
     function = FUNCTIONS[name]
-    least = 2 if function.kind == "dot" else 1
+    least = 2 if function.kind in PRODUCTS else 1
     most = 2 if name in ("max", "min") else function.most
     if not least <= len(values) <= most:
         takes = str(least) if least == most else f"{least} or {most}" if most < 9 else f"at least {least}"
@@ -230,14 +233,8 @@ def _result(scope: Scope, node: t.Call, function: Function, values: Values) -> T
             if len(flat) == len(values):
                 return Type(domain, joined(tuple(shape_of(scope, value) for value in values)))
             return _not_vector(scope, node, next(v for v in values if v not in flat))
-        case "dot":
-            bad = next((value for value in values if len(shape_of(scope, value)) != 1), None)
-            if bad is not None:
-                return _not_vector(scope, node, bad)
-            same = [replace(v, type=replace(v.type, shape=shape_of(scope, v), star=False)) for v in values]
-            signs = {plain(value.type.domain) for value in values}
-            least: Domain = "positive" if "positive" in signs and signs <= {"positive", "unit", "bit", "count"} else domain
-            return None if _common_shape(scope, same) is None else Type(least)
+        case "dot" | "ordinal":
+            return PRODUCTS[function.kind](scope, node, *values)
         case "vector":
             return Type(domain, shape) if len(shape) == 1 else _not_vector(scope, node, first)
     if len(values) == 2:

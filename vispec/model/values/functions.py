@@ -12,8 +12,8 @@ Shape = tuple[Dim, ...]
 @dataclass(frozen=True)
 class Function:
     """kind: "map" acts on each number; "vector" needs a vector and keeps it; "reduce" takes a vector or a whole sequence to one
-    element; "dot" takes two vectors of one shape; "concat" any number of vectors and scalars; "one_hot" a finite scalar;
-    "seen" a partial variable.
+    element; "dot" and "ordinal" take two values of shapes that fit, see products.py; "concat" any number of vectors and
+    scalars; "one_hot" a finite scalar; "seen" a partial variable.
 
     domain: what numbers an argument must be. result: from the domain of the (first) argument to that of the value."""
 
@@ -58,6 +58,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "max": Function("reduce", "real", same),
     "min": Function("reduce", "real", same),
     "dot": Function("dot", "real", always("real"), most=2),
+    "ordinal": Function("ordinal", "real", always("simplex"), most=2),
     "concat": Function("concat", "real", always("real"), most=99),
     "one_hot": Function("one_hot", "bit", always("bit")),
     "seen": Function("seen", "bit", always("bit")),

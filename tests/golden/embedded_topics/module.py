@@ -1,0 +1,306 @@
+"""EmbeddedTopics: emitted by vispec from embedded_topics.vispec; imports torch and nothing else.
+
+    log_prob: a bound or estimate, elbo(samples=1)
+
+    log_w_over_n = Σ_{n} log_w
+    log p = kl_eta + log_w_over_n
+
+    eta  elbo(samples=1); continuous; guide Normal
+    w    data; scored at the data
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def categorical_log_prob(value: torch.Tensor, log_probs: torch.Tensor) -> torch.Tensor:
+    """log_probs[..., value] for value (*B) and log_probs (*B, K), leading axes broadcast → (*B)."""
+    if log_probs.dim() == 1:  # one law for all values: selecting scatters its gradient into (K,), gathering into (*B, K)
+        return log_probs.index_select(0, value.flatten()).view(value.shape)
+    lead = torch.broadcast_shapes(value.shape, log_probs.shape[:-1])
+    own = (1,) * (len(lead) + 1 - log_probs.dim()) + log_probs.shape[:-1]
+    order = sorted(range(len(lead)), key=lambda d: own[d] != lead[d])  # last where one law serves many values
+    rows = log_probs.reshape(-1, log_probs.shape[-1])  # not expanded: its gradient would be as large
+    index = value.expand(lead).permute(order).reshape(len(rows), lead.numel() // max(len(rows), 1))
+    found = rows.gather(1, index).view([lead[d] for d in order])
+    return found.permute([order.index(d) for d in range(len(lead))])
+
+
+def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
+    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
+
+    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
+    """
+    if rule == "sample":
+        return law.sample()
+    finite = isinstance(law, torch.distributions.Categorical)
+    if rule == "mean" and not (finite and read):
+        return law.probs if finite else law.mean
+    return law.mode
+
+
+def predictive(generate, kinds: dict[str, str], rule: str, samples: int) -> dict[str, Tensor]:
+    """What generate(rule) gives of each variable of `kinds`, over that many draws of the latents.
+
+    "mean": the mean over the draws, which of a finite variable is the probabilities of its values. "mode": the most probable
+    value under these, and of numbers the mean. "sample", or kind "draw": what the first draw gives.
+    kinds: "probabilities" (*B, K); "bit"; "count"; "number"; "draw", which cannot be averaged."""
+    found = generate(rule) if rule == "sample" or "draw" in kinds.values() else {}
+    averaged = [name for name, kind in kinds.items() if rule != "sample" and kind != "draw"]
+    if averaged:
+        mean = {name: value / samples for name, value in generate("mean").items() if name in averaged}
+        for _ in range(samples - 1):
+            again = generate("mean")
+            mean = {name: value.add_(again[name], alpha=1 / samples) for name, value in mean.items()}
+        decisions = {"probabilities": lambda p: p.argmax(-1), "bit": lambda p: (p > 0.5).to(p.dtype), "count": torch.round}
+        for name, value in mean.items():
+            found[name] = decisions[kinds[name]](value) if rule == "mode" and kinds[name] in decisions else value
+    return {name: found[name] for name in kinds}
+
+
+class KlNormalStandard(torch.autograd.Function):
+    """The sum of `kl_normal_standard` over the last dimension: (*B, D) each → (*B). A dozen small operations fewer."""
+
+    @staticmethod
+    def forward(ctx, loc, scale):
+        ctx.save_for_backward(loc, scale)
+        terms = scale.log().addcmul_(loc, loc, value=-0.5).addcmul_(scale, scale, value=-0.5)
+        return torch.rsub(terms.sum(-1), -0.5 * loc.shape[-1])
+
+    @staticmethod
+    def backward(ctx, grad):
+        loc, scale = ctx.saved_tensors
+        grad = grad.unsqueeze(-1)
+        return loc * grad, (scale - scale.reciprocal()).mul_(grad)
+
+
+def kl_normal_standard_vector(loc: Tensor, scale: Tensor) -> Tensor:
+    """Σ_d KL(N(loc_d, scale_d²) ‖ N(0, 1)): loc and scale (*B, D) → (*B)."""
+    return KlNormalStandard.apply(loc, scale)
+
+
+def keep_pages() -> None:
+    """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
+
+    Otherwise it returns a step's tensors to the system, and a fifth of the next step's time may go into fresh pages for them.
+    It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
+    """
+    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
+
+
+def count_values(index: Tensor, size: int, mask: Tensor | None, like: Tensor) -> Tensor:
+    """How often each of `size` values is among the index (*B, T) that count: (*B, size), of like's dtype."""
+    weight = like.new_ones(index.shape) if mask is None else mask.to(like.dtype)
+    if index.shape != weight.shape:
+        index, weight = torch.broadcast_tensors(index, weight)
+    return weight.new_zeros(*index.shape[:-1], size).scatter_add_(-1, index, weight)
+
+
+class LogOfProbability(torch.autograd.Function):
+    """log p, -inf at 0, where its gradient is 0: what is impossible has no weight in any posterior, and 0 · ∞ would be nan."""
+
+    @staticmethod
+    def forward(ctx, p):
+        ctx.save_for_backward(p)
+        return p.log()
+
+    @staticmethod
+    def backward(ctx, grad):
+        (p,) = ctx.saved_tensors
+        return (grad / p).masked_fill(p == 0, 0.0)
+
+
+def log_of(p: Tensor) -> Tensor:
+    """log p elementwise for p ≥ 0."""
+    return LogOfProbability.apply(p)
+
+
+class NormalVectorLogProb(torch.autograd.Function):
+    """Σ_d log N(value_d; loc_d, scale_d²) (*B): value, loc and scale broadcast to (*B, D).
+
+    Instead of four tensors (*B, D) of autograd's, it makes one, of residuals in units of the scale, and one for the gradient.
+    """
+
+    @staticmethod
+    def forward(ctx, value, loc, scale):
+        residual = value - loc
+        fits = scale.shape == residual.shape[residual.dim() - scale.dim() :]  # broadcast_shapes takes its time
+        residual = residual.div_(scale) if fits else residual / scale  # (*B, D)
+        ctx.save_for_backward(residual, scale)
+        ctx.shapes = value.shape, loc.shape, scale.shape
+        distance = torch.linalg.vector_norm(residual, dim=-1).square_()
+        log_scale = scale.log().expand(*scale.shape[:-1], residual.shape[-1]).sum(-1)
+        return distance.mul_(-0.5).sub_(log_scale).sub_(0.9189385332046727 * residual.shape[-1])  # log(2π) / 2
+
+    @staticmethod
+    def backward(ctx, grad):
+        residual, scale = ctx.saved_tensors
+        value_shape, loc_shape, scale_shape = ctx.shapes
+        weighted = residual * grad[..., None]  # (*B, D)
+        by_scale = None
+        if ctx.needs_input_grad[2]:
+            size = scale_shape[-1] if scale_shape else 1
+            once = grad[..., None].sum_to_size((*scale_shape[:-1], 1) if scale_shape else ()) * (residual.shape[-1] // size)
+            by_scale = (weighted * residual).sum_to_size(scale_shape).sub_(once).div_(scale)
+        by_loc = weighted.div_(scale)
+        by_value = by_loc.neg().sum_to_size(value_shape) if ctx.needs_input_grad[0] else None
+        return by_value, by_loc.sum_to_size(loc_shape) if ctx.needs_input_grad[1] else None, by_scale
+
+
+def standard_normal_vector_log_prob(value: Tensor) -> Tensor:
+    """Σ_d log N(value_d; 0, 1): (*B, D) → (*B)."""
+    return value.square().sum(-1) * -0.5 - 0.9189385332046727 * value.shape[-1]  # log(2π) / 2
+
+
+def normal_vector_log_prob(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    """Σ_d log N(value_d; loc_d, scale_d²), broadcast: (*B, D) each → (*B)."""
+    return NormalVectorLogProb.apply(value, loc, scale)
+
+
+class Encode(nn.Module):
+    """(words: token[V]*) → (loc: real[K], scale: positive[K]): bow |> layernorm |> mlp([200])."""
+
+    def __init__(self, K: int, V: int):
+        super().__init__()
+        self.V = V
+        self.layernorm = nn.LayerNorm(V)
+        self.mlp = nn.Sequential(nn.Linear(V, 200), nn.ReLU())
+        self.out = nn.Linear(200, 2 * K)
+
+    def features(self, words: Tensor, words_mask: Tensor | None = None) -> Tensor:
+        """words (*B, T) → (*B, 200)."""
+        h = count_values(words, self.V, words_mask, self.out.weight)  # (*B, V)
+        return self.mlp(self.layernorm(h))
+
+    def forward(self, words: Tensor, words_mask: Tensor | None = None) -> tuple[Tensor, ...]:
+        """loc (*B, K), scale (*B, K) before softplus."""
+        loc, scale = self.out(self.features(words, words_mask=words_mask)).chunk(2, -1)
+        return loc, scale.contiguous()  # torch's softplus is slow on slices
+
+
+class EmbeddedTopics(nn.Module):
+    """Batch: w (doc, n) token[V]; w_len (doc)."""
+
+    exact = False
+    estimator = "elbo(samples=1)"
+
+    def __init__(self, V: int, K: int = 50, H: int = 100):
+        super().__init__()
+        self.K = K
+        self.rho = nn.Parameter(torch.randn(V, H))  # (v, H)
+        self.alpha = nn.Parameter(torch.randn(K, H))  # (k, H)
+        self.encode = Encode(K, V)
+        self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
+        keep_pages()
+
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """A lower bound on log p of each row (doc,), in nats: elbo(samples=1)."""
+        w = batch["w"]  # (doc, n)
+        w_len = batch["w_len"]  # (doc,)
+        at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
+        inside_n = at_n < w_len[:, None]  # (doc, n)
+        encode_loc, encode_scale_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
+        encode_scale = F.softplus(encode_scale_raw)  # (doc, K)
+        eta = encode_loc + encode_scale * torch.randn_like(encode_loc)  # (doc, K)
+        kl_eta = kl_normal_standard_vector(encode_loc, encode_scale)  # (doc,)
+        eta_prob = eta.softmax(-1)  # (doc, K)
+        dot = F.linear(self.alpha, self.rho)  # (k, V)
+        dot_prob = dot.softmax(-1)  # (k, V)
+        dot_2 = eta_prob @ dot_prob  # (doc, V)
+        log_dot_2 = log_of(dot_2)  # (doc, V)
+        log_w = categorical_log_prob(w, log_dot_2[:, None])  # (doc, n)
+        log_w_over_n = torch.where(inside_n, log_w, 0.0).sum(1)  # (doc,)
+        return log_w_over_n - kl_eta  # (doc,)
+
+    def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
+        """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
+        log_prob = self.log_prob(batch)
+        return log_prob.sum() * (-num_data / len(log_prob))
+
+    @torch.no_grad()
+    def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
+        """log p(row, latents) − log q(latents) at draws of the latents, (samples, doc)."""
+        w = batch["w"]  # (doc, n)
+        w_len = batch["w_len"]  # (doc,)
+        at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
+        inside_n = at_n < w_len[:, None]  # (doc, n)
+        encode_loc, encode_scale_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
+        encode_scale = F.softplus(encode_scale_raw)  # (doc, K)
+        eta = encode_loc + encode_scale * self.one.new_empty(samples, w.shape[0], self.K).normal_()  # (s*, doc, K)
+        log_p_eta = standard_normal_vector_log_prob(eta)  # (s*, doc)
+        log_q_eta = normal_vector_log_prob(eta, encode_loc, encode_scale)  # (s*, doc)
+        log_ratio_eta = log_p_eta - log_q_eta  # (s*, doc)
+        eta_prob = eta.softmax(-1)  # (s*, doc, K)
+        dot = F.linear(self.alpha, self.rho)  # (k, V)
+        dot_prob = dot.softmax(-1)  # (k, V)
+        dot_2 = eta_prob @ dot_prob  # (s*, doc, V)
+        log_dot_2 = log_of(dot_2)  # (s*, doc, V)
+        log_w = categorical_log_prob(w, log_dot_2[:, :, None])  # (s*, doc, n)
+        log_w_over_n = torch.where(inside_n, log_w, 0.0).sum(2)  # (s*, doc)
+        log_prob = log_ratio_eta + log_w_over_n  # (s*, doc)
+        return log_prob
+
+    @torch.no_grad()
+    def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
+        """Exact posteriors of the summed latents, and the guides of the drawn ones.
+
+        query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
+        "sample", a draw; "entropy", in nats, of each value and of all together.
+        eta: real[K], (doc).
+        """
+        w = batch["w"]  # (doc, n)
+        w_len = batch["w_len"]  # (doc,)
+        at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
+        inside_n = at_n < w_len[:, None]  # (doc, n)
+        encode_loc, encode_scale_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
+        encode_scale = F.softplus(encode_scale_raw)  # (doc, K)
+        return {"eta": {"loc": encode_loc, "scale": encode_scale}}
+
+    @torch.no_grad()
+    def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
+        """Of eta: log p − log q (samples, doc) at draws from the guide, and the draws.
+
+        Draws have the samples and the rows first; None stands for categories, and where rows differ in length.
+        """
+        w = batch["w"]  # (doc, n)
+        w_len = batch["w_len"]  # (doc,)
+        at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
+        inside_n = at_n < w_len[:, None]  # (doc, n)
+        encode_loc, encode_scale_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
+        encode_scale = F.softplus(encode_scale_raw)  # (doc, K)
+        eta = encode_loc + encode_scale * self.one.new_empty(samples, w.shape[0], self.K).normal_()  # (s*, doc, K)
+        log_p_eta = standard_normal_vector_log_prob(eta)  # (s*, doc)
+        log_q_eta = normal_vector_log_prob(eta, encode_loc, encode_scale)  # (s*, doc)
+        log_ratio_eta = log_p_eta - log_q_eta  # (s*, doc)
+        return {"eta": (log_ratio_eta, eta)}
+
+    def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
+        """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
+        eta = decide(torch.distributions.Normal(loc=(self.one * 0), scale=(self.one * 1)).expand((n, self.K,)), "sample", True)  # (doc, K)
+        w_len = lengths["n"]  # (doc,)
+        n_size = int(w_len.max())
+        eta_prob = eta.softmax(-1)  # (doc, K)
+        dot = F.linear(self.alpha, self.rho)  # (k, V)
+        dot_prob = dot.softmax(-1)  # (k, V)
+        dot_2 = eta_prob @ dot_prob  # (doc, V)
+        w = decide(torch.distributions.Categorical(probs=dot_2[:, None]).expand((n, n_size,)), rule, False)  # (doc, n)
+        return {"eta": eta, "w": w, "w_len": w_len}
+
+    @torch.no_grad()
+    def sample(self, n: int, batch: dict | None = None, lengths: dict | None = None) -> dict[str, Tensor]:
+        """n rows of every variable, latents too, drawn in the order of the model; nothing need be given.
+
+        lengths: for each ragged plate that the batch does not size, how many elements each row has (n,).
+        """
+        return self.generate(n, batch or {}, lengths or {}, "sample")
+
+    @torch.no_grad()
+    def predict(self, batch: dict[str, Tensor], rule: str = "mean", samples: int = 100) -> dict[str, Tensor]:
+        """Each observed variable, from what is given, over so many draws of the latents.
+
+        rule: "mean", "mode" or "sample". The mean of a categorical variable is its probabilities, its mode the likeliest
+        value under them. What is read again is at its mode in one draw; a sample is one draw of all.
+        """
+        rows, kinds = len(next(iter(batch.values()))), {"w": "probabilities"}
+        return predictive(lambda by: self.generate(rows, batch, {"n": batch["w_len"]}, by), kinds, rule, samples)
