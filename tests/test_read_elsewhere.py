@@ -209,6 +209,28 @@ plate n:
     observed x : real ~ Normal(3*z[1] if b else 4, 1)
 """
 
+JOINT_VALUES_AMONG_OTHERS = """
+param s : unit
+param q : unit
+plate h[2]:
+    param r : unit
+plate n:
+    latent z2 : index[h] ~ Uniform()
+    plate j[2]:
+        latent z : bit ~ Bernoulli(q)
+        observed y : real ~ Normal(z + z2, 1)
+    observed x : real ~ Normal(mean(z[*])*r[z2], 1)
+"""
+JOINT_VALUES_AT_EACH_STEP = """
+param q : unit
+plate n:
+    chain t:
+        latent c : bit ~ Bernoulli(0.3) then Bernoulli(0.8 if c[t-1] else 0.3)
+        plate j[2]:
+            latent z : bit ~ Bernoulli(0.2 if c else 0.7)
+        observed x : real ~ Normal(sum(z[*])*(c + 1), 1)
+"""
+
 SPECS = {name.lower(): text for name, text in list(globals().items()) if name.isupper() and isinstance(text, str)}
 
 

@@ -30,6 +30,7 @@ class Distribution:
     sampler: `sampler(*params)` where there is no torch_class to sample from, copied like the kernel.
     shape_params: keyword of torch_class → the event dimension of the value whose size it is (LKJCholesky's dim: -1).
     size_delta: param → how much longer its last dimension is than that of the value (LogisticNormal's loc: -1).
+    everywhere: whether each value of its support's domain has a density above 0, whatever the params.
     atoms: values that have a mass of their own, beside the density of all others.
     proper: whether its mass is one.
     examples: params for the law tests.
@@ -49,6 +50,7 @@ class Distribution:
     sampler: Callable[..., Any] | None = None
     shape_params: Mapping[str, int] = field(default_factory=dict)
     size_delta: Mapping[str, int] = field(default_factory=dict)
+    everywhere: bool = True
     atoms: tuple[float, ...] = ()
     proper: bool = True
     examples: tuple[Mapping[str, Any], ...] = ()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from vispec.catalog import distributions
 from vispec.emit.combine import combine
 from vispec.emit.draws.latents import draw_all, minus_kl, ratio
 from vispec.emit.laws import trees
@@ -12,6 +13,7 @@ from vispec.emit.value import Value, align, union
 from vispec.emit.writer import Writer, identifier
 from vispec.model.model import Then, Variable
 from vispec.model.types import FINITE_DOMAINS
+from vispec.model.walk import draws
 from vispec.plan.make import chain_of, guide_law
 from vispec.plan.plan import Factor, Plan, Step
 
@@ -117,8 +119,10 @@ def emit_steps(w: Writer, plan: Plan, found: Mapping[str, Density], query: bool)
 
 
 def never_impossible(plan: Plan) -> bool:
-    """Whether nothing that is scored has finitely many values."""
-    return not any(v.type.domain in FINITE_DOMAINS for v in plan.model.variables if v.role != "given")
+    """Whether each value that may be scored has a density: nothing has finitely many, no law is narrower than its domain."""
+    scored = [v for v in plan.model.variables if v.role != "given"]
+    entries = [distributions()[draw.distribution] for v in scored if v.law for draw in draws(v.law)]
+    return all(entry.everywhere for entry in entries) and not any(v.type.domain in FINITE_DOMAINS for v in scored)
 
 
 def is_sum(plan: Plan) -> bool:

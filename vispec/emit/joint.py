@@ -49,6 +49,9 @@ def joint_methods(plan: Plan, needs: ModuleNeeds, step: Step) -> list[list[str]]
     if valid is not None:
         axes = w.sort({*total.axes, *valid.axes})
         total = w.let("log_joint", f"torch.where({align(valid, axes)}, {align(total, axes)}, -torch.inf)", axes)
+    if total.axes[-1] != name:
+        last = (*(axis for axis in total.axes if axis != name), name)
+        total = w.let("by_joint", f"{total.code}.permute({', '.join(str(total.axes.index(a)) for a in last)})", last)
     once, again = apart(w.body(total.code), "index")
     defined = {target for line in once for target in targets(line)}
     read = words(" ".join([*map(source_of_line, again), total.code]))
@@ -158,16 +161,19 @@ def joint_sum(w: Writer, plan: Plan, step: Step, query: bool) -> Value:
     w.needs.joint = bytes_per_value(w, plan, step)
     longest = f"int({w.lengths(plate).code}.max())" if w.model.plate[plate].ragged else w.plate_size(plate)
     count = w.let("count", f"number_of_joint_values({longest}, {values_of(w, variable)}, self.max_joint_values)")
-    rows = " * ".join(w.plate_size(p) for p in step.plates)
+    rows = " * ".join([*map(w.plate_size, step.plates), *map(w.axis_size, step.latents)])
     each = w.let("bytes_each", f"{rows} * {w.needs.joint}")
     call = f"self.log_joint_of_{name}, self.context_of_{name}(batch)"
     if not query:
         code = f"enumerated_log_sum({call}, {count.code}, {each.code}, self.memory, tuple(self.parameters()))"
-        return w.let(f"log_sum_{name}", code, step.plates)
+        return w.let(f"log_sum_{name}", code, (*step.plates, *step.latents))
     size = w.let("size", f"{w.needs.kernel(ENUMERATION, 'values_at_once')}({each.code}, self.memory, self.one.device)")
-    every = w.let("log_joint", f"every_log_joint({call}, {count.code}, {size.code}, self.one.device)", (*step.plates, name))
-    tilted = w.let("tilted", f"{every.code} + tilt_of_joint({tilt(w, name).code}, {count.code})", every.axes)
-    return w.let(f"log_sum_{name}", f"total({tilted.code})", step.plates)
+    every = w.let(
+        "log_joint", f"every_log_joint({call}, {count.code}, {size.code}, self.one.device)", (*step.plates, *step.latents, name)
+    )
+    own = w.let("tilt_of_values", f"tilt_of_joint({tilt(w, name).code}, {count.code})", (*step.plates, name))
+    tilted = w.let("tilted", f"{every.code} + {align(own, every.axes)}", every.axes)
+    return w.let(f"log_sum_{name}", f"total({tilted.code})", every.axes[:-1])
 
 
 def bytes_per_value(w: Writer, plan: Plan, step: Step) -> str:

@@ -33,6 +33,22 @@ class Node:
         return frozenset(present(axis) for axis in self.latents)
 
 
+@dataclass(frozen=True)
+class Layout:
+    """What elimination knows of the latents. home: the plates of each. chains: for each with a past, the plate it chains along.
+    trees: for each tree, the plate whose elements have heads, which is among its home. joint: those whose joint values along a
+    plate are enumerated in chunks. unroll: those that are summed out jointly along a plate, which is not in
+    their home. keep: the plates of the total. order: sorts axis names."""
+
+    home: Mapping[str, frozenset[str]]
+    chains: Mapping[str, str]
+    trees: Mapping[str, str]
+    joint: frozenset[str]
+    unroll: Mapping[str, str]
+    keep: frozenset[str]
+    order: "Order"
+
+
 class IntractableError(Exception):
     """Latents of two plates that cross are coupled by a factor in both; summing them would need every joint assignment."""
 
@@ -41,26 +57,15 @@ class IntractableError(Exception):
         super().__init__(f"{sorted(latents)} over {sorted(plates)}")
 
 
-def eliminate(
-    nodes: Sequence[Node],
-    home: Mapping[str, frozenset[str]],
-    chains: Mapping[str, str],
-    trees: Mapping[str, str],
-    keep: frozenset[str],
-    order: "Order",
-    unroll: Mapping[str, str],
-) -> tuple[Step, ...]:
-    """Steps that reduce the nodes to one, named 'total', in the plates `keep`.
+def eliminate(nodes: Sequence[Node], known: Layout) -> tuple[Step, ...]:
+    """Steps that reduce the nodes to one, named 'total', in the plates that are kept.
 
-    home: the plates of each latent. chains: for each latent with a past, the plate it chains along. trees: for each tree, the
-    plate whose elements have heads, which is among its home. order: sorts axis names. unroll: latents that are summed out
-    jointly along a plate, which is not in their home.
     Raises IntractableError where a factor couples latents of crossing plates.
     """
-    live, steps = list(nodes), list[Step]()
+    live, steps, home = list(nodes), list[Step](), known.home
     while True:
         leaf = next_leaf(live, home)
-        if leaf <= keep and not any(node.latents for node in live):
+        if leaf <= known.keep and not any(node.latents for node in live):
             break
         here = [node for node in live if node.plates == leaf]
         rest = [node for node in live if node.plates != leaf]
@@ -69,17 +74,17 @@ def eliminate(
         local = frozenset(v for node in live for v in node.variables if home[v] == leaf) - later
         pointing = [node for node in here if node.pointers and not node.variables - pointed_at(node) & local]
         if pointing:
-            moved = [scatter(node, home, steps, order) for node in pointing]
+            moved = [scatter(node, known, steps) for node in pointing]
             live = [node for node in live if node not in pointing] + moved
             continue
         for group, latents in components(here, local):
             if ahead and not any(node.pointers for node in group):
                 rest += group
             else:
-                rest.append(reduce_group(group, latents, leaf, chains, trees, home, keep, steps, order, unroll))
+                rest.append(reduce_group(group, latents, leaf, known, steps))
         live = rest
     inputs = tuple(node.name for node in live)
-    steps.append(Step(inputs, "total", order(keep), (), "add", (), "the parts of one row add up"))
+    steps.append(Step(inputs, "total", known.order(known.keep), (), "add", (), "the parts of one row add up"))
     return tuple(steps)
 
 
@@ -103,45 +108,35 @@ def components(here: Sequence[Node], local: frozenset[str]) -> list[tuple[list[N
     return groups
 
 
-def reduce_group(
-    group: list[Node],
-    latents: frozenset[str],
-    leaf: frozenset[str],
-    chains: Mapping[str, str],
-    trees: Mapping[str, str],
-    home: Mapping[str, frozenset[str]],
-    keep: frozenset[str],
-    steps: list[Step],
-    order: "Order",
-    unroll: Mapping[str, str],
-) -> Node:
+def reduce_group(group: list[Node], latents: frozenset[str], leaf: frozenset[str], known: Layout, steps: list[Step]) -> Node:
     """Sum out the group's local latents, then multiply over the plates that the result no longer needs."""
-    chained, rooted = frozenset(v for v in latents if v in chains), frozenset(v for v in latents if v in trees)
+    order = known.order
+    chained, rooted = frozenset(v for v in latents if v in known.chains), frozenset(v for v in latents if v in known.trees)
     structured = chained | rooted
     if structured and latents - structured:
         inner = components(group, latents - structured)
-        group = [sum_out(sub, gone, leaf, steps, order) if gone else sub[0] for sub, gone in inner]
+        group = [sum_out(sub, gone, leaf, known, steps) if gone else sub[0] for sub, gone in inner]
         latents = structured
     node = group[0]
     pointers = tuple(dict.fromkeys(pointer for each in group for pointer in each.pointers))
     if pointers and (structured or latents & {pointer.latent for pointer in pointers}):
         raise IntractableError(leaf, frozenset().union(*(each.latents for each in group)))
     if rooted:
-        node = run_tree(group, structured, leaf, trees, steps, order)
+        node = run_tree(group, structured, leaf, known, steps)
     elif chained:
-        node = run_chain(group, chained, leaf, chains, steps, order)
+        node = run_chain(group, chained, leaf, known, steps)
     elif latents:
-        node = sum_out(group, latents, leaf, steps, order)
+        node = sum_out(group, latents, leaf, known, steps)
     if pointers:
-        return scatter(replace(node, pointers=pointers), home, steps, order)
-    needed = keep.union(*(home[present(axis)] for axis in node.latents))
+        return scatter(replace(node, pointers=pointers), known, steps)
+    needed = known.keep.union(*(known.home[present(axis)] for axis in node.latents))
     gone_plates = node.plates - needed
     if not gone_plates and not latents and node.latents:
         raise IntractableError(leaf, node.latents)
-    small = gone_plates & {unroll[latent] for latent in node.latents if latent in unroll}
+    small = gone_plates & {known.unroll[latent] for latent in node.latents if latent in known.unroll}
     node = multiply(node, gone_plates - small, steps, order)
     for plate in order(small):
-        node = over_joint_values(node, plate, unroll, steps, order)
+        node = over_joint_values(node, plate, known, steps)
     return node
 
 
@@ -156,12 +151,12 @@ def multiply(node: Node, gone: frozenset[str], steps: list[Step], order: "Order"
     return Node(out, kept, node.latents)
 
 
-def over_joint_values(node: Node, plate: str, unroll: Mapping[str, str], steps: list[Step], order: "Order") -> Node:
+def over_joint_values(node: Node, plate: str, known: Layout, steps: list[Step]) -> Node:
     """The product over the elements of a small plate, for every joint value of their latents."""
     out, kept = f"{node.name}_over_{plate}", node.plates - {plate}
-    latents = frozenset(unrolled(axis, plate) if unroll.get(axis) == plate else axis for axis in node.latents)
+    latents = frozenset(unrolled(axis, plate) if known.unroll.get(axis) == plate else axis for axis in node.latents)
     because = "each joint value picks its elements' own"
-    steps.append(Step((node.name,), out, order(kept), order(latents), "unroll", (plate,), because))
+    steps.append(Step((node.name,), out, known.order(kept), known.order(latents), "unroll", (plate,), because))
     return Node(out, kept, latents)
 
 
@@ -169,12 +164,12 @@ def pointed_at(node: Node) -> frozenset[str]:
     return frozenset(pointer.latent for pointer in node.pointers)
 
 
-def scatter(node: Node, home: Mapping[str, frozenset[str]], steps: list[Step], order: "Order") -> Node:
+def scatter(node: Node, known: Layout, steps: list[Step]) -> Node:
     """Add up, for each element that is pointed at, what the elements that point at it say of its latent."""
     if len({(p.latent, p.plate, key(p.index)) for p in node.pointers}) > 1:
         raise IntractableError(node.plates, node.latents)
     pointer = node.pointers[0]
-    plates = home[pointer.latent]
+    plates, order = known.home[pointer.latent], known.order
     gone, name = node.plates - (plates - {pointer.plate}), f"{node.name}_by_{pointer.plate}"
     because = "each element points at one in the data"
     inputs, latents = (node.name,), order(node.latents)
@@ -187,8 +182,15 @@ def scatter(node: Node, home: Mapping[str, frozenset[str]], steps: list[Step], o
 Order = Callable[[frozenset[str]], tuple[str, ...]]
 
 
-def sum_out(group: list[Node], latents: frozenset[str], leaf: frozenset[str], steps: list[Step], order: Order) -> Node:
-    """Add the group's log-factors and log-sum-exp over its latents."""
+def sum_out(group: list[Node], latents: frozenset[str], leaf: frozenset[str], known: Layout, steps: list[Step]) -> Node:
+    """Add the log-factors and log-sum-exp over the latents; over joint values, which come in chunks, before all others."""
+    order, joint = known.order, latents & known.joint
+    if len(joint) > 1:
+        raise IntractableError(leaf, latents)
+    if joint and latents - joint:
+        read = [node for node in group if node.variables & joint]
+        group = [node for node in group if node not in read] + [sum_out(read, joint, leaf, known, steps)]
+        latents -= joint
     free = remaining(group, latents)
     name = f"sum_{'_'.join(order(latents))}"
     axes = frozenset(axis for node in group for axis in node.latents if axis not in free)
@@ -197,11 +199,9 @@ def sum_out(group: list[Node], latents: frozenset[str], leaf: frozenset[str], st
     return Node(name, leaf, free)
 
 
-def run_chain(
-    group: list[Node], latents: frozenset[str], leaf: frozenset[str], chains: Mapping[str, str], steps: list[Step], order: Order
-) -> Node:
+def run_chain(group: list[Node], latents: frozenset[str], leaf: frozenset[str], known: Layout, steps: list[Step]) -> Node:
     """One forward pass along the chain; several chained latents that are coupled are one with a joint state."""
-    (plate,) = {chains[v] for v in latents}
+    (plate,), order = {known.chains[v] for v in latents}, known.order
     free = remaining(group, latents)
     name = f"chain_{'_'.join(order(latents))}"
     order_of = max((lag_of(axis) for node in group for axis in node.latents), default=1)
@@ -213,16 +213,14 @@ def run_chain(
     return Node(name, leaf - {plate}, free)
 
 
-def run_tree(
-    group: list[Node], latents: frozenset[str], leaf: frozenset[str], trees: Mapping[str, str], steps: list[Step], order: Order
-) -> Node:
+def run_tree(group: list[Node], latents: frozenset[str], leaf: frozenset[str], known: Layout, steps: list[Step]) -> Node:
     """The sum over all trees; a tree whose arcs depend on another structure along the same plate has none."""
     if len(latents) > 1:
         raise IntractableError(leaf, latents)
-    (tree,) = latents
+    (tree,), order = latents, known.order
     free = remaining(group, latents)
-    name, plates = f"trees_{tree}", leaf - {trees[tree]}
-    because = f"a head for each element of {trees[tree]}: one elimination per element"
+    name, plates = f"trees_{tree}", leaf - {known.trees[tree]}
+    because = f"a head for each element of {known.trees[tree]}: one elimination per element"
     steps.append(Step(tuple(n.name for n in group), name, order(plates), order(free), "tree", (tree,), because))
     return Node(name, plates, free)
 

@@ -10,7 +10,7 @@ from vispec.model.types import FINITE_DOMAINS
 from vispec.model.walk import is_read, law_parts, walk
 from vispec.plan.axes import SAMPLES, Scope, element_plates, law_axes, past, unrolled
 from vispec.plan.costs import step_rows
-from vispec.plan.eliminate import IntractableError, Node, Pointer, eliminate
+from vispec.plan.eliminate import IntractableError, Layout, Node, Pointer, eliminate
 from vispec.plan.estimate import BIASED, closed_kl_is_right, draw_order, estimation, gradient_of, source_of
 from vispec.plan.guides import complete_guides, in_joint, is_shared
 from vispec.plan.plan import Factor, Plan, Step, Treatment
@@ -285,7 +285,8 @@ def order_steps(
 
     while nodes:
         try:
-            return eliminate(nodes, home, chains, trees, frozenset({data}), sort, unroll), unroll
+            known = Layout(home, chains, trees, frozenset(scope.joint), unroll, frozenset({data}), sort)
+            return eliminate(nodes, known), unroll
         except IntractableError as error:
             found = options(error, model, home, fixed)
             if not found or found[0].why is not None:

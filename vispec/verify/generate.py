@@ -38,7 +38,12 @@ def observed(draft: Draft, atoms: list[Atom], must: Atom | None = None) -> tuple
     """An observation of any family, usually reading something latent."""
     name = draft.name("x")
     parents = parents_of(draft, atoms, must=must)
-    line, atom = draft.pick(_categorical, _normal, _bernoulli, _poisson, _counted, _vector)(draft, name, parents)
+    make = draft.pick(_categorical, _normal, _bernoulli, _poisson, _counted, _vector)
+    line, atom = make(draft, name, parents)
+    tests = [parent.text for parent in parents if parent.domain == "bit"]
+    if tests and draft.maybe():
+        other, _ = make(draft, name, ())
+        line = f"{line} if {tests[0]} else {other.split(' ~ ')[1]}"
     return f"observed {line}", atom
 
 
@@ -116,7 +121,7 @@ def plain_block(draft: Draft, atoms: list[Atom], depth: int) -> list[str]:
         lines.append(line)
         atoms.append(atom)
     if depth < 2 and draft.maybe():
-        lines += draft.pick(_plate, _plate, _chain, _chain, _echo, _selection, _addressed, _crossed)(
+        lines += draft.pick(_plate, _plate, _chain, _chain, _echo, _selection, _addressed, _gathered, _crossed)(
             draft, readable(atoms), depth
         )
     return lines
@@ -157,10 +162,43 @@ def _chain(draft: Draft, atoms: list[Atom], depth: int) -> list[str]:
     past = Atom(f"{name}[{chain}-1]", "index", plate)
     extra = tuple(parent for parent in outer if (parent.domain, parent.card) != ("index", plate))
     first = f"Categorical({simplex(draft, outer, size)})" if draft.maybe() else "Uniform()"
-    line = f"latent {name} : index[{plate}] ~ {first} then Categorical({simplex(draft, (past, *extra), size)})"
+    role = draft.pick("latent", "latent", "partial")
+    law = f"{first} then Categorical({simplex(draft, (past, *extra), size)})"
     time = [Atom(chain, "real")] if draft.maybe() else []
-    emission, _ = observed(draft, [*time, *atoms], Atom(name, "index", plate))
-    return _indented(f"chain {chain}:", [line, emission])
+    atom = Atom(name, "index", plate)
+    emission, _ = observed(draft, [*time, *atoms], atom)
+    body = [f"{role} {name} : index[{plate}] ~ {law}", emission]
+    if depth == 0:
+        body += draft.pick(_nothing, _nothing, _coupled, _inside, _gathered)(draft, [*atoms, atom], depth)
+    return _indented(f"chain {chain}:", [line.replace("TIME", chain) for line in body])
+
+
+def _nothing(draft: Draft, atoms: list[Atom], depth: int) -> list[str]:
+    return []
+
+
+def _coupled(draft: Draft, atoms: list[Atom], depth: int) -> list[str]:
+    """A second chain beside the first, which reads it or is read with it."""
+    name, first = draft.name("c"), atoms[-1]
+    past = Atom(f"{name}[TIME-1]", "bit")
+    read = draft.pick((past,), (past, first))
+    line = f"latent {name} : bit ~ Bernoulli({unit(draft, ())}) then Bernoulli({unit(draft, read)})"
+    seen = observed(draft, [first], Atom(name, "bit"))[0]
+    return [line, seen]
+
+
+def _inside(draft: Draft, atoms: list[Atom], depth: int) -> list[str]:
+    """A plate at each step of a chain."""
+    return _indented(f"plate {draft.name('i')}{draft.pick('', '[2]')}:", plain_block(draft, atoms, 2))
+
+
+def _gathered(draft: Draft, atoms: list[Atom], depth: int) -> list[str]:
+    """Bits of a small plate whose sum another law reads: every joint value of them."""
+    plate, name = draft.name("j"), draft.name("z")
+    line = f"latent {name} : bit ~ Bernoulli({unit(draft, parents_of(draft, atoms, 1))})"
+    seen = [observed(draft, atoms, Atom(name, "bit"))[0]] if draft.maybe() else []
+    total = Atom(f"{draft.pick('sum', 'mean', 'max')}({name}[*])", "real")
+    return [*_indented(f"plate {plate}[2]:", [line, *seen]), observed(draft, atoms, total)[0]]
 
 
 def _echo(draft: Draft, atoms: list[Atom], depth: int) -> list[str]:

@@ -550,7 +550,8 @@ class Bits(nn.Module):
         size = values_at_once(bytes_each, self.memory, self.one.device)
         log_joint = every_log_joint(self.log_joint_of_z, self.context_of_z(batch), count, size, self.one.device)  # (word, z)
         tilt_z = tilt["z"]  # (word, k, z)
-        tilted = log_joint + tilt_of_joint(tilt_z, count)  # (word, z)
+        tilt_of_values = tilt_of_joint(tilt_z, count)  # (word, z)
+        tilted = log_joint + tilt_of_values  # (word, z)
         log_sum_z = total(tilted)  # (word,)
         return log_sum_z
 

@@ -487,7 +487,8 @@ class NoisyOr(nn.Module):
         size = values_at_once(bytes_each, self.memory, self.one.device)
         log_joint = every_log_joint(self.log_joint_of_z, self.context_of_z(batch), count, size, self.one.device)  # (n, z)
         tilt_z = tilt["z"]  # (n, k, z)
-        tilted = log_joint + tilt_of_joint(tilt_z, count)  # (n, z)
+        tilt_of_values = tilt_of_joint(tilt_z, count)  # (n, z)
+        tilted = log_joint + tilt_of_values  # (n, z)
         log_sum_z = total(tilted)  # (n,)
         return log_sum_z
 

@@ -611,7 +611,8 @@ class Rationale(nn.Module):
         size = values_at_once(bytes_each, self.memory, self.one.device)
         log_joint = every_log_joint(self.log_joint_of_f, self.context_of_f(batch), count, size, self.one.device)  # (review, f)
         tilt_f = tilt["f"]  # (review, i, f)
-        tilted = log_joint + tilt_of_joint(tilt_f, count)  # (review, f)
+        tilt_of_values = tilt_of_joint(tilt_f, count)  # (review, f)
+        tilted = log_joint + tilt_of_values  # (review, f)
         log_sum_f = total(tilted)  # (review,)
         return log_sum_f
 

@@ -24,6 +24,7 @@ ENTRY = Distribution(
     params={"total_count": "count", "probs": "unit"},
     forms={"probs": "logs"},
     support="count",
+    everywhere=False,
     torch_class="Binomial",
     kernel=binomial_log_prob,
     examples=({"total_count": 6.0, "probs": 0.3},),

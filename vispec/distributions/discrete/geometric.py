@@ -17,6 +17,7 @@ ENTRY = Distribution(
     params={"probs": "unit"},
     forms={"probs": "logs"},
     support="count",
+    everywhere=False,
     torch_class="Geometric",
     kernel=geometric_log_prob,
     examples=({"probs": 0.3}, {"probs": 0.9}),

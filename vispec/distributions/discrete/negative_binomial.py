@@ -24,6 +24,7 @@ ENTRY = Distribution(
     params={"total_count": "positive", "probs": "unit"},
     forms={"probs": "logs"},
     support="count",
+    everywhere=False,
     torch_class="NegativeBinomial",
     kernel=negative_binomial_log_prob,
     examples=({"total_count": 2.5, "probs": 0.6},),

@@ -20,6 +20,7 @@ ENTRY = Distribution(
     name="Zero",
     params={},
     support="count",
+    everywhere=False,
     other_supports=("real",),
     kernel=zero_log_prob,
     sampler=zero_sample,

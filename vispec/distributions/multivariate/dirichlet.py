@@ -17,6 +17,7 @@ ENTRY = Distribution(
     name="Dirichlet",
     params={"concentration": "positive"},
     support="simplex",
+    everywhere=False,
     event_dim=1,
     has_rsample=True,
     torch_class="Dirichlet",

@@ -6,6 +6,7 @@ ENTRY = Distribution(
     name="LogisticNormal",
     params={"loc": "real", "scale": "positive"},
     support="simplex",
+    everywhere=False,
     event_dim=1,
     has_rsample=True,
     torch_class="LogisticNormal",

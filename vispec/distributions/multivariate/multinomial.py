@@ -33,6 +33,7 @@ ENTRY = Distribution(
     param_event_dim={"total_count": 0},
     forms={"probs": "log"},
     support="count",
+    everywhere=False,
     event_dim=1,
     kernel=multinomial_log_prob,
     sampler=multinomial_sample,

@@ -17,6 +17,7 @@ ENTRY = Distribution(
     name="Pareto",
     params={"scale": "positive", "alpha": "positive"},
     support="positive",
+    everywhere=False,
     has_rsample=True,
     torch_class="Pareto",
     kernel=pareto_log_prob,

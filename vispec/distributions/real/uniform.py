@@ -17,6 +17,7 @@ ENTRY = Distribution(
     params={"low": "real", "high": "real"},
     optional=("low", "high"),
     support="real",
+    everywhere=False,
     other_supports=("index", "bit", "tree"),
     has_rsample=True,
     torch_class="Uniform",

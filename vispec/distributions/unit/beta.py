@@ -19,6 +19,7 @@ ENTRY = Distribution(
     name="Beta",
     params={"concentration1": "positive", "concentration0": "positive"},
     support="unit",
+    everywhere=False,
     has_rsample=True,
     torch_class="Beta",
     kernel=beta_log_prob,

@@ -19,6 +19,7 @@ ENTRY = Distribution(
     name="Kumaraswamy",
     params={"concentration1": "positive", "concentration0": "positive"},
     support="unit",
+    everywhere=False,
     has_rsample=True,
     torch_class="Kumaraswamy",
     kernel=kumaraswamy_log_prob,

@@ -157,7 +157,8 @@ def shifted(w: Writer, value: Value, e: Past) -> Value:
 def _all(w: Writer, e: All) -> Value:
     if f"whole {e.name}" in w.bound:
         return w.bound[f"whole {e.name}"]
-    value = w.bound.get("all " + e.name) or named(w, e.name)  # inside a chain's loop, its whole buffer
+    whole = w.bound.get("all " + e.name) if e.plate in w.at else None  # along the chain that a loop goes, its whole buffer
+    value = whole or named(w, e.name)
     return sequence(w, to_value(w, value, e.type.domain), e.plate)
 
 
