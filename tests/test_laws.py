@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from vispec.source import Source
 from vispec.verify import checks
+from vispec.verify.bounds import queries
 from vispec.verify.build import Built, build, randomise
 from vispec.verify.generate import spec_texts
 from vispec.verify.report import Check
@@ -49,7 +50,7 @@ def agrees(check: Check) -> None:
     assert not check.differs, check
 
 
-@settings(RANDOM, max_examples=240)
+@settings(RANDOM, max_examples=300)
 @given(text=spec_texts(), seed=st.integers(0, 2**20))
 def test_values_and_gradients_equal_enumeration(text: str, seed: int) -> None:
     trial = trial_of(text, seed)
@@ -84,6 +85,26 @@ def test_padding_order_and_splitting_change_nothing(text: str, seed: int) -> Non
     agrees(checks.check_permutation(trial, generator))
     agrees(checks.check_splitting(trial))
     agrees(checks.check_loss(trial))
+
+
+@settings(RANDOM, max_examples=60)
+@given(text=spec_texts(), seed=st.integers(0, 2**20))
+def test_samples_are_possible_and_every_question_has_its_answer(text: str, seed: int) -> None:
+    trial = trial_of(text, seed)
+    module, model = trial.built.module, trial.built.model
+    keys = {plate.name: plate.length_key for plate in model.plates if plate.ragged}
+    lengths = {name: trial.batch[key] for name, key in keys.items() if key in trial.batch}
+    found = module.sample(ROWS, trial.batch, lengths)
+    drawn = {v.name: found[v.name] for v in model.variables if v.role in ("observed", "partial")}
+    seen = {name: value for name, value in found.items() if name.endswith("_observed")}
+    assert torch.isfinite(module.log_prob(trial.batch | drawn | seen)).all()
+    for rule in ("mean", "mode", "sample"):
+        module.predict(trial.batch, rule, 3)
+    if finite_unknowns(trial.built):
+        module.posterior(trial.batch, query="sample")
+        for check in (queries.check_entropy, queries.check_k_best, queries.check_divergence, queries.check_pairs):
+            if check is not queries.check_pairs or queries.chained(trial):
+                assert not check(trial).differs
 
 
 COMPILED = {

@@ -65,9 +65,22 @@ class Writer:
         known = self.cache.get(("code", code))
         if isinstance(known, Value):
             return replace(known, axes=tuple(axes), event=tuple(event), form=form)
+        value = self.draw(hint, code, axes, event, form, integer)
+        self.cache["code", code] = value
+        return value
+
+    def draw(
+        self,
+        hint: str,
+        code: str,
+        axes: Sequence[str] = (),
+        event: Sequence[Dim] = (),
+        form: Form = "value",
+        integer: bool = False,
+    ) -> Value:
+        """Assign `code` to a fresh name, each time anew: draws of two variables under one law are two draws."""
         value = Value(self.fresh(hint), tuple(axes), tuple(event), form, integer=integer)
         self.line(f"{value.code} = {code}", value)
-        self.cache["code", code] = value
         return value
 
     # ---- data, sizes, positions

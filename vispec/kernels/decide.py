@@ -14,7 +14,23 @@ def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tens
     finite = isinstance(law, torch.distributions.Categorical)
     if rule == "mean" and not (finite and read):
         return law.probs if finite else law.mean
+    if isinstance(law, torch.distributions.Bernoulli):
+        return (law.probs > 0.5).to(law.probs.dtype)  # torch's own mode is nan at 1/2
     return law.mode
+
+
+def choose(test, then: Tensor, otherwise: Tensor) -> Tensor:
+    """One value or the other (*B, *rest) by a condition (*B); a categorical law's mean has its probabilities last."""
+    test = torch.as_tensor(test, device=then.device).bool()
+    return torch.where(test.view(*test.shape, *[1] * (then.dim() - test.dim())) if test.dim() else test, then, otherwise)
+
+
+def put(buffer: Tensor, at: int, index: int, value: Tensor) -> Tensor:
+    """The buffer with a value in the place of its slice along dimension `at`; larger by one dimension if the value is."""
+    if value.dim() == buffer.dim():
+        buffer = value.new_zeros(*buffer.shape, value.shape[-1])
+    buffer.select(at, index).copy_(value)
+    return buffer
 
 
 def predictive(generate, kinds: dict[str, str], rule: str, samples: int) -> dict[str, Tensor]:

@@ -72,11 +72,15 @@ def _poisson(draft: Draft, name: str, parents: tuple[Atom, ...]) -> tuple[str, A
 
 
 def _counted(draft: Draft, name: str, parents: tuple[Atom, ...]) -> tuple[str, Atom]:
-    """Trials or failures with a probability that a bit may make 0 or 1."""
+    """Trials, failures or successes with a probability that a bit may make 0 or 1, where there is still such a law."""
     p = unit(draft, parents)
-    for bit in (parent.text for parent in parents if parent.domain == "bit"):
-        p = draft.pick(p, f"{bit} * {p}", f"1 - {bit} * {p}")
-    law = draft.pick(f"Binomial(3, {p})", f"Geometric({p})", f"NegativeBinomial({positive(draft, ())}, {p})")
+    bits = [parent.text for parent in parents if parent.domain == "bit"]
+    none, certain = (f"{bits[0]} * ({p})", f"1 - {bits[0]} * ({p})") if bits else (p, p)
+    law = draft.pick(
+        f"Binomial(3, {draft.pick(p, none, certain)})",
+        f"Geometric({draft.pick(p, certain)})",
+        f"NegativeBinomial({positive(draft, ())}, {draft.pick(p, none)})",
+    )
     return f"{name} : count ~ {law}", Atom(name, "real")
 
 

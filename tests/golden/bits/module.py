@@ -26,6 +26,8 @@ def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tens
     finite = isinstance(law, torch.distributions.Categorical)
     if rule == "mean" and not (finite and read):
         return law.probs if finite else law.mean
+    if isinstance(law, torch.distributions.Bernoulli):
+        return (law.probs > 0.5).to(law.probs.dtype)  # torch's own mode is nan at 1/2
     return law.mode
 
 
@@ -207,9 +209,9 @@ class Entropic:
         self.joint, self.other, self.shares = joint, other, list[Tensor]()
 
     def __call__(self, x: Tensor) -> Tensor:
-        log_z = log_sum_exp(x)
-        share = (x - log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)).detach()
-        return self.attach(log_z, share.exp(), share)
+        log_z = log_sum_exp(x.detach())
+        share = x.detach() - log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)
+        return self.attach(Summed.apply(x, log_z, share.exp()), share.exp(), share)
 
     def attach(self, log_z: Tensor, p: Tensor, share: Tensor, dims: int = 1) -> Tensor:
         """log_z (B, ...) of a sum whose terms have log-probability Σ share over those of the last dimensions that they
@@ -217,6 +219,20 @@ class Entropic:
         told = -share if self.other is None else share - self.other[len(self.shares)]
         self.shares.append(share)
         return Attached.apply(log_z, mean_where(p, told, dims), self.joint)
+
+
+class Summed(torch.autograd.Function):
+    """log Σ exp(x), which is known, with all weights p as the gradient: a small one counts where its logarithm is told."""
+
+    @staticmethod
+    def forward(ctx, x, log_z, p):
+        ctx.save_for_backward(p)
+        return log_z.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        (p,) = ctx.saved_tensors
+        return p * grad.unsqueeze(-1), None, None
 
 
 class Attached(torch.autograd.Function):

@@ -33,7 +33,15 @@ def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tens
     finite = isinstance(law, torch.distributions.Categorical)
     if rule == "mean" and not (finite and read):
         return law.probs if finite else law.mean
+    if isinstance(law, torch.distributions.Bernoulli):
+        return (law.probs > 0.5).to(law.probs.dtype)  # torch's own mode is nan at 1/2
     return law.mode
+
+
+def choose(test, then: Tensor, otherwise: Tensor) -> Tensor:
+    """One value or the other (*B, *rest) by a condition (*B); a categorical law's mean has its probabilities last."""
+    test = torch.as_tensor(test, device=then.device).bool()
+    return torch.where(test.view(*test.shape, *[1] * (then.dim() - test.dim())) if test.dim() else test, then, otherwise)
 
 
 def predictive(generate, kinds: dict[str, str], rule: str, samples: int) -> dict[str, Tensor]:
@@ -159,9 +167,9 @@ class Entropic:
         self.joint, self.other, self.shares = joint, other, list[Tensor]()
 
     def __call__(self, x: Tensor) -> Tensor:
-        log_z = log_sum_exp(x)
-        share = (x - log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)).detach()
-        return self.attach(log_z, share.exp(), share)
+        log_z = log_sum_exp(x.detach())
+        share = x.detach() - log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)
+        return self.attach(Summed.apply(x, log_z, share.exp()), share.exp(), share)
 
     def attach(self, log_z: Tensor, p: Tensor, share: Tensor, dims: int = 1) -> Tensor:
         """log_z (B, ...) of a sum whose terms have log-probability Σ share over those of the last dimensions that they
@@ -169,6 +177,20 @@ class Entropic:
         told = -share if self.other is None else share - self.other[len(self.shares)]
         self.shares.append(share)
         return Attached.apply(log_z, mean_where(p, told, dims), self.joint)
+
+
+class Summed(torch.autograd.Function):
+    """log Σ exp(x), which is known, with all weights p as the gradient: a small one counts where its logarithm is told."""
+
+    @staticmethod
+    def forward(ctx, x, log_z, p):
+        ctx.save_for_backward(p)
+        return log_z.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        (p,) = ctx.saved_tensors
+        return p * grad.unsqueeze(-1), None, None
 
 
 class Attached(torch.autograd.Function):
@@ -779,7 +801,7 @@ class CaptureRecapture(nn.Module):
             value_5 = torch.where(alive[:, t].bool(), p_prob, 0)  # (animal,)
             x_now = decide(torch.distributions.Bernoulli(probs=value_5).expand((n,)), rule, True)  # (animal,)
             x_now_2 = flat_sample().expand(n)  # (animal,)
-            x_now_3 = torch.where(torch.as_tensor(value_4, device=self.one.device).bool(), x_now, x_now_2)  # (animal,)
+            x_now_3 = choose(value_4, x_now, x_now_2)  # (animal,)
             x[:, t] = x_now_3
         return {"alive": alive, "x": x}
 

@@ -53,6 +53,8 @@ def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tens
     finite = isinstance(law, torch.distributions.Categorical)
     if rule == "mean" and not (finite and read):
         return law.probs if finite else law.mean
+    if isinstance(law, torch.distributions.Bernoulli):
+        return (law.probs > 0.5).to(law.probs.dtype)  # torch's own mode is nan at 1/2
     return law.mode
 
 

@@ -24,7 +24,17 @@ def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tens
     finite = isinstance(law, torch.distributions.Categorical)
     if rule == "mean" and not (finite and read):
         return law.probs if finite else law.mean
+    if isinstance(law, torch.distributions.Bernoulli):
+        return (law.probs > 0.5).to(law.probs.dtype)  # torch's own mode is nan at 1/2
     return law.mode
+
+
+def put(buffer: Tensor, at: int, index: int, value: Tensor) -> Tensor:
+    """The buffer with a value in the place of its slice along dimension `at`; larger by one dimension if the value is."""
+    if value.dim() == buffer.dim():
+        buffer = value.new_zeros(*buffer.shape, value.shape[-1])
+    buffer.select(at, index).copy_(value)
+    return buffer
 
 
 def predictive(generate, kinds: dict[str, str], rule: str, samples: int) -> dict[str, Tensor]:
@@ -155,9 +165,9 @@ class Entropic:
         self.joint, self.other, self.shares = joint, other, list[Tensor]()
 
     def __call__(self, x: Tensor) -> Tensor:
-        log_z = log_sum_exp(x)
-        share = (x - log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)).detach()
-        return self.attach(log_z, share.exp(), share)
+        log_z = log_sum_exp(x.detach())
+        share = x.detach() - log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)
+        return self.attach(Summed.apply(x, log_z, share.exp()), share.exp(), share)
 
     def attach(self, log_z: Tensor, p: Tensor, share: Tensor, dims: int = 1) -> Tensor:
         """log_z (B, ...) of a sum whose terms have log-probability Σ share over those of the last dimensions that they
@@ -165,6 +175,20 @@ class Entropic:
         told = -share if self.other is None else share - self.other[len(self.shares)]
         self.shares.append(share)
         return Attached.apply(log_z, mean_where(p, told, dims), self.joint)
+
+
+class Summed(torch.autograd.Function):
+    """log Σ exp(x), which is known, with all weights p as the gradient: a small one counts where its logarithm is told."""
+
+    @staticmethod
+    def forward(ctx, x, log_z, p):
+        ctx.save_for_backward(p)
+        return log_z.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        (p,) = ctx.saved_tensors
+        return p * grad.unsqueeze(-1), None, None
 
 
 class Attached(torch.autograd.Function):
@@ -839,7 +863,7 @@ class Iohmm(nn.Module):
                 c[:, t] = c_now_2
             emit_at = self.raw_emit[c[:, t]]  # (sentence, TAG)
             x_now = decide(torch.distributions.Categorical(logits=emit_at).expand((n,)), rule, False)  # (sentence,)
-            x[:, t] = x_now
+            x = put(x, 1, t, x_now)
         u_len = batch["u_len"]  # (sentence,)
         return {"u": u, "c": c, "x": x, "u_len": u_len}
 

@@ -112,7 +112,7 @@ def smooth_draw(
         code = own_draw(w, entry, params, axes, rank, shape)
     else:
         code = f"{torch_law(w, entry, params, axes, rank, shape)}.rsample()"
-    drawn = w.let(name or hint(w, variable), code, axes, variable.type.shape)
+    drawn = w.draw(name or hint(w, variable), code, axes, variable.type.shape)
     if plan.treatments[variable.name].gradient == "dreg" and SAMPLES in axes:
         function = w.needs.kernel("vispec.kernels.draws.reparameterised", "WeighedByShare")
         shares = w.let("shares", "[]")
@@ -157,7 +157,7 @@ def plain_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
         found = {name: to_value(w, expression(w, arg), arg.type.domain) for name, arg in law.args}
         axes = drawn_axes(w, plan, variable, found.values())
         code = own_draw(w, entry, found, axes, len(variable.type.shape), sizes_of(w, plan, variable, axes))
-        return w.let(hint(w, variable), f"{code}.detach()", axes, variable.type.shape)
+        return w.draw(hint(w, variable), f"{code}.detach()", axes, variable.type.shape)
     params: dict[str, Value] = {}
     for name, arg in law.args:
         value = expression(w, arg)
@@ -173,7 +173,7 @@ def plain_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
     batch = ", ".join(shape[: len(shape) - entry.event_dim])
     code = f"torch.distributions.{entry.torch_class}({settings}).expand(({batch}{',' if batch else ''})).sample()"
     integer = variable.type.domain in INTEGER_DOMAINS
-    return w.let(hint(w, variable), code, axes, variable.type.shape, integer=integer)
+    return w.draw(hint(w, variable), code, axes, variable.type.shape, integer=integer)
 
 
 def uniform_draw(w: Writer, plan: Plan, variable: Variable) -> Value:
@@ -187,13 +187,13 @@ def uniform(w: Writer, variable: Variable, axes: tuple[str, ...], shape: Sequenc
     size = ", ".join(shape)
     type_ = variable.type
     if type_.domain == "bit":
-        return w.let(hint, f"torch.randint(2, ({size},), device=self.one.device).to(self.one.dtype)", axes, type_.shape)
+        return w.draw(hint, f"torch.randint(2, ({size},), device=self.one.device).to(self.one.dtype)", axes, type_.shape)
     plate = w.model.plate[type_.plate] if type_.plate else None
     if plate is not None and plate.ragged:
         lengths = align(w.lengths(plate.name), axes)
-        return w.let(hint, f"(torch.rand({size}, device=self.one.device) * {lengths}).long()", axes, integer=True)
+        return w.draw(hint, f"(torch.rand({size}, device=self.one.device) * {lengths}).long()", axes, integer=True)
     count = w.plate_size(plate.name) if plate is not None else w.dim(type_.card or 1)
-    return w.let(hint, f"torch.randint({count}, ({size},), device=self.one.device)", axes, type_.shape, integer=True)
+    return w.draw(hint, f"torch.randint({count}, ({size},), device=self.one.device)", axes, type_.shape, integer=True)
 
 
 def relaxed_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
@@ -216,7 +216,7 @@ def relaxed_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
     function = w.needs.kernel(RELAXED, "relaxed_bit" if bit else "relaxed_one_hot")
     warm = "self.temperature" if temperature_moves(plan) else settings.get("temperature", 0.5)
     flags = f"{warm}, {bool(settings.get('straight_through', False))}, self.training"
-    return w.let(hint(w, variable), f"{function}({code}, {flags})", axes, event)
+    return w.draw(hint(w, variable), f"{function}({code}, {flags})", axes, event)
 
 
 def temperature_moves(plan: Plan) -> bool:

@@ -114,7 +114,9 @@ def draw(w: Writer, variable: Variable, rule: str, read: bool) -> Value:
         else align(found, lead) + (f".expand({shape})" if found.axes != lead else "")
     )
     lengths = align(w.lengths(plate), lead) if w.model.plate[plate].ragged else "None"
-    heads = w.let(variable.name, f"{kernel(w, 'decide_tree')}({code}, {lengths}, {rule}, {read})", (*lead, plate), integer=True)
+    heads = w.draw(
+        variable.name, f"{kernel(w, 'decide_tree')}({code}, {lengths}, {rule}, {read})", (*lead, plate), integer=True
+    )
     return (
         heads
         if heads.axes == axes

@@ -184,7 +184,7 @@ def chain_loop(w: Generator, chain: str, group: list[Variable]) -> dict[str, str
             inner.lines = []
             kept = dict(inner.cache)
             value = draw_variable(inner, v, law, without=chain)
-            lines = [*inner.body(value.code), f"{target} = {value.code}"]
+            lines = [*inner.body(value.code), stored(w, v, buffer, at, index, value)]
             inner.cache = kept
             if len(laws) > 1:
                 test = "else:" if step == len(laws) - 1 else f"{'if' if step == 0 else 'elif'} {index} == {step}:"
@@ -200,6 +200,14 @@ def chain_loop(w: Generator, chain: str, group: list[Variable]) -> dict[str, str
     return {v.name: buffers[v.name].code for v in group}
 
 
+def stored(w: Generator, v: Variable, buffer: Value, at: int, index: str, value: Value) -> str:
+    """The line that puts a step's value in its place. A mean is of probabilities where a finite variable is not read again."""
+    if buffer.integer and v.role != "latent" and not is_read(w.plan.model, v.name):
+        function = w.needs.kernel("vispec.kernels.decide", "put")
+        return f"{buffer.code} = {function}({buffer.code}, {at}, {index}, {value.code})"
+    return f"{buffer.code}[{', '.join([':'] * at + [index])}] = {value.code}"
+
+
 def draw_variable(w: Generator, variable: Variable, law: Law | None, without: str | None = None) -> Value:
     """A value of the variable by the rule, over its plates (but the chain's, inside its loop)."""
     axes = tuple(a for a in w.sort(variable.plates) if a != without)
@@ -208,12 +216,10 @@ def draw_variable(w: Generator, variable: Variable, law: Law | None, without: st
         case Choice(test=test, then=then, otherwise=otherwise):
             condition = plain(w, test)
             left, right = draw_variable(w, variable, then, without), draw_variable(w, variable, otherwise, without)
-            rank = len(variable.type.shape)
-            code = condition.code if condition.scalar else align(condition, axes) + "[..., None]" * rank
-            code = f"torch.as_tensor({code}, device=self.one.device).bool()"
-            return w.let(
-                hint, f"torch.where({code}, {left.code}, {right.code})", axes, variable.type.shape, integer=left.integer
-            )
+            test = condition.code if condition.scalar else align(condition, axes)
+            function = w.needs.kernel("vispec.kernels.decide", "choose")
+            code = f"{function}({test}, {left.code}, {right.code})"
+            return w.let(hint, code, axes, variable.type.shape, integer=left.integer)
         case Draw() if variable.type.domain == "tree":
             rule = "rule" if variable.role != "latent" else '"sample"'
             return trees.draw(w, variable, rule, is_read(w.plan.model, variable.name))
@@ -227,7 +233,9 @@ def draw_law(w: Generator, variable: Variable, law: Draw, axes: tuple[str, ...],
     shape = [w.axis_size(a) for a in axes] + [w.dim(d) for d in variable.type.shape]
     integer = variable.type.domain in INTEGER_DOMAINS
     if not law.args and entry.optional:
-        return uniform(w, variable, axes, shape, hint)
+        if variable.role == "latent":
+            return uniform(w, variable, axes, shape, hint)
+        return decided(w, variable, uniform_law(w, variable, axes, shape), axes, hint)
     rank = len(variable.type.shape)
     settings: list[str] = []
     for name, arg in law.args:
@@ -245,12 +253,31 @@ def draw_law(w: Generator, variable: Variable, law: Draw, axes: tuple[str, ...],
         lead = shape[: len(shape) - entry.event_dim]
         whole = [whole_parameter(entry, lead, *setting.split("=", 1)) for setting in settings]  # a draw for each element
         code = f"{function}({', '.join(whole)})" + ("" if settings else f".expand({', '.join(shape)})")
-        return w.let(hint, code, axes, variable.type.shape, integer=integer)
+        return w.draw(hint, code, axes, variable.type.shape, integer=integer)
     whole = ", ".join(shape[: len(shape) - entry.event_dim])
     law_code = f"torch.distributions.{entry.torch_class}({', '.join(settings)}).expand(({whole}{',' if whole else ''}))"
+    return decided(w, variable, law_code, axes, hint)
+
+
+def decided(w: Generator, variable: Variable, law: str, axes: tuple[str, ...], hint: str) -> Value:
+    """A value of torch's law by the rule, of a latent drawn."""
     rule = "rule" if variable.role != "latent" else '"sample"'
-    code = f"decide({law_code}, {rule}, {is_read(w.plan.model, variable.name)})"
-    return w.let(hint, code, axes, variable.type.shape, integer=integer)
+    code = f"decide({law}, {rule}, {is_read(w.plan.model, variable.name)})"
+    return w.draw(hint, code, axes, variable.type.shape, integer=variable.type.domain in INTEGER_DOMAINS)
+
+
+def uniform_law(w: Generator, variable: Variable, axes: tuple[str, ...], shape: list[str]) -> str:
+    """Every value of a finite type as likely; along a ragged plate, of those that are there."""
+    type_ = variable.type
+    if type_.domain == "bit":
+        return f"torch.distributions.Bernoulli(logits=self.one.new_zeros({', '.join(shape)}))"
+    plate = w.model.plate[type_.plate] if type_.plate else None
+    count = w.plate_size(plate.name) if plate is not None else w.dim(type_.card or 1)
+    logits = f"self.one.new_zeros({', '.join([*shape, count])})"
+    if plate is not None and plate.ragged:
+        lengths = align(w.lengths(plate.name), axes)
+        logits += f".masked_fill(torch.arange({count}, device=self.one.device) >= ({lengths}).unsqueeze(-1), -torch.inf)"
+    return f"torch.distributions.Categorical(logits={logits})"
 
 
 def whole_parameter(entry: Distribution, lead: list[str], name: str, code: str) -> str:

@@ -6,8 +6,7 @@ runs, and brute force puts the same numbers through the guide.
 Samples are averaged, for an importance-weighted bound before the logarithm. What rows share is as the module drew it."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from itertools import product
 
 import torch
@@ -16,15 +15,16 @@ from torch import distributions as dist
 
 from vispec.model import model as m
 from vispec.model.model import Variable
+from vispec.verify.bounds.noise import Guided, Noise, matchings
 from vispec.verify.bounds.recorder import Recorder
 from vispec.verify.checks import GRADIENT, VALUE, distance, gradient_gap
-from vispec.verify.data import extent_of, take
+from vispec.verify.data import take
 from vispec.verify.errors import NotCheckedError
 from vispec.verify.oracle.densities import chosen, log_density, torch_family
 from vispec.verify.oracle.expressions import Scene
 from vispec.verify.oracle.flow import carried
 from vispec.verify.oracle.oracle import enumerate_log_prob
-from vispec.verify.oracle.reads import draws_of, names_in, reading_order
+from vispec.verify.oracle.reads import draws_of, reading_order
 from vispec.verify.oracle.row import Cell, Place, Row, as_tensor, in_data, place_of, shape_of, without_data
 from vispec.verify.report import Check
 from vispec.verify.trial import Trial, continuous_latents
@@ -33,49 +33,33 @@ COPIES = 400
 DEVIATIONS = 5.0  # standard errors that chance is allowed
 
 
-@dataclass(frozen=True)
-class Noise:
-    """values: (samples, B, *plates, *branch, *event). branch: the finite unknown with a guide has an axis of its own, this many
-    dimensions before the last; None where there is none, and all its values share the noise."""
-
-    values: Tensor
-    branch: int | None
-
-    def at(self, value: int) -> Tensor:
-        """The noise where the finite unknown has this value."""
-        return self.values if self.branch is None else self.values.select(-1 - self.branch, value)
-
-
-@dataclass(frozen=True)
-class Guided:
-    """The guided unknowns of a model: continuous latents with Normal guides, each after those that its guide reads, and at most
-    one finite unknown, one per row."""
-
-    latents: tuple[tuple[Variable, m.Law], ...]
-    finite: tuple[Variable, m.Law] | None
-
-
 def check_at_draw(trial: Trial) -> tuple[Check, Check]:
     """Values and gradients of the bound, exactly, for draws of Normal guides."""
     guided = guided_unknowns(trial)
     _ = trial.shared  # drawn before the noise of the rows is recorded
     with Recorder() as recorder:
         got = trial.emitted(trial.batch)
-    noise = match(trial, guided, recorder.noise)
-    if not noise:
-        raise NotCheckedError("no draw of a row's own")
-    gaps = []
-    for analytic in product((False, True), repeat=len(guided.latents)):
-        forms = {variable.name: form for (variable, _), form in zip(guided.latents, analytic, strict=True)}
-        try:
-            expected = torch.stack([_row(trial, index, guided, noise, forms) for index in range(trial.count)])
-        except (NotImplementedError, NotCheckedError):  # no closed form here
-            if not any(analytic):
-                raise
-            continue
-        gaps.append((distance(got, expected), expected))
-    error, expected = min(gaps, key=lambda pair: pair[0])
+    found = [(distance(got, expected), expected) for expected in _expected(trial, guided, recorder.noise, got)]
+    if not found:
+        raise NotCheckedError("draws of noise that look like none of the latents'")
+    error, expected = min(found, key=lambda pair: pair[0])
     return Check("bound at its own draw", trial.count, error, VALUE), _check_gradient(trial, got, expected)
+
+
+def _expected(trial: Trial, guided: Guided, noise: list[Tensor], got: Tensor) -> Iterator[Tensor]:
+    """The bound as each matching of the noise and each form of the divergences has it, up to the one that agrees."""
+    for matched in matchings(trial, guided, noise):
+        for analytic in product((False, True), repeat=len(guided.latents)):
+            forms = {variable.name: form for (variable, _), form in zip(guided.latents, analytic, strict=True)}
+            try:
+                expected = torch.stack([_row(trial, index, guided, matched, forms) for index in range(trial.count)])
+            except (NotImplementedError, NotCheckedError):  # no closed form here
+                if not any(analytic):
+                    raise
+                continue
+            yield expected
+            if distance(got, expected) <= VALUE:
+                return
 
 
 def _check_gradient(trial: Trial, got: Tensor, expected: Tensor) -> Check:
@@ -120,49 +104,6 @@ def guided_unknowns(trial: Trial) -> Guided:
 def _of_normal_noise(law: m.Law) -> bool:
     """Whether draws are Normal noise put through a map: Normal laws, and flows, whose base is one."""
     return isinstance(law, m.Flow) or {draw.distribution for draw in draws_of(law)} == {"Normal"}
-
-
-def match(trial: Trial, guided: Guided, noise: list[Tensor]) -> dict[str, Noise]:
-    """The noise of each latent, recognised by its shape alone; one that is drawn element by element has one for each."""
-    left = list(noise)
-    matched = {}
-    branches = [(), (trial.rows[0].card(guided.finite[0].type, {}),)] if guided.finite else [()]
-    for variable, _ in guided.latents:
-        plates = len(without_data(trial.built.model, variable.plates))
-        event = shape_of(variable.type, trial.built.sizes)
-        if _reads_itself(guided, variable):
-            left = _joined(trial, variable, plates, event, left)
-        found = [(n, branch) for n in left for branch in branches if _fits(n, trial.count, plates, (*branch, *event))]
-        if len(found) != 1:
-            raise NotCheckedError(f"{len(found)} draws of noise look like that of `{variable.name}`")
-        ((values, branch),) = found
-        rank = 1 + plates + len(branch) + len(event)
-        matched[variable.name] = Noise(values if values.ndim > rank else values.unsqueeze(0), len(event) if branch else None)
-        left = [n for n in left if n is not values]
-    return matched
-
-
-def _reads_itself(guided: Guided, variable: Variable) -> bool:
-    """Whether a latent's guide reads its own past, so that it is drawn along its chain."""
-    (law,) = (law for other, law in guided.latents if other is variable)
-    return variable.name in names_in(law, {})
-
-
-def _joined(trial: Trial, variable: Variable, plates: int, event: tuple[int, ...], left: list[Tensor]) -> list[Tensor]:
-    """The noise with that of a latent's elements along its chain, in their order, made one."""
-    own = without_data(trial.built.model, variable.plates)
-    chain = next(plate for plate in reversed(own) if trial.built.model.plate[plate].kind == "chain")
-    steps = [n for n in left if _fits(n, trial.count, plates - 1, event)]
-    if len(steps) != extent_of(trial.built.model, trial.built.sizes, trial.built.model.plate[chain], trial.batch):
-        raise NotCheckedError(f"{len(steps)} draws of noise look like those of `{variable.name}` along `{chain}`")
-    lead = steps[0].ndim - len(event) - (plates - 1)  # samples, if they have an axis, and rows
-    whole = torch.stack(steps, lead + own.index(chain))
-    return [*(n for n in left if not any(n is step for step in steps)), whole]
-
-
-def _fits(noise: Tensor, rows: int, plates: int, tail: tuple[int, ...]) -> bool:
-    lead = noise.ndim - len(tail)
-    return lead in (1 + plates, 2 + plates) and noise.shape[lead:] == tail and noise.shape[lead - plates - 1] == rows
 
 
 def _row(trial: Trial, index: int, guided: Guided, noise: Mapping[str, Noise], forms: Mapping[str, bool]) -> Tensor:

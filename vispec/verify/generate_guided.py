@@ -1,0 +1,98 @@
+"""Random small models with continuous latents under Normal guides, beside finite ones that are summed out inside."""
+
+from dataclasses import dataclass, field
+
+from hypothesis import strategies as st
+
+from vispec.verify.drafts import Atom, Draft, Draw, positive, real
+from vispec.verify.generate import given, latent, observed, parents_of, readable
+
+
+@dataclass
+class Guided:
+    """A draft, with the lines of its guide. drawn: its continuous latents. read: what a guide may read at each depth."""
+
+    draft: Draft
+    guide: list[str] = field(default_factory=list)
+    drawn: list[str] = field(default_factory=list)
+
+
+def continuous(guided: Guided, atoms: list[Atom], known: list[Atom]) -> tuple[list[str], Atom]:
+    """A latent with a guide: its line, and itself as an atom. known: what its guide may read."""
+    draft = guided.draft
+    name = draft.name("u")
+    parents = parents_of(draft, atoms)
+    law = f"Normal({real(draft, parents)}, {positive(draft, parents[:1] if draft.maybe() else ())})"
+    sources = parents_of(draft, known)
+    guided.guide.append(f"{name} ~ Normal({real(draft, sources)}, {positive(draft, sources[:1] if draft.maybe() else ())})")
+    guided.drawn.append(name)
+    return [f"latent {name} : real ~ {law}"], Atom(name, "real")
+
+
+def vector(guided: Guided, atoms: list[Atom], known: list[Atom]) -> tuple[list[str], Atom]:
+    """A latent vector, which is read by its inner product with a parameter."""
+    draft = guided.draft
+    name, weight = draft.name("v"), draft.param("real[D]")
+    standard = draft.maybe()
+    law = "Normal(0, 1)" if standard else f"Normal({draft.param('real[D]')}, {positive(draft, ())})"
+    guided.guide.append(f"{name} ~ Normal({draft.param('real[D]')}, {draft.param('positive[D]')})")
+    guided.drawn.append(name)
+    return [f"latent {name} : real[D] ~ {law}"], Atom(f"dot({name}, {weight})", "real")
+
+
+def along(guided: Guided, atoms: list[Atom], known: list[Atom]) -> list[str]:
+    """A chain of a continuous latent, whose guide may read its past, with an emission."""
+    draft = guided.draft
+    chain, name = draft.name("t"), draft.name("h")
+    past = Atom(f"{name}[{chain}-1]", "real")
+    first, later = real(draft, parents_of(draft, atoms, 1)), real(draft, (past, *parents_of(draft, atoms, 1)))
+    line = f"latent {name} : real ~ Normal({first}, {positive(draft, ())}) then Normal({later}, {positive(draft, ())})"
+    start, step = real(draft, parents_of(draft, known, 1)), (past,) if draft.maybe() else ()
+    law = f"Normal({start}, {positive(draft, ())})"
+    if step or draft.maybe():
+        law += f" then Normal({real(draft, (*step, *parents_of(draft, known, 1)))}, {positive(draft, ())})"
+    guided.guide.append(f"{name} ~ {law}")
+    guided.drawn.append(name)
+    return [f"chain {chain}:", f"    {line}", f"    {observed(draft, atoms, Atom(name, 'real'))[0]}"]
+
+
+def block(guided: Guided, atoms: list[Atom], known: list[Atom], depth: int) -> list[str]:
+    """Latents of both kinds in any order, then what is seen, and at times a plate or a chain inside."""
+    draft, lines = guided.draft, list[str]()
+    atoms, known = list(atoms), list(known)
+    if draft.maybe():
+        line, atom = given(draft, [])
+        lines.append(line)
+        atoms.append(atom)
+        known.append(atom)
+    makes = draft.draw(st.lists(st.sampled_from(["drawn", "drawn", "summed", "vector"]), max_size=2 - depth))
+    for kind in ("drawn", *makes):
+        if kind == "summed":
+            line, atom = latent(draft, readable(atoms))
+            new = [line]
+        else:
+            new, atom = (continuous if kind == "drawn" else vector)(guided, readable(atoms), readable(known))
+            known.append(atom)
+        lines += new
+        atoms.append(atom)
+    everything = real(draft, tuple(atom for atom in atoms if atom in known or atom.domain != "category"))
+    lines.append(f"observed {draft.name('x')} : real ~ Normal({everything}, {positive(draft, ())})")  # reads each latent
+    lines.append(observed(draft, readable(atoms), atoms[-1])[0])
+    if depth == 0 and draft.maybe():
+        if draft.maybe():
+            lines += along(guided, readable(atoms), readable(known))
+        else:
+            plate = f"plate {draft.name('i')}{draft.pick('', '[2]')}:"
+            lines += [plate, *(f"    {line}" for line in block(guided, readable(atoms), readable(known), 1))]
+    return lines
+
+
+@st.composite
+def guided_texts(draw: Draw) -> str:
+    """The text of a random spec whose continuous latents have guides, under a bound of one or several samples."""
+    draft = Draft(draw, {"K": draw(st.integers(2, 3)), "H": 2, "V": draw(st.integers(2, 4)), "D": 2})
+    guided = Guided(draft)
+    draft.rows += block(guided, [], [], 0)
+    text = draft.text() + "\nguide:\n" + "".join(f"    {line}\n" for line in guided.guide)
+    bound = draft.pick("", "elbo", "elbo(samples=2)", "iwae(samples=3)") if guided.drawn else ""
+    return text + ("\ninfer:\n" + "".join(f"    {name} : {bound}\n" for name in guided.drawn) if bound else "")
