@@ -211,9 +211,22 @@ class Writer:
                 continue
             if (name := appended_to(text)) and name not in needed and not is_read(name, self.lines[:at]):
                 continue
+            if is_header(text) and not (kept and indent(kept[-1]) > indent(text)):  # nothing is left of its block
+                if not kept or not re.match(r"\s*(else|elif)\b", kept[-1]):
+                    continue
+                kept.append(" " * indent(text) + "    pass")
             kept.append(text)
             needed |= set(re.findall(r"\w+", text.split("  # ")[0]))
         return kept[::-1]
+
+
+def is_header(line: str) -> bool:
+    """Whether a line opens a block."""
+    return re.match(r"\s*(for|if|elif|else)\b.*:$", line) is not None
+
+
+def indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 def targets(line: str) -> list[str]:

@@ -35,15 +35,18 @@ class Node:
 
 @dataclass(frozen=True)
 class Layout:
-    """What elimination knows of the latents. home: the plates of each. chains: for each with a past, the plate it chains along.
-    trees: for each tree, the plate whose elements have heads, which is among its home. joint: those whose joint values along a
-    plate are enumerated in chunks. unroll: those that are summed out jointly along a plate, which is not in
-    their home. keep: the plates of the total. order: sorts axis names."""
+    """What elimination knows of the latents.
+
+    home: the plates of each. chains: for each with a past, the plate it chains along. trees: for each tree, the plate whose
+    elements have heads, which is among its home. joint: those whose joint values along a plate are enumerated in chunks.
+    guided: those that a guide weighs, outside of exact sums. unroll: those that are summed out jointly along a plate, which is
+    not in their home. keep: the plates of the total. order: sorts axis names."""
 
     home: Mapping[str, frozenset[str]]
     chains: Mapping[str, str]
     trees: Mapping[str, str]
     joint: frozenset[str]
+    guided: frozenset[str]
     unroll: Mapping[str, str]
     keep: frozenset[str]
     order: "Order"
@@ -183,7 +186,7 @@ Order = Callable[[frozenset[str]], tuple[str, ...]]
 
 
 def sum_out(group: list[Node], latents: frozenset[str], leaf: frozenset[str], known: Layout, steps: list[Step]) -> Node:
-    """Add the log-factors and log-sum-exp over the latents; over joint values, which come in chunks, before all others."""
+    """Add the log-factors and log-sum-exp over the latents: joint values first, which come in chunks, guided ones last."""
     order, joint = known.order, latents & known.joint
     if len(joint) > 1:
         raise IntractableError(leaf, latents)
@@ -191,6 +194,11 @@ def sum_out(group: list[Node], latents: frozenset[str], leaf: frozenset[str], kn
         read = [node for node in group if node.variables & joint]
         group = [node for node in group if node not in read] + [sum_out(read, joint, leaf, known, steps)]
         latents -= joint
+    guided = latents & known.guided
+    if guided and latents - guided:
+        inner = components(group, latents - guided)
+        group = [sum_out(sub, gone, leaf, known, steps) if gone else sub[0] for sub, gone in inner]
+        latents = guided
     free = remaining(group, latents)
     name = f"sum_{'_'.join(order(latents))}"
     axes = frozenset(axis for node in group for axis in node.latents if axis not in free)

@@ -285,7 +285,7 @@ def order_steps(
 
     while nodes:
         try:
-            known = Layout(home, chains, trees, frozenset(scope.joint), unroll, frozenset({data}), sort)
+            known = Layout(home, chains, trees, frozenset(scope.joint), frozenset(guided), unroll, frozenset({data}), sort)
             return eliminate(nodes, known), unroll
         except IntractableError as error:
             found = options(error, model, home, fixed)

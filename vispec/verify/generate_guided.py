@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
 
-from vispec.verify.drafts import Atom, Draft, Draw, positive, real
+from vispec.verify.drafts import Atom, Draft, Draw, positive, real, simplex, unit
 from vispec.verify.generate import given, latent, observed, parents_of, readable
 
 
@@ -40,6 +40,18 @@ def vector(guided: Guided, atoms: list[Atom], known: list[Atom]) -> tuple[list[s
     return [f"latent {name} : real[D] ~ {law}"], Atom(f"dot({name}, {weight})", "real")
 
 
+def enumerated(guided: Guided, atoms: list[Atom], known: list[Atom]) -> tuple[list[str], Atom]:
+    """A finite latent with a guide, under which its values are weighed; later guides may read it."""
+    draft = guided.draft
+    line, atom = latent(draft, atoms)
+    sources = parents_of(draft, known, 1)
+    if atom.domain == "bit":
+        guided.guide.append(f"{atom.text} ~ Bernoulli({unit(draft, sources)})")
+    else:
+        guided.guide.append(f"{atom.text} ~ Categorical({simplex(draft, sources, atom.card.upper())})")
+    return [line], atom
+
+
 def along(guided: Guided, atoms: list[Atom], known: list[Atom]) -> list[str]:
     """A chain of a continuous latent, whose guide may read its past, with an emission."""
     draft = guided.draft
@@ -66,19 +78,21 @@ def block(guided: Guided, atoms: list[Atom], known: list[Atom], depth: int) -> l
         atoms.append(atom)
         known.append(atom)
     makes = draft.draw(st.lists(st.sampled_from(["drawn", "drawn", "summed", "vector"]), max_size=2 - depth))
-    for kind in ("drawn", *makes):
+    weighed = depth == 0 and draft.draw(st.integers(0, 2)) == 0  # brute force knows one such latent, before all that are drawn
+    for kind in (*(["enumerated"] if weighed else []), *draft.draw(st.permutations(["drawn", *makes]))):
         if kind == "summed":
             line, atom = latent(draft, readable(atoms))
             new = [line]
         else:
-            new, atom = (continuous if kind == "drawn" else vector)(guided, readable(atoms), readable(known))
+            make = {"drawn": continuous, "vector": vector, "enumerated": enumerated}[kind]
+            new, atom = make(guided, readable(atoms), readable(known))
             known.append(atom)
         lines += new
         atoms.append(atom)
     everything = real(draft, tuple(atom for atom in atoms if atom in known or atom.domain != "category"))
     lines.append(f"observed {draft.name('x')} : real ~ Normal({everything}, {positive(draft, ())})")  # reads each latent
     lines.append(observed(draft, readable(atoms), atoms[-1])[0])
-    if depth == 0 and draft.maybe():
+    if depth == 0 and not weighed and draft.maybe():
         if draft.maybe():
             lines += along(guided, readable(atoms), readable(known))
         else:

@@ -7,7 +7,7 @@ from vispec.emit.laws.expressions import tensor
 from vispec.emit.laws.joins import add, tilt
 from vispec.emit.steps import StepKind
 from vispec.emit.steps.unroll import joint_values
-from vispec.emit.value import Value, align
+from vispec.emit.value import Value, align, paren
 from vispec.emit.writer import Writer
 from vispec.plan.axes import present, unrolled_plate
 from vispec.plan.plan import Step
@@ -34,14 +34,9 @@ def emit(w: Writer, step: Step, inputs: Mapping[str, Density], query: bool) -> V
     joint = add(w, parts, f"log_joint_of_{names}")
     for latent in step.eliminated:
         joint = ensure_axis(w, joint, latent)
-    kept = tuple(axis for axis in joint.axes if axis not in step.eliminated)
-    last = (*kept, *step.eliminated)
-    if last != joint.axes:
-        joint = w.let("by_latent", f"{joint.code}.permute({', '.join(str(joint.axes.index(a)) for a in last)})", last)
-    if len(step.eliminated) > 1:
-        joint = w.let("joint", f"{joint.code}.flatten({len(kept)})", (*kept, step.eliminated[0]))
+    joint = last(w, joint, step.eliminated)
     sum_of = "total" if query else w.needs.kernel("vispec.kernels.sums.logsum", "log_sum_exp")
-    return w.let(f"log_sum_{names}", f"{sum_of}({joint.code})", kept)
+    return w.let(f"log_sum_{names}", f"{sum_of}({joint.code})", joint.axes[:-1])
 
 
 def tilt_of(w: Writer, axis: str) -> Value:
@@ -51,17 +46,51 @@ def tilt_of(w: Writer, axis: str) -> Value:
 
 
 def under_guide(w: Writer, step: Step, log_q: Value, inputs: Mapping[str, Density], query: bool) -> Value:
-    """Σ_z q(z) (log f(z) − log q(z)), every value enumerated; a query asks the guide itself."""
-    (latent,) = step.eliminated
-    parts = [dense(w, found) for name, found in inputs.items() if not name.startswith("guide_")]
+    """Σ_z q(z) (log f(z) − log q(z)), every value enumerated; a query asks the guide itself, and under each value what is
+    summed out inside."""
+    latents = step.eliminated
+    parts = {name: found for name, found in inputs.items() if not name.startswith("guide_")}
     if query:
-        tilted = add(w, [log_q, tilt(w, latent)], "tilted")
-        return w.let(f"log_sum_{latent}", f"total({tilted.code})", tilted.axes[:-1])
-    joint = ensure_axis(w, add(w, parts, f"log_joint_of_{latent}"), latent)
-    axes = w.sort({*joint.axes, *log_q.axes})
+        sums = [dense(w, found) for name, found in parts.items() if name.startswith(("sum_", "chain_", "trees_"))]
+        asked = [log_q, *(tilt(w, latent) for latent in latents), *([silent(w, sums)] if sums else [])]
+        tilted = last(w, add(w, asked, "tilted"), latents)
+        return w.let(f"log_sum_{'_'.join(latents)}", f"total({tilted.code})", tilted.axes[:-1])
+    joint = add(w, [dense(w, found) for found in parts.values()], f"log_joint_of_{'_'.join(latents)}")
+    for latent in latents:
+        joint = ensure_axis(w, joint, latent)
+    axes = w.sort({*joint.axes, *log_q.axes, *latents})
     function = w.needs.kernel("vispec.kernels.sums.logsum", "expected_under")
-    q = tensor(w, log_q) if log_q.scalar else align(log_q, axes)
-    return w.let(f"bound_{latent}", f"{function}({q}, {align(joint, axes)})", axes[:-1])
+    if axes[-1:] == latents:
+        q = tensor(w, log_q) if log_q.scalar else align(log_q, axes)
+        return w.let(f"bound_{axes[-1]}", f"{function}({q}, {align(joint, axes)})", axes[:-1])
+    q, f = (last(w, wide(w, value, axes), latents) for value in (log_q, joint))
+    return w.let(f"bound_{'_'.join(latents)}", f"{function}({q.code}, {f.code})", q.axes[:-1])
+
+
+def silent(w: Writer, sums: list[Value]) -> Value:
+    """What is summed out inside: it has no say in the weights of a guided latent, and an answer of its own under each value."""
+    inner = add(w, sums, "log_inside")
+    function = w.needs.kernel("vispec.kernels.sums.logsum", "gradient_alone")
+    return w.let("inside", f"{function}({inner.code})", inner.axes)
+
+
+def wide(w: Writer, value: Value, axes: tuple[str, ...]) -> Value:
+    """The value with all of the axes."""
+    if value.axes == axes:
+        return value
+    code = tensor(w, value) if value.scalar else align(value, axes)
+    return Value(f"{paren(code)}.expand({', '.join(map(w.axis_size, axes))})", axes)
+
+
+def last(w: Writer, value: Value, latents: tuple[str, ...]) -> Value:
+    """The axes of the latents made one, the last."""
+    kept = tuple(axis for axis in value.axes if axis not in latents)
+    axes, code = (*kept, *latents), value.code
+    if axes != value.axes:
+        code = f"{paren(code)}.permute({', '.join(str(value.axes.index(axis)) for axis in axes)})"
+    if len(latents) > 1:
+        code = f"{paren(code)}.flatten({len(kept)})"
+    return value if code == value.code else w.let("by_latent", code, (*kept, *latents[:1]))
 
 
 def ensure_axis(w: Writer, joint: Value, latent: str) -> Value:

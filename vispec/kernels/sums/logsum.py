@@ -35,6 +35,23 @@ def impossible_alone(log_prob: Tensor) -> Tensor:
     return log_prob.masked_fill(log_prob == -torch.inf, -torch.inf)
 
 
+class GradientAlone(torch.autograd.Function):
+    """0, with the gradient of the argument."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return torch.zeros_like(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad
+
+
+def gradient_alone(x: Tensor) -> Tensor:
+    """0 everywhere; its gradient goes to x."""
+    return GradientAlone.apply(x)
+
+
 def expected_under(log_q: Tensor, log_joint: Tensor) -> Tensor:
     """Σ_k q_k (log_joint_k − log q_k) over the last dimension; what q excludes counts nothing, whatever its log_joint."""
     log_q, log_joint = torch.broadcast_tensors(log_q, log_joint)

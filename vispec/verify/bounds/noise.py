@@ -41,9 +41,10 @@ class Guided:
 
 
 def matchings(trial: Trial, guided: Guided, noise: Sequence[Tensor]) -> Iterator[dict[str, Noise]]:
-    """Every way in which the draws can be those of the latents, up to MOST; the first are in the order of both."""
+    """Every way in which the draws can be those of the latents, all with as many samples; MOST at most, in order first."""
     branches = [(), (trial.rows[0].card(guided.finite[0].type, {}),)] if guided.finite else [()]
-    return islice(_ways(trial, guided.latents, branches, list(noise)), MOST)
+    ways = _ways(trial, guided.latents, branches, list(noise))
+    return islice((way for way in ways if len({len(own.values) for own in way.values()}) == 1), MOST)
 
 
 def _ways(
