@@ -9,11 +9,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from vispec.source import Source
+from vispec.verify import checks
 from vispec.verify.bounds.draws import check_at_draw
+from vispec.verify.bounds.whole import check_shared
 from vispec.verify.build import build, randomise
 from vispec.verify.data import with_rubbish
-from vispec.verify.generate_guided import guided_texts
-from vispec.verify.trial import Trial, small_batch
+from vispec.verify.generate_guided import guided_texts, shared_texts
+from vispec.verify.trial import Trial, continuous_latents, small_batch
 
 ROWS = 3
 RANDOM = settings(
@@ -55,6 +57,18 @@ def test_the_bound_at_its_own_draw(text: str, seed: int) -> None:
     assert not check_at_draw(Trial(trial.built, batch, ROWS))[0].differs
 
 
+@settings(RANDOM, max_examples=50)
+@given(text=shared_texts(), seed=st.integers(0, 2**20))
+def test_what_rows_share(text: str, seed: int) -> None:
+    trial = trial_of(text, seed)
+    for check in check_shared(trial):
+        assert not check.differs
+    if trial.built.module.estimator == "exact" or not continuous_latents(trial.built):
+        assert not checks.check_log_prob(trial).differs
+    else:
+        assert not check_at_draw(trial)[0].differs
+
+
 @settings(RANDOM, max_examples=40)
 @given(text=guided_texts(), seed=st.integers(0, 2**20))
 def test_every_method_answers(text: str, seed: int) -> None:
@@ -62,7 +76,8 @@ def test_every_method_answers(text: str, seed: int) -> None:
     module, model = trial.built.module, trial.built.model
     keys = {plate.name: plate.length_key for plate in model.plates if plate.ragged}
     lengths = {name: trial.batch[key] for name, key in keys.items() if key in trial.batch}
-    assert module.log_weights(trial.batch, 3).shape == (3, ROWS)
+    if hasattr(module, "log_weights"):  # not where joint values are enumerated inside a draw
+        assert module.log_weights(trial.batch, 3).shape == (3, ROWS)
     told = (
         module.divergences(trial.batch, 2) if hasattr(module, "divergences") else {}
     )  # none where all depend on what is summed

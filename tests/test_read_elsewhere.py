@@ -231,6 +231,17 @@ plate n:
         observed x : real ~ Normal(sum(z[*])*(c + 1), 1)
 """
 
+JOINT_VALUES_INSIDE_A_DRAW = """
+param q : unit
+plate n:
+    latent u : real ~ Normal(0, 1)
+    plate j[2]:
+        latent z : bit ~ Bernoulli(q)
+    observed x : real ~ Normal(sum(z[*])*u, 1)
+guide:
+    u ~ Normal(x, 1)
+"""
+
 SPECS = {name.lower(): text for name, text in list(globals().items()) if name.isupper() and isinstance(text, str)}
 
 

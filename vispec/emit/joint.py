@@ -6,12 +6,13 @@ from dataclasses import replace
 
 from vispec.emit.factors import emit_factor, run_steps
 from vispec.emit.laws.densities import dense
-from vispec.emit.laws.expressions import expression, sequence_mask
+from vispec.emit.laws.expressions import expression, named, sequence_mask
 from vispec.emit.laws.joins import add, tilt
 from vispec.emit.value import Value, align
 from vispec.emit.writer import ModuleNeeds, Writer, identifier, targets
 from vispec.model.model import All, Draw, Evidence, NetCall, Prefix, Variable
 from vispec.model.walk import law_parts, walk
+from vispec.plan.axes import SAMPLES
 from vispec.plan.plan import Factor, Plan, Step
 
 ENUMERATION = "vispec.kernels.sums.enumeration"
@@ -40,6 +41,9 @@ def joint_methods(plan: Plan, needs: ModuleNeeds, step: Step) -> list[list[str]]
     w.taken |= {"index"}
     variable = plan.model.variable[name]
     bind_joint(w, variable, plan.scope.joint[name])
+    w.bound |= needs.joint_reads
+    given = [value.code for value in needs.joint_reads.values() if value.code.isidentifier()]
+    w.taken |= {*given}
     factors, steps = inside(plan, step)
     values = {factor.name: own_density(w, plan, factor, variable) or emit_factor(w, plan, factor) for factor in factors}
     found = run_steps(w, steps, values, query=False)
@@ -53,13 +57,13 @@ def joint_methods(plan: Plan, needs: ModuleNeeds, step: Step) -> list[list[str]]
         last = (*(axis for axis in total.axes if axis != name), name)
         total = w.let("by_joint", f"{total.code}.permute({', '.join(str(total.axes.index(a)) for a in last)})", last)
     once, again = apart(w.body(total.code), "index")
-    defined = {target for line in once for target in targets(line)}
     read = words(" ".join([*map(source_of_line, again), total.code]))
-    context = [name for name in dict.fromkeys(t for line in once for t in targets(line)) if name in read & defined]
+    context = [name for name in dict.fromkeys([*given, *(t for line in once for t in targets(line))]) if name in read]
+    arguments = ", ".join(["self, batch: dict[str, Tensor]", *(f"{each}: Tensor" for each in given)])
     shape = ", ".join(total.axes)
     return [
         [
-            f"def context_of_{name}(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:",
+            f"def context_of_{name}({arguments}) -> tuple[Tensor, ...]:",
             f'    """What the log-joint of every value of {name} reads, computed once: {", ".join(context)}."""',
             *(f"    {line}" for line in once),
             f"    return {', '.join(context)}{',' if len(context) == 1 else ''}",
@@ -161,19 +165,35 @@ def joint_sum(w: Writer, plan: Plan, step: Step, query: bool) -> Value:
     w.needs.joint = bytes_per_value(w, plan, step)
     longest = f"int({w.lengths(plate).code}.max())" if w.model.plate[plate].ragged else w.plate_size(plate)
     count = w.let("count", f"number_of_joint_values({longest}, {values_of(w, variable)}, self.max_joint_values)")
-    rows = " * ".join([*map(w.plate_size, step.plates), *map(w.axis_size, step.latents)])
+    w.needs.joint_reads = {each: named(w, each) for each in drawn_inside(plan, step)}
+    many = any(SAMPLES in value.axes for value in w.needs.joint_reads.values())
+    lead = (*([SAMPLES] if many else []), *step.plates, *step.latents)
+    rows = " * ".join([*([str(w.samples)] if many else []), *map(w.plate_size, step.plates), *map(w.axis_size, step.latents)])
     each = w.let("bytes_each", f"{rows} * {w.needs.joint}")
-    call = f"self.log_joint_of_{name}, self.context_of_{name}(batch)"
+    given = [value.code for value in w.needs.joint_reads.values() if value.code.isidentifier()]
+    call = f"self.log_joint_of_{name}, self.context_of_{name}({', '.join(['batch', *given])})"
     if not query:
         code = f"enumerated_log_sum({call}, {count.code}, {each.code}, self.memory, tuple(self.parameters()))"
-        return w.let(f"log_sum_{name}", code, (*step.plates, *step.latents))
+        return w.let(f"log_sum_{name}", code, lead)
     size = w.let("size", f"{w.needs.kernel(ENUMERATION, 'values_at_once')}({each.code}, self.memory, self.one.device)")
-    every = w.let(
-        "log_joint", f"every_log_joint({call}, {count.code}, {size.code}, self.one.device)", (*step.plates, *step.latents, name)
-    )
+    every = w.let("log_joint", f"every_log_joint({call}, {count.code}, {size.code}, self.one.device)", (*lead, name))
     own = w.let("tilt_of_values", f"tilt_of_joint({tilt(w, name).code}, {count.code})", (*step.plates, name))
     tilted = w.let("tilted", f"{every.code} + {align(own, every.axes)}", every.axes)
     return w.let(f"log_sum_{name}", f"total({tilted.code})", every.axes[:-1])
+
+
+def drawn_inside(plan: Plan, step: Step) -> list[str]:
+    """The drawn variables that the joint values are scored with."""
+    pending = [part for factor in inside(plan, step)[0] if factor.law for part in law_parts(factor.law)]
+    lets = {let.name: let.value for let in (*plan.model.lets, *plan.model.guide_lets)}
+    names = dict[str, None]()
+    while pending:
+        for e in walk(pending.pop()):
+            name = getattr(e, "name", None)
+            if isinstance(name, str) and name not in names:
+                names[name] = None
+                pending += [lets[name]] if name in lets else []
+    return [name for name in names if name in plan.scope.drawn]
 
 
 def bytes_per_value(w: Writer, plan: Plan, step: Step) -> str:

@@ -18,7 +18,8 @@ def density_methods(plan: Plan, needs: ModuleNeeds) -> list[list[str]]:
         found.append(shared_method(plan, needs))
     step = joint_step(plan)
     if step is not None:
-        return [*joint_methods(plan, needs, step), log_prob_method(plan, needs), *found]
+        own = log_prob_method(plan, needs)
+        return [*joint_methods(plan, needs, step), own, *found]
     return [log_prob_method(plan, needs), *found]
 
 
@@ -90,11 +91,11 @@ def either_methods(plan: Plan, other: Plan, needs: ModuleNeeds) -> list[list[str
         f"    log_prob[~few] = self.estimated_log_prob(take_rows(batch, ~few, {names}))",
         "    return log_prob",
     ]
-    found = joint_methods(plan, needs, step)
-    for each, prefix in ((plan, "exact"), (other, "estimated")):
+    found: list[list[str]] = []
+    for each, prefix in ((other, "estimated"), (plan, "exact")):
         lines = log_prob_method(each, needs)
-        found.append([lines[0].replace("def log_prob", f"def {prefix}_log_prob"), *lines[1:]])
-    return [*found, either, loss_method(plan)]
+        found.insert(0, [lines[0].replace("def log_prob", f"def {prefix}_log_prob"), *lines[1:]])
+    return [*joint_methods(plan, needs, step), *found, either, loss_method(plan)]
 
 
 def few_joint_values(values: int | str, size: str, budget: int) -> str:

@@ -254,6 +254,7 @@ class ModuleNeeds:
         self.kernels: dict[tuple[str, str], None] = {}
         self.net_modes: dict[str, set[str]] = {}
         self.joint: str | None = None  # bytes that one joint value of one row takes, where joint values are enumerated
+        self.joint_reads: dict[str, Value] = {}  # drawn variables that joint values are scored with, as log_prob has them
         self.sums: tuple[str, ...] = ()  # what an exact posterior sums out, in order
 
     def size(self, name: str) -> str:

@@ -125,7 +125,7 @@ def plain_block(draft: Draft, atoms: list[Atom], depth: int) -> list[str]:
         lines.append(line)
         atoms.append(atom)
     if depth < 2 and draft.maybe():
-        lines += draft.pick(_plate, _plate, _chain, _chain, _echo, _selection, _addressed, _gathered, _crossed)(
+        lines += draft.pick(_plate, _plate, _chain, _chain, _echo, _selection, _addressed, gathered, _crossed)(
             draft, readable(atoms), depth
         )
     return lines
@@ -173,7 +173,7 @@ def _chain(draft: Draft, atoms: list[Atom], depth: int) -> list[str]:
     emission, _ = observed(draft, [*time, *atoms], atom)
     body = [f"{role} {name} : index[{plate}] ~ {law}", emission]
     if depth == 0:
-        body += draft.pick(_nothing, _nothing, _coupled, _inside, _gathered)(draft, [*atoms, atom], depth)
+        body += draft.pick(_nothing, _nothing, _coupled, _inside, gathered)(draft, [*atoms, atom], depth)
     return _indented(f"chain {chain}:", [line.replace("TIME", chain) for line in body])
 
 
@@ -196,7 +196,7 @@ def _inside(draft: Draft, atoms: list[Atom], depth: int) -> list[str]:
     return _indented(f"plate {draft.name('i')}{draft.pick('', '[2]')}:", plain_block(draft, atoms, 2))
 
 
-def _gathered(draft: Draft, atoms: list[Atom], depth: int) -> list[str]:
+def gathered(draft: Draft, atoms: list[Atom], depth: int) -> list[str]:
     """Bits of a small plate whose sum another law reads: every joint value of them."""
     plate, name = draft.name("j"), draft.name("z")
     line = f"latent {name} : bit ~ Bernoulli({unit(draft, parents_of(draft, atoms, 1))})"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from hypothesis import strategies as st
 
 from vispec.verify.drafts import Atom, Draft, Draw, positive, real, simplex, unit
-from vispec.verify.generate import given, latent, observed, parents_of, readable
+from vispec.verify.generate import gathered, given, latent, observed, parents_of, plain_block, readable
 
 
 @dataclass
@@ -93,8 +93,11 @@ def block(guided: Guided, atoms: list[Atom], known: list[Atom], depth: int) -> l
     lines.append(f"observed {draft.name('x')} : real ~ Normal({everything}, {positive(draft, ())})")  # reads each latent
     lines.append(observed(draft, readable(atoms), atoms[-1])[0])
     if depth == 0 and not weighed and draft.maybe():
-        if draft.maybe():
+        inside = draft.pick("chain", "plate", "plate", "sum")
+        if inside == "chain":
             lines += along(guided, readable(atoms), readable(known))
+        elif inside == "sum":
+            lines += gathered(draft, readable(atoms), depth)
         else:
             plate = f"plate {draft.name('i')}{draft.pick('', '[2]')}:"
             lines += [plate, *(f"    {line}" for line in block(guided, readable(atoms), readable(known), 1))]
@@ -110,3 +113,35 @@ def guided_texts(draw: Draw) -> str:
     text = draft.text() + "\nguide:\n" + "".join(f"    {line}\n" for line in guided.guide)
     bound = draft.pick("", "elbo", "elbo(samples=2)", "iwae(samples=3)") if guided.drawn else ""
     return text + ("\ninfer:\n" + "".join(f"    {name} : {bound}\n" for name in guided.drawn) if bound else "")
+
+
+def shared_latent(draft: Draft, atoms: list[Atom]) -> tuple[list[str], Atom]:
+    """A latent outside the data plate: its lines, and what stands for it in a sum."""
+    name, kind = draft.name("g"), draft.pick("real", "positive", "unit", "vector", "plate")
+    if kind == "real":
+        return [f"latent {name} : real ~ Normal({real(draft, tuple(atoms[:1]))}, 1)"], Atom(name, "real")
+    if kind == "positive":
+        return [f"latent {name} : positive ~ {draft.pick('Gamma(2, 2)', 'LogNormal(0, 0.5)')}"], Atom(f"log({name})", "real")
+    if kind == "unit":
+        return [f"latent {name} : unit ~ Beta(2, 2)"], Atom(name, "real")
+    if kind == "vector":
+        return [f"latent {name} : real[D] ~ Normal(0, 1)"], Atom(f"sum({name})", "real")
+    return ["plate k:", f"    latent {name} : real ~ Normal(0, 1)"], Atom(f"max({name}[*])", "real")
+
+
+@st.composite
+def shared_texts(draw: Draw) -> str:
+    """The text of a random spec whose rows share latents with automatic guides, and have finite or drawn ones of their own."""
+    draft = Draft(draw, {"K": draw(st.integers(2, 3)), "H": 2, "V": draw(st.integers(2, 4)), "D": 2})
+    guided, lines, atoms = Guided(draft), list[str](), list[Atom]()
+    for _ in range(draw(st.integers(1, 2))):
+        more, atom = shared_latent(draft, atoms)
+        lines += more
+        atoms.append(atom)
+    draft.rows += plain_block(draft, atoms, 0) if draft.maybe() else block(guided, atoms, [], 0)
+    draft.rows.append(f"observed {draft.name('x')} : real ~ Normal({' + '.join(atom.text for atom in atoms)}, 1)")
+    head, rows = draft.text().split("\nplate n:")
+    auto = draft.pick("", "", "auto(full_rank)", "auto(low_rank)", "auto(flow)")
+    guide = [auto, *guided.guide] if auto else guided.guide
+    block_ = "\nguide:\n" + "".join(f"    {line}\n" for line in guide) if guide else ""
+    return head + "\n".join(["", *lines, "", "plate n:"]) + rows + block_

@@ -56,7 +56,9 @@ def estimate_all(module: nn.Module, batch: dict[str, Tensor], rows: int, estimat
 def weights_of(module: nn.Module, batch: dict[str, Tensor], rows: int, estimator: Estimator) -> Iterator[Tensor]:
     """Log-weights (S, B) in pieces, as many as the estimator has samples."""
     if not hasattr(module, "log_weights"):
-        raise OptionError("this model's log-probability is exact, and has no weights to average: leave out --estimator")
+        exact = getattr(module, "exact", False)
+        reason = "log-probability is exact, and has no" if exact else "draws each have a sum over joint values, but no"
+        raise OptionError(f"this model's {reason} weights to average: leave out --estimator")
     chunk = max(1, AT_ONCE // max(rows, 1))
     sizes = [chunk] * (estimator.samples // chunk) + [estimator.samples % chunk]
     return (module.log_weights(batch, size).double() for size in sizes if size)  # pyright: ignore[reportCallIssue]

@@ -7,8 +7,7 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from vispec.verify.bounds.bound import Estimate, averages, estimate, one_draw
-from vispec.verify.bounds.draws import DEVIATIONS
+from vispec.verify.bounds.bound import Estimate, averages, estimate, gap, one_draw
 from vispec.verify.bounds.recorder import Recorder
 from vispec.verify.bounds.shared import (
     forms_of,
@@ -85,7 +84,7 @@ def check_whole(trial: Trial, generator: Generator) -> Check:
         expected = estimate(torch.stack([own_bound(narrow, count, generator) for _ in range(OURS)]))
         whole, first, second = (module_bound(narrow, part, count) for part in parts)
     halves = Estimate((first.mean + second.mean) / 2, math.hypot(first.error, second.error) / 2)
-    gaps = [abs(e.mean - expected.mean) / (DEVIATIONS * math.hypot(e.error, expected.error)) for e in (whole, halves)]
+    gaps = [gap(each, expected) for each in (whole, halves)]
     return Check("whole bound, mean over draws", len(gaps), max(gaps), 1.0)
 
 
