@@ -218,6 +218,14 @@ def test_valid_takes_all_files_up_to_the_next_option(toy):
     assert (found["train"]["rows"], found["valid"]["rows"]) == (3, 2)
 
 
+def test_a_fraction_of_the_rows_may_be_held_out(toy):
+    found = json.loads(vispec("fit", "toy.vispec", "toy.csv", "--valid", "0.2", *QUICK, "--json").stdout)
+    rows = sum(1 for _ in (toy / "toy.csv").open()) - 1
+    assert (found["train"]["rows"], found["valid"]["rows"]) == (rows - rows // 5, rows // 5)
+    assert vispec("fit", "toy.vispec", "toy.csv", "--valid", "1.5", *QUICK).exit_code == 2
+    assert "cannot read" in vispec("fit", "toy.vispec", "toy.csv", "--valid", "none.csv", *QUICK).output
+
+
 def test_the_report_escapes_names(toy):
     (toy / "toy.vispec").write_text((toy / "toy.vispec").read_text() + "# <script>alert(1)</script>\n")
     (toy / "<b>.csv").write_text((toy / "toy.csv").read_text())

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from vispec.compile import compile_spec
 from vispec.kernels.probability import ordinal_log_probs
 from vispec.model.check import check
 from vispec.model.types import Type
@@ -89,6 +90,20 @@ def test_an_interval_far_from_its_place_keeps_its_digits() -> None:
     width = (cuts[1] - cuts[0]).log()
     density = -torch.nn.functional.softplus(place - cuts[0]) - torch.nn.functional.softplus(cuts[0] - place)
     torch.testing.assert_close(found[:, 1], density + width, rtol=1e-6, atol=1e-6)
+
+
+def test_what_parameters_alone_decide_is_a_property() -> None:
+    line = "observed x : real ~ Normal(mix, 1)"
+    outside = (
+        "plate k:\n    let share = softmax(m)\n    let height = sum(share) + theta[0]\nlet mix = max(height[*])\n\nplate n:"
+    )
+    text = SPEC.format(line).replace("\nplate n:", f"{outside}", 1)
+    namespace: dict = {}
+    exec(compile_spec(Source("tiny.vispec", text)), namespace)
+    module = namespace["Tiny"]()
+    torch.testing.assert_close(module.share, module.m.softmax(-1))
+    torch.testing.assert_close(module.height, 1 + module.theta[:1].expand(3))
+    torch.testing.assert_close(module.mix, 1 + module.theta[0])
 
 
 def test_the_gradient_of_intervals_is_that_of_finite_differences() -> None:

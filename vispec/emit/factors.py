@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from vispec.catalog import distributions
-from vispec.emit.combine import combine
+from vispec.emit.draws.combine import combine
 from vispec.emit.draws.latents import draw_all, minus_kl, ratio
 from vispec.emit.laws import trees
 from vispec.emit.laws.densities import Chained, Density, Lookup, Unnormalised, dense, density

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 
+from vispec.emit.constants import constant_properties
 from vispec.emit.derivation import derivation
 from vispec.emit.draws.divergences import divergences_method
 from vispec.emit.draws.joint_guide import joint_constructor
@@ -38,6 +39,7 @@ def emit(plan: Plan, sizes: Mapping[str, int] | None = None, memory: int = MEMOR
     ]
     needs.kernel("vispec.kernels.heap", "keep_pages")
     accessors = [lines for param in plan.model.params if (lines := properties(param, needs))]
+    accessors += constant_properties(plan, needs)
     used = [net for net in plan.model.nets if net.name in needs.net_modes]
     nets = {net.name: emit_net(net, plan.model, needs.net_modes[net.name]) for net in used}
     for net in nets.values():

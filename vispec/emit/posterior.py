@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from vispec.emit.combine import combine
+from vispec.emit.draws.combine import combine
 from vispec.emit.draws.joint_guide import draw_jointly
 from vispec.emit.factors import emit_factors, emit_steps, run_steps
 from vispec.emit.laws.expressions import expression, plain, tensor, to_value

@@ -196,6 +196,13 @@ class EmbeddedTopics(nn.Module):
         self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
         keep_pages()
 
+    @property
+    def beta(self) -> Tensor:
+        """simplex[V], one for each element of k."""
+        dot = F.linear(self.alpha, self.rho)  # (k, V)
+        dot_prob = dot.softmax(-1)  # (k, V)
+        return dot_prob
+
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """A lower bound on log p of each row (doc,), in nats: elbo(samples=1)."""
         w = batch["w"]  # (doc, n)

@@ -37,7 +37,12 @@ SETTINGS = ("epochs", "batch", "lr", "seed", "restarts", "threads", "device", "p
 @click.command("fit", cls=Greedy)
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.argument("data", nargs=-1, required=True)
-@click.option("--valid", multiple=True, metavar="DATA...", help="Validation data; picks the best epoch and feeds --patience.")
+@click.option(
+    "--valid",
+    multiple=True,
+    metavar="DATA...",
+    help="Validation data, or a fraction of the rows, as 0.1; picks the best epoch and feeds --patience.",
+)
 @columns_option
 @set_option
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder (default: runs/SPEC-N, a new one).")
@@ -80,6 +85,9 @@ def fit(
         sizes, settings = split_sets(source, sets)
         settings |= {key: options[key] for key in SETTINGS if options[key] is not None}
         use_threads(options["threads"])
+        fraction = fraction_of(valid)
+        if fraction is not None:
+            settings, valid = settings | {"valid": fraction}, ()
         request = Request(source, data, valid, column_map(columns), sizes, settings, out, memory=memory, start=start_from)
         group = join()
         try:
@@ -88,6 +96,15 @@ def fit(
             leave(group)
         if group.main:
             report(run, result, as_json)
+
+
+def fraction_of(valid: tuple[str, ...]) -> float | None:
+    """The part of the rows that `--valid` asks to hold out, where it is a number and no file."""
+    try:
+        found = float(valid[0]) if len(valid) == 1 and not Path(valid[0]).exists() else None
+    except ValueError:
+        return None
+    return found
 
 
 def start(request: "Request", resume: bool, group: "Group") -> "tuple[Run, dict[str, Any]]":

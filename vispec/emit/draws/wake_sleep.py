@@ -5,7 +5,7 @@ and the guide learns to say which latents they came from: ∇ KL(p(z | x) ‖ q(
 ∇ KL(q(z | x) ‖ p(z | x)) at the data, so the gradient is that of no one bound.
 """
 
-from vispec.emit.combine import log_q_of
+from vispec.emit.draws.combine import log_q_of
 from vispec.emit.sampling.generator import given_in
 from vispec.emit.writer import ModuleNeeds, Writer
 from vispec.model.types import INTEGER_DOMAINS

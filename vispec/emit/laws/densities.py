@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from vispec.catalog import Distribution, distributions
 from vispec.emit.laws.expressions import expression, plain, stem, tensor, to_form, to_value
 from vispec.emit.laws.joins import add
+from vispec.emit.laws.numbers import real, truth
 from vispec.emit.nets.calls import distinct_rows
-from vispec.emit.numbers import real, truth
 from vispec.emit.value import Value, align, union
 from vispec.emit.writer import Writer, identifier
 from vispec.model.model import Choice, Const, Draw, Flow, Law, NetCall, Then, Variable

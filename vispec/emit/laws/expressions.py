@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from vispec.emit.laws.functions import FUNCTIONS, OPERATORS
+from vispec.emit.laws.numbers import truth
 from vispec.emit.laws.reductions import reduce_sequence
 from vispec.emit.nets.calls import call_net
-from vispec.emit.numbers import truth
 from vispec.emit.value import Form, Value, align, union
 from vispec.emit.writer import Writer
 from vispec.model.model import (

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from vispec.emit.constants import constant_lets
+from vispec.emit.writer import identifier
 from vispec.model.model import Model, Net
 from vispec.model.types import Type
 from vispec.plan.make import make_plan
@@ -26,12 +28,14 @@ class Table:
 
 @torch.no_grad()
 def tables(model: Model, module: nn.Module) -> Iterator[Table]:
-    """Parameters and shared latents that are a simplex[V] for each element of a plate, and nets that turn a class, an index,
-    weights of classes, or a vector into one. A vector's numbers are told apart by what one more of each changes."""
+    """Parameters, deterministic nodes that they decide, and shared latents that are a simplex[V] for each element of a plate,
+    and nets that turn a class, an index, weights of classes, or a vector into one. A vector's numbers are told apart by what
+    one more of each changes."""
     vocabularies = {vocab.name for vocab in model.vocabs}
-    for param in model.params:
-        if over_words(param.type, vocabularies) and len(param.plates) == 1:
-            yield Table(param.name, str(param.type.shape[0]), getattr(module, param.name))
+    for each in (*model.params, *constant_lets(model)):
+        name = identifier(each.name)
+        if over_words(each.type, vocabularies) and len(each.plates) == 1 and hasattr(module, name):  # an old run's may lack it
+            yield Table(each.name, str(each.type.shape[0]), getattr(module, name))
     shared = [model.variable[name] for name in make_plan(model).shared_latents]
     wanted = [i for i, variable in enumerate(shared) if over_words(variable.type, vocabularies) and len(variable.plates) == 1]
     if wanted:
