@@ -1,6 +1,7 @@
 """Deterministic nodes that only parameters decide, the same for all rows, as properties of the module."""
 
-from vispec.emit.laws.expressions import expression, tensor, to_value
+from vispec.emit.laws.expressions import expression
+from vispec.emit.laws.forms import tensor, to_value
 from vispec.emit.value import align
 from vispec.emit.writer import ModuleNeeds, Writer, identifier
 from vispec.model.model import Let, Model

@@ -6,7 +6,8 @@ from vispec.catalog import distributions
 from vispec.emit.draws.combine import combine
 from vispec.emit.draws.latents import draw_all, minus_kl, ratio
 from vispec.emit.laws import trees
-from vispec.emit.laws.densities import Chained, Density, Lookup, Unnormalised, dense, density
+from vispec.emit.laws.categorical import Lookup, Unnormalised
+from vispec.emit.laws.densities import Chained, Density, dense, density
 from vispec.emit.laws.expressions import named
 from vispec.emit.steps import steps
 from vispec.emit.value import Value, align, union

@@ -5,8 +5,9 @@ from dataclasses import replace
 from vispec.emit.draws.combine import combine
 from vispec.emit.draws.joint_guide import draw_jointly
 from vispec.emit.factors import emit_factors, emit_steps, run_steps
-from vispec.emit.laws.expressions import expression, plain, tensor, to_value
+from vispec.emit.laws.expressions import expression, plain
 from vispec.emit.laws.flow import carry
+from vispec.emit.laws.forms import tensor, to_value
 from vispec.emit.laws.joins import tilt
 from vispec.emit.methods import writer
 from vispec.emit.value import Value, align, paren

@@ -3,7 +3,8 @@
 import math
 
 from vispec.emit.draws.latents import log_of_guide
-from vispec.emit.laws.expressions import named, tensor
+from vispec.emit.laws.expressions import named
+from vispec.emit.laws.forms import tensor
 from vispec.emit.laws.joins import add
 from vispec.emit.steps import steps
 from vispec.emit.value import Value, align, union

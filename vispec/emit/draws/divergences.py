@@ -8,7 +8,7 @@ from vispec.emit.draws.weights import weighed_model
 from vispec.emit.factors import emit_factor
 from vispec.emit.joint import joint_step
 from vispec.emit.laws.densities import dense
-from vispec.emit.laws.expressions import tensor
+from vispec.emit.laws.forms import tensor
 from vispec.emit.steps import steps
 from vispec.emit.value import Value, align
 from vispec.emit.writer import ModuleNeeds, Writer

@@ -7,7 +7,7 @@ scored would not be the one that drew.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from vispec.emit.laws.expressions import tensor, to_value
+from vispec.emit.laws.forms import tensor, to_value
 from vispec.emit.value import Value, align, paren, union
 from vispec.emit.writer import Writer
 from vispec.model.model import Draw, Expression, Law, Ref, Then, Variable

@@ -5,7 +5,7 @@ from dataclasses import replace
 from vispec.emit.draws.latents import draw_all
 from vispec.emit.factors import emit_factor, run_steps
 from vispec.emit.joint import joint_step
-from vispec.emit.laws.expressions import tensor
+from vispec.emit.laws.forms import tensor
 from vispec.emit.value import Value
 from vispec.emit.writer import ModuleNeeds, Writer
 from vispec.model.model import Estimator, Infer, Model

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from vispec.emit.laws.forms import stem, tensor, to_value, truth
 from vispec.emit.laws.functions import FUNCTIONS, OPERATORS
-from vispec.emit.laws.numbers import truth
 from vispec.emit.laws.reductions import reduce_sequence
 from vispec.emit.nets.calls import call_net
-from vispec.emit.value import Form, Value, align, union
+from vispec.emit.value import Value, align, union
 from vispec.emit.writer import Writer
 from vispec.model.model import (
     All,
@@ -44,53 +44,6 @@ def expression(w: Writer, e: Expression) -> Value:
 def plain(w: Writer, e: Expression) -> Value:
     """The expression's values themselves, link functions applied."""
     return to_value(w, expression(w, e), e.type.domain)
-
-
-def to_value(w: Writer, value: Value, domain: str) -> Value:
-    match value.form:
-        case "value":
-            return value
-        case "logit":
-            return w.let(f"{stem(value)}_prob", f"torch.sigmoid({value.code})", value.axes, value.event)
-        case "logits":
-            return w.let(f"{stem(value)}_prob", f"{value.code}.softmax(-1)", value.axes, value.event)
-        case "log":
-            return w.let(f"{stem(value)}_prob", f"{value.code}.exp()", value.axes, value.event)
-        case "raw":
-            return w.let(stem(value), link(w, domain, value.code), value.axes, value.event)
-
-
-def to_form(w: Writer, value: Value, domain: str, form: Form) -> Value:
-    """The value as log-odds ("logit") or normalised log-probabilities ("log")."""
-    if value.form == form:
-        return value
-    if form == "log" and value.form == "logits":
-        return w.let(f"log_{stem(value)}", f"{value.code}.log_softmax(-1)", value.axes, value.event, "log")
-    value = to_value(w, value, domain)
-    if form == "log":
-        function = w.needs.kernel("vispec.kernels.probability", "log_of")
-        return w.let(f"log_{stem(value)}", f"{function}({tensor(w, value)})", value.axes, value.event, "log")
-    if form == "logit":
-        return w.let(f"{stem(value)}_logit", f"torch.logit({tensor(w, value)})", value.axes, value.event, "logit")
-    return value
-
-
-def link(w: Writer, domain: str, code: str) -> str:
-    """A raw output in its domain; the same functions constrain parameters."""
-    if domain == "positive":
-        return f"F.softplus({code})"
-    name = {"cholesky": "to_cholesky", "ordered": "to_ordered"}[domain]
-    return f"{w.needs.kernel('vispec.kernels.constraints', name)}({code})"
-
-
-def stem(value: Value) -> str:
-    name = value.code.rsplit(".", 1)[-1].split("[")[0]
-    return name.removeprefix("raw_").removesuffix("_raw") if name.isidentifier() else "value"
-
-
-def tensor(w: Writer, value: Value) -> str:
-    """The value's text where a tensor is needed: a number becomes one in the module's dtype."""
-    return f"(self.one * {value.code})" if value.scalar else value.code
 
 
 # ---- one function per kind of expression

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from vispec.emit.laws.numbers import real
+from vispec.emit.laws.forms import real
 from vispec.emit.value import Value, align
 from vispec.model.model import Apply
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from vispec.catalog import Distribution, distributions
 from vispec.emit.laws.densities import extra_rank, is_standard, spread
-from vispec.emit.laws.expressions import expression, tensor, to_form, to_value
+from vispec.emit.laws.expressions import expression
+from vispec.emit.laws.forms import tensor, to_form, to_value
 from vispec.emit.value import Value, align, union
 from vispec.emit.writer import Writer
 from vispec.model.model import Draw, Variable

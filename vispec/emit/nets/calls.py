@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from vispec.catalog import networks
-from vispec.emit.laws.numbers import real
+from vispec.emit.laws.forms import real
 from vispec.emit.nets.classes import counts_of, mask_of
 from vispec.emit.nets.uses import uses
 from vispec.emit.value import Form, Value, align, union

@@ -5,7 +5,8 @@ from vispec.emit.draws.latents import uniform
 from vispec.emit.draws.shared import bind_shared
 from vispec.emit.laws import trees
 from vispec.emit.laws.densities import extra_rank, spread
-from vispec.emit.laws.expressions import expression, plain, tensor, to_value
+from vispec.emit.laws.expressions import expression, plain
+from vispec.emit.laws.forms import tensor, to_value
 from vispec.emit.posterior import complete
 from vispec.emit.sampling.generator import Generator, given_in, inner_generator
 from vispec.emit.sampling.grown import grown_together, tree_loop, tree_of_growth

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from vispec.emit.laws.densities import Density, dense
-from vispec.emit.laws.expressions import tensor
+from vispec.emit.laws.forms import tensor
 from vispec.emit.laws.joins import add
 from vispec.emit.steps import StepKind
 from vispec.emit.value import Value

@@ -8,8 +8,9 @@ the second element as well, and the chain runs over pairs of states.
 
 from collections.abc import Mapping, Sequence
 
-from vispec.emit.laws.densities import Chained, Density, Lookup, by_position, dense
-from vispec.emit.laws.expressions import tensor, to_form
+from vispec.emit.laws.categorical import Lookup
+from vispec.emit.laws.densities import Chained, Density, by_position, dense
+from vispec.emit.laws.forms import tensor, to_form
 from vispec.emit.laws.joins import add, tilt
 from vispec.emit.steps import StepKind
 from vispec.emit.value import Value, align, paren

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from vispec.emit.laws.densities import Density, Mixed, Unnormalised, dense
-from vispec.emit.laws.expressions import tensor
+from vispec.emit.laws.categorical import Unnormalised
+from vispec.emit.laws.densities import Density, Mixed, dense
+from vispec.emit.laws.forms import tensor
 from vispec.emit.steps import StepKind
 from vispec.emit.value import Value, align, paren
 from vispec.emit.writer import Writer

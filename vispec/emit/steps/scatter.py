@@ -6,7 +6,8 @@ log f_e(z_e) = Σ_{i : a_i = e} log f_i(z_{a_i})
 from collections.abc import Mapping
 
 from vispec.emit.laws.densities import Density, dense
-from vispec.emit.laws.expressions import plain, tensor
+from vispec.emit.laws.expressions import plain
+from vispec.emit.laws.forms import tensor
 from vispec.emit.steps import StepKind
 from vispec.emit.value import Value, align, paren
 from vispec.emit.writer import Writer, identifier

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
-from vispec.emit.laws.densities import Density, Lookup, Mixed, Table, Unnormalised, dense
-from vispec.emit.laws.expressions import tensor
+from vispec.emit.laws.categorical import Lookup, Unnormalised
+from vispec.emit.laws.densities import Density, Mixed, Table, dense
+from vispec.emit.laws.forms import tensor
 from vispec.emit.laws.joins import add, tilt
 from vispec.emit.steps import StepKind
 from vispec.emit.steps.unroll import joint_values

@@ -8,7 +8,7 @@ One operation with its own backward, whose gradient is the probability of each a
 from collections.abc import Mapping
 
 from vispec.emit.laws.densities import Density, dense
-from vispec.emit.laws.expressions import tensor
+from vispec.emit.laws.forms import tensor
 from vispec.emit.laws.joins import add, tilt
 from vispec.emit.laws.trees import kernel, lead_of, length_argument, plate_of
 from vispec.emit.steps import StepKind

@@ -6,7 +6,7 @@ log F(z_1, ..., z_I) = Σ_i log f_i(z_i)
 from collections.abc import Mapping
 
 from vispec.emit.laws.densities import Density, dense
-from vispec.emit.laws.expressions import tensor
+from vispec.emit.laws.forms import tensor
 from vispec.emit.steps import StepKind, product
 from vispec.emit.value import Value, align, paren
 from vispec.emit.writer import Writer
