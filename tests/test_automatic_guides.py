@@ -7,9 +7,12 @@ import random
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from vispec.cli.main import main
+from vispec.source import Source
+from vispec.verify.verify import verify
 
 RATES = """param a : positive
 param b : positive
@@ -80,3 +83,40 @@ def test_a_dirichlet_finds_a_concentrated_posterior(tmp_path: Path) -> None:
     for value, count in zip(found, COUNTS, strict=True):
         mean = (count + 1) / total
         assert value / sum(found) == pytest.approx(mean, abs=0.3 * math.sqrt(mean / total))
+
+
+LEVEL = """plate n:
+    chain t[20]:
+        latent h : real ~ Normal(0, 1) then Normal(h[t-1], 0.3)
+        observed x : real ~ Normal(h, 1)
+"""
+CHAINS = [
+    LEVEL,
+    LEVEL.replace("t[20]", "t"),
+    LEVEL.replace("observed", "given w : real\n        partial").replace("plate n:", "plate n:\n    given y : count"),
+    LEVEL.replace("h : real", "h : real[2]").replace("Normal(h, 1)", "Normal(sum(h), 1)"),
+    LEVEL.replace("h : real ~ Normal(0, 1) then Normal(h[t-1], 0.3)", "h : positive ~ Gamma(2, 2) then Gamma(2, 2 / h[t-1])"),
+]
+
+
+@pytest.mark.parametrize("text", CHAINS)
+def test_a_guide_along_a_chain_agrees_with_brute_force(text: str) -> None:
+    report = verify(Source("chain.vispec", text))
+    assert not report.differs, str(report)
+
+
+def test_a_chain_is_smoothed(tmp_path: Path) -> None:
+    """The bound is near the exact log-probability, which a guide of each element on its own would be far from."""
+    torch.manual_seed(0)
+    first, steps = torch.randn(200, 1), 0.3 * torch.randn(200, 19)
+    h = torch.cat([first, steps], 1).cumsum(1)
+    x = h + torch.randn(200, 20)
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps({"x": row}) + "\n" for row in x.tolist()))
+    (tmp_path / "chain.vispec").write_text(LEVEL)
+    run, data = tmp_path / "run", tmp_path / "data.jsonl"
+    vispec("fit", tmp_path / "chain.vispec", data, "--out", run, "--epochs", "60", "--lr", "0.01", "--batch", "20")
+    found = json.loads(vispec("eval", run, data, "--json"))["log_prob_per_row"]
+    ages = torch.arange(20.0)
+    cov = 1 + 0.09 * torch.minimum(ages[:, None], ages) + torch.eye(20)
+    exact = torch.distributions.MultivariateNormal(torch.zeros(20), cov).log_prob(x).mean().item()
+    assert exact - 1.0 < found < exact + 0.2

@@ -1,8 +1,9 @@
 """Automatic guides, as a rewriting of the model: what lacks a guide gets parameters or a net, and a guide over them.
 
 A latent outside the data plate gets parameters of its own, one set for each element of its plates (mean field). One inside gets
-a net from what is observed around it. The family follows the support: Normal on the reals, LogNormal on the positive ones, Beta
-on the unit interval, Dirichlet on the simplex. `map()` asks for a point: a parameter in the latent's own domain.
+a net from what is observed around it, along a chain a recurrent one. The family follows the support: Normal on the reals,
+LogNormal on the positive ones, Beta on the unit interval, Dirichlet on the simplex. `map()` asks for a point: a parameter in the
+latent's own domain.
 
 With `auto(full_rank)`, `auto(low_rank)` or `auto(flow)` one guide is over all shared latents together, in unconstrained space,
 and nets for the latents of a row read the draws of those that stand in no plate, of positive ones the logarithm.
@@ -22,6 +23,7 @@ from vispec.model.model import (
     Expression,
     Flow,
     GuideLaw,
+    Law,
     Let,
     Model,
     Net,
@@ -31,10 +33,11 @@ from vispec.model.model import (
     Prefix,
     Ref,
     Stage,
+    Then,
     Variable,
 )
 from vispec.model.types import INTEGER_DOMAINS, Type
-from vispec.model.walk import is_read, rebuilt
+from vispec.model.walk import is_read, law_parts, rebuilt, walk
 from vispec.source import Span
 
 FAMILIES: dict[str, tuple[str, dict[str, str]]] = {
@@ -246,6 +249,9 @@ def with_net(variable: Variable, model: Model) -> Model:
     inputs = [read for other in model.variables for read in readings(other, variable, model)]
     if not inputs:
         return model
+    chain = own_chain(variable)
+    if chain is not None and all(isinstance(e.read if isinstance(e, Evidence) else e, Ref) for e in inputs):
+        return with_listener(variable, chain, inputs, model)
     name = fresh(f"encode_{variable.name}", model)
     layers = encoder(inputs, model, variable.span)
     net = Net(name, arguments(inputs, model), heads(variable, model), layers, None, variable.span)
@@ -253,6 +259,48 @@ def with_net(variable: Variable, model: Model) -> Model:
     family = FAMILIES[variable.type.domain][0]
     guide = GuideLaw(variable.name, Draw(variable.span, family, arguments_of(family, found, variable)), variable.span)
     return replace(model, nets=(*model.nets, net), guide=(*model.guide, guide))
+
+
+def own_chain(variable: Variable) -> str | None:
+    """The chain along which a latent reads its own past."""
+    parts = law_parts(variable.law) if variable.law else ()
+    return next((e.plate for part in parts for e in walk(part) if isinstance(e, Past) and e.name == variable.name), None)
+
+
+def with_listener(variable: Variable, chain: str, inputs: list[Expression], model: Model) -> Model:
+    """Amortised along a chain: a net that reads what is seen in both directions, and on the reals the element before.
+
+    The posterior of a state depends on the data after it too, and on the state before as it does a priori."""
+    span, type_ = variable.span, variable.type
+    heard = [listened(e, chain, model) for e in inputs]
+    own = heads(variable, model) + ((("keep", Type("real", type_.shape)),) if type_.domain == "real" else ())
+    starred = tuple((name, replace(head, star=True)) for name, head in own)
+    name = fresh(f"encode_{variable.name}", model)
+    layers = tuple(stage for stage in encoder(heard, model, span) if stage.layer in ("standardise", "embed"))
+    layers += (Stage("gru", (), (("hidden", 64), ("bidirectional", True)), None, span),)
+    arguments = tuple((argument_name(e), replace(e.type, over=None)) for e in heard)
+    net = Net(name, arguments, starred, layers, None, span)
+    found = {head: NetCall(span, replace(t, over=chain), name, tuple(heard), head) for head, t in own}
+    keep = found.pop("keep", None)
+    family = FAMILIES[type_.domain][0]
+    first = Draw(span, family, arguments_of(family, found, variable))
+    law: Law = first
+    if keep is not None:
+        share, past = Apply(span, Type("unit", type_.shape), "sigmoid", (keep,)), Past(span, type_, variable.name, chain, 1)
+        step = Apply(span, type_, "*", (share, Apply(span, type_, "-", (past, found["loc"]))))
+        loc = Apply(span, type_, "+", (found["loc"], step))  # between the two, so that no chain of steps runs away
+        law = Then(span, (first, Draw(span, family, (("loc", loc), ("scale", found["scale"])))))
+    return replace(model, nets=(*model.nets, net), guide=(*model.guide, GuideLaw(variable.name, law, span)))
+
+
+def listened(e: Expression, chain: str, model: Model) -> Expression:
+    """What is read of a variable along a whole chain; one that is the same all along it as it is."""
+    read = e.read if isinstance(e, Evidence) else e
+    assert isinstance(read, Ref)
+    if chain not in model.variable[read.name].plates:
+        return e
+    whole = All(e.span, replace(read.type, star=True, over=chain), read.name, chain)
+    return replace(e, type=replace(e.type, star=True, over=chain), read=whole) if isinstance(e, Evidence) else whole
 
 
 def argument_type(type_: Type, model: Model) -> Type:
