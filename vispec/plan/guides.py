@@ -2,8 +2,8 @@
 
 A latent outside the data plate gets parameters of its own, one set for each element of its plates (mean field). One inside gets
 a net from what is observed around it, along a chain a recurrent one. The family follows the support: Normal on the reals,
-LogNormal on the positive ones, Beta on the unit interval, Dirichlet on the simplex. `map()` asks for a point: a parameter in the
-latent's own domain.
+LogNormal on the positive ones, Beta on the unit interval, Dirichlet on the simplex. `map()` asks for a point: a parameter in
+the latent's own domain.
 
 With `auto(full_rank)`, `auto(low_rank)` or `auto(flow)` one guide is over all shared latents together, in unconstrained space,
 and nets for the latents of a row read the draws of those that stand in no plate, of positive ones the logarithm.
