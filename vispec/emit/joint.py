@@ -7,12 +7,13 @@ from dataclasses import replace
 from vispec.emit.factors import emit_factor, run_steps
 from vispec.emit.laws.densities import dense
 from vispec.emit.laws.expressions import expression, named, sequence_mask
-from vispec.emit.laws.joins import add, tilt
+from vispec.emit.laws.joins import add, last, tilt
 from vispec.emit.value import Value, align
 from vispec.emit.writer import ModuleNeeds, Writer, identifier, targets
 from vispec.model.model import All, Draw, Evidence, NetCall, Prefix, Variable
 from vispec.model.walk import law_parts, walk
 from vispec.plan.axes import SAMPLES
+from vispec.plan.estimate import law_reads
 from vispec.plan.plan import Factor, Plan, Step
 
 ENUMERATION = "vispec.kernels.sums.enumeration"
@@ -53,9 +54,7 @@ def joint_methods(plan: Plan, needs: ModuleNeeds, step: Step) -> list[list[str]]
     if valid is not None:
         axes = w.sort({*total.axes, *valid.axes})
         total = w.let("log_joint", f"torch.where({align(valid, axes)}, {align(total, axes)}, -torch.inf)", axes)
-    if total.axes[-1] != name:
-        last = (*(axis for axis in total.axes if axis != name), name)
-        total = w.let("by_joint", f"{total.code}.permute({', '.join(str(total.axes.index(a)) for a in last)})", last)
+    total = last(w, total, (name,))
     once, again = apart(w.body(total.code), "index")
     read = words(" ".join([*map(source_of_line, again), total.code]))
     context = [name for name in dict.fromkeys([*given, *(t for line in once for t in targets(line))]) if name in read]
@@ -184,16 +183,8 @@ def joint_sum(w: Writer, plan: Plan, step: Step, query: bool) -> Value:
 
 def drawn_inside(plan: Plan, step: Step) -> list[str]:
     """The drawn variables that the joint values are scored with."""
-    pending = [part for factor in inside(plan, step)[0] if factor.law for part in law_parts(factor.law)]
-    lets = {let.name: let.value for let in (*plan.model.lets, *plan.model.guide_lets)}
-    names = dict[str, None]()
-    while pending:
-        for e in walk(pending.pop()):
-            name = getattr(e, "name", None)
-            if isinstance(name, str) and name not in names:
-                names[name] = None
-                pending += [lets[name]] if name in lets else []
-    return [name for name in names if name in plan.scope.drawn]
+    read = frozenset[str]().union(*(law_reads(factor.law, plan.model) for factor in inside(plan, step)[0]))
+    return [name for name in plan.scope.drawn if name in read]
 
 
 def bytes_per_value(w: Writer, plan: Plan, step: Step) -> str:

@@ -143,5 +143,5 @@ def shared_texts(draw: Draw) -> str:
     head, rows = draft.text().split("\nplate n:")
     auto = draft.pick("", "", "auto(full_rank)", "auto(low_rank)", "auto(flow)")
     guide = [auto, *guided.guide] if auto else guided.guide
-    block_ = "\nguide:\n" + "".join(f"    {line}\n" for line in guide) if guide else ""
-    return head + "\n".join(["", *lines, "", "plate n:"]) + rows + block_
+    tail = "\nguide:\n" + "".join(f"    {line}\n" for line in guide) if guide else ""
+    return head + "\n".join(["", *lines, "", "plate n:"]) + rows + tail

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from vispec.emit.value import Value, align, union
+from vispec.emit.value import Value, align, paren, union
 from vispec.emit.writer import Writer
 from vispec.plan.axes import element_plates
 
@@ -28,3 +28,14 @@ def tilt(w: Writer, name: str, *past: str) -> Value:
     if own == axes:
         return value
     return w.let(f"tilt_{name}", f"{value.code}.permute({', '.join(str(own.index(a)) for a in axes)})", axes)
+
+
+def last(w: Writer, value: Value, latents: tuple[str, ...]) -> Value:
+    """The axes of the latents made one, the last."""
+    kept = tuple(axis for axis in value.axes if axis not in latents)
+    axes, code = (*kept, *latents), value.code
+    if axes != value.axes:
+        code = f"{paren(code)}.permute({', '.join(str(value.axes.index(axis)) for axis in axes)})"
+    if len(latents) > 1:
+        code = f"{paren(code)}.flatten({len(kept)})"
+    return value if code == value.code else w.let("by_latent", code, (*kept, *latents[:1]))

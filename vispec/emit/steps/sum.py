@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from vispec.emit.laws.categorical import Lookup, Unnormalised
 from vispec.emit.laws.densities import Density, Mixed, Table, dense
 from vispec.emit.laws.forms import tensor
-from vispec.emit.laws.joins import add, tilt
+from vispec.emit.laws.joins import add, last, tilt
 from vispec.emit.steps import StepKind
 from vispec.emit.steps.unroll import joint_values
 from vispec.emit.value import Value, align, paren
@@ -81,17 +81,6 @@ def wide(w: Writer, value: Value, axes: tuple[str, ...]) -> Value:
         return value
     code = tensor(w, value) if value.scalar else align(value, axes)
     return Value(f"{paren(code)}.expand({', '.join(map(w.axis_size, axes))})", axes)
-
-
-def last(w: Writer, value: Value, latents: tuple[str, ...]) -> Value:
-    """The axes of the latents made one, the last."""
-    kept = tuple(axis for axis in value.axes if axis not in latents)
-    axes, code = (*kept, *latents), value.code
-    if axes != value.axes:
-        code = f"{paren(code)}.permute({', '.join(str(value.axes.index(axis)) for axis in axes)})"
-    if len(latents) > 1:
-        code = f"{paren(code)}.flatten({len(kept)})"
-    return value if code == value.code else w.let("by_latent", code, (*kept, *latents[:1]))
 
 
 def ensure_axis(w: Writer, joint: Value, latent: str) -> Value:
