@@ -90,6 +90,7 @@ class Network:
             where that option is set; True otherwise.
     embeds: it needs an argument that still is integers. memory: of several sequence arguments it looks things up in the last.
     learns: it takes something from a batch of data before the fit.
+    linear: whether its result is linear in its input; the name of an option if it is so where that option is empty.
     problem: `problem(position, **options)` says what is wrong with its settings at that place in a trunk, or None.
     emit: `emit(stream, **options)` replaces the parts of an emit.nets.stream.Stream by its own output.
     """
@@ -105,6 +106,7 @@ class Network:
     embeds: bool = False
     memory: bool = False
     learns: bool = False
+    linear: bool | str = False
     problem: Callable[..., str | None] | None = None
 
 

@@ -170,7 +170,7 @@ def load_data(run: "Run", data: Sequence[str], columns: Sequence[str]) -> "Datas
     from vispec.train.data import load
 
     chosen = {name: tuple(names) for name, names in run.config.columns.items()} | column_map(columns)
-    return load(run.model, data, chosen, run.encoders, run.config.sizes)
+    return load(run.model, data, chosen, run.encoders, run.config.sizes).in_precision(run.config.settings.precision)
 
 
 def load_given(run: "Run", data: Sequence[str], columns: Sequence[str]) -> "Dataset":
@@ -188,6 +188,7 @@ def load_given(run: "Run", data: Sequence[str], columns: Sequence[str]) -> "Data
         names = {variable.name for variable in given}
         chosen = {name: names_ for name, names_ in chosen.items() if name in names}
         try:
-            return load(replace(model, variables=given, plates=plates), data, chosen, run.encoders, run.config.sizes)
+            found = load(replace(model, variables=given, plates=plates), data, chosen, run.encoders, run.config.sizes)
+            return found.in_precision(run.config.settings.precision)
         except DataError:
             raise error from None

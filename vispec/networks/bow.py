@@ -36,4 +36,4 @@ def counts(part: Part, mask: str) -> Part:
     return replace(part, width=part.card or 1, card=None, sequence=False, counted=mask)
 
 
-ENTRY = Network("bow", bow, sequence="sequence", pools=True)
+ENTRY = Network("bow", bow, sequence="sequence", pools=True, linear=True)

@@ -28,4 +28,4 @@ def look_up(stream: Stream, part: Part, size: Dim, several: bool) -> Part:
     return stream.vector(replace(part, text=f"{table}({part.text})", width=size, card=None, shape=shape))
 
 
-ENTRY = Network("embed", embed, {"size": Option("size", required=True)}, embeds=True)
+ENTRY = Network("embed", embed, {"size": Option("size", required=True)}, embeds=True, linear=True)

@@ -17,4 +17,4 @@ def linear(stream: Stream, size: Dim) -> None:
     stream.set(f"{stream.module(first)}({text})" if first else f"({text})", size)
 
 
-ENTRY = Network("linear", linear, {"size": Option("size", required=True)})
+ENTRY = Network("linear", linear, {"size": Option("size", required=True)}, linear=True)

@@ -33,4 +33,4 @@ def mean(stream: Stream) -> None:
             stream.pool(text, x.width, others)
 
 
-ENTRY = Network("mean", mean, sequence="sequence", pools=True)
+ENTRY = Network("mean", mean, sequence="sequence", pools=True, linear=True)

@@ -40,4 +40,4 @@ def mlp(stream: Stream, sizes: tuple[Dim, ...], activation: str) -> None:
         stream.set(f"{module}({text})", sizes[-1])
 
 
-ENTRY = Network("mlp", mlp, {"sizes": Option("sizes", required=True), "activation": ACTIVATION})
+ENTRY = Network("mlp", mlp, {"sizes": Option("sizes", required=True), "activation": ACTIVATION}, linear="sizes")

@@ -29,4 +29,4 @@ def scaled(stream: Stream, number: int, part: Part, alone: bool) -> Part:
     return stream.held(replace(part, text=f"{module}({part.text}{mask})"))
 
 
-ENTRY = Network("standardise", standardise, learns=True)
+ENTRY = Network("standardise", standardise, learns=True, linear=True)

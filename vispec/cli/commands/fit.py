@@ -127,7 +127,8 @@ def start(request: "Request", resume: bool, group: "Group") -> "tuple[Run, dict[
         if group.main and not (run.folder / "report.html").exists():
             write_report(run)
         return run, last_result(run)
-    told.say(f"{'resuming' if checkpoint else 'fitting'} {run.folder}: {job.train.num_rows} rows, {job.settings.epochs} epochs")
+    course = "second-order steps" if job.settings.optimizer == "newton" else f"{job.settings.epochs} epochs"
+    told.say(f"{'resuming' if checkpoint else 'fitting'} {run.folder}: {job.train.num_rows} rows, {course}")
     use_threads(job.settings.threads)
     result: Result | None = None
     try:
@@ -203,6 +204,9 @@ def report(run: "Run", result: dict[str, Any], as_json: bool) -> None:
             click.echo(f"{name}: {summary(score, name == 'train')}")
             for line in described(score["diagnostics"]) if score.get("diagnostics") else ():
                 click.echo(f"  {line}")
+    for line in (result.get("text"), *result.get("notes", ())):
+        if line:
+            click.echo(line)
     click.echo(f"run: {run.folder}  (report.html, best.safetensors, module.py)")
 
 

@@ -35,8 +35,9 @@ class Dataset:
     """Rows of all variables that have data.
 
     sizes: every size and vocabulary that the spec, the user or the data told, by the spec's name. rows: which rows of the
-    storage these are, None for all. length_keys: batch key of the lengths, by path of plates. observed: (variable, its
-    plates) for each variable that is scored. warnings: what was odd but no mistake."""
+    storage these are, None for all. precision: the name of the type of numbers in batches, None for torch's default.
+    length_keys: batch key of the lengths, by path of plates. observed: (variable, its plates) for each variable that is scored.
+    warnings: what was odd but no mistake."""
 
     fields: Mapping[str, Field]
     ragged: Mapping[Path, Ragged]
@@ -47,6 +48,7 @@ class Dataset:
     stored: int
     rows: Array | None = None
     warnings: tuple[DataDiagnostic, ...] = ()
+    precision: str | None = None
 
     @property
     def num_rows(self) -> int:
@@ -70,11 +72,12 @@ class Dataset:
         rows = self._stored_rows(np.asarray(indices, np.int64))
         positions: dict[Path, Array] = {(): rows}
         out: dict[str, Tensor] = {}
+        number = torch.get_default_dtype() if self.precision is None else getattr(torch, self.precision)
         for path, key in self.length_keys.items():
             out[key] = torch.from_numpy(self._list_lengths(positions, path))
         for field in self.fields.values():
             at = self._positions(positions, field.path) if field.rows else None
-            out[field.name] = _tensor(field.values, at, torch.int64 if field.integer else torch.get_default_dtype())
+            out[field.name] = _tensor(field.values, at, torch.int64 if field.integer else number)
             if field.observed is not None:
                 out[f"{field.name}_observed"] = _tensor(field.observed, at, torch.bool)
         return out
@@ -169,6 +172,10 @@ class Dataset:
         return found
 
     # ---- parts
+
+    def in_precision(self, name: str | None) -> "Dataset":
+        """The same, with numbers of batches as `float32` or `float64`."""
+        return replace(self, precision=name)
 
     def select(self, indices: "Sequence[int] | Array | Tensor") -> "Dataset":
         """These rows, sharing the storage."""

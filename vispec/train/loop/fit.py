@@ -6,9 +6,6 @@ stored, so a fit that is stopped or killed anywhere and resumed takes the very s
 
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,64 +14,23 @@ from torch import nn
 
 from vispec.diagnostics import dump
 from vispec.train.errors import DivergenceError, InterruptionError, RunError
-from vispec.train.loop.distributed import Group
 from vispec.train.loop.diverged import all_finite, diverged
+from vispec.train.loop.job import DRAWS, INIT, ORDER, SAMPLE, Job, Result
 from vispec.train.loop.optimisers import make_optimiser
-from vispec.train.loop.progress import Reporter
 from vispec.train.loop.seeds import derive, generator
-from vispec.train.loop.settings import Settings
 from vispec.train.loop.signals import Stop, stoppable
 from vispec.train.loop.step import Outcome, Stepper
+from vispec.train.newton.fit import Finder
 from vispec.train.scores.evaluate import Rows, Score, evaluate
-from vispec.train.scores.final import Latents, final_score
+from vispec.train.scores.final import final_score
 from vispec.train.store.checkpoint import Checkpoint, Counters, Tensors, random_state, restore_random_state, write_tensors
 from vispec.train.store.metrics import Metrics
 from vispec.train.store.module import to_device
 
 Array = np.ndarray[Any, Any]
 
-INIT, DRAWS, ORDER = 0, 1, 2  # the streams of random numbers that one seed gives rise to
 WINDOW = 50  # steps between two lines of metrics within an epoch
-SAMPLE = 1000  # rows at most from which a module chooses its start
 PAUSE = 1.0  # least seconds between two checkpoints at the ends of epochs
-
-
-@dataclass(frozen=True)
-class Job:
-    """A fit to do. build: makes a fresh module. settings: resolved, so that epochs, batch and lr are numbers."""
-
-    folder: Path
-    build: Callable[[], nn.Module]
-    settings: Settings
-    train: Rows
-    valid: Rows | None
-    device: torch.device
-    group: Group
-    reporter: Reporter
-    variables: tuple[str, ...] = ()  # of the spec, to name one where a fit diverges
-    start: Tensors | None = None  # parameters to start at; those that are not in it start afresh
-    latents: Latents = field(default_factory=Latents)
-
-
-@dataclass(frozen=True)
-class Result:
-    """The scores are those of the parameters in best.safetensors; epochs and steps count over all restarts."""
-
-    epochs: int
-    steps: int
-    seconds: float
-    train: Score
-    valid: Score | None
-
-    def as_json(self) -> dict[str, Any]:
-        valid = None if self.valid is None else self.valid.as_json()
-        return {
-            "epochs": self.epochs,
-            "steps": self.steps,
-            "seconds": self.seconds,
-            "train": self.train.as_json(),
-            "valid": valid,
-        }
 
 
 def fit(job: Job, checkpoint: Checkpoint | None = None) -> Result:
@@ -86,7 +42,7 @@ def fit(job: Job, checkpoint: Checkpoint | None = None) -> Result:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or matrix products may differ from run to run
         torch.use_deterministic_algorithms(True, warn_only=True)
     with stoppable() as stop:
-        trainer = Trainer(job, checkpoint, stop)
+        trainer = (Finder if job.settings.optimizer == "newton" else Trainer)(job, checkpoint, stop)
         try:
             return trainer.run()
         finally:
@@ -120,7 +76,7 @@ class Trainer:
                 self._end_restart()
             except DivergenceError as failure:
                 self._give_up(failure)
-            if self.counters.restart + 1 >= self.job.settings.restarts:
+            if self.counters.restart + 1 >= self._restarts:
                 break
             self._next_restart()
         if self.best is None:
@@ -132,7 +88,7 @@ class Trainer:
         """A fresh module and optimiser for the present restart, or those of the checkpoint."""
         c, s, job = self.counters, self.job.settings, self.job
         torch.manual_seed(derive(s.seed, c.restart, INIT))
-        self.module = job.build().to(job.device).train()
+        self.module = job.build().to(job.device, job.dtype).train()
         assert s.lr is not None
         self.optimiser = make_optimiser(s.optimizer, s.lr, s.options, self.module.parameters())
         self.stepper = Stepper(self.module, self.optimiser, s, job.train, self._total_steps, job.group)
@@ -230,11 +186,10 @@ class Trainer:
 
     def _give_up(self, failure: DivergenceError) -> None:
         """One restart's end need not be the fit's: the others may do better."""
-        s = self.job.settings
-        if s.restarts == 1:
+        if self._restarts == 1:
             raise failure
         self.failure = failure
-        self.job.reporter.say(f"restart {self.counters.restart + 1} of {s.restarts} diverged: {failure}")
+        self.job.reporter.say(f"restart {self.counters.restart + 1} of {self._restarts} diverged: {failure}")
 
     def _finish(self) -> Result:
         """Score the best parameters on everything, and leave the last checkpoint marked as finished."""
@@ -281,8 +236,8 @@ class Trainer:
         line: dict[str, Any] = {"event": "epoch", **self._position(), "seconds": time.monotonic() - self.started}
         line |= {"train": {"log_prob_per_row": train}}
         text = f"epoch {c.epoch}/{s.epochs}  train {train:.4f}"
-        if s.restarts > 1:
-            text = f"restart {c.restart + 1}/{s.restarts}  {text}"
+        if self._restarts > 1:
+            text = f"restart {c.restart + 1}/{self._restarts}  {text}"
         if valid is not None:
             line["valid"] = {k: v for k, v in valid.as_json().items() if k.startswith(("log_prob_per", "perplexity"))}
             text += f"  valid {valid.per_row:.4f}"
@@ -341,6 +296,10 @@ class Trainer:
             self.metrics.close()
 
     # ---- small things
+
+    @property
+    def _restarts(self) -> int:
+        return self.job.settings.restarts or 1
 
     @property
     def _total_steps(self) -> int:

@@ -16,11 +16,12 @@ from vispec.source import Source
 from vispec.train.data import Dataset, Encoders, load, render
 from vispec.train.errors import OptionError, RunError
 from vispec.train.loop.distributed import Group, choose_device
-from vispec.train.loop.fit import Job
+from vispec.train.loop.job import Job
 from vispec.train.loop.optimisers import make_optimiser
 from vispec.train.loop.progress import Reporter
 from vispec.train.loop.settings import Settings, read_settings
 from vispec.train.loop.start import read_start
+from vispec.train.newton.choose import noiseless, restarts, second_order
 from vispec.train.scores.final import latents_of
 from vispec.train.sizes import check
 from vispec.train.store.checkpoint import Checkpoint, Tensors
@@ -28,6 +29,7 @@ from vispec.train.store.files import write_atomic
 from vispec.train.store.module import class_of_text
 from vispec.train.store.run import Config, Run, new_folder
 
+NOT_SMOOTH = "`newton` is for objectives that are exact and smooth: no draws, no nets with hidden layers"
 FREE = frozenset({"epochs", "save_every"})  # what a resumed fit may be given anew
 
 
@@ -59,17 +61,49 @@ def prepare(request: Request, group: Group, reporter: Reporter) -> tuple[Run, Jo
     for warning in train.warnings:
         reporter.say(render([warning]))
     device = choose_device(settings.device, group)
-    settings = settings.resolve(train.num_rows, bool(model.nets), torch.get_num_threads())
     text = compile_spec(request.source, train.sizes, request.memory)
     module = class_of_text(text, class_of(text))()
+    settings = resolve(model, module, settings, train, device)
+    train, valid = in_precision(settings, train, valid)
     _rehearse(module, model, settings, request.settings)
     taken = None if start is None else start.matching(module)
     if start is not None and taken is not None:
         reporter.say(start.describe(module, taken))
     run = _new_run(request, model, settings, train, text, group, taken)
     return run, Job(
-        run.folder, run.build, settings, train, valid, device, group, reporter, variable_names(model), taken, latents_of(model)
+        run.folder,
+        run.build,
+        settings,
+        train,
+        valid,
+        device,
+        group,
+        reporter,
+        variable_names(model),
+        taken,
+        latents_of(model),
+        model,
     )
+
+
+def resolve(model: Model, module: nn.Module, settings: Settings, train: Dataset, device: torch.device) -> Settings:
+    """The settings with every open choice made. Second-order steps take float64, and so does whatever has no nets on a CPU:
+    there single precision saves little, and log-probabilities of large counts need the digits."""
+    newton = second_order(model, module, settings, train)
+    double = newton or (device.type == "cpu" and not model.nets)
+    return settings.resolve(
+        train.num_rows,
+        bool(model.nets),
+        torch.get_num_threads(),
+        "newton" if newton else "adam",
+        restarts(model) if newton else 1,
+        "float64" if double else "float32",
+    )
+
+
+def in_precision(settings: Settings, train: Dataset, valid: Dataset | None) -> tuple[Dataset, Dataset | None]:
+    """The data with numbers as the module has them."""
+    return train.in_precision(settings.precision), None if valid is None else valid.in_precision(settings.precision)
 
 
 def prepare_resume(run: Run, request: Request, group: Group, reporter: Reporter) -> tuple[Run, Job, Checkpoint | None]:
@@ -88,7 +122,8 @@ def prepare_resume(run: Run, request: Request, group: Group, reporter: Reporter)
     settings = run.config.settings
     device, names = choose_device(settings.device, group), variable_names(run.model)
     latents = latents_of(run.model)
-    job = Job(run.folder, run.build, settings, train, valid, device, group, reporter, names, run.start, latents)
+    train, valid = in_precision(settings, train, valid)
+    job = Job(run.folder, run.build, settings, train, valid, device, group, reporter, names, run.start, latents, run.model)
     return run, job, checkpoint
 
 
@@ -152,6 +187,15 @@ def _rehearse(module: nn.Module, model: Model, settings: Settings, given: Mappin
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise RunError("this model has no parameters to fit; declare some with `param` or `net`, or use `vispec eval`")
     assert settings.lr is not None
+    if settings.optimizer == "newton":
+        if not noiseless(model):
+            _blame(
+                model,
+                "optimizer",
+                NOT_SMOOTH,
+                given,
+            )
+        return
     try:
         make_optimiser(settings.optimizer, settings.lr, dict(settings.options), module.parameters())
     except ValueError as error:
@@ -176,7 +220,7 @@ def _extend(run: Run, request: Request, checkpoint: Checkpoint | None, group: Gr
     fixed = sorted(set(changed) - FREE)
     if fixed:
         raise RunError(f"a resumed fit keeps its settings: {fixed[0]} is {getattr(old, fixed[0])}, not {changed[fixed[0]]}")
-    if "epochs" in changed and (old.restarts > 1 or old.decay != "none"):
+    if "epochs" in changed and ((old.restarts or 1) > 1 or old.decay != "none") and old.optimizer != "newton":
         raise RunError("only a fit without restarts and without decay can be given another number of epochs")
     if not changed:
         return run

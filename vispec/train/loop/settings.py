@@ -15,6 +15,7 @@ from vispec.train.errors import OptionError
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Precision = Literal["float32", "float64"]
 Option = bool | int | float | str | list[Any] | None
 
 STEPS = 2000  # a fit takes at least about so many steps unless told otherwise,
@@ -46,8 +47,9 @@ class Anneal(BaseModel):
 
 
 class Settings(BaseModel):
-    """What decides the course of a fit. None in epochs, batch, lr and threads: to be chosen from the data and the machine.
+    """What decides the course of a fit. None in epochs, batch, lr, restarts, precision and threads: to be chosen.
 
+    optimizer: by its name; "auto" for second-order steps where the objective allows them, and Adam elsewhere.
     clip: largest norm of the gradient of the loss per row. warmup: steps over which the rate rises from 0. decay: the shape in
     which it falls to `decay_to` times its value at the last step. patience: epochs without improvement before a fit
     stops. cycles: how often annealing runs, from its start each time. valid: the fraction of rows held out, or 0. save_every:
@@ -56,7 +58,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    optimizer: str = "adam"
+    optimizer: str = "auto"
     options: dict[str, Option] = {}
     lr: Positive | None = None
     epochs: Count | None = None
@@ -68,27 +70,49 @@ class Settings(BaseModel):
     patience: Count | None = None
     valid: Annotated[float, Field(ge=0, lt=1)] = 0.0
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    restarts: Count = 1
+    restarts: Count | None = None
     threads: Count | None = None
     device: str = "cpu"
     save_every: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 30.0
     anneal: tuple[Anneal, ...] = ()
     cycles: Count = 1
+    precision: Precision | None = None
 
     def phase(self, step: int, steps: int) -> int:
         """Where annealing is at step `step` of `steps`: it starts again with each of the cycles."""
         return step % math.ceil(steps / self.cycles)
 
-    def resolve(self, rows: int, has_nets: bool, threads: int) -> "Settings":
-        """The same with every open choice made for data of `rows` rows."""
+    @property
+    def descends(self) -> bool:
+        """Whether something is set that only steps along a gradient have."""
+        return bool(self.model_fields_set & {"lr", "clip", "warmup", "decay", "patience"} or self.anneal)
+
+    def resolve(
+        self,
+        rows: int,
+        has_nets: bool,
+        threads: int,
+        optimizer: str = "adam",
+        restarts: int = 1,
+        precision: Precision = "float32",
+    ) -> "Settings":
+        """The same with every open choice made for data of `rows` rows: the optimiser for "auto", the restarts and the
+        precision as given here. Second-order steps take all rows at once, and as many rounds as they need."""
+        name = optimizer if self.optimizer == "auto" else self.optimizer
         batch = min(self.batch or BATCH, max(rows, 1)) if self.batch or rows > 4 * BATCH else max(rows, 1)
+        if name == "newton":
+            batch = max(rows, 1)
         steps = math.ceil(rows / batch) if rows else 1
+        epochs = self.epochs or (None if name == "newton" else max(EPOCHS, math.ceil(STEPS / steps)))
         return self.model_copy(
             update={
+                "optimizer": name,
                 "batch": batch,
-                "epochs": self.epochs or max(EPOCHS, math.ceil(STEPS / steps)),
+                "epochs": epochs,
                 "lr": self.lr or (NET_LR if has_nets else PARAM_LR),
                 "threads": self.threads or threads,
+                "restarts": self.restarts or restarts,
+                "precision": self.precision or precision,
             }
         )
 

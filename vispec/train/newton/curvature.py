@@ -28,11 +28,12 @@ def hessian(f: Function, x: Tensor, scale: Tensor, precise: bool = False) -> Ten
 
 def _row(f: Function, x: Tensor, here: Tensor, i: int, step: float, precise: bool) -> Tensor:
     """The derivative of the gradient along coordinate i."""
+    near, even = _slope(f, x, here, i, step)
     for _ in range(SHORTER):
-        near, even = _slope(f, x, here, i, step)
         if even:
             break
         step /= 10
+        near, even = _slope(f, x, here, i, step)
     return (4 * near - _slope(f, x, here, i, 2 * step)[0]) / 3 if precise else near
 
 

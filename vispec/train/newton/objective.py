@@ -1,18 +1,24 @@
 """What a second-order fit minimises: minus the log-probability of all rows, as a function of one vector of free numbers.
 
-The vector (d,) holds the module's trainable parameters, flattened in their order, in the unconstrained space that they are stored
-in. Everything is in nats for the whole data set and, as the module, in float64.
+The vector (d,) holds the module's trainable parameters, flattened in their order, in the unconstrained space that they are
+stored in. Everything is in nats for the whole data set and, as the module, in float64.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vispec.train.loop.distributed import Group
 from vispec.train.scores.evaluate import Rows
 from vispec.train.store.module import to_device
+
+
+class StopSearch(Exception):  # noqa: N818
+    """The user asked for the end of a search; the last state is the one to go on from."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +32,22 @@ class Slot:
 
 
 class Objective:
-    """Minus log p of all rows and its gradient; infinite, with no gradient, wherever it or its gradient is not finite."""
+    """Minus log p of all rows and its gradient; infinite, with no gradient, wherever it or its gradient is not finite.
 
-    def __init__(self, module: nn.Module, data: Rows, device: torch.device, before: Callable[[], None] | None = None):
-        """before: called ahead of each evaluation, where it may raise to stop the search."""
-        self.module, self.before, self.evaluations = module, before, 0
-        self.num_data = data.num_rows
-        self.batch = to_device(data.batch(torch.arange(data.num_rows).numpy()), device)
+    Of several processes, each holds a part of the rows, and all get the sum."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        data: Rows,
+        device: torch.device,
+        group: Group | None = None,
+        asked: Callable[[], bool] = lambda: False,
+    ):
+        """asked: whether the user wants it to end, which raises StopSearch at the next evaluation, on all processes."""
+        self.module, self.asked, self.evaluations, self.group = module, asked, 0, group or Group()
+        self.rows = self.group.share(np.arange(data.num_rows))
+        self.batch = to_device(data.batch(self.rows), device)
         self.parameters = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
         ends = torch.tensor([p.numel() for _, p in self.parameters]).cumsum(0).tolist()
         self.slots = tuple(
@@ -52,16 +67,23 @@ class Objective:
 
     def __call__(self, x: Tensor) -> tuple[float, Tensor]:
         """The value at x (d,) and its gradient (d,). Leaves x in the module."""
-        if self.before is not None:
-            self.before()
         self.put(x)
         self.evaluations += 1
-        with torch.enable_grad():
-            loss = self.module.loss(self.batch, num_data=self.num_data)  # pyright: ignore[reportCallIssue]
-            leaves = [p for _, p in self.parameters]
-            found: Sequence[Tensor] = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
-        gradient = torch.cat([g.reshape(-1) for g in found])
-        value = float(loss.detach())
+        message = torch.cat([*self.own(), x.new_tensor([float(self.asked())])])
+        total = self.group.sum_(message)
+        if total[-1] > 0:
+            raise StopSearch
+        value, gradient = float(total[0]), total[1:-1]
         if not (abs(value) < inf and bool(gradient.isfinite().all())):
             return inf, torch.zeros_like(x)
         return value, gradient
+
+    def own(self) -> tuple[Tensor, Tensor]:
+        """The value (1,) and the gradient (d,) of this process's rows."""
+        leaves = [p for _, p in self.parameters]
+        if not len(self.rows):
+            return leaves[0].new_zeros(1), leaves[0].new_zeros(self.size)
+        with torch.enable_grad():
+            loss = self.module.loss(self.batch, num_data=len(self.rows))  # pyright: ignore[reportCallIssue]
+            found: Sequence[Tensor] = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
+        return loss.detach().reshape(1), torch.cat([g.reshape(-1) for g in found])

@@ -32,9 +32,7 @@ def advance(f: Function, state: State) -> State:
     x, value, gradient = found
     moves, turns = remembered(state, (x - state.x) * state.scale, (gradient - state.gradient) / state.scale)
     gains = (*state.gains, state.value - value)[-WINDOW:]
-    return replace(
-        state, x=x, value=value, gradient=gradient, moves=moves, turns=turns, gains=gains, rounds=state.rounds + 1
-    )
+    return replace(state, x=x, value=value, gradient=gradient, moves=moves, turns=turns, gains=gains, rounds=state.rounds + 1)
 
 
 def slow(state: State, gain: float) -> bool:

@@ -3,7 +3,7 @@
 A search that is stopped goes on from a stored state as if it never had been: no step depends on anything else.
 """
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -17,8 +17,9 @@ class State:
     """x, gradient, scale: (d,). value: nats. radius: of the trust region, in scaled variables, about standard errors.
 
     scaled: whether `scale` was measured. decrement: ½ g·|H|⁻¹g at the last point whose curvature was measured, nats: how far
-    below the local maximum the quadratic model is. saddle: whether a curvature was negative there. rounds: steps so far. stuck: no step downhill was found. moves, turns: the last steps in x and in the gradient
-    (m, d), of quasi-Newton methods. gains: how much each of the last rounds lowered the value.
+    below the local maximum the quadratic model is. saddle: whether a curvature was negative there. rounds: steps so far. stuck:
+    no step downhill was found. moves, turns: the last steps in x and in the gradient (m, d), of quasi-Newton methods. gains:
+    how much each of the last rounds lowered the value.
     """
 
     x: Tensor
@@ -49,9 +50,9 @@ class State:
         return cls(**stored)
 
     def fresh(self) -> "State":
-        """The same point, with nothing known of the curvature but the scale."""
+        """The same point for another method: of the curvature, only the scale is known."""
         none = self.x.new_zeros(0)
-        return replace(self, decrement=float("inf"), saddle=False, stuck=False, moves=none, turns=none)
+        return State(self.x, self.value, self.gradient, self.scale, scaled=self.scaled, moves=none, turns=none)
 
 
 def begin(f: Function, x: Tensor) -> State:

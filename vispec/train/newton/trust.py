@@ -4,12 +4,12 @@ Variables are scaled by the curvature at each point, so that a change of units c
 are followed by its absolute value (Dauphin et al. 2014). An infinite value is a refused step.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from vispec.train.newton.curvature import Function, hessian, scale_of
+from vispec.train.newton.curvature import SMALL, Function, hessian, scale_of
 from vispec.train.newton.state import State, rounding
 
 FLAT = 1e-9  # curvature in scaled variables below which the objective does not know a direction
@@ -18,27 +18,37 @@ BENT = 1e-6  # of the largest: more negative than this is a saddle, less is roun
 LEAST = 1e-10  # radius at which no step downhill is left
 
 
+@dataclass(frozen=True)
+class Bends:
+    """Curvatures w (d,) in scaled variables along orthonormal directions q (d, d), and the gradient c (d,) along these, which
+    is exactly 0 where neither can be told from rounding: there is nothing to go for."""
+
+    w: Tensor
+    q: Tensor
+    c: Tensor
+
+
 def advance(f: Function, state: State, tolerance: float) -> State:
     """One accepted step, or the end: converged by the tolerance (nats), or stuck."""
     h, scale = curvature(f, state)
-    w, q, c, found = measured(state, h, scale)
-    if w is not None and found.converged(tolerance) and float(w.abs().min()) < DOUBTFUL:
-        w, q, c, found = measured(state, hessian(f, state.x, scale, precise=True), scale)
-    if w is None or q is None or c is None or found.converged(tolerance):
-        return found
-    return step(f, found, w, q, c)
+    bends, found = measured(state, h, scale)
+    if bends is not None and found.converged(tolerance) and float(bends.w.abs().min()) < DOUBTFUL:
+        bends, found = measured(state, hessian(f, state.x, scale, precise=True), scale)
+    return found if bends is None or found.converged(tolerance) else step(f, found, bends)
 
 
-def measured(state: State, h: Tensor, scale: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, State]:
-    """Curvatures (d,), their directions (d, d), the gradient along these (d,), and the state that knows them; stuck, with none
-    of these, where the Hessian is not finite."""
+def measured(state: State, h: Tensor, scale: Tensor) -> tuple[Bends | None, State]:
+    """The curvature, and the state that knows it; stuck, without any, where the Hessian (d, d) is not finite."""
     state = replace(state, scale=scale, scaled=True, rounds=state.rounds + 1)
     if not bool(h.isfinite().all()):
-        return None, None, None, replace(state, stuck=True)
+        return None, replace(state, stuck=True)
     w, q = torch.linalg.eigh(h / scale[:, None] / scale)
     c = q.T @ (state.gradient / scale)
+    noise = rounding(state.value) * (q / scale[:, None]).norm(dim=0)  # of c; of w it is divided by a difference's step
+    c = torch.where((w.abs() < FLAT + noise / SMALL) & (c.abs() < 30 * noise), 0.0, c)
     decrement = 0.5 * float((c.square() / w.abs().clamp(min=FLAT)).sum())
-    return w, q, c, replace(state, decrement=decrement, saddle=bool(w[0] < -BENT * w.abs().max()))
+    bent = bool((w < -BENT * w.abs().max() - noise / SMALL).any())
+    return Bends(w, q, c), replace(state, decrement=decrement, saddle=bent)
 
 
 def curvature(f: Function, state: State) -> tuple[Tensor, Tensor]:
@@ -51,21 +61,22 @@ def curvature(f: Function, state: State) -> tuple[Tensor, Tensor]:
     return h, torch.maximum(scale, state.scale / 2)
 
 
-def step(f: Function, state: State, w: Tensor, q: Tensor, c: Tensor) -> State:
+def step(f: Function, state: State, bends: Bends) -> State:
     """The first step that the model promises and the objective keeps, in a region that shrinks until there is one."""
-    bent, radius = w.abs().clamp(min=FLAT), state.radius
+    bent, radius = bends.w.abs().clamp(min=FLAT), state.radius
     while radius > LEAST:
-        p = within(bent, c, radius)
+        p = within(bent, bends.c, radius)
         if state.saddle and abs(float(p[0])) < radius / 10:  # on the ridge itself the gradient does not say which way
             p[0] = radius / 10 if p[0] >= 0 else -radius / 10
-        promised = -float(c @ p + 0.5 * (w * p * p).sum())
-        x = state.x + q @ p / state.scale
+        promised = -float(bends.c @ p + 0.5 * (bends.w * p * p).sum())
+        x = state.x + bends.q @ p / state.scale
         value, gradient = f(x)
         if kept(state, value, gradient, promised):
             ratio = (state.value - value) / max(promised, 1e-300)
             return replace(state, x=x, value=value, gradient=gradient, radius=resized(radius, float(p.norm()), ratio))
         radius = min(radius, float(p.norm())) / 4
-    return replace(state, radius=radius, stuck=True)
+    real = state.saddle and state.decrement > rounding(state.value) ** 0.5  # a way down that no step takes is rounding
+    return replace(state, radius=radius, saddle=real, stuck=True)
 
 
 def kept(state: State, value: float, gradient: Tensor, promised: float) -> bool:

@@ -111,6 +111,11 @@ class Run:
         path = self.folder / START
         return read_tensors(path)[0] if path.exists() else None
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the module's numbers."""
+        return torch.float64 if self.config.settings.precision == "float64" else torch.float32
+
     def build(self) -> nn.Module:
         """A fresh module with the sizes of this run."""
         return load_class(self.folder / "module.py", self.config.name)()
@@ -118,7 +123,7 @@ class Run:
     def load(self, device: torch.device, memory: int | None = None) -> nn.Module:
         """The module with the best parameters, or the last ones where the fit has not come so far. memory: another bound, in
         bytes, on its sums over joint values, if it has any."""
-        module = self.build()
+        module = self.build().to(self.dtype)
         if memory is not None and hasattr(module, "memory"):
             module.memory = memory  # pyright: ignore[reportArgumentType]
         try:

@@ -1,0 +1,50 @@
+"""Whether a fit is one for second-order steps: exact, free of noise, all rows at once, and few enough numbers."""
+
+from torch import nn
+
+from vispec.catalog import networks
+from vispec.model.model import Model, Stage
+from vispec.plan.make import make_plan
+from vispec.train.data import Dataset
+from vispec.train.loop.settings import Settings
+
+LARGEST = 5000  # parameters
+WORK = 5e7  # parameters times numbers of data: some tenths of a second for a gradient
+STARTS = 10
+
+
+def second_order(model: Model, module: nn.Module, settings: Settings, data: Dataset) -> bool:
+    """Whether `auto` takes them. Nothing that only gradient steps have may be set, and a batch only if it holds all rows."""
+    if settings.optimizer != "auto":
+        return settings.optimizer == "newton"
+    free = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    return (
+        free <= LARGEST
+        and free * numbers(data) <= WORK
+        and not settings.descends
+        and (settings.batch is None or settings.batch >= data.num_rows)
+        and noiseless(model)
+    )
+
+
+def noiseless(model: Model) -> bool:
+    """Whether the objective is exact and smooth: no draws, and no nets but linear ones."""
+    plan = make_plan(model)
+    return plan.exact and not plan.has_shared and all(is_linear(stage) for net in model.nets for stage in net.trunk)
+
+
+def is_linear(stage: Stage) -> bool:
+    """Whether a layer has no activation."""
+    linear = networks()[stage.layer].linear
+    return not dict(stage.kwargs).get(linear) if isinstance(linear, str) else linear
+
+
+def restarts(model: Model) -> int:
+    """How many starts a second-order fit makes: several wherever a sum over latents may have several maxima."""
+    treatments = make_plan(model).treatments.values()
+    return STARTS if any(found.kind == "sum" for found in treatments) else 1
+
+
+def numbers(data: Dataset) -> int:
+    """How many numbers the data have in all."""
+    return sum(field.values.size for field in data.fields.values())

@@ -1,0 +1,191 @@
+"""Several starts of a second-order search: short climbs first, then the best to its end, the others as far as they may catch
+up.
+
+What comes next depends on the climbs alone, so a search that is stopped goes on from a checkpoint as if it never had been.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from vispec.train.newton import krylov, quasi, trust
+from vispec.train.newton.curvature import Function, hessian, scale_of
+from vispec.train.newton.state import State, begin
+
+TOLERANCE = 1e-9  # nats below the local maximum at which a climb ends
+ENOUGH = 1e-6  # nats below it that count as having arrived where rounding allows no more
+SAME = 1e-3  # nats between two values of one maximum
+NEAR = 0.05  # nats to a maximum from where its value is told
+NEWTON, KRYLOV = 120, 300  # parameters above which a climb begins with quasi-Newton steps, and has no Hessian
+SHORT = {"newton": 8, "quasi": 60, "krylov": 3}  # rounds of a short climb
+LONG = {"newton": 200, "quasi": 1000, "krylov": 200}  # rounds of a method at most
+SLOW = {"quasi": 1e-3, "kink": 1e-9}  # nats in ten rounds below which quasi-Newton steps give way to others, or are done
+
+
+@dataclass(frozen=True)
+class Climb:
+    """One start. method: newton, quasi or krylov; `kink` is quasi after Newton found no way on. before: rounds by earlier
+    methods. ended: why it did, empty while it goes on. notes: what makes its maximum improper."""
+
+    state: State
+    method: str
+    before: int = 0
+    ended: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def rounds(self) -> int:
+        return self.before + self.state.rounds
+
+    @property
+    def arrived(self) -> bool:
+        return self.state.converged(ENOUGH)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        plain = {"method": self.method, "before": self.before, "ended": self.ended, "notes": list(self.notes)}
+        return plain | {"state": self.state.as_dict()}
+
+    @classmethod
+    def of_dict(cls, stored: dict[str, Any]) -> "Climb":
+        """The inverse of `as_dict`."""
+        return cls(**{**stored, "state": State.of_dict(stored["state"]), "notes": tuple(stored["notes"])})
+
+
+@dataclass
+class Search:
+    """start: the point (d,) of each start by its number. thin, judge: what makes the maximum at a point improper, as far as it
+    can be told on the way, and at its end. rounds: at most so many for each start; None for as many as are usual."""
+
+    objective: Function
+    start: Callable[[int], Tensor]
+    count: int
+    thin: Callable[[Tensor], tuple[str, ...]]
+    judge: Callable[[Tensor], tuple[str, ...]]
+    rounds: int | None = None
+    climbs: list[Climb] = field(default_factory=list)
+
+    def advance(self) -> int | None:
+        """One round of the climb whose turn it is; its number, None at the end of all."""
+        at = self.turn()
+        if at is None:
+            return None
+        if at == len(self.climbs):
+            self.climbs.append(self.begun(at))
+        else:
+            self.climbs[at] = self.ahead(self.climbs[at])
+        return at
+
+    def turn(self) -> int | None:
+        """Short climbs in their order, then the lowest value first."""
+        for at, climb in enumerate(self.climbs):
+            if not climb.ended and not self.spent(climb) and climb.rounds < SHORT[family(climb.method)]:
+                return at
+        if len(self.climbs) < self.count:
+            return len(self.climbs)
+        left = [at for at, climb in enumerate(self.climbs) if not climb.ended and not self.spent(climb)]
+        return min(left, key=lambda at: (self.climbs[at].state.value, at), default=None)
+
+    def spent(self, climb: Climb) -> bool:
+        """Whether a climb has had all its rounds."""
+        return climb.rounds >= (self.rounds or LONG["newton"] + LONG["quasi"])
+
+    def begun(self, at: int) -> Climb:
+        """A climb at its start, where the objective should be finite."""
+        state = begin(self.objective, self.start(at))
+        method = "newton" if len(state.x) <= NEWTON else "quasi"
+        if not state.value < float("inf"):
+            return Climb(state, method, ended="infinite")
+        return Climb(state if method == "newton" else scaled(self.objective, state), method)
+
+    def ahead(self, climb: Climb) -> Climb:
+        """One round, and what it means for the climb."""
+        f, state = self.objective, climb.state
+        if climb.method == "newton":
+            state = trust.advance(f, state, TOLERANCE)
+        elif climb.method == "krylov":
+            state = krylov.advance(f, state, TOLERANCE)
+        else:
+            state = quasi.advance(f, state)
+        return self.ended(self.changed(replace(climb, state=state)))
+
+    def changed(self, climb: Climb) -> Climb:
+        """The climb with the method for the next round."""
+        state, method = climb.state, climb.method
+        last = "newton" if len(state.x) <= KRYLOV else "krylov"
+        over = state.stuck or state.rounds >= LONG[family(method)]
+        if method in ("quasi", "kink") and (over or quasi.slow(state, SLOW[method])):
+            return replace(climb, state=state.fresh(), method=last, before=climb.rounds)
+        if method == last and over and not climb.arrived and not climb.before:
+            return replace(climb, state=state.fresh(), method="kink", before=climb.rounds)
+        return climb
+
+    def ended(self, climb: Climb) -> Climb:
+        """The climb, ended where it has arrived, cannot go on or need not."""
+        state = climb.state
+        if climb.method in ("newton", "krylov") and (state.converged(TOLERANCE) or state.stuck):
+            return self.judged(replace(climb, ended="maximum" if climb.arrived else "stuck"))
+        if climb.rounds % 10 == 0 and (notes := self.thin(state.x)):
+            return replace(climb, ended="unbounded", notes=notes)
+        best = self.best
+        if best is not None and climb.rounds >= SHORT["newton"] and not state.saddle:
+            behind = state.value - best.state.value
+            if behind > 0.5 + 4 * state.decrement:
+                return replace(climb, ended="behind")
+            if abs(behind) < SAME and state.decrement < SAME / 10:
+                return replace(climb, ended="same")
+        return climb
+
+    def judged(self, climb: Climb) -> Climb:
+        """A climb at its end, with what is improper about it."""
+        return replace(climb, notes=self.judge(climb.state.x))
+
+    @property
+    def best(self) -> Climb | None:
+        """The best of the climbs that came to an end of their own: a proper one, if there is any."""
+        ended = [climb for climb in self.climbs if climb.ended in ("maximum", "stuck", "unbounded")]
+        proper = [climb for climb in ended if not climb.notes]
+        return min(proper or ended, key=lambda climb: climb.state.value, default=None)
+
+    @property
+    def chosen(self) -> Climb | None:
+        """What a search comes to: its best climb, or where none ended the one that is furthest."""
+        finite = [climb for climb in self.climbs if climb.ended != "infinite" and not climb.notes]
+        best = self.best
+        if best is not None and not best.notes:
+            return best
+        return min(finite, key=lambda climb: climb.state.value, default=best)
+
+    def maxima(self) -> list[tuple[float, int]]:
+        """The log-probabilities of the proper maxima reached, best first, each with how many climbs came there."""
+        return grouped([climb for climb in self.climbs if not climb.notes and climb.state.decrement < NEAR])
+
+    def spurious(self) -> list[tuple[float, str]]:
+        """The log-probabilities of improper maxima, each with what is wrong with it."""
+        return [(-climb.state.value, climb.notes[0]) for climb in self.climbs if climb.notes]
+
+
+def family(method: str) -> str:
+    return "quasi" if method == "kink" else method
+
+
+def grouped(climbs: Sequence[Climb]) -> list[tuple[float, int]]:
+    """Values with their counts, those together that differ by no more than what the climbs were still short of."""
+    found: list[tuple[float, int]] = []
+    for climb in sorted(climbs, key=lambda climb: climb.state.value):
+        value = -climb.state.value
+        if found and found[-1][0] - value < SAME + 2 * climb.state.decrement:
+            found[-1] = (found[-1][0], found[-1][1] + 1)
+        else:
+            found.append((value, 1))
+    return found
+
+
+def scaled(f: Function, state: State) -> State:
+    """The state with the scale measured, twice: the first differences are taken in whatever units there are."""
+    for _ in range(2):
+        h = hessian(f, state.x, state.scale)
+        state = replace(state, scale=scale_of(h.nan_to_num(), state.gradient, state.value), scaled=True)
+    return state
