@@ -258,7 +258,7 @@ def test_the_checker_knows_the_optimisers_that_a_fit_takes():
     """The checker imports no torch, so it has a table of its own; torch may have gained some since."""
     assert set(OPTIMIZERS) - {"auto", "newton"} <= set(optimisers())
     for name, options in OPTIMIZERS.items():
-        assert set(options) <= set(inspect.signature(optimisers()[name]).parameters), name
+        assert name in ("auto", "newton") or set(options) <= set(inspect.signature(optimisers()[name]).parameters), name
 
 
 @pytest.mark.parametrize(

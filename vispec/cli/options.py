@@ -116,7 +116,7 @@ def _size(name: str, text: str) -> int:
 
 def split_sets(source: Source, values: Sequence[str]) -> tuple[dict[str, int], dict[str, Any]]:
     """`--set` values as sizes of the spec and settings of the fit; a usage error for anything else."""
-    from vispec.train.loop.settings import KEYS, parse_value
+    from vispec.train.loop.settings import KEYS, parse_setting
     from vispec.train.sizes import size_names
 
     names = size_names(source)
@@ -126,7 +126,7 @@ def split_sets(source: Source, values: Sequence[str]) -> tuple[dict[str, int], d
         if name in names:
             sizes[name] = _size(name, text)
         elif name in KEYS and name != "anneal":
-            settings[name] = parse_value(text)
+            settings |= parse_setting(name, text)
         else:
             known = ", ".join((*names, *(key for key in KEYS if key != "anneal")))
             raise click.UsageError(f"--set {name}={text}: the spec has no size `{name}`; it can set {known}")

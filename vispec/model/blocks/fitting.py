@@ -64,6 +64,8 @@ OPTIMIZERS: Mapping[str, tuple[str, ...]] = {
     "sgd": ("lr", "momentum", "dampening", "weight_decay", "nesterov"),
 }
 """Optimiser → its options, the first of which may stand without a name."""
+WORDS: Mapping[str, tuple[str, ...]] = {"line_search_fn": ("strong_wolfe", "none")}
+"""Options that are words."""
 
 
 def read_fit(scope: Scope, entries: Sequence[t.FitEntry]) -> tuple[m.FitEntry | m.Schedule, ...]:
@@ -195,7 +197,12 @@ def _call(scope: Scope, node: t.Call, options: Sequence[str]) -> tuple[tuple[str
             setting = literal(value)
         except ValueError:
             setting = None
-        if (option in ("lr", "eps") and not _above(setting)) or isinstance(setting, str | None):
+        if option in WORDS:
+            if not isinstance(value, t.Name) or value.id not in WORDS[option]:
+                wanted = listed(WORDS[option], "or")
+                scope.problems.add("V613", value.span, f"`{option}` of `{name}` must be {wanted}", "this value")
+                good = False
+        elif (option in ("lr", "eps") and not _above(setting)) or isinstance(setting, str | None):
             wanted = "a number above 0" if option in ("lr", "eps") else "a number, or true or false"
             scope.problems.add("V613", value.span, f"`{option}` of `{name}` must be {wanted}", "this value")
             good = False

@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.model import model as m
+from vispec.model.check import check_model
+from vispec.source import Source
+from vispec.syntax.parse import parse
 from vispec.train.errors import OptionError
 
 Count = Annotated[int, Field(ge=1)]
@@ -22,6 +25,7 @@ STEPS = 2000  # a fit takes at least about so many steps unless told otherwise,
 EPOCHS = 10  # and goes through the data at least so often
 BATCH = 128
 NET_LR, PARAM_LR = 1e-3, 1e-2  # Adam's usual rate for nets; plain parameters bear more
+OWN_LR = {"lbfgs": 1.0, "adadelta": 1.0}  # of those whose steps have a length of their own
 
 
 class Anneal(BaseModel):
@@ -109,7 +113,7 @@ class Settings(BaseModel):
                 "optimizer": name,
                 "batch": batch,
                 "epochs": epochs,
-                "lr": self.lr or (NET_LR if has_nets else PARAM_LR),
+                "lr": self.lr or OWN_LR.get(name, NET_LR if has_nets else PARAM_LR),
                 "threads": self.threads or threads,
                 "restarts": self.restarts or restarts,
                 "precision": self.precision or precision,
@@ -140,8 +144,8 @@ def read_settings(model: m.Model, overrides: Mapping[str, Any]) -> Settings:
             found = _values(entry)
             values |= found
             owners |= dict.fromkeys(found, entry)
-    if "optimizer" in overrides:
-        values.pop("options", None)
+    if "optimizer" in overrides:  # with an optimiser go its options; a rate that the spec has for another is not meant either
+        values = {key: value for key, value in values.items() if key not in ("options", "lr")}
     try:
         return Settings.model_validate(values | dict(overrides))
     except ValidationError as error:
@@ -164,6 +168,22 @@ def parse_value(text: str) -> bool | int | float | str:
         except ValueError:
             continue
     return text
+
+
+def parse_setting(key: str, text: str) -> dict[str, Any]:
+    """What `--set KEY=text` stands for: a value, or a call as a spec's `fit:` has it, `optimizer=lbfgs(lr=1)`.
+
+    Raises OptionError where the entry of a spec could not be so."""
+    if "(" not in text or "\n" in text:
+        return {key: parse_value(text)}
+    entry = f"plate n:\n    observed x : real ~ Normal(0, 1)\nfit:\n    {key} : {text}\n"
+    try:
+        (found,) = check_model(parse(Source("--set", entry))).fit
+    except SpecError as error:
+        problem = error.diagnostics[0]
+        raise OptionError(f"--set {key}={text}: {problem.message}{f'; {problem.help}' if problem.help else ''}") from None
+    assert isinstance(found, m.FitEntry)
+    return _values(found)
 
 
 def _values(entry: m.FitEntry) -> dict[str, Any]:

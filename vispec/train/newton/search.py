@@ -21,6 +21,7 @@ NEAR = 0.05  # nats to a maximum from where its value is told
 NEWTON, KRYLOV = 120, 300  # parameters above which a climb begins with quasi-Newton steps, and has no Hessian
 SHORT = {"newton": 8, "quasi": 60, "krylov": 3}  # rounds of a short climb
 LONG = {"newton": 200, "quasi": 1000, "krylov": 200}  # rounds of a method at most
+GAIN = 1e-7  # nats that quasi-Newton and Newton steps in turn must gain at a kink to go on
 SLOW = {"quasi": 1e-3, "kink": 1e-9}  # nats in ten rounds below which quasi-Newton steps give way to others, or are done
 
 
@@ -32,6 +33,7 @@ class Climb:
     state: State
     method: str
     before: int = 0
+    mark: float | None = None
     ended: str = ""
     notes: tuple[str, ...] = ()
 
@@ -45,7 +47,8 @@ class Climb:
 
     def as_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
-        plain = {"method": self.method, "before": self.before, "ended": self.ended, "notes": list(self.notes)}
+        plain = {"method": self.method, "before": self.before, "mark": self.mark, "ended": self.ended}
+        plain |= {"notes": list(self.notes)}
         return plain | {"state": self.state.as_dict()}
 
     @classmethod
@@ -118,8 +121,10 @@ class Search:
         over = state.stuck or state.rounds >= LONG[family(method)]
         if method in ("quasi", "kink") and (over or quasi.slow(state, SLOW[method])):
             return replace(climb, state=state.fresh(), method=last, before=climb.rounds)
-        if method == last and over and not climb.arrived and not climb.before:
-            return replace(climb, state=state.fresh(), method="kink", before=climb.rounds)
+        rose = climb.mark is None or climb.mark - state.value > GAIN
+        if method == last and over and not climb.arrived and rose:
+            state = replace(state.fresh(), scale=coarse(self.objective, state))
+            return replace(climb, state=state, method="kink", before=climb.rounds, mark=state.value)
         return climb
 
     def ended(self, climb: Climb) -> Climb:
@@ -189,3 +194,18 @@ def scaled(f: Function, state: State) -> State:
         h = hessian(f, state.x, state.scale)
         state = replace(state, scale=scale_of(h.nan_to_num(), state.gradient, state.value), scaled=True)
     return state
+
+
+def coarse(f: Function, state: State) -> Tensor:
+    """A scale (d,) for where there is no curvature: over 1 / scale to either side, the value changes by about a nat."""
+    found = state.scale.clone()
+    for i in range(len(found)):
+        for _ in range(40):
+            up, down = state.x.clone(), state.x.clone()
+            up[i] += 1 / found[i]
+            down[i] -= 1 / found[i]
+            change = max(f(up)[0], f(down)[0]) - state.value
+            if 0.1 < change < 10:
+                break
+            found[i] *= 3 if change >= 10 else 1 / 3
+    return found

@@ -34,7 +34,18 @@ def advance(f: Function, state: State, tolerance: float) -> State:
     bends, found = measured(state, h, scale)
     if bends is not None and found.converged(tolerance) and float(bends.w.abs().min()) < DOUBTFUL:
         bends, found = measured(state, hessian(f, state.x, scale, precise=True), scale)
-    return found if bends is None or found.converged(tolerance) else step(f, found, bends)
+    if bends is None:
+        return found
+    return polished(f, found, bends) if found.converged(tolerance) else step(f, found, bends)
+
+
+def polished(f: Function, state: State, bends: Bends) -> State:
+    """The last step to the maximum of the model, unless rounding makes it one down: what is left of the estimates' error."""
+    x = state.x - bends.q @ (bends.c / bends.w.abs().clamp(min=FLAT)) / state.scale
+    value, gradient = f(x)
+    if value <= state.value + rounding(state.value):
+        return replace(state, x=x, value=value, gradient=gradient)
+    return state
 
 
 def measured(state: State, h: Tensor, scale: Tensor) -> tuple[Bends | None, State]:
