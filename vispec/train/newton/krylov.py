@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from vispec.train.newton.curvature import SMALL, Function
-from vispec.train.newton.state import State
+from vispec.train.newton.state import State, rounding
 from vispec.train.newton.trust import BENT, LEAST, kept, resized
 
-PRODUCTS = 400  # most products of one step
-SHARE = 1e-3  # of the gradient's length that a step may leave
+PRODUCTS = 150  # most products of one step
+ROUGH, FINE = 0.1, 1e-3  # of the gradient's length that a step may leave, far from the maximum and near it
+NEAR = 1e-2  # nats
 
 
 def advance(f: Function, state: State, tolerance: float) -> State:
@@ -42,12 +43,13 @@ def truncated(f: Function, state: State) -> tuple[Tensor, float, float, bool]:
     direction of negative curvature was met."""
     g = state.gradient / state.scale
     z, r = torch.zeros_like(g), g.clone()
-    p, start = -r, float(g.norm())
+    p, enough = -r, (ROUGH if state.decrement > NEAR else FINE) * float(g.norm())
     decrement = 0.0
     for _ in range(min(PRODUCTS, 2 * len(g))):
         along = product(f, state, p)
         bend = float(p @ along)
-        if bend <= -BENT * float(p @ p):
+        doubt = rounding(state.value) * float((p / state.scale).norm() * p.norm()) / SMALL
+        if bend <= -BENT * float(p @ p) - doubt:
             z = boundary(z, p, state.radius)
             return z, max(model(f, state, g, z), 0.0), decrement, True
         if bend <= 0:
@@ -59,7 +61,7 @@ def truncated(f: Function, state: State) -> tuple[Tensor, float, float, bool]:
             return z, max(model(f, state, g, z), 0.0), float("inf"), False
         z = z + alpha * p
         fresh = r + alpha * along
-        if float(fresh.norm()) < SHARE * start or 0.5 * float(fresh @ fresh) < 1e-14:
+        if float(fresh.norm()) < enough or 0.5 * float(fresh @ fresh) < 1e-14:
             break
         p, r = -fresh + float(fresh @ fresh) / float(r @ r) * p, fresh
     return z, decrement, decrement, False

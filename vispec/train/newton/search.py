@@ -17,11 +17,13 @@ from vispec.train.newton.state import State, begin
 TOLERANCE = 1e-9  # nats below the local maximum at which a climb ends
 ENOUGH = 1e-6  # nats below it that count as having arrived where rounding allows no more
 SAME = 1e-3  # nats between two values of one maximum
+BEHIND = 1.0  # nats below the best maximum at which a climb that has slowed down is given up
 NEAR = 0.05  # nats to a maximum from where its value is told
 NEWTON, KRYLOV = 120, 300  # parameters above which a climb begins with quasi-Newton steps, and has no Hessian
 SHORT = {"newton": 8, "quasi": 60, "krylov": 3}  # rounds of a short climb
-LONG = {"newton": 200, "quasi": 1000, "krylov": 200}  # rounds of a method at most
-GAIN = 1e-7  # nats that quasi-Newton and Newton steps in turn must gain at a kink to go on
+LONG = {"newton": 200, "quasi": 1000, "krylov": 30}  # rounds of a method at most
+GAIN = 1e-7  # nats that quasi-Newton steps must gain where Newton's are stuck for these to go on
+SOON = 10.0  # times what the last quasi-Newton rounds gained: a climb further behind is given up
 SLOW = {"quasi": 1e-3, "kink": 1e-9}  # nats in ten rounds below which quasi-Newton steps give way to others, or are done
 
 
@@ -112,36 +114,37 @@ class Search:
             state = krylov.advance(f, state, TOLERANCE)
         else:
             state = quasi.advance(f, state)
-        return self.ended(self.changed(replace(climb, state=state)))
-
-    def changed(self, climb: Climb) -> Climb:
-        """The climb with the method for the next round."""
-        state, method = climb.state, climb.method
-        last = "newton" if len(state.x) <= KRYLOV else "krylov"
-        over = state.stuck or state.rounds >= LONG[family(method)]
-        if method in ("quasi", "kink") and (over or quasi.slow(state, SLOW[method])):
-            return replace(climb, state=state.fresh(), method=last, before=climb.rounds)
-        rose = climb.mark is None or climb.mark - state.value > GAIN
-        if method == last and over and not climb.arrived and rose:
-            state = replace(state.fresh(), scale=coarse(self.objective, state))
-            return replace(climb, state=state, method="kink", before=climb.rounds, mark=state.value)
-        return climb
-
-    def ended(self, climb: Climb) -> Climb:
-        """The climb, ended where it has arrived, cannot go on or need not."""
-        state = climb.state
-        if climb.method in ("newton", "krylov") and (state.converged(TOLERANCE) or state.stuck):
-            return self.judged(replace(climb, ended="maximum" if climb.arrived else "stuck"))
+        climb = replace(climb, state=state)
         if climb.rounds % 10 == 0 and (notes := self.thin(state.x)):
             return replace(climb, ended="unbounded", notes=notes)
-        best = self.best
-        if best is not None and climb.rounds >= SHORT["newton"] and not state.saddle:
-            behind = state.value - best.state.value
-            if behind > 0.5 + 4 * state.decrement:
-                return replace(climb, ended="behind")
-            if abs(behind) < SAME and state.decrement < SAME / 10:
-                return replace(climb, ended="same")
-        return climb
+        return self.after_gradients(climb) if family(climb.method) == "quasi" else self.after_curvature(climb)
+
+    def after_gradients(self, climb: Climb) -> Climb:
+        """The climb after a quasi-Newton step: as it was, or with the method that finishes it, unless it is behind."""
+        best, gains = self.best, climb.state.gains
+        soon = BEHIND + SOON * sum(gains)
+        if climb.method == "quasi" and climb.rounds > SHORT["quasi"] and best and climb.state.value - best.state.value > soon:
+            return replace(climb, ended="behind")
+        if not (over(climb) or quasi.slow(climb.state, SLOW[climb.method])):
+            return climb
+        return replace(climb, state=climb.state.fresh(), method=finisher(climb), before=climb.rounds)
+
+    def after_curvature(self, climb: Climb) -> Climb:
+        """The climb after a step that knows the curvature: ended where it has arrived, cannot go on or need not."""
+        state, best = climb.state, self.best
+        if state.converged(TOLERANCE) or (over(climb) and climb.arrived):
+            return self.judged(replace(climb, ended="maximum"))
+        if over(climb):
+            if climb.method == "krylov" or (climb.mark is not None and climb.mark - state.value < GAIN):
+                return self.judged(replace(climb, ended="stuck" if state.stuck else "long"))
+            state = replace(state.fresh(), scale=coarse(self.objective, state))
+            return replace(climb, state=state, method="kink", before=climb.rounds, mark=state.value)
+        if best is None or climb.rounds < SHORT["newton"] or state.saddle:
+            return climb
+        behind = state.value - best.state.value
+        if behind > BEHIND / 2 + 4 * state.decrement:
+            return replace(climb, ended="behind")
+        return replace(climb, ended="same") if abs(behind) < SAME and state.decrement < SAME / 10 else climb
 
     def judged(self, climb: Climb) -> Climb:
         """A climb at its end, with what is improper about it."""
@@ -150,7 +153,7 @@ class Search:
     @property
     def best(self) -> Climb | None:
         """The best of the climbs that came to an end of their own: a proper one, if there is any."""
-        ended = [climb for climb in self.climbs if climb.ended in ("maximum", "stuck", "unbounded")]
+        ended = [climb for climb in self.climbs if climb.ended in ("maximum", "stuck", "long", "unbounded")]
         proper = [climb for climb in ended if not climb.notes]
         return min(proper or ended, key=lambda climb: climb.state.value, default=None)
 
@@ -174,6 +177,16 @@ class Search:
 
 def family(method: str) -> str:
     return "quasi" if method == "kink" else method
+
+
+def finisher(climb: Climb) -> str:
+    """The method that takes a climb to its end."""
+    return "newton" if len(climb.state.x) <= KRYLOV else "krylov"
+
+
+def over(climb: Climb) -> bool:
+    """Whether its method takes a climb no further."""
+    return climb.state.stuck or climb.state.rounds >= LONG[family(climb.method)]
 
 
 def grouped(climbs: Sequence[Climb]) -> list[tuple[float, int]]:
