@@ -69,12 +69,11 @@ class Trend:
     def words(self) -> str:
         """How a fit has ended whose objective takes this course."""
         unit = "nats a row and epoch"
-        most = f"{abs(self.rise) + self.error:.2g} {unit}"
         match self.course:
             case "flat":
-                return f"converged: rising by less than {most}"
+                return f"converged: rising by less than {abs(self.rise) + self.error:.2g} {unit}"
             case "unclear":
-                return f"not converged: still rising by {most} or less, which its noise hides"
+                return f"not converged: still rising by {self.rise:.2g} ± {self.error:.2g} {unit}"
             case "rises":
                 return f"not converged: still rising by {self.rise:.2g} {unit}"
             case "falls":
