@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from vispec.train.loop.distributed import Group
     from vispec.train.loop.fit import Result
     from vispec.train.loop.prepare import Request
+    from vispec.train.loop.settings import Settings
     from vispec.train.store.run import Run
 
 SETTINGS = ("epochs", "batch", "lr", "seed", "restarts", "threads", "device", "patience", "save_every")
@@ -47,7 +48,11 @@ SETTINGS = ("epochs", "batch", "lr", "seed", "restarts", "threads", "device", "p
 @set_option
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder (default: runs/SPEC-N, a new one).")
 @click.option("--from", "start_from", metavar="RUN", type=click.Path(path_type=Path), help="Start at another run's parameters.")
-@click.option("--epochs", type=click.IntRange(1), help="Passes through the data (default: 10, and at least 2000 steps).")
+@click.option(
+    "--epochs",
+    type=click.IntRange(1),
+    help="Passes through the data (default: 10 and 2000 steps at least, ten times as many at most, until it has converged).",
+)
 @batch_option
 @click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate, for a loss per row.")
 @seed_option
@@ -127,7 +132,7 @@ def start(request: "Request", resume: bool, group: "Group") -> "tuple[Run, dict[
         if group.main and not (run.folder / "report.html").exists():
             write_report(run)
         return run, last_result(run)
-    course = "second-order steps" if job.settings.optimizer == "newton" else f"{job.settings.epochs} epochs"
+    course = "second-order steps" if job.settings.optimizer == "newton" else epochs(job.settings)
     told.say(f"{'resuming' if checkpoint else 'fitting'} {run.folder}: {job.train.num_rows} rows, {course}")
     use_threads(job.settings.threads)
     result: Result | None = None
@@ -140,6 +145,11 @@ def start(request: "Request", resume: bool, group: "Group") -> "tuple[Run, dict[
     if group.main:
         write_report(run)
     return run, result.as_json()
+
+
+def epochs(settings: "Settings") -> str:
+    """How many there are to be."""
+    return f"{settings.epochs} epochs" if settings.least is None else f"{settings.least} to {settings.epochs} epochs"
 
 
 def agreed(request: "Request", resume: bool, group: "Group") -> "Run | None":

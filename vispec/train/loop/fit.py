@@ -15,8 +15,9 @@ from torch import nn
 from vispec.diagnostics import dump
 from vispec.train.errors import DivergenceError, InterruptionError, RunError
 from vispec.train.loop.diverged import all_finite, diverged
-from vispec.train.loop.job import DRAWS, INIT, ORDER, SAMPLE, Job, Result
+from vispec.train.loop.job import DRAWS, INIT, ORDER, SAMPLE, Ending, Job, Result
 from vispec.train.loop.optimisers import make_optimiser
+from vispec.train.loop.plateau import Series, ending, has_settled, is_look, trend
 from vispec.train.loop.seeds import derive, generator
 from vispec.train.loop.signals import Stop, stoppable
 from vispec.train.loop.step import Outcome, Stepper
@@ -122,7 +123,13 @@ class Trainer:
 
     def _restart_is_over(self) -> bool:
         c, s = self.counters, self.job.settings
-        return c.epoch >= (s.epochs or 0) or (s.patience is not None and c.stale >= s.patience)
+        if c.epoch >= (s.epochs or 0) or (s.patience is not None and c.stale >= s.patience):
+            return True
+        return s.least is not None and is_look(c.epoch, s.least) and (has_settled(c.series) or self._is_past_its_best())
+
+    def _is_past_its_best(self) -> bool:
+        """Whether the validation data were served best in the first half of the epochs."""
+        return self.job.valid is not None and 2 * self.counters.stale >= self.counters.epoch
 
     def _epoch(self) -> None:
         """The rest of the present epoch."""
@@ -159,6 +166,7 @@ class Trainer:
         train = -c.loss / max(1, c.rows)
         valid = None if job.valid is None else self._evaluate(job.valid)
         score = train if valid is None else valid.per_row
+        self._add_to_series(train)
         improved = score == score and (c.restart_best is None or score > c.restart_best)
         c.restart_best, c.stale = (score, 0) if improved else (c.restart_best, c.stale + 1)
         if valid is not None:
@@ -178,11 +186,34 @@ class Trainer:
             self._keep_if_best(score)
         if self.best is None:  # no score was a number
             self.best, self.best_is_written = _copy(self.module), False
+        self._remember_end()
+
+    def _add_to_series(self, objective: float) -> None:
+        """While weights of the objective move, each epoch has another one, and the series starts again."""
+        c, s, count = self.counters, self.job.settings, self.steps_per_epoch
+        first, last = (s.phase(step, self._total_steps) for step in (c.step - count, c.step - 1))
+        if any(weight.value(first, count) != weight.value(last, count) for weight in s.anneal):
+            c.series = Series()
+        else:
+            c.series.add(objective)
+
+    def _remember_end(self) -> None:
+        """What is to be said of the end of this restart, if its parameters are the best so far."""
+        c, s = self.counters, self.job.settings
+        if c.best_restart != c.restart:
+            return
+        found = trend(c.series)
+        c.converged = found is not None and found.course == "flat"
+        c.ending = f"{ending(c.series)}, after {c.epoch} epoch{'s' * (c.epoch > 1)}"
+        if self.job.valid is not None:
+            c.ending += f"; the validation data were served best after {c.best_epoch + 1}"
+        elif not c.converged and c.epoch >= (s.epochs or 0) and self._restarts == 1 and s.decay == "none":
+            c.ending += "; more --epochs go on"
 
     def _next_restart(self) -> None:
         c = self.counters
         c.restart, c.epoch, c.step, c.position, c.restart_best, c.stale = c.restart + 1, 0, 0, 0, None, 0
-        c.loss, c.rows = 0.0, 0
+        c.loss, c.rows, c.series = 0.0, 0, Series()
 
     def _give_up(self, failure: DivergenceError) -> None:
         """One restart's end need not be the fit's: the others may do better."""
@@ -202,7 +233,8 @@ class Trainer:
         if was_finite:
             self.module.load_state_dict(last)
         c.finished, c.seconds = True, time.monotonic() - self.started
-        result = Result(c.total_epochs, c.total_steps, c.seconds, train, valid)
+        result = Result(c.total_epochs, c.total_steps, c.seconds, train, valid, Ending(c.converged, text=c.ending))
+        job.reporter.say(c.ending)
         self._write({"event": "end"} | result.as_json())
         self._save()
         return result

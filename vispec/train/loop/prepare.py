@@ -11,6 +11,7 @@ from torch import nn
 
 from vispec.compile import class_of, compile_spec
 from vispec.diagnostics import Diagnostic, Label, SpecError
+from vispec.emit.nets.uses import net_calls
 from vispec.model.model import Model
 from vispec.source import Source
 from vispec.train.data import Dataset, Encoders, load, render
@@ -63,7 +64,7 @@ def prepare(request: Request, group: Group, reporter: Reporter) -> tuple[Run, Jo
     device = choose_device(settings.device, group)
     text = compile_spec(request.source, train.sizes, request.memory)
     module = class_of_text(text, class_of(text))()
-    settings = resolve(model, module, settings, train, device)
+    settings = resolve(model, module, settings, train, valid, device)
     train, valid = in_precision(settings, train, valid)
     _rehearse(module, model, settings, request.settings)
     taken = None if start is None else start.matching(module)
@@ -86,9 +87,12 @@ def prepare(request: Request, group: Group, reporter: Reporter) -> tuple[Run, Jo
     )
 
 
-def resolve(model: Model, module: nn.Module, settings: Settings, train: Dataset, device: torch.device) -> Settings:
+def resolve(
+    model: Model, module: nn.Module, settings: Settings, train: Dataset, valid: Dataset | None, device: torch.device
+) -> Settings:
     """The settings with every open choice made. Second-order steps take float64, and so does whatever has no nets on a CPU:
-    there single precision saves little, and log-probabilities of large counts need the digits."""
+    there single precision saves little, and log-probabilities of large counts need the digits. What cannot learn the rows by
+    heart goes on until it has converged: models whose laws call no net, and fits that validation data watch."""
     newton = second_order(model, module, settings, train)
     double = newton or (device.type == "cpu" and not model.nets)
     return settings.resolve(
@@ -98,6 +102,7 @@ def resolve(model: Model, module: nn.Module, settings: Settings, train: Dataset,
         "newton" if newton else "adam",
         restarts(model) if newton else 1,
         "float64" if double else "float32",
+        valid is not None or not any(net_calls((model.variables, model.lets))),
     )
 
 
@@ -224,7 +229,7 @@ def _extend(run: Run, request: Request, checkpoint: Checkpoint | None, group: Gr
         raise RunError("only a fit without restarts and without decay can be given another number of epochs")
     if not changed:
         return run
-    settings = Settings.model_validate(old.model_dump() | changed)
+    settings = Settings.model_validate(old.model_dump() | changed | ({"least": None} if "epochs" in changed else {}))
     if checkpoint is not None and (settings.epochs or 0) > checkpoint.counters.epoch:
         checkpoint.counters.finished = False
     config = run.config.model_copy(update={"settings": settings})

@@ -22,7 +22,8 @@ Precision = Literal["float32", "float64"]
 Option = bool | int | float | str | list[Any] | None
 
 STEPS = 2000  # a fit takes at least about so many steps unless told otherwise,
-EPOCHS = 10  # and goes through the data at least so often
+EPOCHS = 10  # and goes through the data at least so often;
+MOST = 10  # where it rises still, it goes on, up to so many times that
 BATCH = 128
 NET_LR, PARAM_LR = 1e-3, 1e-2  # Adam's usual rate for nets; plain parameters bear more
 OWN_LR = {"lbfgs": 1.0, "adadelta": 1.0}  # of those whose steps have a length of their own
@@ -56,8 +57,8 @@ class Settings(BaseModel):
     optimizer: by its name; "auto" for second-order steps where the objective allows them, and Adam elsewhere.
     clip: largest norm of the gradient of the loss per row. warmup: steps over which the rate rises from 0. decay: the shape in
     which it falls to `decay_to` times its value at the last step. patience: epochs without improvement before a fit
-    stops. cycles: how often annealing runs, from its start each time. valid: the fraction of rows held out, or 0. save_every:
-    seconds between checkpoints.
+    stops. least: epochs after which it may once its objective is flat; None where that ends no fit. cycles: how often annealing
+    runs, from its start each time. valid: the fraction of rows held out, or 0. save_every: seconds between checkpoints.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -72,6 +73,7 @@ class Settings(BaseModel):
     decay: Literal["none", "linear", "cosine"] = "none"
     decay_to: Annotated[float, Field(ge=0, le=1)] = 0.0
     patience: Count | None = None
+    least: Count | None = None
     valid: Annotated[float, Field(ge=0, lt=1)] = 0.0
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     restarts: Count | None = None
@@ -99,20 +101,25 @@ class Settings(BaseModel):
         optimizer: str = "adam",
         restarts: int = 1,
         precision: Precision = "float32",
+        goes_on: bool = False,
     ) -> "Settings":
         """The same with every open choice made for data of `rows` rows: the optimiser for "auto", the restarts and the
-        precision as given here. Second-order steps take all rows at once, and as many rounds as they need."""
+        precision as given here. Second-order steps take all rows at once, and as many rounds as they need. Where nobody
+        has said how many epochs, and no schedule has to know, a fit that `goes_on` lasts until its objective is flat."""
         name = optimizer if self.optimizer == "auto" else self.optimizer
         batch = min(self.batch or BATCH, max(rows, 1)) if self.batch or rows > 4 * BATCH else max(rows, 1)
         if name == "newton":
             batch = max(rows, 1)
         steps = math.ceil(rows / batch) if rows else 1
-        epochs = self.epochs or (None if name == "newton" else max(EPOCHS, math.ceil(STEPS / steps)))
+        least = max(EPOCHS, math.ceil(STEPS / steps))
+        goes_on = goes_on and name != "newton" and self.epochs is None and self.decay == "none" and not self.anneal
+        epochs = self.epochs or (None if name == "newton" else MOST * least if goes_on else least)
         return self.model_copy(
             update={
                 "optimizer": name,
                 "batch": batch,
                 "epochs": epochs,
+                "least": least if goes_on else self.least,
                 "lr": self.lr or OWN_LR.get(name, NET_LR if has_nets else PARAM_LR),
                 "threads": self.threads or threads,
                 "restarts": self.restarts or restarts,
@@ -128,7 +135,9 @@ class Settings(BaseModel):
         return rise if self.decay == "none" else rise * (self.decay_to + (1 - self.decay_to) * shape)
 
 
-KEYS = tuple(name for name in Settings.model_fields if name not in ("options", "decay_to", "device", "threads", "save_every"))
+KEYS = tuple(
+    name for name in Settings.model_fields if name not in ("options", "decay_to", "least", "device", "threads", "save_every")
+)
 """What a `fit:` entry about training, or `--set`, may be called."""
 
 

@@ -16,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vispec.train.errors import RunError
+from vispec.train.loop.plateau import Series
 from vispec.train.store.files import write_atomic
 
 Tensors = dict[str, Tensor]
@@ -27,7 +28,8 @@ class Counters(BaseModel):
     restart, epoch: the present ones, from 0. position: batches of the epoch that are done. step: optimiser steps of the
     restart. loss, rows: sums over the epoch so far (nats, rows); window_*: the same since the last line of metrics.
     best: the highest score so far (log-probability per row), at best_restart and best_epoch; restart_best: the same
-    within the restart, and `stale` the epochs since. seconds: time spent, over all resumptions. metrics: bytes of
+    within the restart, and `stale` the epochs since. series: the objective of the restart; converged, ending: what is said of
+    the end of the restart that has the best score. seconds: time spent, over all resumptions. metrics: bytes of
     metrics.jsonl that belong to this state. world: processes. total_*: over all restarts.
     """
 
@@ -48,6 +50,9 @@ class Counters(BaseModel):
     best_epoch: int = 0
     restart_best: float | None = None
     stale: int = 0
+    series: Series = Series()
+    converged: bool | None = None
+    ending: str = ""
     seconds: float = 0.0
     metrics: int = 0
     world: int = 1
