@@ -4,11 +4,12 @@ import torch
 from torch import Tensor
 
 
-def by_group(start, value: Tensor, at: tuple, now: tuple, *told: Tensor | int) -> list[Tensor]:
+def by_group(start, value: Tensor, at: tuple, now: tuple, *told: Tensor | int, among: Tensor | None = None) -> list[Tensor]:
     """The parameters of a law, each (*G, *event), that `start` finds in the elements (N, *event) of each group.
 
     at: for each dimension of G where in it an element belongs, (N,) or one for all. now: what the parameters are, None for
     those not asked for; there stays what the elements do not tell. told: what else start reads, (N, ...) or one for all.
+    among (N,): which elements the groups have, all without it.
 
     A group's parameters are drawn towards those of all elements as by one element of these, so that a group of few has no
     extreme ones; a group of none has those of all."""
@@ -20,9 +21,13 @@ def by_group(start, value: Tensor, at: tuple, now: tuple, *told: Tensor | int) -
     key = torch.zeros(len(value), dtype=torch.long, device=value.device)
     for size, index in zip(sizes, at, strict=True):
         key = key * size + index
+    if among is not None:
+        key = torch.where(among, key, -1)
     order = key.argsort()
     groups, counts = key[order].unique_consecutive(return_counts=True)
-    for group, rows in zip(groups.tolist(), order.split(counts.tolist()), strict=True) if at else ():
+    for group, rows in zip(groups.tolist(), order.split(counts.tolist()), strict=True):
+        if group < 0 or len(rows) == len(value):
+            continue
         own = start(value[rows], *(each[rows] if isinstance(each, Tensor) and each.dim() else each for each in told))
         for table, mine, all_ in zip(found, own, whole, strict=True):
             both = (len(rows) * mine + all_) / (len(rows) + 1)
@@ -50,7 +55,8 @@ def clusters(
     is what nobody knows. inside (*P): which elements count, all along one axis without it; the others are in cluster 0.
     known (*P): the clusters of those that have one, -1 for the others.
 
-    k-means with the seeds of k-means++ (Arthur and Vassilvitskii 2007), on some elements if there are many."""
+    k-means with the seeds of k-means++, each the best of a few (Arthur and Vassilvitskii 2007), on some elements if there are
+    many."""
     parts = [(part, True) for part in numbers] + [(part, False) for part in shares or []]
     if inside is None:
         inside = torch.ones(len(parts[0][0]), dtype=torch.bool, device=parts[0][0].device)
@@ -82,8 +88,10 @@ def k_means(x: Tensor, count: int, fixed: Tensor) -> Tensor:
     centres = torch.stack([x[fixed == k].mean(0) for k in seen]) if seen else x[torch.randint(len(x), (1,), device=x.device)]
     while len(centres) < count:
         distance = torch.cdist(x, centres).square().amin(-1)
-        distance = torch.where(distance.sum() > 0, distance, 1.0)  # there are fewer different elements than clusters
-        centres = torch.cat([centres, x[torch.multinomial(distance, 1)]])
+        chance = torch.where(distance.sum() > 0, distance, 1.0)  # there may be fewer different elements than clusters
+        tried = x[torch.multinomial(chance, 2 + count.bit_length(), replacement=True)]
+        left = torch.minimum(torch.cdist(x, tried).square(), distance[:, None]).sum(0)
+        centres = torch.cat([centres, tried[left.argmin()][None]])
     if seen:
         rest = [k for k in range(count) if k not in seen]
         centres = centres[torch.tensor([*seen, *rest]).argsort().to(x.device)]

@@ -151,12 +151,18 @@ def emit_site(w: Writer, site: Site, guessed: set[str]) -> None:
     targets = [target_of(w, wanted[name]) for name in entry.params if name in wanted]
     left = ", ".join(target for target, _ in targets)
     function = w.needs.kernel(labels.KERNELS, "by_group")
-    call = f"{function}({', '.join([start, value, in_tuple(at), in_tuple(now), *told])})"
+    call = f"{function}({', '.join([start, value, in_tuple(at), in_tuple(now), *told, *chosen(w, site, cells)])})"
     w.line(f"{left if len(targets) > 1 else f'({left},)'} = {call}")
     w.lines += [line for _, lines in targets for line in lines]
     if any(getattr(e, "name", None) in guessed for _, e in site.places[0].by):
         params = [place.param for place in site.places if isinstance(place.param, Param)]
         w.lines += [apart(stored(param)[0]) for param in params if param.type.domain in ("unit", "simplex")]
+
+
+def chosen(w: Writer, site: Site, cells: dict[str, str] | None) -> list[str]:
+    """Of the elements those that what stands for latents gives this law, as an argument."""
+    tests = [condition(w, test, wanted) for test, wanted in site.tests if latents_in(w.model, test)]
+    return [f"among={' & '.join(at_cells(test, cells) for test in tests)}"] if tests else []
 
 
 def in_tuple(items: list[str]) -> str:
@@ -176,8 +182,7 @@ def elements(w: Writer, site: Site) -> tuple[str, dict[str, str] | None]:
     read = {variable.name}.union(*(latents_in(w.model, e) for e in site.evaluated(w.model)))
     partial = [v.name for v in w.model.variables if v.name in read and v.role == "partial" and v.name not in w.bound]
     masks += [w.observed(name) for name in partial]
-    for test, wanted in site.tests:
-        masks.append(condition(w, test, wanted))
+    masks += [condition(w, test, wanted) for test, wanted in site.tests if not latents_in(w.model, test)]
     masks += chain_masks(w, variable, site.branch)
     if not masks and len(value.axes) == 1:
         return value.code, None
@@ -212,7 +217,7 @@ def chain_masks(w: Writer, variable: Variable, branch: Branch) -> list[Value]:
 def at_cells(value: Value, cells: dict[str, str] | None) -> str:
     if cells is None or not value.axes:
         return value.code
-    return f"{value.code}[{', '.join(cells[axis] for axis in value.axes)}]"
+    return f"{paren(value.code)}[{', '.join(cells[axis] for axis in value.axes)}]"
 
 
 def index(w: Writer, site: Site, at: int, value: str, cells: dict[str, str] | None) -> str:
