@@ -28,8 +28,8 @@ class Distribution:
            torch_class(**params).log_prob(value) is emitted.
     torch_class: its name in torch.distributions, used to sample (and for log_prob without a kernel).
     sampler: `sampler(*params)` where there is no torch_class to sample from, copied like the kernel.
-    start: `start(value, ...)` finds where a fit of all params may begin, as a tuple in their order, from elements (N, *event) of
-           one sample, N > 0; copied like the kernel. It is equivariant where the law is a scale or location family, strictly
+    start: `start(value, ...)` finds where a fit of all params may begin, as a tuple in their order, from a sample's elements
+           (N, *event), N > 0; copied like the kernel. It is equivariant where the law is a scale or location family, strictly
            inside the params' domains, and nan where the sample does not tell. Params that must be known are arguments of the
            same name, for each element; `size` is the number of values of a finite type.
     shape_params: keyword of torch_class → the event dimension of the value whose size it is (LKJCholesky's dim: -1).

@@ -21,7 +21,7 @@ def multivariate_normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale_t
 
 
 def multivariate_normal_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean (D) and the Cholesky factor of the covariance of elements (N, D), its correlations smaller by D / (N + D), so that it
+    """Mean (D) and the Cholesky factor of the covariance of elements (N, D), the correlations shrunk by N / (N + D), so that it
     has full rank; nan where an entry is the same in all."""
     n, d = value.shape
     error = value - value[:1]

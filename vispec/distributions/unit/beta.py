@@ -17,7 +17,7 @@ def beta_log_prob(value: torch.Tensor, concentration1: torch.Tensor, concentrati
 
 def beta_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """From mean m and variance m (1 - m) / (c + 1) of elements (N, *event), c the sum of both concentrations; the share of the
-    variance in m (1 - m) is drawn towards 1 / 2 by 1 / N², so that few equal elements do not tell too much."""
+    variance in m (1 - m) is drawn towards 1 / 2 by 1 / N², so that few equal elements tell little."""
     n, mean = len(value) ** 2, value.mean(0)
     share = (n * value.var(0, correction=0) / (mean * (1 - mean)) + 0.5) / (n + 1)
     total = 1 / share - 1

@@ -7,6 +7,7 @@ from vispec.model.model import (
     Apply,
     Choice,
     Conditional,
+    Const,
     Draw,
     Element,
     Evidence,
@@ -17,11 +18,14 @@ from vispec.model.model import (
     Param,
     Ref,
     Select,
+    SizeOf,
+    Stack,
     Then,
     Variable,
 )
 from vispec.model.types import FINITE_DOMAINS
-from vispec.model.walk import walk
+from vispec.model.walk import law_parts, walk
+from vispec.plan.guides import asked, is_shared, point_name
 
 LINKS = {"exp": ("torch.exp({})", "{}.log()"), "sigmoid": ("torch.sigmoid({})", "torch.logit({})")}
 """Functions around a parameter: its text and that of the inverse."""
@@ -108,16 +112,28 @@ def addends(model: Model, sum_: Expression) -> list[Expression]:
 def parameter(model: Model, argument: Expression) -> tuple[Param, tuple[tuple[str, Expression | None], ...]] | None:
     """A parameter at an element of its plates, and of its first event dimension where that is indexed."""
     match argument:
-        case Ref(name=name) if name in model.param:
-            return model.param[name], tuple((plate, None) for plate in model.param[name].plates)
-        case Select(name=name, by=by) if name in model.param:
+        case Ref(name=name) if (param := held(model, name)) is not None:
+            return param, tuple((plate, None) for plate in param.plates)
+        case Select(name=name, by=by) if (param := held(model, name)) is not None:
             selected = dict(by)
-            return model.param[name], tuple((plate, selected.get(plate)) for plate in model.param[name].plates)
+            return param, tuple((plate, selected.get(plate)) for plate in param.plates)
         case Element(base=base, at=at) if base.type.low is None and base.type.domain == "real":
             found = parameter(model, base)
             return None if found is None else (found[0], (*found[1], ("", at)))
         case _:
             return None
+
+
+def held(model: Model, name: str) -> Param | None:
+    """The parameter of that name, or that which holds the point estimate of a latent, if one prior is that of all its elements:
+    where each has its own, the data do not say which of them is which."""
+    if name in model.param:
+        return model.param[name]
+    latent = model.variable.get(name)
+    if latent is None or latent.law is None or not is_shared(latent, model) or asked(name, model) != "map":
+        return None
+    same = all(isinstance(part, Const | SizeOf | Apply | Stack) for each in law_parts(latent.law) for part in walk(each))
+    return model.param[point_name(latent, model)] if same and isinstance(latent.law, Draw) else None
 
 
 def reads(model: Model, e: Expression) -> Iterator[Expression]:
