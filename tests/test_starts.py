@@ -83,7 +83,7 @@ plate n:
     x = torch.cat([numbers(40) - 200, numbers(20) + 900])
     found = [started(text, {"x": x}, seed) for seed in range(6)]
     for module in found:
-        low, high = sorted([float(module.m0), float(module.m1)])
+        low, high = sorted([module.m0.item(), module.m1.item()])
         assert low == pytest.approx(-200, abs=30)  # of 40, one element of all
         assert high == pytest.approx(900, abs=60)
         share = float(module.p if module.m1 > module.m0 else 1 - module.p)

@@ -8,7 +8,8 @@ from vispec.lazy import torch
 
 def logistic_normal_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation of the normal numbers (N, K - 1) behind elements (N, K); a deviation of 0 is nan."""
-    normal = torch.distributions.StickBreakingTransform().inv(value)
+    rest = value.flip(-1).cumsum(-1).flip(-1)[..., 1:]  # what is left of the stick
+    normal = (value[..., :-1] / rest).log() + torch.arange(value.shape[-1] - 1, 0, -1).to(value).log()
     scale = (normal - normal[:1]).std(0, correction=0)
     return normal.mean(0), scale.masked_fill(scale == 0, torch.nan)
 
