@@ -4,11 +4,15 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from tests.test_laws import RANDOM, trial_of
 from vispec.compile import class_of, compile_spec
 from vispec.source import Source
 from vispec.train.store.module import class_of_text
+from vispec.verify.generate import spec_texts
 
 
 def module_of(text: str, **sizes: int) -> nn.Module:
@@ -370,3 +374,17 @@ plate n:
     x = torch.cat([numbers(50) - 40, numbers(50) + 40])
     mu = started(text, {"x": x}).mu.detach().sort().values
     torch.testing.assert_close(mu, torch.tensor([-40.0, 40.0], dtype=torch.double), atol=2, rtol=0)
+
+
+@settings(RANDOM, max_examples=60)
+@given(text=spec_texts(), seed=st.integers(0, 2**20))
+def test_random_models_start(text: str, seed: int) -> None:
+    """Whatever the model: a start of finite numbers that leaves what was possible possible."""
+    trial = trial_of(text, seed)
+    initialise = getattr(trial.built.module, "initialise", None)
+    if initialise is None:
+        return
+    torch.manual_seed(seed)
+    initialise(trial.batch)
+    assert all(bool(p.isfinite().all()) for p in trial.built.module.parameters())
+    assert not bool(trial.built.module.log_prob(trial.batch).isnan().any())

@@ -65,6 +65,8 @@ def clusters(
     if not rows:
         return labels
     x = torch.cat([standardised(part[inside].reshape(rows, -1), apart) for part, apart in parts], -1)
+    if x.shape[1] > 200:  # random directions keep distances (Johnson and Lindenstrauss 1984)
+        x = x @ torch.randn(x.shape[1], 200, dtype=x.dtype, device=x.device)
     fixed = torch.full((rows,), -1, device=x.device) if known is None else known[inside]
     some = torch.randperm(rows, device=x.device)[:2000]
     centres = k_means(x[some], count, fixed[some])
