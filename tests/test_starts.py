@@ -90,7 +90,7 @@ plate n:
         low, high = sorted([module.m0.item(), module.m1.item()])
         assert low == pytest.approx(-200, abs=30)  # of 40, one element of all
         assert high == pytest.approx(900, abs=60)
-        share = float(module.p if module.m1 > module.m0 else 1 - module.p)
+        share = (module.p if module.m1 > module.m0 else 1 - module.p).item()
         assert share == pytest.approx(1 / 3, abs=0.02)
     assert len({bool(module.m1 > module.m0) for module in found}) == 2  # which is which is left to chance
 
@@ -361,6 +361,30 @@ plate series:
     x = torch.tensor([[100.0, 1.0, 2.0, 3.0], [120.0, 1.0, 2.0, 3.0]], dtype=torch.double)
     module = started(text, {"x": x})
     assert (float(module.first), float(module.rest)) == (110, 2)
+
+
+def test_a_common_scale_starts_at_that_inside_the_groups() -> None:
+    text = """size K = 2
+param pi : simplex[K]
+param s  : positive[3]
+plate d[2]:
+    param sd : positive
+    plate k[K]:
+        param m : real
+plate j[K]:
+    param mu : real[3]
+plate n:
+    latent   c : category[K] ~ Categorical(pi)
+    observed x : real[3]  ~ Normal(mu[c], s)
+    plate d:
+        observed y : real ~ Normal(m[c], sd)
+"""
+    kind = (torch.arange(400) % 2)[:, None]
+    scale = torch.tensor([1.0, 2.0, 3.0], dtype=torch.double)
+    batch = {"x": 1000 * kind + scale * numbers(400, 3), "y": 500 * kind + scale[:2] * numbers(400, 2, seed=1)}
+    module = started(text, batch)
+    for found, true in ((module.s, scale), (module.sd, scale[:2])):  # one element of all among 200 adds 1/200 of the distances
+        assert bool((found > 0.9 * true).all() and (found < true + 4).all())
 
 
 def test_elements_of_a_vector_are_groups_too() -> None:

@@ -55,8 +55,8 @@ def clusters(
     is what nobody knows. inside (*P): which elements count, all along one axis without it; the others are in cluster 0.
     known (*P): the clusters of those that have one, -1 for the others.
 
-    k-means with the seeds of k-means++, each the best of a few (Arthur and Vassilvitskii 2007), on some elements if there are
-    many."""
+    k-means with the seeds of k-means++, each the best of a few (Arthur and Vassilvitskii 2007), on as few elements as tell: the
+    clusters of all are often the same in each restart, and need not be where the likelihood is highest."""
     parts = [(part, True) for part in numbers] + [(part, False) for part in shares or []]
     if inside is None:
         inside = torch.ones(len(parts[0][0]), dtype=torch.bool, device=parts[0][0].device)
@@ -68,7 +68,8 @@ def clusters(
     if x.shape[1] > 200:  # random directions keep distances (Johnson and Lindenstrauss 1984)
         x = x @ torch.randn(x.shape[1], 200, dtype=x.dtype, device=x.device)
     fixed = torch.full((rows,), -1, device=x.device) if known is None else known[inside]
-    some = torch.randperm(rows, device=x.device)[:2000]
+    some = torch.randperm(rows, device=x.device)[: 20 * count]
+    some = torch.cat([some, (fixed >= 0).nonzero()[:, 0]])
     centres = k_means(x[some], count, fixed[some])
     labels[inside] = torch.where(fixed >= 0, fixed, nearest(x, centres))
     return labels
@@ -85,7 +86,7 @@ def standardised(x: Tensor, apart: bool) -> Tensor:
 
 
 def k_means(x: Tensor, count: int, fixed: Tensor) -> Tensor:
-    """Centres (count, F) after some rounds; elements with fixed (N,) ≥ 0 are in that cluster, whose seed is their mean."""
+    """Centres (count, F); elements with fixed (N,) ≥ 0 are in that cluster, whose seed is their mean."""
     seen = fixed[fixed >= 0].unique().tolist()
     centres = torch.stack([x[fixed == k].mean(0) for k in seen]) if seen else x[torch.randint(len(x), (1,), device=x.device)]
     while len(centres) < count:

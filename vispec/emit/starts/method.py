@@ -80,7 +80,7 @@ def sites(plan: Plan, variable: Variable, done: set[str]) -> list[Site]:
     if variable.law is None or variable.type.domain == "tree":
         return []
     found: list[Site] = []
-    for branch in branches(variable.law):
+    for branch in sorted(branches(variable.law), key=lambda branch: branch.step is not None):  # first the law of most elements
         entry = distributions()[branch.law.distribution]
         if entry.start is None or not all(follows(plan.model, test) for test, _ in branch.tests):
             continue
@@ -92,8 +92,28 @@ def sites(plan: Plan, variable: Variable, done: set[str]) -> list[Site]:
                 if name_of(place) not in done and reachable(plan, variable, entry, place):
                     done.add(name_of(place))
                     grouped.setdefault(key((place.by, place.tests)), []).append(place)
-        found += [Site(variable, branch, tuple(group)) for group in grouped.values()]
+        found += [Site(variable, branch, tuple(group)) for group in merged(list(grouped.values()))]
     return found
+
+
+def merged(groups: list[list[Place]]) -> list[list[Place]]:
+    """Places with some of the dimensions of another's groups join that one: a common scale is that inside the groups."""
+    found: list[list[Place]] = []
+    for group in sorted(groups, key=lambda group: -len(group[0].by)):
+        wider = (other for other in found if is_part(group[0], other[0]))
+        other = next(wider, None)
+        if other is None:
+            found.append(group)
+        else:
+            other += group
+    return found
+
+
+def is_part(place: Place, other: Place) -> bool:
+    """Whether a place's groups are those of the other, without some of their dimensions."""
+    if not (isinstance(place.param, Param) and isinstance(other.param, Param)) or key(place.tests) != key(other.tests):
+        return False
+    return [key(each) for each in other.by if key(each) in {*map(key, place.by)}] == [key(each) for each in place.by]
 
 
 def is_clustered_here(model: Model, variable: Variable, e: Expression) -> bool:
@@ -147,8 +167,8 @@ def emit_site(w: Writer, site: Site, guessed: set[str]) -> None:
     arguments = dict(site.branch.law.args)
     told = [told_of(w, site.variable, arguments.get(name), cells) for name in reads_of(entry)]
     wanted = {place.name: place for place in site.places}
-    now = [now_of(w, wanted[name]) if name in wanted else "None" for name in entry.params]
-    targets = [target_of(w, wanted[name]) for name in entry.params if name in wanted]
+    now = [now_of(w, site, wanted[name]) if name in wanted else "None" for name in entry.params]
+    targets = [target_of(w, site, wanted[name]) for name in entry.params if name in wanted]
     left = ", ".join(target for target, _ in targets)
     function = w.needs.kernel(labels.KERNELS, "by_group")
     call = f"{function}({', '.join([start, value, in_tuple(at), in_tuple(now), *told, *chosen(w, site, cells)])})"
@@ -227,10 +247,19 @@ def index(w: Writer, site: Site, at: int, value: str, cells: dict[str, str] | No
         return w.position(plate).code if cells is None else cells[plate]
     if not is_clustered_here(w.model, site.variable, e):
         return at_cells(plain(w, e), cells)
-    param = site.places[0].param
-    assert isinstance(param, Param)
-    size = w.plate_size(plate) if plate else w.dim(param.type.shape[0])
-    return labels.clusters_of_elements(w, site.variable, value, size).code
+    return labels.clusters_of_elements(w, site.variable, value, size_along(w, site, at)).code
+
+
+def size_along(w: Writer, site: Site, at: int) -> str:
+    """How many groups there are along a dimension of them."""
+    plate, param = site.places[0].by[at][0], site.places[0].param
+    return w.plate_size(plate) if plate else w.dim(param.type.shape[0])
+
+
+def lacking(site: Site, place: Place) -> list[int]:
+    """The dimensions of the site's groups along which a place's parameter is one."""
+    own = {*map(key, place.by)}
+    return [at for at, each in enumerate(site.places[0].by) if key(each) not in own]
 
 
 def told_of(w: Writer, variable: Variable, argument: Expression | None, cells: dict[str, str] | None) -> str:
@@ -250,18 +279,26 @@ def head_slice(w: Writer, call: NetCall) -> str:
     return f"{bias.code}[{first}:{last}]"
 
 
-def now_of(w: Writer, place: Place) -> str:
-    """What the law's param is at present, as text."""
+def now_of(w: Writer, site: Site, place: Place) -> str:
+    """What the law's param is at present in each group, as text."""
     if isinstance(place.param, NetCall):
         code = head_slice(w, place.param)
         if len(place.param.type.shape) > 1:
             code += f".view({', '.join(map(w.dim, place.param.type.shape))})"
         return f"F.softplus({code})" if place.param.type.domain == "positive" else code
     code = f"self.{identifier(place.param.name)}"
-    return LINKS[place.link][0].format(code) if place.link else code
+    if place.link:
+        code = LINKS[place.link][0].format(code)
+    missing = lacking(site, place)
+    if not missing:
+        return code
+    rank = len(place.param.plates) + len(place.param.type.shape) + len(missing)
+    items = ["None" if at in missing else ":" for at in range(rank)]
+    sizes = [size_along(w, site, at) if at in missing else "-1" for at in range(rank)]
+    return f"{code}[{', '.join(items[: missing[-1] + 1])}].expand({', '.join(sizes)})"
 
 
-def target_of(w: Writer, place: Place) -> tuple[str, list[str]]:
+def target_of(w: Writer, site: Site, place: Place) -> tuple[str, list[str]]:
     """What is assigned to, and the lines that follow."""
     if isinstance(place.param, NetCall):
         bias, type_ = head_slice(w, place.param), place.param.type
@@ -271,7 +308,10 @@ def target_of(w: Writer, place: Place) -> tuple[str, list[str]]:
             return name, [f"{bias} = {inverse}({name}){flat}"]
         return (bias, []) if not flat else (name := w.fresh(place.name), [f"{bias} = {name}{flat}"])
     code = f"self.{identifier(place.param.name)}"
-    if place.link:
-        name = w.fresh(place.name)
-        return name, [f"{code}.copy_({LINKS[place.link][1].format(name)})"]
-    return (f"{code}[...]" if stored(place.param)[1] == "value" else code), []
+    target = f"{code}[...]" if stored(place.param)[1] == "value" else code
+    missing = lacking(site, place)
+    if not place.link and not missing:
+        return target, []
+    name = w.fresh(place.name)
+    found = f"{name}.mean({missing[0] if len(missing) == 1 else tuple(missing)})" if missing else name
+    return name, [f"{target} = {LINKS[place.link][1].format(found) if place.link else found}"]
