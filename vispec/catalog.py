@@ -28,6 +28,10 @@ class Distribution:
            torch_class(**params).log_prob(value) is emitted.
     torch_class: its name in torch.distributions, used to sample (and for log_prob without a kernel).
     sampler: `sampler(*params)` where there is no torch_class to sample from, copied like the kernel.
+    start: `start(value, ...)` finds where a fit of all params may begin, as a tuple in their order, from a sample's elements
+           (N, *event), N > 0; copied like the kernel. It is equivariant where the law is a scale or location family, strictly
+           inside the params' domains, and nan where the sample does not tell. Params that must be known are arguments of the
+           same name, for each element; `size` is the number of values of a finite type.
     shape_params: keyword of torch_class → the event dimension of the value whose size it is (LKJCholesky's dim: -1).
     size_delta: param → how much longer its last dimension is than that of the value (LogisticNormal's loc: -1).
     everywhere: whether each value of its support's domain has a density above 0, whatever the params.
@@ -48,6 +52,7 @@ class Distribution:
     torch_class: str | None = None
     kernel: Callable[..., Any] | None = None
     sampler: Callable[..., Any] | None = None
+    start: Callable[..., Any] | None = None
     shape_params: Mapping[str, int] = field(default_factory=dict)
     size_delta: Mapping[str, int] = field(default_factory=dict)
     everywhere: bool = True

@@ -10,7 +10,6 @@ from vispec.emit.draws.joint_guide import joint_constructor
 from vispec.emit.draws.latents import temperature_moves
 from vispec.emit.draws.moments import draws_method
 from vispec.emit.draws.weights import log_weights_method
-from vispec.emit.initialise import initialise_method
 from vispec.emit.laws.flow import flow_constructors
 from vispec.emit.methods import density_methods
 from vispec.emit.nets.classes import NetCode, emit_net
@@ -18,6 +17,7 @@ from vispec.emit.parameters import declaration, properties
 from vispec.emit.posterior import posterior_methods
 from vispec.emit.sampling.generate import generation_methods
 from vispec.emit.source_text import kernel_source, with_borrowed
+from vispec.emit.starts.method import initialise_method
 from vispec.emit.writer import ModuleNeeds, identifier
 from vispec.plan.axes import element_plates
 from vispec.plan.plan import Plan

@@ -19,6 +19,12 @@ def binomial_log_prob(
     return torch.where(inside, log_choose + log_hits + log_misses, -torch.inf)
 
 
+def binomial_start(value: torch.Tensor, total_count: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Share of successes in all tries of elements (N, *event), with one more of either kind; behind the tries themselves."""
+    tries = total_count.expand(value.shape)
+    return tries.mean(0), (value.sum(0) + 1) / (tries.sum(0) + 2)
+
+
 ENTRY = Distribution(
     name="Binomial",
     params={"total_count": "count", "probs": "unit"},
@@ -27,5 +33,6 @@ ENTRY = Distribution(
     everywhere=False,
     torch_class="Binomial",
     kernel=binomial_log_prob,
+    start=binomial_start,
     examples=({"total_count": 6.0, "probs": 0.3},),
 )

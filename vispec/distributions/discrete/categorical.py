@@ -19,6 +19,13 @@ def categorical_log_prob(value: torch.Tensor, log_probs: torch.Tensor) -> torch.
     return found.permute([order.index(d) for d in range(len(lead))])
 
 
+def categorical_start(value: torch.Tensor, size: int) -> tuple[torch.Tensor]:
+    """Frequencies (*event, size) of elements (N, *event), with one more of each kind."""
+    flat = value.reshape(len(value), -1)
+    count = torch.stack([torch.bincount(column, minlength=size) for column in flat.unbind(1)])
+    return (((count + 1.0) / (len(value) + size)).reshape(*value.shape[1:], size),)
+
+
 ENTRY = Distribution(
     name="Categorical",
     params={"probs": "simplex"},
@@ -27,5 +34,6 @@ ENTRY = Distribution(
     support="index",
     torch_class="Categorical",
     kernel=categorical_log_prob,
+    start=categorical_start,
     examples=({"probs": [0.2, 0.5, 0.3]}, {"probs": [0.0, 0.25, 0.75, 0.0]}),
 )

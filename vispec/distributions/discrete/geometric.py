@@ -12,6 +12,11 @@ def geometric_log_prob(value: torch.Tensor, log_p: torch.Tensor, log_rest: torch
     return torch.where(value >= 0, failures + log_p, -torch.inf)
 
 
+def geometric_start(value: torch.Tensor) -> tuple[torch.Tensor]:
+    """Share of successes in all tries of elements (N, *event), with half a try more of either kind."""
+    return ((len(value) + 0.5) / (value.sum(0) + len(value) + 1),)
+
+
 ENTRY = Distribution(
     name="Geometric",
     params={"probs": "unit"},
@@ -20,5 +25,6 @@ ENTRY = Distribution(
     everywhere=False,
     torch_class="Geometric",
     kernel=geometric_log_prob,
+    start=geometric_start,
     examples=({"probs": 0.3}, {"probs": 0.9}),
 )

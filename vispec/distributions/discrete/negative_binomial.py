@@ -19,6 +19,14 @@ def negative_binomial_log_prob(
     return torch.where(inside, log_choose + log_hits + log_misses, -torch.inf)
 
 
+def negative_binomial_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """From mean m and variance m + m² / total_count of elements (N, *event), total_count at most N; nan where all are 0."""
+    mean = value.mean(0)
+    excess = torch.maximum(value.var(0, correction=0) - mean, mean.square() / len(value))
+    total_count = mean.square() / excess
+    return total_count, mean / (mean + total_count)
+
+
 ENTRY = Distribution(
     name="NegativeBinomial",
     params={"total_count": "positive", "probs": "unit"},
@@ -27,5 +35,6 @@ ENTRY = Distribution(
     everywhere=False,
     torch_class="NegativeBinomial",
     kernel=negative_binomial_log_prob,
+    start=negative_binomial_start,
     examples=({"total_count": 2.5, "probs": 0.6},),
 )

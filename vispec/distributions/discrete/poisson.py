@@ -14,11 +14,17 @@ def poisson_log_prob(value: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
     return torch.where(possible, count * log_rate - rate - torch.lgamma(count + 1), -torch.inf)
 
 
+def poisson_start(value: torch.Tensor) -> tuple[torch.Tensor]:
+    """Mean of elements (N, *event), with half a count more in all."""
+    return ((value.sum(0) + 0.5) / len(value),)
+
+
 ENTRY = Distribution(
     name="Poisson",
     params={"rate": "positive"},
     support="count",
     torch_class="Poisson",
     kernel=poisson_log_prob,
+    start=poisson_start,
     examples=({"rate": 0.3}, {"rate": 7.5}),
 )

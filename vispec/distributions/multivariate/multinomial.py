@@ -27,6 +27,12 @@ def multinomial_sample(total_count: torch.Tensor, probs: torch.Tensor) -> torch.
     return torch.stack([*counts, left], -1)
 
 
+def multinomial_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Frequencies (K) in elements (N, K), with one more of each kind; behind the mean number of tries."""
+    count = value.sum(0)
+    return value.sum(-1).mean(), (count + 1) / (count.sum() + len(count))
+
+
 ENTRY = Distribution(
     name="Multinomial",
     params={"total_count": "count", "probs": "simplex"},
@@ -37,5 +43,6 @@ ENTRY = Distribution(
     event_dim=1,
     kernel=multinomial_log_prob,
     sampler=multinomial_sample,
+    start=multinomial_start,
     examples=({"total_count": 3.0, "probs": [0.2, 0.5, 0.3]}, {"total_count": 2.0, "probs": [0.4, 0.0, 0.6]}),
 )

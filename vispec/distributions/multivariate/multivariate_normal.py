@@ -20,6 +20,18 @@ def multivariate_normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale_t
     return -0.5 * distance - log_det - 0.9189385332046727 * value.shape[-1]  # log(2π) / 2
 
 
+def multivariate_normal_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean (D) and the Cholesky factor of the covariance of elements (N, D), the correlations shrunk by N / (N + D), so that it
+    has full rank; nan where an entry is the same in all."""
+    n, d = value.shape
+    error = value - value[:1]
+    covariance = torch.atleast_2d(torch.cov(error.mT, correction=0))
+    scale = covariance.diagonal().sqrt().masked_fill((error == 0).all(0), torch.nan)
+    correlation = covariance / scale / scale[:, None] * (n / (n + d))
+    factor, failed = torch.linalg.cholesky_ex(correlation - correlation.diagonal().diag() + torch.eye(d).to(correlation))
+    return value.mean(0), (scale[:, None] * factor).masked_fill(failed > 0, torch.nan)
+
+
 ENTRY = Distribution(
     name="MultivariateNormal",
     params={"loc": "real", "scale_tril": "cholesky"},
@@ -29,5 +41,6 @@ ENTRY = Distribution(
     has_rsample=True,
     torch_class="MultivariateNormal",
     kernel=multivariate_normal_log_prob,
+    start=multivariate_normal_start,
     examples=({"loc": [0.5, -1.0], "scale_tril": [[1.0, 0.0], [0.7, 0.5]]},),
 )

@@ -15,6 +15,11 @@ def chi2_log_prob(value: torch.Tensor, df: torch.Tensor) -> torch.Tensor:
     return torch.where(inside, density, -torch.inf)
 
 
+def chi2_start(value: torch.Tensor) -> tuple[torch.Tensor]:
+    """The mean of elements (N, *event), which is that of the law at its df."""
+    return (value.mean(0),)
+
+
 ENTRY = Distribution(
     name="Chi2",
     params={"df": "positive"},
@@ -22,5 +27,6 @@ ENTRY = Distribution(
     has_rsample=True,
     torch_class="Chi2",
     kernel=chi2_log_prob,
+    start=chi2_start,
     examples=({"df": 3.0},),
 )

@@ -11,6 +11,11 @@ def exponential_log_prob(value: torch.Tensor, rate: torch.Tensor) -> torch.Tenso
     return torch.where(value >= 0, rate.log() - rate * value, -torch.inf)
 
 
+def exponential_start(value: torch.Tensor) -> tuple[torch.Tensor]:
+    """1 over the mean of elements (N, *event)."""
+    return (1 / value.mean(0),)
+
+
 ENTRY = Distribution(
     name="Exponential",
     params={"rate": "positive"},
@@ -18,5 +23,6 @@ ENTRY = Distribution(
     has_rsample=True,
     torch_class="Exponential",
     kernel=exponential_log_prob,
+    start=exponential_start,
     examples=({"rate": 0.5}, {"rate": 4.0}),
 )

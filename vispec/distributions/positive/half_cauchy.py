@@ -12,6 +12,12 @@ def half_cauchy_log_prob(value: torch.Tensor, scale: torch.Tensor) -> torch.Tens
     return torch.where(value >= 0, density, -torch.inf)
 
 
+def half_cauchy_start(value: torch.Tensor) -> tuple[torch.Tensor]:
+    """Median of elements (N, *event), which is that of the law at its scale."""
+    scale = value.median(0).values
+    return (scale.masked_fill(scale == 0, torch.nan),)
+
+
 ENTRY = Distribution(
     name="HalfCauchy",
     params={"scale": "positive"},
@@ -19,5 +25,6 @@ ENTRY = Distribution(
     has_rsample=True,
     torch_class="HalfCauchy",
     kernel=half_cauchy_log_prob,
+    start=half_cauchy_start,
     examples=({"scale": 2.0},),
 )

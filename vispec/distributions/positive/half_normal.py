@@ -12,6 +12,12 @@ def half_normal_log_prob(value: torch.Tensor, scale: torch.Tensor) -> torch.Tens
     return torch.where(value >= 0, density, -torch.inf)
 
 
+def half_normal_start(value: torch.Tensor) -> tuple[torch.Tensor]:
+    """Root of the mean square of elements (N, *event)."""
+    scale = value.square().mean(0).sqrt()
+    return (scale.masked_fill(scale == 0, torch.nan),)
+
+
 ENTRY = Distribution(
     name="HalfNormal",
     params={"scale": "positive"},
@@ -19,5 +25,6 @@ ENTRY = Distribution(
     has_rsample=True,
     torch_class="HalfNormal",
     kernel=half_normal_log_prob,
+    start=half_normal_start,
     examples=({"scale": 2.0},),
 )

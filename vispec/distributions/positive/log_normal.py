@@ -14,6 +14,13 @@ def log_normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Ten
     return torch.where(inside, density, -torch.inf)
 
 
+def log_normal_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of the logarithms of elements (N, *event); a deviation of 0 tells no scale, which is nan."""
+    log = value.log()
+    scale = (log - log[:1]).std(0, correction=0)
+    return log.mean(0), scale.masked_fill(scale == 0, torch.nan)
+
+
 ENTRY = Distribution(
     name="LogNormal",
     params={"loc": "real", "scale": "positive"},
@@ -21,5 +28,6 @@ ENTRY = Distribution(
     has_rsample=True,
     torch_class="LogNormal",
     kernel=log_normal_log_prob,
+    start=log_normal_start,
     examples=({"loc": 0.5, "scale": 0.7},),
 )

@@ -13,6 +13,15 @@ def pareto_log_prob(value: torch.Tensor, scale: torch.Tensor, alpha: torch.Tenso
     return torch.where(inside, density, -torch.inf)
 
 
+def pareto_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A scale below the least of elements (N, *event) and, but for a chance of exp(-10), below those not among these; alpha is
+    1 over the mean of log (value / scale)."""
+    low = value.amin(0)
+    spread = (value / low).log().mean(0) + 1 / len(value) ** 2
+    scale = low * torch.exp(-10 * spread / len(value))
+    return scale, 1 / (value / scale).log().mean(0)
+
+
 ENTRY = Distribution(
     name="Pareto",
     params={"scale": "positive", "alpha": "positive"},
@@ -21,5 +30,6 @@ ENTRY = Distribution(
     has_rsample=True,
     torch_class="Pareto",
     kernel=pareto_log_prob,
+    start=pareto_start,
     examples=({"scale": 1.5, "alpha": 3.0},),
 )

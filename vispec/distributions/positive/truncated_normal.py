@@ -19,11 +19,26 @@ def truncated_normal_sample(loc: torch.Tensor, scale: torch.Tensor) -> torch.Ten
     return (scale * (ratio - torch.special.ndtri(tail)).clamp(min=0)).to(scale.dtype)
 
 
+def truncated_normal_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """From mean m and variance v of elements (N, *event): m = loc + scale λ with λ = φ(loc / scale) / Φ(loc / scale), and
+    v = scale² - m (m - loc); these in turn from where nothing is cut off. nan where all are equal."""
+    mean, variance = value.mean(0), (value - value[:1]).var(0, correction=0)
+    variance = variance.masked_fill(variance == 0, torch.nan)
+    loc, scale = mean, variance.sqrt()
+    for _ in range(20):
+        ratio = loc / scale
+        hazard = torch.exp(-0.5 * ratio.square() - 0.9189385332046727 - torch.special.log_ndtr(ratio))  # log(2π) / 2
+        loc = mean - scale * hazard
+        scale = (variance + mean * (mean - loc)).sqrt()
+    return loc, scale
+
+
 ENTRY = Distribution(
     name="TruncatedNormal",
     params={"loc": "real", "scale": "positive"},
     support="positive",
     kernel=truncated_normal_log_prob,
     sampler=truncated_normal_sample,
+    start=truncated_normal_start,
     examples=({"loc": 0.5, "scale": 2.0}, {"loc": -1.0, "scale": 0.5}),
 )

@@ -14,6 +14,14 @@ def weibull_log_prob(value: torch.Tensor, scale: torch.Tensor, concentration: to
     return torch.where(inside, density, -torch.inf)
 
 
+def weibull_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """From the logarithms of elements (N, *event): for concentration k they deviate by π / √6 k from a mean of
+    log scale - 0.577 / k (Euler's constant); 1 / N² is added to the variance, so that few equal elements tell little."""
+    log = value.log()
+    concentration = 1.2825498301618641 / (log.var(0, correction=0) + 1 / len(value) ** 2).sqrt()  # π / √6
+    return (log.mean(0) + 0.5772156649015329 / concentration).exp(), concentration
+
+
 ENTRY = Distribution(
     name="Weibull",
     params={"scale": "positive", "concentration": "positive"},
@@ -21,5 +29,6 @@ ENTRY = Distribution(
     has_rsample=True,
     torch_class="Weibull",
     kernel=weibull_log_prob,
+    start=weibull_start,
     examples=({"scale": 2.0, "concentration": 1.5},),
 )

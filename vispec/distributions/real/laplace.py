@@ -11,6 +11,13 @@ def laplace_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor
     return -(value - loc).abs() / scale - (2 * scale).log()
 
 
+def laplace_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Median and mean distance from it of elements (N, *event); a distance of 0 tells no scale, which is nan."""
+    loc = value.median(0).values
+    scale = (value - loc).abs().mean(0)
+    return loc, scale.masked_fill(scale == 0, torch.nan)
+
+
 ENTRY = Distribution(
     name="Laplace",
     params={"loc": "real", "scale": "positive"},
@@ -18,5 +25,6 @@ ENTRY = Distribution(
     has_rsample=True,
     torch_class="Laplace",
     kernel=laplace_log_prob,
+    start=laplace_start,
     examples=({"loc": 0.5, "scale": 2.0},),
 )

@@ -11,6 +11,12 @@ def normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor)
     return -0.5 * ((value - loc) / scale).square() - scale.log() - 0.9189385332046727  # log(2π) / 2
 
 
+def normal_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of elements (N, *event); a deviation of 0 tells no scale, which is nan."""
+    scale = (value - value[:1]).std(0, correction=0)
+    return value.mean(0), scale.masked_fill(scale == 0, torch.nan)
+
+
 ENTRY = Distribution(
     name="Normal",
     params={"loc": "real", "scale": "positive"},
@@ -18,5 +24,6 @@ ENTRY = Distribution(
     has_rsample=True,
     torch_class="Normal",
     kernel=normal_log_prob,
+    start=normal_start,
     examples=({"loc": 0.5, "scale": 2.0}, {"loc": -3.0, "scale": 0.1}),
 )

@@ -1,6 +1,25 @@
 """StudentT(df, loc, scale) on the real line, with df degrees of freedom."""
 
+from __future__ import annotations
+
 from vispec.catalog import Distribution
+from vispec.lazy import torch
+
+
+def student_t_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Degrees of freedom, location and scale of elements (N, *event); where all are equal, df and scale are nan.
+
+    df from the excess kurtosis, which is 6 / (df - 4) where there is one; the scale from the quartiles, which are 0.73 apart
+    from the median at 5 degrees of freedom and between 0.67 and 0.82 from 2 on."""
+    n = len(value)
+    low, loc, high = value.sort(0).values[[n // 4, n // 2, 3 * n // 4]]
+    error = value - value.mean(0)
+    excess = error.pow(4).mean(0) / error.square().mean(0).square() - 3
+    scale = torch.where(high > low, (high - low) / 1.46, (value - value[:1]).std(0, correction=0))
+    same = scale == 0
+    df = 4 + 6 / excess.clamp(min=0.2)  # up to 34: more can hardly be told from a Normal
+    return df.masked_fill(same, torch.nan), loc, scale.masked_fill(same, torch.nan)
+
 
 ENTRY = Distribution(
     name="StudentT",
@@ -8,5 +27,6 @@ ENTRY = Distribution(
     support="real",
     has_rsample=True,
     torch_class="StudentT",
+    start=student_t_start,
     examples=({"df": 3.5, "loc": 0.5, "scale": 2.0},),
 )

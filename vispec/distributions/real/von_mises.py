@@ -1,11 +1,24 @@
 """VonMises(loc, concentration) on angles, in radians; values that differ by 2π are the same."""
 
+from __future__ import annotations
+
 from vispec.catalog import Distribution
+from vispec.lazy import torch
+
+
+def von_mises_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Direction of the mean vector of elements (N, *event), and the concentration that gives its length r, about
+    r (2 - r²) / (1 - r²) (Banerjee et al. 2005), with r drawn towards 0 as by one more element."""
+    x, y = value.cos().mean(0), value.sin().mean(0)
+    r = torch.hypot(x, y) * len(value) / (len(value) + 1)
+    return torch.atan2(y, x), r * (2 - r.square()) / (1 - r.square())
+
 
 ENTRY = Distribution(
     name="VonMises",
     params={"loc": "real", "concentration": "positive"},
     support="real",
     torch_class="VonMises",
+    start=von_mises_start,
     examples=({"loc": 0.5, "concentration": 2.0},),
 )

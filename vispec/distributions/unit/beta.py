@@ -15,6 +15,15 @@ def beta_log_prob(value: torch.Tensor, concentration1: torch.Tensor, concentrati
     return torch.where(inside, kernel - log_norm, -torch.inf)
 
 
+def beta_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """From mean m and variance m (1 - m) / (c + 1) of elements (N, *event), c the sum of both concentrations; the share of the
+    variance in m (1 - m) is drawn towards 1 / 2 by 1 / N², so that few equal elements tell little."""
+    n, mean = len(value) ** 2, value.mean(0)
+    share = (n * value.var(0, correction=0) / (mean * (1 - mean)) + 0.5) / (n + 1)
+    total = 1 / share - 1
+    return mean * total, (1 - mean) * total
+
+
 ENTRY = Distribution(
     name="Beta",
     params={"concentration1": "positive", "concentration0": "positive"},
@@ -23,5 +32,6 @@ ENTRY = Distribution(
     has_rsample=True,
     torch_class="Beta",
     kernel=beta_log_prob,
+    start=beta_start,
     examples=({"concentration1": 2.0, "concentration0": 3.0}, {"concentration1": 1.5, "concentration0": 1.0}),
 )

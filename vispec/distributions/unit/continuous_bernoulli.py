@@ -21,6 +21,14 @@ def continuous_bernoulli_log_prob(value: torch.Tensor, logit: torch.Tensor) -> t
     return torch.where(inside, density, -torch.inf)
 
 
+def continuous_bernoulli_start(value: torch.Tensor) -> tuple[torch.Tensor]:
+    """From the mean of elements (N, *event): m = 2 mean - 1 is coth x - 1 / x for log-odds 2 x, whose inverse is about
+    m (3 - m²) / (1 - m²) (Cohen 1991). nan where the probability is 0 or 1 to all digits."""
+    m = 2 * value.mean(0) - 1
+    probs = torch.sigmoid(2 * m * (3 - m.square()) / (1 - m.square()))
+    return (probs.masked_fill((probs == 0) | (probs == 1), torch.nan),)
+
+
 ENTRY = Distribution(
     name="ContinuousBernoulli",
     params={"probs": "unit"},
@@ -29,5 +37,6 @@ ENTRY = Distribution(
     has_rsample=True,
     torch_class="ContinuousBernoulli",
     kernel=continuous_bernoulli_log_prob,
+    start=continuous_bernoulli_start,
     examples=({"probs": 0.3}, {"probs": 0.502}, {"probs": 0.95}),
 )

@@ -15,6 +15,20 @@ def kumaraswamy_log_prob(value: torch.Tensor, concentration1: torch.Tensor, conc
     return torch.where(inside, density, -torch.inf)
 
 
+def kumaraswamy_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The likeliest of some first concentrations a for elements (N, *event), each with its likeliest second one,
+    b = -1 / mean log(1 - value^a)."""
+    log = value.log()
+    found = []
+    for power in range(-6, 11):
+        a = 2 ** (power / 2)
+        b = -1 / torch.log(-torch.expm1(a * log)).mean(0)
+        found.append((a * torch.ones_like(b), b, b.log() + (a - 1) * log.mean(0) + 1 / b + torch.tensor(a).log()))
+    a, b, fit = (torch.stack(each) for each in zip(*found, strict=True))
+    best = fit.nan_to_num(nan=-torch.inf).argmax(0, keepdim=True)
+    return a.gather(0, best)[0], b.gather(0, best)[0]
+
+
 ENTRY = Distribution(
     name="Kumaraswamy",
     params={"concentration1": "positive", "concentration0": "positive"},
@@ -23,5 +37,6 @@ ENTRY = Distribution(
     has_rsample=True,
     torch_class="Kumaraswamy",
     kernel=kumaraswamy_log_prob,
+    start=kumaraswamy_start,
     examples=({"concentration1": 2.0, "concentration0": 3.0},),
 )
