@@ -1,0 +1,198 @@
+"""From a fitted module and its data to its estimates."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from vispec.emit.writer import identifier
+from vispec.model.model import Model
+from vispec.plan.guides import point_name
+from vispec.plan.make import make_plan
+from vispec.plan.plan import Plan
+from vispec.train.data.encoding.vocab import Encoders
+from vispec.train.estimates.intervals import with_interval
+from vispec.train.estimates.labels import Labels
+from vispec.train.estimates.nodes import Node, nodes_of, parameter_node
+from vispec.train.estimates.numbers import Whole
+from vispec.train.estimates.posterior import Shared, shared_latents
+from vispec.train.estimates.standard import Standard, Told, along, standard_errors
+from vispec.train.estimates.values import Estimate, Estimates, Folded, Term, title
+from vispec.train.scores.evaluate import Rows
+
+Say = Callable[[str], None]
+
+BOUND = "a bound and not a likelihood"
+POSTERIOR = "posterior mean and deviation"
+POINT = "the most probable value"
+LEVEL = 0.95
+MOST = 10_000  # numbers of one parameter that are listed one by one
+LARGEST = 2_000  # numbers whose information is inverted
+BUDGET = 30.0  # seconds that standard errors may take
+EVALUATIONS = 10  # of the gradient for each number, about
+SILENT = 2.0  # seconds of work that nothing is said about
+AT_ONCE = 1024  # rows, or a minibatch of the fit where that is larger
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A module at its best parameters on the CPU, and what its numbers are called. result: that of the fit, as in `fit --json`.
+    batch: rows that its objective is sure to take at once."""
+
+    model: Model
+    module: nn.Module
+    encoders: Encoders
+    columns: Mapping[str, Sequence[str]]
+    result: Mapping[str, Any]
+    rows: int
+    batch: int = 1
+    say: Say = field(default=lambda text: None)
+
+
+def make_estimates(fitted: Fitted, data: Rows | None) -> Estimates:
+    """All estimates, with standard errors where the data are there and the objective is the log-probability itself, or with point
+    estimates the joint one. The module is left in float64 and evaluation mode."""
+    module, model = fitted.module.double().eval(), fitted.model
+    plan = make_plan(model)
+    nodes = nodes_of(model, module)
+    nodes = [node for node in nodes if not node.derived] + points(plan) + [node for node in nodes if node.derived]
+    listed = [node for node in nodes if node.count(tuple(node.value(module).shape)) <= MOST]
+    standard, why = measure(fitted, listed, data) if plan.exact else (None, BOUND)
+    words = Words(model, Labels.of(model, fitted.encoders, fitted.columns), listed, module)
+    guided = [latent for latent in shared_latents(plan, module)]
+    told = [latent for latent in guided if latent.mean.numel() <= MOST]
+    entries = [entry for node in listed if not node.derived for entry in words.entries(node, standard, why)]
+    entries += [entry for latent in told for entry in words.posterior(latent)]
+    entries += [entry for node in listed if node.derived for entry in words.entries(node, standard, why)]
+    large = {node.name: node.count(tuple(node.value(module).shape)) for node in nodes if node not in listed}
+    large |= {latent.node.name: latent.mean.numel() for latent in guided if latent not in told}
+    return summary(fitted, plan, standard, tuple(entries), tuple(folded(fitted, plan, large)))
+
+
+def points(plan: Plan) -> list[Node]:
+    """The latents that are point estimates of an objective without noise."""
+    if not plan.exact:
+        return []
+    found: list[Node] = []
+    for name in plan.shared_latents:
+        variable = plan.model.variable[name]
+        if plan.treatments[name].gradient == "point":
+            held = plan.model.param[point_name(variable, plan.model)]
+            found.append(Node(name, variable.type, variable.plates, parameter_node(held).attribute, held.name))
+    return found
+
+
+def measure(fitted: Fitted, nodes: Sequence[Node], data: Rows | None) -> tuple[Standard | None, str]:
+    """Standard errors of these nodes, or the reason why there are none."""
+    module = fitted.module
+    size = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    if data is None:
+        return None, "the training data are not there"
+    if size > LARGEST:
+        return None, f"too many numbers for standard errors ({size})"
+    if size == 0:
+        return None, "kept"
+    whole = Whole(module, data, max(AT_ONCE, fitted.batch))
+    began = time.monotonic()
+    whole(whole.vector())
+    cost = (time.monotonic() - began) * EVALUATIONS * size
+    if cost > BUDGET:
+        return None, f"too much work for standard errors ({size} numbers, about {cost:.0f} s)"
+    if cost > SILENT:
+        fitted.say(f"standard errors: {size} numbers, about {cost:.0f} s")
+    return standard_errors(nodes, module, whole), ""
+
+
+class Words:
+    """Estimates of nodes with their labels, and notes that name others."""
+
+    def __init__(self, model: Model, labels: Labels, nodes: Sequence[Node], module: nn.Module):
+        self.model, self.labels = model, labels
+        self.values = {node.name: node.value(module).detach() for node in nodes}
+        self.axes = {node.name: node.labels(labels, model, tuple(self.values[node.name].shape)) for node in nodes}
+
+    def entries(self, node: Node, standard: Standard | None, why: str) -> list[Estimate]:
+        """One for each number of a parameter, or of a node that parameters decide."""
+        value, told = self.values[node.name], {} if standard is None else standard.told
+        return [
+            self.entry(node, index, float(value[index]), told.get((node.name, index), Told(note=why)))
+            for index in node.indices(tuple(value.shape))
+        ]
+
+    def entry(self, node: Node, index: tuple[int, ...], value: float, told: Told) -> Estimate:
+        terms = tuple(Term(name=n, index=i, labels=self.axes[n].at(i), weight=weight) for n, i, weight in told.along)
+        note = along(terms, [title(term.name, term.labels) for term in terms]) if terms else told.note
+        found = Estimate(
+            name=node.name,
+            labels=self.axes[node.name].at(index),
+            index=index,
+            estimate=value,
+            se=told.se,
+            note=POINT if note is None and node.point else note,
+            scale=node.scale(index),
+            derived=node.derived,
+            along=terms,
+        )
+        return with_interval(found, LEVEL)
+
+    def posterior(self, latent: Shared) -> list[Estimate]:
+        """One for each number of a latent with a guide."""
+        node, shape = latent.node, tuple(latent.mean.shape)
+        axes = node.labels(self.labels, self.model, shape)
+        return [
+            with_interval(
+                Estimate(
+                    name=node.name,
+                    labels=axes.at(index),
+                    index=index,
+                    estimate=float(latent.mean[index]),
+                    se=None if latent.deviation is None else float(latent.deviation[index]),
+                    note=POINT if latent.deviation is None else POSTERIOR,
+                    scale="posterior" if node.scale(index) == "positive" else node.scale(index),
+                ),
+                LEVEL,
+            )
+            for index in node.indices(shape)
+        ]
+
+
+def folded(fitted: Fitted, plan: Plan, large: Mapping[str, int]) -> list[Folded]:
+    """Nets, one line each, and what has too many numbers to list."""
+    found = [Folded(name=name, numbers=count, note="listed by --all") for name, count in large.items()]
+    for net in fitted.model.nets:
+        part = getattr(fitted.module, identifier(net.name), None)
+        if isinstance(part, nn.Module):
+            random = net.name in plan.bayesian_nets
+            count = sum(p.numel() for p in part.parameters()) // (2 if random else 1)
+            found.append(Folded(name=net.name, numbers=count, note="net, weights with a prior" if random else "net"))
+    return found
+
+
+def summary(
+    fitted: Fitted, plan: Plan, standard: Standard | None, entries: tuple[Estimate, ...], folded: tuple[Folded, ...]
+) -> Estimates:
+    """The entries with what is told of the whole fit."""
+    result, score = fitted.result, fitted.result.get("train") or {}
+    likelihood = standard is not None and not plan.has_shared
+    log_prob = standard.log_prob if standard is not None and likelihood else score.get("log_prob")
+    rank = None if standard is None else standard.rank
+    free = rank if likelihood else None
+    deviance = None if log_prob is None else -2 * log_prob
+    return Estimates(
+        log_prob=log_prob,
+        bound=score.get("bound", "exact" if plan.exact else "lower"),
+        rows=fitted.rows,
+        free_parameters=rank,
+        aic=None if free is None or deviance is None else 2 * free + deviance,
+        bic=None if free is None or deviance is None or fitted.rows < 2 else math.log(fitted.rows) * free + deviance,
+        converged=result.get("converged"),
+        decrement=result.get("decrement"),
+        starts=tuple((float(value), int(count)) for value, count in result.get("starts") or ()),
+        level=LEVEL,
+        parameters=entries,
+        folded=folded,
+        notes=tuple(result.get("notes") or ()),
+    )
