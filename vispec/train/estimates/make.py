@@ -27,6 +27,7 @@ Say = Callable[[str], None]
 
 BOUND = "a bound and not a likelihood"
 POSTERIOR = "posterior mean and deviation"
+LISTED = "listed by --all"
 POINT = "the most probable value"
 LEVEL = 0.95
 MOST = 10_000  # numbers of one parameter that are listed one by one
@@ -52,24 +53,29 @@ class Fitted:
     say: Say = field(default=lambda text: None)
 
 
-def make_estimates(fitted: Fitted, data: Rows | None) -> Estimates:
+def make_estimates(fitted: Fitted, data: Rows | None, most: float = MOST) -> Estimates:
     """All estimates, with standard errors where the data are there and the objective is the log-probability itself, or with point
-    estimates the joint one. The module is left in float64 and evaluation mode."""
+    estimates the joint one. most: numbers of one parameter that are listed one by one. The module is left in float64 and evaluation
+    mode."""
     module, model = fitted.module.double().eval(), fitted.model
     plan = make_plan(model)
     nodes = nodes_of(model, module)
     nodes = [node for node in nodes if not node.derived] + points(plan) + [node for node in nodes if node.derived]
-    listed = [node for node in nodes if node.count(tuple(node.value(module).shape)) <= MOST]
+    listed = [node for node in nodes if size_of(node, module) <= most]
     standard, why = measure(fitted, listed, data) if plan.exact else (None, BOUND)
     words = Words(model, Labels.of(model, fitted.encoders, fitted.columns), listed, module)
-    guided = [latent for latent in shared_latents(plan, module)]
-    told = [latent for latent in guided if latent.mean.numel() <= MOST]
+    guided = shared_latents(plan, module)
+    told = [latent for latent in guided if latent.mean.numel() <= most]
     entries = [entry for node in listed if not node.derived for entry in words.entries(node, standard, why)]
     entries += [entry for latent in told for entry in words.posterior(latent)]
     entries += [entry for node in listed if node.derived for entry in words.entries(node, standard, why)]
-    large = {node.name: node.count(tuple(node.value(module).shape)) for node in nodes if node not in listed}
+    large = {node.name: size_of(node, module) for node in nodes if node not in listed}
     large |= {latent.node.name: latent.mean.numel() for latent in guided if latent not in told}
     return summary(fitted, plan, standard, tuple(entries), tuple(folded(fitted, plan, large)))
+
+
+def size_of(node: Node, module: nn.Module) -> int:
+    return node.count(tuple(node.value(module).shape))
 
 
 def points(plan: Plan) -> list[Node]:
@@ -161,7 +167,7 @@ class Words:
 
 def folded(fitted: Fitted, plan: Plan, large: Mapping[str, int]) -> list[Folded]:
     """Nets, one line each, and what has too many numbers to list."""
-    found = [Folded(name=name, numbers=count, note="listed by --all") for name, count in large.items()]
+    found = [Folded(name=name, numbers=count, note=LISTED) for name, count in large.items()]
     for net in fitted.model.nets:
         part = getattr(fitted.module, identifier(net.name), None)
         if isinstance(part, nn.Module):
@@ -176,6 +182,7 @@ def summary(
 ) -> Estimates:
     """The entries with what is told of the whole fit."""
     result, score = fitted.result, fitted.result.get("train") or {}
+    decrement = result.get("decrement")  # only second-order steps know it
     likelihood = standard is not None and not plan.has_shared
     log_prob = standard.log_prob if standard is not None and likelihood else score.get("log_prob")
     rank = None if standard is None else standard.rank
@@ -188,11 +195,11 @@ def summary(
         free_parameters=rank,
         aic=None if free is None or deviance is None else 2 * free + deviance,
         bic=None if free is None or deviance is None or fitted.rows < 2 else math.log(fitted.rows) * free + deviance,
-        converged=result.get("converged"),
-        decrement=result.get("decrement"),
+        converged=None if decrement is None else result.get("converged"),
+        decrement=decrement,
         starts=tuple((float(value), int(count)) for value, count in result.get("starts") or ()),
         level=LEVEL,
         parameters=entries,
         folded=folded,
-        notes=tuple(result.get("notes") or ()),
+        notes=tuple(filter(None, (result.get("text"), *(result.get("notes") or ())))),
     )
