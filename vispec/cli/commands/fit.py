@@ -26,8 +26,8 @@ from vispec.cli.options import (
 from vispec.diagnostics import dump
 
 if TYPE_CHECKING:
-    from vispec.train.loop.distributed import Group
     from vispec.train.estimates.values import Estimates
+    from vispec.train.loop.distributed import Group
     from vispec.train.loop.fit import Job, Result
     from vispec.train.loop.prepare import Request
     from vispec.train.store.run import Run

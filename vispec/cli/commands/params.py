@@ -11,7 +11,13 @@ from vispec.cli.options import json_option, open_run, run_argument, threads_opti
 
 @click.command("params")
 @run_argument
-@click.option("--level", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.95, show_default=True, help="Of the intervals.")
+@click.option(
+    "--level",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.95,
+    show_default=True,
+    help="Of the intervals.",
+)
 @click.option("--order", metavar="NAME", help="Number the classes that only latents tell apart by this parameter, ascending.")
 @click.option("--all", "whole", is_flag=True, help="Every number of long parameters too.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values, a line for each number.")

@@ -1,7 +1,8 @@
 """Which unconstrained numbers a fit has moved to an end of their domain, and which no row of the data has touched.
 
-A probability that the data put at 0 has its log-odds on the way to minus infinity, where a fit stops because nothing is gained any
-more: the information is tiny, the log-probability still rises outward, and going on outward loses nothing. The latter is tried.
+A probability that the data put at 0 has its log-odds on the way to minus infinity, where a fit stops because nothing is gained
+any more: the information is tiny, the log-probability still rises outward, and going on outward loses nothing. The latter is
+tried.
 """
 
 from dataclasses import dataclass
@@ -78,8 +79,8 @@ def _outward(x: Tensor, gradient: Tensor, information: Tensor, of: Coordinates) 
 
 
 def _endless(f: Function, x: Tensor, value: float, gradient: Tensor, information: Tensor, of: Coordinates) -> Tensor:
-    """Numbers without an end that only grow: in units of themselves they have no information, and a multiple of all of them that
-    takes each by many of its standard errors is no worse."""
+    """Numbers without an end that only grow: in units of themselves they have no information, and a multiple of all of them
+    that takes each by many of its standard errors is no worse."""
     free = ~of.ends | (of.open & (x > 1))
     own = information.sqrt() * x.abs()
     grown = free & (own > 0) & (own.square() < FAINT) & (gradient * x < 0)

@@ -14,26 +14,23 @@ from vispec.plan.guides import point_name
 from vispec.plan.make import make_plan
 from vispec.plan.plan import Plan
 from vispec.train.data.encoding.vocab import Encoders
-from vispec.train.estimates.intervals import with_interval
+from vispec.train.estimates.entries import LEVEL, Words
 from vispec.train.estimates.labels import Labels
 from vispec.train.estimates.nodes import Node, nodes_of, parameter_node
 from vispec.train.estimates.numbers import Whole
-from vispec.train.estimates.posterior import Shared, shared_latents
-from vispec.train.estimates.standard import Standard, Told, along, standard_errors
-from vispec.train.estimates.values import Estimate, Estimates, Folded, Term, title
+from vispec.train.estimates.posterior import shared_latents
+from vispec.train.estimates.standard import MISSES, Standard, standard_errors
+from vispec.train.estimates.values import Estimate, Estimates, Folded
 from vispec.train.scores.evaluate import Rows
 
 Say = Callable[[str], None]
 
 BOUND = "a bound and not a likelihood"
-POSTERIOR = "posterior mean and deviation"
 LISTED = "listed by --all"
-POINT = "the most probable value"
-LEVEL = 0.95
 MOST = 10_000  # numbers of one parameter that are listed one by one
 LARGEST = 2_000  # numbers whose information is inverted
 BUDGET = 30.0  # seconds that standard errors may take
-EVALUATIONS = 10  # of the gradient for each number, about
+EVALUATIONS = 16  # of the gradient for each number, about
 SILENT = 2.0  # seconds of work that nothing is said about
 AT_ONCE = 1024  # rows, or a minibatch of the fit where that is larger
 
@@ -54,9 +51,9 @@ class Fitted:
 
 
 def make_estimates(fitted: Fitted, data: Rows | None, most: float = MOST) -> Estimates:
-    """All estimates, with standard errors where the data are there and the objective is the log-probability itself, or with point
-    estimates the joint one. most: numbers of one parameter that are listed one by one. The module is left in float64 and evaluation
-    mode."""
+    """All estimates, with standard errors where the data are there and the objective is the log-probability itself, or with
+    point estimates the joint one. most: numbers of one parameter that are listed one by one. The module is left in float64 and
+    evaluation mode."""
     module, model = fitted.module.double().eval(), fitted.model
     plan = make_plan(model)
     nodes = nodes_of(model, module)
@@ -101,7 +98,9 @@ def measure(fitted: Fitted, nodes: Sequence[Node], data: Rows | None) -> tuple[S
         return None, f"too many numbers for standard errors ({size})"
     if size == 0:
         return None, "kept"
-    whole = Whole(module, data, max(AT_ONCE, fitted.batch))
+    together = hasattr(module, "shared")  # what all rows share counts once
+    whole = Whole(module, data, data.num_rows if together else max(AT_ONCE, fitted.batch))
+    whole(whole.vector())  # the first evaluation is slower than all others
     began = time.monotonic()
     whole(whole.vector())
     cost = (time.monotonic() - began) * EVALUATIONS * size
@@ -110,59 +109,6 @@ def measure(fitted: Fitted, nodes: Sequence[Node], data: Rows | None) -> tuple[S
     if cost > SILENT:
         fitted.say(f"standard errors: {size} numbers, about {cost:.0f} s")
     return standard_errors(nodes, module, whole), ""
-
-
-class Words:
-    """Estimates of nodes with their labels, and notes that name others."""
-
-    def __init__(self, model: Model, labels: Labels, nodes: Sequence[Node], module: nn.Module):
-        self.model, self.labels = model, labels
-        self.values = {node.name: node.value(module).detach() for node in nodes}
-        self.axes = {node.name: node.labels(labels, model, tuple(self.values[node.name].shape)) for node in nodes}
-
-    def entries(self, node: Node, standard: Standard | None, why: str) -> list[Estimate]:
-        """One for each number of a parameter, or of a node that parameters decide."""
-        value, told = self.values[node.name], {} if standard is None else standard.told
-        return [
-            self.entry(node, index, float(value[index]), told.get((node.name, index), Told(note=why)))
-            for index in node.indices(tuple(value.shape))
-        ]
-
-    def entry(self, node: Node, index: tuple[int, ...], value: float, told: Told) -> Estimate:
-        terms = tuple(Term(name=n, index=i, labels=self.axes[n].at(i), weight=weight) for n, i, weight in told.along)
-        note = along(terms, [title(term.name, term.labels) for term in terms]) if terms else told.note
-        found = Estimate(
-            name=node.name,
-            labels=self.axes[node.name].at(index),
-            index=index,
-            estimate=value,
-            se=told.se,
-            note=POINT if note is None and node.point else note,
-            scale=node.scale(index),
-            derived=node.derived,
-            along=terms,
-        )
-        return with_interval(found, LEVEL)
-
-    def posterior(self, latent: Shared) -> list[Estimate]:
-        """One for each number of a latent with a guide."""
-        node, shape = latent.node, tuple(latent.mean.shape)
-        axes = node.labels(self.labels, self.model, shape)
-        return [
-            with_interval(
-                Estimate(
-                    name=node.name,
-                    labels=axes.at(index),
-                    index=index,
-                    estimate=float(latent.mean[index]),
-                    se=None if latent.deviation is None else float(latent.deviation[index]),
-                    note=POINT if latent.deviation is None else POSTERIOR,
-                    scale="posterior" if node.scale(index) == "positive" else node.scale(index),
-                ),
-                LEVEL,
-            )
-            for index in node.indices(shape)
-        ]
 
 
 def folded(fitted: Fitted, plan: Plan, large: Mapping[str, int]) -> list[Folded]:
@@ -201,5 +147,16 @@ def summary(
         level=LEVEL,
         parameters=entries,
         folded=folded,
-        notes=tuple(filter(None, (result.get("text"), *(result.get("notes") or ())))),
+        notes=tuple(filter(None, (result.get("text"), *(result.get("notes") or ()), arrival(standard)))),
     )
+
+
+def arrival(standard: Standard | None) -> str | None:
+    """A sentence about a fit that ended elsewhere than at a maximum."""
+    if standard is None or standard.rank is not None:
+        return None
+    if standard.misses == float("inf"):
+        return "not at a maximum: the log-probability curves upward here, so that there are no standard errors"
+    if standard.misses <= MISSES:
+        return "no standard errors: the log-probability is not finite everywhere near the estimates"
+    return f"not at a maximum: more than {standard.misses:.2g} nats below one, so that there are no standard errors"

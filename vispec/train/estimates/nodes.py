@@ -1,7 +1,8 @@
-"""What has estimates in a module: its parameters, and the deterministic nodes that parameters alone decide; as named numbers."""
+"""What has estimates in a module: its parameters, and the deterministic nodes that parameters alone decide; as named
+numbers."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,8 +19,8 @@ from vispec.train.estimates.labels import Label, Labels
 from vispec.train.estimates.values import Scale
 
 Edge = Literal["", "simplex", "unit", "step", "ray"]
-"""Where the domain of a constrained number ends that one unconstrained number moves: at 0 in a simplex, at 0 and 1, at 0 for the
-difference of ordered numbers or a Cholesky factor's diagonal, at 0 on the positive reals; "": nowhere."""
+"""Where the domain of a constrained number ends that one unconstrained number moves: at 0 in a simplex, at 0 and 1, at 0 for
+the difference of ordered numbers or a Cholesky factor's diagonal, at 0 on the positive reals; "": nowhere."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def moves(value: Tensor) -> bool:
     return value.is_floating_point() and value.requires_grad
 
 
-def jacobian(value: Tensor, parameters: list[Tensor]) -> Tensor:
+def jacobian(value: Tensor, parameters: Sequence[Tensor]) -> Tensor:
     """The derivatives (n, d) of each number of a tensor by all numbers of the parameters, flattened in their order."""
     rows = [
         torch.autograd.grad(number, parameters, retain_graph=True, allow_unused=True, materialize_grads=True)

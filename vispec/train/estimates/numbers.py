@@ -1,4 +1,5 @@
-"""The numbers that an information is about: where each parameter's stand in the vector, and where the ends of their domains are."""
+"""The numbers that an information is about: where each parameter's stand in the vector, and where the ends of their domains
+are."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

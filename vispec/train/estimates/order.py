@@ -95,7 +95,9 @@ def rearranged(
     entries: Sequence[Estimate], axes: Mapping[str, Sequence[int]], place: Mapping[int, int]
 ) -> tuple[Estimate, ...]:
     """The entries with their indices renamed, each node's in the order of the new ones."""
-    labels = {(entry.name, axis, entry.index[axis]): entry.labels[axis] for entry in entries for axis in range(len(entry.index))}
+    labels = {
+        (entry.name, axis, entry.index[axis]): entry.labels[axis] for entry in entries for axis in range(len(entry.index))
+    }
 
     def new_index(name: str, index: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(place[i] if axis in axes[name] else i for axis, i in enumerate(index))

@@ -53,35 +53,53 @@ def moments_of_law(plan: Plan, name: str, module: nn.Module) -> tuple[Tensor, Te
     torch_class = distributions()[law.distribution].torch_class
     if torch_class is None:
         return None
-    args = {place: getattr(module, identifier(arg.name)) for place, arg in law.args}  # pyright: ignore[reportAttributeAccessIssue]
+    args = {place: getattr(module, identifier(str(getattr(arg, "name", "")))) for place, arg in law.args}
     found = getattr(torch.distributions, torch_class)(**args)
     try:
-        mean, deviation = found.mean.double(), found.stddev.double()
+        mean, deviation = found.mean.detach().double(), found.stddev.detach().double()
     except NotImplementedError:
         return None
     return (mean, deviation) if bool(mean.isfinite().all() and deviation.isfinite().all()) else None
 
 
+@dataclass
+class Running:
+    """Sums over draws (S, *plates, *event), less the first of them."""
+
+    count: int
+    origin: Tensor
+    first: Tensor
+    squares: Tensor
+
+    @classmethod
+    def at(cls, origin: Tensor) -> "Running":
+        return cls(0, origin, torch.zeros_like(origin), torch.zeros_like(origin))
+
+    def add(self, draws: Tensor) -> None:
+        gap = draws - self.origin
+        self.count, self.first, self.squares = (
+            self.count + len(draws),
+            self.first + gap.sum(0),
+            self.squares + gap.square().sum(0),
+        )
+
+    @property
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation."""
+        mean = self.first / self.count
+        variance = (self.squares - self.count * mean.square()).clamp(min=0) / (self.count - 1)
+        return self.origin + mean, variance.sqrt()
+
+
 def moments_by_draws(plan: Plan, module: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
-    """Means and deviations over at least DRAWS draws of what all rows share, the same ones each time."""
-    names, count = plan.shared_latents, 0
-    sums: dict[str, tuple[Tensor, Tensor]] = {}
-    start: dict[str, Tensor] = {}
+    """Means and deviations over DRAWS draws of what all rows share, or a few more; the same ones each time."""
+    sums: dict[str, Running] = {}
     with evaluating(module, 0, torch.device("cpu")):
-        while count < DRAWS:
-            drawn = module.shared()  # pyright: ignore[reportCallIssue]
-            for name, value in zip(names, drawn, strict=False):
+        while not sums or min(each.count for each in sums.values()) < DRAWS:
+            for name, value in zip(plan.shared_latents, module.shared(), strict=False):  # pyright: ignore[reportCallIssue]
                 draws = value.double() if value.dim() > _rank(plan, name) else value.double().unsqueeze(0)
-                origin = start.setdefault(name, draws[0])
-                first, squares = sums.get(name, (torch.zeros_like(origin), torch.zeros_like(origin)))
-                sums[name] = (first + (draws - origin).sum(0), squares + (draws - origin).square().sum(0))
-                step = len(draws)
-            count += step
-    means = {name: first / count for name, (first, _) in sums.items()}
-    return {
-        name: (start[name] + mean, ((sums[name][1] / count - mean.square()).clamp(min=0) * count / (count - 1)).sqrt())
-        for name, mean in means.items()
-    }
+                sums.setdefault(name, Running.at(draws[0])).add(draws)
+    return {name: each.moments for name, each in sums.items()}
 
 
 def _rank(plan: Plan, name: str) -> int:

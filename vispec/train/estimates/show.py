@@ -53,7 +53,8 @@ def body(estimates: Estimates, most: int | None = None, whole: bool = False) -> 
 
 def heading(estimates: Estimates) -> Cells:
     percent = f"{100 * estimates.level:g} %"
-    guided = all(entry.note == "posterior mean and deviation" for entry in estimates.parameters if entry.se is not None)
+    told = {entry.note for entry in estimates.parameters if entry.se is not None}
+    guided = told == {"posterior mean and deviation"}
     return Cells("", "mean" if guided else "estimate", "deviation" if guided else "std. error", f"{percent} from", "to")
 
 

@@ -1,13 +1,13 @@
 """Standard errors of constrained numbers by the delta method, or the reason why a number has none."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from vispec.train.estimates.bounds import Held, hold, lost
-from vispec.train.estimates.information import Information, inform, second_derivatives, steps
+from vispec.train.estimates.information import KNOWN, Information, Spectrum, inform, polish, probe, second_derivatives
 from vispec.train.estimates.nodes import Node, jacobian
 from vispec.train.estimates.numbers import Whole, coordinates, numbered, places
 from vispec.train.estimates.values import Term
@@ -24,6 +24,10 @@ HIDDEN = 1e-4  # the share of a number's derivatives along unknown directions th
 SHOWN = 4  # terms of a direction that are named
 
 
+Place = tuple[str, tuple[int, ...]]
+"""A number: the name of its node, and its index."""
+
+
 @dataclass(frozen=True)
 class Told:
     """What there is to say about one number beside its value."""
@@ -33,14 +37,16 @@ class Told:
     along: tuple[tuple[str, tuple[int, ...], float], ...] = ()
 
 
-@dataclass
+@dataclass(frozen=True)
 class Standard:
-    """Of each number of each node. log_prob: in nats, in float64."""
+    """Of each number of each node, by name and index. log_prob: in nats, in float64. rank: None where the fit is not at a
+    maximum. misses: how many nats it is below one, or at least; infinite where it is none to which the log-probability
+    rises."""
 
     log_prob: float
-    rank: int
-    decrement: float
-    told: dict[tuple[str, tuple[int, ...]], Told] = field(default_factory=dict)
+    rank: int | None
+    misses: float
+    told: Mapping[Place, Told]
 
 
 def standard_errors(nodes: Sequence[Node], module: nn.Module, f: Whole) -> Standard:
@@ -48,29 +54,46 @@ def standard_errors(nodes: Sequence[Node], module: nn.Module, f: Whole) -> Stand
     x = f.vector()
     value, gradient = f(x)
     of = coordinates(nodes, module, f.slots, len(x))
-    width = steps(f, x, of.ends)
-    second = second_derivatives(f, x, width)
+    probed = probe(f, x, value, gradient, of.ends, MISSES)
+    misses = probed.misses
+    second = second_derivatives(f, x, probed.width) if misses <= MISSES else None
+    if second is None or not bool(second.isfinite().all()):
+        f.put(x)
+        return Standard(-value, None, misses, _nowhere(nodes, module))
     held = hold(f, x, value, gradient, second, of)
-    if bool((held.at != x).any()):
-        before = second
-        gradient, second = f(held.at)[1], second_derivatives(f, held.at, width)
+    gradient, spectrum = f(held.at)[1], Spectrum.of(second, held.free)
+    misses = spectrum.decrement(gradient, spectrum.w > KNOWN)
+    top = polish(f, held.at, gradient, spectrum)
+    if bool((top != x).any()):
+        before, second = second, second_derivatives(f, top, probed.width)
         held = lost(before, second, held)
-    information = inform(f, held.at, gradient, second, held.free)
-    f.put(held.at)
-    told = _tell(nodes, module, f.slots, held, information)
+    information = inform(f, top, Spectrum.of(second, held.free), held.free)
+    arrived = misses <= MISSES and not information.bent.shape[1]
+    f.put(top)
+    told = _tell(nodes, module, f.slots, held, information) if misses <= MISSES else _nowhere(nodes, module)
     f.put(x)
-    return Standard(-value, information.rank, information.decrement, told)
+    return Standard(-value, information.rank if arrived else None, float("inf") if information.bent.shape[1] else misses, told)
+
+
+def _nowhere(nodes: Sequence[Node], module: nn.Module) -> dict[Place, Told]:
+    """Every number of a fit that has not arrived."""
+    values = {node.name: node.value(module) for node in nodes}
+    return {
+        (node.name, index): Told(note=NO_MAXIMUM if values[node.name].requires_grad else KEPT)
+        for node in nodes
+        for index in node.indices(tuple(values[node.name].shape))
+    }
 
 
 def _tell(
     nodes: Sequence[Node], module: nn.Module, slots: Sequence[Slot], held: Held, information: Information
-) -> dict[tuple[str, tuple[int, ...]], Told]:
-    """By node and index."""
+) -> dict[Place, Told]:
+    """What there is to say of each number."""
     parameters = dict(module.named_parameters())
     leaves = [parameters[slot.name] for slot in slots]
     values = {node.name: node.value(module) for node in nodes}
     rows = {name: jacobian(value, leaves) for name, value in values.items() if value.requires_grad}
-    told: dict[tuple[str, tuple[int, ...]], Told] = {}
+    told: dict[Place, Told] = {}
     for node in nodes:
         shape = tuple(values[node.name].shape)
         if node.name not in rows:
@@ -85,9 +108,7 @@ def _tell(
     return told
 
 
-def _reason(
-    node: Node, index: tuple[int, ...], row: Tensor, own: dict[tuple[int, ...], int], held: Held
-) -> str | None:
+def _reason(node: Node, index: tuple[int, ...], row: Tensor, own: dict[tuple[int, ...], int], held: Held) -> str | None:
     """Why a number has no standard error for what its own unconstrained numbers are; None where they are free."""
     if own and node.type.domain == "simplex":
         others = [i for other, i in own.items() if other[:-1] == index[:-1] and other != index]
@@ -104,7 +125,7 @@ def _error(
     row: Tensor, information: Information, nodes: Sequence[Node], rows: dict[str, Tensor], values: dict[str, Tensor]
 ) -> Told:
     """The standard error of a number with these derivatives (d,), where the data decide it."""
-    if not information.decrement <= MISSES or information.share(information.bent, row) > HIDDEN:
+    if information.share(information.bent, row) > HIDDEN:
         return Told(note=NO_MAXIMUM)
     if information.share(information.unknown, row) > HIDDEN:
         return Told(note="not identified", along=_direction(row, information, nodes, rows, values))

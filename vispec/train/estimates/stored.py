@@ -20,13 +20,11 @@ FILE = "estimates.json"
 
 
 def estimate_run(run: Run, data: Rows | None, result: Mapping[str, Any], say: Say, most: float = MOST) -> Estimates:
-    """The estimates at the run's best parameters. data: its training data, or None where they are gone, and standard errors with
-    them. result: that of the fit, as `fit --json` prints it. most: numbers of one parameter that are listed one by one."""
+    """The estimates at the run's best parameters. data: its training data, or None where they are gone, and standard errors
+    with them. result: that of the fit, as `fit --json` prints it. most: numbers of one parameter that are listed one by one."""
     config = run.config
     module, batch = run.load(torch.device("cpu")), config.settings.batch or 1
-    return make_estimates(
-        Fitted(run.model, module, run.encoders, config.gathered, result, config.rows, batch, say), data, most
-    )
+    return make_estimates(Fitted(run.model, module, run.encoders, config.gathered, result, config.rows, batch, say), data, most)
 
 
 def write_estimates(run: Run, estimates: Estimates) -> None:

@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict
 FIELDS = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
 
 Scale = Literal["real", "positive", "unit", "posterior"]
-"""On which scale an interval is symmetric: its own, that of logarithms, that of log-odds; "posterior": on the positive reals, the
-log-normal law with this mean and deviation."""
+"""On which scale an interval is symmetric: its own, that of logarithms, that of log-odds; "posterior": on the positive reals,
+the log-normal law with this mean and deviation."""
 
 
 class Term(BaseModel):
@@ -25,10 +25,10 @@ class Term(BaseModel):
 class Estimate(BaseModel):
     """One number, in the space of the spec's type.
 
-    labels: its place along the plates and then the dimensions of its type: a label of the data, the name of a column, a word of a
-    vocabulary, or else the position, from 0. index: the positions, from 0. se: its standard error, or for a latent with a guide
-    the deviation of its posterior; null where there is none, and then `note` says why. low, high: the ends of an interval of
-    `level`. derived: of a deterministic node that parameters decide. along: of a number that is not identified, a direction
+    labels: its place along the plates and then the dimensions of its type: a label of the data, the name of a column, a word of
+    a vocabulary, or else the position, from 0. index: the positions, from 0. se: its standard error, or for a latent with a
+    guide the deviation of its posterior; null where there is none, and then `note` says why. low, high: the ends of an interval
+    of `level`. derived: of a deterministic node that parameters decide. along: of a number that is not identified, a direction
     in which the data say nothing.
     """
 
@@ -65,9 +65,9 @@ class Folded(BaseModel):
 class Estimates(BaseModel):
     """All estimates of a run.
 
-    log_prob: of the training data, in nats, or the bound on it that `bound` names (as in `eval`). free_parameters: the rank of the
-    information, parameters at a bound not counted; null where there are no second derivatives. aic: 2 free_parameters −
-    2 log_prob; bic: free_parameters · log(rows) − 2 log_prob, null where there is one row; both null without free_parameters.
+    log_prob: of the training data, in nats, or the bound on it that `bound` names (as in `eval`). free_parameters: the rank of
+    the information, parameters at a bound not counted; null where there are no second derivatives. aic: 2 free_parameters − 2
+    log_prob; bic: free_parameters · log(rows) − 2 log_prob, null where there is one row; both null without free_parameters.
     converged, decrement (nats), starts (each maximum reached, and how often): of a fit by second derivatives, else null and [].
     notes: what holds for all of them, a sentence each.
     """
