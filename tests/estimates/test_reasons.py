@@ -111,11 +111,15 @@ def test_one_row_has_no_bic(tmp_path: Path) -> None:
 
 
 def test_a_bound_is_no_likelihood(tmp_path: Path) -> None:
-    text = "param w : real\nlatent m : real ~ Normal(0, 10)\nplate n:\n    given u : real\n    observed x : real ~ Normal(m + w * u, 1)\n"
+    text = "param w : real\nlatent m : real ~ Normal(0, 10)\nlet twice = 2 * m\nplate n:\n    given u : real\n"
+    text += "    observed x : real ~ Normal(m + w * u, 1)\n"
     data = table(tmp_path, {"u": RANDOM.normal(0, 1, 9), "x": RANDOM.normal(0, 1, 9)})
     found = estimates(text, data, steps=0)
-    assert notes(found) == {"w": "a bound and not a likelihood", "m": "posterior mean and deviation"}
-    assert by_title(found)["m"].se is not None
+    assert notes(found) == {"w": "a bound and not a likelihood"} | dict.fromkeys(("m", "twice"), "posterior mean and deviation")
+    m, twice = by_title(found)["m"], by_title(found)["twice"]
+    assert m.se is not None
+    assert (twice.estimate, twice.se) == (pytest.approx(2 * m.estimate, abs=0.1 * m.se), pytest.approx(2 * m.se, rel=0.05))
+    assert twice.derived
     assert (found.free_parameters, found.aic, found.bic) == (None, None, None)
 
 
@@ -130,5 +134,5 @@ def test_a_point_estimate_has_the_curvature_of_the_joint(tmp_path: Path) -> None
     text = "latent m : real ~ Normal(0, 2)\nplate n:\n    observed x : real ~ Normal(m, 1)\ninfer:\n    m : map\n"
     found = estimates(text, table(tmp_path, {"x": RANDOM.normal(1, 1, 8)}))
     (m,) = found.parameters
-    assert (m.se, m.note) == (pytest.approx((8 + 0.25) ** -0.5, rel=1e-6), "the most probable value")
+    assert (m.se, m.note) == (pytest.approx((8 + 0.25) ** -0.5, rel=1e-6), "point estimate")
     assert (found.aic, found.bic) == (None, None)

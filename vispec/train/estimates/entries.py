@@ -13,7 +13,7 @@ from vispec.train.estimates.standard import Standard, Told, along
 from vispec.train.estimates.values import Estimate, Term, title
 
 POSTERIOR = "posterior mean and deviation"
-POINT = "the most probable value"
+POINT = "point estimate"
 LEVEL = 0.95
 
 
@@ -62,6 +62,7 @@ class Words:
                     estimate=float(latent.mean[index]),
                     se=None if latent.deviation is None else float(latent.deviation[index]),
                     note=POINT if latent.deviation is None else POSTERIOR,
+                    derived=latent.derived,
                     scale="posterior" if node.scale(index) == "positive" else node.scale(index),
                 ),
                 LEVEL,

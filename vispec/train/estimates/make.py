@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from vispec.emit.writer import identifier
 from vispec.model.model import Model
@@ -17,7 +18,7 @@ from vispec.train.data.encoding.vocab import Encoders
 from vispec.train.estimates.entries import LEVEL, Words
 from vispec.train.estimates.labels import Labels
 from vispec.train.estimates.nodes import Node, nodes_of, parameter_node
-from vispec.train.estimates.numbers import Whole
+from vispec.train.estimates.numbers import Part, Whole
 from vispec.train.estimates.posterior import shared_latents
 from vispec.train.estimates.standard import MISSES, Standard, standard_errors
 from vispec.train.estimates.values import Estimate, Estimates, Folded
@@ -61,11 +62,12 @@ def make_estimates(fitted: Fitted, data: Rows | None, most: float = MOST) -> Est
     listed = [node for node in nodes if size_of(node, module) <= most]
     standard, why = measure(fitted, listed, data) if plan.exact else (None, BOUND)
     words = Words(model, Labels.of(model, fitted.encoders, fitted.columns), listed, module)
-    guided = shared_latents(plan, module)
+    guided = shared_latents(plan, module, None if data is None else a_row(data))
     told = [latent for latent in guided if latent.mean.numel() <= most]
     entries = [entry for node in listed if not node.derived for entry in words.entries(node, standard, why)]
-    entries += [entry for latent in told for entry in words.posterior(latent)]
+    entries += [entry for latent in told if not latent.derived for entry in words.posterior(latent)]
     entries += [entry for node in listed if node.derived for entry in words.entries(node, standard, why)]
+    entries += [entry for latent in told if latent.derived for entry in words.posterior(latent)]
     large = {node.name: size_of(node, module) for node in nodes if node not in listed}
     large |= {latent.node.name: latent.mean.numel() for latent in guided if latent not in told}
     return summary(fitted, plan, standard, tuple(entries), tuple(folded(fitted, plan, large)))
@@ -73,6 +75,11 @@ def make_estimates(fitted: Fitted, data: Rows | None, most: float = MOST) -> Est
 
 def size_of(node: Node, module: nn.Module) -> int:
     return node.count(tuple(node.value(module).shape))
+
+
+def a_row(data: Rows) -> dict[str, Tensor]:
+    """A batch of one row, in float64."""
+    return Part(data, torch.zeros(1, dtype=torch.int64)).batch([0])
 
 
 def points(plan: Plan) -> list[Node]:

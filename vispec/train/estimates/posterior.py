@@ -8,44 +8,63 @@ from torch import Tensor, nn
 from vispec.catalog import distributions
 from vispec.emit.writer import identifier
 from vispec.model.model import Draw, Ref
+from vispec.plan.guides import point_name
 from vispec.plan.make import guide_law
 from vispec.plan.plan import Plan
 from vispec.train.estimates.nodes import Node
+from vispec.train.scores.moments import moments
 from vispec.train.store.module import evaluating
 
-DRAWS = 10_000
+DRAWS = 1_000  # where each call of the module gives but one or a few
+
+Moments = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
 class Shared:
-    """A latent that all rows share, (*plates, *event) each. deviation: None for a point estimate."""
+    """A latent that all rows share, or a deterministic node of such ones (derived): (*plates, *event) each. deviation: None for
+    a point estimate."""
 
     node: Node
     mean: Tensor
     deviation: Tensor | None
+    derived: bool = False
 
 
-def shared_latents(plan: Plan, module: nn.Module) -> list[Shared]:
+def shared_latents(plan: Plan, module: nn.Module, batch: dict[str, Tensor] | None) -> list[Shared]:
     """Those that are drawn, in the order of the spec, in float64: from the law of the guide where it says them, else by draws.
-    Point estimates are among them where the objective has noise."""
-    if plan.exact:
+    Point estimates are among them where the objective has noise. batch: any row, with which also deterministic nodes are
+    told."""
+    if plan.exact or not plan.shared_latents:
         return []
-    wanted = [variable for variable in plan.model.variables if variable.name in plan.shared_latents]
+    model = plan.model
+    points = {name for name in plan.shared_latents if plan.treatments[name].gradient == "point"}
+    exact = {name: (point if name in points else moments_of_law)(plan, name, module) for name in plan.shared_latents}
+    outside = [let for let in model.lets if not any(model.plate[plate].data for plate in let.plates)]
+    drawn: dict[str, Moments] = {}
+    if batch is not None and hasattr(module, "draws") and (outside or None in exact.values()):
+        with evaluating(module, 0, torch.device("cpu")):
+            drawn = {name: (told["mean"], told["sd"]) for name, told in moments(module, batch, 1).items()}
+    if any(found is None and name not in drawn for name, found in exact.items()):
+        drawn = moments_by_draws(plan, module) | drawn
     found: list[Shared] = []
-    drawn: dict[str, tuple[Tensor, Tensor]] = {}
-    for variable in wanted:
+    for variable in (each for each in model.variables if each.name in exact):
+        mean, deviation = exact[variable.name] or drawn[variable.name]
         node = Node(variable.name, variable.type, variable.plates)
-        exact = moments_of_law(plan, variable.name, module)
-        if exact is None and not drawn:
-            drawn = moments_by_draws(plan, module)
-        mean, deviation = exact or drawn[variable.name]
-        point = plan.treatments[variable.name].gradient == "point"
-        found.append(Shared(node, mean, None if point else deviation))
-    return found
+        found.append(Shared(node, mean, None if variable.name in points else deviation))
+    nodes = [(Node(let.name, let.type, let.plates), *drawn[let.name]) for let in outside if let.name in drawn]
+    return found + [Shared(node, mean, deviation, True) for node, mean, deviation in nodes]
 
 
 @torch.no_grad()
-def moments_of_law(plan: Plan, name: str, module: nn.Module) -> tuple[Tensor, Tensor] | None:
+def point(plan: Plan, name: str, module: nn.Module) -> Moments:
+    """A point estimate, which has no deviation."""
+    value = getattr(module, identifier(point_name(plan.model.variable[name], plan.model))).detach().double()
+    return value, torch.zeros_like(value)
+
+
+@torch.no_grad()
+def moments_of_law(plan: Plan, name: str, module: nn.Module) -> Moments | None:
     """Mean and deviation of a guide that is a law of torch with parameters of the module; None where it is another one."""
     law = guide_law(name, plan.model)
     if not isinstance(law, Draw) or not all(isinstance(arg, Ref) and arg.name in plan.model.param for _, arg in law.args):
@@ -91,7 +110,7 @@ class Running:
         return self.origin + mean, variance.sqrt()
 
 
-def moments_by_draws(plan: Plan, module: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
+def moments_by_draws(plan: Plan, module: nn.Module) -> dict[str, Moments]:
     """Means and deviations over DRAWS draws of what all rows share, or a few more; the same ones each time."""
     sums: dict[str, Running] = {}
     with evaluating(module, 0, torch.device("cpu")):
