@@ -72,7 +72,7 @@ def estimates(
         with torch.no_grad():
             setattr(module, name, torch.nn.Parameter(value) if name in dict(module.named_parameters()) else value)
     if steps:
-        maximise(Whole(module, rows, 10_000), steps)
+        maximise(Whole(module, rows, rows.order(rows.num_rows)), steps)
     return make_estimates(Fitted(check(source, rows.sizes), module, rows.encoders, rows.columns, {}, rows.num_rows), rows)
 
 

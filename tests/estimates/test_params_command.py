@@ -171,3 +171,36 @@ def test_no_run_is_told() -> None:
     result = vispec("params", "nowhere")
     assert result.exit_code == 1
     assert "no run" in result.stderr
+
+
+def test_long_parameters_are_listed_when_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("long.vispec").write_text("param m : real[10500]\nplate n:\n    observed x : real[10500] ~ Normal(m, 1)\n")
+    Path("d.jsonl").write_text(json.dumps({"x": [0.5] * 10500}) + "\n")
+    result = vispec("fit", "long.vispec", "d.jsonl", "--out", "run", "--threads", "1", "--epochs", "1")
+    assert result.exit_code == 0, result.output
+    assert "listed by --all, 10,500 numbers" in result.stdout
+    short = Estimates.model_validate_json(vispec("params", "run", "--json").stdout)
+    assert short.parameters == ()
+    whole = Estimates.model_validate_json(vispec("params", "run", "--json", "--all").stdout)
+    assert len(whole.parameters) == 10500
+    assert whole.folded == ()
+
+
+def test_an_interruption_in_the_standard_errors_leaves_a_finished_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vispec.train.estimates import stored
+
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    Path("m.vispec").write_text("param m : real\nplate n:\n    observed x : real ~ Normal(m, 1)\n")
+    Path("d.csv").write_text("x\n1\n2\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(stored, "estimate_run", interrupted)
+        result = vispec("fit", "m.vispec", "d.csv", "--out", "run", "--threads", "1", "--epochs", "3")
+    assert result.exit_code == 0, result.output
+    assert "`vispec params run` computes them" in result.stderr
+    assert Path("run/report.html").exists()
+    assert vispec("params", "run").stdout.startswith("log-probability")
+    assert Path("run/estimates.json").exists()

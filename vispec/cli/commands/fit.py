@@ -226,8 +226,10 @@ def report(run: "Run", result: dict[str, Any], as_json: bool) -> None:
         if line:
             click.echo(line)
     found = read_estimates(run)
-    for line in () if found is None else [*header(found, scored=True), "", *body(found, LINES), ""]:
-        click.echo(line)
+    if found is not None:
+        told = (result.get("text"), *(result.get("notes") or ()))
+        notes = [note for note in found.notes if note not in told]
+        click.echo("\n".join([*header(found, scored=True), *notes, "", *body(found, LINES), ""]))
     click.echo(f"run: {run.folder}  (report.html, best.safetensors, module.py)")
 
 

@@ -46,8 +46,13 @@ class Labels:
 
     def _plate(self, model: Model, plate: str, size: int) -> Sequence[Label]:
         names = self.plates.get(plate)
-        return names if names is not None and len(names) == size else self._size(model.plate[plate].size, size)
+        return self._size(model.plate[plate].size, size) if names is None or len(names) > size else filled(names, size)
 
     def _size(self, dim: Dim | None, size: int) -> Sequence[Label]:
         names = self.sizes.get(dim) if isinstance(dim, str) else None
-        return names if names is not None and len(names) == size else range(size)
+        return range(size) if names is None or len(names) > size else filled(names, size)
+
+
+def filled(names: Sequence[str], size: int) -> Sequence[Label]:
+    """The names, and positions for the elements of a larger size that no data have shown."""
+    return [*names, *range(len(names), size)]

@@ -106,16 +106,21 @@ def measure(fitted: Fitted, nodes: Sequence[Node], data: Rows | None) -> tuple[S
     if size == 0:
         return None, "kept"
     together = hasattr(module, "shared")  # what all rows share counts once
-    whole = Whole(module, data, data.num_rows if together else max(AT_ONCE, fitted.batch))
-    whole(whole.vector())  # the first evaluation is slower than all others
-    began = time.monotonic()
-    whole(whole.vector())
-    cost = (time.monotonic() - began) * EVALUATIONS * size
+    parts = data.order(data.num_rows if together else max(AT_ONCE, fitted.batch), None, bucket=True)
+    cost = seconds(Whole(module, data, parts[-1:])) * len(parts) * EVALUATIONS * size
     if cost > BUDGET:
         return None, f"too much work for standard errors ({size} numbers, about {cost:.0f} s)"
     if cost > SILENT:
         fitted.say(f"standard errors: {size} numbers, about {cost:.0f} s")
-    return standard_errors(nodes, module, whole), ""
+    return standard_errors(nodes, module, Whole(module, data, parts)), ""
+
+
+def seconds(f: Whole) -> float:
+    """What one evaluation takes, after a first one, which is slower."""
+    f(f.vector())
+    began = time.monotonic()
+    f(f.vector())
+    return time.monotonic() - began
 
 
 def folded(fitted: Fitted, plan: Plan, large: Mapping[str, int]) -> list[Folded]:

@@ -3,6 +3,7 @@ are."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,12 +37,12 @@ class Part:
 
 
 class Whole:
-    """Minus the log-probability of all rows as a function of the free numbers (d,), in parts of at most `size` rows."""
+    """Minus the log-probability of rows as a function of the free numbers (d,), in parts that are computed one after
+    another."""
 
-    def __init__(self, module: nn.Module, data: Rows, size: int):
-        self.module = module
-        parts = [torch.as_tensor(rows) for rows in data.order(size, None, bucket=True)]
-        self.parts = [Objective(module, Part(data, rows), torch.device("cpu")) for rows in parts]
+    def __init__(self, module: nn.Module, data: Rows, parts: Sequence[Any]):
+        """parts: the rows of each, as `Rows.order` gives them."""
+        self.parts = [Objective(module, Part(data, torch.as_tensor(rows)), torch.device("cpu")) for rows in parts]
 
     @property
     def slots(self) -> tuple[Slot, ...]:

@@ -121,12 +121,10 @@ def bare(entry: Estimate) -> str:
 
 
 def decimals_of(estimate: float, se: float) -> int | None:
-    """Decimals that show a standard error to DIGITS digits, and of the estimate at least 2; None for the form 1.23e+09."""
+    """Decimals that show a standard error to DIGITS digits; None for the form 1.23e+09."""
     if se <= 0 or not math.isfinite(se) or not math.isfinite(estimate):
         return None
-    place = math.floor(math.log10(se))
-    least = 1 - math.floor(math.log10(abs(estimate))) if estimate else 0
-    found = max(DIGITS - 1 - place, min(least, 6), 0)
+    found = max(DIGITS - 1 - math.floor(math.log10(se)), 0)
     return found if found <= 9 and abs(estimate) < 1e9 else None
 
 
