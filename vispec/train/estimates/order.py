@@ -24,6 +24,8 @@ def exchange(model: Model, plate: str) -> Exchange:
     while True:
         before = len(plates) + len(latents)
         latents |= {v.name for v in model.variables if v.role == "latent" and v.type.plate in plates}
+        shared = set[str]().union(*(drawn_by(model, name) for name in latents))
+        latents |= {v.name for v in model.variables if v.role == "latent" and drawn_by(model, v.name) & shared}
         for at, names in selected(model):
             if at in plates:
                 latents |= names
@@ -54,11 +56,17 @@ def axes_of(model: Model, name: str, moved: Exchange) -> list[int]:
     simplex that one of the latents is drawn from."""
     node = next(each for each in (*model.params, *model.variables, *model.lets) if each.name == name)
     found = [i for i, plate in enumerate(node.plates) if plate in moved.plates]
-    laws = [v.law for v in model.variables if v.name in moved.latents and v.law is not None]
-    read = {str(getattr(part, "name", "")) for law in laws for part in law_parts(law)}
-    if name in read and node.type.domain == "simplex":
+    if any(name in drawn_by(model, latent) for latent in moved.latents):
         found.append(len(node.plates))
     return found
+
+
+def drawn_by(model: Model, name: str) -> set[str]:
+    """The nodes that give probabilities of all values of a finite latent."""
+    variable = model.variable[name]
+    if variable.law is None or variable.type.domain not in ("index", "category"):
+        return set()
+    return {str(getattr(part, "name", "")) for part in law_parts(variable.law) if part.type.domain == "simplex"} - {""}
 
 
 def order_by(estimates: Estimates, model: Model, name: str) -> Estimates:
