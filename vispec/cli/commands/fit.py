@@ -28,7 +28,7 @@ from vispec.diagnostics import dump
 if TYPE_CHECKING:
     from vispec.train.estimates.values import Estimates
     from vispec.train.loop.distributed import Group
-    from vispec.train.loop.fit import Job, Result
+    from vispec.train.loop.job import Job, Result
     from vispec.train.loop.prepare import Request
     from vispec.train.store.run import Run
 
@@ -222,14 +222,12 @@ def report(run: "Run", result: dict[str, Any], as_json: bool) -> None:
             click.echo(f"{name}: {summary(score, name == 'train')}")
             for line in described(score["diagnostics"]) if score.get("diagnostics") else ():
                 click.echo(f"  {line}")
-    for line in (result.get("text"), *result.get("notes", ())):
-        if line:
-            click.echo(line)
     found = read_estimates(run)
+    told = [line for line in (result.get("text"), *result.get("notes", ())) if line]
+    for line in told if found is None else found.notes:
+        click.echo(line)
     if found is not None:
-        told = (result.get("text"), *(result.get("notes") or ()))
-        notes = [note for note in found.notes if note not in told]
-        click.echo("\n".join([*header(found, scored=True), *notes, "", *body(found, LINES), ""]))
+        click.echo("\n".join([*header(found, scored=True), "", *body(found, LINES), ""]))
     click.echo(f"run: {run.folder}  (report.html, best.safetensors, module.py)")
 
 

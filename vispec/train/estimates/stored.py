@@ -83,4 +83,4 @@ def training_data(run: Run, say: Say) -> Rows | None:
     if (data.num_rows, data.tokens()) != (config.rows, config.tokens):
         say(f"no standard errors: the training data have changed ({', '.join(config.data)})")
         return None
-    return data
+    return data.in_precision(config.settings.precision)
