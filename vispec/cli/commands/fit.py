@@ -26,13 +26,15 @@ from vispec.cli.options import (
 from vispec.diagnostics import dump
 
 if TYPE_CHECKING:
+    from vispec.train.estimates.values import Estimates
     from vispec.train.loop.distributed import Group
-    from vispec.train.loop.fit import Result
+    from vispec.train.loop.job import Job, Result
     from vispec.train.loop.prepare import Request
     from vispec.train.loop.settings import Settings
     from vispec.train.store.run import Run
 
 SETTINGS = ("epochs", "batch", "lr", "seed", "restarts", "threads", "device", "patience", "save_every")
+LINES = 20  # of the table of estimates
 
 
 @click.command("fit", cls=Greedy)
@@ -115,6 +117,7 @@ def fraction_of(valid: tuple[str, ...]) -> float | None:
 def start(request: "Request", resume: bool, group: "Group") -> "tuple[Run, dict[str, Any]]":
     """Make or find the run, train it to its end, and write its report; the result is that of `fit --json`."""
     from vispec.train.errors import InterruptionError
+    from vispec.train.estimates.stored import read_estimates
     from vispec.train.loop.fit import fit as train
     from vispec.train.loop.prepare import prepare, prepare_resume
     from vispec.train.loop.progress import reporter
@@ -130,7 +133,7 @@ def start(request: "Request", resume: bool, group: "Group") -> "tuple[Run, dict[
     if checkpoint is not None and checkpoint.counters.finished:
         told.say(f"{run.folder} is finished already")
         if group.main and not (run.folder / "report.html").exists():
-            write_report(run)
+            write_report(run, read_estimates(run))
         return run, last_result(run)
     course = "second-order steps" if job.settings.optimizer == "newton" else epochs(job.settings)
     told.say(f"{'resuming' if checkpoint else 'fitting'} {run.folder}: {job.train.num_rows} rows, {course}")
@@ -143,13 +146,26 @@ def start(request: "Request", resume: bool, group: "Group") -> "tuple[Run, dict[
             say(f"to go on: {resume_command(request, run)}")
         raise
     if group.main:
-        write_report(run)
+        write_report(run, estimated(run, job, result))
     return run, result.as_json()
 
 
 def epochs(settings: "Settings") -> str:
     """How many there are to be."""
     return f"{settings.epochs} epochs" if settings.least is None else f"{settings.least} to {settings.epochs} epochs"
+
+
+def estimated(run: "Run", job: "Job", result: "Result") -> "Estimates | None":
+    """The estimates of a fit that has ended, kept in its folder; None where the user would not wait for them."""
+    from vispec.train.estimates.stored import estimate_run, write_estimates
+
+    try:
+        found = estimate_run(run, job.train, result.as_json(), job.reporter.say)
+    except KeyboardInterrupt:
+        say(f"without standard errors; `vispec params {run.folder}` computes them")
+        return None
+    write_estimates(run, found)
+    return found
 
 
 def agreed(request: "Request", resume: bool, group: "Group") -> "Run | None":
@@ -206,6 +222,8 @@ def report(run: "Run", result: dict[str, Any], as_json: bool) -> None:
     if as_json:
         click.echo(dump({"run": str(run.folder), **result}))
         return
+    from vispec.train.estimates.show import body, header
+    from vispec.train.estimates.stored import read_estimates
     from vispec.train.scores.diagnostics import described
 
     for name in ("train", "valid"):
@@ -214,9 +232,12 @@ def report(run: "Run", result: dict[str, Any], as_json: bool) -> None:
             click.echo(f"{name}: {summary(score, name == 'train')}")
             for line in described(score["diagnostics"]) if score.get("diagnostics") else ():
                 click.echo(f"  {line}")
-    for line in (result.get("text"), *result.get("notes", ())):
-        if line:
-            click.echo(line)
+    found = read_estimates(run)
+    told = [line for line in (result.get("text"), *result.get("notes", ())) if line]
+    for line in told if found is None else found.notes:
+        click.echo(line)
+    if found is not None:
+        click.echo("\n".join([*header(found, scored=True), "", *body(found, LINES), ""]))
     click.echo(f"run: {run.folder}  (report.html, best.safetensors, module.py)")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ class Dataset:
     sizes: every size and vocabulary that the spec, the user or the data told, by the spec's name. rows: which rows of the
     storage these are, None for all. precision: the name of the type of numbers in batches, None for torch's default.
     length_keys: batch key of the lengths, by path of plates. observed: (variable, its plates) for each variable that is scored.
-    warnings: what was odd but no mistake."""
+    warnings: what was odd but no mistake. columns: by variable, the names of the columns that its vector was gathered from."""
 
     fields: Mapping[str, Field]
     ragged: Mapping[Path, Ragged]
@@ -49,6 +50,7 @@ class Dataset:
     rows: Array | None = None
     warnings: tuple[DataDiagnostic, ...] = ()
     precision: str | None = None
+    columns: Mapping[str, tuple[str, ...]] = dataclass_field(default_factory=dict)
 
     @property
     def num_rows(self) -> int:

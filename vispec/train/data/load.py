@@ -1,6 +1,7 @@
 """From files to a Dataset: match columns to variables, lay them along the plates, encode their values."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -54,7 +55,8 @@ def load(
     problems.check()
     if encoders is None or more:
         warn_of_scales(model, fields, arranged, problems)
-    return _dataset(model, fields, found, origin.rows, built, known, problems)
+    gathered = {name: column.names for name, column in matched.columns.items() if column.names}
+    return replace(_dataset(model, fields, found, origin.rows, built, known, problems), columns=gathered)
 
 
 def _rows(model: Model, matched: Matched, problems: Problems) -> Origin:

@@ -172,6 +172,7 @@ def _new_run(
             tokens=train.tokens(),
             start=None if request.start is None else str(request.start),
             lengths={plate: _histogram(lengths) for plate, lengths in train.lengths.items()},
+            gathered={name: list(names) for name, names in train.columns.items()},
         )
         Run.create(folder, request.source, text, train.encoders, config, start)
     return Run.open(Path(str(group.pick(folder))))

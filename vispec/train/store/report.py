@@ -7,6 +7,9 @@ from typing import Any
 from vispec.graph.build import build_graph
 from vispec.graph.drawing.draw import TEXTS
 from vispec.graph.layout.figure import make_figure
+from vispec.train.estimates.show import footnotes, header, heading
+from vispec.train.estimates.show import table as show_table
+from vispec.train.estimates.values import Estimates
 from vispec.train.store.files import write_atomic
 from vispec.train.store.metrics import read_metrics
 from vispec.train.store.run import Run
@@ -17,16 +20,17 @@ STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; } td, th { padding: .15rem .8rem .15rem 0; text-align: left; vertical-align: top; }
 td { font-variant-numeric: tabular-nums; } pre { background: #f6f6f4; padding: .8rem; overflow-x: auto; }
+.numbers td:not(:first-child):not(:last-child), .numbers th { text-align: right; }
 svg { max-width: 100%; height: auto; }
 """
 
 
-def write_report(run: Run) -> None:
+def write_report(run: Run, estimates: Estimates | None = None) -> None:
     """Write the page of a run into its folder."""
-    write_atomic(run.folder / "report.html", render_report(run))
+    write_atomic(run.folder / "report.html", render_report(run, estimates))
 
 
-def render_report(run: Run) -> str:
+def render_report(run: Run, estimates: Estimates | None = None) -> str:
     """The page as text. Every name that comes from a spec or a data file is escaped."""
     lines = read_metrics(run.folder)
     final = next((line for line in reversed(lines) if line["event"] == "end"), {})
@@ -35,6 +39,7 @@ def render_report(run: Run) -> str:
         f"<h1>{title}</h1>",
         diagram(run),
         "<h2>Result</h2>" + table(flatten(final, skip=("event",))) if final else "",
+        "" if estimates is None else estimates_table(estimates),
         "<h2>Log-probability per row (nats)</h2>" + curves(series(lines)),
         "<h2>Configuration</h2>" + table(flatten(run.config.model_dump())),
         f"<h2>Spec</h2><pre>{escape(run.source.text)}</pre>",
@@ -120,3 +125,13 @@ def _listed(item: Any) -> str:
 def table(pairs: Iterable[tuple[str, str]]) -> str:
     """Two columns."""
     return "<table>" + "".join(f"<tr><th>{escape(a)}</th><td>{escape(b)}</td></tr>" for a, b in pairs) + "</table>"
+
+
+def estimates_table(estimates: Estimates) -> str:
+    """The table of `vispec params`, with what is said of all of it."""
+    head = heading(estimates)
+    rows = [[cell.name, cell.estimate, cell.se, cell.low, cell.high, cell.note] for cell in show_table(estimates)]
+    titles = "".join(f"<th>{escape(title)}</th>" for title in ("", head.estimate, head.se, head.low, head.high, ""))
+    lines = "".join("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in rows)
+    told = "".join(f"<p>{escape(line)}</p>" for line in (*header(estimates), *footnotes(estimates)) if line)
+    return f'<h2>Parameters</h2>{told}<table class="numbers"><tr>{titles}</tr>{lines}</table>'

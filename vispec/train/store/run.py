@@ -31,7 +31,7 @@ START = "start.safetensors"
 class Config(BaseModel):
     """config.json. spec: the file as the user named it. name: the class in module.py. sizes: of the spec's sizes and
     vocabularies, as data and user told them. lengths: how often each length of a ragged plate came in the training data.
-    start: the run that it went out from."""
+    start: the run that it went out from. gathered: by variable, the names of the columns that its vector was gathered from."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
@@ -47,6 +47,7 @@ class Config(BaseModel):
     rows: int
     tokens: int
     lengths: dict[str, dict[int, int]] = {}
+    gathered: dict[str, list[str]] = {}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,71 @@
+"""Numbers with their names: what a module has and what there is to say of each, as estimates."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from vispec.model.model import Model
+from vispec.train.estimates.intervals import with_interval
+from vispec.train.estimates.labels import Labels
+from vispec.train.estimates.nodes import Node
+from vispec.train.estimates.posterior import Shared
+from vispec.train.estimates.standard import Standard, Told, along
+from vispec.train.estimates.values import Estimate, Term, title
+
+POSTERIOR = "posterior mean and deviation"
+POINT = "point estimate"
+LEVEL = 0.95
+
+
+class Words:
+    """Estimates of nodes with their labels, and notes that name others."""
+
+    def __init__(self, model: Model, labels: Labels, nodes: Sequence[Node], module: nn.Module):
+        self.model, self.labels = model, labels
+        self.values = {node.name: node.value(module).detach() for node in nodes}
+        self.axes = {node.name: node.labels(labels, model, tuple(self.values[node.name].shape)) for node in nodes}
+
+    def entries(self, node: Node, standard: Standard | None, why: str) -> list[Estimate]:
+        """One for each number of a parameter, or of a node that parameters decide."""
+        value, told = self.values[node.name], {} if standard is None else standard.told
+        return [
+            self.entry(node, index, float(value[index]), told.get((node.name, index), Told(note=why)))
+            for index in node.indices(tuple(value.shape))
+        ]
+
+    def entry(self, node: Node, index: tuple[int, ...], value: float, told: Told) -> Estimate:
+        terms = tuple(Term(name=n, index=i, labels=self.axes[n].at(i), weight=weight) for n, i, weight in told.along)
+        note = along(terms, [title(term.name, term.labels) for term in terms]) if terms else told.note
+        found = Estimate(
+            name=node.name,
+            labels=self.axes[node.name].at(index),
+            index=index,
+            estimate=value,
+            se=told.se,
+            note=POINT if note is None and node.point else note,
+            scale=node.scale(index),
+            derived=node.derived,
+            along=terms,
+        )
+        return with_interval(found, LEVEL)
+
+    def posterior(self, latent: Shared) -> list[Estimate]:
+        """One for each number of a latent with a guide."""
+        node, shape = latent.node, tuple(latent.mean.shape)
+        axes = node.labels(self.labels, self.model, shape)
+        return [
+            with_interval(
+                Estimate(
+                    name=node.name,
+                    labels=axes.at(index),
+                    index=index,
+                    estimate=float(latent.mean[index]),
+                    se=None if latent.deviation is None else float(latent.deviation[index]),
+                    note=POINT if latent.deviation is None else POSTERIOR,
+                    derived=latent.derived,
+                    scale="posterior" if node.scale(index) == "positive" else node.scale(index),
+                ),
+                LEVEL,
+            )
+            for index in node.indices(shape)
+        ]

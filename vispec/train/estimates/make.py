@@ -1,0 +1,174 @@
+"""From a fitted module and its data to its estimates."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vispec.emit.writer import identifier
+from vispec.model.model import Model
+from vispec.plan.guides import point_name
+from vispec.plan.make import make_plan
+from vispec.plan.plan import Plan
+from vispec.train.data.encoding.vocab import Encoders
+from vispec.train.estimates.entries import LEVEL, Words
+from vispec.train.estimates.labels import Labels
+from vispec.train.estimates.nodes import Node, nodes_of, parameter_node
+from vispec.train.estimates.numbers import Part, Whole
+from vispec.train.estimates.posterior import shared_latents
+from vispec.train.estimates.standard import MISSES, Standard, standard_errors
+from vispec.train.estimates.values import Estimate, Estimates, Folded
+from vispec.train.scores.evaluate import Rows
+
+Say = Callable[[str], None]
+
+BOUND = "a bound and not a likelihood"
+LISTED = "listed by --all"
+MOST = 10_000  # numbers of one parameter that are listed one by one
+LARGEST = 2_000  # numbers whose information is inverted
+BUDGET = 30.0  # seconds that standard errors may take
+EVALUATIONS = 16  # of the gradient for each number, about
+SILENT = 2.0  # seconds of work that nothing is said about
+AT_ONCE = 1024  # rows, or a minibatch of the fit where that is larger
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A module at its best parameters on the CPU, and what its numbers are called. result: that of the fit, as in `fit --json`.
+    batch: rows that its objective is sure to take at once."""
+
+    model: Model
+    module: nn.Module
+    encoders: Encoders
+    columns: Mapping[str, Sequence[str]]
+    result: Mapping[str, Any]
+    rows: int
+    batch: int = 1
+    say: Say = field(default=lambda text: None)
+
+
+def make_estimates(fitted: Fitted, data: Rows | None, most: float = MOST) -> Estimates:
+    """All estimates, with standard errors where the data are there and the objective is the log-probability itself, or with
+    point estimates the joint one. most: numbers of one parameter that are listed one by one. The module is left in float64 and
+    evaluation mode."""
+    module, model = fitted.module.double().eval(), fitted.model
+    plan = make_plan(model)
+    nodes = nodes_of(model, module)
+    nodes = [node for node in nodes if not node.derived] + points(plan) + [node for node in nodes if node.derived]
+    listed = [node for node in nodes if size_of(node, module) <= most]
+    standard, why = measure(fitted, listed, data) if plan.exact else (None, BOUND)
+    words = Words(model, Labels.of(model, fitted.encoders, fitted.columns), listed, module)
+    guided = shared_latents(plan, module, None if data is None else a_row(data))
+    told = [latent for latent in guided if latent.mean.numel() <= most]
+    entries = [entry for node in listed if not node.derived for entry in words.entries(node, standard, why)]
+    entries += [entry for latent in told if not latent.derived for entry in words.posterior(latent)]
+    entries += [entry for node in listed if node.derived for entry in words.entries(node, standard, why)]
+    entries += [entry for latent in told if latent.derived for entry in words.posterior(latent)]
+    large = {node.name: size_of(node, module) for node in nodes if node not in listed}
+    large |= {latent.node.name: latent.mean.numel() for latent in guided if latent not in told}
+    return summary(fitted, plan, standard, tuple(entries), tuple(folded(fitted, plan, large)))
+
+
+def size_of(node: Node, module: nn.Module) -> int:
+    return node.count(tuple(node.value(module).shape))
+
+
+def a_row(data: Rows) -> dict[str, Tensor]:
+    """A batch of one row, in float64."""
+    return Part(data, torch.zeros(1, dtype=torch.int64)).batch([0])
+
+
+def points(plan: Plan) -> list[Node]:
+    """The latents that are point estimates of an objective without noise."""
+    if not plan.exact:
+        return []
+    found: list[Node] = []
+    for name in plan.shared_latents:
+        variable = plan.model.variable[name]
+        if plan.treatments[name].gradient == "point":
+            held = plan.model.param[point_name(variable, plan.model)]
+            found.append(Node(name, variable.type, variable.plates, parameter_node(held).attribute, held.name))
+    return found
+
+
+def measure(fitted: Fitted, nodes: Sequence[Node], data: Rows | None) -> tuple[Standard | None, str]:
+    """Standard errors of these nodes, or the reason why there are none."""
+    module = fitted.module
+    size = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    if data is None:
+        return None, "the training data are not there"
+    if size > LARGEST:
+        return None, f"too many numbers for standard errors ({size})"
+    if size == 0:
+        return None, "kept"
+    together = hasattr(module, "shared")  # what all rows share counts once
+    parts = data.order(data.num_rows if together else max(AT_ONCE, fitted.batch), None, bucket=True)
+    cost = seconds(Whole(module, data, parts[-1:])) * len(parts) * EVALUATIONS * size
+    if cost > BUDGET:
+        return None, f"too much work for standard errors ({size} numbers, about {cost:.0f} s)"
+    if cost > SILENT:
+        fitted.say(f"standard errors: {size} numbers, about {cost:.0f} s")
+    return standard_errors(nodes, module, Whole(module, data, parts)), ""
+
+
+def seconds(f: Whole) -> float:
+    """What one evaluation takes, after a first one, which is slower."""
+    f(f.vector())
+    began = time.monotonic()
+    f(f.vector())
+    return time.monotonic() - began
+
+
+def folded(fitted: Fitted, plan: Plan, large: Mapping[str, int]) -> list[Folded]:
+    """Nets, one line each, and what has too many numbers to list."""
+    found = [Folded(name=name, numbers=count, note=LISTED) for name, count in large.items()]
+    for net in fitted.model.nets:
+        part = getattr(fitted.module, identifier(net.name), None)
+        if isinstance(part, nn.Module):
+            random = net.name in plan.bayesian_nets
+            count = sum(p.numel() for p in part.parameters()) // (2 if random else 1)
+            found.append(Folded(name=net.name, numbers=count, note="net, weights with a prior" if random else "net"))
+    return found
+
+
+def summary(
+    fitted: Fitted, plan: Plan, standard: Standard | None, entries: tuple[Estimate, ...], folded: tuple[Folded, ...]
+) -> Estimates:
+    """The entries with what is told of the whole fit."""
+    result, score = fitted.result, fitted.result.get("train") or {}
+    decrement = result.get("decrement")  # only second-order steps know it
+    likelihood = standard is not None and not plan.has_shared
+    log_prob = standard.log_prob if standard is not None and likelihood else score.get("log_prob")
+    rank = None if standard is None else standard.rank
+    free = rank if likelihood else None
+    deviance = None if log_prob is None else -2 * log_prob
+    return Estimates(
+        log_prob=log_prob,
+        bound=score.get("bound", "exact" if plan.exact else "lower"),
+        rows=fitted.rows,
+        free_parameters=rank,
+        aic=None if free is None or deviance is None else 2 * free + deviance,
+        bic=None if free is None or deviance is None or fitted.rows < 2 else math.log(fitted.rows) * free + deviance,
+        converged=None if decrement is None else result.get("converged"),
+        decrement=decrement,
+        starts=tuple((float(value), int(count)) for value, count in result.get("starts") or ()),
+        level=LEVEL,
+        parameters=entries,
+        folded=folded,
+        notes=tuple(filter(None, (result.get("text"), *(result.get("notes") or ()), arrival(standard)))),
+    )
+
+
+def arrival(standard: Standard | None) -> str | None:
+    """A sentence about a fit that ended elsewhere than at a maximum."""
+    if standard is None or standard.rank is not None:
+        return None
+    if standard.misses == float("inf"):
+        return "not at a maximum: the log-probability curves upward here, so that there are no standard errors"
+    if standard.misses <= MISSES:
+        return "no standard errors: the log-probability is not finite everywhere near the estimates"
+    return f"not at a maximum: more than {standard.misses:.2g} nats below one, so that there are no standard errors"

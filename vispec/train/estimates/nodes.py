@@ -1,0 +1,106 @@
+"""What has estimates in a module: its parameters, and the deterministic nodes that parameters alone decide; as named
+numbers."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vispec.emit.constants import constant_lets
+from vispec.emit.parameters import stored
+from vispec.emit.writer import identifier
+from vispec.model.model import Model, Param
+from vispec.model.types import Type
+from vispec.train.estimates.labels import Label, Labels
+from vispec.train.estimates.values import Scale
+
+Edge = Literal["", "simplex", "unit", "step", "ray"]
+"""Where the domain of a constrained number ends that one unconstrained number moves: at 0 in a simplex, at 0 and 1, at 0 for
+the difference of ordered numbers or a Cholesky factor's diagonal, at 0 on the positive reals; "": nowhere."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A tensor (*plates, *event) with a name of the spec. attribute: what holds its unconstrained numbers, "" where others do.
+    point: for a latent that is a point estimate, the parameter that holds it."""
+
+    name: str
+    type: Type
+    plates: tuple[str, ...]
+    attribute: str = ""
+    point: str = ""
+
+    @property
+    def derived(self) -> bool:
+        return not self.attribute
+
+    def value(self, module: nn.Module) -> Tensor:
+        """Its numbers as the module has them, in constrained space."""
+        return getattr(module, identifier(self.point or self.name))
+
+    def indices(self, shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+        """The places that hold a number: all but those above a Cholesky factor's diagonal."""
+        for index in np.ndindex(*shape):
+            if self.type.domain != "cholesky" or index[-1] <= index[-2]:
+                yield index
+
+    def count(self, shape: tuple[int, ...]) -> int:
+        """How many numbers it has."""
+        if self.type.domain == "cholesky":
+            return math.prod(shape[:-2]) * (shape[-1] * (shape[-1] + 1) // 2)
+        return math.prod(shape)
+
+    def scale(self, index: tuple[int, ...]) -> Scale:
+        """On which scale the interval of a number is symmetric."""
+        if self.type.domain == "cholesky":
+            return "positive" if index[-1] == index[-2] else "real"
+        return {"positive": "positive", "unit": "unit", "simplex": "unit"}.get(self.type.domain, "real")  # pyright: ignore[reportReturnType]
+
+    def edge(self, index: tuple[int, ...]) -> Edge:
+        """Where the number at this place of its own unconstrained ones leads to an end of the domain."""
+        domain = self.type.domain
+        if (domain == "cholesky" and index[-1] == index[-2]) or (domain == "ordered" and index[-1] > 0):
+            return "step"
+        return {"simplex": "simplex", "unit": "unit", "positive": "ray"}.get(domain, "")  # pyright: ignore[reportReturnType]
+
+    def labels(self, names: Labels, model: Model, shape: tuple[int, ...]) -> "Axes":
+        return Axes(tuple(tuple(axis) for axis in names.axes(model, self.plates, self.type, shape)))
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The labels along each axis of a node."""
+
+    names: tuple[tuple[Label, ...], ...]
+
+    def at(self, index: tuple[int, ...]) -> tuple[Label, ...]:
+        return tuple(axis[i] for axis, i in zip(self.names, index, strict=True))
+
+
+def parameter_node(param: Param) -> Node:
+    return Node(param.name, param.type, param.plates, stored(param)[0].removeprefix("self."))
+
+
+def nodes_of(model: Model, module: nn.Module) -> list[Node]:
+    """Parameters in the order of the spec, then the deterministic nodes of them that are numbers; those that the module has."""
+    parameters = [parameter_node(param) for param in model.params if hasattr(module, identifier(param.name))]
+    derived = [Node(let.name, let.type, let.plates) for let in constant_lets(model) if hasattr(module, identifier(let.name))]
+    return parameters + [node for node in derived if moves(node.value(module))]
+
+
+def moves(value: Tensor) -> bool:
+    """Whether it is a number that some parameter changes."""
+    return value.is_floating_point() and value.requires_grad
+
+
+def jacobian(value: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+    """The derivatives (n, d) of each number of a tensor by all numbers of the parameters, flattened in their order."""
+    rows = [
+        torch.autograd.grad(number, parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
+        for number in value.reshape(-1)
+    ]
+    return torch.stack([torch.cat([part.reshape(-1) for part in row]) for row in rows])

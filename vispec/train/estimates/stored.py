@@ -1,0 +1,86 @@
+"""estimates.json of a run: written when a fit ends, read by `params`, and made anew for a run that has none."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from vispec.train.data import DataError
+from vispec.train.errors import RunError
+from vispec.train.estimates.make import LISTED, MOST, Fitted, Say, make_estimates
+from vispec.train.estimates.values import Estimates
+from vispec.train.loop.prepare import read_data
+from vispec.train.scores.evaluate import Rows
+from vispec.train.store.files import write_atomic
+from vispec.train.store.metrics import read_metrics
+from vispec.train.store.run import Run
+
+FILE = "estimates.json"
+
+
+def estimate_run(run: Run, data: Rows | None, result: Mapping[str, Any], say: Say, most: float = MOST) -> Estimates:
+    """The estimates at the run's best parameters. data: its training data, or None where they are gone, and standard errors
+    with them. result: that of the fit, as `fit --json` prints it. most: numbers of one parameter that are listed one by one."""
+    config = run.config
+    module, batch = run.load(torch.device("cpu")), config.settings.batch or 1
+    return make_estimates(Fitted(run.model, module, run.encoders, config.gathered, result, config.rows, batch, say), data, most)
+
+
+def write_estimates(run: Run, estimates: Estimates) -> None:
+    """Keep them in the run's folder."""
+    write_atomic(run.folder / FILE, estimates.model_dump_json(indent=1) + "\n")
+
+
+def read_estimates(run: Run) -> Estimates | None:
+    """Those that the folder holds, of a fit that is finished; None where there are none."""
+    path = run.folder / FILE
+    if not run.finished:
+        return None
+    try:
+        return Estimates.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise RunError(f"{path} is damaged; without it, they are computed anew: {error.errors()[0]['msg']}") from error
+
+
+def find_estimates(run: Run, say: Say, whole: bool = False) -> Estimates:
+    """Those of the folder, else computed: with standard errors where the training data are still there, and kept.
+
+    whole: with each number of parameters that are too long to be kept number by number."""
+    found = read_estimates(run)
+    if found is None:
+        data = training_data(run, say)
+        found = estimate_run(run, data, last_result(run), say)
+        if data is not None and run.finished:
+            write_estimates(run, found)
+    if whole and any(each.note == LISTED for each in found.folded):
+        every = estimate_run(run, None, last_result(run), say, most=float("inf"))
+        known = {entry.name for entry in found.parameters}
+        more = tuple(entry for entry in every.parameters if entry.name not in known)
+        rest = tuple(each for each in found.folded if each.note != LISTED)
+        found = found.model_copy(update={"parameters": found.parameters + more, "folded": rest})
+    return found
+
+
+def last_result(run: Run) -> Mapping[str, Any]:
+    """What the fit's last line of metrics says; empty where it has not ended."""
+    return next((line for line in reversed(read_metrics(run.folder)) if line["event"] == "end"), {})
+
+
+def training_data(run: Run, say: Say) -> Rows | None:
+    """The rows that the run was fitted to, None where its files have gone or changed."""
+    config = run.config
+    columns = {name: tuple(names) for name, names in config.columns.items()}
+    try:
+        data, _ = read_data(
+            run.model, tuple(config.data), tuple(config.valid), columns, config.sizes, config.settings, run.encoders
+        )
+    except (OSError, DataError):
+        say(f"no standard errors: the training data cannot be read here ({', '.join(config.data)})")
+        return None
+    if (data.num_rows, data.tokens()) != (config.rows, config.tokens):
+        say(f"no standard errors: the training data have changed ({', '.join(config.data)})")
+        return None
+    return data.in_precision(config.settings.precision)
