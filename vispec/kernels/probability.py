@@ -42,6 +42,14 @@ def log_of_rest(p: Tensor) -> Tensor:
     return LogOfRest.apply(p)
 
 
+def log_1_minus_exp(x: Tensor) -> Tensor:
+    """log (1 - exp(-x)) for x > 0, without a loss of digits at either end (Mächler 2012)."""
+    near = x < 0.6931471805599453  # log 2
+    return torch.where(
+        near, torch.log(-torch.expm1(-torch.where(near, x, 1.0))), torch.log1p(-torch.exp(-torch.where(near, 1.0, x)))
+    )
+
+
 def bit_log_prob(value: Tensor, p: Tensor) -> Tensor:
     """log P(value) of a bit that is 1 with probability p, elementwise; certain at p = 0 and p = 1."""
     return LogOfProbability.apply(torch.where(value > 0, p, 1 - p))
