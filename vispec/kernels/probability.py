@@ -15,7 +15,7 @@ class LogOfProbability(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         (p,) = ctx.saved_tensors
-        return (grad / p).masked_fill(p == 0, 0.0)
+        return grad / p.masked_fill(p == 0, torch.inf)
 
 
 def log_of(p: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ class LogOfRest(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         (p,) = ctx.saved_tensors
-        return (grad / (p - 1)).masked_fill(p == 1, 0.0)
+        return grad / (p - 1).masked_fill(p == 1, torch.inf)
 
 
 def log_of_rest(p: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ weight of its sample squared: Σ_s w̃_s² ∇_z log w_s dz/dφ, while the model
 import torch
 from torch import Tensor
 
+from vispec.kernels.backward import first_derivative
+
 
 class WeighedByShare(torch.autograd.Function):
     """Draws z (S, B, ...) as they are; their gradient times each sample's share, which `shares` holds by the backward pass."""
@@ -17,6 +19,7 @@ class WeighedByShare(torch.autograd.Function):
         return z.view_as(z)
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         share = ctx.shares[-1]
         return grad * share.reshape(*share.shape, *[1] * (grad.dim() - 2)), None
