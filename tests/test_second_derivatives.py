@@ -15,7 +15,7 @@ from vispec.kernels.draws.kl import kl_normal_standard_vector
 from vispec.kernels.poisson import log_poisson, stirling_remainder
 from vispec.kernels.probability import log_of, log_of_rest
 from vispec.kernels.sums.algebra import maximum
-from vispec.kernels.sums.logsum import gradient_alone, log_sum_exp
+from vispec.kernels.sums.logsum import log_sum_exp
 from vispec.kernels.sums.mixture import mixture_log_prob, normal_natural
 from vispec.kernels.sums.selected import SelectedLogSoftmax
 from vispec.kernels.vectors import normal_vector_log_prob
@@ -26,7 +26,7 @@ from vispec.verify.trial import Trial, small_batch
 ROOT = Path(__file__).parents[1]
 SPECS = ROOT / "specs"
 ROWS = 3
-STEP = 1e-5
+STEP = 1e-6  # small beside the distance to the next kink of a ReLU
 
 
 # ---- operations with a gradient of their own
@@ -76,7 +76,7 @@ def once(each: type) -> bool:
 
 @pytest.mark.parametrize("name", operations())
 def test_an_operation_has_a_second_derivative_or_says_that_it_has_none(name: str) -> None:
-    assert once(operations()[name]) != (name in TWICE or name == "GradientAlone")
+    assert once(operations()[name]) != (name in TWICE)
 
 
 @pytest.mark.parametrize("name", TWICE)
@@ -86,11 +86,6 @@ def test_second_derivatives_of_operations(name: str) -> None:
     assert torch.autograd.gradcheck(function, leaves)
     assert torch.autograd.gradgradcheck(function, leaves)
     assert torch.autograd.gradgradcheck(lambda *x: function(*x).sum().sin(), leaves)
-
-
-def test_a_gradient_alone_has_a_second_derivative_alone() -> None:
-    second = torch.autograd.functional.hessian(lambda x: gradient_alone(x.square()).sum(), torch.ones(2).double())
-    assert torch.equal(second, 2 * torch.eye(2).double())
 
 
 def test_selected_log_softmax_spends_its_buffer_on_one_gradient() -> None:

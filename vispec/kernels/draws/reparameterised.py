@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vispec.kernels.backward import first_derivative
+from vispec.kernels.sums.logsum import gradient_alone
 
 
 class WeighedByShare(torch.autograd.Function):
@@ -23,6 +24,11 @@ class WeighedByShare(torch.autograd.Function):
     def backward(ctx, grad):
         share = ctx.shares[-1]
         return grad * share.reshape(*share.shape, *[1] * (grad.dim() - 2)), None
+
+
+def through_the_draw(log_q: Tensor) -> Tensor:
+    """log q, of which the gradient leaves the guide's parameters out, so that it has no derivative of its own."""
+    return log_q.detach() + gradient_alone(log_q)
 
 
 def dreg_bound(weight: Tensor, shares: list[Tensor]) -> Tensor:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from vispec.kernels.backward import first_derivative
+
 
 class LogSumExp(torch.autograd.Function):
     """log Σ exp(x) over the last dimension, and the responsibilities, which are its gradient; they have one of their own.
@@ -41,19 +43,20 @@ def impossible_alone(log_prob: Tensor) -> Tensor:
 
 
 class GradientAlone(torch.autograd.Function):
-    """0, with the gradient of the argument."""
+    """0, with the gradient of the argument: a term of an estimate's gradient, of which no value is the integral."""
 
     @staticmethod
     def forward(ctx, x):
         return torch.zeros_like(x)
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         return grad
 
 
 def gradient_alone(x: Tensor) -> Tensor:
-    """0 everywhere; its gradient goes to x."""
+    """0 everywhere; its gradient goes to x, once."""
     return GradientAlone.apply(x)
 
 
