@@ -1,6 +1,7 @@
-"""Log-densities of the catalog's laws in 50 digits, of the arguments that their kernels take; each by its definition.
+"""Log-densities of the catalog's laws in 50 digits, each by its definition.
 
-A law that the catalog gains needs one here: `REFERENCES[name](value, *params)`, numbers of mpmath, lists of them for vectors."""
+A law that the catalog gains needs one here: `REFERENCES[name](value, *params)` of numbers of mpmath, lists of them for vectors.
+A probability comes as its log-odds, those of a simplex as logits, as a module holds them."""
 
 from collections.abc import Callable
 from itertools import accumulate
@@ -14,6 +15,10 @@ Reference = Callable[..., Any]
 
 def log(x: Any) -> Any:
     return mp.log(x) if x > 0 else -mp.inf
+
+
+def inside(condition: bool, found: Any) -> Any:
+    return found if condition else -mp.inf
 
 
 def times(count: Any, logarithm: Any) -> Any:
@@ -46,13 +51,29 @@ def student_t(x: Any, df: Any, loc: Any, scale: Any) -> Any:
     return norm - (df + 1) / 2 * log(1 + square((x - loc) / scale) / df)
 
 
-def negative_binomial(k: Any, r: Any, log_p: Any, log_rest: Any) -> Any:
-    return mp.loggamma(k + r) - mp.loggamma(r) - mp.loggamma(k + 1) + times(k, log_p) + r * log_rest
+def log_sigmoid(logit: Any) -> Any:
+    return -mp.log1p(mp.exp(-logit))
 
 
-def multinomial(k: Any, n: Any, log_p: Any) -> Any:
-    terms = (times(each, p) - mp.loggamma(each + 1) for each, p in zip(k, log_p, strict=True))
-    return mp.loggamma(n + 1) + mp.fsum(terms)
+def log_softmax(logits: Any) -> list[Any]:
+    norm = log(mp.fsum(map(mp.exp, logits)))
+    return [each - norm for each in logits]
+
+
+def binomial(k: Any, n: Any, logit: Any) -> Any:
+    if not 0 <= k <= n:
+        return -mp.inf
+    return log_choose(n, k) + k * log_sigmoid(logit) + (n - k) * log_sigmoid(-logit)
+
+
+def negative_binomial(k: Any, r: Any, logit: Any) -> Any:
+    found = k * log_sigmoid(logit) + r * log_sigmoid(-logit)
+    return found + mp.loggamma(k + r) - mp.loggamma(r) - mp.loggamma(k + 1)
+
+
+def multinomial(k: Any, n: Any, logits: Any) -> Any:
+    terms = (times(each, p) - mp.loggamma(each + 1) for each, p in zip(k, log_softmax(logits), strict=True))
+    return inside(mp.fsum(k) == n, mp.loggamma(n + 1) + mp.fsum(terms))
 
 
 def dirichlet(x: Any, a: Any) -> Any:
@@ -61,13 +82,11 @@ def dirichlet(x: Any, a: Any) -> Any:
 
 
 def logistic_normal(y: Any, loc: Any, scale: Any) -> Any:
-    """Stick breaking: part i is the share sigmoid(x_i - log(D + 1 - i)) of what parts before it left; the last is the rest."""
-    D, rest, found = len(loc), mpf(1), mpf(0)
+    """Stick breaking: part i is the share sigmoid(x_i - log(D + 1 - i)) of what parts before it left."""
+    found = mpf(0)
     for i, (part, m, s) in enumerate(zip(y[:-1], loc, scale, strict=True)):
-        share = part / rest
-        x = log(share) - log(1 - share) + log(mpf(D - i))
-        found += normal(x, m, s) - log(share) - log(1 - share) - log(rest)
-        rest -= part
+        rest, after = mp.fsum(y[i:]), mp.fsum(y[i + 1 :])
+        found += normal(log(part / after) + log(mpf(len(loc) - i)), m, s) - log(part / rest) - log(after / rest) - log(rest)
     return found
 
 
@@ -86,7 +105,7 @@ def multivariate_normal(x: Any, loc: Any, tril: Any) -> Any:
 
 
 def continuous_bernoulli(x: Any, logit: Any) -> Any:
-    return x * logit - (log(mp.expm1(logit) / logit) if logit else mpf(0))
+    return inside(0 <= x <= 1, x * logit - (log(mp.expm1(logit) / logit) if logit else mpf(0)))
 
 
 def kumaraswamy(x: Any, a: Any, b: Any) -> Any:
@@ -108,10 +127,6 @@ def weibull(x: Any, scale: Any, k: Any) -> Any:
     return log(k / scale) + (k - 1) * log(x / scale) - mp.exp(k * log(x / scale))
 
 
-def inside(condition: bool, found: Any) -> Any:
-    return found if condition else -mp.inf
-
-
 def gumbel(x: Any, loc: Any, scale: Any) -> Any:
     z = (x - loc) / scale
     return -z - mp.exp(-z) - log(scale)
@@ -126,10 +141,10 @@ def von_mises(x: Any, loc: Any, k: Any) -> Any:
 
 
 REFERENCES: dict[str, Reference] = {
-    "Bernoulli": lambda x, logit: -mp.log1p(mp.exp(-logit if x else logit)),
+    "Bernoulli": lambda x, logit: log_sigmoid(logit if x else -logit),
     "Beta": beta,
-    "Binomial": lambda k, n, log_p, log_rest: log_choose(n, k) + times(k, log_p) + times(n - k, log_rest),
-    "Categorical": lambda x, log_p: log_p[int(x)],
+    "Binomial": binomial,
+    "Categorical": lambda x, logits: log_softmax(logits)[int(x)],
     "Cauchy": lambda x, loc, scale: -log(mp.pi * scale) - log(1 + square((x - loc) / scale)),
     "Chi2": lambda x, df: gamma(x, df / 2, mpf(1) / 2),
     "ContinuousBernoulli": continuous_bernoulli,
@@ -137,7 +152,7 @@ REFERENCES: dict[str, Reference] = {
     "Exponential": lambda x, rate: log(rate) - rate * x,
     "Flat": lambda x: mpf(0),
     "Gamma": gamma,
-    "Geometric": lambda k, log_p, log_rest: times(k, log_rest) + log_p,
+    "Geometric": lambda k, logit: k * log_sigmoid(-logit) + log_sigmoid(logit),
     "Gumbel": gumbel,
     "HalfCauchy": lambda x, scale: log(2 / (mp.pi * scale)) - log(1 + square(x / scale)),
     "HalfNormal": lambda x, scale: normal(x, 0, scale) + log(mpf(2)),

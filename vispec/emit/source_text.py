@@ -47,7 +47,7 @@ def with_borrowed(kernels: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 @cache
 def imports(module: str) -> dict[str, str]:
-    """What a kernel's file takes from other files of kernels, by an import or by `name = kernel(module, name)`: name → module."""
+    """What a kernel's file takes from other files of kernels, by import or by `name = kernel(module, name)`: name → module."""
     nodes = ast.parse(path_of(module).read_text(encoding="utf-8")).body
     taken = [node for node in nodes if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("vispec.kernels.")]
     later = [found for node in nodes if (found := taken_later(node))]
@@ -55,7 +55,7 @@ def imports(module: str) -> dict[str, str]:
 
 
 def taken_later(node: ast.stmt) -> tuple[str, str] | None:
-    """Module and name of `name = kernel(module, name)`: a kernel of another file, imported at its first use (vispec/lazy.py)."""
+    """Module and name of `name = kernel(module, name)`: a kernel of another file, imported when it is first used."""
     match node:
         case ast.Assign(value=ast.Call(func=ast.Name(id="kernel"), args=[ast.Constant(str(module)), ast.Constant(str(name))])):
             return module, name

@@ -4,7 +4,7 @@ from torch import Tensor
 
 
 def log_half_step(h: Tensor) -> Tensor:
-    """log Γ(h + ½) - log Γ(h) - ½ log h elementwise for h > 0 in float64: it and its derivative go to 0 as -1 / 8h and 1 / 8h².
+    """log Γ(h + ½) - log Γ(h) - ½ log h elementwise for h > 0 in float64: for large h, -1 / 8h.
 
     By its series (Tricomi and Erdélyi 1951) eight steps up, at y = h + 8: the quotient there is Π (h + i + ½) / (h + i), i from 0
     to 7, times that at h; (h + i) (h + 7 - i) = u + i (7 - i)."""

@@ -2,8 +2,8 @@
 
     log Poisson(x; m) = x log m - m - log Γ(x + 1) = -(x log(x / m) + m - x) - remainder(x)
 
-As it stands, it is a small difference of terms of x log x. The deviance in brackets loses nothing where x is close to m, and the
-remainder of Stirling's formula is small. With n p + n q = n, for instance,
+As it stands, it is a small difference of large terms. The deviance in brackets loses nothing where x is close to m, and what
+Stirling's formula leaves is small. With n p + n q = n, for instance,
 
     log Binomial(k; n, p) = log Poisson(k; n p) + log Poisson(n - k; n q) + remainder(n).
 """

@@ -7,8 +7,8 @@ from torch import Tensor
 class NormalVectorLogProb(torch.autograd.Function):
     """Σ_d log N(value_d; loc_d, scale_d²) (*B): value, loc and scale broadcast to (*B, D).
 
-    Instead of four tensors (*B, D) of autograd's, it makes one, of residuals in units of the scale, which it returns too, and one
-    for the gradient.
+    Instead of four tensors (*B, D) of autograd's, it makes one for the gradient, and one of residuals in units of the scale,
+    which it returns too.
     """
 
     @staticmethod

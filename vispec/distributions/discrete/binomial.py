@@ -17,7 +17,9 @@ def binomial_log_prob(
     Both logarithms in float64, p + (1 - p) = 1."""
     outside = (value < 0) | (value > total_count)
     hits, tries = value.masked_fill(outside, 0.0).double(), total_count.double()
-    found = log_poisson(hits, tries * log_p.exp()) + log_poisson(tries - hits, tries * log_rest.exp()) + stirling_remainder(tries)
+    found = (
+        log_poisson(hits, tries * log_p.exp()) + log_poisson(tries - hits, tries * log_rest.exp()) + stirling_remainder(tries)
+    )
     found = found.to(value.dtype)
     return found.masked_fill(outside | (found == -torch.inf), -torch.inf)  # what is impossible has no gradient
 

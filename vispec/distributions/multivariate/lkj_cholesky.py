@@ -9,7 +9,7 @@ log_half_step = kernel("vispec.kernels.half_step", "log_half_step")
 
 
 def lkj_cholesky_log_prob(value: torch.Tensor, concentration: torch.Tensor) -> torch.Tensor:
-    """log density (*B) of factors L (*B, D, D), concentration η (*B): Σ_k (D - k + 2η - 2) log L_kk over k from 2, less its norm
+    """log density (*B) of factors L (*B, D, D), concentration η (*B): Σ_k (D - k + 2η - 2) log L_kk over k from 2, less
 
     Σ_j [j log(π) / 2 + log Γ(α - j / 2) / Γ(α)] over j < D for α = η + (D - 1) / 2 (Lewandowski, Kurowicka and Joe 2009)."""
     eta, D = concentration.double().unsqueeze(-1), value.shape[-1]

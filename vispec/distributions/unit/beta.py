@@ -14,7 +14,12 @@ def beta_log_prob(value: torch.Tensor, concentration1: torch.Tensor, concentrati
     inside = (value > 0) & (value < 1)
     x, a, b = torch.where(inside, value, 0.5).double(), concentration1.double(), concentration0.double()
     rest, total = 1 - x, a + b
-    found = log_poisson(a, total * x) + log_poisson(b, total * rest) + stirling_remainder(total) + (a * b / (total * x * rest)).log()
+    found = (
+        log_poisson(a, total * x)
+        + log_poisson(b, total * rest)
+        + stirling_remainder(total)
+        + (a * b / (total * x * rest)).log()
+    )
     return found.to(value.dtype).masked_fill(~inside, -torch.inf)
 
 

@@ -132,9 +132,7 @@ def chain_shapes(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad:
 # torch.compile cannot look into chain_sums, whose work depends on the data, and takes it as an operator.
 chain_op = torch.library.custom_op(unused("chain_sums"), chain_sums, mutates_args=())
 chain_op.register_fake(chain_shapes)
-chain_op.register_autograd(
-    first_derivative(lambda ctx, g, *_: (*chain_gradient(ctx, g), None, None)), setup_context=chain_save
-)
+chain_op.register_autograd(first_derivative(lambda ctx, g, *_: (*chain_gradient(ctx, g), None, None)), setup_context=chain_save)
 
 
 def scaled_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: bool, tokens: Tensor | None = None) -> tuple:
