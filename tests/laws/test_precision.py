@@ -2,8 +2,8 @@
 concentrations, rates and scales of 1 to 1e7: at draws of each law, and three times as far out.
 
 In float32 an error of 1e-6 of the log-density is allowed, or of 1e-6 where it is below 1; in float64 1e-12, or what sixteen
-roundings of the arguments make. Gradients may err by 1e-5 of themselves, or of their root mean square over the draws, which is the
-root of the Fisher information where they are a parameter's."""
+roundings of the arguments make. Gradients may err by 1e-5 of themselves, or of their root mean square over the draws: the root
+of the Fisher information where they are a parameter's."""
 
 from collections.abc import Iterator
 from itertools import product
