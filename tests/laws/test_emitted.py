@@ -1,4 +1,4 @@
-"""Emitted modules in float32 at large counts and concentrations: what they compute of their parameters loses no digits either."""
+"""Emitted modules in float32 at large counts and concentrations: what they compute of their parameters keeps its digits too."""
 
 import pytest
 import torch
