@@ -11,7 +11,7 @@ from torch import distributions as dist
 
 from vispec.catalog import Distribution, distributions
 from vispec.distributions import CLOSED_FORM
-from vispec.emit.source_text import kernel_source
+from vispec.emit.source_text import kernel_source, with_borrowed
 from vispec.kernels.draws.kl import kl_normal_normal, kl_normal_standard
 from vispec.kernels.probability import log_of, log_of_rest
 
@@ -162,7 +162,8 @@ def test_the_kernel_is_torchs_density(entry, example):
     params = tensors(example)
     law = of_torch(entry, params)
     draws = law.sample((200,))
-    torch.testing.assert_close(log_prob(entry, draws, params), law.log_prob(draws), rtol=1e-12, atol=1e-12)
+    error = 1e-7 if entry.name == "VonMises" else 1e-12  # torch has its Bessel function to seven digits
+    torch.testing.assert_close(log_prob(entry, draws, params), law.log_prob(draws), rtol=error, atol=error)
 
 
 @pytest.mark.parametrize(("entry", "example"), WITH_KERNEL)
@@ -356,9 +357,10 @@ def test_entries_are_consistent(entry):
 @pytest.mark.parametrize("entry", [pytest.param(e, id=e.name) for e in ENTRIES.values() if e.kernel])
 def test_a_kernel_stands_alone(entry):
     """Its source, copied into a file that imports torch only, is the same function."""
-    space: dict = {"torch": torch}
-    for function in filter(None, (entry.kernel, entry.sampler)):
-        exec(kernel_source(function.__module__, [function.__name__]), space)
+    space: dict = {"torch": torch, "Tensor": Tensor}
+    functions = filter(None, (entry.kernel, entry.sampler))
+    for module, name in sorted(with_borrowed((function.__module__, function.__name__) for function in functions)):
+        exec(kernel_source(module, [name]), space)
     params = tensors(dict(entry.examples[0]))
     draws = entry.sampler(*params) if entry.sampler else of_torch(entry, params).sample((3,))
     expected = entry.kernel(draws, *formed(entry, params))

@@ -22,6 +22,8 @@ class Distribution:
     param_event_dim: rank of each param where it is not event_dim (Categorical's probs has 1).
     forms: the form in which the emitted kernel takes a param: "value" (default), "logit" (log-odds of a unit), "log"
            (normalised log-probabilities of a simplex), "logs" (of a unit two tensors, log p and log(1 - p)).
+    wide: params that the kernel takes in float64 whatever the module's dtype, their form computed in it: where a value of 1e7
+          is counted, an error of 1e-7 in log p is one of 1 in the result.
     kernel: name of the function in the entry's module, `log_prob(value, *params)`, copied into the emitted module by
            inspect.getsource; elementwise over leading axes, returns log-density with its event dimensions reduced to event_dim
            = 0 (extra dimensions are summed by the emitter). Params are tensors, () at least. None:
@@ -48,6 +50,7 @@ class Distribution:
     event_dim: int = 0
     param_event_dim: Mapping[str, int] = field(default_factory=dict)
     forms: Mapping[str, Literal["value", "logit", "log", "logs"]] = field(default_factory=dict)
+    wide: tuple[str, ...] = ()
     has_rsample: bool = False
     torch_class: str | None = None
     kernel: Callable[..., Any] | None = None

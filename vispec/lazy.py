@@ -1,5 +1,7 @@
-"""torch, imported at its first use: catalog entries may hold kernels while `vispec check` stays free of torch."""
+"""torch, and kernels of other files, imported at their first use: catalog entries may hold kernels while `vispec check` stays
+free of torch."""
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -16,4 +18,14 @@ else:
 
     torch = _Lazy("torch")
 
-__all__ = ["torch"]
+
+def kernel(module: str, name: str) -> Callable[..., Any]:
+    """A function of a file of kernels, for kernels that use it; the emitter copies it with them (emit/source_text.py)."""
+
+    def call(*args: Any) -> Any:
+        return getattr(import_module(module), name)(*args)
+
+    return call
+
+
+__all__ = ["kernel", "torch"]

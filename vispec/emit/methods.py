@@ -13,7 +13,7 @@ def density_methods(plan: Plan, needs: ModuleNeeds) -> list[list[str]]:
     """log_prob and loss, and the methods that they call."""
     if plan.alternative is not None:
         return either_methods(plan, plan.alternative, needs)
-    found = [loss_method(plan), *([sleep_method(plan, needs)] if sleeps(plan) else [])]
+    found = [loss_method(plan, needs), *([sleep_method(plan, needs)] if sleeps(plan) else [])]
     if plan.has_shared:
         found.append(shared_method(plan, needs))
     step = joint_step(plan)
@@ -95,7 +95,7 @@ def either_methods(plan: Plan, other: Plan, needs: ModuleNeeds) -> list[list[str
     for each, prefix in ((other, "estimated"), (plan, "exact")):
         lines = log_prob_method(each, needs)
         found.insert(0, [lines[0].replace("def log_prob", f"def {prefix}_log_prob"), *lines[1:]])
-    return [*joint_methods(plan, needs, step), *found, either, loss_method(plan)]
+    return [*joint_methods(plan, needs, step), *found, either, loss_method(plan, needs)]
 
 
 def few_joint_values(values: int | str, size: str, budget: int) -> str:
@@ -108,9 +108,9 @@ def few_joint_values(values: int | str, size: str, budget: int) -> str:
     return f"{size} <= {most}  # {values} ** {most} joint values"
 
 
-def loss_method(plan: Plan) -> list[str]:
+def loss_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
     if sleeps(plan):
-        return wake_sleep_loss(plan)
+        return wake_sleep_loss(plan, needs)
     if plan.has_shared:
         return [
             "def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:",
@@ -127,7 +127,7 @@ def loss_method(plan: Plan) -> list[str]:
     ]
 
 
-def wake_sleep_loss(plan: Plan) -> list[str]:
+def wake_sleep_loss(plan: Plan, needs: ModuleNeeds) -> list[str]:
     """The wake phase's bound in value, and the gradients of both phases."""
     shared = plan.has_shared
     head = [
@@ -142,4 +142,5 @@ def wake_sleep_loss(plan: Plan) -> list[str]:
         "    log_q = self.sleep(batch)",
     ]
     rest = " - shared[-1]" if shared else ""
-    return [*head, f"    return -(log_prob + log_q - log_q.detach()).sum() * (num_data / len(log_prob)){rest}"]
+    function = needs.kernel("vispec.kernels.sums.logsum", "gradient_alone")
+    return [*head, f"    return -(log_prob + {function}(log_q)).sum() * (num_data / len(log_prob)){rest}"]

@@ -47,10 +47,19 @@ def with_borrowed(kernels: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 @cache
 def imports(module: str) -> dict[str, str]:
-    """What a kernel's file takes from other files of kernels: name → module."""
+    """What a kernel's file takes from other files of kernels, by import or by `name = kernel(module, name)`: name → module."""
     nodes = ast.parse(path_of(module).read_text(encoding="utf-8")).body
     taken = [node for node in nodes if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("vispec.kernels.")]
-    return {alias.name: str(node.module) for node in taken for alias in node.names}
+    later = [found for node in nodes if (found := taken_later(node))]
+    return {alias.name: str(node.module) for node in taken for alias in node.names} | {name: origin for origin, name in later}
+
+
+def taken_later(node: ast.stmt) -> tuple[str, str] | None:
+    """Module and name of `name = kernel(module, name)`: a kernel of another file, imported when it is first used."""
+    match node:
+        case ast.Assign(value=ast.Call(func=ast.Name(id="kernel"), args=[ast.Constant(str(module)), ast.Constant(str(name))])):
+            return module, name
+    return None
 
 
 @cache
@@ -65,6 +74,8 @@ def definitions(module: str) -> tuple[str, dict[str, ast.stmt], tuple[tuple[str,
             registrations.append((owner, node))
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
             table[node.name] = node
+        elif taken_later(node):
+            continue
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             table |= {target.id: node for target in targets if isinstance(target, ast.Name)}

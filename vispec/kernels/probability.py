@@ -15,7 +15,7 @@ class LogOfProbability(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         (p,) = ctx.saved_tensors
-        return (grad / p).masked_fill(p == 0, 0.0)
+        return grad / p.masked_fill(p == 0, torch.inf)
 
 
 def log_of(p: Tensor) -> Tensor:
@@ -34,12 +34,20 @@ class LogOfRest(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         (p,) = ctx.saved_tensors
-        return (grad / (p - 1)).masked_fill(p == 1, 0.0)
+        return grad / (p - 1).masked_fill(p == 1, torch.inf)
 
 
 def log_of_rest(p: Tensor) -> Tensor:
     """log(1 - p) elementwise for p ≤ 1."""
     return LogOfRest.apply(p)
+
+
+def log_1_minus_exp(x: Tensor) -> Tensor:
+    """log (1 - exp(-x)) for x > 0, without a loss of digits at either end (Mächler 2012)."""
+    near = x < 0.6931471805599453  # log 2
+    return torch.where(
+        near, torch.log(-torch.expm1(-torch.where(near, x, 1.0))), torch.log1p(-torch.exp(-torch.where(near, 1.0, x)))
+    )
 
 
 def bit_log_prob(value: Tensor, p: Tensor) -> Tensor:

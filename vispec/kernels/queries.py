@@ -5,6 +5,7 @@ latents' log-joint and `total` for sums. A tilt has zeros for each latent, (B, *
 import torch
 from torch import Tensor
 
+from vispec.kernels.backward import first_derivative
 from vispec.kernels.sums.algebra import maximum, sampled
 from vispec.kernels.sums.enumeration import seeded
 from vispec.kernels.sums.logsum import log_sum_exp
@@ -106,6 +107,7 @@ class Summed(torch.autograd.Function):
         return log_z.clone()
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         (p,) = ctx.saved_tensors
         return p * grad.unsqueeze(-1), None, None
@@ -120,6 +122,7 @@ class Attached(torch.autograd.Function):
         return log_z.clone()
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         (told,) = ctx.saved_tensors
         by_row = torch.where(grad > 0, grad * told, 0.0)  # an infinite divergence counts only where it can be

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from vispec.catalog import Distribution
-from vispec.lazy import torch
+from vispec.lazy import kernel, torch
+
+log_poisson = kernel("vispec.kernels.poisson", "log_poisson")
+stirling_remainder = kernel("vispec.kernels.poisson", "stirling_remainder")
 
 
 def binomial_log_prob(
     value: torch.Tensor, total_count: torch.Tensor, log_p: torch.Tensor, log_rest: torch.Tensor
 ) -> torch.Tensor:
-    """log of total_count choose value + value log p + (total_count - value) log(1 - p), elementwise; else -inf."""
-    inside = (value >= 0) & (value <= total_count)
-    hits = torch.where(inside, value, 0.0)
-    misses = total_count - hits
-    log_choose = torch.lgamma(total_count + 1) - torch.lgamma(hits + 1) - torch.lgamma(misses + 1)
-    log_hits = torch.where(hits > 0, hits * log_p, 0.0)  # 0 · -inf would be NaN
-    log_misses = torch.where(misses > 0, misses * log_rest, 0.0)
-    return torch.where(inside, log_choose + log_hits + log_misses, -torch.inf)
+    """log of total_count choose value + value log p + (total_count - value) log(1 - p), elementwise; else -inf.
+
+    Both logarithms in float64, p + (1 - p) = 1."""
+    outside = (value < 0) | (value > total_count)
+    hits, tries = value.masked_fill(outside, 0.0).double(), total_count.double()
+    found = (
+        log_poisson(hits, tries * log_p.exp()) + log_poisson(tries - hits, tries * log_rest.exp()) + stirling_remainder(tries)
+    )
+    found = found.to(value.dtype)
+    return found.masked_fill(outside | (found == -torch.inf), -torch.inf)  # what is impossible has no gradient
 
 
 def binomial_start(value: torch.Tensor, total_count: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -29,6 +34,7 @@ ENTRY = Distribution(
     name="Binomial",
     params={"total_count": "count", "probs": "unit"},
     forms={"probs": "logs"},
+    wide=("probs",),
     support="count",
     everywhere=False,
     torch_class="Binomial",

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from vispec.catalog import Distribution
-from vispec.lazy import torch
+from vispec.lazy import kernel, torch
+
+log_poisson = kernel("vispec.kernels.poisson", "log_poisson")
+stirling_remainder = kernel("vispec.kernels.poisson", "stirling_remainder")
 
 
 def negative_binomial_log_prob(
     value: torch.Tensor, total_count: torch.Tensor, log_p: torch.Tensor, log_rest: torch.Tensor
 ) -> torch.Tensor:
-    """value log p + total_count log(1 - p) + log of (value + total_count - 1) choose value, elementwise; -inf below 0."""
-    inside = value >= 0
-    hits = torch.where(inside, value, 0.0)
-    log_choose = torch.lgamma(total_count + hits) - torch.lgamma(total_count) - torch.lgamma(hits + 1)
-    log_hits = torch.where(hits > 0, hits * log_p, 0.0)  # 0 · -inf would be NaN
-    never = log_rest == -torch.inf  # p = 1: no number of failures is ever reached, and ∞ · 0 in the gradient would be NaN
-    log_misses = (total_count * log_rest.masked_fill(never, 0.0)).masked_fill(never, -torch.inf)
-    return torch.where(inside, log_choose + log_hits + log_misses, -torch.inf)
+    """value log p + total_count log(1 - p) + log of (value + total_count - 1) choose value, elementwise; -inf below 0.
+
+    Both logarithms in float64, p + (1 - p) = 1. It is Binomial(value; tries, p) · total_count / tries for so many tries."""
+    hits, misses = value.clamp(min=0).double(), total_count.double()
+    tries = hits + misses
+    found = log_poisson(hits, tries * log_p.exp()) + log_poisson(misses, tries * log_rest.exp()) + stirling_remainder(tries)
+    found = (found + (misses / tries).log()).to(value.dtype)
+    return found.masked_fill((value < 0) | (found == -torch.inf), -torch.inf)  # what is impossible has no gradient
 
 
 def negative_binomial_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -31,6 +34,7 @@ ENTRY = Distribution(
     name="NegativeBinomial",
     params={"total_count": "positive", "probs": "unit"},
     forms={"probs": "logs"},
+    wide=("probs",),
     support="count",
     everywhere=False,
     torch_class="NegativeBinomial",

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from vispec.catalog import Distribution
-from vispec.lazy import torch
+from vispec.lazy import kernel, torch
+
+log_poisson = kernel("vispec.kernels.poisson", "log_poisson")
 
 
 def poisson_log_prob(value: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
     """value · log rate - rate - log value!, elementwise; -inf below 0, and above 0 where the rate is 0."""
-    possible = (value == 0) | ((value > 0) & (rate > 0))
-    log_rate = torch.where(possible & (value > 0), rate, 1.0).log()  # a rate of 0 has a gradient at value 0 too
-    count = value.clamp(min=0)
-    return torch.where(possible, count * log_rate - rate - torch.lgamma(count + 1), -torch.inf)
+    found = log_poisson(value.clamp(min=0).double(), rate.double()).to(value.dtype)
+    return found.masked_fill((value < 0) | (found == -torch.inf), -torch.inf)  # what is impossible has no gradient
 
 
 def poisson_start(value: torch.Tensor) -> tuple[torch.Tensor]:

@@ -8,9 +8,9 @@ from vispec.lazy import torch
 
 def dirichlet_log_prob(value: torch.Tensor, concentration: torch.Tensor) -> torch.Tensor:
     """log Dirichlet(value; concentration) (*B) for value (*B, K) and concentration (*B, K) or ()."""
-    concentration = concentration.expand(*concentration.shape[:-1], value.shape[-1])
+    concentration = concentration.expand(*concentration.shape[:-1], value.shape[-1]).double()
     log_norm = torch.lgamma(concentration).sum(-1) - torch.lgamma(concentration.sum(-1))
-    return torch.xlogy(concentration - 1, value).sum(-1) - log_norm
+    return (torch.xlogy(concentration - 1, value.double()).sum(-1) - log_norm).to(value.dtype)
 
 
 def dirichlet_start(value: torch.Tensor) -> tuple[torch.Tensor]:

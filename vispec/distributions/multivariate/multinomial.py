@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from vispec.catalog import Distribution
-from vispec.lazy import torch
+from vispec.lazy import kernel, torch
+
+log_poisson = kernel("vispec.kernels.poisson", "log_poisson")
+stirling_remainder = kernel("vispec.kernels.poisson", "stirling_remainder")
 
 
 def multinomial_log_prob(value: torch.Tensor, total_count: torch.Tensor, log_probs: torch.Tensor) -> torch.Tensor:
-    """log n! / Π value! + Σ value log p (*B) for value and log_probs (*B, K); -inf where value does not sum to n."""
-    inside = (value >= 0).all(-1) & (value.sum(-1) == total_count)
-    count = value.clamp(min=0)
-    terms = count * torch.where(count > 0, log_probs, 0.0)  # 0 · -inf would be NaN
-    density = torch.lgamma(total_count + 1) - torch.lgamma(count + 1).sum(-1) + terms.sum(-1)
-    return torch.where(inside, density, -torch.inf)
+    """log n! / Π value! + Σ value log p (*B) for value and log_probs (*B, K); -inf where value does not sum to n.
+
+    log_probs in float64, of probabilities that sum to 1."""
+    count, tries = value.clamp(min=0).double(), total_count.double()
+    found = log_poisson(count, tries.unsqueeze(-1) * log_probs.exp()).sum(-1) + stirling_remainder(tries)
+    outside = (value < 0).any(-1) | (count.sum(-1) != tries)
+    return found.to(value.dtype).masked_fill(outside | (found == -torch.inf), -torch.inf)  # what is impossible has no gradient
 
 
 def multinomial_sample(total_count: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
@@ -38,6 +42,7 @@ ENTRY = Distribution(
     params={"total_count": "count", "probs": "simplex"},
     param_event_dim={"total_count": 0},
     forms={"probs": "log"},
+    wide=("probs",),
     support="count",
     everywhere=False,
     event_dim=1,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from vispec.catalog import Distribution
-from vispec.lazy import torch
+from vispec.lazy import kernel, torch
+
+log_poisson = kernel("vispec.kernels.poisson", "log_poisson")
 
 
 def chi2_log_prob(value: torch.Tensor, df: torch.Tensor) -> torch.Tensor:
     """log Gamma(value; df / 2, 1 / 2), elementwise; -inf at and below 0."""
     inside = value > 0
-    positive = torch.where(inside, value, 1.0)
-    half = 0.5 * df
-    density = (half - 1) * positive.log() - 0.5 * positive - half * 0.6931471805599453 - torch.lgamma(half)  # log 2
-    return torch.where(inside, density, -torch.inf)
+    positive, half = torch.where(inside, value, 1.0).double(), 0.5 * df.double()
+    found = log_poisson(half, 0.5 * positive) + (half / positive).log()
+    return found.to(value.dtype).masked_fill(~inside, -torch.inf)
 
 
 def chi2_start(value: torch.Tensor) -> tuple[torch.Tensor]:

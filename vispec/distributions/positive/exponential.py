@@ -8,7 +8,8 @@ from vispec.lazy import torch
 
 def exponential_log_prob(value: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
     """log rate - rate · value, elementwise; -inf below 0."""
-    return torch.where(value >= 0, rate.log() - rate * value, -torch.inf)
+    wide = rate.double()
+    return (wide.log() - wide * value.double()).to(value.dtype).masked_fill(value < 0, -torch.inf)
 
 
 def exponential_start(value: torch.Tensor) -> tuple[torch.Tensor]:

@@ -7,10 +7,11 @@ from vispec.lazy import torch
 
 
 def pareto_log_prob(value: torch.Tensor, scale: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
-    """log alpha + alpha log scale - (alpha + 1) log value, elementwise; -inf below scale."""
+    """log alpha - alpha log(value / scale) - log value, elementwise; -inf below scale."""
     inside = value >= scale
-    density = alpha.log() + alpha * scale.log() - (alpha + 1) * torch.where(inside, value, 1.0).log()
-    return torch.where(inside, density, -torch.inf)
+    above, scale, alpha = torch.where(inside, value, scale).double(), scale.double(), alpha.double()
+    density = (alpha / above).log() - alpha * (above / scale).log()
+    return density.to(value.dtype).masked_fill(~inside, -torch.inf)
 
 
 def pareto_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

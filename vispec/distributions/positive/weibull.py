@@ -9,9 +9,10 @@ from vispec.lazy import torch
 def weibull_log_prob(value: torch.Tensor, scale: torch.Tensor, concentration: torch.Tensor) -> torch.Tensor:
     """log k / s + (k - 1) log(value / s) - (value / s)^k for scale s, concentration k, elementwise; -inf at and below 0."""
     inside = value > 0
-    log = torch.where(inside, value, 1.0).log() - scale.log()
-    density = concentration.log() - scale.log() + (concentration - 1) * log - (concentration * log).exp()
-    return torch.where(inside, density, -torch.inf)
+    positive, scale, k = torch.where(inside, value, 1.0).double(), scale.double(), concentration.double()
+    log = (positive / scale).log()
+    density = (k / scale).log() + (k - 1) * log - (k * log).exp()
+    return density.to(value.dtype).masked_fill(~inside, -torch.inf)
 
 
 def weibull_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from vispec.catalog import Distribution
-from vispec.lazy import torch
+from vispec.lazy import kernel, torch
+
+log_poisson = kernel("vispec.kernels.poisson", "log_poisson")
+stirling_remainder = kernel("vispec.kernels.poisson", "stirling_remainder")
 
 
 def beta_log_prob(value: torch.Tensor, concentration1: torch.Tensor, concentration0: torch.Tensor) -> torch.Tensor:
     """log Beta(value; concentration1, concentration0), elementwise; -inf outside the open interval (0, 1)."""
     inside = (value > 0) & (value < 1)
-    safe = torch.where(inside, value, 0.5)
-    log_norm = torch.lgamma(concentration1) + torch.lgamma(concentration0) - torch.lgamma(concentration1 + concentration0)
-    kernel = (concentration1 - 1) * safe.log() + (concentration0 - 1) * torch.log1p(-safe)
-    return torch.where(inside, kernel - log_norm, -torch.inf)
+    x, a, b = torch.where(inside, value, 0.5).double(), concentration1.double(), concentration0.double()
+    rest, total = 1 - x, a + b
+    found = (
+        log_poisson(a, total * x)
+        + log_poisson(b, total * rest)
+        + stirling_remainder(total)
+        + (a * b / (total * x * rest)).log()
+    )
+    return found.to(value.dtype).masked_fill(~inside, -torch.inf)
 
 
 def beta_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

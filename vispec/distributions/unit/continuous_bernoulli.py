@@ -10,6 +10,7 @@ def continuous_bernoulli_log_prob(value: torch.Tensor, logit: torch.Tensor) -> t
     """value · logit - log ∫ exp(u · logit) du over [0, 1], elementwise; -inf outside.
 
     The integral is (e^l - 1) / l = e^(l/2) sinh(l/2) / (l/2), by its series where l is small."""
+    logit = logit.double()
     half = 0.5 * logit.abs()
     small = half < 0.05
     large = torch.where(small, 1.0, half)
@@ -17,8 +18,8 @@ def continuous_bernoulli_log_prob(value: torch.Tensor, logit: torch.Tensor) -> t
     square = torch.where(small, half, 0.0).square()
     series = square * (1 / 6 - square * (1 / 180 - square * (1 / 2835 - square / 37800)))
     inside = (value >= 0) & (value <= 1)
-    density = (value - 0.5) * logit - torch.where(small, series, log_sinhc)
-    return torch.where(inside, density, -torch.inf)
+    density = (value.double() - 0.5) * logit - torch.where(small, series, log_sinhc)
+    return density.to(value.dtype).masked_fill(~inside, -torch.inf)
 
 
 def continuous_bernoulli_start(value: torch.Tensor) -> tuple[torch.Tensor]:

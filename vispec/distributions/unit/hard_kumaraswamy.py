@@ -7,15 +7,9 @@ positive probability, and still a smooth function of noise almost everywhere.
 from __future__ import annotations
 
 from vispec.catalog import Distribution
-from vispec.lazy import torch
+from vispec.lazy import kernel, torch
 
-
-def log_1_minus_exp(x: torch.Tensor) -> torch.Tensor:
-    """log (1 - exp(-x)) for x > 0, without a loss of digits at either end (Mächler 2012)."""
-    near = x < 0.6931471805599453  # log 2
-    return torch.where(
-        near, torch.log(-torch.expm1(-torch.where(near, x, 1.0))), torch.log1p(-torch.exp(-torch.where(near, 1.0, x)))
-    )
+log_1_minus_exp = kernel("vispec.kernels.probability", "log_1_minus_exp")
 
 
 def hard_kumaraswamy_log_ends(concentration1: torch.Tensor, concentration0: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -29,13 +23,12 @@ def hard_kumaraswamy_log_ends(concentration1: torch.Tensor, concentration0: torc
 
 def hard_kumaraswamy_log_prob(value: torch.Tensor, concentration1: torch.Tensor, concentration0: torch.Tensor) -> torch.Tensor:
     """The log-mass at 0 and at 1, the log-density between them, -inf elsewhere; elementwise, for concentrations a, b."""
-    inside = (value > 0) & (value < 1)
-    log = torch.log((torch.where(inside, value, 0.5) + 0.1) / 1.2)
-    rest = log_1_minus_exp(-concentration1 * log)
-    density = concentration1.log() + concentration0.log() + (concentration1 - 1) * log + (concentration0 - 1) * rest
-    shut, open_ = hard_kumaraswamy_log_ends(concentration1, concentration0)
+    inside, a, b = (value > 0) & (value < 1), concentration1.double(), concentration0.double()
+    log = torch.log((torch.where(inside, value, 0.5).double() + 0.1) / 1.2)
+    density = (a * b).log() + (a - 1) * log + (b - 1) * log_1_minus_exp(-a * log)
+    shut, open_ = hard_kumaraswamy_log_ends(a, b)
     ends = torch.where(value == 0, shut, torch.where(value == 1, open_, -torch.inf))
-    return torch.where(inside, density - 0.1823215567939546, ends)  # log 1.2
+    return torch.where(inside, density - 0.1823215567939546, ends).to(value.dtype)  # log 1.2
 
 
 def hard_kumaraswamy_sample(concentration1: torch.Tensor, concentration0: torch.Tensor) -> torch.Tensor:

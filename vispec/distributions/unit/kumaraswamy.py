@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from vispec.catalog import Distribution
-from vispec.lazy import torch
+from vispec.lazy import kernel, torch
+
+log_1_minus_exp = kernel("vispec.kernels.probability", "log_1_minus_exp")
 
 
 def kumaraswamy_log_prob(value: torch.Tensor, concentration1: torch.Tensor, concentration0: torch.Tensor) -> torch.Tensor:
     """log a b + (a - 1) log v + (b - 1) log(1 - v^a) for concentrations a, b, elementwise; -inf outside (0, 1)."""
     inside = (value > 0) & (value < 1)
-    log = torch.where(inside, value, 0.5).log()
-    rest = torch.log(-torch.expm1(concentration1 * log))
-    density = concentration1.log() + concentration0.log() + (concentration1 - 1) * log + (concentration0 - 1) * rest
-    return torch.where(inside, density, -torch.inf)
+    log, a, b = torch.where(inside, value, 0.5).double().log(), concentration1.double(), concentration0.double()
+    density = (a * b).log() + (a - 1) * log + (b - 1) * log_1_minus_exp(-a * log)
+    return density.to(value.dtype).masked_fill(~inside, -torch.inf)
 
 
 def kumaraswamy_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -343,7 +343,8 @@ def log_of_guide(w: Writer, plan: Plan, variable: Variable, law: Law, fixed: boo
     kept = {key(arg): hold(w, arg) for arg in law_parts(law)}
     found = dense(w, density(w, variable, value, law, name))
     w.cache |= kept
-    return found
+    function = w.needs.kernel("vispec.kernels.draws.reparameterised", "through_the_draw")
+    return w.let(name, f"{function}({found.code})", found.axes)
 
 
 def hold(w: Writer, e: Expression) -> Value:

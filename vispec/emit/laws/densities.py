@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from vispec.catalog import Distribution, distributions
 from vispec.emit.laws.categorical import Lookup, Unnormalised, categorical, enumerated, looked_up, uniform_over_finite
 from vispec.emit.laws.expressions import expression, plain
-from vispec.emit.laws.forms import logs, real, tensor, to_form, to_value, truth
+from vispec.emit.laws.forms import logs, real, stem, tensor, to_form, to_value, truth
 from vispec.emit.laws.joins import add
 from vispec.emit.value import Value, align, union
 from vispec.emit.writer import Writer
@@ -201,9 +201,16 @@ def domain_values(w: Writer, value: Value, type_: Type, entry: Distribution, nam
     form = entry.forms.get(name, "value")
     if form == "value" or not entry.kernel:
         return (real(w, to_value(w, value, type_.domain)),)
+    if name in entry.wide:
+        value = widened(w, value)
     if form == "logs":
         return logs(w, value, type_.domain)
     return (to_form(w, value, type_.domain, form),)
+
+
+def widened(w: Writer, value: Value) -> Value:
+    """The value in float64, in the form that it has."""
+    return w.let(f"wide_{stem(value)}", f"{tensor(w, value)}.double()", value.axes, value.event, value.form)
 
 
 def extra_rank(entry: Distribution, name: str) -> int:

@@ -29,7 +29,7 @@ def kl_code(w: Writer, variable: Variable, guide: Draw, law: Draw) -> Value:
         code = f"{function}({', '.join(setting(w, e, n, v, axes, rank) for e, n, v in found)})"
     else:
         parts = [torch_law(w, variable, draw, params, axes) for draw, params in ((guide, q), (law, p))]
-        code = f"torch.distributions.kl_divergence({', '.join(parts)})"
+        code = f"torch.distributions.kl_divergence({', '.join(parts)}).to(self.one.dtype)"
     reduced = rank - entry.event_dim
     if reduced:
         values = (*q.items(), *p.items())
@@ -59,11 +59,13 @@ def setting(w: Writer, entry: Distribution, name: str, value: Value, axes: Seque
 
 
 def torch_law(w: Writer, variable: Variable, draw: Draw, params: Mapping[str, Value], axes: Sequence[str]) -> str:
-    """The law as torch knows it; one number for a vector's parameter is that number for each of its entries."""
+    """The law as torch knows it, in float64: where concentrations are large, a divergence is a small difference of large terms.
+
+    One number for a vector's parameter is that number for each of its entries."""
     entry = distributions()[draw.distribution]
     rank = len(variable.type.shape)
     settings = []
     for name, value in params.items():
         value = spread(w, variable, entry, name, value)
-        settings.append(f"{name}={setting(w, entry, name, value, axes, rank)}")
+        settings.append(f"{name}={setting(w, entry, name, value, axes, rank)}.double()")
     return f"torch.distributions.{entry.torch_class}({', '.join(settings)})"

@@ -107,13 +107,9 @@ def mixture(w: Writer, step: Step, inputs: Mapping[str, Density]) -> Value | Non
         return None
     table = tables[0]
     const = add(w, [table.const, *others], "const")
-    function = w.needs.kernel("vispec.kernels.sums.mixture", "MixtureLogProb")
-    kept = table.axes[:-1]
-    name = f"log_sum_{step.eliminated[0]}"
-    if len(kept) == 1:
-        return w.let(name, f"{function}.apply({const.code}, {table.weight.code}, {table.statistics.code})", kept)
-    flat = f"{function}.apply({const.code}, {table.weight.code}, {table.statistics.code}.flatten(0, -2))"
-    return w.let(name, f"{flat}.view({table.statistics.code}.shape[:-1])", kept)
+    function = w.needs.kernel("vispec.kernels.sums.mixture", "mixture_log_prob")
+    code = f"{function}({const.code}, {table.weight.code}, {table.statistics.code})"
+    return w.let(f"log_sum_{step.eliminated[0]}", code, table.axes[:-1])
 
 
 def mixed_lookup(w: Writer, step: Step, inputs: Mapping[str, Density]) -> Mixed | None:

@@ -5,13 +5,15 @@ of low variance. Outside training, and forward where straight_through, they are 
 import torch
 from torch import Tensor
 
+from vispec.kernels.sums.logsum import gradient_alone
+
 
 def relaxed_bit(logit: Tensor, temperature: float, straight_through: bool, training: bool) -> Tensor:
     """Draws in (0, 1), or {0, 1}, of bits with these log-odds, of their shape."""
     soft = torch.sigmoid((logit + torch.rand_like(logit).logit()) / temperature)
     if training and not straight_through:
         return soft
-    return (soft > 0.5).to(soft.dtype) + (soft - soft.detach())
+    return (soft > 0.5).to(soft.dtype) + gradient_alone(soft)
 
 
 def relaxed_one_hot(logits: Tensor, temperature: float, straight_through: bool, training: bool) -> Tensor:
@@ -21,7 +23,7 @@ def relaxed_one_hot(logits: Tensor, temperature: float, straight_through: bool, 
     if training and not straight_through:
         return soft
     hard = torch.nn.functional.one_hot(soft.argmax(-1), soft.shape[-1]).to(soft.dtype)
-    return hard + (soft - soft.detach())
+    return hard + gradient_alone(soft)
 
 
 def mixed(weight: Tensor, table: Tensor) -> Tensor:

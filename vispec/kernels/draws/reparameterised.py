@@ -7,6 +7,9 @@ weight of its sample squared: Σ_s w̃_s² ∇_z log w_s dz/dφ, while the model
 import torch
 from torch import Tensor
 
+from vispec.kernels.backward import first_derivative
+from vispec.kernels.sums.logsum import gradient_alone
+
 
 class WeighedByShare(torch.autograd.Function):
     """Draws z (S, B, ...) as they are; their gradient times each sample's share, which `shares` holds by the backward pass."""
@@ -17,9 +20,15 @@ class WeighedByShare(torch.autograd.Function):
         return z.view_as(z)
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         share = ctx.shares[-1]
         return grad * share.reshape(*share.shape, *[1] * (grad.dim() - 2)), None
+
+
+def through_the_draw(log_q: Tensor) -> Tensor:
+    """log q, of which the gradient leaves the guide's parameters out, so that it has no derivative of its own."""
+    return log_q.detach() + gradient_alone(log_q)
 
 
 def dreg_bound(weight: Tensor, shares: list[Tensor]) -> Tensor:

@@ -8,11 +8,13 @@ depend on a sample's own draw.
 import torch
 from torch import Tensor
 
+from vispec.kernels.sums.logsum import gradient_alone
+
 
 def score_bound(weight: Tensor, log_q: Tensor, baseline: Tensor | float) -> Tensor:
     """The mean of the log-weights, each sample's signal less its baseline."""
     signal = (weight - baseline).detach()
-    return (weight + signal * (log_q - log_q.detach())).mean(0)
+    return (weight + signal * gradient_alone(log_q)).mean(0)
 
 
 def score_bound_none(weight: Tensor, log_q: Tensor) -> Tensor:
@@ -42,15 +44,14 @@ def score_bound_nvil(weight: Tensor, log_q: Tensor, baseline: Tensor) -> Tensor:
 
 def regression(target: Tensor, guess: Tensor) -> Tensor:
     """0, with the gradient of half the squared error of a guess."""
-    error = 0.5 * (target.detach() - guess).square()
-    return error - error.detach()
+    return gradient_alone(0.5 * (target.detach() - guess).square())
 
 
 def score_multi(weight: Tensor, log_q: Tensor, baseline: Tensor | float) -> Tensor:
     """log (1/S) Σ_s exp w_s, every sample's signal being the bound itself less its baseline."""
     bound = torch.logsumexp(weight, 0) - torch.log(weight.new_tensor(len(weight)))
     signal = (bound - baseline).detach()
-    return bound + (signal * (log_q - log_q.detach())).sum(0)
+    return bound + (signal * gradient_alone(log_q)).sum(0)
 
 
 def score_multi_none(weight: Tensor, log_q: Tensor) -> Tensor:

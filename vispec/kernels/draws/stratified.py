@@ -7,6 +7,8 @@ the guide is sure of a few values.
 import torch
 from torch import Tensor
 
+from vispec.kernels.sums.logsum import gradient_alone
+
 
 def top_and_draws(log_q: Tensor, top: int, samples: int) -> tuple[Tensor, Tensor]:
     """Values (top + samples, B) of a latent with guide log_q (B, K), and their weights in the sum, which sum to 1.
@@ -19,7 +21,7 @@ def top_and_draws(log_q: Tensor, top: int, samples: int) -> tuple[Tensor, Tensor
     empty = mass == 0
     chances = torch.where(empty, torch.ones_like(rest), rest.exp())
     drawn = torch.where(empty, likely[:, :1], torch.multinomial(chances, samples, replacement=True))
-    share = mass / samples * (log_q.gather(-1, drawn) - log_q.gather(-1, drawn).detach()).exp()
+    share = mass / samples * gradient_alone(log_q.gather(-1, drawn)).exp()
     values, weight = torch.cat([likely, drawn], -1), torch.cat([log_q.gather(-1, likely).exp(), share], -1)
     return values.T, weight.T
 

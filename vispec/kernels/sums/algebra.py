@@ -7,6 +7,8 @@ probability (marginals), `maximum` sends it to the best term (the mode), `sample
 import torch
 from torch import Tensor
 
+from vispec.kernels.backward import first_derivative
+
 
 class Maximum(torch.autograd.Function):
     """max over the last dimension; the gradient goes to the first of the best."""
@@ -35,6 +37,7 @@ class Sampled(torch.autograd.Function):
         return torch.logsumexp(x, -1)
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         (at,) = ctx.saved_tensors
         return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))

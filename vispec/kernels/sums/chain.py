@@ -14,6 +14,7 @@ smaller sum are done again in float64, then in log space.
 import torch
 from torch import Tensor
 
+from vispec.kernels.backward import first_derivative
 from vispec.kernels.sums.logsum import weights
 from vispec.kernels.sums.lookup import columns
 from vispec.kernels.sums.sweep import RESCALE, SPARE, Room, imprecise
@@ -106,6 +107,7 @@ class ChainSums(torch.autograd.Function):
         return found[0]
 
     @staticmethod
+    @first_derivative
     def backward(ctx, g):
         init, trans, obs = chain_gradient(ctx, g)
         if ctx.tokens is not None:
@@ -130,7 +132,7 @@ def chain_shapes(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad:
 # torch.compile cannot look into chain_sums, whose work depends on the data, and takes it as an operator.
 chain_op = torch.library.custom_op(unused("chain_sums"), chain_sums, mutates_args=())
 chain_op.register_fake(chain_shapes)
-chain_op.register_autograd(lambda ctx, g, *_: (*chain_gradient(ctx, g), None, None), setup_context=chain_save)
+chain_op.register_autograd(first_derivative(lambda ctx, g, *_: (*chain_gradient(ctx, g), None, None)), setup_context=chain_save)
 
 
 def scaled_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: bool, tokens: Tensor | None = None) -> tuple:

@@ -7,6 +7,7 @@ takes numbers s (S,) and returns log-joints (*B, S).
 import torch
 from torch import Tensor
 
+from vispec.kernels.backward import first_derivative
 from vispec.kernels.sums.logsum import log_sum_exp
 
 
@@ -49,6 +50,7 @@ class ChunkedLogSum(torch.autograd.Function):
         return log_z
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         log_z, *tensors = ctx.saved_tensors
         tensors[: ctx.read] = [x.detach().requires_grad_(x.requires_grad) for x in tensors[: ctx.read]]

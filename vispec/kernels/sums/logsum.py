@@ -3,9 +3,11 @@
 import torch
 from torch import Tensor
 
+from vispec.kernels.backward import first_derivative
+
 
 class LogSumExp(torch.autograd.Function):
-    """log Σ exp(x) over the last dimension; the forward pass keeps the responsibilities, which are the gradient.
+    """log Σ exp(x) over the last dimension, and the responsibilities, which are its gradient; they have one of their own.
 
     Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
     """
@@ -17,17 +19,22 @@ class LogSumExp(torch.autograd.Function):
         r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
         mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
         ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
-        return mass.log_().add_(top).squeeze(-1)
+        ctx.set_materialize_grads(False)
+        return mass.log_().add_(top).squeeze(-1), r
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx, grad, by_r):
         (r,) = ctx.saved_tensors
-        return r * grad.unsqueeze(-1)
+        first = None if grad is None else r * grad.unsqueeze(-1)
+        if by_r is None:
+            return first
+        second = r * (by_r - (r * by_r).sum(-1, keepdim=True))
+        return second if first is None else first + second
 
 
 def log_sum_exp(x: Tensor) -> Tensor:
     """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
-    return LogSumExp.apply(x)
+    return LogSumExp.apply(x)[0]
 
 
 def impossible_alone(log_prob: Tensor) -> Tensor:
@@ -36,19 +43,20 @@ def impossible_alone(log_prob: Tensor) -> Tensor:
 
 
 class GradientAlone(torch.autograd.Function):
-    """0, with the gradient of the argument."""
+    """0, with the gradient of the argument: a term of an estimate's gradient, of which no value is the integral."""
 
     @staticmethod
     def forward(ctx, x):
         return torch.zeros_like(x)
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         return grad
 
 
 def gradient_alone(x: Tensor) -> Tensor:
-    """0 everywhere; its gradient goes to x."""
+    """0 everywhere; its gradient goes to x, once."""
     return GradientAlone.apply(x)
 
 

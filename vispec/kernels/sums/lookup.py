@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vispec.kernels.backward import first_derivative
 from vispec.kernels.distinct import distinct
 from vispec.kernels.layers.counts import count_values
 from vispec.kernels.sums.logsum import log_sum_exp, weights
@@ -42,6 +43,7 @@ class MixedTotal(torch.autograd.Function):
         return found if total is None else found.add_(total)
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         weight, p, share, row, outcome, by_topic = ctx.saved_tensors
         scaled = weight * grad[:, None]

@@ -8,7 +8,7 @@ class MixtureLogProb(torch.autograd.Function):
     """log Σ_k exp(const_k + weight_k · t) for sufficient statistics t.
 
     const (K,), weight (K, T), statistics (N, T) → (N,). The gradient is the posterior of k given each row (the
-    responsibilities), kept in the buffer of the log-densities up to each row's mass.
+    responsibilities), kept in the buffer of the log-densities up to each row's mass; both (N, K) and (N, 1) are returned too.
     """
 
     @staticmethod
@@ -19,14 +19,24 @@ class MixtureLogProb(torch.autograd.Function):
         torch.threshold_(r.sub_(top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
         mass = r.sum(1, keepdim=True)  # at least 1, or 0 where everything is impossible
         ctx.save_for_backward(r, mass, weight, statistics)
-        return mass.log().add_(top).squeeze(1)
+        ctx.set_materialize_grads(False)
+        return mass.log().add_(top).squeeze(1), r, mass
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx, grad, by_r, by_mass):
         r, mass, weight, statistics = ctx.saved_tensors
-        grad = grad[:, None] / mass.clamp(min=1.0)
+        grad = torch.zeros_like(mass) if grad is None else grad[:, None] / mass.clamp(min=1.0)
+        if by_r is not None or by_mass is not None:
+            by_density = r * sum(each for each in (grad, by_r, by_mass) if each is not None)
+            return by_density.sum(0), by_density.T @ statistics, by_density @ weight
         by_statistics = (r @ weight).mul_(grad) if ctx.needs_input_grad[2] else None
         return (r.T @ grad).squeeze(1), r.T @ (statistics * grad), by_statistics
+
+
+def mixture_log_prob(const: Tensor, weight: Tensor, statistics: Tensor) -> Tensor:
+    """log Σ_k exp(const_k + weight_k · t): const (K,), weight (K, T), statistics t (*B, T) → (*B)."""
+    flat = statistics if statistics.dim() == 2 else statistics.flatten(0, -2)
+    return MixtureLogProb.apply(const, weight, flat)[0].view(statistics.shape[:-1])
 
 
 def normal_natural(x: Tensor, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -47,15 +57,17 @@ class NormalNatural(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, loc, scale, centre):
+        given = loc, scale, centre
         loc, precision = loc - centre, (scale * scale).reciprocal_()
         scaled = loc * precision
         const = torch.addcmul(scale.log(), scaled, loc, value=0.5).sum(1)
-        ctx.save_for_backward(loc, scale, precision)
+        ctx.save_for_backward(*given)
         return torch.rsub(const, -0.9189385332046727 * loc.shape[1]), torch.cat([scaled, -0.5 * precision], 1)
 
     @staticmethod
     def backward(ctx, by_const, by_weight):
-        loc, scale, precision = ctx.saved_tensors
+        loc, scale, centre = ctx.saved_tensors
+        loc, precision = loc - centre, (scale * scale).reciprocal()
         by_scaled, by_square = by_weight.chunk(2, 1)
         by_const = by_const[:, None]
         shifted = torch.addcmul(by_scaled, by_const, loc, value=-1.0)

@@ -24,12 +24,15 @@ class SelectedLogSoftmax(torch.autograd.Function):
     def backward(ctx, grad):
         h, weight, bias, row, col = ctx.saved_tensors
         g, ctx.prob = ctx.prob, None
-        if g is None:
-            logits = torch.addmm(bias, h, weight.T)
-            g = softmax_in_place(logits, least_logit(logits))
         grad = grad.flatten()
         mass = grad.new_zeros(len(h)).index_add_(0, row.flatten(), grad)
-        g.mul_(-mass[:, None])  # ∂/∂logits = picked − mass · softmax
+        if torch.is_grad_enabled():  # the gradient is to be differentiated
+            g = -mass[:, None] * torch.addmm(bias, h, weight.T).softmax(1)
+        else:
+            if g is None:
+                logits = torch.addmm(bias, h, weight.T)
+                g = softmax_in_place(logits, least_logit(logits))
+            g.mul_(-mass[:, None])  # ∂/∂logits = picked − mass · softmax
         g.view(-1).index_add_(0, (row * g.shape[1] + col).flatten(), grad)
         by_bias = g.new_ones(len(g)) @ g  # three times as fast as g.sum(0)
         return g @ weight, g.T @ h, by_bias, None, None

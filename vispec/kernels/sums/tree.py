@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vispec.kernels.backward import first_derivative
 from vispec.kernels.sums.algebra import maximum, sampled
 
 NEAR = 300.0  # differences of scores whose exponentials may be multiplied without underflow
@@ -164,7 +165,7 @@ def tree_gradient(ctx, g: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
     return g[:, None, None] * arcs, None, None
 
 
-tree_sums.register_autograd(tree_gradient, setup_context=tree_save)
+tree_sums.register_autograd(first_derivative(tree_gradient), setup_context=tree_save)
 
 
 def eliminate(scores: Tensor, length: Tensor, keep: bool = True) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
