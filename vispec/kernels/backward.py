@@ -1,5 +1,5 @@
-"""What the backward passes of operations may promise. This file's name is the first among the kernels, as a module's text has them
-in their order, and a decorator must come before what it decorates."""
+"""What the backward passes of operations may promise. This file's name is the first among the kernels, as a module's text has
+them in their order, and a decorator must come before what it decorates."""
 
 import torch
 
