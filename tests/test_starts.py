@@ -129,7 +129,7 @@ plate n:
     module = started(text, {"age": 40 + numbers(80, seed=1), "income": income})
     torch.testing.assert_close(module.a.detach(), income.mean())
     torch.testing.assert_close(module.s.detach(), income.std(correction=0))
-    assert float(module.b) == 0
+    assert module.b.item() == 0
 
 
 def test_links_and_deterministic_nodes() -> None:
@@ -155,9 +155,9 @@ plate n:
         "u": u,
     }
     module = started(text, batch)
-    assert float(module.a) == pytest.approx(math.log(5e4), rel=1e-4)
-    assert float(module.b) == pytest.approx(float(u.square().mean().sqrt().log()))
-    assert float(module.d) == pytest.approx(float(torch.logit(torch.tensor(51 / 202))), abs=1e-6)
+    assert module.a.item() == pytest.approx(math.log(5e4), rel=1e-4)
+    assert module.b.item() == pytest.approx(float(u.square().mean().sqrt().log()))
+    assert module.d.item() == pytest.approx(float(torch.logit(torch.tensor(51 / 202))), abs=1e-6)
 
 
 def test_groups_that_are_given_start_at_their_means() -> None:
@@ -219,7 +219,7 @@ plate series:
     low, high = module.rate.sort().values.tolist()
     assert low == pytest.approx(10, rel=3)
     assert high == pytest.approx(1000, rel=0.1)
-    assert float(module.init.max()) == pytest.approx(3 / 4)  # both series begin in one state
+    assert module.init.max().item() == pytest.approx(3 / 4)  # both series begin in one state
 
 
 def test_known_values_of_a_partial_variable_name_the_clusters() -> None:
@@ -289,8 +289,8 @@ plate series:
     x = torch.cat([numbers(20) + 1000, numbers(30) - 500])[None]
     batch = {"x": x, "x_len": torch.tensor([50])}
     found = [started(text, batch, seed) for seed in range(8)]
-    assert all(float(module.early) >= float(module.late) for module in found)
-    assert len({float(module.early) for module in found}) > 3
+    assert all(module.early.item() >= module.late.item() for module in found)
+    assert len({module.early.item() for module in found}) > 3
 
 
 def test_what_a_law_must_be_told_is_read_from_the_data() -> None:
@@ -360,7 +360,7 @@ plate series:
 """
     x = torch.tensor([[100.0, 1.0, 2.0, 3.0], [120.0, 1.0, 2.0, 3.0]], dtype=torch.double)
     module = started(text, {"x": x})
-    assert (float(module.first), float(module.rest)) == (110, 2)
+    assert (module.first.item(), module.rest.item()) == (110, 2)
 
 
 def test_a_common_scale_starts_at_that_inside_the_groups() -> None:
