@@ -412,3 +412,37 @@ def test_random_models_start(text: str, seed: int) -> None:
     initialise(trial.batch)
     assert all(bool(p.isfinite().all()) for p in trial.built.module.parameters())
     assert not bool(trial.built.module.log_prob(trial.batch).isnan().any())
+
+
+def test_vectors_counts_and_constants() -> None:
+    text = """size K = 3
+param p  : unit
+param q  : simplex[3]
+param a  : positive
+param b  : positive[3]
+param e  : simplex[4]
+param pi : simplex[K]
+param s  : positive
+plate k[K]:
+    param share : simplex[3]
+    param loc   : real[2]
+plate n:
+    latent   c : index[k] ~ Categorical(pi)
+    observed y : count ~ Binomial(6, p)
+    observed m : count[3] ~ Multinomial(5, q)
+    observed d : simplex[3] ~ Dirichlet(a)
+    observed f : simplex[3] ~ Dirichlet(b)
+    observed w : category[4] ~ Categorical(e)
+    observed v : count[3] ~ Multinomial(5, share[c])
+    observed u : real[2] ~ Normal(loc[c], s)
+"""
+    parts = numbers(50, 3).softmax(-1)
+    counts = torch.nn.functional.one_hot(torch.arange(50) % 3, 3).double() * 5
+    y, w, u = (torch.arange(50) % 7).double(), torch.arange(50) % 4, numbers(50, 2, seed=1)
+    module = started(text, {"y": y, "m": counts, "v": counts, "d": parts, "f": parts, "w": w, "u": u})
+    assert module.p.item() == pytest.approx((y.sum().item() + 1) / 302)
+    torch.testing.assert_close(module.q.detach(), (counts.sum(0) + 1) / 253)
+    torch.testing.assert_close((module.b / module.b.sum()).detach(), parts.mean(0))
+    assert module.a.item() == pytest.approx(module.b.mean().item())
+    torch.testing.assert_close(module.e.detach(), (torch.bincount(w).double() + 1) / 54)
+    assert 0.2 < module.s.item() < 1.1
