@@ -306,7 +306,7 @@ plate n:
     which = torch.tensor([0, 0, 0, 1])
     module = started(text, {"tries": tries, "which": which, "y": 0.3 * tries})
     own, every = (0.3 * 1110 + 1) / 1112, (0.3 * 1115 + 1) / 1117
-    assert float(module.p[0]) == pytest.approx((3 * own + every) / 4)
+    assert module.p[0].item() == pytest.approx((3 * own + every) / 4)
 
 
 MANY = """size K = 3
