@@ -99,7 +99,7 @@ class Settings(BaseModel):
         has_nets: bool,
         threads: int,
         optimizer: str = "adam",
-        restarts: int = 1,
+        restarts: int | None = 1,
         precision: Precision = "float32",
         goes_on: bool = False,
     ) -> "Settings":

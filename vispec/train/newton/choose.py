@@ -7,10 +7,10 @@ from vispec.model.model import Model, Stage
 from vispec.plan.make import make_plan
 from vispec.train.data import Dataset
 from vispec.train.loop.settings import Settings
+from vispec.train.newton.search import STARTS
 
 LARGEST = 5000  # parameters
 WORK = 5e7  # parameters times numbers of data: some tenths of a second for a gradient
-STARTS = 10
 
 
 def second_order(model: Model, module: nn.Module, settings: Settings, data: Dataset) -> bool:
@@ -39,10 +39,11 @@ def is_linear(stage: Stage) -> bool:
     return not dict(stage.kwargs).get(linear) if isinstance(linear, str) else linear
 
 
-def restarts(model: Model) -> int:
-    """How many starts a second-order fit makes: several wherever a sum over latents may have several maxima."""
+def restarts(model: Model) -> int | None:
+    """How many starts a second-order fit makes: several wherever a sum over latents may have several maxima; None elsewhere,
+    where the first start tells."""
     treatments = make_plan(model).treatments.values()
-    return STARTS if any(found.kind == "sum" for found in treatments) else 1
+    return STARTS if any(found.kind == "sum" for found in treatments) else None
 
 
 def numbers(data: Dataset) -> int:

@@ -53,6 +53,11 @@ def _slope(f: Function, x: Tensor, here: Tensor, i: int, step: float) -> tuple[T
 
 def scale_of(h: Tensor, gradient: Tensor, value: float) -> Tensor:
     """Units (d,) in which the curvature is about one: max(|H_ii|, g_i² / (2|f| + 1))^½; the second is a scale where the
-    objective is flat. Of what it does not depend on at all, the unit is as good as any."""
+    objective is flat. On a saddle where both are 0, the curvature beside the diagonal tells; where nothing does, any unit will
+    do.
+    """
     found = torch.maximum(h.diagonal().abs(), gradient.square() / (2 * abs(value) + 1)).sqrt()
-    return found.clamp(min=1e-14 * float(found.max())) if float(found.max()) > 0 else torch.ones_like(found)
+    least = 1e-14 * float(found.max()) if len(found) else 0.0
+    beside = h.abs().amax(0).sqrt() if len(found) else found
+    found = torch.where(found > least, found, beside)
+    return torch.where(found > least, found, max(least, 1e-14) if least else 1.0)

@@ -41,7 +41,7 @@ class Finder:
         self.search = Search(
             self.objective,
             self._start,
-            job.settings.restarts or 1,
+            job.settings.restarts,
             lambda x: thin_spreads(model, self._at(x), batch),
             lambda x: improper(model, self._at(x), batch),
             job.settings.epochs,

@@ -17,6 +17,7 @@ from vispec.train.newton.state import State, begin
 TOLERANCE = 1e-9  # nats below the local maximum at which a climb ends
 ENOUGH = 1e-6  # nats below it that count as having arrived where rounding allows no more
 SAME = 1e-3  # nats between two values of one maximum
+STARTS = 10  # of a search whose first start is a saddle, and wherever latents are summed
 BEHIND = 1.0  # nats below the best maximum at which a climb that has slowed down is given up
 NEAR = 0.05  # nats to a maximum from where its value is told
 NEWTON, KRYLOV = 120, 300  # parameters above which a climb begins with quasi-Newton steps, and has no Hessian
@@ -36,6 +37,7 @@ class Climb:
     method: str
     before: int = 0
     mark: float | None = None
+    forked: bool = False
     ended: str = ""
     notes: tuple[str, ...] = ()
 
@@ -50,7 +52,7 @@ class Climb:
     def as_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
         plain = {"method": self.method, "before": self.before, "mark": self.mark, "ended": self.ended}
-        plain |= {"notes": list(self.notes)}
+        plain |= {"forked": self.forked, "notes": list(self.notes)}
         return plain | {"state": self.state.as_dict()}
 
     @classmethod
@@ -61,16 +63,22 @@ class Climb:
 
 @dataclass
 class Search:
-    """start: the point (d,) of each start by its number. thin, judge: what makes the maximum at a point improper, as far as it
-    can be told on the way, and at its end. rounds: at most so many for each start; None for as many as are usual."""
+    """start: the point (d,) of each start by its number. asked: how many; None for one, and several if it is a saddle. thin,
+    judge: what makes the maximum at a point improper, as far as it can be told on the way, and at its end. rounds: at most so
+    many for each start; None for as many as are usual."""
 
     objective: Function
     start: Callable[[int], Tensor]
-    count: int
+    asked: int | None
     thin: Callable[[Tensor], tuple[str, ...]]
     judge: Callable[[Tensor], tuple[str, ...]]
     rounds: int | None = None
     climbs: list[Climb] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        """How many starts there are: a first one on a saddle leaves open to which side the maximum lies."""
+        return self.asked or (STARTS if self.climbs and self.climbs[0].forked else 1)
 
     def advance(self) -> int | None:
         """One round of the climb whose turn it is; its number, None at the end of all."""
@@ -99,7 +107,8 @@ class Search:
 
     def begun(self, at: int) -> Climb:
         """A climb at its start, where the objective should be finite."""
-        state = begin(self.objective, self.start(at))
+        across = self.asked is None and at == 1  # the first start once more, and to the other side
+        state = replace(begin(self.objective, self.start(0 if across else at)), side=-1 if across else 1)
         method = "newton" if len(state.x) <= NEWTON else "quasi"
         if not state.value < float("inf"):
             return Climb(state, method, ended="infinite")
@@ -114,7 +123,7 @@ class Search:
             state = krylov.advance(f, state, TOLERANCE)
         else:
             state = quasi.advance(f, state)
-        climb = replace(climb, state=state)
+        climb = replace(climb, state=state, forked=climb.forked or (climb.rounds == 0 and state.saddle))
         if climb.rounds % 10 == 0 and (notes := self.thin(state.x)):
             return replace(climb, ended="unbounded", notes=notes)
         return self.after_gradients(climb) if family(climb.method) == "quasi" else self.after_curvature(climb)

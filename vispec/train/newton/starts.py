@@ -10,11 +10,12 @@ from math import sqrt
 import torch
 from torch import Tensor, nn
 
-from vispec.train.newton.curvature import SMALL
 from vispec.train.newton.objective import Objective
 
 TRIES = 40  # times that the noise is halved, or drawn anew, until the objective is finite
-FIRST = 1e-2  # a first width of differences, in what the parameter is stored in
+FIRST = 1e-2  # a first width of differences, in what the parameter is stored in, then in units of the curvature
+FAINT = 1e-12  # of the objective: a change over that width below which there is none
+DECADES = 3.0  # to both sides of 1, of a unit that nothing tells
 LINKED = 0.5  # deviation of the noise of what stands behind a link function
 
 
@@ -27,20 +28,51 @@ def starting_point(objective: Objective, prepare: Callable[[nn.Module], None], n
     base = objective.vector()
     free, linked = base == before, is_linked(objective)
     own = torch.where(free & ~linked, base, 0.0)
-    middle = base - own
     extra = torch.randn(base.shape, dtype=base.dtype).to(base) * free * (number > 0)
     noise = torch.where(linked, LINKED * extra, torch.where(own != 0, own, extra))
     if not bool((noise != 0).any()) and objective(base)[0] < float("inf"):
         return base
-    if objective(middle)[0] < float("inf"):
-        noise = torch.where(linked, noise, noise * spread(objective, middle, free & ~linked, rows))
-        found = finite(objective, middle, noise)
-        return middle if found is None else found
+    if objective(base - own)[0] < float("inf"):
+        found = finite(objective, base - own, noise * linked)
+        return spread_out(objective, base - own if found is None else found, noise * ~linked, rows)
     for attempt in range(TRIES):
         found = finite(objective, base, torch.randn(base.shape, dtype=base.dtype).to(base) * (0.1 * 1.2**attempt), 1)
         if found is not None:
             return found
     return base
+
+
+def spread_out(objective: Objective, x: Tensor, noise: Tensor, rows: int) -> Tensor:
+    """x (d,) with noise (d,) in units of what a row tells of each number, one after the other, as each may decide the next
+    one's.
+
+    Where the objective does not depend on a number as yet, the unit is any power of ten."""
+    moved = noise.nonzero().flatten()
+    for i in moved[torch.randperm(len(moved))].tolist():
+        h = curvature(objective, x, i)
+        unit = sqrt(rows / h) if h > 0 else 10.0 ** float(DECADES * (2 * torch.rand(()) - 1))
+        step = torch.zeros_like(x)
+        step[i] = noise[i] * unit
+        found = finite(objective, x, step)
+        x = x if found is None else found
+    return x
+
+
+def curvature(objective: Objective, x: Tensor, i: int) -> float:
+    """|H_ii| by differences of gradients, first of any width, then of one that suits it; 0 where it is flat."""
+    width, h = FIRST, 0.0
+    for _ in range(2):
+        up, down = x.clone(), x.clone()
+        up[i] += width
+        down[i] -= width
+        (high, above), (low, below) = objective(up), objective(down)
+        if not max(high, low) < float("inf"):
+            return 0.0
+        h = abs(float(above[i] - below[i]) / float(up[i] - down[i]))
+        if h * width * width < FAINT * (1 + abs(high)):
+            return 0.0
+        width = FIRST / sqrt(h)
+    return h
 
 
 def finite(objective: Objective, x: Tensor, noise: Tensor, tries: int = TRIES) -> Tensor | None:
@@ -52,29 +84,6 @@ def finite(objective: Objective, x: Tensor, noise: Tensor, tries: int = TRIES) -
 def is_linked(objective: Objective) -> Tensor:
     """Which numbers (d,) stand behind a link function: those of parameters that the module stores as `raw_`."""
     return torch.cat([torch.full((slot.stop - slot.start,), slot.name.startswith("raw_")) for slot in objective.slots])
-
-
-def spread(objective: Objective, x: Tensor, which: Tensor, rows: int) -> Tensor:
-    """One deviation (d,) of each parameter in question by what a row tells of it; 1 where that cannot be said."""
-    width, curvature = torch.full_like(x, FIRST), torch.ones_like(x)
-    for _ in range(2):
-        curvature = diagonal(objective, x, width, which).abs()
-        width = torch.where(curvature > 0, SMALL * 1e2 / curvature.sqrt(), width)
-    found = sqrt(rows) / curvature.sqrt()
-    return torch.where(found.isfinite(), found, 1.0)
-
-
-def diagonal(objective: Objective, x: Tensor, width: Tensor, which: Tensor) -> Tensor:
-    """H_ii (d,) by differences of gradients of that width; 0 where they are not finite, or the number is not in question."""
-    found = torch.zeros_like(x)
-    for i in which.nonzero().flatten().tolist():
-        up, down = x.clone(), x.clone()
-        up[i] += width[i]
-        down[i] -= width[i]
-        (high, above), (low, below) = objective(up), objective(down)
-        if max(high, low) < float("inf"):
-            found[i] = (above[i] - below[i]) / (up[i] - down[i])
-    return found
 
 
 def started(batch: Mapping[str, Tensor], given: Mapping[str, Tensor] | None) -> Callable[[nn.Module], None]:

@@ -35,6 +35,7 @@ class State:
     moves: Tensor = field(default_factory=lambda: torch.zeros(0))
     turns: Tensor = field(default_factory=lambda: torch.zeros(0))
     gains: tuple[float, ...] = ()
+    side: int = 1
 
     def converged(self, tolerance: float) -> bool:
         """Whether the maximum is no more than `tolerance` nats away and is one."""
@@ -47,12 +48,12 @@ class State:
     @classmethod
     def of_dict(cls, stored: dict[str, Any]) -> "State":
         """The inverse of `as_dict`."""
-        return cls(**stored)
+        return cls(**{**stored, "gains": tuple(stored["gains"])})
 
     def fresh(self) -> "State":
         """The same point for another method: of the curvature, only the scale is known."""
         none = self.x.new_zeros(0)
-        return State(self.x, self.value, self.gradient, self.scale, scaled=self.scaled, moves=none, turns=none)
+        return State(self.x, self.value, self.gradient, self.scale, scaled=self.scaled, moves=none, turns=none, side=self.side)
 
 
 def begin(f: Function, x: Tensor) -> State:

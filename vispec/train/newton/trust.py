@@ -78,7 +78,7 @@ def step(f: Function, state: State, bends: Bends) -> State:
     while radius > LEAST:
         p = within(bent, bends.c, radius)
         if state.saddle and abs(float(p[0])) < radius / 10:  # on the ridge itself the gradient does not say which way
-            p[0] = radius / 10 if p[0] >= 0 else -radius / 10
+            p[0] = state.side * (radius / 10 if p[0] >= 0 else -radius / 10)
         promised = -float(bends.c @ p + 0.5 * (bends.w * p * p).sum())
         x = state.x + bends.q @ p / state.scale
         value, gradient = f(x)
