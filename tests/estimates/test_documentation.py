@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from vispec.train.estimates import make, standard
-from vispec.train.estimates.values import Estimate, Estimates, Folded, Term
+from vispec.train.estimates.values import ABOVE, Estimate, Estimates, Folded, Term
 
 PAGE = (Path(__file__).parents[2] / "docs" / "estimates.md").read_text(encoding="utf-8")
 
@@ -20,7 +20,7 @@ def test_fields_are_those_of_the_model(model: type[BaseModel]) -> None:
 
 
 @pytest.mark.parametrize(
-    "note", [standard.BOUND, standard.ENDLESS, standard.UNMET, standard.NO_MAXIMUM, standard.KEPT, make.BOUND]
+    "note", [standard.BOUND, standard.ENDLESS, standard.UNMET, standard.NO_MAXIMUM, standard.KEPT, make.BOUND, ABOVE]
 )
 def test_every_note_is_explained(note: str) -> None:
     assert f"\n| {note} |" in PAGE

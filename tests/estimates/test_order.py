@@ -115,7 +115,7 @@ def test_elements_that_the_model_tells_apart_keep_their_places() -> None:
 def test_elements_with_labels_keep_their_places() -> None:
     found = entries({"rate": [5.0, 2.0]})
     named = tuple(entry.model_copy(update={"labels": (f"state {entry.index[0]}",)}) for entry in found.parameters)
-    with pytest.raises(RunError, match="have labels"):
+    with pytest.raises(RunError, match="labels of the data"):
         order_by(found.model_copy(update={"parameters": named}), model(HMM), "rate")
 
 

@@ -82,6 +82,9 @@ def test_separated_groups_grow_without_bound(tmp_path: Path) -> None:
     start = {"a": torch.tensor(1e-9).double(), "b": torch.tensor(60.0).double()}
     found = estimates(text, table(tmp_path, {"x": x, "y": (x > 0).astype(int)}), start=start, steps=0)
     assert notes(found)["b"] == "grows without bound"
+    found = estimates(text, table(tmp_path, {"x": x + 9, "y": (x > 0).astype(int)}), steps=60)
+    assert notes(found) == dict.fromkeys("ab", "grows without bound")
+    assert found.free_parameters == 0
 
 
 def test_elsewhere_than_at_a_maximum(tmp_path: Path) -> None:

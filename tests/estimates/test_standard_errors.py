@@ -7,6 +7,8 @@ import pytest
 import torch
 from fitted import by_title, estimates, table
 
+from vispec.train.estimates.show import body
+
 RANDOM = np.random.default_rng(3)
 
 
@@ -79,7 +81,7 @@ def test_simplex_is_identified_although_its_logits_are_not(tmp_path: Path) -> No
     assert [entry.labels for entry in entries.values()] == [("low",), ("middle",), ("top",)]
 
 
-def test_cholesky_factor_has_no_line_above_its_diagonal(tmp_path: Path) -> None:
+def test_cholesky_factor_has_no_number_above_its_diagonal(tmp_path: Path) -> None:
     text = """
 size D
 param m : real[D]
@@ -90,7 +92,10 @@ plate n:
     x = RANDOM.normal(0, 1, (60, 2)) @ [[1, 0.5], [0, 2]]
     found = estimates(text, table(tmp_path, {"x": x}))
     entries, covariance = by_title(found), np.cov(x.T, bias=True)
-    assert list(entries) == ["m[0]", "m[1]", "L[0, 0]", "L[1, 0]", "L[1, 1]"]
+    assert list(entries) == ["m[0]", "m[1]", "L[0, 0]", "L[0, 1]", "L[1, 0]", "L[1, 1]"]
+    above = entries["L[0, 1]"]
+    assert (above.estimate, above.se, above.note) == (0.0, 0.0, "0 above the diagonal")
+    assert not any(line.startswith("L[0, 1]") for line in body(found))
     assert entries["m[1]"].se == pytest.approx((covariance[1, 1] / 60) ** 0.5, rel=1e-6)
     assert entries["L[0, 0]"].se == pytest.approx((covariance[0, 0] / 120) ** 0.5, rel=1e-6)
     assert found.free_parameters == 5

@@ -79,15 +79,15 @@ def _outward(x: Tensor, gradient: Tensor, information: Tensor, of: Coordinates) 
 
 
 def _endless(f: Function, x: Tensor, value: float, gradient: Tensor, information: Tensor, of: Coordinates) -> Tensor:
-    """Numbers without an end that only grow: in units of themselves they have no information, and a multiple of all of them
-    that takes each by many of its standard errors is no worse."""
-    free = ~of.ends | (of.open & (x > 1))
+    """Numbers without an end that only grow: in units of themselves they have no information, and a multiple of all of them, or
+    of those that rise by themselves, that takes each by many of its standard errors is no worse."""
     own = information.sqrt() * x.abs()
-    grown = free & (own > 0) & (own.square() < FAINT) & (gradient * x < 0)
-    if bool(grown.any()):
-        times = 1 + FARTHEST / float(own[grown].min())
-        if f(torch.where(grown, times * x, x))[0] <= value + LOSS:
-            return grown
+    grown = (~of.ends | (of.open & (x > 1))) & (own > 0) & (own.square() < FAINT)
+    for some in (grown, grown & (gradient * x < 0)):
+        if bool(some.any()):
+            times = 1 + FARTHEST / float(own[some].min())
+            if f(torch.where(some, times * x, x))[0] <= value + LOSS:
+                return some
     return torch.zeros_like(grown)
 
 

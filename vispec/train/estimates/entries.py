@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from torch import nn
 
 from vispec.model.model import Model
@@ -10,7 +11,7 @@ from vispec.train.estimates.labels import Labels
 from vispec.train.estimates.nodes import Node
 from vispec.train.estimates.posterior import Shared
 from vispec.train.estimates.standard import Standard, Told, along
-from vispec.train.estimates.values import Estimate, Term, title
+from vispec.train.estimates.values import ABOVE, Estimate, Term, title
 
 POSTERIOR = "posterior mean and deviation"
 POINT = "point estimate"
@@ -30,10 +31,12 @@ class Words:
         value, told = self.values[node.name], {} if standard is None else standard.told
         return [
             self.entry(node, index, float(value[index]), told.get((node.name, index), Told(note=why)))
-            for index in node.indices(tuple(value.shape))
+            for index in np.ndindex(*value.shape)
         ]
 
     def entry(self, node: Node, index: tuple[int, ...], value: float, told: Told) -> Estimate:
+        if node.above(index):
+            told = Told(se=0.0, note=ABOVE)
         terms = tuple(Term(name=n, index=i, labels=self.axes[n].at(i), weight=weight) for n, i, weight in told.along)
         note = along(terms, [title(term.name, term.labels) for term in terms]) if terms else told.note
         found = Estimate(
@@ -60,12 +63,12 @@ class Words:
                     labels=axes.at(index),
                     index=index,
                     estimate=float(latent.mean[index]),
-                    se=None if latent.deviation is None else float(latent.deviation[index]),
-                    note=POINT if latent.deviation is None else POSTERIOR,
+                    se=0.0 if node.above(index) else None if latent.deviation is None else float(latent.deviation[index]),
+                    note=ABOVE if node.above(index) else POINT if latent.deviation is None else POSTERIOR,
                     derived=latent.derived,
                     scale="posterior" if node.scale(index) == "positive" else node.scale(index),
                 ),
                 LEVEL,
             )
-            for index in node.indices(shape)
+            for index in np.ndindex(*shape)
         ]

@@ -150,7 +150,7 @@ def inform(f: Function, x: Tensor, spectrum: Spectrum, free: Tensor) -> Informat
     w = spectrum.w.clone()
     for i in (w.abs() <= SMALL).nonzero()[:, 0].tolist():
         w[i] = _settled(f, x, at, scale, directions[:, i])
-    known, bent = w > KNOWN, w < -KNOWN
+    known, bent = w > KNOWN, w < -SMALL
     basis = x.new_zeros(len(x), int(known.sum()))
     basis[at] = directions[:, known] / w[known].sqrt() / scale[at, None]  # in which the information is the identity, or nearly
     covariance, kept = basis @ basis.T, basis.shape[1]
@@ -183,7 +183,7 @@ def _settled(f: Function, x: Tensor, at: Tensor, scale: Tensor, direction: Tenso
         if len(found) > 1 and abs(found[-1] - found[-2]) < KNOWN / 10:
             break
     pairs = [pair for pair in pairwise(found) if abs(pair[0] - pair[1]) < float("inf")]
-    return min(pairs, key=lambda pair: abs(pair[0] - pair[1]), default=(0.0, 0.0))[1]
+    return min(min(pairs, key=lambda pair: abs(pair[0] - pair[1]), default=(0.0, 0.0)), key=abs)
 
 
 def _inverse(f: Function, x: Tensor, basis: Tensor) -> tuple[Tensor, int]:

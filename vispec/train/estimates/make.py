@@ -74,7 +74,7 @@ def make_estimates(fitted: Fitted, data: Rows | None, most: float = MOST) -> Est
 
 
 def size_of(node: Node, module: nn.Module) -> int:
-    return node.count(tuple(node.value(module).shape))
+    return node.value(module).numel()
 
 
 def a_row(data: Rows) -> dict[str, Tensor]:

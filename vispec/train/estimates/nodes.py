@@ -1,12 +1,10 @@
 """What has estimates in a module: its parameters, and the deterministic nodes that parameters alone decide; as named
 numbers."""
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -42,17 +40,9 @@ class Node:
         """Its numbers as the module has them, in constrained space."""
         return getattr(module, identifier(self.point or self.name))
 
-    def indices(self, shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-        """The places that hold a number: all but those above a Cholesky factor's diagonal."""
-        for index in np.ndindex(*shape):
-            if self.type.domain != "cholesky" or index[-1] <= index[-2]:
-                yield index
-
-    def count(self, shape: tuple[int, ...]) -> int:
-        """How many numbers it has."""
-        if self.type.domain == "cholesky":
-            return math.prod(shape[:-2]) * (shape[-1] * (shape[-1] + 1) // 2)
-        return math.prod(shape)
+    def above(self, index: tuple[int, ...]) -> bool:
+        """Whether a place is above a Cholesky factor's diagonal, where it has no number but 0."""
+        return self.type.domain == "cholesky" and index[-1] > index[-2]
 
     def scale(self, index: tuple[int, ...]) -> Scale:
         """On which scale the interval of a number is symmetric."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -87,8 +88,5 @@ def coordinates(nodes: Sequence[Node], module: nn.Module, slots: Sequence[Slot],
 
 def numbered(node: Node, slot: Slot) -> Iterator[tuple[tuple[int, ...], int]]:
     """Each number's index in the node and its place in the vector."""
-    strides = [1]
-    for size in reversed(slot.shape[1:]):
-        strides.insert(0, strides[0] * size)
-    for index in node.indices(tuple(slot.shape)):
-        yield index, slot.start + sum(i * stride for i, stride in zip(index, strides, strict=False))
+    for i, index in enumerate(np.ndindex(*slot.shape)):
+        yield index, slot.start + i

@@ -80,7 +80,7 @@ def order_by(estimates: Estimates, model: Model, name: str) -> Estimates:
     if moved is None or axis is None:
         raise RunError(f"--order {name}: no latent points at its elements, so their order is that of the data")
     if any(entry.name == name and isinstance(entry.labels[axis], str) for entry in estimates.parameters):
-        raise RunError(f"--order {name}: its elements have labels of the data, which tell them apart")
+        raise RunError(f"--order {name}: its elements are called by labels of the data and stay in their order")
     size = 1 + max(index[axis] for index in entries)
     keys = {i: [value for index, value in sorted(entries.items()) if index[axis] == i] for i in range(size)}
     order = sorted(range(size), key=lambda i: keys[i])

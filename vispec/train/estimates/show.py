@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from vispec.train.estimates.values import Estimate, Estimates
+from vispec.train.estimates.values import ABOVE, Estimate, Estimates
 
 LONG = 200  # numbers of one parameter from which on a table shows some
 SOME = 20
@@ -36,10 +36,12 @@ def header(estimates: Estimates, scored: bool = False) -> list[str]:
     """What is told of the whole fit, in one line if any. scored: its log-probability has been told."""
     rows = f"{estimates.rows} row{'s' * (estimates.rows != 1)}"
     kind = "log-probability" if estimates.bound == "exact" else "bound"
-    told = [] if scored else [rows] if estimates.log_prob is None else [f"{kind} {estimates.log_prob:.4f} nats", rows]
+    told = [] if scored else [rows] if estimates.log_prob is None else [f"{kind} {number(estimates.log_prob, 4)} nats", rows]
     if estimates.free_parameters is not None:
         told.append(f"{estimates.free_parameters} free parameter{'s' * (estimates.free_parameters != 1)}")
-    told += [f"{name} {value:.2f}" for name, value in (("AIC", estimates.aic), ("BIC", estimates.bic)) if value is not None]
+    told += [
+        f"{name} {number(value, 2)}" for name, value in (("AIC", estimates.aic), ("BIC", estimates.bic)) if value is not None
+    ]
     return [", ".join(told)] if told else []
 
 
@@ -63,7 +65,7 @@ def table(estimates: Estimates, whole: bool = False) -> list[Cells]:
     common = common_note(estimates)
     found: list[Cells] = []
     derived = False
-    for name, entries in by_name(estimates.parameters):
+    for name, entries in by_name([entry for entry in estimates.parameters if entry.note != ABOVE]):
         shown = entries if whole or len(entries) <= LONG else entries[:SOME]
         for entry in shown:
             found.append(cells(entry, common, entry.derived and not derived))
@@ -88,7 +90,7 @@ def by_name(entries: Sequence[Estimate]) -> Iterator[tuple[str, list[Estimate]]]
 
 def common_note(estimates: Estimates) -> str | None:
     """A note that all numbers have, told once below the table."""
-    notes = {entry.note for entry in estimates.parameters}
+    notes = {entry.note for entry in estimates.parameters if entry.note != ABOVE}
     return notes.pop() if len(notes) == 1 and len(estimates.parameters) > 1 else None
 
 

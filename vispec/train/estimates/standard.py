@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vispec.train.estimates.bounds import Held, hold, lost
 from vispec.train.estimates.information import KNOWN, Information, Spectrum, inform, polish, probe, second_derivatives
 from vispec.train.estimates.nodes import Node, jacobian
-from vispec.train.estimates.numbers import Whole, coordinates, numbered, places
+from vispec.train.estimates.numbers import Whole, coordinates, places
 from vispec.train.estimates.values import Term
 from vispec.train.newton.objective import Slot
 
@@ -18,10 +19,11 @@ ENDLESS = "grows without bound"
 UNMET = "met no row"
 NO_MAXIMUM = "no maximum here"
 KEPT = "kept"
+UNKNOWN = "not identified"
 
 MISSES = 1e-2  # nats below the maximum from which on a fit has not arrived: an estimate may be 0.14 standard errors off
 HIDDEN = 1e-4  # the share of a number's derivatives along unknown directions that still is rounding
-SHOWN = 4  # terms of a direction that are named
+TERMS, SHOWN = 20, 4  # terms of a direction that are kept, and that a note names
 
 
 Place = tuple[str, tuple[int, ...]]
@@ -81,7 +83,7 @@ def _nowhere(nodes: Sequence[Node], module: nn.Module) -> dict[Place, Told]:
     return {
         (node.name, index): Told(note=NO_MAXIMUM if values[node.name].requires_grad else KEPT)
         for node in nodes
-        for index in node.indices(tuple(values[node.name].shape))
+        for index in np.ndindex(*values[node.name].shape)
     }
 
 
@@ -93,75 +95,87 @@ def _tell(
     leaves = [parameters[slot.name] for slot in slots]
     values = {node.name: node.value(module) for node in nodes}
     rows = {name: jacobian(value, leaves) for name, value in values.items() if value.requires_grad}
+    moving = Moving.of([node.name for node in nodes if node.name in rows and not node.derived], values, rows, information)
     told: dict[Place, Told] = {}
     for node in nodes:
         shape = tuple(values[node.name].shape)
+        indices = list(np.ndindex(*shape))
         if node.name not in rows:
-            told |= {(node.name, index): Told(note=KEPT) for index in node.indices(shape)}
+            told |= {(node.name, index): Told(note=KEPT) for index in indices}
             continue
         slot = places(node, slots)
-        own = {} if slot is None else dict(numbered(node, slot))
-        by = rows[node.name].view(*shape, -1)
-        for index in node.indices(shape):
-            reason = _reason(node, index, by[index], own, held)
-            told[node.name, index] = Told(note=reason) if reason else _error(by[index], information, nodes, rows, values)
+        reasons = _by_derivatives(rows[node.name], held) if slot is None else _by_place(node, slot, held)
+        for index, row, reason in zip(indices, rows[node.name], reasons, strict=True):
+            told[node.name, index] = Told(note=reason) if reason else _error(row, information, moving)
     return told
 
 
-def _reason(node: Node, index: tuple[int, ...], row: Tensor, own: dict[tuple[int, ...], int], held: Held) -> str | None:
-    """Why a number has no standard error for what its own unconstrained numbers are; None where they are free."""
-    if own and node.type.domain == "simplex":
-        others = [i for other, i in own.items() if other[:-1] == index[:-1] and other != index]
-        if others and bool(held.bound[others].all()):
-            return BOUND
-    reads = [own[index]] if own else [int(i) for i in row.nonzero()[:, 0]]
-    for which, note in ((held.unmet, UNMET), (held.bound, BOUND), (held.endless, ENDLESS)):
-        if reads and bool(which[reads].any()) and (own or not bool((row[held.free] != 0).any())):
-            return note
-    return None
+def _by_place(node: Node, slot: Slot, held: Held) -> list[str | None]:
+    """Why a parameter's numbers, in their order, have no standard errors for what their own unconstrained numbers are: held.
+    The only number of a simplex that is not at 0 is at 1."""
+    own = slice(slot.start, slot.stop)
+    bound = held.bound[own]
+    if node.type.domain == "simplex":
+        each = bound.view(slot.shape)
+        rest = each.sum(-1, keepdim=True) - each.long()
+        bound = bound | ((rest == slot.shape[-1] - 1) & (rest > 0)).view(-1)
+    facts = zip(bound.tolist(), held.unmet[own].tolist(), held.endless[own].tolist(), strict=True)
+    return [BOUND if at_end else UNMET if unmet else ENDLESS if endless else None for at_end, unmet, endless in facts]
 
 
-def _error(
-    row: Tensor, information: Information, nodes: Sequence[Node], rows: dict[str, Tensor], values: dict[str, Tensor]
-) -> Told:
-    """The standard error of a number with these derivatives (d,), where the data decide it."""
+def _by_derivatives(rows: Tensor, held: Held) -> list[str | None]:
+    """The same of numbers with derivatives (n, d) that others decide: where all of those are held."""
+    found: list[str | None] = []
+    for read in (rows != 0).unbind():
+        facts = ((held.unmet, UNMET), (held.bound, BOUND), (held.endless, ENDLESS))
+        notes = [note for which, note in facts if bool((which & read).any())]
+        found.append(notes[0] if notes and not bool((read & held.free).any()) else None)
+    return found
+
+
+@dataclass(frozen=True)
+class Moving:
+    """The numbers (n) of all parameters: their places, their derivatives (n, d), and the length of these by scaled numbers."""
+
+    places: Sequence[Place]
+    rows: Tensor
+    length: Tensor
+
+    @classmethod
+    def of(
+        cls, names: Sequence[str], values: Mapping[str, Tensor], rows: Mapping[str, Tensor], information: Information
+    ) -> "Moving":
+        """Those of the nodes of these names."""
+        found = [(name, index) for name in names for index in np.ndindex(*values[name].shape)]
+        whole = torch.cat([rows[name] for name in names]) if names else information.scale.new_zeros(0, len(information.scale))
+        return cls(found, whole, information.scaled(whole).norm(dim=1))
+
+    def along(self, direction: Tensor) -> tuple[tuple[str, tuple[int, ...], float], ...]:
+        """What changes along a direction (d,), the most first by its own measure, and by how much in units of the first."""
+        change = self.rows @ direction
+        size = torch.where(self.length > 0, change.abs() / self.length, 0.0)
+        order = size.argsort(descending=True, stable=True)[:TERMS].tolist()
+        first = float(change[order[0]])
+        chosen = [i for i in order if size[i] > 1e-3 * size[order[0]]]
+        return tuple((*self.places[i], float(change[i]) / first) for i in chosen)
+
+
+def _error(row: Tensor, information: Information, moving: Moving) -> Told:
+    """The standard error of a number with these derivatives (d,), where the data decide it; else the direction that they say
+    nothing of and that moves it most."""
     if information.share(information.bent, row) > HIDDEN:
         return Told(note=NO_MAXIMUM)
     if information.share(information.unknown, row) > HIDDEN:
-        return Told(note="not identified", along=_direction(row, information, nodes, rows, values))
+        scaled = information.unknown @ (information.unknown.T @ information.scaled(row))
+        return Told(note=UNKNOWN, along=moving.along(torch.where(information.free, scaled / information.scale, 0.0)))
     return Told(se=float((row @ information.covariance @ row).clamp(min=0).sqrt()))
-
-
-def _direction(
-    row: Tensor, information: Information, nodes: Sequence[Node], rows: dict[str, Tensor], values: dict[str, Tensor]
-) -> tuple[tuple[str, tuple[int, ...], float], ...]:
-    """Of the directions that the data say nothing of, the one that moves this number most: what the parameters do along it,
-    the largest first, in units of the largest."""
-    scaled = information.unknown @ (information.unknown.T @ information.scaled(row))
-    moved = torch.where(information.free, scaled / information.scale, 0.0)
-    terms: list[tuple[float, float, str, tuple[int, ...]]] = []
-    for node in nodes:
-        if node.derived or node.name not in rows:
-            continue
-        shape = tuple(values[node.name].shape)
-        by = rows[node.name].view(*shape, -1)
-        for index in node.indices(shape):
-            relative = float(information.scaled(by[index]).norm())
-            change = float(by[index] @ moved)
-            if relative > 0:
-                terms.append((abs(change) / relative, change, node.name, index))
-    most = max(size for size, *_ in terms)
-    chosen = sorted((term for term in terms if term[0] > 1e-3 * most), key=lambda term: -term[0])
-    unit = abs(chosen[0][1])
-    sign = 1.0 if chosen[0][1] > 0 else -1.0
-    return tuple((name, index, sign * change / unit) for _, change, name, index in chosen)
 
 
 def along(terms: Sequence[Term], titles: Sequence[str]) -> str:
     """A direction in words: a − b, or mu[0] + 0.5 mu[1]."""
     shown = [_term(i, term.weight, name) for i, (term, name) in enumerate(zip(terms[:SHOWN], titles, strict=False))]
-    more = f" and {len(terms) - SHOWN} more" if len(terms) > SHOWN else ""
-    return "not identified (along " + " ".join(shown) + more + ")"
+    more = " and others" if len(terms) > SHOWN else ""
+    return f"{UNKNOWN} (along {' '.join(shown)}{more})"
 
 
 def _term(i: int, weight: float, name: str) -> str:

@@ -1,5 +1,6 @@
 """estimates.json of a run: written when a fit ends, read by `params`, and made anew for a run that has none."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,7 +36,7 @@ def write_estimates(run: Run, estimates: Estimates) -> None:
 def read_estimates(run: Run) -> Estimates | None:
     """Those that the folder holds, of a fit that is finished; None where there are none."""
     path = run.folder / FILE
-    if not run.finished:
+    if not ended(run):
         return None
     try:
         return Estimates.model_validate_json(path.read_bytes())
@@ -46,14 +47,15 @@ def read_estimates(run: Run) -> Estimates | None:
 
 
 def find_estimates(run: Run, say: Say, whole: bool = False) -> Estimates:
-    """Those of the folder, else computed: with standard errors where the training data are still there, and kept.
+    """Those of the folder, else computed: with standard errors where the training data are still there, and then kept if
+    the folder lets itself be written.
 
     whole: with each number of parameters that are too long to be kept number by number."""
     found = read_estimates(run)
     if found is None:
         data = training_data(run, say)
         found = estimate_run(run, data, last_result(run), say)
-        if data is not None and run.finished:
+        if data is not None and ended(run) and os.access(run.folder, os.W_OK):
             write_estimates(run, found)
     if whole and any(each.note == LISTED for each in found.folded):
         every = estimate_run(run, None, last_result(run), say, most=float("inf"))
@@ -62,6 +64,12 @@ def find_estimates(run: Run, say: Say, whole: bool = False) -> Estimates:
         rest = tuple(each for each in found.folded if each.note != LISTED)
         found = found.model_copy(update={"parameters": found.parameters + more, "folded": rest})
     return found
+
+
+def ended(run: Run) -> bool:
+    """Whether the fit came to its end, and does not go on."""
+    lines = read_metrics(run.folder)
+    return bool(lines) and lines[-1]["event"] == "end"
 
 
 def last_result(run: Run) -> Mapping[str, Any]:

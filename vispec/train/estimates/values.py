@@ -6,6 +6,9 @@ from pydantic import BaseModel, ConfigDict
 
 FIELDS = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
 
+ABOVE = "0 above the diagonal"
+"""The note of an entry of a Cholesky factor that is no number; tables leave it out."""
+
 Scale = Literal["real", "positive", "unit", "posterior"]
 """On which scale an interval is symmetric: its own, that of logarithms, that of log-odds; "posterior": on the positive reals,
 the log-normal law with this mean and deviation."""
