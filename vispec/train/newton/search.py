@@ -123,7 +123,7 @@ class Search:
             state = krylov.advance(f, state, TOLERANCE)
         else:
             state = quasi.advance(f, state)
-        climb = replace(climb, state=state, forked=climb.forked or (climb.rounds == 0 and state.saddle))
+        climb = replace(climb, state=state, forked=climb.forked or (climb.rounds == 0 and state.ridge))
         if climb.rounds % 10 == 0 and (notes := self.thin(state.x)):
             return replace(climb, ended="unbounded", notes=notes)
         return self.after_gradients(climb) if family(climb.method) == "quasi" else self.after_curvature(climb)

@@ -30,6 +30,7 @@ class State:
     scaled: bool = False
     decrement: float = float("inf")
     saddle: bool = False
+    ridge: bool = False
     rounds: int = 0
     stuck: bool = False
     moves: Tensor = field(default_factory=lambda: torch.zeros(0))

@@ -59,7 +59,8 @@ def measured(state: State, h: Tensor, scale: Tensor) -> tuple[Bends | None, Stat
     c = torch.where((w.abs() < FLAT + noise / SMALL) & (c.abs() < 30 * noise), 0.0, c)
     decrement = 0.5 * float((c.square() / w.abs().clamp(min=FLAT)).sum())
     bent = bool((w < -BENT * w.abs().max() - noise / SMALL).any())
-    return Bends(w, q, c), replace(state, decrement=decrement, saddle=bent)
+    ridge = bent and abs(float(c[0])) < BENT * max(1.0, float(c.norm()))
+    return Bends(w, q, c), replace(state, decrement=decrement, saddle=bent, ridge=ridge)
 
 
 def curvature(f: Function, state: State) -> tuple[Tensor, Tensor]:
