@@ -18,9 +18,7 @@ def disagreements(truth: Mapping[str, Any], shown: Mapping[str, Any]) -> list[st
     """What differs, a phrase each, in the order of classes in which the least does."""
     estimates = {(p["name"], tuple(p["index"])): p for p in shown["parameters"] if not p["derived"]}
     values, errors = entries(truth["params"]), entries(truth.get("se", {}))
-    values = {
-        key: value for key, value in values.items() if key in estimates or value
-    }  # no line for the zeros above a diagonal
+    values = {key: value for key, value in values.items() if key in estimates or value}  # no zeros above a diagonal
     if missing := [key for key in values if key not in estimates]:
         return [f"{title(missing[0])} is not shown"]
     loose = {key for key, error in errors.items() if error is None}

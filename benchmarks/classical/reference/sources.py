@@ -65,7 +65,7 @@ NOTES = {
     "anaesthetists": "most confusions are at 0. The solution that Dawid and Skene published, from votes, is a local"
     " maximum at -192.8909",
     "macro_hmm": "the first state and some transitions are at 0; with spreads for each regime the likelihood has no bound",
-    "geyser_hmm": "the first state is certain, and a short wait is never followed by a short one",
+    "geyser_hmm": "the first state is certain",
     "geyser_markov": "the first eruption is long, no two short ones follow each other: their row meets no data",
     "grunfeld_mixture": "maxima where a component is on a few points of a line are higher and are not meant",
     "murray_normal": "two maxima of equal height, b and -b, and a saddle at b = 0 where b has no gradient",
