@@ -5,6 +5,7 @@ It needs no rate and no number of epochs: it ends by the Newton decrement, which
 
 import os
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -45,7 +46,7 @@ class Finder:
             lambda x: thin_spreads(model, self._at(x), batch),
             lambda x: improper(model, self._at(x), batch),
             job.settings.epochs,
-            [Climb.of_dict(each) for each in checkpoint.optimiser["climbs"]] if checkpoint else [],
+            [reopened(each, job) for each in checkpoint.optimiser["climbs"]] if checkpoint else [],
         )
         self.metrics = (
             Metrics(job.folder, self.counters.metrics, self.counters.total_steps, job.reporter.say) if job.group.main else None
@@ -93,7 +94,7 @@ class Finder:
 
     def _finish(self) -> Result:
         """The scores of the best climb, its parameters in best.safetensors, and the last checkpoint marked as finished."""
-        c, job, chosen = self.counters, self.job, self.search.chosen
+        c, job, chosen = self.counters, self.job, self.search.best
         if chosen is None:
             raise self._failed()
         self.objective.put(chosen.state.x)
@@ -123,7 +124,7 @@ class Finder:
 
     def _save(self) -> None:
         """last.safetensors, from which alone a fit resumes, and best.safetensors at its end."""
-        c, job, chosen = self.counters, self.job, self.search.chosen
+        c, job, chosen = self.counters, self.job, self.search.front
         if chosen is not None:
             self.objective.put(chosen.state.x)
         if self.metrics is not None:
@@ -141,3 +142,10 @@ class Finder:
         self.job.reporter.close()
         if self.metrics is not None:
             self.metrics.close()
+
+
+def reopened(stored: dict[str, Any], job: Job) -> Climb:
+    """A climb of a checkpoint; one that had all its rounds goes on where there are more now."""
+    climb = Climb.of_dict(stored)
+    more = climb.ended == "long" and job.settings.epochs is not None and climb.rounds < job.settings.epochs
+    return replace(climb, ended="", notes=()) if more else climb

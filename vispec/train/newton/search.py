@@ -107,7 +107,7 @@ class Search:
 
     def begun(self, at: int) -> Climb:
         """A climb at its start, where the objective should be finite."""
-        across = self.asked is None and at == 1  # the first start once more, and to the other side
+        across = at == 1 and self.climbs[0].forked  # the first start once more, and to the other side
         state = replace(begin(self.objective, self.start(0 if across else at)), side=-1 if across else 1)
         method = "newton" if len(state.x) <= NEWTON else "quasi"
         if not state.value < float("inf"):
@@ -126,7 +126,8 @@ class Search:
         climb = replace(climb, state=state, forked=climb.forked or (climb.rounds == 0 and state.ridge))
         if climb.rounds % 10 == 0 and (notes := self.thin(state.x)):
             return replace(climb, ended="unbounded", notes=notes)
-        return self.after_gradients(climb) if family(climb.method) == "quasi" else self.after_curvature(climb)
+        after = self.after_gradients(climb) if family(climb.method) == "quasi" else self.after_curvature(climb)
+        return self.judged(replace(after, ended="long")) if self.spent(after) and not after.ended else after
 
     def after_gradients(self, climb: Climb) -> Climb:
         """The climb after a quasi-Newton step: as it was, or with the method that finishes it, unless it is behind."""
@@ -167,13 +168,10 @@ class Search:
         return min(proper or ended, key=lambda climb: climb.state.value, default=None)
 
     @property
-    def chosen(self) -> Climb | None:
-        """What a search comes to: its best climb, or where none ended the one that is furthest."""
-        finite = [climb for climb in self.climbs if climb.ended != "infinite" and not climb.notes]
-        best = self.best
-        if best is not None and not best.notes:
-            return best
-        return min(finite, key=lambda climb: climb.state.value, default=best)
+    def front(self) -> Climb | None:
+        """The best climb, or while none has ended the one that is furthest."""
+        finite = (climb for climb in self.climbs if climb.ended != "infinite" and not climb.notes)
+        return self.best or min(finite, key=lambda climb: climb.state.value, default=None)
 
     def maxima(self) -> list[tuple[float, int]]:
         """The log-probabilities of the proper maxima reached, best first, each with how many climbs came there."""
