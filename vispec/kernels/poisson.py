@@ -47,7 +47,7 @@ class StirlingRemainder(torch.autograd.Function):
 
 class LogPoisson(torch.autograd.Function):
     """x log m - m - log Γ(x + 1) for x ≥ 0 and m ≥ 0 in float64, broadcast: 0 at x = m = 0, and -inf where m alone is 0, with a
-    finite gradient."""
+    finite gradient for m, so that 0 times it is 0."""
 
     @staticmethod
     def forward(ctx, x, m):

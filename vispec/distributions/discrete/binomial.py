@@ -20,8 +20,7 @@ def binomial_log_prob(
     found = (
         log_poisson(hits, tries * log_p.exp()) + log_poisson(tries - hits, tries * log_rest.exp()) + stirling_remainder(tries)
     )
-    found = found.to(value.dtype)
-    return found.masked_fill(outside | (found == -torch.inf), -torch.inf)  # what is impossible has no gradient
+    return found.to(value.dtype).masked_fill(outside, -torch.inf)
 
 
 def binomial_start(value: torch.Tensor, total_count: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -18,8 +18,7 @@ def negative_binomial_log_prob(
     hits, misses = value.clamp(min=0).double(), total_count.double()
     tries = hits + misses
     found = log_poisson(hits, tries * log_p.exp()) + log_poisson(misses, tries * log_rest.exp()) + stirling_remainder(tries)
-    found = (found + (misses / tries).log()).to(value.dtype)
-    return found.masked_fill((value < 0) | (found == -torch.inf), -torch.inf)  # what is impossible has no gradient
+    return (found + (misses / tries).log()).to(value.dtype).masked_fill(value < 0, -torch.inf)
 
 
 def negative_binomial_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

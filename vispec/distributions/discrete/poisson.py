@@ -11,7 +11,7 @@ log_poisson = kernel("vispec.kernels.poisson", "log_poisson")
 def poisson_log_prob(value: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
     """value · log rate - rate - log value!, elementwise; -inf below 0, and above 0 where the rate is 0."""
     found = log_poisson(value.clamp(min=0).double(), rate.double()).to(value.dtype)
-    return found.masked_fill((value < 0) | (found == -torch.inf), -torch.inf)  # what is impossible has no gradient
+    return found.masked_fill(value < 0, -torch.inf)
 
 
 def poisson_start(value: torch.Tensor) -> tuple[torch.Tensor]:

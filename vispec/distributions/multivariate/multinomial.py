@@ -16,7 +16,7 @@ def multinomial_log_prob(value: torch.Tensor, total_count: torch.Tensor, log_pro
     count, tries = value.clamp(min=0).double(), total_count.double()
     found = log_poisson(count, tries.unsqueeze(-1) * log_probs.exp()).sum(-1) + stirling_remainder(tries)
     outside = (value < 0).any(-1) | (count.sum(-1) != tries)
-    return found.to(value.dtype).masked_fill(outside | (found == -torch.inf), -torch.inf)  # what is impossible has no gradient
+    return found.to(value.dtype).masked_fill(outside, -torch.inf)
 
 
 def multinomial_sample(total_count: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
