@@ -12,7 +12,6 @@ from torch import Tensor
 
 from vispec.kernels.backward import first_derivative
 from vispec.kernels.draws.kl import kl_normal_standard_vector
-from vispec.kernels.poisson import log_poisson, stirling_remainder
 from vispec.kernels.probability import log_of, log_of_rest
 from vispec.kernels.sums.algebra import maximum
 from vispec.kernels.sums.logsum import log_sum_exp
@@ -48,8 +47,6 @@ TWICE: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...]]] = {
     "KlNormalStandard": (kl_normal_standard_vector, (leaf(2, 3), leaf(2, 3, positive=True))),
     "LogOfProbability": (log_of, (leaf(4, positive=True),)),
     "LogOfRest": (log_of_rest, (-leaf(4, positive=True).detach().requires_grad_(),)),
-    "LogPoisson": (log_poisson, (leaf(4, 1, positive=True), leaf(3, positive=True))),
-    "StirlingRemainder": (stirling_remainder, (leaf(5, positive=True),)),
 }
 
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from vispec.catalog import Distribution
-from vispec.lazy import kernel, torch
-
-log_poisson = kernel("vispec.kernels.poisson", "log_poisson")
-stirling_remainder = kernel("vispec.kernels.poisson", "stirling_remainder")
+from vispec.lazy import torch
 
 
 def binomial_log_prob(
@@ -14,14 +11,14 @@ def binomial_log_prob(
 ) -> torch.Tensor:
     """log of total_count choose value + value log p + (total_count - value) log(1 - p), elementwise; else -inf.
 
-    Both logarithms in float64, p + (1 - p) = 1."""
-    outside = (value < 0) | (value > total_count)
-    hits, tries = value.masked_fill(outside, 0.0).double(), total_count.double()
-    found = (
-        log_poisson(hits, tries * log_p.exp()) + log_poisson(tries - hits, tries * log_rest.exp()) + stirling_remainder(tries)
-    )
-    found = found.to(value.dtype)
-    return found.masked_fill(outside | (found == -torch.inf), -torch.inf)  # what is impossible has no gradient
+    Both logarithms in float64."""
+    inside = (value >= 0) & (value <= total_count)
+    hits, tries = torch.where(inside, value, 0.0).double(), total_count.double()
+    misses = tries - hits
+    log_choose = torch.lgamma(tries + 1) - torch.lgamma(hits + 1) - torch.lgamma(misses + 1)
+    log_hits = torch.where(hits > 0, hits * log_p, 0.0)  # 0 · -inf would be NaN
+    log_misses = torch.where(misses > 0, misses * log_rest, 0.0)
+    return torch.where(inside, (log_choose + log_hits + log_misses).to(value.dtype), -torch.inf)
 
 
 def binomial_start(value: torch.Tensor, total_count: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from vispec.catalog import Distribution
-from vispec.lazy import kernel, torch
-
-log_poisson = kernel("vispec.kernels.poisson", "log_poisson")
-stirling_remainder = kernel("vispec.kernels.poisson", "stirling_remainder")
+from vispec.lazy import torch
 
 
 def negative_binomial_log_prob(
@@ -14,12 +11,14 @@ def negative_binomial_log_prob(
 ) -> torch.Tensor:
     """value log p + total_count log(1 - p) + log of (value + total_count - 1) choose value, elementwise; -inf below 0.
 
-    Both logarithms in float64, p + (1 - p) = 1. It is Binomial(value; tries, p) · total_count / tries for so many tries."""
-    hits, misses = value.clamp(min=0).double(), total_count.double()
-    tries = hits + misses
-    found = log_poisson(hits, tries * log_p.exp()) + log_poisson(misses, tries * log_rest.exp()) + stirling_remainder(tries)
-    found = (found + (misses / tries).log()).to(value.dtype)
-    return found.masked_fill((value < 0) | (found == -torch.inf), -torch.inf)  # what is impossible has no gradient
+    Both logarithms in float64."""
+    inside = value >= 0
+    hits, total_count = torch.where(inside, value, 0.0).double(), total_count.double()
+    log_choose = torch.lgamma(total_count + hits) - torch.lgamma(total_count) - torch.lgamma(hits + 1)
+    log_hits = torch.where(hits > 0, hits * log_p, 0.0)  # 0 · -inf would be NaN
+    never = log_rest == -torch.inf  # p = 1: no number of failures is ever reached, and ∞ · 0 in the gradient would be NaN
+    log_misses = (total_count * log_rest.masked_fill(never, 0.0)).masked_fill(never, -torch.inf)
+    return torch.where(inside, (log_choose + log_hits + log_misses).to(value.dtype), -torch.inf)
 
 
 def negative_binomial_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from vispec.catalog import Distribution
-from vispec.lazy import kernel, torch
-
-log_poisson = kernel("vispec.kernels.poisson", "log_poisson")
-stirling_remainder = kernel("vispec.kernels.poisson", "stirling_remainder")
+from vispec.lazy import torch
 
 
 def multinomial_log_prob(value: torch.Tensor, total_count: torch.Tensor, log_probs: torch.Tensor) -> torch.Tensor:
     """log n! / Π value! + Σ value log p (*B) for value and log_probs (*B, K); -inf where value does not sum to n.
 
-    log_probs in float64, of probabilities that sum to 1."""
-    count, tries = value.clamp(min=0).double(), total_count.double()
-    found = log_poisson(count, tries.unsqueeze(-1) * log_probs.exp()).sum(-1) + stirling_remainder(tries)
-    outside = (value < 0).any(-1) | (count.sum(-1) != tries)
-    return found.to(value.dtype).masked_fill(outside | (found == -torch.inf), -torch.inf)  # what is impossible has no gradient
+    log_probs in float64."""
+    count, total_count = value.clamp(min=0).double(), total_count.double()
+    inside = (value >= 0).all(-1) & (count.sum(-1) == total_count)
+    terms = count * torch.where(count > 0, log_probs, 0.0)  # 0 · -inf would be NaN
+    density = torch.lgamma(total_count + 1) - torch.lgamma(count + 1).sum(-1) + terms.sum(-1)
+    return torch.where(inside, density.to(value.dtype), -torch.inf)
 
 
 def multinomial_sample(total_count: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from vispec.catalog import Distribution
-from vispec.lazy import kernel, torch
-
-log_poisson = kernel("vispec.kernels.poisson", "log_poisson")
+from vispec.lazy import torch
 
 
 def inverse_gamma_log_prob(value: torch.Tensor, concentration: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
     """log Gamma(1 / value; concentration, rate) - 2 log value, elementwise; -inf at and below 0."""
     inside = value > 0
-    positive, shape = torch.where(inside, value, 1.0).double(), concentration.double()
-    found = log_poisson(shape, rate.double() / positive) + (shape / positive).log()
-    return found.to(value.dtype).masked_fill(~inside, -torch.inf)
+    positive, concentration, rate = torch.where(inside, value, 1.0).double(), concentration.double(), rate.double()
+    kernel = -(concentration + 1) * positive.log() - rate / positive
+    found = kernel + (concentration * rate.log() - torch.lgamma(concentration))
+    return torch.where(inside, found.to(value.dtype), -torch.inf)
 
 
 def inverse_gamma_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

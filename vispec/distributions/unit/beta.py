@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from vispec.catalog import Distribution
-from vispec.lazy import kernel, torch
-
-log_poisson = kernel("vispec.kernels.poisson", "log_poisson")
-stirling_remainder = kernel("vispec.kernels.poisson", "stirling_remainder")
+from vispec.lazy import torch
 
 
 def beta_log_prob(value: torch.Tensor, concentration1: torch.Tensor, concentration0: torch.Tensor) -> torch.Tensor:
     """log Beta(value; concentration1, concentration0), elementwise; -inf outside the open interval (0, 1)."""
     inside = (value > 0) & (value < 1)
-    x, a, b = torch.where(inside, value, 0.5).double(), concentration1.double(), concentration0.double()
-    rest, total = 1 - x, a + b
-    found = (
-        log_poisson(a, total * x)
-        + log_poisson(b, total * rest)
-        + stirling_remainder(total)
-        + (a * b / (total * x * rest)).log()
-    )
-    return found.to(value.dtype).masked_fill(~inside, -torch.inf)
+    safe, a, b = torch.where(inside, value, 0.5).double(), concentration1.double(), concentration0.double()
+    log_norm = torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
+    kernel = (a - 1) * safe.log() + (b - 1) * torch.log1p(-safe)
+    return torch.where(inside, (kernel - log_norm).to(value.dtype), -torch.inf)
 
 
 def beta_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
