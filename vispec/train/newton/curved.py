@@ -7,6 +7,7 @@ parameters, or inside a function inside a sum, as in a · (1 − exp(−b x)), p
 from vispec.model import model as m
 from vispec.model.walk import law_parts, walk
 
+READINGS = (m.Ref, m.Select, m.Past, m.All)
 SUMS = frozenset({"+", "-", "neg", "sum", "mean", "concat"})
 
 
@@ -50,7 +51,7 @@ def degree(model: m.Model, expression: m.Expression) -> int:
 
 def opened(model: m.Model, expression: m.Expression) -> m.Expression:
     """What a deterministic node stands for."""
-    while isinstance(expression, m.Ref) and expression.name in model.let:
+    while isinstance(expression, READINGS) and expression.name in model.let:
         expression = model.let[expression.name].value
     return expression
 
@@ -60,6 +61,6 @@ def below(model: m.Model, expression: m.Expression) -> tuple[m.Expression, ...]:
     found: list[m.Expression] = []
     for e in walk(expression):
         found.append(e)
-        if isinstance(e, m.Ref | m.Select | m.Past | m.All) and e.name in model.let:
+        if isinstance(e, READINGS) and e.name in model.let:
             found += below(model, model.let[e.name].value)
     return tuple(found)
