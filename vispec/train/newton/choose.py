@@ -7,6 +7,7 @@ from vispec.model.model import Model, Stage
 from vispec.plan.make import make_plan
 from vispec.train.data import Dataset
 from vispec.train.loop.settings import Settings
+from vispec.train.newton.curved import is_curved
 from vispec.train.newton.search import STARTS
 
 LARGEST = 5000  # parameters
@@ -40,10 +41,10 @@ def is_linear(stage: Stage) -> bool:
 
 
 def restarts(model: Model) -> int | None:
-    """How many starts a second-order fit makes: several wherever a sum over latents may have several maxima; None elsewhere,
-    where the first start tells."""
+    """How many starts a second-order fit makes: several wherever a sum over latents or a curve may have several maxima; None
+    elsewhere, where the first start tells."""
     treatments = make_plan(model).treatments.values()
-    return STARTS if any(found.kind == "sum" for found in treatments) else None
+    return STARTS if any(found.kind == "sum" for found in treatments) or is_curved(model) else None
 
 
 def numbers(data: Dataset) -> int:
