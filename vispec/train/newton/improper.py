@@ -15,7 +15,8 @@ from vispec.catalog import distributions
 from vispec.model import model as m
 from vispec.model.walk import walk
 
-THIN = 1e-4  # a spread below so much of the data's
+THIN = 1e-4  # a component's spread below so much of the data's,
+NONE = 1e-10  # and one that is common to all: a curve may fit well, but not so well
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ def thin(spread: Spread, value: Tensor, batch: Mapping[str, Tensor], model: m.Mo
     else:
         sizes = value / whole if value.shape[value.dim() - width :] == whole.shape else value / whole.max()
     least = float(sizes.min())
-    return [f"`{spread.name}` is {least:.1e} of the spread of `{spread.variable}`"] if least < THIN else []
+    few = least < (NONE if spread.latent is None else THIN)
+    return [f"`{spread.name}` is {least:.1e} of the spread of `{spread.variable}`"] if few else []
 
 
 def small(

@@ -131,7 +131,7 @@ class Search:
 
     def after_gradients(self, climb: Climb) -> Climb:
         """The climb after a quasi-Newton step: as it was, or with the method that finishes it, unless it is behind."""
-        best, gains = self.best, climb.state.gains
+        best, gains = self.leader, climb.state.gains
         soon = BEHIND + SOON * sum(gains)
         if climb.method == "quasi" and climb.rounds > SHORT["quasi"] and best and climb.state.value - best.state.value > soon:
             return replace(climb, ended="behind")
@@ -141,7 +141,7 @@ class Search:
 
     def after_curvature(self, climb: Climb) -> Climb:
         """The climb after a step that knows the curvature: ended where it has arrived, cannot go on or need not."""
-        state, best = climb.state, self.best
+        state, best = climb.state, self.leader
         if state.converged(TOLERANCE) or (over(climb) and climb.arrived):
             return self.judged(replace(climb, ended="maximum"))
         if over(climb):
@@ -166,6 +166,12 @@ class Search:
         ended = [climb for climb in self.climbs if climb.ended in ("maximum", "stuck", "long", "unbounded")]
         proper = [climb for climb in ended if not climb.notes]
         return min(proper or ended, key=lambda climb: climb.state.value, default=None)
+
+    @property
+    def leader(self) -> Climb | None:
+        """The best proper maximum so far, which others must catch up with."""
+        best = self.best
+        return None if best is None or best.notes else best
 
     @property
     def front(self) -> Climb | None:
