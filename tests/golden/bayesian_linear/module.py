@@ -19,17 +19,15 @@ from torch.nn import functional as F
 def gamma_log_prob(value: torch.Tensor, concentration: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
     """log Gamma(value; concentration, rate), elementwise; -inf at and below 0."""
     inside = value > 0
-    positive = torch.where(inside, value, 1.0)
+    positive, concentration, rate = torch.where(inside, value, 1.0).double(), concentration.double(), rate.double()
     kernel = (concentration - 1) * positive.log() - rate * positive
-    return torch.where(inside, kernel + concentration * rate.log() - torch.lgamma(concentration), -torch.inf)
+    found = kernel + (concentration * rate.log() - torch.lgamma(concentration))
+    return torch.where(inside, found.to(value.dtype), -torch.inf)
 
 
-def log_normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """log N(log value; loc, scale²) - log value, elementwise; -inf at and below 0."""
-    inside = value > 0
-    log = torch.where(inside, value, 1.0).log()
-    density = -0.5 * ((log - loc) / scale).square() - scale.log() - log - 0.9189385332046727  # log(2π) / 2
-    return torch.where(inside, density, -torch.inf)
+def into_positive(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """exp(x), and the logarithm of its derivative, elementwise."""
+    return x.exp(), x
 
 
 def normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
@@ -126,6 +124,7 @@ class BayesianLinear(nn.Module):
         self.raw_b_scale = nn.Parameter(torch.full((), -2.252))
         self.noise_loc = nn.Parameter(0.1 * torch.randn(()))
         self.raw_noise_scale = nn.Parameter(torch.full((), -2.252))
+        self.noise_with_b = nn.Parameter(torch.zeros(()))
         self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
         keep_pages()
 
@@ -182,11 +181,18 @@ class BayesianLinear(nn.Module):
         b_scale = F.softplus(self.raw_b_scale)
         b = self.b_loc + b_scale * self.one.new_empty(4).normal_()  # (s*,)
         noise_scale = F.softplus(self.raw_noise_scale)
-        noise = torch.distributions.LogNormal(loc=self.noise_loc, scale=noise_scale).expand((4,)).rsample()  # (s*,)
+        value = b - self.b_loc  # (s*,)
+        value_2 = value / b_scale  # (s*,)
+        value_3 = self.noise_with_b * value_2  # (s*,)
+        value_4 = noise_scale * value_3  # (s*,)
+        value_5 = self.noise_loc + value_4  # (s*,)
+        noise_base = value_5 + noise_scale * torch.randn_like(value_5)  # (s*,)
+        noise, gain_noise = into_positive(noise_base)  # (s*,)
         kl_w = kl_normal_standard_vector(self.w_loc, w_scale)
         kl_b = kl_normal_standard(self.b_loc, b_scale)
         log_p_noise = gamma_log_prob(noise, (self.one * 2), (self.one * 2))  # (s*,)
-        log_q_noise = log_normal_log_prob(noise, self.noise_loc, noise_scale)  # (s*,)
+        log_base_noise = normal_log_prob(noise_base, value_5, noise_scale)  # (s*,)
+        log_q_noise = log_base_noise - gain_noise  # (s*,)
         log_ratio_noise = log_p_noise - log_q_noise  # (s*,)
         part = log_ratio_noise.mean(0)
         log_ratio = part - kl_w - kl_b
@@ -200,12 +206,18 @@ class BayesianLinear(nn.Module):
         b_scale = F.softplus(self.raw_b_scale)
         b = self.b_loc + b_scale * self.one.new_empty(samples).normal_()  # (s*,)
         noise_scale = F.softplus(self.raw_noise_scale)
-        noise = torch.distributions.LogNormal(loc=self.noise_loc, scale=noise_scale).expand((samples,)).rsample()  # (s*,)
+        value = b - self.b_loc  # (s*,)
+        value_2 = value / b_scale  # (s*,)
+        value_3 = self.noise_with_b * value_2  # (s*,)
+        value_4 = noise_scale * value_3  # (s*,)
+        value_5 = self.noise_loc + value_4  # (s*,)
+        noise_base = value_5 + noise_scale * torch.randn_like(value_5)  # (s*,)
+        noise, gain_noise = into_positive(noise_base)  # (s*,)
         x = batch["x"]  # (n,)
         y = batch["y"]  # (n, D)
         dot = F.linear(w, y)  # (s*, n)
-        value = dot + b[:, None]  # (s*, n)
-        log_x = normal_log_prob(x, value, noise[:, None])  # (s*, n)
+        value_6 = dot + b[:, None]  # (s*, n)
+        log_x = normal_log_prob(x, value_6, noise[:, None])  # (s*, n)
         return log_x
 
     @torch.no_grad()
@@ -221,7 +233,12 @@ class BayesianLinear(nn.Module):
         w_scale = F.softplus(self.raw_w_scale)  # (D,)
         b_scale = F.softplus(self.raw_b_scale)
         noise_scale = F.softplus(self.raw_noise_scale)
-        return {"w": {"loc": self.w_loc, "scale": w_scale}, "b": {"loc": self.b_loc, "scale": b_scale}, "noise": {"loc": self.noise_loc, "scale": noise_scale}}
+        value = self.b_loc - self.b_loc
+        value_2 = value / b_scale
+        value_3 = self.noise_with_b * value_2
+        value_4 = noise_scale * value_3
+        value_5 = self.noise_loc + value_4
+        return {"w": {"loc": self.w_loc, "scale": w_scale}, "b": {"loc": self.b_loc, "scale": b_scale}, "noise": {"loc": value_5, "scale": noise_scale}}
 
     @torch.no_grad()
     def draws(self, batch: dict[str, Tensor], samples: int) -> dict[str, Tensor]:
@@ -231,7 +248,13 @@ class BayesianLinear(nn.Module):
         b_scale = F.softplus(self.raw_b_scale)
         b = self.b_loc + b_scale * self.one.new_empty(samples).normal_()  # (s*,)
         noise_scale = F.softplus(self.raw_noise_scale)
-        noise = torch.distributions.LogNormal(loc=self.noise_loc, scale=noise_scale).expand((samples,)).rsample()  # (s*,)
+        value = b - self.b_loc  # (s*,)
+        value_2 = value / b_scale  # (s*,)
+        value_3 = self.noise_with_b * value_2  # (s*,)
+        value_4 = noise_scale * value_3  # (s*,)
+        value_5 = self.noise_loc + value_4  # (s*,)
+        noise_base = value_5 + noise_scale * torch.randn_like(value_5)  # (s*,)
+        noise, gain_noise = into_positive(noise_base)  # (s*,)
         return {"w": w, "b": b, "noise": noise}
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:

@@ -20,6 +20,20 @@ def normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor)
     return -0.5 * ((value - loc) / scale).square() - scale.log() - 0.9189385332046727  # log(2π) / 2
 
 
+def first_derivative(backward):
+    """A backward pass that takes for constants what depends on the inputs too, such as posterior probabilities: right once.
+
+    So it raises where its result would be differentiated again (`create_graph`, `hessian`). torch's own `once_differentiable`
+    looks at the incoming gradient alone: that of a sum is constant, and its second derivative would be 0 in silence."""
+
+    def once(ctx, *grads):
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            raise RuntimeError("there is a first derivative only here; for a Hessian, take differences of gradients")
+        return backward(ctx, *grads)
+
+    return once
+
+
 def softplus_inverse(y: Tensor) -> Tensor:
     """x with softplus(x) = y > 0."""
     return y + torch.log(-torch.expm1(-y))
@@ -59,6 +73,11 @@ def predictive(generate, kinds: dict[str, str], rule: str, samples: int) -> dict
     return {name: found[name] for name in kinds}
 
 
+def through_the_draw(log_q: Tensor) -> Tensor:
+    """log q, of which the gradient leaves the guide's parameters out, so that it has no derivative of its own."""
+    return log_q.detach() + gradient_alone(log_q)
+
+
 def keep_pages() -> None:
     """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
 
@@ -68,10 +87,29 @@ def keep_pages() -> None:
     torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
 
 
+class GradientAlone(torch.autograd.Function):
+    """0, with the gradient of the argument: a term of an estimate's gradient, of which no value is the integral."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return torch.zeros_like(x)
+
+    @staticmethod
+    @first_derivative
+    def backward(ctx, grad):
+        return grad
+
+
+def gradient_alone(x: Tensor) -> Tensor:
+    """0 everywhere; its gradient goes to x, once."""
+    return GradientAlone.apply(x)
+
+
 class NormalVectorLogProb(torch.autograd.Function):
     """Σ_d log N(value_d; loc_d, scale_d²) (*B): value, loc and scale broadcast to (*B, D).
 
-    Instead of four tensors (*B, D) of autograd's, it makes one, of residuals in units of the scale, and one for the gradient.
+    Instead of four tensors (*B, D) of autograd's, it makes one for the gradient, and one of residuals in units of the scale,
+    which it returns too.
     """
 
     @staticmethod
@@ -83,19 +121,23 @@ class NormalVectorLogProb(torch.autograd.Function):
         ctx.shapes = value.shape, loc.shape, scale.shape
         distance = torch.linalg.vector_norm(residual, dim=-1).square_()
         log_scale = scale.log().expand(*scale.shape[:-1], residual.shape[-1]).sum(-1)
-        return distance.mul_(-0.5).sub_(log_scale).sub_(0.9189385332046727 * residual.shape[-1])  # log(2π) / 2
+        ctx.set_materialize_grads(False)
+        found = distance.mul_(-0.5).sub_(log_scale).sub_(0.9189385332046727 * residual.shape[-1])  # log(2π) / 2
+        return found, residual
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx, grad, by_residual):
         residual, scale = ctx.saved_tensors
         value_shape, loc_shape, scale_shape = ctx.shapes
+        grad = residual.new_zeros(residual.shape[:-1]) if grad is None else grad
         weighted = residual * grad[..., None]  # (*B, D)
+        weighted = weighted if by_residual is None else weighted - by_residual
         by_scale = None
         if ctx.needs_input_grad[2]:
             size = scale_shape[-1] if scale_shape else 1
             once = grad[..., None].sum_to_size((*scale_shape[:-1], 1) if scale_shape else ()) * (residual.shape[-1] // size)
             by_scale = (weighted * residual).sum_to_size(scale_shape).sub_(once).div_(scale)
-        by_loc = weighted.div_(scale)
+        by_loc = weighted / scale if torch.is_grad_enabled() else weighted.div_(scale)
         by_value = by_loc.neg().sum_to_size(value_shape) if ctx.needs_input_grad[0] else None
         return by_value, by_loc.sum_to_size(loc_shape) if ctx.needs_input_grad[1] else None, by_scale
 
@@ -107,7 +149,7 @@ def standard_normal_vector_log_prob(value: Tensor) -> Tensor:
 
 def normal_vector_log_prob(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
     """Σ_d log N(value_d; loc_d, scale_d²), broadcast: (*B, D) each → (*B)."""
-    return NormalVectorLogProb.apply(value, loc, scale)
+    return NormalVectorLogProb.apply(value, loc, scale)[0]
 
 
 class BayesianLogistic(nn.Module):
@@ -173,14 +215,16 @@ class BayesianLogistic(nn.Module):
         raw_w_scale_held = self.raw_w_scale.detach()  # (D,)
         w_scale_held = F.softplus(raw_w_scale_held)  # (D,)
         log_q_w = normal_vector_log_prob(w, w_loc_held, w_scale_held)  # (s*,)
-        log_ratio_w = log_p_w - log_q_w  # (s*,)
+        log_q_w_2 = through_the_draw(log_q_w)  # (s*,)
+        log_ratio_w = log_p_w - log_q_w_2  # (s*,)
         part = log_ratio_w.mean(0)
         log_p_b = normal_log_prob(b, (self.one * 0), (self.one * 3))  # (s*,)
         b_loc_held = self.b_loc.detach()
         raw_b_scale_held = self.raw_b_scale.detach()
         b_scale_held = F.softplus(raw_b_scale_held)
         log_q_b = normal_log_prob(b, b_loc_held, b_scale_held)  # (s*,)
-        log_ratio_b = log_p_b - log_q_b  # (s*,)
+        log_q_b_2 = through_the_draw(log_q_b)  # (s*,)
+        log_ratio_b = log_p_b - log_q_b_2  # (s*,)
         part_2 = log_ratio_b.mean(0)
         log_ratio = part + part_2
         return w, b, log_ratio

@@ -18,6 +18,20 @@ def bernoulli_log_prob(value: torch.Tensor, logit: torch.Tensor) -> torch.Tensor
     return torch.nn.functional.logsigmoid((2 * value - 1) * logit)
 
 
+def first_derivative(backward):
+    """A backward pass that takes for constants what depends on the inputs too, such as posterior probabilities: right once.
+
+    So it raises where its result would be differentiated again (`create_graph`, `hessian`). torch's own `once_differentiable`
+    looks at the incoming gradient alone: that of a sum is constant, and its second derivative would be 0 in silence."""
+
+    def once(ctx, *grads):
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            raise RuntimeError("there is a first derivative only here; for a Hessian, take differences of gradients")
+        return backward(ctx, *grads)
+
+    return once
+
+
 def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
     """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
 
@@ -55,7 +69,7 @@ def predictive(generate, kinds: dict[str, str], rule: str, samples: int) -> dict
 def score_bound(weight: Tensor, log_q: Tensor, baseline: Tensor | float) -> Tensor:
     """The mean of the log-weights, each sample's signal less its baseline."""
     signal = (weight - baseline).detach()
-    return (weight + signal * (log_q - log_q.detach())).mean(0)
+    return (weight + signal * gradient_alone(log_q)).mean(0)
 
 
 def score_bound_nvil(weight: Tensor, log_q: Tensor, baseline: Tensor) -> Tensor:
@@ -65,8 +79,7 @@ def score_bound_nvil(weight: Tensor, log_q: Tensor, baseline: Tensor) -> Tensor:
 
 def regression(target: Tensor, guess: Tensor) -> Tensor:
     """0, with the gradient of half the squared error of a guess."""
-    error = 0.5 * (target.detach() - guess).square()
-    return error - error.detach()
+    return gradient_alone(0.5 * (target.detach() - guess).square())
 
 
 def keep_pages() -> None:
@@ -76,6 +89,24 @@ def keep_pages() -> None:
     It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
     """
     torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
+
+
+class GradientAlone(torch.autograd.Function):
+    """0, with the gradient of the argument: a term of an estimate's gradient, of which no value is the integral."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return torch.zeros_like(x)
+
+    @staticmethod
+    @first_derivative
+    def backward(ctx, grad):
+        return grad
+
+
+def gradient_alone(x: Tensor) -> Tensor:
+    """0 everywhere; its gradient goes to x, once."""
+    return GradientAlone.apply(x)
 
 
 class Decode(nn.Module):

@@ -17,17 +17,15 @@ from torch.nn import functional as F
 def gamma_log_prob(value: torch.Tensor, concentration: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
     """log Gamma(value; concentration, rate), elementwise; -inf at and below 0."""
     inside = value > 0
-    positive = torch.where(inside, value, 1.0)
+    positive, concentration, rate = torch.where(inside, value, 1.0).double(), concentration.double(), rate.double()
     kernel = (concentration - 1) * positive.log() - rate * positive
-    return torch.where(inside, kernel + concentration * rate.log() - torch.lgamma(concentration), -torch.inf)
+    found = kernel + (concentration * rate.log() - torch.lgamma(concentration))
+    return torch.where(inside, found.to(value.dtype), -torch.inf)
 
 
-def log_normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """log N(log value; loc, scale²) - log value, elementwise; -inf at and below 0."""
-    inside = value > 0
-    log = torch.where(inside, value, 1.0).log()
-    density = -0.5 * ((log - loc) / scale).square() - scale.log() - log - 0.9189385332046727  # log(2π) / 2
-    return torch.where(inside, density, -torch.inf)
+def into_positive(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """exp(x), and the logarithm of its derivative, elementwise."""
+    return x.exp(), x
 
 
 def normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
@@ -182,9 +180,11 @@ class Bnn(nn.Module):
     def shared(self) -> tuple[Tensor, ...]:
         """noise (); log p − log q of all that rows share."""
         noise_scale = F.softplus(self.raw_noise_scale)
-        noise = torch.distributions.LogNormal(loc=self.noise_loc, scale=noise_scale).rsample()
+        noise_base = self.noise_loc + noise_scale * torch.randn_like(self.noise_loc)
+        noise, gain_noise = into_positive(noise_base)  # ()
         log_p_noise = gamma_log_prob(noise, (self.one * 6), (self.one * 6))
-        log_q_noise = log_normal_log_prob(noise, self.noise_loc, noise_scale)
+        log_base_noise = normal_log_prob(noise_base, self.noise_loc, noise_scale)
+        log_q_noise = log_base_noise - gain_noise
         log_ratio_noise = log_p_noise - log_q_noise
         kl_f = kl_of_weights(self.f)
         log_ratio = log_ratio_noise - kl_f
@@ -194,7 +194,8 @@ class Bnn(nn.Module):
     def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
         """log p(row, latents) − log q(latents) at draws of the latents, (samples, n); what all rows share is drawn with each sample and adds nothing."""
         noise_scale = F.softplus(self.raw_noise_scale)
-        noise = torch.distributions.LogNormal(loc=self.noise_loc, scale=noise_scale).expand((samples,)).rsample()  # (s*,)
+        noise_base = self.noise_loc + noise_scale * self.one.new_empty(samples).normal_()  # (s*,)
+        noise, gain_noise = into_positive(noise_base)  # (s*,)
         x = batch["x"]  # (n,)
         y = batch["y"]  # (n, D)
         y_2 = y.expand(samples, *y.shape)  # (s*, n, D)
@@ -217,7 +218,8 @@ class Bnn(nn.Module):
     def draws(self, batch: dict[str, Tensor], samples: int) -> dict[str, Tensor]:
         """Posterior draws, from the guides, of what rows share and of what each row has: noise (s*,)."""
         noise_scale = F.softplus(self.raw_noise_scale)
-        noise = torch.distributions.LogNormal(loc=self.noise_loc, scale=noise_scale).expand((samples,)).rsample()  # (s*,)
+        noise_base = self.noise_loc + noise_scale * self.one.new_empty(samples).normal_()  # (s*,)
+        noise, gain_noise = into_positive(noise_base)  # (s*,)
         return {"noise": noise}
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:

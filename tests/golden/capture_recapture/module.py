@@ -13,6 +13,11 @@ import torch
 from torch import Tensor, nn
 
 
+def bernoulli_start(value: torch.Tensor) -> tuple[torch.Tensor]:
+    """Share of ones among elements (N, *event), with one more of either kind."""
+    return ((value.sum(0) + 1) / (len(value) + 2),)
+
+
 def flat_log_prob(value: torch.Tensor) -> torch.Tensor:
     """0 everywhere."""
     return torch.zeros_like(value)
@@ -21,6 +26,20 @@ def flat_log_prob(value: torch.Tensor) -> torch.Tensor:
 def flat_sample() -> torch.Tensor:
     """0 stands in for a value that no law gives."""
     return torch.zeros(())
+
+
+def first_derivative(backward):
+    """A backward pass that takes for constants what depends on the inputs too, such as posterior probabilities: right once.
+
+    So it raises where its result would be differentiated again (`create_graph`, `hessian`). torch's own `once_differentiable`
+    looks at the incoming gradient alone: that of a sum is constant, and its second derivative would be 0 in silence."""
+
+    def once(ctx, *grads):
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            raise RuntimeError("there is a first derivative only here; for a Hessian, take differences of gradients")
+        return backward(ctx, *grads)
+
+    return once
 
 
 def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
@@ -83,7 +102,7 @@ class LogOfProbability(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         (p,) = ctx.saved_tensors
-        return (grad / p).masked_fill(p == 0, 0.0)
+        return grad / p.masked_fill(p == 0, torch.inf)
 
 
 def bit_log_prob(value: Tensor, p: Tensor) -> Tensor:
@@ -188,6 +207,7 @@ class Summed(torch.autograd.Function):
         return log_z.clone()
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         (p,) = ctx.saved_tensors
         return p * grad.unsqueeze(-1), None, None
@@ -202,6 +222,7 @@ class Attached(torch.autograd.Function):
         return log_z.clone()
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         (told,) = ctx.saved_tensors
         by_row = torch.where(grad > 0, grad * told, 0.0)  # an infinite divergence counts only where it can be
@@ -257,6 +278,44 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def by_group(start, value: Tensor, at: tuple, now: tuple, *told: Tensor | int, among: Tensor | None = None) -> list[Tensor]:
+    """The parameters of a law, each (*G, *event), that `start` finds in the elements (N, *event) of each group.
+
+    at: for each dimension of G where in it an element belongs, (N,) or one for all. now: what the parameters are, None for
+    those not asked for; there stays what the elements do not tell. told: what else start reads, (N, ...) or one for all.
+    among (N,): which elements the groups have, all without it.
+
+    A group's parameters are drawn towards those of all elements as by one element of these, so that a group of few has no
+    extreme ones; a group of none has those of all."""
+    if not len(value):
+        return [old for old in now if old is not None]
+    whole = start(value, *told)
+    sizes = next(each.shape[: len(at)] for each in now if each is not None)
+    found = [each.expand(sizes.numel(), *each.shape).clone() for each in whole]
+    key = torch.zeros(len(value), dtype=torch.long, device=value.device)
+    for size, index in zip(sizes, at, strict=True):
+        key = key * size + index
+    if among is not None:
+        key = torch.where(among, key, -1)
+    order = key.argsort()
+    groups, counts = key[order].unique_consecutive(return_counts=True)
+    for group, rows in zip(groups.tolist(), order.split(counts.tolist()), strict=True):
+        if group < 0 or len(rows) == len(value):
+            continue
+        own = start(value[rows], *(each[rows] if isinstance(each, Tensor) and each.dim() else each for each in told))
+        for table, mine, all_ in zip(found, own, whole, strict=True):
+            both = (len(rows) * mine + all_) / (len(rows) + 1)
+            table[group] = torch.where(both.isfinite(), both, torch.where(mine.isfinite(), mine, all_))
+    return [kept(each.reshape(sizes + each.shape[1:]), old) for each, old in zip(found, now, strict=True) if old is not None]
+
+
+def kept(found: Tensor, old: Tensor) -> Tensor:
+    """What was found in the shape of the old, the mean where one number stands for several; the old where it is not finite."""
+    while found.dim() > old.dim():
+        found = found.nanmean(-1)
+    return torch.where(found.isfinite(), found, old)
+
+
 class Maximum(torch.autograd.Function):
     """max over the last dimension; the gradient goes to the first of the best."""
 
@@ -284,6 +343,7 @@ class Sampled(torch.autograd.Function):
         return torch.logsumexp(x, -1)
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         (at,) = ctx.saved_tensors
         return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
@@ -384,6 +444,7 @@ class ChainSums(torch.autograd.Function):
         return found[0]
 
     @staticmethod
+    @first_derivative
     def backward(ctx, g):
         init, trans, obs = chain_gradient(ctx, g)
         if ctx.tokens is not None:
@@ -408,7 +469,7 @@ def chain_shapes(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad:
 # torch.compile cannot look into chain_sums, whose work depends on the data, and takes it as an operator.
 chain_op = torch.library.custom_op(unused("chain_sums"), chain_sums, mutates_args=())
 chain_op.register_fake(chain_shapes)
-chain_op.register_autograd(lambda ctx, g, *_: (*chain_gradient(ctx, g), None, None), setup_context=chain_save)
+chain_op.register_autograd(first_derivative(lambda ctx, g, *_: (*chain_gradient(ctx, g), None, None)), setup_context=chain_save)
 
 
 def scaled_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: bool, tokens: Tensor | None = None) -> tuple:
@@ -551,7 +612,7 @@ def seeded(log_joint, seed: int, *inputs):
 
 
 class LogSumExp(torch.autograd.Function):
-    """log Σ exp(x) over the last dimension; the forward pass keeps the responsibilities, which are the gradient.
+    """log Σ exp(x) over the last dimension, and the responsibilities, which are its gradient; they have one of their own.
 
     Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
     """
@@ -563,17 +624,22 @@ class LogSumExp(torch.autograd.Function):
         r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
         mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
         ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
-        return mass.log_().add_(top).squeeze(-1)
+        ctx.set_materialize_grads(False)
+        return mass.log_().add_(top).squeeze(-1), r
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx, grad, by_r):
         (r,) = ctx.saved_tensors
-        return r * grad.unsqueeze(-1)
+        first = None if grad is None else r * grad.unsqueeze(-1)
+        if by_r is None:
+            return first
+        second = r * (by_r - (r * by_r).sum(-1, keepdim=True))
+        return second if first is None else first + second
 
 
 def log_sum_exp(x: Tensor) -> Tensor:
     """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
-    return LogSumExp.apply(x)
+    return LogSumExp.apply(x)[0]
 
 
 def weights(score: Tensor) -> Tensor:
@@ -778,6 +844,16 @@ class CaptureRecapture(nn.Module):
         zeros = {"alive": self.one.new_zeros(x.shape[0], self.T, 2)}
         found = ask(self, batch, query, zeros, {}, other=other)
         return found
+
+    @torch.no_grad()
+    def initialise(self, batch: dict[str, Tensor]) -> None:
+        """Start parameters at what the batch shows of their laws."""
+        x = batch["x"]  # (animal, t)
+        alive = torch.randint(2, (x.shape[0], self.T), device=self.one.device).to(self.one.dtype)  # (animal, t)
+        sum_before = x.cumsum(1) - x  # (animal, t)
+        value = sum_before > 0  # (animal, t)
+        animal, t = value.nonzero(as_tuple=True)
+        (self.p,) = by_group(bernoulli_start, x[animal, t], (), (self.p,), among=alive.bool()[animal, t])
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""

@@ -160,11 +160,59 @@ def keep_pages() -> None:
     torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
 
 
+class Standardise(nn.Module):
+    """(x − mean) / deviation for each of `width` numbers, as `learn_scales` finds them in data; before that, x itself.
+
+    What does not vary in the data has deviation 1. mask (*B, T): which elements of x (*B, T, width) count. seen (*B, width) or
+    (*B, 1): 1 for numbers that are there; the others have no part in the mean and are 0 in the result."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("deviation", torch.ones(width))
+        self.learning = False
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, seen: Tensor | None = None) -> Tensor:
+        if self.learning:
+            self.learn(x, mask, torch.ones_like(x) if seen is None else seen)
+        standard = (x - self.mean) / self.deviation
+        return standard if seen is None else torch.where(seen > 0, standard, 0.0)
+
+    def learn(self, x: Tensor, mask: Tensor | None, seen: Tensor) -> None:
+        """Take the means and deviations of what counts and is there; of nothing, 0 and 1."""
+        counts = (seen > 0).expand_as(x)
+        if mask is not None:
+            counts = counts & mask.expand(x.shape[:-1]).unsqueeze(-1)
+        counts, x = counts.reshape(-1, x.shape[-1]), x.reshape(-1, x.shape[-1])
+        number = counts.sum(0).clamp(min=1)
+        mean = torch.where(counts, x, 0.0).sum(0) / number
+        first = x.gather(0, counts.int().argmax(0, keepdim=True))
+        varies = (counts & (x != first)).any(0)  # rounding may give a constant a deviation
+        variance = torch.where(counts, x - mean, 0.0).square().sum(0) / number
+        self.mean.copy_(mean)
+        self.deviation.copy_(torch.where(varies, variance.sqrt(), 1.0))
+
+
+def learn_scales(module, batch: dict[str, Tensor]) -> None:
+    """Every `Standardise` of the module takes its mean and deviation from what it meets in this batch."""
+    layers = [each for each in module.modules() if isinstance(each, Standardise)]
+    for layer in layers:
+        layer.learning = True
+    module.log_prob(batch)
+    for layer in layers:
+        layer.learning = False
+
+
 class EncodeEta(nn.Module):
-    """(mu: real, log_tau: real, sigma: positive, y: real) → (loc: real, scale: positive): eta."""
+    """(mu: real, log_tau: real, sigma: positive, y: real) → (loc: real, scale: positive): eta |> eta |> eta."""
 
     def __init__(self):
         super().__init__()
+        self.standardise_sigma = Standardise(1)
+        self.standardise_y = Standardise(1)
         self.from_mu = nn.Linear(1, 128)
         self.from_log_tau = nn.Linear(1, 128, bias=False)
         self.from_sigma = nn.Linear(1, 128, bias=False)
@@ -175,7 +223,7 @@ class EncodeEta(nn.Module):
     def features(self, mu: Tensor, log_tau: Tensor, sigma: Tensor, y: Tensor) -> Tensor:
         """mu (*B), log_tau (*B), sigma (*B), y (*B) → (*B, 128)."""
         h = self.mlp(
-            self.from_mu(mu.unsqueeze(-1)) + self.from_log_tau(log_tau.unsqueeze(-1)) + self.from_sigma(sigma.unsqueeze(-1)) + self.from_y(y.unsqueeze(-1)),
+            self.from_mu(mu.unsqueeze(-1)) + self.from_log_tau(log_tau.unsqueeze(-1)) + self.from_sigma(self.standardise_sigma(sigma.unsqueeze(-1))) + self.from_y(self.standardise_y(y.unsqueeze(-1))),
         )  # (*B, 128)
         return h
 
@@ -314,6 +362,11 @@ class EightSchools(nn.Module):
         log_q_eta = normal_log_prob(eta, encode_eta_loc, encode_eta_scale)  # (s*, school)
         log_ratio_eta = log_p_eta - log_q_eta  # (s*, school)
         return {"eta": (log_ratio_eta, eta)}
+
+    @torch.no_grad()
+    def initialise(self, batch: dict[str, Tensor]) -> None:
+        """Standardise by it."""
+        learn_scales(self, batch)
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""

@@ -33,6 +33,12 @@ def normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor)
     return -0.5 * ((value - loc) / scale).square() - scale.log() - 0.9189385332046727  # log(2π) / 2
 
 
+def normal_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of elements (N, *event); a deviation of 0 tells no scale, which is nan."""
+    scale = (value - value[:1]).std(0, correction=0)
+    return value.mean(0), scale.masked_fill(scale == 0, torch.nan)
+
+
 def softplus_inverse(y: Tensor) -> Tensor:
     """x with softplus(x) = y > 0."""
     return y + torch.log(-torch.expm1(-y))
@@ -84,6 +90,44 @@ def keep_pages() -> None:
     It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
     """
     torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
+
+
+def by_group(start, value: Tensor, at: tuple, now: tuple, *told: Tensor | int, among: Tensor | None = None) -> list[Tensor]:
+    """The parameters of a law, each (*G, *event), that `start` finds in the elements (N, *event) of each group.
+
+    at: for each dimension of G where in it an element belongs, (N,) or one for all. now: what the parameters are, None for
+    those not asked for; there stays what the elements do not tell. told: what else start reads, (N, ...) or one for all.
+    among (N,): which elements the groups have, all without it.
+
+    A group's parameters are drawn towards those of all elements as by one element of these, so that a group of few has no
+    extreme ones; a group of none has those of all."""
+    if not len(value):
+        return [old for old in now if old is not None]
+    whole = start(value, *told)
+    sizes = next(each.shape[: len(at)] for each in now if each is not None)
+    found = [each.expand(sizes.numel(), *each.shape).clone() for each in whole]
+    key = torch.zeros(len(value), dtype=torch.long, device=value.device)
+    for size, index in zip(sizes, at, strict=True):
+        key = key * size + index
+    if among is not None:
+        key = torch.where(among, key, -1)
+    order = key.argsort()
+    groups, counts = key[order].unique_consecutive(return_counts=True)
+    for group, rows in zip(groups.tolist(), order.split(counts.tolist()), strict=True):
+        if group < 0 or len(rows) == len(value):
+            continue
+        own = start(value[rows], *(each[rows] if isinstance(each, Tensor) and each.dim() else each for each in told))
+        for table, mine, all_ in zip(found, own, whole, strict=True):
+            both = (len(rows) * mine + all_) / (len(rows) + 1)
+            table[group] = torch.where(both.isfinite(), both, torch.where(mine.isfinite(), mine, all_))
+    return [kept(each.reshape(sizes + each.shape[1:]), old) for each, old in zip(found, now, strict=True) if old is not None]
+
+
+def kept(found: Tensor, old: Tensor) -> Tensor:
+    """What was found in the shape of the old, the mean where one number stands for several; the old where it is not finite."""
+    while found.dim() > old.dim():
+        found = found.nanmean(-1)
+    return torch.where(found.isfinite(), found, old)
 
 
 def standard_normal_vector_log_prob(value: Tensor) -> Tensor:
@@ -206,10 +250,10 @@ class FactorAnalysis(nn.Module):
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
-        """Start locations at what the batch shows, scales at its spread, probabilities near its means."""
+        """Start parameters at what the batch shows of their laws."""
         x = batch["x"]  # (n, d)
-        x_elements = x.flatten(0, 1)
-        self.noise = x_elements.std(0, correction=0).clamp(min=1e-3).expand(self.raw_noise.shape)
+        n_, d = torch.ones(x.shape[0], self.D, dtype=torch.bool, device=self.one.device).nonzero(as_tuple=True)
+        self.mean[...], self.noise = by_group(normal_start, x[n_, d], (d,), (self.mean, self.noise))
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""

@@ -15,6 +15,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def first_derivative(backward):
+    """A backward pass that takes for constants what depends on the inputs too, such as posterior probabilities: right once.
+
+    So it raises where its result would be differentiated again (`create_graph`, `hessian`). torch's own `once_differentiable`
+    looks at the incoming gradient alone: that of a sum is constant, and its second derivative would be 0 in silence."""
+
+    def once(ctx, *grads):
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            raise RuntimeError("there is a first derivative only here; for a Hessian, take differences of gradients")
+        return backward(ctx, *grads)
+
+    return once
+
+
 def softplus_inverse(y: Tensor) -> Tensor:
     """x with softplus(x) = y > 0."""
     return y + torch.log(-torch.expm1(-y))
@@ -153,6 +167,7 @@ class Summed(torch.autograd.Function):
         return log_z.clone()
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         (p,) = ctx.saved_tensors
         return p * grad.unsqueeze(-1), None, None
@@ -167,6 +182,7 @@ class Attached(torch.autograd.Function):
         return log_z.clone()
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         (told,) = ctx.saved_tensors
         by_row = torch.where(grad > 0, grad * told, 0.0)  # an infinite divergence counts only where it can be
@@ -249,6 +265,7 @@ class Sampled(torch.autograd.Function):
         return torch.logsumexp(x, -1)
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         (at,) = ctx.saved_tensors
         return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
@@ -272,7 +289,7 @@ def seeded(log_joint, seed: int, *inputs):
 
 
 class LogSumExp(torch.autograd.Function):
-    """log Σ exp(x) over the last dimension; the forward pass keeps the responsibilities, which are the gradient.
+    """log Σ exp(x) over the last dimension, and the responsibilities, which are its gradient; they have one of their own.
 
     Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
     """
@@ -284,17 +301,22 @@ class LogSumExp(torch.autograd.Function):
         r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
         mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
         ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
-        return mass.log_().add_(top).squeeze(-1)
+        ctx.set_materialize_grads(False)
+        return mass.log_().add_(top).squeeze(-1), r
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx, grad, by_r):
         (r,) = ctx.saved_tensors
-        return r * grad.unsqueeze(-1)
+        first = None if grad is None else r * grad.unsqueeze(-1)
+        if by_r is None:
+            return first
+        second = r * (by_r - (r * by_r).sum(-1, keepdim=True))
+        return second if first is None else first + second
 
 
 def log_sum_exp(x: Tensor) -> Tensor:
     """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
-    return LogSumExp.apply(x)
+    return LogSumExp.apply(x)[0]
 
 
 def normal_natural(x: Tensor, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -315,15 +337,17 @@ class NormalNatural(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, loc, scale, centre):
+        given = loc, scale, centre
         loc, precision = loc - centre, (scale * scale).reciprocal_()
         scaled = loc * precision
         const = torch.addcmul(scale.log(), scaled, loc, value=0.5).sum(1)
-        ctx.save_for_backward(loc, scale, precision)
+        ctx.save_for_backward(*given)
         return torch.rsub(const, -0.9189385332046727 * loc.shape[1]), torch.cat([scaled, -0.5 * precision], 1)
 
     @staticmethod
     def backward(ctx, by_const, by_weight):
-        loc, scale, precision = ctx.saved_tensors
+        loc, scale, centre = ctx.saved_tensors
+        loc, precision = loc - centre, (scale * scale).reciprocal()
         by_scaled, by_square = by_weight.chunk(2, 1)
         by_const = by_const[:, None]
         shifted = torch.addcmul(by_scaled, by_const, loc, value=-1.0)
@@ -335,7 +359,8 @@ class NormalNatural(torch.autograd.Function):
 class NormalVectorLogProb(torch.autograd.Function):
     """Σ_d log N(value_d; loc_d, scale_d²) (*B): value, loc and scale broadcast to (*B, D).
 
-    Instead of four tensors (*B, D) of autograd's, it makes one, of residuals in units of the scale, and one for the gradient.
+    Instead of four tensors (*B, D) of autograd's, it makes one for the gradient, and one of residuals in units of the scale,
+    which it returns too.
     """
 
     @staticmethod
@@ -347,26 +372,30 @@ class NormalVectorLogProb(torch.autograd.Function):
         ctx.shapes = value.shape, loc.shape, scale.shape
         distance = torch.linalg.vector_norm(residual, dim=-1).square_()
         log_scale = scale.log().expand(*scale.shape[:-1], residual.shape[-1]).sum(-1)
-        return distance.mul_(-0.5).sub_(log_scale).sub_(0.9189385332046727 * residual.shape[-1])  # log(2π) / 2
+        ctx.set_materialize_grads(False)
+        found = distance.mul_(-0.5).sub_(log_scale).sub_(0.9189385332046727 * residual.shape[-1])  # log(2π) / 2
+        return found, residual
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx, grad, by_residual):
         residual, scale = ctx.saved_tensors
         value_shape, loc_shape, scale_shape = ctx.shapes
+        grad = residual.new_zeros(residual.shape[:-1]) if grad is None else grad
         weighted = residual * grad[..., None]  # (*B, D)
+        weighted = weighted if by_residual is None else weighted - by_residual
         by_scale = None
         if ctx.needs_input_grad[2]:
             size = scale_shape[-1] if scale_shape else 1
             once = grad[..., None].sum_to_size((*scale_shape[:-1], 1) if scale_shape else ()) * (residual.shape[-1] // size)
             by_scale = (weighted * residual).sum_to_size(scale_shape).sub_(once).div_(scale)
-        by_loc = weighted.div_(scale)
+        by_loc = weighted / scale if torch.is_grad_enabled() else weighted.div_(scale)
         by_value = by_loc.neg().sum_to_size(value_shape) if ctx.needs_input_grad[0] else None
         return by_value, by_loc.sum_to_size(loc_shape) if ctx.needs_input_grad[1] else None, by_scale
 
 
 def normal_vector_log_prob(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
     """Σ_d log N(value_d; loc_d, scale_d²), broadcast: (*B, D) each → (*B)."""
-    return NormalVectorLogProb.apply(value, loc, scale)
+    return NormalVectorLogProb.apply(value, loc, scale)[0]
 
 
 class Decode(nn.Module):

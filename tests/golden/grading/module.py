@@ -16,6 +16,28 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def categorical_start(value: torch.Tensor, size: int) -> tuple[torch.Tensor]:
+    """Frequencies (*event, size) of elements (N, *event), with one more of each kind."""
+    flat = value.reshape(len(value), -1)
+    count = torch.stack([torch.bincount(column, minlength=size) for column in flat.unbind(1)])
+    return (((count + 1.0) / (len(value) + size)).reshape(*value.shape[1:], size),)
+
+
+def first_derivative(backward):
+    """A backward pass that takes for constants what depends on the inputs too, such as posterior probabilities: right once.
+
+    So it raises where its result would be differentiated again (`create_graph`, `hessian`). torch's own `once_differentiable`
+    looks at the incoming gradient alone: that of a sum is constant, and its second derivative would be 0 in silence."""
+
+    def once(ctx, *grads):
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            raise RuntimeError("there is a first derivative only here; for a Hessian, take differences of gradients")
+        return backward(ctx, *grads)
+
+    return once
 
 
 def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
@@ -132,6 +154,7 @@ class Summed(torch.autograd.Function):
         return log_z.clone()
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         (p,) = ctx.saved_tensors
         return p * grad.unsqueeze(-1), None, None
@@ -146,6 +169,7 @@ class Attached(torch.autograd.Function):
         return log_z.clone()
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         (told,) = ctx.saved_tensors
         by_row = torch.where(grad > 0, grad * told, 0.0)  # an infinite divergence counts only where it can be
@@ -201,6 +225,121 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def by_group(start, value: Tensor, at: tuple, now: tuple, *told: Tensor | int, among: Tensor | None = None) -> list[Tensor]:
+    """The parameters of a law, each (*G, *event), that `start` finds in the elements (N, *event) of each group.
+
+    at: for each dimension of G where in it an element belongs, (N,) or one for all. now: what the parameters are, None for
+    those not asked for; there stays what the elements do not tell. told: what else start reads, (N, ...) or one for all.
+    among (N,): which elements the groups have, all without it.
+
+    A group's parameters are drawn towards those of all elements as by one element of these, so that a group of few has no
+    extreme ones; a group of none has those of all."""
+    if not len(value):
+        return [old for old in now if old is not None]
+    whole = start(value, *told)
+    sizes = next(each.shape[: len(at)] for each in now if each is not None)
+    found = [each.expand(sizes.numel(), *each.shape).clone() for each in whole]
+    key = torch.zeros(len(value), dtype=torch.long, device=value.device)
+    for size, index in zip(sizes, at, strict=True):
+        key = key * size + index
+    if among is not None:
+        key = torch.where(among, key, -1)
+    order = key.argsort()
+    groups, counts = key[order].unique_consecutive(return_counts=True)
+    for group, rows in zip(groups.tolist(), order.split(counts.tolist()), strict=True):
+        if group < 0 or len(rows) == len(value):
+            continue
+        own = start(value[rows], *(each[rows] if isinstance(each, Tensor) and each.dim() else each for each in told))
+        for table, mine, all_ in zip(found, own, whole, strict=True):
+            both = (len(rows) * mine + all_) / (len(rows) + 1)
+            table[group] = torch.where(both.isfinite(), both, torch.where(mine.isfinite(), mine, all_))
+    return [kept(each.reshape(sizes + each.shape[1:]), old) for each, old in zip(found, now, strict=True) if old is not None]
+
+
+def kept(found: Tensor, old: Tensor) -> Tensor:
+    """What was found in the shape of the old, the mean where one number stands for several; the old where it is not finite."""
+    while found.dim() > old.dim():
+        found = found.nanmean(-1)
+    return torch.where(found.isfinite(), found, old)
+
+
+def clusters(
+    count: int,
+    numbers: list[Tensor],
+    shares: list[Tensor] | None = None,
+    inside: Tensor | None = None,
+    known: Tensor | None = None,
+) -> Tensor:
+    """Which of `count` clusters each element is in, (*P) for elements with what numbers (*P, ...) and shares (*P, ...) say.
+
+    Each of the numbers is standardised, while shares (bits, frequencies), which know no units, keep their relative spread; nan
+    is what nobody knows. inside (*P): which elements count, all along one axis without it; the others are in cluster 0.
+    known (*P): the clusters of those that have one, -1 for the others.
+
+    k-means with the seeds of k-means++, each the best of a few (Arthur and Vassilvitskii 2007), on as few elements as tell: the
+    clusters of all are often the same in each restart, and need not be where the likelihood is highest."""
+    parts = [(part, True) for part in numbers] + [(part, False) for part in shares or []]
+    if inside is None:
+        inside = torch.ones(len(parts[0][0]), dtype=torch.bool, device=parts[0][0].device)
+    labels = torch.zeros_like(inside, dtype=torch.long)
+    rows = int(inside.sum())
+    if not rows:
+        return labels
+    x = torch.cat([standardised(part[inside].reshape(rows, -1), apart) for part, apart in parts], -1)
+    if x.shape[1] > 200:  # random directions keep distances (Johnson and Lindenstrauss 1984)
+        x = x @ torch.randn(x.shape[1], 200, dtype=x.dtype, device=x.device)
+    fixed = torch.full((rows,), -1, device=x.device) if known is None else known[inside]
+    some = torch.randperm(rows, device=x.device)[: 20 * count]
+    some = torch.cat([some, (fixed >= 0).nonzero()[:, 0]])
+    centres = k_means(x[some], count, fixed[some])
+    labels[inside] = torch.where(fixed >= 0, fixed, nearest(x, centres))
+    return labels
+
+
+def standardised(x: Tensor, apart: bool) -> Tensor:
+    """x (N, F) minus its mean, over its deviation, each column by its own or all by that of all; 0 where it is not finite, and
+    in a column that does not vary."""
+    x = x.masked_fill(~x.isfinite(), torch.nan)
+    varies = x.nan_to_num(nan=-torch.inf).amax(0) > x.nan_to_num(nan=torch.inf).amin(0)  # rounding may give others a deviation
+    error = (x - x.nanmean(0)).where(varies, 0.0)
+    variance = error.square().nanmean(0) if apart else error.square().nanmean()
+    return (error / variance.sqrt()).nan_to_num(nan=0.0)
+
+
+def k_means(x: Tensor, count: int, fixed: Tensor) -> Tensor:
+    """Centres (count, F); elements with fixed (N,) ≥ 0 are in that cluster, whose seed is their mean."""
+    seen = fixed[fixed >= 0].unique().tolist()
+    centres = torch.stack([x[fixed == k].mean(0) for k in seen]) if seen else x[torch.randint(len(x), (1,), device=x.device)]
+    while len(centres) < count:
+        distance = torch.cdist(x, centres).square().amin(-1)
+        chance = torch.where(distance.sum() > 0, distance, 1.0)  # there may be fewer different elements than clusters
+        tried = x[torch.multinomial(chance, 2 + count.bit_length(), replacement=True)]
+        left = torch.minimum(torch.cdist(x, tried).square(), distance[:, None]).sum(0)
+        centres = torch.cat([centres, tried[left.argmin()][None]])
+    if seen:
+        rest = [k for k in range(count) if k not in seen]
+        centres = centres[torch.tensor([*seen, *rest]).argsort().to(x.device)]
+    for _ in range(10):
+        label = torch.where(fixed >= 0, fixed, nearest(x, centres))
+        size = torch.bincount(label, minlength=count)[:, None]
+        centres = torch.where(size > 0, torch.zeros_like(centres).index_add_(0, label, x) / size, centres)
+    return centres
+
+
+def nearest(x: Tensor, centres: Tensor) -> Tensor:
+    """Index (N,) of the centre next to each element; any of several that are the same."""
+    distance = torch.cdist(x, centres)
+    return (distance + 1e-9 * torch.rand_like(distance)).argmin(-1)
+
+
+def frequencies(value: Tensor, size: int, lead: int, inside: Tensor, like: Tensor) -> Tensor:
+    """How often each of `size` values is among those of an element, (*P, size), for value and inside (*P, ...) with `lead`
+    dimensions P; in the dtype of `like`, nan where there are none."""
+    inside = inside.expand(value.shape).flatten(lead).to(like.dtype)
+    count = inside.new_zeros(*value.shape[:lead], size).scatter_add_(-1, value.flatten(lead), inside)
+    return count / inside.sum(-1, keepdim=True)
+
+
 class Maximum(torch.autograd.Function):
     """max over the last dimension; the gradient goes to the first of the best."""
 
@@ -228,6 +367,7 @@ class Sampled(torch.autograd.Function):
         return torch.logsumexp(x, -1)
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         (at,) = ctx.saved_tensors
         return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
@@ -251,7 +391,7 @@ def seeded(log_joint, seed: int, *inputs):
 
 
 class LogSumExp(torch.autograd.Function):
-    """log Σ exp(x) over the last dimension; the forward pass keeps the responsibilities, which are the gradient.
+    """log Σ exp(x) over the last dimension, and the responsibilities, which are its gradient; they have one of their own.
 
     Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
     """
@@ -263,17 +403,22 @@ class LogSumExp(torch.autograd.Function):
         r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
         mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
         ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
-        return mass.log_().add_(top).squeeze(-1)
+        ctx.set_materialize_grads(False)
+        return mass.log_().add_(top).squeeze(-1), r
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx, grad, by_r):
         (r,) = ctx.saved_tensors
-        return r * grad.unsqueeze(-1)
+        first = None if grad is None else r * grad.unsqueeze(-1)
+        if by_r is None:
+            return first
+        second = r * (by_r - (r * by_r).sum(-1, keepdim=True))
+        return second if first is None else first + second
 
 
 def log_sum_exp(x: Tensor) -> Tensor:
     """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
-    return LogSumExp.apply(x)
+    return LogSumExp.apply(x)[0]
 
 
 def over_joint_values(log_factor: Tensor, latents: int = 1) -> Tensor:
@@ -414,6 +559,28 @@ class Grading(nn.Module):
         zeros = {"kind": self.one.new_zeros(mark_2.shape[0], self.G, self.T), "worth": self.one.new_zeros(mark_2.shape[0], mark_2.shape[2], self.K), "mark": self.one.new_zeros(mark_2.shape[0], mark_2.shape[2], self.G, self.M)}
         found = ask(self, batch, query, zeros, {"worth": inside_essay, "mark": inside_essay[:, :, None]}, other=other)
         return found
+
+    @torch.no_grad()
+    def initialise(self, batch: dict[str, Tensor]) -> None:
+        """Start parameters at what the batch shows of their laws. Clusters stand in for latents."""
+        mark = batch["mark"]  # (panel, essay, grader)
+        mark_2 = mark.permute(0, 2, 1)  # (panel, grader, essay)
+        mark_observed = batch["mark_observed"]  # (panel, essay, grader)
+        mark_observed_2 = mark_observed.permute(0, 2, 1)  # (panel, grader, essay)
+        mark_known = mark_2.where(mark_observed_2, 0)  # (panel, grader, essay)
+        essay_len = batch["essay_len"]  # (panel,)
+        at_essay = torch.arange(mark_2.shape[2], device=self.one.device)  # (essay,)
+        inside_essay = at_essay < essay_len[:, None]  # (panel, essay)
+        mark_shares = frequencies(mark_known, self.M, 2, (inside_essay[:, None] & mark_observed_2), self.one)
+        kind = clusters(self.T, [], [mark_shares], inside=torch.ones(mark_2.shape[0], self.G, dtype=torch.bool, device=self.one.device))  # (panel, grader)
+        mark_shown = F.one_hot(mark_known, self.M).to(self.one.dtype).where(mark_observed_2[..., None], torch.nan).permute(0, 2, 1, -1)
+        worth = clusters(self.K, [], [mark_shown], inside=inside_essay)  # (panel, essay)
+        panel, grader, essay = (inside_essay[:, None] & mark_observed_2).nonzero(as_tuple=True)
+        (self.marks,) = by_group(categorical_start, mark_2[panel, grader, essay], (worth[panel, essay], kind[panel, grader]), (self.marks,), self.M)
+        panel_2, grader_2 = torch.ones(mark_2.shape[0], self.G, dtype=torch.bool, device=self.one.device).nonzero(as_tuple=True)
+        (self.manner,) = by_group(categorical_start, kind[panel_2, grader_2], (), (self.manner,), self.T)
+        panel_3, essay_2 = inside_essay.nonzero(as_tuple=True)
+        (self.quality,) = by_group(categorical_start, worth[panel_3, essay_2], (), (self.quality,), self.K)
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""

@@ -19,6 +19,20 @@ def bernoulli_log_prob(value: torch.Tensor, logit: torch.Tensor) -> torch.Tensor
     return torch.nn.functional.logsigmoid((2 * value - 1) * logit)
 
 
+def first_derivative(backward):
+    """A backward pass that takes for constants what depends on the inputs too, such as posterior probabilities: right once.
+
+    So it raises where its result would be differentiated again (`create_graph`, `hessian`). torch's own `once_differentiable`
+    looks at the incoming gradient alone: that of a sum is constant, and its second derivative would be 0 in silence."""
+
+    def once(ctx, *grads):
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            raise RuntimeError("there is a first derivative only here; for a Hessian, take differences of gradients")
+        return backward(ctx, *grads)
+
+    return once
+
+
 def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
     """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
 
@@ -60,6 +74,24 @@ def keep_pages() -> None:
     It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
     """
     torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
+
+
+class GradientAlone(torch.autograd.Function):
+    """0, with the gradient of the argument: a term of an estimate's gradient, of which no value is the integral."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return torch.zeros_like(x)
+
+    @staticmethod
+    @first_derivative
+    def backward(ctx, grad):
+        return grad
+
+
+def gradient_alone(x: Tensor) -> Tensor:
+    """0 everywhere; its gradient goes to x, once."""
+    return GradientAlone.apply(x)
 
 
 class Lower(nn.Module):
@@ -186,7 +218,7 @@ class Helmholtz(nn.Module):
         """
         log_prob = self.log_prob(batch)
         log_q = self.sleep(batch)
-        return -(log_prob + log_q - log_q.detach()).sum() * (num_data / len(log_prob))
+        return -(log_prob + gradient_alone(log_q)).sum() * (num_data / len(log_prob))
 
     def sleep(self, batch: dict[str, Tensor]) -> Tensor:
         """log q of the latents of dreamed rows, as many as in the batch (n,): it teaches the guide."""

@@ -14,6 +14,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def first_derivative(backward):
+    """A backward pass that takes for constants what depends on the inputs too, such as posterior probabilities: right once.
+
+    So it raises where its result would be differentiated again (`create_graph`, `hessian`). torch's own `once_differentiable`
+    looks at the incoming gradient alone: that of a sum is constant, and its second derivative would be 0 in silence."""
+
+    def once(ctx, *grads):
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            raise RuntimeError("there is a first derivative only here; for a Hessian, take differences of gradients")
+        return backward(ctx, *grads)
+
+    return once
+
+
 def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
     """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
 
@@ -158,6 +172,7 @@ class Summed(torch.autograd.Function):
         return log_z.clone()
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         (p,) = ctx.saved_tensors
         return p * grad.unsqueeze(-1), None, None
@@ -172,6 +187,7 @@ class Attached(torch.autograd.Function):
         return log_z.clone()
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         (told,) = ctx.saved_tensors
         by_row = torch.where(grad > 0, grad * told, 0.0)  # an infinite divergence counts only where it can be
@@ -254,6 +270,7 @@ class Sampled(torch.autograd.Function):
         return torch.logsumexp(x, -1)
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         (at,) = ctx.saved_tensors
         return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
@@ -277,7 +294,7 @@ def seeded(log_joint, seed: int, *inputs):
 
 
 class LogSumExp(torch.autograd.Function):
-    """log Σ exp(x) over the last dimension; the forward pass keeps the responsibilities, which are the gradient.
+    """log Σ exp(x) over the last dimension, and the responsibilities, which are its gradient; they have one of their own.
 
     Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
     """
@@ -289,17 +306,22 @@ class LogSumExp(torch.autograd.Function):
         r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
         mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
         ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
-        return mass.log_().add_(top).squeeze(-1)
+        ctx.set_materialize_grads(False)
+        return mass.log_().add_(top).squeeze(-1), r
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx, grad, by_r):
         (r,) = ctx.saved_tensors
-        return r * grad.unsqueeze(-1)
+        first = None if grad is None else r * grad.unsqueeze(-1)
+        if by_r is None:
+            return first
+        second = r * (by_r - (r * by_r).sum(-1, keepdim=True))
+        return second if first is None else first + second
 
 
 def log_sum_exp(x: Tensor) -> Tensor:
     """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
-    return LogSumExp.apply(x)
+    return LogSumExp.apply(x)[0]
 
 
 def impossible_alone(log_prob: Tensor) -> Tensor:
@@ -326,12 +348,15 @@ class SelectedLogSoftmax(torch.autograd.Function):
     def backward(ctx, grad):
         h, weight, bias, row, col = ctx.saved_tensors
         g, ctx.prob = ctx.prob, None
-        if g is None:
-            logits = torch.addmm(bias, h, weight.T)
-            g = softmax_in_place(logits, least_logit(logits))
         grad = grad.flatten()
         mass = grad.new_zeros(len(h)).index_add_(0, row.flatten(), grad)
-        g.mul_(-mass[:, None])  # ∂/∂logits = picked − mass · softmax
+        if torch.is_grad_enabled():  # the gradient is to be differentiated
+            g = -mass[:, None] * torch.addmm(bias, h, weight.T).softmax(1)
+        else:
+            if g is None:
+                logits = torch.addmm(bias, h, weight.T)
+                g = softmax_in_place(logits, least_logit(logits))
+            g.mul_(-mass[:, None])  # ∂/∂logits = picked − mass · softmax
         g.view(-1).index_add_(0, (row * g.shape[1] + col).flatten(), grad)
         by_bias = g.new_ones(len(g)) @ g  # three times as fast as g.sum(0)
         return g @ weight, g.T @ h, by_bias, None, None
@@ -472,7 +497,7 @@ def tree_gradient(ctx, g: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
     return g[:, None, None] * arcs, None, None
 
 
-tree_sums.register_autograd(tree_gradient, setup_context=tree_save)
+tree_sums.register_autograd(first_derivative(tree_gradient), setup_context=tree_save)
 
 
 def eliminate(scores: Tensor, length: Tensor, keep: bool = True) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:

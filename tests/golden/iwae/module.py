@@ -13,6 +13,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def first_derivative(backward):
+    """A backward pass that takes for constants what depends on the inputs too, such as posterior probabilities: right once.
+
+    So it raises where its result would be differentiated again (`create_graph`, `hessian`). torch's own `once_differentiable`
+    looks at the incoming gradient alone: that of a sum is constant, and its second derivative would be 0 in silence."""
+
+    def once(ctx, *grads):
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            raise RuntimeError("there is a first derivative only here; for a Hessian, take differences of gradients")
+        return backward(ctx, *grads)
+
+    return once
+
+
 def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
     """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
 
@@ -56,9 +70,15 @@ class WeighedByShare(torch.autograd.Function):
         return z.view_as(z)
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         share = ctx.shares[-1]
         return grad * share.reshape(*share.shape, *[1] * (grad.dim() - 2)), None
+
+
+def through_the_draw(log_q: Tensor) -> Tensor:
+    """log q, of which the gradient leaves the guide's parameters out, so that it has no derivative of its own."""
+    return log_q.detach() + gradient_alone(log_q)
 
 
 def dreg_bound(weight: Tensor, shares: list[Tensor]) -> Tensor:
@@ -76,10 +96,29 @@ def keep_pages() -> None:
     torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
 
 
+class GradientAlone(torch.autograd.Function):
+    """0, with the gradient of the argument: a term of an estimate's gradient, of which no value is the integral."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return torch.zeros_like(x)
+
+    @staticmethod
+    @first_derivative
+    def backward(ctx, grad):
+        return grad
+
+
+def gradient_alone(x: Tensor) -> Tensor:
+    """0 everywhere; its gradient goes to x, once."""
+    return GradientAlone.apply(x)
+
+
 class NormalVectorLogProb(torch.autograd.Function):
     """Σ_d log N(value_d; loc_d, scale_d²) (*B): value, loc and scale broadcast to (*B, D).
 
-    Instead of four tensors (*B, D) of autograd's, it makes one, of residuals in units of the scale, and one for the gradient.
+    Instead of four tensors (*B, D) of autograd's, it makes one for the gradient, and one of residuals in units of the scale,
+    which it returns too.
     """
 
     @staticmethod
@@ -91,19 +130,23 @@ class NormalVectorLogProb(torch.autograd.Function):
         ctx.shapes = value.shape, loc.shape, scale.shape
         distance = torch.linalg.vector_norm(residual, dim=-1).square_()
         log_scale = scale.log().expand(*scale.shape[:-1], residual.shape[-1]).sum(-1)
-        return distance.mul_(-0.5).sub_(log_scale).sub_(0.9189385332046727 * residual.shape[-1])  # log(2π) / 2
+        ctx.set_materialize_grads(False)
+        found = distance.mul_(-0.5).sub_(log_scale).sub_(0.9189385332046727 * residual.shape[-1])  # log(2π) / 2
+        return found, residual
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx, grad, by_residual):
         residual, scale = ctx.saved_tensors
         value_shape, loc_shape, scale_shape = ctx.shapes
+        grad = residual.new_zeros(residual.shape[:-1]) if grad is None else grad
         weighted = residual * grad[..., None]  # (*B, D)
+        weighted = weighted if by_residual is None else weighted - by_residual
         by_scale = None
         if ctx.needs_input_grad[2]:
             size = scale_shape[-1] if scale_shape else 1
             once = grad[..., None].sum_to_size((*scale_shape[:-1], 1) if scale_shape else ()) * (residual.shape[-1] // size)
             by_scale = (weighted * residual).sum_to_size(scale_shape).sub_(once).div_(scale)
-        by_loc = weighted.div_(scale)
+        by_loc = weighted / scale if torch.is_grad_enabled() else weighted.div_(scale)
         by_value = by_loc.neg().sum_to_size(value_shape) if ctx.needs_input_grad[0] else None
         return by_value, by_loc.sum_to_size(loc_shape) if ctx.needs_input_grad[1] else None, by_scale
 
@@ -115,7 +158,7 @@ def standard_normal_vector_log_prob(value: Tensor) -> Tensor:
 
 def normal_vector_log_prob(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
     """Σ_d log N(value_d; loc_d, scale_d²), broadcast: (*B, D) each → (*B)."""
-    return NormalVectorLogProb.apply(value, loc, scale)
+    return NormalVectorLogProb.apply(value, loc, scale)[0]
 
 
 class Decode(nn.Module):
@@ -180,7 +223,8 @@ class Iwae(nn.Module):
         encode_scale_raw_held = encode_scale_raw.detach()  # (n, Z)
         encode_scale_raw_held_2 = F.softplus(encode_scale_raw_held)  # (n, Z)
         log_q_z = normal_vector_log_prob(z_2, encode_loc_held, encode_scale_raw_held_2)  # (s*, n)
-        log_ratio_z = log_p_z - log_q_z  # (s*, n)
+        log_q_z_2 = through_the_draw(log_q_z)  # (s*, n)
+        log_ratio_z = log_p_z - log_q_z_2  # (s*, n)
         decode = self.decode(z_2)  # (s*, n, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x.expand_as(decode), reduction="none").sum(-1)  # (s*, n)
         log_prob = log_ratio_z + log_x  # (s*, n)

@@ -14,6 +14,26 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def normal_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of elements (N, *event); a deviation of 0 tells no scale, which is nan."""
+    scale = (value - value[:1]).std(0, correction=0)
+    return value.mean(0), scale.masked_fill(scale == 0, torch.nan)
+
+
+def first_derivative(backward):
+    """A backward pass that takes for constants what depends on the inputs too, such as posterior probabilities: right once.
+
+    So it raises where its result would be differentiated again (`create_graph`, `hessian`). torch's own `once_differentiable`
+    looks at the incoming gradient alone: that of a sum is constant, and its second derivative would be 0 in silence."""
+
+    def once(ctx, *grads):
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            raise RuntimeError("there is a first derivative only here; for a Hessian, take differences of gradients")
+        return backward(ctx, *grads)
+
+    return once
+
+
 def softplus_inverse(y: Tensor) -> Tensor:
     """x with softplus(x) = y > 0."""
     return y + torch.log(-torch.expm1(-y))
@@ -152,6 +172,7 @@ class Summed(torch.autograd.Function):
         return log_z.clone()
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         (p,) = ctx.saved_tensors
         return p * grad.unsqueeze(-1), None, None
@@ -166,6 +187,7 @@ class Attached(torch.autograd.Function):
         return log_z.clone()
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         (told,) = ctx.saved_tensors
         by_row = torch.where(grad > 0, grad * told, 0.0)  # an infinite divergence counts only where it can be
@@ -221,6 +243,44 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def by_group(start, value: Tensor, at: tuple, now: tuple, *told: Tensor | int, among: Tensor | None = None) -> list[Tensor]:
+    """The parameters of a law, each (*G, *event), that `start` finds in the elements (N, *event) of each group.
+
+    at: for each dimension of G where in it an element belongs, (N,) or one for all. now: what the parameters are, None for
+    those not asked for; there stays what the elements do not tell. told: what else start reads, (N, ...) or one for all.
+    among (N,): which elements the groups have, all without it.
+
+    A group's parameters are drawn towards those of all elements as by one element of these, so that a group of few has no
+    extreme ones; a group of none has those of all."""
+    if not len(value):
+        return [old for old in now if old is not None]
+    whole = start(value, *told)
+    sizes = next(each.shape[: len(at)] for each in now if each is not None)
+    found = [each.expand(sizes.numel(), *each.shape).clone() for each in whole]
+    key = torch.zeros(len(value), dtype=torch.long, device=value.device)
+    for size, index in zip(sizes, at, strict=True):
+        key = key * size + index
+    if among is not None:
+        key = torch.where(among, key, -1)
+    order = key.argsort()
+    groups, counts = key[order].unique_consecutive(return_counts=True)
+    for group, rows in zip(groups.tolist(), order.split(counts.tolist()), strict=True):
+        if group < 0 or len(rows) == len(value):
+            continue
+        own = start(value[rows], *(each[rows] if isinstance(each, Tensor) and each.dim() else each for each in told))
+        for table, mine, all_ in zip(found, own, whole, strict=True):
+            both = (len(rows) * mine + all_) / (len(rows) + 1)
+            table[group] = torch.where(both.isfinite(), both, torch.where(mine.isfinite(), mine, all_))
+    return [kept(each.reshape(sizes + each.shape[1:]), old) for each, old in zip(found, now, strict=True) if old is not None]
+
+
+def kept(found: Tensor, old: Tensor) -> Tensor:
+    """What was found in the shape of the old, the mean where one number stands for several; the old where it is not finite."""
+    while found.dim() > old.dim():
+        found = found.nanmean(-1)
+    return torch.where(found.isfinite(), found, old)
+
+
 class Maximum(torch.autograd.Function):
     """max over the last dimension; the gradient goes to the first of the best."""
 
@@ -248,6 +308,7 @@ class Sampled(torch.autograd.Function):
         return torch.logsumexp(x, -1)
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         (at,) = ctx.saved_tensors
         return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
@@ -271,7 +332,7 @@ def seeded(log_joint, seed: int, *inputs):
 
 
 class LogSumExp(torch.autograd.Function):
-    """log Σ exp(x) over the last dimension; the forward pass keeps the responsibilities, which are the gradient.
+    """log Σ exp(x) over the last dimension, and the responsibilities, which are its gradient; they have one of their own.
 
     Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
     """
@@ -283,24 +344,29 @@ class LogSumExp(torch.autograd.Function):
         r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
         mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
         ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
-        return mass.log_().add_(top).squeeze(-1)
+        ctx.set_materialize_grads(False)
+        return mass.log_().add_(top).squeeze(-1), r
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx, grad, by_r):
         (r,) = ctx.saved_tensors
-        return r * grad.unsqueeze(-1)
+        first = None if grad is None else r * grad.unsqueeze(-1)
+        if by_r is None:
+            return first
+        second = r * (by_r - (r * by_r).sum(-1, keepdim=True))
+        return second if first is None else first + second
 
 
 def log_sum_exp(x: Tensor) -> Tensor:
     """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
-    return LogSumExp.apply(x)
+    return LogSumExp.apply(x)[0]
 
 
 class MixtureLogProb(torch.autograd.Function):
     """log Σ_k exp(const_k + weight_k · t) for sufficient statistics t.
 
     const (K,), weight (K, T), statistics (N, T) → (N,). The gradient is the posterior of k given each row (the
-    responsibilities), kept in the buffer of the log-densities up to each row's mass.
+    responsibilities), kept in the buffer of the log-densities up to each row's mass; both (N, K) and (N, 1) are returned too.
     """
 
     @staticmethod
@@ -311,14 +377,24 @@ class MixtureLogProb(torch.autograd.Function):
         torch.threshold_(r.sub_(top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
         mass = r.sum(1, keepdim=True)  # at least 1, or 0 where everything is impossible
         ctx.save_for_backward(r, mass, weight, statistics)
-        return mass.log().add_(top).squeeze(1)
+        ctx.set_materialize_grads(False)
+        return mass.log().add_(top).squeeze(1), r, mass
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx, grad, by_r, by_mass):
         r, mass, weight, statistics = ctx.saved_tensors
-        grad = grad[:, None] / mass.clamp(min=1.0)
+        grad = torch.zeros_like(mass) if grad is None else grad[:, None] / mass.clamp(min=1.0)
+        if by_r is not None or by_mass is not None:
+            by_density = r * sum(each for each in (grad, by_r, by_mass) if each is not None)
+            return by_density.sum(0), by_density.T @ statistics, by_density @ weight
         by_statistics = (r @ weight).mul_(grad) if ctx.needs_input_grad[2] else None
         return (r.T @ grad).squeeze(1), r.T @ (statistics * grad), by_statistics
+
+
+def mixture_log_prob(const: Tensor, weight: Tensor, statistics: Tensor) -> Tensor:
+    """log Σ_k exp(const_k + weight_k · t): const (K,), weight (K, T), statistics t (*B, T) → (*B)."""
+    flat = statistics if statistics.dim() == 2 else statistics.flatten(0, -2)
+    return MixtureLogProb.apply(const, weight, flat)[0].view(statistics.shape[:-1])
 
 
 def normal_natural(x: Tensor, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -339,15 +415,17 @@ class NormalNatural(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, loc, scale, centre):
+        given = loc, scale, centre
         loc, precision = loc - centre, (scale * scale).reciprocal_()
         scaled = loc * precision
         const = torch.addcmul(scale.log(), scaled, loc, value=0.5).sum(1)
-        ctx.save_for_backward(loc, scale, precision)
+        ctx.save_for_backward(*given)
         return torch.rsub(const, -0.9189385332046727 * loc.shape[1]), torch.cat([scaled, -0.5 * precision], 1)
 
     @staticmethod
     def backward(ctx, by_const, by_weight):
-        loc, scale, precision = ctx.saved_tensors
+        loc, scale, centre = ctx.saved_tensors
+        loc, precision = loc - centre, (scale * scale).reciprocal()
         by_scaled, by_square = by_weight.chunk(2, 1)
         by_const = by_const[:, None]
         shifted = torch.addcmul(by_scaled, by_const, loc, value=-1.0)
@@ -410,7 +488,7 @@ class Mixture(nn.Module):
         log_x_const, log_x_weight, log_x_statistics = normal_natural(x, component_loc, component_scale)  # (c,), (c, T), (n, T)
         log_pi = self.raw_pi.log_softmax(-1)  # (K,)
         const = log_x_const + log_pi  # (c,)
-        return MixtureLogProb.apply(const, log_x_weight, log_x_statistics)  # (n,)
+        return mixture_log_prob(const, log_x_weight, log_x_statistics)  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -446,11 +524,11 @@ class Mixture(nn.Module):
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
-        """Start locations at what the batch shows, scales at its spread, probabilities near its means."""
+        """Start parameters at what the batch shows of their laws."""
         x = batch["x"]  # (n, D)
-        x_elements = x
-        self.component.out.bias[0:self.D] = x_elements.mean(0)
-        self.component.out.bias[self.D:2 * self.D] = softplus_inverse(x_elements.std(0, correction=0).clamp(min=1e-3))
+        component_bias = self.component.out.bias
+        component_bias[0:self.D], scale = by_group(normal_start, x, (), (component_bias[0:self.D], F.softplus(component_bias[self.D:2 * self.D])))
+        component_bias[self.D:2 * self.D] = softplus_inverse(scale)
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""

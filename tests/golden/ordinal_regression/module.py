@@ -27,6 +27,20 @@ def categorical_log_prob(value: torch.Tensor, log_probs: torch.Tensor) -> torch.
     return found.permute([order.index(d) for d in range(len(lead))])
 
 
+def first_derivative(backward):
+    """A backward pass that takes for constants what depends on the inputs too, such as posterior probabilities: right once.
+
+    So it raises where its result would be differentiated again (`create_graph`, `hessian`). torch's own `once_differentiable`
+    looks at the incoming gradient alone: that of a sum is constant, and its second derivative would be 0 in silence."""
+
+    def once(ctx, *grads):
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            raise RuntimeError("there is a first derivative only here; for a Hessian, take differences of gradients")
+        return backward(ctx, *grads)
+
+    return once
+
+
 def softplus_inverse(y: Tensor) -> Tensor:
     """x with softplus(x) = y > 0."""
     return y + torch.log(-torch.expm1(-y))
@@ -69,7 +83,8 @@ def keep_pages() -> None:
 class Standardise(nn.Module):
     """(x − mean) / deviation for each of `width` numbers, as `learn_scales` finds them in data; before that, x itself.
 
-    What does not vary in the data has deviation 1. mask (*B, T): which elements of x (*B, T, width) count."""
+    What does not vary in the data has deviation 1. mask (*B, T): which elements of x (*B, T, width) count. seen (*B, width) or
+    (*B, 1): 1 for numbers that are there; the others have no part in the mean and are 0 in the result."""
 
     mean: Tensor
     deviation: Tensor
@@ -80,13 +95,25 @@ class Standardise(nn.Module):
         self.register_buffer("deviation", torch.ones(width))
         self.learning = False
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None, seen: Tensor | None = None) -> Tensor:
         if self.learning:
-            rows = x.reshape(-1, x.shape[-1]) if mask is None else x[mask.expand(x.shape[:-1])]
-            self.mean.copy_(rows.mean(0))
-            varies = (rows != rows[:1]).any(0)  # rounding may give a constant a deviation
-            self.deviation.copy_(torch.where(varies, rows.std(0, correction=0), 1.0))
-        return (x - self.mean) / self.deviation
+            self.learn(x, mask, torch.ones_like(x) if seen is None else seen)
+        standard = (x - self.mean) / self.deviation
+        return standard if seen is None else torch.where(seen > 0, standard, 0.0)
+
+    def learn(self, x: Tensor, mask: Tensor | None, seen: Tensor) -> None:
+        """Take the means and deviations of what counts and is there; of nothing, 0 and 1."""
+        counts = (seen > 0).expand_as(x)
+        if mask is not None:
+            counts = counts & mask.expand(x.shape[:-1]).unsqueeze(-1)
+        counts, x = counts.reshape(-1, x.shape[-1]), x.reshape(-1, x.shape[-1])
+        number = counts.sum(0).clamp(min=1)
+        mean = torch.where(counts, x, 0.0).sum(0) / number
+        first = x.gather(0, counts.int().argmax(0, keepdim=True))
+        varies = (counts & (x != first)).any(0)  # rounding may give a constant a deviation
+        variance = torch.where(counts, x - mean, 0.0).square().sum(0) / number
+        self.mean.copy_(mean)
+        self.deviation.copy_(torch.where(varies, variance.sqrt(), 1.0))
 
 
 def learn_scales(module, batch: dict[str, Tensor]) -> None:
@@ -203,6 +230,7 @@ class Summed(torch.autograd.Function):
         return log_z.clone()
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         (p,) = ctx.saved_tensors
         return p * grad.unsqueeze(-1), None, None
@@ -217,6 +245,7 @@ class Attached(torch.autograd.Function):
         return log_z.clone()
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         (told,) = ctx.saved_tensors
         by_row = torch.where(grad > 0, grad * told, 0.0)  # an infinite divergence counts only where it can be
@@ -299,6 +328,7 @@ class Sampled(torch.autograd.Function):
         return torch.logsumexp(x, -1)
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         (at,) = ctx.saved_tensors
         return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
@@ -322,7 +352,7 @@ def seeded(log_joint, seed: int, *inputs):
 
 
 class LogSumExp(torch.autograd.Function):
-    """log Σ exp(x) over the last dimension; the forward pass keeps the responsibilities, which are the gradient.
+    """log Σ exp(x) over the last dimension, and the responsibilities, which are its gradient; they have one of their own.
 
     Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
     """
@@ -334,17 +364,22 @@ class LogSumExp(torch.autograd.Function):
         r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
         mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
         ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
-        return mass.log_().add_(top).squeeze(-1)
+        ctx.set_materialize_grads(False)
+        return mass.log_().add_(top).squeeze(-1), r
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx, grad, by_r):
         (r,) = ctx.saved_tensors
-        return r * grad.unsqueeze(-1)
+        first = None if grad is None else r * grad.unsqueeze(-1)
+        if by_r is None:
+            return first
+        second = r * (by_r - (r * by_r).sum(-1, keepdim=True))
+        return second if first is None else first + second
 
 
 def log_sum_exp(x: Tensor) -> Tensor:
     """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
-    return LogSumExp.apply(x)
+    return LogSumExp.apply(x)[0]
 
 
 def impossible_alone(log_prob: Tensor) -> Tensor:

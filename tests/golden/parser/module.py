@@ -13,6 +13,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def first_derivative(backward):
+    """A backward pass that takes for constants what depends on the inputs too, such as posterior probabilities: right once.
+
+    So it raises where its result would be differentiated again (`create_graph`, `hessian`). torch's own `once_differentiable`
+    looks at the incoming gradient alone: that of a sum is constant, and its second derivative would be 0 in silence."""
+
+    def once(ctx, *grads):
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            raise RuntimeError("there is a first derivative only here; for a Hessian, take differences of gradients")
+        return backward(ctx, *grads)
+
+    return once
+
+
 def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
     """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
 
@@ -230,7 +244,7 @@ def tree_gradient(ctx, g: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
     return g[:, None, None] * arcs, None, None
 
 
-tree_sums.register_autograd(tree_gradient, setup_context=tree_save)
+tree_sums.register_autograd(first_derivative(tree_gradient), setup_context=tree_save)
 
 
 def eliminate(scores: Tensor, length: Tensor, keep: bool = True) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:

@@ -22,6 +22,26 @@ def normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor)
     return -0.5 * ((value - loc) / scale).square() - scale.log() - 0.9189385332046727  # log(2π) / 2
 
 
+def normal_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of elements (N, *event); a deviation of 0 tells no scale, which is nan."""
+    scale = (value - value[:1]).std(0, correction=0)
+    return value.mean(0), scale.masked_fill(scale == 0, torch.nan)
+
+
+def first_derivative(backward):
+    """A backward pass that takes for constants what depends on the inputs too, such as posterior probabilities: right once.
+
+    So it raises where its result would be differentiated again (`create_graph`, `hessian`). torch's own `once_differentiable`
+    looks at the incoming gradient alone: that of a sum is constant, and its second derivative would be 0 in silence."""
+
+    def once(ctx, *grads):
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            raise RuntimeError("there is a first derivative only here; for a Hessian, take differences of gradients")
+        return backward(ctx, *grads)
+
+    return once
+
+
 def softplus_inverse(y: Tensor) -> Tensor:
     """x with softplus(x) = y > 0."""
     return y + torch.log(-torch.expm1(-y))
@@ -160,6 +180,7 @@ class Summed(torch.autograd.Function):
         return log_z.clone()
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         (p,) = ctx.saved_tensors
         return p * grad.unsqueeze(-1), None, None
@@ -174,6 +195,7 @@ class Attached(torch.autograd.Function):
         return log_z.clone()
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         (told,) = ctx.saved_tensors
         by_row = torch.where(grad > 0, grad * told, 0.0)  # an infinite divergence counts only where it can be
@@ -229,6 +251,113 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def by_group(start, value: Tensor, at: tuple, now: tuple, *told: Tensor | int, among: Tensor | None = None) -> list[Tensor]:
+    """The parameters of a law, each (*G, *event), that `start` finds in the elements (N, *event) of each group.
+
+    at: for each dimension of G where in it an element belongs, (N,) or one for all. now: what the parameters are, None for
+    those not asked for; there stays what the elements do not tell. told: what else start reads, (N, ...) or one for all.
+    among (N,): which elements the groups have, all without it.
+
+    A group's parameters are drawn towards those of all elements as by one element of these, so that a group of few has no
+    extreme ones; a group of none has those of all."""
+    if not len(value):
+        return [old for old in now if old is not None]
+    whole = start(value, *told)
+    sizes = next(each.shape[: len(at)] for each in now if each is not None)
+    found = [each.expand(sizes.numel(), *each.shape).clone() for each in whole]
+    key = torch.zeros(len(value), dtype=torch.long, device=value.device)
+    for size, index in zip(sizes, at, strict=True):
+        key = key * size + index
+    if among is not None:
+        key = torch.where(among, key, -1)
+    order = key.argsort()
+    groups, counts = key[order].unique_consecutive(return_counts=True)
+    for group, rows in zip(groups.tolist(), order.split(counts.tolist()), strict=True):
+        if group < 0 or len(rows) == len(value):
+            continue
+        own = start(value[rows], *(each[rows] if isinstance(each, Tensor) and each.dim() else each for each in told))
+        for table, mine, all_ in zip(found, own, whole, strict=True):
+            both = (len(rows) * mine + all_) / (len(rows) + 1)
+            table[group] = torch.where(both.isfinite(), both, torch.where(mine.isfinite(), mine, all_))
+    return [kept(each.reshape(sizes + each.shape[1:]), old) for each, old in zip(found, now, strict=True) if old is not None]
+
+
+def kept(found: Tensor, old: Tensor) -> Tensor:
+    """What was found in the shape of the old, the mean where one number stands for several; the old where it is not finite."""
+    while found.dim() > old.dim():
+        found = found.nanmean(-1)
+    return torch.where(found.isfinite(), found, old)
+
+
+def clusters(
+    count: int,
+    numbers: list[Tensor],
+    shares: list[Tensor] | None = None,
+    inside: Tensor | None = None,
+    known: Tensor | None = None,
+) -> Tensor:
+    """Which of `count` clusters each element is in, (*P) for elements with what numbers (*P, ...) and shares (*P, ...) say.
+
+    Each of the numbers is standardised, while shares (bits, frequencies), which know no units, keep their relative spread; nan
+    is what nobody knows. inside (*P): which elements count, all along one axis without it; the others are in cluster 0.
+    known (*P): the clusters of those that have one, -1 for the others.
+
+    k-means with the seeds of k-means++, each the best of a few (Arthur and Vassilvitskii 2007), on as few elements as tell: the
+    clusters of all are often the same in each restart, and need not be where the likelihood is highest."""
+    parts = [(part, True) for part in numbers] + [(part, False) for part in shares or []]
+    if inside is None:
+        inside = torch.ones(len(parts[0][0]), dtype=torch.bool, device=parts[0][0].device)
+    labels = torch.zeros_like(inside, dtype=torch.long)
+    rows = int(inside.sum())
+    if not rows:
+        return labels
+    x = torch.cat([standardised(part[inside].reshape(rows, -1), apart) for part, apart in parts], -1)
+    if x.shape[1] > 200:  # random directions keep distances (Johnson and Lindenstrauss 1984)
+        x = x @ torch.randn(x.shape[1], 200, dtype=x.dtype, device=x.device)
+    fixed = torch.full((rows,), -1, device=x.device) if known is None else known[inside]
+    some = torch.randperm(rows, device=x.device)[: 20 * count]
+    some = torch.cat([some, (fixed >= 0).nonzero()[:, 0]])
+    centres = k_means(x[some], count, fixed[some])
+    labels[inside] = torch.where(fixed >= 0, fixed, nearest(x, centres))
+    return labels
+
+
+def standardised(x: Tensor, apart: bool) -> Tensor:
+    """x (N, F) minus its mean, over its deviation, each column by its own or all by that of all; 0 where it is not finite, and
+    in a column that does not vary."""
+    x = x.masked_fill(~x.isfinite(), torch.nan)
+    varies = x.nan_to_num(nan=-torch.inf).amax(0) > x.nan_to_num(nan=torch.inf).amin(0)  # rounding may give others a deviation
+    error = (x - x.nanmean(0)).where(varies, 0.0)
+    variance = error.square().nanmean(0) if apart else error.square().nanmean()
+    return (error / variance.sqrt()).nan_to_num(nan=0.0)
+
+
+def k_means(x: Tensor, count: int, fixed: Tensor) -> Tensor:
+    """Centres (count, F); elements with fixed (N,) ≥ 0 are in that cluster, whose seed is their mean."""
+    seen = fixed[fixed >= 0].unique().tolist()
+    centres = torch.stack([x[fixed == k].mean(0) for k in seen]) if seen else x[torch.randint(len(x), (1,), device=x.device)]
+    while len(centres) < count:
+        distance = torch.cdist(x, centres).square().amin(-1)
+        chance = torch.where(distance.sum() > 0, distance, 1.0)  # there may be fewer different elements than clusters
+        tried = x[torch.multinomial(chance, 2 + count.bit_length(), replacement=True)]
+        left = torch.minimum(torch.cdist(x, tried).square(), distance[:, None]).sum(0)
+        centres = torch.cat([centres, tried[left.argmin()][None]])
+    if seen:
+        rest = [k for k in range(count) if k not in seen]
+        centres = centres[torch.tensor([*seen, *rest]).argsort().to(x.device)]
+    for _ in range(10):
+        label = torch.where(fixed >= 0, fixed, nearest(x, centres))
+        size = torch.bincount(label, minlength=count)[:, None]
+        centres = torch.where(size > 0, torch.zeros_like(centres).index_add_(0, label, x) / size, centres)
+    return centres
+
+
+def nearest(x: Tensor, centres: Tensor) -> Tensor:
+    """Index (N,) of the centre next to each element; any of several that are the same."""
+    distance = torch.cdist(x, centres)
+    return (distance + 1e-9 * torch.rand_like(distance)).argmin(-1)
+
+
 class Maximum(torch.autograd.Function):
     """max over the last dimension; the gradient goes to the first of the best."""
 
@@ -256,6 +385,7 @@ class Sampled(torch.autograd.Function):
         return torch.logsumexp(x, -1)
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         (at,) = ctx.saved_tensors
         return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
@@ -279,7 +409,7 @@ def seeded(log_joint, seed: int, *inputs):
 
 
 class LogSumExp(torch.autograd.Function):
-    """log Σ exp(x) over the last dimension; the forward pass keeps the responsibilities, which are the gradient.
+    """log Σ exp(x) over the last dimension, and the responsibilities, which are its gradient; they have one of their own.
 
     Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
     """
@@ -291,17 +421,22 @@ class LogSumExp(torch.autograd.Function):
         r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
         mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
         ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
-        return mass.log_().add_(top).squeeze(-1)
+        ctx.set_materialize_grads(False)
+        return mass.log_().add_(top).squeeze(-1), r
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx, grad, by_r):
         (r,) = ctx.saved_tensors
-        return r * grad.unsqueeze(-1)
+        first = None if grad is None else r * grad.unsqueeze(-1)
+        if by_r is None:
+            return first
+        second = r * (by_r - (r * by_r).sum(-1, keepdim=True))
+        return second if first is None else first + second
 
 
 def log_sum_exp(x: Tensor) -> Tensor:
     """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
-    return LogSumExp.apply(x)
+    return LogSumExp.apply(x)[0]
 
 
 class Potts(nn.Module):
@@ -315,6 +450,7 @@ class Potts(nn.Module):
         super().__init__()
         self.C = C
         self.N = N
+        self.K = K
         self.coupling = nn.Parameter(torch.zeros(()))
         self.mu = nn.Parameter(torch.randn(K))  # (k)
         self.raw_sigma = nn.Parameter(torch.zeros(()))
@@ -383,11 +519,12 @@ class Potts(nn.Module):
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
-        """Start locations at what the batch shows, scales at its spread, probabilities near its means."""
+        """Start parameters at what the batch shows of their laws."""
         x = batch["x"]  # (picture, site)
-        x_elements = x.flatten(0, 1)
-        self.mu.copy_(x_elements[torch.randint(len(x_elements), self.mu.shape[:1], device=x_elements.device)])
-        self.sigma = x_elements.std(0, correction=0).clamp(min=1e-3).expand(self.raw_sigma.shape)
+        picture, site = torch.ones(x.shape[0], self.N, dtype=torch.bool, device=self.one.device).nonzero(as_tuple=True)
+        x_cluster = clusters(self.K, [x[picture, site]])
+        self.mu[...], scale = by_group(normal_start, x[picture, site], (x_cluster,), (self.mu, self.sigma[None].expand(self.K)))
+        self.sigma = scale.mean(0)
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""

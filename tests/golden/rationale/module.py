@@ -21,6 +21,20 @@ def bernoulli_log_prob(value: torch.Tensor, logit: torch.Tensor) -> torch.Tensor
     return torch.nn.functional.logsigmoid((2 * value - 1) * logit)
 
 
+def first_derivative(backward):
+    """A backward pass that takes for constants what depends on the inputs too, such as posterior probabilities: right once.
+
+    So it raises where its result would be differentiated again (`create_graph`, `hessian`). torch's own `once_differentiable`
+    looks at the incoming gradient alone: that of a sum is constant, and its second derivative would be 0 in silence."""
+
+    def once(ctx, *grads):
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            raise RuntimeError("there is a first derivative only here; for a Hessian, take differences of gradients")
+        return backward(ctx, *grads)
+
+    return once
+
+
 def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
     """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
 
@@ -69,7 +83,7 @@ def distinct(tokens: Tensor) -> tuple[Tensor, Tensor]:
 def score_bound(weight: Tensor, log_q: Tensor, baseline: Tensor | float) -> Tensor:
     """The mean of the log-weights, each sample's signal less its baseline."""
     signal = (weight - baseline).detach()
-    return (weight + signal * (log_q - log_q.detach())).mean(0)
+    return (weight + signal * gradient_alone(log_q)).mean(0)
 
 
 def score_bound_loo(weight: Tensor, log_q: Tensor) -> Tensor:
@@ -223,6 +237,7 @@ class Summed(torch.autograd.Function):
         return log_z.clone()
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         (p,) = ctx.saved_tensors
         return p * grad.unsqueeze(-1), None, None
@@ -237,6 +252,7 @@ class Attached(torch.autograd.Function):
         return log_z.clone()
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         (told,) = ctx.saved_tensors
         by_row = torch.where(grad > 0, grad * told, 0.0)  # an infinite divergence counts only where it can be
@@ -324,6 +340,7 @@ class Sampled(torch.autograd.Function):
         return torch.logsumexp(x, -1)
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         (at,) = ctx.saved_tensors
         return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
@@ -378,6 +395,7 @@ class ChunkedLogSum(torch.autograd.Function):
         return log_z
 
     @staticmethod
+    @first_derivative
     def backward(ctx, grad):
         log_z, *tensors = ctx.saved_tensors
         tensors[: ctx.read] = [x.detach().requires_grad_(x.requires_grad) for x in tensors[: ctx.read]]
@@ -437,7 +455,7 @@ def number_of_joint_values(latents: int, values: int, limit: int) -> int:
 
 
 class LogSumExp(torch.autograd.Function):
-    """log Σ exp(x) over the last dimension; the forward pass keeps the responsibilities, which are the gradient.
+    """log Σ exp(x) over the last dimension, and the responsibilities, which are its gradient; they have one of their own.
 
     Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
     """
@@ -449,17 +467,40 @@ class LogSumExp(torch.autograd.Function):
         r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
         mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
         ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
-        return mass.log_().add_(top).squeeze(-1)
+        ctx.set_materialize_grads(False)
+        return mass.log_().add_(top).squeeze(-1), r
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx, grad, by_r):
         (r,) = ctx.saved_tensors
-        return r * grad.unsqueeze(-1)
+        first = None if grad is None else r * grad.unsqueeze(-1)
+        if by_r is None:
+            return first
+        second = r * (by_r - (r * by_r).sum(-1, keepdim=True))
+        return second if first is None else first + second
 
 
 def log_sum_exp(x: Tensor) -> Tensor:
     """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
-    return LogSumExp.apply(x)
+    return LogSumExp.apply(x)[0]
+
+
+class GradientAlone(torch.autograd.Function):
+    """0, with the gradient of the argument: a term of an estimate's gradient, of which no value is the integral."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return torch.zeros_like(x)
+
+    @staticmethod
+    @first_derivative
+    def backward(ctx, grad):
+        return grad
+
+
+def gradient_alone(x: Tensor) -> Tensor:
+    """0 everywhere; its gradient goes to x, once."""
+    return GradientAlone.apply(x)
 
 
 def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:

@@ -14,14 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def log_1_minus_exp(x: torch.Tensor) -> torch.Tensor:
-    """log (1 - exp(-x)) for x > 0, without a loss of digits at either end (Mächler 2012)."""
-    near = x < 0.6931471805599453  # log 2
-    return torch.where(
-        near, torch.log(-torch.expm1(-torch.where(near, x, 1.0))), torch.log1p(-torch.exp(-torch.where(near, 1.0, x)))
-    )
-
-
 def hard_kumaraswamy_sample(concentration1: torch.Tensor, concentration0: torch.Tensor) -> torch.Tensor:
     """A draw of the parameters' shape, with a gradient: of k = (1 - u^(1/b))^(1/a) where it is between the ends, 0 at them."""
     noise = torch.empty_like(concentration1 + concentration0)
@@ -82,6 +74,14 @@ def keep_pages() -> None:
     It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
     """
     torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
+
+
+def log_1_minus_exp(x: Tensor) -> Tensor:
+    """log (1 - exp(-x)) for x > 0, without a loss of digits at either end (Mächler 2012)."""
+    near = x < 0.6931471805599453  # log 2
+    return torch.where(
+        near, torch.log(-torch.expm1(-torch.where(near, x, 1.0))), torch.log1p(-torch.exp(-torch.where(near, 1.0, x)))
+    )
 
 
 def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:

@@ -19,6 +19,20 @@ def bernoulli_log_prob(value: torch.Tensor, logit: torch.Tensor) -> torch.Tensor
     return torch.nn.functional.logsigmoid((2 * value - 1) * logit)
 
 
+def first_derivative(backward):
+    """A backward pass that takes for constants what depends on the inputs too, such as posterior probabilities: right once.
+
+    So it raises where its result would be differentiated again (`create_graph`, `hessian`). torch's own `once_differentiable`
+    looks at the incoming gradient alone: that of a sum is constant, and its second derivative would be 0 in silence."""
+
+    def once(ctx, *grads):
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            raise RuntimeError("there is a first derivative only here; for a Hessian, take differences of gradients")
+        return backward(ctx, *grads)
+
+    return once
+
+
 def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
     """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
 
@@ -67,7 +81,7 @@ def distinct(tokens: Tensor) -> tuple[Tensor, Tensor]:
 def score_bound(weight: Tensor, log_q: Tensor, baseline: Tensor | float) -> Tensor:
     """The mean of the log-weights, each sample's signal less its baseline."""
     signal = (weight - baseline).detach()
-    return (weight + signal * (log_q - log_q.detach())).mean(0)
+    return (weight + signal * gradient_alone(log_q)).mean(0)
 
 
 def score_bound_loo(weight: Tensor, log_q: Tensor) -> Tensor:
@@ -121,6 +135,24 @@ def shares(mask: Tensor, like: Tensor) -> Tensor:
     """What each element weighs in the mean of those that count, and 1 for the bias: (*B, T) → (*B, T + 1)."""
     weight = mask.to(like.dtype)
     return F.pad(weight / weight.sum(-1, keepdim=True).clamp(min=1), (0, 1), value=1.0)
+
+
+class GradientAlone(torch.autograd.Function):
+    """0, with the gradient of the argument: a term of an estimate's gradient, of which no value is the integral."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return torch.zeros_like(x)
+
+    @staticmethod
+    @first_derivative
+    def backward(ctx, grad):
+        return grad
+
+
+def gradient_alone(x: Tensor) -> Tensor:
+    """0 everywhere; its gradient goes to x, once."""
+    return GradientAlone.apply(x)
 
 
 def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:

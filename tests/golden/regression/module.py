@@ -18,6 +18,12 @@ def normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor)
     return -0.5 * ((value - loc) / scale).square() - scale.log() - 0.9189385332046727  # log(2π) / 2
 
 
+def normal_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of elements (N, *event); a deviation of 0 tells no scale, which is nan."""
+    scale = (value - value[:1]).std(0, correction=0)
+    return value.mean(0), scale.masked_fill(scale == 0, torch.nan)
+
+
 def softplus_inverse(y: Tensor) -> Tensor:
     """x with softplus(x) = y > 0."""
     return y + torch.log(-torch.expm1(-y))
@@ -50,7 +56,8 @@ def keep_pages() -> None:
 class Standardise(nn.Module):
     """(x − mean) / deviation for each of `width` numbers, as `learn_scales` finds them in data; before that, x itself.
 
-    What does not vary in the data has deviation 1. mask (*B, T): which elements of x (*B, T, width) count."""
+    What does not vary in the data has deviation 1. mask (*B, T): which elements of x (*B, T, width) count. seen (*B, width) or
+    (*B, 1): 1 for numbers that are there; the others have no part in the mean and are 0 in the result."""
 
     mean: Tensor
     deviation: Tensor
@@ -61,13 +68,25 @@ class Standardise(nn.Module):
         self.register_buffer("deviation", torch.ones(width))
         self.learning = False
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None, seen: Tensor | None = None) -> Tensor:
         if self.learning:
-            rows = x.reshape(-1, x.shape[-1]) if mask is None else x[mask.expand(x.shape[:-1])]
-            self.mean.copy_(rows.mean(0))
-            varies = (rows != rows[:1]).any(0)  # rounding may give a constant a deviation
-            self.deviation.copy_(torch.where(varies, rows.std(0, correction=0), 1.0))
-        return (x - self.mean) / self.deviation
+            self.learn(x, mask, torch.ones_like(x) if seen is None else seen)
+        standard = (x - self.mean) / self.deviation
+        return standard if seen is None else torch.where(seen > 0, standard, 0.0)
+
+    def learn(self, x: Tensor, mask: Tensor | None, seen: Tensor) -> None:
+        """Take the means and deviations of what counts and is there; of nothing, 0 and 1."""
+        counts = (seen > 0).expand_as(x)
+        if mask is not None:
+            counts = counts & mask.expand(x.shape[:-1]).unsqueeze(-1)
+        counts, x = counts.reshape(-1, x.shape[-1]), x.reshape(-1, x.shape[-1])
+        number = counts.sum(0).clamp(min=1)
+        mean = torch.where(counts, x, 0.0).sum(0) / number
+        first = x.gather(0, counts.int().argmax(0, keepdim=True))
+        varies = (counts & (x != first)).any(0)  # rounding may give a constant a deviation
+        variance = torch.where(counts, x - mean, 0.0).square().sum(0) / number
+        self.mean.copy_(mean)
+        self.deviation.copy_(torch.where(varies, variance.sqrt(), 1.0))
 
 
 def learn_scales(module, batch: dict[str, Tensor]) -> None:
@@ -78,6 +97,44 @@ def learn_scales(module, batch: dict[str, Tensor]) -> None:
     module.log_prob(batch)
     for layer in layers:
         layer.learning = False
+
+
+def by_group(start, value: Tensor, at: tuple, now: tuple, *told: Tensor | int, among: Tensor | None = None) -> list[Tensor]:
+    """The parameters of a law, each (*G, *event), that `start` finds in the elements (N, *event) of each group.
+
+    at: for each dimension of G where in it an element belongs, (N,) or one for all. now: what the parameters are, None for
+    those not asked for; there stays what the elements do not tell. told: what else start reads, (N, ...) or one for all.
+    among (N,): which elements the groups have, all without it.
+
+    A group's parameters are drawn towards those of all elements as by one element of these, so that a group of few has no
+    extreme ones; a group of none has those of all."""
+    if not len(value):
+        return [old for old in now if old is not None]
+    whole = start(value, *told)
+    sizes = next(each.shape[: len(at)] for each in now if each is not None)
+    found = [each.expand(sizes.numel(), *each.shape).clone() for each in whole]
+    key = torch.zeros(len(value), dtype=torch.long, device=value.device)
+    for size, index in zip(sizes, at, strict=True):
+        key = key * size + index
+    if among is not None:
+        key = torch.where(among, key, -1)
+    order = key.argsort()
+    groups, counts = key[order].unique_consecutive(return_counts=True)
+    for group, rows in zip(groups.tolist(), order.split(counts.tolist()), strict=True):
+        if group < 0 or len(rows) == len(value):
+            continue
+        own = start(value[rows], *(each[rows] if isinstance(each, Tensor) and each.dim() else each for each in told))
+        for table, mine, all_ in zip(found, own, whole, strict=True):
+            both = (len(rows) * mine + all_) / (len(rows) + 1)
+            table[group] = torch.where(both.isfinite(), both, torch.where(mine.isfinite(), mine, all_))
+    return [kept(each.reshape(sizes + each.shape[1:]), old) for each, old in zip(found, now, strict=True) if old is not None]
+
+
+def kept(found: Tensor, old: Tensor) -> Tensor:
+    """What was found in the shape of the old, the mean where one number stands for several; the old where it is not finite."""
+    while found.dim() > old.dim():
+        found = found.nanmean(-1)
+    return torch.where(found.isfinite(), found, old)
 
 
 class FNet(nn.Module):
@@ -126,11 +183,11 @@ class Regression(nn.Module):
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
-        """Start locations at what the batch shows, scales at its spread, probabilities near its means. Standardise by it."""
+        """Start parameters at what the batch shows of their laws. Standardise by it."""
         x = batch["x"]  # (n,)
-        x_elements = x
-        self.f.out.bias[0:1] = x_elements.mean(0)
-        self.f.out.bias[1:2] = softplus_inverse(x_elements.std(0, correction=0).clamp(min=1e-3))
+        f_bias = self.f.out.bias
+        f_bias[0:1], scale = by_group(normal_start, x, (), (f_bias[0:1], F.softplus(f_bias[1:2])))
+        f_bias[1:2] = softplus_inverse(scale)
         learn_scales(self, batch)
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:

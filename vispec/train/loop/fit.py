@@ -239,7 +239,6 @@ class Trainer:
             self.module.load_state_dict(last)
         c.finished, c.seconds = True, time.monotonic() - self.started
         result = Result(c.total_epochs, c.total_steps, c.seconds, train, valid, Ending(c.converged, text=c.ending))
-        job.reporter.say(c.ending)
         self._write({"event": "end"} | result.as_json())
         self._save()
         return result

@@ -107,7 +107,6 @@ class Finder:
         result = Result(rounds, c.total_steps, c.seconds, train, valid, found)
         if self.metrics is not None:
             self.metrics.write({"event": "end"} | result.as_json(), c.total_steps)
-        job.reporter.epoch(found.text, True)
         self._save()
         return result
 
