@@ -188,7 +188,9 @@ def test_the_kernels_gradients_are_those_of_finite_differences(entry, example):
 
 
 OUTSIDE = {
-    "Uniform": [-1.1, 2.5, 9.0],
+    "Uniform": [-1.1, 2.6, 9.0],
+    "LogitNormal": [-1.1, -1.0, 2.5, 9.0],
+    "ShiftedLogNormal": [-1.0, -3.0],
     "Exponential": [-0.1],
     "Gamma": [-0.1, 0.0],
     "InverseGamma": [-0.1, 0.0],

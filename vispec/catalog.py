@@ -37,6 +37,12 @@ class Distribution:
     shape_params: keyword of torch_class → the event dimension of the value whose size it is (LKJCholesky's dim: -1).
     size_delta: param → how much longer its last dimension is than that of the value (LogisticNormal's loc: -1).
     everywhere: whether each value of its support's domain has a density above 0, whatever the params.
+    bounds: ends of its values within that domain, each a param's name, a number, or None; a guide has the same. Of a law on a
+           circle, one turn.
+    inside: further domains it is a law on where its bounds lie in them.
+    carry: `carry(x, *rest)` where a draw is made of x ~ Normal by the first two params, loc and scale: the value and
+           log |d value / d x|, elementwise; rest: the other params. Copied like the kernel; a guide's draws are so made and
+           scored, without the rounding of the inverse.
     atoms: values that have a mass of their own, beside the density of all others.
     proper: whether its mass is one.
     examples: params for the law tests.
@@ -59,6 +65,10 @@ class Distribution:
     shape_params: Mapping[str, int] = field(default_factory=dict)
     size_delta: Mapping[str, int] = field(default_factory=dict)
     everywhere: bool = True
+    bounds: tuple[str | None, str | None] = (None, None)
+    turn: float | None = None
+    inside: tuple[str, ...] = ()
+    carry: Callable[..., Any] | None = None
     atoms: tuple[float, ...] = ()
     proper: bool = True
     examples: tuple[Mapping[str, Any], ...] = ()

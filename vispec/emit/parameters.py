@@ -47,7 +47,8 @@ def declaration(param: Param, model: Model, needs: ModuleNeeds) -> list[str]:
     if param.start is not None:
         mean, spread = (f"{number:.4g}" for number in param.start)
         size = f"{text}," if len(shape) == 1 else text
-        value = f"torch.full(({size}), {mean})" if spread == "0" else f"{mean} + {spread} * torch.randn({text or '()'})"
+        full = f"torch.zeros({text or '()'})" if mean == "0" else f"torch.full(({size}), {mean})"
+        value = full if spread == "0" else f"{mean} + {spread} * torch.randn({text or '()'})"
         return [f"{code} = nn.Parameter({value.removeprefix('0 + ')}){note}"]
     if not shape:
         return [f"{code} = nn.Parameter(torch.zeros(())){note}"]

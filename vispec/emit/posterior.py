@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+from vispec.catalog import distributions
 from vispec.emit.draws.combine import combine
 from vispec.emit.draws.joint_guide import draw_jointly
 from vispec.emit.factors import emit_factors, emit_steps, run_steps
+from vispec.emit.laws.carried import carry_to_ends
 from vispec.emit.laws.expressions import expression, plain
 from vispec.emit.laws.flow import carry
 from vispec.emit.laws.forms import tensor, to_value
@@ -168,8 +170,10 @@ def guide_lines(
         axes = w.sort(variable.plates)
         codes = {n: for_each_element(w, v, variable, axes) for n, v in params.items()}
         found[variable.name] = "{" + ", ".join(f'"{n}": {c}' for n, c in codes.items()) + "}"
-        first = next(iter(params.values()))
-        w.bound[variable.name] = replace(first, event=variable.type.shape)
+        first = replace(next(iter(params.values())), event=variable.type.shape)
+        if distributions()[law.distribution].carry is not None:
+            first = carry_to_ends(w, variable.name, variable, law, first, list(params.values())[2:])
+        w.bound[variable.name] = first
     w.scope = outer
     return found
 

@@ -1,8 +1,9 @@
 """Whether each estimator can do what is asked of it in this model; where it cannot, a diagnostic says why and what can."""
 
 from collections.abc import Iterator
+from itertools import product
 
-from vispec.catalog import distributions
+from vispec.catalog import Distribution, distributions
 from vispec.diagnostics import Diagnostic, Label
 from vispec.model.model import (
     Draw,
@@ -21,7 +22,7 @@ from vispec.model.model import (
     Where,
 )
 from vispec.model.types import FINITE_DOMAINS
-from vispec.model.walk import children, law_parts, walk
+from vispec.model.walk import children, draws, law_parts, walk
 from vispec.plan.estimate import drawn_from, gradient_of, law_reads, source_of, wanted_bound
 from vispec.plan.guides import in_joint
 from vispec.plan.plan import text
@@ -35,6 +36,7 @@ def estimator_problems(model: Model) -> Iterator[Diagnostic]:
     asked = [i for i in model.infer if i.name in model.variable and i.estimator.name != "exact"]
     for guide in model.guide:
         yield from mass_problems(guide, model)
+        yield from end_problems(guide, model)
         yield from flow_problems(guide, model, data)
     for infer in asked:
         yield from own_problems(model.variable[infer.name], infer, model, data)
@@ -130,6 +132,35 @@ def mass_problems(guide: GuideLaw, model: Model) -> Iterator[Diagnostic]:
         message = f"the log-density of `{guide.name}` jumps at {atoms}, which no gradient through a draw sees"
         help_ = "write `gradient=score`; or leave out the guide, and write `mc(samples=1)`"
         yield Diagnostic("V714", message, Label(estimator.span, "biased"), help=help_)
+
+
+def end_problems(guide: GuideLaw, model: Model) -> Iterator[Diagnostic]:
+    """A guide whose draws leave the ends of the latent's law, where it has no density."""
+    variable = model.variable[guide.name]
+    if variable.type.domain not in ("real", "positive") or variable.law is None:
+        return
+    found = next((pair for pair in by_element(guide.law, variable.law) if not pair[1].everywhere and leaves(*pair)), None)
+    if found is None:
+        return
+    free, law = found
+    message = f"draws of {free.name} leave the ends of {law.name}, the law of `{guide.name}`, which has no density there"
+    inside = "LogitNormal(loc, scale, low, high)" if all(law.bounds) else "ShiftedLogNormal(loc, scale, low)"
+    help_ = f"write `{guide.name} ~ {inside}` with the ends of the law, or leave this line out"
+    label = Label(variable.span, law.name)
+    yield Diagnostic("V714", message, Label(guide.span, "its divergence is infinite"), (label,), help_)
+
+
+def by_element(guide: Law, law: Law) -> Iterator[tuple[Distribution, Distribution]]:
+    """Distributions of the guide and of the law of a chain's first, second, ... element; else of all elements."""
+    laws = [each.laws if isinstance(each, Then) else (each,) for each in (guide, law)]
+    for step in range(max(map(len, laws))):
+        q, p = ([distributions()[d.distribution] for d in draws(each[min(step, len(each) - 1)])] for each in laws)
+        yield from product(q, p)
+
+
+def leaves(guide: Distribution, law: Distribution) -> bool:
+    """Whether the law has an end on a side where the guide has none."""
+    return any(p is not None and q is None for q, p in zip(guide.bounds, law.bounds, strict=True))
 
 
 def flow_problems(guide: GuideLaw, model: Model, data: frozenset[str]) -> Iterator[Diagnostic]:

@@ -21,6 +21,11 @@ def log_normal_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return log.mean(0), scale.masked_fill(scale == 0, torch.nan)
 
 
+def into_positive(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """exp(x), and the logarithm of its derivative, elementwise."""
+    return x.exp(), x
+
+
 ENTRY = Distribution(
     name="LogNormal",
     params={"loc": "real", "scale": "positive"},
@@ -29,5 +34,6 @@ ENTRY = Distribution(
     torch_class="LogNormal",
     kernel=log_normal_log_prob,
     start=log_normal_start,
+    carry=into_positive,
     examples=({"loc": 0.5, "scale": 0.7},),
 )

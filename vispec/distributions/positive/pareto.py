@@ -28,6 +28,7 @@ ENTRY = Distribution(
     params={"scale": "positive", "alpha": "positive"},
     support="positive",
     everywhere=False,
+    bounds=("scale", None),
     has_rsample=True,
     torch_class="Pareto",
     kernel=pareto_log_prob,

@@ -7,8 +7,8 @@ from vispec.lazy import torch
 
 
 def uniform_log_prob(value: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
-    """-log(high - low) on [low, high), elementwise; -inf elsewhere."""
-    inside = (value >= low) & (value < high)
+    """-log(high - low) on [low, high], elementwise; -inf elsewhere."""
+    inside = (value >= low) & (value <= high)
     return torch.where(inside, -(high - low).log(), -torch.inf)
 
 
@@ -26,6 +26,8 @@ ENTRY = Distribution(
     optional=("low", "high"),
     support="real",
     everywhere=False,
+    bounds=("low", "high"),
+    inside=("positive", "unit"),
     other_supports=("index", "bit", "tree"),
     has_rsample=True,
     torch_class="Uniform",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import pi
+
 from vispec.catalog import Distribution
 from vispec.lazy import torch
 
@@ -25,6 +27,7 @@ ENTRY = Distribution(
     name="VonMises",
     params={"loc": "real", "concentration": "positive"},
     support="real",
+    turn=2 * pi,
     torch_class="VonMises",
     start=von_mises_start,
     kernel=von_mises_log_prob,

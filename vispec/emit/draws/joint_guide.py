@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vispec.emit.value import Value
+from vispec.catalog import distributions
+from vispec.emit.laws.expressions import expression
+from vispec.emit.laws.forms import tensor, to_value
+from vispec.emit.value import Value, align
 from vispec.emit.writer import Writer, identifier
 from vispec.model.model import JointGuide, Model, Variable
 from vispec.model.types import Dim
 from vispec.plan.axes import SAMPLES
+from vispec.plan.guides.families import NONE, Ends, ends_of, family_of, positions
 from vispec.plan.plan import Plan
 
 KERNELS = "vispec.kernels.draws.joint_guide"
@@ -101,7 +105,6 @@ def size_here(w: Writer, variable: Variable) -> str:
 
 def one_latent(w: Writer, variable: Variable, raw: str, lead: Sequence[str]) -> list[str]:
     """Bind one latent of its numbers (*lead, n); what its map adds to log |d value / d raw|, as text."""
-    found = MAPS[variable.type.domain]
     shape = raw_shape(variable, w.model)
     if not shape:
         shaped = f"{raw}.squeeze(-1)"
@@ -110,6 +113,10 @@ def one_latent(w: Writer, variable: Variable, raw: str, lead: Sequence[str]) -> 
     else:
         shaped = f"{raw}.unflatten(-1, ({', '.join(w.dim(dim) for dim in shape)}))"
     axes = w.sort((*lead, *variable.plates))
+    ends = ends_of(positions(variable.law)[0]) or NONE
+    if ends != NONE:
+        return between_ends(w, variable, Value(shaped, axes, variable.type.shape), ends)
+    found = MAPS[variable.type.domain]
     w.bound[variable.name] = w.let(identifier(variable.name), found.value.format(raw=shaped), axes, variable.type.shape)
     if found.gain is None:
         return []
@@ -117,3 +124,18 @@ def one_latent(w: Writer, variable: Variable, raw: str, lead: Sequence[str]) -> 
     gain = found.gain.format(raw=raw if whole else shaped)
     extra = 0 if whole else len(shape) - 1
     return [f"{gain}{f'.flatten({len(lead)})' if extra else ''}.sum(-1)"]
+
+
+def between_ends(w: Writer, variable: Variable, raw: Value, ends: Ends) -> list[str]:
+    """The same of a latent whose law has ends, which may be those of each element."""
+    carry = distributions()[family_of(variable, ends).law].carry
+    assert carry is not None
+    function = w.needs.kernel(str(carry.__module__), carry.__name__)
+    values = [to_value(w, expression(w, end), end.type.domain) for end in ends if end is not None]
+    rank = len(raw.event)
+    codes = [tensor(w, v) if v.scalar else align(v, raw.axes, rank) for v in values]
+    drawn, gain = Value(w.fresh(identifier(variable.name)), raw.axes, raw.event), w.fresh(f"gain_{variable.name}")
+    w.line(f"{drawn.code}, {gain} = {function}({', '.join([raw.code, *codes])})  # {drawn.shape()}")
+    w.bound[variable.name] = drawn
+    inner = len(raw.axes) + rank - (SAMPLES in raw.axes)
+    return [gain if not inner else f"{gain}.sum(-1)" if inner == 1 else f"{gain}.flatten(-{inner}).sum(-1)"]

@@ -6,19 +6,20 @@ from dataclasses import replace
 from vispec.catalog import Distribution, distributions
 from vispec.emit.draws.chain import draw_along
 from vispec.emit.draws.joint_guide import draw_jointly
+from vispec.emit.laws.carried import base_law, base_of, carry_to_ends, log_of_carried
 from vispec.emit.laws.densities import by_position, dense, density, extra_rank, spread
-from vispec.emit.laws.expressions import expression, parameter, plain
+from vispec.emit.laws.expressions import expression, plain
 from vispec.emit.laws.flow import carry, log_of_flow
 from vispec.emit.laws.forms import tensor, to_form, to_value
 from vispec.emit.laws.kl import kl_code
 from vispec.emit.value import Value, align, paren, union
-from vispec.emit.writer import Writer
-from vispec.model.model import Draw, Expression, Flow, Law, Variable
+from vispec.emit.writer import Writer, identifier
+from vispec.model.model import Apply, Const, Draw, Expression, Flow, Law, Variable
 from vispec.model.types import INTEGER_DOMAINS
 from vispec.model.walk import law_parts
 from vispec.plan.axes import SAMPLES, key
 from vispec.plan.estimate import drawn_together, source_of
-from vispec.plan.guides import in_joint, point_name
+from vispec.plan.guides import in_joint, point_of
 from vispec.plan.make import closed_pairs, guide_law
 from vispec.plan.plan import Plan
 
@@ -46,8 +47,10 @@ def draw(w: Writer, plan: Plan, variable: Variable) -> None:
             draw_jointly(w, plan, count(plan, name))
         return
     if gradient == "point":
-        point = point_name(variable, plan.model)
-        w.bound[name] = to_value(w, parameter(w, point), variable.type.domain)
+        point = point_of(variable, plan.model)
+        found = to_value(w, expression(w, point), point.type.domain)
+        computed = isinstance(point, Apply)  # not the parameter itself
+        w.bound[name] = w.let(identifier(name), found.code, found.axes, variable.type.shape) if computed else found
         return
     law = source_of(name, plan.model)
     assert isinstance(law, Draw | Flow)
@@ -99,6 +102,8 @@ def smooth_draw(
 ) -> Value:
     """A reparameterised draw, under its variable's name or another, with the axes of what stands beside it too."""
     entry = distributions()[law.distribution]
+    if entry.carry is not None:
+        return carried_draw(w, plan, variable, law, beside)
     params = {name: to_value(w, expression(w, arg), arg.type.domain) for name, arg in law.args}
     params = {name: spread(w, variable, entry, name, value) for name, value in params.items()}
     rank = len(variable.type.shape)
@@ -106,7 +111,7 @@ def smooth_draw(
     shape = sizes_of(w, plan, variable, axes)
     if entry.name == "Normal":
         loc, scale = (align_or_number(w, params[n], axes, rank) for n in ("loc", "scale"))
-        whole = params["loc"].axes == axes and len(params["loc"].event) == rank
+        whole = not params["loc"].scalar and params["loc"].axes == axes and len(params["loc"].event) == rank
         noise = f"torch.randn_like({loc})" if whole else f"self.one.new_empty({', '.join(shape) or '()'}).normal_()"
         code = f"{loc} + {scale} * {noise}"
     elif entry.torch_class is None:
@@ -114,11 +119,24 @@ def smooth_draw(
     else:
         code = f"{torch_law(w, entry, params, axes, rank, shape)}.rsample()"
     drawn = w.draw(name or hint(w, variable), code, axes, variable.type.shape)
+    return weighed(w, plan, variable, drawn)
+
+
+def weighed(w: Writer, plan: Plan, variable: Variable, drawn: Value) -> Value:
+    """A draw whose gradient is weighed by its sample's share, where the estimator asks for that."""
+    axes = drawn.axes
     if plan.treatments[variable.name].gradient == "dreg" and SAMPLES in axes:
         function = w.needs.kernel("vispec.kernels.draws.reparameterised", "WeighedByShare")
         shares = w.let("shares", "[]")
         return w.let(hint(w, variable), f"{function}.apply({drawn.code}, {shares.code})", axes, variable.type.shape)
     return drawn
+
+
+def carried_draw(w: Writer, plan: Plan, variable: Variable, law: Draw, beside: Sequence[Value]) -> Value:
+    """A draw of a Normal carried to where the law has its values; base and gain are kept, to score it."""
+    ends = [to_value(w, expression(w, arg), arg.type.domain) for _, arg in law.args[2:]]
+    base = smooth_draw(w, plan, variable, base_law(law), f"{variable.name}_base", (*ends, *beside))
+    return carry_to_ends(w, hint(w, variable), variable, law, base, ends)
 
 
 def own_draw(
@@ -335,16 +353,22 @@ def log_of_guide(w: Writer, plan: Plan, variable: Variable, law: Law, fixed: boo
     """log q of the draw; `fixed`: with a gradient through the draw alone, not through the guide's parameters."""
     if isinstance(law, Flow):
         return log_of_flow(w, variable, law)
-    value = w.bound[variable.name]
     law = w.drawn_by.get(variable.name, law)
-    name = f"log_q_{variable.name}"
     if not fixed:
-        return dense(w, density(w, variable, value, law, name))
+        return log_at_draw(w, variable, law)
     kept = {key(arg): hold(w, arg) for arg in law_parts(law)}
-    found = dense(w, density(w, variable, value, law, name))
+    found = log_at_draw(w, variable, law, fixed)
     w.cache |= kept
     function = w.needs.kernel("vispec.kernels.draws.reparameterised", "through_the_draw")
     return w.let(name, f"{function}({found.code})", found.axes)
+
+
+def log_at_draw(w: Writer, variable: Variable, law: Law, fixed: bool = False) -> Value:
+    """log q of the draw, by the base's where it was carried here; with fixed ends that are computed, by the value's."""
+    moving = isinstance(law, Draw) and fixed and not all(isinstance(end, Const) for _, end in law.args[2:])
+    if isinstance(law, Draw) and base_of(variable.name) in w.bound and not moving:
+        return log_of_carried(w, variable, base_law(law))
+    return dense(w, density(w, variable, w.bound[variable.name], law, f"log_q_{variable.name}"))
 
 
 def hold(w: Writer, e: Expression) -> Value:

@@ -1,24 +1,14 @@
 """A guide's draw that autoregressive layers carry on: the base's draw and what the layers gain are kept for its log-density."""
 
 from vispec.emit.draws.joint_guide import local
-from vispec.emit.laws.densities import dense, density
+from vispec.emit.laws.carried import base_of, gain_of, log_of_carried
 from vispec.emit.laws.expressions import plain
 from vispec.emit.value import Value, align
-from vispec.emit.writer import Writer, identifier
+from vispec.emit.writer import Writer
 from vispec.model.model import Flow, Variable
 from vispec.plan.plan import Plan
 
 KERNELS, LAYERS = "vispec.kernels.draws.autoregressive", "AutoregressiveLayers"
-
-
-def base_of(name: str) -> str:
-    """The base's draw among the writer's bound values."""
-    return f"base of {name}"
-
-
-def gain_of(name: str) -> str:
-    """log |∂ draw / ∂ base| among the writer's bound values."""
-    return f"gain of {name}"
 
 
 def flow_constructors(plan: Plan) -> list[str]:
@@ -49,7 +39,4 @@ def carry(w: Writer, variable: Variable, law: Flow, base: Value) -> Value:
 
 def log_of_flow(w: Writer, variable: Variable, law: Flow) -> Value:
     """log q at the draw: that of the base at its own, less the gain."""
-    name = variable.name
-    base, gain = w.bound[base_of(name)], w.bound[gain_of(name)]
-    log_base = dense(w, density(w, variable, base, law.base, f"log_base_{identifier(name)}"))
-    return w.let(f"log_q_{name}", f"{align(log_base, gain.axes)} - {gain.code}", gain.axes)
+    return log_of_carried(w, variable, law.base)

@@ -6,7 +6,7 @@ from vispec.catalog import Distribution, distributions
 from vispec.model import model as m
 from vispec.model.blocks.flows import FLOW, is_flow
 from vispec.model.laws.parameters import bind_parameters, has_heads, usage
-from vispec.model.laws.support import Target, arcs_fit, parameter_fits, support_fits, supports_of
+from vispec.model.laws.support import Target, arcs_fit, ends_fit, parameter_fits, support_fits, supports_of
 from vispec.model.names.scope import Context, Scope
 from vispec.model.problems import did_you_mean, listed
 from vispec.model.values.applying import condition
@@ -88,6 +88,8 @@ def _draw(scope: Scope, context: Context, node: t.Call, entry: Distribution, tar
     if target.type is not None and not support_fits(scope, node, entry, target, target.type):
         return None
     good = [parameter_fits(scope, entry, target, name, value) for name, value in found.values]
+    if all(good) and found.complete:
+        good.append(ends_fit(scope, entry, target, dict(found.values)))
     if entry.support == "tree" and all(good) and found.complete and target.type is not None:
         good.append(arcs_fit(scope, entry, dict(found.values)))
     return m.Draw(node.span, entry.name, found.values) if all(good) and found.complete and target.type is not None else None

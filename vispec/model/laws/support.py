@@ -12,6 +12,7 @@ from vispec.model.names.scope import Scope
 from vispec.model.problems import listed
 from vispec.model.types import Dim, Type
 from vispec.model.values.conform import domain_fits, is_ragged_sequence, shape_of
+from vispec.model.values.signs import is_probability, never_negative
 from vispec.source import Span
 from vispec.syntax import tree as t
 
@@ -28,7 +29,7 @@ class Target:
 def supports_of(entry: Distribution) -> tuple[str, ...]:
     """The domains on which it is a law."""
     finite = ("category", "token", "index")
-    every = (entry.support, *entry.other_supports)
+    every = (entry.support, *entry.inside, *entry.other_supports)
     return tuple(domain for support in every for domain in (finite if support == "index" else (support,)))
 
 
@@ -37,7 +38,8 @@ def support_fits(scope: Scope, node: t.Call, entry: Distribution, target: Target
     supports = supports_of(entry)
     given = bool(node.args or node.kwargs)
     if entry.optional:
-        supports = (entry.support,) if given else tuple(d for d in supports if d != entry.support or entry.support == "index")
+        numbers = (entry.support, *entry.inside)
+        supports = numbers if given else tuple(d for d in supports if d not in numbers or entry.support == "index")
     if kind.domain in supports:
         return _rank_fits(scope, node, entry, target, kind)
     if entry.optional and kind.domain == entry.support:
@@ -118,6 +120,25 @@ def _along_tree(scope: Scope, entry: Distribution, target: Target, kind: Type, n
     cause = (target.span, f"`{target.name} : {kind}`")
     help = f"compute it from a whole sequence in `{kind.plate}`, by a net with a starred head"
     scope.problems.add("V409", value.span, message, f"not along `{kind.plate}`", cause=cause, help=help)
+    return False
+
+
+def ends_fit(scope: Scope, entry: Distribution, target: Target, values: Mapping[str, m.Expression]) -> bool:
+    """Whether the ends of a law lie in the variable's domain, where it is a law on that domain only then."""
+    domain = target.type.domain if target.type else None
+    if domain not in entry.inside:
+        return True
+    low, high = (values[end] if isinstance(end, str) and end in values else None for end in entry.bounds)
+    wrong = "below 0" if low is not None and not never_negative(scope, low) else ""
+    if not wrong and domain == "unit" and high is not None and not is_probability(scope, high):
+        low, wrong = high, "above 1"
+    if not wrong or low is None:
+        return not wrong
+    name = next(name for name, value in values.items() if value is low)
+    message = f"`{entry.name}` on `{domain}` needs ends in that domain, and `{name}` may be {wrong}"
+    cause = (target.span, f"`{target.name} : {target.type}`")
+    help = "write numbers as its ends, or parameters and latents of that type"
+    scope.problems.add("V408", low.span, message, f"may be {wrong}", cause=cause, help=help)
     return False
 
 

@@ -21,6 +21,7 @@ from vispec.train.loop.plateau import Series, ending, has_settled, is_look, tren
 from vispec.train.loop.seeds import derive, generator
 from vispec.train.loop.signals import Stop, stoppable
 from vispec.train.loop.step import Outcome, Stepper
+from vispec.train.loop.units import measured_in, start_in_units, with_units
 from vispec.train.newton.fit import Finder
 from vispec.train.scores.evaluate import Rows, Score, evaluate
 from vispec.train.scores.final import final_score
@@ -91,7 +92,7 @@ class Trainer:
         torch.manual_seed(derive(s.seed, c.restart, INIT))
         self.module = job.build().to(job.device, job.dtype).train()
         assert s.lr is not None
-        self.optimiser = make_optimiser(s.optimizer, s.lr, s.options, self.module.parameters())
+        self.optimiser = with_units(make_optimiser(s.optimizer, s.lr, s.options, self.module.parameters()))
         self.stepper = Stepper(self.module, self.optimiser, s, job.train, self._total_steps, job.group)
         if self.pending is None:
             self._initialise()
@@ -103,12 +104,16 @@ class Trainer:
 
     def _initialise(self) -> None:
         """Let the module choose a start from a sample of the data, where it can; what another run gives comes before it."""
-        initialise = getattr(self.module, "initialise", None)
+        initialise, job = getattr(self.module, "initialise", None), self.job
+        rows = job.train.order(SAMPLE, generator(job.settings.seed, self.counters.restart, INIT))[0]
+        batch = to_device(job.train.batch(np.sort(rows)), job.device)
         if callable(initialise):
-            rows = self.job.train.order(SAMPLE, generator(self.job.settings.seed, self.counters.restart, INIT))[0]
-            initialise(to_device(self.job.train.batch(np.sort(rows)), self.job.device))
-        if self.job.start is not None:
-            self.module.load_state_dict(self.job.start, strict=False)
+            initialise(batch)
+        if job.start is not None:
+            self.module.load_state_dict(job.start, strict=False)
+        elif job.model is not None:
+            work = self._total_steps * (job.settings.batch or 1) // len(rows)
+            start_in_units(self.module, self.optimiser, batch, job.train.num_rows, measured_in(job.model), work)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         """Put the state of a checkpoint into the fresh module and optimiser."""

@@ -185,6 +185,8 @@ def joint_values(built: Built, row: Row, noise: Tensor) -> dict[Cell, Tensor]:
     assert model.joint is not None
     raw = getattr(built.module, model.joint.attribute)(noise)[0]
     values: dict[Cell, Tensor] = {}
+    scene = Scene(model, built.module, row)
+    scene.assignment = values
     for name in model.joint.names:
         variable = model.variable[name]
         simplex = variable.type.domain == "simplex"
@@ -193,8 +195,25 @@ def joint_values(built: Built, row: Row, noise: Tensor) -> dict[Cell, Tensor]:
         for cell in row.cells(variable):
             size = torch.Size(free).numel()
             own, raw = raw[:size].reshape(free), raw[size:]
-            values[cell] = MAPS[variable.type.domain](own)
+            low, high = ends_at(variable, cell, scene)
+            if low is None:
+                values[cell] = MAPS[variable.type.domain](own)
+            else:
+                values[cell] = low + (own.exp() if high is None else (high - low) * MAPS["unit"](own))
     return values
+
+
+def ends_at(variable: Variable, cell: Cell, scene: Scene) -> tuple[Tensor | None, Tensor | None]:
+    """The ends of the law of one cell, where it has others than its domain."""
+    assert variable.law is not None
+    at = place_of(scene.model, variable, cell)
+    law = chosen(variable, variable.law, at, scene)
+    args = dict(law.args)
+    low, high = (
+        None if end is None or end not in args else evaluate(args[end], at, scene).double()
+        for end in distributions()[law.distribution].bounds
+    )
+    return low, high
 
 
 MAPS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -261,7 +280,8 @@ def _drawn(variable: Variable, laws: Mapping[str, m.Law], cell: Cell, scene: Sce
     """A draw from the guide, or from the latent's own law; or its point."""
     point = f"{variable.name}_point"
     if variable.name not in laws and point in scene.model.param:
-        return scene.parameter(point)[cell[1]]
+        stored, (low, high) = scene.parameter(point)[cell[1]], ends_at(variable, cell, scene)
+        return stored if low is None else low + (stored if high is None else (high - low) * stored)
     law = laws.get(variable.name, variable.law)
     assert law is not None
     at = place_of(scene.model, variable, cell)

@@ -1,7 +1,7 @@
 """Log-densities of the language's laws, from torch.distributions or from their definition; never from our kernels."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -39,6 +39,9 @@ def log_density(variable: Variable, law: m.Law, at: Place, scene: Scene) -> Tens
         return truncated_normal(value, *(evaluate(part, at, scene).double() for _, part in draw.args)).sum()
     if draw.distribution == "HardKumaraswamy":
         return hard_kumaraswamy(value, *(evaluate(part, at, scene).double() for _, part in draw.args)).sum()
+    if draw.distribution in CARRIED:
+        args = {name: evaluate(part, at, scene).double() for name, part in draw.args}
+        return carried(value.double(), CARRIED[draw.distribution](args), args).sum()
     if draw.distribution in TRIALS:
         return trials(draw, value, {name: evaluate(part, at, scene).double() for name, part in draw.args}).sum()
     family = torch_family(draw, at, scene, tuple(value.shape))
@@ -47,6 +50,22 @@ def log_density(variable: Variable, law: m.Law, at: Place, scene: Scene) -> Tens
     if not bool(torch.as_tensor(family.support.check(value)).all()):
         return torch.tensor(-torch.inf, dtype=torch.float64)
     return family.log_prob(value).sum()
+
+
+CARRIED: Mapping[str, Callable[[Mapping[str, Tensor]], list[dist.Transform]]] = {
+    "LogitNormal": lambda a: [dist.SigmoidTransform(), dist.AffineTransform(a["low"], a["high"] - a["low"])],
+    "ShiftedLogNormal": lambda a: [dist.ExpTransform(), dist.AffineTransform(a["low"], 1)],
+}
+
+
+def carried(value: Tensor, maps: list[dist.Transform], args: Mapping[str, Tensor]) -> Tensor:
+    """The density of a Normal carried by some maps, 0 outside the ends."""
+    inside = (value > args["low"]) & (value < args.get("high", torch.tensor(torch.inf)))
+    between = (args["low"] + args.get("high", args["low"] + 2)) / 2
+    safe = torch.where(inside, value, between)
+    base = dist.Normal(args["loc"], args["scale"])
+    found = dist.TransformedDistribution(base, maps, validate_args=False).log_prob(safe)
+    return torch.where(inside, found, -torch.inf)
 
 
 def trials(draw: m.Draw, value: Tensor, args: Mapping[str, Tensor]) -> Tensor:
