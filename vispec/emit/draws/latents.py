@@ -360,7 +360,7 @@ def log_of_guide(w: Writer, plan: Plan, variable: Variable, law: Law, fixed: boo
     found = log_at_draw(w, variable, law, fixed)
     w.cache |= kept
     function = w.needs.kernel("vispec.kernels.draws.reparameterised", "through_the_draw")
-    return w.let(name, f"{function}({found.code})", found.axes)
+    return w.let(f"log_q_{variable.name}", f"{function}({found.code})", found.axes)
 
 
 def log_at_draw(w: Writer, variable: Variable, law: Law, fixed: bool = False) -> Value:

@@ -25,7 +25,7 @@ from vispec.model.model import (
 )
 from vispec.model.types import FINITE_DOMAINS
 from vispec.model.walk import law_parts, walk
-from vispec.plan.guides import asked, is_shared, point_name
+from vispec.plan.guides import asked, is_shared, point_of
 
 LINKS = {"exp": ("torch.exp({})", "{}.log()"), "sigmoid": ("torch.sigmoid({})", "torch.logit({})")}
 """Functions around a parameter: its text and that of the inverse."""
@@ -133,7 +133,8 @@ def held(model: Model, name: str) -> Param | None:
     if latent is None or latent.law is None or not is_shared(latent, model) or asked(name, model) != "map":
         return None
     same = all(isinstance(part, Const | SizeOf | Apply | Stack) for each in law_parts(latent.law) for part in walk(each))
-    return model.param[point_name(latent, model)] if same and isinstance(latent.law, Draw) else None
+    point = point_of(latent, model)  # between ends it is computed of what is stored
+    return model.param[point.name] if same and isinstance(latent.law, Draw) and isinstance(point, Ref) else None
 
 
 def reads(model: Model, e: Expression) -> Iterator[Expression]:

@@ -46,11 +46,11 @@ def ends_of(law: Law) -> Ends | None:
             low, high = (given.get(end or "") for end in distributions()[name].bounds)
             return low, high
         case Choice(test=test, then=then, otherwise=otherwise):
-            found = ends_of(then), ends_of(otherwise)
-            if found[0] is None or found[1] is None:
+            one, other = ends_of(then), ends_of(otherwise)
+            if one is None or other is None:
                 return None
-            pairs = list(zip(*found, strict=True))
-            if any((one is None) != (other is None) for one, other in pairs):
+            pairs = list(zip(one, other, strict=True))
+            if any((a is None) != (b is None) for a, b in pairs):
                 return None
             low, high = (None if a is None or b is None else either(test, a, b) for a, b in pairs)
             return low, high

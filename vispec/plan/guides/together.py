@@ -33,8 +33,8 @@ def is_companion(other: Variable, guide: GuideLaw, variable: Variable, model: Mo
 
 
 def is_located(guide: GuideLaw) -> bool:
-    """Whether the location and the scale are those of the draw or its logarithm; between two ends, or above one, the number that
-    a draw was made of could be had of it by an inverse alone, which rounding at an end makes infinite."""
+    """Whether the location and the scale are those of the draw or its logarithm. Between two ends, or above one, what a draw is
+    made of could be had by the inverse alone, which rounding at an end makes infinite."""
     law = guide.law
     return isinstance(law, Draw) and {"loc", "scale"} == {name for name, _ in law.args}
 

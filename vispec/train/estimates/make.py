@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from vispec.emit.writer import identifier
-from vispec.model.model import Model
-from vispec.plan.guides import point_name
+from vispec.model.model import Model, Ref
+from vispec.plan.guides import point_name, point_of
 from vispec.plan.make import make_plan
 from vispec.plan.plan import Plan
 from vispec.train.data.encoding.vocab import Encoders
@@ -87,11 +87,13 @@ def points(plan: Plan) -> list[Node]:
     if not plan.exact:
         return []
     found: list[Node] = []
-    for name in plan.shared_latents:
+    for place, name in enumerate(plan.shared_latents):
         variable = plan.model.variable[name]
         if plan.treatments[name].gradient == "point":
             held = plan.model.param[point_name(variable, plan.model)]
-            found.append(Node(name, variable.type, variable.plates, parameter_node(held).attribute, held.name))
+            ends = not isinstance(point_of(variable, plan.model), Ref)
+            own = (place, held.type.domain) if ends else (None, "")
+            found.append(Node(name, variable.type, variable.plates, parameter_node(held).attribute, held.name, *own))
     return found
 
 

@@ -24,13 +24,16 @@ the difference of ordered numbers or a Cholesky factor's diagonal, at 0 on the p
 @dataclass(frozen=True)
 class Node:
     """A tensor (*plates, *event) with a name of the spec. attribute: what holds its unconstrained numbers, "" where others do.
-    point: for a latent that is a point estimate, the parameter that holds it."""
+    point: for a latent that is a point estimate, the parameter that holds it. place: that latent's among the module's shared
+    ones where it lies between ends, so that the parameter, of the domain `share`, is only a share of the way."""
 
     name: str
     type: Type
     plates: tuple[str, ...]
     attribute: str = ""
     point: str = ""
+    place: int | None = None
+    share: str = ""
 
     @property
     def derived(self) -> bool:
@@ -38,6 +41,8 @@ class Node:
 
     def value(self, module: nn.Module) -> Tensor:
         """Its numbers as the module has them, in constrained space."""
+        if self.place is not None:
+            return module.shared()[self.place]  # pyright: ignore[reportCallIssue]
         return getattr(module, identifier(self.point or self.name))
 
     def above(self, index: tuple[int, ...]) -> bool:
@@ -52,7 +57,7 @@ class Node:
 
     def edge(self, index: tuple[int, ...]) -> Edge:
         """Where the number at this place of its own unconstrained ones leads to an end of the domain."""
-        domain = self.type.domain
+        domain = self.share or self.type.domain
         if (domain == "cholesky" and index[-1] == index[-2]) or (domain == "ordered" and index[-1] > 0):
             return "step"
         return {"simplex": "simplex", "unit": "unit", "positive": "ray"}.get(domain, "")  # pyright: ignore[reportReturnType]

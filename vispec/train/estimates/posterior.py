@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from vispec.catalog import distributions
 from vispec.emit.writer import identifier
 from vispec.model.model import Draw, Ref
-from vispec.plan.guides import point_name
+from vispec.plan.guides import point_of
 from vispec.plan.make import guide_law
 from vispec.plan.plan import Plan
 from vispec.train.estimates.nodes import Node
@@ -58,8 +58,11 @@ def shared_latents(plan: Plan, module: nn.Module, batch: dict[str, Tensor] | Non
 
 @torch.no_grad()
 def point(plan: Plan, name: str, module: nn.Module) -> Moments:
-    """A point estimate, which has no deviation."""
-    value = getattr(module, identifier(point_name(plan.model.variable[name], plan.model))).detach().double()
+    """A point estimate, which has no deviation: a parameter, or between ends what is computed of one."""
+    found = point_of(plan.model.variable[name], plan.model)
+    at = plan.shared_latents.index(name)
+    value = getattr(module, identifier(found.name)) if isinstance(found, Ref) else module.shared()[at]  # pyright: ignore[reportCallIssue]
+    value = value.detach().double()
     return value, torch.zeros_like(value)
 
 

@@ -1,8 +1,8 @@
 """Which parameters of a fit of a bound have units, and an optimiser that steps in them.
 
 It is for models whose only nets are those of automatic guides: their parameters and guides are few, and stand in units of the
-data or of a prior. Units are powers of two, so that to divide and multiply by them loses no digit. They are part of the state of
-the optimiser, so that a fit that is resumed goes on in them.
+data or of a prior. Units are powers of two, so that to divide and multiply by them loses no digit. They are part of the
+optimiser's state, so that a fit that is resumed goes on in them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ class Measured:
 
 
 def measured_in(model: Model) -> Measured:
-    """No parameters where the model is no bound, has nets of its own, or a gradient that is not that of a smooth function of noise."""
+    """Nothing where the model is no bound, has nets of its own, or a gradient that is not of a smooth function of noise."""
     if model.nets or not model.order:
         return Measured()
     plan = make_plan(model)
