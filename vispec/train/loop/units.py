@@ -22,7 +22,7 @@ from vispec.train.loop.optimisers import needs_closure
 
 DOMAINS = frozenset({"real", "positive", "ordered", "cholesky"})  # whose numbers are in units; others are shares and odds
 SMOOTH = frozenset({"pathwise", "stl", "point"})
-SHORTEST, LONGEST = 0.05, 0.1  # a step, in distances over which the bound of all rows loses half a nat: of a posterior, about
+SHORTEST, LONGEST = 0.03, 0.05  # a step, in distances over which the bound of all rows loses half a nat: of a posterior, about
 # its deviation
 
 
