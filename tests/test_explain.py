@@ -133,7 +133,7 @@ plate n:
 guide:
     auto({family})
 """
-    for family, q in (("flow", "E_{q(μ, τ), q(z | μ, τ, x)}"), ("mean_field", "E_{q(μ), q(τ), q(z | x)}")):
+    for family, q in (("flow", "E_{q(μ, τ), q(z | μ, τ, x)}"), ("mean_field", "E_{q(μ), q(τ | μ), q(z | x)}")):
         source = Source("m.vispec", text.format(family=family))
         model = check_model(parse(source), {})
         shown = show_explanation(explain(model, make_plan(model)))

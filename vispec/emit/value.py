@@ -67,6 +67,16 @@ def align(value: Value, axes: Sequence[str], event_rank: int | None = None) -> s
     return f"{value.code}[{', '.join(items)}]"
 
 
+def base_of(name: str) -> str:
+    """The base's draw among the writer's bound values."""
+    return f"base of {name}"
+
+
+def gain_of(name: str) -> str:
+    """log |∂ draw / ∂ base| among the writer's bound values."""
+    return f"gain of {name}"
+
+
 POSTFIX = re.compile(r"[\w.]+(\[[^\[\]]*\]|\([^()]*\)|\.\w+)*")
 
 

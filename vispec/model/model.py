@@ -132,6 +132,16 @@ class Evidence(Expression):
 
 
 @dataclass(frozen=True)
+class Base(Expression):
+    """In an automatic guide, the number on the line that a draw is made of, as its guide carries it to where the latent has its
+    values: log(draw − low), less log(high − draw) where there is an upper end; low None stands for 0."""
+
+    draw: Ref
+    low: Expression | None
+    high: Expression | None
+
+
+@dataclass(frozen=True)
 class Apply(Expression):
     """A function or operator of the catalog (`+ - * / ^ neg < <= > >= == != and or not exp log ... concat dot one_hot sum`)."""
 

@@ -129,6 +129,8 @@ def _show(node: m.Expression) -> tuple[str, int]:
             return name, ATOM
         case m.All(name=name):
             return f"{name}[*]", ATOM
+        case m.Base(draw=draw):
+            return f"base({draw.name})", ATOM
         case m.Evidence(read=read, seen=seen):
             text, _ = _show(read)
             return f"seen({text})" if seen else text, ATOM

@@ -6,13 +6,13 @@ from dataclasses import replace
 from vispec.catalog import Distribution, distributions
 from vispec.emit.draws.chain import draw_along
 from vispec.emit.draws.joint_guide import draw_jointly
-from vispec.emit.laws.carried import base_law, base_of, carry_to_ends, log_of_carried
+from vispec.emit.laws.carried import base_law, carry_to_ends, log_of_carried
 from vispec.emit.laws.densities import by_position, dense, density, extra_rank, spread
 from vispec.emit.laws.expressions import expression, plain
 from vispec.emit.laws.flow import carry, log_of_flow
 from vispec.emit.laws.forms import tensor, to_form, to_value
 from vispec.emit.laws.kl import kl_code
-from vispec.emit.value import Value, align, paren, union
+from vispec.emit.value import Value, align, base_of, paren, union
 from vispec.emit.writer import Writer, identifier
 from vispec.model.model import Apply, Const, Draw, Expression, Flow, Law, Variable
 from vispec.model.types import INTEGER_DOMAINS

@@ -9,19 +9,9 @@ from dataclasses import replace
 from vispec.catalog import distributions
 from vispec.emit.laws.densities import dense, density
 from vispec.emit.laws.forms import tensor
-from vispec.emit.value import Value, align, union
+from vispec.emit.value import Value, align, base_of, gain_of, union
 from vispec.emit.writer import Writer, identifier
 from vispec.model.model import Draw, Variable
-
-
-def base_of(name: str) -> str:
-    """The base's draw among the writer's bound values."""
-    return f"base of {name}"
-
-
-def gain_of(name: str) -> str:
-    """log |∂ draw / ∂ base| among the writer's bound values."""
-    return f"gain of {name}"
 
 
 def base_law(law: Draw) -> Draw:

@@ -7,11 +7,12 @@ from vispec.emit.laws.forms import stem, tensor, to_value, truth
 from vispec.emit.laws.functions import FUNCTIONS, OPERATORS
 from vispec.emit.laws.reductions import reduce_sequence
 from vispec.emit.nets.calls import call_net
-from vispec.emit.value import Value, align, union
+from vispec.emit.value import Value, align, base_of, union
 from vispec.emit.writer import Writer
 from vispec.model.model import (
     All,
     Apply,
+    Base,
     Conditional,
     Const,
     Element,
@@ -121,6 +122,10 @@ def sequence(w: Writer, value: Value, plate: str) -> Value:
     value = plate_last(w, value, plate)
     mask = sequence_mask(w, plate) if w.model.plate[plate].ragged else None
     return replace(value, axes=axes, event=(plate, *value.event), mask=mask)
+
+
+def _base(w: Writer, e: Base) -> Value:
+    return w.bound[base_of(e.draw.name)]
 
 
 def _evidence(w: Writer, e: Evidence) -> Value:
@@ -378,6 +383,7 @@ COMPILERS: dict[type, Callable[..., Value]] = {
     Length: _length,
     SizeOf: _size_of,
     Where: _where,
+    Base: _base,
     Evidence: _evidence,
     NetCall: _net_call,
     Apply: _apply,

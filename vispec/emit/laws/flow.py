@@ -1,9 +1,9 @@
 """A guide's draw that autoregressive layers carry on: the base's draw and what the layers gain are kept for its log-density."""
 
 from vispec.emit.draws.joint_guide import local
-from vispec.emit.laws.carried import base_of, gain_of, log_of_carried
+from vispec.emit.laws.carried import log_of_carried
 from vispec.emit.laws.expressions import plain
-from vispec.emit.value import Value, align
+from vispec.emit.value import Value, align, base_of, gain_of
 from vispec.emit.writer import Writer
 from vispec.model.model import Flow, Variable
 from vispec.plan.plan import Plan

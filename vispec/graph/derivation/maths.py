@@ -86,6 +86,8 @@ class Notation:
                 return self.own(name), _ATOM
             case m.All(name=name, plate=plate):
                 return self.whole(name, plate), _ATOM
+            case m.Base(draw=draw):
+                return self.call("base", [self.own(draw.name)]), _ATOM
             case m.Evidence(read=read, seen=seen):
                 cell, _ = self._show(read)
                 return self.call("seen", [cell]) if seen else cell, _ATOM

@@ -8,7 +8,7 @@ deviation over rows, a wrong mean. Elements of a plate are independent given wha
 from functools import reduce
 
 from vispec.catalog import distributions
-from vispec.model.model import Apply, Draw, Expression, GuideLaw, Model, Ref, Variable
+from vispec.model.model import Apply, Base, Const, Draw, Expression, GuideLaw, Model, Ref, Variable
 from vispec.model.types import Type
 from vispec.plan.estimate import law_reads
 from vispec.plan.guides.questions import asked, is_shared
@@ -18,7 +18,7 @@ WITH = "with_"  # begins the name of a coefficient
 
 def companions(variable: Variable, model: Model) -> list[GuideLaw]:
     """Guides of latents before it that some law reads with it: of its row, and of its plates or some of them."""
-    if not averages(variable, model):
+    if not averages(variable, model) or any(model.plate[plate].kind == "chain" for plate in variable.plates):
         return []
     return [guide for guide in model.guide if is_companion(model.variable[guide.name], guide, variable, model)]
 
@@ -33,10 +33,10 @@ def is_companion(other: Variable, guide: GuideLaw, variable: Variable, model: Mo
 
 
 def is_located(guide: GuideLaw) -> bool:
-    """Whether the location and the scale are those of the draw or its logarithm. Between two ends, or above one, what a draw is
-    made of could be had by the inverse alone, which rounding at an end makes infinite."""
+    """Whether it has a location and a scale that are learnt, on the line or carried to where the latent has its values."""
     law = guide.law
-    return isinstance(law, Draw) and {"loc", "scale"} == {name for name, _ in law.args}
+    args = dict(law.args) if isinstance(law, Draw) else {}
+    return {"loc", "scale"} <= args.keys() and not isinstance(args["loc"], Const)
 
 
 def meet(one: Variable, other: Variable, model: Model) -> bool:
@@ -69,11 +69,11 @@ def moved(variable: Variable, learnt: dict[str, Expression], others: list[GuideL
 
 
 def residual(guide: GuideLaw, model: Model) -> Expression:
-    """(x - loc) / scale of a draw x, or of its logarithm."""
+    """(x - loc) / scale, x the number on the line that the draw is made of."""
     variable, law = model.variable[guide.name], guide.law
     assert isinstance(law, Draw)
     span, kind, args = variable.span, Type("real", variable.type.shape), dict(law.args)
-    drawn: Expression = Ref(span, variable.type, variable.name)
-    if distributions()[law.distribution].carry is not None:
-        drawn = Apply(span, kind, "log", (drawn,))
+    draw = Ref(span, variable.type, variable.name)
+    carried = distributions()[law.distribution].carry is not None
+    drawn = Base(span, kind, draw, args.get("low"), args.get("high")) if carried else draw
     return Apply(span, kind, "/", (Apply(span, kind, "-", (drawn, args["loc"])), args["scale"]))

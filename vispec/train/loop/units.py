@@ -11,18 +11,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from vispec.catalog import distributions
 from vispec.emit.parameters import stored
 from vispec.emit.writer import identifier
 from vispec.model.model import Model
+from vispec.model.walk import draws
+from vispec.plan.estimate import source_of
 from vispec.plan.guides import complete_guides
 from vispec.plan.guides.together import WITH
 from vispec.plan.make import make_plan
+from vispec.plan.plan import Plan
 from vispec.train.loop.approach import DRAWS, approach
 from vispec.train.loop.optimisers import needs_closure
 
 DOMAINS = frozenset({"real", "positive", "ordered", "cholesky"})  # whose numbers are in units; others are shares and odds
+HEADS = ".out.bias"  # of a net
+LOCATED = frozenset({"loc", "scale", "scale_tril", "low", "high"})
 SMOOTH = frozenset({"pathwise", "stl", "point"})
-SHORTEST, LONGEST = 0.05, 0.1  # a step, in distances over which the bound of all rows loses half a nat: of a posterior, about
+SHORTEST, LONGEST = 0.03, 0.05  # a step, in distances over which the bound of all rows loses half a nat: of a posterior, about
 # its deviation
 
 
@@ -39,18 +45,28 @@ def measured_in(model: Model) -> Measured:
     if model.nets or not model.order:
         return Measured()
     plan = make_plan(model)
-    if plan.exact or not {t.gradient for t in plan.drawn} <= SMOOTH:
+    if plan.exact or not {t.gradient for t in plan.drawn} <= SMOOTH or not all(is_smooth(t.variable, plan) for t in plan.drawn):
         return Measured()
     whole = complete_guides(model)
     own = [param for param in whole.params if param.type.domain in DOMAINS and f"_{WITH}" not in param.name]
     names = [stored(param)[0].removeprefix("self.") for param in own]
-    names += [f"{identifier(net.name)}.out.bias" for net in whole.nets]
-    rows = [(f"{identifier(net.name)}.out.weight", f"{identifier(net.name)}.out.bias") for net in whole.nets]
+    names += [f"{identifier(net.name)}{HEADS}" for net in whole.nets]
+    rows = [(f"{identifier(net.name)}.out.weight", f"{identifier(net.name)}{HEADS}") for net in whole.nets]
     if whole.joint is not None:
         loc = f"{whole.joint.attribute}.loc"
         names += [loc, f"{whole.joint.attribute}.log_diagonal", f"{whole.joint.attribute}.raw_scale"]
         rows += [(f"{whole.joint.attribute}.below", loc), (f"{whole.joint.attribute}.directions", loc)]
     return Measured(tuple(names), tuple(rows))
+
+
+def is_smooth(name: str, plan: Plan) -> bool:
+    """Whether the draws of a variable are a smooth function of noise: those of a law with a location are, but of others the
+    sampler may reject some, as the parameters are."""
+    law = source_of(name, plan.model)
+    if law is None or plan.treatments[name].gradient == "point":
+        return True
+    params = [set(distributions()[draw.distribution].params) for draw in draws(law)]
+    return all("loc" in each and each <= LOCATED for each in params)
 
 
 def start_in_units(
@@ -80,7 +96,8 @@ def start_in_units(
     rate = max(group["lr"] for group in optimiser.param_groups)
     own = rate * num_data**0.5  # a step of one unit, in those distances
     factor = min(max(own, SHORTEST), LONGEST) / own
-    step_in_units(optimiser, {named[name]: rounded(unit * factor) for name, unit in units.items()})
+    nets = {part for pair in rows if pair[1].endswith(HEADS) for part in pair}  # they learn more than where one number lies
+    step_in_units(optimiser, {named[n]: rounded(unit if n in nets else unit * factor) for n, unit in units.items()})
 
 
 def rounded(unit: Tensor) -> Tensor:

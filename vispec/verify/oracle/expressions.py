@@ -82,6 +82,10 @@ def evaluate(expression: m.Expression, at: Place, scene: Scene) -> Tensor:
             return element(name, at, scene)
         case m.All(name=name, plate=plate):
             return sequence(name, plate, scene.row.count(plate, at), at, scene)
+        case m.Base(draw=draw, low=low, high=high):
+            value = evaluate(draw, at, scene).double()
+            above = value if low is None else value - evaluate(low, at, scene).double()
+            return above.log() if high is None else above.log() - (evaluate(high, at, scene).double() - value).log()
         case m.Evidence(read=read, seen=seen):
             with scene.as_data(read.name, seen):
                 return evaluate(read, at, scene)
