@@ -102,4 +102,4 @@ def test_location_and_scale_of_others() -> None:
 
 def test_every_law_with_parameters_has_a_start_or_is_known_to_have_none() -> None:
     without = {name for name, entry in distributions().items() if entry.params and entry.start is None}
-    assert without == {"DependencyTree", "HardKumaraswamy", "LKJCholesky"}
+    assert without == {"DependencyTree", "HardKumaraswamy", "LKJCholesky", "LogitNormal", "ShiftedLogNormal"}

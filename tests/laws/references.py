@@ -140,6 +140,15 @@ def von_mises(x: Any, loc: Any, k: Any) -> Any:
     return k * (mp.cos(x - loc) - 1) - log(2 * mp.pi) + log(2 * mp.pi * k) / 2 - log(mp.fsum(terms))
 
 
+def logit_normal(x: Any, loc: Any, scale: Any, low: Any, high: Any) -> Any:
+    below, above = log(x - low), log(high - x)
+    return inside(low < x < high, normal(below - above, loc, scale) - below - above + log(high - low))
+
+
+def shifted_log_normal(x: Any, loc: Any, scale: Any, low: Any) -> Any:
+    return inside(x > low, normal(log(x - low), loc, scale) - log(x - low))
+
+
 REFERENCES: dict[str, Reference] = {
     "Bernoulli": lambda x, logit: log_sigmoid(logit if x else -logit),
     "Beta": beta,
@@ -162,6 +171,7 @@ REFERENCES: dict[str, Reference] = {
     "LKJCholesky": lkj_cholesky,
     "Laplace": lambda x, loc, scale: -abs(x - loc) / scale - log(2 * scale),
     "LogNormal": lambda x, loc, scale: normal(log(x), loc, scale) - log(x),
+    "LogitNormal": logit_normal,
     "LogisticNormal": logistic_normal,
     "Multinomial": multinomial,
     "MultivariateNormal": multivariate_normal,
@@ -169,6 +179,7 @@ REFERENCES: dict[str, Reference] = {
     "Normal": normal,
     "Pareto": lambda x, scale, alpha: inside(x >= scale, log(alpha) + alpha * log(scale) - (alpha + 1) * log(x)),
     "Poisson": lambda k, rate: times(k, log(rate)) - rate - mp.loggamma(k + 1),
+    "ShiftedLogNormal": shifted_log_normal,
     "StudentT": student_t,
     "TruncatedNormal": lambda x, loc, scale: normal(x, loc, scale) - log(mp.ncdf(loc / scale)),
     "Uniform": lambda x, low, high: inside(low <= x < high, -log(high - low)),

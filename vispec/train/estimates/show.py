@@ -149,6 +149,8 @@ def significant(value: float, digits: int) -> str:
 
 def aligned(found: Sequence[Cells], head: Cells) -> list[str]:
     """Columns, numbers by their decimal points. A line of dashes parts deterministic nodes from parameters."""
+    if not found:
+        return []
     columns = [on_points([getattr(cell, name) for cell in found]) for name in ("estimate", "se", "low", "high")]
     heads = [head.estimate, head.se, head.low, head.high]
     widths = [max([len(title), *map(len, column)]) if any(column) else 0 for title, column in zip(heads, columns, strict=True)]

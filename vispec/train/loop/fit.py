@@ -32,6 +32,7 @@ from vispec.train.store.module import to_device
 Array = np.ndarray[Any, Any]
 
 WINDOW = 50  # steps between two lines of metrics within an epoch
+COOL = 4  # a fit that ends by itself goes on for a fourth of its epochs while its rate falls to 0
 PAUSE = 1.0  # least seconds between two checkpoints at the ends of epochs
 
 
@@ -127,10 +128,34 @@ class Trainer:
         restore_random_state(state, self.job.device)
 
     def _restart_is_over(self) -> bool:
+        """At the last epoch, or where nobody has said how many, when the objective has settled and the rate fallen to 0."""
         c, s = self.counters, self.job.settings
         if c.epoch >= (s.epochs or 0) or (s.patience is not None and c.stale >= s.patience):
             return True
-        return s.least is not None and is_look(c.epoch, s.least) and (has_settled(c.series) or self._is_past_its_best())
+        if c.cooling is not None:
+            return c.epoch >= c.cooling + self._cool(c.cooling)
+        return s.least is not None and is_look(c.epoch, s.least) and self._is_past_its_best()
+
+    def _cool(self, since: int) -> int:
+        """Over how many epochs the rate falls in the end, until draws and minibatches move nothing any more."""
+        return max(1, min(since // COOL, (self.job.settings.epochs or 0) - since))
+
+    def _look(self) -> None:
+        """Let the rate fall once the objective has settled, or so that it has fallen at the last epoch."""
+        c, s = self.counters, self.job.settings
+        if s.least is None or c.cooling is not None:
+            return
+        last = c.epoch >= (s.epochs or 0) * COOL // (COOL + 1)
+        if last or (is_look(c.epoch, s.least) and has_settled(c.series)):
+            c.cooling = c.epoch
+
+    def _factor(self) -> float:
+        """What is left of the rate at the present step."""
+        c = self.counters
+        if c.cooling is None:
+            return 1.0
+        done = c.epoch - c.cooling + c.position / self.steps_per_epoch
+        return max(0.0, 1 - done / self._cool(c.cooling))
 
     def _is_past_its_best(self) -> bool:
         """Whether the validation data were served best in the first half of the epochs."""
@@ -148,7 +173,7 @@ class Trainer:
         """One minibatch; then a checkpoint if one is due, and the end if the user asked for it."""
         c, job = self.counters, self.job
         due = job.group.main and time.monotonic() - self.saved >= job.settings.save_every
-        outcome = self.stepper(indices, c.step, count, (float(self.stop.asked), float(due)))
+        outcome = self.stepper(indices, c.step, count, (float(self.stop.asked), float(due)), self._factor())
         if not outcome.finite:
             raise self._diverged(indices, outcome)
         c.loss += outcome.loss * len(indices)
@@ -177,6 +202,7 @@ class Trainer:
         if valid is not None:
             self._keep_if_best(score)
         c.epoch, c.total_epochs, c.position, c.loss, c.rows = c.epoch + 1, c.total_epochs + 1, 0, 0.0, 0
+        self._look()
         self._report_epoch(train, valid)
         if job.group.pick(time.monotonic() - self.saved >= min(PAUSE, job.settings.save_every)):
             self._save()
@@ -194,8 +220,11 @@ class Trainer:
         self._remember_end()
 
     def _add_to_series(self, objective: float) -> None:
-        """While weights of the objective move, each epoch has another one, and the series starts again."""
+        """While weights of the objective move, each epoch has another one, and the series starts again. What the falling rate
+        brings in the end tells nothing of how far the maximum is."""
         c, s, count = self.counters, self.job.settings, self.steps_per_epoch
+        if c.cooling is not None:
+            return
         first, last = (s.phase(step, self._total_steps) for step in (c.step - count, c.step - 1))
         if any(weight.value(first, count) != weight.value(last, count) for weight in s.anneal):
             c.series = Series()
@@ -218,7 +247,7 @@ class Trainer:
     def _next_restart(self) -> None:
         c = self.counters
         c.restart, c.epoch, c.step, c.position, c.restart_best, c.stale = c.restart + 1, 0, 0, 0, None, 0
-        c.loss, c.rows, c.series = 0.0, 0, Series()
+        c.loss, c.rows, c.series, c.cooling = 0.0, 0, Series(), None
 
     def _give_up(self, failure: DivergenceError) -> None:
         """One restart's end need not be the fit's: the others may do better."""

@@ -232,7 +232,7 @@ def _extend(run: Run, request: Request, checkpoint: Checkpoint | None, group: Gr
         return run
     settings = Settings.model_validate(old.model_dump() | changed | ({"least": None} if "epochs" in changed else {}))
     if checkpoint is not None and (settings.epochs or 0) > checkpoint.counters.epoch:
-        checkpoint.counters.finished = False
+        checkpoint.counters.finished, checkpoint.counters.cooling = False, None
     config = run.config.model_copy(update={"settings": settings})
     if group.main:
         write_atomic(run.folder / "config.json", config.model_dump_json(indent=1) + "\n")

@@ -44,9 +44,12 @@ class Stepper:
         self.device = next((p.device for p in module.parameters()), torch.device("cpu"))
         self.whole: dict[str, Tensor] | None = None  # the batch where there is only one, built once
 
-    def __call__(self, indices: Array, step: int, steps_per_epoch: int, signals: tuple[float, ...]) -> Outcome:
-        """Step number `step` of the restart on the rows at `indices` (M,). A step that is not finite changes no parameter."""
-        self._schedule(step, steps_per_epoch)
+    def __call__(
+        self, indices: Array, step: int, steps_per_epoch: int, signals: tuple[float, ...], share: float = 1.0
+    ) -> Outcome:
+        """Step number `step` of the restart on the rows at `indices` (M,), at this share of its rate. A step that is not finite
+        changes no parameter."""
+        self._schedule(step, steps_per_epoch, share)
         mine = self.group.share(indices)
         batch = self._batch(mine, steps_per_epoch)
         weight = len(mine) / len(indices)
@@ -79,9 +82,9 @@ class Stepper:
             return Outcome(float("nan"), outcomes[0].norm, outcomes[0].signals)
         return outcomes[0]
 
-    def _schedule(self, step: int, steps_per_epoch: int) -> None:
+    def _schedule(self, step: int, steps_per_epoch: int, share: float) -> None:
         """Set the learning rates and the annealed weights of this step."""
-        factor = self.settings.rate(step, self.steps)
+        factor = share * self.settings.rate(step, self.steps)
         for group, rate in zip(self.optimiser.param_groups, self.base_rates, strict=True):
             group["lr"] = rate * factor
         for anneal in self.settings.anneal:

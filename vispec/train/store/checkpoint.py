@@ -28,9 +28,10 @@ class Counters(BaseModel):
     restart, epoch: the present ones, from 0. position: batches of the epoch that are done. step: optimiser steps of the
     restart. loss, rows: sums over the epoch so far (nats, rows); window_*: the same since the last line of metrics.
     best: the highest score so far (log-probability per row), at best_restart and best_epoch; restart_best: the same
-    within the restart, and `stale` the epochs since. series: the objective of the restart; converged, ending: what is said of
-    the end of the restart that has the best score. seconds: time spent, over all resumptions. metrics: bytes of
-    metrics.jsonl that belong to this state. world: processes. total_*: over all restarts.
+    within the restart, and `stale` the epochs since. cooling: the epoch since which the rate falls to its end. series: the
+    objective of the restart; converged, ending: what is said of the end of the restart that has the best score. seconds: time
+    spent, over all resumptions. metrics: bytes of metrics.jsonl that belong to this state. world: processes. total_*: over all
+    restarts.
     """
 
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
@@ -50,6 +51,7 @@ class Counters(BaseModel):
     best_epoch: int = 0
     restart_best: float | None = None
     stale: int = 0
+    cooling: int | None = None
     series: Series = Series()
     converged: bool | None = None
     ending: str = ""
