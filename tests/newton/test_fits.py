@@ -13,6 +13,7 @@ from vispec.train.loop.distributed import Group
 from vispec.train.loop.fit import fit
 from vispec.train.loop.prepare import Request, prepare, prepare_resume
 from vispec.train.loop.progress import Quiet
+from vispec.train.newton import fit as finder
 from vispec.train.newton.objective import Objective
 from vispec.train.store.checkpoint import read_tensors
 from vispec.train.store.run import Run
@@ -173,8 +174,29 @@ class Stopped(Quiet):
     """Asks for the end of the fit after so many evaluations."""
 
 
+def scouting(monkeypatch):
+    """Let starts be tried on a few of the rows first, as where there are very many."""
+    monkeypatch.setattr(finder, "QUICK", 1)
+    monkeypatch.setattr(finder, "FEWEST", 30)
+    monkeypatch.setattr(finder, "PER_NUMBER", 1)
+
+
+def test_starts_are_tried_on_some_rows_where_there_are_many(tmp_path, monkeypatch):
+    data = write(tmp_path / "d.csv", two_groups(), "y")
+    plain = run(tmp_path / "plain", MIXTURE, data)[1]
+    scouting(monkeypatch)
+    result = run(tmp_path / "run", MIXTURE, data)[1]
+    assert "10 starts on 30" in result.ending.text
+    assert result.ending.converged
+    assert result.train.log_prob == pytest.approx(plain.train.log_prob, abs=1e-6)
+    assert result.ending.starts[0][0] == pytest.approx(plain.train.log_prob, abs=1e-6)
+
+
+@pytest.mark.parametrize("some", [False, True], ids=["all", "some"])
 @pytest.mark.parametrize("after", [1, 40, 300])
-def test_a_stopped_fit_goes_on_bit_for_bit(tmp_path, monkeypatch, after):
+def test_a_stopped_fit_goes_on_bit_for_bit(tmp_path, monkeypatch, after, some):
+    if some:
+        scouting(monkeypatch)
     data = write(tmp_path / "d.csv", two_groups(), "y")
     whole, result = run(tmp_path / "whole", MIXTURE, data, restarts=4)
     plain = Objective.__call__

@@ -5,9 +5,11 @@ It needs no rate and no number of epochs: it ends by the Newton decrement, which
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -27,6 +29,13 @@ from vispec.train.store.checkpoint import Checkpoint, Counters, Tensors, write_t
 from vispec.train.store.metrics import Metrics
 from vispec.train.store.module import to_device
 
+Array = np.ndarray[Any, Any]
+
+SCOUTS = 3  # the stream of random numbers that chooses rows, beside those of job.py
+QUICK = 2e5  # parameters times numbers of data: more of these, and several starts are tried on some of the rows first,
+FEWEST, PER_NUMBER = 1000, 10  # on no fewer than so many, and so many for each parameter,
+FINISHED = 3  # and the best of the maxima found there, different ones, are taken to their end on all
+
 
 class Finder:
     """One such fit in progress."""
@@ -37,60 +46,94 @@ class Finder:
         self.started = time.monotonic() - self.counters.seconds
         self.saved = time.monotonic()
         self.module = job.build().to(job.device, torch.float64).train()
-        self.objective = Objective(self.module, job.train, job.device, job.group, lambda: stop.asked)
-        model, batch = job.model, self.objective.batch
-        self.search = Search(
-            self.objective,
-            self._start,
-            job.settings.restarts,
-            lambda x: thin_spreads(model, self._at(x), batch),
-            lambda x: improper(model, self._at(x), batch),
-            job.settings.epochs,
-            [reopened(each, job) for each in checkpoint.optimiser["climbs"]] if checkpoint else [],
-        )
+        stored = checkpoint.optimiser if checkpoint else {"scouts": [], "climbs": []}
+        stored = checkpoint.optimiser if checkpoint else {}
+        self.objective = self._objective(None)
+        some = self._some()
+        self.scouts = None if some is None else self._search(self._objective(some), self._drawn, stored.get("scouts", []))
+        self.search = self._search(self.objective, self._start, stored.get("climbs", []))
         self.metrics = (
             Metrics(job.folder, self.counters.metrics, self.counters.total_steps, job.reporter.say) if job.group.main else None
         )
 
+    def _objective(self, rows: Array | None) -> Objective:
+        job = self.job
+        return Objective(self.module, job.train, job.device, job.group, lambda: self.stop.asked, rows)
+
+    def _search(self, objective: Objective, start: Callable[[Objective, int], Tensor], stored: list[dict[str, Any]]) -> Search:
+        """A search with the climbs of a checkpoint."""
+        job, batch = self.job, objective.batch
+        return Search(
+            objective,
+            lambda number: start(objective, number),
+            job.settings.restarts,
+            lambda x: thin_spreads(job.model, self._at(x), batch),
+            lambda x: improper(job.model, self._at(x), batch),
+            job.settings.epochs,
+            [reopened(each, job) for each in stored],
+        )
+
+    def _some(self) -> Array | None:
+        """The rows on which several starts are tried first; None where all are few, or there is one start."""
+        job, size = self.job, self.objective.size
+        rows, seed = job.train.num_rows, job.settings.seed
+        numbers = sum(value.numel() for value in self.objective.batch.values()) * job.group.world
+        count = max(FEWEST, PER_NUMBER * size, int(rows * QUICK / max(1, size * numbers)))
+        if (job.settings.restarts or 1) == 1 or 3 * count > rows:
+            return None
+        return torch.randperm(rows, generator=generator(seed, SCOUTS))[:count].sort().values.numpy()
+
     def run(self) -> Result:
         """All climbs, then the final scores."""
-        job = self.job
-        job.reporter.start(self.search.count, sum(bool(climb.ended) for climb in self.search.climbs))
         try:
-            while (at := self.search.advance()) is not None:
-                self._told(at)
-                if job.group.pick(time.monotonic() - self.saved >= job.settings.save_every):
-                    self._save()
+            if self.scouts is not None:
+                self._climb(self.scouts)
+                self.search.asked = min(FINISHED, max(1, len(self.scouts.summits())))
+            self._climb(self.search)
         except StopSearch:
             self._save()
-            raise InterruptionError(job.folder) from None
+            raise InterruptionError(self.job.folder) from None
         return self._finish()
 
-    def _start(self, number: int) -> Tensor:
-        """The start of a climb: a fresh module, and what it takes from a sample of the data."""
+    def _climb(self, search: Search) -> None:
+        """All climbs of a search."""
+        job = self.job
+        job.reporter.start(search.count, sum(bool(climb.ended) for climb in search.climbs))
+        while (at := search.advance()) is not None:
+            self._told(search, at)
+            if job.group.pick(time.monotonic() - self.saved >= job.settings.save_every):
+                self._save()
+
+    def _start(self, objective: Objective, number: int) -> Tensor:
+        """The start of a climb on all rows: what was found on some of them, or a drawn one."""
+        found = [] if self.scouts is None else self.scouts.summits()
+        return found[number] if number < len(found) else self._drawn(objective, number)
+
+    def _drawn(self, objective: Objective, number: int) -> Tensor:
+        """A fresh module, and what it takes from a sample of the data."""
         job, seed = self.job, self.job.settings.seed
         torch.manual_seed(derive(seed, number, INIT))
         self.module.load_state_dict(job.build().to(job.device, torch.float64).state_dict())
         rows = job.train.order(SAMPLE, generator(seed, number, INIT))[0]
         rows.sort()
         prepare = started(to_device(job.train.batch(rows), job.device), job.start)
-        return starting_point(self.objective, prepare, number, job.train.num_rows)
+        return starting_point(objective, prepare, number, objective.count)
 
     def _at(self, x: Tensor) -> nn.Module:
         self.objective.put(x)
         return self.module
 
-    def _told(self, at: int) -> None:
+    def _told(self, search: Search, at: int) -> None:
         """A line of metrics, and of progress."""
-        c, climb = self.counters, self.search.climbs[at]
+        c, climb = self.counters, search.climbs[at]
         c.total_steps += 1
-        per_row = -climb.state.value / max(1, self.job.train.num_rows)
+        per_row = -climb.state.value / max(1, search.objective.count)
         place = {"restart": at, "epoch": climb.rounds, "step": c.total_steps}
         line = {"event": "epoch", **place, "seconds": time.monotonic() - self.started, "train": {"log_prob_per_row": per_row}}
         if self.metrics is not None:
             self.metrics.write(line | {"decrement": climb.state.decrement, "ended": climb.ended or None}, c.total_steps)
-        self.job.reporter.step(sum(bool(climb.ended) for climb in self.search.climbs))
-        self.job.reporter.epoch(progress(climb, at, self.search.count), False)
+        self.job.reporter.step(sum(bool(climb.ended) for climb in search.climbs))
+        self.job.reporter.epoch(progress(climb, at, search.count), False)
 
     def _finish(self) -> Result:
         """The scores of the best climb, its parameters in best.safetensors, and the last checkpoint marked as finished."""
@@ -102,8 +145,9 @@ class Finder:
         valid = None if job.valid is None else self._final(job.valid)
         self.objective.put(chosen.state.x)
         c.finished, c.seconds, c.best = True, time.monotonic() - self.started, train.per_row
-        found = ending(self.search, chosen)
-        rounds = sum(climb.rounds for climb in self.search.climbs)
+        found = ending(self.search, chosen, self.scouts)
+        climbs = [*(self.scouts.climbs if self.scouts else ()), *self.search.climbs]
+        rounds = sum(climb.rounds for climb in climbs)
         result = Result(rounds, c.total_steps, c.seconds, train, valid, found)
         if self.metrics is not None:
             self.metrics.write({"event": "end"} | result.as_json(), c.total_steps)
@@ -130,7 +174,8 @@ class Finder:
             os.fsync(self.metrics.file.fileno())
             c.metrics, c.seconds = self.metrics.size, time.monotonic() - self.started
             model: Tensors = dict(self.module.state_dict())
-            climbs = {"climbs": [climb.as_dict() for climb in self.search.climbs]}
+            searches = {"scouts": self.scouts, "climbs": self.search}
+            climbs = {name: [climb.as_dict() for climb in each.climbs] for name, each in searches.items() if each}
             if c.finished:
                 header = {"restart": 0, "epoch": 0, "log_prob_per_row": c.best}
                 write_tensors(job.folder / "best.safetensors", model, {"best": dump(header)})

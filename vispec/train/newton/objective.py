@@ -7,6 +7,7 @@ stored in. Everything is in nats for the whole data set and, as the module, in f
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from vispec.train.store.module import to_device
 
 class StopSearch(Exception):  # noqa: N818
     """The user asked for the end of a search; the last state is the one to go on from."""
+
+
+Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,13 @@ class Objective:
         device: torch.device,
         group: Group | None = None,
         asked: Callable[[], bool] = lambda: False,
+        rows: Array | None = None,
     ):
-        """asked: whether the user wants it to end, which raises StopSearch at the next evaluation, on all processes."""
+        """asked: whether the user wants it to end, which raises StopSearch at the next evaluation, on all processes. rows:
+        those of the data that count, all without it."""
         self.module, self.asked, self.evaluations, self.group = module, asked, 0, group or Group()
-        self.rows = self.group.share(np.arange(data.num_rows))
+        rows = np.arange(data.num_rows) if rows is None else rows
+        self.count, self.rows = len(rows), self.group.share(rows)
         self.batch = to_device(data.batch(self.rows), device)
         self.parameters = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
         ends = torch.tensor([p.numel() for _, p in self.parameters]).cumsum(0).tolist()

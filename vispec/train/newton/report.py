@@ -11,15 +11,17 @@ def progress(climb: Climb, number: int, count: int) -> str:
     return f"{start}step {climb.rounds}  log-probability {-climb.state.value:.6g}{left}"
 
 
-def ending(search: Search, chosen: Climb) -> Ending:
-    """How the fit ended."""
+def ending(search: Search, chosen: Climb, scouts: Search | None = None) -> Ending:
+    """How the fit ended. scouts: a search over some of the rows that gave the starts."""
     maxima = search.maxima()
     arrived = chosen.arrived
     sentences = [outcome(chosen)]
-    if search.count > 1 and maxima:
-        left = search.count - sum(count for _, count in maxima) - len(search.spurious())
-        given_up = f", {left} given up on the way" if left else ""
-        sentences.append(f"{search.count} starts: {listed(maxima)}{given_up}")
+    if scouts is not None:
+        sentences.append(
+            f"{scouts.count} starts on {scouts.objective.count:,} rows{told(scouts)}; of these on all rows{told(search)}"
+        )
+    elif search.count > 1 and maxima:
+        sentences.append(f"{search.count} starts{told(search)}")
     failed = sum(climb.ended == "infinite" for climb in search.climbs)
     notes = tuple(f"a start at {value:.2f} is no proper maximum: {why}" for value, why in search.spurious())
     if chosen.notes:
@@ -29,6 +31,14 @@ def ending(search: Search, chosen: Climb) -> Ending:
     text = "; ".join(sentences)
     decrement = chosen.state.decrement
     return Ending(arrived and not chosen.notes, decrement if decrement < float("inf") else None, tuple(maxima), notes, text)
+
+
+def told(search: Search) -> str:
+    """Where the starts came to."""
+    maxima = search.maxima()
+    left = search.count - sum(count for _, count in maxima) - len(search.spurious())
+    given_up = [f"{left} given up on the way"] if left else []
+    return ": " + ", ".join([*([listed(maxima)] if maxima else []), *given_up])
 
 
 def outcome(climb: Climb) -> str:

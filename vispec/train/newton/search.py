@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vispec.train.newton import krylov, quasi, trust
 from vispec.train.newton.curvature import Function, hessian, scale_of
+from vispec.train.newton.objective import Objective
 from vispec.train.newton.state import State, begin
 
 TOLERANCE = 1e-9  # nats below the local maximum at which a climb ends
@@ -67,7 +68,7 @@ class Search:
     judge: what makes the maximum at a point improper, as far as it can be told on the way, and at its end. rounds: at most so
     many for each start; None for as many as are usual."""
 
-    objective: Function
+    objective: Objective
     start: Callable[[int], Tensor]
     asked: int | None
     thin: Callable[[Tensor], tuple[str, ...]]
@@ -178,6 +179,15 @@ class Search:
         """The best climb, or while none has ended the one that is furthest."""
         finite = (climb for climb in self.climbs if climb.ended != "infinite" and not climb.notes)
         return self.best or min(finite, key=lambda climb: climb.state.value, default=None)
+
+    def summits(self) -> list[Tensor]:
+        """The points (d,) of the different proper maxima, best first."""
+        found: list[Climb] = []
+        for climb in sorted(self.climbs, key=lambda climb: climb.state.value):
+            other = not found or climb.state.value - found[-1].state.value > SAME
+            if other and climb.ended in ("maximum", "stuck", "long") and not climb.notes:
+                found.append(climb)
+        return [climb.state.x for climb in found]
 
     def maxima(self) -> list[tuple[float, int]]:
         """The log-probabilities of the proper maxima reached, best first, each with how many climbs came there."""
