@@ -31,13 +31,13 @@ from vispec.model.check import check_model
 from vispec.source import Source
 from vispec.syntax.parse import parse
 from vispec.train.data import load
-from vispec.train.loop.distributed import Group
 from vispec.train.loop.fit import fit
-from vispec.train.loop.prepare import Request, prepare
 from vispec.train.loop.progress import Quiet
-from vispec.train.loop.settings import read_settings
 from vispec.train.scores.evaluate import evaluate
 from vispec.train.scores.weights import Estimator
+from vispec.train.setup.distributed import Group
+from vispec.train.setup.prepare import Request, prepare
+from vispec.train.setup.settings import read_settings
 
 Array = np.ndarray[Any, Any]
 

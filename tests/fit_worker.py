@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from handmade import Mixture, clusters, job
 
-from vispec.train.loop.distributed import join, leave
 from vispec.train.loop.fit import fit
-from vispec.train.loop.settings import Settings
+from vispec.train.setup.distributed import join, leave
+from vispec.train.setup.settings import Settings
 from vispec.train.store.checkpoint import Checkpoint
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vispec.train.loop.distributed import Group, choose_device
 from vispec.train.loop.fit import Job
 from vispec.train.loop.progress import Quiet
-from vispec.train.loop.settings import Settings
+from vispec.train.setup.distributed import Group, choose_device
+from vispec.train.setup.settings import Settings
 
 
 class Mixture(nn.Module):

@@ -14,12 +14,12 @@ from safetensors.torch import load_file
 from vispec.cli.main import main
 from vispec.source import Source
 from vispec.train.errors import InterruptionError
-from vispec.train.loop.distributed import Group
 from vispec.train.loop.fit import Trainer, fit
 from vispec.train.loop.plateau import is_look
-from vispec.train.loop.prepare import Request, prepare
 from vispec.train.loop.progress import Quiet
-from vispec.train.loop.settings import Anneal, Settings
+from vispec.train.setup.distributed import Group
+from vispec.train.setup.prepare import Request, prepare
+from vispec.train.setup.settings import Anneal, Settings
 from vispec.train.store.checkpoint import Checkpoint
 
 OPEN = Settings(optimizer="adam", epochs=2000, least=50, batch=60, lr=0.05)

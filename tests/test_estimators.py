@@ -18,8 +18,8 @@ from vispec.diagnostics import SpecError
 from vispec.kernels.draws.kl import kl_bernoulli, kl_categorical
 from vispec.source import Source
 from vispec.train.errors import OptionError
-from vispec.train.loop.settings import Anneal, Settings
 from vispec.train.scores.weights import Estimator, estimate, log_of_mean, mean_of_logs, read_estimator
+from vispec.train.setup.settings import Anneal, Settings
 
 DRAWS, PARTS = 20_000, 40
 DEVIATIONS = 4.0

@@ -17,9 +17,9 @@ from vispec.source import Source
 from vispec.syntax.parse import parse
 from vispec.train.errors import DivergenceError, OptionError
 from vispec.train.loop.fit import fit
-from vispec.train.loop.optimisers import drop_denormals, make_optimiser, optimisers
-from vispec.train.loop.settings import Anneal, Settings, parse_value, read_settings
 from vispec.train.scores.evaluate import evaluate
+from vispec.train.setup.optimisers import drop_denormals, make_optimiser, optimisers
+from vispec.train.setup.settings import Anneal, Settings, parse_value, read_settings
 from vispec.train.store.checkpoint import Checkpoint
 from vispec.train.store.module import load_class
 

@@ -18,8 +18,8 @@ from vispec.cli.main import main
 from vispec.compile import class_of, compile_spec
 from vispec.source import Source
 from vispec.train.loop.approach import approach
-from vispec.train.loop.optimisers import make_optimiser
 from vispec.train.loop.units import rounded, step_in_units, with_units
+from vispec.train.setup.optimisers import make_optimiser
 from vispec.train.store.module import class_of_text
 
 FIT = "fit:\n    decay  : linear\n    epochs : 2000\n"

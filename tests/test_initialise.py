@@ -11,7 +11,7 @@ from vispec.cli.main import main
 from vispec.compile import class_of, compile_spec
 from vispec.source import Source
 from vispec.train.data import load
-from vispec.train.loop.prepare import check
+from vispec.train.setup.prepare import check
 from vispec.train.store.module import class_of_text
 
 REGRESSION = """size D

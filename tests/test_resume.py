@@ -17,7 +17,7 @@ from handmade import Mixture, clusters, job
 
 from vispec.train.errors import InterruptionError, RunError
 from vispec.train.loop.fit import fit
-from vispec.train.loop.settings import Settings
+from vispec.train.setup.settings import Settings
 from vispec.train.store.checkpoint import Checkpoint, pack, unpack
 
 HERE = Path(__file__).parent

@@ -9,12 +9,12 @@ import torch
 
 from vispec.source import Source
 from vispec.train.errors import InterruptionError
-from vispec.train.loop.distributed import Group
 from vispec.train.loop.fit import fit
-from vispec.train.loop.prepare import Request, prepare, prepare_resume
 from vispec.train.loop.progress import Quiet
 from vispec.train.newton import fit as finder
 from vispec.train.newton.objective import Objective
+from vispec.train.setup.distributed import Group
+from vispec.train.setup.prepare import Request, prepare, prepare_resume
 from vispec.train.store.checkpoint import read_tensors
 from vispec.train.store.run import Run
 

@@ -116,7 +116,7 @@ def _size(name: str, text: str) -> int:
 
 def split_sets(source: Source, values: Sequence[str]) -> tuple[dict[str, int], dict[str, Any]]:
     """`--set` values as sizes of the spec and settings of the fit; a usage error for anything else."""
-    from vispec.train.loop.settings import KEYS, parse_setting
+    from vispec.train.setup.settings import KEYS, parse_setting
     from vispec.train.sizes import size_names
 
     names = size_names(source)
@@ -155,7 +155,7 @@ def use_threads(count: int | None) -> None:
 
 def open_run(path: Path, device: str | None, threads: int | None) -> "tuple[Run, torch.device]":
     """The run and the device to use it on. Of a run that is not finished, it says which parameters are used."""
-    from vispec.train.loop.distributed import Group, choose_device
+    from vispec.train.setup.distributed import Group, choose_device
     from vispec.train.store.run import Run
 
     use_threads(threads)

@@ -27,10 +27,10 @@ from vispec.diagnostics import dump
 
 if TYPE_CHECKING:
     from vispec.train.estimates.values import Estimates
-    from vispec.train.loop.distributed import Group
-    from vispec.train.loop.job import Job, Result
-    from vispec.train.loop.prepare import Request
-    from vispec.train.loop.settings import Settings
+    from vispec.train.setup.distributed import Group
+    from vispec.train.setup.job import Job, Result
+    from vispec.train.setup.prepare import Request
+    from vispec.train.setup.settings import Settings
     from vispec.train.store.run import Run
 
 SETTINGS = ("epochs", "batch", "lr", "seed", "restarts", "threads", "device", "patience", "save_every")
@@ -85,8 +85,8 @@ def fit(
     interrupted or killed goes on with --resume as if never stopped. Under torchrun, all processes share each minibatch.
     """
     with failures(as_json):
-        from vispec.train.loop.distributed import join, leave
-        from vispec.train.loop.prepare import Request
+        from vispec.train.setup.distributed import join, leave
+        from vispec.train.setup.prepare import Request
 
         source = read_source(spec, as_json)
         sizes, settings = split_sets(source, sets)
@@ -119,8 +119,8 @@ def start(request: "Request", resume: bool, group: "Group") -> "tuple[Run, dict[
     from vispec.train.errors import InterruptionError
     from vispec.train.estimates.stored import read_estimates
     from vispec.train.loop.fit import fit as train
-    from vispec.train.loop.prepare import prepare, prepare_resume
     from vispec.train.loop.progress import reporter
+    from vispec.train.setup.prepare import prepare, prepare_resume
     from vispec.train.store.report import write_report
 
     told = reporter(group.main)

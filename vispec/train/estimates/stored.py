@@ -11,8 +11,8 @@ from vispec.train.data import DataError
 from vispec.train.errors import RunError
 from vispec.train.estimates.make import LISTED, MOST, Fitted, Say, make_estimates
 from vispec.train.estimates.values import Estimates
-from vispec.train.loop.prepare import read_data
 from vispec.train.scores.evaluate import Rows
+from vispec.train.setup.prepare import read_data
 from vispec.train.store.files import write_atomic
 from vispec.train.store.metrics import read_metrics
 from vispec.train.store.run import Run

@@ -15,16 +15,16 @@ from torch import nn
 from vispec.diagnostics import dump
 from vispec.train.errors import DivergenceError, InterruptionError, RunError
 from vispec.train.loop.diverged import all_finite, diverged
-from vispec.train.loop.job import DRAWS, INIT, ORDER, SAMPLE, Ending, Job, Result
-from vispec.train.loop.optimisers import make_optimiser
 from vispec.train.loop.plateau import Series, ending, has_settled, is_look, trend
-from vispec.train.loop.seeds import derive, generator
 from vispec.train.loop.signals import Stop, stoppable
 from vispec.train.loop.step import Outcome, Stepper
 from vispec.train.loop.units import measured_in, start_in_units, with_units
 from vispec.train.newton.fit import Finder
 from vispec.train.scores.evaluate import Rows, Score, evaluate
 from vispec.train.scores.final import final_score
+from vispec.train.setup.job import DRAWS, INIT, ORDER, SAMPLE, Ending, Job, Result
+from vispec.train.setup.optimisers import make_optimiser
+from vispec.train.setup.seeds import derive, generator
 from vispec.train.store.checkpoint import Checkpoint, Counters, Tensors, random_state, restore_random_state, write_tensors
 from vispec.train.store.metrics import Metrics
 from vispec.train.store.module import to_device

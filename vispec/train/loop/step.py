@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vispec.train.loop.distributed import Group
-from vispec.train.loop.optimisers import drop_denormals, needs_closure
-from vispec.train.loop.settings import Settings
 from vispec.train.scores.evaluate import Rows
+from vispec.train.setup.distributed import Group
+from vispec.train.setup.optimisers import drop_denormals, needs_closure
+from vispec.train.setup.settings import Settings
 from vispec.train.store.module import to_device
 
 Array = np.ndarray[Any, Any]

@@ -22,7 +22,7 @@ from vispec.plan.guides.together import WITH
 from vispec.plan.make import make_plan
 from vispec.plan.plan import Plan
 from vispec.train.loop.approach import DRAWS, approach
-from vispec.train.loop.optimisers import needs_closure
+from vispec.train.setup.optimisers import needs_closure
 
 DOMAINS = frozenset({"real", "positive", "ordered", "cholesky"})  # whose numbers are in units; others are shares and odds
 HEADS = ".out.bias"  # of a net

@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from vispec.diagnostics import dump
 from vispec.train.errors import InterruptionError
 from vispec.train.loop.diverged import diverged
-from vispec.train.loop.job import INIT, SAMPLE, Job, Result
-from vispec.train.loop.seeds import derive, generator
 from vispec.train.loop.signals import Stop
 from vispec.train.newton.improper import improper, thin_spreads
 from vispec.train.newton.objective import Objective, StopSearch
@@ -25,6 +23,8 @@ from vispec.train.newton.report import ending, progress
 from vispec.train.newton.search import Climb, Search
 from vispec.train.newton.starts import started, starting_point
 from vispec.train.scores.final import final_score
+from vispec.train.setup.job import INIT, SAMPLE, Job, Result
+from vispec.train.setup.seeds import derive, generator
 from vispec.train.store.checkpoint import Checkpoint, Counters, Tensors, write_tensors
 from vispec.train.store.metrics import Metrics
 from vispec.train.store.module import to_device

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vispec.train.loop.distributed import Group
 from vispec.train.scores.evaluate import Rows
+from vispec.train.setup.distributed import Group
 from vispec.train.store.module import to_device
 
 

@@ -1,7 +1,7 @@
 """What a second-order fit says: on its way, and at its end."""
 
-from vispec.train.loop.job import Ending
 from vispec.train.newton.search import Climb, Search
+from vispec.train.setup.job import Ending
 
 
 def progress(climb: Climb, number: int, count: int) -> str:

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from vispec.train.loop.distributed import Group
 from vispec.train.scores.weights import Bound, Estimator, estimate_all
+from vispec.train.setup.distributed import Group
 from vispec.train.store.module import evaluating, to_device
 
 

@@ -18,7 +18,7 @@ from vispec.model.model import Model
 from vispec.source import Source
 from vispec.train.data.encoding.vocab import Encoders
 from vispec.train.errors import RunError
-from vispec.train.loop.settings import Settings
+from vispec.train.setup.settings import Settings
 from vispec.train.sizes import check
 from vispec.train.store.checkpoint import Checkpoint, Tensors, read_tensors, write_tensors
 from vispec.train.store.files import write_atomic

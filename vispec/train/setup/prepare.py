@@ -16,14 +16,14 @@ from vispec.model.model import Model
 from vispec.source import Source
 from vispec.train.data import Dataset, Encoders, load, render
 from vispec.train.errors import OptionError, RunError
-from vispec.train.loop.distributed import Group, choose_device
-from vispec.train.loop.job import Job
-from vispec.train.loop.optimisers import make_optimiser
 from vispec.train.loop.progress import Reporter
-from vispec.train.loop.settings import Settings, read_settings
-from vispec.train.loop.start import read_start
-from vispec.train.newton.choose import noiseless, restarts, second_order
 from vispec.train.scores.final import latents_of
+from vispec.train.setup.choose import noiseless, restarts, second_order
+from vispec.train.setup.distributed import Group, choose_device
+from vispec.train.setup.job import Job
+from vispec.train.setup.optimisers import make_optimiser
+from vispec.train.setup.settings import Settings, read_settings
+from vispec.train.setup.start import read_start
 from vispec.train.sizes import check
 from vispec.train.store.checkpoint import Checkpoint, Tensors
 from vispec.train.store.files import write_atomic

@@ -6,9 +6,9 @@ from vispec.catalog import networks
 from vispec.model.model import Model, Stage
 from vispec.plan.make import make_plan
 from vispec.train.data import Dataset
-from vispec.train.loop.settings import Settings
-from vispec.train.newton.curved import is_curved
 from vispec.train.newton.search import STARTS
+from vispec.train.setup.curved import is_curved
+from vispec.train.setup.settings import Settings
 
 LARGEST = 5000  # parameters
 WORK = 5e7  # parameters times numbers of data: some tenths of a second for a gradient

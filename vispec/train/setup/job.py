@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from vispec.model.model import Model
-from vispec.train.loop.distributed import Group
 from vispec.train.loop.progress import Reporter
-from vispec.train.loop.settings import Settings
 from vispec.train.scores.evaluate import Rows, Score
 from vispec.train.scores.final import Latents
+from vispec.train.setup.distributed import Group
+from vispec.train.setup.settings import Settings
 from vispec.train.store.checkpoint import Tensors
 
 INIT, DRAWS, ORDER = 0, 1, 2  # the streams of random numbers that one seed gives rise to
