@@ -64,7 +64,7 @@ def prepare(request: Request, group: Group, reporter: Reporter) -> tuple[Run, Jo
     device = choose_device(settings.device, group)
     text = compile_spec(request.source, train.sizes, request.memory)
     module = class_of_text(text, class_of(text))()
-    settings = resolve(model, module, settings, train, valid, device)
+    settings = resolve(model, module, settings, train, valid, device, start is not None)
     train, valid = in_precision(settings, train, valid)
     _rehearse(module, model, settings, request.settings)
     taken = None if start is None else start.matching(module)
@@ -88,11 +88,18 @@ def prepare(request: Request, group: Group, reporter: Reporter) -> tuple[Run, Jo
 
 
 def resolve(
-    model: Model, module: nn.Module, settings: Settings, train: Dataset, valid: Dataset | None, device: torch.device
+    model: Model,
+    module: nn.Module,
+    settings: Settings,
+    train: Dataset,
+    valid: Dataset | None,
+    device: torch.device,
+    started: bool,
 ) -> Settings:
     """The settings with every open choice made. Second-order steps take float64, and so does whatever has no nets on a CPU:
     there single precision saves little, and log-probabilities of large counts need the digits. What cannot learn the rows by
-    heart goes on until it has converged: models whose laws call no net, and fits that validation data watch."""
+    heart goes on until it has converged: models whose laws call no net, and fits that validation data watch. started: whether
+    the fit goes out from another run, whose maximum is the one that is meant."""
     newton = second_order(model, module, settings, train)
     double = newton or (device.type == "cpu" and not model.nets)
     return settings.resolve(
@@ -100,7 +107,7 @@ def resolve(
         bool(model.nets),
         torch.get_num_threads(),
         "newton" if newton else "adam",
-        restarts(model) if newton else 1,
+        restarts(model) if newton and not started else 1,
         "float64" if double else "float32",
         valid is not None or not any(net_calls((model.variables, model.lets))),
     )
