@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,8 @@ from vispec.train.estimates.labels import Labels
 from vispec.train.estimates.nodes import Node, nodes_of, parameter_node
 from vispec.train.estimates.numbers import Part, Whole
 from vispec.train.estimates.posterior import shared_latents
-from vispec.train.estimates.standard import MISSES, Standard, standard_errors
+from vispec.train.estimates.standard import BOUND as EDGE
+from vispec.train.estimates.standard import ENDLESS, MISSES, Standard, standard_errors
 from vispec.train.estimates.values import Estimate, Estimates, Folded
 from vispec.train.scores.evaluate import Rows
 
@@ -32,6 +33,7 @@ MOST = 10_000  # numbers of one parameter that are listed one by one
 LARGEST = 2_000  # numbers whose information is inverted
 BUDGET = 120.0  # seconds that standard errors may take
 EVALUATIONS = 16  # of the gradient for each number, about
+NAMED = 5  # at the edge of their domain, in a sentence
 SILENT = 2.0  # seconds of work that nothing is said about
 AT_ONCE = 1024  # rows, or a minibatch of the fit where that is larger
 
@@ -163,8 +165,17 @@ def summary(
         level=LEVEL,
         parameters=entries,
         folded=folded,
-        notes=tuple(filter(None, (result.get("text"), *(result.get("notes") or ()), arrival(standard)))),
+        notes=tuple(filter(None, (result.get("text"), *(result.get("notes") or ()), arrival(standard), *edges(entries)))),
     )
+
+
+def edges(entries: Sequence[Estimate]) -> Iterator[str]:
+    """Sentences that name what has no maximum inside its domain, which a long table may hide."""
+    for note in (EDGE, ENDLESS):
+        names = [entry.title for entry in entries if entry.note == note and not entry.derived]
+        if names:
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            yield f"{note}: {', '.join(names[:NAMED])}{more}"
 
 
 def arrival(standard: Standard | None) -> str | None:
