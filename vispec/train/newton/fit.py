@@ -5,11 +5,14 @@ It needs no rate and no number of epochs: it ends by the Newton decrement, which
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vispec.diagnostics import dump
 from vispec.train.errors import InterruptionError
@@ -38,15 +41,14 @@ class Finder:
         self.saved = time.monotonic()
         self.module = job.build().to(job.device, torch.float64).train()
         self.objective = Objective(self.module, job.train, job.device, job.group, lambda: stop.asked)
-        model, batch = job.model, self.objective.batch
         self.search = Search(
             self.objective,
             self._start,
-            job.settings.restarts,
-            lambda x: thin_spreads(model, self._at(x), batch),
-            lambda x: improper(model, self._at(x), batch),
-            job.settings.epochs,
-            [reopened(each, job) for each in checkpoint.optimiser["climbs"]] if checkpoint else [],
+            asked=job.settings.restarts,
+            thin=lambda x: self._judged(thin_spreads, x),
+            judge=lambda x: self._judged(improper, x),
+            rounds=job.settings.epochs,
+            climbs=[reopened(each, job) for each in checkpoint.optimiser["climbs"]] if checkpoint else [],
         )
         self.metrics = (
             Metrics(job.folder, self.counters.metrics, self.counters.total_steps, job.reporter.say) if job.group.main else None
@@ -74,11 +76,20 @@ class Finder:
         rows = job.train.order(SAMPLE, generator(seed, number, INIT))[0]
         rows.sort()
         prepare = started(to_device(job.train.batch(rows), job.device), job.start)
-        return starting_point(self.objective, prepare, number, job.train.num_rows)
+        return job.group.same_(starting_point(self.objective, prepare, number, job.train.num_rows))
 
-    def _at(self, x: Tensor) -> nn.Module:
+    @cached_property
+    def _rows(self) -> dict[str, Tensor]:
+        """All rows, of which the objective has a part where there are several processes."""
+        job = self.job
+        if job.group.world == 1:
+            return self.objective.batch
+        return to_device(job.train.batch(np.arange(job.train.num_rows)), job.device)
+
+    def _judged(self, judge: Callable[..., tuple[str, ...]], x: Tensor) -> tuple[str, ...]:
+        """What is improper at x (d,), the same on every process: each goes on by it."""
         self.objective.put(x)
-        return self.module
+        return self.job.group.pick(judge(self.job.model, self.module, self._rows))
 
     def _told(self, at: int) -> None:
         """A line of metrics, and of progress."""
@@ -145,6 +156,6 @@ class Finder:
 
 def reopened(stored: dict[str, Any], job: Job) -> Climb:
     """A climb of a checkpoint; one that had all its rounds goes on where there are more now."""
-    climb = Climb.of_dict(stored)
+    climb = Climb.of_dict(stored, job.device)
     more = climb.ended == "long" and job.settings.epochs is not None and climb.rounds < job.settings.epochs
     return replace(climb, ended="", notes=()) if more else climb

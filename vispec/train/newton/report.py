@@ -15,12 +15,12 @@ def ending(search: Search, chosen: Climb) -> Ending:
     """How the fit ended."""
     maxima = search.maxima()
     arrived = chosen.arrived
+    failed = sum(climb.ended == "infinite" for climb in search.climbs)
     sentences = [outcome(chosen)]
     if search.count > 1 and maxima:
-        left = search.count - sum(count for _, count in maxima) - len(search.spurious())
+        left = search.count - sum(count for _, count in maxima) - len(search.spurious()) - failed
         given_up = f", {left} given up on the way" if left else ""
         sentences.append(f"{search.count} starts: {listed(maxima)}{given_up}")
-    failed = sum(climb.ended == "infinite" for climb in search.climbs)
     notes = tuple(f"a start at {value:.2f} is no proper maximum: {why}" for value, why in search.spurious())
     if chosen.notes:
         notes = (f"no proper maximum was found: {'; '.join(chosen.notes)}",)
