@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vispec.diagnostics import dump
 from vispec.train.errors import InterruptionError
@@ -46,7 +46,6 @@ class Finder:
         self.started = time.monotonic() - self.counters.seconds
         self.saved = time.monotonic()
         self.module = job.build().to(job.device, torch.float64).train()
-        stored = checkpoint.optimiser if checkpoint else {"scouts": [], "climbs": []}
         stored = checkpoint.optimiser if checkpoint else {}
         self.objective = self._objective(None)
         some = self._some()
@@ -62,15 +61,15 @@ class Finder:
 
     def _search(self, objective: Objective, start: Callable[[Objective, int], Tensor], stored: list[dict[str, Any]]) -> Search:
         """A search with the climbs of a checkpoint."""
-        job, batch = self.job, objective.batch
+        job = self.job
         return Search(
             objective,
             lambda number: start(objective, number),
-            job.settings.restarts,
-            lambda x: thin_spreads(job.model, self._at(x), batch),
-            lambda x: improper(job.model, self._at(x), batch),
-            job.settings.epochs,
-            [reopened(each, job) for each in stored],
+            asked=job.settings.restarts,
+            thin=lambda x: self._judged(thin_spreads, objective, x),
+            judge=lambda x: self._judged(improper, objective, x),
+            rounds=job.settings.epochs,
+            climbs=[reopened(each, job) for each in stored],
         )
 
     def _some(self) -> Array | None:
@@ -117,11 +116,12 @@ class Finder:
         rows = job.train.order(SAMPLE, generator(seed, number, INIT))[0]
         rows.sort()
         prepare = started(to_device(job.train.batch(rows), job.device), job.start)
-        return starting_point(objective, prepare, number, objective.count)
+        return job.group.same_(starting_point(objective, prepare, number, objective.count))
 
-    def _at(self, x: Tensor) -> nn.Module:
-        self.objective.put(x)
-        return self.module
+    def _judged(self, judge: Callable[..., tuple[str, ...]], objective: Objective, x: Tensor) -> tuple[str, ...]:
+        """What is improper at x (d,) by all rows of an objective, the same on every process: each goes on by it."""
+        objective.put(x)
+        return self.job.group.pick(judge(self.job.model, self.module, objective.whole))
 
     def _told(self, search: Search, at: int) -> None:
         """A line of metrics, and of progress."""
@@ -190,6 +190,6 @@ class Finder:
 
 def reopened(stored: dict[str, Any], job: Job) -> Climb:
     """A climb of a checkpoint; one that had all its rounds goes on where there are more now."""
-    climb = Climb.of_dict(stored)
+    climb = Climb.of_dict(stored, job.device)
     more = climb.ended == "long" and job.settings.epochs is not None and climb.rounds < job.settings.epochs
     return replace(climb, ended="", notes=()) if more else climb

@@ -6,6 +6,7 @@ stored in. Everything is in nats for the whole data set and, as the module, in f
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import inf
 from typing import Any
 
@@ -55,12 +56,18 @@ class Objective:
         rows = np.arange(data.num_rows) if rows is None else rows
         self.count, self.rows = len(rows), self.group.share(rows)
         self.batch = to_device(data.batch(self.rows), device)
+        self._whole = lambda: to_device(data.batch(rows), device)
         self.parameters = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
         ends = torch.tensor([p.numel() for _, p in self.parameters]).cumsum(0).tolist()
         self.slots = tuple(
             Slot(name, p.shape, end - p.numel(), end) for (name, p), end in zip(self.parameters, ends, strict=True)
         )
         self.size: int = ends[-1] if ends else 0
+
+    @cached_property
+    def whole(self) -> dict[str, Tensor]:
+        """All rows that count, of which `batch` is a part where there are several processes."""
+        return self.batch if self.group.world == 1 else self._whole()
 
     def vector(self) -> Tensor:
         """The module's parameters as they are (d,)."""
