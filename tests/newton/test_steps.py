@@ -72,6 +72,21 @@ def test_saddles_are_left(start):
     assert found.value == pytest.approx(-0.25, abs=1e-9)
 
 
+def test_a_saddle_without_slope_is_left_without_a_hessian():
+    """½ |x|² − x₁² + x₁⁴ in 400 numbers, from 0, where the gradient is exactly 0: a minimum in all others."""
+    f = with_gradient(lambda x: 0.5 * x @ x - x[0] ** 2 + x[0] ** 4)
+    state = krylov.advance(f, begin(f, torch.zeros(400, dtype=torch.float64)), 1e-10)
+    assert state.saddle
+    while not state.converged(1e-10) and not state.stuck and state.rounds < 50:
+        state = krylov.advance(f, state, 1e-10)
+    assert state.value == pytest.approx(-1 / 16, abs=1e-9)
+
+
+def test_a_minimum_without_slope_is_an_end():
+    f = with_gradient(lambda x: 0.5 * x @ x)
+    assert krylov.advance(f, begin(f, torch.zeros(400, dtype=torch.float64)), 1e-10).converged(1e-10)
+
+
 def test_what_is_infinite_is_a_refused_step():
     """−log x − log(1 − x) + 50 x² from near an end: a Newton step would leave the interval."""
     f = with_gradient(lambda x: (-(x.log()) - (1 - x).log() + 50 * (x - 0.9) ** 2).sum())

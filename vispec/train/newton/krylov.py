@@ -15,6 +15,7 @@ from vispec.train.newton.trust import BENT, LEAST, kept, resized
 PRODUCTS = 150  # most products of one step
 ROUGH, FINE = 0.1, 1e-3  # of the gradient's length that a step may leave, far from the maximum and near it
 NEAR = 1e-2  # nats
+FAINT = 1e-4  # of the radius
 
 
 def advance(f: Function, state: State, tolerance: float) -> State:
@@ -42,6 +43,8 @@ def truncated(f: Function, state: State) -> tuple[Tensor, float, float, bool]:
     """A step (d,) in scaled variables, what the model promises of it, the decrement as far as it was found, and whether a
     direction of negative curvature was met."""
     g = state.gradient / state.scale
+    if not bool(g.any()):
+        return without_slope(f, state)
     z, r = torch.zeros_like(g), g.clone()
     p, enough = -r, (ROUGH if state.decrement > NEAR else FINE) * float(g.norm())
     decrement = 0.0
@@ -65,6 +68,15 @@ def truncated(f: Function, state: State) -> tuple[Tensor, float, float, bool]:
             break
         p, r = -fresh + float(fresh @ fresh) / float(r @ r) * p, fresh
     return z, decrement, decrement, False
+
+
+def without_slope(f: Function, state: State) -> tuple[Tensor, float, float, bool]:
+    """The same where the gradient is 0: on a saddle, which any direction shows that is not orthogonal to the way down."""
+    p = torch.randn(state.x.shape, generator=torch.Generator().manual_seed(0), dtype=state.x.dtype).to(state.x)
+    p *= FAINT * state.radius / p.norm()  # a slope so small that no step along it ends at the boundary before
+    bent, _, _, saddle = truncated(f, replace(state, gradient=p * state.scale))
+    promised = max(model(f, state, torch.zeros_like(p), bent), 0.0) if saddle else 0.0
+    return (bent if saddle else torch.zeros_like(p)), promised, 0.0, saddle
 
 
 def product(f: Function, state: State, p: Tensor) -> Tensor:

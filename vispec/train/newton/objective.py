@@ -52,8 +52,8 @@ class Objective:
         """asked: whether the user wants it to end, which raises StopSearch at the next evaluation, on all processes. rows:
         those of the data that count, all without it."""
         self.module, self.asked, self.evaluations, self.group = module, asked, 0, group or Group()
-        rows = np.arange(data.num_rows) if rows is None else rows
-        self.count, self.rows = len(rows), self.group.share(rows)
+        self.counted = np.arange(data.num_rows) if rows is None else rows
+        self.count, self.rows = len(self.counted), self.group.share(self.counted)
         self.batch = to_device(data.batch(self.rows), device)
         self.parameters = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
         ends = torch.tensor([p.numel() for _, p in self.parameters]).cumsum(0).tolist()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vispec.train.newton import krylov, quasi, trust
@@ -32,7 +33,8 @@ SLOW = {"quasi": 1e-3, "kink": 1e-9}  # nats in ten rounds below which quasi-New
 @dataclass(frozen=True)
 class Climb:
     """One start. method: newton, quasi or krylov; `kink` is quasi after Newton found no way on. before: rounds by earlier
-    methods. ended: why it did, empty while it goes on. notes: what makes its maximum improper."""
+    methods. mark: the value where Newton found no way on. forked: whether it began on a ridge, with a way down to both sides.
+    ended: why it did, empty while it goes on. notes: what makes its maximum improper."""
 
     state: State
     method: str
@@ -57,9 +59,9 @@ class Climb:
         return plain | {"state": self.state.as_dict()}
 
     @classmethod
-    def of_dict(cls, stored: dict[str, Any]) -> "Climb":
-        """The inverse of `as_dict`."""
-        return cls(**{**stored, "state": State.of_dict(stored["state"]), "notes": tuple(stored["notes"])})
+    def of_dict(cls, stored: dict[str, Any], device: torch.device) -> "Climb":
+        """The inverse of `as_dict`, with its tensors on a device."""
+        return cls(**{**stored, "state": State.of_dict(stored["state"], device), "notes": tuple(stored["notes"])})
 
 
 @dataclass

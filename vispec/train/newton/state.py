@@ -17,9 +17,10 @@ class State:
     """x, gradient, scale: (d,). value: nats. radius: of the trust region, in scaled variables, about standard errors.
 
     scaled: whether `scale` was measured. decrement: ½ g·|H|⁻¹g at the last point whose curvature was measured, nats: how far
-    below the local maximum the quadratic model is. saddle: whether a curvature was negative there. rounds: steps so far. stuck:
-    no step downhill was found. moves, turns: the last steps in x and in the gradient (m, d), of quasi-Newton methods. gains:
-    how much each of the last rounds lowered the value.
+    below the local maximum the quadratic model is. saddle: whether a curvature was negative there; ridge: whether there was no
+    slope along it either, so that a maximum may lie to both sides, of which `side` (1 or -1) is the one to go to. rounds: steps
+    so far. stuck: no step downhill was found. moves, turns: the last steps in x and in the gradient (m, d), of quasi-Newton
+    methods. gains: how much each of the last rounds lowered the value.
     """
 
     x: Tensor
@@ -47,9 +48,10 @@ class State:
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @classmethod
-    def of_dict(cls, stored: dict[str, Any]) -> "State":
-        """The inverse of `as_dict`."""
-        return cls(**{**stored, "gains": tuple(stored["gains"])})
+    def of_dict(cls, stored: dict[str, Any], device: torch.device) -> "State":
+        """The inverse of `as_dict`, with its tensors on a device."""
+        placed = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in stored.items()}
+        return cls(**placed | {"gains": tuple(stored["gains"])})
 
     def fresh(self) -> "State":
         """The same point for another method: of the curvature, only the scale is known."""

@@ -38,6 +38,12 @@ class Group:
             dist.all_reduce(tensor)
         return tensor
 
+    def same_(self, tensor: Tensor) -> Tensor:
+        """The tensor of rank 0 on every process, in place."""
+        if self.world > 1:
+            dist.broadcast(tensor, src=0)
+        return tensor
+
     def gather(self, tensor: Tensor) -> list[Tensor]:
         """The tensor of every process, in the order of ranks."""
         if self.world == 1:
