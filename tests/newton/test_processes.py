@@ -19,7 +19,20 @@ def fitted(folder: Path, spec: Path, data: str, processes: int) -> dict:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    command = [sys.executable, "-m", "vispec", "fit", str(spec), data, "--out", str(folder), "--threads", "1", "--set", "restarts=3"]
+    command = [
+        sys.executable,
+        "-m",
+        "vispec",
+        "fit",
+        str(spec),
+        data,
+        "--out",
+        str(folder),
+        "--threads",
+        "1",
+        "--set",
+        "restarts=3",
+    ]
     shared = os.environ | {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     shared["PYTHONPATH"] = str(ROOT)
     several = [

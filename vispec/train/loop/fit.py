@@ -14,8 +14,9 @@ from torch import nn
 
 from vispec.diagnostics import dump
 from vispec.train.errors import DivergenceError, InterruptionError, RunError
+from vispec.train.loop import course
 from vispec.train.loop.diverged import all_finite, diverged
-from vispec.train.loop.plateau import Series, ending, has_settled, is_look, trend
+from vispec.train.loop.plateau import Series
 from vispec.train.loop.signals import Stop, stoppable
 from vispec.train.loop.step import Outcome, Stepper
 from vispec.train.loop.units import measured_in, start_in_units, with_units
@@ -32,7 +33,6 @@ from vispec.train.store.module import to_device
 Array = np.ndarray[Any, Any]
 
 WINDOW = 50  # steps between two lines of metrics within an epoch
-COOL = 4  # a fit that ends by itself goes on for a fourth of its epochs while its rate falls to 0
 PAUSE = 1.0  # least seconds between two checkpoints at the ends of epochs
 
 
@@ -74,7 +74,7 @@ class Trainer:
         while True:
             self._begin()
             try:
-                while not self._restart_is_over():
+                while not self._is_over:
                     self._epoch()
                 self._end_restart()
             except DivergenceError as failure:
@@ -97,6 +97,7 @@ class Trainer:
         self.stepper = Stepper(self.module, self.optimiser, s, job.train, self._total_steps, job.group)
         if self.pending is None:
             self._initialise()
+            self._share_start()
             torch.manual_seed(derive(s.seed, c.restart, DRAWS, job.group.rank))
         else:
             self._restore(self.pending)
@@ -116,6 +117,12 @@ class Trainer:
             work = self._total_steps * (job.settings.batch or 1) // len(rows)
             start_in_units(self.module, self.optimiser, batch, job.train.num_rows, measured_in(job.model), work)
 
+    def _share_start(self) -> None:
+        """What rounding made different on processes that started alike would stay so."""
+        group, units = self.job.group, [each for each in self.optimiser.param_groups for each in each.get("units", ())]
+        for tensor in (*self.module.state_dict().values(), *(unit for unit in units if unit is not None)):
+            group.same_(tensor)
+
     def _restore(self, checkpoint: Checkpoint) -> None:
         """Put the state of a checkpoint into the fresh module and optimiser."""
         try:
@@ -126,40 +133,6 @@ class Trainer:
         suffix = f".{self.job.group.rank}"
         state = {name.removesuffix(suffix): tensor for name, tensor in checkpoint.rng.items() if name.endswith(suffix)}
         restore_random_state(state, self.job.device)
-
-    def _restart_is_over(self) -> bool:
-        """At the last epoch, or where nobody has said how many, when the objective has settled and the rate fallen to 0."""
-        c, s = self.counters, self.job.settings
-        if c.epoch >= (s.epochs or 0) or (s.patience is not None and c.stale >= s.patience):
-            return True
-        if c.cooling is not None:
-            return c.epoch >= c.cooling + self._cool(c.cooling)
-        return s.least is not None and is_look(c.epoch, s.least) and self._is_past_its_best()
-
-    def _cool(self, since: int) -> int:
-        """Over how many epochs the rate falls in the end, until draws and minibatches move nothing any more."""
-        return max(1, min(since // COOL, (self.job.settings.epochs or 0) - since))
-
-    def _look(self) -> None:
-        """Let the rate fall once the objective has settled, or so that it has fallen at the last epoch."""
-        c, s = self.counters, self.job.settings
-        if s.least is None or c.cooling is not None:
-            return
-        last = c.epoch >= (s.epochs or 0) * COOL // (COOL + 1)
-        if last or (is_look(c.epoch, s.least) and has_settled(c.series)):
-            c.cooling = c.epoch
-
-    def _factor(self) -> float:
-        """What is left of the rate at the present step."""
-        c = self.counters
-        if c.cooling is None:
-            return 1.0
-        done = c.epoch - c.cooling + c.position / self.steps_per_epoch
-        return max(0.0, 1 - done / self._cool(c.cooling))
-
-    def _is_past_its_best(self) -> bool:
-        """Whether the validation data were served best in the first half of the epochs."""
-        return self.job.valid is not None and 2 * self.counters.stale >= self.counters.epoch
 
     def _epoch(self) -> None:
         """The rest of the present epoch."""
@@ -173,7 +146,8 @@ class Trainer:
         """One minibatch; then a checkpoint if one is due, and the end if the user asked for it."""
         c, job = self.counters, self.job
         due = job.group.main and time.monotonic() - self.saved >= job.settings.save_every
-        outcome = self.stepper(indices, c.step, count, (float(self.stop.asked), float(due)), self._factor())
+        share = course.share_of_rate(c, job.settings, self.steps_per_epoch)
+        outcome = self.stepper(indices, c.step, count, (float(self.stop.asked), float(due)), share)
         if not outcome.finite:
             raise self._diverged(indices, outcome)
         c.loss += outcome.loss * len(indices)
@@ -196,13 +170,13 @@ class Trainer:
         train = -c.loss / max(1, c.rows)
         valid = None if job.valid is None else self._evaluate(job.valid)
         score = train if valid is None else valid.per_row
-        self._add_to_series(train)
+        course.add_to_series(c, job.settings, train, self.steps_per_epoch)
         improved = score == score and (c.restart_best is None or score > c.restart_best)
         c.restart_best, c.stale = (score, 0) if improved else (c.restart_best, c.stale + 1)
         if valid is not None:
             self._keep_if_best(score)
         c.epoch, c.total_epochs, c.position, c.loss, c.rows = c.epoch + 1, c.total_epochs + 1, 0, 0.0, 0
-        self._look()
+        course.look(c, job.settings)
         self._report_epoch(train, valid)
         if job.group.pick(time.monotonic() - self.saved >= min(PAUSE, job.settings.save_every)):
             self._save()
@@ -217,32 +191,7 @@ class Trainer:
             self._keep_if_best(score)
         if self.best is None:  # no score was a number
             self.best, self.best_is_written = _copy(self.module), False
-        self._remember_end()
-
-    def _add_to_series(self, objective: float) -> None:
-        """While weights of the objective move, each epoch has another one, and the series starts again. What the falling rate
-        brings in the end tells nothing of how far the maximum is."""
-        c, s, count = self.counters, self.job.settings, self.steps_per_epoch
-        if c.cooling is not None:
-            return
-        first, last = (s.phase(step, self._total_steps) for step in (c.step - count, c.step - 1))
-        if any(weight.value(first, count) != weight.value(last, count) for weight in s.anneal):
-            c.series = Series()
-        else:
-            c.series.add(objective)
-
-    def _remember_end(self) -> None:
-        """What is to be said of the end of this restart, if its parameters are the best so far."""
-        c, s = self.counters, self.job.settings
-        if c.best_restart != c.restart:
-            return
-        found = trend(c.series)
-        c.converged = found is not None and found.course == "flat"
-        c.ending = f"{ending(c.series)}, after {c.epoch} epoch{'s' * (c.epoch > 1)}"
-        if self.job.valid is not None:
-            c.ending += f"; the validation data were served best after {c.best_epoch + 1}"
-        elif not c.converged and c.epoch >= (s.epochs or 0) and self._restarts == 1 and s.decay == "none":
-            c.ending += "; more --epochs go on"
+        course.remember_end(self.counters, self.job.settings, self.job.valid is not None)
 
     def _next_restart(self) -> None:
         c = self.counters
@@ -308,7 +257,7 @@ class Trainer:
             text += f"  valid {valid.per_row:.4f}"
         given = " (valid: given what rows share)" if valid is not None and valid.bound == "expected" else ""
         self._write(line)
-        self.job.reporter.epoch(f"{text} nats per row{given}", self._restart_is_over())
+        self.job.reporter.epoch(f"{text} nats per row{given}", self._is_over)
 
     def _write_window(self, outcome: Outcome) -> None:
         """The mean loss since the last such line."""
@@ -361,6 +310,10 @@ class Trainer:
             self.metrics.close()
 
     # ---- small things
+
+    @property
+    def _is_over(self) -> bool:
+        return course.is_over(self.counters, self.job.settings, self.job.valid is not None)
 
     @property
     def _restarts(self) -> int:
