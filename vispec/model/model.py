@@ -295,8 +295,8 @@ Setting = int | float | str | bool | tuple["Setting", ...] | None
 
 @dataclass(frozen=True)
 class Stage:
-    """A layer: a catalog entry with its settings by option name (args is empty). A size is a Dim, an argument of the net its
-    name."""
+    """A layer: a catalog entry with its settings, by option name where the spec has it (args is empty). A size is a Dim, an
+    argument of the net its name."""
 
     layer: str
     args: tuple[Setting, ...]

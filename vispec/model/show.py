@@ -69,8 +69,13 @@ def _net(net: m.Net) -> Iterator[str]:
     prior = f" ~ {show_law(net.prior)}" if net.prior is not None else ""
     yield f"net {net.name}({args}) -> {heads[0] if net.heads[0][0] == '' else '(' + ', '.join(heads) + ')'}{prior}"
     for stage in net.trunk:
-        options = ", ".join(f"{name}={show_setting(value)}" for name, value in stage.kwargs)
-        yield f"  {stage.layer}({options})" + (f" ~ {show_law(stage.prior)}" if stage.prior is not None else "")
+        yield f"  {show_stage(stage)}" + (f" ~ {show_law(stage.prior)}" if stage.prior is not None else "")
+
+
+def show_stage(stage: m.Stage) -> str:
+    """`mlp(sizes=[128])`; those that a guide's net was given need not name a setting."""
+    settings = [*map(show_setting, stage.args), *(f"{name}={show_setting(value)}" for name, value in stage.kwargs)]
+    return f"{stage.layer}({', '.join(settings)})"
 
 
 def _estimator(estimator: m.Estimator) -> str:

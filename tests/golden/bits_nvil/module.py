@@ -144,7 +144,7 @@ class Encode(nn.Module):
 
 
 class Baseline(nn.Module):
-    """(x: bit[784]) → real: b : score(samples=4, baseline=nvil)."""
+    """(x: bit[784]) → real: mlp([128])."""
 
     def __init__(self):
         super().__init__()

@@ -847,7 +847,7 @@ class CaptureRecapture(nn.Module):
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
-        """Start parameters at what the batch shows of their laws."""
+        """Start parameters at what the batch shows of their laws. Latents that the batch does not show are guessed."""
         x = batch["x"]  # (animal, t)
         alive = torch.randint(2, (x.shape[0], self.T), device=self.one.device).to(self.one.dtype)  # (animal, t)
         sum_before = x.cumsum(1) - x  # (animal, t)

@@ -207,7 +207,10 @@ def learn_scales(module, batch: dict[str, Tensor]) -> None:
 
 
 class EncodeEta(nn.Module):
-    """(mu: real, log_tau: real, sigma: positive, y: real) → (loc: real, scale: positive): eta |> eta |> eta."""
+    """(mu: real, log_tau: real, sigma: positive, y: real) → (loc: real, scale: positive):
+
+    standardise(of=sigma) |> standardise(of=y) |> mlp([128])
+    """
 
     def __init__(self):
         super().__init__()
@@ -223,7 +226,10 @@ class EncodeEta(nn.Module):
     def features(self, mu: Tensor, log_tau: Tensor, sigma: Tensor, y: Tensor) -> Tensor:
         """mu (*B), log_tau (*B), sigma (*B), y (*B) → (*B, 128)."""
         h = self.mlp(
-            self.from_mu(mu.unsqueeze(-1)) + self.from_log_tau(log_tau.unsqueeze(-1)) + self.from_sigma(self.standardise_sigma(sigma.unsqueeze(-1))) + self.from_y(self.standardise_y(y.unsqueeze(-1))),
+            self.from_mu(mu.unsqueeze(-1))
+            + self.from_log_tau(log_tau.unsqueeze(-1))
+            + self.from_sigma(self.standardise_sigma(sigma.unsqueeze(-1)))
+            + self.from_y(self.standardise_y(y.unsqueeze(-1))),
         )  # (*B, 128)
         return h
 

@@ -511,7 +511,7 @@ class EntityTypes(nn.Module):
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
-        """Start parameters at what the batch shows of their laws."""
+        """Start parameters at what the batch shows of their laws. Latents that the batch does not show are guessed."""
         number = batch["number"]  # (doc, entity)
         kind = torch.randint(self.K, (number.shape[0], number.shape[1]), device=self.one.device)  # (doc, entity)
         number_len = batch["number_len"]  # (doc,)

@@ -825,7 +825,7 @@ class Hmm(nn.Module):
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
-        """Start parameters at what the batch shows of their laws."""
+        """Start parameters at what the batch shows of their laws. Latents that the batch does not show are guessed."""
         x = batch["x"]  # (sentence, t)
         c = torch.randint(self.K, (x.shape[0], x.shape[1]), device=self.one.device)  # (sentence, t)
         x_len = batch["x_len"]  # (sentence,)

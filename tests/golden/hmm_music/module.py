@@ -353,9 +353,10 @@ def k_means(x: Tensor, count: int, fixed: Tensor) -> Tensor:
 
 
 def nearest(x: Tensor, centres: Tensor) -> Tensor:
-    """Index (N,) of the centre next to each element; any of several that are the same."""
+    """Index (N,) of the centre next to each element; any of several that are as near."""
     distance = torch.cdist(x, centres)
-    return (distance + 1e-9 * torch.rand_like(distance)).argmin(-1)
+    near = distance == distance.amin(-1, keepdim=True)
+    return torch.where(near, torch.rand_like(distance), -1.0).argmax(-1)
 
 
 class Maximum(torch.autograd.Function):

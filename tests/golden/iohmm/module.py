@@ -913,7 +913,7 @@ class Iohmm(nn.Module):
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
-        """Start parameters at what the batch shows of their laws."""
+        """Start parameters at what the batch shows of their laws. Latents that the batch does not show are guessed."""
         u = batch["u"]  # (sentence, t)
         c = torch.randint(self.K, (u.shape[0], u.shape[1]), device=self.one.device)  # (sentence, t)
         x = batch["x"]  # (sentence, t)

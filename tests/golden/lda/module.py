@@ -675,7 +675,7 @@ class Lda(nn.Module):
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
-        """Start parameters at what the batch shows of their laws."""
+        """Start parameters at what the batch shows of their laws. Latents that the batch does not show are guessed."""
         w = batch["w"]  # (doc, n)
         topic = torch.randint(self.K, (w.shape[0], w.shape[1]), device=self.one.device)  # (doc, n)
         w_len = batch["w_len"]  # (doc,)

@@ -574,7 +574,7 @@ class LdaWords(nn.Module):
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
-        """Start parameters at what the batch shows of their laws."""
+        """Start parameters at what the batch shows of their laws. Latents that the batch does not show are guessed."""
         theta = batch["theta"]  # (doc, K)
         w = batch["w"]  # (doc, n)
         topic = torch.randint(self.K, (theta.shape[0], w.shape[1]), device=self.one.device)  # (doc, n)

@@ -876,7 +876,7 @@ class LeftToRight(nn.Module):
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
-        """Start parameters at what the batch shows of their laws."""
+        """Start parameters at what the batch shows of their laws. Latents that the batch does not show are guessed."""
         x = batch["x"]  # (word, t)
         c = torch.randint(self.K, (x.shape[0], x.shape[1]), device=self.one.device)  # (word, t)
         x_len = batch["x_len"]  # (word,)

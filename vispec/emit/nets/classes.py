@@ -13,6 +13,7 @@ from vispec.emit.nets.uses import Uses, uses
 from vispec.emit.source_text import definitions
 from vispec.emit.writer import identifier
 from vispec.model.model import Const, Draw, Law, Model, Net, Stage
+from vispec.model.show import show_stage
 from vispec.model.types import FINITE_DOMAINS, Type
 from vispec.model.walk import law_parts
 from vispec.trunk import bind, memory_argument
@@ -319,10 +320,13 @@ def class_text(net: Net, model: Model, name: str, sizes: tuple[str, ...], w: Net
 
 
 def class_doc(net: Net, model: Model) -> list[str]:
-    """The net as the spec declares it."""
+    """The net as the spec declares it, or what it reads and gives where a guide was made for a latent."""
     args = ", ".join(f"{name}: {type}" for name, type in net.args)
     heads = ", ".join(f"{name}: {type}" if name else str(type) for name, type in net.heads)
     types = f"({args}) → {heads if len(net.heads) == 1 else f'({heads})'}"
-    trunk = " |> ".join(" ".join(model.source.text[stage.span.start : stage.span.end].split()) for stage in net.trunk)
+    if any(stage.span == net.span for stage in net.trunk):
+        trunk = " |> ".join(map(show_stage, net.trunk))
+    else:
+        trunk = " |> ".join(" ".join(model.source.text[stage.span.start : stage.span.end].split()) for stage in net.trunk)
     one = f'    """{types}: {trunk}."""'
     return [one] if len(one) <= 128 else [f'    """{types}:', "", f"    {trunk}", '    """']

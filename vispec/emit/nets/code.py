@@ -94,19 +94,28 @@ class NetWriter:
 
 
 def assignment(target: str, text: str, comment: str = "") -> list[str]:
-    """One line, or a line for each argument of the call where that is too long."""
+    """One line, or a line for each argument of the call where that is too long, and for each term of a long sum there."""
     if len(target) + len(text) + len(comment) < 115 or not text.endswith(")"):
         return [f"{target} = {text}{comment}"]
     function, inside = text[:-1].split("(", 1)
-    return [f"{target} = {function}(", *(f"    {item}," for item in top_level(inside)), f"){comment}"]
+    items = [line for item in top_level(inside) for line in terms(item + ",")]
+    return [f"{target} = {function}(", *(f"    {line}" for line in items), f"){comment}"]
 
 
-def top_level(text: str) -> list[str]:
-    """Split at the commas outside all parentheses."""
+def terms(text: str) -> list[str]:
+    """A line for each term of a sum that is too long for one."""
+    if len(text) < 110:
+        return [text]
+    first, *others = top_level(text, "+")
+    return [first, *(f"+ {term}" for term in others)]
+
+
+def top_level(text: str, separator: str = ",") -> list[str]:
+    """Split at the separators outside all parentheses."""
     items, depth = [""], 0
     for c in text:
         depth += (c in "([") - (c in ")]")
-        if c == "," and not depth:
+        if c == separator and not depth:
             items.append("")
         else:
             items[-1] += c

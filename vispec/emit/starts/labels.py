@@ -28,15 +28,14 @@ def clustered(w: Writer, latent: Variable, evidence: Sequence[Variable]) -> list
     value, or where its values are places among what is observed."""
     if card(w, latent) is None or any(latent.type.plate in v.plates for v in evidence):
         return []
-    around = [
-        v for v in evidence if {*latent.plates} <= {*v.plates} and (v.type.domain in {**NUMBERS, **SHARES} or size_of(w, v))
-    ]
+    around = [v for v in evidence if {*latent.plates} <= {*v.plates} and comparable(w, v)]
     several = [v for v in around if v.type.shape or len(v.plates) > len(latent.plates)]
     numbers = [v for v in around if v.type.domain in NUMBERS or v.type.domain in ("unit", "simplex")]
     return [v for v in around if v in several or v in numbers or v.type.domain != "token"] if several or numbers else []
 
 
 def comparable(w: Writer, variable: Variable) -> bool:
+    """Whether values of a variable have distances between them."""
     return variable.type.domain in {**NUMBERS, **SHARES} or size_of(w, variable) is not None
 
 
@@ -78,12 +77,6 @@ def guess(w: Writer, latent: Variable) -> Value:
         return as_value(w, latent, f"torch.randint({size}, ({sizes}{',' * (len(axes) == 1)}), device=self.one.device)", axes)
     lengths = align(w.lengths(str(latent.type.plate)), axes)
     return as_value(w, latent, f"(torch.rand({sizes}, device=self.one.device) * {lengths}).long()", axes)
-
-
-def known_or(w: Writer, partial: Variable, other: str) -> str:
-    """The values that the data has, as integers, with something else where a cell is missing, as text."""
-    data = f"{w.data(partial.name).code}{'.long()' * bit(partial)}"
-    return f"torch.where({w.observed(partial.name).code}, {data}, {other})"
 
 
 def bit(variable: Variable) -> bool:

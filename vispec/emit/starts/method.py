@@ -63,6 +63,8 @@ def initialise_method(plan: Plan, needs: ModuleNeeds) -> list[list[str]]:
     told = ["Start parameters at what the batch shows of their laws."] if found else []
     if stand_ins - guessed:
         told.append("Clusters stand in for latents.")
+    if guessed:
+        told.append("Latents that the batch does not show are guessed.")
     if any(networks()[stage.layer].learns for net in model.nets for stage in net.trunk):
         w.line(f"{needs.kernel('vispec.kernels.layers.standardise', 'learn_scales')}(self, batch)")
         told.append("Standardise by it.")

@@ -103,9 +103,11 @@ def scaling(inputs: list[Expression], model: Model, span: Span) -> list[Stage]:
     numbers = [e for e in inputs if e.type.domain in ("real", "positive", "count") and is_data(e, model)]
     if len(numbers) and all(isinstance(e, Ref | All) and is_data(e, model) for e in inputs):
         return [Stage("standardise", (), (), None, span)]
-    there = {argument_name(e): f"{argument_name(e)}_seen" for e in numbers if isinstance(e, Evidence)}
-    names = [argument_name(e) for e in numbers]
-    return [Stage("standardise", (), (("of", name), ("seen", there.get(name))), None, span) for name in names]
+    settings = [
+        (("of", argument_name(e)), *((("seen", f"{argument_name(e)}_seen"),) if isinstance(e, Evidence) else ()))
+        for e in numbers
+    ]
+    return [Stage("standardise", (), each, None, span) for each in settings]
 
 
 def is_data(e: Expression, model: Model) -> bool:
