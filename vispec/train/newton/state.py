@@ -50,8 +50,8 @@ class State:
     @classmethod
     def of_dict(cls, stored: dict[str, Any], device: torch.device) -> "State":
         """The inverse of `as_dict`, with its tensors on a device."""
-        placed = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in stored.items()}
-        return cls(**placed | {"gains": tuple(stored["gains"])})
+        placed = {name: value.to(device) for name, value in stored.items() if isinstance(value, Tensor)}
+        return cls(**{**stored, **placed, "gains": tuple(stored["gains"])})
 
     def fresh(self) -> "State":
         """The same point for another method: of the curvature, only the scale is known."""
