@@ -37,8 +37,9 @@ class Distribution:
     shape_params: keyword of torch_class → the event dimension of the value whose size it is (LKJCholesky's dim: -1).
     size_delta: param → how much longer its last dimension is than that of the value (LogisticNormal's loc: -1).
     everywhere: whether each value of its support's domain has a density above 0, whatever the params.
-    bounds: ends of its values within that domain, each a param's name, a number, or None; a guide has the same. Of a law on a
-           circle, one turn.
+    bounds: the params that are the lower and the upper end of its values within that domain, None where there is none; a guide
+           has the same ends.
+    turn: of a law on a circle, the length of one turn.
     inside: further domains it is a law on where its bounds lie in them.
     carry: `carry(x, *rest)` where a draw is made of x ~ Normal by the first two params, loc and scale: the value and
            log |d value / d x|, elementwise; rest: the other params. Copied like the kernel; a guide's draws are so made and

@@ -13,7 +13,7 @@ from vispec.compile import class_of, compile_spec
 from vispec.source import Source
 from vispec.train.data import Dataset, load
 from vispec.train.estimates.make import Fitted, make_estimates
-from vispec.train.estimates.numbers import Whole
+from vispec.train.estimates.uncertainty.numbers import Whole
 from vispec.train.estimates.values import Estimate, Estimates
 from vispec.train.newton.curvature import hessian
 from vispec.train.sizes import check

@@ -2,8 +2,8 @@
 
 import pytest
 
-from vispec.train.estimates.intervals import at_level, interval
 from vispec.train.estimates.show import body, cells, header, show
+from vispec.train.estimates.uncertainty.intervals import at_level, interval
 from vispec.train.estimates.values import Estimate, Estimates, Folded
 
 

@@ -31,9 +31,9 @@ def params(run: Path, level: float, order: str | None, whole: bool, as_csv: bool
     """
     with failures(as_json):
         from vispec.train.estimates import show
-        from vispec.train.estimates.intervals import at_level
         from vispec.train.estimates.order import order_by
         from vispec.train.estimates.stored import find_estimates
+        from vispec.train.estimates.uncertainty.intervals import at_level
 
         opened, _ = open_run(run, None, threads)
         found = at_level(find_estimates(opened, say, whole), level)

@@ -6,11 +6,11 @@ import numpy as np
 from torch import nn
 
 from vispec.model.model import Model
-from vispec.train.estimates.intervals import with_interval
 from vispec.train.estimates.labels import Labels
 from vispec.train.estimates.nodes import Node
 from vispec.train.estimates.posterior import Shared
-from vispec.train.estimates.standard import Standard, Told, along
+from vispec.train.estimates.uncertainty.intervals import with_interval
+from vispec.train.estimates.uncertainty.standard import Standard, Told, along
 from vispec.train.estimates.values import ABOVE, Estimate, Term, title
 
 POSTERIOR = "posterior mean and deviation"

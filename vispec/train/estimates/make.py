@@ -18,10 +18,10 @@ from vispec.train.data.encoding.vocab import Encoders
 from vispec.train.estimates.entries import LEVEL, Words
 from vispec.train.estimates.labels import Labels
 from vispec.train.estimates.nodes import Node, nodes_of, parameter_node
-from vispec.train.estimates.numbers import Part, Whole
 from vispec.train.estimates.posterior import shared_latents
-from vispec.train.estimates.standard import BOUND as EDGE
-from vispec.train.estimates.standard import ENDLESS, MISSES, Standard, standard_errors
+from vispec.train.estimates.uncertainty.numbers import Part, Whole
+from vispec.train.estimates.uncertainty.standard import BOUND as EDGE
+from vispec.train.estimates.uncertainty.standard import ENDLESS, MISSES, Standard, standard_errors
 from vispec.train.estimates.values import Estimate, Estimates, Folded
 from vispec.train.scores.evaluate import Rows
 

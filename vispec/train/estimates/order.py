@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from vispec.model.model import Expression, Model, Position, Select
 from vispec.model.walk import law_parts, walk
 from vispec.train.errors import RunError
-from vispec.train.estimates.standard import along
+from vispec.train.estimates.uncertainty.standard import along
 from vispec.train.estimates.values import Estimate, Estimates, Term, title
 
 

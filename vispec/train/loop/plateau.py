@@ -73,7 +73,8 @@ class Trend:
             case "flat":
                 return f"converged: rising by less than {abs(self.rise) + self.error:.2g} {unit}"
             case "unclear":
-                return f"not converged: still rising by {self.rise:.2g} {unit}, give or take {self.error:.2g}"
+                way = "still rising" if self.rise >= 0 else "falling"
+                return f"not converged: {way} by {abs(self.rise):.2g} {unit}, give or take {self.error:.2g}"
             case "rises":
                 return f"not converged: still rising by {self.rise:.2g} {unit}"
             case "falls":

@@ -5,15 +5,16 @@ It needs no rate and no number of epochs: it ends by the Newton decrement, which
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vispec.diagnostics import dump
+from vispec.model.model import Model
 from vispec.train.errors import InterruptionError
 from vispec.train.loop.diverged import diverged
 from vispec.train.loop.signals import Stop
@@ -30,6 +31,7 @@ from vispec.train.store.metrics import Metrics
 from vispec.train.store.module import to_device
 
 Array = np.ndarray[Any, Any]
+Judge = Callable[[Model | None, nn.Module, Mapping[str, Tensor]], tuple[str, ...]]
 
 SCOUTS = 3  # the stream of random numbers that chooses rows, beside those of job.py
 QUICK = 2e5  # parameters times numbers of data: more of these, and several starts are tried on some of the rows first,
@@ -61,13 +63,13 @@ class Finder:
 
     def _search(self, objective: Objective, start: Callable[[Objective, int], Tensor], stored: list[dict[str, Any]]) -> Search:
         """A search with the climbs of a checkpoint."""
-        job = self.job
+        job, batch = self.job, self._whole(objective)
         return Search(
             objective,
             lambda number: start(objective, number),
             asked=job.settings.restarts,
-            thin=lambda x: self._judged(thin_spreads, objective, x),
-            judge=lambda x: self._judged(improper, objective, x),
+            thin=lambda x: self._judged(objective, thin_spreads, batch, x),
+            judge=lambda x: self._judged(objective, improper, batch, x),
             rounds=job.settings.epochs,
             climbs=[reopened(each, job) for each in stored],
         )
@@ -76,7 +78,7 @@ class Finder:
         """The rows on which several starts are tried first; None where all are few, or there is one start."""
         job, size = self.job, self.objective.size
         rows, seed = job.train.num_rows, job.settings.seed
-        numbers = sum(value.numel() for value in self.objective.batch.values()) * job.group.world
+        numbers = job.group.pick(sum(value.numel() for value in self.objective.batch.values())) * job.group.world
         count = max(FEWEST, PER_NUMBER * size, int(rows * QUICK / max(1, size * numbers)))
         if (job.settings.restarts or 1) == 1 or 3 * count > rows:
             return None
@@ -118,10 +120,15 @@ class Finder:
         prepare = started(to_device(job.train.batch(rows), job.device), job.start)
         return job.group.same_(starting_point(objective, prepare, number, objective.count))
 
-    def _judged(self, judge: Callable[..., tuple[str, ...]], objective: Objective, x: Tensor) -> tuple[str, ...]:
-        """What is improper at x (d,) by all rows of an objective, the same on every process: each goes on by it."""
+    def _whole(self, objective: Objective) -> dict[str, Tensor]:
+        """All rows that an objective counts, of which each process has a part."""
+        job = self.job
+        return objective.batch if job.group.world == 1 else to_device(job.train.batch(objective.counted), job.device)
+
+    def _judged(self, objective: Objective, judge: Judge, batch: dict[str, Tensor], x: Tensor) -> tuple[str, ...]:
+        """What is improper at x (d,), the same on every process: each goes on by it."""
         objective.put(x)
-        return self.job.group.pick(judge(self.job.model, self.module, objective.whole))
+        return self.job.group.pick(judge(self.job.model, self.module, batch))
 
     def _told(self, search: Search, at: int) -> None:
         """A line of metrics, and of progress."""
@@ -167,7 +174,8 @@ class Finder:
 
     def _save(self) -> None:
         """last.safetensors, from which alone a fit resumes, and best.safetensors at its end."""
-        c, job, chosen = self.counters, self.job, self.search.front
+        c, job = self.counters, self.job
+        chosen = self.search.front or (self.scouts.front if self.scouts else None)
         if chosen is not None:
             self.objective.put(chosen.state.x)
         if self.metrics is not None:

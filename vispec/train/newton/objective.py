@@ -6,7 +6,6 @@ stored in. Everything is in nats for the whole data set and, as the module, in f
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from math import inf
 from typing import Any
 
@@ -53,21 +52,15 @@ class Objective:
         """asked: whether the user wants it to end, which raises StopSearch at the next evaluation, on all processes. rows:
         those of the data that count, all without it."""
         self.module, self.asked, self.evaluations, self.group = module, asked, 0, group or Group()
-        rows = np.arange(data.num_rows) if rows is None else rows
-        self.count, self.rows = len(rows), self.group.share(rows)
+        self.counted = np.arange(data.num_rows) if rows is None else rows
+        self.count, self.rows = len(self.counted), self.group.share(self.counted)
         self.batch = to_device(data.batch(self.rows), device)
-        self._whole = lambda: to_device(data.batch(rows), device)
         self.parameters = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
         ends = torch.tensor([p.numel() for _, p in self.parameters]).cumsum(0).tolist()
         self.slots = tuple(
             Slot(name, p.shape, end - p.numel(), end) for (name, p), end in zip(self.parameters, ends, strict=True)
         )
         self.size: int = ends[-1] if ends else 0
-
-    @cached_property
-    def whole(self) -> dict[str, Tensor]:
-        """All rows that count, of which `batch` is a part where there are several processes."""
-        return self.batch if self.group.world == 1 else self._whole()
 
     def vector(self) -> Tensor:
         """The module's parameters as they are (d,)."""

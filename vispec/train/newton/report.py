@@ -15,7 +15,7 @@ def ending(search: Search, chosen: Climb, scouts: Search | None = None) -> Endin
     """How the fit ended. scouts: a search over some of the rows that gave the starts."""
     maxima = search.maxima()
     arrived = chosen.arrived
-    failed = sum(climb.ended == "infinite" for climb in search.climbs)
+    failed = failures(search)
     sentences = [outcome(chosen)]
     if scouts is not None:
         sentences.append(
@@ -33,11 +33,15 @@ def ending(search: Search, chosen: Climb, scouts: Search | None = None) -> Endin
     return Ending(arrived and not chosen.notes, decrement if decrement < float("inf") else None, tuple(maxima), notes, text)
 
 
+def failures(search: Search) -> int:
+    """How many starts had no finite objective."""
+    return sum(climb.ended == "infinite" for climb in search.climbs)
+
+
 def told(search: Search) -> str:
     """Where the starts came to."""
     maxima = search.maxima()
-    failed = sum(climb.ended == "infinite" for climb in search.climbs)
-    left = search.count - sum(count for _, count in maxima) - len(search.spurious()) - failed
+    left = search.count - sum(count for _, count in maxima) - len(search.spurious()) - failures(search)
     given_up = [f"{left} given up on the way"] if left else []
     return ": " + ", ".join([*([listed(maxima)] if maxima else []), *given_up])
 

@@ -50,9 +50,8 @@ class State:
     @classmethod
     def of_dict(cls, stored: dict[str, Any], device: torch.device) -> "State":
         """The inverse of `as_dict`, with its tensors on a device."""
-        placed: dict[str, Any] = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in stored.items()}
-        placed["gains"] = tuple(stored["gains"])
-        return cls(**placed)
+        placed = {name: value.to(device) for name, value in stored.items() if isinstance(value, Tensor)}
+        return cls(**{**stored, **placed, "gains": tuple(stored["gains"])})
 
     def fresh(self) -> "State":
         """The same point for another method: of the curvature, only the scale is known."""

@@ -70,7 +70,7 @@ def prepare(request: Request, group: Group, reporter: Reporter) -> tuple[Run, Jo
     taken = None if start is None else start.matching(module)
     if start is not None and taken is not None:
         reporter.say(start.describe(module, taken))
-    run = _new_run(request, model, settings, train, text, group, taken)
+    run = _new_run(request, settings, train, text, group, taken)
     return run, Job(
         run.folder,
         run.build,
@@ -160,9 +160,7 @@ def read_data(
     return train.split(settings.valid, settings.seed)
 
 
-def _new_run(
-    request: Request, model: Model, settings: Settings, train: Dataset, text: str, group: Group, start: Tensors | None
-) -> Run:
+def _new_run(request: Request, settings: Settings, train: Dataset, text: str, group: Group, start: Tensors | None) -> Run:
     """Write the folder on the first process; the others read it."""
     folder = request.out
     if group.main:
@@ -202,12 +200,7 @@ def _rehearse(module: nn.Module, model: Model, settings: Settings, given: Mappin
     assert settings.lr is not None
     if settings.optimizer == "newton":
         if not noiseless(model):
-            _blame(
-                model,
-                "optimizer",
-                NOT_SMOOTH,
-                given,
-            )
+            _blame(model, "optimizer", NOT_SMOOTH, given)
         return
     try:
         make_optimiser(settings.optimizer, settings.lr, dict(settings.options), module.parameters())

@@ -138,7 +138,7 @@ class Settings(BaseModel):
 KEYS = tuple(
     name for name in Settings.model_fields if name not in ("options", "decay_to", "least", "device", "threads", "save_every")
 )
-"""What a `fit:` entry about training, or `--set`, may be called."""
+"""What `--set` may be called, and but for `precision` a `fit:` entry about training."""
 
 
 def read_settings(model: m.Model, overrides: Mapping[str, Any]) -> Settings:

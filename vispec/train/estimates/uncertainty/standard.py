@@ -7,10 +7,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vispec.train.estimates.bounds import Held, hold, lost
-from vispec.train.estimates.information import KNOWN, Information, Spectrum, inform, polish, probe, second_derivatives
 from vispec.train.estimates.nodes import Node, jacobian
-from vispec.train.estimates.numbers import Whole, coordinates, places
+from vispec.train.estimates.uncertainty.bounds import Held, hold, lost
+from vispec.train.estimates.uncertainty.information import (
+    KNOWN,
+    Information,
+    Spectrum,
+    inform,
+    polish,
+    probe,
+    second_derivatives,
+)
+from vispec.train.estimates.uncertainty.numbers import Whole, coordinates, places
 from vispec.train.estimates.values import Term
 from vispec.train.newton.objective import Slot
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vispec.train.estimates.bounds import Coordinates
 from vispec.train.estimates.nodes import Node
+from vispec.train.estimates.uncertainty.bounds import Coordinates
 from vispec.train.newton.objective import Objective, Slot
 from vispec.train.scores.evaluate import Rows
 
