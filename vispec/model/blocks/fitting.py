@@ -65,7 +65,7 @@ OPTIMIZERS: Mapping[str, tuple[str, ...]] = {
 }
 """Optimiser → its options, the first of which may stand without a name."""
 WORDS: Mapping[str, tuple[str, ...]] = {"line_search_fn": ("strong_wolfe", "none")}
-"""Options that are words."""
+"""Options that are words, with or without quotation marks."""
 
 
 def read_fit(scope: Scope, entries: Sequence[t.FitEntry]) -> tuple[m.FitEntry | m.Schedule, ...]:
@@ -198,7 +198,9 @@ def _call(scope: Scope, node: t.Call, options: Sequence[str]) -> tuple[tuple[str
         except ValueError:
             setting = None
         if option in WORDS:
-            if not isinstance(value, t.Name) or value.id not in WORDS[option]:
+            word = value.id if isinstance(value, t.Name) else value.value if isinstance(value, t.String) else ""
+            setting = None if word == "none" else word
+            if word not in WORDS[option]:
                 wanted = listed(WORDS[option], "or")
                 scope.problems.add("V613", value.span, f"`{option}` of `{name}` must be {wanted}", "this value")
                 good = False
