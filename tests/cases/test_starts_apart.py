@@ -36,7 +36,9 @@ def bernoulli(x: np.ndarray, m: float) -> np.ndarray:
     return (x * np.log(m) + (1 - x) * np.log(1 - m)).sum(1)
 
 
-def by_em(x: np.ndarray, law: Callable[[np.ndarray, float], np.ndarray], start: tuple[float, float]) -> tuple[float, list[float]]:
+def by_em(
+    x: np.ndarray, law: Callable[[np.ndarray, float], np.ndarray], start: tuple[float, float]
+) -> tuple[float, list[float]]:
     """(the log-likelihood, both means) of a mixture whose components have means, by 2,000 steps of EM from `start`."""
     means, share = list(start), 0.5
     each = x.reshape(len(x), -1).mean(1)
