@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from vispec.catalog import distributions, networks
 from vispec.cli.main import main
@@ -133,6 +134,22 @@ def test_commands_on_pages_are_used_rightly(page: str, code: str) -> None:
             command = main.get_command(click.Context(main), words[0])
             assert command is not None, part
             command.make_context(words[0], words[1:])
+
+
+def test_the_readme_shows_what_its_first_command_prints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the printed digits, but for how near the maximum is: that is a matter of rounding."""
+    monkeypatch.chdir(ROOT)
+    command, shown = (
+        re.search(r"vispec (fit .*)$", text("README.md"), re.M),
+        FENCE.search(text("README.md").split("output: fit")[1]),
+    )
+    assert command
+    assert shown
+    result = CliRunner().invoke(main, [*shlex.split(command[1]), "--out", str(tmp_path / "run")])
+    assert result.exit_code == 0, result.output
+    printed, near = result.stdout.split("\nrun: ")[0].strip(), re.compile(r"at most \S+ nats")
+    assert near.sub("", printed) == near.sub("", shown[2].strip())
+    assert float(near.findall(printed)[0].split()[2]) < 1e-9
 
 
 # ---- specs and examples

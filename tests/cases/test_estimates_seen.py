@@ -1,4 +1,4 @@
-"""What was fitted can be read: at the end of `fit`, in the report, and by `params`, by names of the spec and labels of the data.
+"""What was fitted can be read: at the end of `fit`, in the report, and by `params`, by the names of the spec.
 
 Each maximum is known in closed form, or from the score equations of the model."""
 
@@ -62,7 +62,7 @@ plate row:
 
 
 def seen(folder: Path, text: str, columns: dict, *options: str) -> dict[str, tuple[float, float | None]]:
-    """Estimates and standard errors by their titles. Each stands in what `fit` prints, in the report, and in what `params` does."""
+    """Estimates and standard errors by their titles. Each stands in what `fit` and `params` print, and in the report."""
     spec, data = written(folder, text, columns)
     output = vispec("fit", spec, data, "--out", folder / "run", "--threads", "1", *options)
     page = re.sub(r"<[^>]*>", " ", (folder / "run" / "report.html").read_text())
@@ -92,7 +92,7 @@ def test_hazard_and_survival(tmp_path: Path) -> None:
 
 
 def test_detection_of_what_is_there(tmp_path: Path) -> None:
-    """Occupancy: of the sites where something was seen, visits with and without; both shares solve the zero-truncated binomial."""
+    """Occupancy: the sites where something was seen have counts of a binomial law without its 0."""
     counts = np.repeat([0, 1, 2, 3], [20, 8, 12, 10])
     found = seen(tmp_path, DETECTION, {"seen": [[int(k > i) for i in range(3)] for k in counts]})
     psi, p = found["psi"][0], found["p"][0]

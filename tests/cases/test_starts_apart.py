@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from fitting import fitted, log_prob
 
+Law = Callable[[np.ndarray, float], np.ndarray]
+"""Log-probabilities of rows, given a mean."""
 TWO = """param p  : unit
 param m0 : {0}
 param m1 : {0}
@@ -36,9 +38,7 @@ def bernoulli(x: np.ndarray, m: float) -> np.ndarray:
     return (x * np.log(m) + (1 - x) * np.log(1 - m)).sum(1)
 
 
-def by_em(
-    x: np.ndarray, law: Callable[[np.ndarray, float], np.ndarray], start: tuple[float, float]
-) -> tuple[float, list[float]]:
+def by_em(x: np.ndarray, law: Law, start: tuple[float, float]) -> tuple[float, list[float]]:
     """(the log-likelihood, both means) of a mixture whose components have means, by 2,000 steps of EM from `start`."""
     means, share = list(start), 0.5
     each = x.reshape(len(x), -1).mean(1)
@@ -51,7 +51,7 @@ def by_em(
     return float(total.sum()), means
 
 
-def data_of(kind: str) -> tuple[np.ndarray, Callable[[np.ndarray, float], np.ndarray], tuple[float, float]]:
+def data_of(kind: str) -> tuple[np.ndarray, Law, tuple[float, float]]:
     draws, second = np.random.default_rng(0), np.arange(120) < 50
     if kind == "poisson":
         return draws.poisson(np.where(second, 12, 2)).astype(float), poisson, (2, 12)

@@ -34,9 +34,8 @@ def cell(model: Model, row: Row, variable: Variable, place: tuple[int, ...]) -> 
     if (variable.name, place) not in row.values:
         return None
     value = row.values[variable.name, place]
-    first = {
-        entry.value: dict(entry.call)["by"] for entry in model.fit if isinstance(entry, FitEntry) and entry.key == "offset"
-    }
+    offsets = [entry for entry in model.fit if isinstance(entry, FitEntry) and entry.key == "offset"]
+    first = {entry.value: dict(entry.call)["by"] for entry in offsets}
     if variable.type.domain == "token":
         return f"w{int(value)}"
     return (value.nonzero().flatten() + first[variable.name]).tolist() if variable.name in first else value.tolist()
