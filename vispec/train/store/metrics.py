@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vispec.diagnostics import dump
+from vispec.train.errors import RunError
 
 Log = Callable[[str], None]
 
@@ -46,12 +47,23 @@ class Metrics:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """All whole lines of a run's metrics; the last may be cut where a fit was killed."""
+    """All whole lines of a run's metrics; the last may be cut where a fit was killed. RunError where a line is damaged."""
+    path = folder / "metrics.jsonl"
     try:
-        text = (folder / "metrics.jsonl").read_text()
+        whole = path.read_bytes().split(b"\n")[:-1]
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    return [_line(path, number, line) for number, line in enumerate(whole, 1)]
+
+
+def _line(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or "event" not in found:
+        raise RunError(f"{path} is damaged in line {number}; without this file a run counts as one that has not ended")
+    return found
 
 
 def _events(folder: Path, step: int, log: Log) -> Any:
