@@ -14,6 +14,7 @@ from vispec.diagnostics import SpecError
 from vispec.distributions.real.logit_normal import into_interval, logit_normal_log_prob
 from vispec.distributions.real.shifted_log_normal import above_end, shifted_log_normal_log_prob
 from vispec.source import Source
+from vispec.train.estimates.values import Estimates
 from vispec.train.store.module import class_of_text
 from vispec.verify.verify import verify
 
@@ -99,6 +100,9 @@ def test_a_uniform_prior_has_the_posterior_that_is_cut_at_its_ends(tmp_path: Pat
     found = moments(tmp_path, UNIFORM + joint)["m"]
     assert found["mean"] == pytest.approx(0.598, abs=0.2 * 0.383)  # N(0.425, 0.5) cut to [0, 10]
     assert found["sd"] == pytest.approx(0.383, rel=0.3)
+    (entry,) = Estimates.model_validate_json(vispec("params", tmp_path / "run", "--json", "--level", "0.999")).parameters
+    assert entry.ends == (0, 10)
+    assert 0 < (entry.low or 0) < entry.estimate < (entry.high or 10) < 10
 
 
 def test_a_pareto_prior_has_the_posterior_above_its_scale(tmp_path: Path) -> None:
@@ -106,6 +110,7 @@ def test_a_pareto_prior_has_the_posterior_above_its_scale(tmp_path: Path) -> Non
     grid = torch.linspace(1, 40, 40_000, dtype=torch.float64)
     mean, sd = moments_on(grid, -4 * grid.log() + 4 * grid.log() - 1.7 * grid)
     assert found["mean"] == pytest.approx(mean, abs=0.2 * sd)
+    assert Estimates.model_validate_json(vispec("params", tmp_path / "run", "--json")).parameters[0].low > 1  # type: ignore[operator]
     assert sd < found["sd"] < 2 * sd  # a log-normal's tail is longer: e - 1 times the variance at the best bound
 
 

@@ -42,6 +42,7 @@ def by_em(x: np.ndarray, law: Law, start: tuple[float, float]) -> tuple[float, l
     """(the log-likelihood, both means) of a mixture whose components have means, by 2,000 steps of EM from `start`."""
     means, share = list(start), 0.5
     each = x.reshape(len(x), -1).mean(1)
+    total = np.zeros(len(x))
     for _ in range(2000):
         first, second = np.log(1 - share) + law(x, means[0]), np.log(share) + law(x, means[1])
         total = np.logaddexp(first, second)

@@ -35,7 +35,7 @@ def cell(model: Model, row: Row, variable: Variable, place: tuple[int, ...]) -> 
         return None
     value = row.values[variable.name, place]
     offsets = [entry for entry in model.fit if isinstance(entry, FitEntry) and entry.key == "offset"]
-    first = {entry.value: dict(entry.call)["by"] for entry in offsets}
+    first = {entry.value: int(str(dict(entry.call)["by"])) for entry in offsets}
     if variable.type.domain == "token":
         return f"w{int(value)}"
     return (value.nonzero().flatten() + first[variable.name]).tolist() if variable.name in first else value.tolist()
@@ -58,7 +58,7 @@ def write(folder: Path, model: Model, sizes: Any, batch: Batch) -> list[str]:
     (folder / "rows.jsonl").write_text("\n".join(lines) + "\n")
     shared = [variable.name for variable in given if variable not in inside]
     for name in shared:
-        np.savez(folder / f"{name}.npz", **{name: batch[name].numpy()})
+        np.savez(folder / f"{name}.npz", **{name: batch[name].numpy()})  # pyright: ignore[reportArgumentType]
     return [str(folder / "rows.jsonl"), *(f"{name}={folder / name}.npz" for name in shared)]
 
 

@@ -82,6 +82,14 @@ def test_intervals_stay_inside_the_domain() -> None:
     assert interval(1.0, 1e6, "positive", 0.95)[1] > 1e300
 
 
+def test_intervals_stay_between_the_ends_of_a_law() -> None:
+    low, high = interval(0.6, 0.4, "real", 0.95, (0.0, 10.0))
+    assert 0 < low < 0.6 < high < 10
+    assert interval(-4.4, 0.4, "real", 0.95, (-5.0, 5.0)) == pytest.approx((low - 5, high - 5))
+    low, high = interval(1.6, 0.8, "posterior", 0.95, (1.0, None))
+    assert (low - 1, high - 1) == pytest.approx(interval(0.6, 0.8, "posterior", 0.95))
+
+
 def test_a_posterior_on_the_positive_reals_is_log_normal() -> None:
     mean, deviation = 2.718281828**0.625, (2.718281828**1.25 * (2.718281828**0.25 - 1)) ** 0.5  # of LogNormal(0.5, 0.5)
     low, high = interval(mean, deviation, "posterior", 0.95)

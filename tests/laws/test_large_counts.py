@@ -3,6 +3,7 @@ by default (float64) and in float32, and no differences of rounded numbers near 
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,23 +31,23 @@ LAWS = {
 COUNTS = [[750100, 750200, 1499700], [751000, 749500, 1499500], [750700, 750000, 1499300], [751900, 749900, 1498200]]
 
 
-def logit(p: float) -> mpf:
+def logit(p: float) -> Any:
     return mp.log(mpf(p) / (1 - mpf(p)))
 
 
-def arguments(law: str, own: float | list[float]) -> tuple:
+def arguments(law: str, own: Any) -> tuple:
     """What the reference takes after the value, of a class's own argument: probabilities as log-odds or logits."""
     match law:
         case "Binomial" | "NegativeBinomial":
-            return mpf(LAWS[law][3]), logit(own)  # type: ignore[arg-type]
+            return mpf(LAWS[law][3]), logit(own)
         case "Multinomial":
-            return mpf(LAWS[law][3]), [mp.log(mpf(p)) for p in own]  # type: ignore[union-attr]
+            return mpf(LAWS[law][3]), [mp.log(mpf(p)) for p in own]
         case "StudentT":
-            return mpf(LAWS[law][3]), mpf(own), mpf(1)  # type: ignore[arg-type]
+            return mpf(LAWS[law][3]), mpf(own), mpf(1)
         case "Beta" | "Gamma":
-            return mpf(own), mpf(LAWS[law][3])  # type: ignore[arg-type]
+            return mpf(own), mpf(LAWS[law][3])
         case _:
-            return (mpf(own),)  # type: ignore[arg-type]
+            return (mpf(own),)
 
 
 def spec_of(law: str) -> str:
@@ -86,5 +87,5 @@ def test_a_mixture_has_the_log_probability_and_the_posterior_of_50_digits(tmp_pa
         assert row == pytest.approx([float(mp.exp(each - norm)) for each in both], abs=100 * tolerance)
 
 
-def exact(value: float | list[float]) -> mpf | list[mpf]:
+def exact(value: Any) -> Any:
     return [mpf(each) for each in value] if isinstance(value, list) else mpf(value)

@@ -8,7 +8,7 @@ from torch import nn
 from vispec.model.model import Model
 from vispec.train.estimates.labels import Labels
 from vispec.train.estimates.nodes import Node
-from vispec.train.estimates.posterior import Shared
+from vispec.train.estimates.posterior import Shared, known_ends
 from vispec.train.estimates.uncertainty.intervals import with_interval
 from vispec.train.estimates.uncertainty.standard import Standard, Told, along
 from vispec.train.estimates.values import ABOVE, Estimate, Term, title
@@ -47,6 +47,7 @@ class Words:
             se=told.se,
             note=POINT if note is None and node.point else note,
             scale=node.scale(index),
+            ends=known_ends(self.model, node.name),
             derived=node.derived,
             along=terms,
         )
@@ -55,7 +56,7 @@ class Words:
     def posterior(self, latent: Shared) -> list[Estimate]:
         """One for each number of a latent with a guide."""
         node, shape = latent.node, tuple(latent.mean.shape)
-        axes = node.labels(self.labels, self.model, shape)
+        axes, ends = node.labels(self.labels, self.model, shape), known_ends(self.model, node.name)
         return [
             with_interval(
                 Estimate(
@@ -67,6 +68,7 @@ class Words:
                     note=ABOVE if node.above(index) else POINT if latent.deviation is None else POSTERIOR,
                     derived=latent.derived,
                     scale="posterior" if node.scale(index) == "positive" else node.scale(index),
+                    ends=ends,
                 ),
                 LEVEL,
             )

@@ -7,11 +7,13 @@ from torch import Tensor, nn
 
 from vispec.catalog import distributions
 from vispec.emit.writer import identifier
-from vispec.model.model import Draw, Ref
+from vispec.model.model import Const, Draw, Law, Model, Ref
 from vispec.plan.guides import point_of
+from vispec.plan.guides.families import ends_of, positions
 from vispec.plan.make import guide_law
 from vispec.plan.plan import Plan
 from vispec.train.estimates.nodes import Node
+from vispec.train.estimates.values import Ends
 from vispec.train.scores.moments import moments
 from vispec.train.store.module import evaluating
 
@@ -54,6 +56,18 @@ def shared_latents(plan: Plan, module: nn.Module, batch: dict[str, Tensor] | Non
         found.append(Shared(node, mean, None if variable.name in points else deviation))
     nodes = [(Node(let.name, let.type, let.plates), *drawn[let.name]) for let in outside if let.name in drawn]
     return found + [Shared(node, mean, deviation, True) for node, mean, deviation in nodes]
+
+
+def known_ends(model: Model, name: str) -> Ends:
+    """Where a latent's law ends between the ends of its domain, if the spec says it in numbers."""
+    variable = model.variable.get(name)
+    found = set() if variable is None else {_numbers(law) for law in positions(variable.law)}
+    return found.pop() if len(found) == 1 else (None, None)
+
+
+def _numbers(law: Law) -> Ends:
+    low, high = (float(end.value) if isinstance(end, Const) else None for end in ends_of(law) or (None, None))
+    return low, None if low is None else high
 
 
 @torch.no_grad()

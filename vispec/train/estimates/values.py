@@ -14,6 +14,10 @@ Scale = Literal["real", "positive", "unit", "posterior"]
 the log-normal law with this mean and deviation."""
 
 
+Ends = tuple[float | None, float | None]
+"""Where the law of a latent ends between the ends of its domain: an upper end alone has none."""
+
+
 class Term(BaseModel):
     """A number of a parameter, and how far it moves along a direction."""
 
@@ -31,7 +35,8 @@ class Estimate(BaseModel):
     labels: its place along the plates and then the dimensions of its type: a label of the data, the name of a column, a word of
     a vocabulary, or else the position, from 0. index: the positions, from 0. se: its standard error, or for a latent with a
     guide the deviation of its posterior; null where there is none, and then `note` says why. low, high: the ends of an interval
-    of `level`. derived: of a deterministic node that parameters decide. along: of a number that is not identified, a direction
+    of `level`. ends: those of a latent's law where they are numbers in the spec, as of Uniform(0, 10); the interval is between
+    them. derived: of a deterministic node that parameters decide. along: of a number that is not identified, a direction
     in which the data say nothing.
     """
 
@@ -46,6 +51,7 @@ class Estimate(BaseModel):
     high: float | None = None
     note: str | None = None
     scale: Scale = "real"
+    ends: Ends = (None, None)
     derived: bool = False
     along: tuple[Term, ...] = ()
 

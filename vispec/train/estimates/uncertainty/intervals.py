@@ -3,11 +3,18 @@
 import math
 from statistics import NormalDist
 
-from vispec.train.estimates.values import Estimate, Estimates, Scale
+from vispec.train.estimates.values import Ends, Estimate, Estimates, Scale
+
+NONE: Ends = (None, None)
 
 
-def interval(estimate: float, se: float, scale: Scale, level: float) -> tuple[float, float]:
-    """(low, high) of the level, in (0, 1); the standard error on another scale is that of the delta method."""
+def interval(estimate: float, se: float, scale: Scale, level: float, ends: Ends = NONE) -> tuple[float, float]:
+    """(low, high) of the level, in (0, 1); the standard error on another scale is that of the delta method. Between two ends
+    the scale is that of log-odds of the share of the way, above one that of what is more."""
+    start, width = stretch(ends)
+    if ends != NONE:
+        low, high = interval((estimate - start) / width, se / width, within(scale, ends), level)
+        return start + width * low, start + width * high
     z = NormalDist().inv_cdf((1 + level) / 2)
     if scale == "positive":
         ratio = math.exp(min(z * se / estimate, 700.0))
@@ -26,6 +33,20 @@ def logistic(x: float) -> float:
     return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(max(x, -745.0)) / (1 + math.exp(max(x, -745.0)))
 
 
+def stretch(ends: Ends) -> tuple[float, float]:
+    """Where the way between the ends begins, and its length, 1 where it has no end."""
+    low, high = ends
+    start = 0.0 if low is None else low
+    return start, 1.0 if high is None else high - start
+
+
+def within(scale: Scale, ends: Ends) -> Scale:
+    """The scale of the way from the lower end on."""
+    if ends == NONE:
+        return scale
+    return "posterior" if ends[1] is None else "unit"
+
+
 def inside(estimate: float, scale: Scale) -> bool:
     """Whether a value has a place on its scale."""
     return {"unit": 0 < estimate < 1, "positive": estimate > 0, "posterior": estimate > 0}.get(scale, True)
@@ -33,9 +54,10 @@ def inside(estimate: float, scale: Scale) -> bool:
 
 def with_interval(entry: Estimate, level: float) -> Estimate:
     """The same estimate with the interval of a level, where it has a standard error."""
-    if entry.se is None or not inside(entry.estimate, entry.scale):
+    start, width = stretch(entry.ends)
+    if entry.se is None or not inside((entry.estimate - start) / width, within(entry.scale, entry.ends)):
         return entry
-    low, high = interval(entry.estimate, entry.se, entry.scale, level)
+    low, high = interval(entry.estimate, entry.se, entry.scale, level, entry.ends)
     return entry.model_copy(update={"low": low, "high": high})
 
 
