@@ -108,6 +108,14 @@ def test_counts_with_inputs_in_dollars_do_not_diverge(tmp_path):
     assert np.abs(np.column_stack([np.ones(40), x]).T @ (y - rate)).max() < 1e-2  # the score equations, in units of x
 
 
+def test_torchs_line_search_does_not_end_where_a_scale_is_nothing(tmp_path):
+    """L-BFGS of torch steps from dollars to where the spread is 0, and cannot take an infinite loss."""
+    data = write(tmp_path / "d.csv", ages(), "xy")
+    best = run(tmp_path / "newton", LINE, data)[1]
+    found = run(tmp_path / "lbfgs", LINE, data, optimizer="lbfgs", epochs=60)[1]
+    assert found.train.log_prob == pytest.approx(best.train.log_prob, abs=1e-3)
+
+
 def test_several_starts_are_told(tmp_path):
     result = run(tmp_path / "run", MIXTURE, write(tmp_path / "d.csv", two_groups(), "y"))[1]
     assert sum(count for _, count in result.ending.starts) + len(result.ending.notes) <= 10

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 TOLERANCE = 1e-3  # nats a row: what half a fit may have brought and yet count for nothing,
 SHARE = 0.5  # or this part of the noise of one epoch, if that is more
+TINY = 1e-12  # nats a row and epoch: less is not told
 GROWTH = 1.25  # of the number of epochs from one look at the series to the next
 BLOCKS = 8  # at most, in the half that is looked at
 QUANTILES = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447)  # of Student's t at 97.5 %, with 1, 2, ... degrees of freedom
@@ -71,7 +72,7 @@ class Trend:
         unit = "nats a row and epoch"
         match self.course:
             case "flat":
-                return f"converged: rising by less than {abs(self.rise) + self.error:.2g} {unit}"
+                return f"converged: rising by less than {max(abs(self.rise) + self.error, TINY):.2g} {unit}"
             case "unclear":
                 way = "still rising" if self.rise >= 0 else "falling"
                 return f"not converged: {way} by {abs(self.rise):.2g} {unit}, give or take {self.error:.2g}"

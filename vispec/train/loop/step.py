@@ -14,6 +14,7 @@ from vispec.train.setup.settings import Settings
 from vispec.train.store.module import to_device
 
 Array = np.ndarray[Any, Any]
+WALL = 1e6  # times the first loss of a line search: what it is told where the loss is infinite
 SWEEP = 50  # steps between two searches for denormal numbers: a thirtieth of their cost, and few have come up since
 
 
@@ -71,7 +72,12 @@ class Stepper:
         def closure() -> float:
             loss, summed = self._gradient(batch, weight, signals)
             outcomes.append(Outcome(loss, self._clip(), summed))
-            return loss
+            first = outcomes[0].loss
+            if outcomes[-1].finite or len(outcomes) == 1:
+                return loss
+            for parameter in self.parameters:  # too far: the line search, which cannot take an infinite value, takes a wall
+                parameter.grad = torch.zeros_like(parameter)
+            return first + WALL * (1 + abs(first))
 
         before = [p.detach().clone() for p in self.parameters]
         self.optimiser.step(closure)
