@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vispec.source import Source
-from vispec.train.errors import InterruptionError
+from vispec.train.errors import InterruptionError, OptionError
 from vispec.train.loop.fit import fit
 from vispec.train.loop.progress import Quiet
 from vispec.train.newton import fit as finder
@@ -237,3 +237,27 @@ def test_what_steps_along_gradients_have_chooses_them(tmp_path):
     assert run(tmp_path / "a", LINE, data)[0].config.settings.optimizer == "newton"
     assert run(tmp_path / "b", LINE, data, lr=0.1, epochs=2)[0].config.settings.optimizer == "adam"
     assert run(tmp_path / "c", LINE, data, batch=10, epochs=2)[0].config.settings.optimizer == "adam"
+
+
+@pytest.mark.parametrize(("setting", "value"), [("batch", 10), ("lr", 0.1), ("clip", 5.0)])
+def test_what_second_order_steps_have_not_is_told(tmp_path, setting, value):
+    data = write(tmp_path / "d.csv", ages(), "xy")
+    with pytest.raises(OptionError, match=f"they have no `{setting}`"):
+        run(tmp_path / "run", LINE, data, optimizer="newton", **{setting: value})
+
+
+def test_a_batch_that_holds_all_rows_is_no_other_fit(tmp_path):
+    result = run(tmp_path / "run", LINE, write(tmp_path / "d.csv", ages(), "xy"), batch=80)[1]
+    assert result.ending.converged
+
+
+def test_a_mixture_of_equal_values_ends(tmp_path):
+    """Weibull's shape grows without an end where all values are the same."""
+    text = (
+        MIXTURE.replace("param mu : real", "param mu : positive")
+        .replace("y : real ", "y : positive")
+        .replace("Normal", "Weibull")
+    )
+    result = run(tmp_path / "run", text, write(tmp_path / "d.csv", [[3.0]] * 6, "y"), restarts=2)[1]
+    assert result.ending.converged is False
+    assert "grows without an end" in result.ending.notes[0]

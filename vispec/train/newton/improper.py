@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from vispec.catalog import distributions
+from vispec.emit.writer import identifier
 from vispec.model import model as m
 from vispec.model.walk import walk
 
 THIN = 1e-4  # a component's spread below so much of the data's,
+VANISHED, VAST = 1e-60, 1e20  # of positive parameters, in whatever units
 NONE = 1e-10  # and one that is common to all: a curve may fit well, but not so well
 
 
@@ -86,14 +88,26 @@ def improper(model: m.Model | None, module: nn.Module, batch: Mapping[str, Tenso
 
 
 def thin_spreads(model: m.Model | None, module: nn.Module, batch: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """The spreads among the parameters that are next to nothing, in words: what can be told before a maximum is reached."""
-    found: list[str] = []
+    """The spreads among the parameters that are next to nothing, and positive numbers beyond all measure, in words: what can be
+    told before a maximum is reached."""
+    found = list(beyond(model, module)) if model is not None else []
     for spread in spreads(model) if model is not None else ():
         assert model is not None
         value = getattr(module, spread.name, None)
         if isinstance(value, Tensor) and spread.variable in batch:
             found += thin(spread, value.detach(), batch, model)
     return tuple(dict.fromkeys(found))
+
+
+def beyond(model: m.Model, module: nn.Module) -> Iterator[str]:
+    """Positive parameters that have gone where no estimate is: towards a bound, a climb ends long before."""
+    for param in model.params:
+        value = getattr(module, identifier(param.name), None) if param.type.domain == "positive" else None
+        if isinstance(value, Tensor) and value.numel():
+            if float(value.detach().min()) < VANISHED:
+                yield f"`{param.name}` goes to 0 without an end"
+            if float(value.detach().max()) > VAST:
+                yield f"`{param.name}` grows without an end"
 
 
 def thin(spread: Spread, value: Tensor, batch: Mapping[str, Tensor], model: m.Model) -> list[str]:

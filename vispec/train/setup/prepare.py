@@ -12,7 +12,7 @@ from torch import nn
 from vispec.compile import class_of, compile_spec
 from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.emit.nets.uses import net_calls
-from vispec.model.model import Model
+from vispec.model.model import FitEntry, Model
 from vispec.source import Source
 from vispec.train.data import Dataset, Encoders, load, render
 from vispec.train.errors import OptionError, RunError
@@ -31,6 +31,7 @@ from vispec.train.store.module import class_of_text
 from vispec.train.store.run import Config, Run, new_folder
 
 NOT_SMOOTH = "`newton` is for objectives that are exact and smooth: no draws, no nets with hidden layers"
+GRADUAL = frozenset({"lr", "batch", "clip", "warmup", "decay", "patience"})  # what only steps along gradients have
 FREE = frozenset({"epochs", "save_every"})  # what a resumed fit may be given anew
 
 
@@ -66,7 +67,7 @@ def prepare(request: Request, group: Group, reporter: Reporter) -> tuple[Run, Jo
     module = class_of_text(text, class_of(text))()
     settings = resolve(model, module, settings, train, valid, device, start is not None)
     train, valid = in_precision(settings, train, valid)
-    _rehearse(module, model, settings, request.settings)
+    _rehearse(module, model, settings, request.settings, train.num_rows)
     taken = None if start is None else start.matching(module)
     if start is not None and taken is not None:
         reporter.say(start.describe(module, taken))
@@ -193,7 +194,7 @@ def _histogram(lengths: np.ndarray[Any, Any]) -> dict[int, int]:
     return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
-def _rehearse(module: nn.Module, model: Model, settings: Settings, given: Mapping[str, Any]) -> None:
+def _rehearse(module: nn.Module, model: Model, settings: Settings, given: Mapping[str, Any], rows: int) -> None:
     """Make the optimiser once before anything is written, so that options which torch refuses are told in the user's terms."""
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise RunError("this model has no parameters to fit; declare some with `param` or `net`, or use `vispec eval`")
@@ -201,6 +202,12 @@ def _rehearse(module: nn.Module, model: Model, settings: Settings, given: Mappin
     if settings.optimizer == "newton":
         if not noiseless(model):
             _blame(model, "optimizer", NOT_SMOOTH, given)
+        asked = {e.key: e.value for e in model.fit if isinstance(e, FitEntry)} if "optimizer" not in given else {}
+        for key in sorted(GRADUAL & (set(asked) | set(given))):
+            if key != "batch" or int(given.get(key, asked.get(key))) < rows:
+                _blame(
+                    model, key, f"second-order steps take all rows at once and choose their length: they have no `{key}`", given
+                )
         return
     try:
         make_optimiser(settings.optimizer, settings.lr, dict(settings.options), module.parameters())
