@@ -36,6 +36,19 @@ plate n:
     latent   c : index[k] ~ Categorical(pi)
     observed y : real     ~ Normal(mu[c], s[c])
 """
+EXPERTS = """
+size K = 2
+param g0 : real
+param g1 : real
+param s  : positive
+plate k[K]:
+    param a : real
+    param b : real
+plate n:
+    given    x : real
+    latent   c : index[k] ~ Categorical(softmax([0, g0 + g1 * x]))
+    observed y : real     ~ Normal(a[c] + b[c] * x, s)
+"""
 POISSON = """
 size D
 param a : real
@@ -237,3 +250,16 @@ def test_what_steps_along_gradients_have_chooses_them(tmp_path):
     assert run(tmp_path / "a", LINE, data)[0].config.settings.optimizer == "newton"
     assert run(tmp_path / "b", LINE, data, lr=0.1, epochs=2)[0].config.settings.optimizer == "adam"
     assert run(tmp_path / "c", LINE, data, batch=10, epochs=2)[0].config.settings.optimizer == "adam"
+
+
+def test_weights_that_read_dollars_do_not_saturate(tmp_path):
+    """While the components are alike, weights change nothing, and their unit is to be found later."""
+    draws = np.random.default_rng(7)
+    x = draws.normal(35000, 9000, 200).round()
+    second = draws.random(200) < 1 / (1 + np.exp(-(x - 35000) / 9000))
+    y = np.where(second, 100 + 0.01 * x, 400 - 0.004 * x) + draws.normal(0, 25, 200)
+    natural = run(tmp_path / "natural", EXPERTS, write(tmp_path / "a.csv", np.stack([x, y], 1), "xy"), restarts=4)[1]
+    near_one = np.stack([(x - 35000) / 9000, y], 1)
+    standardised = run(tmp_path / "standard", EXPERTS, write(tmp_path / "b.csv", near_one, "xy"), restarts=4)[1]
+    assert natural.ending.converged
+    assert natural.train.log_prob == pytest.approx(standardised.train.log_prob, abs=1e-3)
