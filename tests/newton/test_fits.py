@@ -13,6 +13,7 @@ from vispec.train.loop.fit import fit
 from vispec.train.loop.progress import Quiet
 from vispec.train.newton import fit as finder
 from vispec.train.newton.objective import Objective
+from vispec.train.newton.report import listed
 from vispec.train.setup.distributed import Group
 from vispec.train.setup.prepare import Request, prepare, prepare_resume
 from vispec.train.store.checkpoint import read_tensors
@@ -263,3 +264,12 @@ def test_weights_that_read_dollars_do_not_saturate(tmp_path):
     standardised = run(tmp_path / "standard", EXPERTS, write(tmp_path / "b.csv", near_one, "xy"), restarts=4)[1]
     assert natural.ending.converged
     assert natural.train.log_prob == pytest.approx(standardised.train.log_prob, abs=1e-3)
+
+
+def test_nothing_lost_is_told_without_a_sign(tmp_path):
+    """Counts that are all 0 have log-probability 0 from below, and no distance below rounding is told."""
+    text = "param rate : positive\nplate n:\n    observed y : count ~ Poisson(rate)\n"
+    (tmp_path / "d.csv").write_text("y\n0\n0\n0\n")
+    result = run(tmp_path / "run", text, str(tmp_path / "d.csv"))[1]
+    assert listed([(-1e-9, 10), (-1e-9, 2)]) == "10 reached 0.0000, 2 0.00"
+    assert "at most 1e-09 nats" in result.ending.text

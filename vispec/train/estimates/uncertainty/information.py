@@ -48,8 +48,8 @@ class Information:
 @dataclass(frozen=True)
 class Probe:
     """Along each coordinate alone: the width of a difference (d,) that is about WIDE in units of the curvature. misses: how far
-    below a maximum the fit is at least, in nats, by what one of the numbers alone can gain (Newton's step); nan at an edge, where
-    the gradient promises a rise and no step brings one, as at the least of the data under a Pareto law."""
+    below a maximum the fit is at least, in nats, by what one of the numbers alone can gain (Newton's step); nan at an edge,
+    where the gradient promises a rise and no step brings one, as at the least of the data under a Pareto law."""
 
     width: Tensor
     misses: float
