@@ -13,6 +13,7 @@ from vispec.train.loop.fit import fit
 from vispec.train.loop.progress import Quiet
 from vispec.train.newton import fit as finder
 from vispec.train.newton.objective import Objective
+from vispec.train.newton.report import listed
 from vispec.train.setup.distributed import Group
 from vispec.train.setup.prepare import Request, prepare, prepare_resume
 from vispec.train.store.checkpoint import read_tensors
@@ -35,6 +36,19 @@ plate k[K]:
 plate n:
     latent   c : index[k] ~ Categorical(pi)
     observed y : real     ~ Normal(mu[c], s[c])
+"""
+EXPERTS = """
+size K = 2
+param g0 : real
+param g1 : real
+param s  : positive
+plate k[K]:
+    param a : real
+    param b : real
+plate n:
+    given    x : real
+    latent   c : index[k] ~ Categorical(softmax([0, g0 + g1 * x]))
+    observed y : real     ~ Normal(a[c] + b[c] * x, s)
 """
 POISSON = """
 size D
@@ -261,3 +275,25 @@ def test_a_mixture_of_equal_values_ends(tmp_path):
     result = run(tmp_path / "run", text, write(tmp_path / "d.csv", [[3.0]] * 6, "y"), restarts=2)[1]
     assert result.ending.converged is False
     assert "grows without an end" in result.ending.notes[0]
+
+
+def test_weights_that_read_dollars_do_not_saturate(tmp_path):
+    """While the components are alike, weights change nothing, and their unit is to be found later."""
+    draws = np.random.default_rng(7)
+    x = draws.normal(35000, 9000, 200).round()
+    second = draws.random(200) < 1 / (1 + np.exp(-(x - 35000) / 9000))
+    y = np.where(second, 100 + 0.01 * x, 400 - 0.004 * x) + draws.normal(0, 25, 200)
+    natural = run(tmp_path / "natural", EXPERTS, write(tmp_path / "a.csv", np.stack([x, y], 1), "xy"), restarts=4)[1]
+    near_one = np.stack([(x - 35000) / 9000, y], 1)
+    standardised = run(tmp_path / "standard", EXPERTS, write(tmp_path / "b.csv", near_one, "xy"), restarts=4)[1]
+    assert natural.ending.converged
+    assert natural.train.log_prob == pytest.approx(standardised.train.log_prob, abs=1e-3)
+
+
+def test_nothing_lost_is_told_without_a_sign(tmp_path):
+    """Counts that are all 0 have log-probability 0 from below, and no distance below rounding is told."""
+    text = "param rate : positive\nplate n:\n    observed y : count ~ Poisson(rate)\n"
+    (tmp_path / "d.csv").write_text("y\n0\n0\n0\n")
+    result = run(tmp_path / "run", text, str(tmp_path / "d.csv"))[1]
+    assert listed([(-1e-9, 10), (-1e-9, 2)]) == "10 reached 0.0000, 2 0.00"
+    assert "at most 1e-09 nats" in result.ending.text

@@ -253,7 +253,7 @@ def summary(score: dict[str, Any], training: bool) -> str:
     elif not score["exact"]:
         kind = "bound"
     kind += "" if score["exact"] else f" ({score['estimator']})"
-    return f"{kind} {score[key]:.2f} nats, {score[f'{key}_per_row']:.4f} per row{rest}"
+    return f"{kind} {score[key]:z.2f} nats, {score[f'{key}_per_row']:z.4f} per row{rest}"
 
 
 ENTRY = Command("fit", fit)

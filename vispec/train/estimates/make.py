@@ -184,6 +184,8 @@ def arrival(standard: Standard | None) -> str | None:
         return None
     if standard.misses == float("inf"):
         return "not at a maximum: the log-probability curves upward here, so that there are no standard errors"
+    if math.isnan(standard.misses):
+        return "no standard errors: the log-probability has an edge or a kink here, where it falls at once to one side"
     if standard.misses <= MISSES:
         return "no standard errors: the log-probability is not finite everywhere near the estimates"
     return f"not at a maximum: more than {standard.misses:.2g} nats below one, so that there are no standard errors"

@@ -3,6 +3,8 @@
 from vispec.train.newton.search import Climb, Search
 from vispec.train.setup.job import Ending
 
+TOLD = 1e-9  # nats: the least distance that is told, as a sum over rows is rounded too
+
 
 def progress(climb: Climb, number: int, count: int) -> str:
     """One line about the climb that has just done a round."""
@@ -52,7 +54,7 @@ def outcome(climb: Climb) -> str:
     if climb.notes:
         return "not converged: the likelihood has no bound here"
     if climb.arrived:
-        return f"converged: at most {max(state.decrement, 1e-12):.0e} nats below a local maximum"
+        return f"converged: at most {max(state.decrement, TOLD):.0e} nats below a local maximum"
     if climb.ended == "stuck":
         return "ended where no step rises further, and the objective is not smooth: no decrement says how far the maximum is"
     if state.saddle:
@@ -64,6 +66,6 @@ def outcome(climb: Climb) -> str:
 def listed(maxima: list[tuple[float, int]]) -> str:
     """`7 reached -203.1792, 2 -212.08, 1 -219.80`: the best with more digits."""
     (best, count), *rest = maxima
-    return ", ".join([f"{count} reached {best:.4f}", *(f"{times} {value:.2f}" for value, times in rest[:8])]) + (
+    return ", ".join([f"{count} reached {best:z.4f}", *(f"{times} {value:z.2f}" for value, times in rest[:8])]) + (
         ", and others" if len(rest) > 8 else ""
     )

@@ -14,6 +14,7 @@ from vispec.train.newton.objective import Objective
 
 TRIES = 40  # times that the noise is halved, or drawn anew, until the objective is finite
 FIRST = 1e-2  # a first width of differences, in what the parameter is stored in, then in units of the curvature
+WIDTHS = (FIRST, 1e-4, 1.0, 1e-6, 1e2, 1e-8, 1e4)  # tried in turn, as a number may multiply dollars in a sigmoid, or millionths
 FAINT = 1e-12  # of the objective: a change over that width below which there is none
 DECADES = 3.0  # to both sides of 1, of a unit that nothing tells
 LINKED = 0.5  # deviation of the noise of what stands behind a link function
@@ -44,35 +45,51 @@ def starting_point(objective: Objective, prepare: Callable[[nn.Module], None], n
 
 def spread_out(objective: Objective, x: Tensor, noise: Tensor, rows: int) -> Tensor:
     """x (d,) with noise (d,) in units of what a row tells of each number, one after the other, as each may decide the next
-    one's.
+    one's: the weights of a mixture change nothing as long as its components are alike, so whatever the objective does not
+    depend on is left for later.
 
-    Where the objective does not depend on a number as yet, the unit is any power of ten."""
-    moved = noise.nonzero().flatten()
-    for i in moved[torch.randperm(len(moved))].tolist():
-        h = curvature(objective, x, i)
-        unit = sqrt(rows / h) if h > 0 else 10.0 ** float(DECADES * (2 * torch.rand(()) - 1))
-        step = torch.zeros_like(x)
-        step[i] = noise[i] * unit
-        found = finite(objective, x, step)
-        x = x if found is None else found
+    Where nothing decides a number in the end, the unit is any power of ten."""
+    order = noise.nonzero().flatten()
+    waiting = order[torch.randperm(len(order))].tolist()
+    while waiting:
+        later = list[int]()
+        for i in waiting:
+            h = curvature(objective, x, i)
+            if h > 0:
+                x = moved(objective, x, i, float(noise[i]) * sqrt(rows / h))
+            else:
+                later.append(i)
+        if len(later) == len(waiting):
+            i = later.pop()
+            x = moved(objective, x, i, float(noise[i]) * 10.0 ** float(DECADES * (2 * torch.rand(()) - 1)))
+        waiting = later
     return x
+
+
+def moved(objective: Objective, x: Tensor, i: int, by: float) -> Tensor:
+    """x (d,) with as much of that added to its i-th number as leaves the objective finite."""
+    step = torch.zeros_like(x)
+    step[i] = by
+    found = finite(objective, x, step)
+    return x if found is None else found
 
 
 def curvature(objective: Objective, x: Tensor, i: int) -> float:
     """|H_ii| by differences of gradients, first of any width, then of one that suits it; 0 where it is flat."""
-    width, h = FIRST, 0.0
-    for _ in range(2):
-        up, down = x.clone(), x.clone()
-        up[i] += width
-        down[i] -= width
-        (high, above), (low, below) = objective(up), objective(down)
-        if not max(high, low) < float("inf"):
-            return 0.0
-        h = abs(float(above[i] - below[i]) / float(up[i] - down[i]))
-        if h * width * width < FAINT * (1 + abs(high)):
-            return 0.0
-        width = FIRST / sqrt(h)
-    return h
+    h = next((found for width in WIDTHS if (found := difference(objective, x, i, width)) > 0), 0.0)
+    return difference(objective, x, i, FIRST / sqrt(h)) if h > 0 else 0.0
+
+
+def difference(objective: Objective, x: Tensor, i: int, width: float) -> float:
+    """|H_ii| from the gradients at x_i ± width; 0 where they are alike up to rounding, or one of them is not finite."""
+    up, down = x.clone(), x.clone()
+    up[i] += width
+    down[i] -= width
+    (high, above), (low, below) = objective(up), objective(down)
+    if not max(high, low) < float("inf"):
+        return 0.0
+    h = abs(float(above[i] - below[i]) / float(up[i] - down[i]))
+    return h if h * width * width >= FAINT * (1 + abs(high)) else 0.0
 
 
 def finite(objective: Objective, x: Tensor, noise: Tensor, tries: int = TRIES) -> Tensor | None:

@@ -48,7 +48,8 @@ class Information:
 @dataclass(frozen=True)
 class Probe:
     """Along each coordinate alone: the width of a difference (d,) that is about WIDE in units of the curvature. misses: how far
-    below a maximum the fit is at least, in nats, by what one of the numbers alone can gain (Newton's step)."""
+    below a maximum the fit is at least, in nats, by what one of the numbers alone can gain (Newton's step); nan at an edge,
+    where the gradient promises a rise and no step brings one, as at the least of the data under a Pareto law."""
 
     width: Tensor
     misses: float
@@ -65,8 +66,18 @@ def probe(f: Function, x: Tensor, value: float, gradient: Tensor, ends: Tensor, 
         if curvature > 0:
             misses = max(misses, 0.5 * float(gradient[i]) ** 2 / curvature)
         if misses > enough:
-            break
+            return Probe(width, misses if _rises(f, x, value, i, -float(gradient[i]) / curvature) else float("nan"))
     return Probe(width, misses)
+
+
+def _rises(f: Function, x: Tensor, value: float, i: int, step: float) -> bool:
+    """Whether a step of the i-th number, or a part of it, lowers minus the log-probability."""
+    for part in (1.0, 1e-1, 1e-2, 1e-3, 1e-4):
+        tried = x.clone()
+        tried[i] += part * step
+        if f(tried)[0] < value:
+            return True
+    return False
 
 
 def _probe(f: Function, x: Tensor, value: float, i: int, most: float) -> tuple[float, float]:

@@ -51,7 +51,7 @@ class Told:
 class Standard:
     """Of each number of each node, by name and index. log_prob: in nats, in float64. rank: None where the fit is not at a
     maximum. misses: how many nats it is below one, or at least; infinite where it is none to which the log-probability
-    rises."""
+    rises, nan at an edge of it."""
 
     log_prob: float
     rank: int | None
