@@ -12,7 +12,7 @@ import torch
 from vispec.compile import class_of, compile_spec
 from vispec.source import Source
 from vispec.train.data import Dataset, load
-from vispec.train.estimates.make import Fitted, make_estimates
+from vispec.train.estimates.make import Fitted, Say, make_estimates
 from vispec.train.estimates.uncertainty.numbers import Whole
 from vispec.train.estimates.values import Estimate, Estimates
 from vispec.train.newton.curvature import hessian
@@ -60,9 +60,14 @@ def maximise(f: Whole, steps: int) -> None:
 
 @exact_numbers()
 def estimates(
-    text: str, data: str, columns: Columns | None = None, start: Mapping[str, Any] | None = None, steps: int = 200
+    text: str,
+    data: str,
+    columns: Columns | None = None,
+    start: Mapping[str, Any] | None = None,
+    steps: int = 200,
+    say: Say = lambda text: None,
 ) -> Estimates:
-    """Of a spec fitted to a file. start: values of some parameters to begin at."""
+    """Of a spec fitted to a file. start: values of some parameters to begin at. say: what hears of long work."""
     source = Source("model.vispec", text)
     rows: Dataset = load(check(source, {}), [data], columns or {}, None, {}, more=True)
     compiled = compile_spec(source, rows.sizes)
@@ -73,7 +78,8 @@ def estimates(
             setattr(module, name, torch.nn.Parameter(value) if name in dict(module.named_parameters()) else value)
     if steps:
         maximise(Whole(module, rows, rows.order(rows.num_rows)), steps)
-    return make_estimates(Fitted(check(source, rows.sizes), module, rows.encoders, rows.columns, {}, rows.num_rows), rows)
+    fitted = Fitted(check(source, rows.sizes), module, rows.encoders, rows.columns, {}, rows.num_rows, say=say)
+    return make_estimates(fitted, rows)
 
 
 def by_title(found: Estimates) -> dict[str, Estimate]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from fitted import by_title, estimates, table
 
+from vispec.train.estimates import make
 from vispec.train.estimates.values import Estimates
 
 RANDOM = np.random.default_rng(5)
@@ -94,6 +95,16 @@ def test_elsewhere_than_at_a_maximum(tmp_path: Path) -> None:
     assert notes(found) == {"m": "no maximum here"}
     assert (found.free_parameters, found.aic, found.bic) == (None, None, None)
     assert found.notes[-1].startswith("not at a maximum: more than 4")
+
+
+def test_long_work_is_announced_only_where_it_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(make, "SILENT", 0.0)
+    text = "param m : real\nplate n:\n    observed x : real ~ Normal(m, 1)\n"
+    data, said = table(tmp_path, {"x": RANDOM.normal(0, 1, 20)}), []
+    estimates(text, data, start={"m": torch.tensor(2.0).double()}, steps=0, say=said.append)
+    assert said == []  # a fit that has not arrived has no standard errors
+    estimates(text, data, say=said.append)
+    assert [line.partition(",")[0] for line in said] == ["standard errors: 1 numbers"]
 
 
 def test_a_saddle_is_no_maximum(tmp_path: Path) -> None:

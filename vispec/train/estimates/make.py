@@ -114,9 +114,12 @@ def measure(fitted: Fitted, nodes: Sequence[Node], data: Rows | None) -> tuple[S
     cost = seconds(Whole(module, data, parts[-1:])) * len(parts) * EVALUATIONS * size
     if cost > BUDGET:
         return None, f"too much work for standard errors ({size} numbers, about {cost:.0f} s)"
-    if cost > SILENT:
-        fitted.say(f"standard errors: {size} numbers, about {cost:.0f} s")
-    return standard_errors(nodes, module, Whole(module, data, parts)), ""
+
+    def begun() -> None:
+        if cost > SILENT:
+            fitted.say(f"standard errors: {size} numbers, about {cost:.0f} s")
+
+    return standard_errors(nodes, module, Whole(module, data, parts), begun), ""
 
 
 def seconds(f: Whole) -> float:

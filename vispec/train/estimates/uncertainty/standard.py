@@ -1,6 +1,6 @@
 """Standard errors of constrained numbers by the delta method, or the reason why a number has none."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,13 +59,16 @@ class Standard:
     told: Mapping[Place, Told]
 
 
-def standard_errors(nodes: Sequence[Node], module: nn.Module, f: Whole) -> Standard:
-    """Of all numbers of these nodes, where the module's parameters are as fitted; they are so again afterwards."""
+def standard_errors(nodes: Sequence[Node], module: nn.Module, f: Whole, begun: Callable[[], None] = lambda: None) -> Standard:
+    """Of all numbers of these nodes, where the module's parameters are as fitted; they are so again afterwards. begun: called
+    before the long part of the work, which a fit that has not arrived is spared."""
     x = f.vector()
     value, gradient = f(x)
     of = coordinates(nodes, module, f.slots, len(x))
     probed = probe(f, x, value, gradient, of.ends, MISSES)
     misses = probed.misses
+    if misses <= MISSES:
+        begun()
     second = second_derivatives(f, x, probed.width) if misses <= MISSES else None
     if second is None or not bool(second.isfinite().all()):
         f.put(x)
