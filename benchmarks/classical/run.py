@@ -2,8 +2,9 @@
 
 Each is fitted by `vispec fit SPEC DATA --out RUN --threads 1`, and `vispec eval RUN DATA` says how far its log-likelihood is
 from the maximum, in nats; `vispec params RUN` has estimates and standard errors, which are compared where the reference has
-them. `--units` fits each twice more, with its columns in other units by a thousand. A line each, and at the end how many are
-right. Exits with 1 unless all are. `--folder` runs models that are kept elsewhere; `--args` are further arguments of fit.
+them. `--units` fits each again, with its columns in other units by a thousand and with other zeros. A line each, and at the end
+how many are right. Exits with 1 unless all are. `--folder` runs models that are kept elsewhere; `--args` are further arguments
+of fit.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.classical.agree import disagreements
 from benchmarks.classical.cases import MODELS, Case, find_cases
-from benchmarks.classical.rescale import rescaled
+from benchmarks.classical.rescale import rescaled, turns
 
 LIMIT = 1e-3  # nats on either side of the maximum
 
@@ -53,7 +54,7 @@ def main() -> None:
     results = []
     print(f"{'model':30s} {'maximum':>14s} {'below it':>10s} {'fit s':>7s} {'all s':>7s}")
     for case in find_cases(options.folder, options.names):
-        for turn in (None, 0, 1) if options.units and case.units else (None,):
+        for turn in (None, *turns(case)) if options.units else (None,):
             with TemporaryDirectory() as folder:
                 results.append(measure(case, turn, Path(folder), options))
             show(results[-1])
@@ -69,7 +70,7 @@ def read_options() -> argparse.Namespace:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("names", nargs="*", metavar="name")
     ask.add_argument("--folder", type=Path, default=MODELS, help="of other models than those here")
-    ask.add_argument("--units", action="store_true", help="fit each also with columns times 1000 and 0.001")
+    ask.add_argument("--units", action="store_true", help="fit each also with columns times 1000 and 0.001, and shifted")
     ask.add_argument("--vispec", default=f"{sys.executable} -m vispec", help="the command, by default that of this Python")
     ask.add_argument("--args", default="", help="further arguments of fit")
     ask.add_argument("--timeout", type=float, default=300, help="seconds that a command may take")
@@ -84,7 +85,7 @@ def measure(case: Case, turn: int | None, folder: Path, options: argparse.Namesp
         data, result = case.data, Result(case.name, case.truth["log_lik"])
     else:
         data, maximum = rescaled(case, turn, folder)
-        result = Result(f"{case.name} ({'*/'[turn]} 1000)", maximum)
+        result = Result(f"{case.name} ({('* 1000', '/ 1000', 'shifted')[turn]})", maximum)
     run, began = str(folder / "run"), time.perf_counter()
     try:
         more = [*case.args, "--out", run, "--threads", "1", *shlex.split(options.args)]

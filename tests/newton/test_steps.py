@@ -47,7 +47,7 @@ UNITS = vector(1e-6, 1.0, 3e5, 20.0)
 def test_a_valley_is_followed_to_its_end_in_any_units(advance):
     found = descend(with_gradient(rosenbrock), vector(1.2, 1, -0.5, 2), advance)
     assert found.converged(1e-10)
-    torch.testing.assert_close(found.x, torch.ones(4, dtype=torch.float64), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.x, torch.ones(4, dtype=torch.float64), atol=3e-5, rtol=0)  # ½ · 0.4 · (3e-5)² nats
 
 
 def test_units_change_nothing():

@@ -51,11 +51,13 @@ def _slope(f: Function, x: Tensor, here: Tensor, i: int, step: float) -> tuple[T
     return (above - below) / (float(up[i]) - float(down[i])), even
 
 
-def scale_of(h: Tensor, gradient: Tensor, value: float) -> Tensor:
+def scale_of(h: Tensor, gradient: Tensor, value: float, unit: Tensor | None = None) -> Tensor:
     """Units (d,) in which the curvature is about one: max(|H_ii|, g_i² / (2|f| + 1))^½; the second is a scale where the
     objective is flat. On a saddle where both are 0, the curvature beside the diagonal tells; where nothing does, any unit will
-    do.
+    do. What is 0 is told from rounding in a `unit` (d,) of each number.
     """
+    if unit is not None:
+        return unit * scale_of(h / unit[:, None] / unit, gradient / unit, value)
     found = torch.maximum(h.diagonal().abs(), gradient.square() / (2 * abs(value) + 1)).sqrt()
     least = 1e-14 * float(found.max()) if len(found) else 0.0
     beside = h.abs().amax(0).sqrt() if len(found) else found

@@ -48,6 +48,8 @@ class Finder:
         self.started = time.monotonic() - self.counters.seconds
         self.saved = time.monotonic()
         self.module = job.build().to(job.device, torch.float64).train()
+        model = job.model
+        self.positive = {f"raw_{p.name}" for p in (model.params if model else ()) if p.type.domain == "positive"}
         stored = checkpoint.optimiser if checkpoint else {}
         self.objective = self._objective(None)
         some = self._some()
@@ -118,7 +120,7 @@ class Finder:
         rows = job.train.order(SAMPLE, generator(seed, number, INIT))[0]
         rows.sort()
         prepare = started(to_device(job.train.batch(rows), job.device), job.start)
-        return job.group.same_(starting_point(objective, prepare, number, objective.count))
+        return job.group.same_(starting_point(objective, prepare, number, objective.count, self.positive))
 
     def _whole(self, objective: Objective) -> dict[str, Tensor]:
         """All rows that an objective counts, of which each process has a part."""

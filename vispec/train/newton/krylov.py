@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vispec.train.newton.curvature import SMALL, Function
+from vispec.train.newton.reach import in_units
 from vispec.train.newton.state import State, rounding
 from vispec.train.newton.trust import BENT, LEAST, kept, resized
 
@@ -20,6 +21,7 @@ FAINT = 1e-4  # of the radius
 
 def advance(f: Function, state: State, tolerance: float) -> State:
     """One accepted step, or the end: converged by the tolerance (nats), or stuck."""
+    state = in_units(f, state)
     p, promised, decrement, saddle = truncated(f, state)
     found = replace(state, decrement=decrement, saddle=saddle, rounds=state.rounds + 1)
     if found.converged(tolerance):
@@ -51,7 +53,7 @@ def truncated(f: Function, state: State) -> tuple[Tensor, float, float, bool]:
     for _ in range(min(PRODUCTS, 2 * len(g))):
         along = product(f, state, p)
         bend = float(p @ along)
-        doubt = rounding(state.value) * float((p / state.scale).norm() * p.norm()) / SMALL
+        doubt = rounding(state.value) * float((p * state.unit / state.scale).norm() * p.norm()) / SMALL
         if bend <= -BENT * float(p @ p) - doubt:
             z = boundary(z, p, state.radius)
             return z, max(model(f, state, g, z), 0.0), decrement, True

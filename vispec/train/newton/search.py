@@ -14,6 +14,7 @@ from torch import Tensor
 from vispec.train.newton import krylov, quasi, trust
 from vispec.train.newton.curvature import Function, hessian, scale_of
 from vispec.train.newton.objective import Objective
+from vispec.train.newton.reach import in_units
 from vispec.train.newton.state import State, begin
 
 TOLERANCE = 1e-9  # nats below the local maximum at which a climb ends
@@ -227,11 +228,10 @@ def grouped(climbs: Sequence[Climb]) -> list[tuple[float, int]]:
 
 
 def scaled(f: Function, state: State) -> State:
-    """The state with the scale measured, twice: the first differences are taken in whatever units there are."""
-    for _ in range(2):
-        h = hessian(f, state.x, state.scale)
-        state = replace(state, scale=scale_of(h.nan_to_num(), state.gradient, state.value), scaled=True)
-    return state
+    """The state with the scale measured."""
+    state = in_units(f, state)
+    h = hessian(f, state.x, state.scale)
+    return replace(state, scale=scale_of(h.nan_to_num(), state.gradient, state.value, state.unit), scaled=True)
 
 
 def coarse(f: Function, state: State) -> Tensor:

@@ -5,23 +5,29 @@ and in cents: of a location, it is the spread of the data. Numbers behind a link
 """
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from math import sqrt
 
 import torch
 from torch import Tensor, nn
 
+from vispec.kernels.constraints import softplus_inverse
 from vispec.train.newton.objective import Objective
+from vispec.train.newton.reach import FAINT, bend, curvature
 
 TRIES = 40  # times that the noise is halved, or drawn anew, until the objective is finite
-FIRST = 1e-2  # a first width of differences, in what the parameter is stored in, then in units of the curvature
-WIDTHS = (FIRST, 1e-4, 1.0, 1e-6, 1e2, 1e-8, 1e4)  # tried in turn, as a number may multiply dollars in a sigmoid, or millionths
-FAINT = 1e-12  # of the objective: a change over that width below which there is none
 DECADES = 3.0  # to both sides of 1, of a unit that nothing tells
+DRAWS = 10  # of which the best is taken where the curvature does not tell units
+NEAR = 0.3  # of the noise of a number that is where it is best beside others
+FAR = 12  # decades to both sides of 1 that a positive number may start at
 LINKED = 0.5  # deviation of the noise of what stands behind a link function
 
 
-def starting_point(objective: Objective, prepare: Callable[[nn.Module], None], number: int, rows: int) -> Tensor:
-    """The start (d,) of climb `number`, drawn from torch's generator. prepare: lets the module choose from the data.
+def starting_point(
+    objective: Objective, prepare: Callable[[nn.Module], None], number: int, rows: int, positive: AbstractSet[str] = frozenset()
+) -> Tensor:
+    """The start (d,) of climb `number`, drawn from torch's generator. prepare: lets the module choose from the data. positive:
+    names of the module's parameters that are numbers above 0 behind softplus.
 
     A module's own noise in what the data did not decide is a multiple of the unit there; the first climb adds none to it."""
     before = objective.vector()
@@ -31,11 +37,17 @@ def starting_point(objective: Objective, prepare: Callable[[nn.Module], None], n
     own = torch.where(free & ~linked, base, 0.0)
     extra = torch.randn(base.shape, dtype=base.dtype).to(base) * free * (number > 0)
     noise = torch.where(linked, LINKED * extra, torch.where(own != 0, own, extra))
-    if not bool((noise != 0).any()) and objective(base)[0] < float("inf"):
+    groups = [at for at in above_zero(objective, positive) if bool(free[at].all())]
+    if not groups and not bool((noise != 0).any()) and objective(base)[0] < float("inf"):
         return base
     if objective(base - own)[0] < float("inf"):
-        found = finite(objective, base - own, noise * linked)
-        return spread_out(objective, base - own if found is None else found, noise * ~linked, rows)
+        apart = base + noise
+        for at in groups:
+            linked[at], noise[at] = False, 0.0
+        x, left = sized(objective, base - own, groups, apart)
+        found = finite(objective, x, noise * linked)
+        x = spread_out(objective, x if found is None else found, noise * ~linked, rows)
+        return sized(objective, x, left, apart)[0]
     for attempt in range(TRIES):
         found = finite(objective, base, torch.randn(base.shape, dtype=base.dtype).to(base) * (0.1 * 1.2**attempt), 1)
         if found is not None:
@@ -44,52 +56,100 @@ def starting_point(objective: Objective, prepare: Callable[[nn.Module], None], n
 
 
 def spread_out(objective: Objective, x: Tensor, noise: Tensor, rows: int) -> Tensor:
-    """x (d,) with noise (d,) in units of what a row tells of each number, one after the other, as each may decide the next
-    one's: the weights of a mixture change nothing as long as its components are alike, so whatever the objective does not
-    depend on is left for later.
-
-    Where nothing decides a number in the end, the unit is any power of ten."""
-    order = noise.nonzero().flatten()
-    waiting = order[torch.randperm(len(order))].tolist()
-    while waiting:
-        later = list[int]()
-        for i in waiting:
-            h = curvature(objective, x, i)
-            if h > 0:
-                x = moved(objective, x, i, float(noise[i]) * sqrt(rows / h))
-            else:
-                later.append(i)
-        if len(later) == len(waiting):
-            i = later.pop()
-            x = moved(objective, x, i, float(noise[i]) * 10.0 ** float(DECADES * (2 * torch.rand(()) - 1)))
-        waiting = later
-    return x
+    """x (d,) with noise (d,) in units of what a row tells of each number; of a curve the best of several draws."""
+    first, tells = spread_once(objective, x, noise, rows)
+    if tells:
+        return first
+    draws = [first]
+    for _ in range(DRAWS - 1):
+        again = torch.randn(noise.shape, dtype=noise.dtype).to(noise) * (noise != 0)
+        draws.append(spread_once(objective, x, again, rows)[0])
+    return min(draws, key=lambda draw: objective(draw)[0])
 
 
-def moved(objective: Objective, x: Tensor, i: int, by: float) -> Tensor:
-    """x (d,) with as much of that added to its i-th number as leaves the objective finite."""
-    step = torch.zeros_like(x)
-    step[i] = by
-    found = finite(objective, x, step)
-    return x if found is None else found
+def spread_once(objective: Objective, x: Tensor, noise: Tensor, rows: int) -> tuple[Tensor, bool]:
+    """x (d,) with noise (d,), one number after the other, as each may decide the next one's unit, and whether the curvature
+    told all units.
+
+    Of a number that the objective does not depend on as yet, the unit is where others' slopes bend with it: of a rate in
+    exp(-b x), a part of 1 / x. Those of which nothing tells any wait for the others; the last resort is any power of ten. A
+    number that others gave its unit goes to where it is best beside them, and some noise from there."""
+    moved = noise.nonzero().flatten()
+    left, tells = moved[torch.randperm(len(moved))].tolist(), True
+    while left:
+        found = ((i, *unit_of(objective, x, i, rows)) for i in left)
+        i, unit, curved = next(((i, unit, curved) for i, unit, curved in found if unit is not None), (left[0], None, False))
+        left.remove(i)
+        if curved and not tells:
+            x = best_along(objective, x, i, rows / unit**2)
+            unit *= NEAR
+        tells &= curved
+        step = torch.zeros_like(x)
+        step[i] = noise[i] * (10.0 ** float(DECADES * (2 * torch.rand(()) - 1)) if unit is None else unit)
+        found = finite(objective, x, step)
+        x = x if found is None else found
+    return x, tells
 
 
-def curvature(objective: Objective, x: Tensor, i: int) -> float:
-    """|H_ii| by differences of gradients, first of any width, then of one that suits it; 0 where it is flat."""
-    h = next((found for width in WIDTHS if (found := difference(objective, x, i, width)) > 0), 0.0)
-    return difference(objective, x, i, FIRST / sqrt(h)) if h > 0 else 0.0
+def unit_of(objective: Objective, x: Tensor, i: int, rows: int) -> tuple[float | None, bool]:
+    """The unit of coordinate i at x (d,), None where nothing tells it as yet, and whether the curvature does."""
+    h = curvature(objective, x, i)
+    return (sqrt(rows / h), True) if h > 0 else (bend(objective, x, i, objective(x)[1]), False)
 
 
-def difference(objective: Objective, x: Tensor, i: int, width: float) -> float:
-    """|H_ii| from the gradients at x_i ± width; 0 where they are alike up to rounding, or one of them is not finite."""
-    up, down = x.clone(), x.clone()
-    up[i] += width
-    down[i] -= width
-    (high, above), (low, below) = objective(up), objective(down)
-    if not max(high, low) < float("inf"):
-        return 0.0
-    h = abs(float(above[i] - below[i]) / float(up[i] - down[i]))
-    return h if h * width * width >= FAINT * (1 + abs(high)) else 0.0
+def best_along(objective: Objective, x: Tensor, i: int, h: float) -> Tensor:
+    """x (d,) after one of Newton's steps along coordinate i, if that is one down."""
+    value, gradient = objective(x)
+    at = x.clone()
+    at[i] -= float(gradient[i]) / h
+    return at if objective(at)[0] < value else x
+
+
+def above_zero(objective: Objective, positive: AbstractSet[str]) -> list[slice]:
+    """Where the numbers of positive parameters stand."""
+    return [slice(slot.start, slot.stop) for slot in objective.slots if slot.name in positive and slot.stop > slot.start]
+
+
+def sized(objective: Objective, x: Tensor, groups: list[slice], apart: Tensor) -> tuple[Tensor, list[slice]]:
+    """x (d,) with each group of positive numbers at a power of ten that suits the data, and the groups of which nothing tells
+    one as yet. apart (d,): by how many of their logarithms the numbers of a group differ from these.
+
+    A half-saturation k in v x / (k + x) makes no difference below and above the data: it starts where it makes most, which is
+    in them. Others, as v, start where the objective is lowest. Those of the first kind come first."""
+    left = list(groups)
+    for bounded in (False, True):
+        for at in list(left):
+            decade = suited(objective, x, at, apart, bounded)
+            if decade is not None:
+                x, left = at_decade(x, at, decade, apart), [other for other in left if other != at]
+    return x, left
+
+
+def suited(objective: Objective, x: Tensor, at: slice, apart: Tensor, bounded: bool) -> float | None:
+    """The power of ten for a group of positive numbers: where the objective changes most, if it has no lowest value between the
+    farthest decades and is `bounded`, else where it is lowest; None where it is of the other kind, or does not change."""
+    decades = [float(decade) for decade in range(-FAR, FAR + 1)]
+    values = torch.tensor([objective(at_decade(x, at, decade, apart))[0] for decade in decades], dtype=torch.float64)
+    changes = values.diff().abs()
+    clear = FAINT * (1 + float(values.abs().min()))
+    if not values.isfinite().any() or float(values.max() - values.min()) < clear:
+        return None
+    changes = torch.where(changes.isfinite(), changes, 0.0)
+    if is_told(values) == bounded:
+        return None
+    return decades[int(changes.argmax())] + 0.5 if bounded else decades[int(values.argmin())]
+
+
+def is_told(values: Tensor) -> bool:
+    """Whether among values (in nats) by decades one is the lowest: not the first or last, and clearly."""
+    return 0 < int(values.argmin()) < len(values) - 1 and float(values.max() - values.min()) > 1
+
+
+def at_decade(x: Tensor, at: slice, decade: float, apart: Tensor) -> Tensor:
+    """x (d,) with the numbers there, which are behind softplus, about a power of ten."""
+    found = x.clone()
+    found[at] = softplus_inverse(10.0**decade * torch.exp(apart[at] - apart[at].mean()))
+    return found
 
 
 def finite(objective: Objective, x: Tensor, noise: Tensor, tries: int = TRIES) -> Tensor | None:

@@ -14,13 +14,14 @@ from vispec.train.newton.curvature import Function
 
 @dataclass(frozen=True)
 class State:
-    """x, gradient, scale: (d,). value: nats. radius: of the trust region, in scaled variables, about standard errors.
+    """x, gradient, scale, unit: (d,). value: nats. radius: of the trust region, in scaled variables, about standard errors.
 
-    scaled: whether `scale` was measured. decrement: ½ g·|H|⁻¹g at the last point whose curvature was measured, nats: how far
-    below the local maximum the quadratic model is. saddle: whether a curvature was negative there; ridge: whether there was no
-    slope along it either, so that a maximum may lie to both sides, of which `side` (1 or -1) is the one to go to. rounds: steps
-    so far. stuck: no step downhill was found. moves, turns: the last steps in x and in the gradient (m, d), of quasi-Newton
-    methods. gains: how much each of the last rounds lowered the value.
+    scaled: whether `scale` was measured. unit: about what it was at the start for each nat of the value, so that rounding of a
+    gradient is told from the rest in any units; empty as long as that is not known. decrement: ½ g·|H|⁻¹g at the last point
+    whose curvature was measured, nats: how far below the local maximum the quadratic model is. saddle: whether a curvature was
+    negative there; ridge: whether there was no slope along it either, so that a maximum may lie to both sides, of which `side`
+    (1 or -1) is the one to go to. rounds: steps so far. stuck: no step downhill was found. moves, turns: the last steps in x
+    and in the gradient (m, d), of quasi-Newton methods. gains: how much each of the last rounds lowered the value.
     """
 
     x: Tensor
@@ -38,6 +39,7 @@ class State:
     turns: Tensor = field(default_factory=lambda: torch.zeros(0))
     gains: tuple[float, ...] = ()
     side: int = 1
+    unit: Tensor = field(default_factory=lambda: torch.zeros(0))
 
     def converged(self, tolerance: float) -> bool:
         """Whether the maximum is no more than `tolerance` nats away and is one."""
@@ -56,7 +58,8 @@ class State:
     def fresh(self) -> "State":
         """The same point for another method: of the curvature, only the scale is known."""
         none = self.x.new_zeros(0)
-        return State(self.x, self.value, self.gradient, self.scale, scaled=self.scaled, moves=none, turns=none, side=self.side)
+        known = {"scale": self.scale, "scaled": self.scaled, "unit": self.unit, "side": self.side}
+        return State(self.x, self.value, self.gradient, moves=none, turns=none, **known)
 
 
 def begin(f: Function, x: Tensor) -> State:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vispec.train.newton.curvature import SMALL, Function, hessian, scale_of
+from vispec.train.newton.reach import in_units
 from vispec.train.newton.state import State, rounding
 
 FLAT = 1e-9  # curvature in scaled variables below which the objective does not know a direction
@@ -30,6 +31,7 @@ class Bends:
 
 def advance(f: Function, state: State, tolerance: float) -> State:
     """One accepted step, or the end: converged by the tolerance (nats), or stuck."""
+    state = in_units(f, state)
     h, scale = curvature(f, state)
     bends, found = measured(state, h, scale)
     if bends is not None and found.converged(tolerance) and float(bends.w.abs().min()) < DOUBTFUL:
@@ -55,7 +57,7 @@ def measured(state: State, h: Tensor, scale: Tensor) -> tuple[Bends | None, Stat
         return None, replace(state, stuck=True)
     w, q = torch.linalg.eigh(h / scale[:, None] / scale)
     c = q.T @ (state.gradient / scale)
-    noise = rounding(state.value) * (q / scale[:, None]).norm(dim=0)  # of c; of w it is divided by a difference's step
+    noise = rounding(state.value) * (q * (state.unit / scale)[:, None]).norm(dim=0)  # of c; w's is divided by a step
     c = torch.where((w.abs() < FLAT + noise / SMALL) & (c.abs() < 30 * noise), 0.0, c)
     decrement = 0.5 * float((c.square() / w.abs().clamp(min=FLAT)).sum())
     bent = bool((w < -BENT * w.abs().max() - noise / SMALL).any())
@@ -64,13 +66,10 @@ def measured(state: State, h: Tensor, scale: Tensor) -> tuple[Bends | None, Stat
 
 
 def curvature(f: Function, state: State) -> tuple[Tensor, Tensor]:
-    """The Hessian (d, d) and the scale (d,): measured again where the first differences were out of scale."""
+    """The Hessian (d, d) and the scale (d,)."""
     h = hessian(f, state.x, state.scale)
-    scale = scale_of(h.nan_to_num(), state.gradient, state.value)
-    if not state.scaled:
-        h = hessian(f, state.x, scale)
-        return h, scale_of(h.nan_to_num(), state.gradient, state.value)
-    return h, torch.maximum(scale, state.scale / 2)
+    scale = scale_of(h.nan_to_num(), state.gradient, state.value, state.unit)
+    return (h, torch.maximum(scale, state.scale / 2)) if state.scaled else (hessian(f, state.x, scale), scale)
 
 
 def step(f: Function, state: State, bends: Bends) -> State:
