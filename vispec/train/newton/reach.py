@@ -82,7 +82,7 @@ def curvature(f: Function, x: Tensor, i: int) -> float:
     width = reach(f, x, i, value, float(gradient[i])) if isfinite(value) else None
     if width is None:
         return 0.0
-    rough = 2 / width**2  # of a parabola that rises by one nat
+    rough = h = 2 / width**2  # of a parabola that rises by one nat
     for _ in range(3):
         (high, above), (low, below) = f(moved(x, i, width)), f(moved(x, i, -width))
         if not max(high, low) < inf:

@@ -80,7 +80,7 @@ def spread_once(objective: Objective, x: Tensor, noise: Tensor, rows: int) -> tu
         found = ((i, *unit_of(objective, x, i, rows)) for i in left)
         i, unit, curved = next(((i, unit, curved) for i, unit, curved in found if unit is not None), (left[0], None, False))
         left.remove(i)
-        if curved and not tells:
+        if unit is not None and curved and not tells:
             x = best_along(objective, x, i, rows / unit**2)
             unit *= NEAR
         tells &= curved
