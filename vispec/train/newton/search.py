@@ -166,10 +166,12 @@ class Search:
 
     @property
     def best(self) -> Climb | None:
-        """The best of the climbs that came to an end of their own: a proper one, if there is any."""
+        """The best of the climbs that came to an end of their own, a proper one, if there is any; of equal ones the first, lest
+        rounding decide the order of classes."""
         ended = [climb for climb in self.climbs if climb.ended in ("maximum", "stuck", "long", "unbounded")]
-        proper = [climb for climb in ended if not climb.notes]
-        return min(proper or ended, key=lambda climb: climb.state.value, default=None)
+        among = [climb for climb in ended if not climb.notes] or ended
+        least = min((climb.state.value for climb in among), default=0.0)
+        return next((climb for climb in among if climb.state.value <= least + ENOUGH), None)
 
     @property
     def leader(self) -> Climb | None:
