@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from vispec.train.estimates import make, standard
+from vispec.train.estimates import make
+from vispec.train.estimates.uncertainty import standard
 from vispec.train.estimates.values import ABOVE, Estimate, Estimates, Folded, Term
 
 PAGE = (Path(__file__).parents[2] / "docs" / "estimates.md").read_text(encoding="utf-8")
