@@ -17,12 +17,9 @@ plate k[K]:                                 # a plate with a size: one of everyt
     param mean   : real[2]
     param spread : positive[2]
 
-plate row:                                  # the plate without a size is the data: one row each, minibatched
+plate row:                                  # the plate without a size is the data: one row each
     latent   c : index[k] ~ Categorical(weight)                  # never seen; summed out exactly
     observed x : real[2]  ~ Normal(mean[c], spread[c])           # columns x1 and x2 of the data
-
-fit:
-    optimizer : adam(lr=0.05)
 """
 
 ROWS = 150
