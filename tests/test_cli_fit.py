@@ -23,9 +23,11 @@ QUICK = ("--threads", "1", "--epochs", "3")
 
 @pytest.fixture
 def toy(tmp_path, monkeypatch):
-    """An empty folder with toy.vispec and toy.csv, as the present one."""
+    """An empty folder with toy.vispec, which asks for Adam, and toy.csv, as the present one."""
     monkeypatch.chdir(tmp_path)
     assert vispec("new", "toy").exit_code == 0
+    with (tmp_path / "toy.vispec").open("a") as spec:
+        spec.write("\nfit:\n    optimizer : adam(lr=0.05)\n")
     return tmp_path
 
 
