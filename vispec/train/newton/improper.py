@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vispec.catalog import distributions
 from vispec.emit.writer import identifier
 from vispec.model import model as m
-from vispec.model.walk import walk
+from vispec.model.walk import draws, walk
 
 THIN = 1e-4  # a component's spread below so much of the data's,
 VANISHED, VAST = 1e-60, 1e20  # of positive parameters, in whatever units
@@ -46,19 +46,6 @@ def spreads(model: m.Model) -> tuple[Spread, ...]:
         and argument.name in model.param
         and argument.type.domain in ("positive", "cholesky")
     )
-
-
-def draws(law: m.Law) -> Iterator[m.Draw]:
-    """The distributions that a law chooses between."""
-    match law:
-        case m.Draw():
-            yield law
-        case m.Choice(then=then, otherwise=otherwise):
-            yield from draws(then)
-            yield from draws(otherwise)
-        case m.Then(laws=laws):
-            for each in laws:
-                yield from draws(each)
 
 
 def chooser(expression: m.Expression, model: m.Model) -> str | None:

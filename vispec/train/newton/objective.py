@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vispec.train.scores.evaluate import Rows
+from vispec.train.scores.diagnostics import Data
 from vispec.train.setup.distributed import Group
 from vispec.train.store.module import to_device
 
@@ -43,7 +43,7 @@ class Objective:
     def __init__(
         self,
         module: nn.Module,
-        data: Rows,
+        data: Data,
         device: torch.device,
         group: Group | None = None,
         asked: Callable[[], bool] = lambda: False,

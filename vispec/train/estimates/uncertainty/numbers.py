@@ -30,12 +30,6 @@ class Part:
         found = self.data.batch(self.rows[torch.as_tensor(indices)].numpy())
         return {name: value.double() if value.is_floating_point() else value for name, value in found.items()}
 
-    def order(self, size: int, generator: torch.Generator | None = None, bucket: bool = False) -> list[Tensor]:
-        return list(torch.arange(self.num_rows).split(size))
-
-    def tokens(self) -> int:
-        raise NotImplementedError("a part is asked for its rows alone")
-
 
 class Whole:
     """Minus the log-probability of rows as a function of the free numbers (d,), in parts that are computed one after
