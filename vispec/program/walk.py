@@ -1,0 +1,115 @@
+"""Visit, rebuild and substitute: each node once, arguments first, and what nothing touched stays the same object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields
+from typing import Any
+
+from vispec.program import build
+from vispec.program.axis import Axis
+from vispec.program.node import Concat, Contract, Link, Map, Node, Pick, Reduce, Rename, Scan, Shift, Spread, Stop
+
+REBUILD: dict[type, Callable[..., Node]] = {
+    Map: lambda op, operands: build.apply(op, *operands),
+    Link: build.link,
+    Reduce: build.reduce,
+    Scan: build.scan,
+    Pick: lambda table, at: build.pick(table, dict(at)),
+    Shift: build.shift,
+    Rename: lambda arg, pairs: build.rename(arg, dict(pairs)),
+    Spread: build.spread,
+    Concat: build.concat,
+    Contract: build.contract,
+    Stop: build.stop,
+}
+"""How a node is made anew from changed fields; others are made as they are."""
+
+
+def nodes(roots: Iterable[Node]) -> Iterator[Node]:
+    """Each node once, arguments first, in the order in which the roots need them; lengths of axes come before what has them."""
+    seen = set[Node]()
+    for root in roots:
+        stack: list[tuple[Node, bool]] = [(root, False)]
+        while stack:
+            found, ready = stack.pop()
+            if ready:
+                yield found
+            elif found not in seen:
+                seen.add(found)
+                stack.append((found, True))
+                stack += [(arg, False) for arg in reversed(needs(found)) if arg not in seen]
+
+
+def needs(found: Node) -> list[Node]:
+    """What must be known before a node: its arguments, and the lengths of the axes that it works along."""
+    return [*found.args, *(axis.lengths for axis in works_along(found) if axis.lengths is not None)]
+
+
+def works_along(found: Node) -> tuple[Axis, ...]:
+    """The axes along which a node adds up or compares, so that it matters how many elements count."""
+    match found:
+        case Reduce(_, _, over):
+            return over
+        case Link(_, _, over):
+            return over
+    return getattr(found, "binds", ())
+
+
+def with_fields(found: Node, change: Callable[[Node], Node]) -> Node:
+    """The node with each argument changed, made anew by its builder where one of them is another object."""
+    old = [getattr(found, each.name) for each in fields(found)]
+    new = [_changed(value, change) for value in old]
+    if all(a is b for a, b in zip(old, new, strict=True)):
+        return found
+    return REBUILD.get(type(found), type(found))(*new)
+
+
+def _changed(value: Any, change: Callable[[Node], Node]) -> Any:
+    if isinstance(value, Node):
+        return change(value)
+    if isinstance(value, tuple):
+        found = tuple(_changed(item, change) for item in value)
+        return value if all(a is b for a, b in zip(value, found, strict=True)) else found
+    return value
+
+
+def rebuild(roots: Iterable[Node], rule: Callable[[Node], Node | None], known: dict[Node, Node] | None = None) -> list[Node]:
+    """The roots with the rule applied to each node whose arguments are rebuilt, None where it leaves a node as it is.
+
+    The lengths of axes are not rebuilt. known: old node → new, which may be given and is added to."""
+    known = {} if known is None else known
+    roots = list(roots)
+    for found in nodes(roots):
+        if found not in known:
+            made = with_fields(found, lambda arg: known[arg])
+            known[found] = rule(made) or made
+    return [known[root] for root in roots]
+
+
+def substitute(roots: Iterable[Node], new: Mapping[Node, Node]) -> list[Node]:
+    """The roots with some nodes replaced, outermost first: inside what is replaced nothing else is."""
+    known = dict(new)
+    found = list[Node]()
+    for root in roots:
+        found.append(_substituted(root, known))
+    return found
+
+
+def _substituted(root: Node, known: dict[Node, Node]) -> Node:
+    stack: list[tuple[Node, bool]] = [(root, False)]
+    while stack:
+        found, ready = stack.pop()
+        if found in known:
+            continue
+        if ready:
+            known[found] = with_fields(found, lambda arg: known[arg])
+        else:
+            stack.append((found, True))
+            stack += [(arg, False) for arg in reversed(found.args)]
+    return known[root]
+
+
+def reads(root: Node, kind: type[Node]) -> list[Any]:
+    """All nodes of a class below a root."""
+    return [found for found in nodes([root]) if isinstance(found, kind)]
