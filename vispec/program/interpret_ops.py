@@ -206,8 +206,8 @@ def drawn(node: Draw | Noise, values: Mapping[Any, Any], world: Any) -> Any:
         given = world.noise.get(node.site)
         if given is not None:
             return Array(given, axes)
-        found = torch.empty(shape(axes), dtype=torch.float64)
-        return Array(getattr(found, f"{node.law}_")(), axes)
+        noise: Tensor = getattr(torch.empty(shape(axes), dtype=torch.float64), f"{node.law}_")()
+        return Array(noise, axes)
     axes = (*ordered(node.axes - {*node.events}), *node.events)
     given = world.noise.get(node.site)
     if given is not None and not callable(given):
