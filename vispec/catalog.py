@@ -24,6 +24,8 @@ class Distribution:
            (normalised log-probabilities of a simplex), "logs" (of a unit two tensors, log p and log(1 - p)).
     wide: params that the kernel takes in float64 whatever the module's dtype, their form computed in it: where a value of 1e7
           is counted, an error of 1e-7 in log p is one of 1 in the result.
+    program: `program(value, own, **params)` builds log p on the tensor program where it is made of its operations, event
+           dimensions apart; own: param → its event axes. It goes before the kernel.
     kernel: name of the function in the entry's module, `log_prob(value, *params)`, copied into the emitted module by
            inspect.getsource; elementwise over leading axes, returns log-density with its event dimensions reduced to event_dim
            = 0 (extra dimensions are summed by the emitter). Params are tensors, () at least. None:
@@ -60,6 +62,7 @@ class Distribution:
     wide: tuple[str, ...] = ()
     has_rsample: bool = False
     torch_class: str | None = None
+    program: Callable[..., Any] | None = None
     kernel: Callable[..., Any] | None = None
     sampler: Callable[..., Any] | None = None
     start: Callable[..., Any] | None = None

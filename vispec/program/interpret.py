@@ -237,7 +237,8 @@ def called(node: Call, values: Mapping[Node, Any], world: World) -> list[Array]:
     import torch
 
     shared = ordered(node.shared)
-    args, keywords = list[Tensor](), dict[str, Tensor]()
+    args: list[Tensor] = []
+    keywords: dict[str, Tensor] = {}
     for given, own, name in node.given:
         tensor = values[given].laid((*shared, *own))
         if name:

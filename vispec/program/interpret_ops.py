@@ -85,6 +85,7 @@ MAPS: dict[str, Callable[..., Tensor]] = {
     "floor_div": _fold(lambda x, y: torch.div(x, y, rounding_mode="floor")),
     "mod": _fold(lambda x, y: torch.remainder(x, y)),
     "neg": guarded(lambda x: -_number(x)),
+    "power": lambda x, y: x**y,
     "pow": _all_real(lambda x, y: x**y),
     "square": guarded(lambda x: _number(x) ** 2),
     "abs": guarded(lambda x: _number(x).abs()),
@@ -186,7 +187,6 @@ def density(node: Density, values: Mapping[Any, Any], world: Any) -> Any:
     value = values[node.value].laid((*axes, *node.events)).double()
     params = [values[param].laid((*axes, *own)).double() for _, param, own in node.params]
     assert entry.kernel is not None or entry.torch_class is not None, f"{node.law} has no density"
-    assert not entry.forms or entry.kernel is None or not set(entry.forms) & {name for name, _, _ in node.params}, node.law
     if entry.kernel is not None:
         function = entry.kernel if node.events else guarded(entry.kernel)
         found = function(value, *params)

@@ -9,18 +9,18 @@ from math import prod
 
 @dataclass(frozen=True)
 class Whole:
-    """A quotient rounded up, or a power, that no polynomial is: a factor of a size like a name."""
+    """A quotient rounded down, or a power, that no polynomial is: a factor of a size like a name."""
 
-    op: str  # "ceil" or "power"
+    op: str  # "floor" or "power"
     left: Size
     right: Size
 
     def __str__(self) -> str:
-        return f"ceil({self.left} / {self.right})" if self.op == "ceil" else f"({self.left}) ** ({self.right})"
+        return f"({self.left}) {'//' if self.op == 'floor' else '**'} ({self.right})"
 
     def value(self, sizes: Mapping[str, int]) -> int:
         left, right = self.left.value(sizes), self.right.value(sizes)
-        return -(-left // right) if self.op == "ceil" else left**right
+        return left // right if self.op == "floor" else left**right
 
 
 Factor = str | Whole
@@ -83,11 +83,11 @@ class Size:
         return text or "0"
 
 
-def ceil_div(left: Size, right: Size) -> Size:
-    """left / right rounded up."""
+def floor_div(left: Size, right: Size) -> Size:
+    """left / right rounded down."""
     if left.number is not None and right.number is not None:
-        return Size.of(-(-left.number // right.number))
-    return Size((((Whole("ceil", left, right),), 1),))
+        return Size.of(left.number // right.number)
+    return Size((((Whole("floor", left, right),), 1),))
 
 
 def power(left: Size, right: Size) -> Size:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from vispec.catalog import Distribution
 from vispec.lazy import torch
+from vispec.program import build
+from vispec.program.node import Node
 
 
 def bernoulli_log_prob(value: torch.Tensor, logit: torch.Tensor) -> torch.Tensor:
@@ -16,12 +18,18 @@ def bernoulli_start(value: torch.Tensor) -> tuple[torch.Tensor]:
     return ((value.sum(0) + 1) / (len(value) + 2),)
 
 
+def bernoulli_program(value: Node, own: object, probs: Node) -> Node:
+    """log p where the bit is 1, log(1 - p) where it is 0, each from what the probability is computed from."""
+    return build.where(value, build.log(probs), build.log_one_minus(probs))
+
+
 ENTRY = Distribution(
     name="Bernoulli",
     params={"probs": "unit"},
     forms={"probs": "logit"},
     support="bit",
     torch_class="Bernoulli",
+    program=bernoulli_program,
     kernel=bernoulli_log_prob,
     start=bernoulli_start,
     examples=({"probs": 0.3}, {"probs": 0.999}),

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from vispec.catalog import Distribution
 from vispec.lazy import torch
+from vispec.program import build
+from vispec.program.axis import Axis
+from vispec.program.node import Node
 
 
 def categorical_log_prob(value: torch.Tensor, log_probs: torch.Tensor) -> torch.Tensor:
@@ -26,6 +31,11 @@ def categorical_start(value: torch.Tensor, size: int) -> tuple[torch.Tensor]:
     return (((count + 1.0) / (len(value) + size)).reshape(*value.shape[1:], size),)
 
 
+def categorical_program(value: Node, own: Mapping[str, tuple[Axis, ...]], probs: Node) -> Node:
+    """The entry of log p that the value points at."""
+    return build.pick(build.log(probs), {own["probs"][-1]: build.apply("int", value)})
+
+
 ENTRY = Distribution(
     name="Categorical",
     params={"probs": "simplex"},
@@ -33,6 +43,7 @@ ENTRY = Distribution(
     forms={"probs": "log"},
     support="index",
     torch_class="Categorical",
+    program=categorical_program,
     kernel=categorical_log_prob,
     start=categorical_start,
     examples=({"probs": [0.2, 0.5, 0.3]}, {"probs": [0.0, 0.25, 0.75, 0.0]}),

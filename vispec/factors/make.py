@@ -1,0 +1,60 @@
+"""Model → Factors: the log-density of each variable at its own element, each let, each guide, as nodes over sites."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vispec.factors.expressions import expression
+from vispec.factors.frame import Frame
+from vispec.factors.laws import FlowLaw, Law, law, log_prob
+from vispec.model.model import Model
+from vispec.program.axis import Axis
+from vispec.program.node import Node
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A variable's log-density (nats) at its own element, over its plates and what its law reads; `law` has its parameters. None
+    where the density is known at the law's own draws alone.
+
+    stands: the plates that it has one value per element of, whether or not it differs along them."""
+
+    name: str
+    log_prob: Node | None
+    law: Law
+    stands: tuple[Axis, ...]
+
+
+@dataclass(frozen=True)
+class Factors:
+    """factors: of each variable that has a law. guides: of each latent or partial variable that has one. lets: by name."""
+
+    model: Model
+    frame: Frame
+    factors: Mapping[str, Factor]
+    guides: Mapping[str, Factor]
+    lets: Mapping[str, Node]
+
+
+def factorise(model: Model) -> Factors:
+    """The model as a program of which nothing is summed or drawn yet."""
+    f = Frame(model)
+    lets = {let.name: f.named(expression(f, let.value), let.name) for let in (*model.lets, *model.guide_lets)}
+    found = {v.name: factor(f, v.name, v.law) for v in model.variables if v.law is not None and v.type.domain != "tree"}
+    guides = {guide.name: factor(f, guide.name, guide.law) for guide in model.guide}
+    return Factors(model, f, found, guides, lets)
+
+
+def flows(found: Law) -> bool:
+    """Whether its density is known at its own draws alone."""
+    return isinstance(found, FlowLaw)
+
+
+def factor(f: Frame, name: str, found: object) -> Factor:
+    """A law of a variable at its site, or at its data."""
+    variable = f.model.variable[name]
+    resolved = law(f, variable, found)  # type: ignore[arg-type]
+    value = f.data(variable) if variable.role == "observed" else f.site(variable)
+    node = None if flows(resolved) else f.named(log_prob(f, resolved, value, variable.type), f"log_{name}")
+    return Factor(name, node, resolved, tuple(map(f.plate, variable.plates)))

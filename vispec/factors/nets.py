@@ -1,0 +1,65 @@
+"""Calls of nets: over the axes of their arguments alone, each head through its link function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from vispec.factors.frame import Frame, dtype_of, linked, shape_of
+from vispec.model.model import Expression, NetCall
+from vispec.model.types import INTEGER_DOMAINS, Type
+from vispec.program import build
+from vispec.program.axis import Axis
+from vispec.program.node import Call, Node, Part
+
+if TYPE_CHECKING:
+    from vispec.factors.expressions import Sequence
+
+Given = tuple[Node, tuple[Axis, ...], str]
+
+
+def call(
+    f: Frame, e: NetCall, expression: Callable[[Frame, Expression], Node], sequence: Callable[[Frame, Expression], Sequence]
+) -> Node:
+    """One head of a net. Where it reads what stands before each element of a plate, the plate's axis is its own too."""
+    net = f.model.net[e.net]
+    found = [sequence(f, a) if t.star else None for a, (_, t) in zip(e.args, net.args, strict=True)]
+    along = next((each.axis for each in found if each is not None and each.before), None)
+    given, masks = list[Given](), list[Given]()
+    for (name, declared), argument, each in zip(net.args, e.args, found, strict=True):
+        events = f.shape(argument.type) if each is not None else f.axes(shape_of(f, argument))
+        if each is None:
+            node = number(expression(f, argument), declared)
+            stepped = (along,) if along is not None and along in node.axes else ()
+            given.append((node, (*stepped, *events), ""))
+            continue
+        given.append((number(each.node, declared), (each.axis, *events), ""))
+        if not each.before and (mask := counted(each)) is not None:
+            masks.append((mask, (each.axis,), f"{name}_mask"))
+    over = along if along is not None else _over(f, e, found)
+    results = tuple((((over,) if over else ()) + f.shape(type_), dtype_of(type_)) for _, type_ in net.heads)
+    mode = "whole" if along is None else "prefix"
+    made = Call("net", net.name, (*given, *masks), results, (("mode", mode),))
+    heads = [name for name, _ in net.heads]
+    at = heads.index(e.head)
+    part = f.named(Part(made, at), "_".join(filter(None, (net.name, e.head))))
+    return linked(part, net.heads[at][1], f.shape(net.heads[at][1]))
+
+
+def _over(f: Frame, e: NetCall, found: list[Any]) -> Axis | None:
+    """The axis along which a starred head runs: that of the first sequence."""
+    net = f.model.net[e.net]
+    starred = any(type_.star for _, type_ in net.heads)
+    return next(each.axis for each in found if each is not None) if starred else None
+
+
+def counted(of: Sequence) -> Node | None:
+    """Which elements of a sequence count; None where all do."""
+    if of.axis.lengths is None:
+        return of.chosen
+    return build.inside(of.axis) if of.chosen is None else build.both(build.inside(of.axis), of.chosen)
+
+
+def number(node: Node, declared: Type) -> Node:
+    """A label as a whole number, all else as a real one."""
+    return build.apply("int" if declared.domain in INTEGER_DOMAINS else "real", node)
