@@ -116,9 +116,8 @@ def _select(f: Frame, e: m.Select) -> Node:
     table, at = named(f, e.name), dict[Axis, Node]()
     for plate, index in e.by:
         axis = f.plate(plate)
-        if index.type.domain == "tree":
-            if axis in table.axes:
-                table, axis = with_root(f, table, axis, e)
+        if index.type.domain == "tree" and axis in table.axes:
+            table, axis = with_root(f, table, axis, e)
         at[axis] = whole_number(expression(f, index))
     return build.pick(table, at)
 

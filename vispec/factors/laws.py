@@ -68,7 +68,7 @@ def law(f: Frame, variable: m.Variable, found: m.Law) -> Law:
 
 
 def parameter(f: Frame, entry: Distribution, name: str, e: m.Expression, type_: Type) -> tuple[Node, tuple[Axis, ...]]:
-    """A parameter, and its own event axes; its other dimensions meet those of the value. A number stands for all of a vector."""
+    """A parameter and its own event axes; its other dimensions meet the value's. A number stands for all of a vector."""
     rank = entry.param_event_dim.get(name, entry.event_dim)
     if e.type.star:  # one for each element of a plate: of a law over all of them
         found = sequence(f, e)

@@ -15,8 +15,8 @@ from vispec.program.node import Node
 
 @dataclass(frozen=True)
 class Factor:
-    """A variable's log-density (nats) at its own element, over its plates and what its law reads; `law` has its parameters. None
-    where the density is known at the law's own draws alone.
+    """A variable's log-density (nats) at its own element, over its plates and what its law reads, and that law.
+    None where the density is known at the law's own draws alone.
 
     stands: the plates that it has one value per element of, whether or not it differs along them."""
 

@@ -10,7 +10,7 @@ from vispec.model.model import Expression, NetCall
 from vispec.model.types import INTEGER_DOMAINS, Type
 from vispec.program import build
 from vispec.program.axis import Axis
-from vispec.program.node import Call, Node, Part
+from vispec.program.node import Call, Dtype, Node, Part
 
 if TYPE_CHECKING:
     from vispec.factors.expressions import Sequence
@@ -37,7 +37,8 @@ def call(
         if not each.before and (mask := counted(each)) is not None:
             masks.append((mask, (each.axis,), f"{name}_mask"))
     over = along if along is not None else _over(f, e, found)
-    results = tuple((((over,) if over else ()) + f.shape(type_), dtype_of(type_)) for _, type_ in net.heads)
+    lead = (over,) if over else ()
+    results: tuple[tuple[tuple[Axis, ...], Dtype], ...] = tuple((lead + f.shape(t), dtype_of(t)) for _, t in net.heads)
     mode = "whole" if along is None else "prefix"
     made = Call("net", net.name, (*given, *masks), results, (("mode", mode),))
     heads = [name for name, _ in net.heads]

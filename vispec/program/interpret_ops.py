@@ -206,7 +206,7 @@ def drawn(node: Draw | Noise, values: Mapping[Any, Any], world: Any) -> Any:
         given = world.noise.get(node.site)
         if given is not None:
             return Array(given, axes)
-        noise: Tensor = getattr(torch.empty(shape(axes), dtype=torch.float64), f"{node.law}_")()
+        noise: Any = getattr(torch.empty(shape(axes), dtype=torch.float64), f"{node.law}_")()
         return Array(noise, axes)
     axes = (*ordered(node.axes - {*node.events}), *node.events)
     given = world.noise.get(node.site)

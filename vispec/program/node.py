@@ -348,8 +348,8 @@ class Stop(Node):
 
 @dataclass(frozen=True, eq=False)
 class Density(Node):
-    """log p(value) under a law of the catalog, in nats. params: those of its kernel, each with the event axes that it has of its
-    own, in order; events: those of the value that one draw has. What else they have is elementwise."""
+    """log p(value) under a law of the catalog, in nats. params: those of its kernel, each with the event axes that it has of
+    its own, in order; events: those of the value that one draw has. What else they have is elementwise."""
 
     law: str
     value: Node
