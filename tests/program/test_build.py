@@ -203,3 +203,27 @@ def test_gradients_at_true_zeros() -> None:
         (found,) = run([root], World(dict.fromkeys(values, leaf)))
         (grad,) = torch.autograd.grad(found.tensor, [leaf])
         assert grad.tolist() == pytest.approx(wanted)
+
+
+def test_loops() -> None:
+    """A state with a law of its own for the first element, and one that reads what was put out before."""
+    from vispec.program.node import Carried, Loop, Part
+
+    n, t = Axis("n", "plate", Size.of(2)), Axis("t", "plate", Size.of(4))
+    x = Input("x", (n, t), "real", "batch")
+    now = Carried("l", "now", 0, (), "int")
+    state = Carried("l", "state", 0, (n,), "real")
+    history = Carried("l", "history", 0, (n, t), "real")
+    here = build.pick(x, {t: now})
+    before = build.reduce("sum", build.where(build.lt(build.position(t), now), history, 0.0), (t,))
+    first = (build.pick(x, {t: 0}), Const(0.0))
+    rest = (build.add(build.mul(state, 0.5), here), build.spread(before, (n,)))
+    loop = Loop("l", t, (first, rest), (n,))
+    value = torch.randn(2, 4, dtype=torch.float64)
+    smooth, total = run([Part(loop, 0), Part(loop, 1)], World({"x": value}))
+    wanted = [value[:, 0]]
+    for i in range(1, 4):
+        wanted.append(0.5 * wanted[-1] + value[:, i])
+    torch.testing.assert_close(smooth.laid((n, t)), torch.stack(wanted, 1))
+    summed = torch.stack(wanted, 1).cumsum(1)
+    torch.testing.assert_close(total.laid((n, t))[:, 1:], summed[:, :-1])

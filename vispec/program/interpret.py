@@ -12,7 +12,6 @@ from vispec.program.axis import Axis, ordered
 from vispec.program.interpret_ops import MAPS, along, density, drawn, linked, reduced, scanned
 from vispec.program.node import (
     Call,
-    Carried,
     Concat,
     Const,
     Contract,
@@ -98,8 +97,10 @@ def run(roots: list[Node], world: World) -> list[Array]:
         if isinstance(node, Input | Site):
             _measure(node, world)
     values: dict[Node, Any] = {}
+    inside = walk.inside_loops(order)
     for node in order:
-        values[node] = evaluate(node, values, world)
+        if not inside[node]:
+            values[node] = evaluate(node, values, world)
     return [values[root] for root in roots]
 
 
@@ -187,8 +188,6 @@ def evaluate(node: Node, values: Mapping[Node, Any], world: World) -> Any:
             return world.structures[kind](node, [values[each] for each in given], world, values)
         case Loop():
             return looped(node, values, world)
-        case Carried():
-            return values[node]
     raise TypeError(f"nothing says what {type(node).__name__} is")
 
 

@@ -85,7 +85,7 @@ MAPS: dict[str, Callable[..., Tensor]] = {
     "floor_div": _fold(lambda x, y: torch.div(x, y, rounding_mode="floor")),
     "mod": _fold(lambda x, y: torch.remainder(x, y)),
     "neg": guarded(lambda x: -_number(x)),
-    "power": lambda x, y: x**y,
+    "int_pow": lambda x, y: x**y,
     "pow": _all_real(lambda x, y: x**y),
     "square": guarded(lambda x: _number(x) ** 2),
     "abs": guarded(lambda x: _number(x).abs()),

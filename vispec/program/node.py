@@ -505,15 +505,15 @@ class Carried(Node):
 
 @dataclass(frozen=True, eq=False)
 class Loop(Source):
-    """For each element of an axis in turn: states := steps, at first `starts`; puts out each state along the axis.
+    """For each element of an axis in turn new states; puts out each state along the axis.
 
-    The body is made of `steps`; what it reads of others along the axis it picks at Carried "now". around: axes that each output
-    has. A state that was put out may be read as Carried "history", whose axes end in the loop's."""
+    bodies: the states' nodes for the first element, the second, ..., the last for all that follow. A body reads what was before
+    as Carried "state", what was put out as Carried "history", whose axes end in the loop's, and what stands along the axis at
+    Carried "now"; the first one reads no state. around: axes that each output has, along which nothing may differ."""
 
     loop: str
     axis: Axis
-    starts: tuple[Node, ...]
-    steps: tuple[Node, ...]
+    bodies: tuple[tuple[Node, ...], ...]
     around: tuple[Axis, ...]
 
     @property
@@ -523,4 +523,5 @@ class Loop(Source):
     @cached_property
     def outputs(self) -> tuple[Output, ...]:
         known = {*self.around, self.axis}
-        return tuple(Output(ordered(step.axes - known), step.dtype) for step in self.steps)
+        each = zip(*self.bodies, strict=True)
+        return tuple(Output(ordered(_union(*nodes) - known), nodes[-1].dtype) for nodes in each)

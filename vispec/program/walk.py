@@ -8,7 +8,22 @@ from typing import Any
 
 from vispec.program import build
 from vispec.program.axis import Axis
-from vispec.program.node import Concat, Contract, Link, Map, Node, Pick, Reduce, Rename, Scan, Shift, Spread, Stop
+from vispec.program.node import (
+    Carried,
+    Concat,
+    Contract,
+    Link,
+    Loop,
+    Map,
+    Node,
+    Pick,
+    Reduce,
+    Rename,
+    Scan,
+    Shift,
+    Spread,
+    Stop,
+)
 
 REBUILD: dict[type, Callable[..., Node]] = {
     Map: lambda op, operands: build.apply(op, *operands),
@@ -108,6 +123,16 @@ def _substituted(root: Node, known: dict[Node, Node]) -> Node:
             stack.append((found, True))
             stack += [(arg, False) for arg in reversed(found.args)]
     return known[root]
+
+
+def inside_loops(order: Iterable[Node]) -> dict[Node, frozenset[str]]:
+    """For each node, which come arguments first, the loops in whose bodies alone it has a value."""
+    found: dict[Node, frozenset[str]] = {}
+    for node in order:
+        inner = frozenset[str]().union(*(found[arg] for arg in node.args))
+        own = {node.loop} if isinstance(node, Carried) else set[str]()
+        found[node] = inner - {node.loop} if isinstance(node, Loop) else inner | own
+    return found
 
 
 def reads(root: Node, kind: type[Node]) -> list[Any]:
