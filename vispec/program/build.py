@@ -147,32 +147,13 @@ def _log(x: Node) -> Node | None:
             return apply("log_sigmoid", inner)
         case Map("sub", (one, inner)) if is_const(one, 1):
             return log_one_minus(inner)
-        case Map("neg", (Map("expm1", _),)):
-            return None
         case Map("real", (inner,)):
             return log(inner)
-        case Map("where", (test, then, otherwise)):
-            return where(test, log(then), log(otherwise))
         case Link("softmax", inner, over):
             return link("log_softmax", inner, over)
-        case Pick(table, at) if _log_is_known(table):
-            return pick(log(table), dict(at))
-        case Rename(arg, pairs):
-            return rename(log(arg), dict(pairs))
-        case Shift(arg, axis, lag, fill):
-            return shift(log(arg), axis, lag, log(fill))
-        case Spread(arg, over):
-            return spread(log(arg), over)
-        case Concat(parts, axis):
-            return concat([(log(part), own) for part, own in parts], axis)
         case Map("div", (one, inner)) if is_const(one, 1) and inner.dtype == "int":
             return neg(log(inner))
-    return None
-
-
-def _log_is_known(x: Node) -> bool:
-    """Whether the logarithm is had without taking it of each entry."""
-    return (isinstance(x, Link) and x.op == "softmax") or (isinstance(x, Map) and x.op in ("exp", "sigmoid"))
+    return _below(x, log, lambda inner: Map("log", (inner,)))
 
 
 def log_one_minus(x: Value) -> Node:
@@ -185,19 +166,36 @@ def log_one_minus(x: Value) -> Node:
             return log(inner)
         case Map("exp", (inner,)):
             return log(neg(apply("expm1", inner)))
-        case Map("where", (test, then, otherwise)):
-            return where(test, log_one_minus(then), log_one_minus(otherwise))
         case Map("real", (inner,)):
             return log_one_minus(inner)
+    plain = lambda inner: Map("log1p", (neg(inner),))  # noqa: E731
+    return _below(x, log_one_minus, plain) or apply("log1p", neg(x))
+
+
+def _below(x: Node, function: Any, plain: Any) -> Node | None:
+    """A function of what is only moved or chosen, taken before that where it is simpler there; else None."""
+    match x:
+        case Map("where", (test, *branches)):
+            found = [function(each) for each in branches]
+            simpler = any(new is not plain(old) for old, new in zip(branches, found, strict=True))
+            return where(test, *found) if simpler else None
+        case Pick(table, at):
+            inner = function(table)
+            return None if inner is plain(table) or isinstance(table, Concat) else pick(inner, dict(at))
         case Rename(arg, pairs):
-            return rename(log_one_minus(arg), dict(pairs))
-        case Pick(table, at) if _log_is_known(table) and not isinstance(table, Link):
-            return pick(log_one_minus(table), dict(at))
+            inner = function(arg)
+            return None if inner is plain(arg) else rename(inner, dict(pairs))
+        case Spread(arg, over):
+            inner = function(arg)
+            return None if inner is plain(arg) else spread(inner, over)
         case Shift(arg, axis, lag, fill):
-            return shift(log_one_minus(arg), axis, lag, log_one_minus(fill))
+            inner = function(arg)
+            return None if inner is plain(arg) else shift(inner, axis, lag, function(fill))
         case Concat(parts, axis):
-            return concat([(log_one_minus(part), own) for part, own in parts], axis)
-    return apply("log1p", neg(x))
+            found = [function(part) for part, _ in parts]
+            simpler = any(new is not plain(old) for (old, _), new in zip(parts, found, strict=True))
+            return concat([(new, own) for new, (_, own) in zip(found, parts, strict=True)], axis) if simpler else None
+    return None
 
 
 def _exp(x: Node) -> Node | None:

@@ -150,7 +150,7 @@ def evaluate(node: Node, values: Mapping[Node, Any], world: World) -> Any:
         case Part(source, index):
             return values[source][index]
         case Link(op, arg, over):
-            axes = (*(a for a in ordered(arg.axes) if a not in over), *over)
+            axes = (*(a for a in ordered(node.axes) if a not in over), *over)
             return Array(linked(op, values[arg].laid(axes), mask(over, axes, values, world)), axes)
         case Reduce(op, arg, over):
             kept = ordered(node.axes)

@@ -73,6 +73,11 @@ def _union(*nodes: Node) -> Axes:
     return frozenset[Axis]().union(*(node.axes for node in nodes))
 
 
+def _lengths(over: tuple[Axis, ...]) -> Axes:
+    """The axes along which it differs how many elements count."""
+    return frozenset[Axis]().union(*(axis.lengths.axes for axis in over if axis.lengths is not None))
+
+
 # ---- leaves
 
 
@@ -191,7 +196,7 @@ class Link(Node):
 
     @cached_property
     def axes(self) -> Axes:
-        return self.arg.axes
+        return self.arg.axes | _lengths(self.over)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,7 +211,7 @@ class Reduce(Node):
 
     @cached_property
     def axes(self) -> Axes:
-        return self.arg.axes - {*self.over}
+        return (self.arg.axes | _lengths(self.over)) - {*self.over}
 
     @property
     def dtype(self) -> Dtype:
