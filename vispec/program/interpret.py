@@ -231,6 +231,27 @@ def _one_after(value: Array, own: Axis | None, axes: tuple[Axis, ...], around: l
     return laid.expand(*around, laid.shape[-1])
 
 
+def named(node: Call) -> Callable[..., Any]:
+    """A kernel by the name of its module and its own; the divergence of two laws by their names."""
+    from importlib import import_module
+
+    import torch
+
+    if node.kind == "kernel":
+        module, _, name = node.name.partition(":")
+        return getattr(import_module(module), name)
+    q, p = node.name.split(":")
+    count = dict(node.settings)["of_q"]
+
+    def divergence(*params: Tensor, of_q: int, q_names: tuple[str, ...], p_names: tuple[str, ...]) -> Tensor:
+        laws = torch.distributions
+        one = getattr(laws, q)(**dict(zip(q_names, params[:count], strict=True)))
+        other = getattr(laws, p)(**dict(zip(p_names, params[count:], strict=True)))
+        return laws.kl_divergence(one, other)
+
+    return divergence
+
+
 def called(node: Call, values: Mapping[Node, Any], world: World) -> list[Array]:
     """The outputs of a net or a kernel, called with tensors whose own axes come last."""
     import torch
@@ -244,6 +265,7 @@ def called(node: Call, values: Mapping[Node, Any], world: World) -> list[Array]:
             keywords[name] = tensor
         else:
             args.append(tensor)
-    found = world.calls[node.name](*args, **keywords, **dict(node.settings))
+    function = world.calls.get(node.name) or named(node)
+    found = function(*args, **keywords, **dict(node.settings))
     outs = [found] if isinstance(found, torch.Tensor) else list(found)
     return [Array(out, (*shared, *own)) for out, (own, _) in zip(outs, node.results, strict=True)]

@@ -1,0 +1,72 @@
+"""log_prob: the log-density of a row summed exactly, or the bound on it that the samples' log-weights give."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vispec.factors.make import Factors
+from vispec.lower.draws import Draws
+from vispec.lower.joint import Joint, joint
+from vispec.plan.estimate import closed_kl_is_right, draw_order, estimation
+from vispec.plan.guides import is_shared
+from vispec.plan.order.execute import execute
+from vispec.plan.order.order import Order, order
+from vispec.plan.plan import Combine, Treatment
+from vispec.program import build
+from vispec.program.axis import Axis
+from vispec.program.node import Input, Node
+from vispec.program.size import Size
+
+
+@dataclass(frozen=True)
+class Bound:
+    """log_prob: a node over the rows. shared: its inputs that all rows share."""
+
+    log_prob: Node
+    joint: Joint
+    order: Order
+    draws: Draws
+    combine: Combine
+
+
+def bound(f: Factors, treatments: Mapping[str, Treatment]) -> Bound:
+    """The bound that the latents' estimators ask for, given what all rows share."""
+    model, frame = f.model, f.frame
+    shared = [v.name for v in model.variables if is_shared(v, model)]
+    samples, combine = estimation(model, treatments, shared)
+    axis = Axis("s*", "samples", Size.of(samples)) if samples > 1 else None
+    one = frozenset() if combine == "elbo" else frozenset(shared)
+    draws = Draws(f, treatments, axis, one)
+    names = draw_order(model, [name for name, found in treatments.items() if found.kind == "draw"])
+    for name in shared:
+        if name in names:
+            lead = (axis,) if axis is not None and name not in one and treatments[name].gradient != "point" else ()
+            variable = model.variable[name]
+            order_ = (*lead, *map(frame.plate, variable.plates), *frame.shape(variable.type))
+            draws.held[frame.site(variable)] = frame.named(Input(name, order_, "real", "argument"), name)
+    draws.analytic = frozenset(name for name in names if analytic(name, f, treatments, combine))
+    draws.draw_all(name for name in names if name not in shared)
+    found = joint(f, treatments, draws)
+    plan = order(found.problem)
+    total = execute(plan, {each.name: each.node for each in found.problem.factors})
+    return Bound(combined(total, draws, treatments, combine), found, plan, draws, combine)
+
+
+def analytic(name: str, f: Factors, treatments: Mapping[str, Treatment], combine: Combine) -> bool:
+    """Whether a draw adds minus its divergence in closed form: the bound averages log-weights, and the estimator leaves it so."""
+    linear = combine == "elbo" and treatments[name].gradient in ("pathwise", "relaxed")
+    return linear and name in f.guides and closed_kl_is_right(name, treatments, f.model)
+
+
+def combined(total: Node, draws: Draws, treatments: Mapping[str, Treatment], combine: Combine) -> Node:
+    """Log-weights of samples as one bound for each row, with the gradient that the estimators ask for."""
+    samples = draws.samples
+    if samples is None or samples not in total.axes:
+        return total
+    if combine == "elbo":
+        return build.mean(total, (samples,))
+    count = samples.size.number if samples.size is not None else None
+    assert count is not None
+    return build.sub(build.reduce("log_sum_exp", total, (samples,)), math.log(count))
