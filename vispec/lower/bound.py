@@ -38,8 +38,8 @@ def bound(f: Factors, treatments: Mapping[str, Treatment]) -> Bound:
     samples, combine = estimation(model, treatments, shared)
     axis = Axis("s*", "samples", Size.of(samples)) if samples > 1 else None
     one = frozenset() if combine == "elbo" else frozenset(shared)
-    draws = Draws(f, treatments, axis, one)
     names = draw_order(model, [name for name, found in treatments.items() if found.kind == "draw"])
+    draws = Draws(f, treatments, axis, one, everything=names)
     for name in shared:
         if name in names:
             lead = (axis,) if axis is not None and name not in one and treatments[name].gradient != "point" else ()
@@ -55,7 +55,7 @@ def bound(f: Factors, treatments: Mapping[str, Treatment]) -> Bound:
 
 
 def analytic(name: str, f: Factors, treatments: Mapping[str, Treatment], combine: Combine) -> bool:
-    """Whether a draw adds minus its divergence in closed form: the bound averages log-weights, and the estimator leaves it so."""
+    """Whether a draw adds minus its divergence in closed form: the bound averages log-weights, the estimator leaves it so."""
     linear = combine == "elbo" and treatments[name].gradient in ("pathwise", "relaxed")
     return linear and name in f.guides and closed_kl_is_right(name, treatments, f.model)
 

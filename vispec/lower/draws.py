@@ -7,11 +7,13 @@ from dataclasses import dataclass, field, replace
 
 from vispec.catalog import distributions
 from vispec.factors.expressions import expression
+from vispec.factors.frame import Frame
 from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, ThenLaw, log_prob
 from vispec.factors.make import Factors
+from vispec.lower.along import Body, Member, along, lags_of, parts
 from vispec.lower.divergence import divergence
 from vispec.model.model import Model, Variable
-from vispec.plan.estimate import source_of
+from vispec.plan.estimate import drawn_together, source_of
 from vispec.plan.guides import point_of
 from vispec.plan.plan import Treatment
 from vispec.program import build
@@ -39,6 +41,7 @@ class Draws:
     treatments: Mapping[str, Treatment]
     samples: Axis | None
     one: frozenset[str] = frozenset()  # drawn once whatever the number of samples
+    everything: tuple[str, ...] = ()  # all that is drawn, in order
     analytic: frozenset[str] = frozenset()  # which add a divergence in closed form
     drawn: dict[str, Drawn] = field(default_factory=dict)
     held: dict[Node, Node] = field(default_factory=dict)
@@ -49,9 +52,48 @@ class Draws:
 
     def draw_all(self, names: Iterable[str]) -> None:
         """Each after those that its law reads."""
+        names = tuple(names)
         for name in names:
-            if name not in self.drawn:
+            group = drawn_together(name, self.everything or names, self.model)
+            if name in self.drawn:
+                continue
+            if group:
+                self.draw_group([self.model.variable[each] for each in group])
+            else:
                 self.keep(self.model.variable[name], self.draw(self.model.variable[name]))
+
+    def draw_group(self, group: list[Variable]) -> None:
+        """Variables that need each other's past elements, in one loop along their chain."""
+        frame, model = self.f.frame, self.model
+        chain = frame.plate(next(p for p in reversed(group[0].plates) if model.plate[p].kind == "chain"))
+        laws = [self.read(self.source(variable.name)) for variable in group]
+        sites = [site_of(frame, variable) for variable in group]
+        members = [Member(site, law, lags_of(laws, site)) for site, law in zip(sites, laws, strict=True)]
+        axes = {axis for v, law in zip(group, laws, strict=True) for axis in self.order(v, law, self.treatments[v.name])}
+        around = ordered(axis for axis in axes - {chain} if axis.kind != "event")
+        kept = {site.name: keeps(law) for site, law in zip(sites, laws, strict=True)}
+
+        def step(site: Site, law: Law, order: tuple[Axis, ...], body: Body) -> tuple[Node, tuple[Node, ...]]:
+            variable = model.variable[site.name]
+            lead = tuple(axis for axis in order if axis.kind != "event")
+            found = draw_law(law, variable, (*lead, *frame.shape(variable.type)), self.treatments[site.name].gradient)
+            value = found.value
+            if variable.role == "partial":
+                value = build.where(body.at(frame.observed(variable)), body.at(frame.data(variable)), value)
+            extra = () if found.base is None or found.gain is None else (found.base, found.gain)
+            return value, (*(parts(law) if kept[site.name] else ()), *extra)
+
+        found = along(f"along {chain.hint} of {', '.join(v.name for v in group)}", chain, members, around, step)
+        for variable, site, law in zip(group, sites, laws, strict=True):
+            value, *beside = found[site.name]
+            known = stacked(law, beside) if kept[site.name] else law
+            self.held[site] = frame.named(value, variable.name)
+            carried = beside[len(parts(known)) :] if kept[site.name] else beside
+            self.drawn[variable.name] = Drawn(value, known, *carried)
+        for variable, _site, law in zip(group, sites, laws, strict=True):
+            if not kept[variable.name]:
+                found_ = self.drawn[variable.name]
+                self.drawn[variable.name] = replace(found_, law=self.read(law))
 
     def keep(self, variable: Variable, found: Drawn) -> None:
         """Put a draw in the place of its site, and the data's own value where it has one."""
@@ -137,6 +179,28 @@ class Draws:
         if found is None:
             return None
         return build.neg(self.f.frame.named(found, f"kl_{variable.name}"))
+
+
+def site_of(frame: Frame, variable: Variable) -> Site:
+    site = frame.site(variable)
+    assert isinstance(site, Site)
+    return site
+
+
+def keeps(law: Law) -> bool:
+    """Whether each element is drawn from one distribution, so that its parameters there are those of all elements at once."""
+    each = law.laws if isinstance(law, ThenLaw) else (law,)
+    return (
+        all(isinstance(one, DrawLaw) for one in each)
+        and len({one.distribution for one in each if isinstance(one, DrawLaw)}) == 1
+    )
+
+
+def stacked(law: Law, nodes: list[Node]) -> DrawLaw:
+    """The distribution of all elements, with its parameters along the chain."""
+    first = law.laws[-1] if isinstance(law, ThenLaw) else law
+    assert isinstance(first, DrawLaw)
+    return DrawLaw(first.distribution, tuple((n, node, own) for (n, _, own), node in zip(first.params, nodes, strict=False)))
 
 
 def draw_law(law: Law, variable: Variable, order: tuple[Axis, ...], gradient: str) -> Drawn:

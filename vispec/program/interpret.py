@@ -62,8 +62,8 @@ class World:
     """What a program is run in.
 
     inputs: tensors by (source, name), or by name alone. sizes: of the spec. noise: tensors by site, with the axes of the
-    draw in the order of `ordered`; without it draws are drawn. calls: nets and kernels by name. structures: what gives the
-    log-sum of a structure, by kind. training: the flag."""
+    draw in the order of `ordered`, a list with one for each step of a loop; without it draws are drawn. calls: nets and
+    kernels by name. structures: what gives the log-sum of a structure, by kind. training: the flag."""
 
     inputs: Mapping[Any, Tensor] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)

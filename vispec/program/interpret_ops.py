@@ -205,7 +205,7 @@ def drawn(node: Draw | Noise, values: Mapping[Any, Any], world: Any) -> Any:
         axes = node.order
         given = world.noise.get(node.site)
         if given is not None:
-            return Array(given, axes)
+            return Array(given.pop(0) if isinstance(given, list) else given, axes)
         noise: Any = getattr(torch.empty(shape(axes), dtype=torch.float64), f"{node.law}_")()
         return Array(noise, axes)
     axes = (*ordered(node.axes - {*node.events}), *node.events)

@@ -12,10 +12,12 @@ from vispec.program.node import (
     Carried,
     Concat,
     Contract,
+    Draw,
     Link,
     Loop,
     Map,
     Node,
+    Noise,
     Pick,
     Reduce,
     Rename,
@@ -128,9 +130,14 @@ def _substituted(root: Node, known: dict[Node, Node]) -> Node:
 def inside_loops(order: Iterable[Node]) -> dict[Node, frozenset[str]]:
     """For each node, which come arguments first, the loops in whose bodies alone it has a value."""
     found: dict[Node, frozenset[str]] = {}
+    order = list(order)
+    loops = [node for node in order if isinstance(node, Loop)]
+    drawn = {
+        each: loop.loop for loop in loops for body in loop.bodies for each in nodes(body) if isinstance(each, Draw | Noise)
+    }
     for node in order:
         inner = frozenset[str]().union(*(found[arg] for arg in node.args))
-        own = {node.loop} if isinstance(node, Carried) else set[str]()
+        own = {node.loop} if isinstance(node, Carried) else {drawn[node]} if node in drawn else set[str]()
         found[node] = inner - {node.loop} if isinstance(node, Loop) else inner | own
     return found
 
