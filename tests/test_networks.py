@@ -12,7 +12,7 @@ from torch import Tensor
 from vispec.catalog import networks
 from vispec.emit.nets.classes import NetCode, emit_net
 from vispec.emit.nets.code import ceiling, plus, times, unwrapped
-from vispec.emit.source_text import kernel_source, with_borrowed
+from vispec.torch.source_text import kernel_source, with_borrowed
 from vispec.model.model import All, Let, Model, Net, NetCall, Plate, Prefix, Ref, Size, Stage, Variable, Vocab, Where
 from vispec.model.types import Type
 from vispec.source import Source, Span

@@ -148,6 +148,19 @@ def test_positions_rename() -> None:
     assert torch.equal(read.laid((c, j)), value.T.double())
 
 
+def test_picks_tell_axes_apart() -> None:
+    """A table at the positions of one of its own axes, which is itself picked elsewhere."""
+    k, j = Axis("k", "plate", Size.of(3)), Axis("j", "plate", Size.of(3))
+    table = Input("table", (k, j), "real", "parameter")
+    at = Input("at", (), "int", "batch")
+    for given, wanted in (({k: Position(j), j: at}, [2.0, 5.0, 8.0]), ({k: Position(j), j: Position(k)}, None)):
+        (read,) = run([build.pick(table, given)], World({"table": torch.arange(9.0).view(3, 3), "at": torch.tensor(2)}))
+        if wanted is not None:
+            assert read.tensor.tolist() == wanted
+        else:
+            assert torch.equal(read.laid((j, k)), torch.arange(9.0).view(3, 3).double())
+
+
 def test_logarithms_before_they_underflow() -> None:
     x = Input("x", (), "real", "batch")
     survival = build.exp(build.neg(x))

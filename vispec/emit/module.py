@@ -16,7 +16,7 @@ from vispec.emit.nets.classes import NetCode, emit_net
 from vispec.emit.parameters import declaration, properties
 from vispec.emit.posterior import posterior_methods
 from vispec.emit.sampling.generate import generation_methods
-from vispec.emit.source_text import kernel_source, with_borrowed
+from vispec.torch.source_text import kernel_source, with_borrowed
 from vispec.emit.starts.method import initialise_method
 from vispec.emit.writer import ModuleNeeds, identifier
 from vispec.plan.axes import element_plates

@@ -450,6 +450,8 @@ def pick(table: Value, at: Mapping[Axis, Value]) -> Node:
     kept = table.axes - {*at}
     others = {a for axis, index in at.items() if axis not in names for a in index.axes}
     plain = {axis: to for axis, to in names.items() if new.count(to) == 1 and to not in kept and to not in others}
+    while clash := [axis for axis, to in plain.items() if to in table.axes and to not in plain]:
+        del plain[clash[0]]  # what is picked along an axis must first be told from what is called so then
     table = rename(table, plain)
     at = {axis: index for axis, index in at.items() if axis not in plain}
     return Pick(table, tuple(sorted(at.items(), key=lambda pair: pair[0].serial))) if at else table

@@ -10,7 +10,7 @@ from vispec.catalog import networks
 from vispec.emit.nets.code import Line, NetWriter, assignment, free, names_in, plus, python_size, times
 from vispec.emit.nets.stream import Part, Stream
 from vispec.emit.nets.uses import Uses, uses
-from vispec.emit.source_text import definitions
+from vispec.torch.source_text import definitions
 from vispec.emit.writer import identifier
 from vispec.model.model import Const, Draw, Law, Model, Net, Stage
 from vispec.model.show import show_stage
