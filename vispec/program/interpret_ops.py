@@ -86,6 +86,7 @@ MAPS: dict[str, Callable[..., Tensor]] = {
     "mod": _fold(lambda x, y: torch.remainder(x, y)),
     "neg": guarded(lambda x: -_number(x)),
     "pow": _all_real(lambda x, y: x**y),
+    "int_pow": lambda x, y: x.long() ** y.long(),
     "square": guarded(lambda x: _number(x) ** 2),
     "abs": guarded(lambda x: _number(x).abs()),
     "sign": guarded(lambda x: _number(x).sign()),

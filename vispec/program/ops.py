@@ -85,6 +85,7 @@ OPS: dict[str, Op] = {
     "mod": Op(2, arithmetic),
     "neg": Op(1, arithmetic, lambda x: -x),
     "pow": Op(2, real),
+    "int_pow": Op(2, whole, lambda x, y: x**y),
     "square": Op(1, arithmetic, lambda x: x * x),
     "abs": Op(1, arithmetic, abs),
     "sign": Op(1, arithmetic, _sign),
@@ -118,4 +119,4 @@ OPS: dict[str, Op] = {
     "bool": Op(1, truth, bool),
 }
 """where(test, then, otherwise): the branch that is not taken sends no gradient, whatever its value. floor and round keep their
-argument's kind of number as reals; round halves to even. real, int, bool: conversions."""
+argument's kind of number as reals; round halves to even. int_pow: whole numbers, the exponent at least 0. real, int, bool: conversions."""
