@@ -14,6 +14,7 @@ from vispec.program.node import (
     Input,
     Link,
     Map,
+    Merge,
     Node,
     Number,
     Pick,
@@ -24,6 +25,7 @@ from vispec.program.node import (
     Shift,
     Spread,
     Stop,
+    Tail,
 )
 from vispec.program.ops import OPS
 from vispec.program.size import Size
@@ -475,6 +477,19 @@ def concat(parts: Iterable[tuple[Value, Axis | None]], axis: Axis) -> Node:
 def stack(items: Iterable[Value], axis: Axis) -> Node:
     """One element each."""
     return concat([(item, None) for item in items], axis)
+
+
+def merge(arg: Value, over: Iterable[Axis], axis: Axis) -> Node:
+    """Several axes as one, the last running fastest; one alone is only called otherwise."""
+    arg, axes = node(arg), tuple(over)
+    arg = spread(arg, axes)
+    return rename(arg, {axes[0]: axis}) if len(axes) == 1 else Merge(arg, axes, axis)
+
+
+def tail(arg: Value, old: Axis, start: int, axis: Axis) -> Node:
+    """The elements from a number on; what does not differ along the axis stays as it is."""
+    arg = node(arg)
+    return Tail(arg, old, start, axis) if old in arg.axes else arg
 
 
 def contract(factors: Iterable[Node], over: Iterable[Axis]) -> Node:

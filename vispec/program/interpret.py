@@ -23,6 +23,7 @@ from vispec.program.node import (
     Link,
     Loop,
     Map,
+    Merge,
     Node,
     Noise,
     Number,
@@ -36,6 +37,7 @@ from vispec.program.node import (
     Site,
     Spread,
     Stop,
+    Tail,
     Structure,
 )
 
@@ -174,6 +176,18 @@ def evaluate(node: Node, values: Mapping[Node, Any], world: World) -> Any:
             laid = [_one_after(values[part], own, axes, around) for part, own in parts]
             kind = torch.float64 if node.dtype == "real" else laid[0].dtype
             return Array(torch.cat([each.to(kind) for each in laid], -1), axes)
+        case Merge(arg, over, axis):
+            axes = (*ordered(node.axes - {axis}), *over)
+            shape = [world.extent(each) for each in axes]
+            whole = values[arg].laid(axes).expand(shape)
+            world.extents.setdefault(axis.origin, whole.shape[len(axes) - len(over) :].numel())
+            return Array(whole.flatten(len(axes) - len(over)), (*axes[: len(axes) - len(over)], axis))
+        case Tail(arg, old, start, axis):
+            found: Array = values[arg]
+            at = found.axes.index(old)
+            world.extents.setdefault(axis.origin, max(found.tensor.shape[at] - start, 0))
+            rest = found.tensor.narrow(at, min(start, found.tensor.shape[at]), max(found.tensor.shape[at] - start, 0))
+            return Array(rest, tuple(axis if each is old else each for each in found.axes))
         case Contract(factors, over):
             axes = (*ordered(node.axes), *over)
             product = fold(torch.mul, (values[each].laid(axes) for each in factors))
@@ -266,6 +280,8 @@ def called(node: Call, values: Mapping[Node, Any], world: World) -> list[Array]:
         else:
             args.append(tensor)
     function = world.calls.get(node.name) or named(node)
+    _, _, method = node.kind.partition(".")
+    function = getattr(function, method) if method else function
     found = function(*args, **keywords, **dict(node.settings))
     outs = [found] if isinstance(found, torch.Tensor) else list(found)
     return [Array(out, (*shared, *own)) for out, (own, _) in zip(outs, node.results, strict=True)]

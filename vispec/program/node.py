@@ -322,6 +322,41 @@ class Concat(Node):
 
 
 @dataclass(frozen=True, eq=False)
+class Merge(Node):
+    """Several axes as one, the last of them running fastest."""
+
+    arg: Node
+    over: tuple[Axis, ...]
+    axis: Axis
+
+    @cached_property
+    def axes(self) -> Axes:
+        return (self.arg.axes - {*self.over}) | {self.axis}
+
+    @property
+    def dtype(self) -> Dtype:
+        return self.arg.dtype
+
+
+@dataclass(frozen=True, eq=False)
+class Tail(Node):
+    """The elements of an axis from a number on, along an axis of their own."""
+
+    arg: Node
+    old: Axis
+    start: int
+    axis: Axis
+
+    @cached_property
+    def axes(self) -> Axes:
+        return (self.arg.axes - {self.old}) | {self.axis}
+
+    @property
+    def dtype(self) -> Dtype:
+        return self.arg.dtype
+
+
+@dataclass(frozen=True, eq=False)
 class Contract(Node):
     """Σ over axes of a product: a matrix product where there are two factors."""
 

@@ -16,6 +16,7 @@ from vispec.program.node import (
     Link,
     Loop,
     Map,
+    Merge,
     Node,
     Noise,
     Pick,
@@ -25,6 +26,7 @@ from vispec.program.node import (
     Shift,
     Spread,
     Stop,
+    Tail,
 )
 
 REBUILD: dict[type, Callable[..., Node]] = {
@@ -38,6 +40,8 @@ REBUILD: dict[type, Callable[..., Node]] = {
     Spread: build.spread,
     Concat: build.concat,
     Contract: build.contract,
+    Merge: build.merge,
+    Tail: build.tail,
     Stop: build.stop,
 }
 """How a node is made anew from changed fields; others are made as they are."""

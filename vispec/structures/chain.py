@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from vispec.lazy import torch
 from vispec.program import build
-from vispec.program.axis import ordered
+from vispec.program.axis import Axis, ordered
 from vispec.program.node import Node, Structure
+from vispec.structures.calls import ONCE, kernel, state_of
 from vispec.structures.elements import at_element, from_element
 from vispec.structures.entry import Group, StructureKind, laid_over, where_counted, with_lengths
 
@@ -72,4 +73,21 @@ def log_sum(node: Structure, given: Sequence[Any], world: Any, values: Any) -> A
     return Array(torch.where(length == 0, 0.0, log_sum_exp(alpha)), kept)
 
 
-ENTRY = StructureKind("chain", recognises, terms, form, log_sum, "one forward pass")
+def call(node: Structure) -> Node:
+    """As chain_log_prob takes it: the transitions without those of the first element, joint states as one axis."""
+    plate, *rest = node.binds
+    past, states = tuple(rest[: len(rest) // 2]), tuple(rest[len(rest) // 2 :])
+    before, state = state_of(past), state_of(states)
+    init, step, seen = node.given
+    step = build.merge(build.merge(step, past, before), states, state)
+    later = Axis(plate.hint, "plate")
+    own: tuple[Axis, ...] = (before, state)
+    if plate in step.axes:
+        step, own = build.tail(step, plate, 1, later), (later, *own)
+    elif step.axes - {*own}:
+        step, own = build.spread(step, (ONCE,)), (ONCE, *own)
+    given = [(build.merge(init, states, state), (state,)), (step, own), (build.merge(seen, states, state), (plate, state))]
+    return kernel(node, "vispec.kernels.sums.chain:chain_log_prob", "vispec.kernels.sums.algebra:chain_total", given, plate)
+
+
+ENTRY = StructureKind("chain", recognises, terms, form, log_sum, "one forward pass", call)

@@ -11,7 +11,7 @@ from vispec.program.axis import Axis
 
 if TYPE_CHECKING:
     from vispec.program.cost import Numbers
-    from vispec.program.node import Node
+    from vispec.program.node import Node, Structure
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class StructureKind:
     recognises: whether it sums such a group. terms: how many terms it adds, for one element of all other axes.
     build: the log-sum of the factors' sum (nodes in nats that read the group, of which the first lists all factors that read a
     past, if any does) as a node, under an algebra ("sum", "total"). log_sum: the value of a node of its kind in float64, plain
-    and differentiable, as the interpreter's World asks for it. words: what it does, for the printed plan."""
+    and differentiable, as the interpreter's World asks for it. words: what it does, for the printed plan.
+    call: the node as a call of the kernel that computes it."""
 
     name: str
     recognises: Callable[[Group], bool]
@@ -47,6 +48,7 @@ class StructureKind:
     build: Callable[[Group, Sequence[Node], str], Node]
     log_sum: Callable[..., Any]
     words: str
+    call: Callable[[Structure], Node] | None = None
 
 
 def laid_over(value: Node, axes: Sequence[Axis]) -> Node:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from vispec.lazy import torch
 from vispec.program import build
-from vispec.program.axis import ordered
+from vispec.program.axis import Axis, ordered
 from vispec.program.node import Node, Structure
+from vispec.structures.calls import ONCE, kernel, state_of
 from vispec.structures.elements import at_element, from_element
 from vispec.structures.entry import Group, StructureKind, laid_over, where_counted, with_lengths
 
@@ -80,4 +81,28 @@ def log_sum(node: Structure, given: Sequence[Any], world: Any, values: Any) -> A
     return Array(torch.where(length == 0, 0.0, total), kept)
 
 
-ENTRY = StructureKind("second_order_chain", recognises, terms, form, log_sum, "one forward pass over pairs")
+def call(node: Structure) -> Node:
+    """As second_order_log_prob takes it."""
+    plate, *rest = node.binds
+    n = len(rest) // 3
+    two, one, states = tuple(rest[:n]), tuple(rest[n : 2 * n]), tuple(rest[2 * n :])
+    oldest, before, state = state_of(two), state_of(one), state_of(states)
+    init, second, step, seen = node.given
+    step = build.merge(build.merge(build.merge(step, two, oldest), one, before), states, state)
+    later = Axis(plate.hint, "plate")
+    own: tuple[Axis, ...] = (oldest, before, state)
+    if plate in step.axes:
+        step, own = build.tail(step, plate, 2, later), (later, *own)
+    elif step.axes - {*own}:
+        step, own = build.spread(step, (ONCE,)), (ONCE, *own)
+    given = [
+        (build.merge(init, states, state), (state,)),
+        (build.merge(build.merge(second, one, before), states, state), (before, state)),
+        (step, own),
+        (build.merge(seen, states, state), (plate, state)),
+    ]
+    file = "vispec.kernels.sums.pairs"
+    return kernel(node, f"{file}:second_order_log_prob", f"{file}:second_order_total", given, plate)
+
+
+ENTRY = StructureKind("second_order_chain", recognises, terms, form, log_sum, "one forward pass over pairs", call)

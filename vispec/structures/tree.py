@@ -16,6 +16,7 @@ from vispec.lazy import torch
 from vispec.program import build
 from vispec.program.axis import ordered
 from vispec.program.node import Node, Structure
+from vispec.structures.calls import kernel
 from vispec.structures.entry import Group, StructureKind, laid_over, with_lengths
 
 if TYPE_CHECKING:
@@ -86,4 +87,10 @@ def _below(arcs: Tensor, root: int) -> Tensor:
     return total
 
 
-ENTRY = StructureKind("tree", recognises, terms, form, log_sum, "one elimination an element")
+def call(node: Structure) -> Node:
+    """As tree_log_prob takes it."""
+    file = "vispec.kernels.sums.tree"
+    return kernel(node, f"{file}:tree_log_prob", f"{file}:tree_total", [(node.given[0], node.binds)], node.binds[0])
+
+
+ENTRY = StructureKind("tree", recognises, terms, form, log_sum, "one elimination an element", call)

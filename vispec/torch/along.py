@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import reduce as fold
 
 from vispec.program.axis import Axis, ordered
-from vispec.program.node import Concat, Contract, Link, Node, Reduce, Scan, Shift
-from vispec.torch.code import TERM, Code, attribute, binary, call, listed, method, number, text
+from vispec.program.node import Concat, Contract, Link, Merge, Node, Reduce, Scan, Shift, Tail
+from vispec.torch.code import TERM, Code, attribute, binary, call, index, listed, method, number, text
 from vispec.torch.elementwise import number_of
 from vispec.torch.layout import Value, aligned, merged, turned
 from vispec.torch.writer import PLAIN, Writer
@@ -159,5 +159,18 @@ def _letters(axes: list[Axis]) -> dict[Axis, str]:
     return found
 
 
-PLAIN |= {Reduce: _reduce, Link: _link, Scan: _scan, Shift: _shift, Concat: _concat, Contract: _contract}
+def _merge(w: Writer, node: Merge) -> Value:
+    value = at_end(w.full(w.value(node.arg), merged([w.value(node.arg).dims, ordered(node.arg.axes)])), node.over)
+    code = method(value.code, "flatten", number(-len(node.over)), named=True)
+    return replace(value, code=code, dims=(*value.dims[: len(value.dims) - len(node.over)], node.axis))
+
+
+def _tail(w: Writer, node: Tail) -> Value:
+    value = covering(w, node.arg, [node.old])
+    at = value.dims.index(node.old)
+    dims = tuple(node.axis if axis is node.old else axis for axis in value.dims)
+    return replace(value, code=index(value.code, [*[":"] * at, f"{node.start}:"]), dims=dims)
+
+
+PLAIN |= {Merge: _merge, Tail: _tail} | {Reduce: _reduce, Link: _link, Scan: _scan, Shift: _shift, Concat: _concat, Contract: _contract}
 assert fold

@@ -30,12 +30,12 @@ def _call(w: Writer, node: Call) -> Value:
 
 
 def callee(node: Call) -> Code:
-    """self.net, self.net.method, or a kernel, whose name says its file: "sums.lookup.columns"."""
+    """self.net, self.net.method, or a kernel, whose name says its file: "vispec.kernels.sums.lookup:columns"."""
     kind, _, method = node.kind.partition(".")
     if kind == "net":
         return Code((Attribute("net", node.name), *([f".{method}"] if method else [])))
-    module, _, name = node.name.rpartition(".")
-    return Code((Global(name, f"vispec.kernels.{module}"),))
+    module, _, name = node.name.partition(":")
+    return Code((Global(name, module),))
 
 
 def setting(w: Writer, value: Any) -> Code:
@@ -59,7 +59,7 @@ def _part(w: Writer, node: Part) -> Value:
 
 def _structure(w: Writer, node: Structure) -> Value:
     """As its entry writes it: `written(writer, node)` of its file in vispec/structures."""
-    entry = import_module("vispec.structures").entries()[node.kind]
+    entry = import_module("vispec.structures").structures()[node.kind]
     return entry.written(w, node)
 
 
