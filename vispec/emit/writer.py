@@ -1,6 +1,5 @@
 """Writes the body of one emitted method: a line a tensor, each with its axes, nothing computed twice."""
 
-import keyword
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -9,18 +8,9 @@ from vispec.emit.value import Form, Value
 from vispec.model.model import Law, Model
 from vispec.model.types import INTEGER_DOMAINS, MISSING, Dim
 from vispec.plan.axes import Scope, element_plates
+from vispec.torch.nets.words import RESERVED, identifier
 
-USED_BY_EMITTED_CODE = """
-self batch index torch nn F Tensor tilt total query other n lengths rule one memory
-len float int range dict next iter zip list max tuple
-"""
-RESERVED = frozenset(USED_BY_EMITTED_CODE.split())
-
-
-def identifier(name: str) -> str:
-    """A spec's name as a Python one: keywords and the names that emitted code uses get a trailing underscore."""
-    return name + "_" if keyword.iskeyword(name) or name in RESERVED else name
-
+__all__ = ["RESERVED", "identifier"]
 
 class Writer:
     """Lines so far, and what is already computed. `scope` says how variables are held in this method."""

@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from vispec.catalog import Distribution, distributions, networks
 from vispec.emit.laws.expressions import plain
 from vispec.emit.laws.forms import truth
-from vispec.emit.nets.classes import head_size
-from vispec.emit.nets.code import plus
 from vispec.emit.parameters import stored
 from vispec.emit.starts import labels
 from vispec.emit.starts.places import LINKS, Branch, Place, branches, follows, latents_in, places
@@ -16,6 +14,8 @@ from vispec.emit.writer import ModuleNeeds, Writer, identifier
 from vispec.model.model import Expression, Model, NetCall, Param, Ref, Variable
 from vispec.plan.axes import Scope, key
 from vispec.plan.plan import Plan
+from vispec.torch.nets.classes import head_size
+from vispec.torch.nets.code import plus
 
 
 @dataclass(frozen=True)
