@@ -154,9 +154,7 @@ class Writer:
         if isinstance(factor, str):
             return Code((Attribute("size", factor),))
         left, right = self.size(factor.left), self.size(factor.right)
-        if factor.op == "power":
-            return binary(POWER, left, ("**", right))
-        return unary("-", binary(TERM, unary("-", left), ("//", right)))
+        return binary(POWER, left, ("**", right)) if factor.op == "power" else binary(TERM, left, ("//", right))
 
 
 def _input(w: Writer, node: Input) -> Value:
