@@ -59,17 +59,31 @@ SINGULAR: dict[str, Singular] = {
 }
 EXPONENTIALS = frozenset({"exp", "expm1"})
 LINEAR = frozenset({"add", "sub", "neg", "where", "real"})
-"""Through these an infinite value sends a finite gradient; and log itself sends 0 where none arrives (see the kernel log_of)."""
+"""Through these, and through reductions, an infinite value sends a finite gradient; and log itself sends 0 where none arrives (see the kernel log_of)."""
 
 
-def rule(found: Node) -> Node | None:
-    match found:
-        case Map("where", (test, then, otherwise)) if not isinstance(test, Const):
-            padding = _is_inside(test)
-            first = Guard(test, padding).safe(then) if moving(then) else then
-            second = Guard(build.apply("not", test), padding).safe(otherwise) if moving(otherwise) else otherwise
-            return build.where(test, first, second) if first is not then or second is not otherwise else None
-    return None
+class Guards:
+    """replaced: what stands for a node inside a branch."""
+
+    def __init__(self) -> None:
+        self.replaced: dict[Node, Node] = {}
+
+    def rule(self, found: Node) -> Node | None:
+        match found:
+            case Map("where", (test, then, otherwise)) if not isinstance(test, Const):
+                padding = _is_inside(test)
+                first = self.safe(test, padding, then)
+                second = self.safe(build.apply("not", test), padding, otherwise)
+                return build.where(test, first, second) if first is not then or second is not otherwise else None
+        return None
+
+    def safe(self, test: Node, padding: bool, branch: Node) -> Node:
+        if not moving(branch):
+            return branch
+        guard = Guard(test, padding)
+        found = guard.safe(branch)
+        self.replaced |= {old: new for old, new in guard.known.items() if old is not new}
+        return found
 
 
 def _is_inside(test: Node) -> bool:
@@ -94,7 +108,7 @@ class Guard:
         order = list(nodes([root]))
         self.steep = set[Node]()
         for found in reversed(order):
-            linear = isinstance(found, Spread | Rename) or (isinstance(found, Map) and found.op in LINEAR)
+            linear = isinstance(found, Spread | Rename | Reduce) or (isinstance(found, Map) and found.op in LINEAR)
             if found in self.steep or not linear:
                 self.steep |= {*found.args}
         for found in order:
@@ -126,7 +140,7 @@ class Guard:
         """Whether its singular points do no harm here."""
         if self.padding and found.op in EXPONENTIALS:
             return True
-        return found.op == "log" and moving(found) and found not in self.steep
+        return found not in self.steep and (found.op == "log" or not moving(found))
 
     def guarded(self, arg: Node, safe: float) -> Node:
         """The argument where some use of it is in the branch, a safe number elsewhere."""
@@ -136,7 +150,10 @@ class Guard:
 
 
 def rewrite(program: Program, numbers: Numbers) -> Program:
-    return program.rewritten(rule).rewritten(Masks().rule)
+    guards = Guards()
+    found = program.rewritten(guards.rule)
+    named = {new: found.hints[old] for old, new in guards.replaced.items() if old in found.hints}
+    return Program(found.outputs, {**named, **found.hints}, found.spans).rewritten(Masks().rule)
 
 
 ENTRY = Rule(name="guard", what="branches that are not taken send no gradient", rewrite=rewrite, after=("masks",), needed=True)
