@@ -39,8 +39,8 @@ def call(
     over = along if along is not None else _over(f, e, found)
     lead = (over,) if over else ()
     results: tuple[tuple[tuple[Axis, ...], Dtype], ...] = tuple((lead + f.shape(t), dtype_of(t)) for _, t in net.heads)
-    kind = "net" if along is None else "net.prefixes"
-    made = Call(kind, net.name, (*given, *masks), results, ())
+    mode = "whole" if along is None else "prefix"
+    made = Call("net", net.name, (*given, *masks), results, (("mode", mode),))
     heads = [name for name, _ in net.heads]
     at = heads.index(e.head)
     part = f.named(Part(made, at), "_".join(filter(None, (net.name, e.head))))

@@ -11,6 +11,7 @@ from vispec.program.node import (
     Call,
     Concat,
     Const,
+    Density,
     Draw,
     Extent,
     Input,
@@ -126,3 +127,21 @@ def _of_map(op: str, low: list[float]) -> float:
 def positive(node: Node) -> bool:
     """Whether the value is surely above some number above 0, so that it cannot have been rounded to 0."""
     return least(node) > 0
+
+
+def below_infinity(node: Node) -> bool:
+    """Whether the value is surely a number or -inf, if inputs are numbers: log-probabilities, and what is added up of them."""
+    match node:
+        case Const(value):
+            return value < inf
+        case Link("log_softmax") | Map("log_sigmoid") | Density():
+            return True
+        case Map("add", operands):
+            return all(map(below_infinity, operands))
+        case Map("where", (_, then, otherwise)):
+            return below_infinity(then) and below_infinity(otherwise)
+        case Reduce("sum" | "max" | "log_sum_exp", arg) | Rename(arg) | Spread(arg) | Stop(arg) | Pick(arg):
+            return below_infinity(arg)
+        case Map("log", (arg,)):
+            return isinstance(arg, Input | Link)
+    return False

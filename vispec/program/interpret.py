@@ -279,9 +279,9 @@ def called(node: Call, values: Mapping[Node, Any], world: World) -> list[Array]:
             keywords[name] = tensor
         else:
             args.append(tensor)
-    function = world.calls.get(node.name) or named(node)
-    _, _, method = node.kind.partition(".")
-    function = getattr(function, method) if method else function
-    found = function(*args, **keywords, **dict(node.settings))
+    function, settings = world.calls.get(node.name) or named(node), dict(node.settings)
+    if node.kind == "net" and settings.pop("mode", "whole") == "prefix":
+        function = function.prefixes  # type: ignore[attr-defined]
+    found = function(*args, **keywords, **settings)
     outs = [found] if isinstance(found, torch.Tensor) else list(found)
     return [Array(out, (*shared, *own)) for out, (own, _) in zip(outs, node.results, strict=True)]

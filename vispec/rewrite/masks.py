@@ -9,7 +9,8 @@ from math import inf
 from vispec.program import build
 from vispec.program.axis import Axis
 from vispec.program.cost import Numbers
-from vispec.program.node import Link, Map, Node, Reduce
+from vispec.program.facts import below_infinity
+from vispec.program.node import Const, Link, Map, Node, Reduce
 from vispec.program.program import Program
 from vispec.rewrite.rules import Rule
 
@@ -55,12 +56,22 @@ def inside(arg: Node, ragged: list[Axis], neutral: float | bool) -> Node:
 
 
 def is_neutral_outside(arg: Node, ragged: list[Axis], neutral: float | bool) -> bool:
-    """Whether it is so already."""
+    """Whether it is so already: by a choice of its own, or as a sum of what is -inf there and of what is below ∞."""
+    wanted = {build.inside(axis) for axis in ragged}
     match arg:
-        case Map("where", (test, _, otherwise)) if build.is_const(otherwise) and getattr(otherwise, "value", None) == neutral:
-            tests = {*test.operands} if isinstance(test, Map) and test.op == "and" else {test}
-            return {build.inside(axis) for axis in ragged} <= tests
+        case Map("where", (test, _, Const(value))) if value == neutral:
+            return wanted <= conditions(test)
+        case Map("and") | Map("lt") if neutral is False:
+            return wanted <= conditions(arg)
+        case Map("add", operands) if neutral == -inf:
+            masked = [each for each in operands if is_neutral_outside(each, ragged, neutral)]
+            return bool(masked) and all(below_infinity(each) for each in operands if each not in masked)
     return False
+
+
+def conditions(test: Node) -> set[Node]:
+    """All of what a test asks for."""
+    return {*test.operands} if isinstance(test, Map) and test.op == "and" else {test}
 
 
 def rewrite(program: Program, numbers: Numbers) -> Program:

@@ -1,15 +1,13 @@
-"""Nets, kernels and structures: what is called with tensors whose own axes come last."""
+"""Nets and kernels: what is called with tensors whose own axes come last."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 from vispec.program.axis import Axis
-from vispec.program.node import Call, Node, Part, Structure
+from vispec.program.node import Call, Node, Part
 from vispec.torch.code import Attribute, Code, Global, Slot, call, number, text
-from vispec.torch.laws import in_place, lead_dims, with_events
+from vispec.torch.laws import lead_dims, with_events
 from vispec.torch.layout import Value, aligned
 from vispec.torch.writer import PLAIN, Writer
 
@@ -25,15 +23,18 @@ def _call(w: Writer, node: Call) -> Value:
             named[keyword] = code
         else:
             placed.append(code)
-    named |= {name: setting(w, value) for name, value in node.settings}
+    named |= {name: setting(w, value) for name, value in node.settings if name != "mode"}
+    if node.kind == "kernel.total":  # of a sum under the algebra of a query
+        placed.insert(0, text("total"))
     return Value(call(callee(node), *placed, **named), dims)
 
 
 def callee(node: Call) -> Code:
-    """self.net, self.net.method, or a kernel, whose name says its file: "vispec.kernels.sums.lookup:columns"."""
-    kind, _, method = node.kind.partition(".")
-    if kind == "net":
-        return Code((Attribute("net", node.name), *([f".{method}"] if method else [])))
+    """self.net, self.net.method by its mode, or a kernel, whose name says its file: "vispec.kernels.sums.lookup:columns"."""
+    if node.kind == "net":
+        mode = dict(node.settings).get("mode", "whole")
+        method = {"whole": "", "prefix": ".prefixes"}.get(mode, f".{mode}")
+        return Code((Attribute("net", node.name), *([method] if method else [])))
     module, _, name = node.name.partition(":")
     return Code((Global(name, module),))
 
@@ -57,17 +58,4 @@ def _part(w: Writer, node: Part) -> Value:
     return Value(Code((Slot(node),)), dims, output.dtype)
 
 
-def _structure(w: Writer, node: Structure) -> Value:
-    """As its entry writes it: `written(writer, node)` of its file in vispec/structures."""
-    entry = import_module("vispec.structures").structures()[node.kind]
-    return entry.written(w, node)
-
-
-def laid(w: Writer, nodes: Sequence[Node], own: Sequence[Sequence[Axis]]) -> tuple[list[Code], tuple[Axis, ...]]:
-    """Arguments of a kernel, each with its own axes last and the others as they broadcast, and the axes of the result."""
-    values = [with_events(w, node, axes) for node, axes in zip(nodes, own, strict=True)]
-    dims = lead_dims(list(zip(values, own, strict=True)))
-    return [in_place(w, value, axes, dims) for value, axes in zip(values, own, strict=True)], dims
-
-
-PLAIN |= {Call: _call, Part: _part, Structure: _structure}
+PLAIN |= {Call: _call, Part: _part}

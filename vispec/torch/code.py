@@ -108,6 +108,14 @@ def unary(op: str, of: Code) -> Code:
     return Code((op, *within(of, level)), level)
 
 
+def negated(of: Code) -> Code | None:
+    """x where the expression is -x."""
+    if of.level != UNARY or of.pieces[:1] != ("-",):
+        return None
+    rest = of.pieces[1:]
+    return Code(rest, rest[0].level if len(rest) == 1 and isinstance(rest[0], Slot) else POSTFIX)
+
+
 def binary(level: int, first: Code, *rest: tuple[str, Code]) -> Code:
     """first op second op third: operators of one level, from the left."""
     both = level in (COMPARE, POWER)

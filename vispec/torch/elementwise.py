@@ -109,6 +109,10 @@ def _pow(w: Writer, node: Map, values: list[Value]) -> Value:
     return joined(node, floating(w, values), lambda codes: binary(POWER, codes[0], ("**", codes[1])))
 
 
+def _power(w: Writer, node: Map, values: list[Value]) -> Value:
+    return joined(node, counted(w, values, True), lambda codes: binary(POWER, codes[0], ("**", codes[1])))
+
+
 def _whole_quotient(op: str) -> Callable[[Writer, Map, list[Value]], Value]:
     def made(w: Writer, node: Map, values: list[Value]) -> Value:
         values = floating(w, values) if node.dtype == "real" else counted(w, values, True)
@@ -286,6 +290,7 @@ BY_OP: dict[str, Callable[[Writer, Map, list[Value]], Value]] = {
     "mod": _whole_quotient("%"),
     "neg": _neg,
     "pow": _pow,
+    "power": _power,
     "square": _square,
     "abs": _kept("abs", "abs"),
     "sign": _kept("sign", ""),

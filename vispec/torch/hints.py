@@ -34,16 +34,18 @@ class Hints:
 
     def __init__(self, w: Writer, names: Names):
         self.w, self.names = w, names
+        self.given: dict[Node, str] = {}
 
     def fresh(self, node: Node, known: Mapping[Node, str]) -> str:
-        return self.names.fresh(self.w.program.hints.get(node) or self.hint(node, known))
+        self.given[node] = self.w.program.hints.get(node) or self.hint(node, known)
+        return self.names.fresh(self.given[node])
 
     def stem(self, node: Node, known: Mapping[Node, str]) -> str:
         """What a value is about, "" where that has no name."""
         if node in self.w.program.hints:
             return self.w.program.hints[node]
-        if node in known:
-            return known[node]
+        if node in self.given:
+            return self.given[node].removeprefix("raw_")
         match node:
             case Input():
                 return node.name.removeprefix("raw_")
@@ -83,7 +85,7 @@ class Hints:
             case Noise(site):
                 return f"noise_{site}"
             case Part(source, at):
-                name = getattr(source, "name", "state").rpartition(".")[2]
+                name = getattr(source, "name", "state").rpartition(":")[2]
                 return name if len(source.outputs) == 1 else f"{name}_{at + 1}"
             case Structure(kind):
                 return f"log_{kind}"

@@ -9,8 +9,9 @@ from typing import Any
 
 from vispec.catalog import distributions
 from vispec.program.axis import Axis, ordered
-from vispec.program.node import Density, Draw, Node, Noise
-from vispec.torch.code import Code, Global, call, method, number, text
+from vispec.program.node import Density, Draw, Map, Node, Noise
+from vispec.torch.code import Args, Code, Global, call, method, text
+from vispec.torch.elementwise import BY_OP
 from vispec.torch.layout import Value, aligned, merged
 from vispec.torch.writer import ONE, PLAIN, Writer
 
@@ -25,14 +26,22 @@ def source_of(function: Callable[..., Any]) -> Global:
 def _density(w: Writer, node: Density) -> Value:
     entry = distributions()[node.law]
     value = with_events(w, node.value, node.events)
-    params = [(name, with_events(w, param, own), own) for name, param, own in node.params]
+    params = [(name, widened(w, param, own) if name in entry.wide else with_events(w, param, own), own) for name, param, own in node.params]
     dims = lead_dims([(value, node.events), *((each, own) for _, each, own in params)])
-    x = aligned(value, (*dims, *node.events)) if not value.python else w.tensor(value).code
-    codes = {name: in_place(w, each, own, dims, name in entry.wide) for name, each, own in params}
+    x = aligned(w.tensor(value), (*dims, *node.events))
+    codes = [(name, in_place(w, each, own, dims)) for name, each, own in params]
     if entry.kernel is not None:
-        return Value(call(source_of(entry.kernel), x, *codes.values()), dims)
-    law = call(f"torch.distributions.{entry.torch_class}", **codes)
+        return Value(call(source_of(entry.kernel), x, *(code for _, code in codes)), dims)
+    law = call(f"torch.distributions.{entry.torch_class}", **dict(codes))
     return Value(method(law, "log_prob", x), dims)
+
+
+def widened(w: Writer, node: Node, own: Sequence[Axis]) -> Value:
+    """A parameter in float64, and so what it is the logarithm of."""
+    if isinstance(node, Map) and len(node.operands) == 1 and node.dtype == "real" and node.operands[0].dtype == "real":
+        return BY_OP[node.op](w, node, [widened(w, node.operands[0], own)])
+    value = w.tensor(w.real(with_events(w, node, own)))
+    return replace(value, code=method(value.code, "double"))
 
 
 def with_events(w: Writer, node: Node, events: Sequence[Axis]) -> Value:
@@ -48,10 +57,9 @@ def lead_dims(values: Sequence[tuple[Value, Sequence[Axis]]]) -> tuple[Axis, ...
     return merged(tuple(axis for axis in value.dims if axis not in own) for value, own in values)
 
 
-def in_place(w: Writer, value: Value, own: Sequence[Axis], dims: Sequence[Axis], wide: bool = False) -> Code:
+def in_place(w: Writer, value: Value, own: Sequence[Axis], dims: Sequence[Axis]) -> Code:
     """A param as a kernel takes it: a tensor of real numbers, its own axes last."""
-    code = aligned(w.tensor(w.real(value)), (*dims, *own))
-    return method(code, "double") if wide else code
+    return aligned(w.tensor(w.real(value)), (*dims, *own))
 
 
 def _draw(w: Writer, node: Draw) -> Value:
@@ -72,9 +80,8 @@ def _draw(w: Writer, node: Draw) -> Value:
     return Value(code, (*around, *node.events), node.kind)
 
 
-def _shape(w: Writer, axes: Sequence[Axis]) -> Any:
-    from vispec.torch.code import Args
-
+def _shape(w: Writer, axes: Sequence[Axis]) -> Args:
+    """Sizes as a tuple."""
     items = tuple(w.extent(axis) for axis in axes)
     return Args("(", items, ",)" if len(items) == 1 else ")")
 
@@ -85,5 +92,3 @@ def _noise(w: Writer, node: Noise) -> Value:
 
 
 PLAIN |= {Density: _density, Draw: _draw, Noise: _noise}
-assert replace
-assert number

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from vispec.program.axis import Axis, ordered
 from vispec.program.node import Dtype
-from vispec.torch.code import Code, attribute, index, method, number
+from vispec.torch.code import Code, attribute, index, method, negated, number, unary
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,12 @@ def aligned(value: Value, dims: Sequence[Axis], leading: bool = False) -> Code:
     """The value so that it broadcasts to dimensions of these axes; `leading`: with all of them, those that it has not of size 1."""
     own = [axis for axis in dims if axis in value.dims]
     assert len(own) == len(value.dims), f"{value.dims} are not all in {tuple(dims)}"
-    value = turned(value, own)
     if value.python or (not own and not leading):
         return value.code
+    inner = negated(value.code)
+    if inner is not None:  # the sign stands outside
+        return unary("-", aligned(replace(value, code=inner), dims, leading))
+    value = turned(value, own)
     first = 0 if leading or not own else list(dims).index(own[0])
     items = [":" if axis in own else "None" for axis in list(dims)[first:]]
     while items and items[-1] == ":":

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from vispec.program.axis import Axis
-from vispec.program.node import Density, Map, Node, Part, Pick, Position, Reduce, Source, Stop
+from vispec.program.node import Density, Input, Map, Node, Part, Pick, Position, Reduce, Source, Stop
 from vispec.torch.along import METHODS
 from vispec.torch.code import POSTFIX, Args, Attribute, Code, Global, Slot, expanded, pieces_of, slots
 from vispec.torch.hints import Hints
@@ -56,17 +56,31 @@ class Lines:
 
     def live(self) -> list[Node]:
         """The nodes that the outputs read, arguments first, in the order in which they are read."""
-        found: dict[Node, None] = {}
+        read = {node: [slot.node for slot in slots(code)] for node, code in self.codes.items()}
+        height: dict[Node, int] = {}
         for root in self.roots:
-            stack = [(slot.node, False) for slot in reversed([*slots(root)])]
-            while stack:
-                node, ready = stack.pop()
-                if ready:
-                    found[node] = None
-                elif node not in found:
-                    stack.append((node, True))
-                    stack += [(slot.node, False) for slot in reversed([*slots(self.code(node))]) if slot.node not in found]
+            self.below(root, read, height)
+        # of what a line reads, what takes most lines comes first, so that the rest stands close to where it is read
+        lines = dict.fromkeys(map(self.line_of, height))
+        deep = {node: sorted(read[node], key=lambda arg: -height[arg]) for node in lines}
+        found: dict[Node, int] = {}
+        for root in self.roots:
+            self.below(root, deep, found)
         return list(found)
+
+    def below(self, root: Code, read: Mapping[Node, list[Node]], height: dict[Node, int]) -> None:
+        """What a root reads, arguments first, each with the longest way down from it."""
+        stack = [(slot.node, False) for slot in reversed([*slots(root)])]
+        while stack:
+            node, ready = stack.pop()
+            if node in height:
+                continue
+            args = read[self.line_of(node)]
+            if ready:
+                height[node] = 1 + max((height[arg] for arg in args), default=0)
+            else:
+                stack.append((node, True))
+                stack += [(arg, False) for arg in reversed(args) if arg not in height]
 
     def every(self) -> list[Code]:
         lines = dict.fromkeys(map(self.line_of, self.reached))
@@ -147,13 +161,17 @@ class Lines:
         return list(found)
 
     def name(self) -> None:
-        """Names of lines, in their order."""
+        """Names of lines: of inputs, of what the spec names, then of all else, in their order."""
         names = Names(self.reserved)
         hints = Hints(self.w, names)
         self.names: dict[Node, str] = {}
-        for node in self.lined():
-            for each in self.targets(node):
-                self.names[each] = hints.fresh(each, self.names)
+        order = [each for node in self.lined() for each in self.targets(node)]
+        for node in (each for each in order if isinstance(each, Input)):
+            self.names[node] = hints.fresh(node, self.names)
+        for node in (each for each in order if each in self.w.program.hints and not isinstance(each, Input)):
+            self.names[node] = hints.fresh(node, self.names)
+        for node in (each for each in order if each not in self.names):
+            self.names[node] = hints.fresh(node, self.names)
 
     def targets(self, node: Node) -> list[Node]:
         """The values that a line names."""

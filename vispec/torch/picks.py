@@ -28,7 +28,7 @@ def write(w: Writer, node: Pick) -> Value:
         if not shared and len(kept) == 1 and table.dims[-1] is axis:
             code = call(w.kernel("sums.lookup", "columns"), table.code, given.code)
             return Value(code, (*given.dims, *kept), table.dtype)
-        if (shared or not kept) and {*kept} == {*shared}:
+        if shared or not kept:
             return _gathered(w, table, axis, given)
     return _cells(w, node.table, table, at, kept, shared)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,7 +23,24 @@ from vispec.program.node import (
 )
 from vispec.program.program import Program
 from vispec.program.size import Size, Whole
-from vispec.torch.code import SUM, TERM, UNARY, Attribute, Code, Global, Slot, attribute, binary, call, index, method, number, text, unary, POWER
+from vispec.torch.code import (
+    POWER,
+    SUM,
+    TERM,
+    Attribute,
+    Code,
+    Global,
+    Slot,
+    attribute,
+    binary,
+    call,
+    index,
+    method,
+    negated,
+    number,
+    text,
+    unary,
+)
 from vispec.torch.implementation import Target, choose
 from vispec.torch.layout import Value, aligned, turned
 
@@ -47,12 +65,16 @@ class Writer:
         self.told = {axis.origin: size for axis, size in (told or {}).items()}
         self.values: dict[Node, Value] = {}
         self.order, self.chosen = choose(program, self.target)
+        self.readers = Counter(arg for node in self.order for arg in {*self.reads(node)})
         self.inputs = [node for node in program.nodes() if isinstance(node, Input)]
         self.inputs.sort(key=lambda node: node.source != "batch")
         self.inputs += [node for node in shaped if node not in self.inputs]
         for node in self.order:
             self.values[node] = self.write(node)
         self.outputs = {name: self.output(node) for name, node in program.outputs.items()}
+
+    def reads(self, node: Node) -> Sequence[Node]:
+        return self.chosen[node][1].takes if node in self.chosen else node.args
 
     def write(self, node: Node) -> Value:
         if node in self.chosen:
@@ -65,6 +87,8 @@ class Writer:
         found = self.values[node]
         if isinstance(node, ATOMS) or found.python or (isinstance(node, Input) and node.source != "batch"):
             return found
+        if negated(found.code) is not None and self.readers[node] == 1 and node not in self.program.hints:
+            return found  # a sign goes with what reads it
         return replace(found, code=Code((Slot(node),)))
 
     # ---- what most need
@@ -154,9 +178,7 @@ class Writer:
         if isinstance(factor, str):
             return Code((Attribute("size", factor),))
         left, right = self.size(factor.left), self.size(factor.right)
-        if factor.op == "power":
-            return binary(POWER, left, ("**", right))
-        return unary("-", binary(TERM, unary("-", left), ("//", right)))
+        return binary(POWER, left, ("**", right)) if factor.op == "power" else binary(TERM, left, ("//", right))
 
 
 def _input(w: Writer, node: Input) -> Value:
