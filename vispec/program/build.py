@@ -352,9 +352,13 @@ def link(op: str, arg: Node, over: tuple[Axis, ...]) -> Node:
 def reduce(op: str, arg: Value, over: Iterable[Axis]) -> Node:
     """sum, log_sum_exp, total, max, min, all, any over axes, along ragged ones over the elements that count.
 
-    What does not differ along an axis is counted there. A ragged axis comes before those that its lengths differ along."""
+    What does not differ along an axis is counted there. A ragged axis comes before those that its lengths differ along, and
+    what is left has those."""
     arg = node(arg)
     axes = ordered({*over})
+    outer = {each for axis in axes if axis.lengths is not None for each in axis.lengths.axes}
+    if outer & {*axes}:
+        return reduce(op, reduce(op, arg, {*axes} - outer), {*axes} & outer)
     for axis in axes:
         if axis not in arg.axes:
             arg = _constant_along(op, arg, axis)
@@ -363,10 +367,8 @@ def reduce(op: str, arg: Value, over: Iterable[Axis]) -> Node:
         return arg
     if isinstance(arg, Reduce) and arg.op == op and not _ragged({*axes, *arg.over}):
         return Reduce(op, arg.arg, ordered({*axes, *arg.over}))
-    late = {outer for axis in axes if axis.lengths is not None for outer in axis.lengths.axes} & {*axes}
-    if late:
-        return reduce(op, Reduce(op, arg, tuple(a for a in axes if a not in late)), late)
-    return Reduce(op, arg, axes)
+    needed = {each for axis in axes if axis.lengths is not None for each in axis.lengths.axes}
+    return Reduce(op, spread(arg, needed), axes)
 
 
 def _ragged(axes: Iterable[Axis]) -> bool:

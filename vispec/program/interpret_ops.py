@@ -87,6 +87,7 @@ MAPS: dict[str, Callable[..., Tensor]] = {
     "neg": guarded(lambda x: -_number(x)),
     "power": lambda x, y: x**y,
     "pow": _all_real(lambda x, y: x**y),
+    "int_pow": lambda x, y: x.long() ** y.long(),
     "square": guarded(lambda x: _number(x) ** 2),
     "abs": guarded(lambda x: _number(x).abs()),
     "sign": guarded(lambda x: _number(x).sign()),

@@ -85,7 +85,11 @@ OPS: dict[str, Op] = {
     "mod": Op(2, arithmetic),
     "neg": Op(1, arithmetic, lambda x: -x),
     "pow": Op(2, real),
+<<<<<<< HEAD
     "power": Op(2, whole, pow),
+=======
+    "int_pow": Op(2, whole, lambda x, y: x**y),
+>>>>>>> e5e5bce (plan/order: elimination on numbers by cost, structures as entries, random contractions against brute force)
     "square": Op(1, arithmetic, lambda x: x * x),
     "abs": Op(1, arithmetic, abs),
     "sign": Op(1, arithmetic, _sign),
@@ -118,5 +122,10 @@ OPS: dict[str, Op] = {
     "int": Op(1, whole, int),
     "bool": Op(1, truth, bool),
 }
+<<<<<<< HEAD
 """where(test, then, otherwise): the branch that is not taken sends no gradient, whatever its value. power: of whole
 numbers, the second not negative. round halves to even. real, int, bool: conversions."""
+=======
+"""where(test, then, otherwise): the branch that is not taken sends no gradient, whatever its value. floor and round keep their
+argument's kind of number as reals; round halves to even. int_pow: whole numbers, the exponent at least 0. real, int, bool: conversions."""
+>>>>>>> e5e5bce (plan/order: elimination on numbers by cost, structures as entries, random contractions against brute force)
