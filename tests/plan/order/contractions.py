@@ -11,7 +11,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from vispec.plan.order.problem import Factor, Lag, Latent, Pointer, Problem
+from vispec.plan.order.problem import Factor, Joint, Lag, Latent, Pointer, Problem
 from vispec.program import build
 from vispec.program.axis import Axis, copy
 from vispec.program.cost import Numbers
@@ -116,6 +116,10 @@ class Contraction:
             if axis in at:
                 index.append(torch.tensor(at[axis]))
                 continue
+            whole = next((joint for joint in self.problem.joints if joint.joint is axis), None)
+            if whole is not None:
+                index.append(self.whole(whole, at, places, joint))
+                continue
             lag = next((lag for lag in self.problem.lags if lag.past is axis), None)
             pointer = next((pointer for pointer in self.problem.pointers if pointer.selected is axis), None)
             there, values = dict(at), axis
@@ -130,6 +134,15 @@ class Contraction:
             latent = next(latent for latent in self.problem.latents if latent.values is values)
             index.append(joint[:, places[values, spot(there, latent.plates)]])
         return self.inputs[table.name][tuple(index)].expand(len(joint)) if index else self.inputs[table.name]
+
+    def whole(self, reading: Joint, at: Mapping[Axis, int], places: Mapping, joint: Tensor) -> Tensor:
+        """Which of the joint values of a latent along a plate each row has."""
+        latent = next(latent for latent in self.problem.latents if latent.values is reading.values)
+        found = torch.zeros(len(joint), dtype=torch.long)
+        for number in range(self.count(reading.plate, at)):
+            place = places[reading.values, spot({**at, reading.plate: number}, latent.plates)]
+            found = found + joint[:, place] * self.extent(reading.values) ** number
+        return found
 
 
 def spot(at: Mapping[Axis, int], plates: frozenset[Axis]) -> tuple[tuple[Axis, int], ...]:
@@ -149,6 +162,7 @@ class Maker:
         self.indices: dict[str, tuple[tuple[Axis, ...], Tensor]] = {}
         self.lags: list[Lag] = []
         self.pointers: list[Pointer] = []
+        self.joints: list[Joint] = []
         self.kept = list[Axis]()
         self.inside: dict[Axis, frozenset[Axis]] = {}
 
@@ -161,7 +175,7 @@ class Maker:
     def attempt(self) -> Contraction | None:
         for value in (self.extents, self.lengths, self.inputs, self.indices, self.inside):
             value.clear()
-        for value in (self.lags, self.pointers, self.kept):
+        for value in (self.lags, self.pointers, self.joints, self.kept):
             value.clear()
         if self.random.random() < 0.5:
             self.kept.append(self.plate("row", (), None))
@@ -181,7 +195,14 @@ class Maker:
         asked = frozenset(latent.name for latent in latents)
         kept = frozenset(self.kept)
         problem = Problem(
-            factors, tuple(latents), kept, tuple(self.lags), tuple(self.pointers), (), asked, Numbers(told=dict(self.extents))
+            factors,
+            tuple(latents),
+            kept,
+            tuple(self.lags),
+            tuple(self.pointers),
+            tuple(self.joints),
+            asked,
+            Numbers(told=dict(self.extents)),
         )
         return Contraction(problem, made, dict(self.extents), dict(self.lengths), dict(self.inputs), dict(self.indices))
 
@@ -242,6 +263,11 @@ class Maker:
         more = [plate for plate in plates if self.random.random() < 0.2]
         stands |= {*more}.union(*(self.inside[plate] for plate in more))
         values = [latent.values for latent in read]
+        joint = self.joint(read) if "joint" in self.kinds and self.random.random() < 0.5 else None
+        if joint is not None:
+            values[0] = joint.joint
+            stands = {*self.kept}.union(read[0].plates - {joint.plate}, *(latent.plates for latent in read[1:]))
+            return Made(name, tuple(stands), [self.table(name, frozenset(stands), values)])
         points = [n for n, latent in enumerate(read) if latent.plates - {*self.kept}]
         if "pointer" in self.kinds and points and self.random.random() < 0.7:
             n = self.random.choice(points)
@@ -255,6 +281,20 @@ class Maker:
                 self.pointers.append(Pointer(selected, values[n], ((plate, self.index(name, stands, plate)),)))
                 values[n] = selected
         return Made(name, tuple(stands), [self.table(name, frozenset(stands), values)])
+
+    def joint(self, read: list[Latent]) -> Joint | None:
+        """The joint values of the first latent along one of its plates, inside of which none of its others lies."""
+        first = read[0]
+        known = next((joint for joint in self.joints if joint.values is first.values), None)
+        outer = {*self.kept}.union(*(self.inside[plate] for plate in first.plates))
+        plates = sorted(first.plates - outer, key=lambda axis: axis.serial)
+        if known is not None or not plates or (first.values.lengths is not None and first.values.lengths.axes & {*plates}):
+            return known
+        plate = self.random.choice(plates)
+        joint = Axis(f"{first.name}_joint", "joint", None, None, None, (first.values, plate))
+        self.extents[joint] = self.extent(first.values) ** self.extent(plate)
+        self.joints.append(Joint(joint, first.values, plate))
+        return self.joints[-1]
 
     def index(self, name: str, stands: set[Axis], plate: Axis) -> Input:
         order = tuple(

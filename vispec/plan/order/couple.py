@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 
-from vispec.plan.order.plated import CoupledError, owners
+from vispec.plan.order.plated import CoupledError, digits, owners
 from vispec.plan.order.problem import Axes, Joint, Lag, Latent, Pointer
 from vispec.plan.order.refuse import IntractableError, Way, figure
 from vispec.plan.order.state import Piece, State, hold
@@ -72,14 +72,15 @@ def options(error: CoupledError) -> Iterator[Option]:
         values = joint_values(size, number)
         shaped = any(state.latents[v].shape is not None for v in state.latents if plate in state.latents[v].plates)
         told = plate.size.number if plate.size is not None and plate.lengths is None else None
-        if shaped or any(joint.plate is plate for joint in state.held.values()):
+        if shaped:
             yield Option(plate, values, "unrolling", "its latents are tied to each other")
             continue
         if told is not None:
             many = told * sum(plate in piece.plates or points_into(state, piece, plate) for piece in state.pieces)
             made = f"it leaves {many} factors" if many > MOST else lambda p=plate, n=told: unrolled(state, p, n)
             yield Option(plate, 0 if plate in runs else values, "unrolling", made)
-        if told is None:
+        inside = [v for v in inside if v not in state.held]
+        if told is None and inside:
             yield Option(plate, values, "joint values along", lambda p=plate, vs=tuple(inside): jointly(state, p, vs))
 
 
@@ -114,6 +115,7 @@ class Copies:
 
 def unrolled(state: State, plate: Axis, number: int) -> State:
     """The state without a plate: a copy of each of its factors and latents for each of its elements."""
+    state = without_held(state, plate)
     inner = [v for v, latent in state.latents.items() if plate in latent.plates]
     lags = [past for past, lag in state.lags.items() if lag.values in inner and lag.plate is not plate]
     selected = [axis for axis, pointer in state.pointers.items() if pointer.values in inner or reads_along(pointer, plate)]
@@ -142,18 +144,32 @@ def unrolled(state: State, plate: Axis, number: int) -> State:
             if at:
                 values = each.names.get(pointer.values, pointer.values)
                 pointers[each.names[axis]] = Pointer(each.names[axis], values, at)
+    elsewhere = dict(state.elsewhere)
+    for axis, there in state.elsewhere.items():
+        elsewhere |= {each.names[axis]: each.names[there] for each in copies if axis in each.names}
     left = [piece for piece in state.pieces if plate not in piece.plates and not points_into(state, piece, plate)]
     away = [piece for piece in state.pieces if piece not in left]
-    after = replace(state, latents=latents, lags=new_lags, pointers=pointers, held=held, pieces=tuple(left))
+    after = replace(
+        state, latents=latents, lags=new_lags, pointers=pointers, held=held, pieces=tuple(left), elsewhere=elsewhere
+    )
     for piece in away:
         for step, new in elements(state, piece, plate, copies):
             after = after.after(step, (), [new])
     return after
 
 
+def without_held(state: State, plate: Axis) -> State:
+    """The state in which joint values stand for those of all latents that are held along a plate."""
+    held = frozenset(v for v, joint in state.held.items() if joint.plate is plate)
+    while reading := [piece for piece in state.pieces if owners(state, piece) & held]:
+        state = digits(state, reading[0], held)
+    left = {v: joint for v, joint in state.held.items() if v not in held}
+    return replace(state, held=left, latents={v: latent for v, latent in state.latents.items() if v not in held})
+
+
 def reads_along(pointer: Pointer, plate: Axis) -> bool:
-    """Whether its indices differ along a plate."""
-    return any(plate in index.axes for _, index in pointer.at)
+    """Whether its indices differ along a plate, or along one whose elements differ in number along it."""
+    return any(axis is plate or depends(axis, plate) for _, index in pointer.at for axis in index.axes)
 
 
 def depends(axis: Axis, plate: Axis) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from vispec.plan.order.couple import resolved
 from vispec.plan.order.plated import CoupledError, advance
 from vispec.plan.order.problem import Axes, Problem, needed
-from vispec.plan.order.refuse import IntractableError, Way, figure
+from vispec.plan.order.refuse import IntractableError, Way, enough, figure
 from vispec.plan.order.state import State, first_state
 from vispec.plan.order.steps import Digits, Step, Structured, Sum, Total
 from vispec.program.axis import Axis
@@ -87,10 +87,10 @@ def within(found: Order, problem: Problem) -> None:
     largest = max(found.steps, key=lambda step: step.terms)
     latents, factors = culprits(largest, found, problem)
     if over is not None:
-        why, budget = f"summing out {', '.join(latents)} needs {figure(over)} bytes", f"a memory of {figure(over)} bytes"
+        why, budget = f"summing out {', '.join(latents)} needs {figure(over)} bytes", f"a memory of {enough(over)} bytes"
     else:
         why = f"summing out {', '.join(latents)} takes {figure(largest.terms)} terms"
-        budget = f"a budget of {figure(found.terms)} terms"
+        budget = f"a budget of {enough(found.terms)} terms"
     raise IntractableError(why, found.terms, latents, factors, (Way(budget, found.terms),), largest.terms, over)
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from vispec.plan.order.problem import Axes, Pointer
+from vispec.plan.order.problem import Axes, Lag, Pointer
 from vispec.plan.order.refuse import IntractableError
 from vispec.plan.order.search import cheapest
 from vispec.plan.order.state import Piece, State, merged
 from vispec.plan.order.steps import Digits, Product, Scatter, Structured, Sum, names_of
 from vispec.program.axis import Axis, copy, ordered
+from vispec.program.node import Node
 from vispec.structures import structures
 from vispec.structures.entry import Group
 
@@ -40,6 +41,9 @@ def advance(state: State) -> State | None:
         if found is not None:
             return found
         waiting += [piece for piece in state.pieces if piece.plates == leaf]
+    for piece in waiting:
+        if owners(state, piece) & state.held.keys():
+            return digits(state, piece)
     raise CoupledError(state, waiting, "they wait for each other")
 
 
@@ -206,30 +210,40 @@ def left_over(state: State, piece: Piece, leaf: Axes) -> State | None:
     return state.after(step, [piece], [merged(step.output, [piece], over, leaf - {*over})])
 
 
-def digits(state: State, piece: Piece) -> State:
-    """A piece with the joint values of one of its held latents in place of the latent's own."""
-    held = ordered(owners(state, piece) & state.held.keys())[0]
+def digits(state: State, piece: Piece, among: Axes | None = None) -> State:
+    """A piece with the joint values of one of its held latents, out of these, in place of the latent's own.
+
+    A past or a selected element along other plates is one of the joint value there, along an axis of its own."""
+    held = ordered(owners(state, piece) & (state.held.keys() if among is None else among))[0]
     joint = state.held[held]
-    lags = tuple(
-        (axis, state.lags[axis].lag) for axis in ordered(piece.axes & state.lags.keys()) if axis_owner(state, axis) is held
-    )
-    selected = list[tuple[Axis, object]]()
-    for axis in ordered(piece.axes & state.pointers.keys()):
-        if axis_owner(state, axis) is held:
-            at = dict(state.pointers[axis].at)
-            if {*at} != {joint.plate}:
-                raise CoupledError(state, [piece], f"{joint.values} is read at elements of several plates")
-            selected.append((axis, at[joint.plate]))
-    if any(state.lags[axis].plate is not joint.plate for axis, _ in lags):
-        raise CoupledError(state, [piece], f"{joint.values} runs along one plate and is read whole along another")
-    gone = {held, *(axis for axis, _ in lags), *(axis for axis, _ in selected)}
-    along = piece.plates & {joint.plate} if len(gone) > len(selected) + 0 or held in piece.axes else frozenset[Axis]()
-    axes = (piece.axes - gone) | {joint.joint} | along
-    new = Piece(state.fresh(f"{piece.name}_of_{joint.joint.hint}"), axes, piece.plates, piece.sources)
-    counted = held in piece.axes
+    reads, lags, pointers = list[tuple[Axis, Axis, Node | int]](), dict(state.lags), dict(state.pointers)
+    for axis in ordered(piece.axes):
+        if axis_owner(state, axis) is not held:
+            continue
+        lag, pointer = state.lags.get(axis), state.pointers.get(axis)
+        if lag is not None and lag.plate is not joint.plate:
+            there = state.elsewhere.get(axis) or copy(joint.joint, f"{joint.joint.hint}_back_{lag.lag}")
+            lags[there] = Lag(there, joint.joint, lag.plate, lag.lag)
+            reads.append((axis, there, 0))
+        elif lag is not None:
+            reads.append((axis, joint.joint, lag.lag))
+        elif pointer is not None:
+            at = dict(pointer.at)
+            place = at.pop(joint.plate, 0)
+            there = state.elsewhere.get(axis) or copy(joint.joint, f"{joint.joint.hint}_selected") if at else joint.joint
+            if at:
+                pointers[there] = Pointer(there, joint.joint, tuple(at.items()))
+            reads.append((axis, there, place))
+        else:
+            reads.append((axis, joint.joint, 0))
+    new = {there for _, there, _ in reads}
+    along = {joint.plate} if any(isinstance(place, int) for _, _, place in reads) else set[Axis]()
+    axes = (piece.axes - {axis for axis, _, _ in reads}) | new | along
+    after = Piece(state.fresh(f"{piece.name}_of_{joint.joint.hint}"), axes, piece.plates, piece.sources)
     terms = state.numbers.elements(axes)
-    step = Digits((piece.name,), new.name, terms, held, joint.joint, joint.plate, lags, tuple(selected), counted)  # type: ignore[arg-type]
-    return state.after(step, [piece], [new])
+    step = Digits((piece.name,), after.name, terms, held, joint.plate, tuple(reads), held in piece.axes)
+    elsewhere = {**state.elsewhere, **{axis: there for axis, there, _ in reads if there is not joint.joint}}
+    return replace(state, lags=lags, pointers=pointers, elsewhere=elsewhere).after(step, [piece], [after])
 
 
 def axis_owner(state: State, axis: Axis) -> Axis | None:

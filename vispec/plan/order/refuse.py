@@ -39,3 +39,9 @@ def figure(number: int) -> str:
     power = len(str(number)) - 1
     lead = number // 10 ** (power - 1) / 10
     return f"10^{power}" if lead == 1 else f"{lead:g} · 10^{power}"
+
+
+def enough(number: int) -> str:
+    """A number that is no smaller, to be read like a figure."""
+    unit = 10 ** max(len(str(number)) - 2, 0) if number >= 10**7 else 1
+    return figure(-(-number // unit) * unit)

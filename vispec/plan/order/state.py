@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from vispec.plan.order.problem import Axes, Joint, Lag, Latent, Pointer, Problem
 from vispec.plan.order.steps import Counted, Step
@@ -25,7 +25,8 @@ class Piece:
 @dataclass(frozen=True)
 class State:
     """latents, lags, pointers: by the axis along which a factor differs that reads so. held: latents that are summed by their
-    joint values along a plate, by their values axis. runner_up: the terms of the next cheapest order, and what it was."""
+    joint values along a plate, by their values axis. runner_up: how many terms more the next cheapest order has, and what it was.
+    elsewhere: axes of a held latent's values elsewhere along other plates → those of its joint values there."""
 
     pieces: tuple[Piece, ...]
     latents: Mapping[Axis, Latent]
@@ -37,6 +38,7 @@ class State:
     steps: tuple[Step, ...] = ()
     terms: int = 0
     runner_up: tuple[int, str] | None = None
+    elsewhere: Mapping[Axis, Axis] = field(default_factory=dict)
 
     def owner(self, axis: Axis) -> Latent | None:
         """The latent whose value, here or elsewhere, is along an axis; None of a plate."""
@@ -79,6 +81,7 @@ def first_state(problem: Problem) -> State:
     latents = {each.values: replace(each, plates=each.plates - kept) for each in problem.latents}
     lags = {each.past: each for each in problem.lags}
     pointers = {each.selected: each for each in problem.pointers}
+    assert len({(each.values, each.plate, each.lag) for each in problem.lags}) == len(lags), "a past has one axis"
     laws = {each.law: each.values for each in problem.latents}
     pieces = list[Piece]()
     for factor in problem.factors:

@@ -110,34 +110,31 @@ class Scatter(Step):
 
 @dataclass(frozen=True)
 class Digits(Step):
-    """A factor that reads a latent along a plate, as one of the latent's joint values along it: s has the digits of s in base K.
+    """A factor that reads a latent along a plate, as one of its joint values along it: s has the digits of s in base K.
 
-    own: the latent's axis. lags, selected: those of its values some elements back, and of its value at an index, where the
-    factor reads them. counted: whether values beyond a number that differs have to be left out."""
+    own: the latent's axis. reads: for each axis of its values, that of the joint value in which it is a digit, and the digit's
+    place: an index, or so many elements back. counted: whether values past the number that counts must be left out."""
 
     own: Axis
-    joint: Axis
     plate: Axis
-    lags: tuple[tuple[Axis, int], ...]
-    selected: tuple[tuple[Axis, Node], ...]
+    reads: tuple[tuple[Axis, Axis, Node | int], ...]
     counted: bool
 
     def build(self, values: Values, algebra: str) -> Node:
         (found,) = (values[name] for name in self.inputs)
-        place = build.position(self.plate)
-        own = self.digit(place)
-        at = {self.own: own}
-        at |= {axis: self.digit(build.apply("max", build.sub(place, lag), 0)) for axis, lag in self.lags}
-        at |= {axis: self.digit(index) for axis, index in self.selected}
+        at = {axis: self.digit(joint, place) for axis, joint, place in self.reads}
         picked = build.pick(found, at)
         if not self.counted or self.own.lengths is None:
             return picked
-        return build.where(build.lt(own, self.own.lengths), picked, -float("inf"))
+        return build.where(build.lt(at[self.own], self.own.lengths), picked, -float("inf"))
 
-    def digit(self, place: Node) -> Node:
+    def digit(self, joint: Axis, place: Node | int) -> Node:
         """The value of an element in each joint value."""
+        if isinstance(place, int):
+            here = build.position(self.plate)
+            place = build.apply("max", build.sub(here, place), 0) if place else here
         K = build.extent(self.own)
-        return build.apply("mod", build.apply("floor_div", build.position(self.joint), build.apply("int_pow", K, place)), K)
+        return build.apply("mod", build.apply("floor_div", build.position(joint), build.apply("int_pow", K, place)), K)
 
     @property
     def words(self) -> str:
