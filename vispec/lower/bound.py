@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vispec.factors.make import Factors
 from vispec.lower.draws import Draws
@@ -13,6 +13,7 @@ from vispec.plan.estimate import closed_kl_is_right, draw_order, estimation
 from vispec.plan.guides import is_shared
 from vispec.plan.order.execute import execute
 from vispec.plan.order.order import Order, order
+from vispec.plan.order.problem import Factor
 from vispec.plan.plan import Combine, Treatment
 from vispec.program import build
 from vispec.program.axis import Axis
@@ -21,18 +22,18 @@ from vispec.program.size import Size
 
 
 @dataclass(frozen=True)
-class Bound:
-    """log_prob: a node over the rows. shared: its inputs that all rows share."""
+class Setting:
+    """A row with its latents drawn, given what all rows share, and its factors to be summed."""
 
-    log_prob: Node
-    joint: Joint
-    order: Order
+    f: Factors
+    treatments: Mapping[str, Treatment]
     draws: Draws
+    joint: Joint
     combine: Combine
 
 
-def bound(f: Factors, treatments: Mapping[str, Treatment]) -> Bound:
-    """The bound that the latents' estimators ask for, given what all rows share."""
+def setting(f: Factors, treatments: Mapping[str, Treatment]) -> Setting:
+    """Each variable held as its treatment says."""
     model, frame = f.model, f.frame
     shared = [v.name for v in model.variables if is_shared(v, model)]
     samples, combine = estimation(model, treatments, shared)
@@ -44,14 +45,11 @@ def bound(f: Factors, treatments: Mapping[str, Treatment]) -> Bound:
         if name in names:
             lead = (axis,) if axis is not None and name not in one and treatments[name].gradient != "point" else ()
             variable = model.variable[name]
-            order_ = (*lead, *map(frame.plate, variable.plates), *frame.shape(variable.type))
-            draws.held[frame.site(variable)] = frame.named(Input(name, order_, "real", "argument"), name)
+            axes = (*lead, *map(frame.plate, variable.plates), *frame.shape(variable.type))
+            draws.held[frame.site(variable)] = frame.named(Input(name, axes, "real", "argument"), name)
     draws.analytic = frozenset(name for name in names if analytic(name, f, treatments, combine))
     draws.draw_all(name for name in names if name not in shared)
-    found = joint(f, treatments, draws)
-    plan = order(found.problem)
-    total = execute(plan, {each.name: each.node for each in found.problem.factors})
-    return Bound(combined(total, draws, treatments, combine), found, plan, draws, combine)
+    return Setting(f, treatments, draws, joint(f, treatments, draws), combine)
 
 
 def analytic(name: str, f: Factors, treatments: Mapping[str, Treatment], combine: Combine) -> bool:
@@ -60,13 +58,20 @@ def analytic(name: str, f: Factors, treatments: Mapping[str, Treatment], combine
     return linear and name in f.guides and closed_kl_is_right(name, treatments, f.model)
 
 
-def combined(total: Node, draws: Draws, treatments: Mapping[str, Treatment], combine: Combine) -> Node:
+def total(s: Setting, more: tuple[Factor, ...] = (), algebra: str = "log_sum_exp") -> tuple[Node, Order]:
+    """The sum over all latents, with further factors, along the rows and the samples."""
+    problem = replace(s.joint.problem, factors=(*s.joint.problem.factors, *more))
+    found = order(problem)
+    return execute(found, {each.name: each.node for each in problem.factors}, algebra), found
+
+
+def combined(s: Setting, weights: Node) -> Node:
     """Log-weights of samples as one bound for each row, with the gradient that the estimators ask for."""
-    samples = draws.samples
-    if samples is None or samples not in total.axes:
-        return total
-    if combine == "elbo":
-        return build.mean(total, (samples,))
+    samples = s.draws.samples
+    if samples is None or samples not in weights.axes:
+        return weights
+    if s.combine == "elbo":
+        return build.mean(weights, (samples,))
     count = samples.size.number if samples.size is not None else None
     assert count is not None
-    return build.sub(build.reduce("log_sum_exp", total, (samples,)), math.log(count))
+    return build.sub(build.reduce("log_sum_exp", weights, (samples,)), math.log(count))

@@ -38,6 +38,7 @@ from vispec.program.node import (
     Spread,
     Stop,
     Tail,
+    Zeros,
     Structure,
 )
 
@@ -134,6 +135,8 @@ def evaluate(node: Node, values: Mapping[Node, Any], world: World) -> Any:
             return Array(torch.tensor(world.extent(axis)), ())
         case Position(axis):
             return Array(torch.arange(world.extent(axis)), (axis,))
+        case Zeros(order):
+            return Array(torch.zeros([world.extent(axis) for axis in order], dtype=torch.float64), order)
         case Flag():
             return Array(torch.tensor(world.training), ())
         case Map(op, operands):

@@ -165,6 +165,17 @@ class Flag(Scalar):
         return "bool"
 
 
+@dataclass(frozen=True, eq=False)
+class Zeros(Node):
+    """0 for each element of some axes, in this order, as a tensor of its own."""
+
+    order: tuple[Axis, ...]
+
+    @cached_property
+    def axes(self) -> Axes:
+        return frozenset(self.order)
+
+
 # ---- elementwise, along axes, between axes
 
 

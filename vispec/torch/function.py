@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +16,7 @@ from vispec.torch.lines import Lines, Needs
 from vispec.torch.names import PYTHON, ModuleNames
 from vispec.torch.writer import PLAIN, Writer
 
-Returns = Literal["value", "tuple", "dict"]
+Returns = Literal["value", "tuple", "dict"] | Callable[[Mapping[str, Code]], Code]
 WRITTEN = (along, calls, elementwise, laws, picks)
 """The files that say how nodes are written; each adds to PLAIN."""
 
@@ -38,13 +38,15 @@ def method(
     target: Target | None = None,
     told: Mapping[Axis, str] | None = None,
     shaped: Iterable[Input] = (),
+    orders: Mapping[str, Sequence[Axis]] | None = None,
 ) -> Method:
-    """`def name(self, *arguments)` that returns the program's outputs: the one value, all in order, or all by name.
+    """`def name(self, *arguments)` that returns the program's outputs: the one value, all in order, all by name, or what a
+    function makes of their expressions.
 
     told: text for how many elements axes have, where no input and no size tells. shaped: inputs beside those of the program that
     may be asked for their shapes."""
     assert PLAIN
-    w = Writer(program, target, told, shaped)
+    w = Writer(program, target, told, shaped, orders)
     own = [argument.partition(":")[0].partition("=")[0].strip() for argument in arguments]
     lines = Lines(w, module, {*PYTHON, *own}, indent=4)
     head = f"def {name}(self{''.join(f', {argument}' for argument in arguments)}) -> {result}:"
@@ -55,6 +57,8 @@ def method(
 def returned(w: Writer, lines: Lines, returns: Returns) -> list[str]:
     """The return statement, with the shape of a single value."""
     codes = {name: lines.flat(value.code) for name, value in w.outputs.items()}
+    if callable(returns):
+        return lines.broken("return ", returns(codes), "", lines.indent)
     if returns == "value":
         ((name, code),) = codes.items()
         from vispec.torch.lines import shape

@@ -20,6 +20,7 @@ from vispec.program.node import (
     Rename,
     Spread,
     Stop,
+    Zeros,
 )
 from vispec.program.program import Program
 from vispec.program.size import Size, Whole
@@ -60,6 +61,7 @@ class Writer:
         target: Target | None = None,
         told: Mapping[Axis, str] | None = None,
         shaped: Iterable[Input] = (),
+        orders: Mapping[str, Sequence[Axis]] | None = None,
     ):
         self.program, self.target = program, target or Target()
         self.told = {axis.origin: size for axis, size in (told or {}).items()}
@@ -71,7 +73,7 @@ class Writer:
         self.inputs += [node for node in shaped if node not in self.inputs]
         for node in self.order:
             self.values[node] = self.write(node)
-        self.outputs = {name: self.output(node) for name, node in program.outputs.items()}
+        self.outputs = {name: self.output(node, (orders or {}).get(name)) for name, node in program.outputs.items()}
 
     def reads(self, node: Node) -> Sequence[Node]:
         return self.chosen[node][1].takes if node in self.chosen else node.args
@@ -134,9 +136,9 @@ class Writer:
         sizes = [number(-1) if axis in value.dims else self.extent(axis) for axis in dims]
         return replace(value, code=method(aligned(value, dims), "expand", *sizes, named=bool(value.dims)), dims=tuple(dims))
 
-    def output(self, node: Node) -> Value:
-        """What a method returns: all axes, in their usual order."""
-        return self.full(self.tensor(self.value(node)), ordered(node.axes))
+    def output(self, node: Node, order: Sequence[Axis] | None) -> Value:
+        """What a method returns: all axes, in the order that is asked for, or as usual."""
+        return self.full(self.tensor(self.value(node)), order or (node.order if isinstance(node, Zeros) else ordered(node.axes)))
 
     # ---- sizes
 
@@ -186,6 +188,7 @@ def _input(w: Writer, node: Input) -> Value:
         "batch": lambda: index(text("batch"), [json.dumps(node.name, ensure_ascii=False)]),
         "parameter": lambda: Code((Attribute("parameter", node.name),)),
         "argument": lambda: text(node.name),
+        "tilt": lambda: index(text("tilt"), [json.dumps(node.name, ensure_ascii=False)]),
     }[node.source]()
     return Value(code, node.order, node.kind)
 
@@ -203,6 +206,10 @@ def _position(w: Writer, node: Position) -> Value:
     return Value(call("torch.arange", w.extent(node.axis), device=DEVICE), (node.axis,), "int")
 
 
+def _zeros(w: Writer, node: Zeros) -> Value:
+    return Value(method(ONE, "new_zeros", *map(w.extent, node.order)), node.order)
+
+
 def _stop(w: Writer, node: Stop) -> Value:
     found = w.value(node.arg)
     return found if found.python else replace(found, code=method(found.code, "detach"))
@@ -217,6 +224,7 @@ PLAIN: dict[type, Written] = {
     Extent: lambda w, node: Value(w.extent(node.axis), (), "int", python=True),
     Flag: lambda w, node: Value(text(f"self.{node.name}"), (), "bool", python=True),
     Position: _position,
+    Zeros: _zeros,
     Rename: _rename,
     Spread: lambda w, node: w.value(node.arg),
     Stop: _stop,
