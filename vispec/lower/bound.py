@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from vispec.factors.make import Factors
 from vispec.lower.draws import Draws
 from vispec.lower.joint import Joint, joint
+from vispec.lower.shared import Shared
+from vispec.lower.shared import shared as share
 from vispec.plan.estimate import closed_kl_is_right, draw_order, estimation
 from vispec.plan.guides import is_shared
 from vispec.plan.order.execute import execute
@@ -30,6 +32,7 @@ class Setting:
     draws: Draws
     joint: Joint
     combine: Combine
+    shared: Shared | None = None
 
 
 def setting(f: Factors, treatments: Mapping[str, Treatment]) -> Setting:
@@ -41,15 +44,16 @@ def setting(f: Factors, treatments: Mapping[str, Treatment]) -> Setting:
     one = frozenset() if combine == "elbo" else frozenset(shared)
     names = draw_order(model, [name for name, found in treatments.items() if found.kind == "draw"])
     draws = Draws(f, treatments, axis, one, everything=names)
-    for name in shared:
-        if name in names:
-            lead = (axis,) if axis is not None and name not in one and treatments[name].gradient != "point" else ()
-            variable = model.variable[name]
-            axes = (*lead, *map(frame.plate, variable.plates), *frame.shape(variable.type))
-            draws.held[frame.site(variable)] = frame.named(Input(name, axes, "real", "argument"), name)
+    orders = dict[str, tuple[Axis, ...]]()
+    for name in (each for each in names if each in shared):
+        lead = (axis,) if axis is not None and name not in one and treatments[name].gradient != "point" else ()
+        variable = model.variable[name]
+        orders[name] = (*lead, *map(frame.plate, variable.plates), *frame.shape(variable.type))
+        draws.held[frame.site(variable)] = frame.named(Input(name, orders[name], "real", "shared"), name)
     draws.analytic = frozenset(name for name in names if analytic(name, f, treatments, combine))
     draws.draw_all(name for name in names if name not in shared)
-    return Setting(f, treatments, draws, joint(f, treatments, draws), combine)
+    common = share(f, treatments, axis, one, draws.analytic, orders)
+    return Setting(f, treatments, draws, joint(f, treatments, draws), combine, common)
 
 
 def analytic(name: str, f: Factors, treatments: Mapping[str, Treatment], combine: Combine) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from vispec.factors.make import Factors, factorise
 from vispec.lower.bound import Setting, combined, setting, total
 from vispec.lower.query import pairs, query
+from vispec.lower.shared import Shared
 from vispec.model.model import Model
 from vispec.plan.make import treat
 from vispec.plan.order.order import Order
@@ -26,6 +27,7 @@ class Outputs:
     setting: Setting
     log_prob: Program
     order: Order
+    shared: Shared | None = None
     queries: Mapping[str, Program] = field(default_factory=dict)
     asked: Order | None = None
     inside: frozenset[str] = frozenset()
@@ -44,7 +46,7 @@ def lower(model: Model) -> Outputs:
     asked = setting(f, whole) if left_out else s
     found = query(asked)
     if found is None:
-        return Outputs(model, f, s, log_prob, order)
+        return Outputs(model, f, s, log_prob, order, s.shared)
     queries = {
         "tilted": program(f, {"tilted": found.tilted}),
         "unknowns": program(
@@ -57,7 +59,7 @@ def lower(model: Model) -> Outputs:
         tilted, zeros, along = chained
         queries |= {"tilted_pairs": program(f, {"tilted_pairs": tilted}), "neighbours": program(f, dict(zeros))}
     summed = {name: asked.joint.held.plates[name] + asked.joint.held.along[name] for name in found.zeros}
-    return Outputs(model, f, s, log_prob, order, queries, found.order, frozenset(found.inside), summed, along)
+    return Outputs(model, f, s, log_prob, order, s.shared, queries, found.order, frozenset(found.inside), summed, along)
 
 
 def program(f: Factors, outputs: Mapping[str, Node]) -> Program:

@@ -56,7 +56,9 @@ def flattened(value: Value, count: int) -> Value:
     """The value with its last dimensions as one; its dims say the first of them alone."""
     if count == 1:
         return value
-    return replace(value, code=method(value.code, "flatten", number(-count), named=True), dims=value.dims[: len(value.dims) - count + 1])
+    return replace(
+        value, code=method(value.code, "flatten", number(-count), named=True), dims=value.dims[: len(value.dims) - count + 1]
+    )
 
 
 def _link(w: Writer, node: Link) -> Value:
@@ -172,5 +174,12 @@ def _tail(w: Writer, node: Tail) -> Value:
     return replace(value, code=index(value.code, [*[":"] * at, f"{node.start}:"]), dims=dims)
 
 
-PLAIN |= {Merge: _merge, Tail: _tail} | {Reduce: _reduce, Link: _link, Scan: _scan, Shift: _shift, Concat: _concat, Contract: _contract}
+PLAIN |= {Merge: _merge, Tail: _tail} | {
+    Reduce: _reduce,
+    Link: _link,
+    Scan: _scan,
+    Shift: _shift,
+    Concat: _concat,
+    Contract: _contract,
+}
 assert fold

@@ -63,7 +63,10 @@ def number_of(value: Value) -> float | None:
 def _add(w: Writer, node: Map, values: list[Value]) -> Value:
     """Sums, of negatives as differences."""
     minus = [isinstance(each, Map) and each.op == "neg" and _is_plain(w, each) for each in node.operands]
-    values = [w.value(each.operands[0]) if m and isinstance(each, Map) else v for each, m, v in zip(node.operands, minus, values, strict=True)]
+    values = [
+        w.value(each.operands[0]) if m and isinstance(each, Map) else v
+        for each, m, v in zip(node.operands, minus, values, strict=True)
+    ]
     truths = sum(value.dtype == "bool" for value in values)
     values = counted(w, values, any(minus) or truths > 1)
     values = floating(w, values) if node.dtype == "real" else values
@@ -290,7 +293,7 @@ BY_OP: dict[str, Callable[[Writer, Map, list[Value]], Value]] = {
     "mod": _whole_quotient("%"),
     "neg": _neg,
     "pow": _pow,
-    "power": _power,
+    "int_pow": _power,
     "square": _square,
     "abs": _kept("abs", "abs"),
     "sign": _kept("sign", ""),

@@ -13,7 +13,7 @@ from vispec.torch import along, calls, elementwise, laws, picks
 from vispec.torch.code import Code, listed
 from vispec.torch.implementation import Target
 from vispec.torch.lines import Lines, Needs
-from vispec.torch.names import PYTHON, ModuleNames
+from vispec.torch.names import PYTHON, ModuleNames, local
 from vispec.torch.writer import PLAIN, Writer
 
 Returns = Literal["value", "tuple", "dict"] | Callable[[Mapping[str, Code]], Code]
@@ -39,18 +39,26 @@ def method(
     told: Mapping[Axis, str] | None = None,
     shaped: Iterable[Input] = (),
     orders: Mapping[str, Sequence[Axis]] | None = None,
+    before: Sequence[str] = (),
 ) -> Method:
     """`def name(self, *arguments)` that returns the program's outputs: the one value, all in order, all by name, or what a
-    function makes of their expressions.
+    function makes of their expressions. before: lines that give the inputs "argument" that are none of the method's.
 
     told: text for how many elements axes have, where no input and no size tells. shaped: inputs beside those of the program that
     may be asked for their shapes."""
     assert PLAIN
     w = Writer(program, target, told, shaped, orders)
     own = [argument.partition(":")[0].partition("=")[0].strip() for argument in arguments]
+    own += [local(node.name) for node in program.nodes() if isinstance(node, Input) and node.source == "shared"]
     lines = Lines(w, module, {*PYTHON, *own}, indent=4)
     head = f"def {name}(self{''.join(f', {argument}' for argument in arguments)}) -> {result}:"
-    text = [head, *([f'    """{docstring}"""'] if docstring else []), *lines.body(), *returned(w, lines, returns)]
+    text = [
+        head,
+        *([f'    """{docstring}"""'] if docstring else []),
+        *(f"    {line}" for line in before),
+        *lines.body(),
+        *returned(w, lines, returns),
+    ]
     return Method(text, lines.needs())
 
 

@@ -26,7 +26,10 @@ def source_of(function: Callable[..., Any]) -> Global:
 def _density(w: Writer, node: Density) -> Value:
     entry = distributions()[node.law]
     value = with_events(w, node.value, node.events)
-    params = [(name, widened(w, param, own) if name in entry.wide else with_events(w, param, own), own) for name, param, own in node.params]
+    params = [
+        (name, widened(w, param, own) if name in entry.wide else with_events(w, param, own), own)
+        for name, param, own in node.params
+    ]
     dims = lead_dims([(value, node.events), *((each, own) for _, each, own in params)])
     x = aligned(w.tensor(value), (*dims, *node.events))
     codes = [(name, in_place(w, each, own, dims)) for name, each, own in params]
@@ -87,8 +90,14 @@ def _shape(w: Writer, axes: Sequence[Axis]) -> Args:
 
 
 def _noise(w: Writer, node: Noise) -> Value:
-    code = method(ONE, "new_empty", *(w.extent(axis) for axis in node.order)) if node.order else method(ONE, "new_empty", text("()"))
-    return Value(method(code, {"normal": "normal_", "uniform": "uniform_", "exponential": "exponential_"}[node.law]), node.order)
+    code = (
+        method(ONE, "new_empty", *(w.extent(axis) for axis in node.order))
+        if node.order
+        else method(ONE, "new_empty", text("()"))
+    )
+    return Value(
+        method(code, {"normal": "normal_", "uniform": "uniform_", "exponential": "exponential_"}[node.law]), node.order
+    )
 
 
 PLAIN |= {Density: _density, Draw: _draw, Noise: _noise}

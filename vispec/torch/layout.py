@@ -102,4 +102,3 @@ def aligned(value: Value, dims: Sequence[Axis], leading: bool = False) -> Code:
     while items and items[-1] == ":":
         items.pop()
     return index(value.code, items) if items else value.code
-

@@ -103,7 +103,13 @@ class Lines:
         where: dict[Node, tuple[Node | None, Slot, bool]] = {}
         for reader in [*self.reached, None]:
             for code in [self.code(reader)] if reader is not None else self.roots:
-                among = {id(slot) for piece in pieces_of(code) if isinstance(piece, Args) for item in piece.items for slot in slots(item)}
+                among = {
+                    id(slot)
+                    for piece in pieces_of(code)
+                    if isinstance(piece, Args)
+                    for item in piece.items
+                    for slot in slots(item)
+                }
                 for slot in slots(code):
                     where[slot.node] = (reader, slot, id(slot) in among)
         for node in self.reached:
@@ -280,7 +286,6 @@ class Lines:
 
 
 def shape(dims: tuple[Axis, ...], label: Mapping[Axis, str]) -> str:
-    """"(n, c, D)", "(n,)"; nothing for a scalar."""
+    """ "(n, c, D)", "(n,)"; nothing for a scalar."""
     names = [label[axis] for axis in dims]
     return f"({', '.join(names)}{',' if len(names) == 1 else ''})" if names else ""
-

@@ -13,7 +13,7 @@ from vispec.program.program import Program
 from vispec.rewrite.rules import rewrite
 from vispec.torch.code import Code, listed
 from vispec.torch.function import Returns, method
-from vispec.torch.names import ModuleNames
+from vispec.torch.names import ModuleNames, local
 
 
 @dataclass
@@ -37,10 +37,13 @@ class Members:
         returns: Returns = "value",
         result: str = "Tensor",
         orders: Mapping[str, Sequence[Axis]] | None = None,
+        before: Sequence[str] = (),
     ) -> None:
         """A method that a program says."""
         program = rewrite(program)
-        found = method(program, name, self.names, arguments, docstring, returns, result, shaped=self.shaped, orders=orders)
+        found = method(
+            program, name, self.names, arguments, docstring, returns, result, shaped=self.shaped, orders=orders, before=before
+        )
         self.need(found.needs.kernels)
         self.attributes |= dict.fromkeys(sorted(found.needs.attributes))
         for node in program.nodes():
@@ -58,8 +61,13 @@ class Members:
         self.kernels |= dict.fromkeys(sorted(kernels))
 
 
+BATCH = "batch: dict[str, Tensor]"
+
+
 def density(m: Members, o: Outputs) -> None:
-    """log_prob and loss."""
+    """log_prob and loss, and what all rows share."""
+    if o.shared is not None:
+        return density_of_shared(m, o)
     m.program("log_prob", o.log_prob, summary(o))
     m.text(
         [
@@ -69,6 +77,27 @@ def density(m: Members, o: Outputs) -> None:
             "    return log_prob.sum() * (-num_data / len(log_prob))",
         ]
     )
+
+
+def density_of_shared(m: Members, o: Outputs) -> None:
+    assert o.shared is not None
+    names = [*map(local, o.shared.orders), "_"]
+    before = [f"{', '.join(names)} = self.shared() if shared is None else shared"] if len(names) > 1 else []
+    told = "shared: tuple[Tensor, ...] | None = None"
+    m.program("log_prob", o.log_prob, summary(o), (BATCH, told) if before else (BATCH,), before=before)
+    passed = "batch, shared" if before else "batch"
+    m.text(
+        [
+            "def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:",
+            '    """Minibatch estimate of -log p(data) or its bound: (N/M) Σ over the rows, and once what all rows share."""',
+            "    shared = self.shared()",
+            f"    log_prob = self.log_prob({passed})",
+            "    return -log_prob.sum() * (num_data / len(log_prob)) - shared[-1]",
+        ]
+    )
+    shapes = [f"{name} ({', '.join(axis.hint for axis in order)})" for name, order in o.shared.orders.items()]
+    doc = "; ".join([*shapes, "log p − log q of all that rows share"]) + "."
+    m.program("shared", o.shared.program, doc, (), "tuple", "tuple[Tensor, ...]", orders=o.shared.orders)
 
 
 def rows(o: Outputs) -> str:
@@ -92,10 +121,11 @@ def posterior(m: Members, o: Outputs) -> None:
     """tilted, what queries start from, and posterior."""
     if not o.queries:
         return
-    batch, tilt = "batch: dict[str, Tensor]", "tilt: dict[str, Tensor]"
-    m.program("tilted", o.queries["tilted"], TILTED, (batch, "total", tilt))
+    batch, tilt = BATCH, "tilt: dict[str, Tensor]"
+    before = [f"{', '.join([*map(local, o.shared.orders), '_'])} = self.shared()"] if o.shared and o.shared.orders else []
+    m.program("tilted", o.queries["tilted"], TILTED, (batch, "total", tilt), before=before)
     if o.along:
-        m.program("tilted_pairs", o.queries["tilted_pairs"], PAIRS, (batch, tilt))
+        m.program("tilted_pairs", o.queries["tilted_pairs"], PAIRS, (batch, tilt), before=before)
         m.program(
             "neighbours",
             o.queries["neighbours"],

@@ -14,7 +14,7 @@ from vispec.program.node import Input
 from vispec.torch.members import Members, density, posterior
 from vispec.torch.names import ModuleNames
 from vispec.torch.nets.classes import NetCode, emit_net
-from vispec.torch.parameters import declaration, properties
+from vispec.torch.parameters import CONSTRAINTS, declaration, properties
 from vispec.torch.source_text import kernel_source, with_borrowed
 
 MEMBERS = (density, posterior)
@@ -25,7 +25,7 @@ def print_module(outputs: Outputs, sizes: Mapping[str, int] | None = None) -> st
     """The module's text; `sizes` become defaults of the constructor's arguments."""
     model, names = outputs.model, ModuleNames()
     for param in model.params:  # a parameter keeps its name before anything else
-        names.attribute("property", param.name)
+        names.attribute("property" if param.type.domain in CONSTRAINTS else "parameter", param.name)
     inputs = [node for node in outputs.log_prob.nodes() if isinstance(node, Input) and node.source == "batch"]
     members = Members(names, tuple(inputs))
     for add in MEMBERS:

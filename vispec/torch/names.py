@@ -38,6 +38,16 @@ def identifier(name: str) -> str:
     return found + "_" if keyword.iskeyword(found) else found
 
 
+def local(name: str) -> str:
+    """What a method calls a latent that it is told."""
+    found = identifier(name)
+    return (
+        found + "_"
+        if found in PYTHON or found in ("batch", "shared", "tilt", "total", "n", "lengths", "rule", "other")
+        else found
+    )
+
+
 class Names:
     """Names that are taken; `fresh` gives one that is not, as like a hint as can be."""
 

@@ -43,6 +43,7 @@ from vispec.torch.code import (
     unary,
 )
 from vispec.torch.implementation import Target, choose
+from vispec.torch.names import local
 from vispec.torch.layout import Value, aligned, turned
 
 ONE = Code((Attribute("buffer", "one"),))
@@ -138,7 +139,9 @@ class Writer:
 
     def output(self, node: Node, order: Sequence[Axis] | None) -> Value:
         """What a method returns: all axes, in the order that is asked for, or as usual."""
-        return self.full(self.tensor(self.value(node)), order or (node.order if isinstance(node, Zeros) else ordered(node.axes)))
+        return self.full(
+            self.tensor(self.value(node)), order or (node.order if isinstance(node, Zeros) else ordered(node.axes))
+        )
 
     # ---- sizes
 
@@ -188,6 +191,8 @@ def _input(w: Writer, node: Input) -> Value:
         "batch": lambda: index(text("batch"), [json.dumps(node.name, ensure_ascii=False)]),
         "parameter": lambda: Code((Attribute("parameter", node.name),)),
         "argument": lambda: text(node.name),
+        "shared": lambda: text(local(node.name)),
+        "net": lambda: Code((Attribute("net", node.name),)),
         "tilt": lambda: index(text("tilt"), [json.dumps(node.name, ensure_ascii=False)]),
     }[node.source]()
     return Value(code, node.order, node.kind)

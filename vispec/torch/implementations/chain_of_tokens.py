@@ -13,7 +13,9 @@ CHAIN = "vispec.kernels.sums.chain:chain_log_prob"
 
 def match(node: Node) -> Match | None:
     match node:
-        case Part(Call("kernel", name, (init, step, (Pick(table, ((axis, tokens),)) as seen, (time, state), ""), *lengths)) as whole):
+        case Part(
+            Call("kernel", name, (init, step, (Pick(table, ((axis, tokens),)) as seen, (time, state), ""), *lengths)) as whole
+        ):
             plain = name == CHAIN and table.axes == {axis, state} and time in tokens.axes and state not in tokens.axes
             length = tuple(each[0] for each in lengths)
             return Match((init[0], step[0], table, tokens, *length), (whole, seen), (init[1], step[1], axis)) if plain else None
@@ -27,7 +29,10 @@ def write(w: Writer, node: Node, found: Match) -> Value:
     own = [init_axes, step_axes, (state, axis), (time,), *(() for _ in found.takes[4:])]
     values = [with_events(w, each, axes) for each, axes in zip(found.takes, own, strict=True)]
     dims = lead_dims(list(zip(values, own, strict=True)))
-    codes = [at_end(each, axes).code if at == 2 else aligned(each, (*dims, *axes)) for at, (each, axes) in enumerate(zip(values, own, strict=True))]
+    codes = [
+        at_end(each, axes).code if at == 2 else aligned(each, (*dims, *axes))
+        for at, (each, axes) in enumerate(zip(values, own, strict=True))
+    ]
     return Value(call(w.kernel("sums.chain", "chain_log_prob_of_tokens"), *codes), dims)
 
 
