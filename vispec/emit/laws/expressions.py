@@ -37,9 +37,19 @@ def expression(w: Writer, e: Expression) -> Value:
     """The expression's tensor, computed once per method; its numbers may be in any form (see `plain`)."""
     found = w.cache.get(key(e))
     if not isinstance(found, Value):
-        found = COMPILERS[type(e)](w, e)
+        around = w.around(e)
+        found = COMPILERS[type(e)](w, e) if around is None else w.element(in_front(w, around, e))
         w.cache[key(e)] = found
     return found
+
+
+def in_front(w: Writer, around: Writer, e: Expression) -> Value:
+    """In front of a chain's loop, for all of its elements at once."""
+    around.taken |= w.taken
+    value = expression(around, e)
+    value = plain(around, e) if value.form == "raw" else value
+    w.taken |= around.taken
+    return value
 
 
 def plain(w: Writer, e: Expression) -> Value:
@@ -65,7 +75,7 @@ def named(w: Writer, name: str) -> Value:
     if name in w.scope.enumerated:
         return enumerated(w, name, name)
     if name in w.model.param:
-        return parameter(w, name)
+        return w.element(parameter(w, name))
     lets = {let.name: let for let in (*w.model.lets, *w.model.guide_lets)}
     if name in lets:
         return expression(w, lets[name].value)
@@ -86,7 +96,7 @@ def parameter(w: Writer, name: str) -> Value:
 
     param = w.model.param[name]
     code, form = stored(param)
-    return Value(code, w.sort(param.plates), param.type.shape, form)
+    return w.arranged(name, Value(code, param.plates, param.type.shape, form), w.sort(param.plates))
 
 
 def _past(w: Writer, e: Past) -> Value:
@@ -147,7 +157,7 @@ def _evidence(w: Writer, e: Evidence) -> Value:
 
 def sequence_mask(w: Writer, plate: str) -> Value:
     """Which elements of a ragged plate count, as the mask of a sequence."""
-    inside = w.inside(plate)
+    inside = w.element(w.inside(plate))
     return replace(inside, axes=tuple(axis for axis in inside.axes if axis != plate), event=(plate,))
 
 
@@ -200,6 +210,8 @@ def _select(w: Writer, e: Select) -> Value:
 
 def whole(w: Writer, name: str) -> Value:
     """Inside a chain's loop, all that there is of a variable along the chain so far."""
+    if name in w.model.param:
+        return parameter(w, name)
     return w.bound.get(f"all {name}") or w.bound.get(name) or Writer.data(w, name)
 
 
@@ -271,7 +283,7 @@ def _position(w: Writer, e: Position) -> Value:
 
 def _length(w: Writer, e: Length) -> Value:
     if w.model.plate[e.plate].ragged:
-        return w.lengths(e.plate)
+        return w.element(w.lengths(e.plate))
     return Value(w.plate_size(e.plate), scalar=True)
 
 
@@ -350,7 +362,7 @@ def _for(w: Writer, e: For) -> Value:
         axes = (*body.axes, e.plate)
         body = w.let("each", f"{tensor(w, body)}.unsqueeze(-1).expand({'-1, ' * len(body.axes)}{size})", axes, body.event)
     body = plate_last(w, body, e.plate)
-    mask = w.inside(e.plate) if w.model.plate[e.plate].ragged else None
+    mask = w.element(w.inside(e.plate)) if w.model.plate[e.plate].ragged else None
     axes = tuple(axis for axis in body.axes if axis != e.plate)
     value = replace(body, axes=axes, event=(e.plate, *body.event))
     if mask is None:

@@ -33,7 +33,7 @@ def reduce_sequence(w: "Writer", e: Apply, plain: "Callable[[Writer, Expression]
     code = REDUCE[e.function].format(paren(code), dim)
     if e.function == "mean":
         ragged = w.model.plate[str(plate)].ragged
-        count = f"{align(w.lengths(str(plate)), axes, len(event))}.clamp(min=1)" if ragged else w.plate_size(str(plate))
+        count = f"{align(w.element(w.lengths(str(plate))), axes, len(event))}.clamp(min=1)" if ragged else w.plate_size(str(plate))
         code = f"{code} / {count}"
     return w.let(f"{e.function}_{plate}", code, axes, tuple(event))
 
