@@ -193,7 +193,7 @@ def _select(w: Writer, e: Select) -> Value:
         if axis is not None:
             latents[plate] = axis
             continue
-        at = plain(w, index)
+        at = as_index(w, plain(w, index))
         if at.event:
             value = mixture_of_rows(w, value, at, e)
         elif at.scalar:
@@ -206,6 +206,13 @@ def _select(w: Writer, e: Select) -> Value:
     for plate, axis in latents.items():
         value = rename(w, value, plate, axis)
     return value
+
+
+def as_index(w: Writer, value: Value) -> Value:
+    """A bit as the number of an element; what is relaxed stays as it is."""
+    if value.integer or value.scalar or value.event:
+        return value
+    return w.let(f"{stem(value)}_index", f"{value.code}.long()", value.axes, integer=True)
 
 
 def whole(w: Writer, name: str) -> Value:
@@ -262,7 +269,7 @@ def gather(w: Writer, value: Value, indices: dict[str, Value]) -> Value:
 
 
 def _element(w: Writer, e: Element) -> Value:
-    base, index = plain(w, e.base), plain(w, e.at)
+    base, index = plain(w, e.base), as_index(w, plain(w, e.at))
     low, high = e.base.type.low, e.base.type.high
     if low is not None and high is not None:
         code = f"({index.code} - {low}).clamp(0, {high - low})" if low else f"{index.code}.clamp(0, {high})"
