@@ -181,7 +181,7 @@ def guide_lines(
 def nested(w: Writer, code: str, value: Value, variable: Variable, axes: tuple[str, ...]) -> str:
     """A parameter of all elements, with the plates as they are nested."""
     event = value.event or variable.type.shape
-    return code if axes == variable.plates else w.nested(variable, w.let(variable.name, code, axes, event)).code
+    return code if axes == variable.plates else w.nested(variable, Value(paren(code), axes, event)).code
 
 
 def centre(w: Writer, variable: Variable, law: Flow) -> Value:

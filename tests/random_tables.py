@@ -1,0 +1,340 @@
+"""Random models that read tables by indices: parameters, shared latents, lets and given data in one to three plates, opened in
+random orders and nestings, read at random elements in random spellings. Each knows by itself what it means: `log_prob_of` sums
+over its latents in plain loops over elements, from the meaning that was drawn, and never looks at the text."""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from random import Random
+
+import torch
+from torch import Tensor
+
+SIZES = {"A": 2, "B": 3, "2": 2, "3": 3}
+At = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Own:
+    """The own element of an open plate, or of one that a comprehension runs over; or its number, as an entry."""
+
+    plate: str
+
+
+@dataclass(frozen=True)
+class Number:
+    value: int
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """A variable that points: an `index[plate]`, or a category or bit whose size is written `size`. nest: where it stands."""
+
+    name: str
+    type: str
+    plate: str | None
+    size: str
+    nest: tuple[str, ...]
+    latent: bool
+
+    def law(self) -> str:
+        return f"latent {self.name} : {self.type} ~ Uniform()" if self.latent else f"given {self.name} : {self.type}"
+
+
+Filler = Own | Number | Pointer
+
+
+@dataclass(frozen=True)
+class Read:
+    """One element of a table: what fills each of its plates, and each of its entries. over: the plate of a comprehension."""
+
+    table: "Table"
+    at: tuple[Filler, ...]
+    over: str | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """plates: as it is nested. event: the written size of its one entry, if it has one. terms: of a let, what it adds up."""
+
+    name: str
+    role: str
+    type: str
+    plates: tuple[str, ...]
+    event: tuple[str, ...] = ()
+    terms: tuple[tuple[float, Read], ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An observed variable with its nest in the row: Normal of a sum of reads, or Bernoulli or Categorical of one."""
+
+    name: str
+    law: str
+    nest: tuple[str, ...]
+    terms: tuple[tuple[float, Read], ...]
+
+
+@dataclass
+class Draft:
+    """A model as it is drawn. plates: the written size of each."""
+
+    random: Random
+    plates: dict[str, str]
+    tables: list[Table] = field(default_factory=list)
+    pointers: list[Pointer] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def nest(self, most: int = 3) -> tuple[str, ...]:
+        """Some of the plates in any order."""
+        return tuple(self.random.sample(list(self.plates), self.random.randint(0, min(most, len(self.plates)))))
+
+    # ---- drawing
+
+    def filler(self, size: str, plate: str | None, open: tuple[str, ...], pointers: list[Pointer], must_index: bool) -> Filler:
+        """What fills a plate, or with `plate` None an entry. must_index: not a category or number."""
+        found: list[Filler] = []
+        if plate is not None:
+            found += [Own(plate)] * 2 * (plate in open)
+            found += [pointer for pointer in pointers if pointer.plate == plate] * 2
+        if not must_index:
+            found += [pointer for pointer in pointers if pointer.plate is None and pointer.size == size]
+            found += [Number(self.random.randrange(SIZES[size]))]
+        return self.random.choice(found)
+
+    def read(self, table: Table, open: tuple[str, ...], pointers: list[Pointer], whole: bool = False) -> Read:
+        """A read of one number (with `whole`, of the event) where these plates are open. A category may not fill a plate that is
+        open if an entry of the same size is left: that cannot be written."""
+        closed = [plate for plate in table.plates if plate not in open]
+        over = self.random.choice(closed) if closed and not whole and self.random.random() < 0.2 else None
+        inside = (*open, *([over] if over else []))
+        at: list[Filler] = []
+        for plate in table.plates:
+            own = plate in inside and (whole or self.random.random() < 0.5)
+            at.append(Own(plate) if own else self.filler(self.plates[plate], plate, inside, pointers, whole and plate in inside))
+        for size in () if whole else table.event:
+            at.append(self.filler(size, None, inside, pointers, False))
+        return Read(table, tuple(at), over)
+
+    def sum_of(self, open: tuple[str, ...], pointers: list[Pointer], tables: list[Table]) -> tuple[tuple[float, Read], ...]:
+        numbers = [table for table in tables if not table.type.startswith("simplex")]
+        chosen = [self.random.choice(numbers) for _ in range(self.random.randint(1, 3))]
+        return tuple((self.random.choice((1.0, 0.5, -2.0)), self.read(table, open, pointers)) for table in chosen)
+
+    # ---- writing
+
+    def written(self, read: Read, open: tuple[str, ...], plain: bool) -> str:
+        """The read in one of its spellings; `plain`: every index in its place."""
+        inside = (*open, *([read.over] if read.over else []))
+        texts = [written(filler) for filler in read.at]
+        free = [isinstance(f, Own) and at < len(read.table.plates) for at, f in enumerate(read.at)]
+        firm = [at < len(read.table.plates) and not isinstance(f, Number) and f.plate is not None for at, f in enumerate(read.at)]
+        if not plain:
+            keep = [not own or self.random.random() < 0.4 for own in free]
+            texts, firm = ([x for x, k in zip(each, keep, strict=True) if k] for each in (texts, firm))
+            texts = shuffled(self.random, texts, firm)
+        elif all(free) and set(read.table.plates) <= set(inside) and self.random.random() < 0.5:
+            texts = []
+        text = read.table.name + (f"[{', '.join(texts)}]" if texts else "")
+        return f"sum({text} for {read.over})" if read.over else text
+
+    def adding(self, terms: tuple[tuple[float, Read], ...], open: tuple[str, ...], plain: bool) -> str:
+        return " + ".join(f"{weight} * {self.written(read, open, plain)}" for weight, read in terms)
+
+    def text(self, plain: bool) -> str:
+        """The spec."""
+        sized: set[str] = set()
+        lines = ["size A = 2", "size B = 3"]
+        outer = [table for table in self.tables if table.role != "given"]
+        blocks = [(nest, []) for nest in self.openings] + [(t.plates, self.statements(t, plain)) for t in outer]
+        for nest, inside in blocks:
+            lines += self.nested(nest, inside or ["param " + f"unused_{len(lines)} : real"], sized)
+        lines.append("plate n:")
+        for table in self.tables:
+            if table.role == "given":
+                lines += ["    " + line for line in self.nested(table.plates, [f"given {table.name} : real"], sized)]
+        for pointer in self.pointers:
+            lines += ["    " + line for line in self.nested(pointer.nest, [pointer.law()], sized)]
+        for outcome in self.outcomes:
+            value = self.adding(outcome.terms, outcome.nest, plain)
+            law = {"real": f"Normal({value}, 1)"}.get(outcome.law, "")
+            if not law:
+                only = self.written(outcome.terms[0][1], outcome.nest, plain)
+                law = f"Bernoulli({only})" if outcome.law == "bit" else f"Categorical({only})"
+            inside = [f"observed {outcome.name} : {outcome.law} ~ {law}"]
+            lines += ["    " + line for line in self.nested(outcome.nest, inside, sized)]
+        return "\n".join(lines) + "\n"
+
+    openings: list[tuple[str, ...]] = field(default_factory=list)
+
+    def statements(self, table: Table, plain: bool) -> list[str]:
+        if table.role == "let":
+            return [f"let {table.name} = {self.adding(table.terms, table.plates, plain)}"]
+        return [f"{table.role} {table.name} : {table.type}" + (" ~ Normal(0, 1)" if table.role == "latent" else "")]
+
+    def nested(self, nest: tuple[str, ...], inside: list[str], sized: set[str]) -> list[str]:
+        """Lines in plates, whose sizes are written once."""
+        lines = []
+        for depth, plate in enumerate(nest):
+            lines.append("    " * depth + f"plate {plate}" + ("" if plate in sized else f"[{self.plates[plate]}]") + ":")
+            sized.add(plate)
+        return lines + ["    " * len(nest) + line for line in inside]
+
+
+def written(filler: Filler) -> str:
+    return filler.plate if isinstance(filler, Own) else str(filler.value) if isinstance(filler, Number) else filler.name
+
+
+def shuffled(random: Random, texts: list[str], firm: list[bool]) -> list[str]:
+    """Indices of plates in any order between what must stand in its place."""
+    found: list[str] = []
+    for movable, group in itertools.groupby(zip(texts, firm, strict=True), key=lambda each: each[1]):
+        part = [text for text, _ in group]
+        found += random.sample(part, len(part)) if movable else part
+    return found
+
+
+def drawn(seed: int) -> Draft:
+    """A random model."""
+    random = Random(seed)
+    names = random.sample(["item", "k", "judge", "week", "word"], 3)
+    draft = Draft(random, {name: random.choice(list(SIZES)) for name in names})
+    draft.openings = [draft.nest() for _ in range(random.randint(0, 2))]
+    draft.openings = [nest for nest in draft.openings if nest]
+    for number in range(random.randint(2, 4)):
+        role = random.choice(("param", "param", "latent", "given"))
+        size = random.choice(list(SIZES))
+        kinds = (("real", ()), ("unit", ()), (f"real[{size}]", (size,)), (f"simplex[{size}]", (size,)))
+        kind, event = random.choice(kinds) if role == "param" else kinds[0]
+        draft.tables.append(Table(f"m{number}", role, kind, draft.nest(), event))
+    draft.tables.append(Table("m9", "param", "real", tuple(names[: random.randint(1, 3)])))
+    outer = [t for t in draft.tables if t.role != "given" and not t.type.startswith("simplex")]
+    for number in range(random.randint(0, 2)):
+        nest = draft.nest()
+        draft.tables.append(Table(f"v{number}", "let", "real", nest, (), draft.sum_of(nest, [], outer)))
+    for name in names:  # a plate that nothing opens has no size
+        if not any(name in nest for nest in (*(t.plates for t in draft.tables if t.role != "given"), *draft.openings)):
+            draft.openings.append((name,))
+    for number in range(random.randint(1, 2)):
+        outcome(draft, number)
+    return draft
+
+
+def outcome(draft: Draft, number: int) -> None:
+    """An observed variable with indices of its own: some in the row, some in the outermost of its plates."""
+    random, nest = draft.random, draft.nest()
+    own: list[Pointer] = []
+    for place in range(random.randint(1, 3)):
+        plate = random.choice((None, *draft.plates))
+        size = draft.plates[plate] if plate else random.choice(list(SIZES))
+        kind = f"index[{plate}]" if plate else "bit" if size == "2" and random.random() < 0.5 else f"category[{size}]"
+        where = nest[:1] if random.random() < 0.4 else ()
+        latent = place < 2 and not where and random.random() < 0.6 or (place == 0 and random.random() < 0.3)
+        own.append(Pointer(f"c{number}{place}", kind, plate, size, where, latent))
+    draft.pointers += own
+    law = random.choice(("real", "real", "bit", "category"))
+    units = [t for t in draft.tables if t.type == "unit"]
+    simplexes = [t for t in draft.tables if t.type.startswith("simplex")]
+    if law == "bit" and units:
+        terms = ((1.0, replace_over(draft, random.choice(units), nest, own, False)),)
+    elif law == "category" and simplexes:
+        table = random.choice(simplexes)
+        terms = ((1.0, replace_over(draft, table, nest, own, True)),)
+        law = f"category[{table.event[0]}]"
+    else:
+        law, terms = "real", draft.sum_of(nest, own, draft.tables)
+    draft.outcomes.append(Outcome(f"x{number}", law, nest, terms))
+
+
+def replace_over(draft: Draft, table: Table, nest: tuple[str, ...], own: list[Pointer], whole: bool) -> Read:
+    """A read that is no sum: of probabilities, a sum is none."""
+    while (read := draft.read(table, nest, own, whole)).over is not None:
+        pass
+    return read
+
+
+# ---- what it means
+
+
+def cells(draft: Draft, nest: tuple[str, ...]) -> Iterator[dict[str, int]]:
+    for index in itertools.product(*(range(SIZES[draft.plates[plate]]) for plate in nest)):
+        yield dict(zip(nest, index, strict=True))
+
+
+Values = Mapping[tuple[str, tuple[int, ...]], int]
+
+
+def value_of(draft: Draft, read: Read, at: At, values: Values, numbers: Mapping[str, Tensor]) -> Tensor:
+    """The number (or event) that a read means at an element of the open plates."""
+    if read.over is not None:
+        one = Read(read.table, read.at)
+        places = ({**at, read.over: index} for index in range(SIZES[draft.plates[read.over]]))
+        return torch.stack([value_of(draft, one, place, values, numbers) for place in places]).sum()
+    index: list[int] = []
+    for filler in read.at:
+        if isinstance(filler, Own):
+            index.append(at[filler.plate])
+        elif isinstance(filler, Number):
+            index.append(filler.value)
+        else:
+            index.append(values[filler.name, tuple(at[plate] for plate in filler.nest)])
+    if read.table.role == "let":
+        there = dict(zip(read.table.plates, index, strict=True))
+        return torch.stack([w * value_of(draft, each, there, values, numbers) for w, each in read.table.terms]).sum()
+    return numbers[read.table.name][tuple(index)]
+
+
+def log_density(draft: Draft, outcome: Outcome, at: At, values: Values, numbers: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    found = [weight * value_of(draft, read, at, values, numbers) for weight, read in outcome.terms]
+    if outcome.law == "real":
+        return -0.5 * (x - torch.stack(found).sum()) ** 2 - 0.5 * math.log(2 * math.pi)
+    p = found[0]
+    return (p if x == 1 else 1 - p).log() if outcome.law == "bit" else p[int(x)].log()
+
+
+def log_prob_of(draft: Draft, batch: Mapping[str, Tensor], row: int, tables: Mapping[str, Tensor]) -> Tensor:
+    """log p of a row: the log of the sum over all values of all its latents, each outcome with those that it reads."""
+    numbers = {**tables, **{t.name: batch[t.name][row] for t in draft.tables if t.role == "given"}}
+    total = torch.zeros((), dtype=torch.float64)
+    for number, outcome in enumerate(draft.outcomes):
+        own = [pointer for pointer in draft.pointers if pointer.name.startswith(f"c{number}")]
+        known, hidden = {}, []
+        for pointer in own:
+            for at in cells(draft, pointer.nest):
+                cell = (pointer.name, tuple(at.values()))
+                if pointer.latent:
+                    hidden.append((cell, SIZES[pointer.size]))
+                else:
+                    known[cell] = int(batch[pointer.name][row][tuple(at.values())])
+        paths = []
+        for chosen in itertools.product(*(range(size) for _, size in hidden)):
+            values = known | {cell: each for (cell, _), each in zip(hidden, chosen, strict=True)}
+            parts = [torch.tensor(-math.log(size), dtype=torch.float64) for _, size in hidden]
+            for at in cells(draft, outcome.nest):
+                x = batch[outcome.name][row][tuple(at.values())]
+                parts.append(log_density(draft, outcome, at, values, numbers, x))
+            paths.append(torch.stack(parts).sum())
+        total = total + torch.stack(paths).logsumexp(0)
+    return total
+
+
+def random_batch(draft: Draft, rows: int) -> dict[str, Tensor]:
+    """Data: each variable (rows, *its plates as they are nested)."""
+    generator = torch.Generator().manual_seed(draft.random.randrange(2**31))
+
+    def shape(nest: tuple[str, ...]) -> tuple[int, ...]:
+        return (rows, *(SIZES[draft.plates[plate]] for plate in nest))
+
+    batch = {t.name: torch.randn(shape(t.plates), generator=generator, dtype=torch.float64) for t in draft.tables if t.role == "given"}
+    for pointer in (pointer for pointer in draft.pointers if not pointer.latent):
+        found = torch.randint(SIZES[pointer.size], shape(pointer.nest), generator=generator)
+        batch[pointer.name] = found.double() if pointer.type == "bit" else found
+    for outcome in draft.outcomes:
+        if outcome.law == "real":
+            batch[outcome.name] = torch.randn(shape(outcome.nest), generator=generator, dtype=torch.float64)
+        else:
+            count = 2 if outcome.law == "bit" else SIZES[outcome.law.removeprefix("category[").removesuffix("]")]
+            found = torch.randint(count, shape(outcome.nest), generator=generator)
+            batch[outcome.name] = found.double() if outcome.law == "bit" else found
+    return batch
