@@ -85,6 +85,8 @@ class Draft:
     tables: list[Table] = field(default_factory=list)
     pointers: list[Pointer] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
+    row_lets: list[Table] = field(default_factory=list)
+    openings: list[tuple[str, ...]] = field(default_factory=list)  # of plates, before all else
 
     def nest(self, most: int = 3) -> tuple[str, ...]:
         """Some of the plates in any order."""
@@ -156,6 +158,8 @@ class Draft:
                 lines += ["    " + line for line in self.nested(table.plates, [f"given {table.name} : real"], sized)]
         for pointer in self.pointers:
             lines += ["    " + line for line in self.nested(pointer.nest, [pointer.law()], sized)]
+        for let in self.row_lets:
+            lines += ["    " + line for line in self.nested(let.plates, self.statements(let, plain), sized)]
         for outcome in self.outcomes:
             value = self.adding(outcome.terms, outcome.nest, plain)
             law = {"real": f"Normal({value}, 1)"}.get(outcome.law, "")
@@ -165,8 +169,6 @@ class Draft:
             inside = [f"observed {outcome.name} : {outcome.law} ~ {law}"]
             lines += ["    " + line for line in self.nested(outcome.nest, inside, sized)]
         return "\n".join(lines) + "\n"
-
-    openings: list[tuple[str, ...]] = field(default_factory=list)
 
     def statements(self, table: Table, plain: bool) -> list[str]:
         if table.role == "let":
@@ -237,17 +239,29 @@ def outcome(draft: Draft, number: int) -> None:
     units = [t for t in draft.tables if t.type == "unit"]
     simplexes = [t for t in draft.tables if t.type.startswith("simplex")]
     if law == "bit" and units:
-        terms = ((1.0, replace_over(draft, random.choice(units), nest, own, False)),)
+        terms = ((1.0, read_of_one(draft, random.choice(units), nest, own, False)),)
     elif law == "category" and simplexes:
         table = random.choice(simplexes)
-        terms = ((1.0, replace_over(draft, table, nest, own, True)),)
+        terms = ((1.0, read_of_one(draft, table, nest, own, True)),)
         law = f"category[{table.event[0]}]"
     else:
         law, terms = "real", draft.sum_of(nest, own, draft.tables)
+        if random.random() < 0.5:
+            terms += ((1.0, let_in_row(draft, number, nest, own)),)
     draft.outcomes.append(Outcome(f"x{number}", law, nest, terms))
 
 
-def replace_over(draft: Draft, table: Table, nest: tuple[str, ...], own: list[Pointer], whole: bool) -> Read:
+def let_in_row(draft: Draft, number: int, nest: tuple[str, ...], own: list[Pointer]) -> Read:
+    """A read of a deterministic node of each row; of one that depends on a latent, its own element."""
+    plates = tuple(plate for plate in draft.nest() if plate in nest)
+    usable = [pointer for pointer in own if {*pointer.nest} <= {*plates}]
+    let = Table(f"h{number}", "let", "real", plates, (), draft.sum_of(plates, usable, draft.tables))
+    draft.row_lets.append(let)
+    hidden = any(isinstance(f, Pointer) and f.latent for _, read in let.terms for f in read.at)
+    return Read(let, tuple(map(Own, plates))) if hidden else draft.read(let, nest, own)
+
+
+def read_of_one(draft: Draft, table: Table, nest: tuple[str, ...], own: list[Pointer], whole: bool) -> Read:
     """A read that is no sum: of probabilities, a sum is none."""
     while (read := draft.read(table, nest, own, whole)).over is not None:
         pass
@@ -293,6 +307,21 @@ def log_density(draft: Draft, outcome: Outcome, at: At, values: Values, numbers:
     return (p if x == 1 else 1 - p).log() if outcome.law == "bit" else p[int(x)].log()
 
 
+def mean_of(draft: Draft, outcome: Outcome, batch: Mapping[str, Tensor], row: int, tables: Mapping[str, Tensor]) -> Tensor:
+    """The mean of a Normal or Bernoulli outcome that reads no latent, over its plates as they are nested."""
+    numbers = {**tables, **{t.name: batch[t.name][row] for t in draft.tables if t.role == "given"}}
+    values = {(p.name, tuple(at.values())): int(batch[p.name][row][tuple(at.values())]) for p in draft.pointers for at in cells(draft, p.nest)}
+    found = [
+        torch.stack([weight * value_of(draft, read, at, values, numbers) for weight, read in outcome.terms]).sum()
+        for at in cells(draft, outcome.nest)
+    ]
+    return torch.stack(found).view(shape_of(draft, outcome.nest))
+
+
+def shape_of(draft: Draft, nest: tuple[str, ...]) -> tuple[int, ...]:
+    return tuple(SIZES[draft.plates[plate]] for plate in nest)
+
+
 def log_prob_of(draft: Draft, batch: Mapping[str, Tensor], row: int, tables: Mapping[str, Tensor]) -> Tensor:
     """log p of a row: the log of the sum over all values of all its latents, each outcome with those that it reads."""
     numbers = {**tables, **{t.name: batch[t.name][row] for t in draft.tables if t.role == "given"}}
@@ -324,7 +353,7 @@ def random_batch(draft: Draft, rows: int) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(draft.random.randrange(2**31))
 
     def shape(nest: tuple[str, ...]) -> tuple[int, ...]:
-        return (rows, *(SIZES[draft.plates[plate]] for plate in nest))
+        return (rows, *shape_of(draft, nest))
 
     batch = {t.name: torch.randn(shape(t.plates), generator=generator, dtype=torch.float64) for t in draft.tables if t.role == "given"}
     for pointer in (pointer for pointer in draft.pointers if not pointer.latent):

@@ -15,7 +15,7 @@ from vispec.emit.writer import ModuleNeeds
 from vispec.model.model import Choice, Draw, Law, Model, Then, Variable
 from vispec.model.types import INTEGER_DOMAINS
 from vispec.model.walk import is_read, law_parts, walk
-from vispec.plan.axes import past
+from vispec.plan.axes import element_plates, past
 from vispec.plan.plan import Plan
 
 PREDICT = 'def predict(self, batch: dict[str, Tensor], rule: str = "mean", samples: int = 100) -> dict[str, Tensor]:'
@@ -128,7 +128,7 @@ def generate_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
             group = drawn_along(chain, model, {*done, *results})
             results |= chain_loop(w, chain, group)
             done |= {v.name for v in group}
-    codes = {name: w.nested(model.variable[name], value).code for name, value in results.items()}
+    codes = {name: leaving(w, model.variable[name], value).code for name, value in results.items()}
     entries = [f'"{name}": {code}' for name, code in codes.items()]
     for p in (p for p in model.plates if p.ragged):
         entries.append(f'"{p.length_key}": {w.arranged(p.length_key, w.lengths(p.name), p.inside).code}')
@@ -139,6 +139,16 @@ def generate_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
     head = "def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:"
     doc = '    """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""'
     return [head, doc, *(f"    {line}" for line in w.body(result)), f"    return {result}"]
+
+
+def leaving(w: Generator, variable: Variable, value: Value) -> Value:
+    """A variable with its plates as they are nested; by the rule "mean", probabilities of its values may stand behind them."""
+    axes = [plate for plate in element_plates(variable) if plate in value.axes]
+    moved = [at for at, plate in enumerate(axes) if value.axes[at] != plate]
+    if not moved:
+        return value
+    code = f"{value.code}.movedim({tuple(value.axes.index(axes[at]) for at in moved)}, {tuple(moved)})"
+    return w.let(variable.name, code, axes, value.event, integer=value.integer)
 
 
 def drawn_along(chain: str, model: Model, done: set[str]) -> list[Variable]:
