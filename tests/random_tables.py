@@ -106,15 +106,16 @@ class Draft:
         return self.random.choice(found)
 
     def read(self, table: Table, open: tuple[str, ...], pointers: list[Pointer], whole: bool = False) -> Read:
-        """A read of one number (with `whole`, of the event) where these plates are open. A category may not fill a plate that is
-        open if an entry of the same size is left: that cannot be written."""
+        """A read of one number (with `whole`, of the event) where these plates are open. A category may not fill an open plate
+        if an entry of the same size is left: that cannot be written."""
         closed = [plate for plate in table.plates if plate not in open]
         over = self.random.choice(closed) if closed and not whole and self.random.random() < 0.2 else None
         inside = (*open, *([over] if over else []))
         at: list[Filler] = []
         for plate in table.plates:
             own = plate in inside and (whole or self.random.random() < 0.5)
-            at.append(Own(plate) if own else self.filler(self.plates[plate], plate, inside, pointers, whole and plate in inside))
+            firm = whole and plate in inside
+            at.append(Own(plate) if own else self.filler(self.plates[plate], plate, inside, pointers, firm))
         for size in () if whole else table.event:
             at.append(self.filler(size, None, inside, pointers, False))
         return Read(table, tuple(at), over)
@@ -130,11 +131,12 @@ class Draft:
         """The read in one of its spellings; `plain`: every index in its place."""
         inside = (*open, *([read.over] if read.over else []))
         texts = [written(filler) for filler in read.at]
-        free = [isinstance(f, Own) and at < len(read.table.plates) for at, f in enumerate(read.at)]
-        firm = [at < len(read.table.plates) and not isinstance(f, Number) and f.plate is not None for at, f in enumerate(read.at)]
+        free = [isinstance(filler, Own) for filler in read.at]
+        firm = [not isinstance(filler, Number) and filler.plate is not None for filler in read.at]
         if not plain:
             keep = [not own or self.random.random() < 0.4 for own in free]
-            texts, firm = ([x for x, k in zip(each, keep, strict=True) if k] for each in (texts, firm))
+            texts = [text for text, kept in zip(texts, keep, strict=True) if kept]
+            firm = [each for each, kept in zip(firm, keep, strict=True) if kept]
             texts = shuffled(self.random, texts, firm)
         elif all(free) and set(read.table.plates) <= set(inside) and self.random.random() < 0.5:
             texts = []
@@ -232,7 +234,7 @@ def outcome(draft: Draft, number: int) -> None:
         size = draft.plates[plate] if plate else random.choice(list(SIZES))
         kind = f"index[{plate}]" if plate else "bit" if size == "2" and random.random() < 0.5 else f"category[{size}]"
         where = nest[:1] if random.random() < 0.4 else ()
-        latent = place < 2 and not where and random.random() < 0.6 or (place == 0 and random.random() < 0.3)
+        latent = (place < 2 and not where and random.random() < 0.6) or (place == 0 and random.random() < 0.3)
         own.append(Pointer(f"c{number}{place}", kind, plate, size, where, latent))
     draft.pointers += own
     law = random.choice(("real", "real", "bit", "category"))
@@ -310,7 +312,11 @@ def log_density(draft: Draft, outcome: Outcome, at: At, values: Values, numbers:
 def mean_of(draft: Draft, outcome: Outcome, batch: Mapping[str, Tensor], row: int, tables: Mapping[str, Tensor]) -> Tensor:
     """The mean of a Normal or Bernoulli outcome that reads no latent, over its plates as they are nested."""
     numbers = {**tables, **{t.name: batch[t.name][row] for t in draft.tables if t.role == "given"}}
-    values = {(p.name, tuple(at.values())): int(batch[p.name][row][tuple(at.values())]) for p in draft.pointers for at in cells(draft, p.nest)}
+    values = {
+        (pointer.name, tuple(at.values())): int(batch[pointer.name][row][tuple(at.values())])
+        for pointer in draft.pointers
+        for at in cells(draft, pointer.nest)
+    }
     found = [
         torch.stack([weight * value_of(draft, read, at, values, numbers) for weight, read in outcome.terms]).sum()
         for at in cells(draft, outcome.nest)
@@ -355,13 +361,16 @@ def random_batch(draft: Draft, rows: int) -> dict[str, Tensor]:
     def shape(nest: tuple[str, ...]) -> tuple[int, ...]:
         return (rows, *shape_of(draft, nest))
 
-    batch = {t.name: torch.randn(shape(t.plates), generator=generator, dtype=torch.float64) for t in draft.tables if t.role == "given"}
+    def normal(nest: tuple[str, ...]) -> Tensor:
+        return torch.randn(shape(nest), generator=generator, dtype=torch.float64)
+
+    batch = {table.name: normal(table.plates) for table in draft.tables if table.role == "given"}
     for pointer in (pointer for pointer in draft.pointers if not pointer.latent):
         found = torch.randint(SIZES[pointer.size], shape(pointer.nest), generator=generator)
         batch[pointer.name] = found.double() if pointer.type == "bit" else found
     for outcome in draft.outcomes:
         if outcome.law == "real":
-            batch[outcome.name] = torch.randn(shape(outcome.nest), generator=generator, dtype=torch.float64)
+            batch[outcome.name] = normal(outcome.nest)
         else:
             count = 2 if outcome.law == "bit" else SIZES[outcome.law.removeprefix("category[").removesuffix("]")]
             found = torch.randint(count, shape(outcome.nest), generator=generator)

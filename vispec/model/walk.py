@@ -87,7 +87,7 @@ def read_values(model: m.Model) -> list[m.Expression]:
     while pending:
         for part in walk(pending.pop()):
             name = getattr(part.read if isinstance(part, m.Evidence) else part, "name", None)
-            if name in lets and name not in found:
+            if isinstance(name, str) and name in lets and name not in found:
                 found[name] = lets[name].value
                 pending.append(lets[name].value)
     return [let.value for let in model.lets if let.name in found]

@@ -132,9 +132,7 @@ def _elements(
     return _filled(scope, node, symbol, kind, picked, filling)
 
 
-def _filled(
-    scope: Scope, node: t.Index, symbol: Symbol, kind: Type, picked: _Picked, filling: Filling
-) -> m.Expression | None:
+def _filled(scope: Scope, node: t.Index, symbol: Symbol, kind: Type, picked: _Picked, filling: Filling) -> m.Expression | None:
     """The element that the indices point at in their places."""
     by: dict[str, m.Expression] = {}
     entries: dict[int, tuple[t.Expr, m.Expression]] = {}

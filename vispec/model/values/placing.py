@@ -1,9 +1,9 @@
 """Which plate or entry of `v[a, b]` each index fills.
 
-An `index[p]` fills plate p wherever it stands, and so does the plate's own name. A category, token or bit fills the plate or the
-entry whose size has its name, a number any. Plates that are not open must all be filled; one that is open and that nothing fills
-is read at its own element. Sizes are compared as they are written, never by their values, so that `--set` changes no meaning.
-A place is a plate's name, or the number of an entry.
+An `index[p]` fills plate p wherever it stands, and so does the plate's own name. A category, token or bit fills the plate or
+the entry whose size has its name, a number any. Plates that are not open must all be filled; one that is open and that nothing
+fills is read at its own element. Sizes are compared as they are written, never by their values, so that `--set` changes no
+meaning. A place is a plate's name, or the number of an entry.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,8 +25,8 @@ MOST_SWAPPED = 5  # indices whose orders are all tried, for a suggestion
 
 @dataclass(frozen=True)
 class Item:
-    """An index as written, and its value. plate: the one that it is of, if it is an `index[p]`, a plate's own name or a step back,
-    which alone has no value."""
+    """An index as written, and its value. plate: the one that it is of, if it is an `index[p]`, a plate's own name or a step
+    back, which alone has no value."""
 
     span: Span
     text: str
@@ -161,20 +161,21 @@ def reading(place: Place, places: Places) -> str:
     return "an entry" if len(places.entries) == 1 else f"an entry along dimension {place + 1}"
 
 
-def ambiguous(
-    scope: Scope, span: Span, name: str, items: Sequence[Item], places: Places, found: Sequence[Filling]
-) -> None:
+def ambiguous(scope: Scope, span: Span, name: str, items: Sequence[Item], places: Places, found: Sequence[Filling]) -> None:
     """Report an index that fits in two places."""
     first, other = found[0], found[1]
     at = next(at for at in range(len(items)) if first[at] != other[at])
     item = items[at]
     which = " or ".join(reading(filling[at], places) for filling in (first, other))
     message = f"`{item.text}` may pick {which} of `{name}`: it fits both"
-    ways = [f"write `{name}[{places.written(filling, items)}]` for {reading(filling[at], places)}" for filling in found[:2]]
-    again = [way for way, filling in zip(ways, found, strict=False) if len(places.written(filling, items).split(", ")) > len(items)]
-    more = [p for filling in found[:2] if isinstance(p := filling[at], str) and not isinstance(item.value, m.Const)]
-    pointed = f"declare `{item.text}` as `index[{more[0]}]` to point at an element of `{more[0]}`" if more else ""
-    help = ", ".join(again or ways) if len(again or ways) > 1 or not pointed else f"{(again or ways)[0]}, or {pointed}"
+    ways = [
+        f"write `{name}[{places.written(filling, items)}]` for {reading(filling[at], places)}"
+        for filling in (first, other)
+        if places.all.index(max(filling, key=places.all.index)) >= len(items)  # with a plate's name between the indices
+    ]
+    if len(ways) < 2 and isinstance(plate := first[at], str) and not isinstance(item.value, m.Const):
+        ways.append(f"declare `{item.text}` as `index[{plate}]` to point at an element of `{plate}`")
+    help = ", or ".join(ways) or None
     scope.problems.add("V217", item.span, message, "two places fit", cause=_opened(scope, found), help=help)
 
 
