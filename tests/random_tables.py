@@ -131,15 +131,17 @@ class Draft:
         """The read in one of its spellings; `plain`: every index in its place."""
         inside = (*open, *([read.over] if read.over else []))
         texts = [written(filler) for filler in read.at]
-        free = [isinstance(filler, Own) for filler in read.at]
+        own = [isinstance(filler, Own) for filler in read.at]
         firm = [not isinstance(filler, Number) and filler.plate is not None for filler in read.at]
         if not plain:
-            keep = [not own or self.random.random() < 0.4 for own in free]
+            keep = [not each or self.random.random() < 0.4 for each in own]
             texts = [text for text, kept in zip(texts, keep, strict=True) if kept]
             firm = [each for each, kept in zip(firm, keep, strict=True) if kept]
             texts = shuffled(self.random, texts, firm)
-        elif all(free) and set(read.table.plates) <= set(inside) and self.random.random() < 0.5:
+        elif all(own) and set(read.table.plates) <= set(inside) and self.random.random() < 0.5:
             texts = []
+        if read.table.plates[-1:] == (read.over,) and all(own) and self.random.random() < 0.5:
+            return f"sum({read.table.name}[*])"
         text = read.table.name + (f"[{', '.join(texts)}]" if texts else "")
         return f"sum({text} for {read.over})" if read.over else text
 
