@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from random_tables import Draft, Own, Read, cells, drawn, log_prob_of, mean_of, random_batch, shape_of, value_of
+from meant_tables import cells, log_prob_of, mean_of, random_batch, shape_of, value_of
+from random_tables import Draft, Own, Read, drawn
 from torch import Tensor
 
 from vispec.compile import class_of, compile_spec
