@@ -896,12 +896,12 @@ class LeftToRight(nn.Module):
         t_size = int(x_len.max())
         c = self.one.new_zeros(n, t_size, dtype=torch.long)  # (word, t)
         x = self.one.new_zeros(n, t_size, dtype=torch.long)  # (word, t)
+        at_k = torch.arange(self.K, device=self.one.device)  # (k,)
+        value = at_k == 0  # (k,)
+        log = torch.log(self.one * 0)
+        value_2 = torch.where(value, 0, log)  # (k,)
         for t in range(t_size):
             if t == 0:
-                at_k = torch.arange(self.K, device=self.one.device)  # (k,)
-                value = at_k == 0  # (k,)
-                log = torch.log(self.one * 0)
-                value_2 = torch.where(value, 0, log)  # (k,)
                 c_now = decide(torch.distributions.Categorical(logits=value_2).expand((n,)), "sample", True)  # (word,)
                 c[:, t] = c_now
             else:

@@ -923,9 +923,9 @@ class MixtureHmm(nn.Module):
         t_size = int(x_len.max())
         c = self.one.new_zeros(n, t_size, dtype=torch.long)  # (chorale, t)
         x = self.one.new_zeros(n, t_size, 88)  # (chorale, t, 88)
+        init_at = self.raw_init[kind]  # (chorale, K)
         for t in range(t_size):
             if t == 0:
-                init_at = self.raw_init[kind]  # (chorale, K)
                 c_now = decide(torch.distributions.Categorical(logits=init_at).expand((n,)), "sample", True)  # (chorale,)
                 c[:, t] = c_now
             else:

@@ -37,9 +37,19 @@ def expression(w: Writer, e: Expression) -> Value:
     """The expression's tensor, computed once per method; its numbers may be in any form (see `plain`)."""
     found = w.cache.get(key(e))
     if not isinstance(found, Value):
-        found = COMPILERS[type(e)](w, e)
+        around = w.around(e)
+        found = COMPILERS[type(e)](w, e) if around is None else w.element(in_front(w, around, e))
         w.cache[key(e)] = found
     return found
+
+
+def in_front(w: Writer, around: Writer, e: Expression) -> Value:
+    """In front of a chain's loop, for all of its elements at once."""
+    around.taken |= w.taken
+    value = expression(around, e)
+    value = plain(around, e) if value.form == "raw" else value
+    w.taken |= around.taken
+    return value
 
 
 def plain(w: Writer, e: Expression) -> Value:
@@ -65,7 +75,7 @@ def named(w: Writer, name: str) -> Value:
     if name in w.scope.enumerated:
         return enumerated(w, name, name)
     if name in w.model.param:
-        return parameter(w, name)
+        return w.element(parameter(w, name))
     lets = {let.name: let for let in (*w.model.lets, *w.model.guide_lets)}
     if name in lets:
         return expression(w, lets[name].value)
@@ -86,7 +96,7 @@ def parameter(w: Writer, name: str) -> Value:
 
     param = w.model.param[name]
     code, form = stored(param)
-    return Value(code, w.sort(param.plates), param.type.shape, form)
+    return w.arranged(name, Value(code, param.plates, param.type.shape, form), w.sort(param.plates))
 
 
 def _past(w: Writer, e: Past) -> Value:
@@ -147,7 +157,7 @@ def _evidence(w: Writer, e: Evidence) -> Value:
 
 def sequence_mask(w: Writer, plate: str) -> Value:
     """Which elements of a ragged plate count, as the mask of a sequence."""
-    inside = w.inside(plate)
+    inside = w.element(w.inside(plate))
     return replace(inside, axes=tuple(axis for axis in inside.axes if axis != plate), event=(plate,))
 
 
@@ -183,7 +193,7 @@ def _select(w: Writer, e: Select) -> Value:
         if axis is not None:
             latents[plate] = axis
             continue
-        at = plain(w, index)
+        at = as_index(w, plain(w, index))
         if at.event:
             value = mixture_of_rows(w, value, at, e)
         elif at.scalar:
@@ -198,8 +208,17 @@ def _select(w: Writer, e: Select) -> Value:
     return value
 
 
+def as_index(w: Writer, value: Value) -> Value:
+    """A bit as the number of an element; what is relaxed stays as it is."""
+    if value.integer or value.scalar or value.event:
+        return value
+    return w.let(f"{stem(value)}_index", f"{value.code}.long()", value.axes, integer=True)
+
+
 def whole(w: Writer, name: str) -> Value:
     """Inside a chain's loop, all that there is of a variable along the chain so far."""
+    if name in w.model.param:
+        return parameter(w, name)
     return w.bound.get(f"all {name}") or w.bound.get(name) or Writer.data(w, name)
 
 
@@ -250,7 +269,7 @@ def gather(w: Writer, value: Value, indices: dict[str, Value]) -> Value:
 
 
 def _element(w: Writer, e: Element) -> Value:
-    base, index = plain(w, e.base), plain(w, e.at)
+    base, index = plain(w, e.base), as_index(w, plain(w, e.at))
     low, high = e.base.type.low, e.base.type.high
     if low is not None and high is not None:
         code = f"({index.code} - {low}).clamp(0, {high - low})" if low else f"{index.code}.clamp(0, {high})"
@@ -271,7 +290,7 @@ def _position(w: Writer, e: Position) -> Value:
 
 def _length(w: Writer, e: Length) -> Value:
     if w.model.plate[e.plate].ragged:
-        return w.lengths(e.plate)
+        return w.element(w.lengths(e.plate))
     return Value(w.plate_size(e.plate), scalar=True)
 
 
@@ -350,7 +369,7 @@ def _for(w: Writer, e: For) -> Value:
         axes = (*body.axes, e.plate)
         body = w.let("each", f"{tensor(w, body)}.unsqueeze(-1).expand({'-1, ' * len(body.axes)}{size})", axes, body.event)
     body = plate_last(w, body, e.plate)
-    mask = w.inside(e.plate) if w.model.plate[e.plate].ragged else None
+    mask = w.element(w.inside(e.plate)) if w.model.plate[e.plate].ragged else None
     axes = tuple(axis for axis in body.axes if axis != e.plate)
     value = replace(body, axes=axes, event=(e.plate, *body.event))
     if mask is None:
