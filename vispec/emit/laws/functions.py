@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from vispec.emit.laws.forms import real
 from vispec.emit.value import Value, align
 from vispec.model.model import Apply
+from vispec.model.types import MISSING
 
 if TYPE_CHECKING:
     from vispec.emit.writer import Writer
@@ -36,6 +37,14 @@ ELEMENTWISE = {
     "softplus": "F.softplus({})",
     "abs": "torch.abs({})",
     "relu": "F.relu({})",
+    "sign": "torch.sign({})",
+    "floor": "torch.floor({})",
+    "round": "torch.round({})",
+    "sin": "torch.sin({})",
+    "cos": "torch.cos({})",
+    "erf": "torch.erf({})",
+    "Phi": "torch.special.ndtr({})",
+    "lgamma": "torch.lgamma({})",
 }
 
 REDUCTIONS = {"sum": "{}.sum(-1)", "mean": "{}.mean(-1)", "max": "{}.amax(-1)", "min": "{}.amin(-1)"}
@@ -128,7 +137,22 @@ def _one_hot(w: "Writer", e: Apply, args: Sequence[Value], axes: tuple[str, ...]
     return w.let("one_hot", f"F.one_hot({value.code}, {size}).to(self.one.dtype)", value.axes, e.type.shape)
 
 
+def _cast(domain: str) -> Compile:
+    def compile_(w: "Writer", e: Apply, args: Sequence[Value], axes: tuple[str, ...]) -> Value:
+        """The value as it is; where padding stands, one that lies in the domain."""
+        value = real(w, args[0])
+        if value.scalar:
+            return value
+        function = w.needs.kernel("vispec.kernels.casts", f"surely_{domain}")
+        ragged = [axis for axis in value.axes if axis in w.model.plate and w.model.plate[axis].ragged]
+        value = w.where("value", value, map(w.inside, ragged), MISSING.get(domain, 0))
+        return w.let(domain, f"{function}({value.code})", value.axes, value.event)
+
+    return compile_
+
+
 FUNCTIONS: dict[str, Compile] = {
+    **{domain: _cast(domain) for domain in ("unit", "positive", "count", "simplex")},
     **{name: _elementwise(template) for name, template in ELEMENTWISE.items()},
     **{name: _reduction(template) for name, template in REDUCTIONS.items()},
     "sigmoid": _sigmoid,

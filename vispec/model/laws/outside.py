@@ -5,7 +5,7 @@ from vispec.model import model as m
 from vispec.model.names.scope import Scope
 from vispec.model.values.conform import domain_fits
 from vispec.model.values.elements import new_plate, one_each
-from vispec.model.values.intervals import INF, Interval
+from vispec.model.values.intervals import INF, REAL, Interval
 from vispec.model.values.ranges import COMPARISONS, range_of
 from vispec.syntax import tree as t
 
@@ -40,7 +40,8 @@ def _said(scope: Scope, domain: str, value: m.Expression) -> Said:
         return this, label, None
     found = range_of(scope, value)
     kind = "" if value.type.domain == "real" else f" `{value.type}`"
-    lies = f": it lies in {found}" if domain != "count" or found.whole else f": it lies in {found}, and may not be whole"
+    whole = "" if domain != "count" or found.whole else ", and may not be whole"
+    lies = f": it lies in {found}{whole}" if found != REAL else ""
     help = "; ".join(filter(None, (_kept(scope, domain, value), _changed(scope, domain, value))))
     label = _miss(found, domain) or label
     return f"this{kind} {label}{lies}" if label != f"not `{domain}`" else f"{this}{lies}", label, help
@@ -60,7 +61,9 @@ def _miss(found: Interval, domain: str) -> str:
 def _kept(scope: Scope, domain: str, value: m.Expression) -> str:
     """What keeps the model as it is: another declaration, or a cast."""
     declared = _declared(scope, domain, value)
-    cast = f"write `{domain}(...)` around it, if it surely is: that is checked and changes nothing"
+    if isinstance(value, m.NetCall) and declared:
+        return declared
+    cast = f"write `{domain}(...)` around it if it surely is: that is checked, and changes nothing"
     return f"{declared}, or {cast}" if declared else cast
 
 
@@ -68,6 +71,8 @@ def _changed(scope: Scope, domain: str, value: m.Expression) -> str | None:
     """What is another model, and is said to be."""
     if domain == "positive" and range_of(scope, value).never_negative:
         return f"{_above_zero(scope, value)}, is another model"
+    if domain == "unit" and isinstance(value, m.Apply) and value.function == "/":
+        return f"a share `a / (a + b)` needs nothing; `{LINKS[domain]}(...)` around it is another model"
     return f"`{LINKS[domain]}(...)` around it is another model" if domain in LINKS else None
 
 
@@ -124,7 +129,7 @@ def _no_simplex(scope: Scope, value: m.Expression) -> Said:
         return this, "a single number", "probabilities of two values are `[1 - p, p]`" if unit else "write a vector"
     if range_of(scope, value).never_negative:
         kept = _kept(scope, "simplex", value)
-        share = "`softmax(log(...))` around it divides by its sum"
+        share = "divided by its sum, as in `w / sum(w)`, it is another vector, which sums to 1"
         return f"this `{value.type}` cannot be shown to sum to 1", "may not sum to 1", f"{kept}; {share}"
     return this, "not `simplex`", f"{_kept(scope, 'simplex', value)}; {_changed(scope, 'simplex', value)}"
 

@@ -188,8 +188,9 @@ def _takes(scope: Scope, name: str, function: Function, value: m.Expression) -> 
     found = range_of(scope, value)
     message = f"`{name}` is of positive numbers, and this `{value.type}` lies in {found}"
     keeps = "`positive(...)` around it says that it surely is, and is checked"
-    other = f"a number added, `{name}(... + 0.001)`, makes it another value" if found.never_negative else _made_positive(scope, value)
-    label = "may be 0" if found.never_negative else "may be negative"
+    label, other = "may be negative", _made_positive(scope, value)
+    if found.never_negative:
+        label, other = "may be 0", f"a number added, `{name}(... + 0.001)`, makes it another value"
     scope.problems.add("V309", value.span, message, label, help=f"{keeps}; {other}")
     return False
 

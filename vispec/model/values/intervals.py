@@ -90,8 +90,7 @@ UNIT = Interval(0.0, 1.0)
 COUNT = closed(0.0, INF, whole=True)
 BIT = closed(0.0, 1.0, whole=True)
 DOMAINS: Mapping[str, Interval] = {"positive": POSITIVE, "unit": UNIT, "simplex": UNIT, "count": COUNT, "bit": BIT}
-"""What a declared domain says. That of the unit interval says no more than that 0 and 1 need no second thought: a unit may stand
-wherever a positive may."""
+"""What a declared domain says. A unit counts as above 0 and below 1: it may stand wherever a positive may."""
 
 
 def fits(interval: Interval, domain: str) -> bool:
@@ -131,11 +130,11 @@ def negative(a: Interval) -> Interval:
 
 
 def plus(a: Interval, b: Interval) -> Interval:
-    if _infinite(a, INF) and _infinite(b, -INF) or _infinite(a, -INF) and _infinite(b, INF):
+    if (_infinite(a, INF) and _infinite(b, -INF)) or (_infinite(a, -INF) and _infinite(b, INF)):
         return ANYTHING
     low, high = a.low + b.low, a.high + b.high
-    low_closed = a.low_closed and b.low_closed or _infinite(a, -INF) or _infinite(b, -INF)
-    high_closed = a.high_closed and b.high_closed or _infinite(a, INF) or _infinite(b, INF)
+    low_closed = (a.low_closed and b.low_closed) or _infinite(a, -INF) or _infinite(b, -INF)
+    high_closed = (a.high_closed and b.high_closed) or _infinite(a, INF) or _infinite(b, INF)
     return between((low, low_closed), (high, high_closed), a.whole and b.whole)
 
 
@@ -156,8 +155,8 @@ def _product(x: End, y: End) -> End:
     (a, first), (b, second) = x, y
     if a == 0 or b == 0:
         return 0.0, (first and a == 0) or (second and b == 0)
-    infinite = math.isinf(a) and first or math.isinf(b) and second
-    return a * b, first and second or infinite
+    infinite = (math.isinf(a) and first) or (math.isinf(b) and second)
+    return a * b, (first and second) or infinite
 
 
 def inverse(a: Interval) -> Interval:
@@ -178,7 +177,10 @@ def power(a: Interval, b: Interval) -> Interval:
     """a ^ b: of a base from 0 up, in each of the two it rises or falls, so the ends meet at corners; 0 ^ 0 is 1."""
     if a.never_negative:
         if b.low <= 0 and (a.high == INF or a.low == 0):
-            ends = [(1.0, b.has(0) or a.has(1)), *(_raised(x, y) for x in a.ends for y in b.ends if x[0] not in (0, INF) or y[0])]
+            ends = [
+                (1.0, b.has(0) or a.has(1)),
+                *(_raised(x, y) for x in a.ends for y in b.ends if x[0] not in (0, INF) or y[0]),
+            ]
         else:
             ends = [_raised(x, y) for x in a.ends for y in b.ends]
         return spanned(ends, a.whole and b.whole and b.never_negative)
@@ -197,7 +199,7 @@ def _raised(x: End, y: End) -> End:
         value = float(base) ** exponent
     except OverflowError:
         value = INF
-    return value, first and (second or base in (0, 1, INF)) or (second and math.isinf(exponent))
+    return value, (first and (second or base in (0, 1, INF))) or (second and math.isinf(exponent))
 
 
 def _whole_power(a: Interval, exponent: int) -> Interval:
@@ -228,7 +230,9 @@ def total(a: Interval, least: int, most: float) -> Interval:
     high = a.high * (most if a.high > 0 else least) if a.high else 0.0
     none = least == 0
     low_closed, high_closed = a.low_closed or (none and low == 0), a.high_closed or (none and high == 0)
-    return between((low, low_closed and low > -INF or a.has(-INF)), (high, high_closed and high < INF or a.has(INF)), a.whole)
+    return between(
+        (low, (low_closed and low > -INF) or a.has(-INF)), (high, (high_closed and high < INF) or a.has(INF)), a.whole
+    )
 
 
 # ---- functions of one number

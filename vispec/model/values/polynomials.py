@@ -1,8 +1,8 @@
 """Polynomials over a box of intervals, and where their values lie.
 
-Over finite intervals the coefficients in Bernstein's basis enclose a polynomial: those of one that is multilinear are its values at
-the vertices, so the enclosure is exact (Cargo and Shisha 1966, The Bernstein form of a polynomial). Along an infinite interval a
-polynomial of degree one rises or falls as the sign of its slope says.
+Over finite intervals the coefficients in Bernstein's basis enclose a polynomial: those of one that is multilinear are its values
+at the vertices, so the enclosure is exact (Cargo and Shisha 1966, The Bernstein form of a polynomial). Along an infinite interval
+a polynomial of degree one rises or falls as the sign of its slope says.
 """
 
 import math
@@ -135,9 +135,7 @@ def _term_by_term(poly: Poly, box: Box) -> Interval:
     return total
 
 
-def _coefficients(
-    poly: Poly, box: Box, order: list[int], degrees: Mapping[int, int]
-) -> dict[tuple[int, ...], Fraction]:
+def _coefficients(poly: Poly, box: Box, order: list[int], degrees: Mapping[int, int]) -> dict[tuple[int, ...], Fraction]:
     """In Bernstein's basis of these degrees, by the place in it: first over [0, 1], then Σ_j C(k, j) / C(d, j) · a_j."""
     for atom in order:
         low, high = Fraction(repr(box[atom].low)), Fraction(repr(box[atom].high))
