@@ -357,7 +357,7 @@ def _conditional(w: Writer, e: Conditional) -> Value:
 
 
 ARITHMETIC = frozenset({"+", "-", "*", "/", "^"})
-NUMERIC = frozenset({*FUNCTIONS, "neg"})  # these take the numbers 0 and 1 for a comparison
+NUMERIC = frozenset({*FUNCTIONS, *ARITHMETIC, "neg"})  # these take the numbers 0 and 1 for a comparison
 
 
 def is_whole(code: str) -> bool:

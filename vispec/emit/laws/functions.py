@@ -7,6 +7,7 @@ from vispec.emit.laws.forms import real
 from vispec.emit.value import Value, align
 from vispec.model.model import Apply
 from vispec.model.types import MISSING
+from vispec.model.walk import law_parts, walk
 
 if TYPE_CHECKING:
     from vispec.emit.writer import Writer
@@ -145,10 +146,24 @@ def _cast(domain: str) -> Compile:
             return value
         function = w.needs.kernel("vispec.kernels.casts", f"surely_{domain}")
         ragged = [axis for axis in value.axes if axis in w.model.plate and w.model.plate[axis].ragged]
-        value = w.where("value", value, map(w.inside, ragged), MISSING.get(domain, 0))
-        return w.let(domain, f"{function}({value.code})", value.axes, value.event)
+        code, found, rank = value.code, value.axes, len(value.event)
+        if ragged:
+            inside = [w.inside(axis) for axis in ragged]
+            found = w.sort({*value.axes, *(axis for mask in inside for axis in mask.axes)})
+            masks = " & ".join(align(mask, found) for mask in inside)
+            masks = f"({masks})[..., {', '.join(['None'] * rank)}]" if rank else masks
+            code = f"torch.where({masks}, {align(value, found)}, {MISSING.get(domain, 0)})"
+        said = " ".join(w.model.source.text[e.span.start : e.span.end].split())
+        return w.let(domain, f'{function}({code}, "`{said}`{_owner(w, e)}")', found, value.event)
 
     return compile_
+
+
+def _owner(w: "Writer", e: Apply) -> str:
+    """Whose law or value the expression stands in."""
+    laws = [(variable.name, variable.law) for variable in w.model.variables if variable.law is not None]
+    parts = [(name, part) for name, law in laws for part in law_parts(law)] + [(let.name, let.value) for let in w.model.lets]
+    return next((f" of `{name}`" for name, part in parts if any(inner is e for inner in walk(part))), "")
 
 
 FUNCTIONS: dict[str, Compile] = {

@@ -1,8 +1,8 @@
 """Polynomials over a box of intervals, and where their values lie.
 
-Over finite intervals the coefficients in Bernstein's basis enclose a polynomial: those of one that is multilinear are its values
-at the vertices, so the enclosure is exact (Cargo and Shisha 1966, The Bernstein form of a polynomial). Along an infinite interval
-a polynomial of degree one rises or falls as the sign of its slope says.
+Over finite intervals the coefficients in Bernstein's basis enclose a polynomial: those of a multilinear one are its values at the
+vertices, so the enclosure is exact (Cargo and Shisha 1966, The Bernstein form of a polynomial). Along an infinite interval a
+polynomial of degree one rises or falls as the sign of its slope says.
 """
 
 import math

@@ -71,7 +71,7 @@ class Ranges:
             yield
             return
         kept = self.facts, self.forms
-        merged = {key: iv.meet(self.facts[key], fact) if key in self.facts else fact for key, fact in facts.items()}
+        merged = {key: iv.meet(fact, self.facts[key]) if key in self.facts else fact for key, fact in facts.items()}
         self.facts, self.forms = {**self.facts, **merged}, {}
         try:
             yield
