@@ -30,11 +30,23 @@ def warn(
     for symbol in scope.symbols.values():
         role = symbol.node.role if isinstance(symbol.node, t.Variable) else None
         unused = symbol.name not in (used if role else scope.used)
-        if unused and (isinstance(symbol.node, DECLARED) or role == "given"):
+        bare = isinstance(symbol.node, t.Plate) and not any(symbol.name in s.plates for s in scope.symbols.values())
+        if unused and (bare or isinstance(symbol.node, DECLARED) or role == "given"):
             message = f"`{symbol.name}` is declared and never used"
-            scope.problems.add("V190", symbol.span, message, f"{symbol.a}", help="leave it out", severity="warning")
+            help = _without_body(scope, symbol) or "leave it out"
+            scope.problems.add("V190", symbol.span, message, f"{symbol.a}", help=help, severity="warning")
         elif unused and role == "latent":
             _unread(scope, symbol)
+
+
+def _without_body(scope: Scope, symbol: Symbol) -> str | None:
+    """How a plate that something points at stands without the one thing in it."""
+    plate = scope.plates[symbol.plates[-1]] if symbol.plates else None
+    if plate is None or plate.size is None or plate.name not in scope.used:
+        return None
+    if any(plate.name in other.plates for other in scope.symbols.values() if other is not symbol):
+        return None
+    return f"leave it out: elements to point at are `plate {plate.name}[{plate.size}]` alone"
 
 
 def _unread(scope: Scope, symbol: Symbol) -> None:
