@@ -22,7 +22,7 @@ def broken_cast(module: nn.Module, batch: Mapping[str, Tensor], rows: Sequence[i
     found: list[tuple[str, Tensor, Tensor]] = []
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     with evaluating(module, 0, device), _watched(module, lambda *seen: found.append(seen)):
-        bad = module.log_prob(batch).isnan()  # pyright: ignore[reportCallIssue]
+        bad = ~module.log_prob(batch).isfinite()  # pyright: ignore[reportCallIssue]
     for said, value, outside in found:
         if bool(outside.any()):
             return _told(said, value, outside, bad, rows)
@@ -30,7 +30,7 @@ def broken_cast(module: nn.Module, batch: Mapping[str, Tensor], rows: Sequence[i
 
 
 def _told(said: str, value: Tensor, outside: Tensor, bad: Tensor, rows: Sequence[int] | Any) -> str:
-    """The row is told where the values have one for each row, and that one's log-probability is no number."""
+    """The row is told where the values have one for each row, and that one's log-probability is not finite."""
     domain = said[1:].split("(")[0]
     where = ""
     if outside.dim() and len(outside) == len(bad):

@@ -88,7 +88,7 @@ def evaluate(
         for indices in data.order(size, None, bucket=True)[group.rank :: group.world]:
             batch = to_device(data.batch(indices), device)
             found = module.log_prob(batch).double().sum().cpu()  # pyright: ignore[reportCallIssue]
-            if bool(found.isnan()) and (cast := broken_cast(module, batch, indices)) is not None:
+            if not bool(found.isfinite()) and (cast := broken_cast(module, batch, indices)) is not None:
                 raise RunError(cast)
             total += found
     group.sum_(total)
