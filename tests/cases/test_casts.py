@@ -1,4 +1,4 @@
-"""`unit(...)` and the other casts leave a value as it is; where one does not hold, `fit` and `eval` name it, its row and value."""
+"""`unit(...)` and the other casts leave a value as it is; where one does not hold, `fit` and `eval` name it and the row."""
 
 from pathlib import Path
 
@@ -24,12 +24,13 @@ SPECS = {
 def test_fit_and_eval_name_the_cast_that_does_not_hold(said: str, tmp_path: Path) -> None:
     line, wrong = SPECS[said]
     line = line.replace("bit ~ Binomial", "count ~ Binomial")
-    text = f"param a : real\nplate n:\n    given k : count\n    given m : count\n    {line}\n    observed y : real ~ Normal(a, 1)\n"
+    data = "    given k : count\n    given m : count\n"
+    text = f"param a : real\nplate n:\n{data}    {line}\n    observed y : real ~ Normal(a, 1)\n"
     columns = {"m": [4, 4, 4], "x": [0, 0, 0], "y": [0.1, 0.2, 0.3]}
     fitted(tmp_path, text, columns | {"k": [2, 2, 2]})
-    spec, data = written(tmp_path, text, columns | wrong)
-    assert f"row 2 of the data: {said}" in vispec("fit", spec, data, "--out", tmp_path / "other", "--threads", "1", code=3)
-    assert f"row 2 of the data: {said}" in vispec("eval", tmp_path / "run", data, code=1)
+    spec, table = written(tmp_path, text, columns | wrong)
+    assert f"row 2 of the data: {said}" in vispec("fit", spec, table, "--out", tmp_path / "other", "--threads", "1", code=3)
+    assert f"row 2 of the data: {said}" in vispec("eval", tmp_path / "run", table, code=1)
 
 
 def test_what_stands_past_the_end_of_a_row_is_no_breach(tmp_path: Path) -> None:

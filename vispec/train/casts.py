@@ -48,7 +48,7 @@ def _shown(numbers: Tensor) -> str:
 
 def _names(module: nn.Module) -> dict[str, Any]:
     """The global names of the emitted file."""
-    return inspect.unwrap(type(module).log_prob).__globals__  # pyright: ignore[reportFunctionMemberAccess]
+    return inspect.unwrap(type(module).log_prob).__globals__  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @contextmanager

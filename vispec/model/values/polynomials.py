@@ -1,8 +1,8 @@
 """Polynomials over a box of intervals, and where their values lie.
 
-Over finite intervals the coefficients in Bernstein's basis enclose a polynomial: those of a multilinear one are its values at the
-vertices, so the enclosure is exact (Cargo and Shisha 1966, The Bernstein form of a polynomial). Along an infinite interval a
-polynomial of degree one rises or falls as the sign of its slope says.
+Over finite intervals the coefficients in Bernstein's basis enclose a polynomial: those of a multilinear one are its values at
+the vertices, so the enclosure is exact (Cargo and Shisha 1966, The Bernstein form of a polynomial). Along an infinite interval
+a polynomial of degree one rises or falls as the sign of its slope says.
 """
 
 import math
@@ -16,7 +16,7 @@ Monomial = tuple[tuple[int, int], ...]
 """Atoms by their numbers, each with its power, sorted."""
 Poly = Mapping[Monomial, Fraction]
 ONE: Poly = {(): Fraction(1)}
-TERMS, COEFFICIENTS, FACES, FAR = 48, 2048, 20_000, 3  # beyond these, plain interval arithmetic has to do
+TERMS, COEFFICIENTS, FACES, FAR = 48, 1024, 10_000, 3  # beyond these, plain interval arithmetic has to do
 Box = Mapping[int, Interval]
 
 
@@ -114,9 +114,12 @@ def _along(rest: Poly, slope: Poly, at: Interval, box: Box) -> Interval:
 
 def _over_a_finite_box(poly: Poly, box: Box, degrees: Mapping[int, int]) -> Interval:
     order = sorted(degrees)
-    if math.prod(degree + 1 for degree in degrees.values()) > COEFFICIENTS:
+    apart = sum(map(len, poly)) == len(order) == sum(degrees.values())  # each once, so that its terms vary by themselves
+    if apart or math.prod(degree + 1 for degree in degrees.values()) > COEFFICIENTS:
         return _term_by_term(poly, box)
     bernstein = _coefficients(poly, box, order, degrees)
+    if bernstein is None:
+        return _term_by_term(poly, box)
     low, high = min(bernstein.values()), max(bernstein.values())
     intervals = [box[atom] for atom in order]
     ends = [(value, _is_reached(value, bernstein, intervals, [degrees[atom] for atom in order])) for value in (low, high)]
@@ -135,11 +138,16 @@ def _term_by_term(poly: Poly, box: Box) -> Interval:
     return total
 
 
-def _coefficients(poly: Poly, box: Box, order: list[int], degrees: Mapping[int, int]) -> dict[tuple[int, ...], Fraction]:
-    """In Bernstein's basis of these degrees, by the place in it: first over [0, 1], then Σ_j C(k, j) / C(d, j) · a_j."""
+def _coefficients(poly: Poly, box: Box, order: list[int], degrees: Mapping[int, int]) -> dict[tuple[int, ...], Fraction] | None:
+    """In Bernstein's basis of these degrees, by the place in it: first over [0, 1], then Σ_j C(k, j) / C(d, j) · a_j.
+
+    None where the degrees are too high."""
     for atom in order:
         low, high = Fraction(repr(box[atom].low)), Fraction(repr(box[atom].high))
-        poly = substituted(poly, atom, {(): low, ((atom, 1),): high - low}) or {}
+        moved = substituted(poly, atom, {(): low, ((atom, 1),): high - low})
+        if moved is None:
+            return None
+        poly = moved
     table = {tuple(dict(key).get(atom, 0) for atom in order): value for key, value in poly.items()}
     for place, atom in enumerate(order):
         degree, found = degrees[atom], dict[tuple[int, ...], Fraction]()
