@@ -22,6 +22,8 @@ plate k[2]:
 plate n:
     given t : real
     given u : real
+    plate k:
+        let high = exp(w * t)
     given m : count
     latent z : index[k] ~ Categorical([p, 1 - p])
     let steep = exp(a * t)
@@ -53,7 +55,8 @@ def trial_of(text: str, seed: int) -> Trial:
 
 
 STEEP = {
-    "t < 10": ["exp(a + t)", "exp(s * t)", "(steep if t < 5 else 1)", "exp(w[z] + t)"],
+    "t < 10": ["exp(a + t)", "exp(s * t)", "(steep if t > -5 else 1)", "exp(w[z] + t)"],
+    "t == 2": ["high[z]", "sum(high[*])", "sum(high + a for k)", "dot(high[*], w[*])"],
     "t > 0": ["log(t) * a", "sqrt(t) * s", "a / t", "t^-s", "lgamma(t) * a", "log(s * t)", "(w[z] / t)"],
     "t > u": ["log(t - u) * s", "a / (t - u)", "sqrt(s * (t - u))", "log(positive(t - u)) * a"],
     "m > 0": ["a / m", "log(s / m)", "sum(w[k] / m for k)", "a * unit(1 / m)"],

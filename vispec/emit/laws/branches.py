@@ -25,8 +25,8 @@ STEEP = frozenset({"exp", "log", "sqrt", "lgamma", "/", "^", "unit", "positive",
 def is_steep(w: "Writer", e: Expression) -> bool:
     """Whether an expression or its derivative may be infinite for some values of what it reads."""
     lets = {let.name: let.value for let in (*w.model.lets, *w.model.guide_lets)}
-    if isinstance(e, Ref) and e.name in lets:
-        return is_steep(w, lets[e.name])
+    if isinstance(e, Ref | All | Prefix | Past | Select) and e.name in lets and is_steep(w, lets[e.name]):
+        return True
     if isinstance(e, Apply) and e.function in STEEP and not _is_safe(e):
         return True
     return not isinstance(e, NetCall) and any(is_steep(w, child) for child in children(e))

@@ -51,7 +51,7 @@ def inside_branches(w: Writer, e: Expression) -> Value:
     found = w.cache.get(known)
     if isinstance(found, Value):
         return found
-    if isinstance(e, Apply | Conditional | For | Stack) or (isinstance(e, Ref) and w.is_let(e.name)):
+    if isinstance(e, Apply | Conditional | For | Stack) or reads_into(w, e):
         found = COMPILERS[type(e)](w, e)
     else:
         kept, w.branches = w.branches, ()
@@ -60,6 +60,20 @@ def inside_branches(w: Writer, e: Expression) -> Value:
         found = on_branches(w, found) if has_gradient(w, e.base if isinstance(e, Element) else e) else found
     w.cache[known] = found
     return found
+
+
+def reads_into(w: Writer, e: Expression) -> bool:
+    """Whether it is a let whose own expression can be read in the branches: none of another element of what they vary over."""
+    axes = {axis for branch in w.branches for axis in branch.axes}
+    match e:
+        case Ref(name=name):
+            return w.is_let(name)
+        case Select(name=name, by=by):
+            return w.is_let(name) and not axes & {plate for plate, _ in by}
+        case All(name=name, plate=plate):
+            return w.is_let(name) and plate not in axes
+        case _:
+            return False
 
 
 def plain(w: Writer, e: Expression) -> Value:
