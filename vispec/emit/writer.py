@@ -25,6 +25,7 @@ class Writer:
         self.elsewhere: frozenset[str] = frozenset()  # factors that another method computes
         self.joint_sums: dict[str, Callable[[bool], Value]] = {}  # steps that enumerate joint values, by output
         self.sample_count: str | None = None  # how many draws of a net's random weights, where they are drawn with each sample
+        self.branches: tuple[Value, ...] = ()  # the tests of the branches that are being written
         self.samples = "1"  # how many draws there are, as text
         self.at: dict[str, str] = {}  # a chain's plate → the index of the element that a loop is at
         self.drawn_by: dict[str, Law] = {}  # what a loop drew → the law of it with the parameters that it had there, as bound
@@ -72,6 +73,9 @@ class Writer:
         value = Value(self.fresh(hint), tuple(axes), tuple(event), form, integer=integer)
         self.line(f"{value.code} = {code}", value)
         return value
+
+    def is_let(self, name: str) -> bool:
+        return any(let.name == name for let in (*self.model.lets, *self.model.guide_lets))
 
     # ---- data, sizes, positions
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from vispec.emit.laws.forms import stem, tensor, to_value, truth
+from vispec.emit.laws.branches import has_gradient, is_steep, negated, on_branches, taken
+from vispec.emit.laws.forms import linked, stem, tensor, to_value, truth
 from vispec.emit.laws.functions import FUNCTIONS, OPERATORS
 from vispec.emit.laws.reductions import reduce_sequence
 from vispec.emit.nets.calls import call_net
@@ -35,6 +36,8 @@ from vispec.plan.axes import enumerated_axis, key, past
 
 def expression(w: Writer, e: Expression) -> Value:
     """The expression's tensor, computed once per method; its numbers may be in any form (see `plain`)."""
+    if w.branches:
+        return inside_branches(w, e)
     found = w.cache.get(key(e))
     if not isinstance(found, Value):
         around = w.around(e)
@@ -52,9 +55,45 @@ def in_front(w: Writer, around: Writer, e: Expression) -> Value:
     return value
 
 
+def inside_branches(w: Writer, e: Expression) -> Value:
+    """The same in a branch: what it reads has a gradient only where the branch is taken."""
+    known = (key(e), *(branch.code for branch in w.branches))
+    found = w.cache.get(known)
+    if isinstance(found, Value):
+        return found
+    if isinstance(e, Apply | Conditional | For | Stack) or reads_into(w, e):
+        found = COMPILERS[type(e)](w, e)
+    else:
+        kept, w.branches = w.branches, ()
+        found = expression(w, e)
+        w.branches = kept
+        found = on_branches(w, found) if has_gradient(w, e.base if isinstance(e, Element) else e) else found
+    w.cache[known] = found
+    return found
+
+
+def reads_into(w: Writer, e: Expression) -> bool:
+    """Whether it is a let whose own expression can be read in the branches: none of another element of what they vary over."""
+    axes = {axis for branch in w.branches for axis in branch.axes}
+    match e:
+        case Ref(name=name):
+            return w.is_let(name)
+        case Select(name=name, by=by):
+            return w.is_let(name) and not axes & {plate for plate, _ in by}
+        case All(name=name, plate=plate):
+            return w.is_let(name) and plate not in axes
+        case _:
+            return False
+
+
 def plain(w: Writer, e: Expression) -> Value:
     """The expression's values themselves, link functions applied."""
     return to_value(w, expression(w, e), e.type.domain)
+
+
+def test_of(w: Writer, e: Expression) -> Value:
+    """The values of what is tested or compared, truth values as they are."""
+    return linked(w, expression(w, e), e.type.domain)
 
 
 # ---- one function per kind of expression
@@ -299,7 +338,7 @@ def _size_of(w: Writer, e: SizeOf) -> Value:
 
 
 def _where(w: Writer, e: Where) -> Value:
-    sequence, mask = expression(w, e.sequence), plain(w, e.mask)
+    sequence, mask = expression(w, e.sequence), test_of(w, e.mask)
     chosen = w.let(f"{stem(mask)}_chosen", f"{mask.code}.bool()", mask.axes, mask.event)
     if sequence.mask is not None:
         axes = union((sequence.mask, chosen), w.order)
@@ -314,7 +353,7 @@ def _net_call(w: Writer, e: NetCall) -> Value:
 def _apply(w: Writer, e: Apply) -> Value:
     if e.function in ("sum", "mean", "max", "min") and e.args[0].type.star:
         return reduce_sequence(w, e, plain)
-    args = [plain(w, argument) for argument in e.args]
+    args = [(plain if e.function in NUMERIC else test_of)(w, argument) for argument in e.args]
     axes = union(args, w.order)
     rank = max((len(a.event) for a in args), default=0)
     if e.function in OPERATORS:
@@ -335,18 +374,23 @@ def _apply(w: Writer, e: Apply) -> Value:
 
 
 def _conditional(w: Writer, e: Conditional) -> Value:
-    test, then, otherwise = (plain(w, part) for part in (e.test, e.then, e.otherwise))
+    test = test_of(w, e.test)
+    holds = truth(test, test.code)
+    with taken(w, test, holds, is_steep(w, e.then)):
+        then = plain(w, e.then)
+    with taken(w, test, negated(holds), is_steep(w, e.otherwise)):
+        otherwise = plain(w, e.otherwise)
     axes = union((test, then, otherwise), w.order)
     event = max((then.event, otherwise.event), key=len)
     codes = [align(v, axes, len(event)) for v in (then, otherwise)]
     if then.scalar and otherwise.scalar:
         codes[0] = f"self.one * {codes[0]}"
-    condition = align(replace(test, event=()), axes, len(event)) if test.axes else test.code
-    condition = truth(test, condition)
-    return w.let("value", f"torch.where({condition}, {codes[0]}, {codes[1]})", axes, event)
+    tested = align(replace(test, event=()), axes, len(event)) if test.axes else test.code
+    return w.let("value", f"torch.where({truth(test, tested)}, {codes[0]}, {codes[1]})", axes, event)
 
 
 ARITHMETIC = frozenset({"+", "-", "*", "/", "^"})
+NUMERIC = frozenset({*FUNCTIONS, *ARITHMETIC, "neg"})  # these take the numbers 0 and 1 for a comparison
 
 
 def is_whole(code: str) -> bool:
@@ -356,7 +400,7 @@ def is_whole(code: str) -> bool:
 
 def is_floating(value: Value) -> bool:
     """Whether a value is a tensor of the module's dtype."""
-    return not value.scalar and not value.integer
+    return not (value.scalar or value.integer or value.truth)
 
 
 LOGICAL = frozenset({"<", "<=", ">", ">=", "==", "!=", "and", "or", "not"})

@@ -5,7 +5,7 @@ from vispec.emit.draws.latents import uniform
 from vispec.emit.draws.shared import bind_shared
 from vispec.emit.laws import trees
 from vispec.emit.laws.densities import extra_rank, spread
-from vispec.emit.laws.expressions import expression, plain
+from vispec.emit.laws.expressions import expression, test_of
 from vispec.emit.laws.forms import tensor, to_value
 from vispec.emit.posterior import complete
 from vispec.emit.sampling.generator import Generator, given_in, inner_generator
@@ -228,7 +228,7 @@ def draw_variable(w: Generator, variable: Variable, law: Law | None, without: st
     hint = variable.name if without is None else f"{variable.name}_now"
     match law:
         case Choice(test=test, then=then, otherwise=otherwise):
-            condition = plain(w, test)
+            condition = test_of(w, test)
             left, right = draw_variable(w, variable, then, without), draw_variable(w, variable, otherwise, without)
             test = condition.code if condition.scalar else align(condition, axes)
             function = w.needs.kernel("vispec.kernels.decide", "choose")

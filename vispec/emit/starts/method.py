@@ -4,7 +4,7 @@ import inspect
 from dataclasses import dataclass, replace
 
 from vispec.catalog import Distribution, distributions, networks
-from vispec.emit.laws.expressions import plain
+from vispec.emit.laws.expressions import plain, test_of
 from vispec.emit.laws.forms import truth
 from vispec.emit.parameters import stored
 from vispec.emit.starts import labels
@@ -221,7 +221,7 @@ def elements(w: Writer, site: Site) -> tuple[str, dict[str, str] | None]:
 
 def condition(w: Writer, test: Expression, wanted: bool) -> Value:
     """Which elements a test holds for, or those for which it does not."""
-    value = plain(w, test)
+    value = test_of(w, test)
     code = truth(value, value.code)
     return replace(value, code=code if wanted else f"~{paren(code)}", event=(), truth=True)
 

@@ -31,12 +31,14 @@ def warn(
     for symbol in scope.symbols.values():
         role = symbol.node.role if isinstance(symbol.node, t.Variable) else None
         unused = symbol.name not in (used if role else scope.used)
+        bare = isinstance(symbol.node, t.Plate) and not any(symbol.name in s.plates for s in scope.symbols.values())
         if unused and isinstance(symbol.node, t.Let):
             message = f"no law reads `{symbol.name}`: it is a derived quantity, and takes no part in the likelihood"
             scope.problems.add("V190", symbol.span, message, "derived", severity="warning")
-        elif unused and (isinstance(symbol.node, DECLARED) or role == "given"):
+        elif unused and (bare or isinstance(symbol.node, DECLARED) or role == "given"):
             message = f"`{symbol.name}` is declared and never used"
-            scope.problems.add("V190", symbol.span, message, f"{symbol.a}", help="leave it out", severity="warning")
+            help = _without_body(scope, symbol) or "leave it out"
+            scope.problems.add("V190", symbol.span, message, f"{symbol.a}", help=help, severity="warning")
         elif role == "latent" and symbol.name not in scored:
             _unread(scope, symbol)
 
@@ -52,6 +54,16 @@ def _behind_laws(scope: Scope, edges: Sequence[Edge]) -> set[str]:
             found.add(edge.source)
             pending += [other for other in edges if other.reader == edge.source and edge.source in lets]
     return found
+
+
+def _without_body(scope: Scope, symbol: Symbol) -> str | None:
+    """How a plate that something points at stands without the one thing in it."""
+    plate = scope.plates[symbol.plates[-1]] if symbol.plates else None
+    if plate is None or plate.size is None or plate.name not in scope.used:
+        return None
+    if any(plate.name in other.plates for other in scope.symbols.values() if other is not symbol):
+        return None
+    return f"leave it out: elements to point at are `plate {plate.name}[{plate.size}]` alone"
 
 
 def _unread(scope: Scope, symbol: Symbol) -> None:
