@@ -45,14 +45,14 @@ class Outcome:
         return f"{self.status} {self.kind}".strip()
 
 
-class Failure(Exception):
+class DifferenceError(Exception):
     """A difference from brute force."""
 
 
 def outcome(
     text: str, seed: int = 0, meant: Meant | None = None, sizes: Mapping[str, int] | None = None, name: str = "drawn.vispec"
 ) -> Outcome:
-    """Everything that can be said of one spec; the data and the parameters follow from the seed. sizes: those it does not tell."""
+    """What becomes of one spec; data and parameters follow from the seed. sizes: those that it does not tell."""
     source = Source(name, text)
     try:
         model = check_model(parse(source), sizes or {})
@@ -71,11 +71,11 @@ def outcome(
         module = loaded(emitted)
         stage = "run"
         compare(model, module, seed, sizes or {})
-    except Failure as found:
+    except DifferenceError as found:
         what, _, detail = str(found).partition(": ")
         return Outcome("differ", what, detail)
     except (TooLargeError, UndefinedError) as reason:
-        return Outcome("unchecked", type(reason).__name__, str(reason))
+        return Outcome("unchecked", str(reason)[:60], str(reason))
     except SpecError as error:
         return Outcome(
             "crash", f"compile refuses with {error.diagnostics[0].code} what check accepts", error.diagnostics[0].message
@@ -121,30 +121,44 @@ def bare(text: str) -> str:
 
 
 def compare(model: m.Model, module: nn.Module, seed: int, told: Mapping[str, int]) -> None:
-    """Raises Failure at the first difference."""
+    """Raises DifferenceError at the first difference."""
     rng, generator = Random(seed), torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.copy_(torch.randn(parameter.shape, dtype=parameter.dtype, generator=generator))
     raw = stored(model, module)
     sizes = {size.name: int(size.value) for size in model.sizes if size.value is not None} | dict(told)
-    nets = lambda name: module.get_submodule(submodule(module, name))  # noqa: E731
-    batch, answers = {}, []
+    batch, answers = brute_force(model, sizes, nets_of(model, module), raw, rng)
+    expected = torch.stack([one.log_prob for one in answers])
+    got = module.log_prob(batch)  # pyright: ignore[reportCallIssue]
+    if not distance(got, expected) <= VALUE:
+        raise DifferenceError(f"log_prob: {got.tolist()} for {expected.tolist()}")
+    compare_gradients(module, got, expected)
+    compare_marginals(model, module, batch, answers)
+
+
+def brute_force(
+    model: m.Model, sizes: Mapping[str, int], nets: Mapping[str, nn.Module], raw: Mapping[str, Tensor], rng: Random
+) -> tuple[dict[str, Tensor], list[Answer]]:
+    """A batch with plates as long as can be enumerated, three at most, and the answer for each row."""
     for longest in (3, 2, 1):
         batch = random_batch(model, sizes, ROWS, rng, longest)
         try:
-            answers = [answer(world) for world in worlds(model, sizes, batch, ROWS, nets, raw)]
-            break
+            return batch, [answer(world) for world in worlds(model, sizes, batch, ROWS, nets, raw)]
         except TooLargeError:
-            if longest == 1:
-                raise
-    expected = torch.stack([one.log_prob for one in answers])
-    got = module.log_prob(batch)  # pyright: ignore[reportCallIssue]
-    gap = distance(got, expected)
-    if not gap <= VALUE:
-        raise Failure(f"log_prob: {got.tolist()} for {expected.tolist()}")
-    compare_gradients(module, got, expected)
-    compare_marginals(model, module, batch, answers)
+            continue
+        except UndefinedError:
+            raise
+        except Exception as error:
+            raise UndefinedError(f"brute force fails: {type(error).__name__}: {error}") from error
+    raise TooLargeError("with one element in each plate")
+
+
+def nets_of(model: m.Model, module: nn.Module) -> dict[str, nn.Module]:
+    """The modules of the spec's nets; those that nothing calls are not there."""
+    children = dict(module.named_children())
+    found = {net.name: children.get(net.name) or children.get(f"{net.name}_") for net in model.nets}
+    return {name: net for name, net in found.items() if net is not None}
 
 
 def stored(model: m.Model, module: nn.Module) -> dict[str, Tensor]:
@@ -158,22 +172,17 @@ def stored(model: m.Model, module: nn.Module) -> dict[str, Tensor]:
         )
         name = next((name for name in spellings if name in named), None)
         if name is None:
-            raise Failure(f"a parameter is not in the module: {param.name}")
+            raise DifferenceError(f"a parameter is not in the module: {param.name}")
         if any(named[name] is other for other in found.values()):
-            raise Failure(f"two parameters are one tensor: {name}")
+            raise DifferenceError(f"two parameters are one tensor: {name}")
         found[param.name] = named[name]
     return found
-
-
-def submodule(module: nn.Module, name: str) -> str:
-    children = dict(module.named_children())
-    return next((spelling for spelling in (name, f"{name}_") if spelling in children), name)
 
 
 def distance(got: Tensor, expected: Tensor) -> float:
     """The largest difference, relative where the expected value exceeds 1; equal infinities differ by 0."""
     if got.shape != expected.shape:
-        raise Failure(f"a shape: {tuple(got.shape)} for {tuple(expected.shape)}")
+        raise DifferenceError(f"a shape: {tuple(got.shape)} for {tuple(expected.shape)}")
     got, expected = got.detach().double(), expected.detach().double()
     gap = torch.where(got == expected, 0.0, (got - expected).abs() / expected.abs().clamp(min=1))
     return float(gap.max()) if gap.numel() else 0.0
@@ -191,7 +200,7 @@ def compare_gradients(module: nn.Module, got: Tensor, expected: Tensor) -> None:
         scale = max(1.0, float(gradient.abs().max())) if gradient.numel() else 1.0
         gap = distance(theirs[name] / scale, gradient / scale)
         if not gap <= GRADIENT:
-            raise Failure(f"gradient: of {name}, {theirs[name].tolist()} for {gradient.tolist()}")
+            raise DifferenceError(f"gradient: of {name}, {theirs[name].tolist()} for {gradient.tolist()}")
 
 
 def gradients(total: Tensor, named: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -218,8 +227,8 @@ def compare_marginals(model: m.Model, module: nn.Module, batch: Mapping[str, Ten
             if name not in wanted or not bool(one.log_prob > -torch.inf):
                 continue
             if name not in got:
-                raise Failure(f"posterior without a latent: {name}")
+                raise DifferenceError(f"posterior without a latent: {name}")
             found = got[name][(row, *place)][: len(expected)]
             gap = distance(found, torch.tensor(expected, dtype=torch.float64))
             if not gap <= MARGINAL:
-                raise Failure(f"posterior: of {name} at {place} in row {row}, {found.tolist()} for {expected}")
+                raise DifferenceError(f"posterior: of {name} at {place} in row {row}, {found.tolist()} for {expected}")

@@ -132,12 +132,21 @@ class Draft:
         """The name of a small net; arguments are types, starred ones where `sequence`."""
         name = self.namer("f")
         named = ", ".join(f"{self.namer('a')}: {type}" for type in arguments)
-        labels = all(not type.startswith(("real", "bit", "positive", "unit", "count", "index")) for type in arguments)
+        labels = all(not type.startswith(("real", "bit", "positive", "unit", "count")) for type in arguments)
         first = ["embed(2)"] if labels else []
         middle = ["mean"] if sequence else []
         last = [self.pick("mlp([2])", "linear(3)", "mlp([])", "mlp([2], activation=tanh)")]
         self.nets.append(f"net {name}({named}) -> {result} = {' |> '.join([*first, *middle, *last])}")
         return name
+
+    def argument(self, domain: str, of: str) -> str:
+        """The type of a net's argument that takes such a label, '' where the data tell how many there are."""
+        if domain == "category":
+            return self.label(of)
+        size = self.plates[of].size
+        if not size:
+            return ""
+        return f"index[{of}]" if size in self.vocabs or self.maybe() else f"category[{size}]"
 
     # ---- the text
 
@@ -173,7 +182,8 @@ def reads(draft: Draft, scope: Scope) -> list[Read]:
         hidden = symbol.role in ("latent", "partial")
         for text in accesses(draft, scope, symbol):
             if symbol.vector:
-                found.append(Read(draft.pick(f"{text}[1]", f"sum({text})"), "real" if symbol.domain == "real" else "count"))
+                entry = f"{text}[1]" if text == symbol.name and len(symbol.plates) == 1 else f"sum({text})"
+                found.append(Read(entry, "real" if symbol.domain == "real" else "count"))
             else:
                 found.append(Read(text, symbol.domain, symbol.of, hidden))
     return found
@@ -207,7 +217,7 @@ def points(domain: str, of: str, plate: Plate) -> bool:
 
 
 def pointed(draft: Draft, name: str, plates: tuple[str, ...], scope: Scope, indices: list[str]) -> str:
-    """`name[...]` with one index for each of its plates that is not open, in their order; at times open ones are written too."""
+    """`name[...]` with an index for each of its plates that is not open, in their order; at times open ones are written too."""
     given = dict(zip([plate for plate in plates if plate not in scope.names], indices, strict=True))
     draft.meant.setdefault(name, set()).add(frozenset(given.items()))
     spelt = draft.maybe(0.15)

@@ -1,7 +1,7 @@
-"""`random_spec(seed, size)`: the text of a whole model drawn from the language's page, small enough to be enumerated.
+"""`random_spec(seed, size)`: a whole model drawn from the language's page, small enough to be enumerated.
 
-Blocks nest: ragged and sized plates and chains inside the data plate, plates of parameters opened again there, and plates of the
-data opened again inside others. What a block declares can be read behind it, as a whole or by an index."""
+Blocks nest: ragged and sized plates and chains inside the data plate, plates of parameters opened again there, and plates of
+the data opened again inside others. What a block declares can be read behind it, as a whole or by an index."""
 
 from dataclasses import dataclass, replace
 from random import Random
@@ -36,6 +36,8 @@ def random_spec(seed: int, size: int = 3, plain: bool = True, in_order: bool = F
     if draft.maybe(0.1):
         symbols.append(_shared(draft))
     rows, _ = _block(draft, Scope((data,), tuple(symbols)), rng.randint(1, size), [1])
+    if not any("observed " in row for row in rows):
+        rows.append(observed(draft, Scope((data,)))[0])
     text = draft.text([f"plate {data.name}:", *_indented(rows)])
     return Spec(seed, text, draft.meant, {name: draft.sizes[name] for name in draft.vocabs})
 

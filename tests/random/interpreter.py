@@ -2,9 +2,9 @@
 
 An environment gives values to elements: (name, place in each plate of the row) -> value. Vectors are lists."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -28,13 +28,13 @@ class World:
 
     model: m.Model
     sizes: Mapping[str, int]
-    nets: Callable[[str], nn.Module]
+    nets: Mapping[str, nn.Module]
     parameters: Mapping[str, Value]
     lengths: Mapping[tuple[str, tuple[int, ...]], int]
     data: Mapping[Cell, Value]
     unknown: dict[Cell, Value] = field(default_factory=dict)
     read: set[Cell] = field(default_factory=set)
-    calls: dict[object, Any] = field(default_factory=dict)
+    calls: dict[object, Any] = field(default_factory=dict)  # what nets said of inputs that are data
 
     def size(self, dim: int | str) -> int:
         return dim if isinstance(dim, int) else int(eval(dim, {"__builtins__": {}}, dict(self.sizes)))
@@ -193,7 +193,7 @@ def applied(e: m.Apply, args: list[Value], world: World) -> Value:
         return dot(*args)
     if name == "ordinal":
         below = [0.0, *(s.sigmoid(cut - args[0]) for cut in args[1]), 1.0]
-        return [high - low for low, high in zip(below, below[1:], strict=False)]
+        return [high - low for low, high in pairwise(below)]
     if name == "concat":
         return [x for part in args for x in (part if isinstance(part, list) else [part])]
     if name == "one_hot":
@@ -235,7 +235,7 @@ def heads(e: m.NetCall, at: Place, world: World) -> Value:
     key = (e.net, e.head, *((tuple(t.shape), tuple(t.flatten().tolist())) for t in tensors))
     if known and key in world.calls:
         return world.calls[key]
-    answer = asked(net, tensors, world.nets(e.net))
+    answer = asked(net, tensors, world.nets[e.net])
     position = [name for name, _ in net.heads].index(e.head)
     head = listed(answer[position] if isinstance(answer, tuple) else answer)
     if known:
@@ -244,7 +244,14 @@ def heads(e: m.NetCall, at: Place, world: World) -> Value:
 
 
 def asked(net: m.Net, tensors: list[Tensor], module: nn.Module) -> Tensor | tuple[Tensor, ...]:
-    """Its raw heads; a sequence of no elements goes in as one that its mask hides."""
+    """Its raw heads; a sequence of no elements goes in as one that its mask hides.
+
+    A net that is called on prefixes alone has no `forward`, and is asked for what comes behind all elements."""
+    if module.__class__.forward is nn.Module.forward:
+        inputs = zip(tensors, net.args, strict=True)
+        longer = [torch.cat((t, t.new_zeros((1, *t.shape[1:])))) if kind.star else t for t, (_, kind) in inputs]
+        answer = module.prefixes(*longer)  # pyright: ignore[reportCallIssue]
+        return tuple(head[-1] for head in answer) if isinstance(answer, tuple) else answer[-1]
     masks: dict[str, Tensor] = {}
     for position, (name, type) in enumerate(net.args):
         if type.star and not len(tensors[position]):
@@ -286,6 +293,3 @@ def ordered(raw: list[Number]) -> list[Number]:
     for gap in raw[1:]:
         found.append(found[-1] + s.softplus(gap))
     return found
-
-
-NOTHING = -math.inf

@@ -50,14 +50,12 @@ def answer(world: World) -> Answer:
     possible = flat[flat > -math.inf]
     log_prob = torch.logsumexp(possible, 0) if len(possible) else torch.tensor(-math.inf, dtype=torch.float64)
     mass = (joint.detach() - log_prob.detach()).exp() if len(possible) else joint.detach() * torch.nan
-    around = range(joint.ndim)
-    return Answer(
-        log_prob,
-        {
-            cell: mass.sum([d for d in around if d != i]).tolist() if joint.ndim > 1 else mass.tolist()
-            for i, cell in enumerate(cells)
-        },
-    )
+    return Answer(log_prob, {cell: _marginal(mass, i) for i, cell in enumerate(cells)})
+
+
+def _marginal(mass: Tensor, axis: int) -> list[float]:
+    others = [other for other in range(mass.ndim) if other != axis]
+    return (mass.sum(others) if others else mass).tolist()
 
 
 def in_rows(world: World, variable: m.Variable) -> bool:
@@ -96,8 +94,9 @@ def support(world: World, cell: Cell) -> list[Value]:
 
 
 def factor(variable: m.Variable, at: Place, world: World, domain: Mapping[Cell, list[Value]]) -> tuple[list[Cell], Tensor]:
-    """The cells that one log-density depends on, and its table over their values. Those found missing are added, and all is done
-    again."""
+    """The cells that one log-density depends on, and its table over their values.
+
+    The cells are found by reading: where one more is read than was thought, all is done again with it."""
     needed: list[Cell] = []
     while True:
         entries: list[Number] = []

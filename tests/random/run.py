@@ -1,6 +1,7 @@
 """python -m tests.random.run --seed 0 --count 500 [--plain-names] [--shrink]
 
-Random specs against brute force: how many agree, crash, differ or are refused, by code; then the failures by kind, shortest first."""
+Random specs against brute force: how many agree, crash, differ or are refused, by code; then the failures by kind, the
+shortest of each."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""Functions of single numbers, which are Python's or torch scalars of float64 (then autograd follows them); lists are vectors."""
+"""Functions of single numbers: Python's own, or torch scalars of float64, which autograd follows. Lists are vectors."""
 
 import math
 from collections.abc import Callable

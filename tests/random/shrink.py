@@ -1,4 +1,4 @@
-"""A failing spec made shorter while it keeps failing in the same manner: blocks and lines dropped, then parts of expressions."""
+"""A failing spec made shorter while it fails in the same manner: blocks and lines dropped, then parts of expressions."""
 
 import re
 from collections.abc import Callable, Iterator

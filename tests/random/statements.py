@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tests.random.draft import Draft, Read, Scope, Symbol, reads
-from tests.random.values import LABELS, card_of, condition, positive, real, simplex, table, unit
+from tests.random.values import LABELS, condition, positive, real, simplex, table, unit
 
 
 def parents_of(draft: Draft, scope: Scope, most: int, must: Sequence[str] = ()) -> list[Read]:
@@ -112,9 +112,9 @@ def _real(draft: Draft):
     family = draft.pick("Normal", "Normal", "Normal", "Laplace", "Cauchy")
 
     def law(s: Scope, ps) -> str:
-        label = next((p for p in ps if p.domain in LABELS and card_of(draft, p)), None)
-        if family == "Normal" and label and draft.maybe(0.1):
-            return f"Normal({draft.net([draft.label(card_of(draft, label))], '(loc: real, scale: positive)')}({label.text}))"
+        label = next((p for p in ps if p.domain in LABELS), None)
+        if family == "Normal" and label and draft.maybe(0.1) and (argument := draft.argument(label.domain, label.of)):
+            return f"Normal({draft.net([argument], '(loc: real, scale: positive)')}({label.text}))"
         scale = positive(draft, s, ps[:1] if draft.maybe(0.2) else ())
         return f"{family}({real(draft, s, ps)}, {scale})"
 

@@ -69,7 +69,7 @@ def label_term(draft: Draft, scope: Scope, parent: Read) -> str:
             f"dot({draft.param(f'real[{size}]')}, one_hot({parent.text}))",
         ]
         if draft.maybe(0.3):
-            options.append(f"{draft.net([draft.label(size)], 'real')}({parent.text})")
+            options.append(f"{draft.net([draft.argument(parent.domain, parent.of)], 'real')}({parent.text})")
     if parent.domain == "index":
         options.append(f"{a} * {parent.text}")
     return draft.rng.choice(options)
@@ -90,11 +90,12 @@ def reduced(draft: Draft, scope: Scope, text: str, symbol: Symbol) -> str:
     if symbol.domain in LABELS:
         size = symbol.of if symbol.domain == "category" else draft.plates[symbol.of].size
         if size and draft.maybe(0.5):
-            return f"{draft.net([f'{draft.label(size)}*'], 'real', sequence=True)}({text})"
+            return f"{draft.net([f'{draft.argument(symbol.domain, symbol.of)}*'], 'real', sequence=True)}({text})"
         if symbol.domain == "category" or "<" in text or symbol.plates[-1] in scope.names:
             return "0.3"
         return f"0.2 * sum({symbol.name} for {symbol.plates[-1]})"
-    masks = [other for other in scope.symbols if other.plates == symbol.plates and other.domain == "bit" and other != symbol]
+    beside = [other for other in scope.symbols if other.plates == symbol.plates and other != symbol]
+    masks = [other for other in beside if other.domain == "bit" and not other.vector]
     if text.endswith("[*]") and symbol.domain == "real" and masks and draft.maybe():
         mask = draft.rng.choice(masks)
         return f"{draft.net(['real*'], 'real', sequence=True)}({text} where {mask.name}[*])"
@@ -123,7 +124,8 @@ def positive(draft: Draft, scope: Scope, parents: Parents) -> str:
         rest = [p for p in parents if p not in used]
         return text if not rest else f"{text} * exp(tanh({real(draft, scope, rest)}))"
     if draft.maybe(0.15):
-        return f"({positive(draft, scope, parents[1:])} if {condition(draft, scope, parents[0])} else {positive(draft, scope, ())})"
+        test = condition(draft, scope, parents[0])
+        return f"({positive(draft, scope, parents[1:])} if {test} else {positive(draft, scope, ())})"
     return f"{draft.pick('softplus', 'exp')}(tanh({real(draft, scope, parents)}))" + draft.pick("", "", " + 0.5")
 
 
@@ -135,7 +137,7 @@ def unit(draft: Draft, scope: Scope, parents: Parents) -> str:
     if len(labels) == len(parents) and draft.maybe(0.65):
         text, used = table(draft, scope, labels, "unit")
         rest = [p for p in parents if p not in used]
-        return text if not rest else f"{text} * {unit(draft, scope, rest)}"
+        return text if not rest else f"{text} * ({unit(draft, scope, rest)})"
     kind = draft.rng.random()
     if kind < 0.1:
         return f"({unit(draft, scope, parents[1:])} if {condition(draft, scope, parents[0])} else {unit(draft, scope, ())})"
@@ -148,7 +150,7 @@ def unit(draft: Draft, scope: Scope, parents: Parents) -> str:
             else f"0.9 * ({condition(draft, scope, parents[0])})"
         )
     if kind < 0.2:
-        return f"1 - exp(-{positive(draft, scope, [p for p in parents if p.domain in LABELS][:1])})"
+        return f"1 - exp(-({positive(draft, scope, [p for p in parents if p.domain in LABELS][:1])}))"
     if kind < 0.25 and all(p.domain == "real" for p in parents):
         return f"{draft.net(['real'] * len(parents), 'unit')}({', '.join(p.text for p in parents)})"
     return f"sigmoid({real(draft, scope, parents)})"
@@ -167,8 +169,8 @@ def simplex(draft: Draft, scope: Scope, parents: Parents, size: str) -> str:
     if kind < 0.25 and (plate := sized(draft, scope, size)):
         inside = replace(scope, open=(*scope.open, plate))
         return f"softmax({real(draft, inside, [*parents, Read(plate.name, 'real')])} for {plate.name})"
-    if kind < 0.32 and len(labels) == 1 and not rest and (card := card_of(draft, labels[0])):
-        return f"{draft.net([draft.label(card)], f'simplex[{size}]')}({labels[0].text})"
+    if kind < 0.32 and len(labels) == 1 and not rest and (argument := draft.argument(labels[0].domain, labels[0].of)):
+        return f"{draft.net([argument], f'simplex[{size}]')}({labels[0].text})"
     text, used = table(draft, scope, labels, f"{'real' if rest else 'simplex'}[{size}]")
     for bit in rest:
         text += f" + {draft.param(f'real[{size}]')} * {bit.text}"
@@ -176,11 +178,6 @@ def simplex(draft: Draft, scope: Scope, parents: Parents, size: str) -> str:
     for label in [p for p in labels if p not in used]:
         text = f"({text} if {label.text} == 0 else {draft.param(f'simplex[{size}]')})"
     return text
-
-
-def card_of(draft: Draft, label: Read) -> str:
-    """The size of a label's set of values, '' where the data tell."""
-    return label.of if label.domain == "category" else draft.plates[label.of].size
 
 
 def sized(draft: Draft, scope: Scope, size: str) -> Plate | None:
