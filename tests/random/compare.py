@@ -58,8 +58,7 @@ def outcome(
         model = check_model(parse(source), sizes or {})
         make_plan(model)
     except SpecError as error:
-        errors = [d for d in error.diagnostics if d.code not in ("V190", "V191")]
-        return Outcome("refused", errors[0].code, errors[0].message)
+        return refusal(error, "check")
     except Exception as error:
         return crash("check", error)
     if meant is not None and (wrong := misread(model, meant)):
@@ -77,12 +76,18 @@ def outcome(
     except (TooLargeError, UndefinedError) as reason:
         return Outcome("unchecked", str(reason)[:60], str(reason))
     except SpecError as error:
-        return Outcome(
-            "crash", f"compile refuses with {error.diagnostics[0].code} what check accepts", error.diagnostics[0].message
-        )
+        return refusal(error, stage)
     except Exception as error:
         return crash(stage, error)
     return Outcome("agree")
+
+
+def refusal(error: SpecError, stage: str) -> Outcome:
+    """What `check` says, by its first code; it is a crash where only the compiler says it."""
+    first = next(d for d in error.diagnostics if d.severity == "error")
+    if stage == "check":
+        return Outcome("refused", first.code, first.message)
+    return Outcome("crash", f"compile refuses with {first.code} what check accepts", first.message)
 
 
 def crash(stage: str, error: Exception) -> Outcome:
