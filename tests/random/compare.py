@@ -96,7 +96,8 @@ def crash(stage: str, error: Exception) -> Outcome:
     inner = [f for f in frames if "/vispec/" in f.filename or f.filename.startswith("<emitted")]
     where = inner[-1].name if inner else ""
     lines = str(error).splitlines() or [""]
-    message = re.sub(r"[`'\"][^`'\"]*[`'\"]|\([^()]*\)|\[[^\[\]]*\]|\d+", "_", lines[0])[:70]
+    plain = lines[0].strip("'").replace("\\'", '"')
+    message = re.sub(r"[`'\"][^`'\"]*[`'\"]|\([^()]*\)|\[[^\[\]]*\]|\d+|\w*_\w*", "_", plain)[:70]
     return Outcome("crash", f"{stage}: {type(error).__name__} in {where}: {message}", "\n".join(lines[:3]))
 
 
@@ -119,7 +120,7 @@ def misread(model: m.Model, meant: Meant) -> str:
 
 def bare(text: str) -> str:
     """Without spaces, brackets, and the plates that the printed model names before indices."""
-    return re.sub(r"[ ()]|(?<=\[)\w+=", "", text)
+    return re.sub(r"[ ()]|(?<=[\[,])\w+=", "", text)
 
 
 # ---- numbers

@@ -7,6 +7,7 @@ from random import Random
 import torch
 from torch import Tensor
 
+from tests.random.scalars import measured
 from vispec.model import model as m
 from vispec.model.types import INTEGER_DOMAINS
 
@@ -16,7 +17,7 @@ def random_batch(
 ) -> dict[str, Tensor]:
     """Rows of 1 .. `longest` elements in each ragged plate; each cell of a partial variable is missing at that rate."""
     batch: dict[str, Tensor] = {}
-    extents = {plate.name: _size(plate.size, sizes) if plate.size is not None else longest for plate in model.plates}
+    extents = {plate.name: measured(plate.size, sizes) if plate.size is not None else longest for plate in model.plates}
     lead = lambda plates: [rows if model.plate[p].data else extents[p] for p in plates]  # noqa: E731
     lengths: dict[str, Tensor] = {}
     for plate in model.plates:
@@ -35,10 +36,6 @@ def random_batch(
     return batch
 
 
-def _size(dim: int | str, sizes: Mapping[str, int]) -> int:
-    return dim if isinstance(dim, int) else int(eval(dim, {"__builtins__": {}}, dict(sizes)))
-
-
 def _filled(shape: list[int], make: Callable[[], object], dtype: torch.dtype) -> Tensor:
     tensor = torch.zeros(shape, dtype=dtype)
     for index in product(*(range(n) for n in shape)):
@@ -48,7 +45,7 @@ def _filled(shape: list[int], make: Callable[[], object], dtype: torch.dtype) ->
 
 def _values(model: m.Model, variable: m.Variable, shape, plates, lengths, sizes: Mapping[str, int], rng: Random) -> Tensor:
     kind = variable.type
-    event = [_size(dim, sizes) for dim in kind.shape]
+    event = [measured(dim, sizes) for dim in kind.shape]
     tensor = torch.zeros([*shape, *event], dtype=torch.int64 if kind.domain in INTEGER_DOMAINS else torch.float64)
     target = model.plate[kind.plate] if kind.domain == "index" and kind.plate else None
     for index in product(*(range(n) for n in tensor.shape)):
@@ -57,7 +54,7 @@ def _values(model: m.Model, variable: m.Variable, shape, plates, lengths, sizes:
             inside = [at[p] for p in target.inside if not model.plate[p].data]
             tensor[index] = rng.randrange(int(lengths[target.name][(index[0], *inside)]))
         elif kind.domain in INTEGER_DOMAINS:
-            tensor[index] = rng.randrange(_size(kind.card, sizes))  # pyright: ignore[reportArgumentType]
+            tensor[index] = rng.randrange(measured(kind.card, sizes))  # pyright: ignore[reportArgumentType]
         else:
             tensor[index] = NUMBERS[kind.domain](rng)
     if kind.domain == "simplex":

@@ -37,7 +37,7 @@ class World:
     calls: dict[object, Any] = field(default_factory=dict)  # what nets said of inputs that are data
 
     def size(self, dim: int | str) -> int:
-        return dim if isinstance(dim, int) else int(eval(dim, {"__builtins__": {}}, dict(self.sizes)))
+        return s.measured(dim, self.sizes)
 
     def count(self, plate: str, at: Place) -> int:
         declared = self.model.plate[plate]
@@ -227,20 +227,21 @@ def dot(a: Value, b: Value) -> Value:
 
 
 def heads(e: m.NetCall, at: Place, world: World) -> Value:
-    """The raw head that a call reads, as a list or a number."""
+    """The raw head that a call reads, as a list or a number; of a starred head, this element's own unless all is asked for."""
     net = world.model.net[e.net]
     values = [evaluate(argument, at, world) for argument in e.args]
     tensors = [tensor_of(value, type, world) for value, (_, type) in zip(values, net.args, strict=True)]
     known = not any(tensor.requires_grad for tensor in tensors)
     key = (e.net, e.head, *((tuple(t.shape), tuple(t.flatten().tolist())) for t in tensors))
-    if known and key in world.calls:
-        return world.calls[key]
-    answer = asked(net, tensors, world.nets[e.net])
-    position = [name for name, _ in net.heads].index(e.head)
-    head = listed(answer[position] if isinstance(answer, tuple) else answer)
+    head = world.calls.get(key) if known else None
+    if head is None:
+        answer = asked(net, tensors, world.nets[e.net])
+        position = [name for name, _ in net.heads].index(e.head)
+        head = listed(answer[position] if isinstance(answer, tuple) else answer)
     if known:
         world.calls[key] = head
-    return head
+    own = dict(net.heads)[e.head].star and not e.type.star and e.type.over is not None
+    return head[at[str(e.type.over)]] if own else head
 
 
 def asked(net: m.Net, tensors: list[Tensor], module: nn.Module) -> Tensor | tuple[Tensor, ...]:

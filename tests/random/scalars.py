@@ -1,12 +1,20 @@
 """Functions of single numbers: Python's own, or torch scalars of float64, which autograd follows. Lists are vectors."""
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 Number = float | int | Tensor
+
+
+def measured(dim: int | str, sizes: Mapping[str, int]) -> int:
+    """A size in numbers. That of a symbolic one is arithmetic over names, which may be Python's keywords."""
+    if isinstance(dim, int):
+        return dim
+    return int(eval(re.sub(r"[A-Za-z_]\w*", lambda name: str(sizes[name[0]]), dim), {"__builtins__": {}}))
 
 
 class UndefinedError(Exception):

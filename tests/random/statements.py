@@ -87,6 +87,10 @@ def observed(draft: Draft, scope: Scope, must: Sequence[str] = (), role: str = "
     name = draft.namer("x")
     make = draft.pick(*KINDS)
     type, domain, of, vector, law = make(draft)
+    if role == "partial" and (vector or domain not in ("bit", "category")):  # what is missing there may not be read
+        return f"partial {name} : {type} ~ {law(scope, parents_of(draft, scope, 2))}", Symbol(
+            name, scope.names, domain, of, role
+        )
     symbol = Symbol(name, scope.names, domain, of, role, vector)
 
     def either(s: Scope, wanted: Sequence[str]) -> str:
