@@ -95,9 +95,9 @@ def crash(stage: str, error: Exception) -> Outcome:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if "/tests/" not in f.filename]
     inner = [f for f in frames if "/vispec/" in f.filename or f.filename.startswith("<emitted")]
     where = inner[-1].name if inner else ""
-    lines = str(error).splitlines() or [""]
-    plain = lines[0].strip("'").replace("\\'", '"')
-    message = re.sub(r"[`'\"][^`'\"]*[`'\"]|\([^()]*\)|\[[^\[\]]*\]|\d+|\w*_\w*", "_", plain)[:70]
+    told = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    lines = told.splitlines() or [""]
+    message = re.sub(r"[`'\"][^`'\"]*[`'\"]|\([^()]*\)|\[[^\[\]]*\]|\d+|\w*_\w*", "_", lines[0])[:70]
     return Outcome("crash", f"{stage}: {type(error).__name__} in {where}: {message}", "\n".join(lines[:3]))
 
 
