@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tests.random.data import random_batch
+from tests.random.brute.data import random_batch
 from tests.random.oracle import Answer, TooLargeError, UndefinedError, answer, worlds
 from vispec.compile import class_of, compile_spec
 from vispec.diagnostics import SpecError
@@ -120,7 +120,7 @@ def misread(model: m.Model, meant: Meant) -> str:
 
 def bare(text: str) -> str:
     """Without spaces, brackets, and the plates that the printed model names before indices."""
-    return re.sub(r"[ ()]|(?<=[\[,])\w+=", "", text)
+    return re.sub(r"(?<=[\[,])\w+=", "", re.sub(r"[ ()]", "", text))
 
 
 # ---- numbers

@@ -6,9 +6,9 @@ the data opened again inside others. What a block declares can be read behind it
 from dataclasses import dataclass, replace
 from random import Random
 
-from tests.random.draft import Draft, Plate, Scope, Symbol
+from tests.random.drawn.draft import Draft, Plate, Scope, Symbol
+from tests.random.drawn.statements import finite, given, let, observed
 from tests.random.names import Namer
-from tests.random.statements import finite, given, let, observed
 
 LIMIT = 4096
 """Joint values of a row's latents and missing cells, with two elements in each ragged plate."""

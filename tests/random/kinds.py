@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tests.random.brute.data import random_batch
+from tests.random.brute.scalars import measured
 from tests.random.compare import VALUE, DifferenceError, Outcome, crash, distance, loaded, outcome, refusal, stored
-from tests.random.data import random_batch
 from tests.random.oracle import answer, worlds
-from tests.random.scalars import measured
 from vispec.compile import compile_spec
 from vispec.diagnostics import SpecError
 from vispec.model import model as m

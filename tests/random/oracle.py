@@ -11,9 +11,21 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
-from tests.random.densities import DENSITIES
-from tests.random.interpreter import Cell, Place, UndefinedError, Value, World, evaluate, heads, linked, listed, truth, whole
-from tests.random.scalars import Number, log, log_softmax, total, value_of
+from tests.random.brute.densities import DENSITIES
+from tests.random.brute.interpreter import (
+    Cell,
+    Place,
+    UndefinedError,
+    Value,
+    World,
+    evaluate,
+    heads,
+    linked,
+    listed,
+    truth,
+    whole,
+)
+from tests.random.brute.scalars import Number, log, log_softmax, total, value_of
 from vispec.model import model as m
 from vispec.model.types import FINITE_DOMAINS, INTEGER_DOMAINS
 

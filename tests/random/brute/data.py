@@ -7,7 +7,7 @@ from random import Random
 import torch
 from torch import Tensor
 
-from tests.random.scalars import measured
+from tests.random.brute.scalars import measured
 from vispec.model import model as m
 from vispec.model.types import INTEGER_DOMAINS
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 
-from tests.random.scalars import Number, lgamma, log, log1p, times, value_of
+from tests.random.brute.scalars import Number, lgamma, log, log1p, times, value_of
 
 LOG_2PI = math.log(2 * math.pi)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tests.random.draft import Draft, Plate, Read, Scope, Symbol, points, sequences
+from tests.random.drawn.draft import Draft, Plate, Read, Scope, Symbol, points, sequences
 
 LABELS = ("index", "category")
 Parents = Sequence[Read]

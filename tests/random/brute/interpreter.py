@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tests.random import scalars as s
-from tests.random.scalars import Number, UndefinedError, value_of
+from tests.random.brute import scalars as s
+from tests.random.brute.scalars import Number, UndefinedError, value_of
 from vispec.model import model as m
 from vispec.model.types import INTEGER_DOMAINS, Type
 

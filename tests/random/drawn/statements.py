@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tests.random.draft import Draft, Read, Scope, Symbol, reads
-from tests.random.values import LABELS, condition, positive, real, simplex, table, unit
+from tests.random.drawn.draft import Draft, Read, Scope, Symbol, reads
+from tests.random.drawn.values import LABELS, condition, positive, real, simplex, table, unit
 
 
 def parents_of(draft: Draft, scope: Scope, most: int, must: Sequence[str] = ()) -> list[Read]:
