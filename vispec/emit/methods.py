@@ -115,7 +115,8 @@ def loss_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
     if plan.has_shared:
         return [
             "def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:",
-            f'    """Minibatch estimate of -log p(data) or its bound: (N/M) {told} over the rows, and once what all rows share."""',
+            f'    """Minibatch estimate of -log p(data) or its bound: (N/M) {told} over the rows, '
+            'and once what all rows share."""',
             "    shared = self.shared()",
             f"    log_prob = self.log_prob({passed(plan)})",
             *weighed,

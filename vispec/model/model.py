@@ -258,9 +258,9 @@ class Plate:
 @dataclass(frozen=True)
 class Param:
     """plates: the sized plates it stands in, so its tensor has shape plates + type.shape. start: mean and standard deviation of
-    what is stored, before a link function, at the start; None: as the emitter chooses. value: where the spec says that it starts,
-    in the space of its type, made of Const, SizeOf and arithmetic of those, or Stack for each dimension of its type; a number
-    stands for all entries."""
+    what is stored, before a link function, at the start; None: as the emitter chooses. value: where the spec says that it
+    starts, in the space of its type, made of Const, SizeOf and arithmetic of those, or Stack for each dimension of its type; a
+    number stands for all entries."""
 
     name: str
     type: Type

@@ -51,6 +51,12 @@ LINES = 20  # of the table of estimates
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder (default: runs/SPEC-N, a new one).")
 @click.option("--from", "start_from", metavar="RUN", type=click.Path(path_type=Path), help="Start at another run's parameters.")
 @click.option(
+    "--params",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Start at the values of a JSON file, by name, as `vispec params --json` prints them.",
+)
+@click.option(
     "--epochs",
     type=click.IntRange(1),
     help="Passes through the data (default: 10 and 2000 steps at least, ten times as many at most, until it has converged).",
@@ -74,6 +80,7 @@ def fit(
     sets: tuple[str, ...],
     out: Path | None,
     start_from: Path | None,
+    params: Path | None,
     memory: int | None,
     resume: bool,
     as_json: bool,
@@ -95,7 +102,8 @@ def fit(
         fraction = fraction_of(valid)
         if fraction is not None:
             settings, valid = settings | {"valid": fraction}, ()
-        request = Request(source, data, valid, column_map(columns), sizes, settings, out, memory=memory, start=start_from)
+        mapped = column_map(columns)
+        request = Request(source, data, valid, mapped, sizes, settings, out, memory=memory, start=start_from, params=params)
         group = join()
         try:
             run, result = start(request, resume, group)
@@ -136,7 +144,7 @@ def start(request: "Request", resume: bool, group: "Group") -> "tuple[Run, dict[
             write_report(run, read_estimates(run))
         return run, last_result(run)
     course = "second-order steps" if job.settings.optimizer == "newton" else epochs(job.settings)
-    told.say(f"{'resuming' if checkpoint else 'fitting'} {run.folder}: {job.train.num_rows} rows, {course}")
+    told.say(f"{'resuming' if checkpoint else 'fitting'} {run.folder}: {rows_of(job)}, {course}")
     use_threads(job.settings.threads)
     result: Result | None = None
     try:
@@ -148,6 +156,14 @@ def start(request: "Request", resume: bool, group: "Group") -> "tuple[Run, dict[
     if group.main:
         write_report(run, estimated(run, job, result))
     return run, result.as_json()
+
+
+def rows_of(job: "Job") -> str:
+    """How many rows there are, and how many they stand for."""
+    from vispec.train.scores.counted import total, weight_of
+
+    found = f"{job.train.num_rows} rows"
+    return found if weight_of(job.train) is None else f"{found} that stand for {total(job.train):g}"
 
 
 def epochs(settings: "Settings") -> str:

@@ -18,8 +18,8 @@ PATHWISE = frozenset(
 @dataclass(frozen=True)
 class Kind:
     """settings: name → "samples" (a whole number from 1), "number" (above 0), "flag", or the words to choose from.
-    variables: "any", "finite" (enumerable), "exact" (finite, or a tree). guide: a discrete variable needs one for it. point: the
-    variable becomes a parameter."""
+    variables: "any", "finite" (enumerable), "exact" (finite, or a tree). guide: a discrete variable needs one for it.
+    point: the variable becomes a parameter."""
 
     settings: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     variables: str = "any"

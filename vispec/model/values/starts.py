@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 from vispec.model import dims
 from vispec.model import model as m
@@ -14,7 +15,7 @@ Value = float | tuple["Value", ...]
 
 REAL = Type("real")
 TRIED = (2, 3)  # values of sizes that only the data tell: a start has to suit any
-CLOSE = 1e-6  # of the sum of a simplex, whose entries may be rounded
+CLOSE = 1e-5  # of the sum of a simplex, whose entries may be rounded
 ARITHMETIC: Mapping[str, Callable[[float, float], float]] = {
     "+": lambda a, b: a + b,
     "-": lambda a, b: a - b,
@@ -25,8 +26,8 @@ ARITHMETIC: Mapping[str, Callable[[float, float], float]] = {
 
 
 def read_start(scope: Scope, node: t.Param, kind: Type, fixed: bool) -> m.Expression | None:
-    """The written start of a parameter of this type; None where it is wrong, which is reported. fixed: it stays there, so it may
-    lie at the edge of its domain, from where no step would lead."""
+    """The written start of a parameter of this type; None where it is wrong, which is reported. fixed: it stays there, so it
+    may lie at the edge of its domain, from where no step would lead."""
     assert node.value is not None
     found = _resolve(scope, node.value)
     if found is None or not _fits(scope, node, found, kind):
@@ -80,11 +81,11 @@ def outside(value: Value, kind: Type, fixed: bool, length: int | None) -> str | 
         return "it lies from 0 to 1"
     if kind.domain == "simplex" and (min(numbers) < 0 or abs(math.fsum(numbers) - 1) > CLOSE):
         return "the entries of a simplex are at least 0 and their sum is 1"
-    if kind.domain == "ordered" and any(b <= a for a, b in zip(numbers, numbers[1:], strict=False)):
+    if kind.domain == "ordered" and any(b <= a for a, b in pairwise(numbers)):
         return "ordered numbers increase"
-    if not fixed and len(numbers) > 1 - (kind.domain == "unit") and kind.domain in ("unit", "simplex"):
-        edge = min(numbers) == 0 or (kind.domain == "unit" and max(numbers) == 1)
-        return "no step leads away from the edge of its domain; only what `fit: fixed` names may stay there" if edge else None
+    ends = {"unit": (0, 1), "simplex": (0,)}.get(kind.domain, ())
+    if not fixed and any(number in ends for number in numbers):
+        return "no step leads away from the edge of its domain; only what `fit: fixed` names may stay there"
     return None
 
 

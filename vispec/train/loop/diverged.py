@@ -53,9 +53,9 @@ def _trace(module: nn.Module, batch: Mapping[str, Tensor]) -> str | None:
 
 
 def _parameter(module: nn.Module, gradients: bool) -> str | None:
-    """The first parameter that is, or whose gradient is, not finite."""
+    """The first parameter that is, or whose gradient is, not finite; a fixed one may lie at the edge of its domain."""
     for name, parameter in module.named_parameters():
-        tensor = parameter.grad if gradients else parameter
+        tensor = parameter.grad if gradients else parameter if parameter.requires_grad else None
         if tensor is not None and not bool(tensor.isfinite().all()):
             return name
     return None
