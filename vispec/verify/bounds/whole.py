@@ -22,7 +22,7 @@ from vispec.verify.bounds.shared import (
     shared_variables,
     with_narrow_guides,
 )
-from vispec.verify.checks import GRADIENT, VALUE, distance, gradient_gap
+from vispec.verify.checks import GRADIENT, VALUE, distance, gradient_gap, weighed
 from vispec.verify.data import Batch, take
 from vispec.verify.errors import NotCheckedError
 from vispec.verify.oracle.oracle import enumerate_log_prob
@@ -112,7 +112,8 @@ def module_bound(trial: Trial, batch: Batch, num_data: int, calls: int) -> Estim
 def own_bound(trial: Trial, count: int, generator: Generator) -> Tensor:
     """The bound of the first rows at one draw of our own, as if they were all data."""
     values, ratio = own_draw(trial.built, trial.rows[0], generator)
-    return sum(one_draw(trial, row, values) for row in trial.rows[:count]) + ratio
+    rows = torch.tensor([one_draw(trial, row, values) for row in trial.rows[:count]], dtype=torch.float64)
+    return weighed(trial, rows).sum() + ratio
 
 
 def check_weights(trial: Trial) -> tuple[Check, Check]:
