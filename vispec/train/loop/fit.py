@@ -45,7 +45,7 @@ def fit(job: Job, checkpoint: Checkpoint | None = None) -> Result:
     if job.device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or matrix products may differ from run to run
         torch.use_deterministic_algorithms(True, warn_only=True)
-    with stoppable() as stop:
+    with stoppable(job.halted) as stop:
         trainer = (Finder if job.settings.optimizer == "newton" else Trainer)(job, checkpoint, stop)
         try:
             return trainer.run()
@@ -148,7 +148,7 @@ class Trainer:
         c, job = self.counters, self.job
         due = job.group.main and time.monotonic() - self.saved >= job.settings.save_every
         share = course.share_of_rate(c, job.settings, self.steps_per_epoch)
-        outcome = self.stepper(indices, c.step, count, (float(self.stop.asked), float(due)), share)
+        outcome = self.stepper(indices, c.step, count, (float(self.stop.wanted), float(due)), share)
         if not outcome.finite:
             raise self._diverged(indices, outcome)
         c.loss += outcome.loss * len(indices)

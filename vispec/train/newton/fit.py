@@ -62,7 +62,7 @@ class Finder:
 
     def _objective(self, rows: Array | None) -> Objective:
         job = self.job
-        return Objective(self.module, job.train, job.device, job.group, lambda: self.stop.asked, rows)
+        return Objective(self.module, job.train, job.device, job.group, lambda: self.stop.wanted, rows)
 
     def _search(self, objective: Objective, start: Callable[[Objective, int], Tensor], stored: list[dict[str, Any]]) -> Search:
         """A search with the climbs of a checkpoint."""

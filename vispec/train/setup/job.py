@@ -37,6 +37,7 @@ class Job:
     latents: Latents = field(default_factory=Latents)
     model: Model | None = None  # the checked spec, to tell improper maxima by
     goes_out: bool = False  # whether the start is that of another run
+    halted: Callable[[], bool] = bool  # whether something but the user wants the fit to stop
 
     @property
     def dtype(self) -> torch.dtype:
