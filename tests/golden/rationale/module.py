@@ -80,17 +80,26 @@ def distinct(tokens: Tensor) -> tuple[Tensor, Tensor]:
     return values, row
 
 
+def signal_of(weight: Tensor, baseline: Tensor | float) -> Tensor:
+    """What a draw is worth beside its baseline, without gradient; 0 where it is impossible."""
+    return torch.where(weight == -torch.inf, 0.0, weight - baseline).detach()
+
+
+def mean_of_others(weight: Tensor) -> Tensor:
+    """For each of the samples (S, B) the mean of the others that are possible, without gradient; 0 where there is none."""
+    some = weight.detach() != -torch.inf
+    finite = torch.where(some, weight.detach(), 0.0)
+    return (finite.sum(0) - finite) / (some.sum(0) - some.long()).clamp(min=1)
+
+
 def score_bound(weight: Tensor, log_q: Tensor, baseline: Tensor | float) -> Tensor:
     """The mean of the log-weights, each sample's signal less its baseline."""
-    signal = (weight - baseline).detach()
-    return (weight + signal * gradient_alone(log_q)).mean(0)
+    return (impossible_alone(weight) + signal_of(weight, baseline) * gradient_alone(log_q)).mean(0)
 
 
 def score_bound_loo(weight: Tensor, log_q: Tensor) -> Tensor:
     """Each sample against the mean of the others (Kool et al. 2019); one sample alone has no baseline."""
-    others = len(weight) - 1
-    baseline = (weight.sum(0) - weight) / others if others else 0.0
-    return score_bound(weight, log_q, baseline)
+    return score_bound(weight, log_q, mean_of_others(weight))
 
 
 def keep_pages() -> None:
@@ -191,7 +200,35 @@ def divergence(module, other, batch: dict[str, Tensor], tilt: dict[str, Tensor])
     q = Entropic(joint)
     by_q = answer(other.tilted, batch, q, tilt)[1]
     by_p, of_all = answer(module.tilted, batch, Entropic(joint, q.shares), tilt, joint)[1:]
-    return {name: mean_where(p, p.log() - by_q[name].log()) for name, p in by_p.items()} | {"(joint)": of_all}
+    log_q = logs_of(other.tilted, batch, tilt, by_q, by_p)
+    return {name: mean_where(p, p.log() - log_q[name]) for name, p in by_p.items()} | {"(joint)": of_all}
+
+
+@torch.no_grad()
+def logs_of(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor], q: dict[str, Tensor], p: dict[str, Tensor]) -> dict:
+    """log q of marginals q (B, *plates, K), wherever p is positive. One too small to be a number with all its digits is the sum
+    with that value alone, less the sum of all: of each row one at a time."""
+    found = torch.cat([each.log().flatten(1) for each in q.values()], 1)  # (B, all values)
+    faint = [(q[name] < torch.finfo(found.dtype).tiny) & (p[name] > 0) for name in q]
+    faint = torch.cat([each.flatten(1) for each in faint], 1)
+    sizes = [(each[0, ..., 0].numel(), each.shape[-1]) for each in q.values()]  # elements and values of each latent
+    element = torch.cat([torch.full((n,), k, device=found.device) for n, k in sizes])
+    element = torch.arange(len(element), device=found.device).repeat_interleave(element)  # (all values,)
+    place, rows = torch.arange(len(element), device=found.device), torch.arange(len(found), device=found.device)
+
+    def log_sums(bars: Tensor) -> Tensor:  # (B,), of bars (B, all values)
+        parts = bars.split([n * k for n, k in sizes], 1)
+        return tilted(batch, log_sum_exp, {name: part.view_as(tilt[name]) for name, part in zip(q, parts, strict=True)})
+
+    log_z = log_sums(torch.zeros_like(found)) if bool(faint.any()) else None
+    while bool(faint.any()):
+        alone, some = faint.int().argmax(1), faint.any(1)
+        others = (element == element[alone][:, None]) & (place != alone[:, None]) & some[:, None]
+        value = log_sums(torch.zeros_like(found).masked_fill(others, -torch.inf)) - log_z
+        found[rows, alone] = torch.where(some, value, found[rows, alone])
+        faint[rows, alone] = False
+    parts = found.split([n * k for n, k in sizes], 1)
+    return {name: part.view_as(q[name]) for name, part in zip(q, parts, strict=True)}
 
 
 def mean_where(p: Tensor, value: Tensor, dims: int = 1) -> Tensor:
@@ -483,6 +520,11 @@ class LogSumExp(torch.autograd.Function):
 def log_sum_exp(x: Tensor) -> Tensor:
     """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
     return LogSumExp.apply(x)[0]
+
+
+def impossible_alone(log_prob: Tensor) -> Tensor:
+    """The same; where it is -inf, it has no gradient for anything that it was added up from."""
+    return log_prob.masked_fill(log_prob == -torch.inf, -torch.inf)
 
 
 class GradientAlone(torch.autograd.Function):
