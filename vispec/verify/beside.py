@@ -113,10 +113,10 @@ class Beside:
         """Whether it is known that something does."""
         return self.verdict is not None and self.verdict.state == "differs"
 
-    def finish(self, patience: float = PATIENCE) -> Verdict:
-        """The result, for which no longer is waited than so many seconds."""
+    def finish(self, patience: float | None = None) -> Verdict:
+        """The result, for which no longer is waited than so many seconds, or PATIENCE."""
         if self.process is not None:
-            self.thread.join(patience)
+            self.thread.join(PATIENCE if patience is None else patience)
         return self.verdict or Verdict("not finished")
 
     def close(self) -> None:

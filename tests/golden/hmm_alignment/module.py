@@ -140,29 +140,18 @@ def divergence(module, other, batch: dict[str, Tensor], tilt: dict[str, Tensor])
 
 @torch.no_grad()
 def logs_of(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor], q: dict[str, Tensor], p: dict[str, Tensor]) -> dict:
-    """log q of marginals q (B, *plates, K), wherever p is positive. One too small to be a number with all its digits is the sum
-    with that value alone, less the sum of all: of each row one at a time."""
-    found = torch.cat([each.log().flatten(1) for each in q.values()], 1)  # (B, all values)
-    faint = [(q[name] < torch.finfo(found.dtype).tiny) & (p[name] > 0) for name in q]
-    faint = torch.cat([each.flatten(1) for each in faint], 1)
-    sizes = [(each[0, ..., 0].numel(), each.shape[-1]) for each in q.values()]  # elements and values of each latent
-    element = torch.cat([torch.full((n,), k, device=found.device) for n, k in sizes])
-    element = torch.arange(len(element), device=found.device).repeat_interleave(element)  # (all values,)
-    place, rows = torch.arange(len(element), device=found.device), torch.arange(len(found), device=found.device)
-
-    def log_sums(bars: Tensor) -> Tensor:  # (B,), of bars (B, all values)
-        parts = bars.split([n * k for n, k in sizes], 1)
-        return tilted(batch, log_sum_exp, {name: part.view_as(tilt[name]) for name, part in zip(q, parts, strict=True)})
-
-    log_z = log_sums(torch.zeros_like(found)) if bool(faint.any()) else None
-    while bool(faint.any()):
-        alone, some = faint.int().argmax(1), faint.any(1)
-        others = (element == element[alone][:, None]) & (place != alone[:, None]) & some[:, None]
-        value = log_sums(torch.zeros_like(found).masked_fill(others, -torch.inf)) - log_z
-        found[rows, alone] = torch.where(some, value, found[rows, alone])
-        faint[rows, alone] = False
-    parts = found.split([n * k for n, k in sizes], 1)
-    return {name: part.view_as(q[name]) for name, part in zip(q, parts, strict=True)}
+    """log q of marginals q (B, *plates, K) wherever p is positive. One that is too small a number to have all its digits is the
+    sum with that value alone, less the sum of all: of each row one at a time."""
+    log_z, found = tilted(batch, log_sum_exp, tilt), {name: each.log() for name, each in q.items()}
+    for name, log_q in found.items():
+        faint = (q[name] < torch.finfo(log_q.dtype).tiny) & (p[name] > 0)
+        while faint.any():
+            one = faint & (faint.flatten(1).cumsum(1).view_as(faint) == 1)
+            bars = tilt[name].masked_fill(one.any(-1, keepdim=True) & ~one, -torch.inf)
+            value = tilted(batch, log_sum_exp, tilt | {name: bars}) - log_z
+            log_q[one] = value[one.flatten(1).any(1)]
+            faint &= ~one
+    return found
 
 
 def mean_where(p: Tensor, value: Tensor, dims: int = 1) -> Tensor:

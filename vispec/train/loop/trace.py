@@ -101,7 +101,9 @@ def _has_impossible(value: Any) -> bool:
 
 
 def _variable(text: str, variables: Iterable[str]) -> str | None:
-    """The variable that an assignment is named after (`log_x = `), or whose density is taken (`normal_log_prob(x, `)."""
+    """The variable that an assignment is named after (`log_x = `, `log_x_2 = `), or whose density is taken
+    (`normal_log_prob(x, `)."""
     found = re.match(r"(\w+) = ", text) or re.search(r"_log_prob\((\w+),", text)
-    fitting = [name for name in variables if found and (found[1] == name or found[1].endswith(f"_{name}"))]
+    words = {found[1], re.sub(r"_\d+$", "", found[1])} if found else set[str]()
+    fitting = [name for name in variables if any(word == name or word.endswith(f"_{name}") for word in words)]
     return max(fitting, key=len, default=None)
