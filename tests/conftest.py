@@ -1,11 +1,16 @@
 """`golden(name, text)` compares with a file of tests/golden; `pytest --update-golden` writes the files, to be reviewed."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 GOLDEN = Path(__file__).with_name("golden")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    os.environ.setdefault("VISPEC_NO_VERIFY", "1")  # beside every fit of a command it would be another process
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,6 +1,8 @@
 """`vispec verify`: right modules pass, wrong ones are found out, and what was not compared is never counted as passed."""
 
 import json
+import keyword
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from torch import Tensor
 from vispec.cli.commands.verify import ENTRY
 from vispec.source import Source
 from vispec.verify import build as build_module
+from vispec.verify.bounds.bound import AGAIN, confirmed
 from vispec.verify.report import Check, Report
 from vispec.verify.verify import verify
 
@@ -305,3 +308,62 @@ plate n:
     report = verify(Source("numbers.vispec", text), rows=3)
     assert not report.differs, str(report)
     assert not report.unchecked, str(report)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_names_that_python_has_raise_no_alarm(seed: int) -> None:
+    """Parameters of each domain, nets and sizes called as words of Python."""
+    rng = random.Random(seed)
+    words = rng.sample([word for word in keyword.kwlist if word.islower() and word not in ("if", "else", "for", "not")], 6)
+    K, net, a, b, c, y = words
+    spec = (
+        f"size {K} = 2\nnet {net}(u: real) -> real = linear(2)\nparam {a} : positive\nparam {b} : simplex[{K}]\n"
+        f"param {c} : real\nplate n:\n    given u : real\n    latent z : category[{K}] ~ Categorical({b})\n"
+        f"    observed x : real ~ Normal({net}(u) + {c} * (1 if z == 1 else 0), {a})\n    observed {y} : count ~ Poisson({a})\n"
+    )
+    report = verify(Source("tiny.vispec", spec), seed=seed, rows=3)
+    assert not report.differs, f"{spec}\n{report}"
+
+
+SHARED = {
+    "unit": "plate arm[2]:\n    latent p : unit ~ Beta({a}, {b})\nplate n:\n    given g : index[arm]\n"
+    "    observed y : bit ~ Bernoulli(p[g])\n",
+    "simplex": "latent p : simplex[3] ~ Dirichlet({a})\nplate n:\n    observed y : category[3] ~ Categorical(p)\n",
+    "chain": "plate k[2]:\n    latent p : simplex[2] ~ Dirichlet([{a}, {b}])\nplate n:\n    chain t:\n"
+    "        latent z : index[k] ~ Uniform() then Categorical(p[z[t-1]])\n        observed u : real ~ Normal(z, 1)\n",
+    "beside a parameter": "param pi : simplex[3]\nlatent p : unit ~ Beta({a}, {b})\nplate n:\n"
+    "    latent   z : category[3] ~ Categorical(pi)\n    observed y : bit ~ Bernoulli(p if z == 0 else 0.5)\n",
+}
+
+
+@pytest.mark.parametrize("kind", SHARED)
+def test_guides_at_the_ends_of_their_domain_raise_no_alarm(kind: str) -> None:
+    """Guides whose draws rounding would swallow, and whose concentrations are no place for exact zeros."""
+    rng = random.Random(kind)
+    spec = SHARED[kind].format(a=rng.choice([1, 4, 0.5]), b=rng.choice([1, 2]))
+    seed = rng.randrange(1000)
+    report = verify(Source("tiny.vispec", spec), seed=seed, rows=4)
+    assert not report.differs, f"{spec}\nseed {seed}\n{report}"
+    zeros = [check for check in report.checks if check.name.startswith("exact zeros")]
+    assert bool(zeros) == (kind == "beside a parameter")
+
+
+def test_means_with_long_tails_are_measured_again() -> None:
+    calls: list[int] = []
+
+    def measure(times: int) -> float:
+        calls.append(times)
+        return 3.0 if len(calls) == 1 else 0.2
+
+    assert confirmed(measure) == 0.2
+    assert calls == [1, AGAIN]
+    assert confirmed(lambda times: 2.0) == 2.0  # what is wrong stays wrong
+
+
+@pytest.mark.parametrize("rows", ["", "latent mu : real ~ Normal(0, 1)\n"])
+def test_losses_with_weights_agree(rows: str) -> None:
+    mean = "mu" if rows else "0"
+    spec = f"param sd : positive\n{rows}plate n:\n    given w : count\n    observed x : real ~ Normal({mean}, sd)\n"
+    spec += "fit:\n    weight : w\n"
+    report = verify(Source("tiny.vispec", spec))
+    assert not report.differs, str(report)

@@ -10,7 +10,7 @@ import click
 
 from vispec.diagnostics import SpecError, dump, render, to_json
 
-DONE, FAILED, USAGE, DIVERGED, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, FAILED, USAGE, DIVERGED, DIFFERS, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 
 def say(text: str) -> None:
@@ -30,7 +30,7 @@ def fail(message: str, code: int, as_json: bool, **facts: Any) -> NoReturn:
 @contextmanager
 def failures(as_json: bool = False) -> Iterator[None]:
     """Within, what is the user's to mend ends the command with its exit code, not with a traceback."""
-    from vispec.train.errors import DivergenceError, InterruptionError, OptionError, RunError
+    from vispec.train.errors import DivergenceError, InterruptionError, OptionError, RunError, VerificationError
 
     try:
         yield
@@ -43,6 +43,8 @@ def failures(as_json: bool = False) -> Iterator[None]:
         fail(f"error: {error}", FAILED, as_json, diagnostics=[])
     except DivergenceError as error:
         fail(f"diverged: {error}", DIVERGED, as_json, variable=error.variable)
+    except VerificationError as error:
+        fail(str(error), DIFFERS, as_json, verification=error.verdict)
     except InterruptionError as error:
         fail(str(error), INTERRUPTED, as_json, run=str(error.folder))
     except BrokenPipeError:

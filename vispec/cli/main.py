@@ -1,6 +1,7 @@
 """The `vispec` program: finds the command, runs it, and turns every way to fail into a message and an exit code.
 
-    0 done   1 spec, data or file error, or nobody reads on   2 usage   3 diverged   70 a bug in vispec   130 interrupted
+    0 done   1 spec, data or file error, or nobody reads on   2 usage   3 diverged   4 verification differs
+    70 a bug in vispec   130 interrupted
 
 A command is one file of vispec/cli/commands with an ENTRY; it is imported only when it is run or listed.
 """
@@ -95,7 +96,12 @@ def report_run(error: BaseException, as_json: bool) -> int:
     if data is not None and isinstance(error, data.DataError):
         found = [data.to_json(diagnostic) for diagnostic in getattr(error, "diagnostics")]  # noqa: B009
         return tell_found(found, str(error), as_json)
-    for kind, code in ((errors.RunError, 1), (errors.DivergenceError, 3), (errors.InterruptionError, 130)):
+    for kind, code in (
+        (errors.RunError, 1),
+        (errors.DivergenceError, 3),
+        (errors.VerificationError, 4),
+        (errors.InterruptionError, 130),
+    ):
         if isinstance(error, kind):
             return tell(f"error: {error}", code)
     if os.environ.get("VISPEC_DEBUG") == "1":

@@ -111,20 +111,30 @@ def few_joint_values(values: int | str, size: str, budget: int) -> str:
 def loss_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
     if sleeps(plan):
         return wake_sleep_loss(plan, needs)
+    told, weighed = ("Σ", []) if plan.model.weight is None else ("Σ w", [f"    {line}" for line in weighing(plan.model.weight)])
     if plan.has_shared:
         return [
             "def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:",
-            '    """Minibatch estimate of -log p(data) or its bound: (N/M) Σ over the rows, and once what all rows share."""',
+            f'    """Minibatch estimate of -log p(data) or its bound: (N/M) {told} over the rows, '
+            'and once what all rows share."""',
             "    shared = self.shared()",
             f"    log_prob = self.log_prob({passed(plan)})",
+            *weighed,
             "    return -log_prob.sum() * (num_data / len(log_prob)) - shared[-1]",
         ]
     return [
         "def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:",
-        '    """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""',
+        f'    """Minibatch estimate of -log p(data): (N/M) {told} over the rows of the batch."""',
         "    log_prob = self.log_prob(batch)",
+        *weighed,
         "    return log_prob.sum() * (-num_data / len(log_prob))",
     ]
+
+
+def weighing(weight: str) -> list[str]:
+    """log_prob as so many rows each; one of none, which may be impossible, adds nothing."""
+    weights = f'batch["{weight}"]'
+    return [f"log_prob = torch.where({weights} > 0, {weights} * log_prob, 0.0)"]
 
 
 def wake_sleep_loss(plan: Plan, needs: ModuleNeeds) -> list[str]:
@@ -143,4 +153,7 @@ def wake_sleep_loss(plan: Plan, needs: ModuleNeeds) -> list[str]:
     ]
     rest = " - shared[-1]" if shared else ""
     function = needs.kernel("vispec.kernels.sums.logsum", "gradient_alone")
+    if plan.model.weight is not None:
+        head += [f"    log_prob = log_prob + {function}(log_q)", *(f"    {line}" for line in weighing(plan.model.weight))]
+        return [*head, f"    return -log_prob.sum() * (num_data / len(log_prob)){rest}"]
     return [*head, f"    return -(log_prob + {function}(log_q)).sum() * (num_data / len(log_prob)){rest}"]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from vispec.emit.value import Form
 from vispec.emit.writer import ModuleNeeds, identifier
-from vispec.model.model import Model, Param
+from vispec.model.model import Apply, Const, Expression, Model, Param, SizeOf, Stack
 from vispec.model.types import Dim, Type
 
 
@@ -44,6 +44,9 @@ def declaration(param: Param, model: Model, needs: ModuleNeeds) -> list[str]:
     constraint = CONSTRAINTS.get(param.type.domain)
     names = ", ".join(map(str, (*param.plates, *param.type.shape)))
     note = f"  # ({names})" if names else ""
+    if param.value is not None:
+        written = tensor_text(param.value, f"{text}," if len(shape) == 1 else text)
+        return [f"{code} = nn.Parameter({constraint.inverse.format(written) if constraint else written}){note}"]
     if param.start is not None:
         mean, spread = (f"{number:.4g}" for number in param.start)
         size = f"{text}," if len(shape) == 1 else text
@@ -58,6 +61,34 @@ def declaration(param: Param, model: Model, needs: ModuleNeeds) -> list[str]:
     if constraint is None and not param.plates:
         return [f"{code} = nn.Parameter(torch.zeros({text})){note}"]
     return [f"{code} = nn.Parameter(torch.randn({text}){scale if constraint is None or constraint.spread else ' * 0.1'}){note}"]
+
+
+def tensor_text(value: Expression, shape: str) -> str:
+    """A written start as a tensor of this shape."""
+    if isinstance(value, Stack):
+        return f"torch.tensor({number_text(value)}).expand({shape.removesuffix(',')}).clone()"
+    return f"torch.full(({shape}), {number_text(value)})"
+
+
+def number_text(value: Expression, level: int = 0) -> str:
+    """A written start as Python, in brackets where it binds more loosely than `level`; whole numbers as floats."""
+    match value:
+        case Const(value=number):
+            return repr(float(number))
+        case SizeOf(name=name):
+            return identifier(name)
+        case Stack(items=items):
+            return f"[{', '.join(map(number_text, items))}]"
+        case Apply(function="neg", args=(operand,)):
+            text, binds = f"-{number_text(operand, 3)}", 3
+        case Apply(function="^", args=(base, exponent)):
+            text, binds = f"{number_text(base, 5)} ** {number_text(exponent, 3)}", 4
+        case Apply(function=function, args=(left, right)):
+            binds = 1 if function in "+-" else 2
+            text = f"{number_text(left, binds)} {function} {number_text(right, binds + 1)}"
+        case _:
+            raise AssertionError(f"no start: {value}")
+    return text if binds >= level else f"({text})"
 
 
 def shape_of(param: Param, model: Model) -> tuple[Dim, ...]:

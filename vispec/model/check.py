@@ -10,7 +10,8 @@ from vispec.model import model as m
 from vispec.model.blocks.automatic import read_auto
 from vispec.model.blocks.fitting import read_fit
 from vispec.model.blocks.guides import check_guide_order, declare_guide, read_guide, resolve_guide_let
-from vispec.model.blocks.inference import read_infer
+from vispec.model.blocks.inference import points_of, read_infer
+from vispec.model.blocks.kept import fixed_names
 from vispec.model.graphs import circles, ordered, reading
 from vispec.model.laws.laws import resolve_law
 from vispec.model.laws.support import Target
@@ -24,6 +25,7 @@ from vispec.model.order import Edge, edges_of, sort
 from vispec.model.problems import Problems
 from vispec.model.values.ranges import form_of
 from vispec.model.values.resolve import resolve
+from vispec.model.values.starts import read_start
 from vispec.model.walk import law_parts
 from vispec.source import Source
 from vispec.syntax import tree as t
@@ -67,22 +69,22 @@ class _Checker:
         laws = read_guide(scope, guide)
         joint = read_auto(scope, guide, variables)
         infer = self._infer(guide)
-        fit = read_fit(scope, [entry for section in self._of(t.Fit) for entry in section.entries])
+        entries = [entry for section in self._of(t.Fit) for entry in section.entries]
+        fit = read_fit(scope, entries, points_of(infer))
+        params = self._params(fixed_names(entries))
         lets = tuple(let for let in self._lets(guide=False))
         guide_lets = tuple(self._lets(guide=True))
         order = self._order(variables, lets)
         check_guide_order(scope, laws, guide_lets, lets)
         edges = _edges(variables, (*lets, *guide_lets), laws)
-        warn(scope, edges, {edge.source for edge in _edges(variables, lets, ())}, laws, infer)
+        warn(scope, edges, {edge.source for edge in _edges(variables, lets, ())}, laws, infer, fit)
         return m.Model(
             name=class_name(self.tree.source),
             source=self.tree.source,
             sizes=tuple(m.Size(s.name, scope.values.get(s.name), s.span) for s in self._symbols() if s.kind == "size"),
             vocabs=vocabs,
             plates=tuple(self._plate(plate) for plate in scope.plates.values()),
-            params=tuple(
-                m.Param(s.name, s.type, s.plates, s.span) for s in self._symbols() if s.kind == "parameter" and s.type
-            ),
+            params=params,
             nets=tuple(net for net in nets if net is not None),
             variables=variables,
             lets=lets,
@@ -109,6 +111,15 @@ class _Checker:
                 symbol.type = read_type(self.scope, symbol.node.type, "variable", symbol.plates)
             elif isinstance(symbol.node, t.Net):
                 self.scope.nets[symbol.name] = read_signature(self.scope, symbol.node)
+
+    def _params(self, fixed: frozenset[str]) -> tuple[m.Param, ...]:
+        """The parameters, with their starts where these are written."""
+        found: list[m.Param] = []
+        for s in self._symbols():
+            if isinstance(s.node, t.Param) and s.type:
+                start = None if s.node.value is None else read_start(self.scope, s.node, s.type, s.name in fixed)
+                found.append(m.Param(s.name, s.type, s.plates, s.span, value=start))
+        return tuple(found)
 
     def _variable(self, symbol: Symbol, node: t.Variable) -> m.Variable | None:
         """The variable with its law, whose problems are reported even where the type is wrong."""

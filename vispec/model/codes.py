@@ -63,6 +63,7 @@ CODES: dict[str, str] = {
     "V319": "a law in the place of a value",
     "V320": "an index that does not fit a vector",
     "V321": "`seen` where nothing can be missing",
+    "V322": "a start that is not made of numbers and sizes",
     # laws and distributions
     "V403": "a distribution that does not exist",
     "V404": "a value in the place of a law",

@@ -258,13 +258,16 @@ class Plate:
 @dataclass(frozen=True)
 class Param:
     """plates: the sized plates it stands in, so its tensor has shape plates + type.shape. start: mean and standard deviation of
-    what is stored, before a link function, at the start; None: as the emitter chooses."""
+    what is stored, before a link function, at the start; None: as the emitter chooses. value: where the spec says that it
+    starts, in the space of its type, made of Const, SizeOf and arithmetic of those, or Stack for each dimension of its type; a
+    number stands for all entries."""
 
     name: str
     type: Type
     plates: tuple[str, ...]
     span: Span
     start: tuple[float, float] | None = None
+    value: Expression | None = None
 
 
 @dataclass(frozen=True)
@@ -368,7 +371,8 @@ class Infer:
 @dataclass(frozen=True)
 class FitEntry:
     """key (optimizer, batch, epochs, clip, ...) with a plain setting, or a call with its settings by name: adam(lr=1e-3) has
-    value "adam" and call (("lr", 1e-3),); `offset : x(21)` has value "x" and call (("by", 21),)."""
+    value "adam" and call (("lr", 1e-3),); `offset : x(21)` has value "x" and call (("by", 21),). `fixed` has the names as a
+    tuple, `weight` its variable's name."""
 
     key: str
     value: Setting
@@ -408,6 +412,16 @@ class Model:
     infer: tuple[Infer, ...]
     fit: tuple[FitEntry | Schedule, ...]
     joint: JointGuide | None = None
+
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """The parameters, nets and point estimates that a fit keeps as they start."""
+        return next((entry.value for entry in self.fit if entry.key == "fixed"), ())  # type: ignore[union-attr,return-value]
+
+    @property
+    def weight(self) -> str | None:
+        """The given variable that says how many rows each row stands for."""
+        return next((entry.value for entry in self.fit if entry.key == "weight"), None)  # type: ignore[union-attr,return-value]
 
     @property
     def plate(self) -> Mapping[str, Plate]:

@@ -25,7 +25,8 @@ def _lines(model: m.Model) -> Iterator[str]:
     for plate in model.plates:
         yield show_plate(plate)
     for param in model.params:
-        yield f"param {param.name} : {param.type}{_where(param.plates)}"
+        start = "" if param.value is None else f" = {show(param.value)}"
+        yield f"param {param.name} : {param.type}{start}{_where(param.plates)}"
     for net in model.nets:
         yield from _net(net)
     for name in model.order:

@@ -183,6 +183,9 @@ class Builder(Transformer_NonRecursive):  # type: ignore[type-arg]
     def fit_entry(self, meta: Meta, children: Children) -> t.FitEntry:
         return t.FitEntry(span_of(meta), *children)
 
+    def names(self, meta: Meta, children: Children) -> t.Names:
+        return t.Names(span_of(meta), tuple(children))
+
     def schedule(self, meta: Meta, children: Children) -> t.Schedule:
         *parts, unit = children
         return t.Schedule(span_of(meta), *parts, str(unit))  # type: ignore[arg-type]

@@ -189,8 +189,11 @@ class Vocab(Node):
 
 @dataclass(frozen=True)
 class Param(Node):
+    """`param mu : real = 2.5`; value None where no start is written."""
+
     name: Name
     type: TypeOf
+    value: Expr | None = None
 
 
 @dataclass(frozen=True)
@@ -292,11 +295,18 @@ class Schedule(Node):
 
 
 @dataclass(frozen=True)
+class Names(Node):
+    """`mu, encode` in `fixed : mu, encode`: two or more."""
+
+    items: tuple[Name, ...]
+
+
+@dataclass(frozen=True)
 class FitEntry(Node):
     """`optimizer : adam(lr=1e-3)`, `clip : 5`."""
 
     key: Name
-    value: Expr | Schedule
+    value: Expr | Schedule | Names
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,9 @@ class Unparser:
         otherwise = f" else {self.expression(node.otherwise)}" if node.otherwise is not None else ""
         return self.expression(node.estimator) + budget + otherwise
 
-    def setting(self, node: t.Expr | t.Schedule) -> str:
+    def setting(self, node: t.Expr | t.Schedule | t.Names) -> str:
+        if isinstance(node, t.Names):
+            return self.items(node.items)
         if not isinstance(node, t.Schedule):
             return self.expression(node, 1)
         start, stop, over = (self.expression(part, 6) for part in (node.start, node.stop, node.over))
@@ -69,8 +71,9 @@ class Unparser:
             case t.Variable(role=role, name=name, type=kind, law=law):
                 tail = () if law is None else (f"~ {' then '.join(self.law(law))}",)
                 return (role, name.id, f": {self.type(kind)}", *tail)
-            case t.Param(name=name, type=kind):
-                return (f"param {name.id}", f": {self.type(kind)}")
+            case t.Param(name=name, type=kind, value=value):
+                tail = () if value is None else (f"= {self.expression(value, 1)}",)
+                return (f"param {name.id}", f": {self.type(kind)}", *tail)
             case t.GuideLaw(name=name, law=law):
                 return (name.id, f"~ {' then '.join(self.law(law))}")
             case t.InferLaw(name=name):

@@ -1,6 +1,7 @@
 """How a fit or a command on a run can end without a result. The command line maps each to its exit code; none is a bug."""
 
 from pathlib import Path
+from typing import Any
 
 
 class RunError(Exception):
@@ -16,6 +17,14 @@ class DivergenceError(Exception):
 
     def __init__(self, variable: str | None, message: str):
         self.variable = variable
+        super().__init__(message)
+
+
+class VerificationError(Exception):
+    """The emitted module is wrong, by the comparisons in `verdict`; what the fit has done is in its folder (exit 4)."""
+
+    def __init__(self, message: str, verdict: dict[str, Any]):
+        self.verdict = verdict
         super().__init__(message)
 
 

@@ -15,6 +15,7 @@ from vispec.source import Source
 from vispec.syntax.parse import parse
 from vispec.syntax.tree import Number, Tree
 from vispec.syntax.tree import Size as SizeOf
+from vispec.verify import names
 
 
 class Emitted(nn.Module):
@@ -31,12 +32,14 @@ class Emitted(nn.Module):
 class Built:
     """A checked model with numbers for all its sizes, and the module that the compiler emits for it, in float64.
 
-    Automatic guides are among the model's: which family, and what it reads, is the compiler's choice to make."""
+    Automatic guides are among the model's: which family, and what it reads, is the compiler's choice to make. own: the
+    parameters of the spec itself, not of these guides."""
 
     model: Model
     sizes: Mapping[str, int]
     module: Emitted
     text: str
+    own: frozenset[str] = frozenset()
 
 
 def build(source: Source, chosen: Mapping[str, int]) -> Built:
@@ -47,17 +50,18 @@ def build(source: Source, chosen: Mapping[str, int]) -> Built:
     text = compile_spec(source, sizes)
     sizes = {**{size.name: size.value for size in model.sizes if size.value is not None}, **sizes}
     module = load(text, class_of(text))
-    return Built(guided(model, module), sizes, module, text)
+    own = frozenset(param.name for param in model.params)
+    return Built(guided(model, module), sizes, module, text, own)
 
 
 def guided(model: Model, module: nn.Module) -> Model:
     """The model with automatic guides, but those that the module has no use for: nothing reads what they are of."""
     whole = complete_guides(model)
-    unused = {net.name for net in whole.nets if not hasattr(module, net.name)}
+    unused = {net.name for net in whole.nets if not names.has(module, net.name)}
     return replace(
         whole,
         nets=tuple(net for net in whole.nets if net.name not in unused),
-        params=tuple(param for param in whole.params if hasattr(module, param.name)),
+        params=tuple(param for param in whole.params if names.has(module, param.name)),
         guide=tuple(entry for entry in whole.guide if entry in model.guide or not _reads(entry.law, unused)),
     )
 
@@ -100,7 +104,8 @@ def load(text: str, name: str) -> Emitted:
 @torch.no_grad()
 def randomise(built: Built, generator: Generator, scale: float = 1.0, zeros: float = 0.0) -> None:
     """Standard normal values for every parameter, and weights of nets that keep their outputs of order 1. Then `scale` times as
-    spread-out logits for each simplex and heads of nets, and, with probability `zeros`, exact zeros in each simplex."""
+    spread-out logits for each simplex and heads of nets, and, with probability `zeros`, exact zeros in each
+    simplex of the spec; a guide has none, whose law may not take them."""
     for name, parameter in built.module.named_parameters():
         weight = "." in name and parameter.ndim > 1  # of a net, or of a guide that is one
         spread = parameter[0].numel() ** -0.5 if weight else 1.0
@@ -109,16 +114,17 @@ def randomise(built: Built, generator: Generator, scale: float = 1.0, zeros: flo
         _spread_heads(built, scale)
     for param in built.model.params:
         if param.type.domain == "simplex" and (scale != 1.0 or zeros):
-            shape = getattr(built.module, param.name).shape
+            none = 0.0 if param.name not in built.own else zeros
+            shape = names.get(built.module, param.name).shape
             logits = scale * torch.randn(shape, dtype=torch.float64, generator=generator)
-            setattr(built.module, param.name, _with_zeros(logits.softmax(-1), zeros, generator))
+            names.put(built.module, param.name, _with_zeros(logits.softmax(-1), none, generator))
 
 
 def _spread_heads(built: Built, scale: float) -> None:
     """The output layer of every net whose heads are all probabilities."""
     for net in built.model.nets:
         if all(type.domain in ("simplex", "unit") for _, type in net.heads):
-            trunk = getattr(built.module, net.name)
+            trunk = names.get(built.module, net.name)
             for layer in (getattr(trunk, name or "out", None) or trunk.out for name, _ in net.heads):
                 for parameter in layer.parameters():
                     parameter.mul_(scale)

@@ -167,8 +167,17 @@ def check_loss(trial: Trial) -> Check:
         torch.manual_seed(0)
         shared = module.shared() if trial.shared.passed else ()
         rows = log_prob_given(module, trial.batch, shared)
-    expected = -10 * rows.sum() - (shared[-1] if shared else 0)
+    expected = -10 * weighed(trial, rows).sum() - (shared[-1] if shared else 0)
     return Check("loss", 1, distance(got, expected), VALUE)
+
+
+def weighed(trial: Trial, rows: Tensor) -> Tensor:
+    """Log-probabilities (B,) as so many rows each as the spec's weights say."""
+    weight = trial.built.model.weight
+    if weight is None:
+        return rows
+    weights = trial.batch[weight][: len(rows)]
+    return torch.where(weights > 0, weights * rows, 0.0)
 
 
 def check_single_precision(trial: Trial, scale: float) -> Check:

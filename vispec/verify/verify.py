@@ -161,7 +161,7 @@ def _other_parameters(trial: Trial, generator: Generator) -> Iterator[Check]:
             other = Trial(built, batch, trial.count)
             reason = _beyond(built, terms)
             yield Check(name, skipped=reason) if reason else guarded(name, lambda t=other, n=name: checks.check_log_prob(t, n))
-    if any(param.type.domain == "simplex" for param in built.model.params):
+    if any(param.type.domain == "simplex" and param.name in built.own for param in built.model.params):
         randomise(built, generator, zeros=0.4)
         zeros = Trial(built, trial.batch, trial.count)
         yield guarded("exact zeros: log-probability", lambda: checks.check_impossible(zeros))

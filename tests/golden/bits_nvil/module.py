@@ -66,15 +66,26 @@ def predictive(generate, kinds: dict[str, str], rule: str, samples: int) -> dict
     return {name: found[name] for name in kinds}
 
 
+def signal_of(weight: Tensor, baseline: Tensor | float) -> Tensor:
+    """What a draw is worth beside its baseline, without gradient; 0 where it is impossible."""
+    return torch.where(weight == -torch.inf, 0.0, weight - baseline).detach()
+
+
+def mean_possible(weight: Tensor) -> Tensor:
+    """The mean over the first dimension of what is not -inf, without gradient; 0 where all is."""
+    some = weight.detach() != -torch.inf
+    return torch.where(some, weight.detach(), 0.0).sum(0) / some.sum(0).clamp(min=1)
+
+
 def score_bound(weight: Tensor, log_q: Tensor, baseline: Tensor | float) -> Tensor:
     """The mean of the log-weights, each sample's signal less its baseline."""
-    signal = (weight - baseline).detach()
-    return (weight + signal * gradient_alone(log_q)).mean(0)
+    return (impossible_alone(weight) + signal_of(weight, baseline) * gradient_alone(log_q)).mean(0)
 
 
 def score_bound_nvil(weight: Tensor, log_q: Tensor, baseline: Tensor) -> Tensor:
     """Against a net's guess (B,) from the data, which learns to predict the log-weight (Mnih and Gregor 2014)."""
-    return score_bound(weight, log_q, baseline) - regression(weight.mean(0), baseline)
+    possible = (weight != -torch.inf).any(0)
+    return score_bound(weight, log_q, baseline) - torch.where(possible, regression(mean_possible(weight), baseline), 0.0)
 
 
 def regression(target: Tensor, guess: Tensor) -> Tensor:
@@ -89,6 +100,11 @@ def keep_pages() -> None:
     It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
     """
     torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
+
+
+def impossible_alone(log_prob: Tensor) -> Tensor:
+    """The same; where it is -inf, it has no gradient for anything that it was added up from."""
+    return log_prob.masked_fill(log_prob == -torch.inf, -torch.inf)
 
 
 class GradientAlone(torch.autograd.Function):

@@ -83,8 +83,15 @@ def through_the_draw(log_q: Tensor) -> Tensor:
 
 def dreg_bound(weight: Tensor, shares: list[Tensor]) -> Tensor:
     """log (1/S) Σ_s exp w_s (B,) of log-weights (S, B); tells the draws their shares w̃."""
-    shares.append(weight.detach().softmax(0))
-    return torch.logsumexp(weight, 0) - torch.log(weight.new_tensor(len(weight)))
+    samples = weight.movedim(0, -1)
+    shares.append(softmax_or_zero(samples.detach()).movedim(-1, 0))
+    return log_sum_exp(samples) - torch.log(weight.new_tensor(len(weight)))
+
+
+def softmax_or_zero(x: Tensor) -> Tensor:
+    """Over the last dimension; 0 where everything is -inf."""
+    top = x.amax(-1, keepdim=True)
+    return torch.where(top == -torch.inf, 0.0, x.softmax(-1))
 
 
 def keep_pages() -> None:
@@ -94,6 +101,37 @@ def keep_pages() -> None:
     It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
     """
     torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
+
+
+class LogSumExp(torch.autograd.Function):
+    """log Σ exp(x) over the last dimension, and the responsibilities, which are its gradient; they have one of their own.
+
+    Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
+    """
+
+    @staticmethod
+    def forward(ctx, x):
+        top = x.amax(-1, keepdim=True)
+        top.clamp_(min=torch.finfo(top.dtype).min)  # where all are -inf, so is their difference from it
+        r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
+        mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
+        ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
+        ctx.set_materialize_grads(False)
+        return mass.log_().add_(top).squeeze(-1), r
+
+    @staticmethod
+    def backward(ctx, grad, by_r):
+        (r,) = ctx.saved_tensors
+        first = None if grad is None else r * grad.unsqueeze(-1)
+        if by_r is None:
+            return first
+        second = r * (by_r - (r * by_r).sum(-1, keepdim=True))
+        return second if first is None else first + second
+
+
+def log_sum_exp(x: Tensor) -> Tensor:
+    """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
+    return LogSumExp.apply(x)[0]
 
 
 class GradientAlone(torch.autograd.Function):

@@ -80,17 +80,26 @@ def distinct(tokens: Tensor) -> tuple[Tensor, Tensor]:
     return values, row
 
 
+def signal_of(weight: Tensor, baseline: Tensor | float) -> Tensor:
+    """What a draw is worth beside its baseline, without gradient; 0 where it is impossible."""
+    return torch.where(weight == -torch.inf, 0.0, weight - baseline).detach()
+
+
+def mean_of_others(weight: Tensor) -> Tensor:
+    """For each of the samples (S, B) the mean of the others that are possible, without gradient; 0 where there is none."""
+    some = weight.detach() != -torch.inf
+    finite = torch.where(some, weight.detach(), 0.0)
+    return (finite.sum(0) - finite) / (some.sum(0) - some.long()).clamp(min=1)
+
+
 def score_bound(weight: Tensor, log_q: Tensor, baseline: Tensor | float) -> Tensor:
     """The mean of the log-weights, each sample's signal less its baseline."""
-    signal = (weight - baseline).detach()
-    return (weight + signal * gradient_alone(log_q)).mean(0)
+    return (impossible_alone(weight) + signal_of(weight, baseline) * gradient_alone(log_q)).mean(0)
 
 
 def score_bound_loo(weight: Tensor, log_q: Tensor) -> Tensor:
     """Each sample against the mean of the others (Kool et al. 2019); one sample alone has no baseline."""
-    others = len(weight) - 1
-    baseline = (weight.sum(0) - weight) / others if others else 0.0
-    return score_bound(weight, log_q, baseline)
+    return score_bound(weight, log_q, mean_of_others(weight))
 
 
 def keep_pages() -> None:
@@ -191,7 +200,24 @@ def divergence(module, other, batch: dict[str, Tensor], tilt: dict[str, Tensor])
     q = Entropic(joint)
     by_q = answer(other.tilted, batch, q, tilt)[1]
     by_p, of_all = answer(module.tilted, batch, Entropic(joint, q.shares), tilt, joint)[1:]
-    return {name: mean_where(p, p.log() - by_q[name].log()) for name, p in by_p.items()} | {"(joint)": of_all}
+    log_q = logs_of(other.tilted, batch, tilt, by_q, by_p)
+    return {name: mean_where(p, p.log() - log_q[name]) for name, p in by_p.items()} | {"(joint)": of_all}
+
+
+@torch.no_grad()
+def logs_of(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor], q: dict[str, Tensor], p: dict[str, Tensor]) -> dict:
+    """log q of marginals q (B, *plates, K) wherever p is positive. One that is too small a number to have all its digits is the
+    sum with that value alone, less the sum of all: of each row one at a time."""
+    log_z, found = tilted(batch, log_sum_exp, tilt), {name: each.log() for name, each in q.items()}
+    for name, log_q in found.items():
+        faint = (q[name] < torch.finfo(log_q.dtype).tiny) & (p[name] > 0)
+        while faint.any():
+            one = faint & (faint.flatten(1).cumsum(1).view_as(faint) == 1)
+            bars = tilt[name].masked_fill(one.any(-1, keepdim=True) & ~one, -torch.inf)
+            value = tilted(batch, log_sum_exp, tilt | {name: bars}) - log_z
+            log_q[one] = value[one.flatten(1).any(1)]
+            faint &= ~one
+    return found
 
 
 def mean_where(p: Tensor, value: Tensor, dims: int = 1) -> Tensor:
@@ -483,6 +509,11 @@ class LogSumExp(torch.autograd.Function):
 def log_sum_exp(x: Tensor) -> Tensor:
     """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
     return LogSumExp.apply(x)[0]
+
+
+def impossible_alone(log_prob: Tensor) -> Tensor:
+    """The same; where it is -inf, it has no gradient for anything that it was added up from."""
+    return log_prob.masked_fill(log_prob == -torch.inf, -torch.inf)
 
 
 class GradientAlone(torch.autograd.Function):

@@ -78,17 +78,26 @@ def distinct(tokens: Tensor) -> tuple[Tensor, Tensor]:
     return values, row
 
 
+def signal_of(weight: Tensor, baseline: Tensor | float) -> Tensor:
+    """What a draw is worth beside its baseline, without gradient; 0 where it is impossible."""
+    return torch.where(weight == -torch.inf, 0.0, weight - baseline).detach()
+
+
+def mean_of_others(weight: Tensor) -> Tensor:
+    """For each of the samples (S, B) the mean of the others that are possible, without gradient; 0 where there is none."""
+    some = weight.detach() != -torch.inf
+    finite = torch.where(some, weight.detach(), 0.0)
+    return (finite.sum(0) - finite) / (some.sum(0) - some.long()).clamp(min=1)
+
+
 def score_bound(weight: Tensor, log_q: Tensor, baseline: Tensor | float) -> Tensor:
     """The mean of the log-weights, each sample's signal less its baseline."""
-    signal = (weight - baseline).detach()
-    return (weight + signal * gradient_alone(log_q)).mean(0)
+    return (impossible_alone(weight) + signal_of(weight, baseline) * gradient_alone(log_q)).mean(0)
 
 
 def score_bound_loo(weight: Tensor, log_q: Tensor) -> Tensor:
     """Each sample against the mean of the others (Kool et al. 2019); one sample alone has no baseline."""
-    others = len(weight) - 1
-    baseline = (weight.sum(0) - weight) / others if others else 0.0
-    return score_bound(weight, log_q, baseline)
+    return score_bound(weight, log_q, mean_of_others(weight))
 
 
 def keep_pages() -> None:
@@ -135,6 +144,11 @@ def shares(mask: Tensor, like: Tensor) -> Tensor:
     """What each element weighs in the mean of those that count, and 1 for the bias: (*B, T) → (*B, T + 1)."""
     weight = mask.to(like.dtype)
     return F.pad(weight / weight.sum(-1, keepdim=True).clamp(min=1), (0, 1), value=1.0)
+
+
+def impossible_alone(log_prob: Tensor) -> Tensor:
+    """The same; where it is -inf, it has no gradient for anything that it was added up from."""
+    return log_prob.masked_fill(log_prob == -torch.inf, -torch.inf)
 
 
 class GradientAlone(torch.autograd.Function):

@@ -131,7 +131,24 @@ def divergence(module, other, batch: dict[str, Tensor], tilt: dict[str, Tensor])
     q = Entropic(joint)
     by_q = answer(other.tilted, batch, q, tilt)[1]
     by_p, of_all = answer(module.tilted, batch, Entropic(joint, q.shares), tilt, joint)[1:]
-    return {name: mean_where(p, p.log() - by_q[name].log()) for name, p in by_p.items()} | {"(joint)": of_all}
+    log_q = logs_of(other.tilted, batch, tilt, by_q, by_p)
+    return {name: mean_where(p, p.log() - log_q[name]) for name, p in by_p.items()} | {"(joint)": of_all}
+
+
+@torch.no_grad()
+def logs_of(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor], q: dict[str, Tensor], p: dict[str, Tensor]) -> dict:
+    """log q of marginals q (B, *plates, K) wherever p is positive. One that is too small a number to have all its digits is the
+    sum with that value alone, less the sum of all: of each row one at a time."""
+    log_z, found = tilted(batch, log_sum_exp, tilt), {name: each.log() for name, each in q.items()}
+    for name, log_q in found.items():
+        faint = (q[name] < torch.finfo(log_q.dtype).tiny) & (p[name] > 0)
+        while faint.any():
+            one = faint & (faint.flatten(1).cumsum(1).view_as(faint) == 1)
+            bars = tilt[name].masked_fill(one.any(-1, keepdim=True) & ~one, -torch.inf)
+            value = tilted(batch, log_sum_exp, tilt | {name: bars}) - log_z
+            log_q[one] = value[one.flatten(1).any(1)]
+            faint &= ~one
+    return found
 
 
 def mean_where(p: Tensor, value: Tensor, dims: int = 1) -> Tensor:

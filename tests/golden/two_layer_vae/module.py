@@ -57,6 +57,37 @@ def keep_pages() -> None:
     torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
 
 
+class LogSumExp(torch.autograd.Function):
+    """log Σ exp(x) over the last dimension, and the responsibilities, which are its gradient; they have one of their own.
+
+    Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
+    """
+
+    @staticmethod
+    def forward(ctx, x):
+        top = x.amax(-1, keepdim=True)
+        top.clamp_(min=torch.finfo(top.dtype).min)  # where all are -inf, so is their difference from it
+        r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
+        mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
+        ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
+        ctx.set_materialize_grads(False)
+        return mass.log_().add_(top).squeeze(-1), r
+
+    @staticmethod
+    def backward(ctx, grad, by_r):
+        (r,) = ctx.saved_tensors
+        first = None if grad is None else r * grad.unsqueeze(-1)
+        if by_r is None:
+            return first
+        second = r * (by_r - (r * by_r).sum(-1, keepdim=True))
+        return second if first is None else first + second
+
+
+def log_sum_exp(x: Tensor) -> Tensor:
+    """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
+    return LogSumExp.apply(x)[0]
+
+
 class NormalVectorLogProb(torch.autograd.Function):
     """Σ_d log N(value_d; loc_d, scale_d²) (*B): value, loc and scale broadcast to (*B, D).
 
@@ -212,7 +243,7 @@ class TwoLayerVae(nn.Module):
         decode = self.decode(low)  # (s*, n, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x.expand_as(decode), reduction="none").sum(-1)  # (s*, n)
         log_prob = log_ratio_top + log_ratio_low + log_x  # (s*, n)
-        return torch.logsumexp(log_prob, 0) - 1.6094379124341003  # (n,)
+        return log_sum_exp(log_prob.movedim(0, -1)) - 1.6094379124341003  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""

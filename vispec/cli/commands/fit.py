@@ -1,6 +1,7 @@
 """vispec fit: train the module that `vispec compile` prints, into a run folder."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from vispec.cli.options import (
     use_threads,
 )
 from vispec.diagnostics import dump
+from vispec.train.errors import VerificationError
 
 if TYPE_CHECKING:
     from vispec.train.estimates.values import Estimates
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
     from vispec.train.setup.job import Job, Result
     from vispec.train.setup.prepare import Request
     from vispec.train.setup.settings import Settings
+    from vispec.train.store.checkpoint import Checkpoint
     from vispec.train.store.run import Run
+    from vispec.verify.beside import Beside
 
 SETTINGS = ("epochs", "batch", "lr", "seed", "restarts", "threads", "device", "patience", "save_every")
 LINES = 20  # of the table of estimates
@@ -51,6 +55,12 @@ LINES = 20  # of the table of estimates
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder (default: runs/SPEC-N, a new one).")
 @click.option("--from", "start_from", metavar="RUN", type=click.Path(path_type=Path), help="Start at another run's parameters.")
 @click.option(
+    "--params",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Start at the values of a JSON file, by name, as `vispec params --json` prints them.",
+)
+@click.option(
     "--epochs",
     type=click.IntRange(1),
     help="Passes through the data (default: 10 and 2000 steps at least, ten times as many at most, until it has converged).",
@@ -65,6 +75,7 @@ LINES = 20  # of the table of estimates
 @memory_option
 @click.option("--save-every", type=click.FloatRange(0), metavar="SECONDS", help="Time between checkpoints (default 30).")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, or with the latest one of this spec.")
+@click.option("--no-verify", is_flag=True, help="Do not compare the module with brute force at tiny sizes beside the fit.")
 @json_option
 def fit(
     spec: Path,
@@ -74,8 +85,10 @@ def fit(
     sets: tuple[str, ...],
     out: Path | None,
     start_from: Path | None,
+    params: Path | None,
     memory: int | None,
     resume: bool,
+    no_verify: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -95,10 +108,11 @@ def fit(
         fraction = fraction_of(valid)
         if fraction is not None:
             settings, valid = settings | {"valid": fraction}, ()
-        request = Request(source, data, valid, column_map(columns), sizes, settings, out, memory=memory, start=start_from)
+        mapped = column_map(columns)
+        request = Request(source, data, valid, mapped, sizes, settings, out, memory=memory, start=start_from, params=params)
         group = join()
         try:
-            run, result = start(request, resume, group)
+            run, result = start(request, resume, group, not no_verify)
         finally:
             leave(group)
         if group.main:
@@ -114,14 +128,14 @@ def fraction_of(valid: tuple[str, ...]) -> float | None:
     return found
 
 
-def start(request: "Request", resume: bool, group: "Group") -> "tuple[Run, dict[str, Any]]":
-    """Make or find the run, train it to its end, and write its report; the result is that of `fit --json`."""
-    from vispec.train.errors import InterruptionError
+def start(request: "Request", resume: bool, group: "Group", verified: bool) -> "tuple[Run, dict[str, Any]]":
+    """Make or find the run, train it to its end, and write its report; the result is that of `fit --json`. verified: whether
+    the spec is verified beside the fit, where the environment lets it."""
     from vispec.train.estimates.stored import read_estimates
-    from vispec.train.loop.fit import fit as train
     from vispec.train.loop.progress import reporter
     from vispec.train.setup.prepare import prepare, prepare_resume
     from vispec.train.store.report import write_report
+    from vispec.verify.beside import Beside, wanted
 
     told = reporter(group.main)
     run = agreed(request, resume, group)
@@ -136,18 +150,70 @@ def start(request: "Request", resume: bool, group: "Group") -> "tuple[Run, dict[
             write_report(run, read_estimates(run))
         return run, last_result(run)
     course = "second-order steps" if job.settings.optimizer == "newton" else epochs(job.settings)
-    told.say(f"{'resuming' if checkpoint else 'fitting'} {run.folder}: {job.train.num_rows} rows, {course}")
+    told.say(f"{'resuming' if checkpoint else 'fitting'} {run.folder}: {rows_of(job)}, {course}")
     use_threads(job.settings.threads)
-    result: Result | None = None
+    if not (verified and group.main and wanted()):
+        return run, trained(request, run, job, checkpoint, None)
+    with Beside(request.source) as beside:
+        return run, trained(request, run, replace(job, halted=lambda: beside.differs), checkpoint, beside)
+
+
+def trained(
+    request: "Request", run: "Run", job: "Job", checkpoint: "Checkpoint | None", beside: "Beside | None"
+) -> dict[str, Any]:
+    """The result of the fit, and of the verification beside it, whose difference ends both."""
+    from vispec.train.errors import InterruptionError
+    from vispec.train.loop.fit import fit as train
+    from vispec.train.store.report import write_report
+
     try:
         result = train(job, checkpoint)
     except (KeyboardInterrupt, InterruptionError):
-        if group.main:
+        if beside is not None and beside.differs:
+            judged(request, run, beside)
+        if job.group.main:
             say(f"to go on: {resume_command(request, run)}")
         raise
-    if group.main:
-        write_report(run, estimated(run, job, result))
-    return run, result.as_json()
+    found, verdict = result.as_json(), None
+    if job.group.main:
+        estimates = estimated(run, job, result)
+        error = None
+        if beside is not None:
+            try:
+                verdict = judged(request, run, beside)
+            except VerificationError as failure:
+                error = failure
+        write_report(run, estimates)
+        if error is not None:
+            raise error
+    return found if verdict is None else found | {"verification": verdict}
+
+
+def judged(request: "Request", run: "Run", beside: "Beside") -> dict[str, Any]:
+    """What verification found, kept in the run's folder; VerificationError where something differs."""
+    from vispec.train.store.files import write_atomic
+
+    verdict = beside.finish()
+    found = verdict.as_json()
+    write_atomic(run.folder / "verify.json", dump(found) + "\n")
+    if verdict.state == "differs":
+        lines = [
+            "the module of this spec is not what the spec says: it differs from brute force at tiny sizes"
+            + " (kept from before)" * verdict.kept,
+            *(f"  {line}" for line in verdict.wrong),
+            "This is a fault of vispec: please report it with the spec. `vispec verify` shows all comparisons.",
+            f"What was done is in {run.folder}; to go on nevertheless: {resume_command(request, run)} --no-verify",
+        ]
+        raise VerificationError("\n".join(lines), found)
+    return found
+
+
+def rows_of(job: "Job") -> str:
+    """How many rows there are, and how many they stand for."""
+    from vispec.train.scores.counted import total, weight_of
+
+    found = f"{job.train.num_rows} rows"
+    return found if weight_of(job.train) is None else f"{found} that stand for {total(job.train):g}"
 
 
 def epochs(settings: "Settings") -> str:
@@ -238,6 +304,8 @@ def report(run: "Run", result: dict[str, Any], as_json: bool) -> None:
         click.echo(line)
     if found is not None:
         click.echo("\n".join([*header(found, scored=True), "", *body(found, LINES), ""]))
+    if "verification" in result:
+        click.echo(result["verification"]["text"])
     click.echo(f"run: {run.folder}  (report.html, best.safetensors, module.py)")
 
 

@@ -35,7 +35,8 @@ def combine(w: Writer, plan: Plan, total: Value, query: bool) -> Value:
         return w.let("bound", f"{function}({total.code}, {shares.code})", axes)
     count = str(plan.sample_count)
     log_count = repr(math.log(int(count))) if count.isdecimal() else f"(self.one * {count}).log()"
-    return w.let("bound", f"torch.logsumexp({total.code}, 0) - {log_count}", axes)
+    function = w.needs.kernel("vispec.kernels.sums.logsum", "log_sum_exp")
+    return w.let("bound", f"{function}({total.code}.movedim(0, -1)) - {log_count}", axes)
 
 
 def scored(w: Writer, plan: Plan, total: Value, axes: tuple[str, ...]) -> Value:

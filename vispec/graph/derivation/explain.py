@@ -59,7 +59,18 @@ def _laws(writer: Writer) -> Section:
     data = ", ".join(plate.name for plate in model.plates if plate.data)
     prose = f"The laws of one row, an element of plate {data}, whose index is left out." if data else "The laws."
     own = laws | lets
-    return Section("Model", prose, (*(own[name] for name in model.order if name in own), *guides))
+    return Section("Model", prose, (*_starts(writer), *(own[name] for name in model.order if name in own), *guides))
+
+
+def _starts(writer: Writer) -> Iterator[str]:
+    """Where parameters start, or stay, of which the spec says it."""
+    model, notation = writer.model, writer.notation
+    for param in model.params:
+        fixed = param.name in model.fixed
+        if param.value is not None or fixed:
+            value = "" if param.value is None else f" = {notation.expression(param.value)}"
+            word = "fixed" if fixed else "start"
+            yield notation.own(param.name) + value + writer.sign(f"   ({word})", rf" \quad \text{{({word})}}")
 
 
 def _joint(writer: Writer) -> Section:

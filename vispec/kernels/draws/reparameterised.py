@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vispec.kernels.backward import first_derivative
-from vispec.kernels.sums.logsum import gradient_alone
+from vispec.kernels.sums.logsum import gradient_alone, log_sum_exp
 
 
 class WeighedByShare(torch.autograd.Function):
@@ -33,5 +33,12 @@ def through_the_draw(log_q: Tensor) -> Tensor:
 
 def dreg_bound(weight: Tensor, shares: list[Tensor]) -> Tensor:
     """log (1/S) Σ_s exp w_s (B,) of log-weights (S, B); tells the draws their shares w̃."""
-    shares.append(weight.detach().softmax(0))
-    return torch.logsumexp(weight, 0) - torch.log(weight.new_tensor(len(weight)))
+    samples = weight.movedim(0, -1)
+    shares.append(softmax_or_zero(samples.detach()).movedim(-1, 0))
+    return log_sum_exp(samples) - torch.log(weight.new_tensor(len(weight)))
+
+
+def softmax_or_zero(x: Tensor) -> Tensor:
+    """Over the last dimension; 0 where everything is -inf."""
+    top = x.amax(-1, keepdim=True)
+    return torch.where(top == -torch.inf, 0.0, x.softmax(-1))

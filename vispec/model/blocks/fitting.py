@@ -1,8 +1,10 @@
 """`fit:`: the entries of the language, what each may be, and schedules."""
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from vispec.model import model as m
+from vispec.model.blocks.kept import read_fixed, read_weight
 from vispec.model.names.scope import Scope
 from vispec.model.problems import did_you_mean, head, listed
 from vispec.model.values.literals import is_number, is_whole, literal
@@ -43,7 +45,7 @@ NUMBERS: Mapping[str, tuple[Check, str]] = {
 }
 DECAYS = ("none", "linear", "cosine")
 ANNEALED = ("kl", "temperature")
-KEYS = ("optimizer", *NUMBERS, "decay", "anneal", "offset")
+KEYS = ("optimizer", *NUMBERS, "decay", "anneal", "offset", "fixed", "weight")
 REPEATED = ("anneal", "offset")
 OPTIMIZERS: Mapping[str, tuple[str, ...]] = {
     "adadelta": ("lr", "rho", "eps", "weight_decay"),
@@ -68,8 +70,11 @@ WORDS: Mapping[str, tuple[str, ...]] = {"line_search_fn": ("strong_wolfe", "none
 """Options that are words, with or without quotation marks."""
 
 
-def read_fit(scope: Scope, entries: Sequence[t.FitEntry]) -> tuple[m.FitEntry | m.Schedule, ...]:
-    """Every entry of `fit:` that is right. A call's settings without a name get theirs: `adam(0.01)` has lr, `x(21)` has by."""
+def read_fit(
+    scope: Scope, entries: Sequence[t.FitEntry], points: AbstractSet[str] = frozenset()
+) -> tuple[m.FitEntry | m.Schedule, ...]:
+    """Every entry of `fit:` that is right. A call's settings without a name get theirs: `adam(0.01)` has lr, `x(21)` has by.
+    points: latents that are point estimates."""
     found: list[m.FitEntry | m.Schedule] = []
     first: dict[str, t.FitEntry] = {}
     for entry in entries:
@@ -86,15 +91,23 @@ def read_fit(scope: Scope, entries: Sequence[t.FitEntry]) -> tuple[m.FitEntry | 
             )
             continue
         first[mark] = entry
-        result = (
-            _schedule(scope, entry, entry.value) if isinstance(entry.value, t.Schedule) else _entry(scope, entry, entry.value)
-        )
+        if key == "fixed":
+            result = read_fixed(scope, entry, points)
+        elif key == "weight":
+            result = read_weight(scope, entry)
+        elif isinstance(entry.value, t.Schedule):
+            result = _schedule(scope, entry, entry.value)
+        elif isinstance(entry.value, t.Names):
+            _bad(scope, entry.value, key, "a single value")
+            result = None
+        else:
+            result = _entry(scope, entry, entry.value)
         if result is not None:
             found.append(result)
     return tuple(found)
 
 
-def _subject(value: t.Expr | t.Schedule) -> str:
+def _subject(value: t.Expr | t.Schedule | t.Names) -> str:
     name = value.name if isinstance(value, t.Schedule) else value.function if isinstance(value, t.Call) else None
     return name.id if name else ""
 

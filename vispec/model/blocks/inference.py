@@ -18,11 +18,13 @@ PATHWISE = frozenset(
 @dataclass(frozen=True)
 class Kind:
     """settings: name → "samples" (a whole number from 1), "number" (above 0), "flag", or the words to choose from.
-    variables: "any", "finite" (enumerable), "exact" (finite, or a tree). guide: a discrete variable needs one for it."""
+    variables: "any", "finite" (enumerable), "exact" (finite, or a tree). guide: a discrete variable needs one for it.
+    point: the variable becomes a parameter."""
 
     settings: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     variables: str = "any"
     guide: bool = False
+    point: bool = False
 
 
 GRADIENTS = ("pathwise", "stl", "score")
@@ -35,7 +37,7 @@ ESTIMATORS: Mapping[str, Kind] = {
     "relaxed": Kind({"temperature": "number", "straight_through": "flag"}, variables="finite"),
     "sum_and_sample": Kind({"top": "samples", "samples": "samples"}, variables="finite"),
     "wake_sleep": Kind(guide=True),
-    "map": Kind(),
+    "map": Kind(point=True),
 }
 
 
@@ -55,6 +57,11 @@ def read_infer(
             continue
         found[name], spans[name] = _read(scope, entry, symbol, name in guided), entry.name.span
     return tuple(infer for infer in found.values() if infer is not None)
+
+
+def points_of(found: Sequence[m.Infer]) -> frozenset[str]:
+    """The latents that are point estimates."""
+    return frozenset(infer.name for infer in found if ESTIMATORS[infer.estimator.name].point)
 
 
 def _latent(scope: Scope, entry: t.InferLaw, priors: frozenset[str]) -> Symbol | None:

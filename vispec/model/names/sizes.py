@@ -111,7 +111,7 @@ def _size(scope: Scope, expr: t.Expr | t.Range) -> Dim | None:
         case t.Number(value=value):
             scope.problems.add("V105", expr.span, f"a size is a whole number, not {value}", "not a whole number")
         case t.Name():
-            return _named_size(scope, expr)
+            return size_named(scope, expr)
         case t.Binary(op="+" | "-" | "*" | "/" | "^", left=left, right=right):
             a, b = _size(scope, left), _size(scope, right)
             if a is None or b is None:
@@ -156,7 +156,8 @@ def _combine(scope: Scope, expr: t.Binary, left: Dim, right: Dim) -> Dim | None:
             return dims.power(left, right)
 
 
-def _named_size(scope: Scope, name: t.Name) -> Dim | None:
+def size_named(scope: Scope, name: t.Name) -> Dim | None:
+    """A size or vocabulary by its name; None where that is none, which is reported."""
     symbol = scope.symbols.get(name.id)
     if symbol is not None and symbol.kind in ("size", "vocabulary"):
         scope.used.add(name.id)

@@ -11,7 +11,12 @@ DECLARED = (t.Size, t.Vocab, t.Param, t.Net, t.Let, t.GuideLet)
 
 
 def warn(
-    scope: Scope, edges: Sequence[Edge], read: Collection[str], guide: Sequence[m.GuideLaw], infer: Sequence[m.Infer]
+    scope: Scope,
+    edges: Sequence[Edge],
+    read: Collection[str],
+    guide: Sequence[m.GuideLaw],
+    infer: Sequence[m.Infer],
+    fit: Sequence[m.FitEntry | m.Schedule],
 ) -> None:
     """Report unused declarations, unless there are errors, which may be why. read: what the model reads, without its guide."""
     if scope.problems.errors:
@@ -28,6 +33,7 @@ def warn(
             scope.problems.add("V617", law.span, message, "not needed", help="leave out the guide", severity="warning")
     used = {edge.source for edge in edges if edge.source != edge.reader}
     scored = _behind_laws(scope, edges)
+    used |= {entry.value for entry in fit if isinstance(entry, m.FitEntry) and entry.key == "weight"}
     for symbol in scope.symbols.values():
         role = symbol.node.role if isinstance(symbol.node, t.Variable) else None
         unused = symbol.name not in (used if role else scope.used)

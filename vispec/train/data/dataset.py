@@ -38,7 +38,8 @@ class Dataset:
     sizes: every size and vocabulary that the spec, the user or the data told, by the spec's name. rows: which rows of the
     storage these are, None for all. precision: the name of the type of numbers in batches, None for torch's default.
     length_keys: batch key of the lengths, by path of plates. observed: (variable, its plates) for each variable that is scored.
-    warnings: what was odd but no mistake. columns: by variable, the names of the columns that its vector was gathered from."""
+    warnings: what was odd but no mistake. columns: by variable, the names of the columns that its vector was gathered from.
+    weight: the variable that says how many rows each row stands for."""
 
     fields: Mapping[str, Field]
     ragged: Mapping[Path, Ragged]
@@ -51,6 +52,7 @@ class Dataset:
     warnings: tuple[DataDiagnostic, ...] = ()
     precision: str | None = None
     columns: Mapping[str, tuple[str, ...]] = dataclass_field(default_factory=dict)
+    weight: str | None = None
 
     @property
     def num_rows(self) -> int:
@@ -141,8 +143,21 @@ class Dataset:
         return sizes if self.rows is None else sizes[self.rows]
 
     def tokens(self, indices: "Sequence[int] | Array | Tensor | None" = None) -> int:
-        """How many elements are scored in these rows (all, if None). Variables that stand in the same plates count once, an
-        element with event dimensions is one, and of a partial variable only the observed elements count."""
+        """How many elements are scored in these rows (all, if None), as they are, without weights. Variables that stand in the
+        same plates count once, an element with event dimensions is one, and of a partial variable only the observed elements
+        count."""
+        return int(self.row_tokens(indices).sum())
+
+    def weights(self, indices: "Sequence[int] | Array | Tensor | None" = None) -> Array:
+        """How many rows each of these rows (all, if None) stands for (M,), in float64."""
+        rows = self.rows if indices is None else self._stored_rows(np.asarray(indices, np.int64))
+        if self.weight is None:
+            return np.ones(self.stored if rows is None else len(rows))
+        values = self.fields[self.weight].values.astype(np.float64)
+        return values if rows is None else values[rows]
+
+    def row_tokens(self, indices: "Sequence[int] | Array | Tensor | None" = None) -> Array:
+        """How many elements are scored in each of these rows (M,)."""
         places: dict[Path, Array] = {}
         for name, plates in self.observed:
             field = self.fields[name]
@@ -156,7 +171,8 @@ class Dataset:
                 counts = np.diff(np.concatenate(([0], np.cumsum(each)))[bounds])
             places[plates] = np.maximum(places[plates], counts) if plates in places else counts
         rows = self.rows if indices is None else self._stored_rows(np.asarray(indices, np.int64))
-        return sum(int((counts if rows is None else counts[rows]).sum()) for counts in places.values())
+        counts = sum(places.values(), np.zeros(self.stored, np.int64))
+        return counts if rows is None else counts[rows]
 
     @property
     def lengths(self) -> dict[str, Array]:

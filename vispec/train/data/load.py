@@ -13,6 +13,7 @@ from vispec.train.data.columns import Array, Column, Origin
 from vispec.train.data.dataset import Dataset, Ragged
 from vispec.train.data.diagnostics import Problems
 from vispec.train.data.encoding.encode import Field, as_lengths, bit_offset, encode
+from vispec.train.data.encoding.values import report_all
 from vispec.train.data.encoding.vocab import Encoders, settings
 from vispec.train.data.match import Matched, match
 from vispec.train.data.scales import warn_of_scales
@@ -52,11 +53,23 @@ def load(
     for dim, value, why in known.broken():
         message = f"{dim} is {known.value(dim) or 'unknown'}, and the data has {value} ({why})"
         problems.add("D116", message, origin.file, help="give the size with --set")
+    if model.weight in fields:
+        _check_weights(fields[model.weight].values, arranged[model.weight].column, problems)
     problems.check()
     if encoders is None or more:
         warn_of_scales(model, fields, arranged, problems)
     gathered = {name: column.names for name, column in matched.columns.items() if column.names}
-    return replace(_dataset(model, fields, found, origin.rows, built, known, problems), columns=gathered)
+    weight = model.weight if model.weight in fields else None
+    return replace(_dataset(model, fields, found, origin.rows, built, known, problems), columns=gathered, weight=weight)
+
+
+def _check_weights(values: Array, column: Column, problems: Problems) -> None:
+    """Rows stand for so many rows each, and together for some."""
+    advice = "a row of weight w stands for w rows; one of weight 0 for none"
+    bad = ~((values >= 0) & np.isfinite(values))
+    report_all(column, problems, "D120", bad, lambda i: f"{values[i]} is no weight (a number of at least 0)", advice)
+    if not bad.any() and not values.any():
+        problems.add("D120", "the weights are all 0, so there are no data", column.origin.file, None, column.label, advice)
 
 
 def _rows(model: Model, matched: Matched, problems: Problems) -> Origin:

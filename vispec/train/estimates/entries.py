@@ -10,7 +10,7 @@ from vispec.train.estimates.labels import Labels
 from vispec.train.estimates.nodes import Node
 from vispec.train.estimates.posterior import Shared, known_ends
 from vispec.train.estimates.uncertainty.intervals import with_interval
-from vispec.train.estimates.uncertainty.standard import Standard, Told, along
+from vispec.train.estimates.uncertainty.standard import KEPT, Standard, Told, along
 from vispec.train.estimates.values import ABOVE, Estimate, Term, title
 
 POSTERIOR = "posterior mean and deviation"
@@ -23,12 +23,15 @@ class Words:
 
     def __init__(self, model: Model, labels: Labels, nodes: Sequence[Node], module: nn.Module):
         self.model, self.labels = model, labels
-        self.values = {node.name: node.value(module).detach() for node in nodes}
+        values = {node.name: node.value(module) for node in nodes}
+        self.fixed = {name for name, value in values.items() if not value.requires_grad}
+        self.values = {name: value.detach() for name, value in values.items()}
         self.axes = {node.name: node.labels(labels, model, tuple(self.values[node.name].shape)) for node in nodes}
 
     def entries(self, node: Node, standard: Standard | None, why: str) -> list[Estimate]:
         """One for each number of a parameter, or of a node that parameters decide."""
         value, told = self.values[node.name], {} if standard is None else standard.told
+        why = KEPT if node.name in self.fixed else why
         return [
             self.entry(node, index, float(value[index]), told.get((node.name, index), Told(note=why)))
             for index in np.ndindex(*value.shape)

@@ -21,7 +21,7 @@ from vispec.train.estimates.nodes import Node, nodes_of, parameter_node
 from vispec.train.estimates.posterior import shared_latents
 from vispec.train.estimates.uncertainty.numbers import Part, Whole
 from vispec.train.estimates.uncertainty.standard import BOUND as EDGE
-from vispec.train.estimates.uncertainty.standard import ENDLESS, MISSES, Standard, standard_errors
+from vispec.train.estimates.uncertainty.standard import ENDLESS, KEPT, MISSES, Standard, standard_errors
 from vispec.train.estimates.values import Estimate, Estimates, Folded
 from vispec.train.scores.evaluate import Rows
 
@@ -48,7 +48,7 @@ class Fitted:
     encoders: Encoders
     columns: Mapping[str, Sequence[str]]
     result: Mapping[str, Any]
-    rows: int
+    rows: int | float
     batch: int = 1
     say: Say = field(default=lambda text: None)
 
@@ -108,7 +108,7 @@ def measure(fitted: Fitted, nodes: Sequence[Node], data: Rows | None) -> tuple[S
     if size > LARGEST:
         return None, f"too many numbers for standard errors ({size})"
     if size == 0:
-        return None, "kept"
+        return None, KEPT
     together = hasattr(module, "shared")  # what all rows share counts once
     parts = data.order(data.num_rows if together else max(AT_ONCE, fitted.batch), None, bucket=True)
     cost = seconds(Whole(module, data, parts[-1:])) * len(parts) * EVALUATIONS * size
@@ -140,7 +140,8 @@ def folded(fitted: Fitted, plan: Plan, large: Mapping[str, int]) -> list[Folded]
         if isinstance(part, nn.Module):
             random = net.name in plan.bayesian_nets
             count = sum(p.numel() for p in part.parameters()) // (2 if random else 1)
-            found.append(Folded(name=net.name, numbers=count, note="net, weights with a prior" if random else "net"))
+            kind = "net, weights with a prior" if random else f"net, {KEPT}" if net.name in fitted.model.fixed else "net"
+            found.append(Folded(name=net.name, numbers=count, note=kind))
     return found
 
 

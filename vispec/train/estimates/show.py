@@ -34,7 +34,7 @@ def show(estimates: Estimates, whole: bool = False) -> list[str]:
 
 def header(estimates: Estimates, scored: bool = False) -> list[str]:
     """What is told of the whole fit, in one line if any. scored: its log-probability has been told."""
-    rows = f"{estimates.rows} row{'s' * (estimates.rows != 1)}"
+    rows = f"{estimates.rows:.15g} row{'s' * (estimates.rows != 1)}"
     kind = "log-probability" if estimates.bound == "exact" else "bound"
     told = [] if scored else [rows] if estimates.log_prob is None else [f"{kind} {number(estimates.log_prob, 4)} nats", rows]
     if estimates.free_parameters is not None:

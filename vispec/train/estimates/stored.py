@@ -11,6 +11,7 @@ from vispec.train.data import DataError
 from vispec.train.errors import RunError
 from vispec.train.estimates.make import LISTED, MOST, Fitted, Say, make_estimates
 from vispec.train.estimates.values import Estimates
+from vispec.train.scores.counted import total
 from vispec.train.scores.evaluate import Rows
 from vispec.train.setup.prepare import read_data
 from vispec.train.store.files import write_atomic
@@ -25,7 +26,10 @@ def estimate_run(run: Run, data: Rows | None, result: Mapping[str, Any], say: Sa
     with them. result: that of the fit, as `fit --json` prints it. most: numbers of one parameter that are listed one by one."""
     config = run.config
     module, batch = run.load(torch.device("cpu")), config.settings.batch or 1
-    return make_estimates(Fitted(run.model, module, run.encoders, config.gathered, result, config.rows, batch, say), data, most)
+    rows = config.rows if data is None else total(data)
+    if data is None and result.get("train"):
+        rows = result["train"]["rows"]
+    return make_estimates(Fitted(run.model, module, run.encoders, config.gathered, result, rows, batch, say), data, most)
 
 
 def write_estimates(run: Run, estimates: Estimates) -> None:

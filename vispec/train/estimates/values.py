@@ -74,7 +74,8 @@ class Folded(BaseModel):
 class Estimates(BaseModel):
     """All estimates of a run.
 
-    log_prob: of the training data, in nats, or the bound on it that `bound` names (as in `eval`). free_parameters: the rank of
+    log_prob: of the training data, in nats, or the bound on it that `bound` names (as in `eval`). rows: how many the data stand
+    for, by their weights. free_parameters: the rank of
     the information, parameters at a bound not counted; null where there are no second derivatives. aic: 2 free_parameters − 2
     log_prob; bic: free_parameters · log(rows) − 2 log_prob, null where there is one row; both null without free_parameters.
     converged, decrement (nats), starts (each maximum reached, and how often): of a fit by second derivatives, else null and [].
@@ -85,7 +86,7 @@ class Estimates(BaseModel):
 
     log_prob: float | None
     bound: str = "exact"
-    rows: int
+    rows: int | float
     free_parameters: int | None = None
     aic: float | None = None
     bic: float | None = None

@@ -7,16 +7,27 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vispec.model.model import Expression, Model
+from vispec.model.problems import listed
+from vispec.model.types import FINITE_DOMAINS
+from vispec.model.walk import law_parts, walk
+from vispec.plan.make import make_plan
 from vispec.train.casts import broken_cast
 from vispec.train.errors import DivergenceError
-from vispec.train.loop.trace import first_nan
+from vispec.train.loop.trace import first_nan, impossible_draw
 from vispec.train.store.module import evaluating
 
 Array = np.ndarray[Any, Any]
 
 
 def diverged(
-    module: nn.Module, batch: Mapping[str, Tensor], rows: Array, loss: float, where: str, variables: Iterable[str] = ()
+    module: nn.Module,
+    batch: Mapping[str, Tensor],
+    rows: Array,
+    loss: float,
+    where: str,
+    variables: Iterable[str] = (),
+    model: Model | None = None,
 ) -> DivergenceError:
     """The error for a step whose loss or gradient is not finite. rows: those of the batch, by their numbers in the data."""
     what = f"the loss is {loss} {where}"
@@ -35,6 +46,8 @@ def diverged(
         return DivergenceError(
             origin.variable, f"{what}: {blamed} is first nan in line {origin.line} of module.py: {origin.text}"
         )
+    if model is not None and (blamed := by_a_draw(module, batch, rows, model)) is not None:
+        return DivergenceError(blamed[0], f"{what}: {blamed[1]}")
     row = _row(module, batch, rows)
     if row is not None:
         return DivergenceError(None, f"{what}: row {row} of the data has no finite log-probability")
@@ -42,6 +55,27 @@ def diverged(
     if name is not None:
         return DivergenceError(name, f"the gradient of parameter `{name}` is not finite {where} (loss {loss})")
     return DivergenceError(None, f"{what}, on another process")
+
+
+def by_a_draw(module: nn.Module, batch: Mapping[str, Tensor], rows: Array, model: Model) -> tuple[str, str] | None:
+    """The observed variable whose value a draw of a latent made impossible, and a sentence about it."""
+    drawn = [treatment.variable for treatment in make_plan(model).drawn]
+    observed = [variable.name for variable in model.variables if variable.role in ("observed", "partial")]
+    found = impossible_draw(module, batch, observed) if drawn else None
+    if found is None:
+        return None
+    law = model.variable[found.variable].law
+    near = [name for name in drawn if law is not None and any(name in read(model, part) for part in law_parts(law))] or drawn
+    text = f"a draw of {listed(near)} makes the value of `{found.variable}` in row {int(rows[found.row]) + 1} impossible"
+    finite = [name for name in near if model.variable[name].type.domain in FINITE_DOMAINS]
+    help = [f"`{name} : exact` sums over its values instead of drawing" for name in finite[:1]]
+    return found.variable, "; ".join([text, *help])
+
+
+def read(model: Model, expression: Expression) -> set[str]:
+    """The names that an expression reads, through deterministic nodes."""
+    names = {str(getattr(each, "name", "")) for each in walk(expression)}
+    return names.union(*(read(model, model.let[name].value) for name in names if name in model.let))
 
 
 def all_finite(module: nn.Module) -> bool:
@@ -57,9 +91,9 @@ def _trace(module: nn.Module, batch: Mapping[str, Tensor]) -> str | None:
 
 
 def _parameter(module: nn.Module, gradients: bool) -> str | None:
-    """The first parameter that is, or whose gradient is, not finite."""
+    """The first parameter that is, or whose gradient is, not finite; a fixed one may lie at the edge of its domain."""
     for name, parameter in module.named_parameters():
-        tensor = parameter.grad if gradients else parameter
+        tensor = parameter.grad if gradients else parameter if parameter.requires_grad else None
         if tensor is not None and not bool(tensor.isfinite().all()):
             return name
     return None

@@ -21,10 +21,11 @@ from vispec.train.loop.signals import Stop, stoppable
 from vispec.train.loop.step import Outcome, Stepper
 from vispec.train.loop.units import measured_in, start_in_units, with_units
 from vispec.train.newton.fit import Finder
+from vispec.train.scores.counted import sample
 from vispec.train.scores.evaluate import Rows, Score, evaluate
 from vispec.train.scores.final import final_score
 from vispec.train.setup.job import DRAWS, INIT, ORDER, SAMPLE, Ending, Job, Result
-from vispec.train.setup.optimisers import make_optimiser
+from vispec.train.setup.optimisers import make_optimiser, trained
 from vispec.train.setup.seeds import derive, generator
 from vispec.train.store.checkpoint import Checkpoint, Counters, Tensors, random_state, restore_random_state, write_tensors
 from vispec.train.store.metrics import Metrics
@@ -44,7 +45,7 @@ def fit(job: Job, checkpoint: Checkpoint | None = None) -> Result:
     if job.device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or matrix products may differ from run to run
         torch.use_deterministic_algorithms(True, warn_only=True)
-    with stoppable() as stop:
+    with stoppable(job.halted) as stop:
         trainer = (Finder if job.settings.optimizer == "newton" else Trainer)(job, checkpoint, stop)
         try:
             return trainer.run()
@@ -93,7 +94,7 @@ class Trainer:
         torch.manual_seed(derive(s.seed, c.restart, INIT))
         self.module = job.build().to(job.device, job.dtype).train()
         assert s.lr is not None
-        self.optimiser = with_units(make_optimiser(s.optimizer, s.lr, s.options, self.module.parameters()))
+        self.optimiser = with_units(make_optimiser(s.optimizer, s.lr, s.options, trained(self.module)))
         self.stepper = Stepper(self.module, self.optimiser, s, job.train, self._total_steps, job.group)
         if self.pending is None:
             self._initialise()
@@ -105,15 +106,15 @@ class Trainer:
         job.reporter.start(self._total_steps, c.step)
 
     def _initialise(self) -> None:
-        """Let the module choose a start from a sample of the data, where it can; what another run gives comes before it."""
+        """Let the module choose a start from a sample of the data, where it can; what is told comes before it."""
         initialise, job = getattr(self.module, "initialise", None), self.job
-        rows = job.train.order(SAMPLE, generator(job.settings.seed, self.counters.restart, INIT))[0]
-        batch = to_device(job.train.batch(np.sort(rows)), job.device)
+        rows = sample(job.train, SAMPLE, generator(job.settings.seed, self.counters.restart, INIT))
+        batch = to_device(job.train.batch(rows), job.device)
         if callable(initialise):
             initialise(batch)
         if job.start is not None:
             self.module.load_state_dict(job.start, strict=False)
-        elif job.model is not None:
+        if not job.goes_out and job.model is not None:
             work = self._total_steps * (job.settings.batch or 1) // len(rows)
             start_in_units(self.module, self.optimiser, batch, job.train.num_rows, measured_in(job.model), work)
 
@@ -147,7 +148,7 @@ class Trainer:
         c, job = self.counters, self.job
         due = job.group.main and time.monotonic() - self.saved >= job.settings.save_every
         share = course.share_of_rate(c, job.settings, self.steps_per_epoch)
-        outcome = self.stepper(indices, c.step, count, (float(self.stop.asked), float(due)), share)
+        outcome = self.stepper(indices, c.step, count, (float(self.stop.wanted), float(due)), share)
         if not outcome.finite:
             raise self._diverged(indices, outcome)
         c.loss += outcome.loss * len(indices)
@@ -336,7 +337,7 @@ class Trainer:
         stored = getattr(job.train, "rows", None)  # where the training data are a part of the file's
         rows = mine if stored is None else stored[mine]
         where = f"at step {c.step + 1}, in epoch {c.epoch + 1}"
-        return diverged(self.module, batch, rows, outcome.loss, where, job.variables)
+        return diverged(self.module, batch, rows, outcome.loss, where, job.variables, job.model)
 
 
 def _copy(module: nn.Module) -> Tensors:

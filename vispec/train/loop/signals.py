@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -10,15 +10,21 @@ from types import FrameType
 
 @dataclass
 class Stop:
-    """Whether the user asked to stop."""
+    """asked: whether the user asked to stop. halted: whether something else is a reason to."""
 
     asked: bool = False
+    halted: Callable[[], bool] = bool
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a fit is to stop at its next step."""
+        return self.asked or self.halted()
 
 
 @contextmanager
-def stoppable() -> Iterator[Stop]:
+def stoppable(halted: Callable[[], bool] = bool) -> Iterator[Stop]:
     """Within, interrupts set the Stop instead of raising. Outside the main thread, signals are left alone."""
-    stop = Stop()
+    stop = Stop(halted=halted)
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return

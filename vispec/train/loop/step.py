@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vispec.train.scores.counted import total
 from vispec.train.scores.evaluate import Rows
 from vispec.train.setup.distributed import Group
 from vispec.train.setup.optimisers import drop_denormals, needs_closure
@@ -32,7 +33,8 @@ class Outcome:
 
 
 class Stepper:
-    """Steps of one module and optimiser. The loss is module.loss(batch, N) / N: nats per row, so that no rate depends on N."""
+    """Steps of one module and optimiser. The loss is module.loss(batch, N) by how many rows the data stand for: nats per row,
+    so that no rate depends on N."""
 
     def __init__(
         self, module: nn.Module, optimiser: torch.optim.Optimizer, settings: Settings, data: Rows, steps: int, group: Group
@@ -40,6 +42,7 @@ class Stepper:
         self.module, self.optimiser, self.settings, self.data, self.steps, self.group = (
             module, optimiser, settings, data, steps, group,
         )  # fmt: skip
+        self.count = total(data)
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         self.base_rates = [group["lr"] for group in optimiser.param_groups]
         self.device = next((p.device for p in module.parameters()), torch.device("cpu"))
@@ -112,12 +115,13 @@ class Stepper:
     ) -> tuple[float, tuple[float, ...]]:
         """Leave the gradient of the loss per row in the parameters; return the loss and the summed signals."""
         self.optimiser.zero_grad(set_to_none=True)
-        total = 0.0
+        found = 0.0
         if batch is not None:
-            loss = self.module.loss(batch, num_data=self.data.num_rows) * (weight / self.data.num_rows)  # pyright: ignore[reportCallIssue]
+            rows = self.data.num_rows
+            loss = self.module.loss(batch, num_data=rows) * (weight / self.count)  # pyright: ignore[reportCallIssue]
             loss.backward()
-            total = float(loss.detach())
-        return self._exchange(total, signals)
+            found = float(loss.detach())
+        return self._exchange(found, signals)
 
     def _exchange(self, loss: float, signals: tuple[float, ...]) -> tuple[float, tuple[float, ...]]:
         """Sum gradients, loss and signals over the processes, in one message."""

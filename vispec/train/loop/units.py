@@ -80,8 +80,8 @@ def start_in_units(
     """Walk the module to near the optimum of the bound and give the optimiser the units found there. work: how many times a
     batch the walk may be gone through. The last layers of guides' nets, which are random, wait until their unit is known."""
     named = dict(module.named_parameters())
-    names = [name for name in measured.names if name in named]
-    rows = [(name, of) for name, of in measured.rows if name in named and of in named]
+    names = [name for name in measured.names if name in named and named[name].requires_grad]
+    rows = [(name, of) for name, of in measured.rows if name in named and of in names]
     if not names or work < DRAWS[0] or needs_closure(optimiser):
         return
     kept = {name: named[name].detach().clone() for name, _ in rows}

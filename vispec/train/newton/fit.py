@@ -23,6 +23,7 @@ from vispec.train.newton.objective import Objective, StopSearch
 from vispec.train.newton.report import ending, progress
 from vispec.train.newton.search import Climb, Search
 from vispec.train.newton.starts import started, starting_point
+from vispec.train.scores.counted import sample
 from vispec.train.scores.final import final_score
 from vispec.train.setup.job import INIT, SAMPLE, Job, Result
 from vispec.train.setup.seeds import derive, generator
@@ -61,7 +62,7 @@ class Finder:
 
     def _objective(self, rows: Array | None) -> Objective:
         job = self.job
-        return Objective(self.module, job.train, job.device, job.group, lambda: self.stop.asked, rows)
+        return Objective(self.module, job.train, job.device, job.group, lambda: self.stop.wanted, rows)
 
     def _search(self, objective: Objective, start: Callable[[Objective, int], Tensor], stored: list[dict[str, Any]]) -> Search:
         """A search with the climbs of a checkpoint."""
@@ -117,10 +118,9 @@ class Finder:
         job, seed = self.job, self.job.settings.seed
         torch.manual_seed(derive(seed, number, INIT))
         self.module.load_state_dict(job.build().to(job.device, torch.float64).state_dict())
-        rows = job.train.order(SAMPLE, generator(seed, number, INIT))[0]
-        rows.sort()
+        rows = sample(job.train, SAMPLE, generator(seed, number, INIT))
         prepare = started(to_device(job.train.batch(rows), job.device), job.start)
-        return job.group.same_(starting_point(objective, prepare, number, objective.count, self.positive))
+        return job.group.same_(starting_point(objective, prepare, number, objective.count, self.positive, set(job.start or ())))
 
     def _whole(self, objective: Objective) -> dict[str, Tensor]:
         """All rows that an objective counts, of which each process has a part."""

@@ -44,6 +44,7 @@ def spreads(model: m.Model) -> tuple[Spread, ...]:
         for _, argument in law.args
         if isinstance(argument, m.Ref | m.Select)
         and argument.name in model.param
+        and argument.name not in model.fixed
         and argument.type.domain in ("positive", "cholesky")
     )
 
@@ -88,7 +89,7 @@ def thin_spreads(model: m.Model | None, module: nn.Module, batch: Mapping[str, T
 
 def beyond(model: m.Model, module: nn.Module) -> Iterator[str]:
     """Positive parameters that have gone where no estimate is: towards a bound, a climb ends long before."""
-    for param in model.params:
+    for param in (param for param in model.params if param.name not in model.fixed):
         value = getattr(module, identifier(param.name), None) if param.type.domain == "positive" else None
         if isinstance(value, Tensor) and value.numel():
             if float(value.detach().min()) < VANISHED:
@@ -125,7 +126,10 @@ def small(
     event = prod(getattr(module, spread.locations[0]).shape[-len(shape) :]) if shape else 1
     per_number = event if model.param[spread.name].type.domain == "cholesky" else 1
     least = per_number * len(set(spread.locations)) + 1
-    counts = within(marginals, spread, model, batch).flatten(0, -2).sum(0)  # (K,)
+    inside = within(marginals, spread, model, batch)
+    if model.weight is not None:
+        inside = inside * batch[model.weight].to(inside).view(-1, *[1] * (inside.dim() - 1))
+    counts = inside.flatten(0, -2).sum(0)  # (K,)
     few = [k for k, count in enumerate(counts.tolist()) if count < least - 1e-6]
     return [f"`{spread.latent}` = {k} holds {float(counts[k]):.1f} of at least {least} rows" for k in few]
 

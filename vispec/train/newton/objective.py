@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vispec.train.scores.counted import total
 from vispec.train.scores.diagnostics import Data
 from vispec.train.setup.distributed import Group
 from vispec.train.store.module import to_device
@@ -53,7 +54,7 @@ class Objective:
         those of the data that count, all without it."""
         self.module, self.asked, self.evaluations, self.group = module, asked, 0, group or Group()
         self.counted = np.arange(data.num_rows) if rows is None else rows
-        self.count, self.rows = len(self.counted), self.group.share(self.counted)
+        self.count, self.rows = total(data, self.counted), self.group.share(self.counted)
         self.batch = to_device(data.batch(self.rows), device)
         self.parameters = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
         ends = torch.tensor([p.numel() for _, p in self.parameters]).cumsum(0).tolist()

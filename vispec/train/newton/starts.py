@@ -24,16 +24,22 @@ LINKED = 0.5  # deviation of the noise of what stands behind a link function
 
 
 def starting_point(
-    objective: Objective, prepare: Callable[[nn.Module], None], number: int, rows: int, positive: AbstractSet[str] = frozenset()
+    objective: Objective,
+    prepare: Callable[[nn.Module], None],
+    number: int,
+    rows: float,
+    positive: AbstractSet[str] = frozenset(),
+    known: AbstractSet[str] = frozenset(),
 ) -> Tensor:
     """The start (d,) of climb `number`, drawn from torch's generator. prepare: lets the module choose from the data. positive:
-    names of the module's parameters that are numbers above 0 behind softplus.
+    names of the module's parameters that are numbers above 0 behind softplus. known: names of those whose start is told.
 
     A module's own noise in what the data did not decide is a multiple of the unit there; the first climb adds none to it."""
     before = objective.vector()
     prepare(objective.module)
     base = objective.vector()
-    free, linked = base == before, is_linked(objective)
+    told = torch.cat([torch.full((slot.stop - slot.start,), slot.name in known) for slot in objective.slots]).to(base.device)
+    free, linked = (base == before) & ~told, is_linked(objective)
     own = torch.where(free & ~linked, base, 0.0)
     extra = torch.randn(base.shape, dtype=base.dtype).to(base) * free * (number > 0)
     noise = torch.where(linked, LINKED * extra, torch.where(own != 0, own, extra))
@@ -49,13 +55,14 @@ def starting_point(
         x = spread_out(objective, x if found is None else found, noise * ~linked, rows)
         return sized(objective, x, left, apart)[0]
     for attempt in range(TRIES):
-        found = finite(objective, base, torch.randn(base.shape, dtype=base.dtype).to(base) * (0.1 * 1.2**attempt), 1)
+        noise = torch.randn(base.shape, dtype=base.dtype).to(base) * (0.1 * 1.2**attempt)
+        found = finite(objective, base, torch.where(told, 0.0, noise), 1)
         if found is not None:
             return found
     return base
 
 
-def spread_out(objective: Objective, x: Tensor, noise: Tensor, rows: int) -> Tensor:
+def spread_out(objective: Objective, x: Tensor, noise: Tensor, rows: float) -> Tensor:
     """x (d,) with noise (d,) in units of what a row tells of each number; of a curve the best of several draws."""
     first, tells = spread_once(objective, x, noise, rows)
     if tells:
@@ -67,7 +74,7 @@ def spread_out(objective: Objective, x: Tensor, noise: Tensor, rows: int) -> Ten
     return min(draws, key=lambda draw: objective(draw)[0])
 
 
-def spread_once(objective: Objective, x: Tensor, noise: Tensor, rows: int) -> tuple[Tensor, bool]:
+def spread_once(objective: Objective, x: Tensor, noise: Tensor, rows: float) -> tuple[Tensor, bool]:
     """x (d,) with noise (d,), one number after the other, as each may decide the next one's unit, and whether the curvature
     told all units.
 
@@ -91,7 +98,7 @@ def spread_once(objective: Objective, x: Tensor, noise: Tensor, rows: int) -> tu
     return x, tells
 
 
-def unit_of(objective: Objective, x: Tensor, i: int, rows: int) -> tuple[float | None, bool]:
+def unit_of(objective: Objective, x: Tensor, i: int, rows: float) -> tuple[float | None, bool]:
     """The unit of coordinate i at x (d,), None where nothing tells it as yet, and whether the curvature does."""
     h = curvature(objective, x, i)
     return (sqrt(rows / h), True) if h > 0 else (bend(objective, x, i, objective(x)[1]), False)
@@ -164,7 +171,7 @@ def is_linked(objective: Objective) -> Tensor:
 
 
 def started(batch: Mapping[str, Tensor], given: Mapping[str, Tensor] | None) -> Callable[[nn.Module], None]:
-    """What lets a module choose its start from a batch, where it can; the parameters that another run gives come before it."""
+    """What lets a module choose its start from a batch, where it can; what spec, user or another run say comes before it."""
 
     def prepare(module: nn.Module) -> None:
         initialise = getattr(module, "initialise", None)

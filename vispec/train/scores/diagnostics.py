@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vispec.train.scores.counted import spread, weight_of
 from vispec.train.scores.moments import chunks
 from vispec.train.store.module import evaluating, to_device
 
@@ -66,9 +67,11 @@ def diagnose(
 
 
 def batches(data: Data, size: int, device: torch.device) -> Iterator[dict[str, Tensor]]:
-    """Rows from all of the data, at equal distances."""
+    """Rows from all of the data, at equal distances; of rows that stand for several, among those."""
     count = min(ROWS, data.num_rows)
     indices = np.linspace(0, data.num_rows - 1, count).round().astype(int)
+    if weight_of(data) is not None:
+        indices = spread(data, count)
     for start in range(0, count, size):
         yield to_device(data.batch(indices[start : start + size]), device)
 

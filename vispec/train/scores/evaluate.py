@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from vispec.train.casts import broken_cast
 from vispec.train.errors import RunError
+from vispec.train.scores.counted import scored, weighed, weight_of
+from vispec.train.scores.counted import total as counted
 from vispec.train.scores.weights import Bound, Estimator, estimate_all
 from vispec.train.setup.distributed import Group
 from vispec.train.store.module import evaluating, to_device
@@ -35,15 +37,16 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class Score:
-    """log_prob: the sum over rows, in nats; a bound where `exact` is False, and `estimator` says which.
+    """log_prob: the sum over rows, in nats; a bound where `exact` is False, and `estimator` says which. rows, tokens: how many
+    the data stand for, by their weights.
 
     bound: what it is, see `Bound`. standard_error: of log_prob by chance of the draws, where they were enough to tell.
     diagnostics: how the latents are used, see diagnostics.py. evidence_bound: where rows share latents, log_prob less the
     divergence of these, a lower bound on the log-probability of all rows together, in expectation.
     """
 
-    rows: int
-    tokens: int
+    rows: int | float
+    tokens: int | float
     log_prob: float
     exact: bool
     estimator: str
@@ -87,13 +90,14 @@ def evaluate(
     with evaluating(module, seed, device):
         for indices in data.order(size, None, bucket=True)[group.rank :: group.world]:
             batch = to_device(data.batch(indices), device)
-            found = module.log_prob(batch).double().sum().cpu()  # pyright: ignore[reportCallIssue]
+            log_prob = module.log_prob(batch).double()  # pyright: ignore[reportCallIssue]
+            found = weighed(log_prob, batch, weight_of(data)).sum().cpu()
             if not bool(found.isfinite()) and (cast := broken_cast(module, batch, indices)) is not None:
                 raise RunError(cast)
             total += found
     group.sum_(total)
     exact, name = bool(getattr(module, "exact", False)), str(getattr(module, "estimator", "unknown"))
-    return Score(data.num_rows, data.tokens(), float(total), exact, name, bound_of(module, exact, name))
+    return Score(counted(data), scored(data), float(total), exact, name, bound_of(module, exact, name))
 
 
 def bound_of(module: nn.Module, exact: bool, estimator: str) -> Bound:
@@ -110,13 +114,14 @@ def _estimate(
     total = torch.zeros(2, dtype=torch.float64)
     with evaluating(module, seed, device):
         for indices in data.order(size, None, bucket=True)[group.rank :: group.world]:
-            found = estimate_all(module, to_device(data.batch(indices), device), len(indices), estimator)
+            batch = to_device(data.batch(indices), device)
+            found = estimate_all(module, batch, len(indices), estimator, weight_of(data))
             total += torch.stack(found).cpu()
     group.sum_(total)
     log_prob, variance = total.tolist()
     of_shared: Bound = "expected" if estimator.name == "elbo" else "predictive"
     bound = of_shared if hasattr(module, "shared") else "lower"
-    return Score(data.num_rows, data.tokens(), log_prob, False, str(estimator), bound, math.sqrt(variance))
+    return Score(counted(data), scored(data), log_prob, False, str(estimator), bound, math.sqrt(variance))
 
 
 def _exp(value: float) -> float:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vispec.train.errors import OptionError
+from vispec.train.scores.counted import weighed
 
 AT_ONCE = 8192  # rows × samples in one chunk
 
@@ -43,14 +44,19 @@ def estimate(module: nn.Module, batch: dict[str, Tensor], rows: int, estimator: 
     return mean_of_logs(parts) if estimator.name == "elbo" else log_of_mean(parts)
 
 
-def estimate_all(module: nn.Module, batch: dict[str, Tensor], rows: int, estimator: Estimator) -> tuple[Tensor, Tensor]:
+def estimate_all(
+    module: nn.Module, batch: dict[str, Tensor], rows: int, estimator: Estimator, weight: str | None = None
+) -> tuple[Tensor, Tensor]:
     """The estimate of all rows together and its squared standard error, in float64, scalars. Rows that share latents share
-    their draws, so their errors are not independent: of iwae, the error is one that they cannot exceed together."""
+    their draws, so their errors are not independent: of iwae, the error is one that they cannot exceed together. weight: the
+    key in the batch of how many rows each row stands for."""
     if hasattr(module, "shared") and estimator.name == "elbo":
-        parts = (part.sum(1) for part in weights_of(module, batch, rows, estimator))
+        parts = (weighed(part, batch, weight).sum(1) for part in weights_of(module, batch, rows, estimator))
         return mean_of_logs(parts)
     found, variance = estimate(module, batch, rows, estimator)
-    return found.sum(), variance.sqrt().sum().square() if hasattr(module, "shared") else variance.sum()
+    error = weighed(variance.sqrt(), batch, weight)
+    whole = error.sum().square() if hasattr(module, "shared") else error.square().sum()
+    return weighed(found, batch, weight).sum(), whole
 
 
 def weights_of(module: nn.Module, batch: dict[str, Tensor], rows: int, estimator: Estimator) -> Iterator[Tensor]:

@@ -33,9 +33,11 @@ class Job:
     group: Group
     reporter: Reporter
     variables: tuple[str, ...] = ()  # of the spec, to name one where a fit diverges
-    start: Tensors | None = None  # parameters to start at; those that are not in it start afresh
+    start: Tensors | None = None  # stored numbers to start at; parameters that are not in it start afresh
     latents: Latents = field(default_factory=Latents)
     model: Model | None = None  # the checked spec, to tell improper maxima by
+    goes_out: bool = False  # whether the start is that of another run
+    halted: Callable[[], bool] = bool  # whether something but the user wants the fit to stop
 
     @property
     def dtype(self) -> torch.dtype:

@@ -41,6 +41,11 @@ def make_optimiser(name: str, lr: float, options: dict[str, Any], parameters: It
         raise ValueError(f"`{name}` refuses these options: {error}") from error
 
 
+def trained(module: nn.Module) -> list[nn.Parameter]:
+    """The parameters that a fit moves."""
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
 def drop_denormals(optimiser: torch.optim.Optimizer) -> None:
     """Put 0 for what has decayed, in the optimiser's memory, below the smallest normal number; parameters are not touched.
 

@@ -11,19 +11,20 @@ from torch import nn
 
 from vispec.compile import class_of, compile_spec
 from vispec.diagnostics import Diagnostic, Label, SpecError
-from vispec.torch.nets.uses import net_calls
 from vispec.model.model import FitEntry, Model
 from vispec.source import Source
+from vispec.torch.nets.uses import net_calls
 from vispec.train.data import Dataset, Encoders, load, render
 from vispec.train.errors import OptionError, RunError
 from vispec.train.loop.progress import Reporter
 from vispec.train.scores.final import latents_of
 from vispec.train.setup.choose import noiseless, restarts, second_order
 from vispec.train.setup.distributed import Group, choose_device
+from vispec.train.setup.given import by_chance, fix, read_params, written
 from vispec.train.setup.job import Job
-from vispec.train.setup.optimisers import make_optimiser
+from vispec.train.setup.optimisers import make_optimiser, trained
 from vispec.train.setup.settings import Settings, read_settings
-from vispec.train.setup.start import read_start
+from vispec.train.setup.start import Start, read_start
 from vispec.train.sizes import check
 from vispec.train.store.checkpoint import Checkpoint, Tensors
 from vispec.train.store.files import write_atomic
@@ -38,7 +39,8 @@ FREE = frozenset({"epochs", "save_every"})  # what a resumed fit may be given an
 @dataclass(frozen=True)
 class Request:
     """What `vispec fit` was asked. settings: those given on the command line. out: None for a new folder under `root`.
-    memory: bytes that a sum over joint values may take at once; None for the default. start: a run to go out from."""
+    memory: bytes that a sum over joint values may take at once; None for the default. start: a run to go out from. params: a
+    file of values to start at."""
 
     source: Source
     data: tuple[str, ...]
@@ -50,6 +52,7 @@ class Request:
     root: Path = Path("runs")
     memory: int | None = None
     start: Path | None = None
+    params: Path | None = None
 
 
 def prepare(request: Request, group: Group, reporter: Reporter) -> tuple[Run, Job]:
@@ -64,15 +67,28 @@ def prepare(request: Request, group: Group, reporter: Reporter) -> tuple[Run, Jo
         reporter.say(render([warning]))
     device = choose_device(settings.device, group)
     text = compile_spec(request.source, train.sizes, request.memory)
-    module = class_of_text(text, class_of(text))()
-    settings = resolve(model, module, settings, train, valid, device, start is not None)
+    module = fix(class_of_text(text, class_of(text))(), model)
+    taken = _starts(request, model, module, start, train.sizes, reporter)
+    told = all(name in taken for name, p in module.named_parameters() if p.requires_grad)
+    settings = resolve(model, module, settings, train, valid, device, start is not None or told)
     train, valid = in_precision(settings, train, valid)
     _rehearse(module, model, settings, request.settings, train.num_rows)
-    taken = None if start is None else start.matching(module)
-    if start is not None and taken is not None:
-        reporter.say(start.describe(module, taken))
     run = _new_run(request, settings, train, text, group, taken)
-    return run, Job(
+    return run, _job(run, model, settings, (train, valid), device, group, reporter, taken)
+
+
+def _job(
+    run: Run,
+    model: Model,
+    settings: Settings,
+    data: tuple[Dataset, Dataset | None],
+    device: torch.device,
+    group: Group,
+    reporter: Reporter,
+    start: Tensors | None,
+) -> Job:
+    train, valid = data
+    return Job(
         run.folder,
         run.build,
         settings,
@@ -82,10 +98,30 @@ def prepare(request: Request, group: Group, reporter: Reporter) -> tuple[Run, Jo
         group,
         reporter,
         variable_names(model),
-        taken,
+        start or None,
         latents_of(model),
         model,
+        run.config.start is not None,
     )
+
+
+def _starts(
+    request: Request, model: Model, module: nn.Module, start: Start | None, sizes: Mapping[str, int], reporter: Reporter
+) -> Tensors:
+    """Where the parameters start of which spec or user say it: those of `--params` before those of `--from`, and both before
+    what the spec writes."""
+    found = written(model, sizes, module)
+    if start is not None:
+        taken = start.matching(module)
+        reporter.say(start.describe(module, taken))
+        found |= taken
+    if request.params is not None:
+        found |= read_params(request.params, model, module)
+    for name in by_chance(model, found):
+        reporter.say(
+            f"`{name}` is fixed where it happens to start: write `param {name} : ... = ...`, or use --params or --from"
+        )
+    return found
 
 
 def resolve(
@@ -100,7 +136,7 @@ def resolve(
     """The settings with every open choice made. Second-order steps take float64, and so does whatever has no nets on a CPU:
     there single precision saves little, and log-probabilities of large counts need the digits. What cannot learn the rows by
     heart goes on until it has converged: models whose laws call no net, and fits that validation data watch. started: whether
-    the fit goes out from another run, whose maximum is the one that is meant."""
+    the start of all parameters is told, or is that of another run, whose maximum is the one that is meant."""
     newton = second_order(model, module, settings, train)
     double = newton or (device.type == "cpu" and not model.nets)
     return settings.resolve(
@@ -128,16 +164,14 @@ def prepare_resume(run: Run, request: Request, group: Group, reporter: Reporter)
     valid_arguments = request.valid or tuple(config.valid)
     _same(list(valid_arguments) == config.valid and list(request.data) == config.data, "it was fitted to other data")
     _same(request.start is None or str(request.start) == config.start, "it did not start --from that run")
+    _same(request.params is None or str(request.params) == config.params, "it did not start at those --params")
     columns = {name: tuple(names) for name, names in config.columns.items()}
     train, valid = read_data(run.model, request.data, valid_arguments, columns, config.sizes, config.settings, run.encoders)
     _same((train.num_rows, train.tokens()) == (config.rows, config.tokens), "the data have changed since the fit began")
     run = _extend(run, request, checkpoint, group)
     settings = run.config.settings
-    device, names = choose_device(settings.device, group), variable_names(run.model)
-    latents = latents_of(run.model)
-    train, valid = in_precision(settings, train, valid)
-    job = Job(run.folder, run.build, settings, train, valid, device, group, reporter, names, run.start, latents, run.model)
-    return run, job, checkpoint
+    device, data = choose_device(settings.device, group), in_precision(settings, train, valid)
+    return run, _job(run, run.model, settings, data, device, group, reporter, run.start), checkpoint
 
 
 def read_data(
@@ -177,10 +211,11 @@ def _new_run(request: Request, settings: Settings, train: Dataset, text: str, gr
             rows=train.num_rows,
             tokens=train.tokens(),
             start=None if request.start is None else str(request.start),
+            params=None if request.params is None else str(request.params),
             lengths={plate: _histogram(lengths) for plate, lengths in train.lengths.items()},
             gathered={name: list(names) for name, names in train.columns.items()},
         )
-        Run.create(folder, request.source, text, train.encoders, config, start)
+        Run.create(folder, request.source, text, train.encoders, config, start or None)
     return Run.open(Path(str(group.pick(folder))))
 
 
@@ -196,6 +231,8 @@ def _histogram(lengths: np.ndarray[Any, Any]) -> dict[int, int]:
 
 def _rehearse(module: nn.Module, model: Model, settings: Settings, given: Mapping[str, Any], rows: int) -> None:
     """Make the optimiser once before anything is written, so that options which torch refuses are told in the user's terms."""
+    if model.fixed and not any(parameter.requires_grad for parameter in module.parameters()):
+        raise RunError("all parameters of this model are fixed: there is nothing to fit; leave one out of `fixed`")
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise RunError("this model has no parameters to fit; declare some with `param` or `net`, or use `vispec eval`")
     assert settings.lr is not None
@@ -210,7 +247,7 @@ def _rehearse(module: nn.Module, model: Model, settings: Settings, given: Mappin
                 )
         return
     try:
-        make_optimiser(settings.optimizer, settings.lr, dict(settings.options), module.parameters())
+        make_optimiser(settings.optimizer, settings.lr, dict(settings.options), trained(module))
     except ValueError as error:
         _blame(model, "optimizer", str(error), given)
     for anneal in settings.anneal:

@@ -1,5 +1,6 @@
 """report.html: one self-contained page about a run, with its diagram, its curves, its configuration and its final numbers."""
 
+import json
 from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
@@ -40,12 +41,24 @@ def render_report(run: Run, estimates: Estimates | None = None) -> str:
         diagram(run),
         "<h2>Result</h2>" + table(flatten(final, skip=("event",))) if final else "",
         "" if estimates is None else estimates_table(estimates),
+        verification(run),
         "<h2>Log-probability per row (nats)</h2>" + curves(series(lines)),
         "<h2>Configuration</h2>" + table(flatten(run.config.model_dump())),
         f"<h2>Spec</h2><pre>{escape(run.source.text)}</pre>",
     )
     head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
     return f"<!doctype html>\n<html><head>{head}</head>\n<body>\n" + "\n".join(filter(None, parts)) + "\n</body></html>\n"
+
+
+def verification(run: Run) -> str:
+    """What the verification beside the fit found; nothing where there was none."""
+    path = run.folder / "verify.json"
+    if not path.exists():
+        return ""
+    found = json.loads(path.read_bytes())
+    checks = [(check["check"], check["verdict"], check["note"] or "") for check in found["report"].get("checks", ())]
+    rows = "".join("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in checks)
+    return f"<h2>Verification</h2><p>{escape(found['text'])}</p>" + (f"<table>{rows}</table>" if rows else "")
 
 
 def diagram(run: Run) -> str:

@@ -2,7 +2,7 @@
 
 spec.vispec, module.py (exactly what `compile` prints), config.json, vocab/, metrics.jsonl, TensorBoard events,
 last.safetensors (to resume from), best.safetensors (to use: the module's own state), report.html; and start.safetensors,
-what a fit took from the run that it went out from.
+the stored numbers that a fit was told to start at: of the spec, of a file, or of the run that it went out from.
 """
 
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from vispec.model.model import Model
 from vispec.source import Source
 from vispec.train.data.encoding.vocab import Encoders
 from vispec.train.errors import RunError
+from vispec.train.setup.given import fix
 from vispec.train.setup.settings import Settings
 from vispec.train.sizes import check
 from vispec.train.store.checkpoint import Checkpoint, Tensors, read_tensors, write_tensors
@@ -31,7 +32,8 @@ START = "start.safetensors"
 class Config(BaseModel):
     """config.json. spec: the file as the user named it. name: the class in module.py. sizes: of the spec's sizes and
     vocabularies, as data and user told them. lengths: how often each length of a ragged plate came in the training data.
-    start: the run that it went out from. gathered: by variable, the names of the columns that its vector was gathered from."""
+    start: the run that it went out from. params: the file of values that it started at. gathered: by variable, the names of the
+    columns that its vector was gathered from."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
@@ -44,6 +46,7 @@ class Config(BaseModel):
     valid: list[str] = []
     columns: dict[str, list[str]] = {}
     start: str | None = None
+    params: str | None = None
     rows: int
     tokens: int
     lengths: dict[str, dict[int, int]] = {}
@@ -108,7 +111,7 @@ class Run:
 
     @property
     def start(self) -> Tensors | None:
-        """The parameters that the fit took from another run; None where it did not."""
+        """The stored numbers that the fit was told to start at, by spec, file or another run; None where there are none."""
         path = self.folder / START
         return read_tensors(path)[0] if path.exists() else None
 
@@ -119,7 +122,7 @@ class Run:
 
     def build(self) -> nn.Module:
         """A fresh module with the sizes of this run."""
-        return load_class(self.folder / "module.py", self.config.name)()
+        return fix(load_class(self.folder / "module.py", self.config.name)(), self.model)
 
     def load(self, device: torch.device, memory: int | None = None) -> nn.Module:
         """The module with the best parameters, or the last ones where the fit has not come so far. memory: another bound, in

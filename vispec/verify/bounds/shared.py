@@ -3,6 +3,7 @@ what they add to the bound, log p − log q, by the definitions of laws and guid
 
 A row's density is compared given these draws. The weights of a net are random for each row apart: they belong to its noise."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from torch import distributions as dist
 from vispec.catalog import distributions
 from vispec.model import model as m
 from vispec.model.model import Model, Variable
+from vispec.verify import names
 from vispec.verify.bounds.recorder import Recorder
 from vispec.verify.build import Built, Emitted
 from vispec.verify.errors import NotCheckedError
@@ -58,15 +60,33 @@ def shares(built: Built) -> bool:
 def with_narrow_guides(built: Built) -> Built:
     """A copy in which the guides of what rows share are narrow: means over draws tell more there."""
     narrow = replace(built, module=deepcopy(built.module))
-    names = {variable.name for variable in shared_variables(built.model)}
-    laws = [draw for entry in built.model.guide if entry.name in names for draw in draws_of(entry.law)]
+    own = {variable.name for variable in shared_variables(built.model)}
+    laws = [draw for entry in built.model.guide if entry.name in own for draw in draws_of(entry.law)]
+    done: set[str] = set()
     for head, part in (argument for draw in laws for argument in draw.args):
-        if head in NARROWER and isinstance(part, m.Ref) and part.name in built.model.param:
-            setattr(narrow.module, part.name, NARROWER[head] * getattr(built.module, part.name).detach())
+        for name, in_logs in scaling(part, built.model) if head in NARROWER else ():
+            if name not in done:
+                value = names.get(built.module, name).detach()
+                names.put(narrow.module, name, value + math.log(NARROWER[head]) if in_logs else NARROWER[head] * value)
+                done.add(name)
     for random in random_layers(narrow):
         for name in random.guides:
             random.layer.get_parameter(f"raw_{name}_scale").data.sub_(3)
     return narrow
+
+
+def scaling(part: m.Expression, model: Model) -> Iterator[tuple[str, bool]]:
+    """The parameters that an expression is proportional to, and whether they are its logarithm: of mean · exp(log_total), the
+    last; a mean, which lies between ends, scales nothing."""
+    if isinstance(part, m.Ref) and part.name in model.param and part.type.domain == "positive":
+        yield part.name, False
+    elif isinstance(part, m.Apply) and part.function == "*":
+        for factor in part.args:
+            yield from scaling(factor, model)
+    elif isinstance(part, m.Apply) and part.function == "exp":
+        (inner,) = part.args
+        if isinstance(inner, m.Ref) and inner.name in model.param:
+            yield inner.name, True
 
 
 NARROWER = {"scale": 0.1, "concentration": 20.0, "concentration0": 20.0, "concentration1": 20.0}
@@ -117,7 +137,7 @@ def sample_ratio(built: Built, row: Row, values: Assignment, forms: Mapping[str,
     model, laws = built.model, {entry.name: entry.law for entry in built.model.guide}
     scene, held = Scene(model, built.module, row), Scene(model, built.module, row)
     scene.assignment = held.assignment = values
-    held.parameters = {param.name: getattr(built.module, param.name).detach() for param in model.params}
+    held.parameters = {param.name: names.get(built.module, param.name).detach() for param in model.params}
     total = torch.zeros((), dtype=torch.float64)
     for variable in model.variables:
         if variable.law is None or in_data(model, variable.plates) or drawn_from_prior(model, variable, laws):

@@ -7,6 +7,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from vispec.model import dims
 from vispec.model.model import Model, Variable
 from vispec.model.types import FINITE_DOMAINS, INTEGER_DOMAINS, Dim, Type
 from vispec.verify.errors import NotCheckedError
@@ -78,7 +79,9 @@ class Row:
 
 def measure(dim: Dim, sizes: Mapping[str, int]) -> int:
     """A size in numbers. The text of a symbolic one is arithmetic over size names that the checker wrote."""
-    return dim if isinstance(dim, int) else int(eval(dim, {"__builtins__": {}}, dict(sizes)))
+    found = dims.evaluate(dim, sizes)
+    assert found is not None, f"size {dim}"
+    return found
 
 
 def shape_of(type: Type, sizes: Mapping[str, int]) -> tuple[int, ...]:

@@ -26,7 +26,7 @@ BOUND = "at its bound"
 ENDLESS = "grows without bound"
 UNMET = "met no row"
 NO_MAXIMUM = "no maximum here"
-KEPT = "kept"
+KEPT = "fixed"
 UNKNOWN = "not identified"
 
 MISSES = 1e-2  # nats below the maximum from which on a fit has not arrived: an estimate may be 0.14 standard errors off

@@ -1,0 +1,166 @@
+"""What spec and user say of where a fit starts, by the names of the spec: written starts, `--params FILE`, what is fixed.
+
+Values are in the space of a parameter's type; what is stored of them is computed in float64, so that a fixed number is the one
+that was written.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vispec.emit.parameters import stored
+from vispec.emit.writer import identifier
+from vispec.model.model import Model, Param, Ref
+from vispec.model.problems import did_you_mean, listed
+from vispec.model.types import Type
+from vispec.model.values.starts import evaluate, outside
+from vispec.plan.guides import point_name, point_of
+from vispec.plan.make import make_plan
+from vispec.train.errors import RunError
+from vispec.train.store.checkpoint import Tensors
+
+
+def holders(model: Model) -> dict[str, Param]:
+    """What holds the numbers of each parameter, and of each latent that is a point estimate; not of those between ends, of
+    which a share of the way is stored."""
+    found = {param.name: param for param in model.params}
+    plan = make_plan(model)
+    for name, treatment in plan.treatments.items():
+        if treatment.gradient == "point" and isinstance(point_of(plan.model.variable[name], plan.model), Ref):
+            found[name] = plan.model.param[point_name(plan.model.variable[name], plan.model)]
+    return found
+
+
+def attribute(param: Param) -> str:
+    """The module's name for the numbers that are stored."""
+    return stored(param)[0].removeprefix("self.")
+
+
+def fix(module: nn.Module, model: Model) -> nn.Module:
+    """The module, whose parameters that `fit: fixed` names need no gradient."""
+    if model.fixed:
+        fixed = fixed_parameters(module, model)
+        for name, parameter in module.named_parameters():
+            parameter.requires_grad_(name not in fixed)
+    return module
+
+
+def fixed_parameters(module: nn.Module, model: Model) -> set[str]:
+    """Names of the module's parameters that `fixed` names, nets and point estimates whole."""
+    plan = make_plan(model)
+    names = {param.name: attribute(param) for param in model.params}
+    names |= {
+        name: attribute(plan.model.param[point_name(plan.model.variable[name], plan.model)])
+        for name, treatment in plan.treatments.items()
+        if treatment.gradient == "point"
+    }
+    whole = {names.get(name, identifier(name)) for name in model.fixed}
+    return {name for name, _ in module.named_parameters() if name in whole or name.split(".")[0] in whole}
+
+
+def written(model: Model, sizes: Mapping[str, int], module: nn.Module) -> Tensors:
+    """What is stored at the starts that the spec writes."""
+    found: Tensors = {}
+    for param in model.params:
+        if param.value is not None and attribute(param) in module.state_dict():
+            value = torch.tensor(evaluate(param.value, sizes), dtype=torch.float64)
+            found[attribute(param)] = as_stored(param, value, module)
+    return found
+
+
+def as_stored(param: Param, value: Tensor, module: nn.Module) -> Tensor:
+    """What is stored of a value that broadcasts to a parameter's own shape, in float64. The module keeps its numbers."""
+    kept = module.state_dict()[attribute(param)].clone()
+    dtype = kept.dtype
+    module.double()
+    name, place = identifier(param.name), module.state_dict()[attribute(param)]
+    target = getattr(module, name).detach()
+    with torch.no_grad():
+        if name == attribute(param):
+            place.copy_(value)
+        else:
+            setattr(module, name, value.expand_as(target))
+    found = place.clone()
+    place.copy_(kept)
+    module.to(dtype)
+    return found
+
+
+def read_params(path: Path, model: Model, module: nn.Module) -> Tensors:
+    """What is stored of the values in a JSON file: an object of them by name, or what `vispec params --json` prints."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"--params {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8'}") from error
+    except json.JSONDecodeError as error:
+        raise RunError(f"--params {path}: it is no JSON: {error.msg} in line {error.lineno}") from error
+    if not isinstance(found, dict) or not found:
+        raise RunError(f'--params {path}: expected an object of values by name, {{"mu": 2.5}}, or the output of params --json')
+    known, state = holders(model), module.state_dict()
+    entries = found.get("parameters")
+    printed = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
+    if printed:
+        found = {name: values for name, values in gathered(path, entries or ()).items() if name in known}
+    out: Tensors = {}
+    for name, value in found.items():
+        param = known.get(name)
+        if param is None or attribute(param) not in state:
+            help = did_you_mean(name, known, f"it has {listed(known)}" if known else None)
+            raise RunError(f"--params {path}: this model has no parameter `{name}`{f'; {help}' if help else ''}")
+        out[attribute(param)] = as_stored(param, checked(path, name, param, value, module, name in model.fixed), module)
+    if not out:
+        raise RunError(f"--params {path}: none of its values is a parameter of this model")
+    return out
+
+
+def gathered(path: Path, entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Nested lists of what `params --json` lists number by number."""
+    cells: dict[str, dict[tuple[int, ...], float]] = {}
+    try:
+        for entry in entries:
+            cells.setdefault(entry["name"], {})[tuple(entry["index"])] = entry["estimate"]
+    except (KeyError, TypeError) as error:
+        raise RunError(f"--params {path}: an entry of `parameters` lacks a name, an index or an estimate") from error
+    return {name: nested(path, name, values) for name, values in cells.items()}
+
+
+def nested(path: Path, name: str, values: Mapping[tuple[int, ...], float]) -> Any:
+    shape = tuple(max(index[i] for index in values) + 1 for i in range(len(next(iter(values)))))
+    if set(values) != set(product(*(range(size) for size in shape))):
+        raise RunError(f"--params {path}: some of the numbers of `{name}` are missing")
+    flat = torch.tensor([values[index] for index in product(*(range(size) for size in shape))], dtype=torch.float64)
+    return flat.view(shape).tolist()
+
+
+def checked(path: Path, name: str, param: Param, value: Any, module: nn.Module, fixed: bool) -> Tensor:
+    """A value as numbers (*plates, *event), one for all of them or each; RunError where it has another shape or domain."""
+    shape = tuple(getattr(module, identifier(param.name)).shape)
+    try:
+        numbers = torch.tensor(value, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise RunError(f"--params {path}: `{name}` must be a number, or lists of numbers") from error
+    if numbers.dim() and tuple(numbers.shape) != shape:
+        raise RunError(f"--params {path}: `{name}` has shape {tuple(numbers.shape)} there and {shape} in this model")
+    event = shape[len(param.plates) :]
+    whole = numbers.expand(shape)
+    for cell in whole.reshape(-1, *event):
+        problem = outside(frozen(cell.tolist()), Type(param.type.domain), fixed, event[-1] if event else None)
+        if problem is not None:
+            raise RunError(f"--params {path}: `{name}` is {param.type}, and its value is not: {problem}")
+    return numbers
+
+
+def frozen(value: Any) -> Any:
+    """Lists as tuples."""
+    return tuple(map(frozen, value)) if isinstance(value, list) else float(value)
+
+
+def by_chance(model: Model, given: Mapping[str, Tensor]) -> list[str]:
+    """Fixed parameters whose start nobody has said."""
+    known = holders(model)
+    return [name for name in model.fixed if name in known and attribute(known[name]) not in given]
