@@ -15,7 +15,8 @@ from vispec.plan.estimate import closed_kl_is_right, draw_order, estimation
 from vispec.plan.guides import is_shared
 from vispec.plan.order.execute import execute
 from vispec.plan.order.order import Order, order
-from vispec.plan.order.problem import Factor
+from vispec.plan.order.problem import Factor, Problem
+from vispec.plan.order.refuse import IntractableError
 from vispec.plan.plan import Combine, Treatment
 from vispec.program import build
 from vispec.program.axis import Axis
@@ -65,8 +66,17 @@ def analytic(name: str, f: Factors, treatments: Mapping[str, Treatment], combine
 def total(s: Setting, more: tuple[Factor, ...] = (), algebra: str = "log_sum_exp") -> tuple[Node, Order]:
     """The sum over all latents, with further factors, along the rows and the samples."""
     problem = replace(s.joint.problem, factors=(*s.joint.problem.factors, *more))
-    found = order(problem)
+    found = cheapest(problem)
     return execute(found, {each.name: each.node for each in problem.factors}, algebra), found
+
+
+def cheapest(problem: Problem) -> Order:
+    """The order for sizes as they are told, typical ones where only the data can tell; what exceeds the budget by these alone is
+    left to the module, which counts when it has the data."""
+    try:
+        return order(problem)
+    except IntractableError:
+        return order(replace(problem, numbers=replace(problem.numbers, typical=2)))
 
 
 def combined(s: Setting, weights: Node) -> Node:

@@ -40,7 +40,7 @@ def form(group: Group, factors: Sequence[Node], algebra: str) -> Node:
     """What reads a past is a law of the first element and of each step; the rest is seen."""
     plate, (past,) = group.plate, group.pasts
     moves = [factor for factor in factors if factor.axes & {*past}]
-    rest = [factor for factor in factors if not factor.axes & {*past}]
+    rest = [factor for factor in factors if not factor.axes & {*past}] or [build.node(0.0)]
     first = [build.pick(at_element(move, plate, 0), dict.fromkeys(past, 0)) for move in moves]
     init = laid_over(build.add(*first), group.states)
     step = laid_over(build.add(*(from_element(move, plate, 1) for move in moves)), (*past, *group.states))

@@ -38,7 +38,7 @@ def form(group: Group, factors: Sequence[Node], algebra: str) -> Node:
     """What reads a past is a law of the first element, of the second and of each step; the rest is seen."""
     plate, (one, two) = group.plate, group.pasts
     moves = [factor for factor in factors if factor.axes & {*one, *two}]
-    rest = [factor for factor in factors if not factor.axes & {*one, *two}]
+    rest = [factor for factor in factors if not factor.axes & {*one, *two}] or [build.node(0.0)]
     first = [build.pick(at_element(move, plate, 0), dict.fromkeys((*one, *two), 0)) for move in moves]
     after = [build.pick(at_element(move, plate, 1), dict.fromkeys(two, 0)) for move in moves]
     init = laid_over(build.add(*first), group.states)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from vispec.factors.frame import element_plates
+from vispec.factors.frame import dtype_of, element_plates
 from vispec.lower.outputs import Outputs
 from vispec.model.model import Model
 from vispec.plan.order.steps import Structured, Sum
@@ -26,8 +26,7 @@ def print_module(outputs: Outputs, sizes: Mapping[str, int] | None = None) -> st
     model, names = outputs.model, ModuleNames()
     for param in model.params:  # a parameter keeps its name before anything else
         names.attribute("property" if param.type.domain in CONSTRAINTS else "parameter", param.name)
-    inputs = [node for node in outputs.log_prob.nodes() if isinstance(node, Input) and node.source == "batch"]
-    members = Members(names, tuple(inputs))
+    members = Members(names, tuple(data_inputs(outputs)))
     for add in MEMBERS:
         add(members, outputs)
     members.need([("vispec.kernels.heap", "keep_pages")])
@@ -48,6 +47,18 @@ def print_module(outputs: Outputs, sizes: Mapping[str, int] | None = None) -> st
     functional = ["from torch.nn import functional as F"] if re.search(r"\bF\.", text) else []
     heading = "\n".join(["import torch", "from torch import Tensor, nn", *functional, *extra])
     return f"{derivation(outputs)}\n\n{heading}\n\n\n{text}\n"
+
+
+def data_inputs(o: Outputs) -> Iterator[Input]:
+    """All that a batch holds, which may be asked for its shape."""
+    frame = o.f.frame
+    for variable in o.model.variables:
+        if variable.role != "latent":
+            order = (*map(frame.plate, element_plates(variable)), *frame.shape(variable.type))
+            yield Input(variable.name, order, dtype_of(variable.type), "batch")
+    for plate in o.model.plates:
+        if isinstance(lengths := frame.plate(plate.name).lengths, Input):
+            yield lengths
 
 
 def kernel_texts(members: Members) -> list[str]:

@@ -161,6 +161,9 @@ class Writer:
             for place, own in enumerate(node.order):
                 if own.origin is origin:
                     return index(attribute(self.named(node), "shape"), [str(place)])
+        if isinstance(origin.lengths, Input):
+            longest = method(self.named(origin.lengths), "max")
+            return call("int", longest)
         raise ValueError(f"nothing says how many elements {axis} has")
 
     def named(self, node: Input) -> Code:
