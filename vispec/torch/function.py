@@ -69,10 +69,7 @@ def returned(w: Writer, lines: Lines, returns: Returns) -> list[str]:
         return lines.broken("return ", returns(codes), "", lines.indent)
     if returns == "value":
         ((name, code),) = codes.items()
-        from vispec.torch.lines import shape
-
-        found = shape(w.outputs[name].dims, lines.labels())
-        return lines.broken("return ", code, f"  # {found}" if found else "", lines.indent)
+        return lines.broken("return ", code, lines.comment([w.outputs[name].dims], code, lines.labels()), lines.indent)
     if returns == "tuple":
         return lines.broken("return ", _bare(list(codes.values())), "", lines.indent)
     items = [Code((f'"{name}": ', *code.pieces), 0) for name, code in codes.items()]

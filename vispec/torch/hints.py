@@ -75,7 +75,8 @@ class Hints:
             case Scan(op, arg):
                 return f"{op}_before"
             case Pick(table):
-                return f"{stem(table) or 'value'}_at"
+                name = stem(table) or "value"
+                return name if name.endswith("_at") else f"{name}_at"
             case Shift(arg):
                 return f"{stem(arg) or 'value'}_before"
             case Density(_, value):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import log
 
 from vispec.program.axis import Axis
 from vispec.program.node import Density, Input, Map, Node, Part, Pick, Position, Reduce, Source, Stop
@@ -16,6 +17,7 @@ from vispec.torch.writer import Writer
 
 WIDTH = 124  # of 128, as methods stand inside a class
 SHORT = 48  # what stands inside another expression
+LOGARITHMS = {repr(log(n)): n for n in range(2, 1001)}
 BRIEF = 28  # what stands among arguments, or is indexed
 
 
@@ -212,10 +214,16 @@ class Lines:
             return ", ".join(named.get(at, "_") for at in range(len(node.outputs))) + " = "
         return f"{self.names[node]} = "
 
-    def comment(self, nodes: list[Node], label: Mapping[Axis, str]) -> str:
-        shapes = list(dict.fromkeys(shape(self.w.values[node].dims, label) for node in nodes))
-        told = ", ".join(each or "()" for each in shapes) if any(shapes) else ""
-        return f"  # {told}" if told else ""
+    def comment(self, shapes: Iterable[tuple[Axis, ...]], code: Code, label: Mapping[Axis, str]) -> str:
+        """The shapes of what a line makes, and what its constants are."""
+        found = list(dict.fromkeys(shape(dims, label) for dims in shapes))
+        told = [", ".join(each or "()" for each in found)] if any(found) else []
+        told += dict.fromkeys(
+            f"{piece.removeprefix('-')} = log {LOGARITHMS[piece.removeprefix('-')]}"
+            for piece in pieces_of(code)
+            if isinstance(piece, str) and piece.removeprefix("-") in LOGARITHMS
+        )
+        return f"  # {'; '.join(told)}" if told else ""
 
     def too_long(self) -> Node | None:
         """The longest of what stands inside a line that is too long."""
@@ -256,7 +264,9 @@ class Lines:
         found = list[str]()
         for node in self.lined():
             targets = self.targets(node)
-            found += self.broken(self.target(node), self.flat(self.codes[node]), self.comment(targets, label), self.indent)
+            code = self.flat(self.codes[node])
+            shapes = [self.w.values[each].dims for each in targets]
+            found += self.broken(self.target(node), code, self.comment(shapes, code, label), self.indent)
         return found
 
     def broken(self, start: str, code: Code, end: str, indent: int) -> list[str]:

@@ -14,6 +14,7 @@ from vispec.program.node import (
     Extent,
     Flag,
     Input,
+    Map,
     Node,
     Number,
     Position,
@@ -53,8 +54,8 @@ ATOMS = (Const, Number, Extent, Flag, Rename, Spread)
 
 
 class Writer:
-    """values: what is written so far. told: how many elements axes have that nothing else tells, as text. shaped: inputs that are
-    there, though the program does not read them, and tell how many elements axes have."""
+    """values: what is written so far. told: how many elements axes have that nothing else tells, as text. shaped: inputs that
+    are there, though the program does not read them, and tell how many elements axes have."""
 
     def __init__(
         self,
@@ -90,7 +91,13 @@ class Writer:
         found = self.values[node]
         if isinstance(node, ATOMS) or found.python or (isinstance(node, Input) and node.source != "batch"):
             return found
-        if negated(found.code) is not None and self.readers[node] == 1 and node not in self.program.hints:
+        if (
+            isinstance(node, Map)
+            and node.op == "neg"
+            and negated(found.code) is not None
+            and self.readers[node] == 1
+            and node not in self.program.hints
+        ):
             return found  # a sign goes with what reads it
         return replace(found, code=Code((Slot(node),)))
 
