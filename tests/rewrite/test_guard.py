@@ -51,7 +51,8 @@ class Branches:
     def value(self, depth: int) -> Node:
         if depth == 0:
             return self.random.choice([*self.moving, *self.moving, *self.data])
-        op = self.random.choice(["exp", "log", "sqrt", "div", "add", "mul", "square", "log1p", "expm1", "where", "density", "pow"])
+        ops = ["exp", "log", "sqrt", "div", "add", "mul", "square", "log1p", "expm1", "where", "density", "pow"]
+        op = self.random.choice(ops)
         one = lambda: self.value(depth - 1)  # noqa: E731
         if op == "where":
             return build.where(self.test(), one(), one())

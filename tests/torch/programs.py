@@ -83,7 +83,8 @@ class Grown:
                 steps -= 1
 
     def map(self) -> Node:
-        one = ["neg", "exp", "sigmoid", "log_sigmoid", "tanh", "square", "softplus", "abs", "sin", "expm1", "erf", "floor", "sign"]
+        one = ["neg", "exp", "sigmoid", "log_sigmoid", "tanh", "square", "softplus", "abs", "sin", "erf", "floor"]
+        one += ["expm1", "sign"]
         two = ["add", "add", "mul", "mul", "sub", "sub", "div", "min", "max", "eq", "lt", "le"]
         op = self.random.choice([*one, *two, "and", "or", "not", "real", "int", "add"])
         kinds = ("bool",) if op in ("and", "or", "not") else ()

@@ -1,4 +1,4 @@
-"""The law of a bit by a table of log-odds: these are picked first, so that one of their two logarithms is computed and not both."""
+"""The law of a bit by a table of log-odds: these are picked first, so that of two logarithms one is computed."""
 
 from __future__ import annotations
 

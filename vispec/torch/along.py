@@ -1,4 +1,4 @@
-"""What is computed along axes: reductions, link functions, running sums, steps back, one after the other, products of matrices."""
+"""What is computed along axes: reductions, link functions, running sums, steps back, joined parts, products of matrices."""
 
 from __future__ import annotations
 
@@ -128,7 +128,8 @@ def _matrices(values: list[Value], node: Contract) -> Value | None:
     """x @ y: the way that turns fewest factors, and gives dimensions in their usual order."""
     if len(values) != 2 or len(node.over) != 1:
         return None
-    found = [made for pair in (values, values[::-1]) if (made := _product(*pair, node.over[0])) is not None]
+    (left, right), (axis,) = values, node.over
+    found = [made for x, y in ((left, right), (right, left)) if (made := _product(x, y, axis)) is not None]
     return min(found, key=lambda each: each[0])[1] if found else None
 
 

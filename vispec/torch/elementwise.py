@@ -203,7 +203,7 @@ def _extreme(least: bool) -> Callable[[Writer, Map, list[Value]], Value]:
             for code in rest:
                 found = call(name, found, code)
             for bound in codes[len(tensors) :]:
-                found = method(found, "clamp", **{"max" if least else "min": bound})
+                found = method(found, "clamp", max=bound) if least else method(found, "clamp", min=bound)
             return found
 
         return joined(node, [*tensors, *bounds], make)

@@ -44,8 +44,8 @@ def method(
     """`def name(self, *arguments)` that returns the program's outputs: the one value, all in order, all by name, or what a
     function makes of their expressions. before: lines that give the inputs "argument" that are none of the method's.
 
-    told: text for how many elements axes have, where no input and no size tells. shaped: inputs beside those of the program that
-    may be asked for their shapes."""
+    told: text for how many elements axes have, where no input and no size tells. shaped: inputs beside those of the program
+    that may be asked for their shapes."""
     assert PLAIN
     w = Writer(program, target, told, shaped, orders)
     own = [argument.partition(":")[0].partition("=")[0].strip() for argument in arguments]

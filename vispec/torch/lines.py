@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from math import log
 
 from vispec.program.axis import Axis
@@ -247,7 +248,7 @@ class Lines:
         return found
 
     def labels(self) -> dict[Axis, str]:
-        """How axes are called in comments: by their hints; where two of one hint meet in a shape the later one gets a stroke."""
+        """How axes are called in comments: by their hints; the later of two in one shape that have the same gets a stroke."""
         shapes = [self.w.values[each].dims for node in self.lined() for each in self.targets(node)]
         shapes += [value.dims for value in self.w.outputs.values()]
         found: dict[Axis, str] = {}
@@ -291,7 +292,7 @@ class Lines:
 
     def at_operators(self, start: str, code: Code, end: str, indent: int) -> list[str]:
         places = [0, *code.operators, len(code.pieces)]
-        rows = ["".join(map(self.piece, code.pieces[a:b])).strip() for a, b in zip(places, places[1:], strict=False)]
+        rows = ["".join(map(self.piece, code.pieces[a:b])).strip() for a, b in pairwise(places)]
         return [" " * indent + start + "(", *(" " * (indent + 4) + row for row in rows), " " * indent + ")" + end]
 
 

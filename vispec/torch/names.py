@@ -11,8 +11,10 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-PYTHON = _words("""self torch nn F Tensor len int float bool range dict next iter zip list max min sum abs tuple enumerate map type super
-    isinstance print""")
+PYTHON = _words("""
+    self torch nn F Tensor len int float bool range dict next iter zip list max min sum abs tuple enumerate map type super
+    isinstance print
+""")
 """Names that emitted code reads, and those that would surprise a reader as variables."""
 
 MODULE = _words("""training call_super_init dump_patches forward register_buffer register_parameter add_module register_module
@@ -24,8 +26,10 @@ MODULE = _words("""training call_super_init dump_patches forward register_buffer
     register_state_dict_post_hook""")
 """What torch.nn.Module holds under a public name."""
 
-INTERFACE = _words("""log_prob loss posterior sample predict generate shared tilted tilted_pairs initialise log_weights divergences draws one
-    exact estimator sums memory max_joint_values temperature kl_weight score_baseline joint_guide""")
+INTERFACE = _words("""
+    log_prob loss posterior sample predict generate shared tilted tilted_pairs initialise log_weights divergences draws one
+    exact estimator sums memory max_joint_values temperature kl_weight score_baseline joint_guide
+""")
 """What an emitted module holds itself: docs/emitted.md."""
 
 
