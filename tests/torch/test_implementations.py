@@ -66,6 +66,11 @@ def noise_like() -> Node:
     return build.add(parameter("a", K, EVENT), build.mul(parameter("b", EVENT), Noise("z", "normal", (K, EVENT))))
 
 
+def mean() -> Node:
+    draws = Axis("s*", "samples", Size.of(3))
+    return build.mean(build.mul(build.rename(parameter("x", N), {N: draws}), parameter("b", EVENT)), (draws,))
+
+
 def chain_of_tokens() -> Node:
     length = batch("len", "int", N)
     time, past = Axis("t", "plate", None, length), copy(K, "k")
@@ -76,7 +81,7 @@ def chain_of_tokens() -> Node:
 
 CASES: Mapping[str, Callable[[], Node]] = {
     case.__name__: case
-    for case in (normal_vector, bit, bernoulli_logits, bernoulli_of_net, log_of_rest, logits, noise_like, chain_of_tokens)
+    for case in (normal_vector, bit, bernoulli_logits, bernoulli_of_net, log_of_rest, logits, mean, noise_like, chain_of_tokens)
 }
 
 

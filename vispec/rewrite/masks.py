@@ -54,7 +54,10 @@ class Masks:
 
 def inside(arg: Node, ragged: list[Axis], neutral: float | bool) -> Node:
     """The value where an element counts along all axes, the neutral one elsewhere."""
-    return build.where(build.both(*map(build.inside, ragged)), arg, neutral)
+    counts = build.both(*map(build.inside, ragged))
+    if arg.dtype == "bool":
+        return build.apply("or", build.apply("not", counts), arg) if neutral else build.both(counts, arg)
+    return build.where(counts, arg, neutral)
 
 
 def is_neutral_outside(arg: Node, ragged: list[Axis], neutral: float | bool) -> bool:

@@ -77,9 +77,10 @@ def _add(w: Writer, node: Map, values: list[Value]) -> Value:
         signs = ["-" if m else "+" for m in minus]
         codes = list(codes)
         for at, value in enumerate(values):
-            constant = number_of(value)
-            if at and constant is not None and constant < 0 and not minus[at]:
-                signs[at], codes[at] = "-", positive_of(value.code)
+            head = value.code.pieces[0]
+            if at and value.python and not minus[at] and isinstance(head, str) and head.startswith("-"):
+                code = codes[at]
+                signs[at], codes[at] = "-", replace(code, pieces=(head.removeprefix("-"), *code.pieces[1:]), level=max(code.level, TERM))
         first = unary("-", codes[0]) if minus[0] else codes[0]
         return binary(SUM, first, *zip(signs[1:], codes[1:], strict=True))
 

@@ -275,7 +275,8 @@ class Lines:
         line = " " * indent + start + self.render(code)
         if len(line + end) <= WIDTH:
             return [line + end]
-        at = max((at for at, piece in enumerate(code.pieces) if isinstance(piece, Args) and piece.items), default=None)
+        lists = [at for at, piece in enumerate(code.pieces) if isinstance(piece, Args) and piece.items]
+        at = max(lists, key=lambda at: len(self.piece(code.pieces[at])), default=None)
         if code.operators:
             return self.at_operators(start, code, end, indent)
         if at is None:
