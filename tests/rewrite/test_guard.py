@@ -4,8 +4,8 @@ import random
 
 import pytest
 import torch
-from tests.torch.emitted import module, printed
 
+from tests.torch.emitted import module, printed
 from vispec.program import build
 from vispec.program.axis import Axis, ordered
 from vispec.program.interpret import World, run
@@ -41,13 +41,18 @@ class Branches:
             "b": shared.clone().requires_grad_(),
             "c": shared[0].clone().requires_grad_(),
         }
-        self.moving = [Input("a", (n,), "real", "parameter"), Input("b", (m,), "real", "parameter"), Input("c", (), "real", "parameter")]
+        self.moving = [
+            Input("a", (n,), "real", "parameter"),
+            Input("b", (m,), "real", "parameter"),
+            Input("c", (), "real", "parameter"),
+        ]
         self.data = [Input("t", (n,), "real", "batch"), Input("u", (n, r), "real", "batch")]
 
     def value(self, depth: int) -> Node:
         if depth == 0:
             return self.random.choice([*self.moving, *self.moving, *self.data])
-        op = self.random.choice("exp log sqrt div add mul square log1p expm1 where density pow".split())
+        ops = ["exp", "log", "sqrt", "div", "add", "mul", "square", "log1p", "expm1", "where", "density", "pow"]
+        op = self.random.choice(ops)
         one = lambda: self.value(depth - 1)  # noqa: E731
         if op == "where":
             return build.where(self.test(), one(), one())
@@ -81,7 +86,9 @@ def test_branches_that_are_not_taken_send_no_gradient(seed: int) -> None:
     axes = ordered(root.axes)
     laid = wanted.laid(axes).expand(given.shape)
     if grown.r in axes:  # what is past the end is anything
-        inside = (torch.arange(3) < grown.tensors["len"][:, None])[tuple(slice(None) if x in (grown.n, grown.r) else None for x in axes)]
+        inside = (torch.arange(3) < grown.tensors["len"][:, None])[
+            tuple(slice(None) if x in (grown.n, grown.r) else None for x in axes)
+        ]
         given, laid = torch.where(inside, given, 0.0), torch.where(inside, laid, 0.0)
     torch.testing.assert_close(given, laid, rtol=1e-11, atol=1e-11)
     if laid.requires_grad:
@@ -93,7 +100,9 @@ def test_only_what_needs_it_is_guarded() -> None:
     n = Axis("n", "plate", Size.of("N"))
     x, test = Input("x", (n,), "real", "parameter"), Input("test", (n,), "bool", "batch")
     scale = build.add(build.apply("softplus", x), 1)
-    regular = build.where(test, build.add(build.log(x), build.apply("div", x, scale), build.exp(build.neg(build.apply("square", x)))), 0.0)
+    regular = build.where(
+        test, build.add(build.log(x), build.apply("div", x, scale), build.exp(build.neg(build.apply("square", x)))), 0.0
+    )
     (found,) = rewrite(Program({"y": regular})).outputs.values()
     assert found is regular
     fixed = build.where(test, build.exp(Input("d", (n,), "real", "batch")), 0.0)

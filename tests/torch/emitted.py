@@ -45,5 +45,7 @@ def module(
         for name, value in values.items():
             if (kind, name) in found.needs.attributes:
                 plain = isinstance(value, Tensor | int | nn.Module)
-                object.__setattr__(made, names.attribute(kind, name), value) if plain else setattr(made, names.attribute(kind, name), value)
+                object.__setattr__(made, names.attribute(kind, name), value) if plain else setattr(
+                    made, names.attribute(kind, name), value
+                )
     return made

@@ -70,9 +70,12 @@ class Grown:
         return self.random.choice(found) if found else None
 
     def grow(self, steps: int) -> None:
-        kinds = [self.map] * 8 + [self.reduce] * 4 + [self.pick] * 3 + [
-            self.shift, self.link, self.scan, self.concat, self.density, self.contract, self.where, self.where, self.rename
-        ]
+        kinds = (
+            [self.map] * 8
+            + [self.reduce] * 4
+            + [self.pick] * 3
+            + [self.shift, self.link, self.scan, self.concat, self.density, self.contract, self.where, self.where, self.rename]
+        )
         while steps:
             node = self.random.choice(kinds)()
             if node is not None and len(node.axes) <= 4:
@@ -80,8 +83,9 @@ class Grown:
                 steps -= 1
 
     def map(self) -> Node:
-        one = "neg exp sigmoid log_sigmoid tanh square softplus abs sin expm1 erf floor sign".split()
-        two = "add add mul mul sub sub div min max eq lt le".split()
+        one = ["neg", "exp", "sigmoid", "log_sigmoid", "tanh", "square", "softplus", "abs", "sin", "erf", "floor"]
+        one += ["expm1", "sign"]
+        two = ["add", "add", "mul", "mul", "sub", "sub", "div", "min", "max", "eq", "lt", "le"]
         op = self.random.choice([*one, *two, "and", "or", "not", "real", "int", "add"])
         kinds = ("bool",) if op in ("and", "or", "not") else ()
         if op == "add" and self.random.random() < 0.3:
@@ -89,7 +93,9 @@ class Grown:
         if op in ("min", "max"):
             return build.apply(op, self.take("real"), self.take("real", "int"))
         if op in ("int", "floor", "sign"):
-            return build.apply(op, build.mul(self.take("real"), 0.3)) if op != "int" else build.apply(op, self.take("bool", "int"))
+            return (
+                build.apply(op, build.mul(self.take("real"), 0.3)) if op != "int" else build.apply(op, self.take("bool", "int"))
+            )
         args = [self.take(*kinds) for _ in range(1 if op in one or op in ("not", "real") else 2)]
         if op in ("exp", "expm1"):
             args = [build.apply("tanh", args[0])]

@@ -5,9 +5,9 @@ import random
 
 import pytest
 import torch
+
 from tests.torch.emitted import module, printed, source
 from tests.torch.programs import POOL, Grown
-
 from vispec.program.axis import ordered
 from vispec.program.interpret import run
 from vispec.program.program import Program
@@ -29,8 +29,12 @@ def compare(grown: Grown, program: Program) -> None:
         torch.testing.assert_close(given[name].detach(), wanted.detach(), rtol=1e-12, atol=1e-12, equal_nan=True)
         if wanted.requires_grad:
             weight = torch.randn(wanted.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-            theirs = torch.autograd.grad((wanted * weight).sum(), leaves, retain_graph=True, materialize_grads=True, allow_unused=True)
-            ours = torch.autograd.grad((given[name] * weight).sum(), leaves, retain_graph=True, materialize_grads=True, allow_unused=True)
+            theirs = torch.autograd.grad(
+                (wanted * weight).sum(), leaves, retain_graph=True, materialize_grads=True, allow_unused=True
+            )
+            ours = torch.autograd.grad(
+                (given[name] * weight).sum(), leaves, retain_graph=True, materialize_grads=True, allow_unused=True
+            )
             for x, y in zip(ours, theirs, strict=True):
                 torch.testing.assert_close(x, y, rtol=1e-10, atol=1e-10)
 

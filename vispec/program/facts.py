@@ -8,7 +8,6 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from vispec.program.node import (
-    Call,
     Concat,
     Const,
     Density,
@@ -122,6 +121,26 @@ def _of_map(op: str, low: list[float]) -> float:
         case "bool" | "eq" | "lt" | "le" | "and" | "or" | "not":
             return 0.0
     return -inf
+
+
+def most(node: Node) -> float:
+    """A number that the value is surely not above, ∞ where nothing is known."""
+    match node:
+        case Const(value):
+            return float(value) if value == value else inf
+        case Map("min", operands):
+            return min(map(most, operands))
+        case Map("max", operands):
+            return max(map(most, operands))
+        case Map("neg", (arg,)):
+            return -least(arg)
+        case Map("sigmoid" | "tanh" | "sin" | "cos" | "erf" | "ndtr") | Link("softmax"):
+            return 1.0
+        case Map("log_sigmoid") | Link("log_softmax"):
+            return 0.0
+        case Rename(arg) | Spread(arg) | Stop(arg) | Pick(arg):
+            return most(arg)
+    return 1.0 if node.dtype == "bool" else inf
 
 
 def positive(node: Node) -> bool:

@@ -1,8 +1,8 @@
-"""A branch that is not taken sends no gradient, whatever its value: where(test, f(x), other) → where(test, f(where(test, x, s)), other)
-where f is singular somewhere, s a number at which it is not; else 0 · ∞ would arrive at x.
+"""A branch that is not taken sends no gradient, whatever its value.
 
-Only where needed: f's argument is left alone where it is surely at a regular point, or where no gradient goes through the branch. Past
-the ends of ragged plates data hold valid numbers, so there exponentials need no guard."""
+where(test, f(x), y) → where(test, f(where(test, x, s)), y) where f is singular somewhere, s a number at which it is not; else
+0 · ∞ would arrive at x. Only where needed: f's argument is left alone where it is surely at a regular point, or where no
+gradient goes through the branch. Past the ends of ragged plates data hold valid numbers; there exponentials need no guard."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vispec.rewrite.rules import Rule
 
 @dataclass(frozen=True)
 class Singular:
-    """place: which operand is at fault, safe: the number that stands for it, regular: whether it is surely at a regular point."""
+    """place: the operand at fault. safe: the number that stands for it. regular: whether it is surely at a regular point."""
 
     place: int
     safe: float
@@ -59,7 +59,8 @@ SINGULAR: dict[str, Singular] = {
 }
 EXPONENTIALS = frozenset({"exp", "expm1"})
 LINEAR = frozenset({"add", "sub", "neg", "where", "real"})
-"""Through these, and through reductions, an infinite value sends a finite gradient; and log itself sends 0 where none arrives (see the kernel log_of)."""
+"""Through these, and through reductions, an infinite value sends a finite gradient; and log itself sends 0 where none arrives
+(see the kernel log_of)."""
 
 
 class Guards:
@@ -104,7 +105,7 @@ class Guard:
         self.known: dict[Node, Node] = {}
 
     def safe(self, root: Node) -> Node:
-        """Elementwise operations from the branch down; behind what picks or adds up along the test's axes stands another test."""
+        """Elementwise operations from the branch down, as far as the test's axes are those of the branch."""
         order = list(nodes([root]))
         self.steep = set[Node]()
         for found in reversed(order):

@@ -29,7 +29,9 @@ class Masks:
         match node:
             case Reduce(op, arg, over) if ragged := [axis for axis in over if axis.lengths is not None]:
                 return self.masked_reduce(op, arg, over, ragged)
-            case Link("softmax" | "log_softmax" as op, arg, over) if ragged := [axis for axis in over if axis.lengths is not None]:
+            case Link("softmax" | "log_softmax" as op, arg, over) if ragged := [
+                axis for axis in over if axis.lengths is not None
+            ]:
                 new = self.renamed(ragged)
                 masked = build.rename(inside(arg, ragged, -inf), new)
                 found = build.link(op, masked, tuple(new.get(axis, axis) for axis in over))
@@ -52,7 +54,10 @@ class Masks:
 
 def inside(arg: Node, ragged: list[Axis], neutral: float | bool) -> Node:
     """The value where an element counts along all axes, the neutral one elsewhere."""
-    return build.where(build.both(*map(build.inside, ragged)), arg, neutral)
+    counts = build.both(*map(build.inside, ragged))
+    if arg.dtype == "bool":
+        return build.apply("or", build.apply("not", counts), arg) if neutral else build.both(counts, arg)
+    return build.where(counts, arg, neutral)
 
 
 def is_neutral_outside(arg: Node, ragged: list[Axis], neutral: float | bool) -> bool:

@@ -1,10 +1,9 @@
-"""What is computed along axes: reductions, link functions, running sums, steps back, one after the other, products of matrices."""
+"""What is computed along axes: reductions, link functions, running sums, steps back, joined parts, products of matrices."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import reduce as fold
 
 from vispec.program.axis import Axis, ordered
 from vispec.program.node import Concat, Contract, Link, Merge, Node, Reduce, Scan, Shift, Tail
@@ -93,7 +92,7 @@ def stepped(w: Writer, value: Value, axis: Axis, lag: int, fill: Value) -> Value
     else:
         given = aligned(fill, value.dims)
     at = number(value.dims.index(axis))
-    return replace(value, code=call(w.kernel("sums.lookup", "steps_back"), value.code, number(lag), at, given))
+    return replace(value, code=call(w.kernel("sums.lookup", "steps_back"), value.code, number(lag), dim=at, fill=given))
 
 
 def _concat(w: Writer, node: Concat) -> Value:
@@ -126,20 +125,25 @@ def _contract(w: Writer, node: Contract) -> Value:
 
 
 def _matrices(values: list[Value], node: Contract) -> Value | None:
-    """x @ y, where dimensions stand as it wants them."""
+    """x @ y: the way that turns fewest factors, and gives dimensions in their usual order."""
     if len(values) != 2 or len(node.over) != 1:
         return None
     (left, right), (axis,) = values, node.over
-    both = [each for each in left.dims if each in right.dims and each is not axis]
-    for x, y in ((left, right), (right, left)):
-        own = [each for each in y.dims if each not in both and each is not axis]
-        if x.dims[-1:] != (axis,) or axis not in y.dims or len(own) > 1 or list(x.dims[: len(both)]) != both:
-            continue
-        if both and (len(own) != 1 or len(x.dims) != len(both) + 2):
-            continue
-        y = turned(y, [*both, axis, *own])
-        return Value(binary(TERM, x.code, ("@", y.code)), (*(each for each in x.dims if each is not axis), *own))
-    return None
+    found = [made for x, y in ((left, right), (right, left)) if (made := _product(x, y, axis)) is not None]
+    return min(found, key=lambda each: each[0])[1] if found else None
+
+
+def _product(x: Value, y: Value, axis: Axis) -> tuple[int, Value] | None:
+    """x @ y and how much is not as it would best be; y is a vector or a matrix, or one for each matrix of x."""
+    both = [each for each in x.dims if each in y.dims and each is not axis]
+    own = [each for each in y.dims if each not in both and each is not axis]
+    left = [each for each in x.dims if each is not axis]
+    if len(own) > 1 or (both and (len(own) != 1 or len(left) != len(both) + 1)):
+        return None
+    rows = [*both, *(each for each in left if each not in both)]
+    x_dims, y_dims, dims = (*rows, axis), (*both, axis, *own), (*rows, *own)
+    turns = (x.dims != x_dims) + (y.dims != y_dims) + (dims != ordered(dims))
+    return turns, Value(binary(TERM, turned(x, x_dims).code, ("@", turned(y, y_dims).code)), dims)
 
 
 def _einsum(values: list[Value], node: Contract) -> Value:
@@ -182,4 +186,3 @@ PLAIN |= {Merge: _merge, Tail: _tail} | {
     Concat: _concat,
     Contract: _contract,
 }
-assert fold

@@ -1,4 +1,4 @@
-"""Expressions of Python as trees of pieces, each with how strongly it binds; parentheses stand where precedence asks for them."""
+"""Expressions of Python as trees of pieces, each with how strongly it binds; parentheses stand where they must."""
 
 from __future__ import annotations
 

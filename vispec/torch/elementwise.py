@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from vispec.program.facts import moving, positive
 from vispec.program.node import Const, Map, Node
-from vispec.torch.code import AND, COMPARE, LOWEST, OR, POWER, SUM, TERM, Code, binary, call, conditional, method, number, unary
+from vispec.torch.code import AND, COMPARE, NOT, OR, POWER, SUM, TERM, Code, binary, call, conditional, method, number, unary
 from vispec.torch.layout import Value, aligned, merged
 from vispec.torch.writer import PLAIN, Writer
 
@@ -77,11 +77,10 @@ def _add(w: Writer, node: Map, values: list[Value]) -> Value:
         signs = ["-" if m else "+" for m in minus]
         codes = list(codes)
         for at, value in enumerate(values):
-            constant = number_of(value)
-            if at and constant is not None and constant < 0 and not minus[at]:
-                piece = value.code.pieces[0]
-                assert isinstance(piece, str)
-                signs[at], codes[at] = "-", Code((piece.removeprefix("-"),))
+            head = value.code.pieces[0]
+            if at and value.python and not minus[at] and isinstance(head, str) and head.startswith("-"):
+                code = codes[at]
+                signs[at], codes[at] = "-", replace(code, pieces=(head.removeprefix("-"), *code.pieces[1:]), level=max(code.level, TERM))
         first = unary("-", codes[0]) if minus[0] else codes[0]
         return binary(SUM, first, *zip(signs[1:], codes[1:], strict=True))
 
@@ -101,7 +100,17 @@ def _mul(w: Writer, node: Map, values: list[Value]) -> Value:
 def _sub(w: Writer, node: Map, values: list[Value]) -> Value:
     values = counted(w, values, True)
     values = floating(w, values) if node.dtype == "real" else values
+    constant = number_of(values[1])
+    if constant is not None and constant < 0:
+        return joined(node, values, lambda codes: binary(SUM, codes[0], ("+", positive_of(codes[1]))))
     return joined(node, values, lambda codes: binary(SUM, codes[0], ("-", codes[1])))
+
+
+def positive_of(code: Code) -> Code:
+    """The constant without its sign."""
+    (piece,) = code.pieces
+    assert isinstance(piece, str)
+    return Code((piece.removeprefix("-"),))
 
 
 def _div(w: Writer, node: Map, values: list[Value]) -> Value:
@@ -185,17 +194,33 @@ def _extreme(least: bool) -> Callable[[Writer, Map, list[Value]], Value]:
         bounds = [value for value in values if value.python]
         name = "torch.minimum" if least else "torch.maximum"
 
+        limits = _both_limits(w, node, least)
+        if limits is not None:
+            value, *between = limits
+            return joined(node, [value], lambda codes: method(codes[0], "clamp", *between))
+
         def make(codes: list[Code]) -> Code:
             found, *rest = codes[: len(tensors)]
             for code in rest:
                 found = call(name, found, code)
             for bound in codes[len(tensors) :]:
-                found = method(found, "clamp", **{"max" if least else "min": bound})
+                found = method(found, "clamp", max=bound) if least else method(found, "clamp", min=bound)
             return found
 
         return joined(node, [*tensors, *bounds], make)
 
     return made
+
+
+def _both_limits(w: Writer, node: Map, least: bool) -> tuple[Value, Code, Code] | None:
+    """x, low and high where the node is min(max(x, low), high) of constants and x of its dtype."""
+    match node.operands:
+        case (Map("max" as op, (x, Const() as low)) as inner, Const() as high) if least and op:
+            if w.readers[inner] == 1 and inner not in w.chosen and low.value <= high.value:
+                value = w.value(x)
+                plain = not value.python and value.dtype == node.dtype and {low.dtype, high.dtype} <= {node.dtype}
+                return (value, w.value(low).code, w.value(high).code) if plain else None
+    return None
 
 
 MIRRORED = {"==": "==", "<": ">", "<=": ">="}
@@ -221,8 +246,6 @@ def _junction(op: str, word: str, level: int) -> Callable[[Writer, Map, list[Val
     def made(w: Writer, node: Map, values: list[Value]) -> Value:
         values = sorted((truth(w, value) for value in values), key=lambda value: value.python)
         if values[0].python:
-            from vispec.torch.code import NOT
-
             return joined(node, values, lambda codes: binary(NOT, codes[0], *((word, code) for code in codes[1:])))
         return joined(node, values, lambda codes: binary(level, codes[0], *((op, code) for code in codes[1:])))
 
@@ -280,10 +303,6 @@ def _bool(w: Writer, node: Map, values: list[Value]) -> Value:
     return truth(w, values[0])
 
 
-def is_zero(node: Node) -> bool:
-    return isinstance(node, Const) and node.value == 0
-
-
 BY_OP: dict[str, Callable[[Writer, Map, list[Value]], Value]] = {
     "add": _add,
     "mul": _mul,
@@ -328,4 +347,3 @@ BY_OP: dict[str, Callable[[Writer, Map, list[Value]], Value]] = {
 }
 
 PLAIN[Map] = write
-assert LOWEST == 0

@@ -44,8 +44,8 @@ def method(
     """`def name(self, *arguments)` that returns the program's outputs: the one value, all in order, all by name, or what a
     function makes of their expressions. before: lines that give the inputs "argument" that are none of the method's.
 
-    told: text for how many elements axes have, where no input and no size tells. shaped: inputs beside those of the program that
-    may be asked for their shapes."""
+    told: text for how many elements axes have, where no input and no size tells. shaped: inputs beside those of the program
+    that may be asked for their shapes."""
     assert PLAIN
     w = Writer(program, target, told, shaped, orders)
     own = [argument.partition(":")[0].partition("=")[0].strip() for argument in arguments]
@@ -69,10 +69,7 @@ def returned(w: Writer, lines: Lines, returns: Returns) -> list[str]:
         return lines.broken("return ", returns(codes), "", lines.indent)
     if returns == "value":
         ((name, code),) = codes.items()
-        from vispec.torch.lines import shape
-
-        found = shape(w.outputs[name].dims, lines.labels())
-        return lines.broken("return ", code, f"  # {found}" if found else "", lines.indent)
+        return lines.broken("return ", code, lines.comment([w.outputs[name].dims], code, lines.labels()), lines.indent)
     if returns == "tuple":
         return lines.broken("return ", _bare(list(codes.values())), "", lines.indent)
     items = [Code((f'"{name}": ', *code.pieces), 0) for name, code in codes.items()]

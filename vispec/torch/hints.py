@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from vispec.program.axis import Axis
 from vispec.program.node import (
     Concat,
     Contract,
@@ -27,6 +28,11 @@ from vispec.program.node import (
 )
 from vispec.torch.names import Names
 from vispec.torch.writer import Writer
+
+
+def word(axis: Axis) -> str:
+    """An axis in the name of a value."""
+    return "".join(c if c.isalnum() or c == "_" else "_" for c in axis.hint).strip("_")
 
 
 class Hints:
@@ -59,23 +65,24 @@ class Hints:
             case Input(name):
                 return name
             case Position(axis):
-                return f"at_{axis.hint}"
+                return f"at_{word(axis)}"
             case Map("lt", (Position(axis), _)):
-                return f"inside_{axis.hint}"
+                return f"inside_{word(axis)}"
             case Map():
                 return self.of_map(node, known)
             case Link(op, arg):
                 name = stem(arg) or "value"
                 return {"log_softmax": f"log_{name}", "softmax": f"{name}_prob"}.get(op, name.removeprefix("raw_"))
             case Reduce("log_sum_exp" | "total", _, over):
-                return f"log_sum_{over[-1].hint}"
+                return f"log_sum_{word(over[-1])}"
             case Reduce(op, arg, over):
                 name = stem(arg)
-                return f"{name}_over_{over[-1].hint}" if name and op == "sum" else f"{op}_{over[-1].hint}"
+                return f"{name}_over_{word(over[-1])}" if name and op == "sum" else f"{op}_{word(over[-1])}"
             case Scan(op, arg):
                 return f"{op}_before"
             case Pick(table):
-                return f"{stem(table) or 'value'}_at"
+                name = stem(table) or "value"
+                return name if name.endswith("_at") else f"{name}_at"
             case Shift(arg):
                 return f"{stem(arg) or 'value'}_before"
             case Density(_, value):

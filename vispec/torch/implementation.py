@@ -24,7 +24,7 @@ Device = Literal["any", "cpu", "cuda"]
 
 @dataclass(frozen=True)
 class Match:
-    """takes: the nodes that it reads. covers: those between, whose values it does not make. told: what else it wants to know."""
+    """takes: the nodes that it reads. covers: those between, whose values it does not make. told: what else it knows."""
 
     takes: tuple[Node, ...]
     covers: tuple[Node, ...] = ()
@@ -33,8 +33,8 @@ class Match:
 
 @dataclass(frozen=True)
 class Implementation:
-    """match: what it takes below a node, None where it is not for it. write: the value. cost: elements touched, of a node, a match
-    and numbers; without it no tensor is touched beside those that it takes and makes."""
+    """match: what it takes below a node, None where it is not for it. write: the value. cost: elements touched, of a node, a
+    match and numbers; without it as many as the node has and reads."""
 
     name: str
     match: Callable[[Node], Match | None]

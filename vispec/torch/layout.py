@@ -59,7 +59,7 @@ def _reaches(before: dict[Axis, set[Axis]], early: Axis, late: Axis) -> bool:
 def turned(value: Value, dims: Sequence[Axis]) -> Value:
     """The value with its own dimensions in another order."""
     order, old = tuple(dims), value.dims
-    assert {*order} == {*old} and len(order) == len(old), f"{old} are not {order}"
+    assert sorted(axis.serial for axis in order) == sorted(axis.serial for axis in old), f"{old} are not {order}"
     if order == old:
         return value
     if len(old) == 2:
@@ -88,7 +88,7 @@ def _one_step(places: list[int]) -> tuple[int, int] | None:
 
 
 def aligned(value: Value, dims: Sequence[Axis], leading: bool = False) -> Code:
-    """The value so that it broadcasts to dimensions of these axes; `leading`: with all of them, those that it has not of size 1."""
+    """The value so that it broadcasts to dimensions of these axes; `leading`: with all of them, of size 1 where it has none."""
     own = [axis for axis in dims if axis in value.dims]
     assert len(own) == len(value.dims), f"{value.dims} are not all in {tuple(dims)}"
     if value.python or (not own and not leading):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
+from math import log
 
 from vispec.program.axis import Axis
 from vispec.program.node import Density, Input, Map, Node, Part, Pick, Position, Reduce, Source, Stop
@@ -16,6 +18,7 @@ from vispec.torch.writer import Writer
 
 WIDTH = 124  # of 128, as methods stand inside a class
 SHORT = 48  # what stands inside another expression
+LOGARITHMS = {repr(log(n)): n for n in range(2, 1001)}
 BRIEF = 28  # what stands among arguments, or is indexed
 
 
@@ -212,10 +215,16 @@ class Lines:
             return ", ".join(named.get(at, "_") for at in range(len(node.outputs))) + " = "
         return f"{self.names[node]} = "
 
-    def comment(self, nodes: list[Node], label: Mapping[Axis, str]) -> str:
-        shapes = list(dict.fromkeys(shape(self.w.values[node].dims, label) for node in nodes))
-        told = ", ".join(each or "()" for each in shapes) if any(shapes) else ""
-        return f"  # {told}" if told else ""
+    def comment(self, shapes: Iterable[tuple[Axis, ...]], code: Code, label: Mapping[Axis, str]) -> str:
+        """The shapes of what a line makes, and what its constants are."""
+        found = list(dict.fromkeys(shape(dims, label) for dims in shapes))
+        told = [", ".join(each or "()" for each in found)] if any(found) else []
+        told += dict.fromkeys(
+            f"{piece.removeprefix('-')} = log {LOGARITHMS[piece.removeprefix('-')]}"
+            for piece in pieces_of(code)
+            if isinstance(piece, str) and piece.removeprefix("-") in LOGARITHMS
+        )
+        return f"  # {'; '.join(told)}" if told else ""
 
     def too_long(self) -> Node | None:
         """The longest of what stands inside a line that is too long."""
@@ -239,7 +248,7 @@ class Lines:
         return found
 
     def labels(self) -> dict[Axis, str]:
-        """How axes are called in comments: by their hints; where two of one hint meet in a shape the later one gets a stroke."""
+        """How axes are called in comments: by their hints; the later of two in one shape that have the same gets a stroke."""
         shapes = [self.w.values[each].dims for node in self.lined() for each in self.targets(node)]
         shapes += [value.dims for value in self.w.outputs.values()]
         found: dict[Axis, str] = {}
@@ -256,7 +265,9 @@ class Lines:
         found = list[str]()
         for node in self.lined():
             targets = self.targets(node)
-            found += self.broken(self.target(node), self.flat(self.codes[node]), self.comment(targets, label), self.indent)
+            code = self.flat(self.codes[node])
+            shapes = [self.w.values[each].dims for each in targets]
+            found += self.broken(self.target(node), code, self.comment(shapes, code, label), self.indent)
         return found
 
     def broken(self, start: str, code: Code, end: str, indent: int) -> list[str]:
@@ -264,7 +275,8 @@ class Lines:
         line = " " * indent + start + self.render(code)
         if len(line + end) <= WIDTH:
             return [line + end]
-        at = max((at for at, piece in enumerate(code.pieces) if isinstance(piece, Args) and piece.items), default=None)
+        lists = [at for at, piece in enumerate(code.pieces) if isinstance(piece, Args) and piece.items]
+        at = max(lists, key=lambda at: len(self.piece(code.pieces[at])), default=None)
         if code.operators:
             return self.at_operators(start, code, end, indent)
         if at is None:
@@ -281,7 +293,7 @@ class Lines:
 
     def at_operators(self, start: str, code: Code, end: str, indent: int) -> list[str]:
         places = [0, *code.operators, len(code.pieces)]
-        rows = ["".join(map(self.piece, code.pieces[a:b])).strip() for a, b in zip(places, places[1:], strict=False)]
+        rows = ["".join(map(self.piece, code.pieces[a:b])).strip() for a, b in pairwise(places)]
         return [" " * indent + start + "(", *(" " * (indent + 4) + row for row in rows), " " * indent + ")" + end]
 
 

@@ -6,27 +6,30 @@ import keyword
 import unicodedata
 from collections.abc import Iterable
 
-PYTHON = frozenset(
-    """self torch nn F Tensor len int float bool range dict next iter zip list max min sum abs tuple enumerate map type super
-    isinstance print""".split()
-)
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+PYTHON = _words("""
+    self torch nn F Tensor len int float bool range dict next iter zip list max min sum abs tuple enumerate map type super
+    isinstance print
+""")
 """Names that emitted code reads, and those that would surprise a reader as variables."""
 
-MODULE = frozenset(
-    """training call_super_init dump_patches forward register_buffer register_parameter add_module register_module
+MODULE = _words("""training call_super_init dump_patches forward register_buffer register_parameter add_module register_module
     get_submodule set_submodule get_parameter get_buffer get_extra_state set_extra_state apply cuda ipu xpu mtia cpu type float
     double half bfloat16 to_empty to register_full_backward_pre_hook register_backward_hook register_full_backward_hook
     register_forward_pre_hook register_forward_hook register_state_dict_pre_hook state_dict register_load_state_dict_pre_hook
     register_load_state_dict_post_hook load_state_dict parameters named_parameters buffers named_buffers children
     named_children modules named_modules train eval requires_grad_ zero_grad share_memory extra_repr compile T_destination
-    register_state_dict_post_hook""".split()
-)
+    register_state_dict_post_hook""")
 """What torch.nn.Module holds under a public name."""
 
-INTERFACE = frozenset(
-    """log_prob loss posterior sample predict generate shared tilted tilted_pairs initialise log_weights divergences draws one
-    exact estimator sums memory max_joint_values temperature kl_weight score_baseline joint_guide""".split()
-)
+INTERFACE = _words("""
+    log_prob loss posterior sample predict generate shared tilted tilted_pairs initialise log_weights divergences draws one
+    exact estimator sums memory max_joint_values temperature kl_weight score_baseline joint_guide
+""")
 """What an emitted module holds itself: docs/emitted.md."""
 
 

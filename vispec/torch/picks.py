@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from vispec.program.axis import Axis, copy
-from vispec.program.facts import moving
-from vispec.program.node import Node, Pick, Position
-from vispec.torch.code import Code, call, index, method, number, text
+from vispec.program.facts import least, most, moving
+from vispec.program.node import Map, Node, Pick, Position
+from vispec.torch.code import SUM, Code, binary, call, index, method, number
 from vispec.torch.layout import Value, aligned, merged, turned
 from vispec.torch.writer import DEVICE, PLAIN, Writer
 
@@ -23,6 +22,16 @@ def write(w: Writer, node: Pick) -> Value:
         return table
     kept = [axis for axis in table.dims if axis not in at]
     shared = [axis for axis in kept if any(axis in each.dims for each in at.values())]
+    if len(at) == 1:
+        ((axis, given),) = at.items()
+        if (
+            shared
+            and {*kept} == {*shared}
+            and given.dims[: len(shared)] == tuple(shared)
+            and len(given.dims) == len(table.dims)
+        ):
+            table = turned(table, [*shared, axis])  # a whole index for each of the table's
+            return Value(method(table.code, "gather", number(-1), given.code), given.dims, table.dtype)
     if len(at) == 1 and table.dtype == "real":
         ((axis, given),) = at.items()
         if not shared and len(kept) == 1 and table.dims[-1] is axis:
@@ -35,21 +44,15 @@ def write(w: Writer, node: Pick) -> Value:
 
 def valid(w: Writer, axis: Axis, node: Node) -> Value:
     """An index, kept inside the table where it is computed: what it points at there is anything."""
-    from vispec.program.facts import least
-    from vispec.program.node import Input, Map
-
     value = w.value(node)
-    if not isinstance(node, Map) or node.op in ("int", "mod"):
+    if value.python or not isinstance(node, Map) or node.op in ("int", "mod"):
         return value
-    if value.python:
-        return value
-    low = least(node) >= 0
-    bound = w.extent(axis)
-    from vispec.torch.code import SUM, binary
-
-    last = binary(SUM, bound, ("-", number(1)))
-    assert Input
-    code = method(value.code, "clamp", max=last) if low else method(value.code, "clamp", number(0), last)
+    size, low, high = axis.origin.size, least(node), most(node)
+    last = None if size is None or size.number is None else size.number - 1
+    if last is not None and high <= last:
+        return value if low >= 0 else replace(value, code=method(value.code, "clamp", min=number(0)))
+    bound = number(last) if last is not None else binary(SUM, w.extent(axis), ("-", number(1)))
+    code = method(value.code, "clamp", max=bound) if low >= 0 else method(value.code, "clamp", number(0), bound)
     return replace(value, code=code)
 
 
@@ -101,5 +104,3 @@ def _positions(w: Writer, axis: Axis) -> Code:
 
 
 PLAIN[Pick] = write
-Shape = Sequence[Axis]
-assert text

@@ -10,14 +10,20 @@ from typing import Any
 
 from vispec.program.axis import Axis, ordered
 from vispec.program.node import (
+    Carried,
     Const,
+    Draw,
     Extent,
     Flag,
     Input,
+    Map,
     Node,
+    Noise,
     Number,
+    Part,
     Position,
     Rename,
+    Source,
     Spread,
     Stop,
     Zeros,
@@ -53,8 +59,8 @@ ATOMS = (Const, Number, Extent, Flag, Rename, Spread)
 
 
 class Writer:
-    """values: what is written so far. told: how many elements axes have that nothing else tells, as text. shaped: inputs that are
-    there, though the program does not read them, and tell how many elements axes have."""
+    """values: what is written so far. told: how many elements axes have that nothing else tells, as text. shaped: inputs that
+    are there, though the program does not read them, and tell how many elements axes have."""
 
     def __init__(
         self,
@@ -72,12 +78,24 @@ class Writer:
         self.inputs = [node for node in program.nodes() if isinstance(node, Input)]
         self.inputs.sort(key=lambda node: node.source != "batch")
         self.inputs += [node for node in shaped if node not in self.inputs]
+        self.written: dict[tuple[Code, str], Node] = {}
         for node in self.order:
-            self.values[node] = self.write(node)
+            self.values[node] = self.once(node, self.write(node))
         self.outputs = {name: self.output(node, (orders or {}).get(name)) for name, node in program.outputs.items()}
 
     def reads(self, node: Node) -> Sequence[Node]:
         return self.chosen[node][1].takes if node in self.chosen else node.args
+
+    def once(self, node: Node, value: Value) -> Value:
+        """The value; of what has the same text as another one, that one: it is the same along other axes.
+
+        What is drawn, or may be, is never another's."""
+        if value.python or node in self.program.hints or isinstance(node, Input | Draw | Noise | Source | Part | Carried):
+            return value
+        if self.chosen.get(node) and any(isinstance(each, Noise) for each in self.chosen[node][1].covers):
+            return value
+        first = self.written.setdefault((value.code, value.dtype), node)
+        return value if first is node else replace(value, code=Code((Slot(first),)))
 
     def write(self, node: Node) -> Value:
         if node in self.chosen:
@@ -90,7 +108,15 @@ class Writer:
         found = self.values[node]
         if isinstance(node, ATOMS) or found.python or (isinstance(node, Input) and node.source != "batch"):
             return found
-        if negated(found.code) is not None and self.readers[node] == 1 and node not in self.program.hints:
+        if len(found.code.pieces) == 1 and isinstance(found.code.pieces[0], Slot):
+            return found
+        if (
+            isinstance(node, Map)
+            and node.op == "neg"
+            and negated(found.code) is not None
+            and self.readers[node] == 1
+            and node not in self.program.hints
+        ):
             return found  # a sign goes with what reads it
         return replace(found, code=Code((Slot(node),)))
 
@@ -134,6 +160,8 @@ class Writer:
         if not missing:
             return turned(value, dims)
         value = self.tensor(value)
+        if all(axis.origin.size is not None and axis.origin.size.number == 1 for axis in missing):
+            return replace(value, code=aligned(value, dims, leading=True), dims=tuple(dims))
         sizes = [number(-1) if axis in value.dims else self.extent(axis) for axis in dims]
         return replace(value, code=method(aligned(value, dims), "expand", *sizes, named=bool(value.dims)), dims=tuple(dims))
 

@@ -127,5 +127,9 @@ def steps_back(x: Tensor, lag: int, dim: int, fill: Tensor | float) -> Tensor:
     """The element `lag` steps back along a dimension; `fill`, a number or what broadcasts to x, where there is none."""
     size = x.shape[dim]
     none = min(lag, size)
-    first = fill.to(x.dtype).expand_as(x).narrow(dim, 0, none) if isinstance(fill, Tensor) else torch.full_like(x.narrow(dim, 0, none), fill)
+    first = (
+        fill.to(x.dtype).expand_as(x).narrow(dim, 0, none)
+        if isinstance(fill, Tensor)
+        else torch.full_like(x.narrow(dim, 0, none), fill)
+    )
     return torch.cat([first, x.narrow(dim, 0, size - none)], dim)

@@ -1,18 +1,18 @@
 """log P(bit) from log-odds: log sigmoid of the odds for what is seen, one operation for the two that a choice would make."""
 
-from vispec.program.node import Map, Node
-from vispec.torch.elementwise import joined
-from vispec.torch.code import call
-from vispec.torch.implementation import Implementation, Match
-from vispec.torch.layout import Value
-from vispec.torch.laws import source_of
-from vispec.torch.writer import Writer
 from vispec.distributions.discrete.bernoulli import bernoulli_log_prob
+from vispec.program.node import Map, Node
+from vispec.torch.code import call
+from vispec.torch.elementwise import joined
+from vispec.torch.implementation import Implementation, Match
+from vispec.torch.laws import source_of
+from vispec.torch.layout import Value
+from vispec.torch.writer import Writer
 
 
-def bit_of(test: Node) -> tuple[Node, tuple[Node, ...]]:
-    """The bit that a test asks for, as a number where it is one, and what stands between."""
-    return (test.operands[0], (test,)) if isinstance(test, Map) and test.op == "bool" else (test, ())
+def bit_of(test: Node) -> Node:
+    """The bit that a test asks for, as a number where it is one."""
+    return test.operands[0] if isinstance(test, Map) and test.op == "bool" else test
 
 
 def logit_of(then: Node, otherwise: Node) -> tuple[Node, tuple[Node, ...]] | None:
@@ -28,8 +28,7 @@ def logit_of(then: Node, otherwise: Node) -> tuple[Node, tuple[Node, ...]] | Non
 def match(node: Node) -> Match | None:
     match node:
         case Map("where", (test, then, otherwise)) if (found := logit_of(then, otherwise)) is not None:
-            bit, between = bit_of(test)
-            return Match((bit, found[0]), (*found[1], *between))
+            return Match((bit_of(test), found[0]), found[1])
     return None
 
 

@@ -1,5 +1,4 @@
-"""log P(bit) from log-odds that a net gives, so that they are finite, where they have all axes of the result: torch's fused loss,
-summed over event dimensions at once."""
+"""log P(bit) from log-odds that a net gives, so that they are finite, with all axes of the result: torch's fused loss."""
 
 from vispec.program.cost import Numbers
 from vispec.program.node import Call, Map, Node, Part, Reduce

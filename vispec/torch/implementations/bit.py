@@ -12,8 +12,7 @@ from vispec.torch.writer import Writer
 def match(node: Node) -> Match | None:
     match node:
         case Map("where", (test, Map("log", (p,)) as one, Map("log1p", (Map("neg", (q,)) as minus,)) as zero)) if p is q:
-            bit, between = bit_of(test)
-            return Match((bit, p), (one, zero, minus, *between))
+            return Match((bit_of(test), p), (one, zero, minus))
     return None
 
 

@@ -12,27 +12,23 @@ CHAIN = "vispec.kernels.sums.chain:chain_log_prob"
 
 
 def match(node: Node) -> Match | None:
-    match node:
-        case Part(
-            Call("kernel", name, (init, step, (Pick(table, ((axis, tokens),)) as seen, (time, state), ""), *lengths)) as whole
-        ):
-            plain = name == CHAIN and table.axes == {axis, state} and time in tokens.axes and state not in tokens.axes
-            length = tuple(each[0] for each in lengths)
-            return Match((init[0], step[0], table, tokens, *length), (whole, seen), (init[1], step[1], axis)) if plain else None
+    """told: own axes of what it takes; the table is the third."""
+    whole = node.source if isinstance(node, Part) else None
+    if not isinstance(whole, Call) or whole.kind != "kernel" or whole.name != CHAIN:
+        return None
+    (init, init_axes, _), (step, step_axes, _), (seen, (time, state), _), *lengths = whole.given
+    match seen:
+        case Pick(table, ((axis, tokens),)) if table.axes == {axis, state} and time in tokens.axes and state not in tokens.axes:
+            own = (init_axes, step_axes, (state, axis), (time,), *(() for _ in lengths))
+            return Match((init, step, table, tokens, *(each for each, _, _ in lengths)), (whole, seen), own)
     return None
 
 
 def write(w: Writer, node: Node, found: Match) -> Value:
-    assert isinstance(node, Part) and isinstance(node.source, Call)
-    *_, (_, (time, state), _) = node.source.given[:3]
-    init_axes, step_axes, axis = found.told
-    own = [init_axes, step_axes, (state, axis), (time,), *(() for _ in found.takes[4:])]
-    values = [with_events(w, each, axes) for each, axes in zip(found.takes, own, strict=True)]
-    dims = lead_dims(list(zip(values, own, strict=True)))
-    codes = [
-        at_end(each, axes).code if at == 2 else aligned(each, (*dims, *axes))
-        for at, (each, axes) in enumerate(zip(values, own, strict=True))
-    ]
+    values = [with_events(w, each, own) for each, own in zip(found.takes, found.told, strict=True)]
+    dims = lead_dims(list(zip(values, found.told, strict=True)))
+    codes = [aligned(each, (*dims, *own)) for each, own in zip(values, found.told, strict=True)]
+    codes[2] = at_end(values[2], found.told[2]).code
     return Value(call(w.kernel("sums.chain", "chain_log_prob_of_tokens"), *codes), dims)
 
 

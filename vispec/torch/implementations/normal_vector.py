@@ -22,7 +22,7 @@ def write(w: Writer, node: Node, found: Match) -> Value:
     value = at_end(with_events(w, found.takes[0], [axis]), [axis])
     params = [at_end(each, [axis]) if axis in each.dims else each for each in (w.tensor(w.real(each)) for each in params)]
     dims = merged(tuple(a for a in each.dims if a is not axis) for each in (value, *params))
-    if all(isinstance(each, Const) for each in found.takes[1:]) and [each.value for each in found.takes[1:]] == [0, 1]:
+    if [each.value for each in found.takes[1:] if isinstance(each, Const)] == [0, 1]:
         return Value(call(w.kernel("vectors", "standard_normal_vector_log_prob"), value.code), dims)
     codes = [aligned(each, (*dims, axis)) for each in (value, *params)]
     return Value(call(w.kernel("vectors", "normal_vector_log_prob"), *codes), dims)

@@ -1,0 +1,142 @@
+"""Each rule keeps the value and saves what it says; it can be left out."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+import torch
+
+from vispec.program import build
+from vispec.program.axis import Axis
+from vispec.program.cost import Numbers, operations, work
+from vispec.program.interpret import World, run
+from vispec.program.node import Input, Link, Map, Node, Pick, Reduce
+from vispec.program.program import Program
+from vispec.program.size import Size
+from vispec.program.walk import nodes
+from vispec.rewrite.rules import Rules, rewrite, rules
+
+SIZES = {"N": 3, "K": 4, "V": 5}
+NUMBERS = Numbers(SIZES)
+N, K, V = (Axis(name.lower(), "plate", Size.of(name)) for name in "NKV")
+LENGTHS = Input("len", (N,), "int", "batch")
+R = Axis("r", "plate", None, LENGTHS)
+
+
+def batch(name: str, kind: Any, *order: Axis) -> Node:
+    return Input(name, order, kind, "batch")
+
+
+def parameter(name: str, *order: Axis) -> Node:
+    return Input(name, order, "real", "parameter")
+
+
+def masks() -> Node:
+    return build.reduce("sum", build.reduce("log_sum_exp", batch("u", "real", N, R), (R,)), (N,))
+
+
+def guard() -> Node:
+    return build.where(
+        build.lt(batch("x", "real", N), 0.0), build.exp(build.mul(parameter("a", K), batch("x", "real", N))), 0.5
+    )
+
+
+def one_minus_exp() -> Node:
+    x = batch("x", "real", N)
+    return build.add(build.sub(1, build.exp(x)), build.sub(build.exp(x), 1), build.add(build.exp(parameter("a", K)), -1))
+
+
+def below_softmax() -> Node:
+    return build.pick(build.link("log_softmax", parameter("t", K, V), (V,)), {K: batch("i", "int", N)})
+
+
+def joined_picks() -> Node:
+    rows = build.pick(parameter("t", K, V), {K: batch("i", "int", N)})
+    return build.pick(rows, {V: batch("j", "int", N)})
+
+
+def bits_of_tables() -> Node:
+    table = build.apply("sigmoid", parameter("t", K, V))
+    at: Mapping[Axis, Node] = {K: batch("i", "int", N)}
+    bit = build.lt(batch("x", "real", N), 0)
+    return build.where(bit, build.pick(build.log(table), at), build.pick(build.log_one_minus(table), at))
+
+
+CASES: Mapping[str, Callable[[], Node]] = {
+    case.__name__: case for case in (masks, guard, one_minus_exp, below_softmax, joined_picks, bits_of_tables)
+}
+
+
+def values() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    real = lambda *size: torch.randn(size, generator=generator, dtype=torch.float64)  # noqa: E731
+    found = {"x": real(3), "u": real(3, 2), "a": real(4), "t": real(4, 5), "i": torch.tensor([1, 3, 0])}
+    return found | {"j": torch.tensor([0, 4, 2]), "len": torch.tensor([2, 1, 2])}
+
+
+def alone(name: str) -> Rules:
+    return Rules(frozenset(rules()) - {name}, NUMBERS)
+
+
+def test_each_has_a_case() -> None:
+    assert {*CASES} == {*rules()}
+
+
+def test_rules_come_after_what_they_wait_for() -> None:
+    order = list(rules())
+    assert all(order.index(before) < order.index(name) for name, rule in rules().items() for before in rule.after)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_keeps_values_and_gradients(name: str) -> None:
+    program = Program({"y": CASES[name]()}, {CASES[name](): "y"})
+    new = rewrite(program, alone(name))
+    found = [{key: value.clone().requires_grad_(key in "at") for key, value in values().items()} for _ in range(2)]
+    before, after = (run([p.outputs["y"]], World(x, SIZES))[0] for p, x in zip((program, new), found, strict=True))
+    assert after.axes == before.axes
+    torch.testing.assert_close(after.tensor, before.tensor, rtol=1e-12, atol=1e-12)
+    if before.tensor.requires_grad:
+        grads = [
+            torch.autograd.grad(array.tensor.sum(), [x["a"], x["t"]], allow_unused=True)
+            for array, x in zip((before, after), found, strict=True)
+        ]
+        torch.testing.assert_close(grads[0], grads[1], rtol=1e-10, atol=1e-10)
+    assert new.outputs["y"] is not program.outputs["y"]
+    assert new.hints[new.outputs["y"]] == "y"
+    if not rules()[name].needed:
+        assert rewrite(program, Rules(frozenset(rules()), NUMBERS)).outputs["y"] is program.outputs["y"]
+
+
+def test_what_they_save() -> None:
+    saved = lambda name: (CASES[name](), rewrite(Program({"y": CASES[name]()}), alone(name)).outputs["y"])  # noqa: E731
+    for name in ("below_softmax", "joined_picks"):
+        before, after = saved(name)
+        assert work([after], NUMBERS) < work([before], NUMBERS)
+    before, after = saved("one_minus_exp")
+    assert operations([after]) < operations([before])
+    _, after = saved("masks")
+    assert not [x for x in nodes([after]) if isinstance(x, Reduce) and any(axis.lengths for axis in x.over)]
+    _, after = saved("bits_of_tables")
+    assert len([x for x in nodes([after]) if isinstance(x, Pick)]) == 1
+
+
+def test_rows_stay_above_a_softmax_that_is_cheaper() -> None:
+    table = build.link("log_softmax", parameter("t", K, V), (V,))
+    many = build.pick(table, {K: batch("m", "int", N, V)})
+    assert rewrite(Program({"y": many}), alone("below_softmax")).outputs["y"] is many
+    columns = build.pick(table, {V: batch("i", "int", N)})
+    assert rewrite(Program({"y": columns}), alone("below_softmax")).outputs["y"] is columns
+
+
+def test_what_is_impossible_past_the_end_already_is_not_masked_again() -> None:
+    """A ragged latent's law is -inf at values that it does not have."""
+    law = build.where(build.inside(R), build.neg(build.log(LENGTHS)), -float("inf"))
+    table = build.pick(
+        build.link("log_softmax", parameter("t", K, V), (V,)), {K: batch("k", "int", N, R), V: batch("j", "int", N)}
+    )
+    found = rewrite(Program({"y": build.reduce("log_sum_exp", build.add(law, table), (R,))}), alone("masks")).outputs["y"]
+    assert len([x for x in nodes([found]) if isinstance(x, Map) and x.op == "where"]) == 1
+    unsure = build.reduce("log_sum_exp", build.add(law, build.exp(batch("u", "real", N, R))), (R,))
+    found = rewrite(Program({"y": unsure}), alone("masks")).outputs["y"]
+    assert len([x for x in nodes([found]) if isinstance(x, Map) and x.op == "where"]) == 2
+    assert isinstance(build.link("softmax", parameter("a", K), (K,)), Link)

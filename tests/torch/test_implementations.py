@@ -1,0 +1,155 @@
+"""Each implementation gives what the plain way gives, and the interpreter; it takes fewer operations."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tests.torch.emitted import module, printed
+from vispec.kernels.sums.chain import chain_log_prob
+from vispec.program import build
+from vispec.program.axis import Axis, copy, ordered
+from vispec.program.interpret import World, run
+from vispec.program.node import Call, Density, Input, Node, Noise, Part
+from vispec.program.program import Program
+from vispec.program.size import Size
+from vispec.torch.implementation import Target, implementations
+
+SIZES = {"N": 3, "K": 4, "D": 2, "V": 5}
+N, K, D = (Axis(name.lower(), "plate", Size.of(name)) for name in "NKD")
+EVENT, V = Axis("D", "event", Size.of("D")), Axis("V", "event", Size.of("V"))
+
+
+def parameter(name: str, *order: Axis) -> Node:
+    return Input(name, order, "real", "parameter")
+
+
+def batch(name: str, kind: Any, *order: Axis) -> Node:
+    return Input(name, order, kind, "batch")
+
+
+def net(*own: Axis) -> Node:
+    return Part(Call("net", "f", ((batch("x", "real", N), (), ""),), ((own, "real"),), (("mode", "whole"),)), 0)
+
+
+def normal_vector() -> Node:
+    params = (("loc", parameter("a", K, EVENT), ()), ("scale", build.exp(parameter("b", EVENT)), ()))
+    return build.reduce("sum", Density("Normal", batch("y", "real", N, EVENT), params, ()), (EVENT,))
+
+
+def bit() -> Node:
+    p = parameter("p", N)
+    return build.where(batch("z", "real", N), build.log(p), build.log_one_minus(p))
+
+
+def bernoulli_logits() -> Node:
+    p = build.apply("sigmoid", parameter("a", K, EVENT))
+    return build.where(batch("y", "real", N, EVENT), build.log(p), build.log_one_minus(p))
+
+
+def bernoulli_of_net() -> Node:
+    p = build.apply("sigmoid", net(EVENT))
+    return build.reduce("sum", build.where(batch("y", "real", N, EVENT), build.log(p), build.log_one_minus(p)), (EVENT,))
+
+
+def log_of_rest() -> Node:
+    return build.reduce("log_sum_exp", build.apply("log1p", build.neg(parameter("p", N))), (N,))
+
+
+def logits() -> Node:
+    return build.pick(build.link("log_softmax", net(V), (V,)), {V: batch("v", "int", N)})
+
+
+def noise_like() -> Node:
+    return build.add(parameter("a", K, EVENT), build.mul(parameter("b", EVENT), Noise("z", "normal", (K, EVENT))))
+
+
+def mean() -> Node:
+    draws = Axis("s*", "samples", Size.of(3))
+    return build.mean(build.mul(build.rename(parameter("x", N), {N: draws}), parameter("b", EVENT)), (draws,))
+
+
+def chain_of_tokens() -> Node:
+    length = batch("len", "int", N)
+    time, past = Axis("t", "plate", None, length), copy(K, "k")
+    seen = build.pick(build.link("log_softmax", parameter("e", K, V), (V,)), {V: batch("w", "int", N, time)})
+    given = ((parameter("i", K), (K,), ""), (parameter("s", past, K), (past, K), ""), (seen, (time, K), ""), (length, (), ""))
+    return Part(Call("kernel", "vispec.kernels.sums.chain:chain_log_prob", given, (((), "real"),), ()), 0)
+
+
+CASES: Mapping[str, Callable[[], Node]] = {
+    case.__name__: case
+    for case in (normal_vector, bit, bernoulli_logits, bernoulli_of_net, log_of_rest, logits, mean, noise_like, chain_of_tokens)
+}
+
+
+class Counted(TorchDispatchMode):
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def numbers() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    real = lambda *size: torch.randn(size, generator=generator, dtype=torch.float64)  # noqa: E731
+    found = {"a": real(4, 2), "b": real(2), "i": real(4), "s": real(4, 4), "e": real(4, 5), "x": real(3), "y": real(3, 2)}
+    found |= {"p": torch.tensor([0.0, 1.0, 0.3], dtype=torch.float64), "z": torch.tensor([0.0, 1.0, 1.0]).double()}
+    found |= {"v": torch.tensor([1, 4, 0]), "w": torch.tensor([[1, 2], [3, 4], [0, 1]]), "len": torch.tensor([2, 0, 1])}
+    return found
+
+
+class Affine(torch.nn.Module):
+    def __init__(self, size: int):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.linspace(-1, 1, size, dtype=torch.float64))
+
+    def forward(self, x: torch.Tensor, **_: Any) -> torch.Tensor:
+        return x[..., None] * self.weight
+
+
+def test_each_has_a_case() -> None:
+    assert {*CASES} == {*implementations()}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_computes_the_same_with_fewer_operations(name: str) -> None:
+    root = CASES[name]()
+    bits = name in ("bernoulli_logits", "bernoulli_of_net")
+    given = {key: (value > 0).double() if bits and key == "y" else value for key, value in numbers().items()}
+    leaves = {key: value.clone().requires_grad_() for key, value in given.items() if key in "abpise"}
+    f = Affine(2 if name == "bernoulli_of_net" else 5)
+    noise = torch.full((4, 2), 0.5, dtype=torch.float64)
+    calls = {"f": f, "vispec.kernels.sums.chain:chain_log_prob": chain_log_prob}
+    (array,) = run([root], World({**given, **leaves}, SIZES, {"z": noise}, calls))
+    wanted = array.laid(ordered(root.axes))
+    program, counts, texts = Program({"log_prob": root}), list[int](), list[str]()
+    rivals = {"bernoulli_of_net": {"bernoulli_logits"}}.get(name, set())
+    for without in (frozenset(rivals), frozenset({name, *rivals})):
+        found, names = printed(program, Target(without=without))
+        made = module(found, names, SIZES, leaves, {"f": f})
+        made.one.normal_ = None
+        texts.append("\n".join(found.lines))
+        with Counted() as counted:
+            ours = drawn_as(noise, made, {**given})
+            parameters = [*leaves.values(), *f.parameters()]
+            grads = torch.autograd.grad(ours.sum(), parameters, allow_unused=True, materialize_grads=True)
+        counts.append(counted.count)
+        torch.testing.assert_close(ours, wanted, rtol=1e-12, atol=1e-12)
+        theirs = torch.autograd.grad(wanted.sum(), parameters, allow_unused=True, materialize_grads=True, retain_graph=True)
+        if name not in ("bit", "log_of_rest") or without == rivals:  # what it is for: exact gradients at 0 and 1
+            torch.testing.assert_close(grads, theirs, rtol=1e-10, atol=1e-10)
+    assert texts[0] != texts[1]
+    if name not in ("chain_of_tokens", "log_of_rest"):  # for fewer exponentials, and for exact gradients
+        assert counts[0] <= counts[1]
+
+
+def drawn_as(noise: torch.Tensor, made: Any, given: Any) -> torch.Tensor:
+    """The result where all that is drawn is this noise."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "randn_like", lambda like: noise.clone())
+        patch.setattr(torch.Tensor, "normal_", lambda self: noise.clone())
+        return made.log_prob(given)
