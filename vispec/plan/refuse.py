@@ -11,7 +11,6 @@ from vispec.plan.guides import in_joint
 from vispec.plan.random_weights import prior_problems
 from vispec.plan.suitable import estimator_problems
 from vispec.plan.trees import law_problems, root_problems
-from vispec.source import Span
 
 ESTIMATORS = frozenset({"exact", "elbo", "iwae", "map", "mc", "relaxed", "score", "sum_and_sample", "wake_sleep"})
 SAMPLED = ("elbo", "iwae", "mc", "relaxed", "score", "sum_and_sample", "wake_sleep")  # what discrete latents may ask for
@@ -27,7 +26,6 @@ CODES = {
     "V708": "Elements of enumerated latents are coupled by an index",
     "V709": "A latent without a finite number of values is enumerated",
     "V710": "A continuous latent has no guide",
-    "V711": "No plate is sized by the data",
     "V712": "The elements of a drawn latent before one are read together",
     "V713": "Something is read through a head, and the root has none",
     "V714": "An estimator does not suit its latent",
@@ -45,13 +43,7 @@ def check_plannable(model: Model) -> None:
 
 
 def problems(model: Model) -> Iterator[Diagnostic]:
-    data = next((plate.name for plate in model.plates if plate.data), None)
-    if data is None:
-        span = model.variables[0].span if model.variables else Span(0, 0, 1, 1, 1, 1)
-        yield Diagnostic(
-            "V711", "no plate is sized by the data", Label(span, "one row is not said"), help="put the data in `plate n:`"
-        )
-        return
+    data = next(plate.name for plate in model.plates if plate.data)
     yield from prior_problems(model)
     for infer in model.infer:
         for estimator in (infer.estimator, infer.otherwise):
