@@ -38,7 +38,8 @@ class Dataset:
     sizes: every size and vocabulary that the spec, the user or the data told, by the spec's name. rows: which rows of the
     storage these are, None for all. precision: the name of the type of numbers in batches, None for torch's default.
     length_keys: batch key of the lengths, by path of plates. observed: (variable, its plates) for each variable that is scored.
-    warnings: what was odd but no mistake. columns: by variable, the names of the columns that its vector was gathered from."""
+    warnings: what was odd but no mistake. columns: by variable, the names of the columns that its vector was gathered from.
+    tables: the outermost plates whose elements are the rows of a file, where the data are one row."""
 
     fields: Mapping[str, Field]
     ragged: Mapping[Path, Ragged]
@@ -51,6 +52,7 @@ class Dataset:
     warnings: tuple[DataDiagnostic, ...] = ()
     precision: str | None = None
     columns: Mapping[str, tuple[str, ...]] = dataclass_field(default_factory=dict)
+    tables: tuple[str, ...] = ()
 
     @property
     def num_rows(self) -> int:

@@ -15,8 +15,9 @@ from vispec.train.data.diagnostics import Problems
 from vispec.train.data.encoding.encode import Field, as_lengths, bit_offset, encode
 from vispec.train.data.encoding.vocab import Encoders, settings
 from vispec.train.data.match import Matched, match
-from vispec.train.data.scales import warn_of_scales
-from vispec.train.data.short import check_short
+from vispec.train.data.checks.scales import warn_of_scales
+from vispec.train.data.checks.short import check_short
+from vispec.train.data.single import as_one_row
 from vispec.train.data.sizes import Sizes
 
 
@@ -41,6 +42,9 @@ def load(
     known = Sizes(model, sizes or {})
     matched = match(model, arguments, columns or {}, problems, optional)
     problems.check()
+    tables: tuple[str, ...] = ()
+    if model.single is not None:
+        matched, tables = as_one_row(model, matched, known, problems)
     origin = _rows(model, matched, problems)
     arranged, counted = _arrange(model, matched, origin, known, problems)
     problems.check()
@@ -56,7 +60,8 @@ def load(
     if encoders is None or more:
         warn_of_scales(model, fields, arranged, problems)
     gathered = {name: column.names for name, column in matched.columns.items() if column.names}
-    return replace(_dataset(model, fields, found, origin.rows, built, known, problems), columns=gathered)
+    dataset = _dataset(model, fields, found, origin.rows, built, known, problems)
+    return replace(dataset, columns=gathered, tables=tables)
 
 
 def _rows(model: Model, matched: Matched, problems: Problems) -> Origin:
