@@ -12,8 +12,8 @@ Told = tuple[dict[str, Any], Aligned]
 
 
 def by_element(model: Model, tables: Sequence[str], found: Iterable[Told]) -> Iterator[Told]:
-    """The answers as they are; for a spec without a data plate all in one, or for each table an answer a row, behind what stands
-    in none of them, under `(shared)`. tables: the plates whose elements were the rows of a table."""
+    """The answers as they are; for a spec without a data plate all in one, or for each table an answer a row, behind what
+    stands in none of them, under `(shared)`. tables: the plates whose elements were the rows of a table."""
     if model.single is None:
         yield from found
         return
@@ -44,7 +44,7 @@ def _length(value: Any) -> int:
 
 
 def _element(value: Any, index: int) -> Any:
-    """Of a list, or of each list of an object; None before the first, as of pairs of neighbours, which begin with the second."""
+    """Of a list, or of each list of an object; None before the first, as pairs of neighbours begin with the second."""
     if index < 0:
         return None
     return {key: _element(item, index) for key, item in value.items()} if isinstance(value, Mapping) else value[index]

@@ -18,7 +18,7 @@ SAMPLED = ("elbo", "iwae", "mc", "relaxed", "score", "sum_and_sample", "wake_sle
 CODES = {
     "V701": "Latents of crossing plates are coupled",
     "V702": "A tree is neither given, observed nor summed out under one law",
-    "V703": "The elements of a chain are read together",
+    "V703": "The elements of a chain, or those before one, are read together and summed out",
     "V704": "A discrete latent is shared by all rows",
     "V705": "A prior over a net's weights is not compiled",
     "V706": "An estimator is not compiled",
@@ -32,6 +32,7 @@ CODES = {
     "V715": "Latents of one row ask for different bounds",
     "V716": "A guide reads a latent that nothing else reads",
     "V717": "The past of a deterministic node that has none",
+    "V720": "An element of another one's ragged plate is read, which may not be there",
 }
 
 
@@ -53,6 +54,7 @@ def problems(model: Model) -> Iterator[Diagnostic]:
     for variable in model.variables:
         yield from variable_problems(variable, model, data)
     yield from guide_problems(model)
+    yield from absent_problems(model)
     yield from root_problems(model)
     yield from estimator_problems(model)
 
@@ -66,6 +68,30 @@ def guide_problems(model: Model) -> Iterator[Diagnostic]:
         message = f"the guide reads `{e.name}`, which no law of the model reads, so it is not drawn"
         declared = (Label(model.variable[e.name].span, "only the guide reads it"),)
         yield Diagnostic("V716", message, Label(e.span, "never drawn"), declared, "leave it out of the guide")
+
+
+def absent_problems(model: Model) -> Iterator[Diagnostic]:
+    """V720: how many elements a ragged plate has differs with the plates around it, so what stands at the same place of another
+    element of these is not always there."""
+    seen = set[tuple[str, str]]()
+    for e in (*model_expressions(model), *guide_expressions(model)):
+        node = model.variable.get(getattr(e, "name", "")) or model.let.get(getattr(e, "name", ""))
+        moved = {e.plate} if isinstance(e, Past) else {plate for plate, _ in e.by} if isinstance(e, Select) else set[str]()
+        if node is None or not moved:
+            continue
+        for plate in (model.plate[p] for p in node.plates):
+            around = next((p for p in plate.inside if p in moved), None)
+            if not plate.ragged or around is None or (node.name, plate.name) in seen:
+                continue
+            seen.add((node.name, plate.name))
+            message = (
+                f"`{node.name}` of another element of `{around}` is read, and that may have fewer elements of `{plate.name}`: "
+                f"their number differs along `{around}`"
+            )
+            opened = (Label(plate.span, "its size is told for each one"),)
+            sized = f"give it a size, `{plate.kind} {plate.name}[K]:`"
+            help_ = f"{sized}, or open `{plate.name}` outside `{around}` first and again inside"
+            yield Diagnostic("V720", message, Label(e.span, "may not be there"), opened, help_)
 
 
 def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[Diagnostic]:
@@ -106,7 +132,17 @@ def enumerated_problems(variable: Variable, model: Model) -> Iterator[Diagnostic
             message = f"`{name}` is read {e.lag} steps back; chains of order one and two are compiled"
             help_ = "read it one or two steps back"
             yield Diagnostic("V707", message, Label(e.span), help=help_)
-    reads = [e for e in model_expressions(model) if getattr(e, "name", None) == name]
+    reads = [e for e in (*model_expressions(model), *guide_expressions(model)) if getattr(e, "name", None) == name]
+    before = next((e for e in reads if isinstance(e, Prefix)), None)
+    if before is not None:
+        message = (
+            f"`{name}` is summed over, and its elements before one are read together: every path would have to be enumerated"
+        )
+        help_ = f"read the one before, `{name}[{before.plate}-1]`"
+        if variable.role == "partial":
+            help_ += f", or declare `observed {name}`, which has no gaps"
+        yield Diagnostic("V703", message, Label(before.span, "all of them so far"), help=help_)
+        return
     whole, past = (next((e for e in reads if isinstance(e, kind)), None) for kind in (All, Past))
     if whole is not None and past is not None:
         message = f"`{name}` is a chain, and its elements are read together: every path would have to be enumerated"
@@ -139,6 +175,12 @@ def is_hidden(name: str | None, model: Model) -> bool:
 
 def reads_prefix(variable: Variable, model: Model) -> bool:
     return any(isinstance(e, Prefix) and e.name == variable.name for e in model_expressions(model))
+
+
+def guide_expressions(model: Model) -> Iterator[Expression]:
+    """Every expression of the guide."""
+    for part in (*(part for law in model.guide for part in law_parts(law.law)), *(let.value for let in model.guide_lets)):
+        yield from walk(part)
 
 
 def model_expressions(model: Model) -> Iterator[Expression]:

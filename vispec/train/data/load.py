@@ -9,14 +9,14 @@ import pyarrow as pa
 from vispec.model.model import Model, Plate, Variable
 from vispec.train.data.agree import agree
 from vispec.train.data.arrange import Arranged, Layout, Path, arrange, layout_of
+from vispec.train.data.checks.scales import warn_of_scales
+from vispec.train.data.checks.short import check_short
 from vispec.train.data.columns import Array, Column, Origin
 from vispec.train.data.dataset import Dataset, Ragged
 from vispec.train.data.diagnostics import Problems
 from vispec.train.data.encoding.encode import Field, as_lengths, bit_offset, encode
 from vispec.train.data.encoding.vocab import Encoders, settings
 from vispec.train.data.match import Matched, match
-from vispec.train.data.checks.scales import warn_of_scales
-from vispec.train.data.checks.short import check_short
 from vispec.train.data.single import as_one_row
 from vispec.train.data.sizes import Sizes
 

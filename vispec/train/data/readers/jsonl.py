@@ -75,10 +75,11 @@ def _one_object(file: DataFile) -> bytes | None:
 def _opens_object(line: bytes) -> bool:
     """Whether a line is the beginning of an object that it does not close."""
     try:
-        json.loads(line.decode())
+        return line.startswith(b"{") and not json.loads(line.decode())
+    except RecursionError:
+        return False
     except ValueError:
-        return line.startswith(b"{")
-    return False
+        return True
 
 
 def _records(file: DataFile, problems: Problems) -> Iterator[tuple[int, Any]]:
