@@ -32,7 +32,7 @@ def by_element(model: Model, tables: Sequence[str], found: Iterable[Told]) -> It
         yield {SHARED: rest}, Aligned(model, {})
     for plate, names in own.items():
         near = {name: value for name, value in beside.items() if first_plate(model, name) == plate}
-        count = max((_length(whole[name]) for name in names), default=0)
+        count = max(map(_length, (*(whole[name] for name in names), *near.values())), default=0)
         for i in range(count):
             row = {name: _element(whole[name], i - count + _length(whole[name])) for name in names}
             here = {name: value[i] for name, value in near.items() if i < len(value)}

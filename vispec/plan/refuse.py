@@ -33,6 +33,7 @@ CODES = {
     "V716": "A guide reads a latent that nothing else reads",
     "V717": "The past of a deterministic node that has none",
     "V720": "An element of another one's ragged plate is read, which may not be there",
+    "V721": "A latent that all rows share reads data",
 }
 
 
@@ -107,6 +108,8 @@ def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[D
         message = f"discrete latent `{name}` is shared by all rows: summed over a minibatch, its gradient would be biased"
         yield Diagnostic("V704", message, Label(variable.span), help="move it into the data plate, or make it continuous")
         return
+    if variable.role == "latent" and data not in variable.plates:
+        yield from shared_problems(variable, model)
     if not hidden or not read:
         return
     if finite and asked not in (None, "exact", *(() if type_.domain == "tree" else SAMPLED)):
@@ -123,6 +126,26 @@ def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[D
     elif reads_prefix(variable, model):
         message = f"the elements of `{name}` before one are read together, which this version does only for observed variables"
         yield Diagnostic("V712", message, Label(variable.span), help=f"read the one before, `{name}[t-1]`")
+
+
+def shared_problems(variable: Variable, model: Model) -> Iterator[Diagnostic]:
+    """V721: what all rows share is drawn before any batch is there."""
+    lets = {let.name: let for let in (*model.lets, *model.guide_lets)}
+    laws = [variable.law, *(guide.law for guide in model.guide if guide.name == variable.name)]
+    todo = [part for law in laws if law is not None for part in law_parts(law)]
+    while todo:
+        for e in walk(todo.pop()):
+            name = getattr(e, "name", "")
+            if name in lets:
+                todo.append(lets.pop(name).value)
+            elif name in model.variable and model.variable[name].role != "latent":
+                message = f"`{variable.name}` is shared by all rows and drawn before any data are there, and it reads `{name}`"
+                declared = (Label(model.variable[name].span, "from the data"),)
+                help_ = (
+                    f"draw it around 0, or around parameters, and add what depends on `{name}` in a `let` inside the data plate"
+                )
+                yield Diagnostic("V721", message, Label(e.span, "data"), declared, help_)
+                return
 
 
 def enumerated_problems(variable: Variable, model: Model) -> Iterator[Diagnostic]:

@@ -6,7 +6,7 @@ outside of it, where guides have parameters for each element; a row's latents ge
 """
 
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 
 from vispec.model.graphs import reading
 from vispec.model.names.scope import PlateInfo, Scope, Symbol
@@ -73,8 +73,8 @@ def _put_into(scope: Scope, row: PlateInfo, body: tuple[t.Statement, ...]) -> No
 
 
 def _outside(scope: Scope, own: Mapping[str, Symbol], body: tuple[t.Statement, ...]) -> set[str]:
-    """The names that stand outside the row: latents with guides of their own parameters, the data that these read, and values
-    that follow from parameters and such latents."""
+    """The names that stand outside the row: latents with guides of their own parameters that read no data, and values that
+    follow from parameters and such latents."""
     drawn = _asked(body)
     graph = reading({name: symbol.node for name, symbol in own.items()})  # type: ignore[misc]
 
@@ -85,31 +85,12 @@ def _outside(scope: Scope, own: Mapping[str, Symbol], body: tuple[t.Statement, .
         node = symbol.node
         if isinstance(node, t.Variable) and node.role == "latent":
             return node.type.domain not in DISCRETE_DOMAINS and symbol.name not in drawn
-        return isinstance(node, t.Let) or (isinstance(node, t.Variable) and node.role == "given")
+        return isinstance(node, t.Let)
 
-    found = _closed({name for name, symbol in own.items() if may(symbol)}, graph)
-    latents = {name for name in found if isinstance(node := own[name].node, t.Variable) and node.role == "latent"}
-    needed = _read_by(latents, graph)
-    return _closed({name for name in found if name in needed or isinstance(own[name].node, t.Let)}, graph)
-
-
-def _closed(names: set[str], graph: Mapping[str, list[str]]) -> set[str]:
-    """Those of the names that read, directly or not, nothing but each other."""
+    names = {name for name, symbol in own.items() if may(symbol)}
     while bad := {name for name in names if any(other != name and other not in names for other in graph[name])}:
-        names = names - bad
+        names -= bad
     return names
-
-
-def _read_by(names: Set[str], graph: Mapping[str, list[str]]) -> set[str]:
-    """The names, and all that they read, directly or not."""
-    found: set[str] = set()
-    todo = list(names)
-    while todo:
-        name = todo.pop()
-        if name not in found:
-            found.add(name)
-            todo += graph[name]
-    return found
 
 
 def _asked(body: tuple[t.Statement, ...]) -> set[str]:

@@ -1,7 +1,7 @@
 """The data of a spec without a data plate: one row, whole or as tables whose rows are the elements of an outermost plate.
 
 A column is whole if it has one row, nested as deep as the variable; NumPy arrays always are. Any other is a table, and its rows
-become the outermost level of lists of the one row. What stands outside the row is read as the elements of its first plate.
+become the outermost level of lists of the one row.
 """
 
 from dataclasses import replace
@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from vispec.model.model import Model, Plate, Variable
 from vispec.plan.axes import element_plates
-from vispec.train.data.columns import Column, Origin, lengths, no_lines
+from vispec.train.data.columns import Column, Origin, no_lines
 from vispec.train.data.diagnostics import Problems
 from vispec.train.data.match import Matched
 from vispec.train.data.sizes import Sizes
@@ -23,21 +23,19 @@ def as_one_row(model: Model, matched: Matched, known: Sizes, problems: Problems)
     tables: list[str] = []
     for name, column in matched.columns.items():
         variable = model.variable.get(name)
-        if variable is None:
+        plates = [
+            model.plate[plate] for plate in (element_plates(variable) if variable else ()) if not model.plate[plate].implicit
+        ]
+        if variable is None or not plates:
             columns[name] = _only_row(column, name, problems)
             continue
-        plates = [model.plate[plate] for plate in element_plates(variable) if not model.plate[plate].implicit]
-        if not plates:
-            columns[name] = _only_row(column, name, problems)
-            continue
-        row = len(plates) < len(element_plates(variable))
         if _is_whole(column, variable, plates, known):
-            columns[name] = column if row else _elements(column)
+            columns[name] = column
             continue
         if column.origin.rows > 1 and len(column.levels) >= _depth(variable, plates):
             _several(column, name, problems)
         tables += [plates[0].name] if plates[0].name not in tables else []
-        columns[name] = _lifted(column) if row else column
+        columns[name] = _lifted(column)
     problems.check()
     file = matched.origin.file if matched.origin else next(iter(matched.columns.values())).origin.file
     return Matched(columns, Origin(((file, 1, no_lines),))), tuple(tables)
@@ -66,14 +64,6 @@ def _lifted(column: Column) -> Column:
     """The rows of a table as a list in one row."""
     row = Origin(((column.origin.file, 1, no_lines),))
     return replace(column, levels=(np.array([column.origin.rows]), *column.levels), origin=row, table=column.origin)
-
-
-def _elements(column: Column) -> Column:
-    """The elements of the one row's list as the rows of a table."""
-    if not column.levels:
-        return column
-    rows = max(0, int(lengths(column.levels[0], 1)[0]))
-    return replace(column, levels=column.levels[1:], origin=Origin(((column.origin.file, rows, no_lines),)))
 
 
 def _only_row(column: Column, name: str, problems: Problems) -> Column:
