@@ -1,6 +1,7 @@
 """Batches in which no row has an element of any ragged plate, (B, 0): of random models, and of specs of each kind of sum."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -28,7 +29,8 @@ def without_elements(name: str, text: str, seed: int) -> Trial:
 
 def asked(trial: Trial) -> None:
     """The module has a value, a gradient, a start, and an answer to each question."""
-    module, batch = trial.built.module, trial.batch
+    module: Any = trial.built.module
+    batch = trial.batch
     value = module.log_prob(batch)
     assert value.shape == (ROWS,)
     assert not value.isnan().any()

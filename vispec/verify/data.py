@@ -142,7 +142,7 @@ def _random_lengths(
                 for at in Row(model, sizes, {p: v[b] for p, v in lengths.items()}, {}).places(outer):
                     length[(b, *at.values())] = torch.randint(shortest, longest + 1, (), generator=generator)
             lengths[plate.name] = length
-            extent[plate.name] = int(length.max())
+            extent[plate.name] = int(length.max()) if length.numel() else 0
     return lengths, extent
 
 
