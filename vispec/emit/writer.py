@@ -12,6 +12,7 @@ from vispec.torch.nets.words import RESERVED, identifier
 
 __all__ = ["RESERVED", "identifier"]
 
+
 class Writer:
     """Lines so far, and what is already computed. `scope` says how variables are held in this method."""
 
@@ -91,11 +92,7 @@ class Writer:
 
     def entry(self, key: str, plates: Sequence[str], event: Sequence[Dim] = (), integer: bool = False) -> Value:
         """An entry of the batch, which has its plates as the variable's are nested, with them in the order of all tensors."""
-<<<<<<< HEAD
-=======
-        axes = self.sort(plates)
         self.make_room()
->>>>>>> 888159a (No element, no crash: batches whose rows are all empty; what may not be there, and prefixes of what is summed, are refused)
         value = self.let(key, f'{self.origin}["{key}"]', plates, event, integer=integer)
         return self.arranged(key, value, self.sort(plates))
 

@@ -43,7 +43,10 @@ class Generator(Writer):
         found = self.model.plate[plate]
         if given_in(self.model, plate):
             return super().lengths(plate)
-<<<<<<< HEAD
+        if any(self.model.plate[outer].ragged for outer in found.inside) and ("data", "(lengths)") not in self.cache:
+            self.needs.kernel("vispec.kernels.rows", "with_room")
+            self.line("lengths = with_room(lengths)")
+            self.cache["data", "(lengths)"] = "lengths"
         value = self.let(found.length_key, f'lengths["{plate}"]', found.inside, integer=True)
         return self.arranged(found.length_key, value, self.sort(found.inside))
 
@@ -51,13 +54,6 @@ class Generator(Writer):
         """What reads several elements, or another than its own, of what the loop does not draw is computed in front of it."""
         several = any(isinstance(part, All | Prefix | Past | Select | For) for part in walk(e))
         return self.front if several and not reads(e, self.drawn, self.model) else None
-=======
-        if any(self.model.plate[outer].ragged for outer in found.inside) and ("data", "(lengths)") not in self.cache:
-            self.needs.kernel("vispec.kernels.rows", "with_room")
-            self.line("lengths = with_room(lengths)")
-            self.cache["data", "(lengths)"] = "lengths"
-        return self.let(found.length_key, f'lengths["{plate}"]', self.sort(found.inside), integer=True)
->>>>>>> 888159a (No element, no crash: batches whose rows are all empty; what may not be there, and prefixes of what is summed, are refused)
 
     def data(self, name: str) -> Value:
         value = super().data(name)

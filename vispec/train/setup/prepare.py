@@ -11,9 +11,9 @@ from torch import nn
 
 from vispec.compile import class_of, compile_spec
 from vispec.diagnostics import Diagnostic, Label, SpecError
-from vispec.torch.nets.uses import net_calls
 from vispec.model.model import FitEntry, Model
 from vispec.source import Source
+from vispec.torch.nets.uses import net_calls
 from vispec.train.data import Dataset, Encoders, load, render
 from vispec.train.errors import OptionError, RunError
 from vispec.train.loop.progress import Reporter

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from vispec.catalog import networks
-from vispec.torch.nets.uses import net_calls
 from vispec.model.model import All, Evidence, Model, Prefix, Ref
 from vispec.model.types import INTEGER_DOMAINS
+from vispec.torch.nets.uses import net_calls
 from vispec.train.data.arrange import Arranged
 from vispec.train.data.diagnostics import Problems
 from vispec.train.data.encoding.encode import Field
