@@ -48,6 +48,7 @@ THIRD = replace(  # y ~ Normal(x[2], 1)
     model(data(), ragged("i", "x_len", "n"), given("x", REAL, "n", "i"), observed("y", REAL, "n")),
     lets=(Let("a", REAL, ("n",), Select(HERE, REAL, "x", (("i", Const(HERE, Type("count"), 2)),)), HERE),),
 )
+SINGLE = model(replace(data("row"), implicit=True), ragged("t", "x_len", "row"), observed("x", REAL, "row", "t"))
 TREE = model(data(), ragged("i", "x_len", "n"), observed("x", REAL, "n", "i"), observed("h", Type("tree", plate="i"), "n"))
 
 
@@ -229,6 +230,7 @@ CASES = [
         "D133", THIRD, "d.jsonl", rows({"x": [1, 2, 3], "y": 1}, {"x": [1, 2], "y": 1}), 2, "x",
         "there is no `x[2]`: elements count from 0, and plate `i` has 2 here", line=2,
     ),
+    Case("D134", SINGLE, "d.jsonl", rows({"x": [1]}, {"x": [1, 2]}), None, "x", "one data set"),
     Case("D132", WORDS, "d.npz", npz(indptr=np.array([0, 2]), indices=np.array([0])), None, "indptr", "number of indices"),
     Case("D132", WORDS, "d.npz", npz(indptr=np.array([0, 2, 1]), indices=np.array([0])), 2, "indptr", "falls"),
     Case("D132", WORDS, "d.npz", npz(indptr=np.array([0, 1]), indices=np.array([-1])), 1, "indices", "negative"),

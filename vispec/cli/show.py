@@ -9,24 +9,34 @@ from vispec.model.model import Model
 
 @dataclass(frozen=True)
 class Aligned:
-    """The data of one row, by variable, to write answers beside."""
+    """The data of one row, by variable, to write answers beside. opened: plates of whose elements they are one."""
 
     model: Model
     values: Mapping[str, Any]
+    opened: tuple[str, ...] = ()
+
+    def _inner(self, name: str) -> list[str]:
+        """The plates along which a value is a list."""
+        variable = self.model.variable[name]
+        return [p for p in variable.plates if not self.model.plate[p].data and p not in self.opened]
 
     def words(self, plate: str) -> list[str] | None:
         """The words along a plate in which nothing else is open but the data plate, if a variable of tokens stands there."""
         for name, value in self.values.items():
             variable = self.model.variable[name]
-            inner = [p for p in variable.plates if not self.model.plate[p].data]
-            if inner == [plate] and variable.type.domain == "token" and variable.role != "latent" and not variable.type.shape:
+            if (
+                self._inner(name) == [plate]
+                and variable.type.domain == "token"
+                and variable.role != "latent"
+                and not variable.type.shape
+            ):
                 return [str(word) for word in value]
         return None
 
     def label(self, name: str, value: Any) -> str:
         """One row's value of a variable: `the→le` for indices between words, `the/3` beside words, else the value alone."""
         variable = self.model.variable[name]
-        inner = [p for p in variable.plates if not self.model.plate[p].data]
+        inner = self._inner(name)
         if not isinstance(value, list) or len(inner) != 1:
             return _short(value)
         if variable.type.domain == "token":

@@ -162,7 +162,7 @@ def joint_sum(w: Writer, plan: Plan, step: Step, query: bool) -> Value:
     for kernel in kernels:
         w.needs.kernel(ENUMERATION, kernel)
     w.needs.joint = bytes_per_value(w, plan, step)
-    longest = f"int({w.lengths(plate).code}.max())" if w.model.plate[plate].ragged else w.plate_size(plate)
+    longest = f"max(int({w.lengths(plate).code}.max()), 1)" if w.model.plate[plate].ragged else w.plate_size(plate)
     count = w.let("count", f"number_of_joint_values({longest}, {values_of(w, variable)}, self.max_joint_values)")
     w.needs.joint_reads = {each: named(w, each) for each in drawn_inside(plan, step)}
     many = any(SAMPLES in value.axes for value in w.needs.joint_reads.values())

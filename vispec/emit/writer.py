@@ -12,6 +12,7 @@ from vispec.torch.nets.words import RESERVED, identifier
 
 __all__ = ["RESERVED", "identifier"]
 
+
 class Writer:
     """Lines so far, and what is already computed. `scope` says how variables are held in this method."""
 
@@ -91,6 +92,7 @@ class Writer:
 
     def entry(self, key: str, plates: Sequence[str], event: Sequence[Dim] = (), integer: bool = False) -> Value:
         """An entry of the batch, which has its plates as the variable's are nested, with them in the order of all tensors."""
+        self.make_room()
         value = self.let(key, f'{self.origin}["{key}"]', plates, event, integer=integer)
         return self.arranged(key, value, self.sort(plates))
 
@@ -105,6 +107,13 @@ class Writer:
         """The value as it leaves the module: samples first, then its plates as they are nested."""
         plates = [plate for plate in element_plates(node) if plate in value.axes]
         return self.arranged(node.name, value, [*(axis for axis in value.axes if axis not in plates), *plates])
+
+    def make_room(self) -> None:
+        """No operation that follows meets a plate without elements."""
+        if ("data", "") not in self.cache and self.origin == "batch" and any(plate.ragged for plate in self.model.plates):
+            self.needs.kernel("vispec.kernels.rows", "with_room")
+            self.line("batch = with_room(batch)")
+        self.cache["data", ""] = self.origin
 
     def observed(self, name: str) -> Value:
         """Which cells of a partial variable the data has."""
@@ -166,7 +175,7 @@ class Writer:
             if plate in element_plates(variable) and variable.role != "latent":
                 value = self.data(variable.name)
                 return f"{value.code}.shape[{value.axes.index(plate)}]"
-        return f"int({self.lengths(plate).code}.max())"
+        return f"max(int({self.lengths(plate).code}.max()), 1)"
 
     def axis_size(self, axis: str) -> str:
         """Number of values along an axis: a plate's elements, or an enumerated latent's values."""

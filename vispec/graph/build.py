@@ -33,7 +33,11 @@ class ModelGraph:
     def members(self) -> dict[str, tuple[str, ...]]:
         """The nodes in each plate, in the order of declaration."""
         plates = {name: data["plates"] for name, data in self.graph.nodes(data=True)}
-        return {plate.name: tuple(n for n, inside in plates.items() if plate.name in inside) for plate in self.model.plates}
+        return {
+            plate.name: tuple(n for n, inside in plates.items() if plate.name in inside)
+            for plate in self.model.plates
+            if not plate.implicit
+        }
 
     @property
     def crossed(self) -> tuple[tuple[str, str], ...]:
@@ -50,18 +54,23 @@ def build_graph(model: Model) -> ModelGraph:
     """The graph of a checked model; nothing of it depends on sizes."""
     graph = nx.MultiDiGraph(name=model.name)
     for node in (*model.params, *model.nets, *model.variables, *model.lets):
-        graph.add_node(node.name, **_attributes(node))
+        graph.add_node(node.name, **_attributes(node, model))
     for let in model.guide_lets:
-        graph.add_node(let.name, **_attributes(let) | {"guide": True})
+        graph.add_node(let.name, **_attributes(let, model) | {"guide": True})
     for reader, read, guide in _all_reads(model):
         _connect(graph, reader, read, guide)
     return ModelGraph(model, graph)
 
 
-def _attributes(node: Param | Net | Variable | Let) -> dict[str, object]:
+def drawn_plates(node: Param | Variable | Let, model: Model) -> tuple[str, ...]:
+    """The plates around a node that the text has."""
+    return tuple(plate for plate in node.plates if not model.plate[plate].implicit)
+
+
+def _attributes(node: Param | Net | Variable | Let, model: Model) -> dict[str, object]:
     kind = type(node).__name__.lower()
     role = node.role if isinstance(node, Variable) else "latent" if isinstance(node, Net) and node.random else None
-    plates = () if isinstance(node, Net) else node.plates
+    plates = () if isinstance(node, Net) else drawn_plates(node, model)
     type_ = None if isinstance(node, Net) else node.type
     return {"kind": kind, "role": role, "plates": plates, "type": type_, "span": node.span, "guide": False}
 
@@ -95,7 +104,7 @@ def _connect(graph: nx.MultiDiGraph, reader: str, read: Read, guide: bool) -> No
 def show_graph(graph: ModelGraph) -> str:
     """The printed form: one line per plate and node, each node followed by what it reads."""
     lines = [f"graph {graph.model.name}"]
-    lines += [_show_plate(plate, graph) for plate in graph.model.plates]
+    lines += [_show_plate(plate, graph) for plate in graph.model.plates if not plate.implicit]
     for name, data in graph.graph.nodes(data=True):
         where = f" in {', '.join(data['plates'])}" if data["plates"] else ""
         type_ = f" : {data['type']}" if data["type"] else ""

@@ -6,3 +6,10 @@ from torch import Tensor
 def take_rows(batch: dict[str, Tensor], rows: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
     """The batch with only the chosen rows (B,) of its entries `names`."""
     return {name: value[rows] if name in names else value for name, value in batch.items()}
+
+
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }

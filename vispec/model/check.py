@@ -180,7 +180,9 @@ class _Checker:
 
     def _plate(self, plate: PlateInfo) -> m.Plate:
         key = f"{plate.first or plate.name}_len"
-        return m.Plate(plate.name, plate.kind, plate.size, plate.inside, plate.data, plate.ragged, key, plate.span)
+        return m.Plate(
+            plate.name, plate.kind, plate.size, plate.inside, plate.data, plate.ragged, key, plate.span, plate.implicit
+        )
 
 
 def _edges(variables: Sequence[m.Variable], lets: Sequence[m.Let], guide: Sequence[m.GuideLaw]) -> list[Edge]:

@@ -243,7 +243,8 @@ class Plate:
     """size None: the data tells. `inside`: the plates open around its first opening, outermost first.
 
     data: the outermost plate without a size, whose elements are the rows. ragged: sized by the data and inside another
-    plate, so its size differs from row to row. length_key: the batch key of its lengths, `<first data variable in it>_len`."""
+    plate, so its size differs from row to row. length_key: the batch key of its lengths, `<first data variable in it>_len`.
+    implicit: the data plate of a spec that has none: it has one row, and no line of the text."""
 
     name: str
     kind: Literal["plate", "chain"]
@@ -253,6 +254,7 @@ class Plate:
     ragged: bool
     length_key: str
     span: Span
+    implicit: bool = False
 
 
 @dataclass(frozen=True)
@@ -426,6 +428,11 @@ class Model:
     @property
     def plate(self) -> Mapping[str, Plate]:
         return {plate.name: plate for plate in self.plates}
+
+    @property
+    def single(self) -> Plate | None:
+        """The implicit data plate of one row, where the spec has no data plate."""
+        return next((plate for plate in self.plates if plate.implicit), None)
 
     @property
     def variable(self) -> Mapping[str, Variable]:

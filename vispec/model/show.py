@@ -47,7 +47,8 @@ def _lines(model: m.Model) -> Iterator[str]:
 def show_plate(plate: m.Plate) -> str:
     """`chain t: ragged in sentence, lengths x_len`."""
     size = f"[{plate.size}]" if plate.size is not None else ""
-    told = "the data" if plate.data else f"ragged, lengths {plate.length_key}" if plate.ragged else ""
+    rows = "the data" if not plate.implicit else "the one row of the data, no line of the text"
+    told = rows if plate.data else f"ragged, lengths {plate.length_key}" if plate.ragged else ""
     inside = f"in {', '.join(plate.inside)}" if plate.inside else ""
     notes = "; ".join(note for note in (told, inside) if note)
     return f"{plate.kind} {plate.name}{size}" + (f": {notes}" if notes else "")

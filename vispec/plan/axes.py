@@ -34,6 +34,13 @@ def element_plates(variable: Variable | Let) -> tuple[str, ...]:
     return (*variable.plates, *own)
 
 
+def first_plate(model: Model, name: str) -> str | None:
+    """The outermost plate of the text along which a variable or let has elements; None for any other name."""
+    node = model.variable.get(name) or model.let.get(name)
+    plates = element_plates(node) if node is not None else ()
+    return next((plate for plate in plates if not model.plate[plate].implicit), None)
+
+
 SAMPLES = "s*"  # no plate of a spec can have this name
 
 

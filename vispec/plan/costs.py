@@ -15,7 +15,7 @@ def axis_size(axis: str, model: Model) -> str:
     if plate is not None:
         return str(int(axis_size(name, model)) ** int(axis_size(plate, model)))
     if name in model.plate:
-        size = model.plate[name].size
+        size = 1 if model.plate[name].implicit else model.plate[name].size
         return str(known(size, model)) if size is not None else f"|{name}|"
     type_ = model.variable[name].type
     if type_.domain == "bit":
@@ -94,7 +94,8 @@ def step_rows(
             terms = "1 draw" if count == 1 else f"{count} draws"
             cost = {"terms": terms, "madds": product([str(count), *shape]), "bytes": product(["4", str(count), *shape])}
         treatment = describe(found, step)
-        rows.append(Row(variable.name, variable.plates, treatment, found.exact, cost, because))
+        plates = tuple(p for p in variable.plates if not model.plate[p].implicit)
+        rows.append(Row(variable.name, plates, treatment, found.exact, cost, because))
     return tuple(rows)
 
 

@@ -87,9 +87,10 @@ def treat(variable: Variable, model: Model, complete: bool) -> Treatment:
         return treat_finite(variable, asked, guided)
     if model.joint is not None and in_joint(name, model):
         estimator = asked.estimator if asked else Estimator("elbo", (("samples", 1),), variable.span)
-        because = f"shared by all rows; guide {model.joint.family} over {', '.join(model.joint.names)}"
+        where = "shared by all rows" if model.single is None else "continuous"
+        because = f"{where}; guide {model.joint.family} over {', '.join(model.joint.names)}"
         return Treatment(name, "draw", False, because, estimator, gradient_of(variable, estimator))
-    return treat_drawn(variable, asked, guide_law(name, model), is_shared(variable, model))
+    return treat_drawn(variable, asked, guide_law(name, model), is_shared(variable, model) and model.single is None)
 
 
 def treat_finite(variable: Variable, asked: Infer | None, guided: bool) -> Treatment:

@@ -11,7 +11,6 @@ from vispec.plan.guides import in_joint
 from vispec.plan.random_weights import prior_problems
 from vispec.plan.suitable import estimator_problems
 from vispec.plan.trees import law_problems, root_problems
-from vispec.source import Span
 
 ESTIMATORS = frozenset({"exact", "elbo", "iwae", "map", "mc", "relaxed", "score", "sum_and_sample", "wake_sleep"})
 SAMPLED = ("elbo", "iwae", "mc", "relaxed", "score", "sum_and_sample", "wake_sleep")  # what discrete latents may ask for
@@ -19,7 +18,7 @@ SAMPLED = ("elbo", "iwae", "mc", "relaxed", "score", "sum_and_sample", "wake_sle
 CODES = {
     "V701": "Latents of crossing plates are coupled",
     "V702": "A tree is neither given, observed nor summed out under one law",
-    "V703": "The elements of a chain are read together",
+    "V703": "The elements of a chain, or those before one, are read together and summed out",
     "V704": "A discrete latent is shared by all rows",
     "V705": "A prior over a net's weights is not compiled",
     "V706": "An estimator is not compiled",
@@ -27,13 +26,14 @@ CODES = {
     "V708": "Elements of enumerated latents are coupled by an index",
     "V709": "A latent without a finite number of values is enumerated",
     "V710": "A continuous latent has no guide",
-    "V711": "No plate is sized by the data",
     "V712": "The elements of a drawn latent before one are read together",
     "V713": "Something is read through a head, and the root has none",
     "V714": "An estimator does not suit its latent",
     "V715": "Latents of one row ask for different bounds",
     "V716": "A guide reads a latent that nothing else reads",
     "V717": "The past of a deterministic node that has none",
+    "V720": "An element of another one's ragged plate is read, which may not be there",
+    "V721": "A latent that all rows share reads data",
 }
 
 
@@ -45,13 +45,7 @@ def check_plannable(model: Model) -> None:
 
 
 def problems(model: Model) -> Iterator[Diagnostic]:
-    data = next((plate.name for plate in model.plates if plate.data), None)
-    if data is None:
-        span = model.variables[0].span if model.variables else Span(0, 0, 1, 1, 1, 1)
-        yield Diagnostic(
-            "V711", "no plate is sized by the data", Label(span, "one row is not said"), help="put the data in `plate n:`"
-        )
-        return
+    data = next(plate.name for plate in model.plates if plate.data)
     yield from prior_problems(model)
     for infer in model.infer:
         for estimator in (infer.estimator, infer.otherwise):
@@ -61,6 +55,7 @@ def problems(model: Model) -> Iterator[Diagnostic]:
     for variable in model.variables:
         yield from variable_problems(variable, model, data)
     yield from guide_problems(model)
+    yield from absent_problems(model)
     yield from root_problems(model)
     yield from estimator_problems(model)
 
@@ -76,6 +71,30 @@ def guide_problems(model: Model) -> Iterator[Diagnostic]:
         yield Diagnostic("V716", message, Label(e.span, "never drawn"), declared, "leave it out of the guide")
 
 
+def absent_problems(model: Model) -> Iterator[Diagnostic]:
+    """V720: how many elements a ragged plate has differs with the plates around it, so what stands at the same place of another
+    element of these is not always there."""
+    seen = set[tuple[str, str]]()
+    for e in (*model_expressions(model), *guide_expressions(model)):
+        node = model.variable.get(getattr(e, "name", "")) or model.let.get(getattr(e, "name", ""))
+        moved = {e.plate} if isinstance(e, Past) else {plate for plate, _ in e.by} if isinstance(e, Select) else set[str]()
+        if node is None or not moved:
+            continue
+        for plate in (model.plate[p] for p in node.plates):
+            around = next((p for p in plate.inside if p in moved), None)
+            if not plate.ragged or around is None or (node.name, plate.name) in seen:
+                continue
+            seen.add((node.name, plate.name))
+            message = (
+                f"`{node.name}` of another element of `{around}` is read, and that may have fewer elements of `{plate.name}`: "
+                f"their number differs along `{around}`"
+            )
+            opened = (Label(plate.span, "its size is told for each one"),)
+            sized = f"give it a size, `{plate.kind} {plate.name}[K]:`"
+            help_ = f"{sized}, or open `{plate.name}` outside `{around}` first and again inside"
+            yield Diagnostic("V720", message, Label(e.span, "may not be there"), opened, help_)
+
+
 def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[Diagnostic]:
     name, type_ = variable.name, variable.type
     finite = type_.domain in FINITE_DOMAINS | {"tree"} and not type_.shape
@@ -89,6 +108,8 @@ def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[D
         message = f"discrete latent `{name}` is shared by all rows: summed over a minibatch, its gradient would be biased"
         yield Diagnostic("V704", message, Label(variable.span), help="move it into the data plate, or make it continuous")
         return
+    if variable.role == "latent" and data not in variable.plates:
+        yield from shared_problems(variable, model)
     if not hidden or not read:
         return
     if finite and asked not in (None, "exact", *(() if type_.domain == "tree" else SAMPLED)):
@@ -107,6 +128,26 @@ def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[D
         yield Diagnostic("V712", message, Label(variable.span), help=f"read the one before, `{name}[t-1]`")
 
 
+def shared_problems(variable: Variable, model: Model) -> Iterator[Diagnostic]:
+    """V721: what all rows share is drawn before any batch is there."""
+    lets = {let.name: let for let in (*model.lets, *model.guide_lets)}
+    laws = [variable.law, *(guide.law for guide in model.guide if guide.name == variable.name)]
+    todo = [part for law in laws if law is not None for part in law_parts(law)]
+    while todo:
+        for e in walk(todo.pop()):
+            name = getattr(e, "name", "")
+            if name in lets:
+                todo.append(lets.pop(name).value)
+            elif name in model.variable and model.variable[name].role != "latent":
+                message = f"`{variable.name}` is shared by all rows and drawn before any data are there, and it reads `{name}`"
+                declared = (Label(model.variable[name].span, "from the data"),)
+                help_ = (
+                    f"draw it around 0, or around parameters, and add what depends on `{name}` in a `let` inside the data plate"
+                )
+                yield Diagnostic("V721", message, Label(e.span, "data"), declared, help_)
+                return
+
+
 def enumerated_problems(variable: Variable, model: Model) -> Iterator[Diagnostic]:
     name = variable.name
     for e in model_expressions(model):
@@ -114,7 +155,17 @@ def enumerated_problems(variable: Variable, model: Model) -> Iterator[Diagnostic
             message = f"`{name}` is read {e.lag} steps back; chains of order one and two are compiled"
             help_ = "read it one or two steps back"
             yield Diagnostic("V707", message, Label(e.span), help=help_)
-    reads = [e for e in model_expressions(model) if getattr(e, "name", None) == name]
+    reads = [e for e in (*model_expressions(model), *guide_expressions(model)) if getattr(e, "name", None) == name]
+    before = next((e for e in reads if isinstance(e, Prefix)), None)
+    if before is not None:
+        message = (
+            f"`{name}` is summed over, and its elements before one are read together: every path would have to be enumerated"
+        )
+        help_ = f"read the one before, `{name}[{before.plate}-1]`"
+        if variable.role == "partial":
+            help_ += f", or declare `observed {name}`, which has no gaps"
+        yield Diagnostic("V703", message, Label(before.span, "all of them so far"), help=help_)
+        return
     whole, past = (next((e for e in reads if isinstance(e, kind)), None) for kind in (All, Past))
     if whole is not None and past is not None:
         message = f"`{name}` is a chain, and its elements are read together: every path would have to be enumerated"
@@ -147,6 +198,12 @@ def is_hidden(name: str | None, model: Model) -> bool:
 
 def reads_prefix(variable: Variable, model: Model) -> bool:
     return any(isinstance(e, Prefix) and e.name == variable.name for e in model_expressions(model))
+
+
+def guide_expressions(model: Model) -> Iterator[Expression]:
+    """Every expression of the guide."""
+    for part in (*(part for law in model.guide for part in law_parts(law.law)), *(let.value for let in model.guide_lets)):
+        yield from walk(part)
 
 
 def model_expressions(model: Model) -> Iterator[Expression]:

@@ -15,10 +15,17 @@ Batch = dict[str, Tensor]
 
 
 def random_batch(
-    model: Model, sizes: Mapping[str, int], rows: int, generator: Generator, longest: int = 3, missing: float = 0.4
+    model: Model,
+    sizes: Mapping[str, int],
+    rows: int,
+    generator: Generator,
+    longest: int = 3,
+    missing: float = 0.4,
+    shortest: int = 1,
 ) -> Batch:
-    """`rows` rows of 1..`longest` elements per ragged plate, zeros past the ends; partial cells are missing at that rate."""
-    lengths, extent = _random_lengths(model, sizes, rows, generator, longest)
+    """`rows` rows of `shortest`..`longest` elements per ragged plate, zeros past the ends; partial cells are missing at that
+    rate."""
+    lengths, extent = _random_lengths(model, sizes, rows, generator, shortest, longest)
     batch: Batch = {model.plate[plate].length_key: length for plate, length in lengths.items()}
     frames = [Row(model, sizes, {plate: length[b] for plate, length in lengths.items()}, {}) for b in range(rows)]
     for variable in model.variables:
@@ -28,7 +35,7 @@ def random_batch(
         if variable.role == "partial":
             shape = batch[variable.name].shape[: 1 + len(without_data(model, variable.plates))]
             observed = torch.rand(shape, generator=generator) >= missing
-            if 0 < missing < 1:
+            if 0 < missing < 1 and observed.numel():
                 observed.view(-1)[0] = False  # of few cells chance might leave out none
             batch[f"{variable.name}_observed"] = observed
     return batch
@@ -120,7 +127,7 @@ def _layout(model: Model) -> dict[str, tuple[str, ...]]:
 
 
 def _random_lengths(
-    model: Model, sizes: Mapping[str, int], rows: int, generator: Generator, longest: int
+    model: Model, sizes: Mapping[str, int], rows: int, generator: Generator, shortest: int, longest: int
 ) -> tuple[dict[str, Tensor], dict[str, int]]:
     """Lengths of every ragged plate, 0 where the plate around it has ended; and the width of every plate."""
     lengths: dict[str, Tensor] = {}
@@ -133,9 +140,9 @@ def _random_lengths(
             length = torch.zeros((rows, *(extent[p] for p in outer)), dtype=torch.int64)
             for b in range(rows):
                 for at in Row(model, sizes, {p: v[b] for p, v in lengths.items()}, {}).places(outer):
-                    length[(b, *at.values())] = torch.randint(1, longest + 1, (), generator=generator)
+                    length[(b, *at.values())] = torch.randint(shortest, longest + 1, (), generator=generator)
             lengths[plate.name] = length
-            extent[plate.name] = int(length.max())
+            extent[plate.name] = int(length.max()) if length.numel() else 0
     return lengths, extent
 
 

@@ -254,3 +254,23 @@ def spec_texts(draw: Draw) -> str:
     draft = Draft(draw, {"K": draw(st.integers(2, 3)), "H": 2, "V": draw(st.integers(2, 4)), "D": 2})
     draft.rows += plain_block(draft, [], 0)
     return draft.text()
+
+
+@st.composite
+def single_texts(draw: Draw) -> str:
+    """The text of a random spec without a data plate: every plate of a row has a size, and so have some of its chains."""
+    draft = Draft(draw, {"K": draw(st.integers(2, 3)), "H": 2, "V": draw(st.integers(2, 4)), "D": 2})
+    body = plain_block(draft, [], 0)
+    while all(line.split()[0] != "chain" for line in body) and draft.maybe():
+        body = plain_block(draft, [], 0)
+    head, _, _ = draft.text().partition("plate n:\n")
+    return head + "\n".join(_sized(draft, line) for line in body) + "\n"
+
+
+def _sized(draft: Draft, line: str) -> str:
+    """A line that opens a plate, or at times a chain, given a size; any other as it is."""
+    word, _, rest = line.strip().partition(" ")
+    opens = rest.endswith(":") and "[" not in rest and not (word == "plate" and rest in ("k:", "h:"))
+    if not opens or (word == "chain" and draft.maybe()) or word not in ("plate", "chain"):
+        return line
+    return f"{line[:-1]}[{draft.pick(1, 2, 3)}]:"

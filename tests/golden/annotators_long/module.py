@@ -258,6 +258,13 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 def by_group(start, value: Tensor, at: tuple, now: tuple, *told: Tensor | int, among: Tensor | None = None) -> list[Tensor]:
     """The parameters of a law, each (*G, *event), that `start` finds in the elements (N, *event) of each group.
 
@@ -499,6 +506,7 @@ class AnnotatorsLong(nn.Module):
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (item,), exact, in nats."""
         at_truth = torch.arange(self.K, device=self.one.device)  # (truth,)
+        batch = with_room(batch)
         label = batch["label"]  # (item, rating)
         who = batch["who"]  # (item, rating)
         confusion_at = self.raw_confusion[who[:, :, None], at_truth]  # (item, rating, truth, K)
@@ -519,6 +527,7 @@ class AnnotatorsLong(nn.Module):
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         at_truth = torch.arange(self.K, device=self.one.device)  # (truth,)
+        batch = with_room(batch)
         label = batch["label"]  # (item, rating)
         who = batch["who"]  # (item, rating)
         confusion_at = self.raw_confusion[who[:, :, None], at_truth]  # (item, rating, truth, K)
@@ -541,6 +550,7 @@ class AnnotatorsLong(nn.Module):
         "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
         truth: index[k], (item).
         """
+        batch = with_room(batch)
         who = batch["who"]  # (item, rating)
         zeros = {"truth": self.one.new_zeros(who.shape[0], self.K)}
         found = ask(self, batch, query, zeros, {}, other=other)
@@ -549,6 +559,7 @@ class AnnotatorsLong(nn.Module):
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
         """Start parameters at what the batch shows of their laws. Clusters stand in for latents."""
+        batch = with_room(batch)
         label = batch["label"]  # (item, rating)
         who_len = batch["who_len"]  # (item,)
         who = batch["who"]  # (item, rating)
@@ -563,6 +574,7 @@ class AnnotatorsLong(nn.Module):
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         truth = decide(torch.distributions.Categorical(logits=self.raw_prevalence).expand((n,)), "sample", True)  # (item,)
+        batch = with_room(batch)
         who = batch["who"]  # (item, rating)
         confusion_at = self.raw_confusion[who, truth[:, None]]  # (item, rating, K)
         label = decide(torch.distributions.Categorical(logits=confusion_at).expand((n, who.shape[1],)), rule, False)  # (item, rating)

@@ -269,6 +269,13 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 class Maximum(torch.autograd.Function):
     """max over the last dimension; the gradient goes to the first of the best."""
 
@@ -765,6 +772,7 @@ class Arhmm(nn.Module):
         at_c = torch.arange(self.K, device=self.one.device)  # (c,)
         log_init = self.raw_init.log_softmax(-1)  # (K,)
         log_trans = self.raw_trans.log_softmax(-1)  # (c', K)
+        batch = with_room(batch)
         x = batch["x"]  # (chorale, t, 88)
         first = self.first(at_c)  # (c, 88)
         log_x_const, log_x_weight, log_x_statistics = bernoulli_natural(x, first)  # (c,), (c, T), (chorale, t, T)
@@ -787,6 +795,7 @@ class Arhmm(nn.Module):
         at_c = torch.arange(self.K, device=self.one.device)  # (c,)
         log_init = self.raw_init.log_softmax(-1)  # (K,)
         log_trans = self.raw_trans.log_softmax(-1)  # (c', K)
+        batch = with_room(batch)
         x = batch["x"]  # (chorale, t, 88)
         first = self.first(at_c)  # (c, 88)
         log_x_const, log_x_weight, log_x_statistics = bernoulli_natural(x, first)  # (c,), (c, T), (chorale, t, T)
@@ -807,6 +816,7 @@ class Arhmm(nn.Module):
         at_c = torch.arange(self.K, device=self.one.device)  # (c,)
         log_init = self.raw_init.log_softmax(-1)  # (K,)
         log_trans = self.raw_trans.log_softmax(-1)  # (c', K)
+        batch = with_room(batch)
         x = batch["x"]  # (chorale, t, 88)
         first = self.first(at_c)  # (c, 88)
         log_x_const, log_x_weight, log_x_statistics = bernoulli_natural(x, first)  # (c,), (c, T), (chorale, t, T)
@@ -834,6 +844,7 @@ class Arhmm(nn.Module):
         "pairs": of each element of a chain and the one before, (..., K, K) with one element fewer.
         c: index[k], (chorale, t).
         """
+        batch = with_room(batch)
         x = batch["x"]  # (chorale, t, 88)
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, {"c": self.one.new_zeros(x.shape[0], x.shape[1], self.K, self.K)}, {"c": 1})
@@ -847,7 +858,7 @@ class Arhmm(nn.Module):
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         x_len = lengths["t"]  # (chorale,)
-        t_size = int(x_len.max())
+        t_size = max(int(x_len.max()), 1)
         c = self.one.new_zeros(n, t_size, dtype=torch.long)  # (chorale, t)
         x = self.one.new_zeros(n, t_size, 88)  # (chorale, t, 88)
         for t in range(t_size):

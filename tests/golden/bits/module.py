@@ -332,6 +332,13 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 class Maximum(torch.autograd.Function):
     """max over the last dimension; the gradient goes to the first of the best."""
 
@@ -439,7 +446,7 @@ def enumerated_log_sum(
     """log Σ_s exp(log_joint(s, *context)) (*B) over s < count; `parameters` are what else log_joint reads.
 
     Each s keeps `bytes_each` for the gradient. Where all of them together exceed `memory`, they are computed twice instead."""
-    device = parameters[0].device
+    device = (*parameters, *context)[0].device
     size = values_at_once(bytes_each, memory, device)
     if count <= size or torch.compiler.is_compiling():
         return log_sum_exp(log_joint(torch.arange(count, device=device), *context))
@@ -568,6 +575,7 @@ class Bits(nn.Module):
 
     def context_of_z(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
         """What the log-joint of every value of z reads, computed once: x, inside_i, past."""
+        batch = with_room(batch)
         x = batch["x"]  # (word, i)
         x_len = batch["x_len"]  # (word,)
         at_i = torch.arange(x.shape[1], device=self.one.device)  # (i,)
@@ -588,6 +596,7 @@ class Bits(nn.Module):
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (word,), exact, in nats."""
+        batch = with_room(batch)
         x = batch["x"]  # (word, i)
         count = number_of_joint_values(self.K, 2, self.max_joint_values)
         bytes_each = x.shape[0] * (12 * (4 + (32 + self.CHAR) * x.shape[1]))
@@ -600,6 +609,7 @@ class Bits(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        batch = with_room(batch)
         x = batch["x"]  # (word, i)
         count = number_of_joint_values(self.K, 2, self.max_joint_values)
         bytes_each = x.shape[0] * (12 * (4 + (32 + self.CHAR) * x.shape[1]))
@@ -619,6 +629,7 @@ class Bits(nn.Module):
         "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
         z: bit, (word, k).
         """
+        batch = with_room(batch)
         x = batch["x"]  # (word, i)
         zeros = {"z": self.one.new_zeros(x.shape[0], self.K, 2)}
         found = ask(self, batch, query, zeros, {}, other=other)
@@ -628,7 +639,7 @@ class Bits(nn.Module):
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         z = decide(torch.distributions.Bernoulli(probs=(self.one * 0.5)).expand((n, self.K,)), "sample", True)  # (word, k)
         x_len = lengths["i"]  # (word,)
-        i_size = int(x_len.max())
+        i_size = max(int(x_len.max()), 1)
         x = self.one.new_zeros(n, i_size, dtype=torch.long)  # (word, i)
         for i in range(i_size):
             past = self.past.prefixes(x)  # (word, i, H)

@@ -320,6 +320,13 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 def by_group(start, value: Tensor, at: tuple, now: tuple, *told: Tensor | int, among: Tensor | None = None) -> list[Tensor]:
     """The parameters of a law, each (*G, *event), that `start` finds in the elements (N, *event) of each group.
 
@@ -635,6 +642,7 @@ class CorrelatedTopics(nn.Module):
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """A lower bound on log p of each row (doc,), in nats: elbo(samples=1)."""
+        batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
@@ -657,6 +665,7 @@ class CorrelatedTopics(nn.Module):
     @torch.no_grad()
     def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
         """log p(row, latents) − log q(latents) at draws of the latents, (samples, doc)."""
+        batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
@@ -679,6 +688,7 @@ class CorrelatedTopics(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
@@ -709,6 +719,7 @@ class CorrelatedTopics(nn.Module):
         topic: index[k], (doc, n).
         h: real[K], (doc).
         """
+        batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
@@ -725,6 +736,7 @@ class CorrelatedTopics(nn.Module):
 
         Draws have the samples and the rows first; None stands for categories, and where rows differ in length.
         """
+        batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
@@ -741,6 +753,7 @@ class CorrelatedTopics(nn.Module):
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
         """Start parameters at what the batch shows of their laws. Latents that the batch does not show are guessed."""
+        batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         topic = torch.randint(self.K, (w.shape[0], w.shape[1]), device=self.one.device)  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
@@ -755,7 +768,7 @@ class CorrelatedTopics(nn.Module):
         chol = to_cholesky(self.raw_chol)  # (K, K)
         h = decide(torch.distributions.MultivariateNormal(loc=self.mean, scale_tril=chol).expand((n,)), "sample", True)  # (doc, K)
         w_len = lengths["n"]  # (doc,)
-        n_size = int(w_len.max())
+        n_size = max(int(w_len.max()), 1)
         topic = decide(torch.distributions.Categorical(logits=h[:, None]).expand((n, n_size,)), "sample", True)  # (doc, n)
         phi_at = self.raw_phi[topic]  # (doc, n, V)
         w = decide(torch.distributions.Categorical(logits=phi_at).expand((n, n_size,)), rule, False)  # (doc, n)

@@ -174,6 +174,13 @@ def reverse(x: Tensor, mask: Tensor | None) -> Tensor:
     return x.expand(*lead, -1, -1).gather(-2, at[..., None].expand(*lead, -1, x.shape[-1]))
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 class NormalVectorLogProb(torch.autograd.Function):
     """Σ_d log N(value_d; loc_d, scale_d²) (*B): value, loc and scale broadcast to (*B, D).
 
@@ -331,6 +338,7 @@ class DeepMarkov(nn.Module):
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """A lower bound on log p of each row (chorale,), in nats: elbo(samples=1)."""
+        batch = with_room(batch)
         x = batch["x"]  # (chorale, t, 88)
         x_len = batch["x_len"]  # (chorale,)
         at_t = torch.arange(x.shape[1], device=self.one.device)  # (t,)
@@ -376,6 +384,7 @@ class DeepMarkov(nn.Module):
     @torch.no_grad()
     def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
         """log p(row, latents) − log q(latents) at draws of the latents, (samples, chorale)."""
+        batch = with_room(batch)
         x = batch["x"]  # (chorale, t, 88)
         x_len = batch["x_len"]  # (chorale,)
         at_t = torch.arange(x.shape[1], device=self.one.device)  # (t,)
@@ -422,6 +431,7 @@ class DeepMarkov(nn.Module):
 
         Draws have the samples and the rows first; None stands for categories, and where rows differ in length.
         """
+        batch = with_room(batch)
         x = batch["x"]  # (chorale, t, 88)
         x_len = batch["x_len"]  # (chorale,)
         at_t = torch.arange(x.shape[1], device=self.one.device)  # (t,)
@@ -461,7 +471,7 @@ class DeepMarkov(nn.Module):
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         x_len = lengths["t"]  # (chorale,)
-        t_size = int(x_len.max())
+        t_size = max(int(x_len.max()), 1)
         z = self.one.new_zeros(n, t_size, self.Z)  # (chorale, t, Z)
         x = self.one.new_zeros(n, t_size, 88)  # (chorale, t, 88)
         for t in range(t_size):

@@ -303,6 +303,13 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 class Maximum(torch.autograd.Function):
     """max over the last dimension; the gradient goes to the first of the best."""
 
@@ -764,6 +771,7 @@ class DriveHmm(nn.Module):
         """log p of each row (event,), exact, in nats."""
         phi, lambda_, theta, _ = self.shared() if shared is None else shared
         log_theta = log_of(theta)  # (c', 2)
+        batch = with_room(batch)
         u = batch["u"]  # (event, t)
         u_len = batch["u_len"]  # (event,)
         at_t = torch.arange(u.shape[1], device=self.one.device)  # (t,)
@@ -810,6 +818,7 @@ class DriveHmm(nn.Module):
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         phi, lambda_, theta, _ = self.shared()
         log_theta = log_of(theta)  # (c', 2)
+        batch = with_room(batch)
         u = batch["u"]  # (event, t)
         u_len = batch["u_len"]  # (event,)
         at_t = torch.arange(u.shape[1], device=self.one.device)  # (t,)
@@ -830,6 +839,7 @@ class DriveHmm(nn.Module):
         """log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."""
         phi, lambda_, theta, _ = self.shared()
         log_theta = log_of(theta)  # (c', 2)
+        batch = with_room(batch)
         u = batch["u"]  # (event, t)
         u_len = batch["u_len"]  # (event,)
         at_t = torch.arange(u.shape[1], device=self.one.device)  # (t,)
@@ -859,6 +869,7 @@ class DriveHmm(nn.Module):
         "pairs": of each element of a chain and the one before, (..., K, K) with one element fewer.
         c: index[k], (event, t).
         """
+        batch = with_room(batch)
         u = batch["u"]  # (event, t)
         u_len = batch["u_len"]  # (event,)
         at_t = torch.arange(u.shape[1], device=self.one.device)  # (t,)
@@ -876,7 +887,7 @@ class DriveHmm(nn.Module):
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         phi, lambda_, theta, _ = self.shared()
         u_len = lengths["t"]  # (event,)
-        t_size = int(u_len.max())
+        t_size = max(int(u_len.max()), 1)
         c = self.one.new_zeros(n, t_size, dtype=torch.long)  # (event, t)
         u = self.one.new_zeros(n, t_size)  # (event, t)
         v = self.one.new_zeros(n, t_size)  # (event, t)

@@ -118,6 +118,13 @@ def log_of(p: Tensor) -> Tensor:
     return LogOfProbability.apply(p)
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 class NormalVectorLogProb(torch.autograd.Function):
     """Σ_d log N(value_d; loc_d, scale_d²) (*B): value, loc and scale broadcast to (*B, D).
 
@@ -210,6 +217,7 @@ class EmbeddedTopics(nn.Module):
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """A lower bound on log p of each row (doc,), in nats: elbo(samples=1)."""
+        batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
@@ -235,6 +243,7 @@ class EmbeddedTopics(nn.Module):
     @torch.no_grad()
     def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
         """log p(row, latents) − log q(latents) at draws of the latents, (samples, doc)."""
+        batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
@@ -263,6 +272,7 @@ class EmbeddedTopics(nn.Module):
         "sample", a draw; "entropy", in nats, of each value and of all together.
         eta: real[K], (doc).
         """
+        batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
@@ -277,6 +287,7 @@ class EmbeddedTopics(nn.Module):
 
         Draws have the samples and the rows first; None stands for categories, and where rows differ in length.
         """
+        batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
@@ -293,7 +304,7 @@ class EmbeddedTopics(nn.Module):
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         eta = decide(torch.distributions.Normal(loc=(self.one * 0), scale=(self.one * 1)).expand((n, self.K,)), "sample", True)  # (doc, K)
         w_len = lengths["n"]  # (doc,)
-        n_size = int(w_len.max())
+        n_size = max(int(w_len.max()), 1)
         eta_prob = eta.softmax(-1)  # (doc, K)
         dot = F.linear(self.alpha, self.rho)  # (k, V)
         dot_prob = dot.softmax(-1)  # (k, V)

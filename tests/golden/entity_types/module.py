@@ -269,6 +269,13 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 def by_group(start, value: Tensor, at: tuple, now: tuple, *told: Tensor | int, among: Tensor | None = None) -> list[Tensor]:
     """The parameters of a law, each (*G, *event), that `start` finds in the elements (N, *event) of each group.
 
@@ -460,6 +467,7 @@ class EntityTypes(nn.Module):
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (doc,), exact, in nats."""
+        batch = with_room(batch)
         number = batch["number"]  # (doc, entity)
         log_number = bernoulli_log_prob(number[:, :, None], self.raw_several)  # (doc, entity, kind)
         w = batch["w"]  # (doc, mention)
@@ -488,6 +496,7 @@ class EntityTypes(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        batch = with_room(batch)
         number = batch["number"]  # (doc, entity)
         log_number = bernoulli_log_prob(number[:, :, None], self.raw_several)  # (doc, entity, kind)
         w = batch["w"]  # (doc, mention)
@@ -518,6 +527,7 @@ class EntityTypes(nn.Module):
         "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
         kind: index[k], (doc, entity).
         """
+        batch = with_room(batch)
         number = batch["number"]  # (doc, entity)
         number_len = batch["number_len"]  # (doc,)
         at_entity = torch.arange(number.shape[1], device=self.one.device)  # (entity,)
@@ -529,6 +539,7 @@ class EntityTypes(nn.Module):
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
         """Start parameters at what the batch shows of their laws. Latents that the batch does not show are guessed."""
+        batch = with_room(batch)
         number = batch["number"]  # (doc, entity)
         kind = torch.randint(self.K, (number.shape[0], number.shape[1]), device=self.one.device)  # (doc, entity)
         number_len = batch["number_len"]  # (doc,)
@@ -551,10 +562,11 @@ class EntityTypes(nn.Module):
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         number_len = lengths["entity"]  # (doc,)
-        entity_size = int(number_len.max())
+        entity_size = max(int(number_len.max()), 1)
         kind = decide(torch.distributions.Categorical(logits=self.raw_prior).expand((n, entity_size,)), "sample", True)  # (doc, entity)
         several_at = self.raw_several[kind]  # (doc, entity)
         number = decide(torch.distributions.Bernoulli(logits=several_at).expand((n, entity_size,)), rule, False)  # (doc, entity)
+        batch = with_room(batch)
         e = batch["e"]  # (doc, mention)
         at_doc = torch.arange(n, device=self.one.device)  # (doc,)
         kind_at = kind[at_doc[:, None], e]  # (doc, mention)

@@ -262,6 +262,13 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 def by_group(start, value: Tensor, at: tuple, now: tuple, *told: Tensor | int, among: Tensor | None = None) -> list[Tensor]:
     """The parameters of a law, each (*G, *event), that `start` finds in the elements (N, *event) of each group.
 
@@ -784,6 +791,7 @@ class FactorialHmm(nn.Module):
         log_harmony_trans = self.raw_harmony_trans.log_softmax(-1)  # (h', K)
         log_metre_init = self.raw_metre_init.log_softmax(-1)  # (L,)
         log_metre_trans = self.raw_metre_trans.log_softmax(-1)  # (m', L)
+        batch = with_room(batch)
         x = batch["x"]  # (chorale, t, 88)
         value = self.base + self.harmony_keys  # (h, 88)
         value_2 = value[:, None] + self.metre_keys  # (h, m, 88)
@@ -808,6 +816,7 @@ class FactorialHmm(nn.Module):
         log_harmony_trans = self.raw_harmony_trans.log_softmax(-1)  # (h', K)
         log_metre_init = self.raw_metre_init.log_softmax(-1)  # (L,)
         log_metre_trans = self.raw_metre_trans.log_softmax(-1)  # (m', L)
+        batch = with_room(batch)
         x = batch["x"]  # (chorale, t, 88)
         value = self.base + self.harmony_keys  # (h, 88)
         value_2 = value[:, None] + self.metre_keys  # (h, m, 88)
@@ -831,6 +840,7 @@ class FactorialHmm(nn.Module):
         log_harmony_trans = self.raw_harmony_trans.log_softmax(-1)  # (h', K)
         log_metre_init = self.raw_metre_init.log_softmax(-1)  # (L,)
         log_metre_trans = self.raw_metre_trans.log_softmax(-1)  # (m', L)
+        batch = with_room(batch)
         x = batch["x"]  # (chorale, t, 88)
         value = self.base + self.harmony_keys  # (h, 88)
         value_2 = value[:, None] + self.metre_keys  # (h, m, 88)
@@ -860,6 +870,7 @@ class FactorialHmm(nn.Module):
         h: index[k], (chorale, t).
         m: index[l], (chorale, t).
         """
+        batch = with_room(batch)
         x = batch["x"]  # (chorale, t, 88)
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, {"h": self.one.new_zeros(x.shape[0], x.shape[1], self.K, self.K), "m": self.one.new_zeros(x.shape[0], x.shape[1], self.L, self.L)}, {"h": 1, "m": 1})
@@ -873,6 +884,7 @@ class FactorialHmm(nn.Module):
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
         """Start parameters at what the batch shows of their laws."""
+        batch = with_room(batch)
         x = batch["x"]  # (chorale, t, 88)
         x_len = batch["x_len"]  # (chorale,)
         at_t = torch.arange(x.shape[1], device=self.one.device)  # (t,)
@@ -884,7 +896,7 @@ class FactorialHmm(nn.Module):
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         x_len = lengths["t"]  # (chorale,)
-        t_size = int(x_len.max())
+        t_size = max(int(x_len.max()), 1)
         h = self.one.new_zeros(n, t_size, dtype=torch.long)  # (chorale, t)
         m = self.one.new_zeros(n, t_size, dtype=torch.long)  # (chorale, t)
         x = self.one.new_zeros(n, t_size, 88)  # (chorale, t, 88)

@@ -242,6 +242,13 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 def by_group(start, value: Tensor, at: tuple, now: tuple, *told: Tensor | int, among: Tensor | None = None) -> list[Tensor]:
     """The parameters of a law, each (*G, *event), that `start` finds in the elements (N, *event) of each group.
 
@@ -502,6 +509,7 @@ class Grading(nn.Module):
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (panel,), exact, in nats."""
         log_manner = self.raw_manner.log_softmax(-1)  # (T,)
+        batch = with_room(batch)
         mark = batch["mark"]  # (panel, essay, grader)
         mark_2 = mark.permute(0, 2, 1)  # (panel, grader, essay)
         mark_observed = batch["mark_observed"]  # (panel, essay, grader)
@@ -533,6 +541,7 @@ class Grading(nn.Module):
         log_manner = self.raw_manner.log_softmax(-1)  # (T,)
         at_mark = torch.arange(self.M, device=self.one.device)  # (mark,)
         marks_by_worth = self.raw_marks.movedim(0, 1)  # (h, worth, M)
+        batch = with_room(batch)
         mark = batch["mark"]  # (panel, essay, grader)
         mark_2 = mark.permute(0, 2, 1)  # (panel, grader, essay)
         mark_observed = batch["mark_observed"]  # (panel, essay, grader)
@@ -569,6 +578,7 @@ class Grading(nn.Module):
         worth: index[k], (panel, essay).
         mark: category[M], (panel, essay, grader).
         """
+        batch = with_room(batch)
         mark = batch["mark"]  # (panel, essay, grader)
         mark_2 = mark.permute(0, 2, 1)  # (panel, grader, essay)
         essay_len = batch["essay_len"]  # (panel,)
@@ -581,6 +591,7 @@ class Grading(nn.Module):
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
         """Start parameters at what the batch shows of their laws. Clusters stand in for latents."""
+        batch = with_room(batch)
         mark = batch["mark"]  # (panel, essay, grader)
         mark_2 = mark.permute(0, 2, 1)  # (panel, grader, essay)
         mark_observed = batch["mark_observed"]  # (panel, essay, grader)
@@ -604,7 +615,7 @@ class Grading(nn.Module):
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         kind = decide(torch.distributions.Categorical(logits=self.raw_manner).expand((n, self.G,)), "sample", True)  # (panel, grader)
         essay_len = lengths["essay"]  # (panel,)
-        essay_size = int(essay_len.max())
+        essay_size = max(int(essay_len.max()), 1)
         worth = decide(torch.distributions.Categorical(logits=self.raw_quality).expand((n, essay_size,)), "sample", True)  # (panel, essay)
         marks_at = self.raw_marks[worth[:, None], kind[:, :, None]]  # (panel, grader, essay, M)
         mark = decide(torch.distributions.Categorical(logits=marks_at).expand((n, self.G, essay_size,)), rule, False)  # (panel, grader, essay)

@@ -258,6 +258,13 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 def by_group(start, value: Tensor, at: tuple, now: tuple, *told: Tensor | int, among: Tensor | None = None) -> list[Tensor]:
     """The parameters of a law, each (*G, *event), that `start` finds in the elements (N, *event) of each group.
 
@@ -432,6 +439,7 @@ class HierarchicalMixture(nn.Module):
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (doc,), exact, in nats."""
+        batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         log_mix = self.raw_mix.log_softmax(-1)  # (kind, K)
         log_phi = self.raw_phi.log_softmax(-1)  # (topic, V)
@@ -453,6 +461,7 @@ class HierarchicalMixture(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         log_mix = self.raw_mix.log_softmax(-1)  # (kind, K)
         log_phi = self.raw_phi.log_softmax(-1)  # (topic, V)
@@ -479,6 +488,7 @@ class HierarchicalMixture(nn.Module):
         kind: index[class], (doc).
         topic: index[k], (doc, n).
         """
+        batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
@@ -490,6 +500,7 @@ class HierarchicalMixture(nn.Module):
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
         """Start parameters at what the batch shows of their laws. Latents that the batch does not show are guessed."""
+        batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         topic = torch.randint(self.K, (w.shape[0], w.shape[1]), device=self.one.device)  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
@@ -503,7 +514,7 @@ class HierarchicalMixture(nn.Module):
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         kind = decide(torch.distributions.Categorical(logits=self.raw_prior).expand((n,)), "sample", True)  # (doc,)
         w_len = lengths["n"]  # (doc,)
-        n_size = int(w_len.max())
+        n_size = max(int(w_len.max()), 1)
         mix_at = self.raw_mix[kind]  # (doc, K)
         topic = decide(torch.distributions.Categorical(logits=mix_at[:, None]).expand((n, n_size,)), "sample", True)  # (doc, n)
         phi_at = self.raw_phi[topic]  # (doc, n, V)

@@ -270,6 +270,13 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 def by_group(start, value: Tensor, at: tuple, now: tuple, *told: Tensor | int, among: Tensor | None = None) -> list[Tensor]:
     """The parameters of a law, each (*G, *event), that `start` finds in the elements (N, *event) of each group.
 
@@ -790,6 +797,7 @@ class Hmm(nn.Module):
         """log p of each row (sentence,), exact, in nats."""
         log_init = self.raw_init.log_softmax(-1)  # (K,)
         log_trans = self.raw_trans.log_softmax(-1)  # (c', K)
+        batch = with_room(batch)
         x = batch["x"]  # (sentence, t)
         x_len = batch["x_len"]  # (sentence,)
         log_emit = self.raw_emit.log_softmax(-1)  # (c, V)
@@ -804,6 +812,7 @@ class Hmm(nn.Module):
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         log_init = self.raw_init.log_softmax(-1)  # (K,)
         log_trans = self.raw_trans.log_softmax(-1)  # (c', K)
+        batch = with_room(batch)
         x = batch["x"]  # (sentence, t)
         log_emit = self.raw_emit.log_softmax(-1)  # (c, V)
         log_x = columns(log_emit, x)  # (sentence, t, c)
@@ -817,6 +826,7 @@ class Hmm(nn.Module):
         """log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."""
         log_init = self.raw_init.log_softmax(-1)  # (K,)
         log_trans = self.raw_trans.log_softmax(-1)  # (c', K)
+        batch = with_room(batch)
         x = batch["x"]  # (sentence, t)
         tilt_c = tilt["c"]  # (sentence, t, c', c)
         log_first = tilt_c[:, 0, 0, :]  # (sentence, c)
@@ -837,6 +847,7 @@ class Hmm(nn.Module):
         "pairs": of each element of a chain and the one before, (..., K, K) with one element fewer.
         c: index[k], (sentence, t).
         """
+        batch = with_room(batch)
         x = batch["x"]  # (sentence, t)
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, {"c": self.one.new_zeros(x.shape[0], x.shape[1], self.K, self.K)}, {"c": 1})
@@ -850,6 +861,7 @@ class Hmm(nn.Module):
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
         """Start parameters at what the batch shows of their laws. Latents that the batch does not show are guessed."""
+        batch = with_room(batch)
         x = batch["x"]  # (sentence, t)
         c = torch.randint(self.K, (x.shape[0], x.shape[1]), device=self.one.device)  # (sentence, t)
         x_len = batch["x_len"]  # (sentence,)
@@ -862,7 +874,7 @@ class Hmm(nn.Module):
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         x_len = lengths["t"]  # (sentence,)
-        t_size = int(x_len.max())
+        t_size = max(int(x_len.max()), 1)
         c = self.one.new_zeros(n, t_size, dtype=torch.long)  # (sentence, t)
         x = self.one.new_zeros(n, t_size, dtype=torch.long)  # (sentence, t)
         for t in range(t_size):

@@ -270,6 +270,13 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 def by_group(start, value: Tensor, at: tuple, now: tuple, *told: Tensor | int, among: Tensor | None = None) -> list[Tensor]:
     """The parameters of a law, each (*G, *event), that `start` finds in the elements (N, *event) of each group.
 
@@ -832,6 +839,7 @@ class Hmm2(nn.Module):
         log_second = self.raw_second.log_softmax(-1)  # (c', K)
         trans_by_c_past = self.raw_trans.movedim(0, 1)  # (before, c', K)
         log_trans_by_c_past = trans_by_c_past.log_softmax(-1)  # (c'', c', K)
+        batch = with_room(batch)
         x = batch["x"]  # (word, t)
         log_emit = self.raw_emit.log_softmax(-1)  # (c, CHAR)
         log_x = columns(log_emit, x)  # (word, t, c)
@@ -849,6 +857,7 @@ class Hmm2(nn.Module):
         log_second = self.raw_second.log_softmax(-1)  # (c', K)
         trans_by_c_past = self.raw_trans.movedim(0, 1)  # (before, c', K)
         log_trans_by_c_past = trans_by_c_past.log_softmax(-1)  # (c'', c', K)
+        batch = with_room(batch)
         x = batch["x"]  # (word, t)
         log_emit = self.raw_emit.log_softmax(-1)  # (c, CHAR)
         log_x = columns(log_emit, x)  # (word, t, c)
@@ -864,6 +873,7 @@ class Hmm2(nn.Module):
         log_second = self.raw_second.log_softmax(-1)  # (c', K)
         trans_by_c_past = self.raw_trans.movedim(0, 1)  # (before, c', K)
         log_trans_by_c_past = trans_by_c_past.log_softmax(-1)  # (c'', c', K)
+        batch = with_room(batch)
         x = batch["x"]  # (word, t)
         tilt_c = tilt["c"]  # (word, t, c', c)
         log_emit = self.raw_emit.log_softmax(-1)  # (c, CHAR)
@@ -887,6 +897,7 @@ class Hmm2(nn.Module):
         "pairs": of each element of a chain and the one before, (..., K, K) with one element fewer.
         c: category[K], (word, t).
         """
+        batch = with_room(batch)
         x = batch["x"]  # (word, t)
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, {"c": self.one.new_zeros(x.shape[0], x.shape[1], self.K, self.K)}, {"c": 1})
@@ -900,6 +911,7 @@ class Hmm2(nn.Module):
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
         """Start parameters at what the batch shows of their laws. Latents that the batch does not show are guessed."""
+        batch = with_room(batch)
         x = batch["x"]  # (word, t)
         c = torch.randint(self.K, (x.shape[0], x.shape[1]), device=self.one.device)  # (word, t)
         x_len = batch["x_len"]  # (word,)
@@ -912,7 +924,7 @@ class Hmm2(nn.Module):
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         x_len = lengths["t"]  # (word,)
-        t_size = int(x_len.max())
+        t_size = max(int(x_len.max()), 1)
         c = self.one.new_zeros(n, t_size, dtype=torch.long)  # (word, t)
         x = self.one.new_zeros(n, t_size, dtype=torch.long)  # (word, t)
         for t in range(t_size):

@@ -275,6 +275,13 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 class Maximum(torch.autograd.Function):
     """max over the last dimension; the gradient goes to the first of the best."""
 
@@ -764,6 +771,7 @@ class HmmAlignment(nn.Module):
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (pair,), exact, in nats."""
+        batch = with_room(batch)
         y = batch["y"]  # (pair, j)
         at_a = torch.arange(y.shape[1], device=self.one.device)  # (a,)
         y_len = batch["y_len"]  # (pair,)
@@ -794,6 +802,7 @@ class HmmAlignment(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        batch = with_room(batch)
         y = batch["y"]  # (pair, j)
         at_a = torch.arange(y.shape[1], device=self.one.device)  # (a,)
         y_len = batch["y_len"]  # (pair,)
@@ -822,6 +831,7 @@ class HmmAlignment(nn.Module):
 
     def tilted_pairs(self, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."""
+        batch = with_room(batch)
         y = batch["y"]  # (pair, j)
         at_a = torch.arange(y.shape[1], device=self.one.device)  # (a,)
         y_len = batch["y_len"]  # (pair,)
@@ -859,6 +869,7 @@ class HmmAlignment(nn.Module):
         "pairs": of each element of a chain and the one before, (..., K, K) with one element fewer.
         a: index[j], (pair, i).
         """
+        batch = with_room(batch)
         y = batch["y"]  # (pair, j)
         x = batch["x"]  # (pair, i)
         if query == "pairs":
@@ -872,9 +883,10 @@ class HmmAlignment(nn.Module):
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
+        batch = with_room(batch)
         y = batch["y"]  # (pair, j)
         x_len = lengths["i"]  # (pair,)
-        i_size = int(x_len.max())
+        i_size = max(int(x_len.max()), 1)
         a = self.one.new_zeros(n, i_size, dtype=torch.long)  # (pair, i)
         x = self.one.new_zeros(n, i_size, dtype=torch.long)  # (pair, i)
         for i in range(i_size):

@@ -268,6 +268,13 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 def by_group(start, value: Tensor, at: tuple, now: tuple, *told: Tensor | int, among: Tensor | None = None) -> list[Tensor]:
     """The parameters of a law, each (*G, *event), that `start` finds in the elements (N, *event) of each group.
 
@@ -843,6 +850,7 @@ class HmmMusic(nn.Module):
         """log p of each row (chorale,), exact, in nats."""
         log_init = self.raw_init.log_softmax(-1)  # (K,)
         log_trans = self.raw_trans.log_softmax(-1)  # (c', K)
+        batch = with_room(batch)
         x = batch["x"]  # (chorale, t, 88)
         log_x_const, log_x_weight, log_x_statistics = bernoulli_natural(x, self.raw_emit)  # (c,), (c, T), (chorale, t, T)
         log_table = F.linear(log_x_statistics, log_x_weight, log_x_const)  # (chorale, t, c)
@@ -858,6 +866,7 @@ class HmmMusic(nn.Module):
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         log_init = self.raw_init.log_softmax(-1)  # (K,)
         log_trans = self.raw_trans.log_softmax(-1)  # (c', K)
+        batch = with_room(batch)
         x = batch["x"]  # (chorale, t, 88)
         log_x_const, log_x_weight, log_x_statistics = bernoulli_natural(x, self.raw_emit)  # (c,), (c, T), (chorale, t, T)
         log_table = F.linear(log_x_statistics, log_x_weight, log_x_const)  # (chorale, t, c)
@@ -871,6 +880,7 @@ class HmmMusic(nn.Module):
         """log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."""
         log_init = self.raw_init.log_softmax(-1)  # (K,)
         log_trans = self.raw_trans.log_softmax(-1)  # (c', K)
+        batch = with_room(batch)
         x = batch["x"]  # (chorale, t, 88)
         log_x_const, log_x_weight, log_x_statistics = bernoulli_natural(x, self.raw_emit)  # (c,), (c, T), (chorale, t, T)
         tilt_c = tilt["c"]  # (chorale, t, c', c)
@@ -892,6 +902,7 @@ class HmmMusic(nn.Module):
         "pairs": of each element of a chain and the one before, (..., K, K) with one element fewer.
         c: index[k], (chorale, t).
         """
+        batch = with_room(batch)
         x = batch["x"]  # (chorale, t, 88)
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, {"c": self.one.new_zeros(x.shape[0], x.shape[1], self.K, self.K)}, {"c": 1})
@@ -905,6 +916,7 @@ class HmmMusic(nn.Module):
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
         """Start parameters at what the batch shows of their laws. Clusters stand in for latents."""
+        batch = with_room(batch)
         x = batch["x"]  # (chorale, t, 88)
         x_len = batch["x_len"]  # (chorale,)
         at_t = torch.arange(x.shape[1], device=self.one.device)  # (t,)
@@ -919,7 +931,7 @@ class HmmMusic(nn.Module):
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         x_len = lengths["t"]  # (chorale,)
-        t_size = int(x_len.max())
+        t_size = max(int(x_len.max()), 1)
         c = self.one.new_zeros(n, t_size, dtype=torch.long)  # (chorale, t)
         x = self.one.new_zeros(n, t_size, 88)  # (chorale, t, 88)
         for t in range(t_size):

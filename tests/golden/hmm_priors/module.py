@@ -288,6 +288,13 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 class Maximum(torch.autograd.Function):
     """max over the last dimension; the gradient goes to the first of the best."""
 
@@ -728,6 +735,7 @@ class HmmPriors(nn.Module):
         """log p of each row (sequence,), exact, in nats."""
         mu, trans, _ = self.shared() if shared is None else shared
         log_trans = log_of(trans)  # (c', 2)
+        batch = with_room(batch)
         x = batch["x"]  # (sequence, t)
         log_x = normal_log_prob(x[:, :, None], mu, (self.one * 1))  # (sequence, t, c)
         x_len = batch["x_len"]  # (sequence,)
@@ -757,6 +765,7 @@ class HmmPriors(nn.Module):
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         mu, trans, _ = self.shared()
         log_trans = log_of(trans)  # (c', 2)
+        batch = with_room(batch)
         x = batch["x"]  # (sequence, t)
         log_x = normal_log_prob(x[:, :, None], mu, (self.one * 1))  # (sequence, t, c)
         tilt_c = tilt["c"]  # (sequence, t, c)
@@ -769,6 +778,7 @@ class HmmPriors(nn.Module):
         """log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."""
         mu, trans, _ = self.shared()
         log_trans = log_of(trans)  # (c', 2)
+        batch = with_room(batch)
         x = batch["x"]  # (sequence, t)
         log_x = normal_log_prob(x[:, :, None], mu, (self.one * 1))  # (sequence, t, c)
         tilt_c = tilt["c"]  # (sequence, t, c', c)
@@ -789,6 +799,7 @@ class HmmPriors(nn.Module):
         "pairs": of each element of a chain and the one before, (..., K, K) with one element fewer.
         c: index[k], (sequence, t).
         """
+        batch = with_room(batch)
         x = batch["x"]  # (sequence, t)
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, {"c": self.one.new_zeros(x.shape[0], x.shape[1], 2, 2)}, {"c": 1})
@@ -803,7 +814,7 @@ class HmmPriors(nn.Module):
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         mu, trans, _ = self.shared()
         x_len = lengths["t"]  # (sequence,)
-        t_size = int(x_len.max())
+        t_size = max(int(x_len.max()), 1)
         c = self.one.new_zeros(n, t_size, dtype=torch.long)  # (sequence, t)
         x = self.one.new_zeros(n, t_size)  # (sequence, t)
         for t in range(t_size):

@@ -261,6 +261,13 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 class Maximum(torch.autograd.Function):
     """max over the last dimension; the gradient goes to the first of the best."""
 
@@ -423,6 +430,7 @@ class Ibm1(nn.Module):
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (pair,), exact, in nats."""
+        batch = with_room(batch)
         y = batch["y"]  # (pair, j)
         at_a = torch.arange(y.shape[1], device=self.one.device)  # (a,)
         y_len = batch["y_len"]  # (pair,)
@@ -451,6 +459,7 @@ class Ibm1(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        batch = with_room(batch)
         y = batch["y"]  # (pair, j)
         at_a = torch.arange(y.shape[1], device=self.one.device)  # (a,)
         y_len = batch["y_len"]  # (pair,)
@@ -481,6 +490,7 @@ class Ibm1(nn.Module):
         "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
         a: index[j], (pair, i).
         """
+        batch = with_room(batch)
         y = batch["y"]  # (pair, j)
         x = batch["x"]  # (pair, i)
         x_len = batch["x_len"]  # (pair,)
@@ -492,9 +502,10 @@ class Ibm1(nn.Module):
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
+        batch = with_room(batch)
         y = batch["y"]  # (pair, j)
         x_len = lengths["i"]  # (pair,)
-        i_size = int(x_len.max())
+        i_size = max(int(x_len.max()), 1)
         y_len = batch["y_len"]  # (pair,)
         a = (torch.rand(n, i_size, device=self.one.device) * y_len[:, None]).long()  # (pair, i)
         at_pair = torch.arange(n, device=self.one.device)  # (pair,)

@@ -267,6 +267,13 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 class Maximum(torch.autograd.Function):
     """max over the last dimension; the gradient goes to the first of the best."""
 
@@ -441,6 +448,7 @@ class Ibm2(nn.Module):
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (pair,), exact, in nats."""
+        batch = with_room(batch)
         y = batch["y"]  # (pair, j)
         at_a = torch.arange(y.shape[1], device=self.one.device)  # (a,)
         value = at_a == 0  # (j,)
@@ -479,6 +487,7 @@ class Ibm2(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        batch = with_room(batch)
         y = batch["y"]  # (pair, j)
         at_a = torch.arange(y.shape[1], device=self.one.device)  # (a,)
         value = at_a == 0  # (j,)
@@ -519,6 +528,7 @@ class Ibm2(nn.Module):
         "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
         a: index[j], (pair, i).
         """
+        batch = with_room(batch)
         y = batch["y"]  # (pair, j)
         x = batch["x"]  # (pair, i)
         x_len = batch["x_len"]  # (pair,)
@@ -530,9 +540,10 @@ class Ibm2(nn.Module):
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
+        batch = with_room(batch)
         y = batch["y"]  # (pair, j)
         x_len = lengths["i"]  # (pair,)
-        i_size = int(x_len.max())
+        i_size = max(int(x_len.max()), 1)
         at_j = torch.arange(y.shape[1], device=self.one.device)  # (j,)
         value = at_j == 0  # (j,)
         tension = F.softplus(self.raw_tension)

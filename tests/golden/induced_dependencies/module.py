@@ -260,6 +260,13 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 class Maximum(torch.autograd.Function):
     """max over the last dimension; the gradient goes to the first of the best."""
 
@@ -687,6 +694,7 @@ class InducedDependencies(nn.Module):
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (sentence,), exact, in nats."""
+        batch = with_room(batch)
         x_len = batch["x_len"]  # (sentence,)
         log_norm_head = -log_number_of_trees(self.one * x_len)  # (sentence,)
         x = batch["x"]  # (sentence, i)
@@ -708,6 +716,7 @@ class InducedDependencies(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        batch = with_room(batch)
         x_len = batch["x_len"]  # (sentence,)
         log_norm_head = -log_number_of_trees(self.one * x_len)  # (sentence,)
         x = batch["x"]  # (sentence, i)
@@ -732,6 +741,7 @@ class InducedDependencies(nn.Module):
         "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
         head: tree[i], (sentence, i).
         """
+        batch = with_room(batch)
         x = batch["x"]  # (sentence, i)
         x_len = batch["x_len"]  # (sentence,)
         at_i = torch.arange(x.shape[1], device=self.one.device)  # (i,)
@@ -743,7 +753,7 @@ class InducedDependencies(nn.Module):
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         x_len = lengths["i"]  # (sentence,)
-        i_size = int(x_len.max())
+        i_size = max(int(x_len.max()), 1)
         head = decide_tree(self.one.new_zeros(n, i_size, i_size + 1), x_len, "sample", True)  # (sentence, i)
         depth = tree_depth(head)  # (sentence, i)
         x = self.one.new_zeros(n, i_size, dtype=torch.long)  # (sentence, i)

@@ -295,6 +295,13 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 def by_group(start, value: Tensor, at: tuple, now: tuple, *told: Tensor | int, among: Tensor | None = None) -> list[Tensor]:
     """The parameters of a law, each (*G, *event), that `start` finds in the elements (N, *event) of each group.
 
@@ -848,6 +855,7 @@ class Iohmm(nn.Module):
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (sentence,), exact, in nats."""
         at_c = torch.arange(self.K, device=self.one.device)  # (c,)
+        batch = with_room(batch)
         u = batch["u"]  # (sentence, t)
         u_words, u_row = distinct(u)  # (sentence, t)
         start = self.start(u_words)  # (distinct, K)
@@ -872,6 +880,7 @@ class Iohmm(nn.Module):
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         at_c = torch.arange(self.K, device=self.one.device)  # (c,)
+        batch = with_room(batch)
         u = batch["u"]  # (sentence, t)
         u_words, u_row = distinct(u)  # (sentence, t)
         start = self.start(u_words)  # (distinct, K)
@@ -895,6 +904,7 @@ class Iohmm(nn.Module):
     def tilted_pairs(self, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."""
         at_c = torch.arange(self.K, device=self.one.device)  # (c,)
+        batch = with_room(batch)
         u = batch["u"]  # (sentence, t)
         u_words, u_row = distinct(u)  # (sentence, t)
         start = self.start(u_words)  # (distinct, K)
@@ -925,6 +935,7 @@ class Iohmm(nn.Module):
         "pairs": of each element of a chain and the one before, (..., K, K) with one element fewer.
         c: index[k], (sentence, t).
         """
+        batch = with_room(batch)
         u = batch["u"]  # (sentence, t)
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, {"c": self.one.new_zeros(u.shape[0], u.shape[1], self.K, self.K)}, {"c": 1})
@@ -938,6 +949,7 @@ class Iohmm(nn.Module):
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
         """Start parameters at what the batch shows of their laws. Latents that the batch does not show are guessed."""
+        batch = with_room(batch)
         u = batch["u"]  # (sentence, t)
         c = torch.randint(self.K, (u.shape[0], u.shape[1]), device=self.one.device)  # (sentence, t)
         x = batch["x"]  # (sentence, t)
@@ -950,6 +962,7 @@ class Iohmm(nn.Module):
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
+        batch = with_room(batch)
         u = batch["u"]  # (sentence, t)
         c = self.one.new_zeros(n, u.shape[1], dtype=torch.long)  # (sentence, t)
         x = self.one.new_zeros(n, u.shape[1], dtype=torch.long)  # (sentence, t)

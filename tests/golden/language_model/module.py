@@ -99,6 +99,13 @@ def after_start(x: Tensor, start: Tensor) -> Tensor:
     return torch.cat((start.expand(*x.shape[:-2], 1, -1), x[..., :-1, :]), -2)
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 def impossible_alone(log_prob: Tensor) -> Tensor:
     """The same; where it is -inf, it has no gradient for anything that it was added up from."""
     return log_prob.masked_fill(log_prob == -torch.inf, -torch.inf)
@@ -144,6 +151,7 @@ class LanguageModel(nn.Module):
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (sentence,), exact, in nats."""
+        batch = with_room(batch)
         x = batch["x"]  # (sentence, i)
         x_len = batch["x_len"]  # (sentence,)
         at_i = torch.arange(x.shape[1], device=self.one.device)  # (i,)
@@ -161,7 +169,7 @@ class LanguageModel(nn.Module):
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         x_len = lengths["i"]  # (sentence,)
-        i_size = int(x_len.max())
+        i_size = max(int(x_len.max()), 1)
         x = self.one.new_zeros(n, i_size, dtype=torch.long)  # (sentence, i)
         for i in range(i_size):
             lm = self.lm.prefixes(x)  # (sentence, i, V)

@@ -314,6 +314,13 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 def by_group(start, value: Tensor, at: tuple, now: tuple, *told: Tensor | int, among: Tensor | None = None) -> list[Tensor]:
     """The parameters of a law, each (*G, *event), that `start` finds in the elements (N, *event) of each group.
 
@@ -576,6 +583,7 @@ class Lda(nn.Module):
     def log_prob(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> Tensor:
         """A lower bound on log p of each row (doc,), in nats: elbo(samples=1)."""
         phi, _ = self.shared() if shared is None else shared
+        batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
@@ -608,6 +616,7 @@ class Lda(nn.Module):
     def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
         """log p(row, latents) − log q(latents) at draws of the latents, (samples, doc); what all rows share is drawn with each sample and adds nothing."""
         phi_point_prob = self.raw_phi_point.softmax(-1)  # (k, V)
+        batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
@@ -631,6 +640,7 @@ class Lda(nn.Module):
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         phi, _ = self.shared()
+        batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
@@ -660,6 +670,7 @@ class Lda(nn.Module):
         topic: index[k], (doc, n).
         theta: simplex[K], (doc).
         """
+        batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
@@ -677,6 +688,7 @@ class Lda(nn.Module):
 
         Draws have the samples and the rows first; None stands for categories, and where rows differ in length.
         """
+        batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
@@ -693,6 +705,7 @@ class Lda(nn.Module):
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
         """Start parameters at what the batch shows of their laws. Latents that the batch does not show are guessed."""
+        batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         topic = torch.randint(self.K, (w.shape[0], w.shape[1]), device=self.one.device)  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
@@ -708,7 +721,7 @@ class Lda(nn.Module):
         concentrations = (self.one * 0.5).expand(self.K)  # (K,)
         theta = decide(torch.distributions.Dirichlet(concentration=concentrations).expand((n,)), "sample", True)  # (doc, K)
         w_len = lengths["n"]  # (doc,)
-        n_size = int(w_len.max())
+        n_size = max(int(w_len.max()), 1)
         topic = decide(torch.distributions.Categorical(probs=theta[:, None]).expand((n, n_size,)), "sample", True)  # (doc, n)
         phi_at = phi[topic]  # (doc, n, V)
         w = decide(torch.distributions.Categorical(probs=phi_at).expand((n, n_size,)), rule, False)  # (doc, n)

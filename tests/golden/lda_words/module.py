@@ -296,6 +296,13 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 def by_group(start, value: Tensor, at: tuple, now: tuple, *told: Tensor | int, among: Tensor | None = None) -> list[Tensor]:
     """The parameters of a law, each (*G, *event), that `start` finds in the elements (N, *event) of each group.
 
@@ -542,6 +549,7 @@ class LdaWords(nn.Module):
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (doc,), exact, in nats."""
+        batch = with_room(batch)
         theta = batch["theta"]  # (doc, K)
         log_theta = log_of(theta)  # (doc, K)
         w = batch["w"]  # (doc, n)
@@ -558,6 +566,7 @@ class LdaWords(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        batch = with_room(batch)
         theta = batch["theta"]  # (doc, K)
         log_theta = log_of(theta)  # (doc, K)
         w = batch["w"]  # (doc, n)
@@ -580,6 +589,7 @@ class LdaWords(nn.Module):
         "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
         topic: index[k], (doc, n).
         """
+        batch = with_room(batch)
         theta = batch["theta"]  # (doc, K)
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
@@ -592,6 +602,7 @@ class LdaWords(nn.Module):
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
         """Start parameters at what the batch shows of their laws. Latents that the batch does not show are guessed."""
+        batch = with_room(batch)
         theta = batch["theta"]  # (doc, K)
         w = batch["w"]  # (doc, n)
         topic = torch.randint(self.K, (theta.shape[0], w.shape[1]), device=self.one.device)  # (doc, n)
@@ -604,9 +615,10 @@ class LdaWords(nn.Module):
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
+        batch = with_room(batch)
         theta = batch["theta"]  # (doc, K)
         w_len = lengths["n"]  # (doc,)
-        n_size = int(w_len.max())
+        n_size = max(int(w_len.max()), 1)
         topic = decide(torch.distributions.Categorical(probs=theta[:, None]).expand((n, n_size,)), "sample", True)  # (doc, n)
         phi_at = self.raw_phi[topic]  # (doc, n, V)
         w = decide(torch.distributions.Categorical(logits=phi_at).expand((n, n_size,)), rule, False)  # (doc, n)

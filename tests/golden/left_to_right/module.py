@@ -289,6 +289,13 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 def by_group(start, value: Tensor, at: tuple, now: tuple, *told: Tensor | int, among: Tensor | None = None) -> list[Tensor]:
     """The parameters of a law, each (*G, *event), that `start` finds in the elements (N, *event) of each group.
 
@@ -798,6 +805,7 @@ class LeftToRight(nn.Module):
         value_7 = torch.where(and_, jump_at, log)  # (k, c')
         value_7_by_k = value_7.movedim(0, 1)  # (c', k)
         log_value_7_by_k = value_7_by_k.log_softmax(-1)  # (c', k)
+        batch = with_room(batch)
         x = batch["x"]  # (word, t)
         value_8 = at_c == (self.K - 1)  # (c,)
         or_ = value | value_8  # (c,)
@@ -831,6 +839,7 @@ class LeftToRight(nn.Module):
         value_7 = torch.where(and_, jump_at, log)  # (k, c')
         value_7_by_k = value_7.movedim(0, 1)  # (c', k)
         log_value_7_by_k = value_7_by_k.log_softmax(-1)  # (c', k)
+        batch = with_room(batch)
         x = batch["x"]  # (word, t)
         value_8 = at_c == (self.K - 1)  # (c,)
         or_ = value | value_8  # (c,)
@@ -862,6 +871,7 @@ class LeftToRight(nn.Module):
         value_7 = torch.where(and_, jump_at, log)  # (k, c')
         value_7_by_k = value_7.movedim(0, 1)  # (c', k)
         log_value_7_by_k = value_7_by_k.log_softmax(-1)  # (c', k)
+        batch = with_room(batch)
         x = batch["x"]  # (word, t)
         value_8 = at_c == (self.K - 1)  # (c,)
         or_ = value | value_8  # (c,)
@@ -888,6 +898,7 @@ class LeftToRight(nn.Module):
         "pairs": of each element of a chain and the one before, (..., K, K) with one element fewer.
         c: index[k], (word, t).
         """
+        batch = with_room(batch)
         x = batch["x"]  # (word, t)
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, {"c": self.one.new_zeros(x.shape[0], x.shape[1], self.K, self.K)}, {"c": 1})
@@ -901,6 +912,7 @@ class LeftToRight(nn.Module):
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
         """Start parameters at what the batch shows of their laws. Latents that the batch does not show are guessed."""
+        batch = with_room(batch)
         x = batch["x"]  # (word, t)
         c = torch.randint(self.K, (x.shape[0], x.shape[1]), device=self.one.device)  # (word, t)
         x_len = batch["x_len"]  # (word,)
@@ -917,7 +929,7 @@ class LeftToRight(nn.Module):
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         x_len = lengths["t"]  # (word,)
-        t_size = int(x_len.max())
+        t_size = max(int(x_len.max()), 1)
         c = self.one.new_zeros(n, t_size, dtype=torch.long)  # (word, t)
         x = self.one.new_zeros(n, t_size, dtype=torch.long)  # (word, t)
         at_k = torch.arange(self.K, device=self.one.device)  # (k,)

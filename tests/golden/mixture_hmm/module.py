@@ -263,6 +263,13 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 def by_group(start, value: Tensor, at: tuple, now: tuple, *told: Tensor | int, among: Tensor | None = None) -> list[Tensor]:
     """The parameters of a law, each (*G, *event), that `start` finds in the elements (N, *event) of each group.
 
@@ -852,6 +859,7 @@ class MixtureHmm(nn.Module):
         trans_by_kind = self.raw_trans.movedim(0, 1)  # (from, kind, K)
         trans_by_kind_by_c_past = trans_by_kind.movedim(0, 1)  # (kind, c', K)
         log_trans_by_kind_by_c_past = trans_by_kind_by_c_past.log_softmax(-1)  # (kind, c', K)
+        batch = with_room(batch)
         x = batch["x"]  # (chorale, t, 88)
         log_x_const, log_x_weight, log_x_statistics = bernoulli_natural(x, self.raw_emit)  # (c,), (c, T), (chorale, t, T)
         log_table = F.linear(log_x_statistics, log_x_weight, log_x_const)  # (chorale, t, c)
@@ -873,6 +881,7 @@ class MixtureHmm(nn.Module):
         trans_by_kind = self.raw_trans.movedim(0, 1)  # (from, kind, K)
         trans_by_kind_by_c_past = trans_by_kind.movedim(0, 1)  # (kind, c', K)
         log_trans_by_kind_by_c_past = trans_by_kind_by_c_past.log_softmax(-1)  # (kind, c', K)
+        batch = with_room(batch)
         x = batch["x"]  # (chorale, t, 88)
         log_x_const, log_x_weight, log_x_statistics = bernoulli_natural(x, self.raw_emit)  # (c,), (c, T), (chorale, t, T)
         log_table = F.linear(log_x_statistics, log_x_weight, log_x_const)  # (chorale, t, c)
@@ -893,6 +902,7 @@ class MixtureHmm(nn.Module):
         trans_by_kind = self.raw_trans.movedim(0, 1)  # (from, kind, K)
         trans_by_kind_by_c_past = trans_by_kind.movedim(0, 1)  # (kind, c', K)
         log_trans_by_kind_by_c_past = trans_by_kind_by_c_past.log_softmax(-1)  # (kind, c', K)
+        batch = with_room(batch)
         x = batch["x"]  # (chorale, t, 88)
         log_x_const, log_x_weight, log_x_statistics = bernoulli_natural(x, self.raw_emit)  # (c,), (c, T), (chorale, t, T)
         tilt_c = tilt["c"]  # (chorale, t, c', c)
@@ -919,6 +929,7 @@ class MixtureHmm(nn.Module):
         kind: index[g], (chorale).
         c: category[K], (chorale, t).
         """
+        batch = with_room(batch)
         x = batch["x"]  # (chorale, t, 88)
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, {"c": self.one.new_zeros(x.shape[0], x.shape[1], self.K, self.K)}, {"c": 1})
@@ -932,6 +943,7 @@ class MixtureHmm(nn.Module):
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
         """Start parameters at what the batch shows of their laws. Clusters stand in for latents."""
+        batch = with_room(batch)
         x = batch["x"]  # (chorale, t, 88)
         x_len = batch["x_len"]  # (chorale,)
         at_t = torch.arange(x.shape[1], device=self.one.device)  # (t,)
@@ -944,7 +956,7 @@ class MixtureHmm(nn.Module):
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         kind = decide(torch.distributions.Categorical(logits=self.raw_weight).expand((n,)), "sample", True)  # (chorale,)
         x_len = lengths["t"]  # (chorale,)
-        t_size = int(x_len.max())
+        t_size = max(int(x_len.max()), 1)
         c = self.one.new_zeros(n, t_size, dtype=torch.long)  # (chorale, t)
         x = self.one.new_zeros(n, t_size, 88)  # (chorale, t, 88)
         init_at = self.raw_init[kind]  # (chorale, K)

@@ -263,6 +263,13 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 class Maximum(torch.autograd.Function):
     """max over the last dimension; the gradient goes to the first of the best."""
 
@@ -762,6 +769,7 @@ class NeuralHmm(nn.Module):
         log_init = self.raw_init.log_softmax(-1)  # (K,)
         move = self.move(at_c)  # (c', K)
         log_move = move.log_softmax(-1)  # (c', K)
+        batch = with_room(batch)
         x = batch["x"]  # (sentence, t)
         emit = self.emit(at_c)  # (c, V)
         x_len = batch["x_len"]  # (sentence,)
@@ -779,6 +787,7 @@ class NeuralHmm(nn.Module):
         log_init = self.raw_init.log_softmax(-1)  # (K,)
         move = self.move(at_c)  # (c', K)
         log_move = move.log_softmax(-1)  # (c', K)
+        batch = with_room(batch)
         x = batch["x"]  # (sentence, t)
         emit = self.emit(at_c)  # (c, V)
         log_emit = emit.log_softmax(-1)  # (c, V)
@@ -795,6 +804,7 @@ class NeuralHmm(nn.Module):
         log_init = self.raw_init.log_softmax(-1)  # (K,)
         move = self.move(at_c)  # (c', K)
         log_move = move.log_softmax(-1)  # (c', K)
+        batch = with_room(batch)
         x = batch["x"]  # (sentence, t)
         emit = self.emit(at_c)  # (c, V)
         tilt_c = tilt["c"]  # (sentence, t, c', c)
@@ -816,6 +826,7 @@ class NeuralHmm(nn.Module):
         "pairs": of each element of a chain and the one before, (..., K, K) with one element fewer.
         c: category[K], (sentence, t).
         """
+        batch = with_room(batch)
         x = batch["x"]  # (sentence, t)
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, {"c": self.one.new_zeros(x.shape[0], x.shape[1], self.K, self.K)}, {"c": 1})
@@ -829,7 +840,7 @@ class NeuralHmm(nn.Module):
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         x_len = lengths["t"]  # (sentence,)
-        t_size = int(x_len.max())
+        t_size = max(int(x_len.max()), 1)
         c = self.one.new_zeros(n, t_size, dtype=torch.long)  # (sentence, t)
         x = self.one.new_zeros(n, t_size, dtype=torch.long)  # (sentence, t)
         for t in range(t_size):

@@ -99,6 +99,13 @@ def count_values(index: Tensor, size: int, mask: Tensor | None, like: Tensor) ->
     return weight.new_zeros(*index.shape[:-1], size).scatter_add_(-1, index, weight)
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 class NormalVectorLogProb(torch.autograd.Function):
     """Σ_d log N(value_d; loc_d, scale_d²) (*B): value, loc and scale broadcast to (*B, D).
 
@@ -200,6 +207,7 @@ class Nvdm(nn.Module):
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """A lower bound on log p of each row (doc,), in nats: elbo(samples=1)."""
+        batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
@@ -222,6 +230,7 @@ class Nvdm(nn.Module):
     @torch.no_grad()
     def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
         """log p(row, latents) − log q(latents) at draws of the latents, (samples, doc)."""
+        batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
@@ -247,6 +256,7 @@ class Nvdm(nn.Module):
         "sample", a draw; "entropy", in nats, of each value and of all together.
         h: real[K], (doc).
         """
+        batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
@@ -261,6 +271,7 @@ class Nvdm(nn.Module):
 
         Draws have the samples and the rows first; None stands for categories, and where rows differ in length.
         """
+        batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
@@ -277,7 +288,7 @@ class Nvdm(nn.Module):
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         h = decide(torch.distributions.Normal(loc=(self.one * 0), scale=(self.one * 1)).expand((n, self.K,)), "sample", True)  # (doc, K)
         w_len = lengths["n"]  # (doc,)
-        n_size = int(w_len.max())
+        n_size = max(int(w_len.max()), 1)
         topics = self.topics(h)  # (doc, V)
         w = decide(torch.distributions.Categorical(logits=topics[:, None]).expand((n, n_size,)), rule, False)  # (doc, n)
         return {"h": h, "w": w, "w_len": w_len}

@@ -251,6 +251,13 @@ def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tens
     return [part[rows, order] for part in joined]
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 def by_group(start, value: Tensor, at: tuple, now: tuple, *told: Tensor | int, among: Tensor | None = None) -> list[Tensor]:
     """The parameters of a law, each (*G, *event), that `start` finds in the elements (N, *event) of each group.
 
@@ -763,6 +770,7 @@ class PartialTagger(nn.Module):
         at_c = torch.arange(self.TAG, device=self.one.device)  # (c,)
         log_init = self.raw_init.log_softmax(-1)  # (TAG,)
         log_trans = self.raw_trans.log_softmax(-1)  # (c', TAG)
+        batch = with_room(batch)
         c = batch["c"]  # (sentence, t)
         c_observed = batch["c_observed"]  # (sentence, t)
         seen_c = torch.where((c[:, :, None] == at_c) | ~c_observed[:, :, None], 0 * self.one, -torch.inf)  # (sentence, t, c)
@@ -783,6 +791,7 @@ class PartialTagger(nn.Module):
         at_c = torch.arange(self.TAG, device=self.one.device)  # (c,)
         log_init = self.raw_init.log_softmax(-1)  # (TAG,)
         log_trans = self.raw_trans.log_softmax(-1)  # (c', TAG)
+        batch = with_room(batch)
         c = batch["c"]  # (sentence, t)
         c_observed = batch["c_observed"]  # (sentence, t)
         seen_c = torch.where((c[:, :, None] == at_c) | ~c_observed[:, :, None], 0 * self.one, -torch.inf)  # (sentence, t, c)
@@ -800,6 +809,7 @@ class PartialTagger(nn.Module):
         at_c = torch.arange(self.TAG, device=self.one.device)  # (c,)
         log_init = self.raw_init.log_softmax(-1)  # (TAG,)
         log_trans = self.raw_trans.log_softmax(-1)  # (c', TAG)
+        batch = with_room(batch)
         c = batch["c"]  # (sentence, t)
         c_observed = batch["c_observed"]  # (sentence, t)
         seen_c = torch.where((c[:, :, None] == at_c) | ~c_observed[:, :, None], 0 * self.one, -torch.inf)  # (sentence, t, c)
@@ -825,6 +835,7 @@ class PartialTagger(nn.Module):
         "pairs": of each element of a chain and the one before, (..., K, K) with one element fewer.
         c: token[TAG], (sentence, t).
         """
+        batch = with_room(batch)
         c = batch["c"]  # (sentence, t)
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, {"c": self.one.new_zeros(c.shape[0], c.shape[1], self.TAG, self.TAG)}, {"c": 1})
@@ -838,6 +849,7 @@ class PartialTagger(nn.Module):
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
         """Start parameters at what the batch shows of their laws. Clusters stand in for latents."""
+        batch = with_room(batch)
         c = batch["c"]  # (sentence, t)
         c_len = batch["c_len"]  # (sentence,)
         at_t = torch.arange(c.shape[1], device=self.one.device)  # (t,)
@@ -854,7 +866,7 @@ class PartialTagger(nn.Module):
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         c_len = lengths["t"]  # (sentence,)
-        t_size = int(c_len.max())
+        t_size = max(int(c_len.max()), 1)
         c = self.one.new_zeros(n, t_size, dtype=torch.long)  # (sentence, t)
         x = self.one.new_zeros(n, t_size, dtype=torch.long)  # (sentence, t)
         for t in range(t_size):

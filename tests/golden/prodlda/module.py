@@ -99,6 +99,13 @@ def count_values(index: Tensor, size: int, mask: Tensor | None, like: Tensor) ->
     return weight.new_zeros(*index.shape[:-1], size).scatter_add_(-1, index, weight)
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 class NormalVectorLogProb(torch.autograd.Function):
     """Σ_d log N(value_d; loc_d, scale_d²) (*B): value, loc and scale broadcast to (*B, D).
 
@@ -202,6 +209,7 @@ class Prodlda(nn.Module):
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """A lower bound on log p of each row (doc,), in nats: elbo(samples=1)."""
+        batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
@@ -226,6 +234,7 @@ class Prodlda(nn.Module):
     @torch.no_grad()
     def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
         """log p(row, latents) − log q(latents) at draws of the latents, (samples, doc)."""
+        batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
@@ -253,6 +262,7 @@ class Prodlda(nn.Module):
         "sample", a draw; "entropy", in nats, of each value and of all together.
         h: real[K], (doc).
         """
+        batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
@@ -267,6 +277,7 @@ class Prodlda(nn.Module):
 
         Draws have the samples and the rows first; None stands for categories, and where rows differ in length.
         """
+        batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         at_n = torch.arange(w.shape[1], device=self.one.device)  # (n,)
@@ -283,7 +294,7 @@ class Prodlda(nn.Module):
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         h = decide(torch.distributions.Normal(loc=(self.one * 0), scale=(self.one * 1)).expand((n, self.K,)), "sample", True)  # (doc, K)
         w_len = lengths["n"]  # (doc,)
-        n_size = int(w_len.max())
+        n_size = max(int(w_len.max()), 1)
         h_prob = h.softmax(-1)  # (doc, K)
         value = 20 * h_prob  # (doc, K)
         topics = self.topics(value)  # (doc, V)

@@ -339,6 +339,13 @@ def take_rows(batch: dict[str, Tensor], rows: Tensor, names: tuple[str, ...]) ->
     return {name: value[rows] if name in names else value for name, value in batch.items()}
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 class Maximum(torch.autograd.Function):
     """max over the last dimension; the gradient goes to the first of the best."""
 
@@ -446,7 +453,7 @@ def enumerated_log_sum(
     """log Σ_s exp(log_joint(s, *context)) (*B) over s < count; `parameters` are what else log_joint reads.
 
     Each s keeps `bytes_each` for the gradient. Where all of them together exceed `memory`, they are computed twice instead."""
-    device = parameters[0].device
+    device = (*parameters, *context)[0].device
     size = values_at_once(bytes_each, memory, device)
     if count <= size or torch.compiler.is_compiling():
         return log_sum_exp(log_joint(torch.arange(count, device=device), *context))
@@ -602,6 +609,7 @@ class Rationale(nn.Module):
 
     def context_of_f(self, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
         """What the log-joint of every value of f reads, computed once: y, y_len, inside_i, select_2_inside, log_f_none, x, classify_elements."""
+        batch = with_room(batch)
         y = batch["y"]  # (review, i)
         y_len = batch["y_len"]  # (review,)
         at_i = torch.arange(y.shape[1], device=self.one.device)  # (i,)
@@ -630,14 +638,16 @@ class Rationale(nn.Module):
 
     def exact_log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """An estimate on log p of each row (review,), in nats: exact up to 65536 joint values, else score(samples=8, baseline=loo)."""
+        batch = with_room(batch)
         y_len = batch["y_len"]  # (review,)
-        count = number_of_joint_values(int(y_len.max()), 2, self.max_joint_values)
+        count = number_of_joint_values(max(int(y_len.max()), 1), 2, self.max_joint_values)
         y = batch["y"]  # (review, i)
         bytes_each = y.shape[0] * (12 * (4 + (256 + 5)))
         return enumerated_log_sum(self.log_joint_of_f, self.context_of_f(batch), count, bytes_each, self.memory, tuple(self.parameters()))  # (review,)
 
     def estimated_log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """A lower bound on log p of each row (review,), in nats: score(samples=8, baseline=loo)."""
+        batch = with_room(batch)
         y = batch["y"]  # (review, i)
         y_words, y_row = distinct(y)  # (review, i)
         select = self.select(y_words)  # (distinct,)
@@ -675,6 +685,7 @@ class Rationale(nn.Module):
     @torch.no_grad()
     def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
         """log p(row, latents) − log q(latents) at draws of the latents, (samples, review)."""
+        batch = with_room(batch)
         y = batch["y"]  # (review, i)
         y_words, y_row = distinct(y)  # (review, i)
         select = self.select(y_words)  # (distinct,)
@@ -692,8 +703,9 @@ class Rationale(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        batch = with_room(batch)
         y_len = batch["y_len"]  # (review,)
-        count = number_of_joint_values(int(y_len.max()), 2, self.max_joint_values)
+        count = number_of_joint_values(max(int(y_len.max()), 1), 2, self.max_joint_values)
         y = batch["y"]  # (review, i)
         bytes_each = y.shape[0] * (12 * (4 + (256 + 5)))
         size = values_at_once(bytes_each, self.memory, self.one.device)
@@ -712,6 +724,7 @@ class Rationale(nn.Module):
         "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
         f: bit, (review, i).
         """
+        batch = with_room(batch)
         y = batch["y"]  # (review, i)
         y_len = batch["y_len"]  # (review,)
         at_i = torch.arange(y.shape[1], device=self.one.device)  # (i,)
@@ -722,6 +735,7 @@ class Rationale(nn.Module):
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
+        batch = with_room(batch)
         y = batch["y"]  # (review, i)
         y_words, y_row = distinct(y)  # (review, i)
         select = self.select(y_words)  # (distinct,)

@@ -84,6 +84,13 @@ def log_1_minus_exp(x: Tensor) -> Tensor:
     )
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
     """log_softmax(logits)[value] for logits (*B, V) and value broadcast to (*B) → (*B)."""
     lead = logits.shape[:-1]
@@ -159,6 +166,7 @@ class RationaleHardkuma(nn.Module):
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """An estimate on log p of each row (review,), in nats: mc(samples=1)."""
+        batch = with_room(batch)
         y = batch["y"]  # (review, i)
         y_words, y_row = distinct(y)  # (review, i)
         select_concentration1_raw, select_concentration0_raw = self.select(y_words)  # (distinct,)
@@ -186,6 +194,7 @@ class RationaleHardkuma(nn.Module):
     @torch.no_grad()
     def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
         """log p(row, latents) − log q(latents) at draws of the latents, (samples, review)."""
+        batch = with_room(batch)
         y = batch["y"]  # (review, i)
         y_words, y_row = distinct(y)  # (review, i)
         select_concentration1_raw, select_concentration0_raw = self.select(y_words)  # (distinct,)
@@ -208,6 +217,7 @@ class RationaleHardkuma(nn.Module):
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
+        batch = with_room(batch)
         y = batch["y"]  # (review, i)
         y_words, y_row = distinct(y)  # (review, i)
         select_concentration1_raw, select_concentration0_raw = self.select(y_words)  # (distinct,)

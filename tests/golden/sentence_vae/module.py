@@ -186,6 +186,13 @@ def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
     return weighted_sum(x, mask / mask.sum(-1, keepdim=True).clamp(min=1).to(x.dtype))
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
     """log_softmax(logits)[value] for logits (*B, V) and value broadcast to (*B) → (*B)."""
     lead = logits.shape[:-1]
@@ -297,6 +304,7 @@ class SentenceVae(nn.Module):
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """A lower bound on log p of each row (sentence,), in nats: elbo(samples=1)."""
+        batch = with_room(batch)
         x = batch["x"]  # (sentence, i)
         x_len = batch["x_len"]  # (sentence,)
         at_i = torch.arange(x.shape[1], device=self.one.device)  # (i,)
@@ -318,6 +326,7 @@ class SentenceVae(nn.Module):
     @torch.no_grad()
     def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
         """log p(row, latents) − log q(latents) at draws of the latents, (samples, sentence)."""
+        batch = with_room(batch)
         x = batch["x"]  # (sentence, i)
         x_len = batch["x_len"]  # (sentence,)
         at_i = torch.arange(x.shape[1], device=self.one.device)  # (i,)
@@ -342,6 +351,7 @@ class SentenceVae(nn.Module):
         "sample", a draw; "entropy", in nats, of each value and of all together.
         z: real[Z], (sentence).
         """
+        batch = with_room(batch)
         x = batch["x"]  # (sentence, i)
         x_len = batch["x_len"]  # (sentence,)
         at_i = torch.arange(x.shape[1], device=self.one.device)  # (i,)
@@ -356,6 +366,7 @@ class SentenceVae(nn.Module):
 
         Draws have the samples and the rows first; None stands for categories, and where rows differ in length.
         """
+        batch = with_room(batch)
         x = batch["x"]  # (sentence, i)
         x_len = batch["x_len"]  # (sentence,)
         at_i = torch.arange(x.shape[1], device=self.one.device)  # (i,)
@@ -372,7 +383,7 @@ class SentenceVae(nn.Module):
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         z = decide(torch.distributions.Normal(loc=(self.one * 0), scale=(self.one * 1)).expand((n, self.Z,)), "sample", True)  # (sentence, Z)
         x_len = lengths["i"]  # (sentence,)
-        i_size = int(x_len.max())
+        i_size = max(int(x_len.max()), 1)
         x = self.one.new_zeros(n, i_size, dtype=torch.long)  # (sentence, i)
         for i in range(i_size):
             lm = self.lm.prefixes(z, x)  # (sentence, i, V)

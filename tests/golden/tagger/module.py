@@ -127,6 +127,13 @@ def reverse(x: Tensor, mask: Tensor | None) -> Tensor:
     return x.expand(*lead, -1, -1).gather(-2, at[..., None].expand(*lead, -1, x.shape[-1]))
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 def impossible_alone(log_prob: Tensor) -> Tensor:
     """The same; where it is -inf, it has no gradient for anything that it was added up from."""
     return log_prob.masked_fill(log_prob == -torch.inf, -torch.inf)
@@ -171,6 +178,7 @@ class Tagger(nn.Module):
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (sentence,), exact, in nats."""
+        batch = with_room(batch)
         x = batch["x"]  # (sentence, i)
         y = batch["y"]  # (sentence, i)
         y_len = batch["y_len"]  # (sentence,)
@@ -188,6 +196,7 @@ class Tagger(nn.Module):
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
+        batch = with_room(batch)
         y = batch["y"]  # (sentence, i)
         y_len = batch["y_len"]  # (sentence,)
         at_i = torch.arange(y.shape[1], device=self.one.device)  # (i,)

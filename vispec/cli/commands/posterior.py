@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vispec.catalog import Command
+from vispec.cli.elements import by_element
 from vispec.cli.failures import failures
 from vispec.cli.options import (
     batch_option,
@@ -98,7 +99,8 @@ def posterior(
             from vispec.train.scores.comparison import load_other
 
             other = load_other(opened, module, Path(chosen[3:-1]), place, memory)
-        found = answers(opened, module, dataset, chosen, size, place, seed or 0, other)
+        told = answers(opened, module, dataset, chosen, size, place, seed or 0, other)
+        found = by_element(opened.model, dataset.tables, told)
         number = 0
         for row, aligned in found:
             number += "(shared)" not in row

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vispec.catalog import Command
+from vispec.cli.elements import by_element
 from vispec.cli.failures import failures
 from vispec.cli.options import (
     batch_option,
@@ -68,8 +69,10 @@ def predict(
     with failures():
         opened, place = open_run(run, device, threads)
         dataset = load_data(opened, data, columns) if fills(opened) else load_given(opened, data, columns)
-        found = predictions(opened, dataset, rule or default_rule(opened), samples, batch, place, seed or 0)
-        for number, (row, aligned) in enumerate(found, 1):
+        told = predictions(opened, dataset, rule or default_rule(opened), samples, batch, place, seed or 0)
+        number = 0
+        for row, aligned in by_element(opened.model, dataset.tables, told):
+            number += "(shared)" not in row
             click.echo(dump(row) if jsonl else describe(number, row, aligned))
 
 

@@ -35,7 +35,7 @@ class Generator(Writer):
             return f"{value.code}.shape[{value.axes.index(plate)}]"
         if ("size", plate) not in self.cache:
             name = self.fresh(f"{plate}_size")
-            self.line(f"{name} = int({self.lengths(plate).code}.max())")
+            self.line(f"{name} = max(int({self.lengths(plate).code}.max()), 1)")
             self.cache["size", plate] = name
         return str(self.cache["size", plate])
 
@@ -43,6 +43,10 @@ class Generator(Writer):
         found = self.model.plate[plate]
         if given_in(self.model, plate):
             return super().lengths(plate)
+        if any(self.model.plate[outer].ragged for outer in found.inside) and ("data", "(lengths)") not in self.cache:
+            self.needs.kernel("vispec.kernels.rows", "with_room")
+            self.line("lengths = with_room(lengths)")
+            self.cache["data", "(lengths)"] = "lengths"
         value = self.let(found.length_key, f'lengths["{plate}"]', found.inside, integer=True)
         return self.arranged(found.length_key, value, self.sort(found.inside))
 

@@ -56,7 +56,7 @@ def _laws(writer: Writer) -> Section:
     lets = {let.name: notation.own(let.name) + " = " + notation.expression(let.value) for let in model.lets}
     mark = writer.sign("   (guide)", r" \quad \text{(guide)}")
     guides = [notation.own(g.name) + tilde + notation.law(g.law) + mark for g in model.guide]
-    data = ", ".join(plate.name for plate in model.plates if plate.data)
+    data = ", ".join(plate.name for plate in model.plates if plate.data and not plate.implicit)
     prose = f"The laws of one row, an element of plate {data}, whose index is left out." if data else "The laws."
     own = laws | lets
     return Section("Model", prose, (*_starts(writer), *(own[name] for name in model.order if name in own), *guides))
@@ -83,7 +83,7 @@ def _joint_formula(writer: Writer) -> Formula:
     """The product of all laws; over the rows too where a latent is shared by them."""
     model = writer.model
     shared = any(_global(v, model) for v in model.variables if v.role == "latent") or any(net.random for net in model.nets)
-    rows = {plate.name for plate in model.plates if plate.data and not shared}
+    rows = {plate.name for plate in model.plates if plate.data and (plate.implicit or not shared)}
     weights = [((), Formula(f"p({name})", writer.log(f"p({name})"))) for name in _random_nets(writer)]
     laws = [
         (tuple(p for p in variable.plates if p not in rows), writer.density(variable.name, variable.law))
@@ -300,7 +300,8 @@ def _objective(writer: Writer, plan: "Plan", total: Formula, outer: list[Formula
     masked = [writer.notation.name(t.variable) for t in plan.treatments.values() if t.kind == "masked"]
     dropped = f" Missing cells of {', '.join(masked)} drop out, as nothing depends on them." if masked else ""
     if plan.combine == "exact":
-        return Section("Objective", f"Exact. Training maximises its sum over the rows.{dropped}", (f"{left} = {total.log}",))
+        aim = "it" if plan.model.single else "its sum over the rows"
+        return Section("Objective", f"Exact. Training maximises {aim}.{dropped}", (f"{left} = {total.log}",))
     average = writer.sign("(1/S) Σ_s ", r"\frac{1}{S} \sum_s ") + f"[{total.prob}]"
     draws = f"{plan.samples} draw{'s' if plan.samples != 1 else ''}"
     if plan.combine == "mc":
@@ -315,7 +316,8 @@ def _objective(writer: Writer, plan: "Plan", total: Formula, outer: list[Formula
     )
     if plan.shared_latents:
         names = ", ".join(map(writer.notation.own, plan.shared_latents))
-        prose += f" All rows share {names}: the divergence from their prior is taken off once for all, not for each row."
+        all_rows = f" All rows share {names}: the divergence from their prior is taken off once for all, not for each row."
+        prose += all_rows if plan.model.single is None else f" The divergence of {names} from their prior is taken off."
     labels = [writer.density(f.variable, f.law, "q").log for f in plan.factors if f.kind == "labels"]
     if labels:
         weight = next(entry.value for entry in plan.model.fit if isinstance(entry, m.FitEntry) and entry.key == "supervise")

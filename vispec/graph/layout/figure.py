@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from vispec.graph.build import ModelGraph
+from vispec.graph.build import ModelGraph, drawn_plates
 from vispec.graph.derivation.maths import TEXT
 from vispec.graph.reads import walk
 from vispec.graph.symbols import Text, glyph
@@ -147,7 +147,7 @@ def _arrow(tail: str, head: str, key: str, data: dict) -> Arrow:
 def _with_factors(graph: ModelGraph, arrows: Iterable[Arrow]) -> tuple[list[Mark], list[Arrow]]:
     """A square between each variable and what its law reads; the guide's arrows stay as they are."""
     variables = [v for v in graph.model.variables if v.law is not None]
-    squares = {v.name: Mark(f"{v.name}~", "factor", Text(_law_name(v.law)), v.plates) for v in variables}
+    squares = {v.name: Mark(f"{v.name}~", "factor", Text(_law_name(v.law)), drawn_plates(v, graph.model)) for v in variables}
     routed = []
     for arrow in arrows:
         square = None if arrow.dashed else squares.get(arrow.head)

@@ -103,8 +103,18 @@ def read_fit(
         else:
             result = _entry(scope, entry, entry.value)
         if result is not None:
+            _divides(scope, result)
             found.append(result)
     return tuple(found)
+
+
+def _divides(scope: Scope, entry: m.FitEntry | m.Schedule) -> None:
+    """V613: one row has no part to hold out."""
+    single = any(plate.implicit for plate in scope.plates.values())
+    if single and isinstance(entry, m.FitEntry) and entry.key == "valid" and entry.value:
+        message = "no part of the data can be held out: a spec without a data plate describes one data set"
+        help = "open a plate around the model, `plate n:`, or give another data set: --valid FILE"
+        scope.problems.add("V613", entry.span, message, "of one row", help=help)
 
 
 def _subject(value: t.Expr | t.Schedule | t.Names) -> str:

@@ -133,7 +133,7 @@ def _over_plate(scope: Scope, node: t.TypeOf) -> Type | None:
     if plate is None:
         symbol = scope.symbols.get(name)
         if isinstance(argument, t.Name) and symbol is None:
-            help = did_you_mean(name, scope.plates, f"open it somewhere: `plate {name}:`")
+            help = did_you_mean(name, scope.written, f"open it somewhere: `plate {name}:`")
             scope.problems.add("V101", argument.span, f"no plate is called `{name}`", "not opened anywhere", help=help)
             scope.poisoned.add(name)
         else:

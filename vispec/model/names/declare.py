@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from vispec.catalog import distributions
+from vispec.model.names.rows import choose_data_plate
 from vispec.model.names.scope import Kind, PlateInfo, Scope, Symbol
 from vispec.model.names.sizes import read_sizes, size_of
 from vispec.model.problems import listed
@@ -28,9 +29,8 @@ def declare(scope: Scope, body: tuple[t.Statement, ...], sizes: Mapping[str, int
                 _add(scope, node, ())
     read_sizes(scope, [s.node for s in scope.symbols.values() if isinstance(s.node, t.Size)], sizes)
     _walk(scope, body, ())
-    _choose_data_plate(scope)
+    choose_data_plate(scope, body)
     for symbol in scope.symbols.values():
-        symbol.plates = data_first(scope, symbol.plates)
         _stands_rightly(scope, symbol)
     if not any(isinstance(s.node, t.Variable) and s.node.role in ("observed", "partial") for s in scope.symbols.values()):
         _nothing_observed(scope, body)
@@ -110,38 +110,6 @@ def _reopen(scope: Scope, node: t.Plate, plate: PlateInfo, size: Dim | None, pla
         scope.problems.add("V112", node.name.span, message, "its size is not known here", cause=opened, help=help)
 
 
-def _choose_data_plate(scope: Scope) -> None:
-    """The outermost plate without a size is the data; every other one without a size is ragged."""
-    rows: PlateInfo | None = None
-    for plate in scope.plates.values():
-        if plate.size is not None:
-            continue
-        if any(scope.plates[outer].size is None for outer in plate.inside):
-            plate.ragged = True
-        elif rows is not None:
-            message = (
-                f"`{plate.name}` and `{rows.name}` are both outermost plates without a size; the rows of the data are one plate"
-            )
-            help = f"write one inside the other, or give one a size: `{plate.kind} {plate.name}[K]:`"
-            scope.problems.add(
-                "V113", plate.span, message, "a second data plate", cause=(rows.span, "the first one"), help=help
-            )
-            plate.size, plate.wrong = 1, True
-        else:
-            rows, plate.data = plate, True
-            if plate.kind == "chain":
-                message = f"chain `{plate.name}` is the outermost plate without a size, but rows of data are independent"
-                help = f"open a plate around it: `plate sequence:`, and indent `chain {plate.name}:` below"
-                scope.problems.add("V114", plate.span, message, "rows have no order", help=help)
-    for plate in scope.plates.values():
-        plate.inside = data_first(scope, plate.inside)
-
-
-def data_first(scope: Scope, plates: tuple[str, ...]) -> tuple[str, ...]:
-    """The plates in the order of a tensor's axes: rows first, then as they are nested."""
-    return tuple(sorted(plates, key=lambda plate: not scope.plates[plate].data))
-
-
 def _stands_rightly(scope: Scope, symbol: Symbol) -> None:
     """Parameters have as many values as the spec says; data has rows."""
     unsized = [scope.plates[p] for p in symbol.plates if scope.plates[p].size is None]
@@ -160,13 +128,8 @@ def _stands_rightly(scope: Scope, symbol: Symbol) -> None:
         return
     if symbol.node.role != "given" and rows is not None and rows.name not in symbol.plates:
         message = f"`{symbol.name}` is {symbol.node.role}, but stands outside the data plate `{rows.name}`"
-        help = f"move this line into `plate {rows.name}:`"
+        help = f"move this line into `plate {rows.name}:`; what all rows share, and no law scores, is `given`"
         scope.problems.add("V116", symbol.span, message, "no rows here", cause=(rows.span, "the rows of the data"), help=help)
-    elif symbol.node.role != "given" and rows is None:
-        message = "no plate of this model is the data: there is none without a size"
-        help = f"put `{symbol.name}` into one: `plate n:`"
-        if not any(d.code == "V117" for d in scope.problems.found):
-            scope.problems.add("V117", symbol.span, message, "data without rows", help=help)
 
 
 def _nothing_observed(scope: Scope, body: tuple[t.Statement, ...]) -> None:

@@ -49,6 +49,7 @@ class PlateInfo:
     span: Span
     data: bool = False
     ragged: bool = False
+    implicit: bool = False  # the one row of a spec without a data plate
     wrong: bool = False  # reported; what stands in it raises no further complaint
     first: str | None = None  # the first given, observed or partial variable declared directly in it
 
@@ -108,6 +109,11 @@ class Scope:
             return str(dim)
         value = dims.evaluate(dim, self.values)
         return dim if value is None else f"{dim} = {value}"
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """The plates that the text names."""
+        return tuple(plate.name for plate in self.plates.values() if not plate.implicit)
 
     def of_kind(self, *kinds: Kind) -> Mapping[str, Symbol]:
         return {name: symbol for name, symbol in self.symbols.items() if symbol.kind in kinds}

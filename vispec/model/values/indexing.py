@@ -56,7 +56,7 @@ def _all(scope: Scope, context: Context, node: t.Index, symbol: Symbol, kind: Ty
             "V210", node.span, f"`{name}` holds the heads of all of `{kind.plate}` already", "one value", help=help
         )
         return None
-    if not symbol.plates:
+    if not [p for p in symbol.plates if not scope.plates[p].implicit]:
         message = f"`{name}` stands in no plate, so it is one value and no sequence"
         scope.problems.add(
             "V210", node.span, message, "not a sequence", cause=(symbol.span, "declared here"), help=f"write `{name}`"

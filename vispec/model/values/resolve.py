@@ -132,7 +132,7 @@ def _comprehension(scope: Scope, context: Context, node: t.Comprehension) -> Res
     plate = scope.plates.get(name)
     if plate is None:
         if name not in scope.poisoned:
-            help = did_you_mean(name, scope.plates, "name a plate that is opened somewhere")
+            help = did_you_mean(name, scope.written, "name a plate that is opened somewhere")
             scope.problems.add("V101", node.plate.span, f"no plate is called `{name}`", "not opened anywhere", help=help)
         return None
     scope.used.add(name)
@@ -172,7 +172,7 @@ def _length(scope: Scope, context: Context, node: t.Length) -> Result:
     plates = (symbol.name,) if symbol.kind in ("plate", "chain") else symbol.plates
     if symbol.type is not None and symbol.type.plate is not None and symbol.type.domain == "tree":
         plates = (*plates, symbol.type.plate)
-    if not plates or symbol.kind == "net":
+    if symbol.kind == "net" or not [p for p in plates if not scope.plates[p].implicit]:
         message = f"`{symbol.name}` stands in no plate, so it has no length"
         scope.problems.add("V318", node.span, message, "no length", cause=(symbol.span, "declared here"))
         return None

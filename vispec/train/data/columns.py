@@ -73,7 +73,8 @@ def offsets(level: Level, parents: int) -> Array:
 
 @dataclass(frozen=True)
 class Column:
-    """One named field. names: the columns gathered into its innermost lists. anonymous: the file gives it no name."""
+    """One named field. names: the columns gathered into its innermost lists. anonymous: the file gives it no name.
+    table: the rows of a file that were made the outermost lists of one row."""
 
     label: str
     levels: tuple[Level, ...]
@@ -81,6 +82,7 @@ class Column:
     origin: Origin
     names: tuple[str, ...] = ()
     anonymous: bool = False
+    table: Origin | None = None
 
     def parents(self, depth: int) -> int:
         """How many lists there are at this depth; depth 0: rows."""
@@ -106,7 +108,10 @@ class Column:
     def report(self, problems: Problems, code: str, message: str, depth: int, index: int, help: str | None = None) -> None:
         """Add a problem at element `index` after `depth` levels."""
         row, path = self.locate(depth, index)
-        file, number, line = self.origin.locate(row)
+        origin = self.origin
+        if self.table is not None and path:
+            origin, row, path = self.table, path[0], path[1:]
+        file, number, line = origin.locate(row)
         name = self.label
         if self.names and depth == len(self.levels):
             name, path = self.names[path[-1]], path[:-1]
@@ -127,10 +132,12 @@ class Table:
 @dataclass(frozen=True)
 class Request:
     """What a reader is asked for. keep: whether a column of this name can be of use. positional: columns are asked for by
-    position, so a first line of numbers is data, and a line of plain text is cells between white space."""
+    position, so a first line of numbers is data, and a line of plain text is cells between white space. single: all of the
+    data are one row, which arrays hold whole."""
 
     keep: Callable[[str], bool]
     positional: bool = False
+    single: bool = False
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,8 @@ class Dataset:
     storage these are, None for all. precision: the name of the type of numbers in batches, None for torch's default.
     length_keys: batch key of the lengths, by path of plates. observed: (variable, its plates) for each variable that is scored.
     warnings: what was odd but no mistake. columns: by variable, the names of the columns that its vector was gathered from.
-    weight: the variable that says how many rows each row stands for."""
+    weight: the variable that says how many rows each row stands for.
+    tables: the outermost plates whose elements are the rows of a file, where the data are one row."""
 
     fields: Mapping[str, Field]
     ragged: Mapping[Path, Ragged]
@@ -53,6 +54,7 @@ class Dataset:
     precision: str | None = None
     columns: Mapping[str, tuple[str, ...]] = dataclass_field(default_factory=dict)
     weight: str | None = None
+    tables: tuple[str, ...] = ()
 
     @property
     def num_rows(self) -> int:

@@ -9,6 +9,8 @@ import pyarrow as pa
 from vispec.model.model import Model, Plate, Variable
 from vispec.train.data.agree import agree
 from vispec.train.data.arrange import Arranged, Layout, Path, arrange, layout_of
+from vispec.train.data.checks.scales import warn_of_scales
+from vispec.train.data.checks.short import check_short
 from vispec.train.data.columns import Array, Column, Origin
 from vispec.train.data.dataset import Dataset, Ragged
 from vispec.train.data.diagnostics import Problems
@@ -16,8 +18,7 @@ from vispec.train.data.encoding.encode import Field, as_lengths, bit_offset, enc
 from vispec.train.data.encoding.values import report_all
 from vispec.train.data.encoding.vocab import Encoders, settings
 from vispec.train.data.match import Matched, match
-from vispec.train.data.scales import warn_of_scales
-from vispec.train.data.short import check_short
+from vispec.train.data.single import as_one_row
 from vispec.train.data.sizes import Sizes
 
 
@@ -42,6 +43,9 @@ def load(
     known = Sizes(model, sizes or {})
     matched = match(model, arguments, columns or {}, problems, optional)
     problems.check()
+    tables: tuple[str, ...] = ()
+    if model.single is not None:
+        matched, tables = as_one_row(model, matched, known, problems)
     origin = _rows(model, matched, problems)
     arranged, counted = _arrange(model, matched, origin, known, problems)
     problems.check()
@@ -60,7 +64,8 @@ def load(
         warn_of_scales(model, fields, arranged, problems)
     gathered = {name: column.names for name, column in matched.columns.items() if column.names}
     weight = model.weight if model.weight in fields else None
-    return replace(_dataset(model, fields, found, origin.rows, built, known, problems), columns=gathered, weight=weight)
+    dataset = _dataset(model, fields, found, origin.rows, built, known, problems)
+    return replace(dataset, columns=gathered, weight=weight, tables=tables)
 
 
 def _check_weights(values: Array, column: Column, problems: Problems) -> None:

@@ -51,6 +51,12 @@ def slots_of(model: Model, optional: Collection[str] = ()) -> dict[str, Slot]:
     return slots
 
 
+def blocks(model: Model) -> int:
+    """How many outermost plates have data in them."""
+    found = (tuple(p for p in _plates(model, v.name) if p in model.plate) for v in model.variables if v.role != "latent")
+    return len({next((p for p in plates if not model.plate[p].implicit), "") for plates in found})
+
+
 def _plates(model: Model, name: str) -> tuple[str, ...]:
     """The plates that the values of a slot run along."""
     variable = model.variable.get(name)
@@ -103,9 +109,11 @@ def match(
     matched = Matched()
     if bare:
         rest = {name: slot for name, slot in slots.items() if name not in named}
+        if model.single is not None and (len(bare) > 1 or blocks(model) > 1):  # each file has what it has
+            rest = {name: replace(slot, optional=True) for name, slot in rest.items()}
         _match_tables(model, bare, rest, columns, matched, problems)
     for name, paths in named.items():
-        parts = [_own_column(slots[name], path, columns.get(name), problems) for path in paths]
+        parts = [_own_column(slots[name], path, columns.get(name), model.single is not None, problems) for path in paths]
         if all(parts):
             _store(matched, name, [part for part in parts if part], problems)
     problems.check()
@@ -145,7 +153,7 @@ def _match_tables(
     matched: Matched,
     problems: Problems,
 ) -> None:
-    request = _request(slots, columns)
+    request = replace(_request(slots, columns), single=model.single is not None)
     tables = [read(path, request) for path in paths]
     found: dict[str, list[Column]] = {}
     for table in tables:
@@ -153,7 +161,7 @@ def _match_tables(
             found.setdefault(name, []).append(column)
     problems.check()
     for name, parts in found.items():
-        if len(parts) == len(tables):
+        if len(parts) == len(tables) or slots[name].optional:
             _store(matched, name, parts, problems)
         elif not problems.found:
             missing = next(t for t in tables if all(part.origin is not t.origin for part in parts))
@@ -178,10 +186,10 @@ def _store(matched: Matched, name: str, parts: Sequence[Column], problems: Probl
         matched.columns[name] = column if column.label else replace(column, label=name)
 
 
-def _own_column(slot: Slot, path: str, asked: tuple[str, ...] | None, problems: Problems) -> Column | None:
+def _own_column(slot: Slot, path: str, asked: tuple[str, ...] | None, single: bool, problems: Problems) -> Column | None:
     """The column of `name=path`: as --columns says, of that name, or the file's only one."""
     chosen = {slot.name: asked} if asked else {}
-    request = _request({slot.name: slot}, chosen)
+    request = replace(_request({slot.name: slot}, chosen), single=single)
     table = read(path, request)
     found = _from_table(table, {slot.name: slot}, chosen, Problems())
     if slot.name in found:
@@ -191,7 +199,7 @@ def _own_column(slot: Slot, path: str, asked: tuple[str, ...] | None, problems: 
         return None
     only = next(iter(table.columns)) if len(table.columns) == 1 else None
     if only is not None and not (table.header and _like_number(only)):
-        return read(path, Request(lambda name: True)).columns[only]
+        return read(path, Request(lambda name: True, single=single)).columns[only]
     names = ", ".join(f"`{name}`" for name in list(table.columns)[:10])
     advice = f"say which, as --columns {slot.name}=NAME" if only is None else _missing_help(table, slot, [only])
     problems.add("D111", f"no column `{slot.name}` among {names}", path, help=advice)

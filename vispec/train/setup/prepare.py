@@ -31,6 +31,10 @@ from vispec.train.store.files import write_atomic
 from vispec.train.store.module import class_of_text
 from vispec.train.store.run import Config, Run, new_folder
 
+UNDIVIDED = (
+    "a spec without a data plate describes one data set, of which no part can be held out: give another one, as --valid FILE, "
+    "or open a plate around the model: `plate n:`"
+)
 NOT_SMOOTH = "`newton` is for objectives that are exact and smooth: no draws, no nets with hidden layers"
 GRADUAL = frozenset({"lr", "batch", "clip", "warmup", "decay", "patience"})  # what only steps along gradients have
 FREE = frozenset({"epochs", "save_every"})  # what a resumed fit may be given anew
@@ -185,6 +189,8 @@ def read_data(
     more: bool = False,
 ) -> tuple[Dataset, Dataset | None]:
     """Training data, and validation data from files of their own or split off; with those encoders, or with `more` at least."""
+    if settings.valid and model.single is not None and not valid:
+        raise OptionError(UNDIVIDED)
     train = load(model, data, columns, encoders, sizes, more=more)
     if valid:
         return train, load(model, valid, columns, train.encoders, train.sizes)

@@ -35,6 +35,7 @@ CODES: Mapping[str, str] = {
     "D131": "a column has a type that cannot be data",
     "D132": "sparse rows do not fit together",
     "D133": "a list ends before an element that the model reads",
+    "D134": "several rows, and the spec has no data plate",
     "D190": "a latent variable's column is not used (a warning)",
     "D191": "a net reads numbers that are large for it (a warning)",
 }

@@ -1,9 +1,11 @@
 """JSON lines: an object with the variables' names as keys, or one bare value, on each line. Nested lists are ragged plates.
+A file that is one object, over several lines, is one row.
 
 The standard library's parser rather than Arrow's, which takes objects only, reads text that looks like a date as one, and
 cannot say on which line it failed. Rows are turned into flat arrays a block at a time.
 """
 
+import io
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -27,6 +29,9 @@ NO_OBJECTS = "a value is a number, text, a boolean, or a list of them; give what
 
 
 def read(file: DataFile, request: Request) -> Table:
+    text = _one_object(file)
+    if text is not None:
+        file = DataFile(file.name, lambda: io.BytesIO(text))
     lines: list[int] = []
     parts: dict[str, list[_Part]] = {}
     start = 0
@@ -51,6 +56,30 @@ def read(file: DataFile, request: Request) -> Table:
     origin = file.origin(len(lines), lambda row: lines[row])
     columns = {name: _join(file, name, found, origin, lines) for name, found in parts.items()}
     return Table(columns, origin, header=BARE not in columns)
+
+
+def _one_object(file: DataFile) -> bytes | None:
+    """The text of one object over several lines, as a single line; None for any other file."""
+    with file.open() as stream:
+        first = stream.readline().removeprefix(b"\xef\xbb\xbf").strip()
+        if first and not _opens_object(first):
+            return None
+        text = first + b" " + stream.read()
+    try:
+        found = json.loads(text.decode(), parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return None
+    return json.dumps(found).encode() if isinstance(found, dict) else None
+
+
+def _opens_object(line: bytes) -> bool:
+    """Whether a line is the beginning of an object that it does not close."""
+    try:
+        return line.startswith(b"{") and not json.loads(line.decode())
+    except RecursionError:
+        return False
+    except ValueError:
+        return True
 
 
 def _records(file: DataFile, problems: Problems) -> Iterator[tuple[int, Any]]:

@@ -29,6 +29,8 @@ def read(file: DataFile, request: Request) -> Table:
         raise DataError([DataDiagnostic("D102", "the file holds no array with rows", file.name)])
     if len(arrays) == 1 and not others and PACKED in arrays:
         return _packed(file, arrays[PACKED])
+    if request.single:
+        return _whole(file, arrays, others)
     first = next((name for name in arrays if request.keep(name)), next(iter(arrays)))
     rows = len(arrays[first])
     origin = file.origin(rows)
@@ -63,7 +65,14 @@ def _arrays(file: DataFile, request: Request) -> tuple[Mapping[str, Array], list
             f"this is not an .npz file that can be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
         )
         raise DataError([DataDiagnostic("D105", message, file.name)]) from None
-    return {name: array for name, array in arrays.items() if array.ndim}, others
+    return {name: array for name, array in arrays.items() if array.ndim or request.single}, others
+
+
+def _whole(file: DataFile, arrays: Mapping[str, Array], others: list[str]) -> Table:
+    """One row, which each array holds whole."""
+    origin = file.origin(1)
+    columns = {name: Column(name, array.shape, _values(file, name, array), origin) for name, array in arrays.items()}
+    return Table(columns | {name: Column(name, (), pa.chunked_array([pa.nulls(1)]), origin) for name in others}, origin)
 
 
 def _values(file: DataFile, name: str, array: Array) -> pa.ChunkedArray:

@@ -1,0 +1,50 @@
+"""Rows in, rows out: where a spec has no data plate and its data came as tables, answers are told element by element."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from vispec.cli.show import Aligned
+from vispec.model.model import Model
+from vispec.plan.axes import first_plate
+
+SHARED = "(shared)"
+Told = tuple[dict[str, Any], Aligned]
+
+
+def by_element(model: Model, tables: Sequence[str], found: Iterable[Told]) -> Iterator[Told]:
+    """The answers as they are; for a spec without a data plate all in one, or for each table an answer a row, behind what
+    stands in none of them, under `(shared)`. tables: the plates whose elements were the rows of a table."""
+    if model.single is None:
+        yield from found
+        return
+    whole: dict[str, Any] = {}
+    beside: dict[str, Any] = {}
+    for row, aligned in found:
+        whole |= row.get(SHARED, row)
+        beside |= aligned.values
+    own = {plate: [name for name in whole if first_plate(model, name) == plate] for plate in tables}
+    inside = {name for names in own.values() for name in names}
+    rest = {name: value for name, value in whole.items() if name not in inside}
+    if not inside:
+        yield rest, Aligned(model, beside)
+        return
+    if rest:
+        yield {SHARED: rest}, Aligned(model, {})
+    for plate, names in own.items():
+        near = {name: value for name, value in beside.items() if first_plate(model, name) == plate}
+        count = max(map(_length, (*(whole[name] for name in names), *near.values())), default=0)
+        for i in range(count):
+            row = {name: _element(whole[name], i - count + _length(whole[name])) for name in names}
+            here = {name: value[i] for name, value in near.items() if i < len(value)}
+            yield {name: value for name, value in row.items() if value is not None}, Aligned(model, here, (plate,))
+
+
+def _length(value: Any) -> int:
+    return max(map(_length, value.values()), default=0) if isinstance(value, Mapping) else len(value)
+
+
+def _element(value: Any, index: int) -> Any:
+    """Of a list, or of each list of an object; None before the first, as pairs of neighbours begin with the second."""
+    if index < 0:
+        return None
+    return {key: _element(item, index) for key, item in value.items()} if isinstance(value, Mapping) else value[index]
