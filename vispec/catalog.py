@@ -30,6 +30,8 @@ class Distribution:
            inspect.getsource; elementwise over leading axes, returns log-density with its event dimensions reduced to event_dim
            = 0 (extra dimensions are summed by the emitter). Params are tensors, () at least. None:
            torch_class(**params).log_prob(value) is emitted.
+    log_cdf, log_survival: `log P(X ≤ value)` and `log P(X > value)`, of the same arguments as the kernel and copied like it, of
+           laws on single numbers: exact far into both tails. None: it cannot be censored or truncated.
     torch_class: its name in torch.distributions, used to sample (and for log_prob without a kernel).
     sampler: `sampler(*params)` where there is no torch_class to sample from, copied like the kernel.
     start: `start(value, ...)` finds where a fit of all params may begin, as a tuple in their order, from a sample's elements
@@ -64,6 +66,8 @@ class Distribution:
     torch_class: str | None = None
     program: Callable[..., Any] | None = None
     kernel: Callable[..., Any] | None = None
+    log_cdf: Callable[..., Any] | None = None
+    log_survival: Callable[..., Any] | None = None
     sampler: Callable[..., Any] | None = None
     start: Callable[..., Any] | None = None
     shape_params: Mapping[str, int] = field(default_factory=dict)
