@@ -53,7 +53,7 @@ def beta(a: Any, b: Any, x: Any, y: Any) -> Pair:
 
 
 def beta_below(a: Any, b: Any, x: Any, y: Any) -> Any:
-    """Where mpmath's own does not converge, by the hypergeometric series F(a + b, 1; a + 1; x) of positive terms (DLMF 8.17.8)."""
+    """Where mpmath fails, by the hypergeometric series F(a + b, 1; a + 1; x), whose terms are positive (DLMF 8.17.8)."""
     try:
         return mp.betainc(a, b, 0, x, regularized=True)
     except ValueError:
