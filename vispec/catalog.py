@@ -93,6 +93,8 @@ class Distribution:
 
 LOW, HIGH = "lower", "upper"
 """The names of a modifier's bounds among the params of the composed law, beside those of the law inside."""
+BOUNDS = {"low": LOW, "high": HIGH}
+"""What the language calls them."""
 
 
 @dataclass(frozen=True)
@@ -122,11 +124,10 @@ def composed(modifier: Modifier, law: Distribution, bounds: tuple[str, ...]) -> 
         inside = ("unit",)
     return replace(
         law,
-        name=f"{modifier.name}({', '.join((law.name, *bounds))})",
+        name=f"{modifier.name}({', '.join((law.name, *(word for word in BOUNDS if BOUNDS[word] in bounds)))})",
         params={**law.params, **dict.fromkeys(bounds, "real")},
         optional=(),
         other_supports=() if law.optional else law.other_supports,
-        param_event_dim={**law.param_event_dim},
         kernel=modifier.kernel,
         log_cdf=None,
         log_survival=None,
@@ -237,8 +238,8 @@ class Laws(Entries):
     def __getitem__(self, name: str) -> Any:
         if name not in self._loaded and name.endswith(")"):
             modifier, rest = name[:-1].split("(")
-            law, *bounds = rest.split(", ")
-            self._loaded[name] = composed(modifiers()[modifier], self[law], tuple(bounds))
+            law, *words = rest.split(", ")
+            self._loaded[name] = composed(modifiers()[modifier], self[law], tuple(BOUNDS[word] for word in words))
         return super().__getitem__(name)
 
 

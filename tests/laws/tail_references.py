@@ -53,14 +53,12 @@ def beta(a: Any, b: Any, x: Any, y: Any) -> Pair:
 
 
 def beta_below(a: Any, b: Any, x: Any, y: Any) -> Any:
-    """Where mpmath fails, by the hypergeometric series F(a + b, 1; a + 1; x), whose terms are positive (DLMF 8.17.8)."""
-    try:
+    """Below 0.95 by the hypergeometric series F(a + b, 1; a + 1; x), whose terms are positive (DLMF 8.17.8)."""
+    if x > mpf("0.95"):
         return mp.betainc(a, b, 0, x, regularized=True)
-    except ValueError:
-        pass
     term = total = mpf(1)
     k = 0
-    while term > total * mpf(10) ** -55:
+    while term > total * mpf(10) ** -52:
         term *= x * (a + b + k) / (a + 1 + k)
         total += term
         k += 1

@@ -33,6 +33,7 @@ CODES = {
     "V714": "An estimator does not suit its latent",
     "V715": "Latents of one row ask for different bounds",
     "V716": "A guide reads a latent that nothing else reads",
+    "V717": "A variable with a law of a law is drawn in a way that is not compiled",
 }
 
 

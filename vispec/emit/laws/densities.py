@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from vispec.catalog import HIGH, LOW, Distribution, distributions
+from vispec.catalog import BOUNDS, Distribution, distributions
 from vispec.emit.laws.categorical import Lookup, Unnormalised, categorical, enumerated, looked_up, uniform_over_finite
 from vispec.emit.laws.expressions import expression, plain
 from vispec.emit.laws.forms import logs, real, stem, tensor, to_form, to_value, truth
@@ -251,8 +251,8 @@ def law_of_law(w: Writer, entry: Distribution, kernel: Callable[..., object], fi
     inside = ", ".join(
         w.needs.kernel(f.__module__, f.__name__) for f in (entry.law.kernel, entry.law.log_cdf, entry.law.log_survival) if f
     )
-    own = [code for name, code in params if name not in (LOW, HIGH)]
-    bounds = [f"{word}={code}" for bound, word in ((LOW, "low"), (HIGH, "high")) for name, code in params if name == bound]
+    own = [code for name, code in params if name not in BOUNDS.values()]
+    bounds = [f"{word}={code}" for word, bound in BOUNDS.items() for name, code in params if name == bound]
     whole = ["whole=True"] if entry.law.support in ("count", "bit") else []
     function = w.needs.kernel(kernel.__module__, kernel.__name__)
     return f"{function}({first}({inside}), {', '.join([*own, *bounds, *whole])})"

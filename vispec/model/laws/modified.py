@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from vispec.catalog import HIGH, LOW, Distribution, Modifier, composed, modifiers
+from vispec.catalog import BOUNDS, Distribution, Modifier, composed, modifiers
 from vispec.model import model as m
 from vispec.model.laws.support import Target, ends_fit, parameter_fits
 from vispec.model.names.scope import Context, Scope
@@ -15,7 +15,6 @@ from vispec.model.values.signs import literal_numbers
 from vispec.syntax import tree as t
 
 EXACTLY = "Exactly"
-BOUNDS = {"low": LOW, "high": HIGH}
 FINITE = ("bit", "category", "token", "index")
 
 
@@ -58,11 +57,12 @@ def resolve_modified(
     usage = f"`{name}({'Normal(mu, s)' if not node.args else '...'}, low=..., high=...)`"
     given: dict[str, m.Expression | None] = {}
     good = True
-    places = [*zip(BOUNDS, node.args[1:], strict=False), *((each.name, each.value) for each in node.kwargs)]
-    for word, argument in places:
+    places = [(word, argument, argument.span) for word, argument in zip(BOUNDS, node.args[1:], strict=False)]
+    places += [(each.name, each.value, each.span) for each in node.kwargs]
+    for word, argument, span in places:
         if word not in BOUNDS or word in given:
             told = ("is given twice", "V407", "the second time") if word in given else ("is no bound", "V405", "not a bound")
-            scope.problems.add(told[1], argument.span, f"`{word}` of `{name}` {told[0]}", told[2], help=f"write {usage}")
+            scope.problems.add(told[1], span, f"`{word}` of `{name}` {told[0]}", told[2], help=f"write {usage}")
             good = False
         else:
             given[word] = resolve(scope, context, argument)
@@ -150,7 +150,8 @@ def resolve_exactly(scope: Scope, context: Context, node: t.Call, target: Target
         scope.problems.add("V410", node.function.span, message, "another support", cause=cause, help=help)
         return None
     card = scope.card(kind)
-    if not domain_fits(scope, value, kind.domain, card) or value.type.star:
+    domain = "category" if isinstance(value, m.Const) and kind.domain == "index" else kind.domain  # a number of an element
+    if not domain_fits(scope, value, domain, card) or value.type.star:
         message = f"`{target.name}` is `{kind}`, and this is `{value.type}`, which may be something else"
         cause = (target.span, f"`{target.name} : {kind}`")
         scope.problems.add("V408", value.span, message, f"not `{kind}`", cause=cause, help="write a value of that type")

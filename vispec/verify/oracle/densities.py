@@ -14,7 +14,7 @@ from vispec.model.types import FINITE_DOMAINS
 from vispec.verify.errors import NotCheckedError
 from vispec.verify.oracle import trees
 from vispec.verify.oracle.expressions import Scene, evaluate, holds, own, raw_head
-from vispec.verify.oracle.masses import integral, tail
+from vispec.verify.oracle.masses import whole_integral
 from vispec.verify.oracle.row import Place
 
 TRIALS = ("Binomial", "NegativeBinomial", "Geometric")
@@ -111,11 +111,8 @@ def log_mass(draw: m.Draw, least: Tensor | None, most: Tensor | None, shape: tor
         inner if outer is None else outer if inner is None else choose(inner, outer)
         for inner, outer, choose in zip(own, (least, most), (torch.maximum, torch.minimum), strict=True)
     )
-    if low is not None and high is not None:
-        return integral(density, low, torch.maximum(low, high)).log()
-    if low is not None:
-        return tail(density, low, 1.0).log()
-    return (torch.ones(shape, dtype=torch.float64) if high is None else tail(density, high, -1.0)).log()
+    middle = args.get("loc", torch.zeros(shape, dtype=torch.float64))  # where a density may have a kink
+    return whole_integral(density, low, high, middle).log()
 
 
 CARRIED: Mapping[str, Callable[[Mapping[str, Tensor]], list[dist.Transform]]] = {

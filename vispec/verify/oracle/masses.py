@@ -14,6 +14,15 @@ def _places(rank: int) -> Tensor:
     return torch.arange(-REACH, REACH + STEP, STEP, dtype=torch.float64).view(-1, *[1] * rank)
 
 
+def _total(density: Callable[[Tensor], Tensor], x: Tensor, weight: Tensor, inside: Tensor) -> Tensor:
+    """Σ weight · density(x) over the first dimension, of the places that count: elsewhere a density of 0 has no gradient."""
+    with torch.no_grad():
+        share = torch.where(inside, weight * density(x), 0.0).nan_to_num()
+        best = x.gather(0, share.argmax(0, keepdim=True))
+        counts = share > 1e-25 * share.amax(0)
+    return torch.where(counts, weight * density(torch.where(counts, x, best)), 0.0).sum(0)
+
+
 def integral(density: Callable[[Tensor], Tensor], low: Tensor, high: Tensor) -> Tensor:
     """∫ density from low to high (*B), by x = middle + half tanh(π / 2 sinh u); density: (N, *B) → (N, *B)."""
     u = _places(low.dim())
@@ -21,9 +30,7 @@ def integral(density: Callable[[Tensor], Tensor], low: Tensor, high: Tensor) -> 
     share = torch.sigmoid(2 * inner)  # of the way from low to high, and of the way back
     x = torch.where(u < 0, low + (high - low) * share, high - (high - low) * torch.sigmoid(-2 * inner))
     weight = (high - low) * share * torch.sigmoid(-2 * inner) * pi * torch.cosh(u) * STEP
-    inside = (x > low) & (x < high)  # what rounds to an end has no weight that counts
-    middle = (low + high) / 2
-    return torch.where(inside, weight * density(torch.where(inside, x, middle)), 0.0).sum(0)
+    return _total(density, x, weight, (x > low) & (x < high))  # what rounds to an end has no weight that counts
 
 
 def tail(density: Callable[[Tensor], Tensor], end: Tensor, sign: float) -> Tensor:
@@ -31,6 +38,12 @@ def tail(density: Callable[[Tensor], Tensor], end: Tensor, sign: float) -> Tenso
     u = _places(end.dim())
     away = torch.exp(pi / 2 * torch.sinh(u))
     x = end + sign * away
-    beyond = x != end
-    found = away * (pi / 2) * torch.cosh(u) * STEP * density(torch.where(beyond, x, end + sign))
-    return torch.where(beyond, found, 0.0).sum(0)
+    return _total(density, x, away * (pi / 2) * torch.cosh(u) * STEP, x != end)
+
+
+def whole_integral(density: Callable[[Tensor], Tensor], low: Tensor | None, high: Tensor | None, kink: Tensor) -> Tensor:
+    """∫ density between two ends (*B), None an infinite one, on both sides of a place where it may not be smooth."""
+    kink = kink if low is None else torch.maximum(kink, low)
+    kink = kink if high is None else torch.minimum(kink, high)
+    left = tail(density, kink, -1.0) if low is None else integral(density, low, kink)
+    return left + (tail(density, kink, 1.0) if high is None else integral(density, kink, high))
