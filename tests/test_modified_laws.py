@@ -57,7 +57,7 @@ def spec(seed: int) -> str:
         if random.random() < 0.3:
             lines += [f"    plate i{number}:"]
             indent = "        "
-        shape = "[2]" if random.random() < 0.2 else ""
+        shape = "[2]" if random.random() < 0.2 and role == "observed" else ""
         lines += [f"{indent}{role} y{number} : {domain}{shape} ~ {random.choice(list(modifiers()))}({inner}, {ends})"]
     return "\n".join(lines) + "\n"
 

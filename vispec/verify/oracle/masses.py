@@ -43,7 +43,11 @@ def tail(density: Callable[[Tensor], Tensor], end: Tensor, sign: float) -> Tenso
 
 def whole_integral(density: Callable[[Tensor], Tensor], low: Tensor | None, high: Tensor | None, kink: Tensor) -> Tensor:
     """∫ density between two ends (*B), None an infinite one, on both sides of a place where it may not be smooth."""
-    kink = kink if low is None else torch.maximum(kink, low)
-    kink = kink if high is None else torch.minimum(kink, high)
+    if low is not None and high is not None:
+        middle = (low + high) / 2
+    else:
+        middle = low + 1 if low is not None else kink if high is None else high - 1
+    inside = torch.ones_like(kink, dtype=torch.bool) if low is None else kink > low
+    kink = torch.where(inside if high is None else inside & (kink < high), kink, middle).detach()
     left = tail(density, kink, -1.0) if low is None else integral(density, low, kink)
     return left + (tail(density, kink, 1.0) if high is None else integral(density, kink, high))
