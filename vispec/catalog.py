@@ -128,6 +128,7 @@ def composed(modifier: Modifier, law: Distribution, bounds: tuple[str, ...]) -> 
         params={**law.params, **dict.fromkeys(bounds, "real")},
         optional=(),
         other_supports=() if law.optional else law.other_supports,
+        program=None,
         kernel=modifier.kernel,
         log_cdf=None,
         log_survival=None,
