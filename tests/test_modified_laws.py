@@ -20,8 +20,8 @@ ARGUMENTS = {
     "unit": ("p", "sigmoid(x)", "0.35"),
 }
 BOUNDS = {
-    "real": ("-0.4", "x - 0.5", "0.9", "x + 0.7"),
-    "positive": ("0.3", "0.5 * exp(x)", "1.4", "0.6 + exp(x)"),
+    "real": ("-0.4", "tanh(x) - 1", "0.9", "tanh(x) + 0.7"),
+    "positive": ("0.3", "0.5 * sigmoid(x)", "1.4", "0.6 + exp(x)"),
     "unit": ("0.25", "0.5 * sigmoid(x)", "0.8", "0.5 + 0.5 * sigmoid(x)"),
     "count": ("1", "0", "3", "w + 2"),
     "bit": ("0", "0", "1", "1"),
@@ -33,7 +33,7 @@ def draw_law(random: Random, domain: str) -> str:
     entries = [e for e in distributions().values() if e.log_cdf and e.support == domain and e.name != "Zero"]
     entry = random.choice(entries)
     arguments = {name: random.choice(ARGUMENTS.get(d, ("w + 3",))) for name, d in entry.params.items()}
-    arguments |= {name: end for name, end in {"low": "x - 1", "high": "x + 2"}.items() if name in arguments}
+    arguments |= {name: end for name, end in {"low": "tanh(x) - 3", "high": "tanh(x) + 3"}.items() if name in arguments}
     return f"{entry.name}({', '.join(arguments.values())})"
 
 

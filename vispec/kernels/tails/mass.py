@@ -61,7 +61,7 @@ def float_at(key: Tensor) -> Tensor:
 @torch.no_grad()
 def draw_between(law: tuple, low: Tensor | None, high: Tensor | None, whole: bool, *params: Tensor) -> Tensor:
     """A draw of the shape of low, high and params, in their dtype: the least number up to which a uniform share of the mass
-    between the bounds lies, found among all float64 by halving."""
+    between the bounds lies, found among all float64 by halving; nan where there is no mass."""
     given = [each for each in (*params, low, high) if each is not None] or [torch.zeros(())]  # a law that is certain
     shape = torch.broadcast_shapes(*(each.shape for each in given))
     wide = [each.double() for each in params]
@@ -77,5 +77,5 @@ def draw_between(law: tuple, low: Tensor | None, high: Tensor | None, whole: boo
         reached = log_mass_between(law, low, float_at(middle), whole, *wide) >= wanted
         left, right = torch.where(reached, left, middle + 1), torch.where(reached, middle, right)
         left = torch.minimum(left, right)
-    drawn = float_at(right)
+    drawn = float_at(right).masked_fill(wanted == -torch.inf, torch.nan)
     return (drawn if low is None and high is None else drawn.clamp(low, high)).to(given[0].dtype)

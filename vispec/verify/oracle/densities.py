@@ -83,7 +83,9 @@ def modified(outer: str, draw: m.Draw, ends: Mapping[str, Tensor], value: Tensor
         inside = inside if high is None else inside & (value <= high)
         safe = value if low is None else torch.maximum(value, low)
         safe = safe if high is None else torch.minimum(safe, high)
-        return torch.where(inside & ~empty, elementwise(draw, safe, at, scene) - mass(low, high), -torch.inf)
+        found, whole = elementwise(draw, safe, at, scene), mass(low, high)
+        possible = inside & ~empty & (whole > -torch.inf)
+        return torch.where(possible, found - torch.where(possible, whole, 0.0), -torch.inf)
     found = elementwise(draw, value, at, scene)
     found = found if low is None else torch.where(value <= low, mass(None, low), found)
     found = found if high is None else torch.where(value >= high, mass(high, None), found)
@@ -102,7 +104,7 @@ def log_mass(draw: m.Draw, least: Tensor | None, most: Tensor | None, shape: tor
         k = torch.arange(last + 1.0, dtype=torch.float64).view(-1, *[1] * len(shape)).expand(-1, *shape)
         counts = torch.ones_like(k, dtype=torch.bool) if least is None else k >= least
         counts = counts if most is None else counts & (k <= most)
-        return torch.where(counts, density(k), 0.0).sum(0).log()
+        return log_of(torch.where(counts, density(k), 0.0).sum(0))
     args = {name: evaluate(part, at, scene).double().expand(shape) for name, part in draw.args}
     own = [args[end] if end else None for end in entry.bounds]
     own[0] = torch.zeros(shape, dtype=torch.float64) if own[0] is None and entry.support in ("positive", "unit") else own[0]
@@ -111,8 +113,15 @@ def log_mass(draw: m.Draw, least: Tensor | None, most: Tensor | None, shape: tor
         inner if outer is None else outer if inner is None else choose(inner, outer)
         for inner, outer, choose in zip(own, (least, most), (torch.maximum, torch.minimum), strict=True)
     )
+    if entry.support == "unit" and most is None and least is not None:  # numbers near 1 are too coarse for an end there
+        return log_of(1 - log_mass(draw, None, least, shape, at, scene).exp())
     middle = args.get("loc", torch.zeros(shape, dtype=torch.float64))  # where a density may have a kink
-    return whole_integral(density, low, high, middle).log()
+    return log_of(whole_integral(density, low, high, middle))
+
+
+def log_of(mass: Tensor) -> Tensor:
+    """log of a mass, without a gradient where that is 0."""
+    return torch.where(mass > 0, torch.where(mass > 0, mass, 1.0).log(), -torch.inf)
 
 
 CARRIED: Mapping[str, Callable[[Mapping[str, Tensor]], list[dist.Transform]]] = {

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 STEP = 1 / 32
-REACH = 4.5
+REACH = 6.0
 
 
 def _places(rank: int) -> Tensor:
