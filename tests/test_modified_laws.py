@@ -75,7 +75,7 @@ def test_samples_are_possible(seed: int) -> None:
     trial = trial_of(spec(seed), seed)
     module, model = trial.built.module, trial.built.model
     lengths = {p.name: trial.batch[p.length_key] for p in model.plates if p.ragged}
-    found = module.sample(3, trial.batch, lengths)
+    found = module.sample(3, trial.batch, lengths)  # pyright: ignore[reportCallIssue]
     drawn = {v.name: found[v.name] for v in model.variables if v.role in ("observed", "partial")}
     seen = {name: value for name, value in found.items() if name.endswith("_observed")}
     assert torch.isfinite(module.log_prob(trial.batch | drawn | seen)).all()

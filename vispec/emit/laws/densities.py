@@ -258,7 +258,7 @@ def law_of_law(w: Writer, entry: Distribution, kernel: Callable[..., object], fi
     return f"{function}({first}({inside}), {', '.join([*own, *bounds, *whole])})"
 
 
-def composed_draw(w: Writer, law: Draw, entry: Distribution, axes: Sequence[str], rank: int, shape: Sequence[str]) -> str:
+def composed_draw(w: Writer, law: Draw, entry: Distribution, axes: tuple[str, ...], rank: int, shape: Sequence[str]) -> str:
     """A draw of a law of a law for each element of a shape."""
     assert entry.modifier is not None
     params = [(n, t) for n, arg in law.args for t in domain_values(w, expression(w, arg), arg.type, entry, n)]

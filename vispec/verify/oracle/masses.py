@@ -17,7 +17,7 @@ def _places(rank: int) -> Tensor:
 def _total(density: Callable[[Tensor], Tensor], x: Tensor, weight: Tensor, inside: Tensor) -> Tensor:
     """Σ weight · density(x) over the first dimension, of the places that count: elsewhere a density of 0 has no gradient."""
     with torch.no_grad():
-        share = torch.where(inside, weight * density(x), 0.0).nan_to_num()
+        share = torch.where(inside, weight * density(x), 0.0).nan_to_num(nan=0.0, posinf=0.0)
         best = x.gather(0, share.argmax(0, keepdim=True))
         counts = share > 1e-25 * share.amax(0)
     return torch.where(counts, weight * density(torch.where(counts, x, best)), 0.0).sum(0)
