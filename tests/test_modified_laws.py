@@ -93,7 +93,7 @@ def test_what_cannot_be_drawn_is_said(line: str) -> None:
     text = f"plate n:\n    given x : real\n    {line}\n    observed y : real ~ Normal(u, 1)\n"
     with pytest.raises(SpecError) as caught:
         compile_spec(Source("m.vispec", text), {})
-    assert [(d.code, d.primary.text) for d in caught.value.diagnostics] == [("V717", UNCOMPILED[line])]
+    assert [(d.code, d.primary.text) for d in caught.value.diagnostics] == [("V718", UNCOMPILED[line])]
     unread = text.replace("Normal(u, 1)", "Normal(x, 1)").replace("latent", "partial")
     assert "_log_prob(u" in compile_spec(Source("m.vispec", unread), {})
 

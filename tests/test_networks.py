@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from vispec.catalog import networks
-from vispec.emit.nets.classes import NetCode, emit_net
-from vispec.emit.nets.code import ceiling, plus, times, unwrapped
-from vispec.emit.source_text import kernel_source, with_borrowed
+from vispec.torch.nets.classes import NetCode, emit_net
+from vispec.torch.nets.code import ceiling, plus, times, unwrapped
+from vispec.torch.source_text import kernel_source, with_borrowed
 from vispec.model.model import All, Let, Model, Net, NetCall, Plate, Prefix, Ref, Size, Stage, Variable, Vocab, Where
 from vispec.model.types import Type
 from vispec.source import Source, Span
@@ -451,7 +451,7 @@ def test_text_is_reproducible_and_has_no_stray_names(args, trunk, heads, mode):
 
 
 def test_emission_imports_no_torch():
-    modules = "vispec.emit.nets.classes, vispec.trunk, vispec.catalog as c"
+    modules = "vispec.torch.nets.classes, vispec.trunk, vispec.catalog as c"
     program = f"import sys, {modules}; c.networks(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
 

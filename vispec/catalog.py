@@ -26,6 +26,8 @@ class Distribution:
           is counted, an error of 1e-7 in log p is one of 1 in the result.
     program: `program(value, own, **params)` builds log p on the tensor program where it is made of its operations, event
            dimensions apart; own: param → its event axes. It goes before the kernel.
+    path: `path(noise, **params)` builds a draw with a gradient of noise(kind), "normal" or "uniform" numbers.
+    divergences: prior → `(q's params, p's params)` that builds KL(q ‖ p) of a guide of this law where torch's is not wanted.
     kernel: name of the function in the entry's module, `log_prob(value, *params)`, copied into the emitted module by
            inspect.getsource; elementwise over leading axes, returns log-density with its event dimensions reduced to event_dim
            = 0 (extra dimensions are summed by the emitter). Params are tensors, () at least. None:
@@ -66,6 +68,8 @@ class Distribution:
     has_rsample: bool = False
     torch_class: str | None = None
     program: Callable[..., Any] | None = None
+    path: Callable[..., Any] | None = None
+    divergences: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     kernel: Callable[..., Any] | None = None
     log_cdf: Callable[..., Any] | None = None
     log_survival: Callable[..., Any] | None = None
@@ -129,6 +133,8 @@ def composed(modifier: Modifier, law: Distribution, bounds: tuple[str, ...]) -> 
         optional=(),
         other_supports=() if law.optional else law.other_supports,
         program=None,
+        path=None,
+        divergences={},
         kernel=modifier.kernel,
         log_cdf=None,
         log_survival=None,

@@ -20,7 +20,7 @@ else:
 
 
 def kernel(module: str, name: str) -> Callable[..., Any]:
-    """A function of a file of kernels, for kernels that use it; the emitter copies it with them (emit/source_text.py)."""
+    """A function of a file of kernels, for kernels that use it; the emitter copies it with them (torch/source_text.py)."""
 
     def call(*args: Any) -> Any:
         return getattr(import_module(module), name)(*args)

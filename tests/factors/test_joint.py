@@ -35,18 +35,7 @@ def world_of(built: Built, batch: dict[str, torch.Tensor], sites: dict[str, torc
     inputs |= dict(sites)
     for name, value in module.named_parameters():
         inputs["parameter", name] = value
-
-    def call(name: str):
-        def run_net(*args: torch.Tensor, mode: str, **keywords: torch.Tensor):
-            found = getattr(module, name)
-            return (found.prefixes if mode == "prefix" else found)(*args, **keywords)
-
-        return run_net
-
-    calls = {net.name: call(net.name) for net in model.nets}
-    from vispec.kernels.probability import ordinal_log_probs
-
-    calls["vispec.kernels.probability:ordinal_log_probs"] = ordinal_log_probs
+    calls = {net.name: getattr(module, net.name) for net in model.nets}
     return World(inputs, dict(built.sizes), calls=calls)
 
 

@@ -148,6 +148,19 @@ def test_positions_rename() -> None:
     assert torch.equal(read.laid((c, j)), value.T.double())
 
 
+def test_picks_tell_axes_apart() -> None:
+    """A table at the positions of one of its own axes, which is itself picked elsewhere."""
+    k, j = Axis("k", "plate", Size.of(3)), Axis("j", "plate", Size.of(3))
+    table = Input("table", (k, j), "real", "parameter")
+    at = Input("at", (), "int", "batch")
+    for given, wanted in (({k: Position(j), j: at}, [2.0, 5.0, 8.0]), ({k: Position(j), j: Position(k)}, None)):
+        (read,) = run([build.pick(table, given)], World({"table": torch.arange(9.0).view(3, 3), "at": torch.tensor(2)}))
+        if wanted is not None:
+            assert read.tensor.tolist() == wanted
+        else:
+            assert torch.equal(read.laid((j, k)), torch.arange(9.0).view(3, 3).double())
+
+
 def test_logarithms_before_they_underflow() -> None:
     x = Input("x", (), "real", "batch")
     survival = build.exp(build.neg(x))
@@ -203,3 +216,27 @@ def test_gradients_at_true_zeros() -> None:
         (found,) = run([root], World(dict.fromkeys(values, leaf)))
         (grad,) = torch.autograd.grad(found.tensor, [leaf])
         assert grad.tolist() == pytest.approx(wanted)
+
+
+def test_loops() -> None:
+    """A state with a law of its own for the first element, and one that reads what was put out before."""
+    from vispec.program.node import Carried, Loop, Part
+
+    n, t = Axis("n", "plate", Size.of(2)), Axis("t", "plate", Size.of(4))
+    x = Input("x", (n, t), "real", "batch")
+    now = Carried("l", "now", 0, (), "int")
+    state = Carried("l", "state", 0, (n,), "real")
+    history = Carried("l", "history", 0, (n, t), "real")
+    here = build.pick(x, {t: now})
+    before = build.reduce("sum", build.where(build.lt(build.position(t), now), history, 0.0), (t,))
+    first = (build.pick(x, {t: 0}), Const(0.0))
+    rest = (build.add(build.mul(state, 0.5), here), build.spread(before, (n,)))
+    loop = Loop("l", t, (first, rest), (n,))
+    value = torch.randn(2, 4, dtype=torch.float64)
+    smooth, total = run([Part(loop, 0), Part(loop, 1)], World({"x": value}))
+    wanted = [value[:, 0]]
+    for i in range(1, 4):
+        wanted.append(0.5 * wanted[-1] + value[:, i])
+    torch.testing.assert_close(smooth.laid((n, t)), torch.stack(wanted, 1))
+    summed = torch.stack(wanted, 1).cumsum(1)
+    torch.testing.assert_close(total.laid((n, t))[:, 1:], summed[:, :-1])

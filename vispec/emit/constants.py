@@ -32,6 +32,8 @@ def constant_property(plan: Plan, let: Let, needs: ModuleNeeds) -> list[str]:
     code = tensor(w, value) if value.scalar else align(value, axes, len(let.type.shape))
     if value.axes != axes:
         code = f"({code}).expand({', '.join([*map(w.axis_size, axes), *map(w.dim, let.type.shape)])})"
+    if axes != let.plates:
+        code = w.nested(let, w.let(let.name, code, axes, let.type.shape)).code
     plates = f", one for each element of {', '.join(let.plates)}" if let.plates else ""
     return [
         "@property",

@@ -12,15 +12,15 @@ from vispec.emit.draws.moments import draws_method
 from vispec.emit.draws.weights import log_weights_method
 from vispec.emit.laws.flow import flow_constructors
 from vispec.emit.methods import density_methods
-from vispec.emit.nets.classes import NetCode, emit_net
 from vispec.emit.parameters import declaration, properties
 from vispec.emit.posterior import posterior_methods
 from vispec.emit.sampling.generate import generation_methods
-from vispec.emit.source_text import kernel_source, with_borrowed
 from vispec.emit.starts.method import initialise_method
 from vispec.emit.writer import ModuleNeeds, identifier
 from vispec.plan.axes import element_plates
 from vispec.plan.plan import Plan
+from vispec.torch.nets.classes import NetCode, emit_net
+from vispec.torch.source_text import kernel_source, with_borrowed
 
 MEMORY = 2**30  # bytes
 

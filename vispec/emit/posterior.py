@@ -140,7 +140,7 @@ def pairs_lines(w: Writer, needs: ModuleNeeds, chained: list[Variable]) -> list[
 def elements_that_count(w: Writer, variable: Variable) -> str | None:
     """Which elements a latent has in each row, as text; None where in all rows all of them."""
     plates = element_plates(variable)
-    masks = [w.inside(plate) for plate in plates if w.model.plate[plate].ragged]
+    masks = [w.nested(variable, w.inside(plate)) for plate in plates if w.model.plate[plate].ragged]
     return " & ".join(align(mask, plates) for mask in masks) or None
 
 
@@ -168,7 +168,7 @@ def guide_lines(
         assert isinstance(law, Draw)
         params = {name: to_value(w, expression(w, arg), arg.type.domain) for name, arg in law.args}
         axes = w.sort(variable.plates)
-        codes = {n: for_each_element(w, v, variable, axes) for n, v in params.items()}
+        codes = {n: nested(w, for_each_element(w, v, variable, axes), v, variable, axes) for n, v in params.items()}
         found[variable.name] = "{" + ", ".join(f'"{n}": {c}' for n, c in codes.items()) + "}"
         first = replace(next(iter(params.values())), event=variable.type.shape)
         if distributions()[law.distribution].carry is not None:
@@ -176,6 +176,12 @@ def guide_lines(
         w.bound[variable.name] = first
     w.scope = outer
     return found
+
+
+def nested(w: Writer, code: str, value: Value, variable: Variable, axes: tuple[str, ...]) -> str:
+    """A parameter of all elements, with the plates as they are nested."""
+    event = value.event or variable.type.shape
+    return code if axes == variable.plates else w.nested(variable, Value(paren(code), axes, event)).code
 
 
 def centre(w: Writer, variable: Variable, law: Flow) -> Value:

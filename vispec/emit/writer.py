@@ -1,26 +1,16 @@
 """Writes the body of one emitted method: a line a tensor, each with its axes, nothing computed twice."""
 
-import keyword
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from vispec.emit.value import Form, Value
-from vispec.model.model import Law, Model
+from vispec.model.model import Expression, Law, Let, Model, Variable
 from vispec.model.types import INTEGER_DOMAINS, MISSING, Dim
 from vispec.plan.axes import Scope, element_plates
+from vispec.torch.nets.words import RESERVED, identifier
 
-USED_BY_EMITTED_CODE = """
-self batch index torch nn F Tensor tilt total query other n lengths rule one memory
-len float int range dict next iter zip list max tuple
-"""
-RESERVED = frozenset(USED_BY_EMITTED_CODE.split())
-
-
-def identifier(name: str) -> str:
-    """A spec's name as a Python one: keywords and the names that emitted code uses get a trailing underscore."""
-    return name + "_" if keyword.iskeyword(name) or name in RESERVED else name
-
+__all__ = ["RESERVED", "identifier"]
 
 class Writer:
     """Lines so far, and what is already computed. `scope` says how variables are held in this method."""
@@ -35,6 +25,7 @@ class Writer:
         self.elsewhere: frozenset[str] = frozenset()  # factors that another method computes
         self.joint_sums: dict[str, Callable[[bool], Value]] = {}  # steps that enumerate joint values, by output
         self.sample_count: str | None = None  # how many draws of a net's random weights, where they are drawn with each sample
+        self.branches: tuple[Value, ...] = ()  # the tests of the branches that are being written
         self.samples = "1"  # how many draws there are, as text
         self.at: dict[str, str] = {}  # a chain's plate → the index of the element that a loop is at
         self.drawn_by: dict[str, Law] = {}  # what a loop drew → the law of it with the parameters that it had there, as bound
@@ -83,6 +74,9 @@ class Writer:
         self.line(f"{value.code} = {code}", value)
         return value
 
+    def is_let(self, name: str) -> bool:
+        return any(let.name == name for let in (*self.model.lets, *self.model.guide_lets))
+
     # ---- data, sizes, positions
 
     def data(self, name: str) -> Value:
@@ -97,13 +91,20 @@ class Writer:
 
     def entry(self, key: str, plates: Sequence[str], event: Sequence[Dim] = (), integer: bool = False) -> Value:
         """An entry of the batch, which has its plates as the variable's are nested, with them in the order of all tensors."""
-        axes = self.sort(plates)
         value = self.let(key, f'{self.origin}["{key}"]', plates, event, integer=integer)
-        if axes == tuple(plates):
+        return self.arranged(key, value, self.sort(plates))
+
+    def arranged(self, hint: str, value: Value, axes: Sequence[str]) -> Value:
+        """The value with its axes in another order: in that of all tensors, or as its plates are nested."""
+        if value.axes == tuple(axes):
             return value
-        where = ", ".join(str(plates.index(axis)) for axis in axes)
-        rest = "".join(f", {-i}" for i in range(len(event), 0, -1))
-        return self.let(key, f"{value.code}.permute({where}{rest})", axes, event, integer=integer)
+        where = [*(str(value.axes.index(axis)) for axis in axes), *(str(-i) for i in range(len(value.event), 0, -1))]
+        return self.let(hint, f"{value.code}.permute({', '.join(where)})", axes, value.event, value.form, value.integer)
+
+    def nested(self, node: Variable | Let, value: Value) -> Value:
+        """The value as it leaves the module: samples first, then its plates as they are nested."""
+        plates = [plate for plate in element_plates(node) if plate in value.axes]
+        return self.arranged(node.name, value, [*(axis for axis in value.axes if axis not in plates), *plates])
 
     def observed(self, name: str) -> Value:
         """Which cells of a partial variable the data has."""
@@ -131,6 +132,10 @@ class Writer:
             return value
         return self.where(f"{name}_known", value, [self.observed(name)], MISSING.get(variable.type.domain, 0))
 
+    def around(self, e: Expression) -> "Writer | None":
+        """Inside a chain's loop, the writer in front of it, where that is to compute an expression."""
+        return None
+
     def element(self, value: Value) -> Value:
         """Inside a chain's loop, the present element along its plate."""
         for plate, index in self.at.items():
@@ -138,8 +143,8 @@ class Writer:
                 at = value.axes.index(plate)
                 code = f"{value.code}[{', '.join([':'] * at + [index])}]"
                 axes = tuple(axis for axis in value.axes if axis != plate)
-                value = Value(code, axes, value.event, value.form, integer=value.integer)
-        return value
+                value = replace(value, code=code, axes=axes, enumerates=None)
+        return value if value.mask is None else replace(value, mask=self.element(value.mask))
 
     def sort(self, axes: Iterable[str]) -> tuple[str, ...]:
         return tuple(sorted(axes, key=self.order.index))

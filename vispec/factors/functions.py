@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -120,7 +121,28 @@ def _one_hot(f: Frame, e: Apply, args: Sequence[Node]) -> Node:
     return build.apply("real", build.eq(build.apply("int", args[0]), build.position(axis)))
 
 
+def _cast(domain: str) -> Function:
+    """The value as it is where it lies in the domain, else nan."""
+
+    def compile_(f: Frame, e: Apply, args: Sequence[Node]) -> Node:
+        x = build.apply("real", args[0])
+        inside = build.apply("lt", 0.0, x) if domain == "positive" else build.apply("le", 0.0, x)
+        if domain == "unit":
+            inside = build.apply("and", inside, build.apply("le", x, 1.0))
+        if domain == "count":
+            inside = build.apply("and", inside, build.eq(x, build.apply("round", x)))
+        if domain == "simplex":
+            axes = f.axes(shape_of(f, e.args[0]))[-1:]
+            miss = build.apply("abs", build.apply("sub", build.reduce("sum", x, axes), 1.0))
+            every = build.apply("le", 0.0, build.reduce("min", x, axes))
+            inside = build.apply("and", every, build.apply("lt", miss, 1e-4))
+        return build.where(inside, x, math.nan)
+
+    return compile_
+
+
 FUNCTIONS: dict[str, Function] = {
+    **{domain: _cast(domain) for domain in ("unit", "positive", "count", "simplex")},
     "+": _arithmetic("add"),
     "-": _arithmetic("sub"),
     "*": _arithmetic("mul"),

@@ -22,6 +22,7 @@ from vispec.model.names.unused import warn
 from vispec.model.nets.trunks import read_net, read_signature
 from vispec.model.order import Edge, edges_of, sort
 from vispec.model.problems import Problems
+from vispec.model.values.ranges import form_of
 from vispec.model.values.resolve import resolve
 from vispec.model.walk import law_parts
 from vispec.source import Source
@@ -139,6 +140,7 @@ class _Checker:
             else:
                 symbols[name].type = value.type
                 symbols[name].value = value
+                scope.ranges.lets[name] = form_of(scope, value)
                 self.lets[name] = m.Let(name, value.type, symbols[name].plates, value, symbols[name].span)
 
     def _let_value(self, symbol: Symbol) -> m.Expression | None:

@@ -40,6 +40,8 @@ CODES: dict[str, str] = {
     "V215": "`where` needs a sequence and a mask along the same plate",
     "V216": "`for` over a plate that is open already",
     # types and shapes
+    "V217": "an index that fits in two places, or in none by its written size",
+    "V218": "an index out of the order of plates",
     "V301": "a type that does not exist",
     "V302": "the wrong number of sizes in a type",
     "V303": "a type over the wrong kind of name",

@@ -78,7 +78,23 @@ def draws(law: m.Law) -> Iterator[m.Draw]:
             yield base
 
 
+def read_values(model: m.Model) -> list[m.Expression]:
+    """The values of the deterministic nodes that a law or a guide reads, be it through others. The rest are derived quantities:
+    they can be asked for, and take no part in any density."""
+    laws = [v.law for v in model.variables if v.law is not None] + [guide.law for guide in model.guide]
+    pending = [part for law in laws for part in law_parts(law)] + [let.value for let in model.guide_lets]
+    lets, found = model.let, dict[str, m.Expression]()
+    while pending:
+        for part in walk(pending.pop()):
+            name = getattr(part.read if isinstance(part, m.Evidence) else part, "name", None)
+            if isinstance(name, str) and name in lets and name not in found:
+                found[name] = lets[name].value
+                pending.append(lets[name].value)
+    return [let.value for let in model.lets if let.name in found]
+
+
 def is_read(model: m.Model, name: str) -> bool:
-    """Whether any law or deterministic node of the model (not of the guide) reads the variable; its own past counts."""
-    expressions = [part for v in model.variables if v.law for part in law_parts(v.law)] + [let.value for let in model.lets]
+    """Whether any law of the model (not of its guide) reads the variable, or a deterministic node that a law or a guide reads;
+    its own past counts."""
+    expressions = [part for v in model.variables if v.law for part in law_parts(v.law)] + read_values(model)
     return any(getattr(inner, "name", None) == name for expression in expressions for inner in walk(expression))

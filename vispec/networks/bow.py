@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from vispec.catalog import Network
 
 if TYPE_CHECKING:
-    from vispec.emit.nets.stream import Part, Stream
+    from vispec.torch.nets.stream import Part, Stream
 
 
 def bow(stream: Stream) -> None:

@@ -9,7 +9,7 @@ from vispec.catalog import Network, Option
 from vispec.networks.mlp import ACTIVATION, ACTIVATIONS
 
 if TYPE_CHECKING:
-    from vispec.emit.nets.stream import Part, Stream
+    from vispec.torch.nets.stream import Part, Stream
     from vispec.model.types import Dim
 
 

@@ -8,7 +8,7 @@ from vispec.catalog import Network
 from vispec.networks.lstm import OPTIONS, recurrent
 
 if TYPE_CHECKING:
-    from vispec.emit.nets.stream import Stream
+    from vispec.torch.nets.stream import Stream
     from vispec.model.types import Dim
 
 

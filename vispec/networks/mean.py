@@ -9,7 +9,7 @@ from vispec.catalog import Network
 from vispec.networks.bow import counts, is_count
 
 if TYPE_CHECKING:
-    from vispec.emit.nets.stream import Stream
+    from vispec.torch.nets.stream import Stream
 
 
 def mean(stream: Stream) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from vispec.catalog import Network, Option
 
 if TYPE_CHECKING:
-    from vispec.emit.nets.stream import Stream
+    from vispec.torch.nets.stream import Stream
     from vispec.model.types import Dim
 
 ACTIVATIONS = {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from vispec.catalog import Network, Option
 
 if TYPE_CHECKING:
-    from vispec.emit.nets.stream import Part, Stream
+    from vispec.torch.nets.stream import Part, Stream
 
 
 def standardise(stream: Stream, of: str | None, seen: str | None) -> None:

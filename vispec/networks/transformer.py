@@ -8,7 +8,7 @@ from vispec.catalog import Network, Option
 from vispec.networks.embed import embed as look_up
 
 if TYPE_CHECKING:
-    from vispec.emit.nets.stream import Stream
+    from vispec.torch.nets.stream import Stream
     from vispec.model.types import Dim
 
 

@@ -151,4 +151,4 @@ def key(value: Any) -> Any:
         return (type(value).__name__, *(key(getattr(value, f.name)) for f in fields(value) if f.name not in ("span", "type")))
     if isinstance(value, tuple):
         return tuple(key(item) for item in value)
-    return value
+    return (value, "") if isinstance(value, float) else value  # 1.0 is no index, and equals 1

@@ -14,6 +14,7 @@ from vispec.plan.eliminate import IntractableError, Layout, Node, Pointer, elimi
 from vispec.plan.estimate import BIASED, closed_kl_is_right, draw_order, estimation, gradient_of, source_of
 from vispec.plan.guides import complete_guides, in_joint, is_shared
 from vispec.plan.modified import check_modified
+from vispec.plan.pasts import without_pasts_of_lets
 from vispec.plan.plan import Factor, Plan, Step, Treatment
 from vispec.plan.refuse import check_plannable, model_expressions
 from vispec.plan.unroll import coupled, options
@@ -26,7 +27,7 @@ def make_plan(model: Model, complete: bool = False, weighing: bool = False) -> P
     weighing: for importance weights, where what all rows share is drawn once a sample too.
     """
     check_modified(model)
-    model = complete_guides(model)
+    model = without_pasts_of_lets(complete_guides(model))
     if not weighing:
         check_plannable(model)
     treatments = {variable.name: treat(variable, model, complete) for variable in model.variables}

@@ -1,4 +1,4 @@
-"""V717: laws of a law where a variable is drawn and this version cannot draw it so."""
+"""V718: laws of a law where a variable is drawn and this version cannot draw it so."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,7 @@ def problems(model: Model) -> Iterator[Diagnostic]:
         for draw in modified(draws(guide.law)):
             message = f"the guide of `{guide.name}` is a law of a law, whose draws are no smooth function of noise"
             yield Diagnostic(
-                "V717", message, Label(draw.span, "in a guide"), help="write a law with the same ends in its place"
+                "V718", message, Label(draw.span, "in a guide"), help="write a law with the same ends in its place"
             )
     for variable in model.variables:
         if variable.law is None or variable.type.discrete or variable.role in ("given", "observed"):
@@ -32,11 +32,11 @@ def problems(model: Model) -> Iterator[Diagnostic]:
             if entry.modifier is not None and entry.modifier.masses:
                 message = f"`{variable.name}` is drawn, and has masses at its bounds, which no guide of a continuous law has"
                 help_ = f"give `{variable.name}` the law inside, and read `high if {variable.name} > high else {variable.name}`"
-                yield Diagnostic("V717", message, Label(draw.span, "masses"), help=help_)
+                yield Diagnostic("V718", message, Label(draw.span, "masses"), help=help_)
             elif entry.bounds[0] is None and entry.bounds[1] is not None:
                 message = f"`{variable.name}` is drawn, and no guide has an upper end alone"
                 help_ = "write `low` too, or the law of a number with the other sign"
-                yield Diagnostic("V717", message, Label(draw.span, "no lower end"), help=help_)
+                yield Diagnostic("V718", message, Label(draw.span, "no lower end"), help=help_)
 
 
 def modified(found: Iterator[Draw]) -> Iterator[Draw]:

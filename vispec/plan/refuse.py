@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.model.model import All, Expression, Model, Past, Prefix, Ref, Select, Variable
 from vispec.model.types import FINITE_DOMAINS
-from vispec.model.walk import is_read, law_parts, walk
+from vispec.model.walk import is_read, law_parts, read_values, walk
 from vispec.plan.axes import key
 from vispec.plan.guides import in_joint
 from vispec.plan.random_weights import prior_problems
@@ -33,7 +33,8 @@ CODES = {
     "V714": "An estimator does not suit its latent",
     "V715": "Latents of one row ask for different bounds",
     "V716": "A guide reads a latent that nothing else reads",
-    "V717": "A variable with a law of a law is drawn in a way that is not compiled",
+    "V717": "The past of a deterministic node that has none",
+    "V718": "A variable with a law of a law is drawn in a way that is not compiled",
 }
 
 
@@ -126,7 +127,7 @@ def enumerated_problems(variable: Variable, model: Model) -> Iterator[Diagnostic
 def pointer_problems(variable: Variable, model: Model) -> Iterator[Diagnostic]:
     """An enumerated latent may be read at one index a law, which the data has."""
     name = variable.name
-    laws = [law_parts(v.law) for v in model.variables if v.law] + [(let.value,) for let in model.lets]
+    laws = [law_parts(v.law) for v in model.variables if v.law] + [(value,) for value in read_values(model)]
     for parts in laws:
         inside = [e for part in parts for e in walk(part)]
         found = [e for e in inside if isinstance(e, Select) and e.name == name]
@@ -150,9 +151,9 @@ def reads_prefix(variable: Variable, model: Model) -> bool:
 
 
 def model_expressions(model: Model) -> Iterator[Expression]:
-    """Every expression of the model itself, not of its guide."""
+    """Every expression of the model itself, not of its guide, but for lets that no law and no guide reads."""
     for variable in model.variables:
         for part in law_parts(variable.law) if variable.law else ():
             yield from walk(part)
-    for let in model.lets:
-        yield from walk(let.value)
+    for value in read_values(model):
+        yield from walk(value)

@@ -7,6 +7,7 @@ from vispec.catalog import Distribution, distributions
 from vispec.diagnostics import Diagnostic, Label
 from vispec.model.model import (
     Draw,
+    Element,
     Estimator,
     Expression,
     Flow,
@@ -238,9 +239,16 @@ def misuse(expression: Expression, variable: Variable, model: Model) -> Expressi
     for part in walk(expression):
         if isinstance(part, Where) and variable.name in names(part.mask):
             return part
+        if bit and any(variable.name in names(index) for index in indices(part)):
+            return part
         if not bit and any(not fine(part, child, variable, model) for child in children(part)):
             return part
     return expression if not bit and isinstance(expression, Ref) and expression.name == variable.name else None
+
+
+def indices(part: Expression) -> tuple[Expression, ...]:
+    """What points at an element or entry."""
+    return (part.at,) if isinstance(part, Element) else tuple(at for _, at in part.by) if isinstance(part, Select) else ()
 
 
 def fine(parent: Expression, child: Expression, variable: Variable, model: Model) -> bool:

@@ -14,6 +14,7 @@ from vispec.program.node import (
     Input,
     Link,
     Map,
+    Merge,
     Node,
     Number,
     Pick,
@@ -24,6 +25,7 @@ from vispec.program.node import (
     Shift,
     Spread,
     Stop,
+    Tail,
 )
 from vispec.program.ops import OPS
 from vispec.program.size import Size
@@ -147,32 +149,13 @@ def _log(x: Node) -> Node | None:
             return apply("log_sigmoid", inner)
         case Map("sub", (one, inner)) if is_const(one, 1):
             return log_one_minus(inner)
-        case Map("neg", (Map("expm1", _),)):
-            return None
         case Map("real", (inner,)):
             return log(inner)
-        case Map("where", (test, then, otherwise)):
-            return where(test, log(then), log(otherwise))
         case Link("softmax", inner, over):
             return link("log_softmax", inner, over)
-        case Pick(table, at) if _log_is_known(table):
-            return pick(log(table), dict(at))
-        case Rename(arg, pairs):
-            return rename(log(arg), dict(pairs))
-        case Shift(arg, axis, lag, fill):
-            return shift(log(arg), axis, lag, log(fill))
-        case Spread(arg, over):
-            return spread(log(arg), over)
-        case Concat(parts, axis):
-            return concat([(log(part), own) for part, own in parts], axis)
         case Map("div", (one, inner)) if is_const(one, 1) and inner.dtype == "int":
             return neg(log(inner))
-    return None
-
-
-def _log_is_known(x: Node) -> bool:
-    """Whether the logarithm is had without taking it of each entry."""
-    return (isinstance(x, Link) and x.op == "softmax") or (isinstance(x, Map) and x.op in ("exp", "sigmoid"))
+    return _below(x, log, lambda inner: Map("log", (inner,)))
 
 
 def log_one_minus(x: Value) -> Node:
@@ -185,19 +168,36 @@ def log_one_minus(x: Value) -> Node:
             return log(inner)
         case Map("exp", (inner,)):
             return log(neg(apply("expm1", inner)))
-        case Map("where", (test, then, otherwise)):
-            return where(test, log_one_minus(then), log_one_minus(otherwise))
         case Map("real", (inner,)):
             return log_one_minus(inner)
+    plain = lambda inner: Map("log1p", (neg(inner),))  # noqa: E731
+    return _below(x, log_one_minus, plain) or apply("log1p", neg(x))
+
+
+def _below(x: Node, function: Any, plain: Any) -> Node | None:
+    """A function of what is only moved or chosen, taken before that where it is simpler there; else None."""
+    match x:
+        case Map("where", (test, *branches)):
+            found = [function(each) for each in branches]
+            simpler = any(new is not plain(old) for old, new in zip(branches, found, strict=True))
+            return where(test, *found) if simpler else None
+        case Pick(table, at):
+            inner = function(table)
+            return None if inner is plain(table) or isinstance(table, Concat) else pick(inner, dict(at))
         case Rename(arg, pairs):
-            return rename(log_one_minus(arg), dict(pairs))
-        case Pick(table, at) if _log_is_known(table) and not isinstance(table, Link):
-            return pick(log_one_minus(table), dict(at))
+            inner = function(arg)
+            return None if inner is plain(arg) else rename(inner, dict(pairs))
+        case Spread(arg, over):
+            inner = function(arg)
+            return None if inner is plain(arg) else spread(inner, over)
         case Shift(arg, axis, lag, fill):
-            return shift(log_one_minus(arg), axis, lag, log_one_minus(fill))
+            inner = function(arg)
+            return None if inner is plain(arg) else shift(inner, axis, lag, function(fill))
         case Concat(parts, axis):
-            return concat([(log_one_minus(part), own) for part, own in parts], axis)
-    return apply("log1p", neg(x))
+            found = [function(part) for part, _ in parts]
+            simpler = any(new is not plain(old) for (old, _), new in zip(parts, found, strict=True))
+            return concat([(new, own) for new, (_, own) in zip(found, parts, strict=True)], axis) if simpler else None
+    return None
 
 
 def _exp(x: Node) -> Node | None:
@@ -352,9 +352,13 @@ def link(op: str, arg: Node, over: tuple[Axis, ...]) -> Node:
 def reduce(op: str, arg: Value, over: Iterable[Axis]) -> Node:
     """sum, log_sum_exp, total, max, min, all, any over axes, along ragged ones over the elements that count.
 
-    What does not differ along an axis is counted there. A ragged axis comes before those that its lengths differ along."""
+    What does not differ along an axis is counted there. A ragged axis comes before those that its lengths differ along, and
+    what is left has those."""
     arg = node(arg)
     axes = ordered({*over})
+    outer = {each for axis in axes if axis.lengths is not None for each in axis.lengths.axes}
+    if outer & {*axes}:
+        return reduce(op, reduce(op, arg, {*axes} - outer), {*axes} & outer)
     for axis in axes:
         if axis not in arg.axes:
             arg = _constant_along(op, arg, axis)
@@ -363,10 +367,8 @@ def reduce(op: str, arg: Value, over: Iterable[Axis]) -> Node:
         return arg
     if isinstance(arg, Reduce) and arg.op == op and not _ragged({*axes, *arg.over}):
         return Reduce(op, arg.arg, ordered({*axes, *arg.over}))
-    late = {outer for axis in axes if axis.lengths is not None for outer in axis.lengths.axes} & {*axes}
-    if late:
-        return reduce(op, Reduce(op, arg, tuple(a for a in axes if a not in late)), late)
-    return Reduce(op, arg, axes)
+    needed = {each for axis in axes if axis.lengths is not None for each in axis.lengths.axes}
+    return Reduce(op, spread(arg, needed), axes)
 
 
 def _ragged(axes: Iterable[Axis]) -> bool:
@@ -452,6 +454,8 @@ def pick(table: Value, at: Mapping[Axis, Value]) -> Node:
     kept = table.axes - {*at}
     others = {a for axis, index in at.items() if axis not in names for a in index.axes}
     plain = {axis: to for axis, to in names.items() if new.count(to) == 1 and to not in kept and to not in others}
+    while clash := [axis for axis, to in plain.items() if to in table.axes and to not in plain]:
+        del plain[clash[0]]  # what is picked along an axis must first be told from what is called so then
     table = rename(table, plain)
     at = {axis: index for axis, index in at.items() if axis not in plain}
     return Pick(table, tuple(sorted(at.items(), key=lambda pair: pair[0].serial))) if at else table
@@ -473,6 +477,19 @@ def concat(parts: Iterable[tuple[Value, Axis | None]], axis: Axis) -> Node:
 def stack(items: Iterable[Value], axis: Axis) -> Node:
     """One element each."""
     return concat([(item, None) for item in items], axis)
+
+
+def merge(arg: Value, over: Iterable[Axis], axis: Axis) -> Node:
+    """Several axes as one, the last running fastest; one alone is only called otherwise."""
+    arg, axes = node(arg), tuple(over)
+    arg = spread(arg, axes)
+    return rename(arg, {axes[0]: axis}) if len(axes) == 1 else Merge(arg, axes, axis)
+
+
+def tail(arg: Value, old: Axis, start: int, axis: Axis) -> Node:
+    """The elements from a number on; what does not differ along the axis stays as it is."""
+    arg = node(arg)
+    return Tail(arg, old, start, axis) if old in arg.axes else arg
 
 
 def contract(factors: Iterable[Node], over: Iterable[Axis]) -> Node:

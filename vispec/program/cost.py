@@ -50,7 +50,7 @@ def work(roots: Iterable[Node], numbers: Numbers, own: Callable[[Source], int] |
 
 
 def touched(node: Node, numbers: Numbers, own: Callable[[Source], int] | None = None) -> int:
-    if isinstance(node, FREE | Position):
+    if isinstance(node, (*FREE, Position)):
         return 0
     if isinstance(node, Source):
         return own(node) if own else 0
@@ -83,6 +83,6 @@ def kept(roots: Iterable[Node], numbers: Numbers, width: int = 4) -> int:
 
 def size(node: Node, numbers: Numbers, width: int) -> int:
     """Bytes of a node's value of its own."""
-    if isinstance(node, FREE | Source):
+    if isinstance(node, (*FREE, Source)):
         return 0
     return numbers.elements(node.axes) * {"real": width, "int": 8, "bool": 1}[node.dtype]

@@ -12,7 +12,6 @@ from vispec.program.axis import Axis, ordered
 from vispec.program.interpret_ops import MAPS, along, density, drawn, linked, reduced, scanned
 from vispec.program.node import (
     Call,
-    Carried,
     Concat,
     Const,
     Contract,
@@ -24,6 +23,7 @@ from vispec.program.node import (
     Link,
     Loop,
     Map,
+    Merge,
     Node,
     Noise,
     Number,
@@ -38,6 +38,8 @@ from vispec.program.node import (
     Spread,
     Stop,
     Structure,
+    Tail,
+    Zeros,
 )
 
 if TYPE_CHECKING:
@@ -63,8 +65,8 @@ class World:
     """What a program is run in.
 
     inputs: tensors by (source, name), or by name alone. sizes: of the spec. noise: tensors by site, with the axes of the
-    draw in the order of `ordered`; without it draws are drawn. calls: nets and kernels by name. structures: what gives the
-    log-sum of a structure, by kind. training: the flag."""
+    draw in the order of `ordered`, a list with one for each step of a loop; without it draws are drawn. calls: nets and
+    kernels by name. structures: what gives the log-sum of a structure, by kind. training: the flag."""
 
     inputs: Mapping[Any, Tensor] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
@@ -98,8 +100,10 @@ def run(roots: list[Node], world: World) -> list[Array]:
         if isinstance(node, Input | Site):
             _measure(node, world)
     values: dict[Node, Any] = {}
+    inside = walk.inside_loops(order)
     for node in order:
-        values[node] = evaluate(node, values, world)
+        if not inside[node]:
+            values[node] = evaluate(node, values, world)
     return [values[root] for root in roots]
 
 
@@ -131,6 +135,8 @@ def evaluate(node: Node, values: Mapping[Node, Any], world: World) -> Any:
             return Array(torch.tensor(world.extent(axis)), ())
         case Position(axis):
             return Array(torch.arange(world.extent(axis)), (axis,))
+        case Zeros(order):
+            return Array(torch.zeros([world.extent(axis) for axis in order], dtype=torch.float64), order)
         case Flag():
             return Array(torch.tensor(world.training), ())
         case Map(op, operands):
@@ -149,7 +155,7 @@ def evaluate(node: Node, values: Mapping[Node, Any], world: World) -> Any:
         case Part(source, index):
             return values[source][index]
         case Link(op, arg, over):
-            axes = (*(a for a in ordered(arg.axes) if a not in over), *over)
+            axes = (*(a for a in ordered(node.axes) if a not in over), *over)
             return Array(linked(op, values[arg].laid(axes), mask(over, axes, values, world)), axes)
         case Reduce(op, arg, over):
             kept = ordered(node.axes)
@@ -173,6 +179,18 @@ def evaluate(node: Node, values: Mapping[Node, Any], world: World) -> Any:
             laid = [_one_after(values[part], own, axes, around) for part, own in parts]
             kind = torch.float64 if node.dtype == "real" else laid[0].dtype
             return Array(torch.cat([each.to(kind) for each in laid], -1), axes)
+        case Merge(arg, over, axis):
+            axes = (*ordered(node.axes - {axis}), *over)
+            shape = [world.extent(each) for each in axes]
+            whole = values[arg].laid(axes).expand(shape)
+            world.extents.setdefault(axis.origin, whole.shape[len(axes) - len(over) :].numel())
+            return Array(whole.flatten(len(axes) - len(over)), (*axes[: len(axes) - len(over)], axis))
+        case Tail(arg, old, start, axis):
+            found: Array = values[arg]
+            at = found.axes.index(old)
+            world.extents.setdefault(axis.origin, max(found.tensor.shape[at] - start, 0))
+            rest = found.tensor.narrow(at, min(start, found.tensor.shape[at]), max(found.tensor.shape[at] - start, 0))
+            return Array(rest, tuple(axis if each is old else each for each in found.axes))
         case Contract(factors, over):
             axes = (*ordered(node.axes), *over)
             product = fold(torch.mul, (values[each].laid(axes) for each in factors))
@@ -187,8 +205,6 @@ def evaluate(node: Node, values: Mapping[Node, Any], world: World) -> Any:
             return world.structures[kind](node, [values[each] for each in given], world, values)
         case Loop():
             return looped(node, values, world)
-        case Carried():
-            return values[node]
     raise TypeError(f"nothing says what {type(node).__name__} is")
 
 
@@ -232,6 +248,27 @@ def _one_after(value: Array, own: Axis | None, axes: tuple[Axis, ...], around: l
     return laid.expand(*around, laid.shape[-1])
 
 
+def named(node: Call) -> Callable[..., Any]:
+    """A kernel by the name of its module and its own; the divergence of two laws by their names."""
+    from importlib import import_module
+
+    import torch
+
+    if node.kind == "kernel":
+        module, _, name = node.name.partition(":")
+        return getattr(import_module(module), name)
+    q, p = node.name.split(":")
+    count = dict(node.settings)["of_q"]
+
+    def divergence(*params: Tensor, of_q: int, q_names: tuple[str, ...], p_names: tuple[str, ...]) -> Tensor:
+        laws = torch.distributions
+        one = getattr(laws, q)(**dict(zip(q_names, params[:count], strict=True)))
+        other = getattr(laws, p)(**dict(zip(p_names, params[count:], strict=True)))
+        return laws.kl_divergence(one, other)
+
+    return divergence
+
+
 def called(node: Call, values: Mapping[Node, Any], world: World) -> list[Array]:
     """The outputs of a net or a kernel, called with tensors whose own axes come last."""
     import torch
@@ -245,6 +282,9 @@ def called(node: Call, values: Mapping[Node, Any], world: World) -> list[Array]:
             keywords[name] = tensor
         else:
             args.append(tensor)
-    found = world.calls[node.name](*args, **keywords, **dict(node.settings))
+    function, settings = world.calls.get(node.name) or named(node), dict(node.settings)
+    if node.kind == "net" and settings.pop("mode", "whole") == "prefix":
+        function = function.prefixes  # type: ignore[attr-defined]
+    found = function(*args, **keywords, **settings)
     outs = [found] if isinstance(found, torch.Tensor) else list(found)
     return [Array(out, (*shared, *own)) for out, (own, _) in zip(outs, node.results, strict=True)]

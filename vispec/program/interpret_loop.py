@@ -8,7 +8,7 @@ from typing import Any
 from vispec.lazy import torch
 from vispec.program import walk
 from vispec.program.axis import ordered
-from vispec.program.node import Carried, Loop, Node
+from vispec.program.node import Carried, Draw, Loop, Node, Noise
 
 
 def looped(node: Loop, values: Mapping[Node, Any], world: Any) -> list[Any]:
@@ -17,29 +17,34 @@ def looped(node: Loop, values: Mapping[Node, Any], world: Any) -> list[Any]:
 
     size = world.extent(node.axis)
     shared = ordered(node.shared - {node.axis})
-    body = list(walk.nodes(node.steps))
-    outer = {each: values[each] for each in body if each in values and not _varies(each)}
-    carried = [each for each in body if isinstance(each, Carried) and each.loop == node.loop]
-    states = [values[start] for start in node.starts]
-    told: list[list[Any]] = [[] for _ in node.steps]
+    bodies = [list(walk.nodes(body)) for body in node.bodies]
+    varying = {each for body in bodies for each in body if _varies(each, node.loop)}
+    states: list[Any] = []
+    told: list[list[Any]] = [[] for _ in node.outputs]
     for now in range(size):
-        known = dict(outer)
-        for each in carried:
-            known[each] = _carried(each, now, states, told, world)
+        body = bodies[min(now, len(bodies) - 1)]
+        known: dict[Node, Any] = {each: values[each] for each in body if each not in varying}
         for each in body:
-            if each not in known:
+            if isinstance(each, Carried) and each.loop == node.loop:
+                known[each] = _carried(each, now, states, told, world)
+            elif each not in known:
                 known[each] = evaluate(each, known, world)
-        states = [known[step] for step in node.steps]
+        states = [known[step] for step in node.bodies[min(now, len(bodies) - 1)]]
         for record, state, output in zip(told, states, node.outputs, strict=True):
             axes = (*shared, *output.own)
-            shape = [world.extent(axis) for axis in axes]
-            record.append(state.laid(axes).expand(shape))
-    axes = [(*shared, node.axis, *output.own) for output in node.outputs]
-    return [Array(torch.stack(record, len(shared)), own) for record, own in zip(told, axes, strict=True)]
+            record.append(state.laid(axes).expand([world.extent(axis) for axis in axes]))
+    found = []
+    for record, output in zip(told, node.outputs, strict=True):
+        axes = (*shared, node.axis, *output.own)
+        shape = [world.extent(axis) for axis in axes]
+        found.append(Array(torch.stack(record, len(shared)) if record else torch.zeros(shape), axes))
+    return found
 
 
-def _varies(node: Node) -> bool:
-    return any(isinstance(each, Carried) for each in walk.nodes([node]))
+def _varies(node: Node, loop: str) -> bool:
+    """Whether it is computed anew for each element: from what the loop carries, or by a draw."""
+    kinds = Carried | Draw | Noise
+    return any(isinstance(each, kinds) and getattr(each, "loop", loop) == loop for each in walk.nodes([node]))
 
 
 def _carried(node: Carried, now: int, states: list[Any], told: list[list[Any]], world: Any) -> Any:

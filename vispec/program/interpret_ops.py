@@ -85,8 +85,8 @@ MAPS: dict[str, Callable[..., Tensor]] = {
     "floor_div": _fold(lambda x, y: torch.div(x, y, rounding_mode="floor")),
     "mod": _fold(lambda x, y: torch.remainder(x, y)),
     "neg": guarded(lambda x: -_number(x)),
-    "power": lambda x, y: x**y,
     "pow": _all_real(lambda x, y: x**y),
+    "int_pow": lambda x, y: x.long() ** y.long(),
     "square": guarded(lambda x: _number(x) ** 2),
     "abs": guarded(lambda x: _number(x).abs()),
     "sign": guarded(lambda x: _number(x).sign()),
@@ -205,7 +205,7 @@ def drawn(node: Draw | Noise, values: Mapping[Any, Any], world: Any) -> Any:
         axes = node.order
         given = world.noise.get(node.site)
         if given is not None:
-            return Array(given, axes)
+            return Array(given.pop(0) if isinstance(given, list) else given, axes)
         noise: Any = getattr(torch.empty(shape(axes), dtype=torch.float64), f"{node.law}_")()
         return Array(noise, axes)
     axes = (*ordered(node.axes - {*node.events}), *node.events)

@@ -73,6 +73,11 @@ def _union(*nodes: Node) -> Axes:
     return frozenset[Axis]().union(*(node.axes for node in nodes))
 
 
+def _lengths(over: tuple[Axis, ...]) -> Axes:
+    """The axes along which it differs how many elements count."""
+    return frozenset[Axis]().union(*(axis.lengths.axes for axis in over if axis.lengths is not None))
+
+
 # ---- leaves
 
 
@@ -160,6 +165,17 @@ class Flag(Scalar):
         return "bool"
 
 
+@dataclass(frozen=True, eq=False)
+class Zeros(Node):
+    """0 for each element of some axes, in this order, as a tensor of its own."""
+
+    order: tuple[Axis, ...]
+
+    @cached_property
+    def axes(self) -> Axes:
+        return frozenset(self.order)
+
+
 # ---- elementwise, along axes, between axes
 
 
@@ -191,7 +207,7 @@ class Link(Node):
 
     @cached_property
     def axes(self) -> Axes:
-        return self.arg.axes
+        return self.arg.axes | _lengths(self.over)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,7 +222,7 @@ class Reduce(Node):
 
     @cached_property
     def axes(self) -> Axes:
-        return self.arg.axes - {*self.over}
+        return (self.arg.axes | _lengths(self.over)) - {*self.over}
 
     @property
     def dtype(self) -> Dtype:
@@ -314,6 +330,41 @@ class Concat(Node):
     def dtype(self) -> Dtype:
         kinds: list[Dtype] = [node.dtype for node, _ in self.parts]
         return kinds[0] if len({*kinds}) == 1 else "real"
+
+
+@dataclass(frozen=True, eq=False)
+class Merge(Node):
+    """Several axes as one, the last of them running fastest."""
+
+    arg: Node
+    over: tuple[Axis, ...]
+    axis: Axis
+
+    @cached_property
+    def axes(self) -> Axes:
+        return (self.arg.axes - {*self.over}) | {self.axis}
+
+    @property
+    def dtype(self) -> Dtype:
+        return self.arg.dtype
+
+
+@dataclass(frozen=True, eq=False)
+class Tail(Node):
+    """The elements of an axis from a number on, along an axis of their own."""
+
+    arg: Node
+    old: Axis
+    start: int
+    axis: Axis
+
+    @cached_property
+    def axes(self) -> Axes:
+        return (self.arg.axes - {self.old}) | {self.axis}
+
+    @property
+    def dtype(self) -> Dtype:
+        return self.arg.dtype
 
 
 @dataclass(frozen=True, eq=False)
@@ -505,15 +556,15 @@ class Carried(Node):
 
 @dataclass(frozen=True, eq=False)
 class Loop(Source):
-    """For each element of an axis in turn: states := steps, at first `starts`; puts out each state along the axis.
+    """For each element of an axis in turn new states; puts out each state along the axis.
 
-    The body is made of `steps`; what it reads of others along the axis it picks at Carried "now". around: axes that each output
-    has. A state that was put out may be read as Carried "history", whose axes end in the loop's."""
+    bodies: the states' nodes for the first element, the second, ..., the last for all that follow. A body reads what was before
+    as Carried "state", what was put out as Carried "history", whose axes end in the loop's, and what stands along the axis at
+    Carried "now"; the first one reads no state. around: axes that each output has, along which nothing may differ."""
 
     loop: str
     axis: Axis
-    starts: tuple[Node, ...]
-    steps: tuple[Node, ...]
+    bodies: tuple[tuple[Node, ...], ...]
     around: tuple[Axis, ...]
 
     @property
@@ -523,4 +574,5 @@ class Loop(Source):
     @cached_property
     def outputs(self) -> tuple[Output, ...]:
         known = {*self.around, self.axis}
-        return tuple(Output(ordered(step.axes - known), step.dtype) for step in self.steps)
+        each = zip(*self.bodies, strict=True)
+        return tuple(Output(ordered(_union(*nodes) - known), nodes[-1].dtype) for nodes in each)

@@ -85,7 +85,7 @@ OPS: dict[str, Op] = {
     "mod": Op(2, arithmetic),
     "neg": Op(1, arithmetic, lambda x: -x),
     "pow": Op(2, real),
-    "power": Op(2, whole, pow),
+    "int_pow": Op(2, whole, pow),
     "square": Op(1, arithmetic, lambda x: x * x),
     "abs": Op(1, arithmetic, abs),
     "sign": Op(1, arithmetic, _sign),
@@ -118,5 +118,5 @@ OPS: dict[str, Op] = {
     "int": Op(1, whole, int),
     "bool": Op(1, truth, bool),
 }
-"""where(test, then, otherwise): the branch that is not taken sends no gradient, whatever its value. power: of whole
+"""where(test, then, otherwise): the branch that is not taken sends no gradient, whatever its value. int_pow: of whole
 numbers, the second not negative. round halves to even. real, int, bool: conversions."""

@@ -8,7 +8,26 @@ from typing import Any
 
 from vispec.program import build
 from vispec.program.axis import Axis
-from vispec.program.node import Concat, Contract, Link, Map, Node, Pick, Reduce, Rename, Scan, Shift, Spread, Stop
+from vispec.program.node import (
+    Carried,
+    Concat,
+    Contract,
+    Draw,
+    Link,
+    Loop,
+    Map,
+    Merge,
+    Node,
+    Noise,
+    Pick,
+    Reduce,
+    Rename,
+    Scan,
+    Shift,
+    Spread,
+    Stop,
+    Tail,
+)
 
 REBUILD: dict[type, Callable[..., Node]] = {
     Map: lambda op, operands: build.apply(op, *operands),
@@ -21,6 +40,8 @@ REBUILD: dict[type, Callable[..., Node]] = {
     Spread: build.spread,
     Concat: build.concat,
     Contract: build.contract,
+    Merge: build.merge,
+    Tail: build.tail,
     Stop: build.stop,
 }
 """How a node is made anew from changed fields; others are made as they are."""
@@ -108,6 +129,21 @@ def _substituted(root: Node, known: dict[Node, Node]) -> Node:
             stack.append((found, True))
             stack += [(arg, False) for arg in reversed(found.args)]
     return known[root]
+
+
+def inside_loops(order: Iterable[Node]) -> dict[Node, frozenset[str]]:
+    """For each node, which come arguments first, the loops in whose bodies alone it has a value."""
+    found: dict[Node, frozenset[str]] = {}
+    order = list(order)
+    loops = [node for node in order if isinstance(node, Loop)]
+    drawn = {
+        each: loop.loop for loop in loops for body in loop.bodies for each in nodes(body) if isinstance(each, Draw | Noise)
+    }
+    for node in order:
+        inner = frozenset[str]().union(*(found[arg] for arg in node.args))
+        own = {node.loop} if isinstance(node, Carried) else {drawn[node]} if node in drawn else set[str]()
+        found[node] = inner - {node.loop} if isinstance(node, Loop) else inner | own
+    return found
 
 
 def reads(root: Node, kind: type[Node]) -> list[Any]:

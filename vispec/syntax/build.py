@@ -133,6 +133,11 @@ class Builder(Transformer_NonRecursive):  # type: ignore[type-arg]
         (head, (kind, name, size)), *body = children
         return t.Plate(head.to(body[-1].span), str(kind), name, size, tuple(body), head)  # type: ignore[arg-type]
 
+    def elements(self, meta: Meta, children: Children) -> t.Plate:
+        word, name, size = children
+        head = span_of(word).to(size.span)
+        return t.Plate(head, "plate", name, size, (), head)
+
     # ---- nets
 
     def arguments(self, meta: Meta, children: Children) -> tuple[t.Named, ...]:

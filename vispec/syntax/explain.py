@@ -163,7 +163,9 @@ def _no_statement(stop: Stop) -> Diagnostic | None:
 
 
 def _no_colon(stop: Stop) -> Diagnostic | None:
-    if stop.head not in BLOCKS or "COLON" not in stop.accepts or stop.found:
+    """A header that ends without one; a plate of elements alone, `plate d[4]`, needs none, but then nothing stands under it."""
+    over_a_block = stop.line.word == "plate" and stop.line.opens
+    if stop.head not in BLOCKS or not ("COLON" in stop.accepts or over_a_block) or stop.found:
         return None
     return _diagnose("V011", f"this `{stop.head}` needs a `:` at the end", stop, "expected `:`", help="add `:`")
 

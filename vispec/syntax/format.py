@@ -77,7 +77,7 @@ class _Printer:
         nexts = [*(entry.span.line for entry in entries[1:]), end]
         for entry, text, following in zip(entries, self._aligned(entries), nexts, strict=True):
             self.comments_above(entry.span.line, indent)
-            if isinstance(entry, t.Plate):
+            if isinstance(entry, t.Plate) and entry.body:
                 self._headed(text, entry, entry.head_span.end_line, entry.body, indent, following)
             elif isinstance(entry, t.Guide | t.Infer | t.Fit):
                 self._headed(text, entry, entry.span.line, entry.entries, indent, following)

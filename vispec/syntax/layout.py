@@ -94,6 +94,8 @@ class Layout(Lines):
                 line.broken = True
                 example = f", such as `{_EXAMPLES[line.word]}`," if line.word in _EXAMPLES else ""
                 help = f"indent what belongs to it{example} below this line"
+                if line.word == "plate" and "[" in line.code:
+                    help += "; elements alone, to point at, need no `:`"
                 self.report("V009", f"nothing stands in this {line.word}", self.code_span(line), help=help)
 
 

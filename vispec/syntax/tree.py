@@ -228,7 +228,7 @@ class Let(Node):
 
 @dataclass(frozen=True)
 class Plate(Node):
-    """`plate k[K]:` or `chain t:`; head_span covers the line that opens it."""
+    """`plate k[K]:` or `chain t:`; head_span covers the line that opens it. `plate d[4]` alone has no body."""
 
     kind: Literal["plate", "chain"]
     name: Name

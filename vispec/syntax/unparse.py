@@ -93,7 +93,8 @@ class Unparser:
             case t.Net():
                 return f"{self._signature(entry)} = {' |> '.join(self._trunk(entry))}"
             case t.Plate(kind=kind, name=name, size=size):
-                return f"{kind} {name.id}" + (f"[{self.expression(size, 1)}]" if size is not None else "") + ":"
+                size_text = f"[{self.expression(size, 1)}]" if size is not None else ""
+                return f"{kind} {name.id}{size_text}" + (":" if entry.body else "")
             case _:
                 return f"{type(entry).__name__.lower()}:"
 

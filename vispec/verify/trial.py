@@ -7,10 +7,13 @@ from functools import cached_property
 import torch
 from torch import Generator, Tensor
 
-from vispec.model.model import Variable
+from vispec.model.model import Apply, Model, Variable
+from vispec.model.values.ranges import CASTS
+from vispec.model.walk import law_parts, walk
 from vispec.verify.bounds.shared import Shared, draw_shared
 from vispec.verify.build import Built, Emitted
 from vispec.verify.data import Batch, random_batch, read_rows
+from vispec.verify.errors import NotCheckedError
 from vispec.verify.oracle.oracle import Enumeration, enumerate_log_prob, unknown_cells
 from vispec.verify.oracle.row import ENUMERABLE, Cell, Row, in_data, place_of
 
@@ -118,12 +121,36 @@ def terms_of(built: Built, row: Row) -> int:
     return total
 
 
+MANY = 40  # rows drawn for each that is wanted, where casts must hold
+
+
+def has_casts(model: Model) -> bool:
+    """Whether a spec says of some values that they surely lie in a domain."""
+    laws = [part for variable in model.variables if variable.law is not None for part in law_parts(variable.law)]
+    values = [*laws, *(let.value for let in model.lets)]
+    return any(isinstance(e, Apply) and e.function in CASTS for value in values for e in walk(value))
+
+
+def _with_casts(built: Built, batch: Batch, rows: int, many: int) -> Batch:
+    """So many rows of a batch in which all casts hold; what one of them does not hold for has no log-probability."""
+    with torch.no_grad():
+        shared = draw_shared(built, read_rows(built.model, built.sizes, batch, 1)[0])
+        kept = (~log_prob_given(built.module, batch, shared.passed).isnan()).nonzero().flatten()[:rows]
+    if len(kept) < rows:
+        raise NotCheckedError("of random rows, too few are such that the casts of the spec hold")
+    mine = {v.name for v in built.model.variables if in_data(built.model, v.plates)}
+    return {key: value if key in built.model.variable and key not in mine else value[kept] for key, value in batch.items()}
+
+
 def small_batch(built: Built, rows: int, generator: Generator, limit: int, missing: float = 0.4) -> tuple[Batch, int]:
     """A random batch with at most `limit` assignments for any row, and that number: lengths up to 3, 2 or else 1."""
     batch: Batch = {}
     terms = 0
     for longest in (3, 2, 1):
-        batch = random_batch(built.model, built.sizes, rows, generator, longest, missing)
+        many = rows * MANY if has_casts(built.model) else rows
+        batch = random_batch(built.model, built.sizes, many, generator, longest, missing)
+        if many > rows:
+            batch = _with_casts(built, batch, rows, many)
         terms = max(terms_of(built, row) for row in read_rows(built.model, built.sizes, batch, rows))
         if terms <= limit:
             break

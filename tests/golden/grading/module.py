@@ -591,7 +591,8 @@ class Grading(nn.Module):
         worth = decide(torch.distributions.Categorical(logits=self.raw_quality).expand((n, essay_size,)), "sample", True)  # (panel, essay)
         marks_at = self.raw_marks[worth[:, None], kind[:, :, None]]  # (panel, grader, essay, M)
         mark = decide(torch.distributions.Categorical(logits=marks_at).expand((n, self.G, essay_size,)), rule, False)  # (panel, grader, essay)
-        return {"kind": kind, "worth": worth, "mark": mark, "essay_len": essay_len, "mark_observed": torch.ones_like(mark, dtype=torch.bool)}
+        mark_2 = mark.movedim((2, 1), (1, 2))  # (panel, essay, grader)
+        return {"kind": kind, "worth": worth, "mark": mark_2, "essay_len": essay_len, "mark_observed": torch.ones_like(mark_2, dtype=torch.bool)}
 
     @torch.no_grad()
     def sample(self, n: int, batch: dict | None = None, lengths: dict | None = None) -> dict[str, Tensor]:

@@ -333,18 +333,25 @@ def chain_log_prob(log_init: Tensor, log_trans: Tensor, log_obs: Tensor, length:
     chain = canonical(log_init, log_trans, log_obs, length)
     grad = torch.is_grad_enabled() and any(x.requires_grad for x in chain)
     log_z = chain_op(*chain, grad)[0] if torch.compiler.is_compiling() else ChainSums.apply(*chain, grad, None)
-    return log_z.view(log_obs.shape[:-2])
+    return log_z.view(batch_of(log_init, log_trans, log_obs, length))
+
+
+def batch_of(log_init: Tensor, log_trans: Tensor, log_obs: Tensor, length: Tensor | None) -> torch.Size:
+    """*B: the leading axes of all arguments together."""
+    lengths = torch.Size() if length is None else length.shape
+    return torch.broadcast_shapes(log_init.shape[:-1], log_trans.shape[:-3], log_obs.shape[:-2], lengths)
 
 
 def canonical(
     log_init: Tensor, log_trans: Tensor, log_obs: Tensor, length: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """init (B, K), trans (1 or B, 1 or T-1, K, K), obs (B, T, K) and length (B,)."""
-    batch, (T, K) = log_obs.shape[:-2], log_obs.shape[-2:]
+    batch, (T, K) = batch_of(log_init, log_trans, log_obs, length), log_obs.shape[-2:]
     B, n = batch.numel(), log_trans.shape[-3] if log_trans.dim() > 2 else 1
     own = log_trans.expand(*batch, n, K, K).reshape(B, n, K, K) if log_trans.dim() > 3 else log_trans.view(1, n, K, K)
     full = torch.full(batch, T, device=log_obs.device) if length is None else length.expand(batch)
-    return log_init.expand(*batch, K).reshape(B, K), own, log_obs.reshape(B, T, K), full.reshape(B)
+    obs = log_obs.expand(*batch, T, K).reshape(B, T, K)
+    return log_init.expand(*batch, K).reshape(B, K), own, obs, full.reshape(B)
 
 
 def chain_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: bool) -> tuple[Tensor, Tensor, Tensor]:

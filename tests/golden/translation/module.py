@@ -200,14 +200,13 @@ class Translation(nn.Module):
         x_len = lengths["i"]  # (pair,)
         i_size = int(x_len.max())
         x = self.one.new_zeros(n, i_size, dtype=torch.long)  # (pair, i)
+        y_len = batch["y_len"]  # (pair,)
+        at_j = torch.arange(y.shape[1], device=self.one.device)  # (j,)
+        inside_j = at_j < y_len[:, None]  # (pair, j)
         for i in range(i_size):
-            y_len = batch["y_len"]  # (pair,)
-            at_j = torch.arange(y.shape[1], device=self.one.device)  # (j,)
-            inside_j = at_j < y_len[:, None]  # (pair, j)
             decode = self.decode.prefixes(x, y, source_mask=inside_j)  # (pair, i, EN)
             x_now = decide(torch.distributions.Categorical(logits=decode[:, i]).expand((n,)), rule, True)  # (pair,)
             x[:, i] = x_now
-        y_len = batch["y_len"]  # (pair,)
         return {"y": y, "x": x, "y_len": y_len, "x_len": x_len}
 
     @torch.no_grad()

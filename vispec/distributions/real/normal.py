@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from vispec.catalog import Distribution
 from vispec.lazy import torch
+from vispec.program import build
+from vispec.program.axis import Axis
+from vispec.program.node import Call, Const, Node, Part
+
+Params = tuple[tuple[str, Node, tuple[Axis, ...]], ...]
 
 
 def normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
@@ -15,6 +22,19 @@ def normal_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation of elements (N, *event); a deviation of 0 tells no scale, which is nan."""
     scale = (value - value[:1]).std(0, correction=0)
     return value.mean(0), scale.masked_fill(scale == 0, torch.nan)
+
+
+def normal_path(noise: Callable[[str], Node], loc: Node, scale: Node) -> Node:
+    """loc + scale · noise."""
+    return build.add(loc, build.mul(scale, noise("normal")))
+
+
+def normal_divergence(q: Params, p: Params) -> Node:
+    """KL of two normals; shorter where the second is the standard one."""
+    standard = all(isinstance(node, Const) and node.value == n for (_, node, _), n in zip(p, (0, 1), strict=True))
+    name, params = ("kl_normal_standard", q) if standard else ("kl_normal_normal", (*q, *p))
+    given = tuple((build.apply("real", node), (), "") for _, node, _ in params)
+    return Part(Call("kernel", f"vispec.kernels.draws.kl:{name}", given, (((), "real"),), ()), 0)
 
 
 def normal_log_cdf(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
@@ -33,6 +53,8 @@ ENTRY = Distribution(
     support="real",
     has_rsample=True,
     torch_class="Normal",
+    path=normal_path,
+    divergences={"Normal": normal_divergence},
     kernel=normal_log_prob,
     log_cdf=normal_log_cdf,
     log_survival=normal_log_survival,

@@ -1,6 +1,6 @@
 """Draws along a chain, each given the one before: a loop over its elements, with only what reads the past inside."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from vispec.emit.draws.kept_laws import Branch, Parameter, appended, keep, stack
@@ -112,7 +112,7 @@ def hoist(w: Writer, inner: Writer, e: Expression, names: set[str]) -> None:
         hoist(w, inner, child, names)
 
 
-def reads(e: Expression, names: set[str], model: Model) -> bool:
+def reads(e: Expression, names: Collection[str], model: Model) -> bool:
     lets = {let.name: let.value for let in (*model.lets, *model.guide_lets)}
     for part in walk(e):
         name = getattr(part, "name", None)

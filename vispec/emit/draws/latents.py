@@ -214,7 +214,7 @@ def uniform(w: Writer, variable: Variable, axes: tuple[str, ...], shape: Sequenc
         return w.draw(hint, f"torch.randint(2, ({size},), device=self.one.device).to(self.one.dtype)", axes, type_.shape)
     plate = w.model.plate[type_.plate] if type_.plate else None
     if plate is not None and plate.ragged:
-        lengths = align(w.lengths(plate.name), axes)
+        lengths = align(w.element(w.lengths(plate.name)), axes)
         return w.draw(hint, f"(torch.rand({size}, device=self.one.device) * {lengths}).long()", axes, integer=True)
     count = w.plate_size(plate.name) if plate is not None else w.dim(type_.card or 1)
     return w.draw(hint, f"torch.randint({count}, ({size},), device=self.one.device)", axes, type_.shape, integer=True)

@@ -97,7 +97,7 @@ def whole(w: Writer, plan: Plan, node: Variable | Let) -> Value:
     value = w.bound[node.name] if isinstance(node, Variable) else expression(w, Ref(node.span, node.type, node.name))
     axes = w.sort({SAMPLES, *node.plates})
     if value.axes == axes:
-        return value
+        return w.nested(node, value)
     sizes = [plan.sample_count if axis == SAMPLES else w.axis_size(axis) for axis in axes]
     sizes += [w.dim(dim) for dim in node.type.shape]
-    return w.let(node.name, f"{align(value, axes)}.expand({', '.join(sizes)})", axes, node.type.shape)
+    return w.nested(node, w.let(node.name, f"{align(value, axes)}.expand({', '.join(sizes)})", axes, node.type.shape))

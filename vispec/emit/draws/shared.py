@@ -24,7 +24,7 @@ def shared_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
         kl = w.let(f"kl_{name}", f"{w.needs.kernel(BAYESIAN, 'kl_of_weights')}(self.{identifier(name)})")
         parts.append(Value(f"-{kl_weight(plan)}{kl.code}"))
     ratio = add(w, parts, "log_ratio")
-    draws = [w.bound[name] for name in plan.shared_latents]
+    draws = [w.nested(plan.model.variable[name], w.bound[name]) for name in plan.shared_latents]
     result = ", ".join([*(v.code for v in draws), ratio.code]) + ("" if draws else ",")
     doc = "; ".join(
         [*(f"{n} {v.shape()}" for n, v in zip(plan.shared_latents, draws, strict=True)), "log p − log q of all that rows share"]
@@ -56,15 +56,16 @@ def bind_shared(w: Writer, plan: Plan, given: bool = False, one: bool = False) -
     if not plan.shared:
         return
     template = Writer(plan.model, plan.scope, plan.order, ModuleNeeds())
-    names: list[str] = []
+    found: dict[str, Value] = {}
     for name in plan.shared_latents:
         draw(template, plan, plan.model.variable[name])
-        value = template.bound[name]
+        value = template.nested(plan.model.variable[name], template.bound[name])
         local = w.fresh(name)
-        names.append(local)
         first = one and SAMPLES in value.axes
-        w.bound[name] = Value(f"{local}[0]", value.axes[1:], value.event) if first else Value(local, value.axes, value.event)
-    w.line(f"{', '.join(names)}, _ = {'self.shared() if shared is None else shared' if given else 'self.shared()'}")
+        found[local] = Value(f"{local}[0]", value.axes[1:], value.event) if first else Value(local, value.axes, value.event)
+    w.line(f"{', '.join(found)}, _ = {'self.shared() if shared is None else shared' if given else 'self.shared()'}")
+    for name, value in zip(plan.shared_latents, found.values(), strict=True):
+        w.bound[name] = w.arranged(name, value, w.sort(value.axes))
 
 
 def arguments(plan: Plan) -> str:

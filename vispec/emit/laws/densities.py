@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from vispec.catalog import BOUNDS, Distribution, distributions
+from vispec.emit.laws.branches import law_is_steep, negated, on_branches, taken
 from vispec.emit.laws.categorical import Lookup, Unnormalised, categorical, enumerated, looked_up, uniform_over_finite
-from vispec.emit.laws.expressions import expression, plain
+from vispec.emit.laws.expressions import expression, test_of
 from vispec.emit.laws.forms import logs, real, stem, tensor, to_form, to_value, truth
 from vispec.emit.laws.joins import add
 from vispec.emit.value import Value, align, paren, union
@@ -54,11 +55,14 @@ def density(w: Writer, variable: Variable, value: Value, law: Law, hint: str) ->
         case Draw():
             return draw_density(w, variable, value, law, hint)
         case Choice(test=test, then=then, otherwise=otherwise):
-            condition = plain(w, test)
-            parts = [dense(w, density(w, variable, value, part, hint)) for part in (then, otherwise)]
-            axes = union((condition, *parts), w.order)
+            tested = test_of(w, test)
+            holds, parts = truth(tested, tested.code), list[Value]()
+            for part, code in ((then, holds), (otherwise, negated(holds))):
+                with taken(w, tested, code, law_is_steep(w, part)):
+                    parts.append(dense(w, density(w, variable, of_branch(w, variable, value), part, hint)))
+            axes = union((tested, *parts), w.order)
             codes = [tensor(w, p) if p.scalar else align(p, axes) for p in parts]
-            test_code = truth(condition, align(condition, axes))
+            test_code = truth(tested, align(tested, axes))
             return w.let(hint, f"torch.where({test_code}, {codes[0]}, {codes[1]})", axes)
         case Then(laws=laws):
             return then_density(w, variable, value, laws, hint)
@@ -66,10 +70,22 @@ def density(w: Writer, variable: Variable, value: Value, law: Law, hint: str) ->
             raise TypeError("the density of a flow is known at its own draws alone")
 
 
+def of_branch(w: Writer, variable: Variable, value: Value) -> Value:
+    """The value of a variable in a branch of its law; that of a draw has a gradient."""
+    drawn = variable.role != "observed" and value.enumerates is None and not variable.type.discrete
+    return on_branches(w, value) if drawn else value
+
+
 def then_density(w: Writer, variable: Variable, value: Value, laws: tuple[Law, ...], hint: str) -> Value:
     """Each element of a chain under its own law: the first, the second, ..., the last for all that follow."""
     plate = next(p for p in reversed(variable.plates) if w.model.plate[p].kind == "chain")
-    return by_position(w, [dense(w, density(w, variable, value, law, hint)) for law in laws], plate, hint)
+    parts = list[Value]()
+    for step, law in enumerate(laws):
+        steep = law_is_steep(w, law)
+        code = f"({w.position(plate).code} {'==' if step < len(laws) - 1 else '>='} {step})" if steep else ""
+        with taken(w, Value(code, (plate,)), code, steep):
+            parts.append(dense(w, density(w, variable, of_branch(w, variable, value), law, hint)))
+    return by_position(w, parts, plate, hint)
 
 
 def by_position(w: Writer, parts: Sequence[Value], plate: str, hint: str, start: int = 0) -> Value:
@@ -189,6 +205,7 @@ def is_standard(law: Draw) -> bool:
 
 def bit(w: Writer, value: Value, p: Value, hint: str) -> Value:
     """Bits whose probability is computed, so that it may be exactly 0 or 1."""
+    p = to_value(w, p, "unit")
     axes = union((value, p), w.order)
     rank = max(len(value.event), len(p.event))
     function = w.needs.kernel("vispec.kernels.probability", "bit_log_prob")

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from vispec.emit.laws.forms import stem, tensor, to_value, truth
+from vispec.emit.laws.branches import has_gradient, is_steep, negated, on_branches, taken
+from vispec.emit.laws.forms import linked, stem, tensor, to_value, truth
 from vispec.emit.laws.functions import FUNCTIONS, OPERATORS
 from vispec.emit.laws.reductions import reduce_sequence
 from vispec.emit.nets.calls import call_net
@@ -35,16 +36,64 @@ from vispec.plan.axes import enumerated_axis, key, past
 
 def expression(w: Writer, e: Expression) -> Value:
     """The expression's tensor, computed once per method; its numbers may be in any form (see `plain`)."""
+    if w.branches:
+        return inside_branches(w, e)
     found = w.cache.get(key(e))
     if not isinstance(found, Value):
-        found = COMPILERS[type(e)](w, e)
+        around = w.around(e)
+        found = COMPILERS[type(e)](w, e) if around is None else w.element(in_front(w, around, e))
         w.cache[key(e)] = found
     return found
+
+
+def in_front(w: Writer, around: Writer, e: Expression) -> Value:
+    """In front of a chain's loop, for all of its elements at once."""
+    around.taken |= w.taken
+    value = expression(around, e)
+    value = plain(around, e) if value.form == "raw" else value
+    w.taken |= around.taken
+    return value
+
+
+def inside_branches(w: Writer, e: Expression) -> Value:
+    """The same in a branch: what it reads has a gradient only where the branch is taken."""
+    known = (key(e), *(branch.code for branch in w.branches))
+    found = w.cache.get(known)
+    if isinstance(found, Value):
+        return found
+    if isinstance(e, Apply | Conditional | For | Stack) or reads_into(w, e):
+        found = COMPILERS[type(e)](w, e)
+    else:
+        kept, w.branches = w.branches, ()
+        found = expression(w, e)
+        w.branches = kept
+        found = on_branches(w, found) if has_gradient(w, e.base if isinstance(e, Element) else e) else found
+    w.cache[known] = found
+    return found
+
+
+def reads_into(w: Writer, e: Expression) -> bool:
+    """Whether it is a let whose own expression can be read in the branches: none of another element of what they vary over."""
+    axes = {axis for branch in w.branches for axis in branch.axes}
+    match e:
+        case Ref(name=name):
+            return w.is_let(name)
+        case Select(name=name, by=by):
+            return w.is_let(name) and not axes & {plate for plate, _ in by}
+        case All(name=name, plate=plate):
+            return w.is_let(name) and plate not in axes
+        case _:
+            return False
 
 
 def plain(w: Writer, e: Expression) -> Value:
     """The expression's values themselves, link functions applied."""
     return to_value(w, expression(w, e), e.type.domain)
+
+
+def test_of(w: Writer, e: Expression) -> Value:
+    """The values of what is tested or compared, truth values as they are."""
+    return linked(w, expression(w, e), e.type.domain)
 
 
 # ---- one function per kind of expression
@@ -65,7 +114,7 @@ def named(w: Writer, name: str) -> Value:
     if name in w.scope.enumerated:
         return enumerated(w, name, name)
     if name in w.model.param:
-        return parameter(w, name)
+        return w.element(parameter(w, name))
     lets = {let.name: let for let in (*w.model.lets, *w.model.guide_lets)}
     if name in lets:
         return expression(w, lets[name].value)
@@ -86,7 +135,7 @@ def parameter(w: Writer, name: str) -> Value:
 
     param = w.model.param[name]
     code, form = stored(param)
-    return Value(code, w.sort(param.plates), param.type.shape, form)
+    return w.arranged(name, Value(code, param.plates, param.type.shape, form), w.sort(param.plates))
 
 
 def _past(w: Writer, e: Past) -> Value:
@@ -147,7 +196,7 @@ def _evidence(w: Writer, e: Evidence) -> Value:
 
 def sequence_mask(w: Writer, plate: str) -> Value:
     """Which elements of a ragged plate count, as the mask of a sequence."""
-    inside = w.inside(plate)
+    inside = w.element(w.inside(plate))
     return replace(inside, axes=tuple(axis for axis in inside.axes if axis != plate), event=(plate,))
 
 
@@ -183,7 +232,7 @@ def _select(w: Writer, e: Select) -> Value:
         if axis is not None:
             latents[plate] = axis
             continue
-        at = plain(w, index)
+        at = as_index(w, plain(w, index))
         if at.event:
             value = mixture_of_rows(w, value, at, e)
         elif at.scalar:
@@ -198,8 +247,17 @@ def _select(w: Writer, e: Select) -> Value:
     return value
 
 
+def as_index(w: Writer, value: Value) -> Value:
+    """A bit as the number of an element; what is relaxed stays as it is."""
+    if value.integer or value.scalar or value.event:
+        return value
+    return w.let(f"{stem(value)}_index", f"{value.code}.long()", value.axes, integer=True)
+
+
 def whole(w: Writer, name: str) -> Value:
     """Inside a chain's loop, all that there is of a variable along the chain so far."""
+    if name in w.model.param:
+        return parameter(w, name)
     return w.bound.get(f"all {name}") or w.bound.get(name) or Writer.data(w, name)
 
 
@@ -250,7 +308,7 @@ def gather(w: Writer, value: Value, indices: dict[str, Value]) -> Value:
 
 
 def _element(w: Writer, e: Element) -> Value:
-    base, index = plain(w, e.base), plain(w, e.at)
+    base, index = plain(w, e.base), as_index(w, plain(w, e.at))
     low, high = e.base.type.low, e.base.type.high
     if low is not None and high is not None:
         code = f"({index.code} - {low}).clamp(0, {high - low})" if low else f"{index.code}.clamp(0, {high})"
@@ -271,7 +329,7 @@ def _position(w: Writer, e: Position) -> Value:
 
 def _length(w: Writer, e: Length) -> Value:
     if w.model.plate[e.plate].ragged:
-        return w.lengths(e.plate)
+        return w.element(w.lengths(e.plate))
     return Value(w.plate_size(e.plate), scalar=True)
 
 
@@ -280,7 +338,7 @@ def _size_of(w: Writer, e: SizeOf) -> Value:
 
 
 def _where(w: Writer, e: Where) -> Value:
-    sequence, mask = expression(w, e.sequence), plain(w, e.mask)
+    sequence, mask = expression(w, e.sequence), test_of(w, e.mask)
     chosen = w.let(f"{stem(mask)}_chosen", f"{mask.code}.bool()", mask.axes, mask.event)
     if sequence.mask is not None:
         axes = union((sequence.mask, chosen), w.order)
@@ -295,7 +353,7 @@ def _net_call(w: Writer, e: NetCall) -> Value:
 def _apply(w: Writer, e: Apply) -> Value:
     if e.function in ("sum", "mean", "max", "min") and e.args[0].type.star:
         return reduce_sequence(w, e, plain)
-    args = [plain(w, argument) for argument in e.args]
+    args = [(plain if e.function in NUMERIC else test_of)(w, argument) for argument in e.args]
     axes = union(args, w.order)
     rank = max((len(a.event) for a in args), default=0)
     if e.function in OPERATORS:
@@ -316,18 +374,23 @@ def _apply(w: Writer, e: Apply) -> Value:
 
 
 def _conditional(w: Writer, e: Conditional) -> Value:
-    test, then, otherwise = (plain(w, part) for part in (e.test, e.then, e.otherwise))
+    test = test_of(w, e.test)
+    holds = truth(test, test.code)
+    with taken(w, test, holds, is_steep(w, e.then)):
+        then = plain(w, e.then)
+    with taken(w, test, negated(holds), is_steep(w, e.otherwise)):
+        otherwise = plain(w, e.otherwise)
     axes = union((test, then, otherwise), w.order)
     event = max((then.event, otherwise.event), key=len)
     codes = [align(v, axes, len(event)) for v in (then, otherwise)]
     if then.scalar and otherwise.scalar:
         codes[0] = f"self.one * {codes[0]}"
-    condition = align(replace(test, event=()), axes, len(event)) if test.axes else test.code
-    condition = truth(test, condition)
-    return w.let("value", f"torch.where({condition}, {codes[0]}, {codes[1]})", axes, event)
+    tested = align(replace(test, event=()), axes, len(event)) if test.axes else test.code
+    return w.let("value", f"torch.where({truth(test, tested)}, {codes[0]}, {codes[1]})", axes, event)
 
 
 ARITHMETIC = frozenset({"+", "-", "*", "/", "^"})
+NUMERIC = frozenset({*FUNCTIONS, *ARITHMETIC, "neg"})  # these take the numbers 0 and 1 for a comparison
 
 
 def is_whole(code: str) -> bool:
@@ -337,7 +400,7 @@ def is_whole(code: str) -> bool:
 
 def is_floating(value: Value) -> bool:
     """Whether a value is a tensor of the module's dtype."""
-    return not value.scalar and not value.integer
+    return not (value.scalar or value.integer or value.truth)
 
 
 LOGICAL = frozenset({"<", "<=", ">", ">=", "==", "!=", "and", "or", "not"})
@@ -350,7 +413,7 @@ def _for(w: Writer, e: For) -> Value:
         axes = (*body.axes, e.plate)
         body = w.let("each", f"{tensor(w, body)}.unsqueeze(-1).expand({'-1, ' * len(body.axes)}{size})", axes, body.event)
     body = plate_last(w, body, e.plate)
-    mask = w.inside(e.plate) if w.model.plate[e.plate].ragged else None
+    mask = w.element(w.inside(e.plate)) if w.model.plate[e.plate].ragged else None
     axes = tuple(axis for axis in body.axes if axis != e.plate)
     value = replace(body, axes=axes, event=(e.plate, *body.event))
     if mask is None:

@@ -5,6 +5,18 @@ from vispec.emit.writer import Writer
 
 
 def to_value(w: Writer, value: Value, domain: str) -> Value:
+    """Its own numbers, link functions applied; of a comparison, 0 and 1."""
+    value = linked(w, value, domain)
+    if not value.truth:
+        return value
+    found = w.cache.get(("number", value.code))
+    if not isinstance(found, Value):
+        found = w.cache["number", value.code] = w.let("bit", f"{value.code}.to(self.one.dtype)", value.axes, value.event)
+    return found
+
+
+def linked(w: Writer, value: Value, domain: str) -> Value:
+    """Its own values; a comparison stays a truth value."""
     match value.form:
         case "value":
             return value

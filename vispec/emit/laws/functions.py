@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from vispec.emit.laws.forms import real
 from vispec.emit.value import Value, align
 from vispec.model.model import Apply
+from vispec.model.types import MISSING
+from vispec.model.walk import law_parts, walk
 
 if TYPE_CHECKING:
     from vispec.emit.writer import Writer
@@ -36,6 +38,14 @@ ELEMENTWISE = {
     "softplus": "F.softplus({})",
     "abs": "torch.abs({})",
     "relu": "F.relu({})",
+    "sign": "torch.sign({})",
+    "floor": "torch.floor({})",
+    "round": "torch.round({})",
+    "sin": "torch.sin({})",
+    "cos": "torch.cos({})",
+    "erf": "torch.erf({})",
+    "Phi": "torch.special.ndtr({})",
+    "lgamma": "torch.lgamma({})",
 }
 
 REDUCTIONS = {"sum": "{}.sum(-1)", "mean": "{}.mean(-1)", "max": "{}.amax(-1)", "min": "{}.amin(-1)"}
@@ -129,7 +139,36 @@ def _one_hot(w: "Writer", e: Apply, args: Sequence[Value], axes: tuple[str, ...]
     return w.let("one_hot", f"F.one_hot({code}, {size}).to(self.one.dtype)", value.axes, e.type.shape)
 
 
+def _cast(domain: str) -> Compile:
+    def compile_(w: "Writer", e: Apply, args: Sequence[Value], axes: tuple[str, ...]) -> Value:
+        """The value as it is; where padding stands, one that lies in the domain."""
+        value = real(w, args[0])
+        if value.scalar:
+            return value
+        function = w.needs.kernel("vispec.kernels.casts", f"surely_{domain}")
+        ragged = [axis for axis in value.axes if axis in w.model.plate and w.model.plate[axis].ragged]
+        code, found, rank = value.code, value.axes, len(value.event)
+        if ragged:
+            inside = [w.inside(axis) for axis in ragged]
+            found = w.sort({*value.axes, *(axis for mask in inside for axis in mask.axes)})
+            masks = " & ".join(align(mask, found) for mask in inside)
+            masks = f"({masks})[..., {', '.join(['None'] * rank)}]" if rank else masks
+            code = f"torch.where({masks}, {align(value, found)}, {MISSING.get(domain, 0)})"
+        said = " ".join(w.model.source.text[e.span.start : e.span.end].split())
+        return w.let(domain, f'{function}({code}, "`{said}`{_owner(w, e)}")', found, value.event)
+
+    return compile_
+
+
+def _owner(w: "Writer", e: Apply) -> str:
+    """Whose law or value the expression stands in."""
+    laws = [(variable.name, variable.law) for variable in w.model.variables if variable.law is not None]
+    parts = [(name, part) for name, law in laws for part in law_parts(law)] + [(let.name, let.value) for let in w.model.lets]
+    return next((f" of `{name}`" for name, part in parts if any(inner is e for inner in walk(part))), "")
+
+
 FUNCTIONS: dict[str, Compile] = {
+    **{domain: _cast(domain) for domain in ("unit", "positive", "count", "simplex")},
     **{name: _elementwise(template) for name, template in ELEMENTWISE.items()},
     **{name: _reduction(template) for name, template in REDUCTIONS.items()},
     "sigmoid": _sigmoid,

@@ -32,8 +32,9 @@ def reduce_sequence(w: "Writer", e: Apply, plain: "Callable[[Writer, Expression]
         code = f"torch.where({mask}, {align(value, axes)}, {EMPTY[e.function]})"
     code = REDUCE[e.function].format(paren(code), dim)
     if e.function == "mean":
-        ragged = w.model.plate[str(plate)].ragged
-        count = f"{align(w.lengths(str(plate)), axes, len(event))}.clamp(min=1)" if ragged else w.plate_size(str(plate))
+        count = w.plate_size(str(plate))
+        if w.model.plate[str(plate)].ragged:
+            count = f"{align(w.element(w.lengths(str(plate))), axes, len(event))}.clamp(min=1)"
         code = f"{code} / {count}"
     return w.let(f"{e.function}_{plate}", code, axes, tuple(event))
 

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 from vispec.catalog import networks
 from vispec.emit.laws.forms import real
-from vispec.emit.nets.classes import counts_of, mask_of
-from vispec.emit.nets.uses import uses
 from vispec.emit.value import Form, Value, align, union
 from vispec.emit.writer import Writer, identifier
 from vispec.model.model import Expression, Net, NetCall
 from vispec.model.types import FINITE_DOMAINS, INTEGER_DOMAINS, Type
 from vispec.model.walk import prefix_of
 from vispec.plan.axes import SAMPLES, key
+from vispec.torch.nets.classes import counts_of, mask_of
+from vispec.torch.nets.uses import uses
 from vispec.trunk import bind
 
 Compile = Callable[[Writer, Expression], Value]

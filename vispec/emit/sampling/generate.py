@@ -5,7 +5,7 @@ from vispec.emit.draws.latents import uniform
 from vispec.emit.draws.shared import bind_shared
 from vispec.emit.laws import trees
 from vispec.emit.laws.densities import composed_draw, extra_rank, spread
-from vispec.emit.laws.expressions import expression, plain
+from vispec.emit.laws.expressions import expression, test_of
 from vispec.emit.laws.forms import tensor, to_value
 from vispec.emit.posterior import complete
 from vispec.emit.sampling.generator import Generator, given_in, inner_generator
@@ -15,7 +15,7 @@ from vispec.emit.writer import ModuleNeeds
 from vispec.model.model import Choice, Draw, Law, Model, Then, Variable
 from vispec.model.types import INTEGER_DOMAINS
 from vispec.model.walk import is_read, law_parts, walk
-from vispec.plan.axes import past
+from vispec.plan.axes import element_plates, past
 from vispec.plan.plan import Plan
 
 PREDICT = 'def predict(self, batch: dict[str, Tensor], rule: str = "mean", samples: int = 100) -> dict[str, Tensor]:'
@@ -105,15 +105,15 @@ def generate_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
     w = Generator(plan, needs)
     model = plan.model
     done: set[str] = set()
-    results: dict[str, str] = {}
+    results: dict[str, Value] = {}
     bind_shared(w, plan, one=True)
-    results |= {name: w.bound[name].code for name in plan.shared_latents}
+    results |= {name: w.bound[name] for name in plan.shared_latents}
     for name in model.order:
         if name in model.let or name in done or name in plan.shared_latents:
             continue
         variable = model.variable[name]
         if variable.role == "given":
-            results[name] = w.data(name).code
+            results[name] = w.data(name)
             continue
         chain = next((p for p in variable.plates if model.plate[p].kind == "chain"), None)
         if (tree := tree_of_growth(variable, model, {*done, *results})) is not None:
@@ -123,20 +123,32 @@ def generate_method(plan: Plan, needs: ModuleNeeds) -> list[str]:
         elif chain is None:
             value = draw_variable(w, variable, variable.law)
             w.bound[name] = value
-            results[name] = value.code
+            results[name] = value
         else:
             group = drawn_along(chain, model, {*done, *results})
             results |= chain_loop(w, chain, group)
             done |= {v.name for v in group}
-    entries = [f'"{name}": {code}' for name, code in results.items()]
-    entries += [f'"{p.length_key}": {w.lengths(p.name).code}' for p in model.plates if p.ragged]
+    codes = {name: leaving(w, model.variable[name], value).code for name, value in results.items()}
+    entries = [f'"{name}": {code}' for name, code in codes.items()]
+    for p in (p for p in model.plates if p.ragged):
+        entries.append(f'"{p.length_key}": {w.arranged(p.length_key, w.lengths(p.name), p.inside).code}')
     for v in model.variables:
         if v.role == "partial":
-            entries.append(f'"{v.name}_observed": torch.ones_like({results[v.name]}, dtype=torch.bool)')
+            entries.append(f'"{v.name}_observed": torch.ones_like({codes[v.name]}, dtype=torch.bool)')
     result = "{" + ", ".join(entries) + "}"
     head = "def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:"
     doc = '    """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""'
     return [head, doc, *(f"    {line}" for line in w.body(result)), f"    return {result}"]
+
+
+def leaving(w: Generator, variable: Variable, value: Value) -> Value:
+    """A variable with its plates as they are nested; by the rule "mean", probabilities of its values may stand behind them."""
+    axes = [plate for plate in element_plates(variable) if plate in value.axes]
+    moved = [at for at, plate in enumerate(axes) if value.axes[at] != plate]
+    if not moved:
+        return value
+    code = f"{value.code}.movedim({tuple(value.axes.index(axes[at]) for at in moved)}, {tuple(moved)})"
+    return w.let(variable.name, code, axes, value.event, integer=value.integer)
 
 
 def drawn_along(chain: str, model: Model, done: set[str]) -> list[Variable]:
@@ -154,7 +166,7 @@ def drawn_along(chain: str, model: Model, done: set[str]) -> list[Variable]:
     return group
 
 
-def chain_loop(w: Generator, chain: str, group: list[Variable]) -> dict[str, str]:
+def chain_loop(w: Generator, chain: str, group: list[Variable]) -> dict[str, Value]:
     """One loop along a chain for all its variables; each has a buffer that the next steps read."""
     buffers: dict[str, Value] = {}
     for v in group:
@@ -165,6 +177,7 @@ def chain_loop(w: Generator, chain: str, group: list[Variable]) -> dict[str, str
         w.cache.pop(("code", f"self.one.new_zeros({sizes}{dtype})"), None)
     index = w.fresh(chain)
     inner = inner_generator(w)
+    inner.front, inner.drawn = w, frozenset(v.name for v in group)
     inner.at = {**w.at, chain: index}
     inner.bound[f"at {chain}"] = Value(index, scalar=True)
     body: list[str] = []
@@ -198,7 +211,7 @@ def chain_loop(w: Generator, chain: str, group: list[Variable]) -> dict[str, str
     w.lines += [f"    {line}" for line in body]
     for v in group:
         w.bound[v.name] = buffers[v.name]
-    return {v.name: buffers[v.name].code for v in group}
+    return {v.name: buffers[v.name] for v in group}
 
 
 def stored(w: Generator, v: Variable, buffer: Value, at: int, index: str, value: Value) -> str:
@@ -215,7 +228,7 @@ def draw_variable(w: Generator, variable: Variable, law: Law | None, without: st
     hint = variable.name if without is None else f"{variable.name}_now"
     match law:
         case Choice(test=test, then=then, otherwise=otherwise):
-            condition = plain(w, test)
+            condition = test_of(w, test)
             left, right = draw_variable(w, variable, then, without), draw_variable(w, variable, otherwise, without)
             test = condition.code if condition.scalar else align(condition, axes)
             function = w.needs.kernel("vispec.kernels.decide", "choose")
@@ -278,7 +291,7 @@ def uniform_law(w: Generator, variable: Variable, axes: tuple[str, ...], shape: 
     count = w.plate_size(plate.name) if plate is not None else w.dim(type_.card or 1)
     logits = f"self.one.new_zeros({', '.join([*shape, count])})"
     if plate is not None and plate.ragged:
-        lengths = align(w.lengths(plate.name), axes)
+        lengths = align(w.element(w.lengths(plate.name)), axes)
         logits += f".masked_fill(torch.arange({count}, device=self.one.device) >= ({lengths}).unsqueeze(-1), -torch.inf)"
     return f"torch.distributions.Categorical(logits={logits})"
 

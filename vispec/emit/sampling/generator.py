@@ -1,8 +1,10 @@
 """The writer of `generate`, in which every variable has a value."""
 
+from vispec.emit.draws.chain import reads
 from vispec.emit.value import Value
 from vispec.emit.writer import ModuleNeeds, Writer
-from vispec.model.model import Model
+from vispec.model.model import All, Expression, For, Model, Past, Prefix, Select
+from vispec.model.walk import walk
 from vispec.plan.axes import Scope, element_plates
 from vispec.plan.plan import Plan
 
@@ -18,6 +20,8 @@ class Generator(Writer):
         super().__init__(plan.model, Scope(plan.model, frozenset(), {}), plan.order, needs)
         self.plan = plan
         self.taken |= {"rule", "lengths", "d"}
+        self.front: Generator | None = None  # in a chain's loop: the writer in front of it
+        self.drawn: frozenset[str] = frozenset()  # what the loop draws
 
     def plate_size(self, plate: str) -> str:
         found = self.model.plate[plate]
@@ -39,7 +43,13 @@ class Generator(Writer):
         found = self.model.plate[plate]
         if given_in(self.model, plate):
             return super().lengths(plate)
-        return self.let(found.length_key, f'lengths["{plate}"]', self.sort(found.inside), integer=True)
+        value = self.let(found.length_key, f'lengths["{plate}"]', found.inside, integer=True)
+        return self.arranged(found.length_key, value, self.sort(found.inside))
+
+    def around(self, e: Expression) -> Writer | None:
+        """What reads several elements, or another than its own, of what the loop does not draw is computed in front of it."""
+        several = any(isinstance(part, All | Prefix | Past | Select | For) for part in walk(e))
+        return self.front if several and not reads(e, self.drawn, self.model) else None
 
     def data(self, name: str) -> Value:
         value = super().data(name)

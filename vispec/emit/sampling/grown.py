@@ -25,7 +25,7 @@ def grown_together(tree: str, model: Model, done: set[str]) -> list[Variable]:
     return [v for v in variables if v.law is not None and plate in v.plates]
 
 
-def tree_loop(w: Generator, tree: str, group: list[Variable], inner: Generator, draw: Draw) -> dict[str, str]:
+def tree_loop(w: Generator, tree: str, group: list[Variable], inner: Generator, draw: Draw) -> dict[str, Value]:
     """One loop over the levels of the trees: the elements of a level are drawn given those above, all others stay."""
     heads = w.bound.get(tree) or w.data(tree)
     depth = w.let(
@@ -52,4 +52,4 @@ def tree_loop(w: Generator, tree: str, group: list[Variable], inner: Generator, 
     w.line(f"for level in range(1, int({depth.code}.max()) + 1):")
     w.lines += [f"    {line}" for line in inner.body(" ".join(b.code for b in buffers.values()))]
     w.bound |= buffers
-    return {name: buffer.code for name, buffer in buffers.items()}
+    return buffers

@@ -4,10 +4,8 @@ import inspect
 from dataclasses import dataclass, replace
 
 from vispec.catalog import Distribution, distributions, networks
-from vispec.emit.laws.expressions import plain
+from vispec.emit.laws.expressions import plain, test_of
 from vispec.emit.laws.forms import truth
-from vispec.emit.nets.classes import head_size
-from vispec.emit.nets.code import plus
 from vispec.emit.parameters import stored
 from vispec.emit.starts import labels
 from vispec.emit.starts.places import LINKS, Branch, Place, branches, follows, latents_in, places
@@ -16,6 +14,8 @@ from vispec.emit.writer import ModuleNeeds, Writer, identifier
 from vispec.model.model import Expression, Model, NetCall, Param, Ref, Variable
 from vispec.plan.axes import Scope, key
 from vispec.plan.plan import Plan
+from vispec.torch.nets.classes import head_size
+from vispec.torch.nets.code import plus
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ def elements(w: Writer, site: Site) -> tuple[str, dict[str, str] | None]:
 
 def condition(w: Writer, test: Expression, wanted: bool) -> Value:
     """Which elements a test holds for, or those for which it does not."""
-    value = plain(w, test)
+    value = test_of(w, test)
     code = truth(value, value.code)
     return replace(value, code=code if wanted else f"~{paren(code)}", event=(), truth=True)
 

@@ -97,3 +97,35 @@ def mixed_total(
 def columns(table: Tensor, index: Tensor) -> Tensor:
     """table (K, V), index (*B) → (*B, K). The gradient of torch's embedding takes four times as long."""
     return table.T.contiguous().index_select(0, index.reshape(-1)).view(*index.shape, len(table))
+
+
+def pick_last(table: Tensor, index: Tensor) -> Tensor:
+    """table[..., index] for table (*B, K) and index (*B), leading axes broadcast → (*B).
+
+    Rows of a table that serve many indices are not expanded, as their gradient would be too."""
+    if table.dim() == 1:  # selecting scatters its gradient into (K,), gathering into (*B, K)
+        return table.index_select(0, index.reshape(-1)).view(index.shape)
+    lead = torch.broadcast_shapes(index.shape, table.shape[:-1])
+    own = (1,) * (len(lead) + 1 - table.dim()) + table.shape[:-1]
+    order = sorted(range(len(lead)), key=lambda d: own[d] != lead[d])  # last where one row serves many indices
+    rows = table.reshape(-1, table.shape[-1])
+    index = index.expand(lead).permute(order).reshape(len(rows), lead.numel() // max(len(rows), 1))
+    found = rows.gather(1, index).view([lead[d] for d in order])
+    return found.permute([order.index(d) for d in range(len(lead))])
+
+
+def cells(table: Tensor, *index: Tensor) -> Tensor:
+    """table (N_1, ..., N_n, *R) at n indices that broadcast to (*B) → (*B, *R). Its gradient adds up rows, which is fast."""
+    first, *others = index
+    for size, each in zip(table.shape[1:], others, strict=False):
+        first = first * size + each
+    rows = table.flatten(0, len(index) - 1) if others else table
+    return rows.index_select(0, first.reshape(-1)).view(*first.shape, *table.shape[len(index) :])
+
+
+def steps_back(x: Tensor, lag: int, dim: int, fill: Tensor | float) -> Tensor:
+    """The element `lag` steps back along a dimension; `fill`, a number or what broadcasts to x, where there is none."""
+    size = x.shape[dim]
+    none = min(lag, size)
+    first = fill.to(x.dtype).expand_as(x).narrow(dim, 0, none) if isinstance(fill, Tensor) else torch.full_like(x.narrow(dim, 0, none), fill)
+    return torch.cat([first, x.narrow(dim, 0, size - none)], dim)

@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 
 from vispec.catalog import BOUNDS, Distribution, Modifier, composed, modifiers
 from vispec.model import model as m
+from vispec.model.laws.outside import literal_numbers
 from vispec.model.laws.support import Target, ends_fit, parameter_fits
 from vispec.model.names.scope import Context, Scope
 from vispec.model.problems import listed
-from vispec.model.values.applying import COMPARISONS
 from vispec.model.values.conform import domain_fits
+from vispec.model.values.ranges import COMPARISONS
 from vispec.model.values.resolve import resolve
-from vispec.model.values.signs import literal_numbers
 from vispec.syntax import tree as t
 
 EXACTLY = "Exactly"

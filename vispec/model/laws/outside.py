@@ -3,10 +3,10 @@
 from vispec.catalog import Distribution
 from vispec.model import model as m
 from vispec.model.names.scope import Scope
-from vispec.model.values.applying import COMPARISONS
 from vispec.model.values.conform import domain_fits
 from vispec.model.values.elements import new_plate, one_each
-from vispec.model.values.signs import literal_numbers, never_negative, text
+from vispec.model.values.intervals import INF, REAL, Interval
+from vispec.model.values.ranges import COMPARISONS, range_of
 from vispec.syntax import tree as t
 
 Said = tuple[str, str, str | None]
@@ -36,21 +36,44 @@ def _said(scope: Scope, domain: str, value: m.Expression) -> Said:
         return this, label, _number_for(scope, domain, value)
     if domain == "simplex":
         return _no_simplex(scope, value)
+    if domain not in LINKS and domain != "count":
+        return this, label, None
+    found = range_of(scope, value)
     kind = "" if value.type.domain == "real" else f" `{value.type}`"
-    if domain == "positive" and never_negative(scope, value):
-        return f"this{kind} can be 0", "can be 0", _above_zero(scope, value)
-    if domain == "unit" and never_negative(scope, value):
-        help = "write a share as `a / (a + b)`; `sigmoid(...)` around the value changes it"
-        return f"this{kind} can be above 1", "can be above 1", _declared(scope, domain, value) or help
-    return this, label, _link(domain, value)
+    whole = "" if domain != "count" or found.whole else ", and may not be whole"
+    lies = f": it lies in {found}{whole}" if found != REAL else ""
+    help = "; ".join(filter(None, (_kept(scope, domain, value), _changed(scope, domain, value))))
+    label = _miss(found, domain) or label
+    return f"this{kind} {label}{lies}" if label != f"not `{domain}`" else f"{this}{lies}", label, help
 
 
-def _link(domain: str, value: m.Expression) -> str | None:
-    """The function that takes any number into the domain."""
-    if domain not in LINKS:
-        return None
-    net = f", or declare the head of the net as `{domain}`" if isinstance(value, m.NetCall) else ""
-    return f"write `{LINKS[domain]}(...)` around it{net}"
+def _miss(found: Interval, domain: str) -> str:
+    """By which end a range leaves a domain, where it does by one."""
+    if domain == "positive" and found.never_negative:
+        return "can be 0"
+    if domain == "unit" and found.never_negative:
+        return "can be above 1"
+    if domain in ("positive", "count") and found.low > -INF:
+        return "can be below 0" if found.whole or domain == "positive" else ""
+    return ""
+
+
+def _kept(scope: Scope, domain: str, value: m.Expression) -> str:
+    """What keeps the model as it is: another declaration, or a cast."""
+    declared = _declared(scope, domain, value)
+    if isinstance(value, m.NetCall) and declared:
+        return declared
+    cast = f"write `{domain}(...)` around it if it surely is: that is checked, and changes nothing"
+    return f"{declared}, or {cast}" if declared else cast
+
+
+def _changed(scope: Scope, domain: str, value: m.Expression) -> str | None:
+    """What is another model, and is said to be."""
+    if domain == "positive" and range_of(scope, value).never_negative:
+        return f"{_above_zero(scope, value)}, is another model"
+    if domain == "unit" and isinstance(value, m.Apply) and value.function == "/":
+        return f"a share `a / (a + b)` needs nothing; `{LINKS[domain]}(...)` around it is another model"
+    return f"`{LINKS[domain]}(...)` around it is another model" if domain in LINKS else None
 
 
 def _declared(scope: Scope, domain: str, value: m.Expression) -> str | None:
@@ -64,6 +87,18 @@ def _declared(scope: Scope, domain: str, value: m.Expression) -> str | None:
     return f"declare `{symbol.name}` as `{domain}{inner}`" + (", if it is" if symbol.kind == "variable" else "")
 
 
+def text(scope: Scope, value: m.Expression) -> str:
+    """The expression as it is written."""
+    return scope.source.text[value.span.start : value.span.end]
+
+
+def literal_numbers(value: m.Expression) -> tuple[int | float, ...]:
+    """The entries of a list of numbers written out; none where it is anything else."""
+    items = value.items if isinstance(value, m.Stack) else ()
+    numbers = tuple(item.value for item in items if isinstance(item, m.Const))
+    return numbers if len(numbers) == len(items) else ()
+
+
 def _is_given(node: t.Node) -> bool:
     return isinstance(node, t.Variable) and node.role == "given"
 
@@ -72,8 +107,8 @@ def _above_zero(scope: Scope, value: m.Expression) -> str:
     shown = text(scope, value)
     truth = isinstance(value, m.Apply) and value.function in COMPARISONS | {"and", "or", "not"}
     if truth or len(shown) > 30 or "\n" in shown:
-        return "add a number above 0 to it: `(...) + 0.001`"
-    return f"add a number above 0: `{shown} + 0.001`, or `{shown} + 1`"
+        return "a number above 0 added, as in `(...) + 0.001`"
+    return f"a number above 0 added, as in `{shown} + 0.001` or `{shown} + 1`"
 
 
 # ---- a simplex is wanted
@@ -92,10 +127,11 @@ def _no_simplex(scope: Scope, value: m.Expression) -> Said:
     if not value.type.shape and not value.type.star:
         unit = value.type.domain in ("unit", "bit")
         return this, "a single number", "probabilities of two values are `[1 - p, p]`" if unit else "write a vector"
-    if never_negative(scope, value):
-        edits = (_declared(scope, "simplex", value), "write `softmax(log(...))` around it, which divides by its sum")
-        return f"this `{value.type}` cannot be shown to sum to 1", "may not sum to 1", ", or ".join(filter(None, edits))
-    return this, "not `simplex`", _link("simplex", value)
+    if range_of(scope, value).never_negative:
+        kept = _kept(scope, "simplex", value)
+        share = "divided by its sum, as in `w / sum(w)`, it is another vector, which sums to 1"
+        return f"this `{value.type}` cannot be shown to sum to 1", "may not sum to 1", f"{kept}; {share}"
+    return this, "not `simplex`", f"{_kept(scope, 'simplex', value)}; {_changed(scope, 'simplex', value)}"
 
 
 # ---- a number is wanted, and there is a label

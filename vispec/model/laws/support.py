@@ -12,7 +12,7 @@ from vispec.model.names.scope import Scope
 from vispec.model.problems import listed
 from vispec.model.types import Dim, Type
 from vispec.model.values.conform import domain_fits, is_ragged_sequence, shape_of
-from vispec.model.values.signs import is_probability, never_negative
+from vispec.model.values.ranges import range_of
 from vispec.source import Span
 from vispec.syntax import tree as t
 
@@ -129,8 +129,8 @@ def ends_fit(scope: Scope, entry: Distribution, target: Target, values: Mapping[
     if domain not in entry.inside:
         return True
     low, high = (values[end] if isinstance(end, str) and end in values else None for end in entry.bounds)
-    wrong = "below 0" if low is not None and not never_negative(scope, low) else ""
-    if not wrong and domain == "unit" and high is not None and not is_probability(scope, high):
+    wrong = "below 0" if low is not None and not range_of(scope, low).never_negative else ""
+    if not wrong and domain == "unit" and high is not None and not range_of(scope, high).in_unit:
         low, wrong = high, "above 1"
     if not wrong or low is None:
         return not wrong

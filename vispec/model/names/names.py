@@ -94,6 +94,11 @@ SAID_OTHERWISE = {
     **dict.fromkeys(("logsigmoid", "log_sigmoid"), "the log of the sigmoid is `log(sigmoid(x))`"),
     **dict.fromkeys(("logsoftmax", "log_softmax"), "the log of the softmax is `log(softmax(x))`"),
     **dict.fromkeys(("logsumexp", "log_sum_exp"), "the log of the sum of exponentials is `log(sum(exp(x)))`"),
+    **dict.fromkeys(("normcdf", "norm_cdf", "probit"), "the distribution function of the standard normal law is `Phi`"),
+    **dict.fromkeys(("gammaln", "loggamma"), "the log of the gamma function is `lgamma`"),
+    **dict.fromkeys(("factorial", "log_factorial"), "the log of n! is `lgamma(n + 1)`"),
+    "erfc": "erfc(x) is `1 - erf(x)`",
+    "ceil": "x rounded up is `-floor(-x)`",
     "softmin": "the softmax of small numbers is `softmax(-x)`",
     **dict.fromkeys(("normalize", "normalise"), "x over its sum, of positive numbers, is `softmax(log(x))`"),
     "logit": "the logit of p is `log(p) - log(1 - p)`",
@@ -101,8 +106,8 @@ SAID_OTHERWISE = {
 }
 """What stands in the language for functions of other ones."""
 MISSING_HERE = frozenset(
-    {"acos", "argmax", "argmin", "asin", "atan", "cos", "cosh", "cumsum", "elu", "erf", "gelu", "median"}
-    | {"prod", "selu", "silu", "sin", "sinh", "softsign", "std", "tan", "var"}
+    {"acos", "argmax", "argmin", "asin", "atan", "cosh", "cumsum", "elu", "gelu", "median"}
+    | {"prod", "selu", "silu", "sinh", "softsign", "std", "tan", "var"}
 )
 """Functions of other languages that this one has not: a name like theirs is not what was meant."""
 

@@ -8,6 +8,7 @@ from vispec.model import dims
 from vispec.model import model as m
 from vispec.model.problems import Problems
 from vispec.model.types import Dim, Type
+from vispec.model.values.ranges import Ranges
 from vispec.source import Source, Span
 from vispec.syntax import tree as t
 
@@ -80,6 +81,7 @@ class Scope:
     values: dict[str, int] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     poisoned: set[str] = field(default_factory=set)
+    ranges: Ranges = field(default_factory=Ranges)
 
     def same(self, left: Dim | None, right: Dim | None) -> bool:
         """Whether two sizes are equal: as formulas, or as numbers where both are known. None is equal to nothing."""

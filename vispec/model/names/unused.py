@@ -27,18 +27,47 @@ def warn(
             message = f"the guide for `{law.name}` is never used: nothing depends on it, so it is scored where it is seen"
             scope.problems.add("V617", law.span, message, "not needed", help="leave out the guide", severity="warning")
     used = {edge.source for edge in edges if edge.source != edge.reader}
+    scored = _behind_laws(scope, edges)
     for symbol in scope.symbols.values():
         role = symbol.node.role if isinstance(symbol.node, t.Variable) else None
         unused = symbol.name not in (used if role else scope.used)
-        if unused and (isinstance(symbol.node, DECLARED) or role == "given"):
+        bare = isinstance(symbol.node, t.Plate) and not any(symbol.name in s.plates for s in scope.symbols.values())
+        if unused and isinstance(symbol.node, t.Let):
+            message = f"no law reads `{symbol.name}`: it is a derived quantity, and takes no part in the likelihood"
+            scope.problems.add("V190", symbol.span, message, "derived", severity="warning")
+        elif unused and (bare or isinstance(symbol.node, DECLARED) or role == "given"):
             message = f"`{symbol.name}` is declared and never used"
-            scope.problems.add("V190", symbol.span, message, f"{symbol.a}", help="leave it out", severity="warning")
-        elif unused and role == "latent":
+            help = _without_body(scope, symbol) or "leave it out"
+            scope.problems.add("V190", symbol.span, message, f"{symbol.a}", help=help, severity="warning")
+        elif role == "latent" and symbol.name not in scored:
             _unread(scope, symbol)
 
 
+def _behind_laws(scope: Scope, edges: Sequence[Edge]) -> set[str]:
+    """What laws read, be it through lets; its own past does not make a variable read."""
+    lets = {symbol.name for symbol in scope.symbols.values() if isinstance(symbol.node, t.Let)}
+    found: set[str] = set()
+    pending = [edge for edge in edges if edge.reader not in lets]
+    while pending:
+        edge = pending.pop()
+        if edge.source not in found and edge.source != edge.reader:
+            found.add(edge.source)
+            pending += [other for other in edges if other.reader == edge.source and edge.source in lets]
+    return found
+
+
+def _without_body(scope: Scope, symbol: Symbol) -> str | None:
+    """How a plate that something points at stands without the one thing in it."""
+    plate = scope.plates[symbol.plates[-1]] if symbol.plates else None
+    if plate is None or plate.size is None or plate.name not in scope.used:
+        return None
+    if any(plate.name in other.plates for other in scope.symbols.values() if other is not symbol):
+        return None
+    return f"leave it out: elements to point at are `plate {plate.name}[{plate.size}]` alone"
+
+
 def _unread(scope: Scope, symbol: Symbol) -> None:
-    message = f"nothing reads the latent `{symbol.name}`, so it has no part in the likelihood"
+    message = f"no law reads the latent `{symbol.name}`, so it has no part in the likelihood"
     scope.problems.add(
         "V191", symbol.span, message, "never read", help="let a law read it, or leave it out", severity="warning"
     )

@@ -100,7 +100,9 @@ def convert(kind: Type, domain: str) -> str | None:
     if domain in ("category", "token", "index"):
         return f"declare the net's argument as `{kind}`" if kind.domain != "simplex" else None
     functions = {"positive": "softplus", "unit": "sigmoid", "simplex": "softmax"}
-    return f"write `{functions[domain]}(...)`" if domain in functions and kind.domain != "simplex" else None
+    if domain not in functions or kind.domain == "simplex":
+        return None
+    return f"write `{domain}(...)` if it surely is, which is checked; `{functions[domain]}(...)` makes it another value"
 
 
 def _causal(scope: Scope, net: Signature, value: m.Expression, node: t.Expr) -> bool:

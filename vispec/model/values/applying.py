@@ -7,15 +7,14 @@ from dataclasses import replace
 from vispec.model import model as m
 from vispec.model.names.scope import Context, Scope
 from vispec.model.nets.nets import convert
-from vispec.model.types import Dim, Domain, Type
+from vispec.model.types import Dim, Type
 from vispec.model.values.conform import const, domain_fits, is_ragged_sequence, shape_of
-from vispec.model.values.functions import FUNCTIONS, Function, arithmetic, is_number, joined, plain
+from vispec.model.values.functions import FUNCTIONS, Function, is_number, joined
 from vispec.model.values.products import intervals, product
-from vispec.model.values.signs import POSITIVE, above_zero, is_share, never_negative
+from vispec.model.values.ranges import COMPARISONS, range_of, typed
 from vispec.source import Span
 from vispec.syntax import tree as t
 
-COMPARISONS = frozenset({"<", "<=", ">", ">=", "==", "!="})
 FOLDED: Mapping[str, Callable[[float, float], float]] = {
     "+": operator.add,
     "-": operator.sub,
@@ -71,28 +70,11 @@ def apply_operator(scope: Scope, span: Span, op: str, values: Values) -> m.Expre
         return None
     if op in COMPARISONS or op in ("and", "or"):
         return m.Apply(span, Type("bit", shape, card=2), op, values)
-    if op == "neg":
-        return m.Apply(span, Type("real", shape), "neg", values)
-    left, right = values
-    if isinstance(left, m.Const) and isinstance(right, m.Const):
-        return _fold(scope, span, op, left.value, right.value)
-    return m.Apply(span, Type(_result_domain(scope, op, left, right), shape), op, values)
-
-
-def _result_domain(scope: Scope, op: str, left: m.Expression, right: m.Expression) -> Domain:
-    """The narrowest domain of the result; a number above 0 counts as positive first, then as what else it is."""
-    if op == "+" and above_zero(scope, left, right):
-        return "positive"
-    if op == "/" and left.type.domain in POSITIVE and is_share(scope, left, right):
-        return "unit"
-    one = isinstance(left, m.Const) and left.value == 1
-    found: list[Domain] = [arithmetic(op, a, b, one) for a in _domains(left) for b in _domains(right)]
-    return min(found, key=lambda domain: domain == "real")  # the first that is not
-
-
-def _domains(value: m.Expression) -> tuple[Domain, ...]:
-    own: Domain = value.type.domain
-    return ("positive", own) if isinstance(value, m.Const) and value.value > 0 else (own,)
+    match values:
+        case (m.Const(value=left), m.Const(value=right)):
+            return _fold(scope, span, op, left, right)
+        case _:
+            return typed(scope, m.Apply(span, Type("real", shape), op, values))
 
 
 def _fold(scope: Scope, span: Span, op: str, left: float, right: float) -> m.Const | None:
@@ -192,26 +174,33 @@ def apply_function(scope: Scope, context: Context, node: t.Call, values: Values)
     if not all([_takes(scope, name, function, value) for value in values]):
         return None
     kind = _result(scope, node, function, values)
-    return None if kind is None else m.Apply(node.span, kind, name, values)
+    if kind is None:
+        return None
+    found = m.Apply(node.span, kind, name, values)
+    return found if kind.domain == "simplex" or function.gives is not None else typed(scope, found)
 
 
 def _takes(scope: Scope, name: str, function: Function, value: m.Expression) -> bool:
     if not _is_number(scope, value):
         return False
-    if function.domain != "positive" or _has_log(scope, value):
+    if function.domain != "positive" or _is_above_zero(scope, value, function.zero):
         return True
-    message = f"`{name}` is of positive numbers, and this is `{value.type}`"
-    zero = never_negative(scope, value)
-    help = f"add a number above 0: `{name}(... + 0.001)`" if zero else _made_positive(scope, value)
-    scope.problems.add("V309", value.span, message, "may be 0" if zero else "may be negative", help=help)
+    found = range_of(scope, value)
+    message = f"`{name}` is of positive numbers, and this `{value.type}` lies in {found}"
+    keeps = "`positive(...)` around it says that it surely is, and is checked"
+    label, other = "may be negative", _made_positive(scope, value)
+    if found.never_negative:
+        label, other = "may be 0", f"a number added, `{name}(... + 0.001)`, makes it another value"
+    scope.problems.add("V309", value.span, message, label, help=f"{keeps}; {other}")
     return False
 
 
-def _has_log(scope: Scope, value: m.Expression) -> bool:
-    """Whether no number in it is below 0, by its type; the logarithm of a count or bit of 0 is minus infinity."""
+def _is_above_zero(scope: Scope, value: m.Expression, zero: bool) -> bool:
+    """Whether every number in it is above 0; or, where `zero` is taken, a count or bit."""
     if isinstance(value, m.Stack):
-        return all(_has_log(scope, item) for item in value.items)
-    return domain_fits(scope, value, "positive") or plain(value.type.domain) in ("count", "bit")
+        return all(_is_above_zero(scope, item, zero) for item in value.items)
+    found = range_of(scope, value)
+    return found.above_zero or (zero and found.whole and found.never_negative)
 
 
 def _made_positive(scope: Scope, value: m.Expression) -> str:
@@ -222,12 +211,15 @@ def _made_positive(scope: Scope, value: m.Expression) -> str:
 
 
 def _result(scope: Scope, node: t.Call, function: Function, values: Values) -> Type | None:
+    """The shape of a function's value, with its domain where the function says one."""
     first = values[0]
     shape = shape_of(scope, first)
-    domain = function.result(first.type.domain)
+    domain = function.gives or "real"
     match function.kind:
         case "map":
-            return Type("unit" if node.function.id == "exp" and _below_zero(first) else domain, shape)
+            return Type(domain, shape)
+        case "cast" if domain != "simplex":
+            return Type(domain, shape)
         case "concat":
             flat = [value for value in values if len(shape_of(scope, value)) <= 1]
             if len(flat) == len(values):
@@ -235,19 +227,14 @@ def _result(scope: Scope, node: t.Call, function: Function, values: Values) -> T
             return _not_vector(scope, node, next(v for v in values if v not in flat))
         case "dot" | "ordinal":
             return PRODUCTS[function.kind](scope, node, *values)
-        case "vector":
+        case "vector" | "cast":
             return Type(domain, shape) if len(shape) == 1 else _not_vector(scope, node, first)
     if len(values) == 2:
         common = _common_shape(scope, values)
-        return None if common is None or any([_is_sequence(scope, v) for v in values]) else Type(plain(domain), common)
+        return None if common is None or any([_is_sequence(scope, v) for v in values]) else Type(domain, common)
     if first.type.star:
         return Type(domain, first.type.shape)
     return Type(domain, shape[:-1]) if shape else _not_vector(scope, node, first)
-
-
-def _below_zero(value: m.Expression) -> bool:
-    """Whether a value is minus a positive number, so that its exponential is at most 1."""
-    return isinstance(value, m.Apply) and value.function == "neg" and plain(value.args[0].type.domain) in ("positive", "unit")
 
 
 def _not_vector(scope: Scope, node: t.Call, value: m.Expression) -> None:

@@ -1,28 +1,22 @@
 """Whether a value may stand where a type is expected: domains by what they contain, shapes by their sizes."""
 
-import math
-
 from vispec.model import model as m
 from vispec.model.names.scope import Scope
 from vispec.model.types import Dim, Domain, Type
-from vispec.model.values.functions import NUMERIC, plain
-from vispec.model.values.signs import is_distribution, is_probability
+from vispec.model.values.functions import NUMERIC, WHOLE, is_number
+from vispec.model.values.intervals import fits, hull
+from vispec.model.values.ranges import narrowest, range_of, sums_to_1
 
+NUMBERS = frozenset({"real", "positive", "unit", "count", "bit"})
 CONTAINS: dict[str, frozenset[str]] = {
-    "real": NUMERIC | {"index", "tree"},
-    "positive": frozenset({"positive", "unit", "simplex"}),
-    "unit": frozenset({"unit", "bit", "simplex"}),
-    "count": frozenset({"count", "bit", "index", "tree"}),
-    "bit": frozenset({"bit"}),
-    "simplex": frozenset({"simplex"}),
-    "ordered": frozenset({"ordered"}),
-    "cholesky": frozenset({"cholesky"}),
+    **{domain: frozenset({domain}) for domain in ("bit", "simplex", "ordered", "cholesky", "tree")},
+    **{domain: frozenset() for domain in ("real", "positive", "unit", "count")},
     "category": frozenset({"category", "token", "index", "tree"}),
     "token": frozenset({"token", "category"}),
     "index": frozenset({"index", "tree", "category"}),
-    "tree": frozenset({"tree"}),
 }
-"""Domain → the domains whose every value lies in it; of finite ones, where they have as many values."""
+"""Domain → the domains of labels and vectors whose every value lies in it; of finite ones, where they have as many values.
+Numbers are in what their range lies in."""
 
 
 def const(value: int | float, span: m.Span) -> m.Const:
@@ -34,21 +28,6 @@ def const(value: int | float, span: m.Span) -> m.Const:
     else:
         domain = "real"
     return m.Const(span, Type(domain, card=2 if domain == "bit" else None), value)
-
-
-def is_whole(value: m.Expression) -> bool:
-    """Whether it is a whole number whatever the values of the variables."""
-    match value:
-        case m.Const(value=number):
-            return isinstance(number, int) or number == int(number) if math.isfinite(number) else False
-        case m.Position() | m.Length() | m.SizeOf():
-            return True
-        case m.Apply(function="+" | "-" | "*" | "neg" | "abs", args=args) | m.Apply(function="min" | "max", args=args):
-            return all(is_whole(argument) for argument in args)
-        case m.Conditional(then=then, otherwise=otherwise):
-            return is_whole(then) and is_whole(otherwise)
-        case _:
-            return value.type.domain in ("index", "tree", "count", "bit")
 
 
 def number_fits(value: int | float, domain: str, card: Dim | None) -> bool:
@@ -76,16 +55,14 @@ def domain_fits(scope: Scope, value: m.Expression, domain: str, card: Dim | None
     if isinstance(value, m.Const):
         known = card if not isinstance(card, str) else scope.values.get(card, card)
         return number_fits(value.value, domain, known)
-    if isinstance(value, m.Stack) and domain in ("positive", "unit", "count", "bit"):
-        return all(domain_fits(scope, item, domain) for item in value.items)
-    if domain == "simplex" and is_distribution(scope, value):
+    if domain == "simplex" and sums_to_1(scope, value):
         return True
-    if domain == "unit" and is_probability(scope, value):
-        return True
-    if isinstance(value, m.Conditional) and domain in ("positive", "unit", "simplex"):
+    if isinstance(value, m.Conditional) and domain == "simplex":
         return all(domain_fits(scope, branch, domain) for branch in (value.then, value.otherwise))
+    if domain in NUMBERS and is_number(value.type) and not (domain == "bit" and value.type.domain in WHOLE):
+        return fits(range_of(scope, value), domain)
     if value.type.domain not in CONTAINS[domain]:
-        return domain == "count" and plain(value.type.domain) == "positive" and is_whole(value)
+        return False
     if domain in ("category", "token", "index") and card is not None:
         return scope.same(scope.card(value.type), card)
     return True
@@ -131,7 +108,5 @@ def join(scope: Scope, left: m.Expression, right: m.Expression) -> Type | None:
         if domain_fits(scope, other, kind.domain, scope.card(kind)):
             return Type(kind.domain, shape, card=kind.card, plate=kind.plate, star=kind.star, over=kind.over)
     if {a.domain, b.domain} <= NUMERIC | {"index", "tree"}:
-        both = {plain(a.domain), plain(b.domain)}
-        domain: Domain = "positive" if both <= {"positive", "unit"} else "count" if both <= {"count", "bit"} else "real"
-        return Type(domain, shape)
+        return Type(narrowest(hull(range_of(scope, left), range_of(scope, right))), shape)
     return None

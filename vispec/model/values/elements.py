@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from vispec.model import model as m
 from vispec.model.names.scope import Scope, Symbol
 from vispec.model.types import Dim, Type
-from vispec.model.values.conform import is_whole
+from vispec.model.values.ranges import range_of
 from vispec.syntax import tree as t
 
 ELEMENT = {"simplex": "unit", "ordered": "real", "cholesky": "real"}
@@ -47,11 +47,11 @@ def _picks(scope: Scope, item: t.Expr, value: m.Expression, kind: Type, symbol: 
             return False
         return True
     scalar = not value.type.shape and not value.type.star
-    if kind.low is not None and scalar and is_whole(value):
+    if kind.low is not None and scalar and range_of(scope, value).whole:
         return True
     if kind.low is None and scalar and scope.same(_reach(scope, value), size):
         return True
-    if not scalar or not (is_whole(value) or value.type.domain in ("category", "token")):
+    if not scalar or not (range_of(scope, value).whole or value.type.domain in ("category", "token")):
         scope.problems.add("V320", item.span, f"an index is a whole number, and this is `{value.type}`", "not a whole number")
     elif kind.low is not None:
         scope.problems.add(

@@ -1,6 +1,6 @@
-"""The functions of the language: how many arguments each takes, and the type of its value."""
+"""The functions of the language: how many arguments each takes, and what they must be. Where its values lie: see ranges.py."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from vispec.model import dims
@@ -13,55 +13,49 @@ Shape = tuple[Dim, ...]
 class Function:
     """kind: "map" acts on each number; "vector" needs a vector and keeps it; "reduce" takes a vector or a whole sequence to one
     element; "dot" and "ordinal" take two values of shapes that fit, see products.py; "concat" any number of vectors and
-    scalars; "one_hot" a finite scalar; "seen" a partial variable.
+    scalars; "one_hot" a finite scalar; "seen" a partial variable; "cast" leaves a value as it is and says its domain.
 
-    domain: what numbers an argument must be. result: from the domain of the (first) argument to that of the value."""
+    domain: what numbers an argument must be. zero: counts of 0 are taken where positive numbers are (log 0 is -∞). gives: the
+    domain of the value, where it is not the narrowest that its range lies in."""
 
     kind: str
-    domain: Domain
-    result: Callable[[Domain], Domain]
+    domain: Domain = "real"
+    gives: Domain | None = None
     most: int = 1  # arguments
-
-
-def always(domain: Domain) -> Callable[[Domain], Domain]:
-    return lambda _: domain
-
-
-def positive_or_real(domain: Domain) -> Domain:
-    return "positive" if domain in ("positive", "unit", "simplex") else "real"
-
-
-def sum_of(domain: Domain) -> Domain:
-    return "count" if domain in ("bit", "count") else positive_or_real(domain)
-
-
-def mean_of(domain: Domain) -> Domain:
-    return "unit" if domain in ("unit", "bit", "simplex") else positive_or_real(domain)
-
-
-def same(domain: Domain) -> Domain:
-    return {"simplex": "unit", "ordered": "real", "cholesky": "real"}.get(domain, domain)  # type: ignore[return-value]
+    zero: bool = False
 
 
 FUNCTIONS: Mapping[str, Function] = {
-    "exp": Function("map", "real", always("positive")),
-    "log": Function("map", "positive", always("real")),
-    "sqrt": Function("map", "positive", always("positive")),
-    "abs": Function("map", "real", same),
-    "sigmoid": Function("map", "real", always("unit")),
-    "tanh": Function("map", "real", always("real")),
-    "relu": Function("map", "real", same),
-    "softplus": Function("map", "real", always("positive")),
-    "softmax": Function("vector", "real", always("simplex")),
-    "sum": Function("reduce", "real", sum_of),
-    "mean": Function("reduce", "real", mean_of),
-    "max": Function("reduce", "real", same),
-    "min": Function("reduce", "real", same),
-    "dot": Function("dot", "real", always("real"), most=2),
-    "ordinal": Function("ordinal", "real", always("simplex"), most=2),
-    "concat": Function("concat", "real", always("real"), most=99),
-    "one_hot": Function("one_hot", "bit", always("bit")),
-    "seen": Function("seen", "bit", always("bit")),
+    "exp": Function("map"),
+    "log": Function("map", "positive", zero=True),
+    "sqrt": Function("map", "positive", zero=True),
+    "abs": Function("map"),
+    "sign": Function("map"),
+    "floor": Function("map"),
+    "round": Function("map"),
+    "sigmoid": Function("map"),
+    "tanh": Function("map"),
+    "relu": Function("map"),
+    "softplus": Function("map"),
+    "sin": Function("map"),
+    "cos": Function("map"),
+    "erf": Function("map"),
+    "Phi": Function("map"),
+    "lgamma": Function("map", "positive"),
+    "softmax": Function("vector", gives="simplex"),
+    "sum": Function("reduce"),
+    "mean": Function("reduce"),
+    "max": Function("reduce"),
+    "min": Function("reduce"),
+    "dot": Function("dot", most=2),
+    "ordinal": Function("ordinal", gives="simplex", most=2),
+    "concat": Function("concat", most=99),
+    "one_hot": Function("one_hot", "bit", gives="bit"),
+    "seen": Function("seen", "bit", gives="bit"),
+    "unit": Function("cast", gives="unit"),
+    "positive": Function("cast", gives="positive"),
+    "count": Function("cast", gives="count"),
+    "simplex": Function("cast", gives="simplex"),
 }
 
 NUMERIC = frozenset({"real", "positive", "unit", "count", "bit", "simplex", "ordered", "cholesky"})
@@ -76,34 +70,6 @@ def is_number(kind: Type) -> bool:
 def plain(domain: Domain) -> Domain:
     """The domain of the single numbers in a value."""
     return {"simplex": "unit", "ordered": "real", "cholesky": "real", "index": "count", "tree": "count"}.get(domain, domain)  # type: ignore[return-value]
-
-
-def arithmetic(op: str, left: Domain, right: Domain, one: bool) -> Domain:
-    """The narrowest domain that `left op right` surely lies in; `one`: the left side is the number 1."""
-    a, b = plain(left), plain(right)
-    positive = {"positive", "unit"}
-    whole = {"count", "bit"}
-    match op:
-        case "+" if a in whole and b in whole:
-            return "count"
-        case "+" if (a in positive and b in positive | whole) or (b in positive and a in whole):
-            return "positive"
-        case "*" if a in whole and b in whole:
-            return "bit" if a == b == "bit" else "count"
-        case "*" if a == b == "unit":
-            return "unit"
-        case "*" | "/" if a in positive and b in positive:
-            return "positive"
-        case "-" if one and b in ("unit", "bit"):
-            return b
-        case "^" if a == "unit" and b in positive:
-            return "unit"
-        case "^" if a in positive:
-            return "positive"
-        case "^" if a in whole and b in whole:
-            return "count"
-        case _:
-            return "real"
 
 
 def joined(shapes: tuple[Shape, ...]) -> Shape:

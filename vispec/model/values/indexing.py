@@ -1,7 +1,6 @@
 """`y[a]`, `c[t-1]`, `x[<i]`, `y[*]`, `confusion[who, truth]`, `jump[j - a[i-1]]`: which element, or which of them, is meant.
 
-Indices point, in order, into the plates of the name that are not open here; with more indices than such plates, into the
-innermost plates, and past all plates into the event itself. The rows of the data are never pointed at.
+Indices go by type into plates, and into the event (placing.py). The rows of the data are never pointed at.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,8 +12,10 @@ from vispec.model.names.scope import Context, Scope, Symbol
 from vispec.model.problems import listed
 from vispec.model.types import Type
 from vispec.model.values.elements import index_event
+from vispec.model.values.placing import Filling, Item, Places, place_indices
 from vispec.source import Span
 from vispec.syntax import tree as t
+from vispec.syntax.unparse import Unparser
 
 Resolve = Callable[[Scope, Context, t.Expr], m.Expression | None]
 
@@ -103,48 +104,56 @@ def _prefix(scope: Scope, context: Context, node: t.Index, item: t.Before, symbo
 
 @dataclass
 class _Picked:
-    """What the items of an index say: own plates by name, one step back, and the rest."""
+    """The items of an index, and the step back among them: its chain and how many elements."""
 
-    own: list[str]
-    past: tuple[str, int] | None
-    rest: list[t.Expr]
+    items: list[Item]
+    nodes: list[t.Expr]
+    past: tuple[str, int] | None = None
 
 
 def _elements(
     scope: Scope, context: Context, node: t.Index, items: Sequence[t.Expr], symbol: Symbol, kind: Type, resolve: Resolve
 ) -> m.Expression | None:
-    picked = _pick(scope, context, items, symbol)
+    picked = _pick(scope, context, items, symbol, resolve)
     if picked is None:
-        for item in items:
-            if not isinstance(item, t.Binary):
-                resolve(scope, context, item)
         return None
-    resolved = [resolve(scope, context, item) for item in picked.rest]
-    if any(value is None for value in resolved):
-        return None
-    taken = [*picked.own, *([picked.past[0]] if picked.past else [])]
-    left = [p for p in symbol.plates if p not in taken and not scope.plates[p].data]
+    own = () if kind.domain == "tree" else tuple(p for p in symbol.plates if not scope.plates[p].data)
+    closed = frozenset(plate for plate in own if plate not in context.open)
     rows = [p for p in symbol.plates if scope.plates[p].data and p not in context.open]
-    if kind.domain == "tree":
-        left = []
-    plates = _targets(context, left, len(resolved))
-    if rows or plates is None or [p for p in left if p not in context.open and p not in plates]:
-        closed = rows or [p for p in left if p not in context.open]
-        if not resolved or rows:
-            outside(scope, symbol, node.span, closed)
-        else:
-            _wrong_number(scope, node, symbol, len(items), closed)
+    if rows or (not picked.items and closed):
+        outside(scope, symbol, node.span, rows or [plate for plate in own if plate in closed])
         return None
-    values = [value for value in resolved if value is not None]
-    if picked.past is not None and plates:
+    places = Places(own, () if kind.star else kind.shape, closed, kind.low is not None)
+    filling = place_indices(scope, node.span, symbol.name, picked.items, places)
+    if filling is None:
+        return None
+    if not filling and picked.items:
+        return _wrong_number(scope, node, symbol, picked, places)
+    return _filled(scope, node, symbol, kind, picked, filling)
+
+
+def _filled(scope: Scope, node: t.Index, symbol: Symbol, kind: Type, picked: _Picked, filling: Filling) -> m.Expression | None:
+    """The element that the indices point at in their places."""
+    by: dict[str, m.Expression] = {}
+    entries: dict[int, tuple[t.Expr, m.Expression]] = {}
+    good = True
+    for item, expr, place in zip(picked.items, picked.nodes, filling, strict=True):
+        if item.value is None or (isinstance(item.value, m.Position) and item.value.plate == place):
+            continue  # a step back, or its own element
+        if isinstance(place, int):
+            entries[place] = (expr, item.value)
+        else:
+            by[place] = item.value
+            good &= _points(scope, expr, item.value, place)
+    if picked.past is not None and by:
         message = "a step back and another index cannot be taken at once"
         scope.problems.add("V202", node.span, message, "two kinds of index", help="name the step back with a `let` of its own")
         return None
-    good = [_points(scope, item, value, plate) for item, value, plate in zip(picked.rest, values, plates, strict=False)]
-    if not all(good):
+    if not good:
         return None
-    base = _base(node.span, kind, symbol.name, picked, tuple(zip(plates, values, strict=False)))
-    return index_event(scope, node, base, picked.rest[len(plates) :], values[len(plates) :], symbol)
+    base = _base(node.span, kind, symbol.name, picked, tuple((plate, by[plate]) for plate in symbol.plates if plate in by))
+    rest = [entries[place] for place in sorted(entries)]
+    return index_event(scope, node, base, [expr for expr, _ in rest], [value for _, value in rest], symbol)
 
 
 def _base(
@@ -155,17 +164,15 @@ def _base(
     return m.Select(span, kind, name, by) if by else m.Ref(span, kind, name)
 
 
-def _targets(context: Context, left: Sequence[str], count: int) -> list[str] | None:
-    """The plates that so many indices point into; None where there are too few of them."""
-    closed = [plate for plate in left if plate not in context.open]
-    if count < len(closed):
-        return None
-    if count == len(closed):
-        return closed
-    return list(left[-count:]) if count < len(left) else list(left)
-
-
-def _wrong_number(scope: Scope, node: t.Index, symbol: Symbol, count: int, closed: Sequence[str]) -> None:
+def _wrong_number(scope: Scope, node: t.Index, symbol: Symbol, picked: _Picked, places: Places) -> None:
+    """Report indices that leave a plate without one, or that have no place."""
+    count, closed = len(picked.items), [plate for plate in places.plates if plate in places.must]
+    if count > len(places.all):
+        cause = (symbol.span, f"`{symbol.name}` has no further plate or dimension")
+        message = f"`{symbol.name}` has no elements for this index to point at"
+        last = picked.items[len(places.all)]
+        scope.problems.add("V214", last.span, message, "nothing to index", cause=cause, help="leave the index out")
+        return
     needs = "one index" if len(closed) == 1 else f"{len(closed)} indices"
     message = f"`{symbol.name}` needs {needs} here, for {listed(closed)}, and has {count}"
     cause = (scope.plates[closed[0]].span, "opened here")
@@ -173,27 +180,34 @@ def _wrong_number(scope: Scope, node: t.Index, symbol: Symbol, count: int, close
     scope.problems.add("V202", node.span, message, f"{count} given", cause=cause, help=help)
 
 
-def _pick(scope: Scope, context: Context, items: Sequence[t.Expr], symbol: Symbol) -> _Picked | None:
-    """Sort the items of an index; None where one is reported as reading what is not there."""
-    picked = _Picked([], None, [])
+def _pick(scope: Scope, context: Context, items: Sequence[t.Expr], symbol: Symbol, resolve: Resolve) -> _Picked | None:
+    """The items resolved; None where something is reported."""
+    picked, good = _Picked([], []), True
     for item in items:
-        if isinstance(item, t.Name) and item.id in symbol.plates and item.id in context.open:
-            picked.own.append(item.id)
-            continue
+        if isinstance(item, t.Name) and item.id in symbol.plates and item.id in context.open and scope.plates[item.id].data:
+            continue  # its own row
+        text = Unparser(scope.source).expression(item)
         plate = _plate_of(item, symbol)
         if plate is None:
-            picked.rest.append(item)
+            value = resolve(scope, context, item)
+            good &= value is not None
+            of = None if value is None else value.plate if isinstance(value, m.Position) else value.type.plate
+            picked.items.append(Item(item.span, text, value, of))
+            picked.nodes.append(item)
             continue
         assert isinstance(item, t.Binary)
         lag = _lag(scope, context, item, plate, symbol)
         if lag is None:
-            return None
-        if picked.past is not None:
+            good = False
+        elif picked.past is not None:
             message = "only one chain can be stepped back along at a time"
             scope.problems.add("V202", item.span, message, "a second step back", help="step back along one chain only")
-            return None
-        picked.past = (plate, lag)
-    return picked
+            good = False
+        else:
+            picked.past = (plate, lag)
+            picked.items.append(Item(item.span, text, None, plate))
+            picked.nodes.append(item)
+    return picked if good else None
 
 
 def _plate_of(item: t.Expr, symbol: Symbol) -> str | None:
@@ -266,7 +280,7 @@ def _points(scope: Scope, item: t.Expr, value: m.Expression, plate: str) -> bool
     if not kind.star and not kind.shape:
         if kind.domain in ("index", "tree") and kind.plate == plate:
             return True
-        if kind.domain in ("category", "token") and scope.same(kind.card, info.size):
+        if kind.domain in ("category", "token", "bit") and scope.same(kind.card, info.size):
             return True
     what = f"`{kind}`" + (f" of {scope.shown(kind.card)} values" if kind.domain == "category" and info.size is not None else "")
     if isinstance(value, m.Position | m.Length) or kind.domain in ("real", "count", "positive"):

@@ -5,7 +5,6 @@ from vispec.model import model as m
 from vispec.model.names.scope import Scope
 from vispec.model.types import Dim, Domain, Type
 from vispec.model.values.conform import domain_fits, shape_of
-from vispec.model.values.functions import plain
 from vispec.syntax import tree as t
 
 
@@ -33,14 +32,8 @@ def _entries(scope: Scope, shape: tuple[Dim, ...], place: int) -> str:
 
 
 def _domain(left: m.Expression, right: m.Expression, rank: int) -> Domain:
-    """A mixture of simplexes is one, of shares a share; and what is above 0 times what is not below, added up, is above 0."""
-    signs = {plain(value.type.domain) for value in (left, right)}
-    weights = left.type.domain == "simplex" or (right.type.domain == "simplex" and rank == 1)
-    if left.type.domain == "simplex" and right.type.domain == "simplex" and rank == 2:
-        return "simplex"
-    if weights and signs <= {"unit"}:
-        return "unit"
-    return "positive" if "positive" in signs and signs <= {"positive", "unit", "bit", "count"} else "real"
+    """A mixture of simplexes is one; of what else, its range tells."""
+    return "simplex" if left.type.domain == "simplex" and right.type.domain == "simplex" and rank == 2 else "real"
 
 
 def intervals(scope: Scope, node: t.Call, place: m.Expression, cuts: m.Expression) -> Type | None:

@@ -14,6 +14,7 @@ from vispec.model.values.conform import const, join
 from vispec.model.values.elements import index_event
 from vispec.model.values.functions import FUNCTIONS, plain
 from vispec.model.values.indexing import index_symbol
+from vispec.model.values.ranges import narrowest, range_of
 from vispec.syntax import tree as t
 
 Result = m.Expression | None
@@ -229,7 +230,10 @@ def _binary(scope: Scope, context: Context, node: t.Binary) -> Result:
 
 def _if_else(scope: Scope, context: Context, node: t.IfElse) -> Result:
     test = resolve(scope, context, node.test)
-    then, otherwise = resolve(scope, context, node.then), resolve(scope, context, node.otherwise)
+    with scope.ranges.assuming(scope, test, holds=True):
+        then = resolve(scope, context, node.then)
+    with scope.ranges.assuming(scope, test, holds=False):
+        otherwise = resolve(scope, context, node.otherwise)
     if test is None or then is None or otherwise is None or not condition(scope, test):
         return None
     kind = join(scope, then, otherwise)
@@ -240,7 +244,9 @@ def _if_else(scope: Scope, context: Context, node: t.IfElse) -> Result:
             "V317", otherwise.span, message, f"`{otherwise.type}`", cause=cause, help="give both branches one type"
         )
         return None
-    return m.Conditional(node.span, kind, test, then, otherwise)
+    found = m.Conditional(node.span, kind, test, then, otherwise)
+    known = narrowest(range_of(scope, found)) if kind.domain == "real" else kind.domain
+    return replace(found, type=replace(kind, domain=known))
 
 
 # ---- calls

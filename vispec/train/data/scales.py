@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from vispec.catalog import networks
-from vispec.emit.nets.uses import net_calls
+from vispec.torch.nets.uses import net_calls
 from vispec.model.model import All, Evidence, Model, Prefix, Ref
 from vispec.model.types import INTEGER_DOMAINS
 from vispec.train.data.arrange import Arranged

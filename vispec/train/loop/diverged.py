@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vispec.train.casts import broken_cast
 from vispec.train.errors import DivergenceError
 from vispec.train.loop.trace import first_nan
 from vispec.train.store.module import evaluating
@@ -25,6 +26,9 @@ def diverged(
     name = _trace(module, batch)
     if name is not None:
         return DivergenceError(name, f"{what}: variable `{name}` produced it")
+    cast = broken_cast(module, batch, rows)
+    if cast is not None:
+        return DivergenceError(None, f"{what}: {cast}")
     origin = first_nan(module, batch, variables)
     if origin is not None:
         blamed = f"variable `{origin.variable}`" if origin.variable else "it"

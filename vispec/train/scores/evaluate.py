@@ -7,6 +7,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from vispec.train.casts import broken_cast
+from vispec.train.errors import RunError
 from vispec.train.scores.weights import Bound, Estimator, estimate_all
 from vispec.train.setup.distributed import Group
 from vispec.train.store.module import evaluating, to_device
@@ -85,7 +87,10 @@ def evaluate(
     with evaluating(module, seed, device):
         for indices in data.order(size, None, bucket=True)[group.rank :: group.world]:
             batch = to_device(data.batch(indices), device)
-            total += module.log_prob(batch).double().sum().cpu()  # pyright: ignore[reportCallIssue]
+            found = module.log_prob(batch).double().sum().cpu()  # pyright: ignore[reportCallIssue]
+            if not bool(found.isfinite()) and (cast := broken_cast(module, batch, indices)) is not None:
+                raise RunError(cast)
+            total += found
     group.sum_(total)
     exact, name = bool(getattr(module, "exact", False)), str(getattr(module, "estimator", "unknown"))
     return Score(data.num_rows, data.tokens(), float(total), exact, name, bound_of(module, exact, name))

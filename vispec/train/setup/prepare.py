@@ -11,7 +11,7 @@ from torch import nn
 
 from vispec.compile import class_of, compile_spec
 from vispec.diagnostics import Diagnostic, Label, SpecError
-from vispec.emit.nets.uses import net_calls
+from vispec.torch.nets.uses import net_calls
 from vispec.model.model import FitEntry, Model
 from vispec.source import Source
 from vispec.train.data import Dataset, Encoders, load, render

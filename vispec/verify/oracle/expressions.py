@@ -1,5 +1,6 @@
 """The value of a checked expression at one element of every open plate, term by term as the language defines it."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -255,6 +256,15 @@ ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
     "tanh": lambda a: a.double().tanh(),
     "softplus": lambda a: softplus(a.double()),
     "relu": lambda a: a.double().clamp(min=0),
+    "sign": torch.sign,
+    "floor": lambda a: a.double().floor(),
+    "round": lambda a: a.double().round(),
+    "sin": lambda a: a.double().sin(),
+    "cos": lambda a: a.double().cos(),
+    "erf": lambda a: a.double().erf(),
+    "Phi": lambda a: torch.erfc(-a.double() / math.sqrt(2)) / 2,
+    "lgamma": lambda a: a.double().lgamma(),
+    **dict.fromkeys(("unit", "positive", "count", "simplex"), lambda a: a),
 }
 
 REDUCTIONS: dict[str, Callable[[Tensor, int], Tensor]] = {

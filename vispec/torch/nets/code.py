@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from math import prod
 
-from vispec.emit.writer import identifier
 from vispec.model.types import Dim
+from vispec.torch.nets.words import identifier
 
 MODULE_NAMES = frozenset(
     re.findall(

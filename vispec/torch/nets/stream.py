@@ -7,8 +7,8 @@ linear layer of several inputs is the sum of one layer each, which broadcasts wh
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from vispec.emit.nets.code import Line, NetWriter, ceiling, plus, times, unwrapped
 from vispec.model.types import Dim
+from vispec.torch.nets.code import Line, NetWriter, ceiling, plus, times, unwrapped
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,15 @@ from pkgutil import walk_packages
 
 import vispec.kernels
 from vispec.catalog import networks
-from vispec.emit.nets.code import Line, NetWriter, assignment, free, names_in, plus, python_size, times
-from vispec.emit.nets.stream import Part, Stream
-from vispec.emit.nets.uses import Uses, uses
-from vispec.emit.source_text import definitions
-from vispec.emit.writer import identifier
 from vispec.model.model import Const, Draw, Law, Model, Net, Stage
 from vispec.model.show import show_stage
 from vispec.model.types import FINITE_DOMAINS, Type
 from vispec.model.walk import law_parts
+from vispec.torch.nets.code import Line, NetWriter, assignment, free, names_in, plus, python_size, times
+from vispec.torch.nets.stream import Part, Stream
+from vispec.torch.nets.uses import Uses, uses
+from vispec.torch.nets.words import identifier
+from vispec.torch.source_text import definitions
 from vispec.trunk import bind, memory_argument
 
 

@@ -1,0 +1,1 @@
+"""Factors and their treatment → the program of every output."""

@@ -1,0 +1,159 @@
+"""Draws along a chain, each given the ones before: a loop over its elements, with only what reads the past inside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, ThenLaw
+from vispec.lower.sink import below
+from vispec.program import build
+from vispec.program.axis import Axis
+from vispec.program.node import Call, Carried, Const, Loop, Node, Part, Position, Scan, Shift, Site
+from vispec.program.walk import substitute, with_fields
+
+
+@dataclass(frozen=True)
+class Member:
+    """A variable that the loop draws. lags: how many elements back its value is read."""
+
+    site: Site
+    law: Law
+    lags: int
+
+
+@dataclass
+class Body:
+    """One step: what stands along the axis at `now`, the members' values that are drawn in it so far, and those before."""
+
+    loop: str
+    axis: Axis
+    now: Node
+    first: int
+    around: tuple[Axis, ...]
+    names: Mapping[Site, int]
+    present: dict[Node, Node] = field(default_factory=dict)
+    places: Mapping[tuple[Site, int], int] = field(default_factory=dict)
+    known: dict[Node, Node] = field(default_factory=dict)
+
+    def at(self, node: Node) -> Node:
+        """A node at the present element."""
+        if node not in self.known:
+            self.known[node] = self._at(node)
+        return self.known[node]
+
+    def _at(self, node: Node) -> Node:
+        if node in self.present:
+            return self.present[node]
+        sites = {site.name for site in self.names}
+        match node:
+            case Shift(Site() as site, axis, lag) if site in self.names and axis is self.axis:
+                return self.before(site, lag)
+        if not below([node], sites)[node]:
+            return build.pick(node, {self.axis: self.now})
+        match node:
+            case Position(axis):
+                return self.now
+            case Scan(op, arg, axis, empty) if axis is self.axis:
+                past = build.lt(build.position(axis), self.now)
+                return build.reduce(op, build.where(past, self.whole(arg), empty), (axis,))
+            case Part(Call() as call, index) if any(self.axis in own for _, own, _ in call.given):
+                found = self.whole(call)
+                assert isinstance(found, Call)
+                return build.pick(Part(found, index), {self.axis: self.now})
+        return with_fields(node, self.at)
+
+    def whole(self, node: Node) -> Node:
+        """A node with all that was put out of members in their place."""
+        return substitute([node], {site: self.history(site) for site in self.names})[0]
+
+    def before(self, site: Site, lag: int) -> Node:
+        """A member's value so many elements back; of the first elements anything, for it is not read."""
+        if lag > self.first and isinstance(self.now, Const):
+            return Const({"real": 0.0, "int": 0, "bool": False}[site.kind])
+        return Carried(self.loop, "state", self.places[site, lag], self.axes_of(site), site.kind)
+
+    def history(self, site: Site) -> Node:
+        order = (*self.axes_of(site), self.axis)
+        return Carried(self.loop, "history", self.places[site, 1], order, site.kind)
+
+    def axes_of(self, site: Site) -> tuple[Axis, ...]:
+        return (*self.around, *(axis for axis in site.order if axis.kind == "event"))
+
+
+Step = Callable[[Site, Law, tuple[Axis, ...], Body], tuple[Node, tuple[Node, ...]]]
+"""Draws one element of a member: its value, and further nodes that the loop is to put out beside it."""
+
+
+def along(name: str, axis: Axis, members: Sequence[Member], around: tuple[Axis, ...], step: Step) -> dict[str, list[Node]]:
+    """For each member its values along the axis, and what its steps gave beside them."""
+    names = {member.site: place for place, member in enumerate(members)}
+    many = max(len(member.law.laws) if isinstance(member.law, ThenLaw) else 1 for member in members)
+    many = max(many, *(member.lags + 1 for member in members))
+    places, slot = dict[tuple[Site, int], int](), 0
+    for member in members:
+        for lag in range(1, max(member.lags, 1) + 1):
+            places[member.site, lag], slot = slot, slot + 1
+    bodies, besides = list[tuple[Node, ...]](), list[dict[Site, tuple[Node, ...]]]()
+    for number in range(many):
+        last = number == many - 1
+        now = Carried(name, "now", 0, (), "int") if last else Const(number)
+        body = Body(name, axis, now, number, around, names, {}, places)
+        states, beside = dict[int, Node](), dict[Site, tuple[Node, ...]]()
+        for member in members:
+            law = member.law.laws[min(number, len(member.law.laws) - 1)] if isinstance(member.law, ThenLaw) else member.law
+            value, beside[member.site] = step(member.site, at_present(law, body), body.axes_of(member.site), body)
+            body.present[member.site] = value
+            body.known.clear()
+            states[places[member.site, 1]] = value
+            for lag in range(2, member.lags + 1):
+                states[places[member.site, lag]] = body.before(member.site, lag - 1)
+        bodies.append(tuple(states[place] for place in range(slot)))
+        besides.append(beside)
+    bodies = [
+        body + tuple(n for member in members for n in beside[member.site]) for body, beside in zip(bodies, besides, strict=True)
+    ]
+    loop = Loop(name, axis, tuple(bodies), around)
+    found, at = dict[str, list[Node]](), slot
+    for member in members:
+        extra = len(besides[-1][member.site])
+        found[member.site.name] = [Part(loop, places[member.site, 1]), *(Part(loop, at + n) for n in range(extra))]
+        at += extra
+    return found
+
+
+def at_present(law: Law, body: Body) -> Law:
+    """A law at the present element."""
+    match law:
+        case DrawLaw(name, params):
+            return DrawLaw(name, tuple((n, body.at(node), own) for n, node, own in params))
+        case ChoiceLaw(test, then, otherwise):
+            return ChoiceLaw(body.at(test), at_present(then, body), at_present(otherwise, body))
+    raise TypeError(f"{type(law).__name__} inside the law of one element")
+
+
+def lags_of(laws: Sequence[Law], site: Site) -> int:
+    """How many elements back any of the laws reads a variable."""
+    found = 0
+    for law in laws:
+        for node in parts(law):
+            found = max([found, *(each.lag for each in shifts(node) if each.arg is site)])
+    return found
+
+
+def shifts(root: Node) -> list[Shift]:
+    from vispec.program.walk import reads
+
+    return reads(root, Shift)
+
+
+def parts(law: Law) -> list[Node]:
+    """The nodes that a law is made of."""
+    match law:
+        case DrawLaw(_, params):
+            return [node for _, node, _ in params]
+        case ChoiceLaw(test, then, otherwise):
+            return [test, *parts(then), *parts(otherwise)]
+        case ThenLaw(_, laws):
+            return [node for each in laws for node in parts(each)]
+    raise TypeError(f"{type(law).__name__} has layers of its own")

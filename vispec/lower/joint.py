@@ -1,0 +1,105 @@
+"""The density of a row, with each variable held as its treatment says, as the problem of summing what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vispec.factors.frame import Frame
+from vispec.factors.make import Factors
+from vispec.lower.draws import Draws
+from vispec.lower.hold import Held, hold
+from vispec.model.model import Variable
+from vispec.plan.guides import is_shared
+from vispec.plan.order.problem import Factor, Lag, Latent, Pointer, Problem
+from vispec.plan.plan import Treatment
+from vispec.program import build
+from vispec.program.axis import Axis
+from vispec.program.cost import Numbers
+from vispec.program.node import Node, Site
+from vispec.program.walk import substitute
+
+
+@dataclass(frozen=True)
+class Joint:
+    """problem: what is to be summed, for each row and sample. held: the axes of the summed latents."""
+
+    problem: Problem
+    held: Held
+
+
+def joint(f: Factors, treatments: Mapping[str, Treatment], draws: Draws) -> Joint:
+    """The log-density of a row at the draws, its factors ready to be summed; what all rows share is apart."""
+    model, frame = f.model, f.frame
+    nodes = dict[str, tuple[Node, Variable]]()
+    for name in f.factors:
+        variable = model.variable[name]
+        if not is_shared(variable, model):
+            nodes |= {each: (node, variable) for each, node in terms(f, variable, treatments[name], draws).items()}
+    summed = [name for name, found in treatments.items() if found.kind == "sum"]
+    sites = {name: site_of(frame, name) for name in summed}
+    values = {name: values_axis(frame, model.variable[name]) for name in summed}
+    roots = substitute([node for node, _ in nodes.values()], draws.held)
+    found, held = hold(roots, sites, values)
+    factors = tuple(
+        Factor(name, node, frozenset(map(frame.plate, variable.plates)))
+        for (name, (_, variable)), node in zip(nodes.items(), found, strict=True)
+    )
+    latents = tuple(Latent(name, held.own[name], frozenset(held.plates[name]), f"log_{name}") for name in summed)
+    lags = tuple(Lag(each.values, each.of, each.axis, each.steps) for each in held.lags.values())
+    pointers = tuple(Pointer(each.values, each.of, each.at) for each in held.pointers.values())
+    kept = {frame.plate(plate.name) for plate in model.plates if plate.data}
+    kept |= set() if draws.samples is None else {draws.samples}
+    return Joint(Problem(factors, latents, frozenset(kept), lags, pointers, numbers=numbers(f)), held)
+
+
+def terms(f: Factors, variable: Variable, treatment: Treatment, draws: Draws) -> dict[str, Node]:
+    """What a variable adds to the log-density, by name."""
+    name, frame = variable.name, f.frame
+    density = f.factors[name].log_prob
+    match treatment.kind:
+        case "free":
+            return {}
+        case "draw":
+            guided = name in f.guides or treatment.gradient == "point" or variable.role == "partial"
+            if not guided:
+                return {}
+            kl = draws.minus_kl(variable) if treatment.exact or name in draws.analytic else None
+            return {f"ratio_{name}": draws.log_ratio(variable)} if kl is None else {f"kl_{name}": kl}
+        case "masked":
+            assert density is not None
+            (at_data,) = substitute([density], {frame.site(variable): frame.data(variable)})
+            return {f"log_{name}": build.where(frame.observed(variable), at_data, 0.0)}
+    assert density is not None
+    found = {f"log_{name}": density}
+    if treatment.kind == "sum" and variable.role == "partial":
+        found[f"seen_{name}"] = seen(frame, variable)
+    return found
+
+
+def site_of(frame: Frame, name: str) -> Site:
+    site = frame.site(frame.model.variable[name])
+    assert isinstance(site, Site)
+    return site
+
+
+def seen(frame: Frame, variable: Variable) -> Node:
+    """0 at the value that the data has and -inf at others; 0 where the cell is missing."""
+    agrees = build.eq(frame.site(variable), frame.data(variable))
+    return build.where(build.both(frame.observed(variable), build.apply("not", agrees)), -float("inf"), 0.0)
+
+
+def values_axis(frame: Frame, variable: Variable) -> Axis:
+    """The axis of a finite variable's values."""
+    type_ = variable.type
+    if type_.domain == "index" and type_.plate is not None:
+        plate = frame.plate(type_.plate)
+        return Axis(variable.name, "values", plate.size, plate.lengths, plate)
+    card = 2 if type_.domain == "bit" else type_.card
+    assert card is not None
+    return Axis(variable.name, "values", frame.event(card, 0).size)
+
+
+def numbers(f: Factors) -> Numbers:
+    """The sizes that the spec gives."""
+    return Numbers({size.name: size.value for size in f.model.sizes if size.value is not None})

@@ -1,0 +1,66 @@
+"""All outputs of a module: each a root of a program, with what a reader has to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from vispec.factors.make import Factors, factorise
+from vispec.lower.bound import Setting, combined, setting, total
+from vispec.lower.query import pairs, query
+from vispec.lower.shared import Shared
+from vispec.model.model import Model
+from vispec.plan.make import treat
+from vispec.plan.order.order import Order
+from vispec.program.axis import Axis
+from vispec.program.node import Node
+from vispec.program.program import Program
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """log_prob: of each row. order: how it is summed. queries: "tilted", "unknowns", "tilted_pairs", "neighbours", where there are
+    any. summed: latent → its plates, of those that the posterior is told of. along: of chains, their place among the plates."""
+
+    model: Model
+    f: Factors
+    setting: Setting
+    log_prob: Program
+    order: Order
+    shared: Shared | None = None
+    queries: Mapping[str, Program] = field(default_factory=dict)
+    asked: Order | None = None
+    inside: frozenset[str] = frozenset()
+    summed: Mapping[str, tuple[Axis, ...]] = field(default_factory=dict)
+    along: Mapping[str, int] = field(default_factory=dict)
+
+
+def lower(model: Model) -> Outputs:
+    """The program of a completed model's module."""
+    f = factorise(model)
+    s = setting(f, {v.name: treat(v, model, False) for v in model.variables})
+    node, order = total(s)
+    log_prob = program(f, {"log_prob": combined(s, node)})
+    whole = {v.name: treat(v, model, True) for v in model.variables}
+    left_out = any(found.kind in ("masked", "free") for found in s.treatments.values())
+    asked = setting(f, whole) if left_out else s
+    found = query(asked)
+    if found is None:
+        return Outputs(model, f, s, log_prob, order, s.shared)
+    queries = {
+        "tilted": program(f, {"tilted": found.tilted}),
+        "unknowns": program(
+            f, {**{f"zeros {n}": z for n, z in found.zeros.items()}, **{f"inside {n}": z for n, z in found.inside.items()}}
+        ),
+    }
+    chained = pairs(asked)
+    along = dict[str, int]()
+    if chained is not None:
+        tilted, zeros, along = chained
+        queries |= {"tilted_pairs": program(f, {"tilted_pairs": tilted}), "neighbours": program(f, dict(zeros))}
+    summed = {name: asked.joint.held.plates[name] + asked.joint.held.along[name] for name in found.zeros}
+    return Outputs(model, f, s, log_prob, order, s.shared, queries, found.order, frozenset(found.inside), summed, along)
+
+
+def program(f: Factors, outputs: Mapping[str, Node]) -> Program:
+    return Program(dict(outputs), f.frame.hints, f.frame.spans)

@@ -1,0 +1,63 @@
+"""What all rows share: latents outside the data plate and the weights of nets that have a prior. Drawn once for a minibatch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vispec.factors.make import Factors
+from vispec.lower.draws import Draws
+from vispec.plan.plan import Treatment
+from vispec.program import build
+from vispec.program.axis import Axis
+from vispec.program.node import Call, Input, Node, Part
+from vispec.program.program import Program
+
+
+@dataclass(frozen=True)
+class Shared:
+    """program: a draw of each shared latent, then log p − log q of all that is shared. orders: latent → its axes."""
+
+    program: Program
+    orders: Mapping[str, tuple[Axis, ...]]
+
+
+def shared(
+    f: Factors,
+    treatments: Mapping[str, Treatment],
+    samples: Axis | None,
+    one: frozenset[str],
+    analytic: frozenset[str],
+    orders: Mapping[str, tuple[Axis, ...]],
+) -> Shared | None:
+    """None where rows share nothing that is drawn."""
+    names = list(orders)
+    nets = [net.name for net in f.model.nets if net.random]
+    if not names and not nets:
+        return None
+    draws = Draws(f, treatments, samples, one, tuple(names), analytic)
+    draws.draw_all(names)
+    parts = [whole(adds(draws, name), f, name, samples) for name in names]
+    for name in nets:
+        given = ((Input(name, (), "real", "net"), (), ""),)
+        kl = Part(Call("kernel", "vispec.kernels.layers.bayesian:kl_of_weights", given, (((), "real"),), ()), 0)
+        parts.append(build.neg(f.frame.named(kl, f"kl_{name}")))
+    values = {name: draws.drawn[name].value for name in names}
+    outputs = {**values, "log_ratio": f.frame.named(build.add(*parts), "log_ratio")}
+    return Shared(Program(outputs, f.frame.hints, f.frame.spans), dict(orders))
+
+
+def adds(draws: Draws, name: str) -> Node:
+    """What a shared latent adds."""
+    variable = draws.model.variable[name]
+    if name not in draws.f.guides and draws.treatments[name].gradient != "point":
+        return build.node(0.0)
+    kl = draws.minus_kl(variable) if name in draws.analytic else None
+    return draws.log_ratio(variable) if kl is None else kl
+
+
+def whole(node: Node, f: Factors, name: str, samples: Axis | None) -> Node:
+    """Summed over its plates, averaged over samples."""
+    plates = tuple(map(f.frame.plate, f.model.variable[name].plates))
+    found = build.reduce("sum", node, plates)
+    return build.mean(found, (samples,)) if samples is not None and samples in found.axes else found

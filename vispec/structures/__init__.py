@@ -1,0 +1,21 @@
+"""Structures: sums over the values of many latents at once for which there is a recursion. One ENTRY a file."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+from vispec.structures.entry import StructureKind
+
+
+@cache
+def structures() -> Mapping[str, StructureKind]:
+    """All structures, by name."""
+    import vispec.structures
+    from vispec.catalog import discover
+
+    return discover(vispec.structures)
+
+
+def sums() -> Mapping[str, Callable[..., Any]]:
+    """What the interpreter needs for its World: each structure's plain sum in float64, by name."""
+    return {name: entry.log_sum for name, entry in structures().items()}

@@ -1,0 +1,35 @@
+"""Structures as calls of the kernels that sum them: each entry says how its potentials are laid."""
+
+from __future__ import annotations
+
+
+from vispec.program.axis import Axis
+from vispec.program.node import Call, Input, Node, Part, Structure
+from vispec.program.size import Size
+
+TOTAL = Input("total", (), "real", "argument")
+"""The sum of a query's algebra, which the method is given."""
+
+
+ONCE = Axis("once", "plate", Size.of(1))
+"""One element for all along a chain."""
+
+
+def state_of(axes: tuple[Axis, ...], hint: str = "") -> Axis:
+    """One axis for joint states; itself where there is one alone."""
+    return axes[0] if len(axes) == 1 else Axis(hint or "_".join(axis.hint for axis in axes), "values", None, None, None, axes)
+
+
+def lengths_of(plate: Axis, name: str = "") -> tuple[tuple[Node, tuple[Axis, ...], str], ...]:
+    """The argument that says how many elements count."""
+    return () if plate.lengths is None else ((plate.lengths, (), name),)
+
+
+def kernel(node: Structure, plain: str, total: str, given: list[tuple[Node, tuple[Axis, ...]]], plate: Axis) -> Node:
+    """The kernel's call: own axes last, under the structure's algebra."""
+    arguments = tuple((each, own, "") for each, own in given) + lengths_of(plate)
+    if node.algebra == "total":
+        return Part(Call("kernel", total, ((TOTAL, (), ""), *arguments), (((), "real"),), ()), 0)
+    return Part(Call("kernel", plain, arguments, (((), "real"),), ()), 0)
+
+

@@ -1,0 +1,67 @@
+"""What an entry of structures says: which latents it sums, what that costs, and how the sum is built and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vispec.program import build
+from vispec.program.axis import Axis
+
+if TYPE_CHECKING:
+    from vispec.program.cost import Numbers
+    from vispec.program.node import Node, Structure
+
+
+@dataclass(frozen=True)
+class Group:
+    """Latents that are summed together along a plate of theirs.
+
+    states: their values axes. pasts: for each lag from 1 on, the axes of their values so many elements back, in the order of
+    `states`; none where nothing reads a past. shape: the structure that their type names ("tree"), if it names one."""
+
+    plate: Axis
+    states: tuple[Axis, ...]
+    pasts: tuple[tuple[Axis, ...], ...] = ()
+    shape: str | None = None
+
+    @property
+    def axes(self) -> frozenset[Axis]:
+        """All axes that are summed over."""
+        return frozenset({self.plate, *self.states}).union(*self.pasts)
+
+
+@dataclass(frozen=True)
+class StructureKind:
+    """A structure.
+
+    recognises: whether it sums such a group. terms: how many terms it adds, for one element of all other axes.
+    build: the log-sum of the factors' sum (nodes in nats that read the group, of which the first lists all factors that read a
+    past, if any does) as a node, under an algebra ("sum", "total"). log_sum: the value of a node of its kind in float64, plain
+    and differentiable, as the interpreter's World asks for it. words: what it does, for the printed plan.
+    call: the node as a call of the kernel that computes it."""
+
+    name: str
+    recognises: Callable[[Group], bool]
+    terms: Callable[[Group, Numbers], int]
+    build: Callable[[Group, Sequence[Node], str], Node]
+    log_sum: Callable[..., Any]
+    words: str
+    call: Callable[[Structure], Node] | None = None
+
+
+def laid_over(value: Node, axes: Sequence[Axis]) -> Node:
+    """The node with all of these axes."""
+    return build.spread(value, axes)
+
+
+def with_lengths(value: Node, plate: Axis) -> Node:
+    """The node with the axes along which the plate's lengths differ."""
+    return value if plate.lengths is None else build.spread(value, plate.lengths.axes)
+
+
+def where_counted(value: Node, states: Sequence[Axis]) -> Node:
+    """The node, -inf at values past the number that counts, which are none of a ragged state's."""
+    inside = [build.inside(axis) for axis in states if axis.lengths is not None]
+    return build.where(build.both(*inside), value, -float("inf")) if inside else value

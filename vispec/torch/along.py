@@ -1,0 +1,185 @@
+"""What is computed along axes: reductions, link functions, running sums, steps back, one after the other, products of matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import reduce as fold
+
+from vispec.program.axis import Axis, ordered
+from vispec.program.node import Concat, Contract, Link, Merge, Node, Reduce, Scan, Shift, Tail
+from vispec.torch.code import TERM, Code, attribute, binary, call, index, listed, method, number, text
+from vispec.torch.elementwise import number_of
+from vispec.torch.layout import Value, aligned, merged, turned
+from vispec.torch.writer import PLAIN, Writer
+
+METHODS = {"sum": "sum", "max": "amax", "min": "amin", "all": "all", "any": "any"}
+
+
+def covering(w: Writer, node: Node, over: Sequence[Axis]) -> Value:
+    """The value with dimensions for all axes that something is done along."""
+    value = w.value(node)
+    missing = [axis for axis in over if axis not in value.dims]
+    if missing or value.python:
+        return w.full(value, merged([value.dims, ordered({*value.dims, *over})]))
+    return value
+
+
+def at_end(value: Value, over: Sequence[Axis]) -> Value:
+    """The value with these axes last, in order."""
+    return turned(value, [axis for axis in value.dims if axis not in over] + list(over))
+
+
+def places(value: Value, over: Sequence[Axis]) -> Code:
+    """Dimensions as an argument: -1 for the last one."""
+    found = sorted(value.dims.index(axis) for axis in over)
+    if len(found) == 1:
+        return number(-1 if found[0] == len(value.dims) - 1 else found[0])
+    return listed(map(number, found))
+
+
+def _reduce(w: Writer, node: Reduce) -> Value:
+    assert all(axis.lengths is None for axis in node.over), "what counts along a ragged axis is made explicit before printing"
+    value = covering(w, node.arg, node.over)
+    kept = tuple(axis for axis in value.dims if axis not in node.over)
+    if node.op in ("log_sum_exp", "total"):
+        value = flattened(at_end(value, [axis for axis in value.dims if axis in node.over]), len(node.over))
+        function = text("total") if node.op == "total" else Code((w.kernel("sums.logsum", "log_sum_exp"),))
+        return Value(call(function, value.code), kept)
+    if node.op in ("max", "min") and node.dtype == "bool":
+        value = replace(value, code=method(value.code, "any" if node.op == "max" else "all", places(value, node.over)))
+        return Value(value.code, kept, "bool")
+    return Value(method(value.code, METHODS[node.op], places(value, node.over)), kept, node.dtype)
+
+
+def flattened(value: Value, count: int) -> Value:
+    """The value with its last dimensions as one; its dims say the first of them alone."""
+    if count == 1:
+        return value
+    return replace(
+        value, code=method(value.code, "flatten", number(-count), named=True), dims=value.dims[: len(value.dims) - count + 1]
+    )
+
+
+def _link(w: Writer, node: Link) -> Value:
+    value = covering(w, node.arg, node.over)
+    if node.op in ("softmax", "log_softmax"):
+        return replace(value, code=method(value.code, node.op, places(value, node.over)))
+    value = at_end(value, node.over)
+    return replace(value, code=call(w.kernel("constraints", node.op), value.code))
+
+
+def _scan(w: Writer, node: Scan) -> Value:
+    value = covering(w, node.arg, [node.axis])
+    value = w.whole(value)
+    at = number(value.dims.index(node.axis))
+    running = method(value.code, f"cum{node.op}", at)
+    value = replace(value, code=running if node.op == "sum" else attribute(running, "values"))
+    return stepped(w, value, node.axis, 1, w.value(node.empty))
+
+
+def _shift(w: Writer, node: Shift) -> Value:
+    value = covering(w, node.arg, [node.axis, *(axis for axis in w.value(node.fill).dims if axis in node.axes)])
+    return stepped(w, value, node.axis, node.lag, w.value(node.fill))
+
+
+def stepped(w: Writer, value: Value, axis: Axis, lag: int, fill: Value) -> Value:
+    """The element `lag` steps back along an axis."""
+    missing = [each for each in fill.dims if each not in value.dims]
+    if missing:
+        value = w.full(value, merged([value.dims, fill.dims]))
+    if fill.python and (constant := number_of(fill)) is not None and value.dtype == "real":
+        given = number(constant, real=True)
+    else:
+        given = aligned(fill, value.dims)
+    at = number(value.dims.index(axis))
+    return replace(value, code=call(w.kernel("sums.lookup", "steps_back"), value.code, number(lag), at, given))
+
+
+def _concat(w: Writer, node: Concat) -> Value:
+    parts = [(w.value(part), own) for part, own in node.parts]
+    if node.dtype == "real":
+        parts = [(w.real(value), own) for value, own in parts]
+    around = merged(tuple(axis for axis in value.dims if axis is not own) for value, own in parts)
+    parts = [(w.tensor(value), own) for value, own in parts]
+    dims = (*around, node.axis)
+    if all(own is None for _, own in parts):
+        codes = [w.full(value, around).code for value, _ in parts]
+        return Value(call("torch.stack", listed(codes, "[]"), number(-1)), dims, node.dtype)
+    codes = []
+    for value, own in parts:
+        if own is None:
+            one = w.full(value, around)
+            codes.append(method(one.code, "unsqueeze", number(-1)))
+        else:
+            codes.append(w.full(value, (*around, own)).code)
+    return Value(call("torch.cat", listed(codes, "[]"), number(-1)), dims, node.dtype)
+
+
+def _contract(w: Writer, node: Contract) -> Value:
+    values = [w.tensor(w.real(covering(w, each, [axis for axis in node.over if axis in each.axes]))) for each in node.factors]
+    every = {axis for value in values for axis in value.dims}
+    unread = [axis for axis in node.over if axis not in every]
+    if unread:
+        values[0] = w.full(values[0], (*values[0].dims, *unread))
+    return _matrices(values, node) or _einsum(values, node)
+
+
+def _matrices(values: list[Value], node: Contract) -> Value | None:
+    """x @ y, where dimensions stand as it wants them."""
+    if len(values) != 2 or len(node.over) != 1:
+        return None
+    (left, right), (axis,) = values, node.over
+    both = [each for each in left.dims if each in right.dims and each is not axis]
+    for x, y in ((left, right), (right, left)):
+        own = [each for each in y.dims if each not in both and each is not axis]
+        if x.dims[-1:] != (axis,) or axis not in y.dims or len(own) > 1 or list(x.dims[: len(both)]) != both:
+            continue
+        if both and (len(own) != 1 or len(x.dims) != len(both) + 2):
+            continue
+        y = turned(y, [*both, axis, *own])
+        return Value(binary(TERM, x.code, ("@", y.code)), (*(each for each in x.dims if each is not axis), *own))
+    return None
+
+
+def _einsum(values: list[Value], node: Contract) -> Value:
+    every = list(dict.fromkeys(axis for value in values for axis in value.dims))
+    letters = _letters(every)
+    dims = tuple(axis for axis in merged(value.dims for value in values) if axis not in node.over)
+    spell = lambda axes: "".join(letters[axis] for axis in axes)  # noqa: E731
+    formula = f'"{",".join(spell(value.dims) for value in values)}->{spell(dims)}"'
+    return Value(call("torch.einsum", text(formula), *(value.code for value in values)), dims)
+
+
+def _letters(axes: list[Axis]) -> dict[Axis, str]:
+    """A letter for each axis, the first of its hint that is free."""
+    found: dict[Axis, str] = {}
+    alphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    for axis in axes:
+        own = [letter for letter in axis.hint.lower() if letter in alphabet]
+        found[axis] = next(letter for letter in [*own, *alphabet] if letter not in found.values())
+    return found
+
+
+def _merge(w: Writer, node: Merge) -> Value:
+    value = at_end(w.full(w.value(node.arg), merged([w.value(node.arg).dims, ordered(node.arg.axes)])), node.over)
+    code = method(value.code, "flatten", number(-len(node.over)), named=True)
+    return replace(value, code=code, dims=(*value.dims[: len(value.dims) - len(node.over)], node.axis))
+
+
+def _tail(w: Writer, node: Tail) -> Value:
+    value = covering(w, node.arg, [node.old])
+    at = value.dims.index(node.old)
+    dims = tuple(node.axis if axis is node.old else axis for axis in value.dims)
+    return replace(value, code=index(value.code, [*[":"] * at, f"{node.start}:"]), dims=dims)
+
+
+PLAIN |= {Merge: _merge, Tail: _tail} | {
+    Reduce: _reduce,
+    Link: _link,
+    Scan: _scan,
+    Shift: _shift,
+    Concat: _concat,
+    Contract: _contract,
+}
+assert fold

@@ -1,0 +1,61 @@
+"""Nets and kernels: what is called with tensors whose own axes come last."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vispec.program.axis import Axis
+from vispec.program.node import Call, Node, Part
+from vispec.torch.code import Attribute, Code, Global, Slot, call, number, text
+from vispec.torch.laws import lead_dims, with_events
+from vispec.torch.layout import Value, aligned
+from vispec.torch.writer import PLAIN, Writer
+
+
+def _call(w: Writer, node: Call) -> Value:
+    """All arguments aligned by the axes that are none's own; those come last."""
+    values = [(with_events(w, given, own), own, keyword) for given, own, keyword in node.given]
+    dims = lead_dims([(value, own) for value, own, _ in values])
+    placed, named = list[Code](), dict[str, Code]()
+    for value, own, keyword in values:
+        code = aligned(w.tensor(value), (*dims, *own))
+        if keyword:
+            named[keyword] = code
+        else:
+            placed.append(code)
+    named |= {name: setting(w, value) for name, value in node.settings if name != "mode"}
+    if node.kind == "kernel.total":  # of a sum under the algebra of a query
+        placed.insert(0, text("total"))
+    return Value(call(callee(node), *placed, **named), dims)
+
+
+def callee(node: Call) -> Code:
+    """self.net, self.net.method by its mode, or a kernel, whose name says its file: "vispec.kernels.sums.lookup:columns"."""
+    if node.kind == "net":
+        mode = dict(node.settings).get("mode", "whole")
+        method = {"whole": "", "prefix": ".prefixes"}.get(mode, f".{mode}")
+        return Code((Attribute("net", node.name), *([method] if method else [])))
+    module, _, name = node.name.partition(":")
+    return Code((Global(name, module),))
+
+
+def setting(w: Writer, value: Any) -> Code:
+    """A plain value of Python; sizes as the module keeps them."""
+    if isinstance(value, Node):
+        return w.value(value).code
+    if isinstance(value, Axis):
+        return w.extent(value)
+    return text(repr(value)) if not isinstance(value, int | float) else number(value)
+
+
+def _part(w: Writer, node: Part) -> Value:
+    """One output: the call itself where it has no other, else a name among those that its line gives."""
+    source = w.values[node.source]
+    output = node.source.outputs[node.index]
+    dims = (*source.dims, *output.own)
+    if len(node.source.outputs) == 1:
+        return Value(source.code, dims, output.dtype)
+    return Value(Code((Slot(node),)), dims, output.dtype)
+
+
+PLAIN |= {Call: _call, Part: _part}

@@ -1,0 +1,122 @@
+"""What a value is called: as the spec calls it, else by what it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vispec.program.node import (
+    Concat,
+    Contract,
+    Density,
+    Draw,
+    Input,
+    Link,
+    Map,
+    Node,
+    Noise,
+    Part,
+    Pick,
+    Position,
+    Reduce,
+    Rename,
+    Scan,
+    Shift,
+    Spread,
+    Stop,
+    Structure,
+)
+from vispec.torch.names import Names
+from vispec.torch.writer import Writer
+
+
+class Hints:
+    """Gives names to values in the order of their lines."""
+
+    def __init__(self, w: Writer, names: Names):
+        self.w, self.names = w, names
+        self.given: dict[Node, str] = {}
+
+    def fresh(self, node: Node, known: Mapping[Node, str]) -> str:
+        self.given[node] = self.w.program.hints.get(node) or self.hint(node, known)
+        return self.names.fresh(self.given[node])
+
+    def stem(self, node: Node, known: Mapping[Node, str]) -> str:
+        """What a value is about, "" where that has no name."""
+        if node in self.w.program.hints:
+            return self.w.program.hints[node]
+        if node in self.given:
+            return self.given[node].removeprefix("raw_")
+        match node:
+            case Input():
+                return node.name.removeprefix("raw_")
+            case Rename(arg) | Spread(arg) | Stop(arg) | Map("real" | "int" | "bool" | "neg", (arg,)):
+                return self.stem(arg, known)
+        return self.hint(node, known) if isinstance(node, Pick | Link | Density | Part | Position | Shift) else ""
+
+    def hint(self, node: Node, known: Mapping[Node, str]) -> str:
+        stem = lambda each: self.stem(each, known)  # noqa: E731
+        match node:
+            case Input(name):
+                return name
+            case Position(axis):
+                return f"at_{axis.hint}"
+            case Map("lt", (Position(axis), _)):
+                return f"inside_{axis.hint}"
+            case Map():
+                return self.of_map(node, known)
+            case Link(op, arg):
+                name = stem(arg) or "value"
+                return {"log_softmax": f"log_{name}", "softmax": f"{name}_prob"}.get(op, name.removeprefix("raw_"))
+            case Reduce("log_sum_exp" | "total", _, over):
+                return f"log_sum_{over[-1].hint}"
+            case Reduce(op, arg, over):
+                name = stem(arg)
+                return f"{name}_over_{over[-1].hint}" if name and op == "sum" else f"{op}_{over[-1].hint}"
+            case Scan(op, arg):
+                return f"{op}_before"
+            case Pick(table):
+                return f"{stem(table) or 'value'}_at"
+            case Shift(arg):
+                return f"{stem(arg) or 'value'}_before"
+            case Density(_, value):
+                return f"log_{stem(value) or 'density'}"
+            case Draw(site):
+                return site
+            case Noise(site):
+                return f"noise_{site}"
+            case Part(source, at):
+                name = getattr(source, "name", "state").rpartition(":")[2]
+                return name if len(source.outputs) == 1 else f"{name}_{at + 1}"
+            case Structure(kind):
+                return f"log_{kind}"
+            case Concat():
+                return "joined"
+            case Contract():
+                return "product"
+            case Rename(arg) | Spread(arg) | Stop(arg):
+                return stem(arg) or "value"
+        return "value"
+
+    def of_map(self, node: Map, known: Mapping[Node, str]) -> str:
+        stems = [found for each in node.operands if (found := self.stem(each, known))]
+        first = stems[0] if stems else ""
+        match node.op:
+            case "real" | "int" | "bool" | "neg":
+                return first or "value"
+            case "log":
+                return f"log_{first or 'value'}"
+            case "exp":
+                return first.removeprefix("log_") or "value"
+            case "sigmoid":
+                return f"{first or 'value'}_prob"
+            case "softplus":
+                return first.removesuffix("_raw") or "value"
+            case "add" | "sub" if sum(each.startswith("log_") for each in stems) > 1:
+                return "log_joint"
+            case "where":
+                return self.stem(node.operands[1], known) or "value"
+            case "eq" | "lt" | "le" | "and" | "or" | "not":
+                return "test"
+            case "add" | "mul" | "div" | "sub":
+                return {"add": "total", "mul": "product", "div": "ratio", "sub": "difference"}[node.op]
+        return f"{node.op}_{first}" if first else node.op

@@ -1,0 +1,42 @@
+"""log P(bit) from log-odds: log sigmoid of the odds for what is seen, one operation for the two that a choice would make."""
+
+from vispec.program.node import Map, Node
+from vispec.torch.elementwise import joined
+from vispec.torch.code import call
+from vispec.torch.implementation import Implementation, Match
+from vispec.torch.layout import Value
+from vispec.torch.laws import source_of
+from vispec.torch.writer import Writer
+from vispec.distributions.discrete.bernoulli import bernoulli_log_prob
+
+
+def bit_of(test: Node) -> tuple[Node, tuple[Node, ...]]:
+    """The bit that a test asks for, as a number where it is one, and what stands between."""
+    return (test.operands[0], (test,)) if isinstance(test, Map) and test.op == "bool" else (test, ())
+
+
+def logit_of(then: Node, otherwise: Node) -> tuple[Node, tuple[Node, ...]] | None:
+    """The log-odds of which the branches are log p and log(1 - p), and what stands between."""
+    match then, otherwise:
+        case Map("log_sigmoid", (x,)), Map("log_sigmoid", (Map("neg", (y,)) as minus,)) if x is y:
+            return x, (then, otherwise, minus)
+        case Map("log_sigmoid", (Map("neg", (x,)) as minus,)), Map("log_sigmoid", (y,)) if x is y:
+            return minus, (then, otherwise)
+    return None
+
+
+def match(node: Node) -> Match | None:
+    match node:
+        case Map("where", (test, then, otherwise)) if (found := logit_of(then, otherwise)) is not None:
+            bit, between = bit_of(test)
+            return Match((bit, found[0]), (*found[1], *between))
+    return None
+
+
+def write(w: Writer, node: Node, found: Match) -> Value:
+    bit, logit = (w.tensor(w.real(w.value(each))) for each in found.takes)
+    assert isinstance(node, Map)
+    return joined(node, [bit, logit], lambda codes: call(source_of(bernoulli_log_prob), *codes))
+
+
+ENTRY = Implementation(name="bernoulli_logits", match=match, write=write)

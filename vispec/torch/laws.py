@@ -1,0 +1,103 @@
+"""Densities, draws and noise of the catalog's laws."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from vispec.catalog import distributions
+from vispec.program.axis import Axis, ordered
+from vispec.program.node import Density, Draw, Map, Node, Noise
+from vispec.torch.code import Args, Code, Global, call, method, text
+from vispec.torch.elementwise import BY_OP
+from vispec.torch.layout import Value, aligned, merged
+from vispec.torch.writer import ONE, PLAIN, Writer
+
+
+def source_of(function: Callable[..., Any]) -> Global:
+    """A function of an entry, which the module carries."""
+    module = inspect.getmodule(function)
+    assert module is not None
+    return Global(function.__name__, module.__name__)
+
+
+def _density(w: Writer, node: Density) -> Value:
+    entry = distributions()[node.law]
+    value = with_events(w, node.value, node.events)
+    params = [
+        (name, widened(w, param, own) if name in entry.wide else with_events(w, param, own), own)
+        for name, param, own in node.params
+    ]
+    dims = lead_dims([(value, node.events), *((each, own) for _, each, own in params)])
+    x = aligned(w.tensor(value), (*dims, *node.events))
+    codes = [(name, in_place(w, each, own, dims)) for name, each, own in params]
+    if entry.kernel is not None:
+        return Value(call(source_of(entry.kernel), x, *(code for _, code in codes)), dims)
+    law = call(f"torch.distributions.{entry.torch_class}", **dict(codes))
+    return Value(method(law, "log_prob", x), dims)
+
+
+def widened(w: Writer, node: Node, own: Sequence[Axis]) -> Value:
+    """A parameter in float64, and so what it is the logarithm of."""
+    if isinstance(node, Map) and len(node.operands) == 1 and node.dtype == "real" and node.operands[0].dtype == "real":
+        return BY_OP[node.op](w, node, [widened(w, node.operands[0], own)])
+    value = w.tensor(w.real(with_events(w, node, own)))
+    return replace(value, code=method(value.code, "double"))
+
+
+def with_events(w: Writer, node: Node, events: Sequence[Axis]) -> Value:
+    """A value with its event axes all there."""
+    value = w.value(node)
+    if any(axis not in value.dims for axis in events):
+        value = w.full(value, (*(axis for axis in value.dims if axis not in events), *events))
+    return value
+
+
+def lead_dims(values: Sequence[tuple[Value, Sequence[Axis]]]) -> tuple[Axis, ...]:
+    """The dimensions before those of one draw."""
+    return merged(tuple(axis for axis in value.dims if axis not in own) for value, own in values)
+
+
+def in_place(w: Writer, value: Value, own: Sequence[Axis], dims: Sequence[Axis]) -> Code:
+    """A param as a kernel takes it: a tensor of real numbers, its own axes last."""
+    return aligned(w.tensor(w.real(value)), (*dims, *own))
+
+
+def _draw(w: Writer, node: Draw) -> Value:
+    """By torch.distributions; the draw of each site is one of its own."""
+    entry = distributions()[node.law]
+    params = [(name, with_events(w, param, own), own) for name, param, own in node.params]
+    around = ordered(node.axes - {*node.events})
+    codes = {name: in_place(w, each, own, around) for name, each, own in params}
+    law = call(f"torch.distributions.{entry.torch_class}", **codes)
+    shared = {axis for _, each, own in params for axis in each.dims if axis not in own}
+    if shared != {*around}:
+        law = method(law, "expand", Code((_shape(w, around),)))
+    code = method(law, "rsample" if node.pathwise else "sample")
+    if node.kind == "int":
+        code = code if entry.support == "index" else method(code, "long")
+    elif node.kind == "bool":
+        code = method(code, "bool")
+    return Value(code, (*around, *node.events), node.kind)
+
+
+def _shape(w: Writer, axes: Sequence[Axis]) -> Args:
+    """Sizes as a tuple."""
+    items = tuple(w.extent(axis) for axis in axes)
+    return Args("(", items, ",)" if len(items) == 1 else ")")
+
+
+def _noise(w: Writer, node: Noise) -> Value:
+    code = (
+        method(ONE, "new_empty", *(w.extent(axis) for axis in node.order))
+        if node.order
+        else method(ONE, "new_empty", text("()"))
+    )
+    return Value(
+        method(code, {"normal": "normal_", "uniform": "uniform_", "exponential": "exponential_"}[node.law]), node.order
+    )
+
+
+PLAIN |= {Density: _density, Draw: _draw, Noise: _noise}

@@ -1,0 +1,179 @@
+"""The methods of the class: those that a program says, and those that only call others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from vispec.factors.frame import element_plates
+from vispec.lower.outputs import Outputs
+from vispec.program.axis import Axis
+from vispec.program.node import Input
+from vispec.program.program import Program
+from vispec.rewrite.rules import rewrite
+from vispec.torch.code import Code, listed
+from vispec.torch.function import Returns, method
+from vispec.torch.names import ModuleNames, local
+
+
+@dataclass
+class Members:
+    """texts: of the methods so far, each a list of lines. kernels, attributes: what they need. shaped: inputs that tell how many
+    elements axes have."""
+
+    names: ModuleNames
+    shaped: tuple[Input, ...] = ()
+    texts: list[list[str]] = field(default_factory=list)
+    kernels: dict[tuple[str, str], None] = field(default_factory=dict)
+    attributes: dict[tuple[str, str], None] = field(default_factory=dict)
+    modes: dict[str, set[str]] = field(default_factory=dict)
+
+    def program(
+        self,
+        name: str,
+        program: Program,
+        docstring: str,
+        arguments: Sequence[str] = ("batch: dict[str, Tensor]",),
+        returns: Returns = "value",
+        result: str = "Tensor",
+        orders: Mapping[str, Sequence[Axis]] | None = None,
+        before: Sequence[str] = (),
+    ) -> None:
+        """A method that a program says."""
+        program = rewrite(program)
+        found = method(
+            program, name, self.names, arguments, docstring, returns, result, shaped=self.shaped, orders=orders, before=before
+        )
+        self.need(found.needs.kernels)
+        self.attributes |= dict.fromkeys(sorted(found.needs.attributes))
+        for node in program.nodes():
+            if type(node).__name__ == "Call" and getattr(node, "kind", "") == "net":
+                mode = dict(node.settings).get("mode", "whole")  # type: ignore[attr-defined]
+                self.modes.setdefault(node.name, set()).add(mode)  # type: ignore[attr-defined]
+        self.texts.append(found.lines)
+
+    def text(self, lines: list[str], *kernels: tuple[str, str]) -> None:
+        """A method that only calls others."""
+        self.need(kernels)
+        self.texts.append(lines)
+
+    def need(self, kernels: Sequence[tuple[str, str]] | frozenset[tuple[str, str]]) -> None:
+        self.kernels |= dict.fromkeys(sorted(kernels))
+
+
+BATCH = "batch: dict[str, Tensor]"
+
+
+def density(m: Members, o: Outputs) -> None:
+    """log_prob and loss, and what all rows share."""
+    if o.shared is not None:
+        return density_of_shared(m, o)
+    m.program("log_prob", o.log_prob, summary(o))
+    m.text(
+        [
+            "def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:",
+            '    """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""',
+            "    log_prob = self.log_prob(batch)",
+            "    return log_prob.sum() * (-num_data / len(log_prob))",
+        ]
+    )
+
+
+def density_of_shared(m: Members, o: Outputs) -> None:
+    assert o.shared is not None
+    names = [*map(local, o.shared.orders), "_"]
+    before = [f"{', '.join(names)} = self.shared() if shared is None else shared"] if len(names) > 1 else []
+    told = "shared: tuple[Tensor, ...] | None = None"
+    m.program("log_prob", o.log_prob, summary(o), (BATCH, told) if before else (BATCH,), before=before)
+    passed = "batch, shared" if before else "batch"
+    m.text(
+        [
+            "def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:",
+            '    """Minibatch estimate of -log p(data) or its bound: (N/M) Σ over the rows, and once what all rows share."""',
+            "    shared = self.shared()",
+            f"    log_prob = self.log_prob({passed})",
+            "    return -log_prob.sum() * (num_data / len(log_prob)) - shared[-1]",
+        ]
+    )
+    shapes = [f"{name} ({', '.join(axis.hint for axis in order)})" for name, order in o.shared.orders.items()]
+    doc = "; ".join([*shapes, "log p − log q of all that rows share"]) + "."
+    m.program("shared", o.shared.program, doc, (), "tuple", "tuple[Tensor, ...]", orders=o.shared.orders)
+
+
+def rows(o: Outputs) -> str:
+    return next(plate.name for plate in o.model.plates if plate.data)
+
+
+def summary(o: Outputs) -> str:
+    """What log_prob gives."""
+    if o.setting.combine == "exact":
+        return f"log p of each row ({rows(o)},), exact, in nats."
+    kind = {"elbo": "A lower bound", "iwae": "A lower bound"}.get(o.setting.combine, "An estimate")
+    return f"{kind} on log p of each row ({rows(o)},), in nats."
+
+
+TILTED = "log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."
+PAIRS = "log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."
+QUERIES = "vispec.kernels.queries"
+
+
+def posterior(m: Members, o: Outputs) -> None:
+    """tilted, what queries start from, and posterior."""
+    if not o.queries:
+        return
+    batch, tilt = BATCH, "tilt: dict[str, Tensor]"
+    before = [f"{', '.join([*map(local, o.shared.orders), '_'])} = self.shared()"] if o.shared and o.shared.orders else []
+    m.program("tilted", o.queries["tilted"], TILTED, (batch, "total", tilt), before=before)
+    if o.along:
+        m.program("tilted_pairs", o.queries["tilted_pairs"], PAIRS, (batch, tilt), before=before)
+        m.program(
+            "neighbours",
+            o.queries["neighbours"],
+            "A tilt of nothing for the neighbours of each chain.",
+            returns="dict",
+            result="dict[str, Tensor]",
+        )
+    doc = "A tilt of nothing for each latent, and which of its elements count where rows differ in length."
+    m.program("unknowns", o.queries["unknowns"], doc, returns=two_dicts, result="tuple[dict[str, Tensor], dict[str, Tensor]]")
+    exact = o.setting.combine == "exact"
+    lines = [
+        "@torch.no_grad()",
+        f'def posterior(self, {batch}, query: str = "marginals"{", other: nn.Module | None = None" if exact else ""}) -> dict:',
+        *(f"    {line}" for line in described(o, exact)),
+    ]
+    kernels = [(QUERIES, "ask")]
+    if o.along:
+        along = ", ".join(f'"{name}": {place}' for name, place in o.along.items())
+        lines += [
+            '    if query == "pairs":',
+            f"        return pairs(self.tilted_pairs, batch, self.neighbours(batch), {{{along}}})",
+        ]
+        kernels.append((QUERIES, "pairs"))
+    several = o.setting.draws.samples is not None
+    rest = f"{', False' if several else ''}{', other=other' if exact else ''}"
+    lines += ["    zeros, inside = self.unknowns(batch)", f"    return ask(self, batch, query, zeros, inside{rest})"]
+    m.text(lines, *kernels)
+
+
+def described(o: Outputs, exact: bool) -> list[str]:
+    """The docstring of posterior."""
+    variables = [o.model.variable[name] for name in o.summed]
+    return [
+        '"""Exact posteriors of the summed latents, and the guides of the drawn ones.',
+        "",
+        'query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;',
+        '"sample", a draw; "entropy", in nats, of each value and of all together'
+        + ('; "kl", the divergence from that of `other`.' if exact else "."),
+        *(['"pairs": of each element of a chain and the one before, (..., K, K) with one element fewer.'] if o.along else []),
+        *(f"{v.name}: {v.type}, ({', '.join(element_plates(v))})." for v in variables),
+        '"""',
+    ]
+
+
+def two_dicts(codes: Mapping[str, Code]) -> Code:
+    """Outputs "zeros x" and "inside x" as two dicts."""
+    found = []
+    for kind in ("zeros ", "inside "):
+        items = [(name.removeprefix(kind), code) for name, code in codes.items() if name.startswith(kind)]
+        found.append(listed([Code((f'"{name}": ', *code.pieces), 0) for name, code in items], "{}"))
+    return Code((*found[0].pieces, ", ", *found[1].pieces), 0)

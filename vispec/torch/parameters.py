@@ -1,0 +1,104 @@
+"""Parameters: stored without constraint, read and assigned under the spec's name in constrained space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vispec.factors.frame import size_of
+from vispec.model.model import Model, Param
+from vispec.model.types import Dim
+from vispec.program.size import Size, Whole
+from vispec.torch.names import ModuleNames
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """forward, inverse: text in x. kernels: functions that the text needs. spread: standard deviation of the stored numbers at the
+    start: enough to break a mixture's symmetry."""
+
+    forward: str
+    inverse: str
+    kernels: tuple[str, ...] = ()
+    spread: float = 0.1
+
+
+CONSTRAINTS = {
+    "simplex": Constraint("{}.softmax(-1)", "{}.log()"),
+    "unit": Constraint("torch.sigmoid({})", "torch.logit({})"),
+    "positive": Constraint("F.softplus({})", "softplus_inverse({})", ("softplus_inverse",), 0.0),
+    "cholesky": Constraint("to_cholesky({})", "from_cholesky({})", ("to_cholesky", "from_cholesky")),
+    "ordered": Constraint("to_ordered({})", "from_ordered({})", ("to_ordered", "from_ordered")),
+}
+FILE = "vispec.kernels.constraints"
+
+
+def stored(param: Param) -> str:
+    """What the module's attribute is called before it is made safe."""
+    return f"raw_{param.name}" if param.type.domain in CONSTRAINTS else param.name
+
+
+def declaration(param: Param, model: Model, names: ModuleNames) -> str:
+    """The line of the constructor."""
+    code = f"self.{names.attribute('parameter', stored(param))}"
+    shape = shape_of(param, model)
+    text = ", ".join(local(dim, names) for dim in shape)
+    constraint = CONSTRAINTS.get(param.type.domain)
+    note = ", ".join(map(str, (*param.plates, *param.type.shape)))
+    note = f"  # ({note})" if note else ""
+    if param.start is not None:
+        mean, spread = (f"{number:.4g}" for number in param.start)
+        size = f"{text}," if len(shape) == 1 else text
+        full = f"torch.zeros({text or '()'})" if mean == "0" else f"torch.full(({size}), {mean})"
+        value = full if spread == "0" else f"{mean} + {spread} * torch.randn({text or '()'})"
+        return f"{code} = nn.Parameter({value.removeprefix('0 + ')}){note}"
+    if not param.plates:
+        return f"{code} = nn.Parameter(torch.zeros({text or '()'})){note}"
+    scale = "" if constraint is None else f" * {constraint.spread or 0.1}"
+    return f"{code} = nn.Parameter(torch.randn({text}){scale}){note}"
+
+
+def shape_of(param: Param, model: Model) -> tuple[Dim, ...]:
+    """Sizes of its plates, then its event shape."""
+    return tuple(model.plate[p].size or p for p in param.plates) + param.type.shape
+
+
+def local(dim: Dim, names: ModuleNames) -> str:
+    """A size inside the constructor, where sizes are arguments."""
+    return local_size(size_of(dim), names)
+
+
+def local_size(size: Size, names: ModuleNames) -> str:
+    def factor(found: str | Whole) -> str:
+        if isinstance(found, str):
+            return names.attribute("size", found)
+        sign = "//" if found.op == "floor" else "**"
+        return f"({local_size(found.left, names)}) {sign} ({local_size(found.right, names)})"
+
+    text = ""
+    for key, count in sorted(size.terms, key=lambda term: (-len(term[0]), term[1] < 0, str(term[0]))):
+        factors = [*([] if abs(count) == 1 and key else [str(abs(count))]), *map(factor, key)]
+        sign = ("-" if count < 0 else "") if not text else (" - " if count < 0 else " + ")
+        text += sign + " * ".join(factors)
+    return text or "0"
+
+
+def properties(param: Param, names: ModuleNames) -> tuple[list[str], list[tuple[str, str]]]:
+    """Getter and setter in constrained space, and the kernels that they use; nothing for a parameter without constraint."""
+    constraint = CONSTRAINTS.get(param.type.domain)
+    if constraint is None:
+        return [], []
+    code, name = f"self.{names.attribute('parameter', stored(param))}", names.attribute("property", param.name)
+    plates = ", ".join(param.plates)
+    told = f"{param.type}, one for each element of {plates}." if plates else f"{param.type}."
+    lines = [
+        "@property",
+        f"def {name}(self) -> Tensor:",
+        f'    """{told}"""',
+        f"    return {constraint.forward.format(code)}",
+        "",
+        f"@{name}.setter",
+        f"def {name}(self, value: Tensor) -> None:",
+        "    with torch.no_grad():",
+        f"        {code}.copy_({constraint.inverse.format('value')})",
+    ]
+    return lines, [(FILE, kernel) for kernel in constraint.kernels]
