@@ -26,6 +26,8 @@ class Distribution:
           is counted, an error of 1e-7 in log p is one of 1 in the result.
     program: `program(value, own, **params)` builds log p on the tensor program where it is made of its operations, event
            dimensions apart; own: param → its event axes. It goes before the kernel.
+    potentials: of a law over a structure, `potentials(params, plate, state)` builds what each of its parts adds to a value's
+           score, along the plate and the part's values; the structure's own sum normalises it.
     path: `path(noise, **params)` builds a draw with a gradient of noise(kind), "normal" or "uniform" numbers.
     divergences: prior → `(q's params, p's params)` that builds KL(q ‖ p) of a guide of this law where torch's is not wanted.
     kernel: name of the function in the entry's module, `log_prob(value, *params)`, copied into the emitted module by
@@ -68,6 +70,7 @@ class Distribution:
     has_rsample: bool = False
     torch_class: str | None = None
     program: Callable[..., Any] | None = None
+    potentials: Callable[..., Any] | None = None
     path: Callable[..., Any] | None = None
     divergences: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     kernel: Callable[..., Any] | None = None

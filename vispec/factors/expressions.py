@@ -126,14 +126,7 @@ def with_root(f: Frame, table: Node, plate: Axis, e: m.Select) -> tuple[Node, Ax
     """The elements of a plate as heads point at them, the root before them: one past the values of a label, else 0."""
     card = e.type.card if e.type.domain in ("token", "category") else None
     root = Const(0) if card is None else build.number(f.event(card, 0).size)  # type: ignore[arg-type]
-    key = ("heads", plate)
-    heads = f.known.get(key)
-    if heads is None:
-        lengths = None if plate.lengths is None else build.add(plate.lengths, 1)
-        size = None if plate.size is None else plate.size + 1
-        axis = Axis(f"{plate.hint} and root", "plate", size, lengths)
-        heads = f.known[key] = build.position(axis)
-    (axis,) = heads.axes
+    axis = f.heads(plate)
     return build.concat([(root if table.dtype == "int" else build.apply("real", root), None), (table, plate)], axis), axis
 
 

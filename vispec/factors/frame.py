@@ -29,6 +29,7 @@ class Frame:
     events: dict[tuple[Dim, int], Axis] = field(default_factory=dict)
     hints: dict[Node, str] = field(default_factory=dict)
     spans: dict[Node, tuple[int, int]] = field(default_factory=dict)
+    roots: dict[Axis, Axis] = field(default_factory=dict)
     known: dict[object, Node] = field(default_factory=dict)
 
     def plate(self, name: str) -> Axis:
@@ -41,6 +42,17 @@ class Frame:
                 lengths = Input(found.length_key, tuple(map(self.plate, found.inside)), "int", "batch")
             self.plates[name] = Axis(name, "plate", size, lengths)
         return self.plates[name]
+
+    def heads(self, plate: Axis) -> Axis:
+        """The root and the elements of a plate, as heads point at them."""
+        if plate not in self.roots:
+            lengths = None if plate.lengths is None else build.add(plate.lengths, 1)
+            hint = f"{plate.hint} and root"
+            if plate.size is None:
+                self.roots[plate] = Axis(hint, "plate", None, lengths, None, (plate,), 1)
+            else:
+                self.roots[plate] = Axis(hint, "plate", plate.size + 1, lengths)
+        return self.roots[plate]
 
     def event(self, dim: Dim, place: int) -> Axis:
         """The event dimension of a size that is so many places from the right."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from vispec.factors import structured
 from vispec.factors.expressions import expression
 from vispec.factors.frame import Frame
 from vispec.factors.laws import FlowLaw, Law, law, log_prob
+from vispec.factors.structured import is_structure
 from vispec.model.model import Model
 from vispec.program.axis import Axis
 from vispec.program.node import Node
@@ -41,7 +43,7 @@ def factorise(model: Model) -> Factors:
     """The model as a program of which nothing is summed or drawn yet."""
     f = Frame(model)
     lets = {let.name: f.named(expression(f, let.value), let.name) for let in (*model.lets, *model.guide_lets)}
-    found = {v.name: factor(f, v.name, v.law) for v in model.variables if v.law is not None and v.type.domain != "tree"}
+    found = {v.name: factor(f, v.name, v.law) for v in model.variables if v.law is not None}
     guides = {guide.name: factor(f, guide.name, guide.law) for guide in model.guide}
     return Factors(model, f, found, guides, lets)
 
@@ -56,5 +58,8 @@ def factor(f: Frame, name: str, found: object) -> Factor:
     variable = f.model.variable[name]
     resolved = law(f, variable, found)  # type: ignore[arg-type]
     value = f.data(variable) if variable.role == "observed" else f.site(variable)
+    if is_structure(variable):
+        node = structured.log_prob(f, variable, resolved) if variable.role == "observed" else None
+        return Factor(name, node, resolved, tuple(map(f.plate, variable.plates)))
     node = None if flows(resolved) else f.named(log_prob(f, resolved, value, variable.type), f"log_{name}")
     return Factor(name, node, resolved, tuple(map(f.plate, variable.plates)))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from vispec.factors.frame import Frame
+from vispec.factors import structured
+from vispec.factors.frame import Frame, element_plates
 from vispec.factors.make import Factors
+from vispec.factors.structured import is_structure
 from vispec.lower.draws import Draws
 from vispec.lower.hold import Held, hold
 from vispec.model.model import Variable
@@ -14,7 +16,7 @@ from vispec.plan.guides import is_shared
 from vispec.plan.order.problem import Factor, Lag, Latent, Pointer, Problem
 from vispec.plan.plan import Treatment
 from vispec.program import build
-from vispec.program.axis import Axis
+from vispec.program.axis import Axis, copy
 from vispec.program.cost import Numbers
 from vispec.program.node import Node, Site
 from vispec.program.walk import substitute
@@ -31,26 +33,39 @@ class Joint:
 def joint(f: Factors, treatments: Mapping[str, Treatment], draws: Draws) -> Joint:
     """The log-density of a row at the draws, its factors ready to be summed; what all rows share is apart."""
     model, frame = f.model, f.frame
-    nodes = dict[str, tuple[Node, Variable]]()
+    nodes = dict[str, tuple[Node, tuple[str, ...]]]()
     for name in f.factors:
         variable = model.variable[name]
-        if not is_shared(variable, model):
-            nodes |= {each: (node, variable) for each, node in terms(f, variable, treatments[name], draws).items()}
+        if is_structure(variable) and treatments[name].kind == "sum":
+            law = f.factors[name].law
+            nodes[f"arcs_{name}"] = structured.potentials(frame, variable, law), element_plates(variable)
+            nodes[f"norm_{name}"] = structured.log_norm(frame, variable, law), variable.plates
+        elif not is_shared(variable, model):
+            found = terms(f, variable, treatments[name], draws)
+            nodes |= {each: (node, variable.plates) for each, node in found.items()}
     summed = [name for name, found in treatments.items() if found.kind == "sum"]
     sites = {name: site_of(frame, name) for name in summed}
     values = {name: values_axis(frame, model.variable[name]) for name in summed}
     roots = substitute([node for node, _ in nodes.values()], draws.held)
     found, held = hold(roots, sites, values)
     factors = tuple(
-        Factor(name, node, frozenset(map(frame.plate, variable.plates)))
-        for (name, (_, variable)), node in zip(nodes.items(), found, strict=True)
+        Factor(name, node, frozenset(map(frame.plate, plates)))
+        for (name, (_, plates)), node in zip(nodes.items(), found, strict=True)
     )
-    latents = tuple(Latent(name, held.own[name], frozenset(held.plates[name]), f"log_{name}") for name in summed)
+    latents = tuple(latent(frame, model.variable[name], held) for name in summed)
     lags = tuple(Lag(each.values, each.of, each.axis, each.steps) for each in held.lags.values())
     pointers = tuple(Pointer(each.values, each.of, each.at) for each in held.pointers.values())
     kept = {frame.plate(plate.name) for plate in model.plates if plate.data}
     kept |= set() if draws.samples is None else {draws.samples}
     return Joint(Problem(factors, latents, frozenset(kept), lags, pointers, numbers=numbers(f)), held)
+
+
+def latent(frame: Frame, variable: Variable, held: Held) -> Latent:
+    """How a summed latent stands; one that is a structure, as that along its plate."""
+    name, plates = variable.name, frozenset(held.plates[variable.name])
+    if not is_structure(variable):
+        return Latent(name, held.own[name], plates, f"log_{name}")
+    return Latent(name, held.own[name], plates, None, frame.plate(str(variable.type.plate)), variable.type.domain)
 
 
 def terms(f: Factors, variable: Variable, treatment: Treatment, draws: Draws) -> dict[str, Node]:
@@ -92,6 +107,8 @@ def seen(frame: Frame, variable: Variable) -> Node:
 def values_axis(frame: Frame, variable: Variable) -> Axis:
     """The axis of a finite variable's values."""
     type_ = variable.type
+    if is_structure(variable):
+        return copy(structured.state_of(frame, variable), variable.name, "values")
     if type_.domain == "index" and type_.plate is not None:
         plate = frame.plate(type_.plate)
         return Axis(variable.name, "values", plate.size, plate.lengths, plate)

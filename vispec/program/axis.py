@@ -25,7 +25,7 @@ class Axis:
 
     lengths: where elements differ in number, how many count, over axes of its own: what is added up, multiplied or compared
     along the axis is over these alone. like: an axis with as many elements (the values of an index into a plate, a copy).
-    of: the axes whose joint values a joint axis numbers. serial: when it was made, which orders axes of one kind."""
+    of: the axes whose joint values a joint axis numbers; or one that has `more` elements fewer. serial: when it was made, which orders axes of one kind."""
 
     hint: str
     kind: Kind
@@ -33,6 +33,7 @@ class Axis:
     lengths: Node | None = None
     like: Axis | None = None
     of: tuple[Axis, ...] = ()
+    more: int = 0
     serial: int = field(default_factory=lambda: next(_serial))
 
     def __repr__(self) -> str:
@@ -60,4 +61,4 @@ def as_long(one: Axis, other: Axis) -> bool:
 
 def copy(axis: Axis, hint: str | None = None, kind: Kind | None = None) -> Axis:
     """Another axis with as many elements."""
-    return Axis(hint or axis.hint, kind or axis.kind, axis.size, axis.lengths, axis, axis.of)
+    return Axis(hint or axis.hint, kind or axis.kind, axis.size, axis.lengths, axis, axis.of, axis.more)

@@ -26,6 +26,8 @@ class Numbers:
         origin = axis.origin
         if origin in self.told:
             return self.told[origin]
+        if origin.more:
+            return self.of(origin.of[0]) + origin.more
         if origin.kind == "joint":
             values, *along = origin.of
             return self.of(values) ** prod(self.of(each) for each in along)

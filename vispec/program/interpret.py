@@ -83,6 +83,8 @@ class World:
         origin = axis.origin
         if origin in self.extents:
             return self.extents[origin]
+        if origin.more:
+            return self.extent(origin.of[0]) + origin.more
         if origin.kind == "joint":
             values, *rest = origin.of
             return self.extent(values) ** fold(lambda n, each: n * self.extent(each), rest, 1)

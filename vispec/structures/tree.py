@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from vispec.lazy import torch
 from vispec.program import build
-from vispec.program.axis import ordered
-from vispec.program.node import Node, Structure
-from vispec.structures.calls import kernel
+from vispec.program.axis import Axis, ordered
+from vispec.program.node import Call, Node, Part, Structure
+from vispec.structures.calls import kernel, lengths_of
 from vispec.structures.entry import Group, StructureKind, laid_over, with_lengths
 
 if TYPE_CHECKING:
@@ -89,8 +89,22 @@ def _below(arcs: Tensor, root: int) -> Tensor:
 
 def call(node: Structure) -> Node:
     """As tree_log_prob takes it."""
-    file = "vispec.kernels.sums.tree"
-    return kernel(node, f"{file}:tree_log_prob", f"{file}:tree_total", [(node.given[0], node.binds)], node.binds[0])
+    return kernel(node, f"{FILE}:tree_log_prob", f"{FILE}:tree_total", [(node.given[0], node.binds)], node.binds[0])
 
 
-ENTRY = StructureKind("tree", recognises, terms, form, log_sum, "one elimination an element", call)
+FILE = "vispec.kernels.sums.tree"
+
+
+def number(plate: Axis) -> Node:
+    """log n^(n-1) for the trees with one root of n elements."""
+    given = ((build.apply("real", build.count(plate)), (), ""),)
+    return Part(Call("kernel", f"{FILE}:log_number_of_trees", given, (((), "real"),), ()), 0)
+
+
+def valid(heads: Node, plate: Axis) -> Node:
+    """Whether heads are those of a tree with one root."""
+    given = ((heads, (plate,), ""), *lengths_of(plate))
+    return Part(Call("kernel", f"{FILE}:is_tree", given, (((), "bool"),), ()), 0)
+
+
+ENTRY = StructureKind("tree", recognises, terms, form, log_sum, "one elimination an element", call, number, valid)

@@ -152,6 +152,8 @@ class Writer:
             return text(self.told[origin])
         if origin.size is not None:
             return self.size(origin.size)
+        if origin.more:
+            return binary(SUM, self.extent(origin.of[0]), ("+", number(origin.more)))
         if origin.kind == "joint":
             values, *along = origin.of
             return binary(POWER, self.extent(values), *(("**", self.extent(each)) for each in along))
