@@ -1,8 +1,8 @@
-"""What one file adds: distributions, network layers, functions, steps, estimators, commands; and how they are found."""
+"""What one file adds: distributions, laws of laws, network layers, functions, steps, commands; and how they are found."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -34,6 +34,8 @@ class Distribution:
            inspect.getsource; elementwise over leading axes, returns log-density with its event dimensions reduced to event_dim
            = 0 (extra dimensions are summed by the emitter). Params are tensors, () at least. None:
            torch_class(**params).log_prob(value) is emitted.
+    log_cdf, log_survival: `log P(X ≤ value)` and `log P(X > value)`, of the same arguments as the kernel and copied like it, of
+           laws on single numbers: exact far into both tails. None: it cannot be censored or truncated.
     torch_class: its name in torch.distributions, used to sample (and for log_prob without a kernel).
     sampler: `sampler(*params)` where there is no torch_class to sample from, copied like the kernel.
     start: `start(value, ...)` finds where a fit of all params may begin, as a tuple in their order, from a sample's elements
@@ -53,6 +55,7 @@ class Distribution:
     atoms: values that have a mass of their own, beside the density of all others.
     proper: whether its mass is one.
     examples: params for the law tests.
+    modifier, law: of a law of a law (`composed`), the modifier and the law inside.
     """
 
     name: str
@@ -71,6 +74,8 @@ class Distribution:
     path: Callable[..., Any] | None = None
     divergences: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     kernel: Callable[..., Any] | None = None
+    log_cdf: Callable[..., Any] | None = None
+    log_survival: Callable[..., Any] | None = None
     sampler: Callable[..., Any] | None = None
     start: Callable[..., Any] | None = None
     shape_params: Mapping[str, int] = field(default_factory=dict)
@@ -83,12 +88,71 @@ class Distribution:
     atoms: tuple[float, ...] = ()
     proper: bool = True
     examples: tuple[Mapping[str, Any], ...] = ()
+    modifier: "Modifier | None" = None
+    law: "Distribution | None" = None
 
     def takes_logits(self, name: str, form: str) -> bool:
         """Whether torch takes a param that is in this form as `logits`."""
         return form in {"log": ("logits", "log"), "logit": ("logit",), "logs": ("logit",)}.get(
             self.forms.get(name, "value"), ()
         )
+
+
+LOW, HIGH = "lower", "upper"
+"""The names of a modifier's bounds among the params of the composed law, beside those of the law inside."""
+BOUNDS = {"low": LOW, "high": HIGH}
+"""What the language calls them."""
+
+
+@dataclass(frozen=True)
+class Modifier:
+    """A law of a law on numbers, `Name(law, low, high)`, of which one bound may be left out.
+
+    kernel: `log_prob(value, law, *params, low, high, whole)`, law the kernels log_prob, log_cdf and log_survival of the law
+            inside and params its own, in their forms; whole: its values are whole numbers. Copied like a distribution's.
+    sampler: `sampler(law, *params, low, high, whole)`, a draw without a gradient.
+    masses: its bounds have masses. ends: its values lie between its bounds."""
+
+    name: str
+    kernel: Callable[..., Any]
+    sampler: Callable[..., Any]
+    masses: bool = False
+    ends: bool = False
+
+
+def composed(modifier: Modifier, law: Distribution, bounds: tuple[str, ...]) -> Distribution:
+    """The law of a law as a distribution, with the bounds (LOW, HIGH) that are there; its name tells all three."""
+    assert not {LOW, HIGH} & law.params.keys()
+    own = tuple(bound if bound in bounds else None for bound in (LOW, HIGH))
+    inside = law.inside
+    if modifier.ends and law.support == "real" and LOW in bounds:
+        inside = ("positive", "unit") if HIGH in bounds else ("positive",)
+    elif modifier.ends and law.support == "positive" and HIGH in bounds:
+        inside = ("unit",)
+    return replace(
+        law,
+        name=f"{modifier.name}({', '.join((law.name, *(word for word in BOUNDS if BOUNDS[word] in bounds)))})",
+        params={**law.params, **dict.fromkeys(bounds, "real")},
+        optional=(),
+        other_supports=() if law.optional else law.other_supports,
+        program=None,
+        path=None,
+        divergences={},
+        kernel=modifier.kernel,
+        log_cdf=None,
+        log_survival=None,
+        torch_class=None,
+        sampler=None,
+        start=None,
+        has_rsample=False,
+        carry=None,
+        everywhere=False,
+        bounds=tuple(new or old for new, old in zip(own, law.bounds, strict=True)) if modifier.ends else law.bounds,
+        inside=inside,
+        examples=(),
+        modifier=modifier,
+        law=law,
+    )
 
 
 @dataclass(frozen=True)
@@ -178,6 +242,17 @@ class Entries(Mapping[str, Any]):
         return len(self._modules)
 
 
+class Laws(Entries):
+    """The distributions, and by the name that `composed` gives them laws of these."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._loaded and name.endswith(")"):
+            modifier, rest = name[:-1].split("(")
+            law, *words = rest.split(", ")
+            self._loaded[name] = composed(modifiers()[modifier], self[law], tuple(BOUNDS[word] for word in words))
+        return super().__getitem__(name)
+
+
 def discover(package: ModuleType) -> Mapping[str, Any]:
     """The entries of a package; raises ImportError where two have one name."""
     return Entries(package)
@@ -188,7 +263,15 @@ def distributions() -> Mapping[str, Distribution]:
     """All distributions, by name."""
     import vispec.distributions
 
-    return discover(vispec.distributions)
+    return Laws(vispec.distributions)
+
+
+@cache
+def modifiers() -> Mapping[str, Modifier]:
+    """All laws of laws, by name."""
+    import vispec.modifiers
+
+    return discover(vispec.modifiers)
 
 
 @cache

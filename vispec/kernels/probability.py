@@ -50,6 +50,13 @@ def log_1_minus_exp(x: Tensor) -> Tensor:
     )
 
 
+def log_1_minus_exp_of(log_x: Tensor) -> Tensor:
+    """log (1 - exp(-x)) of log x, for x however near 0 or far away."""
+    small, large = log_x < -37, log_x > 6.7  # log x, and 0, to the last digit
+    middle = log_1_minus_exp(torch.exp(torch.where(small | large, 0.0, log_x)))
+    return torch.where(small, log_x, torch.where(large, 0.0, middle))
+
+
 def bit_log_prob(value: Tensor, p: Tensor) -> Tensor:
     """log P(value) of a bit that is 1 with probability p, elementwise; certain at p = 0 and p = 1."""
     return LogOfProbability.apply(torch.where(value > 0, p, 1 - p))

@@ -75,6 +75,8 @@ CODES: dict[str, str] = {
     "V412": "a head that the distribution does not take",
     "V413": "a law over another number of values",
     "V414": "a law on vectors for a variable of too few dimensions",
+    "V415": "a law of a law that has no distribution function",
+    "V416": "bounds with nothing between them",
     # nets
     "V501": "a layer that does not exist",
     "V502": "an option that the layer does not have",

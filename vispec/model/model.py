@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from vispec.catalog import BOUNDS, distributions
 from vispec.model.types import Dim, Type
 from vispec.source import Source, Span
 
@@ -181,6 +182,21 @@ class Draw:
     span: Span
     distribution: str
     args: tuple[tuple[str, Expression], ...]
+
+
+def taken_apart(draw: Draw) -> tuple[str, Draw, tuple[tuple[str, Expression], ...]]:
+    """Of a law of a law its modifier's name, the law inside, and the bounds as the language calls them; of others "", itself
+    and none."""
+    entry = distributions()[draw.distribution]
+    if entry.modifier is None or entry.law is None:
+        return "", draw, ()
+    words = {name: word for word, name in BOUNDS.items()}
+    own = tuple((name, value) for name, value in draw.args if name not in words)
+    return (
+        entry.modifier.name,
+        Draw(draw.span, entry.law.name, own),
+        tuple((words[name], value) for name, value in draw.args if name in words),
+    )
 
 
 @dataclass(frozen=True)

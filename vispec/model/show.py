@@ -110,8 +110,10 @@ def show_setting(value: m.Setting) -> str:
 def show_law(law: m.Law) -> str:
     """A law with its parameters by name."""
     match law:
-        case m.Draw(distribution=name, args=args):
-            return f"{name}({', '.join(f'{param}={show(value)}' for param, value in args)})"
+        case m.Draw():
+            outer, own, bounds = m.taken_apart(law)
+            inside = f"{own.distribution}({', '.join(f'{param}={show(value)}' for param, value in own.args)})"
+            return f"{outer}({', '.join([inside, *(f'{word}={show(value)}' for word, value in bounds)])})" if outer else inside
         case m.Choice(test=test, then=then, otherwise=otherwise):
             return f"{show_law(then)} if {show(test, CONDITIONAL + 1)} else {show_law(otherwise)}"
         case m.Then(laws=laws):

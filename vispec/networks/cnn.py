@@ -9,8 +9,8 @@ from vispec.catalog import Network, Option
 from vispec.networks.mlp import ACTIVATION, ACTIVATIONS
 
 if TYPE_CHECKING:
-    from vispec.torch.nets.stream import Part, Stream
     from vispec.model.types import Dim
+    from vispec.torch.nets.stream import Part, Stream
 
 
 def cnn(stream: Stream, channels: tuple[Dim, ...], kernel: int, stride: int | None, activation: str) -> None:

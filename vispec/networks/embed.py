@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from vispec.catalog import Network, Option
 
 if TYPE_CHECKING:
-    from vispec.torch.nets.stream import Part, Stream
     from vispec.model.types import Dim
+    from vispec.torch.nets.stream import Part, Stream
 
 
 def embed(stream: Stream, size: Dim) -> None:

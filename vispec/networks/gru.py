@@ -8,8 +8,8 @@ from vispec.catalog import Network
 from vispec.networks.lstm import OPTIONS, recurrent
 
 if TYPE_CHECKING:
-    from vispec.torch.nets.stream import Stream
     from vispec.model.types import Dim
+    from vispec.torch.nets.stream import Stream
 
 
 def gru(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from vispec.catalog import Network, Option
 
 if TYPE_CHECKING:
-    from vispec.torch.nets.stream import Stream
     from vispec.model.types import Dim
+    from vispec.torch.nets.stream import Stream
 
 
 def linear(stream: Stream, size: Dim) -> None:

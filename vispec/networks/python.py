@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from vispec.catalog import Network, Option
 
 if TYPE_CHECKING:
-    from vispec.torch.nets.stream import Stream
     from vispec.model.types import Dim
+    from vispec.torch.nets.stream import Stream
 
 
 def python(stream: Stream, path: str, features: Dim, **settings: Any) -> None:

@@ -8,8 +8,8 @@ from vispec.catalog import Network, Option
 from vispec.networks.mlp import ACTIVATION, ACTIVATIONS
 
 if TYPE_CHECKING:
-    from vispec.torch.nets.stream import Stream
     from vispec.model.types import Dim
+    from vispec.torch.nets.stream import Stream
 
 
 def residual(stream: Stream, size: Dim | None, activation: str) -> None:

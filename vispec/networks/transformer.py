@@ -8,8 +8,8 @@ from vispec.catalog import Network, Option
 from vispec.networks.embed import embed as look_up
 
 if TYPE_CHECKING:
-    from vispec.torch.nets.stream import Stream
     from vispec.model.types import Dim
+    from vispec.torch.nets.stream import Stream
 
 
 def transformer(stream: Stream, embed: Dim, heads: int, layers: int, hidden: Dim | None, dropout: float) -> None:

@@ -13,6 +13,7 @@ from vispec.plan.costs import step_rows
 from vispec.plan.eliminate import IntractableError, Layout, Node, Pointer, eliminate
 from vispec.plan.estimate import BIASED, closed_kl_is_right, draw_order, estimation, gradient_of, source_of
 from vispec.plan.guides import complete_guides, in_joint, is_shared
+from vispec.plan.modified import check_modified
 from vispec.plan.pasts import without_pasts_of_lets
 from vispec.plan.plan import Factor, Plan, Step, Treatment
 from vispec.plan.refuse import check_plannable, model_expressions
@@ -25,6 +26,7 @@ def make_plan(model: Model, complete: bool = False, weighing: bool = False) -> P
     complete: enumerate also what log_prob may leave out, finite variables that nothing reads; posterior queries ask for them.
     weighing: for importance weights, where what all rows share is drawn once a sample too.
     """
+    check_modified(model)
     model = without_pasts_of_lets(complete_guides(model))
     if not weighing:
         check_plannable(model)

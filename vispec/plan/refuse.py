@@ -32,6 +32,7 @@ CODES = {
     "V715": "Latents of one row ask for different bounds",
     "V716": "A guide reads a latent that nothing else reads",
     "V717": "The past of a deterministic node that has none",
+    "V718": "A variable with a law of a law is drawn in a way that is not compiled",
     "V720": "An element of another one's ragged plate is read, which may not be there",
     "V721": "A latent that all rows share reads data",
 }

@@ -37,9 +37,9 @@ from vispec.program.node import (
     Site,
     Spread,
     Stop,
+    Structure,
     Tail,
     Zeros,
-    Structure,
 )
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from vispec.program.axis import Axis
 from vispec.program.node import Call, Input, Node, Part, Structure
 from vispec.program.size import Size

@@ -49,8 +49,8 @@ from vispec.torch.code import (
     unary,
 )
 from vispec.torch.implementation import Target, choose
-from vispec.torch.names import local
 from vispec.torch.layout import Value, aligned, turned
+from vispec.torch.names import local
 
 ONE = Code((Attribute("buffer", "one"),))
 DEVICE = attribute(ONE, "device")

@@ -23,6 +23,18 @@ def bernoulli_program(value: Node, own: object, probs: Node) -> Node:
     return build.where(value, build.log(probs), build.log_one_minus(probs))
 
 
+def bernoulli_log_cdf(value: torch.Tensor, logit: torch.Tensor) -> torch.Tensor:
+    """log P(X ≤ value), elementwise."""
+    first = torch.nn.functional.logsigmoid(-logit)
+    return torch.where(value < 0, -torch.inf, torch.where(value < 1, first, torch.zeros_like(first)))
+
+
+def bernoulli_log_survival(value: torch.Tensor, logit: torch.Tensor) -> torch.Tensor:
+    """log P(X > value), elementwise."""
+    second = torch.nn.functional.logsigmoid(logit)
+    return torch.where(value < 0, torch.zeros_like(second), torch.where(value < 1, second, -torch.inf))
+
+
 ENTRY = Distribution(
     name="Bernoulli",
     params={"probs": "unit"},
@@ -31,6 +43,8 @@ ENTRY = Distribution(
     torch_class="Bernoulli",
     program=bernoulli_program,
     kernel=bernoulli_log_prob,
+    log_cdf=bernoulli_log_cdf,
+    log_survival=bernoulli_log_survival,
     start=bernoulli_start,
     examples=({"probs": 0.3}, {"probs": 0.999}),
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from vispec.catalog import Distribution
-from vispec.lazy import torch
+from vispec.lazy import kernel, torch
+
+beta_tails = kernel("vispec.kernels.tails.incomplete_beta", "beta_tails")
 
 
 def negative_binomial_log_prob(
@@ -29,6 +31,30 @@ def negative_binomial_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Te
     return total_count, mean / (mean + total_count)
 
 
+def negative_binomial_log_cdf(
+    value: torch.Tensor, total_count: torch.Tensor, log_p: torch.Tensor, log_rest: torch.Tensor
+) -> torch.Tensor:
+    """log P(Y ≤ 1 - p) of Y ~ Beta(total_count, value + 1), elementwise; -inf below 0."""
+    inside = (value >= 0) & (log_p > -torch.inf) & (log_rest > -torch.inf)
+    count = torch.where(inside, value.floor(), 0.0).double()
+    logs = (torch.where(inside, log.double(), -0.6931471805599453) for log in (log_rest, log_p))  # log ½
+    found = beta_tails(total_count.double(), count + 1, *logs)[0].to(value.dtype)
+    certain = torch.where((value >= 0) & (log_p == -torch.inf), 0.0, -torch.inf)
+    return torch.where(inside, found, certain.to(value.dtype))
+
+
+def negative_binomial_log_survival(
+    value: torch.Tensor, total_count: torch.Tensor, log_p: torch.Tensor, log_rest: torch.Tensor
+) -> torch.Tensor:
+    """log P(Y > 1 - p) of Y ~ Beta(total_count, value + 1), elementwise; 0 below 0."""
+    inside = (value >= 0) & (log_p > -torch.inf) & (log_rest > -torch.inf)
+    count = torch.where(inside, value.floor(), 0.0).double()
+    logs = (torch.where(inside, log.double(), -0.6931471805599453) for log in (log_rest, log_p))  # log ½
+    found = beta_tails(total_count.double(), count + 1, *logs)[1].to(value.dtype)
+    certain = torch.where((value < 0) | (log_rest == -torch.inf), 0.0, -torch.inf)
+    return torch.where(inside, found, certain.to(value.dtype))
+
+
 ENTRY = Distribution(
     name="NegativeBinomial",
     params={"total_count": "positive", "probs": "unit"},
@@ -38,6 +64,8 @@ ENTRY = Distribution(
     everywhere=False,
     torch_class="NegativeBinomial",
     kernel=negative_binomial_log_prob,
+    log_cdf=negative_binomial_log_cdf,
+    log_survival=negative_binomial_log_survival,
     start=negative_binomial_start,
     examples=({"total_count": 2.5, "probs": 0.6},),
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from vispec.catalog import Distribution
-from vispec.lazy import torch
+from vispec.lazy import kernel, torch
+
+gamma_tails = kernel("vispec.kernels.tails.incomplete_gamma", "gamma_tails")
 
 
 def poisson_log_prob(value: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
@@ -20,12 +22,28 @@ def poisson_start(value: torch.Tensor) -> tuple[torch.Tensor]:
     return ((value.sum(0) + 0.5) / len(value),)
 
 
+def poisson_log_cdf(value: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
+    """log P(Y > rate) of Y ~ Gamma(value + 1, 1), elementwise; -inf below 0."""
+    inside = (value >= 0) & (rate > 0)
+    count, safe = torch.where(inside, value.floor(), 0.0).double(), torch.where(inside, rate, 1.0).double()
+    return torch.where(inside, gamma_tails(count + 1, safe)[1].to(value.dtype), torch.where(value < 0, -torch.inf, 0.0))
+
+
+def poisson_log_survival(value: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
+    """log P(Y ≤ rate) of Y ~ Gamma(value + 1, 1), elementwise; 0 below 0."""
+    inside = (value >= 0) & (rate > 0)
+    count, safe = torch.where(inside, value.floor(), 0.0).double(), torch.where(inside, rate, 1.0).double()
+    return torch.where(inside, gamma_tails(count + 1, safe)[0].to(value.dtype), torch.where(value < 0, 0.0, -torch.inf))
+
+
 ENTRY = Distribution(
     name="Poisson",
     params={"rate": "positive"},
     support="count",
     torch_class="Poisson",
     kernel=poisson_log_prob,
+    log_cdf=poisson_log_cdf,
+    log_survival=poisson_log_survival,
     start=poisson_start,
     examples=({"rate": 0.3}, {"rate": 7.5}),
 )

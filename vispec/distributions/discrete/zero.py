@@ -16,6 +16,16 @@ def zero_sample() -> torch.Tensor:
     return torch.zeros(())
 
 
+def zero_log_cdf(value: torch.Tensor) -> torch.Tensor:
+    """0 from 0 on and -inf below."""
+    return torch.zeros_like(value).masked_fill(value < 0, -torch.inf)
+
+
+def zero_log_survival(value: torch.Tensor) -> torch.Tensor:
+    """-inf from 0 on and 0 below."""
+    return torch.zeros_like(value).masked_fill(value >= 0, -torch.inf)
+
+
 ENTRY = Distribution(
     name="Zero",
     params={},
@@ -23,6 +33,8 @@ ENTRY = Distribution(
     everywhere=False,
     other_supports=("real",),
     kernel=zero_log_prob,
+    log_cdf=zero_log_cdf,
+    log_survival=zero_log_survival,
     sampler=zero_sample,
     examples=({},),
 )

@@ -18,6 +18,26 @@ def half_cauchy_start(value: torch.Tensor) -> tuple[torch.Tensor]:
     return (scale.masked_fill(scale == 0, torch.nan),)
 
 
+def half_cauchy_log_cdf(value: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """log of 2 / π atan(value / scale), elementwise; -inf at and below 0."""
+    inside = value > 0
+    z = torch.where(inside, value, 1.0).double() / scale.double()
+    near = z < 1
+    inner = torch.atan(torch.where(near, z, 1.0)) * 0.6366197723675814  # 2 / π
+    outer = torch.atan(1 / torch.where(near, 1.0, z)) * 0.6366197723675814
+    return torch.where(inside, torch.where(near, inner.log(), torch.log1p(-outer)).to(value.dtype), -torch.inf)
+
+
+def half_cauchy_log_survival(value: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """log of 2 / π atan(scale / value), elementwise; 0 at and below 0."""
+    inside = value > 0
+    z = torch.where(inside, value, 1.0).double() / scale.double()
+    near = z < 1
+    inner = torch.atan(torch.where(near, z, 1.0)) * 0.6366197723675814  # 2 / π
+    outer = torch.atan(1 / torch.where(near, 1.0, z)) * 0.6366197723675814
+    return torch.where(inside, torch.where(near, torch.log1p(-inner), outer.log()).to(value.dtype), 0.0)
+
+
 ENTRY = Distribution(
     name="HalfCauchy",
     params={"scale": "positive"},
@@ -25,6 +45,8 @@ ENTRY = Distribution(
     has_rsample=True,
     torch_class="HalfCauchy",
     kernel=half_cauchy_log_prob,
+    log_cdf=half_cauchy_log_cdf,
+    log_survival=half_cauchy_log_survival,
     start=half_cauchy_start,
     examples=({"scale": 2.0},),
 )

@@ -26,6 +26,20 @@ def into_positive(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return x.exp(), x
 
 
+def log_normal_log_cdf(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """log Φ((log value - loc) / scale), elementwise; -inf at and below 0."""
+    inside = value > 0
+    z = (torch.where(inside, value, 1.0).double().log() - loc.double()) / scale.double()
+    return torch.where(inside, torch.special.log_ndtr(z).to(value.dtype), -torch.inf)
+
+
+def log_normal_log_survival(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """log Φ((loc - log value) / scale), elementwise; 0 at and below 0."""
+    inside = value > 0
+    z = (torch.where(inside, value, 1.0).double().log() - loc.double()) / scale.double()
+    return torch.where(inside, torch.special.log_ndtr(-z).to(value.dtype), 0.0)
+
+
 ENTRY = Distribution(
     name="LogNormal",
     params={"loc": "real", "scale": "positive"},
@@ -33,6 +47,8 @@ ENTRY = Distribution(
     has_rsample=True,
     torch_class="LogNormal",
     kernel=log_normal_log_prob,
+    log_cdf=log_normal_log_cdf,
+    log_survival=log_normal_log_survival,
     start=log_normal_start,
     carry=into_positive,
     examples=({"loc": 0.5, "scale": 0.7},),

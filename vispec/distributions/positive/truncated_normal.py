@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from vispec.catalog import Distribution
-from vispec.lazy import torch
+from vispec.lazy import kernel, torch
+
+log_1_minus_exp = kernel("vispec.kernels.probability", "log_1_minus_exp")
 
 
 def truncated_normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
@@ -33,11 +35,29 @@ def truncated_normal_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Ten
     return loc, scale
 
 
+def truncated_normal_log_cdf(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """log of 1 - Φ((loc - value) / scale) / Φ(loc / scale), elementwise; -inf at and below 0."""
+    inside = value > 0
+    left = truncated_normal_log_survival(
+        torch.where(inside, value, scale.to(value.dtype)).double(), loc.double(), scale.double()
+    )
+    return torch.where(inside, log_1_minus_exp(-left).to(value.dtype), -torch.inf)
+
+
+def truncated_normal_log_survival(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """log of Φ((loc - value) / scale) / Φ(loc / scale), elementwise; 0 at and below 0."""
+    scale, loc = scale.double(), loc.double()
+    z = (torch.where(value > 0, value, 0.0).double() - loc) / scale
+    return torch.where(value > 0, torch.special.log_ndtr(-z) - torch.special.log_ndtr(loc / scale), 0.0).to(value.dtype)
+
+
 ENTRY = Distribution(
     name="TruncatedNormal",
     params={"loc": "real", "scale": "positive"},
     support="positive",
     kernel=truncated_normal_log_prob,
+    log_cdf=truncated_normal_log_cdf,
+    log_survival=truncated_normal_log_survival,
     sampler=truncated_normal_sample,
     start=truncated_normal_start,
     examples=({"loc": 0.5, "scale": 2.0}, {"loc": -1.0, "scale": 0.5}),

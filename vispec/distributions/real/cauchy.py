@@ -14,12 +14,37 @@ def cauchy_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return loc, scale.masked_fill(scale == 0, torch.nan)
 
 
+def cauchy_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """-log π scale - log(1 + ((value - loc) / scale)²), elementwise."""
+    z = (value - loc) / scale
+    return -1.1447298858494002 - scale.log() - torch.log1p(z.square())  # log π
+
+
+def cauchy_log_cdf(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """log of ½ + atan((value - loc) / scale) / π, elementwise."""
+    z = (value.double() - loc.double()) / scale.double()
+    low = z < 0
+    share = torch.atan2(torch.ones_like(z), z.abs()) * 0.3183098861837907  # 1 / π
+    return torch.where(low, share.log(), torch.log1p(-share)).to(value.dtype)
+
+
+def cauchy_log_survival(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """log of ½ - atan((value - loc) / scale) / π, elementwise."""
+    z = -(value.double() - loc.double()) / scale.double()
+    low = z < 0
+    share = torch.atan2(torch.ones_like(z), z.abs()) * 0.3183098861837907  # 1 / π
+    return torch.where(low, share.log(), torch.log1p(-share)).to(value.dtype)
+
+
 ENTRY = Distribution(
     name="Cauchy",
     params={"loc": "real", "scale": "positive"},
     support="real",
     has_rsample=True,
     torch_class="Cauchy",
+    kernel=cauchy_log_prob,
+    log_cdf=cauchy_log_cdf,
+    log_survival=cauchy_log_survival,
     start=cauchy_start,
     examples=({"loc": 0.5, "scale": 2.0},),
 )

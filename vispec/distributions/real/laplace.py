@@ -18,6 +18,20 @@ def laplace_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return loc, scale.masked_fill(scale == 0, torch.nan)
 
 
+def laplace_log_cdf(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """log of exp(z) / 2 below 0 and of 1 - exp(-z) / 2 above, for z = (value - loc) / scale, elementwise."""
+    z = (value.double() - loc.double()) / scale.double()
+    tail = -z.abs() - 0.6931471805599453  # log 2
+    return torch.where(z < 0, tail, torch.log1p(-tail.exp())).to(value.dtype)
+
+
+def laplace_log_survival(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """log of exp(-z) / 2 above 0 and of 1 - exp(z) / 2 below, for z = (value - loc) / scale, elementwise."""
+    z = -(value.double() - loc.double()) / scale.double()
+    tail = -z.abs() - 0.6931471805599453  # log 2
+    return torch.where(z < 0, tail, torch.log1p(-tail.exp())).to(value.dtype)
+
+
 ENTRY = Distribution(
     name="Laplace",
     params={"loc": "real", "scale": "positive"},
@@ -25,6 +39,8 @@ ENTRY = Distribution(
     has_rsample=True,
     torch_class="Laplace",
     kernel=laplace_log_prob,
+    log_cdf=laplace_log_cdf,
+    log_survival=laplace_log_survival,
     start=laplace_start,
     examples=({"loc": 0.5, "scale": 2.0},),
 )

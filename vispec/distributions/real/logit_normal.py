@@ -28,6 +28,28 @@ def logit_normal_sample(loc: torch.Tensor, scale: torch.Tensor, low: torch.Tenso
     return torch.lerp(low, high, torch.sigmoid(loc + scale * torch.randn_like(loc + scale + low + high)))
 
 
+def logit_normal_log_cdf(
+    value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor, low: torch.Tensor, high: torch.Tensor
+) -> torch.Tensor:
+    """log Φ((x - loc) / scale) for the log-odds x of the value between its ends, elementwise."""
+    inside = (value > low) & (value < high)
+    below, above = (torch.where(inside, x, 1.0).log() for x in (value.double() - low.double(), high.double() - value.double()))
+    z = (below - above - loc.double()) / scale.double()
+    certain = torch.where(value >= high, 0.0, -torch.inf)
+    return torch.where(inside, torch.special.log_ndtr(z).to(value.dtype), certain.to(value.dtype))
+
+
+def logit_normal_log_survival(
+    value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor, low: torch.Tensor, high: torch.Tensor
+) -> torch.Tensor:
+    """log Φ((loc - x) / scale) for the log-odds x of the value between its ends, elementwise."""
+    inside = (value > low) & (value < high)
+    below, above = (torch.where(inside, x, 1.0).log() for x in (value.double() - low.double(), high.double() - value.double()))
+    z = (below - above - loc.double()) / scale.double()
+    certain = torch.where(value <= low, 0.0, -torch.inf)
+    return torch.where(inside, torch.special.log_ndtr(-z).to(value.dtype), certain.to(value.dtype))
+
+
 ENTRY = Distribution(
     name="LogitNormal",
     params={"loc": "real", "scale": "positive", "low": "real", "high": "real"},
@@ -37,6 +59,8 @@ ENTRY = Distribution(
     inside=("positive", "unit"),
     has_rsample=True,
     kernel=logit_normal_log_prob,
+    log_cdf=logit_normal_log_cdf,
+    log_survival=logit_normal_log_survival,
     sampler=logit_normal_sample,
     carry=into_interval,
     examples=({"loc": 0.5, "scale": 0.7, "low": -1.0, "high": 2.5},),

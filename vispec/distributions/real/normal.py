@@ -37,6 +37,16 @@ def normal_divergence(q: Params, p: Params) -> Node:
     return Part(Call("kernel", f"vispec.kernels.draws.kl:{name}", given, (((), "real"),), ()), 0)
 
 
+def normal_log_cdf(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """log Φ((value - loc) / scale), elementwise."""
+    return torch.special.log_ndtr((value.double() - loc.double()) / scale.double()).to(value.dtype)
+
+
+def normal_log_survival(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """log Φ((loc - value) / scale), elementwise."""
+    return torch.special.log_ndtr((loc.double() - value.double()) / scale.double()).to(value.dtype)
+
+
 ENTRY = Distribution(
     name="Normal",
     params={"loc": "real", "scale": "positive"},
@@ -46,6 +56,8 @@ ENTRY = Distribution(
     path=normal_path,
     divergences={"Normal": normal_divergence},
     kernel=normal_log_prob,
+    log_cdf=normal_log_cdf,
+    log_survival=normal_log_survival,
     start=normal_start,
     examples=({"loc": 0.5, "scale": 2.0}, {"loc": -3.0, "scale": 0.1}),
 )

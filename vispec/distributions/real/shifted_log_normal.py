@@ -24,6 +24,22 @@ def shifted_log_normal_sample(loc: torch.Tensor, scale: torch.Tensor, low: torch
     return low + torch.exp(loc + scale * torch.randn_like(loc + scale + low))
 
 
+def shifted_log_normal_log_cdf(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor, low: torch.Tensor) -> torch.Tensor:
+    """log Φ((log(value - low) - loc) / scale), elementwise; -inf at and below low."""
+    inside = value > low
+    z = (torch.where(inside, value.double() - low.double(), 1.0).log() - loc.double()) / scale.double()
+    return torch.where(inside, torch.special.log_ndtr(z).to(value.dtype), -torch.inf)
+
+
+def shifted_log_normal_log_survival(
+    value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor, low: torch.Tensor
+) -> torch.Tensor:
+    """log Φ((loc - log(value - low)) / scale), elementwise; 0 at and below low."""
+    inside = value > low
+    z = (torch.where(inside, value.double() - low.double(), 1.0).log() - loc.double()) / scale.double()
+    return torch.where(inside, torch.special.log_ndtr(-z).to(value.dtype), 0.0)
+
+
 ENTRY = Distribution(
     name="ShiftedLogNormal",
     params={"loc": "real", "scale": "positive", "low": "real"},
@@ -33,6 +49,8 @@ ENTRY = Distribution(
     inside=("positive",),
     has_rsample=True,
     kernel=shifted_log_normal_log_prob,
+    log_cdf=shifted_log_normal_log_cdf,
+    log_survival=shifted_log_normal_log_survival,
     sampler=shifted_log_normal_sample,
     carry=above_end,
     examples=({"loc": 0.5, "scale": 0.7, "low": -1.0},),

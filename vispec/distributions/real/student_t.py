@@ -5,6 +5,7 @@ from __future__ import annotations
 from vispec.catalog import Distribution
 from vispec.lazy import kernel, torch
 
+beta_tails = kernel("vispec.kernels.tails.incomplete_beta", "beta_tails")
 log_half_step = kernel("vispec.kernels.half_step", "log_half_step")
 
 
@@ -31,6 +32,23 @@ def student_t_log_prob(value: torch.Tensor, df: torch.Tensor, loc: torch.Tensor,
     return (log_half_step(half) - tail - scale.log() - 0.9189385332046727).to(value.dtype)  # log(2π) / 2
 
 
+def student_t_log_cdf(value: torch.Tensor, df: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """log P(X ≤ value), elementwise, by symmetry."""
+    return student_t_log_survival(-value, df, -loc, scale)
+
+
+def student_t_log_survival(value: torch.Tensor, df: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """log P(X > value), elementwise: half the mass of Beta(df / 2, ½) up to df / (df + z²), z = (value - loc) / scale."""
+    df, z = df.double(), (value.double() - loc.double()) / scale.double()
+    middle = z.abs() < 1e-100
+    square = torch.where(middle, 1.0, z).square()
+    logs = -torch.log1p(square / df), -torch.log1p(df / square)
+    outside = beta_tails(0.5 * df, torch.full_like(z, 0.5), *logs)[0] - 0.6931471805599453  # log 2
+    found = torch.where(z > 0, outside, torch.log1p(-outside.exp()))
+    at_0 = -0.6931471805599453 - 2 * z * torch.exp(log_half_step(0.5 * df) - 0.9189385332046727)  # log(2π) / 2
+    return torch.where(middle, at_0, found).to(value.dtype)
+
+
 ENTRY = Distribution(
     name="StudentT",
     params={"df": "positive", "loc": "real", "scale": "positive"},
@@ -39,5 +57,7 @@ ENTRY = Distribution(
     torch_class="StudentT",
     start=student_t_start,
     kernel=student_t_log_prob,
+    log_cdf=student_t_log_cdf,
+    log_survival=student_t_log_survival,
     examples=({"df": 3.5, "loc": 0.5, "scale": 2.0},),
 )

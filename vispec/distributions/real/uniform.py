@@ -20,6 +20,22 @@ def uniform_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return low - width * (10 / len(value)), high + width * (10 / len(value))
 
 
+def uniform_log_cdf(value: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+    """log of (value - low) / (high - low), elementwise; -inf at and below low, 0 from high on."""
+    inside = (value > low) & (value < high)
+    share = torch.where(inside, value - low, 1.0).double() / torch.where(inside, high - low, 2.0).double()
+    certain = torch.where(value >= high, 0.0, -torch.inf)
+    return torch.where(inside, share.log(), certain).to(value.dtype)
+
+
+def uniform_log_survival(value: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+    """log of (high - value) / (high - low), elementwise; 0 at and below low, -inf from high on."""
+    inside = (value > low) & (value < high)
+    share = torch.where(inside, high - value, 1.0).double() / torch.where(inside, high - low, 2.0).double()
+    certain = torch.where(value <= low, 0.0, -torch.inf)
+    return torch.where(inside, share.log(), certain).to(value.dtype)
+
+
 ENTRY = Distribution(
     name="Uniform",
     params={"low": "real", "high": "real"},
@@ -32,6 +48,8 @@ ENTRY = Distribution(
     has_rsample=True,
     torch_class="Uniform",
     kernel=uniform_log_prob,
+    log_cdf=uniform_log_cdf,
+    log_survival=uniform_log_survival,
     start=uniform_start,
     examples=({"low": -1.0, "high": 2.5},),
 )

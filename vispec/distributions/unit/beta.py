@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from vispec.catalog import Distribution
-from vispec.lazy import torch
+from vispec.lazy import kernel, torch
+
+beta_tails = kernel("vispec.kernels.tails.incomplete_beta", "beta_tails")
 
 
 def beta_log_prob(value: torch.Tensor, concentration1: torch.Tensor, concentration0: torch.Tensor) -> torch.Tensor:
@@ -24,6 +26,22 @@ def beta_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return mean * total, (1 - mean) * total
 
 
+def beta_log_cdf(value: torch.Tensor, concentration1: torch.Tensor, concentration0: torch.Tensor) -> torch.Tensor:
+    """log P(X ≤ value), elementwise; -inf at and below 0, 0 from 1 on."""
+    inside = (value > 0) & (value < 1)
+    safe = torch.where(inside, value, 0.5).double()
+    found = beta_tails(concentration1.double(), concentration0.double(), safe.log(), torch.log1p(-safe))[0]
+    return torch.where(inside, found.to(value.dtype), torch.where(value >= 1, 0.0, -torch.inf))
+
+
+def beta_log_survival(value: torch.Tensor, concentration1: torch.Tensor, concentration0: torch.Tensor) -> torch.Tensor:
+    """log P(X > value), elementwise; 0 at and below 0, -inf from 1 on."""
+    inside = (value > 0) & (value < 1)
+    safe = torch.where(inside, value, 0.5).double()
+    found = beta_tails(concentration1.double(), concentration0.double(), safe.log(), torch.log1p(-safe))[1]
+    return torch.where(inside, found.to(value.dtype), torch.where(value <= 0, 0.0, -torch.inf))
+
+
 ENTRY = Distribution(
     name="Beta",
     params={"concentration1": "positive", "concentration0": "positive"},
@@ -32,6 +50,8 @@ ENTRY = Distribution(
     has_rsample=True,
     torch_class="Beta",
     kernel=beta_log_prob,
+    log_cdf=beta_log_cdf,
+    log_survival=beta_log_survival,
     start=beta_start,
     examples=({"concentration1": 2.0, "concentration0": 3.0}, {"concentration1": 1.5, "concentration0": 1.0}),
 )

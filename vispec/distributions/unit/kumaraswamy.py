@@ -5,6 +5,7 @@ from __future__ import annotations
 from vispec.catalog import Distribution
 from vispec.lazy import kernel, torch
 
+log_1_minus_exp_of = kernel("vispec.kernels.probability", "log_1_minus_exp_of")
 log_1_minus_exp = kernel("vispec.kernels.probability", "log_1_minus_exp")
 
 
@@ -30,6 +31,23 @@ def kumaraswamy_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return a.gather(0, best)[0], b.gather(0, best)[0]
 
 
+def kumaraswamy_log_cdf(value: torch.Tensor, concentration1: torch.Tensor, concentration0: torch.Tensor) -> torch.Tensor:
+    """log(1 - (1 - v^a)^b) for concentrations a, b, elementwise; -inf at and below 0, 0 from 1 on."""
+    inside = (value > 0) & (value < 1)
+    log, a, b = torch.where(inside, value, 0.5).double().log(), concentration1.double(), concentration0.double()
+    x = -a * log
+    far = x > 40  # -log(1 - exp(-x)) is exp(-x) to the last digit
+    hazard = b.log() + torch.where(far, -x, (-log_1_minus_exp(torch.where(far, 1.0, x))).log())
+    return torch.where(inside, log_1_minus_exp_of(hazard).to(value.dtype), torch.where(value >= 1, 0.0, -torch.inf))
+
+
+def kumaraswamy_log_survival(value: torch.Tensor, concentration1: torch.Tensor, concentration0: torch.Tensor) -> torch.Tensor:
+    """b log(1 - v^a) for concentrations a, b, elementwise; 0 at and below 0, -inf from 1 on."""
+    inside = (value > 0) & (value < 1)
+    log, a, b = torch.where(inside, value, 0.5).double().log(), concentration1.double(), concentration0.double()
+    return torch.where(inside, (b * log_1_minus_exp(-a * log)).to(value.dtype), torch.where(value <= 0, 0.0, -torch.inf))
+
+
 ENTRY = Distribution(
     name="Kumaraswamy",
     params={"concentration1": "positive", "concentration0": "positive"},
@@ -38,6 +56,8 @@ ENTRY = Distribution(
     has_rsample=True,
     torch_class="Kumaraswamy",
     kernel=kumaraswamy_log_prob,
+    log_cdf=kumaraswamy_log_cdf,
+    log_survival=kumaraswamy_log_survival,
     start=kumaraswamy_start,
     examples=({"concentration1": 2.0, "concentration0": 3.0},),
 )

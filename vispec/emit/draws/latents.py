@@ -7,7 +7,7 @@ from vispec.catalog import Distribution, distributions
 from vispec.emit.draws.chain import draw_along
 from vispec.emit.draws.joint_guide import draw_jointly
 from vispec.emit.laws.carried import base_law, carry_to_ends, log_of_carried
-from vispec.emit.laws.densities import by_position, dense, density, extra_rank, spread
+from vispec.emit.laws.densities import by_position, composed_draw, dense, density, extra_rank, spread
 from vispec.emit.laws.expressions import expression, plain
 from vispec.emit.laws.flow import carry, log_of_flow
 from vispec.emit.laws.forms import tensor, to_form, to_value
@@ -172,6 +172,11 @@ def plain_draw(w: Writer, plan: Plan, variable: Variable, law: Draw) -> Value:
     entry = distributions()[law.distribution]
     if not law.args and entry.optional:
         return uniform_draw(w, plan, variable)
+    if entry.modifier is not None:
+        values = [expression(w, arg) for _, arg in law.args]
+        axes, rank = drawn_axes(w, plan, variable, values), len(variable.type.shape)
+        code = composed_draw(w, law, entry, axes, rank, sizes_of(w, plan, variable, axes))
+        return w.draw(hint(w, variable), code, axes, variable.type.shape)
     if entry.torch_class is None:
         found = {name: to_value(w, expression(w, arg), arg.type.domain) for name, arg in law.args}
         axes = drawn_axes(w, plan, variable, found.values())

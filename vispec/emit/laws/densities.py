@@ -1,16 +1,16 @@
 """A variable's law as a log-density with named axes, each in the cheapest form that its distribution allows."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from vispec.catalog import Distribution, distributions
+from vispec.catalog import BOUNDS, Distribution, distributions
 from vispec.emit.laws.branches import law_is_steep, negated, on_branches, taken
 from vispec.emit.laws.categorical import Lookup, Unnormalised, categorical, enumerated, looked_up, uniform_over_finite
 from vispec.emit.laws.expressions import expression, test_of
 from vispec.emit.laws.forms import logs, real, stem, tensor, to_form, to_value, truth
 from vispec.emit.laws.joins import add
-from vispec.emit.value import Value, align, union
+from vispec.emit.value import Value, align, paren, union
 from vispec.emit.writer import Writer
 from vispec.model.model import Choice, Const, Draw, Flow, Law, Then, Variable
 from vispec.model.types import Dim, Type
@@ -262,7 +262,33 @@ def fused_bernoulli(w: Writer, entry: Distribution, value: Value, found: list, x
     return f'-F.binary_cross_entropy_with_logits({logit.code}, {target}, reduction="none")'
 
 
+def law_of_law(w: Writer, entry: Distribution, kernel: Callable[..., object], first: str, params: list[tuple[str, str]]) -> str:
+    """A call of a modifier's kernel or sampler: the law inside by its kernels, its parameters, and the bounds by name."""
+    assert entry.law is not None
+    inside = ", ".join(
+        w.needs.kernel(f.__module__, f.__name__) for f in (entry.law.kernel, entry.law.log_cdf, entry.law.log_survival) if f
+    )
+    own = [code for name, code in params if name not in BOUNDS.values()]
+    bounds = [f"{word}={code}" for word, bound in BOUNDS.items() for name, code in params if name == bound]
+    whole = ["whole=True"] if entry.law.support in ("count", "bit") else []
+    function = w.needs.kernel(kernel.__module__, kernel.__name__)
+    return f"{function}({first}({inside}), {', '.join([*own, *bounds, *whole])})"
+
+
+def composed_draw(w: Writer, law: Draw, entry: Distribution, axes: tuple[str, ...], rank: int, shape: Sequence[str]) -> str:
+    """A draw of a law of a law for each element of a shape."""
+    assert entry.modifier is not None
+    params = [(n, t) for n, arg in law.args for t in domain_values(w, expression(w, arg), arg.type, entry, n)]
+    codes = [
+        (n, f"{paren(tensor_code(w, v, axes, rank))}.expand({', '.join(shape)})" if shape else tensor_code(w, v, axes, rank))
+        for n, v in params
+    ]
+    return law_of_law(w, entry, entry.modifier.sampler, "", codes)
+
+
 def call_kernel(w: Writer, entry: Distribution, x: str, params: list[tuple[str, str]]) -> str:
+    if entry.modifier is not None:
+        return law_of_law(w, entry, entry.modifier.kernel, f"{x}, ", params)
     if entry.kernel is not None:
         module = inspect.getmodule(entry.kernel)
         assert module is not None

@@ -135,7 +135,8 @@ def _concat(w: "Writer", e: Apply, args: Sequence[Value], axes: tuple[str, ...])
 def _one_hot(w: "Writer", e: Apply, args: Sequence[Value], axes: tuple[str, ...]) -> Value:
     (value,) = args
     size = w.dim(e.type.shape[0])
-    return w.let("one_hot", f"F.one_hot({value.code}, {size}).to(self.one.dtype)", value.axes, e.type.shape)
+    code = f"torch.tensor({value.code}, device=self.one.device)" if value.scalar else value.code
+    return w.let("one_hot", f"F.one_hot({code}, {size}).to(self.one.dtype)", value.axes, e.type.shape)
 
 
 def _cast(domain: str) -> Compile:

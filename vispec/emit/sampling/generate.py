@@ -4,7 +4,7 @@ from vispec.catalog import Distribution, distributions
 from vispec.emit.draws.latents import uniform
 from vispec.emit.draws.shared import bind_shared
 from vispec.emit.laws import trees
-from vispec.emit.laws.densities import extra_rank, spread
+from vispec.emit.laws.densities import composed_draw, extra_rank, spread
 from vispec.emit.laws.expressions import expression, test_of
 from vispec.emit.laws.forms import tensor, to_value
 from vispec.emit.posterior import complete
@@ -251,6 +251,8 @@ def draw_law(w: Generator, variable: Variable, law: Draw, axes: tuple[str, ...],
             return uniform(w, variable, axes, shape, hint)
         return decided(w, variable, uniform_law(w, variable, axes, shape), axes, hint)
     rank = len(variable.type.shape)
+    if entry.modifier is not None:
+        return w.draw(hint, composed_draw(w, law, entry, axes, rank, shape), axes, variable.type.shape)
     settings: list[str] = []
     for name, arg in law.args:
         value = expression(w, arg)

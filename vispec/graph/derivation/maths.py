@@ -52,8 +52,11 @@ class Notation:
 
     def law(self, law: m.Law | None) -> str:
         match law:
-            case m.Draw(distribution=name, args=args):
-                return self.call(name, self._heads(args))
+            case m.Draw():
+                outer, own, bounds = m.taken_apart(law)
+                inside = self.call(own.distribution, self._heads(own.args))
+                told = (f"{word} = {self.expression(value)}" for word, value in bounds)
+                return self.call(outer, [inside, *told]) if outer else inside
             case m.Choice(test=test, then=then, otherwise=otherwise):
                 return self._either(self.law(then), self.expression(test), self.law(otherwise))
             case m.Then(laws=laws):

@@ -5,6 +5,15 @@ from collections.abc import Sequence
 from vispec.catalog import Distribution, distributions
 from vispec.model import model as m
 from vispec.model.blocks.flows import FLOW, is_flow
+from vispec.model.laws.modified import (
+    Around,
+    bounds_fit,
+    has_tails,
+    is_exactly,
+    is_modified,
+    resolve_exactly,
+    resolve_modified,
+)
 from vispec.model.laws.parameters import bind_parameters, has_heads, usage
 from vispec.model.laws.support import Target, arcs_fit, ends_fit, parameter_fits, support_fits, supports_of
 from vispec.model.names.scope import Context, Scope
@@ -15,24 +24,32 @@ from vispec.model.values.resolve import resolve
 from vispec.syntax import tree as t
 
 
-def resolve_law(scope: Scope, context: Context, node: t.Expr, target: Target) -> m.Law | None:
-    """The law of a variable; None where something in it is reported."""
+def resolve_law(scope: Scope, context: Context, node: t.Expr, target: Target, around: Around | None = None) -> m.Law | None:
+    """The law of a variable; None where something in it is reported. around: what each distribution in it stands inside."""
     match node:
+        case t.Call() if is_modified(scope, node):
+            return resolve_modified(
+                scope, context, node, around, lambda law, inner: resolve_law(scope, context, law, target, inner)
+            )
+        case t.Call() if is_exactly(scope, node) and around is None:
+            return resolve_exactly(scope, context, node, target)
         case t.Then(laws=laws):
-            return _then(scope, context, node, laws, target)
+            return _then(scope, context, node, laws, target, around)
         case t.IfElse():
             test = resolve(scope, context, node.test)
-            then, otherwise = (resolve_law(scope, context, law, target) for law in (node.then, node.otherwise))
+            then, otherwise = (resolve_law(scope, context, law, target, around) for law in (node.then, node.otherwise))
             if test is None or then is None or otherwise is None or not condition(scope, test):
                 return None
             return m.Choice(node.span, test, then, otherwise)
         case t.Call() if node.function.id in distributions() and node.function.id not in scope.nets:
-            return _draw(scope, context, node, distributions()[node.function.id], target)
+            return _draw(scope, context, node, distributions()[node.function.id], target, around)
     _not_a_law(scope, context, node, target)
     return None
 
 
-def _then(scope: Scope, context: Context, node: t.Then, laws: Sequence[t.Expr], target: Target) -> m.Law | None:
+def _then(
+    scope: Scope, context: Context, node: t.Then, laws: Sequence[t.Expr], target: Target, around: Around | None
+) -> m.Law | None:
     if not any(scope.plates[plate].kind == "chain" for plate in context.open):
         plate = scope.plates[context.open[-1]] if context.open else None
         cause = (plate.span, "a plate, not a chain") if plate else None
@@ -40,9 +57,9 @@ def _then(scope: Scope, context: Context, node: t.Then, laws: Sequence[t.Expr], 
         message = "`then` gives the elements of a chain their laws in order, and no chain is open here"
         scope.problems.add("V213", node.span, message, "no first element", cause=cause, help=help)
         for law in laws:
-            resolve_law(scope, context.after(-1), law, target)
+            resolve_law(scope, context.after(-1), law, target, around)
         return None
-    resolved = [resolve_law(scope, context.after(number), law, target) for number, law in enumerate(laws)]
+    resolved = [resolve_law(scope, context.after(number), law, target, around) for number, law in enumerate(laws)]
     good = tuple(law for law in resolved if law is not None)
     return m.Then(node.span, good) if len(good) == len(laws) else None
 
@@ -82,14 +99,21 @@ def _not_a_law(scope: Scope, context: Context, node: t.Expr, target: Target) -> 
         )
 
 
-def _draw(scope: Scope, context: Context, node: t.Call, entry: Distribution, target: Target) -> m.Draw | None:
+def _draw(
+    scope: Scope, context: Context, node: t.Call, entry: Distribution, target: Target, around: Around | None
+) -> m.Draw | None:
     """One distribution; its parameters are checked even where the variable's type, or another parameter, is wrong."""
     found = bind_parameters(scope, context, node, entry)
-    if target.type is not None and not support_fits(scope, node, entry, target, target.type):
+    whole, args = entry, found.values
+    if around is not None:
+        if not has_tails(scope, node, entry, around):
+            return None
+        whole, args = around.entry(entry), (*args, *around.args)
+    if target.type is not None and not support_fits(scope, node, whole, target, target.type):
         return None
     good = [parameter_fits(scope, entry, target, name, value) for name, value in found.values]
     if all(good) and found.complete:
-        good.append(ends_fit(scope, entry, target, dict(found.values)))
+        good.append(bounds_fit(scope, whole, target, around) if around else ends_fit(scope, entry, target, dict(args)))
     if entry.support == "tree" and all(good) and found.complete and target.type is not None:
-        good.append(arcs_fit(scope, entry, dict(found.values)))
-    return m.Draw(node.span, entry.name, found.values) if all(good) and found.complete and target.type is not None else None
+        good.append(arcs_fit(scope, entry, dict(args)))
+    return m.Draw(node.span, whole.name, args) if all(good) and found.complete and target.type is not None else None

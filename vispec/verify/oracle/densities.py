@@ -14,6 +14,7 @@ from vispec.model.types import FINITE_DOMAINS
 from vispec.verify.errors import NotCheckedError
 from vispec.verify.oracle import trees
 from vispec.verify.oracle.expressions import Scene, evaluate, holds, own, raw_head
+from vispec.verify.oracle.masses import whole_integral
 from vispec.verify.oracle.row import Place
 
 TRIALS = ("Binomial", "NegativeBinomial", "Geometric")
@@ -31,25 +32,96 @@ def log_density(variable: Variable, law: m.Law, at: Place, scene: Scene) -> Tens
         return bernoulli(draw, value, at, scene)
     if draw.distribution == "Uniform" and variable.type.domain in FINITE_DOMAINS:
         return -torch.tensor(float(scene.row.card(variable.type, at)), dtype=torch.float64).log() * max(1, value.numel())
+    outer, own_law, bounds = m.taken_apart(draw)
+    if outer:
+        ends = {word: evaluate(part, at, scene).double() for word, part in bounds}
+        return modified(outer, own_law, ends, value.double(), at, scene).sum()
+    return elementwise(draw, value, at, scene).sum()
+
+
+def elementwise(draw: m.Draw, value: Tensor, at: Place, scene: Scene) -> Tensor:
+    """log-density of each number of a value, or of each vector of a law on these."""
     if draw.distribution == "Flat":
-        return torch.zeros((), dtype=torch.float64)
+        return torch.zeros_like(value, dtype=torch.float64)
     if draw.distribution == "Zero":
-        return torch.where(value == 0, 0.0, -torch.inf).double().sum()
+        return torch.where(value == 0, 0.0, -torch.inf).double()
+    args = {name: evaluate(part, at, scene).double() for name, part in draw.args}
     if draw.distribution == "TruncatedNormal":
-        return truncated_normal(value, *(evaluate(part, at, scene).double() for _, part in draw.args)).sum()
+        return truncated_normal(value, *args.values())
     if draw.distribution == "HardKumaraswamy":
-        return hard_kumaraswamy(value, *(evaluate(part, at, scene).double() for _, part in draw.args)).sum()
+        return hard_kumaraswamy(value, *args.values())
     if draw.distribution in CARRIED:
-        args = {name: evaluate(part, at, scene).double() for name, part in draw.args}
-        return carried(value.double(), CARRIED[draw.distribution](args), args).sum()
+        return carried(value.double(), CARRIED[draw.distribution](args), args)
     if draw.distribution in TRIALS:
-        return trials(draw, value, {name: evaluate(part, at, scene).double() for name, part in draw.args}).sum()
+        return trials(draw, value, args)
+    if draw.distribution == "Bernoulli":
+        p = args["probs"].expand(value.shape)
+        return torch.where(value == 1, p, torch.where(value == 0, 1 - p, 0.0)).log()
     family = torch_family(draw, at, scene, tuple(value.shape))
     if family.support is None:
         raise NotCheckedError(f"the support of {draw.distribution}")
-    if not bool(torch.as_tensor(family.support.check(value)).all()):
-        return torch.tensor(-torch.inf, dtype=torch.float64)
-    return family.log_prob(value).sum()
+    inside = torch.as_tensor(family.support.check(value))
+    found = family.log_prob(value)
+    inside = inside if inside.shape == found.shape else inside.all()
+    return torch.where(inside, found, -torch.inf)
+
+
+def modified(outer: str, draw: m.Draw, ends: Mapping[str, Tensor], value: Tensor, at: Place, scene: Scene) -> Tensor:
+    """A law of a law by its definition, its masses from sums and integrals of the density of the law inside; elementwise."""
+    low, high = (ends[word].expand(value.shape) if word in ends else None for word in ("low", "high"))
+    empty = torch.zeros_like(value, dtype=torch.bool)
+    if low is not None and high is not None:  # bounds with nothing between them
+        empty = low > high if outer == "Truncated" else low >= high
+        high = torch.where(empty, low + 1, high)
+
+    def mass(least: Tensor | None, most: Tensor | None) -> Tensor:
+        """log P(least ≤ X ≤ most)."""
+        return log_mass(draw, least, most, value.shape, at, scene)
+
+    if outer == "Truncated":
+        inside = torch.ones_like(value, dtype=torch.bool) if low is None else value >= low
+        inside = inside if high is None else inside & (value <= high)
+        safe = value if low is None else torch.maximum(value, low)
+        safe = safe if high is None else torch.minimum(safe, high)
+        found, whole = elementwise(draw, safe, at, scene), mass(low, high)
+        possible = inside & ~empty & (whole > -torch.inf)
+        return torch.where(possible, found - torch.where(possible, whole, 0.0), -torch.inf)
+    found = elementwise(draw, value, at, scene)
+    found = found if low is None else torch.where(value <= low, mass(None, low), found)
+    found = found if high is None else torch.where(value >= high, mass(high, None), found)
+    return torch.where(empty, -torch.inf, found)
+
+
+def log_mass(draw: m.Draw, least: Tensor | None, most: Tensor | None, shape: torch.Size, at: Place, scene: Scene) -> Tensor:
+    """log P(least ≤ X ≤ most) of a law on numbers, from its density or probabilities; (*shape)."""
+    entry = distributions()[draw.distribution]
+
+    def density(x: Tensor) -> Tensor:
+        return elementwise(draw, x, at, scene).exp()
+
+    if entry.support in ("count", "bit"):
+        last = 1 if entry.support == "bit" else 400
+        k = torch.arange(last + 1.0, dtype=torch.float64).view(-1, *[1] * len(shape)).expand(-1, *shape)
+        counts = torch.ones_like(k, dtype=torch.bool) if least is None else k >= least
+        counts = counts if most is None else counts & (k <= most)
+        return log_of(torch.where(counts, density(k), 0.0).sum(0))
+    args = {name: evaluate(part, at, scene).double().expand(shape) for name, part in draw.args}
+    own = [args[end] if end else None for end in entry.bounds]
+    own[0] = torch.zeros(shape, dtype=torch.float64) if own[0] is None and entry.support in ("positive", "unit") else own[0]
+    own[1] = torch.ones(shape, dtype=torch.float64) if own[1] is None and entry.support == "unit" else own[1]
+    low, high = (
+        inner if outer is None else outer if inner is None else choose(inner, outer)
+        for inner, outer, choose in zip(own, (least, most), (torch.maximum, torch.minimum), strict=True)
+    )
+    if entry.support == "unit" and most is None and least is not None:  # numbers near 1 are too coarse for an end there
+        return log_of(1 - log_mass(draw, None, least, shape, at, scene).exp())
+    middle = args.get("loc", torch.zeros(shape, dtype=torch.float64))  # where a density may have a kink
+    return log_of(whole_integral(density, low, high, middle))
+
+
+def log_of(mass: Tensor) -> Tensor:
+    """log of a mass, without a gradient where that is 0."""
+    return torch.where(mass > 0, torch.where(mass > 0, mass, 1.0).log(), -torch.inf)
 
 
 CARRIED: Mapping[str, Callable[[Mapping[str, Tensor]], list[dist.Transform]]] = {

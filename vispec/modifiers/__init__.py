@@ -1,0 +1,1 @@
+"""Laws of laws, one per file."""
