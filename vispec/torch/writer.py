@@ -90,7 +90,7 @@ class Writer:
         """The value; of what has the same text as another one, that one: it is the same along other axes.
 
         What is drawn, or may be, is never another's."""
-        if value.python or node in self.program.hints or isinstance(node, Input | Draw | Noise | Source | Part | Carried):
+        if value.python or node in self.program.hints or isinstance(node, Input | Draw | Noise | Zeros | Source | Part | Carried):
             return value
         if self.chosen.get(node) and any(isinstance(each, Noise) for each in self.chosen[node][1].covers):
             return value
