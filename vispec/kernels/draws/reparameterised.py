@@ -35,3 +35,19 @@ def dreg_bound(weight: Tensor, shares: list[Tensor]) -> Tensor:
     """log (1/S) Σ_s exp w_s (B,) of log-weights (S, B); tells the draws their shares w̃."""
     shares.append(weight.detach().softmax(0))
     return torch.logsumexp(weight, 0) - torch.log(weight.new_tensor(len(weight)))
+
+
+def no_shares() -> list[Tensor]:
+    """Of the samples in the bound, which tells them."""
+    return []
+
+
+def weighed_by_share(z: Tensor, shares: list[Tensor]) -> Tensor:
+    """Draws z (S, B, ...) as they are, their gradient times each sample's share."""
+    return WeighedByShare.apply(z, shares)
+
+
+def telling_shares(weight: Tensor, shares: list[Tensor]) -> Tensor:
+    """Log-weights (S, B) as they are; tells the draws their shares w̃ in the bound."""
+    shares.append(weight.detach().softmax(0))
+    return weight

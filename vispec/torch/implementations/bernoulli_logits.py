@@ -12,7 +12,7 @@ from vispec.distributions.discrete.bernoulli import bernoulli_log_prob
 
 def bit_of(test: Node) -> tuple[Node, tuple[Node, ...]]:
     """The bit that a test asks for, as a number where it is one, and what stands between."""
-    return (test.operands[0], (test,)) if isinstance(test, Map) and test.op == "bool" else (test, ())
+    return (test.operands[0], ()) if isinstance(test, Map) and test.op == "bool" else (test, ())
 
 
 def logit_of(then: Node, otherwise: Node) -> tuple[Node, tuple[Node, ...]] | None:
