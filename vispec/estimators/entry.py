@@ -96,6 +96,7 @@ class EstimatorKind:
     variables: which it is for: "any", "finite" (enumerable), "exact" (finite, or a tree). guide: a discrete one needs a guide.
     way: how a draw passes its gradient, by the settings and whether the latent is discrete; None: nothing is drawn.
     samples: how many draws there are. bound: which bound it is for; None: either. default: settings that are not written.
+    weighed: its samples have weights of their own in the bound, so that there are as many as it says, whatever others ask for.
     biased: why the gradient is not that of the bound. words: what it does, in a line."""
 
     name: str
@@ -106,4 +107,5 @@ class EstimatorKind:
     way: Callable[[Settings, bool], Way] | None = None
     samples: Callable[[Settings], int] = lambda settings: int(settings.get("samples", 1))
     bound: Callable[[Settings], Bound | None] = lambda settings: None
+    weighed: bool = False
     biased: str | None = None

@@ -50,5 +50,6 @@ ENTRY = EstimatorKind(
     variables="finite",
     way=lambda settings, discrete: STRATIFIED,
     samples=many,
+    weighed=True,
     bound=lambda settings: "elbo",
 )

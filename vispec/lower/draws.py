@@ -206,7 +206,8 @@ class Draws:
         frame = self.f.frame
         law = stopped(found.law) if fixed else found.law
         if found.base is not None and found.gain is not None:
-            q = build.sub(log_prob(frame, base_law(law), found.base, variable.type), found.gain)
+            gain = build.reduce("sum", found.gain, frame.shape(variable.type))
+            q = build.sub(log_prob(frame, base_law(law), found.base, variable.type), gain)
         else:
             q = log_prob(frame, law, found.value, variable.type)
         if fixed:
@@ -299,7 +300,7 @@ def carried(
     entry = distributions()[law.distribution]
     assert entry.carry is not None
     base = draw_law(frame, base_law(law), variable, order, shape, True, read).value
-    given = tuple((node, (), "") for node in (base, *(node for _, node, _ in law.params[2:])))
+    given = tuple((build.apply("real", node), (), "") for node in (base, *(node for _, node, _ in law.params[2:])))
     name = f"{entry.carry.__module__}:{entry.carry.__name__}"
     found = Call("kernel", name, given, (((), "real"), ((), "real")), ())
     return Drawn(Part(found, 0), law, base, Part(found, 1))

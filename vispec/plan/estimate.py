@@ -51,7 +51,8 @@ def estimation(model: Model, treatments: Mapping[str, Treatment], shared: Iterab
     bounds = {bound for estimator in own if (bound := wanted_bound(estimator)) is not None}
     combine: Combine = "iwae" if "iwae" in bounds else "mc" if bounds == {"mc"} else "elbo"
     counted = [t.estimator for t in drawn if t.estimator] if combine == "elbo" else own
-    return max(samples_of(estimator) for estimator in counted), combine
+    weighed = [estimator for estimator in counted if kind_of(estimator).weighed]
+    return max(samples_of(estimator) for estimator in weighed or counted), combine
 
 
 def draw_order(model: Model, names: Iterable[str]) -> tuple[str, ...]:
