@@ -16,7 +16,7 @@ from vispec.catalog import distributions, networks
 from vispec.cli.main import main
 from vispec.compile import compile_spec
 from vispec.model.blocks.fitting import KEYS, OPTIMIZERS
-from vispec.model.blocks.inference import ESTIMATORS
+from vispec.estimators import estimators
 from vispec.model.check import check
 from vispec.model.codes import CODES as MODEL
 from vispec.model.names.sizes import VOCAB_OPTIONS
@@ -240,7 +240,7 @@ def plain(value: object) -> object:
         ("Types", get_args(Domain)),
         ("Expressions", FUNCTIONS),
         ("Sizes and vocabularies", VOCAB_OPTIONS),
-        ("Infer", [*ESTIMATORS, *(setting for kind in ESTIMATORS.values() for setting in kind.settings)]),
+        ("Infer", [*estimators(), *(setting for kind in estimators().values() for setting in kind.settings)]),
         ("Fit", [*KEYS, *OPTIMIZERS]),
     ],
     ids=["types", "functions", "vocabularies", "estimators", "fit"],

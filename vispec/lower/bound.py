@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from vispec.estimators.entry import Way, Weights
+from vispec.estimators.ways import plain
 from vispec.factors.make import Factors
 from vispec.lower.draws import Draws
 from vispec.lower.joint import Joint, joint
 from vispec.lower.shared import Shared
 from vispec.lower.shared import shared as share
 from vispec.plan.estimate import closed_kl_is_right, draw_order, estimation
-from vispec.plan.guides import is_shared
+from vispec.plan.guides import BASELINE, is_shared
 from vispec.plan.order.execute import execute
 from vispec.plan.order.order import Order, order
 from vispec.plan.order.problem import Factor, Problem
@@ -22,6 +23,7 @@ from vispec.program import build
 from vispec.program.axis import Axis
 from vispec.program.node import Input, Node
 from vispec.program.size import Size
+from vispec.program.walk import substitute
 
 
 @dataclass(frozen=True)
@@ -47,20 +49,20 @@ def setting(f: Factors, treatments: Mapping[str, Treatment]) -> Setting:
     draws = Draws(f, treatments, axis, one, everything=names)
     orders = dict[str, tuple[Axis, ...]]()
     for name in (each for each in names if each in shared):
-        lead = (axis,) if axis is not None and name not in one and treatments[name].gradient != "point" else ()
+        lead = (axis,) if axis is not None and name not in one and not draws.way(name).point else ()
         variable = model.variable[name]
         orders[name] = (*lead, *map(frame.plate, variable.plates), *frame.shape(variable.type))
         draws.held[frame.site(variable)] = frame.named(Input(name, orders[name], "real", "shared"), name)
-    draws.analytic = frozenset(name for name in names if analytic(name, f, treatments, combine))
+    draws.analytic = frozenset(name for name in names if analytic(name, draws, combine))
     draws.draw_all(name for name in names if name not in shared)
     common = share(f, treatments, axis, one, draws.analytic, orders)
     return Setting(f, treatments, draws, joint(f, treatments, draws), combine, common)
 
 
-def analytic(name: str, f: Factors, treatments: Mapping[str, Treatment], combine: Combine) -> bool:
+def analytic(name: str, draws: Draws, combine: Combine) -> bool:
     """Whether a draw adds minus its divergence in closed form: the bound averages log-weights, the estimator leaves it so."""
-    linear = combine == "elbo" and treatments[name].gradient in ("pathwise", "relaxed")
-    return linear and name in f.guides and closed_kl_is_right(name, treatments, f.model)
+    linear = combine == "elbo" and draws.way(name).closed
+    return linear and name in draws.f.guides and closed_kl_is_right(name, draws.treatments, draws.model)
 
 
 def total(s: Setting, more: tuple[Factor, ...] = (), algebra: str = "log_sum_exp") -> tuple[Node, Order]:
@@ -79,13 +81,44 @@ def cheapest(problem: Problem) -> Order:
         return order(replace(problem, numbers=replace(problem.numbers, typical=2)))
 
 
-def combined(s: Setting, weights: Node) -> Node:
-    """Log-weights of samples as one bound for each row, with the gradient that the estimators ask for."""
-    samples = s.draws.samples
-    if samples is None or samples not in weights.axes:
+def combined(s: Setting, weights: Node, query: bool = False) -> Node:
+    """Log-weights of samples as one bound for each row, with the gradient that the estimators ask for. A query takes the value
+    alone: its gradient is that of its tilts."""
+    if s.combine == "exact":
         return weights
-    if s.combine == "elbo":
-        return build.mean(weights, (samples,))
-    count = samples.size.number if samples.size is not None else None
-    assert count is not None
-    return build.sub(build.reduce("log_sum_exp", weights, (samples,)), math.log(count))
+    ways = dict[str, Way]()
+    settings = dict[str, list[dict[str, object]]]()
+    for name, found in s.treatments.items():
+        if found.kind == "draw" and not (way := s.draws.way(name)).point:
+            ways[way.name] = way
+            settings.setdefault(way.name, []).append(s.draws.settings(name))
+    told = Weights(weights, s.draws.samples, s.draws.rows, s.combine, lambda: build.node(0.0), s.draws.weight, baseline(s), ())
+    for way in ways.values():
+        if way.told is not None and not query:
+            told = replace(told, node=way.told(told))
+    own = [way for way in ways.values() if way.combined is not None and (not query or s.draws.weight is not None)]
+    if not own:
+        return plain(told.node, s.draws.samples, s.combine)
+    way = min(own, key=lambda each: each.rank)
+    assert way.combined is not None
+    return way.combined(replace(told, log_q=lambda: log_q(s, way), settings=tuple(settings[way.name])))
+
+
+def log_q(s: Setting, way: Way) -> Node:
+    """log q of all draws that are made in one way: one number for each row and sample."""
+    parts = list[Node]()
+    for name, found in s.draws.drawn.items():
+        if s.draws.way(name).name != way.name:
+            continue
+        variable = s.f.model.variable[name]
+        q = s.draws.log_q(variable, found)
+        if variable.role == "partial":
+            q = build.where(s.f.frame.observed(variable), 0.0, q)
+        parts.append(build.reduce("sum", q, {*map(s.f.frame.plate, variable.plates)} - {*s.draws.rows}))
+    return s.f.frame.named(build.add(*parts), "log_q")
+
+
+def baseline(s: Setting) -> Node | None:
+    """What a net guesses of a row's bound, where there is one for that."""
+    found = s.f.lets.get(BASELINE)
+    return None if found is None else substitute([found], s.draws.held)[0]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from vispec.catalog import distributions
+from vispec.estimators.entry import Drawing, Way
 from vispec.factors.expressions import expression
-from vispec.factors.frame import Frame
+from vispec.factors.frame import Frame, dtype_of
 from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, ThenLaw, log_prob
 from vispec.factors.make import Factors
 from vispec.lower.along import Body, Member, along, lags_of, parts
 from vispec.lower.divergence import divergence
+from vispec.lower.hold import values_axis
 from vispec.model.model import Model, Variable
-from vispec.plan.estimate import drawn_together, source_of
+from vispec.model.types import FINITE_DOMAINS
+from vispec.plan.estimate import drawn_together, source_of, way_of
 from vispec.plan.guides import point_of
 from vispec.plan.plan import Treatment
 from vispec.program import build
@@ -35,7 +38,8 @@ class Drawn:
 
 @dataclass
 class Draws:
-    """held: site → what holds it, the bases of carried draws too. samples: the axis of the samples, where there are several."""
+    """held: site → what holds it, the bases of carried draws too. samples: the axis of the samples, where there are several.
+    weight: of each sample in the bound, where they differ. mixed: site → the axis of its values, along which it has weights."""
 
     f: Factors
     treatments: Mapping[str, Treatment]
@@ -45,10 +49,25 @@ class Draws:
     analytic: frozenset[str] = frozenset()  # which add a divergence in closed form
     drawn: dict[str, Drawn] = field(default_factory=dict)
     held: dict[Node, Node] = field(default_factory=dict)
+    weight: Node | None = None
 
     @property
     def model(self) -> Model:
         return self.f.model
+
+    def way(self, name: str) -> Way:
+        """How a draw passes a gradient."""
+        estimator = self.treatments[name].estimator
+        assert estimator is not None
+        return way_of(self.model.variable[name], estimator)
+
+    def settings(self, name: str) -> dict[str, object]:
+        estimator = self.treatments[name].estimator
+        return dict(estimator.settings) if estimator is not None else {}
+
+    @property
+    def rows(self) -> tuple[Axis, ...]:
+        return tuple(self.f.frame.plate(plate.name) for plate in self.model.plates if plate.data)
 
     def draw_all(self, names: Iterable[str]) -> None:
         """Each after those that its law reads."""
@@ -69,14 +88,16 @@ class Draws:
         laws = [self.read(self.source(variable.name)) for variable in group]
         sites = [site_of(frame, variable) for variable in group]
         members = [Member(site, law, lags_of(laws, site)) for site, law in zip(sites, laws, strict=True)]
-        axes = {axis for v, law in zip(group, laws, strict=True) for axis in self.order(v, law, self.treatments[v.name])}
+        axes = {axis for v, law in zip(group, laws, strict=True) for axis in self.order(v, law)}
         around = ordered(axis for axis in axes - {chain} if axis.kind != "event")
         kept = {site.name: keeps(law) for site, law in zip(sites, laws, strict=True)}
 
         def step(site: Site, law: Law, order: tuple[Axis, ...], body: Body) -> tuple[Node, tuple[Node, ...]]:
             variable = model.variable[site.name]
             lead = tuple(axis for axis in order if axis.kind != "event")
-            found = draw_law(law, variable, (*lead, *frame.shape(variable.type)), self.treatments[site.name].gradient)
+            shape = frame.shape(variable.type)
+            smooth, read = self.way(site.name).smooth, self.passed(site.name)
+            found = draw_law(frame, law, variable, (*lead, *shape), shape, smooth, read)
             value = found.value
             if variable.role == "partial":
                 value = build.where(body.at(frame.observed(variable)), body.at(frame.data(variable)), value)
@@ -108,26 +129,51 @@ class Draws:
 
     def draw(self, variable: Variable) -> Drawn:
         """A point estimate, or a sample from the guide, or from the variable's own law where it has none."""
-        treatment = self.treatments[variable.name]
-        law = self.read(self.source(variable.name))
-        if treatment.gradient == "point":
+        way, law = self.way(variable.name), self.read(self.source(variable.name))
+        if way.point:
             point = expression(self.f.frame, point_of(variable, self.model))
             return Drawn(substitute([point], self.held)[0], law)
-        order = self.order(variable, law, treatment)
-        return draw_law(law, variable, order, treatment.gradient)
+        order, shape = self.order(variable, law), self.f.frame.shape(variable.type)
+        if way.draw is None:
+            return draw_law(self.f.frame, law, variable, order, shape, way.smooth, self.passed(variable.name))
+        assert isinstance(law, DrawLaw)
+        found = way.draw(self.drawing(variable, law, order))
+        self.weight = self.weight if found.weight is None else found.weight
+        return Drawn(found.value, law)
+
+    def drawing(self, variable: Variable, law: DrawLaw, order: tuple[Axis, ...]) -> Drawing:
+        """What a way that draws by itself is told."""
+        values = values_axis(self.f.frame, variable) if variable.type.domain in FINITE_DOMAINS else None
+        anneals = any(getattr(entry, "what", None) == "temperature" for entry in self.model.fit)
+        bit, settings = variable.type.domain == "bit", self.settings(variable.name)
+        return Drawing(
+            variable.name, law.distribution, law.params, order, values, bit, self.rows, self.samples, settings, anneals
+        )
+
+    def passed(self, name: str) -> Callable[[Node], Node]:
+        """A smooth draw as it is read, its gradient as its way passes it."""
+        way = self.way(name)
+
+        def read(node: Node) -> Node:
+            if way.passed is None or self.samples is None or self.samples not in node.axes:
+                return node
+            return way.passed(node, self.samples, (*self.rows, *ordered(node.axes - {*self.rows, self.samples})))
+
+        return read
 
     def source(self, name: str) -> Law:
         """The guide's law of a variable, or its own."""
         assert source_of(name, self.model) is not None
         return (self.f.guides.get(name) or self.f.factors[name]).law
 
-    def order(self, variable: Variable, law: Law, treatment: Treatment) -> tuple[Axis, ...]:
-        """The axes of a draw: its plates, those of its law's parameters, and the samples."""
+    def order(self, variable: Variable, law: Law) -> tuple[Axis, ...]:
+        """The axes of a draw: the samples, its plates, those of its law's parameters, those of its event."""
         frame = self.f.frame
+        shape = frame.shape(variable.type)
         axes = {*map(frame.plate, variable.plates), *law_axes(law)}
         if self.samples is not None and variable.name not in self.one:
             axes.add(self.samples)
-        return ordered(axes)
+        return (*ordered(axes - {*shape}), *shape)
 
     def read(self, law: Law) -> Law:
         """A law with what is drawn so far in place of sites."""
@@ -138,15 +184,13 @@ class Draws:
     def log_ratio(self, variable: Variable) -> Node:
         """log p(z) − log q(z) at the draw; log p where a partial variable is seen, or where it is a point."""
         found, frame = self.drawn[variable.name], self.f.frame
-        treatment = self.treatments[variable.name]
-        prior = self.log_prior(variable)
-        if treatment.gradient == "point":
+        way, prior = self.way(variable.name), self.log_prior(variable)
+        if way.point:
             return prior
         if variable.name not in self.f.guides:
             return build.where(frame.observed(variable), prior, 0.0)
-        fixed = treatment.gradient in ("stl", "dreg")
-        q = self.log_q(variable, found, fixed)
-        if treatment.gradient == "wake_sleep":
+        q = self.log_q(variable, found, way.fixed)
+        if not way.learns:
             q = build.stop(q)
         ratio = build.sub(prior, q)
         return build.where(frame.observed(variable), prior, ratio) if variable.role == "partial" else ratio
@@ -162,7 +206,8 @@ class Draws:
         frame = self.f.frame
         law = stopped(found.law) if fixed else found.law
         if found.base is not None and found.gain is not None:
-            q = build.sub(log_prob(frame, base_law(law), found.base, variable.type), found.gain)
+            gain = build.reduce("sum", found.gain, frame.shape(variable.type))
+            q = build.sub(log_prob(frame, base_law(law), found.base, variable.type), gain)
         else:
             q = log_prob(frame, law, found.value, variable.type)
         if fixed:
@@ -203,31 +248,59 @@ def stacked(law: Law, nodes: list[Node]) -> DrawLaw:
     return DrawLaw(first.distribution, tuple((n, node, own) for (n, _, own), node in zip(first.params, nodes, strict=False)))
 
 
-def draw_law(law: Law, variable: Variable, order: tuple[Axis, ...], gradient: str) -> Drawn:
-    """A draw of a law along these axes and the event's, as a gradient asks for."""
+def draw_law(
+    frame: Frame,
+    law: Law,
+    variable: Variable,
+    order: tuple[Axis, ...],
+    shape: tuple[Axis, ...],
+    smooth: bool,
+    read: Callable[[Node], Node] = lambda node: node,
+) -> Drawn:
+    """A draw of a law along these axes, of which `shape` are those of its event. smooth: with a gradient through it, and as
+    `read` says."""
     match law:
         case DrawLaw(name, params):
             entry = distributions()[name]
-            pathwise = gradient in ("pathwise", "stl", "dreg", "relaxed")
-            if pathwise and entry.carry is not None:
-                return carried(law, variable, order)
-            if pathwise and entry.path is not None:
+            if smooth and entry.carry is not None:
+                return carried(frame, law, variable, order, shape, read)
+            if smooth and entry.path is not None:
                 noise = lambda kind: Noise(variable.name, kind, order)  # noqa: E731
-                return Drawn(entry.path(noise, **{n: node for n, node, _ in params}), law)
-            events = tuple(axis for _, _, own in params for axis in own)[: entry.event_dim]
-            return Drawn(Draw(variable.name, name, params, events, order, pathwise, "real"), law)
+                return Drawn(read(entry.path(noise, **{n: node for n, node, _ in params})), law)
+            params = params or uniform(frame, variable)
+            events = shape[len(shape) - entry.event_dim :]
+            around = tuple(axis for axis in order if axis not in events)
+            found = Draw(variable.name, name, params, events, around, smooth, dtype_of(variable.type))
+            return Drawn(read(found) if smooth else found, law)
         case ChoiceLaw(test, then, otherwise):
-            one, other = (draw_law(each, variable, order, gradient) for each in (then, otherwise))
+            one, other = (draw_law(frame, each, variable, order, shape, smooth, read) for each in (then, otherwise))
             return Drawn(build.where(test, one.value, other.value), law)
     raise TypeError(f"{type(law).__name__} is drawn along its chain")
 
 
-def carried(law: DrawLaw, variable: Variable, order: tuple[Axis, ...]) -> Drawn:
+def uniform(frame: Frame, variable: Variable) -> tuple[tuple[str, Node, tuple[Axis, ...]], ...]:
+    """The parameter of a law of which it is left out: each value as likely, along a ragged plate each that counts."""
+    if variable.type.domain == "bit":
+        return (("probs", build.node(0.5), ()),)
+    axis = values_axis(frame, variable)
+    probs = build.apply("div", 1.0, build.count(axis))
+    probs = probs if axis.lengths is None else build.where(build.inside(axis), probs, 0.0)
+    return (("probs", build.spread(probs, (axis,)), (axis,)),)
+
+
+def carried(
+    frame: Frame,
+    law: DrawLaw,
+    variable: Variable,
+    order: tuple[Axis, ...],
+    shape: tuple[Axis, ...],
+    read: Callable[[Node], Node],
+) -> Drawn:
     """A Normal draw carried to where the law has its values."""
     entry = distributions()[law.distribution]
     assert entry.carry is not None
-    base = draw_law(base_law(law), variable, order, "pathwise").value
-    given = tuple((node, (), "") for node in (base, *(node for _, node, _ in law.params[2:])))
+    base = draw_law(frame, base_law(law), variable, order, shape, True, read).value
+    given = tuple((build.apply("real", node), (), "") for node in (base, *(node for _, node, _ in law.params[2:])))
     name = f"{entry.carry.__module__}:{entry.carry.__name__}"
     found = Call("kernel", name, given, (((), "real"), ((), "real")), ())
     return Drawn(Part(found, 0), law, base, Part(found, 1))

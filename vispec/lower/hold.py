@@ -9,7 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from vispec.factors import structured
+from vispec.factors.frame import Frame
+from vispec.factors.structured import is_structure
 from vispec.lower.sink import below, sink
+from vispec.model.model import Variable
 from vispec.program import build
 from vispec.program.axis import Axis, copy
 from vispec.program.node import Call, Concat, Contract, Density, Node, Pick, Reduce, Rename, Scan, Shift, Site
@@ -45,6 +49,19 @@ class Held:
     plates: dict[str, tuple[Axis, ...]] = field(default_factory=dict)
     lags: dict[tuple[str, Axis, int], Lag] = field(default_factory=dict)
     pointers: dict[tuple[str, tuple[tuple[Axis, Node], ...]], Pointer] = field(default_factory=dict)
+
+
+def values_axis(frame: Frame, variable: Variable) -> Axis:
+    """The axis of a finite variable's values."""
+    type_ = variable.type
+    if is_structure(variable):
+        return copy(structured.state_of(frame, variable), variable.name, "values")
+    if type_.domain == "index" and type_.plate is not None:
+        plate = frame.plate(type_.plate)
+        return Axis(variable.name, "values", plate.size, plate.lengths, plate)
+    card = 2 if type_.domain == "bit" else type_.card
+    assert card is not None
+    return Axis(variable.name, "values", frame.event(card, 0).size)
 
 
 def hold(roots: list[Node], sites: Mapping[str, Site], values: Mapping[str, Axis]) -> tuple[list[Node], Held]:

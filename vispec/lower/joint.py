@@ -10,7 +10,7 @@ from vispec.factors.frame import Frame, element_plates
 from vispec.factors.make import Factors
 from vispec.factors.structured import is_structure
 from vispec.lower.draws import Draws
-from vispec.lower.hold import Held, hold
+from vispec.lower.hold import Held, hold, values_axis
 from vispec.model.model import Variable
 from vispec.plan.guides import is_shared
 from vispec.plan.order.problem import Factor, Lag, Latent, Pointer, Problem
@@ -76,7 +76,7 @@ def terms(f: Factors, variable: Variable, treatment: Treatment, draws: Draws) ->
         case "free":
             return {}
         case "draw":
-            guided = name in f.guides or treatment.gradient == "point" or variable.role == "partial"
+            guided = name in f.guides or draws.way(name).point or variable.role == "partial"
             if not guided:
                 return {}
             kl = draws.minus_kl(variable) if treatment.exact or name in draws.analytic else None
@@ -102,19 +102,6 @@ def seen(frame: Frame, variable: Variable) -> Node:
     """0 at the value that the data has and -inf at others; 0 where the cell is missing."""
     agrees = build.eq(frame.site(variable), frame.data(variable))
     return build.where(build.both(frame.observed(variable), build.apply("not", agrees)), -float("inf"), 0.0)
-
-
-def values_axis(frame: Frame, variable: Variable) -> Axis:
-    """The axis of a finite variable's values."""
-    type_ = variable.type
-    if is_structure(variable):
-        return copy(structured.state_of(frame, variable), variable.name, "values")
-    if type_.domain == "index" and type_.plate is not None:
-        plate = frame.plate(type_.plate)
-        return Axis(variable.name, "values", plate.size, plate.lengths, plate)
-    card = 2 if type_.domain == "bit" else type_.card
-    assert card is not None
-    return Axis(variable.name, "values", frame.event(card, 0).size)
 
 
 def numbers(f: Factors) -> Numbers:

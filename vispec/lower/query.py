@@ -35,7 +35,7 @@ def query(s: Setting) -> Query | None:
     tilts = tuple(Factor(f"tilt_{name}", tilt(s, name, plates[name]), frozenset(plates[name])) for name in summed)
     node, order = total(s, tilts, "total")
     zeros = {name: Zeros((*plates[name], s.joint.held.values[name])) for name in summed}
-    return Query(combined(s, node), order, dict(zeros), {name: found for name in summed if (found := counted(plates[name]))})
+    return Query(combined(s, node, query=True), order, dict(zeros), {name: found for name in summed if (found := counted(plates[name]))})
 
 
 def tilt(s: Setting, name: str, plates: tuple[Axis, ...]) -> Node:
@@ -71,4 +71,4 @@ def pairs(s: Setting) -> tuple[Node, dict[str, Node], dict[str, int]] | None:
         zeros[name] = Zeros((*plates, copy(lag.values), held.own[name]))
         along[name] = plates.index(lag.axis)
     node, _ = total(s, tuple(factors))
-    return combined(s, node), zeros, along
+    return combined(s, node, query=True), zeros, along

@@ -50,7 +50,7 @@ def shared(
 def adds(draws: Draws, name: str) -> Node:
     """What a shared latent adds."""
     variable = draws.model.variable[name]
-    if name not in draws.f.guides and draws.treatments[name].gradient != "point":
+    if name not in draws.f.guides and not draws.way(name).point:
         return build.node(0.0)
     kl = draws.minus_kl(variable) if name in draws.analytic else None
     return draws.log_ratio(variable) if kl is None else kl

@@ -2,51 +2,38 @@
 
 from collections.abc import Iterable, Mapping
 
+from vispec.estimators import estimators
+from vispec.estimators.entry import EstimatorKind, Way
 from vispec.model.model import Estimator, Infer, Law, Model, Past, Then, Variable
 from vispec.model.walk import is_read, law_parts, walk
-from vispec.plan.plan import Combine, Gradient, Treatment
-
-SETTINGS_OF_GRADIENT: dict[str, Gradient] = {"pathwise": "pathwise", "stl": "stl", "dreg": "dreg", "score": "score"}
-BIASED = {"relaxed": "draws lie between the values", "wake_sleep": "the guide learns from the model's own samples"}
-BY_NAME: dict[str, Gradient] = {
-    "map": "point",
-    "score": "score",
-    "relaxed": "relaxed",
-    "sum_and_sample": "stratified",
-    "wake_sleep": "wake_sleep",
-}
+from vispec.plan.plan import Combine, Treatment
 
 
-def setting(estimator: Estimator, name: str, default: object = None) -> object:
-    """A setting that the user wrote, or the default."""
-    return dict(estimator.settings).get(name, default)
+def kind_of(estimator: Estimator) -> EstimatorKind:
+    """The entry of an estimator."""
+    return estimators()[estimator.name]
 
 
-def gradient_of(variable: Variable, estimator: Estimator) -> Gradient:
-    """How the gradient passes a draw of the variable; a discrete draw carries none unless relaxed."""
-    if estimator.name in BY_NAME:
-        return BY_NAME[estimator.name]
-    return SETTINGS_OF_GRADIENT[str(setting(estimator, "gradient", "score" if variable.type.discrete else "pathwise"))]
+def way_of(variable: Variable, estimator: Estimator) -> Way:
+    """How a draw of the variable passes a gradient."""
+    way = kind_of(estimator).way
+    assert way is not None, f"{estimator.name} draws nothing"
+    return way(dict(estimator.settings), variable.type.discrete)
+
+
+def gradient_of(variable: Variable, estimator: Estimator) -> str:
+    """The name of that way; a discrete draw carries none unless relaxed."""
+    return way_of(variable, estimator).name
 
 
 def samples_of(estimator: Estimator) -> int:
     """How many draws of a latent its estimator makes."""
-    samples, top = setting(estimator, "samples", 1), setting(estimator, "top", 1)
-    count = samples if isinstance(samples, int) else 1
-    return count + (top if isinstance(top, int) else 1) if estimator.name == "sum_and_sample" else count
-
-
-def baseline_of(estimator: Estimator) -> str:
-    return str(setting(estimator, "baseline", "none"))
+    return kind_of(estimator).samples(dict(estimator.settings))
 
 
 def wanted_bound(estimator: Estimator) -> Combine | None:
     """The bound that an estimator is for: elbo averages log-weights, iwae and mc take the log of the average; None: either."""
-    if estimator.name in ("elbo", "iwae", "mc"):
-        return estimator.name  # type: ignore[return-value]
-    if estimator.name == "score" and baseline_of(estimator) == "vimco":
-        return "iwae"
-    return "elbo" if estimator.name in ("sum_and_sample", "relaxed", "wake_sleep") else None
+    return kind_of(estimator).bound(dict(estimator.settings))
 
 
 def asked_for(name: str, model: Model) -> Infer | None:
@@ -64,7 +51,8 @@ def estimation(model: Model, treatments: Mapping[str, Treatment], shared: Iterab
     bounds = {bound for estimator in own if (bound := wanted_bound(estimator)) is not None}
     combine: Combine = "iwae" if "iwae" in bounds else "mc" if bounds == {"mc"} else "elbo"
     counted = [t.estimator for t in drawn if t.estimator] if combine == "elbo" else own
-    return max(samples_of(estimator) for estimator in counted), combine
+    weighed = [estimator for estimator in counted if kind_of(estimator).weighed]
+    return max(samples_of(estimator) for estimator in weighed or counted), combine
 
 
 def draw_order(model: Model, names: Iterable[str]) -> tuple[str, ...]:

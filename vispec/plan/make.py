@@ -5,13 +5,14 @@ from dataclasses import replace
 
 from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.distributions import CLOSED_FORM
+from vispec.estimators import estimators
 from vispec.model.model import All, Draw, Estimator, Flow, Infer, Law, Model, Past, Select, Then, Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.model.walk import is_read, law_parts, walk
 from vispec.plan.axes import SAMPLES, Scope, element_plates, law_axes, past, unrolled
 from vispec.plan.costs import step_rows
 from vispec.plan.eliminate import IntractableError, Layout, Node, Pointer, eliminate
-from vispec.plan.estimate import BIASED, closed_kl_is_right, draw_order, estimation, gradient_of, source_of
+from vispec.plan.estimate import closed_kl_is_right, draw_order, estimation, gradient_of, source_of
 from vispec.plan.guides import complete_guides, in_joint, is_shared
 from vispec.plan.modified import check_modified
 from vispec.plan.pasts import without_pasts_of_lets
@@ -106,7 +107,7 @@ def treat_finite(variable: Variable, asked: Infer | None, guided: bool) -> Treat
 
 def bias(estimator: Estimator) -> str:
     """What the plan adds about an estimator whose gradient is not that of its bound."""
-    why = BIASED.get(estimator.name)
+    why = estimators()[estimator.name].biased
     return f"; biased: {why}" if why else ""
 
 

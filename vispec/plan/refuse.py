@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from vispec.diagnostics import Diagnostic, Label, SpecError
+from vispec.estimators import estimators
 from vispec.model.model import All, Expression, Model, Past, Prefix, Ref, Select, Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.model.walk import is_read, law_parts, read_values, walk
@@ -12,7 +13,6 @@ from vispec.plan.random_weights import prior_problems
 from vispec.plan.suitable import estimator_problems
 from vispec.plan.trees import law_problems, root_problems
 
-ESTIMATORS = frozenset({"exact", "elbo", "iwae", "map", "mc", "relaxed", "score", "sum_and_sample", "wake_sleep"})
 SAMPLED = ("elbo", "iwae", "mc", "relaxed", "score", "sum_and_sample", "wake_sleep")  # what discrete latents may ask for
 
 CODES = {
@@ -50,9 +50,9 @@ def problems(model: Model) -> Iterator[Diagnostic]:
     yield from prior_problems(model)
     for infer in model.infer:
         for estimator in (infer.estimator, infer.otherwise):
-            if estimator is not None and estimator.name not in ESTIMATORS:
+            if estimator is not None and estimator.name not in estimators():
                 message = f"estimator `{estimator.name}` is not compiled in this version"
-                yield Diagnostic("V706", message, Label(estimator.span), help=f"compiled are {', '.join(sorted(ESTIMATORS))}")
+                yield Diagnostic("V706", message, Label(estimator.span), help=f"compiled are {', '.join(sorted(estimators()))}")
     for variable in model.variables:
         yield from variable_problems(variable, model, data)
     yield from guide_problems(model)

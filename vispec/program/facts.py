@@ -61,7 +61,7 @@ def _moves(node: Node) -> bool:
         case _ if node.dtype != "real":
             return False
         case Input():
-            return node.source != "batch"
+            return node.source not in ("batch", "buffer", "setting")
         case Site():
             return True
     return any(_moving.get(arg, False) for arg in node.args)

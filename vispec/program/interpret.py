@@ -284,9 +284,17 @@ def called(node: Call, values: Mapping[Node, Any], world: World) -> list[Array]:
             keywords[name] = tensor
         else:
             args.append(tensor)
-    function, settings = world.calls.get(node.name) or named(node), dict(node.settings)
+    settings = {key: plain(values[each]) if isinstance(each, Node) else each for key, each in node.settings}
+    function = world.calls.get(node.name) or named(node)
     if node.kind == "net" and settings.pop("mode", "whole") == "prefix":
         function = function.prefixes  # type: ignore[attr-defined]
     found = function(*args, **keywords, **settings)
-    outs = [found] if isinstance(found, torch.Tensor) else list(found)
+    outs = list(found) if isinstance(found, tuple) else [found]
     return [Array(out, (*shared, *own)) for out, (own, _) in zip(outs, node.results, strict=True)]
+
+
+def plain(value: Array) -> Any:
+    """A setting: a number or a truth, or what is no tensor."""
+    import torch
+
+    return value.tensor.item() if isinstance(value.tensor, torch.Tensor) and not value.axes else value.tensor

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from vispec.catalog import distributions
 from vispec.program.axis import Axis
 from vispec.program.node import Call, Node, Part
-from vispec.torch.code import Attribute, Code, Global, Slot, call, number, text
+from vispec.torch.code import Attribute, Code, Global, Slot, attribute, call, method, number, text
 from vispec.torch.laws import lead_dims, with_events
 from vispec.torch.layout import Value, aligned
-from vispec.torch.writer import PLAIN, Writer
+from vispec.torch.writer import ONE, PLAIN, Writer
 
 
 def _call(w: Writer, node: Call) -> Value:
     """All arguments aligned by the axes that are none's own; those come last."""
+    if node.kind == "divergence":
+        return _divergence(w, node)
     values = [(with_events(w, given, own), own, keyword) for given, own, keyword in node.given]
     dims = lead_dims([(value, own) for value, own, _ in values])
     placed, named = list[Code](), dict[str, Code]()
@@ -27,6 +30,21 @@ def _call(w: Writer, node: Call) -> Value:
     if node.kind == "kernel.total":  # of a sum under the algebra of a query
         placed.insert(0, text("total"))
     return Value(call(callee(node), *placed, **named), dims)
+
+
+def _divergence(w: Writer, node: Call) -> Value:
+    """Of two laws as torch knows them, in float64: where concentrations are large, it is a small difference of large terms."""
+    values = [(w.tensor(w.real(with_events(w, given, own))), own) for given, own, _ in node.given]
+    dims = lead_dims(values)
+    codes = [method(aligned(value, (*dims, *own)), "double") for value, own in values]
+    told = dict(node.settings)
+    q, p = (distributions()[name].torch_class for name in node.name.split(":"))
+    laws = [
+        call(f"torch.distributions.{law}", **dict(zip(told[names], part, strict=True)))
+        for law, names, part in ((q, "q_names", codes[: told["of_q"]]), (p, "p_names", codes[told["of_q"] :]))
+    ]
+    found = call("torch.distributions.kl_divergence", *laws)
+    return Value(method(found, "to", attribute(ONE, "dtype")), dims)
 
 
 def callee(node: Call) -> Code:

@@ -70,6 +70,8 @@ def _draw(w: Writer, node: Draw) -> Value:
     entry = distributions()[node.law]
     params = [(name, with_events(w, param, own), own) for name, param, own in node.params]
     around = ordered(node.axes - {*node.events})
+    if entry.torch_class is None:
+        return _sampled(w, node, params, around)
     codes = {name: in_place(w, each, own, around) for name, each, own in params}
     law = call(f"torch.distributions.{entry.torch_class}", **codes)
     shared = {axis for _, each, own in params for axis in each.dims if axis not in own}
@@ -81,6 +83,15 @@ def _draw(w: Writer, node: Draw) -> Value:
     elif node.kind == "bool":
         code = method(code, "bool")
     return Value(code, (*around, *node.events), node.kind)
+
+
+def _sampled(w: Writer, node: Draw, params: Sequence[tuple[str, Value, tuple[Axis, ...]]], around: tuple[Axis, ...]) -> Value:
+    """By the entry's own function, of parameters that all have the whole shape."""
+    entry = distributions()[node.law]
+    assert entry.sampler is not None
+    codes = [w.full(w.tensor(w.real(each)), (*around, *own)).code for _, each, own in params]
+    code = call(source_of(entry.sampler), *codes)
+    return Value(code if node.pathwise else method(code, "detach"), (*around, *node.events), node.kind)
 
 
 def _shape(w: Writer, axes: Sequence[Axis]) -> Args:

@@ -129,6 +129,11 @@ def constructor(model: Model, members: Members, nets: Mapping[str, NetCode], siz
         lines.append(f"    self.{names.attribute('net', name)} = {net.class_name}({told})")
     if any(getattr(entry, "what", None) == "kl" for entry in model.fit):
         lines.append("    self.kl_weight = 1.0")
+    warm = next((entry for entry in model.fit if getattr(entry, "what", None) == "temperature"), None)
+    if warm is not None:
+        lines.append(f"    self.temperature = {warm.start}  # of relaxed draws")  # type: ignore[union-attr]
+    if ("buffer", "score_baseline") in members.attributes:
+        lines.append('    self.register_buffer("score_baseline", torch.zeros(()))')
     lines.append('    self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module\'s')
     return [*lines, "    keep_pages()"]
 

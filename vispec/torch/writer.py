@@ -226,9 +226,11 @@ def _input(w: Writer, node: Input) -> Value:
         "argument": lambda: text(node.name),
         "shared": lambda: text(local(node.name)),
         "net": lambda: Code((Attribute("net", node.name),)),
+        "buffer": lambda: Code((Attribute("buffer", node.name),)),
+        "setting": lambda: Code((Attribute("buffer", node.name),)),
         "tilt": lambda: index(text("tilt"), [json.dumps(node.name, ensure_ascii=False)]),
     }[node.source]()
-    return Value(code, node.order, node.kind)
+    return Value(code, node.order, node.kind, python=node.source == "setting")
 
 
 def _const(w: Writer, node: Const) -> Value:

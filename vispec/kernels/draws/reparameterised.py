@@ -42,3 +42,19 @@ def softmax_or_zero(x: Tensor) -> Tensor:
     """Over the last dimension; 0 where everything is -inf."""
     top = x.amax(-1, keepdim=True)
     return torch.where(top == -torch.inf, 0.0, x.softmax(-1))
+
+
+def no_shares() -> list[Tensor]:
+    """Of the samples in the bound, which tells them."""
+    return []
+
+
+def weighed_by_share(z: Tensor, shares: list[Tensor]) -> Tensor:
+    """Draws z (S, B, ...) as they are, their gradient times each sample's share."""
+    return WeighedByShare.apply(z, shares)
+
+
+def telling_shares(weight: Tensor, shares: list[Tensor]) -> Tensor:
+    """Log-weights (S, B) as they are; tells the draws their shares w̃ in the bound."""
+    shares.append(softmax_or_zero(weight.detach().movedim(0, -1)).movedim(-1, 0))
+    return weight

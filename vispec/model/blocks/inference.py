@@ -1,8 +1,9 @@
 """`infer:`: the estimators of the language with their settings, and which variables each is for."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
+from vispec.estimators import estimators
+from vispec.estimators.entry import EstimatorKind
 from vispec.model import model as m
 from vispec.model.names.scope import Scope, Symbol
 from vispec.model.problems import did_you_mean, head, listed
@@ -13,32 +14,6 @@ from vispec.syntax import tree as t
 PATHWISE = frozenset(
     {"pathwise", "stl", "dreg"}
 )  # gradients that go through the sample, so it must be a smooth function of noise
-
-
-@dataclass(frozen=True)
-class Kind:
-    """settings: name → "samples" (a whole number from 1), "number" (above 0), "flag", or the words to choose from.
-    variables: "any", "finite" (enumerable), "exact" (finite, or a tree). guide: a discrete variable needs one for it.
-    point: the variable becomes a parameter."""
-
-    settings: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
-    variables: str = "any"
-    guide: bool = False
-    point: bool = False
-
-
-GRADIENTS = ("pathwise", "stl", "score")
-ESTIMATORS: Mapping[str, Kind] = {
-    "exact": Kind(variables="exact"),
-    "mc": Kind({"samples": "samples"}),
-    "elbo": Kind({"samples": "samples", "gradient": GRADIENTS}, guide=True),
-    "iwae": Kind({"samples": "samples", "gradient": (*GRADIENTS, "dreg")}, guide=True),
-    "score": Kind({"samples": "samples", "baseline": ("none", "mean", "loo", "nvil", "vimco")}),
-    "relaxed": Kind({"temperature": "number", "straight_through": "flag"}, variables="finite"),
-    "sum_and_sample": Kind({"top": "samples", "samples": "samples"}, variables="finite"),
-    "wake_sleep": Kind(guide=True),
-    "map": Kind(point=True),
-}
 
 
 def read_infer(
@@ -101,7 +76,7 @@ def _budget(scope: Scope, entry: t.InferLaw) -> int | None:
     if entry.budget is None:
         return None
     name = entry.estimator.function.id if isinstance(entry.estimator, t.Call) else entry.estimator.id
-    if name != "exact" and name in ESTIMATORS:
+    if name != "exact" and name in estimators():
         help = "leave out `up to`, or write `exact up to ...`"
         message = f"only an exact sum has a budget of terms, not `{name}`"
         scope.problems.add(
@@ -123,9 +98,9 @@ def _budget(scope: Scope, entry: t.InferLaw) -> int | None:
 
 def _estimator(scope: Scope, node: t.Call | t.Name, symbol: Symbol | None, guided: bool) -> m.Estimator | None:
     name = node.function if isinstance(node, t.Call) else node
-    kind = ESTIMATORS.get(name.id)
+    kind = estimators().get(name.id)
     if kind is None:
-        help = did_you_mean(name.id, ESTIMATORS, f"the estimators are {listed(ESTIMATORS)}")
+        help = did_you_mean(name.id, estimators(), f"the estimators are {listed(estimators())}")
         scope.problems.add("V605", name.span, f"there is no estimator `{name.id}`", "not an estimator", help=help)
         return None
     settings = _settings(scope, node, name.id, kind) if isinstance(node, t.Call) else ()
@@ -136,7 +111,7 @@ def _estimator(scope: Scope, node: t.Call | t.Name, symbol: Symbol | None, guide
     return m.Estimator(name.id, settings, node.span)
 
 
-def _settings(scope: Scope, node: t.Call, name: str, kind: Kind) -> tuple[tuple[str, m.Setting], ...] | None:
+def _settings(scope: Scope, node: t.Call, name: str, kind: EstimatorKind) -> tuple[tuple[str, m.Setting], ...] | None:
     flags = [arg for arg in node.args if isinstance(arg, t.Name) and kind.settings.get(arg.id) == "flag"]
     others = [arg for arg in node.args if arg not in flags]
     places = [key for key in kind.settings if key not in {flag.id for flag in flags}]
@@ -189,7 +164,7 @@ def _suits(
     scope: Scope,
     node: t.Call | t.Name,
     name: t.Name,
-    kind: Kind,
+    kind: EstimatorKind,
     settings: Mapping[str, m.Setting],
     symbol: Symbol,
     guided: bool,
