@@ -17,7 +17,9 @@ def rewrite(program: Program, numbers: Numbers) -> Program:
 
     def rule(node: Node) -> Node | None:
         match node:
-            case Pick(Link("softmax" | "log_softmax" as op, table, over) as whole, at) if not {*over} & {axis for axis, _ in at}:
+            case Pick(Link("softmax" | "log_softmax" as op, table, over) as whole, at) if not {*over} & {
+                axis for axis, _ in at
+            }:
                 picked = build.pick(table, dict(at))
                 fewer = numbers.elements(picked.axes) < numbers.elements(table.axes)
                 shared = {*over} & {axis for _, index in at for axis in index.axes}

@@ -29,7 +29,9 @@ class Masks:
         match node:
             case Reduce(op, arg, over) if ragged := [axis for axis in over if axis.lengths is not None]:
                 return self.masked_reduce(op, arg, over, ragged)
-            case Link("softmax" | "log_softmax" as op, arg, over) if ragged := [axis for axis in over if axis.lengths is not None]:
+            case Link("softmax" | "log_softmax" as op, arg, over) if ragged := [
+                axis for axis in over if axis.lengths is not None
+            ]:
                 new = self.renamed(ragged)
                 masked = build.rename(inside(arg, ragged, -inf), new)
                 found = build.link(op, masked, tuple(new.get(axis, axis) for axis in over))
