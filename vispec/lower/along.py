@@ -9,7 +9,22 @@ from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, ThenLaw
 from vispec.lower.sink import below
 from vispec.program import build
 from vispec.program.axis import Axis
-from vispec.program.node import Call, Carried, Const, Loop, Node, Part, Position, Scan, Shift, Site
+from vispec.program.node import (
+    Call,
+    Carried,
+    Const,
+    Link,
+    Loop,
+    Map,
+    Node,
+    Part,
+    Position,
+    Reduce,
+    Scan,
+    Shift,
+    Site,
+    Spread,
+)
 from vispec.program.walk import substitute, with_fields
 
 
@@ -35,11 +50,14 @@ class Body:
     present: dict[Node, Node] = field(default_factory=dict)
     places: Mapping[tuple[Site, int], int] = field(default_factory=dict)
     known: dict[Node, Node] = field(default_factory=dict)
+    hints: dict[Node, str] = field(default_factory=dict)
 
     def at(self, node: Node) -> Node:
         """A node at the present element."""
         if node not in self.known:
-            self.known[node] = self._at(node)
+            found = self.known[node] = self._at(node)
+            if node in self.hints and type(found) is type(node):
+                self.hints.setdefault(found, self.hints[node])
         return self.known[node]
 
     def _at(self, node: Node) -> Node:
@@ -50,7 +68,7 @@ class Body:
             case Shift(Site() as site, axis, lag) if site in self.names and axis is self.axis:
                 return self.before(site, lag)
         if not below([node], sites)[node]:
-            return build.pick(node, {self.axis: self.now})
+            return self.early(node) if isinstance(self.now, Const) else build.pick(node, {self.axis: self.now})
         match node:
             case Position(axis):
                 return self.now
@@ -62,6 +80,21 @@ class Body:
                 assert isinstance(found, Call)
                 return build.pick(Part(found, index), {self.axis: self.now})
         return with_fields(node, self.at)
+
+    def early(self, node: Node) -> Node:
+        """One of the first elements of what does not depend on members: only that much of it is computed."""
+        if self.axis not in (node.shared if isinstance(node, Call) else node.axes):
+            return node
+        match node:
+            case Map() | Spread():
+                return with_fields(node, self.at)
+            case Link(_, _, over) | Reduce(_, _, over) if self.axis not in over:
+                return with_fields(node, self.at)
+            case Part(Call() as call) if not any(self.axis in own for _, own, _ in call.given):
+                return with_fields(node, self.at)
+            case Call():
+                return with_fields(node, self.at)
+        return build.pick(node, {self.axis: self.now})
 
     def whole(self, node: Node) -> Node:
         """A node with all that was put out of members in their place."""
@@ -85,8 +118,16 @@ Step = Callable[[Site, Law, tuple[Axis, ...], Body], tuple[Node, tuple[Node, ...
 """Draws one element of a member: its value, and further nodes that the loop is to put out beside it."""
 
 
-def along(name: str, axis: Axis, members: Sequence[Member], around: tuple[Axis, ...], step: Step) -> dict[str, list[Node]]:
-    """For each member its values along the axis, and what its steps gave beside them."""
+def along(
+    name: str,
+    axis: Axis,
+    members: Sequence[Member],
+    around: tuple[Axis, ...],
+    step: Step,
+    hints: dict[Node, str] | None = None,
+) -> dict[str, list[Node]]:
+    """For each member its values along the axis, and what its steps gave beside them. hints: what the spec calls nodes, to which
+    those of single elements are added."""
     names = {member.site: place for place, member in enumerate(members)}
     many = max(len(member.law.laws) if isinstance(member.law, ThenLaw) else 1 for member in members)
     many = max(many, *(member.lags + 1 for member in members))
@@ -98,7 +139,7 @@ def along(name: str, axis: Axis, members: Sequence[Member], around: tuple[Axis, 
     for number in range(many):
         last = number == many - 1
         now = Carried(name, "now", 0, (), "int") if last else Const(number)
-        body = Body(name, axis, now, number, around, names, {}, places)
+        body = Body(name, axis, now, number, around, names, {}, places, hints={} if hints is None else hints)
         states, beside = dict[int, Node](), dict[Site, tuple[Node, ...]]()
         for member in members:
             law = member.law.laws[min(number, len(member.law.laws) - 1)] if isinstance(member.law, ThenLaw) else member.law

@@ -104,10 +104,13 @@ class Draws:
             extra = () if found.base is None or found.gain is None else (found.base, found.gain)
             return value, (*(parts(law) if kept[site.name] else ()), *extra)
 
-        found = along(f"along {chain.hint} of {', '.join(v.name for v in group)}", chain, members, around, step)
+        found = along(f"along {chain.hint} of {', '.join(v.name for v in group)}", chain, members, around, step, frame.hints)
         for variable, site, law in zip(group, sites, laws, strict=True):
             value, *beside = found[site.name]
             known = stacked(law, beside) if kept[site.name] else law
+            if isinstance(known, DrawLaw) and kept[site.name]:
+                for parameter, node, _ in known.params:
+                    frame.named(node, f"{variable.name}_{parameter}")
             self.held[site] = frame.named(value, variable.name)
             carried = beside[len(parts(known)) :] if kept[site.name] else beside
             self.drawn[variable.name] = Drawn(value, known, *carried)

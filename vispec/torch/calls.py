@@ -10,7 +10,7 @@ from vispec.program.node import Call, Node, Part
 from vispec.torch.code import Attribute, Code, Global, Slot, attribute, call, method, number, text
 from vispec.torch.laws import lead_dims, with_events
 from vispec.torch.layout import Value, aligned
-from vispec.torch.writer import ONE, PLAIN, Writer
+from vispec.torch.writer import ONE, PLAIN, Writer, parted
 
 
 def _call(w: Writer, node: Call) -> Value:
@@ -71,7 +71,7 @@ def _part(w: Writer, node: Part) -> Value:
     source = w.values[node.source]
     output = node.source.outputs[node.index]
     dims = (*source.dims, *output.own)
-    if len(node.source.outputs) == 1:
+    if not parted(node.source):
         return Value(source.code, dims, output.dtype)
     return Value(Code((Slot(node),)), dims, output.dtype)
 

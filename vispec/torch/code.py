@@ -49,7 +49,18 @@ class Attribute:
     name: str
 
 
-Piece = str | Slot | Args | Global | Attribute
+@dataclass(frozen=True)
+class Told:
+    """In the body of a loop: the number of the step (index None), or an output of `lag` steps back (0: of this one, None: of all),
+    where the loop's axis has that place among its dimensions."""
+
+    loop: str
+    index: int | None = None
+    lag: int | None = None
+    place: int = 0
+
+
+Piece = str | Slot | Args | Global | Attribute | Told
 
 
 @dataclass(frozen=True)

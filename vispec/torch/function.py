@@ -9,7 +9,7 @@ from typing import Literal
 from vispec.program.axis import Axis
 from vispec.program.node import Input
 from vispec.program.program import Program
-from vispec.torch import along, calls, elementwise, laws, picks
+from vispec.torch import along, calls, elementwise, laws, loops, picks
 from vispec.torch.code import Code, listed
 from vispec.torch.implementation import Target
 from vispec.torch.lines import Lines, Needs
@@ -17,7 +17,7 @@ from vispec.torch.names import PYTHON, ModuleNames, local
 from vispec.torch.writer import PLAIN, Writer
 
 Returns = Literal["value", "tuple", "dict"] | Callable[[Mapping[str, Code]], Code]
-WRITTEN = (along, calls, elementwise, laws, picks)
+WRITTEN = (along, calls, elementwise, laws, loops, picks)
 """The files that say how nodes are written; each adds to PLAIN."""
 
 
@@ -40,14 +40,15 @@ def method(
     shaped: Iterable[Input] = (),
     orders: Mapping[str, Sequence[Axis]] | None = None,
     before: Sequence[str] = (),
+    graph: bool = True,
 ) -> Method:
     """`def name(self, *arguments)` that returns the program's outputs: the one value, all in order, all by name, or what a
     function makes of their expressions. before: lines that give the inputs "argument" that are none of the method's.
 
-    told: text for how many elements axes have, where no input and no size tells. shaped: inputs beside those of the program
-    that may be asked for their shapes."""
+    told: text for how many elements axes have, where no input and no size tells. shaped: inputs beside those of the program that
+    may be asked for their shapes. graph: whether gradients are asked for."""
     assert PLAIN
-    w = Writer(program, target, told, shaped, orders)
+    w = Writer(program, target, told, shaped, orders, graph)
     own = [argument.partition(":")[0].partition("=")[0].strip() for argument in arguments]
     own += [local(node.name) for node in program.nodes() if isinstance(node, Input) and node.source == "shared"]
     lines = Lines(w, module, {*PYTHON, *own}, indent=4)

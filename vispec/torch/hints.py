@@ -38,12 +38,12 @@ def word(axis: Axis) -> str:
 class Hints:
     """Gives names to values in the order of their lines."""
 
-    def __init__(self, w: Writer, names: Names):
-        self.w, self.names = w, names
+    def __init__(self, w: Writer, names: Names, steps: Mapping[Node, str] | None = None):
+        self.w, self.names, self.steps = w, names, steps or {}
         self.given: dict[Node, str] = {}
 
     def fresh(self, node: Node, known: Mapping[Node, str]) -> str:
-        self.given[node] = self.w.program.hints.get(node) or self.hint(node, known)
+        self.given[node] = self.steps.get(node) or self.w.program.hints.get(node) or self.hint(node, known)
         return self.names.fresh(self.given[node])
 
     def stem(self, node: Node, known: Mapping[Node, str]) -> str:

@@ -9,12 +9,13 @@ from itertools import pairwise
 from math import log
 
 from vispec.program.axis import Axis
-from vispec.program.node import Density, Input, Map, Node, Part, Pick, Position, Reduce, Source, Stop
+from vispec.program.node import Density, Input, Loop, Map, Node, Part, Pick, Position, Reduce, Source, Stop
 from vispec.torch.along import METHODS
-from vispec.torch.code import POSTFIX, Args, Attribute, Code, Global, Slot, expanded, pieces_of, slots
+from vispec.torch.code import POSTFIX, Args, Attribute, Code, Global, Slot, Told, expanded, pieces_of, slots
+from vispec.torch import loops
 from vispec.torch.hints import Hints
 from vispec.torch.names import ModuleNames, Names
-from vispec.torch.writer import Writer
+from vispec.torch.writer import Writer, parted
 
 WIDTH = 124  # of 128, as methods stand inside a class
 SHORT = 48  # what stands inside another expression
@@ -38,6 +39,8 @@ class Lines:
         self.w, self.module, self.indent = w, module, indent
         self.codes = {node: value.code for node, value in w.values.items()}
         self.roots = [value.code for value in w.outputs.values()]
+        self.within = loops.within(w)
+        self.steps, self.branches = loops.of_steps(self), loops.in_one_branch(self)
         self.reached = self.live()
         self.reads = Counter(slot.node for code in self.every() for slot in slots(code))
         self.globals = {piece for code in self.every() for piece in pieces_of(code) if isinstance(piece, Global)}
@@ -52,7 +55,7 @@ class Lines:
 
     def line_of(self, node: Node) -> Node:
         """The node whose expression gives a value: of one part of several, the source's."""
-        return node.source if isinstance(node, Part) and len(node.source.outputs) > 1 else node
+        return node.source if isinstance(node, Part) and parted(node.source) else node
 
     def code(self, node: Node) -> Code:
         return self.codes[self.line_of(node)]
@@ -140,6 +143,10 @@ class Lines:
     def stands_inside(self, node: Node, reader: Node | None, slot: Slot, argument: bool) -> bool:
         if self.reads[node] > 1 or self.line_of(node) is not node:
             return False
+        if isinstance(reader, Loop):
+            return self.stands_in_step(node)
+        if reader is not None and self.within.get(reader) != self.within.get(node):
+            return False
         code = self.codes[node]
         whole = reader is None and any(root.pieces == (slot,) for root in self.roots)
         if whole and len(self.roots) == 1:
@@ -159,6 +166,11 @@ class Lines:
             return isinstance(reader, Map)
         return self.length[node] <= (SHORT if not argument else BRIEF + 8)
 
+    def stands_in_step(self, node: Node) -> bool:
+        """Whether what a step puts out stands where it is kept."""
+        inside = node in self.within or isinstance(node, Pick)
+        return inside and node not in self.w.program.hints and self.length[node] <= SHORT
+
     # ---- names and text
 
     def lined(self) -> list[Node]:
@@ -172,19 +184,28 @@ class Lines:
     def name(self) -> None:
         """Names of lines: of inputs, of what the spec names, then of all else, in their order."""
         names = Names(self.reserved)
-        hints = Hints(self.w, names)
+        self.hints = hints = Hints(self.w, names, self.steps)
         self.names: dict[Node, str] = {}
+        self.told: dict[tuple[str, int | None], str] = {}
+        self.fresh = names.fresh
         order = [each for node in self.lined() for each in self.targets(node)]
         for node in (each for each in order if isinstance(each, Input)):
             self.names[node] = hints.fresh(node, self.names)
         for node in (each for each in order if each in self.w.program.hints and not isinstance(each, Input)):
             self.names[node] = hints.fresh(node, self.names)
+        alike = dict[tuple[str, int], str]()
         for node in (each for each in order if each not in self.names):
-            self.names[node] = hints.fresh(node, self.names)
+            output = self.branches.get(node)
+            known = alike.get(output) if output else None
+            self.names[node] = known or hints.fresh(node, self.names)
+            if output:
+                alike[output] = self.names[node]
+        for loop in self.w.loops:
+            loops.names_of(self, loop)
 
     def targets(self, node: Node) -> list[Node]:
         """The values that a line names."""
-        if isinstance(node, Source) and len(node.outputs) > 1:
+        if isinstance(node, Source) and parted(node):
             return [each for each in self.reached if isinstance(each, Part) and each.source is node]
         return [node]
 
@@ -195,7 +216,7 @@ class Lines:
     def render(self, code: Code) -> str:
         return "".join(map(self.piece, code.pieces))
 
-    def piece(self, piece: str | Slot | Args | Global | Attribute) -> str:
+    def piece(self, piece: str | Slot | Args | Global | Attribute | Told) -> str:
         match piece:
             case str():
                 return piece
@@ -205,12 +226,14 @@ class Lines:
                 return opening + ", ".join(map(self.render, items)) + closing
             case Global(name):
                 return name
+            case Told():
+                return loops.told(self, piece)
             case Attribute(kind, name):
                 return f"self.{self.module.attribute(kind, name)}"
 
     def target(self, node: Node) -> str:
         """`name = `; of several outputs those that are read, `_` for others."""
-        if isinstance(node, Source) and len(node.outputs) > 1:
+        if isinstance(node, Source) and parted(node):
             named = {each.index: self.names[each] for each in self.targets(node) if isinstance(each, Part)}
             return ", ".join(named.get(at, "_") for at in range(len(node.outputs))) + " = "
         return f"{self.names[node]} = "
@@ -263,12 +286,21 @@ class Lines:
     def body(self) -> list[str]:
         label = self.labels()
         found = list[str]()
-        for node in self.lined():
-            targets = self.targets(node)
-            code = self.flat(self.codes[node])
-            shapes = [self.w.values[each].dims for each in targets]
-            found += self.broken(self.target(node), code, self.comment(shapes, code, label), self.indent)
+        for node in (each for each in self.lined() if each not in self.within):
+            if isinstance(node, Loop):
+                found += loops.lines_of(self, node, label, self.indent)
+            else:
+                found += self.line(node, label, self.indent)
         return found
+
+    def line(self, node: Node, label: Mapping[Axis, str], indent: int) -> list[str]:
+        """`name = value  # (shape)`."""
+        code = self.flat(self.codes[node])
+        shapes = [self.w.values[each].dims for each in self.targets(node)]
+        return self.broken(self.target(node), code, self.comment(shapes, code, label), indent)
+
+    def comment_of(self, dims: tuple[Axis, ...], label: Mapping[Axis, str]) -> str:
+        return f"  # {shape(dims, label)}" if dims else ""
 
     def broken(self, start: str, code: Code, end: str, indent: int) -> list[str]:
         """One line if it fits, else several: the last list in brackets is broken, or the expression at its operators."""

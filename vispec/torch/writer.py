@@ -17,6 +17,7 @@ from vispec.program.node import (
     Flag,
     Input,
     Map,
+    Loop,
     Node,
     Noise,
     Number,
@@ -54,13 +55,19 @@ from vispec.torch.names import local
 
 ONE = Code((Attribute("buffer", "one"),))
 DEVICE = attribute(ONE, "device")
-ATOMS = (Const, Number, Extent, Flag, Rename, Spread)
+ATOMS = (Const, Number, Extent, Flag, Rename, Spread, Carried)
 """Written where they are read; nothing is computed for them."""
 
 
+def parted(source: Source) -> bool:
+    """Whether its outputs are names that its line gives."""
+    return len(source.outputs) > 1 or isinstance(source, Loop)
+
+
 class Writer:
-    """values: what is written so far. told: how many elements axes have that nothing else tells, as text. shaped: inputs that
-    are there, though the program does not read them, and tell how many elements axes have."""
+    """values: what is written so far. told: how many elements axes have that nothing else tells, as text. shaped: inputs that are
+    there, though the program does not read them, and tell how many elements axes have. graph: whether gradients are asked for.
+    loops: of each the outputs that are kept."""
 
     def __init__(
         self,
@@ -69,7 +76,9 @@ class Writer:
         told: Mapping[Axis, str] | None = None,
         shaped: Iterable[Input] = (),
         orders: Mapping[str, Sequence[Axis]] | None = None,
+        graph: bool = True,
     ):
+        self.graph, self.loops = graph, dict[Loop, Any]()
         self.program, self.target = program, target or Target()
         self.told = {axis.origin: size for axis, size in (told or {}).items()}
         self.values: dict[Node, Value] = {}
