@@ -79,14 +79,20 @@ def ready(state: State, here: Sequence[Piece], leaf: Axes) -> Axes:
 
 def components(state: State, pieces: Iterable[Piece], latents: Axes) -> list[tuple[list[Piece], Axes]]:
     """Pieces grouped by the latents, out of these, that connect them."""
-    groups: list[tuple[list[Piece], Axes]] = []
+    groups, alone = list[tuple[list[Piece], Axes]](), list[tuple[list[Piece], Axes]]()
     for piece in pieces:
         touched = owners(state, piece) & latents
-        joined = [group for group in groups if group[1] & touched]
-        together = [p for group in joined for p in group[0]], touched.union(*(group[1] for group in joined))
-        groups = [group for group in groups if not group[1] & touched]
-        groups.append(([*together[0], piece], together[1]))
-    return groups
+        if not touched:
+            alone.append(([piece], touched))
+            continue
+        first, *others = [at for at, group in enumerate(groups) if group[1] & touched] or [len(groups)]
+        if first == len(groups):
+            groups.append(([], touched))
+        together, read = groups[first]
+        together += [each for at in others for each in groups[at][0]] + [piece]
+        groups[first] = together, read.union(touched, *(groups[at][1] for at in others))
+        groups = [group for at, group in enumerate(groups) if at not in others]
+    return groups + alone
 
 
 def owners(state: State, piece: Piece) -> Axes:
