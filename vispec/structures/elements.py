@@ -1,4 +1,4 @@
-"""Elements of a chain: a factor at one of its first elements, and at those from a number on, with what is known there folded."""
+"""Elements of a chain: a factor at one of the first, and at those from a number on, with what is known there folded."""
 
 from __future__ import annotations
 

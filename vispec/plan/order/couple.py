@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
+
 from vispec.plan.order.bound import least_terms
 from vispec.plan.order.plated import CoupledError, digits, owners
 from vispec.plan.order.problem import Axes, Joint, Lag, Latent, Pointer
@@ -15,14 +16,15 @@ from vispec.plan.order.steps import Element
 from vispec.program import build
 from vispec.program.axis import Axis, ordered
 from vispec.program.node import Node
+from vispec.program.size import power
 
 MOST = 4096  # factors that an unrolled plate may leave
 
 
 @dataclass(frozen=True)
 class Option:
-    """A plate by which coupled latents may be taken apart. values: how many joint values it makes of one of them; made: the state
-    after it, or why there is none."""
+    """A plate by which coupled latents may be taken apart. values: how many joint values it makes of one of them; made: the
+    state after it, or why there is none."""
 
     plate: Axis
     values: int
@@ -104,7 +106,8 @@ def points_into(state: State, piece: Piece, plate: Axis) -> bool:
 def jointly(state: State, plate: Axis, latents: tuple[Axis, ...]) -> State:
     """These latents are summed by their joint values along a plate."""
     for v in latents:
-        joint = Axis(f"{v.hint}_along_{plate.hint}", "joint", None, None, None, (v, plate))
+        size = None if v.size is None or plate.size is None else power(v.size, plate.size)
+        joint = Axis(f"{v.hint}_along_{plate.hint}", "joint", size, None, None, (v, plate))
         state = hold(state, Joint(joint, v, plate))
     return state
 

@@ -1,4 +1,4 @@
-"""order(problem): the cheapest steps that sum all latents, or a refusal with figures. Nothing is computed, whatever the sizes."""
+"""order(problem): the cheapest steps that sum all latents, or a refusal with figures. Nothing is computed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ WIDTH = 4  # bytes of a number
 
 @dataclass(frozen=True)
 class Order:
-    """steps: each takes factors by name and gives one; the last gives the total. terms: of all sums, for one element of all kept
-    axes. runner_up: the terms of the next cheapest order and what it was. idle: latents that are left out because what is
+    """steps: each takes factors by name and gives one; the last gives the total. terms: of all sums, for one element of all
+    kept axes. runner_up: the terms of the next cheapest order and what it was. idle: latents that are left out because what is
     observed does not depend on them. bytes: of the largest value, for one element of kept plates."""
 
     steps: tuple[Step, ...]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
 ABSURD = 10**1000
 """Stands for all numbers of terms that are no smaller."""
 

@@ -13,8 +13,8 @@ from vispec.program.cost import Numbers
 
 @dataclass(frozen=True)
 class Piece:
-    """A factor that is left. axes: of latents' values and of plates along which it differs; plates: where it stands. Both without
-    kept axes. sources: the names of the factors that it is made of."""
+    """A factor that is left. axes: of latents' values and of plates along which it differs; plates: where it stands. Both are
+    without kept axes. sources: the names of the factors that it is made of."""
 
     name: str
     axes: Axes
@@ -25,8 +25,9 @@ class Piece:
 @dataclass(frozen=True)
 class State:
     """latents, lags, pointers: by the axis along which a factor differs that reads so. held: latents that are summed by their
-    joint values along a plate, by their values axis. runner_up: how many terms more the next cheapest order has, and what it was.
-    elsewhere: axes of a held latent's values elsewhere along other plates → those of its joint values there. names: of all factors so far."""
+    joint values along a plate, by their values axis. elsewhere: axes of a held latent's values that are elsewhere along other
+    plates → those of its joint values there. runner_up: how many terms more the next cheapest order has, and what it was.
+    names: of all factors so far."""
 
     pieces: tuple[Piece, ...]
     latents: Mapping[Axis, Latent]
@@ -49,10 +50,6 @@ class State:
     def values(self, piece: Piece) -> Axes:
         """The axes of values along which a factor differs."""
         return frozenset(axis for axis in piece.axes if self.owner(axis) is not None)
-
-    def reads(self, piece: Piece, of: Mapping[Axis, object] | Iterable[Axis]) -> Axes:
-        """Its axes that are among these."""
-        return piece.axes & frozenset(of)
 
     def fresh(self, name: str, also: Container[str] = ()) -> str:
         """A name for a step's result that nothing has, nor one of these."""

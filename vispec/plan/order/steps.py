@@ -89,8 +89,8 @@ class Scatter(Step):
         log f_e(z_e) = Σ_{i : a_i = e} log f_i(z_{a_i})
 
     at: each plate that is pointed into, and the index. names: selected values axis → the latent's. over: the plates that go.
-    fresh: plates of those that the result has too, by other axes. Built as a sum of what is 0 elsewhere, which a rewriting turns
-    into one addition by index."""
+    fresh: plates of those that the result has too, by other axes. Built as a sum of what is 0 elsewhere; a rewriting makes it
+    one addition by index."""
 
     at: tuple[tuple[Axis, Node], ...]
     names: tuple[tuple[Axis, Axis], ...]
@@ -134,7 +134,7 @@ class Digits(Step):
             here = build.position(self.plate)
             place = build.apply("max", build.sub(here, place), 0) if place else here
         K = build.extent(self.own)
-        return build.apply("mod", build.apply("floor_div", build.position(joint), build.apply("power", K, place)), K)
+        return build.apply("mod", build.apply("floor_div", build.position(joint), build.apply("int_pow", K, place)), K)
 
     @property
     def words(self) -> str:
@@ -150,7 +150,7 @@ class Counted(Step):
     plate: Axis
 
     def build(self, values: Values, algebra: str) -> Node:
-        number = build.apply("power", build.extent(self.values), build.count(self.plate))
+        number = build.apply("int_pow", build.extent(self.values), build.count(self.plate))
         return build.where(build.lt(build.position(self.joint), number), 0.0, -float("inf"))
 
     @property
