@@ -284,7 +284,8 @@ def called(node: Call, values: Mapping[Node, Any], world: World) -> list[Array]:
             keywords[name] = tensor
         else:
             args.append(tensor)
-    function, settings = world.calls.get(node.name) or named(node), dict(node.settings)
+    function = world.calls.get(node.name) or named(node)
+    settings = {name: world.extent(value) if isinstance(value, Axis) else value for name, value in node.settings}
     if node.kind == "net" and settings.pop("mode", "whole") == "prefix":
         function = function.prefixes  # type: ignore[attr-defined]
     found = function(*args, **keywords, **settings)
