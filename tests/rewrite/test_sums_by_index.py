@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from tests.torch.emitted import module, printed
 
+from tests.torch.emitted import module, printed
 from vispec.program import build
 from vispec.program.axis import Axis, ordered
 from vispec.program.cost import Numbers

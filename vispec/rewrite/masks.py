@@ -84,4 +84,4 @@ def rewrite(program: Program, numbers: Numbers) -> Program:
 
 
 WHAT = "what does not count along a ragged axis is made neutral"
-ENTRY = Rule(name="masks", what=WHAT, rewrite=rewrite, after=("sums_by_index",), needed=True)
+ENTRY = Rule(name="masks", what=WHAT, rewrite=rewrite, after=("joint_values", "sums_by_index"), needed=True)

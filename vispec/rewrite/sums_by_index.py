@@ -1,6 +1,6 @@
 """A sum over elements of what each says of the one that it points at, by one addition by index.
 
-    Σ_n where(index_n = e, x_n, 0) for each e → add_by_index(x, index): as many additions as there are x, not one for each e too."""
+Σ_n where(index_n = e, x_n, 0) for each e → add_by_index(x, index): as many additions as there are x, not one for each e too."""
 
 from __future__ import annotations
 
