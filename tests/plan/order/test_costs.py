@@ -232,3 +232,27 @@ def test_memory_is_a_budget_too() -> None:
 def test_figures() -> None:
     assert [figure(n) for n in (7550, 10**12, 131_000_000_000_000)] == ["7,550", "10^12", "1.3 · 10^14"]
     assert [enough(n) for n in (7550, 10**12, 131_000_000_000_000, 999 * 10**9)] == ["7,550", "10^12", "1.4 · 10^14", "10^12"]
+
+
+def test_what_the_data_alone_can_tell_is_no_reason_to_refuse() -> None:
+    """Sizes that nothing says are typical ones where orders are compared, and two where they are refused."""
+    i, j = Axis("i", "plate"), Axis("j", "plate")
+    axes = [Axis(f"a{n}", "values", None, None, j) for n in range(8)]
+    latents = tuple(Latent(axis.hint, axis, frozenset({i})) for axis in axes)
+    problem = Problem((table("all", i, *axes, plates=(i,)),), latents)
+    found = order(problem)
+    assert found.terms > problem.work
+    assert found.count(problem.numbers) == found.terms
+    assert found.count(Numbers(typical=2)) == 2 * sum(2**n for n in range(1, 9))
+    with pytest.raises(IntractableError):
+        order(Problem(problem.factors, latents, numbers=Numbers(told={i: 20, j: 20})))
+
+
+def test_plates_of_unknown_sizes_that_are_coupled_are_refused_with_a_way_out() -> None:
+    p, q, a, b = Axis("p", "plate"), Axis("q", "plate"), values("a", 2), values("b", 2)
+    factors = (table("x", p, q, a, b, plates=(p, q)),)
+    latents = Latent("a", a, frozenset({p})), Latent("b", b, frozenset({q}))
+    with pytest.raises(IntractableError, match="its size may be written") as refused:
+        order(Problem(factors, latents))
+    assert refused.value.latents == ("a", "b")
+    assert len(refused.value.ways) == 2

@@ -15,6 +15,7 @@ from vispec.plan.order.state import Piece, State, hold
 from vispec.plan.order.steps import Element
 from vispec.program import build
 from vispec.program.axis import Axis, ordered
+from vispec.program.cost import Numbers
 from vispec.program.node import Node
 from vispec.program.size import power
 
@@ -90,8 +91,19 @@ def options(error: CoupledError) -> Iterator[Option]:
         inside = [v for v in inside if v not in state.held]
         if told is None and inside:
             made = lambda p=plate, vs=tuple(inside): jointly(state, p, vs)  # noqa: E731
-            many = f"it takes {figure(values)} terms"
-            yield Option(plate, values, "joint values along", made if values <= state.work else many)
+            why = f"it takes {figure(values)} terms" if values > state.work else None
+            why = (
+                why
+                if known(plate, state.numbers)
+                else "how many elements it has only the data can tell; its size may be written"
+            )
+            yield Option(plate, values, "joint values along", made if why is None else why)
+
+
+def known(axis: Axis, numbers: Numbers) -> bool:
+    """Whether it is said how many elements an axis has."""
+    size = axis.origin.size
+    return axis.origin in numbers.told or (size is not None and size.names <= {*numbers.sizes})
 
 
 def joint_values(size: int, number: int) -> int:

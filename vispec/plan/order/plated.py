@@ -129,7 +129,7 @@ def plainly(state: State, pieces: Sequence[Piece], latents: Axes, leaf: Axes) ->
         read = [piece for piece in pool if axis in piece.axes]
         touched = frozenset[Axis]().union(*(piece.axes for piece in read))
         inputs = tuple(piece.name for piece in read)
-        step = Sum(inputs, state.fresh(f"sum_{axis.hint}"), numbers.elements(touched), axis)
+        step = Sum(inputs, state.fresh(f"sum_{axis.hint}"), numbers.elements(touched), axis, touched)
         new = merged(step.output, read, (axis,), leaf)
         state = state.after(step, read, [new])
         pool = [piece for piece in pool if axis not in piece.axes] + [new]
@@ -171,7 +171,7 @@ def as_structure(state: State, pieces: Sequence[Piece], latents: Axes, leaf: Axe
     around = frozenset[Axis]().union(*(piece.axes for piece in pieces)) - group.axes
     terms = best.terms(group, state.numbers) * state.numbers.elements(around)
     inputs = tuple(piece.name for piece in pieces)
-    step = Structured(inputs, state.fresh(f"{best.name}_{names_of(group.states)}"), terms, best.name, group)
+    step = Structured(inputs, state.fresh(f"{best.name}_{names_of(group.states)}"), terms, best.name, group, around)
     new = merged(step.output, pieces, group.axes, leaf - {group.plate})
     return state.after(step, pieces, [new])
 
@@ -247,7 +247,7 @@ def digits(state: State, piece: Piece, among: Axes | None = None) -> State:
     axes = (piece.axes - {axis for axis, _, _ in reads}) | new | along
     after = Piece(state.fresh(f"{piece.name}_of_{joint.joint.hint}"), axes, piece.plates, piece.sources)
     terms = state.numbers.elements(axes)
-    step = Digits((piece.name,), after.name, terms, held, joint.plate, tuple(reads), held in piece.axes)
+    step = Digits((piece.name,), after.name, terms, held, joint.plate, tuple(reads), held in piece.axes, axes)
     elsewhere = {**state.elsewhere, **{axis: there for axis, there, _ in reads if there is not joint.joint}}
     return replace(state, lags=lags, pointers=pointers, elsewhere=elsewhere).after(step, [piece], [after])
 
