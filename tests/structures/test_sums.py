@@ -105,6 +105,10 @@ def test_what_is_known_at_an_element_is_folded() -> None:
     assert from_element(law, t, 1) is later
     assert from_element(law, t, 0) is law
     assert at_element(build.eq(build.position(t), 3), t, 3) is Const(True)
+    before = build.scan("min", later, t, float("inf"))
+    steps = build.exp(build.where(build.lt(build.position(t), 1), 0.0, before))
+    assert from_element(steps, t, 1) is build.exp(build.scan("min", later, t, 0.0))
+    assert from_element(steps, t, 0) is steps
     past = build.shift(later, t, 1, 0.0)
     assert at_element(past, t, 0) is Const(0.0)
     assert at_element(past, t, 4) is build.pick(later, {t: 3})
