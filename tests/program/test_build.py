@@ -240,3 +240,29 @@ def test_loops() -> None:
     torch.testing.assert_close(smooth.laid((n, t)), torch.stack(wanted, 1))
     summed = torch.stack(wanted, 1).cumsum(1)
     torch.testing.assert_close(total.laid((n, t))[:, 1:], summed[:, :-1])
+
+
+def test_reductions_along_ragged_axes_are_over_the_elements_that_count() -> None:
+    """Of what differs along some of a plate, its ragged plate and neither; both at once, and one after the other."""
+    p = Axis("p", "plate", Size.of(3))
+    i = Axis("i", "plate", Size.of(4), Input("len", (p,), "int", "batch"))
+    torch.manual_seed(0)
+    inputs = {"len": torch.tensor([2, 0, 4]), "none": torch.randn(()), "p": torch.randn(3), "i": torch.randn(4)}
+    inputs["both"] = torch.randn(3, 4)
+    inside = torch.arange(4) < inputs["len"][:, None]
+    world = World(inputs=inputs, sizes=SIZES)
+    for name, order in {"none": (), "p": (p,), "i": (i,), "both": (p, i)}.items():
+        value = Input(name, order, "real", "batch")
+        full = inputs[name].double().reshape([3 if p in order else 1, 4 if i in order else 1]).expand(3, 4)
+        wanted = {
+            "sum": full.where(inside, 0.0).sum(1),
+            "log_sum_exp": full.where(inside, -torch.inf).logsumexp(1),
+            "max": full.where(inside, -torch.inf).amax(1),
+        }
+        for op, along in wanted.items():
+            one = run([build.reduce(op, value, (i,))], world)[0]
+            torch.testing.assert_close(one.laid((p,)).expand(3), along)
+            both = run([build.reduce(op, value, (p, i))], world)[0]
+            assert both.axes == ()
+            total = {"sum": along.sum(), "log_sum_exp": along.logsumexp(0), "max": along.amax()}
+            torch.testing.assert_close(both.tensor, total[op])

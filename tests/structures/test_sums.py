@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.structures.assignments import close, is_tree, value
 from vispec.program.axis import Axis
 from vispec.program.cost import Numbers
-from vispec.program.interpret import World, run
 from vispec.program.node import Const, Input, Node, Structure
 from vispec.program.size import Size
-from vispec.structures import structures, sums
+from vispec.structures import structures
 from vispec.structures.elements import at_element, from_element
 from vispec.structures.entry import Group
 
@@ -20,30 +20,9 @@ def axis(hint: str, kind: str, size: int) -> Axis:
     return Axis(hint, kind, Size.of(size))  # type: ignore[arg-type]
 
 
-def value(node: Node, inputs: dict[str, Tensor]) -> Tensor:
-    return run([node], World(inputs=inputs, structures=sums()))[0].tensor
-
-
 def drawn(*shape: int, zeros: bool, generator: torch.Generator) -> Tensor:
     x = torch.randn(shape, dtype=torch.float64, generator=generator)
     return (x.masked_fill(torch.rand(shape, generator=generator) < 0.3, -torch.inf) if zeros else x).requires_grad_()
-
-
-def close(node: Node, inputs: dict[str, Tensor], terms: list[Tensor]) -> None:
-    """The node's value and gradients are those of the log-sum of all terms."""
-    wanted, found = torch.stack(terms), value(node, inputs)
-    best = wanted.max().detach()
-    if best == -torch.inf:
-        assert found == -torch.inf
-        return
-    total = (wanted[wanted > -torch.inf] - best).exp().sum().log() + best
-    torch.testing.assert_close(found, total, rtol=1e-10, atol=1e-10)
-    names = [name for name, x in inputs.items() if x.requires_grad]
-    one = torch.autograd.grad(found, [inputs[name] for name in names], allow_unused=True)
-    other = torch.autograd.grad(total, [inputs[name] for name in names], allow_unused=True)
-    for name, x, y in zip(names, one, other, strict=True):
-        zero = torch.zeros_like(inputs[name])
-        torch.testing.assert_close(zero if x is None else x, zero if y is None else y, rtol=1e-8, atol=1e-8, msg=name)
 
 
 def by_order(n: int, T: int, K: int, zeros: bool, seed: int) -> tuple[Node, dict[str, Tensor], list[Tensor]]:
@@ -74,21 +53,6 @@ def by_order(n: int, T: int, K: int, zeros: bool, seed: int) -> tuple[Node, dict
 def test_chains(n: int, T: int, K: int, zeros: bool) -> None:
     for seed in range(3):
         close(*by_order(n, T, K, zeros, seed))
-
-
-def is_tree(heads: tuple[int, ...]) -> bool:
-    """Whether one element hangs from the root, 0, and all others from it through others; head h + 1 is element h."""
-    if not heads:
-        return True
-    if heads.count(0) != 1:
-        return False
-    for element in range(len(heads)):
-        at, steps = element + 1, 0
-        while at and steps <= len(heads):
-            at, steps = heads[at - 1], steps + 1
-        if at:
-            return False
-    return True
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
@@ -141,6 +105,10 @@ def test_what_is_known_at_an_element_is_folded() -> None:
     assert from_element(law, t, 1) is later
     assert from_element(law, t, 0) is law
     assert at_element(build.eq(build.position(t), 3), t, 3) is Const(True)
+    before = build.scan("min", later, t, float("inf"))
+    steps = build.exp(build.where(build.lt(build.position(t), 1), 0.0, before))
+    assert from_element(steps, t, 1) is build.exp(build.scan("min", later, t, 0.0))
+    assert from_element(steps, t, 0) is steps
     past = build.shift(later, t, 1, 0.0)
     assert at_element(past, t, 0) is Const(0.0)
     assert at_element(past, t, 4) is build.pick(later, {t: 3})

@@ -12,6 +12,7 @@ from vispec.model.types import Dim, Type
 from vispec.program import build
 from vispec.program.axis import Axis
 from vispec.program.node import Const, Density, Node
+from vispec.structures.elements import from_element
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,9 @@ def log_prob(f: Frame, found: Law, value: Node, type_: Type) -> Node:
 
 
 def by_position(axis: Axis, parts: list[Node]) -> Node:
-    """Part i at element i along an axis, the last one at all that follow."""
+    """Part i at element i along an axis, the last one at all that follow; where a part is not taken, nothing is infinite because
+    there is nothing before it."""
+    parts = [from_element(part, axis, step) for step, part in enumerate(parts)]
     result = parts[-1]
     for step in range(len(parts) - 2, -1, -1):
         result = build.where(build.eq(build.position(axis), step), parts[step], result)

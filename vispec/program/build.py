@@ -376,13 +376,13 @@ def _ragged(axes: Iterable[Axis]) -> bool:
 
 
 def _constant_along(op: str, arg: Node, axis: Axis) -> Node:
-    """The reduction of what is the same along an axis."""
+    """The reduction of what is the same along an axis, or that with the axis where nothing simpler is known."""
     if op == "sum":
         number = count(axis)
         return where(eq(number, 0), 0, mul(arg, number)) if axis.lengths is not None else mul(arg, number)
     if op in ("log_sum_exp", "total"):
-        return add(arg, log(count(axis))) if op == "log_sum_exp" else Reduce(op, spread(arg, (axis,)), (axis,))
-    return arg if axis.lengths is None else Reduce(op, spread(arg, (axis,)), (axis,))
+        return add(arg, log(count(axis))) if op == "log_sum_exp" else spread(arg, (axis,))
+    return arg if axis.lengths is None else spread(arg, (axis,))
 
 
 def scan(op: str, arg: Value, axis: Axis, empty: Value) -> Node:

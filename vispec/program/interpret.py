@@ -271,6 +271,13 @@ def named(node: Call) -> Callable[..., Any]:
     return divergence
 
 
+def told(setting: Any, values: Mapping[Node, Any], world: World) -> Any:
+    """A setting of a call: a node's value, the number of an axis' elements, or what it is."""
+    if isinstance(setting, Node):
+        return plain(values[setting])
+    return world.extent(setting) if isinstance(setting, Axis) else setting
+
+
 def called(node: Call, values: Mapping[Node, Any], world: World) -> list[Array]:
     """The outputs of a net or a kernel, called with tensors whose own axes come last."""
     import torch
@@ -284,7 +291,7 @@ def called(node: Call, values: Mapping[Node, Any], world: World) -> list[Array]:
             keywords[name] = tensor
         else:
             args.append(tensor)
-    settings = {key: plain(values[each]) if isinstance(each, Node) else each for key, each in node.settings}
+    settings = {key: told(each, values, world) for key, each in node.settings}
     function = world.calls.get(node.name) or named(node)
     if node.kind == "net" and settings.pop("mode", "whole") == "prefix":
         function = function.prefixes  # type: ignore[attr-defined]

@@ -83,4 +83,5 @@ def rewrite(program: Program, numbers: Numbers) -> Program:
     return program.rewritten(Masks().rule)
 
 
-ENTRY = Rule(name="masks", what="what does not count along a ragged axis is made neutral", rewrite=rewrite, needed=True)
+WHAT = "what does not count along a ragged axis is made neutral"
+ENTRY = Rule(name="masks", what=WHAT, rewrite=rewrite, after=("joint_values", "sums_by_index"), needed=True)

@@ -56,8 +56,8 @@ class StructureKind:
 
 
 def laid_over(value: Node, axes: Sequence[Axis]) -> Node:
-    """The node with all of these axes."""
-    return build.spread(value, axes)
+    """The node with all of these axes, as real numbers: nothing that is seen adds 0."""
+    return build.spread(build.apply("real", value), axes)
 
 
 def with_lengths(value: Node, plate: Axis) -> Node:

@@ -67,8 +67,8 @@ def _one(arcs: Tensor) -> Tensor:
 def _below(arcs: Tensor, root: int) -> Tensor:
     """log Σ over the trees of n elements that hang from element `root`, arcs (n, n) by element and head.
 
-    Eliminating element k of weight s, the sum of its arcs, multiplies Z by s, and each element j that hangs from k may hang from
-    k's heads h instead: w(h → j) += w(h → k) w(k → j) / s."""
+    Eliminating element k of weight s, the sum of its arcs, multiplies Z by s, and each element j that hangs from k may hang
+    from k's heads h instead: w(h → j) += w(h → k) w(k → j) / s."""
     from vispec.program.interpret_ops import log_sum_exp
 
     n = arcs.shape[0]

@@ -1,4 +1,4 @@
-"""Random plated contractions: values, gradients and marginals are those of brute force, or a refusal with figures."""
+"""Random plated contractions: values, gradients and marginals are those of brute force."""
 
 import pytest
 import torch
@@ -6,7 +6,6 @@ import torch
 from tests.plan.order.contractions import Contraction, Maker
 from vispec.plan.order.execute import execute
 from vispec.plan.order.order import order
-from vispec.plan.order.refuse import IntractableError
 from vispec.program import build
 from vispec.program.interpret import Array, run
 from vispec.program.node import Input
@@ -45,7 +44,7 @@ def check(made: Contraction) -> None:
     )
     parts = [log_z * weight for (log_z, _), weight in zip(brute.values(), weights.flatten(), strict=True) if log_z > -torch.inf]
     right = (
-        torch.autograd.grad(sum(parts), inputs, allow_unused=True)
+        torch.autograd.grad(torch.stack(parts).sum(), inputs, allow_unused=True)
         if any(part.requires_grad for part in parts)
         else [None] * len(inputs)
     )
@@ -69,16 +68,11 @@ def check(made: Contraction) -> None:
                 )
 
 
-@pytest.mark.parametrize("seed", range(500))
-def test_contraction(seed: int) -> None:
+@pytest.mark.parametrize("seed", range(300))
+def test_plates(seed: int) -> None:
     check(Maker(seed).contraction())
 
 
-@pytest.mark.parametrize("seed", range(100))
-def test_with_chains_and_pointers(seed: int) -> None:
-    made = Maker(seed, ("lag", "pointer")).contraction()
-    try:
-        order(made.problem)
-    except IntractableError:
-        pytest.skip("refused")
-    check(made)
+@pytest.mark.parametrize("seed", range(200))
+def test_chains_pointers_and_joint_values(seed: int) -> None:
+    check(Maker(seed, ("lag", "pointer", "joint")).contraction())

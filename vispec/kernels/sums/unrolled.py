@@ -8,6 +8,8 @@ from torch import Tensor
 
 def over_joint_values(log_factor: Tensor, latents: int = 1) -> Tensor:
     """Σ_i log_factor[..., i, digit_i(s), ...] for every joint value s of each of the latents: (*B, I, *K) → (*B, *K**I)."""
+    if log_factor.shape[-1 - latents] == 0:  # one joint value, of nothing
+        return log_factor.new_zeros(*log_factor.shape[: -1 - latents], *[1] * latents)
     first, *others = log_factor.unbind(-1 - latents)
     lead = first.shape[: first.dim() - latents]
     for each in others:

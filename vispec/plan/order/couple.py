@@ -6,24 +6,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
-from math import prod
 
+from vispec.plan.order.bound import least_terms
 from vispec.plan.order.plated import CoupledError, digits, owners
 from vispec.plan.order.problem import Axes, Joint, Lag, Latent, Pointer
-from vispec.plan.order.refuse import IntractableError, Way, figure
+from vispec.plan.order.refuse import ABSURD, IntractableError, Way, enough, figure
 from vispec.plan.order.state import Piece, State, hold
 from vispec.plan.order.steps import Element
 from vispec.program import build
 from vispec.program.axis import Axis, ordered
+from vispec.program.cost import Numbers
 from vispec.program.node import Node
+from vispec.program.size import power
 
 MOST = 4096  # factors that an unrolled plate may leave
 
 
 @dataclass(frozen=True)
 class Option:
-    """A plate by which coupled latents may be taken apart. values: joint values of those of them that it has elements for, at
-    least; made: the state after it, or why there is none."""
+    """A plate by which coupled latents may be taken apart. values: how many joint values it makes of one of them; made: the
+    state after it, or why there is none."""
 
     plate: Axis
     values: int
@@ -33,13 +35,15 @@ class Option:
 
 def resolved(error: CoupledError, finish: Callable[[State], State]) -> State:
     """The cheapest way on, finished. Raises IntractableError."""
+    least = least_terms(error.state)
+    if least > error.state.work:
+        made = [Way(f"{each.how} {each.plate} makes {figure(each.values)} joint values") for each in options(error)]
+        raise refusal(error, least, (Way(f"a budget of at least {enough(least)} terms", least), *made))
     found, ways = list[tuple[int, str, State]](), list[Way]()
     for option in options(error):
         text = f"{option.how} {option.plate}"
         if isinstance(option.made, str):
             ways.append(Way(f"{text}: {option.made}"))
-        elif option.values > error.state.work:
-            ways.append(Way(f"{text} takes {figure(option.values)} terms", option.values))
         else:
             try:
                 state = finish(option.made())
@@ -54,10 +58,16 @@ def resolved(error: CoupledError, finish: Callable[[State], State]) -> State:
         other = min(others, default=None)
         return best if other is None else replace(best, runner_up=(other[0] - terms, other[1]))
     ways.sort(key=lambda way: (way.terms is None, way.terms or 0))
-    least = next((way.terms for way in ways if way.terms is not None), None)
+    raise refusal(error, next((way.terms for way in ways if way.terms is not None), None), tuple(ways))
+
+
+def refusal(error: CoupledError, least: int | None, ways: tuple[Way, ...]) -> IntractableError:
+    """With the latents that are coupled, by which factors, and what it takes at the least."""
     latents = sorted({error.state.latents[v].name for piece in error.pieces for v in owners(error.state, piece)})
     factors = sorted({name for piece in error.pieces for name in piece.sources})
-    raise IntractableError(f"{', '.join(latents)} are coupled: {error.why}", least, tuple(latents), tuple(factors), tuple(ways))
+    takes = "" if least is None else f", at least {figure(least)} terms"
+    why = f"{', '.join(latents)} are coupled: {error.why}{takes}"
+    return IntractableError(why, least, tuple(latents), tuple(factors), ways)
 
 
 def options(error: CoupledError) -> Iterator[Option]:
@@ -67,8 +77,7 @@ def options(error: CoupledError) -> Iterator[Option]:
     plates = frozenset[Axis]().union(*(state.latents[v].plates for v in coupled))
     for plate in ordered(plates):
         inside = [v for v in ordered(coupled) if plate in state.latents[v].plates]
-        runs = {lag.plate for lag in state.lags.values() if lag.values in inside}
-        number, size = state.numbers.of(plate), prod(state.numbers.of(v) for v in inside)
+        number, size = state.numbers.of(plate), max(state.numbers.of(v) for v in inside)
         values = joint_values(size, number)
         shaped = any(state.latents[v].shape is not None for v in state.latents if plate in state.latents[v].plates)
         told = plate.size.number if plate.size is not None and plate.lengths is None else None
@@ -78,15 +87,28 @@ def options(error: CoupledError) -> Iterator[Option]:
         if told is not None:
             many = told * sum(plate in piece.plates or points_into(state, piece, plate) for piece in state.pieces)
             made = f"it leaves {many} factors" if many > MOST else lambda p=plate, n=told: unrolled(state, p, n)
-            yield Option(plate, 0 if plate in runs else values, "unrolling", made)
+            yield Option(plate, values, "unrolling", made)
         inside = [v for v in inside if v not in state.held]
         if told is None and inside:
-            yield Option(plate, values, "joint values along", lambda p=plate, vs=tuple(inside): jointly(state, p, vs))
+            made = lambda p=plate, vs=tuple(inside): jointly(state, p, vs)  # noqa: E731
+            why = f"it takes {figure(values)} terms" if values > state.work else None
+            why = (
+                why
+                if known(plate, state.numbers)
+                else "how many elements it has only the data can tell; its size may be written"
+            )
+            yield Option(plate, values, "joint values along", made if why is None else why)
+
+
+def known(axis: Axis, numbers: Numbers) -> bool:
+    """Whether it is said how many elements an axis has."""
+    size = axis.origin.size
+    return axis.origin in numbers.told or (size is not None and size.names <= {*numbers.sizes})
 
 
 def joint_values(size: int, number: int) -> int:
-    """size ** number, of which no more is computed than its order of magnitude where it is absurd."""
-    return size**number if number * max(size.bit_length() - 1, 0) < 4096 else 10**1000
+    """size ** number, or ABSURD."""
+    return size**number if number * size.bit_length() < 4000 and size**number < ABSURD else ABSURD
 
 
 def points_into(state: State, piece: Piece, plate: Axis) -> bool:
@@ -96,7 +118,8 @@ def points_into(state: State, piece: Piece, plate: Axis) -> bool:
 def jointly(state: State, plate: Axis, latents: tuple[Axis, ...]) -> State:
     """These latents are summed by their joint values along a plate."""
     for v in latents:
-        joint = Axis(f"{v.hint}_along_{plate.hint}", "joint", None, None, None, (v, plate))
+        size = None if v.size is None or plate.size is None else power(v.size, plate.size)
+        joint = Axis(f"{v.hint}_along_{plate.hint}", "joint", size, None, None, (v, plate))
         state = hold(state, Joint(joint, v, plate))
     return state
 
@@ -148,14 +171,25 @@ def unrolled(state: State, plate: Axis, number: int) -> State:
     for axis, there in state.elsewhere.items():
         elsewhere |= {each.names[axis]: each.names[there] for each in copies if axis in each.names}
     left = [piece for piece in state.pieces if plate not in piece.plates and not points_into(state, piece, plate)]
-    away = [piece for piece in state.pieces if piece not in left]
-    after = replace(
-        state, latents=latents, lags=new_lags, pointers=pointers, held=held, pieces=tuple(left), elsewhere=elsewhere
-    )
+    away = [piece for piece in state.pieces if plate in piece.plates or points_into(state, piece, plate)]
+    steps, new, names = list[Element](), list[Piece](), set[str]()
     for piece in away:
-        for step, new in elements(state, piece, plate, copies):
-            after = after.after(step, (), [new])
-    return after
+        for step, made in elements(state, piece, plate, copies):
+            name = state.fresh(step.output, names)
+            names.add(name)
+            steps.append(replace(step, output=name))
+            new.append(replace(made, name=name))
+    return replace(
+        state,
+        pieces=(*left, *new),
+        latents=latents,
+        lags=new_lags,
+        pointers=pointers,
+        held=held,
+        elsewhere=elsewhere,
+        steps=(*state.steps, *steps),
+        names=state.names | names,
+    )
 
 
 def without_held(state: State, plate: Axis) -> State:
@@ -235,7 +269,6 @@ def element(
     plates = frozenset(own.get(p, p) for p in piece.plates - {plate})
     names |= {p: own[p] for p in piece.plates if p in own}
     name = f"{piece.name}_{'_'.join(map(str, ([] if number is None else [number]) + [*chosen.values()]))}"
-    name = state.fresh(name)
     where = tuple(chosen.items())
     step = Element((piece.name,), name, 0, tuple(at), tuple(names.items()), where)
     return step, Piece(name, axes, plates, piece.sources)

@@ -1,8 +1,8 @@
-"""order(problem): the cheapest steps that sum all latents, or a refusal with figures. Nothing is computed, whatever the sizes."""
+"""order(problem): the cheapest steps that sum all latents, or a refusal with figures. Nothing is computed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vispec.plan.order.couple import resolved
 from vispec.plan.order.plated import CoupledError, advance
@@ -11,14 +11,15 @@ from vispec.plan.order.refuse import IntractableError, Way, enough, figure
 from vispec.plan.order.state import State, first_state
 from vispec.plan.order.steps import Digits, Step, Structured, Sum, Total
 from vispec.program.axis import Axis
+from vispec.program.cost import Numbers
 
 WIDTH = 4  # bytes of a number
 
 
 @dataclass(frozen=True)
 class Order:
-    """steps: each takes factors by name and gives one; the last gives the total. terms: of all sums, for one element of all kept
-    axes. runner_up: the terms of the next cheapest order and what it was. idle: latents that are left out because what is
+    """steps: each takes factors by name and gives one; the last gives the total. terms: of all sums, for one element of all
+    kept axes. runner_up: the terms of the next cheapest order and what it was. idle: latents that are left out because what is
     observed does not depend on them. bytes: of the largest value, for one element of kept plates."""
 
     steps: tuple[Step, ...]
@@ -26,6 +27,10 @@ class Order:
     runner_up: tuple[int, str] | None
     idle: tuple[str, ...]
     bytes: int
+
+    def count(self, numbers: Numbers) -> int:
+        """The terms of all sums where axes have these numbers of elements."""
+        return sum(step.count(numbers) for step in self.steps)
 
     def __str__(self) -> str:
         lines = [f"{step}{f'  ({figure(step.terms)} terms)' if step.terms else ''}" for step in self.steps]
@@ -43,7 +48,7 @@ def order(problem: Problem) -> Order:
     inputs = tuple(piece.name for piece in state.pieces)
     steps = (*state.steps, Total(inputs, state.fresh("total"), 0))
     other = None if state.runner_up is None else (state.terms + state.runner_up[0], state.runner_up[1])
-    found = Order(steps, state.terms, other, idle, most_bytes(steps, problem))
+    found = Order(steps, state.terms, other, idle, most_bytes(steps, problem, problem.numbers))
     within(found, problem)
     return found
 
@@ -73,16 +78,17 @@ def shared_latents(problem: Problem) -> None:
                 )
 
 
-def most_bytes(steps: tuple[Step, ...], problem: Problem) -> int:
+def most_bytes(steps: tuple[Step, ...], problem: Problem, numbers: Numbers) -> int:
     """Of the largest value that a sum reads, for one element of each kept plate."""
-    samples = problem.numbers.elements(axis for axis in problem.kept if axis.kind != "plate")
-    return max((step.terms for step in steps if isinstance(step, Sum | Digits)), default=0) * samples * WIDTH
+    samples = numbers.elements(axis for axis in problem.kept if axis.kind != "plate")
+    return max((step.count(numbers) for step in steps if isinstance(step, Sum | Digits)), default=0) * samples * WIDTH
 
 
 def within(found: Order, problem: Problem) -> None:
-    """Raises IntractableError where an order exceeds the budget."""
-    over = found.bytes if problem.memory is not None and found.bytes > problem.memory else None
-    if found.terms <= problem.work and over is None:
+    """Raises IntractableError where an order exceeds the budget whatever the data: of what they alone can tell, two each."""
+    sure = replace(problem.numbers, typical=min(problem.numbers.typical, 2))
+    over = found.bytes if problem.memory is not None and most_bytes(found.steps, problem, sure) > problem.memory else None
+    if found.count(sure) <= problem.work and over is None:
         return
     largest = max(found.steps, key=lambda step: step.terms)
     latents, factors = culprits(largest, found, problem)

@@ -79,14 +79,20 @@ def ready(state: State, here: Sequence[Piece], leaf: Axes) -> Axes:
 
 def components(state: State, pieces: Iterable[Piece], latents: Axes) -> list[tuple[list[Piece], Axes]]:
     """Pieces grouped by the latents, out of these, that connect them."""
-    groups: list[tuple[list[Piece], Axes]] = []
+    groups, alone = list[tuple[list[Piece], Axes]](), list[tuple[list[Piece], Axes]]()
     for piece in pieces:
         touched = owners(state, piece) & latents
-        joined = [group for group in groups if group[1] & touched]
-        together = [p for group in joined for p in group[0]], touched.union(*(group[1] for group in joined))
-        groups = [group for group in groups if not group[1] & touched]
-        groups.append(([*together[0], piece], together[1]))
-    return groups
+        if not touched:
+            alone.append(([piece], touched))
+            continue
+        first, *others = [at for at, group in enumerate(groups) if group[1] & touched] or [len(groups)]
+        if first == len(groups):
+            groups.append(([], touched))
+        together, read = groups[first]
+        together += [each for at in others for each in groups[at][0]] + [piece]
+        groups[first] = together, read.union(touched, *(groups[at][1] for at in others))
+        groups = [group for at, group in enumerate(groups) if at not in others]
+    return groups + alone
 
 
 def owners(state: State, piece: Piece) -> Axes:
@@ -123,7 +129,7 @@ def plainly(state: State, pieces: Sequence[Piece], latents: Axes, leaf: Axes) ->
         read = [piece for piece in pool if axis in piece.axes]
         touched = frozenset[Axis]().union(*(piece.axes for piece in read))
         inputs = tuple(piece.name for piece in read)
-        step = Sum(inputs, state.fresh(f"sum_{axis.hint}"), numbers.elements(touched), axis)
+        step = Sum(inputs, state.fresh(f"sum_{axis.hint}"), numbers.elements(touched), axis, touched)
         new = merged(step.output, read, (axis,), leaf)
         state = state.after(step, read, [new])
         pool = [piece for piece in pool if axis not in piece.axes] + [new]
@@ -165,7 +171,7 @@ def as_structure(state: State, pieces: Sequence[Piece], latents: Axes, leaf: Axe
     around = frozenset[Axis]().union(*(piece.axes for piece in pieces)) - group.axes
     terms = best.terms(group, state.numbers) * state.numbers.elements(around)
     inputs = tuple(piece.name for piece in pieces)
-    step = Structured(inputs, state.fresh(f"{best.name}_{names_of(group.states)}"), terms, best.name, group)
+    step = Structured(inputs, state.fresh(f"{best.name}_{names_of(group.states)}"), terms, best.name, group, around)
     new = merged(step.output, pieces, group.axes, leaf - {group.plate})
     return state.after(step, pieces, [new])
 
@@ -241,7 +247,7 @@ def digits(state: State, piece: Piece, among: Axes | None = None) -> State:
     axes = (piece.axes - {axis for axis, _, _ in reads}) | new | along
     after = Piece(state.fresh(f"{piece.name}_of_{joint.joint.hint}"), axes, piece.plates, piece.sources)
     terms = state.numbers.elements(axes)
-    step = Digits((piece.name,), after.name, terms, held, joint.plate, tuple(reads), held in piece.axes)
+    step = Digits((piece.name,), after.name, terms, held, joint.plate, tuple(reads), held in piece.axes, axes)
     elsewhere = {**state.elsewhere, **{axis: there for axis, there, _ in reads if there is not joint.joint}}
     return replace(state, lags=lags, pointers=pointers, elsewhere=elsewhere).after(step, [piece], [after])
 

@@ -37,7 +37,7 @@ class Latent:
 
 @dataclass(frozen=True)
 class Lag:
-    """`past` is the axis of a latent's value `lag` elements back along a plate; at the first elements nothing differs along it."""
+    """`past` is the axis of a latent's value `lag` elements back along a plate; at the first elements nothing differs there."""
 
     past: Axis
     values: Axis
@@ -68,7 +68,7 @@ class Joint:
 class Problem:
     """kept: axes that are never reduced. asked: latents that take part even where nothing observed depends on them.
 
-    work: the most terms for one element of all kept axes; memory: the most bytes of one value, for one element of kept plates."""
+    work: the most terms for one element of all kept axes. memory: the most bytes of one value, for one of kept plates."""
 
     factors: tuple[Factor, ...]
     latents: tuple[Latent, ...]
@@ -82,7 +82,7 @@ class Problem:
     memory: int | None = None
 
     def read_by(self, factor: Factor) -> frozenset[str]:
-        """The latents that a factor reads, in whatever way; a latent's law reads it even where it is the same for all values."""
+        """The latents that a factor reads, in whatever way; a law reads its latent even where it is the same for all values."""
         owner = {each.values: each.name for each in self.latents}
         for reading in (*self.lags, *self.pointers, *self.joints):
             owner[axis_of(reading)] = owner[reading.values]

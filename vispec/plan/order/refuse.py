@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+ABSURD = 10**1000
+"""Stands for all numbers of terms that are no smaller."""
+
 
 @dataclass(frozen=True)
 class Way:
@@ -34,6 +37,8 @@ class IntractableError(Exception):
 
 def figure(number: int) -> str:
     """A number to be read: in full where it is short, else as a power of ten: 7,550; 10^12; 1.3 · 10^14."""
+    if number >= ABSURD:
+        return "more than 10^1000"
     if number < 10**7:
         return f"{number:,}"
     power = len(str(number)) - 1
@@ -43,5 +48,7 @@ def figure(number: int) -> str:
 
 def enough(number: int) -> str:
     """A number that is no smaller, to be read like a figure."""
+    if number >= ABSURD:
+        return figure(number)
     unit = 10 ** max(len(str(number)) - 2, 0) if number >= 10**7 else 1
     return figure(-(-number // unit) * unit)

@@ -14,6 +14,8 @@ from vispec.program.axis import Axis
 
 EXACT = 10  # latents that are ordered exactly: 2^10 sets of them
 
+NEAR = 4  # an order that has at most so many times the terms of the largest sum that there must be is not bettered
+
 Sizes = Callable[[Axis], int]
 Graph = dict[Axis, set[Axis]]
 
@@ -137,23 +139,43 @@ def exact(latents: Sequence[Axis], graph: Graph, sizes: Mapping[Axis, int]) -> F
 
 
 def greedy(latents: Sequence[Axis], graph: Graph, sizes: Mapping[Axis, int]) -> Found:
-    """The best of the orders that simple rules give: the least work next, the fewest new pairs, the smallest result."""
-    found: list[tuple[int, str, tuple[Axis, ...]]] = []
+    """The best of the orders that simple rules give: the least work next, the fewest new pairs, the smallest result. A rule is
+    given up once it has cost as much as the best before it, and no more are tried once there is little to be gained."""
+    best = other = None
+    least = largest_sum(latents, graph, sizes)
     for name, rule in RULES.items():
+        if best is not None and best[0] <= NEAR * least:
+            break
         for backwards in (False, True):
-            order, terms = by_rule(latents[::-1] if backwards else latents, graph, sizes, rule)
-            found.append((terms, name, order))
-    found.sort(key=lambda each: each[0])
-    best = found[0]
-    other = next(((terms, name) for terms, name, _ in found if terms > best[0]), None)
-    return Found(best[2], best[0], other)
+            found = by_rule(latents[::-1] if backwards else latents, graph, sizes, rule, None if best is None else best[0])
+            if found is not None:
+                best, other = (found[1], name, found[0]), best
+    assert best is not None
+    return Found(best[2], best[0], None if other is None else other[:2])
+
+
+def largest_sum(latents: Sequence[Axis], graph: Graph, sizes: Mapping[Axis, int]) -> int:
+    """At least so many terms has the largest sum of any order: in each part of the graph, the one that comes first there has at
+    least those of its neighbours in the part."""
+    graph = {axis: set(around) for axis, around in graph.items()}
+    left, most = {latent: price(latent, graph, sizes) for latent in latents}, 0
+    while left:
+        latent = min(left, key=lambda each: left[each])
+        most = max(most, left.pop(latent))
+        for other in graph.pop(latent):
+            graph[other].discard(latent)
+            if other in left:
+                left[other] //= max(sizes[latent], 1)
+    return most
 
 
 Rule = Callable[[Axis, Graph, Mapping[Axis, int]], float]
 
 
-def by_rule(latents: Sequence[Axis], graph: Graph, sizes: Mapping[Axis, int], rule: Rule) -> tuple[tuple[Axis, ...], int]:
-    """At each step the latent for which the rule gives least."""
+def by_rule(
+    latents: Sequence[Axis], graph: Graph, sizes: Mapping[Axis, int], rule: Rule, limit: int | None
+) -> tuple[tuple[Axis, ...], int] | None:
+    """At each step the latent for which the rule gives least; None where it takes as many terms as the limit."""
     graph = {axis: set(around) for axis, around in graph.items()}
     left = {latent: rule(latent, graph, sizes) for latent in latents}
     order, terms = list[Axis](), 0
@@ -161,6 +183,8 @@ def by_rule(latents: Sequence[Axis], graph: Graph, sizes: Mapping[Axis, int], ru
         latent = min(left, key=lambda each: left[each])
         del left[latent]
         terms += price(latent, graph, sizes)
+        if limit is not None and terms >= limit:
+            return None
         around = remove(latent, graph)
         changed = around.union(*(graph[other] for other in around)) if around else set()
         for other in changed & left.keys():

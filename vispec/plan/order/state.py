@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from vispec.plan.order.problem import Axes, Joint, Lag, Latent, Pointer, Problem
@@ -13,8 +13,8 @@ from vispec.program.cost import Numbers
 
 @dataclass(frozen=True)
 class Piece:
-    """A factor that is left. axes: of latents' values and of plates along which it differs; plates: where it stands. Both without
-    kept axes. sources: the names of the factors that it is made of."""
+    """A factor that is left. axes: of latents' values and of plates along which it differs; plates: where it stands. Both are
+    without kept axes. sources: the names of the factors that it is made of."""
 
     name: str
     axes: Axes
@@ -25,8 +25,9 @@ class Piece:
 @dataclass(frozen=True)
 class State:
     """latents, lags, pointers: by the axis along which a factor differs that reads so. held: latents that are summed by their
-    joint values along a plate, by their values axis. runner_up: how many terms more the next cheapest order has, and what it was.
-    elsewhere: axes of a held latent's values elsewhere along other plates → those of its joint values there."""
+    joint values along a plate, by their values axis. elsewhere: axes of a held latent's values that are elsewhere along other
+    plates → those of its joint values there. runner_up: how many terms more the next cheapest order has, and what it was.
+    names: of all factors so far."""
 
     pieces: tuple[Piece, ...]
     latents: Mapping[Axis, Latent]
@@ -39,6 +40,7 @@ class State:
     terms: int = 0
     runner_up: tuple[int, str] | None = None
     elsewhere: Mapping[Axis, Axis] = field(default_factory=dict)
+    names: frozenset[str] = frozenset()
 
     def owner(self, axis: Axis) -> Latent | None:
         """The latent whose value, here or elsewhere, is along an axis; None of a plate."""
@@ -49,15 +51,10 @@ class State:
         """The axes of values along which a factor differs."""
         return frozenset(axis for axis in piece.axes if self.owner(axis) is not None)
 
-    def reads(self, piece: Piece, of: Mapping[Axis, object] | Iterable[Axis]) -> Axes:
-        """Its axes that are among these."""
-        return piece.axes & frozenset(of)
-
-    def fresh(self, name: str) -> str:
-        """A name for a step's result that nothing has."""
-        taken = {step.output for step in self.steps} | {piece.name for piece in self.pieces}
+    def fresh(self, name: str, also: Container[str] = ()) -> str:
+        """A name for a step's result that nothing has, nor one of these."""
         found, again = name, 2
-        while found in taken:
+        while found in self.names or found in also:
             found, again = f"{name}_{again}", again + 1
         return found
 
@@ -65,7 +62,8 @@ class State:
         """The state after a step, which takes pieces and gives others."""
         away = {piece.name for piece in gone}
         left = [piece for piece in self.pieces if piece.name not in away]
-        return replace(self, pieces=(*left, *new), steps=(*self.steps, step), terms=self.terms + step.terms)
+        names = self.names | {step.output}
+        return replace(self, pieces=(*left, *new), steps=(*self.steps, step), terms=self.terms + step.terms, names=names)
 
 
 def merged(name: str, pieces: Iterable[Piece], without: Iterable[Axis], plates: Axes) -> Piece:
@@ -92,7 +90,8 @@ def first_state(problem: Problem) -> State:
         stray = factor.node.axes - axes - kept
         assert not stray, f"{factor.name} differs along {stray}, which is no plate of it and no latent's"
         pieces.append(Piece(factor.name, axes, plates, frozenset({factor.name})))
-    state = State(tuple(pieces), latents, lags, pointers, {}, problem.numbers, problem.work)
+    names = frozenset(piece.name for piece in pieces)
+    state = State(tuple(pieces), latents, lags, pointers, {}, problem.numbers, problem.work, names=names)
     for joint in problem.joints:
         state = hold(state, joint)
     return state

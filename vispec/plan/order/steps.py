@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from vispec.plan.order.problem import Axes
 from vispec.program import build
 from vispec.program.axis import Axis
+from vispec.program.cost import Numbers
 from vispec.program.node import Node
 from vispec.structures import structures
 from vispec.structures.entry import Group
@@ -16,7 +18,7 @@ Values = Mapping[str, Node]
 
 @dataclass(frozen=True)
 class Step:
-    """terms: how many it adds up, for one element of all kept axes."""
+    """terms: how many it adds up, for one element of all kept axes, by the numbers that the order was found with."""
 
     inputs: tuple[str, ...]
     output: str
@@ -24,6 +26,10 @@ class Step:
 
     def build(self, values: Values, algebra: str) -> Node:
         raise NotImplementedError
+
+    def count(self, numbers: Numbers) -> int:
+        """How many terms it adds up where axes have these numbers of elements."""
+        return 0
 
     @property
     def words(self) -> str:
@@ -39,9 +45,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Sum(Step):
-    """Over the values of a latent."""
+    """Over the values of a latent. touched: the axes of all that reads it."""
 
     over: Axis
+    touched: Axes
+
+    def count(self, numbers: Numbers) -> int:
+        return numbers.elements(self.touched)
 
     def build(self, values: Values, algebra: str) -> Node:
         return build.reduce(algebra, self.sum_of(values), (self.over,))
@@ -67,10 +77,14 @@ class Product(Step):
 
 @dataclass(frozen=True)
 class Structured(Step):
-    """The sum over a structure, an entry of vispec.structures."""
+    """The sum over a structure, an entry of vispec.structures. around: the axes of its parts that are not its own."""
 
     kind: str
     group: Group
+    around: Axes
+
+    def count(self, numbers: Numbers) -> int:
+        return structures()[self.kind].terms(self.group, numbers) * numbers.elements(self.around)
 
     def build(self, values: Values, algebra: str) -> Node:
         nodes = [values[name] for name in self.inputs]
@@ -89,8 +103,8 @@ class Scatter(Step):
         log f_e(z_e) = Σ_{i : a_i = e} log f_i(z_{a_i})
 
     at: each plate that is pointed into, and the index. names: selected values axis → the latent's. over: the plates that go.
-    fresh: plates of those that the result has too, by other axes. Built as a sum of what is 0 elsewhere, which a rewriting turns
-    into one addition by index."""
+    fresh: plates of those that the result has too, by other axes. Built as a sum of what is 0 elsewhere; a rewriting makes it
+    one addition by index."""
 
     at: tuple[tuple[Axis, Node], ...]
     names: tuple[tuple[Axis, Axis], ...]
@@ -113,12 +127,17 @@ class Digits(Step):
     """A factor that reads a latent along a plate, as one of its joint values along it: s has the digits of s in base K.
 
     own: the latent's axis. reads: for each axis of its values, that of the joint value in which it is a digit, and the digit's
-    place: an index, or so many elements back. counted: whether values past the number that counts must be left out."""
+    place: an index, or so many elements back. counted: whether values past the number that counts must be left out.
+    touched: the axes of the result."""
 
     own: Axis
     plate: Axis
     reads: tuple[tuple[Axis, Axis, Node | int], ...]
     counted: bool
+    touched: Axes = frozenset()
+
+    def count(self, numbers: Numbers) -> int:
+        return numbers.elements(self.touched)
 
     def build(self, values: Values, algebra: str) -> Node:
         (found,) = (values[name] for name in self.inputs)
