@@ -16,7 +16,6 @@ from vispec.plan.guides import is_shared
 from vispec.plan.order.problem import Factor, Lag, Latent, Pointer, Problem
 from vispec.plan.plan import Treatment
 from vispec.program import build
-from vispec.program.axis import Axis, copy
 from vispec.program.cost import Numbers
 from vispec.program.node import Node, Site
 from vispec.program.walk import substitute

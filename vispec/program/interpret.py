@@ -280,7 +280,6 @@ def told(setting: Any, values: Mapping[Node, Any], world: World) -> Any:
 
 def called(node: Call, values: Mapping[Node, Any], world: World) -> list[Array]:
     """The outputs of a net or a kernel, called with tensors whose own axes come last."""
-    import torch
 
     shared = ordered(node.shared)
     args: list[Tensor] = []

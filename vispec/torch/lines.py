@@ -10,9 +10,9 @@ from math import log
 
 from vispec.program.axis import Axis
 from vispec.program.node import Density, Input, Loop, Map, Node, Part, Pick, Position, Reduce, Source, Stop
+from vispec.torch import loops
 from vispec.torch.along import METHODS
 from vispec.torch.code import POSTFIX, Args, Attribute, Code, Global, Slot, Told, expanded, pieces_of, slots
-from vispec.torch import loops
 from vispec.torch.hints import Hints
 from vispec.torch.names import ModuleNames, Names
 from vispec.torch.writer import Writer, parted

@@ -36,7 +36,7 @@ def read_infer(
 
 def points_of(found: Sequence[m.Infer]) -> frozenset[str]:
     """The latents that are point estimates."""
-    return frozenset(infer.name for infer in found if ESTIMATORS[infer.estimator.name].point)
+    return frozenset(infer.name for infer in found if estimators()[infer.estimator.name].point)
 
 
 def _latent(scope: Scope, entry: t.InferLaw, priors: frozenset[str]) -> Symbol | None:
