@@ -36,7 +36,8 @@ def read_infer(
 
 def points_of(found: Sequence[m.Infer]) -> frozenset[str]:
     """The latents that are point estimates."""
-    return frozenset(infer.name for infer in found if estimators()[infer.estimator.name].point)
+    ways = {infer.name: estimators()[infer.estimator.name].way for infer in found}
+    return frozenset(name for name, way in ways.items() if way is not None and way({}, False).point)
 
 
 def _latent(scope: Scope, entry: t.InferLaw, priors: frozenset[str]) -> Symbol | None:
