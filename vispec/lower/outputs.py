@@ -58,7 +58,7 @@ def lower(model: Model) -> Outputs:
     if chained is not None:
         tilted, zeros, along = chained
         queries |= {"tilted_pairs": program(f, {"tilted_pairs": tilted}), "neighbours": program(f, dict(zeros))}
-    summed = {name: asked.joint.held.plates[name] + asked.joint.held.along[name] for name in found.zeros}
+    summed = {name: found.plates[name] for name in found.zeros}
     return Outputs(model, f, s, log_prob, order, s.shared, queries, found.order, frozenset(found.inside), summed, along)
 
 

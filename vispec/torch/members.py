@@ -133,8 +133,9 @@ def posterior(m: Members, o: Outputs) -> None:
             returns="dict",
             result="dict[str, Tensor]",
         )
+    orders = {f"inside {name}": plates for name, plates in o.summed.items()}
     doc = "A tilt of nothing for each latent, and which of its elements count where rows differ in length."
-    m.program("unknowns", o.queries["unknowns"], doc, returns=two_dicts, result="tuple[dict[str, Tensor], dict[str, Tensor]]")
+    m.program("unknowns", o.queries["unknowns"], doc, returns=two_dicts, orders=orders, result="tuple[dict[str, Tensor], dict[str, Tensor]]")
     exact = o.setting.combine == "exact"
     lines = [
         "@torch.no_grad()",
