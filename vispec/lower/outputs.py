@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 from vispec.factors.make import Factors, factorise
 from vispec.lower.bound import Setting, combined, setting, total
+from vispec.lower.guided import Guided, guided
 from vispec.lower.query import pairs, query
 from vispec.lower.shared import Shared
+from vispec.lower.weights import Weighed, weighed
 from vispec.model.model import Model
 from vispec.plan.make import treat
 from vispec.plan.order.order import Order
@@ -33,6 +35,8 @@ class Outputs:
     inside: frozenset[str] = frozenset()
     summed: Mapping[str, tuple[Axis, ...]] = field(default_factory=dict)
     along: Mapping[str, int] = field(default_factory=dict)
+    weighed: Weighed | None = None
+    guided: Guided | None = None
 
 
 def lower(model: Model) -> Outputs:
@@ -44,9 +48,9 @@ def lower(model: Model) -> Outputs:
     whole = {v.name: treat(v, model, True) for v in model.variables}
     left_out = any(found.kind in ("masked", "free") for found in s.treatments.values())
     asked = setting(f, whole) if left_out else s
-    found = query(asked)
+    found, weighs = query(asked), weighed(f, s.treatments)
     if found is None:
-        return Outputs(model, f, s, log_prob, order, s.shared)
+        return Outputs(model, f, s, log_prob, order, s.shared, weighed=weighs, guided=guided(s))
     queries = {
         "tilted": program(f, {"tilted": found.tilted}),
         "unknowns": program(
@@ -59,7 +63,21 @@ def lower(model: Model) -> Outputs:
         tilted, zeros, along = chained
         queries |= {"tilted_pairs": program(f, {"tilted_pairs": tilted}), "neighbours": program(f, dict(zeros))}
     summed = {name: found.plates[name] for name in found.zeros}
-    return Outputs(model, f, s, log_prob, order, s.shared, queries, found.order, frozenset(found.inside), summed, along)
+    return Outputs(
+        model,
+        f,
+        s,
+        log_prob,
+        order,
+        s.shared,
+        queries,
+        found.order,
+        frozenset(found.inside),
+        summed,
+        along,
+        weighs,
+        guided(asked),
+    )
 
 
 def program(f: Factors, outputs: Mapping[str, Node]) -> Program:

@@ -15,9 +15,10 @@ from vispec.torch.members import Members, density, posterior
 from vispec.torch.names import ModuleNames
 from vispec.torch.nets.classes import NetCode, emit_net
 from vispec.torch.parameters import CONSTRAINTS, declaration, properties
+from vispec.torch.sampled import guides, weights
 from vispec.torch.source_text import kernel_source, with_borrowed
 
-MEMBERS = (density, posterior)
+MEMBERS = (density, weights, guides, posterior)
 """What the class holds, in this order."""
 
 
