@@ -16,8 +16,9 @@ from vispec.torch.names import ModuleNames
 from vispec.torch.nets.classes import NetCode, emit_net
 from vispec.torch.parameters import CONSTRAINTS, declaration, properties
 from vispec.torch.source_text import kernel_source, with_borrowed
+from vispec.torch.starts import initialise
 
-MEMBERS = (density, posterior)
+MEMBERS = (density, posterior, initialise)
 """What the class holds, in this order."""
 
 
