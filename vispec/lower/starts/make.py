@@ -236,8 +236,9 @@ class Maker:
         """What a law's parameter is at present in each group."""
         order, stored = self.axes_of(start, place), place.stored
         if stored.param is None:
-            return order, linked(self.bias(stored), Type(stored.domain), order)  # type: ignore[arg-type]
-        node = Input(stored.param.name, stored.order, "real", "property") if stored.functions else stored.node
+            node = linked(self.bias(stored), Type(stored.domain), order)  # type: ignore[arg-type]
+        else:
+            node = Input(stored.param.name, stored.order, "real", "property") if stored.functions else stored.node
         return order, build.spread(build.apply(place.link, node) if place.link else node, order)
 
     def bias(self, stored: Stored) -> Node:
