@@ -83,7 +83,8 @@ def _lengths(over: tuple[Axis, ...]) -> Axes:
 
 @dataclass(frozen=True, eq=False)
 class Input(Node):
-    """A tensor from outside with its axes in the order in which it comes. source: "batch", "parameter", "argument"."""
+    """A tensor from outside with its axes in the order in which it comes. source: "batch", "parameter" as it is stored or, in
+    its domain, "property", "argument"."""
 
     name: str
     order: tuple[Axis, ...]

@@ -17,8 +17,9 @@ from vispec.torch.nets.classes import NetCode, emit_net
 from vispec.torch.parameters import CONSTRAINTS, declaration, properties
 from vispec.torch.sampled import guides, weights
 from vispec.torch.source_text import kernel_source, with_borrowed
+from vispec.torch.starts import initialise
 
-MEMBERS = (density, weights, guides, posterior)
+MEMBERS = (density, weights, guides, posterior, initialise)
 """What the class holds, in this order."""
 
 

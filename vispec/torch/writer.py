@@ -232,6 +232,7 @@ def _input(w: Writer, node: Input) -> Value:
     code = {
         "batch": lambda: index(text("batch"), [json.dumps(node.name, ensure_ascii=False)]),
         "parameter": lambda: Code((Attribute("parameter", node.name),)),
+        "property": lambda: Code((Attribute("property", node.name),)),
         "argument": lambda: text(node.name),
         "shared": lambda: text(local(node.name)),
         "mode": lambda: index(text("mode"), [json.dumps(node.name, ensure_ascii=False)]),
