@@ -154,7 +154,7 @@ def along(
     bodies = [
         body + tuple(n for member in members for n in beside[member.site]) for body, beside in zip(bodies, besides, strict=True)
     ]
-    loop = Loop(name, axis, tuple(bodies), around)
+    loop = Loop(name, axis, tuple(bodies), around, tuple(member.site.name for member in members))
     found, at = dict[str, list[Node]](), slot
     for member in members:
         extra = len(besides[-1][member.site])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from vispec.factors.make import Factors, factorise
 from vispec.lower.bound import Setting, combined, setting, total
+from vispec.lower.generate import Generated, generate
 from vispec.lower.guided import Guided, guided
 from vispec.lower.query import pairs, query
 from vispec.lower.shared import Shared
@@ -27,6 +28,7 @@ class Outputs:
     model: Model
     f: Factors
     setting: Setting
+    generated: Generated
     log_prob: Program
     order: Order
     shared: Shared | None = None
@@ -49,8 +51,9 @@ def lower(model: Model) -> Outputs:
     left_out = any(found.kind in ("masked", "free") for found in s.treatments.values())
     asked = setting(f, whole) if left_out else s
     found, weighs = query(asked), weighed(f, s.treatments)
+    made = generate(model, s.shared.orders if s.shared else {})
     if found is None:
-        return Outputs(model, f, s, log_prob, order, s.shared, weighed=weighs, guided=guided(s))
+        return Outputs(model, f, s, made, log_prob, order, s.shared, weighed=weighs, guided=guided(s))
     queries = {
         "tilted": program(f, {"tilted": found.tilted}),
         "unknowns": program(
@@ -67,6 +70,7 @@ def lower(model: Model) -> Outputs:
         model,
         f,
         s,
+        made,
         log_prob,
         order,
         s.shared,

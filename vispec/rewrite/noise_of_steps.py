@@ -17,7 +17,7 @@ def rule(node: Node) -> Node | None:
     for at, body in enumerate(node.bodies):
         own = {each: Noise(f"{each.site} {at}", each.law, each.order) for each in nodes(body) if isinstance(each, Noise) and at}
         bodies.append(tuple(substitute(body, own)))
-    return Loop(node.loop, node.axis, tuple(bodies), node.around)
+    return Loop(node.loop, node.axis, tuple(bodies), node.around, node.draws)
 
 
 def rewrite(program: Program, numbers: Numbers) -> Program:
