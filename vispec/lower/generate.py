@@ -117,9 +117,11 @@ class Generator:
             case DrawLaw(name, params):
                 entry = distributions()[name]
                 smooth = variable.role == "latent" and (entry.path is not None or entry.carry is not None)
-                if variable.role == "latent" or entry.torch_class is None:
+                if variable.role == "latent" or (entry.torch_class is None and not entry.optional):
                     return draw_law(frame, law, variable, order, shape, smooth).value
-                params = params or uniform(frame, variable)
+                if entry.optional and not params:
+                    name, params = uniform(frame, variable)
+                    entry = distributions()[name]
                 events = shape[len(shape) - entry.event_dim :]
                 around = tuple(axis for axis in order if axis not in events)
                 kind = dtype_of(variable.type)

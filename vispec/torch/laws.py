@@ -91,6 +91,8 @@ def _sampled(w: Writer, node: Draw, params: Sequence[tuple[str, Value, tuple[Axi
     assert entry.sampler is not None
     codes = [w.full(w.tensor(w.real(each)), (*around, *own)).code for _, each, own in params]
     code = call(source_of(entry.sampler), *codes)
+    if not codes:  # one draw, for all elements
+        code = method(code, "expand", *(w.extent(axis) for axis in (*around, *node.events)))
     return Value(code if node.pathwise else method(code, "detach"), (*around, *node.events), node.kind)
 
 
