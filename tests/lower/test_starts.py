@@ -124,7 +124,7 @@ def test_what_is_computed_further_starts_nothing_of_its_own(law: str) -> None:
 def test_a_net_starts_at_what_its_link_makes_of_it(link: str, inverse: Callable[[Tensor], Tensor]) -> None:
     """Where a net gives log-odds, its bias starts at the log-odds of what is seen."""
     law = f"bit ~ Bernoulli({link.format('f(x)')})" if "sigmoid" in link else f"real ~ Normal({link.format('f(x)')}, 1)"
-    module = module_of(f"net f(x: real) -> real = linear\nplate n:\n    given x : real\n    observed y : {law}\n")
+    module = module_of(f"net f(x: real) -> real = linear(1)\nplate n:\n    given x : real\n    observed y : {law}\n")
     y = torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0, 1.0], dtype=torch.double)
     start = distributions()["Bernoulli" if "sigmoid" in link else "Normal"].start
     assert start is not None
@@ -138,8 +138,8 @@ def test_each_of_two_latents_has_clusters_of_its_own() -> None:
     param a : real
     param b : real
 plate n:
-    latent   c : index[k] ~ Categorical(1 / 4)
-    latent   d : index[k] ~ Categorical(1 / 4)
+    latent   c : index[k] ~ Uniform()
+    latent   d : index[k] ~ Uniform()
     observed x : real ~ Normal(a[c], 1)
     observed y : real ~ Normal(b[d], 1)
 """
