@@ -10,10 +10,10 @@ from pathlib import Path
 from textwrap import dedent
 
 from vispec.compile import compile_spec
+from vispec.estimators import estimators
 from vispec.graph.build import build_graph
 from vispec.graph.drawing.draw import draw
 from vispec.model.check import check_model
-from vispec.estimators import estimators
 from vispec.source import Source
 from vispec.syntax.parse import parse
 

@@ -1,4 +1,4 @@
-"""Which parameter a law reads at which index, however the spec says it; what it starts at, against groups by hand in float64."""
+"""Which parameter a law reads at which index, however it is said; what it starts at, against groups by hand in float64."""
 
 import itertools
 import random
@@ -120,7 +120,7 @@ def test_what_is_computed_further_starts_nothing_of_its_own(law: str) -> None:
         assert not hasattr(module, "initialise")
 
 
-@pytest.mark.parametrize("link, inverse", [("{}", lambda x: x), ("sigmoid({})", torch.logit)])
+@pytest.mark.parametrize(("link", "inverse"), [("{}", lambda x: x), ("sigmoid({})", torch.logit)])
 def test_a_net_starts_at_what_its_link_makes_of_it(link: str, inverse: Callable[[Tensor], Tensor]) -> None:
     """Where a net gives log-odds, its bias starts at the log-odds of what is seen."""
     law = f"bit ~ Bernoulli({link.format('f(x)')})" if "sigmoid" in link else f"real ~ Normal({link.format('f(x)')}, 1)"

@@ -126,8 +126,8 @@ def along(
     step: Step,
     hints: dict[Node, str] | None = None,
 ) -> dict[str, list[Node]]:
-    """For each member its values along the axis, and what its steps gave beside them. hints: what the spec calls nodes, to which
-    those of single elements are added."""
+    """For each member its values along the axis, and what its steps gave beside them. hints: what the spec calls nodes, to
+    which those of single elements are added."""
     names = {member.site: place for place, member in enumerate(members)}
     many = max(len(member.law.laws) if isinstance(member.law, ThenLaw) else 1 for member in members)
     many = max(many, *(member.lags + 1 for member in members))

@@ -25,8 +25,8 @@ from vispec.program.walk import nodes
 
 @dataclass(frozen=True)
 class Generated:
-    """program: a value for each variable, the lengths of ragged plates and what is observed, by their keys of a batch. rows: the
-    axis of the rows, whose number a call says. asked: the plates whose lengths it says. orders: the axes of each."""
+    """program: a value for each variable, the lengths of ragged plates and what is observed, by their keys of a batch. rows:
+    the axis of the rows, whose number a call says. asked: the plates whose lengths it says. orders: the axes of each."""
 
     program: Program
     rows: Axis
@@ -142,7 +142,9 @@ class Generator:
 
     def together(self, variable: Variable) -> list[Variable]:
         """The variable and those that it needs and that need it, in the order of the model."""
-        edges = {v.name: self.reading(v.name) for v in self.f.model.variables if v.law is not None and v.name not in self.values}
+        edges = {
+            v.name: self.reading(v.name) for v in self.f.model.variables if v.law is not None and v.name not in self.values
+        }
 
         def behind(name: str) -> set[str]:
             found, left = set[str](), list(edges[name])
@@ -180,7 +182,9 @@ class Generator:
         names = [variable.name for variable in group]
         laws = [sunk(self.law(variable), names) for variable in group]
         sites = [site_of(frame, variable) for variable in group]
-        members = [Member(site, law, max(lags_of([other], site) for other in laws)) for site, law in zip(sites, laws, strict=True)]
+        members = [
+            Member(site, law, max(lags_of([other], site) for other in laws)) for site, law in zip(sites, laws, strict=True)
+        ]
         plates = {axis for v in group for axis in map(frame.plate, v.plates)}
         around = ordered(plates - {chain})
 
@@ -206,7 +210,11 @@ class Generator:
             value = self.values[tree.name]
             for variable in group:
                 for root in parts(self.law(variable)):
-                    if below([root], names)[root] and value in {*nodes([root])} and plate in {*map(self.frame.plate, variable.plates)}:
+                    if (
+                        below([root], names)[root]
+                        and value in {*nodes([root])}
+                        and plate in {*map(self.frame.plate, variable.plates)}
+                    ):
                         return tree
         return None
 

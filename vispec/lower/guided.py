@@ -18,7 +18,7 @@ from vispec.program.walk import reads
 
 @dataclass(frozen=True)
 class Guided:
-    """program: "x param" for each parameter of each guide. orders: their axes. modes: whether some guide reads what is summed."""
+    """program: "x param" for each parameter of each guide. orders: their axes. modes: whether some guide reads a sum."""
 
     program: Program
     orders: Mapping[str, tuple[Axis, ...]]

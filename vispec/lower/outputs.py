@@ -22,8 +22,9 @@ from vispec.program.program import Program
 
 @dataclass(frozen=True)
 class Outputs:
-    """log_prob: of each row. order: how it is summed. queries: "tilted", "unknowns", "tilted_pairs", "neighbours", where there are
-    any. summed: latent → its plates, of those that the posterior is told of. along: of chains, their place among the plates."""
+    """log_prob: of each row. order: how it is summed. queries: "tilted", "unknowns", "tilted_pairs", "neighbours", where there
+    are any. summed: latent → its plates, of those that the posterior is told of. along: of chains, their place among the
+    plates."""
 
     model: Model
     f: Factors

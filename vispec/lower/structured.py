@@ -44,13 +44,11 @@ def grown(
     level = Axis("level", "plate", plate.size, None, plate)
     name = f"levels of {tree.name}"
     around = ordered({axis for site in sites for axis in site.order if axis.kind != "event"} - {plate})
-    carried = {
-        site: Carried(name, "state", at, tuple(axis for axis in site.order), site.kind) for at, site in enumerate(sites)
-    }
+    carried = {site: Carried(name, "state", at, tuple(axis for axis in site.order), site.kind) for at, site in enumerate(sites)}
     now = Carried(name, "now", 0, (), "int")
 
     def body(before: dict[Site, Node], here: Node) -> tuple[Node, ...]:
-        known: dict[Node, Node] = dict(before)
+        known: dict[Node, Node] = {**before}
         for site, law in zip(sites, laws, strict=True):
             value = draw(site, changed(law, known))
             known[site] = build.where(build.eq(depth, build.add(here, 1)), value, before[site])
@@ -65,5 +63,3 @@ def grown(
 def zeros(site: Site) -> Node:
     found: Node = Zeros(site.order)
     return found if site.kind == "real" else build.apply("int", found)
-
-

@@ -27,8 +27,9 @@ NUMBERS = frozenset({"real", "positive", "unit", "simplex", "ordered", "cholesky
 
 @dataclass(frozen=True)
 class Weighed:
-    """samples: the axis of the samples, whose number a call says. log_weights: over it and the rows. draws: of latents and of what
-    is computed from them, by name; None where nothing is told by its draws. divergences: "ratio x" and, of numbers, "draw x"."""
+    """samples: the axis of the samples, whose number a call says. log_weights: over it and the rows. draws: of latents and of
+    what is computed from them, by name; None where nothing is told by its draws. divergences: "ratio x" and, of numbers, "draw
+    x"."""
 
     samples: Axis
     log_weights: Program
@@ -51,7 +52,7 @@ def weighed(f: Factors, treatments: Mapping[str, Treatment]) -> Weighed | None:
     lead = (samples, *s.draws.rows)
     weights, _ = total(s)
     ratios = {name: ratio(s, name) for name in s.draws.drawn if is_guided(s, name)}
-    orders: dict[str, tuple[Axis, ...]] = {"log_weights": lead} | {f"ratio {name}": lead for name in ratios}
+    orders = dict[str, tuple[Axis, ...]]({"log_weights": lead} | {f"ratio {name}": lead for name in ratios})
     divergences = {f"ratio {name}": build.spread(node, lead) for name, node in ratios.items()}
     for name in ratios:
         variable = s.f.model.variable[name]

@@ -17,8 +17,9 @@ def rule(node: Node) -> Node | None:
         return None
     bodies, draws = list[tuple[Node, ...]](), dict.fromkeys(node.draws)
     for at, body in enumerate(node.bodies):
-        own = {each: Noise(f"{each.site} {at}", each.law, each.order) for each in nodes(body) if own_noise(each, node) and at}
-        draws |= dict.fromkeys(each.site for each in own.values())
+        apart = [each for each in nodes(body) if own_noise(each, node) and at]
+        own: dict[Node, Node] = {each: Noise(f"{each.site} {at}", each.law, each.order) for each in apart}
+        draws |= dict.fromkeys(f"{each.site} {at}" for each in apart)
         bodies.append(tuple(substitute(body, own)))
     return Loop(node.loop, node.axis, tuple(bodies), node.around, tuple(draws))
 

@@ -18,8 +18,8 @@ from vispec.torch.names import ModuleNames, local
 
 @dataclass
 class Members:
-    """texts: of the methods so far, each a list of lines. kernels, attributes: what they need. shaped: inputs that tell how many
-    elements axes have."""
+    """texts: of the methods so far, each a list of lines. kernels, attributes: what they need. shaped: inputs that tell how
+    many elements axes have."""
 
     names: ModuleNames
     shaped: tuple[Input, ...] = ()
@@ -189,7 +189,7 @@ def posterior_of_guides(m: Members, o: Outputs) -> None:
             *(f"    {line}" for line in told),
             '    """',
             '    if query != "marginals":',
-            '        raise ValueError(f"this model answers no query {query!r}: its latents are drawn, and told by their guides")',
+            '        raise ValueError(f"this model answers no query {query!r}: its latents are drawn and told by guides")',
             "    return self.guides(batch)",
         ]
     )
