@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from vispec.plan.order.steps import Digits
 from vispec.program import build
 from vispec.program.axis import Axis
 from vispec.program.cost import Numbers, operations, work
@@ -20,6 +21,7 @@ SIZES = {"N": 3, "K": 4, "V": 5}
 NUMBERS = Numbers(SIZES)
 N, K, V = (Axis(name.lower(), "plate", Size.of(name)) for name in "NKV")
 LENGTHS = Input("len", (N,), "int", "batch")
+JOINT = Axis("joint", "joint", None, None, None, (V, N))
 R = Axis("r", "plate", None, LENGTHS)
 
 
@@ -62,8 +64,21 @@ def bits_of_tables() -> Node:
     return build.where(bit, build.pick(build.log(table), at), build.pick(build.log_one_minus(table), at))
 
 
+def sums_by_index() -> Node:
+    index = batch("i", "int", N)
+    said = build.pick(parameter("t", K, V), {K: index})
+    return build.reduce("sum", build.where(build.eq(index, build.position(K)), said, 0.0), (N,))
+
+
+def joint_values() -> Node:
+    said = build.pick(parameter("t", K, V), {K: batch("i", "int", N)})
+    of_each = Digits(("said",), "", 0, V, N, ((V, JOINT, 0),), False).build({"said": said}, "log_sum_exp")
+    return build.reduce("sum", of_each, (N,))
+
+
 CASES: Mapping[str, Callable[[], Node]] = {
-    case.__name__: case for case in (masks, guard, one_minus_exp, below_softmax, joined_picks, bits_of_tables)
+    case.__name__: case
+    for case in (masks, guard, one_minus_exp, below_softmax, joined_picks, bits_of_tables, sums_by_index, joint_values)
 }
 
 

@@ -37,12 +37,11 @@ class StructureKind:
     """A structure.
 
     recognises: whether it sums such a group. terms: how many terms it adds, for one element of all other axes.
-    build: the log-sum of the factors' sum (nodes in nats that read the group, of which the first lists all factors that read a
-    past, if any does) as a node, under an algebra ("sum", "total"). log_sum: the value of a node of its kind in float64, plain
-    and differentiable, as the interpreter's World asks for it. words: what it does, for the printed plan.
-    call: the node as a call of the kernel that computes it.
-    number: of a structure that is a type, the logarithm of how many values there are over a plate. valid: whether a value in the
-    data is one."""
+    build: the log-sum of the sum of factors that read the group, nodes in nats, under an algebra ("sum", "total").
+    log_sum: the value of a node of its kind in float64, plain and differentiable, as the interpreter's World asks for it.
+    words: what it does, for the printed plan. call: the node as a call of the kernel that computes it.
+    number: of a structure that is a type, the logarithm of how many values there are over a plate.
+    valid: whether a value in the data is one."""
 
     name: str
     recognises: Callable[[Group], bool]
