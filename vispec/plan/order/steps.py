@@ -65,8 +65,8 @@ class Sum(Step):
 class Expected(Step):
     """Over the values of a latent under a guide, the first of the inputs: Σ_z q(z) (log f(z) − log q(z)).
 
-    A query asks the guide itself. asked: inputs that take part in that, tilts and other guides; silent: what is summed out inside,
-    which has no say in the guide's weights, and answers of its own under each value."""
+    A query asks the guide itself. asked: inputs that take part in that, tilts and other guides; silent: what is summed out
+    inside, which has no say in the guide's weights, and answers of its own under each value."""
 
     over: Axis
     touched: Axes
