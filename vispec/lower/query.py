@@ -34,7 +34,7 @@ def query(s: Setting) -> Query | None:
         return None
     frame = s.f.frame
     plates = {name: tuple(map(frame.plate, element_plates(s.f.model.variable[name]))) for name in summed}
-    tilts = tuple(Factor(f"tilt_{name}", tilt(s, name, plates[name]), frozenset(plates[name])) for name in summed)
+    tilts = tuple(Factor(f"tilt_{name}", tilt(s, name, plates[name]), frozenset(plates[name]), True) for name in summed)
     node, order = total(s, tilts, "total")
     zeros = {name: Zeros((*plates[name], s.joint.held.values[name])) for name in summed}
     inside = {name: found for name in summed if (found := counted(plates[name])) is not None}
