@@ -184,15 +184,15 @@ def evaluate(node: Node, values: Mapping[Node, Any], world: World) -> Any:
         case Merge(arg, over, merged):
             axes = (*ordered(node.axes - {merged}), *over)
             shape = [world.extent(each) for each in axes]
-            whole = values[arg].laid(axes).expand(shape)
-            world.extents.setdefault(merged.origin, whole.shape[len(axes) - len(over) :].numel())
-            return Array(whole.flatten(len(axes) - len(over)), (*axes[: len(axes) - len(over)], merged))
-        case Tail(arg, old, start, rest):
-            cut: Array = values[arg]
-            at = cut.axes.index(old)
+            full = values[arg].laid(axes).expand(shape)
+            world.extents.setdefault(merged.origin, full.shape[len(axes) - len(over) :].numel())
+            return Array(full.flatten(len(axes) - len(over)), (*axes[: len(axes) - len(over)], merged))
+        case Tail(arg, whole, start, rest):
+            cut = values[arg]
+            at = cut.axes.index(whole)
             world.extents.setdefault(rest.origin, max(cut.tensor.shape[at] - start, 0))
             left = cut.tensor.narrow(at, min(start, cut.tensor.shape[at]), max(cut.tensor.shape[at] - start, 0))
-            return Array(left, tuple(rest if each is old else each for each in cut.axes))
+            return Array(left, tuple(rest if each is whole else each for each in cut.axes))
         case Contract(factors, over):
             axes = (*ordered(node.axes), *over)
             product = fold(torch.mul, (values[each].laid(axes) for each in factors))
