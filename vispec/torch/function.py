@@ -48,8 +48,8 @@ def method(
 
     before: lines that give the inputs "argument" that are none of the method's.
 
-    told: text for how many elements axes have, where no input and no size tells. shaped: inputs beside those of the program that
-    may be asked for their shapes. graph: whether gradients are asked for."""
+    told: text for how many elements axes have, where no input and no size tells. shaped: inputs beside those of the program
+    that may be asked for their shapes. graph: whether gradients are asked for."""
     assert PLAIN
     w = Writer(program, target, told, shaped, orders, graph)
     own = [argument.partition(":")[0].partition("=")[0].strip() for argument in arguments]
