@@ -1,6 +1,7 @@
 """Each rule keeps the value and saves what it says; it can be left out."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,7 +116,11 @@ def alone(name: str) -> Rules:
 
 
 def test_each_has_a_case() -> None:
-    assert {*CASES} == {*rules()}
+    """Here, in a file of its own, or where what it stands on is tested."""
+    apart = {path.stem.removeprefix("test_") for path in Path(__file__).parent.glob("test_*.py")}
+    elsewhere = {"structures": "structures", "noise_of_steps": "torch/test_loops.py"}
+    assert {*rules()} - {*CASES} - apart == {*elsewhere}
+    assert all((Path(__file__).parents[1] / path).exists() for path in elsewhere.values())
 
 
 def test_rules_come_after_what_they_wait_for() -> None:

@@ -8,6 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.torch.emitted import module, printed
+from vispec.kernels.draws.kl import kl_normal_standard
 from vispec.kernels.sums.chain import chain_log_prob
 from vispec.program import build
 from vispec.program.axis import Axis, copy, ordered
@@ -67,8 +68,14 @@ def noise_like() -> Node:
 
 
 def mean() -> Node:
-    draws = Axis("s*", "samples", Size.of(3))
-    return build.mean(build.mul(build.rename(batch("x", "real", N), {N: draws}), parameter("b", EVENT)), (draws,))
+    draws = Axis("s*", "samples", Size.of(4))
+    return build.mean(build.rename(parameter("a", K, EVENT), {K: draws}), (draws,))
+
+
+def kl_vector() -> Node:
+    given = ((parameter("a", K, EVENT), (), ""), (build.exp(parameter("a", K, EVENT)), (), ""))
+    each = Part(Call("kernel", "vispec.kernels.draws.kl:kl_normal_standard", given, (((), "real"),), ()), 0)
+    return build.reduce("sum", each, (EVENT,))
 
 
 def chain_of_tokens() -> Node:
@@ -81,7 +88,18 @@ def chain_of_tokens() -> Node:
 
 CASES: Mapping[str, Callable[[], Node]] = {
     case.__name__: case
-    for case in (normal_vector, bit, bernoulli_logits, bernoulli_of_net, log_of_rest, logits, mean, noise_like, chain_of_tokens)
+    for case in (
+        normal_vector,
+        bit,
+        bernoulli_logits,
+        bernoulli_of_net,
+        kl_vector,
+        log_of_rest,
+        logits,
+        mean,
+        noise_like,
+        chain_of_tokens,
+    )
 }
 
 
@@ -123,7 +141,11 @@ def test_it_computes_the_same_with_fewer_operations(name: str) -> None:
     leaves = {key: value.clone().requires_grad_() for key, value in given.items() if key in "abpise"}
     f = Affine(2 if name == "bernoulli_of_net" else 5)
     noise = torch.full((4, 2), 0.5, dtype=torch.float64)
-    calls = {"f": f, "vispec.kernels.sums.chain:chain_log_prob": chain_log_prob}
+    calls = {
+        "f": f,
+        "vispec.kernels.sums.chain:chain_log_prob": chain_log_prob,
+        "vispec.kernels.draws.kl:kl_normal_standard": kl_normal_standard,
+    }
     (array,) = run([root], World({**given, **leaves}, SIZES, {"z": noise}, calls))
     wanted = array.laid(ordered(root.axes))
     program, counts, texts = Program({"log_prob": root}), list[int](), list[str]()

@@ -79,11 +79,8 @@ def _add(w: Writer, node: Map, values: list[Value]) -> Value:
         for at, value in enumerate(values):
             head = value.code.pieces[0]
             if at and value.python and not minus[at] and isinstance(head, str) and head.startswith("-"):
-                code = codes[at]
-                signs[at], codes[at] = (
-                    "-",
-                    replace(code, pieces=(head.removeprefix("-"), *code.pieces[1:]), level=max(code.level, TERM)),
-                )
+                rest = (head.removeprefix("-"), *codes[at].pieces[1:])
+                signs[at], codes[at] = "-", replace(codes[at], pieces=rest, level=max(codes[at].level, TERM))
         first = unary("-", codes[0]) if minus[0] else codes[0]
         return binary(SUM, first, *zip(signs[1:], codes[1:], strict=True))
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from vispec.program.axis import Axis
 from vispec.program.node import (
+    Call,
     Concat,
     Contract,
     Density,
@@ -43,8 +44,17 @@ class Hints:
         self.given: dict[Node, str] = {}
 
     def fresh(self, node: Node, known: Mapping[Node, str]) -> str:
-        self.given[node] = self.steps.get(node) or self.w.program.hints.get(node) or self.hint(node, known)
+        hint = self.steps.get(node) or self.w.program.hints.get(node)
+        if hint and isinstance(node, Part) and self.before_link(node):
+            hint = f"{hint}_raw"
+        self.given[node] = hint or self.hint(node, known)
         return self.names.fresh(self.given[node])
+
+    def before_link(self, node: Node) -> bool:
+        """Whether a link function alone reads it, whose value then has the name."""
+        readers = self.w.read_by.get(node, set())
+        linked = [isinstance(each, Link) or (isinstance(each, Map) and each.op == "softplus") for each in readers]
+        return linked == [True] and not any(each in self.w.program.hints for each in readers)
 
     def stem(self, node: Node, known: Mapping[Node, str]) -> str:
         """What a value is about, "" where that has no name."""
@@ -71,8 +81,8 @@ class Hints:
             case Map():
                 return self.of_map(node, known)
             case Link(op, arg):
-                name = stem(arg) or "value"
-                return {"log_softmax": f"log_{name}", "softmax": f"{name}_prob"}.get(op, name.removeprefix("raw_"))
+                name = (stem(arg) or "value").removeprefix("raw_").removesuffix("_raw")
+                return {"log_softmax": f"log_{name}", "softmax": f"{name}_prob"}.get(op, name)
             case Reduce("log_sum_exp" | "total", _, over):
                 return f"log_sum_{word(over[-1])}"
             case Reduce(op, arg, over):
@@ -92,7 +102,9 @@ class Hints:
             case Noise(site):
                 return f"noise_{site}"
             case Part(source, at):
-                name = getattr(source, "name", "state").rpartition(":")[2]
+                if isinstance(source, Call) and source.kind != "net":
+                    return "kl" if source.kind == "divergence" else source.name.rpartition(":")[2].partition("_")[0]
+                name = getattr(source, "name", "state")
                 return name if len(source.outputs) == 1 else f"{name}_{at + 1}"
             case Structure(kind):
                 return f"log_{kind}"

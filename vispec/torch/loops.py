@@ -51,8 +51,10 @@ def _loop(w: Writer, node: Loop) -> Value:
         codes = tuple(step(w, body[at], one, output.dtype, buffer) for body in node.bodies)
         found.append(Slot(Part(node, at), own, place, codes, buffer))
     w.loops[node] = found
-    everything = tuple(code for slot in found for code in dict.fromkeys(slot.codes))
-    return Value(Code((Args("(", everything, ")"),)), dims)
+    everything = [w.extent(node.axis)]
+    for slot in found:
+        everything += [*([zeros(w, slot)] if slot.buffer else []), *dict.fromkeys(slot.codes)]
+    return Value(Code((Args("(", tuple(everything), ")"),)), dims)
 
 
 def step(w: Writer, node: Node, dims: tuple[Axis, ...], dtype: str, buffer: bool) -> Code:

@@ -31,6 +31,7 @@ from vispec.program.node import (
 )
 from vispec.program.program import Program
 from vispec.program.size import Size, Whole
+from vispec.program.walk import inside_loops
 from vispec.torch.code import (
     POWER,
     SUM,
@@ -66,8 +67,8 @@ def parted(source: Source) -> bool:
 
 class Writer:
     """values: what is written so far. told: how many elements axes have that nothing else tells, as text. shaped: inputs that
-    are there, though the program does not read them, and tell how many elements axes have. graph: whether gradients are asked
-    for. loops: of each the outputs that are kept."""
+    are there, though the program does not read them, and tell how many elements axes have. graph: whether gradients are asked for.
+    loops: of each the outputs that are kept."""
 
     def __init__(
         self,
@@ -83,11 +84,16 @@ class Writer:
         self.told = {axis.origin: size for axis, size in (told or {}).items()}
         self.values: dict[Node, Value] = {}
         self.order, self.chosen = choose(program, self.target)
+        self.read_by: dict[Node, set[Node]] = {}
+        for node in self.order:
+            for arg in self.reads(node):
+                self.read_by.setdefault(arg, set()).add(node)
         self.readers = Counter(arg for node in self.order for arg in {*self.reads(node)})
         self.inputs = [node for node in program.nodes() if isinstance(node, Input)]
         self.inputs.sort(key=lambda node: node.source != "batch")
         self.inputs += [node for node in shaped if node not in self.inputs]
         self.written: dict[tuple[Code, str], Node] = {}
+        self.in_loops = {node for node, found in inside_loops(program.nodes()).items() if found}
         for node in self.order:
             self.values[node] = self.once(node, self.write(node))
         self.outputs = {name: self.output(node, (orders or {}).get(name)) for name, node in program.outputs.items()}
@@ -98,12 +104,10 @@ class Writer:
     def once(self, node: Node, value: Value) -> Value:
         """The value; of what has the same text as another one, that one: it is the same along other axes.
 
-        What is drawn, or may be, is never another's."""
-        if (
-            value.python
-            or node in self.program.hints
-            or isinstance(node, Input | Draw | Noise | Zeros | Source | Part | Carried)
-        ):
+        What is drawn, or may be, is never another's, nor is what one branch of a loop's body computes."""
+        if value.python or node in self.program.hints or node in self.in_loops:
+            return value
+        if isinstance(node, Input | Draw | Noise | Zeros | Source | Part | Carried):
             return value
         if self.chosen.get(node) and any(isinstance(each, Noise) for each in self.chosen[node][1].covers):
             return value
