@@ -50,6 +50,14 @@ plate n:
 param u : real
 param v : real
 """,
+    "all before the one before": """
+plate n:
+    chain t:
+        let v = sum(a[<t])
+        observed a : bit ~ Bernoulli(p) then Bernoulli(sigmoid(u + v[t-1]))
+param u : real
+param p : unit
+""",
     "a choice by position": """
 plate n:
     chain t:
