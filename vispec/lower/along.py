@@ -72,6 +72,8 @@ class Body:
         match node:
             case Position(axis):
                 return self.now
+            case Shift(_, axis) if axis is self.axis:  # of what is computed from several elements
+                return build.pick(self.whole(node), {axis: self.now})
             case Scan(op, arg, axis, empty) if axis is self.axis:
                 past = build.lt(build.position(axis), self.now)
                 return build.reduce(op, build.where(past, self.whole(arg), empty), (axis,))

@@ -18,7 +18,7 @@ from vispec.model.model import Model, Variable
 from vispec.model.walk import is_read
 from vispec.program import build
 from vispec.program.axis import Axis, ordered
-from vispec.program.node import Call, Const, Decide, Input, Node, Scan, Shift, Site
+from vispec.program.node import Call, Const, Decide, Input, Node, Part, Scan, Shift, Site
 from vispec.program.program import Program
 from vispec.program.walk import nodes
 
@@ -30,7 +30,7 @@ class Generated:
 
     program: Program
     rows: Axis
-    asked: tuple[str, ...]
+    asked: Mapping[str, Axis]
     orders: Mapping[str, tuple[Axis, ...]]
 
 
@@ -110,9 +110,8 @@ class Generator:
                 given = ((test, (), ""), (one, shape, ""), (other, shape, ""))
                 if variable.role == "latent":
                     return build.where(test, one, other)
-                call = Call("kernel", "vispec.kernels.decide:choose", given, ((shape, dtype_of(variable.type)),), ())
-                from vispec.program.node import Part
-
+                rank = ("rank", len(order) - len(shape))
+                call = Call("kernel", "vispec.kernels.decide:choose", given, ((shape, dtype_of(variable.type)),), (rank,))
                 return Part(call, 0)
             case DrawLaw(name, params):
                 entry = distributions()[name]
@@ -234,8 +233,9 @@ class Generator:
         outputs, orders = dict[str, Node](), dict[str, tuple[Axis, ...]]()
         for name, value in self.values.items():
             variable = model.variable[name]
-            outputs[name] = value
             orders[name] = (*map(frame.plate, element_plates(variable)), *frame.shape(variable.type))
+            ends = value if variable.role == "given" else up_to_the_ends(value, orders[name])
+            outputs[name] = value if ends is value else frame.named(ends, f"{name}_padded")
         for plate in model.plates:
             lengths = frame.plate(plate.name).lengths
             if plate.ragged and isinstance(lengths, Input):
@@ -246,8 +246,19 @@ class Generator:
                 outputs[f"{variable.name}_observed"] = build.spread(build.node(True), axes)
                 orders[f"{variable.name}_observed"] = axes
         rows = next(frame.plate(plate.name) for plate in model.plates if plate.data)
-        asked = tuple(plate.name for plate in model.plates if plate.name in told)
+        asked = {plate.name: frame.plate(plate.name) for plate in model.plates if plate.name in told}
         return Generated(Program(outputs, frame.hints, frame.spans), rows, asked, orders)
+
+
+def up_to_the_ends(value: Node, order: tuple[Axis, ...]) -> Node:
+    """A value with 0 past the ends of rows, as data are padded; by the rule "mean" probabilities may stand behind its axes."""
+    inside = build.both(*(build.inside(axis) for axis in order if axis.kind == "plate"))
+    if isinstance(inside, Const):
+        return value
+    shape = tuple(axis for axis in order if axis.kind == "event")
+    given = ((value, shape, ""), (inside, (), ""))
+    found = Call("kernel", "vispec.kernels.rows:up_to_the_ends", given, ((shape, value.dtype),), ())
+    return Part(found, 0)
 
 
 def sunk(law: Law, names: Sequence[str]) -> Law:

@@ -53,6 +53,7 @@ def method(
     assert PLAIN
     w = Writer(program, target, told, shaped, orders, graph)
     own = [argument.partition(":")[0].partition("=")[0].strip() for argument in arguments]
+    own += (told or {}).values()
     own += [local(node.name) for node in program.nodes() if isinstance(node, Input) and node.source == "shared"]
     lines = Lines(w, module, {*PYTHON, *own}, indent=4)
     head = f"def {name}(self{''.join(f', {argument}' for argument in arguments)}) -> {result}:"

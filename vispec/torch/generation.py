@@ -6,7 +6,8 @@ from vispec.lower.generate import given_in
 from vispec.lower.outputs import Outputs
 from vispec.model.model import Model, Variable
 from vispec.model.walk import is_read
-from vispec.torch.members import BATCH, Members, local
+from vispec.program.axis import Axis
+from vispec.torch.members import BATCH, ROOM, Members, local
 
 PREDICT = 'def predict(self, batch: dict[str, Tensor], rule: str = "mean", samples: int = 100) -> dict[str, Tensor]:'
 
@@ -17,6 +18,13 @@ def generation(m: Members, o: Outputs) -> None:
     doc = "Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."
     arguments = ("n: int", BATCH, "lengths: dict[str, Tensor]", "rule: str")
     told = {g.rows: "n"}
+    if any(lengths_differ_within(axis) for axis in g.asked.values()):
+        before.append("lengths = with_room(lengths)")
+        m.need([ROOM])
+    for plate, axis in g.asked.items():
+        told[axis] = local(f"{plate}_size")
+        before.append(f'{told[axis]} = longest(lengths["{plate}"])')
+        m.need([("vispec.kernels.rows", "longest")])
     m.program("generate", g.program, doc, arguments, "dict", "dict[str, Tensor]", orders=g.orders, before=before, told=told)
     m.text(sample(o))
     lines, kernels = predict(o)
@@ -28,6 +36,11 @@ def generation(m: Members, o: Outputs) -> None:
             "    return self.log_prob(batch)",
         ]
     )
+
+
+def lengths_differ_within(axis: Axis) -> bool:
+    """Whether a plate stands in others whose lengths differ, so that there may be no lengths of it."""
+    return axis.lengths is not None and any(outer.lengths is not None for outer in axis.lengths.axes)
 
 
 def sample(o: Outputs) -> list[str]:

@@ -130,7 +130,7 @@ def in_one_branch(lines: Lines) -> dict[Node, tuple[str, int]]:
         for slot in slots:
             for body in loop.bodies:
                 node = body[slot.part.index]
-                if sum(node in each for each in below) == 1:
+                if node in lines.within and sum(node in each for each in below) == 1:
                     found[node] = (loop.loop, slot.part.index)
     return found
 

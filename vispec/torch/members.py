@@ -43,6 +43,9 @@ class Members:
     ) -> None:
         """A method that a program says."""
         program = rewrite(program)
+        if any(node.source == "batch" and ragged(node) for node in program.nodes() if isinstance(node, Input)):
+            before = ["batch = with_room(batch)", *before]
+            self.need([ROOM])
         more = {"told": told, "shaped": self.shaped, "orders": orders, "before": before, "graph": graph}
         found = method(program, name, self.names, arguments, docstring, returns, result, **more)
         if not graph:
@@ -65,6 +68,12 @@ class Members:
 
 
 BATCH = "batch: dict[str, Tensor]"
+ROOM = ("vispec.kernels.rows", "with_room")
+
+
+def ragged(node: Input) -> bool:
+    """Whether it may have no element along a plate of which all rows have none."""
+    return any(axis.lengths is not None for axis in node.order)
 
 
 def density(m: Members, o: Outputs) -> None:

@@ -62,10 +62,13 @@ def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tens
     return law.mode
 
 
-def choose(test, then: Tensor, otherwise: Tensor) -> Tensor:
-    """One value or the other (*B, *rest) by a condition (*B); a categorical law's mean has its probabilities last."""
+def choose(test, then: Tensor, otherwise: Tensor, rank: int | None = None) -> Tensor:
+    """One value or the other (*B, *rest) by a condition (*B), or by one that broadcasts to it where B has `rank` dimensions.
+
+    A categorical law's mean has its probabilities last."""
     test = torch.as_tensor(test, device=then.device).bool()
-    return torch.where(test.view(*test.shape, *[1] * (then.dim() - test.dim())) if test.dim() else test, then, otherwise)
+    after = then.dim() - (test.dim() if rank is None else rank)
+    return torch.where(test.view(*test.shape, *[1] * after) if test.dim() else test, then, otherwise)
 
 
 def put(buffer: Tensor, at: int, index: int, value: Tensor) -> Tensor:
