@@ -67,8 +67,8 @@ def parted(source: Source) -> bool:
 
 class Writer:
     """values: what is written so far. told: how many elements axes have that nothing else tells, as text. shaped: inputs that
-    are there, though the program does not read them, and tell how many elements axes have. graph: whether gradients are asked for.
-    loops: of each the outputs that are kept."""
+    are there, though the program does not read them, and tell how many elements axes have. graph: whether gradients are asked
+    for. loops: of each the outputs that are kept."""
 
     def __init__(
         self,
