@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vispec.factors.make import Factors, factorise
-from vispec.lower.bound import Setting, combined, setting, total
+from vispec.lower.bound import combined, total
 from vispec.lower.query import pairs, query
-from vispec.lower.shared import Shared
 from vispec.model.model import Model
-from vispec.plan.make import treat
+from vispec.plan.held.setting import Setting, setting
+from vispec.plan.held.shared import Shared
 from vispec.plan.order.order import Order
+from vispec.plan.treat import treat
 from vispec.program.axis import Axis
 from vispec.program.node import Node
 from vispec.program.program import Program

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vispec.factors.frame import element_plates
-from vispec.lower.bound import Setting, combined, total
-from vispec.lower.hold import digit
+from vispec.lower.bound import combined, total
+from vispec.plan.held.hold import digit
+from vispec.plan.held.setting import Setting
 from vispec.plan.order.order import Order
 from vispec.plan.order.problem import Factor
 from vispec.program import build
@@ -35,7 +36,9 @@ def query(s: Setting) -> Query | None:
     tilts = tuple(Factor(f"tilt_{name}", tilt(s, name, plates[name]), frozenset(plates[name])) for name in summed)
     node, order = total(s, tilts, "total")
     zeros = {name: Zeros((*plates[name], s.joint.held.values[name])) for name in summed}
-    return Query(combined(s, node, query=True), order, dict(zeros), {name: found for name in summed if (found := counted(plates[name]))})
+    return Query(
+        combined(s, node, query=True), order, dict(zeros), {name: found for name in summed if (found := counted(plates[name]))}
+    )
 
 
 def tilt(s: Setting, name: str, plates: tuple[Axis, ...]) -> Node:

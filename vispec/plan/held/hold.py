@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from vispec.factors import structured
 from vispec.factors.frame import Frame
 from vispec.factors.structured import is_structure
-from vispec.lower.sink import below, sink
 from vispec.model.model import Variable
+from vispec.plan.held.sink import below, sink
 from vispec.program import build
 from vispec.program.axis import Axis, copy
 from vispec.program.node import Call, Concat, Contract, Density, Node, Pick, Reduce, Rename, Scan, Shift, Site
