@@ -10,10 +10,10 @@ from pathlib import Path
 from textwrap import dedent
 
 from vispec.compile import compile_spec
+from vispec.estimators import estimators
 from vispec.graph.build import build_graph
 from vispec.graph.drawing.draw import draw
 from vispec.model.check import check_model
-from vispec.plan.refuse import ESTIMATORS
 from vispec.source import Source
 from vispec.syntax.parse import parse
 
@@ -41,7 +41,7 @@ def methods(spec: str, names: list[str]) -> str:
 def refreshed(page: str) -> str:
     """The page with its quotations as vispec says them now."""
     page = EXCERPT.sub(lambda match: match[1] + methods(match[2], match[3].split()) + match[4], page)
-    names = ", ".join(f"`{name}`" for name in sorted(ESTIMATORS))
+    names = ", ".join(f"`{name}`" for name in sorted(estimators()))
     return NAMES.sub(lambda match: f"{match[1]} {names}.", page)
 
 

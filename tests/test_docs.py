@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from vispec.catalog import distributions, networks
 from vispec.cli.main import main
 from vispec.compile import compile_spec
-from vispec.model.blocks.fitting import KEYS, OPTIMIZERS
 from vispec.estimators import estimators
+from vispec.model.blocks.fitting import KEYS, OPTIMIZERS
 from vispec.model.check import check
 from vispec.model.codes import CODES as MODEL
 from vispec.model.names.sizes import VOCAB_OPTIONS

@@ -175,7 +175,7 @@ ROWS_NOT_SCALED = ("-log_prob.sum() * (num_data / len(log_prob))", "-log_prob.su
         ("bnn", ("RandomLinear(50, 1, 0.0, 1.0)", "RandomLinear(50, 1, 0.0, 2.0)"), {"shared: log p - log q"}),
         ("mixture_priors", ("dirichlet_log_prob(share_point_prob, (self.one * 5))", "self.one"), {"shared: log p - log q"}),
         ("deep_markov", ("F.pad(z, (0, 0, 1, 0))[:, :x.shape[1]]", "z"), {"bound at its own draw"}),
-        ("iwae", ("torch.logsumexp", "torch.mean"), {"bound at its own draw"}),
+        ("iwae", ("return log_sum_exp(samples)", "return samples.mean(-1)"), {"bound at its own draw"}),
         (
             "flow_vae",
             ("z, gain_z = self.z_flow(z_base, encode_context)", "z, gain_z = self.z_flow(z_base.flip(-1), encode_context)"),

@@ -231,7 +231,7 @@ def test_loops() -> None:
     before = build.reduce("sum", build.where(build.lt(build.position(t), now), history, 0.0), (t,))
     first = (build.pick(x, {t: 0}), Const(0.0))
     rest = (build.add(build.mul(state, 0.5), here), build.spread(before, (n,)))
-    loop = Loop("l", t, (first, rest), (n,))
+    loop = Loop("l", t, (first, rest), (n,), ())
     value = torch.randn(2, 4, dtype=torch.float64)
     smooth, total = run([Part(loop, 0), Part(loop, 1)], World({"x": value}))
     wanted = [value[:, 0]]

@@ -7,18 +7,21 @@ import pytest
 import torch
 
 from vispec.program import build
-from vispec.program.axis import Axis
+from vispec.program.axis import Axis, copy
 from vispec.program.cost import Numbers, operations, work
 from vispec.program.interpret import World, run
-from vispec.program.node import Input, Link, Map, Node, Pick, Reduce
+from vispec.program.node import Carried, Input, Link, Loop, Map, Node, Noise, Part, Pick, Reduce, Structure
 from vispec.program.program import Program
 from vispec.program.size import Size
 from vispec.program.walk import nodes
 from vispec.rewrite.rules import Rules, rewrite, rules
+from vispec.structures import sums
 
 SIZES = {"N": 3, "K": 4, "V": 5}
 NUMBERS = Numbers(SIZES)
+W = Axis("w", "plate", Size.of("V"))
 N, K, V = (Axis(name.lower(), "plate", Size.of(name)) for name in "NKV")
+PAST, STATE, JOINT = copy(V, "past"), copy(V, "state"), Axis("t[k]", "joint", None, None, None, (V, K))
 LENGTHS = Input("len", (N,), "int", "batch")
 R = Axis("r", "plate", None, LENGTHS)
 
@@ -62,16 +65,49 @@ def bits_of_tables() -> Node:
     return build.where(bit, build.pick(build.log(table), at), build.pick(build.log_one_minus(table), at))
 
 
+def structures() -> Node:
+    """A chain of four elements with five states."""
+    step = build.link("log_softmax", build.rename(parameter("s", V, W), {V: PAST, W: STATE}), (STATE,))
+    seen = build.rename(parameter("t", K, V), {V: STATE})
+    return Structure("chain", (build.pick(seen, {K: 0}), step, seen), (K, PAST, STATE), (), "sum")
+
+
+def joint_values() -> Node:
+    """A product over four elements for each of their joint values: Σ_k t[k, digit k of s]."""
+    place = build.apply("int_pow", build.extent(V), build.position(K))
+    digit = build.apply("mod", build.apply("floor_div", build.position(JOINT), place), build.extent(V))
+    return build.reduce("sum", build.pick(parameter("t", K, V), {V: digit}), (K,))
+
+
+def noise_of_steps() -> Node:
+    """A walk with a step of its own at first."""
+    state, noise = Carried("walk", "state", 0, (), "real"), Noise("z", "normal", ())
+    return Part(Loop("walk", K, ((noise,), (build.add(state, noise),)), (), ("z",)), 0)
+
+
+def sums_by_index() -> Node:
+    """What each row says of the place that it points at."""
+    here = build.eq(batch("i", "int", N), build.position(K))
+    return build.reduce("sum", build.where(here, build.exp(batch("x", "real", N)), 0.0), (N,))
+
+
+SIMPLE = (masks, guard, one_minus_exp, below_softmax, joined_picks, bits_of_tables)
 CASES: Mapping[str, Callable[[], Node]] = {
-    case.__name__: case for case in (masks, guard, one_minus_exp, below_softmax, joined_picks, bits_of_tables)
+    case.__name__: case for case in (*SIMPLE, structures, joint_values, noise_of_steps, sums_by_index)
 }
+
+
+def world(inputs: Mapping[str, torch.Tensor]) -> World:
+    noise = {"z": [torch.tensor(float(n), dtype=torch.float64) for n in range(4)]}
+    noise |= {"z 1": [torch.tensor(float(n), dtype=torch.float64) for n in range(1, 4)]}
+    return World(inputs, SIZES, noise=noise, structures=sums())
 
 
 def values() -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     real = lambda *size: torch.randn(size, generator=generator, dtype=torch.float64)  # noqa: E731
     found = {"x": real(3), "u": real(3, 2), "a": real(4), "t": real(4, 5), "i": torch.tensor([1, 3, 0])}
-    return found | {"j": torch.tensor([0, 4, 2]), "len": torch.tensor([2, 1, 2])}
+    return found | {"s": real(5, 5), "j": torch.tensor([0, 4, 2]), "len": torch.tensor([2, 1, 2])}
 
 
 def alone(name: str) -> Rules:
@@ -92,7 +128,7 @@ def test_it_keeps_values_and_gradients(name: str) -> None:
     program = Program({"y": CASES[name]()}, {CASES[name](): "y"})
     new = rewrite(program, alone(name))
     found = [{key: value.clone().requires_grad_(key in "at") for key, value in values().items()} for _ in range(2)]
-    before, after = (run([p.outputs["y"]], World(x, SIZES))[0] for p, x in zip((program, new), found, strict=True))
+    before, after = (run([p.outputs["y"]], world(x))[0] for p, x in zip((program, new), found, strict=True))
     assert after.axes == before.axes
     torch.testing.assert_close(after.tensor, before.tensor, rtol=1e-12, atol=1e-12)
     if before.tensor.requires_grad:

@@ -68,7 +68,7 @@ def noise_like() -> Node:
 
 def mean() -> Node:
     draws = Axis("s*", "samples", Size.of(3))
-    return build.mean(build.mul(build.rename(parameter("x", N), {N: draws}), parameter("b", EVENT)), (draws,))
+    return build.mean(build.mul(build.rename(batch("x", "real", N), {N: draws}), parameter("b", EVENT)), (draws,))
 
 
 def chain_of_tokens() -> Node:

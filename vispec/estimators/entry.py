@@ -69,8 +69,8 @@ class Way:
 
     smooth: through the draw, which is a smooth function of noise. fixed: log q is held fixed but for the draw. closed: a
     divergence in closed form may stand for log p − log q. learns: whether the log-weights teach the guide. point: there is no
-    draw but a parameter. draw: makes the draw in a way of its own. passed: what is done to a draw (its node, its axes) before it
-    is read. told: what is done to log-weights before they are combined. combined: the bound, where the gradient is not the
+    draw but a parameter. draw: makes the draw in a way of its own. passed: what is done to a draw (its node, its axes) before
+    it is read. told: what is done to log-weights before they are combined. combined: the bound, where the gradient is not the
     bound's own; where several latents ask for it, that of the lowest rank.
     sleeps: the guide learns from dreams of the model."""
 

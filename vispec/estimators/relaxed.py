@@ -1,4 +1,4 @@
-"""relaxed: bits and categories as numbers between their values, through which gradients go (Maddison et al. 2017; Jang et al. 2017)."""
+"""relaxed: bits and categories as numbers between their values, for gradients (Maddison et al. 2017; Jang et al. 2017)."""
 
 from __future__ import annotations
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from vispec.estimators.entry import Draw, Drawing, EstimatorKind, Settings, Way, Weights
 from vispec.program import build
 from vispec.program.axis import Axis
-from vispec.program.node import Call, Node, Part
+from vispec.program.node import Call, Dtype, Node, Part
 
 KERNELS = "vispec.kernels.draws.stratified"
 
 
 def stratified_draw(d: Drawing) -> Draw:
     """The likely values and draws of the rest, along the samples, with their weights."""
-    assert d.values is not None and d.samples is not None
-    ((_, probs, own),) = d.params or ((None, build.div(1, build.extent(d.values)), ()),)
+    assert d.values is not None
+    assert d.samples is not None
+    ((_, probs, own),) = d.params or ((None, build.apply("div", 1, build.extent(d.values)), ()),)
     if d.bit:
         log_q = build.stack([build.log_one_minus(probs), build.log(probs)], d.values)
     else:
@@ -21,7 +22,7 @@ def stratified_draw(d: Drawing) -> Draw:
     axes = (*d.rows, d.values)
     out = (d.samples, *d.rows)
     settings = (("top", int(d.settings.get("top", 1))), ("samples", int(d.settings.get("samples", 1))))
-    results = ((out, "int"), (out, "real"))
+    results: tuple[tuple[tuple[Axis, ...], Dtype], ...] = ((out, "int"), (out, "real"))
     found = Call("kernel", f"{KERNELS}:top_and_draws", ((build.spread(log_q, axes), axes, ""),), results, settings)
     value = Part(found, 0)
     return Draw(build.apply("real", value) if d.bit else value, Part(found, 1))
@@ -29,7 +30,8 @@ def stratified_draw(d: Drawing) -> Draw:
 
 def stratified(w: Weights) -> Node:
     """Σ over the samples of weight · log-weight."""
-    assert w.samples is not None and w.weight is not None
+    assert w.samples is not None
+    assert w.weight is not None
     axes: tuple[Axis, ...] = (w.samples, *w.rows)
     given = tuple((build.spread(node, axes), axes, "") for node in (w.node, w.weight))
     return Part(Call("kernel", f"{KERNELS}:stratified_bound", given, ((w.rows, "real"),), ()), 0)

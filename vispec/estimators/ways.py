@@ -42,7 +42,7 @@ def scored(w: Weights) -> Node:
     baseline = next((found for each in w.settings if (found := each.get("baseline", "none")) != "none"), "none")
     if several and baseline == "loo":
         baseline = "vimco"
-    given = [(build.spread(node, axes), axes, "") for node in (w.node, w.log_q())]
+    given: list[tuple[Node, tuple[Axis, ...], str]] = [(build.spread(node, axes), axes, "") for node in (w.node, w.log_q())]
     settings = list[tuple[str, Node]]()
     if baseline == "mean":
         given.append((Input("score_baseline", (), "real", "buffer"), (), ""))

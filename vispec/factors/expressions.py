@@ -60,7 +60,8 @@ def named(f: Frame, name: str) -> Node:
     model = f.model
     if name in model.variable:
         variable = model.variable[name]
-        return f.data(variable) if variable.role in ("given", "observed") else f.site(variable)
+        data = variable.role == "given" or (variable.role == "observed" and not f.generated)
+        return f.data(variable) if data else f.site(variable)
     if name in model.param:
         return f.parameter(model.param[name])
     let = next(let for let in (*model.lets, *model.guide_lets) if let.name == name)

@@ -22,6 +22,8 @@ CONSTRAINED = frozenset({"simplex", "unit", "positive", "cholesky", "ordered"})
 class Frame:
     """plates: name → axis. events: (size as the model has it, place from the right) → axis, so that equal shapes meet.
 
+    told: plates whose lengths no data say. generated: whether all but what is given has a site.
+
     hints: node → what the spec calls it. spans: node → where it says it."""
 
     model: Model
@@ -30,6 +32,8 @@ class Frame:
     hints: dict[Node, str] = field(default_factory=dict)
     spans: dict[Node, tuple[int, int]] = field(default_factory=dict)
     roots: dict[Axis, Axis] = field(default_factory=dict)
+    told: frozenset[str] = frozenset()
+    generated: bool = False
     known: dict[object, Node] = field(default_factory=dict)
 
     def plate(self, name: str) -> Axis:
@@ -39,7 +43,8 @@ class Frame:
             size = None if found.size is None else size_of(found.size)
             lengths = None
             if found.ragged:
-                lengths = Input(found.length_key, tuple(map(self.plate, found.inside)), "int", "batch")
+                key, source = (name, "lengths") if name in self.told else (found.length_key, "batch")
+                lengths = Input(key, tuple(map(self.plate, found.inside)), "int", source)
             self.plates[name] = Axis(name, "plate", size, lengths)
         return self.plates[name]
 

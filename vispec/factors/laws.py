@@ -115,8 +115,8 @@ def log_prob(f: Frame, found: Law, value: Node, type_: Type) -> Node:
 
 
 def by_position(axis: Axis, parts: list[Node]) -> Node:
-    """Part i at element i along an axis, the last one at all that follow; where a part is not taken, nothing is infinite because
-    there is nothing before it."""
+    """Part i at element i along an axis, the last one at all that follow; where a part is not taken, nothing is infinite
+    because there is nothing before it."""
     parts = [from_element(part, axis, step) for step, part in enumerate(parts)]
     result = parts[-1]
     for step in range(len(parts) - 2, -1, -1):

@@ -1,4 +1,4 @@
-"""Variables that are structures, such as trees: the score of each part, what normalises it, and the density of one in the data."""
+"""Variables that are structures, such as trees: the score of each part, their normaliser, the density of one in the data."""
 
 from __future__ import annotations
 

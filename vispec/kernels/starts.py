@@ -118,3 +118,16 @@ def frequencies(value: Tensor, size: int, lead: int, inside: Tensor, like: Tenso
     inside = inside.expand(value.shape).flatten(lead).to(like.dtype)
     count = inside.new_zeros(*value.shape[:lead], size).scatter_add_(-1, value.flatten(lead), inside)
     return count / inside.sum(-1, keepdim=True)
+
+
+def by_group_among(start, value: Tensor, plates: int, at: tuple, now: tuple, *told, inside=None, among=None) -> list[Tensor]:
+    """As by_group, of elements (*P, *event) with so many dimensions P.
+
+    inside: which elements count, all without it; among: those of them that the groups have; at: for each dimension of the
+    groups; all broadcast to P. told: (*P, ...) or one for all."""
+    sizes = value.shape[:plates]
+    counts = torch.ones(sizes, dtype=torch.bool, device=value.device) if inside is None else inside.expand(sizes)
+    each = tuple(index.expand(sizes)[counts] if isinstance(index, Tensor) else index for index in at)
+    known = [x[counts] if isinstance(x, Tensor) and x.dim() else x for x in told]
+    chosen = None if among is None else among.expand(sizes)[counts]
+    return by_group(start, value[counts], each, now, *known, among=chosen)

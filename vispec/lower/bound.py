@@ -25,8 +25,8 @@ def total(s: Setting, more: tuple[Factor, ...] = (), algebra: str = "log_sum_exp
 
 
 def cheapest(problem: Problem) -> Order:
-    """The order for sizes as they are told, typical ones where only the data can tell; what exceeds the budget by these alone is
-    left to the module, which counts when it has the data."""
+    """The order for sizes as they are told, typical ones where only the data can tell; what exceeds the budget by these alone
+    is left to the module, which counts when it has the data."""
     try:
         return order(problem)
     except IntractableError:

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 
 from vispec.factors.make import Factors, factorise
 from vispec.lower.bound import combined, total
+from vispec.lower.generate import Generated, generate
+from vispec.lower.guided import Guided, guided
 from vispec.lower.query import pairs, query
+from vispec.lower.weights import Weighed, weighed
 from vispec.model.model import Model
 from vispec.plan.held.setting import Setting, setting
 from vispec.plan.held.shared import Shared
@@ -20,12 +23,14 @@ from vispec.program.program import Program
 
 @dataclass(frozen=True)
 class Outputs:
-    """log_prob: of each row. order: how it is summed. queries: "tilted", "unknowns", "tilted_pairs", "neighbours", where there are
-    any. summed: latent → its plates, of those that the posterior is told of. along: of chains, their place among the plates."""
+    """log_prob: of each row. order: how it is summed. queries: "tilted", "unknowns", "tilted_pairs", "neighbours", where there
+    are any. summed: latent → its plates, of those that the posterior is told of. along: of chains, their place among the
+    plates."""
 
     model: Model
     f: Factors
     setting: Setting
+    generated: Generated
     log_prob: Program
     order: Order
     shared: Shared | None = None
@@ -34,6 +39,8 @@ class Outputs:
     inside: frozenset[str] = frozenset()
     summed: Mapping[str, tuple[Axis, ...]] = field(default_factory=dict)
     along: Mapping[str, int] = field(default_factory=dict)
+    weighed: Weighed | None = None
+    guided: Guided | None = None
 
 
 def lower(model: Model) -> Outputs:
@@ -45,9 +52,10 @@ def lower(model: Model) -> Outputs:
     whole = {v.name: treat(v, model, True) for v in model.variables}
     left_out = any(found.kind in ("masked", "free") for found in s.treatments.values())
     asked = setting(f, whole) if left_out else s
-    found = query(asked)
+    found, weighs = query(asked), weighed(f, s.treatments)
+    made = generate(model, s.shared.orders if s.shared else {})
     if found is None:
-        return Outputs(model, f, s, log_prob, order, s.shared)
+        return Outputs(model, f, s, made, log_prob, order, s.shared, weighed=weighs, guided=guided(s))
     queries = {
         "tilted": program(f, {"tilted": found.tilted}),
         "unknowns": program(
@@ -59,8 +67,23 @@ def lower(model: Model) -> Outputs:
     if chained is not None:
         tilted, zeros, along = chained
         queries |= {"tilted_pairs": program(f, {"tilted_pairs": tilted}), "neighbours": program(f, dict(zeros))}
-    summed = {name: asked.joint.held.plates[name] + asked.joint.held.along[name] for name in found.zeros}
-    return Outputs(model, f, s, log_prob, order, s.shared, queries, found.order, frozenset(found.inside), summed, along)
+    summed = {name: found.plates[name] for name in found.zeros}
+    return Outputs(
+        model,
+        f,
+        s,
+        made,
+        log_prob,
+        order,
+        s.shared,
+        queries,
+        found.order,
+        frozenset(found.inside),
+        summed,
+        along,
+        weighs,
+        guided(asked),
+    )
 
 
 def program(f: Factors, outputs: Mapping[str, Node]) -> Program:

@@ -18,12 +18,14 @@ from vispec.program.node import Input, Node, Zeros
 
 @dataclass(frozen=True)
 class Query:
-    """tilted: log p of each row with tilts. zeros: latent → a tilt of nothing. inside: latent → which of its elements count."""
+    """tilted: log p of each row with tilts. zeros: latent → a tilt of nothing. inside: latent → which of its elements count.
+    plates: latent → where it has one each."""
 
     tilted: Node
     order: Order
     zeros: dict[str, Node]
     inside: dict[str, Node]
+    plates: dict[str, tuple[Axis, ...]]
 
 
 def query(s: Setting) -> Query | None:
@@ -33,12 +35,11 @@ def query(s: Setting) -> Query | None:
         return None
     frame = s.f.frame
     plates = {name: tuple(map(frame.plate, element_plates(s.f.model.variable[name]))) for name in summed}
-    tilts = tuple(Factor(f"tilt_{name}", tilt(s, name, plates[name]), frozenset(plates[name])) for name in summed)
+    tilts = tuple(Factor(f"tilt_{name}", tilt(s, name, plates[name]), frozenset(plates[name]), True) for name in summed)
     node, order = total(s, tilts, "total")
     zeros = {name: Zeros((*plates[name], s.joint.held.values[name])) for name in summed}
-    return Query(
-        combined(s, node, query=True), order, dict(zeros), {name: found for name in summed if (found := counted(plates[name]))}
-    )
+    inside = {name: found for name in summed if (found := counted(plates[name])) is not None}
+    return Query(combined(s, node, query=True), order, dict(zeros), inside, plates)
 
 
 def tilt(s: Setting, name: str, plates: tuple[Axis, ...]) -> Node:

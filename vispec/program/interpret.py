@@ -181,18 +181,18 @@ def evaluate(node: Node, values: Mapping[Node, Any], world: World) -> Any:
             laid = [_one_after(values[part], own, axes, around) for part, own in parts]
             kind = torch.float64 if node.dtype == "real" else laid[0].dtype
             return Array(torch.cat([each.to(kind) for each in laid], -1), axes)
-        case Merge(arg, over, axis):
-            axes = (*ordered(node.axes - {axis}), *over)
+        case Merge(arg, over, merged):
+            axes = (*ordered(node.axes - {merged}), *over)
             shape = [world.extent(each) for each in axes]
-            whole = values[arg].laid(axes).expand(shape)
-            world.extents.setdefault(axis.origin, whole.shape[len(axes) - len(over) :].numel())
-            return Array(whole.flatten(len(axes) - len(over)), (*axes[: len(axes) - len(over)], axis))
-        case Tail(arg, old, start, axis):
-            found: Array = values[arg]
-            at = found.axes.index(old)
-            world.extents.setdefault(axis.origin, max(found.tensor.shape[at] - start, 0))
-            rest = found.tensor.narrow(at, min(start, found.tensor.shape[at]), max(found.tensor.shape[at] - start, 0))
-            return Array(rest, tuple(axis if each is old else each for each in found.axes))
+            full = values[arg].laid(axes).expand(shape)
+            world.extents.setdefault(merged.origin, full.shape[len(axes) - len(over) :].numel())
+            return Array(full.flatten(len(axes) - len(over)), (*axes[: len(axes) - len(over)], merged))
+        case Tail(arg, whole, start, rest):
+            cut = values[arg]
+            at = cut.axes.index(whole)
+            world.extents.setdefault(rest.origin, max(cut.tensor.shape[at] - start, 0))
+            left = cut.tensor.narrow(at, min(start, cut.tensor.shape[at]), max(cut.tensor.shape[at] - start, 0))
+            return Array(left, tuple(rest if each is whole else each for each in cut.axes))
         case Contract(factors, over):
             axes = (*ordered(node.axes), *over)
             product = fold(torch.mul, (values[each].laid(axes) for each in factors))

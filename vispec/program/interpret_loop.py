@@ -8,7 +8,7 @@ from typing import Any
 from vispec.lazy import torch
 from vispec.program import walk
 from vispec.program.axis import ordered
-from vispec.program.node import Carried, Draw, Loop, Node, Noise
+from vispec.program.node import Carried, Loop, Node
 
 
 def looped(node: Loop, values: Mapping[Node, Any], world: Any) -> list[Any]:
@@ -18,7 +18,7 @@ def looped(node: Loop, values: Mapping[Node, Any], world: Any) -> list[Any]:
     size = world.extent(node.axis)
     shared = ordered(node.shared - {node.axis})
     bodies = [list(walk.nodes(body)) for body in node.bodies]
-    varying = {each for body in bodies for each in body if _varies(each, node.loop)}
+    varying = {each for body in bodies for each in body if _varies(each, node)}
     states: list[Any] = []
     told: list[list[Any]] = [[] for _ in node.outputs]
     for now in range(size):
@@ -41,10 +41,11 @@ def looped(node: Loop, values: Mapping[Node, Any], world: Any) -> list[Any]:
     return found
 
 
-def _varies(node: Node, loop: str) -> bool:
+def _varies(node: Node, loop: Loop) -> bool:
     """Whether it is computed anew for each element: from what the loop carries, or by a draw."""
-    kinds = Carried | Draw | Noise
-    return any(isinstance(each, kinds) and getattr(each, "loop", loop) == loop for each in walk.nodes([node]))
+    return any(
+        walk.is_drawn_in(each, loop) or (isinstance(each, Carried) and each.loop == loop.loop) for each in walk.nodes([node])
+    )
 
 
 def _carried(node: Carried, now: int, states: list[Any], told: list[list[Any]], world: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache, reduce
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from vispec.catalog import distributions
 from vispec.lazy import torch
@@ -205,17 +205,18 @@ def drawn(node: Draw | Noise, values: Mapping[Any, Any], world: Any) -> Any:
         axes = node.order
         given = world.noise.get(node.site)
         if given is not None:
-            return Array(given.pop(0) if isinstance(given, list) else given, axes)
+            return Array(cast("Tensor", given.pop(0)) if isinstance(given, list) else given, axes)
         noise: Any = getattr(torch.empty(shape(axes), dtype=torch.float64), f"{node.law}_")()
         return Array(noise, axes)
     axes = (*ordered(node.axes - {*node.events}), *node.events)
     given = world.noise.get(node.site)
     if given is not None and not callable(given):
-        return Array(given, axes)
+        return Array(cast("Tensor", given), axes)
     around = axes[: len(axes) - len(node.events)]
     params = {name: values[param].laid((*around, *own)).double() for name, param, own in node.params}
     if given is not None:
-        return Array(given(**params), axes)
+        drawn: Any = given
+        return Array(drawn(**params), axes)
     entry = distributions()[node.law]
     law = getattr(torch.distributions, entry.torch_class or "")(**params)
     law = law.expand(shape(around))

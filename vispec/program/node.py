@@ -83,7 +83,8 @@ def _lengths(over: tuple[Axis, ...]) -> Axes:
 
 @dataclass(frozen=True, eq=False)
 class Input(Node):
-    """A tensor from outside with its axes in the order in which it comes. source: "batch", "parameter", "argument"."""
+    """A tensor from outside with its axes in the order in which it comes. source: "batch", "parameter" as it is stored or, in
+    its domain, "property", "argument"."""
 
     name: str
     order: tuple[Axis, ...]
@@ -438,6 +439,29 @@ class Draw(Node):
 
 
 @dataclass(frozen=True, eq=False)
+class Decide(Node):
+    """A value of a law by the rule that a method is given: a draw, the most probable one, or the mean, which of a label is the
+    probabilities of all unless it is read again."""
+
+    site: str
+    law: str
+    params: tuple[tuple[str, Node, tuple[Axis, ...]], ...]
+    events: tuple[Axis, ...]
+    order: tuple[Axis, ...]
+    read: bool
+    kind: Dtype
+
+    @cached_property
+    def axes(self) -> Axes:
+        own = (node.axes - {*events} for _, node, events in self.params)
+        return frozenset({*self.order, *self.events}).union(*own)
+
+    @property
+    def dtype(self) -> Dtype:
+        return self.kind
+
+
+@dataclass(frozen=True, eq=False)
 class Noise(Node):
     """Numbers of a law without parameters ("normal", "uniform", "exponential"), one for each element of `order`."""
 
@@ -560,12 +584,14 @@ class Loop(Source):
 
     bodies: the states' nodes for the first element, the second, ..., the last for all that follow. A body reads what was before
     as Carried "state", what was put out as Carried "history", whose axes end in the loop's, and what stands along the axis at
-    Carried "now"; the first one reads no state. around: axes that each output has, along which nothing may differ."""
+    Carried "now"; the first one reads no state. around: axes that each output has, along which nothing may differ.
+    draws: the sites that are drawn anew at each step."""
 
     loop: str
     axis: Axis
     bodies: tuple[tuple[Node, ...], ...]
     around: tuple[Axis, ...]
+    draws: tuple[str, ...]
 
     @property
     def shared(self) -> Axes:

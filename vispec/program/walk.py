@@ -12,6 +12,7 @@ from vispec.program.node import (
     Carried,
     Concat,
     Contract,
+    Decide,
     Draw,
     Link,
     Loop,
@@ -131,14 +132,17 @@ def _substituted(root: Node, known: dict[Node, Node]) -> Node:
     return known[root]
 
 
+def is_drawn_in(node: Node, loop: Loop) -> bool:
+    """Whether a draw is made anew at each step of a loop."""
+    return isinstance(node, Draw | Decide | Noise) and node.site in loop.draws
+
+
 def inside_loops(order: Iterable[Node]) -> dict[Node, frozenset[str]]:
     """For each node, which come arguments first, the loops in whose bodies alone it has a value."""
     found: dict[Node, frozenset[str]] = {}
     order = list(order)
     loops = [node for node in order if isinstance(node, Loop)]
-    drawn = {
-        each: loop.loop for loop in loops for body in loop.bodies for each in nodes(body) if isinstance(each, Draw | Noise)
-    }
+    drawn = {each: loop.loop for loop in loops for body in loop.bodies for each in nodes(body) if is_drawn_in(each, loop)}
     for node in order:
         inner = frozenset[str]().union(*(found[arg] for arg in node.args))
         own = {node.loop} if isinstance(node, Carried) else {drawn[node]} if node in drawn else set[str]()

@@ -30,5 +30,3 @@ def kernel(node: Structure, plain: str, total: str, given: list[tuple[Node, tupl
     if node.algebra == "total":
         return Part(Call("kernel", total, ((TOTAL, (), ""), *arguments), (((), "real"),), ()), 0)
     return Part(Call("kernel", plain, arguments, (((), "real"),), ()), 0)
-
-

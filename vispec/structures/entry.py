@@ -41,8 +41,8 @@ class StructureKind:
     past, if any does) as a node, under an algebra ("sum", "total"). log_sum: the value of a node of its kind in float64, plain
     and differentiable, as the interpreter's World asks for it. words: what it does, for the printed plan.
     call: the node as a call of the kernel that computes it.
-    number: of a structure that is a type, the logarithm of how many values there are over a plate. valid: whether a value in the
-    data is one."""
+    number: of a structure that is a type, the logarithm of how many values there are over a plate. valid: whether a value in
+    the data is one."""
 
     name: str
     recognises: Callable[[Group], bool]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from vispec.catalog import distributions
@@ -12,11 +13,14 @@ from vispec.torch.laws import lead_dims, with_events
 from vispec.torch.layout import Value, aligned
 from vispec.torch.writer import ONE, PLAIN, Writer, parted
 
+KINDS: dict[str, Callable[[Writer, Call], Value]] = {}
+"""How calls are written that are no plain ones of nets and kernels; other files of this room add theirs."""
+
 
 def _call(w: Writer, node: Call) -> Value:
     """All arguments aligned by the axes that are none's own; those come last."""
-    if node.kind == "divergence":
-        return _divergence(w, node)
+    if node.kind in KINDS:
+        return KINDS[node.kind](w, node)
     values = [(with_events(w, given, own), own, keyword) for given, own, keyword in node.given]
     dims = lead_dims([(value, own) for value, own, _ in values])
     placed, named = list[Code](), dict[str, Code]()
@@ -76,4 +80,5 @@ def _part(w: Writer, node: Part) -> Value:
     return Value(Code((Slot(node),)), dims, output.dtype)
 
 
+KINDS["divergence"] = _divergence
 PLAIN |= {Call: _call, Part: _part}

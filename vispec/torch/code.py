@@ -51,8 +51,8 @@ class Attribute:
 
 @dataclass(frozen=True)
 class Told:
-    """In the body of a loop: the number of the step (index None), or an output of `lag` steps back (0: of this one, None: of all),
-    where the loop's axis has that place among its dimensions."""
+    """In the body of a loop: the number of the step (index None), or an output of `lag` steps back (0: of this one, None: of
+    all), where the loop's axis has that place among its dimensions."""
 
     loop: str
     index: int | None = None

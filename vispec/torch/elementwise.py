@@ -80,7 +80,10 @@ def _add(w: Writer, node: Map, values: list[Value]) -> Value:
             head = value.code.pieces[0]
             if at and value.python and not minus[at] and isinstance(head, str) and head.startswith("-"):
                 code = codes[at]
-                signs[at], codes[at] = "-", replace(code, pieces=(head.removeprefix("-"), *code.pieces[1:]), level=max(code.level, TERM))
+                signs[at], codes[at] = (
+                    "-",
+                    replace(code, pieces=(head.removeprefix("-"), *code.pieces[1:]), level=max(code.level, TERM)),
+                )
         first = unary("-", codes[0]) if minus[0] else codes[0]
         return binary(SUM, first, *zip(signs[1:], codes[1:], strict=True))
 

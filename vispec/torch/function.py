@@ -16,7 +16,8 @@ from vispec.torch.lines import Lines, Needs
 from vispec.torch.names import PYTHON, ModuleNames, local
 from vispec.torch.writer import PLAIN, Writer
 
-Returns = Literal["value", "tuple", "dict"] | Callable[[Mapping[str, Code]], Code]
+Statements = list[tuple[str, Code]]
+Returns = Literal["value", "tuple", "dict"] | Callable[[Mapping[str, Code]], Code | Statements]
 WRITTEN = (along, calls, elementwise, laws, loops, picks)
 """The files that say how nodes are written; each adds to PLAIN."""
 
@@ -43,10 +44,12 @@ def method(
     graph: bool = True,
 ) -> Method:
     """`def name(self, *arguments)` that returns the program's outputs: the one value, all in order, all by name, or what a
-    function makes of their expressions. before: lines that give the inputs "argument" that are none of the method's.
+    function makes of their expressions: a value, or statements, each its beginning and an expression.
 
-    told: text for how many elements axes have, where no input and no size tells. shaped: inputs beside those of the program that
-    may be asked for their shapes. graph: whether gradients are asked for."""
+    before: lines that give the inputs "argument" that are none of the method's.
+
+    told: text for how many elements axes have, where no input and no size tells. shaped: inputs beside those of the program
+    that may be asked for their shapes. graph: whether gradients are asked for."""
     assert PLAIN
     w = Writer(program, target, told, shaped, orders, graph)
     own = [argument.partition(":")[0].partition("=")[0].strip() for argument in arguments]
@@ -67,7 +70,9 @@ def returned(w: Writer, lines: Lines, returns: Returns) -> list[str]:
     """The return statement, with the shape of a single value."""
     codes = {name: lines.flat(value.code) for name, value in w.outputs.items()}
     if callable(returns):
-        return lines.broken("return ", returns(codes), "", lines.indent)
+        found = returns(codes)
+        statements = [("return ", found)] if isinstance(found, Code) else found
+        return [line for start, code in statements for line in lines.broken(start, code, "", lines.indent)]
     if returns == "value":
         ((name, code),) = codes.items()
         return lines.broken("return ", code, lines.comment([w.outputs[name].dims], code, lines.labels()), lines.indent)

@@ -9,7 +9,7 @@ from typing import Any
 
 from vispec.catalog import distributions
 from vispec.program.axis import Axis, ordered
-from vispec.program.node import Density, Draw, Map, Node, Noise
+from vispec.program.node import Decide, Density, Draw, Map, Node, Noise
 from vispec.torch.code import Args, Code, Global, call, method, text
 from vispec.torch.elementwise import BY_OP
 from vispec.torch.layout import Value, aligned, merged
@@ -91,6 +91,8 @@ def _sampled(w: Writer, node: Draw, params: Sequence[tuple[str, Value, tuple[Axi
     assert entry.sampler is not None
     codes = [w.full(w.tensor(w.real(each)), (*around, *own)).code for _, each, own in params]
     code = call(source_of(entry.sampler), *codes)
+    if not codes:  # one draw, for all elements
+        code = method(code, "expand", *(w.extent(axis) for axis in (*around, *node.events)))
     return Value(code if node.pathwise else method(code, "detach"), (*around, *node.events), node.kind)
 
 
@@ -111,4 +113,16 @@ def _noise(w: Writer, node: Noise) -> Value:
     )
 
 
-PLAIN |= {Density: _density, Draw: _draw, Noise: _noise}
+def _decide(w: Writer, node: Decide) -> Value:
+    """By the rule, of torch's law."""
+    entry = distributions()[node.law]
+    params = [(name, with_events(w, param, own), own) for name, param, own in node.params]
+    around = (*node.order, *ordered(node.axes - {*node.events, *node.order}))
+    codes = {name: in_place(w, each, own, around) for name, each, own in params}
+    law = call(f"torch.distributions.{entry.torch_class}", **codes)
+    law = method(law, "expand", Code((_shape(w, around),)))
+    decide = Code((w.kernel("decide", "decide"),))
+    return Value(call(decide, law, text("rule"), text(str(node.read))), (*around, *node.events), node.kind)
+
+
+PLAIN |= {Density: _density, Draw: _draw, Decide: _decide, Noise: _noise}

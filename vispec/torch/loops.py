@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from vispec.program.axis import Axis, ordered
 from vispec.program.node import Carried, Loop, Node, Part
@@ -182,8 +182,9 @@ def zeros(w: Writer, slot: Slot) -> Code:
     """A buffer for an output."""
     sizes = [w.extent(axis) for axis in slot.dims]
     kind = slot.part.dtype
-    more = {} if kind == "real" else {"dtype": text("torch.long" if kind == "int" else "torch.bool")}
-    return method(ONE, "new_zeros", *sizes, **more)
+    if kind == "real":
+        return method(ONE, "new_zeros", *sizes)
+    return method(ONE, "new_zeros", *sizes, dtype=text("torch.long" if kind == "int" else "torch.bool"))
 
 
 def steps(lines: Lines, loop: Loop, label: Mapping[Axis, str], indent: int) -> list[str]:
@@ -235,7 +236,7 @@ def grouped(lines: Lines, loop: Loop) -> list[list[Slot]]:
     return found
 
 
-def of_now(node: Node, loop: Loop) -> bool:
+def of_now(node: Node, loop: Loop) -> TypeGuard[Carried]:
     return isinstance(node, Carried) and node.loop == loop.loop and node.what == "present"
 
 

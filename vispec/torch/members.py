@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vispec.factors.frame import element_plates
 from vispec.lower.outputs import Outputs
@@ -18,8 +18,8 @@ from vispec.torch.names import ModuleNames, local
 
 @dataclass
 class Members:
-    """texts: of the methods so far, each a list of lines. kernels, attributes: what they need. shaped: inputs that tell how many
-    elements axes have."""
+    """texts: of the methods so far, each a list of lines. kernels, attributes: what they need. shaped: inputs that tell how
+    many elements axes have."""
 
     names: ModuleNames
     shaped: tuple[Input, ...] = ()
@@ -38,12 +38,15 @@ class Members:
         result: str = "Tensor",
         orders: Mapping[str, Sequence[Axis]] | None = None,
         before: Sequence[str] = (),
+        told: Mapping[Axis, str] | None = None,
+        graph: bool = True,
     ) -> None:
         """A method that a program says."""
         program = rewrite(program)
-        found = method(
-            program, name, self.names, arguments, docstring, returns, result, shaped=self.shaped, orders=orders, before=before
-        )
+        more = {"told": told, "shaped": self.shaped, "orders": orders, "before": before, "graph": graph}
+        found = method(program, name, self.names, arguments, docstring, returns, result, **more)
+        if not graph:
+            found = replace(found, lines=["@torch.no_grad()", *found.lines])
         self.need(found.needs.kernels)
         self.attributes |= dict.fromkeys(sorted(found.needs.attributes))
         for node in program.nodes():
@@ -120,7 +123,7 @@ QUERIES = "vispec.kernels.queries"
 def posterior(m: Members, o: Outputs) -> None:
     """tilted, what queries start from, and posterior."""
     if not o.queries:
-        return
+        return posterior_of_guides(m, o)
     batch, tilt = BATCH, "tilt: dict[str, Tensor]"
     before = [f"{', '.join([*map(local, o.shared.orders), '_'])} = self.shared()"] if o.shared and o.shared.orders else []
     m.program("tilted", o.queries["tilted"], TILTED, (batch, "total", tilt), before=before)
@@ -133,8 +136,16 @@ def posterior(m: Members, o: Outputs) -> None:
             returns="dict",
             result="dict[str, Tensor]",
         )
+    orders = {f"inside {name}": plates for name, plates in o.summed.items()}
     doc = "A tilt of nothing for each latent, and which of its elements count where rows differ in length."
-    m.program("unknowns", o.queries["unknowns"], doc, returns=two_dicts, result="tuple[dict[str, Tensor], dict[str, Tensor]]")
+    m.program(
+        "unknowns",
+        o.queries["unknowns"],
+        doc,
+        returns=two_dicts,
+        orders=orders,
+        result="tuple[dict[str, Tensor], dict[str, Tensor]]",
+    )
     exact = o.setting.combine == "exact"
     lines = [
         "@torch.no_grad()",
@@ -151,13 +162,43 @@ def posterior(m: Members, o: Outputs) -> None:
         kernels.append((QUERIES, "pairs"))
     several = o.setting.draws.samples is not None
     rest = f"{', False' if several else ''}{', other=other' if exact else ''}"
-    lines += ["    zeros, inside = self.unknowns(batch)", f"    return ask(self, batch, query, zeros, inside{rest})"]
+    lines.append("    zeros, inside = self.unknowns(batch)")
+    if o.guided is None:
+        lines.append(f"    return ask(self, batch, query, zeros, inside{rest})")
+    else:
+        lines.append(f"    found = ask(self, batch, query, zeros, inside{rest})")
+        if o.guided.modes:
+            again = f'ask(self, batch, "mode", zeros, inside{rest})'
+            lines.append(f'    mode = found if query in ("mode", "sample") else {again}')
+        lines.append(f"    return found | self.guides(batch{', mode' if o.guided.modes else ''})")
     m.text(lines, *kernels)
+
+
+def posterior_of_guides(m: Members, o: Outputs) -> None:
+    """posterior, where nothing is summed: the guides alone."""
+    if o.guided is None:
+        return
+    names = dict.fromkeys(name.partition(" ")[0] for name in o.guided.program.outputs)
+    told = [f"{v.name}: {v.type}, ({', '.join(element_plates(v))})." for v in map(o.model.variable.__getitem__, names)]
+    m.text(
+        [
+            "@torch.no_grad()",
+            f'def posterior(self, {BATCH}, query: str = "marginals") -> dict:',
+            '    """The parameters of the latents\' guides, which are all that the posterior is told by.',
+            "",
+            *(f"    {line}" for line in told),
+            '    """',
+            '    if query != "marginals":',
+            '        raise ValueError(f"this model answers no query {query!r}: its latents are drawn and told by guides")',
+            "    return self.guides(batch)",
+        ]
+    )
 
 
 def described(o: Outputs, exact: bool) -> list[str]:
     """The docstring of posterior."""
-    variables = [o.model.variable[name] for name in o.summed]
+    guided = () if o.guided is None else dict.fromkeys(name.partition(" ")[0] for name in o.guided.program.outputs)
+    variables = [o.model.variable[name] for name in (*o.summed, *guided)]
     return [
         '"""Exact posteriors of the summed latents, and the guides of the drawn ones.',
         "",

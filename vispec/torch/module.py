@@ -11,13 +11,16 @@ from vispec.lower.outputs import Outputs
 from vispec.model.model import Model
 from vispec.plan.order.steps import Structured, Sum
 from vispec.program.node import Input
+from vispec.torch.generation import generation
 from vispec.torch.members import Members, density, posterior
 from vispec.torch.names import ModuleNames
 from vispec.torch.nets.classes import NetCode, emit_net
 from vispec.torch.parameters import CONSTRAINTS, declaration, properties
+from vispec.torch.sampled import guides, weights
 from vispec.torch.source_text import kernel_source, with_borrowed
+from vispec.torch.starts import initialise
 
-MEMBERS = (density, posterior)
+MEMBERS = (density, weights, guides, posterior, initialise, generation)
 """What the class holds, in this order."""
 
 

@@ -13,8 +13,8 @@ from vispec.torch.names import ModuleNames
 
 @dataclass(frozen=True)
 class Constraint:
-    """forward, inverse: text in x. kernels: functions that the text needs. spread: standard deviation of the stored numbers at the
-    start: enough to break a mixture's symmetry."""
+    """forward, inverse: text in x. kernels: functions that the text needs. spread: standard deviation of the stored numbers at
+    the start: enough to break a mixture's symmetry."""
 
     forward: str
     inverse: str

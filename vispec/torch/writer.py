@@ -65,9 +65,9 @@ def parted(source: Source) -> bool:
 
 
 class Writer:
-    """values: what is written so far. told: how many elements axes have that nothing else tells, as text. shaped: inputs that are
-    there, though the program does not read them, and tell how many elements axes have. graph: whether gradients are asked for.
-    loops: of each the outputs that are kept."""
+    """values: what is written so far. told: how many elements axes have that nothing else tells, as text. shaped: inputs that
+    are there, though the program does not read them, and tell how many elements axes have. graph: whether gradients are asked
+    for. loops: of each the outputs that are kept."""
 
     def __init__(
         self,
@@ -99,7 +99,11 @@ class Writer:
         """The value; of what has the same text as another one, that one: it is the same along other axes.
 
         What is drawn, or may be, is never another's."""
-        if value.python or node in self.program.hints or isinstance(node, Input | Draw | Noise | Zeros | Source | Part | Carried):
+        if (
+            value.python
+            or node in self.program.hints
+            or isinstance(node, Input | Draw | Noise | Zeros | Source | Part | Carried)
+        ):
             return value
         if self.chosen.get(node) and any(isinstance(each, Noise) for each in self.chosen[node][1].covers):
             return value
@@ -232,8 +236,11 @@ def _input(w: Writer, node: Input) -> Value:
     code = {
         "batch": lambda: index(text("batch"), [json.dumps(node.name, ensure_ascii=False)]),
         "parameter": lambda: Code((Attribute("parameter", node.name),)),
+        "property": lambda: Code((Attribute("property", node.name),)),
         "argument": lambda: text(node.name),
         "shared": lambda: text(local(node.name)),
+        "mode": lambda: index(text("mode"), [json.dumps(node.name, ensure_ascii=False)]),
+        "lengths": lambda: index(text("lengths"), [json.dumps(node.name, ensure_ascii=False)]),
         "net": lambda: Code((Attribute("net", node.name),)),
         "buffer": lambda: Code((Attribute("buffer", node.name),)),
         "setting": lambda: Code((Attribute("buffer", node.name),)),

@@ -146,6 +146,13 @@ def shares(mask: Tensor, like: Tensor) -> Tensor:
     return F.pad(weight / weight.sum(-1, keepdim=True).clamp(min=1), (0, 1), value=1.0)
 
 
+def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The batch with one element of padding along each plate of which no row has any."""
+    return {
+        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
+    }
+
+
 def impossible_alone(log_prob: Tensor) -> Tensor:
     """The same; where it is -inf, it has no gradient for anything that it was added up from."""
     return log_prob.masked_fill(log_prob == -torch.inf, -torch.inf)
@@ -226,6 +233,7 @@ class RationaleScore(nn.Module):
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """A lower bound on log p of each row (review,), in nats: score(samples=8, baseline=loo)."""
+        batch = with_room(batch)
         y = batch["y"]  # (review, i)
         y_words, y_row = distinct(y)  # (review, i)
         select = self.select(y_words)  # (distinct,)
@@ -251,6 +259,7 @@ class RationaleScore(nn.Module):
     @torch.no_grad()
     def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
         """log p(row, latents) − log q(latents) at draws of the latents, (samples, review)."""
+        batch = with_room(batch)
         y = batch["y"]  # (review, i)
         y_words, y_row = distinct(y)  # (review, i)
         select = self.select(y_words)  # (distinct,)
@@ -268,6 +277,7 @@ class RationaleScore(nn.Module):
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
+        batch = with_room(batch)
         y = batch["y"]  # (review, i)
         y_words, y_row = distinct(y)  # (review, i)
         select = self.select(y_words)  # (distinct,)

@@ -40,7 +40,8 @@ def warn(
         bare = isinstance(symbol.node, t.Plate) and not any(symbol.name in s.plates for s in scope.symbols.values())
         if unused and isinstance(symbol.node, t.Let):
             message = f"no law reads `{symbol.name}`: it is a derived quantity, and takes no part in the likelihood"
-            scope.problems.add("V190", symbol.span, message, "derived", severity="warning")
+            help = _without_body(scope, symbol)
+            scope.problems.add("V190", symbol.span, message, "derived", help=help, severity="warning")
         elif unused and (bare or isinstance(symbol.node, DECLARED) or role == "given"):
             message = f"`{symbol.name}` is declared and never used"
             help = _without_body(scope, symbol) or "leave it out"

@@ -126,8 +126,8 @@ def along(
     step: Step,
     hints: dict[Node, str] | None = None,
 ) -> dict[str, list[Node]]:
-    """For each member its values along the axis, and what its steps gave beside them. hints: what the spec calls nodes, to which
-    those of single elements are added."""
+    """For each member its values along the axis, and what its steps gave beside them. hints: what the spec calls nodes, to
+    which those of single elements are added."""
     names = {member.site: place for place, member in enumerate(members)}
     many = max(len(member.law.laws) if isinstance(member.law, ThenLaw) else 1 for member in members)
     many = max(many, *(member.lags + 1 for member in members))
@@ -154,7 +154,7 @@ def along(
     bodies = [
         body + tuple(n for member in members for n in beside[member.site]) for body, beside in zip(bodies, besides, strict=True)
     ]
-    loop = Loop(name, axis, tuple(bodies), around)
+    loop = Loop(name, axis, tuple(bodies), around, tuple(member.site.name for member in members))
     found, at = dict[str, list[Node]](), slot
     for member in members:
         extra = len(besides[-1][member.site])

@@ -270,7 +270,8 @@ def draw_law(
             if smooth and entry.path is not None:
                 noise = lambda kind: Noise(variable.name, kind, order)  # noqa: E731
                 return Drawn(read(entry.path(noise, **{n: node for n, node, _ in params})), law)
-            params = params or uniform(frame, variable)
+            if entry.optional and not params:
+                name, params = uniform(frame, variable)
             events = shape[len(shape) - entry.event_dim :]
             around = tuple(axis for axis in order if axis not in events)
             found = Draw(variable.name, name, params, events, around, smooth, dtype_of(variable.type))
@@ -281,14 +282,15 @@ def draw_law(
     raise TypeError(f"{type(law).__name__} is drawn along its chain")
 
 
-def uniform(frame: Frame, variable: Variable) -> tuple[tuple[str, Node, tuple[Axis, ...]], ...]:
-    """The parameter of a law of which it is left out: each value as likely, along a ragged plate each that counts."""
+def uniform(frame: Frame, variable: Variable) -> tuple[str, tuple[tuple[str, Node, tuple[Axis, ...]], ...]]:
+    """A law over a finite type without parameters, by one with them: each value as likely, along a ragged plate each that
+    counts."""
     if variable.type.domain == "bit":
-        return (("probs", build.node(0.5), ()),)
+        return "Bernoulli", (("probs", build.node(0.5), ()),)
     axis = values_axis(frame, variable)
     probs = build.apply("div", 1.0, build.count(axis))
     probs = probs if axis.lengths is None else build.where(build.inside(axis), probs, 0.0)
-    return (("probs", build.spread(probs, (axis,)), (axis,)),)
+    return "Categorical", (("probs", build.spread(probs, (axis,)), (axis,)),)
 
 
 def carried(

@@ -63,7 +63,8 @@ def latent(frame: Frame, variable: Variable, held: Held) -> Latent:
     """How a summed latent stands; one that is a structure, as that along its plate."""
     name, plates = variable.name, frozenset(held.plates[variable.name])
     if not is_structure(variable):
-        return Latent(name, held.own[name], plates, f"log_{name}")
+        guided = any(guide.name == name for guide in frame.model.guide)
+        return Latent(name, held.own[name], plates, f"log_{name}", guide=f"guide_{name}" if guided else None)
     return Latent(name, held.own[name], plates, None, frame.plate(str(variable.type.plate)), variable.type.domain)
 
 
@@ -86,9 +87,20 @@ def terms(f: Factors, variable: Variable, treatment: Treatment, draws: Draws) ->
             return {f"log_{name}": build.where(frame.observed(variable), at_data, 0.0)}
     assert density is not None
     found = {f"log_{name}": density}
-    if treatment.kind == "sum" and variable.role == "partial":
+    if treatment.kind == "sum" and name in f.guides:
+        found[f"guide_{name}"] = guide_of(f, variable)
+    elif treatment.kind == "sum" and variable.role == "partial":
         found[f"seen_{name}"] = seen(frame, variable)
     return found
+
+
+def guide_of(f: Factors, variable: Variable) -> Node:
+    """log q of each value; where a partial variable's cell is seen, q is certain of it."""
+    log_q = f.guides[variable.name].log_prob
+    assert log_q is not None
+    if variable.role != "partial":
+        return log_q
+    return build.where(f.frame.observed(variable), seen(f.frame, variable), log_q)
 
 
 def site_of(frame: Frame, name: str) -> Site:

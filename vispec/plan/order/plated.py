@@ -13,7 +13,7 @@ from vispec.plan.order.problem import Axes, Lag, Pointer
 from vispec.plan.order.refuse import IntractableError
 from vispec.plan.order.search import cheapest
 from vispec.plan.order.state import Piece, State, merged
-from vispec.plan.order.steps import Digits, Product, Scatter, Structured, Sum, names_of
+from vispec.plan.order.steps import Digits, Expected, Product, Scatter, Structured, Sum, names_of
 from vispec.program.axis import Axis, copy, ordered
 from vispec.program.node import Node
 from vispec.structures import structures
@@ -121,6 +121,64 @@ def summed(state: State, pieces: Sequence[Piece], latents: Axes, leaf: Axes) -> 
 
 
 def plainly(state: State, pieces: Sequence[Piece], latents: Axes, leaf: Axes) -> State:
+    """Log-sum-exp over one latent after the other, in the cheapest order; means under guides after the sums inside them, but
+    before those of what a guide reads."""
+    left = {*latents}
+    while guided := [v for v in ordered(left) if state.latents[v].guide is not None]:
+        reads = {v: guide_reads(state, v) for v in guided}
+        before = frozenset(v for v in left - {*guided} if not any(v in each for each in reads.values()))
+        if before:
+            state = summed_in_order(state, touching(state, before, leaf), before, leaf)
+        first = next((v for v in guided if not any(v in reads[other] for other in guided if other is not v)), guided[0])
+        state = averaged(state, first, leaf)
+        left -= {*before, first}
+    return summed_in_order(state, touching(state, frozenset(left), leaf), frozenset(left), leaf) if left else state
+
+
+def touching(state: State, latents: Axes, leaf: Axes) -> list[Piece]:
+    """The pieces in these plates that read any of these latents."""
+    return [piece for piece in state.pieces if piece.plates == leaf and owners(state, piece) & latents]
+
+
+def guide_reads(state: State, latent: Axis) -> Axes:
+    """The other latents that its guide reads."""
+    guide = next(piece for piece in state.pieces if state.latents[latent].guide in piece.sources)
+    return owners(state, guide) - {latent}
+
+
+def averaged(state: State, axis: Axis, leaf: Axes) -> State:
+    """The mean over a latent under its guide."""
+    latent = state.latents[axis]
+    read = [piece for piece in state.pieces if axis in piece.axes]
+    guide = next((piece for piece in read if piece.sources == {latent.guide}), None)
+    others = {o for piece in read for o in owners(state, piece) if o is not axis and state.latents[o].guide is None}
+    if guide is None or any(axis_ in state.lags or axis_ in state.pointers for p in read for axis_ in p.axes):
+        names = (latent.name, *(state.latents[o].name for o in ordered(others)))
+        raise IntractableError(f"the guide of {latent.name} is coupled with what is summed out", None, names, ())
+    read.sort(key=lambda piece: piece is not guide)
+    touched = frozenset[Axis]().union(*(piece.axes for piece in read))
+    roles = {piece.name: role(state, piece.name) for piece in read[1:]}
+    asked, silent = (tuple(name for name, found in roles.items() if found == each) for each in ("asked", "silent"))
+    inputs, terms = tuple(piece.name for piece in read), state.numbers.elements(touched)
+    step = Expected(inputs, state.fresh(f"mean_{axis.hint}"), terms, axis, touched, asked, silent)
+    return state.after(step, read, [merged(step.output, read, (axis,), leaf)])
+
+
+def role(state: State, name: str) -> str:
+    """What a piece is to a query: "asked" where it is made of tilts and guides alone, "silent" where something is summed out in
+    it, "" else."""
+    step = next((step for step in state.steps if step.output == name), None)
+    if step is None:
+        return "asked" if name in state.tilts else ""
+    if isinstance(step, Expected):
+        return "asked"
+    if isinstance(step, Sum | Structured):
+        return "silent"
+    found = {role(state, each) for each in step.inputs}
+    return next((each for each in ("silent", "asked") if each in found), "")
+
+
+def summed_in_order(state: State, pieces: Sequence[Piece], latents: Axes, leaf: Axes) -> State:
     """Log-sum-exp over one latent after the other, in the cheapest order."""
     pool, numbers = list(pieces), state.numbers
     found = cheapest(ordered(latents), [piece.axes for piece in pieces], numbers.of)

@@ -14,18 +14,20 @@ Axes = frozenset[Axis]
 
 @dataclass(frozen=True)
 class Factor:
-    """A log-density in nats. plates: where it stands, whether or not it differs along them."""
+    """A log-density in nats. plates: where it stands, whether or not it differs along them. asks: whether it is a query's tilt."""
 
     name: str
     node: Node
     plates: Axes
+    asks: bool = False
 
 
 @dataclass(frozen=True)
 class Latent:
     """A variable that is summed over `values`. plates: those in which it has one value per element.
 
-    law: the factor that is its normalised law, if one is. along, shape: the plate that its type structures, and as what."""
+    law: the factor that is its normalised law, if one is. along, shape: the plate that its type structures, and as what.
+    guide: the factor that is the log of a law under which the latent is averaged over, instead of summed out."""
 
     name: str
     values: Axis
@@ -33,6 +35,7 @@ class Latent:
     law: str | None = None
     along: Axis | None = None
     shape: str | None = None
+    guide: str | None = None
 
 
 @dataclass(frozen=True)

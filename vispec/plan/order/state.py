@@ -40,6 +40,7 @@ class State:
     terms: int = 0
     runner_up: tuple[int, str] | None = None
     elsewhere: Mapping[Axis, Axis] = field(default_factory=dict)
+    tilts: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()
 
     def owner(self, axis: Axis) -> Latent | None:
@@ -80,7 +81,7 @@ def first_state(problem: Problem) -> State:
     lags = {each.past: each for each in problem.lags}
     pointers = {each.selected: each for each in problem.pointers}
     assert len({(each.values, each.plate, each.lag) for each in problem.lags}) == len(lags), "a past has one axis"
-    laws = {each.law: each.values for each in problem.latents}
+    laws = {law: each.values for each in problem.latents for law in (each.law, each.guide)}
     pieces = list[Piece]()
     for factor in problem.factors:
         own = frozenset({laws[factor.name]}) if factor.name in laws else frozenset[Axis]()
@@ -92,6 +93,7 @@ def first_state(problem: Problem) -> State:
         pieces.append(Piece(factor.name, axes, plates, frozenset({factor.name})))
     names = frozenset(piece.name for piece in pieces)
     state = State(tuple(pieces), latents, lags, pointers, {}, problem.numbers, problem.work, names=names)
+    state = replace(state, tilts=frozenset(factor.name for factor in problem.factors if factor.asks))
     for joint in problem.joints:
         state = hold(state, joint)
     return state

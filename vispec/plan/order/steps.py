@@ -9,7 +9,7 @@ from vispec.plan.order.problem import Axes
 from vispec.program import build
 from vispec.program.axis import Axis
 from vispec.program.cost import Numbers
-from vispec.program.node import Node
+from vispec.program.node import Call, Node, Part
 from vispec.structures import structures
 from vispec.structures.entry import Group
 
@@ -59,6 +59,45 @@ class Sum(Step):
     @property
     def words(self) -> str:
         return f"log-sum-exp over {self.over} of"
+
+
+@dataclass(frozen=True)
+class Expected(Step):
+    """Over the values of a latent under a guide, the first of the inputs: Σ_z q(z) (log f(z) − log q(z)).
+
+    A query asks the guide itself. asked: inputs that take part in that, tilts and other guides; silent: what is summed out
+    inside, which has no say in the guide's weights, and answers of its own under each value."""
+
+    over: Axis
+    touched: Axes
+    asked: tuple[str, ...]
+    silent: tuple[str, ...]
+
+    def count(self, numbers: Numbers) -> int:
+        return numbers.elements(self.touched)
+
+    def build(self, values: Values, algebra: str) -> Node:
+        guide, *rest = self.inputs
+        inside = build.inside(self.over)
+        log_q = build.spread(build.where(inside, values[guide], -float("inf")), (self.over,))
+        if algebra == "total":
+            parts = [values[name] for name in self.asked]
+            if self.silent:
+                inner = build.add(*(values[name] for name in self.silent))
+                parts.append(kernel("vispec.kernels.sums.logsum:gradient_alone", (inner, ())))
+            return build.reduce("total", build.add(log_q, *parts), (self.over,))
+        joint = build.spread(build.add(*(values[name] for name in rest)), (self.over,))
+        own = (self.over,)
+        return kernel("vispec.kernels.sums.logsum:expected_under", (log_q, own), (joint, own))
+
+    @property
+    def words(self) -> str:
+        return f"mean over {self.over} under"
+
+
+def kernel(name: str, *given: tuple[Node, tuple[Axis, ...]]) -> Node:
+    """A call of a kernel with one result."""
+    return Part(Call("kernel", name, tuple((node, own, "") for node, own in given), (((), "real"),), ()), 0)
 
 
 @dataclass(frozen=True)

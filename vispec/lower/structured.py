@@ -1,0 +1,65 @@
+"""Values of structures, by a rule; and variables that read each other through the heads of a tree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from vispec.factors import structured
+from vispec.factors.frame import Frame
+from vispec.factors.laws import DrawLaw, Law
+from vispec.model.model import Variable
+from vispec.plan.held.draws import changed
+from vispec.program import build
+from vispec.program.axis import Axis, ordered
+from vispec.program.node import Call, Carried, Input, Loop, Node, Part, Site, Zeros
+
+KERNELS = "vispec.kernels.sums.tree"
+
+
+def decided_structure(f: Frame, variable: Variable, law: Law, read: bool) -> Node:
+    """Heads by the rule; of a latent drawn."""
+    plate, state = f.plate(str(variable.type.plate)), structured.state_of(f, variable)
+    assert isinstance(law, DrawLaw)
+    plates = tuple(map(f.plate, variable.plates))
+    scores = structured.potentials(f, variable, law)
+    scores = Zeros((*plates, plate, state)) if not scores.axes else build.spread(scores, (*plates, plate, state))
+    lengths: tuple[tuple[Node, tuple[Axis, ...], str], ...] = ()
+    settings: tuple[tuple[str, object], ...] = (("read", read),)
+    if plate.lengths is not None:
+        lengths = ((plate.lengths, (), "length"),)
+    else:
+        settings = (("length", None), *settings)
+    rule = Input("rule", (), "real", "argument") if variable.role != "latent" else None
+    settings = (*settings, ("rule", "sample" if rule is None else rule))
+    call = Call("kernel", f"{KERNELS}:decide_tree", ((scores, (plate, state), ""), *lengths), (((plate,), "int"),), settings)
+    return Part(call, 0)
+
+
+def grown(
+    f: Frame, tree: Variable, heads: Node, sites: Sequence[Site], laws: Sequence[Law], draw: Callable[[Site, Law], Node]
+) -> list[Node]:
+    """A loop over the levels of a tree, as many as it may have: the elements of a level are drawn given those above."""
+    plate = f.plate(str(tree.type.plate))
+    depth = Part(Call("kernel", f"{KERNELS}:tree_depth", ((heads, (plate,), ""),), (((plate,), "int"),), ()), 0)
+    level = Axis("level", "plate", plate.size, None, plate)
+    name = f"levels of {tree.name}"
+    around = ordered({axis for site in sites for axis in site.order if axis.kind != "event"} - {plate})
+    carried = {site: Carried(name, "state", at, tuple(axis for axis in site.order), site.kind) for at, site in enumerate(sites)}
+    now = Carried(name, "now", 0, (), "int")
+
+    def body(before: dict[Site, Node], here: Node) -> tuple[Node, ...]:
+        known: dict[Node, Node] = {**before}
+        for site, law in zip(sites, laws, strict=True):
+            value = draw(site, changed(law, known))
+            known[site] = build.where(build.eq(depth, build.add(here, 1)), value, before[site])
+        return tuple(build.spread(known[site], site.order) for site in sites)
+
+    nothing = {site: zeros(site) for site in sites}
+    loop = Loop(name, level, (body(nothing, build.node(0)), body({**carried}, now)), around, tuple(site.name for site in sites))
+    last = build.sub(build.extent(level), 1)
+    return [build.pick(Part(loop, at), {level: last}) for at in range(len(sites))]
+
+
+def zeros(site: Site) -> Node:
+    found: Node = Zeros(site.order)
+    return found if site.kind == "real" else build.apply("int", found)

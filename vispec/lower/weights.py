@@ -1,0 +1,181 @@
+"""Importance weights, posterior draws and divergences: every latent drawn from its guide as often as a call asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from vispec.factors.expressions import named
+from vispec.factors.make import Factors, factorise
+from vispec.lower.bound import total
+from vispec.model.model import Estimator, Flow, Infer, Let, Model, Variable
+from vispec.model.walk import walk
+from vispec.plan.estimate import draw_order, drawn_from
+from vispec.plan.guides import in_joint, is_shared
+from vispec.plan.held.draws import Draws
+from vispec.plan.held.joint import joint
+from vispec.plan.held.setting import Setting
+from vispec.plan.plan import Treatment
+from vispec.plan.treat import treat
+from vispec.program import build
+from vispec.program.axis import Axis
+from vispec.program.node import Node
+from vispec.program.program import Program
+from vispec.program.walk import substitute
+
+NUMBERS = frozenset({"real", "positive", "unit", "simplex", "ordered", "cholesky", "count", "bit"})  # what has a mean
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """samples: the axis of the samples, whose number a call says. log_weights: over it and the rows. draws: of latents and of
+    what is computed from them, by name; None where nothing is told by its draws. divergences: "ratio x" and, of numbers, "draw
+    x"."""
+
+    samples: Axis
+    log_weights: Program
+    draws: Program | None
+    divergences: Program | None
+    orders: Mapping[str, tuple[Axis, ...]]
+
+
+def weighed(f: Factors, treatments: Mapping[str, Treatment]) -> Weighed | None:
+    """None where nothing is drawn, or where latents are summed by their joint values."""
+    model = f.model
+    drawn = [t for t in treatments.values() if t.kind == "draw" and t.estimator and t.gradient != "point"]
+    if not drawn and not any(net.random for net in model.nets):
+        return None
+    s = setting(weighed_model(model, treatments), f)
+    if any(s.joint.held.along.values()):
+        return None
+    samples = s.draws.samples
+    assert samples is not None
+    lead = (samples, *s.draws.rows)
+    weights, _ = total(s)
+    ratios = {name: ratio(s, name) for name in s.draws.drawn if is_guided(s, name)}
+    orders = dict[str, tuple[Axis, ...]]({"log_weights": lead} | {f"ratio {name}": lead for name in ratios})
+    divergences = {f"ratio {name}": build.spread(node, lead) for name, node in ratios.items()}
+    for name in ratios:
+        variable = s.f.model.variable[name]
+        if variable.type.domain in NUMBERS and not any(model.plate[p].ragged for p in variable.plates):
+            divergences[f"draw {name}"], orders[f"draw {name}"] = whole(s, variable)
+    told = dict[str, Node]()
+    if any(guessed(model, name) for name in s.draws.drawn if is_shared(model.variable[name], model)) or flows(model):
+        for each in tellable(s):
+            told[each.name], orders[each.name] = whole(s, each)
+    program = lambda outputs: Program(outputs, f.frame.hints, f.frame.spans)  # noqa: E731
+    return Weighed(
+        samples,
+        program({"log_weights": build.spread(weights, lead)}),
+        program(told) if told else None,
+        program(divergences) if divergences else None,
+        orders,
+    )
+
+
+def setting(model: Model, like: Factors) -> Setting:
+    """All drawn, what rows share too."""
+    f = factorise(model, like.frame)
+    treatments = {v.name: treat(v, model, False) for v in model.variables}
+    names = draw_order(model, [name for name, found in treatments.items() if found.kind == "draw"])
+    draws = Draws(f, treatments, Axis("s*", "samples"), everything=names)
+    draws.draw_all(names)
+    return Setting(f, treatments, draws, joint(f, treatments, draws), "iwae")
+
+
+def weighed_model(model: Model, treatments: Mapping[str, Treatment]) -> Model:
+    """Every draw from its guide with its own weight, and what can be summed exactly summed without its guide."""
+    summed = {name for name, found in treatments.items() if found.kind == "sum"}
+    asked = tuple(
+        Infer(name, weighing(found.estimator, name, model), None, None, model.variable[name].span)
+        for name, found in treatments.items()
+        if found.kind == "draw" and found.estimator is not None and found.gradient != "point"
+    )
+    kept = tuple(
+        infer for infer in model.infer if treatments[infer.name].gradient == "point" and infer.estimator.name != "exact"
+    )
+    kept = tuple(infer for infer in kept if treatments[infer.name].kind == "draw")
+    guide = tuple(each for each in model.guide if each.name not in summed)
+    return replace(model, guide=guide, infer=(*kept, *asked), fit=())  # no annealing of what is weighed
+
+
+def weighing(estimator: Estimator, name: str, model: Model) -> Estimator:
+    if estimator.name == "mc" and not any(guide.name == name for guide in model.guide):
+        return replace(estimator, settings=(("samples", 2),))
+    plain = not model.variable[name].type.discrete and ("gradient", "score") not in estimator.settings
+    settings = (("samples", 2), ("gradient", "pathwise" if plain and estimator.name != "score" else "score"))
+    return Estimator("iwae", settings, estimator.span)
+
+
+# ---- what is told of draws
+
+
+def is_guided(s: Setting, name: str) -> bool:
+    """Whether a draw adds log p − log q of one latent of a row alone."""
+    variable, model = s.f.model.variable[name], s.f.model
+    own = name in s.f.guides and variable.role == "latent" and not s.draws.way(name).point
+    if not own or is_shared(variable, model):
+        return False
+    values = {axis for axis in s.joint.held.own.values()}
+    factor = next((each for each in s.joint.problem.factors if each.name == f"ratio_{name}"), None)
+    return factor is not None and not factor.node.axes & values
+
+
+def ratio(s: Setting, name: str) -> Node:
+    """log p − log q of a row, summed over its plates."""
+    node = s.draws.log_ratio(s.f.model.variable[name])
+    plates = {*map(s.f.frame.plate, s.f.model.variable[name].plates)} - {*s.draws.rows}
+    return build.reduce("sum", node, plates)
+
+
+def whole(s: Setting, told: Variable | Let) -> tuple[Node, tuple[Axis, ...]]:
+    """A variable's or a let's value with the samples and all its plates."""
+    frame, samples = s.f.frame, s.draws.samples
+    assert samples is not None
+    (value,) = substitute([named(frame, told.name)], s.draws.held)
+    order = (samples, *map(frame.plate, told.plates), *frame.shape(told.type))
+    return build.spread(value, order), order
+
+
+def guessed(model: Model, name: str) -> bool:
+    """Whether a guide stands for the posterior of a latent."""
+    return any(guide.name == name for guide in model.guide) or in_joint(name, model)
+
+
+def flows(model: Model) -> bool:
+    """Whether a guide is told by its draws alone."""
+    return any(isinstance(guide.law, Flow) for guide in model.guide)
+
+
+def tellable(s: Setting) -> list[Variable | Let]:
+    """Drawn latents that are numbers, then the deterministic nodes that read nothing hidden but them."""
+    model = s.f.model
+    latents = {v.name for v in model.variables if v.role == "latent"}
+    point = {name for name in s.draws.drawn if s.draws.way(name).point}
+    names = [
+        name
+        for name in s.draws.drawn
+        if all(guessed(model, each) or each in point for each in drawn_from(frozenset({name}), model) & latents)
+    ]
+    found: list[Variable | Let] = [
+        model.variable[n] for n in names if model.variable[n].type.domain in NUMBERS and model.variable[n].role == "latent"
+    ]
+    hidden = {v.name for v in model.variables if v.role in ("latent", "partial")} - {*names}
+    for let in model.lets:
+        read = drawn_from(reads_of(let, model), model)
+        if read & {*names} and not read & hidden and let.type.domain in NUMBERS and not let.type.star:
+            found.append(let)
+    return found
+
+
+def reads_of(let: Let, model: Model) -> frozenset[str]:
+    """Variables that a deterministic node reads, through others."""
+    lets = model.let
+    found, pending = set[str](), [let.value]
+    while pending:
+        for part in walk(pending.pop()):
+            name = getattr(part, "name", None)
+            if isinstance(name, str) and name not in found:
+                found.add(name)
+                pending += [lets[name].value] if name in lets else []
+    return frozenset(found & {*model.variable})
