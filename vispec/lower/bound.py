@@ -9,28 +9,26 @@ from vispec.estimators.ways import plain
 from vispec.plan.guides import BASELINE
 from vispec.plan.held.setting import Setting
 from vispec.plan.order.execute import execute
-from vispec.plan.order.order import Order, order
-from vispec.plan.order.problem import Factor, Problem
-from vispec.plan.order.refuse import IntractableError
+from vispec.plan.order.order import Order
+from vispec.plan.order.problem import Factor
+from vispec.plan.order.refuse import ABSURD
+from vispec.plan.planner import cheapest
 from vispec.program import build
 from vispec.program.node import Node
 from vispec.program.walk import substitute
 
 
 def total(s: Setting, more: tuple[Factor, ...] = (), algebra: str = "log_sum_exp") -> tuple[Node, Order]:
-    """The sum over all latents, with further factors, along the rows and the samples."""
-    problem = replace(s.joint.problem, factors=(*s.joint.problem.factors, *more))
+    """The sum over all latents, with further factors, along the rows and the samples, in the cheapest order. What is planned is
+    within its budget, so this is not asked again."""
+    problem = replace(s.joint.problem, factors=(*s.joint.problem.factors, *more), work=ABSURD)
     found = cheapest(problem)
     return execute(found, {each.name: each.node for each in problem.factors}, algebra), found
 
 
-def cheapest(problem: Problem) -> Order:
-    """The order for sizes as they are told, typical ones where only the data can tell; what exceeds the budget by these alone
-    is left to the module, which counts when it has the data."""
-    try:
-        return order(problem)
-    except IntractableError:
-        return order(replace(problem, numbers=replace(problem.numbers, typical=2)))
+def summed(s: Setting, order: Order) -> Node:
+    """The same of what a row has, in the order that is planned."""
+    return execute(order, {each.name: each.node for each in s.joint.problem.factors})
 
 
 def combined(s: Setting, weights: Node, query: bool = False) -> Node:

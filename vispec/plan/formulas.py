@@ -19,8 +19,8 @@ WIDTH = {"real": 4, "int": 8, "bool": 1}
 
 @dataclass
 class Symbols:
-    """How many elements axes have, as polynomials: it stands where numbers are asked for. sizes: those of the spec that are known.
-    told: axes of which it is said. rank: the order in which sizes are written."""
+    """How many elements axes have, as polynomials: it stands where numbers are asked for. sizes: those of the spec that are
+    known. told: axes of which it is said. rank: the order in which sizes are written."""
 
     sizes: Mapping[str, int]
     told: Mapping[Axis, int]
@@ -76,7 +76,8 @@ class Symbols:
 
     def _place(self, found: str | Whole) -> tuple[int, int, str]:
         names = [found] if isinstance(found, str) else [*found.left.names, *found.right.names]
-        return (*max((self.rank.get(name, (len(ORDER), 0)) for name in names), default=(0, 0)), str(found))
+        kind, serial = max((self.rank.get(name, (len(ORDER), 0)) for name in names), default=(0, 0))
+        return kind, serial, str(found)
 
 
 def bytes_of(node: Node, symbols: Symbols) -> Size:

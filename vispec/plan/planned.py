@@ -15,8 +15,8 @@ from vispec.plan.plan import Combine, Row, Treatment, text
 
 @dataclass(frozen=True)
 class Cost:
-    """terms: of all sums, as a formula. bytes: of all values that are kept for the gradient, its leading products; peak: of those
-    alive at once without one. runner_up: the next cheapest order and its terms for one row."""
+    """terms: of all sums, as a formula. bytes: of all values that are kept for the gradient, its leading products; peak: of
+    those alive at once without one. runner_up: the next cheapest order and its terms for one row."""
 
     terms: str
     bytes: str
@@ -26,8 +26,8 @@ class Cost:
 
 @dataclass(frozen=True)
 class Plan:
-    """row, order: of log_prob. asked, asked_order: of posterior queries, where what log_prob leaves out takes part too; None where
-    nothing is summed. alternative: for rows of more joint values than `most`."""
+    """row, order: of log_prob. asked, asked_order: of posterior queries, where what log_prob leaves out takes part too; None
+    where nothing is summed. alternative: for rows of more joint values than `most`."""
 
     f: Factors
     budget: Budget

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vispec.model.model import Model
 from vispec.plan.estimate import samples_of
 from vispec.plan.formulas import Symbols, bytes_of, computed, largest, leading
 from vispec.plan.held.setting import Setting
 from vispec.plan.order.order import Order
-from vispec.plan.order.steps import Digits, Expected, Step, Structured, Sum
+from vispec.plan.order.steps import Expected, Step, Structured, Sum
 from vispec.plan.plan import Row, Treatment
 from vispec.plan.planned import Cost
 from vispec.program.axis import Axis, ordered

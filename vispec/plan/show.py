@@ -24,10 +24,9 @@ def cost_lines(plan: Plan) -> list[str]:
     cost = plan.cost
     lines = [] if cost.terms == "0" else [f"sums:  {cost.terms} terms"]
     if cost.runner_up is not None:
-        lines.append(
-            f"next:  {figure(cost.runner_up[0])} terms a row where log_prob has {figure(plan.order.terms)} ({cost.runner_up[1]})"
-        )
-    lines.append(f"bytes: {cost.peak} at the peak, {cost.bytes} with a gradient")
+        other, how = cost.runner_up
+        lines.append(f"next:  {figure(other)} terms a row in place of {figure(plan.order.terms)} ({how})")
+    lines.append(f"bytes: {cost.peak} at the peak, {cost.bytes} kept for a gradient")
     if plan.alternative is not None:
         lines.append(f"rows of more than {figure(plan.most or 0)} joint values: {plan.alternative.estimator}")
     return lines

@@ -14,7 +14,7 @@ Axes = frozenset[Axis]
 
 @dataclass(frozen=True)
 class Factor:
-    """A log-density in nats. plates: where it stands, whether or not it differs along them. asks: whether it is a query's tilt."""
+    """A log-density in nats. plates: where it stands, whether or not it differs along them. asks: a query's tilt."""
 
     name: str
     node: Node
