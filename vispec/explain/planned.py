@@ -23,6 +23,8 @@ def planned(writer: Writer, plan: Plan) -> Iterator[Section]:
     told = Told(writer, plan, symbols_of(plan.row))
     number = 0
     for step in plan.order.steps:
+        if not {*step.inputs} & told.formulas.keys() and isinstance(step, Product):
+            continue
         told.formulas[step.output] = told.apply(step)
         if isinstance(step, Sum | Expected | Product | Scatter | Structured):
             number += 1
@@ -34,7 +36,7 @@ def planned(writer: Writer, plan: Plan) -> Iterator[Section]:
 
 @dataclass
 class Told:
-    """formulas: of the factors and of the results of steps so far; of what normalises a structure none. copies: elements of an
+    """formulas: of the factors and of the results of steps so far; none of a structure's own law. copies: elements of an
     unrolled plate → the factor they are of, and the plate."""
 
     writer: Writer
@@ -46,7 +48,7 @@ class Told:
     def __post_init__(self) -> None:
         for each in self.plan.row.joint.problem.factors:
             kind, _, name = each.name.partition("_")
-            if kind != "norm":
+            if kind not in ("arcs", "norm"):  # together the law of a structure, which stands where it is summed
                 self.formulas[each.name] = factor(self.writer, kind, name)
 
     @property
@@ -124,10 +126,10 @@ class Told:
         names, plate = summed_by(step, self.plan.row), str(step.group.plate)
         if step.group.shape is None:
             return self.writer.summed_chain(names, plate, self.inputs(step.inputs))
-        own = [self.formulas[name] for name in step.inputs if name == f"arcs_{names[0]}"]
-        others = tuple(name for name in step.inputs if name != f"arcs_{names[0]}" and name in self.formulas)
+        own = self.writer.density(names[0], self.writer.model.variable[names[0]].law)
+        others = tuple(name for name in step.inputs if name in self.formulas)
         each = [self.writer.over((plate,), self.inputs(others), several=len(others) > 1)] if others else []
-        return self.writer.summed(names, self.writer.times([*own, *each]))
+        return self.writer.summed(names, self.writer.times([own, *each]))
 
     def plates(self, axes: tuple[Axis, ...]) -> tuple[str, ...]:
         return tuple(str(axis.origin) for axis in axes)
@@ -182,7 +184,7 @@ def factor(writer: Writer, kind: str, name: str) -> Formula:
     p, q = writer.density(name, law), writer.density(name, guide(model, name), "q")
     minus = writer.sign("−", "-")
     match kind:
-        case "log" | "arcs":  # the arcs of a tree and what normalises them are its law together
+        case "log":
             return p
         case "guide":
             return q

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.distributions import CLOSED_FORM
-from vispec.model.model import All, Draw, Law, Model, Past, Select, Then, Variable
+from vispec.model.model import All, Draw, Law, Model, Select, Then, Variable
 from vispec.model.walk import law_parts, walk
 from vispec.plan.axes import SAMPLES, Scope, element_plates, law_axes, past, unrolled
 from vispec.plan.costs import step_rows
@@ -16,7 +16,7 @@ from vispec.plan.modified import check_modified
 from vispec.plan.pasts import without_pasts_of_lets
 from vispec.plan.plan import Factor, Plan, Step, Treatment
 from vispec.plan.refuse import check_plannable, model_expressions
-from vispec.plan.treat import guide_law, treat
+from vispec.plan.treat import chain_of, guide_law, treat
 from vispec.plan.unroll import coupled, options
 
 
@@ -245,10 +245,3 @@ def pointers(factor: Factor, scope: Scope) -> tuple[Pointer, ...]:
     """The enumerated latents that a factor reads at an index."""
     found = [e for part in (law_parts(factor.law) if factor.law else ()) for e in walk(part) if isinstance(e, Select)]
     return tuple(Pointer(e.name, plate, index) for e in found if e.name in scope.enumerated for plate, index in e.by)
-
-
-def chain_of(variable: Variable, model: Model) -> str | None:
-    """The plate along which the variable's past is read, by its own law or by another's."""
-    guide = [part for each in model.guide for part in law_parts(each.law)] + [let.value for let in model.guide_lets]
-    read = (*model_expressions(model), *(e for part in guide for e in walk(part)))
-    return next((e.plate for e in read if isinstance(e, Past) and e.name == variable.name), None)

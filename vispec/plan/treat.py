@@ -1,12 +1,13 @@
 """How each variable is held: at its data, summed, drawn as its estimator asks for, or left out."""
 
 from vispec.estimators import estimators
-from vispec.model.model import Draw, Estimator, Flow, Infer, Law, Model, Then, Variable
+from vispec.model.model import Draw, Estimator, Flow, Infer, Law, Model, Past, Then, Variable
 from vispec.model.types import FINITE_DOMAINS
-from vispec.model.walk import is_read
+from vispec.model.walk import is_read, law_parts, walk
 from vispec.plan.estimate import gradient_of
 from vispec.plan.guides import in_joint, is_shared
 from vispec.plan.plan import Treatment
+from vispec.plan.refuse import model_expressions
 
 
 def treat(variable: Variable, model: Model, complete: bool) -> Treatment:
@@ -63,3 +64,10 @@ def treat_drawn(variable: Variable, asked: Infer | None, guide: Law | None, shar
 
 def guide_law(name: str, model: Model) -> Law | None:
     return next((guide.law for guide in model.guide if guide.name == name), None)
+
+
+def chain_of(variable: Variable, model: Model) -> str | None:
+    """The plate along which the variable's past is read, by its own law or by another's."""
+    guide = [part for each in model.guide for part in law_parts(each.law)] + [let.value for let in model.guide_lets]
+    read = (*model_expressions(model), *(e for part in guide for e in walk(part)))
+    return next((e.plate for e in read if isinstance(e, Past) and e.name == variable.name), None)

@@ -72,7 +72,10 @@ def hold(roots: list[Node], sites: Mapping[str, Site], values: Mapping[str, Axis
         along = held.along[name]
         held.own[name] = joint(name, values[name], along) if along else values[name]
         held.plates[name] = tuple(axis for axis in site.order if axis not in along)
-    new = {node: reading(node, held) for node in nodes(roots) if is_reading(node, values)}
+    new = dict[Node, Node]()
+    for node in nodes(roots):
+        if is_reading(node, values):
+            (new[node],) = substitute([reading(node, held)], new)  # an index may be a reading itself
     return substitute(roots, new), held
 
 
