@@ -16,6 +16,7 @@ from vispec.plan.modified import check_modified
 from vispec.plan.pasts import without_pasts_of_lets
 from vispec.plan.plan import Factor, Plan, Step, Treatment
 from vispec.plan.refuse import check_plannable, model_expressions
+from vispec.plan.refuse_emitted import check_emitted
 from vispec.plan.treat import chain_of, guide_law, treat
 from vispec.plan.unroll import coupled, options
 
@@ -30,6 +31,7 @@ def make_plan(model: Model, complete: bool = False, weighing: bool = False) -> P
     model = without_pasts_of_lets(complete_guides(model))
     if not weighing:
         check_plannable(model)
+        check_emitted(model)
     treatments = {variable.name: treat(variable, model, complete) for variable in model.variables}
     scope = make_scope(model, treatments, weighing)
     found = [factor for name in model.order for factor in variable_factors(name, model, treatments, scope)]

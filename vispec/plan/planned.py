@@ -76,6 +76,19 @@ class Plan:
         return tuple(self.row.shared.orders) if self.row.shared is not None else ()
 
     @property
+    def bayesian_nets(self) -> tuple[str, ...]:
+        """Nets whose weights have a prior."""
+        return tuple(net.name for net in self.model.nets if net.random)
+
+    @property
+    def has_shared(self) -> bool:
+        return bool(self.shared_latents or self.bayesian_nets)
+
+    @property
+    def data_plate(self) -> str:
+        return next(plate.name for plate in self.model.plates if plate.data)
+
+    @property
     def estimator(self) -> str:
         """What log_prob reports: "exact", or the estimators of the drawn latents."""
         if self.alternative is not None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from vispec.factors.make import Factors, factorise
 from vispec.model.model import Model
 from vispec.plan.budget import Budget
+from vispec.plan.formulas import WIDTH, computed
 from vispec.plan.guides import complete_guides
 from vispec.plan.held.setting import Setting, setting
 from vispec.plan.modified import check_modified
@@ -15,11 +16,12 @@ from vispec.plan.order.order import Order, order
 from vispec.plan.order.problem import Problem
 from vispec.plan.order.refuse import ABSURD, IntractableError
 from vispec.plan.planned import Plan
-from vispec.plan.refusals import refused
+from vispec.plan.refusals import refused, too_large
 from vispec.plan.refuse import check_plannable
 from vispec.plan.rows import rows_of, whole_cost
 from vispec.plan.suits_fit import check_fit
 from vispec.plan.treat import treat
+from vispec.program.node import Node
 
 
 def completed(model: Model) -> Model:
@@ -46,6 +48,7 @@ def make_plan(f: Factors, budget: Budget | None = None) -> Plan:
     asked = (setting(f, whole) if left_out else row) if any(each.kind == "sum" for each in whole.values()) else None
     asked_order = None if asked is None else found if asked is row else ordered(asked, budget)
     log_prob = execute(found, {each.name: each.node for each in row.joint.problem.factors})
+    check_memory(row, log_prob, budget)
     rows, cost = rows_of(row, found), whole_cost(row, found, log_prob)
     return with_alternative(Plan(f, budget, row, found, asked, asked_order, rows, cost))
 
@@ -58,11 +61,27 @@ def ordered(s: Setting, budget: Budget) -> Order:
         raise refused(s, error) from error
 
 
+def check_memory(s: Setting, log_prob: Node, budget: Budget) -> None:
+    """Raise SpecError where one value of one row takes more bytes than allowed, whatever the data: an element of each axis that
+    only they can tell is counted as two."""
+    if budget.memory is None:
+        return
+    kept = s.joint.problem.kept
+    known = s.joint.problem.numbers
+    numbers = replace(known, typical=2, sizes={**budget.sizes, **known.sizes})
+    sizes = {node: numbers.elements(node.axes - kept) * WIDTH[node.dtype] for node in computed([log_prob])}
+    node = max(sizes, key=lambda each: sizes[each], default=None)
+    if node is not None and sizes[node] > budget.memory:
+        raise too_large(s, node, sizes[node])
+
+
 def within(problem: Problem, model: Model, budget: Budget) -> Problem:
     """The problem with its budget: `exact up to B` of the spec goes before that of all specs, and `else` before any."""
     summed = {latent.name for latent in problem.latents}
     asked = [infer for infer in model.infer if infer.name in summed and infer.budget is not None]
     own = [ABSURD if infer.otherwise is not None else infer.budget for infer in asked]
+    numbers = replace(problem.numbers, sizes={**budget.sizes, **problem.numbers.sizes})
+    problem = replace(problem, numbers=numbers)
     return replace(problem, work=max((each for each in own if each is not None), default=budget.work), memory=budget.memory)
 
 

@@ -27,9 +27,10 @@ def check(spec: str, settings: tuple[str, ...], work: int | None, memory: int | 
     source = Source.read(spec)
     plan, found = None, ()
     try:
-        model, found = check_tree(parse(source), parse_sizes(settings))
+        sizes = parse_sizes(settings)
+        model, found = check_tree(parse(source), sizes)
         if model is not None:
-            plan = plan_model(model, budget(work, memory))
+            plan = plan_model(model, budget(work, memory, sizes))
     except SpecError as error:
         found = (*found, *error.diagnostics)
     ok = not any(d.severity == "error" for d in found)

@@ -68,7 +68,7 @@ def refusal(error: CoupledError, least: int | None, ways: tuple[Way, ...]) -> In
     takes = "" if least is None else f", at least {figure(least)} terms"
     one = "elements of " if len(latents) == 1 else ""
     why = f"{one}{', '.join(latents)} are coupled: {error.why}{takes}"
-    return IntractableError(why, least, tuple(latents), tuple(factors), ways)
+    return IntractableError(why, least, tuple(latents), tuple(factors), ways, kind=error.kind)
 
 
 def options(error: CoupledError) -> Iterator[Option]:

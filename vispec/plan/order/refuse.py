@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["budget", "coupled", "shared"]
+Kind = Literal["budget", "coupled", "shared", "selected", "structured"]
 
 ABSURD = 10**1000
 """Stands for all numbers of terms that are no smaller."""
@@ -22,7 +22,8 @@ class Way:
 class IntractableError(Exception):
     """terms: how many for one element of all kept axes, at the least; step: of those, how many in the largest sum; bytes: of
     its value. latents, factors: those that make it large. why: in a sentence. ways: what would help, the cheapest first.
-    kind: whether a sum exceeds its budget, or latents are coupled, or shared by what is apart."""
+    kind: whether a sum exceeds its budget; or latents are coupled, by what is selected of them, by a structure that
+    nothing sums, or by plates; or shared by what is apart."""
 
     def __init__(
         self,
