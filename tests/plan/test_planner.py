@@ -124,7 +124,7 @@ def test_bytes_count_what_each_value_is_along() -> None:
     """A net that reads the latent puts out EN numbers for each of its values, and its gradient needs them."""
     found = plan(ALIGNED)
     assert found.cost.terms == "|pair| · |i| · |j|"
-    assert "|pair| · |j| · |i| · EN" in found.cost.bytes
+    assert found.cost.bytes == "8 · |pair| · |i| · |j| · EN"
     told = refusal(ALIGNED, budget(None, 10**5, {"EN": 20000}))
     assert told.code == "V711"
     assert "320,000 bytes a row" in told.message
