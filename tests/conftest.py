@@ -20,19 +20,14 @@ def with_program() -> None:
     import vispec.compile as old
     from vispec.lower.outputs import lower
     from vispec.model.check import check_model
-    from vispec.plan.guides import complete_guides
-    from vispec.plan.modified import check_modified
-    from vispec.plan.refuse import check_plannable
+    from vispec.plan.budget import budget
+    from vispec.plan.planner import plan_model
     from vispec.source import Source
     from vispec.syntax.parse import parse
     from vispec.torch.module import print_module
 
     def compile_spec(source: Source, sizes: Mapping[str, int] | None = None, memory: int | None = None) -> str:
-        model = check_model(parse(source), sizes or {})
-        check_modified(model)
-        model = complete_guides(model)
-        check_plannable(model)
-        return print_module(lower(model), sizes)
+        return print_module(lower(plan_model(check_model(parse(source), sizes or {}), budget(None, memory))), sizes)
 
     old.compile_spec = compile_spec
 

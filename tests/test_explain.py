@@ -8,10 +8,10 @@ from click.testing import CliRunner
 
 from vispec.cli.commands.explain import ENTRY
 from vispec.diagnostics import SpecError
-from vispec.graph.derivation.explain import Explanation, explain
-from vispec.graph.derivation.show import show_explanation
+from vispec.explain.explain import Explanation, explain
+from vispec.explain.show import show_explanation
 from vispec.model.check import check_model
-from vispec.plan.make import make_plan
+from vispec.plan.planner import plan_model
 from vispec.source import Source
 from vispec.syntax.parse import parse
 
@@ -24,7 +24,7 @@ def spec(name: str) -> Path:
 
 def derived(name: str, latex: bool = False) -> Explanation:
     model = check_model(parse(Source.read(spec(name))))
-    return explain(model, make_plan(model), latex)
+    return explain(model, plan_model(model), latex)
 
 
 def objective(name: str, latex: bool = False) -> str:
@@ -85,7 +85,7 @@ def test_missing_leaves_are_said_to_drop_out():
 def test_every_spec_has_a_joint_in_both_notations(path: Path):
     model = check_model(parse(Source.read(path)))
     try:
-        plan = make_plan(model)
+        plan = plan_model(model)
     except SpecError:
         plan = None  # the derivation then ends with the marginal
     text, tex = (show_explanation(explain(model, plan, latex)) for latex in (False, True))
@@ -136,6 +136,6 @@ guide:
     for family, q in (("flow", "E_{q(μ, τ), q(z | μ, τ, x)}"), ("mean_field", "E_{q(μ), q(τ | μ), q(z | x)}")):
         source = Source("m.vispec", text.format(family=family))
         model = check_model(parse(source), {})
-        shown = show_explanation(explain(model, make_plan(model)))
+        shown = show_explanation(explain(model, plan_model(model)))
         assert q in shown, shown
         assert "taken off once for all" in shown

@@ -9,6 +9,7 @@ from vispec.graph.build import build_graph, show_graph
 from vispec.model.check import check_model
 from vispec.model.show import show_model
 from vispec.plan.make import make_plan
+from vispec.plan.planner import plan_model
 from vispec.plan.show import show_plan
 from vispec.source import Source
 from vispec.syntax.format import format_tree
@@ -26,7 +27,7 @@ def test_stages(path, golden):
         "spec.vispec": format_tree(tree),
         "model.txt": show_model(model),
         "graph.txt": show_graph(build_graph(model)),
-        "plan.txt": show_plan(plan),
+        "plan.txt": show_plan(plan_model(model)),
         "module.py": emit(plan),
     }
     for name, text in stages.items():

@@ -15,9 +15,9 @@ from test_laws import RANDOM, agrees, trial_of
 
 from vispec.cli.main import main
 from vispec.diagnostics import SpecError
+from vispec.explain.explain import explain
+from vispec.explain.show import show_explanation
 from vispec.graph.build import build_graph, show_graph
-from vispec.graph.derivation.explain import explain
-from vispec.graph.derivation.show import show_explanation
 from vispec.graph.layout.figure import make_figure
 from vispec.model.check import check_model
 from vispec.model.model import Model

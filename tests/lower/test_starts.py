@@ -12,7 +12,7 @@ from vispec.catalog import distributions
 from vispec.compile import class_of
 from vispec.lower.outputs import lower
 from vispec.model.check import check_model
-from vispec.plan.guides import complete_guides
+from vispec.plan.planner import plan_model
 from vispec.source import Source
 from vispec.syntax.parse import parse
 from vispec.torch.module import print_module
@@ -29,7 +29,7 @@ LAWS: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
 
 
 def module_of(text: str) -> nn.Module:
-    emitted = print_module(lower(complete_guides(check_model(parse(Source("spec.vispec", text))))))
+    emitted = print_module(lower(plan_model(check_model(parse(Source("spec.vispec", text))))))
     torch.manual_seed(0)
     return class_of_text(emitted, class_of(emitted))().double()
 
@@ -143,5 +143,5 @@ plate n:
     observed x : real ~ Normal(a[c], 1)
     observed y : real ~ Normal(b[d], 1)
 """
-    emitted = print_module(lower(complete_guides(check_model(parse(Source("spec.vispec", text))))))
+    emitted = print_module(lower(plan_model(check_model(parse(Source("spec.vispec", text))))))
     assert emitted.count(" = clusters(self") + emitted.count(" = clusters(4") == 2

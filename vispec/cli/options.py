@@ -61,6 +61,12 @@ memory_option = click.option(
     type=Memory(),
     help="What a sum over joint values may take at once: 2GB, 512MiB, 25% (default: 1GiB, or as in the run).",
 )
+work_option = click.option(
+    "--work",
+    type=click.IntRange(1),
+    metavar="N",
+    help="The most terms that the sums for one row may have (default: 10^9).",
+)
 seed_option = click.option("--seed", type=click.IntRange(0), help="All that is random follows from it (default 0).")
 run_argument = click.argument("run", type=click.Path(path_type=Path))
 data_argument = click.argument("data", nargs=-1, required=True)

@@ -15,8 +15,8 @@ from vispec.emit.writer import Writer, identifier
 from vispec.model.model import Then, Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.model.walk import draws
-from vispec.plan.make import chain_of, guide_law
 from vispec.plan.plan import Factor, Plan, Step
+from vispec.plan.treat import chain_of, guide_law
 
 
 def emit_factors(w: Writer, plan: Plan) -> dict[str, Density]:

@@ -16,8 +16,9 @@ from vispec.emit.value import Value, align, paren
 from vispec.emit.writer import ModuleNeeds, Writer
 from vispec.model.model import Draw, Flow, Variable
 from vispec.plan.axes import Scope, element_plates, past
-from vispec.plan.make import chain_of, guide_law, make_plan
+from vispec.plan.make import make_plan
 from vispec.plan.plan import Plan, Step
+from vispec.plan.treat import chain_of, guide_law
 
 
 def posterior_methods(trained: Plan, needs: ModuleNeeds) -> list[list[str]]:

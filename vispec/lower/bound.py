@@ -2,83 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from vispec.estimators.entry import Way, Weights
 from vispec.estimators.ways import plain
-from vispec.factors.make import Factors
-from vispec.lower.draws import Draws
-from vispec.lower.joint import Joint, joint
-from vispec.lower.shared import Shared
-from vispec.lower.shared import shared as share
-from vispec.plan.estimate import closed_kl_is_right, draw_order, estimation
-from vispec.plan.guides import BASELINE, is_shared
+from vispec.plan.guides import BASELINE
+from vispec.plan.held.setting import Setting
 from vispec.plan.order.execute import execute
-from vispec.plan.order.order import Order, order
-from vispec.plan.order.problem import Factor, Problem
-from vispec.plan.order.refuse import IntractableError
-from vispec.plan.plan import Combine, Treatment
+from vispec.plan.order.order import Order
+from vispec.plan.order.problem import Factor
+from vispec.plan.order.refuse import ABSURD
+from vispec.plan.planner import cheapest
 from vispec.program import build
-from vispec.program.axis import Axis
-from vispec.program.node import Input, Node
-from vispec.program.size import Size
+from vispec.program.node import Node
 from vispec.program.walk import substitute
 
 
-@dataclass(frozen=True)
-class Setting:
-    """A row with its latents drawn, given what all rows share, and its factors to be summed."""
-
-    f: Factors
-    treatments: Mapping[str, Treatment]
-    draws: Draws
-    joint: Joint
-    combine: Combine
-    shared: Shared | None = None
-
-
-def setting(f: Factors, treatments: Mapping[str, Treatment]) -> Setting:
-    """Each variable held as its treatment says."""
-    model, frame = f.model, f.frame
-    shared = [v.name for v in model.variables if is_shared(v, model)]
-    samples, combine = estimation(model, treatments, shared)
-    axis = Axis("s*", "samples", Size.of(samples)) if samples > 1 else None
-    one = frozenset() if combine == "elbo" else frozenset(shared)
-    names = draw_order(model, [name for name, found in treatments.items() if found.kind == "draw"])
-    draws = Draws(f, treatments, axis, one, everything=names)
-    orders = dict[str, tuple[Axis, ...]]()
-    for name in (each for each in names if each in shared):
-        lead = (axis,) if axis is not None and name not in one and not draws.way(name).point else ()
-        variable = model.variable[name]
-        orders[name] = (*lead, *map(frame.plate, variable.plates), *frame.shape(variable.type))
-        draws.held[frame.site(variable)] = frame.named(Input(name, orders[name], "real", "shared"), name)
-    draws.analytic = frozenset(name for name in names if analytic(name, draws, combine))
-    draws.draw_all(name for name in names if name not in shared)
-    common = share(f, treatments, axis, one, draws.analytic, orders)
-    return Setting(f, treatments, draws, joint(f, treatments, draws), combine, common)
-
-
-def analytic(name: str, draws: Draws, combine: Combine) -> bool:
-    """Whether a draw adds minus its divergence in closed form: the bound averages log-weights, the estimator leaves it so."""
-    linear = combine == "elbo" and draws.way(name).closed
-    return linear and name in draws.f.guides and closed_kl_is_right(name, draws.treatments, draws.model)
-
-
 def total(s: Setting, more: tuple[Factor, ...] = (), algebra: str = "log_sum_exp") -> tuple[Node, Order]:
-    """The sum over all latents, with further factors, along the rows and the samples."""
-    problem = replace(s.joint.problem, factors=(*s.joint.problem.factors, *more))
+    """The sum over all latents, with further factors, along the rows and the samples, in the cheapest order. What is planned is
+    within its budget, so this is not asked again."""
+    problem = replace(s.joint.problem, factors=(*s.joint.problem.factors, *more), work=ABSURD)
     found = cheapest(problem)
     return execute(found, {each.name: each.node for each in problem.factors}, algebra), found
 
 
-def cheapest(problem: Problem) -> Order:
-    """The order for sizes as they are told, typical ones where only the data can tell; what exceeds the budget by these alone
-    is left to the module, which counts when it has the data."""
-    try:
-        return order(problem)
-    except IntractableError:
-        return order(replace(problem, numbers=replace(problem.numbers, typical=2)))
+def summed(s: Setting, order: Order) -> Node:
+    """The same of what a row has, in the order that is planned."""
+    return execute(order, {each.name: each.node for each in s.joint.problem.factors})
 
 
 def combined(s: Setting, weights: Node, query: bool = False) -> Node:

@@ -10,12 +10,12 @@ from vispec.factors.frame import Frame, dtype_of, element_plates
 from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, ThenLaw
 from vispec.factors.make import Factors, factorise
 from vispec.factors.structured import is_structure
-from vispec.lower.along import Body, Member, along, lags_of, parts
-from vispec.lower.draws import changed, draw_law, site_of, uniform
-from vispec.lower.sink import below, sink
 from vispec.lower.structured import decided_structure, grown
 from vispec.model.model import Model, Variable
 from vispec.model.walk import is_read
+from vispec.plan.held.along import Body, Member, along, lags_of, parts
+from vispec.plan.held.draws import changed, draw_law, site_of, uniform
+from vispec.plan.held.sink import below, sink
 from vispec.program import build
 from vispec.program.axis import Axis, ordered
 from vispec.program.node import Call, Const, Decide, Input, Node, Part, Scan, Shift, Site

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from vispec.catalog import distributions
 from vispec.factors.laws import DrawLaw, FlowLaw
-from vispec.lower.bound import Setting
-from vispec.lower.draws import changed
+from vispec.plan.held.draws import changed
+from vispec.plan.held.setting import Setting
 from vispec.program import build
 from vispec.program.axis import Axis
 from vispec.program.node import Call, Input, Node, Part

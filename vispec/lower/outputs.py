@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vispec.factors.make import Factors, factorise
-from vispec.lower.bound import Setting, combined, setting, total
+from vispec.lower.bound import combined, summed
 from vispec.lower.generate import Generated, generate
 from vispec.lower.guided import Guided, guided
 from vispec.lower.query import pairs, query
-from vispec.lower.shared import Shared
 from vispec.lower.weights import Weighed, weighed
 from vispec.model.model import Model
-from vispec.plan.make import treat
+from vispec.plan.held.setting import Setting
+from vispec.plan.held.shared import Shared
 from vispec.plan.order.order import Order
+from vispec.plan.planned import Plan
+from vispec.plan.planner import make_plan
 from vispec.program.axis import Axis
 from vispec.program.node import Node
 from vispec.program.program import Program
@@ -40,21 +42,19 @@ class Outputs:
     along: Mapping[str, int] = field(default_factory=dict)
     weighed: Weighed | None = None
     guided: Guided | None = None
+    plan: Plan | None = None
 
 
-def lower(model: Model) -> Outputs:
-    """The program of a completed model's module."""
-    f = factorise(model)
-    s = setting(f, {v.name: treat(v, model, False) for v in model.variables})
-    node, order = total(s)
-    log_prob = program(f, {"log_prob": combined(s, node)})
-    whole = {v.name: treat(v, model, True) for v in model.variables}
-    left_out = any(found.kind in ("masked", "free") for found in s.treatments.values())
-    asked = setting(f, whole) if left_out else s
+def lower(plan: Plan | Model) -> Outputs:
+    """The program of a module, as it is planned; a completed model's by the plan that it has by itself."""
+    plan = plan if isinstance(plan, Plan) else make_plan(factorise(plan))
+    model, f, s, order = plan.model, plan.f, plan.row, plan.order
+    log_prob = program(f, {"log_prob": combined(s, summed(s, order))})
+    asked = plan.asked or s
     found, weighs = query(asked), weighed(f, s.treatments)
     made = generate(model, s.shared.orders if s.shared else {})
     if found is None:
-        return Outputs(model, f, s, made, log_prob, order, s.shared, weighed=weighs, guided=guided(s))
+        return Outputs(model, f, s, made, log_prob, order, s.shared, weighed=weighs, guided=guided(s), plan=plan)
     queries = {
         "tilted": program(f, {"tilted": found.tilted}),
         "unknowns": program(
@@ -66,7 +66,7 @@ def lower(model: Model) -> Outputs:
     if chained is not None:
         tilted, zeros, along = chained
         queries |= {"tilted_pairs": program(f, {"tilted_pairs": tilted}), "neighbours": program(f, dict(zeros))}
-    summed = {name: found.plates[name] for name in found.zeros}
+    plates = {name: found.plates[name] for name in found.zeros}
     return Outputs(
         model,
         f,
@@ -78,10 +78,11 @@ def lower(model: Model) -> Outputs:
         queries,
         found.order,
         frozenset(found.inside),
-        summed,
+        plates,
         along,
         weighs,
         guided(asked),
+        plan,
     )
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vispec.factors.frame import element_plates
-from vispec.lower.bound import Setting, combined, total
-from vispec.lower.hold import digit
+from vispec.lower.bound import combined, total
+from vispec.plan.held.hold import digit
+from vispec.plan.held.setting import Setting
 from vispec.plan.order.order import Order
-from vispec.plan.order.problem import Factor
+from vispec.plan.order.problem import Factor, Lag
+from vispec.plan.treat import chain_of
 from vispec.program import build
 from vispec.program.axis import Axis, copy
 from vispec.program.node import Input, Node, Zeros
@@ -60,18 +62,27 @@ def counted(plates: Iterable[Axis]) -> Node | None:
 def pairs(s: Setting) -> tuple[Node, dict[str, Node], dict[str, int]] | None:
     """log p of each row with a tilt for each two neighbours of each chain, zeros for these, and the chain's place among the
     plates; None where no latent chains."""
-    frame, held = s.f.frame, s.joint.held
-    chained = {lag.of: lag for lag in held.lags.values() if lag.steps == 1}
-    names = [name for name, own in held.own.items() if own in chained and not held.along[name] and name not in s.f.guides]
-    if not names:
-        return None
-    factors, zeros, along = list[Factor](), dict[str, Node](), dict[str, int]()
-    for name in names:
-        plates = tuple(map(frame.plate, element_plates(s.f.model.variable[name])))
-        lag = chained[held.own[name]]
-        node = Input(name, (*plates, lag.values, held.own[name]), "real", "tilt")
+    frame, held, model = s.f.frame, s.joint.held, s.f.model
+    factors, zeros, along, lags = list[Factor](), dict[str, Node](), dict[str, int](), list[Lag]()
+    for name in held.own:
+        chain = chain_of(model.variable[name], model)
+        if chain is None or name in s.f.guides:
+            continue
+        plate, plates = frame.plate(chain), tuple(map(frame.plate, element_plates(model.variable[name])))
+        values = held.values[name]
+        before = next((lag.values for lag in held.lags.values() if (lag.of, lag.axis, lag.steps) == (values, plate, 1)), None)
+        if before is None:
+            before = copy(values, values.hint + "'")
+            lags += [] if held.along[name] else [Lag(before, values, plate, 1)]
+        node: Node = Input(name, (*plates, before, values), "real", "tilt")
+        if held.along[name]:
+            now = digit(held.own[name], values, held.along[name])
+            node = build.pick(node, {before: build.shift(now, plate, 1, build.node(0)), values: now})
         factors.append(Factor(f"pairs_{name}", node, frozenset(plates)))
-        zeros[name] = Zeros((*plates, copy(lag.values), held.own[name]))
-        along[name] = plates.index(lag.axis)
-    node, _ = total(s, tuple(factors))
+        zeros[name] = Zeros((*plates, copy(before), values))
+        along[name] = plates.index(plate)
+    if not factors:
+        return None
+    problem = replace(s.joint.problem, lags=(*s.joint.problem.lags, *lags))
+    node, _ = total(replace(s, joint=replace(s.joint, problem=problem)), tuple(factors))
     return combined(s, node, query=True), zeros, along

@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 
 from vispec.factors.expressions import named
 from vispec.factors.make import Factors, factorise
-from vispec.lower.bound import Setting, total
-from vispec.lower.draws import Draws
-from vispec.lower.joint import joint
+from vispec.lower.bound import total
 from vispec.model.model import Estimator, Flow, Infer, Let, Model, Variable
 from vispec.model.walk import walk
 from vispec.plan.estimate import draw_order, drawn_from
 from vispec.plan.guides import in_joint, is_shared
-from vispec.plan.make import treat
+from vispec.plan.held.draws import Draws
+from vispec.plan.held.joint import joint
+from vispec.plan.held.setting import Setting
 from vispec.plan.plan import Treatment
+from vispec.plan.treat import treat
 from vispec.program import build
 from vispec.program.axis import Axis
 from vispec.program.node import Node

@@ -7,7 +7,6 @@ from vispec.estimators import estimators
 from vispec.model.model import All, Expression, Model, Past, Prefix, Ref, Select, Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.model.walk import is_read, law_parts, read_values, walk
-from vispec.plan.axes import key
 from vispec.plan.guides import in_joint
 from vispec.plan.random_weights import prior_problems
 from vispec.plan.suitable import estimator_problems
@@ -22,10 +21,11 @@ CODES = {
     "V704": "A discrete latent is shared by all rows",
     "V705": "A prior over a net's weights is not compiled",
     "V706": "An estimator is not compiled",
-    "V707": "A chain reads more than two steps back",
+    "V707": "A chain reads more than two steps back, and has too many elements to be taken apart",
     "V708": "Elements of enumerated latents are coupled by an index",
     "V709": "A latent without a finite number of values is enumerated",
     "V710": "A continuous latent has no guide",
+    "V711": "A sum takes more terms or bytes than its budget",
     "V712": "The elements of a drawn latent before one are read together",
     "V713": "Something is read through a head, and the root has none",
     "V714": "An estimator does not suit its latent",
@@ -124,9 +124,6 @@ def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[D
     elif not guided and not type_.discrete and asked not in ("mc", "map", "score"):
         help_ = f"write `guide:` with `{name} ~ ...`, or `infer:` with `{name} : mc(samples=100)`"
         yield Diagnostic("V710", f"continuous latent `{name}` has no guide", Label(variable.span), help=help_)
-    elif reads_prefix(variable, model):
-        message = f"the elements of `{name}` before one are read together, which this version does only for observed variables"
-        yield Diagnostic("V712", message, Label(variable.span), help=f"read the one before, `{name}[t-1]`")
 
 
 def shared_problems(variable: Variable, model: Model) -> Iterator[Diagnostic]:
@@ -150,12 +147,8 @@ def shared_problems(variable: Variable, model: Model) -> Iterator[Diagnostic]:
 
 
 def enumerated_problems(variable: Variable, model: Model) -> Iterator[Diagnostic]:
+    """V703: what is summed and read together before each element, whose paths are as many as its elements have values."""
     name = variable.name
-    for e in model_expressions(model):
-        if isinstance(e, Past) and e.name == name and e.lag > 2:
-            message = f"`{name}` is read {e.lag} steps back; chains of order one and two are compiled"
-            help_ = "read it one or two steps back"
-            yield Diagnostic("V707", message, Label(e.span), help=help_)
     reads = [e for e in (*model_expressions(model), *guide_expressions(model)) if getattr(e, "name", None) == name]
     before = next((e for e in reads if isinstance(e, Prefix)), None)
     if before is not None:
@@ -166,39 +159,6 @@ def enumerated_problems(variable: Variable, model: Model) -> Iterator[Diagnostic
         if variable.role == "partial":
             help_ += f", or declare `observed {name}`, which has no gaps"
         yield Diagnostic("V703", message, Label(before.span, "all of them so far"), help=help_)
-        return
-    whole, past = (next((e for e in reads if isinstance(e, kind)), None) for kind in (All, Past))
-    if whole is not None and past is not None:
-        message = f"`{name}` is a chain, and its elements are read together: every path would have to be enumerated"
-        chain = (Label(past.span, "a chain"),)
-        yield Diagnostic("V703", message, Label(whole.span, "all of them"), chain, f"give `{name}` a guide")
-    yield from pointer_problems(variable, model)
-
-
-def pointer_problems(variable: Variable, model: Model) -> Iterator[Diagnostic]:
-    """An enumerated latent may be read at one index a law, which the data has."""
-    name = variable.name
-    laws = [law_parts(v.law) for v in model.variables if v.law] + [(value,) for value in read_values(model)]
-    for parts in laws:
-        inside = [e for part in parts for e in walk(part)]
-        found = [e for e in inside if isinstance(e, Select) and e.name == name]
-        hidden = [e for s in found for _, index in s.by for e in walk(index) if is_hidden(getattr(e, "name", None), model)]
-        others = [e for e in inside if getattr(e, "name", None) == name and not isinstance(e, Select)]
-        if hidden:
-            message = f"an element of the latents `{name}` is selected by an index that is latent itself"
-            yield Diagnostic("V708", message, Label(hidden[0].span), help="give one of the two a guide, or the index as data")
-        elif found and (others or len({key(e) for e in found}) > 1 or len(found[0].by) > 1):
-            message = f"one law reads several elements of the latents `{name}`, which couples them all"
-            yield Diagnostic("V708", message, Label(found[-1].span), help=f"give `{name}` a guide")
-
-
-def is_hidden(name: str | None, model: Model) -> bool:
-    variable = model.variable.get(name) if name else None
-    return variable is not None and variable.role in ("latent", "partial")
-
-
-def reads_prefix(variable: Variable, model: Model) -> bool:
-    return any(isinstance(e, Prefix) and e.name == variable.name for e in model_expressions(model))
 
 
 def guide_expressions(model: Model) -> Iterator[Expression]:

@@ -2,21 +2,43 @@
 
 from typing import Any
 
-from vispec.plan.plan import Plan
+from vispec.plan.order.refuse import figure
+from vispec.plan.plan import Plan as OldPlan
+from vispec.plan.planned import Plan
 
 
-def show_plan(plan: Plan) -> str:
-    """A table: variable, plates, treatment, what it costs, why."""
+def show_plan(plan: Plan | OldPlan) -> str:
+    """A table: variable, plates, treatment, what it costs, why; below it what all sums cost, and the next cheapest order."""
     head = ("variable", "plates", "treatment", "terms", "because")
     rows: list[tuple[str, ...]] = [head]
     for row in plan.rows:
         exact = "" if row.treatment in ("data",) else (", exact" if row.exact else "")
         rows.append((row.variable, ", ".join(row.plates), row.treatment + exact, row.cost.get("terms", ""), row.because))
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([*lines, *(["", *cost_lines(plan)] if isinstance(plan, Plan) else [])])
 
 
-def plan_json(plan: Plan) -> list[dict[str, Any]]:
+def cost_lines(plan: Plan) -> list[str]:
+    """What one evaluation of log_prob takes; where a spec has an estimator for large rows, that too."""
+    cost = plan.cost
+    lines = [] if cost.terms == "0" else [f"sums:  {cost.terms} terms"]
+    if cost.runner_up is not None:
+        other, how = cost.runner_up
+        lines.append(f"next:  {figure(other)} terms a row in place of {figure(plan.order.terms)} ({how})")
+    lines.append(f"bytes: {cost.peak} at the peak, {cost.bytes} kept for a gradient")
+    if plan.alternative is not None:
+        lines.append(f"rows of more than {figure(plan.most or 0)} joint values: {plan.alternative.estimator}")
+    return lines
+
+
+def cost_json(plan: Plan) -> dict[str, Any]:
+    """The same for `check --json`."""
+    other = None if plan.cost.runner_up is None else {"terms": plan.cost.runner_up[0], "order": plan.cost.runner_up[1]}
+    return {"terms": plan.cost.terms, "row": plan.order.terms, "peak": plan.cost.peak, "bytes": plan.cost.bytes, "next": other}
+
+
+def plan_json(plan: Plan | OldPlan) -> list[dict[str, Any]]:
     """The rows as `check --json` prints them."""
     return [
         {

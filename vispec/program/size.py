@@ -55,6 +55,15 @@ class Size:
         pairs = ((a, b) for a in self.terms for b in Size.of(other).terms)
         return _size([(tuple(sorted((*a[0], *b[0]), key=str)), a[1] * b[1]) for a, b in pairs])
 
+    def __radd__(self, other: int) -> Size:
+        return self + other
+
+    def __rmul__(self, other: int) -> Size:
+        return self * other
+
+    def __pow__(self, times: int) -> Size:
+        return prod([self] * times, start=Size.of(1))
+
     @property
     def number(self) -> int | None:
         """Its value where no size is in it."""
@@ -73,6 +82,17 @@ class Size:
         """Its value; KeyError names a size that is not given."""
         factor = lambda f: sizes[f] if isinstance(f, str) else f.value(sizes)  # noqa: E731
         return sum(count * prod(map(factor, key)) for key, count in self.terms)
+
+    def given(self, sizes: Mapping[str, int]) -> Size:
+        """With the values of the sizes that are known in their place."""
+
+        def factor(found: Factor) -> Size:
+            if isinstance(found, str):
+                return Size.of(sizes.get(found, found))
+            left, right = found.left.given(sizes), found.right.given(sizes)
+            return floor_div(left, right) if found.op == "floor" else power(left, right)
+
+        return sum((prod(map(factor, key), start=Size.of(count)) for key, count in self.terms), start=Size.of(0))
 
     def __str__(self) -> str:
         text = ""

@@ -90,4 +90,6 @@ def call(node: Structure) -> Node:
     return kernel(node, "vispec.kernels.sums.chain:chain_log_prob", "vispec.kernels.sums.algebra:chain_total", given, plate)
 
 
-ENTRY = StructureKind("chain", recognises, terms, form, log_sum, "one forward pass", call)
+ENTRY = StructureKind(
+    "chain", recognises, terms, form, log_sum, "one forward pass", call, called="a first-order chain", summed="chain"
+)

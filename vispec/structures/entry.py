@@ -41,6 +41,7 @@ class StructureKind:
     past, if any does) as a node, under an algebra ("sum", "total"). log_sum: the value of a node of its kind in float64, plain
     and differentiable, as the interpreter's World asks for it. words: what it does, for the printed plan.
     call: the node as a call of the kernel that computes it.
+    called, summed: what the plan calls one, and its treatment of a latent; by its name where none is given.
     number: of a structure that is a type, the logarithm of how many values there are over a plate. valid: whether a value in
     the data is one."""
 
@@ -53,6 +54,8 @@ class StructureKind:
     call: Callable[[Structure], Node] | None = None
     number: Callable[[Axis], Node] | None = None
     valid: Callable[[Node, Axis], Node] | None = None
+    called: str = ""
+    summed: str = ""
 
 
 def laid_over(value: Node, axes: Sequence[Axis]) -> Node:

@@ -105,4 +105,14 @@ def call(node: Structure) -> Node:
     return kernel(node, f"{file}:second_order_log_prob", f"{file}:second_order_total", given, plate)
 
 
-ENTRY = StructureKind("second_order_chain", recognises, terms, form, log_sum, "one forward pass over pairs", call)
+ENTRY = StructureKind(
+    "second_order_chain",
+    recognises,
+    terms,
+    form,
+    log_sum,
+    "one forward pass over pairs",
+    call,
+    called="a second-order chain",
+    summed="chain",
+)

@@ -107,4 +107,6 @@ def valid(heads: Node, plate: Axis) -> Node:
     return Part(Call("kernel", f"{FILE}:is_tree", given, (((), "bool"),), ()), 0)
 
 
-ENTRY = StructureKind("tree", recognises, terms, form, log_sum, "one elimination an element", call, number, valid)
+ENTRY = StructureKind(
+    "tree", recognises, terms, form, log_sum, "one elimination an element", call, number, valid, "a tree", "trees"
+)

@@ -147,6 +147,9 @@ def derivation(o: Outputs) -> str:
     what = "exact" if o.setting.combine == "exact" else f"a bound or estimate, {estimator(o)}"
     lines = [f"{o.model.name}: emitted by vispec from {name}; imports torch and nothing else.", "", f"    log_prob: {what}", ""]
     lines += [f"    {step}" for step in o.order.steps]
+    rows = o.plan.rows if o.plan is not None else ()
+    width = max((len(row.variable) for row in rows), default=0)
+    lines += ["", *(f"    {row.variable:<{width}}  {row.treatment}; {row.because}" for row in rows)]
     text = "\n".join(lines).replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
     return f'"""{text}\n"""'
 

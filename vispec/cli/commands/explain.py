@@ -17,17 +17,17 @@ from vispec.diagnostics import SpecError, dump
 @json_option
 def explain_command(spec: Path, latex: bool, sets: tuple[str, ...], as_json: bool) -> None:
     """Derive the objective of SPEC: the joint, the marginal, the order in which it is summed, the bound, with costs."""
-    from vispec.graph.derivation.explain import explain
-    from vispec.graph.derivation.show import show_explanation
+    from vispec.explain.explain import explain
+    from vispec.explain.show import show_explanation
     from vispec.model.check import check_model
-    from vispec.plan.make import make_plan
+    from vispec.plan.planner import plan_model
     from vispec.syntax.parse import parse
 
     source = read_source(spec, as_json)
     with failures(as_json):
         model = check_model(parse(source), split_sets(source, sets)[0])
         try:
-            explanation = explain(model, make_plan(model), latex)
+            explanation = explain(model, plan_model(model), latex)
         except SpecError:
             if not as_json:
                 click.echo(show_explanation(explain(model, None, latex)), nl=False)

@@ -13,8 +13,9 @@ from vispec.emit.steps import steps
 from vispec.emit.value import Value, align
 from vispec.emit.writer import ModuleNeeds, Writer
 from vispec.plan.axes import SAMPLES
-from vispec.plan.make import guide_law, make_plan
+from vispec.plan.make import make_plan
 from vispec.plan.plan import Factor, Plan, Step
+from vispec.plan.treat import guide_law
 
 
 def divergences_method(plan: Plan, needs: ModuleNeeds) -> list[list[str]]:

@@ -20,8 +20,9 @@ from vispec.model.walk import law_parts
 from vispec.plan.axes import SAMPLES, key
 from vispec.plan.estimate import drawn_together, source_of
 from vispec.plan.guides import in_joint, point_of
-from vispec.plan.make import closed_pairs, guide_law
+from vispec.plan.make import closed_pairs
 from vispec.plan.plan import Plan
+from vispec.plan.treat import guide_law
 
 RELAXED = "vispec.kernels.draws.relaxed"
 

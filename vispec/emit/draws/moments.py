@@ -14,8 +14,9 @@ from vispec.model.model import Flow, Let, Ref, Variable
 from vispec.plan.axes import SAMPLES
 from vispec.plan.estimate import drawn_from
 from vispec.plan.guides import in_joint
-from vispec.plan.make import guide_law, make_plan
+from vispec.plan.make import make_plan
 from vispec.plan.plan import Plan
+from vispec.plan.treat import guide_law
 
 NUMBERS = frozenset({"real", "positive", "unit", "simplex", "ordered", "cholesky", "count", "bit"})  # what has a mean
 

@@ -10,8 +10,9 @@ from vispec.emit.value import Value
 from vispec.emit.writer import ModuleNeeds, Writer
 from vispec.model.model import Estimator, Infer, Model
 from vispec.plan.axes import SAMPLES
-from vispec.plan.make import guide_law, make_plan
+from vispec.plan.make import make_plan
 from vispec.plan.plan import Plan
+from vispec.plan.treat import guide_law
 
 
 def log_weights_method(plan: Plan, needs: ModuleNeeds) -> list[list[str]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vispec.graph.build import ModelGraph, drawn_plates
-from vispec.graph.derivation.maths import TEXT
+from vispec.graph.maths import TEXT
 from vispec.graph.reads import walk
 from vispec.graph.symbols import Text, glyph
 from vispec.model import model as m

@@ -66,8 +66,9 @@ def refusal(error: CoupledError, least: int | None, ways: tuple[Way, ...]) -> In
     latents = sorted({error.state.latents[v].name for piece in error.pieces for v in owners(error.state, piece)})
     factors = sorted({name for piece in error.pieces for name in piece.sources})
     takes = "" if least is None else f", at least {figure(least)} terms"
-    why = f"{', '.join(latents)} are coupled: {error.why}{takes}"
-    return IntractableError(why, least, tuple(latents), tuple(factors), ways)
+    one = "elements of " if len(latents) == 1 else ""
+    why = f"{one}{', '.join(latents)} are coupled: {error.why}{takes}"
+    return IntractableError(why, least, tuple(latents), tuple(factors), ways, kind=error.kind)
 
 
 def options(error: CoupledError) -> Iterator[Option]:

@@ -74,7 +74,7 @@ def shared_latents(problem: Problem) -> None:
             if apart and latent.name in problem.read_by(factor):
                 plates = ", ".join(map(str, apart))
                 raise IntractableError(
-                    f"{latent.name} is shared by all elements of {plates}", None, (latent.name,), (factor.name,)
+                    f"{latent.name} is shared by all elements of {plates}", None, (latent.name,), (factor.name,), kind="shared"
                 )
 
 
@@ -97,7 +97,7 @@ def within(found: Order, problem: Problem) -> None:
     else:
         why = f"summing out {', '.join(latents)} takes {figure(largest.terms)} terms"
         budget = f"a budget of {enough(found.terms)} terms"
-    raise IntractableError(why, found.terms, latents, factors, (Way(budget, found.terms),), largest.terms, over)
+    raise IntractableError(why, found.terms, latents, factors, (Way(budget, found.terms),), largest.terms, over, "budget")
 
 
 def culprits(step: Step, found: Order, problem: Problem) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from vispec.plan.order.problem import Axes, Lag, Pointer
-from vispec.plan.order.refuse import IntractableError
+from vispec.plan.order.refuse import IntractableError, Kind
 from vispec.plan.order.search import cheapest
 from vispec.plan.order.state import Piece, State, merged
 from vispec.plan.order.steps import Digits, Expected, Product, Scatter, Structured, Sum, names_of
@@ -23,8 +23,9 @@ from vispec.structures.entry import Group
 class CoupledError(Exception):
     """Latents that some pieces couple although each element of a plate has its own: summed only by joint values."""
 
-    def __init__(self, state: State, pieces: Iterable[Piece], why: str):
+    def __init__(self, state: State, pieces: Iterable[Piece], why: str, kind: Kind = "coupled"):
         self.state, self.pieces, self.why = state, tuple(pieces), why
+        self.kind: Kind = kind
         super().__init__(why)
 
 
@@ -224,7 +225,7 @@ def as_structure(state: State, pieces: Sequence[Piece], latents: Axes, leaf: Axe
             raise CoupledError(state, pieces, f"a structure along {group.plate} is coupled with what has elements there too")
     fits = [entry for entry in structures().values() if entry.recognises(group)]
     if not fits:
-        raise CoupledError(state, pieces, f"nothing sums such a structure along {group.plate}")
+        raise CoupledError(state, pieces, f"nothing sums such a structure along {group.plate}", "structured")
     best = min(fits, key=lambda entry: entry.terms(group, state.numbers))
     around = frozenset[Axis]().union(*(piece.axes for piece in pieces)) - group.axes
     terms = best.terms(group, state.numbers) * state.numbers.elements(around)
@@ -320,17 +321,17 @@ def scattered(state: State, piece: Piece, pointers: Sequence[Pointer]) -> State:
     at = pointers[0].at
     plates = state.latents[pointers[0].values].plates
     if any(pointer.at != at or state.latents[pointer.values].plates != plates for pointer in pointers):
-        raise CoupledError(state, [piece], "a factor reads several elements")
+        raise CoupledError(state, [piece], "a factor reads several elements", "selected")
     if len({pointer.values for pointer in pointers}) < len(pointers):
-        raise CoupledError(state, [piece], "a factor reads an element twice")
+        raise CoupledError(state, [piece], "a factor reads an element twice", "selected")
     stays = (plates - {plate for plate, _ in at}) & piece.plates
     if stays != plates - {plate for plate, _ in at}:
-        raise CoupledError(state, [piece], "an element is pointed at in some of its plates alone")
+        raise CoupledError(state, [piece], "an element is pointed at in some of its plates alone", "selected")
     gone = piece.plates - stays
     for axis in state.values(piece) - {pointer.selected for pointer in pointers}:
         owner = state.owner(axis)
         if owner is not None and owner.plates & gone:
-            raise CoupledError(state, [piece], "a latent's elements are coupled with those that the data point at")
+            raise CoupledError(state, [piece], "a latent's elements are coupled with those that the data point at", "selected")
     fresh = tuple((plate, copy(plate)) for plate in ordered(gone & plates))
     away = dict(fresh)
     over = ordered(away.get(plate, plate) for plate in gone)

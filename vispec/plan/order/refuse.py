@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["budget", "coupled", "shared", "selected", "structured"]
 
 ABSURD = 10**1000
 """Stands for all numbers of terms that are no smaller."""
@@ -18,7 +21,9 @@ class Way:
 
 class IntractableError(Exception):
     """terms: how many for one element of all kept axes, at the least; step: of those, how many in the largest sum; bytes: of
-    its value. latents, factors: those that make it large. why: in a sentence. ways: what would help, the cheapest first."""
+    its value. latents, factors: those that make it large. why: in a sentence. ways: what would help, the cheapest first.
+    kind: whether a sum exceeds its budget; or latents are coupled, by what is selected of them, by a structure that
+    nothing sums, or by plates; or shared by what is apart."""
 
     def __init__(
         self,
@@ -29,7 +34,9 @@ class IntractableError(Exception):
         ways: tuple[Way, ...] = (),
         step: int | None = None,
         bytes: int | None = None,
+        kind: Kind = "coupled",
     ):
+        self.kind: Kind = kind
         self.why, self.terms, self.latents, self.factors = why, terms, latents, factors
         self.ways, self.step, self.bytes = ways, step if step is not None else terms, bytes
         super().__init__(f"{why}{''.join(f'; {way.text}' for way in ways)}")

@@ -10,8 +10,8 @@ from vispec.emit.writer import identifier
 from vispec.model.model import Const, Draw, Law, Model, Ref
 from vispec.plan.guides import point_of
 from vispec.plan.guides.families import ends_of, positions
-from vispec.plan.make import guide_law
 from vispec.plan.plan import Plan
+from vispec.plan.treat import guide_law
 from vispec.train.estimates.nodes import Node
 from vispec.train.estimates.values import Ends
 from vispec.train.scores.moments import moments

@@ -10,7 +10,7 @@ from torch import Tensor
 from vispec.model.model import Let, Model, Variable
 from vispec.model.types import Type
 from vispec.plan.axes import element_plates
-from vispec.plan.make import chain_of
+from vispec.plan.treat import chain_of
 from vispec.train.data.encoding.vocab import Encoders, Vocabulary
 
 Array = np.ndarray[Any, Any]

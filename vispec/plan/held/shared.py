@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vispec.factors.make import Factors
-from vispec.lower.draws import Draws
+from vispec.plan.held.draws import Draws
 from vispec.plan.plan import Treatment
 from vispec.program import build
 from vispec.program.axis import Axis

@@ -1,6 +1,6 @@
 """Explanation → text: for a terminal, or the body of a LaTeX document that loads amsmath and amssymb."""
 
-from vispec.graph.derivation.explain import Explanation
+from vispec.explain.explain import Explanation
 
 
 def show_explanation(explanation: Explanation) -> str:

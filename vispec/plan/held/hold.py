@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from vispec.factors import structured
 from vispec.factors.frame import Frame
 from vispec.factors.structured import is_structure
-from vispec.lower.sink import below, sink
 from vispec.model.model import Variable
+from vispec.plan.held.sink import below, sink
 from vispec.program import build
 from vispec.program.axis import Axis, copy
 from vispec.program.node import Call, Concat, Contract, Density, Node, Pick, Reduce, Rename, Scan, Shift, Site
@@ -72,7 +72,10 @@ def hold(roots: list[Node], sites: Mapping[str, Site], values: Mapping[str, Axis
         along = held.along[name]
         held.own[name] = joint(name, values[name], along) if along else values[name]
         held.plates[name] = tuple(axis for axis in site.order if axis not in along)
-    new = {node: reading(node, held) for node in nodes(roots) if is_reading(node, values)}
+    new = dict[Node, Node]()
+    for node in nodes(roots):
+        if is_reading(node, values):
+            (new[node],) = substitute([reading(node, held)], new)  # an index may be a reading itself
     return substitute(roots, new), held
 
 

@@ -11,13 +11,13 @@ from vispec.factors.expressions import expression
 from vispec.factors.frame import Frame, dtype_of
 from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, ThenLaw, log_prob
 from vispec.factors.make import Factors
-from vispec.lower.along import Body, Member, along, lags_of, parts
-from vispec.lower.divergence import divergence
-from vispec.lower.hold import values_axis
 from vispec.model.model import Model, Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.estimate import drawn_together, source_of, way_of
 from vispec.plan.guides import point_of
+from vispec.plan.held.along import Body, Member, along, lags_of, parts
+from vispec.plan.held.divergence import divergence
+from vispec.plan.held.hold import values_axis
 from vispec.plan.plan import Treatment
 from vispec.program import build
 from vispec.program.axis import Axis, ordered

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from vispec.graph.derivation.maths import Notation
+from vispec.graph.maths import Notation
 from vispec.model import model as m
 
 
@@ -18,6 +18,15 @@ class Formula:
     log: str
     loose: bool = False
     open: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, a few words, and formulas, in Unicode or TeX."""
+
+    heading: str
+    prose: str
+    formulas: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -136,3 +145,25 @@ def nested(writer: Writer, factors: Iterable[tuple[tuple[str, ...], Formula]]) -
     for plate, inner in inside.items():
         here.append(writer.over((plate,), nested(writer, inner), several=len(inner) > 1))
     return writer.times(here)
+
+
+# ---- names of the joint
+
+
+def random_nets(writer: Writer) -> list[str]:
+    return [writer.notation.name(net.name) for net in writer.model.nets if net.random]
+
+
+def ordered(model: m.Model) -> list[m.Variable]:
+    """The variables in the order in which they can be drawn."""
+    return [model.variable[name] for name in model.order if name in model.variable]
+
+
+def joint_name(writer: Writer, hidden: bool = True) -> str:
+    """p(all that is not given | what is given), with or without the latents."""
+    variables = ordered(writer.model)
+    roles = ("observed", "partial", "latent") if hidden else ("observed", "partial")
+    names = (random_nets(writer) if hidden else []) + [writer.notation.name(v.name) for v in variables if v.role in roles]
+    given = [writer.notation.name(v.name) for v in variables if v.role == "given"]
+    bar = writer.sign(" | ", r" \mid ")
+    return f"p({', '.join(names)}{bar + ', '.join(given) if given else ''})"

@@ -9,10 +9,10 @@ from vispec.factors import structured
 from vispec.factors.frame import Frame, element_plates
 from vispec.factors.make import Factors
 from vispec.factors.structured import is_structure
-from vispec.lower.draws import Draws
-from vispec.lower.hold import Held, hold, values_axis
 from vispec.model.model import Variable
 from vispec.plan.guides import is_shared
+from vispec.plan.held.draws import Draws
+from vispec.plan.held.hold import Held, hold, values_axis
 from vispec.plan.order.problem import Factor, Lag, Latent, Pointer, Problem
 from vispec.plan.plan import Treatment
 from vispec.program import build

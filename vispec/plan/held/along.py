@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, ThenLaw
-from vispec.lower.sink import below
+from vispec.plan.held.sink import below
 from vispec.program import build
 from vispec.program.axis import Axis
 from vispec.program.node import (

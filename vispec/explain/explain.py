@@ -1,0 +1,127 @@
+"""The derivation of a model's objective, step by step: the joint, the marginal, the order of the sums, the bound.
+
+What is summed and what is sampled is the plan's decision; this file only words it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from vispec.explain.formula import Formula, Section, Writer, joint_name, nested, ordered, random_nets
+from vispec.explain.planned import planned
+from vispec.graph.layout.figure import plate_limit
+from vispec.model import model as m
+from vispec.model.types import FINITE_DOMAINS
+from vispec.plan.planned import Plan
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The sections of one model's derivation; latex: the formulas are TeX."""
+
+    title: str
+    sections: tuple[Section, ...]
+    latex: bool
+
+
+def explain(model: m.Model, plan: Plan | None = None, latex: bool = False) -> Explanation:
+    """The derivation; without a plan it ends with the marginal."""
+    writer = Writer.of(model, latex)
+    sections = [_laws(writer), _joint(writer)]
+    sections += [_marginal(writer)] if _hidden(model) or random_nets(writer) else []
+    sections += planned(Writer.of(plan.model, latex), plan) if plan is not None else []
+    return Explanation(model.name, tuple(sections), latex)
+
+
+# ---- from the model
+
+
+def _laws(writer: Writer) -> Section:
+    model, notation = writer.model, writer.notation
+    tilde = writer.sign(" ∼ ", r" \sim ")
+    laws = {v.name: notation.own(v.name) + tilde + notation.law(v.law) for v in model.variables if v.law is not None}
+    lets = {let.name: notation.own(let.name) + " = " + notation.expression(let.value) for let in model.lets}
+    mark = writer.sign("   (guide)", r" \quad \text{(guide)}")
+    guides = [notation.own(g.name) + tilde + notation.law(g.law) + mark for g in model.guide]
+    data = ", ".join(plate.name for plate in model.plates if plate.data and not plate.implicit)
+    prose = f"The laws of one row, an element of plate {data}, whose index is left out." if data else "The laws."
+    own = laws | lets
+    return Section("Model", prose, (*_starts(writer), *(own[name] for name in model.order if name in own), *guides))
+
+
+def _starts(writer: Writer) -> Iterator[str]:
+    """Where parameters start, or stay, of which the spec says it."""
+    model, notation = writer.model, writer.notation
+    for param in model.params:
+        fixed = param.name in model.fixed
+        if param.value is not None or fixed:
+            value = "" if param.value is None else f" = {notation.expression(param.value)}"
+            word = "fixed" if fixed else "start"
+            yield notation.own(param.name) + value + writer.sign(f"   ({word})", rf" \quad \text{{({word})}}")
+
+
+def _joint(writer: Writer) -> Section:
+    return Section(
+        "Joint", "Every variable given what its law reads.", (f"{joint_name(writer)} = {_joint_formula(writer).prob}",)
+    )
+
+
+def _joint_formula(writer: Writer) -> Formula:
+    """The product of all laws; over the rows too where a latent is shared by them."""
+    model = writer.model
+    shared = any(_global(v, model) for v in model.variables if v.role == "latent") or any(net.random for net in model.nets)
+    rows = {plate.name for plate in model.plates if plate.data and (plate.implicit or not shared)}
+    weights = [((), Formula(f"p({name})", writer.log(f"p({name})"))) for name in random_nets(writer)]
+    laws = [
+        (tuple(p for p in variable.plates if p not in rows), writer.density(variable.name, variable.law))
+        for variable in ordered(model)
+        if variable.law is not None
+    ]
+    return nested(writer, (*weights, *laws))
+
+
+def _global(variable: m.Variable, model: m.Model) -> bool:
+    return not any(model.plate[plate].data for plate in variable.plates)
+
+
+def _hidden(model: m.Model) -> list[m.Variable]:
+    return [variable for variable in ordered(model) if variable.role in ("latent", "partial")]
+
+
+def _marginal(writer: Writer) -> Section:
+    """The sum and integral that the data's probability is, before anything is rearranged."""
+    hidden = _hidden(writer.model)
+    signs = "".join(_integral(writer, name) for name in random_nets(writer))
+    signs += "".join(_summation(writer, variable) for variable in hidden)
+    formula = f"{writer.log(joint_name(writer, hidden=False))} = {writer.log(signs + joint_name(writer))}"
+    prose = "What is not seen is summed out, or integrated."
+    if any(v.role == "partial" for v in hidden):
+        prose += " Of a partial variable only the missing cells are."
+    sizes = [
+        _terms(variable, writer.model)
+        for variable in hidden
+        if variable.type.domain in FINITE_DOMAINS and not variable.type.shape
+    ]
+    if sizes:
+        most = "up to " if any(v.role == "partial" for v in hidden) else ""
+        prose += f" Written out, the sum has {most}{' · '.join(sizes)} terms."
+    return Section("Marginal", prose, (formula,))
+
+
+def _summation(writer: Writer, variable: m.Variable) -> str:
+    name = writer.notation.name(variable.name)
+    if not variable.type.discrete:
+        return _integral(writer, name)
+    return writer.sign(f"Σ_{name} ", rf"\sum_{{{name}}} ")
+
+
+def _integral(writer: Writer, name: str) -> str:
+    return writer.sign(f"∫ d{name} ", rf"\int \mathrm{{d}}{name}\, ")
+
+
+def _terms(variable: m.Variable, model: m.Model) -> str:
+    """The number of joint values of a finite variable's elements within a row: values to the power of elements."""
+    plates = [model.plate[plate] for plate in variable.plates if not model.plate[plate].data]
+    card = variable.type.card
+    values = str(card) if card is not None else plate_limit(model.plate[variable.type.plate or ""], model)
+    elements = "·".join(plate_limit(plate, model) for plate in plates)
+    return f"{values}^{f'({elements})' if len(plates) > 1 else elements}" if plates else values

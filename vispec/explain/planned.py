@@ -1,0 +1,259 @@
+"""The sums of a plan, one after the other, and the objective that they end in, in words and formulas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from vispec.explain.formula import Formula, Section, Writer, joint_name
+from vispec.model import model as m
+from vispec.plan.formulas import Symbols
+from vispec.plan.order.refuse import figure
+from vispec.plan.order.steps import Counted, Element, Expected, Product, Scatter, Step, Structured, Sum
+from vispec.plan.planned import Plan
+from vispec.plan.rows import summed_by, symbols_of, words
+from vispec.program.axis import Axis, ordered
+from vispec.structures import structures
+
+TEX_PARALLEL, TEX_TIMES, TEX_NEARLY, TEX_AT_LEAST = r" \,\| ", r"\, ", r"\approx", r"\ge"
+
+
+def planned(writer: Writer, plan: Plan) -> Iterator[Section]:
+    """A section for each step that sums or multiplies, and the objective."""
+    told = Told(writer, plan, symbols_of(plan.row))
+    number = 0
+    for step in plan.order.steps:
+        if not {*step.inputs} & told.formulas.keys() and isinstance(step, Product):
+            continue
+        told.formulas[step.output] = told.apply(step)
+        if isinstance(step, Sum | Expected | Product | Scatter | Structured):
+            number += 1
+            found = told.formulas[step.output]
+            shown = found.log if isinstance(step, Expected) else found.prob
+            yield Section(f"Step {number}: {told.what(step)}", told.because(step), (shown, *told.recursion(step)))
+    yield objective(told, told.formulas[plan.order.steps[-1].output])
+
+
+@dataclass
+class Told:
+    """formulas: of the factors and of the results of steps so far; none of a structure's own law. copies: elements of an
+    unrolled plate → the factor they are of, and the plate."""
+
+    writer: Writer
+    plan: Plan
+    symbols: Symbols
+    formulas: dict[str, Formula] = field(default_factory=dict)
+    copies: dict[str, tuple[str, Axis, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for each in self.plan.row.joint.problem.factors:
+            kind, _, name = each.name.partition("_")
+            if kind not in ("arcs", "norm"):  # together the law of a structure, which stands where it is summed
+                self.formulas[each.name] = factor(self.writer, kind, name)
+
+    @property
+    def drawn(self) -> dict[str, tuple[Formula, set[str]]]:
+        """For each drawn variable the density that it is drawn from, and which of the summed variables that reads."""
+        from vispec.graph.reads import reads
+
+        summed = {t.variable for t in self.plan.treatments.values() if t.kind == "sum"}
+        found, model = dict[str, tuple[Formula, set[str]]](), self.writer.model
+        for name, treatment in self.plan.treatments.items():
+            if model.joint is not None and name in model.joint.names:
+                found[model.joint.names[0]] = (joint_guide(self.writer, model.joint), set())
+            elif treatment.kind == "draw" and not self.plan.row.draws.way(name).point:
+                law = guide(model, name) or model.variable[name].law
+                letter = "q" if guide(model, name) else "p"
+                found[name] = (self.writer.density(name, law, letter), {read.name for read in reads(law)} & summed)
+        return found
+
+    # ---- formulas
+
+    def inputs(self, names: tuple[str, ...]) -> Formula:
+        """The product of factors; all elements of an unrolled plate as a product over it."""
+        found, seen = list[Formula](), set[str]()
+        for name in names:
+            if name not in self.copies:
+                found += [self.formulas[name]] if name in self.formulas else []
+                continue
+            source, plate, many = self.copies[name]
+            if len([each for each in names if self.copies.get(each, ("",))[0] == source]) < many:
+                found.append(self.formulas[name])
+            elif source not in seen:
+                seen.add(source)
+                found.append(self.writer.over((str(plate),), self.formulas[source]))
+        return self.writer.times(found)
+
+    def apply(self, step: Step) -> Formula:
+        """The formula of a step's result."""
+        match step:
+            case Product(over=over) | Scatter(over=over):
+                return self.writer.over(self.plates(over), self.inputs(step.inputs), several=len(step.inputs) > 1)
+            case Structured():
+                return self.structured(step)
+            case Expected():
+                first, *rest = step.inputs
+                names = summed_by(step, self.plan.row)
+                inner = [q for q, read in self.drawn.values() if read & {*names}]
+                inside = self.writer.mean(inner, self.inputs(tuple(rest)).log)
+                return self.writer.expected(names, self.formulas[first], inside)
+            case Sum():
+                return self.writer.summed_whole(self.axes(step), self.inputs(step.inputs))
+            case Element():
+                return self.element(step)
+            case Counted():
+                return Formula("1", "0")
+        return self.inputs(step.inputs)
+
+    def axes(self, step: Sum) -> tuple[str, ...]:
+        """The names of what a sum is over: `f[i]` where all elements along a plate are summed together."""
+        (name,) = summed_by(step, self.plan.row) or (str(step.over),)
+        along = step.over.of[1:] if step.over.kind == "joint" else ()
+        return (f"{name}[{along[0]}]",) if along else (name,)
+
+    def element(self, step: Element) -> Formula:
+        """A factor at one element of a plate."""
+        (source,) = step.inputs
+        for axis, number in step.at:
+            if axis.kind == "plate" and axis.size is not None and axis.size.number is not None:
+                self.copies[step.output] = (source, axis, axis.size.number)
+                sign = self.writer.sign(f" at {axis} = {number}", rf"\big|_{{{axis} = {number}}}")
+                inner = self.formulas[source]
+                return Formula(f"[{inner.prob}]{sign}", f"[{inner.log}]{sign}")
+        return self.formulas[source]
+
+    def structured(self, step: Structured) -> Formula:
+        names, plate = summed_by(step, self.plan.row), str(step.group.plate)
+        if step.group.shape is None:
+            return self.writer.summed_chain(names, plate, self.inputs(step.inputs))
+        own = self.writer.density(names[0], self.writer.model.variable[names[0]].law)
+        others = tuple(name for name in step.inputs if name in self.formulas)
+        each = [self.writer.over((plate,), self.inputs(others), several=len(others) > 1)] if others else []
+        return self.writer.summed(names, self.writer.times([own, *each]))
+
+    def plates(self, axes: tuple[Axis, ...]) -> tuple[str, ...]:
+        return tuple(str(axis.origin) for axis in axes)
+
+    def recursion(self, step: Step) -> tuple[str, ...]:
+        """The forward pass of a chain."""
+        if not isinstance(step, Structured) or len(step.group.pasts) != 1:
+            return ()
+        writer, names = self.writer, summed_by(step, self.plan.row)
+        plate = writer.notation.name(str(step.group.plate))
+        own = ", ".join(map(writer.notation.own, names))
+        before = ", ".join(writer.notation.at(name, (f"{plate}{writer.sign('−', '-')}1",)) for name in names)
+        alpha, subscript = writer.sign("α", r"\alpha"), writer.sign(f"Σ_{{{before}}} ", rf"\sum_{{{before}}} ")
+        inputs = self.inputs(step.inputs).prob
+        return (f"{alpha}({own}) = {subscript}{alpha}({before}){writer.sign(' · ', TEX_TIMES)}{inputs}",)
+
+    # ---- words
+
+    def what(self, step: Step) -> str:
+        names = ", ".join(dict.fromkeys(summed_by(step, self.plan.row)))
+        match step:
+            case Product(over=over):
+                return f"multiply over {', '.join(self.plates(over))}"
+            case Scatter(over=over, at=at):
+                into = ", ".join(str(plate) for plate, _ in at)
+                return f"multiply over {', '.join(self.plates(over))}, for each {into} those that point at it"
+            case Structured(kind=kind, group=group):
+                entry = structures()[kind]
+                if group.shape is None:
+                    return f"sum over all sequences of {names} along {group.plate}"
+                return f"sum over all {entry.summed or entry.name} {names}"
+            case Sum(over=over) if over.kind == "joint":
+                return f"sum out {names}, all elements along {', '.join(map(str, over.of[1:]))} together"
+        return f"sum out {names}"
+
+    def because(self, step: Step) -> str:
+        """Why this can be done, and what it costs."""
+        if isinstance(step, Product):
+            return "Its elements are independent given what is left."
+        if isinstance(step, Scatter):
+            return "What points at one element is independent given it."
+        why = words(step, self.plan.row)
+        kept = self.symbols.elements(ordered(self.plan.row.joint.problem.kept))
+        terms = self.symbols.text(step.count(self.symbols.numbers) * kept)
+        return f"{why[:1].upper()}{why[1:]}. Cost: {terms} terms."
+
+
+def factor(writer: Writer, kind: str, name: str) -> Formula:
+    """The formula of a factor, by what it says of its variable."""
+    model = writer.model
+    law, own = model.variable[name].law, writer.notation.own(name)
+    p, q = writer.density(name, law), writer.density(name, guide(model, name), "q")
+    minus = writer.sign("−", "-")
+    match kind:
+        case "log":
+            return p
+        case "guide":
+            return q
+        case "seen":
+            seen = writer.sign(f"1[{own} as seen]", rf"\mathbb{{1}}[{own}\text{{ as seen}}]")
+            return Formula(seen, writer.log(seen))
+        case "kl":
+            divergence, exp = writer.sign("KL", r"\mathrm{KL}"), writer.sign("exp", r"\exp")
+            log = f"{minus}{divergence}({q.prob}{writer.sign(' ‖ ', TEX_PARALLEL)}{p.prob})"
+            return Formula(f"{exp}({log})", log)
+    return Formula(f"{p.prob} / {q.prob}", f"{p.log} {minus} {q.log}")
+
+
+def joint_guide(writer: Writer, found: m.JointGuide) -> Formula:
+    """The one density that several latents are drawn from."""
+    inside = ", ".join(map(writer.notation.own, found.names))
+    return Formula(f"q({inside})", writer.log(f"q({inside})"))
+
+
+def guide(model: m.Model, name: str) -> m.Law | None:
+    return next((found.law for found in model.guide if found.name == name), None)
+
+
+def objective(told: Told, total: Formula) -> Section:
+    """The quantity that training maximises."""
+    writer, plan = told.writer, told.plan
+    left = writer.log(joint_name(writer, hidden=False))
+    masked = [writer.notation.name(t.variable) for t in plan.treatments.values() if t.kind == "masked"]
+    dropped = f" Missing cells of {', '.join(masked)} drop out, as nothing depends on them." if masked else ""
+    if plan.combine == "exact":
+        aim = "it" if plan.model.single else "its sum over the rows"
+        return Section("Objective", f"Exact. Training maximises {aim}.{dropped}{costs(plan)}", (f"{left} = {total.log}",))
+    average = writer.sign("(1/S) Σ_s ", r"\frac{1}{S} \sum_s ") + f"[{total.prob}]"
+    draws = f"{plan.samples} draw{'s' if plan.samples != 1 else ''}"
+    if plan.combine == "mc":
+        prose = f"Estimated by S = {draws} from the prior.{dropped}{costs(plan)}"
+        return Section("Objective", prose, (f"{left} {writer.sign('≈', TEX_NEARLY)} {writer.log(average)}",))
+    inside = writer.log(average) if plan.combine == "iwae" else total.log
+    sampled = any(t.kind == "draw" for t in plan.treatments.values())
+    how = f"estimated by {draws}" if sampled else "the guide in place of the posterior"
+    prose = f"A lower bound{',' if sampled else ':'} {how}.{dropped}"
+    if plan.shared_latents:
+        names = ", ".join(map(writer.notation.own, plan.shared_latents))
+        all_rows = f" All rows share {names}: the divergence from their prior is taken off once for all, not for each row."
+        prose += all_rows if plan.model.single is None else f" The divergence of {names} from their prior is taken off."
+    labels = [writer.density(name, guide(plan.model, name), "q").log for name in taught(plan)]
+    if labels:
+        weight = next(entry.value for entry in plan.model.fit if isinstance(entry, m.FitEntry) and entry.key == "supervise")
+        prose += f" Training adds {weight} times {', '.join(labels)} where the data has the cell, to teach the guide."
+    outer = [q for q, read in told.drawn.values() if not read]
+    shown = f"{left} {writer.sign('≥', TEX_AT_LEAST)} {writer.mean(outer, inside)}"
+    return Section("Objective", prose + costs(plan), (shown,))
+
+
+def taught(plan: Plan) -> list[str]:
+    """The partial variables whose guides the data's own cells teach."""
+    if not any(entry.key == "supervise" for entry in plan.model.fit):
+        return []
+    partial = [v.name for v in plan.model.variables if v.role == "partial" and guide(plan.model, v.name) is not None]
+    return [name for name in partial if plan.treatments[name].kind in ("sum", "draw")]
+
+
+def costs(plan: Plan) -> str:
+    """What all sums take, and the next cheapest order would."""
+    cost = plan.cost
+    found = f" At most {cost.peak} bytes are alive at once, {cost.bytes} are kept for a gradient."
+    if cost.terms != "0":
+        found = f" All sums: {cost.terms} terms." + found
+    if cost.runner_up is not None:
+        other, how = cost.runner_up
+        found += f" The next cheapest order ({how}) takes {figure(other)} terms a row in place of {figure(plan.order.terms)}."
+    return found

@@ -1,0 +1,55 @@
+"""V714: what `fit:` asks of a bound that it does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vispec.diagnostics import Diagnostic, Label, SpecError
+from vispec.plan.held.setting import Setting
+from vispec.plan.held.sink import below
+
+
+def check_fit(s: Setting) -> None:
+    """Raise SpecError where free bits are asked for and a divergence is estimated at its draw, so has no least value, and where
+    `supervise` has nothing to teach."""
+    found = (*free_bits(s), *supervised(s))
+    if found:
+        raise SpecError(s.f.model.source, found)
+
+
+def free_bits(s: Setting) -> Iterator[Diagnostic]:
+    model = s.f.model
+    entry = next((entry for entry in model.fit if entry.key == "free_bits"), None)
+    guided = {*s.f.guides, *(model.joint.names if model.joint else ())}
+    names = [*s.draws.drawn, *(s.shared.orders if s.shared is not None else ())]
+    estimated = next((name for name in names if name in guided and name not in s.draws.analytic), None)
+    if entry is not None and estimated is not None:
+        message = f"free bits are a least divergence, and that of `{estimated}` is estimated at its draw"
+        related = (Label(model.variable[estimated].span, "no divergence in closed form"),)
+        yield Diagnostic("V714", message, Label(entry.span, "free bits"), related, "leave them out, or anneal the divergence")
+
+
+def supervised(s: Setting) -> Iterator[Diagnostic]:
+    """Labels teach the guide of a partial variable the cells that the data has (Kingma et al. 2014), at the data alone."""
+    model = s.f.model
+    entry = next((entry for entry in model.fit if entry.key == "supervise"), None)
+    if entry is None:
+        return
+    taught = [
+        v
+        for v in model.variables
+        if v.role == "partial" and v.name in s.f.guides and s.treatments[v.name].kind in ("sum", "draw")
+    ]
+    if not taught:
+        help_ = "leave it out, or give a partial variable a guide, such as `y ~ Categorical(classify(x))`"
+        yield Diagnostic(
+            "V714", "no partial variable has a guide that its labels could teach", Label(entry.span, "supervise"), (), help_
+        )
+    summed = {name for name, found in s.treatments.items() if found.kind == "sum"}
+    for variable in taught:
+        node = s.f.guides[variable.name].log_prob
+        if node is not None and {site.name for site in below([node], summed - {variable.name})[node]}:
+            message = f"the guide of `{variable.name}` reads what is summed out, so it has no value at the data alone"
+            label = Label(variable.span, "its guide cannot be supervised")
+            help_ = "leave `supervise` out, or let the guide read only the data and what is drawn"
+            yield Diagnostic("V714", message, Label(entry.span, "supervise"), (label,), help_)
