@@ -275,6 +275,8 @@ def told(setting: Any, values: Mapping[Node, Any], world: World) -> Any:
     """A setting of a call: a node's value, the number of an axis' elements, or what it is."""
     if isinstance(setting, Node):
         return plain(values[setting])
+    if isinstance(setting, tuple):
+        return tuple(told(each, values, world) for each in setting)
     return world.extent(setting) if isinstance(setting, Axis) else setting
 
 

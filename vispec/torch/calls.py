@@ -8,7 +8,7 @@ from typing import Any
 from vispec.catalog import distributions
 from vispec.program.axis import Axis
 from vispec.program.node import Call, Node, Part
-from vispec.torch.code import Attribute, Code, Global, Slot, attribute, call, method, number, text
+from vispec.torch.code import Attribute, Code, Global, Slot, attribute, call, listed, method, number, text
 from vispec.torch.laws import lead_dims, with_events
 from vispec.torch.layout import Value, aligned
 from vispec.torch.writer import ONE, PLAIN, Writer, parted
@@ -53,6 +53,8 @@ def _divergence(w: Writer, node: Call) -> Value:
 
 def callee(node: Call) -> Code:
     """self.net, self.net.method by its mode, or a kernel, whose name says its file: "vispec.kernels.sums.lookup:columns"."""
+    if node.kind == "module":
+        return Code((Attribute("module", node.name),))
     if node.kind == "net":
         mode = dict(node.settings).get("mode", "whole")
         method = {"whole": "", "prefix": ".prefixes"}.get(mode, f".{mode}")
@@ -67,6 +69,8 @@ def setting(w: Writer, value: Any) -> Code:
         return w.value(value).code
     if isinstance(value, Axis):
         return w.extent(value)
+    if isinstance(value, tuple) and not any(isinstance(each, str) for each in value):
+        return listed(setting(w, each) for each in value)
     return text(repr(value)) if not isinstance(value, int | float) else number(value)
 
 

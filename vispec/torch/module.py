@@ -12,6 +12,7 @@ from vispec.model.model import Model
 from vispec.plan.order.steps import Structured, Sum
 from vispec.program.node import Input
 from vispec.torch.generation import generation
+from vispec.torch.guides import guide_modules
 from vispec.torch.members import Members, density, posterior
 from vispec.torch.names import ModuleNames
 from vispec.torch.nets.classes import NetCode, emit_net
@@ -33,6 +34,7 @@ def print_module(outputs: Outputs, sizes: Mapping[str, int] | None = None) -> st
     for add in MEMBERS:
         add(members, outputs)
     members.need([("vispec.kernels.heap", "keep_pages")])
+    members.need([kernel for _, kernel, _ in guide_modules(outputs, members)])
     accessors = list[list[str]]()
     for param in model.params:
         lines, kernels = properties(param, names)
@@ -83,7 +85,7 @@ def class_head(name: str, o: Outputs, members: Members, nets: Mapping[str, NetCo
     exact = o.setting.combine == "exact"
     lines = [f"class {name}(nn.Module):", *indented(docstring(o.model)), ""]
     lines += indented([f"exact = {exact}", f'estimator = "{estimator(o)}"', *sums(o), ""])
-    return lines + indented(constructor(o.model, members, nets, sizes))
+    return lines + indented(constructor(o, members, nets, sizes))
 
 
 def estimator(o: Outputs) -> str:
@@ -117,8 +119,8 @@ def docstring(model: Model) -> list[str]:
     return [f'"""{text}"""'] if len(text) < 110 else ['"""Batch:', *(f"    {part}" for part in parts), '"""']
 
 
-def constructor(model: Model, members: Members, nets: Mapping[str, NetCode], sizes: dict[str, int]) -> list[str]:
-    names = members.names
+def constructor(o: Outputs, members: Members, nets: Mapping[str, NetCode], sizes: dict[str, int]) -> list[str]:
+    names, model = members.names, o.model
     values = {size.name: sizes.get(size.name, size.value) for size in model.sizes}
     values |= {vocab.name: sizes.get(vocab.name) for vocab in model.vocabs}
     safe = {name: names.attribute("size", name) for name in values}
@@ -127,6 +129,8 @@ def constructor(model: Model, members: Members, nets: Mapping[str, NetCode], siz
     lines = [f"def __init__(self{''.join(f', {a}' for a in (*required, *optional))}):", "    super().__init__()"]
     lines += [f"    self.{safe[name]} = {safe[name]}" for name in values if ("size", name) in members.attributes]
     lines += [f"    {declaration(param, model, names)}" for param in model.params]
+    for name, (_, made), arguments in guide_modules(o, members):
+        lines.append(f"    self.{names.attribute('module', name)} = {made}({arguments})")
     for name, net in nets.items():
         told = ", ".join(net.sizes)
         lines.append(f"    self.{names.attribute('net', name)} = {net.class_name}({told})")

@@ -3,6 +3,8 @@
 Each is called with noise (*S, guide.noise) and returns draws (*S, D) and log q (*S) in nats. They start near N(0, 1).
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -60,3 +62,14 @@ class AutoregressiveFlow(nn.Module):
     def forward(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         value, gain = self.carry(noise)
         return value, log_standard_normal(noise) - gain
+
+
+def shaped(flat: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Numbers (*S, n) as (*S, *shape)."""
+    return flat.unflatten(-1, shape) if shape else flat.squeeze(-1)
+
+
+def cut(flat: Tensor, shapes: tuple[tuple[int, ...], ...]) -> tuple[Tensor, ...]:
+    """Numbers (*S, n) as tensors (*S, *shape) of these shapes, one after the other."""
+    parts = flat.split([math.prod(shape) for shape in shapes], -1)
+    return tuple(shaped(part, shape) for part, shape in zip(parts, shapes, strict=True))

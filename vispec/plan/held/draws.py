@@ -9,15 +9,16 @@ from vispec.catalog import distributions
 from vispec.estimators.entry import Drawing, Way
 from vispec.factors.expressions import expression
 from vispec.factors.frame import Frame, dtype_of
-from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, ThenLaw, log_prob
+from vispec.factors.laws import ChoiceLaw, DrawLaw, FlowLaw, Law, ThenLaw, log_prob
 from vispec.factors.make import Factors
-from vispec.model.model import Model, Variable
+from vispec.model.model import JointGuide, Model, Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.estimate import drawn_together, source_of, way_of
 from vispec.plan.guides import point_of
 from vispec.plan.held.along import Body, Member, along, lags_of, parts
 from vispec.plan.held.divergence import divergence
 from vispec.plan.held.hold import values_axis
+from vispec.plan.held.joint_guide import draw_jointly
 from vispec.plan.plan import Treatment
 from vispec.program import build
 from vispec.program.axis import Axis, ordered
@@ -50,6 +51,7 @@ class Draws:
     drawn: dict[str, Drawn] = field(default_factory=dict)
     held: dict[Node, Node] = field(default_factory=dict)
     weight: Node | None = None
+    log_q_jointly: Node | None = None  # of what one guide draws together
 
     @property
     def model(self) -> Model:
@@ -76,7 +78,9 @@ class Draws:
             group = drawn_together(name, self.everything or names, self.model)
             if name in self.drawn:
                 continue
-            if group:
+            if self.model.joint is not None and name in self.model.joint.names:
+                self.draw_joint(self.model.joint)
+            elif group:
                 self.draw_group([self.model.variable[each] for each in group])
             else:
                 self.keep(self.model.variable[name], self.draw(self.model.variable[name]))
@@ -118,6 +122,13 @@ class Draws:
             if not kept[variable.name]:
                 found_ = self.drawn[variable.name]
                 self.drawn[variable.name] = replace(found_, law=self.read(law))
+
+    def draw_joint(self, guide: JointGuide) -> None:
+        """All latents of a guide over several at once."""
+        lead = (self.samples,) if self.samples is not None and not self.one & {*guide.names} else ()
+        values, self.log_q_jointly = draw_jointly(self.f.frame, guide, lead)
+        for name, value in values.items():
+            self.keep(self.model.variable[name], Drawn(value, self.f.factors[name].law))
 
     def keep(self, variable: Variable, found: Drawn) -> None:
         """Put a draw in the place of its site, and the data's own value where it has one."""
@@ -209,7 +220,7 @@ class Draws:
         frame = self.f.frame
         law = stopped(found.law) if fixed else found.law
         if found.base is not None and found.gain is not None:
-            gain = build.reduce("sum", found.gain, frame.shape(variable.type))
+            gain = build.reduce("sum", found.gain, tuple(a for a in frame.shape(variable.type) if a in found.gain.axes))
             q = build.sub(log_prob(frame, base_law(law), found.base, variable.type), gain)
         else:
             q = log_prob(frame, law, found.value, variable.type)
@@ -279,6 +290,11 @@ def draw_law(
         case ChoiceLaw(test, then, otherwise):
             one, other = (draw_law(frame, each, variable, order, shape, smooth, read) for each in (then, otherwise))
             return Drawn(build.where(test, one.value, other.value), law)
+        case FlowLaw(base, context, attribute):
+            start = draw_law(frame, base, variable, order, shape, True).value
+            own = () if context is None else ((context, tuple(a for a in ordered(context.axes) if a.kind == "event"), ""),)
+            found = Call("module", attribute, ((start, shape, ""), *own), ((shape, "real"), ((), "real")), ())
+            return Drawn(read(Part(found, 0)), law, start, Part(found, 1))
     raise TypeError(f"{type(law).__name__} is drawn along its chain")
 
 
@@ -313,6 +329,7 @@ def carried(
 
 def base_law(law: Law) -> DrawLaw:
     """The Normal that the law's first two parameters are of."""
+    law = law.base if isinstance(law, FlowLaw) else law
     assert isinstance(law, DrawLaw)
     return DrawLaw("Normal", law.params[:2])
 
@@ -326,7 +343,9 @@ def law_axes(law: Law) -> frozenset[Axis]:
             return test.axes | law_axes(then) | law_axes(otherwise)
         case ThenLaw(axis, laws):
             return frozenset({axis}).union(*map(law_axes, laws))
-    raise TypeError(f"{type(law).__name__} has layers of its own")
+        case FlowLaw(base, context):
+            return law_axes(base) | (frozenset() if context is None else {a for a in context.axes if a.kind != "event"})
+    raise TypeError(f"a {type(law).__name__} here")
 
 
 def changed(law: Law, held: Mapping[Node, Node]) -> Law:
@@ -339,7 +358,12 @@ def changed(law: Law, held: Mapping[Node, Node]) -> Law:
             return ChoiceLaw(substitute([test], held)[0], changed(then, held), changed(otherwise, held))
         case ThenLaw(axis, laws):
             return ThenLaw(axis, tuple(changed(each, held) for each in laws))
-    raise TypeError(f"{type(law).__name__} has layers of its own")
+        case FlowLaw(base, context):
+            read = None if context is None else substitute([context], held)[0]
+            inner = changed(base, held)
+            assert isinstance(inner, DrawLaw)
+            return replace(law, base=inner, context=read)
+    raise TypeError(f"a {type(law).__name__} here")
 
 
 def stopped(law: Law) -> Law:
@@ -351,4 +375,8 @@ def stopped(law: Law) -> Law:
             return ChoiceLaw(test, stopped(then), stopped(otherwise))
         case ThenLaw(axis, laws):
             return ThenLaw(axis, tuple(map(stopped, laws)))
-    raise TypeError(f"{type(law).__name__} has layers of its own")
+        case FlowLaw(base, context):
+            inner = stopped(base)
+            assert isinstance(inner, DrawLaw)
+            return replace(law, base=inner, context=None if context is None else build.stop(context))
+    raise TypeError(f"a {type(law).__name__} here")

@@ -38,6 +38,8 @@ def shared(
     draws = Draws(f, treatments, samples, one, tuple(names), analytic)
     draws.draw_all(names)
     parts = [whole(adds(draws, name), f, name, samples) for name in names]
+    if draws.log_q_jointly is not None:
+        parts.append(build.neg(averaged(draws.log_q_jointly, samples)))
     for name in nets:
         given = ((Input(name, (), "real", "net"), (), ""),)
         kl = Part(Call("kernel", "vispec.kernels.layers.bayesian:kl_of_weights", given, (((), "real"),), ()), 0)
@@ -49,7 +51,9 @@ def shared(
 
 def adds(draws: Draws, name: str) -> Node:
     """What a shared latent adds."""
-    variable = draws.model.variable[name]
+    variable, guide = draws.model.variable[name], draws.model.joint
+    if guide is not None and name in guide.names:  # log q of all at once is apart
+        return draws.log_prior(variable)
     if name not in draws.f.guides and not draws.way(name).point:
         return build.node(0.0)
     kl = draws.minus_kl(variable) if name in draws.analytic else None
@@ -59,5 +63,8 @@ def adds(draws: Draws, name: str) -> Node:
 def whole(node: Node, f: Factors, name: str, samples: Axis | None) -> Node:
     """Summed over its plates, averaged over samples."""
     plates = tuple(map(f.frame.plate, f.model.variable[name].plates))
-    found = build.reduce("sum", node, plates)
-    return build.mean(found, (samples,)) if samples is not None and samples in found.axes else found
+    return averaged(build.reduce("sum", node, plates), samples)
+
+
+def averaged(node: Node, samples: Axis | None) -> Node:
+    return build.mean(node, (samples,)) if samples is not None and samples in node.axes else node

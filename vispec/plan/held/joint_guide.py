@@ -1,0 +1,106 @@
+"""A guide over several shared latents at once: one draw of unconstrained numbers, cut up and mapped to their domains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+from vispec.catalog import distributions
+from vispec.factors.expressions import expression
+from vispec.factors.frame import Frame
+from vispec.model.model import JointGuide, Variable
+from vispec.plan.guides.families import NONE, Ends, ends_of, family_of, positions
+from vispec.program import build
+from vispec.program.axis import Axis
+from vispec.program.node import Call, Node, Noise, Part
+from vispec.program.size import Size
+
+KERNELS = "vispec.kernels.draws.joint_guide"
+Mapped = tuple[Node, Node | None]  # a value and log of its derivative in its unconstrained numbers, for each of them
+
+
+def draw_jointly(frame: Frame, guide: JointGuide, lead: tuple[Axis, ...]) -> tuple[dict[str, Node], Node]:
+    """A draw of each latent, (*lead, its plates, its event), and log q of them all, (*lead)."""
+    variables = [frame.model.variable[name] for name in guide.names]
+    orders = [raw_order(frame, variable) for variable in variables]
+    size = numbers(frame, guide)
+    flat, more = Axis("D", "event", size), int(dict(guide.settings).get("rank", 0))
+    inner = Axis("noise", "event", size + more) if more else flat
+    noise = Noise("joint", "normal", (*lead, inner))
+    drawn = Call("module", guide.attribute, ((noise, (inner,), ""),), (((flat,), "real"), ((), "real")), ())
+    raws = cut(frame.named(Part(drawn, 0), "joint"), flat, orders)
+    values, log_q = dict[str, Node](), frame.named(Part(drawn, 1), "log_q")
+    for variable, raw, order in zip(variables, raws, orders, strict=True):
+        value, gain = mapped(frame, variable, frame.named(raw, f"raw_{variable.name}"), order)
+        values[variable.name] = value
+        if gain is not None:
+            log_q = build.sub(log_q, build.reduce("sum", gain, tuple(axis for axis in gain.axes if axis not in lead)))
+    return values, frame.named(log_q, "log_q_joint")
+
+
+def numbers(frame: Frame, guide: JointGuide) -> Size:
+    """How many unconstrained numbers its latents are together."""
+    orders = [raw_order(frame, frame.model.variable[name]) for name in guide.names]
+    return sum((prod((size_of(axis) for axis in order), start=Size.of(1)) for order in orders), start=Size.of(0))
+
+
+def size_of(axis: Axis) -> Size:
+    assert axis.size is not None
+    return axis.size
+
+
+def raw_order(frame: Frame, variable: Variable) -> tuple[Axis, ...]:
+    """The axes of a latent's unconstrained numbers: its plates, then its event, a simplex' last number left out."""
+    plates = tuple(frame.plate(plate.name) for plate in frame.model.plates if plate.name in variable.plates)
+    event = frame.shape(variable.type)
+    if variable.type.domain == "simplex":
+        event = (*event[:-1], Axis("free", "event", size_of(event[-1]) - 1))
+    return (*plates, *event)
+
+
+def cut(joint: Node, flat: Axis, orders: list[tuple[Axis, ...]]) -> list[Node]:
+    """The numbers of each latent, one after the other."""
+    given = ((joint, (flat,), ""),)
+    if len(orders) > 1:
+        parts = Call(
+            "kernel", f"{KERNELS}:cut", given, tuple((order, "real") for order in orders), (("shapes", tuple(orders)),)
+        )
+        return [Part(parts, at) for at in range(len(orders))]
+    (order,) = orders
+    return [Part(Call("kernel", f"{KERNELS}:shaped", given, ((order, "real"),), (("shape", order),)), 0)]
+
+
+def mapped(frame: Frame, variable: Variable, raw: Node, order: tuple[Axis, ...]) -> Mapped:
+    """A latent of its unconstrained numbers."""
+    assert variable.law is not None
+    ends = ends_of(positions(variable.law)[0]) or NONE
+    return MAPS[variable.type.domain](frame, variable, raw, order) if ends == NONE else between(frame, variable, raw, ends)
+
+
+def unit(frame: Frame, variable: Variable, raw: Node, order: tuple[Axis, ...]) -> Mapped:
+    return build.apply("sigmoid", raw), build.add(build.apply("log_sigmoid", raw), build.apply("log_sigmoid", build.neg(raw)))
+
+
+def simplex(frame: Frame, variable: Variable, raw: Node, order: tuple[Axis, ...]) -> Mapped:
+    """A softmax of the numbers and a zero behind them; log of the derivative is the sum of all logarithms."""
+    whole = frame.shape(variable.type)[-1]
+    end = Axis("end", "event", Size.of(1))
+    padded = build.concat([(raw, order[-1]), (build.spread(build.node(0.0), (end,)), end)], whole)
+    return build.link("softmax", padded, (whole,)), build.link("log_softmax", padded, (whole,))
+
+
+MAPS: dict[str, Callable[[Frame, Variable, Node, tuple[Axis, ...]], Mapped]] = {
+    "real": lambda frame, variable, raw, order: (raw, None),
+    "positive": lambda frame, variable, raw, order: (build.exp(raw), raw),
+    "unit": unit,
+    "simplex": simplex,
+}
+
+
+def between(frame: Frame, variable: Variable, raw: Node, ends: Ends) -> Mapped:
+    """A latent whose law has ends, which may be those of each element."""
+    carry = distributions()[family_of(variable, ends).law].carry
+    assert carry is not None
+    given = [(raw, (), ""), *((build.apply("real", expression(frame, end)), (), "") for end in ends if end is not None)]
+    found = Call("kernel", f"{carry.__module__}:{carry.__name__}", tuple(given), (((), "real"), ((), "real")), ())
+    return Part(found, 0), Part(found, 1)
