@@ -157,7 +157,9 @@ def test_nothing_stays_when_the_fit_is_killed(how: signal.Signals) -> None:
         + ", 1)\n"
     )
     program = (
-        "import signal, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)\nfrom vispec.source import Source\nfrom vispec.verify.beside import Beside\n"
+        "import signal, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which a shell in the background ignores
+        "from vispec.source import Source\nfrom vispec.verify.beside import Beside\n"
         f"with Beside(Source('m.vispec', {slow!r})) as b:\n    print(b.process.pid, flush=True)\n    time.sleep(600)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)

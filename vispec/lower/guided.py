@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from vispec.catalog import distributions
 from vispec.factors.laws import DrawLaw, FlowLaw
-from vispec.plan.held.draws import changed
+from vispec.plan.held.draws import changed, through_layers
+from vispec.plan.held.joint_guide import draw_jointly
 from vispec.plan.held.setting import Setting
 from vispec.program import build
 from vispec.program.axis import Axis
@@ -38,7 +39,15 @@ def guided(s: Setting) -> Guided | None:
     outputs, orders = dict[str, Node](), dict[str, tuple[Axis, ...]]()
     for name in s.draws.everything:
         guide, variable = f.guides.get(name), model.variable[name]
-        if guide is None or not isinstance(guide.law, DrawLaw) or isinstance(guide.law, FlowLaw):
+        if model.joint is not None and name in model.joint.names:
+            middle, _ = draw_jointly(frame, model.joint, (), centre=True)
+            held[frame.site(variable)] = middle[name]
+        if guide is not None and isinstance(guide.law, FlowLaw):
+            flow = changed(guide.law, held)
+            assert isinstance(flow, FlowLaw)
+            start = flow.base.params[0][1]
+            held[frame.site(variable)] = Part(through_layers(flow, start, frame.shape(variable.type)), 0)
+        if guide is None or not isinstance(guide.law, DrawLaw):
             continue
         law = changed(guide.law, held)
         assert isinstance(law, DrawLaw)

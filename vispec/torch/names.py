@@ -77,7 +77,7 @@ class ModuleNames:
 
     def attribute(self, kind: str, name: str) -> str:
         if (kind, name) not in self.known:
-            if kind == "buffer":
+            if kind in ("buffer", "module"):
                 return name
             found = self.names.fresh(name)
             # a name with two underscores in front is mangled inside a class

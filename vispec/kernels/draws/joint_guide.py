@@ -3,8 +3,6 @@
 Each is called with noise (*S, guide.noise) and returns draws (*S, D) and log q (*S) in nats. They start near N(0, 1).
 """
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -71,5 +69,5 @@ def shaped(flat: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def cut(flat: Tensor, shapes: tuple[tuple[int, ...], ...]) -> tuple[Tensor, ...]:
     """Numbers (*S, n) as tensors (*S, *shape) of these shapes, one after the other."""
-    parts = flat.split([math.prod(shape) for shape in shapes], -1)
+    parts = flat.split([torch.Size(shape).numel() for shape in shapes], -1)
     return tuple(shaped(part, shape) for part, shape in zip(parts, shapes, strict=True))

@@ -290,12 +290,18 @@ def draw_law(
         case ChoiceLaw(test, then, otherwise):
             one, other = (draw_law(frame, each, variable, order, shape, smooth, read) for each in (then, otherwise))
             return Drawn(build.where(test, one.value, other.value), law)
-        case FlowLaw(base, context, attribute):
+        case FlowLaw(base):
             start = draw_law(frame, base, variable, order, shape, True).value
-            own = () if context is None else ((context, tuple(a for a in ordered(context.axes) if a.kind == "event"), ""),)
-            found = Call("module", attribute, ((start, shape, ""), *own), ((shape, "real"), ((), "real")), ())
+            found = through_layers(law, start, shape)
             return Drawn(read(Part(found, 0)), law, start, Part(found, 1))
     raise TypeError(f"{type(law).__name__} is drawn along its chain")
+
+
+def through_layers(law: FlowLaw, start: Node, shape: tuple[Axis, ...]) -> Call:
+    """A draw of the base carried through a flow's layers, and log |∂ draw / ∂ base|."""
+    own = () if law.context is None else tuple(axis for axis in ordered(law.context.axes) if axis.kind == "event")
+    context = () if law.context is None else ((law.context, own, ""),)
+    return Call("module", law.attribute, ((build.spread(start, shape), shape, ""), *context), ((shape, "real"), ((), "real")), ())
 
 
 def uniform(frame: Frame, variable: Variable) -> tuple[str, tuple[tuple[str, Node, tuple[Axis, ...]], ...]]:

@@ -12,21 +12,22 @@ from vispec.model.model import JointGuide, Variable
 from vispec.plan.guides.families import NONE, Ends, ends_of, family_of, positions
 from vispec.program import build
 from vispec.program.axis import Axis
-from vispec.program.node import Call, Node, Noise, Part
+from vispec.program.node import Call, Node, Noise, Part, Zeros
 from vispec.program.size import Size
 
 KERNELS = "vispec.kernels.draws.joint_guide"
 Mapped = tuple[Node, Node | None]  # a value and log of its derivative in its unconstrained numbers, for each of them
 
 
-def draw_jointly(frame: Frame, guide: JointGuide, lead: tuple[Axis, ...]) -> tuple[dict[str, Node], Node]:
-    """A draw of each latent, (*lead, its plates, its event), and log q of them all, (*lead)."""
+def draw_jointly(frame: Frame, guide: JointGuide, lead: tuple[Axis, ...], centre: bool = False) -> tuple[dict[str, Node], Node]:
+    """A draw of each latent, (*lead, its plates, its event), and log q of them all, (*lead). centre: of no noise."""
     variables = [frame.model.variable[name] for name in guide.names]
     orders = [raw_order(frame, variable) for variable in variables]
     size = numbers(frame, guide)
     flat, more = Axis("D", "event", size), int(dict(guide.settings).get("rank", 0))
     inner = Axis("noise", "event", size + more) if more else flat
-    noise = Noise("joint", "normal", (*lead, inner))
+    order = (*lead, inner)
+    noise = Zeros(order) if centre else Noise("joint", "normal", order)
     drawn = Call("module", guide.attribute, ((noise, (inner,), ""),), (((flat,), "real"), ((), "real")), ())
     raws = cut(frame.named(Part(drawn, 0), "joint"), flat, orders)
     values, log_q = dict[str, Node](), frame.named(Part(drawn, 1), "log_q")
