@@ -23,6 +23,7 @@ from vispec.model.check import check_model
 from vispec.model.model import Model
 from vispec.plan.axes import element_plates, first_plate
 from vispec.plan.make import make_plan
+from vispec.plan.planner import plan_model
 from vispec.source import Source
 from vispec.syntax.parse import parse
 from vispec.train.data import DataError, Encoders, load
@@ -175,7 +176,7 @@ def test_no_drawing_shows_the_row() -> None:
     assert "row" not in show_graph(build_graph(model))
     assert [frame.name for frame in make_figure(build_graph(model), factors=True).frames] == ["school"]
     assert [row.plates for row in make_plan(model).rows][1:] == [("school",)] * 3
-    assert "row" not in show_explanation(explain(model, make_plan(model)))
+    assert "row" not in show_explanation(explain(model, plan_model(model)))
 
 
 @pytest.mark.parametrize(

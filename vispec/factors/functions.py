@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from vispec.factors.frame import shape_of
 from vispec.model.model import Apply
+from vispec.model.types import MISSING
+from vispec.model.walk import law_parts, walk
 from vispec.program import build
-from vispec.program.node import Call, Node, Part
+from vispec.program.axis import ordered
+from vispec.program.node import Call, Input, Node, Part
+from vispec.program.walk import reads
 
 if TYPE_CHECKING:
     from vispec.factors.frame import Frame
@@ -122,23 +125,29 @@ def _one_hot(f: Frame, e: Apply, args: Sequence[Node]) -> Node:
 
 
 def _cast(domain: str) -> Function:
-    """The value as it is where it lies in the domain, else nan."""
+    """The value as it is where it lies in the domain, else nan; where padding stands, one that lies in it."""
 
     def compile_(f: Frame, e: Apply, args: Sequence[Node]) -> Node:
         x = build.apply("real", args[0])
-        inside = build.apply("lt", 0.0, x) if domain == "positive" else build.apply("le", 0.0, x)
-        if domain == "unit":
-            inside = build.apply("and", inside, build.apply("le", x, 1.0))
-        if domain == "count":
-            inside = build.apply("and", inside, build.eq(x, build.apply("round", x)))
-        if domain == "simplex":
-            axes = f.axes(shape_of(f, e.args[0]))[-1:]
-            miss = build.apply("abs", build.apply("sub", build.reduce("sum", x, axes), 1.0))
-            every = build.apply("le", 0.0, build.reduce("min", x, axes))
-            inside = build.apply("and", every, build.apply("lt", miss, 1e-4))
-        return build.where(inside, x, math.nan)
+        if not reads(x, Input):
+            return x
+        own = f.axes(shape_of(f, e.args[0]))[-1:] if domain == "simplex" else ()
+        ragged = [axis for axis in ordered(x.axes) if axis.lengths is not None]
+        if ragged:
+            padding = build.apply("div", 1.0, build.count(own[0])) if own else MISSING.get(domain, 0)
+            x = build.where(build.both(*map(build.inside, ragged)), x, padding)
+        said = " ".join(f.model.source.text[e.span.start : e.span.end].split())
+        settings = (("said", f"`{said}`{_owner(f, e)}"),)
+        return Part(Call("kernel", f"vispec.kernels.casts:surely_{domain}", ((x, own, ""),), ((own, "real"),), settings), 0)
 
     return compile_
+
+
+def _owner(f: Frame, e: Apply) -> str:
+    """Whose law or value the expression stands in."""
+    laws = [(variable.name, variable.law) for variable in f.model.variables if variable.law is not None]
+    parts = [(name, part) for name, law in laws for part in law_parts(law)] + [(let.name, let.value) for let in f.model.lets]
+    return next((f" of `{name}`" for name, part in parts if any(inner is e for inner in walk(part))), "")
 
 
 FUNCTIONS: dict[str, Function] = {

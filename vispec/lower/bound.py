@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from vispec.catalog import distributions
 from vispec.estimators.entry import Way, Weights
 from vispec.estimators.ways import plain
+from vispec.model.types import FINITE_DOMAINS
+from vispec.model.walk import draws
 from vispec.plan.guides import BASELINE
 from vispec.plan.held.setting import Setting
 from vispec.plan.order.execute import execute
@@ -14,7 +17,8 @@ from vispec.plan.order.problem import Factor
 from vispec.plan.order.refuse import ABSURD
 from vispec.plan.planner import cheapest
 from vispec.program import build
-from vispec.program.node import Node
+from vispec.program.axis import ordered
+from vispec.program.node import Call, Node, Part, Reduce, Structure
 from vispec.program.walk import substitute
 
 
@@ -35,7 +39,7 @@ def combined(s: Setting, weights: Node, query: bool = False) -> Node:
     """Log-weights of samples as one bound for each row, with the gradient that the estimators ask for. A query takes the value
     alone: its gradient is that of its tilts."""
     if s.combine == "exact":
-        return weights
+        return weights if query or never_impossible(s) else impossible_alone(weights)
     ways = dict[str, Way]()
     settings = dict[str, list[dict[str, object]]]()
     for name, found in s.treatments.items():
@@ -52,6 +56,22 @@ def combined(s: Setting, weights: Node, query: bool = False) -> Node:
     way = min(own, key=lambda each: each.rank)
     assert way.combined is not None
     return way.combined(replace(told, log_q=lambda: log_q(s, way), settings=tuple(settings[way.name])))
+
+
+def never_impossible(s: Setting) -> bool:
+    """Whether each value that may be scored has a density: nothing has finitely many, no law is narrower than its domain."""
+    scored = [variable for variable in s.f.model.variables if variable.role != "given"]
+    entries = [distributions()[draw.distribution] for v in scored if v.law is not None for draw in draws(v.law)]
+    return all(entry.everywhere for entry in entries) and not any(v.type.domain in FINITE_DOMAINS for v in scored)
+
+
+def impossible_alone(weights: Node) -> Node:
+    """The same, without a gradient where it is -inf; one sum over latents has none there by itself."""
+    if isinstance(weights, Structure) or (isinstance(weights, Reduce) and weights.op == "log_sum_exp"):
+        return weights
+    own = tuple(ordered(weights.axes))
+    given = ((weights, own, ""),)
+    return Part(Call("kernel", "vispec.kernels.sums.logsum:impossible_alone", given, ((own, "real"),), ()), 0)
 
 
 def log_q(s: Setting, way: Way) -> Node:

@@ -118,6 +118,8 @@ class Generator:
                 smooth = variable.role == "latent" and (entry.path is not None or entry.carry is not None)
                 if variable.role == "latent" or (entry.torch_class is None and not entry.optional):
                     return draw_law(frame, law, variable, order, shape, smooth).value
+                if entry.modifier is not None:
+                    return draw_law(frame, law, variable, order, shape, False).value
                 if entry.optional and not params:
                     name, params = uniform(frame, variable)
                     entry = distributions()[name]

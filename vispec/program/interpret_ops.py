@@ -3,11 +3,11 @@ branch that is not taken and a term of probability 0 have gradient 0."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, reduce
 from typing import TYPE_CHECKING, Any, cast
 
-from vispec.catalog import distributions
+from vispec.catalog import BOUNDS, Distribution, distributions
 from vispec.lazy import torch
 from vispec.program.axis import ordered
 from vispec.program.node import Density, Draw, Noise
@@ -187,13 +187,28 @@ def density(node: Density, values: Mapping[Any, Any], world: Any) -> Any:
     value = values[node.value].laid((*axes, *node.events)).double()
     params = [values[param].laid((*axes, *own)).double() for _, param, own in node.params]
     assert entry.kernel is not None or entry.torch_class is not None, f"{node.law} has no density"
-    if entry.kernel is not None:
+    if entry.modifier is not None:
+        names = [name for name, _, _ in node.params]
+        kernel = entry.modifier.kernel
+        found = guarded(lambda x, *given: modified(entry, kernel, names, given, x))(value, *params)
+    elif entry.kernel is not None:
         function = entry.kernel if node.events else guarded(entry.kernel)
         found = function(value, *params)
     else:
         law = getattr(torch.distributions, entry.torch_class or "")
         found = law(**dict(zip((name for name, _, _ in node.params), params, strict=True))).log_prob(value)
     return Array(found, axes)
+
+
+def modified(entry: Distribution, function: Any, names: Sequence[str], params: Sequence[Tensor], *first: Tensor) -> Tensor:
+    """A modifier's kernel or sampler: the law inside by its kernels, its parameters, and the bounds by name."""
+    law = entry.law
+    assert law is not None
+    inside = tuple(each for each in (law.kernel, law.log_cdf, law.log_survival) if each is not None)
+    told = list(zip(names, params, strict=True))
+    own = [param for name, param in told if name not in BOUNDS.values()]
+    named = {word: param for word, bound in BOUNDS.items() for name, param in told if name == bound}
+    return function(*first, inside, *own, **named, whole=law.support in ("count", "bit"))
 
 
 def drawn(node: Draw | Noise, values: Mapping[Any, Any], world: Any) -> Any:
@@ -218,6 +233,10 @@ def drawn(node: Draw | Noise, values: Mapping[Any, Any], world: Any) -> Any:
         drawn: Any = given
         return Array(drawn(**params), axes)
     entry = distributions()[node.law]
+    if entry.modifier is not None:
+        whole = [params[name].expand(shape(around)) for name in params]
+        found = modified(entry, entry.modifier.sampler, [*params], whole)
+        return Array(found if node.kind == "real" else found.long(), axes)
     law = getattr(torch.distributions, entry.torch_class or "")(**params)
     law = law.expand(shape(around))
     found = law.rsample() if node.pathwise else law.sample()

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from vispec.catalog import distributions
+from vispec.catalog import BOUNDS, Distribution, distributions
 from vispec.program.axis import Axis, ordered
 from vispec.program.node import Decide, Density, Draw, Map, Node, Noise
-from vispec.torch.code import Args, Code, Global, call, method, text
+from vispec.torch.code import Args, Code, Global, call, listed, method, text
 from vispec.torch.elementwise import BY_OP
 from vispec.torch.layout import Value, aligned, merged
 from vispec.torch.writer import ONE, PLAIN, Writer
@@ -33,10 +33,24 @@ def _density(w: Writer, node: Density) -> Value:
     dims = lead_dims([(value, node.events), *((each, own) for _, each, own in params)])
     x = aligned(w.tensor(value), (*dims, *node.events))
     codes = [(name, in_place(w, each, own, dims)) for name, each, own in params]
+    if entry.modifier is not None:
+        return Value(law_of_law(entry, entry.modifier.kernel, codes, x), dims)
     if entry.kernel is not None:
         return Value(call(source_of(entry.kernel), x, *(code for _, code in codes)), dims)
     law = call(f"torch.distributions.{entry.torch_class}", **dict(codes))
     return Value(method(law, "log_prob", x), dims)
+
+
+def law_of_law(entry: Distribution, function: Callable[..., Any], params: Sequence[tuple[str, Code]], *first: Code) -> Code:
+    """A call of a modifier's kernel or sampler: the law inside by its kernels, its parameters, and the bounds by name."""
+    assert entry.law is not None
+    kernels = (entry.law.kernel, entry.law.log_cdf, entry.law.log_survival)
+    inside = listed(Code((Global(each.__name__, each.__module__),)) for each in kernels if each is not None)
+    own = [code for name, code in params if name not in BOUNDS.values()]
+    named = {word: code for word, bound in BOUNDS.items() for name, code in params if name == bound}
+    if entry.law.support in ("count", "bit"):
+        named["whole"] = text("True")
+    return call(Code((Global(function.__name__, function.__module__),)), *first, inside, *own, **named)
 
 
 def widened(w: Writer, node: Node, own: Sequence[Axis]) -> Value:
@@ -88,8 +102,13 @@ def _draw(w: Writer, node: Draw) -> Value:
 def _sampled(w: Writer, node: Draw, params: Sequence[tuple[str, Value, tuple[Axis, ...]]], around: tuple[Axis, ...]) -> Value:
     """By the entry's own function, of parameters that all have the whole shape."""
     entry = distributions()[node.law]
+    named = [(name, w.full(w.tensor(w.real(each)), (*around, *own)).code) for name, each, own in params]
+    if entry.modifier is not None:
+        code = law_of_law(entry, entry.modifier.sampler, named)
+        code = code if node.kind == "real" else method(code, "long" if node.kind == "int" else "bool")
+        return Value(code, (*around, *node.events), node.kind)
     assert entry.sampler is not None
-    codes = [w.full(w.tensor(w.real(each)), (*around, *own)).code for _, each, own in params]
+    codes = [code for _, code in named]
     code = call(source_of(entry.sampler), *codes)
     if not codes:  # one draw, for all elements
         code = method(code, "expand", *(w.extent(axis) for axis in (*around, *node.events)))

@@ -84,8 +84,9 @@ def density(m: Members, o: Outputs) -> None:
     m.text(
         [
             "def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:",
-            '    """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""',
+            f'    """Minibatch estimate of -log p(data): (N/M) {counted(o)} over the rows of the batch."""',
             "    log_prob = self.log_prob(batch)",
+            *weighing(o),
             "    return log_prob.sum() * (-num_data / len(log_prob))",
         ]
     )
@@ -101,15 +102,29 @@ def density_of_shared(m: Members, o: Outputs) -> None:
     m.text(
         [
             "def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:",
-            '    """Minibatch estimate of -log p(data) or its bound: (N/M) Σ over the rows, and once what all rows share."""',
+            f'    """Minibatch estimate of -log p(data) or its bound: (N/M) {counted(o)} over the rows, and once '
+            'what all rows share."""',
             "    shared = self.shared()",
             f"    log_prob = self.log_prob({passed})",
+            *weighing(o),
             "    return -log_prob.sum() * (num_data / len(log_prob)) - shared[-1]",
         ]
     )
     shapes = [f"{name} ({', '.join(axis.hint for axis in order)})" for name, order in o.shared.orders.items()]
     doc = "; ".join([*shapes, "log p − log q of all that rows share"]) + "."
     m.program("shared", o.shared.program, doc, (), "tuple", "tuple[Tensor, ...]", orders=o.shared.orders)
+
+
+def counted(o: Outputs) -> str:
+    return "Σ" if o.model.weight is None else "Σ w"
+
+
+def weighing(o: Outputs) -> list[str]:
+    """log_prob as so many rows each; one of none, which may be impossible, adds nothing."""
+    if o.model.weight is None:
+        return []
+    weights = f'batch["{o.model.weight}"]'
+    return [f"    log_prob = torch.where({weights} > 0, {weights} * log_prob, 0.0)"]
 
 
 def rows(o: Outputs) -> str:

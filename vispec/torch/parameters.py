@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vispec.factors.frame import size_of
-from vispec.model.model import Model, Param
+from vispec.model.model import Apply, Const, Expression, Model, Param, SizeOf, Stack
 from vispec.model.types import Dim
 from vispec.program.size import Size, Whole
 from vispec.torch.names import ModuleNames
@@ -45,6 +45,9 @@ def declaration(param: Param, model: Model, names: ModuleNames) -> str:
     constraint = CONSTRAINTS.get(param.type.domain)
     note = ", ".join(map(str, (*param.plates, *param.type.shape)))
     note = f"  # ({note})" if note else ""
+    if param.value is not None:
+        written = tensor_text(param.value, f"{text}," if len(shape) == 1 else text, names)
+        return f"{code} = nn.Parameter({constraint.inverse.format(written) if constraint else written}){note}"
     if param.start is not None:
         mean, spread = (f"{number:.4g}" for number in param.start)
         size = f"{text}," if len(shape) == 1 else text
@@ -55,6 +58,34 @@ def declaration(param: Param, model: Model, names: ModuleNames) -> str:
         return f"{code} = nn.Parameter(torch.zeros({text or '()'})){note}"
     scale = "" if constraint is None else f" * {constraint.spread or 0.1}"
     return f"{code} = nn.Parameter(torch.randn({text}){scale}){note}"
+
+
+def tensor_text(value: Expression, shape: str, names: ModuleNames) -> str:
+    """A written start as a tensor of this shape."""
+    if isinstance(value, Stack):
+        return f"torch.tensor({number_text(value, names)}).expand({shape.removesuffix(',')}).clone()"
+    return f"torch.full(({shape}), {number_text(value, names)})"
+
+
+def number_text(value: Expression, names: ModuleNames, level: int = 0) -> str:
+    """A written start as Python, in brackets where it binds more loosely than `level`; whole numbers as floats."""
+    match value:
+        case Const(value=number):
+            return repr(float(number))
+        case SizeOf(name=name):
+            return names.attribute("size", name)
+        case Stack(items=items):
+            return f"[{', '.join(number_text(item, names) for item in items)}]"
+        case Apply(function="neg", args=(operand,)):
+            text, binds = f"-{number_text(operand, names, 3)}", 3
+        case Apply(function="^", args=(base, exponent)):
+            text, binds = f"{number_text(base, names, 5)} ** {number_text(exponent, names, 3)}", 4
+        case Apply(function=function, args=(left, right)):
+            binds = 1 if function in "+-" else 2
+            text = f"{number_text(left, names, binds)} {function} {number_text(right, names, binds + 1)}"
+        case _:
+            raise AssertionError(f"no start: {value}")
+    return text if binds >= level else f"({text})"
 
 
 def shape_of(param: Param, model: Model) -> tuple[Dim, ...]:

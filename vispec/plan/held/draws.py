@@ -9,7 +9,7 @@ from vispec.catalog import distributions
 from vispec.estimators.entry import Drawing, Way
 from vispec.factors.expressions import expression
 from vispec.factors.frame import Frame, dtype_of
-from vispec.factors.laws import ChoiceLaw, DrawLaw, FlowLaw, Law, ThenLaw, log_prob
+from vispec.factors.laws import ChoiceLaw, DrawLaw, FlowLaw, Law, ThenLaw, log_prob, taken
 from vispec.factors.make import Factors
 from vispec.model.model import JointGuide, Model, Variable
 from vispec.model.types import FINITE_DOMAINS
@@ -281,6 +281,8 @@ def draw_law(
             if smooth and entry.path is not None:
                 noise = lambda kind: Noise(variable.name, kind, order)  # noqa: E731
                 return Drawn(read(entry.path(noise, **{n: node for n, node, _ in params})), law)
+            if entry.modifier is not None:
+                params = tuple(part for n, node, own in params for part in taken(entry, n, node, own))
             if entry.optional and not params:
                 name, params = uniform(frame, variable)
             events = shape[len(shape) - entry.event_dim :]
@@ -301,7 +303,8 @@ def through_layers(law: FlowLaw, start: Node, shape: tuple[Axis, ...]) -> Call:
     """A draw of the base carried through a flow's layers, and log |∂ draw / ∂ base|."""
     own = () if law.context is None else tuple(axis for axis in ordered(law.context.axes) if axis.kind == "event")
     context = () if law.context is None else ((law.context, own, ""),)
-    return Call("module", law.attribute, ((build.spread(start, shape), shape, ""), *context), ((shape, "real"), ((), "real")), ())
+    given = ((build.spread(start, shape), shape, ""), *context)
+    return Call("module", law.attribute, given, ((shape, "real"), ((), "real")), ())
 
 
 def uniform(frame: Frame, variable: Variable) -> tuple[str, tuple[tuple[str, Node, tuple[Axis, ...]], ...]]:
