@@ -20,7 +20,7 @@ def relaxed_draw(d: Drawing) -> Draw:
         ("training", Flag("training")),
     )
     if d.bit:
-        logit = build.sub(build.log(probs), build.log_one_minus(probs))
+        logit = build.log_odds(probs)
         return Draw(called("relaxed_bit", build.spread(logit, d.order), (), settings))
     assert d.values is not None
     ((_, _, own),) = d.params

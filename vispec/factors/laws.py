@@ -161,5 +161,5 @@ def taken(entry: Distribution, name: str, node: Node, own: tuple[Axis, ...]) -> 
         case "logs":
             return [(name, build.log(node), own), (name, build.log_one_minus(node), own)]
         case "logit":
-            return [(name, build.sub(build.log(node), build.log_one_minus(node)), own)]
+            return [(name, build.log_odds(node), own)]
     return [(name, node, own)]

@@ -158,6 +158,14 @@ def _log(x: Node) -> Node | None:
     return _below(x, log, lambda inner: Map("log", (inner,)))
 
 
+def log_odds(probability: Value) -> Node:
+    """log p − log(1 − p), what a sigmoid is of."""
+    found = node(probability)
+    if isinstance(found, Map) and found.op == "sigmoid":
+        return found.operands[0]
+    return sub(log(found), log_one_minus(found))
+
+
 def log_one_minus(x: Value) -> Node:
     """log(1 - x), accurate where x is computed from its logarithm or its log-odds."""
     x = node(x)

@@ -40,7 +40,8 @@ def _divergence(w: Writer, node: Call) -> Value:
     """Of two laws as torch knows them, in float64: where concentrations are large, it is a small difference of large terms."""
     values = [(w.tensor(w.real(with_events(w, given, own))), own) for given, own, _ in node.given]
     dims = lead_dims(values)
-    codes = [method(aligned(value, (*dims, *own)), "double") for value, own in values]
+    # of one shape each: torch's divergence of bits looks for certain ones by masks of either law
+    codes = [method(w.full(value, (*dims, *own)).code, "double") for value, own in values]
     told = dict(node.settings)
     q, p = (distributions()[name].torch_class for name in node.name.split(":"))
     laws = [

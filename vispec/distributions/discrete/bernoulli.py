@@ -5,7 +5,10 @@ from __future__ import annotations
 from vispec.catalog import Distribution
 from vispec.lazy import torch
 from vispec.program import build
-from vispec.program.node import Node
+from vispec.program.axis import Axis
+from vispec.program.node import Call, Map, Node, Part
+
+Params = tuple[tuple[str, Node, tuple[Axis, ...]], ...]
 
 
 def bernoulli_log_prob(value: torch.Tensor, logit: torch.Tensor) -> torch.Tensor:
@@ -21,6 +24,14 @@ def bernoulli_start(value: torch.Tensor) -> tuple[torch.Tensor]:
 def bernoulli_program(value: Node, own: object, probs: Node) -> Node:
     """log p where the bit is 1, log(1 - p) where it is 0, each from what the probability is computed from."""
     return build.where(value, build.log(probs), build.log_one_minus(probs))
+
+
+def bernoulli_divergence(q: Params, p: Params) -> Node | None:
+    """KL of two bits by their log-odds; None where these may be infinite."""
+    if not all(isinstance(node, Map) and node.op == "sigmoid" for _, node, _ in (*q, *p)):
+        return None
+    given = tuple((build.log_odds(node), (), "") for _, node, _ in (*q, *p))
+    return Part(Call("kernel", "vispec.kernels.draws.kl:kl_bernoulli", given, (((), "real"),), ()), 0)
 
 
 def bernoulli_log_cdf(value: torch.Tensor, logit: torch.Tensor) -> torch.Tensor:
@@ -42,6 +53,7 @@ ENTRY = Distribution(
     support="bit",
     torch_class="Bernoulli",
     program=bernoulli_program,
+    divergences={"Bernoulli": bernoulli_divergence},
     kernel=bernoulli_log_prob,
     log_cdf=bernoulli_log_cdf,
     log_survival=bernoulli_log_survival,

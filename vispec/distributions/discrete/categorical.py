@@ -8,7 +8,9 @@ from vispec.catalog import Distribution
 from vispec.lazy import torch
 from vispec.program import build
 from vispec.program.axis import Axis
-from vispec.program.node import Node
+from vispec.program.node import Call, Node, Part
+
+Params = tuple[tuple[str, Node, tuple[Axis, ...]], ...]
 
 
 def categorical_log_prob(value: torch.Tensor, log_probs: torch.Tensor) -> torch.Tensor:
@@ -36,6 +38,12 @@ def categorical_program(value: Node, own: Mapping[str, tuple[Axis, ...]], probs:
     return build.pick(build.log(probs), {own["probs"][-1]: build.apply("int", value)})
 
 
+def categorical_divergence(q: Params, p: Params) -> Node:
+    """KL of two laws over the same values, by the logarithms of their probabilities."""
+    given = tuple((build.log(node), own, "") for _, node, own in (*q, *p))
+    return Part(Call("kernel", "vispec.kernels.draws.kl:kl_categorical", given, (((), "real"),), ()), 0)
+
+
 ENTRY = Distribution(
     name="Categorical",
     params={"probs": "simplex"},
@@ -44,6 +52,7 @@ ENTRY = Distribution(
     support="index",
     torch_class="Categorical",
     program=categorical_program,
+    divergences={"Categorical": categorical_divergence},
     kernel=categorical_log_prob,
     start=categorical_start,
     examples=({"probs": [0.2, 0.5, 0.3]}, {"probs": [0.0, 0.25, 0.75, 0.0]}),

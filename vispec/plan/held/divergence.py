@@ -30,9 +30,8 @@ def _pair(f: Frame, q: Law, p: Law, type_: Type) -> Node | None:
         return None
     entry, shape = distributions()[q.distribution], f.shape(type_)
     builder = entry.divergences.get(p.distribution)
-    if builder is not None:
-        found = builder(q.params, p.params)
-    else:
+    found = None if builder is None else builder(q.params, p.params)
+    if found is None:
         given = tuple((build.apply("real", node), own, "") for _, node, own in (*q.params, *p.params))
         settings = (
             ("of_q", len(q.params)),
