@@ -50,6 +50,8 @@ def sequence(f: Frame, e: m.Expression) -> Sequence:
             chosen = sequence(f, mask).node if mask.type.star else expression(f, mask)
             chosen = build.apply("bool", chosen)
             return Sequence(found.node, found.axis, chosen if found.chosen is None else build.both(found.chosen, chosen))
+        case m.Ref(name=name, type=type_) if type_.over is not None:
+            return Sequence(named(f, name), f.plate(type_.over))
         case m.NetCall(type=type_) if type_.over is not None:
             return Sequence(call(f, e, expression, sequence), f.plate(type_.over))
     raise TypeError(f"{type(e).__name__} is no sequence")

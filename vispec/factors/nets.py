@@ -27,6 +27,10 @@ def call(
     along = next((each.axis for each in found if each is not None and each.before), None)
     given, masks = list[Given](), list[Given]()
     for (name, declared), argument, each in zip(net.args, e.args, found, strict=True):
+        if argument.type.star and not declared.star:  # all of a sized plate, as a vector
+            whole, own = sequence(f, argument), f.shape(declared)
+            given.append((number(build.rename(whole.node, {whole.axis: own[0]}), declared), own, ""))
+            continue
         events = f.shape(argument.type) if each is not None else f.axes(shape_of(f, argument))
         if each is None:
             node = number(expression(f, argument), declared)

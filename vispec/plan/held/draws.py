@@ -336,11 +336,17 @@ def carried(
     return Drawn(Part(found, 0), law, base, Part(found, 1))
 
 
-def base_law(law: Law) -> DrawLaw:
-    """The Normal that the law's first two parameters are of."""
-    law = law.base if isinstance(law, FlowLaw) else law
-    assert isinstance(law, DrawLaw)
-    return DrawLaw("Normal", law.params[:2])
+def base_law(law: Law) -> Law:
+    """The Normal that the law's first two parameters are of, of each law where it is made of several."""
+    match law:
+        case DrawLaw(_, params):
+            return DrawLaw("Normal", params[:2])
+        case ChoiceLaw(test, then, otherwise):
+            return ChoiceLaw(test, base_law(then), base_law(otherwise))
+        case ThenLaw(axis, laws):
+            return ThenLaw(axis, tuple(map(base_law, laws)))
+        case FlowLaw(base):
+            return base_law(base)
 
 
 def law_axes(law: Law) -> frozenset[Axis]:
