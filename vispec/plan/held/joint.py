@@ -33,18 +33,20 @@ def joint(f: Factors, treatments: Mapping[str, Treatment], draws: Draws) -> Join
     """The log-density of a row at the draws, its factors ready to be summed; what all rows share is apart."""
     model, frame = f.model, f.frame
     nodes = dict[str, tuple[Node, tuple[str, ...]]]()
+    summed = [name for name, found in treatments.items() if found.kind == "sum"]
+    values = {name: values_axis(frame, model.variable[name]) for name in summed}
     for name in f.factors:
         variable = model.variable[name]
         if is_structure(variable) and treatments[name].kind == "sum":
             law = f.factors[name].law
-            nodes[f"arcs_{name}"] = structured.potentials(frame, variable, law), element_plates(variable)
+            scores = structured.potentials(frame, variable, law)
+            scores = build.rename(scores, {structured.state_of(frame, variable): values[name]})
+            nodes[f"arcs_{name}"] = scores, element_plates(variable)
             nodes[f"norm_{name}"] = structured.log_norm(frame, variable, law), variable.plates
         elif not is_shared(variable, model):
             found = terms(f, variable, treatments[name], draws)
             nodes |= {each: (node, variable.plates) for each, node in found.items()}
-    summed = [name for name, found in treatments.items() if found.kind == "sum"]
     sites = {name: site_of(frame, name) for name in summed}
-    values = {name: values_axis(frame, model.variable[name]) for name in summed}
     roots = substitute([node for node, _ in nodes.values()], draws.held)
     found, held = hold(roots, sites, values)
     factors = tuple(
