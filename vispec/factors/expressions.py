@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vispec.factors.frame import Frame
-from vispec.factors.functions import FUNCTIONS
+from vispec.factors.functions import BY_ELEMENT, FUNCTIONS
 from vispec.factors.nets import call
 from vispec.model import model as m
-from vispec.model.types import MISSING, Type
+from vispec.model.types import MISSING, Dim, Type
 from vispec.program import build
 from vispec.program.axis import Axis
 from vispec.program.node import Const, Node, Site
@@ -184,7 +184,17 @@ def _base(f: Frame, e: m.Base) -> Node:
 def _apply(f: Frame, e: m.Apply) -> Node:
     if e.function in ("sum", "mean", "max", "min") and len(e.args) == 1 and e.args[0].type.star:
         return reduced(e.function, sequence(f, e.args[0]))
-    return FUNCTIONS[e.function](f, e, [expression(f, argument) for argument in e.args])
+    args = [expression(f, argument) for argument in e.args]
+    if e.function in BY_ELEMENT and len(args) > 1:
+        args = [as_shaped(f, arg, of.type.shape, e.type.shape) for arg, of in zip(args, e.args, strict=True)]
+    return FUNCTIONS[e.function](f, e, args)
+
+
+def as_shaped(f: Frame, node: Node, own: tuple[Dim, ...], wanted: tuple[Dim, ...]) -> Node:
+    """A value of one shape where one of the same numbers is meant that is spelt otherwise: 3 for K, which is 3."""
+    if len(own) != len(wanted) or own == wanted:
+        return node
+    return build.rename(node, {a: b for a, b in zip(f.axes(own), f.axes(wanted), strict=True) if a is not b})
 
 
 EMPTY = {"sum": 0.0, "mean": 0.0, "max": -float("inf"), "min": float("inf")}
@@ -208,8 +218,8 @@ def reduced(function: str, of: Sequence) -> Node:
 
 
 def _conditional(f: Frame, e: m.Conditional) -> Node:
-    test, then, otherwise = (expression(f, part) for part in (e.test, e.then, e.otherwise))
-    return build.where(test, then, otherwise)
+    then, otherwise = (as_shaped(f, expression(f, part), part.type.shape, e.type.shape) for part in (e.then, e.otherwise))
+    return build.where(expression(f, e.test), then, otherwise)
 
 
 def _for(f: Frame, e: m.For) -> Node:

@@ -178,3 +178,6 @@ FUNCTIONS: dict[str, Function] = {
     "concat": _concat,
     "one_hot": _one_hot,
 }
+
+BY_ELEMENT = frozenset("+ - * / ^ < <= > >= == != and or min max".split())
+"""Functions of two arguments whose dimensions meet."""

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from vispec.factors.expressions import named
 from vispec.factors.make import Factors, factorise
 from vispec.lower.bound import combined, summed
 from vispec.lower.generate import Generated, generate
 from vispec.lower.guided import Guided, guided
 from vispec.lower.query import pairs, query
 from vispec.lower.weights import Weighed, weighed
-from vispec.model.model import Model
+from vispec.model.constant import constant_lets
+from vispec.model.model import Let, Model
 from vispec.plan.held.setting import Setting
 from vispec.plan.held.shared import Shared
 from vispec.plan.order.order import Order
 from vispec.plan.planned import Plan
 from vispec.plan.planner import make_plan
+from vispec.program import build
 from vispec.program.axis import Axis
 from vispec.program.node import Node
 from vispec.program.program import Program
@@ -24,7 +27,7 @@ from vispec.program.program import Program
 
 @dataclass(frozen=True)
 class Outputs:
-    """log_prob: of each row. order: how it is summed. queries: "tilted", "unknowns", "tilted_pairs", "neighbours", where there
+    """log_prob: of each row. order: how it is summed. constants: of each deterministic node that only parameters decide. queries: "tilted", "unknowns", "tilted_pairs", "neighbours", where there
     are any. summed: latent → its plates, of those that the posterior is told of. along: of chains, their place among the
     plates."""
 
@@ -43,6 +46,7 @@ class Outputs:
     weighed: Weighed | None = None
     guided: Guided | None = None
     plan: Plan | None = None
+    constants: Mapping[str, Program] = field(default_factory=dict)
 
 
 def lower(plan: Plan | Model) -> Outputs:
@@ -54,7 +58,7 @@ def lower(plan: Plan | Model) -> Outputs:
     found, weighs = query(asked), weighed(f, s.treatments)
     made = generate(model, s.shared.orders if s.shared else {})
     if found is None:
-        return Outputs(model, f, s, made, log_prob, order, s.shared, weighed=weighs, guided=guided(s), plan=plan)
+        return Outputs(model, f, s, made, log_prob, order, s.shared, weighed=weighs, guided=guided(s), plan=plan, constants=constants(f))
     queries = {
         "tilted": program(f, {"tilted": found.tilted}),
         "unknowns": program(
@@ -83,7 +87,18 @@ def lower(plan: Plan | Model) -> Outputs:
         weighs,
         guided(asked),
         plan,
+        constants(f),
     )
+
+
+def constants(f: Factors) -> dict[str, Program]:
+    """The deterministic nodes that only parameters decide."""
+    return {let.name: program(f, {let.name: constant(f, let)}) for let in constant_lets(f.model)}
+
+
+def constant(f: Factors, let: Let) -> Node:
+    axes = (*map(f.frame.plate, let.plates), *f.frame.shape(let.type))
+    return build.spread(named(f.frame, let.name), axes)
 
 
 def program(f: Factors, outputs: Mapping[str, Node]) -> Program:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from vispec.program import build
 from vispec.program.cost import Numbers
 from vispec.program.facts import least, moving, positive
-from vispec.program.node import Const, Density, Link, Map, Node, Position, Reduce, Rename, Spread, Stop
+from vispec.program.node import Call, Const, Density, Link, Map, Node, Part, Position, Reduce, Rename, Spread
 from vispec.program.program import Program
-from vispec.program.walk import nodes
+from vispec.program.walk import nodes, with_fields
 from vispec.rewrite.masks import Masks
 from vispec.rewrite.rules import Rule
 
@@ -58,6 +58,7 @@ SINGULAR: dict[str, Singular] = {
     "lgamma": Singular(0, 1.0, lambda args: positive(args[0])),
 }
 EXPONENTIALS = frozenset({"exp", "expm1"})
+CASTS = "vispec.kernels.casts:"
 LINEAR = frozenset({"add", "sub", "neg", "where", "real"})
 """Through these, and through reductions, an infinite value sends a finite gradient; and log itself sends 0 where none arrives
 (see the kernel log_of)."""
@@ -133,8 +134,8 @@ class Guard:
             case Density(law, value, params, events) if not {*events} & self.test.axes:
                 new = tuple((name, self.known[param], own) for name, param, own in params)
                 return Density(law, self.known[value], new, events)
-            case Stop():
-                return found
+            case Part(Call(kind="kernel", name=name) as call, place) if name.startswith(CASTS):
+                return Part(with_fields(call, lambda arg: self.known[arg]), place)
         return found
 
     def harmless(self, found: Map) -> bool:

@@ -40,6 +40,7 @@ class Members:
         before: Sequence[str] = (),
         told: Mapping[Axis, str] | None = None,
         graph: bool = True,
+        decorators: Sequence[str] = (),
     ) -> None:
         """A method that a program says."""
         program = rewrite(program)
@@ -48,8 +49,8 @@ class Members:
             self.need([ROOM])
         more = {"told": told, "shaped": self.shaped, "orders": orders, "before": before, "graph": graph}
         found = method(program, name, self.names, arguments, docstring, returns, result, **more)
-        if not graph:
-            found = replace(found, lines=["@torch.no_grad()", *found.lines])
+        decorators = decorators if graph else [*decorators, "@torch.no_grad()"]
+        found = replace(found, lines=[*decorators, *found.lines])
         self.need(found.needs.kernels)
         self.attributes |= dict.fromkeys(sorted(found.needs.attributes))
         for node in program.nodes():
@@ -144,6 +145,16 @@ PAIRS = "log p of each row with `tilt` added to the log-joint of each chain's ne
 QUERIES = "vispec.kernels.queries"
 
 
+def constants(m: Members, o: Outputs) -> None:
+    """A property for each deterministic node that only parameters decide."""
+    for name, program in o.constants.items():
+        let = next(let for let in o.model.lets if let.name == name)
+        axes = (*map(o.f.frame.plate, let.plates), *o.f.frame.shape(let.type))
+        plates = f", one for each element of {', '.join(let.plates)}" if let.plates else ""
+        code = m.names.attribute("property", name)
+        m.program(code, program, f"{let.type}{plates}.", (), orders={name: axes}, decorators=["@property"])
+
+
 def posterior(m: Members, o: Outputs) -> None:
     """tilted, what queries start from, and posterior."""
     if not o.queries:
@@ -177,6 +188,9 @@ def posterior(m: Members, o: Outputs) -> None:
         *(f"    {line}" for line in described(o, exact)),
     ]
     kernels = [(QUERIES, "ask")]
+    if any(plate.ragged for plate in o.model.plates):
+        lines.append("    batch = with_room(batch)")
+        kernels.append(ROOM)
     if o.along:
         along = ", ".join(f'"{name}": {place}' for name, place in o.along.items())
         lines += [

@@ -13,7 +13,7 @@ from vispec.plan.order.steps import Structured, Sum
 from vispec.program.node import Input
 from vispec.torch.generation import generation
 from vispec.torch.guides import guide_modules
-from vispec.torch.members import Members, density, posterior
+from vispec.torch.members import Members, constants, density, posterior
 from vispec.torch.names import ModuleNames
 from vispec.torch.nets.classes import NetCode, emit_net
 from vispec.torch.parameters import CONSTRAINTS, declaration, properties
@@ -21,7 +21,7 @@ from vispec.torch.sampled import guides, weights
 from vispec.torch.source_text import kernel_source, with_borrowed
 from vispec.torch.starts import initialise
 
-MEMBERS = (density, weights, guides, posterior, initialise, generation)
+MEMBERS = (constants, density, weights, guides, posterior, initialise, generation)
 """What the class holds, in this order."""
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from vispec.program.axis import Axis, copy
 from vispec.program.facts import least, most, moving
-from vispec.program.node import Map, Node, Pick, Position
+from vispec.program.node import Const, Map, Node, Pick, Position
 from vispec.torch.code import SUM, Code, binary, call, index, method, number
 from vispec.torch.layout import Value, aligned, merged, turned
 from vispec.torch.writer import DEVICE, PLAIN, Writer
@@ -17,7 +18,7 @@ def write(w: Writer, node: Pick) -> Value:
     table = w.value(node.table)
     at = {axis: each for axis, each in at.items() if axis in table.dims}  # along others it is spread
     table, at = _apart(table, at)
-    table, at = _sliced(table, at)
+    table, at = _sliced(w, table, at, dict(node.at))
     if not at:
         return table
     kept = [axis for axis in table.dims if axis not in at]
@@ -63,16 +64,25 @@ def _apart(table: Value, at: dict[Axis, Value]) -> tuple[Value, dict[Axis, Value
     return replace(table, dims=dims), {own.get(axis, axis): each for axis, each in at.items()}
 
 
-def _sliced(table: Value, at: dict[Axis, Value]) -> tuple[Value, dict[Axis, Value]]:
+def _sliced(w: Writer, table: Value, at: dict[Axis, Value], told: Mapping[Axis, Node]) -> tuple[Value, dict[Axis, Value]]:
     """The table at those indices that are Python numbers."""
     fixed = {axis: each for axis, each in at.items() if each.python}
     if not fixed:
         return table, at
-    items: list[str | Code] = [fixed[axis].code if axis in fixed else ":" for axis in table.dims]
+    items: list[str | Code] = [
+        within(w, axis, fixed[axis].code, told.get(axis)) if axis in fixed else ":" for axis in table.dims
+    ]
     while items and items[-1] == ":":
         items.pop()
     dims = tuple(axis for axis in table.dims if axis not in fixed)
     return replace(table, code=index(table.code, items), dims=dims), {a: each for a, each in at.items() if a not in fixed}
+
+
+def within(w: Writer, axis: Axis, code: Code, told: Node | None) -> Code:
+    """The place of an element that a plate whose size data tell may not have: then of its last, which nobody reads."""
+    if not isinstance(told, Const) or told.value <= 0 or axis.kind != "plate" or axis.origin.size is not None:
+        return code
+    return call("min", code, binary(SUM, w.extent(axis), ("-", number(1))))
 
 
 def _gathered(w: Writer, table: Value, axis: Axis, given: Value) -> Value:

@@ -43,10 +43,12 @@ def chain_log_prob_of_tokens(
     if few or torch.compiler.is_compiling():
         return chain_log_prob(log_init, log_trans, columns(log_table, tokens), length)
     (K, _), T = log_table.shape, tokens.shape[-1]
-    init, trans, _, full = canonical(log_init, log_trans, log_table.new_empty(1).expand(*tokens.shape, K), length)
+    stand_in = log_table.new_empty(1).expand(*tokens.shape, K)
+    batch = batch_of(log_init, log_trans, stand_in, length)
+    init, trans, _, full = canonical(log_init, log_trans, stand_in, length)
     table = log_table.T.contiguous()
     grad = torch.is_grad_enabled() and any(x.requires_grad for x in (init, trans, table))
-    return ChainSums.apply(init, trans, table, full, grad, tokens.reshape(-1, T)).view(tokens.shape[:-1])
+    return ChainSums.apply(init, trans, table, full, grad, tokens.expand(*batch, T).reshape(-1, T)).view(batch)
 
 
 def canonical(
