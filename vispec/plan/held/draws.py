@@ -9,7 +9,7 @@ from vispec.catalog import distributions
 from vispec.estimators.entry import Drawing, Way
 from vispec.factors.expressions import expression
 from vispec.factors.frame import Frame, dtype_of
-from vispec.factors.laws import ChoiceLaw, DrawLaw, FlowLaw, Law, ThenLaw, log_prob, taken
+from vispec.factors.laws import ChoiceLaw, DrawLaw, FlowLaw, Law, ThenLaw, log_prob, number_of_values, taken
 from vispec.factors.make import Factors
 from vispec.model.model import JointGuide, Model, Variable
 from vispec.model.types import FINITE_DOMAINS
@@ -283,6 +283,9 @@ def draw_law(
                 return Drawn(read(entry.path(noise, **{n: node for n, node, _ in params})), law)
             if entry.modifier is not None:
                 params = tuple(part for n, node, own in params for part in taken(entry, n, node, own))
+            if entry.optional and not params and variable.type.domain != "bit":
+                share = build.mul(Noise(variable.name, "uniform", order), build.apply("real", number_of_values(frame, variable.type)))
+                return Drawn(build.apply("int", share), law)
             if entry.optional and not params:
                 name, params = uniform(frame, variable)
             events = shape[len(shape) - entry.event_dim :]
