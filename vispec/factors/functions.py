@@ -179,5 +179,5 @@ FUNCTIONS: dict[str, Function] = {
     "one_hot": _one_hot,
 }
 
-BY_ELEMENT = frozenset("+ - * / ^ < <= > >= == != and or min max".split())
+BY_ELEMENT = frozenset(["+", "-", "*", "/", "^", "<", "<=", ">", ">=", "==", "!=", "and", "or", "min", "max"])
 """Functions of two arguments whose dimensions meet."""

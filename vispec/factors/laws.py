@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from vispec.catalog import Distribution, distributions
@@ -12,6 +13,7 @@ from vispec.model.types import Dim, Type
 from vispec.program import build
 from vispec.program.axis import Axis
 from vispec.program.node import Const, Density, Node
+from vispec.program.wide import wide
 from vispec.structures.elements import from_element
 
 
@@ -154,12 +156,13 @@ def number_of_values(f: Frame, type_: Type) -> Node:
 def taken(entry: Distribution, name: str, node: Node, own: tuple[Axis, ...]) -> list[tuple[str, Node, tuple[Axis, ...]]]:
     """A parameter in the form in which the distribution's kernel takes it, which may be of two tensors."""
     form = entry.forms.get(name, "value") if entry.kernel is not None else "value"
-    node = build.apply("real", node)
-    match form:
-        case "log":
-            return [(name, build.log(node), own)]
-        case "logs":
-            return [(name, build.log(node), own), (name, build.log_one_minus(node), own)]
-        case "logit":
-            return [(name, build.log_odds(node), own)]
-    return [(name, node, own)]
+    found = FORMS[form](build.apply("real", node))
+    return [(name, wide(each) if name in entry.wide else each, own) for each in found]
+
+
+FORMS: dict[str, Callable[[Node], list[Node]]] = {
+    "value": lambda x: [x],
+    "log": lambda x: [build.log(x)],
+    "logs": lambda x: [build.log(x), build.log_one_minus(x)],
+    "logit": lambda x: [build.log_odds(x)],
+}

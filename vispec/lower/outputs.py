@@ -27,9 +27,9 @@ from vispec.program.program import Program
 
 @dataclass(frozen=True)
 class Outputs:
-    """log_prob: of each row. order: how it is summed. constants: of each deterministic node that only parameters decide. queries: "tilted", "unknowns", "tilted_pairs", "neighbours", where there
+    """log_prob: of each row. order: how it is summed. queries: "tilted", "unknowns", "tilted_pairs", "neighbours", where there
     are any. summed: latent → its plates, of those that the posterior is told of. along: of chains, their place among the
-    plates."""
+    plates. constants: of each deterministic node that only parameters decide."""
 
     model: Model
     f: Factors
@@ -58,7 +58,9 @@ def lower(plan: Plan | Model) -> Outputs:
     found, weighs = query(asked), weighed(f, s.treatments)
     made = generate(model, s.shared.orders if s.shared else {})
     if found is None:
-        return Outputs(model, f, s, made, log_prob, order, s.shared, weighed=weighs, guided=guided(s), plan=plan, constants=constants(f))
+        return Outputs(
+            model, f, s, made, log_prob, order, s.shared, weighed=weighs, guided=guided(s), plan=plan, constants=constants(f)
+        )
     queries = {
         "tilted": program(f, {"tilted": found.tilted}),
         "unknowns": program(

@@ -116,7 +116,7 @@ def _of_map(op: str, low: list[float]) -> float:
             return min(low)
         case "where":
             return min(low[1:])
-        case "real" | "int":
+        case "real" | "wide" | "int":
             return low[0]
         case "bool" | "eq" | "lt" | "le" | "and" | "or" | "not":
             return 0.0
@@ -134,6 +134,8 @@ def most(node: Node) -> float:
             return max(map(most, operands))
         case Map("neg", (arg,)):
             return -least(arg)
+        case Map("wide", (arg,)):
+            return most(arg)
         case Map("sigmoid" | "tanh" | "sin" | "cos" | "erf" | "ndtr") | Link("softmax"):
             return 1.0
         case Map("log_sigmoid") | Link("log_softmax"):

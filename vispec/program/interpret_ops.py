@@ -116,6 +116,7 @@ MAPS: dict[str, Callable[..., Tensor]] = {
     "not": lambda x: x.logical_not(),
     "where": lambda test, then, otherwise: torch.where(test, then, otherwise),
     "real": _real,
+    "wide": _real,
     "int": lambda x: x.long(),
     "bool": lambda x: x.bool(),
 }

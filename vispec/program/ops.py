@@ -115,8 +115,10 @@ OPS: dict[str, Op] = {
     "not": Op(1, truth, lambda x: not x),
     "where": Op(3, chosen),
     "real": Op(1, real, float),
+    "wide": Op(1, real),
     "int": Op(1, whole, int),
     "bool": Op(1, truth, bool),
 }
 """where(test, then, otherwise): the branch that is not taken sends no gradient, whatever its value. int_pow: of whole
-numbers, the second not negative. round halves to even. real, int, bool: conversions."""
+numbers, the second not negative. round halves to even. real, int, bool: conversions. wide: the number in float64, whatever
+the module's dtype."""

@@ -9,7 +9,7 @@ from vispec.program.facts import moving, positive
 from vispec.program.node import Const, Map, Node
 from vispec.torch.code import AND, COMPARE, NOT, OR, POWER, SUM, TERM, Code, binary, call, conditional, method, number, unary
 from vispec.torch.layout import Value, aligned, merged
-from vispec.torch.writer import PLAIN, Writer
+from vispec.torch.writer import ONE, PLAIN, Writer
 
 
 def write(w: Writer, node: Map) -> Value:
@@ -291,6 +291,13 @@ def _real(w: Writer, node: Map, values: list[Value]) -> Value:
     return w.real(values[0])
 
 
+def _wide(w: Writer, node: Map, values: list[Value]) -> Value:
+    value = w.real(values[0])
+    if value.python:
+        return replace(value, code=binary(TERM, method(ONE, "double"), ("*", value.code)), python=False)
+    return replace(value, code=method(value.code, "double"))
+
+
 def _int(w: Writer, node: Map, values: list[Value]) -> Value:
     (value,) = values
     if value.dtype == "real":
@@ -342,6 +349,7 @@ BY_OP: dict[str, Callable[[Writer, Map, list[Value]], Value]] = {
     "not": _not,
     "where": _where,
     "real": _real,
+    "wide": _wide,
     "int": _int,
     "bool": _bool,
 }

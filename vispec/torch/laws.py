@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from vispec.catalog import BOUNDS, Distribution, distributions
 from vispec.program.axis import Axis, ordered
-from vispec.program.node import Decide, Density, Draw, Map, Node, Noise
+from vispec.program.node import Decide, Density, Draw, Node, Noise
 from vispec.torch.code import Args, Code, Global, call, listed, method, text
-from vispec.torch.elementwise import BY_OP
 from vispec.torch.layout import Value, aligned, merged
 from vispec.torch.writer import ONE, PLAIN, Writer
 
@@ -26,10 +24,7 @@ def source_of(function: Callable[..., Any]) -> Global:
 def _density(w: Writer, node: Density) -> Value:
     entry = distributions()[node.law]
     value = with_events(w, node.value, node.events)
-    params = [
-        (name, widened(w, param, own) if name in entry.wide else with_events(w, param, own), own)
-        for name, param, own in node.params
-    ]
+    params = [(name, with_events(w, param, own), own) for name, param, own in node.params]
     dims = lead_dims([(value, node.events), *((each, own) for _, each, own in params)])
     x = aligned(w.tensor(value), (*dims, *node.events))
     codes = [(name, in_place(w, each, own, dims)) for name, each, own in params]
@@ -51,14 +46,6 @@ def law_of_law(entry: Distribution, function: Callable[..., Any], params: Sequen
     if entry.law.support in ("count", "bit"):
         named["whole"] = text("True")
     return call(Code((Global(function.__name__, function.__module__),)), *first, inside, *own, **named)
-
-
-def widened(w: Writer, node: Node, own: Sequence[Axis]) -> Value:
-    """A parameter in float64, and so what it is the logarithm of."""
-    if isinstance(node, Map) and len(node.operands) == 1 and node.dtype == "real" and node.operands[0].dtype == "real":
-        return BY_OP[node.op](w, node, [widened(w, node.operands[0], own)])
-    value = w.tensor(w.real(with_events(w, node, own)))
-    return replace(value, code=method(value.code, "double"))
 
 
 def with_events(w: Writer, node: Node, events: Sequence[Axis]) -> Value:
