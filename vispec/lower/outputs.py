@@ -10,23 +10,25 @@ from vispec.lower.bound import combined, summed
 from vispec.lower.generate import Generated, generate
 from vispec.lower.guided import Guided, guided
 from vispec.lower.query import pairs, query
+from vispec.lower.sleep import slept
 from vispec.lower.weights import Weighed, weighed
 from vispec.model.model import Model
+from vispec.plan.held.adds import TRAINING
 from vispec.plan.held.setting import Setting
 from vispec.plan.held.shared import Shared
 from vispec.plan.order.order import Order
 from vispec.plan.planned import Plan
 from vispec.plan.planner import make_plan
 from vispec.program.axis import Axis
-from vispec.program.node import Node
+from vispec.program.node import Const, Node
 from vispec.program.program import Program
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """log_prob: of each row. order: how it is summed. queries: "tilted", "unknowns", "tilted_pairs", "neighbours", where there
-    are any. summed: latent → its plates, of those that the posterior is told of. along: of chains, their place among the
-    plates."""
+    """log_prob: of each row, with what training adds where it reads TRAINING. order: how it is summed. sleep: log q of dreamed
+    rows. queries: "tilted", "unknowns", "tilted_pairs", "neighbours", where there are any. summed: latent → its plates, of
+    those that the posterior is told of. along: of chains, their place among the plates."""
 
     model: Model
     f: Factors
@@ -43,6 +45,7 @@ class Outputs:
     weighed: Weighed | None = None
     guided: Guided | None = None
     plan: Plan | None = None
+    sleep: Program | None = None
 
 
 def lower(plan: Plan | Model) -> Outputs:
@@ -53,10 +56,12 @@ def lower(plan: Plan | Model) -> Outputs:
     asked = plan.asked or s
     found, weighs = query(asked), weighed(f, s.treatments)
     made = generate(model, s.shared.orders if s.shared else {})
+    dreams = slept(s)
+    sleep = None if dreams is None else program(f, {"log_q": dreams})
     if found is None:
-        return Outputs(model, f, s, made, log_prob, order, s.shared, weighed=weighs, guided=guided(s), plan=plan)
+        return Outputs(model, f, s, made, log_prob, order, s.shared, weighed=weighs, guided=guided(s), plan=plan, sleep=sleep)
     queries = {
-        "tilted": program(f, {"tilted": found.tilted}),
+        "tilted": asked_of(program(f, {"tilted": found.tilted})),
         "unknowns": program(
             f, {**{f"zeros {n}": z for n, z in found.zeros.items()}, **{f"inside {n}": z for n, z in found.inside.items()}}
         ),
@@ -65,7 +70,7 @@ def lower(plan: Plan | Model) -> Outputs:
     along = dict[str, int]()
     if chained is not None:
         tilted, zeros, along = chained
-        queries |= {"tilted_pairs": program(f, {"tilted_pairs": tilted}), "neighbours": program(f, dict(zeros))}
+        queries |= {"tilted_pairs": asked_of(program(f, {"tilted_pairs": tilted})), "neighbours": program(f, dict(zeros))}
     plates = {name: found.plates[name] for name in found.zeros}
     return Outputs(
         model,
@@ -83,8 +88,14 @@ def lower(plan: Plan | Model) -> Outputs:
         weighs,
         guided(asked),
         plan,
+        sleep,
     )
 
 
 def program(f: Factors, outputs: Mapping[str, Node]) -> Program:
     return Program(dict(outputs), f.frame.hints, f.frame.spans)
+
+
+def asked_of(found: Program) -> Program:
+    """A query, to which training adds nothing."""
+    return found.rewritten(lambda node: Const(False) if node is TRAINING else None)
