@@ -12,7 +12,7 @@ from vispec.model import model as m
 from vispec.model.types import MISSING, Dim, Type
 from vispec.program import build
 from vispec.program.axis import Axis
-from vispec.program.node import Const, Node, Site
+from vispec.program.node import Const, Node
 
 
 @dataclass(frozen=True)
@@ -176,9 +176,7 @@ def evidence(f: Frame, e: m.Evidence) -> Node:
 
 
 def _base(f: Frame, e: m.Base) -> Node:
-    variable = f.model.variable[e.draw.name]
-    order = (*map(f.plate, variable.plates), *f.shape(variable.type))
-    return Site(f"base of {variable.name}", order, "real")
+    return f.base(f.model.variable[e.draw.name])
 
 
 def _apply(f: Frame, e: m.Apply) -> Node:

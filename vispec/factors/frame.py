@@ -85,6 +85,11 @@ class Frame:
         order = tuple(map(self.plate, element_plates(variable)))
         return self.named(Site(variable.name, (*order, *self.shape(variable.type)), dtype_of(variable.type)), variable.name)
 
+    def base(self, variable: Variable) -> Node:
+        """The Normal number of which a draw that is carried elsewhere is made."""
+        order = (*map(self.plate, element_plates(variable)), *self.shape(variable.type))
+        return Site(f"base of {variable.name}", order, "real")
+
     def data(self, variable: Variable) -> Node:
         """The variable in the data; past ragged ends, and in missing cells, a number that every law of its domain allows."""
         site = self.site(variable)

@@ -10,6 +10,7 @@ from vispec.estimators.ways import plain
 from vispec.model.types import FINITE_DOMAINS
 from vispec.model.walk import draws
 from vispec.plan.guides import BASELINE
+from vispec.plan.held.adds import log_q as log_q_of
 from vispec.plan.held.setting import Setting
 from vispec.plan.order.execute import execute
 from vispec.plan.order.order import Order
@@ -81,7 +82,7 @@ def log_q(s: Setting, way: Way) -> Node:
         if s.draws.way(name).name != way.name:
             continue
         variable = s.f.model.variable[name]
-        q = s.draws.log_q(variable, found)
+        q = log_q_of(s.draws, variable, found)
         if variable.role == "partial":
             q = build.where(s.f.frame.observed(variable), 0.0, q)
         parts.append(build.reduce("sum", q, {*map(s.f.frame.plate, variable.plates)} - {*s.draws.rows}))

@@ -58,6 +58,8 @@ def guided(s: Setting) -> Guided | None:
             order = (*plates, *shape[:rank], *own) if own else (*plates, *shape)
             outputs[f"{name} {param}"], orders[f"{name} {param}"] = build.spread(node, order), order
         held[frame.site(variable)] = centre(law)
+        if entry.carry is not None:
+            held[frame.base(variable)] = law.params[0][1]
     if not outputs:
         return None
     modes = any(node.source == "mode" for root in outputs.values() for node in reads(root, Input))

@@ -11,9 +11,11 @@ from vispec.lower.bound import combined, summed
 from vispec.lower.generate import Generated, generate
 from vispec.lower.guided import Guided, guided
 from vispec.lower.query import pairs, query
+from vispec.lower.sleep import slept
 from vispec.lower.weights import Weighed, weighed
 from vispec.model.constant import constant_lets
 from vispec.model.model import Let, Model
+from vispec.plan.held.adds import TRAINING
 from vispec.plan.held.setting import Setting
 from vispec.plan.held.shared import Shared
 from vispec.plan.order.order import Order
@@ -21,15 +23,16 @@ from vispec.plan.planned import Plan
 from vispec.plan.planner import make_plan
 from vispec.program import build
 from vispec.program.axis import Axis
-from vispec.program.node import Node
+from vispec.program.node import Const, Node
 from vispec.program.program import Program
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """log_prob: of each row. order: how it is summed. queries: "tilted", "unknowns", "tilted_pairs", "neighbours", where there
-    are any. summed: latent → its plates, of those that the posterior is told of. along: of chains, their place among the
-    plates. constants: of each deterministic node that only parameters decide."""
+    """log_prob: of each row, with what training adds where it reads TRAINING. order: how it is summed. sleep: log q of dreamed
+    rows. queries: "tilted", "unknowns", "tilted_pairs", "neighbours", where there are any. summed: latent → its plates, of
+    those that the posterior is told of. along: of chains, their place among the plates. constants: of each deterministic node
+    that only parameters decide."""
 
     model: Model
     f: Factors
@@ -47,6 +50,7 @@ class Outputs:
     guided: Guided | None = None
     plan: Plan | None = None
     constants: Mapping[str, Program] = field(default_factory=dict)
+    sleep: Program | None = None
 
 
 def lower(plan: Plan | Model) -> Outputs:
@@ -57,12 +61,13 @@ def lower(plan: Plan | Model) -> Outputs:
     asked = plan.asked or s
     found, weighs = query(asked), weighed(f, s.treatments)
     made = generate(model, s.shared.orders if s.shared else {})
+    dreams = slept(s)
+    sleep = None if dreams is None else program(f, {"log_q": dreams})
     if found is None:
-        return Outputs(
-            model, f, s, made, log_prob, order, s.shared, weighed=weighs, guided=guided(s), plan=plan, constants=constants(f)
-        )
+        last = {"weighed": weighs, "guided": guided(s), "plan": plan, "constants": constants(f), "sleep": sleep}
+        return Outputs(model, f, s, made, log_prob, order, s.shared, **last)
     queries = {
-        "tilted": program(f, {"tilted": found.tilted}),
+        "tilted": asked_of(program(f, {"tilted": found.tilted})),
         "unknowns": program(
             f, {**{f"zeros {n}": z for n, z in found.zeros.items()}, **{f"inside {n}": z for n, z in found.inside.items()}}
         ),
@@ -71,7 +76,7 @@ def lower(plan: Plan | Model) -> Outputs:
     along = dict[str, int]()
     if chained is not None:
         tilted, zeros, along = chained
-        queries |= {"tilted_pairs": program(f, {"tilted_pairs": tilted}), "neighbours": program(f, dict(zeros))}
+        queries |= {"tilted_pairs": asked_of(program(f, {"tilted_pairs": tilted})), "neighbours": program(f, dict(zeros))}
     plates = {name: found.plates[name] for name in found.zeros}
     return Outputs(
         model,
@@ -90,6 +95,7 @@ def lower(plan: Plan | Model) -> Outputs:
         guided(asked),
         plan,
         constants(f),
+        sleep,
     )
 
 
@@ -105,3 +111,8 @@ def constant(f: Factors, let: Let) -> Node:
 
 def program(f: Factors, outputs: Mapping[str, Node]) -> Program:
     return Program(dict(outputs), f.frame.hints, f.frame.spans)
+
+
+def asked_of(found: Program) -> Program:
+    """A query, to which training adds nothing."""
+    return found.rewritten(lambda node: Const(False) if node is TRAINING else None)

@@ -12,6 +12,7 @@ from vispec.model.model import Estimator, Flow, Infer, Let, Model, Variable
 from vispec.model.walk import walk
 from vispec.plan.estimate import draw_order, drawn_from
 from vispec.plan.guides import in_joint, is_shared
+from vispec.plan.held.adds import log_ratio
 from vispec.plan.held.draws import Draws
 from vispec.plan.held.joint import joint
 from vispec.plan.held.setting import Setting
@@ -123,7 +124,7 @@ def is_guided(s: Setting, name: str) -> bool:
 
 def ratio(s: Setting, name: str) -> Node:
     """log p − log q of a row, summed over its plates."""
-    node = s.draws.log_ratio(s.f.model.variable[name])
+    node = log_ratio(s.draws, s.f.model.variable[name])
     plates = {*map(s.f.frame.plate, s.f.model.variable[name].plates)} - {*s.draws.rows}
     return build.reduce("sum", node, plates)
 

@@ -1,4 +1,4 @@
-"""The methods of the class: those that a program says, and those that only call others."""
+"""The methods of the class, those that a program says and those that only call others; and the posterior."""
 
 from __future__ import annotations
 
@@ -77,67 +77,8 @@ def ragged(node: Input) -> bool:
     return any(axis.lengths is not None for axis in node.order)
 
 
-def density(m: Members, o: Outputs) -> None:
-    """log_prob and loss, and what all rows share."""
-    if o.shared is not None:
-        return density_of_shared(m, o)
-    m.program("log_prob", o.log_prob, summary(o))
-    m.text(
-        [
-            "def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:",
-            f'    """Minibatch estimate of -log p(data): (N/M) {counted(o)} over the rows of the batch."""',
-            "    log_prob = self.log_prob(batch)",
-            *weighing(o),
-            "    return log_prob.sum() * (-num_data / len(log_prob))",
-        ]
-    )
-
-
-def density_of_shared(m: Members, o: Outputs) -> None:
-    assert o.shared is not None
-    names = [*map(local, o.shared.orders), "_"]
-    before = [f"{', '.join(names)} = self.shared() if shared is None else shared"] if len(names) > 1 else []
-    told = "shared: tuple[Tensor, ...] | None = None"
-    m.program("log_prob", o.log_prob, summary(o), (BATCH, told) if before else (BATCH,), before=before)
-    passed = "batch, shared" if before else "batch"
-    m.text(
-        [
-            "def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:",
-            f'    """Minibatch estimate of -log p(data) or its bound: (N/M) {counted(o)} over the rows, and once '
-            'what all rows share."""',
-            "    shared = self.shared()",
-            f"    log_prob = self.log_prob({passed})",
-            *weighing(o),
-            "    return -log_prob.sum() * (num_data / len(log_prob)) - shared[-1]",
-        ]
-    )
-    shapes = [f"{name} ({', '.join(axis.hint for axis in order)})" for name, order in o.shared.orders.items()]
-    doc = "; ".join([*shapes, "log p − log q of all that rows share"]) + "."
-    m.program("shared", o.shared.program, doc, (), "tuple", "tuple[Tensor, ...]", orders=o.shared.orders)
-
-
-def counted(o: Outputs) -> str:
-    return "Σ" if o.model.weight is None else "Σ w"
-
-
-def weighing(o: Outputs) -> list[str]:
-    """log_prob as so many rows each; one of none, which may be impossible, adds nothing."""
-    if o.model.weight is None:
-        return []
-    weights = f'batch["{o.model.weight}"]'
-    return [f"    log_prob = torch.where({weights} > 0, {weights} * log_prob, 0.0)"]
-
-
 def rows(o: Outputs) -> str:
     return next(plate.name for plate in o.model.plates if plate.data)
-
-
-def summary(o: Outputs) -> str:
-    """What log_prob gives."""
-    if o.setting.combine == "exact":
-        return f"log p of each row ({rows(o)},), exact, in nats."
-    kind = {"elbo": "A lower bound", "iwae": "A lower bound"}.get(o.setting.combine, "An estimate")
-    return f"{kind} on log p of each row ({rows(o)},), in nats."
 
 
 TILTED = "log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."

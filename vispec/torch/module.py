@@ -11,9 +11,10 @@ from vispec.lower.outputs import Outputs
 from vispec.model.model import Model
 from vispec.plan.order.steps import Structured, Sum
 from vispec.program.node import Input
+from vispec.torch.density import density
 from vispec.torch.generation import generation
 from vispec.torch.guides import guide_modules
-from vispec.torch.members import Members, constants, density, posterior
+from vispec.torch.members import Members, constants, posterior
 from vispec.torch.names import ModuleNames
 from vispec.torch.nets.classes import NetCode, emit_net
 from vispec.torch.parameters import CONSTRAINTS, declaration, properties

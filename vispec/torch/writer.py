@@ -250,7 +250,8 @@ def _input(w: Writer, node: Input) -> Value:
         "setting": lambda: Code((Attribute("buffer", node.name),)),
         "tilt": lambda: index(text("tilt"), [json.dumps(node.name, ensure_ascii=False)]),
     }[node.source]()
-    return Value(code, node.order, node.kind, python=node.source == "setting")
+    python = node.source == "setting" or (node.source == "argument" and node.kind == "bool")
+    return Value(code, node.order, node.kind, python=python)
 
 
 def _const(w: Writer, node: Const) -> Value:

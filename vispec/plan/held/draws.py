@@ -1,4 +1,4 @@
-"""Draws of latents, each as its estimator asks for, and what a draw adds to the log-weight of its sample."""
+"""Draws of latents, each as its estimator asks for."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from vispec.catalog import distributions
 from vispec.estimators.entry import Drawing, Way
 from vispec.factors.expressions import expression
 from vispec.factors.frame import Frame, dtype_of
-from vispec.factors.laws import ChoiceLaw, DrawLaw, FlowLaw, Law, ThenLaw, log_prob, number_of_values, taken
+from vispec.factors.laws import ChoiceLaw, DrawLaw, FlowLaw, Law, ThenLaw, number_of_values, taken
 from vispec.factors.make import Factors
 from vispec.model.model import JointGuide, Model, Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.estimate import drawn_together, source_of, way_of
 from vispec.plan.guides import point_of
 from vispec.plan.held.along import Body, Member, along, lags_of, parts
-from vispec.plan.held.divergence import divergence
 from vispec.plan.held.hold import values_axis
 from vispec.plan.held.joint_guide import draw_jointly
 from vispec.plan.plan import Treatment
@@ -138,8 +137,7 @@ class Draws:
         self.drawn[variable.name] = found
         self.held[frame.site(variable)] = frame.named(found.value, variable.name)
         if found.base is not None:
-            order = (*map(frame.plate, variable.plates), *frame.shape(variable.type))
-            self.held[Site(f"base of {variable.name}", order, "real")] = found.base
+            self.held[frame.base(variable)] = found.base
 
     def draw(self, variable: Variable) -> Drawn:
         """A point estimate, or a sample from the guide, or from the variable's own law where it has none."""
@@ -192,52 +190,6 @@ class Draws:
     def read(self, law: Law) -> Law:
         """A law with what is drawn so far in place of sites."""
         return changed(law, self.held)
-
-    # ---- what a draw adds
-
-    def log_ratio(self, variable: Variable) -> Node:
-        """log p(z) − log q(z) at the draw; log p where a partial variable is seen, or where it is a point."""
-        found, frame = self.drawn[variable.name], self.f.frame
-        way, prior = self.way(variable.name), self.log_prior(variable)
-        if way.point:
-            return prior
-        if variable.name not in self.f.guides:
-            return build.where(frame.observed(variable), prior, 0.0)
-        q = self.log_q(variable, found, way.fixed)
-        if not way.learns:
-            q = build.stop(q)
-        ratio = build.sub(prior, q)
-        return build.where(frame.observed(variable), prior, ratio) if variable.role == "partial" else ratio
-
-    def log_prior(self, variable: Variable) -> Node:
-        """log p of the draw."""
-        factor = self.f.factors[variable.name]
-        assert factor.log_prob is not None
-        return self.f.frame.named(substitute([factor.log_prob], self.held)[0], f"log_p_{variable.name}")
-
-    def log_q(self, variable: Variable, found: Drawn, fixed: bool = False) -> Node:
-        """log q of the draw; fixed: with a gradient through the draw alone, not through the guide's parameters."""
-        frame = self.f.frame
-        law = stopped(found.law) if fixed else found.law
-        if found.base is not None and found.gain is not None:
-            gain = build.reduce("sum", found.gain, tuple(a for a in frame.shape(variable.type) if a in found.gain.axes))
-            q = build.sub(log_prob(frame, base_law(law), found.base, variable.type), gain)
-        else:
-            q = log_prob(frame, law, found.value, variable.type)
-        if fixed:
-            q = Part(
-                Call("kernel", "vispec.kernels.draws.reparameterised:through_the_draw", ((q, (), ""),), (((), "real"),), ()), 0
-            )
-        return frame.named(q, f"log_q_{variable.name}")
-
-    def minus_kl(self, variable: Variable) -> Node | None:
-        """−KL(q ‖ p), where there is a closed form; log p where a partial variable is seen."""
-        found = divergence(
-            self.f.frame, self.drawn[variable.name].law, self.read(self.f.factors[variable.name].law), variable.type
-        )
-        if found is None:
-            return None
-        return build.neg(self.f.frame.named(found, f"kl_{variable.name}"))
 
 
 def site_of(frame: Frame, variable: Variable) -> Site:

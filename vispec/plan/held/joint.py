@@ -11,6 +11,7 @@ from vispec.factors.make import Factors
 from vispec.factors.structured import is_structure
 from vispec.model.model import Variable
 from vispec.plan.guides import is_shared
+from vispec.plan.held.adds import labels, log_ratio, minus_kl
 from vispec.plan.held.draws import Draws
 from vispec.plan.held.hold import Held, hold, values_axis
 from vispec.plan.order.problem import Factor, Lag, Latent, Pointer, Problem
@@ -46,6 +47,8 @@ def joint(f: Factors, treatments: Mapping[str, Treatment], draws: Draws) -> Join
         elif not is_shared(variable, model):
             found = terms(f, variable, treatments[name], draws)
             nodes |= {each: (node, variable.plates) for each, node in found.items()}
+            if (taught := labels(draws, variable)) is not None:
+                nodes[f"labels_{name}"] = taught, variable.plates
     sites = {name: site_of(frame, name) for name in summed}
     roots = substitute([node for node, _ in nodes.values()], draws.held)
     found, held = hold(roots, sites, values)
@@ -81,8 +84,8 @@ def terms(f: Factors, variable: Variable, treatment: Treatment, draws: Draws) ->
             guided = name in f.guides or draws.way(name).point or variable.role == "partial"
             if not guided:
                 return {}
-            kl = draws.minus_kl(variable) if treatment.exact or name in draws.analytic else None
-            return {f"ratio_{name}": draws.log_ratio(variable)} if kl is None else {f"kl_{name}": kl}
+            kl = minus_kl(draws, variable) if treatment.exact or name in draws.analytic else None
+            return {f"ratio_{name}": log_ratio(draws, variable)} if kl is None else {f"kl_{name}": kl}
         case "masked":
             assert density is not None
             (at_data,) = substitute([density], {frame.site(variable): frame.data(variable)})

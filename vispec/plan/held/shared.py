@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vispec.factors.make import Factors
+from vispec.plan.held.adds import annealed, log_ratio, minus_kl
 from vispec.plan.held.draws import Draws
 from vispec.plan.plan import Treatment
 from vispec.program import build
@@ -39,11 +40,11 @@ def shared(
     draws.draw_all(names)
     parts = [whole(adds(draws, name), f, name, samples) for name in names]
     if draws.log_q_jointly is not None:
-        parts.append(build.neg(averaged(draws.log_q_jointly, samples)))
+        parts.append(build.neg(annealed(f.model, averaged(draws.log_q_jointly, samples))))
     for name in nets:
         given = ((Input(name, (), "real", "net"), (), ""),)
         kl = Part(Call("kernel", "vispec.kernels.layers.bayesian:kl_of_weights", given, (((), "real"),), ()), 0)
-        parts.append(build.neg(f.frame.named(kl, f"kl_{name}")))
+        parts.append(build.neg(annealed(f.model, f.frame.named(kl, f"kl_{name}"))))
     values = {name: draws.drawn[name].value for name in names}
     outputs = {**values, "log_ratio": f.frame.named(build.add(*parts), "log_ratio")}
     return Shared(Program(outputs, f.frame.hints, f.frame.spans), dict(orders))
@@ -51,13 +52,12 @@ def shared(
 
 def adds(draws: Draws, name: str) -> Node:
     """What a shared latent adds."""
-    variable, guide = draws.model.variable[name], draws.model.joint
-    if guide is not None and name in guide.names:  # log q of all at once is apart
-        return draws.log_prior(variable)
-    if name not in draws.f.guides and not draws.way(name).point:
+    variable, model = draws.model.variable[name], draws.model
+    jointly = model.joint is not None and name in model.joint.names
+    if name not in draws.f.guides and not jointly and not draws.way(name).point:
         return build.node(0.0)
-    kl = draws.minus_kl(variable) if name in draws.analytic else None
-    return draws.log_ratio(variable) if kl is None else kl
+    kl = minus_kl(draws, variable) if name in draws.analytic else None
+    return log_ratio(draws, variable) if kl is None else kl
 
 
 def whole(node: Node, f: Factors, name: str, samples: Axis | None) -> Node:
