@@ -121,7 +121,7 @@ def _starts(
         found |= taken
     if request.params is not None:
         found |= read_params(request.params, model, module)
-    for name in by_chance(model, found):
+    for name in by_chance(model, module, found):
         reporter.say(
             f"`{name}` is fixed where it happens to start: write `param {name} : ... = ...`, or use --params or --from"
         )
