@@ -42,12 +42,13 @@ class Built:
     own: frozenset[str] = frozenset()
 
 
-def build(source: Source, chosen: Mapping[str, int]) -> Built:
-    """Parse, check, compile and load with the sizes chosen and small ones for the rest. Raises SpecError."""
+def build(source: Source, chosen: Mapping[str, int], **limits: int | None) -> Built:
+    """Parse, check, compile and load with the sizes chosen and small ones for the rest; limits are those of compile_spec.
+    Raises SpecError."""
     tree = parse(source)
     sizes = small_sizes(tree, chosen)
     model = check_model(tree, sizes)
-    text = compile_spec(source, sizes)
+    text = compile_spec(source, sizes, **limits)
     sizes = {**{size.name: size.value for size in model.sizes if size.value is not None}, **sizes}
     module = load(text, class_of(text))
     own = frozenset(param.name for param in model.params)
