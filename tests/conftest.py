@@ -26,8 +26,11 @@ def with_program() -> None:
     from vispec.syntax.parse import parse
     from vispec.torch.module import print_module
 
-    def compile_spec(source: Source, sizes: Mapping[str, int] | None = None, memory: int | None = None) -> str:
-        return print_module(lower(plan_model(check_model(parse(source), sizes or {}), budget(None, memory))), sizes)
+    def compile_spec(
+        source: Source, sizes: Mapping[str, int] | None = None, memory: int | None = None, work: int | None = None
+    ) -> str:
+        plan = plan_model(check_model(parse(source), sizes or {}), budget(work, memory, sizes))
+        return print_module(lower(plan), sizes)
 
     old.compile_spec = compile_spec
 

@@ -20,8 +20,8 @@ from vispec.explain.show import show_explanation
 from vispec.graph.build import build_graph, show_graph
 from vispec.graph.layout.figure import make_figure
 from vispec.model.check import check_model
+from vispec.model.extent import element_plates, first_plate
 from vispec.model.model import Model
-from vispec.plan.axes import element_plates, first_plate
 from vispec.plan.make import make_plan
 from vispec.plan.planner import plan_model
 from vispec.source import Source

@@ -5,19 +5,24 @@ from collections.abc import Mapping
 
 from vispec.emit.module import MEMORY, emit
 from vispec.model.check import check_model
+from vispec.plan.budget import budget
 from vispec.plan.make import make_plan
+from vispec.plan.planner import plan_model
 from vispec.source import Source
 from vispec.syntax.parse import parse
 
 
-def compile_spec(source: Source, sizes: Mapping[str, int] | None = None, memory: int | None = None) -> str:
+def compile_spec(
+    source: Source, sizes: Mapping[str, int] | None = None, memory: int | None = None, work: int | None = None
+) -> str:
     """The emitted module's text. `sizes` give values to sizes and vocabularies, over those of the spec; `memory` is how many
-    bytes a sum over joint values may take at once.
+    bytes a sum over joint values may take at once, `work` how many terms the sums for one row may have.
 
     Raises SpecError with everything found wrong.
     """
     tree = parse(source)
     model = check_model(tree, sizes or {})
+    plan_model(model, budget(work, memory, sizes))  # refuses what takes more, as `check` does
     plan = make_plan(model)
     return emit(plan, sizes, memory or MEMORY)
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from vispec.cli.show import Aligned
+from vispec.model.extent import first_plate
 from vispec.model.model import Model
-from vispec.plan.axes import first_plate
 
 SHARED = "(shared)"
 Told = tuple[dict[str, Any], Aligned]

@@ -65,7 +65,7 @@ work_option = click.option(
     "--work",
     type=click.IntRange(1),
     metavar="N",
-    help="The most terms that the sums for one row may have (default: 10^9).",
+    help="The most terms (multiply-adds) that the sums for one row may have (default: 10^9, or as the spec says).",
 )
 seed_option = click.option("--seed", type=click.IntRange(0), help="All that is random follows from it (default 0).")
 run_argument = click.argument("run", type=click.Path(path_type=Path))

@@ -6,6 +6,7 @@ import ast
 import re
 from dataclasses import dataclass, field, replace
 
+from vispec.model.extent import element_plates
 from vispec.model.model import Expression, Model, Param, Variable
 from vispec.model.types import INTEGER_DOMAINS, MISSING, Dim, Type
 from vispec.program import build
@@ -113,14 +114,26 @@ class Frame:
         """A parameter in its domain, through the link function of what is stored."""
         plates = tuple(map(self.plate, param.plates))
         events = self.shape(param.type)
-        constrained = param.type.domain in CONSTRAINED
-        stored = Input(f"raw_{param.name}" if constrained else param.name, (*plates, *events), "real", "parameter")
+        stored = Input(stored_names(self.model)[param.name], (*plates, *events), "real", "parameter")
         return self.named(linked(stored, param.type, events), param.name)
 
     def named(self, node: Node, hint: str) -> Node:
         """The node, which is called so unless it is already."""
         self.hints.setdefault(node, hint)
         return node
+
+
+def stored_names(model: Model) -> dict[str, str]:
+    """What is stored of each parameter: itself, or unconstrained numbers under a name that nothing in the spec has."""
+    declared = (*model.params, *model.variables, *model.lets, *model.nets, *model.sizes, *model.vocabs)
+    taken, found = {each.name for each in declared}, dict[str, str]()
+    for param in model.params:
+        name = f"raw_{param.name}" if param.type.domain in CONSTRAINED else param.name
+        while name in taken and name != param.name:
+            name += "_"
+        taken.add(name)
+        found[param.name] = name
+    return found
 
 
 def linked(raw: Node, type_: Type, events: tuple[Axis, ...]) -> Node:
@@ -145,12 +158,6 @@ def shape_of(f: Frame, e: Expression) -> tuple[Dim, ...]:
         return e.type.shape
     size = f.model.plate[e.type.over].size
     return (f"|{e.type.over}|" if size is None else size, *e.type.shape)
-
-
-def element_plates(variable: Variable) -> tuple[str, ...]:
-    """The plates along which a variable has elements: its own, and for a tree the one whose elements have the heads."""
-    own = (variable.type.plate,) if variable.type.domain == "tree" and variable.type.plate else ()
-    return (*variable.plates, *own)
 
 
 def dtype_of(type_: Type) -> Dtype:

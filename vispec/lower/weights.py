@@ -16,8 +16,8 @@ from vispec.plan.held.adds import log_ratio
 from vispec.plan.held.draws import Draws
 from vispec.plan.held.joint import joint
 from vispec.plan.held.setting import Setting
-from vispec.plan.plan import Treatment
 from vispec.plan.treat import treat
+from vispec.plan.treatment import Treatment
 from vispec.program import build
 from vispec.program.axis import Axis
 from vispec.program.node import Node

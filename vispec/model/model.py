@@ -1,7 +1,7 @@
 """The checked model: names, types, shapes and plates resolved. Nothing here can still be a user's mistake.
 
 Expressions are resolved: each says which kind of access it is, so later stages never look a name up in a scope.
-`plates` of an expression are not stored; they follow from the variables in it (see plan/axes).
+`plates` of an expression are not stored; they follow from the variables in it (see extent.py).
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
 """Going through resolved expressions and laws."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
-from typing import TypeVar
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar
 
 from vispec.model import model as m
 
@@ -25,6 +25,15 @@ def children(expression: m.Expression) -> tuple[m.Expression, ...]:
 def walk(expression: m.Expression) -> tuple[m.Expression, ...]:
     """The expression and all below it."""
     return (expression, *(inner for child in children(expression) for inner in walk(child)))
+
+
+def key(value: Any) -> Any:
+    """A hashable stand-in for an expression or law that ignores where it stands in the text."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return (type(value).__name__, *(key(getattr(value, f.name)) for f in fields(value) if f.name not in ("span", "type")))
+    if isinstance(value, tuple):
+        return tuple(key(item) for item in value)
+    return (value, "") if isinstance(value, float) else value  # 1.0 is no index, and equals 1
 
 
 def prefix_of(expression: m.Expression) -> m.Prefix | None:

@@ -6,7 +6,7 @@ from vispec.estimators import estimators
 from vispec.estimators.entry import EstimatorKind, Way
 from vispec.model.model import Estimator, Infer, Law, Model, Past, Then, Variable
 from vispec.model.walk import is_read, law_parts, walk
-from vispec.plan.plan import Combine, Treatment
+from vispec.plan.treatment import Combine, Treatment
 
 
 def kind_of(estimator: Estimator) -> EstimatorKind:

@@ -2,33 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from vispec.model.model import Estimator, Expression, Law, Model
+from vispec.model.model import Expression, Law, Model
 from vispec.plan.axes import Scope
+from vispec.plan.treatment import Combine, Gradient, Row, Treatment, text
 
-Kind = Literal["data", "sum", "draw", "masked", "free"]
-Combine = Literal["exact", "elbo", "iwae", "mc"]
-Gradient = str  # the name of a way in which draws pass one: vispec.estimators
-
-
-@dataclass(frozen=True)
-class Treatment:
-    """What happens to one variable.
-
-    data: its value is in the batch. sum: enumerated and summed out. draw: sampled from its guide or prior.
-    masked: a partial leaf, scored where it is seen. free: a latent that nothing observed depends on; it integrates to one.
-    gradient: how it passes a draw: through the sample (pathwise; stl and dreg hold log q's parameters fixed), by the score
-    function, through a relaxed draw, by a sum over likely values (stratified), not at all (wake_sleep: the guide learns from
-    the model's own samples), or there is a point and no draw.
-    """
-
-    variable: str
-    kind: Kind
-    exact: bool
-    because: str
-    estimator: Estimator | None = None
-    gradient: Gradient = "pathwise"
+__all__ = ["Combine", "Factor", "Gradient", "Plan", "Row", "Step", "Treatment", "text"]
 
 
 @dataclass(frozen=True)
@@ -64,26 +44,6 @@ class Step:
     order: int = 1  # of a chain: how many elements back its laws read
     into: str | None = None  # of a scatter: the plate whose elements are pointed at, and the index that does it
     index: Expression | None = None
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the printed plan."""
-
-    variable: str
-    plates: tuple[str, ...]
-    treatment: str
-    exact: bool
-    cost: Mapping[str, Any]
-    because: str
-
-
-def text(estimator: Estimator | None) -> str:
-    """An estimator as the user writes it."""
-    if estimator is None:
-        return "elbo"
-    settings = ", ".join(f"{name}={value}" for name, value in estimator.settings)
-    return f"{estimator.name}({settings})"
 
 
 @dataclass(frozen=True)

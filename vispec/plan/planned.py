@@ -10,7 +10,7 @@ from vispec.model.model import Model
 from vispec.plan.budget import Budget
 from vispec.plan.held.setting import Setting
 from vispec.plan.order.order import Order
-from vispec.plan.plan import Combine, Row, Treatment, text
+from vispec.plan.treatment import Combine, Row, Treatment, text
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,11 @@ def plan_model(model: Model, budget: Budget | None = None) -> Plan:
     return make_plan(factorise(completed(model)), budget)
 
 
+def plan_of(model: Model) -> Plan:
+    """The plan of a model that is compiled already: whatever its sums take was allowed."""
+    return plan_model(model, Budget(work=ABSURD))
+
+
 def make_plan(f: Factors, budget: Budget | None = None) -> Plan:
     """The plan of a completed model's factors. Raises SpecError where a sum takes more than its budget whatever the data."""
     budget, model = budget or Budget(), f.model

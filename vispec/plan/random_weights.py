@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 
 from vispec.catalog import networks
 from vispec.diagnostics import Diagnostic, Label
+from vispec.model.extent import extent
 from vispec.model.model import Const, Draw, Expression, Law, Model, Net, NetCall, Past, Stage, Variable
 from vispec.model.types import FINITE_DOMAINS
-from vispec.model.walk import law_parts, walk
-from vispec.plan.axes import Scope, expression_axes, key
+from vispec.model.walk import key, law_parts, walk
 
 WEIGHTLESS = ("dropout", "standardise")
 LINEAR = ("mlp", "linear", "residual", *WEIGHTLESS)  # layers that a prior may reach
@@ -63,12 +63,11 @@ def layer_problems(net: Net, stage: Stage, rest: Sequence[Stage]) -> Iterator[Di
 def call_problems(net: Net, model: Model) -> Iterator[Diagnostic]:
     """Each density reads one value of the net, and no latent that is summed out reads several such densities."""
     summed = frozenset(v.name for v in model.variables if is_summed(v, model))
-    scope = Scope(model, summed, {})
     for variable in model.variables:
         calls = [e for e in read_by(variable, model) if isinstance(e, NetCall) and e.net == net.name]
         if not calls:
             continue
-        axes = frozenset[str]().union(*(call_axes(call, scope) for call in calls))
+        axes = frozenset[str]().union(*(call_axes(call, model, summed) for call in calls))
         if len({key(call.args) for call in calls}) > 1 or axes - set(variable.plates):
             message = f"the law of `{variable.name}` reads several values of `{net.name}`, each with weights drawn anew"
             which = sorted(axes & summed)
@@ -82,9 +81,9 @@ def call_problems(net: Net, model: Model) -> Iterator[Diagnostic]:
             yield Diagnostic("V705", message, Label(calls[-1].span, "several values"), related, help_)
 
 
-def call_axes(call: NetCall, scope: Scope) -> frozenset[str]:
+def call_axes(call: NetCall, model: Model, summed: frozenset[str]) -> frozenset[str]:
     """Along what it has values of its own, a sequence's elements included."""
-    axes = expression_axes(call, scope)
+    axes = extent(call, model, summed)
     return axes if call.type.over is None else axes | {call.type.over}
 
 

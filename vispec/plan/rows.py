@@ -9,8 +9,8 @@ from vispec.plan.formulas import Symbols, bytes_of, computed, largest, leading
 from vispec.plan.held.setting import Setting
 from vispec.plan.order.order import Order
 from vispec.plan.order.steps import Expected, Step, Structured, Sum
-from vispec.plan.plan import Row, Treatment
 from vispec.plan.planned import Cost
+from vispec.plan.treatment import Row, Treatment
 from vispec.program.axis import Axis, ordered
 from vispec.program.cost import Numbers
 from vispec.program.node import Node

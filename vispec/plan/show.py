@@ -3,11 +3,10 @@
 from typing import Any
 
 from vispec.plan.order.refuse import figure
-from vispec.plan.plan import Plan as OldPlan
 from vispec.plan.planned import Plan
 
 
-def show_plan(plan: Plan | OldPlan) -> str:
+def show_plan(plan: Plan) -> str:
     """A table: variable, plates, treatment, what it costs, why; below it what all sums cost, and the next cheapest order."""
     head = ("variable", "plates", "treatment", "terms", "because")
     rows: list[tuple[str, ...]] = [head]
@@ -16,7 +15,7 @@ def show_plan(plan: Plan | OldPlan) -> str:
         rows.append((row.variable, ", ".join(row.plates), row.treatment + exact, row.cost.get("terms", ""), row.because))
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([*lines, *(["", *cost_lines(plan)] if isinstance(plan, Plan) else [])])
+    return "\n".join([*lines, "", *cost_lines(plan)])
 
 
 def cost_lines(plan: Plan) -> list[str]:
@@ -38,7 +37,7 @@ def cost_json(plan: Plan) -> dict[str, Any]:
     return {"terms": plan.cost.terms, "row": plan.order.terms, "peak": plan.cost.peak, "bytes": plan.cost.bytes, "next": other}
 
 
-def plan_json(plan: Plan | OldPlan) -> list[dict[str, Any]]:
+def plan_json(plan: Plan) -> list[dict[str, Any]]:
     """The rows as `check --json` prints them."""
     return [
         {

@@ -26,7 +26,7 @@ from vispec.model.types import FINITE_DOMAINS
 from vispec.model.walk import children, draws, law_parts, walk
 from vispec.plan.estimate import drawn_from, gradient_of, law_reads, source_of, wanted_bound
 from vispec.plan.guides import in_joint
-from vispec.plan.plan import text
+from vispec.plan.treatment import text
 
 INDEXABLE = ("mlp", "linear")  # layers that take a mixture of categories where they take a category
 

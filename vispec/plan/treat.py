@@ -6,8 +6,8 @@ from vispec.model.types import FINITE_DOMAINS
 from vispec.model.walk import is_read, law_parts, walk
 from vispec.plan.estimate import gradient_of
 from vispec.plan.guides import in_joint, is_shared
-from vispec.plan.plan import Treatment
 from vispec.plan.refuse import model_expressions
+from vispec.plan.treatment import Treatment
 
 
 def treat(variable: Variable, model: Model, complete: bool) -> Treatment:

@@ -15,9 +15,8 @@ from vispec.torch.density import density
 from vispec.torch.generation import generation
 from vispec.torch.guides import guide_modules
 from vispec.torch.members import Members, constants, posterior
-from vispec.torch.names import ModuleNames
 from vispec.torch.nets.classes import NetCode, emit_net
-from vispec.torch.parameters import CONSTRAINTS, declaration, properties
+from vispec.torch.parameters import declaration, named, properties
 from vispec.torch.sampled import guides, weights
 from vispec.torch.source_text import kernel_source, with_borrowed
 from vispec.torch.starts import initialise
@@ -28,9 +27,7 @@ MEMBERS = (constants, density, weights, guides, posterior, initialise, generatio
 
 def print_module(outputs: Outputs, sizes: Mapping[str, int] | None = None) -> str:
     """The module's text; `sizes` become defaults of the constructor's arguments."""
-    model, names = outputs.model, ModuleNames()
-    for param in model.params:  # a parameter keeps its name before anything else
-        names.attribute("property" if param.type.domain in CONSTRAINTS else "parameter", param.name)
+    model, names = outputs.model, named(outputs.model)
     members = Members(names, tuple(data_inputs(outputs)))
     for add in MEMBERS:
         add(members, outputs)
@@ -85,13 +82,24 @@ def class_head(name: str, o: Outputs, members: Members, nets: Mapping[str, NetCo
     """The class down to its constructor."""
     exact = o.setting.combine == "exact"
     lines = [f"class {name}(nn.Module):", *indented(docstring(o.model)), ""]
-    lines += indented([f"exact = {exact}", f'estimator = "{estimator(o)}"', *sums(o), ""])
-    return lines + indented(constructor(o, members, nets, sizes))
+    lines += indented([f"exact = {exact}", f'estimator = "{estimator(o)}"', *sums(o)])
+    made, renamed = constructor(o, members, nets, sizes), members.names.renamed()
+    if not renamed:
+        return lines + indented(["", *made])
+    told = ", ".join(f'"{name}": "{found}"' for name, found in sorted(renamed.items()))
+    return lines + indented([f"renamed = {{{told}}}  # names of the spec that are taken", "", *made, "", *PARAMETER])
+
+
+PARAMETER = (
+    "def parameter(self, name: str) -> Tensor | nn.Module:",
+    '    """What the spec calls so: a parameter in constrained space, a net, or a node that parameters decide."""',
+    "    return getattr(self, self.renamed.get(name, name))",
+)
 
 
 def estimator(o: Outputs) -> str:
     """What log_prob reports."""
-    from vispec.plan.plan import text
+    from vispec.plan.treatment import text
 
     drawn = [t for t in o.setting.treatments.values() if t.kind == "draw" and t.estimator and t.gradient != "point"]
     return "exact" if o.setting.combine == "exact" else ", ".join(dict.fromkeys(text(t.estimator) for t in drawn)) or "elbo"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 def _words(text: str) -> frozenset[str]:
@@ -28,7 +28,7 @@ MODULE = _words("""training call_super_init dump_patches forward register_buffer
 
 INTERFACE = _words("""
     log_prob loss posterior sample predict generate shared tilted tilted_pairs initialise log_weights divergences draws one
-    exact estimator sums memory max_joint_values temperature kl_weight score_baseline joint_guide
+    exact estimator sums renamed parameter memory max_joint_values temperature kl_weight score_baseline joint_guide
 """)
 """What an emitted module holds itself: docs/emitted.md."""
 
@@ -71,8 +71,9 @@ class Names:
 class ModuleNames:
     """Attributes of one module, by what they are and what the spec calls them: a size K and a net K are two."""
 
-    def __init__(self, reserved: Iterable[str] = ()):
+    def __init__(self, reserved: Iterable[str] = (), stored: Mapping[str, str] | None = None):
         self.names = Names({*MODULE, *INTERFACE, *PYTHON, *reserved})
+        self.stored = stored or {}  # what is stored of a parameter, by its name
         self.known: dict[tuple[str, str], str] = {}
 
     def attribute(self, kind: str, name: str) -> str:
@@ -83,3 +84,8 @@ class ModuleNames:
             # a name with two underscores in front is mangled inside a class
             self.known[kind, name] = self.names.fresh(f"its{found}") if found.startswith("__") else found
         return self.known[kind, name]
+
+    def renamed(self) -> dict[str, str]:
+        """Parameters, nets and deterministic nodes that have another name in the module than in the spec, with it."""
+        kinds = ("parameter", "property", "net")
+        return {name: found for (kind, name), found in self.known.items() if kind in kinds and name != found}

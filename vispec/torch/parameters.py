@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vispec.factors.frame import size_of
+from vispec.factors.frame import size_of, stored_names
 from vispec.model.model import Apply, Const, Expression, Model, Param, SizeOf, Stack
 from vispec.model.types import Dim
 from vispec.program.size import Size, Whole
@@ -32,14 +32,24 @@ CONSTRAINTS = {
 FILE = "vispec.kernels.constraints"
 
 
-def stored(param: Param) -> str:
-    """What the module's attribute is called before it is made safe."""
-    return f"raw_{param.name}" if param.type.domain in CONSTRAINTS else param.name
+def named(model: Model) -> ModuleNames:
+    """Names for a module's attributes, its parameters' before all others, so that they are as in the spec where they can be."""
+    names = ModuleNames(stored=stored_names(model))
+    for param in model.params:
+        names.attribute("property" if param.type.domain in CONSTRAINTS else "parameter", param.name)
+    for name in names.stored.values():
+        names.attribute("parameter", name)
+    return names
+
+
+def stored(param: Param, names: ModuleNames) -> str:
+    """The module's attribute as text."""
+    return f"self.{names.attribute('parameter', names.stored[param.name])}"
 
 
 def declaration(param: Param, model: Model, names: ModuleNames) -> str:
     """The line of the constructor."""
-    code = f"self.{names.attribute('parameter', stored(param))}"
+    code = stored(param, names)
     shape = shape_of(param, model)
     text = ", ".join(local(dim, names) for dim in shape)
     constraint = CONSTRAINTS.get(param.type.domain)
@@ -118,7 +128,7 @@ def properties(param: Param, names: ModuleNames) -> tuple[list[str], list[tuple[
     constraint = CONSTRAINTS.get(param.type.domain)
     if constraint is None:
         return [], []
-    code, name = f"self.{names.attribute('parameter', stored(param))}", names.attribute("property", param.name)
+    code, name = stored(param, names), names.attribute("property", param.name)
     plates = ", ".join(param.plates)
     told = f"{param.type}, one for each element of {plates}." if plates else f"{param.type}."
     lines = [

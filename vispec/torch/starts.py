@@ -56,7 +56,7 @@ def assignments(m: Members, starts: Starts, codes: Mapping[str, Code]) -> list[t
             found.append(("", method(codes[target.bias], "copy_", value)))
             continue
         param = target.param
-        raw = f"self.{m.names.attribute('parameter', stored(param))}"
+        raw = stored(param, m.names)
         if param.type.domain in CONSTRAINTS:
             found.append((f"self.{m.names.attribute('property', param.name)} = ", value))
         else:

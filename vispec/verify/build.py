@@ -10,12 +10,12 @@ from torch import Generator, Tensor, nn
 from vispec.compile import class_of, compile_spec
 from vispec.model.check import check_model
 from vispec.model.model import Draw, Law, Model, NetCall
+from vispec.named import get, has, put
 from vispec.plan.guides import complete_guides
 from vispec.source import Source
 from vispec.syntax.parse import parse
 from vispec.syntax.tree import Number, Tree
 from vispec.syntax.tree import Size as SizeOf
-from vispec.verify import names
 
 
 class Emitted(nn.Module):
@@ -42,12 +42,13 @@ class Built:
     own: frozenset[str] = frozenset()
 
 
-def build(source: Source, chosen: Mapping[str, int]) -> Built:
-    """Parse, check, compile and load with the sizes chosen and small ones for the rest. Raises SpecError."""
+def build(source: Source, chosen: Mapping[str, int], **limits: int | None) -> Built:
+    """Parse, check, compile and load with the sizes chosen and small ones for the rest; limits are those of compile_spec.
+    Raises SpecError."""
     tree = parse(source)
     sizes = small_sizes(tree, chosen)
     model = check_model(tree, sizes)
-    text = compile_spec(source, sizes)
+    text = compile_spec(source, sizes, **limits)
     sizes = {**{size.name: size.value for size in model.sizes if size.value is not None}, **sizes}
     module = load(text, class_of(text))
     own = frozenset(param.name for param in model.params)
@@ -57,11 +58,11 @@ def build(source: Source, chosen: Mapping[str, int]) -> Built:
 def guided(model: Model, module: nn.Module) -> Model:
     """The model with automatic guides, but those that the module has no use for: nothing reads what they are of."""
     whole = complete_guides(model)
-    unused = {net.name for net in whole.nets if not names.has(module, net.name)}
+    unused = {net.name for net in whole.nets if not has(module, net.name)}
     return replace(
         whole,
         nets=tuple(net for net in whole.nets if net.name not in unused),
-        params=tuple(param for param in whole.params if names.has(module, param.name)),
+        params=tuple(param for param in whole.params if has(module, param.name)),
         guide=tuple(entry for entry in whole.guide if entry in model.guide or not _reads(entry.law, unused)),
     )
 
@@ -115,16 +116,16 @@ def randomise(built: Built, generator: Generator, scale: float = 1.0, zeros: flo
     for param in built.model.params:
         if param.type.domain == "simplex" and (scale != 1.0 or zeros):
             none = 0.0 if param.name not in built.own else zeros
-            shape = names.get(built.module, param.name).shape
+            shape = get(built.module, param.name).shape
             logits = scale * torch.randn(shape, dtype=torch.float64, generator=generator)
-            names.put(built.module, param.name, _with_zeros(logits.softmax(-1), none, generator))
+            put(built.module, param.name, _with_zeros(logits.softmax(-1), none, generator))
 
 
 def _spread_heads(built: Built, scale: float) -> None:
     """The output layer of every net whose heads are all probabilities."""
     for net in built.model.nets:
         if all(type.domain in ("simplex", "unit") for _, type in net.heads):
-            trunk = names.get(built.module, net.name)
+            trunk = get(built.module, net.name)
             for layer in (getattr(trunk, name or "out", None) or trunk.out for name, _ in net.heads):
                 for parameter in layer.parameters():
                     parameter.mul_(scale)

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Generator, Tensor
 
+from vispec.model.extent import element_plates
 from vispec.model.model import Model, Plate, Variable
 from vispec.model.types import INTEGER_DOMAINS, Type
-from vispec.plan.axes import element_plates
 from vispec.verify.oracle.row import Place, Row, in_data, measure, place_of, read_row, shape_of, without_data
 from vispec.verify.oracle.trees import random_tree
 

@@ -26,11 +26,14 @@ LIMIT = 20_000  # assignments per row: a few seconds
 SCALES = (20.0, 100.0)
 
 
-def verify(source: Source, sizes: Mapping[str, int] | None = None, seed: int = 0, rows: int = 5) -> Report:
-    """Compare the module emitted for a spec with brute force; `sizes` overrides the tiny sizes chosen otherwise.
+def verify(
+    source: Source, sizes: Mapping[str, int] | None = None, seed: int = 0, rows: int = 5, **limits: int | None
+) -> Report:
+    """Compare the module emitted for a spec with brute force; `sizes` overrides the tiny sizes chosen otherwise, and limits are
+    those of compile_spec.
 
     Raises SpecError for a spec that does not compile."""
-    built = build(source, sizes or {})
+    built = build(source, sizes or {}, **limits)
     generator = torch.Generator().manual_seed(seed)
     randomise(built, generator)
     try:

@@ -6,7 +6,7 @@ import click
 
 from vispec.catalog import Command
 from vispec.cli.failures import failures
-from vispec.cli.options import column_map, columns_option, memory_option, read_source, set_option, split_sets
+from vispec.cli.options import column_map, columns_option, memory_option, read_source, set_option, split_sets, work_option
 
 
 @click.command("compile")
@@ -16,8 +16,15 @@ from vispec.cli.options import column_map, columns_option, memory_option, read_s
 @columns_option
 @set_option
 @memory_option
+@work_option
 def compile_command(
-    spec: Path, data: tuple[str, ...], output: Path | None, columns: tuple[str, ...], sets: tuple[str, ...], memory: int | None
+    spec: Path,
+    data: tuple[str, ...],
+    output: Path | None,
+    columns: tuple[str, ...],
+    sets: tuple[str, ...],
+    memory: int | None,
+    work: int | None,
 ) -> None:
     """Print the standalone module of SPEC. Sizes that only data can tell are constructor arguments, unless DATA tells them."""
     with failures():
@@ -30,7 +37,7 @@ def compile_command(
             from vispec.train.sizes import check
 
             sizes = dict(load(check(source, sizes), data, column_map(columns), None, sizes).sizes)
-        text = compile_spec(source, sizes, memory)
+        text = compile_spec(source, sizes, memory, work)
         if output is None:
             click.echo(text, nl=False)
         else:

@@ -6,7 +6,7 @@ import click
 
 from vispec.catalog import Command
 from vispec.cli.failures import failures
-from vispec.cli.options import json_option, read_source, set_option, split_sets
+from vispec.cli.options import json_option, memory_option, read_source, set_option, split_sets, work_option
 from vispec.diagnostics import SpecError, dump
 
 
@@ -14,20 +14,26 @@ from vispec.diagnostics import SpecError, dump
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--latex", is_flag=True, help="Formulas in LaTeX, for a document that loads amsmath and amssymb.")
 @set_option
+@memory_option
+@work_option
 @json_option
-def explain_command(spec: Path, latex: bool, sets: tuple[str, ...], as_json: bool) -> None:
+def explain_command(
+    spec: Path, latex: bool, sets: tuple[str, ...], memory: int | None, work: int | None, as_json: bool
+) -> None:
     """Derive the objective of SPEC: the joint, the marginal, the order in which it is summed, the bound, with costs."""
     from vispec.explain.explain import explain
     from vispec.explain.show import show_explanation
     from vispec.model.check import check_model
+    from vispec.plan.budget import budget
     from vispec.plan.planner import plan_model
     from vispec.syntax.parse import parse
 
     source = read_source(spec, as_json)
     with failures(as_json):
-        model = check_model(parse(source), split_sets(source, sets)[0])
+        sizes = split_sets(source, sets)[0]
+        model = check_model(parse(source), sizes)
         try:
-            explanation = explain(model, plan_model(model), latex)
+            explanation = explain(model, plan_model(model, budget(work, memory, sizes)), latex)
         except SpecError:
             if not as_json:
                 click.echo(show_explanation(explain(model, None, latex)), nl=False)

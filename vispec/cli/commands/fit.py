@@ -23,6 +23,7 @@ from vispec.cli.options import (
     split_sets,
     threads_option,
     use_threads,
+    work_option,
 )
 from vispec.diagnostics import dump
 from vispec.train.errors import VerificationError
@@ -73,6 +74,7 @@ LINES = 20  # of the table of estimates
 @threads_option
 @device_option
 @memory_option
+@work_option
 @click.option("--save-every", type=click.FloatRange(0), metavar="SECONDS", help="Time between checkpoints (default 30).")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, or with the latest one of this spec.")
 @click.option("--no-verify", is_flag=True, help="Do not compare the module with brute force at tiny sizes beside the fit.")
@@ -87,6 +89,7 @@ def fit(
     start_from: Path | None,
     params: Path | None,
     memory: int | None,
+    work: int | None,
     resume: bool,
     no_verify: bool,
     as_json: bool,
@@ -109,7 +112,8 @@ def fit(
         if fraction is not None:
             settings, valid = settings | {"valid": fraction}, ()
         mapped = column_map(columns)
-        request = Request(source, data, valid, mapped, sizes, settings, out, memory=memory, start=start_from, params=params)
+        told = {"memory": memory, "work": work, "start": start_from, "params": params}
+        request = Request(source, data, valid, mapped, sizes, settings, out, **told)
         group = join()
         try:
             run, result = start(request, resume, group, not no_verify)

@@ -3,8 +3,7 @@ from dataclasses import replace
 from vispec.catalog import distributions
 from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.model.model import All, Apply, Draw, Evidence, Expression, Model, Past, Prefix, Ref, Variable
-from vispec.model.walk import rebuilt
-from vispec.plan.axes import key
+from vispec.model.walk import key, rebuilt
 from vispec.plan.guides.baseline import learns_baseline, with_baseline
 from vispec.plan.guides.families import FAMILIES, ends_of, positions
 from vispec.plan.guides.joint import with_flow_names, with_joint

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from vispec.catalog import distributions
 from vispec.model.model import Apply, Choice, Conditional, Const, Draw, Expression, Flow, Law, Then, Variable
 from vispec.model.types import Type
-from vispec.model.walk import draws
-from vispec.plan.axes import key
+from vispec.model.walk import draws, key
 
 
 @dataclass(frozen=True)

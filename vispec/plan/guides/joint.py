@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from vispec.model.model import Flow, Model
-from vispec.plan.axes import key
+from vispec.model.walk import key
 from vispec.plan.guides.families import ends_of, positions, turn_of
 from vispec.plan.guides.questions import asked, fresh, is_shared
 

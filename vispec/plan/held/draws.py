@@ -18,7 +18,7 @@ from vispec.plan.guides import point_of
 from vispec.plan.held.along import Body, Member, along, lags_of, parts
 from vispec.plan.held.hold import values_axis
 from vispec.plan.held.joint_guide import draw_jointly
-from vispec.plan.plan import Treatment
+from vispec.plan.treatment import Treatment
 from vispec.program import build
 from vispec.program.axis import Axis, ordered
 from vispec.program.node import Call, Draw, Node, Noise, Part, Site

@@ -15,7 +15,7 @@ from vispec.plan.held.adds import labels, log_ratio, minus_kl
 from vispec.plan.held.draws import Draws
 from vispec.plan.held.hold import Held, hold, values_axis
 from vispec.plan.order.problem import Factor, Lag, Latent, Pointer, Problem
-from vispec.plan.plan import Treatment
+from vispec.plan.treatment import Treatment
 from vispec.program import build
 from vispec.program.cost import Numbers
 from vispec.program.node import Node, Site

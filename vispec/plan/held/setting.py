@@ -12,7 +12,7 @@ from vispec.plan.held.draws import Draws
 from vispec.plan.held.joint import Joint, joint
 from vispec.plan.held.shared import Shared
 from vispec.plan.held.shared import shared as share
-from vispec.plan.plan import Combine, Treatment
+from vispec.plan.treatment import Combine, Treatment
 from vispec.program.axis import Axis
 from vispec.program.node import Input
 from vispec.program.size import Size

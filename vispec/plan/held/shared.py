@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from vispec.factors.make import Factors
 from vispec.plan.held.adds import annealed, log_ratio, minus_kl
 from vispec.plan.held.draws import Draws
-from vispec.plan.plan import Treatment
+from vispec.plan.treatment import Treatment
 from vispec.program import build
 from vispec.program.axis import Axis
 from vispec.program.node import Call, Input, Node, Part

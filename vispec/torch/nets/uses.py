@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
+from vispec.model.extent import extent
 from vispec.model.model import All, Model, Net, NetCall, Variable, Where
 from vispec.model.types import FINITE_DOMAINS
 from vispec.model.walk import law_parts, prefix_of, walk
-from vispec.plan.axes import Scope, expression_axes
 from vispec.plan.trees import may_be_root
 from vispec.trunk import memory_argument
 
@@ -67,10 +67,10 @@ def rooted_arguments(net: Net, calls: list[NetCall], model: Model) -> frozenset[
 def stepped_arguments(net: Net, call: NetCall, model: Model) -> tuple[str, ...]:
     """Names of the call's vector arguments that vary over the plate of its prefix, discrete latents being enumerated."""
     plates = {prefix.plate for arg in call.args if (prefix := prefix_of(arg))}
-    enumerated = (v.name for v in model.variables if v.role in ("latent", "partial") and v.type.domain in FINITE_DOMAINS)
-    scope = Scope(model, frozenset(enumerated), {})
+    hidden = (v for v in model.variables if v.role in ("latent", "partial"))
+    summed = frozenset(v.name for v in hidden if v.type.domain in FINITE_DOMAINS)
     pairs = zip(net.args, call.args, strict=True)
-    return tuple(name for (name, type), arg in pairs if not type.star and plates & expression_axes(arg, scope))
+    return tuple(name for (name, type), arg in pairs if not type.star and plates & extent(arg, model, summed))
 
 
 def net_calls(node: Any) -> Iterator[NetCall]:

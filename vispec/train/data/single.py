@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
+from vispec.model.extent import element_plates
 from vispec.model.model import Model, Plate, Variable
-from vispec.plan.axes import element_plates
 from vispec.train.data.columns import Column, Origin, no_lines
 from vispec.train.data.diagnostics import Problems
 from vispec.train.data.match import Matched

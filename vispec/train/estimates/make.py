@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vispec.emit.writer import identifier
 from vispec.model.model import Model, Ref
+from vispec.named import get, has, stored
 from vispec.plan.guides import point_name, point_of
-from vispec.plan.make import make_plan
-from vispec.plan.plan import Plan
+from vispec.plan.planned import Plan
+from vispec.plan.planner import plan_of
 from vispec.train.data.encoding.vocab import Encoders
 from vispec.train.estimates.entries import LEVEL, Words
 from vispec.train.estimates.labels import Labels
-from vispec.train.estimates.nodes import Node, nodes_of, parameter_node
+from vispec.train.estimates.nodes import Node, nodes_of
 from vispec.train.estimates.posterior import shared_latents
 from vispec.train.estimates.uncertainty.numbers import Part, Whole
 from vispec.train.estimates.uncertainty.standard import BOUND as EDGE
@@ -58,9 +58,9 @@ def make_estimates(fitted: Fitted, data: Rows | None, most: float = MOST) -> Est
     point estimates the joint one. most: numbers of one parameter that are listed one by one. The module is left in float64 and
     evaluation mode."""
     module, model = fitted.module.double().eval(), fitted.model
-    plan = make_plan(model)
+    plan = plan_of(model)
     nodes = nodes_of(model, module)
-    nodes = [node for node in nodes if not node.derived] + points(plan) + [node for node in nodes if node.derived]
+    nodes = [node for node in nodes if not node.derived] + points(plan, module) + [node for node in nodes if node.derived]
     listed = [node for node in nodes if size_of(node, module) <= most]
     standard, why = measure(fitted, listed, data) if plan.exact else (None, BOUND)
     words = Words(model, Labels.of(model, fitted.encoders, fitted.columns), listed, module)
@@ -84,7 +84,7 @@ def a_row(data: Rows) -> dict[str, Tensor]:
     return Part(data, torch.zeros(1, dtype=torch.int64)).batch([0])
 
 
-def points(plan: Plan) -> list[Node]:
+def points(plan: Plan, module: nn.Module) -> list[Node]:
     """The latents that are point estimates of an objective without noise."""
     if not plan.exact:
         return []
@@ -95,7 +95,8 @@ def points(plan: Plan) -> list[Node]:
             held = plan.model.param[point_name(variable, plan.model)]
             ends = not isinstance(point_of(variable, plan.model), Ref)
             own = (place, held.type.domain) if ends else (None, "")
-            found.append(Node(name, variable.type, variable.plates, parameter_node(held).attribute, held.name, *own))
+            attribute = stored(module, plan.model, held)
+            found.append(Node(name, variable.type, variable.plates, attribute, held.name, *own))
     return found
 
 
@@ -136,8 +137,8 @@ def folded(fitted: Fitted, plan: Plan, large: Mapping[str, int]) -> list[Folded]
     """Nets, one line each, and what has too many numbers to list."""
     found = [Folded(name=name, numbers=count, note=LISTED) for name, count in large.items()]
     for net in fitted.model.nets:
-        part = getattr(fitted.module, identifier(net.name), None)
-        if isinstance(part, nn.Module):
+        if has(fitted.module, net.name):
+            part = get(fitted.module, net.name)
             random = net.name in plan.bayesian_nets
             count = sum(p.numel() for p in part.parameters()) // (2 if random else 1)
             kind = "net, weights with a prior" if random else f"net, {KEPT}" if net.name in fitted.model.fixed else "net"

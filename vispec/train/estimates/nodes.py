@@ -8,11 +8,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vispec.emit.constants import constant_lets
-from vispec.emit.parameters import stored
-from vispec.emit.writer import identifier
+from vispec.model.constant import constant_lets
 from vispec.model.model import Model, Param
 from vispec.model.types import Type
+from vispec.named import get, has, stored
 from vispec.train.estimates.labels import Label, Labels
 from vispec.train.estimates.values import Scale
 
@@ -43,7 +42,7 @@ class Node:
         """Its numbers as the module has them, in constrained space."""
         if self.place is not None:
             return module.shared()[self.place]  # pyright: ignore[reportCallIssue]
-        return getattr(module, identifier(self.point or self.name))
+        return get(module, self.point or self.name)
 
     def above(self, index: tuple[int, ...]) -> bool:
         """Whether a place is above a Cholesky factor's diagonal, where it has no number but 0."""
@@ -76,14 +75,14 @@ class Axes:
         return tuple(axis[i] for axis, i in zip(self.names, index, strict=True))
 
 
-def parameter_node(param: Param) -> Node:
-    return Node(param.name, param.type, param.plates, stored(param)[0].removeprefix("self."))
+def parameter_node(param: Param, module: nn.Module, model: Model) -> Node:
+    return Node(param.name, param.type, param.plates, stored(module, model, param))
 
 
 def nodes_of(model: Model, module: nn.Module) -> list[Node]:
     """Parameters in the order of the spec, then the deterministic nodes of them that are numbers; those that the module has."""
-    parameters = [parameter_node(param) for param in model.params if hasattr(module, identifier(param.name))]
-    derived = [Node(let.name, let.type, let.plates) for let in constant_lets(model) if hasattr(module, identifier(let.name))]
+    parameters = [parameter_node(param, module, model) for param in model.params if has(module, param.name)]
+    derived = [Node(let.name, let.type, let.plates) for let in constant_lets(model) if has(module, let.name)]
     return parameters + [node for node in derived if moves(node.value(module))]
 
 

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from vispec.catalog import distributions
-from vispec.emit.writer import identifier
 from vispec.model.model import Const, Draw, Law, Model, Ref
+from vispec.named import get
 from vispec.plan.guides import point_of
 from vispec.plan.guides.families import ends_of, positions
-from vispec.plan.plan import Plan
+from vispec.plan.planned import Plan
 from vispec.plan.treat import guide_law
 from vispec.train.estimates.nodes import Node
 from vispec.train.estimates.values import Ends
@@ -75,7 +75,7 @@ def point(plan: Plan, name: str, module: nn.Module) -> Moments:
     """A point estimate, which has no deviation: a parameter, or between ends what is computed of one."""
     found = point_of(plan.model.variable[name], plan.model)
     at = plan.shared_latents.index(name)
-    value = getattr(module, identifier(found.name)) if isinstance(found, Ref) else module.shared()[at]  # pyright: ignore[reportCallIssue]
+    value = get(module, found.name) if isinstance(found, Ref) else module.shared()[at]  # pyright: ignore[reportCallIssue]
     value = value.detach().double()
     return value, torch.zeros_like(value)
 
@@ -89,7 +89,7 @@ def moments_of_law(plan: Plan, name: str, module: nn.Module) -> Moments | None:
     torch_class = distributions()[law.distribution].torch_class
     if torch_class is None:
         return None
-    args = {place: getattr(module, identifier(str(getattr(arg, "name", "")))) for place, arg in law.args}
+    args = {place: get(module, str(getattr(arg, "name", ""))) for place, arg in law.args}
     found = getattr(torch.distributions, torch_class)(**args)
     try:
         mean, deviation = found.mean.detach().double(), found.stddev.detach().double()

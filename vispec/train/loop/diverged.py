@@ -11,7 +11,7 @@ from vispec.model.model import Expression, Model
 from vispec.model.problems import listed
 from vispec.model.types import FINITE_DOMAINS
 from vispec.model.walk import law_parts, walk
-from vispec.plan.make import make_plan
+from vispec.plan.planner import plan_of
 from vispec.train.casts import broken_cast
 from vispec.train.errors import DivergenceError
 from vispec.train.loop.trace import first_nan, impossible_draw
@@ -59,7 +59,7 @@ def diverged(
 
 def by_a_draw(module: nn.Module, batch: Mapping[str, Tensor], rows: Array, model: Model) -> tuple[str, str] | None:
     """The observed variable whose value a draw of a latent made impossible, and a sentence about it."""
-    drawn = [treatment.variable for treatment in make_plan(model).drawn]
+    drawn = [treatment.variable for treatment in plan_of(model).drawn]
     observed = [variable.name for variable in model.variables if variable.role in ("observed", "partial")]
     found = impossible_draw(module, batch, observed) if drawn else None
     if found is None:

@@ -116,7 +116,7 @@ class Trainer:
             self.module.load_state_dict(job.start, strict=False)
         if not job.goes_out and job.model is not None:
             work = self._total_steps * (job.settings.batch or 1) // len(rows)
-            start_in_units(self.module, self.optimiser, batch, job.train.num_rows, measured_in(job.model), work)
+            start_in_units(self.module, self.optimiser, batch, job.train.num_rows, measured_in(job.model, self.module), work)
 
     def _share_start(self) -> None:
         """What rounding made different on processes that started alike would stay so."""

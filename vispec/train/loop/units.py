@@ -12,15 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from vispec.catalog import distributions
-from vispec.emit.parameters import stored
-from vispec.emit.writer import identifier
 from vispec.model.model import Model
 from vispec.model.walk import draws
+from vispec.named import called, stored
 from vispec.plan.estimate import source_of
 from vispec.plan.guides import complete_guides
 from vispec.plan.guides.together import WITH
-from vispec.plan.make import make_plan
-from vispec.plan.plan import Plan
+from vispec.plan.planned import Plan
+from vispec.plan.planner import plan_of
 from vispec.train.loop.approach import DRAWS, approach
 from vispec.train.setup.optimisers import needs_closure
 
@@ -40,18 +39,19 @@ class Measured:
     rows: tuple[tuple[str, str], ...] = ()
 
 
-def measured_in(model: Model) -> Measured:
+def measured_in(model: Model, module: nn.Module) -> Measured:
     """Nothing where the model is no bound, has nets of its own, or a gradient that is not of a smooth function of noise."""
     if model.nets or not model.order:
         return Measured()
-    plan = make_plan(model)
+    plan = plan_of(model)
     if plan.exact or not {t.gradient for t in plan.drawn} <= SMOOTH or not all(is_smooth(t.variable, plan) for t in plan.drawn):
         return Measured()
     whole = complete_guides(model)
     own = [param for param in whole.params if param.type.domain in DOMAINS and f"_{WITH}" not in param.name]
-    names = [stored(param)[0].removeprefix("self.") for param in own]
-    names += [f"{identifier(net.name)}{HEADS}" for net in whole.nets]
-    rows = [(f"{identifier(net.name)}.out.weight", f"{identifier(net.name)}{HEADS}") for net in whole.nets]
+    names = [stored(module, whole, param) for param in own]
+    nets = [called(module, net.name) for net in whole.nets]
+    names += [f"{net}{HEADS}" for net in nets]
+    rows = [(f"{net}.out.weight", f"{net}{HEADS}") for net in nets]
     if whole.joint is not None:
         loc = f"{whole.joint.attribute}.loc"
         names += [loc, f"{whole.joint.attribute}.log_diagonal", f"{whole.joint.attribute}.raw_scale"]

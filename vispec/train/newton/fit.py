@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from vispec.diagnostics import dump
 from vispec.model.model import Model
+from vispec.named import stored as stored_as
 from vispec.train.errors import InterruptionError
 from vispec.train.loop.diverged import diverged
 from vispec.train.loop.signals import Stop
@@ -50,7 +51,8 @@ class Finder:
         self.saved = time.monotonic()
         self.module = job.build().to(job.device, torch.float64).train()
         model = job.model
-        self.positive = {f"raw_{p.name}" for p in (model.params if model else ()) if p.type.domain == "positive"}
+        positive = [p for p in (model.params if model else ()) if p.type.domain == "positive"]
+        self.positive = {stored_as(self.module, model, p) for p in positive} if model else set[str]()
         stored = checkpoint.optimiser if checkpoint else {}
         self.objective = self._objective(None)
         some = self._some()

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from vispec.catalog import distributions
-from vispec.emit.writer import identifier
 from vispec.model import model as m
 from vispec.model.walk import draws, walk
+from vispec.named import get, has
 
 THIN = 1e-4  # a component's spread below so much of the data's,
 VANISHED, VAST = 1e-60, 1e20  # of positive parameters, in whatever units
@@ -81,20 +81,19 @@ def thin_spreads(model: m.Model | None, module: nn.Module, batch: Mapping[str, T
     found = list(beyond(model, module)) if model is not None else []
     for spread in spreads(model) if model is not None else ():
         assert model is not None
-        value = getattr(module, spread.name, None)
-        if isinstance(value, Tensor) and spread.variable in batch:
-            found += thin(spread, value.detach(), batch, model)
+        if has(module, spread.name) and spread.variable in batch:
+            found += thin(spread, get(module, spread.name).detach(), batch, model)
     return tuple(dict.fromkeys(found))
 
 
 def beyond(model: m.Model, module: nn.Module) -> Iterator[str]:
     """Positive parameters that have gone where no estimate is: towards a bound, a climb ends long before."""
     for param in (param for param in model.params if param.name not in model.fixed):
-        value = getattr(module, identifier(param.name), None) if param.type.domain == "positive" else None
-        if isinstance(value, Tensor) and value.numel():
-            if float(value.detach().min()) < VANISHED:
+        value = get(module, param.name).detach() if param.type.domain == "positive" and has(module, param.name) else None
+        if value is not None and value.numel():
+            if float(value.min()) < VANISHED:
                 yield f"`{param.name}` goes to 0 without an end"
-            if float(value.detach().max()) > VAST:
+            if float(value.max()) > VAST:
                 yield f"`{param.name}` grows without an end"
 
 
@@ -123,7 +122,7 @@ def small(
     if marginals is None:
         return []
     shape = model.variable[spread.variable].type.shape
-    event = prod(getattr(module, spread.locations[0]).shape[-len(shape) :]) if shape else 1
+    event = prod(get(module, spread.locations[0]).shape[-len(shape) :]) if shape else 1
     per_number = event if model.param[spread.name].type.domain == "cholesky" else 1
     least = per_number * len(set(spread.locations)) + 1
     inside = within(marginals, spread, model, batch)

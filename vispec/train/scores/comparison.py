@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from vispec.model.model import Model, Variable
-from vispec.plan.costs import known
+from vispec.model.types import Dim
 from vispec.train.errors import RunError
 from vispec.train.store.run import Run
 
@@ -34,3 +34,9 @@ def kind(variable: Variable, model: Model) -> tuple[object, ...]:
     card = None if type_.card is None else known(type_.card, model)
     shape = tuple(known(dim, model) for dim in type_.shape)
     return variable.role, variable.plates, type_.domain, type_.plate if card is None else card, shape
+
+
+def known(dim: Dim, model: Model) -> Dim:
+    """A size's number where the spec says it."""
+    values = {size.name: size.value for size in model.sizes if size.value is not None}
+    return values.get(dim, dim) if isinstance(dim, str) else dim

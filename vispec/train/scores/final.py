@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from vispec.model.model import Model
-from vispec.plan.make import make_plan
+from vispec.plan.planner import plan_of
 from vispec.train.scores.diagnostics import diagnose
 from vispec.train.scores.evaluate import Rows, Score, evaluate
 from vispec.train.scores.weights import AT_ONCE, Estimator
@@ -34,7 +34,7 @@ class Latents:
 
 def latents_of(model: Model) -> Latents:
     """Those of a checked model."""
-    plan = make_plan(model)
+    plan = plan_of(model)
     own = any(plan.data_plate in model.variable[found.variable].plates for found in plan.drawn)
     return Latents(own, any(found.gradient == "point" for found in plan.treatments.values()))
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from vispec.model.extent import element_plates
 from vispec.model.model import Let, Model, Variable
 from vispec.model.types import Type
-from vispec.plan.axes import element_plates
 from vispec.plan.treat import chain_of
 from vispec.train.data.encoding.vocab import Encoders, Vocabulary
 

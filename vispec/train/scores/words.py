@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vispec.emit.constants import constant_lets
-from vispec.emit.writer import identifier
+from vispec.model.constant import constant_lets
 from vispec.model.model import Model, Net
 from vispec.model.types import Type
-from vispec.plan.make import make_plan
+from vispec.named import get, has
+from vispec.plan.planner import plan_of
 from vispec.train.store.run import Run
 
 NUMBERED = ("category", "index")  # domains whose values are 0, 1, ..., few enough to show a line of each
@@ -33,10 +33,9 @@ def tables(model: Model, module: nn.Module) -> Iterator[Table]:
     one more of each changes."""
     vocabularies = {vocab.name for vocab in model.vocabs}
     for each in (*model.params, *constant_lets(model)):
-        name = identifier(each.name)
-        if over_words(each.type, vocabularies) and len(each.plates) == 1 and hasattr(module, name):  # an old run's may lack it
-            yield Table(each.name, str(each.type.shape[0]), getattr(module, name))
-    shared = [model.variable[name] for name in make_plan(model).shared_latents]
+        if over_words(each.type, vocabularies) and len(each.plates) == 1 and has(module, each.name):  # an old run's may lack it
+            yield Table(each.name, str(each.type.shape[0]), get(module, each.name))
+    shared = [model.variable[name] for name in plan_of(model).shared_latents]
     wanted = [i for i, variable in enumerate(shared) if over_words(variable.type, vocabularies) and len(variable.plates) == 1]
     if wanted:
         draws = [module.shared() for _ in range(DRAWS)]  # pyright: ignore[reportCallIssue]
@@ -45,7 +44,7 @@ def tables(model: Model, module: nn.Module) -> Iterator[Table]:
     for net in model.nets:
         classes = class_argument(model, net)
         if classes is not None and len(net.heads) == 1 and over_words(net.heads[0][1], vocabularies):
-            domain, call = net.args[0][1].domain, getattr(module, net.name)
+            domain, call = net.args[0][1].domain, get(module, net.name)
             logits = call(torch.arange(classes) if domain in NUMBERED else torch.eye(classes))
             logits = logits - call(torch.zeros(classes)) if domain == "real" else logits
             yield Table(net.name, str(net.heads[0][1].shape[0]), logits.softmax(-1))

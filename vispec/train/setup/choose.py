@@ -4,7 +4,7 @@ from torch import nn
 
 from vispec.catalog import networks
 from vispec.model.model import Model, Stage
-from vispec.plan.make import make_plan
+from vispec.plan.planner import plan_of
 from vispec.train.data import Dataset
 from vispec.train.newton.search import STARTS
 from vispec.train.setup.curved import is_curved
@@ -30,7 +30,7 @@ def second_order(model: Model, module: nn.Module, settings: Settings, data: Data
 
 def noiseless(model: Model) -> bool:
     """Whether the objective is exact and smooth: no draws, and no nets but linear ones."""
-    plan = make_plan(model)
+    plan = plan_of(model)
     return plan.exact and not plan.has_shared and all(is_linear(stage) for net in model.nets for stage in net.trunk)
 
 
@@ -43,7 +43,7 @@ def is_linear(stage: Stage) -> bool:
 def restarts(model: Model) -> int | None:
     """How many starts a second-order fit makes: several wherever a sum over latents or a curve may have several maxima; None
     elsewhere, where the first start tells."""
-    treatments = make_plan(model).treatments.values()
+    treatments = plan_of(model).treatments.values()
     return STARTS if any(found.kind == "sum" for found in treatments) or is_curved(model) else None
 
 

@@ -13,14 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vispec.emit.parameters import stored
-from vispec.emit.writer import identifier
 from vispec.model.model import Model, Param, Ref
 from vispec.model.problems import did_you_mean, listed
 from vispec.model.types import Type
 from vispec.model.values.starts import evaluate, outside
+from vispec.named import called, get, put, stored
 from vispec.plan.guides import point_name, point_of
-from vispec.plan.make import make_plan
+from vispec.plan.planner import plan_of
 from vispec.train.errors import RunError
 from vispec.train.store.checkpoint import Tensors
 
@@ -29,16 +28,11 @@ def holders(model: Model) -> dict[str, Param]:
     """What holds the numbers of each parameter, and of each latent that is a point estimate; not of those between ends, of
     which a share of the way is stored."""
     found = {param.name: param for param in model.params}
-    plan = make_plan(model)
+    plan = plan_of(model)
     for name, treatment in plan.treatments.items():
         if treatment.gradient == "point" and isinstance(point_of(plan.model.variable[name], plan.model), Ref):
             found[name] = plan.model.param[point_name(plan.model.variable[name], plan.model)]
     return found
-
-
-def attribute(param: Param) -> str:
-    """The module's name for the numbers that are stored."""
-    return stored(param)[0].removeprefix("self.")
 
 
 def fix(module: nn.Module, model: Model) -> nn.Module:
@@ -52,14 +46,15 @@ def fix(module: nn.Module, model: Model) -> nn.Module:
 
 def fixed_parameters(module: nn.Module, model: Model) -> set[str]:
     """Names of the module's parameters that `fixed` names, nets and point estimates whole."""
-    plan = make_plan(model)
-    names = {param.name: attribute(param) for param in model.params}
-    names |= {
-        name: attribute(plan.model.param[point_name(plan.model.variable[name], plan.model)])
+    plan = plan_of(model)
+    held = {param.name: param for param in model.params}
+    held |= {
+        name: plan.model.param[point_name(plan.model.variable[name], plan.model)]
         for name, treatment in plan.treatments.items()
         if treatment.gradient == "point"
     }
-    whole = {names.get(name, identifier(name)) for name in model.fixed}
+    names = {name: stored(module, plan.model, param) for name, param in held.items()}
+    whole = {names.get(name, called(module, name)) for name in model.fixed}
     return {name for name, _ in module.named_parameters() if name in whole or name.split(".")[0] in whole}
 
 
@@ -67,24 +62,21 @@ def written(model: Model, sizes: Mapping[str, int], module: nn.Module) -> Tensor
     """What is stored at the starts that the spec writes."""
     found: Tensors = {}
     for param in model.params:
-        if param.value is not None and attribute(param) in module.state_dict():
+        name = stored(module, model, param)
+        if param.value is not None and name in module.state_dict():
             value = torch.tensor(evaluate(param.value, sizes), dtype=torch.float64)
-            found[attribute(param)] = as_stored(param, value, module)
+            found[name] = as_stored(param, name, value, module)
     return found
 
 
-def as_stored(param: Param, value: Tensor, module: nn.Module) -> Tensor:
-    """What is stored of a value that broadcasts to a parameter's own shape, in float64. The module keeps its numbers."""
-    kept = module.state_dict()[attribute(param)].clone()
+def as_stored(param: Param, name: str, value: Tensor, module: nn.Module) -> Tensor:
+    """What is stored, under a name, of a value that broadcasts to a parameter's own shape, in float64. The module keeps its
+    numbers."""
+    kept = module.state_dict()[name].clone()
     dtype = kept.dtype
     module.double()
-    name, place = identifier(param.name), module.state_dict()[attribute(param)]
-    target = getattr(module, name).detach()
-    with torch.no_grad():
-        if name == attribute(param):
-            place.copy_(value)
-        else:
-            setattr(module, name, value.expand_as(target))
+    place = module.state_dict()[name]
+    put(module, param.name, value.expand_as(get(module, param.name)))
     found = place.clone()
     place.copy_(kept)
     module.to(dtype)
@@ -109,10 +101,11 @@ def read_params(path: Path, model: Model, module: nn.Module) -> Tensors:
     out: Tensors = {}
     for name, value in found.items():
         param = known.get(name)
-        if param is None or attribute(param) not in state:
+        if param is None or stored(module, model, param) not in state:
             help = did_you_mean(name, known, f"it has {listed(known)}" if known else None)
             raise RunError(f"--params {path}: this model has no parameter `{name}`{f'; {help}' if help else ''}")
-        out[attribute(param)] = as_stored(param, checked(path, name, param, value, module, name in model.fixed), module)
+        told, at = checked(path, name, param, value, module, name in model.fixed), stored(module, model, param)
+        out[at] = as_stored(param, at, told, module)
     if not out:
         raise RunError(f"--params {path}: none of its values is a parameter of this model")
     return out
@@ -139,7 +132,7 @@ def nested(path: Path, name: str, values: Mapping[tuple[int, ...], float]) -> An
 
 def checked(path: Path, name: str, param: Param, value: Any, module: nn.Module, fixed: bool) -> Tensor:
     """A value as numbers (*plates, *event), one for all of them or each; RunError where it has another shape or domain."""
-    shape = tuple(getattr(module, identifier(param.name)).shape)
+    shape = tuple(get(module, param.name).shape)
     try:
         numbers = torch.tensor(value, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -160,7 +153,7 @@ def frozen(value: Any) -> Any:
     return tuple(map(frozen, value)) if isinstance(value, list) else float(value)
 
 
-def by_chance(model: Model, given: Mapping[str, Tensor]) -> list[str]:
+def by_chance(model: Model, module: nn.Module, given: Mapping[str, Tensor]) -> list[str]:
     """Fixed parameters whose start nobody has said."""
     known = holders(model)
-    return [name for name in model.fixed if name in known and attribute(known[name]) not in given]
+    return [name for name in model.fixed if name in known and stored(module, model, known[name]) not in given]

@@ -43,7 +43,8 @@ FREE = frozenset({"epochs", "save_every"})  # what a resumed fit may be given an
 @dataclass(frozen=True)
 class Request:
     """What `vispec fit` was asked. settings: those given on the command line. out: None for a new folder under `root`.
-    memory: bytes that a sum over joint values may take at once; None for the default. start: a run to go out from. params: a
+    memory: bytes that a sum over joint values may take at once. work: terms that the sums for a row may have. None of either:
+    the default. start: a run to go out from. params: a
     file of values to start at."""
 
     source: Source
@@ -55,6 +56,7 @@ class Request:
     out: Path | None = None
     root: Path = Path("runs")
     memory: int | None = None
+    work: int | None = None
     start: Path | None = None
     params: Path | None = None
 
@@ -70,7 +72,7 @@ def prepare(request: Request, group: Group, reporter: Reporter) -> tuple[Run, Jo
     for warning in train.warnings:
         reporter.say(render([warning]))
     device = choose_device(settings.device, group)
-    text = compile_spec(request.source, train.sizes, request.memory)
+    text = compile_spec(request.source, train.sizes, request.memory, request.work)
     module = fix(class_of_text(text, class_of(text))(), model)
     taken = _starts(request, model, module, start, train.sizes, reporter)
     told = all(name in taken for name, p in module.named_parameters() if p.requires_grad)
@@ -121,7 +123,7 @@ def _starts(
         found |= taken
     if request.params is not None:
         found |= read_params(request.params, model, module)
-    for name in by_chance(model, found):
+    for name in by_chance(model, module, found):
         reporter.say(
             f"`{name}` is fixed where it happens to start: write `param {name} : ... = ...`, or use --params or --from"
         )
@@ -164,6 +166,7 @@ def prepare_resume(run: Run, request: Request, group: Group, reporter: Reporter)
     checkpoint, config = run.checkpoint(), run.config
     _same(request.source.text == run.source.text, "the spec has changed since the fit began")
     _same(request.memory is None, "it keeps the --memory that it began with")
+    _same(request.work is None, "it keeps the --work that it began with")
     _same(all(config.sizes.get(name) == size for name, size in request.sizes.items()), "it has other sizes")
     valid_arguments = request.valid or tuple(config.valid)
     _same(list(valid_arguments) == config.valid and list(request.data) == config.data, "it was fitted to other data")

@@ -16,7 +16,7 @@ from torch import distributions as dist
 from vispec.catalog import distributions
 from vispec.model import model as m
 from vispec.model.model import Model, Variable
-from vispec.verify import names
+from vispec.named import get, put
 from vispec.verify.bounds.recorder import Recorder
 from vispec.verify.build import Built, Emitted
 from vispec.verify.errors import NotCheckedError
@@ -66,8 +66,8 @@ def with_narrow_guides(built: Built) -> Built:
     for head, part in (argument for draw in laws for argument in draw.args):
         for name, in_logs in scaling(part, built.model) if head in NARROWER else ():
             if name not in done:
-                value = names.get(built.module, name).detach()
-                names.put(narrow.module, name, value + math.log(NARROWER[head]) if in_logs else NARROWER[head] * value)
+                value = get(built.module, name).detach()
+                put(narrow.module, name, value + math.log(NARROWER[head]) if in_logs else NARROWER[head] * value)
                 done.add(name)
     for random in random_layers(narrow):
         for name in random.guides:
@@ -137,7 +137,7 @@ def sample_ratio(built: Built, row: Row, values: Assignment, forms: Mapping[str,
     model, laws = built.model, {entry.name: entry.law for entry in built.model.guide}
     scene, held = Scene(model, built.module, row), Scene(model, built.module, row)
     scene.assignment = held.assignment = values
-    held.parameters = {param.name: names.get(built.module, param.name).detach() for param in model.params}
+    held.parameters = {param.name: get(built.module, param.name).detach() for param in model.params}
     total = torch.zeros((), dtype=torch.float64)
     for variable in model.variables:
         if variable.law is None or in_data(model, variable.plates) or drawn_from_prior(model, variable, laws):

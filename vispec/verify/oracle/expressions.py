@@ -11,7 +11,7 @@ from vispec.model import model as m
 from vispec.model.model import Model
 from vispec.model.types import MISSING
 from vispec.model.walk import prefix_of
-from vispec.verify import names
+from vispec.named import get
 from vispec.verify.errors import NotCheckedError
 from vispec.verify.oracle.nets import arguments, link, raw_heads, raw_heads_after, softplus
 from vispec.verify.oracle.row import Cell, Place, Row, measure
@@ -45,7 +45,7 @@ class Scene:
     def parameter(self, name: str) -> Tensor:
         """A param in constrained space, differentiable in the module's own parameters."""
         if name not in self.parameters:
-            self.parameters[name] = names.get(self.module, name)
+            self.parameters[name] = get(self.module, name)
         return self.parameters[name]
 
     def variable(self, cell: Cell) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vispec.model.model import Net
 from vispec.model.types import INTEGER_DOMAINS, Type
-from vispec.verify import names
+from vispec.named import get
 from vispec.verify.errors import NotCheckedError
 
 
@@ -50,7 +50,7 @@ def raw_heads(module: nn.Module, net: Net, values: list[Tensor]) -> tuple[Tensor
         if type.star and len(values[position]) == 0:
             values[position] = values[position].new_zeros((1, *values[position].shape[1:]))
             masks[f"{name}_mask"] = torch.zeros(1, dtype=torch.bool)
-    return _as_tuple(names.get(module, net.name)(*values, **masks))
+    return _as_tuple(get(module, net.name)(*values, **masks))
 
 
 def raw_heads_after(
@@ -62,7 +62,7 @@ def raw_heads_after(
     answers = []
     for filler in (0, 1):
         filled = [_fill(value, wholes[i], filler) if i in wholes else value for i, value in enumerate(values)]
-        heads = _as_tuple(names.get(module, net.name).prefixes(*filled))
+        heads = _as_tuple(get(module, net.name).prefixes(*filled))
         answers.append(tuple(head[position] for head in heads))
     for first, second in zip(*answers, strict=True):
         if not torch.allclose(first, second, rtol=1e-12, atol=1e-12):

@@ -11,7 +11,7 @@ from torch import distributions as dist
 from torch.nn import functional as F
 
 from vispec.model import model as m
-from vispec.verify import names as names_of
+from vispec.named import get
 from vispec.verify.build import Built
 from vispec.verify.errors import NotCheckedError
 from vispec.verify.oracle.nets import softplus
@@ -55,7 +55,7 @@ class RandomLayer:
 
 def random_layers(built: Built) -> list[RandomLayer]:
     """The layers of every net that have a prior, in the order in which their net runs them."""
-    return [layer for net in built.model.nets if net.random for layer in _of_net(net, names_of.get(built.module, net.name))]
+    return [layer for net in built.model.nets if net.random for layer in _of_net(net, get(built.module, net.name))]
 
 
 def _of_net(net: m.Net, whole: nn.Module) -> list[RandomLayer]:
