@@ -1,7 +1,7 @@
 """`golden(name, text)` compares with a file of tests/golden; `pytest --update-golden` writes the files, to be reviewed."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,28 +11,6 @@ GOLDEN = Path(__file__).with_name("golden")
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("VISPEC_NO_VERIFY", "1")  # beside every fit of a command it would be another process
-    if os.environ.get("VISPEC_NEW"):
-        with_program()
-
-
-def with_program() -> None:
-    """VISPEC_NEW=1: the tests' modules come from the tensor program."""
-    import vispec.compile as old
-    from vispec.lower.outputs import lower
-    from vispec.model.check import check_model
-    from vispec.plan.budget import budget
-    from vispec.plan.planner import plan_model
-    from vispec.source import Source
-    from vispec.syntax.parse import parse
-    from vispec.torch.module import print_module
-
-    def compile_spec(
-        source: Source, sizes: Mapping[str, int] | None = None, memory: int | None = None, work: int | None = None
-    ) -> str:
-        plan = plan_model(check_model(parse(source), sizes or {}), budget(work, memory, sizes))
-        return print_module(lower(plan), sizes)
-
-    old.compile_spec = compile_spec
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

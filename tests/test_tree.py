@@ -31,7 +31,7 @@ from vispec.kernels.sums.tree import (
     tree_total,
 )
 from vispec.model.check import check_model
-from vispec.plan.make import make_plan
+from vispec.plan.planner import plan_model
 from vispec.source import Source
 from vispec.syntax.parse import parse
 from vispec.train.data.diagnostics import DataError
@@ -370,7 +370,7 @@ def test_heads_that_are_no_tree_are_impossible() -> None:
 
 def refused(text: str) -> set[str]:
     with pytest.raises(SpecError) as caught:
-        make_plan(check_model(parse(Source("bad.vispec", text))))
+        plan_model(check_model(parse(Source("bad.vispec", text))))
     return {diagnostic.code for diagnostic in caught.value.diagnostics}
 
 

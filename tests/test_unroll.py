@@ -7,7 +7,7 @@ from vispec.compile import compile_spec
 from vispec.diagnostics import SpecError
 from vispec.kernels.sums.unrolled import over_joint_values
 from vispec.model.check import check_model
-from vispec.plan.make import make_plan
+from vispec.plan.planner import plan_model
 from vispec.plan.show import show_plan
 from vispec.source import Source
 from vispec.syntax.parse import parse
@@ -101,7 +101,7 @@ def test_coupled_plates_equal_enumeration(body):
 
 def test_the_plan_says_which_plate_is_unrolled_and_why():
     model = check_model(parse(Source("crossing.vispec", HEAD + BODIES["two ragged ends"][1:])))
-    plan = make_plan(model)
+    plan = plan_model(model)
     assert plan.scope.unrolled == {"a": "i"}
     assert "coupled with b across i, 2^3 = 8 values" in show_plan(plan)
     assert "16 · |n| · |j|" in show_plan(plan)

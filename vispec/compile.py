@@ -3,13 +3,13 @@
 import re
 from collections.abc import Mapping
 
-from vispec.emit.module import MEMORY, emit
+from vispec.lower.outputs import lower
 from vispec.model.check import check_model
 from vispec.plan.budget import budget
-from vispec.plan.make import make_plan
 from vispec.plan.planner import plan_model
 from vispec.source import Source
 from vispec.syntax.parse import parse
+from vispec.torch.module import print_module
 
 
 def compile_spec(
@@ -20,11 +20,8 @@ def compile_spec(
 
     Raises SpecError with everything found wrong.
     """
-    tree = parse(source)
-    model = check_model(tree, sizes or {})
-    plan_model(model, budget(work, memory, sizes))  # refuses what takes more, as `check` does
-    plan = make_plan(model)
-    return emit(plan, sizes, memory or MEMORY)
+    model = check_model(parse(source), sizes or {})
+    return print_module(lower(plan_model(model, budget(work, memory, sizes))), sizes)
 
 
 def class_of(text: str) -> str:

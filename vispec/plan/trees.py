@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from vispec.diagnostics import Diagnostic, Label
 from vispec.model.model import Conditional, Draw, Expression, Law, Model, NetCall, Ref, Select, Variable
-from vispec.model.walk import children, law_parts, walk
+from vispec.model.walk import children, law_parts
 
 ROOT_SYMBOL = frozenset({"token", "category"})
 ROOT_ZERO = frozenset({"real", "bit", "count"})
@@ -29,26 +29,6 @@ def may_be_root(e: Expression, model: Model) -> bool:
     if isinstance(e, Ref) and e.name in model.let:
         return may_be_root(model.let[e.name].value, model)
     return isinstance(e, Conditional) and any(may_be_root(part, model) for part in (e.then, e.otherwise))
-
-
-def read_through_heads(variable: Variable, model: Model) -> frozenset[tuple[str, str]]:
-    """(tree, name) for each element that the variable's law reads through a head of the tree."""
-    found: set[tuple[str, str]] = set()
-    left = [e for part in law_parts(variable.law) for e in walk(part)] if variable.law else []
-    while left:
-        e = left.pop()
-        if isinstance(e, Select):
-            names = {
-                inner.name
-                for _, index in e.by
-                if index.type.domain == "tree"
-                for inner in walk(index)
-                if isinstance(inner, Ref)
-            }
-            found |= {(tree, e.name) for tree in names}
-        if isinstance(e, Ref | Select) and e.name in model.let:
-            left += walk(model.let[e.name].value)
-    return frozenset(found)
 
 
 def law_problems(variable: Variable, model: Model) -> Iterator[Diagnostic]:

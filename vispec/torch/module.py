@@ -18,7 +18,7 @@ from vispec.torch.members import Members, constants, posterior
 from vispec.torch.nets.classes import NetCode, emit_net
 from vispec.torch.parameters import declaration, named, properties
 from vispec.torch.sampled import guides, weights
-from vispec.torch.source_text import kernel_source, with_borrowed
+from vispec.torch.source_text import kernel_texts
 from vispec.torch.starts import initialise
 
 MEMBERS = (constants, density, weights, guides, posterior, initialise, generation)
@@ -41,7 +41,7 @@ def print_module(outputs: Outputs, sizes: Mapping[str, int] | None = None) -> st
     nets = {net.name: emit_net(net, model, members.modes[net.name]) for net in model.nets if net.name in members.modes}
     for net in nets.values():
         members.need(net.kernels)
-    around = [*kernel_texts(members), *(net.text.strip("\n") for net in nets.values())]
+    around = [*kernel_texts(members.kernels), *(net.text.strip("\n") for net in nets.values())]
     name = class_name(model, "\n".join(around))
     head = class_head(name, outputs, members, nets, dict(sizes or {}))
     body = [line for member in [*accessors, *members.texts] for line in ["", *indented(member)]]
@@ -62,14 +62,6 @@ def data_inputs(o: Outputs) -> Iterator[Input]:
     for plate in o.model.plates:
         if isinstance(lengths := frame.plate(plate.name).lengths, Input):
             yield lengths
-
-
-def kernel_texts(members: Members) -> list[str]:
-    """Source of every kernel that the module uses, a file's kernels together."""
-    by_module: dict[str, list[str]] = {}
-    for module, name in with_borrowed(members.kernels):
-        by_module.setdefault(module, []).append(name)
-    return [kernel_source(module, sorted(names)).strip("\n") for module, names in sorted(by_module.items())]
 
 
 def class_name(model: Model, around: str) -> str:

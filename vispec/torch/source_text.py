@@ -123,3 +123,11 @@ def join(segments: list[str]) -> str:
 def is_block(text: str) -> bool:
     line = next(line for line in text.splitlines() if not line.startswith("#"))
     return line.startswith(("def ", "class ", "@"))
+
+
+def kernel_texts(kernels: Iterable[tuple[str, str]]) -> list[str]:
+    """Source of every kernel, and of those that it borrows, a file's kernels together."""
+    by_module: dict[str, list[str]] = {}
+    for module, name in with_borrowed(kernels):
+        by_module.setdefault(module, []).append(name)
+    return [kernel_source(module, sorted(names)).strip("\n") for module, names in sorted(by_module.items())]

@@ -2,9 +2,9 @@
 
     log_prob: exact
 
-    log_label_over_annotator = Σ_{annotator} log_label
-    sum_truth = log Σ_{truth} exp(log_truth + log_label_over_annotator)
-    log p = sum_truth
+    log_label_over_annotator = product over annotator of log_label
+    sum_truth = log-sum-exp over truth of log_truth, log_label_over_annotator
+    total = product of sum_truth
 
     truth  summed; discrete; independent in each element of its plates
     label  scored where seen; nothing depends on it: scored where it is seen
@@ -12,20 +12,35 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-
-
-def categorical_log_prob(value: torch.Tensor, log_probs: torch.Tensor) -> torch.Tensor:
-    """log_probs[..., value] for value (*B) and log_probs (*B, K), leading axes broadcast → (*B)."""
-    if log_probs.dim() == 1:  # one law for all values: selecting scatters its gradient into (K,), gathering into (*B, K)
-        return log_probs.index_select(0, value.flatten()).view(value.shape)
-    lead = torch.broadcast_shapes(value.shape, log_probs.shape[:-1])
-    own = (1,) * (len(lead) + 1 - log_probs.dim()) + log_probs.shape[:-1]
-    order = sorted(range(len(lead)), key=lambda d: own[d] != lead[d])  # last where one law serves many values
-    rows = log_probs.reshape(-1, log_probs.shape[-1])  # not expanded: its gradient would be as large
-    index = value.expand(lead).permute(order).reshape(len(rows), lead.numel() // max(len(rows), 1))
-    found = rows.gather(1, index).view([lead[d] for d in order])
-    return found.permute([order.index(d) for d in range(len(lead))])
+# backward: first_derivative
+# decide: decide
+# heap: keep_pages
+# queries: Attached
+# queries: Entropic
+# queries: Summed
+# queries: answer
+# queries: ask
+# queries: divergence
+# queries: k_best
+# queries: logs_of
+# queries: mean_where
+# queries: ranked
+# starts: by_group
+# starts: by_group_among
+# starts: clusters
+# starts: k_means
+# starts: kept
+# starts: nearest
+# starts: standardised
+# sums.algebra: Maximum
+# sums.algebra: Sampled
+# sums.algebra: maximum
+# sums.algebra: sampled
+# sums.enumeration: seeded
+# sums.logsum: LogSumExp
+# sums.logsum: log_sum_exp
+# sums.lookup: cells
+# sums.lookup: pick_last
 
 
 def categorical_start(value: torch.Tensor, size: int) -> tuple[torch.Tensor]:
@@ -35,417 +50,12 @@ def categorical_start(value: torch.Tensor, size: int) -> tuple[torch.Tensor]:
     return (((count + 1.0) / (len(value) + size)).reshape(*value.shape[1:], size),)
 
 
-def first_derivative(backward):
-    """A backward pass that takes for constants what depends on the inputs too, such as posterior probabilities: right once.
-
-    So it raises where its result would be differentiated again (`create_graph`, `hessian`). torch's own `once_differentiable`
-    looks at the incoming gradient alone: that of a sum is constant, and its second derivative would be 0 in silence."""
-
-    def once(ctx, *grads):
-        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            raise RuntimeError("there is a first derivative only here; for a Hessian, take differences of gradients")
-        return backward(ctx, *grads)
-
-    return once
-
-
-def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
-    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
-
-    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
-    """
-    if rule == "sample":
-        return law.sample()
-    finite = isinstance(law, torch.distributions.Categorical)
-    if rule == "mean" and not (finite and read):
-        return law.probs if finite else law.mean
-    if isinstance(law, torch.distributions.Bernoulli):
-        return (law.probs > 0.5).to(law.probs.dtype)  # torch's own mode is nan at 1/2
-    return law.mode
-
-
-def keep_pages() -> None:
-    """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
-
-    Otherwise it returns a step's tensors to the system, and a fifth of the next step's time may go into fresh pages for them.
-    It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
-    """
-    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
-
-
-QUERIES = "marginals, mode, kbest(5), sample, entropy, pairs, kl"
-
-
-def ask(
-    module,
-    batch: dict[str, Tensor],
-    query: str,
-    tilt: dict[str, Tensor],
-    inside: dict[str, Tensor],
-    one_draw: bool = True,
-    other=None,
-) -> dict[str, Tensor]:
-    """The answer for each latent. marginals: (B, *plates, K); mode, sample: (B, *plates); entropy: that of each marginal
-    (B, *plates) and, as "(joint)", that of all latents together (B,); kl: likewise the divergence from `other`'s posterior;
-    kbest(k): (B, k, *plates) from the best on, and their log-joints (B, k) as "(log_joint)". inside: which elements of a
-    latent's ragged plates count, where it has any. Over several draws of other latents there is no one entropy of all."""
-    if query.startswith("kbest("):
-        return k_best(module.tilted, batch, tilt, inside, int(query[6:-1]))
-    if query == "kl":
-        return divergence(module, other, batch, tilt)
-    joint = next(iter(tilt.values())).new_zeros(len(next(iter(tilt.values()))))
-    entropic = Entropic(joint) if one_draw else log_sum_exp
-    algebras = {"marginals": log_sum_exp, "mode": maximum, "sample": sampled, "entropy": entropic}
-    if query not in algebras:
-        raise ValueError(f"this model answers no query {query!r}; queries are {QUERIES}, pairs where a latent is a chain")
-    found, of_all = answer(module.tilted, batch, algebras[query], tilt, joint)[1:]
-    if query == "marginals":
-        return found
-    if query == "entropy":
-        each = {name: torch.special.entr(p.clamp(min=0)).sum(-1) for name, p in found.items()}
-        return each | {"(joint)": of_all} if one_draw else each
-    return {name: p.argmax(-1) for name, p in found.items()}
-
-
-def divergence(module, other, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> dict[str, Tensor]:
-    """KL(p(z | x) || q(z | x)) in nats, p of `module` and q of `other`: that of each marginal (B, *plates), and of all latents
-    together (B,) as "(joint)". Raises ValueError where they do not sum out the same latents in the same order."""
-    order, theirs = (getattr(each, "sums", None) for each in (module, other))
-    if order is None or order != theirs:
-        raise ValueError(f"posteriors are compared where both models are exact and sum in the same order: {order} and {theirs}")
-    joint = next(iter(tilt.values())).new_zeros(len(next(iter(tilt.values()))))
-    q = Entropic(joint)
-    by_q = answer(other.tilted, batch, q, tilt)[1]
-    by_p, of_all = answer(module.tilted, batch, Entropic(joint, q.shares), tilt, joint)[1:]
-    log_q = logs_of(other.tilted, batch, tilt, by_q, by_p)
-    return {name: mean_where(p, p.log() - log_q[name]) for name, p in by_p.items()} | {"(joint)": of_all}
-
-
-@torch.no_grad()
-def logs_of(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor], q: dict[str, Tensor], p: dict[str, Tensor]) -> dict:
-    """log q of marginals q (B, *plates, K) wherever p is positive. One that is too small a number to have all its digits is the
-    sum with that value alone, less the sum of all: of each row one at a time."""
-    log_z, found = tilted(batch, log_sum_exp, tilt), {name: each.log() for name, each in q.items()}
-    for name, log_q in found.items():
-        faint = (q[name] < torch.finfo(log_q.dtype).tiny) & (p[name] > 0)
-        while faint.any():
-            one = faint & (faint.flatten(1).cumsum(1).view_as(faint) == 1)
-            bars = tilt[name].masked_fill(one.any(-1, keepdim=True) & ~one, -torch.inf)
-            value = tilted(batch, log_sum_exp, tilt | {name: bars}) - log_z
-            log_q[one] = value[one.flatten(1).any(1)]
-            faint &= ~one
-    return found
-
-
-def mean_where(p: Tensor, value: Tensor, dims: int = 1) -> Tensor:
-    """Σ p · value over the last dimensions, where p is 0 whatever the value."""
-    return torch.where(p > 0, p * value, 0.0).flatten(-dims).sum(-1)
-
-
-def answer(tilted, batch: dict[str, Tensor], total, tilt: dict[str, Tensor], *more: Tensor) -> tuple:
-    """log p (B,) under the algebra, its gradient for each latent's tilt, and for `more`."""
-    inputs = [value.requires_grad_() for value in (*tilt.values(), *more)]
-    with torch.enable_grad():
-        log_prob = tilted(batch, total, tilt)
-        found = torch.autograd.grad(log_prob.sum(), inputs, allow_unused=True, materialize_grads=True)
-    return (log_prob.detach(), dict(zip(tilt, found, strict=False)), *found[len(tilt) :])
-
-
-class Entropic:
-    """log Σ exp, through which a gradient for `joint` (B,) gathers a mean over all that is summed, by the chain rule: of
-    −log p, the entropy, or of log p − log q, the divergence from a model whose log-probabilities are `other`, sum by sum."""
-
-    def __init__(self, joint: Tensor, other: list[Tensor] | None = None):
-        self.joint, self.other, self.shares = joint, other, list[Tensor]()
-
-    def __call__(self, x: Tensor) -> Tensor:
-        log_z = log_sum_exp(x.detach())
-        share = x.detach() - log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)
-        return self.attach(Summed.apply(x, log_z, share.exp()), share.exp(), share)
-
-    def attach(self, log_z: Tensor, p: Tensor, share: Tensor, dims: int = 1) -> Tensor:
-        """log_z (B, ...) of a sum whose terms have log-probability Σ share over those of the last dimensions that they
-        choose, each chosen with probability p."""
-        told = -share if self.other is None else share - self.other[len(self.shares)]
-        self.shares.append(share)
-        return Attached.apply(log_z, mean_where(p, told, dims), self.joint)
-
-
-class Summed(torch.autograd.Function):
-    """log Σ exp(x), which is known, with all weights p as the gradient: a small one counts where its logarithm is told."""
-
-    @staticmethod
-    def forward(ctx, x, log_z, p):
-        ctx.save_for_backward(p)
-        return log_z.clone()
-
-    @staticmethod
-    @first_derivative
-    def backward(ctx, grad):
-        (p,) = ctx.saved_tensors
-        return p * grad.unsqueeze(-1), None, None
-
-
-class Attached(torch.autograd.Function):
-    """The first argument; its gradient times the second, summed for each row, is the gradient of the third."""
-
-    @staticmethod
-    def forward(ctx, log_z, told, joint):
-        ctx.save_for_backward(told)
-        return log_z.clone()
-
-    @staticmethod
-    @first_derivative
-    def backward(ctx, grad):
-        (told,) = ctx.saved_tensors
-        by_row = torch.where(grad > 0, grad * told, 0.0)  # an infinite divergence counts only where it can be
-        return grad, None, by_row.flatten(1).sum(1) if grad.dim() > 1 else by_row
-
-
-def k_best(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor], inside: dict[str, Tensor], k: int) -> dict[str, Tensor]:
-    """The k most probable joint assignments of each row; where there are fewer, the rest have log-joint -inf (Lawler 1972).
-
-    What is left beside a solution falls apart by the first element that differs from it. Each part is a tilt of 0 and -inf, and
-    has a mode of its own; of all parts so far, as many as can still be wanted are kept, best first."""
-    shapes = {name: value.shape[1:] for name, value in tilt.items()}
-    B, seed = len(next(iter(tilt.values()))), int(torch.randint(2**62, ()))  # other latents are drawn once for all
-
-    def best(bars: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # log-joint (B,), values (B, elements), and the bars themselves
-        parts = bars.split([shape.numel() for shape in shapes.values()], 1)
-        split = {name: part.reshape(B, *shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
-        score, found = seeded(lambda tilt: answer(tilted, batch, maximum, tilt)[:2], seed, split)
-        return score, torch.cat([value.argmax(-1).view(B, -1) for value in found.values()], 1), bars
-
-    counts = [inside.get(name, value[..., 0] == 0).expand(value.shape[:-1]).reshape(B, -1) for name, value in tilt.items()]
-    counts = torch.cat(counts, 1)  # (B, elements)
-    pool = [part.unsqueeze(1) for part in best(torch.cat([value.flatten(1) for value in tilt.values()], 1))]
-    # pool: (B, candidates), (B, candidates, elements), (B, candidates, all values)
-    solutions = []
-    for left in range(k - 1, -1, -1):
-        score, chosen, bars = (part[:, 0] for part in pool)
-        solutions.append((score, chosen))
-        pool = [part[:, 1:] for part in pool]
-        start = 0
-        for element, size in enumerate(shape[-1] for shape in shapes.values() for _ in range(shape[:-1].numel()) if left):
-            here = start + chosen[:, element, None]
-            other = best(bars.scatter(1, here, -torch.inf))
-            possible = counts[:, element] & (score > -torch.inf)
-            pool = ranked(pool, (other[0].masked_fill(~possible, -torch.inf), *other[1:]), left)
-            own, bars = bars.gather(1, here), bars.clone()
-            bars[:, start : start + size] = -torch.inf
-            bars.scatter_(1, here, own)
-            start += size
-        if left and pool[0].shape[1] == 0:
-            pool = [part.unsqueeze(1) for part in (torch.full_like(score, -torch.inf), chosen, bars)]
-    values = torch.stack([chosen for _, chosen in solutions], 1)  # (B, k, elements)
-    values = values.split([shape[:-1].numel() for shape in shapes.values()], 2)
-    found = {name: part.reshape(B, k, *shape[:-1]) for (name, shape), part in zip(shapes.items(), values, strict=True)}
-    return found | {"(log_joint)": torch.stack([score for score, _ in solutions], 1)}
-
-
-def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tensor]:
-    """Candidates with one more for each row, best first, at most so many."""
-    joined = [torch.cat([part, new.unsqueeze(1)], 1) for part, new in zip(pool, more, strict=True)]
-    order = joined[0].topk(min(most, joined[0].shape[1]), 1).indices
-    rows = torch.arange(len(order), device=order.device)[:, None]
-    return [part[rows, order] for part in joined]
-
-
-def by_group(start, value: Tensor, at: tuple, now: tuple, *told: Tensor | int, among: Tensor | None = None) -> list[Tensor]:
-    """The parameters of a law, each (*G, *event), that `start` finds in the elements (N, *event) of each group.
-
-    at: for each dimension of G where in it an element belongs, (N,) or one for all. now: what the parameters are, None for
-    those not asked for; there stays what the elements do not tell. told: what else start reads, (N, ...) or one for all.
-    among (N,): which elements the groups have, all without it.
-
-    A group's parameters are drawn towards those of all elements as by one element of these, so that a group of few has no
-    extreme ones; a group of none has those of all."""
-    if not len(value):
-        return [old for old in now if old is not None]
-    whole = start(value, *told)
-    sizes = next(each.shape[: len(at)] for each in now if each is not None)
-    found = [each.expand(sizes.numel(), *each.shape).clone() for each in whole]
-    key = torch.zeros(len(value), dtype=torch.long, device=value.device)
-    for size, index in zip(sizes, at, strict=True):
-        key = key * size + index
-    if among is not None:
-        key = torch.where(among, key, -1)
-    order = key.argsort()
-    groups, counts = key[order].unique_consecutive(return_counts=True)
-    for group, rows in zip(groups.tolist(), order.split(counts.tolist()), strict=True):
-        if group < 0 or len(rows) == len(value):
-            continue
-        own = start(value[rows], *(each[rows] if isinstance(each, Tensor) and each.dim() else each for each in told))
-        for table, mine, all_ in zip(found, own, whole, strict=True):
-            both = (len(rows) * mine + all_) / (len(rows) + 1)
-            table[group] = torch.where(both.isfinite(), both, torch.where(mine.isfinite(), mine, all_))
-    return [kept(each.reshape(sizes + each.shape[1:]), old) for each, old in zip(found, now, strict=True) if old is not None]
-
-
-def kept(found: Tensor, old: Tensor) -> Tensor:
-    """What was found in the shape of the old, the mean where one number stands for several; the old where it is not finite."""
-    while found.dim() > old.dim():
-        found = found.nanmean(-1)
-    return torch.where(found.isfinite(), found, old)
-
-
-def clusters(
-    count: int,
-    numbers: list[Tensor],
-    shares: list[Tensor] | None = None,
-    inside: Tensor | None = None,
-    known: Tensor | None = None,
-) -> Tensor:
-    """Which of `count` clusters each element is in, (*P) for elements with what numbers (*P, ...) and shares (*P, ...) say.
-
-    Each of the numbers is standardised, while shares (bits, frequencies), which know no units, keep their relative spread; nan
-    is what nobody knows. inside (*P): which elements count, all along one axis without it; the others are in cluster 0.
-    known (*P): the clusters of those that have one, -1 for the others.
-
-    k-means with the seeds of k-means++, each the best of a few (Arthur and Vassilvitskii 2007), on as few elements as tell: the
-    clusters of all are often the same in each restart, and need not be where the likelihood is highest."""
-    parts = [(part, True) for part in numbers] + [(part, False) for part in shares or []]
-    if inside is None:
-        inside = torch.ones(len(parts[0][0]), dtype=torch.bool, device=parts[0][0].device)
-    labels = torch.zeros_like(inside, dtype=torch.long)
-    rows = int(inside.sum())
-    if not rows:
-        return labels
-    x = torch.cat([standardised(part[inside].reshape(rows, -1), apart) for part, apart in parts], -1)
-    if x.shape[1] > 200:  # random directions keep distances (Johnson and Lindenstrauss 1984)
-        x = x @ torch.randn(x.shape[1], 200, dtype=x.dtype, device=x.device)
-    fixed = torch.full((rows,), -1, device=x.device) if known is None else known[inside]
-    some = torch.randperm(rows, device=x.device)[: 20 * count]
-    some = torch.cat([some, (fixed >= 0).nonzero()[:, 0]])
-    centres = k_means(x[some], count, fixed[some])
-    labels[inside] = torch.where(fixed >= 0, fixed, nearest(x, centres))
-    return labels
-
-
-def standardised(x: Tensor, apart: bool) -> Tensor:
-    """x (N, F) minus its mean, over its deviation, each column by its own or all by that of all; 0 where it is not finite, and
-    in a column that does not vary."""
-    x = x.masked_fill(~x.isfinite(), torch.nan)
-    varies = x.nan_to_num(nan=-torch.inf).amax(0) > x.nan_to_num(nan=torch.inf).amin(0)  # rounding may give others a deviation
-    error = (x - x.nanmean(0)).where(varies, 0.0)
-    variance = error.square().nanmean(0) if apart else error.square().nanmean()
-    return (error / variance.sqrt()).nan_to_num(nan=0.0)
-
-
-def k_means(x: Tensor, count: int, fixed: Tensor) -> Tensor:
-    """Centres (count, F); elements with fixed (N,) ≥ 0 are in that cluster, whose seed is their mean."""
-    seen = fixed[fixed >= 0].unique().tolist()
-    centres = torch.stack([x[fixed == k].mean(0) for k in seen]) if seen else x[torch.randint(len(x), (1,), device=x.device)]
-    while len(centres) < count:
-        distance = torch.cdist(x, centres).square().amin(-1)
-        chance = torch.where(distance.sum() > 0, distance, 1.0)  # there may be fewer different elements than clusters
-        tried = x[torch.multinomial(chance, 2 + count.bit_length(), replacement=True)]
-        left = torch.minimum(torch.cdist(x, tried).square(), distance[:, None]).sum(0)
-        centres = torch.cat([centres, tried[left.argmin()][None]])
-    if seen:
-        rest = [k for k in range(count) if k not in seen]
-        centres = centres[torch.tensor([*seen, *rest]).argsort().to(x.device)]
-    for _ in range(10):
-        label = torch.where(fixed >= 0, fixed, nearest(x, centres))
-        size = torch.bincount(label, minlength=count)[:, None]
-        centres = torch.where(size > 0, torch.zeros_like(centres).index_add_(0, label, x) / size, centres)
-    return centres
-
-
-def nearest(x: Tensor, centres: Tensor) -> Tensor:
-    """Index (N,) of the centre next to each element; any of several that are as near."""
-    distance = torch.cdist(x, centres)
-    near = distance == distance.amin(-1, keepdim=True)
-    return torch.where(near, torch.rand_like(distance), -1.0).argmax(-1)
-
-
-class Maximum(torch.autograd.Function):
-    """max over the last dimension; the gradient goes to the first of the best."""
-
-    @staticmethod
-    def forward(ctx, x):
-        best, at = x.max(-1, keepdim=True)
-        ctx.save_for_backward(at)
-        ctx.size = x.shape[-1]
-        return best.squeeze(-1)
-
-    @staticmethod
-    def backward(ctx, grad):
-        (at,) = ctx.saved_tensors
-        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
-
-
-class Sampled(torch.autograd.Function):
-    """log Σ exp over the last dimension; the gradient goes to one term, drawn with its probability."""
-
-    @staticmethod
-    def forward(ctx, x):
-        noise = torch.empty_like(x).exponential_().log_()
-        ctx.save_for_backward((x - noise).argmax(-1, keepdim=True))
-        ctx.size = x.shape[-1]
-        return torch.logsumexp(x, -1)
-
-    @staticmethod
-    @first_derivative
-    def backward(ctx, grad):
-        (at,) = ctx.saved_tensors
-        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
-
-
-def maximum(x: Tensor) -> Tensor:
-    """max over the last dimension (*B, K) → (*B)."""
-    return Maximum.apply(x)
-
-
-def sampled(x: Tensor) -> Tensor:
-    """log Σ exp(x) over the last dimension (*B, K) → (*B), with a draw for a gradient."""
-    return Sampled.apply(x)
-
-
-def seeded(log_joint, seed: int, *inputs):
-    """log_joint(*inputs) with the same draws in every pass."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return log_joint(*inputs)
-
-
-class LogSumExp(torch.autograd.Function):
-    """log Σ exp(x) over the last dimension, and the responsibilities, which are its gradient; they have one of their own.
-
-    Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
-    """
-
-    @staticmethod
-    def forward(ctx, x):
-        top = x.amax(-1, keepdim=True)
-        top.clamp_(min=torch.finfo(top.dtype).min)  # where all are -inf, so is their difference from it
-        r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
-        mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
-        ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
-        ctx.set_materialize_grads(False)
-        return mass.log_().add_(top).squeeze(-1), r
-
-    @staticmethod
-    def backward(ctx, grad, by_r):
-        (r,) = ctx.saved_tensors
-        first = None if grad is None else r * grad.unsqueeze(-1)
-        if by_r is None:
-            return first
-        second = r * (by_r - (r * by_r).sum(-1, keepdim=True))
-        return second if first is None else first + second
-
-
-def log_sum_exp(x: Tensor) -> Tensor:
-    """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
-    return LogSumExp.apply(x)[0]
-
-
 class Annotators(nn.Module):
     """Batch: label (item, annotator) category[K]; label_observed (item, annotator) bool."""
 
     exact = True
     estimator = "exact"
-    sums = ("sum label in item, annotator given truth", "sum truth in item")
+    sums = ("sum_label = log-sum-exp over label of log_label, seen_label, tilt_label", "sum_truth = log-sum-exp over truth of log_truth, tilt_truth, sum_label_over_annotator")
 
     def __init__(self, A: int, K: int = 4):
         super().__init__()
@@ -478,16 +88,14 @@ class Annotators(nn.Module):
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (item,), exact, in nats."""
-        label = batch["label"]  # (item, annotator)
         label_observed = batch["label_observed"]  # (item, annotator)
-        label_known = label.where(label_observed, 0)  # (item, annotator)
+        label = batch["label"]  # (item, annotator)
+        label_2 = torch.where(label_observed, label, 0)  # (item, annotator)
         log_confusion = self.raw_confusion.log_softmax(-1)  # (annotator, truth, K)
-        log_label = categorical_log_prob(label_known[:, :, None], log_confusion)  # (item, annotator, truth)
-        log_label_2 = torch.where(label_observed[:, :, None], log_label, 0.0)  # (item, annotator, truth)
-        log_label_over_annotator = log_label_2.sum(1)  # (item, truth)
+        log_confusion_at = pick_last(log_confusion, label_2.clamp(0, self.K - 1)[:, :, None])  # (item, annotator, truth)
+        log_label = torch.where(label_observed[:, :, None], log_confusion_at, 0.0)  # (item, annotator, truth)
         log_prevalence = self.raw_prevalence.log_softmax(-1)  # (K,)
-        log_joint_of_truth = log_prevalence + log_label_over_annotator  # (item, truth)
-        return log_sum_exp(log_joint_of_truth)  # (item,)
+        return log_sum_exp(log_prevalence + log_label.sum(1))  # (item,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -496,20 +104,25 @@ class Annotators(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        at_truth = torch.arange(self.K, device=self.one.device)  # (truth,)
-        label = batch["label"]  # (item, annotator)
         label_observed = batch["label_observed"]  # (item, annotator)
-        seen_label = torch.where((label[:, :, None] == at_truth) | ~label_observed[:, :, None], 0 * self.one, -torch.inf)  # (item, annotator, label)
+        label = batch["label"]  # (item, annotator)
+        label_2 = torch.where(label_observed, label, 0)  # (item, annotator)
+        test = torch.arange(self.K, device=self.one.device) != label_2[:, :, None]  # (item, annotator, label)
+        test_2 = label_observed[:, :, None] & test  # (item, annotator, label)
+        seen_label = torch.where(test_2, self.one * -torch.inf, 0.0)  # (item, annotator, label)
         log_confusion = self.raw_confusion.log_softmax(-1)  # (annotator, truth, K)
-        tilt_label = tilt["label"]  # (item, annotator, label)
-        log_joint_of_label = log_confusion + seen_label[:, :, None] + tilt_label[:, :, None]  # (item, annotator, truth, label)
-        log_sum_label = total(log_joint_of_label)  # (item, annotator, truth)
-        log_label_over_annotator = log_sum_label.sum(1)  # (item, truth)
+        total_ = log_confusion + seen_label[:, :, None] + tilt["label"][:, :, None]  # (item, annotator, truth, label)
+        log_sum_label = total(total_)  # (item, annotator, truth)
         log_prevalence = self.raw_prevalence.log_softmax(-1)  # (K,)
-        tilt_truth = tilt["truth"]  # (item, truth)
-        log_joint_of_truth = log_prevalence + log_label_over_annotator + tilt_truth  # (item, truth)
-        log_sum_truth = total(log_joint_of_truth)  # (item,)
-        return log_sum_truth
+        total_2 = log_prevalence + tilt["truth"] + log_sum_label.sum(1)  # (item, truth)
+        return total(total_2)  # (item,)
+
+    def unknowns(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """A tilt of nothing for each latent, and which of its elements count where rows differ in length."""
+        label = batch["label"]  # (item, annotator)
+        value = self.one.new_zeros(label.shape[0], self.K)  # (item, truth)
+        value_2 = self.one.new_zeros(label.shape[0], self.A, self.K)  # (item, annotator, label)
+        return {"truth": value, "label": value_2}, {}
 
     @torch.no_grad()
     def posterior(self, batch: dict[str, Tensor], query: str = "marginals", other: nn.Module | None = None) -> dict:
@@ -520,30 +133,36 @@ class Annotators(nn.Module):
         truth: index[k], (item).
         label: category[K], (item, annotator).
         """
-        label = batch["label"]  # (item, annotator)
-        zeros = {"truth": self.one.new_zeros(label.shape[0], self.K), "label": self.one.new_zeros(label.shape[0], self.A, self.K)}
-        found = ask(self, batch, query, zeros, {}, other=other)
-        return found
+        zeros, inside = self.unknowns(batch)
+        return ask(self, batch, query, zeros, inside, other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
         """Start parameters at what the batch shows of their laws. Clusters stand in for latents."""
-        label = batch["label"]  # (item, annotator)
         label_observed = batch["label_observed"]  # (item, annotator)
-        label_known = label.where(label_observed, 0)  # (item, annotator)
-        label_shown = F.one_hot(label_known, self.K).to(self.one.dtype).where(label_observed[..., None], torch.nan)
-        truth = clusters(self.K, [], [label_shown])  # (item,)
-        item, annotator = label_observed.nonzero(as_tuple=True)
-        (self.confusion,) = by_group(categorical_start, label[item, annotator], (annotator, truth[item]), (self.confusion,), self.K)
-        (self.prevalence,) = by_group(categorical_start, truth, (), (self.prevalence,), self.K)
+        label = batch["label"]  # (item, annotator)
+        label_2 = torch.where(label_observed, label, 0)  # (item, annotator)
+        test = label_2[:, :, None] == torch.arange(self.K, device=self.one.device)  # (item, annotator, K)
+        test_2 = torch.where(label_observed[:, :, None], test.to(self.one.dtype), torch.nan)  # (item, annotator, K)
+        truth = clusters(self.K, [], [test_2])  # (item,)
+        at_annotator = torch.arange(self.A, device=self.one.device)  # (annotator,)
+        confusion = by_group_among(
+            categorical_start, label_2, 2, (at_annotator, truth[:, None]), (self.confusion,), self.K, inside=label_observed
+        )[0]  # (annotator, k, K)
+        prevalence = by_group(categorical_start, truth, (), (self.prevalence,), self.K)[0]  # (K,)
+        self.confusion = confusion
+        self.prevalence = prevalence
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        truth = decide(torch.distributions.Categorical(logits=self.raw_prevalence).expand((n,)), "sample", True)  # (item,)
-        at_annotator = torch.arange(self.A, device=self.one.device)  # (annotator,)
-        confusion_at = self.raw_confusion[at_annotator, truth[:, None]]  # (item, annotator, K)
-        label = decide(torch.distributions.Categorical(logits=confusion_at).expand((n, self.A,)), rule, False)  # (item, annotator)
-        return {"truth": truth, "label": label, "label_observed": torch.ones_like(label, dtype=torch.bool)}
+        prevalence = self.raw_prevalence.softmax(-1)  # (K,)
+        truth = torch.distributions.Categorical(probs=prevalence).expand((n,)).sample()  # (item,)
+        confusion = self.raw_confusion.softmax(-1)  # (annotator, k, K)
+        confusion_at = cells(confusion.transpose(0, 1), truth)  # (item, annotator, K)
+        label = decide(
+            torch.distributions.Categorical(probs=confusion_at).expand((n, self.A)), rule, False
+        )  # (item, annotator)
+        return {"truth": truth, "label": label, "label_observed": torch.tensor(True, device=self.one.device).expand(n, self.A)}
 
     @torch.no_grad()
     def sample(self, n: int, batch: dict | None = None, lengths: dict | None = None) -> dict[str, Tensor]:
@@ -561,3 +180,7 @@ class Annotators(nn.Module):
         """
         found = self.posterior(batch, "marginals" if rule == "mean" else rule)
         return {name: found[name] for name in ("label",)}
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """log_prob of the batch."""
+        return self.log_prob(batch)

@@ -2,7 +2,7 @@
 
     log_prob: a bound or estimate, elbo(samples=4)
 
-    log p = log_x
+    total = product of log_x
 
     w      elbo(samples=4); shared by all rows; guide Normal
     b      elbo(samples=4); shared by all rows; guide Normal
@@ -14,6 +14,13 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+# constraints: softplus_inverse
+# decide: decide
+# decide: predictive
+# draws.kl: KlNormalStandard
+# draws.kl: kl_normal_standard
+# draws.kl: kl_normal_standard_vector
+# heap: keep_pages
 
 
 def gamma_log_prob(value: torch.Tensor, concentration: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
@@ -33,80 +40,6 @@ def into_positive(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """log N(value; loc, scale²), elementwise."""
     return -0.5 * ((value - loc) / scale).square() - scale.log() - 0.9189385332046727  # log(2π) / 2
-
-
-def softplus_inverse(y: Tensor) -> Tensor:
-    """x with softplus(x) = y > 0."""
-    return y + torch.log(-torch.expm1(-y))
-
-
-def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
-    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
-
-    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
-    """
-    if rule == "sample":
-        return law.sample()
-    finite = isinstance(law, torch.distributions.Categorical)
-    if rule == "mean" and not (finite and read):
-        return law.probs if finite else law.mean
-    if isinstance(law, torch.distributions.Bernoulli):
-        return (law.probs > 0.5).to(law.probs.dtype)  # torch's own mode is nan at 1/2
-    return law.mode
-
-
-def predictive(generate, kinds: dict[str, str], rule: str, samples: int) -> dict[str, Tensor]:
-    """What generate(rule) gives of each variable of `kinds`, over that many draws of the latents.
-
-    "mean": the mean over the draws, which of a finite variable is the probabilities of its values. "mode": the most probable
-    value under these, and of numbers the mean. "sample", or kind "draw": what the first draw gives.
-    kinds: "probabilities" (*B, K); "bit"; "count"; "number"; "draw", which cannot be averaged."""
-    found = generate(rule) if rule == "sample" or "draw" in kinds.values() else {}
-    averaged = [name for name, kind in kinds.items() if rule != "sample" and kind != "draw"]
-    if averaged:
-        mean = {name: value / samples for name, value in generate("mean").items() if name in averaged}
-        for _ in range(samples - 1):
-            again = generate("mean")
-            mean = {name: value.add_(again[name], alpha=1 / samples) for name, value in mean.items()}
-        decisions = {"probabilities": lambda p: p.argmax(-1), "bit": lambda p: (p > 0.5).to(p.dtype), "count": torch.round}
-        for name, value in mean.items():
-            found[name] = decisions[kinds[name]](value) if rule == "mode" and kinds[name] in decisions else value
-    return {name: found[name] for name in kinds}
-
-
-def kl_normal_standard(loc: Tensor, scale: Tensor) -> Tensor:
-    """KL(N(loc, scale²) ‖ N(0, 1)) = ½(scale² + loc² − 1) − log scale."""
-    return 0.5 * (scale.square() + loc.square() - 1) - scale.log()
-
-
-class KlNormalStandard(torch.autograd.Function):
-    """The sum of `kl_normal_standard` over the last dimension: (*B, D) each → (*B). A dozen small operations fewer."""
-
-    @staticmethod
-    def forward(ctx, loc, scale):
-        ctx.save_for_backward(loc, scale)
-        terms = scale.log().addcmul_(loc, loc, value=-0.5).addcmul_(scale, scale, value=-0.5)
-        return torch.rsub(terms.sum(-1), -0.5 * loc.shape[-1])
-
-    @staticmethod
-    def backward(ctx, grad):
-        loc, scale = ctx.saved_tensors
-        grad = grad.unsqueeze(-1)
-        return loc * grad, (scale - scale.reciprocal()).mul_(grad)
-
-
-def kl_normal_standard_vector(loc: Tensor, scale: Tensor) -> Tensor:
-    """Σ_d KL(N(loc_d, scale_d²) ‖ N(0, 1)): loc and scale (*B, D) → (*B)."""
-    return KlNormalStandard.apply(loc, scale)
-
-
-def keep_pages() -> None:
-    """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
-
-    Otherwise it returns a step's tensors to the system, and a fifth of the next step's time may go into fresh pages for them.
-    It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
-    """
-    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
 
 
 class BayesianLinear(nn.Module):
@@ -159,13 +92,12 @@ class BayesianLinear(nn.Module):
             self.raw_noise_scale.copy_(softplus_inverse(value))
 
     def log_prob(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> Tensor:
-        """A lower bound on log p of each row (n,), in nats: elbo(samples=4)."""
+        """A lower bound on log p of each row (n,), in nats."""
         w, b, noise, _ = self.shared() if shared is None else shared
-        x = batch["x"]  # (n,)
         y = batch["y"]  # (n, D)
-        dot = F.linear(w, y)  # (s*, n)
-        value = dot + b[:, None]  # (s*, n)
-        log_x = normal_log_prob(x, value, noise[:, None])  # (s*, n)
+        product = w @ y.T  # (s*, n)
+        x = batch["x"]  # (n,)
+        log_x = normal_log_prob(x, product + b[:, None], noise[:, None])  # (s*, n)
         return log_x.mean(0)  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
@@ -175,96 +107,99 @@ class BayesianLinear(nn.Module):
         return -log_prob.sum() * (num_data / len(log_prob)) - shared[-1]
 
     def shared(self) -> tuple[Tensor, ...]:
-        """w (s*, D); b (s*,); noise (s*,); log p − log q of all that rows share."""
+        """w (s*, D); b (s*); noise (s*); log p − log q of all that rows share."""
         w_scale = F.softplus(self.raw_w_scale)  # (D,)
-        w = self.w_loc + w_scale * self.one.new_empty(4, self.D).normal_()  # (s*, D)
+        noise_w = self.one.new_empty(4, self.D).normal_()  # (s*, D)
+        w = self.w_loc + w_scale * noise_w  # (s*, D)
         b_scale = F.softplus(self.raw_b_scale)
-        b = self.b_loc + b_scale * self.one.new_empty(4).normal_()  # (s*,)
+        noise_b = self.one.new_empty(4).normal_()  # (s*,)
+        b = self.b_loc + b_scale * noise_b  # (s*,)
         noise_scale = F.softplus(self.raw_noise_scale)
-        value = b - self.b_loc  # (s*,)
-        value_2 = value / b_scale  # (s*,)
-        value_3 = self.noise_with_b * value_2  # (s*,)
-        value_4 = noise_scale * value_3  # (s*,)
-        value_5 = self.noise_loc + value_4  # (s*,)
-        noise_base = value_5 + noise_scale * torch.randn_like(value_5)  # (s*,)
-        noise, gain_noise = into_positive(noise_base)  # (s*,)
+        product = noise_scale * self.noise_with_b * ((b - self.b_loc) / b_scale)  # (s*,)
+        noise_noise = self.one.new_empty(4).normal_()  # (s*,)
+        total = self.noise_loc + product + noise_scale * noise_noise  # (s*,)
+        noise, into = into_positive(total)  # (s*,)
+        log_p_noise = gamma_log_prob(noise, self.one * 2.0, self.one * 2.0)  # (s*,)
+        log_total = normal_log_prob(total, self.noise_loc + product, noise_scale)  # (s*,)
+        log_q_noise = log_total - into  # (s*,)
+        ratio = (log_p_noise - log_q_noise).mean(-1)
         kl_w = kl_normal_standard_vector(self.w_loc, w_scale)
         kl_b = kl_normal_standard(self.b_loc, b_scale)
-        log_p_noise = gamma_log_prob(noise, (self.one * 2), (self.one * 2))  # (s*,)
-        log_base_noise = normal_log_prob(noise_base, value_5, noise_scale)  # (s*,)
-        log_q_noise = log_base_noise - gain_noise  # (s*,)
-        log_ratio_noise = log_p_noise - log_q_noise  # (s*,)
-        part = log_ratio_noise.mean(0)
-        log_ratio = part - kl_w - kl_b
+        log_ratio = ratio - kl_w - kl_b
         return w, b, noise, log_ratio
 
     @torch.no_grad()
     def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
         """log p(row, latents) − log q(latents) at draws of the latents, (samples, n); what all rows share is drawn with each sample and adds nothing."""
-        w_scale = F.softplus(self.raw_w_scale)  # (D,)
-        w = self.w_loc + w_scale * self.one.new_empty(samples, self.D).normal_()  # (s*, D)
         b_scale = F.softplus(self.raw_b_scale)
-        b = self.b_loc + b_scale * self.one.new_empty(samples).normal_()  # (s*,)
+        noise_b = self.one.new_empty(samples).normal_()  # (s*,)
+        product = b_scale * noise_b  # (s*,)
+        b = self.b_loc + product  # (s*,)
         noise_scale = F.softplus(self.raw_noise_scale)
-        value = b - self.b_loc  # (s*,)
-        value_2 = value / b_scale  # (s*,)
-        value_3 = self.noise_with_b * value_2  # (s*,)
-        value_4 = noise_scale * value_3  # (s*,)
-        value_5 = self.noise_loc + value_4  # (s*,)
-        noise_base = value_5 + noise_scale * torch.randn_like(value_5)  # (s*,)
-        noise, gain_noise = into_positive(noise_base)  # (s*,)
-        x = batch["x"]  # (n,)
+        product_2 = noise_scale * self.noise_with_b * ((b - self.b_loc) / b_scale)  # (s*,)
+        noise_noise = self.one.new_empty(samples).normal_()  # (s*,)
+        total = self.noise_loc + product_2 + noise_scale * noise_noise  # (s*,)
+        noise, _ = into_positive(total)  # (s*,)
+        w_scale = F.softplus(self.raw_w_scale)  # (D,)
+        noise_w = self.one.new_empty(samples, self.D).normal_()  # (s*, D)
+        w = self.w_loc + w_scale * noise_w  # (s*, D)
         y = batch["y"]  # (n, D)
-        dot = F.linear(w, y)  # (s*, n)
-        value_6 = dot + b[:, None]  # (s*, n)
-        log_x = normal_log_prob(x, value_6, noise[:, None])  # (s*, n)
-        return log_x
+        product_3 = w @ y.T  # (s*, n)
+        total_2 = product_3 + self.b_loc + product[:, None]  # (s*, n)
+        x = batch["x"]  # (n,)
+        return normal_log_prob(x, total_2, noise[:, None])  # (s*, n)
+
+    @torch.no_grad()
+    def draws(self, batch: dict[str, Tensor], samples: int) -> dict[str, Tensor]:
+        """Posterior draws, from the guides: w (s*, D); b (s*); noise (s*)."""
+        w_scale = F.softplus(self.raw_w_scale)  # (D,)
+        noise_w = self.one.new_empty(samples, self.D).normal_()  # (s*, D)
+        w = self.w_loc + w_scale * noise_w  # (s*, D)
+        b_scale = F.softplus(self.raw_b_scale)
+        noise_b = self.one.new_empty(samples).normal_()  # (s*,)
+        b = self.b_loc + b_scale * noise_b  # (s*,)
+        noise_scale = F.softplus(self.raw_noise_scale)
+        product = noise_scale * self.noise_with_b * ((b - self.b_loc) / b_scale)  # (s*,)
+        noise_noise = self.one.new_empty(samples).normal_()  # (s*,)
+        total = self.noise_loc + product + noise_scale * noise_noise  # (s*,)
+        noise, _ = into_positive(total)  # (s*,)
+        return {"w": w, "b": b, "noise": noise}
+
+    @torch.no_grad()
+    def guides(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """The parameters of the guides of w, b, noise; drawn latents are read at their locations."""
+        w_scale = F.softplus(self.raw_w_scale)  # (D,)
+        b_scale = F.softplus(self.raw_b_scale)
+        noise_scale = F.softplus(self.raw_noise_scale)
+        product = noise_scale * self.noise_with_b * ((self.b_loc - self.b_loc) / b_scale)
+        return {
+            "w": {"loc": self.w_loc, "scale": w_scale},
+            "b": {"loc": self.b_loc, "scale": b_scale},
+            "noise": {"loc": self.noise_loc + product, "scale": noise_scale},
+        }
 
     @torch.no_grad()
     def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
-        """Exact posteriors of the summed latents, and the guides of the drawn ones.
+        """The parameters of the latents' guides, which are all that the posterior is told by.
 
-        query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
-        "sample", a draw; "entropy", in nats, of each value and of all together.
         w: real[D], ().
         b: real, ().
         noise: positive, ().
         """
-        w_scale = F.softplus(self.raw_w_scale)  # (D,)
-        b_scale = F.softplus(self.raw_b_scale)
-        noise_scale = F.softplus(self.raw_noise_scale)
-        value = self.b_loc - self.b_loc
-        value_2 = value / b_scale
-        value_3 = self.noise_with_b * value_2
-        value_4 = noise_scale * value_3
-        value_5 = self.noise_loc + value_4
-        return {"w": {"loc": self.w_loc, "scale": w_scale}, "b": {"loc": self.b_loc, "scale": b_scale}, "noise": {"loc": value_5, "scale": noise_scale}}
-
-    @torch.no_grad()
-    def draws(self, batch: dict[str, Tensor], samples: int) -> dict[str, Tensor]:
-        """Posterior draws, from the guides, of what rows share and of what each row has: w (s*, D); b (s*,); noise (s*,)."""
-        w_scale = F.softplus(self.raw_w_scale)  # (D,)
-        w = self.w_loc + w_scale * self.one.new_empty(samples, self.D).normal_()  # (s*, D)
-        b_scale = F.softplus(self.raw_b_scale)
-        b = self.b_loc + b_scale * self.one.new_empty(samples).normal_()  # (s*,)
-        noise_scale = F.softplus(self.raw_noise_scale)
-        value = b - self.b_loc  # (s*,)
-        value_2 = value / b_scale  # (s*,)
-        value_3 = self.noise_with_b * value_2  # (s*,)
-        value_4 = noise_scale * value_3  # (s*,)
-        value_5 = self.noise_loc + value_4  # (s*,)
-        noise_base = value_5 + noise_scale * torch.randn_like(value_5)  # (s*,)
-        noise, gain_noise = into_positive(noise_base)  # (s*,)
-        return {"w": w, "b": b, "noise": noise}
+        if query != "marginals":
+            raise ValueError(f"this model answers no query {query!r}: its latents are drawn and told by guides")
+        return self.guides(batch)
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         w, b, noise, _ = self.shared()
+        w_ = w[0]  # (D,)
+        b_ = b[0]
+        noise_ = noise[0]
         y = batch["y"]  # (n, D)
-        dot = F.linear(w[0], y)  # (n,)
-        value = dot + b[0]  # (n,)
-        x = decide(torch.distributions.Normal(loc=value, scale=noise[0]).expand((n,)), rule, False)  # (n,)
-        return {"w": w[0], "b": b[0], "noise": noise[0], "y": y, "x": x}
+        product = y @ w_  # (n,)
+        x = decide(torch.distributions.Normal(loc=product + b_, scale=noise_).expand((n,)), rule, False)  # (n,)
+        return {"w": w_, "b": b_, "noise": noise_, "y": y, "x": x}
 
     @torch.no_grad()
     def sample(self, n: int, batch: dict | None = None, lengths: dict | None = None) -> dict[str, Tensor]:
@@ -283,3 +218,7 @@ class BayesianLinear(nn.Module):
         """
         rows, kinds = len(batch["y"]), {"x": "number"}
         return predictive(lambda by: self.generate(rows, batch, {}, by), kinds, rule, samples)
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """log_prob of the batch."""
+        return self.log_prob(batch)

@@ -2,7 +2,7 @@
 
     log_prob: exact
 
-    log p = log_x
+    total = product of log_x
 
     y  data; given by the data
     x  data; scored at the data
@@ -11,41 +11,10 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-
-def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
-    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
-
-    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
-    """
-    if rule == "sample":
-        return law.sample()
-    finite = isinstance(law, torch.distributions.Categorical)
-    if rule == "mean" and not (finite and read):
-        return law.probs if finite else law.mean
-    if isinstance(law, torch.distributions.Bernoulli):
-        return (law.probs > 0.5).to(law.probs.dtype)  # torch's own mode is nan at 1/2
-    return law.mode
-
-
-def keep_pages() -> None:
-    """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
-
-    Otherwise it returns a step's tensors to the system, and a fifth of the next step's time may go into fresh pages for them.
-    It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
-    """
-    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
-
-
-def impossible_alone(log_prob: Tensor) -> Tensor:
-    """The same; where it is -inf, it has no gradient for anything that it was added up from."""
-    return log_prob.masked_fill(log_prob == -torch.inf, -torch.inf)
-
-
-def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
-    """log_softmax(logits)[value] for logits (*B, V) and value broadcast to (*B) → (*B)."""
-    lead = logits.shape[:-1]
-    return -F.cross_entropy(logits.flatten(0, -2), value.expand(lead).flatten(), reduction="none").view(lead)
+# decide: decide
+# heap: keep_pages
+# sums.logsum: impossible_alone
+# sums.selected: logits_log_prob
 
 
 class FNet(nn.Module):
@@ -78,9 +47,9 @@ class Classify(nn.Module):
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (n,), exact, in nats."""
-        x = batch["x"]  # (n,)
         y = batch["y"]  # (n, D)
         f = self.f(y)  # (n, K)
+        x = batch["x"]  # (n,)
         log_x = logits_log_prob(f, x)  # (n,)
         return impossible_alone(log_x)  # (n,)
 
@@ -92,8 +61,9 @@ class Classify(nn.Module):
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         y = batch["y"]  # (n, D)
-        f = self.f(y)  # (n, K)
-        x = decide(torch.distributions.Categorical(logits=f).expand((n,)), rule, False)  # (n,)
+        f_raw = self.f(y)  # (n, K)
+        f_prob = f_raw.softmax(-1)  # (n, K)
+        x = decide(torch.distributions.Categorical(probs=f_prob).expand((n,)), rule, False)  # (n,)
         return {"y": y, "x": x}
 
     @torch.no_grad()
@@ -113,3 +83,7 @@ class Classify(nn.Module):
         """
         found = self.generate(len(batch["y"]), batch, {}, rule)
         return {name: found[name] for name in ("x",)}
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """log_prob of the batch."""
+        return self.log_prob(batch)

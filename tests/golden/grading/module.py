@@ -2,21 +2,55 @@
 
     log_prob: exact
 
-    log_mark_over_grader = Σ_{grader} log_mark, for every joint value of their latents
-    log_kind_over_grader = Σ_{grader} log_kind, for every joint value of their latents
-    sum_worth = log Σ_{worth} exp(log_worth + log_mark_over_grader)
-    sum_worth_over_essay = Σ_{essay} sum_worth
-    sum_kind = log Σ_{kind[grader]} exp(log_kind_over_grader + sum_worth_over_essay)
-    log p = sum_kind
+    log_mark_of_kind_along_grader = for each joint value of kind along grader, log_mark
+    log_mark_of_kind_along_grader_over_grader = product over grader of log_mark_of_kind_along_grader
+    log_kind_of_kind_along_grader = for each joint value of kind along grader, log_kind
+    log_kind_of_kind_along_grader_over_grader = product over grader of log_kind_of_kind_along_grader
+    sum_worth = log-sum-exp over worth of log_worth, log_mark_of_kind_along_grader_over_grader
+    sum_worth_over_essay = product over essay of sum_worth
+    sum_kind_along_grader = log-sum-exp over kind_along_grader of log_kind_of_kind_along_grader_over_grader, sum_worth_over_essay
+    total = product of sum_kind_along_grader
 
-    kind   summed; discrete; all joint values along an unrolled plate: coupled with worth across grader, 2^4 = 16 values
-    worth  summed; discrete; independent in each element of its plates
+    kind   summed; discrete; coupled across grader: all joint values along it
+    worth  summed; discrete; summed out for all values of kind
     mark   scored where seen; nothing depends on it: scored where it is seen
 """
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+# backward: first_derivative
+# decide: decide
+# heap: keep_pages
+# queries: Attached
+# queries: Entropic
+# queries: Summed
+# queries: answer
+# queries: ask
+# queries: divergence
+# queries: k_best
+# queries: logs_of
+# queries: mean_where
+# queries: ranked
+# rows: longest
+# rows: up_to_the_ends
+# rows: with_room
+# starts: by_group
+# starts: by_group_among
+# starts: clusters
+# starts: frequencies
+# starts: k_means
+# starts: kept
+# starts: nearest
+# starts: standardised
+# sums.algebra: Maximum
+# sums.algebra: Sampled
+# sums.algebra: maximum
+# sums.algebra: sampled
+# sums.enumeration: seeded
+# sums.logsum: LogSumExp
+# sums.logsum: log_sum_exp
+# sums.lookup: cells
+# sums.unrolled: over_joint_values
 
 
 def categorical_start(value: torch.Tensor, size: int) -> tuple[torch.Tensor]:
@@ -26,445 +60,12 @@ def categorical_start(value: torch.Tensor, size: int) -> tuple[torch.Tensor]:
     return (((count + 1.0) / (len(value) + size)).reshape(*value.shape[1:], size),)
 
 
-def first_derivative(backward):
-    """A backward pass that takes for constants what depends on the inputs too, such as posterior probabilities: right once.
-
-    So it raises where its result would be differentiated again (`create_graph`, `hessian`). torch's own `once_differentiable`
-    looks at the incoming gradient alone: that of a sum is constant, and its second derivative would be 0 in silence."""
-
-    def once(ctx, *grads):
-        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            raise RuntimeError("there is a first derivative only here; for a Hessian, take differences of gradients")
-        return backward(ctx, *grads)
-
-    return once
-
-
-def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
-    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
-
-    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
-    """
-    if rule == "sample":
-        return law.sample()
-    finite = isinstance(law, torch.distributions.Categorical)
-    if rule == "mean" and not (finite and read):
-        return law.probs if finite else law.mean
-    if isinstance(law, torch.distributions.Bernoulli):
-        return (law.probs > 0.5).to(law.probs.dtype)  # torch's own mode is nan at 1/2
-    return law.mode
-
-
-def keep_pages() -> None:
-    """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
-
-    Otherwise it returns a step's tensors to the system, and a fifth of the next step's time may go into fresh pages for them.
-    It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
-    """
-    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
-
-
-QUERIES = "marginals, mode, kbest(5), sample, entropy, pairs, kl"
-
-
-def ask(
-    module,
-    batch: dict[str, Tensor],
-    query: str,
-    tilt: dict[str, Tensor],
-    inside: dict[str, Tensor],
-    one_draw: bool = True,
-    other=None,
-) -> dict[str, Tensor]:
-    """The answer for each latent. marginals: (B, *plates, K); mode, sample: (B, *plates); entropy: that of each marginal
-    (B, *plates) and, as "(joint)", that of all latents together (B,); kl: likewise the divergence from `other`'s posterior;
-    kbest(k): (B, k, *plates) from the best on, and their log-joints (B, k) as "(log_joint)". inside: which elements of a
-    latent's ragged plates count, where it has any. Over several draws of other latents there is no one entropy of all."""
-    if query.startswith("kbest("):
-        return k_best(module.tilted, batch, tilt, inside, int(query[6:-1]))
-    if query == "kl":
-        return divergence(module, other, batch, tilt)
-    joint = next(iter(tilt.values())).new_zeros(len(next(iter(tilt.values()))))
-    entropic = Entropic(joint) if one_draw else log_sum_exp
-    algebras = {"marginals": log_sum_exp, "mode": maximum, "sample": sampled, "entropy": entropic}
-    if query not in algebras:
-        raise ValueError(f"this model answers no query {query!r}; queries are {QUERIES}, pairs where a latent is a chain")
-    found, of_all = answer(module.tilted, batch, algebras[query], tilt, joint)[1:]
-    if query == "marginals":
-        return found
-    if query == "entropy":
-        each = {name: torch.special.entr(p.clamp(min=0)).sum(-1) for name, p in found.items()}
-        return each | {"(joint)": of_all} if one_draw else each
-    return {name: p.argmax(-1) for name, p in found.items()}
-
-
-def divergence(module, other, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> dict[str, Tensor]:
-    """KL(p(z | x) || q(z | x)) in nats, p of `module` and q of `other`: that of each marginal (B, *plates), and of all latents
-    together (B,) as "(joint)". Raises ValueError where they do not sum out the same latents in the same order."""
-    order, theirs = (getattr(each, "sums", None) for each in (module, other))
-    if order is None or order != theirs:
-        raise ValueError(f"posteriors are compared where both models are exact and sum in the same order: {order} and {theirs}")
-    joint = next(iter(tilt.values())).new_zeros(len(next(iter(tilt.values()))))
-    q = Entropic(joint)
-    by_q = answer(other.tilted, batch, q, tilt)[1]
-    by_p, of_all = answer(module.tilted, batch, Entropic(joint, q.shares), tilt, joint)[1:]
-    log_q = logs_of(other.tilted, batch, tilt, by_q, by_p)
-    return {name: mean_where(p, p.log() - log_q[name]) for name, p in by_p.items()} | {"(joint)": of_all}
-
-
-@torch.no_grad()
-def logs_of(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor], q: dict[str, Tensor], p: dict[str, Tensor]) -> dict:
-    """log q of marginals q (B, *plates, K) wherever p is positive. One that is too small a number to have all its digits is the
-    sum with that value alone, less the sum of all: of each row one at a time."""
-    log_z, found = tilted(batch, log_sum_exp, tilt), {name: each.log() for name, each in q.items()}
-    for name, log_q in found.items():
-        faint = (q[name] < torch.finfo(log_q.dtype).tiny) & (p[name] > 0)
-        while faint.any():
-            one = faint & (faint.flatten(1).cumsum(1).view_as(faint) == 1)
-            bars = tilt[name].masked_fill(one.any(-1, keepdim=True) & ~one, -torch.inf)
-            value = tilted(batch, log_sum_exp, tilt | {name: bars}) - log_z
-            log_q[one] = value[one.flatten(1).any(1)]
-            faint &= ~one
-    return found
-
-
-def mean_where(p: Tensor, value: Tensor, dims: int = 1) -> Tensor:
-    """Σ p · value over the last dimensions, where p is 0 whatever the value."""
-    return torch.where(p > 0, p * value, 0.0).flatten(-dims).sum(-1)
-
-
-def answer(tilted, batch: dict[str, Tensor], total, tilt: dict[str, Tensor], *more: Tensor) -> tuple:
-    """log p (B,) under the algebra, its gradient for each latent's tilt, and for `more`."""
-    inputs = [value.requires_grad_() for value in (*tilt.values(), *more)]
-    with torch.enable_grad():
-        log_prob = tilted(batch, total, tilt)
-        found = torch.autograd.grad(log_prob.sum(), inputs, allow_unused=True, materialize_grads=True)
-    return (log_prob.detach(), dict(zip(tilt, found, strict=False)), *found[len(tilt) :])
-
-
-class Entropic:
-    """log Σ exp, through which a gradient for `joint` (B,) gathers a mean over all that is summed, by the chain rule: of
-    −log p, the entropy, or of log p − log q, the divergence from a model whose log-probabilities are `other`, sum by sum."""
-
-    def __init__(self, joint: Tensor, other: list[Tensor] | None = None):
-        self.joint, self.other, self.shares = joint, other, list[Tensor]()
-
-    def __call__(self, x: Tensor) -> Tensor:
-        log_z = log_sum_exp(x.detach())
-        share = x.detach() - log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)
-        return self.attach(Summed.apply(x, log_z, share.exp()), share.exp(), share)
-
-    def attach(self, log_z: Tensor, p: Tensor, share: Tensor, dims: int = 1) -> Tensor:
-        """log_z (B, ...) of a sum whose terms have log-probability Σ share over those of the last dimensions that they
-        choose, each chosen with probability p."""
-        told = -share if self.other is None else share - self.other[len(self.shares)]
-        self.shares.append(share)
-        return Attached.apply(log_z, mean_where(p, told, dims), self.joint)
-
-
-class Summed(torch.autograd.Function):
-    """log Σ exp(x), which is known, with all weights p as the gradient: a small one counts where its logarithm is told."""
-
-    @staticmethod
-    def forward(ctx, x, log_z, p):
-        ctx.save_for_backward(p)
-        return log_z.clone()
-
-    @staticmethod
-    @first_derivative
-    def backward(ctx, grad):
-        (p,) = ctx.saved_tensors
-        return p * grad.unsqueeze(-1), None, None
-
-
-class Attached(torch.autograd.Function):
-    """The first argument; its gradient times the second, summed for each row, is the gradient of the third."""
-
-    @staticmethod
-    def forward(ctx, log_z, told, joint):
-        ctx.save_for_backward(told)
-        return log_z.clone()
-
-    @staticmethod
-    @first_derivative
-    def backward(ctx, grad):
-        (told,) = ctx.saved_tensors
-        by_row = torch.where(grad > 0, grad * told, 0.0)  # an infinite divergence counts only where it can be
-        return grad, None, by_row.flatten(1).sum(1) if grad.dim() > 1 else by_row
-
-
-def k_best(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor], inside: dict[str, Tensor], k: int) -> dict[str, Tensor]:
-    """The k most probable joint assignments of each row; where there are fewer, the rest have log-joint -inf (Lawler 1972).
-
-    What is left beside a solution falls apart by the first element that differs from it. Each part is a tilt of 0 and -inf, and
-    has a mode of its own; of all parts so far, as many as can still be wanted are kept, best first."""
-    shapes = {name: value.shape[1:] for name, value in tilt.items()}
-    B, seed = len(next(iter(tilt.values()))), int(torch.randint(2**62, ()))  # other latents are drawn once for all
-
-    def best(bars: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # log-joint (B,), values (B, elements), and the bars themselves
-        parts = bars.split([shape.numel() for shape in shapes.values()], 1)
-        split = {name: part.reshape(B, *shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
-        score, found = seeded(lambda tilt: answer(tilted, batch, maximum, tilt)[:2], seed, split)
-        return score, torch.cat([value.argmax(-1).view(B, -1) for value in found.values()], 1), bars
-
-    counts = [inside.get(name, value[..., 0] == 0).expand(value.shape[:-1]).reshape(B, -1) for name, value in tilt.items()]
-    counts = torch.cat(counts, 1)  # (B, elements)
-    pool = [part.unsqueeze(1) for part in best(torch.cat([value.flatten(1) for value in tilt.values()], 1))]
-    # pool: (B, candidates), (B, candidates, elements), (B, candidates, all values)
-    solutions = []
-    for left in range(k - 1, -1, -1):
-        score, chosen, bars = (part[:, 0] for part in pool)
-        solutions.append((score, chosen))
-        pool = [part[:, 1:] for part in pool]
-        start = 0
-        for element, size in enumerate(shape[-1] for shape in shapes.values() for _ in range(shape[:-1].numel()) if left):
-            here = start + chosen[:, element, None]
-            other = best(bars.scatter(1, here, -torch.inf))
-            possible = counts[:, element] & (score > -torch.inf)
-            pool = ranked(pool, (other[0].masked_fill(~possible, -torch.inf), *other[1:]), left)
-            own, bars = bars.gather(1, here), bars.clone()
-            bars[:, start : start + size] = -torch.inf
-            bars.scatter_(1, here, own)
-            start += size
-        if left and pool[0].shape[1] == 0:
-            pool = [part.unsqueeze(1) for part in (torch.full_like(score, -torch.inf), chosen, bars)]
-    values = torch.stack([chosen for _, chosen in solutions], 1)  # (B, k, elements)
-    values = values.split([shape[:-1].numel() for shape in shapes.values()], 2)
-    found = {name: part.reshape(B, k, *shape[:-1]) for (name, shape), part in zip(shapes.items(), values, strict=True)}
-    return found | {"(log_joint)": torch.stack([score for score, _ in solutions], 1)}
-
-
-def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tensor]:
-    """Candidates with one more for each row, best first, at most so many."""
-    joined = [torch.cat([part, new.unsqueeze(1)], 1) for part, new in zip(pool, more, strict=True)]
-    order = joined[0].topk(min(most, joined[0].shape[1]), 1).indices
-    rows = torch.arange(len(order), device=order.device)[:, None]
-    return [part[rows, order] for part in joined]
-
-
-def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The batch with one element of padding along each plate of which no row has any."""
-    return {
-        name: x if 0 not in x.shape[1:] else x.new_zeros(len(x), *(max(n, 1) for n in x.shape[1:])) for name, x in batch.items()
-    }
-
-
-def by_group(start, value: Tensor, at: tuple, now: tuple, *told: Tensor | int, among: Tensor | None = None) -> list[Tensor]:
-    """The parameters of a law, each (*G, *event), that `start` finds in the elements (N, *event) of each group.
-
-    at: for each dimension of G where in it an element belongs, (N,) or one for all. now: what the parameters are, None for
-    those not asked for; there stays what the elements do not tell. told: what else start reads, (N, ...) or one for all.
-    among (N,): which elements the groups have, all without it.
-
-    A group's parameters are drawn towards those of all elements as by one element of these, so that a group of few has no
-    extreme ones; a group of none has those of all."""
-    if not len(value):
-        return [old for old in now if old is not None]
-    whole = start(value, *told)
-    sizes = next(each.shape[: len(at)] for each in now if each is not None)
-    found = [each.expand(sizes.numel(), *each.shape).clone() for each in whole]
-    key = torch.zeros(len(value), dtype=torch.long, device=value.device)
-    for size, index in zip(sizes, at, strict=True):
-        key = key * size + index
-    if among is not None:
-        key = torch.where(among, key, -1)
-    order = key.argsort()
-    groups, counts = key[order].unique_consecutive(return_counts=True)
-    for group, rows in zip(groups.tolist(), order.split(counts.tolist()), strict=True):
-        if group < 0 or len(rows) == len(value):
-            continue
-        own = start(value[rows], *(each[rows] if isinstance(each, Tensor) and each.dim() else each for each in told))
-        for table, mine, all_ in zip(found, own, whole, strict=True):
-            both = (len(rows) * mine + all_) / (len(rows) + 1)
-            table[group] = torch.where(both.isfinite(), both, torch.where(mine.isfinite(), mine, all_))
-    return [kept(each.reshape(sizes + each.shape[1:]), old) for each, old in zip(found, now, strict=True) if old is not None]
-
-
-def kept(found: Tensor, old: Tensor) -> Tensor:
-    """What was found in the shape of the old, the mean where one number stands for several; the old where it is not finite."""
-    while found.dim() > old.dim():
-        found = found.nanmean(-1)
-    return torch.where(found.isfinite(), found, old)
-
-
-def clusters(
-    count: int,
-    numbers: list[Tensor],
-    shares: list[Tensor] | None = None,
-    inside: Tensor | None = None,
-    known: Tensor | None = None,
-) -> Tensor:
-    """Which of `count` clusters each element is in, (*P) for elements with what numbers (*P, ...) and shares (*P, ...) say.
-
-    Each of the numbers is standardised, while shares (bits, frequencies), which know no units, keep their relative spread; nan
-    is what nobody knows. inside (*P): which elements count, all along one axis without it; the others are in cluster 0.
-    known (*P): the clusters of those that have one, -1 for the others.
-
-    k-means with the seeds of k-means++, each the best of a few (Arthur and Vassilvitskii 2007), on as few elements as tell: the
-    clusters of all are often the same in each restart, and need not be where the likelihood is highest."""
-    parts = [(part, True) for part in numbers] + [(part, False) for part in shares or []]
-    if inside is None:
-        inside = torch.ones(len(parts[0][0]), dtype=torch.bool, device=parts[0][0].device)
-    labels = torch.zeros_like(inside, dtype=torch.long)
-    rows = int(inside.sum())
-    if not rows:
-        return labels
-    x = torch.cat([standardised(part[inside].reshape(rows, -1), apart) for part, apart in parts], -1)
-    if x.shape[1] > 200:  # random directions keep distances (Johnson and Lindenstrauss 1984)
-        x = x @ torch.randn(x.shape[1], 200, dtype=x.dtype, device=x.device)
-    fixed = torch.full((rows,), -1, device=x.device) if known is None else known[inside]
-    some = torch.randperm(rows, device=x.device)[: 20 * count]
-    some = torch.cat([some, (fixed >= 0).nonzero()[:, 0]])
-    centres = k_means(x[some], count, fixed[some])
-    labels[inside] = torch.where(fixed >= 0, fixed, nearest(x, centres))
-    return labels
-
-
-def standardised(x: Tensor, apart: bool) -> Tensor:
-    """x (N, F) minus its mean, over its deviation, each column by its own or all by that of all; 0 where it is not finite, and
-    in a column that does not vary."""
-    x = x.masked_fill(~x.isfinite(), torch.nan)
-    varies = x.nan_to_num(nan=-torch.inf).amax(0) > x.nan_to_num(nan=torch.inf).amin(0)  # rounding may give others a deviation
-    error = (x - x.nanmean(0)).where(varies, 0.0)
-    variance = error.square().nanmean(0) if apart else error.square().nanmean()
-    return (error / variance.sqrt()).nan_to_num(nan=0.0)
-
-
-def k_means(x: Tensor, count: int, fixed: Tensor) -> Tensor:
-    """Centres (count, F); elements with fixed (N,) ≥ 0 are in that cluster, whose seed is their mean."""
-    seen = fixed[fixed >= 0].unique().tolist()
-    centres = torch.stack([x[fixed == k].mean(0) for k in seen]) if seen else x[torch.randint(len(x), (1,), device=x.device)]
-    while len(centres) < count:
-        distance = torch.cdist(x, centres).square().amin(-1)
-        chance = torch.where(distance.sum() > 0, distance, 1.0)  # there may be fewer different elements than clusters
-        tried = x[torch.multinomial(chance, 2 + count.bit_length(), replacement=True)]
-        left = torch.minimum(torch.cdist(x, tried).square(), distance[:, None]).sum(0)
-        centres = torch.cat([centres, tried[left.argmin()][None]])
-    if seen:
-        rest = [k for k in range(count) if k not in seen]
-        centres = centres[torch.tensor([*seen, *rest]).argsort().to(x.device)]
-    for _ in range(10):
-        label = torch.where(fixed >= 0, fixed, nearest(x, centres))
-        size = torch.bincount(label, minlength=count)[:, None]
-        centres = torch.where(size > 0, torch.zeros_like(centres).index_add_(0, label, x) / size, centres)
-    return centres
-
-
-def nearest(x: Tensor, centres: Tensor) -> Tensor:
-    """Index (N,) of the centre next to each element; any of several that are as near."""
-    distance = torch.cdist(x, centres)
-    near = distance == distance.amin(-1, keepdim=True)
-    return torch.where(near, torch.rand_like(distance), -1.0).argmax(-1)
-
-
-def frequencies(value: Tensor, size: int, lead: int, inside: Tensor, like: Tensor) -> Tensor:
-    """How often each of `size` values is among those of an element, (*P, size), for value and inside (*P, ...) with `lead`
-    dimensions P; in the dtype of `like`, nan where there are none."""
-    inside = inside.expand(value.shape).flatten(lead).to(like.dtype)
-    count = inside.new_zeros(*value.shape[:lead], size).scatter_add_(-1, value.flatten(lead), inside)
-    return count / inside.sum(-1, keepdim=True)
-
-
-class Maximum(torch.autograd.Function):
-    """max over the last dimension; the gradient goes to the first of the best."""
-
-    @staticmethod
-    def forward(ctx, x):
-        best, at = x.max(-1, keepdim=True)
-        ctx.save_for_backward(at)
-        ctx.size = x.shape[-1]
-        return best.squeeze(-1)
-
-    @staticmethod
-    def backward(ctx, grad):
-        (at,) = ctx.saved_tensors
-        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
-
-
-class Sampled(torch.autograd.Function):
-    """log Σ exp over the last dimension; the gradient goes to one term, drawn with its probability."""
-
-    @staticmethod
-    def forward(ctx, x):
-        noise = torch.empty_like(x).exponential_().log_()
-        ctx.save_for_backward((x - noise).argmax(-1, keepdim=True))
-        ctx.size = x.shape[-1]
-        return torch.logsumexp(x, -1)
-
-    @staticmethod
-    @first_derivative
-    def backward(ctx, grad):
-        (at,) = ctx.saved_tensors
-        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
-
-
-def maximum(x: Tensor) -> Tensor:
-    """max over the last dimension (*B, K) → (*B)."""
-    return Maximum.apply(x)
-
-
-def sampled(x: Tensor) -> Tensor:
-    """log Σ exp(x) over the last dimension (*B, K) → (*B), with a draw for a gradient."""
-    return Sampled.apply(x)
-
-
-def seeded(log_joint, seed: int, *inputs):
-    """log_joint(*inputs) with the same draws in every pass."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return log_joint(*inputs)
-
-
-class LogSumExp(torch.autograd.Function):
-    """log Σ exp(x) over the last dimension, and the responsibilities, which are its gradient; they have one of their own.
-
-    Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
-    """
-
-    @staticmethod
-    def forward(ctx, x):
-        top = x.amax(-1, keepdim=True)
-        top.clamp_(min=torch.finfo(top.dtype).min)  # where all are -inf, so is their difference from it
-        r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
-        mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
-        ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
-        ctx.set_materialize_grads(False)
-        return mass.log_().add_(top).squeeze(-1), r
-
-    @staticmethod
-    def backward(ctx, grad, by_r):
-        (r,) = ctx.saved_tensors
-        first = None if grad is None else r * grad.unsqueeze(-1)
-        if by_r is None:
-            return first
-        second = r * (by_r - (r * by_r).sum(-1, keepdim=True))
-        return second if first is None else first + second
-
-
-def log_sum_exp(x: Tensor) -> Tensor:
-    """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
-    return LogSumExp.apply(x)[0]
-
-
-def over_joint_values(log_factor: Tensor, latents: int = 1) -> Tensor:
-    """Σ_i log_factor[..., i, digit_i(s), ...] for every joint value s of each of the latents: (*B, I, *K) → (*B, *K**I)."""
-    if log_factor.shape[-1 - latents] == 0:  # one joint value, of nothing
-        return log_factor.new_zeros(*log_factor.shape[: -1 - latents], *[1] * latents)
-    first, *others = log_factor.unbind(-1 - latents)
-    lead = first.shape[: first.dim() - latents]
-    for each in others:
-        new, old = each.shape[len(lead) :], first.shape[len(lead) :]
-        wide = each.reshape(*lead, *(n for k in new for n in (k, 1))) + first.reshape(*lead, *(n for k in old for n in (1, k)))
-        first = wide.reshape(*lead, *(k * s for k, s in zip(new, old, strict=True)))
-    return first
-
-
 class Grading(nn.Module):
     """Batch: mark (panel, essay, grader) category[M]; mark_observed (panel, essay, grader) bool; essay_len (panel)."""
 
     exact = True
     estimator = "exact"
-    sums = ("sum mark in panel, grader, essay given kind, worth", "sum worth in panel, essay given kind[grader]", "sum kind[grader] in panel")
+    sums = ("sum_mark = log-sum-exp over mark of log_mark, seen_mark, tilt_mark", "sum_worth = log-sum-exp over worth of log_worth, tilt_worth, sum_mark_of_kind_along_grader_over_grader", "sum_kind_along_grader = log-sum-exp over kind_along_grader of log_kind_of_kind_along_grader_over_grader, tilt_kind_of_kind_along_grader_over_grader, sum_worth_over_essay")
 
     def __init__(self, K: int = 3, T: int = 2, G: int = 4, M: int = 5):
         super().__init__()
@@ -510,28 +111,23 @@ class Grading(nn.Module):
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (panel,), exact, in nats."""
-        log_manner = self.raw_manner.log_softmax(-1)  # (T,)
         batch = with_room(batch)
-        mark = batch["mark"]  # (panel, essay, grader)
-        mark_2 = mark.permute(0, 2, 1)  # (panel, grader, essay)
         mark_observed = batch["mark_observed"]  # (panel, essay, grader)
-        mark_observed_2 = mark_observed.permute(0, 2, 1)  # (panel, grader, essay)
-        mark_known = mark_2.where(mark_observed_2, 0)  # (panel, grader, essay)
-        marks_by_worth = self.raw_marks.movedim(0, 1)  # (h, worth, M)
-        log_marks_by_worth = marks_by_worth.log_softmax(-1)  # (kind, worth, M)
-        log_mark = log_marks_by_worth.movedim(-1, 0)[mark_known]  # (panel, grader, essay, kind, worth)
-        log_mark_2 = torch.where(mark_observed_2[:, :, :, None, None], log_mark, 0.0)  # (panel, grader, essay, kind, worth)
-        log_mark_2_over_grader = over_joint_values(log_mark_2.permute(0, 2, 4, 1, 3)).permute(0, 1, 3, 2)  # (panel, essay, kind[grader], worth)
-        log_manner_over_grader = over_joint_values(log_manner.expand(self.G, -1))  # (kind[grader],)
+        mark = batch["mark"]  # (panel, essay, grader)
+        mark_2 = torch.where(mark_observed, mark, 0)  # (panel, essay, grader)
+        log_marks = self.raw_marks.log_softmax(-1)  # (worth, kind, M)
+        log_marks_at = cells(log_marks.movedim(2, 0), mark_2.clamp(0, self.M - 1))  # (panel, essay, grader, worth, kind)
+        log_mark = torch.where(mark_observed[:, :, :, None, None], log_marks_at, 0.0)  # (panel, essay, grader, worth, kind)
+        over = over_joint_values(log_mark.transpose(2, 3))  # (panel, essay, worth, kind_along_grader)
         log_quality = self.raw_quality.log_softmax(-1)  # (K,)
-        log_joint_of_worth = log_quality + log_mark_2_over_grader  # (panel, essay, kind[grader], worth)
-        log_sum_worth = log_sum_exp(log_joint_of_worth)  # (panel, essay, kind[grader])
+        total = log_quality[:, None] + over  # (panel, essay, worth, kind_along_grader)
+        log_sum_worth = log_sum_exp(total.transpose(-2, -1))  # (panel, essay, kind_along_grader)
         essay_len = batch["essay_len"]  # (panel,)
-        at_essay = torch.arange(mark_2.shape[2], device=self.one.device)  # (essay,)
-        inside_essay = at_essay < essay_len[:, None]  # (panel, essay)
-        log_worth_over_essay = torch.where(inside_essay[:, :, None], log_sum_worth, 0.0).sum(1)  # (panel, kind[grader])
-        log_joint_of_kind = log_manner_over_grader + log_worth_over_essay  # (panel, kind[grader])
-        return log_sum_exp(log_joint_of_kind)  # (panel,)
+        inside_essay = torch.arange(mark_observed.shape[1], device=self.one.device) < essay_len[:, None]  # (panel, essay)
+        log_sum_worth_2 = torch.where(inside_essay[:, :, None], log_sum_worth, 0.0)  # (panel, essay, kind_along_grader)
+        log_manner = self.raw_manner.log_softmax(-1)  # (T,)
+        over_2 = over_joint_values(log_manner.expand(self.G, -1))  # (kind_along_grader,)
+        return log_sum_exp(over_2 + log_sum_worth_2.sum(1))  # (panel,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -540,35 +136,44 @@ class Grading(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        log_manner = self.raw_manner.log_softmax(-1)  # (T,)
-        at_mark = torch.arange(self.M, device=self.one.device)  # (mark,)
-        marks_by_worth = self.raw_marks.movedim(0, 1)  # (h, worth, M)
         batch = with_room(batch)
-        mark = batch["mark"]  # (panel, essay, grader)
-        mark_2 = mark.permute(0, 2, 1)  # (panel, grader, essay)
         mark_observed = batch["mark_observed"]  # (panel, essay, grader)
-        mark_observed_2 = mark_observed.permute(0, 2, 1)  # (panel, grader, essay)
-        seen_mark = torch.where((mark_2[:, :, :, None] == at_mark) | ~mark_observed_2[:, :, :, None], 0 * self.one, -torch.inf)  # (panel, grader, essay, mark)
-        log_marks_by_worth = marks_by_worth.log_softmax(-1)  # (kind, worth, M)
-        tilt_mark = tilt["mark"]  # (panel, essay, grader, mark)
-        tilt_mark_2 = tilt_mark.permute(0, 2, 1, 3)  # (panel, grader, essay, mark)
-        log_joint_of_mark = log_marks_by_worth + seen_mark[:, :, :, None, None] + tilt_mark_2[:, :, :, None, None]  # (panel, grader, essay, kind, worth, mark)
-        log_sum_mark = total(log_joint_of_mark)  # (panel, grader, essay, kind, worth)
-        log_sum_mark_over_grader = over_joint_values(log_sum_mark.permute(0, 2, 4, 1, 3)).permute(0, 1, 3, 2)  # (panel, essay, kind[grader], worth)
-        log_manner_over_grader = over_joint_values(log_manner.expand(self.G, -1))  # (kind[grader],)
+        mark = batch["mark"]  # (panel, essay, grader)
+        mark_2 = torch.where(mark_observed, mark, 0)  # (panel, essay, grader)
+        test = torch.arange(self.M, device=self.one.device) != mark_2[:, :, :, None]  # (panel, essay, grader, mark)
+        test_2 = mark_observed[:, :, :, None] & test  # (panel, essay, grader, mark)
+        seen_mark = torch.where(test_2, self.one * -torch.inf, 0.0)  # (panel, essay, grader, mark)
+        log_marks = self.raw_marks.log_softmax(-1)  # (worth, kind, M)
+        total_ = (
+            log_marks
+            + seen_mark[:, :, :, None, None]
+            + tilt["mark"][:, :, :, None, None]
+        )  # (panel, essay, grader, worth, kind, mark)
+        log_sum_mark = total(total_)  # (panel, essay, grader, worth, kind)
+        over = over_joint_values(log_sum_mark.transpose(2, 3))  # (panel, essay, worth, kind_along_grader)
         log_quality = self.raw_quality.log_softmax(-1)  # (K,)
-        tilt_worth = tilt["worth"]  # (panel, essay, worth)
-        log_joint_of_worth = log_quality + tilt_worth[:, :, None] + log_sum_mark_over_grader  # (panel, essay, kind[grader], worth)
-        log_sum_worth = total(log_joint_of_worth)  # (panel, essay, kind[grader])
+        total_2 = log_quality[:, None] + tilt["worth"][:, :, :, None] + over  # (panel, essay, worth, kind_along_grader)
+        log_sum_worth = total(total_2.transpose(-2, -1))  # (panel, essay, kind_along_grader)
         essay_len = batch["essay_len"]  # (panel,)
-        at_essay = torch.arange(mark_2.shape[2], device=self.one.device)  # (essay,)
-        inside_essay = at_essay < essay_len[:, None]  # (panel, essay)
-        log_worth_over_essay = torch.where(inside_essay[:, :, None], log_sum_worth, 0.0).sum(1)  # (panel, kind[grader])
-        tilt_kind = tilt["kind"]  # (panel, grader, kind)
-        tilt_kind_over_grader = over_joint_values(tilt_kind)  # (panel, kind[grader])
-        log_joint_of_kind = log_manner_over_grader + log_worth_over_essay + tilt_kind_over_grader  # (panel, kind[grader])
-        log_sum_kind = total(log_joint_of_kind)  # (panel,)
-        return log_sum_kind
+        inside_essay = torch.arange(mark_observed.shape[1], device=self.one.device) < essay_len[:, None]  # (panel, essay)
+        log_sum_worth_2 = torch.where(inside_essay[:, :, None], log_sum_worth, 0.0)  # (panel, essay, kind_along_grader)
+        log_manner = self.raw_manner.log_softmax(-1)  # (T,)
+        over_2 = over_joint_values(log_manner.expand(self.G, -1))  # (kind_along_grader,)
+        over_3 = over_joint_values(tilt["kind"])  # (panel, kind_along_grader)
+        total_3 = over_2 + over_3 + log_sum_worth_2.sum(1)  # (panel, kind_along_grader)
+        return total(total_3)  # (panel,)
+
+    def unknowns(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """A tilt of nothing for each latent, and which of its elements count where rows differ in length."""
+        essay_len = batch["essay_len"]  # (panel,)
+        value = self.one.new_zeros(essay_len.shape[0], self.G, self.T)  # (panel, grader, kind)
+        mark = batch["mark"]  # (panel, essay, grader)
+        value_2 = self.one.new_zeros(essay_len.shape[0], mark.shape[1], self.K)  # (panel, essay, worth)
+        value_3 = self.one.new_zeros(essay_len.shape[0], mark.shape[1], self.G, self.M)  # (panel, essay, grader, mark)
+        inside_essay = torch.arange(mark.shape[1], device=self.one.device) < essay_len[:, None]  # (panel, essay)
+        return {"kind": value, "worth": value_2, "mark": value_3}, {
+            "worth": inside_essay, "mark": inside_essay[:, :, None].expand(-1, -1, self.G)
+        }
 
     @torch.no_grad()
     def posterior(self, batch: dict[str, Tensor], query: str = "marginals", other: nn.Module | None = None) -> dict:
@@ -581,48 +186,57 @@ class Grading(nn.Module):
         mark: category[M], (panel, essay, grader).
         """
         batch = with_room(batch)
-        mark = batch["mark"]  # (panel, essay, grader)
-        mark_2 = mark.permute(0, 2, 1)  # (panel, grader, essay)
-        essay_len = batch["essay_len"]  # (panel,)
-        at_essay = torch.arange(mark_2.shape[2], device=self.one.device)  # (essay,)
-        inside_essay = at_essay < essay_len[:, None]  # (panel, essay)
-        zeros = {"kind": self.one.new_zeros(mark_2.shape[0], self.G, self.T), "worth": self.one.new_zeros(mark_2.shape[0], mark_2.shape[2], self.K), "mark": self.one.new_zeros(mark_2.shape[0], mark_2.shape[2], self.G, self.M)}
-        found = ask(self, batch, query, zeros, {"worth": inside_essay, "mark": inside_essay[:, :, None]}, other=other)
-        return found
+        zeros, inside = self.unknowns(batch)
+        return ask(self, batch, query, zeros, inside, other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
         """Start parameters at what the batch shows of their laws. Clusters stand in for latents."""
         batch = with_room(batch)
-        mark = batch["mark"]  # (panel, essay, grader)
-        mark_2 = mark.permute(0, 2, 1)  # (panel, grader, essay)
         mark_observed = batch["mark_observed"]  # (panel, essay, grader)
-        mark_observed_2 = mark_observed.permute(0, 2, 1)  # (panel, grader, essay)
-        mark_known = mark_2.where(mark_observed_2, 0)  # (panel, grader, essay)
         essay_len = batch["essay_len"]  # (panel,)
-        at_essay = torch.arange(mark_2.shape[2], device=self.one.device)  # (essay,)
-        inside_essay = at_essay < essay_len[:, None]  # (panel, essay)
-        mark_shares = frequencies(mark_known, self.M, 2, (inside_essay[:, None] & mark_observed_2), self.one)
-        kind = clusters(self.T, [], [mark_shares], inside=torch.ones(mark_2.shape[0], self.G, dtype=torch.bool, device=self.one.device))  # (panel, grader)
-        mark_shown = F.one_hot(mark_known, self.M).to(self.one.dtype).where(mark_observed_2[..., None], torch.nan).permute(0, 2, 1, -1)
-        worth = clusters(self.K, [], [mark_shown], inside=inside_essay)  # (panel, essay)
-        panel, grader, essay = (inside_essay[:, None] & mark_observed_2).nonzero(as_tuple=True)
-        (self.marks,) = by_group(categorical_start, mark_2[panel, grader, essay], (worth[panel, essay], kind[panel, grader]), (self.marks,), self.M)
-        panel_2, grader_2 = torch.ones(mark_2.shape[0], self.G, dtype=torch.bool, device=self.one.device).nonzero(as_tuple=True)
-        (self.manner,) = by_group(categorical_start, kind[panel_2, grader_2], (), (self.manner,), self.T)
-        panel_3, essay_2 = inside_essay.nonzero(as_tuple=True)
-        (self.quality,) = by_group(categorical_start, worth[panel_3, essay_2], (), (self.quality,), self.K)
+        inside_essay = torch.arange(mark_observed.shape[1], device=self.one.device) < essay_len[:, None]  # (panel, essay)
+        test = inside_essay[:, :, None] & mark_observed  # (panel, essay, grader)
+        mark = batch["mark"]  # (panel, essay, grader)
+        mark_2 = torch.where(mark_observed, mark, 0)  # (panel, essay, grader)
+        mark_3 = frequencies(mark_2.transpose(-2, -1), self.M, 2, test.transpose(-2, -1), self.one)  # (panel, grader, M)
+        kind = clusters(
+            self.T, [], [mark_3], inside=torch.tensor(True, device=self.one.device).expand(mark_observed.shape[0], self.G)
+        )  # (panel, grader)
+        test_2 = mark_2[:, :, :, None] == torch.arange(self.M, device=self.one.device)  # (panel, essay, grader, M)
+        test_3 = torch.where(mark_observed[:, :, :, None], test_2.to(self.one.dtype), torch.nan)  # (panel, essay, grader, M)
+        worth = clusters(self.K, [], [test_3], inside=inside_essay)  # (panel, essay)
+        marks = by_group_among(
+            categorical_start, mark_2, 3, (worth[:, :, None], kind[:, None]), (self.marks,), self.M, inside=test
+        )[0]  # (k, h, M)
+        manner = by_group_among(categorical_start, kind, 2, (), (self.manner,), self.T)[0]  # (T,)
+        quality = by_group_among(categorical_start, worth, 2, (), (self.quality,), self.K, inside=inside_essay)[0]  # (K,)
+        self.marks = marks
+        self.manner = manner
+        self.quality = quality
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        kind = decide(torch.distributions.Categorical(logits=self.raw_manner).expand((n, self.G,)), "sample", True)  # (panel, grader)
-        essay_len = lengths["essay"]  # (panel,)
-        essay_size = max(int(essay_len.max()), 1)
-        worth = decide(torch.distributions.Categorical(logits=self.raw_quality).expand((n, essay_size,)), "sample", True)  # (panel, essay)
-        marks_at = self.raw_marks[worth[:, None], kind[:, :, None]]  # (panel, grader, essay, M)
-        mark = decide(torch.distributions.Categorical(logits=marks_at).expand((n, self.G, essay_size,)), rule, False)  # (panel, grader, essay)
-        mark_2 = mark.movedim((2, 1), (1, 2))  # (panel, essay, grader)
-        return {"kind": kind, "worth": worth, "mark": mark_2, "essay_len": essay_len, "mark_observed": torch.ones_like(mark_2, dtype=torch.bool)}
+        essay_size = longest(lengths["essay"])
+        manner = self.raw_manner.softmax(-1)  # (T,)
+        kind = torch.distributions.Categorical(probs=manner).expand((n, self.G)).sample()  # (panel, grader)
+        quality = self.raw_quality.softmax(-1)  # (K,)
+        worth = torch.distributions.Categorical(probs=quality).expand((n, essay_size)).sample()  # (panel, essay)
+        inside_essay = torch.arange(essay_size, device=self.one.device) < lengths["essay"][:, None]  # (panel, essay)
+        worth_padded = up_to_the_ends(worth, inside_essay)  # (panel, essay)
+        marks = self.raw_marks.softmax(-1)  # (k, h, M)
+        marks_at = cells(marks, worth[:, None], kind[:, :, None])  # (panel, grader, essay, M)
+        mark = decide(
+            torch.distributions.Categorical(probs=marks_at.transpose(1, 2)).expand((n, essay_size, self.G)), rule, False
+        )  # (panel, essay, grader)
+        mark_padded = up_to_the_ends(mark, inside_essay[:, :, None])  # (panel, essay, grader)
+        return {
+            "kind": kind,
+            "worth": worth_padded,
+            "mark": mark_padded,
+            "essay_len": lengths["essay"],
+            "mark_observed": torch.tensor(True, device=self.one.device).expand(n, essay_size, self.G),
+        }
 
     @torch.no_grad()
     def sample(self, n: int, batch: dict | None = None, lengths: dict | None = None) -> dict[str, Tensor]:
@@ -630,6 +244,9 @@ class Grading(nn.Module):
 
         lengths: for each ragged plate that the batch does not size, how many elements each row has (n,).
         """
+        missing = [plate for plate in ("essay",) if plate not in (lengths or {})]
+        if missing:
+            raise ValueError(f"lengths must say how many elements each row has of {', '.join(missing)}")
         return self.generate(n, batch or {}, lengths or {}, "sample")
 
     @torch.no_grad()
@@ -640,3 +257,7 @@ class Grading(nn.Module):
         """
         found = self.posterior(batch, "marginals" if rule == "mean" else rule)
         return {name: found[name] for name in ("mark",)}
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """log_prob of the batch."""
+        return self.log_prob(batch)

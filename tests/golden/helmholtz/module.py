@@ -2,7 +2,7 @@
 
     log_prob: a bound or estimate, wake_sleep()
 
-    log p = ratio_top + ratio_low + log_x
+    total = product of ratio_top, ratio_low, log_x
 
     top  wake_sleep(); discrete; guide Bernoulli; biased: the guide learns from the model's own samples
     low  wake_sleep(); discrete; guide Bernoulli; biased: the guide learns from the model's own samples
@@ -12,86 +12,17 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+# backward: first_derivative
+# decide: decide
+# decide: predictive
+# heap: keep_pages
+# sums.logsum: GradientAlone
+# sums.logsum: gradient_alone
 
 
 def bernoulli_log_prob(value: torch.Tensor, logit: torch.Tensor) -> torch.Tensor:
     """log P(value) of a bit with log-odds `logit`, elementwise; log-odds of ±inf make one value certain, the other -inf."""
     return torch.nn.functional.logsigmoid((2 * value - 1) * logit)
-
-
-def first_derivative(backward):
-    """A backward pass that takes for constants what depends on the inputs too, such as posterior probabilities: right once.
-
-    So it raises where its result would be differentiated again (`create_graph`, `hessian`). torch's own `once_differentiable`
-    looks at the incoming gradient alone: that of a sum is constant, and its second derivative would be 0 in silence."""
-
-    def once(ctx, *grads):
-        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            raise RuntimeError("there is a first derivative only here; for a Hessian, take differences of gradients")
-        return backward(ctx, *grads)
-
-    return once
-
-
-def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
-    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
-
-    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
-    """
-    if rule == "sample":
-        return law.sample()
-    finite = isinstance(law, torch.distributions.Categorical)
-    if rule == "mean" and not (finite and read):
-        return law.probs if finite else law.mean
-    if isinstance(law, torch.distributions.Bernoulli):
-        return (law.probs > 0.5).to(law.probs.dtype)  # torch's own mode is nan at 1/2
-    return law.mode
-
-
-def predictive(generate, kinds: dict[str, str], rule: str, samples: int) -> dict[str, Tensor]:
-    """What generate(rule) gives of each variable of `kinds`, over that many draws of the latents.
-
-    "mean": the mean over the draws, which of a finite variable is the probabilities of its values. "mode": the most probable
-    value under these, and of numbers the mean. "sample", or kind "draw": what the first draw gives.
-    kinds: "probabilities" (*B, K); "bit"; "count"; "number"; "draw", which cannot be averaged."""
-    found = generate(rule) if rule == "sample" or "draw" in kinds.values() else {}
-    averaged = [name for name, kind in kinds.items() if rule != "sample" and kind != "draw"]
-    if averaged:
-        mean = {name: value / samples for name, value in generate("mean").items() if name in averaged}
-        for _ in range(samples - 1):
-            again = generate("mean")
-            mean = {name: value.add_(again[name], alpha=1 / samples) for name, value in mean.items()}
-        decisions = {"probabilities": lambda p: p.argmax(-1), "bit": lambda p: (p > 0.5).to(p.dtype), "count": torch.round}
-        for name, value in mean.items():
-            found[name] = decisions[kinds[name]](value) if rule == "mode" and kinds[name] in decisions else value
-    return {name: found[name] for name in kinds}
-
-
-def keep_pages() -> None:
-    """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
-
-    Otherwise it returns a step's tensors to the system, and a fifth of the next step's time may go into fresh pages for them.
-    It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
-    """
-    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
-
-
-class GradientAlone(torch.autograd.Function):
-    """0, with the gradient of the argument: a term of an estimate's gradient, of which no value is the integral."""
-
-    @staticmethod
-    def forward(ctx, x):
-        return torch.zeros_like(x)
-
-    @staticmethod
-    @first_derivative
-    def backward(ctx, grad):
-        return grad
-
-
-def gradient_alone(x: Tensor) -> Tensor:
-    """0 everywhere; its gradient goes to x, once."""
-    return GradientAlone.apply(x)
 
 
 class Lower(nn.Module):
@@ -191,111 +122,115 @@ class Helmholtz(nn.Module):
             self.raw_chance.copy_(torch.logit(value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """A lower bound on log p of each row (n,), in nats: wake_sleep()."""
+        """A lower bound on log p of each row (n,), in nats."""
         x = batch["x"]  # (n, 784)
         encode = self.encode(x)  # (n, LOW)
-        low = torch.distributions.Bernoulli(logits=encode).expand((x.shape[0], self.LOW,)).sample()  # (n, LOW)
+        low = torch.distributions.Bernoulli(probs=encode.sigmoid()).sample()  # (n, LOW)
         higher = self.higher(low)  # (n, TOP)
-        top = torch.distributions.Bernoulli(logits=higher).expand((x.shape[0], self.TOP,)).sample()  # (n, TOP)
-        log_p_top = bernoulli_log_prob(top, self.raw_chance).sum(-1)  # (n,)
+        top = torch.distributions.Bernoulli(probs=higher.sigmoid()).sample()  # (n, TOP)
+        value = bernoulli_log_prob(top, self.raw_chance)  # (n, TOP)
+        log_p_top = value.sum(-1)  # (n,)
         log_q_top = -F.binary_cross_entropy_with_logits(higher, top, reduction="none").sum(-1)  # (n,)
-        log_q_top_2 = log_q_top.detach()  # (n,)
-        log_ratio_top = log_p_top - log_q_top_2  # (n,)
+        ratio_top = log_p_top - log_q_top.detach()  # (n,)
         lower = self.lower(top)  # (n, LOW)
         log_p_low = -F.binary_cross_entropy_with_logits(lower, low, reduction="none").sum(-1)  # (n,)
         log_q_low = -F.binary_cross_entropy_with_logits(encode, low, reduction="none").sum(-1)  # (n,)
-        log_q_low_2 = log_q_low.detach()  # (n,)
-        log_ratio_low = log_p_low - log_q_low_2  # (n,)
+        ratio_low = log_p_low - log_q_low.detach()  # (n,)
         decode = self.decode(low)  # (n, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x, reduction="none").sum(-1)  # (n,)
-        return log_ratio_top + log_ratio_low + log_x  # (n,)
+        return ratio_top + ratio_low + log_x  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
-        """Minibatch estimate of minus the bound: (N/M) Σ over the rows.
+        """Minibatch estimate of minus the bound: (N/M) Σ over the rows of the batch.
 
         Its gradient for the model is that of log p at draws of the guide (wake), for the guide that of log q at dreams
         of the model (sleep), whose value cancels.
         """
-        log_prob = self.log_prob(batch)
-        log_q = self.sleep(batch)
-        return -(log_prob + gradient_alone(log_q)).sum() * (num_data / len(log_prob))
+        log_prob = self.log_prob(batch) + gradient_alone(self.sleep(batch))
+        return log_prob.sum() * (-num_data / len(log_prob))
 
     def sleep(self, batch: dict[str, Tensor]) -> Tensor:
         """log q of the latents of dreamed rows, as many as in the batch (n,): it teaches the guide."""
-        dream = self.sample(len(batch["x"]), batch)
-        top = dream["top"]  # (n, TOP)
-        low = dream["low"]  # (n, LOW)
-        x = dream["x"]  # (n, 784)
+        batch = self.sample(len(batch["x"]), batch)
+        x = batch["x"]  # (n, 784)
         encode = self.encode(x)  # (n, LOW)
+        low = batch["low"]  # (n, LOW)
         log_q_low = -F.binary_cross_entropy_with_logits(encode, low, reduction="none").sum(-1)  # (n,)
         higher = self.higher(low)  # (n, TOP)
+        top = batch["top"]  # (n, TOP)
         log_q_top = -F.binary_cross_entropy_with_logits(higher, top, reduction="none").sum(-1)  # (n,)
-        log_q = log_q_low + log_q_top  # (n,)
-        return log_q
+        return log_q_low + log_q_top  # (n,)
 
     @torch.no_grad()
     def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
         """log p(row, latents) − log q(latents) at draws of the latents, (samples, n)."""
         x = batch["x"]  # (n, 784)
         encode = self.encode(x)  # (n, LOW)
-        low = torch.distributions.Bernoulli(logits=encode).expand((samples, x.shape[0], self.LOW,)).sample()  # (s*, n, LOW)
+        encode_prob = encode.sigmoid()  # (n, LOW)
+        low = torch.distributions.Bernoulli(probs=encode_prob).expand((samples, x.shape[0], self.LOW)).sample()  # (s*, n, LOW)
         higher = self.higher(low)  # (s*, n, TOP)
-        top = torch.distributions.Bernoulli(logits=higher).expand((samples, x.shape[0], self.TOP,)).sample()  # (s*, n, TOP)
-        log_p_top = bernoulli_log_prob(top, self.raw_chance).sum(-1)  # (s*, n)
+        top = torch.distributions.Bernoulli(probs=higher.sigmoid()).sample()  # (s*, n, TOP)
+        value = bernoulli_log_prob(top, self.raw_chance)  # (s*, n, TOP)
+        log_p_top = value.sum(-1)  # (s*, n)
         log_q_top = -F.binary_cross_entropy_with_logits(higher, top, reduction="none").sum(-1)  # (s*, n)
-        log_ratio_top = log_p_top - log_q_top  # (s*, n)
+        ratio_top = log_p_top - log_q_top  # (s*, n)
         lower = self.lower(top)  # (s*, n, LOW)
         log_p_low = -F.binary_cross_entropy_with_logits(lower, low, reduction="none").sum(-1)  # (s*, n)
-        log_q_low = bernoulli_log_prob(low, encode).sum(-1)  # (s*, n)
-        log_ratio_low = log_p_low - log_q_low  # (s*, n)
+        value_2 = bernoulli_log_prob(low, encode)  # (s*, n, LOW)
+        log_q_low = value_2.sum(-1)  # (s*, n)
+        ratio_low = log_p_low - log_q_low  # (s*, n)
         decode = self.decode(low)  # (s*, n, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x.expand_as(decode), reduction="none").sum(-1)  # (s*, n)
-        log_prob = log_ratio_top + log_ratio_low + log_x  # (s*, n)
-        return log_prob
-
-    @torch.no_grad()
-    def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
-        """Exact posteriors of the summed latents, and the guides of the drawn ones.
-
-        query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
-        "sample", a draw; "entropy", in nats, of each value and of all together.
-        low: bit[LOW], (n).
-        top: bit[TOP], (n).
-        """
-        x = batch["x"]  # (n, 784)
-        encode = self.encode(x)  # (n, LOW)
-        encode_prob = torch.sigmoid(encode)  # (n, LOW)
-        higher = self.higher(encode_prob)  # (n, TOP)
-        higher_prob = torch.sigmoid(higher)  # (n, TOP)
-        return {"low": {"probs": encode_prob}, "top": {"probs": higher_prob}}
+        return ratio_top + ratio_low + log_x  # (s*, n)
 
     @torch.no_grad()
     def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
-        """Of top, low: log p − log q (samples, n) at draws from the guide, and the draws.
-
-        Draws have the samples and the rows first; None stands for categories, and where rows differ in length.
-        """
+        """Of low, top: log p − log q (samples, n) at draws from the guide, and the draws, samples first."""
         x = batch["x"]  # (n, 784)
         encode = self.encode(x)  # (n, LOW)
-        low = torch.distributions.Bernoulli(logits=encode).expand((samples, x.shape[0], self.LOW,)).sample()  # (s*, n, LOW)
+        encode_prob = encode.sigmoid()  # (n, LOW)
+        low = torch.distributions.Bernoulli(probs=encode_prob).expand((samples, x.shape[0], self.LOW)).sample()  # (s*, n, LOW)
         higher = self.higher(low)  # (s*, n, TOP)
-        top = torch.distributions.Bernoulli(logits=higher).expand((samples, x.shape[0], self.TOP,)).sample()  # (s*, n, TOP)
-        log_p_top = bernoulli_log_prob(top, self.raw_chance).sum(-1)  # (s*, n)
-        log_q_top = -F.binary_cross_entropy_with_logits(higher, top, reduction="none").sum(-1)  # (s*, n)
-        log_ratio_top = log_p_top - log_q_top  # (s*, n)
+        top = torch.distributions.Bernoulli(probs=higher.sigmoid()).sample()  # (s*, n, TOP)
         lower = self.lower(top)  # (s*, n, LOW)
         log_p_low = -F.binary_cross_entropy_with_logits(lower, low, reduction="none").sum(-1)  # (s*, n)
-        log_q_low = bernoulli_log_prob(low, encode).sum(-1)  # (s*, n)
-        log_ratio_low = log_p_low - log_q_low  # (s*, n)
-        return {"top": (log_ratio_top, top), "low": (log_ratio_low, low)}
+        value = bernoulli_log_prob(low, encode)  # (s*, n, LOW)
+        log_q_low = value.sum(-1)  # (s*, n)
+        ratio_low = log_p_low - log_q_low  # (s*, n)
+        value_2 = bernoulli_log_prob(top, self.raw_chance)  # (s*, n, TOP)
+        log_p_top = value_2.sum(-1)  # (s*, n)
+        log_q_top = -F.binary_cross_entropy_with_logits(higher, top, reduction="none").sum(-1)  # (s*, n)
+        ratio_top = log_p_top - log_q_top  # (s*, n)
+        return {"low": (ratio_low, low), "top": (ratio_top, top)}
+
+    @torch.no_grad()
+    def guides(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """The parameters of the guides of low, top; drawn latents are read at their locations."""
+        x = batch["x"]  # (n, 784)
+        encode = self.encode(x)  # (n, LOW)
+        encode_prob = encode.sigmoid()  # (n, LOW)
+        higher = self.higher(encode_prob)  # (n, TOP)
+        return {"low": {"probs": encode_prob}, "top": {"probs": higher.sigmoid()}}
+
+    @torch.no_grad()
+    def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
+        """The parameters of the latents' guides, which are all that the posterior is told by.
+
+        low: bit[LOW], (n).
+        top: bit[TOP], (n).
+        """
+        if query != "marginals":
+            raise ValueError(f"this model answers no query {query!r}: its latents are drawn and told by guides")
+        return self.guides(batch)
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        top = decide(torch.distributions.Bernoulli(logits=self.raw_chance).expand((n, self.TOP,)), "sample", True)  # (n, TOP)
+        chance = self.raw_chance.sigmoid()  # (TOP,)
+        top = torch.distributions.Bernoulli(probs=chance).expand((n, self.TOP)).sample()  # (n, TOP)
         lower = self.lower(top)  # (n, LOW)
-        low = decide(torch.distributions.Bernoulli(logits=lower).expand((n, self.LOW,)), "sample", True)  # (n, LOW)
+        low = torch.distributions.Bernoulli(probs=lower.sigmoid()).sample()  # (n, LOW)
         decode = self.decode(low)  # (n, 784)
-        x = decide(torch.distributions.Bernoulli(logits=decode).expand((n, 784,)), rule, False)  # (n, 784)
+        x = decide(torch.distributions.Bernoulli(probs=decode.sigmoid()).expand((n, 784)), rule, False)  # (n, 784)
         return {"top": top, "low": low, "x": x}
 
     @torch.no_grad()
@@ -315,3 +250,7 @@ class Helmholtz(nn.Module):
         """
         rows, kinds = len(next(iter(batch.values()))), {"x": "bit"}
         return predictive(lambda by: self.generate(rows, batch, {}, by), kinds, rule, samples)
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """log_prob of the batch."""
+        return self.log_prob(batch)

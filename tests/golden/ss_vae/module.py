@@ -2,8 +2,8 @@
 
     log_prob: a bound or estimate, elbo(samples=1)
 
-    sum_y = log Σ_{y} exp(log_y + guide_y + kl_z + log_x)
-    log p = sum_y + labels_y (in training)
+    mean_y = mean over y under guide_y, log_y, kl_z, log_x
+    total = product of labels_y, mean_y
 
     y  summed; discrete; enumerated under its guide; independent in each element of its plates
     z  elbo(samples=1); continuous; guide Normal
@@ -13,398 +13,34 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-
-def first_derivative(backward):
-    """A backward pass that takes for constants what depends on the inputs too, such as posterior probabilities: right once.
-
-    So it raises where its result would be differentiated again (`create_graph`, `hessian`). torch's own `once_differentiable`
-    looks at the incoming gradient alone: that of a sum is constant, and its second derivative would be 0 in silence."""
-
-    def once(ctx, *grads):
-        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            raise RuntimeError("there is a first derivative only here; for a Hessian, take differences of gradients")
-        return backward(ctx, *grads)
-
-    return once
-
-
-def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
-    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
-
-    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
-    """
-    if rule == "sample":
-        return law.sample()
-    finite = isinstance(law, torch.distributions.Categorical)
-    if rule == "mean" and not (finite and read):
-        return law.probs if finite else law.mean
-    if isinstance(law, torch.distributions.Bernoulli):
-        return (law.probs > 0.5).to(law.probs.dtype)  # torch's own mode is nan at 1/2
-    return law.mode
-
-
-class KlNormalStandard(torch.autograd.Function):
-    """The sum of `kl_normal_standard` over the last dimension: (*B, D) each → (*B). A dozen small operations fewer."""
-
-    @staticmethod
-    def forward(ctx, loc, scale):
-        ctx.save_for_backward(loc, scale)
-        terms = scale.log().addcmul_(loc, loc, value=-0.5).addcmul_(scale, scale, value=-0.5)
-        return torch.rsub(terms.sum(-1), -0.5 * loc.shape[-1])
-
-    @staticmethod
-    def backward(ctx, grad):
-        loc, scale = ctx.saved_tensors
-        grad = grad.unsqueeze(-1)
-        return loc * grad, (scale - scale.reciprocal()).mul_(grad)
-
-
-def kl_normal_standard_vector(loc: Tensor, scale: Tensor) -> Tensor:
-    """Σ_d KL(N(loc_d, scale_d²) ‖ N(0, 1)): loc and scale (*B, D) → (*B)."""
-    return KlNormalStandard.apply(loc, scale)
-
-
-def keep_pages() -> None:
-    """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
-
-    Otherwise it returns a step's tensors to the system, and a fifth of the next step's time may go into fresh pages for them.
-    It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
-    """
-    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
-
-
-class OneHotLinear(nn.Embedding):
-    """The linear layer of a one-hot input: index (*B) → (*B, width), a row of its weight, with the scale of nn.Linear.
-
-    A relaxed index is the weights of its values (*B, K)."""
-
-    def reset_parameters(self) -> None:
-        bound = self.num_embeddings**-0.5
-        nn.init.uniform_(self.weight, -bound, bound)
-
-    def forward(self, index: Tensor) -> Tensor:
-        return index @ self.weight if index.is_floating_point() else super().forward(index)
-
-
-QUERIES = "marginals, mode, kbest(5), sample, entropy, pairs, kl"
-
-
-def ask(
-    module,
-    batch: dict[str, Tensor],
-    query: str,
-    tilt: dict[str, Tensor],
-    inside: dict[str, Tensor],
-    one_draw: bool = True,
-    other=None,
-) -> dict[str, Tensor]:
-    """The answer for each latent. marginals: (B, *plates, K); mode, sample: (B, *plates); entropy: that of each marginal
-    (B, *plates) and, as "(joint)", that of all latents together (B,); kl: likewise the divergence from `other`'s posterior;
-    kbest(k): (B, k, *plates) from the best on, and their log-joints (B, k) as "(log_joint)". inside: which elements of a
-    latent's ragged plates count, where it has any. Over several draws of other latents there is no one entropy of all."""
-    if query.startswith("kbest("):
-        return k_best(module.tilted, batch, tilt, inside, int(query[6:-1]))
-    if query == "kl":
-        return divergence(module, other, batch, tilt)
-    joint = next(iter(tilt.values())).new_zeros(len(next(iter(tilt.values()))))
-    entropic = Entropic(joint) if one_draw else log_sum_exp
-    algebras = {"marginals": log_sum_exp, "mode": maximum, "sample": sampled, "entropy": entropic}
-    if query not in algebras:
-        raise ValueError(f"this model answers no query {query!r}; queries are {QUERIES}, pairs where a latent is a chain")
-    found, of_all = answer(module.tilted, batch, algebras[query], tilt, joint)[1:]
-    if query == "marginals":
-        return found
-    if query == "entropy":
-        each = {name: torch.special.entr(p.clamp(min=0)).sum(-1) for name, p in found.items()}
-        return each | {"(joint)": of_all} if one_draw else each
-    return {name: p.argmax(-1) for name, p in found.items()}
-
-
-def divergence(module, other, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> dict[str, Tensor]:
-    """KL(p(z | x) || q(z | x)) in nats, p of `module` and q of `other`: that of each marginal (B, *plates), and of all latents
-    together (B,) as "(joint)". Raises ValueError where they do not sum out the same latents in the same order."""
-    order, theirs = (getattr(each, "sums", None) for each in (module, other))
-    if order is None or order != theirs:
-        raise ValueError(f"posteriors are compared where both models are exact and sum in the same order: {order} and {theirs}")
-    joint = next(iter(tilt.values())).new_zeros(len(next(iter(tilt.values()))))
-    q = Entropic(joint)
-    by_q = answer(other.tilted, batch, q, tilt)[1]
-    by_p, of_all = answer(module.tilted, batch, Entropic(joint, q.shares), tilt, joint)[1:]
-    log_q = logs_of(other.tilted, batch, tilt, by_q, by_p)
-    return {name: mean_where(p, p.log() - log_q[name]) for name, p in by_p.items()} | {"(joint)": of_all}
-
-
-@torch.no_grad()
-def logs_of(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor], q: dict[str, Tensor], p: dict[str, Tensor]) -> dict:
-    """log q of marginals q (B, *plates, K) wherever p is positive. One that is too small a number to have all its digits is the
-    sum with that value alone, less the sum of all: of each row one at a time."""
-    log_z, found = tilted(batch, log_sum_exp, tilt), {name: each.log() for name, each in q.items()}
-    for name, log_q in found.items():
-        faint = (q[name] < torch.finfo(log_q.dtype).tiny) & (p[name] > 0)
-        while faint.any():
-            one = faint & (faint.flatten(1).cumsum(1).view_as(faint) == 1)
-            bars = tilt[name].masked_fill(one.any(-1, keepdim=True) & ~one, -torch.inf)
-            value = tilted(batch, log_sum_exp, tilt | {name: bars}) - log_z
-            log_q[one] = value[one.flatten(1).any(1)]
-            faint &= ~one
-    return found
-
-
-def mean_where(p: Tensor, value: Tensor, dims: int = 1) -> Tensor:
-    """Σ p · value over the last dimensions, where p is 0 whatever the value."""
-    return torch.where(p > 0, p * value, 0.0).flatten(-dims).sum(-1)
-
-
-def answer(tilted, batch: dict[str, Tensor], total, tilt: dict[str, Tensor], *more: Tensor) -> tuple:
-    """log p (B,) under the algebra, its gradient for each latent's tilt, and for `more`."""
-    inputs = [value.requires_grad_() for value in (*tilt.values(), *more)]
-    with torch.enable_grad():
-        log_prob = tilted(batch, total, tilt)
-        found = torch.autograd.grad(log_prob.sum(), inputs, allow_unused=True, materialize_grads=True)
-    return (log_prob.detach(), dict(zip(tilt, found, strict=False)), *found[len(tilt) :])
-
-
-class Entropic:
-    """log Σ exp, through which a gradient for `joint` (B,) gathers a mean over all that is summed, by the chain rule: of
-    −log p, the entropy, or of log p − log q, the divergence from a model whose log-probabilities are `other`, sum by sum."""
-
-    def __init__(self, joint: Tensor, other: list[Tensor] | None = None):
-        self.joint, self.other, self.shares = joint, other, list[Tensor]()
-
-    def __call__(self, x: Tensor) -> Tensor:
-        log_z = log_sum_exp(x.detach())
-        share = x.detach() - log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)
-        return self.attach(Summed.apply(x, log_z, share.exp()), share.exp(), share)
-
-    def attach(self, log_z: Tensor, p: Tensor, share: Tensor, dims: int = 1) -> Tensor:
-        """log_z (B, ...) of a sum whose terms have log-probability Σ share over those of the last dimensions that they
-        choose, each chosen with probability p."""
-        told = -share if self.other is None else share - self.other[len(self.shares)]
-        self.shares.append(share)
-        return Attached.apply(log_z, mean_where(p, told, dims), self.joint)
-
-
-class Summed(torch.autograd.Function):
-    """log Σ exp(x), which is known, with all weights p as the gradient: a small one counts where its logarithm is told."""
-
-    @staticmethod
-    def forward(ctx, x, log_z, p):
-        ctx.save_for_backward(p)
-        return log_z.clone()
-
-    @staticmethod
-    @first_derivative
-    def backward(ctx, grad):
-        (p,) = ctx.saved_tensors
-        return p * grad.unsqueeze(-1), None, None
-
-
-class Attached(torch.autograd.Function):
-    """The first argument; its gradient times the second, summed for each row, is the gradient of the third."""
-
-    @staticmethod
-    def forward(ctx, log_z, told, joint):
-        ctx.save_for_backward(told)
-        return log_z.clone()
-
-    @staticmethod
-    @first_derivative
-    def backward(ctx, grad):
-        (told,) = ctx.saved_tensors
-        by_row = torch.where(grad > 0, grad * told, 0.0)  # an infinite divergence counts only where it can be
-        return grad, None, by_row.flatten(1).sum(1) if grad.dim() > 1 else by_row
-
-
-def k_best(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor], inside: dict[str, Tensor], k: int) -> dict[str, Tensor]:
-    """The k most probable joint assignments of each row; where there are fewer, the rest have log-joint -inf (Lawler 1972).
-
-    What is left beside a solution falls apart by the first element that differs from it. Each part is a tilt of 0 and -inf, and
-    has a mode of its own; of all parts so far, as many as can still be wanted are kept, best first."""
-    shapes = {name: value.shape[1:] for name, value in tilt.items()}
-    B, seed = len(next(iter(tilt.values()))), int(torch.randint(2**62, ()))  # other latents are drawn once for all
-
-    def best(bars: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # log-joint (B,), values (B, elements), and the bars themselves
-        parts = bars.split([shape.numel() for shape in shapes.values()], 1)
-        split = {name: part.reshape(B, *shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
-        score, found = seeded(lambda tilt: answer(tilted, batch, maximum, tilt)[:2], seed, split)
-        return score, torch.cat([value.argmax(-1).view(B, -1) for value in found.values()], 1), bars
-
-    counts = [inside.get(name, value[..., 0] == 0).expand(value.shape[:-1]).reshape(B, -1) for name, value in tilt.items()]
-    counts = torch.cat(counts, 1)  # (B, elements)
-    pool = [part.unsqueeze(1) for part in best(torch.cat([value.flatten(1) for value in tilt.values()], 1))]
-    # pool: (B, candidates), (B, candidates, elements), (B, candidates, all values)
-    solutions = []
-    for left in range(k - 1, -1, -1):
-        score, chosen, bars = (part[:, 0] for part in pool)
-        solutions.append((score, chosen))
-        pool = [part[:, 1:] for part in pool]
-        start = 0
-        for element, size in enumerate(shape[-1] for shape in shapes.values() for _ in range(shape[:-1].numel()) if left):
-            here = start + chosen[:, element, None]
-            other = best(bars.scatter(1, here, -torch.inf))
-            possible = counts[:, element] & (score > -torch.inf)
-            pool = ranked(pool, (other[0].masked_fill(~possible, -torch.inf), *other[1:]), left)
-            own, bars = bars.gather(1, here), bars.clone()
-            bars[:, start : start + size] = -torch.inf
-            bars.scatter_(1, here, own)
-            start += size
-        if left and pool[0].shape[1] == 0:
-            pool = [part.unsqueeze(1) for part in (torch.full_like(score, -torch.inf), chosen, bars)]
-    values = torch.stack([chosen for _, chosen in solutions], 1)  # (B, k, elements)
-    values = values.split([shape[:-1].numel() for shape in shapes.values()], 2)
-    found = {name: part.reshape(B, k, *shape[:-1]) for (name, shape), part in zip(shapes.items(), values, strict=True)}
-    return found | {"(log_joint)": torch.stack([score for score, _ in solutions], 1)}
-
-
-def ranked(pool: list[Tensor], more: tuple[Tensor, ...], most: int) -> list[Tensor]:
-    """Candidates with one more for each row, best first, at most so many."""
-    joined = [torch.cat([part, new.unsqueeze(1)], 1) for part, new in zip(pool, more, strict=True)]
-    order = joined[0].topk(min(most, joined[0].shape[1]), 1).indices
-    rows = torch.arange(len(order), device=order.device)[:, None]
-    return [part[rows, order] for part in joined]
-
-
-class Maximum(torch.autograd.Function):
-    """max over the last dimension; the gradient goes to the first of the best."""
-
-    @staticmethod
-    def forward(ctx, x):
-        best, at = x.max(-1, keepdim=True)
-        ctx.save_for_backward(at)
-        ctx.size = x.shape[-1]
-        return best.squeeze(-1)
-
-    @staticmethod
-    def backward(ctx, grad):
-        (at,) = ctx.saved_tensors
-        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
-
-
-class Sampled(torch.autograd.Function):
-    """log Σ exp over the last dimension; the gradient goes to one term, drawn with its probability."""
-
-    @staticmethod
-    def forward(ctx, x):
-        noise = torch.empty_like(x).exponential_().log_()
-        ctx.save_for_backward((x - noise).argmax(-1, keepdim=True))
-        ctx.size = x.shape[-1]
-        return torch.logsumexp(x, -1)
-
-    @staticmethod
-    @first_derivative
-    def backward(ctx, grad):
-        (at,) = ctx.saved_tensors
-        return grad.new_zeros(*at.shape[:-1], ctx.size).scatter_(-1, at, grad.unsqueeze(-1))
-
-
-def maximum(x: Tensor) -> Tensor:
-    """max over the last dimension (*B, K) → (*B)."""
-    return Maximum.apply(x)
-
-
-def sampled(x: Tensor) -> Tensor:
-    """log Σ exp(x) over the last dimension (*B, K) → (*B), with a draw for a gradient."""
-    return Sampled.apply(x)
-
-
-def seeded(log_joint, seed: int, *inputs):
-    """log_joint(*inputs) with the same draws in every pass."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return log_joint(*inputs)
-
-
-class LogSumExp(torch.autograd.Function):
-    """log Σ exp(x) over the last dimension, and the responsibilities, which are its gradient; they have one of their own.
-
-    Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
-    """
-
-    @staticmethod
-    def forward(ctx, x):
-        top = x.amax(-1, keepdim=True)
-        top.clamp_(min=torch.finfo(top.dtype).min)  # where all are -inf, so is their difference from it
-        r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
-        mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
-        ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
-        ctx.set_materialize_grads(False)
-        return mass.log_().add_(top).squeeze(-1), r
-
-    @staticmethod
-    def backward(ctx, grad, by_r):
-        (r,) = ctx.saved_tensors
-        first = None if grad is None else r * grad.unsqueeze(-1)
-        if by_r is None:
-            return first
-        second = r * (by_r - (r * by_r).sum(-1, keepdim=True))
-        return second if first is None else first + second
-
-
-def log_sum_exp(x: Tensor) -> Tensor:
-    """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
-    return LogSumExp.apply(x)[0]
-
-
-def expected_under(log_q: Tensor, log_joint: Tensor) -> Tensor:
-    """Σ_k q_k (log_joint_k − log q_k) over the last dimension; what q excludes counts nothing, whatever its log_joint."""
-    log_q, log_joint = torch.broadcast_tensors(log_q, log_joint)
-    excluded = log_q == -torch.inf
-    log_q, log_joint = log_q.masked_fill(excluded, 0.0), log_joint.masked_fill(excluded, 0.0)
-    return (log_q.exp().masked_fill(excluded, 0.0) * (log_joint - log_q)).sum(-1)
-
-
-def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:
-    """log_softmax(logits)[value] for logits (*B, V) and value broadcast to (*B) → (*B)."""
-    lead = logits.shape[:-1]
-    return -F.cross_entropy(logits.flatten(0, -2), value.expand(lead).flatten(), reduction="none").view(lead)
-
-
-class NormalVectorLogProb(torch.autograd.Function):
-    """Σ_d log N(value_d; loc_d, scale_d²) (*B): value, loc and scale broadcast to (*B, D).
-
-    Instead of four tensors (*B, D) of autograd's, it makes one for the gradient, and one of residuals in units of the scale,
-    which it returns too.
-    """
-
-    @staticmethod
-    def forward(ctx, value, loc, scale):
-        residual = value - loc
-        fits = scale.shape == residual.shape[residual.dim() - scale.dim() :]  # broadcast_shapes takes its time
-        residual = residual.div_(scale) if fits else residual / scale  # (*B, D)
-        ctx.save_for_backward(residual, scale)
-        ctx.shapes = value.shape, loc.shape, scale.shape
-        distance = torch.linalg.vector_norm(residual, dim=-1).square_()
-        log_scale = scale.log().expand(*scale.shape[:-1], residual.shape[-1]).sum(-1)
-        ctx.set_materialize_grads(False)
-        found = distance.mul_(-0.5).sub_(log_scale).sub_(0.9189385332046727 * residual.shape[-1])  # log(2π) / 2
-        return found, residual
-
-    @staticmethod
-    def backward(ctx, grad, by_residual):
-        residual, scale = ctx.saved_tensors
-        value_shape, loc_shape, scale_shape = ctx.shapes
-        grad = residual.new_zeros(residual.shape[:-1]) if grad is None else grad
-        weighted = residual * grad[..., None]  # (*B, D)
-        weighted = weighted if by_residual is None else weighted - by_residual
-        by_scale = None
-        if ctx.needs_input_grad[2]:
-            size = scale_shape[-1] if scale_shape else 1
-            once = grad[..., None].sum_to_size((*scale_shape[:-1], 1) if scale_shape else ()) * (residual.shape[-1] // size)
-            by_scale = (weighted * residual).sum_to_size(scale_shape).sub_(once).div_(scale)
-        by_loc = weighted / scale if torch.is_grad_enabled() else weighted.div_(scale)
-        by_value = by_loc.neg().sum_to_size(value_shape) if ctx.needs_input_grad[0] else None
-        return by_value, by_loc.sum_to_size(loc_shape) if ctx.needs_input_grad[1] else None, by_scale
-
-
-def standard_normal_vector_log_prob(value: Tensor) -> Tensor:
-    """Σ_d log N(value_d; 0, 1): (*B, D) → (*B)."""
-    return value.square().sum(-1) * -0.5 - 0.9189385332046727 * value.shape[-1]  # log(2π) / 2
-
-
-def normal_vector_log_prob(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-    """Σ_d log N(value_d; loc_d, scale_d²), broadcast: (*B, D) each → (*B)."""
-    return NormalVectorLogProb.apply(value, loc, scale)[0]
+# backward: first_derivative
+# decide: decide
+# draws.kl: KlNormalStandard
+# draws.kl: kl_normal_standard_vector
+# heap: keep_pages
+# layers.dense: OneHotLinear
+# queries: Attached
+# queries: Entropic
+# queries: Summed
+# queries: answer
+# queries: ask
+# queries: divergence
+# queries: k_best
+# queries: logs_of
+# queries: mean_where
+# queries: ranked
+# sums.algebra: Maximum
+# sums.algebra: Sampled
+# sums.algebra: maximum
+# sums.algebra: sampled
+# sums.enumeration: seeded
+# sums.logsum: LogSumExp
+# sums.logsum: expected_under
+# sums.logsum: log_sum_exp
+# sums.lookup: pick_last
+# vectors: NormalVectorLogProb
+# vectors: normal_vector_log_prob
+# vectors: standard_normal_vector_log_prob
 
 
 class Decode(nn.Module):
@@ -478,32 +114,35 @@ class SsVae(nn.Module):
         self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
         keep_pages()
 
-    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """A lower bound on log p of each row (n,), in nats: elbo(samples=1)."""
+    def log_prob(self, batch: dict[str, Tensor], training: bool = False) -> Tensor:
+        """A lower bound on log p of each row (n,), in nats; in training as `fit:` changes it for the loss."""
         x = batch["x"]  # (n, 784)
         at_y = torch.arange(10, device=self.one.device)  # (y,)
-        encode_loc, encode_scale_raw = self.encode(x[:, None], at_y)  # (n, y, Z)
-        encode_scale = F.softplus(encode_scale_raw)  # (n, y, Z)
-        y = batch["y"]  # (n,)
-        z = encode_loc + encode_scale * torch.randn_like(encode_loc)  # (n, y, Z)
-        classify = self.classify(x)  # (n, 10)
-        log_classify = classify.log_softmax(-1)  # (n, 10)
+        encode_1, encode_2 = self.encode(x[:, None], at_y)  # (n, y, Z)
+        encode_2_2 = F.softplus(encode_2)  # (n, y, Z)
         y_observed = batch["y_observed"]  # (n,)
-        seen_y = torch.where((y[:, None] == at_y) | ~y_observed[:, None], 0 * self.one, -torch.inf)  # (n, y)
-        log_q_y = torch.where(y_observed[:, None], seen_y, log_classify)  # (n, y)
-        kl_z = kl_normal_standard_vector(encode_loc, encode_scale)  # (n, y)
-        decode = self.decode(z, at_y)  # (n, y, 784)
+        noise_z = self.one.new_empty(y_observed.shape[0], self.Z).normal_()  # (n, Z)
+        total = encode_1 + encode_2_2 * noise_z[:, None]  # (n, y, Z)
+        decode = self.decode(total, at_y)  # (n, y, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x[:, None].expand_as(decode), reduction="none").sum(-1)  # (n, y)
-        y_known = y.where(y_observed, 0)  # (n,)
-        log_q_at_y = logits_log_prob(classify, y_known)  # (n,)
-        labels_y = torch.where(y_observed & self.training, 100 * log_q_at_y, 0.0)  # (n,)
-        log_joint_of_y = log_x - kl_z - 2.302585092994046  # (n, y)
-        bound_y = expected_under(log_q_y, log_joint_of_y)  # (n,)
-        return bound_y + labels_y  # (n,)
+        kl_over_Z = kl_normal_standard_vector(encode_1, encode_2_2)  # (n, y)
+        kl_z = -kl_over_Z  # (n, y)
+        log_joint = kl_z + log_x - 2.302585092994046  # (n, y); 2.302585092994046 = log 10
+        y = batch["y"]  # (n,)
+        y_2 = torch.where(y_observed, y, 0)  # (n,)
+        test = y_observed[:, None] & (at_y != y_2[:, None])  # (n, y)
+        value = torch.where(test, self.one * -torch.inf, 0.0)  # (n, y)
+        classify_raw = self.classify(x)  # (n, 10)
+        log_classify = classify_raw.log_softmax(-1)  # (n, 10)
+        guide_y = torch.where(y_observed[:, None], value, log_classify)  # (n, y)
+        expected = expected_under(guide_y, log_joint)  # (n,)
+        log_q_at_y = pick_last(log_classify, y_2.clamp(0, 9))  # (n,)
+        labels_y = torch.where(y_observed & training, 100.0 * log_q_at_y, 0.0)  # (n,)
+        return labels_y + expected  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
-        log_prob = self.log_prob(batch)
+        log_prob = self.log_prob(batch, training=self.training)
         return log_prob.sum() * (-num_data / len(log_prob))
 
     @torch.no_grad()
@@ -511,39 +150,49 @@ class SsVae(nn.Module):
         """log p(row, latents) − log q(latents) at draws of the latents, (samples, n)."""
         x = batch["x"]  # (n, 784)
         at_y = torch.arange(10, device=self.one.device)  # (y,)
-        encode_loc, encode_scale_raw = self.encode(x[:, None], at_y)  # (n, y, Z)
-        encode_scale = F.softplus(encode_scale_raw)  # (n, y, Z)
-        y = batch["y"]  # (n,)
-        z = encode_loc + encode_scale * self.one.new_empty(samples, y.shape[0], 10, self.Z).normal_()  # (s*, n, y, Z)
+        encode_1, encode_2 = self.encode(x[:, None], at_y)  # (n, y, Z)
+        encode_2_2 = F.softplus(encode_2)  # (n, y, Z)
         y_observed = batch["y_observed"]  # (n,)
-        seen_y = torch.where((y[:, None] == at_y) | ~y_observed[:, None], 0 * self.one, -torch.inf)  # (n, y)
-        log_p_z = standard_normal_vector_log_prob(z)  # (s*, n, y)
-        log_q_z = normal_vector_log_prob(z, encode_loc, encode_scale)  # (s*, n, y)
-        log_ratio_z = log_p_z - log_q_z  # (s*, n, y)
-        decode = self.decode(z, at_y)  # (s*, n, y, 784)
-        log_x = -F.binary_cross_entropy_with_logits(decode, x[:, None].expand_as(decode), reduction="none").sum(-1)  # (s*, n, y)
-        log_joint_of_y = seen_y + log_ratio_z + log_x - 2.302585092994046  # (s*, n, y)
-        log_sum_y = log_sum_exp(log_joint_of_y)  # (s*, n)
-        return log_sum_y
+        noise_z = self.one.new_empty(samples, y_observed.shape[0], self.Z).normal_()  # (s*, n, Z)
+        total = encode_1 + encode_2_2 * noise_z[:, :, None]  # (s*, n, y, Z)
+        log_total_over_Z = standard_normal_vector_log_prob(total)  # (s*, n, y)
+        log_total_over_Z_2 = normal_vector_log_prob(total, encode_1, encode_2_2)  # (s*, n, y)
+        ratio_z = log_total_over_Z - log_total_over_Z_2  # (s*, n, y)
+        decode = self.decode(total, at_y)  # (s*, n, y, 784)
+        log_x = -F.binary_cross_entropy_with_logits(
+            decode, x[:, None].expand_as(decode), reduction="none"
+        ).sum(-1)  # (s*, n, y)
+        y = batch["y"]  # (n,)
+        y_2 = torch.where(y_observed, y, 0)  # (n,)
+        test = y_observed[:, None] & (at_y != y_2[:, None])  # (n, y)
+        seen_y = torch.where(test, self.one * -torch.inf, 0.0)  # (n, y)
+        log_joint = seen_y + ratio_z + log_x - 2.302585092994046  # (s*, n, y); 2.302585092994046 = log 10
+        return log_sum_exp(log_joint)  # (s*, n)
+
+    @torch.no_grad()
+    def guides(self, batch: dict[str, Tensor], mode: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """The parameters of the guides of z; what they read of summed latents at `mode`; drawn latents are read at their locations."""
+        x = batch["x"]  # (n, 784)
+        encode_1, encode_2 = self.encode(x, mode["y"])  # (n, Z)
+        return {"z": {"loc": encode_1, "scale": F.softplus(encode_2)}}
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        x = batch["x"]  # (n, 784)
-        at_y = torch.arange(10, device=self.one.device)  # (y,)
-        y = batch["y"]  # (n,)
-        classify = self.classify(x)  # (n, 10)
-        log_classify = classify.log_softmax(-1)  # (n, 10)
         y_observed = batch["y_observed"]  # (n,)
-        seen_y = torch.where((y[:, None] == at_y) | ~y_observed[:, None], 0 * self.one, -torch.inf)  # (n, y)
-        log_q_y = torch.where(y_observed[:, None], seen_y, log_classify)  # (n, y)
-        y_known = y.where(y_observed, 0)  # (n,)
-        log_q_at_y = logits_log_prob(classify, y_known)  # (n,)
-        labels_y = torch.where(y_observed & self.training, 100 * log_q_at_y, 0.0)  # (n,)
-        tilt_y = tilt["y"]  # (n, y)
-        tilted = log_q_y + tilt_y  # (n, y)
-        log_sum_y = total(tilted)  # (n,)
-        log_prob = log_sum_y + labels_y  # (n,)
-        return log_prob
+        y = batch["y"]  # (n,)
+        y_2 = torch.where(y_observed, y, 0)  # (n,)
+        test = torch.arange(10, device=self.one.device) != y_2[:, None]  # (n, y)
+        value = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
+        x = batch["x"]  # (n, 784)
+        classify_raw = self.classify(x)  # (n, 10)
+        log_classify = classify_raw.log_softmax(-1)  # (n, 10)
+        guide_y = torch.where(y_observed[:, None], value, log_classify)  # (n, y)
+        return total(guide_y + tilt["y"])  # (n,)
+
+    def unknowns(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """A tilt of nothing for each latent, and which of its elements count where rows differ in length."""
+        y = batch["y"]  # (n,)
+        return {"y": self.one.new_zeros(y.shape[0], 10)}, {}
 
     @torch.no_grad()
     def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
@@ -554,22 +203,18 @@ class SsVae(nn.Module):
         y: category[10], (n).
         z: real[Z], (n).
         """
-        y = batch["y"]  # (n,)
-        zeros = {"y": self.one.new_zeros(y.shape[0], 10)}
-        found = ask(self, batch, query, zeros, {})
-        y_mode = (found if query in ("mode", "sample") else ask(self, batch, "mode", zeros, {}))["y"]
-        x = batch["x"]  # (n, 784)
-        encode_loc, encode_scale_raw = self.encode(x, y_mode)  # (n, Z)
-        encode_scale = F.softplus(encode_scale_raw)  # (n, Z)
-        return {**found, "z": {"loc": encode_loc, "scale": encode_scale}}
+        zeros, inside = self.unknowns(batch)
+        found = ask(self, batch, query, zeros, inside)
+        mode = found if query in ("mode", "sample") else ask(self, batch, "mode", zeros, inside)
+        return found | self.guides(batch, mode)
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        y = decide(torch.distributions.Categorical(logits=self.one.new_zeros(n, 10)), rule, True)  # (n,)
-        z = decide(torch.distributions.Normal(loc=(self.one * 0), scale=(self.one * 1)).expand((n, self.Z,)), "sample", True)  # (n, Z)
+        y = decide(torch.distributions.Categorical(probs=(self.one * 0.1).expand(10)).expand((n,)), rule, True)  # (n,)
+        z = self.one.new_empty(n, self.Z).normal_()  # (n, Z)
         decode = self.decode(z, y)  # (n, 784)
-        x = decide(torch.distributions.Bernoulli(logits=decode).expand((n, 784,)), rule, False)  # (n, 784)
-        return {"y": y, "z": z, "x": x, "y_observed": torch.ones_like(y, dtype=torch.bool)}
+        x = decide(torch.distributions.Bernoulli(probs=decode.sigmoid()).expand((n, 784)), rule, False)  # (n, 784)
+        return {"y": y, "z": z, "x": x, "y_observed": torch.tensor(True, device=self.one.device).expand(n)}
 
     @torch.no_grad()
     def sample(self, n: int, batch: dict | None = None, lengths: dict | None = None) -> dict[str, Tensor]:
@@ -587,3 +232,7 @@ class SsVae(nn.Module):
         """
         found = self.posterior(batch, "marginals" if rule == "mean" else rule)
         return {name: found[name] for name in ("y",)}
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """log_prob of the batch."""
+        return self.log_prob(batch)

@@ -2,7 +2,7 @@
 
     log_prob: a bound or estimate, iwae(samples=5)
 
-    log p = ratio_top + ratio_low + log_x
+    total = product of ratio_top, ratio_low, log_x
 
     top  iwae(samples=5); continuous; guide Normal
     low  iwae(samples=5); continuous; guide Normal
@@ -12,127 +12,14 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-
-def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
-    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
-
-    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
-    """
-    if rule == "sample":
-        return law.sample()
-    finite = isinstance(law, torch.distributions.Categorical)
-    if rule == "mean" and not (finite and read):
-        return law.probs if finite else law.mean
-    if isinstance(law, torch.distributions.Bernoulli):
-        return (law.probs > 0.5).to(law.probs.dtype)  # torch's own mode is nan at 1/2
-    return law.mode
-
-
-def predictive(generate, kinds: dict[str, str], rule: str, samples: int) -> dict[str, Tensor]:
-    """What generate(rule) gives of each variable of `kinds`, over that many draws of the latents.
-
-    "mean": the mean over the draws, which of a finite variable is the probabilities of its values. "mode": the most probable
-    value under these, and of numbers the mean. "sample", or kind "draw": what the first draw gives.
-    kinds: "probabilities" (*B, K); "bit"; "count"; "number"; "draw", which cannot be averaged."""
-    found = generate(rule) if rule == "sample" or "draw" in kinds.values() else {}
-    averaged = [name for name, kind in kinds.items() if rule != "sample" and kind != "draw"]
-    if averaged:
-        mean = {name: value / samples for name, value in generate("mean").items() if name in averaged}
-        for _ in range(samples - 1):
-            again = generate("mean")
-            mean = {name: value.add_(again[name], alpha=1 / samples) for name, value in mean.items()}
-        decisions = {"probabilities": lambda p: p.argmax(-1), "bit": lambda p: (p > 0.5).to(p.dtype), "count": torch.round}
-        for name, value in mean.items():
-            found[name] = decisions[kinds[name]](value) if rule == "mode" and kinds[name] in decisions else value
-    return {name: found[name] for name in kinds}
-
-
-def keep_pages() -> None:
-    """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
-
-    Otherwise it returns a step's tensors to the system, and a fifth of the next step's time may go into fresh pages for them.
-    It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
-    """
-    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
-
-
-class LogSumExp(torch.autograd.Function):
-    """log Σ exp(x) over the last dimension, and the responsibilities, which are its gradient; they have one of their own.
-
-    Weights below 1e-34 of the largest count as zero: they cannot change the sum, and torch's exp is slow there.
-    """
-
-    @staticmethod
-    def forward(ctx, x):
-        top = x.amax(-1, keepdim=True)
-        top.clamp_(min=torch.finfo(top.dtype).min)  # where all are -inf, so is their difference from it
-        r = torch.threshold_((x - top).clamp_(min=-80.0).exp_(), 2e-35, 0.0)
-        mass = r.sum(-1, keepdim=True)  # at least 1, or 0 where everything is impossible
-        ctx.save_for_backward(r.div_(mass.clamp(min=1.0)))
-        ctx.set_materialize_grads(False)
-        return mass.log_().add_(top).squeeze(-1), r
-
-    @staticmethod
-    def backward(ctx, grad, by_r):
-        (r,) = ctx.saved_tensors
-        first = None if grad is None else r * grad.unsqueeze(-1)
-        if by_r is None:
-            return first
-        second = r * (by_r - (r * by_r).sum(-1, keepdim=True))
-        return second if first is None else first + second
-
-
-def log_sum_exp(x: Tensor) -> Tensor:
-    """log Σ exp(x) over the last dimension (*B, K) → (*B); -inf, with gradient 0, where every term is."""
-    return LogSumExp.apply(x)[0]
-
-
-class NormalVectorLogProb(torch.autograd.Function):
-    """Σ_d log N(value_d; loc_d, scale_d²) (*B): value, loc and scale broadcast to (*B, D).
-
-    Instead of four tensors (*B, D) of autograd's, it makes one for the gradient, and one of residuals in units of the scale,
-    which it returns too.
-    """
-
-    @staticmethod
-    def forward(ctx, value, loc, scale):
-        residual = value - loc
-        fits = scale.shape == residual.shape[residual.dim() - scale.dim() :]  # broadcast_shapes takes its time
-        residual = residual.div_(scale) if fits else residual / scale  # (*B, D)
-        ctx.save_for_backward(residual, scale)
-        ctx.shapes = value.shape, loc.shape, scale.shape
-        distance = torch.linalg.vector_norm(residual, dim=-1).square_()
-        log_scale = scale.log().expand(*scale.shape[:-1], residual.shape[-1]).sum(-1)
-        ctx.set_materialize_grads(False)
-        found = distance.mul_(-0.5).sub_(log_scale).sub_(0.9189385332046727 * residual.shape[-1])  # log(2π) / 2
-        return found, residual
-
-    @staticmethod
-    def backward(ctx, grad, by_residual):
-        residual, scale = ctx.saved_tensors
-        value_shape, loc_shape, scale_shape = ctx.shapes
-        grad = residual.new_zeros(residual.shape[:-1]) if grad is None else grad
-        weighted = residual * grad[..., None]  # (*B, D)
-        weighted = weighted if by_residual is None else weighted - by_residual
-        by_scale = None
-        if ctx.needs_input_grad[2]:
-            size = scale_shape[-1] if scale_shape else 1
-            once = grad[..., None].sum_to_size((*scale_shape[:-1], 1) if scale_shape else ()) * (residual.shape[-1] // size)
-            by_scale = (weighted * residual).sum_to_size(scale_shape).sub_(once).div_(scale)
-        by_loc = weighted / scale if torch.is_grad_enabled() else weighted.div_(scale)
-        by_value = by_loc.neg().sum_to_size(value_shape) if ctx.needs_input_grad[0] else None
-        return by_value, by_loc.sum_to_size(loc_shape) if ctx.needs_input_grad[1] else None, by_scale
-
-
-def standard_normal_vector_log_prob(value: Tensor) -> Tensor:
-    """Σ_d log N(value_d; 0, 1): (*B, D) → (*B)."""
-    return value.square().sum(-1) * -0.5 - 0.9189385332046727 * value.shape[-1]  # log(2π) / 2
-
-
-def normal_vector_log_prob(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-    """Σ_d log N(value_d; loc_d, scale_d²), broadcast: (*B, D) each → (*B)."""
-    return NormalVectorLogProb.apply(value, loc, scale)[0]
+# decide: decide
+# decide: predictive
+# heap: keep_pages
+# sums.logsum: LogSumExp
+# sums.logsum: log_sum_exp
+# vectors: NormalVectorLogProb
+# vectors: normal_vector_log_prob
+# vectors: standard_normal_vector_log_prob
 
 
 class Lower(nn.Module):
@@ -224,26 +111,27 @@ class TwoLayerVae(nn.Module):
         keep_pages()
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """A lower bound on log p of each row (n,), in nats: iwae(samples=5)."""
+        """A lower bound on log p of each row (n,), in nats."""
         x = batch["x"]  # (n, 784)
         encode_loc, encode_scale_raw = self.encode(x)  # (n, LOW)
         encode_scale = F.softplus(encode_scale_raw)  # (n, LOW)
-        low = encode_loc + encode_scale * self.one.new_empty(5, x.shape[0], self.LOW).normal_()  # (s*, n, LOW)
-        higher_loc, higher_scale_raw = self.higher(low)  # (s*, n, TOP)
-        higher_scale = F.softplus(higher_scale_raw)  # (s*, n, TOP)
-        top = higher_loc + higher_scale * torch.randn_like(higher_loc)  # (s*, n, TOP)
-        log_p_top = standard_normal_vector_log_prob(top)  # (s*, n)
-        log_q_top = normal_vector_log_prob(top, higher_loc, higher_scale)  # (s*, n)
-        log_ratio_top = log_p_top - log_q_top  # (s*, n)
-        lower_loc, lower_scale_raw = self.lower(top)  # (s*, n, LOW)
-        lower_scale = F.softplus(lower_scale_raw)  # (s*, n, LOW)
-        log_p_low = normal_vector_log_prob(low, lower_loc, lower_scale)  # (s*, n)
+        noise_low = self.one.new_empty(5, x.shape[0], self.LOW).normal_()  # (s*, n, LOW)
+        low = encode_loc + encode_scale * noise_low  # (s*, n, LOW)
+        higher_1, higher_2 = self.higher(low)  # (s*, n, TOP)
+        higher_2_2 = F.softplus(higher_2)  # (s*, n, TOP)
+        top = higher_1 + higher_2_2 * torch.randn_like(higher_1)  # (s*, n, TOP)
+        lower_1, lower_2 = self.lower(top)  # (s*, n, LOW)
+        log_p_low = normal_vector_log_prob(low, lower_1, F.softplus(lower_2))  # (s*, n)
         log_q_low = normal_vector_log_prob(low, encode_loc, encode_scale)  # (s*, n)
-        log_ratio_low = log_p_low - log_q_low  # (s*, n)
+        ratio_low = log_p_low - log_q_low  # (s*, n)
+        log_p_top = standard_normal_vector_log_prob(top)  # (s*, n)
+        log_q_top = normal_vector_log_prob(top, higher_1, higher_2_2)  # (s*, n)
+        ratio_top = log_p_top - log_q_top  # (s*, n)
         decode = self.decode(low)  # (s*, n, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x.expand_as(decode), reduction="none").sum(-1)  # (s*, n)
-        log_prob = log_ratio_top + log_ratio_low + log_x  # (s*, n)
-        return log_sum_exp(log_prob.movedim(0, -1)) - 1.6094379124341003  # (n,)
+        total = ratio_top + ratio_low + log_x  # (s*, n)
+        log_sum_s = log_sum_exp(total.T)  # (n,)
+        return log_sum_s - 1.6094379124341003  # (n,); 1.6094379124341003 = log 5
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -256,70 +144,71 @@ class TwoLayerVae(nn.Module):
         x = batch["x"]  # (n, 784)
         encode_loc, encode_scale_raw = self.encode(x)  # (n, LOW)
         encode_scale = F.softplus(encode_scale_raw)  # (n, LOW)
-        low = encode_loc + encode_scale * self.one.new_empty(samples, x.shape[0], self.LOW).normal_()  # (s*, n, LOW)
-        higher_loc, higher_scale_raw = self.higher(low)  # (s*, n, TOP)
-        higher_scale = F.softplus(higher_scale_raw)  # (s*, n, TOP)
-        top = higher_loc + higher_scale * torch.randn_like(higher_loc)  # (s*, n, TOP)
-        log_p_top = standard_normal_vector_log_prob(top)  # (s*, n)
-        log_q_top = normal_vector_log_prob(top, higher_loc, higher_scale)  # (s*, n)
-        log_ratio_top = log_p_top - log_q_top  # (s*, n)
-        lower_loc, lower_scale_raw = self.lower(top)  # (s*, n, LOW)
-        lower_scale = F.softplus(lower_scale_raw)  # (s*, n, LOW)
-        log_p_low = normal_vector_log_prob(low, lower_loc, lower_scale)  # (s*, n)
+        noise_low = self.one.new_empty(samples, x.shape[0], self.LOW).normal_()  # (s*, n, LOW)
+        low = encode_loc + encode_scale * noise_low  # (s*, n, LOW)
+        higher_1, higher_2 = self.higher(low)  # (s*, n, TOP)
+        higher_2_2 = F.softplus(higher_2)  # (s*, n, TOP)
+        top = higher_1 + higher_2_2 * torch.randn_like(higher_1)  # (s*, n, TOP)
+        lower_1, lower_2 = self.lower(top)  # (s*, n, LOW)
+        log_p_low = normal_vector_log_prob(low, lower_1, F.softplus(lower_2))  # (s*, n)
         log_q_low = normal_vector_log_prob(low, encode_loc, encode_scale)  # (s*, n)
-        log_ratio_low = log_p_low - log_q_low  # (s*, n)
+        ratio_low = log_p_low - log_q_low  # (s*, n)
+        log_p_top = standard_normal_vector_log_prob(top)  # (s*, n)
+        log_q_top = normal_vector_log_prob(top, higher_1, higher_2_2)  # (s*, n)
+        ratio_top = log_p_top - log_q_top  # (s*, n)
         decode = self.decode(low)  # (s*, n, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x.expand_as(decode), reduction="none").sum(-1)  # (s*, n)
-        log_prob = log_ratio_top + log_ratio_low + log_x  # (s*, n)
-        return log_prob
-
-    @torch.no_grad()
-    def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
-        """Exact posteriors of the summed latents, and the guides of the drawn ones.
-
-        query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
-        "sample", a draw; "entropy", in nats, of each value and of all together.
-        low: real[LOW], (n).
-        top: real[TOP], (n).
-        """
-        x = batch["x"]  # (n, 784)
-        encode_loc, encode_scale_raw = self.encode(x)  # (n, LOW)
-        encode_scale = F.softplus(encode_scale_raw)  # (n, LOW)
-        higher_loc, higher_scale_raw = self.higher(encode_loc)  # (n, TOP)
-        higher_scale = F.softplus(higher_scale_raw)  # (n, TOP)
-        return {"low": {"loc": encode_loc, "scale": encode_scale}, "top": {"loc": higher_loc, "scale": higher_scale}}
+        return ratio_top + ratio_low + log_x  # (s*, n)
 
     @torch.no_grad()
     def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
-        """Of top, low: log p − log q (samples, n) at draws from the guide, and the draws.
-
-        Draws have the samples and the rows first; None stands for categories, and where rows differ in length.
-        """
+        """Of low, top: log p − log q (samples, n) at draws from the guide, and the draws, samples first."""
         x = batch["x"]  # (n, 784)
         encode_loc, encode_scale_raw = self.encode(x)  # (n, LOW)
         encode_scale = F.softplus(encode_scale_raw)  # (n, LOW)
-        low = encode_loc + encode_scale * self.one.new_empty(samples, x.shape[0], self.LOW).normal_()  # (s*, n, LOW)
-        higher_loc, higher_scale_raw = self.higher(low)  # (s*, n, TOP)
-        higher_scale = F.softplus(higher_scale_raw)  # (s*, n, TOP)
-        top = higher_loc + higher_scale * torch.randn_like(higher_loc)  # (s*, n, TOP)
-        log_p_top = standard_normal_vector_log_prob(top)  # (s*, n)
-        log_q_top = normal_vector_log_prob(top, higher_loc, higher_scale)  # (s*, n)
-        log_ratio_top = log_p_top - log_q_top  # (s*, n)
-        lower_loc, lower_scale_raw = self.lower(top)  # (s*, n, LOW)
-        lower_scale = F.softplus(lower_scale_raw)  # (s*, n, LOW)
-        log_p_low = normal_vector_log_prob(low, lower_loc, lower_scale)  # (s*, n)
+        noise_low = self.one.new_empty(samples, x.shape[0], self.LOW).normal_()  # (s*, n, LOW)
+        low = encode_loc + encode_scale * noise_low  # (s*, n, LOW)
+        higher_1, higher_2 = self.higher(low)  # (s*, n, TOP)
+        higher_2_2 = F.softplus(higher_2)  # (s*, n, TOP)
+        top = higher_1 + higher_2_2 * torch.randn_like(higher_1)  # (s*, n, TOP)
+        lower_1, lower_2 = self.lower(top)  # (s*, n, LOW)
+        log_p_low = normal_vector_log_prob(low, lower_1, F.softplus(lower_2))  # (s*, n)
         log_q_low = normal_vector_log_prob(low, encode_loc, encode_scale)  # (s*, n)
-        log_ratio_low = log_p_low - log_q_low  # (s*, n)
-        return {"top": (log_ratio_top, top), "low": (log_ratio_low, low)}
+        ratio_low = log_p_low - log_q_low  # (s*, n)
+        log_p_top = standard_normal_vector_log_prob(top)  # (s*, n)
+        log_q_top = normal_vector_log_prob(top, higher_1, higher_2_2)  # (s*, n)
+        ratio_top = log_p_top - log_q_top  # (s*, n)
+        return {"low": (ratio_low, low), "top": (ratio_top, top)}
+
+    @torch.no_grad()
+    def guides(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """The parameters of the guides of low, top; drawn latents are read at their locations."""
+        x = batch["x"]  # (n, 784)
+        encode_loc, encode_scale_raw = self.encode(x)  # (n, LOW)
+        higher_1, higher_2 = self.higher(encode_loc)  # (n, TOP)
+        return {
+            "low": {"loc": encode_loc, "scale": F.softplus(encode_scale_raw)},
+            "top": {"loc": higher_1, "scale": F.softplus(higher_2)},
+        }
+
+    @torch.no_grad()
+    def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
+        """The parameters of the latents' guides, which are all that the posterior is told by.
+
+        low: real[LOW], (n).
+        top: real[TOP], (n).
+        """
+        if query != "marginals":
+            raise ValueError(f"this model answers no query {query!r}: its latents are drawn and told by guides")
+        return self.guides(batch)
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        top = decide(torch.distributions.Normal(loc=(self.one * 0), scale=(self.one * 1)).expand((n, self.TOP,)), "sample", True)  # (n, TOP)
-        lower_loc, lower_scale_raw = self.lower(top)  # (n, LOW)
-        lower_scale = F.softplus(lower_scale_raw)  # (n, LOW)
-        low = decide(torch.distributions.Normal(loc=lower_loc, scale=lower_scale).expand((n, self.LOW,)), "sample", True)  # (n, LOW)
+        top = self.one.new_empty(n, self.TOP).normal_()  # (n, TOP)
+        lower_1, lower_2 = self.lower(top)  # (n, LOW)
+        low = lower_1 + F.softplus(lower_2) * torch.randn_like(lower_1)  # (n, LOW)
         decode = self.decode(low)  # (n, 784)
-        x = decide(torch.distributions.Bernoulli(logits=decode).expand((n, 784,)), rule, False)  # (n, 784)
+        x = decide(torch.distributions.Bernoulli(probs=decode.sigmoid()).expand((n, 784)), rule, False)  # (n, 784)
         return {"top": top, "low": low, "x": x}
 
     @torch.no_grad()
@@ -339,3 +228,7 @@ class TwoLayerVae(nn.Module):
         """
         rows, kinds = len(next(iter(batch.values()))), {"x": "bit"}
         return predictive(lambda by: self.generate(rows, batch, {}, by), kinds, rule, samples)
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """log_prob of the batch."""
+        return self.log_prob(batch)

@@ -2,7 +2,7 @@
 
     log_prob: a bound or estimate, elbo(samples=1)
 
-    log p = kl_z + log_x
+    total = product of kl_z, log_x
 
     z  elbo(samples=1); continuous; guide Normal
     x  data; scored at the data
@@ -11,117 +11,14 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-
-def decide(law: torch.distributions.Distribution, rule: str, read: bool) -> Tensor:
-    """One value (*B, *event) of a law: rule "sample", "mode" (its most probable value) or "mean".
-
-    The mean of a categorical law is its probabilities (*B, K); where the value is read again (`read`), its mode stands in.
-    """
-    if rule == "sample":
-        return law.sample()
-    finite = isinstance(law, torch.distributions.Categorical)
-    if rule == "mean" and not (finite and read):
-        return law.probs if finite else law.mean
-    if isinstance(law, torch.distributions.Bernoulli):
-        return (law.probs > 0.5).to(law.probs.dtype)  # torch's own mode is nan at 1/2
-    return law.mode
-
-
-def predictive(generate, kinds: dict[str, str], rule: str, samples: int) -> dict[str, Tensor]:
-    """What generate(rule) gives of each variable of `kinds`, over that many draws of the latents.
-
-    "mean": the mean over the draws, which of a finite variable is the probabilities of its values. "mode": the most probable
-    value under these, and of numbers the mean. "sample", or kind "draw": what the first draw gives.
-    kinds: "probabilities" (*B, K); "bit"; "count"; "number"; "draw", which cannot be averaged."""
-    found = generate(rule) if rule == "sample" or "draw" in kinds.values() else {}
-    averaged = [name for name, kind in kinds.items() if rule != "sample" and kind != "draw"]
-    if averaged:
-        mean = {name: value / samples for name, value in generate("mean").items() if name in averaged}
-        for _ in range(samples - 1):
-            again = generate("mean")
-            mean = {name: value.add_(again[name], alpha=1 / samples) for name, value in mean.items()}
-        decisions = {"probabilities": lambda p: p.argmax(-1), "bit": lambda p: (p > 0.5).to(p.dtype), "count": torch.round}
-        for name, value in mean.items():
-            found[name] = decisions[kinds[name]](value) if rule == "mode" and kinds[name] in decisions else value
-    return {name: found[name] for name in kinds}
-
-
-class KlNormalStandard(torch.autograd.Function):
-    """The sum of `kl_normal_standard` over the last dimension: (*B, D) each → (*B). A dozen small operations fewer."""
-
-    @staticmethod
-    def forward(ctx, loc, scale):
-        ctx.save_for_backward(loc, scale)
-        terms = scale.log().addcmul_(loc, loc, value=-0.5).addcmul_(scale, scale, value=-0.5)
-        return torch.rsub(terms.sum(-1), -0.5 * loc.shape[-1])
-
-    @staticmethod
-    def backward(ctx, grad):
-        loc, scale = ctx.saved_tensors
-        grad = grad.unsqueeze(-1)
-        return loc * grad, (scale - scale.reciprocal()).mul_(grad)
-
-
-def kl_normal_standard_vector(loc: Tensor, scale: Tensor) -> Tensor:
-    """Σ_d KL(N(loc_d, scale_d²) ‖ N(0, 1)): loc and scale (*B, D) → (*B)."""
-    return KlNormalStandard.apply(loc, scale)
-
-
-def keep_pages() -> None:
-    """Frees one block of 31 MiB, never written: from then on glibc keeps up to 62 MiB of freed memory for the next step.
-
-    Otherwise it returns a step's tensors to the system, and a fifth of the next step's time may go into fresh pages for them.
-    It learns from the largest block of up to 32 MiB that was freed (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
-    """
-    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
-
-
-class NormalVectorLogProb(torch.autograd.Function):
-    """Σ_d log N(value_d; loc_d, scale_d²) (*B): value, loc and scale broadcast to (*B, D).
-
-    Instead of four tensors (*B, D) of autograd's, it makes one for the gradient, and one of residuals in units of the scale,
-    which it returns too.
-    """
-
-    @staticmethod
-    def forward(ctx, value, loc, scale):
-        residual = value - loc
-        fits = scale.shape == residual.shape[residual.dim() - scale.dim() :]  # broadcast_shapes takes its time
-        residual = residual.div_(scale) if fits else residual / scale  # (*B, D)
-        ctx.save_for_backward(residual, scale)
-        ctx.shapes = value.shape, loc.shape, scale.shape
-        distance = torch.linalg.vector_norm(residual, dim=-1).square_()
-        log_scale = scale.log().expand(*scale.shape[:-1], residual.shape[-1]).sum(-1)
-        ctx.set_materialize_grads(False)
-        found = distance.mul_(-0.5).sub_(log_scale).sub_(0.9189385332046727 * residual.shape[-1])  # log(2π) / 2
-        return found, residual
-
-    @staticmethod
-    def backward(ctx, grad, by_residual):
-        residual, scale = ctx.saved_tensors
-        value_shape, loc_shape, scale_shape = ctx.shapes
-        grad = residual.new_zeros(residual.shape[:-1]) if grad is None else grad
-        weighted = residual * grad[..., None]  # (*B, D)
-        weighted = weighted if by_residual is None else weighted - by_residual
-        by_scale = None
-        if ctx.needs_input_grad[2]:
-            size = scale_shape[-1] if scale_shape else 1
-            once = grad[..., None].sum_to_size((*scale_shape[:-1], 1) if scale_shape else ()) * (residual.shape[-1] // size)
-            by_scale = (weighted * residual).sum_to_size(scale_shape).sub_(once).div_(scale)
-        by_loc = weighted / scale if torch.is_grad_enabled() else weighted.div_(scale)
-        by_value = by_loc.neg().sum_to_size(value_shape) if ctx.needs_input_grad[0] else None
-        return by_value, by_loc.sum_to_size(loc_shape) if ctx.needs_input_grad[1] else None, by_scale
-
-
-def standard_normal_vector_log_prob(value: Tensor) -> Tensor:
-    """Σ_d log N(value_d; 0, 1): (*B, D) → (*B)."""
-    return value.square().sum(-1) * -0.5 - 0.9189385332046727 * value.shape[-1]  # log(2π) / 2
-
-
-def normal_vector_log_prob(value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-    """Σ_d log N(value_d; loc_d, scale_d²), broadcast: (*B, D) each → (*B)."""
-    return NormalVectorLogProb.apply(value, loc, scale)[0]
+# decide: decide
+# decide: predictive
+# draws.kl: KlNormalStandard
+# draws.kl: kl_normal_standard_vector
+# heap: keep_pages
+# vectors: NormalVectorLogProb
+# vectors: normal_vector_log_prob
+# vectors: standard_normal_vector_log_prob
 
 
 class Decode(nn.Module):
@@ -174,15 +71,16 @@ class Vae(nn.Module):
         keep_pages()
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """A lower bound on log p of each row (n,), in nats: elbo(samples=1)."""
+        """A lower bound on log p of each row (n,), in nats."""
         x = batch["x"]  # (n, 784)
         encode_loc, encode_scale_raw = self.encode(x)  # (n, Z)
         encode_scale = F.softplus(encode_scale_raw)  # (n, Z)
         z = encode_loc + encode_scale * torch.randn_like(encode_loc)  # (n, Z)
-        kl_z = kl_normal_standard_vector(encode_loc, encode_scale)  # (n,)
         decode = self.decode(z)  # (n, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x, reduction="none").sum(-1)  # (n,)
-        return log_x - kl_z  # (n,)
+        kl_z = kl_normal_standard_vector(encode_loc, encode_scale)  # (n,)
+        kl_z_2 = -kl_z  # (n,)
+        return kl_z_2 + log_x  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -195,48 +93,50 @@ class Vae(nn.Module):
         x = batch["x"]  # (n, 784)
         encode_loc, encode_scale_raw = self.encode(x)  # (n, Z)
         encode_scale = F.softplus(encode_scale_raw)  # (n, Z)
-        z = encode_loc + encode_scale * self.one.new_empty(samples, x.shape[0], self.Z).normal_()  # (s*, n, Z)
+        noise_z = self.one.new_empty(samples, x.shape[0], self.Z).normal_()  # (s*, n, Z)
+        z = encode_loc + encode_scale * noise_z  # (s*, n, Z)
         log_p_z = standard_normal_vector_log_prob(z)  # (s*, n)
         log_q_z = normal_vector_log_prob(z, encode_loc, encode_scale)  # (s*, n)
-        log_ratio_z = log_p_z - log_q_z  # (s*, n)
+        ratio_z = log_p_z - log_q_z  # (s*, n)
         decode = self.decode(z)  # (s*, n, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x.expand_as(decode), reduction="none").sum(-1)  # (s*, n)
-        log_prob = log_ratio_z + log_x  # (s*, n)
-        return log_prob
-
-    @torch.no_grad()
-    def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
-        """Exact posteriors of the summed latents, and the guides of the drawn ones.
-
-        query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
-        "sample", a draw; "entropy", in nats, of each value and of all together.
-        z: real[Z], (n).
-        """
-        x = batch["x"]  # (n, 784)
-        encode_loc, encode_scale_raw = self.encode(x)  # (n, Z)
-        encode_scale = F.softplus(encode_scale_raw)  # (n, Z)
-        return {"z": {"loc": encode_loc, "scale": encode_scale}}
+        return ratio_z + log_x  # (s*, n)
 
     @torch.no_grad()
     def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
-        """Of z: log p − log q (samples, n) at draws from the guide, and the draws.
-
-        Draws have the samples and the rows first; None stands for categories, and where rows differ in length.
-        """
+        """Of z: log p − log q (samples, n) at draws from the guide, and the draws, samples first."""
         x = batch["x"]  # (n, 784)
         encode_loc, encode_scale_raw = self.encode(x)  # (n, Z)
         encode_scale = F.softplus(encode_scale_raw)  # (n, Z)
-        z = encode_loc + encode_scale * self.one.new_empty(samples, x.shape[0], self.Z).normal_()  # (s*, n, Z)
+        noise_z = self.one.new_empty(samples, x.shape[0], self.Z).normal_()  # (s*, n, Z)
+        z = encode_loc + encode_scale * noise_z  # (s*, n, Z)
         log_p_z = standard_normal_vector_log_prob(z)  # (s*, n)
         log_q_z = normal_vector_log_prob(z, encode_loc, encode_scale)  # (s*, n)
-        log_ratio_z = log_p_z - log_q_z  # (s*, n)
-        return {"z": (log_ratio_z, z)}
+        ratio_z = log_p_z - log_q_z  # (s*, n)
+        return {"z": (ratio_z, z)}
+
+    @torch.no_grad()
+    def guides(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """The parameters of the guides of z; drawn latents are read at their locations."""
+        x = batch["x"]  # (n, 784)
+        encode_loc, encode_scale_raw = self.encode(x)  # (n, Z)
+        return {"z": {"loc": encode_loc, "scale": F.softplus(encode_scale_raw)}}
+
+    @torch.no_grad()
+    def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
+        """The parameters of the latents' guides, which are all that the posterior is told by.
+
+        z: real[Z], (n).
+        """
+        if query != "marginals":
+            raise ValueError(f"this model answers no query {query!r}: its latents are drawn and told by guides")
+        return self.guides(batch)
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        z = decide(torch.distributions.Normal(loc=(self.one * 0), scale=(self.one * 1)).expand((n, self.Z,)), "sample", True)  # (n, Z)
+        z = self.one.new_empty(n, self.Z).normal_()  # (n, Z)
         decode = self.decode(z)  # (n, 784)
-        x = decide(torch.distributions.Bernoulli(logits=decode).expand((n, 784,)), rule, False)  # (n, 784)
+        x = decide(torch.distributions.Bernoulli(probs=decode.sigmoid()).expand((n, 784)), rule, False)  # (n, 784)
         return {"z": z, "x": x}
 
     @torch.no_grad()
@@ -256,3 +156,7 @@ class Vae(nn.Module):
         """
         rows, kinds = len(next(iter(batch.values()))), {"x": "bit"}
         return predictive(lambda by: self.generate(rows, batch, {}, by), kinds, rule, samples)
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """log_prob of the batch."""
+        return self.log_prob(batch)

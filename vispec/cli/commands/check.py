@@ -8,7 +8,6 @@ from vispec.catalog import Command
 from vispec.cli.options import memory_option, parse_sizes, work_option
 from vispec.diagnostics import SpecError, dump, render, to_json
 from vispec.plan.budget import budget
-from vispec.plan.make import make_plan
 from vispec.plan.planner import plan_model
 from vispec.plan.show import cost_json, plan_json, show_plan
 from vispec.source import Source
@@ -32,7 +31,6 @@ def check(spec: str, settings: tuple[str, ...], work: int | None, memory: int | 
         model, found = check_tree(parse(source), sizes)
         if model is not None:
             plan = plan_model(model, budget(work, memory, sizes))
-            make_plan(model)  # what the emitter cannot do yet, though it is planned, is refused here as by `compile`
     except SpecError as error:
         plan = None
         found = (*found, *error.diagnostics)
