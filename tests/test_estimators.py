@@ -544,6 +544,12 @@ def test_divergences_agree_with_torch() -> None:
 # ---- training aids
 
 
+def objective(module: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    """What a step of training takes of each row."""
+    rows = [{name: value[i : i + 1] for name, value in batch.items()} for i in range(len(batch["x"]))]
+    return torch.stack([-module.loss(row, 1) for row in rows])
+
+
 def test_free_bits_hold_in_training_alone() -> None:
     """A divergence below its free nats costs them whole and pulls no parameter."""
     text = CONTINUOUS.replace("a * z", "a + 0 * z")
@@ -551,8 +557,8 @@ def test_free_bits_hold_in_training_alone() -> None:
     batch = {"x": torch.tensor([X], dtype=torch.float64)}
     loc, scale = plain.m.detach(), plain.s.detach()
     divergence = 0.5 * (scale**2 + loc**2 - 1) - scale.log()
-    torch.testing.assert_close(free.train().log_prob(batch) + 50, plain.log_prob(batch) + divergence)
-    assert gradients(free, free.log_prob(batch).sum())["m"] == 0
+    torch.testing.assert_close(objective(free.train(), batch) + 50, plain.log_prob(batch) + divergence)
+    assert gradients(free, free.loss(batch, 1))["m"] == 0
     torch.testing.assert_close(free.eval().log_prob(batch), plain.log_prob(batch))
 
 
@@ -571,11 +577,11 @@ def test_labels_teach_an_enumerated_guide() -> None:
     batch["c_observed"] = torch.tensor([True, True, False])
     expected = torch.zeros(3, dtype=torch.float64)
     expected[:2] = 3 * taught.guess.log()[[2, 0]]
-    torch.testing.assert_close(taught.train().log_prob(batch) - plain.log_prob(batch), expected)
+    torch.testing.assert_close(objective(taught.train(), batch) - plain.log_prob(batch), expected)
     torch.testing.assert_close(taught.eval().log_prob(batch), plain.log_prob(batch))
     assert torch.equal(taught.train().posterior(batch)["c"], plain.posterior(batch)["c"])
     seen = {name: value[:2] for name, value in batch.items()}
-    gradient = gradients(taught, taught.train().log_prob(seen).sum())["raw_guess"]
+    gradient = gradients(taught, -taught.train().loss(seen, 2))["raw_guess"]
     wanted = torch.autograd.grad(3 * taught.guess.log()[[2, 0]].sum(), taught.raw_guess)[0]
     torch.testing.assert_close(gradient, wanted)
 
@@ -587,13 +593,13 @@ def test_labels_teach_a_drawn_guide(line: str) -> None:
     z = torch.tensor([-0.4], dtype=torch.float64)
     seen = {"x": torch.tensor([X], dtype=torch.float64), "z": z, "z_observed": torch.tensor([True])}
     expected = 3 * torch.distributions.Normal(taught.m, taught.s).log_prob(z)
-    torch.testing.assert_close(taught.train().log_prob(seen) - plain.log_prob(seen), expected)
+    torch.testing.assert_close(objective(taught.train(), seen) - plain.log_prob(seen), expected)
     torch.testing.assert_close(taught.eval().log_prob(seen), plain.log_prob(seen))
     missing = seen | {"z_observed": torch.tensor([False])}
     values = []
     for module in (taught.train(), plain):
         torch.manual_seed(3)
-        values.append(module.log_prob(missing))
+        values.append(objective(module, missing))
     torch.testing.assert_close(*values)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vispec.estimators.entry import Draw, Drawing, EstimatorKind, Way
 from vispec.program import build
+from vispec.program.axis import Axis
 from vispec.program.node import Call, Flag, Input, Node, Part
 
 KERNELS = "vispec.kernels.draws.relaxed"
@@ -14,22 +15,19 @@ def relaxed_draw(d: Drawing) -> Draw:
     probs = dict((name, node) for name, node, _ in d.params)["probs"]
     flag = bool(d.settings.get("straight_through", False))
     warm = Input("temperature", (), "real", "setting") if d.anneals else float(d.settings.get("temperature", 0.5))
-    settings: tuple[tuple[str, object], ...] = (
-        ("temperature", warm),
-        ("straight_through", flag),
-        ("training", Flag("training")),
-    )
+    settings = (("temperature", warm), ("straight_through", flag), ("training", Flag("training")), ("site", d.site))
     if d.bit:
-        logit = build.log_odds(probs)
-        return Draw(called("relaxed_bit", build.spread(logit, d.order), (), settings))
+        return Draw(called("relaxed_bit", build.log_odds(probs), d.order, settings))
     assert d.values is not None
     ((_, _, own),) = d.params
     log_p = build.rename(build.log(probs), {own[-1]: d.values})
-    return Draw(called("relaxed_one_hot", build.spread(log_p, d.order), (d.values,), settings), mixed=True)
+    return Draw(called("relaxed_one_hot", log_p, (*d.order, d.values), settings), mixed=True)
 
 
-def called(name: str, node: Node, own: tuple, settings: tuple[tuple[str, object], ...]) -> Node:
-    return Part(Call("kernel", f"{KERNELS}:{name}", ((node, own, ""),), ((own, "real"),), settings), 0)
+def called(name: str, node: Node, order: tuple[Axis, ...], settings: tuple[tuple[str, object], ...]) -> Node:
+    """One draw for each element of an order."""
+    given = ((build.spread(node, order), order, ""),)
+    return Part(Call("kernel", f"{KERNELS}:{name}", given, ((order, "real"),), settings), 0)
 
 
 RELAXED = Way("relaxed", smooth=True, closed=True, draw=relaxed_draw)

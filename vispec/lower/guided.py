@@ -40,7 +40,7 @@ def guided(s: Setting) -> Guided | None:
     for name in s.draws.everything:
         guide, variable = f.guides.get(name), model.variable[name]
         if model.joint is not None and name in model.joint.names:
-            middle, _ = draw_jointly(frame, model.joint, (), centre=True)
+            middle, _ = draw_jointly(frame, model.joint, (), held, centre=True)
             held[frame.site(variable)] = middle[name]
         if guide is not None and isinstance(guide.law, FlowLaw):
             flow = changed(guide.law, held)

@@ -10,7 +10,7 @@ from vispec.factors.make import Factors, factorise
 from vispec.lower.bound import total
 from vispec.model.model import Estimator, Flow, Infer, Let, Model, Variable
 from vispec.model.walk import walk
-from vispec.plan.estimate import draw_order, drawn_from
+from vispec.plan.estimate import draw_order, drawn_from, estimation
 from vispec.plan.guides import in_joint, is_shared
 from vispec.plan.held.adds import log_ratio
 from vispec.plan.held.draws import Draws
@@ -43,8 +43,8 @@ class Weighed:
 def weighed(f: Factors, treatments: Mapping[str, Treatment]) -> Weighed | None:
     """None where nothing is drawn, or where latents are summed by their joint values."""
     model = f.model
-    drawn = [t for t in treatments.values() if t.kind == "draw" and t.estimator and t.gradient != "point"]
-    if not drawn and not any(net.random for net in model.nets):
+    _, combine = estimation(model, treatments, ())
+    if combine == "exact":
         return None
     s = setting(weighed_model(model, treatments), f)
     if any(s.joint.held.along.values()):

@@ -520,7 +520,7 @@ class Call(Source):
     """A callable of the module (a net: kind "net", a method of one: "net.prefixes", a kernel: "kernel") on arguments.
 
     given: tuples (node, own axes in order, keyword or ""); results: (own axes in order, dtype) of each output; settings: plain
-    values that the printer and the interpreter understand."""
+    values that the printer and the interpreter understand, "site" what it draws, so that no two draws are one."""
 
     kind: str
     name: str
@@ -535,6 +535,10 @@ class Call(Source):
     @property
     def outputs(self) -> tuple[Output, ...]:
         return tuple(Output(*each) for each in self.results)
+
+    @property
+    def site(self) -> str | None:
+        return next((value for name, value in self.settings if name == "site"), None)
 
 
 @dataclass(frozen=True, eq=False)

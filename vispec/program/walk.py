@@ -9,6 +9,7 @@ from typing import Any
 from vispec.program import build
 from vispec.program.axis import Axis
 from vispec.program.node import (
+    Call,
     Carried,
     Concat,
     Contract,
@@ -134,7 +135,7 @@ def _substituted(root: Node, known: dict[Node, Node]) -> Node:
 
 def is_drawn_in(node: Node, loop: Loop) -> bool:
     """Whether a draw is made anew at each step of a loop."""
-    return isinstance(node, Draw | Decide | Noise) and node.site in loop.draws
+    return isinstance(node, Call | Draw | Decide | Noise) and node.site in loop.draws
 
 
 def inside_loops(order: Iterable[Node]) -> dict[Node, frozenset[str]]:

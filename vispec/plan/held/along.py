@@ -25,7 +25,7 @@ from vispec.program.node import (
     Site,
     Spread,
 )
-from vispec.program.walk import substitute, with_fields
+from vispec.program.walk import nodes, substitute, with_fields
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,21 @@ class Member:
 
 @dataclass
 class Body:
-    """One step: what stands along the axis at `now`, the members' values that are drawn in it so far, and those before."""
+    """One step: what stands along the axis at `now`, the members' values that are drawn in it so far, and those before.
+
+    first: how many elements stand before it, None where any number may. later: what the last body reads of all elements."""
 
     loop: str
     axis: Axis
     now: Node
-    first: int
+    first: int | None
     around: tuple[Axis, ...]
     names: Mapping[Site, int]
     present: dict[Node, Node] = field(default_factory=dict)
     places: Mapping[tuple[Site, int], int] = field(default_factory=dict)
     known: dict[Node, Node] = field(default_factory=dict)
     hints: dict[Node, str] = field(default_factory=dict)
+    later: frozenset[Node] = frozenset()
 
     def at(self, node: Node) -> Node:
         """A node at the present element."""
@@ -68,7 +71,8 @@ class Body:
             case Shift(Site() as site, axis, lag) if site in self.names and axis is self.axis:
                 return self.before(site, lag)
         if not below([node], sites)[node]:
-            return self.early(node) if isinstance(self.now, Const) else build.pick(node, {self.axis: self.now})
+            alone = self.first is not None and node not in self.later
+            return self.early(node) if alone else build.pick(node, {self.axis: self.now})
         match node:
             case Position(axis):
                 return self.now
@@ -104,7 +108,7 @@ class Body:
 
     def before(self, site: Site, lag: int) -> Node:
         """A member's value so many elements back; of the first elements anything, for it is not read."""
-        if lag > self.first and isinstance(self.now, Const):
+        if self.first is not None and lag > self.first:
             return Const({"real": 0.0, "int": 0, "bool": False}[site.kind])
         return Carried(self.loop, "state", self.places[site, lag], self.axes_of(site), site.kind)
 
@@ -137,11 +141,13 @@ def along(
     for member in members:
         for lag in range(1, max(member.lags, 1) + 1):
             places[member.site, lag], slot = slot, slot + 1
+    later = frozenset(nodes(node for member in members for node in parts(last_of(member.law))))
     bodies, besides = list[tuple[Node, ...]](), list[dict[Site, tuple[Node, ...]]]()
     for number in range(many):
         last = number == many - 1
-        now = Carried(name, "now", 0, (), "int") if last else Const(number)
-        body = Body(name, axis, now, number, around, names, {}, places, hints={} if hints is None else hints)
+        now = Carried(name, "now", 0, (), "int") if number or last else Const(0)  # there may be no second element
+        told = {} if hints is None else hints
+        body = Body(name, axis, now, None if last else number, around, names, {}, places, hints=told, later=later)
         states, beside = dict[int, Node](), dict[Site, tuple[Node, ...]]()
         for member in members:
             law = member.law.laws[min(number, len(member.law.laws) - 1)] if isinstance(member.law, ThenLaw) else member.law
@@ -163,6 +169,11 @@ def along(
         found[member.site.name] = [Part(loop, places[member.site, 1]), *(Part(loop, at + n) for n in range(extra))]
         at += extra
     return found
+
+
+def last_of(law: Law) -> Law:
+    """The law of all but the first elements."""
+    return law.laws[-1] if isinstance(law, ThenLaw) else law
 
 
 def at_present(law: Law, body: Body) -> Law:

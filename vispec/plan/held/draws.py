@@ -15,9 +15,10 @@ from vispec.model.model import JointGuide, Model, Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.estimate import drawn_together, source_of, way_of
 from vispec.plan.guides import point_of
-from vispec.plan.held.along import Body, Member, along, lags_of, parts
+from vispec.plan.held.along import Body, Member, along, lags_of
 from vispec.plan.held.hold import values_axis
 from vispec.plan.held.joint_guide import draw_jointly
+from vispec.plan.held.kept import Kept
 from vispec.plan.treatment import Treatment
 from vispec.program import build
 from vispec.program.axis import Axis, ordered
@@ -93,39 +94,35 @@ class Draws:
         members = [Member(site, law, lags_of(laws, site)) for site, law in zip(sites, laws, strict=True)]
         axes = {axis for v, law in zip(group, laws, strict=True) for axis in self.order(v, law)}
         around = ordered(axis for axis in axes - {chain} if axis.kind != "event")
-        kept = {site.name: keeps(law) for site, law in zip(sites, laws, strict=True)}
+        kept = {site.name: Kept(law, [each.name for each in group]) for site, law in zip(sites, laws, strict=True)}
 
         def step(site: Site, law: Law, order: tuple[Axis, ...], body: Body) -> tuple[Node, tuple[Node, ...]]:
             variable = model.variable[site.name]
             lead = tuple(axis for axis in order if axis.kind != "event")
-            shape = frame.shape(variable.type)
-            smooth, read = self.way(site.name).smooth, self.passed(site.name)
-            found = draw_law(frame, law, variable, (*lead, *shape), shape, smooth, read)
+            found = self.draw_from(law, variable, (*lead, *frame.shape(variable.type)))
             value = found.value
             if variable.role == "partial":
                 value = build.where(body.at(frame.observed(variable)), body.at(frame.data(variable)), value)
-            extra = () if found.base is None or found.gain is None else (found.base, found.gain)
-            return value, (*(parts(law) if kept[site.name] else ()), *extra)
+            beside = kept[site.name].told(law)
+            if found.base is not None and found.gain is not None and kept[site.name].carried:
+                beside = (*beside, found.base, found.gain)
+            return value, beside
 
         found = along(f"along {chain.hint} of {', '.join(v.name for v in group)}", chain, members, around, step, frame.hints)
-        for variable, site, law in zip(group, sites, laws, strict=True):
+        for variable, site in zip(group, sites, strict=True):
             value, *beside = found[site.name]
-            known = stacked(law, beside) if kept[site.name] else law
-            if isinstance(known, DrawLaw) and kept[site.name]:
-                for parameter, node, _ in known.params:
+            keeping = kept[site.name]
+            law = keeping.law(beside)
+            for one in law.laws if isinstance(law, ThenLaw) else (law,):
+                for parameter, node, _ in one.params if isinstance(one, DrawLaw) else ():
                     frame.named(node, f"{variable.name}_{parameter}")
             self.held[site] = frame.named(value, variable.name)
-            carried = beside[len(parts(known)) :] if kept[site.name] else beside
-            self.drawn[variable.name] = Drawn(value, known, *carried)
-        for variable, _site, law in zip(group, sites, laws, strict=True):
-            if not kept[variable.name]:
-                found_ = self.drawn[variable.name]
-                self.drawn[variable.name] = replace(found_, law=self.read(law))
+            self.drawn[variable.name] = Drawn(value, law, *beside[keeping.count :])
 
     def draw_joint(self, guide: JointGuide) -> None:
         """All latents of a guide over several at once."""
         lead = (self.samples,) if self.samples is not None and not self.one & {*guide.names} else ()
-        values, self.log_q_jointly = draw_jointly(self.f.frame, guide, lead)
+        values, self.log_q_jointly = draw_jointly(self.f.frame, guide, lead, self.held)
         for name, value in values.items():
             self.keep(self.model.variable[name], Drawn(value, self.f.factors[name].law))
 
@@ -145,7 +142,11 @@ class Draws:
         if way.point:
             point = expression(self.f.frame, point_of(variable, self.model))
             return Drawn(substitute([point], self.held)[0], law)
-        order, shape = self.order(variable, law), self.f.frame.shape(variable.type)
+        return self.draw_from(law, variable, self.order(variable, law))
+
+    def draw_from(self, law: Law, variable: Variable, order: tuple[Axis, ...]) -> Drawn:
+        """A sample of a law along these axes, in the way that the estimator asks for."""
+        way, shape = self.way(variable.name), self.f.frame.shape(variable.type)
         if way.draw is None:
             return draw_law(self.f.frame, law, variable, order, shape, way.smooth, self.passed(variable.name))
         assert isinstance(law, DrawLaw)
@@ -196,22 +197,6 @@ def site_of(frame: Frame, variable: Variable) -> Site:
     site = frame.site(variable)
     assert isinstance(site, Site)
     return site
-
-
-def keeps(law: Law) -> bool:
-    """Whether each element is drawn from one distribution, so that its parameters there are those of all elements at once."""
-    each = law.laws if isinstance(law, ThenLaw) else (law,)
-    return (
-        all(isinstance(one, DrawLaw) for one in each)
-        and len({one.distribution for one in each if isinstance(one, DrawLaw)}) == 1
-    )
-
-
-def stacked(law: Law, nodes: list[Node]) -> DrawLaw:
-    """The distribution of all elements, with its parameters along the chain."""
-    first = law.laws[-1] if isinstance(law, ThenLaw) else law
-    assert isinstance(first, DrawLaw)
-    return DrawLaw(first.distribution, tuple((n, node, own) for (n, _, own), node in zip(first.params, nodes, strict=False)))
 
 
 def draw_law(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import prod
 
 from vispec.catalog import distributions
@@ -14,13 +14,17 @@ from vispec.program import build
 from vispec.program.axis import Axis
 from vispec.program.node import Call, Node, Noise, Part, Zeros
 from vispec.program.size import Size
+from vispec.program.walk import substitute
 
 KERNELS = "vispec.kernels.draws.joint_guide"
 Mapped = tuple[Node, Node | None]  # a value and log of its derivative in its unconstrained numbers, for each of them
 
 
-def draw_jointly(frame: Frame, guide: JointGuide, lead: tuple[Axis, ...], centre: bool = False) -> tuple[dict[str, Node], Node]:
-    """A draw of each latent, (*lead, its plates, its event), and log q of them all, (*lead). centre: of no noise."""
+def draw_jointly(
+    frame: Frame, guide: JointGuide, lead: tuple[Axis, ...], held: Mapping[Node, Node], centre: bool = False
+) -> tuple[dict[str, Node], Node]:
+    """A draw of each latent, (*lead, its plates, its event), and log q of them all, (*lead). held: site → value, of what is
+    drawn before. centre: of no noise."""
     variables = [frame.model.variable[name] for name in guide.names]
     orders = [raw_order(frame, variable) for variable in variables]
     size = numbers(frame, guide)
@@ -30,10 +34,10 @@ def draw_jointly(frame: Frame, guide: JointGuide, lead: tuple[Axis, ...], centre
     noise = Zeros(order) if centre else Noise("joint", "normal", order)
     drawn = Call("module", guide.attribute, ((noise, (inner,), ""),), (((flat,), "real"), ((), "real")), ())
     raws = cut(frame.named(Part(drawn, 0), "joint"), flat, orders)
-    values, log_q = dict[str, Node](), frame.named(Part(drawn, 1), "log_q")
+    values, known, log_q = dict[str, Node](), dict(held), frame.named(Part(drawn, 1), "log_q")
     for variable, raw, order in zip(variables, raws, orders, strict=True):
-        value, gain = mapped(frame, variable, frame.named(raw, f"raw_{variable.name}"), order)
-        values[variable.name] = value
+        value, gain = mapped(frame, variable, frame.named(raw, f"raw_{variable.name}"), order, known)
+        values[variable.name] = known[frame.site(variable)] = value
         if gain is not None:
             log_q = build.sub(log_q, build.reduce("sum", gain, tuple(axis for axis in gain.axes if axis not in lead)))
     return values, frame.named(log_q, "log_q_joint")
@@ -71,11 +75,13 @@ def cut(joint: Node, flat: Axis, orders: list[tuple[Axis, ...]]) -> list[Node]:
     return [Part(Call("kernel", f"{KERNELS}:shaped", given, ((order, "real"),), (("shape", order),)), 0)]
 
 
-def mapped(frame: Frame, variable: Variable, raw: Node, order: tuple[Axis, ...]) -> Mapped:
-    """A latent of its unconstrained numbers."""
+def mapped(frame: Frame, variable: Variable, raw: Node, order: tuple[Axis, ...], known: Mapping[Node, Node]) -> Mapped:
+    """A latent of its unconstrained numbers. known: site → value, of the latents before it, which its ends may read."""
     assert variable.law is not None
     ends = ends_of(positions(variable.law)[0]) or NONE
-    return MAPS[variable.type.domain](frame, variable, raw, order) if ends == NONE else between(frame, variable, raw, ends)
+    if ends == NONE:
+        return MAPS[variable.type.domain](frame, variable, raw, order)
+    return between(frame, variable, raw, ends, known)
 
 
 def unit(frame: Frame, variable: Variable, raw: Node, order: tuple[Axis, ...]) -> Mapped:
@@ -98,10 +104,11 @@ MAPS: dict[str, Callable[[Frame, Variable, Node, tuple[Axis, ...]], Mapped]] = {
 }
 
 
-def between(frame: Frame, variable: Variable, raw: Node, ends: Ends) -> Mapped:
+def between(frame: Frame, variable: Variable, raw: Node, ends: Ends, known: Mapping[Node, Node]) -> Mapped:
     """A latent whose law has ends, which may be those of each element."""
     carry = distributions()[family_of(variable, ends).law].carry
     assert carry is not None
-    given = [(raw, (), ""), *((build.apply("real", expression(frame, end)), (), "") for end in ends if end is not None)]
+    bounds = substitute([build.apply("real", expression(frame, end)) for end in ends if end is not None], known)
+    given = [(raw, (), ""), *((end, (), "") for end in bounds)]
     found = Call("kernel", f"{carry.__module__}:{carry.__name__}", tuple(given), (((), "real"), ((), "real")), ())
     return Part(found, 0), Part(found, 1)
