@@ -1,15 +1,17 @@
 """The pipeline: text → tree → model → plan → module."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from vispec.emit.module import MEMORY, emit
+from vispec.lower.outputs import lower
 from vispec.model.check import check_model
 from vispec.plan.budget import budget
 from vispec.plan.make import make_plan
 from vispec.plan.planner import plan_model
 from vispec.source import Source
 from vispec.syntax.parse import parse
+from vispec.torch.module import print_module
 
 
 def compile_spec(
@@ -25,6 +27,18 @@ def compile_spec(
     plan_model(model, budget(work, memory, sizes))  # refuses what takes more, as `check` does
     plan = make_plan(model)
     return emit(plan, sizes, memory or MEMORY)
+
+
+def compile_members(
+    source: Source,
+    only: Sequence[str],
+    sizes: Mapping[str, int] | None = None,
+    memory: int | None = None,
+    work: int | None = None,
+) -> str:
+    """Some members of the module with what they need. Raises SpecError, and UnknownMemberError for a name of none."""
+    plan = plan_model(check_model(parse(source), sizes or {}), budget(work, memory, sizes))
+    return print_module(lower(plan), sizes, only)
 
 
 def class_of(text: str) -> str:
