@@ -1,7 +1,7 @@
 """The pipeline: text → tree → model → plan → module."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from vispec.lower.outputs import lower
 from vispec.model.check import check_model
@@ -13,15 +13,20 @@ from vispec.torch.module import print_module
 
 
 def compile_spec(
-    source: Source, sizes: Mapping[str, int] | None = None, memory: int | None = None, work: int | None = None
+    source: Source,
+    sizes: Mapping[str, int] | None = None,
+    memory: int | None = None,
+    work: int | None = None,
+    only: Sequence[str] = (),
 ) -> str:
     """The emitted module's text. `sizes` give values to sizes and vocabularies, over those of the spec; `memory` is how many
-    bytes a sum over joint values may take at once, `work` how many terms the sums for one row may have.
+    bytes a sum over joint values may take at once, `work` how many terms the sums for one row may have; `only` names members,
+    which then are all that there is, with what they need.
 
-    Raises SpecError with everything found wrong.
+    Raises SpecError with everything found wrong, and UnknownMemberError for a name of no member.
     """
     model = check_model(parse(source), sizes or {})
-    return print_module(lower(plan_model(model, budget(work, memory, sizes))), sizes)
+    return print_module(lower(plan_model(model, budget(work, memory, sizes))), sizes, only)
 
 
 def class_of(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from vispec.factors.frame import dtype_of, element_plates
@@ -16,40 +16,50 @@ from vispec.torch.generation import generation
 from vispec.torch.guides import guide_modules
 from vispec.torch.members import Members, constants, posterior
 from vispec.torch.nets.classes import NetCode, emit_net
-from vispec.torch.parameters import declaration, named, properties
+from vispec.torch.only import Kept, arguments, kept, name_of
+from vispec.torch.parameters import declaration, named, properties, stored
 from vispec.torch.sampled import guides, weights
 from vispec.torch.source_text import kernel_texts
 from vispec.torch.starts import initialise
 
-MEMBERS = (constants, density, weights, guides, posterior, initialise, generation)
-"""What the class holds, in this order."""
 
-
-def print_module(outputs: Outputs, sizes: Mapping[str, int] | None = None) -> str:
-    """The module's text; `sizes` become defaults of the constructor's arguments."""
+def print_module(outputs: Outputs, sizes: Mapping[str, int] | None = None, only: Sequence[str] = ()) -> str:
+    """The module's text; `sizes` become defaults of the constructor's arguments. only: members that are asked for,
+    with what they need. Raises UnknownMemberError for a name of none."""
     model, names = outputs.model, named(outputs.model)
     members = Members(names, tuple(data_inputs(outputs)))
     for add in MEMBERS:
         add(members, outputs)
-    members.need([("vispec.kernels.heap", "keep_pages")])
-    members.need([kernel for _, kernel, _ in guide_modules(outputs, members)])
-    accessors = list[list[str]]()
-    for param in model.params:
-        lines, kernels = properties(param, names)
-        members.need(kernels)
-        accessors += [lines] if lines else []
-    nets = {net.name: emit_net(net, model, members.modes[net.name]) for net in model.nets if net.name in members.modes}
+    wanted = kept(only, members.texts, members.kernels)
+    members.kernels = dict.fromkeys(wanted.kernels)
+    members.texts = [lines for lines in members.texts if wanted.has(name_of(lines))]
+    layers = [layer for layer in guide_modules(outputs, members) if wanted.has(layer[0])]
+    members.need([*([] if only else [HEAP]), *(kernel for _, kernel, _ in layers)])
+    called = [net for net in model.nets if net.name in members.modes and wanted.has(names.attribute("net", net.name))]
+    nets = {net.name: emit_net(net, model, members.modes[net.name]) for net in called}
     for net in nets.values():
         members.need(net.kernels)
     around = [*kernel_texts(members.kernels), *(net.text.strip("\n") for net in nets.values())]
     name = class_name(model, "\n".join(around))
-    head = class_head(name, outputs, members, nets, dict(sizes or {}))
-    body = [line for member in [*accessors, *members.texts] for line in ["", *indented(member)]]
+    head = class_head(name, outputs, members, constructor(outputs, members, nets, layers, sizes or {}, wanted))
+    body = [line for member in members.texts for line in ["", *indented(member)]]
     text = "\n\n\n".join([*around, "\n".join(line.rstrip() for line in [*head, *body])])
     extra = sorted({line for net in nets.values() for line in net.imports})
     functional = ["from torch.nn import functional as F"] if re.search(r"\bF\.", text) else []
     heading = "\n".join(["import torch", "from torch import Tensor, nn", *functional, *extra])
     return f"{derivation(outputs)}\n\n{heading}\n\n\n{text}\n"
+
+
+def parameters(m: Members, o: Outputs) -> None:
+    """A property for each parameter that is stored without its constraint."""
+    for param in o.model.params:
+        lines, kernels = properties(param, m.names)
+        if lines:
+            m.text(lines, *kernels)
+
+
+MEMBERS = (parameters, constants, density, weights, guides, posterior, initialise, generation)
+"""What the class holds, in this order."""
 
 
 def data_inputs(o: Outputs) -> Iterator[Input]:
@@ -70,18 +80,19 @@ def class_name(model: Model, around: str) -> str:
     return model.name + "Model" if model.name in taken else model.name
 
 
-def class_head(name: str, o: Outputs, members: Members, nets: Mapping[str, NetCode], sizes: dict[str, int]) -> list[str]:
+def class_head(name: str, o: Outputs, members: Members, made: list[str]) -> list[str]:
     """The class down to its constructor."""
     exact = o.setting.combine == "exact"
     lines = [f"class {name}(nn.Module):", *indented(docstring(o.model)), ""]
     lines += indented([f"exact = {exact}", f'estimator = "{estimator(o)}"', *sums(o)])
-    made, renamed = constructor(o, members, nets, sizes), members.names.renamed()
+    renamed = members.names.renamed()
     if not renamed:
         return lines + indented(["", *made])
     told = ", ".join(f'"{name}": "{found}"' for name, found in sorted(renamed.items()))
     return lines + indented([f"renamed = {{{told}}}  # names of the spec that are taken", "", *made, "", *PARAMETER])
 
 
+HEAP = ("vispec.kernels.heap", "keep_pages")
 PARAMETER = (
     "def parameter(self, name: str) -> Tensor | nn.Module:",
     '    """What the spec calls so: a parameter in constrained space, a net, or a node that parameters decide."""',
@@ -120,30 +131,51 @@ def docstring(model: Model) -> list[str]:
     return [f'"""{text}"""'] if len(text) < 110 else ['"""Batch:', *(f"    {part}" for part in parts), '"""']
 
 
-def constructor(o: Outputs, members: Members, nets: Mapping[str, NetCode], sizes: dict[str, int]) -> list[str]:
+def constructor(
+    o: Outputs,
+    members: Members,
+    nets: Mapping[str, NetCode],
+    layers: Iterable[tuple[str, tuple[str, str], str]],
+    told: Mapping[str, int],
+    wanted: Kept,
+) -> list[str]:
+    """What is wanted, and the sizes that it needs."""
     names, model = members.names, o.model
-    values = {size.name: sizes.get(size.name, size.value) for size in model.sizes}
-    values |= {vocab.name: sizes.get(vocab.name) for vocab in model.vocabs}
+    made = [(stored(param, names).removeprefix("self."), declaration(param, model, names)) for param in model.params]
+    made += [(name, f"self.{name} = {kernel}({given})") for name, (_, kernel), given in layers]
+    for net, code in nets.items():
+        name = names.attribute("net", net)
+        made.append((name, f"self.{name} = {code.class_name}({', '.join(code.sizes)})"))
+    lines = [line for name, line in (*made, *settings(o, members)) if wanted.has(name)]
+    values = {size.name: told.get(size.name, size.value) for size in model.sizes}
+    values |= {vocab.name: told.get(vocab.name) for vocab in model.vocabs}
     safe = {name: names.attribute("size", name) for name in values}
+    held = [name for name in values if ("size", name) in members.attributes and wanted.has(safe[name])]
+    if wanted.attributes is None:
+        lines.append("keep_pages()")
+    else:
+        values = {name: values[name] for name in values if name in {*held, *arguments(lines, safe)}}
     required = [f"{safe[name]}: int" for name, value in values.items() if value is None]
     optional = [f"{safe[name]}: int = {value}" for name, value in values.items() if value is not None]
-    lines = [f"def __init__(self{''.join(f', {a}' for a in (*required, *optional))}):", "    super().__init__()"]
-    lines += [f"    self.{safe[name]} = {safe[name]}" for name in values if ("size", name) in members.attributes]
-    lines += [f"    {declaration(param, model, names)}" for param in model.params]
-    for name, (_, made), arguments in guide_modules(o, members):
-        lines.append(f"    self.{names.attribute('module', name)} = {made}({arguments})")
-    for name, net in nets.items():
-        told = ", ".join(net.sizes)
-        lines.append(f"    self.{names.attribute('net', name)} = {net.class_name}({told})")
-    if any(getattr(entry, "what", None) == "kl" for entry in model.fit):
-        lines.append("    self.kl_weight = 1.0")
-    warm = next((entry for entry in model.fit if getattr(entry, "what", None) == "temperature"), None)
+    return [
+        f"def __init__(self{''.join(f', {a}' for a in (*required, *optional))}):",
+        "    super().__init__()",
+        *(f"    self.{safe[name]} = {safe[name]}" for name in held),
+        *(f"    {line}" for line in lines),
+    ]
+
+
+def settings(o: Outputs, members: Members) -> Iterator[tuple[str, str]]:
+    """What is neither a parameter nor a net: (attribute, line of the constructor)."""
+    if any(getattr(entry, "what", None) == "kl" for entry in o.model.fit):
+        yield "kl_weight", "self.kl_weight = 1.0"
+    warm = next((entry for entry in o.model.fit if getattr(entry, "what", None) == "temperature"), None)
     if warm is not None:
-        lines.append(f"    self.temperature = {warm.start}  # of relaxed draws")  # type: ignore[union-attr]
+        yield "temperature", f"self.temperature = {warm.start}  # of relaxed draws"  # type: ignore[union-attr]
     if ("buffer", "score_baseline") in members.attributes:
-        lines.append('    self.register_buffer("score_baseline", torch.zeros(()))')
-    lines.append('    self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module\'s')
-    return [*lines, "    keep_pages()"]
+        yield "score_baseline", 'self.register_buffer("score_baseline", torch.zeros(()))'
+    note = "  # its dtype and device are the module's"
+    yield "one", f'self.register_buffer("one", torch.ones(()), persistent=False){note}'
 
 
 def derivation(o: Outputs) -> str:

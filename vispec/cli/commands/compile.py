@@ -13,6 +13,7 @@ from vispec.cli.options import column_map, columns_option, memory_option, read_s
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.argument("data", nargs=-1)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write (default: standard output).")
+@click.option("--only", metavar="A,B", help="Print these members, such as log_prob, and what they need.")
 @columns_option
 @set_option
 @memory_option
@@ -21,6 +22,7 @@ def compile_command(
     spec: Path,
     data: tuple[str, ...],
     output: Path | None,
+    only: str | None,
     columns: tuple[str, ...],
     sets: tuple[str, ...],
     memory: int | None,
@@ -29,6 +31,7 @@ def compile_command(
     """Print the standalone module of SPEC. Sizes that only data can tell are constructor arguments, unless DATA tells them."""
     with failures():
         from vispec.compile import compile_spec
+        from vispec.torch.only import UnknownMemberError
 
         source = read_source(spec)
         sizes, _ = split_sets(source, sets)
@@ -37,7 +40,11 @@ def compile_command(
             from vispec.train.sizes import check
 
             sizes = dict(load(check(source, sizes), data, column_map(columns), None, sizes).sizes)
-        text = compile_spec(source, sizes, memory, work)
+        try:
+            members = [name.strip() for name in only.split(",")] if only is not None else ()
+            text = compile_spec(source, sizes, memory, work, members)
+        except UnknownMemberError as error:
+            raise click.UsageError(f"--only {only}: {error}") from error
         if output is None:
             click.echo(text, nl=False)
         else:
