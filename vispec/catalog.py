@@ -34,6 +34,8 @@ class Distribution:
            inspect.getsource; elementwise over leading axes, returns log-density with its event dimensions reduced to event_dim
            = 0 (extra dimensions are summed by the emitter). Params are tensors, () at least. None:
            torch_class(**params).log_prob(value) is emitted.
+    natural: a kernel, by file and name, that gives const (*K,), weight (*K, T) and statistics (*B, T) of which const + weight ·
+           statistics is log p of vectors (*B, D) under params (*K, D) each.
     log_cdf, log_survival: `log P(X ≤ value)` and `log P(X > value)`, of the same arguments as the kernel and copied like it, of
            laws on single numbers: exact far into both tails. None: it cannot be censored or truncated.
     torch_class: its name in torch.distributions, used to sample (and for log_prob without a kernel).
@@ -74,6 +76,7 @@ class Distribution:
     path: Callable[..., Any] | None = None
     divergences: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     kernel: Callable[..., Any] | None = None
+    natural: str | None = None
     log_cdf: Callable[..., Any] | None = None
     log_survival: Callable[..., Any] | None = None
     sampler: Callable[..., Any] | None = None
@@ -137,6 +140,7 @@ def composed(modifier: Modifier, law: Distribution, bounds: tuple[str, ...]) -> 
         other_supports=() if law.optional else law.other_supports,
         program=None,
         path=None,
+        natural=None,
         divergences={},
         kernel=modifier.kernel,
         log_cdf=None,

@@ -11,7 +11,7 @@ from vispec.program import build
 from vispec.program.axis import Axis, copy
 from vispec.program.cost import Numbers, operations, work
 from vispec.program.interpret import World, run
-from vispec.program.node import Carried, Input, Link, Loop, Map, Node, Noise, Part, Pick, Reduce, Structure
+from vispec.program.node import Call, Carried, Density, Input, Link, Loop, Map, Node, Noise, Part, Pick, Reduce, Structure
 from vispec.program.program import Program
 from vispec.program.size import Size
 from vispec.program.walk import nodes
@@ -22,6 +22,7 @@ SIZES = {"N": 3, "K": 4, "V": 5}
 NUMBERS = Numbers(SIZES)
 W = Axis("w", "plate", Size.of("V"))
 N, K, V = (Axis(name.lower(), "plate", Size.of(name)) for name in "NKV")
+L, KL = copy(K, "l"), Axis("kl", "plate")
 PAST, STATE, JOINT = copy(V, "past"), copy(V, "state"), Axis("t[k]", "joint", None, None, None, (V, K))
 LENGTHS = Input("len", (N,), "int", "batch")
 R = Axis("r", "plate", None, LENGTHS)
@@ -92,7 +93,21 @@ def sums_by_index() -> Node:
     return build.reduce("sum", build.where(here, build.exp(batch("x", "real", N)), 0.0), (N,))
 
 
-SIMPLE = (masks, guard, one_minus_exp, below_softmax, joined_picks, bits_of_tables)
+def products() -> Node:
+    """Each row's vector under each of several parameters, as bits and as numbers."""
+    vector, table = batch("w", "real", N, V), parameter("t", K, V)
+    bits = build.where(build.lt(vector, 0), build.apply("log_sigmoid", table), build.apply("log_sigmoid", build.neg(table)))
+    law = Density("Normal", vector, (("loc", table, ()), ("scale", build.exp(parameter("a", K)), ())), ())
+    return build.add(build.reduce("sum", bits, (V,)), build.reduce("sum", law, (V,)))
+
+
+def merged_products() -> Node:
+    table = build.add(parameter("t", K, V), build.rename(parameter("a", K), {K: L}))
+    const = build.reduce("sum", build.exp(table), (V,))
+    return build.merge(build.add(build.contract((batch("w", "real", N, V), table), (V,)), const), (K, L), KL)
+
+
+SIMPLE = (masks, guard, one_minus_exp, below_softmax, joined_picks, bits_of_tables, products, merged_products)
 CASES: Mapping[str, Callable[[], Node]] = {
     case.__name__: case for case in (*SIMPLE, structures, joint_values, noise_of_steps, sums_by_index)
 }
@@ -108,7 +123,7 @@ def values() -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     real = lambda *size: torch.randn(size, generator=generator, dtype=torch.float64)  # noqa: E731
     found = {"x": real(3), "u": real(3, 2), "a": real(4), "t": real(4, 5), "i": torch.tensor([1, 3, 0])}
-    return found | {"s": real(5, 5), "j": torch.tensor([0, 4, 2]), "len": torch.tensor([2, 1, 2])}
+    return found | {"w": real(3, 5), "s": real(5, 5), "j": torch.tensor([0, 4, 2]), "len": torch.tensor([2, 1, 2])}
 
 
 def alone(name: str) -> Rules:
@@ -153,6 +168,10 @@ def test_what_they_save() -> None:
         assert work([after], NUMBERS) < work([before], NUMBERS)
     before, after = saved("one_minus_exp")
     assert operations([after]) < operations([before])
+    _, after = saved("products")
+    assert not [x for x in nodes([after]) if not isinstance(x, Call) and {N, K, V} <= x.axes]
+    _, after = saved("merged_products")
+    assert not [x for x in nodes([after]) if {N, K, L} <= x.axes]
     _, after = saved("masks")
     assert not [x for x in nodes([after]) if isinstance(x, Reduce) and any(axis.lengths for axis in x.over)]
     _, after = saved("bits_of_tables")

@@ -134,8 +134,8 @@ class Guard:
             case Density(law, value, params, events) if not {*events} & self.test.axes:
                 new = tuple((name, self.known[param], own) for name, param, own in params)
                 return Density(law, self.known[value], new, events)
-            case Part(Call(kind="kernel", name=name) as call, place) if name.startswith(CASTS):
-                return Part(with_fields(call, lambda arg: self.known[arg]), place)
+            case Part(Call(kind="kernel", name=name) as call) if name.startswith(CASTS):
+                return with_fields(found, lambda _: with_fields(call, lambda arg: self.known[arg]))
         return found
 
     def harmless(self, found: Map) -> bool:

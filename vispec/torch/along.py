@@ -166,7 +166,12 @@ def _letters(axes: list[Axis]) -> dict[Axis, str]:
 
 
 def _merge(w: Writer, node: Merge) -> Value:
-    value = at_end(w.full(w.value(node.arg), merged([w.value(node.arg).dims, ordered(node.arg.axes)])), node.over)
+    value = w.full(w.value(node.arg), merged([w.value(node.arg).dims, ordered(node.arg.axes)]))
+    first, count = value.dims.index(node.over[0]), len(node.over)
+    if value.dims[first : first + count] == node.over and first + count < len(value.dims):  # they stand together
+        code = method(value.code, "flatten", number(first), number(first + count - 1), named=True)
+        return replace(value, code=code, dims=(*value.dims[:first], node.axis, *value.dims[first + count :]))
+    value = at_end(value, node.over)
     code = method(value.code, "flatten", number(-len(node.over)), named=True)
     return replace(value, code=code, dims=(*value.dims[: len(value.dims) - len(node.over)], node.axis))
 

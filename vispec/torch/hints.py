@@ -14,6 +14,7 @@ from vispec.program.node import (
     Input,
     Link,
     Map,
+    Merge,
     Node,
     Noise,
     Part,
@@ -112,7 +113,7 @@ class Hints:
                 return "joined"
             case Contract():
                 return "product"
-            case Rename(arg) | Spread(arg) | Stop(arg):
+            case Rename(arg) | Spread(arg) | Stop(arg) | Merge(arg):
                 return stem(arg) or "value"
         return "value"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import log
@@ -203,10 +203,12 @@ class Lines:
         for loop in self.w.loops:
             loops.names_of(self, loop)
 
-    def targets(self, node: Node) -> list[Node]:
+    def targets(self, node: Node) -> Sequence[Node]:
         """The values that a line names."""
         if isinstance(node, Source) and parted(node):
-            return [each for each in self.reached if isinstance(each, Part) and each.source is node]
+            parts = [each for each in self.reached if isinstance(each, Part) and each.source is node]
+            parts.sort(key=lambda part: part.index)
+            return parts
         return [node]
 
     def flat(self, code: Code) -> Code:

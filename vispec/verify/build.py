@@ -48,7 +48,7 @@ def build(source: Source, chosen: Mapping[str, int], **limits: int | None) -> Bu
     tree = parse(source)
     sizes = small_sizes(tree, chosen)
     model = check_model(tree, sizes)
-    text = compile_spec(source, sizes, **limits)
+    text = compile_spec(source, sizes, limits.get("memory"), limits.get("work"))
     sizes = {**{size.name: size.value for size in model.sizes if size.value is not None}, **sizes}
     module = load(text, class_of(text))
     own = frozenset(param.name for param in model.params)

@@ -56,6 +56,7 @@ ENTRY = Distribution(
     path=normal_path,
     divergences={"Normal": normal_divergence},
     kernel=normal_log_prob,
+    natural="vispec.kernels.sums.mixture:normal_natural",
     log_cdf=normal_log_cdf,
     log_survival=normal_log_survival,
     start=normal_start,

@@ -40,17 +40,17 @@ def mixture_log_prob(const: Tensor, weight: Tensor, statistics: Tensor) -> Tenso
 
 
 def normal_natural(x: Tensor, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Σ_d log N(x_d; loc_kd, scale_kd²) as const_k + weight_k · t(x): const (K,), weight (K, 2D), t (*B, 2D).
+    """Σ_d log N(x_d; loc_kd, scale_kd²) as const_k + weight_k · t(x): const (*K), weight (*K, 2D), t (*B, 2D).
 
     Both are centred on the mean component first, so that squares stay small beside the distances that matter.
     """
-    centre = loc.detach().mean(0)
+    centre = loc.detach().flatten(0, -2).mean(0)
     x = x - centre
     return *NormalNatural.apply(loc, scale, centre), torch.cat([x, x * x], -1)  # square() is slower
 
 
 class NormalNatural(torch.autograd.Function):
-    """const (K,) and weight (K, 2D) on [x, x²], for x from the centre (D,), of Normal(loc, scale²), summed over D.
+    """const (*K) and weight (*K, 2D) on [x, x²], for x from the centre (D,), of Normal(loc, scale²), summed over D.
 
     One operation instead of a dozen.
     """
@@ -60,16 +60,16 @@ class NormalNatural(torch.autograd.Function):
         given = loc, scale, centre
         loc, precision = loc - centre, (scale * scale).reciprocal_()
         scaled = loc * precision
-        const = torch.addcmul(scale.log(), scaled, loc, value=0.5).sum(1)
+        const = torch.addcmul(scale.log(), scaled, loc, value=0.5).sum(-1)
         ctx.save_for_backward(*given)
-        return torch.rsub(const, -0.9189385332046727 * loc.shape[1]), torch.cat([scaled, -0.5 * precision], 1)
+        return torch.rsub(const, -0.9189385332046727 * loc.shape[-1]), torch.cat([scaled, -0.5 * precision], -1)
 
     @staticmethod
     def backward(ctx, by_const, by_weight):
         loc, scale, centre = ctx.saved_tensors
         loc, precision = loc - centre, (scale * scale).reciprocal()
-        by_scaled, by_square = by_weight.chunk(2, 1)
-        by_const = by_const[:, None]
+        by_scaled, by_square = by_weight.chunk(2, -1)
+        by_const = by_const[..., None]
         shifted = torch.addcmul(by_scaled, by_const, loc, value=-1.0)
         by_precision = (by_scaled + shifted).mul_(loc).sub_(by_square)  # twice
         by_scale = torch.addcmul(by_const, by_precision, precision).div_(scale).neg_()
