@@ -61,11 +61,6 @@ from torch.nn import functional as F
 # sums.sweep: imprecise
 
 
-def bernoulli_log_prob(value: torch.Tensor, logit: torch.Tensor) -> torch.Tensor:
-    """log P(value) of a bit with log-odds `logit`, elementwise; log-odds of ±inf make one value certain, the other -inf."""
-    return torch.nn.functional.logsigmoid((2 * value - 1) * logit)
-
-
 class First(nn.Module):
     """(c: category[K]) → unit[88]: embed(64) |> mlp([64])."""
 
@@ -145,20 +140,20 @@ class Arhmm(nn.Module):
         batch = with_room(batch)
         at_c = torch.arange(self.K, device=self.one.device)  # (c,)
         first = self.first(at_c)  # (c, 88)
+        x_const = F.logsigmoid(-first).sum(-1)  # (c,)
         x = batch["x"]  # (chorale, t, 88)
-        value = bernoulli_log_prob(x[:, :, None], first)  # (chorale, t, c, 88)
-        value_over_88 = value.sum(-1)  # (chorale, t, c)
+        log_x = F.linear(x, first, x_const)  # (chorale, t, c)
         x_before = steps_back(x, 1, dim=1, fill=0.0)  # (chorale, t, 88)
         emit = self.emit(at_c, x_before[:, :, None])  # (chorale, t, c, 88)
         sum_88 = -F.binary_cross_entropy_with_logits(
             emit, x[:, :, None].expand_as(emit), reduction="none"
         ).sum(-1)  # (chorale, t, c)
         test = torch.arange(x.shape[1], device=self.one.device) == 0  # (t,)
-        log_x = torch.where(test[:, None], value_over_88, sum_88)  # (chorale, t, c)
+        log_x_2 = torch.where(test[:, None], log_x, sum_88)  # (chorale, t, c)
         log_init = self.raw_init.log_softmax(-1)  # (K,)
         log_trans = self.raw_trans.log_softmax(-1)  # (c', K)
         x_len = batch["x_len"]  # (chorale,)
-        return chain_log_prob(log_init, log_trans, log_x, x_len)  # (chorale,)
+        return chain_log_prob(log_init, log_trans, log_x_2, x_len)  # (chorale,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -170,43 +165,43 @@ class Arhmm(nn.Module):
         batch = with_room(batch)
         at_c = torch.arange(self.K, device=self.one.device)  # (c,)
         first = self.first(at_c)  # (c, 88)
+        x_const = F.logsigmoid(-first).sum(-1)  # (c,)
         x = batch["x"]  # (chorale, t, 88)
-        value = bernoulli_log_prob(x[:, :, None], first)  # (chorale, t, c, 88)
-        value_over_88 = value.sum(-1)  # (chorale, t, c)
+        log_x = F.linear(x, first, x_const)  # (chorale, t, c)
         x_before = steps_back(x, 1, dim=1, fill=0.0)  # (chorale, t, 88)
         emit = self.emit(at_c, x_before[:, :, None])  # (chorale, t, c, 88)
         sum_88 = -F.binary_cross_entropy_with_logits(
             emit, x[:, :, None].expand_as(emit), reduction="none"
         ).sum(-1)  # (chorale, t, c)
         test = torch.arange(x.shape[1], device=self.one.device) == 0  # (t,)
-        log_x = torch.where(test[:, None], value_over_88, sum_88)  # (chorale, t, c)
+        log_x_2 = torch.where(test[:, None], log_x, sum_88)  # (chorale, t, c)
         log_init = self.raw_init.log_softmax(-1)  # (K,)
         log_trans = self.raw_trans.log_softmax(-1)  # (c', K)
         x_len = batch["x_len"]  # (chorale,)
-        return chain_total(total, log_init, log_trans, log_x + tilt["c"], x_len)  # (chorale,)
+        return chain_total(total, log_init, log_trans, log_x_2 + tilt["c"], x_len)  # (chorale,)
 
     def tilted_pairs(self, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."""
         batch = with_room(batch)
         at_c = torch.arange(self.K, device=self.one.device)  # (c,)
         first = self.first(at_c)  # (c, 88)
+        x_const = F.logsigmoid(-first).sum(-1)  # (c,)
         x = batch["x"]  # (chorale, t, 88)
-        value = bernoulli_log_prob(x[:, :, None], first)  # (chorale, t, c, 88)
-        value_over_88 = value.sum(-1)  # (chorale, t, c)
+        log_x = F.linear(x, first, x_const)  # (chorale, t, c)
         x_before = steps_back(x, 1, dim=1, fill=0.0)  # (chorale, t, 88)
         emit = self.emit(at_c, x_before[:, :, None])  # (chorale, t, c, 88)
         sum_88 = -F.binary_cross_entropy_with_logits(
             emit, x[:, :, None].expand_as(emit), reduction="none"
         ).sum(-1)  # (chorale, t, c)
         test = torch.arange(x.shape[1], device=self.one.device) == 0  # (t,)
-        log_x = torch.where(test[:, None], value_over_88, sum_88)  # (chorale, t, c)
+        log_x_2 = torch.where(test[:, None], log_x, sum_88)  # (chorale, t, c)
         log_trans = self.raw_trans.log_softmax(-1)  # (c', K)
         total = log_trans + tilt["c"]  # (chorale, t, c', c)
-        value_2 = total[:, 1:]  # (chorale, t, c', c)
+        value = total[:, 1:]  # (chorale, t, c', c)
         log_init = self.raw_init.log_softmax(-1)  # (K,)
         c_at = tilt["c"][:, 0, 0]  # (chorale, c)
         x_len = batch["x_len"]  # (chorale,)
-        return chain_log_prob(log_init + c_at, value_2, log_x, x_len)  # (chorale,)
+        return chain_log_prob(log_init + c_at, value, log_x_2, x_len)  # (chorale,)
 
     def neighbours(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """A tilt of nothing for the neighbours of each chain."""

@@ -95,10 +95,10 @@ class BayesianLinear(nn.Module):
         """A lower bound on log p of each row (n,), in nats."""
         w, b, noise, _ = self.shared() if shared is None else shared
         y = batch["y"]  # (n, D)
-        product = w @ y.T  # (s*, n)
+        total = F.linear(y, w, b)  # (n, s*)
         x = batch["x"]  # (n,)
-        log_x = normal_log_prob(x, product + b[:, None], noise[:, None])  # (s*, n)
-        return log_x.mean(0)  # (n,)
+        log_x = normal_log_prob(x[:, None], total, noise)  # (n, s*)
+        return log_x.mean(-1)  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data) or its bound: (N/M) Σ over the rows, and once what all rows share."""
@@ -144,10 +144,10 @@ class BayesianLinear(nn.Module):
         noise_w = self.one.new_empty(samples, self.D).normal_()  # (s*, D)
         w = self.w_loc + w_scale * noise_w  # (s*, D)
         y = batch["y"]  # (n, D)
-        product_3 = w @ y.T  # (s*, n)
-        total_2 = product_3 + self.b_loc + product[:, None]  # (s*, n)
+        total_2 = F.linear(y, w, product) + self.b_loc  # (n, s*)
         x = batch["x"]  # (n,)
-        return normal_log_prob(x, total_2, noise[:, None])  # (s*, n)
+        log_x = normal_log_prob(x[:, None], total_2, noise)  # (n, s*)
+        return log_x.T  # (s*, n)
 
     @torch.no_grad()
     def draws(self, batch: dict[str, Tensor], samples: int) -> dict[str, Tensor]:

@@ -76,10 +76,10 @@ class BayesianLogistic(nn.Module):
         """A lower bound on log p of each row (n,), in nats."""
         w, b, _ = self.shared() if shared is None else shared
         y = batch["y"]  # (n, D)
-        product = w @ y.T  # (s*, n)
+        total = F.linear(y, w, b)  # (n, s*)
         x = batch["x"]  # (n,)
-        log_x = bernoulli_log_prob(x, product + b[:, None])  # (s*, n)
-        return log_x.mean(0)  # (n,)
+        log_x = bernoulli_log_prob(x[:, None], total)  # (n, s*)
+        return log_x.mean(-1)  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data) or its bound: (N/M) Σ over the rows, and once what all rows share."""
@@ -112,14 +112,13 @@ class BayesianLogistic(nn.Module):
         w_scale = F.softplus(self.raw_w_scale)  # (D,)
         noise_w = self.one.new_empty(samples, self.D).normal_()  # (s*, D)
         w = self.w_loc + w_scale * noise_w  # (s*, D)
-        y = batch["y"]  # (n, D)
-        product = w @ y.T  # (s*, n)
         b_scale = F.softplus(self.raw_b_scale)
         noise_b = self.one.new_empty(samples).normal_()  # (s*,)
-        product_2 = b_scale * noise_b  # (s*,)
-        total = product + self.b_loc + product_2[:, None]  # (s*, n)
+        y = batch["y"]  # (n, D)
+        total = F.linear(y, w, b_scale * noise_b) + self.b_loc  # (n, s*)
         x = batch["x"]  # (n,)
-        return bernoulli_log_prob(x, total)  # (s*, n)
+        log_x = bernoulli_log_prob(x[:, None], total)  # (n, s*)
+        return log_x.T  # (s*, n)
 
     @torch.no_grad()
     def draws(self, batch: dict[str, Tensor], samples: int) -> dict[str, Tensor]:

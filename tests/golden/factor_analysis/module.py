@@ -94,15 +94,15 @@ class FactorAnalysis(nn.Module):
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """A lower bound on log p of each row (n,), in nats."""
         x = batch["x"]  # (n, d)
-        factors_loc, factors_scale_tril_raw = self.factors(x)  # (n, Z', Z), (n, Z)
+        factors_loc, factors_scale_tril_raw = self.factors(x)  # (n, Z), (n, Z', Z)
         factors_scale_tril = to_cholesky(factors_scale_tril_raw)  # (n, Z', Z)
         z = torch.distributions.MultivariateNormal(loc=factors_loc, scale_tril=factors_scale_tril).rsample()  # (n, Z)
-        product = z @ self.loading.T  # (n, d)
-        noise = F.softplus(self.raw_noise)  # (d,)
-        log_x_over_d = normal_vector_log_prob(x, product + self.mean, noise)  # (n,)
         log_p_z = standard_normal_vector_log_prob(z)  # (n,)
         log_q_z = multivariate_normal_log_prob(z, factors_loc, factors_scale_tril)  # (n,)
         ratio_z = log_p_z - log_q_z  # (n,)
+        total = F.linear(z, self.loading, self.mean)  # (n, d)
+        noise = F.softplus(self.raw_noise)  # (d,)
+        log_x_over_d = normal_vector_log_prob(x, total, noise)  # (n,)
         return ratio_z + log_x_over_d  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
@@ -114,24 +114,24 @@ class FactorAnalysis(nn.Module):
     def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
         """log p(row, latents) − log q(latents) at draws of the latents, (samples, n)."""
         x = batch["x"]  # (n, d)
-        factors_loc, factors_scale_tril_raw = self.factors(x)  # (n, Z', Z), (n, Z)
+        factors_loc, factors_scale_tril_raw = self.factors(x)  # (n, Z), (n, Z', Z)
         factors_scale_tril = to_cholesky(factors_scale_tril_raw)  # (n, Z', Z)
         z = torch.distributions.MultivariateNormal(
             loc=factors_loc, scale_tril=factors_scale_tril
         ).expand((samples, x.shape[0])).rsample()  # (s*, n, Z)
-        product = z @ self.loading.T  # (s*, n, d)
-        noise = F.softplus(self.raw_noise)  # (d,)
-        log_x_over_d = normal_vector_log_prob(x, product + self.mean, noise)  # (s*, n)
         log_p_z = standard_normal_vector_log_prob(z)  # (s*, n)
         log_q_z = multivariate_normal_log_prob(z, factors_loc, factors_scale_tril)  # (s*, n)
         ratio_z = log_p_z - log_q_z  # (s*, n)
+        total = F.linear(z, self.loading, self.mean)  # (s*, n, d)
+        noise = F.softplus(self.raw_noise)  # (d,)
+        log_x_over_d = normal_vector_log_prob(x, total, noise)  # (s*, n)
         return ratio_z + log_x_over_d  # (s*, n)
 
     @torch.no_grad()
     def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
         """Of z: log p − log q (samples, n) at draws from the guide, and the draws, samples first."""
         x = batch["x"]  # (n, d)
-        factors_loc, factors_scale_tril_raw = self.factors(x)  # (n, Z', Z), (n, Z)
+        factors_loc, factors_scale_tril_raw = self.factors(x)  # (n, Z), (n, Z', Z)
         factors_scale_tril = to_cholesky(factors_scale_tril_raw)  # (n, Z', Z)
         z = torch.distributions.MultivariateNormal(
             loc=factors_loc, scale_tril=factors_scale_tril
@@ -171,8 +171,7 @@ class FactorAnalysis(nn.Module):
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         z = self.one.new_empty(n, self.Z).normal_()  # (n, Z)
-        product = z @ self.loading.T  # (n, d)
-        total = product + self.mean  # (n, d)
+        total = F.linear(z, self.loading, self.mean)  # (n, d)
         noise = F.softplus(self.raw_noise)  # (d,)
         x = decide(torch.distributions.Normal(loc=total, scale=noise).expand((n, self.D)), rule, False)  # (n, d)
         return {"z": z, "x": x}

@@ -12,6 +12,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 # backward: first_derivative
 # decide: decide
 # decide: predictive
@@ -64,11 +65,6 @@ from torch import Tensor, nn
 # sums.lookup: cells
 # sums.sweep: Room
 # sums.sweep: imprecise
-
-
-def bernoulli_log_prob(value: torch.Tensor, logit: torch.Tensor) -> torch.Tensor:
-    """log P(value) of a bit with log-odds `logit`, elementwise; log-odds of ±inf make one value certain, the other -inf."""
-    return torch.nn.functional.logsigmoid((2 * value - 1) * logit)
 
 
 def bernoulli_start(value: torch.Tensor) -> tuple[torch.Tensor]:
@@ -140,22 +136,22 @@ class FactorialHmm(nn.Module):
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (chorale,), exact, in nats."""
         batch = with_room(batch)
+        total = self.base + self.harmony_keys[:, None] + self.metre_keys  # (h, m, 88)
+        total_2 = total.flatten(0, 1)  # (h_m, 88)
+        sum_88 = F.logsigmoid(-total_2).sum(-1)  # (h_m,)
+        x = batch["x"]  # (chorale, t, 88)
+        total_3 = F.linear(x, total_2, sum_88)  # (chorale, t, h_m)
         log_harmony_trans = self.raw_harmony_trans.log_softmax(-1)  # (h', K)
         log_metre_trans = self.raw_metre_trans.log_softmax(-1)  # (m', L)
         log_joint = log_harmony_trans[:, :, None, None] + log_metre_trans  # (h', h, m', m)
-        value = log_joint.permute(1, 3, 0, 2).flatten(-2)  # (h, m, h'_m')
-        value_2 = value.movedim(2, 0).flatten(-2)  # (h'_m', h_m)
-        x = batch["x"]  # (chorale, t, 88)
-        total = self.base + self.harmony_keys[:, None] + self.metre_keys  # (h, m, 88)
-        value_3 = bernoulli_log_prob(x[:, :, None, None], total)  # (chorale, t, h, m, 88)
-        log_x = value_3.sum(-1)  # (chorale, t, h, m)
-        value_4 = log_x.flatten(-2)  # (chorale, t, h_m)
+        log_joint_2 = log_joint.permute(1, 3, 0, 2).flatten(-2)  # (h, m, h'_m')
+        log_joint_3 = log_joint_2.flatten(0, 1)  # (h_m, h'_m')
         log_harmony_init = self.raw_harmony_init.log_softmax(-1)  # (K,)
         log_metre_init = self.raw_metre_init.log_softmax(-1)  # (L,)
-        log_joint_2 = log_harmony_init[:, None] + log_metre_init  # (h, m)
-        value_5 = log_joint_2.flatten(-2)  # (h_m,)
+        log_joint_4 = log_harmony_init[:, None] + log_metre_init  # (h, m)
+        log_joint_5 = log_joint_4.flatten(-2)  # (h_m,)
         x_len = batch["x_len"]  # (chorale,)
-        return chain_log_prob(value_5, value_2, value_4, x_len)  # (chorale,)
+        return chain_log_prob(log_joint_5, log_joint_3.T, total_3, x_len)  # (chorale,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -165,23 +161,23 @@ class FactorialHmm(nn.Module):
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         batch = with_room(batch)
-        x = batch["x"]  # (chorale, t, 88)
         total_ = self.base + self.harmony_keys[:, None] + self.metre_keys  # (h, m, 88)
-        value = bernoulli_log_prob(x[:, :, None, None], total_)  # (chorale, t, h, m, 88)
-        log_x = value.sum(-1)  # (chorale, t, h, m)
-        total_2 = log_x + tilt["h"][:, :, :, None] + tilt["m"][:, :, None]  # (chorale, t, h, m)
-        value_2 = total_2.flatten(-2)  # (chorale, t, h_m)
+        x_const = F.logsigmoid(-total_).sum(-1)  # (h, m)
+        x = batch["x"]  # (chorale, t, 88)
+        product = torch.einsum("cta,hma->cthm", x, total_)  # (chorale, t, h, m)
+        total_2 = product + x_const + tilt["h"][:, :, :, None] + tilt["m"][:, :, None]  # (chorale, t, h, m)
+        total_3 = total_2.flatten(-2)  # (chorale, t, h_m)
         log_harmony_trans = self.raw_harmony_trans.log_softmax(-1)  # (h', K)
         log_metre_trans = self.raw_metre_trans.log_softmax(-1)  # (m', L)
         log_joint = log_harmony_trans[:, :, None, None] + log_metre_trans  # (h', h, m', m)
-        value_3 = log_joint.permute(1, 3, 0, 2).flatten(-2)  # (h, m, h'_m')
-        value_4 = value_3.movedim(2, 0).flatten(-2)  # (h'_m', h_m)
+        log_joint_2 = log_joint.permute(1, 3, 0, 2).flatten(-2)  # (h, m, h'_m')
+        log_joint_3 = log_joint_2.flatten(0, 1)  # (h_m, h'_m')
         log_harmony_init = self.raw_harmony_init.log_softmax(-1)  # (K,)
         log_metre_init = self.raw_metre_init.log_softmax(-1)  # (L,)
-        log_joint_2 = log_harmony_init[:, None] + log_metre_init  # (h, m)
-        value_5 = log_joint_2.flatten(-2)  # (h_m,)
+        log_joint_4 = log_harmony_init[:, None] + log_metre_init  # (h, m)
+        log_joint_5 = log_joint_4.flatten(-2)  # (h_m,)
         x_len = batch["x_len"]  # (chorale,)
-        return chain_total(total, value_5, value_4, value_2, x_len)  # (chorale,)
+        return chain_total(total, log_joint_5, log_joint_3.T, total_3, x_len)  # (chorale,)
 
     def tilted_pairs(self, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."""
@@ -194,22 +190,22 @@ class FactorialHmm(nn.Module):
             + tilt["h"][:, :, :, :, None, None]
             + tilt["m"][:, :, None, None]
         )  # (chorale, t, h', h, m', m)
-        value = log_joint.permute(0, 1, 3, 5, 2, 4).flatten(-2)  # (chorale, t, h, m, h'_m')
-        value_2 = value.movedim(4, 2).flatten(-2)  # (chorale, t, h'_m', h_m)
-        value_3 = value_2[:, 1:]  # (chorale, t, h'_m', h_m)
-        x = batch["x"]  # (chorale, t, 88)
+        log_joint_2 = log_joint.permute(0, 1, 3, 5, 2, 4).flatten(-2)  # (chorale, t, h, m, h'_m')
+        log_joint_3 = log_joint_2.flatten(2, 3)  # (chorale, t, h_m, h'_m')
+        value = log_joint_3[:, 1:]  # (chorale, t, h_m, h'_m')
         total = self.base + self.harmony_keys[:, None] + self.metre_keys  # (h, m, 88)
-        value_4 = bernoulli_log_prob(x[:, :, None, None], total)  # (chorale, t, h, m, 88)
-        log_x = value_4.sum(-1)  # (chorale, t, h, m)
-        value_5 = log_x.flatten(-2)  # (chorale, t, h_m)
+        total_2 = total.flatten(0, 1)  # (h_m, 88)
+        sum_88 = F.logsigmoid(-total_2).sum(-1)  # (h_m,)
+        x = batch["x"]  # (chorale, t, 88)
+        total_3 = F.linear(x, total_2, sum_88)  # (chorale, t, h_m)
         log_harmony_init = self.raw_harmony_init.log_softmax(-1)  # (K,)
         log_metre_init = self.raw_metre_init.log_softmax(-1)  # (L,)
         h_at = tilt["h"][:, 0, 0]  # (chorale, h)
         m_at = tilt["m"][:, 0, 0]  # (chorale, m)
-        log_joint_2 = log_harmony_init[:, None] + log_metre_init + h_at[:, :, None] + m_at[:, None]  # (chorale, h, m)
-        value_6 = log_joint_2.flatten(-2)  # (chorale, h_m)
+        log_joint_4 = log_harmony_init[:, None] + log_metre_init + h_at[:, :, None] + m_at[:, None]  # (chorale, h, m)
+        log_joint_5 = log_joint_4.flatten(-2)  # (chorale, h_m)
         x_len = batch["x_len"]  # (chorale,)
-        return chain_log_prob(value_6, value_3, value_5, x_len)  # (chorale,)
+        return chain_log_prob(log_joint_5, value.transpose(-2, -1), total_3, x_len)  # (chorale,)
 
     def neighbours(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """A tilt of nothing for the neighbours of each chain."""

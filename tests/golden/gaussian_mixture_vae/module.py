@@ -36,6 +36,8 @@ from torch.nn import functional as F
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
 # sums.lookup: cells
+# sums.mixture: NormalNatural
+# sums.mixture: normal_natural
 # vectors: NormalVectorLogProb
 # vectors: normal_vector_log_prob
 
@@ -119,9 +121,11 @@ class GaussianMixtureVae(nn.Module):
         encode_loc, encode_scale_raw = self.encode(x)  # (n, Z)
         encode_scale = F.softplus(encode_scale_raw)  # (n, Z)
         z = encode_loc + encode_scale * torch.randn_like(encode_loc)  # (n, Z)
-        log_z_over_Z = normal_vector_log_prob(z[:, None], self.loc, F.softplus(self.raw_scale))  # (n, c)
+        scale = F.softplus(self.raw_scale)  # (c, Z)
+        z_const, z_weight, z_statistics = normal_natural(z, self.loc, scale)  # (c,), (c, T), (n, T)
+        log_z = F.linear(z_statistics, z_weight, z_const)  # (n, c)
         log_q_z = normal_vector_log_prob(z, encode_loc, encode_scale)  # (n,)
-        ratio_z = log_z_over_Z - log_q_z[:, None]  # (n, c)
+        ratio_z = log_z - log_q_z[:, None]  # (n, c)
         log_weight = self.raw_weight.log_softmax(-1)  # (K,)
         log_sum_c = log_sum_exp(log_weight + ratio_z)  # (n,)
         decode = self.decode(z)  # (n, 784)
@@ -141,9 +145,11 @@ class GaussianMixtureVae(nn.Module):
         encode_scale = F.softplus(encode_scale_raw)  # (n, Z)
         noise_z = self.one.new_empty(samples, x.shape[0], self.Z).normal_()  # (s*, n, Z)
         z = encode_loc + encode_scale * noise_z  # (s*, n, Z)
-        log_z_over_Z = normal_vector_log_prob(z[:, :, None], self.loc, F.softplus(self.raw_scale))  # (s*, n, c)
+        scale = F.softplus(self.raw_scale)  # (c, Z)
+        z_const, z_weight, z_statistics = normal_natural(z, self.loc, scale)  # (c,), (c, T), (s*, n, T)
+        log_z = F.linear(z_statistics, z_weight, z_const)  # (s*, n, c)
         log_q_z = normal_vector_log_prob(z, encode_loc, encode_scale)  # (s*, n)
-        ratio_z = log_z_over_Z - log_q_z[:, :, None]  # (s*, n, c)
+        ratio_z = log_z - log_q_z[:, :, None]  # (s*, n, c)
         log_weight = self.raw_weight.log_softmax(-1)  # (K,)
         log_sum_c = log_sum_exp(log_weight + ratio_z)  # (s*, n)
         decode = self.decode(z)  # (s*, n, 784)
@@ -163,9 +169,11 @@ class GaussianMixtureVae(nn.Module):
         encode_loc, encode_scale_raw = self.encode(x)  # (n, Z)
         encode_scale = F.softplus(encode_scale_raw)  # (n, Z)
         z = encode_loc + encode_scale * torch.randn_like(encode_loc)  # (n, Z)
-        log_z_over_Z = normal_vector_log_prob(z[:, None], self.loc, F.softplus(self.raw_scale))  # (n, c)
+        scale = F.softplus(self.raw_scale)  # (c, Z)
+        z_const, z_weight, z_statistics = normal_natural(z, self.loc, scale)  # (c,), (c, T), (n, T)
+        log_z = F.linear(z_statistics, z_weight, z_const)  # (n, c)
         log_q_z = normal_vector_log_prob(z, encode_loc, encode_scale)  # (n,)
-        ratio_z = log_z_over_Z - log_q_z[:, None]  # (n, c)
+        ratio_z = log_z - log_q_z[:, None]  # (n, c)
         log_weight = self.raw_weight.log_softmax(-1)  # (K,)
         total_ = log_weight + ratio_z + tilt["c"]  # (n, c)
         log_sum_c = total(total_)  # (n,)

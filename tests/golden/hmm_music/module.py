@@ -11,6 +11,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 # backward: first_derivative
 # decide: decide
 # decide: predictive
@@ -63,11 +64,6 @@ from torch import Tensor, nn
 # sums.lookup: cells
 # sums.sweep: Room
 # sums.sweep: imprecise
-
-
-def bernoulli_log_prob(value: torch.Tensor, logit: torch.Tensor) -> torch.Tensor:
-    """log P(value) of a bit with log-odds `logit`, elementwise; log-odds of ±inf make one value certain, the other -inf."""
-    return torch.nn.functional.logsigmoid((2 * value - 1) * logit)
 
 
 def bernoulli_start(value: torch.Tensor) -> tuple[torch.Tensor]:
@@ -131,9 +127,9 @@ class HmmMusic(nn.Module):
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (chorale,), exact, in nats."""
         batch = with_room(batch)
+        x_const = F.logsigmoid(-self.raw_emit).sum(-1)  # (c,)
         x = batch["x"]  # (chorale, t, 88)
-        value = bernoulli_log_prob(x[:, :, None], self.raw_emit)  # (chorale, t, c, 88)
-        log_x = value.sum(-1)  # (chorale, t, c)
+        log_x = F.linear(x, self.raw_emit, x_const)  # (chorale, t, c)
         log_init = self.raw_init.log_softmax(-1)  # (K,)
         log_trans = self.raw_trans.log_softmax(-1)  # (c', K)
         x_len = batch["x_len"]  # (chorale,)
@@ -147,13 +143,13 @@ class HmmMusic(nn.Module):
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         batch = with_room(batch)
+        x_const = F.logsigmoid(-self.raw_emit).sum(-1)  # (c,)
         x = batch["x"]  # (chorale, t, 88)
-        value = bernoulli_log_prob(x[:, :, None], self.raw_emit)  # (chorale, t, c, 88)
-        log_x = value.sum(-1)  # (chorale, t, c)
+        total_ = F.linear(x, self.raw_emit, x_const) + tilt["c"]  # (chorale, t, c)
         log_init = self.raw_init.log_softmax(-1)  # (K,)
         log_trans = self.raw_trans.log_softmax(-1)  # (c', K)
         x_len = batch["x_len"]  # (chorale,)
-        return chain_total(total, log_init, log_trans, log_x + tilt["c"], x_len)  # (chorale,)
+        return chain_total(total, log_init, log_trans, total_, x_len)  # (chorale,)
 
     def tilted_pairs(self, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."""
@@ -161,9 +157,9 @@ class HmmMusic(nn.Module):
         log_trans = self.raw_trans.log_softmax(-1)  # (c', K)
         total = log_trans + tilt["c"]  # (chorale, t, c', c)
         value = total[:, 1:]  # (chorale, t, c', c)
+        x_const = F.logsigmoid(-self.raw_emit).sum(-1)  # (c,)
         x = batch["x"]  # (chorale, t, 88)
-        value_2 = bernoulli_log_prob(x[:, :, None], self.raw_emit)  # (chorale, t, c, 88)
-        log_x = value_2.sum(-1)  # (chorale, t, c)
+        log_x = F.linear(x, self.raw_emit, x_const)  # (chorale, t, c)
         log_init = self.raw_init.log_softmax(-1)  # (K,)
         c_at = tilt["c"][:, 0, 0]  # (chorale, c)
         x_len = batch["x_len"]  # (chorale,)

@@ -36,8 +36,10 @@ from torch.nn import functional as F
 # sums.enumeration: seeded
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
-# vectors: NormalVectorLogProb
-# vectors: normal_vector_log_prob
+# sums.mixture: MixtureLogProb
+# sums.mixture: NormalNatural
+# sums.mixture: mixture_log_prob
+# sums.mixture: normal_natural
 
 
 def normal_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -95,10 +97,11 @@ class Mixture(nn.Module):
         """log p of each row (n,), exact, in nats."""
         at_c = torch.arange(self.K, device=self.one.device)  # (c,)
         component_1, component_2 = self.component(at_c)  # (c, D)
+        component_2_2 = F.softplus(component_2)  # (c, D)
         x = batch["x"]  # (n, D)
-        log_x = normal_vector_log_prob(x[:, None], component_1, F.softplus(component_2))  # (n, c)
+        x_const, x_weight, x_statistics = normal_natural(x, component_1, component_2_2)  # (c,), (c, T), (n, T)
         log_pi = self.raw_pi.log_softmax(-1)  # (K,)
-        return log_sum_exp(log_pi + log_x)  # (n,)
+        return mixture_log_prob(log_pi + x_const, x_weight, x_statistics)  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -109,11 +112,12 @@ class Mixture(nn.Module):
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         at_c = torch.arange(self.K, device=self.one.device)  # (c,)
         component_1, component_2 = self.component(at_c)  # (c, D)
+        component_2_2 = F.softplus(component_2)  # (c, D)
         x = batch["x"]  # (n, D)
-        log_x = normal_vector_log_prob(x[:, None], component_1, F.softplus(component_2))  # (n, c)
+        x_const, x_weight, x_statistics = normal_natural(x, component_1, component_2_2)  # (c,), (c, T), (n, T)
         log_pi = self.raw_pi.log_softmax(-1)  # (K,)
-        log_joint = log_pi + log_x + tilt["c"]  # (n, c)
-        return total(log_joint)  # (n,)
+        total_ = F.linear(x_statistics, x_weight, log_pi + x_const) + tilt["c"]  # (n, c)
+        return total(total_)  # (n,)
 
     def unknowns(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """A tilt of nothing for each latent, and which of its elements count where rows differ in length."""

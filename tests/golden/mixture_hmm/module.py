@@ -13,6 +13,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 # backward: first_derivative
 # decide: decide
 # decide: predictive
@@ -65,11 +66,6 @@ from torch import Tensor, nn
 # sums.lookup: cells
 # sums.sweep: Room
 # sums.sweep: imprecise
-
-
-def bernoulli_log_prob(value: torch.Tensor, logit: torch.Tensor) -> torch.Tensor:
-    """log P(value) of a bit with log-odds `logit`, elementwise; log-odds of ±inf make one value certain, the other -inf."""
-    return torch.nn.functional.logsigmoid((2 * value - 1) * logit)
 
 
 def bernoulli_start(value: torch.Tensor) -> tuple[torch.Tensor]:
@@ -138,9 +134,9 @@ class MixtureHmm(nn.Module):
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (chorale,), exact, in nats."""
         batch = with_room(batch)
+        x_const = F.logsigmoid(-self.raw_emit).sum(-1)  # (c,)
         x = batch["x"]  # (chorale, t, 88)
-        value = bernoulli_log_prob(x[:, :, None], self.raw_emit)  # (chorale, t, c, 88)
-        log_x = value.sum(-1)  # (chorale, t, c)
+        log_x = F.linear(x, self.raw_emit, x_const)  # (chorale, t, c)
         log_trans = self.raw_trans.log_softmax(-1)  # (kind, c', K)
         log_trans_2 = log_trans  # (kind, c', c)
         log_init = self.raw_init.log_softmax(-1)  # (kind, K)
@@ -157,10 +153,9 @@ class MixtureHmm(nn.Module):
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         batch = with_room(batch)
+        x_const = F.logsigmoid(-self.raw_emit).sum(-1)  # (c,)
         x = batch["x"]  # (chorale, t, 88)
-        value = bernoulli_log_prob(x[:, :, None], self.raw_emit)  # (chorale, t, c, 88)
-        log_x = value.sum(-1)  # (chorale, t, c)
-        total_ = log_x + tilt["c"]  # (chorale, t, c)
+        total_ = F.linear(x, self.raw_emit, x_const) + tilt["c"]  # (chorale, t, c)
         log_trans = self.raw_trans.log_softmax(-1)  # (kind, c', K)
         log_trans_2 = log_trans  # (kind, c', c)
         log_init = self.raw_init.log_softmax(-1)  # (kind, K)
@@ -176,9 +171,9 @@ class MixtureHmm(nn.Module):
         log_trans = self.raw_trans.log_softmax(-1)  # (kind, c', K)
         total = log_trans + tilt["c"][:, :, None]  # (chorale, t, kind, c', c)
         value = total[:, 1:]  # (chorale, t, kind, c', c)
+        x_const = F.logsigmoid(-self.raw_emit).sum(-1)  # (c,)
         x = batch["x"]  # (chorale, t, 88)
-        value_2 = bernoulli_log_prob(x[:, :, None], self.raw_emit)  # (chorale, t, c, 88)
-        log_x = value_2.sum(-1)  # (chorale, t, c)
+        log_x = F.linear(x, self.raw_emit, x_const)  # (chorale, t, c)
         log_init = self.raw_init.log_softmax(-1)  # (kind, K)
         c_at = tilt["c"][:, 0, 0]  # (chorale, c)
         total_2 = log_init + c_at[:, None]  # (chorale, kind, c)

@@ -40,8 +40,8 @@ from torch.nn import functional as F
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
 # sums.lookup: cells
-# vectors: NormalVectorLogProb
-# vectors: normal_vector_log_prob
+# sums.mixture: NormalNatural
+# sums.mixture: normal_natural
 
 
 def categorical_start(value: torch.Tensor, size: int) -> tuple[torch.Tensor]:
@@ -102,9 +102,11 @@ class SsMixture(nn.Module):
         test = torch.arange(self.K, device=self.one.device) != y_2[:, None]  # (n, y)
         seen_y = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
         x = batch["x"]  # (n, D)
-        log_x = normal_vector_log_prob(x[:, None], self.mu, F.softplus(self.raw_sigma))  # (n, y)
+        sigma = F.softplus(self.raw_sigma)  # (y, D)
+        x_const, x_weight, x_statistics = normal_natural(x, self.mu, sigma)  # (y,), (y, T), (n, T)
         log_pi = self.raw_pi.log_softmax(-1)  # (K,)
-        return log_sum_exp(log_pi + seen_y + log_x)  # (n,)
+        total = F.linear(x_statistics, x_weight, log_pi + x_const) + seen_y  # (n, y)
+        return log_sum_exp(total)  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -119,10 +121,11 @@ class SsMixture(nn.Module):
         test = torch.arange(self.K, device=self.one.device) != y_2[:, None]  # (n, y)
         seen_y = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
         x = batch["x"]  # (n, D)
-        log_x = normal_vector_log_prob(x[:, None], self.mu, F.softplus(self.raw_sigma))  # (n, y)
+        sigma = F.softplus(self.raw_sigma)  # (y, D)
+        x_const, x_weight, x_statistics = normal_natural(x, self.mu, sigma)  # (y,), (y, T), (n, T)
         log_pi = self.raw_pi.log_softmax(-1)  # (K,)
-        log_joint = log_pi + seen_y + log_x + tilt["y"]  # (n, y)
-        return total(log_joint)  # (n,)
+        total_ = F.linear(x_statistics, x_weight, log_pi + x_const) + seen_y + tilt["y"]  # (n, y)
+        return total(total_)  # (n,)
 
     def unknowns(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """A tilt of nothing for each latent, and which of its elements count where rows differ in length."""
