@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from vispec.compile import class_of, compile_spec
-from vispec.diagnostics import SpecError
 from vispec.source import Source
 
 Locs = Callable[[dict[str, Tensor], dict[str, Tensor], int, int], Tensor]
@@ -51,6 +50,11 @@ CASES: dict[str, tuple[str, Locs]] = {
         "        let v = a * w\n"
         "        observed y : real ~ Normal(0, 1) then Normal(0, 1) then Normal(v[t-2], 1)\n",
         lambda b, p, n, t: p["a"] * (b["u"][n, : b["u_len"][n]].mean() + b["y"][n, t - 2]) if t > 1 else torch.zeros(()),
+    ),
+    "past of a let of a prefix": (
+        "plate n:\n    chain t:\n        given u : real\n        let v = sum(y[<t])\n"
+        "        observed y : real ~ Normal(0, 1) then Normal(v[t-1], 1)\n",
+        lambda b, p, n, t: b["y"][n, : max(t - 1, 0)].sum(),
     ),
     "ragged inside": (
         "param a : real\nplate n:\n    chain t:\n        given u : real\n        plate shot:\n            given x : real\n"
@@ -133,13 +137,3 @@ def follows_its_mean(
     for n in range(2):
         for t in range(lengths[n]):
             torch.testing.assert_close(found["y"][n, t], loc(found, parameters, n, t).to(found["y"].dtype).detach())
-
-
-def test_what_has_no_past() -> None:
-    """A let of a prefix, by way of what is drawn, has no form a step back."""
-    text = (
-        "plate n:\n    chain t:\n        let v = sum(y[<t])\n        observed y : real ~ Normal(0, 1) then Normal(v[t-1], 1)\n"
-    )
-    with pytest.raises(SpecError) as caught:
-        compile_spec(Source("chain.vispec", text))
-    assert [d.code for d in caught.value.diagnostics] == ["V717"]

@@ -156,7 +156,7 @@ def test_latents_read_at_an_index_in_the_data_equal_enumeration(text):
     assert not rubbish.differs, rubbish
 
 
-@pytest.mark.parametrize("law", ["trans[c[a]]) if a == b else Categorical(trans[c[b]]", "trans[c[q]]"])
+@pytest.mark.parametrize("law", ["trans[c[a]]) if a == b else Categorical(trans[c[b]]"])
 def test_an_index_that_couples_latents_is_refused(law):
     text = f"""
 size K = 3

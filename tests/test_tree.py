@@ -407,7 +407,7 @@ TREE = "plate sentence:\n    latent head : tree[i] ~ Uniform()\n    {plate} i:\n
             + TREE.format(plate="chain", body="observed x : token[V] ~ Categorical(lm(x[<i], x[head]))"),
         ),
         (
-            "V701",
+            "V707",
             "net g(a: token[V], b: token[V]) -> simplex[V] = embed(4) |> mlp([4])\nplate sentence:\n"
             "    latent one : tree[i] ~ Uniform()\n    latent two : tree[i] ~ Uniform()\n"
             "    plate i:\n        given w : token[V]\n        observed x : token[V] ~ Categorical(g(w[one], w[two]))\n",
