@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from vispec.factors.frame import element_plates
 from vispec.lower.generate import given_in
+from vispec.lower.otherwise import Otherwise
 from vispec.lower.outputs import Outputs
 from vispec.plan.held.adds import TRAINING
+from vispec.program.node import Input
 from vispec.program.program import Program
 from vispec.torch.members import BATCH, Members, rows
 from vispec.torch.names import local
@@ -23,7 +26,10 @@ def density(m: Members, o: Outputs) -> None:
         arguments, passed = [*arguments, SHARED], [*passed, "shared"]
     if trained:
         arguments, passed = [*arguments, TOLD], [*passed, "training=self.training"]
-    m.program("log_prob", o.log_prob, summary(o, trained), arguments, before=before)
+    if o.otherwise is not None:
+        by_rows(m, o, o.otherwise)
+    else:
+        m.program("log_prob", o.log_prob, summary(o, trained), arguments, before=before)
     loss(m, o, ", ".join(passed))
     if o.sleep is not None:
         sleep(m, o, o.sleep)
@@ -38,6 +44,35 @@ def density(m: Members, o: Outputs) -> None:
 def reads_training(program: Program) -> bool:
     """Whether training adds something to it."""
     return TRAINING in program.nodes()
+
+
+def by_rows(m: Members, o: Outputs, other: Otherwise) -> None:
+    """log_prob by one of two methods, each row by its number of joint values."""
+    assert o.plan is not None
+    assert o.plan.exactly is not None
+    name, most = o.plan.exactly
+    m.need([("vispec.kernels.rows", "by_rows")])
+    entries = {v.name: element_plates(v) for v in o.model.variables if v.role != "latent"}
+    entries |= {f"{v.name}_observed": v.plates for v in o.model.variables if v.role == "partial"}
+    entries |= {plate.length_key: plate.inside for plate in o.model.plates if plate.ragged}
+    (axis, *more) = o.setting.joint.held.along[name]
+    short = axis.hint if isinstance(axis.lengths, Input) and not more else None
+    places = {key: plates.index(short) for key, plates in entries.items() if short in plates}
+    keys = [f'"{key}"' for key, plates in entries.items() if rows(o) in plates]
+    along = ", ".join(f'"{key}": {place}' for key, place in places.items())
+    told = axis.lengths.name if isinstance(axis.lengths, Input) and not more else ""
+    m.text(
+        [
+            f"def log_prob(self, {BATCH}) -> Tensor:",
+            f'    """log p of each row ({rows(o)},) in nats: {o.plan.estimator}."""',
+            f"    names, along = ({', '.join(keys)},), {{{along}}}",
+            "    few = self.few(batch)",
+            f'    return by_rows(few, batch, self.exact_log_prob, self.estimated_log_prob, names, along, "{told}")',
+        ]
+    )
+    m.program("few", other.few, f"The rows ({rows(o)},) that have at most {most} joint values of {name}.")
+    m.program("exact_log_prob", o.log_prob, f"log p of each row ({rows(o)},), exact, in nats.")
+    m.program("estimated_log_prob", other.log_prob, f"A bound on log p of each row ({rows(o)},) or an estimate, in nats.")
 
 
 WITH = "; in training as `fit:` changes it for the loss"
