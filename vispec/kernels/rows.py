@@ -16,16 +16,17 @@ def by_rows(
     names: tuple[str, ...],
     along: dict[str, int],
     lengths: str,
+    *told,
 ) -> Tensor:
-    """For each row (B,) what one function of a batch says of the few, and another of all others.
+    """For each row (B,) what one function of a batch says of the few, and another of all others. told: what both read beside.
 
     names: entries with rows. along: of those with a plate of these lengths, which dimension it is; the few are shorter."""
     if not few.any():
-        return otherwise(batch)
+        return otherwise(batch, *told)
     if few.all():
-        return exactly(shortened(batch, along, lengths))
-    found = exactly(shortened(take_rows(batch, few, names), along, lengths))
-    rest = otherwise(take_rows(batch, ~few, names))
+        return exactly(shortened(batch, along, lengths), *told)
+    found = exactly(shortened(take_rows(batch, few, names), along, lengths), *told)
+    rest = otherwise(take_rows(batch, ~few, names), *told)
     return found.new_empty(len(few)).masked_scatter(few, found).masked_scatter(~few, rest)
 
 

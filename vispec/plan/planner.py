@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vispec.diagnostics import SpecError
+from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.factors.make import Factors, factorise
 from vispec.model.model import Infer, Model
 from vispec.plan.budget import Budget
@@ -121,8 +121,22 @@ def with_alternative(plan: Plan) -> Plan:
     infer = next((i for i in plan.model.infer if i.otherwise is not None and plan.row.joint.held.along.get(i.name)), None)
     if infer is None or infer.budget is None:
         return plan
-    other = make_plan(factorise(estimated(plan.model, infer)), plan.budget)
+    other = make_plan(factorise(estimated(plan.model, infer), plan.f.frame), plan.budget)
+    check_shared(plan, other, infer)
     return replace(plan, alternative=other, exactly=(infer.name, infer.budget))
+
+
+def check_shared(plan: Plan, other: Plan, infer: Infer) -> None:
+    """Raise SpecError where what all rows share would be drawn more often for some rows than for others."""
+    drawn, again = (each.row.shared.orders if each.row.shared is not None else {} for each in (plan, other))
+    name = next((name for name, order in drawn.items() if len(order) != len(again[name])), None)
+    if name is not None:
+        message = (
+            f"rows share `{name}`, which is drawn once for sums and {other.samples} times for `{infer.name}` behind `else`"
+        )
+        label = Label(plan.model.variable[name].span, "shared by all rows")
+        help_ = "ask for one sample, or for as many of what is shared"
+        raise SpecError(plan.model.source, [Diagnostic("V714", message, Label(infer.span, "several samples"), (label,), help_)])
 
 
 def estimated(model: Model, infer: Infer) -> Model:
