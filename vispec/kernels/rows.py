@@ -8,6 +8,44 @@ def take_rows(batch: dict[str, Tensor], rows: Tensor, names: tuple[str, ...]) ->
     return {name: value[rows] if name in names else value for name, value in batch.items()}
 
 
+def by_rows(
+    few: Tensor,
+    batch: dict[str, Tensor],
+    exactly,
+    otherwise,
+    names: tuple[str, ...],
+    along: dict[str, int],
+    lengths: str,
+    *told,
+) -> Tensor:
+    """For each row (B,) what one function of a batch says of the few, and another of all others. told: what both read beside.
+
+    names: entries with rows. along: of those with a plate of these lengths, which dimension it is; the few are shorter."""
+    if not few.any():
+        return otherwise(batch, *told)
+    if few.all():
+        return exactly(shortened(batch, along, lengths), *told)
+    found = exactly(shortened(take_rows(batch, few, names), along, lengths), *told)
+    rest = otherwise(take_rows(batch, ~few, names), *told)
+    return found.new_empty(len(few)).masked_scatter(few, found).masked_scatter(~few, rest)
+
+
+def shortened(batch: dict[str, Tensor], along: dict[str, int], lengths: str) -> dict[str, Tensor]:
+    """The batch without the columns past the end of all rows."""
+    if not along:
+        return batch
+    longest = int(batch[lengths].max())
+    return {name: value.narrow(along[name], 0, longest) if name in along else value for name, value in batch.items()}
+
+
+def has_few_values(elements: Tensor, values: int, most: int) -> Tensor:
+    """Whether so many elements (*B) of so many values each have no more joint values than `most`."""
+    longest = 0
+    while values > 1 and values ** (longest + 1) <= most:
+        longest += 1
+    return elements <= longest if values > 1 else elements >= 0
+
+
 def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """The batch with one element of padding along each plate of which no row has any."""
     return {

@@ -10,6 +10,7 @@ from vispec.factors.make import Factors, factorise
 from vispec.lower.bound import combined, summed
 from vispec.lower.generate import Generated, generate
 from vispec.lower.guided import Guided, guided
+from vispec.lower.otherwise import Otherwise, otherwise
 from vispec.lower.query import pairs, query
 from vispec.lower.sleep import slept
 from vispec.lower.weights import Weighed, weighed
@@ -30,9 +31,9 @@ from vispec.program.program import Program
 @dataclass(frozen=True)
 class Outputs:
     """log_prob: of each row, with what training adds where it reads TRAINING. order: how it is summed. sleep: log q of dreamed
-    rows. queries: "tilted", "unknowns", "tilted_pairs", "neighbours", where there are any. summed: latent → its plates, of
-    those that the posterior is told of. along: of chains, their place among the plates. constants: of each deterministic node
-    that only parameters decide."""
+    rows. otherwise: of rows that are not summed. queries: "tilted", "unknowns", "tilted_pairs", "neighbours", where there are
+    any. summed: latent → its plates, of those that the posterior is told of. along: of chains, their place among the plates.
+    constants: of each deterministic node that only parameters decide."""
 
     model: Model
     f: Factors
@@ -51,6 +52,12 @@ class Outputs:
     plan: Plan | None = None
     constants: Mapping[str, Program] = field(default_factory=dict)
     sleep: Program | None = None
+    otherwise: Otherwise | None = None
+
+    @property
+    def exact(self) -> bool:
+        """Whether all rows are summed exactly."""
+        return self.setting.combine == "exact" and self.otherwise is None
 
 
 def lower(plan: Plan | Model) -> Outputs:
@@ -59,7 +66,8 @@ def lower(plan: Plan | Model) -> Outputs:
     model, f, s, order = plan.model, plan.f, plan.row, plan.order
     log_prob = program(f, {"log_prob": combined(s, summed(s, order))})
     asked = plan.asked or s
-    found, weighs = query(asked), weighed(f, s.treatments)
+    other, drawn = otherwise(plan), plan.alternative or plan
+    found, weighs = query(asked), weighed(drawn.f, drawn.treatments)
     made = generate(model, s.shared.orders if s.shared else {})
     dreams = slept(s)
     sleep = None if dreams is None else program(f, {"log_q": dreams})
@@ -96,6 +104,7 @@ def lower(plan: Plan | Model) -> Outputs:
         plan,
         constants(f),
         sleep,
+        other,
     )
 
 

@@ -27,7 +27,7 @@ class Cost:
 @dataclass(frozen=True)
 class Plan:
     """row, order: of log_prob. asked, asked_order: of posterior queries, where what log_prob leaves out takes part too; None
-    where nothing is summed. alternative: for rows of more joint values than `most`."""
+    where nothing is summed. alternative: for rows of more joint values of a latent than `exactly` says of it."""
 
     f: Factors
     budget: Budget
@@ -38,7 +38,7 @@ class Plan:
     rows: tuple[Row, ...]
     cost: Cost
     alternative: Plan | None = None
-    most: int | None = None
+    exactly: tuple[str, int] | None = None
 
     @property
     def model(self) -> Model:
@@ -91,8 +91,8 @@ class Plan:
     @property
     def estimator(self) -> str:
         """What log_prob reports: "exact", or the estimators of the drawn latents."""
-        if self.alternative is not None:
-            return f"exact up to {self.most} joint values, else {self.alternative.estimator}"
+        if self.alternative is not None and self.exactly is not None:
+            return f"exact up to {self.exactly[1]} joint values, else {self.alternative.estimator}"
         if self.exact:
             return "exact"
         return ", ".join(dict.fromkeys(text(t.estimator) for t in self.drawn)) or "elbo"

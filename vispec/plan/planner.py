@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.factors.make import Factors, factorise
-from vispec.model.model import Model
+from vispec.model.model import Infer, Model
 from vispec.plan.budget import Budget
 from vispec.plan.formulas import WIDTH, computed
 from vispec.plan.guides import complete_guides
@@ -46,6 +47,8 @@ def make_plan(f: Factors, budget: Budget | None = None) -> Plan:
     """The plan of a completed model's factors. Raises SpecError where a sum takes more than its budget whatever the data."""
     budget, model = budget or Budget(), f.model
     row = setting(f, {v.name: treat(v, model, False) for v in model.variables})
+    if (other := instead(row, budget)) is not None:
+        return make_plan(factorise(other), budget)
     found = ordered(row, budget)
     check_fit(row)
     whole = {v.name: treat(v, model, True) for v in model.variables}
@@ -56,6 +59,19 @@ def make_plan(f: Factors, budget: Budget | None = None) -> Plan:
     check_memory(row, log_prob, budget)
     rows, cost = rows_of(row, found), whole_cost(row, found, log_prob)
     return with_alternative(Plan(f, budget, row, found, asked, asked_order, rows, cost))
+
+
+def instead(s: Setting, budget: Budget) -> Model | None:
+    """The model with what is written behind `else`, where a sum takes more than its budget whatever the data."""
+    model = s.f.model
+    asked = next((i for i in model.infer if i.otherwise is not None and s.treatments[i.name].kind == "sum"), None)
+    if asked is None:
+        return None
+    try:
+        ordered(s, budget)
+    except SpecError:
+        return estimated(model, asked)
+    return None
 
 
 def ordered(s: Setting, budget: Budget) -> Order:
@@ -82,9 +98,10 @@ def check_memory(s: Setting, log_prob: Node, budget: Budget) -> None:
 
 def within(problem: Problem, model: Model, budget: Budget) -> Problem:
     """The problem with its budget: `exact up to B` of the spec goes before that of all specs, and `else` before any."""
-    summed = {latent.name for latent in problem.latents}
+    summed = {latent.name: latent.values for latent in problem.latents}
     asked = [infer for infer in model.infer if infer.name in summed and infer.budget is not None]
-    own = [ABSURD if infer.otherwise is not None else infer.budget for infer in asked]
+    counted = [infer for infer in asked if infer.otherwise is not None and summed[infer.name].kind == "joint"]  # row by row
+    own = [ABSURD if infer in counted else infer.budget for infer in asked]
     numbers = replace(problem.numbers, sizes={**budget.sizes, **problem.numbers.sizes})
     problem = replace(problem, numbers=numbers)
     return replace(problem, work=max((each for each in own if each is not None), default=budget.work), memory=budget.memory)
@@ -101,10 +118,29 @@ def cheapest(problem: Problem) -> Order:
 
 def with_alternative(plan: Plan) -> Plan:
     """`exact up to B else E`: the same model with E, for rows that have more joint values than B."""
-    summed = {name for name, found in plan.treatments.items() if found.kind == "sum"}
-    infer = next((i for i in plan.model.infer if i.otherwise is not None and i.name in summed), None)
-    if infer is None or infer.otherwise is None:
+    infer = next((i for i in plan.model.infer if i.otherwise is not None and plan.row.joint.held.along.get(i.name)), None)
+    if infer is None or infer.budget is None:
         return plan
+    other = make_plan(factorise(estimated(plan.model, infer), plan.f.frame), plan.budget)
+    check_shared(plan, other, infer)
+    return replace(plan, alternative=other, exactly=(infer.name, infer.budget))
+
+
+def check_shared(plan: Plan, other: Plan, infer: Infer) -> None:
+    """Raise SpecError where what all rows share would be drawn more often for some rows than for others."""
+    drawn, again = (each.row.shared.orders if each.row.shared is not None else {} for each in (plan, other))
+    name = next((name for name, order in drawn.items() if len(order) != len(again[name])), None)
+    if name is not None:
+        message = (
+            f"rows share `{name}`, which is drawn once for sums and {other.samples} times for `{infer.name}` behind `else`"
+        )
+        label = Label(plan.model.variable[name].span, "shared by all rows")
+        help_ = "ask for one sample, or for as many of what is shared"
+        raise SpecError(plan.model.source, [Diagnostic("V714", message, Label(infer.span, "several samples"), (label,), help_)])
+
+
+def estimated(model: Model, infer: Infer) -> Model:
+    """The model with what is written behind `else`."""
+    assert infer.otherwise is not None
     other = replace(infer, estimator=infer.otherwise, budget=None, otherwise=None)
-    model = replace(plan.model, infer=tuple(other if i is infer else i for i in plan.model.infer))
-    return replace(plan, alternative=make_plan(factorise(model), plan.budget), most=infer.budget)
+    return replace(model, infer=tuple(other if i is infer else i for i in model.infer))

@@ -26,8 +26,8 @@ def cost_lines(plan: Plan) -> list[str]:
         other, how = cost.runner_up
         lines.append(f"next:  {figure(other)} terms a row in place of {figure(plan.order.terms)} ({how})")
     lines.append(f"bytes: {cost.peak} at the peak, {cost.bytes} kept for a gradient")
-    if plan.alternative is not None:
-        lines.append(f"rows of more than {figure(plan.most or 0)} joint values: {plan.alternative.estimator}")
+    if plan.alternative is not None and plan.exactly is not None:
+        lines.append(f"rows of more than {figure(plan.exactly[1])} joint values: {plan.alternative.estimator}")
     return lines
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vispec.diagnostics import Diagnostic, Label, SpecError
+from vispec.plan.held.along import parts
+from vispec.plan.held.divergence import divergence
 from vispec.plan.held.setting import Setting
 from vispec.plan.held.sink import below
 
@@ -22,11 +24,19 @@ def free_bits(s: Setting) -> Iterator[Diagnostic]:
     entry = next((entry for entry in model.fit if entry.key == "free_bits"), None)
     guided = {*s.f.guides, *(model.joint.names if model.joint else ())}
     names = [*s.draws.drawn, *(s.shared.orders if s.shared is not None else ())]
-    estimated = next((name for name in names if name in guided and name not in s.draws.analytic), None)
+    estimated = next((name for name in names if name in guided and not is_closed(s, name)), None)
     if entry is not None and estimated is not None:
         message = f"free bits are a least divergence, and that of `{estimated}` is estimated at its draw"
         related = (Label(model.variable[estimated].span, "no divergence in closed form"),)
         yield Diagnostic("V714", message, Label(entry.span, "free bits"), related, "leave them out, or anneal the divergence")
+
+
+def is_closed(s: Setting, name: str) -> bool:
+    """Whether a draw adds its divergence in closed form."""
+    if name not in s.draws.analytic:
+        return False
+    q, p = s.f.guides[name].law, s.f.factors[name].law
+    return divergence(s.f.frame, q, p, s.f.model.variable[name].type) is not None
 
 
 def supervised(s: Setting) -> Iterator[Diagnostic]:
@@ -47,8 +57,8 @@ def supervised(s: Setting) -> Iterator[Diagnostic]:
         )
     summed = {name for name, found in s.treatments.items() if found.kind == "sum"}
     for variable in taught:
-        node = s.f.guides[variable.name].log_prob
-        if node is not None and {site.name for site in below([node], summed - {variable.name})[node]}:
+        read = parts(s.f.guides[variable.name].law)
+        if any(below(read, summed)[node] for node in read):
             message = f"the guide of `{variable.name}` reads what is summed out, so it has no value at the data alone"
             label = Label(variable.span, "its guide cannot be supervised")
             help_ = "leave `supervise` out, or let the guide read only the data and what is drawn"

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from vispec.factors.frame import element_plates
 from vispec.lower.generate import given_in
+from vispec.lower.otherwise import Otherwise
 from vispec.lower.outputs import Outputs
 from vispec.plan.held.adds import TRAINING
+from vispec.program.node import Input
 from vispec.program.program import Program
 from vispec.torch.members import BATCH, Members, rows
 from vispec.torch.names import local
@@ -16,14 +21,20 @@ GRADIENT_ALONE = ("vispec.kernels.sums.logsum", "gradient_alone")
 
 def density(m: Members, o: Outputs) -> None:
     """log_prob, loss, and what these need."""
-    trained = reads_training(o.log_prob)
+    trained = reads_training(o.log_prob) or (o.otherwise is not None and reads_training(o.otherwise.log_prob))
     arguments, passed, before = [BATCH], ["batch"], list[str]()
     if o.shared is not None and o.shared.orders:
         before.append(f"{', '.join([*map(local, o.shared.orders), '_'])} = self.shared() if shared is None else shared")
         arguments, passed = [*arguments, SHARED], [*passed, "shared"]
     if trained:
         arguments, passed = [*arguments, TOLD], [*passed, "training=self.training"]
-    m.program("log_prob", o.log_prob, summary(o, trained), arguments, before=before)
+    if o.otherwise is None:
+        m.program("log_prob", o.log_prob, summary(o, trained), arguments, before=before)
+    else:
+        log_prob_by_rows(m, o, o.otherwise, arguments)
+        m.program("exact_log_prob", o.log_prob, summary(o, trained), arguments, before=before)
+        doc = f"A bound on log p of each row ({rows(o)},) or an estimate, in nats{WITH if trained else ''}."
+        m.program("estimated_log_prob", o.otherwise.log_prob, doc, arguments, before=before)
     loss(m, o, ", ".join(passed))
     if o.sleep is not None:
         sleep(m, o, o.sleep)
@@ -38,6 +49,33 @@ def density(m: Members, o: Outputs) -> None:
 def reads_training(program: Program) -> bool:
     """Whether training adds something to it."""
     return TRAINING in program.nodes()
+
+
+def log_prob_by_rows(m: Members, o: Outputs, other: Otherwise, arguments: Sequence[str]) -> None:
+    """log_prob by one of two methods, each row by its number of joint values."""
+    assert o.plan is not None
+    assert o.plan.exactly is not None
+    name, most = o.plan.exactly
+    (axis, *more) = o.setting.joint.held.along[name]
+    short = axis.lengths.name if isinstance(axis.lengths, Input) and not more else ""
+    entries = {v.name: element_plates(v) for v in o.model.variables if v.role != "latent"}
+    entries |= {f"{v.name}_observed": v.plates for v in o.model.variables if v.role == "partial"}
+    entries |= {plate.length_key: plate.inside for plate in o.model.plates if plate.ragged}
+    keys = [f'"{key}"' for key, plates in entries.items() if rows(o) in plates]
+    places = {key: plates.index(axis.hint) for key, plates in entries.items() if short and axis.hint in plates}
+    along = ", ".join(f'"{key}": {place}' for key, place in places.items())
+    told = [argument.partition(":")[0] for argument in arguments[1:]]
+    passed = "".join(f", {each}" for each in told)
+    lines = [
+        f"def log_prob({', '.join(['self', *arguments])}) -> Tensor:",
+        f'    """log p of each row ({rows(o)},) in nats: {o.plan.estimator}."""',
+        f"    names, along = ({', '.join(keys)},), {{{along}}}",
+        *(["    shared = self.shared() if shared is None else shared"] if "shared" in told else []),
+        "    few, ways = self.few(batch), (self.exact_log_prob, self.estimated_log_prob)",
+        f'    return by_rows(few, batch, *ways, names, along, "{short}"{passed})',
+    ]
+    m.text(lines, ("vispec.kernels.rows", "by_rows"))
+    m.program("few", other.few, f"The rows ({rows(o)},) that have at most {most} joint values of {name}.")
 
 
 WITH = "; in training as `fit:` changes it for the loss"
@@ -68,13 +106,13 @@ def loss(m: Members, o: Outputs, passed: str) -> None:
     if o.shared is not None:
         lines.append(f"shared = self.shared({'self.training' if reads_training(o.shared.program) else ''})")
     dreams = "" if o.sleep is None else " + gradient_alone(self.sleep(batch))"
-    m.need([GRADIENT_ALONE] if dreams else [])
+    kernels = [GRADIENT_ALONE] if dreams else []
     lines += [f"log_prob = self.log_prob({passed}){dreams}", *weighing(o)]
     if o.shared is None:
         lines.append("return log_prob.sum() * (-num_data / len(log_prob))")
     else:
         lines.append("return -log_prob.sum() * (num_data / len(log_prob)) - shared[-1]")
-    m.text(["def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:", *(f"    {x}" for x in lines)])
+    m.text(["def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:", *(f"    {x}" for x in lines)], *kernels)
 
 
 def weighing(o: Outputs) -> list[str]:

@@ -82,9 +82,8 @@ def class_name(model: Model, around: str) -> str:
 
 def class_head(name: str, o: Outputs, members: Members, made: list[str]) -> list[str]:
     """The class down to its constructor."""
-    exact = o.setting.combine == "exact"
     lines = [f"class {name}(nn.Module):", *indented(docstring(o.model)), ""]
-    lines += indented([f"exact = {exact}", f'estimator = "{estimator(o)}"', *sums(o)])
+    lines += indented([f"exact = {o.exact}", f'estimator = "{estimator(o)}"', *sums(o)])
     renamed = members.names.renamed()
     if not renamed:
         return lines + indented(["", *made])
@@ -104,6 +103,8 @@ def estimator(o: Outputs) -> str:
     """What log_prob reports."""
     from vispec.plan.treatment import text
 
+    if o.otherwise is not None and o.plan is not None:
+        return o.plan.estimator
     drawn = [t for t in o.setting.treatments.values() if t.kind == "draw" and t.estimator and t.gradient != "point"]
     return "exact" if o.setting.combine == "exact" else ", ".join(dict.fromkeys(text(t.estimator) for t in drawn)) or "elbo"
 
@@ -181,7 +182,7 @@ def settings(o: Outputs, members: Members) -> Iterator[tuple[str, str]]:
 def derivation(o: Outputs) -> str:
     """A module docstring. Text from the spec is escaped: it may hold anything."""
     name = Path(o.model.source.name).name
-    what = "exact" if o.setting.combine == "exact" else f"a bound or estimate, {estimator(o)}"
+    what = "exact" if o.exact else f"a bound or estimate, {estimator(o)}"
     lines = [f"{o.model.name}: emitted by vispec from {name}; imports torch and nothing else.", "", f"    log_prob: {what}", ""]
     lines += [f"    {step}" for step in o.order.steps]
     rows = o.plan.rows if o.plan is not None else ()
