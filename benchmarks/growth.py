@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from vispec.compile import class_of, compile_spec
 from vispec.model.check import check_model
-from vispec.plan.make import make_plan
+from vispec.plan.planner import plan_model
 from vispec.source import Source
 from vispec.syntax.parse import parse
 
@@ -113,7 +113,7 @@ def predicted(series: Series, value: int) -> int:
     """The plan's multiply-adds, of all its sums."""
     source = Source.read(Path(__file__).with_name("specs") / series.spec)
     sizes = series.sizes(value)
-    rows = make_plan(check_model(parse(source), sizes)).rows
+    rows = plan_model(check_model(parse(source), sizes)).rows
     return sum(multiply_adds(row.cost["madds"], sizes | series.lengths(value)) for row in rows if row.cost)
 
 

@@ -269,12 +269,13 @@ def test_modules_of_one_process_have_operators_of_their_own() -> None:
     """torch caches an operator longer than the module that registered it lives: a second module must not find it."""
     import gc
 
-    from vispec.emit.module import kernels
-    from vispec.emit.writer import ModuleNeeds
+    from vispec.torch.source_text import kernel_source, with_borrowed
 
-    needs = ModuleNeeds()
-    needs.kernel("vispec.kernels.sums.chain", "chain_log_prob")
-    text = "\n".join(["import torch", "from torch import Tensor", *kernels(needs)])
+    by_file: dict[str, list[str]] = {}
+    for file, name in with_borrowed([("vispec.kernels.sums.chain", "chain_log_prob")]):
+        by_file.setdefault(file, []).append(name)
+    kernels = [kernel_source(file, names) for file, names in sorted(by_file.items())]
+    text = "\n".join(["import torch", "from torch import Tensor", *kernels])
     obs = torch.randn(2, 4, K)
     found = []
     for _ in range(3):

@@ -22,7 +22,6 @@ from vispec.graph.layout.figure import make_figure
 from vispec.model.check import check_model
 from vispec.model.extent import element_plates, first_plate
 from vispec.model.model import Model
-from vispec.plan.make import make_plan
 from vispec.plan.planner import plan_model
 from vispec.source import Source
 from vispec.syntax.parse import parse
@@ -175,7 +174,7 @@ def test_no_drawing_shows_the_row() -> None:
     model = model_of(SCHOOLS)
     assert "row" not in show_graph(build_graph(model))
     assert [frame.name for frame in make_figure(build_graph(model), factors=True).frames] == ["school"]
-    assert [row.plates for row in make_plan(model).rows][1:] == [("school",)] * 3
+    assert [row.plates for row in plan_model(model).rows][1:] == [("school",)] * 3
     assert "row" not in show_explanation(explain(model, plan_model(model)))
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from vispec.diagnostics import SpecError
 from vispec.model.check import check_model
-from vispec.plan.make import make_plan
+from vispec.plan.planner import plan_model
 from vispec.source import Source
 from vispec.syntax.parse import parse
 from vispec.verify.verify import verify
@@ -86,7 +86,7 @@ plate n:
 )
 def test_it_is_refused_with_a_caret(text: str, code: str, cause: str) -> None:
     with pytest.raises(SpecError) as refused:
-        make_plan(check_model(parse(Source("refused.vispec", text))))
+        plan_model(check_model(parse(Source("refused.vispec", text))))
     found = next(d for d in refused.value.diagnostics if d.code == code)
     assert text[found.primary.span.start : found.primary.span.end] == cause
     assert found.help

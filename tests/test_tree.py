@@ -31,7 +31,7 @@ from vispec.kernels.sums.tree import (
     tree_total,
 )
 from vispec.model.check import check_model
-from vispec.plan.make import make_plan
+from vispec.plan.planner import plan_model
 from vispec.source import Source
 from vispec.syntax.parse import parse
 from vispec.train.data.diagnostics import DataError
@@ -370,7 +370,7 @@ def test_heads_that_are_no_tree_are_impossible() -> None:
 
 def refused(text: str) -> set[str]:
     with pytest.raises(SpecError) as caught:
-        make_plan(check_model(parse(Source("bad.vispec", text))))
+        plan_model(check_model(parse(Source("bad.vispec", text))))
     return {diagnostic.code for diagnostic in caught.value.diagnostics}
 
 
@@ -407,7 +407,7 @@ TREE = "plate sentence:\n    latent head : tree[i] ~ Uniform()\n    {plate} i:\n
             + TREE.format(plate="chain", body="observed x : token[V] ~ Categorical(lm(x[<i], x[head]))"),
         ),
         (
-            "V701",
+            "V707",
             "net g(a: token[V], b: token[V]) -> simplex[V] = embed(4) |> mlp([4])\nplate sentence:\n"
             "    latent one : tree[i] ~ Uniform()\n    latent two : tree[i] ~ Uniform()\n"
             "    plate i:\n        given w : token[V]\n        observed x : token[V] ~ Categorical(g(w[one], w[two]))\n",

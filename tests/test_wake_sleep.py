@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vispec.compile import compile_spec
 from vispec.diagnostics import SpecError
 from vispec.model.check import check_model
-from vispec.plan.make import make_plan
+from vispec.plan.planner import plan_model
 from vispec.source import Source
 from vispec.syntax.parse import parse
 
@@ -156,7 +156,7 @@ infer:
 
 
 def test_the_plan_says_that_it_is_biased():
-    plan = make_plan(check_model(parse(Source("model.vispec", LAYERS)), {}))
+    plan = plan_model(check_model(parse(Source("model.vispec", LAYERS)), {}))
     told = {row.variable: row.because for row in plan.rows}
     assert "biased" in told["low"]
     assert "biased" in told["top"]

@@ -19,7 +19,7 @@ from vispec.model.check import check_model
 from vispec.model.show import show
 from vispec.model.types import FINITE_DOMAINS
 from vispec.model.walk import law_parts, walk
-from vispec.plan.make import make_plan
+from vispec.plan.planner import plan_model
 from vispec.source import Source
 from vispec.syntax.parse import parse
 
@@ -56,7 +56,7 @@ def outcome(
     source = Source(name, text)
     try:
         model = check_model(parse(source), sizes or {})
-        make_plan(model)
+        plan_model(model)
     except SpecError as error:
         return refusal(error, "check")
     except Exception as error:

@@ -27,7 +27,7 @@ from tests.random.contractions import Contraction, log_sum, marginals, random_co
 from vispec.compile import compile_spec
 from vispec.diagnostics import SpecError
 from vispec.model.check import check_model
-from vispec.plan.make import make_plan
+from vispec.plan.planner import plan_model
 from vispec.source import Source
 from vispec.syntax.parse import parse
 
@@ -39,7 +39,7 @@ def outcome(contraction: Contraction, spec: Written) -> Outcome:
     source = Source("contraction.vispec", spec.text)
     stage = "check"
     try:
-        make_plan(model := check_model(parse(source), {}))
+        plan_model(model := check_model(parse(source), {}))
         stage = "compile"
         module = loaded(compile_spec(source))
         stage = "run"

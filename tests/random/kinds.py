@@ -21,7 +21,7 @@ from vispec.diagnostics import SpecError
 from vispec.model import model as m
 from vispec.model.check import check_model
 from vispec.model.types import INTEGER_DOMAINS
-from vispec.plan.make import make_plan
+from vispec.plan.planner import plan_model
 from vispec.source import Source
 from vispec.syntax.parse import parse
 
@@ -64,7 +64,7 @@ def status(path: Path) -> Outcome:
     stage = "check"
     try:
         model, _ = checked(text)
-        make_plan(model)
+        plan_model(model)
         stage = "compile"
         module = loaded(compile_spec(Source("kind.vispec", text)))
         stage = "run"

@@ -20,7 +20,7 @@ from tests.random.shrink import candidates, shrunk
 from vispec.compile import compile_spec
 from vispec.diagnostics import SpecError
 from vispec.model.check import check_model
-from vispec.plan.make import make_plan
+from vispec.plan.planner import plan_model
 from vispec.source import Source
 from vispec.syntax.parse import parse
 
@@ -35,7 +35,7 @@ def accepted(seed: int, plain: bool) -> bool:
     """Whether `check` takes it; anything but a diagnostic is an error."""
     drawn = random_spec(seed, plain=plain)
     try:
-        make_plan(check_model(parse(Source("drawn.vispec", drawn.text)), drawn.sizes))
+        plan_model(check_model(parse(Source("drawn.vispec", drawn.text)), drawn.sizes))
     except SpecError:
         return False
     return True
