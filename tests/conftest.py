@@ -1,7 +1,7 @@
 """`golden(name, text)` compares with a file of tests/golden; `pytest --update-golden` writes the files, to be reviewed."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -27,10 +27,14 @@ def with_program() -> None:
     from vispec.torch.module import print_module
 
     def compile_spec(
-        source: Source, sizes: Mapping[str, int] | None = None, memory: int | None = None, work: int | None = None
+        source: Source,
+        sizes: Mapping[str, int] | None = None,
+        memory: int | None = None,
+        work: int | None = None,
+        only: Sequence[str] = (),
     ) -> str:
         plan = plan_model(check_model(parse(source), sizes or {}), budget(work, memory, sizes))
-        return print_module(lower(plan), sizes)
+        return print_module(lower(plan), sizes, only)
 
     old.compile_spec = compile_spec
 

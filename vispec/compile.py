@@ -15,30 +15,23 @@ from vispec.torch.module import print_module
 
 
 def compile_spec(
-    source: Source, sizes: Mapping[str, int] | None = None, memory: int | None = None, work: int | None = None
-) -> str:
-    """The emitted module's text. `sizes` give values to sizes and vocabularies, over those of the spec; `memory` is how many
-    bytes a sum over joint values may take at once, `work` how many terms the sums for one row may have.
-
-    Raises SpecError with everything found wrong.
-    """
-    tree = parse(source)
-    model = check_model(tree, sizes or {})
-    plan_model(model, budget(work, memory, sizes))  # refuses what takes more, as `check` does
-    plan = make_plan(model)
-    return emit(plan, sizes, memory or MEMORY)
-
-
-def compile_members(
     source: Source,
-    only: Sequence[str],
     sizes: Mapping[str, int] | None = None,
     memory: int | None = None,
     work: int | None = None,
+    only: Sequence[str] = (),
 ) -> str:
-    """Some members of the module with what they need. Raises SpecError, and UnknownMemberError for a name of none."""
-    plan = plan_model(check_model(parse(source), sizes or {}), budget(work, memory, sizes))
-    return print_module(lower(plan), sizes, only)
+    """The emitted module's text. `sizes` give values to sizes and vocabularies, over those of the spec; `memory` is how many
+    bytes a sum over joint values may take at once, `work` how many terms the sums for one row may have; `only`: members to be
+    printed with what they need.
+
+    Raises SpecError with everything found wrong, and UnknownMemberError for a name of no member.
+    """
+    model = check_model(parse(source), sizes or {})
+    plan = plan_model(model, budget(work, memory, sizes))
+    if only:
+        return print_module(lower(plan), sizes, only)
+    return emit(make_plan(model), sizes, memory or MEMORY)
 
 
 def class_of(text: str) -> str:

@@ -30,7 +30,7 @@ def compile_command(
 ) -> None:
     """Print the standalone module of SPEC. Sizes that only data can tell are constructor arguments, unless DATA tells them."""
     with failures():
-        from vispec.compile import compile_members, compile_spec
+        from vispec.compile import compile_spec
         from vispec.torch.only import UnknownMemberError
 
         source = read_source(spec)
@@ -40,13 +40,9 @@ def compile_command(
             from vispec.train.sizes import check
 
             sizes = dict(load(check(source, sizes), data, column_map(columns), None, sizes).sizes)
+        members = [] if only is None else [name.strip() for name in only.split(",")]
         try:
-            limits = sizes, memory, work
-            text = (
-                compile_spec(source, *limits)
-                if only is None
-                else compile_members(source, [name.strip() for name in only.split(",")], *limits)
-            )
+            text = compile_spec(source, sizes, memory, work, members)
         except UnknownMemberError as error:
             raise click.UsageError(f"--only {only}: {error}") from error
         if output is None:
