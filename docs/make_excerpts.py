@@ -1,6 +1,7 @@
 """Refreshes what the pages quote from vispec, and the picture of the README.
 
 `<!-- excerpt: SPEC METHOD... -->` before a code block: methods of the module emitted for that spec.
+`<!-- program: SPEC -->`: the program of log_prob that its plan is lowered to.
 `<!-- estimators -->`: the next line names those that the planner takes.
 """
 
@@ -13,13 +14,17 @@ from vispec.compile import compile_spec
 from vispec.estimators import estimators
 from vispec.graph.build import build_graph
 from vispec.graph.drawing.draw import draw
+from vispec.lower.outputs import lower
 from vispec.model.check import check_model
+from vispec.plan.planner import plan_model
+from vispec.program.show import show
 from vispec.source import Source
 from vispec.syntax.parse import parse
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 EXCERPT = re.compile(r"(<!-- excerpt: (\w+) ([\w ]+) -->\n```python\n).*?(```)", re.S)
+PROGRAM = re.compile(r"(<!-- program: (\w+) -->\n```\n).*?(```)", re.S)
 NAMES = re.compile(r"(<!-- estimators -->\nCompiled in this version:).*")
 PICTURE, PICTURED = ROOT / "docs" / "img" / "mixture.svg", ROOT / "specs" / "gaussian_mixture.vispec"
 
@@ -38,9 +43,16 @@ def methods(spec: str, names: list[str]) -> str:
     return "\n\n\n".join(dedent("\n".join(found[name])) for name in names) + "\n"
 
 
+def program(spec: str) -> str:
+    """The printed program of log_prob, before it is rewritten."""
+    model = check_model(parse(Source.read(ROOT / "specs" / f"{spec}.vispec")), {})
+    return show(lower(plan_model(model)).log_prob)
+
+
 def refreshed(page: str) -> str:
     """The page with its quotations as vispec says them now."""
     page = EXCERPT.sub(lambda match: match[1] + methods(match[2], match[3].split()) + match[4], page)
+    page = PROGRAM.sub(lambda match: match[1] + program(match[2]) + match[3], page)
     names = ", ".join(f"`{name}`" for name in sorted(estimators()))
     return NAMES.sub(lambda match: f"{match[1]} {names}.", page)
 

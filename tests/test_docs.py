@@ -249,6 +249,13 @@ def test_every_name(heading: str, names: Iterable[str]) -> None:
     assert set(names) - words_in_code(section("docs/language.md", heading)) == set()
 
 
+def test_the_walk_of_a_factor_passes_no_file_twice() -> None:
+    for table in re.findall(r"\| File \| has it as \|\n\|---\|---\|\n((?:\|.*\n)+)", text("docs/architecture.md")):
+        files = re.findall(r"^\| `([\w/.]+)` \|", table, re.M)
+        assert len(files) == len(set(files)) > 10
+        assert [file for file in files if not (ROOT / file).is_file()] == []
+
+
 def test_every_data_format() -> None:
     assert readers().keys() - set(re.findall(r"`(\.\w+)`", text("docs/data.md"))) == set()
 

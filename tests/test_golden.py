@@ -45,7 +45,8 @@ def without_kernels(text: str) -> str:
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
 def test_stages(path, golden):
-    tree = parse(Source(path.name, path.read_text()))
+    source = Source(path.name, path.read_text())
+    tree = parse(source)
     model = check_model(tree)
     plan = plan_model(model)
     stages = {

@@ -35,7 +35,7 @@ plate n:
 
 def test_names_of_the_module_have_others_that_it_tells() -> None:
     model, module = compiled(TAKEN)
-    assert type(module).renamed == {"loss": "loss_", "predict": "predict_", "training": "training_"}
+    assert type(module).renamed == {"loss": "loss_", "predict": "predict_", "training": "training_"}  # pyright: ignore[reportAttributeAccessIssue]
     assert [called(module, name) for name in ("loss", "index", "predict")] == ["loss_", "index", "predict_"]
     assert [stored(module, model, param) for param in model.params] == ["loss_", "raw_training", "raw_index"]
     assert {stored(module, model, param) for param in model.params} <= module.state_dict().keys()

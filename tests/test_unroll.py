@@ -7,6 +7,7 @@ from vispec.compile import compile_spec
 from vispec.diagnostics import SpecError
 from vispec.kernels.sums.unrolled import over_joint_values
 from vispec.model.check import check_model
+from vispec.plan.order.steps import Element
 from vispec.plan.planner import plan_model
 from vispec.plan.show import show_plan
 from vispec.source import Source
@@ -101,16 +102,20 @@ def test_coupled_plates_equal_enumeration(body):
 
 def test_the_plan_says_what_is_summed_for_all_values_of_what():
     model = check_model(parse(Source("crossing.vispec", HEAD + BODIES["two ragged ends"][1:])))
-    shown = show_plan(plan_model(model))
-    assert "summed out for all values of a" in shown
-    assert "16 · |n| · |j| + 14 · |n| terms" in shown
+    plan = plan_model(model)
+    apart = {str(axis) for step in plan.order.steps if isinstance(step, Element) for axis, _ in step.at}
+    assert apart == {"i"}
+    because = {row.variable: row.because for row in plan.rows}
+    assert because["a"] == "discrete; its elements are coupled: each is summed out for all values of the others"
+    assert because["b"] == "discrete; summed out for all values of a"
+    assert "16 · |n| · |j|" in show_plan(plan)
 
 
 @pytest.mark.parametrize(
     ("i", "j", "code", "words"),
     [
         ("", "", "V701", "joint values along i: how many elements it has only the data can tell"),
-        ("[40]", "", "V711", "4.3 · 10^12 terms a row"),
+        ("[40]", "", "V711", "summing out b, a takes 4.3 · 10^12 terms a row"),
         ("[40]", "[30]", "V701", "unrolling j makes 10^9 joint values"),
     ],
 )
@@ -120,7 +125,7 @@ def test_large_plates_are_refused_with_numbers(i, j, code, words):
         compile_spec(Source("crossing.vispec", HEAD + body[1:]))
     (found,) = refused.value.diagnostics
     assert found.code == code
-    assert words in f"{found.message} {found.help}"
+    assert words in f"{found.message}; {found.help}"
 
 
 @pytest.mark.parametrize("sizes", [(3,), (2, 3)])

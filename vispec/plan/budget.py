@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,13 @@ class Budget:
     work: int = 10**9
     memory: int | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
+
+
+class Limits(TypedDict, total=False):
+    """What is said of a budget, by name."""
+
+    memory: int | None
+    work: int | None
 
 
 def budget(work: int | None, memory: int | None, sizes: Mapping[str, int] | None = None) -> Budget:

@@ -21,7 +21,7 @@ CODES = {
     "V704": "A discrete latent is shared by all rows",
     "V705": "A prior over a net's weights is not compiled",
     "V706": "An estimator is not compiled",
-    "V707": "A chain reads more than two steps back, and has too many elements to be taken apart",
+    "V707": "Nothing sums such a chain or structure at once, and it has too many elements to be taken apart",
     "V708": "Elements of enumerated latents are coupled by an index",
     "V709": "A latent without a finite number of values is enumerated",
     "V710": "A continuous latent has no guide",

@@ -38,7 +38,8 @@ def rows_of(s: Setting, order: Order) -> tuple[Row, ...]:
         cost, because = dict[str, str](), treatment.because
         if steps:
             cost = cost_of(steps, s, symbols, built)
-            because = "; ".join(dict.fromkeys([because, *(words(step, s) for step in steps)]))
+            told = dict.fromkeys(words(step, s) for step in steps)
+            because = "; ".join([because, *(each for each in told if each != INDEPENDENT or len(told) == 1)])
         elif treatment.kind == "draw":
             cost = draw_cost(s, variable.name, treatment, symbols)
         plates = tuple(p for p in variable.plates if not model.plate[p].implicit)
@@ -140,6 +141,9 @@ class Values(dict[str, int]):
 # ---- words
 
 
+INDEPENDENT = "independent in each element of its plates"
+
+
 def words(step: Step, s: Setting) -> str:
     """How a step sums its latents."""
     names = dict.fromkeys(summed_by(step, s))
@@ -155,9 +159,11 @@ def words(step: Step, s: Setting) -> str:
         return f"read together along {', '.join(map(str, along))}: all joint values"
     if step.over.kind == "joint" and step.over.of:
         return f"coupled across {step.over.of[1]}: all joint values along it"
+    if any(axis is not step.over and owner(axis, s) in names for axis in step.touched):
+        return "its elements are coupled: each is summed out for all values of the others"
     if touched:
         return f"summed out for all values of {', '.join(sorted(str(name) for name in touched))}"
-    return "independent in each element of its plates"
+    return INDEPENDENT
 
 
 def describe(found: Treatment, steps: list[Step]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Generator, Tensor, nn
@@ -11,6 +11,7 @@ from vispec.compile import class_of, compile_spec
 from vispec.model.check import check_model
 from vispec.model.model import Draw, Law, Model, NetCall
 from vispec.named import get, has, put
+from vispec.plan.budget import Limits
 from vispec.plan.guides import complete_guides
 from vispec.source import Source
 from vispec.syntax.parse import parse
@@ -42,7 +43,7 @@ class Built:
     own: frozenset[str] = frozenset()
 
 
-def build(source: Source, chosen: Mapping[str, int], **limits: int | None) -> Built:
+def build(source: Source, chosen: Mapping[str, int], **limits: Unpack[Limits]) -> Built:
     """Parse, check, compile and load with the sizes chosen and small ones for the rest; limits are those of compile_spec.
     Raises SpecError."""
     tree = parse(source)

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Unpack
 
 import torch
 from torch import Generator
 
+from vispec.plan.budget import Limits
 from vispec.source import Source
 from vispec.verify import checks
 from vispec.verify.bounds.bound import averages, check_bound, drawn_variables, guiding_laws
@@ -27,7 +29,7 @@ SCALES = (20.0, 100.0)
 
 
 def verify(
-    source: Source, sizes: Mapping[str, int] | None = None, seed: int = 0, rows: int = 5, **limits: int | None
+    source: Source, sizes: Mapping[str, int] | None = None, seed: int = 0, rows: int = 5, **limits: Unpack[Limits]
 ) -> Report:
     """Compare the module emitted for a spec with brute force; `sizes` overrides the tiny sizes chosen otherwise, and limits are
     those of compile_spec.

@@ -40,8 +40,8 @@ def compile_command(
             from vispec.train.sizes import check
 
             sizes = dict(load(check(source, sizes), data, column_map(columns), None, sizes).sizes)
+        members = [] if only is None else [name.strip() for name in only.split(",")]
         try:
-            members = [name.strip() for name in only.split(",")] if only is not None else ()
             text = compile_spec(source, sizes, memory, work, members)
         except UnknownMemberError as error:
             raise click.UsageError(f"--only {only}: {error}") from error
