@@ -93,6 +93,12 @@ def sums_by_index() -> Node:
     return build.reduce("sum", build.where(here, build.exp(batch("x", "real", N)), 0.0), (N,))
 
 
+def seen_values() -> Node:
+    seen = build.lt(batch("x", "real", N), 0)
+    label = build.where(seen, batch("i", "int", N), 0)
+    return build.where(build.both(seen, build.apply("not", build.eq(build.position(K), label))), parameter("a", K), 0.0)
+
+
 def products() -> Node:
     """Each row's vector under each of several parameters, as bits and as numbers."""
     vector, table = batch("w", "real", N, V), parameter("t", K, V)
@@ -114,7 +120,18 @@ def distinct() -> Node:
     return build.pick(build.link("log_softmax", net, (V,)), {V: batch("i", "int", N)})
 
 
-SIMPLE = (masks, guard, one_minus_exp, below_softmax, joined_picks, bits_of_tables, products, merged_products, distinct)
+SIMPLE = (
+    masks,
+    seen_values,
+    guard,
+    one_minus_exp,
+    below_softmax,
+    joined_picks,
+    bits_of_tables,
+    products,
+    merged_products,
+    distinct,
+)
 CASES: Mapping[str, Callable[[], Node]] = {
     case.__name__: case for case in (*SIMPLE, structures, joint_values, noise_of_steps, sums_by_index)
 }

@@ -13,7 +13,7 @@ from vispec.kernels.sums.chain import chain_log_prob
 from vispec.program import build
 from vispec.program.axis import Axis, copy, ordered
 from vispec.program.interpret import World, run
-from vispec.program.node import Call, Density, Input, Node, Noise, Part
+from vispec.program.node import Call, Density, Draw, Input, Node, Noise, Part
 from vispec.program.program import Program
 from vispec.program.size import Size
 from vispec.torch.implementation import Target, implementations
@@ -96,6 +96,20 @@ def selected() -> Node:
     return build.pick(build.link("log_softmax", table, (V,)), {ROWS: row, V: batch("v", "int", N)})
 
 
+def binary_digit() -> Node:
+    joint = Axis("s", "joint", None, None, None, (Axis("b", "values", Size.of(2)), K))
+    places = build.apply("int_pow", 2, build.position(K))
+    digit = build.apply("mod", build.apply("floor_div", build.position(joint), places), 2)
+    return build.reduce("sum", build.mul(build.apply("real", digit), parameter("i", K)), (K,))
+
+
+def draw_by_logits() -> Node:
+    """Of bits that are sure, so that draws are the same."""
+    logit = build.mul(100.0, build.add(parameter("a", K, EVENT), 0.5))
+    drawn = Draw("sure", "Bernoulli", (("probs", build.apply("sigmoid", logit), ()),), (), (), False, "real")
+    return build.mul(drawn, parameter("b", EVENT))
+
+
 def linear() -> Node:
     return build.add(build.contract((batch("y", "real", N, EVENT), parameter("a", K, EVENT)), (EVENT,)), parameter("i", K))
 
@@ -117,6 +131,8 @@ CASES: Mapping[str, Callable[[], Node]] = {
         mean,
         noise_like,
         chain_of_tokens,
+        binary_digit,
+        draw_by_logits,
         linear,
         selected,
         mixture,
