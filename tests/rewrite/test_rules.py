@@ -93,6 +93,12 @@ def sums_by_index() -> Node:
     return build.reduce("sum", build.where(here, build.exp(batch("x", "real", N)), 0.0), (N,))
 
 
+def seen_values() -> Node:
+    seen = build.lt(batch("x", "real", N), 0)
+    label = build.where(seen, batch("i", "int", N), 0)
+    return build.where(build.both(seen, build.apply("not", build.eq(build.position(K), label))), parameter("a", K), 0.0)
+
+
 def products() -> Node:
     """Each row's vector under each of several parameters, as bits and as numbers."""
     vector, table = batch("w", "real", N, V), parameter("t", K, V)
@@ -107,7 +113,25 @@ def merged_products() -> Node:
     return build.merge(build.add(build.contract((batch("w", "real", N, V), table), (V,)), const), (K, L), KL)
 
 
-SIMPLE = (masks, guard, one_minus_exp, below_softmax, joined_picks, bits_of_tables, products, merged_products)
+def distinct() -> Node:
+    """A net of symbols, its softmax at some outcomes."""
+    settings = (("mode", "whole"), ("symbols", "features"))
+    net = Part(Call("net", "rows", ((batch("m", "int", N, L), (), ""),), (((V,), "real"),), settings), 0)
+    return build.pick(build.link("log_softmax", net, (V,)), {V: batch("i", "int", N)})
+
+
+SIMPLE = (
+    masks,
+    seen_values,
+    guard,
+    one_minus_exp,
+    below_softmax,
+    joined_picks,
+    bits_of_tables,
+    products,
+    merged_products,
+    distinct,
+)
 CASES: Mapping[str, Callable[[], Node]] = {
     case.__name__: case for case in (*SIMPLE, structures, joint_values, noise_of_steps, sums_by_index)
 }
@@ -116,14 +140,20 @@ CASES: Mapping[str, Callable[[], Node]] = {
 def world(inputs: Mapping[str, torch.Tensor]) -> World:
     noise = {"z": [torch.tensor(float(n), dtype=torch.float64) for n in range(4)]}
     noise |= {"z 1": [torch.tensor(float(n), dtype=torch.float64) for n in range(1, 4)]}
-    return World(inputs, SIZES, noise=noise, structures=sums())
+    return World(inputs, SIZES, noise, {"rows": lambda at: inputs["s"][at]}, structures=sums())
 
 
 def values() -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     real = lambda *size: torch.randn(size, generator=generator, dtype=torch.float64)  # noqa: E731
     found = {"x": real(3), "u": real(3, 2), "a": real(4), "t": real(4, 5), "i": torch.tensor([1, 3, 0])}
-    return found | {"w": real(3, 5), "s": real(5, 5), "j": torch.tensor([0, 4, 2]), "len": torch.tensor([2, 1, 2])}
+    return found | {
+        "w": real(3, 5),
+        "s": real(5, 5),
+        "j": torch.tensor([0, 4, 2]),
+        "m": torch.tensor([[1, 1, 3, 1], [3, 0, 1, 1], [0, 0, 1, 3]]),
+        "len": torch.tensor([2, 1, 2]),
+    }
 
 
 def alone(name: str) -> Rules:
@@ -170,6 +200,8 @@ def test_what_they_save() -> None:
     assert operations([after]) < operations([before])
     _, after = saved("products")
     assert not [x for x in nodes([after]) if not isinstance(x, Call) and {N, K, V} <= x.axes]
+    _, after = saved("distinct")
+    assert [x for x in nodes([after]) if isinstance(x, Call) and x.kind == "net" and {a.kind for a in x.shared} == {"rows"}]
     _, after = saved("merged_products")
     assert not [x for x in nodes([after]) if {N, K, L} <= x.axes]
     _, after = saved("masks")

@@ -13,13 +13,15 @@ from vispec.kernels.sums.chain import chain_log_prob
 from vispec.program import build
 from vispec.program.axis import Axis, copy, ordered
 from vispec.program.interpret import World, run
-from vispec.program.node import Call, Density, Input, Node, Noise, Part
+from vispec.program.node import Call, Density, Draw, Input, Node, Noise, Part
 from vispec.program.program import Program
 from vispec.program.size import Size
 from vispec.torch.implementation import Target, implementations
 
 SIZES = {"N": 3, "K": 4, "D": 2, "V": 5}
 N, K, D = (Axis(name.lower(), "plate", Size.of(name)) for name in "NKD")
+ROWS = Axis("distinct", "rows")
+TIME = Axis("t", "plate")
 EVENT, V = Axis("D", "event", Size.of("D")), Axis("V", "event", Size.of("V"))
 
 
@@ -86,6 +88,28 @@ def chain_of_tokens() -> Node:
     return Part(Call("kernel", "vispec.kernels.sums.chain:chain_log_prob", given, (((), "real"),), ()), 0)
 
 
+def selected() -> Node:
+    results: Any = (((ROWS,), "int"), ((N, TIME), "int"))
+    found = Call("kernel", "vispec.kernels.distinct:distinct", ((batch("w", "int", N, TIME), (N, TIME), ""),), results, ())
+    words, row = Part(found, 0), Part(found, 1)
+    table = Part(Call("net", "g", ((words, (), ""),), (((V,), "real"),), (("mode", "whole"), ("symbols", "features"))), 0)
+    return build.pick(build.link("log_softmax", table, (V,)), {ROWS: row, V: batch("v", "int", N)})
+
+
+def binary_digit() -> Node:
+    joint = Axis("s", "joint", None, None, None, (Axis("b", "values", Size.of(2)), K))
+    places = build.apply("int_pow", 2, build.position(K))
+    digit = build.apply("mod", build.apply("floor_div", build.position(joint), places), 2)
+    return build.reduce("sum", build.mul(build.apply("real", digit), parameter("i", K)), (K,))
+
+
+def draw_by_logits() -> Node:
+    """Of bits that are sure, so that draws are the same."""
+    logit = build.mul(100.0, build.add(parameter("a", K, EVENT), 0.5))
+    drawn = Draw("sure", "Bernoulli", (("probs", build.apply("sigmoid", logit), ()),), (), (), False, "real")
+    return build.mul(drawn, parameter("b", EVENT))
+
+
 def linear() -> Node:
     return build.add(build.contract((batch("y", "real", N, EVENT), parameter("a", K, EVENT)), (EVENT,)), parameter("i", K))
 
@@ -107,7 +131,10 @@ CASES: Mapping[str, Callable[[], Node]] = {
         mean,
         noise_like,
         chain_of_tokens,
+        binary_digit,
+        draw_by_logits,
         linear,
+        selected,
         mixture,
     )
 }
@@ -139,6 +166,17 @@ class Affine(torch.nn.Module):
         return x[..., None] * self.weight
 
 
+class Lexicon(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.features = torch.nn.Embedding(5, 3, dtype=torch.float64)
+        self.out = torch.nn.Linear(3, 5, dtype=torch.float64)
+
+    def forward(self, words: torch.Tensor, **_: Any) -> torch.Tensor:
+        return self.out(self.features(words))
+
+
 def test_each_has_a_case() -> None:
     assert {*CASES} == {*implementations()}
 
@@ -149,10 +187,11 @@ def test_it_computes_the_same_with_fewer_operations(name: str) -> None:
     bits = name in ("bernoulli_logits", "bernoulli_of_net")
     given = {key: (value > 0).double() if bits and key == "y" else value for key, value in numbers().items()}
     leaves = {key: value.clone().requires_grad_() for key, value in given.items() if key in "abpise"}
-    f = Affine(2 if name == "bernoulli_of_net" else 5)
+    f, g = Affine(2 if name == "bernoulli_of_net" else 5), Lexicon()
     noise = torch.full((4, 2), 0.5, dtype=torch.float64)
     calls = {
         "f": f,
+        "g": g,
         "vispec.kernels.sums.chain:chain_log_prob": chain_log_prob,
         "vispec.kernels.draws.kl:kl_normal_standard": kl_normal_standard,
     }
@@ -162,12 +201,12 @@ def test_it_computes_the_same_with_fewer_operations(name: str) -> None:
     rivals = {"bernoulli_of_net": {"bernoulli_logits"}}.get(name, set())
     for without in (frozenset(rivals), frozenset({name, *rivals})):
         found, names = printed(program, Target(without=without))
-        made = module(found, names, SIZES, leaves, {"f": f})
+        made = module(found, names, SIZES, leaves, {"f": f, "g": g})
         made.one.normal_ = None
         texts.append("\n".join(found.lines))
         with Counted() as counted:
             ours = drawn_as(noise, made, {**given})
-            parameters = [*leaves.values(), *f.parameters()]
+            parameters = [*leaves.values(), *f.parameters(), *g.parameters()]
             grads = torch.autograd.grad(ours.sum(), parameters, allow_unused=True, materialize_grads=True)
         counts.append(counted.count)
         torch.testing.assert_close(ours, wanted, rtol=1e-12, atol=1e-12)
@@ -175,7 +214,7 @@ def test_it_computes_the_same_with_fewer_operations(name: str) -> None:
         if name not in ("bit", "log_of_rest") or without == rivals:  # what it is for: exact gradients at 0 and 1
             torch.testing.assert_close(grads, theirs, rtol=1e-10, atol=1e-10)
     assert texts[0] != texts[1]
-    if name not in ("chain_of_tokens", "log_of_rest", "mixture"):  # for fewer exponentials, exact gradients, less memory
+    if name not in ("chain_of_tokens", "log_of_rest", "mixture", "selected"):  # exact gradients, less memory
         assert counts[0] <= counts[1]
 
 

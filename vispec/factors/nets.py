@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from vispec.factors.frame import Frame, dtype_of, linked, shape_of
-from vispec.model.model import Expression, NetCall
+from vispec.model.model import Expression, Net, NetCall
 from vispec.model.types import INTEGER_DOMAINS, Type
 from vispec.program import build
 from vispec.program.axis import Axis
@@ -44,11 +44,20 @@ def call(
     lead = (over,) if over else ()
     results: tuple[tuple[tuple[Axis, ...], Dtype], ...] = tuple((lead + f.shape(t), dtype_of(t)) for _, t in net.heads)
     mode = "whole" if along is None else "prefix"
-    made = Call("net", net.name, (*given, *masks), results, (("mode", mode),))
+    made = Call("net", net.name, (*given, *masks), results, (("mode", mode), *of_symbols(net, e)))
     heads = [name for name, _ in net.heads]
     at = heads.index(e.head)
     part = f.named(Part(made, at), "_".join(filter(None, (net.name, e.head))))
     return linked(part, net.heads[at][1], f.shape(net.heads[at][1]))
+
+
+def of_symbols(net: Net, e: NetCall) -> tuple[tuple[str, str], ...]:
+    """Where it reads one symbol of a vocabulary, so that it may be run once for each that occurs: whether its features may be
+    asked for alone."""
+    kinds = [(argument.type.domain, argument.type.star) for argument in e.args]
+    if net.random or kinds != [("token", False)]:
+        return ()
+    return (("symbols", "whole" if net.trunk[0].layer == "python" else "features"),)
 
 
 def _over(f: Frame, e: NetCall, found: list[Any]) -> Axis | None:

@@ -258,6 +258,8 @@ def _as(dtype: str, value: Node) -> Node:
 def _real(x: Node) -> Node | None:
     if x.dtype == "real":
         return x
+    if isinstance(x, Concat) and all(isinstance(part, Const) for part, _ in x.parts):
+        return concat([(apply("real", part), own) for part, own in x.parts], x.axis)
     inner = _operand(x, "int")
     return inner if inner is not None and inner.dtype == "bool" else None
 
@@ -387,6 +389,8 @@ def _constant_along(op: str, arg: Node, axis: Axis) -> Node:
     """The reduction of what is the same along an axis, or that with the axis where nothing simpler is known."""
     if op == "sum":
         number = count(axis)
+        if is_const(arg, 0):
+            return spread(arg, number.axes)
         return where(eq(number, 0), 0, mul(arg, number)) if axis.lengths is not None else mul(arg, number)
     if op in ("log_sum_exp", "total"):
         return add(arg, log(count(axis))) if op == "log_sum_exp" else spread(arg, (axis,))

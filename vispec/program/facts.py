@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 from vispec.program.node import (
     Concat,
     Const,
+    Contract,
     Density,
     Draw,
     Extent,
@@ -89,6 +90,8 @@ def _bound(node: Node) -> float:
             return below(arg, -inf)
         case Reduce("max" | "min", arg):
             return below(arg, -inf)
+        case Contract(factors):
+            return 0.0 if all(below(each, -inf) >= 0 for each in factors) else -inf
         case Reduce("sum", arg):
             return 0.0 if below(arg, -inf) >= 0 else -inf
         case Shift(arg, _, _, fill):
@@ -118,6 +121,8 @@ def _of_map(op: str, low: list[float]) -> float:
             return min(low[1:])
         case "real" | "wide" | "int":
             return low[0]
+        case "floor_div" | "mod" | "int_pow":
+            return 0.0 if all(each >= 0 for each in low) else -inf
         case "bool" | "eq" | "lt" | "le" | "and" | "or" | "not":
             return 0.0
     return -inf

@@ -293,11 +293,16 @@ def called(node: Call, values: Mapping[Node, Any], world: World) -> list[Array]:
         else:
             args.append(tensor)
     settings = {key: told(each, values, world) for key, each in node.settings}
+    settings.pop("symbols", None)
     function = world.calls.get(node.name) or named(node)
     if node.kind == "net" and settings.pop("mode", "whole") == "prefix":
         function = function.prefixes  # type: ignore[attr-defined]
     found = function(*args, **keywords, **settings)
     outs = list(found) if isinstance(found, tuple) else [found]
+    for out, (own, _) in zip(outs, node.results, strict=True):
+        for axis, size in zip(own, out.shape[out.dim() - len(own) :], strict=True):
+            if axis.origin.size is None and axis.origin.kind == "rows":  # how many there are, the call alone tells
+                world.extents.setdefault(axis.origin, size)
     return [Array(out, (*shared, *own)) for out, (own, _) in zip(outs, node.results, strict=True)]
 
 

@@ -30,4 +30,4 @@ def rewrite(program: Program, numbers: Numbers) -> Program:
     return program.rewritten(rule)
 
 
-ENTRY = Rule(name="below_softmax", what="few rows are picked before the softmax", rewrite=rewrite)
+ENTRY = Rule(name="below_softmax", what="few rows are picked before the softmax", rewrite=rewrite, after=("distinct",))

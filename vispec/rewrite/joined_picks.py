@@ -27,4 +27,4 @@ def rewrite(program: Program, numbers: Numbers) -> Program:
     return program.rewritten(rule)
 
 
-ENTRY = Rule(name="joined_picks", what="entries of picked rows are picked at once", rewrite=rewrite)
+ENTRY = Rule(name="joined_picks", what="entries of picked rows are picked at once", rewrite=rewrite, after=("distinct",))

@@ -9,8 +9,8 @@ from math import inf
 from vispec.program import build
 from vispec.program.axis import Axis
 from vispec.program.cost import Numbers
-from vispec.program.facts import below_infinity
-from vispec.program.node import Const, Link, Map, Node, Reduce
+from vispec.program.facts import below_infinity, moving
+from vispec.program.node import Const, Input, Link, Map, Node, Part, Pick, Reduce, Rename, Spread
 from vispec.program.program import Program
 from vispec.rewrite.rules import Rule
 
@@ -57,7 +57,27 @@ def inside(arg: Node, ragged: list[Axis], neutral: float | bool) -> Node:
     counts = build.both(*map(build.inside, ragged))
     if arg.dtype == "bool":
         return build.apply("or", build.apply("not", counts), arg) if neutral else build.both(counts, arg)
+    if neutral == -inf and isinstance(arg, Map) and arg.op == "add" and (place := smallest(arg, counts)) is not None:
+        masked = build.where(counts, arg.operands[place], neutral)
+        return build.add(*arg.operands[:place], masked, *arg.operands[place + 1 :])
     return build.where(counts, arg, neutral)
+
+
+def smallest(total: Map, counts: Node) -> int | None:
+    """The place of the one term that must be masked: it has fewer axes than the sum, and all others are regular everywhere."""
+    terms = total.operands
+    found = min(range(len(terms)), key=lambda at: (len(terms[at].axes | counts.axes), moving(terms[at])))
+    others = (term for at, term in enumerate(terms) if at != found)
+    return found if len(terms[found].axes | counts.axes) < len(total.axes) and all(map(is_regular, others)) else None
+
+
+def is_regular(term: Node) -> bool:
+    """Whether it is below infinity, and sends finite gradients: what softmax, or nothing, makes of nets and parameters."""
+    if not below_infinity(term):
+        return False
+    while isinstance(term, Link | Pick | Rename | Spread):
+        term = term.args[0]
+    return isinstance(term, Input | Part) or not moving(term)
 
 
 def is_neutral_outside(arg: Node, ragged: list[Axis], neutral: float | bool) -> bool:

@@ -10,7 +10,7 @@ from vispec.program.node import Concat, Contract, Link, Merge, Node, Reduce, Sca
 from vispec.torch.code import TERM, Code, attribute, binary, call, index, listed, method, number, text
 from vispec.torch.elementwise import number_of
 from vispec.torch.layout import Value, aligned, merged, turned
-from vispec.torch.writer import PLAIN, Writer
+from vispec.torch.writer import DEVICE, ONE, PLAIN, Writer
 
 METHODS = {"sum": "sum", "max": "amax", "min": "amin", "all": "all", "any": "any"}
 
@@ -100,6 +100,15 @@ def _concat(w: Writer, node: Concat) -> Value:
     if node.dtype == "real":
         parts = [(w.real(value), own) for value, own in parts]
     around = merged(tuple(axis for axis in value.dims if axis is not own) for value, own in parts)
+    match parts:
+        case [(Value(python=True) as before, None), (value, Axis() as own)]:  # one number before all
+            value = at_end(value, [own])
+            padded = call(w.functional("pad"), value.code, text("(1, 0)"), value=before.code)
+            return Value(padded, (*around, node.axis), node.dtype)
+    if all(value.python and own is None for value, own in parts):
+        code = listed((value.code for value, _ in parts), "[]")
+        made = method(ONE, "new_tensor", code) if node.dtype == "real" else call("torch.tensor", code, device=DEVICE)
+        return Value(made, (node.axis,), node.dtype)
     parts = [(w.tensor(value), own) for value, own in parts]
     dims = (*around, node.axis)
     if all(own is None for _, own in parts):

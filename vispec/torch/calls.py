@@ -17,6 +17,10 @@ KINDS: dict[str, Callable[[Writer, Call], Value]] = {}
 """How calls are written that are no plain ones of nets and kernels; other files of this room add theirs."""
 
 
+UNSAID = frozenset({"mode", "site", "symbols"})
+"""Settings of a call that are for other readers than the callee."""
+
+
 def _call(w: Writer, node: Call) -> Value:
     """All arguments aligned by the axes that are none's own; those come last."""
     if node.kind in KINDS:
@@ -30,7 +34,7 @@ def _call(w: Writer, node: Call) -> Value:
             named[keyword] = code
         else:
             placed.append(code)
-    named |= {name: setting(w, value) for name, value in node.settings if name not in ("mode", "site")}
+    named |= {name: setting(w, value) for name, value in node.settings if name not in UNSAID}
     if node.kind == "kernel.total":  # of a sum under the algebra of a query
         placed.insert(0, text("total"))
     return Value(call(callee(node), *placed, **named), dims)

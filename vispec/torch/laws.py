@@ -68,11 +68,15 @@ def in_place(w: Writer, value: Value, own: Sequence[Axis], dims: Sequence[Axis])
 
 def _draw(w: Writer, node: Draw) -> Value:
     """By torch.distributions; the draw of each site is one of its own."""
-    entry = distributions()[node.law]
     params = [(name, with_events(w, param, own), own) for name, param, own in node.params]
-    around = ordered(node.axes - {*node.events})
-    if entry.torch_class is None:
-        return _sampled(w, node, params, around)
+    if distributions()[node.law].torch_class is None:
+        return _sampled(w, node, params, ordered(node.axes - {*node.events}))
+    return drawn(w, node, params)
+
+
+def drawn(w: Writer, node: Draw, params: Sequence[tuple[str, Value, tuple[Axis, ...]]]) -> Value:
+    """By the law of torch with these params."""
+    entry, around = distributions()[node.law], ordered(node.axes - {*node.events})
     codes = {name: in_place(w, each, own, around) for name, each, own in params}
     law = call(f"torch.distributions.{entry.torch_class}", **codes)
     shared = {axis for _, each, own in params for axis in each.dims if axis not in own}

@@ -46,7 +46,7 @@ def write(w: Writer, node: Pick) -> Value:
 def valid(w: Writer, axis: Axis, node: Node) -> Value:
     """An index, kept inside the table where it is computed: what it points at there is anything."""
     value = w.value(node)
-    if value.python or not isinstance(node, Map) or node.op in ("int", "mod"):
+    if value.python or is_valid(node):
         return value
     size, low, high = axis.origin.size, least(node), most(node)
     last = None if size is None or size.number is None else size.number - 1
@@ -55,6 +55,14 @@ def valid(w: Writer, axis: Axis, node: Node) -> Value:
     bound = number(last) if last is not None else binary(SUM, w.extent(axis), ("-", number(1)))
     code = method(value.code, "clamp", max=bound) if low >= 0 else method(value.code, "clamp", number(0), bound)
     return replace(value, code=code)
+
+
+def is_valid(node: Node) -> bool:
+    """Whether it is an index that is given, or one of several such."""
+    match node:
+        case Map("where", (_, *branches)):
+            return all(each.value == 0 if isinstance(each, Const) else is_valid(each) for each in branches)
+    return not isinstance(node, Map) or node.op in ("int", "mod")
 
 
 def _apart(table: Value, at: dict[Axis, Value]) -> tuple[Value, dict[Axis, Value]]:

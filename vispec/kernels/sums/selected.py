@@ -1,7 +1,7 @@
 """Categorical densities from logits, at the observed outcomes alone."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 
@@ -36,6 +36,11 @@ class SelectedLogSoftmax(torch.autograd.Function):
         g.view(-1).index_add_(0, (row * g.shape[1] + col).flatten(), grad)
         by_bias = g.new_ones(len(g)) @ g  # three times as fast as g.sum(0)
         return g @ weight, g.T @ h, by_bias, None, None
+
+
+def selected_log_softmax(h: Tensor, out: nn.Linear, row: Tensor, col: Tensor) -> Tensor:
+    """log_softmax(out(h))[row, col]: h (U, H), row and col broadcast to (*S) → (*S)."""
+    return SelectedLogSoftmax.apply(h, out.weight, out.bias, *torch.broadcast_tensors(row, col))
 
 
 def least_logit(logits: Tensor) -> Tensor:

@@ -1,9 +1,10 @@
-"""loc + scale · noise where loc has a number for each number of noise: noise like loc."""
+"""loc + ... + scale · noise where loc has a number for each number of noise: noise like loc."""
 
 from vispec.program.cost import Numbers
 from vispec.program.node import Map, Node, Noise
-from vispec.torch.code import SUM, TERM, binary, call
+from vispec.torch.code import TERM, binary, call
 from vispec.torch.implementation import Implementation, Match
+from vispec.torch.implementations.linear import added
 from vispec.torch.layout import Value, aligned
 from vispec.torch.writer import Writer
 
@@ -12,11 +13,23 @@ LIKE = {"normal": "torch.randn_like", "uniform": "torch.rand_like"}
 
 def match(node: Node) -> Match | None:
     match node:
-        case Map("add", (loc, Map("mul", (scale, Noise(_, law) as noise)) as product)) | Map(
-            "add", (loc, Map("mul", (Noise(_, law) as noise, scale)) as product)
-        ) if law in LIKE and loc.axes == noise.axes and scale.axes <= loc.axes and scale.dtype == loc.dtype == "real":
-            return Match((loc, scale), (product, noise), law)
+        case Map("add", operands):
+            for product in operands:
+                scale, noise = scaled(product)
+                others = [each for each in operands if each is not product]
+                like = next((at for at, each in enumerate(others) if noise and each.axes == noise.axes), None)
+                if noise and scale and like is not None and scale.axes <= noise.axes and {o.dtype for o in others} == {"real"}:
+                    first = others.pop(like)
+                    return Match((first, *others, scale), (product, noise), noise.law)
     return None
+
+
+def scaled(product: Node) -> tuple[Node | None, Noise | None]:
+    """A scale and the noise that it is of."""
+    match product:
+        case Map("mul", (scale, Noise() as noise)) | Map("mul", (Noise() as noise, scale)):
+            return (scale, noise) if noise.law in LIKE and scale.dtype == "real" else (None, None)
+    return None, None
 
 
 def cost(node: Node, found: Match, numbers: Numbers) -> float:
@@ -24,10 +37,11 @@ def cost(node: Node, found: Match, numbers: Numbers) -> float:
 
 
 def write(w: Writer, node: Node, found: Match) -> Value:
-    loc, scale = map(w.value, found.takes)
+    loc, *others, scale = map(w.value, found.takes)
     loc = w.full(loc, loc.dims + tuple(axis for axis in node.axes if axis not in loc.dims)) if {*loc.dims} != node.axes else loc
     noise = call(LIKE[found.told], loc.code)
-    return Value(binary(SUM, loc.code, ("+", binary(TERM, aligned(scale, loc.dims), ("*", noise)))), loc.dims)
+    product = binary(TERM, aligned(scale, loc.dims), ("*", noise))
+    return Value(added([loc.code, *(aligned(each, loc.dims) for each in others), product]), loc.dims)
 
 
 ENTRY = Implementation(name="noise_like", match=match, write=write, cost=cost)
