@@ -92,7 +92,7 @@ class Annotators(nn.Module):
         label = batch["label"]  # (item, annotator)
         label_2 = torch.where(label_observed, label, 0)  # (item, annotator)
         log_confusion = self.raw_confusion.log_softmax(-1)  # (annotator, truth, K)
-        log_confusion_at = pick_last(log_confusion, label_2.clamp(0, self.K - 1)[:, :, None])  # (item, annotator, truth)
+        log_confusion_at = pick_last(log_confusion, label_2[:, :, None])  # (item, annotator, truth)
         log_label = torch.where(label_observed[:, :, None], log_confusion_at, 0.0)  # (item, annotator, truth)
         log_prevalence = self.raw_prevalence.log_softmax(-1)  # (K,)
         return log_sum_exp(log_prevalence + log_label.sum(1))  # (item,)
@@ -104,14 +104,13 @@ class Annotators(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        label_observed = batch["label_observed"]  # (item, annotator)
         label = batch["label"]  # (item, annotator)
-        label_2 = torch.where(label_observed, label, 0)  # (item, annotator)
-        test = torch.arange(self.K, device=self.one.device) != label_2[:, :, None]  # (item, annotator, label)
+        test = torch.arange(self.K, device=self.one.device) != label[:, :, None]  # (item, annotator, label)
+        label_observed = batch["label_observed"]  # (item, annotator)
         test_2 = label_observed[:, :, None] & test  # (item, annotator, label)
-        seen_label = torch.where(test_2, self.one * -torch.inf, 0.0)  # (item, annotator, label)
+        value = torch.where(test_2, self.one * -torch.inf, 0.0)  # (item, annotator, label)
         log_confusion = self.raw_confusion.log_softmax(-1)  # (annotator, truth, K)
-        total_ = log_confusion + seen_label[:, :, None] + tilt["label"][:, :, None]  # (item, annotator, truth, label)
+        total_ = log_confusion + value[:, :, None] + tilt["label"][:, :, None]  # (item, annotator, truth, label)
         log_sum_label = total(total_)  # (item, annotator, truth)
         log_prevalence = self.raw_prevalence.log_softmax(-1)  # (K,)
         total_2 = log_prevalence + tilt["truth"] + log_sum_label.sum(1)  # (item, truth)
@@ -155,8 +154,7 @@ class Annotators(nn.Module):
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        prevalence = self.raw_prevalence.softmax(-1)  # (K,)
-        truth = torch.distributions.Categorical(probs=prevalence).expand((n,)).sample()  # (item,)
+        truth = torch.distributions.Categorical(logits=self.raw_prevalence).expand((n,)).sample()  # (item,)
         confusion = self.raw_confusion.softmax(-1)  # (annotator, k, K)
         confusion_at = cells(confusion.transpose(0, 1), truth)  # (item, annotator, K)
         label = decide(

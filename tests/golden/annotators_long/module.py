@@ -158,8 +158,7 @@ class AnnotatorsLong(nn.Module):
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         batch = with_room(batch)
-        prevalence = self.raw_prevalence.softmax(-1)  # (K,)
-        truth = torch.distributions.Categorical(probs=prevalence).expand((n,)).sample()  # (item,)
+        truth = torch.distributions.Categorical(logits=self.raw_prevalence).expand((n,)).sample()  # (item,)
         who = batch["who"]  # (item, rating)
         confusion = self.raw_confusion.softmax(-1)  # (annotator, k, K)
         confusion_at = cells(confusion, who, truth[:, None])  # (item, rating, K)

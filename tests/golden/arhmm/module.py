@@ -235,11 +235,10 @@ class Arhmm(nn.Module):
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         t_size = longest(lengths["t"])
         trans = self.raw_trans.softmax(-1)  # (k, K)
-        init = self.raw_init.softmax(-1)  # (K,)
         c_steps = []
         for t in range(t_size):
             if t == 0:
-                c_now = torch.distributions.Categorical(probs=init).expand((n,)).sample()  # (chorale,)
+                c_now = torch.distributions.Categorical(logits=self.raw_init).expand((n,)).sample()  # (chorale,)
                 c_steps.append(c_now)
             else:
                 trans_at = cells(trans, c_steps[t - 1])  # (chorale, K)

@@ -100,12 +100,12 @@ class Bits(nn.Module):
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (word,), exact, in nats."""
         batch = with_room(batch)
-        int_pow_at_k = 2 ** torch.arange(self.K, device=self.one.device)  # (k,)
-        floor_div_at_z_k = torch.arange(2 ** self.K, device=self.one.device) // int_pow_at_k[:, None]  # (k, z[k])
-        value = (floor_div_at_z_k % 2).to(self.one.dtype)  # (K, z[k])
+        at_k = torch.arange(self.K, device=self.one.device)  # (k,)
+        mod = (torch.arange(2 ** self.K, device=self.one.device) >> at_k[:, None]) & 1  # (k, z[k])
+        mod_2 = mod.to(self.one.dtype)  # (K, z[k])
         x = batch["x"]  # (word, i)
         past = self.past.prefixes(x)  # (word, i, H)
-        speller = self.speller(past[:, :, None], value.T)  # (word, i, z[k], CHAR)
+        speller = self.speller(past[:, :, None], mod_2.T)  # (word, i, z[k], CHAR)
         log_x = logits_log_prob(speller, x[:, :, None])  # (word, i, z[k])
         x_len = batch["x_len"]  # (word,)
         inside_i = torch.arange(x.shape[1], device=self.one.device) < x_len[:, None]  # (word, i)
@@ -121,12 +121,12 @@ class Bits(nn.Module):
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         batch = with_room(batch)
-        int_pow_at_k = 2 ** torch.arange(self.K, device=self.one.device)  # (k,)
-        floor_div_at_z_k = torch.arange(2 ** self.K, device=self.one.device) // int_pow_at_k[:, None]  # (k, z[k])
-        value = (floor_div_at_z_k % 2).to(self.one.dtype)  # (K, z[k])
+        at_k = torch.arange(self.K, device=self.one.device)  # (k,)
+        mod = (torch.arange(2 ** self.K, device=self.one.device) >> at_k[:, None]) & 1  # (k, z[k])
+        mod_2 = mod.to(self.one.dtype)  # (K, z[k])
         x = batch["x"]  # (word, i)
         past = self.past.prefixes(x)  # (word, i, H)
-        speller = self.speller(past[:, :, None], value.T)  # (word, i, z[k], CHAR)
+        speller = self.speller(past[:, :, None], mod_2.T)  # (word, i, z[k], CHAR)
         log_x = logits_log_prob(speller, x[:, :, None])  # (word, i, z[k])
         x_len = batch["x_len"]  # (word,)
         inside_i = torch.arange(x.shape[1], device=self.one.device) < x_len[:, None]  # (word, i)

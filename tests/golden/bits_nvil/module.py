@@ -111,17 +111,16 @@ class BitsNvil(nn.Module):
         """A lower bound on log p of each row (n,), in nats."""
         x = batch["x"]  # (n, 784)
         encode = self.encode(x)  # (n, B)
-        encode_prob = encode.sigmoid()  # (n, B)
-        b = torch.distributions.Bernoulli(probs=encode_prob).expand((4, x.shape[0], self.B)).sample()  # (s*, n, B)
+        b = torch.distributions.Bernoulli(logits=encode).expand((4, x.shape[0], self.B)).sample()  # (s*, n, B)
         value = bernoulli_log_prob(b, self.raw_chance)  # (s*, n, B)
         log_p_b = value.sum(-1)  # (s*, n)
         value_2 = bernoulli_log_prob(b, encode)  # (s*, n, B)
         log_q_b = value_2.sum(-1)  # (s*, n)
-        ratio_b = log_p_b - log_q_b  # (s*, n)
         decode = self.decode(b)  # (s*, n, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x.expand_as(decode), reduction="none").sum(-1)  # (s*, n)
+        total = log_p_b - log_q_b + log_x  # (s*, n)
         baseline = self.baseline(x)  # (n,)
-        return score_bound_nvil(ratio_b + log_x, log_q_b, baseline)  # (n,)
+        return score_bound_nvil(total, log_q_b, baseline)  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -133,30 +132,26 @@ class BitsNvil(nn.Module):
         """log p(row, latents) − log q(latents) at draws of the latents, (samples, n)."""
         x = batch["x"]  # (n, 784)
         encode = self.encode(x)  # (n, B)
-        encode_prob = encode.sigmoid()  # (n, B)
-        b = torch.distributions.Bernoulli(probs=encode_prob).expand((samples, x.shape[0], self.B)).sample()  # (s*, n, B)
+        b = torch.distributions.Bernoulli(logits=encode).expand((samples, x.shape[0], self.B)).sample()  # (s*, n, B)
         value = bernoulli_log_prob(b, self.raw_chance)  # (s*, n, B)
         log_p_b = value.sum(-1)  # (s*, n)
         value_2 = bernoulli_log_prob(b, encode)  # (s*, n, B)
         log_q_b = value_2.sum(-1)  # (s*, n)
-        ratio_b = log_p_b - log_q_b  # (s*, n)
         decode = self.decode(b)  # (s*, n, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x.expand_as(decode), reduction="none").sum(-1)  # (s*, n)
-        return ratio_b + log_x  # (s*, n)
+        return log_p_b - log_q_b + log_x  # (s*, n)
 
     @torch.no_grad()
     def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
         """Of b: log p − log q (samples, n) at draws from the guide, and the draws, samples first."""
         x = batch["x"]  # (n, 784)
         encode = self.encode(x)  # (n, B)
-        encode_prob = encode.sigmoid()  # (n, B)
-        b = torch.distributions.Bernoulli(probs=encode_prob).expand((samples, x.shape[0], self.B)).sample()  # (s*, n, B)
+        b = torch.distributions.Bernoulli(logits=encode).expand((samples, x.shape[0], self.B)).sample()  # (s*, n, B)
         value = bernoulli_log_prob(b, self.raw_chance)  # (s*, n, B)
         log_p_b = value.sum(-1)  # (s*, n)
         value_2 = bernoulli_log_prob(b, encode)  # (s*, n, B)
         log_q_b = value_2.sum(-1)  # (s*, n)
-        ratio_b = log_p_b - log_q_b  # (s*, n)
-        return {"b": (ratio_b, b)}
+        return {"b": (log_p_b - log_q_b, b)}
 
     @torch.no_grad()
     def guides(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
@@ -177,8 +172,7 @@ class BitsNvil(nn.Module):
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        chance = self.raw_chance.sigmoid()  # (B,)
-        b = torch.distributions.Bernoulli(probs=chance).expand((n, self.B)).sample()  # (n, B)
+        b = torch.distributions.Bernoulli(logits=self.raw_chance).expand((n, self.B)).sample()  # (n, B)
         decode = self.decode(b)  # (n, 784)
         x = decide(torch.distributions.Bernoulli(probs=decode.sigmoid()).expand((n, 784)), rule, False)  # (n, 784)
         return {"b": b, "x": x}

@@ -81,8 +81,7 @@ class ConvVae(nn.Module):
         decode = self.decode(z)  # (n, 28, 28')
         log_x = -F.binary_cross_entropy_with_logits(decode, x, reduction="none").sum((1, 2))  # (n,)
         kl_z = kl_normal_standard_vector(encode_loc, encode_scale)  # (n,)
-        kl_z_2 = -kl_z  # (n,)
-        return kl_z_2 + log_x  # (n,)
+        return log_x - kl_z  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -99,10 +98,9 @@ class ConvVae(nn.Module):
         z = encode_loc + encode_scale * noise_z  # (s*, n, Z)
         log_p_z = standard_normal_vector_log_prob(z)  # (s*, n)
         log_q_z = normal_vector_log_prob(z, encode_loc, encode_scale)  # (s*, n)
-        ratio_z = log_p_z - log_q_z  # (s*, n)
         decode = self.decode(z)  # (s*, n, 28, 28')
         log_x = -F.binary_cross_entropy_with_logits(decode, x.expand_as(decode), reduction="none").sum((2, 3))  # (s*, n)
-        return ratio_z + log_x  # (s*, n)
+        return log_p_z - log_q_z + log_x  # (s*, n)
 
     @torch.no_grad()
     def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
@@ -114,8 +112,7 @@ class ConvVae(nn.Module):
         z = encode_loc + encode_scale * noise_z  # (s*, n, Z)
         log_p_z = standard_normal_vector_log_prob(z)  # (s*, n)
         log_q_z = normal_vector_log_prob(z, encode_loc, encode_scale)  # (s*, n)
-        ratio_z = log_p_z - log_q_z  # (s*, n)
-        return {"z": (ratio_z, z)}
+        return {"z": (log_p_z - log_q_z, z)}
 
     @torch.no_grad()
     def guides(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:

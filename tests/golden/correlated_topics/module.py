@@ -147,8 +147,7 @@ class CorrelatedTopics(nn.Module):
         chol = to_cholesky(self.raw_chol)  # (K', K)
         log_p_h = multivariate_normal_log_prob(h, self.mean, chol)  # (doc,)
         log_q_h = normal_vector_log_prob(h, encode_loc, encode_scale)  # (doc,)
-        ratio_h = self.kl_weight * (log_p_h - log_q_h)  # (doc,)
-        return ratio_h + sum_n  # (doc,)
+        return self.kl_weight * (log_p_h - log_q_h) + sum_n  # (doc,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -175,8 +174,7 @@ class CorrelatedTopics(nn.Module):
         chol = to_cholesky(self.raw_chol)  # (K', K)
         log_p_h = multivariate_normal_log_prob(h, self.mean, chol)  # (s*, doc)
         log_q_h = normal_vector_log_prob(h, encode_loc, encode_scale)  # (s*, doc)
-        ratio_h = log_p_h - log_q_h  # (s*, doc)
-        return ratio_h + sum_n  # (s*, doc)
+        return log_p_h - log_q_h + sum_n  # (s*, doc)
 
     @torch.no_grad()
     def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
@@ -192,8 +190,7 @@ class CorrelatedTopics(nn.Module):
         chol = to_cholesky(self.raw_chol)  # (K', K)
         log_p_h = multivariate_normal_log_prob(h, self.mean, chol)  # (s*, doc)
         log_q_h = normal_vector_log_prob(h, encode_loc, encode_scale)  # (s*, doc)
-        ratio_h = log_p_h - log_q_h  # (s*, doc)
-        return {"h": (ratio_h, h)}
+        return {"h": (log_p_h - log_q_h, h)}
 
     @torch.no_grad()
     def guides(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
@@ -223,8 +220,7 @@ class CorrelatedTopics(nn.Module):
         chol = to_cholesky(self.raw_chol)  # (K', K)
         log_p_h = multivariate_normal_log_prob(h, self.mean, chol)  # (doc,)
         log_q_h = normal_vector_log_prob(h, encode_loc, encode_scale)  # (doc,)
-        ratio_h = self.kl_weight * (log_p_h - log_q_h)  # (doc,)
-        return ratio_h + sum_n  # (doc,)
+        return self.kl_weight * (log_p_h - log_q_h) + sum_n  # (doc,)
 
     def unknowns(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """A tilt of nothing for each latent, and which of its elements count where rows differ in length."""
@@ -265,8 +261,7 @@ class CorrelatedTopics(nn.Module):
         n_size = longest(lengths["n"])
         chol = to_cholesky(self.raw_chol)  # (K', K)
         h = torch.distributions.MultivariateNormal(loc=self.mean, scale_tril=chol).expand((n,)).sample()  # (doc, K)
-        h_prob = h.softmax(-1)  # (doc, K)
-        topic = torch.distributions.Categorical(probs=h_prob[:, None]).expand((n, n_size)).sample()  # (doc, n)
+        topic = torch.distributions.Categorical(logits=h[:, None]).expand((n, n_size)).sample()  # (doc, n)
         inside_n = torch.arange(n_size, device=self.one.device) < lengths["n"][:, None]  # (doc, n)
         topic_padded = up_to_the_ends(topic, inside_n)  # (doc, n)
         phi = self.raw_phi.softmax(-1)  # (k, V)

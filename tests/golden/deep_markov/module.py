@@ -177,12 +177,11 @@ class DeepMarkov(nn.Module):
         kl_over_Z = kl.sum(-1)  # (chorale, t)
         kl_over_Z_2 = kl_normal_standard_vector(z_loc, z_scale)  # (chorale, t)
         kl_z = torch.where(at_t == 0, kl_over_Z_2, kl_over_Z)  # (chorale, t)
-        kl_z_2 = -(self.kl_weight * kl_z)  # (chorale, t)
-        sum_t = torch.where(inside_t, kl_z_2, 0.0).sum(-1)  # (chorale,)
+        value = torch.where(inside_t, -(self.kl_weight * kl_z), 0.0)  # (chorale, t)
         sound = self.sound(z)  # (chorale, t, 88)
         log_x = -F.binary_cross_entropy_with_logits(sound, x, reduction="none").sum(-1)  # (chorale, t)
-        sum_t_2 = torch.where(inside_t, log_x, 0.0).sum(-1)  # (chorale,)
-        return sum_t + sum_t_2  # (chorale,)
+        sum_t = torch.where(inside_t, log_x, 0.0).sum(-1)  # (chorale,)
+        return value.sum(-1) + sum_t  # (chorale,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -225,12 +224,11 @@ class DeepMarkov(nn.Module):
         log_z_over_Z_2 = standard_normal_vector_log_prob(z)  # (s*, chorale, t)
         log_p_z = torch.where(at_t == 0, log_z_over_Z_2, log_z_over_Z)  # (s*, chorale, t)
         log_q_z = normal_vector_log_prob(z, z_loc, z_scale)  # (s*, chorale, t)
-        ratio_z = log_p_z - log_q_z  # (s*, chorale, t)
-        sum_t = torch.where(inside_t, ratio_z, 0.0).sum(-1)  # (s*, chorale)
+        value = torch.where(inside_t, log_p_z - log_q_z, 0.0)  # (s*, chorale, t)
         sound = self.sound(z)  # (s*, chorale, t, 88)
         log_x = -F.binary_cross_entropy_with_logits(sound, x.expand_as(sound), reduction="none").sum(-1)  # (s*, chorale, t)
-        sum_t_2 = torch.where(inside_t, log_x, 0.0).sum(-1)  # (s*, chorale)
-        return sum_t + sum_t_2  # (s*, chorale)
+        sum_t = torch.where(inside_t, log_x, 0.0).sum(-1)  # (s*, chorale)
+        return value.sum(-1) + sum_t  # (s*, chorale)
 
     @torch.no_grad()
     def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
@@ -268,8 +266,8 @@ class DeepMarkov(nn.Module):
         log_z_over_Z_2 = standard_normal_vector_log_prob(z)  # (s*, chorale, t)
         log_p_z = torch.where(at_t == 0, log_z_over_Z_2, log_z_over_Z)  # (s*, chorale, t)
         log_q_z = normal_vector_log_prob(z, z_loc, z_scale)  # (s*, chorale, t)
-        ratio_z = log_p_z - log_q_z  # (s*, chorale, t)
-        return {"z": (torch.where(inside_t, ratio_z, 0.0).sum(-1), None)}
+        value = torch.where(inside_t, log_p_z - log_q_z, 0.0)  # (s*, chorale, t)
+        return {"z": (value.sum(-1), None)}
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""

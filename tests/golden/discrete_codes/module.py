@@ -136,18 +136,16 @@ class DiscreteCodes(nn.Module):
         b = relaxed_bit(recognise, temperature=0.5, straight_through=False, training=self.training)  # (n, B)
         encode_1, encode_2 = self.encode(x, b)  # (n, Z)
         encode_2_2 = F.softplus(encode_2)  # (n, Z)
+        z = encode_1 + encode_2_2 * torch.randn_like(encode_1)  # (n, Z)
+        decode = self.decode(z)  # (n, 784)
+        log_x = -F.binary_cross_entropy_with_logits(decode, x, reduction="none").sum(-1)  # (n,)
         spread_1, spread_2 = self.spread(b)  # (n, Z)
         spread_2_2 = F.softplus(spread_2)  # (n, Z)
         kl = kl_normal_normal(encode_1, encode_2_2, spread_1, spread_2_2)  # (n, Z)
         kl_z = kl.sum(-1)  # (n,)
-        kl_z_2 = -kl_z  # (n,)
-        z = encode_1 + encode_2_2 * torch.randn_like(encode_1)  # (n, Z)
-        decode = self.decode(z)  # (n, 784)
-        log_x = -F.binary_cross_entropy_with_logits(decode, x, reduction="none").sum(-1)  # (n,)
         kl_2 = kl_bernoulli(recognise, self.raw_chance)  # (n, B)
         kl_b = kl_2.sum(-1)  # (n,)
-        kl_b_2 = -kl_b  # (n,)
-        return kl_b_2 + kl_z_2 + log_x  # (n,)
+        return log_x - kl_b - kl_z  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -159,44 +157,38 @@ class DiscreteCodes(nn.Module):
         """log p(row, latents) − log q(latents) at draws of the latents, (samples, n)."""
         x = batch["x"]  # (n, 784)
         recognise = self.recognise(x)  # (n, B)
-        recognise_prob = recognise.sigmoid()  # (n, B)
-        b = torch.distributions.Bernoulli(probs=recognise_prob).expand((samples, x.shape[0], self.B)).sample()  # (s*, n, B)
+        b = torch.distributions.Bernoulli(logits=recognise).expand((samples, x.shape[0], self.B)).sample()  # (s*, n, B)
         encode_1, encode_2 = self.encode(x, b)  # (s*, n, Z)
         encode_2_2 = F.softplus(encode_2)  # (s*, n, Z)
         z = encode_1 + encode_2_2 * torch.randn_like(encode_1)  # (s*, n, Z)
         spread_1, spread_2 = self.spread(b)  # (s*, n, Z)
         log_p_z = normal_vector_log_prob(z, spread_1, F.softplus(spread_2))  # (s*, n)
         log_q_z = normal_vector_log_prob(z, encode_1, encode_2_2)  # (s*, n)
-        ratio_z = log_p_z - log_q_z  # (s*, n)
         decode = self.decode(z)  # (s*, n, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x.expand_as(decode), reduction="none").sum(-1)  # (s*, n)
         value = bernoulli_log_prob(b, self.raw_chance)  # (s*, n, B)
         log_p_b = value.sum(-1)  # (s*, n)
         value_2 = bernoulli_log_prob(b, recognise)  # (s*, n, B)
         log_q_b = value_2.sum(-1)  # (s*, n)
-        ratio_b = log_p_b - log_q_b  # (s*, n)
-        return ratio_b + ratio_z + log_x  # (s*, n)
+        return log_p_b - log_q_b + (log_p_z - log_q_z) + log_x  # (s*, n)
 
     @torch.no_grad()
     def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
         """Of b, z: log p − log q (samples, n) at draws from the guide, and the draws, samples first."""
         x = batch["x"]  # (n, 784)
         recognise = self.recognise(x)  # (n, B)
-        recognise_prob = recognise.sigmoid()  # (n, B)
-        b = torch.distributions.Bernoulli(probs=recognise_prob).expand((samples, x.shape[0], self.B)).sample()  # (s*, n, B)
+        b = torch.distributions.Bernoulli(logits=recognise).expand((samples, x.shape[0], self.B)).sample()  # (s*, n, B)
         value = bernoulli_log_prob(b, self.raw_chance)  # (s*, n, B)
         log_p_b = value.sum(-1)  # (s*, n)
         value_2 = bernoulli_log_prob(b, recognise)  # (s*, n, B)
         log_q_b = value_2.sum(-1)  # (s*, n)
-        ratio_b = log_p_b - log_q_b  # (s*, n)
         encode_1, encode_2 = self.encode(x, b)  # (s*, n, Z)
         encode_2_2 = F.softplus(encode_2)  # (s*, n, Z)
         z = encode_1 + encode_2_2 * torch.randn_like(encode_1)  # (s*, n, Z)
         spread_1, spread_2 = self.spread(b)  # (s*, n, Z)
         log_p_z = normal_vector_log_prob(z, spread_1, F.softplus(spread_2))  # (s*, n)
         log_q_z = normal_vector_log_prob(z, encode_1, encode_2_2)  # (s*, n)
-        ratio_z = log_p_z - log_q_z  # (s*, n)
-        return {"b": (ratio_b, b), "z": (ratio_z, z)}
+        return {"b": (log_p_b - log_q_b, b), "z": (log_p_z - log_q_z, z)}
 
     @torch.no_grad()
     def guides(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
@@ -220,8 +212,7 @@ class DiscreteCodes(nn.Module):
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        chance = self.raw_chance.sigmoid()  # (B,)
-        b = torch.distributions.Bernoulli(probs=chance).expand((n, self.B)).sample()  # (n, B)
+        b = torch.distributions.Bernoulli(logits=self.raw_chance).expand((n, self.B)).sample()  # (n, B)
         spread_1, spread_2 = self.spread(b)  # (n, Z)
         z = spread_1 + F.softplus(spread_2) * torch.randn_like(spread_1)  # (n, Z)
         decode = self.decode(z)  # (n, 784)

@@ -99,8 +99,7 @@ class EightSchools(nn.Module):
         total = mu[:, None] + tau[:, None] * eta  # (s*, school)
         log_y = normal_log_prob(y, total, sigma)  # (s*, school)
         kl_eta = kl_normal_standard(encode_eta_1, encode_eta_2_2)  # (s*, school)
-        kl_eta_2 = -kl_eta  # (s*, school)
-        return (kl_eta_2 + log_y).mean(0)  # (school,)
+        return (log_y - kl_eta).mean(0)  # (school,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data) or its bound: (N/M) Σ over the rows, and once what all rows share."""
@@ -139,8 +138,7 @@ class EightSchools(nn.Module):
         log_y = normal_log_prob(y, total, sigma)  # (s*, school)
         log_p_eta = normal_log_prob(eta, self.one * 0.0, self.one * 1.0)  # (s*, school)
         log_q_eta = normal_log_prob(eta, encode_eta_1, encode_eta_2_2)  # (s*, school)
-        ratio_eta = log_p_eta - log_q_eta  # (s*, school)
-        return ratio_eta + log_y  # (s*, school)
+        return log_p_eta - log_q_eta + log_y  # (s*, school)
 
     @torch.no_grad()
     def draws(self, batch: dict[str, Tensor], samples: int) -> dict[str, Tensor]:
@@ -169,8 +167,7 @@ class EightSchools(nn.Module):
         eta = encode_eta_1 + encode_eta_2_2 * torch.randn_like(encode_eta_1)  # (s*, school)
         log_p_eta = normal_log_prob(eta, self.one * 0.0, self.one * 1.0)  # (s*, school)
         log_q_eta = normal_log_prob(eta, encode_eta_1, encode_eta_2_2)  # (s*, school)
-        ratio_eta = log_p_eta - log_q_eta  # (s*, school)
-        return {"eta": (ratio_eta, eta)}
+        return {"eta": (log_p_eta - log_q_eta, eta)}
 
     @torch.no_grad()
     def guides(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:

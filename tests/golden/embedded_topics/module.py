@@ -87,8 +87,7 @@ class EmbeddedTopics(nn.Module):
         log_w = log_of(product_2).gather(-1, w)  # (doc, n)
         sum_n = torch.where(inside_n, log_w, 0.0).sum(-1)  # (doc,)
         kl_eta = kl_normal_standard_vector(encode_loc, encode_scale)  # (doc,)
-        kl_eta_2 = -kl_eta  # (doc,)
-        return kl_eta_2 + sum_n  # (doc,)
+        return sum_n - kl_eta  # (doc,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -114,8 +113,7 @@ class EmbeddedTopics(nn.Module):
         sum_n = torch.where(inside_n, log_w, 0.0).sum(-1)  # (s*, doc)
         log_p_eta = standard_normal_vector_log_prob(eta)  # (s*, doc)
         log_q_eta = normal_vector_log_prob(eta, encode_loc, encode_scale)  # (s*, doc)
-        ratio_eta = log_p_eta - log_q_eta  # (s*, doc)
-        return ratio_eta + sum_n  # (s*, doc)
+        return log_p_eta - log_q_eta + sum_n  # (s*, doc)
 
     @torch.no_grad()
     def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
@@ -130,8 +128,7 @@ class EmbeddedTopics(nn.Module):
         eta = encode_loc + encode_scale * noise_eta  # (s*, doc, K)
         log_p_eta = standard_normal_vector_log_prob(eta)  # (s*, doc)
         log_q_eta = normal_vector_log_prob(eta, encode_loc, encode_scale)  # (s*, doc)
-        ratio_eta = log_p_eta - log_q_eta  # (s*, doc)
-        return {"eta": (ratio_eta, eta)}
+        return {"eta": (log_p_eta - log_q_eta, eta)}
 
     @torch.no_grad()
     def guides(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:

@@ -210,9 +210,8 @@ class EntityTypes(nn.Module):
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         batch = with_room(batch)
         entity_size = longest(lengths["entity"])
-        prior = self.raw_prior.softmax(-1)  # (K,)
-        kind = torch.distributions.Categorical(probs=prior).expand((n, entity_size)).sample()  # (doc, entity)
         inside_entity = torch.arange(entity_size, device=self.one.device) < lengths["entity"][:, None]  # (doc, entity)
+        kind = torch.distributions.Categorical(logits=self.raw_prior).expand((n, entity_size)).sample()  # (doc, entity)
         kind_padded = up_to_the_ends(kind, inside_entity)  # (doc, entity)
         several = self.raw_several.sigmoid()  # (k,)
         several_at = pick_last(several, kind)  # (doc, entity)

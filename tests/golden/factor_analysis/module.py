@@ -99,11 +99,10 @@ class FactorAnalysis(nn.Module):
         z = torch.distributions.MultivariateNormal(loc=factors_loc, scale_tril=factors_scale_tril).rsample()  # (n, Z)
         log_p_z = standard_normal_vector_log_prob(z)  # (n,)
         log_q_z = multivariate_normal_log_prob(z, factors_loc, factors_scale_tril)  # (n,)
-        ratio_z = log_p_z - log_q_z  # (n,)
         total = F.linear(z, self.loading, self.mean)  # (n, d)
         noise = F.softplus(self.raw_noise)  # (d,)
         log_x_over_d = normal_vector_log_prob(x, total, noise)  # (n,)
-        return ratio_z + log_x_over_d  # (n,)
+        return log_p_z - log_q_z + log_x_over_d  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -121,11 +120,10 @@ class FactorAnalysis(nn.Module):
         ).expand((samples, x.shape[0])).rsample()  # (s*, n, Z)
         log_p_z = standard_normal_vector_log_prob(z)  # (s*, n)
         log_q_z = multivariate_normal_log_prob(z, factors_loc, factors_scale_tril)  # (s*, n)
-        ratio_z = log_p_z - log_q_z  # (s*, n)
         total = F.linear(z, self.loading, self.mean)  # (s*, n, d)
         noise = F.softplus(self.raw_noise)  # (d,)
         log_x_over_d = normal_vector_log_prob(x, total, noise)  # (s*, n)
-        return ratio_z + log_x_over_d  # (s*, n)
+        return log_p_z - log_q_z + log_x_over_d  # (s*, n)
 
     @torch.no_grad()
     def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
@@ -138,8 +136,7 @@ class FactorAnalysis(nn.Module):
         ).expand((samples, x.shape[0])).rsample()  # (s*, n, Z)
         log_p_z = standard_normal_vector_log_prob(z)  # (s*, n)
         log_q_z = multivariate_normal_log_prob(z, factors_loc, factors_scale_tril)  # (s*, n)
-        ratio_z = log_p_z - log_q_z  # (s*, n)
-        return {"z": (ratio_z, z)}
+        return {"z": (log_p_z - log_q_z, z)}
 
     @torch.no_grad()
     def guides(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:

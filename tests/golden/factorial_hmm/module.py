@@ -255,11 +255,10 @@ class FactorialHmm(nn.Module):
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         t_size = longest(lengths["t"])
         harmony_trans = self.raw_harmony_trans.softmax(-1)  # (k, K)
-        harmony_init = self.raw_harmony_init.softmax(-1)  # (K,)
         h_steps = []
         for t in range(t_size):
             if t == 0:
-                h_now = torch.distributions.Categorical(probs=harmony_init).expand((n,)).sample()  # (chorale,)
+                h_now = torch.distributions.Categorical(logits=self.raw_harmony_init).expand((n,)).sample()  # (chorale,)
                 h_steps.append(h_now)
             else:
                 harmony_trans_at = cells(harmony_trans, h_steps[t - 1])  # (chorale, K)
@@ -269,11 +268,10 @@ class FactorialHmm(nn.Module):
         inside_t = torch.arange(t_size, device=self.one.device) < lengths["t"][:, None]  # (chorale, t)
         h_padded = up_to_the_ends(h, inside_t)  # (chorale, t)
         metre_trans = self.raw_metre_trans.softmax(-1)  # (l, L)
-        metre_init = self.raw_metre_init.softmax(-1)  # (L,)
         m_steps = []
         for t_2 in range(t_size):
             if t_2 == 0:
-                m_now = torch.distributions.Categorical(probs=metre_init).expand((n,)).sample()  # (chorale,)
+                m_now = torch.distributions.Categorical(logits=self.raw_metre_init).expand((n,)).sample()  # (chorale,)
                 m_steps.append(m_now)
             else:
                 metre_trans_at = cells(metre_trans, m_steps[t_2 - 1])  # (chorale, L)

@@ -84,10 +84,9 @@ class FlowVae(nn.Module):
         log_p_z = standard_normal_vector_log_prob(z)  # (n,)
         log_total_over_Z = normal_vector_log_prob(total, encode_loc, encode_scale)  # (n,)
         log_q_z = log_total_over_Z - z_2  # (n,)
-        ratio_z = log_p_z - log_q_z  # (n,)
         decode = self.decode(z)  # (n, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x, reduction="none").sum(-1)  # (n,)
-        return ratio_z + log_x  # (n,)
+        return log_p_z - log_q_z + log_x  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -106,10 +105,9 @@ class FlowVae(nn.Module):
         log_p_z = standard_normal_vector_log_prob(z)  # (s*, n)
         log_total_over_Z = normal_vector_log_prob(total, encode_loc, encode_scale)  # (s*, n)
         log_q_z = log_total_over_Z - z_2  # (s*, n)
-        ratio_z = log_p_z - log_q_z  # (s*, n)
         decode = self.decode(z)  # (s*, n, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x.expand_as(decode), reduction="none").sum(-1)  # (s*, n)
-        return ratio_z + log_x  # (s*, n)
+        return log_p_z - log_q_z + log_x  # (s*, n)
 
     @torch.no_grad()
     def draws(self, batch: dict[str, Tensor], samples: int) -> dict[str, Tensor]:
@@ -133,8 +131,7 @@ class FlowVae(nn.Module):
         log_p_z = standard_normal_vector_log_prob(z)  # (s*, n)
         log_total_over_Z = normal_vector_log_prob(total, encode_loc, encode_scale)  # (s*, n)
         log_q_z = log_total_over_Z - z_2  # (s*, n)
-        ratio_z = log_p_z - log_q_z  # (s*, n)
-        return {"z": (ratio_z, z)}
+        return {"z": (log_p_z - log_q_z, z)}
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""

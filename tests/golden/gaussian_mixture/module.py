@@ -165,8 +165,7 @@ class GaussianMixture(nn.Module):
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        pi = self.raw_pi.softmax(-1)  # (K,)
-        c = torch.distributions.Categorical(probs=pi).expand((n,)).sample()  # (n,)
+        c = torch.distributions.Categorical(logits=self.raw_pi).expand((n,)).sample()  # (n,)
         mu_at = cells(self.mu, c)  # (n, D)
         L = to_cholesky(self.raw_L)  # (k, D', D)
         L_at = cells(L, c)  # (n, D', D)

@@ -116,7 +116,7 @@ class Grading(nn.Module):
         mark = batch["mark"]  # (panel, essay, grader)
         mark_2 = torch.where(mark_observed, mark, 0)  # (panel, essay, grader)
         log_marks = self.raw_marks.log_softmax(-1)  # (worth, kind, M)
-        log_marks_at = cells(log_marks.movedim(2, 0), mark_2.clamp(0, self.M - 1))  # (panel, essay, grader, worth, kind)
+        log_marks_at = cells(log_marks.movedim(2, 0), mark_2)  # (panel, essay, grader, worth, kind)
         log_mark = torch.where(mark_observed[:, :, :, None, None], log_marks_at, 0.0)  # (panel, essay, grader, worth, kind)
         over = over_joint_values(log_mark.transpose(2, 3))  # (panel, essay, worth, kind_along_grader)
         log_quality = self.raw_quality.log_softmax(-1)  # (K,)
@@ -137,16 +137,15 @@ class Grading(nn.Module):
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         batch = with_room(batch)
-        mark_observed = batch["mark_observed"]  # (panel, essay, grader)
         mark = batch["mark"]  # (panel, essay, grader)
-        mark_2 = torch.where(mark_observed, mark, 0)  # (panel, essay, grader)
-        test = torch.arange(self.M, device=self.one.device) != mark_2[:, :, :, None]  # (panel, essay, grader, mark)
+        test = torch.arange(self.M, device=self.one.device) != mark[:, :, :, None]  # (panel, essay, grader, mark)
+        mark_observed = batch["mark_observed"]  # (panel, essay, grader)
         test_2 = mark_observed[:, :, :, None] & test  # (panel, essay, grader, mark)
-        seen_mark = torch.where(test_2, self.one * -torch.inf, 0.0)  # (panel, essay, grader, mark)
+        value = torch.where(test_2, self.one * -torch.inf, 0.0)  # (panel, essay, grader, mark)
         log_marks = self.raw_marks.log_softmax(-1)  # (worth, kind, M)
         total_ = (
             log_marks
-            + seen_mark[:, :, :, None, None]
+            + value[:, :, :, None, None]
             + tilt["mark"][:, :, :, None, None]
         )  # (panel, essay, grader, worth, kind, mark)
         log_sum_mark = total(total_)  # (panel, essay, grader, worth, kind)
@@ -218,11 +217,9 @@ class Grading(nn.Module):
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         essay_size = longest(lengths["essay"])
-        manner = self.raw_manner.softmax(-1)  # (T,)
-        kind = torch.distributions.Categorical(probs=manner).expand((n, self.G)).sample()  # (panel, grader)
-        quality = self.raw_quality.softmax(-1)  # (K,)
-        worth = torch.distributions.Categorical(probs=quality).expand((n, essay_size)).sample()  # (panel, essay)
+        kind = torch.distributions.Categorical(logits=self.raw_manner).expand((n, self.G)).sample()  # (panel, grader)
         inside_essay = torch.arange(essay_size, device=self.one.device) < lengths["essay"][:, None]  # (panel, essay)
+        worth = torch.distributions.Categorical(logits=self.raw_quality).expand((n, essay_size)).sample()  # (panel, essay)
         worth_padded = up_to_the_ends(worth, inside_essay)  # (panel, essay)
         marks = self.raw_marks.softmax(-1)  # (k, h, M)
         marks_at = cells(marks, worth[:, None], kind[:, :, None])  # (panel, grader, essay, M)

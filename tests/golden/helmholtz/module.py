@@ -125,20 +125,18 @@ class Helmholtz(nn.Module):
         """A lower bound on log p of each row (n,), in nats."""
         x = batch["x"]  # (n, 784)
         encode = self.encode(x)  # (n, LOW)
-        low = torch.distributions.Bernoulli(probs=encode.sigmoid()).sample()  # (n, LOW)
+        low = torch.distributions.Bernoulli(logits=encode).sample()  # (n, LOW)
         higher = self.higher(low)  # (n, TOP)
-        top = torch.distributions.Bernoulli(probs=higher.sigmoid()).sample()  # (n, TOP)
+        top = torch.distributions.Bernoulli(logits=higher).sample()  # (n, TOP)
         value = bernoulli_log_prob(top, self.raw_chance)  # (n, TOP)
         log_p_top = value.sum(-1)  # (n,)
         log_q_top = -F.binary_cross_entropy_with_logits(higher, top, reduction="none").sum(-1)  # (n,)
-        ratio_top = log_p_top - log_q_top.detach()  # (n,)
         lower = self.lower(top)  # (n, LOW)
         log_p_low = -F.binary_cross_entropy_with_logits(lower, low, reduction="none").sum(-1)  # (n,)
         log_q_low = -F.binary_cross_entropy_with_logits(encode, low, reduction="none").sum(-1)  # (n,)
-        ratio_low = log_p_low - log_q_low.detach()  # (n,)
         decode = self.decode(low)  # (n, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x, reduction="none").sum(-1)  # (n,)
-        return ratio_top + ratio_low + log_x  # (n,)
+        return log_p_top - log_q_top.detach() + (log_p_low - log_q_low.detach()) + log_x  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of minus the bound: (N/M) Σ over the rows of the batch.
@@ -166,42 +164,36 @@ class Helmholtz(nn.Module):
         """log p(row, latents) − log q(latents) at draws of the latents, (samples, n)."""
         x = batch["x"]  # (n, 784)
         encode = self.encode(x)  # (n, LOW)
-        encode_prob = encode.sigmoid()  # (n, LOW)
-        low = torch.distributions.Bernoulli(probs=encode_prob).expand((samples, x.shape[0], self.LOW)).sample()  # (s*, n, LOW)
+        low = torch.distributions.Bernoulli(logits=encode).expand((samples, x.shape[0], self.LOW)).sample()  # (s*, n, LOW)
         higher = self.higher(low)  # (s*, n, TOP)
-        top = torch.distributions.Bernoulli(probs=higher.sigmoid()).sample()  # (s*, n, TOP)
+        top = torch.distributions.Bernoulli(logits=higher).sample()  # (s*, n, TOP)
         value = bernoulli_log_prob(top, self.raw_chance)  # (s*, n, TOP)
         log_p_top = value.sum(-1)  # (s*, n)
         log_q_top = -F.binary_cross_entropy_with_logits(higher, top, reduction="none").sum(-1)  # (s*, n)
-        ratio_top = log_p_top - log_q_top  # (s*, n)
         lower = self.lower(top)  # (s*, n, LOW)
         log_p_low = -F.binary_cross_entropy_with_logits(lower, low, reduction="none").sum(-1)  # (s*, n)
         value_2 = bernoulli_log_prob(low, encode)  # (s*, n, LOW)
         log_q_low = value_2.sum(-1)  # (s*, n)
-        ratio_low = log_p_low - log_q_low  # (s*, n)
         decode = self.decode(low)  # (s*, n, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x.expand_as(decode), reduction="none").sum(-1)  # (s*, n)
-        return ratio_top + ratio_low + log_x  # (s*, n)
+        return log_p_top - log_q_top + (log_p_low - log_q_low) + log_x  # (s*, n)
 
     @torch.no_grad()
     def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
         """Of low, top: log p − log q (samples, n) at draws from the guide, and the draws, samples first."""
         x = batch["x"]  # (n, 784)
         encode = self.encode(x)  # (n, LOW)
-        encode_prob = encode.sigmoid()  # (n, LOW)
-        low = torch.distributions.Bernoulli(probs=encode_prob).expand((samples, x.shape[0], self.LOW)).sample()  # (s*, n, LOW)
+        low = torch.distributions.Bernoulli(logits=encode).expand((samples, x.shape[0], self.LOW)).sample()  # (s*, n, LOW)
         higher = self.higher(low)  # (s*, n, TOP)
-        top = torch.distributions.Bernoulli(probs=higher.sigmoid()).sample()  # (s*, n, TOP)
+        top = torch.distributions.Bernoulli(logits=higher).sample()  # (s*, n, TOP)
         lower = self.lower(top)  # (s*, n, LOW)
         log_p_low = -F.binary_cross_entropy_with_logits(lower, low, reduction="none").sum(-1)  # (s*, n)
         value = bernoulli_log_prob(low, encode)  # (s*, n, LOW)
         log_q_low = value.sum(-1)  # (s*, n)
-        ratio_low = log_p_low - log_q_low  # (s*, n)
         value_2 = bernoulli_log_prob(top, self.raw_chance)  # (s*, n, TOP)
         log_p_top = value_2.sum(-1)  # (s*, n)
         log_q_top = -F.binary_cross_entropy_with_logits(higher, top, reduction="none").sum(-1)  # (s*, n)
-        ratio_top = log_p_top - log_q_top  # (s*, n)
-        return {"low": (ratio_low, low), "top": (ratio_top, top)}
+        return {"low": (log_p_low - log_q_low, low), "top": (log_p_top - log_q_top, top)}
 
     @torch.no_grad()
     def guides(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
@@ -225,10 +217,9 @@ class Helmholtz(nn.Module):
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        chance = self.raw_chance.sigmoid()  # (TOP,)
-        top = torch.distributions.Bernoulli(probs=chance).expand((n, self.TOP)).sample()  # (n, TOP)
+        top = torch.distributions.Bernoulli(logits=self.raw_chance).expand((n, self.TOP)).sample()  # (n, TOP)
         lower = self.lower(top)  # (n, LOW)
-        low = torch.distributions.Bernoulli(probs=lower.sigmoid()).sample()  # (n, LOW)
+        low = torch.distributions.Bernoulli(logits=lower).sample()  # (n, LOW)
         decode = self.decode(low)  # (n, 784)
         x = decide(torch.distributions.Bernoulli(probs=decode.sigmoid()).expand((n, 784)), rule, False)  # (n, 784)
         return {"top": top, "low": low, "x": x}

@@ -173,8 +173,7 @@ class HierarchicalMixture(nn.Module):
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         n_size = longest(lengths["n"])
-        prior = self.raw_prior.softmax(-1)  # (C,)
-        kind = torch.distributions.Categorical(probs=prior).expand((n,)).sample()  # (doc,)
+        kind = torch.distributions.Categorical(logits=self.raw_prior).expand((n,)).sample()  # (doc,)
         mix = self.raw_mix.softmax(-1)  # (class, K)
         mix_at = cells(mix, kind)  # (doc, K)
         topic = torch.distributions.Categorical(probs=mix_at[:, None]).expand((n, n_size)).sample()  # (doc, n)

@@ -224,11 +224,10 @@ class Hmm2(nn.Module):
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         t_size = longest(lengths["t"])
         second = self.raw_second.softmax(-1)  # (k, K)
-        init = self.raw_init.softmax(-1)  # (K,)
         c_steps = []
         for t in range(t_size):
             if t == 0:
-                c_now = torch.distributions.Categorical(probs=init).expand((n,)).sample()  # (word,)
+                c_now = torch.distributions.Categorical(logits=self.raw_init).expand((n,)).sample()  # (word,)
                 c_steps.append(c_now)
             elif t == 1:
                 second_at = cells(second, c_steps[t - 1])  # (word, K)
@@ -236,8 +235,7 @@ class Hmm2(nn.Module):
                 c_steps.append(c_now)
             else:
                 trans_at = cells(self.raw_trans, c_steps[t - 1], c_steps[t - 2])  # (word, K)
-                trans_at_prob = trans_at.softmax(-1)  # (word, K)
-                c_now = torch.distributions.Categorical(probs=trans_at_prob).sample()  # (word,)
+                c_now = torch.distributions.Categorical(logits=trans_at).sample()  # (word,)
                 c_steps.append(c_now)
         c = torch.stack(c_steps, 1)  # (word, t)
         inside_t = torch.arange(t_size, device=self.one.device) < lengths["t"][:, None]  # (word, t)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 # backward: first_derivative
 # decide: decide
 # decide: predictive
+# distinct: distinct
 # heap: keep_pages
 # queries: Attached
 # queries: Entropic
@@ -55,6 +56,10 @@ from torch import Tensor, nn
 # sums.logsum: log_sum_exp
 # sums.logsum: weights
 # sums.lookup: pick_last
+# sums.selected: SelectedLogSoftmax
+# sums.selected: least_logit
+# sums.selected: selected_log_softmax
+# sums.selected: softmax_in_place
 # sums.sweep: Room
 # sums.sweep: imprecise
 
@@ -103,10 +108,9 @@ class HmmAlignment(nn.Module):
         jump_at_2 = torch.where(inside_j[:, :, None], jump_at, -torch.inf)  # (pair, j, a')
         log_jump_at = jump_at_2.log_softmax(1)  # (pair, j, a')
         log_jump_at_2 = log_jump_at  # (pair, a, a')
-        lex = self.lex(y)  # (pair, a, EN)
-        log_lex = lex.log_softmax(-1)  # (pair, a, EN)
+        y_words, y_row = distinct(y)  # (distinct,), (pair, a)
         x = batch["x"]  # (pair, i)
-        log_x = pick_last(log_lex[:, None], x[:, :, None])  # (pair, i, a)
+        log_x = selected_log_softmax(self.lex.features(y_words), self.lex.out, y_row[:, None], x[:, :, None])  # (pair, i, a)
         log_x_2 = torch.where(inside_j[:, None], log_x, -torch.inf)  # (pair, i, a)
         value = -y_len.to(self.one.dtype).log()  # (pair,)
         x_len = batch["x_len"]  # (pair,)
@@ -131,10 +135,9 @@ class HmmAlignment(nn.Module):
         jump_at_2 = torch.where(inside_j[:, :, None], jump_at, -torch.inf)  # (pair, j, a')
         log_jump_at = jump_at_2.log_softmax(1)  # (pair, j, a')
         log_jump_at_2 = log_jump_at  # (pair, a, a')
-        lex = self.lex(y)  # (pair, a, EN)
-        log_lex = lex.log_softmax(-1)  # (pair, a, EN)
+        y_words, y_row = distinct(y)  # (distinct,), (pair, a)
         x = batch["x"]  # (pair, i)
-        log_x = pick_last(log_lex[:, None], x[:, :, None])  # (pair, i, a)
+        log_x = selected_log_softmax(self.lex.features(y_words), self.lex.out, y_row[:, None], x[:, :, None])  # (pair, i, a)
         value = torch.where(inside_j[:, None], log_x + tilt["a"], -torch.inf)  # (pair, i, a)
         value_2 = -y_len.to(self.one.dtype).log()  # (pair,)
         x_len = batch["x_len"]  # (pair,)
@@ -155,10 +158,9 @@ class HmmAlignment(nn.Module):
         log_jump_at = jump_at_2.log_softmax(1)  # (pair, j, a')
         total = log_jump_at.transpose(-2, -1)[:, None] + tilt["a"]  # (pair, i, a', a)
         value = total[:, 1:]  # (pair, i, a', a)
-        lex = self.lex(y)  # (pair, a, EN)
-        log_lex = lex.log_softmax(-1)  # (pair, a, EN)
+        y_words, y_row = distinct(y)  # (distinct,), (pair, a)
         x = batch["x"]  # (pair, i)
-        log_x = pick_last(log_lex[:, None], x[:, :, None])  # (pair, i, a)
+        log_x = selected_log_softmax(self.lex.features(y_words), self.lex.out, y_row[:, None], x[:, :, None])  # (pair, i, a)
         log_x_2 = torch.where(inside_j[:, None], log_x, -torch.inf)  # (pair, i, a)
         log_y_len = y_len.to(self.one.dtype).log()  # (pair,)
         a_at = tilt["a"][:, 0, 0]  # (pair, a)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 # backward: first_derivative
 # decide: decide
 # decide: predictive
+# distinct: distinct
 # heap: keep_pages
 # queries: Attached
 # queries: Entropic
@@ -38,7 +39,11 @@ from torch import Tensor, nn
 # sums.logsum: LogSumExp
 # sums.logsum: impossible_alone
 # sums.logsum: log_sum_exp
-# sums.lookup: pick_last
+# sums.lookup: cells
+# sums.selected: SelectedLogSoftmax
+# sums.selected: least_logit
+# sums.selected: selected_log_softmax
+# sums.selected: softmax_in_place
 
 
 class Lex(nn.Module):
@@ -76,16 +81,14 @@ class Ibm1(nn.Module):
         """log p of each row (pair,), exact, in nats."""
         batch = with_room(batch)
         y = batch["y"]  # (pair, j)
-        lex = self.lex(y)  # (pair, a, EN)
-        log_lex = lex.log_softmax(-1)  # (pair, a, EN)
-        x = batch["x"]  # (pair, i)
-        log_x = pick_last(log_lex[:, None], x[:, :, None])  # (pair, i, a)
         y_len = batch["y_len"]  # (pair,)
-        log_a = -y_len.to(self.one.dtype).log()  # (pair,)
-        log_joint = log_a[:, None, None] + log_x  # (pair, i, a)
         inside_a = torch.arange(y.shape[1], device=self.one.device) < y_len[:, None]  # (pair, a)
-        log_joint_2 = torch.where(inside_a[:, None], log_joint, -torch.inf)  # (pair, i, a)
-        log_sum_a = log_sum_exp(log_joint_2)  # (pair, i)
+        log_a = -y_len.to(self.one.dtype).log()  # (pair,)
+        log_a_2 = torch.where(inside_a, log_a[:, None], -torch.inf)  # (pair, a)
+        y_words, y_row = distinct(y)  # (distinct,), (pair, a)
+        x = batch["x"]  # (pair, i)
+        log_x = selected_log_softmax(self.lex.features(y_words), self.lex.out, y_row[:, None], x[:, :, None])  # (pair, i, a)
+        log_sum_a = log_sum_exp(log_a_2[:, None] + log_x)  # (pair, i)
         x_len = batch["x_len"]  # (pair,)
         inside_i = torch.arange(x.shape[1], device=self.one.device) < x_len[:, None]  # (pair, i)
         sum_i = torch.where(inside_i, log_sum_a, 0.0).sum(-1)  # (pair,)
@@ -99,13 +102,12 @@ class Ibm1(nn.Module):
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         batch = with_room(batch)
-        y = batch["y"]  # (pair, j)
-        lex = self.lex(y)  # (pair, a, EN)
-        log_lex = lex.log_softmax(-1)  # (pair, a, EN)
-        x = batch["x"]  # (pair, i)
-        log_x = pick_last(log_lex[:, None], x[:, :, None])  # (pair, i, a)
         y_len = batch["y_len"]  # (pair,)
         log_a = -y_len.to(self.one.dtype).log()  # (pair,)
+        y = batch["y"]  # (pair, j)
+        y_words, y_row = distinct(y)  # (distinct,), (pair, a)
+        x = batch["x"]  # (pair, i)
+        log_x = selected_log_softmax(self.lex.features(y_words), self.lex.out, y_row[:, None], x[:, :, None])  # (pair, i, a)
         log_joint = log_a[:, None, None] + log_x + tilt["a"]  # (pair, i, a)
         inside_a = torch.arange(y.shape[1], device=self.one.device) < y_len[:, None]  # (pair, a)
         log_joint_2 = torch.where(inside_a[:, None], log_joint, -torch.inf)  # (pair, i, a)
@@ -147,9 +149,11 @@ class Ibm1(nn.Module):
         inside_i = torch.arange(i_size, device=self.one.device) < lengths["i"][:, None]  # (pair, i)
         a_padded = up_to_the_ends(a, inside_i)  # (pair, i)
         y_at = y.gather(-1, a)  # (pair, i)
-        lex = self.lex(y_at)  # (pair, i, EN)
-        lex_prob = lex.softmax(-1)  # (pair, i, EN)
-        x = decide(torch.distributions.Categorical(probs=lex_prob).expand((n, i_size)), rule, False)  # (pair, i)
+        symbol_words, symbol_row = distinct(y_at)  # (distinct,), (pair, i)
+        lex = self.lex(symbol_words)  # (distinct, EN)
+        lex_prob = lex.softmax(-1)  # (distinct, EN)
+        lex_prob_at = cells(lex_prob, symbol_row)  # (pair, i, EN)
+        x = decide(torch.distributions.Categorical(probs=lex_prob_at).expand((n, i_size)), rule, False)  # (pair, i)
         x_padded = up_to_the_ends(x, inside_i)  # (pair, i)
         return {"y": y, "a": a_padded, "x": x_padded, "y_len": y_len, "x_len": lengths["i"]}
 

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 # constraints: softplus_inverse
 # decide: decide
 # decide: predictive
+# distinct: distinct
 # heap: keep_pages
 # queries: Attached
 # queries: Entropic
@@ -40,7 +41,10 @@ from torch.nn import functional as F
 # sums.logsum: LogSumExp
 # sums.logsum: impossible_alone
 # sums.logsum: log_sum_exp
-# sums.lookup: pick_last
+# sums.selected: SelectedLogSoftmax
+# sums.selected: least_logit
+# sums.selected: selected_log_softmax
+# sums.selected: softmax_in_place
 
 
 class Lex(nn.Module):
@@ -107,9 +111,8 @@ class Ibm2(nn.Module):
         null = torch.where(test[:, None], self.null, -tension * abs_)  # (pair, j, i)
         null_2 = torch.where(inside_a[:, :, None], null, -torch.inf)  # (pair, j, i)
         log_null = null_2.log_softmax(1)  # (pair, j, i)
-        lex = self.lex(y)  # (pair, a, EN)
-        log_lex = lex.log_softmax(-1)  # (pair, a, EN)
-        log_x = pick_last(log_lex[:, None], x[:, :, None])  # (pair, i, a)
+        y_words, y_row = distinct(y)  # (distinct,), (pair, a)
+        log_x = selected_log_softmax(self.lex.features(y_words), self.lex.out, y_row[:, None], x[:, :, None])  # (pair, i, a)
         log_joint = log_null + log_x.transpose(-2, -1)  # (pair, a, i)
         log_joint_2 = torch.where(inside_a[:, :, None], log_joint, -torch.inf)  # (pair, a, i)
         log_sum_a = log_sum_exp(log_joint_2.transpose(-2, -1))  # (pair, i)
@@ -143,9 +146,8 @@ class Ibm2(nn.Module):
         null = torch.where(test[:, None], self.null, -tension * abs_)  # (pair, j, i)
         null_2 = torch.where(inside_a[:, :, None], null, -torch.inf)  # (pair, j, i)
         log_null = null_2.log_softmax(1)  # (pair, j, i)
-        lex = self.lex(y)  # (pair, a, EN)
-        log_lex = lex.log_softmax(-1)  # (pair, a, EN)
-        log_x = pick_last(log_lex[:, None], x[:, :, None])  # (pair, i, a)
+        y_words, y_row = distinct(y)  # (distinct,), (pair, a)
+        log_x = selected_log_softmax(self.lex.features(y_words), self.lex.out, y_row[:, None], x[:, :, None])  # (pair, i, a)
         log_joint = log_null + log_x.transpose(-2, -1) + tilt["a"].transpose(-2, -1)  # (pair, a, i)
         log_joint_2 = torch.where(inside_a[:, :, None], log_joint, -torch.inf)  # (pair, a, i)
         log_sum_a = total(log_joint_2.transpose(-2, -1))  # (pair, i)

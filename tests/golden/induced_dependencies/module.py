@@ -16,6 +16,7 @@ from torch.nn import functional as F
 # backward: first_derivative
 # decide: decide
 # decide: predictive
+# distinct: distinct
 # heap: keep_pages
 # queries: Attached
 # queries: Entropic
@@ -38,7 +39,10 @@ from torch.nn import functional as F
 # sums.logsum: LogSumExp
 # sums.logsum: impossible_alone
 # sums.logsum: log_sum_exp
-# sums.lookup: pick_last
+# sums.selected: SelectedLogSoftmax
+# sums.selected: least_logit
+# sums.selected: selected_log_softmax
+# sums.selected: softmax_in_place
 # sums.tree: arborescence
 # sums.tree: arc_marginals
 # sums.tree: best_tree
@@ -98,20 +102,17 @@ class InducedDependencies(nn.Module):
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (sentence,), exact, in nats."""
         batch = with_room(batch)
-        x_len = batch["x_len"]  # (sentence,)
         x = batch["x"]  # (sentence, i)
-        joined = torch.cat(
-            [torch.tensor(self.V, device=self.one.device).expand(x_len.shape[0]).unsqueeze(-1), x], -1
-        )  # (sentence, i and root)
-        attach = self.attach(joined)  # (sentence, head, V)
-        log_attach = attach.log_softmax(-1)  # (sentence, head, V)
-        log_x = pick_last(log_attach[:, None], x[:, :, None])  # (sentence, i, head)
+        joined = F.pad(x, (1, 0), value=self.V)  # (sentence, i and root)
+        symbol_words, symbol_row = distinct(joined)  # (distinct,), (sentence, head)
+        log_x = selected_log_softmax(
+            self.attach.features(symbol_words), self.attach.out, symbol_row[:, None], x[:, :, None]
+        )  # (sentence, i, head)
+        x_len = batch["x_len"]  # (sentence,)
         tree = tree_log_prob(log_x, x_len)  # (sentence,)
         x_len_2 = x_len.to(self.one.dtype)  # (sentence,)
         log = log_number_of_trees(x_len_2)  # (sentence,)
-        norm_head = -log  # (sentence,)
-        product = 0.0 * x_len.to(self.one.dtype)  # (sentence,)
-        total = norm_head + tree + torch.where(x_len == 0, 0.0, product)  # (sentence,)
+        total = tree - log + 0.0  # (sentence,)
         return impossible_alone(total)  # (sentence,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
@@ -122,20 +123,17 @@ class InducedDependencies(nn.Module):
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         batch = with_room(batch)
-        x_len = batch["x_len"]  # (sentence,)
         x = batch["x"]  # (sentence, i)
-        joined = torch.cat(
-            [torch.tensor(self.V, device=self.one.device).expand(x_len.shape[0]).unsqueeze(-1), x], -1
-        )  # (sentence, i and root)
-        attach = self.attach(joined)  # (sentence, head, V)
-        log_attach = attach.log_softmax(-1)  # (sentence, head, V)
-        log_x = pick_last(log_attach[:, None], x[:, :, None])  # (sentence, i, head)
+        joined = F.pad(x, (1, 0), value=self.V)  # (sentence, i and root)
+        symbol_words, symbol_row = distinct(joined)  # (distinct,), (sentence, head)
+        log_x = selected_log_softmax(
+            self.attach.features(symbol_words), self.attach.out, symbol_row[:, None], x[:, :, None]
+        )  # (sentence, i, head)
+        x_len = batch["x_len"]  # (sentence,)
         tree = tree_total(total, log_x + tilt["head"], x_len)  # (sentence,)
         x_len_2 = x_len.to(self.one.dtype)  # (sentence,)
         log = log_number_of_trees(x_len_2)  # (sentence,)
-        norm_head = -log  # (sentence,)
-        product = 0.0 * x_len.to(self.one.dtype)  # (sentence,)
-        return norm_head + tree + torch.where(x_len == 0, 0.0, product)  # (sentence,)
+        return tree - log + 0.0  # (sentence,)
 
     def unknowns(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """A tilt of nothing for each latent, and which of its elements count where rows differ in length."""
@@ -166,9 +164,7 @@ class InducedDependencies(nn.Module):
         head_padded = up_to_the_ends(head, inside_i)  # (sentence, i)
         value_2 = self.one.new_zeros(n, i_size)  # (sentence, i)
         value_3 = value_2.long()  # (sentence, i)
-        joined = torch.cat(
-            [torch.tensor(self.V, device=self.one.device).expand(n).unsqueeze(-1), value_3], -1
-        )  # (sentence, i and root)
+        joined = F.pad(value_3, (1, 0), value=self.V)  # (sentence, i and root)
         joined_at = joined.gather(-1, head)  # (sentence, i)
         attach = self.attach(joined_at)  # (sentence, i, V)
         attach_prob = attach.softmax(-1)  # (sentence, i, V)
@@ -183,9 +179,7 @@ class InducedDependencies(nn.Module):
                 value_5 = torch.where(test, value_4, value_3)  # (sentence, i)
                 state_steps.append(value_5)
             else:
-                joined_2 = torch.cat(
-                    [torch.tensor(self.V, device=self.one.device).expand(n).unsqueeze(-1), state_steps[level - 1]], -1
-                )  # (sentence, i and root)
+                joined_2 = F.pad(state_steps[level - 1], (1, 0), value=self.V)  # (sentence, i and root)
                 joined_at_2 = joined_2.gather(-1, head)  # (sentence, i)
                 attach_2 = self.attach(joined_at_2)  # (sentence, i, V)
                 attach_prob_2 = attach_2.softmax(-1)  # (sentence, i, V)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 # backward: first_derivative
 # decide: decide
 # decide: predictive
+# distinct: distinct
 # heap: keep_pages
 # layers.dense: OneHotLinear
 # queries: Attached
@@ -156,18 +157,21 @@ class Iohmm(nn.Module):
         """log p of each row (sentence,), exact, in nats."""
         batch = with_room(batch)
         u = batch["u"]  # (sentence, t)
-        read = self.read(u)  # (sentence, t, K)
+        u_words, u_row = distinct(u)  # (distinct,), (sentence, t)
+        read = self.read(u_words)  # (distinct, K)
+        read_2 = cells(read, u_row)  # (sentence, t, K)
         at_c = torch.arange(self.K, device=self.one.device)  # (c',)
-        move = self.move(at_c, read[:, :, None])  # (sentence, t, c', K)
+        move = self.move(at_c, read_2[:, :, None])  # (sentence, t, c', K)
         log_move = move.log_softmax(-1)  # (sentence, t, c', K)
         value = log_move[:, 1:]  # (sentence, t, c', c)
-        start_raw = self.start(u)  # (sentence, t, K)
-        log_start = start_raw.log_softmax(-1)  # (sentence, t, K)
-        log_start_at = log_start[:, 0]  # (sentence, c)
+        start_raw = self.start(u_words)  # (distinct, K)
+        log_start = start_raw.log_softmax(-1)  # (distinct, K)
+        log_start_at = cells(log_start, u_row)  # (sentence, t, K)
+        log_start_at_2 = log_start_at[:, 0]  # (sentence, c)
         log_emit = self.raw_emit.log_softmax(-1)  # (c, TAG)
         x = batch["x"]  # (sentence, t)
         u_len = batch["u_len"]  # (sentence,)
-        return chain_log_prob_of_tokens(log_start_at, value, log_emit, x, u_len)  # (sentence,)
+        return chain_log_prob_of_tokens(log_start_at_2, value, log_emit, x, u_len)  # (sentence,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -178,38 +182,44 @@ class Iohmm(nn.Module):
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         batch = with_room(batch)
         u = batch["u"]  # (sentence, t)
-        read = self.read(u)  # (sentence, t, K)
+        u_words, u_row = distinct(u)  # (distinct,), (sentence, t)
+        read = self.read(u_words)  # (distinct, K)
+        read_2 = cells(read, u_row)  # (sentence, t, K)
         at_c = torch.arange(self.K, device=self.one.device)  # (c',)
-        move = self.move(at_c, read[:, :, None])  # (sentence, t, c', K)
+        move = self.move(at_c, read_2[:, :, None])  # (sentence, t, c', K)
         log_move = move.log_softmax(-1)  # (sentence, t, c', K)
         value = log_move[:, 1:]  # (sentence, t, c', c)
-        start_raw = self.start(u)  # (sentence, t, K)
-        log_start = start_raw.log_softmax(-1)  # (sentence, t, K)
-        log_start_at = log_start[:, 0]  # (sentence, c)
+        start_raw = self.start(u_words)  # (distinct, K)
+        log_start = start_raw.log_softmax(-1)  # (distinct, K)
+        log_start_at = cells(log_start, u_row)  # (sentence, t, K)
+        log_start_at_2 = log_start_at[:, 0]  # (sentence, c)
         log_emit = self.raw_emit.log_softmax(-1)  # (c, TAG)
         x = batch["x"]  # (sentence, t)
         log_x = columns(log_emit, x)  # (sentence, t, c)
         u_len = batch["u_len"]  # (sentence,)
-        return chain_total(total, log_start_at, value, log_x + tilt["c"], u_len)  # (sentence,)
+        return chain_total(total, log_start_at_2, value, log_x + tilt["c"], u_len)  # (sentence,)
 
     def tilted_pairs(self, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."""
         batch = with_room(batch)
         u = batch["u"]  # (sentence, t)
-        read = self.read(u)  # (sentence, t, K)
+        u_words, u_row = distinct(u)  # (distinct,), (sentence, t)
+        read = self.read(u_words)  # (distinct, K)
+        read_2 = cells(read, u_row)  # (sentence, t, K)
         at_c = torch.arange(self.K, device=self.one.device)  # (c',)
-        move = self.move(at_c, read[:, :, None])  # (sentence, t, c', K)
+        move = self.move(at_c, read_2[:, :, None])  # (sentence, t, c', K)
         log_move = move.log_softmax(-1)  # (sentence, t, c', K)
         total = log_move + tilt["c"]  # (sentence, t, c', c)
         value = total[:, 1:]  # (sentence, t, c', c)
-        start_raw = self.start(u)  # (sentence, t, K)
-        log_start = start_raw.log_softmax(-1)  # (sentence, t, K)
-        log_start_at = log_start[:, 0]  # (sentence, c)
+        start_raw = self.start(u_words)  # (distinct, K)
+        log_start = start_raw.log_softmax(-1)  # (distinct, K)
+        log_start_at = cells(log_start, u_row)  # (sentence, t, K)
+        log_start_at_2 = log_start_at[:, 0]  # (sentence, c)
         c_at = tilt["c"][:, 0, 0]  # (sentence, c)
         log_emit = self.raw_emit.log_softmax(-1)  # (c, TAG)
         x = batch["x"]  # (sentence, t)
         u_len = batch["u_len"]  # (sentence,)
-        return chain_log_prob_of_tokens(log_start_at + c_at, value, log_emit, x, u_len)  # (sentence,)
+        return chain_log_prob_of_tokens(log_start_at_2 + c_at, value, log_emit, x, u_len)  # (sentence,)
 
     def neighbours(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """A tilt of nothing for the neighbours of each chain."""
@@ -255,20 +265,23 @@ class Iohmm(nn.Module):
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         batch = with_room(batch)
         u = batch["u"]  # (sentence, t)
-        read = self.read(u)  # (sentence, t, K)
         u_at = u[:, 0]  # (sentence,)
-        start_raw = self.start(u_at)  # (sentence, K)
-        start_prob = start_raw.softmax(-1)  # (sentence, K)
+        symbol_words, symbol_row = distinct(u_at)  # (distinct,), (sentence,)
+        start_raw = self.start(symbol_words)  # (distinct, K)
+        start_prob = start_raw.softmax(-1)  # (distinct, K)
+        start_prob_at = cells(start_prob, symbol_row)  # (sentence, K)
+        u_words, u_row = distinct(u)  # (distinct,), (sentence, t)
+        read = self.read(u_words)  # (distinct, K)
+        read_2 = cells(read, u_row)  # (sentence, t, K)
         c_steps = []
         for t in range(u.shape[1]):
             if t == 0:
-                c_now = torch.distributions.Categorical(probs=start_prob).sample()  # (sentence,)
+                c_now = torch.distributions.Categorical(probs=start_prob_at).sample()  # (sentence,)
                 c_steps.append(c_now)
             else:
-                read_at = read[:, t]  # (sentence, K)
-                move_raw = self.move(c_steps[t - 1], read_at)  # (sentence, K)
-                move_prob = move_raw.softmax(-1)  # (sentence, K)
-                c_now = torch.distributions.Categorical(probs=move_prob).sample()  # (sentence,)
+                read_at = read_2[:, t]  # (sentence, K)
+                move = self.move(c_steps[t - 1], read_at)  # (sentence, K)
+                c_now = torch.distributions.Categorical(logits=move).sample()  # (sentence,)
                 c_steps.append(c_now)
         c = torch.stack(c_steps, 1)  # (sentence, t)
         u_len = batch["u_len"]  # (sentence,)

@@ -91,10 +91,10 @@ class Iwae(nn.Module):
         log_z_over_Z = normal_vector_log_prob(z, encode_loc.detach(), encode_scale.detach())  # (s*, n)
         log_q_z = through_the_draw(log_z_over_Z)  # (s*, n)
         log_p_z = standard_normal_vector_log_prob(z)  # (s*, n)
-        ratio_z = log_p_z - log_q_z  # (s*, n)
         decode = self.decode(z)  # (s*, n, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x.expand_as(decode), reduction="none").sum(-1)  # (s*, n)
-        telling = telling_shares(ratio_z + log_x, shares=no)  # (s*, n)
+        total_2 = log_p_z - log_q_z + log_x  # (s*, n)
+        telling = telling_shares(total_2, shares=no)  # (s*, n)
         log_sum_s = log_sum_exp(telling.T)  # (n,)
         return log_sum_s - 3.912023005428146  # (n,); 3.912023005428146 = log 50
 
@@ -113,10 +113,9 @@ class Iwae(nn.Module):
         z = encode_loc + encode_scale * noise_z  # (s*, n, Z)
         log_p_z = standard_normal_vector_log_prob(z)  # (s*, n)
         log_q_z = normal_vector_log_prob(z, encode_loc, encode_scale)  # (s*, n)
-        ratio_z = log_p_z - log_q_z  # (s*, n)
         decode = self.decode(z)  # (s*, n, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x.expand_as(decode), reduction="none").sum(-1)  # (s*, n)
-        return ratio_z + log_x  # (s*, n)
+        return log_p_z - log_q_z + log_x  # (s*, n)
 
     @torch.no_grad()
     def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
@@ -128,8 +127,7 @@ class Iwae(nn.Module):
         z = encode_loc + encode_scale * noise_z  # (s*, n, Z)
         log_p_z = standard_normal_vector_log_prob(z)  # (s*, n)
         log_q_z = normal_vector_log_prob(z, encode_loc, encode_scale)  # (s*, n)
-        ratio_z = log_p_z - log_q_z  # (s*, n)
-        return {"z": (ratio_z, z)}
+        return {"z": (log_p_z - log_q_z, z)}
 
     @torch.no_grad()
     def guides(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:

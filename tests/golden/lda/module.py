@@ -126,8 +126,7 @@ class Lda(nn.Module):
             torch.distributions.Dirichlet(concentration=encode.double()),
             torch.distributions.Dirichlet(concentration=(self.one * 0.5).expand(self.K).expand(w.shape[0], -1).double()),
         ).to(self.one.dtype)  # (doc,)
-        kl_theta_2 = -kl_theta  # (doc,)
-        return kl_theta_2 + sum_n  # (doc,)
+        return sum_n - kl_theta  # (doc,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data) or its bound: (N/M) Σ over the rows, and once what all rows share."""
@@ -160,8 +159,7 @@ class Lda(nn.Module):
         sum_n = torch.where(inside_n, log_sum_topic, 0.0).sum(-1)  # (s*, doc)
         log_p_theta = dirichlet_log_prob(theta, (self.one * 0.5).expand(self.K))  # (s*, doc)
         log_q_theta = dirichlet_log_prob(theta, encode)  # (s*, doc)
-        ratio_theta = log_p_theta - log_q_theta  # (s*, doc)
-        return ratio_theta + sum_n  # (s*, doc)
+        return log_p_theta - log_q_theta + sum_n  # (s*, doc)
 
     @torch.no_grad()
     def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
@@ -175,8 +173,7 @@ class Lda(nn.Module):
         theta = torch.distributions.Dirichlet(concentration=encode).expand((samples, w.shape[0])).rsample()  # (s*, doc, K)
         log_p_theta = dirichlet_log_prob(theta, (self.one * 0.5).expand(self.K))  # (s*, doc)
         log_q_theta = dirichlet_log_prob(theta, encode)  # (s*, doc)
-        ratio_theta = log_p_theta - log_q_theta  # (s*, doc)
-        return {"theta": (ratio_theta, theta)}
+        return {"theta": (log_p_theta - log_q_theta, theta)}
 
     @torch.no_grad()
     def guides(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
@@ -207,8 +204,7 @@ class Lda(nn.Module):
             torch.distributions.Dirichlet(concentration=encode.double()),
             torch.distributions.Dirichlet(concentration=(self.one * 0.5).expand(self.K).expand(w.shape[0], -1).double()),
         ).to(self.one.dtype)  # (doc,)
-        kl_theta_2 = -kl_theta  # (doc,)
-        return kl_theta_2 + sum_n  # (doc,)
+        return sum_n - kl_theta  # (doc,)
 
     def unknowns(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """A tilt of nothing for each latent, and which of its elements count where rows differ in length."""

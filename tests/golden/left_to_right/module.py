@@ -232,11 +232,10 @@ class LeftToRight(nn.Module):
         t_size = longest(lengths["t"])
         at_k = torch.arange(self.K, device=self.one.device)  # (k,)
         value = torch.where(at_k == 0, self.one * 0, -torch.inf)  # (k,)
-        value_prob = value.softmax(-1)  # (K,)
         c_steps = []
         for t in range(t_size):
             if t == 0:
-                c_now = torch.distributions.Categorical(probs=value_prob).expand((n,)).sample()  # (word,)
+                c_now = torch.distributions.Categorical(logits=value).expand((n,)).sample()  # (word,)
                 c_steps.append(c_now)
             else:
                 min_ = (at_k - c_steps[t - 1][:, None]).clamp(0, 2)  # (word, k)
@@ -244,8 +243,7 @@ class LeftToRight(nn.Module):
                 total = c_steps[t - 1] + 2  # (word,)
                 test = (c_steps[t - 1][:, None] <= at_k) & (at_k <= total[:, None])  # (word, k)
                 jump_at_2 = torch.where(test, jump_at, -torch.inf)  # (word, k)
-                jump_at_prob = jump_at_2.softmax(-1)  # (word, K)
-                c_now = torch.distributions.Categorical(probs=jump_at_prob).sample()  # (word,)
+                c_now = torch.distributions.Categorical(logits=jump_at_2).sample()  # (word,)
                 c_steps.append(c_now)
         c = torch.stack(c_steps, 1)  # (word, t)
         inside_t = torch.arange(t_size, device=self.one.device) < lengths["t"][:, None]  # (word, t)

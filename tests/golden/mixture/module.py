@@ -149,8 +149,7 @@ class Mixture(nn.Module):
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        pi = self.raw_pi.softmax(-1)  # (K,)
-        c = torch.distributions.Categorical(probs=pi).expand((n,)).sample()  # (n,)
+        c = torch.distributions.Categorical(logits=self.raw_pi).expand((n,)).sample()  # (n,)
         component_1, component_2 = self.component(c)  # (n, D)
         component_2_2 = F.softplus(component_2)  # (n, D)
         x = decide(torch.distributions.Normal(loc=component_1, scale=component_2_2).expand((n, self.D)), rule, False)  # (n, D)

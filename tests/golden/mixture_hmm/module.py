@@ -226,8 +226,7 @@ class MixtureHmm(nn.Module):
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         t_size = longest(lengths["t"])
-        weight = self.raw_weight.softmax(-1)  # (G,)
-        kind = torch.distributions.Categorical(probs=weight).expand((n,)).sample()  # (chorale,)
+        kind = torch.distributions.Categorical(logits=self.raw_weight).expand((n,)).sample()  # (chorale,)
         init = self.raw_init.softmax(-1)  # (g, K)
         init_at = cells(init, kind)  # (chorale, K)
         c_steps = []
@@ -237,8 +236,7 @@ class MixtureHmm(nn.Module):
                 c_steps.append(c_now)
             else:
                 trans_at = cells(self.raw_trans, kind, c_steps[t - 1])  # (chorale, K)
-                trans_at_prob = trans_at.softmax(-1)  # (chorale, K)
-                c_now = torch.distributions.Categorical(probs=trans_at_prob).sample()  # (chorale,)
+                c_now = torch.distributions.Categorical(logits=trans_at).sample()  # (chorale,)
                 c_steps.append(c_now)
         c = torch.stack(c_steps, 1)  # (chorale, t)
         inside_t = torch.arange(t_size, device=self.one.device) < lengths["t"][:, None]  # (chorale, t)

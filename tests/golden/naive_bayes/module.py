@@ -101,19 +101,18 @@ class NaiveBayes(nn.Module):
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (n,), exact, in nats."""
-        y_observed = batch["y_observed"]  # (n,)
-        y = batch["y"]  # (n,)
-        y_2 = torch.where(y_observed, y, 0)  # (n,)
-        test = torch.arange(self.K, device=self.one.device) != y_2[:, None]  # (n, y)
-        seen_y = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
         x_observed = batch["x_observed"]  # (n, d)
         x = batch["x"]  # (n, d)
         x_2 = torch.where(x_observed, x, 0.0)  # (n, d)
         sigma = F.softplus(self.raw_sigma)  # (d, y)
         log_x_2 = normal_log_prob(x_2[:, :, None], self.mu, sigma)  # (n, d, y)
         log_x = torch.where(x_observed[:, :, None], log_x_2, 0.0)  # (n, d, y)
+        y = batch["y"]  # (n,)
+        test = torch.arange(self.K, device=self.one.device) != y[:, None]  # (n, y)
+        y_observed = batch["y_observed"]  # (n,)
+        value = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
         log_pi = self.raw_pi.log_softmax(-1)  # (K,)
-        total = log_pi + seen_y + log_x.sum(1)  # (n, y)
+        total = log_pi + value + log_x.sum(1)  # (n, y)
         return log_sum_exp(total)  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
@@ -123,19 +122,18 @@ class NaiveBayes(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        y_observed = batch["y_observed"]  # (n,)
-        y = batch["y"]  # (n,)
-        y_2 = torch.where(y_observed, y, 0)  # (n,)
-        test = torch.arange(self.K, device=self.one.device) != y_2[:, None]  # (n, y)
-        seen_y = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
         x_observed = batch["x_observed"]  # (n, d)
         x = batch["x"]  # (n, d)
         x_2 = torch.where(x_observed, x, 0.0)  # (n, d)
         sigma = F.softplus(self.raw_sigma)  # (d, y)
         log_x_2 = normal_log_prob(x_2[:, :, None], self.mu, sigma)  # (n, d, y)
         log_x = torch.where(x_observed[:, :, None], log_x_2, 0.0)  # (n, d, y)
+        y = batch["y"]  # (n,)
+        test = torch.arange(self.K, device=self.one.device) != y[:, None]  # (n, y)
+        y_observed = batch["y_observed"]  # (n,)
+        value = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
         log_pi = self.raw_pi.log_softmax(-1)  # (K,)
-        total_ = log_pi + seen_y + tilt["y"] + log_x.sum(1)  # (n, y)
+        total_ = log_pi + value + tilt["y"] + log_x.sum(1)  # (n, y)
         return total(total_)  # (n,)
 
     def unknowns(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

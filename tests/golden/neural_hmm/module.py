@@ -200,16 +200,14 @@ class NeuralHmm(nn.Module):
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         t_size = longest(lengths["t"])
-        init = self.raw_init.softmax(-1)  # (K,)
         c_steps = []
         for t in range(t_size):
             if t == 0:
-                c_now = torch.distributions.Categorical(probs=init).expand((n,)).sample()  # (sentence,)
+                c_now = torch.distributions.Categorical(logits=self.raw_init).expand((n,)).sample()  # (sentence,)
                 c_steps.append(c_now)
             else:
-                move_raw = self.move(c_steps[t - 1])  # (sentence, K)
-                move_prob = move_raw.softmax(-1)  # (sentence, K)
-                c_now = torch.distributions.Categorical(probs=move_prob).sample()  # (sentence,)
+                move = self.move(c_steps[t - 1])  # (sentence, K)
+                c_now = torch.distributions.Categorical(logits=move).sample()  # (sentence,)
                 c_steps.append(c_now)
         c = torch.stack(c_steps, 1)  # (sentence, t)
         inside_t = torch.arange(t_size, device=self.one.device) < lengths["t"][:, None]  # (sentence, t)

@@ -95,19 +95,16 @@ class NoisyOr(nn.Module):
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (n,), exact, in nats."""
-        int_pow_at_k = 2 ** torch.arange(self.K, device=self.one.device)  # (k,)
-        floor_div_at_z_k = torch.arange(2 ** self.K, device=self.one.device) // int_pow_at_k[:, None]  # (k, z[k])
-        value = (floor_div_at_z_k % 2).to(self.one.dtype)  # (k, z[k])
+        at_k = torch.arange(self.K, device=self.one.device)  # (k,)
+        mod = (torch.arange(2 ** self.K, device=self.one.device) >> at_k[:, None]) & 1  # (k, z[k])
+        mod_2 = mod.to(self.one.dtype)  # (k, z[k])
         strength = F.softplus(self.raw_strength)  # (d, K)
         leak = F.softplus(self.raw_leak)  # (d,)
-        total = F.linear(value.T, strength, leak)  # (z[k], d)
+        total = F.linear(mod_2.T, strength, leak)  # (z[k], d)
         total_2 = -total  # (z[k], d)
         x = batch["x"]  # (n, d)
-        x_2 = x.bool()  # (n, d)
-        any_n = x_2.any(0)  # (d,)
-        expm1 = torch.where(any_n, total_2, 0.0).expm1()  # (z[k], d)
-        log_x = torch.where(x_2[:, None], log_of(-expm1), total_2)  # (n, z[k], d)
-        log_z = bernoulli_log_prob(value, self.raw_active[:, None])  # (k, z[k])
+        log_x = torch.where(x.bool()[:, None], log_of(-total_2.expm1()), total_2)  # (n, z[k], d)
+        log_z = bernoulli_log_prob(mod_2, self.raw_active[:, None])  # (k, z[k])
         total_3 = log_z.sum(0) + log_x.sum(-1)  # (n, z[k])
         return log_sum_exp(total_3)  # (n,)
 
@@ -118,19 +115,16 @@ class NoisyOr(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        int_pow_at_k = 2 ** torch.arange(self.K, device=self.one.device)  # (k,)
-        floor_div_at_z_k = torch.arange(2 ** self.K, device=self.one.device) // int_pow_at_k[:, None]  # (k, z[k])
-        value = (floor_div_at_z_k % 2).to(self.one.dtype)  # (k, z[k])
+        at_k = torch.arange(self.K, device=self.one.device)  # (k,)
+        mod = (torch.arange(2 ** self.K, device=self.one.device) >> at_k[:, None]) & 1  # (k, z[k])
+        mod_2 = mod.to(self.one.dtype)  # (k, z[k])
         strength = F.softplus(self.raw_strength)  # (d, K)
         leak = F.softplus(self.raw_leak)  # (d,)
-        total_ = F.linear(value.T, strength, leak)  # (z[k], d)
+        total_ = F.linear(mod_2.T, strength, leak)  # (z[k], d)
         total_2 = -total_  # (z[k], d)
         x = batch["x"]  # (n, d)
-        x_2 = x.bool()  # (n, d)
-        any_n = x_2.any(0)  # (d,)
-        expm1 = torch.where(any_n, total_2, 0.0).expm1()  # (z[k], d)
-        log_x = torch.where(x_2[:, None], log_of(-expm1), total_2)  # (n, z[k], d)
-        log_z = bernoulli_log_prob(value, self.raw_active[:, None])  # (k, z[k])
+        log_x = torch.where(x.bool()[:, None], log_of(-total_2.expm1()), total_2)  # (n, z[k], d)
+        log_z = bernoulli_log_prob(mod_2, self.raw_active[:, None])  # (k, z[k])
         over = over_joint_values(tilt["z"])  # (n, z[k])
         total_3 = log_z.sum(0) + over + log_x.sum(-1)  # (n, z[k])
         return total(total_3)  # (n,)
@@ -153,8 +147,7 @@ class NoisyOr(nn.Module):
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        active = self.raw_active.sigmoid()  # (k,)
-        z = torch.distributions.Bernoulli(probs=active[:, None]).expand((self.K, n)).sample()  # (k, n)
+        z = torch.distributions.Bernoulli(logits=self.raw_active[:, None]).expand((self.K, n)).sample()  # (k, n)
         strength = F.softplus(self.raw_strength)  # (d, K)
         leak = F.softplus(self.raw_leak)  # (d,)
         total = F.linear(z.T, strength, leak)  # (n, d)

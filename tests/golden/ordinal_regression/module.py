@@ -95,7 +95,7 @@ class OrdinalRegression(nn.Module):
         rating_observed = batch["rating_observed"]  # (item, rater)
         rating = batch["rating"]  # (item, rater)
         rating_2 = torch.where(rating_observed, rating, 0)  # (item, rater)
-        ordinal_at = pick_last(ordinal, rating_2.clamp(0, self.K - 1))  # (item, rater)
+        ordinal_at = pick_last(ordinal, rating_2)  # (item, rater)
         log_rating = torch.where(rating_observed, ordinal_at, 0.0)  # (item, rater)
         log_rating_over_rater = log_rating.sum(-1)  # (item,)
         return impossible_alone(log_rating_over_rater)  # (item,)
@@ -107,17 +107,16 @@ class OrdinalRegression(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        rating_observed = batch["rating_observed"]  # (item, rater)
         rating = batch["rating"]  # (item, rater)
-        rating_2 = torch.where(rating_observed, rating, 0)  # (item, rater)
-        test = torch.arange(self.K, device=self.one.device) != rating_2[:, :, None]  # (item, rater, rating)
+        test = torch.arange(self.K, device=self.one.device) != rating[:, :, None]  # (item, rater, rating)
+        rating_observed = batch["rating_observed"]  # (item, rater)
         test_2 = rating_observed[:, :, None] & test  # (item, rater, rating)
-        seen_rating = torch.where(test_2, self.one * -torch.inf, 0.0)  # (item, rater, rating)
+        value = torch.where(test_2, self.one * -torch.inf, 0.0)  # (item, rater, rating)
         x = batch["x"]  # (item, D)
         score = self.score(x)  # (item,)
         cuts = to_ordered(self.raw_cuts)  # (rater, K - 1)
         ordinal = ordinal_log_probs(score[:, None], cuts)  # (item, rater, K)
-        total_ = ordinal + seen_rating + tilt["rating"]  # (item, rater, rating)
+        total_ = ordinal + value + tilt["rating"]  # (item, rater, rating)
         log_sum_rating = total(total_)  # (item, rater)
         return log_sum_rating.sum(-1)  # (item,)
 

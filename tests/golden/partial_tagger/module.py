@@ -123,19 +123,18 @@ class PartialTagger(nn.Module):
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (sentence,), exact, in nats."""
         batch = with_room(batch)
-        c_observed = batch["c_observed"]  # (sentence, t)
         c = batch["c"]  # (sentence, t)
-        c_2 = torch.where(c_observed, c, 0)  # (sentence, t)
-        test = torch.arange(self.TAG, device=self.one.device) != c_2[:, :, None]  # (sentence, t, c)
+        test = torch.arange(self.TAG, device=self.one.device) != c[:, :, None]  # (sentence, t, c)
+        c_observed = batch["c_observed"]  # (sentence, t)
         test_2 = c_observed[:, :, None] & test  # (sentence, t, c)
-        seen_c = torch.where(test_2, self.one * -torch.inf, 0.0)  # (sentence, t, c)
+        value = torch.where(test_2, self.one * -torch.inf, 0.0)  # (sentence, t, c)
         log_emit = self.raw_emit.log_softmax(-1)  # (c, WORD)
         x = batch["x"]  # (sentence, t)
         log_x = columns(log_emit, x)  # (sentence, t, c)
         log_init = self.raw_init.log_softmax(-1)  # (TAG,)
         log_trans = self.raw_trans.log_softmax(-1)  # (c', TAG)
         c_len = batch["c_len"]  # (sentence,)
-        return chain_log_prob(log_init, log_trans, seen_c + log_x, c_len)  # (sentence,)
+        return chain_log_prob(log_init, log_trans, value + log_x, c_len)  # (sentence,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -145,16 +144,15 @@ class PartialTagger(nn.Module):
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         batch = with_room(batch)
-        c_observed = batch["c_observed"]  # (sentence, t)
         c = batch["c"]  # (sentence, t)
-        c_2 = torch.where(c_observed, c, 0)  # (sentence, t)
-        test = torch.arange(self.TAG, device=self.one.device) != c_2[:, :, None]  # (sentence, t, c)
+        test = torch.arange(self.TAG, device=self.one.device) != c[:, :, None]  # (sentence, t, c)
+        c_observed = batch["c_observed"]  # (sentence, t)
         test_2 = c_observed[:, :, None] & test  # (sentence, t, c)
-        seen_c = torch.where(test_2, self.one * -torch.inf, 0.0)  # (sentence, t, c)
+        value = torch.where(test_2, self.one * -torch.inf, 0.0)  # (sentence, t, c)
         log_emit = self.raw_emit.log_softmax(-1)  # (c, WORD)
         x = batch["x"]  # (sentence, t)
         log_x = columns(log_emit, x)  # (sentence, t, c)
-        total_ = seen_c + log_x + tilt["c"]  # (sentence, t, c)
+        total_ = value + log_x + tilt["c"]  # (sentence, t, c)
         log_init = self.raw_init.log_softmax(-1)  # (TAG,)
         log_trans = self.raw_trans.log_softmax(-1)  # (c', TAG)
         c_len = batch["c_len"]  # (sentence,)
@@ -163,22 +161,21 @@ class PartialTagger(nn.Module):
     def tilted_pairs(self, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."""
         batch = with_room(batch)
-        c_observed = batch["c_observed"]  # (sentence, t)
         c = batch["c"]  # (sentence, t)
-        c_2 = torch.where(c_observed, c, 0)  # (sentence, t)
-        test = torch.arange(self.TAG, device=self.one.device) != c_2[:, :, None]  # (sentence, t, c)
+        test = torch.arange(self.TAG, device=self.one.device) != c[:, :, None]  # (sentence, t, c)
+        c_observed = batch["c_observed"]  # (sentence, t)
         test_2 = c_observed[:, :, None] & test  # (sentence, t, c)
-        seen_c = torch.where(test_2, self.one * -torch.inf, 0.0)  # (sentence, t, c)
+        value = torch.where(test_2, self.one * -torch.inf, 0.0)  # (sentence, t, c)
         log_emit = self.raw_emit.log_softmax(-1)  # (c, WORD)
         x = batch["x"]  # (sentence, t)
         log_x = columns(log_emit, x)  # (sentence, t, c)
         log_trans = self.raw_trans.log_softmax(-1)  # (c', TAG)
         total = log_trans + tilt["c"]  # (sentence, t, c', c)
-        value = total[:, 1:]  # (sentence, t, c', c)
+        value_2 = total[:, 1:]  # (sentence, t, c', c)
         log_init = self.raw_init.log_softmax(-1)  # (TAG,)
         c_at = tilt["c"][:, 0, 0]  # (sentence, c)
         c_len = batch["c_len"]  # (sentence,)
-        return chain_log_prob(log_init + c_at, value, seen_c + log_x, c_len)  # (sentence,)
+        return chain_log_prob(log_init + c_at, value_2, value + log_x, c_len)  # (sentence,)
 
     def neighbours(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """A tilt of nothing for the neighbours of each chain."""

@@ -145,8 +145,7 @@ class Potts(nn.Module):
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         agree = batch["agree"]  # (code,)
         label = batch["label"]  # (code, site)
-        value_prob = (self.coupling * agree).softmax(-1)  # (C,)
-        z = torch.distributions.Categorical(probs=value_prob).expand((n,)).sample()  # (picture,)
+        z = torch.distributions.Categorical(logits=self.coupling * agree).expand((n,)).sample()  # (picture,)
         label_at = label[z]  # (picture, site)
         mu_at = pick_last(self.mu, label_at)  # (picture, site)
         sigma = F.softplus(self.raw_sigma)

@@ -96,8 +96,7 @@ class Prodlda(nn.Module):
         log_w = log_topics.gather(-1, w)  # (doc, n)
         sum_n = torch.where(inside_n, log_w, 0.0).sum(-1)  # (doc,)
         kl_h = kl_normal_standard_vector(encode_loc, encode_scale)  # (doc,)
-        kl_h_2 = -(self.kl_weight * kl_h)  # (doc,)
-        return kl_h_2 + sum_n  # (doc,)
+        return sum_n - self.kl_weight * kl_h  # (doc,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -122,8 +121,7 @@ class Prodlda(nn.Module):
         sum_n = torch.where(inside_n, log_w, 0.0).sum(-1)  # (s*, doc)
         log_p_h = standard_normal_vector_log_prob(h)  # (s*, doc)
         log_q_h = normal_vector_log_prob(h, encode_loc, encode_scale)  # (s*, doc)
-        ratio_h = log_p_h - log_q_h  # (s*, doc)
-        return ratio_h + sum_n  # (s*, doc)
+        return log_p_h - log_q_h + sum_n  # (s*, doc)
 
     @torch.no_grad()
     def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
@@ -138,8 +136,7 @@ class Prodlda(nn.Module):
         h = encode_loc + encode_scale * noise_h  # (s*, doc, K)
         log_p_h = standard_normal_vector_log_prob(h)  # (s*, doc)
         log_q_h = normal_vector_log_prob(h, encode_loc, encode_scale)  # (s*, doc)
-        ratio_h = log_p_h - log_q_h  # (s*, doc)
-        return {"h": (ratio_h, h)}
+        return {"h": (log_p_h - log_q_h, h)}
 
     @torch.no_grad()
     def guides(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:

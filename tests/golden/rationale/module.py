@@ -1,6 +1,6 @@
 """Rationale: emitted by vispec from rationale.vispec; imports torch and nothing else.
 
-    log_prob: exact
+    log_prob: a bound or estimate, exact up to 65536 joint values, else score(samples=8, baseline=loo)
 
     log_f_over_i = product over i of log_f
     sum_f[i] = log-sum-exp over f[i] of log_x, log_f_over_i
@@ -17,6 +17,11 @@ from torch.nn import functional as F
 # backward: first_derivative
 # decide: decide
 # decide: predictive
+# distinct: distinct
+# draws.score: mean_of_others
+# draws.score: score_bound
+# draws.score: score_bound_loo
+# draws.score: signal_of
 # heap: keep_pages
 # layers.sequence: after_mean
 # layers.sequence: before_mean
@@ -33,6 +38,11 @@ from torch.nn import functional as F
 # queries: logs_of
 # queries: mean_where
 # queries: ranked
+# rows: by_rows
+# rows: has_few_values
+# rows: longest
+# rows: shortened
+# rows: take_rows
 # rows: up_to_the_ends
 # rows: with_room
 # sums.algebra: Maximum
@@ -40,8 +50,12 @@ from torch.nn import functional as F
 # sums.algebra: maximum
 # sums.algebra: sampled
 # sums.enumeration: seeded
+# sums.logsum: GradientAlone
 # sums.logsum: LogSumExp
+# sums.logsum: gradient_alone
+# sums.logsum: impossible_alone
 # sums.logsum: log_sum_exp
+# sums.lookup: pick_last
 # sums.selected: logits_log_prob
 # sums.unrolled: over_joint_values
 
@@ -90,8 +104,8 @@ class Classify(nn.Module):
 class Rationale(nn.Module):
     """Batch: y (review, i) token[V]; x (review) category[5]; y_len (review)."""
 
-    exact = True
-    estimator = "exact"
+    exact = False
+    estimator = "exact up to 65536 joint values, else score(samples=8, baseline=loo)"
     sums = ("sum_f[i] = log-sum-exp over f[i] of log_x, log_f_over_i, tilt_f_over_i",)
 
     def __init__(self, V: int):
@@ -102,47 +116,96 @@ class Rationale(nn.Module):
         keep_pages()
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (review,) in nats: exact up to 65536 joint values, else score(samples=8, baseline=loo)."""
+        names, along = ("y", "x", "y_len",), {"y": 1}
+        few, ways = self.few(batch), (self.exact_log_prob, self.estimated_log_prob)
+        return by_rows(few, batch, *ways, names, along, "y_len")
+
+    def few(self, batch: dict[str, Tensor]) -> Tensor:
+        """The rows (review,) that have at most 65536 joint values of f."""
+        y_len = batch["y_len"]  # (review,)
+        return has_few_values(y_len, values=2, most=65536)  # (review,)
+
+    def exact_log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (review,), exact, in nats."""
         batch = with_room(batch)
         y = batch["y"]  # (review, i)
-        at_i = torch.arange(y.shape[1], device=self.one.device)  # (i,)
-        int_pow_at_i = 2 ** at_i  # (i,)
         at_f_i = torch.arange(2 ** y.shape[1], device=self.one.device)  # (f[i],)
-        value = (at_f_i // int_pow_at_i[:, None] % 2).to(self.one.dtype)  # (i, f[i])
+        at_i = torch.arange(y.shape[1], device=self.one.device)  # (i,)
+        mod = (at_f_i >> at_i[:, None]) & 1  # (i, f[i])
+        mod_2 = mod.to(self.one.dtype)  # (i, f[i])
         y_len = batch["y_len"]  # (review,)
         inside_i = at_i < y_len[:, None]  # (review, i)
-        test = inside_i[:, :, None] & value.bool()  # (review, i, f[i])
+        test = inside_i[:, :, None] & mod_2.bool()  # (review, i, f[i])
         classify = self.classify(y[:, None], words_mask=test.transpose(-2, -1))  # (review, f[i], 5)
         x = batch["x"]  # (review,)
         log_x = logits_log_prob(classify, x[:, None])  # (review, f[i])
-        select = self.select(y)  # (review, i)
-        log_f = bernoulli_log_prob(value, select[:, :, None])  # (review, i, f[i])
+        y_words, y_row = distinct(y)  # (distinct,), (review, i)
+        select = self.select(y_words)  # (distinct,)
+        select_2 = pick_last(select, y_row)  # (review, i)
+        log_f = bernoulli_log_prob(mod_2, select_2[:, :, None])  # (review, i, f[i])
         log_f_2 = torch.where(inside_i[:, :, None], log_f, 0.0)  # (review, i, f[i])
         int_pow_y_len = 2 ** y_len  # (review,)
-        value_2 = torch.where(at_f_i < int_pow_y_len[:, None], log_x + log_f_2.sum(1), -torch.inf)  # (review, f[i])
-        return log_sum_exp(value_2)  # (review,)
+        value = torch.where(at_f_i < int_pow_y_len[:, None], log_x + log_f_2.sum(1), -torch.inf)  # (review, f[i])
+        return log_sum_exp(value)  # (review,)
+
+    def estimated_log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """A bound on log p of each row (review,) or an estimate, in nats."""
+        batch = with_room(batch)
+        y = batch["y"]  # (review, i)
+        y_words, y_row = distinct(y)  # (distinct,), (review, i)
+        select = self.select(y_words)  # (distinct,)
+        select_2 = pick_last(select, y_row)  # (review, i)
+        f = torch.distributions.Bernoulli(logits=select_2).expand((8, y.shape[0], y.shape[1])).sample()  # (s*, review, i)
+        y_len = batch["y_len"]  # (review,)
+        inside_i = torch.arange(y.shape[1], device=self.one.device) < y_len[:, None]  # (review, i)
+        test = inside_i & f.bool()  # (s*, review, i)
+        classify = self.classify(y, words_mask=test)  # (s*, review, 5)
+        x = batch["x"]  # (review,)
+        log_x = logits_log_prob(classify, x)  # (s*, review)
+        log_q_f = bernoulli_log_prob(f, select_2)  # (s*, review, i)
+        log_q = torch.where(inside_i, log_q_f, 0.0).sum(-1)  # (s*, review)
+        return score_bound_loo(log_x, log_q)  # (review,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
         log_prob = self.log_prob(batch)
         return log_prob.sum() * (-num_data / len(log_prob))
 
+    @torch.no_grad()
+    def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
+        """log p(row, latents) − log q(latents) at draws of the latents, (samples, review)."""
+        batch = with_room(batch)
+        y = batch["y"]  # (review, i)
+        y_words, y_row = distinct(y)  # (distinct,), (review, i)
+        select = self.select(y_words)  # (distinct,)
+        select_2 = pick_last(select, y_row)  # (review, i)
+        f = torch.distributions.Bernoulli(logits=select_2).expand((samples, y.shape[0], y.shape[1])).sample()  # (s*, review, i)
+        y_len = batch["y_len"]  # (review,)
+        inside_i = torch.arange(y.shape[1], device=self.one.device) < y_len[:, None]  # (review, i)
+        test = inside_i & f.bool()  # (s*, review, i)
+        classify = self.classify(y, words_mask=test)  # (s*, review, 5)
+        x = batch["x"]  # (review,)
+        return logits_log_prob(classify, x)  # (s*, review)
+
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         batch = with_room(batch)
         y = batch["y"]  # (review, i)
-        at_i = torch.arange(y.shape[1], device=self.one.device)  # (i,)
-        int_pow_at_i = 2 ** at_i  # (i,)
         at_f_i = torch.arange(2 ** y.shape[1], device=self.one.device)  # (f[i],)
-        value = (at_f_i // int_pow_at_i[:, None] % 2).to(self.one.dtype)  # (i, f[i])
+        at_i = torch.arange(y.shape[1], device=self.one.device)  # (i,)
+        mod = (at_f_i >> at_i[:, None]) & 1  # (i, f[i])
+        mod_2 = mod.to(self.one.dtype)  # (i, f[i])
         y_len = batch["y_len"]  # (review,)
         inside_i = at_i < y_len[:, None]  # (review, i)
-        test = inside_i[:, :, None] & value.bool()  # (review, i, f[i])
+        test = inside_i[:, :, None] & mod_2.bool()  # (review, i, f[i])
         classify = self.classify(y[:, None], words_mask=test.transpose(-2, -1))  # (review, f[i], 5)
         x = batch["x"]  # (review,)
         log_x = logits_log_prob(classify, x[:, None])  # (review, f[i])
-        select = self.select(y)  # (review, i)
-        log_f = bernoulli_log_prob(value, select[:, :, None])  # (review, i, f[i])
+        y_words, y_row = distinct(y)  # (distinct,), (review, i)
+        select = self.select(y_words)  # (distinct,)
+        select_2 = pick_last(select, y_row)  # (review, i)
+        log_f = bernoulli_log_prob(mod_2, select_2[:, :, None])  # (review, i, f[i])
         log_f_2 = torch.where(inside_i[:, :, None], log_f, 0.0)  # (review, i, f[i])
         f = torch.where(inside_i[:, :, None], tilt["f"], 0.0)  # (review, i, f)
         over = over_joint_values(f)  # (review, f[i])
@@ -175,8 +238,10 @@ class Rationale(nn.Module):
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         batch = with_room(batch)
         y = batch["y"]  # (review, i)
-        select = self.select(y)  # (review, i)
-        f = torch.distributions.Bernoulli(probs=select.sigmoid()).sample()  # (review, i)
+        y_words, y_row = distinct(y)  # (distinct,), (review, i)
+        select = self.select(y_words)  # (distinct,)
+        select_2 = pick_last(select, y_row)  # (review, i)
+        f = torch.distributions.Bernoulli(logits=select_2).sample()  # (review, i)
         y_len = batch["y_len"]  # (review,)
         inside_i = torch.arange(y.shape[1], device=self.one.device) < y_len[:, None]  # (review, i)
         f_padded = up_to_the_ends(f, inside_i)  # (review, i)

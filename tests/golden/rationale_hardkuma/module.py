@@ -14,10 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 # decide: decide
 # decide: predictive
+# distinct: distinct
 # heap: keep_pages
 # probability: log_1_minus_exp
 # rows: up_to_the_ends
 # rows: with_room
+# sums.lookup: cells
+# sums.lookup: pick_last
 # sums.selected: logits_log_prob
 
 
@@ -100,12 +103,16 @@ class RationaleHardkuma(nn.Module):
         """An estimate of log p of each row (review,), in nats."""
         batch = with_room(batch)
         y = batch["y"]  # (review, i)
-        select_concentration1_raw, select_concentration0_raw = self.select(y)  # (review, i)
-        select_concentration1 = F.softplus(select_concentration1_raw)  # (review, i)
-        select_concentration0 = F.softplus(select_concentration0_raw)  # (review, i)
-        f = hard_kumaraswamy_sample(select_concentration1, select_concentration0)  # (review, i)
-        meaning = self.meaning(y)  # (review, i, 128)
-        product = f[:, :, None] * meaning  # (review, i, 128)
+        y_words, y_row = distinct(y)  # (distinct,), (review, i)
+        select_concentration1, select_concentration0 = self.select(y_words)  # (distinct,)
+        select_concentration1_2 = pick_last(select_concentration1, y_row)  # (review, i)
+        select_concentration1_3 = F.softplus(select_concentration1_2)  # (review, i)
+        select_concentration0_2 = pick_last(select_concentration0, y_row)  # (review, i)
+        select_concentration0_3 = F.softplus(select_concentration0_2)  # (review, i)
+        f = hard_kumaraswamy_sample(select_concentration1_3, select_concentration0_3)  # (review, i)
+        meaning = self.meaning(y_words)  # (distinct, 128)
+        meaning_2 = cells(meaning, y_row)  # (review, i, 128)
+        product = f[:, :, None] * meaning_2  # (review, i, 128)
         y_len = batch["y_len"]  # (review,)
         inside_i = torch.arange(y.shape[1], device=self.one.device) < y_len[:, None]  # (review, i)
         product_2 = torch.where(inside_i[:, :, None], product, 0.0)  # (review, i, 128)
@@ -124,14 +131,18 @@ class RationaleHardkuma(nn.Module):
         """log p(row, latents) − log q(latents) at draws of the latents, (samples, review)."""
         batch = with_room(batch)
         y = batch["y"]  # (review, i)
-        select_concentration1_raw, select_concentration0_raw = self.select(y)  # (review, i)
-        select_concentration1 = F.softplus(select_concentration1_raw)  # (review, i)
-        select_concentration0 = F.softplus(select_concentration0_raw)  # (review, i)
+        y_words, y_row = distinct(y)  # (distinct,), (review, i)
+        select_concentration1, select_concentration0 = self.select(y_words)  # (distinct,)
+        select_concentration1_2 = pick_last(select_concentration1, y_row)  # (review, i)
+        select_concentration1_3 = F.softplus(select_concentration1_2)  # (review, i)
+        select_concentration0_2 = pick_last(select_concentration0, y_row)  # (review, i)
+        select_concentration0_3 = F.softplus(select_concentration0_2)  # (review, i)
         f = hard_kumaraswamy_sample(
-            select_concentration1.expand(samples, -1, -1), select_concentration0.expand(samples, -1, -1)
+            select_concentration1_3.expand(samples, -1, -1), select_concentration0_3.expand(samples, -1, -1)
         )  # (s*, review, i)
-        meaning = self.meaning(y)  # (review, i, 128)
-        product = f[:, :, :, None] * meaning  # (s*, review, i, 128)
+        meaning = self.meaning(y_words)  # (distinct, 128)
+        meaning_2 = cells(meaning, y_row)  # (review, i, 128)
+        product = f[:, :, :, None] * meaning_2  # (s*, review, i, 128)
         y_len = batch["y_len"]  # (review,)
         inside_i = torch.arange(y.shape[1], device=self.one.device) < y_len[:, None]  # (review, i)
         product_2 = torch.where(inside_i[:, :, None], product, 0.0)  # (s*, review, i, 128)
@@ -144,15 +155,19 @@ class RationaleHardkuma(nn.Module):
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         batch = with_room(batch)
         y = batch["y"]  # (review, i)
-        select_concentration1_raw, select_concentration0_raw = self.select(y)  # (review, i)
-        select_concentration1 = F.softplus(select_concentration1_raw)  # (review, i)
-        select_concentration0 = F.softplus(select_concentration0_raw)  # (review, i)
-        f = hard_kumaraswamy_sample(select_concentration1, select_concentration0).detach()  # (review, i)
+        y_words, y_row = distinct(y)  # (distinct,), (review, i)
+        select_concentration1, select_concentration0 = self.select(y_words)  # (distinct,)
+        select_concentration1_2 = pick_last(select_concentration1, y_row)  # (review, i)
+        select_concentration1_3 = F.softplus(select_concentration1_2)  # (review, i)
+        select_concentration0_2 = pick_last(select_concentration0, y_row)  # (review, i)
+        select_concentration0_3 = F.softplus(select_concentration0_2)  # (review, i)
+        f = hard_kumaraswamy_sample(select_concentration1_3, select_concentration0_3).detach()  # (review, i)
         y_len = batch["y_len"]  # (review,)
         inside_i = torch.arange(y.shape[1], device=self.one.device) < y_len[:, None]  # (review, i)
         f_padded = up_to_the_ends(f, inside_i)  # (review, i)
-        meaning = self.meaning(y)  # (review, i, 128)
-        product = f[:, :, None] * meaning  # (review, i, 128)
+        meaning = self.meaning(y_words)  # (distinct, 128)
+        meaning_2 = cells(meaning, y_row)  # (review, i, 128)
+        product = f[:, :, None] * meaning_2  # (review, i, 128)
         product_2 = torch.where(inside_i[:, :, None], product, 0.0)  # (review, i, 128)
         ratio = product_2.sum(1) / y_len.clamp(min=1)[:, None]  # (review, 128)
         classify = self.classify(ratio)  # (review, 5)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 # backward: first_derivative
 # decide: decide
 # decide: predictive
+# distinct: distinct
 # draws.score: mean_of_others
 # draws.score: score_bound
 # draws.score: score_bound_loo
@@ -30,6 +31,7 @@ from torch.nn import functional as F
 # sums.logsum: GradientAlone
 # sums.logsum: gradient_alone
 # sums.logsum: impossible_alone
+# sums.lookup: pick_last
 # sums.selected: logits_log_prob
 
 
@@ -91,16 +93,17 @@ class RationaleScore(nn.Module):
         """A lower bound on log p of each row (review,), in nats."""
         batch = with_room(batch)
         y = batch["y"]  # (review, i)
-        select = self.select(y)  # (review, i)
-        select_prob = select.sigmoid()  # (review, i)
-        f = torch.distributions.Bernoulli(probs=select_prob).expand((8, y.shape[0], y.shape[1])).sample()  # (s*, review, i)
+        y_words, y_row = distinct(y)  # (distinct,), (review, i)
+        select = self.select(y_words)  # (distinct,)
+        select_2 = pick_last(select, y_row)  # (review, i)
+        f = torch.distributions.Bernoulli(logits=select_2).expand((8, y.shape[0], y.shape[1])).sample()  # (s*, review, i)
         y_len = batch["y_len"]  # (review,)
         inside_i = torch.arange(y.shape[1], device=self.one.device) < y_len[:, None]  # (review, i)
         test = inside_i & f.bool()  # (s*, review, i)
         classify = self.classify(y, words_mask=test)  # (s*, review, 5)
         x = batch["x"]  # (review,)
         log_x = logits_log_prob(classify, x)  # (s*, review)
-        log_q_f = bernoulli_log_prob(f, select)  # (s*, review, i)
+        log_q_f = bernoulli_log_prob(f, select_2)  # (s*, review, i)
         log_q = torch.where(inside_i, log_q_f, 0.0).sum(-1)  # (s*, review)
         return score_bound_loo(log_x, log_q)  # (review,)
 
@@ -114,11 +117,10 @@ class RationaleScore(nn.Module):
         """log p(row, latents) − log q(latents) at draws of the latents, (samples, review)."""
         batch = with_room(batch)
         y = batch["y"]  # (review, i)
-        select = self.select(y)  # (review, i)
-        select_prob = select.sigmoid()  # (review, i)
-        f = torch.distributions.Bernoulli(probs=select_prob).expand(
-            (samples, y.shape[0], y.shape[1])
-        ).sample()  # (s*, review, i)
+        y_words, y_row = distinct(y)  # (distinct,), (review, i)
+        select = self.select(y_words)  # (distinct,)
+        select_2 = pick_last(select, y_row)  # (review, i)
+        f = torch.distributions.Bernoulli(logits=select_2).expand((samples, y.shape[0], y.shape[1])).sample()  # (s*, review, i)
         y_len = batch["y_len"]  # (review,)
         inside_i = torch.arange(y.shape[1], device=self.one.device) < y_len[:, None]  # (review, i)
         test = inside_i & f.bool()  # (s*, review, i)
@@ -130,8 +132,10 @@ class RationaleScore(nn.Module):
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         batch = with_room(batch)
         y = batch["y"]  # (review, i)
-        select = self.select(y)  # (review, i)
-        f = torch.distributions.Bernoulli(probs=select.sigmoid()).sample()  # (review, i)
+        y_words, y_row = distinct(y)  # (distinct,), (review, i)
+        select = self.select(y_words)  # (distinct,)
+        select_2 = pick_last(select, y_row)  # (review, i)
+        f = torch.distributions.Bernoulli(logits=select_2).sample()  # (review, i)
         y_len = batch["y_len"]  # (review,)
         inside_i = torch.arange(y.shape[1], device=self.one.device) < y_len[:, None]  # (review, i)
         f_padded = up_to_the_ends(f, inside_i)  # (review, i)

@@ -101,8 +101,7 @@ class SentenceVae(nn.Module):
         log_x = logits_log_prob(lm, x)  # (sentence, i)
         sum_i = torch.where(inside_i, log_x, 0.0).sum(-1)  # (sentence,)
         kl_z = kl_normal_standard_vector(encode_loc, encode_scale)  # (sentence,)
-        kl_z_2 = -(self.kl_weight * kl_z)  # (sentence,)
-        return kl_z_2 + sum_i  # (sentence,)
+        return sum_i - self.kl_weight * kl_z  # (sentence,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -125,8 +124,7 @@ class SentenceVae(nn.Module):
         sum_i = torch.where(inside_i, log_x, 0.0).sum(-1)  # (s*, sentence)
         log_p_z = standard_normal_vector_log_prob(z)  # (s*, sentence)
         log_q_z = normal_vector_log_prob(z, encode_loc, encode_scale)  # (s*, sentence)
-        ratio_z = log_p_z - log_q_z  # (s*, sentence)
-        return ratio_z + sum_i  # (s*, sentence)
+        return log_p_z - log_q_z + sum_i  # (s*, sentence)
 
     @torch.no_grad()
     def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
@@ -141,8 +139,7 @@ class SentenceVae(nn.Module):
         z = encode_loc + encode_scale * noise_z  # (s*, sentence, Z)
         log_p_z = standard_normal_vector_log_prob(z)  # (s*, sentence)
         log_q_z = normal_vector_log_prob(z, encode_loc, encode_scale)  # (s*, sentence)
-        ratio_z = log_p_z - log_q_z  # (s*, sentence)
-        return {"z": (ratio_z, z)}
+        return {"z": (log_p_z - log_q_z, z)}
 
     @torch.no_grad()
     def guides(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:

@@ -126,17 +126,16 @@ class SsVae(nn.Module):
         decode = self.decode(total, at_y)  # (n, y, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x[:, None].expand_as(decode), reduction="none").sum(-1)  # (n, y)
         kl_over_Z = kl_normal_standard_vector(encode_1, encode_2_2)  # (n, y)
-        kl_z = -kl_over_Z  # (n, y)
-        log_joint = kl_z + log_x - 2.302585092994046  # (n, y); 2.302585092994046 = log 10
+        log_joint = log_x - 2.302585092994046 - kl_over_Z  # (n, y); 2.302585092994046 = log 10
         y = batch["y"]  # (n,)
-        y_2 = torch.where(y_observed, y, 0)  # (n,)
-        test = y_observed[:, None] & (at_y != y_2[:, None])  # (n, y)
+        test = y_observed[:, None] & (at_y != y[:, None])  # (n, y)
         value = torch.where(test, self.one * -torch.inf, 0.0)  # (n, y)
         classify_raw = self.classify(x)  # (n, 10)
         log_classify = classify_raw.log_softmax(-1)  # (n, 10)
-        guide_y = torch.where(y_observed[:, None], value, log_classify)  # (n, y)
-        expected = expected_under(guide_y, log_joint)  # (n,)
-        log_q_at_y = pick_last(log_classify, y_2.clamp(0, 9))  # (n,)
+        value_2 = torch.where(y_observed[:, None], value, log_classify)  # (n, y)
+        expected = expected_under(value_2, log_joint)  # (n,)
+        y_2 = torch.where(y_observed, y, 0)  # (n,)
+        log_q_at_y = pick_last(log_classify, y_2)  # (n,)
         labels_y = torch.where(y_observed & training, 100.0 * log_q_at_y, 0.0)  # (n,)
         return labels_y + expected  # (n,)
 
@@ -157,16 +156,19 @@ class SsVae(nn.Module):
         total = encode_1 + encode_2_2 * noise_z[:, :, None]  # (s*, n, y, Z)
         log_total_over_Z = standard_normal_vector_log_prob(total)  # (s*, n, y)
         log_total_over_Z_2 = normal_vector_log_prob(total, encode_1, encode_2_2)  # (s*, n, y)
-        ratio_z = log_total_over_Z - log_total_over_Z_2  # (s*, n, y)
         decode = self.decode(total, at_y)  # (s*, n, y, 784)
         log_x = -F.binary_cross_entropy_with_logits(
             decode, x[:, None].expand_as(decode), reduction="none"
         ).sum(-1)  # (s*, n, y)
         y = batch["y"]  # (n,)
-        y_2 = torch.where(y_observed, y, 0)  # (n,)
-        test = y_observed[:, None] & (at_y != y_2[:, None])  # (n, y)
-        seen_y = torch.where(test, self.one * -torch.inf, 0.0)  # (n, y)
-        log_joint = seen_y + ratio_z + log_x - 2.302585092994046  # (s*, n, y); 2.302585092994046 = log 10
+        test = y_observed[:, None] & (at_y != y[:, None])  # (n, y)
+        value = torch.where(test, self.one * -torch.inf, 0.0)  # (n, y)
+        log_joint = (
+            value
+            + (log_total_over_Z - log_total_over_Z_2)
+            + log_x
+            - 2.302585092994046
+        )  # (s*, n, y); 2.302585092994046 = log 10
         return log_sum_exp(log_joint)  # (s*, n)
 
     @torch.no_grad()
@@ -178,16 +180,15 @@ class SsVae(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        y_observed = batch["y_observed"]  # (n,)
         y = batch["y"]  # (n,)
-        y_2 = torch.where(y_observed, y, 0)  # (n,)
-        test = torch.arange(10, device=self.one.device) != y_2[:, None]  # (n, y)
+        test = torch.arange(10, device=self.one.device) != y[:, None]  # (n, y)
+        y_observed = batch["y_observed"]  # (n,)
         value = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
         x = batch["x"]  # (n, 784)
         classify_raw = self.classify(x)  # (n, 10)
         log_classify = classify_raw.log_softmax(-1)  # (n, 10)
-        guide_y = torch.where(y_observed[:, None], value, log_classify)  # (n, y)
-        return total(guide_y + tilt["y"])  # (n,)
+        value_2 = torch.where(y_observed[:, None], value, log_classify)  # (n, y)
+        return total(value_2 + tilt["y"])  # (n,)
 
     def unknowns(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """A tilt of nothing for each latent, and which of its elements count where rows differ in length."""

@@ -123,13 +123,11 @@ class TwoLayerVae(nn.Module):
         lower_1, lower_2 = self.lower(top)  # (s*, n, LOW)
         log_p_low = normal_vector_log_prob(low, lower_1, F.softplus(lower_2))  # (s*, n)
         log_q_low = normal_vector_log_prob(low, encode_loc, encode_scale)  # (s*, n)
-        ratio_low = log_p_low - log_q_low  # (s*, n)
         log_p_top = standard_normal_vector_log_prob(top)  # (s*, n)
         log_q_top = normal_vector_log_prob(top, higher_1, higher_2_2)  # (s*, n)
-        ratio_top = log_p_top - log_q_top  # (s*, n)
         decode = self.decode(low)  # (s*, n, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x.expand_as(decode), reduction="none").sum(-1)  # (s*, n)
-        total = ratio_top + ratio_low + log_x  # (s*, n)
+        total = log_p_top - log_q_top + (log_p_low - log_q_low) + log_x  # (s*, n)
         log_sum_s = log_sum_exp(total.T)  # (n,)
         return log_sum_s - 1.6094379124341003  # (n,); 1.6094379124341003 = log 5
 
@@ -152,13 +150,11 @@ class TwoLayerVae(nn.Module):
         lower_1, lower_2 = self.lower(top)  # (s*, n, LOW)
         log_p_low = normal_vector_log_prob(low, lower_1, F.softplus(lower_2))  # (s*, n)
         log_q_low = normal_vector_log_prob(low, encode_loc, encode_scale)  # (s*, n)
-        ratio_low = log_p_low - log_q_low  # (s*, n)
         log_p_top = standard_normal_vector_log_prob(top)  # (s*, n)
         log_q_top = normal_vector_log_prob(top, higher_1, higher_2_2)  # (s*, n)
-        ratio_top = log_p_top - log_q_top  # (s*, n)
         decode = self.decode(low)  # (s*, n, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x.expand_as(decode), reduction="none").sum(-1)  # (s*, n)
-        return ratio_top + ratio_low + log_x  # (s*, n)
+        return log_p_top - log_q_top + (log_p_low - log_q_low) + log_x  # (s*, n)
 
     @torch.no_grad()
     def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
@@ -174,11 +170,9 @@ class TwoLayerVae(nn.Module):
         lower_1, lower_2 = self.lower(top)  # (s*, n, LOW)
         log_p_low = normal_vector_log_prob(low, lower_1, F.softplus(lower_2))  # (s*, n)
         log_q_low = normal_vector_log_prob(low, encode_loc, encode_scale)  # (s*, n)
-        ratio_low = log_p_low - log_q_low  # (s*, n)
         log_p_top = standard_normal_vector_log_prob(top)  # (s*, n)
         log_q_top = normal_vector_log_prob(top, higher_1, higher_2_2)  # (s*, n)
-        ratio_top = log_p_top - log_q_top  # (s*, n)
-        return {"low": (ratio_low, low), "top": (ratio_top, top)}
+        return {"low": (log_p_low - log_q_low, low), "top": (log_p_top - log_q_top, top)}
 
     @torch.no_grad()
     def guides(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:

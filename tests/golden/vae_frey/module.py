@@ -97,8 +97,7 @@ class VaeFrey(nn.Module):
         noise = F.softplus(self.raw_noise)
         log_x = normal_log_prob(x, 255 * decode.sigmoid(), 25 * noise).sum((1, 2))  # (n,)
         kl_z = kl_normal_standard_vector(encode_loc, encode_scale)  # (n,)
-        kl_z_2 = -kl_z  # (n,)
-        return kl_z_2 + log_x  # (n,)
+        return log_x - kl_z  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -118,8 +117,7 @@ class VaeFrey(nn.Module):
         log_x = normal_log_prob(x, 255 * decode.sigmoid(), 25 * noise).sum((2, 3))  # (s*, n)
         log_p_z = standard_normal_vector_log_prob(z)  # (s*, n)
         log_q_z = normal_vector_log_prob(z, encode_loc, encode_scale)  # (s*, n)
-        ratio_z = log_p_z - log_q_z  # (s*, n)
-        return ratio_z + log_x  # (s*, n)
+        return log_p_z - log_q_z + log_x  # (s*, n)
 
     @torch.no_grad()
     def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
@@ -131,8 +129,7 @@ class VaeFrey(nn.Module):
         z = encode_loc + encode_scale * noise_z  # (s*, n, Z)
         log_p_z = standard_normal_vector_log_prob(z)  # (s*, n)
         log_q_z = normal_vector_log_prob(z, encode_loc, encode_scale)  # (s*, n)
-        ratio_z = log_p_z - log_q_z  # (s*, n)
-        return {"z": (ratio_z, z)}
+        return {"z": (log_p_z - log_q_z, z)}
 
     @torch.no_grad()
     def guides(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:

@@ -205,14 +205,13 @@ class VariationalRnn(nn.Module):
         kl_over_Z_2 = kl_2.sum(-1)  # (chorale, t)
         at_t = torch.arange(x.shape[1], device=self.one.device)  # (t,)
         kl_z = torch.where(at_t == 0, kl_over_Z_2, kl_over_Z)  # (chorale, t)
-        kl_z_2 = -(self.kl_weight * kl_z)  # (chorale, t)
         x_len = batch["x_len"]  # (chorale,)
         inside_t = at_t < x_len[:, None]  # (chorale, t)
-        sum_t = torch.where(inside_t, kl_z_2, 0.0).sum(-1)  # (chorale,)
+        value = torch.where(inside_t, -(self.kl_weight * kl_z), 0.0)  # (chorale, t)
         sound = self.sound(z, remember)  # (chorale, t, 88)
         log_x = -F.binary_cross_entropy_with_logits(sound, x, reduction="none").sum(-1)  # (chorale, t)
-        sum_t_2 = torch.where(inside_t, log_x, 0.0).sum(-1)  # (chorale,)
-        return sum_t + sum_t_2  # (chorale,)
+        sum_t = torch.where(inside_t, log_x, 0.0).sum(-1)  # (chorale,)
+        return value.sum(-1) + sum_t  # (chorale,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -257,13 +256,12 @@ class VariationalRnn(nn.Module):
         at_t = torch.arange(x.shape[1], device=self.one.device)  # (t,)
         log_p_z = torch.where(at_t == 0, log_z_over_Z_2, log_z_over_Z)  # (s*, chorale, t)
         log_q_z = normal_vector_log_prob(z, z_loc, z_scale)  # (s*, chorale, t)
-        ratio_z = log_p_z - log_q_z  # (s*, chorale, t)
         inside_t = at_t < x_len[:, None]  # (chorale, t)
-        sum_t = torch.where(inside_t, ratio_z, 0.0).sum(-1)  # (s*, chorale)
+        value = torch.where(inside_t, log_p_z - log_q_z, 0.0)  # (s*, chorale, t)
         sound = self.sound(z, remember)  # (s*, chorale, t, 88)
         log_x = -F.binary_cross_entropy_with_logits(sound, x.expand_as(sound), reduction="none").sum(-1)  # (s*, chorale, t)
-        sum_t_2 = torch.where(inside_t, log_x, 0.0).sum(-1)  # (s*, chorale)
-        return sum_t + sum_t_2  # (s*, chorale)
+        sum_t = torch.where(inside_t, log_x, 0.0).sum(-1)  # (s*, chorale)
+        return value.sum(-1) + sum_t  # (s*, chorale)
 
     @torch.no_grad()
     def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
@@ -303,9 +301,8 @@ class VariationalRnn(nn.Module):
         at_t = torch.arange(x.shape[1], device=self.one.device)  # (t,)
         log_p_z = torch.where(at_t == 0, log_z_over_Z_2, log_z_over_Z)  # (s*, chorale, t)
         log_q_z = normal_vector_log_prob(z, z_loc, z_scale)  # (s*, chorale, t)
-        ratio_z = log_p_z - log_q_z  # (s*, chorale, t)
-        ratio_z_2 = torch.where(at_t < x_len[:, None], ratio_z, 0.0)  # (s*, chorale, t)
-        return {"z": (ratio_z_2.sum(-1), None)}
+        value = torch.where(at_t < x_len[:, None], log_p_z - log_q_z, 0.0)  # (s*, chorale, t)
+        return {"z": (value.sum(-1), None)}
 
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
