@@ -68,6 +68,11 @@ def joint(f: Factors, treatments: Mapping[str, Treatment], draws: Draws) -> Join
     return Joint(Problem(factors, latents, frozenset(kept), lags, pointers, numbers=numbers(f)), held)
 
 
+def named(frame: Frame, name: str, node: Node) -> Node:
+    """A factor that is computed, under its own name where it is a density."""
+    return frame.named(node, name) if name.startswith("log_") and node.args else node
+
+
 def latent(frame: Frame, variable: Variable, held: Held) -> Latent:
     """How a summed latent stands; one that is a structure, as that along its plate."""
     name, plates = variable.name, frozenset(held.plates[variable.name])
