@@ -141,7 +141,7 @@ def test_command_prints_json_and_takes_sizes(tmp_path: Path) -> None:
 
 def test_command_fails_on_a_difference(tmp_path: Path, monkeypatch) -> None:
     wrong = Report("tiny", {}, 1, (Check("log-probability", 1, 1.0, 1e-10),))
-    monkeypatch.setattr("vispec.verify.verify.verify", lambda *_: wrong)
+    monkeypatch.setattr("vispec.verify.verify.verify", lambda *_, **__: wrong)
     assert CliRunner().invoke(ENTRY.command, [spec_file(tmp_path)]).exit_code == 1
 
 
@@ -164,21 +164,21 @@ ROWS_NOT_SCALED = ("-log_prob.sum() * (num_data / len(log_prob))", "-log_prob.su
         ("bayesian_linear", KL_SCALED, {"loss", "whole bound, mean over draws"}),
         ("bayesian_linear", KL_MISSING, {"loss", "whole bound, mean over draws"}),
         ("bayesian_linear", ROWS_NOT_SCALED, {"loss"}),
-        ("bayesian_linear", ("part - kl_w", "part"), {"shared: log p - log q", "whole bound, mean over draws"}),
-        ("bayesian_linear", ("dot + b[:, None]", "dot - b[:, None]"), {"log-probability", "gradient"}),
+        ("bayesian_linear", (" - kl_w", ""), {"shared: log p - log q", "whole bound, mean over draws"}),
+        ("bayesian_linear", (" + b[:, None]", " - b[:, None]"), {"log-probability", "gradient"}),
         ("bayesian_logistic", ("self.w_loc.detach()", "self.w_loc"), {"shared: gradient"}),
-        ("lda", ("part = log_p_phi.sum()", "part = log_p_phi.mean()"), {"shared: log p - log q"}),
-        ("eight_schools", ("log_q - raw_tau.sum(-1)", "log_q + 0 * raw_tau.sum(-1)"), {"shared: log p - log q"}),
+        ("lda", ("log_p_phi.sum(", "log_p_phi.mean("), {"shared: log p - log q"}),
+        ("eight_schools", ("log_q - raw_tau", "log_q - 0 * raw_tau"), {"shared: log p - log q"}),
         ("eight_schools", ("tau[:, None] * eta", "tau.flip(0)[:, None] * eta"), {"bound at its own draw"}),
-        ("bnn", ("log_ratio_noise - kl_f", "log_ratio_noise"), {"shared: log p - log q", "whole bound, mean over draws"}),
+        ("bnn", (" - kl_f", ""), {"shared: log p - log q", "whole bound, mean over draws"}),
         ("bnn", ("variance.sqrt()", "variance"), {"bound at its own draw", "bound, mean over draws"}),
         ("bnn", ("RandomLinear(50, 1, 0.0, 1.0)", "RandomLinear(50, 1, 0.0, 2.0)"), {"shared: log p - log q"}),
-        ("mixture_priors", ("dirichlet_log_prob(share_point_prob, (self.one * 5))", "self.one"), {"shared: log p - log q"}),
-        ("deep_markov", ("F.pad(z, (0, 0, 1, 0))[:, :x.shape[1]]", "z"), {"bound at its own draw"}),
-        ("iwae", ("return log_sum_exp(samples)", "return samples.mean(-1)"), {"bound at its own draw"}),
+        ("mixture_priors", ("dirichlet_log_prob(share_point", "0 * dirichlet_log_prob(share_point"), {"shared: log p - log q"}),
+        ("deep_markov", ("move(", "move(0 * "), {"bound at its own draw"}),
+        ("iwae", ("= through_the_draw(", "= 0.5 * through_the_draw("), {"bound at its own draw"}),
         (
             "flow_vae",
-            ("z, gain_z = self.z_flow(z_base, encode_context)", "z, gain_z = self.z_flow(z_base.flip(-1), encode_context)"),
+            ("self.z_flow(", "self.z_flow(2 * "),
             {"bound at its own draw"},
         ),
     ],
