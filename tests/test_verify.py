@@ -141,7 +141,7 @@ def test_command_prints_json_and_takes_sizes(tmp_path: Path) -> None:
 
 def test_command_fails_on_a_difference(tmp_path: Path, monkeypatch) -> None:
     wrong = Report("tiny", {}, 1, (Check("log-probability", 1, 1.0, 1e-10),))
-    monkeypatch.setattr("vispec.verify.verify.verify", lambda *_: wrong)
+    monkeypatch.setattr("vispec.verify.verify.verify", lambda *_, **__: wrong)
     assert CliRunner().invoke(ENTRY.command, [spec_file(tmp_path)]).exit_code == 1
 
 
