@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,10 +40,13 @@ def is_causal(stage: Stage) -> bool:
     return not bind(stage)[causal] if isinstance(causal, str) else causal
 
 
-def memory_argument(net: Net) -> str | None:
-    """The last of several sequence arguments, where some layer reads it from the states of the others."""
+def memory_argument(net: Net, prefixes: Collection[str] = ()) -> str | None:
+    """The last of several sequence arguments, where some layer reads it from the states of the others; one that is called
+    with a prefix is never read so."""
     sequences = [name for name, type in net.args if type.star]
-    return sequences[-1] if len(sequences) > 1 and any(networks()[stage.layer].memory for stage in net.trunk) else None
+    if len(sequences) < 2 or not any(networks()[stage.layer].memory for stage in net.trunk):
+        return None
+    return next((name for name in reversed(sequences) if name not in prefixes), None)
 
 
 def trunk_problems(net: Net) -> Iterator[TrunkProblem]:
