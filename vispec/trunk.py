@@ -49,6 +49,16 @@ def memory_argument(net: Net, prefixes: Collection[str] = ()) -> str | None:
     return next((name for name in reversed(sequences) if name not in prefixes), None)
 
 
+def reads_beside(net: Net) -> bool:
+    """Whether some layer reads arguments without a star beside each element of a sequence, and then other elements, so that
+    what it made of an element is of no use where these arguments differ."""
+    layers = [networks()[stage.layer] for stage in net.trunk]
+    while layers and layers[0].embeds and layers[0].sequence == "element":
+        layers = layers[1:]
+    pooled = bool(layers) and layers[0].pools and memory_argument(net) is None
+    return not pooled and any(layer.sequence != "element" for layer in layers)
+
+
 def trunk_problems(net: Net) -> Iterator[TrunkProblem]:
     """Where what flows through the trunk is not what a layer or a head takes; each setting by itself is of its kind."""
     for name, type in net.args:

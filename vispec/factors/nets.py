@@ -12,6 +12,7 @@ from vispec.model.types import INTEGER_DOMAINS, Type
 from vispec.program import build
 from vispec.program.axis import Axis, copy
 from vispec.program.node import Call, Dtype, Node, Part
+from vispec.trunk import reads_beside
 
 if TYPE_CHECKING:
     from vispec.factors.expressions import Sequence
@@ -23,12 +24,12 @@ def call(
     f: Frame, e: NetCall, expression: Callable[[Frame, Expression], Node], sequence: Callable[[Frame, Expression], Sequence]
 ) -> Node:
     """One head of a net. Where it reads what stands before each element of a plate, the plate's axis is its own too. A plate
-    that it reads whole for each of its elements has two axes here."""
+    that it reads whole, or up to each element, for each of its elements has two axes here."""
     net = f.model.net[e.net]
     found = [sequence(f, a) if t.star else None for a, (_, t) in zip(e.args, net.args, strict=True)]
     outer = varying(f, e, found, expression)
-    again = {each.axis: copy(each.axis) for each in found if each is not None and not each.before and each.axis in outer}
-    found = [each if each is None or each.before else renamed(each, again) for each in found]
+    again = {each.axis: copy(each.axis) for each in found if each is not None and each.axis in outer}
+    found = [None if each is None else renamed(each, again) for each in found]
     along = next((each.axis for each in found if each is not None and each.before), None)
     given, masks = list[Given](), list[Given]()
     for (name, declared), argument, each in zip(net.args, e.args, found, strict=True):
@@ -39,7 +40,7 @@ def call(
         events = f.shape(argument.type) if each is not None else f.axes(shape_of(f, argument))
         if each is None:
             node = number(expression(f, argument), declared)
-            stepped = (along,) if along is not None and along in node.axes else ()
+            stepped = (along,) if along is not None and any(axis in node.axes for axis in again if again[axis] is along) else ()
             given.append((node, (*stepped, *events), ""))
             continue
         given.append((number(each.node, declared), (each.axis, *events), ""))
@@ -48,8 +49,10 @@ def call(
     over = along if along is not None else _over(f, e, found)
     lead = (over,) if over else ()
     results: tuple[tuple[tuple[Axis, ...], Dtype], ...] = tuple((lead + f.shape(t), dtype_of(t)) for _, t in net.heads)
-    mode = "whole" if along is None else "prefix"
-    made = Call("net", net.name, (*given, *masks), results, (("mode", mode), *of_symbols(net, e)))
+    settings = [("mode", "whole" if along is None else "prefix"), *of_symbols(net, e)]
+    if along in again.values() and not reads_beside(net):
+        settings.append(("behind", True))
+    made = Call("net", net.name, (*given, *masks), results, tuple(settings))
     heads = [name for name, _ in net.heads]
     at = heads.index(e.head)
     part = f.named(Part(made, at), "_".join(filter(None, (net.name, e.head))))

@@ -293,7 +293,8 @@ def called(node: Call, values: Mapping[Node, Any], world: World) -> list[Array]:
         else:
             args.append(tensor)
     settings = {key: told(each, values, world) for key, each in node.settings}
-    settings.pop("symbols", None)
+    for unsaid in ("symbols", "behind"):
+        settings.pop(unsaid, None)
     function = world.calls.get(node.name) or named(node)
     if node.kind == "net" and settings.pop("mode", "whole") == "prefix":
         function = function.prefixes  # type: ignore[attr-defined]

@@ -68,12 +68,10 @@ def rooted_arguments(net: Net, calls: list[NetCall], model: Model) -> frozenset[
 
 
 def stepped_arguments(net: Net, call: NetCall, model: Model) -> tuple[str, ...]:
-    """Names of the call's vector arguments that vary over the plate of its prefix, discrete latents being enumerated."""
+    """Names of the call's arguments without a star that vary over the plate of its prefix."""
     plates = {prefix.plate for arg in call.args if (prefix := prefix_of(arg))}
-    hidden = (v for v in model.variables if v.role in ("latent", "partial"))
-    summed = frozenset(v.name for v in hidden if v.type.domain in FINITE_DOMAINS)
     pairs = zip(net.args, call.args, strict=True)
-    return tuple(name for (name, type), arg in pairs if not type.star and plates & extent(arg, model, summed))
+    return tuple(name for (name, type), arg in pairs if not type.star and plates & extent(arg, model))
 
 
 def net_calls(node: Any) -> Iterator[NetCall]:
