@@ -83,6 +83,8 @@ def drawn(w: Writer, node: Draw, params: Sequence[tuple[str, Value, tuple[Axis, 
     if shared != {*around}:
         law = method(law, "expand", Code((_shape(w, around),)))
     code = method(law, "rsample" if node.pathwise else "sample")
+    if node.pathwise and entry.once and w.graph:
+        code = call(Code((w.kernel("draws.once", "differentiable_once"),)), code)
     if node.kind == "int":
         code = code if entry.support == "index" else method(code, "long")
     elif node.kind == "bool":
