@@ -53,11 +53,7 @@ def joint(f: Factors, treatments: Mapping[str, Treatment], draws: Draws) -> Join
     roots = substitute([node for node, _ in nodes.values()], draws.held)
     found, held = hold(roots, sites, values)
     factors = tuple(
-        Factor(
-            name,
-            frame.named(node, name) if name.startswith("log_") and node.args else node,
-            frozenset(map(frame.plate, plates)),
-        )
+        Factor(name, named(frame, name, node), frozenset(map(frame.plate, plates)))
         for (name, (_, plates)), node in zip(nodes.items(), found, strict=True)
     )
     latents = tuple(latent(frame, model.variable[name], held) for name in summed)
