@@ -18,6 +18,8 @@ from torch.nn import functional as F
 # backward: first_derivative
 # decide: decide
 # decide: predictive
+# draws.once: Once
+# draws.once: differentiable_once
 # heap: keep_pages
 # layers.counts: count_values
 # probability: LogOfProbability
@@ -117,7 +119,7 @@ class Lda(nn.Module):
         inside_n = torch.arange(w.shape[1], device=self.one.device) < w_len[:, None]  # (doc, n)
         encode_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
         encode = F.softplus(encode_raw)  # (doc, K)
-        theta = torch.distributions.Dirichlet(concentration=encode).rsample()  # (doc, K)
+        theta = differentiable_once(torch.distributions.Dirichlet(concentration=encode).rsample())  # (doc, K)
         log_topic = log_of(theta)  # (doc, topic)
         log_w = columns(log_of(phi), w)  # (doc, n, topic)
         log_sum_topic = log_sum_exp(log_topic[:, None] + log_w)  # (doc, n)
@@ -194,7 +196,7 @@ class Lda(nn.Module):
         inside_n = torch.arange(w.shape[1], device=self.one.device) < w_len[:, None]  # (doc, n)
         encode_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
         encode = F.softplus(encode_raw)  # (doc, K)
-        theta = torch.distributions.Dirichlet(concentration=encode).rsample()  # (doc, K)
+        theta = differentiable_once(torch.distributions.Dirichlet(concentration=encode).rsample())  # (doc, K)
         log_topic = log_of(theta)  # (doc, topic)
         log_w = columns(log_of(phi), w)  # (doc, n, topic)
         log_joint = log_topic[:, None] + log_w + tilt["topic"]  # (doc, n, topic)
