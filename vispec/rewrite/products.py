@@ -32,8 +32,8 @@ class Products:
         return None
 
     def of_bits(self, bit: Node, logit: Node, over: tuple[Axis, ...]) -> Node | None:
-        if not each_by_each(bit, logit.axes, over):
-            return None
+        if not each_by_each(bit, logit.axes, over) or over[0].kind != "event":
+            return None  # a probability of one element that is fitted may reach 0, and its log-odds an infinity
         const = build.reduce("sum", build.apply("log_sigmoid", build.neg(logit)), over)
         return self.named(bit, build.contract((bit, logit), over), const=const)
 

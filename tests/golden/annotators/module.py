@@ -39,7 +39,6 @@ from torch import Tensor, nn
 # sums.enumeration: seeded
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
-# sums.lookup: cells
 # sums.lookup: pick_last
 
 
@@ -152,11 +151,12 @@ class Annotators(nn.Module):
         self.confusion = confusion
         self.prevalence = prevalence
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         truth = torch.distributions.Categorical(logits=self.raw_prevalence).expand((n,)).sample()  # (item,)
         confusion = self.raw_confusion.softmax(-1)  # (annotator, k, K)
-        confusion_at = cells(confusion.transpose(0, 1), truth)  # (item, annotator, K)
+        confusion_at = confusion.transpose(0, 1)[truth]  # (item, annotator, K)
         label = decide(
             torch.distributions.Categorical(probs=confusion_at).expand((n, self.A)), rule, False
         )  # (item, annotator)

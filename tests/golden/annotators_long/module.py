@@ -155,13 +155,14 @@ class AnnotatorsLong(nn.Module):
         self.confusion = confusion
         self.prevalence = prevalence
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         batch = with_room(batch)
         truth = torch.distributions.Categorical(logits=self.raw_prevalence).expand((n,)).sample()  # (item,)
         who = batch["who"]  # (item, rating)
         confusion = self.raw_confusion.softmax(-1)  # (annotator, k, K)
-        confusion_at = cells(confusion, who, truth[:, None])  # (item, rating, K)
+        confusion_at = confusion[who, truth[:, None]]  # (item, rating, K)
         label = decide(
             torch.distributions.Categorical(probs=confusion_at).expand((n, who.shape[1])), rule, False
         )  # (item, rating)

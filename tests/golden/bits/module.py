@@ -30,7 +30,6 @@ from torch.nn import functional as F
 # queries: logs_of
 # queries: mean_where
 # queries: ranked
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # sums.algebra: Maximum
@@ -152,17 +151,17 @@ class Bits(nn.Module):
         zeros, inside = self.unknowns(batch)
         return ask(self, batch, query, zeros, inside, other=other)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        i_size = longest(lengths["i"])
+        i_size = max(int(lengths["i"].max()), 1)
         z = torch.distributions.Bernoulli(probs=self.one * 0.5).expand((n, self.K)).sample()  # (word, k)
         x = self.one.new_zeros(n, i_size, dtype=torch.long)  # (word, i)
         for i in range(i_size):
             past = self.past.prefixes(x)  # (word, i, H)
             past_at = past[:, i]  # (word, H)
             speller = self.speller(past_at, z)  # (word, CHAR)
-            speller_prob = speller.softmax(-1)  # (word, CHAR)
-            x_now = decide(torch.distributions.Categorical(probs=speller_prob).expand((n,)), rule, True)  # (word,)
+            x_now = decide(torch.distributions.Categorical(logits=speller).expand((n,)), rule, True)  # (word,)
             x[:, i] = x_now
         inside_i = torch.arange(i_size, device=self.one.device) < lengths["i"][:, None]  # (word, i)
         x_padded = up_to_the_ends(x, inside_i)  # (word, i)

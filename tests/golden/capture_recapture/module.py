@@ -215,6 +215,7 @@ class CaptureRecapture(nn.Module):
         p = by_group_among(bernoulli_start, x, 2, (), (self.p,), inside=marked, among=alive.bool())[0]
         self.p = p
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         at_t = torch.arange(self.T, device=self.one.device)  # (t,)

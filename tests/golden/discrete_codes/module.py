@@ -210,13 +210,14 @@ class DiscreteCodes(nn.Module):
             raise ValueError(f"this model answers no query {query!r}: its latents are drawn and told by guides")
         return self.guides(batch)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         b = torch.distributions.Bernoulli(logits=self.raw_chance).expand((n, self.B)).sample()  # (n, B)
         spread_1, spread_2 = self.spread(b)  # (n, Z)
         z = spread_1 + F.softplus(spread_2) * torch.randn_like(spread_1)  # (n, Z)
         decode = self.decode(z)  # (n, 784)
-        x = decide(torch.distributions.Bernoulli(probs=decode.sigmoid()).expand((n, 784)), rule, False)  # (n, 784)
+        x = decide(torch.distributions.Bernoulli(logits=decode).expand((n, 784)), rule, False)  # (n, 784)
         return {"b": b, "z": z, "x": x}
 
     @torch.no_grad()

@@ -42,7 +42,6 @@ from torch.nn import functional as F
 # sums.enumeration: seeded
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
-# sums.lookup: cells
 
 
 def categorical_start(value: torch.Tensor, size: int) -> tuple[torch.Tensor]:
@@ -163,12 +162,13 @@ class GaussianMixture(nn.Module):
         self.L = L
         self.pi = pi
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         c = torch.distributions.Categorical(logits=self.raw_pi).expand((n,)).sample()  # (n,)
-        mu_at = cells(self.mu, c)  # (n, D)
+        mu_at = self.mu[c]  # (n, D)
         L = to_cholesky(self.raw_L)  # (k, D', D)
-        L_at = cells(L, c)  # (n, D', D)
+        L_at = L[c]  # (n, D', D)
         x = decide(torch.distributions.MultivariateNormal(loc=mu_at, scale_tril=L_at).expand((n,)), rule, False)  # (n, D)
         return {"c": c, "x": x}
 

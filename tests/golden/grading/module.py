@@ -31,7 +31,6 @@ from torch import Tensor, nn
 # queries: logs_of
 # queries: mean_where
 # queries: ranked
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # starts: by_group
@@ -214,15 +213,16 @@ class Grading(nn.Module):
         self.manner = manner
         self.quality = quality
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        essay_size = longest(lengths["essay"])
+        essay_size = max(int(lengths["essay"].max()), 1)
         kind = torch.distributions.Categorical(logits=self.raw_manner).expand((n, self.G)).sample()  # (panel, grader)
         inside_essay = torch.arange(essay_size, device=self.one.device) < lengths["essay"][:, None]  # (panel, essay)
         worth = torch.distributions.Categorical(logits=self.raw_quality).expand((n, essay_size)).sample()  # (panel, essay)
-        worth_padded = up_to_the_ends(worth, inside_essay)  # (panel, essay)
+        worth_padded = torch.where(inside_essay, worth, 0)  # (panel, essay)
         marks = self.raw_marks.softmax(-1)  # (k, h, M)
-        marks_at = cells(marks, worth[:, None], kind[:, :, None])  # (panel, grader, essay, M)
+        marks_at = marks[worth[:, None], kind[:, :, None]]  # (panel, grader, essay, M)
         mark = decide(
             torch.distributions.Categorical(probs=marks_at.transpose(1, 2)).expand((n, essay_size, self.G)), rule, False
         )  # (panel, essay, grader)

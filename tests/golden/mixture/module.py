@@ -147,6 +147,7 @@ class Mixture(nn.Module):
         component_loc_bias.copy_(loc)
         component_scale_bias_raw.copy_(softplus)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         c = torch.distributions.Categorical(logits=self.raw_pi).expand((n,)).sample()  # (n,)

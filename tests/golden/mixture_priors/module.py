@@ -176,6 +176,7 @@ class MixturePriors(nn.Module):
         self.sigma_point = sigma_point
         self.share_point = share_point
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         share, mu, sigma, _ = self.shared()

@@ -172,10 +172,10 @@ class NaiveBayes(nn.Module):
         self.mu[...] = mu
         self.sigma = sigma
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        pi = self.raw_pi.softmax(-1)  # (K,)
-        y = decide(torch.distributions.Categorical(probs=pi).expand((n,)), rule, True)  # (n,)
+        y = decide(torch.distributions.Categorical(logits=self.raw_pi).expand((n,)), rule, True)  # (n,)
         mu_at = columns(self.mu, y)  # (n, d)
         sigma = F.softplus(self.raw_sigma)  # (d, k)
         sigma_at = columns(sigma, y)  # (n, d)

@@ -145,6 +145,7 @@ class NoisyOr(nn.Module):
         zeros, inside = self.unknowns(batch)
         return ask(self, batch, query, zeros, inside, other=other)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         z = torch.distributions.Bernoulli(logits=self.raw_active[:, None]).expand((self.K, n)).sample()  # (k, n)

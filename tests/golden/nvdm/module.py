@@ -18,7 +18,6 @@ from torch.nn import functional as F
 # draws.kl: kl_normal_standard_vector
 # heap: keep_pages
 # layers.counts: count_values
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # sums.lookup: pick_last
@@ -154,13 +153,13 @@ class Nvdm(nn.Module):
             raise ValueError(f"this model answers no query {query!r}: its latents are drawn and told by guides")
         return self.guides(batch)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        n_size = longest(lengths["n"])
+        n_size = max(int(lengths["n"].max()), 1)
         h = self.one.new_empty(n, self.K).normal_()  # (doc, K)
         topics = self.topics(h)  # (doc, V)
-        topics_prob = topics.softmax(-1)  # (doc, V)
-        w = decide(torch.distributions.Categorical(probs=topics_prob[:, None]).expand((n, n_size)), rule, False)  # (doc, n)
+        w = decide(torch.distributions.Categorical(logits=topics[:, None]).expand((n, n_size)), rule, False)  # (doc, n)
         inside_n = torch.arange(n_size, device=self.one.device) < lengths["n"][:, None]  # (doc, n)
         w_padded = up_to_the_ends(w, inside_n)  # (doc, n)
         return {"h": h, "w": w_padded, "w_len": lengths["n"]}

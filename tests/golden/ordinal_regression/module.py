@@ -141,6 +141,7 @@ class OrdinalRegression(nn.Module):
         """Standardise by it."""
         learn_scales(self, batch)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         x = batch["x"]  # (item, D)

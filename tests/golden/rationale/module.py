@@ -40,10 +40,8 @@ from torch.nn import functional as F
 # queries: ranked
 # rows: by_rows
 # rows: has_few_values
-# rows: longest
 # rows: shortened
 # rows: take_rows
-# rows: up_to_the_ends
 # rows: with_room
 # sums.algebra: Maximum
 # sums.algebra: Sampled
@@ -234,6 +232,7 @@ class Rationale(nn.Module):
         zeros, inside = self.unknowns(batch)
         return ask(self, batch, query, zeros, inside, other=other)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         batch = with_room(batch)
@@ -244,11 +243,10 @@ class Rationale(nn.Module):
         f = torch.distributions.Bernoulli(logits=select_2).sample()  # (review, i)
         y_len = batch["y_len"]  # (review,)
         inside_i = torch.arange(y.shape[1], device=self.one.device) < y_len[:, None]  # (review, i)
-        f_padded = up_to_the_ends(f, inside_i)  # (review, i)
+        f_padded = torch.where(inside_i, f, 0.0)  # (review, i)
         test = inside_i & f.bool()  # (review, i)
         classify = self.classify(y, words_mask=test)  # (review, 5)
-        classify_prob = classify.softmax(-1)  # (review, 5)
-        x = decide(torch.distributions.Categorical(probs=classify_prob).expand((n,)), rule, False)  # (review,)
+        x = decide(torch.distributions.Categorical(logits=classify).expand((n,)), rule, False)  # (review,)
         return {"y": y, "f": f_padded, "x": x, "y_len": y_len}
 
     @torch.no_grad()

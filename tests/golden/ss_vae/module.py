@@ -209,12 +209,13 @@ class SsVae(nn.Module):
         mode = found if query in ("mode", "sample") else ask(self, batch, "mode", zeros, inside)
         return found | self.guides(batch, mode)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         y = decide(torch.distributions.Categorical(probs=(self.one * 0.1).expand(10)).expand((n,)), rule, True)  # (n,)
         z = self.one.new_empty(n, self.Z).normal_()  # (n, Z)
         decode = self.decode(z, y)  # (n, 784)
-        x = decide(torch.distributions.Bernoulli(probs=decode.sigmoid()).expand((n, 784)), rule, False)  # (n, 784)
+        x = decide(torch.distributions.Bernoulli(logits=decode).expand((n, 784)), rule, False)  # (n, 784)
         return {"y": y, "z": z, "x": x, "y_observed": torch.tensor(True, device=self.one.device).expand(n)}
 
     @torch.no_grad()

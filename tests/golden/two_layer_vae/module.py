@@ -196,13 +196,14 @@ class TwoLayerVae(nn.Module):
             raise ValueError(f"this model answers no query {query!r}: its latents are drawn and told by guides")
         return self.guides(batch)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         top = self.one.new_empty(n, self.TOP).normal_()  # (n, TOP)
         lower_1, lower_2 = self.lower(top)  # (n, LOW)
         low = lower_1 + F.softplus(lower_2) * torch.randn_like(lower_1)  # (n, LOW)
         decode = self.decode(low)  # (n, 784)
-        x = decide(torch.distributions.Bernoulli(probs=decode.sigmoid()).expand((n, 784)), rule, False)  # (n, 784)
+        x = decide(torch.distributions.Bernoulli(logits=decode).expand((n, 784)), rule, False)  # (n, 784)
         return {"top": top, "low": low, "x": x}
 
     @torch.no_grad()

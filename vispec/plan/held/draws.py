@@ -225,9 +225,7 @@ def draw_law(
             if entry.modifier is not None:
                 params = tuple(part for n, node, own in params for part in taken(entry, n, node, own))
             if entry.optional and not params and variable.type.domain != "bit":
-                share = build.mul(
-                    Noise(variable.name, "uniform", order), build.apply("real", number_of_values(frame, variable.type))
-                )
+                share = build.mul(Noise(variable.name, "uniform", order), number_of_values(frame, variable.type))
                 return Drawn(build.apply("int", share), law)
             if entry.optional and not params:
                 name, params = uniform(frame, variable)
