@@ -27,7 +27,7 @@ def with_program() -> None:
     from vispec.torch.module import print_module
 
     def compile_spec(source: Source, sizes: Mapping[str, int] | None = None, memory: int | None = None) -> str:
-        return print_module(lower(plan_model(check_model(parse(source), sizes or {}), budget(None, memory))), sizes)
+        return print_module(lower(plan_model(check_model(parse(source), sizes or {}), budget(None, memory))), sizes, memory)
 
     old.compile_spec = compile_spec
 

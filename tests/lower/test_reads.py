@@ -74,7 +74,7 @@ plate n:
 
 
 def by_program(source: Source, sizes: Mapping[str, int] | None = None, memory: int | None = None) -> str:
-    return print_module(lower(plan_model(check_model(parse(source), sizes or {}))), sizes)
+    return print_module(lower(plan_model(check_model(parse(source), sizes or {}))), sizes, memory)
 
 
 @pytest.mark.parametrize("name", SPECS)

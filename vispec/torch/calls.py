@@ -30,7 +30,7 @@ def _call(w: Writer, node: Call) -> Value:
             named[keyword] = code
         else:
             placed.append(code)
-    named |= {name: setting(w, value) for name, value in node.settings if name not in ("mode", "symbols")}
+    named |= {name: setting(w, value) for name, value in node.settings if name not in ("mode", "symbols", "means")}
     if node.kind == "kernel.total":  # of a sum under the algebra of a query
         placed.insert(0, text("total"))
     return Value(call(callee(node), *placed, **named), dims)

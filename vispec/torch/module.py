@@ -13,6 +13,7 @@ from vispec.plan.order.steps import Structured, Sum
 from vispec.program.node import Input
 from vispec.torch.generation import generation
 from vispec.torch.guides import guide_modules
+from vispec.torch.joint_sums import layer_width
 from vispec.torch.members import Members, density, posterior
 from vispec.torch.names import ModuleNames
 from vispec.torch.nets.classes import NetCode, emit_net
@@ -25,12 +26,16 @@ MEMBERS = (density, weights, guides, posterior, initialise, generation)
 """What the class holds, in this order."""
 
 
-def print_module(outputs: Outputs, sizes: Mapping[str, int] | None = None) -> str:
-    """The module's text; `sizes` become defaults of the constructor's arguments."""
+MEMORY = 2**30
+"""Bytes that a sum over joint values may take at once, where nothing else is said."""
+
+
+def print_module(outputs: Outputs, sizes: Mapping[str, int] | None = None, memory: int | None = None) -> str:
+    """The module's text; `sizes` become defaults of the constructor's arguments, `memory` bounds sums over joint values."""
     model, names = outputs.model, ModuleNames()
     for param in model.params:  # a parameter keeps its name before anything else
         names.attribute("property" if param.type.domain in CONSTRAINTS else "parameter", param.name)
-    members = Members(names, tuple(data_inputs(outputs)))
+    members = Members(names, tuple(data_inputs(outputs)), memory or MEMORY, {net.name: layer_width(net) for net in model.nets})
     for add in MEMBERS:
         add(members, outputs)
     members.need([("vispec.kernels.heap", "keep_pages")])
@@ -139,6 +144,11 @@ def constructor(o: Outputs, members: Members, nets: Mapping[str, NetCode], sizes
     warm = next((entry for entry in model.fit if getattr(entry, "what", None) == "temperature"), None)
     if warm is not None:
         lines.append(f"    self.temperature = {warm.start}  # of relaxed draws")  # type: ignore[union-attr]
+    if members.joints:
+        size = members.memory
+        shown = f"{size:_}" if size & (size - 1) else f"2**{size.bit_length() - 1}"
+        lines.append(f"    self.memory = {shown}  # bytes that a sum over joint values may take at once")
+        lines.append("    self.max_joint_values = 2**24")
     if ("buffer", "score_baseline") in members.attributes:
         lines.append('    self.register_buffer("score_baseline", torch.zeros(()))')
     lines.append('    self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module\'s')

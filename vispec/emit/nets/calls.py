@@ -3,17 +3,16 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from vispec.catalog import networks
 from vispec.emit.laws.forms import real
 from vispec.emit.value import Form, Value, align, union
 from vispec.emit.writer import Writer, identifier
 from vispec.model.model import Expression, Net, NetCall
-from vispec.model.types import FINITE_DOMAINS, INTEGER_DOMAINS, Type
+from vispec.model.nets.means import ends_in_mlp_of_mean
+from vispec.model.types import INTEGER_DOMAINS, Type
 from vispec.model.walk import prefix_of
 from vispec.plan.axes import SAMPLES, key
 from vispec.torch.nets.classes import counts_of, mask_of
 from vispec.torch.nets.uses import uses
-from vispec.trunk import bind
 
 Compile = Callable[[Writer, Expression], Value]
 
@@ -94,19 +93,6 @@ def many_means(w: Writer, net: Net, names: list[str], args: list[Value]) -> list
     name = identifier(net.name)
     elements = w.let(f"{name}_elements", f"self.{name}.elements({args[0].code})", args[0].axes, ("T + 1", "H"))
     return emit_call(w, net, names, f"self.{name}.of_elements({elements.code}, {mask.code})", mask.axes)
-
-
-def ends_in_mlp_of_mean(net: Net) -> bool:
-    """Its mean of vectors is all that the mask is for, and a linear layer comes next."""
-    if len(net.trunk) < 2:
-        return False
-    *before, pool, last = net.trunk
-    if (pool.layer, last.layer) != ("mean", "mlp") or not bind(last)["sizes"]:
-        return False
-    if any(networks()[each.layer].ordered or networks()[each.layer].pools for each in before):
-        return False
-    (_, type), *_ = net.args
-    return bool(before) or type.domain not in FINITE_DOMAINS or type.domain == "bit"
 
 
 def for_each_sample(w: Writer, value: Value, samples: str) -> Value:
