@@ -41,7 +41,7 @@ class Products:
     def by_kernel(self, kernel: str, value: Node, params: Sequence[Node], over: tuple[Axis, ...]) -> Node | None:
         """The kernel gives const, weight and statistics."""
         whole = frozenset[Axis]().union(*(param.axes for param in params))
-        if not each_by_each(value, whole, over) or over[0].lengths is not None:
+        if not each_by_each(value, whole, over) or over[0].kind != "event":
             return None
         rows, own, terms = ordered(value.axes - {*over}), ordered(whole - {*over}), Axis("T", "event")
         given = ((value, (*rows, *over), ""), *((build.spread(each, (*own, *over)), (*own, *over), "") for each in params))

@@ -65,7 +65,7 @@ class JointSums:
         match node:
             case Reduce("log_sum_exp" | "total" as op, arg, (axis,)) if axis.origin.kind == "joint":
                 body, own = unrenamed(arg, axis)
-                if own not in body.axes or any(isinstance(each, Carried) for each in nodes([body])):
+                if not reads_digits(body, own) or any(isinstance(each, Carried) for each in nodes([body])):
                     return None
                 if op == "log_sum_exp":
                     return self.made(body, own, "joint_sum")
@@ -103,7 +103,7 @@ class JointSums:
             Call("joint_count", values.hint, lengths, (((), "int"),), (("values", values), ("plates", tuple(plates)))), 0
         )
         width = self.width(body, axis, rows)
-        given = tuple((node, tuple(each.order), "") for node, each in held.context.items())
+        given = tuple((node, order_of(node), "") for node in held.context)
         results: tuple[tuple[tuple[Axis, ...], Dtype], ...] = (((*rows, *([axis] if kind == "joint_values" else [])), "real"),)
         settings = (("count", count), ("rows", rows), ("width", width))
         return Part(Call(kind, self.method(found), given, results, settings), 0)
@@ -121,6 +121,13 @@ class JointSums:
                 around = [build.extent(each) for each in ordered(call.shared - {axis, *rows})]
                 total = build.add(total, build.mul(build.add(self.widths.get(call.name, 0), *heads), *around))
         return total
+
+
+def reads_digits(body: Node, axis: Axis) -> bool:
+    """Whether something is computed for each joint value from its digits; else a kernel gives all values at once."""
+    numbers = Position(axis)
+    readers = (each for each in nodes([body]) if numbers in each.args)
+    return any(not (isinstance(each, Map) and each.op == "lt") for each in readers)
 
 
 def unrenamed(arg: Node, axis: Axis) -> tuple[Node, Axis]:
@@ -162,11 +169,7 @@ class Context:
         return found
 
     def argument(self, node: Node, whole: Axis | None = None) -> Input:
-        order = (
-            node.order
-            if isinstance(node, Input)
-            else tuple(whole or each if each is self.axis else each for each in ordered(node.axes))
-        )
+        order = tuple(whole if each is self.axis and whole else each for each in order_of(node))
         name = self.names.fresh(self.hints.get(node) or name_of(node))
         self.context[node] = found = Input(name, order, node.dtype, "argument")
         return found
@@ -191,6 +194,10 @@ class Context:
             own = {axis for each in getattr(node.source, "given", ()) for axis in each[1]}
             return self.axis in own
         return self.axis in axes_of(node) and not isinstance(node, Position)
+
+
+def order_of(node: Node) -> tuple[Axis, ...]:
+    return node.order if isinstance(node, Input) else ordered(node.axes)
 
 
 def is_of_bit(node: Node) -> bool:
