@@ -22,6 +22,7 @@ SIZES = {"N": 3, "K": 4, "V": 5}
 NUMBERS = Numbers(SIZES)
 W = Axis("w", "plate", Size.of("V"))
 N, K, V = (Axis(name.lower(), "plate", Size.of(name)) for name in "NKV")
+ONE = Axis("one", "event", Size.of(1))
 L, KL = copy(K, "l"), Axis("kl", "plate")
 PAST, STATE, JOINT = copy(V, "past"), copy(V, "state"), Axis("t[k]", "joint", None, None, None, (V, K))
 LENGTHS = Input("len", (N,), "int", "batch")
@@ -93,6 +94,25 @@ def sums_by_index() -> Node:
     return build.reduce("sum", build.where(here, build.exp(batch("x", "real", N)), 0.0), (N,))
 
 
+class Sums:
+    """A net of the elements that count, whole and in two parts."""
+
+    def __call__(self, words: torch.Tensor, words_mask: torch.Tensor) -> torch.Tensor:
+        return (words * words_mask).sum(-1, keepdim=True)
+
+    def elements(self, words: torch.Tensor) -> torch.Tensor:
+        return words.unsqueeze(-1)
+
+    def of_elements(self, elements: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return mask.double() @ elements
+
+
+def means_of_masks() -> Node:
+    digit = build.apply("floor_div", build.position(JOINT), build.apply("int_pow", build.extent(V), build.position(K)))
+    given = ((parameter("a", K), (K,), ""), (build.lt(0, build.apply("mod", digit, build.extent(V))), (K,), "words_mask"))
+    return Part(Call("net", "sums", given, (((ONE,), "real"),), (("mode", "whole"), ("means", True))), 0)
+
+
 def seen_values() -> Node:
     seen = build.lt(batch("x", "real", N), 0)
     label = build.where(seen, batch("i", "int", N), 0)
@@ -123,6 +143,7 @@ def distinct() -> Node:
 SIMPLE = (
     masks,
     seen_values,
+    means_of_masks,
     guard,
     one_minus_exp,
     below_softmax,
@@ -140,7 +161,7 @@ CASES: Mapping[str, Callable[[], Node]] = {
 def world(inputs: Mapping[str, torch.Tensor]) -> World:
     noise = {"z": [torch.tensor(float(n), dtype=torch.float64) for n in range(4)]}
     noise |= {"z 1": [torch.tensor(float(n), dtype=torch.float64) for n in range(1, 4)]}
-    return World(inputs, SIZES, noise, {"rows": lambda at: inputs["s"][at]}, structures=sums())
+    return World(inputs, SIZES, noise, {"rows": lambda at: inputs["s"][at], "sums": Sums()}, structures=sums())
 
 
 def values() -> dict[str, torch.Tensor]:

@@ -31,6 +31,9 @@ from vispec.program.node import (
 from vispec.torch.names import Names
 from vispec.torch.writer import Writer
 
+JOINT = {"joint_sum": "log_sum", "joint_values": "log_joint", "joint_count": "count"}
+"""Of calls for joint values."""
+
 
 def word(axis: Axis) -> str:
     """An axis in the name of a value."""
@@ -103,6 +106,8 @@ class Hints:
             case Noise(site):
                 return f"noise_{site}"
             case Part(source, at):
+                if isinstance(source, Call) and source.kind in JOINT:
+                    return JOINT[source.kind]
                 if isinstance(source, Call) and source.kind != "net":
                     return "kl" if source.kind == "divergence" else source.name.rpartition(":")[2].partition("_")[0]
                 name = getattr(source, "name", "state")

@@ -14,6 +14,7 @@ from vispec.program.node import Input
 from vispec.torch.density import density
 from vispec.torch.generation import generation
 from vispec.torch.guides import guide_modules
+from vispec.torch.joint_sums import layer_width
 from vispec.torch.members import Members, constants, posterior
 from vispec.torch.nets.classes import NetCode, emit_net
 from vispec.torch.only import Kept, arguments, kept, name_of
@@ -22,12 +23,17 @@ from vispec.torch.sampled import guides, weights
 from vispec.torch.source_text import kernel_texts
 from vispec.torch.starts import initialise
 
+MEMORY = 2**30
+"""Bytes that a sum over joint values may take at once, where nothing else is said."""
+
 
 def print_module(outputs: Outputs, sizes: Mapping[str, int] | None = None, only: Sequence[str] = ()) -> str:
     """The module's text; `sizes` become defaults of the constructor's arguments. only: members that are asked for,
     with what they need. Raises UnknownMemberError for a name of none."""
     model, names = outputs.model, named(outputs.model)
-    members = Members(names, tuple(data_inputs(outputs)))
+    memory = None if outputs.plan is None else outputs.plan.budget.memory
+    widths = {net.name: layer_width(net) for net in model.nets}
+    members = Members(names, tuple(data_inputs(outputs)), memory or MEMORY, widths)
     for add in MEMBERS:
         add(members, outputs)
     wanted = kept(only, members.texts, members.kernels)
@@ -173,6 +179,11 @@ def settings(o: Outputs, members: Members) -> Iterator[tuple[str, str]]:
     warm = next((entry for entry in o.model.fit if getattr(entry, "what", None) == "temperature"), None)
     if warm is not None:
         yield "temperature", f"self.temperature = {warm.start}  # of relaxed draws"  # type: ignore[union-attr]
+    if members.joints:
+        size = members.memory
+        shown = f"{size:_}" if size & (size - 1) else f"2**{size.bit_length() - 1}"
+        yield "memory", f"self.memory = {shown}  # bytes that a sum over joint values may take at once"
+        yield "max_joint_values", "self.max_joint_values = 2**24"
     if ("buffer", "score_baseline") in members.attributes:
         yield "score_baseline", 'self.register_buffer("score_baseline", torch.zeros(()))'
     note = "  # its dtype and device are the module's"
