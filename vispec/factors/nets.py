@@ -44,9 +44,9 @@ def call(
     over = along if along is not None else _over(f, e, found)
     lead = (over,) if over else ()
     results: tuple[tuple[tuple[Axis, ...], Dtype], ...] = tuple((lead + f.shape(t), dtype_of(t)) for _, t in net.heads)
-    mode = "whole" if along is None else "prefix"
-    made = Call("net", net.name, (*given, *masks), results, (("mode", mode), *of_symbols(net, e), *of_means(net)))
-    heads = [name for name, _ in net.heads]
+    mode, heads = "whole" if along is None else "prefix", tuple(name for name, _ in net.heads)
+    settings = (("mode", mode), ("heads", heads), *of_symbols(net, e), *of_means(net))
+    made = Call("net", net.name, (*given, *masks), results, settings)
     at = heads.index(e.head)
     part = f.named(Part(made, at), "_".join(filter(None, (net.name, e.head))))
     return linked(part, net.heads[at][1], f.shape(net.heads[at][1]))

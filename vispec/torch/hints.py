@@ -49,9 +49,10 @@ class Hints:
 
     def fresh(self, node: Node, known: Mapping[Node, str]) -> str:
         hint = self.steps.get(node) or self.w.program.hints.get(node)
-        if hint and isinstance(node, Part) and self.before_link(node):
+        hint = hint or self.hint(node, known)
+        if isinstance(node, Part) and isinstance(node.source, Call) and self.before_link(node):
             hint = f"{hint}_raw"
-        self.given[node] = hint or self.hint(node, known)
+        self.given[node] = hint
         return self.names.fresh(self.given[node])
 
     def before_link(self, node: Node) -> bool:
@@ -111,7 +112,8 @@ class Hints:
                 if isinstance(source, Call) and source.kind != "net":
                     return "kl" if source.kind == "divergence" else source.name.rpartition(":")[2].partition("_")[0]
                 name = getattr(source, "name", "state")
-                return name if len(source.outputs) == 1 else f"{name}_{at + 1}"
+                heads = dict(source.settings).get("heads") if isinstance(source, Call) else None
+                return name if len(source.outputs) == 1 else f"{name}_{heads[at] if heads else at + 1}"
             case Structure(kind):
                 return f"log_{kind}"
             case Concat():

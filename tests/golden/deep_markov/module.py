@@ -170,9 +170,9 @@ class DeepMarkov(nn.Module):
         z_loc = torch.stack(z_loc_steps, 1)  # (chorale, t, Z)
         z_scale = torch.stack(z_scale_steps, 1)  # (chorale, t, Z)
         z_before = steps_back(z, 1, dim=1, fill=0.0)  # (chorale, t, Z)
-        move_1, move_2 = self.move(z_before)  # (chorale, t, Z)
-        move_2_2 = F.softplus(move_2)  # (chorale, t, Z)
-        kl = kl_normal_normal(z_loc, z_scale, move_1, move_2_2)  # (chorale, t, Z)
+        move_loc, move_scale_raw = self.move(z_before)  # (chorale, t, Z)
+        move_scale = F.softplus(move_scale_raw)  # (chorale, t, Z)
+        kl = kl_normal_normal(z_loc, z_scale, move_loc, move_scale)  # (chorale, t, Z)
         kl_over_Z = kl.sum(-1)  # (chorale, t)
         kl_over_Z_2 = kl_normal_standard_vector(z_loc, z_scale)  # (chorale, t)
         kl_z = torch.where(at_t == 0, kl_over_Z_2, kl_over_Z)  # (chorale, t)
@@ -218,8 +218,8 @@ class DeepMarkov(nn.Module):
                 z_loc[:, :, t] = z_loc_now
                 z_scale[:, :, t] = z_scale_now
         z_before = steps_back(z, 1, dim=2, fill=0.0)  # (s*, chorale, t, Z)
-        move_1, move_2 = self.move(z_before)  # (s*, chorale, t, Z)
-        log_z_over_Z = normal_vector_log_prob(z, move_1, F.softplus(move_2))  # (s*, chorale, t)
+        move_loc, move_scale_raw = self.move(z_before)  # (s*, chorale, t, Z)
+        log_z_over_Z = normal_vector_log_prob(z, move_loc, F.softplus(move_scale_raw))  # (s*, chorale, t)
         log_z_over_Z_2 = standard_normal_vector_log_prob(z)  # (s*, chorale, t)
         log_p_z = torch.where(at_t == 0, log_z_over_Z_2, log_z_over_Z)  # (s*, chorale, t)
         log_q_z = normal_vector_log_prob(z, z_loc, z_scale)  # (s*, chorale, t)
@@ -260,8 +260,8 @@ class DeepMarkov(nn.Module):
                 z_loc[:, :, t] = z_loc_now
                 z_scale[:, :, t] = z_scale_now
         z_before = steps_back(z, 1, dim=2, fill=0.0)  # (s*, chorale, t, Z)
-        move_1, move_2 = self.move(z_before)  # (s*, chorale, t, Z)
-        log_z_over_Z = normal_vector_log_prob(z, move_1, F.softplus(move_2))  # (s*, chorale, t)
+        move_loc, move_scale_raw = self.move(z_before)  # (s*, chorale, t, Z)
+        log_z_over_Z = normal_vector_log_prob(z, move_loc, F.softplus(move_scale_raw))  # (s*, chorale, t)
         log_z_over_Z_2 = standard_normal_vector_log_prob(z)  # (s*, chorale, t)
         log_p_z = torch.where(at_t == 0, log_z_over_Z_2, log_z_over_Z)  # (s*, chorale, t)
         log_q_z = normal_vector_log_prob(z, z_loc, z_scale)  # (s*, chorale, t)

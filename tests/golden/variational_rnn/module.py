@@ -194,9 +194,9 @@ class VariationalRnn(nn.Module):
         z_loc = torch.stack(z_loc_steps, 1)  # (chorale, t, Z)
         z_scale = torch.stack(z_scale_steps, 1)  # (chorale, t, Z)
         z_before = steps_back(z, 1, dim=1, fill=0.0)  # (chorale, t, Z)
-        move_1, move_2 = self.move(z_before, remember)  # (chorale, t, Z)
-        move_2_2 = F.softplus(move_2)  # (chorale, t, Z)
-        kl = kl_normal_normal(z_loc, z_scale, move_1, move_2_2)  # (chorale, t, Z)
+        move_loc, move_scale_raw = self.move(z_before, remember)  # (chorale, t, Z)
+        move_scale = F.softplus(move_scale_raw)  # (chorale, t, Z)
+        kl = kl_normal_normal(z_loc, z_scale, move_loc, move_scale)  # (chorale, t, Z)
         kl_over_Z = kl.sum(-1)  # (chorale, t)
         begin_loc, begin_scale_raw = self.begin(remember)  # (chorale, t, Z)
         begin_scale = F.softplus(begin_scale_raw)  # (chorale, t, Z)
@@ -248,8 +248,8 @@ class VariationalRnn(nn.Module):
                 z_loc[:, :, t] = z_loc_now
                 z_scale[:, :, t] = z_scale_now
         z_before = steps_back(z, 1, dim=2, fill=0.0)  # (s*, chorale, t, Z)
-        move_1, move_2 = self.move(z_before, remember)  # (s*, chorale, t, Z)
-        log_z_over_Z = normal_vector_log_prob(z, move_1, F.softplus(move_2))  # (s*, chorale, t)
+        move_loc, move_scale_raw = self.move(z_before, remember)  # (s*, chorale, t, Z)
+        log_z_over_Z = normal_vector_log_prob(z, move_loc, F.softplus(move_scale_raw))  # (s*, chorale, t)
         begin_loc, begin_scale_raw = self.begin(remember)  # (chorale, t, Z)
         log_z_over_Z_2 = normal_vector_log_prob(z, begin_loc, F.softplus(begin_scale_raw))  # (s*, chorale, t)
         at_t = torch.arange(x.shape[1], device=self.one.device)  # (t,)
@@ -293,8 +293,8 @@ class VariationalRnn(nn.Module):
                 z_loc[:, :, t] = z_loc_now
                 z_scale[:, :, t] = z_scale_now
         z_before = steps_back(z, 1, dim=2, fill=0.0)  # (s*, chorale, t, Z)
-        move_1, move_2 = self.move(z_before, remember)  # (s*, chorale, t, Z)
-        log_z_over_Z = normal_vector_log_prob(z, move_1, F.softplus(move_2))  # (s*, chorale, t)
+        move_loc, move_scale_raw = self.move(z_before, remember)  # (s*, chorale, t, Z)
+        log_z_over_Z = normal_vector_log_prob(z, move_loc, F.softplus(move_scale_raw))  # (s*, chorale, t)
         begin_loc, begin_scale_raw = self.begin(remember)  # (chorale, t, Z)
         log_z_over_Z_2 = normal_vector_log_prob(z, begin_loc, F.softplus(begin_scale_raw))  # (s*, chorale, t)
         at_t = torch.arange(x.shape[1], device=self.one.device)  # (t,)

@@ -27,9 +27,9 @@ def match(node: Node) -> Match | None:
 
 def write(w: Writer, node: Node, found: Match) -> Value:
     (logit,) = found.takes
+    params = [("logits", with_events(w, logit, found.told), found.told)]
     assert isinstance(node, Draw | Decide)
-    way = drawn if isinstance(node, Draw) else decided
-    return way(w, node, [("logits", with_events(w, logit, found.told), found.told)])
+    return drawn(w, node, params) if isinstance(node, Draw) else decided(w, node, params)
 
 
 ENTRY = Implementation(name="draw_by_logits", match=match, write=write)
