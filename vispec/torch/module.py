@@ -9,7 +9,7 @@ from pathlib import Path
 from vispec.factors.frame import dtype_of, element_plates
 from vispec.lower.outputs import Outputs
 from vispec.model.model import Model
-from vispec.plan.order.steps import Structured, Sum
+from vispec.plan.order.steps import Structured, Sum, Total
 from vispec.program.node import Input
 from vispec.torch.density import density
 from vispec.torch.generation import generation
@@ -195,7 +195,7 @@ def derivation(o: Outputs) -> str:
     name = Path(o.model.source.name).name
     what = "exact" if o.exact else f"a bound or estimate, {estimator(o)}"
     lines = [f"{o.model.name}: emitted by vispec from {name}; imports torch and nothing else.", "", f"    log_prob: {what}", ""]
-    lines += [f"    {step}" for step in o.order.steps]
+    lines += [f"    {step}" for step in o.order.steps if not (isinstance(step, Total) and len(step.inputs) == 1)]
     rows = o.plan.rows if o.plan is not None else ()
     width = max((len(row.variable) for row in rows), default=0)
     lines += ["", *(f"    {row.variable:<{width}}  {row.treatment}; {row.because}" for row in rows)]

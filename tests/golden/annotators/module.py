@@ -4,7 +4,6 @@
 
     log_label_over_annotator = product over annotator of log_label
     sum_truth = log-sum-exp over truth of log_truth, log_label_over_annotator
-    total = product of sum_truth
 
     truth  summed; discrete; independent in each element of its plates
     label  scored where seen; nothing depends on it: scored where it is seen
@@ -131,8 +130,7 @@ class Annotators(nn.Module):
         truth: index[k], (item).
         label: category[K], (item, annotator).
         """
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:

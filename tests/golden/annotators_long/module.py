@@ -4,7 +4,6 @@
 
     log_label_over_rating = product over rating of log_label
     sum_truth = log-sum-exp over truth of log_truth, log_label_over_rating
-    total = product of sum_truth
 
     truth  summed; discrete; independent in each element of its plates
     who    data; given by the data
@@ -135,8 +134,7 @@ class AnnotatorsLong(nn.Module):
         truth: index[k], (item).
         """
         batch = with_room(batch)
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:

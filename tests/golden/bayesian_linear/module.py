@@ -2,7 +2,6 @@
 
     log_prob: a bound or estimate, elbo(samples=4)
 
-    total = product of log_x
 
     w      elbo(samples=4); shared by all rows; guide Normal
     b      elbo(samples=4); shared by all rows; guide Normal

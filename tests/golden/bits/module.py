@@ -5,7 +5,6 @@
     log_x_over_i = product over i of log_x
     log_z_over_k = product over k of log_z
     sum_z[k] = log-sum-exp over z[k] of log_x_over_i, log_z_over_k
-    total = product of sum_z[k]
 
     z  summed; discrete; read together along k: all joint values
     x  data; scored at the data
@@ -169,8 +168,7 @@ class Bits(nn.Module):
         z: bit, (word, k).
         """
         batch = with_room(batch)
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:

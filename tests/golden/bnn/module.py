@@ -2,7 +2,6 @@
 
     log_prob: a bound or estimate, elbo(samples=1)
 
-    total = product of log_x
 
     noise  elbo(samples=1); shared by all rows; guide LogNormal
     y      data; given by the data

@@ -3,7 +3,6 @@
     log_prob: exact
 
     log_x_over_i = product over i of log_x
-    total = product of log_x_over_i
 
     y  data; given by the data
     x  data; scored at the data

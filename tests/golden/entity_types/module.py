@@ -5,7 +5,6 @@
     log_w_by_entity = product over mention by entity of log_w
     sum_kind = log-sum-exp over kind of log_kind, log_number, log_w_by_entity
     sum_kind_over_entity = product over entity of sum_kind
-    total = product of sum_kind_over_entity
 
     kind    summed; discrete; independent in each element of its plates
     number  data; scored at the data
@@ -181,8 +180,7 @@ class EntityTypes(nn.Module):
         kind: index[k], (doc, entity).
         """
         batch = with_room(batch)
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:

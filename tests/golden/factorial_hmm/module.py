@@ -3,7 +3,6 @@
     log_prob: exact
 
     chain_h_m = chain of h, m along t (one forward pass) of log_h, log_m, log_x
-    total = product of chain_h_m
 
     h  chain, summed; discrete; a first-order chain along t of h, m together: one forward pass
     m  chain, summed; discrete; a first-order chain along t of h, m together: one forward pass
@@ -234,8 +233,7 @@ class FactorialHmm(nn.Module):
         batch = with_room(batch)
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, self.neighbours(batch), {"h": 1, "m": 1})
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:

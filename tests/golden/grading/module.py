@@ -9,7 +9,6 @@
     sum_worth = log-sum-exp over worth of log_worth, log_mark_of_kind_along_grader_over_grader
     sum_worth_over_essay = product over essay of sum_worth
     sum_kind_along_grader = log-sum-exp over kind_along_grader of log_kind_of_kind_along_grader_over_grader, sum_worth_over_essay
-    total = product of sum_kind_along_grader
 
     kind   summed; discrete; coupled across grader: all joint values along it
     worth  summed; discrete; summed out for all values of kind
@@ -184,8 +183,7 @@ class Grading(nn.Module):
         mark: category[M], (panel, essay, grader).
         """
         batch = with_room(batch)
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:

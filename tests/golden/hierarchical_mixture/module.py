@@ -5,7 +5,6 @@
     sum_topic = log-sum-exp over topic of log_topic, log_w
     sum_topic_over_n = product over n of sum_topic
     sum_kind = log-sum-exp over kind of log_kind, sum_topic_over_n
-    total = product of sum_kind
 
     kind   summed; discrete; independent in each element of its plates
     topic  summed; discrete; summed out for all values of kind
@@ -153,8 +152,7 @@ class HierarchicalMixture(nn.Module):
         topic: index[k], (doc, n).
         """
         batch = with_room(batch)
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:

@@ -3,7 +3,6 @@
     log_prob: exact
 
     second_order_chain_c = second_order_chain of c along t (one forward pass over pairs) of log_c, log_x
-    total = product of second_order_chain_c
 
     c  chain, summed; discrete; a second-order chain along t: one forward pass over pairs
     x  data; scored at the data
@@ -203,8 +202,7 @@ class Hmm2(nn.Module):
         batch = with_room(batch)
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, self.neighbours(batch), {"c": 1})
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:

@@ -3,7 +3,6 @@
     log_prob: exact
 
     chain_a = chain of a along i (one forward pass) of log_a, log_x
-    total = product of chain_a
 
     y  data; given by the data
     a  chain, summed; discrete; a first-order chain along i: one forward pass
@@ -56,7 +55,6 @@ from torch import Tensor, nn
 # sums.logsum: weights
 # sums.lookup: pick_last
 # sums.selected: SelectedLogSoftmax
-# sums.selected: least_logit
 # sums.selected: selected_log_softmax
 # sums.selected: softmax_in_place
 # sums.sweep: Room
@@ -194,8 +192,7 @@ class HmmAlignment(nn.Module):
         batch = with_room(batch)
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, self.neighbours(batch), {"a": 1})
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:

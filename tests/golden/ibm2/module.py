@@ -4,7 +4,6 @@
 
     sum_a = log-sum-exp over a of log_a, log_x
     sum_a_over_i = product over i of sum_a
-    total = product of sum_a_over_i
 
     y  data; given by the data
     a  summed; discrete; independent in each element of its plates
@@ -41,7 +40,6 @@ from torch.nn import functional as F
 # sums.logsum: impossible_alone
 # sums.logsum: log_sum_exp
 # sums.selected: SelectedLogSoftmax
-# sums.selected: least_logit
 # sums.selected: selected_log_softmax
 # sums.selected: softmax_in_place
 
@@ -171,8 +169,7 @@ class Ibm2(nn.Module):
         a: index[j], (pair, i).
         """
         batch = with_room(batch)
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:

@@ -39,7 +39,6 @@ from torch.nn import functional as F
 # sums.logsum: impossible_alone
 # sums.logsum: log_sum_exp
 # sums.selected: SelectedLogSoftmax
-# sums.selected: least_logit
 # sums.selected: selected_log_softmax
 # sums.selected: softmax_in_place
 # sums.tree: arborescence
@@ -151,8 +150,7 @@ class InducedDependencies(nn.Module):
         head: tree[i], (sentence, i).
         """
         batch = with_room(batch)
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:

@@ -4,7 +4,6 @@
 
     sum_topic = log-sum-exp over topic of log_topic, log_w
     sum_topic_over_n = product over n of sum_topic
-    total = product of sum_topic_over_n
 
     theta  data; given by the data
     topic  summed; discrete; independent in each element of its plates
@@ -125,8 +124,7 @@ class LdaWords(nn.Module):
         topic: index[k], (doc, n).
         """
         batch = with_room(batch)
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:

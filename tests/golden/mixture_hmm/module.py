@@ -4,7 +4,6 @@
 
     chain_c = chain of c along t (one forward pass) of log_c, log_x
     sum_kind = log-sum-exp over kind of log_kind, chain_c
-    total = product of sum_kind
 
     kind  summed; discrete; independent in each element of its plates
     c     chain, summed; discrete; a first-order chain along t: one forward pass
@@ -207,8 +206,7 @@ class MixtureHmm(nn.Module):
         batch = with_room(batch)
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, self.neighbours(batch), {"c": 1})
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:

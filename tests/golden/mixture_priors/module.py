@@ -3,7 +3,6 @@
     log_prob: exact
 
     sum_c = log-sum-exp over c of log_c, log_x
-    total = product of sum_c
 
     share  map(); a point estimate
     mu     map(); a point estimate
@@ -162,8 +161,7 @@ class MixturePriors(nn.Module):
         "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
         c: index[k], (n).
         """
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:

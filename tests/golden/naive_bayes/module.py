@@ -4,7 +4,6 @@
 
     log_x_over_d = product over d of log_x
     sum_y = log-sum-exp over y of log_y, seen_y, log_x_over_d
-    total = product of sum_y
 
     y  summed; discrete; independent in each element of its plates
     x  scored where seen; nothing depends on it: scored where it is seen
@@ -149,8 +148,7 @@ class NaiveBayes(nn.Module):
         "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
         y: category[K], (n).
         """
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:

@@ -5,7 +5,6 @@
     log_z_over_k = product over k of log_z
     log_x_over_d = product over d of log_x
     sum_z[k] = log-sum-exp over z[k] of log_z_over_k, log_x_over_d
-    total = product of sum_z[k]
 
     z  summed; discrete; read together along k: all joint values
     x  data; scored at the data
@@ -159,8 +158,7 @@ class NoisyOr(nn.Module):
         "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
         z: bit, (n, k).
         """
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:

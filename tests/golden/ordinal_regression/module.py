@@ -3,7 +3,6 @@
     log_prob: exact
 
     log_rating_over_rater = product over rater of log_rating
-    total = product of log_rating_over_rater
 
     x       data; given by the data
     rating  scored where seen; nothing depends on it: scored where it is seen
@@ -133,8 +132,7 @@ class OrdinalRegression(nn.Module):
         "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
         rating: category[K], (item, rater).
         """
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:

@@ -2,7 +2,6 @@
 
     log_prob: exact
 
-    total = product of log_head
 
     y     data; given by the data
     head  data; scored at the data

@@ -4,7 +4,6 @@
 
     log_x_over_site = product over site of log_x
     sum_z = log-sum-exp over z of log_z, log_x_over_site
-    total = product of sum_z
 
     agree  data; given by the data
     label  data; given by the data
@@ -124,8 +123,7 @@ class Potts(nn.Module):
         "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
         z: index[code], (picture).
         """
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:

@@ -4,7 +4,6 @@
 
     log_f_over_i = product over i of log_f
     sum_f[i] = log-sum-exp over f[i] of log_x, log_f_over_i
-    total = product of sum_f[i]
 
     y  data; given by the data
     f  summed; discrete; read together along i: all joint values
@@ -256,8 +255,7 @@ class Rationale(nn.Module):
         f: bit, (review, i).
         """
         batch = with_room(batch)
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 
     log_prob: a bound or estimate, mc(samples=1)
 
-    total = product of log_x
 
     y  data; given by the data
     f  mc(samples=1); continuous; drawn from its own law

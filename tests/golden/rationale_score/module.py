@@ -2,7 +2,6 @@
 
     log_prob: a bound or estimate, score(samples=8, baseline=loo)
 
-    total = product of log_x
 
     y  data; given by the data
     f  score(samples=8, baseline=loo); asked for score

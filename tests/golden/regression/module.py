@@ -2,7 +2,6 @@
 
     log_prob: exact
 
-    total = product of log_x
 
     y  data; given by the data
     x  data; scored at the data

@@ -3,7 +3,6 @@
     log_prob: exact
 
     sum_y = log-sum-exp over y of log_y, seen_y, log_x
-    total = product of sum_y
 
     y  summed; discrete; independent in each element of its plates
     x  data; scored at the data
@@ -137,8 +136,7 @@ class SsMixture(nn.Module):
         "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
         y: category[K], (n).
         """
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:

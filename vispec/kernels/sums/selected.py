@@ -4,17 +4,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+FAINT = 80.0  # so far below the largest logit, one is as good as impossible: exp, and all that reads its result, would be slow
+
 
 class SelectedLogSoftmax(torch.autograd.Function):
-    """log_softmax(h Wᵀ + b)[row, col] for the chosen cells alone; the logits' buffer becomes the gradient.
-
-    h (U, H), weight (V, H), bias (V,), row and col (*S) → (*S).
-    """
+    """log_softmax(h Wᵀ + b)[row, col] (*S) for the chosen cells alone; the logits' buffer becomes the gradient."""
 
     @staticmethod
     def forward(ctx, h, weight, bias, row, col):
         logits = torch.addmm(bias, h, weight.T)  # (U, V)
-        picked, least = logits[row, col], least_logit(logits)
+        picked, least = logits[row, col], logits.amax(1) - FAINT
         prob = softmax_in_place(logits, least)
         ctx.save_for_backward(h, weight, bias, row, col)
         ctx.prob = prob  # only the first backward pass finds it
@@ -31,7 +30,7 @@ class SelectedLogSoftmax(torch.autograd.Function):
         else:
             if g is None:
                 logits = torch.addmm(bias, h, weight.T)
-                g = softmax_in_place(logits, least_logit(logits))
+                g = softmax_in_place(logits, logits.amax(1) - FAINT)
             g.mul_(-mass[:, None])  # ∂/∂logits = picked − mass · softmax
         g.view(-1).index_add_(0, (row * g.shape[1] + col).flatten(), grad)
         by_bias = g.new_ones(len(g)) @ g  # three times as fast as g.sum(0)
@@ -39,13 +38,8 @@ class SelectedLogSoftmax(torch.autograd.Function):
 
 
 def selected_log_softmax(h: Tensor, out: nn.Linear, row: Tensor, col: Tensor) -> Tensor:
-    """log_softmax(out(h))[row, col]: h (U, H), row and col broadcast to (*S) → (*S)."""
+    """log_softmax(out(h))[row, col]: h (U, H), row and col that broadcast to (*S) → (*S)."""
     return SelectedLogSoftmax.apply(h, out.weight, out.bias, *torch.broadcast_tensors(row, col))
-
-
-def least_logit(logits: Tensor) -> Tensor:
-    """What is as good as impossible in each row (U,): exp, and all that reads its result, would be slow below it."""
-    return logits.amax(1) - 80.0
 
 
 def softmax_in_place(logits: Tensor, least: Tensor) -> Tensor:
