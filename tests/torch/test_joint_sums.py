@@ -7,18 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from vispec.lower.outputs import lower
-from vispec.model.check import check_model
-from vispec.plan.planner import plan_model
 from vispec.source import Source
-from vispec.syntax.parse import parse
-from vispec.torch.module import print_module
 
 SPECS = Path(__file__).parents[2] / "specs"
 
 
 def made(name: str, sizes: dict[str, int], memory: int) -> torch.nn.Module:
-    text = print_module(lower(plan_model(check_model(parse(Source.read(str(SPECS / f"{name}.vispec"))), sizes))), sizes, memory)
+    text = compile_spec(Source.read(str(SPECS / f"{name}.vispec")), sizes, memory)
     namespace: dict = {}
     exec(text, namespace)
     torch.manual_seed(0)
