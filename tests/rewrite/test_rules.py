@@ -22,6 +22,7 @@ SIZES = {"N": 3, "K": 4, "V": 5}
 NUMBERS = Numbers(SIZES)
 W = Axis("w", "plate", Size.of("V"))
 N, K, V = (Axis(name.lower(), "plate", Size.of(name)) for name in "NKV")
+EVENT = copy(V, "V", "event")
 ONE = Axis("one", "event", Size.of(1))
 L, KL = copy(K, "l"), Axis("kl", "plate")
 PAST, STATE, JOINT = copy(V, "past"), copy(V, "state"), Axis("t[k]", "joint", None, None, None, (V, K))
@@ -121,10 +122,10 @@ def seen_values() -> Node:
 
 def products() -> Node:
     """Each row's vector under each of several parameters, as bits and as numbers."""
-    vector, table = batch("w", "real", N, V), parameter("t", K, V)
+    vector, table = batch("w", "real", N, EVENT), parameter("t", K, EVENT)
     bits = build.where(build.lt(vector, 0), build.apply("log_sigmoid", table), build.apply("log_sigmoid", build.neg(table)))
     law = Density("Normal", vector, (("loc", table, ()), ("scale", build.exp(parameter("a", K)), ())), ())
-    return build.add(build.reduce("sum", bits, (V,)), build.reduce("sum", law, (V,)))
+    return build.add(build.reduce("sum", bits, (EVENT,)), build.reduce("sum", law, (EVENT,)))
 
 
 def merged_products() -> Node:
@@ -220,7 +221,7 @@ def test_what_they_save() -> None:
     before, after = saved("one_minus_exp")
     assert operations([after]) < operations([before])
     _, after = saved("products")
-    assert not [x for x in nodes([after]) if not isinstance(x, Call) and {N, K, V} <= x.axes]
+    assert not [x for x in nodes([after]) if not isinstance(x, Call) and {N, K, EVENT} <= x.axes]
     _, after = saved("distinct")
     assert [x for x in nodes([after]) if isinstance(x, Call) and x.kind == "net" and {a.kind for a in x.shared} == {"rows"}]
     _, after = saved("merged_products")
