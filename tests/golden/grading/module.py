@@ -139,11 +139,11 @@ class Grading(nn.Module):
         test = torch.arange(self.M, device=self.one.device) != mark[:, :, :, None]  # (panel, essay, grader, mark)
         mark_observed = batch["mark_observed"]  # (panel, essay, grader)
         test_2 = mark_observed[:, :, :, None] & test  # (panel, essay, grader, mark)
-        value = torch.where(test_2, self.one * -torch.inf, 0.0)  # (panel, essay, grader, mark)
+        seen_mark = torch.where(test_2, self.one * -torch.inf, 0.0)  # (panel, essay, grader, mark)
         log_marks = self.raw_marks.log_softmax(-1)  # (worth, kind, M)
         total_ = (
             log_marks
-            + value[:, :, :, None, None]
+            + seen_mark[:, :, :, None, None]
             + tilt["mark"][:, :, :, None, None]
         )  # (panel, essay, grader, worth, kind, mark)
         log_sum_mark = total(total_)  # (panel, essay, grader, worth, kind)

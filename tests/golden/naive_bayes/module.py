@@ -109,9 +109,9 @@ class NaiveBayes(nn.Module):
         y = batch["y"]  # (n,)
         test = torch.arange(self.K, device=self.one.device) != y[:, None]  # (n, y)
         y_observed = batch["y_observed"]  # (n,)
-        value = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
+        seen_y = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
         log_pi = self.raw_pi.log_softmax(-1)  # (K,)
-        total = log_pi + value + log_x.sum(1)  # (n, y)
+        total = log_pi + seen_y + log_x.sum(1)  # (n, y)
         return log_sum_exp(total)  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
@@ -130,9 +130,9 @@ class NaiveBayes(nn.Module):
         y = batch["y"]  # (n,)
         test = torch.arange(self.K, device=self.one.device) != y[:, None]  # (n, y)
         y_observed = batch["y_observed"]  # (n,)
-        value = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
+        seen_y = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
         log_pi = self.raw_pi.log_softmax(-1)  # (K,)
-        total_ = log_pi + value + tilt["y"] + log_x.sum(1)  # (n, y)
+        total_ = log_pi + seen_y + tilt["y"] + log_x.sum(1)  # (n, y)
         return total(total_)  # (n,)
 
     def unknowns(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

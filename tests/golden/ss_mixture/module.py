@@ -97,12 +97,12 @@ class SsMixture(nn.Module):
         y = batch["y"]  # (n,)
         test = torch.arange(self.K, device=self.one.device) != y[:, None]  # (n, y)
         y_observed = batch["y_observed"]  # (n,)
-        value = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
+        seen_y = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
         x = batch["x"]  # (n, D)
         sigma = F.softplus(self.raw_sigma)  # (y, D)
         x_const, x_weight, x_statistics = normal_natural(x, self.mu, sigma)  # (y,), (y, T), (n, T)
         log_pi = self.raw_pi.log_softmax(-1)  # (K,)
-        total = F.linear(x_statistics, x_weight, log_pi + x_const) + value  # (n, y)
+        total = F.linear(x_statistics, x_weight, log_pi + x_const) + seen_y  # (n, y)
         return log_sum_exp(total)  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
@@ -115,12 +115,12 @@ class SsMixture(nn.Module):
         y = batch["y"]  # (n,)
         test = torch.arange(self.K, device=self.one.device) != y[:, None]  # (n, y)
         y_observed = batch["y_observed"]  # (n,)
-        value = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
+        seen_y = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
         x = batch["x"]  # (n, D)
         sigma = F.softplus(self.raw_sigma)  # (y, D)
         x_const, x_weight, x_statistics = normal_natural(x, self.mu, sigma)  # (y,), (y, T), (n, T)
         log_pi = self.raw_pi.log_softmax(-1)  # (K,)
-        total_ = F.linear(x_statistics, x_weight, log_pi + x_const) + value + tilt["y"]  # (n, y)
+        total_ = F.linear(x_statistics, x_weight, log_pi + x_const) + seen_y + tilt["y"]  # (n, y)
         return total(total_)  # (n,)
 
     def unknowns(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -132,8 +132,8 @@ class SsVae(nn.Module):
         value = torch.where(test, self.one * -torch.inf, 0.0)  # (n, y)
         classify_raw = self.classify(x)  # (n, 10)
         log_classify = classify_raw.log_softmax(-1)  # (n, 10)
-        value_2 = torch.where(y_observed[:, None], value, log_classify)  # (n, y)
-        expected = expected_under(value_2, log_joint)  # (n,)
+        guide_y = torch.where(y_observed[:, None], value, log_classify)  # (n, y)
+        expected = expected_under(guide_y, log_joint)  # (n,)
         y_2 = torch.where(y_observed, y, 0)  # (n,)
         log_q_at_y = pick_last(log_classify, y_2)  # (n,)
         labels_y = torch.where(y_observed & training, 100.0 * log_q_at_y, 0.0)  # (n,)
@@ -162,9 +162,9 @@ class SsVae(nn.Module):
         ).sum(-1)  # (s*, n, y)
         y = batch["y"]  # (n,)
         test = y_observed[:, None] & (at_y != y[:, None])  # (n, y)
-        value = torch.where(test, self.one * -torch.inf, 0.0)  # (n, y)
+        seen_y = torch.where(test, self.one * -torch.inf, 0.0)  # (n, y)
         log_joint = (
-            value
+            seen_y
             + (log_total_over_Z - log_total_over_Z_2)
             + log_x
             - 2.302585092994046
@@ -187,8 +187,8 @@ class SsVae(nn.Module):
         x = batch["x"]  # (n, 784)
         classify_raw = self.classify(x)  # (n, 10)
         log_classify = classify_raw.log_softmax(-1)  # (n, 10)
-        value_2 = torch.where(y_observed[:, None], value, log_classify)  # (n, y)
-        return total(value_2 + tilt["y"])  # (n,)
+        guide_y = torch.where(y_observed[:, None], value, log_classify)  # (n, y)
+        return total(guide_y + tilt["y"])  # (n,)
 
     def unknowns(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """A tilt of nothing for each latent, and which of its elements count where rows differ in length."""

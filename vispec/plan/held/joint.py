@@ -65,8 +65,8 @@ def joint(f: Factors, treatments: Mapping[str, Treatment], draws: Draws) -> Join
 
 
 def named(frame: Frame, name: str, node: Node) -> Node:
-    """A factor that is computed, under its own name where it is a density."""
-    return frame.named(node, name) if name.startswith("log_") and node.args else node
+    """A factor that is computed, under its own name where it is a density or says which values are possible."""
+    return frame.named(node, name) if name.startswith(("log_", "seen_", "guide_")) and node.args else node
 
 
 def latent(frame: Frame, variable: Variable, held: Held) -> Latent:
