@@ -174,7 +174,7 @@ class Generator:
                         case Call(_, _, given):
                             for each, own, _ in given:
                                 if own and below([each], names)[each] and own[0].kind == "plate":
-                                    return own[0]
+                                    return own[0].origin  # of two axes of a plate, the plate
         raise TypeError(f"{', '.join(names)} read each other along no chain")
 
     def draw_along(self, group: Sequence[Variable]) -> None:

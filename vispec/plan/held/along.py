@@ -20,6 +20,7 @@ from vispec.program.node import (
     Part,
     Position,
     Reduce,
+    Rename,
     Scan,
     Shift,
     Site,
@@ -81,6 +82,8 @@ class Body:
             case Scan(op, arg, axis, empty) if axis is self.axis:
                 past = build.lt(build.position(axis), self.now)
                 return build.reduce(op, build.where(past, self.whole(arg), empty), (axis,))
+            case Rename(_, pairs) if self.axis in dict(pairs):  # of all elements, for each one
+                return self.whole(node)
             case Part(Call() as call, index) if any(self.axis in own for _, own, _ in call.given):
                 found = self.whole(call)
                 assert isinstance(found, Call)

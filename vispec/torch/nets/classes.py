@@ -16,7 +16,7 @@ from vispec.torch.nets.stream import Part, Stream
 from vispec.torch.nets.uses import Uses, uses
 from vispec.torch.nets.words import identifier
 from vispec.torch.source_text import definitions
-from vispec.trunk import bind, memory_argument
+from vispec.trunk import bind
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ def emit_net(net: Net, model: Model, modes: Collection[str], stepped: Collection
     read = set(names_in([*w.attributes.values()]))
     sizes = tuple(identifier(name) for name in known if identifier(name) in read)
     others = [class_name(each.name, ()) for each in model.nets[: model.nets.index(net)]]
-    name = class_name(net.name, {model.name, "F", "Tensor", *kernel_names(), *names_in(list(w.imports)), *others})
+    taken = {model.name, "F", "Tensor", *kernel_names(), *names_in(list(w.imports)), *map(identifier, known), *others}
+    name = class_name(net.name, taken)
     return NetCode(
         class_text(net, model, name, sizes, w, methods), name, sizes, tuple(w.kernels), cost_text(w), tuple(w.imports)
     )
@@ -119,7 +120,7 @@ def element_methods(net: Net, w: NetWriter, out: str, kind: str) -> list[str]:
 
 def flow(net: Net, w: NetWriter, used: Uses, prefixes: bool, causal: bool) -> Stream:
     """Run the trunk's layers over the arguments."""
-    memory = memory_argument(net)
+    memory = used.memory
     parts = [part_of(net, name, used, prefixes) for name, type in net.args if name != memory]
     stars = [name for name, type in net.args if type.star and name != memory]
     mask = mask_of(stars[0]) if stars else "None"
@@ -290,7 +291,7 @@ def head_doc(net: Net, lead: str) -> str:
 def signature_shapes(net: Net, used: Uses, mode: str) -> str:
     """What a call takes: `z (*B, Z), words (*B, T)`."""
     texts = []
-    memory = memory_argument(net)
+    memory = used.memory
     for name, type in net.args:
         stepped = mode == "prefix" and name in used.stepped
         length = ["S" if name == memory else "T"] if type.star else ["T or 1"] if stepped else []
