@@ -113,15 +113,18 @@ def misread(model: m.Model, meant: Meant) -> str:
     parts = [part for v in model.variables if v.law for part in law_parts(v.law)] + [let.value for let in model.lets]
     for e in (e for part in parts for e in walk(part)):
         if isinstance(e, m.Select) and e.name in meant:
-            read = frozenset((plate, bare(show(index))) for plate, index in e.by)
-            if read not in {frozenset((plate, bare(index)) for plate, index in one) for one in meant[e.name]}:
+            read = frozenset((plate, bare(show(index), model)) for plate, index in e.by)
+            if read not in {frozenset((plate, bare(index, model)) for plate, index in one) for one in meant[e.name]}:
                 return f"{e.name} at {sorted(read)}, meant {[sorted(one) for one in meant[e.name]]}"
     return ""
 
 
-def bare(text: str) -> str:
-    """Without spaces, brackets, and the plates that the printed model names before indices."""
-    return re.sub(r"(?<=[\[,])\w+=", "", re.sub(r"[ ()]", "", text))
+def bare(text: str, model: m.Model) -> str:
+    """Without spaces, brackets, the plates that the printed model names before indices, and those where a name's own element is
+    spelt out, which it does not print."""
+    text = re.sub(r"(?<=[\[,])\w+=", "", re.sub(r"[ ()]", "", text))
+    own = "|".join(re.escape(plate.name) for plate in model.plates)
+    return re.sub(rf",(?:{own})(?=[,\]])", "", re.sub(rf"(?<=\[)(?:(?:{own}),)+", "", text))
 
 
 # ---- numbers

@@ -2,12 +2,14 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from keyword import kwlist
 
 from vispec.catalog import networks
 from vispec.model.model import Const, Draw, Law, Model, Net, Stage
 from vispec.model.show import show_stage
 from vispec.model.types import FINITE_DOMAINS, Type
 from vispec.model.walk import law_parts
+from vispec.torch.names import PYTHON
 from vispec.torch.nets.code import Line, NetWriter, assignment, free, names_in, plus, python_size, times
 from vispec.torch.nets.stream import Part, Stream
 from vispec.torch.nets.uses import Uses, uses
@@ -44,7 +46,7 @@ def emit_net(net: Net, model: Model, modes: Collection[str], stepped: Collection
     known = [*(size.name for size in model.sizes), *(vocab.name for vocab in model.vocabs)]
     read = set(names_in([*w.attributes.values()]))
     sizes = tuple(name for name in known if size_name(name) in read)
-    taken = {model.name, "F", "Tensor", *kernel_names(), *names_in(list(w.imports)), *known}
+    taken = {model.name, *PYTHON, *kwlist, *kernel_names(), *names_in(list(w.imports)), *known}
     for other in model.nets[: model.nets.index(net)]:
         taken.add(class_name(other.name, taken))
     name = class_name(net.name, taken)
@@ -54,7 +56,7 @@ def emit_net(net: Net, model: Model, modes: Collection[str], stepped: Collection
 
 
 def class_name(name: str, taken: Collection[str]) -> str:
-    """CamelCase; with Net behind it where the model, a kernel or a size has that name."""
+    """CamelCase; with Net behind it where the model, a kernel, a size or Python has that name."""
     camel = "".join(word[:1].upper() + word[1:] for word in name.split("_"))
     return free(camel if camel not in taken else f"{camel}Net", set(taken))
 
