@@ -152,7 +152,9 @@ def constructor(
     made += [(name, f"self.{name} = {kernel}({given})") for name, (_, kernel), given in layers]
     for net, code in nets.items():
         name = names.attribute("net", net)
-        made.append((name, f"self.{name} = {code.class_name}({', '.join(code.sizes)})"))
+        made.append(
+            (name, f"self.{name} = {code.class_name}({', '.join(names.attribute('size', size) for size in code.sizes)})")
+        )
     lines = [line for name, line in (*made, *settings(o, members)) if wanted.has(name)]
     values = {size.name: told.get(size.name, size.value) for size in model.sizes}
     values |= {vocab.name: told.get(vocab.name) for vocab in model.vocabs}

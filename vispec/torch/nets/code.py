@@ -7,7 +7,7 @@ from functools import partial
 from math import prod
 
 from vispec.model.types import Dim
-from vispec.torch.nets.words import identifier
+from vispec.torch.nets.words import size_name
 
 MODULE_NAMES = frozenset(
     re.findall(
@@ -147,7 +147,7 @@ def free(hint: str, taken: set[str]) -> str:
 
 def python_size(dim: Dim) -> Dim:
     """A size with its names as the constructor's arguments."""
-    return dim if isinstance(dim, int) else re.sub(r"[A-Za-z_]\w*", lambda m: identifier(m.group()), dim)
+    return dim if isinstance(dim, int) else re.sub(r"[A-Za-z_]\w*", lambda m: size_name(m.group()), dim)
 
 
 def plus(*dims: Dim) -> Dim:
