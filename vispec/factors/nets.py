@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vispec.factors.frame import Frame, dtype_of, linked, shape_of
 from vispec.model.model import Expression, Net, NetCall
+from vispec.model.nets.means import ends_in_mlp_of_mean
 from vispec.model.types import INTEGER_DOMAINS, Type
 from vispec.program import build
 from vispec.program.axis import Axis
@@ -43,9 +44,9 @@ def call(
     over = along if along is not None else _over(f, e, found)
     lead = (over,) if over else ()
     results: tuple[tuple[tuple[Axis, ...], Dtype], ...] = tuple((lead + f.shape(t), dtype_of(t)) for _, t in net.heads)
-    mode = "whole" if along is None else "prefix"
-    made = Call("net", net.name, (*given, *masks), results, (("mode", mode), *of_symbols(net, e)))
-    heads = [name for name, _ in net.heads]
+    mode, heads = "whole" if along is None else "prefix", tuple(name for name, _ in net.heads)
+    settings = (("mode", mode), ("heads", heads), *of_symbols(net, e), *of_means(net))
+    made = Call("net", net.name, (*given, *masks), results, settings)
     at = heads.index(e.head)
     part = f.named(Part(made, at), "_".join(filter(None, (net.name, e.head))))
     return linked(part, net.heads[at][1], f.shape(net.heads[at][1]))
@@ -58,6 +59,11 @@ def of_symbols(net: Net, e: NetCall) -> tuple[tuple[str, str], ...]:
     if net.random or kinds != [("token", False)]:
         return ()
     return (("symbols", "whole" if net.trunk[0].layer == "python" else "features"),)
+
+
+def of_means(net: Net) -> tuple[tuple[str, bool], ...]:
+    """Where it is a net of the mean of what counts, so that many masks of one sequence share what comes before."""
+    return (("means", True),) if len(net.args) == 1 and not net.random and ends_in_mlp_of_mean(net) else ()
 
 
 def _over(f: Frame, e: NetCall, found: list[Any]) -> Axis | None:

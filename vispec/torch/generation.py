@@ -24,9 +24,9 @@ def generation(m: Members, o: Outputs) -> None:
         m.need([ROOM])
     for plate, axis in g.asked.items():
         told[axis] = local(f"{plate}_size")
-        before.append(f'{told[axis]} = longest(lengths["{plate}"])')
-        m.need([("vispec.kernels.rows", "longest")])
-    m.program("generate", g.program, doc, arguments, "dict", "dict[str, Tensor]", orders=g.orders, before=before, told=told)
+        before.append(f'{told[axis]} = max(int(lengths["{plate}"].max()), 1)')
+    more = {"orders": g.orders, "before": before, "told": told, "graph": False}
+    m.program("generate", g.program, doc, arguments, "dict", "dict[str, Tensor]", **more)
     m.text(sample(o))
     lines, kernels = predict(o)
     m.text(lines, *kernels)

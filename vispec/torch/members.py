@@ -7,24 +7,29 @@ from dataclasses import dataclass, field, replace
 
 from vispec.lower.outputs import Outputs
 from vispec.program.axis import Axis
-from vispec.program.node import Input
+from vispec.program.node import Call, Input
 from vispec.program.program import Program
 from vispec.rewrite.rules import rewrite
-from vispec.torch.function import Returns, method
+from vispec.torch.function import Method, Returns, method
+from vispec.torch.joint_sums import JointMethod, split
 from vispec.torch.names import ModuleNames
 
 
 @dataclass
 class Members:
     """texts: of the methods so far, each a list of lines. kernels, attributes: what they need. shaped: inputs that tell how
-    many elements axes have."""
+    many elements axes have. memory: bytes that sums over joint values may take. widths: of nets, for what these take. joints:
+    methods for joint values, by name."""
 
     names: ModuleNames
     shaped: tuple[Input, ...] = ()
+    memory: int = 0
+    widths: Mapping[str, int] = field(default_factory=dict)
     texts: list[list[str]] = field(default_factory=list)
     kernels: dict[tuple[str, str], None] = field(default_factory=dict)
     attributes: dict[tuple[str, str], None] = field(default_factory=dict)
     modes: dict[str, set[str]] = field(default_factory=dict)
+    joints: dict[str, list[str]] = field(default_factory=dict)
 
     def program(
         self,
@@ -41,20 +46,41 @@ class Members:
         decorators: Sequence[str] = (),
     ) -> None:
         """A method that a program says."""
-        program = rewrite(program)
+        program = split(rewrite(program), self.widths, self.shaped, self.joint)
         if any(node.source == "batch" and ragged(node) for node in program.nodes() if isinstance(node, Input)):
             before = ["batch = with_room(batch)", *before]
             self.need([ROOM])
         more = {"told": told, "shaped": self.shaped, "orders": orders, "before": before, "graph": graph}
         found = method(program, name, self.names, arguments, docstring, returns, result, **more)
         decorators = decorators if graph else [*decorators, "@torch.no_grad()"]
-        found = replace(found, lines=[*decorators, *found.lines])
+        self.add(replace(found, lines=[*decorators, *found.lines]), program)
+
+    def joint(self, found: JointMethod) -> str:
+        """The name of a method for some joint values of latents; it is there once."""
+        context = [each.name for each in found.context]
+        shape = ", ".join(axis.hint for axis in found.order[:-1])
+        doc = f"The log-joint ({shape}, {found.latent}) at the joint values of {found.latent} that `index` (S,) numbers."
+        arguments = ["index: Tensor", *(f"{name}: Tensor" for name in context)]
+        more = {"told": {found.order[-1]: "len(index)"}, "shaped": found.context, "orders": {"log_joint": found.order}}
+        name = f"log_joint_of_{found.latent}"
+        while True:
+            own = self.names.attribute("method", name)
+            made = method(found.program, own, self.names, arguments, doc, **more)
+            if self.joints.setdefault(name, made.lines) == made.lines:
+                break
+            name += "_again"
+        if made.lines not in self.texts:
+            self.add(made, found.program)
+        return own
+
+    def add(self, found: Method, program: Program) -> None:
+        """A method, and what it needs from the file and the module."""
         self.need(found.needs.kernels)
         self.attributes |= dict.fromkeys(sorted(found.needs.attributes))
         for node in program.nodes():
-            if type(node).__name__ == "Call" and getattr(node, "kind", "") == "net":
-                mode = dict(node.settings).get("mode", "whole")  # type: ignore[attr-defined]
-                self.modes.setdefault(node.name, set()).add(mode)  # type: ignore[attr-defined]
+            if isinstance(node, Call) and node.kind == "net":
+                mode = dict(node.settings).get("mode", "whole")
+                self.modes.setdefault(node.name, set()).update(("whole", "elements") if "elements" in mode else (mode,))
         self.texts.append(found.lines)
 
     def text(self, lines: list[str], *kernels: tuple[str, str]) -> None:

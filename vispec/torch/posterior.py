@@ -65,10 +65,10 @@ def posterior(m: Members, o: Outputs) -> None:
         kernels.append((QUERIES, "pairs"))
     several = o.setting.draws.samples is not None
     rest = f"{', False' if several else ''}{', other=other' if exact else ''}"
-    lines.append("    zeros, inside = self.unknowns(batch)")
     if o.guided is None:
-        lines.append(f"    return ask(self, batch, query, zeros, inside{rest})")
+        lines.append(f"    return ask(self, batch, query, *self.unknowns(batch){rest})")
     else:
+        lines.append("    zeros, inside = self.unknowns(batch)")
         lines.append(f"    found = ask(self, batch, query, zeros, inside{rest})")
         if o.guided.modes:
             again = f'ask(self, batch, "mode", zeros, inside{rest})'

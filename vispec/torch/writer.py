@@ -251,7 +251,7 @@ def _input(w: Writer, node: Input) -> Value:
         "setting": lambda: Code((Attribute("buffer", node.name),)),
         "tilt": lambda: index(text("tilt"), [json.dumps(node.name, ensure_ascii=False)]),
     }[node.source]()
-    python = node.source == "setting" or (node.source == "argument" and node.kind == "bool")
+    python = node.source == "setting" or (node.source == "argument" and node.kind == "bool" and not node.order)
     return Value(code, node.order, node.kind, python=python)
 
 

@@ -3,7 +3,6 @@
     log_prob: exact
 
     log_rating_over_rater = product over rater of log_rating
-    total = product of log_rating_over_rater
 
     x       data; given by the data
     rating  scored where seen; nothing depends on it: scored where it is seen
@@ -133,14 +132,14 @@ class OrdinalRegression(nn.Module):
         "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
         rating: category[K], (item, rater).
         """
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
         """Standardise by it."""
         learn_scales(self, batch)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         x = batch["x"]  # (item, D)

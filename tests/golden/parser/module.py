@@ -2,7 +2,6 @@
 
     log_prob: exact
 
-    total = product of log_head
 
     y     data; given by the data
     head  data; scored at the data
@@ -94,6 +93,7 @@ class Parser(nn.Module):
         log_prob = self.log_prob(batch)
         return log_prob.sum() * (-num_data / len(log_prob))
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         batch = with_room(batch)

@@ -3,7 +3,6 @@
     log_prob: exact
 
     chain_c = chain of c along t (one forward pass) of log_c, seen_c, log_x
-    total = product of chain_c
 
     c  chain, summed; discrete; a first-order chain along t: one forward pass
     x  data; scored at the data
@@ -25,7 +24,6 @@ from torch import Tensor, nn
 # queries: mean_where
 # queries: pairs
 # queries: ranked
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # starts: by_group
@@ -55,7 +53,6 @@ from torch import Tensor, nn
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
 # sums.logsum: weights
-# sums.lookup: cells
 # sums.lookup: columns
 # sums.sweep: Room
 # sums.sweep: imprecise
@@ -202,8 +199,7 @@ class PartialTagger(nn.Module):
         batch = with_room(batch)
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, self.neighbours(batch), {"c": 1})
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
@@ -223,25 +219,24 @@ class PartialTagger(nn.Module):
         self.init = init
         self.emit = emit
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        t_size = longest(lengths["t"])
+        t_size = max(int(lengths["t"].max()), 1)
         trans = self.raw_trans.softmax(-1)  # (k, TAG)
-        init = self.raw_init.softmax(-1)  # (TAG,)
-        c_steps = []
+        c = self.one.new_zeros(n, t_size, dtype=torch.long)  # (sentence, t)
         for t in range(t_size):
             if t == 0:
-                c_now = decide(torch.distributions.Categorical(probs=init).expand((n,)), rule, True)  # (sentence,)
-                c_steps.append(c_now)
+                c_now = decide(torch.distributions.Categorical(logits=self.raw_init).expand((n,)), rule, True)  # (sentence,)
+                c[:, t] = c_now
             else:
-                trans_at = cells(trans, c_steps[t - 1])  # (sentence, TAG)
+                trans_at = trans[c[:, t - 1]]  # (sentence, TAG)
                 c_now = decide(torch.distributions.Categorical(probs=trans_at).expand((n,)), rule, True)  # (sentence,)
-                c_steps.append(c_now)
-        c = torch.stack(c_steps, 1)  # (sentence, t)
+                c[:, t] = c_now
         inside_t = torch.arange(t_size, device=self.one.device) < lengths["t"][:, None]  # (sentence, t)
         c_padded = up_to_the_ends(c, inside_t)  # (sentence, t)
         emit = self.raw_emit.softmax(-1)  # (k, WORD)
-        emit_at = cells(emit, c)  # (sentence, t, WORD)
+        emit_at = emit[c]  # (sentence, t, WORD)
         x = decide(torch.distributions.Categorical(probs=emit_at).expand((n, t_size)), rule, False)  # (sentence, t)
         x_padded = up_to_the_ends(x, inside_t)  # (sentence, t)
         return {

@@ -3,7 +3,6 @@
     log_prob: exact
 
     sum_y = log-sum-exp over y of log_y, seen_y, log_x
-    total = product of sum_y
 
     y  summed; discrete; independent in each element of its plates
     x  data; scored at the data
@@ -39,7 +38,6 @@ from torch.nn import functional as F
 # sums.enumeration: seeded
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
-# sums.lookup: cells
 # sums.mixture: NormalNatural
 # sums.mixture: normal_natural
 
@@ -138,8 +136,7 @@ class SsMixture(nn.Module):
         "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
         y: category[K], (n).
         """
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
@@ -155,13 +152,13 @@ class SsMixture(nn.Module):
         self.mu[...] = mu
         self.sigma = sigma
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        pi = self.raw_pi.softmax(-1)  # (K,)
-        y = decide(torch.distributions.Categorical(probs=pi).expand((n,)), rule, True)  # (n,)
-        mu_at = cells(self.mu, y)  # (n, D)
+        y = decide(torch.distributions.Categorical(logits=self.raw_pi).expand((n,)), rule, True)  # (n,)
+        mu_at = self.mu[y]  # (n, D)
         sigma = F.softplus(self.raw_sigma)  # (k, D)
-        sigma_at = cells(sigma, y)  # (n, D)
+        sigma_at = sigma[y]  # (n, D)
         x = decide(torch.distributions.Normal(loc=mu_at, scale=sigma_at).expand((n, self.D)), rule, False)  # (n, D)
         return {"y": y, "x": x, "y_observed": torch.tensor(True, device=self.one.device).expand(n)}
 

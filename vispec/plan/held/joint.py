@@ -61,11 +61,7 @@ def joint(
     roots = substitute([node for node, _ in (*nodes.values(), *tilts.values())], draws.held)
     found, held = hold(roots, sites, values)
     factors = tuple(
-        Factor(
-            name,
-            frame.named(node, name) if name.startswith("log_") and node.args else node,
-            frozenset(map(frame.plate, plates)),
-        )
+        Factor(name, named(frame, name, node), frozenset(map(frame.plate, plates)))
         for (name, (_, plates)), node in zip(nodes.items(), found, strict=False)
     )
     asked = zip(tilts.items(), found[len(nodes) :], strict=True)
