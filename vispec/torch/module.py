@@ -15,10 +15,11 @@ from vispec.torch.density import density
 from vispec.torch.generation import generation
 from vispec.torch.guides import guide_modules
 from vispec.torch.joint_sums import layer_width
-from vispec.torch.members import Members, constants, posterior
+from vispec.torch.members import Members, constants
 from vispec.torch.nets.classes import NetCode, emit_net
 from vispec.torch.only import Kept, arguments, kept, name_of
 from vispec.torch.parameters import declaration, named, properties, stored
+from vispec.torch.posterior import posterior
 from vispec.torch.sampled import guides, weights
 from vispec.torch.source_text import kernel_texts
 from vispec.torch.starts import initialise
