@@ -524,6 +524,40 @@ def test_relaxed_is_exact_outside_training_and_nearly_so_when_cold() -> None:
     assert gradients(module, module.log_prob(batch).mean())["raw_guess"].abs().min() > 0
 
 
+MIXED = """
+param pi : simplex[3]
+param guess : simplex[3]
+plate k[3]:
+    param mu : real
+net h(c: category[3]) -> real = mlp([4])
+plate n:
+    latent   c : category[3] ~ Categorical(pi)
+    latent   d : category[3] ~ Categorical(pi)
+    observed x : real        ~ Normal(mu[c] + h(d), 1)
+guide:
+    c ~ Categorical(guess)
+    d ~ Categorical(guess)
+infer:
+    c : relaxed(temperature=0.01)
+    d : relaxed(temperature=0.01)
+"""
+
+
+def test_relaxed_categories_mix_rows_of_tables_and_inputs_of_nets() -> None:
+    module = module_of(MIXED)
+    batch = {"x": torch.full((DRAWS,), X, dtype=torch.float64)}
+    one = torch.eye(3, dtype=torch.float64)
+    mean = module.mu[:, None] + module.h(one)
+    log_x = torch.distributions.Normal(mean, 1.0).log_prob(torch.tensor(X, dtype=torch.float64))
+    expected = (module.guess[:, None] * module.guess * log_x).sum()
+    expected = (expected - 2 * (module.guess * (module.guess / module.pi).log()).sum()).detach()
+    torch.manual_seed(0)
+    for mode, slack in ((module.eval(), 0.0), (module.train(), 0.03)):
+        found = mode.log_prob(batch).detach()
+        assert abs(float(found.mean() - expected)) <= DEVIATIONS * float(found.std()) / math.sqrt(DRAWS) + slack
+    assert gradients(module, module.log_prob(batch).mean())["raw_guess"].abs().min() > 0
+
+
 def test_score_of_a_vector_of_bits() -> None:
     assert_unbiased(module := with_estimator(BITS, "b : score(samples=4, baseline=loo)"), bits_elbo(module))
 
@@ -557,6 +591,7 @@ def test_free_bits_hold_in_training_alone() -> None:
     batch = {"x": torch.tensor([X], dtype=torch.float64)}
     loc, scale = plain.m.detach(), plain.s.detach()
     divergence = 0.5 * (scale**2 + loc**2 - 1) - scale.log()
+    torch.testing.assert_close(free.train().log_prob(batch), plain.log_prob(batch))
     torch.testing.assert_close(objective(free.train(), batch) + 50, plain.log_prob(batch) + divergence)
     assert gradients(free, free.loss(batch, 1))["m"] == 0
     torch.testing.assert_close(free.eval().log_prob(batch), plain.log_prob(batch))

@@ -261,6 +261,13 @@ guide:
     u ~ Normal(x, 1)
 """
 
+A_WHOLE_CHAIN = """
+plate s:
+    chain t:
+        latent z : bit ~ Bernoulli(0.2) then Bernoulli(0.8 if z[t-1] else 0.1)
+    observed n : count ~ Poisson(1 + sum(z[*]))
+"""
+
 SPECS = {name.lower(): text for name, text in list(globals().items()) if name.isupper() and isinstance(text, str)}
 
 

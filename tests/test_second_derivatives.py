@@ -216,6 +216,18 @@ def test_a_hessian_through_a_sum_without_one_is_refused(name: str) -> None:
         torch.autograd.functional.hessian(total, x)
 
 
+@pytest.mark.parametrize("guide", ["Dirichlet(a)", "Beta(b, 2)", "Kumaraswamy(b, 2)"])
+def test_a_hessian_through_draws_is_right_or_refused(guide: str) -> None:
+    kind, law = ("simplex[3]", "Dirichlet(1)") if "Dirichlet" in guide else ("unit", "Beta(2, 2)")
+    read = "z[0]" if "Dirichlet" in guide else "z"
+    text = f"param a : positive[3]\nparam b : positive\nplate n:\n    latent z : {kind} ~ {law}\n"
+    text += f"    observed x : real ~ Normal(0 * (sum(a) + b) + {read}, 1)\nguide:\n    z ~ {guide}\n"
+    found, differences = along(trial_of(text, "model"))
+    assert (found is None) is (guide[:3] != "Kum")
+    if found is not None:
+        torch.testing.assert_close(found, differences, rtol=1e-5, atol=1e-5)
+
+
 def test_a_hessian_through_a_sum_in_pieces_is_refused() -> None:
     trial = trial_of(JOINT, "joint")
     total, x = summed(trial)

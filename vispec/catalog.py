@@ -24,6 +24,7 @@ class Distribution:
            (normalised log-probabilities of a simplex), "logs" (of a unit two tensors, log p and log(1 - p)).
     wide: params that the kernel takes in float64 whatever the module's dtype, their form computed in it: where a value of 1e7
           is counted, an error of 1e-7 in log p is one of 1 in the result.
+    once: whether torch's rsample has a first derivative only, and is silent about it.
     program: `program(value, own, **params)` builds log p on the tensor program where it is made of its operations, event
            dimensions apart; own: param → its event axes. It goes before the kernel.
     potentials: of a law over a structure, `potentials(params, plate, state)` builds what each of its parts adds to a value's
@@ -70,6 +71,7 @@ class Distribution:
     forms: Mapping[str, Literal["value", "logit", "log", "logs"]] = field(default_factory=dict)
     wide: tuple[str, ...] = ()
     has_rsample: bool = False
+    once: bool = False
     torch_class: str | None = None
     program: Callable[..., Any] | None = None
     potentials: Callable[..., Any] | None = None

@@ -22,6 +22,8 @@ SIZES = {"N": 3, "K": 4, "V": 5}
 NUMBERS = Numbers(SIZES)
 W = Axis("w", "plate", Size.of("V"))
 N, K, V = (Axis(name.lower(), "plate", Size.of(name)) for name in "NKV")
+EVENT = copy(V, "V", "event")
+ONE = Axis("one", "event", Size.of(1))
 L, KL = copy(K, "l"), Axis("kl", "plate")
 PAST, STATE, JOINT = copy(V, "past"), copy(V, "state"), Axis("t[k]", "joint", None, None, None, (V, K))
 LENGTHS = Input("len", (N,), "int", "batch")
@@ -93,6 +95,25 @@ def sums_by_index() -> Node:
     return build.reduce("sum", build.where(here, build.exp(batch("x", "real", N)), 0.0), (N,))
 
 
+class Sums:
+    """A net of the elements that count, whole and in two parts."""
+
+    def __call__(self, words: torch.Tensor, words_mask: torch.Tensor) -> torch.Tensor:
+        return (words * words_mask).sum(-1, keepdim=True)
+
+    def elements(self, words: torch.Tensor) -> torch.Tensor:
+        return words.unsqueeze(-1)
+
+    def of_elements(self, elements: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return mask.double() @ elements
+
+
+def means_of_masks() -> Node:
+    digit = build.apply("floor_div", build.position(JOINT), build.apply("int_pow", build.extent(V), build.position(K)))
+    given = ((parameter("a", K), (K,), ""), (build.lt(0, build.apply("mod", digit, build.extent(V))), (K,), "words_mask"))
+    return Part(Call("net", "sums", given, (((ONE,), "real"),), (("mode", "whole"), ("means", True))), 0)
+
+
 def seen_values() -> Node:
     seen = build.lt(batch("x", "real", N), 0)
     label = build.where(seen, batch("i", "int", N), 0)
@@ -101,10 +122,10 @@ def seen_values() -> Node:
 
 def products() -> Node:
     """Each row's vector under each of several parameters, as bits and as numbers."""
-    vector, table = batch("w", "real", N, V), parameter("t", K, V)
+    vector, table = batch("w", "real", N, EVENT), parameter("t", K, EVENT)
     bits = build.where(build.lt(vector, 0), build.apply("log_sigmoid", table), build.apply("log_sigmoid", build.neg(table)))
     law = Density("Normal", vector, (("loc", table, ()), ("scale", build.exp(parameter("a", K)), ())), ())
-    return build.add(build.reduce("sum", bits, (V,)), build.reduce("sum", law, (V,)))
+    return build.add(build.reduce("sum", bits, (EVENT,)), build.reduce("sum", law, (EVENT,)))
 
 
 def merged_products() -> Node:
@@ -123,6 +144,7 @@ def distinct() -> Node:
 SIMPLE = (
     masks,
     seen_values,
+    means_of_masks,
     guard,
     one_minus_exp,
     below_softmax,
@@ -140,7 +162,7 @@ CASES: Mapping[str, Callable[[], Node]] = {
 def world(inputs: Mapping[str, torch.Tensor]) -> World:
     noise = {"z": [torch.tensor(float(n), dtype=torch.float64) for n in range(4)]}
     noise |= {"z 1": [torch.tensor(float(n), dtype=torch.float64) for n in range(1, 4)]}
-    return World(inputs, SIZES, noise, {"rows": lambda at: inputs["s"][at]}, structures=sums())
+    return World(inputs, SIZES, noise, {"rows": lambda at: inputs["s"][at], "sums": Sums()}, structures=sums())
 
 
 def values() -> dict[str, torch.Tensor]:
@@ -199,7 +221,7 @@ def test_what_they_save() -> None:
     before, after = saved("one_minus_exp")
     assert operations([after]) < operations([before])
     _, after = saved("products")
-    assert not [x for x in nodes([after]) if not isinstance(x, Call) and {N, K, V} <= x.axes]
+    assert not [x for x in nodes([after]) if not isinstance(x, Call) and {N, K, EVENT} <= x.axes]
     _, after = saved("distinct")
     assert [x for x in nodes([after]) if isinstance(x, Call) and x.kind == "net" and {a.kind for a in x.shared} == {"rows"}]
     _, after = saved("merged_products")

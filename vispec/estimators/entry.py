@@ -37,12 +37,10 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Draw:
-    """value: over the order. weight: of each sample in the bound, over samples and rows, where they differ. kind: "weights"
-    where the value is weights of the latent's values along their axis, instead of one of them."""
+    """value: over the order. weight: of each sample in the bound, over samples and rows, where they differ."""
 
     value: Node
     weight: Node | None = None
-    mixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,8 @@ class Way:
     draw but a parameter. draw: makes the draw in a way of its own. passed: what is done to a draw (its node, its axes) before
     it is read. told: what is done to log-weights before they are combined. combined: the bound, where the gradient is not the
     bound's own; where several latents ask for it, that of the lowest rank.
-    sleeps: the guide learns from dreams of the model."""
+    sleeps: the guide learns from dreams of the model. mixes: a draw is weights of the latent's values along their axis, instead
+    of one of them, but for bits."""
 
     name: str
     smooth: bool = False
@@ -81,6 +80,7 @@ class Way:
     learns: bool = True
     point: bool = False
     sleeps: bool = False
+    mixes: bool = False
     draw: Callable[[Drawing], Draw] | None = None
     passed: Callable[[Node, Axis, tuple[Axis, ...]], Node] | None = None
     told: Callable[[Weights], Node] | None = None

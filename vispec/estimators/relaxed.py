@@ -21,7 +21,7 @@ def relaxed_draw(d: Drawing) -> Draw:
     assert d.values is not None
     ((_, _, own),) = d.params
     log_p = build.rename(build.log(probs), {own[-1]: d.values})
-    return Draw(called("relaxed_one_hot", log_p, (*d.order, d.values), settings), mixed=True)
+    return Draw(called("relaxed_one_hot", log_p, (*d.order, d.values), settings))
 
 
 def called(name: str, node: Node, order: tuple[Axis, ...], settings: tuple[tuple[str, object], ...]) -> Node:
@@ -30,7 +30,7 @@ def called(name: str, node: Node, order: tuple[Axis, ...], settings: tuple[tuple
     return Part(Call("kernel", f"{KERNELS}:{name}", given, ((order, "real"),), settings), 0)
 
 
-RELAXED = Way("relaxed", smooth=True, closed=True, draw=relaxed_draw)
+RELAXED = Way("relaxed", smooth=True, closed=True, mixes=True, draw=relaxed_draw)
 
 ENTRY = EstimatorKind(
     "relaxed",

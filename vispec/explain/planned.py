@@ -48,7 +48,8 @@ class Told:
     def __post_init__(self) -> None:
         for each in self.plan.row.joint.problem.factors:
             kind, _, name = each.name.partition("_")
-            if kind not in ("arcs", "norm"):  # together the law of a structure, which stands where it is summed
+            if kind not in ("arcs", "norm", "labels"):
+                # the first two are together the law of a structure, which stands where it is summed; labels but train
                 self.formulas[each.name] = factor(self.writer, kind, name)
 
     @property

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vispec.factors.frame import Frame, dtype_of, linked, shape_of
 from vispec.model.model import Expression, Net, NetCall
+from vispec.model.nets.means import ends_in_mlp_of_mean
 from vispec.model.types import INTEGER_DOMAINS, Type
 from vispec.program import build
 from vispec.program.axis import Axis, copy
@@ -49,11 +50,11 @@ def call(
     over = along if along is not None else _over(f, e, found)
     lead = (over,) if over else ()
     results: tuple[tuple[tuple[Axis, ...], Dtype], ...] = tuple((lead + f.shape(t), dtype_of(t)) for _, t in net.heads)
-    settings = [("mode", "whole" if along is None else "prefix"), *of_symbols(net, e)]
+    mode, heads = "whole" if along is None else "prefix", tuple(name for name, _ in net.heads)
+    settings = [("mode", mode), ("heads", heads), *of_symbols(net, e), *of_means(net)]
     if along in again.values() and not reads_beside(net):
         settings.append(("behind", True))
     made = Call("net", net.name, (*given, *masks), results, tuple(settings))
-    heads = [name for name, _ in net.heads]
     at = heads.index(e.head)
     part = f.named(Part(made, at), "_".join(filter(None, (net.name, e.head))))
     own = {other: build.position(axis) for axis, other in again.items() if other is over}
@@ -87,6 +88,11 @@ def of_symbols(net: Net, e: NetCall) -> tuple[tuple[str, str], ...]:
     if net.random or kinds != [("token", False)]:
         return ()
     return (("symbols", "whole" if net.trunk[0].layer == "python" else "features"),)
+
+
+def of_means(net: Net) -> tuple[tuple[str, bool], ...]:
+    """Where it is a net of the mean of what counts, so that many masks of one sequence share what comes before."""
+    return (("means", True),) if len(net.args) == 1 and not net.random and ends_in_mlp_of_mean(net) else ()
 
 
 def _over(f: Frame, e: NetCall, found: list[Any]) -> Axis | None:

@@ -53,11 +53,6 @@ def with_room(batch: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def longest(lengths: Tensor) -> int:
-    """How many elements the longest row has, at least one."""
-    return max(int(lengths.max()), 1)
-
-
 def up_to_the_ends(value: Tensor, inside: Tensor) -> Tensor:
     """value (*B, *rest) where elements count, inside (*B), and 0 past the ends of rows."""
     return value.masked_fill(~inside.view(*inside.shape, *[1] * (value.dim() - inside.dim())), 0)

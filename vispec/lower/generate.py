@@ -236,7 +236,7 @@ class Generator:
         for name, value in self.values.items():
             variable = model.variable[name]
             orders[name] = (*map(frame.plate, element_plates(variable)), *frame.shape(variable.type))
-            ends = value if variable.role == "given" else up_to_the_ends(value, orders[name])
+            ends = value if variable.role == "given" else up_to_the_ends(value, orders[name], variable.role == "latent")
             outputs[name] = value if ends is value else frame.named(ends, f"{name}_padded")
         for plate in model.plates:
             lengths = frame.plate(plate.name).lengths
@@ -252,11 +252,14 @@ class Generator:
         return Generated(Program(outputs, frame.hints, frame.spans), rows, asked, orders)
 
 
-def up_to_the_ends(value: Node, order: tuple[Axis, ...]) -> Node:
-    """A value with 0 past the ends of rows, as data are padded; by the rule "mean" probabilities may stand behind its axes."""
+def up_to_the_ends(value: Node, order: tuple[Axis, ...], drawn: bool) -> Node:
+    """A value with 0 past the ends of rows, as data are padded; where it is not drawn, probabilities may stand behind its
+    axes, by the rule "mean"."""
     inside = build.both(*(build.inside(axis) for axis in order if axis.kind == "plate"))
     if isinstance(inside, Const):
         return value
+    if drawn:
+        return build.where(inside, value, False if value.dtype == "bool" else 0)
     shape = tuple(axis for axis in order if axis.kind == "event")
     given = ((value, shape, ""), (inside, (), ""))
     found = Call("kernel", "vispec.kernels.rows:up_to_the_ends", given, ((shape, value.dtype),), ())

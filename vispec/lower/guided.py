@@ -57,6 +57,10 @@ def guided(s: Setting) -> Guided | None:
             rank = len(shape) - entry.event_dim
             order = (*plates, *shape[:rank], *own) if own else (*plates, *shape)
             outputs[f"{name} {param}"], orders[f"{name} {param}"] = build.spread(node, order), order
+        if name in s.draws.mixed:
+            ((_, probs, own),) = law.params
+            held[s.draws.mixed[name]] = build.rename(probs, {own[-1]: s.draws.mixed[name].order[-1]})
+            continue
         held[frame.site(variable)] = centre(law)
         if entry.carry is not None:
             held[frame.base(variable)] = law.params[0][1]

@@ -22,6 +22,7 @@ from vispec.plan.refuse import check_plannable
 from vispec.plan.rows import rows_of, whole_cost
 from vispec.plan.suits_fit import check_fit
 from vispec.plan.treat import treat
+from vispec.program.axis import Axis
 from vispec.program.node import Node
 
 
@@ -90,10 +91,15 @@ def check_memory(s: Setting, log_prob: Node, budget: Budget) -> None:
     kept = s.joint.problem.kept
     known = s.joint.problem.numbers
     numbers = replace(known, typical=2, sizes={**budget.sizes, **known.sizes})
-    sizes = {node: numbers.elements(node.axes - kept) * WIDTH[node.dtype] for node in computed([log_prob])}
+    sizes = {node: numbers.elements(at_once(node) - kept) * WIDTH[node.dtype] for node in computed([log_prob])}
     node = max(sizes, key=lambda each: sizes[each], default=None)
     if node is not None and sizes[node] > budget.memory:
         raise too_large(s, node, sizes[node])
+
+
+def at_once(node: Node) -> frozenset[Axis]:
+    """The axes of what is there at one time: of joint values there are some at a time."""
+    return frozenset(axis for axis in node.axes if axis.origin.kind != "joint")
 
 
 def within(problem: Problem, model: Model, budget: Budget) -> Problem:

@@ -293,11 +293,12 @@ def called(node: Call, values: Mapping[Node, Any], world: World) -> list[Array]:
         else:
             args.append(tensor)
     settings = {key: told(each, values, world) for key, each in node.settings}
-    for unsaid in ("symbols", "behind"):
-        settings.pop(unsaid, None)
+    for what in ("symbols", "means", "heads", "behind"):  # of a net: what a rewriting or the printer may know
+        settings.pop(what, None)
     function = world.calls.get(node.name) or named(node)
-    if node.kind == "net" and settings.pop("mode", "whole") == "prefix":
-        function = function.prefixes  # type: ignore[attr-defined]
+    mode = settings.pop("mode", "whole") if node.kind == "net" else "whole"
+    if mode != "whole":
+        function = getattr(function, "prefixes" if mode == "prefix" else mode)
     found = function(*args, **keywords, **settings)
     outs = list(found) if isinstance(found, tuple) else [found]
     for out, (own, _) in zip(outs, node.results, strict=True):

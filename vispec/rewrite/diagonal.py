@@ -1,4 +1,4 @@
-"""A net that reads what differs from prefix to prefix only behind what it made of the prefix, makes that of each prefix once.
+"""A net that reads what differs from one prefix to the next only behind what it made of the prefix, makes it of each once.
 
 net.prefixes(y, x)[i' = i] for y (i), x (i') → net.prefixes(y, x) along i"""
 

@@ -32,15 +32,18 @@ class Products:
         return None
 
     def of_bits(self, bit: Node, logit: Node, over: tuple[Axis, ...]) -> Node | None:
-        if not each_by_each(bit, logit.axes, over):
+        ragged = over[0].lengths
+        if not each_by_each(bit, logit.axes, over) or (ragged is not None and not ragged.axes <= logit.axes):
             return None
+        if over[0].kind != "event":
+            return None  # a probability of one element that is fitted may reach 0, and its log-odds an infinity
         const = build.reduce("sum", build.apply("log_sigmoid", build.neg(logit)), over)
-        return self.named(bit, build.contract((bit, logit), over), const=const)
+        return self.named(bit, build.contract((bit, build.where(build.inside(over[0]), logit, 0.0)), over), const=const)
 
     def by_kernel(self, kernel: str, value: Node, params: Sequence[Node], over: tuple[Axis, ...]) -> Node | None:
         """The kernel gives const, weight and statistics."""
         whole = frozenset[Axis]().union(*(param.axes for param in params))
-        if not each_by_each(value, whole, over):
+        if not each_by_each(value, whole, over) or over[0].kind != "event":
             return None
         rows, own, terms = ordered(value.axes - {*over}), ordered(whole - {*over}), Axis("T", "event")
         given = ((value, (*rows, *over), ""), *((build.spread(each, (*own, *over)), (*own, *over), "") for each in params))
@@ -64,9 +67,9 @@ def number_of(test: Node) -> Node:
 
 
 def each_by_each(value: Node, params: frozenset[Axis], over: tuple[Axis, ...]) -> bool:
-    """Whether values and params differ along other axes, but for the one that is added up, all of whose elements count."""
+    """Whether values and params differ along other axes, but for the one that is added up."""
     own = {*value.axes}
-    return len(over) == 1 and own & params == {*over} and own > {*over} < params and over[0].lengths is None
+    return len(over) == 1 and own & params == {*over} and own > {*over} < params
 
 
 def rewrite(program: Program, numbers: Numbers) -> Program:

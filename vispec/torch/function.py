@@ -9,7 +9,7 @@ from typing import Literal
 from vispec.program.axis import Axis
 from vispec.program.node import Input
 from vispec.program.program import Program
-from vispec.torch import along, calls, elementwise, laws, loops, picks
+from vispec.torch import along, calls, elementwise, joint_calls, laws, loops, picks
 from vispec.torch.code import Code, listed
 from vispec.torch.implementation import Target
 from vispec.torch.lines import Lines, Needs
@@ -18,7 +18,7 @@ from vispec.torch.writer import PLAIN, Writer
 
 Statements = list[tuple[str, Code]]
 Returns = Literal["value", "tuple", "dict"] | Callable[[Mapping[str, Code]], Code | Statements]
-WRITTEN = (along, calls, elementwise, laws, loops, picks)
+WRITTEN = (along, calls, elementwise, joint_calls, laws, loops, picks)
 """The files that say how nodes are written; each adds to PLAIN."""
 
 

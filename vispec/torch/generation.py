@@ -7,7 +7,8 @@ from vispec.lower.outputs import Outputs
 from vispec.model.model import Model, Variable
 from vispec.model.walk import is_read
 from vispec.program.axis import Axis
-from vispec.torch.members import BATCH, ROOM, Members, local
+from vispec.torch.members import BATCH, ROOM, Members
+from vispec.torch.names import local
 
 PREDICT = 'def predict(self, batch: dict[str, Tensor], rule: str = "mean", samples: int = 100) -> dict[str, Tensor]:'
 
@@ -23,9 +24,9 @@ def generation(m: Members, o: Outputs) -> None:
         m.need([ROOM])
     for plate, axis in g.asked.items():
         told[axis] = local(f"{plate}_size")
-        before.append(f'{told[axis]} = longest(lengths["{plate}"])')
-        m.need([("vispec.kernels.rows", "longest")])
-    m.program("generate", g.program, doc, arguments, "dict", "dict[str, Tensor]", orders=g.orders, before=before, told=told)
+        before.append(f'{told[axis]} = max(int(lengths["{plate}"].max()), 1)')
+    more = {"orders": g.orders, "before": before, "told": told, "graph": False}
+    m.program("generate", g.program, doc, arguments, "dict", "dict[str, Tensor]", **more)
     m.text(sample(o))
     lines, kernels = predict(o)
     m.text(lines, *kernels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from keyword import iskeyword
 
 from vispec.program.axis import Axis
 from vispec.program.node import (
@@ -31,6 +32,9 @@ from vispec.program.node import (
 from vispec.torch.names import Names
 from vispec.torch.writer import Writer
 
+JOINT = {"joint_sum": "log_sum", "joint_values": "log_joint", "joint_count": "count"}
+"""Of calls for joint values."""
+
 
 def word(axis: Axis) -> str:
     """An axis in the name of a value."""
@@ -46,9 +50,10 @@ class Hints:
 
     def fresh(self, node: Node, known: Mapping[Node, str]) -> str:
         hint = self.steps.get(node) or self.w.program.hints.get(node)
-        if hint and isinstance(node, Part) and self.before_link(node):
+        hint = hint or self.hint(node, known)
+        if isinstance(node, Part) and isinstance(node.source, Call) and self.before_link(node):
             hint = f"{hint}_raw"
-        self.given[node] = hint or self.hint(node, known)
+        self.given[node] = hint
         return self.names.fresh(self.given[node])
 
     def before_link(self, node: Node) -> bool:
@@ -103,10 +108,13 @@ class Hints:
             case Noise(site):
                 return f"noise_{site}"
             case Part(source, at):
+                if isinstance(source, Call) and source.kind in JOINT:
+                    return JOINT[source.kind]
                 if isinstance(source, Call) and source.kind != "net":
-                    return "kl" if source.kind == "divergence" else source.name.rpartition(":")[2].partition("_")[0]
+                    return "kl" if source.kind == "divergence" else first_word(source.name.rpartition(":")[2])
                 name = getattr(source, "name", "state")
-                return name if len(source.outputs) == 1 else f"{name}_{at + 1}"
+                heads = dict(source.settings).get("heads") if isinstance(source, Call) else None
+                return name if len(source.outputs) == 1 else f"{name}_{heads[at] if heads else at + 1}"
             case Structure(kind):
                 return f"log_{kind}"
             case Concat():
@@ -140,3 +148,9 @@ class Hints:
             case "add" | "mul" | "div" | "sub":
                 return {"add": "total", "mul": "product", "div": "ratio", "sub": "difference"}[node.op]
         return f"{node.op}_{first}" if first else node.op
+
+
+def first_word(name: str) -> str:
+    """Of a kernel's name; all of one that begins with a word of Python's."""
+    found = name.partition("_")[0]
+    return name if iskeyword(found) else found

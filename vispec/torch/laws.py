@@ -83,6 +83,8 @@ def drawn(w: Writer, node: Draw, params: Sequence[tuple[str, Value, tuple[Axis, 
     if shared != {*around}:
         law = method(law, "expand", Code((_shape(w, around),)))
     code = method(law, "rsample" if node.pathwise else "sample")
+    if node.pathwise and entry.once and w.graph:
+        code = call(Code((w.kernel("draws.once", "differentiable_once"),)), code)
     if node.kind == "int":
         code = code if entry.support == "index" else method(code, "long")
     elif node.kind == "bool":
@@ -124,9 +126,12 @@ def _noise(w: Writer, node: Noise) -> Value:
 
 
 def _decide(w: Writer, node: Decide) -> Value:
+    return decided(w, node, [(name, with_events(w, param, own), own) for name, param, own in node.params])
+
+
+def decided(w: Writer, node: Decide, params: Sequence[tuple[str, Value, tuple[Axis, ...]]]) -> Value:
     """By the rule, of torch's law."""
     entry = distributions()[node.law]
-    params = [(name, with_events(w, param, own), own) for name, param, own in node.params]
     around = (*node.order, *ordered(node.axes - {*node.events, *node.order}))
     codes = {name: in_place(w, each, own, around) for name, each, own in params}
     law = call(f"torch.distributions.{entry.torch_class}", **codes)

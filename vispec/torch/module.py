@@ -9,25 +9,32 @@ from pathlib import Path
 from vispec.factors.frame import dtype_of, element_plates
 from vispec.lower.outputs import Outputs
 from vispec.model.model import Model
-from vispec.plan.order.steps import Structured, Sum
+from vispec.plan.order.steps import Structured, Sum, Total
 from vispec.program.node import Input
 from vispec.torch.density import density
 from vispec.torch.generation import generation
 from vispec.torch.guides import guide_modules
-from vispec.torch.members import Members, constants, posterior
+from vispec.torch.joint_sums import layer_width
+from vispec.torch.members import Members, constants
 from vispec.torch.nets.classes import NetCode, emit_net
 from vispec.torch.only import Kept, arguments, kept, name_of
 from vispec.torch.parameters import declaration, named, properties, stored
+from vispec.torch.posterior import posterior
 from vispec.torch.sampled import guides, weights
 from vispec.torch.source_text import kernel_texts
 from vispec.torch.starts import initialise
+
+MEMORY = 2**30
+"""Bytes that a sum over joint values may take at once, where nothing else is said."""
 
 
 def print_module(outputs: Outputs, sizes: Mapping[str, int] | None = None, only: Sequence[str] = ()) -> str:
     """The module's text; `sizes` become defaults of the constructor's arguments. only: members that are asked for,
     with what they need. Raises UnknownMemberError for a name of none."""
     model, names = outputs.model, named(outputs.model)
-    members = Members(names, tuple(data_inputs(outputs)))
+    memory = None if outputs.plan is None else outputs.plan.budget.memory
+    widths = {net.name: layer_width(net) for net in model.nets}
+    members = Members(names, tuple(data_inputs(outputs)), memory or MEMORY, widths)
     for add in MEMBERS:
         add(members, outputs)
     wanted = kept(only, members.texts, members.kernels)
@@ -145,8 +152,10 @@ def constructor(
     made = [(stored(param, names).removeprefix("self."), declaration(param, model, names)) for param in model.params]
     made += [(name, f"self.{name} = {kernel}({given})") for name, (_, kernel), given in layers]
     for net, code in nets.items():
-        name, sizes = names.attribute("net", net), (names.attribute("size", size) for size in code.sizes)
-        made.append((name, f"self.{name} = {code.class_name}({', '.join(sizes)})"))
+        name = names.attribute("net", net)
+        made.append(
+            (name, f"self.{name} = {code.class_name}({', '.join(names.attribute('size', size) for size in code.sizes)})")
+        )
     lines = [line for name, line in (*made, *settings(o, members)) if wanted.has(name)]
     values = {size.name: told.get(size.name, size.value) for size in model.sizes}
     values |= {vocab.name: told.get(vocab.name) for vocab in model.vocabs}
@@ -173,6 +182,11 @@ def settings(o: Outputs, members: Members) -> Iterator[tuple[str, str]]:
     warm = next((entry for entry in o.model.fit if getattr(entry, "what", None) == "temperature"), None)
     if warm is not None:
         yield "temperature", f"self.temperature = {warm.start}  # of relaxed draws"  # type: ignore[union-attr]
+    if members.joints:
+        size = members.memory
+        shown = f"{size:_}" if size & (size - 1) else f"2**{size.bit_length() - 1}"
+        yield "memory", f"self.memory = {shown}  # bytes that a sum over joint values may take at once"
+        yield "max_joint_values", "self.max_joint_values = 2**24"
     if ("buffer", "score_baseline") in members.attributes:
         yield "score_baseline", 'self.register_buffer("score_baseline", torch.zeros(()))'
     note = "  # its dtype and device are the module's"
@@ -184,7 +198,7 @@ def derivation(o: Outputs) -> str:
     name = Path(o.model.source.name).name
     what = "exact" if o.exact else f"a bound or estimate, {estimator(o)}"
     lines = [f"{o.model.name}: emitted by vispec from {name}; imports torch and nothing else.", "", f"    log_prob: {what}", ""]
-    lines += [f"    {step}" for step in o.order.steps]
+    lines += [f"    {step}" for step in o.order.steps if not (isinstance(step, Total) and len(step.inputs) == 1)]
     rows = o.plan.rows if o.plan is not None else ()
     width = max((len(row.variable) for row in rows), default=0)
     lines += ["", *(f"    {row.variable:<{width}}  {row.treatment}; {row.because}" for row in rows)]

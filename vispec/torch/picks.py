@@ -109,7 +109,7 @@ def _cells(w: Writer, node: Node, table: Value, at: dict[Axis, Value], kept: lis
     places = {axis: at.get(axis) or Value(_positions(w, axis), (axis,), "int") for axis in chosen}
     dims = merged(each.dims for each in places.values())
     codes = [aligned(places[axis], dims) for axis in chosen]
-    if not moving(node):
+    if not (w.graph and moving(node)):
         return Value(index(table.code, codes), (*dims, *rest), table.dtype)
     return Value(call(w.kernel("sums.lookup", "cells"), table.code, *codes), (*dims, *rest), table.dtype)
 

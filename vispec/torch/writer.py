@@ -244,13 +244,14 @@ def _input(w: Writer, node: Input) -> Value:
         "argument": lambda: text(node.name),
         "shared": lambda: text(local(node.name)),
         "mode": lambda: index(text("mode"), [json.dumps(node.name, ensure_ascii=False)]),
+        "values": lambda: index(text("values"), [json.dumps(node.name, ensure_ascii=False)]),
         "lengths": lambda: index(text("lengths"), [json.dumps(node.name, ensure_ascii=False)]),
         "net": lambda: Code((Attribute("net", node.name),)),
         "buffer": lambda: Code((Attribute("buffer", node.name),)),
         "setting": lambda: Code((Attribute("buffer", node.name),)),
         "tilt": lambda: index(text("tilt"), [json.dumps(node.name, ensure_ascii=False)]),
     }[node.source]()
-    python = node.source == "setting" or (node.source == "argument" and node.kind == "bool")
+    python = node.source == "setting" or (node.source == "argument" and node.kind == "bool" and not node.order)
     return Value(code, node.order, node.kind, python=python)
 
 

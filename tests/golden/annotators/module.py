@@ -4,7 +4,6 @@
 
     log_label_over_annotator = product over annotator of log_label
     sum_truth = log-sum-exp over truth of log_truth, log_label_over_annotator
-    total = product of sum_truth
 
     truth  summed; discrete; independent in each element of its plates
     label  scored where seen; nothing depends on it: scored where it is seen
@@ -39,7 +38,6 @@ from torch import Tensor, nn
 # sums.enumeration: seeded
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
-# sums.lookup: cells
 # sums.lookup: pick_last
 
 
@@ -108,9 +106,9 @@ class Annotators(nn.Module):
         test = torch.arange(self.K, device=self.one.device) != label[:, :, None]  # (item, annotator, label)
         label_observed = batch["label_observed"]  # (item, annotator)
         test_2 = label_observed[:, :, None] & test  # (item, annotator, label)
-        value = torch.where(test_2, self.one * -torch.inf, 0.0)  # (item, annotator, label)
+        seen_label = torch.where(test_2, self.one * -torch.inf, 0.0)  # (item, annotator, label)
         log_confusion = self.raw_confusion.log_softmax(-1)  # (annotator, truth, K)
-        total_ = log_confusion + value[:, :, None] + tilt["label"][:, :, None]  # (item, annotator, truth, label)
+        total_ = log_confusion + seen_label[:, :, None] + tilt["label"][:, :, None]  # (item, annotator, truth, label)
         log_sum_label = total(total_)  # (item, annotator, truth)
         log_prevalence = self.raw_prevalence.log_softmax(-1)  # (K,)
         total_2 = log_prevalence + tilt["truth"] + log_sum_label.sum(1)  # (item, truth)
@@ -132,8 +130,7 @@ class Annotators(nn.Module):
         truth: index[k], (item).
         label: category[K], (item, annotator).
         """
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
@@ -152,11 +149,12 @@ class Annotators(nn.Module):
         self.confusion = confusion
         self.prevalence = prevalence
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         truth = torch.distributions.Categorical(logits=self.raw_prevalence).expand((n,)).sample()  # (item,)
         confusion = self.raw_confusion.softmax(-1)  # (annotator, k, K)
-        confusion_at = cells(confusion.transpose(0, 1), truth)  # (item, annotator, K)
+        confusion_at = confusion.transpose(0, 1)[truth]  # (item, annotator, K)
         label = decide(
             torch.distributions.Categorical(probs=confusion_at).expand((n, self.A)), rule, False
         )  # (item, annotator)

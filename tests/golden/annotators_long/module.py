@@ -4,7 +4,6 @@
 
     log_label_over_rating = product over rating of log_label
     sum_truth = log-sum-exp over truth of log_truth, log_label_over_rating
-    total = product of sum_truth
 
     truth  summed; discrete; independent in each element of its plates
     who    data; given by the data
@@ -135,8 +134,7 @@ class AnnotatorsLong(nn.Module):
         truth: index[k], (item).
         """
         batch = with_room(batch)
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
@@ -155,13 +153,14 @@ class AnnotatorsLong(nn.Module):
         self.confusion = confusion
         self.prevalence = prevalence
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         batch = with_room(batch)
         truth = torch.distributions.Categorical(logits=self.raw_prevalence).expand((n,)).sample()  # (item,)
         who = batch["who"]  # (item, rating)
         confusion = self.raw_confusion.softmax(-1)  # (annotator, k, K)
-        confusion_at = cells(confusion, who, truth[:, None])  # (item, rating, K)
+        confusion_at = confusion[who, truth[:, None]]  # (item, rating, K)
         label = decide(
             torch.distributions.Categorical(probs=confusion_at).expand((n, who.shape[1])), rule, False
         )  # (item, rating)

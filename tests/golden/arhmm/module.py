@@ -3,7 +3,6 @@
     log_prob: exact
 
     chain_c = chain of c along t (one forward pass) of log_c, log_x
-    total = product of chain_c
 
     c  chain, summed; discrete; a first-order chain along t: one forward pass
     x  data; scored at the data
@@ -28,7 +27,6 @@ from torch.nn import functional as F
 # queries: mean_where
 # queries: pairs
 # queries: ranked
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # sums.algebra: Maximum
@@ -55,7 +53,6 @@ from torch.nn import functional as F
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
 # sums.logsum: weights
-# sums.lookup: cells
 # sums.lookup: steps_back
 # sums.sweep: Room
 # sums.sweep: imprecise
@@ -228,39 +225,36 @@ class Arhmm(nn.Module):
         batch = with_room(batch)
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, self.neighbours(batch), {"c": 1})
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        t_size = longest(lengths["t"])
+        t_size = max(int(lengths["t"].max()), 1)
         trans = self.raw_trans.softmax(-1)  # (k, K)
-        c_steps = []
+        c = self.one.new_zeros(n, t_size, dtype=torch.long)  # (chorale, t)
         for t in range(t_size):
             if t == 0:
                 c_now = torch.distributions.Categorical(logits=self.raw_init).expand((n,)).sample()  # (chorale,)
-                c_steps.append(c_now)
+                c[:, t] = c_now
             else:
-                trans_at = cells(trans, c_steps[t - 1])  # (chorale, K)
+                trans_at = trans[c[:, t - 1]]  # (chorale, K)
                 c_now = torch.distributions.Categorical(probs=trans_at).sample()  # (chorale,)
-                c_steps.append(c_now)
-        c = torch.stack(c_steps, 1)  # (chorale, t)
+                c[:, t] = c_now
         inside_t = torch.arange(t_size, device=self.one.device) < lengths["t"][:, None]  # (chorale, t)
-        c_padded = up_to_the_ends(c, inside_t)  # (chorale, t)
+        c_padded = torch.where(inside_t, c, 0)  # (chorale, t)
         c_at = c[:, 0]  # (chorale,)
         first = self.first(c_at)  # (chorale, 88)
-        first_prob = first.sigmoid()  # (chorale, 88)
-        x_steps = []
+        x = self.one.new_zeros(n, t_size, 88)  # (chorale, t, 88)
         for t_2 in range(t_size):
             if t_2 == 0:
-                x_now = decide(torch.distributions.Bernoulli(probs=first_prob).expand((n, 88)), rule, True)  # (chorale, 88)
-                x_steps.append(x_now)
+                x_now = decide(torch.distributions.Bernoulli(logits=first).expand((n, 88)), rule, True)  # (chorale, 88)
+                x[:, t_2] = x_now
             else:
                 c_at_2 = c[:, t_2]  # (chorale,)
-                emit = self.emit(c_at_2, x_steps[t_2 - 1])  # (chorale, 88)
-                x_now = decide(torch.distributions.Bernoulli(probs=emit.sigmoid()).expand((n, 88)), rule, True)  # (chorale, 88)
-                x_steps.append(x_now)
-        x = torch.stack(x_steps, 1)  # (chorale, t, 88)
+                emit = self.emit(c_at_2, x[:, t_2 - 1])  # (chorale, 88)
+                x_now = decide(torch.distributions.Bernoulli(logits=emit).expand((n, 88)), rule, True)  # (chorale, 88)
+                x[:, t_2] = x_now
         x_padded = up_to_the_ends(x, inside_t)  # (chorale, t, 88)
         return {"c": c_padded, "x": x_padded, "x_len": lengths["t"]}
 

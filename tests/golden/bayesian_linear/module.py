@@ -2,7 +2,6 @@
 
     log_prob: a bound or estimate, elbo(samples=4)
 
-    total = product of log_x
 
     w      elbo(samples=4); shared by all rows; guide Normal
     b      elbo(samples=4); shared by all rows; guide Normal
@@ -187,6 +186,7 @@ class BayesianLinear(nn.Module):
             raise ValueError(f"this model answers no query {query!r}: its latents are drawn and told by guides")
         return self.guides(batch)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         w, b, noise, _ = self.shared()

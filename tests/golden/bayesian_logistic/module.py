@@ -2,7 +2,6 @@
 
     log_prob: a bound or estimate, elbo(samples=4, gradient=stl)
 
-    total = product of log_x
 
     w  elbo(samples=4, gradient=stl); shared by all rows; guide Normal
     b  elbo(samples=4, gradient=stl); shared by all rows; guide Normal
@@ -149,6 +148,7 @@ class BayesianLogistic(nn.Module):
             raise ValueError(f"this model answers no query {query!r}: its latents are drawn and told by guides")
         return self.guides(batch)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         w, b, _ = self.shared()
@@ -156,8 +156,7 @@ class BayesianLogistic(nn.Module):
         b_ = b[0]
         y = batch["y"]  # (n, D)
         product = y @ w_  # (n,)
-        value_prob = (product + b_).sigmoid()  # (n,)
-        x = decide(torch.distributions.Bernoulli(probs=value_prob).expand((n,)), rule, False)  # (n,)
+        x = decide(torch.distributions.Bernoulli(logits=product + b_).expand((n,)), rule, False)  # (n,)
         return {"w": w_, "b": b_, "y": y, "x": x}
 
     @torch.no_grad()

@@ -5,7 +5,6 @@
     log_x_over_i = product over i of log_x
     log_z_over_k = product over k of log_z
     sum_z[k] = log-sum-exp over z[k] of log_x_over_i, log_z_over_k
-    total = product of sum_z[k]
 
     z  summed; discrete; read together along k: all joint values
     x  data; scored at the data
@@ -30,14 +29,19 @@ from torch.nn import functional as F
 # queries: logs_of
 # queries: mean_where
 # queries: ranked
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # sums.algebra: Maximum
 # sums.algebra: Sampled
 # sums.algebra: maximum
 # sums.algebra: sampled
+# sums.enumeration: ChunkedLogSum
+# sums.enumeration: chunks
+# sums.enumeration: enumerated_log_sum
+# sums.enumeration: every_log_joint
+# sums.enumeration: number_of_joint_values
 # sums.enumeration: seeded
+# sums.enumeration: values_at_once
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
 # sums.selected: logits_log_prob
@@ -92,26 +96,40 @@ class Bits(nn.Module):
     def __init__(self, CHAR: int, K: int = 10, H: int = 256):
         super().__init__()
         self.K = K
+        self.CHAR = CHAR
         self.past = Past(H, CHAR)
         self.speller = Speller(K, H, CHAR)
+        self.memory = 2**30  # bytes that a sum over joint values may take at once
+        self.max_joint_values = 2**24
         self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
         keep_pages()
+
+    def log_joint_of_z(self, index: Tensor, inside_i: Tensor, past: Tensor, x: Tensor) -> Tensor:
+        """The log-joint (word, z) at the joint values of z that `index` (S,) numbers."""
+        at_k = torch.arange(self.K, device=self.one.device)  # (k,)
+        mod = (index >> at_k[:, None]) & 1  # (k, z[k])
+        mod_2 = mod.to(self.one.dtype)  # (K, z[k])
+        speller = self.speller(past[:, :, None], mod_2.T)  # (word, i, z[k], CHAR)
+        log_speller_at = logits_log_prob(speller, x[:, :, None])  # (word, i, z[k])
+        log_speller_at_2 = torch.where(inside_i[:, :, None], log_speller_at, 0.0)  # (word, i, z[k])
+        return log_speller_at_2.sum(1) - 0.6931471805599453 * self.K  # (word, z[k]); 0.6931471805599453 = log 2
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (word,), exact, in nats."""
         batch = with_room(batch)
-        at_k = torch.arange(self.K, device=self.one.device)  # (k,)
-        mod = (torch.arange(2 ** self.K, device=self.one.device) >> at_k[:, None]) & 1  # (k, z[k])
-        mod_2 = mod.to(self.one.dtype)  # (K, z[k])
         x = batch["x"]  # (word, i)
-        past = self.past.prefixes(x)  # (word, i, H)
-        speller = self.speller(past[:, :, None], mod_2.T)  # (word, i, z[k], CHAR)
-        log_x = logits_log_prob(speller, x[:, :, None])  # (word, i, z[k])
         x_len = batch["x_len"]  # (word,)
         inside_i = torch.arange(x.shape[1], device=self.one.device) < x_len[:, None]  # (word, i)
-        log_x_2 = torch.where(inside_i[:, :, None], log_x, 0.0)  # (word, i, z[k])
-        total = log_x_2.sum(1) - 0.6931471805599453 * self.K  # (word, z[k]); 0.6931471805599453 = log 2
-        return log_sum_exp(total)  # (word,)
+        past = self.past.prefixes(x)  # (word, i, H)
+        count = number_of_joint_values(self.K, 2, self.max_joint_values)
+        return enumerated_log_sum(
+            self.log_joint_of_z,
+            (inside_i, past, x),
+            count,
+            x_len.shape[0] * (12 * (4 + (32 + self.CHAR) * x.shape[1])),
+            self.memory,
+            tuple(self.parameters()),
+        )  # (word,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -121,19 +139,20 @@ class Bits(nn.Module):
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         batch = with_room(batch)
-        at_k = torch.arange(self.K, device=self.one.device)  # (k,)
-        mod = (torch.arange(2 ** self.K, device=self.one.device) >> at_k[:, None]) & 1  # (k, z[k])
-        mod_2 = mod.to(self.one.dtype)  # (K, z[k])
         x = batch["x"]  # (word, i)
-        past = self.past.prefixes(x)  # (word, i, H)
-        speller = self.speller(past[:, :, None], mod_2.T)  # (word, i, z[k], CHAR)
-        log_x = logits_log_prob(speller, x[:, :, None])  # (word, i, z[k])
         x_len = batch["x_len"]  # (word,)
         inside_i = torch.arange(x.shape[1], device=self.one.device) < x_len[:, None]  # (word, i)
-        log_x_2 = torch.where(inside_i[:, :, None], log_x, 0.0)  # (word, i, z[k])
+        past = self.past.prefixes(x)  # (word, i, H)
+        count = number_of_joint_values(self.K, 2, self.max_joint_values)
+        log_joint = every_log_joint(
+            self.log_joint_of_z,
+            (inside_i, past, x),
+            count,
+            values_at_once(x_len.shape[0] * (12 * (4 + (32 + self.CHAR) * x.shape[1])), self.memory, self.one.device),
+            self.one.device,
+        )  # (word, z[k])
         over = over_joint_values(tilt["z"])  # (word, z[k])
-        total_ = log_x_2.sum(1) + over - 0.6931471805599453 * self.K  # (word, z[k]); 0.6931471805599453 = log 2
-        return total(total_)  # (word,)
+        return total(log_joint + over)  # (word,)
 
     def unknowns(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """A tilt of nothing for each latent, and which of its elements count where rows differ in length."""
@@ -149,20 +168,19 @@ class Bits(nn.Module):
         z: bit, (word, k).
         """
         batch = with_room(batch)
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        i_size = longest(lengths["i"])
+        i_size = max(int(lengths["i"].max()), 1)
         z = torch.distributions.Bernoulli(probs=self.one * 0.5).expand((n, self.K)).sample()  # (word, k)
         x = self.one.new_zeros(n, i_size, dtype=torch.long)  # (word, i)
         for i in range(i_size):
             past = self.past.prefixes(x)  # (word, i, H)
             past_at = past[:, i]  # (word, H)
             speller = self.speller(past_at, z)  # (word, CHAR)
-            speller_prob = speller.softmax(-1)  # (word, CHAR)
-            x_now = decide(torch.distributions.Categorical(probs=speller_prob).expand((n,)), rule, True)  # (word,)
+            x_now = decide(torch.distributions.Categorical(logits=speller).expand((n,)), rule, True)  # (word,)
             x[:, i] = x_now
         inside_i = torch.arange(i_size, device=self.one.device) < lengths["i"][:, None]  # (word, i)
         x_padded = up_to_the_ends(x, inside_i)  # (word, i)

@@ -2,7 +2,6 @@
 
     log_prob: a bound or estimate, elbo(samples=1)
 
-    total = product of log_x
 
     noise  elbo(samples=1); shared by all rows; guide LogNormal
     y      data; given by the data
@@ -144,6 +143,7 @@ class Bnn(nn.Module):
             raise ValueError(f"this model answers no query {query!r}: its latents are drawn and told by guides")
         return self.guides(batch)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         noise, _ = self.shared()

@@ -3,7 +3,6 @@
     log_prob: exact
 
     log_x_over_i = product over i of log_x
-    total = product of log_x_over_i
 
     y  data; given by the data
     x  data; scored at the data
@@ -17,7 +16,6 @@ from torch.nn import functional as F
 # layers.convolution: Picture
 # layers.recurrent: Recurrent
 # layers.sequence: after_start
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # sums.logsum: impossible_alone
@@ -101,17 +99,17 @@ class Captioning(nn.Module):
         log_prob = self.log_prob(batch)
         return log_prob.sum() * (-num_data / len(log_prob))
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        i_size = longest(lengths["i"])
+        i_size = max(int(lengths["i"].max()), 1)
         y = batch["y"]  # (n, 3, H, W)
         see = self.see(y)  # (n, 256)
         x = self.one.new_zeros(n, i_size, dtype=torch.long)  # (n, i)
         for i in range(i_size):
             say = self.say.prefixes(see, x)  # (n, i, V)
             say_at = say[:, i]  # (n, V)
-            say_at_prob = say_at.softmax(-1)  # (n, V)
-            x_now = decide(torch.distributions.Categorical(probs=say_at_prob).expand((n,)), rule, True)  # (n,)
+            x_now = decide(torch.distributions.Categorical(logits=say_at).expand((n,)), rule, True)  # (n,)
             x[:, i] = x_now
         inside_i = torch.arange(i_size, device=self.one.device) < lengths["i"][:, None]  # (n, i)
         x_padded = up_to_the_ends(x, inside_i)  # (n, i)

@@ -3,7 +3,6 @@
     log_prob: exact
 
     chain_alive = chain of alive along t (one forward pass) of log_alive, log_x
-    total = product of chain_alive
 
     alive  chain, summed; discrete; a first-order chain along t: one forward pass
     x      data; scored at the data
@@ -201,8 +200,7 @@ class CaptureRecapture(nn.Module):
         """
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, self.neighbours(batch), {"alive": 1})
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
@@ -215,6 +213,7 @@ class CaptureRecapture(nn.Module):
         p = by_group_among(bernoulli_start, x, 2, (), (self.p,), inside=marked, among=alive.bool())[0]
         self.p = p
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         at_t = torch.arange(self.T, device=self.one.device)  # (t,)

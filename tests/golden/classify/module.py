@@ -2,7 +2,6 @@
 
     log_prob: exact
 
-    total = product of log_x
 
     y  data; given by the data
     x  data; scored at the data
@@ -58,12 +57,12 @@ class Classify(nn.Module):
         log_prob = self.log_prob(batch)
         return log_prob.sum() * (-num_data / len(log_prob))
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         y = batch["y"]  # (n, D)
-        f_raw = self.f(y)  # (n, K)
-        f_prob = f_raw.softmax(-1)  # (n, K)
-        x = decide(torch.distributions.Categorical(probs=f_prob).expand((n,)), rule, False)  # (n,)
+        f = self.f(y)  # (n, K)
+        x = decide(torch.distributions.Categorical(logits=f).expand((n,)), rule, False)  # (n,)
         return {"y": y, "x": x}
 
     @torch.no_grad()

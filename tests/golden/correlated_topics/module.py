@@ -33,7 +33,6 @@ from torch.nn import functional as F
 # queries: logs_of
 # queries: mean_where
 # queries: ranked
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # starts: by_group
@@ -46,7 +45,6 @@ from torch.nn import functional as F
 # sums.enumeration: seeded
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
-# sums.lookup: cells
 # sums.lookup: columns
 # vectors: NormalVectorLogProb
 # vectors: normal_vector_log_prob
@@ -256,16 +254,17 @@ class CorrelatedTopics(nn.Module):
         self.phi = phi
         self.raw_phi += torch.randn_like(self.raw_phi)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        n_size = longest(lengths["n"])
+        n_size = max(int(lengths["n"].max()), 1)
         chol = to_cholesky(self.raw_chol)  # (K', K)
         h = torch.distributions.MultivariateNormal(loc=self.mean, scale_tril=chol).expand((n,)).sample()  # (doc, K)
         topic = torch.distributions.Categorical(logits=h[:, None]).expand((n, n_size)).sample()  # (doc, n)
         inside_n = torch.arange(n_size, device=self.one.device) < lengths["n"][:, None]  # (doc, n)
-        topic_padded = up_to_the_ends(topic, inside_n)  # (doc, n)
+        topic_padded = torch.where(inside_n, topic, 0)  # (doc, n)
         phi = self.raw_phi.softmax(-1)  # (k, V)
-        phi_at = cells(phi, topic)  # (doc, n, V)
+        phi_at = phi[topic]  # (doc, n, V)
         w = decide(torch.distributions.Categorical(probs=phi_at).expand((n, n_size)), rule, False)  # (doc, n)
         w_padded = up_to_the_ends(w, inside_n)  # (doc, n)
         return {"h": h, "topic": topic_padded, "w": w_padded, "w_len": lengths["n"]}

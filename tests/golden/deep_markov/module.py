@@ -22,7 +22,6 @@ from torch.nn import functional as F
 # layers.recurrent: Bidirectional
 # layers.recurrent: Recurrent
 # layers.recurrent: reverse
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # sums.lookup: steps_back
@@ -171,9 +170,9 @@ class DeepMarkov(nn.Module):
         z_loc = torch.stack(z_loc_steps, 1)  # (chorale, t, Z)
         z_scale = torch.stack(z_scale_steps, 1)  # (chorale, t, Z)
         z_before = steps_back(z, 1, dim=1, fill=0.0)  # (chorale, t, Z)
-        move_1, move_2 = self.move(z_before)  # (chorale, t, Z)
-        move_2_2 = F.softplus(move_2)  # (chorale, t, Z)
-        kl = kl_normal_normal(z_loc, z_scale, move_1, move_2_2)  # (chorale, t, Z)
+        move_loc, move_scale_raw = self.move(z_before)  # (chorale, t, Z)
+        move_scale = F.softplus(move_scale_raw)  # (chorale, t, Z)
+        kl = kl_normal_normal(z_loc, z_scale, move_loc, move_scale)  # (chorale, t, Z)
         kl_over_Z = kl.sum(-1)  # (chorale, t)
         kl_over_Z_2 = kl_normal_standard_vector(z_loc, z_scale)  # (chorale, t)
         kl_z = torch.where(at_t == 0, kl_over_Z_2, kl_over_Z)  # (chorale, t)
@@ -219,8 +218,8 @@ class DeepMarkov(nn.Module):
                 z_loc[:, :, t] = z_loc_now
                 z_scale[:, :, t] = z_scale_now
         z_before = steps_back(z, 1, dim=2, fill=0.0)  # (s*, chorale, t, Z)
-        move_1, move_2 = self.move(z_before)  # (s*, chorale, t, Z)
-        log_z_over_Z = normal_vector_log_prob(z, move_1, F.softplus(move_2))  # (s*, chorale, t)
+        move_loc, move_scale_raw = self.move(z_before)  # (s*, chorale, t, Z)
+        log_z_over_Z = normal_vector_log_prob(z, move_loc, F.softplus(move_scale_raw))  # (s*, chorale, t)
         log_z_over_Z_2 = standard_normal_vector_log_prob(z)  # (s*, chorale, t)
         log_p_z = torch.where(at_t == 0, log_z_over_Z_2, log_z_over_Z)  # (s*, chorale, t)
         log_q_z = normal_vector_log_prob(z, z_loc, z_scale)  # (s*, chorale, t)
@@ -261,32 +260,31 @@ class DeepMarkov(nn.Module):
                 z_loc[:, :, t] = z_loc_now
                 z_scale[:, :, t] = z_scale_now
         z_before = steps_back(z, 1, dim=2, fill=0.0)  # (s*, chorale, t, Z)
-        move_1, move_2 = self.move(z_before)  # (s*, chorale, t, Z)
-        log_z_over_Z = normal_vector_log_prob(z, move_1, F.softplus(move_2))  # (s*, chorale, t)
+        move_loc, move_scale_raw = self.move(z_before)  # (s*, chorale, t, Z)
+        log_z_over_Z = normal_vector_log_prob(z, move_loc, F.softplus(move_scale_raw))  # (s*, chorale, t)
         log_z_over_Z_2 = standard_normal_vector_log_prob(z)  # (s*, chorale, t)
         log_p_z = torch.where(at_t == 0, log_z_over_Z_2, log_z_over_Z)  # (s*, chorale, t)
         log_q_z = normal_vector_log_prob(z, z_loc, z_scale)  # (s*, chorale, t)
         value = torch.where(inside_t, log_p_z - log_q_z, 0.0)  # (s*, chorale, t)
         return {"z": (value.sum(-1), None)}
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        t_size = longest(lengths["t"])
-        z_steps = []
+        t_size = max(int(lengths["t"].max()), 1)
+        z = self.one.new_zeros(n, t_size, self.Z)  # (chorale, t, Z)
         for t in range(t_size):
             if t == 0:
                 z_now = self.one.new_empty(n, self.Z).normal_()  # (chorale, Z)
-                z_steps.append(z_now)
+                z[:, t] = z_now
             else:
-                move_loc, move_scale_raw = self.move(z_steps[t - 1])  # (chorale, Z)
+                move_loc, move_scale_raw = self.move(z[:, t - 1])  # (chorale, Z)
                 z_now = move_loc + F.softplus(move_scale_raw) * torch.randn_like(move_loc)  # (chorale, Z)
-                z_steps.append(z_now)
-        z = torch.stack(z_steps, 1)  # (chorale, t, Z)
+                z[:, t] = z_now
         inside_t = torch.arange(t_size, device=self.one.device) < lengths["t"][:, None]  # (chorale, t)
-        z_padded = up_to_the_ends(z, inside_t)  # (chorale, t, Z)
+        z_padded = torch.where(inside_t[:, :, None], z, 0.0)  # (chorale, t, Z)
         sound = self.sound(z)  # (chorale, t, 88)
-        sound_prob = sound.sigmoid()  # (chorale, t, 88)
-        x = decide(torch.distributions.Bernoulli(probs=sound_prob).expand((n, t_size, 88)), rule, False)  # (chorale, t, 88)
+        x = decide(torch.distributions.Bernoulli(logits=sound).expand((n, t_size, 88)), rule, False)  # (chorale, t, 88)
         x_padded = up_to_the_ends(x, inside_t)  # (chorale, t, 88)
         return {"z": z_padded, "x": x_padded, "x_len": lengths["t"]}
 

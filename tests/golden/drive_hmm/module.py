@@ -3,7 +3,6 @@
     log_prob: exact
 
     chain_c = chain of c along t (one forward pass) of log_c, log_u, log_v
-    total = product of chain_c
 
     phi     map(); a point estimate
     lambda  map(); a point estimate
@@ -34,7 +33,6 @@ from torch.nn import functional as F
 # queries: mean_where
 # queries: pairs
 # queries: ranked
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # sums.algebra: Maximum
@@ -61,7 +59,6 @@ from torch.nn import functional as F
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
 # sums.logsum: weights
-# sums.lookup: cells
 # sums.lookup: pick_last
 # sums.sweep: Room
 # sums.sweep: imprecise
@@ -235,26 +232,25 @@ class DriveHmm(nn.Module):
         batch = with_room(batch)
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, self.neighbours(batch), {"c": 1})
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         phi, lambda_, theta, _ = self.shared()
-        t_size = longest(lengths["t"])
-        c_steps = []
+        t_size = max(int(lengths["t"].max()), 1)
+        c = self.one.new_zeros(n, t_size, dtype=torch.long)  # (event, t)
         for t in range(t_size):
             if t == 0:
                 noise_c = self.one.new_empty(n).uniform_()  # (event,)
-                c_now = (noise_c * 2.0).long()  # (event,)
-                c_steps.append(c_now)
+                c_now = (noise_c * 2).long()  # (event,)
+                c[:, t] = c_now
             else:
-                theta_at = cells(theta, c_steps[t - 1])  # (event, 2)
+                theta_at = theta[c[:, t - 1]]  # (event, 2)
                 c_now = torch.distributions.Categorical(probs=theta_at).sample()  # (event,)
-                c_steps.append(c_now)
-        c = torch.stack(c_steps, 1)  # (event, t)
+                c[:, t] = c_now
         inside_t = torch.arange(t_size, device=self.one.device) < lengths["t"][:, None]  # (event, t)
-        c_padded = up_to_the_ends(c, inside_t)  # (event, t)
+        c_padded = torch.where(inside_t, c, 0)  # (event, t)
         phi_at = pick_last(phi, c)  # (event, t)
         u = decide(torch.distributions.Exponential(rate=phi_at).expand((n, t_size)), rule, False)  # (event, t)
         u_padded = up_to_the_ends(u, inside_t)  # (event, t)

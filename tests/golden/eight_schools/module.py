@@ -91,14 +91,15 @@ class EightSchools(nn.Module):
     def log_prob(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> Tensor:
         """A lower bound on log p of each row (school,), in nats."""
         mu, tau, _ = self.shared() if shared is None else shared
+        log_tau = log_of(tau)  # (s*,)
         sigma = batch["sigma"]  # (school,)
         y = batch["y"]  # (school,)
-        encode_eta_1, encode_eta_2 = self.encode_eta(mu[:, None], log_of(tau)[:, None], sigma, y)  # (s*, school)
-        encode_eta_2_2 = F.softplus(encode_eta_2)  # (s*, school)
-        eta = encode_eta_1 + encode_eta_2_2 * torch.randn_like(encode_eta_1)  # (s*, school)
+        encode_eta_loc, encode_eta_scale_raw = self.encode_eta(mu[:, None], log_tau[:, None], sigma, y)  # (s*, school)
+        encode_eta_scale = F.softplus(encode_eta_scale_raw)  # (s*, school)
+        eta = encode_eta_loc + encode_eta_scale * torch.randn_like(encode_eta_loc)  # (s*, school)
         total = mu[:, None] + tau[:, None] * eta  # (s*, school)
         log_y = normal_log_prob(y, total, sigma)  # (s*, school)
-        kl_eta = kl_normal_standard(encode_eta_1, encode_eta_2_2)  # (s*, school)
+        kl_eta = kl_normal_standard(encode_eta_loc, encode_eta_scale)  # (s*, school)
         return (log_y - kl_eta).mean(0)  # (school,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
@@ -130,14 +131,14 @@ class EightSchools(nn.Module):
         raw_mu, raw_tau = cut(joint, shapes=((), ()))  # (s*,)
         sigma = batch["sigma"]  # (school,)
         y = batch["y"]  # (school,)
-        encode_eta_1, encode_eta_2 = self.encode_eta(raw_mu[:, None], raw_tau[:, None], sigma, y)  # (s*, school)
-        encode_eta_2_2 = F.softplus(encode_eta_2)  # (s*, school)
-        eta = encode_eta_1 + encode_eta_2_2 * torch.randn_like(encode_eta_1)  # (s*, school)
+        encode_eta_loc, encode_eta_scale_raw = self.encode_eta(raw_mu[:, None], raw_tau[:, None], sigma, y)  # (s*, school)
+        encode_eta_scale = F.softplus(encode_eta_scale_raw)  # (s*, school)
+        eta = encode_eta_loc + encode_eta_scale * torch.randn_like(encode_eta_loc)  # (s*, school)
         tau = raw_tau.exp()  # (s*,)
         total = raw_mu[:, None] + tau[:, None] * eta  # (s*, school)
         log_y = normal_log_prob(y, total, sigma)  # (s*, school)
         log_p_eta = normal_log_prob(eta, self.one * 0.0, self.one * 1.0)  # (s*, school)
-        log_q_eta = normal_log_prob(eta, encode_eta_1, encode_eta_2_2)  # (s*, school)
+        log_q_eta = normal_log_prob(eta, encode_eta_loc, encode_eta_scale)  # (s*, school)
         return log_p_eta - log_q_eta + log_y  # (s*, school)
 
     @torch.no_grad()
@@ -149,8 +150,8 @@ class EightSchools(nn.Module):
         tau = raw_tau.exp()  # (s*,)
         sigma = batch["sigma"]  # (school,)
         y = batch["y"]  # (school,)
-        encode_eta_1, encode_eta_2 = self.encode_eta(raw_mu[:, None], raw_tau[:, None], sigma, y)  # (s*, school)
-        eta = encode_eta_1 + F.softplus(encode_eta_2) * torch.randn_like(encode_eta_1)  # (s*, school)
+        encode_eta_loc, encode_eta_scale_raw = self.encode_eta(raw_mu[:, None], raw_tau[:, None], sigma, y)  # (s*, school)
+        eta = encode_eta_loc + F.softplus(encode_eta_scale_raw) * torch.randn_like(encode_eta_loc)  # (s*, school)
         total = raw_mu[:, None] + tau[:, None] * eta  # (s*, school)
         return {"mu": raw_mu, "tau": tau, "eta": eta, "theta": total}
 
@@ -162,11 +163,11 @@ class EightSchools(nn.Module):
         raw_mu, raw_tau = cut(joint, shapes=((), ()))  # (s*,)
         sigma = batch["sigma"]  # (school,)
         y = batch["y"]  # (school,)
-        encode_eta_1, encode_eta_2 = self.encode_eta(raw_mu[:, None], raw_tau[:, None], sigma, y)  # (s*, school)
-        encode_eta_2_2 = F.softplus(encode_eta_2)  # (s*, school)
-        eta = encode_eta_1 + encode_eta_2_2 * torch.randn_like(encode_eta_1)  # (s*, school)
+        encode_eta_loc, encode_eta_scale_raw = self.encode_eta(raw_mu[:, None], raw_tau[:, None], sigma, y)  # (s*, school)
+        encode_eta_scale = F.softplus(encode_eta_scale_raw)  # (s*, school)
+        eta = encode_eta_loc + encode_eta_scale * torch.randn_like(encode_eta_loc)  # (s*, school)
         log_p_eta = normal_log_prob(eta, self.one * 0.0, self.one * 1.0)  # (s*, school)
-        log_q_eta = normal_log_prob(eta, encode_eta_1, encode_eta_2_2)  # (s*, school)
+        log_q_eta = normal_log_prob(eta, encode_eta_loc, encode_eta_scale)  # (s*, school)
         return {"eta": (log_p_eta - log_q_eta, eta)}
 
     @torch.no_grad()
@@ -180,8 +181,8 @@ class EightSchools(nn.Module):
         _, raw_tau = cut(joint_2, shapes=((), ()))
         sigma = batch["sigma"]  # (school,)
         y = batch["y"]  # (school,)
-        encode_eta_1, encode_eta_2 = self.encode_eta(raw_mu, raw_tau, sigma, y)  # (school,)
-        return {"eta": {"loc": encode_eta_1, "scale": F.softplus(encode_eta_2)}}
+        encode_eta_loc, encode_eta_scale_raw = self.encode_eta(raw_mu, raw_tau, sigma, y)  # (school,)
+        return {"eta": {"loc": encode_eta_loc, "scale": F.softplus(encode_eta_scale_raw)}}
 
     @torch.no_grad()
     def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
@@ -198,6 +199,7 @@ class EightSchools(nn.Module):
         """Standardise by it."""
         learn_scales(self, batch)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         mu, tau, _ = self.shared()

@@ -20,7 +20,6 @@ from torch.nn import functional as F
 # layers.counts: count_values
 # probability: LogOfProbability
 # probability: log_of
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # sums.lookup: pick_last
@@ -150,9 +149,10 @@ class EmbeddedTopics(nn.Module):
             raise ValueError(f"this model answers no query {query!r}: its latents are drawn and told by guides")
         return self.guides(batch)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        n_size = longest(lengths["n"])
+        n_size = max(int(lengths["n"].max()), 1)
         eta = self.one.new_empty(n, self.K).normal_()  # (doc, K)
         eta_prob = eta.softmax(-1)  # (doc, K)
         product = self.alpha @ self.rho.T  # (k, V)

@@ -5,7 +5,6 @@
     log_w_by_entity = product over mention by entity of log_w
     sum_kind = log-sum-exp over kind of log_kind, log_number, log_w_by_entity
     sum_kind_over_entity = product over entity of sum_kind
-    total = product of sum_kind_over_entity
 
     kind    summed; discrete; independent in each element of its plates
     number  data; scored at the data
@@ -29,7 +28,6 @@ from torch import Tensor, nn
 # queries: logs_of
 # queries: mean_where
 # queries: ranked
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # starts: by_group
@@ -43,7 +41,6 @@ from torch import Tensor, nn
 # sums.logsum: LogSumExp
 # sums.logsum: impossible_alone
 # sums.logsum: log_sum_exp
-# sums.lookup: cells
 # sums.lookup: columns
 # sums.lookup: pick_last
 # sums.scatter: add_by_index
@@ -183,8 +180,7 @@ class EntityTypes(nn.Module):
         kind: index[k], (doc, entity).
         """
         batch = with_room(batch)
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
@@ -206,13 +202,14 @@ class EntityTypes(nn.Module):
         self.emit = emit
         self.raw_emit += torch.randn_like(self.raw_emit)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         batch = with_room(batch)
-        entity_size = longest(lengths["entity"])
+        entity_size = max(int(lengths["entity"].max()), 1)
         inside_entity = torch.arange(entity_size, device=self.one.device) < lengths["entity"][:, None]  # (doc, entity)
         kind = torch.distributions.Categorical(logits=self.raw_prior).expand((n, entity_size)).sample()  # (doc, entity)
-        kind_padded = up_to_the_ends(kind, inside_entity)  # (doc, entity)
+        kind_padded = torch.where(inside_entity, kind, 0)  # (doc, entity)
         several = self.raw_several.sigmoid()  # (k,)
         several_at = pick_last(several, kind)  # (doc, entity)
         number = decide(torch.distributions.Bernoulli(probs=several_at).expand((n, entity_size)), rule, False)  # (doc, entity)
@@ -220,7 +217,7 @@ class EntityTypes(nn.Module):
         e = batch["e"]  # (doc, mention)
         kind_at = kind.gather(-1, e)  # (doc, mention)
         emit = self.raw_emit.softmax(-1)  # (k, V)
-        emit_at = cells(emit, kind_at)  # (doc, mention, V)
+        emit_at = emit[kind_at]  # (doc, mention, V)
         w = decide(torch.distributions.Categorical(probs=emit_at).expand((n, e.shape[1])), rule, False)  # (doc, mention)
         e_len = batch["e_len"]  # (doc,)
         inside_mention = torch.arange(e.shape[1], device=self.one.device) < e_len[:, None]  # (doc, mention)

@@ -165,6 +165,7 @@ class FactorAnalysis(nn.Module):
         self.mean[...] = mean
         self.noise = noise
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         z = self.one.new_empty(n, self.Z).normal_()  # (n, Z)

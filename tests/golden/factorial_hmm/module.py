@@ -3,7 +3,6 @@
     log_prob: exact
 
     chain_h_m = chain of h, m along t (one forward pass) of log_h, log_m, log_x
-    total = product of chain_h_m
 
     h  chain, summed; discrete; a first-order chain along t of h, m together: one forward pass
     m  chain, summed; discrete; a first-order chain along t of h, m together: one forward pass
@@ -32,7 +31,6 @@ from torch.nn import functional as F
 # queries: mean_where
 # queries: pairs
 # queries: ranked
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # starts: by_group
@@ -62,7 +60,6 @@ from torch.nn import functional as F
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
 # sums.logsum: weights
-# sums.lookup: cells
 # sums.sweep: Room
 # sums.sweep: imprecise
 
@@ -236,8 +233,7 @@ class FactorialHmm(nn.Module):
         batch = with_room(batch)
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, self.neighbours(batch), {"h": 1, "m": 1})
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
@@ -251,38 +247,37 @@ class FactorialHmm(nn.Module):
         log1p_Bernoulli = log_of_rest(Bernoulli)  # (88,)
         self.base[...] = log_of(Bernoulli) - log1p_Bernoulli
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        t_size = longest(lengths["t"])
+        t_size = max(int(lengths["t"].max()), 1)
         harmony_trans = self.raw_harmony_trans.softmax(-1)  # (k, K)
-        h_steps = []
+        h = self.one.new_zeros(n, t_size, dtype=torch.long)  # (chorale, t)
         for t in range(t_size):
             if t == 0:
                 h_now = torch.distributions.Categorical(logits=self.raw_harmony_init).expand((n,)).sample()  # (chorale,)
-                h_steps.append(h_now)
+                h[:, t] = h_now
             else:
-                harmony_trans_at = cells(harmony_trans, h_steps[t - 1])  # (chorale, K)
+                harmony_trans_at = harmony_trans[h[:, t - 1]]  # (chorale, K)
                 h_now = torch.distributions.Categorical(probs=harmony_trans_at).sample()  # (chorale,)
-                h_steps.append(h_now)
-        h = torch.stack(h_steps, 1)  # (chorale, t)
+                h[:, t] = h_now
         inside_t = torch.arange(t_size, device=self.one.device) < lengths["t"][:, None]  # (chorale, t)
-        h_padded = up_to_the_ends(h, inside_t)  # (chorale, t)
+        h_padded = torch.where(inside_t, h, 0)  # (chorale, t)
         metre_trans = self.raw_metre_trans.softmax(-1)  # (l, L)
-        m_steps = []
+        m = self.one.new_zeros(n, t_size, dtype=torch.long)  # (chorale, t)
         for t_2 in range(t_size):
             if t_2 == 0:
                 m_now = torch.distributions.Categorical(logits=self.raw_metre_init).expand((n,)).sample()  # (chorale,)
-                m_steps.append(m_now)
+                m[:, t_2] = m_now
             else:
-                metre_trans_at = cells(metre_trans, m_steps[t_2 - 1])  # (chorale, L)
+                metre_trans_at = metre_trans[m[:, t_2 - 1]]  # (chorale, L)
                 m_now = torch.distributions.Categorical(probs=metre_trans_at).sample()  # (chorale,)
-                m_steps.append(m_now)
-        m = torch.stack(m_steps, 1)  # (chorale, t)
-        m_padded = up_to_the_ends(m, inside_t)  # (chorale, t)
-        harmony_keys_at = cells(self.harmony_keys, h)  # (chorale, t, 88)
-        metre_keys_at = cells(self.metre_keys, m)  # (chorale, t, 88)
-        value_prob = (self.base + harmony_keys_at + metre_keys_at).sigmoid()  # (chorale, t, 88)
-        x = decide(torch.distributions.Bernoulli(probs=value_prob).expand((n, t_size, 88)), rule, False)  # (chorale, t, 88)
+                m[:, t_2] = m_now
+        m_padded = torch.where(inside_t, m, 0)  # (chorale, t)
+        harmony_keys_at = self.harmony_keys[h]  # (chorale, t, 88)
+        metre_keys_at = self.metre_keys[m]  # (chorale, t, 88)
+        total = self.base + harmony_keys_at + metre_keys_at  # (chorale, t, 88)
+        x = decide(torch.distributions.Bernoulli(logits=total).expand((n, t_size, 88)), rule, False)  # (chorale, t, 88)
         x_padded = up_to_the_ends(x, inside_t)  # (chorale, t, 88)
         return {"h": h_padded, "m": m_padded, "x": x_padded, "x_len": lengths["t"]}
 

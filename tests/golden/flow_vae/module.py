@@ -133,11 +133,12 @@ class FlowVae(nn.Module):
         log_q_z = log_total_over_Z - z_2  # (s*, n)
         return {"z": (log_p_z - log_q_z, z)}
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         z = self.one.new_empty(n, self.Z).normal_()  # (n, Z)
         decode = self.decode(z)  # (n, 784)
-        x = decide(torch.distributions.Bernoulli(probs=decode.sigmoid()).expand((n, 784)), rule, False)  # (n, 784)
+        x = decide(torch.distributions.Bernoulli(logits=decode).expand((n, 784)), rule, False)  # (n, 784)
         return {"z": z, "x": x}
 
     @torch.no_grad()

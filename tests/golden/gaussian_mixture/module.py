@@ -3,7 +3,6 @@
     log_prob: exact
 
     sum_c = log-sum-exp over c of log_c, log_x
-    total = product of sum_c
 
     c  summed; discrete; independent in each element of its plates
     x  data; scored at the data
@@ -42,7 +41,6 @@ from torch.nn import functional as F
 # sums.enumeration: seeded
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
-# sums.lookup: cells
 
 
 def categorical_start(value: torch.Tensor, size: int) -> tuple[torch.Tensor]:
@@ -149,8 +147,7 @@ class GaussianMixture(nn.Module):
         "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
         c: index[k], (n).
         """
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
@@ -163,12 +160,13 @@ class GaussianMixture(nn.Module):
         self.L = L
         self.pi = pi
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         c = torch.distributions.Categorical(logits=self.raw_pi).expand((n,)).sample()  # (n,)
-        mu_at = cells(self.mu, c)  # (n, D)
+        mu_at = self.mu[c]  # (n, D)
         L = to_cholesky(self.raw_L)  # (k, D', D)
-        L_at = cells(L, c)  # (n, D', D)
+        L_at = L[c]  # (n, D', D)
         x = decide(torch.distributions.MultivariateNormal(loc=mu_at, scale_tril=L_at).expand((n,)), rule, False)  # (n, D)
         return {"c": c, "x": x}
 

@@ -35,7 +35,6 @@ from torch.nn import functional as F
 # sums.enumeration: seeded
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
-# sums.lookup: cells
 # sums.mixture: NormalNatural
 # sums.mixture: normal_natural
 # vectors: NormalVectorLogProb
@@ -198,15 +197,16 @@ class GaussianMixtureVae(nn.Module):
         found = ask(self, batch, query, zeros, inside)
         return found | self.guides(batch)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         c = torch.distributions.Categorical(logits=self.raw_weight).expand((n,)).sample()  # (n,)
-        loc_at = cells(self.loc, c)  # (n, Z)
+        loc_at = self.loc[c]  # (n, Z)
         scale = F.softplus(self.raw_scale)  # (k, Z)
-        scale_at = cells(scale, c)  # (n, Z)
+        scale_at = scale[c]  # (n, Z)
         z = loc_at + scale_at * torch.randn_like(loc_at)  # (n, Z)
         decode = self.decode(z)  # (n, 784)
-        x = decide(torch.distributions.Bernoulli(probs=decode.sigmoid()).expand((n, 784)), rule, False)  # (n, 784)
+        x = decide(torch.distributions.Bernoulli(logits=decode).expand((n, 784)), rule, False)  # (n, 784)
         return {"c": c, "z": z, "x": x}
 
     @torch.no_grad()

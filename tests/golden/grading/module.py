@@ -9,7 +9,6 @@
     sum_worth = log-sum-exp over worth of log_worth, log_mark_of_kind_along_grader_over_grader
     sum_worth_over_essay = product over essay of sum_worth
     sum_kind_along_grader = log-sum-exp over kind_along_grader of log_kind_of_kind_along_grader_over_grader, sum_worth_over_essay
-    total = product of sum_kind_along_grader
 
     kind   summed; discrete; coupled across grader: all joint values along it
     worth  summed; discrete; summed out for all values of kind
@@ -31,7 +30,6 @@ from torch import Tensor, nn
 # queries: logs_of
 # queries: mean_where
 # queries: ranked
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # starts: by_group
@@ -141,11 +139,11 @@ class Grading(nn.Module):
         test = torch.arange(self.M, device=self.one.device) != mark[:, :, :, None]  # (panel, essay, grader, mark)
         mark_observed = batch["mark_observed"]  # (panel, essay, grader)
         test_2 = mark_observed[:, :, :, None] & test  # (panel, essay, grader, mark)
-        value = torch.where(test_2, self.one * -torch.inf, 0.0)  # (panel, essay, grader, mark)
+        seen_mark = torch.where(test_2, self.one * -torch.inf, 0.0)  # (panel, essay, grader, mark)
         log_marks = self.raw_marks.log_softmax(-1)  # (worth, kind, M)
         total_ = (
             log_marks
-            + value[:, :, :, None, None]
+            + seen_mark[:, :, :, None, None]
             + tilt["mark"][:, :, :, None, None]
         )  # (panel, essay, grader, worth, kind, mark)
         log_sum_mark = total(total_)  # (panel, essay, grader, worth, kind)
@@ -185,8 +183,7 @@ class Grading(nn.Module):
         mark: category[M], (panel, essay, grader).
         """
         batch = with_room(batch)
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
@@ -214,15 +211,16 @@ class Grading(nn.Module):
         self.manner = manner
         self.quality = quality
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        essay_size = longest(lengths["essay"])
+        essay_size = max(int(lengths["essay"].max()), 1)
         kind = torch.distributions.Categorical(logits=self.raw_manner).expand((n, self.G)).sample()  # (panel, grader)
         inside_essay = torch.arange(essay_size, device=self.one.device) < lengths["essay"][:, None]  # (panel, essay)
         worth = torch.distributions.Categorical(logits=self.raw_quality).expand((n, essay_size)).sample()  # (panel, essay)
-        worth_padded = up_to_the_ends(worth, inside_essay)  # (panel, essay)
+        worth_padded = torch.where(inside_essay, worth, 0)  # (panel, essay)
         marks = self.raw_marks.softmax(-1)  # (k, h, M)
-        marks_at = cells(marks, worth[:, None], kind[:, :, None])  # (panel, grader, essay, M)
+        marks_at = marks[worth[:, None], kind[:, :, None]]  # (panel, grader, essay, M)
         mark = decide(
             torch.distributions.Categorical(probs=marks_at.transpose(1, 2)).expand((n, essay_size, self.G)), rule, False
         )  # (panel, essay, grader)

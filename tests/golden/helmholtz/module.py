@@ -215,13 +215,14 @@ class Helmholtz(nn.Module):
             raise ValueError(f"this model answers no query {query!r}: its latents are drawn and told by guides")
         return self.guides(batch)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         top = torch.distributions.Bernoulli(logits=self.raw_chance).expand((n, self.TOP)).sample()  # (n, TOP)
         lower = self.lower(top)  # (n, LOW)
         low = torch.distributions.Bernoulli(logits=lower).sample()  # (n, LOW)
         decode = self.decode(low)  # (n, 784)
-        x = decide(torch.distributions.Bernoulli(probs=decode.sigmoid()).expand((n, 784)), rule, False)  # (n, 784)
+        x = decide(torch.distributions.Bernoulli(logits=decode).expand((n, 784)), rule, False)  # (n, 784)
         return {"top": top, "low": low, "x": x}
 
     @torch.no_grad()

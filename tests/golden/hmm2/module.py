@@ -3,7 +3,6 @@
     log_prob: exact
 
     second_order_chain_c = second_order_chain of c along t (one forward pass over pairs) of log_c, log_x
-    total = product of second_order_chain_c
 
     c  chain, summed; discrete; a second-order chain along t: one forward pass over pairs
     x  data; scored at the data
@@ -26,7 +25,6 @@ from torch import Tensor, nn
 # queries: mean_where
 # queries: pairs
 # queries: ranked
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # starts: by_group
@@ -56,7 +54,6 @@ from torch import Tensor, nn
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
 # sums.logsum: weights
-# sums.lookup: cells
 # sums.lookup: columns
 # sums.pairs: by_length
 # sums.pairs: over_pairs
@@ -205,8 +202,7 @@ class Hmm2(nn.Module):
         batch = with_room(batch)
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, self.neighbours(batch), {"c": 1})
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
@@ -220,28 +216,28 @@ class Hmm2(nn.Module):
         self.emit = emit
         self.raw_emit += torch.randn_like(self.raw_emit)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        t_size = longest(lengths["t"])
+        t_size = max(int(lengths["t"].max()), 1)
         second = self.raw_second.softmax(-1)  # (k, K)
-        c_steps = []
+        c = self.one.new_zeros(n, t_size, dtype=torch.long)  # (word, t)
         for t in range(t_size):
             if t == 0:
                 c_now = torch.distributions.Categorical(logits=self.raw_init).expand((n,)).sample()  # (word,)
-                c_steps.append(c_now)
+                c[:, t] = c_now
             elif t == 1:
-                second_at = cells(second, c_steps[t - 1])  # (word, K)
+                second_at = second[c[:, t - 1]]  # (word, K)
                 c_now = torch.distributions.Categorical(probs=second_at).sample()  # (word,)
-                c_steps.append(c_now)
+                c[:, t] = c_now
             else:
-                trans_at = cells(self.raw_trans, c_steps[t - 1], c_steps[t - 2])  # (word, K)
+                trans_at = self.raw_trans[c[:, t - 1], c[:, t - 2]]  # (word, K)
                 c_now = torch.distributions.Categorical(logits=trans_at).sample()  # (word,)
-                c_steps.append(c_now)
-        c = torch.stack(c_steps, 1)  # (word, t)
+                c[:, t] = c_now
         inside_t = torch.arange(t_size, device=self.one.device) < lengths["t"][:, None]  # (word, t)
-        c_padded = up_to_the_ends(c, inside_t)  # (word, t)
+        c_padded = torch.where(inside_t, c, 0)  # (word, t)
         emit = self.raw_emit.softmax(-1)  # (k, CHAR)
-        emit_at = cells(emit, c)  # (word, t, CHAR)
+        emit_at = emit[c]  # (word, t, CHAR)
         x = decide(torch.distributions.Categorical(probs=emit_at).expand((n, t_size)), rule, False)  # (word, t)
         x_padded = up_to_the_ends(x, inside_t)  # (word, t)
         return {"c": c_padded, "x": x_padded, "x_len": lengths["t"]}

@@ -3,7 +3,6 @@
     log_prob: exact
 
     chain_a = chain of a along i (one forward pass) of log_a, log_x
-    total = product of chain_a
 
     y  data; given by the data
     a  chain, summed; discrete; a first-order chain along i: one forward pass
@@ -28,7 +27,6 @@ from torch import Tensor, nn
 # queries: mean_where
 # queries: pairs
 # queries: ranked
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # sums.algebra: Maximum
@@ -57,7 +55,6 @@ from torch import Tensor, nn
 # sums.logsum: weights
 # sums.lookup: pick_last
 # sums.selected: SelectedLogSoftmax
-# sums.selected: least_logit
 # sums.selected: selected_log_softmax
 # sums.selected: softmax_in_place
 # sums.sweep: Room
@@ -195,38 +192,35 @@ class HmmAlignment(nn.Module):
         batch = with_room(batch)
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, self.neighbours(batch), {"a": 1})
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         batch = with_room(batch)
-        i_size = longest(lengths["i"])
+        i_size = max(int(lengths["i"].max()), 1)
         y = batch["y"]  # (pair, j)
         at_j = torch.arange(y.shape[1], device=self.one.device)  # (j,)
         y_len = batch["y_len"]  # (pair,)
         inside_j = at_j < y_len[:, None]  # (pair, j)
-        y_len_2 = y_len.to(self.one.dtype)  # (pair,)
-        a_steps = []
+        a = self.one.new_zeros(n, i_size, dtype=torch.long)  # (pair, i)
         for i in range(i_size):
             if i == 0:
                 noise_a = self.one.new_empty(n).uniform_()  # (pair,)
-                a_now = (noise_a * y_len_2).long()  # (pair,)
-                a_steps.append(a_now)
+                a_now = (noise_a * y_len).long()  # (pair,)
+                a[:, i] = a_now
             else:
-                min_ = (at_j - a_steps[i - 1][:, None] + 50).clamp(0, 100)  # (pair, j)
+                min_ = (at_j - a[:, i - 1][:, None] + 50).clamp(0, 100)  # (pair, j)
                 jump_at = pick_last(self.jump, min_)  # (pair, j)
                 jump_at_2 = torch.where(inside_j, jump_at, -torch.inf)  # (pair, j)
                 jump_at_prob = jump_at_2.softmax(-1)  # (pair, j)
                 a_now = torch.distributions.Categorical(probs=jump_at_prob).sample()  # (pair,)
-                a_steps.append(a_now)
-        a = torch.stack(a_steps, 1)  # (pair, i)
+                a[:, i] = a_now
         inside_i = torch.arange(i_size, device=self.one.device) < lengths["i"][:, None]  # (pair, i)
-        a_padded = up_to_the_ends(a, inside_i)  # (pair, i)
+        a_padded = torch.where(inside_i, a, 0)  # (pair, i)
         y_at = y.gather(-1, a)  # (pair, i)
         lex = self.lex(y_at)  # (pair, i, EN)
-        lex_prob = lex.softmax(-1)  # (pair, i, EN)
-        x = decide(torch.distributions.Categorical(probs=lex_prob).expand((n, i_size)), rule, False)  # (pair, i)
+        x = decide(torch.distributions.Categorical(logits=lex).expand((n, i_size)), rule, False)  # (pair, i)
         x_padded = up_to_the_ends(x, inside_i)  # (pair, i)
         return {"y": y, "a": a_padded, "x": x_padded, "y_len": y_len, "x_len": lengths["i"]}
 

@@ -3,7 +3,6 @@
     log_prob: exact
 
     chain_c = chain of c along t (one forward pass) of log_c, log_x
-    total = product of chain_c
 
     mu     map(); a point estimate
     trans  map(); a point estimate
@@ -30,7 +29,6 @@ from torch import Tensor, nn
 # queries: mean_where
 # queries: pairs
 # queries: ranked
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # sums.algebra: Maximum
@@ -57,7 +55,6 @@ from torch import Tensor, nn
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
 # sums.logsum: weights
-# sums.lookup: cells
 # sums.lookup: pick_last
 # sums.sweep: Room
 # sums.sweep: imprecise
@@ -180,26 +177,25 @@ class HmmPriors(nn.Module):
         batch = with_room(batch)
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, self.neighbours(batch), {"c": 1})
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         mu, trans, _ = self.shared()
-        t_size = longest(lengths["t"])
-        c_steps = []
+        t_size = max(int(lengths["t"].max()), 1)
+        c = self.one.new_zeros(n, t_size, dtype=torch.long)  # (sequence, t)
         for t in range(t_size):
             if t == 0:
                 noise_c = self.one.new_empty(n).uniform_()  # (sequence,)
-                c_now = (noise_c * 2.0).long()  # (sequence,)
-                c_steps.append(c_now)
+                c_now = (noise_c * 2).long()  # (sequence,)
+                c[:, t] = c_now
             else:
-                trans_at = cells(trans, c_steps[t - 1])  # (sequence, 2)
+                trans_at = trans[c[:, t - 1]]  # (sequence, 2)
                 c_now = torch.distributions.Categorical(probs=trans_at).sample()  # (sequence,)
-                c_steps.append(c_now)
-        c = torch.stack(c_steps, 1)  # (sequence, t)
+                c[:, t] = c_now
         inside_t = torch.arange(t_size, device=self.one.device) < lengths["t"][:, None]  # (sequence, t)
-        c_padded = up_to_the_ends(c, inside_t)  # (sequence, t)
+        c_padded = torch.where(inside_t, c, 0)  # (sequence, t)
         mu_at = pick_last(mu, c)  # (sequence, t)
         x = decide(torch.distributions.Normal(loc=mu_at, scale=self.one * 1).expand((n, t_size)), rule, False)  # (sequence, t)
         x_padded = up_to_the_ends(x, inside_t)  # (sequence, t)

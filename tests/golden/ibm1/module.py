@@ -4,7 +4,6 @@
 
     sum_a = log-sum-exp over a of log_a, log_x
     sum_a_over_i = product over i of sum_a
-    total = product of sum_a_over_i
 
     y  data; given by the data
     a  summed; discrete; independent in each element of its plates
@@ -28,7 +27,6 @@ from torch import Tensor, nn
 # queries: logs_of
 # queries: mean_where
 # queries: ranked
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # sums.algebra: Maximum
@@ -39,9 +37,7 @@ from torch import Tensor, nn
 # sums.logsum: LogSumExp
 # sums.logsum: impossible_alone
 # sums.logsum: log_sum_exp
-# sums.lookup: cells
 # sums.selected: SelectedLogSoftmax
-# sums.selected: least_logit
 # sums.selected: selected_log_softmax
 # sums.selected: softmax_in_place
 
@@ -134,25 +130,24 @@ class Ibm1(nn.Module):
         a: index[j], (pair, i).
         """
         batch = with_room(batch)
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         batch = with_room(batch)
-        i_size = longest(lengths["i"])
+        i_size = max(int(lengths["i"].max()), 1)
         y = batch["y"]  # (pair, j)
-        y_len = batch["y_len"]  # (pair,)
-        y_len_2 = y_len.to(self.one.dtype)  # (pair,)
         noise_a = self.one.new_empty(n, i_size).uniform_()  # (pair, i)
-        a = (noise_a * y_len_2[:, None]).long()  # (pair, i)
+        y_len = batch["y_len"]  # (pair,)
+        a = (noise_a * y_len[:, None]).long()  # (pair, i)
         inside_i = torch.arange(i_size, device=self.one.device) < lengths["i"][:, None]  # (pair, i)
-        a_padded = up_to_the_ends(a, inside_i)  # (pair, i)
+        a_padded = torch.where(inside_i, a, 0)  # (pair, i)
         y_at = y.gather(-1, a)  # (pair, i)
         symbol_words, symbol_row = distinct(y_at)  # (distinct,), (pair, i)
-        lex = self.lex(symbol_words)  # (distinct, EN)
-        lex_prob = lex.softmax(-1)  # (distinct, EN)
-        lex_prob_at = cells(lex_prob, symbol_row)  # (pair, i, EN)
+        lex_raw = self.lex(symbol_words)  # (distinct, EN)
+        lex_prob = lex_raw.softmax(-1)  # (distinct, EN)
+        lex_prob_at = lex_prob[symbol_row]  # (pair, i, EN)
         x = decide(torch.distributions.Categorical(probs=lex_prob_at).expand((n, i_size)), rule, False)  # (pair, i)
         x_padded = up_to_the_ends(x, inside_i)  # (pair, i)
         return {"y": y, "a": a_padded, "x": x_padded, "y_len": y_len, "x_len": lengths["i"]}

@@ -4,7 +4,6 @@
 
     sum_a = log-sum-exp over a of log_a, log_x
     sum_a_over_i = product over i of sum_a
-    total = product of sum_a_over_i
 
     y  data; given by the data
     a  summed; discrete; independent in each element of its plates
@@ -30,7 +29,6 @@ from torch.nn import functional as F
 # queries: logs_of
 # queries: mean_where
 # queries: ranked
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # sums.algebra: Maximum
@@ -42,7 +40,6 @@ from torch.nn import functional as F
 # sums.logsum: impossible_alone
 # sums.logsum: log_sum_exp
 # sums.selected: SelectedLogSoftmax
-# sums.selected: least_logit
 # sums.selected: selected_log_softmax
 # sums.selected: softmax_in_place
 
@@ -172,13 +169,13 @@ class Ibm2(nn.Module):
         a: index[j], (pair, i).
         """
         batch = with_room(batch)
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         batch = with_room(batch)
-        i_size = longest(lengths["i"])
+        i_size = max(int(lengths["i"].max()), 1)
         y = batch["y"]  # (pair, j)
         at_j = torch.arange(y.shape[1], device=self.one.device)  # (j,)
         y_len = batch["y_len"]  # (pair,)
@@ -197,11 +194,10 @@ class Ibm2(nn.Module):
         null_prob = null_2.softmax(1)  # (pair, j, i)
         a = torch.distributions.Categorical(probs=null_prob.transpose(-2, -1)).sample()  # (pair, i)
         inside_i = at_i < lengths["i"][:, None]  # (pair, i)
-        a_padded = up_to_the_ends(a, inside_i)  # (pair, i)
+        a_padded = torch.where(inside_i, a, 0)  # (pair, i)
         y_at = y.gather(-1, a)  # (pair, i)
         lex = self.lex(y_at)  # (pair, i, EN)
-        lex_prob = lex.softmax(-1)  # (pair, i, EN)
-        x = decide(torch.distributions.Categorical(probs=lex_prob).expand((n, i_size)), rule, False)  # (pair, i)
+        x = decide(torch.distributions.Categorical(logits=lex).expand((n, i_size)), rule, False)  # (pair, i)
         x_padded = up_to_the_ends(x, inside_i)  # (pair, i)
         return {"y": y, "a": a_padded, "x": x_padded, "y_len": y_len, "x_len": lengths["i"]}
 

@@ -28,7 +28,6 @@ from torch.nn import functional as F
 # queries: logs_of
 # queries: mean_where
 # queries: ranked
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # sums.algebra: Maximum
@@ -40,7 +39,6 @@ from torch.nn import functional as F
 # sums.logsum: impossible_alone
 # sums.logsum: log_sum_exp
 # sums.selected: SelectedLogSoftmax
-# sums.selected: least_logit
 # sums.selected: selected_log_softmax
 # sums.selected: softmax_in_place
 # sums.tree: arborescence
@@ -152,43 +150,40 @@ class InducedDependencies(nn.Module):
         head: tree[i], (sentence, i).
         """
         batch = with_room(batch)
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        i_size = longest(lengths["i"])
+        i_size = max(int(lengths["i"].max()), 1)
+        inside_i = torch.arange(i_size, device=self.one.device) < lengths["i"][:, None]  # (sentence, i)
         value = self.one.new_zeros(n, i_size, i_size + 1)  # (sentence, i, i and root)
         head = decide_tree(value, length=lengths["i"], read=True, rule='sample')  # (sentence, i)
-        inside_i = torch.arange(i_size, device=self.one.device) < lengths["i"][:, None]  # (sentence, i)
-        head_padded = up_to_the_ends(head, inside_i)  # (sentence, i)
+        head_padded = torch.where(inside_i, head, 0)  # (sentence, i)
         value_2 = self.one.new_zeros(n, i_size)  # (sentence, i)
         value_3 = value_2.long()  # (sentence, i)
         joined = F.pad(value_3, (1, 0), value=self.V)  # (sentence, i and root)
         joined_at = joined.gather(-1, head)  # (sentence, i)
         attach = self.attach(joined_at)  # (sentence, i, V)
-        attach_prob = attach.softmax(-1)  # (sentence, i, V)
         tree = tree_depth(head)  # (sentence, i)
         test = tree == 1  # (sentence, i)
-        state_steps = []
+        state = self.one.new_zeros(n, i_size, i_size, dtype=torch.long)  # (sentence, level, i)
         for level in range(i_size):
             if level == 0:
                 value_4 = decide(
-                    torch.distributions.Categorical(probs=attach_prob).expand((n, i_size)), rule, True
+                    torch.distributions.Categorical(logits=attach).expand((n, i_size)), rule, True
                 )  # (sentence, i)
                 value_5 = torch.where(test, value_4, value_3)  # (sentence, i)
-                state_steps.append(value_5)
+                state[:, level] = value_5
             else:
-                joined_2 = F.pad(state_steps[level - 1], (1, 0), value=self.V)  # (sentence, i and root)
+                joined_2 = F.pad(state[:, level - 1], (1, 0), value=self.V)  # (sentence, i and root)
                 joined_at_2 = joined_2.gather(-1, head)  # (sentence, i)
                 attach_2 = self.attach(joined_at_2)  # (sentence, i, V)
-                attach_prob_2 = attach_2.softmax(-1)  # (sentence, i, V)
                 value_6 = decide(
-                    torch.distributions.Categorical(probs=attach_prob_2).expand((n, i_size)), rule, True
+                    torch.distributions.Categorical(logits=attach_2).expand((n, i_size)), rule, True
                 )  # (sentence, i)
-                value_5 = torch.where(tree == level + 1, value_6, state_steps[level - 1])  # (sentence, i)
-                state_steps.append(value_5)
-        state = torch.stack(state_steps, 1)  # (sentence, level, i)
+                value_5 = torch.where(tree == level + 1, value_6, state[:, level - 1])  # (sentence, i)
+                state[:, level] = value_5
         x = state[:, i_size - 1]  # (sentence, i)
         x_padded = up_to_the_ends(x, inside_i)  # (sentence, i)
         return {"head": head_padded, "x": x_padded, "x_len": lengths["i"]}

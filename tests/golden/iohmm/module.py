@@ -3,7 +3,6 @@
     log_prob: exact
 
     chain_c = chain of c along t (one forward pass) of log_c, log_x
-    total = product of chain_c
 
     u  data; given by the data
     c  chain, summed; discrete; a first-order chain along t: one forward pass
@@ -161,8 +160,8 @@ class Iohmm(nn.Module):
         read = self.read(u_words)  # (distinct, K)
         read_2 = cells(read, u_row)  # (sentence, t, K)
         at_c = torch.arange(self.K, device=self.one.device)  # (c',)
-        move = self.move(at_c, read_2[:, :, None])  # (sentence, t, c', K)
-        log_move = move.log_softmax(-1)  # (sentence, t, c', K)
+        move_raw = self.move(at_c, read_2[:, :, None])  # (sentence, t, c', K)
+        log_move = move_raw.log_softmax(-1)  # (sentence, t, c', K)
         value = log_move[:, 1:]  # (sentence, t, c', c)
         start_raw = self.start(u_words)  # (distinct, K)
         log_start = start_raw.log_softmax(-1)  # (distinct, K)
@@ -186,8 +185,8 @@ class Iohmm(nn.Module):
         read = self.read(u_words)  # (distinct, K)
         read_2 = cells(read, u_row)  # (sentence, t, K)
         at_c = torch.arange(self.K, device=self.one.device)  # (c',)
-        move = self.move(at_c, read_2[:, :, None])  # (sentence, t, c', K)
-        log_move = move.log_softmax(-1)  # (sentence, t, c', K)
+        move_raw = self.move(at_c, read_2[:, :, None])  # (sentence, t, c', K)
+        log_move = move_raw.log_softmax(-1)  # (sentence, t, c', K)
         value = log_move[:, 1:]  # (sentence, t, c', c)
         start_raw = self.start(u_words)  # (distinct, K)
         log_start = start_raw.log_softmax(-1)  # (distinct, K)
@@ -207,8 +206,8 @@ class Iohmm(nn.Module):
         read = self.read(u_words)  # (distinct, K)
         read_2 = cells(read, u_row)  # (sentence, t, K)
         at_c = torch.arange(self.K, device=self.one.device)  # (c',)
-        move = self.move(at_c, read_2[:, :, None])  # (sentence, t, c', K)
-        log_move = move.log_softmax(-1)  # (sentence, t, c', K)
+        move_raw = self.move(at_c, read_2[:, :, None])  # (sentence, t, c', K)
+        log_move = move_raw.log_softmax(-1)  # (sentence, t, c', K)
         total = log_move + tilt["c"]  # (sentence, t, c', c)
         value = total[:, 1:]  # (sentence, t, c', c)
         start_raw = self.start(u_words)  # (distinct, K)
@@ -246,8 +245,7 @@ class Iohmm(nn.Module):
         batch = with_room(batch)
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, self.neighbours(batch), {"c": 1})
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
@@ -261,6 +259,7 @@ class Iohmm(nn.Module):
         self.emit = emit
         self.raw_emit += torch.randn_like(self.raw_emit)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         batch = with_room(batch)
@@ -269,26 +268,25 @@ class Iohmm(nn.Module):
         symbol_words, symbol_row = distinct(u_at)  # (distinct,), (sentence,)
         start_raw = self.start(symbol_words)  # (distinct, K)
         start_prob = start_raw.softmax(-1)  # (distinct, K)
-        start_prob_at = cells(start_prob, symbol_row)  # (sentence, K)
+        start_prob_at = start_prob[symbol_row]  # (sentence, K)
         u_words, u_row = distinct(u)  # (distinct,), (sentence, t)
         read = self.read(u_words)  # (distinct, K)
-        read_2 = cells(read, u_row)  # (sentence, t, K)
-        c_steps = []
+        read_2 = read[u_row]  # (sentence, t, K)
+        c = self.one.new_zeros(n, u.shape[1], dtype=torch.long)  # (sentence, t)
         for t in range(u.shape[1]):
             if t == 0:
                 c_now = torch.distributions.Categorical(probs=start_prob_at).sample()  # (sentence,)
-                c_steps.append(c_now)
+                c[:, t] = c_now
             else:
                 read_at = read_2[:, t]  # (sentence, K)
-                move = self.move(c_steps[t - 1], read_at)  # (sentence, K)
+                move = self.move(c[:, t - 1], read_at)  # (sentence, K)
                 c_now = torch.distributions.Categorical(logits=move).sample()  # (sentence,)
-                c_steps.append(c_now)
-        c = torch.stack(c_steps, 1)  # (sentence, t)
+                c[:, t] = c_now
         u_len = batch["u_len"]  # (sentence,)
         inside_t = torch.arange(u.shape[1], device=self.one.device) < u_len[:, None]  # (sentence, t)
-        c_padded = up_to_the_ends(c, inside_t)  # (sentence, t)
+        c_padded = torch.where(inside_t, c, 0)  # (sentence, t)
         emit = self.raw_emit.softmax(-1)  # (k, TAG)
-        emit_at = cells(emit, c)  # (sentence, t, TAG)
+        emit_at = emit[c]  # (sentence, t, TAG)
         x = decide(torch.distributions.Categorical(probs=emit_at).expand((n, u.shape[1])), rule, False)  # (sentence, t)
         x_padded = up_to_the_ends(x, inside_t)  # (sentence, t)
         return {"u": u, "c": c_padded, "x": x_padded, "u_len": u_len}

@@ -3,7 +3,6 @@
     log_prob: exact
 
     log_x_over_i = product over i of log_x
-    total = product of log_x_over_i
 
     x  data; scored at the data
 """
@@ -15,7 +14,6 @@ from torch.nn import functional as F
 # heap: keep_pages
 # layers.recurrent: Recurrent
 # layers.sequence: after_start
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # sums.logsum: impossible_alone
@@ -70,15 +68,15 @@ class LanguageModel(nn.Module):
         log_prob = self.log_prob(batch)
         return log_prob.sum() * (-num_data / len(log_prob))
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        i_size = longest(lengths["i"])
+        i_size = max(int(lengths["i"].max()), 1)
         x = self.one.new_zeros(n, i_size, dtype=torch.long)  # (sentence, i)
         for i in range(i_size):
             lm = self.lm.prefixes(x)  # (sentence, i, V)
             lm_at = lm[:, i]  # (sentence, V)
-            lm_at_prob = lm_at.softmax(-1)  # (sentence, V)
-            x_now = decide(torch.distributions.Categorical(probs=lm_at_prob).expand((n,)), rule, True)  # (sentence,)
+            x_now = decide(torch.distributions.Categorical(logits=lm_at).expand((n,)), rule, True)  # (sentence,)
             x[:, i] = x_now
         inside_i = torch.arange(i_size, device=self.one.device) < lengths["i"][:, None]  # (sentence, i)
         x_padded = up_to_the_ends(x, inside_i)  # (sentence, i)

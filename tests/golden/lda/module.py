@@ -18,6 +18,8 @@ from torch.nn import functional as F
 # backward: first_derivative
 # decide: decide
 # decide: predictive
+# draws.once: Once
+# draws.once: differentiable_once
 # heap: keep_pages
 # layers.counts: count_values
 # probability: LogOfProbability
@@ -32,7 +34,6 @@ from torch.nn import functional as F
 # queries: logs_of
 # queries: mean_where
 # queries: ranked
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # starts: by_group
@@ -45,7 +46,6 @@ from torch.nn import functional as F
 # sums.enumeration: seeded
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
-# sums.lookup: cells
 # sums.lookup: columns
 
 
@@ -117,7 +117,7 @@ class Lda(nn.Module):
         inside_n = torch.arange(w.shape[1], device=self.one.device) < w_len[:, None]  # (doc, n)
         encode_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
         encode = F.softplus(encode_raw)  # (doc, K)
-        theta = torch.distributions.Dirichlet(concentration=encode).rsample()  # (doc, K)
+        theta = differentiable_once(torch.distributions.Dirichlet(concentration=encode).rsample())  # (doc, K)
         log_topic = log_of(theta)  # (doc, topic)
         log_w = columns(log_of(phi), w)  # (doc, n, topic)
         log_sum_topic = log_sum_exp(log_topic[:, None] + log_w)  # (doc, n)
@@ -194,7 +194,7 @@ class Lda(nn.Module):
         inside_n = torch.arange(w.shape[1], device=self.one.device) < w_len[:, None]  # (doc, n)
         encode_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
         encode = F.softplus(encode_raw)  # (doc, K)
-        theta = torch.distributions.Dirichlet(concentration=encode).rsample()  # (doc, K)
+        theta = differentiable_once(torch.distributions.Dirichlet(concentration=encode).rsample())  # (doc, K)
         log_topic = log_of(theta)  # (doc, topic)
         log_w = columns(log_of(phi), w)  # (doc, n, topic)
         log_joint = log_topic[:, None] + log_w + tilt["topic"]  # (doc, n, topic)
@@ -240,15 +240,16 @@ class Lda(nn.Module):
         self.phi_point = phi_point
         self.raw_phi_point += torch.randn_like(self.raw_phi_point)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         phi, _ = self.shared()
-        n_size = longest(lengths["n"])
+        n_size = max(int(lengths["n"].max()), 1)
         theta = torch.distributions.Dirichlet(concentration=(self.one * 0.5).expand(self.K)).expand((n,)).sample()  # (doc, K)
-        topic = torch.distributions.Categorical(probs=theta[:, None]).expand((n, n_size)).sample()  # (doc, n)
         inside_n = torch.arange(n_size, device=self.one.device) < lengths["n"][:, None]  # (doc, n)
-        topic_padded = up_to_the_ends(topic, inside_n)  # (doc, n)
-        phi_at = cells(phi, topic)  # (doc, n, V)
+        topic = torch.distributions.Categorical(probs=theta[:, None]).expand((n, n_size)).sample()  # (doc, n)
+        topic_padded = torch.where(inside_n, topic, 0)  # (doc, n)
+        phi_at = phi[topic]  # (doc, n, V)
         w = decide(torch.distributions.Categorical(probs=phi_at).expand((n, n_size)), rule, False)  # (doc, n)
         w_padded = up_to_the_ends(w, inside_n)  # (doc, n)
         return {"phi": phi, "theta": theta, "topic": topic_padded, "w": w_padded, "w_len": lengths["n"]}

@@ -4,7 +4,6 @@
 
     sum_topic = log-sum-exp over topic of log_topic, log_w
     sum_topic_over_n = product over n of sum_topic
-    total = product of sum_topic_over_n
 
     theta  data; given by the data
     topic  summed; discrete; independent in each element of its plates
@@ -27,7 +26,6 @@ from torch import Tensor, nn
 # queries: logs_of
 # queries: mean_where
 # queries: ranked
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # starts: by_group
@@ -41,7 +39,6 @@ from torch import Tensor, nn
 # sums.logsum: LogSumExp
 # sums.logsum: impossible_alone
 # sums.logsum: log_sum_exp
-# sums.lookup: cells
 # sums.lookup: columns
 
 
@@ -127,8 +124,7 @@ class LdaWords(nn.Module):
         topic: index[k], (doc, n).
         """
         batch = with_room(batch)
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
@@ -142,15 +138,16 @@ class LdaWords(nn.Module):
         self.phi = phi
         self.raw_phi += torch.randn_like(self.raw_phi)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        n_size = longest(lengths["n"])
+        n_size = max(int(lengths["n"].max()), 1)
         theta = batch["theta"]  # (doc, K)
-        topic = torch.distributions.Categorical(probs=theta[:, None]).expand((n, n_size)).sample()  # (doc, n)
         inside_n = torch.arange(n_size, device=self.one.device) < lengths["n"][:, None]  # (doc, n)
-        topic_padded = up_to_the_ends(topic, inside_n)  # (doc, n)
+        topic = torch.distributions.Categorical(probs=theta[:, None]).expand((n, n_size)).sample()  # (doc, n)
+        topic_padded = torch.where(inside_n, topic, 0)  # (doc, n)
         phi = self.raw_phi.softmax(-1)  # (k, V)
-        phi_at = cells(phi, topic)  # (doc, n, V)
+        phi_at = phi[topic]  # (doc, n, V)
         w = decide(torch.distributions.Categorical(probs=phi_at).expand((n, n_size)), rule, False)  # (doc, n)
         w_padded = up_to_the_ends(w, inside_n)  # (doc, n)
         return {"theta": theta, "topic": topic_padded, "w": w_padded, "w_len": lengths["n"]}

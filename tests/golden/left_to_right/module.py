@@ -3,7 +3,6 @@
     log_prob: exact
 
     chain_c = chain of c along t (one forward pass) of log_c, log_x
-    total = product of chain_c
 
     c  chain, summed; discrete; a first-order chain along t: one forward pass
     x  data; scored at the data
@@ -27,7 +26,6 @@ from torch import Tensor, nn
 # queries: mean_where
 # queries: pairs
 # queries: ranked
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # starts: by_group
@@ -57,7 +55,6 @@ from torch import Tensor, nn
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
 # sums.logsum: weights
-# sums.lookup: cells
 # sums.lookup: columns
 # sums.lookup: pick_last
 # sums.sweep: Room
@@ -207,8 +204,7 @@ class LeftToRight(nn.Module):
         batch = with_room(batch)
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, self.neighbours(batch), {"c": 1})
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
@@ -227,33 +223,32 @@ class LeftToRight(nn.Module):
         self.emit = emit
         self.raw_emit += torch.randn_like(self.raw_emit)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        t_size = longest(lengths["t"])
+        t_size = max(int(lengths["t"].max()), 1)
         at_k = torch.arange(self.K, device=self.one.device)  # (k,)
         value = torch.where(at_k == 0, self.one * 0, -torch.inf)  # (k,)
-        c_steps = []
+        c = self.one.new_zeros(n, t_size, dtype=torch.long)  # (word, t)
         for t in range(t_size):
             if t == 0:
                 c_now = torch.distributions.Categorical(logits=value).expand((n,)).sample()  # (word,)
-                c_steps.append(c_now)
+                c[:, t] = c_now
             else:
-                min_ = (at_k - c_steps[t - 1][:, None]).clamp(0, 2)  # (word, k)
+                min_ = (at_k - c[:, t - 1][:, None]).clamp(0, 2)  # (word, k)
                 jump_at = pick_last(self.jump, min_)  # (word, k)
-                total = c_steps[t - 1] + 2  # (word,)
-                test = (c_steps[t - 1][:, None] <= at_k) & (at_k <= total[:, None])  # (word, k)
+                total = c[:, t - 1] + 2  # (word,)
+                test = (c[:, t - 1][:, None] <= at_k) & (at_k <= total[:, None])  # (word, k)
                 jump_at_2 = torch.where(test, jump_at, -torch.inf)  # (word, k)
                 c_now = torch.distributions.Categorical(logits=jump_at_2).sample()  # (word,)
-                c_steps.append(c_now)
-        c = torch.stack(c_steps, 1)  # (word, t)
+                c[:, t] = c_now
         inside_t = torch.arange(t_size, device=self.one.device) < lengths["t"][:, None]  # (word, t)
-        c_padded = up_to_the_ends(c, inside_t)  # (word, t)
+        c_padded = torch.where(inside_t, c, 0)  # (word, t)
         test_2 = (c == 0) | (c == self.K - 1)  # (word, t)
         emit = self.raw_emit.softmax(-1)  # (k, CHAR)
-        emit_at = cells(emit, c)  # (word, t, CHAR)
+        emit_at = emit[c]  # (word, t, CHAR)
         value_2 = decide(torch.distributions.Categorical(probs=emit_at).expand((n, t_size)), rule, False)  # (word, t)
-        edge = self.raw_edge.softmax(-1)  # (CHAR,)
-        value_3 = decide(torch.distributions.Categorical(probs=edge).expand((n, t_size)), rule, False)  # (word, t)
+        value_3 = decide(torch.distributions.Categorical(logits=self.raw_edge).expand((n, t_size)), rule, False)  # (word, t)
         x = choose(test_2, value_3, value_2, rank=2)  # (word, t)
         x_padded = up_to_the_ends(x, inside_t)  # (word, t)
         return {"c": c_padded, "x": x_padded, "x_len": lengths["t"]}

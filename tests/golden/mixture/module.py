@@ -3,7 +3,6 @@
     log_prob: exact
 
     sum_c = log-sum-exp over c of log_c, log_x
-    total = product of sum_c
 
     c  summed; discrete; independent in each element of its plates
     x  data; scored at the data
@@ -96,10 +95,10 @@ class Mixture(nn.Module):
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (n,), exact, in nats."""
         at_c = torch.arange(self.K, device=self.one.device)  # (c,)
-        component_1, component_2 = self.component(at_c)  # (c, D)
-        component_2_2 = F.softplus(component_2)  # (c, D)
+        component_loc, component_scale_raw = self.component(at_c)  # (c, D)
+        component_scale = F.softplus(component_scale_raw)  # (c, D)
         x = batch["x"]  # (n, D)
-        x_const, x_weight, x_statistics = normal_natural(x, component_1, component_2_2)  # (c,), (c, T), (n, T)
+        x_const, x_weight, x_statistics = normal_natural(x, component_loc, component_scale)  # (c,), (c, T), (n, T)
         log_pi = self.raw_pi.log_softmax(-1)  # (K,)
         return mixture_log_prob(log_pi + x_const, x_weight, x_statistics)  # (n,)
 
@@ -111,10 +110,10 @@ class Mixture(nn.Module):
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         at_c = torch.arange(self.K, device=self.one.device)  # (c,)
-        component_1, component_2 = self.component(at_c)  # (c, D)
-        component_2_2 = F.softplus(component_2)  # (c, D)
+        component_loc, component_scale_raw = self.component(at_c)  # (c, D)
+        component_scale = F.softplus(component_scale_raw)  # (c, D)
         x = batch["x"]  # (n, D)
-        x_const, x_weight, x_statistics = normal_natural(x, component_1, component_2_2)  # (c,), (c, T), (n, T)
+        x_const, x_weight, x_statistics = normal_natural(x, component_loc, component_scale)  # (c,), (c, T), (n, T)
         log_pi = self.raw_pi.log_softmax(-1)  # (K,)
         total_ = F.linear(x_statistics, x_weight, log_pi + x_const) + tilt["c"]  # (n, c)
         return total(total_)  # (n,)
@@ -132,8 +131,7 @@ class Mixture(nn.Module):
         "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
         c: category[K], (n).
         """
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
@@ -147,12 +145,15 @@ class Mixture(nn.Module):
         component_loc_bias.copy_(loc)
         component_scale_bias_raw.copy_(softplus)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         c = torch.distributions.Categorical(logits=self.raw_pi).expand((n,)).sample()  # (n,)
-        component_1, component_2 = self.component(c)  # (n, D)
-        component_2_2 = F.softplus(component_2)  # (n, D)
-        x = decide(torch.distributions.Normal(loc=component_1, scale=component_2_2).expand((n, self.D)), rule, False)  # (n, D)
+        component_loc, component_scale_raw = self.component(c)  # (n, D)
+        component_scale = F.softplus(component_scale_raw)  # (n, D)
+        x = decide(
+            torch.distributions.Normal(loc=component_loc, scale=component_scale).expand((n, self.D)), rule, False
+        )  # (n, D)
         return {"c": c, "x": x}
 
     @torch.no_grad()

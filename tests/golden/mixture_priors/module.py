@@ -3,7 +3,6 @@
     log_prob: exact
 
     sum_c = log-sum-exp over c of log_c, log_x
-    total = product of sum_c
 
     share  map(); a point estimate
     mu     map(); a point estimate
@@ -162,8 +161,7 @@ class MixturePriors(nn.Module):
         "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
         c: index[k], (n).
         """
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
@@ -176,6 +174,7 @@ class MixturePriors(nn.Module):
         self.sigma_point = sigma_point
         self.share_point = share_point
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         share, mu, sigma, _ = self.shared()

@@ -4,7 +4,6 @@
 
     log_x_over_d = product over d of log_x
     sum_y = log-sum-exp over y of log_y, seen_y, log_x_over_d
-    total = product of sum_y
 
     y  summed; discrete; independent in each element of its plates
     x  scored where seen; nothing depends on it: scored where it is seen
@@ -110,9 +109,9 @@ class NaiveBayes(nn.Module):
         y = batch["y"]  # (n,)
         test = torch.arange(self.K, device=self.one.device) != y[:, None]  # (n, y)
         y_observed = batch["y_observed"]  # (n,)
-        value = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
+        seen_y = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
         log_pi = self.raw_pi.log_softmax(-1)  # (K,)
-        total = log_pi + value + log_x.sum(1)  # (n, y)
+        total = log_pi + seen_y + log_x.sum(1)  # (n, y)
         return log_sum_exp(total)  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
@@ -131,9 +130,9 @@ class NaiveBayes(nn.Module):
         y = batch["y"]  # (n,)
         test = torch.arange(self.K, device=self.one.device) != y[:, None]  # (n, y)
         y_observed = batch["y_observed"]  # (n,)
-        value = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
+        seen_y = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
         log_pi = self.raw_pi.log_softmax(-1)  # (K,)
-        total_ = log_pi + value + tilt["y"] + log_x.sum(1)  # (n, y)
+        total_ = log_pi + seen_y + tilt["y"] + log_x.sum(1)  # (n, y)
         return total(total_)  # (n,)
 
     def unknowns(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -149,8 +148,7 @@ class NaiveBayes(nn.Module):
         "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
         y: category[K], (n).
         """
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
@@ -172,10 +170,10 @@ class NaiveBayes(nn.Module):
         self.mu[...] = mu
         self.sigma = sigma
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        pi = self.raw_pi.softmax(-1)  # (K,)
-        y = decide(torch.distributions.Categorical(probs=pi).expand((n,)), rule, True)  # (n,)
+        y = decide(torch.distributions.Categorical(logits=self.raw_pi).expand((n,)), rule, True)  # (n,)
         mu_at = columns(self.mu, y)  # (n, d)
         sigma = F.softplus(self.raw_sigma)  # (d, k)
         sigma_at = columns(sigma, y)  # (n, d)

@@ -3,7 +3,6 @@
     log_prob: exact
 
     chain_c = chain of c along t (one forward pass) of log_c, log_x
-    total = product of chain_c
 
     c  chain, summed; discrete; a first-order chain along t: one forward pass
     x  data; scored at the data
@@ -26,7 +25,6 @@ from torch import Tensor, nn
 # queries: mean_where
 # queries: pairs
 # queries: ranked
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # sums.algebra: Maximum
@@ -125,10 +123,10 @@ class NeuralHmm(nn.Module):
         """log p of each row (sentence,), exact, in nats."""
         batch = with_room(batch)
         at_c = torch.arange(self.K, device=self.one.device)  # (c',)
-        move = self.move(at_c)  # (c', K)
-        log_move = move.log_softmax(-1)  # (c', K)
-        emit = self.emit(at_c)  # (c, V)
-        log_emit = emit.log_softmax(-1)  # (c, V)
+        move_raw = self.move(at_c)  # (c', K)
+        log_move = move_raw.log_softmax(-1)  # (c', K)
+        emit_raw = self.emit(at_c)  # (c, V)
+        log_emit = emit_raw.log_softmax(-1)  # (c, V)
         log_init = self.raw_init.log_softmax(-1)  # (K,)
         x = batch["x"]  # (sentence, t)
         x_len = batch["x_len"]  # (sentence,)
@@ -143,12 +141,12 @@ class NeuralHmm(nn.Module):
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         batch = with_room(batch)
         at_c = torch.arange(self.K, device=self.one.device)  # (c',)
-        emit = self.emit(at_c)  # (c, V)
-        log_emit = emit.log_softmax(-1)  # (c, V)
+        emit_raw = self.emit(at_c)  # (c, V)
+        log_emit = emit_raw.log_softmax(-1)  # (c, V)
         x = batch["x"]  # (sentence, t)
         log_x = columns(log_emit, x)  # (sentence, t, c)
-        move = self.move(at_c)  # (c', K)
-        log_move = move.log_softmax(-1)  # (c', K)
+        move_raw = self.move(at_c)  # (c', K)
+        log_move = move_raw.log_softmax(-1)  # (c', K)
         log_init = self.raw_init.log_softmax(-1)  # (K,)
         x_len = batch["x_len"]  # (sentence,)
         return chain_total(total, log_init, log_move, log_x + tilt["c"], x_len)  # (sentence,)
@@ -157,12 +155,12 @@ class NeuralHmm(nn.Module):
         """log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."""
         batch = with_room(batch)
         at_c = torch.arange(self.K, device=self.one.device)  # (c',)
-        move = self.move(at_c)  # (c', K)
-        log_move = move.log_softmax(-1)  # (c', K)
+        move_raw = self.move(at_c)  # (c', K)
+        log_move = move_raw.log_softmax(-1)  # (c', K)
         total = log_move + tilt["c"]  # (sentence, t, c', c)
         value = total[:, 1:]  # (sentence, t, c', c)
-        emit = self.emit(at_c)  # (c, V)
-        log_emit = emit.log_softmax(-1)  # (c, V)
+        emit_raw = self.emit(at_c)  # (c, V)
+        log_emit = emit_raw.log_softmax(-1)  # (c, V)
         log_init = self.raw_init.log_softmax(-1)  # (K,)
         c_at = tilt["c"][:, 0, 0]  # (sentence, c)
         x = batch["x"]  # (sentence, t)
@@ -194,27 +192,25 @@ class NeuralHmm(nn.Module):
         batch = with_room(batch)
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, self.neighbours(batch), {"c": 1})
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        t_size = longest(lengths["t"])
-        c_steps = []
+        t_size = max(int(lengths["t"].max()), 1)
+        c = self.one.new_zeros(n, t_size, dtype=torch.long)  # (sentence, t)
         for t in range(t_size):
             if t == 0:
                 c_now = torch.distributions.Categorical(logits=self.raw_init).expand((n,)).sample()  # (sentence,)
-                c_steps.append(c_now)
+                c[:, t] = c_now
             else:
-                move = self.move(c_steps[t - 1])  # (sentence, K)
+                move = self.move(c[:, t - 1])  # (sentence, K)
                 c_now = torch.distributions.Categorical(logits=move).sample()  # (sentence,)
-                c_steps.append(c_now)
-        c = torch.stack(c_steps, 1)  # (sentence, t)
+                c[:, t] = c_now
         inside_t = torch.arange(t_size, device=self.one.device) < lengths["t"][:, None]  # (sentence, t)
-        c_padded = up_to_the_ends(c, inside_t)  # (sentence, t)
+        c_padded = torch.where(inside_t, c, 0)  # (sentence, t)
         emit = self.emit(c)  # (sentence, t, V)
-        emit_prob = emit.softmax(-1)  # (sentence, t, V)
-        x = decide(torch.distributions.Categorical(probs=emit_prob).expand((n, t_size)), rule, False)  # (sentence, t)
+        x = decide(torch.distributions.Categorical(logits=emit).expand((n, t_size)), rule, False)  # (sentence, t)
         x_padded = up_to_the_ends(x, inside_t)  # (sentence, t)
         return {"c": c_padded, "x": x_padded, "x_len": lengths["t"]}
 

@@ -5,7 +5,6 @@
     log_z_over_k = product over k of log_z
     log_x_over_d = product over d of log_x
     sum_z[k] = log-sum-exp over z[k] of log_z_over_k, log_x_over_d
-    total = product of sum_z[k]
 
     z  summed; discrete; read together along k: all joint values
     x  data; scored at the data
@@ -35,7 +34,13 @@ from torch.nn import functional as F
 # sums.algebra: Sampled
 # sums.algebra: maximum
 # sums.algebra: sampled
+# sums.enumeration: ChunkedLogSum
+# sums.enumeration: chunks
+# sums.enumeration: enumerated_log_sum
+# sums.enumeration: every_log_joint
+# sums.enumeration: number_of_joint_values
 # sums.enumeration: seeded
+# sums.enumeration: values_at_once
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
 # sums.unrolled: over_joint_values
@@ -60,6 +65,8 @@ class NoisyOr(nn.Module):
         self.raw_active = nn.Parameter(torch.randn(K) * 0.1)  # (k)
         self.raw_leak = nn.Parameter(torch.randn(D) * 0.1)  # (d)
         self.raw_strength = nn.Parameter(torch.randn(D, K) * 0.1)  # (d, K)
+        self.memory = 2**30  # bytes that a sum over joint values may take at once
+        self.max_joint_values = 2**24
         self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
         keep_pages()
 
@@ -93,20 +100,28 @@ class NoisyOr(nn.Module):
         with torch.no_grad():
             self.raw_strength.copy_(softplus_inverse(value))
 
-    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """log p of each row (n,), exact, in nats."""
+    def log_joint_of_z(self, index: Tensor, x: Tensor, leak: Tensor, strength: Tensor) -> Tensor:
+        """The log-joint (n, z) at the joint values of z that `index` (S,) numbers."""
         at_k = torch.arange(self.K, device=self.one.device)  # (k,)
-        mod = (torch.arange(2 ** self.K, device=self.one.device) >> at_k[:, None]) & 1  # (k, z[k])
+        mod = (index >> at_k[:, None]) & 1  # (k, z[k])
         mod_2 = mod.to(self.one.dtype)  # (k, z[k])
-        strength = F.softplus(self.raw_strength)  # (d, K)
-        leak = F.softplus(self.raw_leak)  # (d,)
         total = F.linear(mod_2.T, strength, leak)  # (z[k], d)
         total_2 = -total  # (z[k], d)
+        value = torch.where(x[:, None], log_of(-total_2.expm1()), total_2)  # (n, z[k], d)
+        value_2 = bernoulli_log_prob(mod_2, self.raw_active[:, None])  # (k, z[k])
+        return value_2.sum(0) + value.sum(-1)  # (n, z[k])
+
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (n,), exact, in nats."""
         x = batch["x"]  # (n, d)
-        log_x = torch.where(x.bool()[:, None], log_of(-total_2.expm1()), total_2)  # (n, z[k], d)
-        log_z = bernoulli_log_prob(mod_2, self.raw_active[:, None])  # (k, z[k])
-        total_3 = log_z.sum(0) + log_x.sum(-1)  # (n, z[k])
-        return log_sum_exp(total_3)  # (n,)
+        x_2 = x.bool()  # (n, d)
+        leak = F.softplus(self.raw_leak)  # (d,)
+        strength = F.softplus(self.raw_strength)  # (d, K)
+        count = number_of_joint_values(self.K, 2, self.max_joint_values)
+        log_sum = enumerated_log_sum(
+            self.log_joint_of_z, (x_2, leak, strength), count, x.shape[0] * (12 * 4), self.memory, tuple(self.parameters())
+        )  # (n,)
+        return log_sum  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -115,19 +130,20 @@ class NoisyOr(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        at_k = torch.arange(self.K, device=self.one.device)  # (k,)
-        mod = (torch.arange(2 ** self.K, device=self.one.device) >> at_k[:, None]) & 1  # (k, z[k])
-        mod_2 = mod.to(self.one.dtype)  # (k, z[k])
-        strength = F.softplus(self.raw_strength)  # (d, K)
-        leak = F.softplus(self.raw_leak)  # (d,)
-        total_ = F.linear(mod_2.T, strength, leak)  # (z[k], d)
-        total_2 = -total_  # (z[k], d)
         x = batch["x"]  # (n, d)
-        log_x = torch.where(x.bool()[:, None], log_of(-total_2.expm1()), total_2)  # (n, z[k], d)
-        log_z = bernoulli_log_prob(mod_2, self.raw_active[:, None])  # (k, z[k])
+        x_2 = x.bool()  # (n, d)
+        leak = F.softplus(self.raw_leak)  # (d,)
+        strength = F.softplus(self.raw_strength)  # (d, K)
+        count = number_of_joint_values(self.K, 2, self.max_joint_values)
+        log_joint = every_log_joint(
+            self.log_joint_of_z,
+            (x_2, leak, strength),
+            count,
+            values_at_once(x.shape[0] * (12 * 4), self.memory, self.one.device),
+            self.one.device,
+        )  # (n, z[k])
         over = over_joint_values(tilt["z"])  # (n, z[k])
-        total_3 = log_z.sum(0) + over + log_x.sum(-1)  # (n, z[k])
-        return total(total_3)  # (n,)
+        return total(log_joint + over)  # (n,)
 
     def unknowns(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """A tilt of nothing for each latent, and which of its elements count where rows differ in length."""
@@ -142,9 +158,9 @@ class NoisyOr(nn.Module):
         "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
         z: bit, (n, k).
         """
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         z = torch.distributions.Bernoulli(logits=self.raw_active[:, None]).expand((self.K, n)).sample()  # (k, n)

@@ -18,7 +18,6 @@ from torch.nn import functional as F
 # draws.kl: kl_normal_standard_vector
 # heap: keep_pages
 # layers.counts: count_values
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # sums.lookup: pick_last
@@ -88,8 +87,8 @@ class Nvdm(nn.Module):
         encode_loc, encode_scale_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
         encode_scale = F.softplus(encode_scale_raw)  # (doc, K)
         h = encode_loc + encode_scale * torch.randn_like(encode_loc)  # (doc, K)
-        topics = self.topics(h)  # (doc, V)
-        log_topics = topics.log_softmax(-1)  # (doc, V)
+        topics_raw = self.topics(h)  # (doc, V)
+        log_topics = topics_raw.log_softmax(-1)  # (doc, V)
         log_w = log_topics.gather(-1, w)  # (doc, n)
         sum_n = torch.where(inside_n, log_w, 0.0).sum(-1)  # (doc,)
         kl_h = kl_normal_standard_vector(encode_loc, encode_scale)  # (doc,)
@@ -111,8 +110,8 @@ class Nvdm(nn.Module):
         encode_scale = F.softplus(encode_scale_raw)  # (doc, K)
         noise_h = self.one.new_empty(samples, w.shape[0], self.K).normal_()  # (s*, doc, K)
         h = encode_loc + encode_scale * noise_h  # (s*, doc, K)
-        topics = self.topics(h)  # (s*, doc, V)
-        log_topics = topics.log_softmax(-1)  # (s*, doc, V)
+        topics_raw = self.topics(h)  # (s*, doc, V)
+        log_topics = topics_raw.log_softmax(-1)  # (s*, doc, V)
         log_w = pick_last(log_topics[:, :, None], w)  # (s*, doc, n)
         sum_n = torch.where(inside_n, log_w, 0.0).sum(-1)  # (s*, doc)
         log_p_h = standard_normal_vector_log_prob(h)  # (s*, doc)
@@ -154,13 +153,13 @@ class Nvdm(nn.Module):
             raise ValueError(f"this model answers no query {query!r}: its latents are drawn and told by guides")
         return self.guides(batch)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        n_size = longest(lengths["n"])
+        n_size = max(int(lengths["n"].max()), 1)
         h = self.one.new_empty(n, self.K).normal_()  # (doc, K)
         topics = self.topics(h)  # (doc, V)
-        topics_prob = topics.softmax(-1)  # (doc, V)
-        w = decide(torch.distributions.Categorical(probs=topics_prob[:, None]).expand((n, n_size)), rule, False)  # (doc, n)
+        w = decide(torch.distributions.Categorical(logits=topics[:, None]).expand((n, n_size)), rule, False)  # (doc, n)
         inside_n = torch.arange(n_size, device=self.one.device) < lengths["n"][:, None]  # (doc, n)
         w_padded = up_to_the_ends(w, inside_n)  # (doc, n)
         return {"h": h, "w": w_padded, "w_len": lengths["n"]}

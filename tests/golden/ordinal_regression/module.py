@@ -3,7 +3,6 @@
     log_prob: exact
 
     log_rating_over_rater = product over rater of log_rating
-    total = product of log_rating_over_rater
 
     x       data; given by the data
     rating  scored where seen; nothing depends on it: scored where it is seen
@@ -111,12 +110,12 @@ class OrdinalRegression(nn.Module):
         test = torch.arange(self.K, device=self.one.device) != rating[:, :, None]  # (item, rater, rating)
         rating_observed = batch["rating_observed"]  # (item, rater)
         test_2 = rating_observed[:, :, None] & test  # (item, rater, rating)
-        value = torch.where(test_2, self.one * -torch.inf, 0.0)  # (item, rater, rating)
+        seen_rating = torch.where(test_2, self.one * -torch.inf, 0.0)  # (item, rater, rating)
         x = batch["x"]  # (item, D)
         score = self.score(x)  # (item,)
         cuts = to_ordered(self.raw_cuts)  # (rater, K - 1)
         ordinal = ordinal_log_probs(score[:, None], cuts)  # (item, rater, K)
-        total_ = ordinal + value + tilt["rating"]  # (item, rater, rating)
+        total_ = ordinal + seen_rating + tilt["rating"]  # (item, rater, rating)
         log_sum_rating = total(total_)  # (item, rater)
         return log_sum_rating.sum(-1)  # (item,)
 
@@ -133,14 +132,14 @@ class OrdinalRegression(nn.Module):
         "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
         rating: category[K], (item, rater).
         """
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
         """Standardise by it."""
         learn_scales(self, batch)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         x = batch["x"]  # (item, D)

@@ -2,7 +2,6 @@
 
     log_prob: exact
 
-    total = product of log_head
 
     y     data; given by the data
     head  data; scored at the data
@@ -86,14 +85,15 @@ class Parser(nn.Module):
         arc_at = pick_last(arc, head)  # (sentence, i)
         sum_i = torch.where(inside_i, arc_at, 0.0).sum(-1)  # (sentence,)
         tree = tree_log_prob(arc, y_len)  # (sentence,)
-        is_ = is_tree(head, y_len)  # (sentence,)
-        return torch.where(is_, sum_i - tree, -torch.inf)  # (sentence,)
+        is_tree_ = is_tree(head, y_len)  # (sentence,)
+        return torch.where(is_tree_, sum_i - tree, -torch.inf)  # (sentence,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
         log_prob = self.log_prob(batch)
         return log_prob.sum() * (-num_data / len(log_prob))
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         batch = with_room(batch)

@@ -3,7 +3,6 @@
     log_prob: exact
 
     chain_c = chain of c along t (one forward pass) of log_c, seen_c, log_x
-    total = product of chain_c
 
     c  chain, summed; discrete; a first-order chain along t: one forward pass
     x  data; scored at the data
@@ -25,7 +24,6 @@ from torch import Tensor, nn
 # queries: mean_where
 # queries: pairs
 # queries: ranked
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # starts: by_group
@@ -55,7 +53,6 @@ from torch import Tensor, nn
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
 # sums.logsum: weights
-# sums.lookup: cells
 # sums.lookup: columns
 # sums.sweep: Room
 # sums.sweep: imprecise
@@ -127,14 +124,14 @@ class PartialTagger(nn.Module):
         test = torch.arange(self.TAG, device=self.one.device) != c[:, :, None]  # (sentence, t, c)
         c_observed = batch["c_observed"]  # (sentence, t)
         test_2 = c_observed[:, :, None] & test  # (sentence, t, c)
-        value = torch.where(test_2, self.one * -torch.inf, 0.0)  # (sentence, t, c)
+        seen_c = torch.where(test_2, self.one * -torch.inf, 0.0)  # (sentence, t, c)
         log_emit = self.raw_emit.log_softmax(-1)  # (c, WORD)
         x = batch["x"]  # (sentence, t)
         log_x = columns(log_emit, x)  # (sentence, t, c)
         log_init = self.raw_init.log_softmax(-1)  # (TAG,)
         log_trans = self.raw_trans.log_softmax(-1)  # (c', TAG)
         c_len = batch["c_len"]  # (sentence,)
-        return chain_log_prob(log_init, log_trans, value + log_x, c_len)  # (sentence,)
+        return chain_log_prob(log_init, log_trans, seen_c + log_x, c_len)  # (sentence,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -148,11 +145,11 @@ class PartialTagger(nn.Module):
         test = torch.arange(self.TAG, device=self.one.device) != c[:, :, None]  # (sentence, t, c)
         c_observed = batch["c_observed"]  # (sentence, t)
         test_2 = c_observed[:, :, None] & test  # (sentence, t, c)
-        value = torch.where(test_2, self.one * -torch.inf, 0.0)  # (sentence, t, c)
+        seen_c = torch.where(test_2, self.one * -torch.inf, 0.0)  # (sentence, t, c)
         log_emit = self.raw_emit.log_softmax(-1)  # (c, WORD)
         x = batch["x"]  # (sentence, t)
         log_x = columns(log_emit, x)  # (sentence, t, c)
-        total_ = value + log_x + tilt["c"]  # (sentence, t, c)
+        total_ = seen_c + log_x + tilt["c"]  # (sentence, t, c)
         log_init = self.raw_init.log_softmax(-1)  # (TAG,)
         log_trans = self.raw_trans.log_softmax(-1)  # (c', TAG)
         c_len = batch["c_len"]  # (sentence,)
@@ -165,17 +162,17 @@ class PartialTagger(nn.Module):
         test = torch.arange(self.TAG, device=self.one.device) != c[:, :, None]  # (sentence, t, c)
         c_observed = batch["c_observed"]  # (sentence, t)
         test_2 = c_observed[:, :, None] & test  # (sentence, t, c)
-        value = torch.where(test_2, self.one * -torch.inf, 0.0)  # (sentence, t, c)
+        seen_c = torch.where(test_2, self.one * -torch.inf, 0.0)  # (sentence, t, c)
         log_emit = self.raw_emit.log_softmax(-1)  # (c, WORD)
         x = batch["x"]  # (sentence, t)
         log_x = columns(log_emit, x)  # (sentence, t, c)
         log_trans = self.raw_trans.log_softmax(-1)  # (c', TAG)
         total = log_trans + tilt["c"]  # (sentence, t, c', c)
-        value_2 = total[:, 1:]  # (sentence, t, c', c)
+        value = total[:, 1:]  # (sentence, t, c', c)
         log_init = self.raw_init.log_softmax(-1)  # (TAG,)
         c_at = tilt["c"][:, 0, 0]  # (sentence, c)
         c_len = batch["c_len"]  # (sentence,)
-        return chain_log_prob(log_init + c_at, value_2, value + log_x, c_len)  # (sentence,)
+        return chain_log_prob(log_init + c_at, value, seen_c + log_x, c_len)  # (sentence,)
 
     def neighbours(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """A tilt of nothing for the neighbours of each chain."""
@@ -202,8 +199,7 @@ class PartialTagger(nn.Module):
         batch = with_room(batch)
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, self.neighbours(batch), {"c": 1})
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
@@ -223,25 +219,24 @@ class PartialTagger(nn.Module):
         self.init = init
         self.emit = emit
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        t_size = longest(lengths["t"])
+        t_size = max(int(lengths["t"].max()), 1)
         trans = self.raw_trans.softmax(-1)  # (k, TAG)
-        init = self.raw_init.softmax(-1)  # (TAG,)
-        c_steps = []
+        c = self.one.new_zeros(n, t_size, dtype=torch.long)  # (sentence, t)
         for t in range(t_size):
             if t == 0:
-                c_now = decide(torch.distributions.Categorical(probs=init).expand((n,)), rule, True)  # (sentence,)
-                c_steps.append(c_now)
+                c_now = decide(torch.distributions.Categorical(logits=self.raw_init).expand((n,)), rule, True)  # (sentence,)
+                c[:, t] = c_now
             else:
-                trans_at = cells(trans, c_steps[t - 1])  # (sentence, TAG)
+                trans_at = trans[c[:, t - 1]]  # (sentence, TAG)
                 c_now = decide(torch.distributions.Categorical(probs=trans_at).expand((n,)), rule, True)  # (sentence,)
-                c_steps.append(c_now)
-        c = torch.stack(c_steps, 1)  # (sentence, t)
+                c[:, t] = c_now
         inside_t = torch.arange(t_size, device=self.one.device) < lengths["t"][:, None]  # (sentence, t)
         c_padded = up_to_the_ends(c, inside_t)  # (sentence, t)
         emit = self.raw_emit.softmax(-1)  # (k, WORD)
-        emit_at = cells(emit, c)  # (sentence, t, WORD)
+        emit_at = emit[c]  # (sentence, t, WORD)
         x = decide(torch.distributions.Categorical(probs=emit_at).expand((n, t_size)), rule, False)  # (sentence, t)
         x_padded = up_to_the_ends(x, inside_t)  # (sentence, t)
         return {

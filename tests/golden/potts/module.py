@@ -4,7 +4,6 @@
 
     log_x_over_site = product over site of log_x
     sum_z = log-sum-exp over z of log_z, log_x_over_site
-    total = product of sum_z
 
     agree  data; given by the data
     label  data; given by the data
@@ -45,10 +44,8 @@ from torch.nn import functional as F
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
 # sums.lookup: pick_last
-# sums.mixture: MixtureLogProb
-# sums.mixture: NormalNatural
-# sums.mixture: mixture_log_prob
-# sums.mixture: normal_natural
+# vectors: NormalVectorLogProb
+# vectors: normal_vector_log_prob
 
 
 def normal_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -93,8 +90,8 @@ class Potts(nn.Module):
         mu_at = pick_last(self.mu, label)  # (z, site)
         x = batch["x"]  # (picture, site)
         sigma = F.softplus(self.raw_sigma)
-        x_const, x_weight, x_statistics = normal_natural(x, mu_at, sigma.expand(self.C, self.N))  # (z,), (z, T), (picture, T)
-        return mixture_log_prob(log_value + x_const, x_weight, x_statistics)  # (picture,)
+        log_x_over_site = normal_vector_log_prob(x[:, None], mu_at, sigma)  # (picture, z)
+        return log_sum_exp(log_value + log_x_over_site)  # (picture,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -103,15 +100,15 @@ class Potts(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        agree = batch["agree"]  # (code,)
+        log_value = (self.coupling * agree).log_softmax(-1)  # (C,)
         label = batch["label"]  # (code, site)
         mu_at = pick_last(self.mu, label)  # (z, site)
         x = batch["x"]  # (picture, site)
         sigma = F.softplus(self.raw_sigma)
-        x_const, x_weight, x_statistics = normal_natural(x, mu_at, sigma.expand(self.C, self.N))  # (z,), (z, T), (picture, T)
-        agree = batch["agree"]  # (code,)
-        log_value = (self.coupling * agree).log_softmax(-1)  # (C,)
-        total_ = F.linear(x_statistics, x_weight, log_value + x_const) + tilt["z"]  # (picture, z)
-        return total(total_)  # (picture,)
+        log_x_over_site = normal_vector_log_prob(x[:, None], mu_at, sigma)  # (picture, z)
+        log_joint = log_value + tilt["z"] + log_x_over_site  # (picture, z)
+        return total(log_joint)  # (picture,)
 
     def unknowns(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """A tilt of nothing for each latent, and which of its elements count where rows differ in length."""
@@ -126,8 +123,7 @@ class Potts(nn.Module):
         "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
         z: index[code], (picture).
         """
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
@@ -141,6 +137,7 @@ class Potts(nn.Module):
         self.mu[...] = mu
         self.sigma = sigma
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         agree = batch["agree"]  # (code,)

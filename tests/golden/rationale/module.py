@@ -4,7 +4,6 @@
 
     log_f_over_i = product over i of log_f
     sum_f[i] = log-sum-exp over f[i] of log_x, log_f_over_i
-    total = product of sum_f[i]
 
     y  data; given by the data
     f  summed; discrete; read together along i: all joint values
@@ -24,6 +23,7 @@ from torch.nn import functional as F
 # draws.score: signal_of
 # heap: keep_pages
 # layers.sequence: after_mean
+# layers.sequence: after_means
 # layers.sequence: before_mean
 # layers.sequence: masked_mean
 # layers.sequence: shares
@@ -40,16 +40,20 @@ from torch.nn import functional as F
 # queries: ranked
 # rows: by_rows
 # rows: has_few_values
-# rows: longest
 # rows: shortened
 # rows: take_rows
-# rows: up_to_the_ends
 # rows: with_room
 # sums.algebra: Maximum
 # sums.algebra: Sampled
 # sums.algebra: maximum
 # sums.algebra: sampled
+# sums.enumeration: ChunkedLogSum
+# sums.enumeration: chunks
+# sums.enumeration: enumerated_log_sum
+# sums.enumeration: every_log_joint
+# sums.enumeration: number_of_joint_values
 # sums.enumeration: seeded
+# sums.enumeration: values_at_once
 # sums.logsum: GradientAlone
 # sums.logsum: LogSumExp
 # sums.logsum: gradient_alone
@@ -100,6 +104,14 @@ class Classify(nn.Module):
         """(*B, 5) unnormalised log-probabilities."""
         return self.out(self.features(words, words_mask=words_mask))
 
+    def elements(self, words: Tensor) -> Tensor:
+        """What is the same for every choice: (*B, T + 1, H)."""
+        return before_mean(self.mlp[0], self.embed(words))
+
+    def of_elements(self, elements: Tensor, words_mask: Tensor) -> Tensor:
+        """elements (*B, T + 1, H) of that method, words_mask (*B, S, T) → (*B, S, 5) unnormalised log-probabilities."""
+        return self.out(after_means(self.mlp, elements, words_mask))
+
 
 class Rationale(nn.Module):
     """Batch: y (review, i) token[V]; x (review) category[5]; y_len (review)."""
@@ -112,6 +124,8 @@ class Rationale(nn.Module):
         super().__init__()
         self.select = Select(V)
         self.classify = Classify(V)
+        self.memory = 2**30  # bytes that a sum over joint values may take at once
+        self.max_joint_values = 2**24
         self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
         keep_pages()
 
@@ -126,28 +140,40 @@ class Rationale(nn.Module):
         y_len = batch["y_len"]  # (review,)
         return has_few_values(y_len, values=2, most=65536)  # (review,)
 
+    def log_joint_of_f(self, index: Tensor, value: Tensor, classify: Tensor, inside_i: Tensor, x: Tensor, select: Tensor) -> Tensor:
+        """The log-joint (review, f) at the joint values of f that `index` (S,) numbers."""
+        at_i = torch.arange(inside_i.shape[1], device=self.one.device)  # (i,)
+        mod = (index >> at_i[:, None]) & 1  # (i, f[i])
+        mod_2 = mod.to(self.one.dtype)  # (i, f[i])
+        test = inside_i[:, :, None] & mod_2.bool()  # (review, i, f[i])
+        classify_ = self.classify.of_elements(classify, test.transpose(-2, -1))  # (review, f[i], 5)
+        log_classify_at = logits_log_prob(classify_, x[:, None])  # (review, f[i])
+        value_ = bernoulli_log_prob(mod_2, select[:, :, None])  # (review, i, f[i])
+        value_2 = torch.where(inside_i[:, :, None], value_, 0.0)  # (review, i, f[i])
+        return torch.where(index < value[:, None], log_classify_at + value_2.sum(1), -torch.inf)  # (review, f[i])
+
     def exact_log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (review,), exact, in nats."""
         batch = with_room(batch)
         y = batch["y"]  # (review, i)
-        at_f_i = torch.arange(2 ** y.shape[1], device=self.one.device)  # (f[i],)
-        at_i = torch.arange(y.shape[1], device=self.one.device)  # (i,)
-        mod = (at_f_i >> at_i[:, None]) & 1  # (i, f[i])
-        mod_2 = mod.to(self.one.dtype)  # (i, f[i])
-        y_len = batch["y_len"]  # (review,)
-        inside_i = at_i < y_len[:, None]  # (review, i)
-        test = inside_i[:, :, None] & mod_2.bool()  # (review, i, f[i])
-        classify = self.classify(y[:, None], words_mask=test.transpose(-2, -1))  # (review, f[i], 5)
-        x = batch["x"]  # (review,)
-        log_x = logits_log_prob(classify, x[:, None])  # (review, f[i])
         y_words, y_row = distinct(y)  # (distinct,), (review, i)
         select = self.select(y_words)  # (distinct,)
         select_2 = pick_last(select, y_row)  # (review, i)
-        log_f = bernoulli_log_prob(mod_2, select_2[:, :, None])  # (review, i, f[i])
-        log_f_2 = torch.where(inside_i[:, :, None], log_f, 0.0)  # (review, i, f[i])
+        y_len = batch["y_len"]  # (review,)
+        inside_i = torch.arange(y.shape[1], device=self.one.device) < y_len[:, None]  # (review, i)
         int_pow_y_len = 2 ** y_len  # (review,)
-        value = torch.where(at_f_i < int_pow_y_len[:, None], log_x + log_f_2.sum(1), -torch.inf)  # (review, f[i])
-        return log_sum_exp(value)  # (review,)
+        classify = self.classify.elements(y)  # (review, T + 1, H)
+        count = number_of_joint_values(max(int(y_len.max()), 1), 2, self.max_joint_values)
+        x = batch["x"]  # (review,)
+        log_sum = enumerated_log_sum(
+            self.log_joint_of_f,
+            (int_pow_y_len, classify, inside_i, x, select_2),
+            count,
+            y_len.shape[0] * (12 * 265),
+            self.memory,
+            tuple(self.parameters()),
+        )  # (review,)
+        return log_sum  # (review,)
 
     def estimated_log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """A bound on log p of each row (review,) or an estimate, in nats."""
@@ -192,27 +218,25 @@ class Rationale(nn.Module):
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
         batch = with_room(batch)
         y = batch["y"]  # (review, i)
-        at_f_i = torch.arange(2 ** y.shape[1], device=self.one.device)  # (f[i],)
-        at_i = torch.arange(y.shape[1], device=self.one.device)  # (i,)
-        mod = (at_f_i >> at_i[:, None]) & 1  # (i, f[i])
-        mod_2 = mod.to(self.one.dtype)  # (i, f[i])
-        y_len = batch["y_len"]  # (review,)
-        inside_i = at_i < y_len[:, None]  # (review, i)
-        test = inside_i[:, :, None] & mod_2.bool()  # (review, i, f[i])
-        classify = self.classify(y[:, None], words_mask=test.transpose(-2, -1))  # (review, f[i], 5)
-        x = batch["x"]  # (review,)
-        log_x = logits_log_prob(classify, x[:, None])  # (review, f[i])
         y_words, y_row = distinct(y)  # (distinct,), (review, i)
         select = self.select(y_words)  # (distinct,)
         select_2 = pick_last(select, y_row)  # (review, i)
-        log_f = bernoulli_log_prob(mod_2, select_2[:, :, None])  # (review, i, f[i])
-        log_f_2 = torch.where(inside_i[:, :, None], log_f, 0.0)  # (review, i, f[i])
+        y_len = batch["y_len"]  # (review,)
+        inside_i = torch.arange(y.shape[1], device=self.one.device) < y_len[:, None]  # (review, i)
+        int_pow_y_len = 2 ** y_len  # (review,)
+        classify = self.classify.elements(y)  # (review, T + 1, H)
+        count = number_of_joint_values(y.shape[1], 2, self.max_joint_values)
+        x = batch["x"]  # (review,)
+        log_joint = every_log_joint(
+            self.log_joint_of_f,
+            (int_pow_y_len, classify, inside_i, x, select_2),
+            count,
+            values_at_once(y_len.shape[0] * (12 * 265), self.memory, self.one.device),
+            self.one.device,
+        )  # (review, f[i])
         f = torch.where(inside_i[:, :, None], tilt["f"], 0.0)  # (review, i, f)
         over = over_joint_values(f)  # (review, f[i])
-        total_ = log_x + log_f_2.sum(1) + over  # (review, f[i])
-        int_pow_y_len = 2 ** y_len  # (review,)
-        total_2 = torch.where(at_f_i < int_pow_y_len[:, None], total_, -torch.inf)  # (review, f[i])
-        return total(total_2)  # (review,)
+        return total(log_joint + over)  # (review,)
 
     def unknowns(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """A tilt of nothing for each latent, and which of its elements count where rows differ in length."""
@@ -231,9 +255,9 @@ class Rationale(nn.Module):
         f: bit, (review, i).
         """
         batch = with_room(batch)
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         batch = with_room(batch)
@@ -244,11 +268,10 @@ class Rationale(nn.Module):
         f = torch.distributions.Bernoulli(logits=select_2).sample()  # (review, i)
         y_len = batch["y_len"]  # (review,)
         inside_i = torch.arange(y.shape[1], device=self.one.device) < y_len[:, None]  # (review, i)
-        f_padded = up_to_the_ends(f, inside_i)  # (review, i)
+        f_padded = torch.where(inside_i, f, 0.0)  # (review, i)
         test = inside_i & f.bool()  # (review, i)
         classify = self.classify(y, words_mask=test)  # (review, 5)
-        classify_prob = classify.softmax(-1)  # (review, 5)
-        x = decide(torch.distributions.Categorical(probs=classify_prob).expand((n,)), rule, False)  # (review,)
+        x = decide(torch.distributions.Categorical(logits=classify).expand((n,)), rule, False)  # (review,)
         return {"y": y, "f": f_padded, "x": x, "y_len": y_len}
 
     @torch.no_grad()

@@ -2,7 +2,6 @@
 
     log_prob: a bound or estimate, mc(samples=1)
 
-    total = product of log_x
 
     y  data; given by the data
     f  mc(samples=1); continuous; drawn from its own law
@@ -17,7 +16,6 @@ from torch.nn import functional as F
 # distinct: distinct
 # heap: keep_pages
 # probability: log_1_minus_exp
-# rows: up_to_the_ends
 # rows: with_room
 # sums.lookup: cells
 # sums.lookup: pick_last
@@ -141,7 +139,7 @@ class RationaleHardkuma(nn.Module):
             select_concentration1_3.expand(samples, -1, -1), select_concentration0_3.expand(samples, -1, -1)
         )  # (s*, review, i)
         meaning = self.meaning(y_words)  # (distinct, 128)
-        meaning_2 = cells(meaning, y_row)  # (review, i, 128)
+        meaning_2 = meaning[y_row]  # (review, i, 128)
         product = f[:, :, :, None] * meaning_2  # (s*, review, i, 128)
         y_len = batch["y_len"]  # (review,)
         inside_i = torch.arange(y.shape[1], device=self.one.device) < y_len[:, None]  # (review, i)
@@ -151,6 +149,7 @@ class RationaleHardkuma(nn.Module):
         x = batch["x"]  # (review,)
         return logits_log_prob(classify, x)  # (s*, review)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         batch = with_room(batch)
@@ -164,15 +163,14 @@ class RationaleHardkuma(nn.Module):
         f = hard_kumaraswamy_sample(select_concentration1_3, select_concentration0_3).detach()  # (review, i)
         y_len = batch["y_len"]  # (review,)
         inside_i = torch.arange(y.shape[1], device=self.one.device) < y_len[:, None]  # (review, i)
-        f_padded = up_to_the_ends(f, inside_i)  # (review, i)
+        f_padded = torch.where(inside_i, f, 0.0)  # (review, i)
         meaning = self.meaning(y_words)  # (distinct, 128)
-        meaning_2 = cells(meaning, y_row)  # (review, i, 128)
+        meaning_2 = meaning[y_row]  # (review, i, 128)
         product = f[:, :, None] * meaning_2  # (review, i, 128)
         product_2 = torch.where(inside_i[:, :, None], product, 0.0)  # (review, i, 128)
         ratio = product_2.sum(1) / y_len.clamp(min=1)[:, None]  # (review, 128)
         classify = self.classify(ratio)  # (review, 5)
-        classify_prob = classify.softmax(-1)  # (review, 5)
-        x = decide(torch.distributions.Categorical(probs=classify_prob).expand((n,)), rule, False)  # (review,)
+        x = decide(torch.distributions.Categorical(logits=classify).expand((n,)), rule, False)  # (review,)
         return {"y": y, "f": f_padded, "x": x, "y_len": y_len}
 
     @torch.no_grad()

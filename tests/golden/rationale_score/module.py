@@ -2,7 +2,6 @@
 
     log_prob: a bound or estimate, score(samples=8, baseline=loo)
 
-    total = product of log_x
 
     y  data; given by the data
     f  score(samples=8, baseline=loo); asked for score
@@ -26,7 +25,6 @@ from torch.nn import functional as F
 # layers.sequence: masked_mean
 # layers.sequence: shares
 # layers.sequence: weighted_sum
-# rows: up_to_the_ends
 # rows: with_room
 # sums.logsum: GradientAlone
 # sums.logsum: gradient_alone
@@ -128,6 +126,7 @@ class RationaleScore(nn.Module):
         x = batch["x"]  # (review,)
         return logits_log_prob(classify, x)  # (s*, review)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         batch = with_room(batch)
@@ -138,11 +137,10 @@ class RationaleScore(nn.Module):
         f = torch.distributions.Bernoulli(logits=select_2).sample()  # (review, i)
         y_len = batch["y_len"]  # (review,)
         inside_i = torch.arange(y.shape[1], device=self.one.device) < y_len[:, None]  # (review, i)
-        f_padded = up_to_the_ends(f, inside_i)  # (review, i)
+        f_padded = torch.where(inside_i, f, 0.0)  # (review, i)
         test = inside_i & f.bool()  # (review, i)
         classify = self.classify(y, words_mask=test)  # (review, 5)
-        classify_prob = classify.softmax(-1)  # (review, 5)
-        x = decide(torch.distributions.Categorical(probs=classify_prob).expand((n,)), rule, False)  # (review,)
+        x = decide(torch.distributions.Categorical(logits=classify).expand((n,)), rule, False)  # (review,)
         return {"y": y, "f": f_padded, "x": x, "y_len": y_len}
 
     @torch.no_grad()

@@ -2,7 +2,6 @@
 
     log_prob: exact
 
-    total = product of log_x
 
     y  data; given by the data
     x  data; scored at the data
@@ -88,6 +87,7 @@ class Regression(nn.Module):
         f_scale_bias_raw.copy_(softplus)
         learn_scales(self, batch)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         y = batch["y"]  # (n, D)

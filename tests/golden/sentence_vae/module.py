@@ -23,7 +23,6 @@ from torch.nn import functional as F
 # layers.sequence: after_start
 # layers.sequence: masked_mean
 # layers.sequence: weighted_sum
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # sums.selected: logits_log_prob
@@ -161,16 +160,16 @@ class SentenceVae(nn.Module):
             raise ValueError(f"this model answers no query {query!r}: its latents are drawn and told by guides")
         return self.guides(batch)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        i_size = longest(lengths["i"])
+        i_size = max(int(lengths["i"].max()), 1)
         z = self.one.new_empty(n, self.Z).normal_()  # (sentence, Z)
         x = self.one.new_zeros(n, i_size, dtype=torch.long)  # (sentence, i)
         for i in range(i_size):
             lm = self.lm.prefixes(z, x)  # (sentence, i, V)
             lm_at = lm[:, i]  # (sentence, V)
-            lm_at_prob = lm_at.softmax(-1)  # (sentence, V)
-            x_now = decide(torch.distributions.Categorical(probs=lm_at_prob).expand((n,)), rule, True)  # (sentence,)
+            x_now = decide(torch.distributions.Categorical(logits=lm_at).expand((n,)), rule, True)  # (sentence,)
             x[:, i] = x_now
         inside_i = torch.arange(i_size, device=self.one.device) < lengths["i"][:, None]  # (sentence, i)
         x_padded = up_to_the_ends(x, inside_i)  # (sentence, i)

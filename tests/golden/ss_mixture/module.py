@@ -3,7 +3,6 @@
     log_prob: exact
 
     sum_y = log-sum-exp over y of log_y, seen_y, log_x
-    total = product of sum_y
 
     y  summed; discrete; independent in each element of its plates
     x  data; scored at the data
@@ -39,7 +38,6 @@ from torch.nn import functional as F
 # sums.enumeration: seeded
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
-# sums.lookup: cells
 # sums.mixture: NormalNatural
 # sums.mixture: normal_natural
 
@@ -99,12 +97,12 @@ class SsMixture(nn.Module):
         y = batch["y"]  # (n,)
         test = torch.arange(self.K, device=self.one.device) != y[:, None]  # (n, y)
         y_observed = batch["y_observed"]  # (n,)
-        value = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
+        seen_y = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
         x = batch["x"]  # (n, D)
         sigma = F.softplus(self.raw_sigma)  # (y, D)
         x_const, x_weight, x_statistics = normal_natural(x, self.mu, sigma)  # (y,), (y, T), (n, T)
         log_pi = self.raw_pi.log_softmax(-1)  # (K,)
-        total = F.linear(x_statistics, x_weight, log_pi + x_const) + value  # (n, y)
+        total = F.linear(x_statistics, x_weight, log_pi + x_const) + seen_y  # (n, y)
         return log_sum_exp(total)  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
@@ -117,12 +115,12 @@ class SsMixture(nn.Module):
         y = batch["y"]  # (n,)
         test = torch.arange(self.K, device=self.one.device) != y[:, None]  # (n, y)
         y_observed = batch["y_observed"]  # (n,)
-        value = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
+        seen_y = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
         x = batch["x"]  # (n, D)
         sigma = F.softplus(self.raw_sigma)  # (y, D)
         x_const, x_weight, x_statistics = normal_natural(x, self.mu, sigma)  # (y,), (y, T), (n, T)
         log_pi = self.raw_pi.log_softmax(-1)  # (K,)
-        total_ = F.linear(x_statistics, x_weight, log_pi + x_const) + value + tilt["y"]  # (n, y)
+        total_ = F.linear(x_statistics, x_weight, log_pi + x_const) + seen_y + tilt["y"]  # (n, y)
         return total(total_)  # (n,)
 
     def unknowns(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -138,8 +136,7 @@ class SsMixture(nn.Module):
         "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
         y: category[K], (n).
         """
-        zeros, inside = self.unknowns(batch)
-        return ask(self, batch, query, zeros, inside, other=other)
+        return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:
@@ -155,13 +152,13 @@ class SsMixture(nn.Module):
         self.mu[...] = mu
         self.sigma = sigma
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        pi = self.raw_pi.softmax(-1)  # (K,)
-        y = decide(torch.distributions.Categorical(probs=pi).expand((n,)), rule, True)  # (n,)
-        mu_at = cells(self.mu, y)  # (n, D)
+        y = decide(torch.distributions.Categorical(logits=self.raw_pi).expand((n,)), rule, True)  # (n,)
+        mu_at = self.mu[y]  # (n, D)
         sigma = F.softplus(self.raw_sigma)  # (k, D)
-        sigma_at = cells(sigma, y)  # (n, D)
+        sigma_at = sigma[y]  # (n, D)
         x = decide(torch.distributions.Normal(loc=mu_at, scale=sigma_at).expand((n, self.D)), rule, False)  # (n, D)
         return {"y": y, "x": x, "y_observed": torch.tensor(True, device=self.one.device).expand(n)}
 

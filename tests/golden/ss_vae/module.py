@@ -118,22 +118,22 @@ class SsVae(nn.Module):
         """A lower bound on log p of each row (n,), in nats; in training as `fit:` changes it for the loss."""
         x = batch["x"]  # (n, 784)
         at_y = torch.arange(10, device=self.one.device)  # (y,)
-        encode_1, encode_2 = self.encode(x[:, None], at_y)  # (n, y, Z)
-        encode_2_2 = F.softplus(encode_2)  # (n, y, Z)
+        encode_loc, encode_scale_raw = self.encode(x[:, None], at_y)  # (n, y, Z)
+        encode_scale = F.softplus(encode_scale_raw)  # (n, y, Z)
         y_observed = batch["y_observed"]  # (n,)
         noise_z = self.one.new_empty(y_observed.shape[0], self.Z).normal_()  # (n, Z)
-        total = encode_1 + encode_2_2 * noise_z[:, None]  # (n, y, Z)
+        total = encode_loc + encode_scale * noise_z[:, None]  # (n, y, Z)
         decode = self.decode(total, at_y)  # (n, y, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x[:, None].expand_as(decode), reduction="none").sum(-1)  # (n, y)
-        kl_over_Z = kl_normal_standard_vector(encode_1, encode_2_2)  # (n, y)
+        kl_over_Z = kl_normal_standard_vector(encode_loc, encode_scale)  # (n, y)
         log_joint = log_x - 2.302585092994046 - kl_over_Z  # (n, y); 2.302585092994046 = log 10
         y = batch["y"]  # (n,)
         test = y_observed[:, None] & (at_y != y[:, None])  # (n, y)
         value = torch.where(test, self.one * -torch.inf, 0.0)  # (n, y)
         classify_raw = self.classify(x)  # (n, 10)
         log_classify = classify_raw.log_softmax(-1)  # (n, 10)
-        value_2 = torch.where(y_observed[:, None], value, log_classify)  # (n, y)
-        expected = expected_under(value_2, log_joint)  # (n,)
+        guide_y = torch.where(y_observed[:, None], value, log_classify)  # (n, y)
+        expected = expected_under(guide_y, log_joint)  # (n,)
         y_2 = torch.where(y_observed, y, 0)  # (n,)
         log_q_at_y = pick_last(log_classify, y_2)  # (n,)
         labels_y = torch.where(y_observed & training, 100.0 * log_q_at_y, 0.0)  # (n,)
@@ -149,22 +149,22 @@ class SsVae(nn.Module):
         """log p(row, latents) − log q(latents) at draws of the latents, (samples, n)."""
         x = batch["x"]  # (n, 784)
         at_y = torch.arange(10, device=self.one.device)  # (y,)
-        encode_1, encode_2 = self.encode(x[:, None], at_y)  # (n, y, Z)
-        encode_2_2 = F.softplus(encode_2)  # (n, y, Z)
+        encode_loc, encode_scale_raw = self.encode(x[:, None], at_y)  # (n, y, Z)
+        encode_scale = F.softplus(encode_scale_raw)  # (n, y, Z)
         y_observed = batch["y_observed"]  # (n,)
         noise_z = self.one.new_empty(samples, y_observed.shape[0], self.Z).normal_()  # (s*, n, Z)
-        total = encode_1 + encode_2_2 * noise_z[:, :, None]  # (s*, n, y, Z)
+        total = encode_loc + encode_scale * noise_z[:, :, None]  # (s*, n, y, Z)
         log_total_over_Z = standard_normal_vector_log_prob(total)  # (s*, n, y)
-        log_total_over_Z_2 = normal_vector_log_prob(total, encode_1, encode_2_2)  # (s*, n, y)
+        log_total_over_Z_2 = normal_vector_log_prob(total, encode_loc, encode_scale)  # (s*, n, y)
         decode = self.decode(total, at_y)  # (s*, n, y, 784)
         log_x = -F.binary_cross_entropy_with_logits(
             decode, x[:, None].expand_as(decode), reduction="none"
         ).sum(-1)  # (s*, n, y)
         y = batch["y"]  # (n,)
         test = y_observed[:, None] & (at_y != y[:, None])  # (n, y)
-        value = torch.where(test, self.one * -torch.inf, 0.0)  # (n, y)
+        seen_y = torch.where(test, self.one * -torch.inf, 0.0)  # (n, y)
         log_joint = (
-            value
+            seen_y
             + (log_total_over_Z - log_total_over_Z_2)
             + log_x
             - 2.302585092994046
@@ -175,8 +175,8 @@ class SsVae(nn.Module):
     def guides(self, batch: dict[str, Tensor], mode: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         """The parameters of the guides of z; what they read of summed latents at `mode`; drawn latents are read at their locations."""
         x = batch["x"]  # (n, 784)
-        encode_1, encode_2 = self.encode(x, mode["y"])  # (n, Z)
-        return {"z": {"loc": encode_1, "scale": F.softplus(encode_2)}}
+        encode_loc, encode_scale_raw = self.encode(x, mode["y"])  # (n, Z)
+        return {"z": {"loc": encode_loc, "scale": F.softplus(encode_scale_raw)}}
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
@@ -187,8 +187,8 @@ class SsVae(nn.Module):
         x = batch["x"]  # (n, 784)
         classify_raw = self.classify(x)  # (n, 10)
         log_classify = classify_raw.log_softmax(-1)  # (n, 10)
-        value_2 = torch.where(y_observed[:, None], value, log_classify)  # (n, y)
-        return total(value_2 + tilt["y"])  # (n,)
+        guide_y = torch.where(y_observed[:, None], value, log_classify)  # (n, y)
+        return total(guide_y + tilt["y"])  # (n,)
 
     def unknowns(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """A tilt of nothing for each latent, and which of its elements count where rows differ in length."""
@@ -209,12 +209,13 @@ class SsVae(nn.Module):
         mode = found if query in ("mode", "sample") else ask(self, batch, "mode", zeros, inside)
         return found | self.guides(batch, mode)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         y = decide(torch.distributions.Categorical(probs=(self.one * 0.1).expand(10)).expand((n,)), rule, True)  # (n,)
         z = self.one.new_empty(n, self.Z).normal_()  # (n, Z)
         decode = self.decode(z, y)  # (n, 784)
-        x = decide(torch.distributions.Bernoulli(probs=decode.sigmoid()).expand((n, 784)), rule, False)  # (n, 784)
+        x = decide(torch.distributions.Bernoulli(logits=decode).expand((n, 784)), rule, False)  # (n, 784)
         return {"y": y, "z": z, "x": x, "y_observed": torch.tensor(True, device=self.one.device).expand(n)}
 
     @torch.no_grad()

@@ -3,7 +3,6 @@
     log_prob: exact
 
     log_x_over_i = product over i of log_x
-    total = product of log_x_over_i
 
     y  data; given by the data
     x  data; scored at the data
@@ -71,15 +70,15 @@ class Tagger(nn.Module):
         log_prob = self.log_prob(batch)
         return log_prob.sum() * (-num_data / len(log_prob))
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         batch = with_room(batch)
         y = batch["y"]  # (sentence, i)
         y_len = batch["y_len"]  # (sentence,)
         inside_i = torch.arange(y.shape[1], device=self.one.device) < y_len[:, None]  # (sentence, i)
-        tag_raw = self.tag(y, words_mask=inside_i)  # (sentence, i, TAG)
-        tag_prob = tag_raw.softmax(-1)  # (sentence, i, TAG)
-        x = decide(torch.distributions.Categorical(probs=tag_prob).expand((n, y.shape[1])), rule, False)  # (sentence, i)
+        tag = self.tag(y, words_mask=inside_i)  # (sentence, i, TAG)
+        x = decide(torch.distributions.Categorical(logits=tag).expand((n, y.shape[1])), rule, False)  # (sentence, i)
         x_padded = up_to_the_ends(x, inside_i)  # (sentence, i)
         return {"y": y, "x": x_padded, "y_len": y_len}
 

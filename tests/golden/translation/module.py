@@ -3,7 +3,6 @@
     log_prob: exact
 
     log_x_over_i = product over i of log_x
-    total = product of log_x_over_i
 
     y  data; given by the data
     x  data; scored at the data
@@ -19,7 +18,6 @@ from torch.nn import functional as F
 # layers.recurrent: Recurrent
 # layers.sequence: after_start
 # layers.sequence: concatenate
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # sums.logsum: impossible_alone
@@ -89,10 +87,11 @@ class Translation(nn.Module):
         log_prob = self.log_prob(batch)
         return log_prob.sum() * (-num_data / len(log_prob))
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         batch = with_room(batch)
-        i_size = longest(lengths["i"])
+        i_size = max(int(lengths["i"].max()), 1)
         y = batch["y"]  # (pair, j)
         y_len = batch["y_len"]  # (pair,)
         inside_j = torch.arange(y.shape[1], device=self.one.device) < y_len[:, None]  # (pair, j)
@@ -100,8 +99,7 @@ class Translation(nn.Module):
         for i in range(i_size):
             decode = self.decode.prefixes(x, y, source_mask=inside_j)  # (pair, i, EN)
             decode_at = decode[:, i]  # (pair, EN)
-            decode_at_prob = decode_at.softmax(-1)  # (pair, EN)
-            x_now = decide(torch.distributions.Categorical(probs=decode_at_prob).expand((n,)), rule, True)  # (pair,)
+            x_now = decide(torch.distributions.Categorical(logits=decode_at).expand((n,)), rule, True)  # (pair,)
             x[:, i] = x_now
         inside_i = torch.arange(i_size, device=self.one.device) < lengths["i"][:, None]  # (pair, i)
         x_padded = up_to_the_ends(x, inside_i)  # (pair, i)

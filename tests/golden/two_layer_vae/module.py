@@ -117,14 +117,14 @@ class TwoLayerVae(nn.Module):
         encode_scale = F.softplus(encode_scale_raw)  # (n, LOW)
         noise_low = self.one.new_empty(5, x.shape[0], self.LOW).normal_()  # (s*, n, LOW)
         low = encode_loc + encode_scale * noise_low  # (s*, n, LOW)
-        higher_1, higher_2 = self.higher(low)  # (s*, n, TOP)
-        higher_2_2 = F.softplus(higher_2)  # (s*, n, TOP)
-        top = higher_1 + higher_2_2 * torch.randn_like(higher_1)  # (s*, n, TOP)
-        lower_1, lower_2 = self.lower(top)  # (s*, n, LOW)
-        log_p_low = normal_vector_log_prob(low, lower_1, F.softplus(lower_2))  # (s*, n)
+        higher_loc, higher_scale_raw = self.higher(low)  # (s*, n, TOP)
+        higher_scale = F.softplus(higher_scale_raw)  # (s*, n, TOP)
+        top = higher_loc + higher_scale * torch.randn_like(higher_loc)  # (s*, n, TOP)
+        lower_loc, lower_scale_raw = self.lower(top)  # (s*, n, LOW)
+        log_p_low = normal_vector_log_prob(low, lower_loc, F.softplus(lower_scale_raw))  # (s*, n)
         log_q_low = normal_vector_log_prob(low, encode_loc, encode_scale)  # (s*, n)
         log_p_top = standard_normal_vector_log_prob(top)  # (s*, n)
-        log_q_top = normal_vector_log_prob(top, higher_1, higher_2_2)  # (s*, n)
+        log_q_top = normal_vector_log_prob(top, higher_loc, higher_scale)  # (s*, n)
         decode = self.decode(low)  # (s*, n, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x.expand_as(decode), reduction="none").sum(-1)  # (s*, n)
         total = log_p_top - log_q_top + (log_p_low - log_q_low) + log_x  # (s*, n)
@@ -144,14 +144,14 @@ class TwoLayerVae(nn.Module):
         encode_scale = F.softplus(encode_scale_raw)  # (n, LOW)
         noise_low = self.one.new_empty(samples, x.shape[0], self.LOW).normal_()  # (s*, n, LOW)
         low = encode_loc + encode_scale * noise_low  # (s*, n, LOW)
-        higher_1, higher_2 = self.higher(low)  # (s*, n, TOP)
-        higher_2_2 = F.softplus(higher_2)  # (s*, n, TOP)
-        top = higher_1 + higher_2_2 * torch.randn_like(higher_1)  # (s*, n, TOP)
-        lower_1, lower_2 = self.lower(top)  # (s*, n, LOW)
-        log_p_low = normal_vector_log_prob(low, lower_1, F.softplus(lower_2))  # (s*, n)
+        higher_loc, higher_scale_raw = self.higher(low)  # (s*, n, TOP)
+        higher_scale = F.softplus(higher_scale_raw)  # (s*, n, TOP)
+        top = higher_loc + higher_scale * torch.randn_like(higher_loc)  # (s*, n, TOP)
+        lower_loc, lower_scale_raw = self.lower(top)  # (s*, n, LOW)
+        log_p_low = normal_vector_log_prob(low, lower_loc, F.softplus(lower_scale_raw))  # (s*, n)
         log_q_low = normal_vector_log_prob(low, encode_loc, encode_scale)  # (s*, n)
         log_p_top = standard_normal_vector_log_prob(top)  # (s*, n)
-        log_q_top = normal_vector_log_prob(top, higher_1, higher_2_2)  # (s*, n)
+        log_q_top = normal_vector_log_prob(top, higher_loc, higher_scale)  # (s*, n)
         decode = self.decode(low)  # (s*, n, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x.expand_as(decode), reduction="none").sum(-1)  # (s*, n)
         return log_p_top - log_q_top + (log_p_low - log_q_low) + log_x  # (s*, n)
@@ -164,14 +164,14 @@ class TwoLayerVae(nn.Module):
         encode_scale = F.softplus(encode_scale_raw)  # (n, LOW)
         noise_low = self.one.new_empty(samples, x.shape[0], self.LOW).normal_()  # (s*, n, LOW)
         low = encode_loc + encode_scale * noise_low  # (s*, n, LOW)
-        higher_1, higher_2 = self.higher(low)  # (s*, n, TOP)
-        higher_2_2 = F.softplus(higher_2)  # (s*, n, TOP)
-        top = higher_1 + higher_2_2 * torch.randn_like(higher_1)  # (s*, n, TOP)
-        lower_1, lower_2 = self.lower(top)  # (s*, n, LOW)
-        log_p_low = normal_vector_log_prob(low, lower_1, F.softplus(lower_2))  # (s*, n)
+        higher_loc, higher_scale_raw = self.higher(low)  # (s*, n, TOP)
+        higher_scale = F.softplus(higher_scale_raw)  # (s*, n, TOP)
+        top = higher_loc + higher_scale * torch.randn_like(higher_loc)  # (s*, n, TOP)
+        lower_loc, lower_scale_raw = self.lower(top)  # (s*, n, LOW)
+        log_p_low = normal_vector_log_prob(low, lower_loc, F.softplus(lower_scale_raw))  # (s*, n)
         log_q_low = normal_vector_log_prob(low, encode_loc, encode_scale)  # (s*, n)
         log_p_top = standard_normal_vector_log_prob(top)  # (s*, n)
-        log_q_top = normal_vector_log_prob(top, higher_1, higher_2_2)  # (s*, n)
+        log_q_top = normal_vector_log_prob(top, higher_loc, higher_scale)  # (s*, n)
         return {"low": (log_p_low - log_q_low, low), "top": (log_p_top - log_q_top, top)}
 
     @torch.no_grad()
@@ -179,10 +179,10 @@ class TwoLayerVae(nn.Module):
         """The parameters of the guides of low, top; drawn latents are read at their locations."""
         x = batch["x"]  # (n, 784)
         encode_loc, encode_scale_raw = self.encode(x)  # (n, LOW)
-        higher_1, higher_2 = self.higher(encode_loc)  # (n, TOP)
+        higher_loc, higher_scale_raw = self.higher(encode_loc)  # (n, TOP)
         return {
             "low": {"loc": encode_loc, "scale": F.softplus(encode_scale_raw)},
-            "top": {"loc": higher_1, "scale": F.softplus(higher_2)},
+            "top": {"loc": higher_loc, "scale": F.softplus(higher_scale_raw)},
         }
 
     @torch.no_grad()
@@ -196,13 +196,14 @@ class TwoLayerVae(nn.Module):
             raise ValueError(f"this model answers no query {query!r}: its latents are drawn and told by guides")
         return self.guides(batch)
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         top = self.one.new_empty(n, self.TOP).normal_()  # (n, TOP)
-        lower_1, lower_2 = self.lower(top)  # (n, LOW)
-        low = lower_1 + F.softplus(lower_2) * torch.randn_like(lower_1)  # (n, LOW)
+        lower_loc, lower_scale_raw = self.lower(top)  # (n, LOW)
+        low = lower_loc + F.softplus(lower_scale_raw) * torch.randn_like(lower_loc)  # (n, LOW)
         decode = self.decode(low)  # (n, 784)
-        x = decide(torch.distributions.Bernoulli(probs=decode.sigmoid()).expand((n, 784)), rule, False)  # (n, 784)
+        x = decide(torch.distributions.Bernoulli(logits=decode).expand((n, 784)), rule, False)  # (n, 784)
         return {"top": top, "low": low, "x": x}
 
     @torch.no_grad()

@@ -19,7 +19,6 @@ from torch.nn import functional as F
 # heap: keep_pages
 # layers.recurrent: Recurrent
 # layers.sequence: after_start
-# rows: longest
 # rows: up_to_the_ends
 # rows: with_room
 # sums.lookup: steps_back
@@ -195,9 +194,9 @@ class VariationalRnn(nn.Module):
         z_loc = torch.stack(z_loc_steps, 1)  # (chorale, t, Z)
         z_scale = torch.stack(z_scale_steps, 1)  # (chorale, t, Z)
         z_before = steps_back(z, 1, dim=1, fill=0.0)  # (chorale, t, Z)
-        move_1, move_2 = self.move(z_before, remember)  # (chorale, t, Z)
-        move_2_2 = F.softplus(move_2)  # (chorale, t, Z)
-        kl = kl_normal_normal(z_loc, z_scale, move_1, move_2_2)  # (chorale, t, Z)
+        move_loc, move_scale_raw = self.move(z_before, remember)  # (chorale, t, Z)
+        move_scale = F.softplus(move_scale_raw)  # (chorale, t, Z)
+        kl = kl_normal_normal(z_loc, z_scale, move_loc, move_scale)  # (chorale, t, Z)
         kl_over_Z = kl.sum(-1)  # (chorale, t)
         begin_loc, begin_scale_raw = self.begin(remember)  # (chorale, t, Z)
         begin_scale = F.softplus(begin_scale_raw)  # (chorale, t, Z)
@@ -249,8 +248,8 @@ class VariationalRnn(nn.Module):
                 z_loc[:, :, t] = z_loc_now
                 z_scale[:, :, t] = z_scale_now
         z_before = steps_back(z, 1, dim=2, fill=0.0)  # (s*, chorale, t, Z)
-        move_1, move_2 = self.move(z_before, remember)  # (s*, chorale, t, Z)
-        log_z_over_Z = normal_vector_log_prob(z, move_1, F.softplus(move_2))  # (s*, chorale, t)
+        move_loc, move_scale_raw = self.move(z_before, remember)  # (s*, chorale, t, Z)
+        log_z_over_Z = normal_vector_log_prob(z, move_loc, F.softplus(move_scale_raw))  # (s*, chorale, t)
         begin_loc, begin_scale_raw = self.begin(remember)  # (chorale, t, Z)
         log_z_over_Z_2 = normal_vector_log_prob(z, begin_loc, F.softplus(begin_scale_raw))  # (s*, chorale, t)
         at_t = torch.arange(x.shape[1], device=self.one.device)  # (t,)
@@ -294,8 +293,8 @@ class VariationalRnn(nn.Module):
                 z_loc[:, :, t] = z_loc_now
                 z_scale[:, :, t] = z_scale_now
         z_before = steps_back(z, 1, dim=2, fill=0.0)  # (s*, chorale, t, Z)
-        move_1, move_2 = self.move(z_before, remember)  # (s*, chorale, t, Z)
-        log_z_over_Z = normal_vector_log_prob(z, move_1, F.softplus(move_2))  # (s*, chorale, t)
+        move_loc, move_scale_raw = self.move(z_before, remember)  # (s*, chorale, t, Z)
+        log_z_over_Z = normal_vector_log_prob(z, move_loc, F.softplus(move_scale_raw))  # (s*, chorale, t)
         begin_loc, begin_scale_raw = self.begin(remember)  # (chorale, t, Z)
         log_z_over_Z_2 = normal_vector_log_prob(z, begin_loc, F.softplus(begin_scale_raw))  # (s*, chorale, t)
         at_t = torch.arange(x.shape[1], device=self.one.device)  # (t,)
@@ -304,9 +303,10 @@ class VariationalRnn(nn.Module):
         value = torch.where(at_t < x_len[:, None], log_p_z - log_q_z, 0.0)  # (s*, chorale, t)
         return {"z": (value.sum(-1), None)}
 
+    @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
-        t_size = longest(lengths["t"])
+        t_size = max(int(lengths["t"].max()), 1)
         z = self.one.new_zeros(n, t_size, self.Z)  # (chorale, t, Z)
         x = self.one.new_zeros(n, t_size, 88)  # (chorale, t, 88)
         for t in range(t_size):
@@ -317,9 +317,7 @@ class VariationalRnn(nn.Module):
                 z_now = begin_loc + F.softplus(begin_scale_raw) * torch.randn_like(begin_loc)  # (chorale, Z)
                 z[:, t] = z_now
                 sound = self.sound(z_now, remember_at)  # (chorale, 88)
-                x_now = decide(
-                    torch.distributions.Bernoulli(probs=sound.sigmoid()).expand((n, 88)), rule, True
-                )  # (chorale, 88)
+                x_now = decide(torch.distributions.Bernoulli(logits=sound).expand((n, 88)), rule, True)  # (chorale, 88)
                 x[:, t] = x_now
             else:
                 remember_at_2 = remember[:, t]  # (chorale, H)
@@ -327,11 +325,10 @@ class VariationalRnn(nn.Module):
                 z_now = move_loc + F.softplus(move_scale_raw) * torch.randn_like(move_loc)  # (chorale, Z)
                 z[:, t] = z_now
                 sound_2 = self.sound(z_now, remember_at_2)  # (chorale, 88)
-                sound_prob = sound_2.sigmoid()  # (chorale, 88)
-                x_now = decide(torch.distributions.Bernoulli(probs=sound_prob).expand((n, 88)), rule, True)  # (chorale, 88)
+                x_now = decide(torch.distributions.Bernoulli(logits=sound_2).expand((n, 88)), rule, True)  # (chorale, 88)
                 x[:, t] = x_now
         inside_t = torch.arange(t_size, device=self.one.device) < lengths["t"][:, None]  # (chorale, t)
-        z_padded = up_to_the_ends(z, inside_t)  # (chorale, t, Z)
+        z_padded = torch.where(inside_t[:, :, None], z, 0.0)  # (chorale, t, Z)
         x_padded = up_to_the_ends(x, inside_t)  # (chorale, t, 88)
         return {"z": z_padded, "x": x_padded, "x_len": lengths["t"]}
 

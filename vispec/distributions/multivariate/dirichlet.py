@@ -28,6 +28,7 @@ ENTRY = Distribution(
     everywhere=False,
     event_dim=1,
     has_rsample=True,
+    once=True,
     torch_class="Dirichlet",
     kernel=dirichlet_log_prob,
     start=dirichlet_start,

@@ -48,6 +48,7 @@ ENTRY = Distribution(
     support="unit",
     everywhere=False,
     has_rsample=True,
+    once=True,
     torch_class="Beta",
     kernel=beta_log_prob,
     log_cdf=beta_log_cdf,

@@ -6,16 +6,13 @@ from torch.nn import functional as F
 
 
 class SelectedLogSoftmax(torch.autograd.Function):
-    """log_softmax(h Wᵀ + b)[row, col] for the chosen cells alone; the logits' buffer becomes the gradient.
-
-    h (U, H), weight (V, H), bias (V,), row and col (*S) → (*S).
-    """
+    """log_softmax(h Wᵀ + b)[row, col] (*S) for the chosen cells alone; the logits' buffer becomes the gradient."""
 
     @staticmethod
     def forward(ctx, h, weight, bias, row, col):
         logits = torch.addmm(bias, h, weight.T)  # (U, V)
-        picked, least = logits[row, col], least_logit(logits)
-        prob = softmax_in_place(logits, least)
+        picked = logits[row, col]
+        prob, least = softmax_in_place(logits)
         ctx.save_for_backward(h, weight, bias, row, col)
         ctx.prob = prob  # only the first backward pass finds it
         return prob[row, col].log_().add_((picked - least[row]).clamp_(max=0.0))
@@ -30,8 +27,7 @@ class SelectedLogSoftmax(torch.autograd.Function):
             g = -mass[:, None] * torch.addmm(bias, h, weight.T).softmax(1)
         else:
             if g is None:
-                logits = torch.addmm(bias, h, weight.T)
-                g = softmax_in_place(logits, least_logit(logits))
+                g, _ = softmax_in_place(torch.addmm(bias, h, weight.T))
             g.mul_(-mass[:, None])  # ∂/∂logits = picked − mass · softmax
         g.view(-1).index_add_(0, (row * g.shape[1] + col).flatten(), grad)
         by_bias = g.new_ones(len(g)) @ g  # three times as fast as g.sum(0)
@@ -39,18 +35,14 @@ class SelectedLogSoftmax(torch.autograd.Function):
 
 
 def selected_log_softmax(h: Tensor, out: nn.Linear, row: Tensor, col: Tensor) -> Tensor:
-    """log_softmax(out(h))[row, col]: h (U, H), row and col broadcast to (*S) → (*S)."""
+    """log_softmax(out(h))[row, col]: h (U, H), row and col that broadcast to (*S) → (*S)."""
     return SelectedLogSoftmax.apply(h, out.weight, out.bias, *torch.broadcast_tensors(row, col))
 
 
-def least_logit(logits: Tensor) -> Tensor:
-    """What is as good as impossible in each row (U,): exp, and all that reads its result, would be slow below it."""
-    return logits.amax(1) - 80.0
-
-
-def softmax_in_place(logits: Tensor, least: Tensor) -> Tensor:
-    """The softmax of each row of logits (U, V), none of which counts as less than `least`."""
-    return torch.softmax(torch.maximum(logits, least[:, None], out=logits), 1, out=logits)
+def softmax_in_place(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """The softmax of each row of logits (U, V), and the least that one counts as (U,): exp would be slow below it."""
+    least = logits.amax(1) - 80.0
+    return torch.softmax(torch.maximum(logits, least[:, None], out=logits), 1, out=logits), least
 
 
 def logits_log_prob(logits: Tensor, value: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ class Drawn:
 @dataclass
 class Draws:
     """held: site → what holds it, the bases of carried draws too. samples: the axis of the samples, where there are several.
-    weight: of each sample in the bound, where they differ. mixed: site → the axis of its values, along which it has weights."""
+    weight: of each sample in the bound, where they differ. mixed: latent → the weights of its values, where these are drawn."""
 
     f: Factors
     treatments: Mapping[str, Treatment]
@@ -48,6 +48,7 @@ class Draws:
     one: frozenset[str] = frozenset()  # drawn once whatever the number of samples
     everything: tuple[str, ...] = ()  # all that is drawn, in order
     analytic: frozenset[str] = frozenset()  # which add a divergence in closed form
+    mixed: Mapping[str, Site] = field(default_factory=dict)
     drawn: dict[str, Drawn] = field(default_factory=dict)
     held: dict[Node, Node] = field(default_factory=dict)
     weight: Node | None = None
@@ -132,7 +133,8 @@ class Draws:
         if variable.role == "partial":
             found = replace(found, value=build.where(frame.observed(variable), frame.data(variable), found.value))
         self.drawn[variable.name] = found
-        self.held[frame.site(variable)] = frame.named(found.value, variable.name)
+        site = self.mixed.get(variable.name) or frame.site(variable)
+        self.held[site] = frame.named(found.value, variable.name)
         if found.base is not None:
             self.held[frame.base(variable)] = found.base
 
@@ -157,6 +159,8 @@ class Draws:
     def drawing(self, variable: Variable, law: DrawLaw, order: tuple[Axis, ...]) -> Drawing:
         """What a way that draws by itself is told."""
         values = values_axis(self.f.frame, variable) if variable.type.domain in FINITE_DOMAINS else None
+        if variable.name in self.mixed:
+            values = self.mixed[variable.name].order[-1]
         anneals = any(getattr(entry, "what", None) == "temperature" for entry in self.model.fit)
         bit, settings = variable.type.domain == "bit", self.settings(variable.name)
         return Drawing(
@@ -221,9 +225,7 @@ def draw_law(
             if entry.modifier is not None:
                 params = tuple(part for n, node, own in params for part in taken(entry, n, node, own))
             if entry.optional and not params and variable.type.domain != "bit":
-                share = build.mul(
-                    Noise(variable.name, "uniform", order), build.apply("real", number_of_values(frame, variable.type))
-                )
+                share = build.mul(Noise(variable.name, "uniform", order), number_of_values(frame, variable.type))
                 return Drawn(build.apply("int", share), law)
             if entry.optional and not params:
                 name, params = uniform(frame, variable)

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vispec.factors.make import Factors
-from vispec.plan.estimate import closed_kl_is_right, draw_order, estimation
+from vispec.model.model import Variable
+from vispec.plan.estimate import closed_kl_is_right, draw_order, estimation, way_of
 from vispec.plan.guides import is_shared
 from vispec.plan.held.draws import Draws
 from vispec.plan.held.joint import Joint, joint
+from vispec.plan.held.mixed import mixed
 from vispec.plan.held.shared import Shared
 from vispec.plan.held.shared import shared as share
 from vispec.plan.treatment import Combine, Treatment
@@ -38,7 +40,8 @@ def setting(f: Factors, treatments: Mapping[str, Treatment]) -> Setting:
     axis = Axis("s*", "samples", Size.of(samples)) if samples > 1 else None
     one = frozenset() if combine == "elbo" else frozenset(shared)
     names = draw_order(model, [name for name, found in treatments.items() if found.kind == "draw"])
-    draws = Draws(f, treatments, axis, one, everything=names)
+    f, weights = mixed(f, [name for name in names if mixes(model.variable[name], treatments[name])])
+    draws = Draws(f, treatments, axis, one, everything=names, mixed=weights)
     orders = dict[str, tuple[Axis, ...]]()
     for name in (each for each in names if each in shared):
         lead = (axis,) if axis is not None and name not in one and not draws.way(name).point else ()
@@ -49,6 +52,12 @@ def setting(f: Factors, treatments: Mapping[str, Treatment]) -> Setting:
     draws.draw_all(name for name in names if name not in shared)
     common = share(f, treatments, axis, one, draws.analytic, orders)
     return Setting(f, treatments, draws, joint(f, treatments, draws), combine, common)
+
+
+def mixes(variable: Variable, found: Treatment) -> bool:
+    """Whether what is drawn of a latent is weights of its values."""
+    bit = variable.type.domain == "bit"
+    return found.estimator is not None and not bit and way_of(variable, found.estimator).mixes
 
 
 def analytic(name: str, draws: Draws, combine: Combine) -> bool:

@@ -1,9 +1,9 @@
-"""A draw of a law whose probabilities are those of log-odds, or of logits: torch's law takes these."""
+"""A draw of, or a decision on, a law whose probabilities are those of log-odds, or of logits: torch's law takes these."""
 
 from vispec.catalog import distributions
-from vispec.program.node import Draw, Link, Map, Node
+from vispec.program.node import Decide, Draw, Link, Map, Node
 from vispec.torch.implementation import Implementation, Match
-from vispec.torch.laws import drawn, with_events
+from vispec.torch.laws import decided, drawn, with_events
 from vispec.torch.layout import Value
 from vispec.torch.writer import Writer
 
@@ -11,9 +11,13 @@ from vispec.torch.writer import Writer
 def match(node: Node) -> Match | None:
     """told: the event axes of the logits."""
     match node:
-        case Draw(_, law, ((name, Map("sigmoid", (logit,)) as probs, own),)):
+        case Draw(_, law, ((name, Map("sigmoid", (logit,)) as probs, own),)) | Decide(
+            _, law, ((name, Map("sigmoid", (logit,)) as probs, own),)
+        ):
             form = "logit"
-        case Draw(_, law, ((name, Link("softmax", logit, over) as probs, own),)) if over == own:
+        case Draw(_, law, ((name, Link("softmax", logit, over) as probs, own),)) | Decide(
+            _, law, ((name, Link("softmax", logit, over) as probs, own),)
+        ) if over == own:
             form = "log"
         case _:
             return None
@@ -23,8 +27,9 @@ def match(node: Node) -> Match | None:
 
 def write(w: Writer, node: Node, found: Match) -> Value:
     (logit,) = found.takes
-    assert isinstance(node, Draw)
-    return drawn(w, node, [("logits", with_events(w, logit, found.told), found.told)])
+    params = [("logits", with_events(w, logit, found.told), found.told)]
+    assert isinstance(node, Draw | Decide)
+    return drawn(w, node, params) if isinstance(node, Draw) else decided(w, node, params)
 
 
 ENTRY = Implementation(name="draw_by_logits", match=match, write=write)

@@ -2,22 +2,25 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from keyword import kwlist
 
 from vispec.catalog import networks
 from vispec.model.model import Const, Draw, Law, Model, Net, Stage
 from vispec.model.show import show_stage
 from vispec.model.types import FINITE_DOMAINS, Type
 from vispec.model.walk import law_parts
+from vispec.torch.names import PYTHON
 from vispec.torch.nets.code import Line, NetWriter, assignment, free, names_in, plus, python_size, times
 from vispec.torch.nets.stream import Part, Stream
 from vispec.torch.nets.uses import Uses, uses
-from vispec.torch.nets.words import identifier, kernel_names, size_name
+from vispec.torch.nets.words import identifier, size_name
+from vispec.torch.source_text import kernel_names
 from vispec.trunk import bind
 
 
 @dataclass(frozen=True)
 class NetCode:
-    """text: the class. sizes: the sizes and vocabularies that its constructor takes.
+    """text: the class. sizes: those, and vocabularies, that its constructor takes, in this order, by their names in the spec.
 
     kernels: (module, name) of the definitions to put before it. imports: lines for the head of the file (python layers).
     madds: multiply-adds of one row as Python text over the sizes, T (the sequence's length) and S (that of `attend`'s memory).
@@ -43,8 +46,9 @@ def emit_net(net: Net, model: Model, modes: Collection[str], stepped: Collection
     known = [*(size.name for size in model.sizes), *(vocab.name for vocab in model.vocabs)]
     read = set(names_in([*w.attributes.values()]))
     sizes = tuple(name for name in known if size_name(name) in read)
-    others = [class_name(each.name, ()) for each in model.nets[: model.nets.index(net)]]
-    taken = {model.name, "F", "Tensor", *kernel_names(), *names_in(list(w.imports)), *map(size_name, known), *others}
+    taken = {model.name, *PYTHON, *kwlist, *kernel_names(), *names_in(list(w.imports)), *map(size_name, known)}
+    for other in model.nets[: model.nets.index(net)]:
+        taken.add(class_name(other.name, taken))
     name = class_name(net.name, taken)
     return NetCode(
         class_text(net, model, name, sizes, w, methods), name, sizes, tuple(w.kernels), cost_text(w), tuple(w.imports)
@@ -52,7 +56,7 @@ def emit_net(net: Net, model: Model, modes: Collection[str], stepped: Collection
 
 
 def class_name(name: str, taken: Collection[str]) -> str:
-    """CamelCase; with Net behind it where the model or a kernel has that name."""
+    """CamelCase; with Net behind it where the model, a kernel, a size or Python has that name."""
     camel = "".join(word[:1].upper() + word[1:] for word in name.split("_"))
     return free(camel if camel not in taken else f"{camel}Net", set(taken))
 

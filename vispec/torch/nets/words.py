@@ -1,17 +1,14 @@
 """Names of arguments and layers in the classes of nets."""
 
 import keyword
-from functools import cache
-from pkgutil import walk_packages
 
-import vispec.kernels
-from vispec.torch.source_text import definitions
+from vispec.torch.names import PYTHON
+from vispec.torch.source_text import kernel_names
 
 USED_BY_EMITTED_CODE = """
-self batch index torch nn F Tensor tilt total query other n lengths rule one memory
-len float int range dict next iter zip list max tuple
+batch index tilt total query other n lengths rule one memory
 """
-RESERVED = frozenset(USED_BY_EMITTED_CODE.split())
+RESERVED = PYTHON | frozenset(USED_BY_EMITTED_CODE.split())
 
 
 def identifier(name: str) -> str:
@@ -19,14 +16,7 @@ def identifier(name: str) -> str:
     return name + "_" if keyword.iskeyword(name) or name in RESERVED else name
 
 
-@cache
-def kernel_names() -> frozenset[str]:
-    """Functions and classes that an emitted file may hold besides its nets and the model."""
-    found = (module.name for module in walk_packages(vispec.kernels.__path__, "vispec.kernels."))
-    return frozenset(name for module in found for name in definitions(module)[1])
-
-
 def size_name(name: str) -> str:
-    """A size as the argument of a constructor, where it must hide no kernel."""
+    """A size as the constructor's argument, which calls kernels."""
     safe = identifier(name)
     return f"{safe}_" if safe in kernel_names() else safe

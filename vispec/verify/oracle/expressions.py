@@ -273,10 +273,15 @@ ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
 
 REDUCTIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "sum": lambda a, dim: a.sum(dim),
-    "mean": lambda a, dim: a.double().mean(dim),
-    "max": lambda a, dim: a.amax(dim),
-    "min": lambda a, dim: a.amin(dim),
+    "mean": lambda a, dim: a.double().sum(dim) / max(a.shape[dim], 1),
+    "max": lambda a, dim: a.amax(dim) if a.shape[dim] else beyond(a, dim, -math.inf),
+    "min": lambda a, dim: a.amin(dim) if a.shape[dim] else beyond(a, dim, math.inf),
 }
+
+
+def beyond(nothing: Tensor, dim: int, value: float) -> Tensor:
+    """The maximum or minimum of no elements: less, or more, than any."""
+    return nothing.double().sum(dim).fill_(value)
 
 
 def intervals(place: Tensor, cuts: Tensor) -> Tensor:
