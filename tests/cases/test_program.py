@@ -18,7 +18,6 @@ REFUSED = {
     "index_order_ignored": ("V218", "write `B[k, c]`"),
     "index_order_of_a_category": ("V218", "write `B[k, c]`"),
     "partial_reads_its_prefix": ("V703", "every path would have to be enumerated"),
-    "partial_reads_a_sum_of_its_prefix": ("V703", "every path would have to be enumerated"),
     "past_in_a_ragged_plate_of_a_chain": ("V720", "may have fewer elements of `shot`"),
     "past_of_a_latent_in_a_ragged_plate_of_a_chain": ("V720", "may have fewer elements of `shot`"),
     "past_of_a_given_in_a_ragged_plate_of_a_chain": ("V720", "may have fewer elements of `shot`"),

@@ -122,11 +122,11 @@ class SsVae(nn.Module):
         encode_scale = F.softplus(encode_scale_raw)  # (n, y, Z)
         y_observed = batch["y_observed"]  # (n,)
         noise_z = self.one.new_empty(y_observed.shape[0], self.Z).normal_()  # (n, Z)
-        total = encode_loc + encode_scale * noise_z[:, None]  # (n, y, Z)
-        decode = self.decode(total, at_y)  # (n, y, 784)
+        z = encode_loc + encode_scale * noise_z[:, None]  # (n, y, Z)
+        decode = self.decode(z, at_y)  # (n, y, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x[:, None].expand_as(decode), reduction="none").sum(-1)  # (n, y)
-        kl_over_Z = kl_normal_standard_vector(encode_loc, encode_scale)  # (n, y)
-        log_joint = log_x - 2.302585092994046 - kl_over_Z  # (n, y); 2.302585092994046 = log 10
+        kl_z = kl_normal_standard_vector(encode_loc, encode_scale)  # (n, y)
+        log_joint = log_x - 2.302585092994046 - kl_z  # (n, y); 2.302585092994046 = log 10
         y = batch["y"]  # (n,)
         test = y_observed[:, None] & (at_y != y[:, None])  # (n, y)
         value = torch.where(test, self.one * -torch.inf, 0.0)  # (n, y)
@@ -153,22 +153,17 @@ class SsVae(nn.Module):
         encode_scale = F.softplus(encode_scale_raw)  # (n, y, Z)
         y_observed = batch["y_observed"]  # (n,)
         noise_z = self.one.new_empty(samples, y_observed.shape[0], self.Z).normal_()  # (s*, n, Z)
-        total = encode_loc + encode_scale * noise_z[:, :, None]  # (s*, n, y, Z)
-        log_total_over_Z = standard_normal_vector_log_prob(total)  # (s*, n, y)
-        log_total_over_Z_2 = normal_vector_log_prob(total, encode_loc, encode_scale)  # (s*, n, y)
-        decode = self.decode(total, at_y)  # (s*, n, y, 784)
+        z = encode_loc + encode_scale * noise_z[:, :, None]  # (s*, n, y, Z)
+        log_p_z = standard_normal_vector_log_prob(z)  # (s*, n, y)
+        log_q_z = normal_vector_log_prob(z, encode_loc, encode_scale)  # (s*, n, y)
+        decode = self.decode(z, at_y)  # (s*, n, y, 784)
         log_x = -F.binary_cross_entropy_with_logits(
             decode, x[:, None].expand_as(decode), reduction="none"
         ).sum(-1)  # (s*, n, y)
         y = batch["y"]  # (n,)
         test = y_observed[:, None] & (at_y != y[:, None])  # (n, y)
         seen_y = torch.where(test, self.one * -torch.inf, 0.0)  # (n, y)
-        log_joint = (
-            seen_y
-            + (log_total_over_Z - log_total_over_Z_2)
-            + log_x
-            - 2.302585092994046
-        )  # (s*, n, y); 2.302585092994046 = log 10
+        log_joint = seen_y + (log_p_z - log_q_z) + log_x - 2.302585092994046  # (s*, n, y); 2.302585092994046 = log 10
         return log_sum_exp(log_joint)  # (s*, n)
 
     @torch.no_grad()

@@ -58,8 +58,8 @@ def joint(
                 nodes[f"labels_{name}"] = taught, variable.plates
     sites = {name: site_of(frame, name) for name in summed}
     tilts = more or {}
-    roots = substitute([node for node, _ in (*nodes.values(), *tilts.values())], draws.held)
-    found, held = hold(roots, sites, values)
+    roots = substitute([node for node, _ in (*nodes.values(), *tilts.values())], draws.held, frame.hints)
+    found, held = hold(roots, sites, values, frame.hints)
     factors = tuple(
         Factor(name, named(frame, name, node), frozenset(map(frame.plate, plates)))
         for (name, (_, plates)), node in zip(nodes.items(), found, strict=False)

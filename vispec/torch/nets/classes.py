@@ -39,7 +39,7 @@ def emit_net(net: Net, model: Model, modes: Collection[str], stepped: Collection
     called with many masks of one sequence.
 
     stepped: arguments without a star that `prefixes` gets as (*B, T or 1, *event), not (*B, *event), T being the prefix's axis;
-    by default those that vary along it if finite latents are enumerated."""
+    by default those that vary along it."""
     used, w = uses(net, model), NetWriter()
     used = used if stepped is None else replace(used, stepped=frozenset(stepped))
     methods = [method for mode in ("whole", "prefix") if mode in modes for method in emit_methods(net, w, used, mode, modes)]
