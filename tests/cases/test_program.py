@@ -21,6 +21,8 @@ REFUSED = {
     "past_in_a_ragged_plate_of_a_chain": ("V720", "may have fewer elements of `shot`"),
     "past_of_a_latent_in_a_ragged_plate_of_a_chain": ("V720", "may have fewer elements of `shot`"),
     "past_of_a_given_in_a_ragged_plate_of_a_chain": ("V720", "may have fewer elements of `shot`"),
+    "sequences_of_two_plates_side_by_side": ("V513", "`words`, over `j`, and `tags`, over `i`, side by side"),
+    "three_sequences_of_three_plates": ("V513", "`words`, over `j`, and `tags`, over `i`, side by side"),
     "six_coupled": ("V711", "10^12"),
 }
 

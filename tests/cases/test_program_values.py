@@ -199,22 +199,18 @@ def test_a_divergence_far_beyond_the_smallest_number(dtype: torch.dtype, far: fl
 
 
 def test_impossible_draws_are_impossible_and_no_numbers_are_lost() -> None:
-    found = made(
-        (HERE / "score_impossible_nan_a.vispec")
-        .read_text()
-        .replace("(0.5)", "(p)")
-        .replace("plate n", "param p : unit\nplate n")
-    )
+    text = (HERE / "score_impossible_nan_a.vispec").read_text()
+    found = made(text.replace("(0.5)", "(p)").replace("plate n", "param p : unit\nplate n"))
     batch = {"paid": real([[1, 1, 0], [1, 1, 1]]), "paid_len": torch.tensor([3, 3])}
     for seed in range(8):
         torch.manual_seed(seed)
         found.zero_grad()
         log_prob = found.log_prob(batch)
-        assert log_prob[0] == -math.inf or math.isfinite(log_prob[0])
-        assert math.isfinite(log_prob[1])
+        assert log_prob[0] == -math.inf or log_prob[0].isfinite()
+        assert log_prob[1].isfinite()
         found.loss(batch, num_data=2).backward()
         assert math.isfinite(found.raw_p.grad)
-    exact = made((HERE / "score_impossible_nan_a.vispec").read_text().replace("score(samples=4, baseline=loo)", "exact"))
+    exact = made(text.replace("score(samples=4, baseline=loo)", "exact"))
     close(exact.log_prob(batch), [2 * math.log(0.975) + math.log(0.025), 3 * math.log(0.975)])
 
 
@@ -223,13 +219,26 @@ def test_impossible_draws_are_impossible_and_no_numbers_are_lost() -> None:
 
 EMPTY = {
     "a chain": (HERE / "all_rows_empty.vispec").read_text(),
-    "of order two": "plate s:\n    chain t:\n        latent z : bit ~ Bernoulli(0.5) then Bernoulli(0.2) then Bernoulli(0.9 if z[t-2] else 0.1 + 0.1 * z[t-1])\n"
-    "        observed x : real ~ Normal(z, 1)\n",
-    "an alignment": "plate s:\n    plate j:\n        given y : real\n    chain i:\n        latent a : index[j] ~ Uniform() then Categorical(softmax(y[j] for j))\n"
-    "        observed x : real ~ Normal(y[a], 1)\n",
-    "joint values": "plate s:\n    plate i:\n        latent z : bit ~ Bernoulli(0.5)\n        observed x : real ~ Normal(z, 1)\n    let total = sum(z[*])\n"
-    "    observed y : real ~ Normal(total, 1)\n",
-}  # fmt: skip
+    "of order two": """plate s:
+    chain t:
+        latent z : bit ~ Bernoulli(0.5) then Bernoulli(0.2) then Bernoulli(0.9 if z[t-2] else 0.1 + 0.1 * z[t-1])
+        observed x : real ~ Normal(z, 1)
+""",
+    "an alignment": """plate s:
+    plate j:
+        given y : real
+    chain i:
+        latent a : index[j] ~ Uniform() then Categorical(softmax(y[j] for j))
+        observed x : real ~ Normal(y[a], 1)
+""",
+    "joint values": """plate s:
+    plate i:
+        latent z : bit ~ Bernoulli(0.5)
+        observed x : real ~ Normal(z, 1)
+    let total = sum(z[*])
+    observed y : real ~ Normal(total, 1)
+""",
+}
 
 
 @pytest.mark.parametrize("kind", EMPTY)
@@ -283,8 +292,15 @@ def test_names_that_the_module_has(word: str) -> None:
     ("size", "net"), [("D", "d"), ("Recurrent", "recurrent"), ("OneHotLinear", "f"), ("nn", "nn_"), ("Enc", "enc")]
 )
 def test_a_size_hides_no_class(size: str, net: str) -> None:
-    found = made(f"size {size} = 3\nnet {net}(a: category[{size}], w: real*) -> real = lstm(hidden={size})\nplate n:\n"
-                 f"    given y : category[{size}]\n    plate i:\n        given w : real\n    observed x : real ~ Normal({net}(y, w[*]), 1)\n")  # fmt: skip
+    text = f"""size {size} = 3
+net {net}(a: category[{size}], w: real*) -> real = lstm(hidden={size})
+plate n:
+    given y : category[{size}]
+    plate i:
+        given w : real
+    observed x : real ~ Normal({net}(y, w[*]), 1)
+"""
+    found = made(text)
     batch = {"y": torch.tensor([0, 2]), "w": torch.randn(2, 3).double(), "w_len": torch.tensor([3, 1]), "x": real([0, 1])}
     assert found.log_prob(batch).isfinite().all()
 
@@ -322,3 +338,46 @@ def test_starred_nets_with_an_argument_of_each_element() -> None:
             total += value.exp()
         close(total, 1.0)
         close(found.log_prob(batch | {"x_observed": torch.zeros(1, 3, dtype=torch.bool)}), [0.0])
+
+
+# ---- what a reviewer rejects
+
+
+@pytest.mark.parametrize(
+    ("type_", "good", "bad"),
+    [
+        ("simplex[3]", [0.2, 0.3, 0.5], [[0.2, 0.3, 0.9], [1.5, -0.5, 0.0]]),
+        ("unit", 0.25, [1.5, -0.1]),
+        ("positive", 3.0, [-1.0, -1e-3]),
+        ("ordered[2]", [-1.0, 2.0], [[2.0, -1.0]]),
+        ("cholesky[2]", [[1.0, 0.0], [0.5, 2.0]], [[[1.0, 0.5], [0.5, 2.0]], [[-1.0, 0.0], [0.5, 2.0]]]),
+    ],
+)
+def test_a_parameter_takes_values_of_its_domain(type_: str, good: Any, bad: list[Any]) -> None:
+    found = made(f"param a : {type_}\nplate n:\n    observed x : real ~ Normal(0, 1)\n", a=good)
+    close(found.a, good)
+    for value in bad:
+        with pytest.raises(ValueError, match="the parameter cannot be"):
+            found.a = real(value)
+        close(found.a, good)
+
+
+def test_a_module_is_called_as_any_other() -> None:
+    found = module("wrong_number_crossed_param")
+    batch = {"i": torch.tensor([0]), "j": torch.tensor([1]), "x": real([0.5])}
+    close(found(batch), found.log_prob(batch).tolist())
+    named = dict(found.named_parameters())
+    close(torch.func.functional_call(found, named, (batch,)), found.log_prob(batch).tolist())
+
+
+def test_a_question_without_an_answer_is_named() -> None:
+    found = module("kl_inf")
+    with pytest.raises(ValueError, match="no query 'typo'"):
+        found.posterior({"x": real([0.5])}, query="typo")
+
+
+@pytest.mark.parametrize(("spec", "names"), [("kind_unread_lets", []), ("past_of_a_let", ["v"]), ("crf_let_a", ["h"])])
+def test_a_let_keeps_its_name(spec: str, names: list[str]) -> None:
+    lines = compile_spec(Source("case.vispec", (HERE / f"{spec}.vispec").read_text()), only=["log_prob"]).splitlines()
+    for name in names:
+        assert any(line.strip().startswith(f"{name} = ") for line in lines)

@@ -56,9 +56,14 @@ def call(
         settings.append(("behind", True))
     made = Call("net", net.name, (*given, *masks), results, tuple(settings))
     at = heads.index(e.head)
-    part = f.named(Part(made, at), "_".join(filter(None, (net.name, e.head))))
+    part = f.named(Part(made, at), hint_of(e))
     own = {other: build.position(axis) for axis, other in again.items() if other is over}
     return linked(build.pick(part, own) if own else part, net.heads[at][1], f.shape(net.heads[at][1]))
+
+
+def hint_of(e: NetCall) -> str:
+    """What a head is called where no `let` names it."""
+    return "_".join(filter(None, (e.net, e.head)))
 
 
 def varying(f: Frame, e: NetCall, found: list[Sequence | None], expression: Callable[[Frame, Expression], Node]) -> set[Axis]:

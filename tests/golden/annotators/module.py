@@ -12,6 +12,7 @@
 import torch
 from torch import Tensor, nn
 # backward: first_derivative
+# constraints: in_domain
 # decide: decide
 # heap: keep_pages
 # queries: Attached
@@ -72,7 +73,8 @@ class Annotators(nn.Module):
     @prevalence.setter
     def prevalence(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_prevalence.copy_(value.log())
+            raw = value.log()
+            self.raw_prevalence.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def confusion(self) -> Tensor:
@@ -82,7 +84,8 @@ class Annotators(nn.Module):
     @confusion.setter
     def confusion(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_confusion.copy_(value.log())
+            raw = value.log()
+            self.raw_confusion.copy_(in_domain(raw, raw.softmax(-1), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (item,), exact, in nats."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
+# constraints: in_domain
 # decide: choose
 # decide: decide
 # decide: predictive
@@ -97,7 +98,8 @@ class CaptureRecapture(nn.Module):
     @phi.setter
     def phi(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_phi.copy_(torch.logit(value))
+            raw = torch.logit(value)
+            self.raw_phi.copy_(in_domain(raw, torch.sigmoid(raw), value))
 
     @property
     def p(self) -> Tensor:
@@ -107,7 +109,8 @@ class CaptureRecapture(nn.Module):
     @p.setter
     def p(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_p.copy_(torch.logit(value))
+            raw = torch.logit(value)
+            self.raw_p.copy_(in_domain(raw, torch.sigmoid(raw), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (animal,), exact, in nats."""

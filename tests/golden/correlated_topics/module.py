@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
 # constraints: from_cholesky
+# constraints: in_domain
 # constraints: softplus_inverse
 # constraints: to_cholesky
 # decide: decide
@@ -116,7 +117,8 @@ class CorrelatedTopics(nn.Module):
     @chol.setter
     def chol(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_chol.copy_(from_cholesky(value))
+            raw = from_cholesky(value)
+            self.raw_chol.copy_(in_domain(raw, to_cholesky(raw), value))
 
     @property
     def phi(self) -> Tensor:
@@ -126,7 +128,8 @@ class CorrelatedTopics(nn.Module):
     @phi.setter
     def phi(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_phi.copy_(value.log())
+            raw = value.log()
+            self.raw_phi.copy_(in_domain(raw, raw.softmax(-1), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """A lower bound on log p of each row (doc,), in nats."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
+# constraints: in_domain
 # constraints: softplus_inverse
 # decide: decide
 # decide: predictive
@@ -102,7 +103,8 @@ class GaussianMixtureVae(nn.Module):
     @weight.setter
     def weight(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_weight.copy_(value.log())
+            raw = value.log()
+            self.raw_weight.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def scale(self) -> Tensor:
@@ -112,7 +114,8 @@ class GaussianMixtureVae(nn.Module):
     @scale.setter
     def scale(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_scale.copy_(softplus_inverse(value))
+            raw = softplus_inverse(value)
+            self.raw_scale.copy_(in_domain(raw, F.softplus(raw), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """A lower bound on log p of each row (n,), in nats."""

@@ -18,6 +18,7 @@
 import torch
 from torch import Tensor, nn
 # backward: first_derivative
+# constraints: in_domain
 # decide: decide
 # heap: keep_pages
 # queries: Attached
@@ -85,7 +86,8 @@ class Grading(nn.Module):
     @quality.setter
     def quality(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_quality.copy_(value.log())
+            raw = value.log()
+            self.raw_quality.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def manner(self) -> Tensor:
@@ -95,7 +97,8 @@ class Grading(nn.Module):
     @manner.setter
     def manner(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_manner.copy_(value.log())
+            raw = value.log()
+            self.raw_manner.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def marks(self) -> Tensor:
@@ -105,7 +108,8 @@ class Grading(nn.Module):
     @marks.setter
     def marks(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_marks.copy_(value.log())
+            raw = value.log()
+            self.raw_marks.copy_(in_domain(raw, raw.softmax(-1), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (panel,), exact, in nats."""

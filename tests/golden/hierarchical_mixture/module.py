@@ -14,6 +14,7 @@
 import torch
 from torch import Tensor, nn
 # backward: first_derivative
+# constraints: in_domain
 # decide: decide
 # decide: predictive
 # heap: keep_pages
@@ -75,7 +76,8 @@ class HierarchicalMixture(nn.Module):
     @prior.setter
     def prior(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_prior.copy_(value.log())
+            raw = value.log()
+            self.raw_prior.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def mix(self) -> Tensor:
@@ -85,7 +87,8 @@ class HierarchicalMixture(nn.Module):
     @mix.setter
     def mix(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_mix.copy_(value.log())
+            raw = value.log()
+            self.raw_mix.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def phi(self) -> Tensor:
@@ -95,7 +98,8 @@ class HierarchicalMixture(nn.Module):
     @phi.setter
     def phi(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_phi.copy_(value.log())
+            raw = value.log()
+            self.raw_phi.copy_(in_domain(raw, raw.softmax(-1), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (doc,), exact, in nats."""

@@ -13,6 +13,7 @@
 import torch
 from torch import Tensor, nn
 # backward: first_derivative
+# constraints: in_domain
 # decide: decide
 # decide: predictive
 # heap: keep_pages
@@ -96,7 +97,8 @@ class HmmPriors(nn.Module):
     @trans_point.setter
     def trans_point(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_trans_point.copy_(value.log())
+            raw = value.log()
+            self.raw_trans_point.copy_(in_domain(raw, raw.softmax(-1), value))
 
     def log_prob(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> Tensor:
         """log p of each row (sequence,), exact, in nats."""

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
+# constraints: in_domain
 # decide: decide
 # decide: predictive
 # draws.once: Once
@@ -106,7 +107,8 @@ class Lda(nn.Module):
     @phi_point.setter
     def phi_point(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_phi_point.copy_(value.log())
+            raw = value.log()
+            self.raw_phi_point.copy_(in_domain(raw, raw.softmax(-1), value))
 
     def log_prob(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> Tensor:
         """A lower bound on log p of each row (doc,), in nats."""

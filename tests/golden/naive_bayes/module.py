@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
+# constraints: in_domain
 # constraints: softplus_inverse
 # decide: decide
 # heap: keep_pages
@@ -86,7 +87,8 @@ class NaiveBayes(nn.Module):
     @pi.setter
     def pi(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_pi.copy_(value.log())
+            raw = value.log()
+            self.raw_pi.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def sigma(self) -> Tensor:
@@ -96,7 +98,8 @@ class NaiveBayes(nn.Module):
     @sigma.setter
     def sigma(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_sigma.copy_(softplus_inverse(value))
+            raw = softplus_inverse(value)
+            self.raw_sigma.copy_(in_domain(raw, F.softplus(raw), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (n,), exact, in nats."""

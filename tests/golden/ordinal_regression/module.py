@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
 # constraints: from_ordered
+# constraints: in_domain
 # constraints: softplus_inverse
 # constraints: to_ordered
 # decide: decide
@@ -83,7 +84,8 @@ class OrdinalRegression(nn.Module):
     @cuts.setter
     def cuts(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_cuts.copy_(from_ordered(value))
+            raw = from_ordered(value)
+            self.raw_cuts.copy_(in_domain(raw, to_ordered(raw), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (item,), exact, in nats."""
