@@ -121,8 +121,9 @@ def sums(o: Outputs) -> list[str]:
     if o.asked is None or o.setting.combine != "exact":
         return []
     told = [str(step) for step in o.asked.steps if isinstance(step, Sum | Structured)]
-    listed = ", ".join(f'"{each}"' for each in told)
-    return [f"sums = ({listed},)" if len(told) == 1 else f"sums = ({listed})"]
+    listed = [f'"{each}"' for each in told]
+    line = f"sums = ({', '.join(listed)}{',' if len(told) == 1 else ''})"
+    return [line] if len(line) <= 124 else ["sums = (", *(f"    {each}," for each in listed), ")"]
 
 
 def docstring(model: Model) -> list[str]:

@@ -54,7 +54,10 @@ class Annotators(nn.Module):
 
     exact = True
     estimator = "exact"
-    sums = ("sum_label = log-sum-exp over label of log_label, seen_label, tilt_label", "sum_truth = log-sum-exp over truth of log_truth, tilt_truth, sum_label_over_annotator")
+    sums = (
+        "sum_label = log-sum-exp over label of log_label, seen_label, tilt_label",
+        "sum_truth = log-sum-exp over truth of log_truth, tilt_truth, sum_label_over_annotator",
+    )
 
     def __init__(self, A: int, K: int = 4):
         super().__init__()
@@ -104,7 +107,7 @@ class Annotators(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         label = batch["label"]  # (item, annotator)
         test = torch.arange(self.K, device=self.one.device) != label[:, :, None]  # (item, annotator, label)
         label_observed = batch["label_observed"]  # (item, annotator)

@@ -132,7 +132,8 @@ class BayesianLinear(nn.Module):
 
     @torch.no_grad()
     def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
-        """log p(row, latents) − log q(latents) at draws of the latents, (samples, n); what all rows share is drawn with each sample and adds nothing."""
+        """log p(row, latents) − log q(latents) at draws of the latents, (samples, n);
+        what all rows share is drawn with each sample and adds nothing."""
         b_scale = F.softplus(self.raw_b_scale)
         noise_b = self.one.new_empty(samples).normal_()  # (s*,)
         product = b_scale * noise_b  # (s*,)

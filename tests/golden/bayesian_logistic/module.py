@@ -110,7 +110,8 @@ class BayesianLogistic(nn.Module):
 
     @torch.no_grad()
     def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
-        """log p(row, latents) − log q(latents) at draws of the latents, (samples, n); what all rows share is drawn with each sample and adds nothing."""
+        """log p(row, latents) − log q(latents) at draws of the latents, (samples, n);
+        what all rows share is drawn with each sample and adds nothing."""
         w_scale = F.softplus(self.raw_w_scale)  # (D,)
         noise_w = self.one.new_empty(samples, self.D).normal_()  # (s*, D)
         w = self.w_loc + w_scale * noise_w  # (s*, D)

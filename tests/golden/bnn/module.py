@@ -110,7 +110,8 @@ class Bnn(nn.Module):
 
     @torch.no_grad()
     def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
-        """log p(row, latents) − log q(latents) at draws of the latents, (samples, n); what all rows share is drawn with each sample and adds nothing."""
+        """log p(row, latents) − log q(latents) at draws of the latents, (samples, n);
+        what all rows share is drawn with each sample and adds nothing."""
         noise_scale = F.softplus(self.raw_noise_scale)
         noise_noise = self.one.new_empty(samples).normal_()  # (s*,)
         total = self.noise_loc + noise_scale * noise_noise  # (s*,)

@@ -139,7 +139,7 @@ class CaptureRecapture(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         at_alive = torch.arange(2, device=self.one.device).to(self.one.dtype)  # (alive,)
         at_alive_2 = at_alive.bool()  # (alive,)
         value = torch.where(at_alive_2, F.logsigmoid(self.raw_phi), -torch.inf)  # (alive',)

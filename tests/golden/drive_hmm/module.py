@@ -175,7 +175,7 @@ class DriveHmm(nn.Module):
         return phi_point, lambda_point, theta_point, log_ratio
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         phi, lambda_, theta, _ = self.shared()
         u = batch["u"]  # (event, t)

@@ -125,7 +125,8 @@ class EightSchools(nn.Module):
 
     @torch.no_grad()
     def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
-        """log p(row, latents) − log q(latents) at draws of the latents, (samples, school); what all rows share is drawn with each sample and adds nothing."""
+        """log p(row, latents) − log q(latents) at draws of the latents, (samples, school);
+        what all rows share is drawn with each sample and adds nothing."""
         noise_joint = self.one.new_empty(samples, 2).normal_()  # (s*, D)
         joint, _ = self.joint_guide(noise_joint)  # (s*, D)
         raw_mu, raw_tau = cut(joint, shapes=((), ()))  # (s*,)

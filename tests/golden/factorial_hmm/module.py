@@ -161,7 +161,7 @@ class FactorialHmm(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         total_ = self.base + self.harmony_keys[:, None] + self.metre_keys  # (h, m, 88)
         x_const = F.logsigmoid(-total_).sum(-1)  # (h, m)

@@ -129,7 +129,7 @@ class GaussianMixture(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         x = batch["x"]  # (n, D)
         L = to_cholesky(self.raw_L)  # (c, D', D)
         log_x = multivariate_normal_log_prob(x[:, None], self.mu, L)  # (n, c)

@@ -64,7 +64,11 @@ class Grading(nn.Module):
 
     exact = True
     estimator = "exact"
-    sums = ("sum_mark = log-sum-exp over mark of log_mark, seen_mark, tilt_mark", "sum_worth = log-sum-exp over worth of log_worth, tilt_worth, sum_mark_of_kind_along_grader_over_grader", "sum_kind_along_grader = log-sum-exp over kind_along_grader of log_kind_of_kind_along_grader_over_grader, tilt_kind_of_kind_along_grader_over_grader, sum_worth_over_essay")
+    sums = (
+        "sum_mark = log-sum-exp over mark of log_mark, seen_mark, tilt_mark",
+        "sum_worth = log-sum-exp over worth of log_worth, tilt_worth, sum_mark_of_kind_along_grader_over_grader",
+        "sum_kind_along_grader = log-sum-exp over kind_along_grader of log_kind_of_kind_along_grader_over_grader, tilt_kind_of_kind_along_grader_over_grader, sum_worth_over_essay",
+    )
 
     def __init__(self, K: int = 3, T: int = 2, G: int = 4, M: int = 5):
         super().__init__()
@@ -137,7 +141,7 @@ class Grading(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         mark = batch["mark"]  # (panel, essay, grader)
         test = torch.arange(self.M, device=self.one.device) != mark[:, :, :, None]  # (panel, essay, grader, mark)

@@ -55,7 +55,10 @@ class HierarchicalMixture(nn.Module):
 
     exact = True
     estimator = "exact"
-    sums = ("sum_topic = log-sum-exp over topic of log_topic, log_w, tilt_topic", "sum_kind = log-sum-exp over kind of log_kind, tilt_kind, sum_topic_over_n")
+    sums = (
+        "sum_topic = log-sum-exp over topic of log_topic, log_w, tilt_topic",
+        "sum_kind = log-sum-exp over kind of log_kind, tilt_kind, sum_topic_over_n",
+    )
 
     def __init__(self, V: int, C: int = 10, K: int = 20):
         super().__init__()
@@ -122,7 +125,7 @@ class HierarchicalMixture(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         log_phi = self.raw_phi.log_softmax(-1)  # (topic, V)
         w = batch["w"]  # (doc, n)

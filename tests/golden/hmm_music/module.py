@@ -142,7 +142,7 @@ class HmmMusic(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         x_const = F.logsigmoid(-self.raw_emit).sum(-1)  # (c,)
         x = batch["x"]  # (chorale, t, 88)

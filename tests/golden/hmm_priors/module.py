@@ -128,7 +128,7 @@ class HmmPriors(nn.Module):
         return self.mu_point, trans_point, log_ratio
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         mu, trans, _ = self.shared()
         x = batch["x"]  # (sequence, t)

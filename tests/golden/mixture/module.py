@@ -110,7 +110,7 @@ class Mixture(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         at_c = torch.arange(self.K, device=self.one.device)  # (c,)
         component_loc, component_scale_raw = self.component(at_c)  # (c, D)
         component_scale = F.softplus(component_scale_raw)  # (c, D)

@@ -76,7 +76,10 @@ class MixtureHmm(nn.Module):
 
     exact = True
     estimator = "exact"
-    sums = ("chain_c = chain of c along t (one forward pass) of log_c, log_x, tilt_c", "sum_kind = log-sum-exp over kind of log_kind, tilt_kind, chain_c")
+    sums = (
+        "chain_c = chain of c along t (one forward pass) of log_c, log_x, tilt_c",
+        "sum_kind = log-sum-exp over kind of log_kind, tilt_kind, chain_c",
+    )
 
     def __init__(self, G: int = 4, K: int = 12):
         super().__init__()
@@ -153,7 +156,7 @@ class MixtureHmm(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         x_const = F.logsigmoid(-self.raw_emit).sum(-1)  # (c,)
         x = batch["x"]  # (chorale, t, 88)

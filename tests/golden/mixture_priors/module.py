@@ -143,7 +143,7 @@ class MixturePriors(nn.Module):
         return share_point, self.mu_point, sigma_point, log_ratio
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         share, mu, sigma, _ = self.shared()
         x = batch["x"]  # (n,)
         log_x = normal_log_prob(x[:, None], mu, sigma)  # (n, c)

@@ -123,7 +123,7 @@ class NaiveBayes(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         x_observed = batch["x_observed"]  # (n, d)
         x = batch["x"]  # (n, d)
         x_2 = torch.where(x_observed, x, 0.0)  # (n, d)

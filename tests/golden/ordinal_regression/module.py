@@ -107,7 +107,7 @@ class OrdinalRegression(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         rating = batch["rating"]  # (item, rater)
         test = torch.arange(self.K, device=self.one.device) != rating[:, :, None]  # (item, rater, rating)
         rating_observed = batch["rating_observed"]  # (item, rater)

@@ -143,7 +143,7 @@ class PartialTagger(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         c = batch["c"]  # (sentence, t)
         test = torch.arange(self.TAG, device=self.one.device) != c[:, :, None]  # (sentence, t, c)

@@ -101,7 +101,7 @@ class Potts(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         agree = batch["agree"]  # (code,)
         log_value = (self.coupling * agree).log_softmax(-1)  # (C,)
         label = batch["label"]  # (code, site)
