@@ -7,7 +7,9 @@ import pytest
 
 from vispec.diagnostics import SpecError
 from vispec.model.check import check_model
+from vispec.plan.budget import Budget
 from vispec.plan.planner import plan_model
+from vispec.plan.show import show_plan
 from vispec.source import Source
 from vispec.syntax.parse import parse
 from vispec.verify.verify import verify
@@ -43,3 +45,25 @@ def test_it_is_refused(name: str) -> None:
     (found,) = error.value.diagnostics
     assert found.code == code
     assert words in f"{found.message} {found.help}"
+
+
+def test_memory_is_that_of_all_axes() -> None:
+    """Of hard attention, whose logits have an axis of words besides both of the alignment."""
+    text = (HERE / "program" / "memory_claim_a.vispec").read_text()
+    model = check_model(parse(Source("a.vispec", text)), {"EN": 10_000})
+    assert "8 · |pair| · |j| · |i| · EN at the peak" in show_plan(plan_model(model))
+    with pytest.raises(SpecError) as error:
+        plan_model(model, Budget(memory=64_000, sizes={"EN": 10_000}))
+    (found,) = error.value.diagnostics
+    assert found.code == "V711"
+    assert "along i, a, EN, 160,000 bytes a row" in found.message
+
+
+@pytest.mark.parametrize(
+    ("name", "terms"),
+    [("tree_enumerated", 6 * 12 * 12 + 12), ("kind_hub_of_leaves", 4 + 3 * 16)],
+)
+def test_sums_cost_what_elimination_costs(name: str, terms: int) -> None:
+    text = (HERE / "program" / f"{name}.vispec").read_text()
+    plan = plan_model(check_model(parse(Source(f"{name}.vispec", text)), {}))
+    assert f"sums:  {terms} · |n| terms" in show_plan(plan)
