@@ -22,6 +22,7 @@ from vispec.plan.held.kept import Kept
 from vispec.plan.treatment import Treatment
 from vispec.program import build
 from vispec.program.axis import Axis, ordered
+from vispec.program.facts import count_or_one
 from vispec.program.node import Call, Draw, Node, Noise, Part, Site
 from vispec.program.walk import substitute
 
@@ -262,8 +263,9 @@ def uniform(
     if variable.type.domain == "bit":
         return "Bernoulli", (("probs", build.node(0.5), ()),)
     axis = values_axis(frame, variable)
-    probs = build.apply("div", 1.0, build.count(axis))
-    probs = probs if axis.lengths is None else build.where(build.inside(axis), probs, 0.0)
+    count = count_or_one(axis)
+    probs = build.apply("div", 1.0, count)
+    probs = probs if axis.lengths is None else build.where(build.lt(build.position(axis), count), probs, 0.0)
     return "Categorical", (("probs", build.spread(now(probs), (axis,)), (axis,)),)
 
 
