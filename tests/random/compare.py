@@ -157,10 +157,6 @@ def brute_force(
             return batch, [answer(world) for world in worlds(model, sizes, batch, ROWS, nets, raw)]
         except TooLargeError:
             continue
-        except UndefinedError:
-            raise
-        except Exception as error:
-            raise UndefinedError(f"brute force fails: {type(error).__name__}: {error}") from error
     raise TooLargeError("with one element in each plate")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vispec.catalog import distributions
@@ -14,7 +14,7 @@ from vispec.lower.structured import decided_structure, grown
 from vispec.model.model import Model, Variable
 from vispec.model.walk import is_read
 from vispec.plan.held.along import Body, Member, along, lags_of, parts
-from vispec.plan.held.draws import changed, draw_law, site_of, uniform
+from vispec.plan.held.draws import changed, draw_law, same, site_of, uniform
 from vispec.plan.held.sink import below, sink
 from vispec.program import build
 from vispec.program.axis import Axis, ordered
@@ -101,12 +101,12 @@ class Generator:
     def read_again(self, variable: Variable) -> bool:
         return is_read(self.f.model, variable.name)
 
-    def value(self, variable: Variable, law: Law, order: tuple[Axis, ...]) -> Node:
-        """A latent's draw; what is observed by the rule."""
+    def value(self, variable: Variable, law: Law, order: tuple[Axis, ...], now: Callable[[Node], Node] = same) -> Node:
+        """A latent's draw; what is observed by the rule. now: as of draw_law."""
         frame, shape = self.frame, self.frame.shape(variable.type)
         match law:
             case ChoiceLaw(test, then, otherwise):
-                one, other = (self.value(variable, each, order) for each in (then, otherwise))
+                one, other = (self.value(variable, each, order, now) for each in (then, otherwise))
                 given = ((test, (), ""), (one, shape, ""), (other, shape, ""))
                 if variable.role == "latent":
                     return build.where(test, one, other)
@@ -117,11 +117,11 @@ class Generator:
                 entry = distributions()[name]
                 smooth = variable.role == "latent" and (entry.path is not None or entry.carry is not None)
                 if variable.role == "latent" or (entry.torch_class is None and not entry.optional):
-                    return draw_law(frame, law, variable, order, shape, smooth).value
+                    return draw_law(frame, law, variable, order, shape, smooth, now=now).value
                 if entry.modifier is not None:
                     return draw_law(frame, law, variable, order, shape, False).value
                 if entry.optional and not params:
-                    name, params = uniform(frame, variable)
+                    name, params = uniform(frame, variable, now)
                     entry = distributions()[name]
                 events = shape[len(shape) - entry.event_dim :]
                 around = tuple(axis for axis in order if axis not in events)
@@ -192,7 +192,7 @@ class Generator:
         def step(site: Site, law: Law, order: tuple[Axis, ...], body: Body) -> tuple[Node, tuple[Node, ...]]:
             variable = self.f.model.variable[site.name]
             own = tuple(axis for axis in map(frame.plate, variable.plates) if axis is not chain)
-            return self.value(variable, law, (*own, *frame.shape(variable.type))), ()
+            return self.value(variable, law, (*own, *frame.shape(variable.type)), body.at), ()
 
         found = along(f"along {chain.hint} of {', '.join(names)}", chain, members, around, step, frame.hints)
         for variable in group:

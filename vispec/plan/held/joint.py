@@ -13,7 +13,7 @@ from vispec.model.model import Variable
 from vispec.plan.guides import is_shared
 from vispec.plan.held.adds import labels, log_ratio, minus_kl
 from vispec.plan.held.draws import Draws
-from vispec.plan.held.hold import Held, hold, values_axis
+from vispec.plan.held.hold import Held, hold, values_axis, values_of
 from vispec.plan.order.problem import Factor, Lag, Latent, Pointer, Problem
 from vispec.plan.treatment import Treatment
 from vispec.program import build
@@ -66,6 +66,7 @@ def joint(
     )
     asked = zip(tilts.items(), found[len(nodes) :], strict=True)
     factors += tuple(Factor(name, node, plates, True) for (name, (_, plates)), node in asked)
+    factors += tuple(counted(frame, model.variable[name], held) for name in summed if has_fewer(held, name))
     latents = tuple(latent(frame, model.variable[name], held) for name in summed)
     lags = tuple(Lag(each.values, each.of, each.axis, each.steps) for each in held.lags.values())
     pointers = tuple(Pointer(each.values, each.of, each.at) for each in held.pointers.values())
@@ -77,6 +78,18 @@ def joint(
 def named(frame: Frame, name: str, node: Node) -> Node:
     """A factor that is computed, under its own name where it is a density or says which values are possible."""
     return frame.named(node, name) if name.startswith(("log_", "seen_", "guide_")) and node.args else node
+
+
+def has_fewer(held: Held, name: str) -> bool:
+    """Whether a latent that is held by joint values has at some places fewer values than their number counts."""
+    return bool(held.along[name]) and held.values[name].lengths is not None
+
+
+def counted(frame: Frame, variable: Variable, held: Held) -> Factor:
+    """-inf where an element has a value that does not count there."""
+    value = values_of(site_of(frame, variable.name), held.own[variable.name], held)
+    node = build.where(build.lt(value, build.count(held.values[variable.name])), 0.0, -float("inf"))
+    return Factor(f"inside_{variable.name}", node, frozenset(map(frame.plate, variable.plates)))
 
 
 def latent(frame: Frame, variable: Variable, held: Held) -> Latent:

@@ -58,6 +58,7 @@ def emit_net(net: Net, model: Model, modes: Collection[str], stepped: Collection
 def class_name(name: str, taken: Collection[str]) -> str:
     """CamelCase; with Net behind it where the model, a kernel, a size or Python has that name."""
     camel = "".join(word[:1].upper() + word[1:] for word in name.split("_"))
+    camel = camel if camel.isidentifier() else f"Net{camel}"  # of underscores and digits
     return free(camel if camel not in taken else f"{camel}Net", set(taken))
 
 

@@ -94,9 +94,13 @@ class NetWriter:
 
 
 def assignment(target: str, text: str, comment: str = "") -> list[str]:
-    """One line, or a line for each argument of the call where that is too long, and for each term of a long sum there."""
+    """One line, or a line for each argument of the call where that is too long, and for each term of a long sum there or in
+    brackets."""
     if len(target) + len(text) + len(comment) < 115 or not text.endswith(")"):
         return [f"{target} = {text}{comment}"]
+    if text.startswith("("):
+        first, *others = top_level(unwrapped(text), "+")
+        return [f"{target} = (", f"    {first}", *(f"    + {term}" for term in others), f"){comment}"]
     function, inside = text[:-1].split("(", 1)
     items = [line for item in top_level(inside) for line in terms(item + ",")]
     return [f"{target} = {function}(", *(f"    {line}" for line in items), f"){comment}"]
