@@ -158,4 +158,4 @@ def rewrite(program: Program, numbers: Numbers) -> Program:
     return Program(found.outputs, {**named, **found.hints}, found.spans).rewritten(Masks().rule)
 
 
-ENTRY = Rule(name="guard", what="branches that are not taken send no gradient", rewrite=rewrite, after=("masks",), needed=True)
+ENTRY = Rule(name="guard", what="branches that are not taken send no gradient", rewrite=rewrite, after=("lengths", "masks"), needed=True)
