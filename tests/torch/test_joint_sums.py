@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from vispec.compile import compile_spec
 from vispec.source import Source
 
 SPECS = Path(__file__).parents[2] / "specs"

@@ -124,7 +124,7 @@ def cells(table: Tensor, *index: Tensor) -> Tensor:
 
 
 def steps_back(x: Tensor, lag: int, dim: int, fill: Tensor | float) -> Tensor:
-    """The element `lag` steps back along a dimension (from 0 on); `fill`, a number or what broadcasts to x, where there is none."""
+    """The element `lag` steps back along a dimension, 0 the first; `fill`, a number or what broadcasts to x, where none is."""
     none = min(lag, x.shape[dim])
     rest = x.narrow(dim, 0, x.shape[dim] - none)
     if not isinstance(fill, Tensor):
