@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 
 from vispec.catalog import distributions
 from vispec.factors.frame import Frame, dtype_of, element_plates
-from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, ThenLaw
+from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, StateLaw, ThenLaw
 from vispec.factors.make import Factors, factorise
 from vispec.factors.structured import is_structure
 from vispec.lower.structured import decided_structure, grown
 from vispec.model.model import Model, Variable
 from vispec.model.walk import is_read
-from vispec.plan.held.along import Body, Member, along, lags_of, parts
-from vispec.plan.held.draws import changed, draw_law, same, site_of, uniform
+from vispec.plan.held.along import Body, Member, along, changed, lags_of, parts
+from vispec.plan.held.draws import draw_law, same, site_of, uniform
 from vispec.plan.held.sink import below, sink
+from vispec.plan.held.states import opened
 from vispec.program import build
 from vispec.program.axis import Axis, ordered
 from vispec.program.node import Call, Const, Decide, Input, Node, Part, Scan, Shift, Site
@@ -180,16 +181,18 @@ class Generator:
     def draw_along(self, group: Sequence[Variable]) -> None:
         """One loop along a chain for all its members."""
         frame, chain = self.frame, self.axis_of(group)
-        names = [variable.name for variable in group]
-        laws = [sunk(self.law(variable), names) for variable in group]
-        sites = [site_of(frame, variable) for variable in group]
-        members = [
-            Member(site, law, max(lags_of([other], site) for other in laws)) for site, law in zip(sites, laws, strict=True)
-        ]
+        beside = opened({v.name: self.f.factors[v.name].law for v in group}, frame.states)
+        sites = {v.name: site_of(frame, v) for v in group} | {name: site for name, (site, _) in beside.states.items()}
+        found_laws = {**beside.laws, **{name: law for name, (_, law) in beside.states.items()}}
+        names = sorted(sites, key=self.f.model.order.index)
+        laws = [sunk(changed(found_laws[name], self.held), names) for name in names]
+        members = [Member(sites[name], law, lags_of(laws, sites[name])) for name, law in zip(names, laws, strict=True)]
         plates = {axis for v in group for axis in map(frame.plate, v.plates)}
         around = ordered(plates - {chain})
 
         def step(site: Site, law: Law, order: tuple[Axis, ...], body: Body) -> tuple[Node, tuple[Node, ...]]:
+            if isinstance(law, StateLaw):
+                return law.value, ()
             variable = self.f.model.variable[site.name]
             own = tuple(axis for axis in map(frame.plate, variable.plates) if axis is not chain)
             return self.value(variable, law, (*own, *frame.shape(variable.type)), body.at), ()
@@ -197,6 +200,7 @@ class Generator:
         found = along(f"along {chain.hint} of {', '.join(names)}", chain, members, around, step, frame.hints)
         for variable in group:
             self.keep(variable, found[variable.name][0])
+        self.held |= {part: self.frame.named(found[site.name][0], site.name) for part, site in beside.closed.items()}
 
     # ---- trees
 
@@ -276,4 +280,6 @@ def sunk(law: Law, names: Sequence[str]) -> Law:
             return ChoiceLaw(sink([test], names)[0], sunk(then, names), sunk(otherwise, names))
         case ThenLaw(axis, laws):
             return ThenLaw(axis, tuple(sunk(each, names) for each in laws))
+        case StateLaw(value):
+            return StateLaw(sink([value], names)[0])
     raise TypeError(f"{type(law).__name__} has layers of its own")

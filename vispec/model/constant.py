@@ -9,8 +9,14 @@ def constant_lets(model: Model) -> list[Let]:
     lets = {let.name: let for let in model.lets}
 
     def is_constant(let: Let) -> bool:
-        names = [str(name) for e in walk(let.value) if (name := getattr(e, "name", None)) is not None]
-        return not any(name in model.variable or (name in lets and not is_constant(lets[name])) for name in names)
+        found, pending = {let.name}, [let.value]
+        while pending:
+            names = {str(name) for e in walk(pending.pop()) if (name := getattr(e, "name", None)) is not None}
+            if names & {*model.variable}:
+                return False
+            pending += [lets[name].value for name in names & {*lets} - found]
+            found |= names
+        return True
 
     return [let for let in model.lets if not any(model.plate[p].data for p in let.plates) and is_constant(let)]
 

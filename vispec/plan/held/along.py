@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, ThenLaw
+from vispec.factors.laws import ChoiceLaw, DrawLaw, FlowLaw, Law, StateLaw, ThenLaw
 from vispec.plan.held.sink import below
 from vispec.program import build
 from vispec.program.axis import Axis, copy
@@ -212,6 +212,8 @@ def at_present(law: Law, body: Body) -> Law:
             return DrawLaw(name, tuple((n, body.at(node), own) for n, node, own in params))
         case ChoiceLaw(test, then, otherwise):
             return ChoiceLaw(body.at(test), at_present(then, body), at_present(otherwise, body))
+        case StateLaw(value):
+            return StateLaw(body.at(value))
     raise TypeError(f"{type(law).__name__} inside the law of one element")
 
 
@@ -239,4 +241,26 @@ def parts(law: Law) -> list[Node]:
             return [test, *parts(then), *parts(otherwise)]
         case ThenLaw(_, laws):
             return [node for each in laws for node in parts(each)]
+        case StateLaw(value):
+            return [value]
     raise TypeError(f"{type(law).__name__} has layers of its own")
+
+
+def changed(law: Law, held: Mapping[Node, Node]) -> Law:
+    """A law with nodes in place of others."""
+    match law:
+        case DrawLaw(name, params):
+            new = substitute([node for _, node, _ in params], held)
+            return DrawLaw(name, tuple((n, node, own) for node, (n, _, own) in zip(new, params, strict=True)))
+        case ChoiceLaw(test, then, otherwise):
+            return ChoiceLaw(substitute([test], held)[0], changed(then, held), changed(otherwise, held))
+        case ThenLaw(axis, laws):
+            return ThenLaw(axis, tuple(changed(each, held) for each in laws))
+        case StateLaw(value):
+            return StateLaw(substitute([value], held)[0])
+        case FlowLaw(base, context):
+            read = None if context is None else substitute([context], held)[0]
+            inner = changed(base, held)
+            assert isinstance(inner, DrawLaw)
+            return replace(law, base=inner, context=read)
+    raise TypeError(f"a {type(law).__name__} here")

@@ -9,16 +9,17 @@ from vispec.catalog import distributions
 from vispec.estimators.entry import Drawing, Way
 from vispec.factors.expressions import expression
 from vispec.factors.frame import Frame, dtype_of
-from vispec.factors.laws import ChoiceLaw, DrawLaw, FlowLaw, Law, ThenLaw, number_of_values, taken
+from vispec.factors.laws import ChoiceLaw, DrawLaw, FlowLaw, Law, StateLaw, ThenLaw, number_of_values, taken
 from vispec.factors.make import Factors
 from vispec.model.model import JointGuide, Model, Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.estimate import drawn_together, source_of, way_of
 from vispec.plan.guides import point_of
-from vispec.plan.held.along import Body, Member, along, lags_of
+from vispec.plan.held.along import Body, Member, along, changed, lags_of
 from vispec.plan.held.hold import values_axis
 from vispec.plan.held.joint_guide import draw_jointly
 from vispec.plan.held.kept import Kept
+from vispec.plan.held.states import opened
 from vispec.plan.treatment import Treatment
 from vispec.program import build
 from vispec.program.axis import Axis, ordered
@@ -95,14 +96,20 @@ class Draws:
         """Variables that need each other's past elements, in one loop along their chain."""
         frame, model = self.f.frame, self.model
         chain = frame.plate(next(p for p in reversed(group[0].plates) if model.plate[p].kind == "chain"))
-        laws = [self.read(self.source(variable.name)) for variable in group]
-        sites = [site_of(frame, variable) for variable in group]
-        members = [Member(site, law, lags_of(laws, site)) for site, law in zip(sites, laws, strict=True)]
-        axes = {axis for v, law in zip(group, laws, strict=True) for axis in self.order(v, law)}
+        opening = opened({variable.name: self.source(variable.name) for variable in group}, frame.states)
+        laws = {name: self.read(law) for name, law in opening.laws.items()}
+        sites = {variable.name: site_of(frame, variable) for variable in group}
+        for name, (site, law) in opening.states.items():
+            sites[name], laws[name] = site, self.read(law)
+        order = sorted(sites, key=model.order.index)
+        members = [Member(sites[name], laws[name], lags_of([*laws.values()], sites[name])) for name in order]
+        axes = {axis for v in group for axis in self.order(v, laws[v.name])}
         around = ordered(axis for axis in axes - {chain} if axis.kind != "event")
-        kept = {site.name: Kept(law, [each.name for each in group]) for site, law in zip(sites, laws, strict=True)}
+        kept = {v.name: Kept(laws[v.name], order) for v in group}
 
         def step(site: Site, law: Law, order: tuple[Axis, ...], body: Body) -> tuple[Node, tuple[Node, ...]]:
+            if isinstance(law, StateLaw):
+                return law.value, ()
             variable = model.variable[site.name]
             lead = tuple(axis for axis in order if axis.kind != "event")
             found = self.draw_from(law, variable, (*lead, *frame.shape(variable.type)), body.at)
@@ -115,7 +122,10 @@ class Draws:
             return value, beside
 
         found = along(f"along {chain.hint} of {', '.join(v.name for v in group)}", chain, members, around, step, frame.hints)
-        for variable, site in zip(group, sites, strict=True):
+        for part, site in opening.closed.items():
+            self.held[part] = frame.named(found[site.name][0], site.name)
+        for variable in group:
+            site = sites[variable.name]
             value, *beside = found[site.name]
             keeping = kept[site.name]
             law = keeping.law(beside)
@@ -300,6 +310,8 @@ def base_law(law: Law) -> Law:
             return ThenLaw(axis, tuple(map(base_law, laws)))
         case FlowLaw(base):
             return base_law(base)
+        case StateLaw():
+            raise TypeError("a state is made of no Normal")
 
 
 def law_axes(law: Law) -> frozenset[Axis]:
@@ -313,24 +325,6 @@ def law_axes(law: Law) -> frozenset[Axis]:
             return frozenset({axis}).union(*map(law_axes, laws))
         case FlowLaw(base, context):
             return law_axes(base) | (frozenset() if context is None else {a for a in context.axes if a.kind != "event"})
-    raise TypeError(f"a {type(law).__name__} here")
-
-
-def changed(law: Law, held: Mapping[Node, Node]) -> Law:
-    """A law with nodes in place of others."""
-    match law:
-        case DrawLaw(name, params):
-            new = substitute([node for _, node, _ in params], held)
-            return DrawLaw(name, tuple((n, node, own) for node, (n, _, own) in zip(new, params, strict=True)))
-        case ChoiceLaw(test, then, otherwise):
-            return ChoiceLaw(substitute([test], held)[0], changed(then, held), changed(otherwise, held))
-        case ThenLaw(axis, laws):
-            return ThenLaw(axis, tuple(changed(each, held) for each in laws))
-        case FlowLaw(base, context):
-            read = None if context is None else substitute([context], held)[0]
-            inner = changed(base, held)
-            assert isinstance(inner, DrawLaw)
-            return replace(law, base=inner, context=read)
     raise TypeError(f"a {type(law).__name__} here")
 
 

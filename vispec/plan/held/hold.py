@@ -16,8 +16,8 @@ from vispec.model.model import Variable
 from vispec.plan.held.sink import below, sink
 from vispec.program import build
 from vispec.program.axis import Axis, copy
-from vispec.program.node import Call, Concat, Contract, Density, Node, Pick, Reduce, Rename, Scan, Shift, Site
-from vispec.program.walk import nodes, substitute
+from vispec.program.node import Call, Carried, Concat, Contract, Density, Loop, Node, Pick, Reduce, Rename, Scan, Shift, Site
+from vispec.program.walk import nodes, reads, substitute
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def joined(roots: list[Node], sites: Mapping[str, Site]) -> dict[str, tuple[Axis
                 continue
             case Pick(Site(name) as site, at) if name in sites:
                 for axis, index in at:
-                    if holds[index]:
+                    if holds[index] or reads(index, Carried):  # each step of a loop reads another
                         found[name].add(axis)
                 alive[node] = frozenset((site, axis) for axis in site.order if axis not in dict(at))
                 continue
@@ -126,6 +126,8 @@ def joined(roots: list[Node], sites: Mapping[str, Site]) -> dict[str, tuple[Axis
 def consumed(node: Node) -> frozenset[Axis]:
     """The axes of its arguments along which a node does not go element by element."""
     match node:
+        case Loop(_, axis):
+            return frozenset({axis})
         case Reduce(_, _, over) | Contract(_, over):
             return frozenset(over)
         case Scan(_, _, axis) | Shift(_, axis):

@@ -59,6 +59,8 @@ def joint(
     sites = {name: site_of(frame, name) for name in summed}
     tilts = more or {}
     roots = substitute([node for node, _ in (*nodes.values(), *tilts.values())], draws.held, frame.hints)
+    for state, each in frame.states.items():
+        frame.named(substitute([state], draws.held)[0], each.site.name)
     found, held = hold(roots, sites, values, frame.hints)
     factors = tuple(
         Factor(name, named(frame, name, node), frozenset(map(frame.plate, plates)))

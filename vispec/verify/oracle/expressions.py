@@ -96,6 +96,8 @@ def evaluate(expression: m.Expression, at: Place, scene: Scene) -> Tensor:
             return sequence(name, plate, at[plate], at, scene)
         case m.Past(name=name, plate=plate, lag=lag):
             return element(name, {**at, plate: at[plate] - lag}, scene)
+        case m.Recursion(along=plate, steps=steps):
+            return evaluate(steps[min(at[plate], len(steps) - 1)], at, scene)
         case m.Select(name=name, by=by):
             chosen = {plate: pointed_at(index, at, scene) for plate, index in by}
             return at_root(name, scene) if -1 in chosen.values() else element(name, {**at, **chosen}, scene)
