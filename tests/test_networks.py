@@ -15,7 +15,7 @@ from vispec.model.types import Type
 from vispec.source import Source, Span
 from vispec.torch.nets.classes import NetCode, emit_net
 from vispec.torch.nets.code import ceiling, plus, times, unwrapped
-from vispec.torch.source_text import kernel_source, with_borrowed
+from vispec.torch.text.source_text import kernel_source, with_borrowed
 from vispec.trunk import noncausal_stage, trunk_problems
 
 SIZES = {"D": 3, "Z": 2, "K": 4, "H": 6, "W": 5, "V": 7, "U": 5}

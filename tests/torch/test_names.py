@@ -5,7 +5,7 @@ import keyword
 import pytest
 from torch import nn
 
-from vispec.torch.names import INTERFACE, MODULE, ModuleNames, Names, identifier
+from vispec.torch.text.names import INTERFACE, MODULE, ModuleNames, Names, identifier
 
 
 def test_what_a_module_holds_is_known() -> None:

@@ -6,7 +6,7 @@ from vispec.model.types import FINITE_DOMAINS
 from vispec.model.walk import is_read, law_parts, walk
 from vispec.plan.estimate import gradient_of
 from vispec.plan.guides import in_joint, is_shared
-from vispec.plan.refuse import model_expressions
+from vispec.plan.refused.refuse import model_expressions
 from vispec.plan.treatment import Treatment
 
 

@@ -2,11 +2,11 @@
 
 from vispec.program.cost import Numbers
 from vispec.program.node import Map, Node, Noise
-from vispec.torch.code import TERM, binary, call
-from vispec.torch.implementation import Implementation, Match
 from vispec.torch.implementations.linear import added
-from vispec.torch.layout import Value, aligned
-from vispec.torch.writer import Writer
+from vispec.torch.nodes.implementation import Implementation, Match
+from vispec.torch.nodes.writer import Writer
+from vispec.torch.text.code import TERM, binary, call
+from vispec.torch.text.layout import Value, aligned
 
 LIKE = {"normal": "torch.randn_like", "uniform": "torch.rand_like"}
 
