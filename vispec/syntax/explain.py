@@ -252,7 +252,10 @@ def _slip(stop: Stop) -> str | None:
     in_index = stop.before.count("[") > stop.before.count("]")
     slips = (
         (stop.head in SECTIONS and stop.previous == ":", "put each entry on a line of its own, indented"),
-        (stop.head == "let" and stop.found == ":" and len(stop.before) == 2, "a `let` of a guide has no type: write `=` and its value"),
+        (
+            stop.head == "let" and stop.found == ":" and len(stop.before) == 2,
+            "a `let` of a guide has no type: write `=` and its value",
+        ),
         (stop.found == "*" and stop.previous == "*", "a power is written `^`"),
         (stop.found == "=" and "EQUALS" in stop.accepts, "equality is written `==`"),
         (stop.found == ":" and in_index, "the prefix before element `i` is `x[<i]`, the whole sequence `x[*]`"),
