@@ -62,3 +62,18 @@ def test_random_models(text: str, seed: int) -> None:
 @pytest.mark.parametrize("name", NAMED)
 def test_specs(name: str) -> None:
     asked(without_elements(name, (SPECS / f"{name}.vispec").read_text(), 0))
+
+
+@pytest.mark.parametrize("lengths", [(2, 0), (0, 2), (0, 0)])
+def test_a_row_without_elements_has_a_gradient_where_its_length_divides(lengths: tuple[int, int]) -> None:
+    """i / |x| - j / |y| of a sentence of which either side may be empty, beside one that is whole."""
+    trial = without_elements("ibm2", (SPECS / "ibm2.vispec").read_text(), 0)
+    words, (y_len, x_len) = torch.tensor([[0, 1], [1, 0]]), lengths
+    batch = {"y": words, "y_len": torch.tensor([2, y_len]), "x": words, "x_len": torch.tensor([2, x_len])}
+    module: Any = trial.built.module
+    alone = module.log_prob({name: each[:1] for name, each in batch.items()})
+    found = module.log_prob(batch)
+    torch.testing.assert_close(found[:1], alone)
+    assert found[1] == (-torch.inf if x_len and not y_len else 0)
+    wanted, ours = (torch.autograd.grad(each[0], [*module.parameters()]) for each in (alone, found))
+    torch.testing.assert_close(ours, wanted)

@@ -134,6 +134,26 @@ def merged_products() -> Node:
     return build.merge(build.add(build.contract((batch("w", "real", N, V), table), (V,)), const), (K, L), KL)
 
 
+def lengths() -> Node:
+    """How far along its row each element stands from a number."""
+    share = build.apply("div", build.apply("mul", build.position(R), batch("u", "real", N, R)), LENGTHS)
+    return build.apply("abs", build.sub(share, build.reduce("sum", parameter("a", K), (K,))))
+
+
+def choices() -> Node:
+    """One of two small tables for each element, as a test along many says, and of either only half."""
+    seen, even = build.lt(batch("u", "real", N, R), 0.0), build.eq(build.apply("mod", build.position(K), 2), 0)
+    return build.where(
+        even, build.where(seen, parameter("a", K), 0.0), build.where(seen, build.apply("log_sigmoid", parameter("a", K)), 1.0)
+    )
+
+
+def partial_sums() -> Node:
+    loc = build.add(parameter("a", K), batch("x", "real", N))
+    total = build.add(loc, build.exp(parameter("a", K)))
+    return build.apply("div", total, build.exp(loc))
+
+
 def distinct() -> Node:
     """A net of symbols, its softmax at some outcomes."""
     settings = (("mode", "whole"), ("symbols", "features"))
@@ -152,6 +172,9 @@ SIMPLE = (
     bits_of_tables,
     products,
     merged_products,
+    lengths,
+    choices,
+    partial_sums,
     distinct,
 )
 CASES: Mapping[str, Callable[[], Node]] = {
@@ -222,6 +245,10 @@ def test_what_they_save() -> None:
     assert operations([after]) < operations([before])
     _, after = saved("products")
     assert not [x for x in nodes([after]) if not isinstance(x, Call) and {N, K, EVENT} <= x.axes]
+    before, after = saved("choices")
+    assert work([after], NUMBERS) < work([before], NUMBERS)
+    _, after = saved("partial_sums")
+    assert sorted(len(x.operands) for x in nodes([after]) if isinstance(x, Map) and x.op == "add") == [2, 2]
     _, after = saved("distinct")
     assert [x for x in nodes([after]) if isinstance(x, Call) and x.kind == "net" and {a.kind for a in x.shared} == {"rows"}]
     _, after = saved("merged_products")

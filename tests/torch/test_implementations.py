@@ -103,6 +103,14 @@ def binary_digit() -> Node:
     return build.reduce("sum", build.mul(build.apply("real", digit), parameter("i", K)), (K,))
 
 
+def mixed_total() -> Node:
+    """Of a topic model, some of whose words count."""
+    seen = build.pick(build.link("log_softmax", parameter("e", K, V), (V,)), {V: batch("w", "int", N, TIME)})
+    weight = build.link("log_softmax", build.mul(parameter("p", N), parameter("i", K)), (K,))
+    each = build.reduce("log_sum_exp", build.add(weight, seen), (K,))
+    return build.reduce("sum", build.where(build.lt(build.position(TIME), batch("len", "int", N)), each, 0.0), (TIME,))
+
+
 def draw_by_logits() -> Node:
     """Of bits that are sure, so that draws are the same."""
     logit = build.mul(100.0, build.add(parameter("a", K, EVENT), 0.5))
@@ -136,6 +144,7 @@ CASES: Mapping[str, Callable[[], Node]] = {
         linear,
         selected,
         mixture,
+        mixed_total,
     )
 }
 
@@ -214,7 +223,7 @@ def test_it_computes_the_same_with_fewer_operations(name: str) -> None:
         if name not in ("bit", "log_of_rest") or without == rivals:  # what it is for: exact gradients at 0 and 1
             torch.testing.assert_close(grads, theirs, rtol=1e-10, atol=1e-10)
     assert texts[0] != texts[1]
-    if name not in ("chain_of_tokens", "log_of_rest", "mixture", "selected"):  # exact gradients, less memory
+    if name not in ("chain_of_tokens", "log_of_rest", "mixed_total", "mixture", "selected"):  # exact gradients, less memory
         assert counts[0] <= counts[1]
 
 
@@ -224,3 +233,19 @@ def drawn_as(noise: torch.Tensor, made: Any, given: Any) -> torch.Tensor:
         patch.setattr(torch, "randn_like", lambda like: noise.clone())
         patch.setattr(torch.Tensor, "normal_", lambda self: noise.clone())
         return made.log_prob(given)
+
+
+def test_a_mixed_total_of_weights_that_differ_along_some_of_the_outcomes_plates() -> None:
+    """Weights of several terms, the same along one of two plates that are added up, and for all rows of a third."""
+    seen = build.pick(parameter("e", K, V), {V: batch("w", "int", N, TIME)})
+    joint = build.add(parameter("p", N), parameter("i", K), seen)
+    root = build.reduce("sum", build.reduce("log_sum_exp", joint, (K,)), (N, TIME))
+    given = numbers()
+    leaves = {key: given[key].requires_grad_() for key in "pie"}
+    (array,) = run([root], World({**given, **leaves}, SIZES, {}, {}))
+    found, names = printed(Program({"log_prob": root}), Target())
+    assert ", None, softmax=(False, False)).sum(-1)" in "\n".join(found.lines)
+    ours, wanted = module(found, names, SIZES, leaves, {}).log_prob(given), array.laid(())
+    torch.testing.assert_close(ours, wanted, rtol=1e-12, atol=1e-12)
+    grads = [torch.autograd.grad(each, [*leaves.values()]) for each in (ours, wanted)]
+    torch.testing.assert_close(grads[0], grads[1], rtol=1e-10, atol=1e-10)

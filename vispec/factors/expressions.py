@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from vispec.factors.frame import Frame
 from vispec.factors.functions import BY_ELEMENT, FUNCTIONS
-from vispec.factors.nets import call
+from vispec.factors.nets import call, hint_of
 from vispec.factors.states import state
 from vispec.model import model as m
 from vispec.model.types import MISSING, Dim, Type
@@ -68,7 +68,10 @@ def named(f: Frame, name: str) -> Node:
     if name in model.param:
         return f.parameter(model.param[name])
     let = next(let for let in (*model.lets, *model.guide_lets) if let.name == name)
-    return f.named(expression(f, let.value), name)
+    node = expression(f, let.value)
+    if isinstance(let.value, m.NetCall) and f.hints.get(node) == hint_of(let.value):
+        f.hints[node] = name
+    return f.named(node, name)
 
 
 def type_of(f: Frame, name: str) -> Type:

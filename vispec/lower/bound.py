@@ -32,8 +32,8 @@ def total(s: Setting, more: tuple[Factor, ...] = (), algebra: str = "log_sum_exp
 
 
 def summed(s: Setting, order: Order) -> Node:
-    """The same of what a row has, in the order that is planned."""
-    return execute(order, {each.name: each.node for each in s.joint.problem.factors})
+    """The same of what a row has, in the order that is planned: one for each row, where all are alike too."""
+    return build.spread(execute(order, {each.name: each.node for each in s.joint.problem.factors}), s.draws.rows)
 
 
 def combined(s: Setting, weights: Node, query: bool = False) -> Node:

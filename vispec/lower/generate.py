@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vispec.catalog import distributions
@@ -14,7 +14,7 @@ from vispec.lower.structured import decided_structure, grown
 from vispec.model.model import Model, Variable
 from vispec.model.walk import is_read
 from vispec.plan.held.along import Body, Member, along, changed, lags_of, parts
-from vispec.plan.held.draws import draw_law, site_of, uniform
+from vispec.plan.held.draws import draw_law, same, site_of, uniform
 from vispec.plan.held.sink import below, sink
 from vispec.plan.held.states import opened
 from vispec.program import build
@@ -102,12 +102,12 @@ class Generator:
     def read_again(self, variable: Variable) -> bool:
         return is_read(self.f.model, variable.name)
 
-    def value(self, variable: Variable, law: Law, order: tuple[Axis, ...]) -> Node:
-        """A latent's draw; what is observed by the rule."""
+    def value(self, variable: Variable, law: Law, order: tuple[Axis, ...], now: Callable[[Node], Node] = same) -> Node:
+        """A latent's draw; what is observed by the rule. now: as of draw_law."""
         frame, shape = self.frame, self.frame.shape(variable.type)
         match law:
             case ChoiceLaw(test, then, otherwise):
-                one, other = (self.value(variable, each, order) for each in (then, otherwise))
+                one, other = (self.value(variable, each, order, now) for each in (then, otherwise))
                 given = ((test, (), ""), (one, shape, ""), (other, shape, ""))
                 if variable.role == "latent":
                     return build.where(test, one, other)
@@ -118,11 +118,11 @@ class Generator:
                 entry = distributions()[name]
                 smooth = variable.role == "latent" and (entry.path is not None or entry.carry is not None)
                 if variable.role == "latent" or (entry.torch_class is None and not entry.optional):
-                    return draw_law(frame, law, variable, order, shape, smooth).value
+                    return draw_law(frame, law, variable, order, shape, smooth, now=now).value
                 if entry.modifier is not None:
                     return draw_law(frame, law, variable, order, shape, False).value
                 if entry.optional and not params:
-                    name, params = uniform(frame, variable)
+                    name, params = uniform(frame, variable, now)
                     entry = distributions()[name]
                 events = shape[len(shape) - entry.event_dim :]
                 around = tuple(axis for axis in order if axis not in events)
@@ -175,7 +175,7 @@ class Generator:
                         case Call(_, _, given):
                             for each, own, _ in given:
                                 if own and below([each], names)[each] and own[0].kind == "plate":
-                                    return own[0]
+                                    return own[0].origin  # of two axes of a plate, the plate
         raise TypeError(f"{', '.join(names)} read each other along no chain")
 
     def draw_along(self, group: Sequence[Variable]) -> None:
@@ -195,7 +195,7 @@ class Generator:
                 return law.value, ()
             variable = self.f.model.variable[site.name]
             own = tuple(axis for axis in map(frame.plate, variable.plates) if axis is not chain)
-            return self.value(variable, law, (*own, *frame.shape(variable.type))), ()
+            return self.value(variable, law, (*own, *frame.shape(variable.type)), body.at), ()
 
         found = along(f"along {chain.hint} of {', '.join(names)}", chain, members, around, step, frame.hints)
         for variable in group:

@@ -134,7 +134,7 @@ def whole(s: Setting, told: Variable | Let) -> tuple[Node, tuple[Axis, ...]]:
     """A variable's or a let's value with the samples and all its plates."""
     frame, samples = s.f.frame, s.draws.samples
     assert samples is not None
-    (value,) = substitute([named(frame, told.name)], s.draws.held)
+    (value,) = substitute([named(frame, told.name)], s.draws.held, frame.hints)
     order = (samples, *map(frame.plate, told.plates), *frame.shape(told.type))
     return build.spread(value, order), order
 

@@ -94,9 +94,16 @@ def _flat(op: str, args: Iterable[Node]) -> list[Node]:
     return [inner for arg in args for inner in (arg.operands if isinstance(arg, Map) and arg.op == op else (arg,))]
 
 
+def _without_spreads(args: list[Node]) -> list[Node]:
+    """Constants as numbers where the others have all axes that they are spread along."""
+    spread = [arg for arg in args if isinstance(arg, Spread) and isinstance(arg.arg, Const)]
+    have = frozenset[Axis]().union(*(arg.axes for arg in args if arg not in spread))
+    return [arg.arg if isinstance(arg, Spread) and arg in spread and arg.axes <= have else arg for arg in args]
+
+
 def _several(op: str, args: tuple[Node, ...], neutral: float) -> Node | None:
     """Arguments of a sum or a product, those of inner ones among them; constants are one, and the neutral one none."""
-    flat = _flat(op, args)
+    flat = _without_spreads(_flat(op, args))
     constants = [arg for arg in flat if isinstance(arg, Const)]
     rest = [arg for arg in flat if not isinstance(arg, Const)]
     if len(constants) > 1 or (constants and constants[0].value == neutral) or len(flat) > len(args):
@@ -272,7 +279,7 @@ def _bool(x: Node) -> Node | None:
     if x.dtype == "bool":
         return x
     inner = _operand(x, "real") or _operand(x, "int")
-    return inner if inner is not None and inner.dtype == "bool" else None
+    return apply("bool", inner) if inner is not None and inner.dtype != "real" else None
 
 
 def _eq(x: Node, y: Node) -> Node | None:

@@ -128,12 +128,14 @@ def rebuild(roots: Iterable[Node], rule: Callable[[Node], Node | None], known: d
     return [known[root] for root in roots]
 
 
-def substitute(roots: Iterable[Node], new: Mapping[Node, Node]) -> list[Node]:
-    """The roots with some nodes replaced, outermost first: inside what is replaced nothing else is."""
+def substitute(roots: Iterable[Node], new: Mapping[Node, Node], hints: dict[Node, str] | None = None) -> list[Node]:
+    """The roots with some nodes replaced, outermost first: inside what is replaced nothing else is. hints: what the spec calls
+    nodes, to which those in the place of others are added."""
     known = dict(new)
-    found = list[Node]()
-    for root in roots:
-        found.append(_substituted(root, known))
+    found = [_substituted(root, known) for root in roots]
+    for old, made in known.items():
+        if hints is not None and old in hints and type(old) is type(made):
+            hints.setdefault(made, hints[old])
     return found
 
 

@@ -158,4 +158,5 @@ def rewrite(program: Program, numbers: Numbers) -> Program:
     return Program(found.outputs, {**named, **found.hints}, found.spans).rewritten(Masks().rule)
 
 
-ENTRY = Rule(name="guard", what="branches that are not taken send no gradient", rewrite=rewrite, after=("masks",), needed=True)
+WHAT = "branches that are not taken send no gradient"
+ENTRY = Rule(name="guard", what=WHAT, rewrite=rewrite, after=("choices", "lengths", "masks"), needed=True)

@@ -121,8 +121,9 @@ def sums(o: Outputs) -> list[str]:
     if o.asked is None or o.setting.combine != "exact":
         return []
     told = [str(step) for step in o.asked.steps if isinstance(step, Sum | Structured)]
-    listed = ", ".join(f'"{each}"' for each in told)
-    return [f"sums = ({listed},)" if len(told) == 1 else f"sums = ({listed})"]
+    listed = [f'"{each}"' for each in told]
+    line = f"sums = ({', '.join(listed)}{',' if len(told) == 1 else ''})"
+    return [line] if len(line) <= 124 else ["sums = (", *(f"    {each}," for each in listed), ")"]
 
 
 def docstring(model: Model) -> list[str]:
@@ -153,7 +154,9 @@ def constructor(
     made += [(name, f"self.{name} = {kernel}({given})") for name, (_, kernel), given in layers]
     for net, code in nets.items():
         name = names.attribute("net", net)
-        made.append((name, f"self.{name} = {code.class_name}({', '.join(code.sizes)})"))
+        made.append(
+            (name, f"self.{name} = {code.class_name}({', '.join(names.attribute('size', size) for size in code.sizes)})")
+        )
     lines = [line for name, line in (*made, *settings(o, members)) if wanted.has(name)]
     values = {size.name: told.get(size.name, size.value) for size in model.sizes}
     values |= {vocab.name: told.get(vocab.name) for vocab in model.vocabs}

@@ -12,7 +12,7 @@ from vispec.torch.derived import described as derived_words
 from vispec.torch.members import BATCH, ROOM, Members
 from vispec.torch.names import local
 
-TILTED = "log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."
+TILTED = "log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."
 PAIRS = "log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."
 QUERIES = "vispec.kernels.queries"
 

@@ -65,6 +65,11 @@ def parted(source: Source) -> bool:
     return len(source.outputs) > 1 or isinstance(source, Loop)
 
 
+def is_name(code: Code) -> bool:
+    """Whether it is the value of another node, as it is."""
+    return len(code.pieces) == 1 and isinstance(code.pieces[0], Slot)
+
+
 class Writer:
     """values: what is written so far. told: how many elements axes have that nothing else tells, as text. shaped: inputs that
     are there, though the program does not read them, and tell how many elements axes have. graph: whether gradients are asked
@@ -109,6 +114,8 @@ class Writer:
             return value
         if isinstance(node, Input | Draw | Noise | Zeros | Source | Part | Carried):
             return value
+        if is_name(value.code):
+            return value  # a name for a name is a line that says nothing
         if self.chosen.get(node) and any(isinstance(each, Noise) for each in self.chosen[node][1].covers):
             return value
         first = self.written.setdefault((value.code, value.dtype), node)
@@ -125,7 +132,7 @@ class Writer:
         found = self.values[node]
         if isinstance(node, ATOMS) or found.python or (isinstance(node, Input) and node.source != "batch"):
             return found
-        if len(found.code.pieces) == 1 and isinstance(found.code.pieces[0], Slot):
+        if is_name(found.code):
             return found
         if (
             isinstance(node, Map)

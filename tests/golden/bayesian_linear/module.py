@@ -13,6 +13,7 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+# constraints: in_domain
 # constraints: softplus_inverse
 # decide: decide
 # decide: predictive
@@ -68,7 +69,8 @@ class BayesianLinear(nn.Module):
     @w_scale.setter
     def w_scale(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_w_scale.copy_(softplus_inverse(value))
+            raw = softplus_inverse(value)
+            self.raw_w_scale.copy_(in_domain(raw, F.softplus(raw), value))
 
     @property
     def b_scale(self) -> Tensor:
@@ -78,7 +80,8 @@ class BayesianLinear(nn.Module):
     @b_scale.setter
     def b_scale(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_b_scale.copy_(softplus_inverse(value))
+            raw = softplus_inverse(value)
+            self.raw_b_scale.copy_(in_domain(raw, F.softplus(raw), value))
 
     @property
     def noise_scale(self) -> Tensor:
@@ -88,7 +91,8 @@ class BayesianLinear(nn.Module):
     @noise_scale.setter
     def noise_scale(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_noise_scale.copy_(softplus_inverse(value))
+            raw = softplus_inverse(value)
+            self.raw_noise_scale.copy_(in_domain(raw, F.softplus(raw), value))
 
     def log_prob(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> Tensor:
         """A lower bound on log p of each row (n,), in nats."""
@@ -115,10 +119,11 @@ class BayesianLinear(nn.Module):
         b = self.b_loc + b_scale * noise_b  # (s*,)
         noise_scale = F.softplus(self.raw_noise_scale)
         product = noise_scale * self.noise_with_b * ((b - self.b_loc) / b_scale)  # (s*,)
-        total = product + self.noise_loc + noise_scale * torch.randn_like(product)  # (s*,)
-        noise, into = into_positive(total)  # (s*,)
+        total = self.noise_loc + product  # (s*,)
+        total_2 = total + noise_scale * torch.randn_like(total)  # (s*,)
+        noise, into = into_positive(total_2)  # (s*,)
         log_p_noise = gamma_log_prob(noise, self.one * 2.0, self.one * 2.0)  # (s*,)
-        log_total = normal_log_prob(total, self.noise_loc + product, noise_scale)  # (s*,)
+        log_total = normal_log_prob(total_2, total, noise_scale)  # (s*,)
         log_q_noise = log_total - into  # (s*,)
         ratio = (log_p_noise - log_q_noise).mean(-1)
         kl_w = kl_normal_standard_vector(self.w_loc, w_scale)
@@ -128,20 +133,20 @@ class BayesianLinear(nn.Module):
 
     @torch.no_grad()
     def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
-        """log p(row, latents) − log q(latents) at draws of the latents, (samples, n); what all rows share is drawn with each sample and adds nothing."""
+        """log p(row, latents) − log q(latents) at draws of the latents, (samples, n);
+        what all rows share is drawn with each sample and adds nothing."""
         b_scale = F.softplus(self.raw_b_scale)
         noise_b = self.one.new_empty(samples).normal_()  # (s*,)
-        product = b_scale * noise_b  # (s*,)
-        b = self.b_loc + product  # (s*,)
+        b = self.b_loc + b_scale * noise_b  # (s*,)
         noise_scale = F.softplus(self.raw_noise_scale)
-        product_2 = noise_scale * self.noise_with_b * ((b - self.b_loc) / b_scale)  # (s*,)
-        total = product_2 + self.noise_loc + noise_scale * torch.randn_like(product_2)  # (s*,)
+        product = noise_scale * self.noise_with_b * ((b - self.b_loc) / b_scale)  # (s*,)
+        total = product + self.noise_loc + noise_scale * torch.randn_like(product)  # (s*,)
         noise, _ = into_positive(total)  # (s*,)
         w_scale = F.softplus(self.raw_w_scale)  # (D,)
         noise_w = self.one.new_empty(samples, self.D).normal_()  # (s*, D)
         w = self.w_loc + w_scale * noise_w  # (s*, D)
         y = batch["y"]  # (n, D)
-        total_2 = F.linear(y, w, product) + self.b_loc  # (n, s*)
+        total_2 = F.linear(y, w, b)  # (n, s*)
         x = batch["x"]  # (n,)
         log_x = normal_log_prob(x[:, None], total_2, noise)  # (n, s*)
         return log_x.T  # (s*, n)

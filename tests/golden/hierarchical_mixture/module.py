@@ -13,10 +13,14 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 # backward: first_derivative
+# constraints: in_domain
 # decide: decide
 # decide: predictive
+# distinct: distinct
 # heap: keep_pages
+# layers.counts: count_values
 # queries: Attached
 # queries: Entropic
 # queries: Summed
@@ -39,7 +43,10 @@ from torch import Tensor, nn
 # sums.enumeration: seeded
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
+# sums.logsum: weights
+# sums.lookup: MixedTotal
 # sums.lookup: columns
+# sums.lookup: mixed_total
 
 
 def categorical_start(value: torch.Tensor, size: int) -> tuple[torch.Tensor]:
@@ -54,7 +61,10 @@ class HierarchicalMixture(nn.Module):
 
     exact = True
     estimator = "exact"
-    sums = ("sum_topic = log-sum-exp over topic of log_topic, log_w, tilt_topic", "sum_kind = log-sum-exp over kind of log_kind, tilt_kind, sum_topic_over_n")
+    sums = (
+        "sum_topic = log-sum-exp over topic of log_topic, log_w, tilt_topic",
+        "sum_kind = log-sum-exp over kind of log_kind, tilt_kind, sum_topic_over_n",
+    )
 
     def __init__(self, V: int, C: int = 10, K: int = 20):
         super().__init__()
@@ -75,7 +85,8 @@ class HierarchicalMixture(nn.Module):
     @prior.setter
     def prior(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_prior.copy_(value.log())
+            raw = value.log()
+            self.raw_prior.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def mix(self) -> Tensor:
@@ -85,7 +96,8 @@ class HierarchicalMixture(nn.Module):
     @mix.setter
     def mix(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_mix.copy_(value.log())
+            raw = value.log()
+            self.raw_mix.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def phi(self) -> Tensor:
@@ -95,22 +107,24 @@ class HierarchicalMixture(nn.Module):
     @phi.setter
     def phi(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_phi.copy_(value.log())
+            raw = value.log()
+            self.raw_phi.copy_(in_domain(raw, raw.softmax(-1), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (doc,), exact, in nats."""
         batch = with_room(batch)
-        log_phi = self.raw_phi.log_softmax(-1)  # (topic, V)
         w = batch["w"]  # (doc, n)
-        log_w = columns(log_phi, w)  # (doc, n, topic)
-        log_mix = self.raw_mix.log_softmax(-1)  # (kind, K)
-        log_joint = log_mix + log_w[:, :, None]  # (doc, n, kind, topic)
-        log_sum_topic = log_sum_exp(log_joint)  # (doc, n, kind)
         w_len = batch["w_len"]  # (doc,)
         inside_n = torch.arange(w.shape[1], device=self.one.device) < w_len[:, None]  # (doc, n)
-        log_sum_topic_2 = torch.where(inside_n[:, :, None], log_sum_topic, 0.0)  # (doc, n, kind)
+        sum_n = mixed_total(
+            self.raw_mix.expand(w_len.shape[0], -1, -1),
+            self.raw_phi,
+            w[:, None].expand(-1, self.C, -1),
+            inside_n[:, None],
+            softmax=(True, True),
+        )  # (doc, kind)
         log_prior = self.raw_prior.log_softmax(-1)  # (C,)
-        return log_sum_exp(log_prior + log_sum_topic_2.sum(1))  # (doc,)
+        return log_sum_exp(log_prior + sum_n)  # (doc,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -118,7 +132,7 @@ class HierarchicalMixture(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         log_phi = self.raw_phi.log_softmax(-1)  # (topic, V)
         w = batch["w"]  # (doc, n)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
+# constraints: in_domain
 # constraints: softplus_inverse
 # decide: decide
 # decide: predictive
@@ -85,27 +86,25 @@ class Ibm2(nn.Module):
     @tension.setter
     def tension(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_tension.copy_(softplus_inverse(value))
+            raw = softplus_inverse(value)
+            self.raw_tension.copy_(in_domain(raw, F.softplus(raw), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (pair,), exact, in nats."""
         batch = with_room(batch)
+        x = batch["x"]  # (pair, i)
+        at_i = torch.arange(x.shape[1], device=self.one.device)  # (i,)
+        x_len = batch["x_len"]  # (pair,)
+        ratio = at_i.to(self.one.dtype) / x_len.clamp(min=1)[:, None]  # (pair, i)
         y = batch["y"]  # (pair, j)
         at_a = torch.arange(y.shape[1], device=self.one.device)  # (a,)
         y_len = batch["y_len"]  # (pair,)
-        inside_a = at_a < y_len[:, None]  # (pair, a)
-        any_j = (inside_a & (at_a != 0)).any(-1)  # (pair,)
-        x_len = batch["x_len"]  # (pair,)
-        x_len_2 = torch.where(any_j, x_len.to(self.one.dtype), 1.0)  # (pair,)
-        x = batch["x"]  # (pair, i)
-        at_i = torch.arange(x.shape[1], device=self.one.device)  # (i,)
-        ratio = at_i / x_len_2[:, None]  # (pair, i)
-        y_len_2 = torch.where(any_j, y_len.to(self.one.dtype), 1.0)  # (pair,)
-        ratio_2 = at_a / y_len_2[:, None]  # (pair, j)
+        ratio_2 = at_a.to(self.one.dtype) / y_len.clamp(min=1)[:, None]  # (pair, j)
         abs_ = (ratio[:, None] - ratio_2[:, :, None]).abs()  # (pair, j, i)
         tension = F.softplus(self.raw_tension)
         test = at_a == 0  # (j,)
         null = torch.where(test[:, None], self.null, -tension * abs_)  # (pair, j, i)
+        inside_a = at_a < y_len[:, None]  # (pair, a)
         null_2 = torch.where(inside_a[:, :, None], null, -torch.inf)  # (pair, j, i)
         log_null = null_2.log_softmax(1)  # (pair, j, i)
         y_words, y_row = distinct(y)  # (distinct,), (pair, a)
@@ -123,24 +122,21 @@ class Ibm2(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
+        x = batch["x"]  # (pair, i)
+        at_i = torch.arange(x.shape[1], device=self.one.device)  # (i,)
+        x_len = batch["x_len"]  # (pair,)
+        ratio = at_i.to(self.one.dtype) / x_len.clamp(min=1)[:, None]  # (pair, i)
         y = batch["y"]  # (pair, j)
         at_a = torch.arange(y.shape[1], device=self.one.device)  # (a,)
         y_len = batch["y_len"]  # (pair,)
-        inside_a = at_a < y_len[:, None]  # (pair, a)
-        any_j = (inside_a & (at_a != 0)).any(-1)  # (pair,)
-        x_len = batch["x_len"]  # (pair,)
-        x_len_2 = torch.where(any_j, x_len.to(self.one.dtype), 1.0)  # (pair,)
-        x = batch["x"]  # (pair, i)
-        at_i = torch.arange(x.shape[1], device=self.one.device)  # (i,)
-        ratio = at_i / x_len_2[:, None]  # (pair, i)
-        y_len_2 = torch.where(any_j, y_len.to(self.one.dtype), 1.0)  # (pair,)
-        ratio_2 = at_a / y_len_2[:, None]  # (pair, j)
+        ratio_2 = at_a.to(self.one.dtype) / y_len.clamp(min=1)[:, None]  # (pair, j)
         abs_ = (ratio[:, None] - ratio_2[:, :, None]).abs()  # (pair, j, i)
         tension = F.softplus(self.raw_tension)
         test = at_a == 0  # (j,)
         null = torch.where(test[:, None], self.null, -tension * abs_)  # (pair, j, i)
+        inside_a = at_a < y_len[:, None]  # (pair, a)
         null_2 = torch.where(inside_a[:, :, None], null, -torch.inf)  # (pair, j, i)
         log_null = null_2.log_softmax(1)  # (pair, j, i)
         y_words, y_row = distinct(y)  # (distinct,), (pair, a)
@@ -179,17 +175,15 @@ class Ibm2(nn.Module):
         y = batch["y"]  # (pair, j)
         at_j = torch.arange(y.shape[1], device=self.one.device)  # (j,)
         y_len = batch["y_len"]  # (pair,)
-        inside_j = at_j < y_len[:, None]  # (pair, j)
-        any_j = (inside_j & (at_j != 0)).any(-1)  # (pair,)
-        i = torch.where(any_j, lengths["i"].to(self.one.dtype), 1.0)  # (pair,)
+        ratio = at_j.to(self.one.dtype) / y_len.clamp(min=1)[:, None]  # (pair, j)
         at_i = torch.arange(i_size, device=self.one.device)  # (i,)
-        ratio = at_i / i[:, None]  # (pair, i)
-        y_len_2 = torch.where(any_j, y_len.to(self.one.dtype), 1.0)  # (pair,)
-        ratio_2 = at_j / y_len_2[:, None]  # (pair, j)
-        abs_ = (ratio[:, None] - ratio_2[:, :, None]).abs()  # (pair, j, i)
+        max_i = lengths["i"].clamp(min=1)  # (pair,)
+        ratio_2 = at_i.to(self.one.dtype) / max_i[:, None]  # (pair, i)
+        abs_ = (ratio_2[:, None] - ratio[:, :, None]).abs()  # (pair, j, i)
         tension = F.softplus(self.raw_tension)
         test = at_j == 0  # (j,)
         null = torch.where(test[:, None], self.null, -tension * abs_)  # (pair, j, i)
+        inside_j = at_j < y_len[:, None]  # (pair, j)
         null_2 = torch.where(inside_j[:, :, None], null, -torch.inf)  # (pair, j, i)
         null_prob = null_2.softmax(1)  # (pair, j, i)
         a = torch.distributions.Categorical(probs=null_prob.transpose(-2, -1)).sample()  # (pair, i)

@@ -16,8 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
+# constraints: in_domain
 # decide: decide
 # decide: predictive
+# distinct: distinct
 # draws.once: Once
 # draws.once: differentiable_once
 # heap: keep_pages
@@ -46,7 +48,10 @@ from torch.nn import functional as F
 # sums.enumeration: seeded
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
+# sums.logsum: weights
+# sums.lookup: MixedTotal
 # sums.lookup: columns
+# sums.lookup: mixed_total
 
 
 def categorical_start(value: torch.Tensor, size: int) -> tuple[torch.Tensor]:
@@ -106,7 +111,8 @@ class Lda(nn.Module):
     @phi_point.setter
     def phi_point(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_phi_point.copy_(value.log())
+            raw = value.log()
+            self.raw_phi_point.copy_(in_domain(raw, raw.softmax(-1), value))
 
     def log_prob(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> Tensor:
         """A lower bound on log p of each row (doc,), in nats."""
@@ -119,9 +125,7 @@ class Lda(nn.Module):
         encode = F.softplus(encode_raw)  # (doc, K)
         theta = differentiable_once(torch.distributions.Dirichlet(concentration=encode).rsample())  # (doc, K)
         log_topic = log_of(theta)  # (doc, topic)
-        log_w = columns(log_of(phi), w)  # (doc, n, topic)
-        log_sum_topic = log_sum_exp(log_topic[:, None] + log_w)  # (doc, n)
-        sum_n = torch.where(inside_n, log_sum_topic, 0.0).sum(-1)  # (doc,)
+        sum_n = mixed_total(log_topic, log_of(phi), w, inside_n, softmax=(False, False))  # (doc,)
         kl_theta = torch.distributions.kl_divergence(
             torch.distributions.Dirichlet(concentration=encode.double()),
             torch.distributions.Dirichlet(concentration=(self.one * 0.5).expand(self.K).expand(w.shape[0], -1).double()),
@@ -143,7 +147,8 @@ class Lda(nn.Module):
 
     @torch.no_grad()
     def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
-        """log p(row, latents) − log q(latents) at draws of the latents, (samples, doc); what all rows share is drawn with each sample and adds nothing."""
+        """log p(row, latents) − log q(latents) at draws of the latents, (samples, doc);
+        what all rows share is drawn with each sample and adds nothing."""
         batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
@@ -151,14 +156,12 @@ class Lda(nn.Module):
         encode_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
         encode = F.softplus(encode_raw)  # (doc, K)
         theta = torch.distributions.Dirichlet(concentration=encode).expand((samples, w.shape[0])).rsample()  # (s*, doc, K)
-        log_topic = log_of(theta)  # (s*, doc, topic)
-        log_phi_point = self.raw_phi_point.log_softmax(-1)  # (topic, V)
-        log_w = columns(log_phi_point, w)  # (doc, n, topic)
-        log_joint = log_topic[:, :, None] + log_w  # (s*, doc, n, topic)
-        log_sum_topic = log_sum_exp(log_joint)  # (s*, doc, n)
-        sum_n = torch.where(inside_n, log_sum_topic, 0.0).sum(-1)  # (s*, doc)
         log_p_theta = dirichlet_log_prob(theta, (self.one * 0.5).expand(self.K))  # (s*, doc)
         log_q_theta = dirichlet_log_prob(theta, encode)  # (s*, doc)
+        log_topic = log_of(theta)  # (s*, doc, topic)
+        sum_n = mixed_total(
+            log_topic, self.raw_phi_point, w.expand(samples, -1, -1), inside_n, softmax=(False, True)
+        )  # (s*, doc)
         return log_p_theta - log_q_theta + sum_n  # (s*, doc)
 
     @torch.no_grad()
@@ -186,7 +189,7 @@ class Lda(nn.Module):
         return {"theta": {"concentration": F.softplus(encode_raw)}}
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         phi, _ = self.shared()
         w = batch["w"]  # (doc, n)

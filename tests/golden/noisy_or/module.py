@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
+# constraints: in_domain
 # constraints: softplus_inverse
 # decide: decide
 # decide: predictive
@@ -78,7 +79,8 @@ class NoisyOr(nn.Module):
     @active.setter
     def active(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_active.copy_(torch.logit(value))
+            raw = torch.logit(value)
+            self.raw_active.copy_(in_domain(raw, torch.sigmoid(raw), value))
 
     @property
     def leak(self) -> Tensor:
@@ -88,7 +90,8 @@ class NoisyOr(nn.Module):
     @leak.setter
     def leak(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_leak.copy_(softplus_inverse(value))
+            raw = softplus_inverse(value)
+            self.raw_leak.copy_(in_domain(raw, F.softplus(raw), value))
 
     @property
     def strength(self) -> Tensor:
@@ -98,17 +101,18 @@ class NoisyOr(nn.Module):
     @strength.setter
     def strength(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_strength.copy_(softplus_inverse(value))
+            raw = softplus_inverse(value)
+            self.raw_strength.copy_(in_domain(raw, F.softplus(raw), value))
 
     def log_joint_of_z(self, index: Tensor, x: Tensor, leak: Tensor, strength: Tensor) -> Tensor:
         """The log-joint (n, z) at the joint values of z that `index` (S,) numbers."""
         at_k = torch.arange(self.K, device=self.one.device)  # (k,)
         mod = (index >> at_k[:, None]) & 1  # (k, z[k])
-        mod_2 = mod.to(self.one.dtype)  # (k, z[k])
+        mod_2 = mod.to(self.one.dtype)  # (K, z[k])
         total = F.linear(mod_2.T, strength, leak)  # (z[k], d)
         total_2 = -total  # (z[k], d)
         value = torch.where(x[:, None], log_of(-total_2.expm1()), total_2)  # (n, z[k], d)
-        value_2 = bernoulli_log_prob(mod_2, self.raw_active[:, None])  # (k, z[k])
+        value_2 = bernoulli_log_prob(mod.to(self.one.dtype), self.raw_active[:, None])  # (k, z[k])
         return value_2.sum(0) + value.sum(-1)  # (n, z[k])
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
@@ -129,7 +133,7 @@ class NoisyOr(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         x = batch["x"]  # (n, d)
         x_2 = x.bool()  # (n, d)
         leak = F.softplus(self.raw_leak)  # (d,)

@@ -124,12 +124,9 @@ def cells(table: Tensor, *index: Tensor) -> Tensor:
 
 
 def steps_back(x: Tensor, lag: int, dim: int, fill: Tensor | float) -> Tensor:
-    """The element `lag` steps back along a dimension; `fill`, a number or what broadcasts to x, where there is none."""
-    size = x.shape[dim]
-    none = min(lag, size)
-    first = (
-        fill.to(x.dtype).expand_as(x).narrow(dim, 0, none)
-        if isinstance(fill, Tensor)
-        else torch.full_like(x.narrow(dim, 0, none), fill)
-    )
-    return torch.cat([first, x.narrow(dim, 0, size - none)], dim)
+    """The element `lag` steps back along a dimension, 0 the first; `fill`, a number or what broadcasts to x, where none is."""
+    none = min(lag, x.shape[dim])
+    rest = x.narrow(dim, 0, x.shape[dim] - none)
+    if not isinstance(fill, Tensor):
+        return F.pad(rest, (*(0, 0) * (x.dim() - 1 - dim), none, 0), value=fill)
+    return torch.cat([fill.to(x.dtype).expand_as(x).narrow(dim, 0, none), rest], dim)

@@ -23,8 +23,13 @@ from vispec.plan.held.states import opened
 from vispec.plan.treatment import Treatment
 from vispec.program import build
 from vispec.program.axis import Axis, ordered
+from vispec.program.facts import count_or_one
 from vispec.program.node import Call, Draw, Node, Noise, Part, Site
 from vispec.program.walk import substitute
+
+
+def same(node: Node) -> Node:
+    return node
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ class Draws:
                 return law.value, ()
             variable = model.variable[site.name]
             lead = tuple(axis for axis in order if axis.kind != "event")
-            found = self.draw_from(law, variable, (*lead, *frame.shape(variable.type)))
+            found = self.draw_from(law, variable, (*lead, *frame.shape(variable.type)), body.at)
             value = found.value
             if variable.role == "partial":
                 value = build.where(body.at(frame.observed(variable)), body.at(frame.data(variable)), value)
@@ -156,11 +161,11 @@ class Draws:
             return Drawn(substitute([point], self.held)[0], law)
         return self.draw_from(law, variable, self.order(variable, law))
 
-    def draw_from(self, law: Law, variable: Variable, order: tuple[Axis, ...]) -> Drawn:
-        """A sample of a law along these axes, in the way that the estimator asks for."""
+    def draw_from(self, law: Law, variable: Variable, order: tuple[Axis, ...], now: Callable[[Node], Node] = same) -> Drawn:
+        """A sample of a law along these axes, in the way that the estimator asks for. now: as of draw_law."""
         way, shape = self.way(variable.name), self.f.frame.shape(variable.type)
         if way.draw is None:
-            return draw_law(self.f.frame, law, variable, order, shape, way.smooth, self.passed(variable.name))
+            return draw_law(self.f.frame, law, variable, order, shape, way.smooth, self.passed(variable.name), now)
         assert isinstance(law, DrawLaw)
         found = way.draw(self.drawing(variable, law, order))
         self.weight = self.weight if found.weight is None else found.weight
@@ -220,10 +225,11 @@ def draw_law(
     order: tuple[Axis, ...],
     shape: tuple[Axis, ...],
     smooth: bool,
-    read: Callable[[Node], Node] = lambda node: node,
+    read: Callable[[Node], Node] = same,
+    now: Callable[[Node], Node] = same,
 ) -> Drawn:
     """A draw of a law along these axes, of which `shape` are those of its event. smooth: with a gradient through it, and as
-    `read` says."""
+    `read` says. now: how a number of values is read, which may differ along the chain that the draw is made along."""
     match law:
         case DrawLaw(name, params):
             entry = distributions()[name]
@@ -235,16 +241,16 @@ def draw_law(
             if entry.modifier is not None:
                 params = tuple(part for n, node, own in params for part in taken(entry, n, node, own))
             if entry.optional and not params and variable.type.domain != "bit":
-                share = build.mul(Noise(variable.name, "uniform", order), number_of_values(frame, variable.type))
+                share = build.mul(Noise(variable.name, "uniform", order), now(number_of_values(frame, variable.type)))
                 return Drawn(build.apply("int", share), law)
             if entry.optional and not params:
-                name, params = uniform(frame, variable)
+                name, params = uniform(frame, variable, now)
             events = shape[len(shape) - entry.event_dim :]
             around = tuple(axis for axis in order if axis not in events)
             found = Draw(variable.name, name, params, events, around, smooth, dtype_of(variable.type))
             return Drawn(read(found) if smooth else found, law)
         case ChoiceLaw(test, then, otherwise):
-            one, other = (draw_law(frame, each, variable, order, shape, smooth, read) for each in (then, otherwise))
+            one, other = (draw_law(frame, each, variable, order, shape, smooth, read, now) for each in (then, otherwise))
             return Drawn(build.where(test, one.value, other.value), law)
         case FlowLaw(base):
             start = draw_law(frame, base, variable, order, shape, True).value
@@ -261,15 +267,18 @@ def through_layers(law: FlowLaw, start: Node, shape: tuple[Axis, ...]) -> Call:
     return Call("module", law.attribute, given, ((shape, "real"), ((), "real")), ())
 
 
-def uniform(frame: Frame, variable: Variable) -> tuple[str, tuple[tuple[str, Node, tuple[Axis, ...]], ...]]:
+def uniform(
+    frame: Frame, variable: Variable, now: Callable[[Node], Node] = same
+) -> tuple[str, tuple[tuple[str, Node, tuple[Axis, ...]], ...]]:
     """A law over a finite type without parameters, by one with them: each value as likely, along a ragged plate each that
-    counts."""
+    counts. now: as of draw_law."""
     if variable.type.domain == "bit":
         return "Bernoulli", (("probs", build.node(0.5), ()),)
     axis = values_axis(frame, variable)
-    probs = build.apply("div", 1.0, build.count(axis))
-    probs = probs if axis.lengths is None else build.where(build.inside(axis), probs, 0.0)
-    return "Categorical", (("probs", build.spread(probs, (axis,)), (axis,)),)
+    count = count_or_one(axis)
+    probs = build.apply("div", 1.0, count)
+    probs = probs if axis.lengths is None else build.where(build.lt(build.position(axis), count), probs, 0.0)
+    return "Categorical", (("probs", build.spread(now(probs), (axis,)), (axis,)),)
 
 
 def carried(

@@ -64,8 +64,11 @@ def values_axis(frame: Frame, variable: Variable) -> Axis:
     return Axis(variable.name, "values", frame.event(card, 0).size)
 
 
-def hold(roots: list[Node], sites: Mapping[str, Site], values: Mapping[str, Axis]) -> tuple[list[Node], Held]:
-    """The roots with summed sites in the form of their values, and what reads which. values: latent → axis of one's values."""
+def hold(
+    roots: list[Node], sites: Mapping[str, Site], values: Mapping[str, Axis], hints: dict[Node, str]
+) -> tuple[list[Node], Held]:
+    """The roots with summed sites in the form of their values, and what reads which. values: latent → axis of one's values;
+    hints: what the spec calls nodes."""
     roots = sink(roots, values)
     held = Held(values, joined(roots, sites))
     for name, site in sites.items():
@@ -76,7 +79,7 @@ def hold(roots: list[Node], sites: Mapping[str, Site], values: Mapping[str, Axis
     for node in nodes(roots):
         if is_reading(node, values):
             (new[node],) = substitute([reading(node, held)], new)  # an index may be a reading itself
-    return substitute(roots, new), held
+    return substitute(roots, new, hints), held
 
 
 def is_reading(node: Node, names: Collection[str]) -> bool:

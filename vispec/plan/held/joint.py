@@ -13,7 +13,7 @@ from vispec.model.model import Variable
 from vispec.plan.guides import is_shared
 from vispec.plan.held.adds import labels, log_ratio, minus_kl
 from vispec.plan.held.draws import Draws
-from vispec.plan.held.hold import Held, hold, values_axis
+from vispec.plan.held.hold import Held, hold, values_axis, values_of
 from vispec.plan.order.problem import Factor, Lag, Latent, Pointer, Problem
 from vispec.plan.treatment import Treatment
 from vispec.program import build
@@ -58,16 +58,17 @@ def joint(
                 nodes[f"labels_{name}"] = taught, variable.plates
     sites = {name: site_of(frame, name) for name in summed}
     tilts = more or {}
-    roots = substitute([node for node, _ in (*nodes.values(), *tilts.values())], draws.held)
+    roots = substitute([node for node, _ in (*nodes.values(), *tilts.values())], draws.held, frame.hints)
     for state, each in frame.states.items():
         frame.named(substitute([state], draws.held)[0], each.site.name)
-    found, held = hold(roots, sites, values)
+    found, held = hold(roots, sites, values, frame.hints)
     factors = tuple(
         Factor(name, named(frame, name, node), frozenset(map(frame.plate, plates)))
         for (name, (_, plates)), node in zip(nodes.items(), found, strict=False)
     )
     asked = zip(tilts.items(), found[len(nodes) :], strict=True)
     factors += tuple(Factor(name, node, plates, True) for (name, (_, plates)), node in asked)
+    factors += tuple(counted(frame, model.variable[name], held) for name in summed if has_fewer(held, name))
     latents = tuple(latent(frame, model.variable[name], held) for name in summed)
     lags = tuple(Lag(each.values, each.of, each.axis, each.steps) for each in held.lags.values())
     pointers = tuple(Pointer(each.values, each.of, each.at) for each in held.pointers.values())
@@ -77,8 +78,20 @@ def joint(
 
 
 def named(frame: Frame, name: str, node: Node) -> Node:
-    """A factor that is computed, under its own name where it is a density."""
-    return frame.named(node, name) if name.startswith("log_") and node.args else node
+    """A factor that is computed, under its own name where it is a density or says which values are possible."""
+    return frame.named(node, name) if name.startswith(("log_", "seen_", "guide_")) and node.args else node
+
+
+def has_fewer(held: Held, name: str) -> bool:
+    """Whether a latent that is held by joint values has at some places fewer values than their number counts."""
+    return bool(held.along[name]) and held.values[name].lengths is not None
+
+
+def counted(frame: Frame, variable: Variable, held: Held) -> Factor:
+    """-inf where an element has a value that does not count there."""
+    value = values_of(site_of(frame, variable.name), held.own[variable.name], held)
+    node = build.where(build.lt(value, build.count(held.values[variable.name])), 0.0, -float("inf"))
+    return Factor(f"inside_{variable.name}", node, frozenset(map(frame.plate, variable.plates)))
 
 
 def latent(frame: Frame, variable: Variable, held: Held) -> Latent:

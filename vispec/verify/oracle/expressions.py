@@ -12,6 +12,7 @@ from vispec.model.model import Model
 from vispec.model.types import MISSING
 from vispec.model.walk import prefix_of
 from vispec.named import get
+from vispec.torch.nets.uses import uses
 from vispec.verify.errors import NotCheckedError
 from vispec.verify.oracle.nets import arguments, link, raw_heads, raw_heads_after, softplus
 from vispec.verify.oracle.row import Cell, Place, Row, measure
@@ -229,6 +230,8 @@ def ask(call: m.NetCall, net: m.Net, values: list[Tensor], positions: set[int], 
     if len(positions) > 1:
         raise NotCheckedError(f"net `{net.name}` reads prefixes of two plates")
     wholes = {i: scene.row.count(prefix.plate, at) for i, a in enumerate(call.args) if (prefix := prefix_of(a))}
+    stepped = uses(net, scene.model).stepped  # they come with an axis of prefixes
+    values = [v[None] if name in stepped else v for v, (name, _) in zip(values, net.args, strict=True)]
     return raw_heads_after(scene.module, net, values, wholes, *positions)
 
 
