@@ -12,8 +12,6 @@ from vispec.plan.random_weights import prior_problems
 from vispec.plan.refused.suitable import estimator_problems
 from vispec.plan.refused.trees import law_problems, root_problems
 
-SAMPLED = ("elbo", "iwae", "mc", "relaxed", "score", "sum_and_sample", "wake_sleep")  # what discrete latents may ask for
-
 CODES = {
     "V701": "Latents of crossing plates are coupled",
     "V702": "A tree is neither given, observed nor summed out under one law",
@@ -99,7 +97,10 @@ def absent_problems(model: Model) -> Iterator[Diagnostic]:
 def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[Diagnostic]:
     name, type_ = variable.name, variable.type
     finite = type_.domain in FINITE_DOMAINS | {"tree"} and not type_.shape
-    asked = next((infer.estimator.name for infer in model.infer if infer.name == name), None)
+    asked = next(
+        (estimators()[i.estimator.name] for i in model.infer if i.name == name and i.estimator.name in estimators()), None
+    )
+    summed = asked is None or asked.way is None
     hidden = variable.role in ("latent", "partial")
     guided = any(guide.name == name for guide in model.guide) or in_joint(name, model)
     read = any(getattr(e, "name", None) == name for e in model_expressions(model))
@@ -113,15 +114,15 @@ def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[D
         yield from shared_problems(variable, model)
     if not hidden or not read:
         return
-    if finite and asked not in (None, "exact", *(() if type_.domain == "tree" else SAMPLED)):
-        message = f"`{name}` is discrete; `{asked}` over discrete latents is not compiled in this version"
+    if finite and asked is not None and not summed and (asked.point or type_.domain == "tree"):
+        message = f"`{name}` is discrete; `{asked.name}` over discrete latents is not compiled in this version"
         yield Diagnostic("V706", message, Label(variable.span), help="leave it out of `infer:`, so that it is summed exactly")
         return
-    if finite and asked in (None, "exact"):
+    if finite and summed:
         yield from enumerated_problems(variable, model)
-    elif type_.discrete and asked in (None, "exact"):
+    elif type_.discrete and summed:
         yield Diagnostic("V709", f"`{name}` has no finite number of values to enumerate", Label(variable.span))
-    elif not guided and not type_.discrete and asked not in ("mc", "map", "score"):
+    elif not guided and not type_.discrete and (asked is None or asked.guide or asked.way is None):
         help_ = f"write `guide:` with `{name} ~ ...`, or `infer:` with `{name} : mc(samples=100)`"
         yield Diagnostic("V710", f"continuous latent `{name}` has no guide", Label(variable.span), help=help_)
 

@@ -24,7 +24,7 @@ from vispec.model.model import (
 )
 from vispec.model.types import FINITE_DOMAINS
 from vispec.model.walk import children, draws, law_parts, walk
-from vispec.plan.estimate import drawn_from, gradient_of, law_reads, source_of, wanted_bound
+from vispec.plan.estimate import drawn_from, gradient_of, kind_of, law_reads, source_of, wanted_bound, way_of
 from vispec.plan.guides import in_joint
 from vispec.plan.treatment import text
 
@@ -34,7 +34,7 @@ INDEXABLE = ("mlp", "linear")  # layers that take a mixture of categories where 
 def estimator_problems(model: Model) -> Iterator[Diagnostic]:
     """V714: an estimator and the model do not go together; V715: latents ask for bounds that cannot be one."""
     data = frozenset(plate.name for plate in model.plates if plate.data)
-    asked = [i for i in model.infer if i.name in model.variable and i.estimator.name != "exact"]
+    asked = [i for i in model.infer if i.name in model.variable and kind_of(i.estimator).way is not None]
     for guide in model.guide:
         yield from mass_problems(guide, model)
         yield from end_problems(guide, model)
@@ -42,7 +42,7 @@ def estimator_problems(model: Model) -> Iterator[Diagnostic]:
     for infer in asked:
         yield from own_problems(model.variable[infer.name], infer, model, data)
     yield from bound_problems(model, [i for i in asked if data & set(model.variable[i.name].plates)])
-    several = [i for i in asked if i.estimator.name == "sum_and_sample"]
+    several = [i for i in asked if kind_of(i.estimator).weighed]
     sampled = [i for i in asked if i.estimator.name == "score"]
     for infer in [*several[1:], *(sampled if several else [])]:
         message = f"`{several[0].name}` is summed over its likely values, and `{infer.name}` is a second such latent"
@@ -75,14 +75,14 @@ def own_problems(variable: Variable, infer: Infer, model: Model, data: frozenset
     law = source_of(name, model)
     shared = not data & set(variable.plates)
     laws = law.laws if isinstance(law, Then) else (law,)
-    if law is not None and not all(isinstance(each, Draw | Flow) for each in laws) and estimator.name != "map":
+    if law is not None and not all(isinstance(each, Draw | Flow) for each in laws) and not kind_of(estimator).point:
         message = f"`{name}` is drawn, and the law that it is drawn from depends on a condition"
         yield problem(infer, message, "drawn", f"write `guide:` with `{name} ~ ...` of one law")
         return
     if shared and gradient == "score":
         message = f"the score of `{name}`, which all rows share, needs the signal of all rows at once"
         yield problem(infer, message, "all rows at once", "use `elbo` with a guide whose draws are smooth")
-    if estimator.name == "map":
+    if kind_of(estimator).point:
         if not shared:
             message = f"`{name}` has a value for every row, and a minibatch has no place to keep its point estimate"
             yield problem(infer, message, "one point for each row", "give it a guide, or move it out of the data plate")
@@ -98,7 +98,7 @@ def own_problems(variable: Variable, infer: Infer, model: Model, data: frozenset
     if gradient != "pathwise" and in_joint(name, model):
         message = f"`{name}` is drawn together with others, and their guide has a pathwise gradient alone"
         yield problem(infer, message, "another gradient", f"leave it out, or write a guide `{name} ~ ...`")
-    if gradient in ("stl", "dreg") and not any(g.name == name for g in model.guide) and estimator.name != "map":
+    if gradient in ("stl", "dreg") and not any(g.name == name for g in model.guide) and not kind_of(estimator).point:
         return
     if gradient == "dreg":
         others = drawn_from(law_reads(law, model), model) & {v.name for v in model.variables if v.role in ("latent", "partial")}
@@ -177,15 +177,20 @@ def flow_problems(guide: GuideLaw, model: Model, data: frozenset[str]) -> Iterat
     elif not data & set(variable.plates):
         message = f"`{name}` is shared by all rows, and the flow for such latents is over all of them at once"
         yield Diagnostic("V714", message, here, help="write `auto(flow)` in place of this line")
-    elif estimator.name == "map":
+    elif kind_of(estimator).point:
         return
-    elif gradient_of(variable, estimator) != "pathwise" or estimator.name not in ("elbo", "iwae"):
+    elif gradient_of(variable, estimator) != "pathwise" or not kind_of(estimator).of_guide:
         message = f"the guide of `{name}` is a flow, and `{text(estimator)}` needs its density or draws in another way"
         help_ = "write `elbo(samples=1)` or `iwae(samples=8)`, both with a pathwise gradient"
         yield Diagnostic("V714", message, Label(estimator.span, "not of a flow"), (here,), help_)
     elif name in drawn_from(law_reads(guide.law, model), model):
         message = f"the guide of `{name}` is a flow that depends on draws of `{name}` itself, one after the other"
         yield Diagnostic("V714", message, here, help="read the data alone, as a whole where need be, or use a Normal")
+
+
+def sleeps(variable: Variable, estimator: Estimator) -> bool:
+    """Whether an estimator draws nothing, or from a guide that learns from dreams."""
+    return kind_of(estimator).way is None or way_of(variable, estimator).sleeps
 
 
 def dreaming_problems(variable: Variable, infer: Infer, model: Model, shared: bool) -> Iterator[Diagnostic]:
@@ -199,7 +204,7 @@ def dreaming_problems(variable: Variable, infer: Infer, model: Model, shared: bo
     asked = {i.name: i.estimator for i in model.infer}
     for other in model.variables:
         estimator = asked.get(other.name)
-        drawn = other.type.domain not in FINITE_DOMAINS if estimator is None else estimator.name not in ("wake_sleep", "exact")
+        drawn = other.type.domain not in FINITE_DOMAINS if estimator is None else not sleeps(other, estimator)
         if other.role in ("latent", "partial") and drawn and set(other.plates) & set(variable.plates):
             message = f"`{name}` learns from dreams, and `{other.name}` beside it does not"
             yield problem(infer, message, "one of two", f"write `{other.name} : wake_sleep()` too, or use `score`")

@@ -16,6 +16,8 @@ QUERIES = "vispec.kernels.queries"
 def derived(m: Members, o: Outputs) -> None:
     """The methods that posterior asks for them."""
     for each in o.derived:
+        if each.kind == "beyond":
+            continue
         name = each.let.name
         shape = f"({', '.join(axis.hint for axis in each.order)})"
         arguments, told = [BATCH], {}
@@ -57,6 +59,9 @@ def asked(m: Members, o: Outputs) -> list[str]:
     lines = list[str]()
     for each in o.derived:
         name = f'"{each.let.name}"'
+        if each.kind == "beyond":
+            lines += [f"if of == {name}:", f'    raise ValueError("{each.let.name} cannot be told: {each.why} a row")']
+            continue
         count = ", samples" if each.samples is not None else ""
         match each.kind:
             case "tilt":
