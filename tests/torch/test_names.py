@@ -51,5 +51,7 @@ def test_sizes_and_nets_under_any_name(size: str, net: str) -> None:
 @pytest.mark.parametrize("name", ["property", "str", "tuple", "torch", "Tensor", "__init__"])
 def test_names_that_the_class_reads(name: str) -> None:
     """Of a parameter with a property, whose name stands in the class before its methods' annotations."""
-    found = outcome(f"param {name} : unit\nparam raw_{name} : real\nplate row_:\n    observed x_ : bit ~ Bernoulli({name})\n", 1)
+    found = outcome(
+        f"param {name} : unit\nparam raw_{name} : real\nplate row_:\n    observed x_ : bit ~ Bernoulli({name})\n", 1
+    )
     assert found.status == "agree", found.detail
