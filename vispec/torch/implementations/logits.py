@@ -18,7 +18,7 @@ def match(node: Node) -> Match | None:
 
 
 def cost(node: Node, found: Match, numbers: Numbers) -> float:
-    return 0.5 * numbers.elements(found.takes[0].axes)
+    return numbers.elements(found.takes[0].axes) // 2
 
 
 def write(w: Writer, node: Node, found: Match) -> Value:
