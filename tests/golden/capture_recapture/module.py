@@ -64,11 +64,6 @@ def bernoulli_start(value: torch.Tensor) -> tuple[torch.Tensor]:
     return ((value.sum(0) + 1) / (len(value) + 2),)
 
 
-def flat_log_prob(value: torch.Tensor) -> torch.Tensor:
-    """0 everywhere."""
-    return torch.zeros_like(value)
-
-
 def flat_sample() -> torch.Tensor:
     """0 stands in for a value that no law gives."""
     return torch.zeros(())
@@ -111,24 +106,21 @@ class CaptureRecapture(nn.Module):
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (animal,), exact, in nats."""
-        at_alive = torch.arange(2, device=self.one.device).to(self.one.dtype)  # (alive,)
-        at_alive_2 = at_alive.bool()  # (alive,)
-        value = torch.where(at_alive_2, F.logsigmoid(self.raw_phi), -torch.inf)  # (alive',)
+        at_alive = torch.arange(2, device=self.one.device).bool()  # (alive,)
+        value = torch.where(at_alive, F.logsigmoid(self.raw_phi), -torch.inf)  # (alive',)
+        value_2 = torch.where(at_alive, F.logsigmoid(-self.raw_phi), 0.0)  # (alive',)
+        value_3 = torch.where(at_alive[:, None], value, value_2)  # (alive, alive')
         x = batch["x"]  # (animal, t)
         sum_before = steps_back(x.cumsum(1), 1, dim=1, fill=0.0)  # (animal, t)
         marked = sum_before > 0  # (animal, t)
-        value_2 = torch.where(marked[:, :, None], value, 0.0)  # (animal, t, alive')
-        value_3 = torch.where(at_alive_2, F.logsigmoid(-self.raw_phi), 0.0)  # (alive',)
-        value_4 = torch.where(marked[:, :, None], value_3, -torch.inf)  # (animal, t, alive')
-        value_5 = torch.where(at_alive_2[:, None], value_2[:, :, None], value_4[:, :, None])  # (animal, t, alive, alive')
+        value_4 = torch.where(at_alive, self.one * 0.0, -torch.inf)  # (alive,)
+        value_5 = torch.where(marked[:, :, None, None], value_3, value_4[:, None])  # (animal, t, alive, alive')
         value_6 = value_5[:, 1:]  # (animal, t, alive, alive')
-        value_7 = torch.where(at_alive_2, F.logsigmoid(self.raw_p), -torch.inf)  # (alive,)
-        value_8 = torch.where(at_alive_2, F.logsigmoid(-self.raw_p), 0.0)  # (alive,)
+        value_7 = torch.where(at_alive, F.logsigmoid(self.raw_p), -torch.inf)  # (alive,)
+        value_8 = torch.where(at_alive, F.logsigmoid(-self.raw_p), 0.0)  # (alive,)
         value_9 = torch.where(x.bool()[:, :, None], value_7, value_8)  # (animal, t, alive)
-        log_x_2 = flat_log_prob(x)  # (animal, t)
-        log_x = torch.where(marked[:, :, None], value_9, log_x_2[:, :, None])  # (animal, t, alive)
-        value_10 = torch.where(at_alive_2, self.one * 0.0, -torch.inf)  # (alive,)
-        return chain_log_prob(value_10, value_6.transpose(-2, -1), log_x)  # (animal,)
+        log_x = torch.where(marked[:, :, None], value_9, 0.0)  # (animal, t, alive)
+        return chain_log_prob(value_4, value_6.transpose(-2, -1), log_x)  # (animal,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -137,47 +129,41 @@ class CaptureRecapture(nn.Module):
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
-        at_alive = torch.arange(2, device=self.one.device).to(self.one.dtype)  # (alive,)
-        at_alive_2 = at_alive.bool()  # (alive,)
-        value = torch.where(at_alive_2, F.logsigmoid(self.raw_phi), -torch.inf)  # (alive',)
+        at_alive = torch.arange(2, device=self.one.device).bool()  # (alive,)
+        value = torch.where(at_alive, F.logsigmoid(self.raw_phi), -torch.inf)  # (alive',)
+        value_2 = torch.where(at_alive, F.logsigmoid(-self.raw_phi), 0.0)  # (alive',)
+        value_3 = torch.where(at_alive[:, None], value, value_2)  # (alive, alive')
         x = batch["x"]  # (animal, t)
         sum_before = steps_back(x.cumsum(1), 1, dim=1, fill=0.0)  # (animal, t)
         marked = sum_before > 0  # (animal, t)
-        value_2 = torch.where(marked[:, :, None], value, 0.0)  # (animal, t, alive')
-        value_3 = torch.where(at_alive_2, F.logsigmoid(-self.raw_phi), 0.0)  # (alive',)
-        value_4 = torch.where(marked[:, :, None], value_3, -torch.inf)  # (animal, t, alive')
-        value_5 = torch.where(at_alive_2[:, None], value_2[:, :, None], value_4[:, :, None])  # (animal, t, alive, alive')
+        value_4 = torch.where(at_alive, self.one * 0.0, -torch.inf)  # (alive,)
+        value_5 = torch.where(marked[:, :, None, None], value_3, value_4[:, None])  # (animal, t, alive, alive')
         value_6 = value_5[:, 1:]  # (animal, t, alive, alive')
-        value_7 = torch.where(at_alive_2, F.logsigmoid(self.raw_p), -torch.inf)  # (alive,)
-        value_8 = torch.where(at_alive_2, F.logsigmoid(-self.raw_p), 0.0)  # (alive,)
+        value_7 = torch.where(at_alive, F.logsigmoid(self.raw_p), -torch.inf)  # (alive,)
+        value_8 = torch.where(at_alive, F.logsigmoid(-self.raw_p), 0.0)  # (alive,)
         value_9 = torch.where(x.bool()[:, :, None], value_7, value_8)  # (animal, t, alive)
-        log_x_2 = flat_log_prob(x)  # (animal, t)
-        log_x = torch.where(marked[:, :, None], value_9, log_x_2[:, :, None])  # (animal, t, alive)
-        value_10 = torch.where(at_alive_2, self.one * 0.0, -torch.inf)  # (alive,)
-        return chain_total(total, value_10, value_6.transpose(-2, -1), log_x + tilt["alive"])  # (animal,)
+        log_x = torch.where(marked[:, :, None], value_9, 0.0)  # (animal, t, alive)
+        return chain_total(total, value_4, value_6.transpose(-2, -1), log_x + tilt["alive"])  # (animal,)
 
     def tilted_pairs(self, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> Tensor:
         """log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."""
-        at_alive = torch.arange(2, device=self.one.device).to(self.one.dtype)  # (alive,)
-        at_alive_2 = at_alive.bool()  # (alive,)
-        value = torch.where(at_alive_2, F.logsigmoid(self.raw_phi), -torch.inf)  # (alive',)
+        at_alive = torch.arange(2, device=self.one.device).bool()  # (alive,)
+        value = torch.where(at_alive, F.logsigmoid(self.raw_phi), -torch.inf)  # (alive',)
+        value_2 = torch.where(at_alive, F.logsigmoid(-self.raw_phi), 0.0)  # (alive',)
+        value_3 = torch.where(at_alive[:, None], value, value_2)  # (alive, alive')
         x = batch["x"]  # (animal, t)
         sum_before = steps_back(x.cumsum(1), 1, dim=1, fill=0.0)  # (animal, t)
         marked = sum_before > 0  # (animal, t)
-        value_2 = torch.where(marked[:, :, None], value, 0.0)  # (animal, t, alive')
-        value_3 = torch.where(at_alive_2, F.logsigmoid(-self.raw_phi), 0.0)  # (alive',)
-        value_4 = torch.where(marked[:, :, None], value_3, -torch.inf)  # (animal, t, alive')
-        value_5 = torch.where(at_alive_2[:, None], value_2[:, :, None], value_4[:, :, None])  # (animal, t, alive, alive')
+        value_4 = torch.where(at_alive, self.one * 0.0, -torch.inf)  # (alive,)
+        value_5 = torch.where(marked[:, :, None, None], value_3, value_4[:, None])  # (animal, t, alive, alive')
         total = value_5 + tilt["alive"].transpose(-2, -1)  # (animal, t, alive, alive')
         value_6 = total[:, 1:]  # (animal, t, alive, alive')
-        value_7 = torch.where(at_alive_2, F.logsigmoid(self.raw_p), -torch.inf)  # (alive,)
-        value_8 = torch.where(at_alive_2, F.logsigmoid(-self.raw_p), 0.0)  # (alive,)
+        value_7 = torch.where(at_alive, F.logsigmoid(self.raw_p), -torch.inf)  # (alive,)
+        value_8 = torch.where(at_alive, F.logsigmoid(-self.raw_p), 0.0)  # (alive,)
         value_9 = torch.where(x.bool()[:, :, None], value_7, value_8)  # (animal, t, alive)
-        log_x_2 = flat_log_prob(x)  # (animal, t)
-        log_x = torch.where(marked[:, :, None], value_9, log_x_2[:, :, None])  # (animal, t, alive)
-        value_10 = torch.where(at_alive_2, self.one * 0.0, -torch.inf)  # (alive,)
+        log_x = torch.where(marked[:, :, None], value_9, 0.0)  # (animal, t, alive)
         alive_at = tilt["alive"][:, 0, 0]  # (animal, alive)
-        return chain_log_prob(value_10 + alive_at, value_6.transpose(-2, -1), log_x)  # (animal,)
+        return chain_log_prob(value_4 + alive_at, value_6.transpose(-2, -1), log_x)  # (animal,)
 
     def neighbours(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """A tilt of nothing for the neighbours of each chain."""
@@ -210,7 +196,7 @@ class CaptureRecapture(nn.Module):
         alive = alive_2.to(self.one.dtype)  # (animal, t)
         sum_before = steps_back(x.cumsum(1), 1, dim=1, fill=0.0)  # (animal, t)
         marked = sum_before > 0  # (animal, t)
-        p = by_group_among(bernoulli_start, x, 2, (), (self.p,), inside=marked, among=alive.bool())[0]
+        p = by_group_among(bernoulli_start, x, 2, (), (self.p,), inside=marked, among=alive_2.bool())[0]
         self.p = p
 
     @torch.no_grad()

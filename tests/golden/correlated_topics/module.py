@@ -20,7 +20,9 @@ from torch.nn import functional as F
 # constraints: to_cholesky
 # decide: decide
 # decide: predictive
+# distinct: distinct
 # heap: keep_pages
+# layers.counts: count_values
 # layers.sequence: masked_mean
 # layers.sequence: weighted_sum
 # queries: Attached
@@ -45,7 +47,10 @@ from torch.nn import functional as F
 # sums.enumeration: seeded
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
+# sums.logsum: weights
+# sums.lookup: MixedTotal
 # sums.lookup: columns
+# sums.lookup: mixed_total
 # vectors: NormalVectorLogProb
 # vectors: normal_vector_log_prob
 
@@ -137,14 +142,10 @@ class CorrelatedTopics(nn.Module):
         encode_loc, encode_scale_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
         encode_scale = F.softplus(encode_scale_raw)  # (doc, K)
         h = encode_loc + encode_scale * torch.randn_like(encode_loc)  # (doc, K)
-        log_h = h.log_softmax(-1)  # (doc, K)
-        log_phi = self.raw_phi.log_softmax(-1)  # (topic, V)
-        log_w = columns(log_phi, w)  # (doc, n, topic)
-        log_sum_topic = log_sum_exp(log_h[:, None] + log_w)  # (doc, n)
-        sum_n = torch.where(inside_n, log_sum_topic, 0.0).sum(-1)  # (doc,)
         chol = to_cholesky(self.raw_chol)  # (K', K)
         log_p_h = multivariate_normal_log_prob(h, self.mean, chol)  # (doc,)
         log_q_h = normal_vector_log_prob(h, encode_loc, encode_scale)  # (doc,)
+        sum_n = mixed_total(h, self.raw_phi, w, inside_n, softmax=(True, True))  # (doc,)
         return self.kl_weight * (log_p_h - log_q_h) + sum_n  # (doc,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
@@ -163,15 +164,10 @@ class CorrelatedTopics(nn.Module):
         encode_scale = F.softplus(encode_scale_raw)  # (doc, K)
         noise_h = self.one.new_empty(samples, w.shape[0], self.K).normal_()  # (s*, doc, K)
         h = encode_loc + encode_scale * noise_h  # (s*, doc, K)
-        log_h = h.log_softmax(-1)  # (s*, doc, K)
-        log_phi = self.raw_phi.log_softmax(-1)  # (topic, V)
-        log_w = columns(log_phi, w)  # (doc, n, topic)
-        log_joint = log_h[:, :, None] + log_w  # (s*, doc, n, topic)
-        log_sum_topic = log_sum_exp(log_joint)  # (s*, doc, n)
-        sum_n = torch.where(inside_n, log_sum_topic, 0.0).sum(-1)  # (s*, doc)
         chol = to_cholesky(self.raw_chol)  # (K', K)
         log_p_h = multivariate_normal_log_prob(h, self.mean, chol)  # (s*, doc)
         log_q_h = normal_vector_log_prob(h, encode_loc, encode_scale)  # (s*, doc)
+        sum_n = mixed_total(h, self.raw_phi, w.expand(samples, -1, -1), inside_n, softmax=(True, True))  # (s*, doc)
         return log_p_h - log_q_h + sum_n  # (s*, doc)
 
     @torch.no_grad()

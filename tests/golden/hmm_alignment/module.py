@@ -104,7 +104,6 @@ class HmmAlignment(nn.Module):
         inside_j = at_j < y_len[:, None]  # (pair, j)
         jump_at_2 = torch.where(inside_j[:, :, None], jump_at, -torch.inf)  # (pair, j, a')
         log_jump_at = jump_at_2.log_softmax(1)  # (pair, j, a')
-        log_jump_at_2 = log_jump_at  # (pair, a, a')
         y_words, y_row = distinct(y)  # (distinct,), (pair, a)
         x = batch["x"]  # (pair, i)
         log_x = selected_log_softmax(self.lex.features(y_words), self.lex.out, y_row[:, None], x[:, :, None])  # (pair, i, a)
@@ -112,7 +111,7 @@ class HmmAlignment(nn.Module):
         value = -y_len.to(self.one.dtype).log()  # (pair,)
         x_len = batch["x_len"]  # (pair,)
         return chain_log_prob(
-            value[:, None].expand(-1, y.shape[1]), log_jump_at_2.transpose(-2, -1)[:, None], log_x_2, x_len
+            value[:, None].expand(-1, y.shape[1]), log_jump_at.transpose(-2, -1)[:, None], log_x_2, x_len
         )  # (pair,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
@@ -131,7 +130,6 @@ class HmmAlignment(nn.Module):
         inside_j = at_j < y_len[:, None]  # (pair, j)
         jump_at_2 = torch.where(inside_j[:, :, None], jump_at, -torch.inf)  # (pair, j, a')
         log_jump_at = jump_at_2.log_softmax(1)  # (pair, j, a')
-        log_jump_at_2 = log_jump_at  # (pair, a, a')
         y_words, y_row = distinct(y)  # (distinct,), (pair, a)
         x = batch["x"]  # (pair, i)
         log_x = selected_log_softmax(self.lex.features(y_words), self.lex.out, y_row[:, None], x[:, :, None])  # (pair, i, a)
@@ -139,7 +137,7 @@ class HmmAlignment(nn.Module):
         value_2 = -y_len.to(self.one.dtype).log()  # (pair,)
         x_len = batch["x_len"]  # (pair,)
         return chain_total(
-            total, value_2[:, None].expand(-1, y.shape[1]), log_jump_at_2.transpose(-2, -1)[:, None], value, x_len
+            total, value_2[:, None].expand(-1, y.shape[1]), log_jump_at.transpose(-2, -1)[:, None], value, x_len
         )  # (pair,)
 
     def tilted_pairs(self, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> Tensor:

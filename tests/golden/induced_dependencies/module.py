@@ -110,8 +110,7 @@ class InducedDependencies(nn.Module):
         tree = tree_log_prob(log_x, x_len)  # (sentence,)
         x_len_2 = x_len.to(self.one.dtype)  # (sentence,)
         log = log_number_of_trees(x_len_2)  # (sentence,)
-        total = tree - log + 0.0  # (sentence,)
-        return impossible_alone(total)  # (sentence,)
+        return impossible_alone(tree - log)  # (sentence,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -131,7 +130,7 @@ class InducedDependencies(nn.Module):
         tree = tree_total(total, log_x + tilt["head"], x_len)  # (sentence,)
         x_len_2 = x_len.to(self.one.dtype)  # (sentence,)
         log = log_number_of_trees(x_len_2)  # (sentence,)
-        return tree - log + 0.0  # (sentence,)
+        return tree - log  # (sentence,)
 
     def unknowns(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """A tilt of nothing for each latent, and which of its elements count where rows differ in length."""

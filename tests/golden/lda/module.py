@@ -18,6 +18,7 @@ from torch.nn import functional as F
 # backward: first_derivative
 # decide: decide
 # decide: predictive
+# distinct: distinct
 # draws.once: Once
 # draws.once: differentiable_once
 # heap: keep_pages
@@ -46,7 +47,10 @@ from torch.nn import functional as F
 # sums.enumeration: seeded
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
+# sums.logsum: weights
+# sums.lookup: MixedTotal
 # sums.lookup: columns
+# sums.lookup: mixed_total
 
 
 def categorical_start(value: torch.Tensor, size: int) -> tuple[torch.Tensor]:
@@ -119,9 +123,7 @@ class Lda(nn.Module):
         encode = F.softplus(encode_raw)  # (doc, K)
         theta = differentiable_once(torch.distributions.Dirichlet(concentration=encode).rsample())  # (doc, K)
         log_topic = log_of(theta)  # (doc, topic)
-        log_w = columns(log_of(phi), w)  # (doc, n, topic)
-        log_sum_topic = log_sum_exp(log_topic[:, None] + log_w)  # (doc, n)
-        sum_n = torch.where(inside_n, log_sum_topic, 0.0).sum(-1)  # (doc,)
+        sum_n = mixed_total(log_topic, log_of(phi), w, inside_n, softmax=(False, False))  # (doc,)
         kl_theta = torch.distributions.kl_divergence(
             torch.distributions.Dirichlet(concentration=encode.double()),
             torch.distributions.Dirichlet(concentration=(self.one * 0.5).expand(self.K).expand(w.shape[0], -1).double()),
@@ -151,14 +153,12 @@ class Lda(nn.Module):
         encode_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
         encode = F.softplus(encode_raw)  # (doc, K)
         theta = torch.distributions.Dirichlet(concentration=encode).expand((samples, w.shape[0])).rsample()  # (s*, doc, K)
-        log_topic = log_of(theta)  # (s*, doc, topic)
-        log_phi_point = self.raw_phi_point.log_softmax(-1)  # (topic, V)
-        log_w = columns(log_phi_point, w)  # (doc, n, topic)
-        log_joint = log_topic[:, :, None] + log_w  # (s*, doc, n, topic)
-        log_sum_topic = log_sum_exp(log_joint)  # (s*, doc, n)
-        sum_n = torch.where(inside_n, log_sum_topic, 0.0).sum(-1)  # (s*, doc)
         log_p_theta = dirichlet_log_prob(theta, (self.one * 0.5).expand(self.K))  # (s*, doc)
         log_q_theta = dirichlet_log_prob(theta, encode)  # (s*, doc)
+        log_topic = log_of(theta)  # (s*, doc, topic)
+        sum_n = mixed_total(
+            log_topic, self.raw_phi_point, w.expand(samples, -1, -1), inside_n, softmax=(False, True)
+        )  # (s*, doc)
         return log_p_theta - log_q_theta + sum_n  # (s*, doc)
 
     @torch.no_grad()

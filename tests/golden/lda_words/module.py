@@ -12,10 +12,13 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 # backward: first_derivative
 # decide: decide
 # decide: predictive
+# distinct: distinct
 # heap: keep_pages
+# layers.counts: count_values
 # queries: Attached
 # queries: Entropic
 # queries: Summed
@@ -39,7 +42,10 @@ from torch import Tensor, nn
 # sums.logsum: LogSumExp
 # sums.logsum: impossible_alone
 # sums.logsum: log_sum_exp
+# sums.logsum: weights
+# sums.lookup: MixedTotal
 # sums.lookup: columns
+# sums.lookup: mixed_total
 
 
 def categorical_start(value: torch.Tensor, size: int) -> tuple[torch.Tensor]:
@@ -77,15 +83,12 @@ class LdaWords(nn.Module):
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (doc,), exact, in nats."""
         batch = with_room(batch)
-        theta = batch["theta"]  # (doc, K)
-        log_topic = theta.log()  # (doc, topic)
-        log_phi = self.raw_phi.log_softmax(-1)  # (topic, V)
         w = batch["w"]  # (doc, n)
-        log_w = columns(log_phi, w)  # (doc, n, topic)
-        log_sum_topic = log_sum_exp(log_topic[:, None] + log_w)  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         inside_n = torch.arange(w.shape[1], device=self.one.device) < w_len[:, None]  # (doc, n)
-        sum_n = torch.where(inside_n, log_sum_topic, 0.0).sum(-1)  # (doc,)
+        theta = batch["theta"]  # (doc, K)
+        log_topic = theta.log()  # (doc, topic)
+        sum_n = mixed_total(log_topic, self.raw_phi, w, inside_n, softmax=(False, True))  # (doc,)
         return impossible_alone(sum_n)  # (doc,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:

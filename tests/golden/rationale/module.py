@@ -144,11 +144,10 @@ class Rationale(nn.Module):
         """The log-joint (review, f) at the joint values of f that `index` (S,) numbers."""
         at_i = torch.arange(inside_i.shape[1], device=self.one.device)  # (i,)
         mod = (index >> at_i[:, None]) & 1  # (i, f[i])
-        mod_2 = mod.to(self.one.dtype)  # (i, f[i])
-        test = inside_i[:, :, None] & mod_2.bool()  # (review, i, f[i])
+        test = inside_i[:, :, None] & mod.bool()  # (review, i, f[i])
         classify_ = self.classify.of_elements(classify, test.transpose(-2, -1))  # (review, f[i], 5)
         log_classify_at = logits_log_prob(classify_, x[:, None])  # (review, f[i])
-        value_ = bernoulli_log_prob(mod_2, select[:, :, None])  # (review, i, f[i])
+        value_ = bernoulli_log_prob(mod.to(self.one.dtype), select[:, :, None])  # (review, i, f[i])
         value_2 = torch.where(inside_i[:, :, None], value_, 0.0)  # (review, i, f[i])
         return torch.where(index < value[:, None], log_classify_at + value_2.sum(1), -torch.inf)  # (review, f[i])
 
