@@ -103,6 +103,7 @@ def test_words_of_the_language_are_names_where_no_keyword_can_stand() -> None:
             "Let",
             name(word),
             binary("+", ("Index", name(word), (name(word),)), ("Call", name("f"), (), (("Keyword", word, name(word)),))),
+            None,
         )
         guide, infer, fit = read(
             f"guide:\n    z ~ a\n    {word} ~ a\ninfer:\n    z : b\n    {word} : b\nfit:\n    c : 1\n    {word} : 1"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,10 +40,23 @@ def is_causal(stage: Stage) -> bool:
     return not bind(stage)[causal] if isinstance(causal, str) else causal
 
 
-def memory_argument(net: Net) -> str | None:
-    """The last of several sequence arguments, where some layer reads it from the states of the others."""
+def memory_argument(net: Net, prefixes: Collection[str] = ()) -> str | None:
+    """The last of several sequence arguments, where some layer reads it from the states of the others; one that is called
+    with a prefix is never read so."""
     sequences = [name for name, type in net.args if type.star]
-    return sequences[-1] if len(sequences) > 1 and any(networks()[stage.layer].memory for stage in net.trunk) else None
+    if len(sequences) < 2 or not any(networks()[stage.layer].memory for stage in net.trunk):
+        return None
+    return next((name for name in reversed(sequences) if name not in prefixes), None)
+
+
+def reads_beside(net: Net) -> bool:
+    """Whether some layer reads arguments without a star beside each element of a sequence, and then other elements, so that
+    what it made of an element is of no use where these arguments differ."""
+    layers = [networks()[stage.layer] for stage in net.trunk]
+    while layers and layers[0].embeds and layers[0].sequence == "element":
+        layers = layers[1:]
+    pooled = bool(layers) and layers[0].pools and memory_argument(net) is None
+    return not pooled and any(layer.sequence != "element" for layer in layers)
 
 
 def trunk_problems(net: Net) -> Iterator[TrunkProblem]:

@@ -14,6 +14,7 @@ from tests.random.brute.data import random_batch
 from tests.random.oracle import Answer, TooLargeError, UndefinedError, answer, worlds
 from vispec.compile import class_of, compile_spec
 from vispec.diagnostics import SpecError
+from vispec.factors.frame import stored_names
 from vispec.model import model as m
 from vispec.model.check import check_model
 from vispec.model.show import show
@@ -112,15 +113,18 @@ def misread(model: m.Model, meant: Meant) -> str:
     parts = [part for v in model.variables if v.law for part in law_parts(v.law)] + [let.value for let in model.lets]
     for e in (e for part in parts for e in walk(part)):
         if isinstance(e, m.Select) and e.name in meant:
-            read = frozenset((plate, bare(show(index))) for plate, index in e.by)
-            if read not in {frozenset((plate, bare(index)) for plate, index in one) for one in meant[e.name]}:
+            read = frozenset((plate, bare(show(index), model)) for plate, index in e.by)
+            if read not in {frozenset((plate, bare(index, model)) for plate, index in one) for one in meant[e.name]}:
                 return f"{e.name} at {sorted(read)}, meant {[sorted(one) for one in meant[e.name]]}"
     return ""
 
 
-def bare(text: str) -> str:
-    """Without spaces, brackets, and the plates that the printed model names before indices."""
-    return re.sub(r"(?<=[\[,])\w+=", "", re.sub(r"[ ()]", "", text))
+def bare(text: str, model: m.Model) -> str:
+    """Without spaces, brackets, the plates that the printed model names before indices, and those where a name's own element is
+    spelt out, which it does not print."""
+    text = re.sub(r"(?<=[\[,])\w+=", "", re.sub(r"[ ()]", "", text))
+    own = "|".join(re.escape(plate.name) for plate in model.plates)
+    return re.sub(rf",(?:{own})(?=[,\]])", "", re.sub(rf"(?<=\[)(?:(?:{own}),)+", "", text))
 
 
 # ---- numbers
@@ -153,36 +157,34 @@ def brute_force(
             return batch, [answer(world) for world in worlds(model, sizes, batch, ROWS, nets, raw)]
         except TooLargeError:
             continue
-        except UndefinedError:
-            raise
-        except Exception as error:
-            raise UndefinedError(f"brute force fails: {type(error).__name__}: {error}") from error
     raise TooLargeError("with one element in each plate")
 
 
 def nets_of(model: m.Model, module: nn.Module) -> dict[str, nn.Module]:
     """The modules of the spec's nets; those that nothing calls are not there."""
-    children = dict(module.named_children())
-    found = {net.name: children.get(net.name) or children.get(f"{net.name}_") for net in model.nets}
+    children, names = dict(module.named_children()), renamed(module)
+    found = {net.name: children.get(names.get(net.name, net.name)) for net in model.nets}
     return {name: net for name, net in found.items() if net is not None}
 
 
 def stored(model: m.Model, module: nn.Module) -> dict[str, Tensor]:
     """The tensor behind each parameter of the spec. Each has its own."""
-    named = dict(module.named_parameters())
+    named, attributes = dict(module.named_parameters()), stored_names(model)
     found: dict[str, Tensor] = {}
     for param in model.params:
-        stems = [param.name, f"{param.name}_"]
-        spellings = (
-            [*stems, *(f"raw_{s}" for s in stems)] if param.type.domain == "real" else [*(f"raw_{s}" for s in stems), *stems]
-        )
-        name = next((name for name in spellings if name in named), None)
-        if name is None:
+        name = attributes[param.name]
+        name = renamed(module).get(name, name)
+        if name not in named:
             raise DifferenceError(f"a parameter is not in the module: {param.name}")
         if any(named[name] is other for other in found.values()):
             raise DifferenceError(f"two parameters are one tensor: {name}")
         found[param.name] = named[name]
     return found
+
+
+def renamed(module: nn.Module) -> dict[str, str]:
+    """What has another name in the module than in the spec."""
+    return getattr(module, "renamed", {})
 
 
 def distance(got: Tensor, expected: Tensor) -> float:

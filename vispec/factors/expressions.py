@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from vispec.factors.frame import Frame
 from vispec.factors.functions import BY_ELEMENT, FUNCTIONS
-from vispec.factors.nets import call
+from vispec.factors.nets import call, hint_of
+from vispec.factors.states import state
 from vispec.model import model as m
 from vispec.model.types import MISSING, Dim, Type
 from vispec.program import build
@@ -67,7 +68,10 @@ def named(f: Frame, name: str) -> Node:
     if name in model.param:
         return f.parameter(model.param[name])
     let = next(let for let in (*model.lets, *model.guide_lets) if let.name == name)
-    return f.named(expression(f, let.value), name)
+    node = expression(f, let.value)
+    if isinstance(let.value, m.NetCall) and f.hints.get(node) == hint_of(let.value):
+        f.hints[node] = name
+    return f.named(node, name)
 
 
 def type_of(f: Frame, name: str) -> Type:
@@ -113,6 +117,10 @@ def _past(f: Frame, e: m.Past) -> Node:
 def shifted(f: Frame, node: Node, e: m.Past, type_: Type) -> Node:
     neutral = MISSING.get(type_.domain, 0)
     return build.shift(node, f.plate(e.plate), e.lag, int(neutral) if node.dtype == "int" else float(neutral))
+
+
+def _state(f: Frame, e: m.Recursion) -> Node:
+    return state(f, e, expression)
 
 
 def _select(f: Frame, e: m.Select) -> Node:
@@ -236,6 +244,7 @@ COMPILERS: dict[type, Callable[..., Node]] = {
     m.Ref: _ref,
     m.All: _whole,
     m.Past: _past,
+    m.Recursion: _state,
     m.Select: _select,
     m.Element: _element,
     m.Position: _position,

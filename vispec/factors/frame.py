@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from vispec.model.extent import element_plates
 from vispec.model.model import Expression, Model, Param, Variable
@@ -25,6 +26,8 @@ class Frame:
 
     told: plates whose lengths no data say. generated: whether all but what is given has a site.
 
+    states: what a loop of states puts out → how it follows from what was before.
+
     hints: node → what the spec calls it. spans: node → where it says it."""
 
     model: Model
@@ -36,6 +39,7 @@ class Frame:
     told: frozenset[str] = frozenset()
     generated: bool = False
     known: dict[object, Node] = field(default_factory=dict)
+    states: dict[Node, Any] = field(default_factory=dict)
 
     def plate(self, name: str) -> Axis:
         """A plate's axis; where its size differs from row to row, with its lengths from the data."""

@@ -50,7 +50,14 @@ class FlowLaw:
     settings: tuple[tuple[str, int], ...]
 
 
-Law = DrawLaw | ChoiceLaw | ThenLaw | FlowLaw
+@dataclass(frozen=True)
+class StateLaw:
+    """Of a state that a loop carries beside what it draws: its value, for sure."""
+
+    value: Node
+
+
+Law = DrawLaw | ChoiceLaw | ThenLaw | FlowLaw | StateLaw
 
 
 def law(f: Frame, variable: m.Variable, found: m.Law) -> Law:
@@ -114,6 +121,8 @@ def log_prob(f: Frame, found: Law, value: Node, type_: Type) -> Node:
             return by_position(axis, [log_prob(f, each, value, type_) for each in laws])
         case FlowLaw():
             raise TypeError("the density of a flow is known at its own draws alone")
+        case StateLaw():
+            raise TypeError("a state has no density")
 
 
 def by_position(axis: Axis, parts: list[Node]) -> Node:

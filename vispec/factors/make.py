@@ -42,7 +42,7 @@ class Factors:
 def factorise(model: Model, frame: Frame | None = None) -> Factors:
     """The model as a program of which nothing is summed or drawn yet; on the axes of the frame of another one that differs from
     it in guides and estimators alone."""
-    f = Frame(model) if frame is None else replace(frame, model=model, known={})
+    f = Frame(model) if frame is None else replace(frame, model=model, known={}, states={})
     lets = {let.name: f.named(expression(f, let.value), let.name) for let in (*model.lets, *model.guide_lets)}
     found = {v.name: factor(f, v.name, v.law) for v in model.variables if v.law is not None}
     guides = {guide.name: factor(f, guide.name, guide.law) for guide in model.guide}

@@ -116,6 +116,8 @@ class Notation:
 
     def _compound(self, value: m.Expression) -> tuple[str, int]:
         match value:
+            case m.Recursion(steps=steps):
+                return self._word("then").join(self._inside(step, 1) for step in steps), 0
             case m.Where(sequence=sequence, mask=mask):
                 return self.expression(sequence) + self._word("where") + self.expression(mask), 0
             case m.Apply(function=function, args=args):

@@ -10,6 +10,13 @@ def softplus_inverse(y: Tensor) -> Tensor:
     return y + torch.log(-torch.expm1(-y))
 
 
+def in_domain(raw: Tensor, again: Tensor, value: Tensor) -> Tensor:
+    """The raw numbers of a value, of which the constraint makes `again`: an error where that is another value."""
+    if not torch.allclose(again, value, rtol=1e-4, atol=1e-6):
+        raise ValueError(f"the parameter cannot be {value.tolist()}: {again.tolist()} is what its domain makes of it")
+    return raw
+
+
 def to_cholesky(raw: Tensor) -> Tensor:
     """Lower-triangular (*B, D, D) with a positive diagonal: softplus of the raw one."""
     return raw.tril(-1) + F.softplus(raw.diagonal(dim1=-2, dim2=-1)).diag_embed()

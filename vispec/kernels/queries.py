@@ -95,6 +95,20 @@ def pairs(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor], chain: dict
     return {name: p.narrow(chain[name], 1, p.shape[chain[name]] - 1) for name, p in found.items()}
 
 
+def mean_of(tilted, batch: dict[str, Tensor], tilt: Tensor, *samples: int) -> Tensor:
+    """The posterior mean of what `tilted(batch, tilt, *samples)` adds to the log-joint of each row times a tilt of nothing."""
+    with torch.enable_grad():
+        return torch.autograd.grad(tilted(batch, tilt.requires_grad_(), *samples).sum(), tilt)[0]
+
+
+def mean_at_draws(value, batch: dict[str, Tensor], draw, samples: int) -> Tensor:
+    """The mean of value(batch, draw()) over so many posterior draws."""
+    mean = value(batch, draw())
+    for count in range(2, samples + 1):
+        mean += (value(batch, draw()) - mean) / count
+    return mean
+
+
 class Entropic:
     """log Σ exp, through which a gradient for `joint` (B,) gathers a mean over all that is summed, by the chain rule: of
     −log p, the entropy, or of log p − log q, the divergence from a model whose log-probabilities are `other`, sum by sum."""

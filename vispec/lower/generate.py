@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vispec.catalog import distributions
 from vispec.factors.frame import Frame, dtype_of, element_plates
-from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, ThenLaw
+from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, StateLaw, ThenLaw
 from vispec.factors.make import Factors, factorise
 from vispec.factors.structured import is_structure
 from vispec.lower.structured import decided_structure, grown
 from vispec.model.model import Model, Variable
 from vispec.model.walk import is_read
-from vispec.plan.held.along import Body, Member, along, lags_of, parts
-from vispec.plan.held.draws import changed, draw_law, site_of, uniform
+from vispec.plan.held.along import Body, Member, along, changed, lags_of, parts
+from vispec.plan.held.draws import draw_law, same, site_of, uniform
 from vispec.plan.held.sink import below, sink
+from vispec.plan.held.states import opened
 from vispec.program import build
 from vispec.program.axis import Axis, ordered
 from vispec.program.node import Call, Const, Decide, Input, Node, Part, Scan, Shift, Site
@@ -101,12 +102,12 @@ class Generator:
     def read_again(self, variable: Variable) -> bool:
         return is_read(self.f.model, variable.name)
 
-    def value(self, variable: Variable, law: Law, order: tuple[Axis, ...]) -> Node:
-        """A latent's draw; what is observed by the rule."""
+    def value(self, variable: Variable, law: Law, order: tuple[Axis, ...], now: Callable[[Node], Node] = same) -> Node:
+        """A latent's draw; what is observed by the rule. now: as of draw_law."""
         frame, shape = self.frame, self.frame.shape(variable.type)
         match law:
             case ChoiceLaw(test, then, otherwise):
-                one, other = (self.value(variable, each, order) for each in (then, otherwise))
+                one, other = (self.value(variable, each, order, now) for each in (then, otherwise))
                 given = ((test, (), ""), (one, shape, ""), (other, shape, ""))
                 if variable.role == "latent":
                     return build.where(test, one, other)
@@ -117,11 +118,11 @@ class Generator:
                 entry = distributions()[name]
                 smooth = variable.role == "latent" and (entry.path is not None or entry.carry is not None)
                 if variable.role == "latent" or (entry.torch_class is None and not entry.optional):
-                    return draw_law(frame, law, variable, order, shape, smooth).value
+                    return draw_law(frame, law, variable, order, shape, smooth, now=now).value
                 if entry.modifier is not None:
                     return draw_law(frame, law, variable, order, shape, False).value
                 if entry.optional and not params:
-                    name, params = uniform(frame, variable)
+                    name, params = uniform(frame, variable, now)
                     entry = distributions()[name]
                 events = shape[len(shape) - entry.event_dim :]
                 around = tuple(axis for axis in order if axis not in events)
@@ -174,29 +175,32 @@ class Generator:
                         case Call(_, _, given):
                             for each, own, _ in given:
                                 if own and below([each], names)[each] and own[0].kind == "plate":
-                                    return own[0]
+                                    return own[0].origin  # of two axes of a plate, the plate
         raise TypeError(f"{', '.join(names)} read each other along no chain")
 
     def draw_along(self, group: Sequence[Variable]) -> None:
         """One loop along a chain for all its members."""
         frame, chain = self.frame, self.axis_of(group)
-        names = [variable.name for variable in group]
-        laws = [sunk(self.law(variable), names) for variable in group]
-        sites = [site_of(frame, variable) for variable in group]
-        members = [
-            Member(site, law, max(lags_of([other], site) for other in laws)) for site, law in zip(sites, laws, strict=True)
-        ]
+        beside = opened({v.name: self.f.factors[v.name].law for v in group}, frame.states)
+        sites = {v.name: site_of(frame, v) for v in group} | {name: site for name, (site, _) in beside.states.items()}
+        found_laws = {**beside.laws, **{name: law for name, (_, law) in beside.states.items()}}
+        names = sorted(sites, key=self.f.model.order.index)
+        laws = [sunk(changed(found_laws[name], self.held), names) for name in names]
+        members = [Member(sites[name], law, lags_of(laws, sites[name])) for name, law in zip(names, laws, strict=True)]
         plates = {axis for v in group for axis in map(frame.plate, v.plates)}
         around = ordered(plates - {chain})
 
         def step(site: Site, law: Law, order: tuple[Axis, ...], body: Body) -> tuple[Node, tuple[Node, ...]]:
+            if isinstance(law, StateLaw):
+                return law.value, ()
             variable = self.f.model.variable[site.name]
             own = tuple(axis for axis in map(frame.plate, variable.plates) if axis is not chain)
-            return self.value(variable, law, (*own, *frame.shape(variable.type))), ()
+            return self.value(variable, law, (*own, *frame.shape(variable.type)), body.at), ()
 
         found = along(f"along {chain.hint} of {', '.join(names)}", chain, members, around, step, frame.hints)
         for variable in group:
             self.keep(variable, found[variable.name][0])
+        self.held |= {part: self.frame.named(found[site.name][0], site.name) for part, site in beside.closed.items()}
 
     # ---- trees
 
@@ -276,4 +280,6 @@ def sunk(law: Law, names: Sequence[str]) -> Law:
             return ChoiceLaw(sink([test], names)[0], sunk(then, names), sunk(otherwise, names))
         case ThenLaw(axis, laws):
             return ThenLaw(axis, tuple(sunk(each, names) for each in laws))
+        case StateLaw(value):
+            return StateLaw(sink([value], names)[0])
     raise TypeError(f"{type(law).__name__} has layers of its own")

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from vispec.catalog import distributions
 from vispec.factors.laws import DrawLaw, FlowLaw
-from vispec.plan.held.draws import changed, through_layers
+from vispec.plan.held.along import changed
+from vispec.plan.held.draws import through_layers
 from vispec.plan.held.joint_guide import draw_jointly
 from vispec.plan.held.setting import Setting
 from vispec.program import build
 from vispec.program.axis import Axis
-from vispec.program.node import Call, Input, Node, Part
+from vispec.program.node import Call, Input, Node, Part, Site
 from vispec.program.program import Program
 from vispec.program.walk import reads
 
@@ -51,6 +52,8 @@ def guided(s: Setting) -> Guided | None:
             continue
         law = changed(guide.law, held)
         assert isinstance(law, DrawLaw)
+        if any(site.name == name for _, node, _ in law.params for site in reads(node, Site)):
+            continue  # it reads the draws before, through a state
         plates, shape = tuple(map(frame.plate, variable.plates)), frame.shape(variable.type)
         entry = distributions()[law.distribution]
         for param, node, own in law.params:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from vispec.factors.expressions import named
 from vispec.factors.make import Factors, factorise
 from vispec.lower.bound import combined, summed
+from vispec.lower.derived import Derived, derived
 from vispec.lower.generate import Generated, generate
 from vispec.lower.guided import Guided, guided
 from vispec.lower.otherwise import Otherwise, otherwise
@@ -33,7 +34,8 @@ class Outputs:
     """log_prob: of each row, with what training adds where it reads TRAINING. order: how it is summed. sleep: log q of dreamed
     rows. otherwise: of rows that are not summed. queries: "tilted", "unknowns", "tilted_pairs", "neighbours", where there are
     any. summed: latent → its plates, of those that the posterior is told of. along: of chains, their place among the plates.
-    constants: of each deterministic node that only parameters decide."""
+    constants: of each deterministic node that only parameters decide. derived: of each other
+    one that no law reads."""
 
     model: Model
     f: Factors
@@ -53,6 +55,7 @@ class Outputs:
     constants: Mapping[str, Program] = field(default_factory=dict)
     sleep: Program | None = None
     otherwise: Otherwise | None = None
+    derived: tuple[Derived, ...] = ()
 
     @property
     def exact(self) -> bool:
@@ -68,11 +71,19 @@ def lower(plan: Plan | Model) -> Outputs:
     asked = plan.asked or s
     other, drawn = otherwise(plan), plan.alternative or plan
     found, weighs = query(asked), weighed(drawn.f, drawn.treatments)
+    told = derived(plan.f, plan.budget)
     made = generate(model, s.shared.orders if s.shared else {})
     dreams = slept(s)
     sleep = None if dreams is None else program(f, {"log_q": dreams})
     if found is None:
-        last = {"weighed": weighs, "guided": guided(s), "plan": plan, "constants": constants(f), "sleep": sleep}
+        last = {
+            "weighed": weighs,
+            "guided": guided(s),
+            "plan": plan,
+            "constants": constants(f),
+            "sleep": sleep,
+            "derived": told,
+        }
         return Outputs(model, f, s, made, log_prob, order, s.shared, **last)
     queries = {
         "tilted": asked_of(program(f, {"tilted": found.tilted})),
@@ -105,6 +116,7 @@ def lower(plan: Plan | Model) -> Outputs:
         constants(f),
         sleep,
         other,
+        told,
     )
 
 

@@ -8,7 +8,7 @@ from vispec.factors import structured
 from vispec.factors.frame import Frame
 from vispec.factors.laws import DrawLaw, Law
 from vispec.model.model import Variable
-from vispec.plan.held.draws import changed
+from vispec.plan.held.along import changed
 from vispec.program import build
 from vispec.program.axis import Axis, ordered
 from vispec.program.node import Call, Carried, Input, Loop, Node, Part, Site, Zeros

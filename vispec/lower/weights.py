@@ -46,7 +46,7 @@ def weighed(f: Factors, treatments: Mapping[str, Treatment]) -> Weighed | None:
     _, combine = estimation(model, treatments, ())
     if combine == "exact":
         return None
-    s = setting(weighed_model(model, treatments), f)
+    s = all_drawn(weighed_model(model, treatments), f)
     if any(s.joint.held.along.values()):
         return None
     samples = s.draws.samples
@@ -74,10 +74,10 @@ def weighed(f: Factors, treatments: Mapping[str, Treatment]) -> Weighed | None:
     )
 
 
-def setting(model: Model, like: Factors) -> Setting:
-    """All drawn, what rows share too."""
+def all_drawn(model: Model, like: Factors, complete: bool = False) -> Setting:
+    """All drawn, what rows share too. complete: whether what log_prob leaves out takes part."""
     f = factorise(model, like.frame)
-    treatments = {v.name: treat(v, model, False) for v in model.variables}
+    treatments = {v.name: treat(v, model, complete) for v in model.variables}
     names = draw_order(model, [name for name, found in treatments.items() if found.kind == "draw"])
     draws = Draws(f, treatments, Axis("s*", "samples"), everything=names)
     draws.draw_all(names)
@@ -133,7 +133,7 @@ def whole(s: Setting, told: Variable | Let) -> tuple[Node, tuple[Axis, ...]]:
     """A variable's or a let's value with the samples and all its plates."""
     frame, samples = s.f.frame, s.draws.samples
     assert samples is not None
-    (value,) = substitute([named(frame, told.name)], s.draws.held)
+    (value,) = substitute([named(frame, told.name)], s.draws.held, frame.hints)
     order = (samples, *map(frame.plate, told.plates), *frame.shape(told.type))
     return build.spread(value, order), order
 

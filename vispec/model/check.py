@@ -12,7 +12,6 @@ from vispec.model.blocks.fitting import read_fit
 from vispec.model.blocks.guides import check_guide_order, declare_guide, read_guide, resolve_guide_let
 from vispec.model.blocks.inference import points_of, read_infer
 from vispec.model.blocks.kept import fixed_names
-from vispec.model.graphs import circles, ordered, reading
 from vispec.model.laws.laws import resolve_law
 from vispec.model.laws.support import Target
 from vispec.model.names.annotations import read_type
@@ -23,9 +22,11 @@ from vispec.model.names.unused import warn
 from vispec.model.nets.trunks import read_net, read_signature
 from vispec.model.order import Edge, edges_of, sort
 from vispec.model.problems import Problems
+from vispec.model.types import Type
 from vispec.model.values.ranges import form_of
 from vispec.model.values.resolve import resolve
 from vispec.model.values.starts import read_start
+from vispec.model.values.states import in_order, keeps, outside_chain, state, type_of_state
 from vispec.model.walk import law_parts
 from vispec.source import Source
 from vispec.syntax import tree as t
@@ -135,30 +136,46 @@ class _Checker:
         """The value and type of every let, each after those that it reads."""
         scope = self.scope
         symbols = {symbol.name: symbol for symbol in self._symbols() if isinstance(symbol.node, t.Let | t.GuideLet)}
-        graph = reading({name: symbol.node.value for name, symbol in symbols.items()})  # type: ignore[union-attr]
-        for circle in circles(graph):
-            first = min((symbols[name] for name in circle), key=lambda symbol: symbol.span.start)
-            message = f"`{first.name}` is computed from itself"
-            scope.problems.add("V212", first.span, message, "in a circle", help="give it a value that does not read it")
-            scope.poisoned |= circle
-            graph |= {name: [] for name in circle}
-        for name in ordered(graph):
+        states: list[Symbol] = []
+        for name in in_order(scope, symbols):
+            symbol = symbols[name]
             if name in scope.poisoned:
                 continue
-            value = self._let_value(symbols[name])
-            if value is None:
-                scope.poisoned.add(name)
+            if isinstance(symbol.node, t.Let) and isinstance(symbol.node.value, t.Then):
+                symbol.type = self._state_type(symbol, symbol.node, symbol.node.value)
+                if symbol.type is None:
+                    scope.poisoned.add(name)
+                else:
+                    states.append(symbol)
             else:
-                symbols[name].type = value.type
-                symbols[name].value = value
-                scope.ranges.lets[name] = form_of(scope, value)
-                self.lets[name] = m.Let(name, value.type, symbols[name].plates, value, symbols[name].span)
+                self._keep(symbol, self._let_value(symbol))
+        for symbol in states:
+            assert isinstance(symbol.node, t.Let)
+            assert isinstance(symbol.node.value, t.Then)
+            assert symbol.type is not None
+            self._keep(symbol, state(scope, symbol, symbol.node, symbol.node.value, symbol.type))
+
+    def _keep(self, symbol: Symbol, value: m.Expression | None) -> None:
+        """A let's value, or that it has none."""
+        if value is None:
+            self.scope.poisoned.add(symbol.name)
+            return
+        symbol.type, symbol.value = value.type, value
+        self.scope.ranges.lets[symbol.name] = form_of(self.scope, value)
+        self.lets[symbol.name] = m.Let(symbol.name, value.type, symbol.plates, value, symbol.span)
+
+    def _state_type(self, symbol: Symbol, node: t.Let, value: t.Then) -> Type | None:
+        return None if outside_chain(self.scope, symbol, value) else type_of_state(self.scope, symbol, node, value.laws)
 
     def _let_value(self, symbol: Symbol) -> m.Expression | None:
         if symbol.guide:
             return resolve_guide_let(self.scope, symbol)
         assert isinstance(symbol.node, t.Let)
-        return resolve(self.scope, Context(symbol.plates, owner=symbol.name), symbol.node.value)
+        kind = None if symbol.node.type is None else read_type(self.scope, symbol.node.type, "variable", symbol.plates)
+        value = resolve(self.scope, Context(symbol.plates, owner=symbol.name), symbol.node.value)
+        if value is None or (symbol.node.type is not None and kind is None):
+            return None
+        return value if kind is None or keeps(self.scope, symbol, symbol.node, value, kind) else None
 
     def _lets(self, guide: bool) -> Iterator[m.Let]:
         symbols = (s for s in self._symbols() if s.kind == "let" and s.guide == guide)

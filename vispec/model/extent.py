@@ -12,6 +12,7 @@ from vispec.model.model import (
     Past,
     Position,
     Prefix,
+    Recursion,
     Ref,
     Select,
     Variable,
@@ -60,6 +61,8 @@ def extent(expression: Expression, model: Model, summed: frozenset[str] = frozen
             case NetCall(args=args, type=type_):
                 axes = frozenset[str]().union(*map(of, args))
                 return axes | {type_.over} if type_.over is not None and not type_.star else axes
+            case Recursion(state=name):
+                return frozenset(model.let[name].plates)
             case _:
                 return frozenset[str]().union(*map(of, children(e)))
 

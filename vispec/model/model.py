@@ -61,6 +61,16 @@ class Past(Expression):
 
 
 @dataclass(frozen=True)
+class Recursion(Expression):
+    """`w then decay * s[t-1] + x[t-1]`: the value of the let `state` at the first element of the chain `along`, the second,
+    and so on; the last is for all that follow. Each may read the past of this let and of others that are so given."""
+
+    state: str
+    along: str
+    steps: tuple[Expression, ...]
+
+
+@dataclass(frozen=True)
 class Select(Expression):
     """`y[a]`, `trans[c[t-1]]`, `confusion[who, truth]`: the element of `name` that index-valued expressions point at.
 

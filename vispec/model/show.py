@@ -147,6 +147,8 @@ def _show(node: m.Expression) -> tuple[str, int]:
             return f"{name}[<{plate}]", ATOM
         case m.Past(name=name, plate=plate, lag=lag):
             return f"{name}[{plate}-{lag}]", ATOM
+        case m.Recursion(steps=steps):
+            return " then ".join(show(step, 1) for step in steps), 0
         case m.Select(name=name, by=by):
             return f"{name}[{', '.join(f'{plate}={show(index)}' for plate, index in by)}]", ATOM
         case m.Element(base=base, at=at):

@@ -57,7 +57,8 @@ def recurrent(
         size = stream.product(kept * (2 if bidirectional else 1) * layers, hidden)
         vector = part if part.card is not None and not part.shape else stream.vector(part)
         layer = stream.module(stream.linear_text(vector, size), "init", "init")
-        arguments.append(f"{'init=' if bidirectional else ''}{layer}({vector.text})")
+        first = "[..., 0, :]" if part.stepped else ""  # it is the same all along a prefix
+        arguments.append(f"{'init=' if bidirectional else ''}{layer}({vector.text}){first}")
     width = stream.product(2, hidden) if bidirectional else hidden
     stream.cost(gates, stream.sum(x.width, hidden), width, timed=True)
     for _ in range(layers - 1):

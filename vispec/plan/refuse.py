@@ -17,7 +17,7 @@ SAMPLED = ("elbo", "iwae", "mc", "relaxed", "score", "sum_and_sample", "wake_sle
 CODES = {
     "V701": "Latents of crossing plates are coupled",
     "V702": "A tree is neither given, observed nor summed out under one law",
-    "V703": "The elements of a chain, or those before one, are read together and summed out",
+    "V703": "The words before one, or more elements than the budget allows, are read together and summed out",
     "V704": "A discrete latent is shared by all rows",
     "V705": "A prior over a net's weights is not compiled",
     "V706": "An estimator is not compiled",
@@ -147,8 +147,11 @@ def shared_problems(variable: Variable, model: Model) -> Iterator[Diagnostic]:
 
 
 def enumerated_problems(variable: Variable, model: Model) -> Iterator[Diagnostic]:
-    """V703: what is summed and read together before each element, whose paths are as many as its elements have values."""
+    """V703: words that are summed and read together before each element: a path for each text that there is, as many as a
+    vocabulary of the data to the power of a length of the data. Of other types `check` counts the paths."""
     name = variable.name
+    if variable.type.domain != "token":
+        return
     reads = [e for e in (*model_expressions(model), *guide_expressions(model)) if getattr(e, "name", None) == name]
     before = next((e for e in reads if isinstance(e, Prefix)), None)
     if before is not None:

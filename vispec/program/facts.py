@@ -7,6 +7,8 @@ from math import inf, prod
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from vispec.program import build
+from vispec.program.axis import Axis
 from vispec.program.node import (
     Concat,
     Const,
@@ -171,3 +173,12 @@ def below_infinity(node: Node) -> bool:
         case Map("log", (arg,)):
             return isinstance(arg, Input | Link)
     return False
+
+
+def count_or_one(axis: Axis) -> Node:
+    """How many elements count along an axis; one where that may be none: past the ends of a plate around it, where what is
+    computed is to be a number though nothing reads it."""
+    reads = [] if axis.lengths is None else [node for node in nodes([axis.lengths]) if isinstance(node, Input)]
+    if not any(around.lengths is not None for node in reads for around in node.order):
+        return build.count(axis)
+    return build.apply("max", build.count(axis), 1)

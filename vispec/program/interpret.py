@@ -293,7 +293,7 @@ def called(node: Call, values: Mapping[Node, Any], world: World) -> list[Array]:
         else:
             args.append(tensor)
     settings = {key: told(each, values, world) for key, each in node.settings}
-    for what in ("symbols", "means", "heads"):  # of a net: what a rewriting or the printer may know
+    for what in ("symbols", "means", "heads", "behind"):  # of a net: what a rewriting or the printer may know
         settings.pop(what, None)
     function = world.calls.get(node.name) or named(node)
     mode = settings.pop("mode", "whole") if node.kind == "net" else "whole"

@@ -31,6 +31,23 @@ from vispec.program.node import (
     Tail,
 )
 
+
+def relooped(
+    loop: str, axis: Axis, bodies: tuple[tuple[Node, ...], ...], around: tuple[Axis, ...], draws: tuple[str, ...]
+) -> Loop:
+    """A loop of changed bodies: a state that differs along further axes now is carried along these too."""
+    while True:
+        made = Loop(loop, axis, bodies, around, draws)
+        carried = {each for body in bodies for each in reads_of(body, Carried) if each.loop == loop and each.what == "state"}
+        more = {each: [a for a in made.outputs[each.index].own if a not in each.axes] for each in carried}
+        new: dict[Node, Node] = {
+            each: Carried(loop, "state", each.index, (*each.order, *own), each.kind) for each, own in more.items() if own
+        }
+        if not new:
+            return made
+        bodies = tuple(tuple(substitute(body, new)) for body in bodies)
+
+
 REBUILD: dict[type, Callable[..., Node]] = {
     Map: lambda op, operands: build.apply(op, *operands),
     Link: build.link,
@@ -45,6 +62,7 @@ REBUILD: dict[type, Callable[..., Node]] = {
     Merge: build.merge,
     Tail: build.tail,
     Stop: build.stop,
+    Loop: relooped,
 }
 """How a node is made anew from changed fields; others are made as they are."""
 
@@ -110,12 +128,14 @@ def rebuild(roots: Iterable[Node], rule: Callable[[Node], Node | None], known: d
     return [known[root] for root in roots]
 
 
-def substitute(roots: Iterable[Node], new: Mapping[Node, Node]) -> list[Node]:
-    """The roots with some nodes replaced, outermost first: inside what is replaced nothing else is."""
+def substitute(roots: Iterable[Node], new: Mapping[Node, Node], hints: dict[Node, str] | None = None) -> list[Node]:
+    """The roots with some nodes replaced, outermost first: inside what is replaced nothing else is. hints: what the spec calls
+    nodes, to which those in the place of others are added."""
     known = dict(new)
-    found = list[Node]()
-    for root in roots:
-        found.append(_substituted(root, known))
+    found = [_substituted(root, known) for root in roots]
+    for old, made in known.items():
+        if hints is not None and old in hints and type(old) is type(made):
+            hints.setdefault(made, hints[old])
     return found
 
 
@@ -153,4 +173,9 @@ def inside_loops(order: Iterable[Node]) -> dict[Node, frozenset[str]]:
 
 def reads(root: Node, kind: type[Node]) -> list[Any]:
     """All nodes of a class below a root."""
-    return [found for found in nodes([root]) if isinstance(found, kind)]
+    return reads_of([root], kind)
+
+
+def reads_of(roots: Iterable[Node], kind: type[Node]) -> list[Any]:
+    """The same below several."""
+    return [found for found in nodes(roots) if isinstance(found, kind)]

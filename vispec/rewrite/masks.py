@@ -9,7 +9,7 @@ from math import inf
 from vispec.program import build
 from vispec.program.axis import Axis
 from vispec.program.cost import Numbers
-from vispec.program.facts import below_infinity, moving
+from vispec.program.facts import below_infinity, count_or_one, moving
 from vispec.program.node import Const, Input, Link, Map, Node, Part, Pick, Reduce, Rename, Spread
 from vispec.program.program import Program
 from vispec.rewrite.rules import Rule
@@ -33,7 +33,7 @@ class Masks:
                 axis for axis in over if axis.lengths is not None
             ]:
                 new = self.renamed(ragged)
-                masked = build.rename(inside(arg, ragged, -inf), new)
+                masked = build.rename(inside(arg, build.both(*map(inside_or_first, ragged)), -inf), new)
                 found = build.link(op, masked, tuple(new.get(axis, axis) for axis in over))
                 return build.rename(found, {dense: axis for axis, dense in new.items()})
         return None
@@ -43,7 +43,9 @@ class Masks:
         if arg.dtype == "bool" and op in ("sum", "max", "min"):
             neutral = op == "min"
         new = self.renamed(ragged)
-        masked = arg if is_neutral_outside(arg, ragged, neutral) else inside(arg, ragged, neutral)
+        masked = (
+            arg if is_neutral_outside(arg, ragged, neutral) else inside(arg, build.both(*map(build.inside, ragged)), neutral)
+        )
         return build.reduce(op, build.rename(masked, new), tuple(new.get(axis, axis) for axis in over))
 
     def renamed(self, ragged: list[Axis]) -> dict[Axis, Axis]:
@@ -52,9 +54,13 @@ class Masks:
         return {axis: self.dense[axis] for axis in ragged}
 
 
-def inside(arg: Node, ragged: list[Axis], neutral: float | bool) -> Node:
-    """The value where an element counts along all axes, the neutral one elsewhere."""
-    counts = build.both(*map(build.inside, ragged))
+def inside_or_first(axis: Axis) -> Node:
+    """Which elements count; where none may, the first: a softmax of nothing is no number."""
+    return build.lt(build.position(axis), count_or_one(axis))
+
+
+def inside(arg: Node, counts: Node, neutral: float | bool) -> Node:
+    """The value where an element counts, the neutral one elsewhere."""
     if arg.dtype == "bool":
         return build.apply("or", build.apply("not", counts), arg) if neutral else build.both(counts, arg)
     if neutral == -inf and isinstance(arg, Map) and arg.op == "add" and (place := smallest(arg, counts)) is not None:

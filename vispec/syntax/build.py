@@ -124,7 +124,8 @@ class Builder(Transformer_NonRecursive):  # type: ignore[type-arg]
         return t.Variable(span_of(meta), str(role), name, kind, law[0] if law else None)  # type: ignore[arg-type]
 
     def let(self, meta: Meta, children: Children) -> t.Let:
-        return t.Let(span_of(meta), *children)
+        name, kind, value = children
+        return t.Let(span_of(meta), name, value, kind)
 
     def plate_head(self, meta: Meta, children: Children) -> tuple[Span, Children]:
         return span_of(meta), children

@@ -196,7 +196,7 @@ def _no_type(stop: Stop) -> Diagnostic | None:
     if after_colon:
         help = "a type is written like `real`, `real[D]`, `category[K]` or `token[V]`"
         return _diagnose("V013", f"expected a type after `{stop.previous}`, {stop.shown}", stop, help=help)
-    if "COLON" in stop.accepts:
+    if "COLON" in stop.accepts and stop.head != "let":
         lead = "" if stop.head == "net" else f"{stop.head} "
         help = f"write `{lead}{stop.previous} : real`, with its type in place of `real`"
         return _diagnose("V013", f"`{stop.previous}` has no type", stop, "expected `:` and a type", help=help)
@@ -252,7 +252,10 @@ def _slip(stop: Stop) -> str | None:
     in_index = stop.before.count("[") > stop.before.count("]")
     slips = (
         (stop.head in SECTIONS and stop.previous == ":", "put each entry on a line of its own, indented"),
-        (stop.head == "let" and stop.found == ":" and len(stop.before) == 2, "a `let` has no type: write `=` and its value"),
+        (
+            stop.head == "let" and stop.found == ":" and len(stop.before) == 2,
+            "a `let` of a guide has no type: write `=` and its value",
+        ),
         (stop.found == "*" and stop.previous == "*", "a power is written `^`"),
         (stop.found == "=" and "EQUALS" in stop.accepts, "equality is written `==`"),
         (stop.found == ":" and in_index, "the prefix before element `i` is `x[<i]`, the whole sequence `x[*]`"),

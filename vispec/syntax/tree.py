@@ -225,8 +225,11 @@ class Variable(Node):
 
 @dataclass(frozen=True)
 class Let(Node):
+    """value: a Then of a chain's first, second, ... value where it reads its own past."""
+
     name: Name
     value: Expr
+    type: TypeOf | None = None
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,10 @@ class Unparser:
                 return f"size {name.id}" + (f" = {self.expression(value, 1)}" if value is not None else "")
             case t.Vocab(name=name, options=options):
                 return f"vocab {name.id}" + (f"({self.items(options)})" if options else "")
-            case t.Let(name=name, value=value) | t.GuideLet(name=name, value=value):
+            case t.Let(name=name, value=value, type=kind):
+                domain = "" if kind is None else f" : {self.type(kind)}"
+                return f"let {name.id}{domain} = {' then '.join(self.law(value))}"
+            case t.GuideLet(name=name, value=value):
                 return f"let {name.id} = {self.expression(value)}"
             case t.GuideAuto(call=call):
                 return self.expression(call)
@@ -121,8 +124,9 @@ class Unparser:
                 [trunk] if len(trunk) <= room else [f"{INDENT}= {stages[0]}", *(f"{INDENT}|> {stage}" for stage in stages[1:])]
             )
             return [self._signature(entry), *below]
-        if isinstance(entry, t.Variable | t.GuideLaw) and isinstance(entry.law, t.Then):
-            _, *later = self.law(entry.law)
+        law = entry.value if isinstance(entry, t.Let) else getattr(entry, "law", None)
+        if isinstance(law, t.Then):
+            _, *later = self.law(law)
             first = text.removesuffix("".join(f" then {law}" for law in later))
             return [first, *(f"{INDENT}then {law}" for law in later)]
         return [text]

@@ -17,7 +17,7 @@ KINDS: dict[str, Callable[[Writer, Call], Value]] = {}
 """How calls are written that are no plain ones of nets and kernels; other files of this room add theirs."""
 
 
-UNSAID = frozenset({"mode", "site", "symbols", "means", "heads"})
+UNSAID = frozenset({"mode", "site", "symbols", "means", "heads", "behind"})
 """Settings of a call that are for other readers than the callee."""
 
 

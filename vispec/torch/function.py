@@ -59,7 +59,7 @@ def method(
     head = f"def {name}(self{''.join(f', {argument}' for argument in arguments)}) -> {result}:"
     text = [
         head,
-        *([f'    """{docstring}"""'] if docstring else []),
+        *(f"    {line}" for line in (f'"""{docstring}"""' if docstring else "").splitlines()),
         *(f"    {line}" for line in before),
         *lines.body(),
         *returned(w, lines, returns),

@@ -7,7 +7,8 @@ from vispec.lower.outputs import Outputs
 from vispec.model.model import Model, Variable
 from vispec.model.walk import is_read
 from vispec.program.axis import Axis
-from vispec.torch.members import BATCH, ROOM, Members, local
+from vispec.torch.members import BATCH, ROOM, Members
+from vispec.torch.names import local
 
 PREDICT = 'def predict(self, batch: dict[str, Tensor], rule: str = "mean", samples: int = 100) -> dict[str, Tensor]:'
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from keyword import iskeyword
 
 from vispec.program.axis import Axis
 from vispec.program.node import (
@@ -110,7 +111,7 @@ class Hints:
                 if isinstance(source, Call) and source.kind in JOINT:
                     return JOINT[source.kind]
                 if isinstance(source, Call) and source.kind != "net":
-                    return "kl" if source.kind == "divergence" else source.name.rpartition(":")[2].partition("_")[0]
+                    return "kl" if source.kind == "divergence" else first_word(source.name.rpartition(":")[2])
                 name = getattr(source, "name", "state")
                 heads = dict(source.settings).get("heads") if isinstance(source, Call) else None
                 return name if len(source.outputs) == 1 else f"{name}_{heads[at] if heads else at + 1}"
@@ -147,3 +148,9 @@ class Hints:
             case "add" | "mul" | "div" | "sub":
                 return {"add": "total", "mul": "product", "div": "ratio", "sub": "difference"}[node.op]
         return f"{node.op}_{first}" if first else node.op
+
+
+def first_word(name: str) -> str:
+    """Of a kernel's name; all of one that begins with a word of Python's."""
+    found = name.partition("_")[0]
+    return name if iskeyword(found) else found

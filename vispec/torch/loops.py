@@ -142,7 +142,7 @@ def names_of(lines: Lines, loop: Loop) -> None:
     for slot in lines.w.loops[loop]:
         name = lines.names.get(slot.part)
         if name is None or not slot.buffer:
-            stem = name or lines.hints.hint(slot.part, lines.names)
+            stem = name or lines.w.program.hints.get(slot.part) or lines.hints.hint(slot.part, lines.names)
             name = fresh(stem if slot.buffer else f"{stem}_steps")
         lines.told[loop.loop, slot.part.index] = name
 

@@ -15,10 +15,11 @@ from vispec.torch.density import density
 from vispec.torch.generation import generation
 from vispec.torch.guides import guide_modules
 from vispec.torch.joint_sums import layer_width
-from vispec.torch.members import Members, constants, posterior
+from vispec.torch.members import Members, constants
 from vispec.torch.nets.classes import NetCode, emit_net
 from vispec.torch.only import Kept, arguments, kept, name_of
 from vispec.torch.parameters import declaration, named, properties, stored
+from vispec.torch.posterior import posterior
 from vispec.torch.sampled import guides, weights
 from vispec.torch.source_text import kernel_texts
 from vispec.torch.starts import initialise
@@ -120,8 +121,9 @@ def sums(o: Outputs) -> list[str]:
     if o.asked is None or o.setting.combine != "exact":
         return []
     told = [str(step) for step in o.asked.steps if isinstance(step, Sum | Structured)]
-    listed = ", ".join(f'"{each}"' for each in told)
-    return [f"sums = ({listed},)" if len(told) == 1 else f"sums = ({listed})"]
+    listed = [f'"{each}"' for each in told]
+    line = f"sums = ({', '.join(listed)}{',' if len(told) == 1 else ''})"
+    return [line] if len(line) <= 124 else ["sums = (", *(f"    {each}," for each in listed), ")"]
 
 
 def docstring(model: Model) -> list[str]:
@@ -152,7 +154,9 @@ def constructor(
     made += [(name, f"self.{name} = {kernel}({given})") for name, (_, kernel), given in layers]
     for net, code in nets.items():
         name = names.attribute("net", net)
-        made.append((name, f"self.{name} = {code.class_name}({', '.join(code.sizes)})"))
+        made.append(
+            (name, f"self.{name} = {code.class_name}({', '.join(names.attribute('size', size) for size in code.sizes)})")
+        )
     lines = [line for name, line in (*made, *settings(o, members)) if wanted.has(name)]
     values = {size.name: told.get(size.name, size.value) for size in model.sizes}
     values |= {vocab.name: told.get(vocab.name) for vocab in model.vocabs}

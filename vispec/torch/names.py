@@ -6,6 +6,8 @@ import keyword
 import unicodedata
 from collections.abc import Iterable, Mapping
 
+from vispec.torch.source_text import kernel_names
+
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -13,9 +15,10 @@ def _words(text: str) -> frozenset[str]:
 
 PYTHON = _words("""
     self torch nn F Tensor len int float bool range dict next iter zip list max min sum abs tuple enumerate map type super
-    isinstance print
+    isinstance print str property ValueError
 """)
-"""Names that emitted code reads, and those that would surprise a reader as variables."""
+"""Names that emitted code reads, inside methods and in the class around them, and those that would surprise a reader as
+variables."""
 
 MODULE = _words("""training call_super_init dump_patches forward register_buffer register_parameter add_module register_module
     get_submodule set_submodule get_parameter get_buffer get_extra_state set_extra_state apply cuda ipu xpu mtia cpu type float
@@ -81,7 +84,8 @@ class ModuleNames:
         if (kind, name) not in self.known:
             if kind in ("buffer", "module"):
                 return name
-            found = self.names.fresh(name)
+            # the constructor's arguments are sizes, and it calls kernels
+            found = self.names.fresh(f"{name}_" if kind == "size" and name in kernel_names() else name)
             # a name with two underscores in front is mangled inside a class
             self.known[kind, name] = self.names.fresh(f"its{found}") if found.startswith("__") else found
         return self.known[kind, name]

@@ -140,6 +140,7 @@ def properties(param: Param, names: ModuleNames) -> tuple[list[str], list[tuple[
         f"@{name}.setter",
         f"def {name}(self, value: Tensor) -> None:",
         "    with torch.no_grad():",
-        f"        {code}.copy_({constraint.inverse.format('value')})",
+        f"        raw = {constraint.inverse.format('value')}",
+        f"        {code}.copy_(in_domain(raw, {constraint.forward.format('raw')}, value))",
     ]
-    return lines, [(FILE, kernel) for kernel in constraint.kernels]
+    return lines, [(FILE, kernel) for kernel in (*constraint.kernels, "in_domain")]

@@ -17,7 +17,7 @@ def weights(m: Members, o: Outputs) -> None:
     if w is None:
         return
     told = {w.samples: "samples"}
-    shared = "; what all rows share is drawn with each sample and adds nothing" if o.shared is not None else ""
+    shared = ";\nwhat all rows share is drawn with each sample and adds nothing" if o.shared is not None else ""
     doc = f"log p(row, latents) − log q(latents) at draws of the latents, (samples, {rows(o)}){shared}."
     m.program("log_weights", w.log_weights, doc, SAMPLES, orders=w.orders, told=told, graph=False)
     if w.draws is not None:

@@ -5,6 +5,9 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import walk_packages
+
+import vispec.kernels
 
 
 def kernel_source(module: str, names: Iterable[str]) -> str:
@@ -13,6 +16,13 @@ def kernel_source(module: str, names: Iterable[str]) -> str:
     What registers something with a chosen definition (`op.register_autograd(...)`, `@op.register_fake`) belongs to it.
     Raises KeyError for a name that the file does not define."""
     return join([segment(definitions(module)[0], node) for node in needed(module, names)])
+
+
+@cache
+def kernel_names() -> frozenset[str]:
+    """Functions and classes that an emitted file may hold besides its nets and the model."""
+    found = (module.name for module in walk_packages(vispec.kernels.__path__, "vispec.kernels."))
+    return frozenset(name for module in found for name in definitions(module)[1])
 
 
 def needed(module: str, names: Iterable[str]) -> list[ast.stmt]:

@@ -251,6 +251,7 @@ def _input(w: Writer, node: Input) -> Value:
         "argument": lambda: text(node.name),
         "shared": lambda: text(local(node.name)),
         "mode": lambda: index(text("mode"), [json.dumps(node.name, ensure_ascii=False)]),
+        "values": lambda: index(text("values"), [json.dumps(node.name, ensure_ascii=False)]),
         "lengths": lambda: index(text("lengths"), [json.dumps(node.name, ensure_ascii=False)]),
         "net": lambda: Code((Attribute("net", node.name),)),
         "buffer": lambda: Code((Attribute("buffer", node.name),)),

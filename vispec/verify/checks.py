@@ -32,10 +32,10 @@ def distance(got: Tensor, expected: Tensor) -> float:
         raise ValueError(f"shape {tuple(got.shape)} where {tuple(expected.shape)} is expected")
     got, expected = got.detach().double(), expected.detach().double()
     gap = torch.where(got == expected, 0.0, (got - expected).abs() / expected.abs().clamp(min=1))
-    return _largest(gap.flatten().tolist())
+    return worst(gap.flatten().tolist())
 
 
-def _largest(gaps: Iterable[float]) -> float:
+def worst(gaps: Iterable[float]) -> float:
     """The maximum, nan if any is nan; 0 for none."""
     worst = 0.0
     for gap in gaps:
@@ -71,7 +71,7 @@ def gradient_gap(got: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> f
     for key, value in expected.items():
         size = max(1.0, float(value.abs().max())) if value.numel() else 1.0
         gaps.append(distance(got[key] / size, value / size))
-    return _largest(gaps)
+    return worst(gaps)
 
 
 def check_impossible(trial: Trial) -> Check:
@@ -96,7 +96,7 @@ def check_marginals(trial: Trial, name: str = "posterior marginals") -> Check:
                 gaps.append(distance(found[here], expected))
                 found[here] = 0
                 gaps.append(float(found.abs().sum()))
-    return Check(name, len(gaps), _largest(gaps) if gaps else None, MARGINAL)
+    return Check(name, len(gaps), worst(gaps) if gaps else None, MARGINAL)
 
 
 def check_observed_marginals(trial: Trial) -> Check:
@@ -110,7 +110,7 @@ def check_observed_marginals(trial: Trial) -> Check:
                     found = got[variable.name][index][cell[1]]
                     certain = torch.nn.functional.one_hot(row.values[cell].long(), len(found)).double()
                     gaps.append(distance(found, certain))
-    return Check("marginals of observed cells", len(gaps), _largest(gaps) if gaps else None, MARGINAL)
+    return Check("marginals of observed cells", len(gaps), worst(gaps) if gaps else None, MARGINAL)
 
 
 def check_mode(trial: Trial) -> Check:
@@ -121,7 +121,7 @@ def check_mode(trial: Trial) -> Check:
         if enumeration.cells and bool(enumeration.log_prob > -torch.inf):
             mode = {cell: best_value(trial, index, cell, got[cell[0]][index][cell[1]]) for cell in enumeration.cells}
             gaps.append(distance(enumeration.log_joint_at(mode), enumeration.log_joint.max()))
-    return Check("posterior mode", len(gaps), _largest(gaps) if gaps else None, VALUE)
+    return Check("posterior mode", len(gaps), worst(gaps) if gaps else None, VALUE)
 
 
 def best_value(trial: Trial, index: int, cell: Cell, value: Tensor) -> int | tuple[int, ...]:
@@ -198,7 +198,7 @@ def check_single_precision(trial: Trial, scale: float) -> Check:
         for mass in _masses(row, variable, cell, got[variable.name][index][cell[1]])
     ]
     name = f"marginals sum to 1, float32, scale {scale:g}"
-    return Check(name, len(gaps), _largest(gaps) if gaps else None, SINGLE)
+    return Check(name, len(gaps), worst(gaps) if gaps else None, SINGLE)
 
 
 def _masses(row: Row, variable: Variable, cell: Cell, found: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from vispec.verify.bounds.whole import check_shared, check_weights, check_whole
 from vispec.verify.build import Built, build, randomise
 from vispec.verify.checks import guarded
 from vispec.verify.data import with_rubbish
+from vispec.verify.derived import check_derived, derived
 from vispec.verify.errors import NotCheckedError
 from vispec.verify.oracle.row import ENUMERABLE, in_data
 from vispec.verify.oracle.weights import random_layers
@@ -149,6 +150,8 @@ def _posterior_checks(trial: Trial) -> Iterator[Check]:
         yield guarded("k best", lambda: check_k_best(trial))
         if any(variable.role == "partial" for variable in finite_unknowns(trial.built)):
             yield guarded("marginals of observed cells", lambda: checks.check_observed_marginals(trial))
+    for let in derived(trial):
+        yield guarded(f"posterior mean of {let.name}", lambda let=let: check_derived(trial, let))
 
 
 def _invariance_checks(trial: Trial, generator: Generator) -> Iterator[Check]:

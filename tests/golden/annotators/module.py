@@ -12,6 +12,7 @@
 import torch
 from torch import Tensor, nn
 # backward: first_derivative
+# constraints: in_domain
 # decide: decide
 # heap: keep_pages
 # queries: Attached
@@ -53,7 +54,10 @@ class Annotators(nn.Module):
 
     exact = True
     estimator = "exact"
-    sums = ("sum_label = log-sum-exp over label of log_label, seen_label, tilt_label", "sum_truth = log-sum-exp over truth of log_truth, tilt_truth, sum_label_over_annotator")
+    sums = (
+        "sum_label = log-sum-exp over label of log_label, seen_label, tilt_label",
+        "sum_truth = log-sum-exp over truth of log_truth, tilt_truth, sum_label_over_annotator",
+    )
 
     def __init__(self, A: int, K: int = 4):
         super().__init__()
@@ -72,7 +76,8 @@ class Annotators(nn.Module):
     @prevalence.setter
     def prevalence(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_prevalence.copy_(value.log())
+            raw = value.log()
+            self.raw_prevalence.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def confusion(self) -> Tensor:
@@ -82,7 +87,8 @@ class Annotators(nn.Module):
     @confusion.setter
     def confusion(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_confusion.copy_(value.log())
+            raw = value.log()
+            self.raw_confusion.copy_(in_domain(raw, raw.softmax(-1), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (item,), exact, in nats."""
@@ -101,14 +107,14 @@ class Annotators(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         label = batch["label"]  # (item, annotator)
         test = torch.arange(self.K, device=self.one.device) != label[:, :, None]  # (item, annotator, label)
         label_observed = batch["label_observed"]  # (item, annotator)
         test_2 = label_observed[:, :, None] & test  # (item, annotator, label)
-        value = torch.where(test_2, self.one * -torch.inf, 0.0)  # (item, annotator, label)
+        seen_label = torch.where(test_2, self.one * -torch.inf, 0.0)  # (item, annotator, label)
         log_confusion = self.raw_confusion.log_softmax(-1)  # (annotator, truth, K)
-        total_ = log_confusion + value[:, :, None] + tilt["label"][:, :, None]  # (item, annotator, truth, label)
+        total_ = log_confusion + seen_label[:, :, None] + tilt["label"][:, :, None]  # (item, annotator, truth, label)
         log_sum_label = total(total_)  # (item, annotator, truth)
         log_prevalence = self.raw_prevalence.log_softmax(-1)  # (K,)
         total_2 = log_prevalence + tilt["truth"] + log_sum_label.sum(1)  # (item, truth)

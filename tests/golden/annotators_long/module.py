@@ -13,6 +13,7 @@
 import torch
 from torch import Tensor, nn
 # backward: first_derivative
+# constraints: in_domain
 # decide: decide
 # decide: predictive
 # heap: keep_pages
@@ -76,7 +77,8 @@ class AnnotatorsLong(nn.Module):
     @prevalence.setter
     def prevalence(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_prevalence.copy_(value.log())
+            raw = value.log()
+            self.raw_prevalence.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def confusion(self) -> Tensor:
@@ -86,7 +88,8 @@ class AnnotatorsLong(nn.Module):
     @confusion.setter
     def confusion(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_confusion.copy_(value.log())
+            raw = value.log()
+            self.raw_confusion.copy_(in_domain(raw, raw.softmax(-1), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (item,), exact, in nats."""
@@ -107,7 +110,7 @@ class AnnotatorsLong(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         label = batch["label"]  # (item, rating)
         who_len = batch["who_len"]  # (item,)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
+# constraints: in_domain
 # decide: decide
 # decide: predictive
 # heap: keep_pages
@@ -120,7 +121,8 @@ class Arhmm(nn.Module):
     @init.setter
     def init(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_init.copy_(value.log())
+            raw = value.log()
+            self.raw_init.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def trans(self) -> Tensor:
@@ -130,7 +132,8 @@ class Arhmm(nn.Module):
     @trans.setter
     def trans(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_trans.copy_(value.log())
+            raw = value.log()
+            self.raw_trans.copy_(in_domain(raw, raw.softmax(-1), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (chorale,), exact, in nats."""
@@ -158,7 +161,7 @@ class Arhmm(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         at_c = torch.arange(self.K, device=self.one.device)  # (c,)
         first = self.first(at_c)  # (c, 88)

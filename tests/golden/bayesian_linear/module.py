@@ -13,6 +13,7 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+# constraints: in_domain
 # constraints: softplus_inverse
 # decide: decide
 # decide: predictive
@@ -68,7 +69,8 @@ class BayesianLinear(nn.Module):
     @w_scale.setter
     def w_scale(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_w_scale.copy_(softplus_inverse(value))
+            raw = softplus_inverse(value)
+            self.raw_w_scale.copy_(in_domain(raw, F.softplus(raw), value))
 
     @property
     def b_scale(self) -> Tensor:
@@ -78,7 +80,8 @@ class BayesianLinear(nn.Module):
     @b_scale.setter
     def b_scale(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_b_scale.copy_(softplus_inverse(value))
+            raw = softplus_inverse(value)
+            self.raw_b_scale.copy_(in_domain(raw, F.softplus(raw), value))
 
     @property
     def noise_scale(self) -> Tensor:
@@ -88,7 +91,8 @@ class BayesianLinear(nn.Module):
     @noise_scale.setter
     def noise_scale(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_noise_scale.copy_(softplus_inverse(value))
+            raw = softplus_inverse(value)
+            self.raw_noise_scale.copy_(in_domain(raw, F.softplus(raw), value))
 
     def log_prob(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> Tensor:
         """A lower bound on log p of each row (n,), in nats."""
@@ -129,7 +133,8 @@ class BayesianLinear(nn.Module):
 
     @torch.no_grad()
     def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
-        """log p(row, latents) − log q(latents) at draws of the latents, (samples, n); what all rows share is drawn with each sample and adds nothing."""
+        """log p(row, latents) − log q(latents) at draws of the latents, (samples, n);
+        what all rows share is drawn with each sample and adds nothing."""
         b_scale = F.softplus(self.raw_b_scale)
         noise_b = self.one.new_empty(samples).normal_()  # (s*,)
         b = self.b_loc + b_scale * noise_b  # (s*,)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
+# constraints: in_domain
 # constraints: softplus_inverse
 # decide: decide
 # decide: predictive
@@ -59,7 +60,8 @@ class BayesianLogistic(nn.Module):
     @w_scale.setter
     def w_scale(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_w_scale.copy_(softplus_inverse(value))
+            raw = softplus_inverse(value)
+            self.raw_w_scale.copy_(in_domain(raw, F.softplus(raw), value))
 
     @property
     def b_scale(self) -> Tensor:
@@ -69,7 +71,8 @@ class BayesianLogistic(nn.Module):
     @b_scale.setter
     def b_scale(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_b_scale.copy_(softplus_inverse(value))
+            raw = softplus_inverse(value)
+            self.raw_b_scale.copy_(in_domain(raw, F.softplus(raw), value))
 
     def log_prob(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> Tensor:
         """A lower bound on log p of each row (n,), in nats."""
@@ -107,7 +110,8 @@ class BayesianLogistic(nn.Module):
 
     @torch.no_grad()
     def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
-        """log p(row, latents) − log q(latents) at draws of the latents, (samples, n); what all rows share is drawn with each sample and adds nothing."""
+        """log p(row, latents) − log q(latents) at draws of the latents, (samples, n);
+        what all rows share is drawn with each sample and adds nothing."""
         w_scale = F.softplus(self.raw_w_scale)  # (D,)
         noise_w = self.one.new_empty(samples, self.D).normal_()  # (s*, D)
         w = self.w_loc + w_scale * noise_w  # (s*, D)

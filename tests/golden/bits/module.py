@@ -104,12 +104,12 @@ class Bits(nn.Module):
         self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
         keep_pages()
 
-    def log_joint_of_z(self, index: Tensor, inside_i: Tensor, past: Tensor, x: Tensor) -> Tensor:
+    def log_joint_of_z(self, index: Tensor, inside_i: Tensor, h: Tensor, x: Tensor) -> Tensor:
         """The log-joint (word, z) at the joint values of z that `index` (S,) numbers."""
         at_k = torch.arange(self.K, device=self.one.device)  # (k,)
         mod = (index >> at_k[:, None]) & 1  # (k, z[k])
         mod_2 = mod.to(self.one.dtype)  # (K, z[k])
-        speller = self.speller(past[:, :, None], mod_2.T)  # (word, i, z[k], CHAR)
+        speller = self.speller(h[:, :, None], mod_2.T)  # (word, i, z[k], CHAR)
         log_speller_at = logits_log_prob(speller, x[:, :, None])  # (word, i, z[k])
         log_speller_at_2 = torch.where(inside_i[:, :, None], log_speller_at, 0.0)  # (word, i, z[k])
         return log_speller_at_2.sum(1) - 0.6931471805599453 * self.K  # (word, z[k]); 0.6931471805599453 = log 2
@@ -120,11 +120,11 @@ class Bits(nn.Module):
         x = batch["x"]  # (word, i)
         x_len = batch["x_len"]  # (word,)
         inside_i = torch.arange(x.shape[1], device=self.one.device) < x_len[:, None]  # (word, i)
-        past = self.past.prefixes(x)  # (word, i, H)
+        h = self.past.prefixes(x)  # (word, i, H)
         count = number_of_joint_values(self.K, 2, self.max_joint_values)
         return enumerated_log_sum(
             self.log_joint_of_z,
-            (inside_i, past, x),
+            (inside_i, h, x),
             count,
             x_len.shape[0] * (12 * (4 + (32 + self.CHAR) * x.shape[1])),
             self.memory,
@@ -137,16 +137,16 @@ class Bits(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         x = batch["x"]  # (word, i)
         x_len = batch["x_len"]  # (word,)
         inside_i = torch.arange(x.shape[1], device=self.one.device) < x_len[:, None]  # (word, i)
-        past = self.past.prefixes(x)  # (word, i, H)
+        h = self.past.prefixes(x)  # (word, i, H)
         count = number_of_joint_values(self.K, 2, self.max_joint_values)
         log_joint = every_log_joint(
             self.log_joint_of_z,
-            (inside_i, past, x),
+            (inside_i, h, x),
             count,
             values_at_once(x_len.shape[0] * (12 * (4 + (32 + self.CHAR) * x.shape[1])), self.memory, self.one.device),
             self.one.device,

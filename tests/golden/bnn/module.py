@@ -11,6 +11,7 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+# constraints: in_domain
 # constraints: softplus_inverse
 # decide: decide
 # decide: predictive
@@ -78,7 +79,8 @@ class Bnn(nn.Module):
     @noise_scale.setter
     def noise_scale(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_noise_scale.copy_(softplus_inverse(value))
+            raw = softplus_inverse(value)
+            self.raw_noise_scale.copy_(in_domain(raw, F.softplus(raw), value))
 
     def log_prob(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> Tensor:
         """A lower bound on log p of each row (n,), in nats."""
@@ -108,7 +110,8 @@ class Bnn(nn.Module):
 
     @torch.no_grad()
     def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
-        """log p(row, latents) − log q(latents) at draws of the latents, (samples, n); what all rows share is drawn with each sample and adds nothing."""
+        """log p(row, latents) − log q(latents) at draws of the latents, (samples, n);
+        what all rows share is drawn with each sample and adds nothing."""
         noise_scale = F.softplus(self.raw_noise_scale)
         noise_noise = self.one.new_empty(samples).normal_()  # (s*,)
         total = self.noise_loc + noise_scale * noise_noise  # (s*,)

@@ -85,9 +85,9 @@ class Captioning(nn.Module):
         """log p of each row (n,), exact, in nats."""
         batch = with_room(batch)
         y = batch["y"]  # (n, 3, H, W)
-        see = self.see(y)  # (n, 256)
+        h = self.see(y)  # (n, 256)
         x = batch["x"]  # (n, i)
-        say = self.say.prefixes(see, x)  # (n, i, V)
+        say = self.say.prefixes(h, x)  # (n, i, V)
         log_x = logits_log_prob(say, x)  # (n, i)
         x_len = batch["x_len"]  # (n,)
         inside_i = torch.arange(x.shape[1], device=self.one.device) < x_len[:, None]  # (n, i)
@@ -104,10 +104,10 @@ class Captioning(nn.Module):
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         i_size = max(int(lengths["i"].max()), 1)
         y = batch["y"]  # (n, 3, H, W)
-        see = self.see(y)  # (n, 256)
+        h = self.see(y)  # (n, 256)
         x = self.one.new_zeros(n, i_size, dtype=torch.long)  # (n, i)
         for i in range(i_size):
-            say = self.say.prefixes(see, x)  # (n, i, V)
+            say = self.say.prefixes(h, x)  # (n, i, V)
             say_at = say[:, i]  # (n, V)
             x_now = decide(torch.distributions.Categorical(logits=say_at).expand((n,)), rule, True)  # (n,)
             x[:, i] = x_now

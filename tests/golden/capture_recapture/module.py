@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
+# constraints: in_domain
 # decide: choose
 # decide: decide
 # decide: predictive
@@ -92,7 +93,8 @@ class CaptureRecapture(nn.Module):
     @phi.setter
     def phi(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_phi.copy_(torch.logit(value))
+            raw = torch.logit(value)
+            self.raw_phi.copy_(in_domain(raw, torch.sigmoid(raw), value))
 
     @property
     def p(self) -> Tensor:
@@ -102,7 +104,8 @@ class CaptureRecapture(nn.Module):
     @p.setter
     def p(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_p.copy_(torch.logit(value))
+            raw = torch.logit(value)
+            self.raw_p.copy_(in_domain(raw, torch.sigmoid(raw), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (animal,), exact, in nats."""
@@ -128,7 +131,7 @@ class CaptureRecapture(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         at_alive = torch.arange(2, device=self.one.device).bool()  # (alive,)
         value = torch.where(at_alive, F.logsigmoid(self.raw_phi), -torch.inf)  # (alive',)
         value_2 = torch.where(at_alive, F.logsigmoid(-self.raw_phi), 0.0)  # (alive',)

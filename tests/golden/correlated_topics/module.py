@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
 # constraints: from_cholesky
+# constraints: in_domain
 # constraints: softplus_inverse
 # constraints: to_cholesky
 # decide: decide
@@ -121,7 +122,8 @@ class CorrelatedTopics(nn.Module):
     @chol.setter
     def chol(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_chol.copy_(from_cholesky(value))
+            raw = from_cholesky(value)
+            self.raw_chol.copy_(in_domain(raw, to_cholesky(raw), value))
 
     @property
     def phi(self) -> Tensor:
@@ -131,7 +133,8 @@ class CorrelatedTopics(nn.Module):
     @phi.setter
     def phi(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_phi.copy_(value.log())
+            raw = value.log()
+            self.raw_phi.copy_(in_domain(raw, raw.softmax(-1), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """A lower bound on log p of each row (doc,), in nats."""
@@ -197,7 +200,7 @@ class CorrelatedTopics(nn.Module):
         return {"h": {"loc": encode_loc, "scale": F.softplus(encode_scale_raw)}}
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)

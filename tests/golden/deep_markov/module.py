@@ -145,9 +145,9 @@ class DeepMarkov(nn.Module):
         at_t = torch.arange(x.shape[1], device=self.one.device)  # (t,)
         x_len = batch["x_len"]  # (chorale,)
         inside_t = at_t < x_len[:, None]  # (chorale, t)
-        listen = self.listen(x, notes_mask=inside_t)  # (chorale, t, H)
-        listen_at = listen[:, 0]  # (chorale, H)
-        begin_loc, begin_scale_raw = self.begin(listen_at)  # (chorale, Z)
+        heard = self.listen(x, notes_mask=inside_t)  # (chorale, t, H)
+        heard_at = heard[:, 0]  # (chorale, H)
+        begin_loc, begin_scale_raw = self.begin(heard_at)  # (chorale, Z)
         begin_scale = F.softplus(begin_scale_raw)  # (chorale, Z)
         z_steps = []
         z_loc_steps = []
@@ -159,8 +159,8 @@ class DeepMarkov(nn.Module):
                 z_loc_steps.append(begin_loc)
                 z_scale_steps.append(begin_scale)
             else:
-                listen_at_2 = listen[:, t]  # (chorale, H)
-                z_loc_now, track_scale_raw = self.track(z_steps[t - 1], listen_at_2)  # (chorale, Z)
+                heard_at_2 = heard[:, t]  # (chorale, H)
+                z_loc_now, track_scale_raw = self.track(z_steps[t - 1], heard_at_2)  # (chorale, Z)
                 z_scale_now = F.softplus(track_scale_raw)  # (chorale, Z)
                 z_now = z_loc_now + z_scale_now * torch.randn_like(z_loc_now)  # (chorale, Z)
                 z_steps.append(z_now)
@@ -195,9 +195,9 @@ class DeepMarkov(nn.Module):
         at_t = torch.arange(x.shape[1], device=self.one.device)  # (t,)
         x_len = batch["x_len"]  # (chorale,)
         inside_t = at_t < x_len[:, None]  # (chorale, t)
-        listen = self.listen(x, notes_mask=inside_t)  # (chorale, t, H)
-        listen_at = listen[:, 0]  # (chorale, H)
-        begin_loc, begin_scale_raw = self.begin(listen_at)  # (chorale, Z)
+        heard = self.listen(x, notes_mask=inside_t)  # (chorale, t, H)
+        heard_at = heard[:, 0]  # (chorale, H)
+        begin_loc, begin_scale_raw = self.begin(heard_at)  # (chorale, Z)
         begin_scale = F.softplus(begin_scale_raw)  # (chorale, Z)
         z = self.one.new_zeros(samples, x_len.shape[0], x.shape[1], self.Z)  # (s*, chorale, t, Z)
         z_loc = self.one.new_zeros(samples, x_len.shape[0], x.shape[1], self.Z)  # (s*, chorale, t, Z)
@@ -210,8 +210,8 @@ class DeepMarkov(nn.Module):
                 z_loc[:, :, t] = begin_loc
                 z_scale[:, :, t] = begin_scale
             else:
-                listen_at_2 = listen[:, t]  # (chorale, H)
-                z_loc_now, track_scale_raw = self.track(z[:, :, t - 1], listen_at_2)  # (s*, chorale, Z)
+                heard_at_2 = heard[:, t]  # (chorale, H)
+                z_loc_now, track_scale_raw = self.track(z[:, :, t - 1], heard_at_2)  # (s*, chorale, Z)
                 z_scale_now = F.softplus(track_scale_raw)  # (s*, chorale, Z)
                 z_now = z_loc_now + z_scale_now * torch.randn_like(z_loc_now)  # (s*, chorale, Z)
                 z[:, :, t] = z_now
@@ -237,9 +237,9 @@ class DeepMarkov(nn.Module):
         at_t = torch.arange(x.shape[1], device=self.one.device)  # (t,)
         x_len = batch["x_len"]  # (chorale,)
         inside_t = at_t < x_len[:, None]  # (chorale, t)
-        listen = self.listen(x, notes_mask=inside_t)  # (chorale, t, H)
-        listen_at = listen[:, 0]  # (chorale, H)
-        begin_loc, begin_scale_raw = self.begin(listen_at)  # (chorale, Z)
+        heard = self.listen(x, notes_mask=inside_t)  # (chorale, t, H)
+        heard_at = heard[:, 0]  # (chorale, H)
+        begin_loc, begin_scale_raw = self.begin(heard_at)  # (chorale, Z)
         begin_scale = F.softplus(begin_scale_raw)  # (chorale, Z)
         z = self.one.new_zeros(samples, x_len.shape[0], x.shape[1], self.Z)  # (s*, chorale, t, Z)
         z_loc = self.one.new_zeros(samples, x_len.shape[0], x.shape[1], self.Z)  # (s*, chorale, t, Z)
@@ -252,8 +252,8 @@ class DeepMarkov(nn.Module):
                 z_loc[:, :, t] = begin_loc
                 z_scale[:, :, t] = begin_scale
             else:
-                listen_at_2 = listen[:, t]  # (chorale, H)
-                z_loc_now, track_scale_raw = self.track(z[:, :, t - 1], listen_at_2)  # (s*, chorale, Z)
+                heard_at_2 = heard[:, t]  # (chorale, H)
+                z_loc_now, track_scale_raw = self.track(z[:, :, t - 1], heard_at_2)  # (s*, chorale, Z)
                 z_scale_now = F.softplus(track_scale_raw)  # (s*, chorale, Z)
                 z_now = z_loc_now + z_scale_now * torch.randn_like(z_loc_now)  # (s*, chorale, Z)
                 z[:, :, t] = z_now

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
+# constraints: in_domain
 # decide: decide
 # decide: predictive
 # draws.kl: kl_bernoulli
@@ -127,7 +128,8 @@ class DiscreteCodes(nn.Module):
     @chance.setter
     def chance(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_chance.copy_(torch.logit(value))
+            raw = torch.logit(value)
+            self.raw_chance.copy_(in_domain(raw, torch.sigmoid(raw), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """A lower bound on log p of each row (n,), in nats."""

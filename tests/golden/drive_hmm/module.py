@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
+# constraints: in_domain
 # constraints: softplus_inverse
 # decide: decide
 # decide: predictive
@@ -106,7 +107,8 @@ class DriveHmm(nn.Module):
     @phi_point.setter
     def phi_point(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_phi_point.copy_(softplus_inverse(value))
+            raw = softplus_inverse(value)
+            self.raw_phi_point.copy_(in_domain(raw, F.softplus(raw), value))
 
     @property
     def lambda_point(self) -> Tensor:
@@ -116,7 +118,8 @@ class DriveHmm(nn.Module):
     @lambda_point.setter
     def lambda_point(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_lambda_point.copy_(softplus_inverse(value))
+            raw = softplus_inverse(value)
+            self.raw_lambda_point.copy_(in_domain(raw, F.softplus(raw), value))
 
     @property
     def theta_point(self) -> Tensor:
@@ -126,7 +129,8 @@ class DriveHmm(nn.Module):
     @theta_point.setter
     def theta_point(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_theta_point.copy_(value.log())
+            raw = value.log()
+            self.raw_theta_point.copy_(in_domain(raw, raw.softmax(-1), value))
 
     def log_prob(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> Tensor:
         """log p of each row (event,), exact, in nats."""
@@ -171,7 +175,7 @@ class DriveHmm(nn.Module):
         return phi_point, lambda_point, theta_point, log_ratio
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         phi, lambda_, theta, _ = self.shared()
         u = batch["u"]  # (event, t)

@@ -97,8 +97,8 @@ class EightSchools(nn.Module):
         encode_eta_loc, encode_eta_scale_raw = self.encode_eta(mu[:, None], log_tau[:, None], sigma, y)  # (s*, school)
         encode_eta_scale = F.softplus(encode_eta_scale_raw)  # (s*, school)
         eta = encode_eta_loc + encode_eta_scale * torch.randn_like(encode_eta_loc)  # (s*, school)
-        total = mu[:, None] + tau[:, None] * eta  # (s*, school)
-        log_y = normal_log_prob(y, total, sigma)  # (s*, school)
+        theta = mu[:, None] + tau[:, None] * eta  # (s*, school)
+        log_y = normal_log_prob(y, theta, sigma)  # (s*, school)
         kl_eta = kl_normal_standard(encode_eta_loc, encode_eta_scale)  # (s*, school)
         return (log_y - kl_eta).mean(0)  # (school,)
 
@@ -125,7 +125,8 @@ class EightSchools(nn.Module):
 
     @torch.no_grad()
     def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
-        """log p(row, latents) − log q(latents) at draws of the latents, (samples, school); what all rows share is drawn with each sample and adds nothing."""
+        """log p(row, latents) − log q(latents) at draws of the latents, (samples, school);
+        what all rows share is drawn with each sample and adds nothing."""
         noise_joint = self.one.new_empty(samples, 2).normal_()  # (s*, D)
         joint, _ = self.joint_guide(noise_joint)  # (s*, D)
         raw_mu, raw_tau = cut(joint, shapes=((), ()))  # (s*,)
@@ -135,8 +136,8 @@ class EightSchools(nn.Module):
         encode_eta_scale = F.softplus(encode_eta_scale_raw)  # (s*, school)
         eta = encode_eta_loc + encode_eta_scale * torch.randn_like(encode_eta_loc)  # (s*, school)
         tau = raw_tau.exp()  # (s*,)
-        total = raw_mu[:, None] + tau[:, None] * eta  # (s*, school)
-        log_y = normal_log_prob(y, total, sigma)  # (s*, school)
+        theta = raw_mu[:, None] + tau[:, None] * eta  # (s*, school)
+        log_y = normal_log_prob(y, theta, sigma)  # (s*, school)
         log_p_eta = normal_log_prob(eta, self.one * 0.0, self.one * 1.0)  # (s*, school)
         log_q_eta = normal_log_prob(eta, encode_eta_loc, encode_eta_scale)  # (s*, school)
         return log_p_eta - log_q_eta + log_y  # (s*, school)
@@ -152,8 +153,8 @@ class EightSchools(nn.Module):
         y = batch["y"]  # (school,)
         encode_eta_loc, encode_eta_scale_raw = self.encode_eta(raw_mu[:, None], raw_tau[:, None], sigma, y)  # (s*, school)
         eta = encode_eta_loc + F.softplus(encode_eta_scale_raw) * torch.randn_like(encode_eta_loc)  # (s*, school)
-        total = raw_mu[:, None] + tau[:, None] * eta  # (s*, school)
-        return {"mu": raw_mu, "tau": tau, "eta": eta, "theta": total}
+        theta = raw_mu[:, None] + tau[:, None] * eta  # (s*, school)
+        return {"mu": raw_mu, "tau": tau, "eta": eta, "theta": theta}
 
     @torch.no_grad()
     def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:

@@ -15,6 +15,7 @@
 import torch
 from torch import Tensor, nn
 # backward: first_derivative
+# constraints: in_domain
 # decide: decide
 # decide: predictive
 # heap: keep_pages
@@ -94,7 +95,8 @@ class EntityTypes(nn.Module):
     @prior.setter
     def prior(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_prior.copy_(value.log())
+            raw = value.log()
+            self.raw_prior.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def several(self) -> Tensor:
@@ -104,7 +106,8 @@ class EntityTypes(nn.Module):
     @several.setter
     def several(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_several.copy_(torch.logit(value))
+            raw = torch.logit(value)
+            self.raw_several.copy_(in_domain(raw, torch.sigmoid(raw), value))
 
     @property
     def emit(self) -> Tensor:
@@ -114,7 +117,8 @@ class EntityTypes(nn.Module):
     @emit.setter
     def emit(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_emit.copy_(value.log())
+            raw = value.log()
+            self.raw_emit.copy_(in_domain(raw, raw.softmax(-1), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (doc,), exact, in nats."""
@@ -143,7 +147,7 @@ class EntityTypes(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         w = batch["w"]  # (doc, mention)
         e_len = batch["e_len"]  # (doc,)

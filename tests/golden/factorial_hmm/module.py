@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
+# constraints: in_domain
 # decide: decide
 # decide: predictive
 # heap: keep_pages
@@ -98,7 +99,8 @@ class FactorialHmm(nn.Module):
     @harmony_init.setter
     def harmony_init(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_harmony_init.copy_(value.log())
+            raw = value.log()
+            self.raw_harmony_init.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def metre_init(self) -> Tensor:
@@ -108,7 +110,8 @@ class FactorialHmm(nn.Module):
     @metre_init.setter
     def metre_init(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_metre_init.copy_(value.log())
+            raw = value.log()
+            self.raw_metre_init.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def harmony_trans(self) -> Tensor:
@@ -118,7 +121,8 @@ class FactorialHmm(nn.Module):
     @harmony_trans.setter
     def harmony_trans(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_harmony_trans.copy_(value.log())
+            raw = value.log()
+            self.raw_harmony_trans.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def metre_trans(self) -> Tensor:
@@ -128,7 +132,8 @@ class FactorialHmm(nn.Module):
     @metre_trans.setter
     def metre_trans(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_metre_trans.copy_(value.log())
+            raw = value.log()
+            self.raw_metre_trans.copy_(in_domain(raw, raw.softmax(-1), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (chorale,), exact, in nats."""
@@ -156,7 +161,7 @@ class FactorialHmm(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         total_ = self.base + self.harmony_keys[:, None] + self.metre_keys  # (h, m, 88)
         x_const = F.logsigmoid(-total_).sum(-1)  # (h, m)

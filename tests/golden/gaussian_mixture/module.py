@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
 # constraints: from_cholesky
+# constraints: in_domain
 # constraints: softplus_inverse
 # constraints: to_cholesky
 # decide: decide
@@ -100,7 +101,8 @@ class GaussianMixture(nn.Module):
     @pi.setter
     def pi(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_pi.copy_(value.log())
+            raw = value.log()
+            self.raw_pi.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def L(self) -> Tensor:
@@ -110,7 +112,8 @@ class GaussianMixture(nn.Module):
     @L.setter
     def L(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_L.copy_(from_cholesky(value))
+            raw = from_cholesky(value)
+            self.raw_L.copy_(in_domain(raw, to_cholesky(raw), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (n,), exact, in nats."""
@@ -126,7 +129,7 @@ class GaussianMixture(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         x = batch["x"]  # (n, D)
         L = to_cholesky(self.raw_L)  # (c, D', D)
         log_x = multivariate_normal_log_prob(x[:, None], self.mu, L)  # (n, c)

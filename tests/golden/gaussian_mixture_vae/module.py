@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
+# constraints: in_domain
 # constraints: softplus_inverse
 # decide: decide
 # decide: predictive
@@ -102,7 +103,8 @@ class GaussianMixtureVae(nn.Module):
     @weight.setter
     def weight(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_weight.copy_(value.log())
+            raw = value.log()
+            self.raw_weight.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def scale(self) -> Tensor:
@@ -112,7 +114,8 @@ class GaussianMixtureVae(nn.Module):
     @scale.setter
     def scale(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_scale.copy_(softplus_inverse(value))
+            raw = softplus_inverse(value)
+            self.raw_scale.copy_(in_domain(raw, F.softplus(raw), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """A lower bound on log p of each row (n,), in nats."""
@@ -122,10 +125,10 @@ class GaussianMixtureVae(nn.Module):
         z = encode_loc + encode_scale * torch.randn_like(encode_loc)  # (n, Z)
         scale = F.softplus(self.raw_scale)  # (c, Z)
         z_const, z_weight, z_statistics = normal_natural(z, self.loc, scale)  # (c,), (c, T), (n, T)
-        log_z = F.linear(z_statistics, z_weight, z_const)  # (n, c)
+        log_p_z = F.linear(z_statistics, z_weight, z_const)  # (n, c)
         log_q_z = normal_vector_log_prob(z, encode_loc, encode_scale)  # (n,)
         log_weight = self.raw_weight.log_softmax(-1)  # (K,)
-        total = log_weight + (log_z - log_q_z[:, None])  # (n, c)
+        total = log_weight + (log_p_z - log_q_z[:, None])  # (n, c)
         log_sum_c = log_sum_exp(total)  # (n,)
         decode = self.decode(z)  # (n, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x, reduction="none").sum(-1)  # (n,)
@@ -146,10 +149,10 @@ class GaussianMixtureVae(nn.Module):
         z = encode_loc + encode_scale * noise_z  # (s*, n, Z)
         scale = F.softplus(self.raw_scale)  # (c, Z)
         z_const, z_weight, z_statistics = normal_natural(z, self.loc, scale)  # (c,), (c, T), (s*, n, T)
-        log_z = F.linear(z_statistics, z_weight, z_const)  # (s*, n, c)
+        log_p_z = F.linear(z_statistics, z_weight, z_const)  # (s*, n, c)
         log_q_z = normal_vector_log_prob(z, encode_loc, encode_scale)  # (s*, n)
         log_weight = self.raw_weight.log_softmax(-1)  # (K,)
-        total = log_weight + (log_z - log_q_z[:, :, None])  # (s*, n, c)
+        total = log_weight + (log_p_z - log_q_z[:, :, None])  # (s*, n, c)
         log_sum_c = log_sum_exp(total)  # (s*, n)
         decode = self.decode(z)  # (s*, n, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x.expand_as(decode), reduction="none").sum(-1)  # (s*, n)
@@ -163,17 +166,17 @@ class GaussianMixtureVae(nn.Module):
         return {"z": {"loc": encode_loc, "scale": F.softplus(encode_scale_raw)}}
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         x = batch["x"]  # (n, 784)
         encode_loc, encode_scale_raw = self.encode(x)  # (n, Z)
         encode_scale = F.softplus(encode_scale_raw)  # (n, Z)
         z = encode_loc + encode_scale * torch.randn_like(encode_loc)  # (n, Z)
         scale = F.softplus(self.raw_scale)  # (c, Z)
         z_const, z_weight, z_statistics = normal_natural(z, self.loc, scale)  # (c,), (c, T), (n, T)
-        log_z = F.linear(z_statistics, z_weight, z_const)  # (n, c)
+        log_p_z = F.linear(z_statistics, z_weight, z_const)  # (n, c)
         log_q_z = normal_vector_log_prob(z, encode_loc, encode_scale)  # (n,)
         log_weight = self.raw_weight.log_softmax(-1)  # (K,)
-        total_ = log_weight + (log_z - log_q_z[:, None]) + tilt["c"]  # (n, c)
+        total_ = log_weight + (log_p_z - log_q_z[:, None]) + tilt["c"]  # (n, c)
         log_sum_c = total(total_)  # (n,)
         decode = self.decode(z)  # (n, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x, reduction="none").sum(-1)  # (n,)

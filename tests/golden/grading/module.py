@@ -18,6 +18,7 @@
 import torch
 from torch import Tensor, nn
 # backward: first_derivative
+# constraints: in_domain
 # decide: decide
 # heap: keep_pages
 # queries: Attached
@@ -63,7 +64,11 @@ class Grading(nn.Module):
 
     exact = True
     estimator = "exact"
-    sums = ("sum_mark = log-sum-exp over mark of log_mark, seen_mark, tilt_mark", "sum_worth = log-sum-exp over worth of log_worth, tilt_worth, sum_mark_of_kind_along_grader_over_grader", "sum_kind_along_grader = log-sum-exp over kind_along_grader of log_kind_of_kind_along_grader_over_grader, tilt_kind_of_kind_along_grader_over_grader, sum_worth_over_essay")
+    sums = (
+        "sum_mark = log-sum-exp over mark of log_mark, seen_mark, tilt_mark",
+        "sum_worth = log-sum-exp over worth of log_worth, tilt_worth, sum_mark_of_kind_along_grader_over_grader",
+        "sum_kind_along_grader = log-sum-exp over kind_along_grader of log_kind_of_kind_along_grader_over_grader, tilt_kind_of_kind_along_grader_over_grader, sum_worth_over_essay",
+    )
 
     def __init__(self, K: int = 3, T: int = 2, G: int = 4, M: int = 5):
         super().__init__()
@@ -85,7 +90,8 @@ class Grading(nn.Module):
     @quality.setter
     def quality(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_quality.copy_(value.log())
+            raw = value.log()
+            self.raw_quality.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def manner(self) -> Tensor:
@@ -95,7 +101,8 @@ class Grading(nn.Module):
     @manner.setter
     def manner(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_manner.copy_(value.log())
+            raw = value.log()
+            self.raw_manner.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def marks(self) -> Tensor:
@@ -105,7 +112,8 @@ class Grading(nn.Module):
     @marks.setter
     def marks(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_marks.copy_(value.log())
+            raw = value.log()
+            self.raw_marks.copy_(in_domain(raw, raw.softmax(-1), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (panel,), exact, in nats."""
@@ -133,17 +141,17 @@ class Grading(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         mark = batch["mark"]  # (panel, essay, grader)
         test = torch.arange(self.M, device=self.one.device) != mark[:, :, :, None]  # (panel, essay, grader, mark)
         mark_observed = batch["mark_observed"]  # (panel, essay, grader)
         test_2 = mark_observed[:, :, :, None] & test  # (panel, essay, grader, mark)
-        value = torch.where(test_2, self.one * -torch.inf, 0.0)  # (panel, essay, grader, mark)
+        seen_mark = torch.where(test_2, self.one * -torch.inf, 0.0)  # (panel, essay, grader, mark)
         log_marks = self.raw_marks.log_softmax(-1)  # (worth, kind, M)
         total_ = (
             log_marks
-            + value[:, :, :, None, None]
+            + seen_mark[:, :, :, None, None]
             + tilt["mark"][:, :, :, None, None]
         )  # (panel, essay, grader, worth, kind, mark)
         log_sum_mark = total(total_)  # (panel, essay, grader, worth, kind)

@@ -14,6 +14,7 @@
 import torch
 from torch import Tensor, nn
 # backward: first_derivative
+# constraints: in_domain
 # decide: decide
 # decide: predictive
 # heap: keep_pages
@@ -54,7 +55,10 @@ class HierarchicalMixture(nn.Module):
 
     exact = True
     estimator = "exact"
-    sums = ("sum_topic = log-sum-exp over topic of log_topic, log_w, tilt_topic", "sum_kind = log-sum-exp over kind of log_kind, tilt_kind, sum_topic_over_n")
+    sums = (
+        "sum_topic = log-sum-exp over topic of log_topic, log_w, tilt_topic",
+        "sum_kind = log-sum-exp over kind of log_kind, tilt_kind, sum_topic_over_n",
+    )
 
     def __init__(self, V: int, C: int = 10, K: int = 20):
         super().__init__()
@@ -75,7 +79,8 @@ class HierarchicalMixture(nn.Module):
     @prior.setter
     def prior(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_prior.copy_(value.log())
+            raw = value.log()
+            self.raw_prior.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def mix(self) -> Tensor:
@@ -85,7 +90,8 @@ class HierarchicalMixture(nn.Module):
     @mix.setter
     def mix(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_mix.copy_(value.log())
+            raw = value.log()
+            self.raw_mix.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def phi(self) -> Tensor:
@@ -95,7 +101,8 @@ class HierarchicalMixture(nn.Module):
     @phi.setter
     def phi(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_phi.copy_(value.log())
+            raw = value.log()
+            self.raw_phi.copy_(in_domain(raw, raw.softmax(-1), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (doc,), exact, in nats."""
@@ -118,7 +125,7 @@ class HierarchicalMixture(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         log_phi = self.raw_phi.log_softmax(-1)  # (topic, V)
         w = batch["w"]  # (doc, n)

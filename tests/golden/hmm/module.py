@@ -11,6 +11,7 @@
 import torch
 from torch import Tensor, nn
 # backward: first_derivative
+# constraints: in_domain
 # decide: decide
 # decide: predictive
 # heap: keep_pages
@@ -92,7 +93,8 @@ class Hmm(nn.Module):
     @init.setter
     def init(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_init.copy_(value.log())
+            raw = value.log()
+            self.raw_init.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def trans(self) -> Tensor:
@@ -102,7 +104,8 @@ class Hmm(nn.Module):
     @trans.setter
     def trans(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_trans.copy_(value.log())
+            raw = value.log()
+            self.raw_trans.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def emit(self) -> Tensor:
@@ -112,7 +115,8 @@ class Hmm(nn.Module):
     @emit.setter
     def emit(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_emit.copy_(value.log())
+            raw = value.log()
+            self.raw_emit.copy_(in_domain(raw, raw.softmax(-1), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (sentence,), exact, in nats."""
@@ -130,7 +134,7 @@ class Hmm(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         log_emit = self.raw_emit.log_softmax(-1)  # (c, V)
         x = batch["x"]  # (sentence, t)

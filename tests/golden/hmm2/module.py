@@ -11,6 +11,7 @@
 import torch
 from torch import Tensor, nn
 # backward: first_derivative
+# constraints: in_domain
 # decide: decide
 # decide: predictive
 # heap: keep_pages
@@ -96,7 +97,8 @@ class Hmm2(nn.Module):
     @init.setter
     def init(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_init.copy_(value.log())
+            raw = value.log()
+            self.raw_init.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def second(self) -> Tensor:
@@ -106,7 +108,8 @@ class Hmm2(nn.Module):
     @second.setter
     def second(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_second.copy_(value.log())
+            raw = value.log()
+            self.raw_second.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def emit(self) -> Tensor:
@@ -116,7 +119,8 @@ class Hmm2(nn.Module):
     @emit.setter
     def emit(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_emit.copy_(value.log())
+            raw = value.log()
+            self.raw_emit.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def trans(self) -> Tensor:
@@ -126,7 +130,8 @@ class Hmm2(nn.Module):
     @trans.setter
     def trans(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_trans.copy_(value.log())
+            raw = value.log()
+            self.raw_trans.copy_(in_domain(raw, raw.softmax(-1), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (word,), exact, in nats."""
@@ -146,7 +151,7 @@ class Hmm2(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         log_emit = self.raw_emit.log_softmax(-1)  # (c, CHAR)
         x = batch["x"]  # (word, t)

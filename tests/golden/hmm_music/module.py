@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
+# constraints: in_domain
 # decide: decide
 # decide: predictive
 # heap: keep_pages
@@ -99,7 +100,8 @@ class HmmMusic(nn.Module):
     @init.setter
     def init(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_init.copy_(value.log())
+            raw = value.log()
+            self.raw_init.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def trans(self) -> Tensor:
@@ -109,7 +111,8 @@ class HmmMusic(nn.Module):
     @trans.setter
     def trans(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_trans.copy_(value.log())
+            raw = value.log()
+            self.raw_trans.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def emit(self) -> Tensor:
@@ -119,7 +122,8 @@ class HmmMusic(nn.Module):
     @emit.setter
     def emit(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_emit.copy_(torch.logit(value))
+            raw = torch.logit(value)
+            self.raw_emit.copy_(in_domain(raw, torch.sigmoid(raw), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (chorale,), exact, in nats."""
@@ -138,7 +142,7 @@ class HmmMusic(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         x_const = F.logsigmoid(-self.raw_emit).sum(-1)  # (c,)
         x = batch["x"]  # (chorale, t, 88)

@@ -13,6 +13,7 @@
 import torch
 from torch import Tensor, nn
 # backward: first_derivative
+# constraints: in_domain
 # decide: decide
 # decide: predictive
 # heap: keep_pages
@@ -96,7 +97,8 @@ class HmmPriors(nn.Module):
     @trans_point.setter
     def trans_point(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_trans_point.copy_(value.log())
+            raw = value.log()
+            self.raw_trans_point.copy_(in_domain(raw, raw.softmax(-1), value))
 
     def log_prob(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> Tensor:
         """log p of each row (sequence,), exact, in nats."""
@@ -126,7 +128,7 @@ class HmmPriors(nn.Module):
         return self.mu_point, trans_point, log_ratio
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         mu, trans, _ = self.shared()
         x = batch["x"]  # (sequence, t)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
+# constraints: in_domain
 # constraints: softplus_inverse
 # decide: decide
 # decide: predictive
@@ -85,7 +86,8 @@ class Ibm2(nn.Module):
     @tension.setter
     def tension(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_tension.copy_(softplus_inverse(value))
+            raw = softplus_inverse(value)
+            self.raw_tension.copy_(in_domain(raw, F.softplus(raw), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (pair,), exact, in nats."""
@@ -120,7 +122,7 @@ class Ibm2(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         x = batch["x"]  # (pair, i)
         at_i = torch.arange(x.shape[1], device=self.one.device)  # (i,)

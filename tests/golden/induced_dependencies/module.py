@@ -118,7 +118,7 @@ class InducedDependencies(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         x = batch["x"]  # (sentence, i)
         joined = F.pad(x, (1, 0), value=self.V)  # (sentence, i and root)

@@ -12,6 +12,7 @@
 import torch
 from torch import Tensor, nn
 # backward: first_derivative
+# constraints: in_domain
 # decide: decide
 # decide: predictive
 # distinct: distinct
@@ -150,17 +151,18 @@ class Iohmm(nn.Module):
     @emit.setter
     def emit(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_emit.copy_(value.log())
+            raw = value.log()
+            self.raw_emit.copy_(in_domain(raw, raw.softmax(-1), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (sentence,), exact, in nats."""
         batch = with_room(batch)
         u = batch["u"]  # (sentence, t)
         u_words, u_row = distinct(u)  # (distinct,), (sentence, t)
-        read = self.read(u_words)  # (distinct, K)
-        read_2 = cells(read, u_row)  # (sentence, t, K)
+        h = self.read(u_words)  # (distinct, K)
+        h_2 = cells(h, u_row)  # (sentence, t, K)
         at_c = torch.arange(self.K, device=self.one.device)  # (c',)
-        move_raw = self.move(at_c, read_2[:, :, None])  # (sentence, t, c', K)
+        move_raw = self.move(at_c, h_2[:, :, None])  # (sentence, t, c', K)
         log_move = move_raw.log_softmax(-1)  # (sentence, t, c', K)
         value = log_move[:, 1:]  # (sentence, t, c', c)
         start_raw = self.start(u_words)  # (distinct, K)
@@ -178,14 +180,14 @@ class Iohmm(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         u = batch["u"]  # (sentence, t)
         u_words, u_row = distinct(u)  # (distinct,), (sentence, t)
-        read = self.read(u_words)  # (distinct, K)
-        read_2 = cells(read, u_row)  # (sentence, t, K)
+        h = self.read(u_words)  # (distinct, K)
+        h_2 = cells(h, u_row)  # (sentence, t, K)
         at_c = torch.arange(self.K, device=self.one.device)  # (c',)
-        move_raw = self.move(at_c, read_2[:, :, None])  # (sentence, t, c', K)
+        move_raw = self.move(at_c, h_2[:, :, None])  # (sentence, t, c', K)
         log_move = move_raw.log_softmax(-1)  # (sentence, t, c', K)
         value = log_move[:, 1:]  # (sentence, t, c', c)
         start_raw = self.start(u_words)  # (distinct, K)
@@ -203,10 +205,10 @@ class Iohmm(nn.Module):
         batch = with_room(batch)
         u = batch["u"]  # (sentence, t)
         u_words, u_row = distinct(u)  # (distinct,), (sentence, t)
-        read = self.read(u_words)  # (distinct, K)
-        read_2 = cells(read, u_row)  # (sentence, t, K)
+        h = self.read(u_words)  # (distinct, K)
+        h_2 = cells(h, u_row)  # (sentence, t, K)
         at_c = torch.arange(self.K, device=self.one.device)  # (c',)
-        move_raw = self.move(at_c, read_2[:, :, None])  # (sentence, t, c', K)
+        move_raw = self.move(at_c, h_2[:, :, None])  # (sentence, t, c', K)
         log_move = move_raw.log_softmax(-1)  # (sentence, t, c', K)
         total = log_move + tilt["c"]  # (sentence, t, c', c)
         value = total[:, 1:]  # (sentence, t, c', c)
@@ -270,16 +272,16 @@ class Iohmm(nn.Module):
         start_prob = start_raw.softmax(-1)  # (distinct, K)
         start_prob_at = start_prob[symbol_row]  # (sentence, K)
         u_words, u_row = distinct(u)  # (distinct,), (sentence, t)
-        read = self.read(u_words)  # (distinct, K)
-        read_2 = read[u_row]  # (sentence, t, K)
+        h = self.read(u_words)  # (distinct, K)
+        h_2 = h[u_row]  # (sentence, t, K)
         c = self.one.new_zeros(n, u.shape[1], dtype=torch.long)  # (sentence, t)
         for t in range(u.shape[1]):
             if t == 0:
                 c_now = torch.distributions.Categorical(probs=start_prob_at).sample()  # (sentence,)
                 c[:, t] = c_now
             else:
-                read_at = read_2[:, t]  # (sentence, K)
-                move = self.move(c[:, t - 1], read_at)  # (sentence, K)
+                h_at = h_2[:, t]  # (sentence, K)
+                move = self.move(c[:, t - 1], h_at)  # (sentence, K)
                 c_now = torch.distributions.Categorical(logits=move).sample()  # (sentence,)
                 c[:, t] = c_now
         u_len = batch["u_len"]  # (sentence,)

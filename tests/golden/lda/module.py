@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
+# constraints: in_domain
 # decide: decide
 # decide: predictive
 # distinct: distinct
@@ -110,7 +111,8 @@ class Lda(nn.Module):
     @phi_point.setter
     def phi_point(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_phi_point.copy_(value.log())
+            raw = value.log()
+            self.raw_phi_point.copy_(in_domain(raw, raw.softmax(-1), value))
 
     def log_prob(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> Tensor:
         """A lower bound on log p of each row (doc,), in nats."""
@@ -145,7 +147,8 @@ class Lda(nn.Module):
 
     @torch.no_grad()
     def log_weights(self, batch: dict[str, Tensor], samples: int) -> Tensor:
-        """log p(row, latents) − log q(latents) at draws of the latents, (samples, doc); what all rows share is drawn with each sample and adds nothing."""
+        """log p(row, latents) − log q(latents) at draws of the latents, (samples, doc);
+        what all rows share is drawn with each sample and adds nothing."""
         batch = with_room(batch)
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
@@ -186,7 +189,7 @@ class Lda(nn.Module):
         return {"theta": {"concentration": F.softplus(encode_raw)}}
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         phi, _ = self.shared()
         w = batch["w"]  # (doc, n)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
+# constraints: in_domain
 # decide: decide
 # decide: predictive
 # distinct: distinct
@@ -78,7 +79,8 @@ class LdaWords(nn.Module):
     @phi.setter
     def phi(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_phi.copy_(value.log())
+            raw = value.log()
+            self.raw_phi.copy_(in_domain(raw, raw.softmax(-1), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (doc,), exact, in nats."""
@@ -97,7 +99,7 @@ class LdaWords(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         theta = batch["theta"]  # (doc, K)
         log_topic = theta.log()  # (doc, topic)

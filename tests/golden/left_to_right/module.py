@@ -11,6 +11,7 @@
 import torch
 from torch import Tensor, nn
 # backward: first_derivative
+# constraints: in_domain
 # decide: choose
 # decide: decide
 # decide: predictive
@@ -93,7 +94,8 @@ class LeftToRight(nn.Module):
     @edge.setter
     def edge(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_edge.copy_(value.log())
+            raw = value.log()
+            self.raw_edge.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def emit(self) -> Tensor:
@@ -103,7 +105,8 @@ class LeftToRight(nn.Module):
     @emit.setter
     def emit(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_emit.copy_(value.log())
+            raw = value.log()
+            self.raw_emit.copy_(in_domain(raw, raw.softmax(-1), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (word,), exact, in nats."""
@@ -133,7 +136,7 @@ class LeftToRight(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         at_k = torch.arange(self.K, device=self.one.device)  # (k,)
         test = (at_k <= at_k[:, None]) & (at_k[:, None] <= at_k + 2)  # (k, c')

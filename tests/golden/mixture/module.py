@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
+# constraints: in_domain
 # constraints: softplus_inverse
 # decide: decide
 # decide: predictive
@@ -90,7 +91,8 @@ class Mixture(nn.Module):
     @pi.setter
     def pi(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_pi.copy_(value.log())
+            raw = value.log()
+            self.raw_pi.copy_(in_domain(raw, raw.softmax(-1), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (n,), exact, in nats."""
@@ -108,7 +110,7 @@ class Mixture(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         at_c = torch.arange(self.K, device=self.one.device)  # (c,)
         component_loc, component_scale_raw = self.component(at_c)  # (c, D)
         component_scale = F.softplus(component_scale_raw)  # (c, D)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
+# constraints: in_domain
 # constraints: softplus_inverse
 # decide: decide
 # decide: predictive
@@ -103,7 +104,8 @@ class MixturePriors(nn.Module):
     @share_point.setter
     def share_point(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_share_point.copy_(value.log())
+            raw = value.log()
+            self.raw_share_point.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def sigma_point(self) -> Tensor:
@@ -113,7 +115,8 @@ class MixturePriors(nn.Module):
     @sigma_point.setter
     def sigma_point(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_sigma_point.copy_(softplus_inverse(value))
+            raw = softplus_inverse(value)
+            self.raw_sigma_point.copy_(in_domain(raw, F.softplus(raw), value))
 
     def log_prob(self, batch: dict[str, Tensor], shared: tuple[Tensor, ...] | None = None) -> Tensor:
         """log p of each row (n,), exact, in nats."""
@@ -140,7 +143,7 @@ class MixturePriors(nn.Module):
         return share_point, self.mu_point, sigma_point, log_ratio
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         share, mu, sigma, _ = self.shared()
         x = batch["x"]  # (n,)
         log_x = normal_log_prob(x[:, None], mu, sigma)  # (n, c)

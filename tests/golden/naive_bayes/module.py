@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
+# constraints: in_domain
 # constraints: softplus_inverse
 # decide: decide
 # heap: keep_pages
@@ -86,7 +87,8 @@ class NaiveBayes(nn.Module):
     @pi.setter
     def pi(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_pi.copy_(value.log())
+            raw = value.log()
+            self.raw_pi.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def sigma(self) -> Tensor:
@@ -96,7 +98,8 @@ class NaiveBayes(nn.Module):
     @sigma.setter
     def sigma(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_sigma.copy_(softplus_inverse(value))
+            raw = softplus_inverse(value)
+            self.raw_sigma.copy_(in_domain(raw, F.softplus(raw), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (n,), exact, in nats."""
@@ -109,9 +112,9 @@ class NaiveBayes(nn.Module):
         y = batch["y"]  # (n,)
         test = torch.arange(self.K, device=self.one.device) != y[:, None]  # (n, y)
         y_observed = batch["y_observed"]  # (n,)
-        value = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
+        seen_y = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
         log_pi = self.raw_pi.log_softmax(-1)  # (K,)
-        total = log_pi + value + log_x.sum(1)  # (n, y)
+        total = log_pi + seen_y + log_x.sum(1)  # (n, y)
         return log_sum_exp(total)  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
@@ -120,7 +123,7 @@ class NaiveBayes(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         x_observed = batch["x_observed"]  # (n, d)
         x = batch["x"]  # (n, d)
         x_2 = torch.where(x_observed, x, 0.0)  # (n, d)
@@ -130,9 +133,9 @@ class NaiveBayes(nn.Module):
         y = batch["y"]  # (n,)
         test = torch.arange(self.K, device=self.one.device) != y[:, None]  # (n, y)
         y_observed = batch["y_observed"]  # (n,)
-        value = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
+        seen_y = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
         log_pi = self.raw_pi.log_softmax(-1)  # (K,)
-        total_ = log_pi + value + tilt["y"] + log_x.sum(1)  # (n, y)
+        total_ = log_pi + seen_y + tilt["y"] + log_x.sum(1)  # (n, y)
         return total(total_)  # (n,)
 
     def unknowns(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

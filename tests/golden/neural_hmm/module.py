@@ -11,6 +11,7 @@
 import torch
 from torch import Tensor, nn
 # backward: first_derivative
+# constraints: in_domain
 # decide: decide
 # decide: predictive
 # heap: keep_pages
@@ -117,7 +118,8 @@ class NeuralHmm(nn.Module):
     @init.setter
     def init(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_init.copy_(value.log())
+            raw = value.log()
+            self.raw_init.copy_(in_domain(raw, raw.softmax(-1), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (sentence,), exact, in nats."""
@@ -138,7 +140,7 @@ class NeuralHmm(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         at_c = torch.arange(self.K, device=self.one.device)  # (c',)
         emit_raw = self.emit(at_c)  # (c, V)

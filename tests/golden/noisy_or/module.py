@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
+# constraints: in_domain
 # constraints: softplus_inverse
 # decide: decide
 # decide: predictive
@@ -78,7 +79,8 @@ class NoisyOr(nn.Module):
     @active.setter
     def active(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_active.copy_(torch.logit(value))
+            raw = torch.logit(value)
+            self.raw_active.copy_(in_domain(raw, torch.sigmoid(raw), value))
 
     @property
     def leak(self) -> Tensor:
@@ -88,7 +90,8 @@ class NoisyOr(nn.Module):
     @leak.setter
     def leak(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_leak.copy_(softplus_inverse(value))
+            raw = softplus_inverse(value)
+            self.raw_leak.copy_(in_domain(raw, F.softplus(raw), value))
 
     @property
     def strength(self) -> Tensor:
@@ -98,7 +101,8 @@ class NoisyOr(nn.Module):
     @strength.setter
     def strength(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_strength.copy_(softplus_inverse(value))
+            raw = softplus_inverse(value)
+            self.raw_strength.copy_(in_domain(raw, F.softplus(raw), value))
 
     def log_joint_of_z(self, index: Tensor, x: Tensor, leak: Tensor, strength: Tensor) -> Tensor:
         """The log-joint (n, z) at the joint values of z that `index` (S,) numbers."""
@@ -129,7 +133,7 @@ class NoisyOr(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         x = batch["x"]  # (n, d)
         x_2 = x.bool()  # (n, d)
         leak = F.softplus(self.raw_leak)  # (d,)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
 # constraints: from_ordered
+# constraints: in_domain
 # constraints: softplus_inverse
 # constraints: to_ordered
 # decide: decide
@@ -83,7 +84,8 @@ class OrdinalRegression(nn.Module):
     @cuts.setter
     def cuts(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_cuts.copy_(from_ordered(value))
+            raw = from_ordered(value)
+            self.raw_cuts.copy_(in_domain(raw, to_ordered(raw), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (item,), exact, in nats."""
@@ -105,17 +107,17 @@ class OrdinalRegression(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         rating = batch["rating"]  # (item, rater)
         test = torch.arange(self.K, device=self.one.device) != rating[:, :, None]  # (item, rater, rating)
         rating_observed = batch["rating_observed"]  # (item, rater)
         test_2 = rating_observed[:, :, None] & test  # (item, rater, rating)
-        value = torch.where(test_2, self.one * -torch.inf, 0.0)  # (item, rater, rating)
+        seen_rating = torch.where(test_2, self.one * -torch.inf, 0.0)  # (item, rater, rating)
         x = batch["x"]  # (item, D)
         score = self.score(x)  # (item,)
         cuts = to_ordered(self.raw_cuts)  # (rater, K - 1)
         ordinal = ordinal_log_probs(score[:, None], cuts)  # (item, rater, K)
-        total_ = ordinal + value + tilt["rating"]  # (item, rater, rating)
+        total_ = ordinal + seen_rating + tilt["rating"]  # (item, rater, rating)
         log_sum_rating = total(total_)  # (item, rater)
         return log_sum_rating.sum(-1)  # (item,)
 

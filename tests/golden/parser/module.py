@@ -85,8 +85,8 @@ class Parser(nn.Module):
         arc_at = pick_last(arc, head)  # (sentence, i)
         sum_i = torch.where(inside_i, arc_at, 0.0).sum(-1)  # (sentence,)
         tree = tree_log_prob(arc, y_len)  # (sentence,)
-        is_ = is_tree(head, y_len)  # (sentence,)
-        return torch.where(is_, sum_i - tree, -torch.inf)  # (sentence,)
+        is_tree_ = is_tree(head, y_len)  # (sentence,)
+        return torch.where(is_tree_, sum_i - tree, -torch.inf)  # (sentence,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""

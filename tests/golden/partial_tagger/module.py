@@ -11,6 +11,7 @@
 import torch
 from torch import Tensor, nn
 # backward: first_derivative
+# constraints: in_domain
 # decide: decide
 # heap: keep_pages
 # queries: Attached
@@ -95,7 +96,8 @@ class PartialTagger(nn.Module):
     @init.setter
     def init(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_init.copy_(value.log())
+            raw = value.log()
+            self.raw_init.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def trans(self) -> Tensor:
@@ -105,7 +107,8 @@ class PartialTagger(nn.Module):
     @trans.setter
     def trans(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_trans.copy_(value.log())
+            raw = value.log()
+            self.raw_trans.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def emit(self) -> Tensor:
@@ -115,7 +118,8 @@ class PartialTagger(nn.Module):
     @emit.setter
     def emit(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_emit.copy_(value.log())
+            raw = value.log()
+            self.raw_emit.copy_(in_domain(raw, raw.softmax(-1), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (sentence,), exact, in nats."""
@@ -124,14 +128,14 @@ class PartialTagger(nn.Module):
         test = torch.arange(self.TAG, device=self.one.device) != c[:, :, None]  # (sentence, t, c)
         c_observed = batch["c_observed"]  # (sentence, t)
         test_2 = c_observed[:, :, None] & test  # (sentence, t, c)
-        value = torch.where(test_2, self.one * -torch.inf, 0.0)  # (sentence, t, c)
+        seen_c = torch.where(test_2, self.one * -torch.inf, 0.0)  # (sentence, t, c)
         log_emit = self.raw_emit.log_softmax(-1)  # (c, WORD)
         x = batch["x"]  # (sentence, t)
         log_x = columns(log_emit, x)  # (sentence, t, c)
         log_init = self.raw_init.log_softmax(-1)  # (TAG,)
         log_trans = self.raw_trans.log_softmax(-1)  # (c', TAG)
         c_len = batch["c_len"]  # (sentence,)
-        return chain_log_prob(log_init, log_trans, value + log_x, c_len)  # (sentence,)
+        return chain_log_prob(log_init, log_trans, seen_c + log_x, c_len)  # (sentence,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -139,17 +143,17 @@ class PartialTagger(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         c = batch["c"]  # (sentence, t)
         test = torch.arange(self.TAG, device=self.one.device) != c[:, :, None]  # (sentence, t, c)
         c_observed = batch["c_observed"]  # (sentence, t)
         test_2 = c_observed[:, :, None] & test  # (sentence, t, c)
-        value = torch.where(test_2, self.one * -torch.inf, 0.0)  # (sentence, t, c)
+        seen_c = torch.where(test_2, self.one * -torch.inf, 0.0)  # (sentence, t, c)
         log_emit = self.raw_emit.log_softmax(-1)  # (c, WORD)
         x = batch["x"]  # (sentence, t)
         log_x = columns(log_emit, x)  # (sentence, t, c)
-        total_ = value + log_x + tilt["c"]  # (sentence, t, c)
+        total_ = seen_c + log_x + tilt["c"]  # (sentence, t, c)
         log_init = self.raw_init.log_softmax(-1)  # (TAG,)
         log_trans = self.raw_trans.log_softmax(-1)  # (c', TAG)
         c_len = batch["c_len"]  # (sentence,)
@@ -162,17 +166,17 @@ class PartialTagger(nn.Module):
         test = torch.arange(self.TAG, device=self.one.device) != c[:, :, None]  # (sentence, t, c)
         c_observed = batch["c_observed"]  # (sentence, t)
         test_2 = c_observed[:, :, None] & test  # (sentence, t, c)
-        value = torch.where(test_2, self.one * -torch.inf, 0.0)  # (sentence, t, c)
+        seen_c = torch.where(test_2, self.one * -torch.inf, 0.0)  # (sentence, t, c)
         log_emit = self.raw_emit.log_softmax(-1)  # (c, WORD)
         x = batch["x"]  # (sentence, t)
         log_x = columns(log_emit, x)  # (sentence, t, c)
         log_trans = self.raw_trans.log_softmax(-1)  # (c', TAG)
         total = log_trans + tilt["c"]  # (sentence, t, c', c)
-        value_2 = total[:, 1:]  # (sentence, t, c', c)
+        value = total[:, 1:]  # (sentence, t, c', c)
         log_init = self.raw_init.log_softmax(-1)  # (TAG,)
         c_at = tilt["c"][:, 0, 0]  # (sentence, c)
         c_len = batch["c_len"]  # (sentence,)
-        return chain_log_prob(log_init + c_at, value_2, value + log_x, c_len)  # (sentence,)
+        return chain_log_prob(log_init + c_at, value, seen_c + log_x, c_len)  # (sentence,)
 
     def neighbours(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """A tilt of nothing for the neighbours of each chain."""

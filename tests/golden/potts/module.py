@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
+# constraints: in_domain
 # constraints: softplus_inverse
 # decide: decide
 # decide: predictive
@@ -80,7 +81,8 @@ class Potts(nn.Module):
     @sigma.setter
     def sigma(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_sigma.copy_(softplus_inverse(value))
+            raw = softplus_inverse(value)
+            self.raw_sigma.copy_(in_domain(raw, F.softplus(raw), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (picture,), exact, in nats."""
@@ -99,7 +101,7 @@ class Potts(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         agree = batch["agree"]  # (code,)
         log_value = (self.coupling * agree).log_softmax(-1)  # (C,)
         label = batch["label"]  # (code, site)

@@ -214,7 +214,7 @@ class Rationale(nn.Module):
         return logits_log_prob(classify, x)  # (s*, review)
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         batch = with_room(batch)
         y = batch["y"]  # (review, i)
         y_words, y_row = distinct(y)  # (distinct,), (review, i)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
+# constraints: in_domain
 # constraints: softplus_inverse
 # decide: decide
 # heap: keep_pages
@@ -80,7 +81,8 @@ class SsMixture(nn.Module):
     @pi.setter
     def pi(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_pi.copy_(value.log())
+            raw = value.log()
+            self.raw_pi.copy_(in_domain(raw, raw.softmax(-1), value))
 
     @property
     def sigma(self) -> Tensor:
@@ -90,19 +92,20 @@ class SsMixture(nn.Module):
     @sigma.setter
     def sigma(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_sigma.copy_(softplus_inverse(value))
+            raw = softplus_inverse(value)
+            self.raw_sigma.copy_(in_domain(raw, F.softplus(raw), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (n,), exact, in nats."""
         y = batch["y"]  # (n,)
         test = torch.arange(self.K, device=self.one.device) != y[:, None]  # (n, y)
         y_observed = batch["y_observed"]  # (n,)
-        value = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
+        seen_y = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
         x = batch["x"]  # (n, D)
         sigma = F.softplus(self.raw_sigma)  # (y, D)
         x_const, x_weight, x_statistics = normal_natural(x, self.mu, sigma)  # (y,), (y, T), (n, T)
         log_pi = self.raw_pi.log_softmax(-1)  # (K,)
-        total = F.linear(x_statistics, x_weight, log_pi + x_const) + value  # (n, y)
+        total = F.linear(x_statistics, x_weight, log_pi + x_const) + seen_y  # (n, y)
         return log_sum_exp(total)  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
@@ -111,16 +114,16 @@ class SsMixture(nn.Module):
         return log_prob.sum() * (-num_data / len(log_prob))
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         y = batch["y"]  # (n,)
         test = torch.arange(self.K, device=self.one.device) != y[:, None]  # (n, y)
         y_observed = batch["y_observed"]  # (n,)
-        value = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
+        seen_y = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
         x = batch["x"]  # (n, D)
         sigma = F.softplus(self.raw_sigma)  # (y, D)
         x_const, x_weight, x_statistics = normal_natural(x, self.mu, sigma)  # (y,), (y, T), (n, T)
         log_pi = self.raw_pi.log_softmax(-1)  # (K,)
-        total_ = F.linear(x_statistics, x_weight, log_pi + x_const) + value + tilt["y"]  # (n, y)
+        total_ = F.linear(x_statistics, x_weight, log_pi + x_const) + seen_y + tilt["y"]  # (n, y)
         return total(total_)  # (n,)
 
     def unknowns(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -122,18 +122,18 @@ class SsVae(nn.Module):
         encode_scale = F.softplus(encode_scale_raw)  # (n, y, Z)
         y_observed = batch["y_observed"]  # (n,)
         noise_z = self.one.new_empty(y_observed.shape[0], self.Z).normal_()  # (n, Z)
-        total = encode_loc + encode_scale * noise_z[:, None]  # (n, y, Z)
-        decode = self.decode(total, at_y)  # (n, y, 784)
+        z = encode_loc + encode_scale * noise_z[:, None]  # (n, y, Z)
+        decode = self.decode(z, at_y)  # (n, y, 784)
         log_x = -F.binary_cross_entropy_with_logits(decode, x[:, None].expand_as(decode), reduction="none").sum(-1)  # (n, y)
-        kl_over_Z = kl_normal_standard_vector(encode_loc, encode_scale)  # (n, y)
-        log_joint = log_x - 2.302585092994046 - kl_over_Z  # (n, y); 2.302585092994046 = log 10
+        kl_z = kl_normal_standard_vector(encode_loc, encode_scale)  # (n, y)
+        log_joint = log_x - 2.302585092994046 - kl_z  # (n, y); 2.302585092994046 = log 10
         y = batch["y"]  # (n,)
         test = y_observed[:, None] & (at_y != y[:, None])  # (n, y)
         value = torch.where(test, self.one * -torch.inf, 0.0)  # (n, y)
         classify_raw = self.classify(x)  # (n, 10)
         log_classify = classify_raw.log_softmax(-1)  # (n, 10)
-        value_2 = torch.where(y_observed[:, None], value, log_classify)  # (n, y)
-        expected = expected_under(value_2, log_joint)  # (n,)
+        guide_y = torch.where(y_observed[:, None], value, log_classify)  # (n, y)
+        expected = expected_under(guide_y, log_joint)  # (n,)
         y_2 = torch.where(y_observed, y, 0)  # (n,)
         log_q_at_y = pick_last(log_classify, y_2)  # (n,)
         labels_y = torch.where(y_observed & training, 100.0 * log_q_at_y, 0.0)  # (n,)
@@ -153,22 +153,17 @@ class SsVae(nn.Module):
         encode_scale = F.softplus(encode_scale_raw)  # (n, y, Z)
         y_observed = batch["y_observed"]  # (n,)
         noise_z = self.one.new_empty(samples, y_observed.shape[0], self.Z).normal_()  # (s*, n, Z)
-        total = encode_loc + encode_scale * noise_z[:, :, None]  # (s*, n, y, Z)
-        log_total_over_Z = standard_normal_vector_log_prob(total)  # (s*, n, y)
-        log_total_over_Z_2 = normal_vector_log_prob(total, encode_loc, encode_scale)  # (s*, n, y)
-        decode = self.decode(total, at_y)  # (s*, n, y, 784)
+        z = encode_loc + encode_scale * noise_z[:, :, None]  # (s*, n, y, Z)
+        log_p_z = standard_normal_vector_log_prob(z)  # (s*, n, y)
+        log_q_z = normal_vector_log_prob(z, encode_loc, encode_scale)  # (s*, n, y)
+        decode = self.decode(z, at_y)  # (s*, n, y, 784)
         log_x = -F.binary_cross_entropy_with_logits(
             decode, x[:, None].expand_as(decode), reduction="none"
         ).sum(-1)  # (s*, n, y)
         y = batch["y"]  # (n,)
         test = y_observed[:, None] & (at_y != y[:, None])  # (n, y)
-        value = torch.where(test, self.one * -torch.inf, 0.0)  # (n, y)
-        log_joint = (
-            value
-            + (log_total_over_Z - log_total_over_Z_2)
-            + log_x
-            - 2.302585092994046
-        )  # (s*, n, y); 2.302585092994046 = log 10
+        seen_y = torch.where(test, self.one * -torch.inf, 0.0)  # (n, y)
+        log_joint = seen_y + (log_p_z - log_q_z) + log_x - 2.302585092994046  # (s*, n, y); 2.302585092994046 = log 10
         return log_sum_exp(log_joint)  # (s*, n)
 
     @torch.no_grad()
@@ -179,7 +174,7 @@ class SsVae(nn.Module):
         return {"z": {"loc": encode_loc, "scale": F.softplus(encode_scale_raw)}}
 
     def tilted(self, batch: dict[str, Tensor], total, tilt: dict[str, Tensor]) -> Tensor:
-        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums: a query's answer is its gradient."""
+        """log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."""
         y = batch["y"]  # (n,)
         test = torch.arange(10, device=self.one.device) != y[:, None]  # (n, y)
         y_observed = batch["y_observed"]  # (n,)
@@ -187,8 +182,8 @@ class SsVae(nn.Module):
         x = batch["x"]  # (n, 784)
         classify_raw = self.classify(x)  # (n, 10)
         log_classify = classify_raw.log_softmax(-1)  # (n, 10)
-        value_2 = torch.where(y_observed[:, None], value, log_classify)  # (n, y)
-        return total(value_2 + tilt["y"])  # (n,)
+        guide_y = torch.where(y_observed[:, None], value, log_classify)  # (n, y)
+        return total(guide_y + tilt["y"])  # (n,)
 
     def unknowns(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """A tilt of nothing for each latent, and which of its elements count where rows differ in length."""

@@ -11,6 +11,7 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+# constraints: in_domain
 # constraints: softplus_inverse
 # decide: decide
 # decide: predictive
@@ -85,7 +86,8 @@ class VaeFrey(nn.Module):
     @noise.setter
     def noise(self, value: Tensor) -> None:
         with torch.no_grad():
-            self.raw_noise.copy_(softplus_inverse(value))
+            raw = softplus_inverse(value)
+            self.raw_noise.copy_(in_domain(raw, F.softplus(raw), value))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """A lower bound on log p of each row (n,), in nats."""

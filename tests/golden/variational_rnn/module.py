@@ -167,10 +167,10 @@ class VariationalRnn(nn.Module):
         """A lower bound on log p of each row (chorale,), in nats."""
         batch = with_room(batch)
         x = batch["x"]  # (chorale, t, 88)
-        remember = self.remember.prefixes(x)  # (chorale, t, H)
-        remember_at = remember[:, 0]  # (chorale, H)
+        past = self.remember.prefixes(x)  # (chorale, t, H)
+        past_at = past[:, 0]  # (chorale, H)
         x_at = x[:, 0]  # (chorale, 88)
-        hear_loc, hear_scale_raw = self.hear(x_at, remember_at)  # (chorale, Z)
+        hear_loc, hear_scale_raw = self.hear(x_at, past_at)  # (chorale, Z)
         hear_scale = F.softplus(hear_scale_raw)  # (chorale, Z)
         z_steps = []
         z_loc_steps = []
@@ -182,9 +182,9 @@ class VariationalRnn(nn.Module):
                 z_loc_steps.append(hear_loc)
                 z_scale_steps.append(hear_scale)
             else:
-                remember_at_2 = remember[:, t]  # (chorale, H)
+                past_at_2 = past[:, t]  # (chorale, H)
                 x_at_2 = x[:, t]  # (chorale, 88)
-                z_loc_now, track_scale_raw = self.track(x_at_2, z_steps[t - 1], remember_at_2)  # (chorale, Z)
+                z_loc_now, track_scale_raw = self.track(x_at_2, z_steps[t - 1], past_at_2)  # (chorale, Z)
                 z_scale_now = F.softplus(track_scale_raw)  # (chorale, Z)
                 z_now = z_loc_now + z_scale_now * torch.randn_like(z_loc_now)  # (chorale, Z)
                 z_steps.append(z_now)
@@ -194,11 +194,11 @@ class VariationalRnn(nn.Module):
         z_loc = torch.stack(z_loc_steps, 1)  # (chorale, t, Z)
         z_scale = torch.stack(z_scale_steps, 1)  # (chorale, t, Z)
         z_before = steps_back(z, 1, dim=1, fill=0.0)  # (chorale, t, Z)
-        move_loc, move_scale_raw = self.move(z_before, remember)  # (chorale, t, Z)
+        move_loc, move_scale_raw = self.move(z_before, past)  # (chorale, t, Z)
         move_scale = F.softplus(move_scale_raw)  # (chorale, t, Z)
         kl = kl_normal_normal(z_loc, z_scale, move_loc, move_scale)  # (chorale, t, Z)
         kl_over_Z = kl.sum(-1)  # (chorale, t)
-        begin_loc, begin_scale_raw = self.begin(remember)  # (chorale, t, Z)
+        begin_loc, begin_scale_raw = self.begin(past)  # (chorale, t, Z)
         begin_scale = F.softplus(begin_scale_raw)  # (chorale, t, Z)
         kl_2 = kl_normal_normal(z_loc, z_scale, begin_loc, begin_scale)  # (chorale, t, Z)
         kl_over_Z_2 = kl_2.sum(-1)  # (chorale, t)
@@ -207,7 +207,7 @@ class VariationalRnn(nn.Module):
         x_len = batch["x_len"]  # (chorale,)
         inside_t = at_t < x_len[:, None]  # (chorale, t)
         value = torch.where(inside_t, -(self.kl_weight * kl_z), 0.0)  # (chorale, t)
-        sound = self.sound(z, remember)  # (chorale, t, 88)
+        sound = self.sound(z, past)  # (chorale, t, 88)
         log_x = -F.binary_cross_entropy_with_logits(sound, x, reduction="none").sum(-1)  # (chorale, t)
         sum_t = torch.where(inside_t, log_x, 0.0).sum(-1)  # (chorale,)
         return value.sum(-1) + sum_t  # (chorale,)
@@ -222,10 +222,10 @@ class VariationalRnn(nn.Module):
         """log p(row, latents) − log q(latents) at draws of the latents, (samples, chorale)."""
         batch = with_room(batch)
         x = batch["x"]  # (chorale, t, 88)
-        remember = self.remember.prefixes(x)  # (chorale, t, H)
-        remember_at = remember[:, 0]  # (chorale, H)
+        past = self.remember.prefixes(x)  # (chorale, t, H)
+        past_at = past[:, 0]  # (chorale, H)
         x_at = x[:, 0]  # (chorale, 88)
-        hear_loc, hear_scale_raw = self.hear(x_at, remember_at)  # (chorale, Z)
+        hear_loc, hear_scale_raw = self.hear(x_at, past_at)  # (chorale, Z)
         hear_scale = F.softplus(hear_scale_raw)  # (chorale, Z)
         x_len = batch["x_len"]  # (chorale,)
         z = self.one.new_zeros(samples, x_len.shape[0], x.shape[1], self.Z)  # (s*, chorale, t, Z)
@@ -239,25 +239,25 @@ class VariationalRnn(nn.Module):
                 z_loc[:, :, t] = hear_loc
                 z_scale[:, :, t] = hear_scale
             else:
-                remember_at_2 = remember[:, t]  # (chorale, H)
+                past_at_2 = past[:, t]  # (chorale, H)
                 x_at_2 = x[:, t]  # (chorale, 88)
-                z_loc_now, track_scale_raw = self.track(x_at_2, z[:, :, t - 1], remember_at_2)  # (s*, chorale, Z)
+                z_loc_now, track_scale_raw = self.track(x_at_2, z[:, :, t - 1], past_at_2)  # (s*, chorale, Z)
                 z_scale_now = F.softplus(track_scale_raw)  # (s*, chorale, Z)
                 z_now = z_loc_now + z_scale_now * torch.randn_like(z_loc_now)  # (s*, chorale, Z)
                 z[:, :, t] = z_now
                 z_loc[:, :, t] = z_loc_now
                 z_scale[:, :, t] = z_scale_now
         z_before = steps_back(z, 1, dim=2, fill=0.0)  # (s*, chorale, t, Z)
-        move_loc, move_scale_raw = self.move(z_before, remember)  # (s*, chorale, t, Z)
+        move_loc, move_scale_raw = self.move(z_before, past)  # (s*, chorale, t, Z)
         log_z_over_Z = normal_vector_log_prob(z, move_loc, F.softplus(move_scale_raw))  # (s*, chorale, t)
-        begin_loc, begin_scale_raw = self.begin(remember)  # (chorale, t, Z)
+        begin_loc, begin_scale_raw = self.begin(past)  # (chorale, t, Z)
         log_z_over_Z_2 = normal_vector_log_prob(z, begin_loc, F.softplus(begin_scale_raw))  # (s*, chorale, t)
         at_t = torch.arange(x.shape[1], device=self.one.device)  # (t,)
         log_p_z = torch.where(at_t == 0, log_z_over_Z_2, log_z_over_Z)  # (s*, chorale, t)
         log_q_z = normal_vector_log_prob(z, z_loc, z_scale)  # (s*, chorale, t)
         inside_t = at_t < x_len[:, None]  # (chorale, t)
         value = torch.where(inside_t, log_p_z - log_q_z, 0.0)  # (s*, chorale, t)
-        sound = self.sound(z, remember)  # (s*, chorale, t, 88)
+        sound = self.sound(z, past)  # (s*, chorale, t, 88)
         log_x = -F.binary_cross_entropy_with_logits(sound, x.expand_as(sound), reduction="none").sum(-1)  # (s*, chorale, t)
         sum_t = torch.where(inside_t, log_x, 0.0).sum(-1)  # (s*, chorale)
         return value.sum(-1) + sum_t  # (s*, chorale)
@@ -267,10 +267,10 @@ class VariationalRnn(nn.Module):
         """Of z: log p − log q (samples, chorale) at draws from the guide, and the draws, samples first."""
         batch = with_room(batch)
         x = batch["x"]  # (chorale, t, 88)
-        remember = self.remember.prefixes(x)  # (chorale, t, H)
-        remember_at = remember[:, 0]  # (chorale, H)
+        past = self.remember.prefixes(x)  # (chorale, t, H)
+        past_at = past[:, 0]  # (chorale, H)
         x_at = x[:, 0]  # (chorale, 88)
-        hear_loc, hear_scale_raw = self.hear(x_at, remember_at)  # (chorale, Z)
+        hear_loc, hear_scale_raw = self.hear(x_at, past_at)  # (chorale, Z)
         hear_scale = F.softplus(hear_scale_raw)  # (chorale, Z)
         x_len = batch["x_len"]  # (chorale,)
         z = self.one.new_zeros(samples, x_len.shape[0], x.shape[1], self.Z)  # (s*, chorale, t, Z)
@@ -284,18 +284,18 @@ class VariationalRnn(nn.Module):
                 z_loc[:, :, t] = hear_loc
                 z_scale[:, :, t] = hear_scale
             else:
-                remember_at_2 = remember[:, t]  # (chorale, H)
+                past_at_2 = past[:, t]  # (chorale, H)
                 x_at_2 = x[:, t]  # (chorale, 88)
-                z_loc_now, track_scale_raw = self.track(x_at_2, z[:, :, t - 1], remember_at_2)  # (s*, chorale, Z)
+                z_loc_now, track_scale_raw = self.track(x_at_2, z[:, :, t - 1], past_at_2)  # (s*, chorale, Z)
                 z_scale_now = F.softplus(track_scale_raw)  # (s*, chorale, Z)
                 z_now = z_loc_now + z_scale_now * torch.randn_like(z_loc_now)  # (s*, chorale, Z)
                 z[:, :, t] = z_now
                 z_loc[:, :, t] = z_loc_now
                 z_scale[:, :, t] = z_scale_now
         z_before = steps_back(z, 1, dim=2, fill=0.0)  # (s*, chorale, t, Z)
-        move_loc, move_scale_raw = self.move(z_before, remember)  # (s*, chorale, t, Z)
+        move_loc, move_scale_raw = self.move(z_before, past)  # (s*, chorale, t, Z)
         log_z_over_Z = normal_vector_log_prob(z, move_loc, F.softplus(move_scale_raw))  # (s*, chorale, t)
-        begin_loc, begin_scale_raw = self.begin(remember)  # (chorale, t, Z)
+        begin_loc, begin_scale_raw = self.begin(past)  # (chorale, t, Z)
         log_z_over_Z_2 = normal_vector_log_prob(z, begin_loc, F.softplus(begin_scale_raw))  # (s*, chorale, t)
         at_t = torch.arange(x.shape[1], device=self.one.device)  # (t,)
         log_p_z = torch.where(at_t == 0, log_z_over_Z_2, log_z_over_Z)  # (s*, chorale, t)

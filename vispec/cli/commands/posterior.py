@@ -1,5 +1,6 @@
 """vispec posterior: what the data say about each latent variable, row by row."""
 
+import inspect
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ from vispec.cli.options import (
 )
 from vispec.cli.show import Aligned, describe
 from vispec.diagnostics import dump
+from vispec.model.types import FINITE_DOMAINS
 
 if TYPE_CHECKING:
     import torch
@@ -60,6 +62,8 @@ class Query(click.ParamType):
 @click.option(
     "--query", type=Query(), help="What to ask (default: marginals with --jsonl, else mode; moments where nothing is discrete)."
 )
+@click.option("--of", "of", metavar="NAME", help="A derived quantity to tell of instead: a `let` that no law reads.")
+@click.option("--samples", type=click.IntRange(min=1), help="Draws for it where it is not exact (default 1000).")
 @batch_option
 @seed_option
 @threads_option
@@ -71,6 +75,8 @@ def posterior(
     data: tuple[str, ...],
     columns: tuple[str, ...],
     query: str | None,
+    of: str | None,
+    samples: int | None,
     batch: int | None,
     seed: int | None,
     threads: int | None,
@@ -86,7 +92,12 @@ def posterior(
     KL(p || q) in nats (kl(RUN)). Continuous variables: the parameters of their guide; or, where rows share latents or a
     guide is a flow, means and standard deviations over so many draws of the guides (moments(10000)), those of what all rows
     share first, under `(shared)`, and those of deterministic nodes too.
+
+    With --of a `let` that no law reads: its posterior mean, or of a finite one the probabilities of its values; exact where
+    latents are summed, over draws where they are drawn.
     """
+    if of is not None and query is not None:
+        raise click.UsageError("--of tells a mean: it takes no --query")
     with failures():
         opened, place = open_run(run, device, threads)
         dataset = load_data(opened, data, columns)
@@ -99,7 +110,10 @@ def posterior(
             from vispec.train.scores.comparison import load_other
 
             other = load_other(opened, module, Path(chosen[3:-1]), place, memory)
-        told = answers(opened, module, dataset, chosen, size, place, seed or 0, other)
+        if of is not None:
+            told = quantity(opened, module, dataset, of, samples, size, place, seed or 0)
+        else:
+            told = answers(opened, module, dataset, chosen, size, place, seed or 0, other)
         found = by_element(opened.model, dataset.tables, told)
         number = 0
         for row, aligned in found:
@@ -141,6 +155,48 @@ def answers(
             beside = rows.values({name: value for name, value in batch.items() if name in run.model.variable})
             for i, row in enumerate(answer(found, rows, query)):
                 yield row, Aligned(run.model, beside[i] if beside else {})
+
+
+def quantity(
+    run: "Run",
+    module: "nn.Module",
+    data: "Dataset",
+    name: str,
+    samples: int | None,
+    size: int,
+    place: "torch.device",
+    seed: int,
+) -> "Iterator[tuple[dict[str, Any], Aligned]]":
+    """The posterior mean of a derived quantity in each row; once, of what all rows share."""
+    from vispec.model.constant import derived_lets
+    from vispec.train.errors import RunError
+    from vispec.train.scores.rows import Rows
+    from vispec.train.store.module import evaluating, to_device
+
+    known = {let.name: let for let in derived_lets(run.model)}
+    if name not in known:
+        there = f"there are {', '.join(known)}" if known else "this model has none"
+        raise RunError(f"`{name}` is no derived quantity, a `let` that no law reads; {there}")
+    posterior = getattr(module, "posterior", None)
+    if posterior is None or "of" not in inspect.signature(posterior).parameters:
+        raise RunError("the module of this run tells of no derived quantity: it is of an earlier version; fit it again")
+    asked: dict[str, Any] = {"of": name} | ({} if samples is None or not by_draws(posterior) else {"samples": samples})
+    finite = known[name].type.domain in FINITE_DOMAINS
+    with evaluating(module, seed, place):
+        for indices in data.order(size):
+            batch = to_device(data.batch(indices), place)
+            rows, found = Rows(run.model, run.encoders, batch), posterior(batch, **asked)
+            if common := rows.shared({name: {"mean": found[name]}}):
+                yield {"(shared)": common}, Aligned(run.model, {})
+                return
+            beside = rows.values({n: value for n, value in batch.items() if n in run.model.variable})
+            for i, row in enumerate(rows.distributions(found) if finite else rows.numbers(found)):
+                yield row, Aligned(run.model, beside[i] if beside else {})
+
+
+def by_draws(posterior: Any) -> bool:
+    """Whether a number of samples can be asked for."""
+    return "samples" in inspect.signature(posterior).parameters
 
 
 def told_moments(

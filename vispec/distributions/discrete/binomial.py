@@ -15,7 +15,7 @@ def binomial_log_prob(
 
     Both logarithms in float64."""
     inside = (value >= 0) & (value <= total_count)
-    hits, tries = torch.where(inside, value, 0.0).double(), total_count.double()
+    hits, tries = (torch.where(inside, each, 0.0).double() for each in (value, total_count))
     misses = tries - hits
     log_choose = torch.lgamma(tries + 1) - torch.lgamma(hits + 1) - torch.lgamma(misses + 1)
     log_hits = torch.where(hits > 0, hits * log_p, 0.0)  # 0 · -inf would be NaN

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from vispec.catalog import Distribution, distributions, networks
 from vispec.factors.frame import linked
 from vispec.factors.make import Factors
-from vispec.lower.starts.places import Branch, Place, Places, Stored, Tests, branches, follows, latents_in
+from vispec.lower.starts.places import Branch, Place, Places, Stored, Tests, branches, follows, latents_in, sites_read
 from vispec.lower.starts.stand_ins import NUMBERS, clusters, clusters_of_elements, evidence_of, guess, plates_of, values_of
 from vispec.model.model import Param, Variable
 from vispec.model.types import Type
 from vispec.program import build
 from vispec.program.axis import Axis
-from vispec.program.node import Call, Input, Map, Node, Part, Site
+from vispec.program.node import Call, Input, Map, Node, Part, Pick, Site
 from vispec.program.program import Program
 from vispec.program.size import Size
 from vispec.program.walk import substitute
@@ -280,15 +280,22 @@ class Maker:
         node = build.apply("bool", self.known(test[0]))
         return node if test[1] else build.apply("not", node)
 
+    def seen(self, reading: Node) -> list[Node]:
+        """Whether the data have what is read, an element of a variable; nothing where they always do or something stands in."""
+        site, at = (reading.table, reading.at) if isinstance(reading, Pick) else (reading, ())
+        variable = self.model.variable.get(site.name) if isinstance(site, Site) else None
+        if variable is None or variable.role != "partial" or f"stand-in {variable.name}" in self.outputs:
+            return []
+        observed = self.frame.observed(variable)
+        return [build.pick(observed, {axis: self.known(index) for axis, index in at if axis in observed.axes})]
+
     def inside(self, start: Start) -> Node | None:
         """Which elements count; None where all do."""
         variable, frame, branch = start.variable, self.frame, start.branch
         plates = plates_of(frame, variable)
         masks = [build.inside(axis) for axis in plates if axis.lengths is not None]
-        read = {variable.name}.union(*(latents_in(self.model, node) for node in self.evaluated(start)))
-        for v in (v for v in self.model.variables if v.name in read and v.role == "partial"):
-            if f"stand-in {v.name}" not in self.outputs:
-                masks.append(frame.observed(v))
+        for reading in dict.fromkeys((frame.site(variable), *sites_read(self.evaluated(start)))):
+            masks += self.seen(reading)
         masks += [self.holds((test, truth)) for test, truth in start.tests if not latents_in(self.model, test)]
         if branch.chain is not None and branch.step is not None:
             masks.append(build.eq(build.position(branch.chain), branch.step))

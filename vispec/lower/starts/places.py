@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, ThenLaw
@@ -223,6 +223,16 @@ def latents_in(model: Model, node: Node) -> set[str]:
     """The latent and partial variables that a node reads."""
     found = {site.name for site in reads(node, Site)}
     return {v.name for v in model.variables if v.name in found and v.role in ("latent", "partial")}
+
+
+def sites_read(roots: Iterable[Node]) -> Iterator[Node]:
+    """What nodes read of variables: own elements, and those at an index, whose index may read others."""
+    yield from (root for root in roots if isinstance(root, Site))
+    for node in nodes(roots):
+        if isinstance(node, Pick) and isinstance(node.table, Site):
+            yield node
+        args = (index for _, index in node.at) if isinstance(node, Pick) else node.args
+        yield from (arg for arg in args if isinstance(arg, Site))
 
 
 def finite(variable: Variable) -> bool:

@@ -52,11 +52,14 @@ def _is_new(scope: Scope, symbol: Symbol) -> bool:
         help = "give one of them another name"
         scope.problems.add("V102", symbol.span, f"`{name}` is declared twice", f"already {first.a}", cause=cause, help=help)
         return False
-    if symbol.kind == "net" and (name in FUNCTIONS or name in distributions()):
-        what = "function" if name in FUNCTIONS else "distribution"
-        message = f"a net cannot be called `{name}`: that is a {what} of the language"
+    if symbol.kind == "net" and name in distributions():
+        message = f"a net cannot be called `{name}`: that is a distribution of the language"
         scope.problems.add("V119", symbol.span, message, "taken", help="give the net another name")
         scope.poisoned.add(name)
+    elif symbol.kind == "net" and name in FUNCTIONS:
+        message = f"`{name}(...)` is this net here, not the function of the language"
+        help = "give the net another name where you need the function"
+        scope.problems.add("V119", symbol.span, message, "hides a function", help=help, severity="warning")
     return True
 
 

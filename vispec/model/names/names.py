@@ -112,6 +112,12 @@ MISSING_HERE = frozenset(
 """Functions of other languages that this one has not: a name like theirs is not what was meant."""
 
 
+def is_function(scope: Scope, name: str) -> bool:
+    """Whether a call of this name is one of the language's functions: a net of the same name goes before it."""
+    symbol = scope.symbols.get(name)
+    return name in FUNCTIONS and (symbol is None or symbol.kind != "net")
+
+
 def find_net(scope: Scope, node: t.Call) -> Signature | None:
     """The net of a call; anything else is reported."""
     name, span = node.function.id, node.function.span

@@ -68,6 +68,8 @@ class Signature:
     args: tuple[tuple[str, Type | None], ...]
     heads: tuple[tuple[str, Type | None], ...]
     ahead: Span | None = None  # the layer that reads in both directions
+    memory: bool = False  # whether a layer reads one sequence from the states of the others
+    apart: bool = False  # whether the user's own layer gets each sequence as it is
 
 
 @dataclass

@@ -8,6 +8,7 @@ from vispec.model.names.scope import Context, Scope, Signature
 from vispec.model.problems import did_you_mean, listed
 from vispec.model.types import Type
 from vispec.model.values.conform import fits_argument, shape_of
+from vispec.model.walk import prefix_of
 from vispec.source import Span
 from vispec.syntax import tree as t
 
@@ -46,7 +47,32 @@ def bind_net(
     for name, kind in net.args if good else ():
         node, value = bound[name]
         good = kind is not None and value is not None and _fits(scope, net, name, kind, node, value) and good
-    return tuple(value for name in names if (value := bound[name][1]) is not None) if good else None
+    if not good:
+        return None
+    found = tuple((name, *bound[name]) for name in names)
+    return tuple(value for _, _, value in found if value is not None) if _meet(scope, net, found) else None
+
+
+def _meet(scope: Scope, net: Signature, found: Sequence[tuple[str, t.Expr, m.Expression | None]]) -> bool:
+    """Report sequences that are read side by side and have elements of two plates."""
+    kinds = dict(net.args)
+    stars = [
+        (name, node.span, value)
+        for name, node, value in found
+        if value is not None and (kind := kinds[name]) is not None and kind.star
+    ]
+    if net.memory and len(stars) > 1:  # all but the one that is looked up: the last that is no prefix
+        looked_up = next((each for each in reversed(stars) if prefix_of(each[2]) is None), None)
+        stars = [each for each in stars if each is not looked_up]
+    other = next((each for each in stars if each[2].type.over != stars[0][2].type.over), None)
+    if other is None or net.apart:
+        return True
+    (first, cause, one), (second, span, two) = stars[0], other
+    first_over, over = f"over `{one.type.over}`", f"over `{two.type.over}`"
+    message = f"net `{net.name}` reads `{first}`, {first_over}, and `{second}`, {over}, side by side"
+    help = "put `attend` into the trunk, which looks the last sequence up from the others, or run a net on each"
+    scope.problems.add("V513", span, message, over, cause=(cause, first_over), help=help)
+    return False
 
 
 def _fits(scope: Scope, net: Signature, name: str, kind: Type, node: t.Expr, value: m.Expression) -> bool:

@@ -28,7 +28,9 @@ def read_signature(scope: Scope, node: t.Net) -> Signature:
             help = "leave out this `*`, or star the argument along which it runs"
             scope.problems.add("V511", named.type.span, message, "a sequence of what length?", help=help)
             heads = tuple((n, None if n == name else k) for n, k in heads)
-    return Signature(node.name.id, node.name.span, args, heads, _ahead(node))
+    layers = [networks()[name] for stage in node.trunk if (name := stage.call.function.id) in networks()]
+    memory, apart = any(layer.memory for layer in layers), any(layer.open_options for layer in layers)
+    return Signature(node.name.id, node.name.span, args, heads, _ahead(node), memory, apart)
 
 
 def _named(scope: Scope, node: t.Net, entries: Sequence[t.Named], place: Place) -> tuple[tuple[str, Type | None], ...]:

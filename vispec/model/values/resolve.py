@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from vispec.model import model as m
-from vispec.model.names.names import find, find_net, outside, own_element, position
+from vispec.model.names.names import find, find_net, is_function, outside, own_element, position
 from vispec.model.names.scope import Context, Scope, Signature
 from vispec.model.nets.nets import Arguments, apply_head, bind_net, named_head, the_only_head
 from vispec.model.problems import did_you_mean, listed
@@ -12,7 +12,7 @@ from vispec.model.types import Type
 from vispec.model.values.applying import apply_function, apply_operator, condition, is_scalar
 from vispec.model.values.conform import const, join
 from vispec.model.values.elements import index_event
-from vispec.model.values.functions import FUNCTIONS, plain
+from vispec.model.values.functions import plain
 from vispec.model.values.indexing import index_symbol
 from vispec.model.values.ranges import narrowest, range_of
 from vispec.syntax import tree as t
@@ -254,7 +254,7 @@ def _if_else(scope: Scope, context: Context, node: t.IfElse) -> Result:
 
 def _call(scope: Scope, context: Context, node: t.Call) -> Result:
     name = node.function.id
-    if name in FUNCTIONS:
+    if is_function(scope, name):
         args = [resolve(scope, context, argument) for argument in node.args]
         for keyword in node.kwargs:
             message = f"`{name}` takes its arguments by position"
@@ -284,7 +284,7 @@ def resolve_arguments(scope: Scope, context: Context, node: t.Call, net: Signatu
 
 
 def _attribute(scope: Scope, context: Context, node: t.Attribute) -> Result:
-    if not isinstance(node.base, t.Call) or node.base.function.id in FUNCTIONS:
+    if not isinstance(node.base, t.Call) or is_function(scope, node.base.function.id):
         if resolve(scope, context, node.base) is not None:
             help = f"write it after the net: `net(...).{node.name}`"
             scope.problems.add("V507", node.span, "only the call of a net has heads", "not the call of a net", help=help)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, ThenLaw
+from vispec.factors.laws import ChoiceLaw, DrawLaw, FlowLaw, Law, StateLaw, ThenLaw
 from vispec.plan.held.sink import below
 from vispec.program import build
-from vispec.program.axis import Axis
+from vispec.program.axis import Axis, copy
 from vispec.program.node import (
     Call,
     Carried,
@@ -20,12 +20,13 @@ from vispec.program.node import (
     Part,
     Position,
     Reduce,
+    Rename,
     Scan,
     Shift,
     Site,
     Spread,
 )
-from vispec.program.walk import nodes, substitute, with_fields
+from vispec.program.walk import nodes, substitute, with_fields, works_along
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Member:
 class Body:
     """One step: what stands along the axis at `now`, the members' values that are drawn in it so far, and those before.
 
-    first: how many elements stand before it, None where any number may. later: what the last body reads of all elements."""
+    first: how many elements stand before it, None where any number may. later: what the last body reads of all elements.
+    ragged: of an axis whose elements differ in number along the chain, that of the present one's."""
 
     loop: str
     axis: Axis
@@ -54,6 +56,7 @@ class Body:
     known: dict[Node, Node] = field(default_factory=dict)
     hints: dict[Node, str] = field(default_factory=dict)
     later: frozenset[Node] = frozenset()
+    ragged: dict[Axis, Axis] = field(default_factory=dict)
 
     def at(self, node: Node) -> Node:
         """A node at the present element."""
@@ -70,7 +73,9 @@ class Body:
         match node:
             case Shift(Site() as site, axis, lag) if site in self.names and axis is self.axis:
                 return self.before(site, lag)
-        if not below([node], sites)[node]:
+        if present := {axis: self.at_now(axis) for axis in works_along(node) if self.moves(axis)}:
+            return self.among(node, present)
+        if not below([node], sites)[node] and not any(self.moves(axis) for each in nodes([node]) for axis in works_along(each)):
             alone = self.first is not None and node not in self.later
             return self.early(node) if alone else build.pick(node, {self.axis: self.now})
         match node:
@@ -81,11 +86,35 @@ class Body:
             case Scan(op, arg, axis, empty) if axis is self.axis:
                 past = build.lt(build.position(axis), self.now)
                 return build.reduce(op, build.where(past, self.whole(arg), empty), (axis,))
+            case Rename(_, pairs) if self.axis in dict(pairs):  # of all elements, for each one
+                return self.whole(node)
             case Part(Call() as call, index) if any(self.axis in own for _, own, _ in call.given):
                 found = self.whole(call)
                 assert isinstance(found, Call)
                 return build.pick(Part(found, index), {self.axis: self.now})
         return with_fields(node, self.at)
+
+    def moves(self, axis: Axis) -> bool:
+        """Whether elements of the chain differ in how many elements of another axis they have."""
+        return axis.lengths is not None and self.axis in axis.lengths.axes
+
+    def at_now(self, axis: Axis) -> Axis:
+        """Such an axis as the present element has it."""
+        if axis not in self.ragged:
+            assert axis.lengths is not None
+            self.ragged[axis] = replace(copy(axis), lengths=self.at(axis.lengths))
+        return self.ragged[axis]
+
+    def among(self, node: Node, present: Mapping[Axis, Axis]) -> Node:
+        """What is added up or compared along such axes, among the present element's."""
+        back = {new: old for old, new in present.items()}
+        match node:
+            case Reduce(op, arg, over):
+                return build.reduce(op, build.rename(self.at(arg), present), tuple(present.get(axis, axis) for axis in over))
+            case Link(op, arg, over):
+                found = build.link(op, build.rename(self.at(arg), present), tuple(present.get(axis, axis) for axis in over))
+                return build.rename(found, back)
+        raise TypeError(f"{type(node).__name__} inside a law")
 
     def early(self, node: Node) -> Node:
         """One of the first elements of what does not depend on members: only that much of it is computed."""
@@ -183,6 +212,8 @@ def at_present(law: Law, body: Body) -> Law:
             return DrawLaw(name, tuple((n, body.at(node), own) for n, node, own in params))
         case ChoiceLaw(test, then, otherwise):
             return ChoiceLaw(body.at(test), at_present(then, body), at_present(otherwise, body))
+        case StateLaw(value):
+            return StateLaw(body.at(value))
     raise TypeError(f"{type(law).__name__} inside the law of one element")
 
 
@@ -210,4 +241,26 @@ def parts(law: Law) -> list[Node]:
             return [test, *parts(then), *parts(otherwise)]
         case ThenLaw(_, laws):
             return [node for each in laws for node in parts(each)]
+        case StateLaw(value):
+            return [value]
     raise TypeError(f"{type(law).__name__} has layers of its own")
+
+
+def changed(law: Law, held: Mapping[Node, Node]) -> Law:
+    """A law with nodes in place of others."""
+    match law:
+        case DrawLaw(name, params):
+            new = substitute([node for _, node, _ in params], held)
+            return DrawLaw(name, tuple((n, node, own) for node, (n, _, own) in zip(new, params, strict=True)))
+        case ChoiceLaw(test, then, otherwise):
+            return ChoiceLaw(substitute([test], held)[0], changed(then, held), changed(otherwise, held))
+        case ThenLaw(axis, laws):
+            return ThenLaw(axis, tuple(changed(each, held) for each in laws))
+        case StateLaw(value):
+            return StateLaw(substitute([value], held)[0])
+        case FlowLaw(base, context):
+            read = None if context is None else substitute([context], held)[0]
+            inner = changed(base, held)
+            assert isinstance(inner, DrawLaw)
+            return replace(law, base=inner, context=read)
+    raise TypeError(f"a {type(law).__name__} here")

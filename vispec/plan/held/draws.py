@@ -9,21 +9,27 @@ from vispec.catalog import distributions
 from vispec.estimators.entry import Drawing, Way
 from vispec.factors.expressions import expression
 from vispec.factors.frame import Frame, dtype_of
-from vispec.factors.laws import ChoiceLaw, DrawLaw, FlowLaw, Law, ThenLaw, number_of_values, taken
+from vispec.factors.laws import ChoiceLaw, DrawLaw, FlowLaw, Law, StateLaw, ThenLaw, number_of_values, taken
 from vispec.factors.make import Factors
 from vispec.model.model import JointGuide, Model, Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.estimate import drawn_together, source_of, way_of
 from vispec.plan.guides import point_of
-from vispec.plan.held.along import Body, Member, along, lags_of
+from vispec.plan.held.along import Body, Member, along, changed, lags_of
 from vispec.plan.held.hold import values_axis
 from vispec.plan.held.joint_guide import draw_jointly
 from vispec.plan.held.kept import Kept
+from vispec.plan.held.states import opened
 from vispec.plan.treatment import Treatment
 from vispec.program import build
 from vispec.program.axis import Axis, ordered
+from vispec.program.facts import count_or_one
 from vispec.program.node import Call, Draw, Node, Noise, Part, Site
 from vispec.program.walk import substitute
+
+
+def same(node: Node) -> Node:
+    return node
 
 
 @dataclass(frozen=True)
@@ -90,17 +96,23 @@ class Draws:
         """Variables that need each other's past elements, in one loop along their chain."""
         frame, model = self.f.frame, self.model
         chain = frame.plate(next(p for p in reversed(group[0].plates) if model.plate[p].kind == "chain"))
-        laws = [self.read(self.source(variable.name)) for variable in group]
-        sites = [site_of(frame, variable) for variable in group]
-        members = [Member(site, law, lags_of(laws, site)) for site, law in zip(sites, laws, strict=True)]
-        axes = {axis for v, law in zip(group, laws, strict=True) for axis in self.order(v, law)}
+        opening = opened({variable.name: self.source(variable.name) for variable in group}, frame.states)
+        laws = {name: self.read(law) for name, law in opening.laws.items()}
+        sites = {variable.name: site_of(frame, variable) for variable in group}
+        for name, (site, law) in opening.states.items():
+            sites[name], laws[name] = site, self.read(law)
+        order = sorted(sites, key=model.order.index)
+        members = [Member(sites[name], laws[name], lags_of([*laws.values()], sites[name])) for name in order]
+        axes = {axis for v in group for axis in self.order(v, laws[v.name])}
         around = ordered(axis for axis in axes - {chain} if axis.kind != "event")
-        kept = {site.name: Kept(law, [each.name for each in group]) for site, law in zip(sites, laws, strict=True)}
+        kept = {v.name: Kept(laws[v.name], order) for v in group}
 
         def step(site: Site, law: Law, order: tuple[Axis, ...], body: Body) -> tuple[Node, tuple[Node, ...]]:
+            if isinstance(law, StateLaw):
+                return law.value, ()
             variable = model.variable[site.name]
             lead = tuple(axis for axis in order if axis.kind != "event")
-            found = self.draw_from(law, variable, (*lead, *frame.shape(variable.type)))
+            found = self.draw_from(law, variable, (*lead, *frame.shape(variable.type)), body.at)
             value = found.value
             if variable.role == "partial":
                 value = build.where(body.at(frame.observed(variable)), body.at(frame.data(variable)), value)
@@ -110,7 +122,10 @@ class Draws:
             return value, beside
 
         found = along(f"along {chain.hint} of {', '.join(v.name for v in group)}", chain, members, around, step, frame.hints)
-        for variable, site in zip(group, sites, strict=True):
+        for part, site in opening.closed.items():
+            self.held[part] = frame.named(found[site.name][0], site.name)
+        for variable in group:
+            site = sites[variable.name]
             value, *beside = found[site.name]
             keeping = kept[site.name]
             law = keeping.law(beside)
@@ -146,11 +161,11 @@ class Draws:
             return Drawn(substitute([point], self.held)[0], law)
         return self.draw_from(law, variable, self.order(variable, law))
 
-    def draw_from(self, law: Law, variable: Variable, order: tuple[Axis, ...]) -> Drawn:
-        """A sample of a law along these axes, in the way that the estimator asks for."""
+    def draw_from(self, law: Law, variable: Variable, order: tuple[Axis, ...], now: Callable[[Node], Node] = same) -> Drawn:
+        """A sample of a law along these axes, in the way that the estimator asks for. now: as of draw_law."""
         way, shape = self.way(variable.name), self.f.frame.shape(variable.type)
         if way.draw is None:
-            return draw_law(self.f.frame, law, variable, order, shape, way.smooth, self.passed(variable.name))
+            return draw_law(self.f.frame, law, variable, order, shape, way.smooth, self.passed(variable.name), now)
         assert isinstance(law, DrawLaw)
         found = way.draw(self.drawing(variable, law, order))
         self.weight = self.weight if found.weight is None else found.weight
@@ -210,10 +225,11 @@ def draw_law(
     order: tuple[Axis, ...],
     shape: tuple[Axis, ...],
     smooth: bool,
-    read: Callable[[Node], Node] = lambda node: node,
+    read: Callable[[Node], Node] = same,
+    now: Callable[[Node], Node] = same,
 ) -> Drawn:
     """A draw of a law along these axes, of which `shape` are those of its event. smooth: with a gradient through it, and as
-    `read` says."""
+    `read` says. now: how a number of values is read, which may differ along the chain that the draw is made along."""
     match law:
         case DrawLaw(name, params):
             entry = distributions()[name]
@@ -225,16 +241,16 @@ def draw_law(
             if entry.modifier is not None:
                 params = tuple(part for n, node, own in params for part in taken(entry, n, node, own))
             if entry.optional and not params and variable.type.domain != "bit":
-                share = build.mul(Noise(variable.name, "uniform", order), number_of_values(frame, variable.type))
+                share = build.mul(Noise(variable.name, "uniform", order), now(number_of_values(frame, variable.type)))
                 return Drawn(build.apply("int", share), law)
             if entry.optional and not params:
-                name, params = uniform(frame, variable)
+                name, params = uniform(frame, variable, now)
             events = shape[len(shape) - entry.event_dim :]
             around = tuple(axis for axis in order if axis not in events)
             found = Draw(variable.name, name, params, events, around, smooth, dtype_of(variable.type))
             return Drawn(read(found) if smooth else found, law)
         case ChoiceLaw(test, then, otherwise):
-            one, other = (draw_law(frame, each, variable, order, shape, smooth, read) for each in (then, otherwise))
+            one, other = (draw_law(frame, each, variable, order, shape, smooth, read, now) for each in (then, otherwise))
             return Drawn(build.where(test, one.value, other.value), law)
         case FlowLaw(base):
             start = draw_law(frame, base, variable, order, shape, True).value
@@ -251,15 +267,18 @@ def through_layers(law: FlowLaw, start: Node, shape: tuple[Axis, ...]) -> Call:
     return Call("module", law.attribute, given, ((shape, "real"), ((), "real")), ())
 
 
-def uniform(frame: Frame, variable: Variable) -> tuple[str, tuple[tuple[str, Node, tuple[Axis, ...]], ...]]:
+def uniform(
+    frame: Frame, variable: Variable, now: Callable[[Node], Node] = same
+) -> tuple[str, tuple[tuple[str, Node, tuple[Axis, ...]], ...]]:
     """A law over a finite type without parameters, by one with them: each value as likely, along a ragged plate each that
-    counts."""
+    counts. now: as of draw_law."""
     if variable.type.domain == "bit":
         return "Bernoulli", (("probs", build.node(0.5), ()),)
     axis = values_axis(frame, variable)
-    probs = build.apply("div", 1.0, build.count(axis))
-    probs = probs if axis.lengths is None else build.where(build.inside(axis), probs, 0.0)
-    return "Categorical", (("probs", build.spread(probs, (axis,)), (axis,)),)
+    count = count_or_one(axis)
+    probs = build.apply("div", 1.0, count)
+    probs = probs if axis.lengths is None else build.where(build.lt(build.position(axis), count), probs, 0.0)
+    return "Categorical", (("probs", build.spread(now(probs), (axis,)), (axis,)),)
 
 
 def carried(
@@ -291,6 +310,8 @@ def base_law(law: Law) -> Law:
             return ThenLaw(axis, tuple(map(base_law, laws)))
         case FlowLaw(base):
             return base_law(base)
+        case StateLaw():
+            raise TypeError("a state is made of no Normal")
 
 
 def law_axes(law: Law) -> frozenset[Axis]:
@@ -304,24 +325,6 @@ def law_axes(law: Law) -> frozenset[Axis]:
             return frozenset({axis}).union(*map(law_axes, laws))
         case FlowLaw(base, context):
             return law_axes(base) | (frozenset() if context is None else {a for a in context.axes if a.kind != "event"})
-    raise TypeError(f"a {type(law).__name__} here")
-
-
-def changed(law: Law, held: Mapping[Node, Node]) -> Law:
-    """A law with nodes in place of others."""
-    match law:
-        case DrawLaw(name, params):
-            new = substitute([node for _, node, _ in params], held)
-            return DrawLaw(name, tuple((n, node, own) for node, (n, _, own) in zip(new, params, strict=True)))
-        case ChoiceLaw(test, then, otherwise):
-            return ChoiceLaw(substitute([test], held)[0], changed(then, held), changed(otherwise, held))
-        case ThenLaw(axis, laws):
-            return ThenLaw(axis, tuple(changed(each, held) for each in laws))
-        case FlowLaw(base, context):
-            read = None if context is None else substitute([context], held)[0]
-            inner = changed(base, held)
-            assert isinstance(inner, DrawLaw)
-            return replace(law, base=inner, context=read)
     raise TypeError(f"a {type(law).__name__} here")
 
 

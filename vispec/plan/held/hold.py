@@ -16,8 +16,8 @@ from vispec.model.model import Variable
 from vispec.plan.held.sink import below, sink
 from vispec.program import build
 from vispec.program.axis import Axis, copy
-from vispec.program.node import Call, Concat, Contract, Density, Node, Pick, Reduce, Rename, Scan, Shift, Site
-from vispec.program.walk import nodes, substitute
+from vispec.program.node import Call, Carried, Concat, Contract, Density, Loop, Node, Pick, Reduce, Rename, Scan, Shift, Site
+from vispec.program.walk import nodes, reads, substitute
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,11 @@ def values_axis(frame: Frame, variable: Variable) -> Axis:
     return Axis(variable.name, "values", frame.event(card, 0).size)
 
 
-def hold(roots: list[Node], sites: Mapping[str, Site], values: Mapping[str, Axis]) -> tuple[list[Node], Held]:
-    """The roots with summed sites in the form of their values, and what reads which. values: latent → axis of one's values."""
+def hold(
+    roots: list[Node], sites: Mapping[str, Site], values: Mapping[str, Axis], hints: dict[Node, str]
+) -> tuple[list[Node], Held]:
+    """The roots with summed sites in the form of their values, and what reads which. values: latent → axis of one's values;
+    hints: what the spec calls nodes."""
     roots = sink(roots, values)
     held = Held(values, joined(roots, sites))
     for name, site in sites.items():
@@ -76,7 +79,7 @@ def hold(roots: list[Node], sites: Mapping[str, Site], values: Mapping[str, Axis
     for node in nodes(roots):
         if is_reading(node, values):
             (new[node],) = substitute([reading(node, held)], new)  # an index may be a reading itself
-    return substitute(roots, new), held
+    return substitute(roots, new, hints), held
 
 
 def is_reading(node: Node, names: Collection[str]) -> bool:
@@ -107,7 +110,7 @@ def joined(roots: list[Node], sites: Mapping[str, Site]) -> dict[str, tuple[Axis
                 continue
             case Pick(Site(name) as site, at) if name in sites:
                 for axis, index in at:
-                    if holds[index]:
+                    if holds[index] or reads(index, Carried):  # each step of a loop reads another
                         found[name].add(axis)
                 alive[node] = frozenset((site, axis) for axis in site.order if axis not in dict(at))
                 continue
@@ -123,6 +126,8 @@ def joined(roots: list[Node], sites: Mapping[str, Site]) -> dict[str, tuple[Axis
 def consumed(node: Node) -> frozenset[Axis]:
     """The axes of its arguments along which a node does not go element by element."""
     match node:
+        case Loop(_, axis):
+            return frozenset({axis})
         case Reduce(_, _, over) | Contract(_, over):
             return frozenset(over)
         case Scan(_, _, axis) | Shift(_, axis):

@@ -13,10 +13,11 @@ from vispec.model.model import Variable
 from vispec.plan.guides import is_shared
 from vispec.plan.held.adds import labels, log_ratio, minus_kl
 from vispec.plan.held.draws import Draws
-from vispec.plan.held.hold import Held, hold, values_axis
+from vispec.plan.held.hold import Held, hold, values_axis, values_of
 from vispec.plan.order.problem import Factor, Lag, Latent, Pointer, Problem
 from vispec.plan.treatment import Treatment
 from vispec.program import build
+from vispec.program.axis import Axis
 from vispec.program.cost import Numbers
 from vispec.program.node import Node, Site
 from vispec.program.walk import substitute
@@ -30,8 +31,14 @@ class Joint:
     held: Held
 
 
-def joint(f: Factors, treatments: Mapping[str, Treatment], draws: Draws) -> Joint:
-    """The log-density of a row at the draws, its factors ready to be summed; what all rows share is apart."""
+def joint(
+    f: Factors,
+    treatments: Mapping[str, Treatment],
+    draws: Draws,
+    more: Mapping[str, tuple[Node, frozenset[Axis]]] | None = None,
+) -> Joint:
+    """The log-density of a row at the draws, its factors ready to be summed; what all rows share is apart. more: a query's
+    tilts, with the plates where they stand."""
     model, frame = f.model, f.frame
     nodes = dict[str, tuple[Node, tuple[str, ...]]]()
     summed = [name for name, found in treatments.items() if found.kind == "sum"]
@@ -50,12 +57,18 @@ def joint(f: Factors, treatments: Mapping[str, Treatment], draws: Draws) -> Join
             if (taught := labels(draws, variable)) is not None:
                 nodes[f"labels_{name}"] = taught, variable.plates
     sites = {name: site_of(frame, name) for name in summed}
-    roots = substitute([node for node, _ in nodes.values()], draws.held)
-    found, held = hold(roots, sites, values)
+    tilts = more or {}
+    roots = substitute([node for node, _ in (*nodes.values(), *tilts.values())], draws.held, frame.hints)
+    for state, each in frame.states.items():
+        frame.named(substitute([state], draws.held)[0], each.site.name)
+    found, held = hold(roots, sites, values, frame.hints)
     factors = tuple(
         Factor(name, named(frame, name, node), frozenset(map(frame.plate, plates)))
-        for (name, (_, plates)), node in zip(nodes.items(), found, strict=True)
+        for (name, (_, plates)), node in zip(nodes.items(), found, strict=False)
     )
+    asked = zip(tilts.items(), found[len(nodes) :], strict=True)
+    factors += tuple(Factor(name, node, plates, True) for (name, (_, plates)), node in asked)
+    factors += tuple(counted(frame, model.variable[name], held) for name in summed if has_fewer(held, name))
     latents = tuple(latent(frame, model.variable[name], held) for name in summed)
     lags = tuple(Lag(each.values, each.of, each.axis, each.steps) for each in held.lags.values())
     pointers = tuple(Pointer(each.values, each.of, each.at) for each in held.pointers.values())
@@ -65,8 +78,20 @@ def joint(f: Factors, treatments: Mapping[str, Treatment], draws: Draws) -> Join
 
 
 def named(frame: Frame, name: str, node: Node) -> Node:
-    """A factor that is computed, under its own name where it is a density."""
-    return frame.named(node, name) if name.startswith("log_") and node.args else node
+    """A factor that is computed, under its own name where it is a density or says which values are possible."""
+    return frame.named(node, name) if name.startswith(("log_", "seen_", "guide_")) and node.args else node
+
+
+def has_fewer(held: Held, name: str) -> bool:
+    """Whether a latent that is held by joint values has at some places fewer values than their number counts."""
+    return bool(held.along[name]) and held.values[name].lengths is not None
+
+
+def counted(frame: Frame, variable: Variable, held: Held) -> Factor:
+    """-inf where an element has a value that does not count there."""
+    value = values_of(site_of(frame, variable.name), held.own[variable.name], held)
+    node = build.where(build.lt(value, build.count(held.values[variable.name])), 0.0, -float("inf"))
+    return Factor(f"inside_{variable.name}", node, frozenset(map(frame.plate, variable.plates)))
 
 
 def latent(frame: Frame, variable: Variable, held: Held) -> Latent:

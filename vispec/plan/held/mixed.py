@@ -9,8 +9,7 @@ from dataclasses import replace
 
 from vispec.factors.laws import FlowLaw, Law
 from vispec.factors.make import Factor, Factors
-from vispec.plan.held.along import parts
-from vispec.plan.held.draws import changed
+from vispec.plan.held.along import changed, parts
 from vispec.plan.held.hold import values_axis
 from vispec.program import build
 from vispec.program.node import Call, Node, Pick, Site

@@ -2,26 +2,25 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from functools import cache
-from pkgutil import walk_packages
+from keyword import kwlist
 
-import vispec.kernels
 from vispec.catalog import networks
 from vispec.model.model import Const, Draw, Law, Model, Net, Stage
 from vispec.model.show import show_stage
 from vispec.model.types import FINITE_DOMAINS, Type
 from vispec.model.walk import law_parts
+from vispec.torch.names import PYTHON
 from vispec.torch.nets.code import Line, NetWriter, assignment, free, names_in, plus, python_size, times
 from vispec.torch.nets.stream import Part, Stream
 from vispec.torch.nets.uses import Uses, uses
-from vispec.torch.nets.words import identifier
-from vispec.torch.source_text import definitions
-from vispec.trunk import bind, memory_argument
+from vispec.torch.nets.words import identifier, size_name
+from vispec.torch.source_text import kernel_names
+from vispec.trunk import bind
 
 
 @dataclass(frozen=True)
 class NetCode:
-    """text: the class. sizes: keywords of its constructor, Python names of the sizes and vocabularies that it reads.
+    """text: the class. sizes: those, and vocabularies, that its constructor takes, in this order, by their names in the spec.
 
     kernels: (module, name) of the definitions to put before it. imports: lines for the head of the file (python layers).
     madds: multiply-adds of one row as Python text over the sizes, T (the sequence's length) and S (that of `attend`'s memory).
@@ -40,31 +39,27 @@ def emit_net(net: Net, model: Model, modes: Collection[str], stepped: Collection
     called with many masks of one sequence.
 
     stepped: arguments without a star that `prefixes` gets as (*B, T or 1, *event), not (*B, *event), T being the prefix's axis;
-    by default those that vary along it if finite latents are enumerated."""
+    by default those that vary along it."""
     used, w = uses(net, model), NetWriter()
     used = used if stepped is None else replace(used, stepped=frozenset(stepped))
     methods = [method for mode in ("whole", "prefix") if mode in modes for method in emit_methods(net, w, used, mode, modes)]
     known = [*(size.name for size in model.sizes), *(vocab.name for vocab in model.vocabs)]
     read = set(names_in([*w.attributes.values()]))
-    sizes = tuple(identifier(name) for name in known if identifier(name) in read)
-    others = [class_name(each.name, ()) for each in model.nets[: model.nets.index(net)]]
-    name = class_name(net.name, {model.name, "F", "Tensor", *kernel_names(), *names_in(list(w.imports)), *others})
+    sizes = tuple(name for name in known if size_name(name) in read)
+    taken = {model.name, *PYTHON, *kwlist, *kernel_names(), *names_in(list(w.imports)), *map(size_name, known)}
+    for other in model.nets[: model.nets.index(net)]:
+        taken.add(class_name(other.name, taken))
+    name = class_name(net.name, taken)
     return NetCode(
         class_text(net, model, name, sizes, w, methods), name, sizes, tuple(w.kernels), cost_text(w), tuple(w.imports)
     )
 
 
 def class_name(name: str, taken: Collection[str]) -> str:
-    """CamelCase; with Net behind it where the model or a kernel has that name."""
+    """CamelCase; with Net behind it where the model, a kernel, a size or Python has that name."""
     camel = "".join(word[:1].upper() + word[1:] for word in name.split("_"))
+    camel = camel if camel.isidentifier() else f"Net{camel}"  # of underscores and digits
     return free(camel if camel not in taken else f"{camel}Net", set(taken))
-
-
-@cache
-def kernel_names() -> frozenset[str]:
-    """Functions and classes that an emitted file may hold besides its nets and the model."""
-    found = (module.name for module in walk_packages(vispec.kernels.__path__, "vispec.kernels."))
-    return frozenset(name for module in found for name in definitions(module)[1])
 
 
 def cost_text(w: NetWriter) -> str:
@@ -119,7 +114,7 @@ def element_methods(net: Net, w: NetWriter, out: str, kind: str) -> list[str]:
 
 def flow(net: Net, w: NetWriter, used: Uses, prefixes: bool, causal: bool) -> Stream:
     """Run the trunk's layers over the arguments."""
-    memory = memory_argument(net)
+    memory = used.memory
     parts = [part_of(net, name, used, prefixes) for name, type in net.args if name != memory]
     stars = [name for name, type in net.args if type.star and name != memory]
     mask = mask_of(stars[0]) if stars else "None"
@@ -290,7 +285,7 @@ def head_doc(net: Net, lead: str) -> str:
 def signature_shapes(net: Net, used: Uses, mode: str) -> str:
     """What a call takes: `z (*B, Z), words (*B, T)`."""
     texts = []
-    memory = memory_argument(net)
+    memory = used.memory
     for name, type in net.args:
         stepped = mode == "prefix" and name in used.stepped
         length = ["S" if name == memory else "T"] if type.star else ["T or 1"] if stepped else []
@@ -314,7 +309,7 @@ def class_text(net: Net, model: Model, name: str, sizes: tuple[str, ...], w: Net
     kept = {attribute for owner, attribute in w.owners.items() if owner[0] == "size"}
     ordered = sorted(w.attributes.items(), key=lambda item: item[0] not in kept)
     lines = [line for attribute, text in ordered for line in assignment(f"self.{attribute}", text)]
-    head = f"    def __init__({', '.join(['self', *(f'{size}: int' for size in sizes)])}):"
+    head = f"    def __init__({', '.join(['self', *(f'{size_name(size)}: int' for size in sizes)])}):"
     start = ["", head, "        super().__init__()", *(f"        {line}" for line in lines)]
     return "\n".join([f"class {name}(nn.Module):", *class_doc(net, model), *start, *(f"\n{text}" for text in methods)]) + "\n"
 

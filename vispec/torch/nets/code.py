@@ -7,7 +7,7 @@ from functools import partial
 from math import prod
 
 from vispec.model.types import Dim
-from vispec.torch.nets.words import identifier
+from vispec.torch.nets.words import size_name
 
 MODULE_NAMES = frozenset(
     re.findall(
@@ -94,9 +94,13 @@ class NetWriter:
 
 
 def assignment(target: str, text: str, comment: str = "") -> list[str]:
-    """One line, or a line for each argument of the call where that is too long, and for each term of a long sum there."""
+    """One line, or a line for each argument of the call where that is too long, and for each term of a long sum there or in
+    brackets."""
     if len(target) + len(text) + len(comment) < 115 or not text.endswith(")"):
         return [f"{target} = {text}{comment}"]
+    if text.startswith("("):
+        first, *others = top_level(unwrapped(text), "+")
+        return [f"{target} = (", f"    {first}", *(f"    + {term}" for term in others), f"){comment}"]
     function, inside = text[:-1].split("(", 1)
     items = [line for item in top_level(inside) for line in terms(item + ",")]
     return [f"{target} = {function}(", *(f"    {line}" for line in items), f"){comment}"]
@@ -147,7 +151,7 @@ def free(hint: str, taken: set[str]) -> str:
 
 def python_size(dim: Dim) -> Dim:
     """A size with its names as the constructor's arguments."""
-    return dim if isinstance(dim, int) else re.sub(r"[A-Za-z_]\w*", lambda m: identifier(m.group()), dim)
+    return dim if isinstance(dim, int) else re.sub(r"[A-Za-z_]\w*", lambda m: size_name(m.group()), dim)
 
 
 def plus(*dims: Dim) -> Dim:

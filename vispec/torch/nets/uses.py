@@ -17,13 +17,15 @@ class Uses:
     """prefix: sequence arguments given as `x[<i]`. stepped: arguments without a star that differ from one i to the next, which
     `prefixes` takes with i as their last leading axis, (*B, T or 1, *event). holes: some call gives `y[*] where f[*]`. rooted:
     arguments which some call gives what a head points at, so they take the root's symbol, one past the values of their type;
-    and those that share their table. counted: sequences whose counts some call knows, since a sum reads them too."""
+    and those that share their table. counted: sequences whose counts some call knows, since a sum reads them too. memory: the
+    sequence that a layer reads from the states of the others."""
 
     prefix: frozenset[str]
     stepped: frozenset[str]
     holes: bool
     rooted: frozenset[str] = frozenset()
     counted: frozenset[str] = frozenset()
+    memory: str | None = None
 
 
 def uses(net: Net, model: Model) -> Uses:
@@ -33,10 +35,11 @@ def uses(net: Net, model: Model) -> Uses:
     prefix = {name for call in calls for name, arg in zip(names, call.args, strict=True) if prefix_of(arg)}
     stepped = {name for call in calls for name in stepped_arguments(net, call, model)}
     holes = any(isinstance(arg, Where) for call in calls for arg in call.args)
+    memory = memory_argument(net, prefix)
     if not prefix:  # asked for prefixes by no call of the model: all sequences but the memory
-        prefix = {name for name, type in net.args if type.star and name != memory_argument(net)}
+        prefix = {name for name, type in net.args if type.star and name != memory}
     counted = {name for call in calls for name in counted_arguments(net, call, model)}
-    return Uses(frozenset(prefix), frozenset(stepped), holes, rooted_arguments(net, calls, model), frozenset(counted))
+    return Uses(frozenset(prefix), frozenset(stepped), holes, rooted_arguments(net, calls, model), frozenset(counted), memory)
 
 
 def counted_arguments(net: Net, call: NetCall, model: Model) -> tuple[str, ...]:
@@ -65,12 +68,10 @@ def rooted_arguments(net: Net, calls: list[NetCall], model: Model) -> frozenset[
 
 
 def stepped_arguments(net: Net, call: NetCall, model: Model) -> tuple[str, ...]:
-    """Names of the call's vector arguments that vary over the plate of its prefix, discrete latents being enumerated."""
+    """Names of the call's arguments without a star that vary over the plate of its prefix."""
     plates = {prefix.plate for arg in call.args if (prefix := prefix_of(arg))}
-    hidden = (v for v in model.variables if v.role in ("latent", "partial"))
-    summed = frozenset(v.name for v in hidden if v.type.domain in FINITE_DOMAINS)
     pairs = zip(net.args, call.args, strict=True)
-    return tuple(name for (name, type), arg in pairs if not type.star and plates & extent(arg, model, summed))
+    return tuple(name for (name, type), arg in pairs if not type.star and plates & extent(arg, model))
 
 
 def net_calls(node: Any) -> Iterator[NetCall]:

@@ -2,13 +2,21 @@
 
 import keyword
 
+from vispec.torch.names import PYTHON
+from vispec.torch.source_text import kernel_names
+
 USED_BY_EMITTED_CODE = """
-self batch index torch nn F Tensor tilt total query other n lengths rule one memory
-len float int range dict next iter zip list max tuple
+batch index tilt total query other n lengths rule one memory
 """
-RESERVED = frozenset(USED_BY_EMITTED_CODE.split())
+RESERVED = PYTHON | frozenset(USED_BY_EMITTED_CODE.split())
 
 
 def identifier(name: str) -> str:
     """A spec's name as a Python one: keywords and the names that emitted code uses get a trailing underscore."""
     return name + "_" if keyword.iskeyword(name) or name in RESERVED else name
+
+
+def size_name(name: str) -> str:
+    """A size as the constructor's argument, which calls kernels."""
+    safe = identifier(name)
+    return f"{safe}_" if safe in kernel_names() else safe

@@ -12,6 +12,7 @@ from vispec.model.model import Model
 from vispec.model.types import MISSING
 from vispec.model.walk import prefix_of
 from vispec.named import get
+from vispec.torch.nets.uses import uses
 from vispec.verify.errors import NotCheckedError
 from vispec.verify.oracle.nets import arguments, link, raw_heads, raw_heads_after, softplus
 from vispec.verify.oracle.row import Cell, Place, Row, measure
@@ -95,6 +96,8 @@ def evaluate(expression: m.Expression, at: Place, scene: Scene) -> Tensor:
             return sequence(name, plate, at[plate], at, scene)
         case m.Past(name=name, plate=plate, lag=lag):
             return element(name, {**at, plate: at[plate] - lag}, scene)
+        case m.Recursion(along=plate, steps=steps):
+            return evaluate(steps[min(at[plate], len(steps) - 1)], at, scene)
         case m.Select(name=name, by=by):
             chosen = {plate: pointed_at(index, at, scene) for plate, index in by}
             return at_root(name, scene) if -1 in chosen.values() else element(name, {**at, **chosen}, scene)
@@ -227,6 +230,8 @@ def ask(call: m.NetCall, net: m.Net, values: list[Tensor], positions: set[int], 
     if len(positions) > 1:
         raise NotCheckedError(f"net `{net.name}` reads prefixes of two plates")
     wholes = {i: scene.row.count(prefix.plate, at) for i, a in enumerate(call.args) if (prefix := prefix_of(a))}
+    stepped = uses(net, scene.model).stepped  # they come with an axis of prefixes
+    values = [v[None] if name in stepped else v for v, (name, _) in zip(values, net.args, strict=True)]
     return raw_heads_after(scene.module, net, values, wholes, *positions)
 
 
@@ -270,10 +275,15 @@ ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
 
 REDUCTIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "sum": lambda a, dim: a.sum(dim),
-    "mean": lambda a, dim: a.double().mean(dim),
-    "max": lambda a, dim: a.amax(dim),
-    "min": lambda a, dim: a.amin(dim),
+    "mean": lambda a, dim: a.double().sum(dim) / max(a.shape[dim], 1),
+    "max": lambda a, dim: a.amax(dim) if a.shape[dim] else beyond(a, dim, -math.inf),
+    "min": lambda a, dim: a.amin(dim) if a.shape[dim] else beyond(a, dim, math.inf),
 }
+
+
+def beyond(nothing: Tensor, dim: int, value: float) -> Tensor:
+    """The maximum or minimum of no elements: less, or more, than any."""
+    return nothing.double().sum(dim).fill_(value)
 
 
 def intervals(place: Tensor, cuts: Tensor) -> Tensor:

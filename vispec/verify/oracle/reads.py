@@ -27,7 +27,8 @@ def names_in(node: object, lets: Mapping[str, m.Expression]) -> set[str]:
     """Every name that an expression or law reads, through lets."""
     found: set[str] = set()
     if isinstance(node, m.Ref | m.All | m.Prefix | m.Past | m.Select):
-        found = {node.name} | (names_in(lets[node.name], lets) if node.name in lets else set())
+        others = {name: value for name, value in lets.items() if name != node.name}  # a state reads its own past
+        found = {node.name} | (names_in(lets[node.name], others) if node.name in lets else set())
     if isinstance(node, tuple):
         return found.union(*(names_in(item, lets) for item in node))
     if is_dataclass(node):

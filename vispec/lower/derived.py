@@ -1,0 +1,144 @@
+"""Derived quantities: what is computed of a row and read by no law. They take no part in log_prob, and can be asked for.
+
+A tilt t adds t · value to the log-joint, and the gradient of log p at t = 0 is the posterior mean of the value; of a finite
+value a tilt for each of its values gives their probabilities. The tilt of a sum is one for each addend, which couples nothing.
+Where the sums would take more than their budget all the same, the value is computed at posterior draws of what is summed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from vispec.factors.expressions import named, whole_number
+from vispec.factors.frame import element_plates
+from vispec.factors.make import Factors, factorise
+from vispec.lower.addends import addends
+from vispec.lower.bound import combined
+from vispec.lower.weights import all_drawn, weighed_model
+from vispec.model.constant import derived_lets
+from vispec.model.model import Let, Ref, Variable
+from vispec.model.types import FINITE_DOMAINS
+from vispec.model.walk import is_read
+from vispec.plan.budget import Budget
+from vispec.plan.estimate import estimation
+from vispec.plan.held.hold import values_axis
+from vispec.plan.held.joint import joint
+from vispec.plan.held.setting import Setting
+from vispec.plan.held.setting import setting as exact_setting
+from vispec.plan.held.sink import below
+from vispec.plan.order.execute import execute
+from vispec.plan.order.refuse import IntractableError
+from vispec.plan.planner import cheapest, within
+from vispec.plan.treat import treat
+from vispec.program import build
+from vispec.program.axis import Axis
+from vispec.program.node import Input, Node, Zeros
+from vispec.program.program import Program
+from vispec.program.walk import substitute
+
+
+@dataclass(frozen=True)
+class Derived:
+    """kind: whether `program` is log p with a tilt, the value at draws of the summed latents, or the posterior mean itself.
+    order: of the answer's axes. zeros: a tilt of nothing. samples: the axis of the draws, whose number a call says."""
+
+    let: Let
+    kind: str
+    program: Program
+    order: tuple[Axis, ...]
+    zeros: Node | None = None
+    samples: Axis | None = None
+
+
+def derived(f: Factors, budget: Budget) -> tuple[Derived, ...]:
+    """How each let is told that no law reads."""
+    return tuple(quantity(let, f, budget) for let in derived_lets(f.model))
+
+
+def quantity(let: Let, f: Factors, budget: Budget) -> Derived:
+    """How one of them is told."""
+    s = setting(let, f)
+    (value,) = substitute([named(s.f.frame, let.name)], s.draws.held)
+    summed = [name for name, found in s.treatments.items() if found.kind == "sum"]
+    plates = tuple(map(f.frame.plate, element_plates(let)))
+    unknown = below([value], summed)[value] or s.draws.samples in value.axes
+    if not unknown or not {*plates} & {*s.draws.rows}:
+        return told_itself(let, s, value, plates)
+    try:
+        return tilted(let, s, value, plates, budget)
+    except IntractableError:
+        if s.combine != "exact":
+            raise
+        return at_draws(let, s, value, plates)
+
+
+def setting(let: Let, f: Factors) -> Setting:
+    """The latents held so that the let can be told: whatever it reads takes part. What no law reads is drawn from its own law,
+    which is its posterior; a guide of it has learnt nothing."""
+    reader = replace(let, name=f"asked {let.name}", value=Ref(let.span, let.type, let.name))
+    learnt = tuple(each for each in f.model.guide if is_read(f.model, each.name))
+    asks = replace(f.model, guide=learnt, guide_lets=(*f.model.guide_lets, reader))
+    treatments = {v.name: treat(v, asks, True) for v in asks.variables}
+    _, combine = estimation(asks, treatments, ())
+    if combine == "exact":
+        return exact_setting(factorise(asks, f.frame), treatments)
+    return all_drawn(weighed_model(asks, treatments), f, complete=True)
+
+
+def answer(let: Let, s: Setting, value: Node, plates: tuple[Axis, ...]) -> tuple[Node, tuple[Axis, ...]]:
+    """What is averaged, with its axes in order: the value, or of a finite one 1 at the value that it has."""
+    frame = s.f.frame
+    order = (*plates, *frame.shape(let.type))
+    if let.type.domain not in FINITE_DOMAINS:
+        return build.apply("real", value), order
+    axis = axis_of(let, s)
+    return build.apply("real", build.eq(build.position(axis), whole_number(value))), (*order, axis)
+
+
+def axis_of(let: Let, s: Setting) -> Axis:
+    """The axis of the values of a finite let."""
+    return values_axis(s.f.frame, Variable(let.name, "latent", let.type, let.plates, None, let.span))
+
+
+# ---- three ways
+
+
+def told_itself(let: Let, s: Setting, value: Node, plates: tuple[Axis, ...]) -> Derived:
+    """What data and draws that all rows share decide."""
+    node, order = answer(let, s, value, plates)
+    samples = s.draws.samples if s.draws.samples in node.axes else None
+    node = node if samples is None else build.mean(node, (samples,))
+    return Derived(let, "value", whole(s, {let.name: build.spread(node, order)}), order, samples=samples)
+
+
+def tilted(let: Let, s: Setting, value: Node, plates: tuple[Axis, ...], budget: Budget) -> Derived:
+    """log p of each row with a tilt. Raises IntractableError where that takes more than the budget."""
+    frame, summed = s.f.frame, [name for name, found in s.treatments.items() if found.kind == "sum"]
+    order = (*plates, *frame.shape(let.type))
+    if let.type.domain in FINITE_DOMAINS:
+        axis = axis_of(let, s)
+        order = (*order, axis)
+        parts = [(build.pick(Input("tilt", order, "real", "argument"), {axis: whole_number(value)}), frozenset(plates))]
+    else:
+        parts = list(addends(value, Input("tilt", order, "real", "argument"), frozenset(plates), summed))
+    named_parts = {f"tilt_{let.name}_{number}": part for number, part in enumerate(parts)}
+    s = replace(s, joint=joint(s.f, s.treatments, s.draws, named_parts))
+    problem = within(s.joint.problem, s.f.model, budget)
+    found = cheapest(problem)
+    node = combined(s, execute(found, {each.name: each.node for each in problem.factors}), query=True)
+    return Derived(let, "tilt", whole(s, {"tilted": node}), order, Zeros(order), s.draws.samples)
+
+
+def at_draws(let: Let, s: Setting, value: Node, plates: tuple[Axis, ...]) -> Derived:
+    """The value where summed latents have the values that a dictionary says."""
+    node, order = answer(let, s, value, plates)
+    told = dict[Node, Node]()
+    for site in below([node], s.joint.held.own)[node]:
+        given: Node = Input(site.name, site.order, "int", "values")
+        told[site] = given if site.kind == "int" else build.apply("real", given)
+    return Derived(let, "draws", whole(s, {let.name: build.spread(substitute([node], told)[0], order)}), order)
+
+
+def whole(s: Setting, outputs: Mapping[str, Node]) -> Program:
+    return Program(dict(outputs), s.f.frame.hints, s.f.frame.spans)
