@@ -279,7 +279,7 @@ def _bool(x: Node) -> Node | None:
     if x.dtype == "bool":
         return x
     inner = _operand(x, "real") or _operand(x, "int")
-    return apply("bool", inner) if inner is not None and inner.dtype != "real" else None
+    return inner if inner is not None and inner.dtype == "bool" else None
 
 
 def _eq(x: Node, y: Node) -> Node | None:

@@ -6,7 +6,7 @@ The node: Structure("chain", given=(log_init, log_step, log_seen), binds=(plate 
 with its past in the same place; several are one joint state, the first one's digit highest. log_init has the axes of all
 states; log_step those of all pasts and all states and, where it differs along t, t, whose first element is not read; log_seen
 those of t and of all states. Each may have further axes, which the node has. A chain of no elements has Z = 1; along a ragged t
-what is past a chain's length is not read. What a ragged state does not have is -inf in log_seen.
+what is past a chain's length is not read. What a ragged state does not have is -inf in log_seen, or in log_init and each step.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from vispec.lazy import torch
 from vispec.program import build
 from vispec.program.axis import Axis, ordered
-from vispec.program.node import Node, Structure
+from vispec.program.node import Link, Map, Node, Rename, Spread, Structure
 from vispec.structures.calls import ONCE, kernel, state_of
 from vispec.structures.elements import at_element, from_element
 from vispec.structures.entry import Group, StructureKind, laid_over, where_counted, with_lengths
@@ -42,11 +42,27 @@ def form(group: Group, factors: Sequence[Node], algebra: str) -> Node:
     moves = [factor for factor in factors if factor.axes & {*past}]
     rest = [factor for factor in factors if not factor.axes & {*past}] or [build.node(0.0)]
     first = [build.pick(at_element(move, plate, 0), dict.fromkeys(past, 0)) for move in moves]
-    init = laid_over(build.add(*first), group.states)
     step = laid_over(build.add(*(from_element(move, plate, 1) for move in moves)), (*past, *group.states))
-    seen = where_counted(build.add(*rest), group.states)
+    closed = [axis for axis in group.states if never_entered(step, axis)]  # of these the first element is all to ask
+    init = laid_over(where_counted(build.add(*first), closed), group.states)
+    seen = where_counted(build.add(*rest), [axis for axis in group.states if axis not in closed])
     seen = with_lengths(laid_over(seen, (plate, *group.states)), plate)
     return Structure("chain", (init, step, seen), (plate, *past, *group.states), (), algebra)
+
+
+def never_entered(step: Node, state: Axis) -> bool:
+    """Whether no step leads to a value past the number that counts, as its law is a softmax over those that do."""
+    match step:
+        case Link("log_softmax", _, (over,)):
+            return over is state and over.lengths is not None
+        case Rename(arg, pairs):
+            old = {new: old for old, new in pairs}.get(state, state)
+            return old.lengths is state.lengths and never_entered(arg, old)
+        case Spread(arg):
+            return never_entered(arg, state)
+        case Map("add", terms):
+            return any(never_entered(term, state) for term in terms)
+    return False
 
 
 def log_sum(node: Structure, given: Sequence[Any], world: Any, values: Any) -> Any:

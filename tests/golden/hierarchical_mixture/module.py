@@ -13,14 +13,11 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 # backward: first_derivative
 # constraints: in_domain
 # decide: decide
 # decide: predictive
-# distinct: distinct
 # heap: keep_pages
-# layers.counts: count_values
 # queries: Attached
 # queries: Entropic
 # queries: Summed
@@ -43,10 +40,7 @@ from torch.nn import functional as F
 # sums.enumeration: seeded
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
-# sums.logsum: weights
-# sums.lookup: MixedTotal
 # sums.lookup: columns
-# sums.lookup: mixed_total
 
 
 def categorical_start(value: torch.Tensor, size: int) -> tuple[torch.Tensor]:
@@ -113,18 +107,17 @@ class HierarchicalMixture(nn.Module):
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (doc,), exact, in nats."""
         batch = with_room(batch)
+        log_phi = self.raw_phi.log_softmax(-1)  # (topic, V)
         w = batch["w"]  # (doc, n)
+        log_w = columns(log_phi, w)  # (doc, n, topic)
+        log_mix = self.raw_mix.log_softmax(-1)  # (kind, K)
+        log_joint = log_mix + log_w[:, :, None]  # (doc, n, kind, topic)
+        log_sum_topic = log_sum_exp(log_joint)  # (doc, n, kind)
         w_len = batch["w_len"]  # (doc,)
         inside_n = torch.arange(w.shape[1], device=self.one.device) < w_len[:, None]  # (doc, n)
-        sum_n = mixed_total(
-            self.raw_mix.expand(w_len.shape[0], -1, -1),
-            self.raw_phi,
-            w[:, None].expand(-1, self.C, -1),
-            inside_n[:, None],
-            softmax=(True, True),
-        )  # (doc, kind)
+        log_sum_topic_2 = torch.where(inside_n[:, :, None], log_sum_topic, 0.0)  # (doc, n, kind)
         log_prior = self.raw_prior.log_softmax(-1)  # (C,)
-        return log_sum_exp(log_prior + sum_n)  # (doc,)
+        return log_sum_exp(log_prior + log_sum_topic_2.sum(1))  # (doc,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""

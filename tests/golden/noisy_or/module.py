@@ -108,11 +108,11 @@ class NoisyOr(nn.Module):
         """The log-joint (n, z) at the joint values of z that `index` (S,) numbers."""
         at_k = torch.arange(self.K, device=self.one.device)  # (k,)
         mod = (index >> at_k[:, None]) & 1  # (k, z[k])
-        mod_2 = mod.to(self.one.dtype)  # (K, z[k])
+        mod_2 = mod.to(self.one.dtype)  # (k, z[k])
         total = F.linear(mod_2.T, strength, leak)  # (z[k], d)
         total_2 = -total  # (z[k], d)
         value = torch.where(x[:, None], log_of(-total_2.expm1()), total_2)  # (n, z[k], d)
-        value_2 = bernoulli_log_prob(mod.to(self.one.dtype), self.raw_active[:, None])  # (k, z[k])
+        value_2 = bernoulli_log_prob(mod_2, self.raw_active[:, None])  # (k, z[k])
         return value_2.sum(0) + value.sum(-1)  # (n, z[k])
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:

@@ -66,8 +66,10 @@ def of_joint(
     weights = [each for each in terms if each is not pick]
     own = frozenset[Axis]().union(*(each.axes for each in weights))
     many = tuple(axis for axis in over if axis not in own)
-    if not many or not own > {component} or not {*over}.union(*(mask.axes for mask in masks)) <= value.axes:
+    if not many or component not in own or not {*over}.union(*(mask.axes for mask in masks)) <= value.axes:
         return None
+    if not value.axes - {*many} <= own:
+        return None  # the same weights for several counts would be repeated
     table, by = logits(pick.table, outcomes)
     (weight, *more), by_weight = weights, (False, component)
     if not more:

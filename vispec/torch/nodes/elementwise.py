@@ -322,6 +322,10 @@ def _int(w: Writer, node: Map, values: list[Value]) -> Value:
 
 
 def _bool(w: Writer, node: Map, values: list[Value]) -> Value:
+    """Whether it is not 0, of a whole number as it is."""
+    match node.operands:
+        case (Map("real", (whole,)),) if whole.dtype == "int":
+            return truth(w, w.value(whole))
     return truth(w, values[0])
 
 
