@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from vispec.program.interpreter.interpret import World, run
 
 from vispec.program import build
 from vispec.program.axis import Axis, copy
+from vispec.program.interpreter.interpret import World, run
 from vispec.program.node import Input, Map, Node, Structure
 from vispec.program.size import Size
 from vispec.program.walk import nodes

@@ -43,25 +43,26 @@ def form(group: Group, factors: Sequence[Node], algebra: str) -> Node:
     rest = [factor for factor in factors if not factor.axes & {*past}] or [build.node(0.0)]
     first = [build.pick(at_element(move, plate, 0), dict.fromkeys(past, 0)) for move in moves]
     step = laid_over(build.add(*(from_element(move, plate, 1) for move in moves)), (*past, *group.states))
-    closed = [axis for axis in group.states if never_entered(step, axis)]  # of these the first element is all to ask
+    closed = [axis for axis in group.states if never_entered(step, axis, plate)]  # of these the first element is all to ask
     init = laid_over(where_counted(build.add(*first), closed), group.states)
     seen = where_counted(build.add(*rest), [axis for axis in group.states if axis not in closed])
     seen = with_lengths(laid_over(seen, (plate, *group.states)), plate)
     return Structure("chain", (init, step, seen), (plate, *past, *group.states), (), algebra)
 
 
-def never_entered(step: Node, state: Axis) -> bool:
-    """Whether no step leads to a value past the number that counts, as its law is a softmax over those that do."""
+def never_entered(step: Node, state: Axis, plate: Axis) -> bool:
+    """Whether no step along the plate leads to a value past the number that counts, the same at each: as its law is a softmax
+    over those that do."""
     match step:
         case Link("log_softmax", _, (over,)):
-            return over is state and over.lengths is not None
+            return over is state and over.lengths is not None and plate not in over.lengths.axes
         case Rename(arg, pairs):
             old = {new: old for old, new in pairs}.get(state, state)
-            return old.lengths is state.lengths and never_entered(arg, old)
+            return old.lengths is state.lengths and never_entered(arg, old, plate)
         case Spread(arg):
-            return never_entered(arg, state)
+            return never_entered(arg, state, plate)
         case Map("add", terms):
-            return any(never_entered(term, state) for term in terms)
+            return any(never_entered(term, state, plate) for term in terms)
     return False
 
 

@@ -18,6 +18,7 @@ from vispec.program.node import (
     Carried,
     Const,
     Dtype,
+    Extent,
     Input,
     Link,
     Map,
@@ -161,7 +162,9 @@ class Context:
                 new[node] = self.argument(node)
         (found,) = substitute([body], new)
         known = {axis.origin for each in self.context.values() for axis in each.order}
-        for axis in {each.origin for node in nodes([body]) if not isinstance(node, Source) for each in node.axes} - known:
+        asked = {each.origin for node in nodes([body]) if not isinstance(node, Source) for each in node.axes}
+        asked |= {node.axis.origin for node in nodes([body]) if isinstance(node, Extent)}
+        for axis in asked - known:
             if axis.size is None and axis.kind == "plate":  # how many there are
                 given = next((each for each in shaped if axis in {own.origin for own in each.order}), None)
                 if given is not None and given not in self.context:

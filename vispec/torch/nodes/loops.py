@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeGuard
 
 from vispec.program.axis import Axis, ordered
-from vispec.program.node import Carried, Loop, Node, Part
+from vispec.program.node import Carried, Decide, Loop, Node, Part
 from vispec.program.walk import inside_loops, nodes
 from vispec.torch.nodes.writer import ONE, PLAIN, Writer
 from vispec.torch.text.code import Args, Code, Told, call, method, number, text
@@ -43,11 +43,12 @@ class Slot:
 def _loop(w: Writer, node: Loop) -> Value:
     found, dims = list[Slot](), ordered(node.shared)
     place = dims.index(node.axis)
+    in_place = not w.graph or any(isinstance(c, Carried) and c.what == "history" for c in carried(w, node))
     for at in needed(w, node):
         output = node.outputs[at]
         own = (*dims, *output.own)
         one = tuple(axis for axis in own if axis is not node.axis)
-        buffer = not w.graph or any(isinstance(c, Carried) and c.what == "history" for c in carried(w, node))
+        buffer = in_place and not any(undecided(body[at]) for body in node.bodies)
         codes = tuple(step(w, body[at], one, output.dtype, buffer) for body in node.bodies)
         found.append(Slot(Part(node, at), own, place, codes, buffer))
     w.loops[node] = found
@@ -63,6 +64,11 @@ def step(w: Writer, node: Node, dims: tuple[Axis, ...], dtype: str, buffer: bool
     if buffer:
         return aligned(value, dims)
     return w.full(w.tensor(value), dims).code
+
+
+def undecided(body: Node) -> bool:
+    """Whether it may have a dimension more: by the rule "mean", the probabilities of values that nothing reads again."""
+    return any(isinstance(each, Decide) and not each.read for each in nodes([body]))
 
 
 def carried(w: Writer, node: Loop) -> list[Carried]:
