@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from vispec.model.codes import CODES as MODEL
-from vispec.plan.refuse import CODES as PLAN
+from vispec.plan.refused.refuse import CODES as PLAN
 from vispec.syntax.codes import CODES as SYNTAX
 from vispec.train.data.encoding.codes import CODES as DATA
 

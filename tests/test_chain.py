@@ -269,7 +269,7 @@ def test_modules_of_one_process_have_operators_of_their_own() -> None:
     """torch caches an operator longer than the module that registered it lives: a second module must not find it."""
     import gc
 
-    from vispec.torch.source_text import kernel_texts
+    from vispec.torch.text.source_text import kernel_texts
 
     kernels = kernel_texts([("vispec.kernels.sums.chain", "chain_log_prob")])
     text = "\n".join(["import torch", "from torch import Tensor", *kernels])

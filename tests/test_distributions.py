@@ -13,7 +13,7 @@ from vispec.catalog import Distribution, distributions
 from vispec.distributions import CLOSED_FORM
 from vispec.kernels.draws.kl import kl_normal_normal, kl_normal_standard
 from vispec.kernels.probability import log_of, log_of_rest
-from vispec.torch.source_text import kernel_source, with_borrowed
+from vispec.torch.text.source_text import kernel_source, with_borrowed
 
 ENTRIES = distributions()
 EXAMPLES = [

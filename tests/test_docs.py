@@ -22,7 +22,7 @@ from vispec.model.codes import CODES as MODEL
 from vispec.model.names.sizes import VOCAB_OPTIONS
 from vispec.model.types import Domain
 from vispec.model.values.functions import FUNCTIONS
-from vispec.plan.refuse import CODES as PLAN
+from vispec.plan.refused.refuse import CODES as PLAN
 from vispec.source import Source
 from vispec.syntax.codes import CODES as SYNTAX
 from vispec.syntax.parse import parse

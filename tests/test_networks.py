@@ -14,8 +14,8 @@ from vispec.model.model import All, Let, Model, Net, NetCall, Plate, Prefix, Ref
 from vispec.model.types import Type
 from vispec.source import Source, Span
 from vispec.torch.nets.classes import NetCode, emit_net
-from vispec.torch.nets.code import ceiling, plus, times, unwrapped
-from vispec.torch.source_text import kernel_source, with_borrowed
+from vispec.torch.nets.code import assignment, ceiling, plus, times, unwrapped
+from vispec.torch.text.source_text import kernel_source, with_borrowed
 from vispec.trunk import noncausal_stage, trunk_problems
 
 SIZES = {"D": 3, "Z": 2, "K": 4, "H": 6, "W": 5, "V": 7, "U": 5}
@@ -472,6 +472,12 @@ def test_weights_can_be_given_from_outside():
         for p in module.parameters():
             p.div_(2)
     close(got, module(*x.values()))  # type: ignore[arg-type]
+
+
+def test_a_long_sum_over_lines_is_one_value():
+    terms = [f"self.from_argument_{n}(argument_{n}.unsqueeze(-1))" for n in range(3)]
+    lines = assignment("h", f"({' + '.join(terms)})", "  # (*B, 3)")
+    assert lines == ["h = (", f"    {terms[0]}", *(f"    + {term}" for term in terms[1:]), ")  # (*B, 3)"]
 
 
 def test_class_names_avoid_the_model_and_each_other():

@@ -218,7 +218,8 @@ class Command:
 
 
 class Entries(Mapping[str, Any]):
-    """The ENTRY of each module of a package and of the folders in it, by name, in the order of the file names.
+    """The ENTRY of each module of a package and of the folders in it, by name, in the order of the file names; of a package in
+    several places (its `__path__`), one place after the other.
 
     A name is read from its file's text, and the file imported when its entry is first asked for: `check` needs few of them.
     """
@@ -226,14 +227,15 @@ class Entries(Mapping[str, Any]):
     def __init__(self, package: ModuleType):
         self._modules: dict[str, str] = {}
         self._loaded: dict[str, Any] = {}
-        for path in sorted(Path(package.__path__[0]).rglob("*.py")):
+        files = [(place, path) for place in package.__path__ for path in sorted(Path(place).rglob("*.py"))]
+        for place, path in files:
             found = re.search(r"^ENTRY = \w+\(\s*(?:name=)?\"(\w+)\"", path.read_text(encoding="utf-8"), re.MULTILINE)
             if found is None:
                 continue
             name = found.group(1)
             if name in self._modules:
                 raise ImportError(f"two entries named {name!r} in {package.__name__}")
-            parts = path.relative_to(package.__path__[0]).with_suffix("").parts
+            parts = path.relative_to(place).with_suffix("").parts
             self._modules[name] = ".".join((package.__name__, *parts))
 
     def __getitem__(self, name: str) -> Any:

@@ -1,7 +1,7 @@
 """From a name of the spec to what an emitted module holds under it.
 
 A module calls most things as the spec does. Where it or Python has a name already, its `renamed` says what is used in place of
-it (vispec.torch.names); the modules of runs of 0.1.0 have a trailing underscore there and do not say so.
+it (vispec.torch.text.names); the modules of runs of 0.1.0 have a trailing underscore there and do not say so.
 """
 
 from __future__ import annotations

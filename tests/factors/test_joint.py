@@ -10,7 +10,7 @@ from vispec.factors.make import Factors, factorise
 from vispec.model.model import Model
 from vispec.model.types import INTEGER_DOMAINS
 from vispec.program import build
-from vispec.program.interpret import World, run
+from vispec.program.interpreter.interpret import World, run
 from vispec.program.node import Call
 from vispec.program.walk import nodes
 from vispec.source import Source

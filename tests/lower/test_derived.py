@@ -150,3 +150,12 @@ def test_the_command_tells_rows(tmp_path, monkeypatch):
     assert all(sum(p) == pytest.approx(1) for row in both for p in row["both"])
     refused = vispec("posterior", "run", "d.jsonl", "--of", "z")
     assert refused.exit_code != 0
+
+
+def test_what_takes_too_much_beside_draws_is_refused_when_it_is_asked_for():
+    text = "plate r:\n    latent m : real ~ Normal(0, 1)\n    plate t[60]:\n        latent z : bit ~ Bernoulli(0.4)\n"
+    found = module(text + "        observed y : real ~ Normal(m + z, 1)\n    let any = max(z[*])\n")
+    batch = {"y": torch.zeros(2, 60).double()}
+    assert found.log_prob(batch).shape == (2,)
+    with pytest.raises(ValueError, match=r"any cannot be told: .* takes 1.1 · 10\^18 terms"):
+        found.posterior(batch, of="any")

@@ -7,7 +7,7 @@ import torch
 
 from vispec.program import build
 from vispec.program.axis import Axis, copy
-from vispec.program.interpret import World, run
+from vispec.program.interpreter.interpret import World, run
 from vispec.program.node import Const, Input, Link, Map, Node, Pick, Position, Reduce, Rename, Shift
 from vispec.program.size import Size
 from vispec.program.walk import nodes, rebuild, substitute

@@ -9,7 +9,7 @@ from torch import Tensor
 from vispec.program import build
 from vispec.program.axis import Axis, copy
 from vispec.program.cost import Numbers
-from vispec.program.interpret import World, run
+from vispec.program.interpreter.interpret import World, run
 from vispec.program.node import Call, Input, Node, Part, Pick
 from vispec.program.program import Program
 from vispec.program.size import Size

@@ -8,7 +8,7 @@ import torch
 from tests.torch.emitted import module, printed
 from vispec.program import build
 from vispec.program.axis import Axis, ordered
-from vispec.program.interpret import World, run
+from vispec.program.interpreter.interpret import World, run
 from vispec.program.node import Density, Input, Node
 from vispec.program.program import Program
 from vispec.program.size import Size

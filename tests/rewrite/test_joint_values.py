@@ -9,7 +9,7 @@ from vispec.plan.order.steps import Digits
 from vispec.program import build
 from vispec.program.axis import Axis, ordered
 from vispec.program.cost import Numbers
-from vispec.program.interpret import World, run
+from vispec.program.interpreter.interpret import World, run
 from vispec.program.node import Call, Input, Node
 from vispec.program.program import Program
 from vispec.program.size import Size

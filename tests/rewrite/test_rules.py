@@ -10,7 +10,7 @@ import torch
 from vispec.program import build
 from vispec.program.axis import Axis, copy
 from vispec.program.cost import Numbers, operations, work
-from vispec.program.interpret import World, run
+from vispec.program.interpreter.interpret import World, run
 from vispec.program.node import Call, Carried, Density, Input, Link, Loop, Map, Node, Noise, Part, Pick, Reduce, Structure
 from vispec.program.program import Program
 from vispec.program.size import Size

@@ -7,7 +7,7 @@ from tests.torch.emitted import module, printed
 from vispec.program import build
 from vispec.program.axis import Axis, ordered
 from vispec.program.cost import Numbers
-from vispec.program.interpret import World, run
+from vispec.program.interpreter.interpret import World, run
 from vispec.program.node import Call, Input
 from vispec.program.program import Program
 from vispec.program.size import Size

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vispec.program.interpret import World, run
+from vispec.program.interpreter.interpret import World, run
 from vispec.program.node import Node
 from vispec.structures import sums
 

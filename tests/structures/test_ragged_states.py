@@ -5,7 +5,7 @@ import torch
 
 from vispec.program import build
 from vispec.program.axis import Axis, copy
-from vispec.program.interpret import World, run
+from vispec.program.interpreter.interpret import World, run
 from vispec.program.node import Input, Map, Node, Structure
 from vispec.program.size import Size
 from vispec.program.walk import nodes

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from vispec.program.program import Program
 from vispec.torch.function import Method, method
-from vispec.torch.implementation import Target
-from vispec.torch.names import ModuleNames
-from vispec.torch.source_text import kernel_source, with_borrowed
+from vispec.torch.nodes.implementation import Target
+from vispec.torch.text.names import ModuleNames
+from vispec.torch.text.source_text import kernel_source, with_borrowed
 
 
 def printed(program: Program, target: Target | None = None, **options: Any) -> tuple[Method, ModuleNames]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vispec.program import build
 from vispec.program.axis import Axis, copy
-from vispec.program.interpret import World
+from vispec.program.interpreter.interpret import World
 from vispec.program.node import Density, Input, Node, Position
 from vispec.program.program import Program
 from vispec.program.size import Size

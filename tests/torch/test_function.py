@@ -9,7 +9,7 @@ import torch
 from tests.torch.emitted import module, printed, source
 from tests.torch.programs import POOL, Grown
 from vispec.program.axis import ordered
-from vispec.program.interpret import run
+from vispec.program.interpreter.interpret import run
 from vispec.program.program import Program
 from vispec.rewrite.rules import rewrite
 

@@ -12,11 +12,11 @@ from vispec.kernels.draws.kl import kl_normal_standard
 from vispec.kernels.sums.chain import chain_log_prob
 from vispec.program import build
 from vispec.program.axis import Axis, copy, ordered
-from vispec.program.interpret import World, run
+from vispec.program.interpreter.interpret import World, run
 from vispec.program.node import Call, Density, Draw, Input, Node, Noise, Part
 from vispec.program.program import Program
 from vispec.program.size import Size
-from vispec.torch.implementation import Target, implementations
+from vispec.torch.nodes.implementation import Target, implementations
 
 SIZES = {"N": 3, "K": 4, "D": 2, "V": 5}
 N, K, D = (Axis(name.lower(), "plate", Size.of(name)) for name in "NKD")

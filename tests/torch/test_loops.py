@@ -6,7 +6,7 @@ import torch
 from tests.torch.emitted import module, printed
 from vispec.program import build
 from vispec.program.axis import Axis
-from vispec.program.interpret import World, run
+from vispec.program.interpreter.interpret import World, run
 from vispec.program.node import Call, Carried, Const, Input, Loop, Node, Noise, Part
 from vispec.program.program import Program
 from vispec.program.size import Size

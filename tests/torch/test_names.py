@@ -5,7 +5,8 @@ import keyword
 import pytest
 from torch import nn
 
-from vispec.torch.names import INTERFACE, MODULE, ModuleNames, Names, identifier
+from tests.random.compare import outcome
+from vispec.torch.text.names import INTERFACE, MODULE, ModuleNames, Names, identifier
 
 
 def test_what_a_module_holds_is_known() -> None:
@@ -28,3 +29,29 @@ def test_one_name_for_each_thing() -> None:
     assert names.attribute("size", "D") == found[0] == "D"
     local = Names({"x"})
     assert [local.fresh("x") for _ in range(3)] == ["x_", "x_2", "x_3"]
+
+
+NET = "size {size} = 3\nnet {net}(a_: category[{size}]) -> real = embed(2) |> mlp([{size}])\n"
+ROWS = "plate row_:\n    latent z_ : category[{size}] ~ Uniform()\n    observed x_ : real ~ Normal({net}(z_), 1)\n"
+
+
+@pytest.mark.parametrize(
+    ("size", "net"),
+    [
+        *((size, "f_") for size in ("initialise", "index", "to", "F", "Embedding", "softplus_inverse", "nn", "super")),
+        *(("K_", net) for net in ("False", "_", "_2", "__init__", "simplex", "exp", "dict")),
+        ("J", "j"),
+    ],
+)
+def test_sizes_and_nets_under_any_name(size: str, net: str) -> None:
+    found = outcome((NET + ROWS).format(size=size, net=net), 1)
+    assert found.status == "agree", found.detail
+
+
+@pytest.mark.parametrize("name", ["property", "str", "tuple", "torch", "Tensor", "__init__"])
+def test_names_that_the_class_reads(name: str) -> None:
+    """Of a parameter with a property, whose name stands in the class before its methods' annotations."""
+    found = outcome(
+        f"param {name} : unit\nparam raw_{name} : real\nplate row_:\n    observed x_ : bit ~ Bernoulli({name})\n", 1
+    )
+    assert found.status == "agree", found.detail

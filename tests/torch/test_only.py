@@ -15,8 +15,8 @@ from vispec.model.check import check_model
 from vispec.plan.planner import plan_model
 from vispec.source import Source
 from vispec.syntax.parse import parse
+from vispec.torch.members.only import UnknownMemberError
 from vispec.torch.module import print_module
-from vispec.torch.only import UnknownMemberError
 from vispec.train.store.module import class_of_text
 
 SPECS = Path(__file__).parents[2] / "specs"

@@ -10,7 +10,7 @@ from tests.torch.emitted import module, printed
 from tests.torch.test_function import check_text
 from vispec.factors.make import factorise
 from vispec.program import build
-from vispec.program.interpret import run
+from vispec.program.interpreter.interpret import run
 from vispec.program.node import Input, Node, Site
 from vispec.program.program import Program
 from vispec.program.walk import nodes, substitute

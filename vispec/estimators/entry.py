@@ -109,3 +109,23 @@ class EstimatorKind:
     bound: Callable[[Settings], Bound | None] = lambda settings: None
     weighed: bool = False
     biased: str | None = None
+
+    @property
+    def point(self) -> bool:
+        """Whether there is a parameter in the latent's place."""
+        return self.way is not None and self.way({}, False).point
+
+    @property
+    def draws(self) -> bool:
+        """Whether the latent is drawn."""
+        return self.way is not None and not self.point
+
+    @property
+    def own_law(self) -> bool:
+        """Whether it draws from the latent's own law unless a guide is written."""
+        return self.bound({}) == "mc"
+
+    @property
+    def of_guide(self) -> bool:
+        """Whether its bound and its gradient are those of draws from the guide alone."""
+        return self.guide and self.draws and self.biased is None

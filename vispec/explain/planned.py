@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from vispec.estimators import estimators
 from vispec.explain.formula import Formula, Section, Writer, joint_name
 from vispec.model import model as m
 from vispec.plan.formulas import Symbols
@@ -226,7 +227,7 @@ def objective(told: Told, total: Formula) -> Section:
     inside = writer.log(average) if plan.combine == "iwae" else total.log
     sampled = any(t.kind == "draw" for t in plan.treatments.values())
     how = f"estimated by {draws}" if sampled else "the guide in place of the posterior"
-    prose = f"A lower bound{',' if sampled else ':'} {how}.{dropped}"
+    prose = f"A lower bound{',' if sampled else ':'} {how}.{estimated(told)}{dropped}"
     if plan.shared_latents:
         names = ", ".join(map(writer.notation.own, plan.shared_latents))
         all_rows = f" All rows share {names}: the divergence from their prior is taken off once for all, not for each row."
@@ -238,6 +239,13 @@ def objective(told: Told, total: Formula) -> Section:
     outer = [q for q, read in told.drawn.values() if not read]
     shown = f"{left} {writer.sign('≥', TEX_AT_LEAST)} {writer.mean(outer, inside)}"
     return Section("Objective", prose + costs(plan), (shown,))
+
+
+def estimated(told: Told) -> str:
+    """What the estimators do that `infer:` asks for."""
+    model, plan = told.plan.model, told.plan
+    found = [(i, estimators()[i.estimator.name]) for i in model.infer if plan.treatments[i.name].kind == "draw"]
+    return "".join(f" {told.writer.notation.name(i.name)} by {kind.name}: {kind.words}." for i, kind in found)
 
 
 def taught(plan: Plan) -> list[str]:

@@ -40,7 +40,8 @@ from vispec.program.walk import substitute
 
 @dataclass(frozen=True)
 class Derived:
-    """kind: whether `program` is log p with a tilt, the value at draws of the summed latents, or the posterior mean itself.
+    """kind: whether `program` is log p with a tilt, the value at draws of the summed latents, or the posterior mean itself;
+    "beyond" where latents are drawn beside a sum that exceeds its budget, and `why`.
     order: of the answer's axes. zeros: a tilt of nothing. samples: the axis of the draws, whose number a call says."""
 
     let: Let
@@ -49,6 +50,7 @@ class Derived:
     order: tuple[Axis, ...]
     zeros: Node | None = None
     samples: Axis | None = None
+    why: str = ""
 
 
 def derived(f: Factors, budget: Budget) -> tuple[Derived, ...]:
@@ -67,9 +69,9 @@ def quantity(let: Let, f: Factors, budget: Budget) -> Derived:
         return told_itself(let, s, value, plates)
     try:
         return tilted(let, s, value, plates, budget)
-    except IntractableError:
-        if s.combine != "exact":
-            raise
+    except IntractableError as error:
+        if s.combine != "exact":  # what is drawn and what is summed would have to be drawn together
+            return Derived(let, "beyond", whole(s, {}), (), why=error.why)
         return at_draws(let, s, value, plates)
 
 
@@ -113,7 +115,7 @@ def told_itself(let: Let, s: Setting, value: Node, plates: tuple[Axis, ...]) -> 
 
 
 def tilted(let: Let, s: Setting, value: Node, plates: tuple[Axis, ...], budget: Budget) -> Derived:
-    """log p of each row with a tilt. Raises IntractableError where that takes more than the budget."""
+    """log p of each row with a tilt. Raises IntractableError where that takes more than its budget."""
     frame, summed = s.f.frame, [name for name, found in s.treatments.items() if found.kind == "sum"]
     order = (*plates, *frame.shape(let.type))
     if let.type.domain in FINITE_DOMAINS:

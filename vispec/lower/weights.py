@@ -10,7 +10,7 @@ from vispec.factors.make import Factors, factorise
 from vispec.lower.bound import total
 from vispec.model.model import Estimator, Flow, Infer, Let, Model, Variable
 from vispec.model.walk import walk
-from vispec.plan.estimate import draw_order, drawn_from, estimation
+from vispec.plan.estimate import draw_order, drawn_from, estimation, gradient_of, kind_of
 from vispec.plan.guides import in_joint, is_shared
 from vispec.plan.held.adds import log_ratio
 from vispec.plan.held.draws import Draws
@@ -101,10 +101,11 @@ def weighed_model(model: Model, treatments: Mapping[str, Treatment]) -> Model:
 
 
 def weighing(estimator: Estimator, name: str, model: Model) -> Estimator:
-    if estimator.name == "mc" and not any(guide.name == name for guide in model.guide):
+    if kind_of(estimator).own_law and not any(guide.name == name for guide in model.guide):
         return replace(estimator, settings=(("samples", 2),))
-    plain = not model.variable[name].type.discrete and ("gradient", "score") not in estimator.settings
-    settings = (("samples", 2), ("gradient", "pathwise" if plain and estimator.name != "score" else "score"))
+    variable = model.variable[name]
+    plain = not variable.type.discrete and gradient_of(variable, estimator) != "score"
+    settings = (("samples", 2), ("gradient", "pathwise" if plain else "score"))
     return Estimator("iwae", settings, estimator.span)
 
 

@@ -17,10 +17,10 @@ from vispec.plan.order.order import Order, order
 from vispec.plan.order.problem import Problem
 from vispec.plan.order.refuse import ABSURD, IntractableError
 from vispec.plan.planned import Plan
-from vispec.plan.refusals import refused, too_large
-from vispec.plan.refuse import check_plannable
+from vispec.plan.refused.refusals import refused, too_large
+from vispec.plan.refused.refuse import check_plannable
+from vispec.plan.refused.suits_fit import check_fit
 from vispec.plan.rows import rows_of, whole_cost
-from vispec.plan.suits_fit import check_fit
 from vispec.plan.treat import treat
 from vispec.program.axis import Axis
 from vispec.program.node import Node

@@ -6,7 +6,7 @@ from vispec.model.types import FINITE_DOMAINS
 from vispec.model.walk import is_read, law_parts, walk
 from vispec.plan.estimate import gradient_of
 from vispec.plan.guides import in_joint, is_shared
-from vispec.plan.refuse import model_expressions
+from vispec.plan.refused.refuse import model_expressions
 from vispec.plan.treatment import Treatment
 
 
@@ -33,7 +33,7 @@ def treat(variable: Variable, model: Model, complete: bool) -> Treatment:
 
 
 def treat_finite(variable: Variable, asked: Infer | None, guided: bool) -> Treatment:
-    estimator = asked.estimator if asked and asked.estimator.name != "exact" else None
+    estimator = asked.estimator if asked and estimators()[asked.estimator.name].way is not None else None
     if estimator is None:
         because = "discrete; enumerated under its guide" if guided else "discrete"
         return Treatment(variable.name, "sum", not guided, because)
@@ -50,7 +50,7 @@ def bias(estimator: Estimator) -> str:
 def treat_drawn(variable: Variable, asked: Infer | None, guide: Law | None, shared: bool) -> Treatment:
     default = Estimator("elbo", (("samples", 1),), variable.span)
     estimator = asked.estimator if asked else default
-    if estimator.name == "map":
+    if estimators()[estimator.name].point:
         return Treatment(variable.name, "draw", True, "a point estimate", estimator, "point")
     where = "shared by all rows" if shared else "discrete" if variable.type.discrete else "continuous"
     last = guide.laws[-1] if isinstance(guide, Then) else guide

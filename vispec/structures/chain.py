@@ -67,8 +67,8 @@ def never_entered(step: Node, state: Axis) -> bool:
 
 def log_sum(node: Structure, given: Sequence[Any], world: Any, values: Any) -> Any:
     """The forward pass in log space, in float64."""
-    from vispec.program.interpret import Array
-    from vispec.program.interpret_ops import log_sum_exp
+    from vispec.program.interpreter.interpret import Array
+    from vispec.program.interpreter.interpret_ops import log_sum_exp
 
     plate, *rest = node.binds
     past, states = rest[: len(rest) // 2], rest[len(rest) // 2 :]

@@ -52,8 +52,8 @@ def form(group: Group, factors: Sequence[Node], algebra: str) -> Node:
 
 def log_sum(node: Structure, given: Sequence[Any], world: Any, values: Any) -> Any:
     """The forward pass over pairs in log space, in float64."""
-    from vispec.program.interpret import Array
-    from vispec.program.interpret_ops import log_sum_exp
+    from vispec.program.interpreter.interpret import Array
+    from vispec.program.interpreter.interpret_ops import log_sum_exp
 
     plate, *rest = node.binds
     n = len(rest) // 3

@@ -41,7 +41,7 @@ def form(group: Group, factors: Sequence[Node], algebra: str) -> Node:
 
 def log_sum(node: Structure, given: Sequence[Any], world: Any, values: Any) -> Any:
     """The sum over all trees, one row after the other, by elimination without subtractions in log space, in float64."""
-    from vispec.program.interpret import Array
+    from vispec.program.interpreter.interpret import Array
 
     plate, state = node.binds
     kept = ordered(node.axes)
@@ -56,7 +56,7 @@ def log_sum(node: Structure, given: Sequence[Any], world: Any, values: Any) -> A
 
 def _one(arcs: Tensor) -> Tensor:
     """log Z of one tree, arcs (n, 1 + n). Choose the root's child first: then elements are eliminated from the last on."""
-    from vispec.program.interpret_ops import log_sum_exp
+    from vispec.program.interpreter.interpret_ops import log_sum_exp
 
     n = arcs.shape[0]
     if n == 0:
@@ -69,7 +69,7 @@ def _below(arcs: Tensor, root: int) -> Tensor:
 
     Eliminating element k of weight s, the sum of its arcs, multiplies Z by s, and each element j that hangs from k may hang
     from k's heads h instead: w(h → j) += w(h → k) w(k → j) / s."""
-    from vispec.program.interpret_ops import log_sum_exp
+    from vispec.program.interpreter.interpret_ops import log_sum_exp
 
     n = arcs.shape[0]
     left, total = [each for each in range(n) if each != root], torch.zeros((), dtype=torch.float64)

@@ -9,12 +9,12 @@ from typing import Literal
 from vispec.program.axis import Axis
 from vispec.program.node import Input
 from vispec.program.program import Program
-from vispec.torch import along, calls, elementwise, joint_calls, laws, loops, picks
-from vispec.torch.code import Code, listed
-from vispec.torch.implementation import Target
-from vispec.torch.lines import Lines, Needs
-from vispec.torch.names import PYTHON, ModuleNames, local
-from vispec.torch.writer import PLAIN, Writer
+from vispec.torch.nodes import along, calls, elementwise, joint_calls, laws, loops, picks
+from vispec.torch.nodes.implementation import Target
+from vispec.torch.nodes.writer import PLAIN, Writer
+from vispec.torch.text.code import Code, listed
+from vispec.torch.text.lines import Lines, Needs
+from vispec.torch.text.names import PYTHON, ModuleNames, local
 
 Statements = list[tuple[str, Code]]
 Returns = Literal["value", "tuple", "dict"] | Callable[[Mapping[str, Code]], Code | Statements]

@@ -11,19 +11,19 @@ from vispec.lower.outputs import Outputs
 from vispec.model.model import Model
 from vispec.plan.order.steps import Structured, Sum, Total
 from vispec.program.node import Input
-from vispec.torch.density import density
-from vispec.torch.generation import generation
-from vispec.torch.guides import guide_modules
-from vispec.torch.joint_sums import layer_width
-from vispec.torch.members import Members, constants
+from vispec.torch.members.density import density
+from vispec.torch.members.generation import generation
+from vispec.torch.members.guides import guide_modules
+from vispec.torch.members.members import Members, constants
+from vispec.torch.members.only import Kept, arguments, kept, name_of
+from vispec.torch.members.parameters import declaration, named, properties, stored
+from vispec.torch.members.posterior import posterior
+from vispec.torch.members.sampled import guides, weights
+from vispec.torch.members.starts import initialise
 from vispec.torch.nets.classes import NetCode, emit_net
 from vispec.torch.nets.uses import uses
-from vispec.torch.only import Kept, arguments, kept, name_of
-from vispec.torch.parameters import declaration, named, properties, stored
-from vispec.torch.posterior import posterior
-from vispec.torch.sampled import guides, weights
-from vispec.torch.source_text import kernel_texts
-from vispec.torch.starts import initialise
+from vispec.torch.nodes.joint_sums import layer_width
+from vispec.torch.text.source_text import kernel_texts
 
 MEMORY = 2**30
 """Bytes that a sum over joint values may take at once, where nothing else is said."""

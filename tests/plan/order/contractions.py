@@ -15,7 +15,7 @@ from vispec.plan.order.problem import Factor, Joint, Lag, Latent, Pointer, Probl
 from vispec.program import build
 from vispec.program.axis import Axis, copy
 from vispec.program.cost import Numbers
-from vispec.program.interpret import World
+from vispec.program.interpreter.interpret import World
 from vispec.program.node import Input, Node
 from vispec.program.size import Size
 from vispec.structures import sums

@@ -7,7 +7,7 @@ from tests.plan.order.contractions import Contraction, Maker
 from vispec.plan.order.execute import execute
 from vispec.plan.order.order import order
 from vispec.program import build
-from vispec.program.interpret import Array, run
+from vispec.program.interpreter.interpret import Array, run
 from vispec.program.node import Input
 
 

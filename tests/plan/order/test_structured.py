@@ -13,7 +13,7 @@ from vispec.plan.order.refuse import IntractableError
 from vispec.program import build
 from vispec.program.axis import Axis, copy
 from vispec.program.cost import Numbers
-from vispec.program.interpret import World, run
+from vispec.program.interpreter.interpret import World, run
 from vispec.program.node import Input, Node, Reduce, Structure
 from vispec.program.size import Size
 from vispec.program.walk import reads

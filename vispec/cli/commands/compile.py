@@ -31,7 +31,7 @@ def compile_command(
     """Print the standalone module of SPEC. Sizes that only data can tell are constructor arguments, unless DATA tells them."""
     with failures():
         from vispec.compile import compile_spec
-        from vispec.torch.only import UnknownMemberError
+        from vispec.torch.members.only import UnknownMemberError
 
         source = read_source(spec)
         sizes, _ = split_sets(source, sets)

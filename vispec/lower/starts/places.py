@@ -11,7 +11,7 @@ from vispec.model.model import Apply as ModelApply
 from vispec.model.model import Const, Draw, Model, Param, Ref, SizeOf, Stack, Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.model.walk import law_parts, walk
-from vispec.plan.guides import asked, is_shared, point_of
+from vispec.plan.guides import is_point, is_shared, point_of
 from vispec.program import build
 from vispec.program.axis import Axis
 from vispec.program.node import Call, Input, Link, Map, Node, Part, Pick, Position, Reduce, Rename, Scan, Shift, Site, Spread
@@ -208,7 +208,7 @@ def addends(node: Node) -> list[Node]:
 def point_param(model: Model, latent: Variable) -> Param | None:
     """The parameter that holds a latent's point estimate, if one prior is that of all its elements: where each has its own, the
     data do not say which of them is which."""
-    if latent.law is None or not is_shared(latent, model) or asked(latent.name, model) != "map":
+    if latent.law is None or not is_shared(latent, model) or not is_point(latent.name, model):
         return None
     parts = (part for each in law_parts(latent.law) for part in walk(each))
     same = all(isinstance(part, Const | SizeOf | ModelApply | Stack) for part in parts)

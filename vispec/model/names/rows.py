@@ -8,6 +8,7 @@ outside of it, where guides have parameters for each element; a row's latents ge
 import re
 from collections.abc import Mapping
 
+from vispec.estimators import estimators
 from vispec.model.graphs import reading
 from vispec.model.names.scope import PlateInfo, Scope, Symbol
 from vispec.model.types import DISCRETE_DOMAINS
@@ -97,11 +98,13 @@ def _asked(body: tuple[t.Statement, ...]) -> set[str]:
     """Latents whose guide is written, or whose estimator is one of a row."""
     guides = {e.name.id for node in body if isinstance(node, t.Guide) for e in node.entries if isinstance(e, t.GuideLaw)}
     entries = [entry for node in body if isinstance(node, t.Infer) for entry in node.entries]
-    return guides | {entry.name.id for entry in entries if _estimator(entry.estimator) not in SHARED}
+    return guides | {entry.name.id for entry in entries if not _may_share(_estimator(entry.estimator))}
 
 
-SHARED = ("elbo", "map")
-"""Estimators that can be asked for a latent which all rows share."""
+def _may_share(name: str) -> bool:
+    """Whether an estimator can be asked for a latent which all rows share."""
+    kind = estimators().get(name)
+    return kind is not None and (kind.point or (kind.of_guide and kind.bound({}) == "elbo"))
 
 
 def _estimator(node: t.Expr) -> str:

@@ -10,7 +10,7 @@ from vispec.plan.guides.joint import with_flow_names, with_joint
 from vispec.plan.guides.nets import with_net
 from vispec.plan.guides.parameters import with_parameters
 from vispec.plan.guides.points import with_point
-from vispec.plan.guides.questions import asked, in_joint, is_leaf, is_shared
+from vispec.plan.guides.questions import asked, in_joint, is_leaf, is_point, is_shared
 
 
 def complete_guides(model: Model) -> Model:
@@ -45,16 +45,17 @@ def needs_guide(variable: Variable, model: Model) -> bool:
         return False
     if in_joint(variable.name, model) or is_leaf(variable, model):
         return False
-    if asked(variable.name, model) == "map":
+    if is_point(variable.name, model):
         return True
     if isinstance(variable.law, Draw) and distributions()[variable.law.distribution].atoms:
         return False  # no family here has masses
-    return variable.type.domain in FAMILIES and asked(variable.name, model) != "mc"
+    kind = asked(variable.name, model)
+    return variable.type.domain in FAMILIES and not (kind is not None and kind.own_law)
 
 
 def with_guide(variable: Variable, model: Model) -> Model:
     check_ends(variable, model)
-    if asked(variable.name, model) == "map":
+    if is_point(variable.name, model):
         return with_point(variable, model)
     if is_shared(variable, model):
         return with_parameters(variable, model)
@@ -68,7 +69,7 @@ def check_ends(variable: Variable, model: Model) -> None:
     if None in found:
         message = f"whether the values of `{variable.name}` have ends depends on a condition, and no one guide has that support"
         help_ = "give both laws ends, or neither: `Uniform(0, 1) if f else Uniform(0, 5)`"
-    elif asked(variable.name, model) == "map" and len({key(ends) for ends in found}) > 1:
+    elif is_point(variable.name, model) and len({key(ends) for ends in found}) > 1:
         message = f"the ends of the law of `{variable.name}` change along its chain, and its point estimate has only one pair"
         help_ = f"write `{variable.name} : elbo(samples=1)`"
     if message:

@@ -23,7 +23,7 @@ def with_joint(model: Model) -> Model:
         and v.type.domain in JOINT_DOMAINS
         and turn_of(v) is None
         and len({key(ends_of(law)) for law in positions(v.law)} | {None}) <= 2  # the same ends all along a chain
-        and asked(v.name, model) not in ("map", "mc")
+        and not ((kind := asked(v.name, model)) is not None and (kind.point or kind.own_law))
     )
     joint = replace(model.joint, names=names, attribute=fresh("joint_guide", model)) if names else None
     return replace(model, joint=joint)

@@ -1,5 +1,7 @@
 """What the making of guides asks about a model and its variables."""
 
+from vispec.estimators import estimators
+from vispec.estimators.entry import EstimatorKind
 from vispec.model.model import Model, Variable
 from vispec.model.walk import is_read
 
@@ -19,9 +21,15 @@ def in_joint(name: str, model: Model) -> bool:
     return model.joint is not None and name in model.joint.names
 
 
-def asked(name: str, model: Model) -> str | None:
-    """The estimator that `infer:` names for a variable."""
-    return next((infer.estimator.name for infer in model.infer if infer.name == name), None)
+def asked(name: str, model: Model) -> EstimatorKind | None:
+    """The entry of the estimator that `infer:` names for a variable."""
+    return next((estimators()[infer.estimator.name] for infer in model.infer if infer.name == name), None)
+
+
+def is_point(name: str, model: Model) -> bool:
+    """Whether a parameter stands in the latent's place."""
+    kind = asked(name, model)
+    return kind is not None and kind.point
 
 
 def fresh(name: str, model: Model) -> str:

@@ -49,7 +49,8 @@ def averages(variable: Variable, model: Model) -> bool:
     """Whether its draws are averaged with a gradient that passes through what they were drawn from."""
     infer = next((i for i in model.infer if i.name == variable.name), None)
     gradient = "pathwise" if infer is None else dict(infer.estimator.settings).get("gradient", "pathwise")
-    return asked(variable.name, model) in (None, "elbo", "iwae") and gradient in ("pathwise", "stl")
+    kind = asked(variable.name, model)
+    return (kind is None or kind.of_guide) and gradient in ("pathwise", "stl")
 
 
 def coefficients(variable: Variable, others: list[GuideLaw]) -> tuple[tuple[str, Type], ...]:

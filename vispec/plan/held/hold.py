@@ -96,13 +96,16 @@ def is_reading(node: Node, names: Collection[str]) -> bool:
 
 
 def joined(roots: list[Node], sites: Mapping[str, Site]) -> dict[str, tuple[Axis, ...]]:
-    """For each latent the plates along which something reads it as a whole, or at an index that is summed itself."""
+    """For each latent the plates along which something reads it as a whole, at several indices together, or at an index that is
+    summed itself.
+
+    alive: of each node the axes along which it has readings, with the site and its axis on which they are then joined."""
     found: dict[str, set[Axis]] = {name: set() for name in sites}
     holds = below(roots, sites)
-    alive = dict[Node, frozenset[tuple[Site, Axis]]]()
+    alive = dict[Node, frozenset[tuple[Axis, Site, Axis]]]()
     for node in nodes(roots):
         if isinstance(node, Site) and node.name in sites:
-            alive[node] = frozenset((node, axis) for axis in node.order)
+            alive[node] = frozenset((axis, node, axis) for axis in node.order)
             continue
         match node:
             case Shift(Site(name) as site) if name in sites:
@@ -112,14 +115,15 @@ def joined(roots: list[Node], sites: Mapping[str, Site]) -> dict[str, tuple[Axis
                 for axis, index in at:
                     if holds[index] or reads(index, Carried):  # each step of a loop reads another
                         found[name].add(axis)
-                alive[node] = frozenset((site, axis) for axis in site.order if axis not in dict(at))
+                own = {(axis, site, axis) for axis in site.order if axis not in dict(at)}
+                alive[node] = frozenset(own | {(along, site, axis) for axis, index in at for along in index.axes})
                 continue
-        inner = frozenset[tuple[Site, Axis]]().union(*(alive[arg] for arg in node.args))
+        inner = frozenset[tuple[Axis, Site, Axis]]().union(*(alive[arg] for arg in node.args))
         used = consumed(node)
-        for site, axis in inner:
-            if axis in used:
+        for along, site, axis in inner:
+            if along in used:
                 found[site.name].add(axis)
-        alive[node] = frozenset(pair for pair in inner if pair[1] not in used)
+        alive[node] = frozenset(each for each in inner if each[0] not in used)
     return {name: tuple(axis for axis in sites[name].order if axis in axes) for name, axes in found.items()}
 
 

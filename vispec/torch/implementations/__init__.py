@@ -1,1 +1,1 @@
-"""Faster ways to write patterns of nodes; each file adds one by its ENTRY (see vispec/torch/implementation.py)."""
+"""Faster ways to write patterns of nodes; each file adds one by its ENTRY (see vispec/torch/nodes/implementation.py)."""

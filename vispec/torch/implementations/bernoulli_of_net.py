@@ -2,12 +2,12 @@
 
 from vispec.program.cost import Numbers
 from vispec.program.node import Call, Map, Node, Part, Reduce
-from vispec.torch.along import places
-from vispec.torch.code import call, method, text, unary
-from vispec.torch.implementation import Implementation, Match
 from vispec.torch.implementations import bernoulli_logits
-from vispec.torch.layout import Value, aligned
-from vispec.torch.writer import Writer
+from vispec.torch.nodes.along import places
+from vispec.torch.nodes.implementation import Implementation, Match
+from vispec.torch.nodes.writer import Writer
+from vispec.torch.text.code import call, method, text, unary
+from vispec.torch.text.layout import Value, aligned
 
 
 def match(node: Node) -> Match | None:
@@ -23,7 +23,7 @@ def match(node: Node) -> Match | None:
 
 
 def cost(node: Node, found: Match, numbers: Numbers) -> float:
-    return 0.5 * numbers.elements(found.takes[1].axes)
+    return numbers.elements(found.takes[1].axes) // 2
 
 
 def write(w: Writer, node: Node, found: Match) -> Value:

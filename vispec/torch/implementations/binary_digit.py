@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 from vispec.program.node import Const, Map, Node
-from vispec.torch.code import AND, OR, SUM, Code, binary, number
-from vispec.torch.elementwise import joined
-from vispec.torch.implementation import Implementation, Match
-from vispec.torch.layout import Value
-from vispec.torch.writer import Writer
+from vispec.torch.nodes.elementwise import joined
+from vispec.torch.nodes.implementation import Implementation, Match
+from vispec.torch.nodes.writer import Writer
+from vispec.torch.text.code import AND, OR, SUM, Code, binary, number
+from vispec.torch.text.layout import Value
 
 
 def match(node: Node) -> Match | None:

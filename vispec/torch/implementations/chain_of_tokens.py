@@ -1,12 +1,12 @@
 """A chain whose elements show tokens: their table is exponentiated once, not each column of it that is read."""
 
 from vispec.program.node import Call, Node, Part, Pick
-from vispec.torch.along import at_end
-from vispec.torch.code import call
-from vispec.torch.implementation import Implementation, Match
-from vispec.torch.laws import lead_dims, with_events
-from vispec.torch.layout import Value, aligned
-from vispec.torch.writer import Writer
+from vispec.torch.nodes.along import at_end
+from vispec.torch.nodes.implementation import Implementation, Match
+from vispec.torch.nodes.laws import lead_dims, with_events
+from vispec.torch.nodes.writer import Writer
+from vispec.torch.text.code import call
+from vispec.torch.text.layout import Value, aligned
 
 CHAIN = "vispec.kernels.sums.chain:chain_log_prob"
 

@@ -2,10 +2,10 @@
 
 from vispec.catalog import distributions
 from vispec.program.node import Decide, Draw, Link, Map, Node
-from vispec.torch.implementation import Implementation, Match
-from vispec.torch.laws import decided, drawn, with_events
-from vispec.torch.layout import Value
-from vispec.torch.writer import Writer
+from vispec.torch.nodes.implementation import Implementation, Match
+from vispec.torch.nodes.laws import decided, drawn, with_events
+from vispec.torch.nodes.writer import Writer
+from vispec.torch.text.layout import Value
 
 
 def match(node: Node) -> Match | None:

@@ -1,12 +1,12 @@
 """Σ_d KL(N(loc_d, scale_d²) ‖ N(0, 1)) of vectors over the same axes: one operation with a gradient of its own."""
 
 from vispec.program.node import Call, Node, Part, Reduce
-from vispec.torch.along import at_end
-from vispec.torch.code import call
-from vispec.torch.implementation import Implementation, Match
-from vispec.torch.laws import lead_dims, with_events
-from vispec.torch.layout import Value, aligned
-from vispec.torch.writer import Writer
+from vispec.torch.nodes.along import at_end
+from vispec.torch.nodes.implementation import Implementation, Match
+from vispec.torch.nodes.laws import lead_dims, with_events
+from vispec.torch.nodes.writer import Writer
+from vispec.torch.text.code import call
+from vispec.torch.text.layout import Value, aligned
 
 ELEMENTWISE = "vispec.kernels.draws.kl:kl_normal_standard"
 

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from vispec.program.node import Contract, Map, Node
-from vispec.torch.along import at_end
-from vispec.torch.code import SUM, Code, binary, call, negated
-from vispec.torch.elementwise import joined
-from vispec.torch.implementation import Implementation, Match
-from vispec.torch.layout import Value
-from vispec.torch.writer import Writer
+from vispec.torch.nodes.along import at_end
+from vispec.torch.nodes.elementwise import joined
+from vispec.torch.nodes.implementation import Implementation, Match
+from vispec.torch.nodes.writer import Writer
+from vispec.torch.text.code import SUM, Code, binary, call, negated
+from vispec.torch.text.layout import Value
 
 
 def match(node: Node) -> Match | None:

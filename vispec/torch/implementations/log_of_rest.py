@@ -2,11 +2,11 @@
 
 from vispec.program.facts import moving
 from vispec.program.node import Map, Node
-from vispec.torch.code import call
-from vispec.torch.elementwise import joined
-from vispec.torch.implementation import Implementation, Match
-from vispec.torch.layout import Value
-from vispec.torch.writer import Writer
+from vispec.torch.nodes.elementwise import joined
+from vispec.torch.nodes.implementation import Implementation, Match
+from vispec.torch.nodes.writer import Writer
+from vispec.torch.text.code import call
+from vispec.torch.text.layout import Value
 
 
 def match(node: Node) -> Match | None:

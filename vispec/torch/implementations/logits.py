@@ -2,12 +2,12 @@
 
 from vispec.program.cost import Numbers
 from vispec.program.node import Link, Node, Pick
-from vispec.torch.along import at_end
-from vispec.torch.code import call
-from vispec.torch.implementation import Implementation, Match
-from vispec.torch.laws import with_events
-from vispec.torch.layout import Value, aligned
-from vispec.torch.writer import Writer
+from vispec.torch.nodes.along import at_end
+from vispec.torch.nodes.implementation import Implementation, Match
+from vispec.torch.nodes.laws import with_events
+from vispec.torch.nodes.writer import Writer
+from vispec.torch.text.code import call
+from vispec.torch.text.layout import Value, aligned
 
 
 def match(node: Node) -> Match | None:
@@ -18,7 +18,7 @@ def match(node: Node) -> Match | None:
 
 
 def cost(node: Node, found: Match, numbers: Numbers) -> float:
-    return 0.5 * numbers.elements(found.takes[0].axes)
+    return numbers.elements(found.takes[0].axes) // 2
 
 
 def write(w: Writer, node: Node, found: Match) -> Value:

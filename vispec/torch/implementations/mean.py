@@ -3,11 +3,11 @@
 from math import prod
 
 from vispec.program.node import Const, Map, Node, Reduce
-from vispec.torch.along import covering, places
-from vispec.torch.code import method
-from vispec.torch.implementation import Implementation, Match
-from vispec.torch.layout import Value
-from vispec.torch.writer import Writer
+from vispec.torch.nodes.along import covering, places
+from vispec.torch.nodes.implementation import Implementation, Match
+from vispec.torch.nodes.writer import Writer
+from vispec.torch.text.code import method
+from vispec.torch.text.layout import Value
 
 
 def match(node: Node) -> Match | None:

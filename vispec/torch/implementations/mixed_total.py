@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from vispec.program.axis import Axis
 from vispec.program.node import Call, Const, Link, Map, Node, Part, Pick, Reduce, Rename
-from vispec.torch.along import at_end, places
-from vispec.torch.code import Code, call, listed, method, text
-from vispec.torch.implementation import Implementation, Match
 from vispec.torch.implementations import linear
-from vispec.torch.laws import with_events
-from vispec.torch.layout import Value, aligned, merged
-from vispec.torch.picks import valid
-from vispec.torch.writer import Writer
+from vispec.torch.nodes.along import at_end, places
+from vispec.torch.nodes.implementation import Implementation, Match
+from vispec.torch.nodes.laws import with_events
+from vispec.torch.nodes.picks import valid
+from vispec.torch.nodes.writer import Writer
+from vispec.torch.text.code import Code, call, listed, method, text
+from vispec.torch.text.layout import Value, aligned, merged
 
 COUNTS = "vispec.kernels.layers.counts:shared_counts"
 

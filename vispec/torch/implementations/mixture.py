@@ -1,12 +1,12 @@
 """A mixture of densities that are the entries of a product of matrices: responsibilities and gradient in one operation."""
 
 from vispec.program.node import Map, Node, Reduce
-from vispec.torch.along import at_end
-from vispec.torch.code import call
-from vispec.torch.implementation import Implementation, Match
 from vispec.torch.implementations import linear
-from vispec.torch.layout import Value
-from vispec.torch.writer import Writer
+from vispec.torch.nodes.along import at_end
+from vispec.torch.nodes.implementation import Implementation, Match
+from vispec.torch.nodes.writer import Writer
+from vispec.torch.text.code import call
+from vispec.torch.text.layout import Value
 
 
 def match(node: Node) -> Match | None:

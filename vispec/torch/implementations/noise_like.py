@@ -2,11 +2,11 @@
 
 from vispec.program.cost import Numbers
 from vispec.program.node import Map, Node, Noise
-from vispec.torch.code import TERM, binary, call
-from vispec.torch.implementation import Implementation, Match
 from vispec.torch.implementations.linear import added
-from vispec.torch.layout import Value, aligned
-from vispec.torch.writer import Writer
+from vispec.torch.nodes.implementation import Implementation, Match
+from vispec.torch.nodes.writer import Writer
+from vispec.torch.text.code import TERM, binary, call
+from vispec.torch.text.layout import Value, aligned
 
 LIKE = {"normal": "torch.randn_like", "uniform": "torch.rand_like"}
 
@@ -33,7 +33,7 @@ def scaled(product: Node) -> tuple[Node | None, Noise | None]:
 
 
 def cost(node: Node, found: Match, numbers: Numbers) -> float:
-    return 0.5 * numbers.elements(node.axes)
+    return numbers.elements(node.axes) // 2
 
 
 def write(w: Writer, node: Node, found: Match) -> Value:

@@ -1,12 +1,12 @@
 """Σ_d log N(x_d; loc_d, scale_d²) of vectors: one operation with a gradient of its own."""
 
 from vispec.program.node import Const, Density, Node, Reduce
-from vispec.torch.along import at_end
-from vispec.torch.code import call
-from vispec.torch.implementation import Implementation, Match
-from vispec.torch.laws import with_events
-from vispec.torch.layout import Value, aligned, merged
-from vispec.torch.writer import Writer
+from vispec.torch.nodes.along import at_end
+from vispec.torch.nodes.implementation import Implementation, Match
+from vispec.torch.nodes.laws import with_events
+from vispec.torch.nodes.writer import Writer
+from vispec.torch.text.code import call
+from vispec.torch.text.layout import Value, aligned, merged
 
 
 def match(node: Node) -> Match | None:

@@ -2,10 +2,10 @@
 
 from vispec.program.cost import Numbers
 from vispec.program.node import Call, Link, Node, Part, Pick
-from vispec.torch.code import Attribute, Code, call
-from vispec.torch.implementation import Implementation, Match
-from vispec.torch.layout import Value, aligned, merged
-from vispec.torch.writer import Writer
+from vispec.torch.nodes.implementation import Implementation, Match
+from vispec.torch.nodes.writer import Writer
+from vispec.torch.text.code import Attribute, Code, call
+from vispec.torch.text.layout import Value, aligned, merged
 
 
 def match(node: Node) -> Match | None:

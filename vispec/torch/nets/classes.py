@@ -9,12 +9,12 @@ from vispec.model.model import Const, Draw, Law, Model, Net, Stage
 from vispec.model.show import show_stage
 from vispec.model.types import FINITE_DOMAINS, Type
 from vispec.model.walk import law_parts
-from vispec.torch.names import PYTHON
 from vispec.torch.nets.code import Line, NetWriter, assignment, free, names_in, plus, python_size, times
 from vispec.torch.nets.stream import Part, Stream
 from vispec.torch.nets.uses import Uses, uses
 from vispec.torch.nets.words import identifier, size_name
-from vispec.torch.source_text import kernel_names
+from vispec.torch.text.names import PYTHON
+from vispec.torch.text.source_text import kernel_names
 from vispec.trunk import bind
 
 

@@ -8,7 +8,7 @@ from vispec.model.extent import extent
 from vispec.model.model import All, Model, Net, NetCall, Variable, Where
 from vispec.model.types import FINITE_DOMAINS
 from vispec.model.walk import law_parts, prefix_of, walk
-from vispec.plan.trees import may_be_root
+from vispec.plan.refused.trees import may_be_root
 from vispec.trunk import memory_argument
 
 

@@ -2,8 +2,8 @@
 
 import keyword
 
-from vispec.torch.names import PYTHON
-from vispec.torch.source_text import kernel_names
+from vispec.torch.text.names import PYTHON
+from vispec.torch.text.source_text import kernel_names
 
 USED_BY_EMITTED_CODE = """
 batch index tilt total query other n lengths rule one memory

@@ -17,8 +17,10 @@ import torch
 from torch import Generator, Tensor
 from torch import distributions as dist
 
+from vispec.estimators import estimators
 from vispec.model import model as m
 from vispec.model.model import Model
+from vispec.verify.bounds.asked import asked
 from vispec.verify.bounds.draws import DEVIATIONS
 from vispec.verify.bounds.shared import draw_from
 from vispec.verify.data import take
@@ -79,11 +81,9 @@ def confirmed(measure: Callable[[int], float]) -> float:
 
 def averages(estimator: str) -> bool:
     """Whether these estimators are of this very bound: the mean log-weight of draws from guides."""
-    return (
-        estimator.startswith(("elbo", "wake_sleep", "score", "relaxed", "mc(samples=1)"))
-        and "vimco" not in estimator
-        and "iwae" not in estimator
-    )
+    found = asked(estimator)
+    drawn = bool(found) and found[0].kind.draws and not found[0].kind.weighed
+    return drawn and all(each.bound == "elbo" for each in found)
 
 
 def module_mean(trial: Trial, index: int, times: int) -> Estimate:
@@ -159,7 +159,8 @@ def guiding_laws(model: Model) -> dict[str, m.Law]:
     found = {entry.name: entry.law for entry in model.guide if in_data(model, model.variable[entry.name].plates)}
     for infer in model.infer:
         variable = model.variable.get(infer.name)
-        drawn = infer.estimator.name in ("mc", "score") and infer.name not in found
+        kind = estimators()[infer.estimator.name]
+        drawn = kind.draws and not kind.guide and kind.variables == "any" and infer.name not in found
         if not drawn or variable is None or not in_data(model, variable.plates):
             continue
         if variable.role == "latent" and variable.law is not None:

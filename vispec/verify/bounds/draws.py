@@ -15,6 +15,7 @@ from torch import distributions as dist
 
 from vispec.model import model as m
 from vispec.model.model import Variable
+from vispec.verify.bounds.asked import asked
 from vispec.verify.bounds.noise import Guided, Noise, matchings
 from vispec.verify.bounds.recorder import Recorder
 from vispec.verify.checks import GRADIENT, VALUE, distance, gradient_gap
@@ -86,7 +87,7 @@ def check_noise(trial: Trial) -> Check:
 def guided_unknowns(trial: Trial) -> Guided:
     """What the guide covers; NotCheckedError where that is more than can be compared."""
     model = trial.built.model
-    if not trial.built.module.estimator.startswith(("elbo", "iwae")):
+    if not any(each.kind.of_guide for each in asked(trial.built.module.estimator)[:1]):
         raise NotCheckedError(f"estimator {trial.built.module.estimator}")
     laws = {entry.name: entry.law for entry in model.guide if in_data(model, model.variable[entry.name].plates)}
     continuous = {variable.name for variable in continuous_latents(trial.built)}
@@ -116,7 +117,7 @@ def _row(trial: Trial, index: int, guided: Guided, noise: Mapping[str, Noise], f
     own = [{name: Noise(n.values[s][index], n.branch) for name, n in noise.items()} for s in range(count)]
     drawn = known if len(known) == count else known * count
     found = torch.stack([_sample(trial, index, guided, *one, forms) for one in zip(own, drawn, strict=True)])
-    if trial.built.module.estimator.startswith("iwae"):
+    if asked(trial.built.module.estimator)[0].bound == "iwae":
         return found.logsumexp(0) - math.log(count)
     return found.mean()
 

@@ -80,28 +80,28 @@ def check_pairs(trial: Trial) -> Check:
                 if place[at] >= 0:
                     before = (name, tuple(place))
                     expected = pair_marginal(trial, index, before, cell)
-                    here = (*before[1], slice(len(expected)), slice(len(expected)))
+                    here = (*before[1], *map(slice, expected.shape))
                     found = left[here].clone()
                     gaps.append(distance(found, expected))
                     for dim, one in ((1, before), (0, cell)):
-                        gaps.append(distance(found.sum(dim), marginals[name][index][one[1]][: len(expected)]))
+                        gaps.append(distance(found.sum(dim), marginals[name][index][one[1]][: expected.shape[1 - dim]]))
                     left[here] = 0
             gaps.append(float(left.abs().sum()))
     return Check("pairs in chains", len(gaps), max(gaps) if gaps else None, MARGINAL)
 
 
 def pair_marginal(trial: Trial, index: int, before: Cell, cell: Cell) -> Tensor:
-    """p(before, cell | row), (K, K), of two cells that may also be known."""
+    """p(before, cell | row), (K before, K), of two cells that may also be known."""
     row, each = trial.rows[index], trial.enumerations[index]
     variable = trial.built.model.variable[cell[0]]
-    size = row.card(variable.type, place_of(trial.built.model, variable, cell))
+    sizes = [row.card(variable.type, place_of(trial.built.model, variable, one)) for one in (before, cell)]
 
     def states(one: Cell) -> Tensor:  # (N,)
         found = each.choices[:, each.cells.index(one)] if one in each.cells else row.values[one].long()
         return found.expand(len(each.log_joint))
 
-    mass = torch.zeros(size * size, dtype=torch.float64)
-    return mass.index_add(0, states(before) * size + states(cell), each.posterior).view(size, size)
+    mass = torch.zeros(sizes[0] * sizes[1], dtype=torch.float64)
+    return mass.index_add(0, states(before) * sizes[1] + states(cell), each.posterior).view(*sizes)
 
 
 def check_k_best(trial: Trial) -> Check:

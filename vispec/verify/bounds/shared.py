@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 from torch import distributions as dist
 
 from vispec.catalog import distributions
+from vispec.estimators import estimators
 from vispec.model import model as m
 from vispec.model.model import Model, Variable
 from vispec.named import get, put
@@ -157,9 +158,9 @@ def sample_ratio(built: Built, row: Row, values: Assignment, forms: Mapping[str,
 
 def drawn_from_prior(model: Model, variable: Variable, laws: Mapping[str, m.Law]) -> bool:
     """A latent with neither a guide nor a point is drawn from its own law, and adds nothing."""
-    asked = next((infer.estimator.name for infer in model.infer if infer.name == variable.name), "elbo")
+    point = any(estimators()[infer.estimator.name].point for infer in model.infer if infer.name == variable.name)
     joint = model.joint is not None and variable.name in model.joint.names
-    return variable.role == "latent" and variable.name not in laws and asked != "map" and not joint
+    return variable.role == "latent" and variable.name not in laws and not point and not joint
 
 
 def gradient_setting(model: Model, name: str) -> str:

@@ -1,0 +1,1 @@
+"""What can be said but not compiled, as diagnostics V7xx."""

@@ -1,0 +1,1 @@
+"""A program in float64, with given noise."""

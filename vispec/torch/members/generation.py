@@ -1,0 +1,125 @@
+"""generate, and sample and predict over it; forward."""
+
+from __future__ import annotations
+
+from vispec.lower.generate import given_in
+from vispec.lower.outputs import Outputs
+from vispec.model.model import Model, Variable
+from vispec.model.walk import is_read
+from vispec.program.axis import Axis
+from vispec.torch.members.members import BATCH, ROOM, Members
+from vispec.torch.text.names import local
+
+PREDICT = 'def predict(self, batch: dict[str, Tensor], rule: str = "mean", samples: int = 100) -> dict[str, Tensor]:'
+
+
+def generation(m: Members, o: Outputs) -> None:
+    g = o.generated
+    before = [f"{', '.join([*map(local, o.shared.orders), '_'])} = self.shared()"] if o.shared and o.shared.orders else []
+    doc = "Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."
+    arguments = ("n: int", BATCH, "lengths: dict[str, Tensor]", "rule: str")
+    told = {g.rows: "n"}
+    if any(lengths_differ_within(axis) for axis in g.asked.values()):
+        before.append("lengths = with_room(lengths)")
+        m.need([ROOM])
+    for plate, axis in g.asked.items():
+        told[axis] = local(f"{plate}_size")
+        before.append(f'{told[axis]} = max(int(lengths["{plate}"].max()), 1)')
+    more = {"orders": g.orders, "before": before, "told": told, "graph": False}
+    m.program("generate", g.program, doc, arguments, "dict", "dict[str, Tensor]", **more)
+    m.text(sample(o))
+    lines, kernels = predict(o)
+    m.text(lines, *kernels)
+    m.text(
+        [
+            f"def forward(self, {BATCH}) -> Tensor:",
+            '    """log_prob of the batch."""',
+            "    return self.log_prob(batch)",
+        ]
+    )
+
+
+def lengths_differ_within(axis: Axis) -> bool:
+    """Whether a plate stands in others whose lengths differ, so that there may be no lengths of it."""
+    return axis.lengths is not None and any(outer.lengths is not None for outer in axis.lengths.axes)
+
+
+def sample(o: Outputs) -> list[str]:
+    givens = [v.name for v in o.model.variables if v.role == "given"]
+    need = f"`batch` holds {', '.join(givens)}" if givens else "nothing need be given"
+    lines = [
+        "@torch.no_grad()",
+        "def sample(self, n: int, batch: dict | None = None, lengths: dict | None = None) -> dict[str, Tensor]:",
+        f'    """n rows of every variable, latents too, drawn in the order of the model; {need}.',
+        "",
+        "    lengths: for each ragged plate that the batch does not size, how many elements each row has (n,).",
+        '    """',
+    ]
+    if o.generated.asked:
+        names = ", ".join(f'"{name}"' for name in o.generated.asked)
+        lines += [
+            f"    missing = [plate for plate in ({names},) if plate not in (lengths or {{}})]",
+            "    if missing:",
+            "        raise ValueError(f\"lengths must say how many elements each row has of {', '.join(missing)}\")",
+        ]
+    return [*lines, '    return self.generate(n, batch or {}, lengths or {}, "sample")']
+
+
+def predict(o: Outputs) -> tuple[list[str], list[tuple[str, str]]]:
+    """What is partial by its posterior; otherwise what is observed by its law, averaged over draws of any latents."""
+    model = o.model
+    if partial := [name for name in o.summed if model.variable[name].role == "partial"]:
+        return filled(partial), []
+    observed = [v for v in model.variables if v.role in ("observed", "partial")]
+    names = ", ".join(f'"{v.name}"' for v in observed)
+    data = next(plate.name for plate in model.plates if plate.data)
+    givens = [v for v in model.variables if v.role == "given" and data in v.plates]
+    rows = f'len(batch["{givens[0].name}"])' if givens else "len(next(iter(batch.values())))"
+    asked = [p for p in model.plates if p.ragged and not given_in(model, p.name)]
+    lengths = ", ".join(f'"{p.name}": batch["{p.length_key}"]' for p in asked)
+    if not any(net.random for net in model.nets) and all(v.role != "latent" for v in model.variables):
+        return [
+            "@torch.no_grad()",
+            PREDICT,
+            '    """Each observed variable, from what is given. rule: "mean", "mode" or "sample".',
+            "",
+            "    The mean of a categorical variable is its probabilities; one that is read again is at its mode. samples: for",
+            "    models with latents.",
+            '    """',
+            f"    found = self.generate({rows}, batch, {{{lengths}}}, rule)",
+            f"    return {{name: found[name] for name in ({names},)}}",
+        ], []
+    kinds = ", ".join(f'"{v.name}": "{kind_of(model, v)}"' for v in observed)
+    return [
+        "@torch.no_grad()",
+        PREDICT,
+        '    """Each observed variable, from what is given, over so many draws of the latents.',
+        "",
+        '    rule: "mean", "mode" or "sample". The mean of a categorical variable is its probabilities, its mode the likeliest',
+        "    value under them. What is read again is at its mode in one draw; a sample is one draw of all.",
+        '    """',
+        f"    rows, kinds = {rows}, {{{kinds}}}",
+        f"    return predictive(lambda by: self.generate(rows, batch, {{{lengths}}}, by), kinds, rule, samples)",
+    ], [("vispec.kernels.decide", "predictive")]
+
+
+def filled(partial: list[str]) -> list[str]:
+    names = ", ".join(f'"{name}"' for name in partial)
+    return [
+        "@torch.no_grad()",
+        PREDICT,
+        '    """Each partial variable, from all that is seen: its posterior. rule: "mean", the probabilities of its values;',
+        '    "mode", the best joint assignment; "sample", a draw. Cells that are seen are as they are seen. samples: for',
+        "    models without such variables.",
+        '    """',
+        '    found = self.posterior(batch, "marginals" if rule == "mean" else rule)',
+        f"    return {{name: found[name] for name in ({names},)}}",
+    ]
+
+
+def kind_of(model: Model, variable: Variable) -> str:
+    """How a prediction of the variable is averaged over draws; see vispec.kernels.decide.predictive."""
+    domain = variable.type.domain
+    if domain == "tree" or (is_read(model, variable.name) and variable.type.discrete):
+        return "draw"
+    return domain if domain in ("bit", "count") else "probabilities" if variable.type.discrete else "number"

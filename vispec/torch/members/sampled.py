@@ -1,0 +1,66 @@
+"""Methods that tell what is drawn: importance weights, posterior draws, divergences, and the parameters of guides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vispec.lower.outputs import Outputs
+from vispec.torch.members.members import BATCH, Members, rows
+from vispec.torch.text.code import Code, listed, text
+
+SAMPLES = (BATCH, "samples: int")
+
+
+def weights(m: Members, o: Outputs) -> None:
+    """log_weights, draws and divergences."""
+    w = o.weighed
+    if w is None:
+        return
+    told = {w.samples: "samples"}
+    shared = ";\nwhat all rows share is drawn with each sample and adds nothing" if o.shared is not None else ""
+    doc = f"log p(row, latents) − log q(latents) at draws of the latents, (samples, {rows(o)}){shared}."
+    m.program("log_weights", w.log_weights, doc, SAMPLES, orders=w.orders, told=told, graph=False)
+    if w.draws is not None:
+        shapes = "; ".join(f"{name} ({', '.join(axis.hint for axis in w.orders[name])})" for name in w.draws.outputs)
+        doc = f"Posterior draws, from the guides: {shapes}."
+        m.program("draws", w.draws, doc, SAMPLES, "dict", "dict[str, Tensor]", orders=w.orders, told=told, graph=False)
+    if w.divergences is not None:
+        names = [name.removeprefix("ratio ") for name in w.divergences.outputs if name.startswith("ratio ")]
+        doc = (
+            f"Of {', '.join(names)}: log p − log q (samples, {rows(o)}) at draws from the guide, and the draws, samples first."
+        )
+        result = "dict[str, tuple[Tensor, Tensor | None]]"
+        m.program("divergences", w.divergences, doc, SAMPLES, paired, result, orders=w.orders, told=told, graph=False)
+
+
+def paired(codes: Mapping[str, Code]) -> Code:
+    """{"x": (ratio, draws)}; None where draws are no numbers, or rows differ in length."""
+    items = []
+    for name, code in codes.items():
+        if name.startswith("ratio "):
+            own = name.removeprefix("ratio ")
+            pair = listed([code, codes.get(f"draw {own}", text("None"))])
+            items.append(Code((f'"{own}": ', *pair.pieces), 0))
+    return listed(items, "{}")
+
+
+def guides(m: Members, o: Outputs) -> None:
+    """The parameters of the guides, which the posterior gives."""
+    if o.guided is None:
+        return
+    names = list(dict.fromkeys(name.partition(" ")[0] for name in o.guided.program.outputs))
+    read = "; what they read of summed latents at `mode`" if o.guided.modes else ""
+    doc = f"The parameters of the guides of {', '.join(names)}{read}; drawn latents are read at their locations."
+    arguments = (BATCH, "mode: dict[str, Tensor]") if o.guided.modes else (BATCH,)
+    m.program(
+        "guides", o.guided.program, doc, arguments, nested, "dict[str, dict[str, Tensor]]", orders=o.guided.orders, graph=False
+    )
+
+
+def nested(codes: Mapping[str, Code]) -> Code:
+    """{"x": {"loc": ..., "scale": ...}}."""
+    found: dict[str, list[Code]] = {}
+    for name, code in codes.items():
+        latent, _, param = name.partition(" ")
+        found.setdefault(latent, []).append(Code((f'"{param}": ', *code.pieces), 0))
+    return listed([Code((f'"{name}": ', *listed(items, "{}").pieces), 0) for name, items in found.items()], "{}")

@@ -1,0 +1,1 @@
+"""How each node is written, and which patterns of them are at once."""

@@ -1,0 +1,93 @@
+"""Nets and kernels: what is called with tensors whose own axes come last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from vispec.catalog import distributions
+from vispec.program.axis import Axis
+from vispec.program.node import Call, Node, Part
+from vispec.torch.nodes.laws import lead_dims, with_events
+from vispec.torch.nodes.writer import ONE, PLAIN, Writer, parted
+from vispec.torch.text.code import Attribute, Code, Global, Slot, attribute, call, listed, method, number, text
+from vispec.torch.text.layout import Value, aligned
+
+KINDS: dict[str, Callable[[Writer, Call], Value]] = {}
+"""How calls are written that are no plain ones of nets and kernels; other files of this room add theirs."""
+
+
+UNSAID = frozenset({"mode", "site", "symbols", "means", "heads", "behind"})
+"""Settings of a call that are for other readers than the callee."""
+
+
+def _call(w: Writer, node: Call) -> Value:
+    """All arguments aligned by the axes that are none's own; those come last."""
+    if node.kind in KINDS:
+        return KINDS[node.kind](w, node)
+    values = [(with_events(w, given, own), own, keyword) for given, own, keyword in node.given]
+    dims = lead_dims([(value, own) for value, own, _ in values])
+    placed, named = list[Code](), dict[str, Code]()
+    for value, own, keyword in values:
+        code = aligned(w.tensor(value), (*dims, *own))
+        if keyword:
+            named[keyword] = code
+        else:
+            placed.append(code)
+    named |= {name: setting(w, value) for name, value in node.settings if name not in UNSAID}
+    if node.kind == "kernel.total":  # of a sum under the algebra of a query
+        placed.insert(0, text("total"))
+    return Value(call(callee(node), *placed, **named), dims)
+
+
+def _divergence(w: Writer, node: Call) -> Value:
+    """Of two laws as torch knows them, in float64: where concentrations are large, it is a small difference of large terms."""
+    values = [(w.tensor(w.real(with_events(w, given, own))), own) for given, own, _ in node.given]
+    dims = lead_dims(values)
+    # of one shape each: torch's divergence of bits looks for certain ones by masks of either law
+    codes = [method(w.full(value, (*dims, *own)).code, "double") for value, own in values]
+    told = dict(node.settings)
+    q, p = (distributions()[name].torch_class for name in node.name.split(":"))
+    laws = [
+        call(f"torch.distributions.{law}", **dict(zip(told[names], part, strict=True)))
+        for law, names, part in ((q, "q_names", codes[: told["of_q"]]), (p, "p_names", codes[told["of_q"] :]))
+    ]
+    found = call("torch.distributions.kl_divergence", *laws)
+    return Value(method(found, "to", attribute(ONE, "dtype")), dims)
+
+
+def callee(node: Call) -> Code:
+    """self.net, self.net.method by its mode, or a kernel, whose name says its file: "vispec.kernels.sums.lookup:columns"."""
+    if node.kind == "module":
+        return Code((Attribute("module", node.name),))
+    if node.kind == "net":
+        mode = dict(node.settings).get("mode", "whole")
+        method = {"whole": "", "prefix": ".prefixes"}.get(mode, f".{mode}")
+        return Code((Attribute("net", node.name), *([method] if method else [])))
+    module, _, name = node.name.partition(":")
+    return Code((Global(name, module),))
+
+
+def setting(w: Writer, value: Any) -> Code:
+    """A plain value of Python; sizes as the module keeps them."""
+    if isinstance(value, Node):
+        return w.value(value).code
+    if isinstance(value, Axis):
+        return w.extent(value)
+    if isinstance(value, tuple) and not any(isinstance(each, str) for each in value):
+        return listed(setting(w, each) for each in value)
+    return text(repr(value)) if not isinstance(value, int | float) else number(value)
+
+
+def _part(w: Writer, node: Part) -> Value:
+    """One output: the call itself where it has no other, else a name among those that its line gives."""
+    source = w.values[node.source]
+    output = node.source.outputs[node.index]
+    dims = (*source.dims, *output.own)
+    if not parted(node.source):
+        return Value(source.code, dims, output.dtype)
+    return Value(Code((Slot(node),)), dims, output.dtype)
+
+
+KINDS["divergence"] = _divergence
+PLAIN |= {Call: _call, Part: _part}
