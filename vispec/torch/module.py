@@ -21,6 +21,7 @@ from vispec.torch.members.posterior import posterior
 from vispec.torch.members.sampled import guides, weights
 from vispec.torch.members.starts import initialise
 from vispec.torch.nets.classes import NetCode, emit_net
+from vispec.torch.nets.uses import uses
 from vispec.torch.nodes.joint_sums import layer_width
 from vispec.torch.text.source_text import kernel_texts
 
@@ -34,7 +35,8 @@ def print_module(outputs: Outputs, sizes: Mapping[str, int] | None = None, only:
     model, names = outputs.model, named(outputs.model)
     memory = None if outputs.plan is None else outputs.plan.budget.memory
     widths = {net.name: layer_width(net) for net in model.nets}
-    members = Members(names, tuple(data_inputs(outputs)), memory or MEMORY, widths)
+    counting = frozenset(net.name for net in model.nets if uses(net, model).counted)
+    members = Members(names, tuple(data_inputs(outputs)), memory or MEMORY, widths, counting=counting)
     for add in MEMBERS:
         add(members, outputs)
     wanted = kept(only, members.texts, members.kernels)

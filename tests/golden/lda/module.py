@@ -24,6 +24,8 @@ from torch.nn import functional as F
 # draws.once: differentiable_once
 # heap: keep_pages
 # layers.counts: count_values
+# layers.counts: few_values
+# layers.counts: shared_counts
 # probability: LogOfProbability
 # probability: log_of
 # queries: Attached
@@ -121,11 +123,13 @@ class Lda(nn.Module):
         w = batch["w"]  # (doc, n)
         w_len = batch["w_len"]  # (doc,)
         inside_n = torch.arange(w.shape[1], device=self.one.device) < w_len[:, None]  # (doc, n)
-        encode_raw = self.encode(w, words_mask=inside_n)  # (doc, K)
+        w_counts = shared_counts(w, mask=inside_n, size=self.V, like=self.one)  # (doc, V)
+        encode_raw = self.encode(w, words_mask=inside_n, words_counts=w_counts)  # (doc, K)
         encode = F.softplus(encode_raw)  # (doc, K)
         theta = differentiable_once(torch.distributions.Dirichlet(concentration=encode).rsample())  # (doc, K)
         log_topic = log_of(theta)  # (doc, topic)
-        sum_n = mixed_total(log_topic, log_of(phi), w, inside_n, softmax=(False, False))  # (doc,)
+        log_phi = log_of(phi)  # (topic, V)
+        sum_n = mixed_total(log_topic, log_phi, w, inside_n, softmax=(False, False), counts=w_counts)  # (doc,)
         kl_theta = torch.distributions.kl_divergence(
             torch.distributions.Dirichlet(concentration=encode.double()),
             torch.distributions.Dirichlet(concentration=(self.one * 0.5).expand(self.K).expand(w.shape[0], -1).double()),

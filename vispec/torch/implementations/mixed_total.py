@@ -7,15 +7,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vispec.program.axis import Axis
-from vispec.program.node import Const, Link, Map, Node, Pick, Reduce, Rename
+from vispec.program.node import Call, Const, Link, Map, Node, Part, Pick, Reduce, Rename
 from vispec.torch.implementations import linear
 from vispec.torch.nodes.along import at_end, places
 from vispec.torch.nodes.implementation import Implementation, Match
 from vispec.torch.nodes.laws import with_events
 from vispec.torch.nodes.picks import valid
 from vispec.torch.nodes.writer import Writer
-from vispec.torch.text.code import call, listed, method, text
+from vispec.torch.text.code import Code, call, listed, method, text
 from vispec.torch.text.layout import Value, aligned, merged
+
+COUNTS = "vispec.kernels.layers.counts:shared_counts"
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ def write(w: Writer, node: Node, found: Match) -> Value:
     first, value, *rest = found.takes
     table = at_end(with_events(w, first, [told.component, told.table[1]]), [told.component, told.table[1]])
     seen = valid(w, told.outcomes, value)
+    known = known_counts(w, value, rest[0]) if told.masked else {}
     mask = w.value(rest.pop(0)) if told.masked else None
     weight = log_weight(w, rest, told)
     lead = merged([weight.dims[:-1], tuple(axis for axis in seen.dims if axis not in told.many)])
@@ -101,11 +104,23 @@ def write(w: Writer, node: Node, found: Match) -> Value:
     inside = text("None") if mask is None else aligned(mask, every)
     softmax = listed(text(str(is_logits)) for is_logits, _ in (told.weight, told.table))
     kernel = w.kernel("sums.lookup", "mixed_total")
-    total = Value(call(kernel, *(each.code for each in codes), inside, softmax=softmax), lead)
+    total = Value(call(kernel, *(each.code for each in codes), inside, softmax=softmax, **known), lead)
     others = [axis for axis in told.over if axis not in told.many]
     if not others:
         return total
     return Value(method(total.code, "sum", places(total, others)), tuple(axis for axis in lead if axis not in others))
+
+
+def known_counts(w: Writer, value: Node, mask: Node) -> dict[str, Code]:
+    """How often each outcome occurs, where a net is told of it too."""
+    for node in w.order:
+        match node:
+            case Part(Call("kernel", name, ((words, _, _), (inside, _, _))) as source) if name == COUNTS:
+                if words is value and inside is mask:
+                    for each in (source, node):
+                        w.values.setdefault(each, w.write(each))
+                    return {"counts": w.value(node).code}
+    return {}
 
 
 def log_weight(w: Writer, nodes: list[Node], told: Told) -> Value:

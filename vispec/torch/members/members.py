@@ -11,6 +11,7 @@ from vispec.program.node import Call, Input
 from vispec.program.program import Program
 from vispec.rewrite.rules import rewrite
 from vispec.torch.function import Method, Returns, method
+from vispec.torch.members.counts import with_shared_counts
 from vispec.torch.nodes.joint_sums import JointMethod, split
 from vispec.torch.text.names import ModuleNames
 
@@ -19,7 +20,7 @@ from vispec.torch.text.names import ModuleNames
 class Members:
     """texts: of the methods so far, each a list of lines. kernels, attributes: what they need. shaped: inputs that tell how
     many elements axes have. memory: bytes that sums over joint values may take. widths: of nets, for what these take. joints:
-    methods for joint values, by name."""
+    methods for joint values, by name. counting: nets that may be told how often each of their words occurs."""
 
     names: ModuleNames
     shaped: tuple[Input, ...] = ()
@@ -30,6 +31,7 @@ class Members:
     attributes: dict[tuple[str, str], None] = field(default_factory=dict)
     modes: dict[str, set[str]] = field(default_factory=dict)
     joints: dict[str, list[str]] = field(default_factory=dict)
+    counting: frozenset[str] = frozenset()
 
     def program(
         self,
@@ -46,7 +48,7 @@ class Members:
         decorators: Sequence[str] = (),
     ) -> None:
         """A method that a program says."""
-        program = split(rewrite(program), self.widths, self.shaped, self.joint)
+        program = with_shared_counts(split(rewrite(program), self.widths, self.shaped, self.joint), self.counting)
         if any(node.source == "batch" and ragged(node) for node in program.nodes() if isinstance(node, Input)):
             before = ["batch = with_room(batch)", *before]
             self.need([ROOM])
