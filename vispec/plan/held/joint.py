@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vispec.factors import structured
 from vispec.factors.frame import Frame, element_plates
@@ -17,7 +17,7 @@ from vispec.plan.held.hold import Held, hold, values_axis, values_of
 from vispec.plan.order.problem import Factor, Lag, Latent, Pointer, Problem
 from vispec.plan.treatment import Treatment
 from vispec.program import build
-from vispec.program.axis import Axis
+from vispec.program.axis import Axis, copy
 from vispec.program.cost import Numbers
 from vispec.program.node import Node, Site
 from vispec.program.walk import substitute
@@ -69,6 +69,7 @@ def joint(
     asked = zip(tilts.items(), found[len(nodes) :], strict=True)
     factors += tuple(Factor(name, node, plates, True) for (name, (_, plates)), node in asked)
     factors += tuple(counted(frame, model.variable[name], held) for name in summed if has_fewer(held, name))
+    factors += tuple(unpadded(frame, name, held) for name in summed if has_padding(held, name))
     latents = tuple(latent(frame, model.variable[name], held) for name in summed)
     lags = tuple(Lag(each.values, each.of, each.axis, each.steps) for each in held.lags.values())
     pointers = tuple(Pointer(each.values, each.of, each.at) for each in held.pointers.values())
@@ -92,6 +93,22 @@ def counted(frame: Frame, variable: Variable, held: Held) -> Factor:
     value = values_of(site_of(frame, variable.name), held.own[variable.name], held)
     node = build.where(build.lt(value, build.count(held.values[variable.name])), 0.0, -float("inf"))
     return Factor(f"inside_{variable.name}", node, frozenset(map(frame.plate, variable.plates)))
+
+
+def has_padding(held: Held, name: str) -> bool:
+    """Whether a latent is held by joint values along several plates, of which rows may have less."""
+    along = held.along[name]
+    return len(along) > 1 and any(axis.lengths is not None for axis in along)
+
+
+def unpadded(frame: Frame, name: str, held: Held) -> Factor:
+    """-inf where an element that does not count has another value than the first: each joint value of those that do, once."""
+    value = values_of(site_of(frame, name), held.own[name], held)
+    padding = build.where(build.both(*map(build.inside, held.along[name])), 0 if value.dtype == "int" else 0.0, value)
+    every = {axis: replace(copy(axis), lengths=None) for axis in held.along[name]}
+    most = build.reduce("max", build.rename(padding, every), tuple(every.values()))
+    node = build.where(build.eq(most, 0), 0.0, -float("inf"))
+    return Factor(f"once_{name}", node, frozenset(held.plates[name]))
 
 
 def latent(frame: Frame, variable: Variable, held: Held) -> Latent:

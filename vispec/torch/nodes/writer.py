@@ -207,8 +207,9 @@ class Writer:
         if origin.more:
             return binary(SUM, self.extent(origin.of[0]), ("+", number(origin.more)))
         if origin.kind == "joint":
-            values, *along = origin.of
-            return binary(POWER, self.extent(values), *(("**", self.extent(each)) for each in along))
+            values, *along = map(self.extent, origin.of)
+            cells = binary(TERM, along[0], *(("*", each) for each in along[1:])) if len(along) > 1 else along[0]
+            return binary(POWER, values, ("**", cells))
         for node in self.inputs:
             for place, own in enumerate(node.order):
                 if own.origin is origin:
