@@ -98,7 +98,8 @@ class JointSums:
         values, *plates = axis.origin.of
         rows = ordered(body.axes - {axis})
         found = JointMethod(values.hint, Program({"log_joint": inner}, self.hints), tuple(held.context.values()), (*rows, axis))
-        longest = [each.lengths for each in plates if each.lengths is not None] if kind == "joint_sum" else []
+        # digits of the first plate come last: rows with fewer elements there have fewer values; others keep their places
+        longest = [each.lengths for each in plates[:1] if each.lengths is not None] if kind == "joint_sum" else []
         lengths = tuple((each, ordered(each.axes), "") for each in longest)
         count = Part(
             Call("joint_count", values.hint, lengths, (((), "int"),), (("values", values), ("plates", tuple(plates)))), 0
