@@ -14,7 +14,7 @@ def half_cauchy_log_prob(value: torch.Tensor, scale: torch.Tensor) -> torch.Tens
 
 def half_cauchy_start(value: torch.Tensor) -> tuple[torch.Tensor]:
     """Median of elements (N, *event), which is that of the law at its scale."""
-    scale = value.median(0).values
+    scale = value.sort(0).values[(len(value) - 1) // 2]
     return (scale.masked_fill(scale == 0, torch.nan),)
 
 
