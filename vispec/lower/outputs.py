@@ -34,8 +34,7 @@ class Outputs:
     """log_prob: of each row, with what training adds where it reads TRAINING. order: how it is summed. sleep: log q of dreamed
     rows. otherwise: of rows that are not summed. queries: "tilted", "unknowns", "tilted_pairs", "neighbours", where there are
     any. summed: latent → its plates, of those that the posterior is told of. along: of chains, their place among the plates.
-    constants: of each deterministic node that only parameters decide. derived: of each other
-    one that no law reads."""
+    constants: of each deterministic node that only parameters decide. derived: of each other one that no law reads."""
 
     model: Model
     f: Factors
@@ -75,16 +74,9 @@ def lower(plan: Plan | Model) -> Outputs:
     made = generate(model, s.shared.orders if s.shared else {})
     dreams = slept(s)
     sleep = None if dreams is None else program(f, {"log_q": dreams})
+    fixed = {"weighed": weighs, "plan": plan, "constants": constants(f), "sleep": sleep, "otherwise": other, "derived": told}
     if found is None:
-        last = {
-            "weighed": weighs,
-            "guided": guided(s),
-            "plan": plan,
-            "constants": constants(f),
-            "sleep": sleep,
-            "derived": told,
-        }
-        return Outputs(model, f, s, made, log_prob, order, s.shared, **last)
+        return Outputs(model, f, s, made, log_prob, order, s.shared, guided=guided(s), **fixed)
     queries = {
         "tilted": asked_of(program(f, {"tilted": found.tilted})),
         "unknowns": program(
@@ -96,28 +88,14 @@ def lower(plan: Plan | Model) -> Outputs:
     if chained is not None:
         tilted, zeros, along = chained
         queries |= {"tilted_pairs": asked_of(program(f, {"tilted_pairs": tilted})), "neighbours": program(f, dict(zeros))}
-    plates = {name: found.plates[name] for name in found.zeros}
-    return Outputs(
-        model,
-        f,
-        s,
-        made,
-        log_prob,
-        order,
-        s.shared,
-        queries,
-        found.order,
-        frozenset(found.inside),
-        plates,
-        along,
-        weighs,
-        guided(asked),
-        plan,
-        constants(f),
-        sleep,
-        other,
-        told,
-    )
+    fixed |= {
+        "queries": queries,
+        "asked": found.order,
+        "inside": frozenset(found.inside),
+        "summed": {name: found.plates[name] for name in found.zeros},
+        "along": along,
+    }
+    return Outputs(model, f, s, made, log_prob, order, s.shared, guided=guided(asked), **fixed)
 
 
 def constants(f: Factors) -> dict[str, Program]:

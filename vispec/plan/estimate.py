@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from vispec.estimators import estimators
 from vispec.estimators.entry import EstimatorKind, Way
-from vispec.model.model import Estimator, Infer, Law, Model, Past, Then, Variable
+from vispec.model.model import Estimator, Law, Model, Past, Then, Variable
 from vispec.model.walk import is_read, law_parts, walk
 from vispec.plan.treatment import Combine, Treatment
 
@@ -34,10 +34,6 @@ def samples_of(estimator: Estimator) -> int:
 def wanted_bound(estimator: Estimator) -> Combine | None:
     """The bound that an estimator is for: elbo averages log-weights, iwae and mc take the log of the average; None: either."""
     return kind_of(estimator).bound(dict(estimator.settings))
-
-
-def asked_for(name: str, model: Model) -> Infer | None:
-    return next((infer for infer in model.infer if infer.name == name), None)
 
 
 def estimation(model: Model, treatments: Mapping[str, Treatment], shared: Iterable[str]) -> tuple[int, Combine]:

@@ -48,9 +48,12 @@ def make_plan(f: Factors, budget: Budget | None = None) -> Plan:
     """The plan of a completed model's factors. Raises SpecError where a sum takes more than its budget whatever the data."""
     budget, model = budget or Budget(), f.model
     row = setting(f, {v.name: treat(v, model, False) for v in model.variables})
-    if (other := instead(row, budget)) is not None:
+    try:
+        found = ordered(row, budget)
+    except SpecError:
+        if (other := instead(row)) is None:
+            raise
         return make_plan(factorise(other), budget)
-    found = ordered(row, budget)
     check_fit(row)
     whole = {v.name: treat(v, model, True) for v in model.variables}
     left_out = any(each.kind in ("masked", "free") for each in row.treatments.values())
@@ -62,17 +65,11 @@ def make_plan(f: Factors, budget: Budget | None = None) -> Plan:
     return with_alternative(Plan(f, budget, row, found, asked, asked_order, rows, cost))
 
 
-def instead(s: Setting, budget: Budget) -> Model | None:
-    """The model with what is written behind `else`, where a sum takes more than its budget whatever the data."""
+def instead(s: Setting) -> Model | None:
+    """The model with what is written behind `else`, of a sum that takes more than its budget whatever the data."""
     model = s.f.model
     asked = next((i for i in model.infer if i.otherwise is not None and s.treatments[i.name].kind == "sum"), None)
-    if asked is None:
-        return None
-    try:
-        ordered(s, budget)
-    except SpecError:
-        return estimated(model, asked)
-    return None
+    return None if asked is None else estimated(model, asked)
 
 
 def ordered(s: Setting, budget: Budget) -> Order:

@@ -13,7 +13,7 @@ def laplace_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor
 
 def laplace_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Median and mean distance from it of elements (N, *event); a distance of 0 tells no scale, which is nan."""
-    loc = value.median(0).values
+    loc = value.sort(0).values[(len(value) - 1) // 2]
     scale = (value - loc).abs().mean(0)
     return loc, scale.masked_fill(scale == 0, torch.nan)
 

@@ -92,15 +92,6 @@ def every_log_joint(log_joint, context: tuple[Tensor, ...], count: int, size: in
         return torch.cat([log_joint(index, *context) for index in chunks(count, size, device)], -1)
 
 
-def tilt_of_joint(tilt: Tensor, count: int) -> Tensor:
-    """Σ_l tilt[..., l, digit_l(s)] for every s < count: (*B, L, C) → (*B, count)."""
-    found = tilt.new_zeros(*tilt.shape[:-2], 1)
-    for each in tilt.unbind(-2):
-        if found.shape[-1] < count:
-            found = (each.unsqueeze(-1) + found.unsqueeze(-2)).flatten(-2)
-    return found
-
-
 def number_of_joint_values(latents: int, values: int, limit: int) -> int:
     """values ** latents. Raises ValueError past `limit`."""
     count = values**latents

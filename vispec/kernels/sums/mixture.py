@@ -74,8 +74,3 @@ class NormalNatural(torch.autograd.Function):
         by_precision = (by_scaled + shifted).mul_(loc).sub_(by_square)  # twice
         by_scale = torch.addcmul(by_const, by_precision, precision).div_(scale).neg_()
         return shifted.mul_(precision), by_scale, None
-
-
-def bernoulli_natural(x: Tensor, logit: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Σ_d log P(x_d) for log-odds (K, D) as const_k + weight_k · x: const (K,), weight (K, D), x (*B, D)."""
-    return torch.nn.functional.logsigmoid(-logit).sum(1), logit, x

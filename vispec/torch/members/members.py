@@ -11,7 +11,7 @@ from vispec.program.node import Call, Input
 from vispec.program.program import Program
 from vispec.rewrite.rules import rewrite
 from vispec.torch.function import Method, Returns, method
-from vispec.torch.members.counts import with_shared_counts
+from vispec.torch.nodes.counts import with_shared_counts
 from vispec.torch.nodes.joint_sums import JointMethod, split
 from vispec.torch.text.names import ModuleNames
 
