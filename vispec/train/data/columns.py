@@ -74,7 +74,7 @@ def offsets(level: Level, parents: int) -> Array:
 @dataclass(frozen=True)
 class Column:
     """One named field. names: the columns gathered into its innermost lists. anonymous: the file gives it no name.
-    table: the rows of a file that were made the outermost lists of one row."""
+    table: the rows of a file that were made the outermost lists of one row. order: of its labels, where the file gives one."""
 
     label: str
     levels: tuple[Level, ...]
@@ -83,6 +83,7 @@ class Column:
     names: tuple[str, ...] = ()
     anonymous: bool = False
     table: Origin | None = None
+    order: tuple[str, ...] | None = None
 
     def parents(self, depth: int) -> int:
         """How many lists there are at this depth; depth 0: rows."""
@@ -211,7 +212,10 @@ def concatenate(columns: Sequence[Column]) -> Column | None:
     except pa.ArrowInvalid:
         return None
     origin = Origin(tuple(part for column in columns for part in column.origin.parts))
-    return Column(first.label, levels, values, origin, first.names, first.anonymous)
+    orders = {column.order for column in columns}
+    if len(orders) > 1:
+        return None
+    return Column(first.label, levels, values, origin, first.names, first.anonymous, order=first.order)
 
 
 def _numeric(kind: pa.DataType) -> bool:

@@ -30,18 +30,22 @@ def load(
     sizes: Mapping[str, int] | None = None,
     optional: Collection[str] = (),
     more: bool = False,
+    absent: Collection[str] = (),
+    index: Mapping[str, str] | None = None,
+    drop: bool = False,
 ) -> Dataset:
     """Read data for a model; raises DataError with all that is wrong in it.
 
     arguments: paths, or `name=path` for files with one variable each, aligned row by row. columns: which columns feed a
     variable (names; "#3" and "#1..13" by position; "*" all that are left). encoders: those of the training data, None to
     build them from this. sizes: by name, over those of the spec; for validation data, the training data's.
-    optional: variables besides partial ones whose columns may be absent, such as those to be predicted. more: build also
-    the encoders that `encoders` lacks.
+    optional: variables whose columns may be absent, such as those to be predicted. more: build also the encoders that
+    `encoders` lacks. absent: partial variables of which there are no values. index: by plate, the column that says in which of
+    its elements a row stands.
     """
     problems = Problems()
     known = Sizes(model, sizes or {})
-    matched = match(model, arguments, columns or {}, problems, optional)
+    matched = match(model, arguments, columns or {}, problems, optional, absent, index)
     problems.check()
     tables: tuple[str, ...] = ()
     if model.single is not None:
@@ -62,10 +66,18 @@ def load(
     problems.check()
     if encoders is None or more:
         warn_of_scales(model, fields, arranged, problems)
+        _warn_of_silence(fields, matched, problems)
     gathered = {name: column.names for name, column in matched.columns.items() if column.names}
     weight = model.weight if model.weight in fields else None
     dataset = _dataset(model, fields, found, origin.rows, built, known, problems)
-    return replace(dataset, columns=gathered, weight=weight, tables=tables)
+    return replace(dataset, columns=gathered, weight=weight, tables=tables, asked=matched.names)
+
+
+def _warn_of_silence(fields: Mapping[str, Field], matched: Matched, problems: Problems) -> None:
+    """D195 for columns of partial variables that are empty."""
+    for name, field in fields.items():
+        if name in matched.columns and field.observed is not None and not field.observed.any():
+            problems.warn("D195", f"no row has a value of `{name}`", matched.columns[name].origin.file, name)
 
 
 def _check_weights(values: Array, column: Column, problems: Problems) -> None:

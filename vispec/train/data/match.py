@@ -1,6 +1,5 @@
-"""Which columns feed which variable: by name, as `--columns` says, numbered (x1 .. xD), or the one that is left."""
+"""All files read, and each variable given its column: of the tables that several feed from, or of its own file."""
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -8,43 +7,34 @@ import numpy as np
 import pyarrow as pa
 
 from vispec.model.model import Model
+from vispec.train.data.choose import POSITION, REST, Slot, choose, like_number, missing_help, numbered
 from vispec.train.data.columns import Column, Origin, Request, Table, concatenate
 from vispec.train.data.diagnostics import DataDiagnostic, DataError, Problems
-from vispec.train.data.files import read
+from vispec.train.data.files import read, reader_of
 
-POSITION = re.compile(r"#(\d{1,6})(?:\.\.#?(\d{1,6}))?")
-NUMBERED = re.compile(r"(?:_?(\d{1,6})|\[(\d{1,6})\])")
-REST = "*"
-
-
-@dataclass(frozen=True)
-class Slot:
-    """Something that wants data: a variable, or the length of a plate that no variable with data stands in.
-
-    vector: it may be gathered from several columns. optional: its column may be absent."""
-
-    name: str
-    vector: bool
-    optional: bool
+SHOWN = 8  # names of unused columns
 
 
 @dataclass
 class Matched:
-    """Columns by slot name. origin: the rows of the files given without a name; None where each variable has its own."""
+    """Columns by slot name. origin: the rows of the files given without a name; None where each variable has its own.
+    names: what `--columns` asked for, as names of columns. keys: by plate, in which of its elements each row stands."""
 
     columns: dict[str, Column] = field(default_factory=dict)
     origin: Origin | None = None
+    names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    keys: dict[str, Column] = field(default_factory=dict)
 
 
-def slots_of(model: Model, optional: Collection[str] = ()) -> dict[str, Slot]:
-    """All that a model wants from data, in spec order. optional: variables besides partial ones that may be absent."""
+def slots_of(model: Model, optional: Collection[str] = (), absent: Collection[str] = ()) -> dict[str, Slot]:
+    """All that a model wants from data, in spec order. optional: variables that may be absent. absent: those that are."""
     plates = model.plate
     slots: dict[str, Slot] = {}
     for variable in model.variables:
-        if variable.role != "latent":
+        if variable.role != "latent" and variable.name not in absent:
             inner = [plates[name] for name in variable.plates if not plates[name].data]
             vector = bool(variable.type.shape) or bool(inner) or variable.type.domain == "tree"
-            slots[variable.name] = Slot(variable.name, vector, variable.role == "partial" or variable.name in optional)
+            slots[variable.name] = Slot(variable.name, vector, variable.name in optional, variable.role == "partial")
     for plate in model.plates:
         if plate.ragged and not any(plate.name in _plates(model, name) for name in slots):
             slots[plate.length_key] = Slot(plate.length_key, len(plate.inside) > 1, False)
@@ -100,49 +90,82 @@ def match(
     columns: Mapping[str, tuple[str, ...]],
     problems: Problems,
     optional: Collection[str] = (),
+    absent: Collection[str] = (),
+    index: Mapping[str, str] | None = None,
 ) -> Matched:
     """Read all files and give each slot its column; what fits nowhere is a problem, or a warning for a latent's column."""
-    slots = slots_of(model, optional)
+    slots = slots_of(model, optional, absent)
     bare, named = parse_arguments(model, arguments, slots)
-    for name in columns.keys() - slots.keys():
-        problems.add("D112", f"--columns names `{name}`, which takes no data", (bare or arguments)[0], help=_choices(slots))
+    _check_names(model, columns, absent, index or {}, slots, (bare or arguments)[0], problems)
     matched = Matched()
     if bare:
         rest = {name: slot for name, slot in slots.items() if name not in named}
         if model.single is not None and (len(bare) > 1 or blocks(model) > 1):  # each file has what it has
             rest = {name: replace(slot, optional=True) for name, slot in rest.items()}
-        _match_tables(model, bare, rest, columns, matched, problems)
+        _match_tables(model, bare, rest, columns, index or {}, matched, problems)
     for name, paths in named.items():
-        parts = [_own_column(slots[name], path, columns.get(name), model.single is not None, problems) for path in paths]
+        single = model.single is not None
+        parts = [_own_column(slots[name], path, columns.get(name), single, matched, problems) for path in paths]
         if all(parts):
             _store(matched, name, [part for part in parts if part], problems)
     problems.check()
-    _absent(slots, matched, (*bare, *(path for paths in named.values() for path in paths))[0], problems)
+    _missing(slots, matched, (*bare, *(path for paths in named.values() for path in paths))[0], problems)
     return matched
 
 
-def _absent(slots: Mapping[str, Slot], matched: Matched, file: str, problems: Problems) -> None:
+def _check_names(
+    model: Model,
+    columns: Collection[str],
+    absent: Collection[str],
+    index: Collection[str],
+    slots: Mapping[str, Slot],
+    file: str,
+    problems: Problems,
+) -> None:
+    """Options name what they may name."""
+    for name in columns:
+        if name not in slots:
+            what = "is declared absent" if name in absent else "takes no data"
+            problems.add("D112", f"--columns names `{name}`, which {what}", file, help=_choices(slots))
+    partial = [variable.name for variable in model.variables if variable.role == "partial"]
+    for name in absent:
+        if name not in partial:
+            known = ", ".join(f"`{each}`" for each in partial) or "none"
+            problems.add("D112", f"--absent names `{name}`, which is no partial variable", file, help=f"there are: {known}")
+    for name in index:
+        if name not in model.plate or model.plate[name].implicit:
+            known = ", ".join(f"`{plate.name}`" for plate in model.plates if not plate.implicit)
+            problems.add("D112", f"--index names `{name}`, which is no plate", file, help=f"there are: {known}")
+    problems.check()
+
+
+def _missing(slots: Mapping[str, Slot], matched: Matched, file: str, problems: Problems) -> None:
     """Where there are only aligned files, each variable needs its own."""
     for name, slot in slots.items():
         if name not in matched.columns and not slot.optional:
-            problems.add("D111", f"no data for `{name}`", file, help=f"add {name}=FILE")
+            absent = f", or, if there are no values of it, --absent {name}" if slot.partial else ""
+            problems.add("D111", f"no data for `{name}`", file, help=f"add {name}=FILE{absent}")
 
 
-def _request(slots: Mapping[str, Slot], columns: Mapping[str, tuple[str, ...]]) -> Request:
+def _request(slots: Mapping[str, Slot], columns: Mapping[str, tuple[str, ...]], keys: Collection[str] = ()) -> Request:
     asked = {name for slot in slots for name in columns.get(slot, ())}
     rest = REST in asked
     positional = rest or any(POSITION.fullmatch(name) for name in asked)
+    every = positional or any(".." in name for name in asked)
 
     def keep(name: str) -> bool:
-        return rest or name in slots or name in asked or any(_number(slot, name) is not None for slot in slots.values())
+        wanted = every or name in slots or name in asked or name in keys
+        return wanted or any(numbered(slot, name) is not None for slot in slots.values())
 
     return Request(keep, positional)
 
 
-def _number(slot: Slot, name: str) -> int | None:
-    """3 for x3, x_3 or x[3] where the slot x may be gathered."""
-    found = NUMBERED.fullmatch(name[len(slot.name) :]) if slot.vector and name.startswith(slot.name) else None
-    return int(found[1] or found[2]) if found else None
+def key_names(model: Model, index: Mapping[str, str]) -> dict[str, str]:
+    """The column that each plate may be keyed by: that of `--index`, or, where variables stand deeper than rows, of its name."""
+    plates = [v.plates for v in model.variables if v.role != "latent"]
+    deeper = any(sum(not model.plate[name].implicit for name in names) > 1 for names in plates)
+    own = {plate.name: plate.name for plate in model.plates if not plate.implicit} if deeper else {}
+    return own | dict(index)
 
 
 def _match_tables(
@@ -150,15 +173,31 @@ def _match_tables(
     paths: Sequence[str],
     slots: Mapping[str, Slot],
     columns: Mapping[str, tuple[str, ...]],
+    index: Mapping[str, str],
     matched: Matched,
     problems: Problems,
 ) -> None:
-    request = replace(_request(slots, columns), single=model.single is not None)
+    keys = {plate: name for plate, name in key_names(model, index).items() if plate in index or name not in slots}
+    request = replace(_request(slots, columns, keys.values()), single=model.single is not None)
     tables = [read(path, request) for path in paths]
     found: dict[str, list[Column]] = {}
-    for table in tables:
-        for name, column in _from_table(table, slots, columns, problems).items():
-            found.setdefault(name, []).append(column)
+    keyed: dict[str, list[Column]] = {}
+    for number, table in enumerate(tables):
+        own = {plate: name for plate, name in keys.items() if name in table.columns}
+        chosen = choose(table, slots, columns, {*own.values()}, problems)
+        if not number:
+            matched.names |= {name: chosen.names[name] for name in columns if name in chosen.names}
+            columns = {**columns, **matched.names}  # ranges are resolved once
+            _tell_unused(model, table, chosen.left, problems)
+        for name, names in chosen.names.items():
+            found.setdefault(name, []).append(_gather(table, name, names))
+        for plate, name in own.items():
+            keyed.setdefault(plate, []).append(table.columns[name])
+    for plate in index:
+        if len(keyed.get(plate, ())) < len(tables):
+            help = f"the columns are {', '.join(f'`{name}`' for name in list(tables[0].columns)[:10])}"
+            fact = f"there is no column `{index[plate]}`, which --index asks for plate `{plate}`"
+            problems.add("D110", fact, paths[0], help=help)
     problems.check()
     for name, parts in found.items():
         if len(parts) == len(tables) or slots[name].optional:
@@ -166,16 +205,31 @@ def _match_tables(
         elif not problems.found:
             missing = next(t for t in tables if all(part.origin is not t.origin for part in parts))
             problems.add("D111", f"no column for `{name}`, which the other files have", missing.origin.file)
+    for plate, parts in keyed.items():
+        if len(parts) == len(tables) and (whole := concatenate(parts)) is not None:
+            matched.keys[plate] = whole
     matched.origin = Origin(tuple(part for table in tables for part in table.origin.parts))
-    latent = [v.name for v in model.variables if v.role == "latent"]
-    for name in latent:
-        if name in tables[0].columns:
-            problems.warn("D190", f"`{name}` is latent, so this column is not used", paths[0], name)
+
+
+def _tell_unused(model: Model, table: Table, left: Sequence[str], problems: Problems) -> None:
+    """Warnings for columns of latents, and for those that nothing takes."""
+    latent = {variable.name for variable in model.variables if variable.role == "latent"}
+    for name in left:
+        if name in latent:
+            problems.warn("D190", f"`{name}` is latent, so this column is not used", table.origin.file, name)
+    names = [f"`{name}`" for name in left if name not in latent and name]
+    if names and table.header and reader_of(table.origin.file).name in ("delimited", "parquet", "jsonl"):
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        problems.warn("D194", f"columns that are not used: {', '.join(names[:SHOWN])}{more}", table.origin.file)
 
 
 def _store(matched: Matched, name: str, parts: Sequence[Column], problems: Problems) -> None:
     column = concatenate(parts)
-    if column is None:
+    if column is None and len({part.order for part in parts}) > 1:
+        other = next(part for part in parts if part.order != parts[0].order)
+        fact = f"the labels of `{name}` are in another order than in {parts[0].origin.file}"
+        problems.add("D135", fact, other.origin.file, None, other.label, "all files give one order, or none")
+    elif column is None:
         other = next(
             part for part in parts if len(part.levels) != len(parts[0].levels) or part.values.type != parts[0].values.type
         )
@@ -186,124 +240,26 @@ def _store(matched: Matched, name: str, parts: Sequence[Column], problems: Probl
         matched.columns[name] = column if column.label else replace(column, label=name)
 
 
-def _own_column(slot: Slot, path: str, asked: tuple[str, ...] | None, single: bool, problems: Problems) -> Column | None:
+def _own_column(
+    slot: Slot, path: str, asked: tuple[str, ...] | None, single: bool, matched: Matched, problems: Problems
+) -> Column | None:
     """The column of `name=path`: as --columns says, of that name, or the file's only one."""
-    chosen = {slot.name: asked} if asked else {}
-    request = replace(_request({slot.name: slot}, chosen), single=single)
+    columns = {slot.name: matched.names.get(slot.name, asked)} if asked else {}
+    request = replace(_request({slot.name: slot}, columns), single=single)
     table = read(path, request)
-    found = _from_table(table, {slot.name: slot}, chosen, Problems())
-    if slot.name in found:
-        return found[slot.name]
+    chosen = choose(table, {slot.name: slot}, columns, (), problems if asked else Problems()).names
+    if slot.name in chosen:
+        matched.names |= {slot.name: chosen[slot.name]} if asked else {}
+        return _gather(table, slot.name, chosen[slot.name])
     if asked:
-        _from_table(table, {slot.name: slot}, chosen, problems)
         return None
     only = next(iter(table.columns)) if len(table.columns) == 1 else None
-    if only is not None and not (table.header and _like_number(only)):
+    if only is not None and not (table.header and like_number(only)):
         return read(path, Request(lambda name: True, single=single)).columns[only]
     names = ", ".join(f"`{name}`" for name in list(table.columns)[:10])
-    advice = f"say which, as --columns {slot.name}=NAME" if only is None else _missing_help(table, slot, [only])
+    advice = f"say which, as --columns {slot.name}=NAME" if only is None else missing_help(table, slot, [only])
     problems.add("D111", f"no column `{slot.name}` among {names}", path, help=advice)
     return None
-
-
-def _from_table(
-    table: Table, slots: Mapping[str, Slot], columns: Mapping[str, tuple[str, ...]], problems: Problems
-) -> dict[str, Column]:
-    """The columns of one table by slot; the ones that are missing are reported."""
-    chosen: dict[str, tuple[str, ...]] = {}
-    for name, slot in slots.items():
-        if name in columns:
-            chosen[name] = _asked(table, name, columns[name], problems)
-        elif name in table.columns and name:
-            chosen[name] = (name,)
-        elif slot.vector and (numbered := _numbered(table, slot, slots)):
-            chosen[name] = numbered
-    claimed = {name for names in chosen.values() for name in names}
-    left = [name for name in table.columns if name not in claimed and (name not in slots or not name)]
-    for name, names in list(chosen.items()):
-        if REST in names:
-            chosen[name] = tuple(n for item in names for n in (left if item == REST else [item]))
-    _take_anonymous(table, slots, chosen)
-    for name, slot in slots.items():
-        if name not in chosen and not slot.optional:
-            problems.add("D111", f"no column for `{name}`", table.origin.file, help=_missing_help(table, slot, left))
-    return {name: _gather(table, name, names) for name, names in chosen.items() if names}
-
-
-def _asked(table: Table, name: str, asked: Sequence[str], problems: Problems) -> tuple[str, ...]:
-    """The table's names for what --columns asks: a name or a position, from 1, or all from one to another, a..c or #1..3."""
-    names: list[str] = []
-    order = list(table.columns)
-    for item in asked:
-        position = None if item in table.columns else POSITION.fullmatch(item)
-        if position:
-            first, last = int(position[1]), int(position[2] or position[1])
-            if not 1 <= first <= last <= len(order):
-                problems.add(
-                    "D110", f"there are columns 1 to {len(order)}, not {item}", table.origin.file, help=f"asked for by `{name}`"
-                )
-                continue
-            names += order[first - 1 : last]
-        elif item in table.columns or item == REST:
-            names.append(item)
-        elif found := _between(order, *item.split("..")):
-            names += found
-        else:
-            have = ", ".join(f"`{n}`" for n in order[:10]) + (", ..." if len(order) > 10 else "")
-            advice = f"the columns are {have}" if table.header else "the file has no names; ask by position, as #1 or #1..3"
-            advice = "give each variable a --columns of its own" if "=" in item else advice
-            problems.add(
-                "D110", f"there is no column `{item}`, which --columns asks for `{name}`", table.origin.file, help=advice
-            )
-    return tuple(names)
-
-
-def _between(order: Sequence[str], first: str, last: str = "", *rest: str) -> Sequence[str]:
-    """All names from the first to the last; none where there are not these two, in this order."""
-    if rest or first not in order or last not in order:
-        return ()
-    return order[order.index(first) : order.index(last) + 1]
-
-
-def _numbered(table: Table, slot: Slot, slots: Mapping[str, Slot]) -> tuple[str, ...]:
-    """x1 .. xD in the order of their numbers, if they run on from 0 or 1; not those that are variables themselves."""
-    free = (name for name in table.columns if name not in slots)
-    numbers = {number: name for name in free if (number := _number(slot, name)) is not None}
-    order = sorted(numbers)
-    runs_on = order and order[0] in (0, 1) and order == list(range(order[0], order[0] + len(order)))
-    return tuple(numbers[i] for i in order) if runs_on else ()
-
-
-def _take_anonymous(table: Table, slots: Mapping[str, Slot], chosen: dict[str, tuple[str, ...]]) -> None:
-    """A column without a name goes to the one slot that is left."""
-    anonymous = [name for name, column in table.columns.items() if column.anonymous]
-    open_slots = [slot for slot in slots.values() if slot.name not in chosen]
-    required = [slot for slot in open_slots if not slot.optional] or open_slots
-    if len(anonymous) == 1 and len(required) == 1:
-        chosen[required[0].name] = (anonymous[0],)
-
-
-def _missing_help(table: Table, slot: Slot, left: Sequence[str]) -> str:
-    if "" in table.columns:
-        return f"the file's rows have no names, and several variables want data: give each a file, as {slot.name}=FILE"
-    if not left:
-        return f"add a column `{slot.name}`"
-    names = ",".join(left[:5]) + (",..." if len(left) > 5 else "")
-    if all(_like_number(name) for name in table.columns):
-        every = f"gather all columns with --columns '{slot.name}=*', or some by position, as {slot.name}=#1..3"
-        return f"the first line is taken for names; if the file has none, {every}"
-    advice = f"say which column it is, as --columns {slot.name}={left[0]}"
-    if slot.vector and len(left) > 1:
-        return f"{advice}, or which it is made of, as {slot.name}={names}"
-    return f"{advice} (unused: {names})"
-
-
-def _like_number(name: str) -> bool:
-    try:
-        float(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _gather(table: Table, label: str, names: Sequence[str]) -> Column:
@@ -321,7 +277,8 @@ def _gather(table: Table, label: str, names: Sequence[str]) -> Column:
     joined = pa.concat_arrays([chunk for column in columns for chunk in column.values.cast(kind).chunks])
     order = np.arange(rows * width).reshape(width, rows).T.reshape(-1)
     values = pa.chunked_array([joined.take(pa.array(order))], kind)
-    return Column(label, (width,), values, table.origin, tuple(names))
+    orders = {column.order for column in columns}
+    return Column(label, (width,), values, table.origin, tuple(names), order=orders.pop() if len(orders) == 1 else None)
 
 
 def _is_number(kind: pa.DataType) -> bool:

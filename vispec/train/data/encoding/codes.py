@@ -36,6 +36,11 @@ CODES: Mapping[str, str] = {
     "D132": "sparse rows do not fit together",
     "D133": "a list ends before an element that the model reads",
     "D134": "several rows, and the spec has no data plate",
+    "D135": "labels that variables share come in two orders",
     "D190": "a latent variable's column is not used (a warning)",
     "D191": "a net reads numbers that are large for it (a warning)",
+    "D192": "labels of a known size count from 1, or seem to (a warning)",
+    "D193": "a range leaves out columns that others take (a warning)",
+    "D194": "columns are not used (a warning)",
+    "D195": "a partial variable has no value in the training data (a warning)",
 }

@@ -12,8 +12,9 @@ from vispec.train.data.arrange import Arranged, Path
 from vispec.train.data.columns import Array, Column, lengths, offsets
 from vispec.train.data.diagnostics import LIMIT, Problems
 from vispec.train.data.encoding import values as leaf
-from vispec.train.data.encoding.categories import category_ids, is_coded, labels_of, raw_codes
+from vispec.train.data.encoding.categories import category_ids, labels_of, raw_labels
 from vispec.train.data.encoding.context import Context
+from vispec.train.data.encoding.labels import is_coded
 from vispec.train.data.encoding.tokens import raw_tokens, token_ids, vocabularies
 from vispec.train.data.encoding.vocab import Encoders
 from vispec.train.data.sizes import Sizes
@@ -45,10 +46,10 @@ def encode(
     """All fields, and the encoders that were given or are built from these columns; with `more`, both."""
     context = Context(model, sizes, found, encoders or Encoders(), encoders is None or more, problems)
     tokens = {name: raw_tokens(a, problems) for name, a in arranged.items() if model.variable[name].type.domain == "token"}
-    codes = {name: raw_codes(a, problems) for name, a in arranged.items() if is_coded(model, model.variable[name])}
+    codes = {name: raw_labels(a, problems) for name, a in arranged.items() if is_coded(model, model.variable[name].type)}
     problems.check()
     if context.training:
-        built = Encoders(vocabularies(model, tokens), labels_of(model, codes))
+        built = Encoders(vocabularies(model, tokens), labels_of(model, codes, sizes, problems))
         context.encoders = built.under(context.encoders)
     for vocabulary in context.encoders.vocabularies.values():
         sizes.known[vocabulary.name] = len(vocabulary)
