@@ -123,11 +123,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A file read: columns by name in file order; `header` False where they are known by position only ("#1", "#2", ...)."""
+    """A file read: columns by name in file order; `header` False where they are known by position only ("#1", "#2", ...).
+    note: what was found out about its form, for the user to know."""
 
     columns: Mapping[str, Column]
     origin: Origin
     header: bool = True
+    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -143,11 +145,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Reader:
-    """A file format. extensions: in lower case, with the dot, without .gz. read: from an open file; raises DataError."""
+    """A file format. extensions: in lower case, with the dot, without .gz. read: from an open file; raises DataError.
+    binary: its bytes are no text."""
 
     name: str
     extensions: tuple[str, ...]
     read: "Callable[[DataFile, Request], Table]"
+    binary: bool = False
 
 
 @dataclass(frozen=True)

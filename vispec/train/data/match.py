@@ -161,7 +161,7 @@ def _request(slots: Mapping[str, Slot], columns: Mapping[str, tuple[str, ...]], 
 
 
 def key_names(model: Model, index: Mapping[str, str]) -> dict[str, str]:
-    """The column that each plate may be keyed by: that of `--index`, or, where variables stand deeper than rows, of its name."""
+    """The column that a plate may be keyed by: that of `--index`, or, where variables stand deeper than rows, of its name."""
     plates = [v.plates for v in model.variables if v.role != "latent"]
     deeper = any(sum(not model.plate[name].implicit for name in names) > 1 for names in plates)
     own = {plate.name: plate.name for plate in model.plates if not plate.implicit} if deeper else {}
@@ -183,6 +183,8 @@ def _match_tables(
     found: dict[str, list[Column]] = {}
     keyed: dict[str, list[Column]] = {}
     for number, table in enumerate(tables):
+        if table.note:
+            problems.warn("D196", table.note, table.origin.file)
         own = {plate: name for plate, name in keys.items() if name in table.columns}
         chosen = choose(table, slots, columns, {*own.values()}, problems)
         if not number:

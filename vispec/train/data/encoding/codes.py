@@ -43,4 +43,5 @@ CODES: Mapping[str, str] = {
     "D193": "a range leaves out columns that others take (a warning)",
     "D194": "columns are not used (a warning)",
     "D195": "a partial variable has no value in the training data (a warning)",
+    "D196": "cells are told apart by another mark than the file's name says (a warning)",
 }

@@ -77,4 +77,4 @@ LEAVES = (
     pa.types.is_null,
 )
 
-ENTRY = Reader("parquet", (".parquet", ".pq"), read)
+ENTRY = Reader("parquet", (".parquet", ".pq"), read, binary=True)
