@@ -11,6 +11,7 @@ from vispec.train.data.agree import agree
 from vispec.train.data.arrange import Arranged, Layout, Path, arrange, layout_of
 from vispec.train.data.checks.scales import warn_of_scales
 from vispec.train.data.checks.short import check_short
+from vispec.train.data.checks.unmet import check_unmet, find_unmet
 from vispec.train.data.columns import Array, Column, Origin
 from vispec.train.data.dataset import Dataset, Ragged
 from vispec.train.data.diagnostics import Problems
@@ -64,9 +65,14 @@ def load(
     if model.weight in fields:
         _check_weights(fields[model.weight].values, arranged[model.weight].column, problems)
     problems.check()
+    told = (model, fields, arranged, found, built, known, problems)
     if encoders is None or more:
+        built = replace(built, unmet=find_unmet(*told))
         warn_of_scales(model, fields, arranged, problems)
         _warn_of_silence(fields, matched, problems)
+    else:
+        check_unmet(*told)
+        problems.check()
     gathered = {name: column.names for name, column in matched.columns.items() if column.names}
     weight = model.weight if model.weight in fields else None
     dataset = _dataset(model, fields, found, origin.rows, built, known, problems)

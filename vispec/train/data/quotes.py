@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Iterator
 
 import pyarrow as pa
 
@@ -22,7 +23,7 @@ def check_quotes(file: DataFile, delimiter: str) -> None:
         text.seek(0)
         lines: list[str] = []  # of the record that is being read
 
-        def kept() -> "list[str]":
+        def kept() -> Iterator[str]:
             for line in text:
                 lines.append(line)
                 yield line

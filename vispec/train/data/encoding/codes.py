@@ -37,6 +37,7 @@ CODES: Mapping[str, str] = {
     "D133": "a list ends before an element that the model reads",
     "D134": "several rows, and the spec has no data plate",
     "D135": "labels that variables share come in two orders",
+    "D136": "a row reads an element of a parameter that met no training data",
     "D190": "a latent variable's column is not used (a warning)",
     "D191": "a net reads numbers that are large for it (a warning)",
     "D192": "labels of a known size count from 1, or seem to (a warning)",
@@ -44,4 +45,5 @@ CODES: Mapping[str, str] = {
     "D194": "columns are not used (a warning)",
     "D195": "a partial variable has no value in the training data (a warning)",
     "D196": "cells are told apart by another mark than the file's name says (a warning)",
+    "D197": "no row meets an element of a parameter (a warning)",
 }
