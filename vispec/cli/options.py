@@ -203,8 +203,8 @@ def load_data(run: "Run", data: Sequence[str], reading: Reading) -> "Dataset":
     """Data for a run, encoded as its training data were, and read as they were where nothing else is said."""
     from vispec.train.data import load
 
-    told = reading.over(run.config.reading).options
-    return spoken(load(run.model, data, encoders=run.encoders, sizes=run.config.sizes, **told), run)
+    told, optional = reading.over(run.config.reading).options, run.config.absent
+    return spoken(load(run.model, data, encoders=run.encoders, sizes=run.config.sizes, optional=optional, **told), run)
 
 
 def spoken(found: "Dataset", run: "Run") -> "Dataset":

@@ -21,10 +21,9 @@ class Reading:
         return dict(vars(self))
 
     def over(self, other: "Reading") -> "Reading":
-        """This where it says something, else the other."""
+        """This where it says something, else the other; what is absent is so in one data set only."""
         columns = {**other.columns, **self.columns}
-        absent = tuple(dict.fromkeys((*other.absent, *self.absent)))
-        return Reading(columns, {**other.index, **self.index}, absent, self.drop or other.drop)
+        return Reading(columns, {**other.index, **self.index}, self.absent, self.drop or other.drop)
 
     def only(self, names: frozenset[str]) -> "Reading":
         """Of these variables."""

@@ -201,7 +201,7 @@ def read_data(
         raise OptionError(UNDIVIDED)
     train = load(model, data, encoders=encoders, sizes=sizes, more=more, **reading.options)
     if valid:
-        resolved = Reading(train.asked).over(reading)
+        resolved = Reading(train.asked, reading.index, reading.absent, reading.drop)
         return train, load(model, valid, encoders=train.encoders, sizes=train.sizes, **resolved.options)
     if not settings.valid:
         return train, None
