@@ -9,6 +9,7 @@ import pyarrow as pa
 from vispec.model.model import Model, Plate, Variable
 from vispec.train.data.agree import agree
 from vispec.train.data.arrange import Arranged, Layout, Path, arrange, layout_of
+from vispec.train.data.checks.order import warn_of_order
 from vispec.train.data.checks.scales import warn_of_scales
 from vispec.train.data.checks.short import check_short
 from vispec.train.data.checks.unmet import check_unmet, find_unmet
@@ -69,6 +70,7 @@ def load(
     if encoders is None or more:
         built = replace(built, unmet=find_unmet(*told))
         warn_of_scales(model, fields, arranged, problems)
+        warn_of_order(model, arranged, built, problems)
         _warn_of_silence(fields, matched, problems)
     else:
         check_unmet(*told)

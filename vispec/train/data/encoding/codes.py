@@ -46,4 +46,5 @@ CODES: Mapping[str, str] = {
     "D195": "a partial variable has no value in the training data (a warning)",
     "D196": "cells are told apart by another mark than the file's name says (a warning)",
     "D197": "no row meets an element of a parameter (a warning)",
+    "D198": "the order of labels counts, and it is that of the alphabet (a warning)",
 }
