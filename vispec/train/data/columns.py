@@ -74,7 +74,8 @@ def offsets(level: Level, parents: int) -> Array:
 @dataclass(frozen=True)
 class Column:
     """One named field. names: the columns gathered into its innermost lists. anonymous: the file gives it no name.
-    table: the rows of a file that were made the outermost lists of one row. order: of its labels, where the file gives one."""
+    table: the rows of a file that were made the outermost lists of one row. order: of its labels, where the file gives one.
+    source: of a long table, its rows, which of them each element after so many levels came from (-1: none), and that number."""
 
     label: str
     levels: tuple[Level, ...]
@@ -84,6 +85,7 @@ class Column:
     anonymous: bool = False
     table: Origin | None = None
     order: tuple[str, ...] | None = None
+    source: tuple[Origin, Array, int] | None = None
 
     def parents(self, depth: int) -> int:
         """How many lists there are at this depth; depth 0: rows."""
@@ -106,15 +108,30 @@ class Column:
             path.append(at)
         return index, tuple(reversed(path))
 
+    def _source_row(self, depth: int, index: int) -> int:
+        """The row of a long table that an element came from, or the first one inside of it."""
+        assert self.source is not None
+        _, rows, levels = self.source
+        for d in reversed(range(levels, depth)):
+            level = self.levels[d]
+            index = index // level if isinstance(level, int) else int(np.searchsorted(offsets(level, 0), index, "right")) - 1
+        last = index
+        for level in self.levels[depth:levels]:
+            bounds = offsets(level, last + 1)
+            index, last = int(bounds[index]), int(bounds[last + 1]) - 1
+        return max(0, int(rows[index : max(index, last) + 1].max(initial=-1)))
+
     def report(self, problems: Problems, code: str, message: str, depth: int, index: int, help: str | None = None) -> None:
         """Add a problem at element `index` after `depth` levels."""
         row, path = self.locate(depth, index)
         origin = self.origin
+        if self.source is not None:
+            origin, row, path = self.source[0], self._source_row(depth, index), path[self.source[2] :]
         if self.table is not None and path:
             origin, row, path = self.table, path[0], path[1:]
         file, number, line = origin.locate(row)
         name = self.label
-        if self.names and depth == len(self.levels):
+        if self.names and depth == len(self.levels) and path:
             name, path = self.names[path[-1]], path[:-1]
         if path:
             message = f"element {', '.join(str(p + 1) for p in path)}: {message}"
@@ -192,6 +209,25 @@ def fill(column: Column, depth: int, wanted: Array) -> Column:
     width = prod(widths)
     cells = (source[:, None] * width + np.arange(width)).reshape(-1)
     values = column.values.take(pa.array(cells, mask=np.repeat(absent, width)))
+    return replace(column, levels=tuple(levels), values=values)
+
+
+def select(column: Column, rows: Array) -> Column:
+    """These rows (-1: a missing one), one after another; where they stood is to be said by who asks."""
+    levels: list[Level] = []
+    count = column.origin.rows
+    for level in column.levels:
+        if isinstance(level, int):
+            levels.append(level)
+            rows = np.where(rows[:, None] < 0, -1, rows[:, None] * level + np.arange(level)).reshape(-1)
+        else:
+            taken = np.where(rows < 0, -1, level[rows])
+            levels.append(taken)
+            inside = np.maximum(taken, 0)
+            starts = np.repeat(offsets(level, 0)[rows] - np.cumsum(inside) + inside, inside)
+            rows = starts + np.arange(len(starts))
+        count = total(level, count)
+    values = column.values.take(pa.array(rows, mask=rows < 0))
     return replace(column, levels=tuple(levels), values=values)
 
 

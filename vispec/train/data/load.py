@@ -19,8 +19,9 @@ from vispec.train.data.diagnostics import Problems
 from vispec.train.data.encoding.encode import Field, as_lengths, bit_offset, encode
 from vispec.train.data.encoding.values import report_all
 from vispec.train.data.encoding.vocab import Encoders, settings
-from vispec.train.data.match import Matched, match
-from vispec.train.data.single import as_one_row
+from vispec.train.data.matching.long import regroup
+from vispec.train.data.matching.match import Matched, match
+from vispec.train.data.matching.single import as_one_row
 from vispec.train.data.sizes import Sizes
 
 
@@ -49,6 +50,8 @@ def load(
     known = Sizes(model, sizes or {})
     matched = match(model, arguments, columns or {}, problems, optional, absent, index)
     problems.check()
+    training = encoders is None or more
+    matched, keyed = regroup(model, matched, encoders or Encoders(), training, known, problems)
     tables: tuple[str, ...] = ()
     if model.single is not None:
         matched, tables = as_one_row(model, matched, known, problems)
@@ -59,7 +62,7 @@ def load(
     for plate, column in counted.items():
         found[_own_path(model, model.plate[plate])] = as_lengths(column, problems)
     check_short(model, found, arranged, problems)
-    fields, built = encode(model, arranged, found, encoders, more, known, problems)
+    fields, built = encode(model, arranged, found, encoders, more, keyed, known, problems)
     for dim, value, why in known.broken():
         message = f"{dim} is {known.value(dim) or 'unknown'}, and the data has {value} ({why})"
         problems.add("D116", message, origin.file, help="give the size with --set")
@@ -67,7 +70,7 @@ def load(
         _check_weights(fields[model.weight].values, arranged[model.weight].column, problems)
     problems.check()
     told = (model, fields, arranged, found, built, known, problems)
-    if encoders is None or more:
+    if training:
         built = replace(built, unmet=find_unmet(*told))
         warn_of_scales(model, fields, arranged, problems)
         warn_of_order(model, arranged, built, problems)

@@ -3,7 +3,7 @@
 Where the size is known, whole numbers are taken as they are, from 0, or from 1 if that is what stands there."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from vispec.model.model import Model, Variable
-from vispec.model.problems import listed
 from vispec.train.data.arrange import Arranged
-from vispec.train.data.columns import Array
+from vispec.train.data.columns import Array, Column
 from vispec.train.data.diagnostics import Problems
 from vispec.train.data.encoding import values as leaf
 from vispec.train.data.encoding.context import Context
@@ -35,19 +34,23 @@ class Raw:
 
 
 def raw_labels(a: Arranged, problems: Problems) -> Raw:
-    values = a.column.values
+    return raw_column(a.column, problems)
+
+
+def raw_column(column: Column, problems: Problems) -> Raw:
+    values = column.values
     if leaf.is_text(values):
         values, _ = leaf.clean_text(values)
     distinct, indices = indices_of(values)
     names = [None if isinstance(value, float) and math.isnan(value) else value for value in distinct]
     endless = np.array([isinstance(value, float) and math.isinf(value) for value in distinct] + [False])[indices]
-    leaf.report_all(a.column, problems, "D119", endless, lambda i: f"{distinct[indices[i]]} is not a finite number")
+    leaf.report_all(column, problems, "D119", endless, lambda i: f"{distinct[indices[i]]} is not a finite number")
     labels: dict[str, int] = {}
     places = [
         -1 if name is None or math.inf in (name, -name if isinstance(name, float) else 0) else _place(name, values, labels)
         for name in names
     ]
-    return Raw(list(labels), np.array([*places, -1], np.int64)[indices], a.column.order, a.column.origin.file, a.column.label)
+    return Raw(list(labels), np.array([*places, -1], np.int64)[indices], column.order, column.origin.file, column.label)
 
 
 def _place(value: Any, values: pa.ChunkedArray, labels: dict[str, int]) -> int:
@@ -56,37 +59,46 @@ def _place(value: Any, values: pa.ChunkedArray, labels: dict[str, int]) -> int:
     return labels.setdefault(label_of(float(str(np.float32(value))) if single else value), len(labels))
 
 
-def labels_of(model: Model, codes: Mapping[str, Raw], sizes: Sizes, problems: Problems) -> dict[str, tuple[str, ...] | None]:
-    """For each group its labels in order, or None where they are the numbers from 0 to its size."""
+def labels_of(
+    model: Model, codes: Mapping[str, Raw], known: Collection[str], sizes: Sizes, problems: Problems
+) -> dict[str, tuple[str, ...] | None]:
+    """For each group its labels in order, or None where they are the numbers from 0 to its size. known: groups to leave out."""
     members: dict[str, list[str]] = {}
     for name in codes:
-        members.setdefault(group_of(model, model.variable[name]), []).append(name)
-    return {group: _labels(model, names, codes, sizes, problems) for group, names in members.items()}
+        group = group_of(model, model.variable[name])
+        if group not in known:
+            members.setdefault(group, []).append(name)
+    found: dict[str, tuple[str, ...] | None] = {}
+    for group, names in members.items():
+        type_ = model.variable[names[0]].type
+        if type_.labels is None:
+            what = type_ if names[1:] else f"`{names[0]} : {type_}`"
+            found[group] = shared_labels([codes[name] for name in names], str(what), card_of(model, type_), sizes, problems)
+        else:
+            found[group] = tuple(map(label_of, type_.labels))
+    return found
 
 
-def _labels(
-    model: Model, names: Sequence[str], codes: Mapping[str, Raw], sizes: Sizes, problems: Problems
+def shared_labels(
+    parts: Sequence[Raw], what: str, card: int | str | None, sizes: Sizes, problems: Problems
 ) -> tuple[str, ...] | None:
-    """The labels that several variables share."""
-    written = {labels for name in names if (labels := model.variable[name].type.labels) is not None}
-    orders = written or {order for name in names if (order := codes[name].order) is not None}
+    """The labels that several columns share."""
+    orders = {raw.order for raw in parts if raw.order is not None}
     if len(orders) > 1:
         first, second = sorted(orders)[:2]
         message = f"these labels come in two orders: {', '.join(first[:6])}, and {', '.join(second[:6])}"
-        raw = codes[names[-1]]
-        problems.add("D135", message, raw.file, None, raw.column, f"{', '.join(names)} share their labels; give them one order")
+        problems.add("D135", message, parts[-1].file, None, parts[-1].column, f"all of {what} share them; give them one order")
     if orders:
-        return tuple(map(label_of, next(iter(orders))))
-    found = in_order({label for name in names for label in codes[name].labels})
-    card = card_of(model, model.variable[names[0]].type)
+        return next(iter(orders))
+    found = in_order({label for raw in parts for label in raw.labels})
     size = sizes.value(card)
     if size is None and not found:
-        raw, help = codes[names[0]], f"give it: --set {card}=NUMBER" if isinstance(card, str) else None
-        fact = f"no row has a value of {listed(names)}, which would tell the size {card}"
-        problems.add("D127", fact, raw.file, None, raw.column, help)
+        help = f"give it: --set {card}=NUMBER" if isinstance(card, str) else None
+        fact = f"no row has a value of {what}, which would tell the size {card}"
+        problems.add("D127", fact, parts[0].file, None, parts[0].column, help)
     if size is None or not all(map(is_whole, found)):
         return found
-    return _numbered(found, size, codes[names[0]], f"{model.variable[names[0]].type}", problems)
+    return _numbered(found, size, parts[0], what, problems)
 
 
 def _numbered(found: Sequence[str], size: int, raw: Raw, what: str, problems: Problems) -> tuple[str, ...] | None:

@@ -38,6 +38,8 @@ CODES: Mapping[str, str] = {
     "D134": "several rows, and the spec has no data plate",
     "D135": "labels that variables share come in two orders",
     "D136": "a row reads an element of a parameter that met no training data",
+    "D137": "two rows of a long table speak of one element, or a key is missing",
+    "D138": "rows do not say in which element of a plate they stand",
     "D190": "a latent variable's column is not used (a warning)",
     "D191": "a net reads numbers that are large for it (a warning)",
     "D192": "labels of a known size count from 1, or seem to (a warning)",
@@ -46,5 +48,6 @@ CODES: Mapping[str, str] = {
     "D195": "a partial variable has no value in the training data (a warning)",
     "D196": "cells are told apart by another mark than the file's name says (a warning)",
     "D197": "no row meets an element of a parameter (a warning)",
+    "D199": "rows of a long table are taken together (a note)",
     "D198": "the order of labels counts, and it is that of the alphabet (a warning)",
 }

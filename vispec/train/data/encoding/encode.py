@@ -40,16 +40,19 @@ def encode(
     found: Mapping[Path, Array],
     encoders: Encoders | None,
     more: bool,
+    keyed: Mapping[str, tuple[str, ...] | None],
     sizes: Sizes,
     problems: Problems,
 ) -> tuple[dict[str, Field], Encoders]:
-    """All fields, and the encoders that were given or are built from these columns; with `more`, both."""
+    """All fields, and the encoders that were given or are built from these columns; with `more`, both. keyed: labels that keys
+    of plates told already."""
     context = Context(model, sizes, found, encoders or Encoders(), encoders is None or more, problems)
     tokens = {name: raw_tokens(a, problems) for name, a in arranged.items() if model.variable[name].type.domain == "token"}
     codes = {name: raw_labels(a, problems) for name, a in arranged.items() if is_coded(model, model.variable[name].type)}
     problems.check()
     if context.training:
-        built = Encoders(vocabularies(model, tokens), labels_of(model, codes, sizes, problems))
+        labels = labels_of(model, codes, keyed, sizes, problems) | dict(keyed)
+        built = Encoders(vocabularies(model, tokens), labels)
         context.encoders = built.under(context.encoders)
     for vocabulary in context.encoders.vocabularies.values():
         sizes.known[vocabulary.name] = len(vocabulary)

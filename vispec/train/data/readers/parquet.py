@@ -46,6 +46,8 @@ def _column(file: DataFile, name: str, values: pa.ChunkedArray, origin: Origin) 
         if values.type.ordered and values.num_chunks:
             order = tuple(label_of(value) for value in values.unify_dictionaries().chunk(0).dictionary.to_pylist())
         values = values.cast(values.type.value_type)
+    if pa.types.is_temporal(values.type) and not pa.types.is_duration(values.type):
+        values = values.cast(pa.large_string())
     if pa.types.is_decimal(values.type):
         values = values.cast(pa.float64())
     kind = values.type

@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 
 from vispec.model.model import Model
-from vispec.train.data.choose import POSITION, REST, Slot, choose, like_number, missing_help, numbered
 from vispec.train.data.columns import Column, Origin, Request, Table, concatenate
 from vispec.train.data.diagnostics import DataDiagnostic, DataError, Problems
 from vispec.train.data.files import read, reader_of
+from vispec.train.data.matching.choose import POSITION, REST, Slot, choose, like_number, missing_help, numbered
 
 SHOWN = 8  # names of unused columns
 
@@ -18,12 +18,15 @@ SHOWN = 8  # names of unused columns
 @dataclass
 class Matched:
     """Columns by slot name. origin: the rows of the files given without a name; None where each variable has its own.
-    names: what `--columns` asked for, as names of columns. keys: by plate, in which of its elements each row stands."""
+    names: what `--columns` asked for, as names of columns. keys: by plate, in which of its elements each row stands; own:
+    the same for each variable with a file of its own. asked: the plates of `--index`."""
 
     columns: dict[str, Column] = field(default_factory=dict)
     origin: Origin | None = None
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)
     keys: dict[str, Column] = field(default_factory=dict)
+    own: dict[str, dict[str, Column]] = field(default_factory=dict)
+    asked: frozenset[str] = frozenset()
 
 
 def slots_of(model: Model, optional: Collection[str] = (), absent: Collection[str] = ()) -> dict[str, Slot]:
@@ -97,7 +100,7 @@ def match(
     slots = slots_of(model, optional, absent)
     bare, named = parse_arguments(model, arguments, slots)
     _check_names(model, columns, absent, index or {}, slots, (bare or arguments)[0], problems)
-    matched = Matched()
+    matched = Matched(asked=frozenset(index or {}))
     if bare:
         rest = {name: slot for name, slot in slots.items() if name not in named}
         if model.single is not None and (len(bare) > 1 or blocks(model) > 1):  # each file has what it has
@@ -105,7 +108,9 @@ def match(
         _match_tables(model, bare, rest, columns, index or {}, matched, problems)
     for name, paths in named.items():
         single = model.single is not None
-        parts = [_own_column(slots[name], path, columns.get(name), single, matched, problems) for path in paths]
+        keys = own_keys(model, name, index or {}) if len(paths) == 1 else {}
+        matched.own[name] = {}
+        parts = [_own_column(slots[name], path, columns.get(name), keys, single, matched, problems) for path in paths]
         if all(parts):
             _store(matched, name, [part for part in parts if part], problems)
     problems.check()
@@ -166,6 +171,14 @@ def key_names(model: Model, index: Mapping[str, str]) -> dict[str, str]:
     deeper = any(sum(not model.plate[name].implicit for name in names) > 1 for names in plates)
     own = {plate.name: plate.name for plate in model.plates if not plate.implicit} if deeper else {}
     return own | dict(index)
+
+
+def own_keys(model: Model, name: str, index: Mapping[str, str]) -> dict[str, str]:
+    """The columns that may key the plates of a variable in a file of its own, which stands outside the data plate."""
+    variable = model.variable.get(name)
+    if variable is None or any(model.plate[plate].data for plate in variable.plates):
+        return {}
+    return {plate: index.get(plate, plate) for plate in variable.plates}
 
 
 def _match_tables(
@@ -243,19 +256,29 @@ def _store(matched: Matched, name: str, parts: Sequence[Column], problems: Probl
 
 
 def _own_column(
-    slot: Slot, path: str, asked: tuple[str, ...] | None, single: bool, matched: Matched, problems: Problems
+    slot: Slot,
+    path: str,
+    asked: tuple[str, ...] | None,
+    keys: Mapping[str, str],
+    single: bool,
+    matched: Matched,
+    problems: Problems,
 ) -> Column | None:
     """The column of `name=path`: as --columns says, of that name, or the file's only one."""
     columns = {slot.name: matched.names.get(slot.name, asked)} if asked else {}
-    request = replace(_request({slot.name: slot}, columns), single=single)
+    request = replace(_request({slot.name: slot}, columns, keys.values()), single=single)
     table = read(path, request)
-    chosen = choose(table, {slot.name: slot}, columns, (), problems if asked else Problems()).names
+    there = {plate: table.columns[name] for plate, name in keys.items() if name in table.columns and name != slot.name}
+    matched.own[slot.name] = there
+    taken = {column.label for column in there.values()}
+    chosen = choose(table, {slot.name: slot}, columns, taken, problems if asked else Problems()).names
     if slot.name in chosen:
         matched.names |= {slot.name: chosen[slot.name]} if asked else {}
         return _gather(table, slot.name, chosen[slot.name])
     if asked:
         return None
-    only = next(iter(table.columns)) if len(table.columns) == 1 else None
+    free = [name for name in table.columns if name not in taken]
+    only = free[0] if len(free) == 1 else None
     if only is not None and not (table.header and like_number(only)):
         return read(path, Request(lambda name: True, single=single)).columns[only]
     names = ", ".join(f"`{name}`" for name in list(table.columns)[:10])

@@ -1,0 +1,259 @@
+"""Long tables: rows that say by keys in which elements of plates they stand become nested rows, one for each element of the
+outermost plate.
+
+Along a chain, elements are in the order of their keys; in a plate that differs from row to row, as they come. A plate that is
+the same for all rows has its labels, and combinations that no row has are missing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from vispec.model.model import Model, Plate
+from vispec.model.problems import listed
+from vispec.train.data.arrow import pc
+from vispec.train.data.columns import Array, Column, Level, Origin, no_lines, select
+from vispec.train.data.diagnostics import Problems
+from vispec.train.data.encoding.categories import Raw, raw_column, shared_labels
+from vispec.train.data.encoding.labels import group_of, in_order, is_coded, is_whole
+from vispec.train.data.encoding.tokens import indices_of
+from vispec.train.data.encoding.vocab import Encoders
+from vispec.train.data.matching.match import Matched
+from vispec.train.data.sizes import Sizes
+
+SHOWN = 5
+Labels = dict[str, tuple[str, ...] | None]
+
+
+@dataclass(frozen=True)
+class Keys:
+    """In which element of each keyed plate every row stands, by plate: a code for each row, how many there are, and labels."""
+
+    codes: Mapping[str, Array]
+    counts: Mapping[str, int]
+    raw: Mapping[str, Raw]
+    names: Mapping[str, str]
+
+    def told(self, row: int, plates: Sequence[str]) -> str:
+        """`id` = A, `time` = 2: where a row stands."""
+        return ", ".join(f"`{self.names[p]}` = {self.raw[p].labels[int(self.raw[p].indices[row])]}" for p in plates)
+
+
+def regroup(
+    model: Model, matched: Matched, encoders: Encoders, training: bool, sizes: Sizes, problems: Problems
+) -> tuple[Matched, Labels]:
+    """Columns of long tables nested, and the labels of the plates that all rows share, as their keys tell them."""
+    sources = [(matched.keys, [name for name in matched.columns if name not in matched.own], matched.origin)]
+    sources += [(keys, [name], matched.columns[name].origin) for name, keys in matched.own.items() if name in matched.columns]
+    sources = [(keys, names, origin) for keys, names, origin in sources if keys and is_long(model, matched, keys, names)]
+    raws = [{plate: raw_column(column, problems) for plate, column in keys.items()} for keys, _, _ in sources]
+    problems.check()
+    labels = _labels(model, matched, raws, encoders, training, sizes, problems)
+    problems.check()
+    columns, origin = dict(matched.columns), matched.origin
+    for (keys, names, rows), raw in zip(sources, raws, strict=True):
+        told = _keys(model, keys, raw, labels, sizes, problems)
+        problems.check()
+        union = {plate for name in names for plate in _plates(model, name)} & {*keys}
+        for name in names:
+            columns[name] = _nested(model, name, columns[name], told, union, problems)
+        problems.check()
+        if keys is matched.keys and rows is not None:
+            origin = Origin(((rows.file, _rows(model, told), no_lines),))
+            _tell(model, told, rows, names, problems)
+    return replace(matched, columns=columns, origin=origin), labels
+
+
+def _plates(model: Model, name: str) -> list[str]:
+    """The plates of a variable, without the one that no line of the spec opens."""
+    variable = model.variable.get(name)
+    return [] if variable is None else [p for p in variable.plates if not model.plate[p].implicit]
+
+
+def is_long(model: Model, matched: Matched, keys: Mapping[str, Column], names: Sequence[str]) -> bool:
+    """Whether rows are to be taken together: where `--index` says so, or where columns with the plates' names key the outermost
+    plate, and variables that stand deeper are single values in each row."""
+    if matched.asked & {*keys}:
+        return True
+    deeper = [name for name in names if len(_plates(model, name)) > 1]
+    if not deeper:
+        return len(names) == 1 and [*keys] == _plates(model, names[0])[:1] and not model.plate[next(iter(keys))].data
+    return all(_plates(model, name)[0] in keys and _is_flat(matched.columns[name]) for name in deeper)
+
+
+def _is_flat(column: Column) -> bool:
+    """Whether each row has one value, which is no text of several words."""
+    if any(not isinstance(level, int) for level in column.levels):
+        return False
+    if not pa.types.is_large_string(column.values.type):
+        return not column.levels or bool(column.names)
+    return not pc.any(pc.match_substring_regex(column.values, r"\S\s+\S")).as_py()
+
+
+def _is_shared(plate: Plate) -> bool:
+    """Whether all rows have the same elements of a plate."""
+    return not plate.data and not plate.ragged
+
+
+def _labels(
+    model: Model,
+    matched: Matched,
+    raws: Sequence[Mapping[str, Raw]],
+    encoders: Encoders,
+    training: bool,
+    sizes: Sizes,
+    problems: Problems,
+) -> Labels:
+    """Labels of each group that keys name: known ones, or those of the keys and of all variables that point there."""
+    found: dict[str, list[Raw]] = {}
+    cards: dict[str, tuple[str, int | str | None]] = {}
+    for raw in raws:
+        for name, labels in raw.items():
+            plate = model.plate[name]
+            if _is_shared(plate):
+                group = plate.size if isinstance(plate.size, str) else name
+                found.setdefault(group, []).append(labels)
+                cards[group] = (f"plate `{name}`", plate.size)
+    out: Labels = {}
+    for group, parts in found.items():
+        if not training or group in encoders.labels:
+            out[group] = encoders.labels.get(group)
+            continue
+        for name, column in matched.columns.items():
+            variable = model.variable.get(name)
+            if variable is not None and is_coded(model, variable.type) and group_of(model, variable) == group:
+                parts.append(raw_column(column, problems))
+        what, card = cards[group]
+        out[group] = shared_labels(parts, what, card, sizes, problems)
+        known = out[group]
+        if known is not None and sizes.value(card) is None:
+            sizes.learn(card, len(known), f"the keys of {what}")
+    return out
+
+
+def _keys(
+    model: Model, columns: Mapping[str, Column], raws: Mapping[str, Raw], labels: Labels, sizes: Sizes, problems: Problems
+) -> Keys:
+    codes: dict[str, Array] = {}
+    counts: dict[str, int] = {}
+    for name, raw in raws.items():
+        plate, column = model.plate[name], columns[name]
+        for row in np.flatnonzero(raw.indices < 0)[:1]:
+            column.report(problems, "D137", f"the key of plate `{name}` is missing", 0, int(row))
+        if _is_shared(plate):
+            group = plate.size if isinstance(plate.size, str) else name
+            counts[name] = sizes.value(plate.size) or len(labels.get(group) or ())
+            order = [_position(label, labels.get(group), counts[name]) for label in raw.labels]
+        else:
+            counts[name] = len(raw.labels)
+            chain = plate.kind == "chain"
+            rank = {label: i for i, label in enumerate(column.order or in_order(raw.labels))} if chain else {}
+            order = [rank.get(label, i) for i, label in enumerate(raw.labels)]
+        code = np.array([*order, -1], np.int64)[raw.indices]
+        for row in np.flatnonzero((code < 0) & (raw.indices >= 0))[:1]:
+            told = raw.labels[int(raw.indices[row])]
+            column.report(
+                problems, "D124", f"plate `{name}` has no element {told!r}", 0, int(row), _known(labels, plate, counts[name])
+            )
+        codes[name] = code
+    return Keys(codes, counts, raws, {name: column.label for name, column in columns.items()})
+
+
+def _position(label: str, known: Sequence[str] | None, count: int) -> int:
+    if known is not None:
+        return known.index(label) if label in known else -1
+    return int(label) if is_whole(label) and len(label) < 10 and 0 <= int(label) < count else -1
+
+
+def _known(labels: Labels, plate: Plate, count: int) -> str:
+    known = labels.get(plate.size if isinstance(plate.size, str) else plate.name)
+    return f"there are {', '.join(known[:8])}" + (", ..." if len(known) > 8 else "") if known else f"they are 0 to {count - 1}"
+
+
+def _rows(model: Model, keys: Keys) -> int:
+    data = next((plate.name for plate in model.plates if plate.data and not plate.implicit), None)
+    return 1 if data is None else keys.counts[data]
+
+
+def _nested(model: Model, name: str, column: Column, keys: Keys, union: set[str], problems: Problems) -> Column:
+    """One variable's column: a level for each plate after the outermost, and then its own."""
+    plates = _plates(model, name)
+    single = model.single is not None
+    open_ = [plate for plate in plates if plate not in keys.codes]
+    if open_ and (open_ != plates[-1:] or (len(plates) == 1 and not single)):
+        fact = f"`{name}` stands in {listed(plates)}, and nothing says in which element of {listed(open_)} a row stands"
+        problems.add("D138", fact, column.origin.file, None, column.label, f"say it: --index {open_[0]}=COLUMN")
+        return column
+    ids, count, levels = np.zeros(column.origin.rows, np.int64), 1, list[Level]()
+    for depth, plate in enumerate(plates):
+        ids, count, level = _along(model.plate[plate], ids, count, keys)
+        if depth or single:
+            levels.append(level)
+    first = np.full(count, -1, np.int64)
+    first[ids[::-1]] = np.arange(len(ids))[::-1]
+    _check_same(name, column, plates, ids, first, keys, union, problems)
+    taken = select(column, first)
+    rows = 1 if single or not plates else keys.counts[plates[0]]
+    origin = Origin(((column.origin.file, rows, no_lines),))
+    return replace(taken, levels=(*levels, *taken.levels), origin=origin, source=(column.origin, first, len(levels)))
+
+
+def _along(plate: Plate, ids: Array, count: int, keys: Keys) -> tuple[Array, int, Level]:
+    """One plate deeper: which element each row stands in, how many there are, and how many in each of those before."""
+    if plate.name not in keys.codes:
+        place = np.empty(len(ids), np.int64)
+        place[np.argsort(ids, kind="stable")] = np.arange(len(ids))
+        return place, len(ids), np.bincount(ids, minlength=count)
+    code, size = keys.codes[plate.name], keys.counts[plate.name]
+    if _is_shared(plate) or plate.data:
+        return ids * size + code, count * size, size
+    there, inverse = np.unique(ids * size + code, return_inverse=True)
+    return inverse.reshape(-1), len(there), np.bincount(there // size, minlength=count)
+
+
+def _check_same(
+    name: str,
+    column: Column,
+    plates: Sequence[str],
+    ids: Array,
+    first: Array,
+    keys: Keys,
+    union: set[str],
+    problems: Problems,
+) -> None:
+    """D137 where two rows speak of one element: at all where the variable is the deepest, else where they do not agree."""
+    again = np.arange(len(ids)) != first[ids]
+    deepest = union <= {*plates}
+    if not deepest and again.any():
+        again &= differ(column, first[ids])
+    for row in np.flatnonzero(again)[:1]:
+        at = [plate for plate in plates if plate in keys.codes]
+        where = keys.told(int(row), at) if at else "all rows"
+        fact = f"a second row for {where}" if deepest else f"`{name}` differs between rows of {where}"
+        _, number, line = column.origin.locate(int(first[ids[row]]))
+        help = f"the first one is row {number}" + (f", in line {line}" if line is not None else "")
+        column.report(problems, "D137", fact, 0, int(row), help)
+
+
+def differ(column: Column, others: Array) -> Array:
+    """Where a row's value is another than that of the row given for it."""
+    if all(isinstance(level, int) for level in column.levels):
+        _, codes = indices_of(column.values)
+        mine = codes.reshape(len(others), -1)
+        return (mine != mine[others]).any(1)
+    rows = [select(column, np.array([i])).values.to_pylist() for i in range(len(others))]
+    return np.array([rows[i] != rows[int(other)] for i, other in enumerate(others)])
+
+
+def _tell(model: Model, keys: Keys, origin: Origin, names: Sequence[str], problems: Problems) -> None:
+    """D199: what was taken together."""
+    order = sorted(keys.codes, key=lambda name: [plate.name for plate in model.plates].index(name))
+    parts: list[str] = []
+    for plate in order:
+        chain = model.plate[plate].kind == "chain"
+        labels = in_order(keys.raw[plate].labels)[:SHOWN] if chain else ()
+        more = ", ..." if len(keys.raw[plate].labels) > SHOWN else ""
+        parts.append(f"`{plate}` by `{keys.names[plate]}`" + (f", in the order {', '.join(labels)}{more}" if chain else ""))
+    problems.warn("D199", f"{origin.rows} rows of a long table are taken together: {'; '.join(parts)}", origin.file)
