@@ -218,10 +218,12 @@ def load_given(run: "Run", data: Sequence[str], reading: Reading) -> "Dataset":
     """Data for a run of which only the `given` variables are needed; the others serve (for lengths) where they are there."""
     from vispec.train.data import DataError, load
 
-    try:
-        return load_data(run, data, reading)
-    except DataError:
-        model = run.model  # what is wrong with the others is of no matter here
+    if not reading.over(run.config.reading).drop:
+        try:
+            return load_data(run, data, reading)
+        except DataError:
+            pass  # what is wrong with the others is of no matter here
+    model = run.model
     given = tuple(variable for variable in model.variables if variable.role == "given")
     open_plates = {plate for variable in given for plate in variable.plates}
     plates = tuple(plate for plate in model.plates if plate.name in open_plates or not plate.ragged)

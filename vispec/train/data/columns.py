@@ -30,9 +30,10 @@ def no_lines(row: int) -> int | None:
 
 @dataclass(frozen=True)
 class Origin:
-    """Rows of one or several files, one after another: (file, rows, line_of) each."""
+    """Rows of one or several files, one after another: (file, rows, line_of) each. kept: which of them these are, None: all."""
 
     parts: tuple[tuple[str, int, LineOf], ...]
+    kept: Array | None = None
 
     @property
     def file(self) -> str:
@@ -44,10 +45,11 @@ class Origin:
 
     @property
     def rows(self) -> int:
-        return self.starts[-1]
+        return self.starts[-1] if self.kept is None else len(self.kept)
 
     def locate(self, row: int) -> tuple[str, int, int | None]:
         """The file of a row (counted from 0), its number in there (from 1), and its line."""
+        row = row if self.kept is None else int(self.kept[row])
         part = min(bisect_right(self.starts, row), len(self.parts)) - 1
         file, _, line_of = self.parts[part]
         inside = row - self.starts[part]

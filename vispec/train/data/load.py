@@ -9,7 +9,7 @@ import pyarrow as pa
 from vispec.model.model import Model, Plate, Variable
 from vispec.train.data.agree import agree
 from vispec.train.data.arrange import Arranged, Layout, Path, arrange, layout_of
-from vispec.train.data.checks.order import warn_of_order
+from vispec.train.data.checks.order import warn_of_order, warn_of_tables
 from vispec.train.data.checks.scales import warn_of_scales
 from vispec.train.data.checks.short import check_short
 from vispec.train.data.checks.unmet import check_unmet, find_unmet
@@ -19,6 +19,7 @@ from vispec.train.data.diagnostics import Problems
 from vispec.train.data.encoding.encode import Field, as_lengths, bit_offset, encode
 from vispec.train.data.encoding.values import report_all
 from vispec.train.data.encoding.vocab import Encoders, settings
+from vispec.train.data.matching.drop import drop_missing
 from vispec.train.data.matching.long import regroup
 from vispec.train.data.matching.match import Matched, match
 from vispec.train.data.matching.single import as_one_row
@@ -44,12 +45,13 @@ def load(
     build them from this. sizes: by name, over those of the spec; for validation data, the training data's.
     optional: variables whose columns may be absent, such as those to be predicted. more: build also the encoders that
     `encoders` lacks. absent: partial variables of which there are no values. index: by plate, the column that says in which of
-    its elements a row stands.
+    its elements a row stands. drop: leave out rows in which a value is missing that must be there.
     """
     problems = Problems()
     known = Sizes(model, sizes or {})
     matched = match(model, arguments, columns or {}, problems, optional, absent, index)
     problems.check()
+    matched, dropped = drop_missing(model, matched) if drop else (matched, "")
     training = encoders is None or more
     matched, keyed = regroup(model, matched, encoders or Encoders(), training, known, problems)
     tables: tuple[str, ...] = ()
@@ -74,6 +76,7 @@ def load(
         built = replace(built, unmet=find_unmet(*told))
         warn_of_scales(model, fields, arranged, problems)
         warn_of_order(model, arranged, built, problems)
+        warn_of_tables(model, matched, built, problems)
         _warn_of_silence(fields, matched, problems)
     else:
         check_unmet(*told)
@@ -81,7 +84,7 @@ def load(
     gathered = {name: column.names for name, column in matched.columns.items() if column.names}
     weight = model.weight if model.weight in fields else None
     dataset = _dataset(model, fields, found, origin.rows, built, known, problems)
-    return replace(dataset, columns=gathered, weight=weight, tables=tables, asked=matched.names)
+    return replace(dataset, columns=gathered, weight=weight, tables=tables, asked=matched.names, dropped=dropped)
 
 
 def _warn_of_silence(fields: Mapping[str, Field], matched: Matched, problems: Problems) -> None:

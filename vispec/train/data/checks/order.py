@@ -10,6 +10,7 @@ from vispec.train.data.arrange import Arranged
 from vispec.train.data.diagnostics import Problems
 from vispec.train.data.encoding.labels import group_of, is_coded, number_of
 from vispec.train.data.encoding.vocab import Encoders
+from vispec.train.data.matching.match import Matched
 
 SHOWN = 8
 
@@ -32,6 +33,22 @@ def warn_of_order(model: Model, arranged: Mapping[str, Arranged], encoders: Enco
         quoted = ", ".join(f'"{label}"' for label in labels[:SHOWN])
         advice = f"if it shall be another, say it in the spec: `{names[0]} : category[{quoted}]`, or give an ordered category"
         problems.warn("D198", message, column.origin.file, column.label, advice)
+
+
+def warn_of_tables(model: Model, matched: Matched, encoders: Encoders, problems: Problems) -> None:
+    """D198 for a file of what all rows share, whose rows are elements of a plate with labels, in the order of the labels."""
+    for name, keys in matched.own.items():
+        variable = model.variable.get(name)
+        plates = () if variable is None else variable.plates
+        if variable is None or keys or not plates or any(model.plate[plate].data for plate in plates):
+            continue
+        plate = model.plate[plates[0]]
+        labels = encoders.labels.get(plate.size if isinstance(plate.size, str) else plate.name)
+        if labels and name in matched.columns:
+            order = ", ".join(labels[:SHOWN]) + (", ..." if len(labels) > SHOWN else "")
+            message = f"its rows are taken for the elements of plate `{plate.name}` in this order: {order}"
+            advice = f"give their labels in a column `{plate.name}`, or in one that --index {plate.name}=COLUMN names"
+            problems.warn("D198", message, matched.columns[name].origin.file, None, advice)
 
 
 def ordered_uses(model: Model, variable: Variable) -> Iterator[str]:

@@ -35,6 +35,10 @@ class Keys:
     counts: Mapping[str, int]
     raw: Mapping[str, Raw]
     names: Mapping[str, str]
+    labels: Mapping[str, Sequence[str]]
+
+    def label(self, plate: str, code: int) -> str:
+        return self.labels[plate][code] if code < len(self.labels[plate]) else str(code)
 
     def told(self, row: int, plates: Sequence[str]) -> str:
         """`id` = A, `time` = 2: where a row stands."""
@@ -56,7 +60,7 @@ def regroup(
     for (keys, names, rows), raw in zip(sources, raws, strict=True):
         told = _keys(model, keys, raw, labels, sizes, problems)
         problems.check()
-        union = {plate for name in names for plate in _plates(model, name)} & {*keys}
+        union = {plate for name in names for plate in _plates(model, name)}
         for name in names:
             columns[name] = _nested(model, name, columns[name], told, union, problems)
         problems.check()
@@ -138,6 +142,7 @@ def _keys(
 ) -> Keys:
     codes: dict[str, Array] = {}
     counts: dict[str, int] = {}
+    words: dict[str, Sequence[str]] = {}
     for name, raw in raws.items():
         plate, column = model.plate[name], columns[name]
         for row in np.flatnonzero(raw.indices < 0)[:1]:
@@ -146,11 +151,12 @@ def _keys(
             group = plate.size if isinstance(plate.size, str) else name
             counts[name] = sizes.value(plate.size) or len(labels.get(group) or ())
             order = [_position(label, labels.get(group), counts[name]) for label in raw.labels]
+            words[name] = labels.get(group) or ()
         else:
-            counts[name] = len(raw.labels)
-            chain = plate.kind == "chain"
-            rank = {label: i for i, label in enumerate(column.order or in_order(raw.labels))} if chain else {}
-            order = [rank.get(label, i) for i, label in enumerate(raw.labels)]
+            words[name] = (column.order or in_order(raw.labels)) if plate.kind == "chain" else raw.labels
+            rank = {label: i for i, label in enumerate(words[name])}
+            counts[name] = len(rank)
+            order = [rank[label] for label in raw.labels]
         code = np.array([*order, -1], np.int64)[raw.indices]
         for row in np.flatnonzero((code < 0) & (raw.indices >= 0))[:1]:
             told = raw.labels[int(raw.indices[row])]
@@ -158,7 +164,7 @@ def _keys(
                 problems, "D124", f"plate `{name}` has no element {told!r}", 0, int(row), _known(labels, plate, counts[name])
             )
         codes[name] = code
-    return Keys(codes, counts, raws, {name: column.label for name, column in columns.items()})
+    return Keys(codes, counts, raws, {name: column.label for name, column in columns.items()}, words)
 
 
 def _position(label: str, known: Sequence[str] | None, count: int) -> int:
@@ -193,6 +199,7 @@ def _nested(model: Model, name: str, column: Column, keys: Keys, union: set[str]
             levels.append(level)
     first = np.full(count, -1, np.int64)
     first[ids[::-1]] = np.arange(len(ids))[::-1]
+    _check_whole(model, name, column, plates, levels, first, keys, problems)
     _check_same(name, column, plates, ids, first, keys, union, problems)
     taken = select(column, first)
     rows = 1 if single or not plates else keys.counts[plates[0]]
@@ -211,6 +218,32 @@ def _along(plate: Plate, ids: Array, count: int, keys: Keys) -> tuple[Array, int
         return ids * size + code, count * size, size
     there, inverse = np.unique(ids * size + code, return_inverse=True)
     return inverse.reshape(-1), len(there), np.bincount(there // size, minlength=count)
+
+
+def _check_whole(
+    model: Model,
+    name: str,
+    column: Column,
+    plates: Sequence[str],
+    levels: Sequence[Level],
+    first: Array,
+    keys: Keys,
+    problems: Problems,
+) -> None:
+    """D117 where no row speaks of an element of a variable that is not partial."""
+    variable = model.variable.get(name)
+    for index in np.flatnonzero(first < 0)[: 0 if variable is None or variable.role == "partial" else 1].tolist():
+        parts: list[str] = []
+        for plate, level in zip(reversed(plates), [*reversed(levels), None], strict=False):
+            size = keys.counts.get(plate, 0)
+            if isinstance(level, int) or (level is None and size):
+                parts.append(f"`{keys.names[plate]}` = {keys.label(plate, index % size)}")
+                index //= size
+            elif level is not None:
+                index = int(np.searchsorted(np.cumsum(level), index, "right"))
+        fact = f"there is no value of `{name}` for {', '.join(reversed(parts))}"
+        advice = f"only a partial variable may have missing values; declare `partial {name}`"
+        problems.add("D117", fact, column.origin.file, None, column.label, advice)
 
 
 def _check_same(
@@ -256,4 +289,4 @@ def _tell(model: Model, keys: Keys, origin: Origin, names: Sequence[str], proble
         labels = in_order(keys.raw[plate].labels)[:SHOWN] if chain else ()
         more = ", ..." if len(keys.raw[plate].labels) > SHOWN else ""
         parts.append(f"`{plate}` by `{keys.names[plate]}`" + (f", in the order {', '.join(labels)}{more}" if chain else ""))
-    problems.warn("D199", f"{origin.rows} rows of a long table are taken together: {'; '.join(parts)}", origin.file)
+    problems.warn("D199", f"rows of a long table ({origin.rows}) are taken together: {'; '.join(parts)}", origin.file)
