@@ -57,8 +57,8 @@ def ordered_uses(model: Model, variable: Variable) -> Iterator[str]:
         for part in expressions(model, variable.law):
             if isinstance(part, Apply) and part.function == "ordinal":
                 yield "`ordinal` reads"
-            elif is_fixed(model, part) and part.type.domain in ("simplex", "real") and part.type.shape:
-                yield "fixed probabilities read"
+        if any(part.type.shape and is_fixed(model, part) for part in law_parts(variable.law)):
+            yield "fixed probabilities read"
     laws = [part for v in model.variables if v.law is not None for part in law_parts(v.law)]
     for expression in (*laws, *(let.value for let in model.lets)):
         for part in walk(expression):
@@ -90,8 +90,10 @@ def expressions(model: Model, law: Law) -> Iterator[Expression]:
 
 
 def is_fixed(model: Model, node: Expression) -> bool:
-    """Numbers that are written, or a parameter that stays as it is written."""
+    """Numbers that are written, be it in a let, or a parameter that stays as it is written."""
     if isinstance(node, Stack):
         return all(isinstance(item, Const) or is_fixed(model, item) for item in node.items)
     name = getattr(node, "name", None)
+    if isinstance(name, str) and name in model.let:
+        return isinstance(model.let[name].value, Stack) and is_fixed(model, model.let[name].value)
     return isinstance(name, str) and name in model.fixed and name in model.param and model.param[name].value is not None

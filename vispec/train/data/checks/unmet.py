@@ -37,25 +37,32 @@ class Reading:
 
 def readings(model: Model) -> list[Reading]:
     """The readings of each parameter that is read by values of the data alone, each once."""
-    found: dict[str, set[tuple[str, ...] | None]] = {}
+    found: dict[str, dict[tuple[str, ...], tuple[str, ...] | None]] = {}
     laws = [part for v in model.variables if v.law is not None for part in law_parts(v.law)]
     for expression in (*laws, *read_values(model), *(let.value for let in model.guide_lets)):
-        for name, by in _reads(model, expression):
-            found.setdefault(name, set()).add(by)
-    whole = [name for name in found if None in found[name] or name in model.fixed]
-    return [Reading(name, by) for name in sorted(found) if name not in whole for by in sorted(found[name], key=str) if by]
+        for name, plates, by in _reads(model, expression):
+            found.setdefault(name, {})[(*plates, "by", *(by or ()))] = by
+    good: list[Reading] = []
+    for name, ways in found.items():
+        plates = {way[: way.index("by")] for way in ways}
+        if len(plates) == 1 and None not in ways.values() and name not in model.fixed:
+            good += [Reading(name, by) for by in ways.values() if by]
+    return good
 
 
-def _reads(model: Model, expression: Expression) -> Iterator[tuple[str, tuple[str, ...] | None]]:
-    """Each parameter that is read, with the variables whose values choose its element; None where others choose too."""
+def _reads(model: Model, expression: Expression) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...] | None]]:
+    """Each parameter that is read, the plates in which an element is chosen ("" of a vector's entries), and the variables whose
+    values choose it; None where others choose too."""
     inside: set[int] = set()
     for node in walk(expression):
-        if isinstance(node, Element) and getattr(node.base, "name", None) in model.param and node.base.type.low is None:
-            inside.add(id(node.base))
-            at = [index for _, index in node.base.by] if isinstance(node.base, Select) else []
-            yield getattr(node.base, "name"), _by(model, [*at, node.at])  # noqa: B009
-        elif getattr(node, "name", None) in model.param and id(node) not in inside:
-            yield getattr(node, "name"), _by(model, [i for _, i in node.by]) if isinstance(node, Select) else None  # noqa: B009
+        base = node.base if isinstance(node, Element) else node
+        name = getattr(base, "name", None)
+        if not isinstance(name, str) or name not in model.param or (base is node and id(node) in inside):
+            continue
+        chosen = [*(base.by if isinstance(base, Select) else ()), *([("", node.at)] if isinstance(node, Element) else ())]
+        inside.add(id(base))
+        offset = model.param[name].type.low is not None
+        yield name, tuple(plate for plate, _ in chosen), None if offset else _by(model, [index for _, index in chosen])
 
 
 def _by(model: Model, indices: Sequence[Expression]) -> tuple[str, ...] | None:

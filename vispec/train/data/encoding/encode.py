@@ -80,6 +80,7 @@ def _field(a: Arranged, variable: Variable, array: Array, missing: Array, contex
     cells = missing.reshape(-1, event) if event else np.zeros((prod((array.size, *plates)), 0), bool)
     if variable.role != "partial":
         advice = f"only a partial variable may have missing values; declare `partial {variable.name}`"
+        advice += ", or leave such rows out: --drop-missing"
         leaf.report_all(a.column, context.problems, "D117", missing, lambda i: "the value is missing", advice)
     else:
         some = cells.any(axis=1) & ~cells.all(axis=1)

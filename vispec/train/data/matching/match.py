@@ -27,6 +27,7 @@ class Matched:
     keys: dict[str, Column] = field(default_factory=dict)
     own: dict[str, dict[str, Column]] = field(default_factory=dict)
     asked: frozenset[str] = frozenset()
+    unused: list[str] = field(default_factory=list)
 
 
 def slots_of(model: Model, optional: Collection[str] = (), absent: Collection[str] = ()) -> dict[str, Slot]:
@@ -113,6 +114,7 @@ def match(
         parts = [_own_column(slots[name], path, columns.get(name), keys, single, matched, problems) for path in paths]
         if all(parts):
             _store(matched, name, [part for part in parts if part], problems)
+    _check_keys(index or {}, matched, (bare or list(named.values())[0])[0], problems)
     problems.check()
     _missing(slots, matched, (*bare, *(path for paths in named.values() for path in paths))[0], problems)
     return matched
@@ -142,6 +144,16 @@ def _check_names(
             known = ", ".join(f"`{plate.name}`" for plate in model.plates if not plate.implicit)
             problems.add("D112", f"--index names `{name}`, which is no plate", file, help=f"there are: {known}")
     problems.check()
+
+
+def _check_keys(index: Mapping[str, str], matched: Matched, file: str, problems: Problems) -> None:
+    """D110 where no file has the column that `--index` asks for."""
+    there = {*matched.keys, *(plate for keys in matched.own.values() for plate in keys)}
+    for plate, name in index.items():
+        if plate not in there:
+            known = ", ".join(f"`{each}`" for each in matched.unused[:10])
+            fact = f"there is no column `{name}`, which --index asks for plate `{plate}`"
+            problems.add("D110", fact, file, help=f"columns that nothing takes: {known}" if known else None)
 
 
 def _missing(slots: Mapping[str, Slot], matched: Matched, file: str, problems: Problems) -> None:
@@ -204,15 +216,11 @@ def _match_tables(
             matched.names |= {name: chosen.names[name] for name in columns if name in chosen.names}
             columns = {**columns, **matched.names}  # ranges are resolved once
             _tell_unused(model, table, chosen.left, problems)
+            matched.unused = chosen.left
         for name, names in chosen.names.items():
             found.setdefault(name, []).append(_gather(table, name, names))
         for plate, name in own.items():
             keyed.setdefault(plate, []).append(table.columns[name])
-    for plate in index:
-        if len(keyed.get(plate, ())) < len(tables):
-            help = f"the columns are {', '.join(f'`{name}`' for name in list(tables[0].columns)[:10])}"
-            fact = f"there is no column `{index[plate]}`, which --index asks for plate `{plate}`"
-            problems.add("D110", fact, paths[0], help=help)
     problems.check()
     for name, parts in found.items():
         if len(parts) == len(tables) or slots[name].optional:
