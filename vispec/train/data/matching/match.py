@@ -114,7 +114,7 @@ def match(
         parts = [_own_column(slots[name], path, columns.get(name), keys, single, matched, problems) for path in paths]
         if all(parts):
             _store(matched, name, [part for part in parts if part], problems)
-    _check_keys(index or {}, matched, (bare or list(named.values())[0])[0], problems)
+    _check_keys(index or {}, matched, (bare or next(iter(named.values())))[0], problems)
     problems.check()
     _missing(slots, matched, (*bare, *(path for paths in named.values() for path in paths))[0], problems)
     return matched
