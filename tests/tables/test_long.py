@@ -213,6 +213,15 @@ def test_a_fit_of_a_long_table_is_that_of_nested_data(files: Files) -> None:
     assert (other["rows"], other["tokens"]) == (1, 2)
 
 
+def test_answers_carry_the_keys_of_their_rows(files: Files) -> None:
+    spec, table = files.path("m.vispec", MARKOV), files.path("d.csv", "id,time,x\n20,1,0.5\n3,1,2\n20,0,0.7\n")
+    run = str(files.folder / "run")
+    done("fit", spec, table, "--index", "seq=id", "--index", "t=time", "--out", run, "--no-verify", "--epochs", "3")
+    told = [json.loads(line) for line in done("posterior", run, table, "--query", "mode", "--jsonl").splitlines()]
+    assert [(row["id"], len(row["c"])) for row in told] == [(20, 2), (3, 1)]
+    assert "id: 20" in done("posterior", run, table)
+
+
 def test_a_scalar_column_of_a_deeper_variable_is_told(files: Files) -> None:
     result = vispec("fit", files.path("m.vispec", MARKOV), files.path("d.csv", "id,time,x\nA,1,0.1\nA,2,1.2\n"), "--no-verify")
     assert result.exit_code == 1

@@ -115,7 +115,7 @@ def posterior(
             told = quantity(opened, module, dataset, of, samples, size, place, seed or 0)
         else:
             told = answers(opened, module, dataset, chosen, size, place, seed or 0, other)
-        found = by_element(opened.model, dataset.tables, told)
+        found = by_element(opened.model, dataset.tables, told, dataset.keys)
         number = 0
         for row, aligned in found:
             number += "(shared)" not in row

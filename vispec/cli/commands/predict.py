@@ -72,7 +72,7 @@ def predict(
         dataset = load_data(opened, data, reading) if fills(opened) else load_given(opened, data, reading)
         told = predictions(opened, dataset, rule or default_rule(opened), samples, batch, place, seed or 0)
         number = 0
-        for row, aligned in by_element(opened.model, dataset.tables, told):
+        for row, aligned in by_element(opened.model, dataset.tables, told, dataset.keys):
             number += "(shared)" not in row
             click.echo(dump(row) if jsonl else describe(number, row, aligned))
 

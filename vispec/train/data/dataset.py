@@ -42,7 +42,7 @@ class Dataset:
     asked: by variable that `--columns` names, the names of its columns.
     weight: the variable that says how many rows each row stands for.
     tables: the outermost plates whose elements are the rows of a file, where the data are one row. dropped: a line on rows that
-    were left out, "" where there are none."""
+    were left out, "" where there are none. keys: of a long table, the column that keys its rows and their labels."""
 
     fields: Mapping[str, Field]
     ragged: Mapping[Path, Ragged]
@@ -59,6 +59,7 @@ class Dataset:
     weight: str | None = None
     tables: tuple[str, ...] = ()
     dropped: str = ""
+    keys: Mapping[str, tuple[str | int, ...]] = dataclass_field(default_factory=dict)
 
     @property
     def num_rows(self) -> int:

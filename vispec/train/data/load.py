@@ -84,7 +84,9 @@ def load(
     gathered = {name: column.names for name, column in matched.columns.items() if column.names}
     weight = model.weight if model.weight in fields else None
     dataset = _dataset(model, fields, found, origin.rows, built, known, problems)
-    return replace(dataset, columns=gathered, weight=weight, tables=tables, asked=matched.names, dropped=dropped)
+    return replace(
+        dataset, columns=gathered, weight=weight, tables=tables, asked=matched.names, dropped=dropped, keys=matched.rows
+    )
 
 
 def _warn_of_silence(fields: Mapping[str, Field], matched: Matched, problems: Problems) -> None:

@@ -18,6 +18,7 @@ from vispec.train.data.columns import Array, Column, Level, Origin, no_lines, se
 from vispec.train.data.diagnostics import Problems
 from vispec.train.data.encoding.categories import Raw, raw_column, shared_labels
 from vispec.train.data.encoding.labels import group_of, in_order, is_coded, is_whole
+from vispec.train.data.encoding.labels import told as told_labels
 from vispec.train.data.encoding.tokens import indices_of
 from vispec.train.data.encoding.vocab import Encoders
 from vispec.train.data.matching.match import Matched
@@ -56,7 +57,7 @@ def regroup(
     problems.check()
     labels = _labels(model, matched, raws, encoders, training, sizes, problems)
     problems.check()
-    columns, origin = dict(matched.columns), matched.origin
+    columns, origin, rows_of = dict(matched.columns), matched.origin, matched.rows
     for (keys, names, rows), raw in zip(sources, raws, strict=True):
         told = _keys(model, keys, raw, labels, sizes, problems)
         problems.check()
@@ -66,8 +67,10 @@ def regroup(
         problems.check()
         if keys is matched.keys and rows is not None:
             origin = Origin(((rows.file, _rows(model, told), no_lines),))
+            data = next((plate.name for plate in model.plates if plate.data and plate.name in told.codes), None)
+            rows_of = {} if data is None else {told.names[data]: tuple(told_labels(told.labels[data]))}
             _tell(model, told, rows, names, problems)
-    return replace(matched, columns=columns, origin=origin), labels
+    return replace(matched, columns=columns, origin=origin, rows=rows_of), labels
 
 
 def _plates(model: Model, name: str) -> list[str]:

@@ -19,7 +19,8 @@ SHOWN = 8  # names of unused columns
 class Matched:
     """Columns by slot name. origin: the rows of the files given without a name; None where each variable has its own.
     names: what `--columns` asked for, as names of columns. keys: by plate, in which of its elements each row stands; own:
-    the same for each variable with a file of its own. asked: the plates of `--index`."""
+    the same for each variable with a file of its own. asked: the plates of `--index`. rows: of a long table,
+    the column that keys its rows, and their labels."""
 
     columns: dict[str, Column] = field(default_factory=dict)
     origin: Origin | None = None
@@ -28,6 +29,7 @@ class Matched:
     own: dict[str, dict[str, Column]] = field(default_factory=dict)
     asked: frozenset[str] = frozenset()
     unused: list[str] = field(default_factory=list)
+    rows: dict[str, tuple[str | int, ...]] = field(default_factory=dict)
 
 
 def slots_of(model: Model, optional: Collection[str] = (), absent: Collection[str] = ()) -> dict[str, Slot]:
