@@ -135,6 +135,16 @@ def test_tables_that_all_rows_share_find_their_elements(files: Files) -> None:
     assert "in this order: Berlin, Paris" in warned(data)["D198"]
 
 
+@pytest.mark.parametrize(
+    ("times", "gap"),
+    [("1 2 3 1 2", None), ("1 2 4 1 2", "after 2 comes 4"), ("0 5 10 0 5", None), ("0 5 15 0 5", "after 5 comes 15")],
+)
+def test_keys_that_leave_some_out_are_named(files: Files, times: str, gap: str | None) -> None:
+    rows = "".join(f"{s},{t},1,0\n" for s, t in zip("AAABB", times.split(), strict=True))
+    told = warned(files.read(SERIES, "d.csv", "s,t,x,z\n" + rows)).get("D189")
+    assert told is None if gap is None else told is not None and f"{gap} along `t` of `s` = A" in told
+
+
 def test_lists_in_cells_are_no_long_table(files: Files) -> None:
     data = files.read(SERIES, "d.csv", "s,x,z\nA,1 2 3,5\nB,4,6\n")
     assert values(data, "x_len") == [3, 1]

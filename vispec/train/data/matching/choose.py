@@ -6,9 +6,12 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+import pyarrow as pa
+
 from vispec.model.problems import listed, near
-from vispec.train.data.columns import Table
-from vispec.train.data.diagnostics import Problems
+from vispec.train.data.columns import Column, Table
+from vispec.train.data.diagnostics import DataDiagnostic, DataError, Problems
 
 POSITION = re.compile(r"#(\d{1,6})(?:\.\.#?(\d{1,6}))?")
 NUMBERED = re.compile(r"(?:_?(\d{1,6})|\[(\d{1,6})\])")
@@ -182,3 +185,26 @@ def like_number(name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def gather(table: Table, label: str, names: Sequence[str]) -> Column:
+    """Several columns as lists of their values, row by row."""
+    columns = [table.columns[name] for name in names]
+    if len(columns) == 1:
+        return columns[0]
+    kinds = {column.values.type for column in columns}
+    if any(column.levels for column in columns) or (len(kinds) > 1 and any(not _is_number(kind) for kind in kinds)):
+        message = f"columns {', '.join(names[:5])} cannot be gathered: they are lists, or of several kinds"
+        advice = "columns of single numbers, or all of text, make a vector"
+        raise DataError([DataDiagnostic("D114", message, table.origin.file, None, label, advice)])
+    kind = kinds.pop() if len(kinds) == 1 else pa.float64()
+    rows, width = table.origin.rows, len(columns)
+    joined = pa.concat_arrays([chunk for column in columns for chunk in column.values.cast(kind).chunks])
+    order = np.arange(rows * width).reshape(width, rows).T.reshape(-1)
+    values = pa.chunked_array([joined.take(pa.array(order))], kind)
+    orders = {column.order for column in columns}
+    return Column(label, (width,), values, table.origin, tuple(names), order=orders.pop() if len(orders) == 1 else None)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)

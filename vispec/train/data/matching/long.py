@@ -21,6 +21,7 @@ from vispec.train.data.encoding.labels import group_of, in_order, is_coded, is_w
 from vispec.train.data.encoding.labels import told as told_labels
 from vispec.train.data.encoding.tokens import indices_of
 from vispec.train.data.encoding.vocab import Encoders
+from vispec.train.data.matching.gaps import first_gap
 from vispec.train.data.matching.match import Matched
 from vispec.train.data.sizes import Sizes
 
@@ -289,7 +290,21 @@ def _tell(model: Model, keys: Keys, origin: Origin, names: Sequence[str], proble
     parts: list[str] = []
     for plate in order:
         chain = model.plate[plate].kind == "chain"
+        if chain and model.plate[plate].ragged:
+            _tell_gap(model, keys, plate, origin, problems)
         labels = in_order(keys.raw[plate].labels)[:SHOWN] if chain else ()
         more = ", ..." if len(keys.raw[plate].labels) > SHOWN else ""
         parts.append(f"`{plate}` by `{keys.names[plate]}`" + (f", in the order {', '.join(labels)}{more}" if chain else ""))
     problems.warn("D199", f"rows of a long table ({origin.rows}) are taken together: {'; '.join(parts)}", origin.file)
+
+
+def _tell_gap(model: Model, keys: Keys, plate: str, origin: Origin, problems: Problems) -> None:
+    """D189 where numbers along a chain leave some out."""
+    outer = [name for name in model.plate[plate].inside if name in keys.codes]
+    gap = first_gap(keys.labels[plate], keys.codes[plate], {name: keys.codes[name] for name in outer})
+    if gap is not None:
+        row, before, after = gap
+        where = f" of {keys.told(row, outer)}" if outer else ""
+        fact = f"after {before} comes {after} along `{plate}`{where}, as the next element: what is left out is no element"
+        advice = "rows without a value make elements of what is left out, if the variable is partial"
+        problems.warn("D189", fact, origin.file, keys.names[plate], advice)

@@ -3,14 +3,11 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-import pyarrow as pa
-
 from vispec.model.model import Model
 from vispec.train.data.columns import Column, Origin, Request, Table, concatenate
 from vispec.train.data.diagnostics import DataDiagnostic, DataError, Problems
 from vispec.train.data.files import read, reader_of
-from vispec.train.data.matching.choose import POSITION, REST, Slot, choose, like_number, missing_help, numbered
+from vispec.train.data.matching.choose import POSITION, REST, Slot, choose, gather, like_number, missing_help, numbered
 
 SHOWN = 8  # names of unused columns
 
@@ -220,7 +217,7 @@ def _match_tables(
             _tell_unused(model, table, chosen.left, problems)
             matched.unused = chosen.left
         for name, names in chosen.names.items():
-            found.setdefault(name, []).append(_gather(table, name, names))
+            found.setdefault(name, []).append(gather(table, name, names))
         for plate, name in own.items():
             keyed.setdefault(plate, []).append(table.columns[name])
     problems.check()
@@ -284,7 +281,7 @@ def _own_column(
     chosen = choose(table, {slot.name: slot}, columns, taken, problems if asked else Problems()).names
     if slot.name in chosen:
         matched.names |= {slot.name: chosen[slot.name]} if asked else {}
-        return _gather(table, slot.name, chosen[slot.name])
+        return gather(table, slot.name, chosen[slot.name])
     if asked:
         return None
     free = [name for name in table.columns if name not in taken]
@@ -295,26 +292,3 @@ def _own_column(
     advice = f"say which, as --columns {slot.name}=NAME" if only is None else missing_help(table, slot, [only])
     problems.add("D111", f"no column `{slot.name}` among {names}", path, help=advice)
     return None
-
-
-def _gather(table: Table, label: str, names: Sequence[str]) -> Column:
-    """Several columns as lists of their values, row by row."""
-    columns = [table.columns[name] for name in names]
-    if len(columns) == 1:
-        return columns[0]
-    kinds = {column.values.type for column in columns}
-    if any(column.levels for column in columns) or (len(kinds) > 1 and any(not _is_number(kind) for kind in kinds)):
-        message = f"columns {', '.join(names[:5])} cannot be gathered: they are lists, or of several kinds"
-        advice = "columns of single numbers, or all of text, make a vector"
-        raise DataError([DataDiagnostic("D114", message, table.origin.file, None, label, advice)])
-    kind = kinds.pop() if len(kinds) == 1 else pa.float64()
-    rows, width = table.origin.rows, len(columns)
-    joined = pa.concat_arrays([chunk for column in columns for chunk in column.values.cast(kind).chunks])
-    order = np.arange(rows * width).reshape(width, rows).T.reshape(-1)
-    values = pa.chunked_array([joined.take(pa.array(order))], kind)
-    orders = {column.order for column in columns}
-    return Column(label, (width,), values, table.origin, tuple(names), order=orders.pop() if len(orders) == 1 else None)
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)
