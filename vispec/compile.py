@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from vispec.lower.outputs import lower
 from vispec.model.check import check_model
+from vispec.model.model import Model
 from vispec.plan.budget import budget
 from vispec.plan.planner import plan_model
 from vispec.source import Source
@@ -25,7 +26,17 @@ def compile_spec(
 
     Raises SpecError with everything found wrong, and UnknownMemberError for a name of no member.
     """
-    model = check_model(parse(source), sizes or {})
+    return compile_model(check_model(parse(source), sizes or {}), sizes, memory, work, only)
+
+
+def compile_model(
+    model: Model,
+    sizes: Mapping[str, int] | None = None,
+    memory: int | None = None,
+    work: int | None = None,
+    only: Sequence[str] = (),
+) -> str:
+    """The same of a checked model."""
     return print_module(lower(plan_model(model, budget(work, memory, sizes))), sizes, only)
 
 

@@ -1,6 +1,7 @@
 """vispec predict: missing cells of partial variables from what is seen, or else observed variables from the given ones."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,6 @@ from vispec.cli.options import (
 )
 from vispec.cli.show import Aligned, describe
 from vispec.diagnostics import dump
-from vispec.model.types import FINITE_DOMAINS
 from vispec.train.reading import Reading
 
 if TYPE_CHECKING:
@@ -33,15 +33,16 @@ if TYPE_CHECKING:
     from vispec.train.data import Dataset
     from vispec.train.store.run import Run
 
-RULES = ("mean", "mode", "sample", "greedy", "beam")
+RULES = "mean, mode, joint, median, quantiles(.05, .95), probs, sample, sample(5), greedy"
 
 
 @click.command("predict")
 @run_argument
 @data_argument
 @reading_options
-@click.option("--rule", type=click.Choice(RULES), help="The decision rule (default: mode for discrete data, else mean).")
-@click.option("--samples", type=click.IntRange(min=1), default=100, help="Draws of the latents to average over (default 100).")
+@click.option("--rule", help=f"The decision rule (default: mode for discrete data, else mean): {RULES}.")
+@click.option("--target", "targets", multiple=True, help="An observed variable to predict from all else; again for more.")
+@click.option("--samples", type=click.IntRange(min=1), default=1000, help="Draws of what is not summed (default 1000).")
 @batch_option
 @seed_option
 @threads_option
@@ -52,6 +53,7 @@ def predict(
     data: tuple[str, ...],
     reading: Reading,
     rule: str | None,
+    targets: tuple[str, ...],
     samples: int,
     batch: int | None,
     seed: int | None,
@@ -59,22 +61,53 @@ def predict(
     device: str | None,
     jsonl: bool,
 ) -> None:
-    """Predict each observed variable for every row of DATA, in their order, by a decision rule that is no part of the model.
+    """Predict for every row of DATA, in their order, by a decision rule that is no part of the model.
 
-    Where the model has partial variables, these are predicted, from all that the row shows; otherwise what is observed, from
-    what is given, averaged over draws of the latents.
+    What is predicted are the missing cells of partial variables, from all that the row shows; in a model without such
+    variables what is observed, from what is given; and what --target names, from all that the row shows but it.
 
-    mean: expectations, and probabilities of categories. mode: the most probable value. sample: a draw. greedy: the mode of
-    each element after those before it.
+    mean: expectations, and the probabilities of labels. mode: the likeliest value of each cell. joint: the labels that are
+    likeliest together. median, quantiles(.05, .95): of numbers. probs: of labels, and of counts from 0 on. sample, sample(5):
+    draws of all together. greedy: the likeliest of each element after those before it.
     """
     with failures():
         opened, place = open_run(run, device, threads)
-        dataset = load_data(opened, data, reading) if fills(opened) else load_given(opened, data, reading)
+        opened = asked(opened, targets, rule)
+        dataset = read(opened, data, reading)
         told = predictions(opened, dataset, rule or default_rule(opened), samples, batch, place, seed or 0)
         number = 0
         for row, aligned in by_element(opened.model, dataset.tables, told, dataset.keys):
             number += "(shared)" not in row
             click.echo(dump(row) if jsonl else describe(number, row, aligned))
+
+
+def asked(run: "Run", targets: tuple[str, ...], rule: str | None) -> "Run":
+    """The run with what is to be predicted hidden, where that is not what is missing."""
+    from vispec.model.problems import did_you_mean, listed
+    from vispec.train.errors import RunError
+    from vispec.train.scores.hidden import Hidden, predictable
+
+    known = [v.name for v in run.model.variables if v.role in ("observed", "partial")]
+    for name in targets:
+        if name not in known:
+            help_ = did_you_mean(name, known, f"there are: {listed(known)}")
+            raise RunError(f"--target names `{name}`, which is no observed or partial variable; {help_}")
+    if targets:
+        return Hidden(run.folder, run.config, targets=frozenset(targets))
+    return run if fills(run) or rule == "greedy" else predictable(run)
+
+
+def read(run: "Run", data: tuple[str, ...], reading: Reading) -> "Dataset":
+    """The data; what is hidden may be there, to say how long rows are, or not."""
+    from vispec.train.data import DataError
+    from vispec.train.scores.hidden import Hidden
+
+    if not isinstance(run, Hidden):
+        return load_data(run, data, reading) if fills(run) else load_given(run, data, reading)
+    try:
+        return load_data(run, data, reading)
+    except DataError:
+        return load_data(run, data, replace(reading, absent=(*reading.absent, *sorted(run.targets))))
 
 
 def default_rule(run: "Run") -> str:
@@ -86,7 +119,7 @@ def default_rule(run: "Run") -> str:
 
 def fills(run: "Run") -> bool:
     """Whether missing cells are what is predicted, from the cells that are seen."""
-    return any(variable.role == "partial" and variable.type.domain in FINITE_DOMAINS for variable in run.model.variables)
+    return any(variable.role == "partial" for variable in run.model.variables)
 
 
 def predictions(
@@ -94,19 +127,17 @@ def predictions(
 ) -> "Iterator[tuple[dict[str, Any], Aligned]]":
     """Each row's predictions, and the data that they stand beside."""
     from vispec.train.errors import RunError
+    from vispec.train.scores.hidden import Hidden
     from vispec.train.scores.rows import Rows
     from vispec.train.store.module import evaluating, to_device
 
-    if rule == "beam":
-        raise RunError(
-            "beam search is not available for this model; --rule greedy takes the most probable element at each step"
-        )
     module = run.load(place)
     if not hasattr(module, "predict"):
         raise RunError("this model has nothing to predict")
     with evaluating(module, seed, place):
         for indices in data.order(size or run.config.settings.batch or 1):
             batch = to_device(data.batch(indices), place)
+            batch = run.hide(batch) if isinstance(run, Hidden) else batch
             try:
                 found = module.predict(batch, rule="mode" if rule == "greedy" else rule, samples=samples)  # pyright: ignore[reportCallIssue]
             except (ValueError, NotImplementedError) as error:

@@ -1,6 +1,6 @@
 """From padded tensors to one JSON object per row: true lengths, no padding, tokens and labels as the data had them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vispec.model.extent import element_plates
 from vispec.model.model import Let, Model, Variable
-from vispec.model.types import Type
+from vispec.model.types import FINITE_DOMAINS, Type
 from vispec.plan.treat import chain_of
 from vispec.train.data.encoding.labels import group_of, is_coded, told
 from vispec.train.data.encoding.vocab import Encoders, Vocabulary
@@ -64,11 +64,30 @@ class Rows:
         return fewer.distributions(posterior)
 
     def predicted(self, values: Mapping[str, Tensor], rule: str) -> list[dict[str, Any]]:
-        """Predictions by a decision rule: under "mean", expectations of numbers and the probabilities of all categories."""
-        decided = {name: tensor for name, tensor in values.items() if rule != "mean" or not tensor.is_floating_point()}
-        means = self.distributions({name: tensor for name, tensor in values.items() if name not in decided})
-        rows = self.values(decided, cut=True)
-        return [{**a, **b} for a, b in zip(rows, means, strict=True)] if rows and means else rows or means
+        """Predictions by a decision rule: expectations of numbers, and the probabilities of labels (under "probs" those of
+        counts too); `x_q05` for each quantile; of several draws a list at each cell."""
+        word, _, rest = rule.partition("(")
+        if word == "quantiles":
+            names = [f"q{level.strip().partition('.')[2]}" for level in rest.rstrip(")").split(",")]
+            told = [self.values({n: v[..., i] for n, v in values.items()}) for i in range(len(names))]
+            columns = [{f"{n}_{q}": v for n, v in row.items()} for q, rows in zip(names, told, strict=True) for row in rows]
+            return [merged(columns[row :: len(columns) // len(names)]) for row in range(len(columns) // len(names))]
+        if word == "sample" and rest:
+            return _transpose({name: self._draws(name, values[name]) for name in self._in_rows(values)})
+        finite = {name for name in values if self._node(name).type.domain in FINITE_DOMAINS}
+        spread = word in ("mean", "probs")
+        shared = {n for n, v in values.items() if spread and v.is_floating_point() and (word == "mean" or n in finite)}
+        counts = {name: values[name] for name in values if word == "probs" and name not in shared}
+        rows = self.values({n: v for n, v in values.items() if n not in shared and n not in counts}, cut=True)
+        means = self.distributions({name: values[name] for name in shared})
+        return [merged(each) for each in zip(*(part for part in (rows, means, self.numbers(counts)) if part), strict=True)]
+
+    def _draws(self, name: str, tensor: Tensor) -> list[Any]:
+        """Draws that stand last, (B, *plates, *event, n), as lists at each cell."""
+        variable = self.model.variable[name]
+        words = self._words(variable)
+        leaf = lambda cell, _: [_value(variable.type, draw, words) for draw in np.moveaxis(cell, -1, 0)]  # noqa: E731
+        return self._variable(name, tensor, leaf)
 
     def numbers(self, values: Mapping[str, Tensor]) -> list[dict[str, Any]]:
         """Numbers at each element of the variables' plates, such as an entropy: {c: (B, *plates, ...)}."""
@@ -166,6 +185,10 @@ def _value(type_: Type, cell: Array, words: Sequence[str | int] | None) -> Any:
 def _map(value: Any, function: Callable[[int], Any]) -> Any:
     """`function` of every integer of nested lists."""
     return [_map(item, function) for item in value] if isinstance(value, list) else function(int(value))
+
+
+def merged(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    return {name: value for part in parts for name, value in part.items()}
 
 
 def _transpose(columns: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
