@@ -103,6 +103,11 @@ class Encoders:
         }
         return {"vocabularies": options, "labels": {k: None if v is None else list(v) for k, v in self.labels.items()}}
 
+    @property
+    def files(self) -> list[str]:
+        """The names of those that `save` writes."""
+        return ["encoders.json", *(f"{vocabulary.name}.txt" for vocabulary in self.vocabularies.values())]
+
     def save(self, folder: str | Path) -> None:
         """Write NAME.txt for each vocabulary, one token a line, and encoders.json."""
         folder = Path(folder)
