@@ -27,7 +27,7 @@ from vispec.cli.options import (
     use_threads,
     work_option,
 )
-from vispec.diagnostics import dump
+from vispec.diagnostics import dump, plain
 from vispec.train.errors import VerificationError
 
 if TYPE_CHECKING:
@@ -317,7 +317,7 @@ def report(run: "Run", result: dict[str, Any], as_json: bool) -> None:
     found = read_estimates(run)
     told = [line for line in (result.get("text"), *result.get("notes", ())) if line]
     for line in told if found is None else found.notes:
-        click.echo(line)
+        click.echo(plain(line))
     if found is not None:
         click.echo("\n".join([*header(found, scored=True), "", *body(found, LINES), ""]))
     if "verification" in result:
