@@ -1,4 +1,4 @@
-"""What reaches a terminal, and what happens where nothing does: streams closed or full, read by nobody; labels that are orders."""
+"""What reaches a terminal, and what happens where nothing does: streams closed, full, or unread; labels that are orders."""
 
 import json
 import os

@@ -12,7 +12,7 @@ CONTROLS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u20
 
 
 def plain(text: str, keep: str = "") -> str:
-    """The text without what moves a cursor, changes a terminal or turns lines around: that is written as its escape, `\\x1b`."""
+    """The text without what moves a cursor, changes a terminal or turns lines around; that is written as escapes, `\\x1b`."""
     return CONTROLS.sub(lambda found: found[0] if found[0] in keep else found[0].encode("unicode_escape").decode(), text)
 
 

@@ -111,7 +111,7 @@ def checked(folder: Path, name: str, trust: bool = False) -> Path:
 
 
 def whole(path: Path, known: tuple[Seal, ...]) -> bool:
-    """Whether a file has one of these seals; one that grows is never shorter than the newest, but where it was cut to another."""
+    """Whether a file has one of these seals; one that grows is no shorter than the newest, but where it was cut to an older."""
     size = path.stat().st_size
     if path.suffix == GROWS and size >= known[0].size:
         return seal_of_file(path, known[0].size) == known[0]
