@@ -1,6 +1,6 @@
 """Densities as formulas, each both as itself and as its logarithm, so that a derivation can move between sums and products."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from vispec.graph.maths import Notation
@@ -159,11 +159,12 @@ def ordered(model: m.Model) -> list[m.Variable]:
     return [model.variable[name] for name in model.order if name in model.variable]
 
 
-def joint_name(writer: Writer, hidden: bool = True) -> str:
-    """p(all that is not given | what is given), with or without the latents."""
+def joint_name(writer: Writer, hidden: bool = True, points: Sequence[str] = ()) -> str:
+    """p(all that is not given | what is given), with or without the latents, or with those that have point estimates."""
     variables = ordered(writer.model)
     roles = ("observed", "partial", "latent") if hidden else ("observed", "partial")
     names = (random_nets(writer) if hidden else []) + [writer.notation.name(v.name) for v in variables if v.role in roles]
+    names += points
     given = [writer.notation.name(v.name) for v in variables if v.role == "given"]
     bar = writer.sign(" | ", r" \mid ")
     return f"p({', '.join(names)}{bar + ', '.join(given) if given else ''})"
