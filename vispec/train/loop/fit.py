@@ -348,7 +348,7 @@ class Trainer:
         stored = getattr(job.train, "rows", None)  # where the training data are a part of the file's
         rows = mine if stored is None else stored[mine]
         where = f"at step {c.step + 1}, in epoch {c.epoch + 1}"
-        return diverged(self.module, batch, rows, outcome.loss, where, job.variables, job.model)
+        return diverged(self.module, batch, rows, outcome.loss, where, job.variables, job.model, job.group.world == 1)
 
 
 def _copy(module: nn.Module) -> Tensors:

@@ -132,7 +132,7 @@ def _check_card(
         message = f"there are {len(known)} labels ({', '.join(known[:6])}, ...) for {what} of size {size}"
         context.problems.add("D125", message, a.column.origin.file, None, a.column.label)
         return
-    bad = ((numbers < 0) | (numbers >= size)) & ~missing
+    bad = (((numbers < 0) & (known is None)) | (numbers >= size)) & ~missing  # a label that is not known has been told
     code = "D124" if variable.type.domain == "index" else "D123"
     advice = f"{what} counts from 0" + (f"; {card} = {size}" if isinstance(card, str) else "")
     leaf.report_all(a.column, context.problems, code, bad, lambda i: f"{numbers[i]} is not in 0..{size - 1}", advice)
