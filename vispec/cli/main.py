@@ -58,7 +58,7 @@ class Program(click.Group):
         sys.exit(code)
 
 
-@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="vispec")
 def main() -> None:
     """Plate notation to standalone PyTorch: check, draw, explain, compile and fit a model written as text.
