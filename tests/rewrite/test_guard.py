@@ -29,6 +29,7 @@ class Branches:
         generator = torch.Generator().manual_seed(seed)
         none = seed % 4 == 0  # not taken anywhere, so that what rows share may be singular too
         take = torch.rand(5, generator=generator) < (0.0 if none else 0.5)
+        take[0] = False  # row 0 has no elements, and infinities of them
         regular = lambda *size: torch.rand(size, generator=generator, dtype=torch.float64) + 0.3  # noqa: E731
         odd = torch.tensor([0.0, 1000.0, -1000.0, 0.0, 1e5], dtype=torch.float64)
         shared = torch.tensor([0.0, -800.0], dtype=torch.float64) if none else regular(2)
@@ -51,9 +52,11 @@ class Branches:
     def value(self, depth: int) -> Node:
         if depth == 0:
             return self.random.choice([*self.moving, *self.moving, *self.data])
-        ops = ["exp", "log", "sqrt", "div", "add", "mul", "square", "log1p", "expm1", "where", "density", "pow"]
+        ops = ["exp", "log", "sqrt", "div", "add", "mul", "square", "log1p", "expm1", "where", "density", "pow", "least"]
         op = self.random.choice(ops)
         one = lambda: self.value(depth - 1)  # noqa: E731
+        if op == "least":  # of no elements an infinity, whose product with a gradient of 0 is no number
+            return build.add(one(), build.reduce("min", build.spread(one(), (self.r,)), (self.r,)))
         if op == "where":
             return build.where(self.test(), one(), one())
         if op == "density":

@@ -84,3 +84,12 @@ def test_a_module_hides_no_class_of_the_users() -> None:
     for path in ("import:class", "a..b:C", "lambda:X", "a:class", ":C", "a:", "a.b:C.D", "ä:C"):
         with pytest.raises(SpecError, match="V513"):
             compile_spec(Source("mine.vispec", spec.format(path=path)))
+
+
+@pytest.mark.parametrize("name", ["_", "__x", "other", "y_mask", "__init__"])
+def test_arguments_of_nets_under_any_name(name: str) -> None:
+    """Two underscores in front are mangled inside a class: in that of the net as another name than in the module's."""
+    net = f"net f_({name}: bit*, y_mask_: real) -> real = mean |> linear(3)\n"
+    rows = "plate row_:\n    given a_ : real\n    plate m_:\n        given b_ : bit\n"
+    found = outcome(net + rows + "    observed y_ : real ~ Normal(f_(b_[*], a_), 1)\n", 1)
+    assert found.status == "agree", found.detail

@@ -69,7 +69,7 @@ def lower(plan: Plan | Model) -> Outputs:
     log_prob = program(f, {"log_prob": combined(s, summed(s, order))})
     asked = plan.asked or s
     other, drawn = otherwise(plan), plan.alternative or plan
-    found, weighs = query(asked), weighed(drawn.f, drawn.treatments)
+    found, weighs = query(asked, plan.asked_order), weighed(drawn.f, drawn.treatments)
     told = derived(plan.f, plan.budget)
     made = generate(model, s.shared.orders if s.shared else {})
     dreams = slept(s)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from vispec.factors.frame import element_plates
 from vispec.lower.bound import combined, total
 from vispec.plan.held.hold import digit
-from vispec.plan.held.setting import Setting
+from vispec.plan.held.setting import Setting, tilts
+from vispec.plan.order.execute import execute
 from vispec.plan.order.order import Order
 from vispec.plan.order.problem import Factor, Lag
 from vispec.plan.treat import chain_of
@@ -29,28 +30,17 @@ class Query:
     plates: dict[str, tuple[Axis, ...]]
 
 
-def query(s: Setting) -> Query | None:
+def query(s: Setting, order: Order | None) -> Query | None:
     """What queries of the summed latents need; None where nothing is summed."""
     summed = [name for name, found in s.treatments.items() if found.kind == "sum"]
-    if not summed:
+    if order is None:
         return None
     frame = s.f.frame
     plates = {name: tuple(map(frame.plate, element_plates(s.f.model.variable[name]))) for name in summed}
-    tilts = tuple(Factor(f"tilt_{name}", tilt(s, name, plates[name]), frozenset(plates[name]), True) for name in summed)
-    node, order = total(s, tilts, "total")
+    node = execute(order, {each.name: each.node for each in (*s.joint.problem.factors, *tilts(s))}, "total")
     zeros = {name: Zeros((*plates[name], s.joint.held.values[name])) for name in summed}
     inside = {name: found for name in summed if (found := counted(plates[name])) is not None}
     return Query(combined(s, node, query=True), order, dict(zeros), inside, plates)
-
-
-def tilt(s: Setting, name: str, plates: tuple[Axis, ...]) -> Node:
-    """What is added to the log-joint for each value of a latent; by its joint values, for each of their digits."""
-    held = s.joint.held
-    values, along = held.values[name], held.along[name]
-    if not along:
-        return Input(name, (*plates, held.own[name]), "real", "tilt")
-    found = Input(name, (*plates, values), "real", "tilt")
-    return build.pick(found, {values: digit(held.own[name], values, along)})
 
 
 def counted(plates: Iterable[Axis]) -> Node | None:

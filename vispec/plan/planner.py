@@ -10,11 +10,11 @@ from vispec.model.model import Infer, Model
 from vispec.plan.budget import Budget
 from vispec.plan.formulas import WIDTH, computed
 from vispec.plan.guides import complete_guides
-from vispec.plan.held.setting import Setting, setting
+from vispec.plan.held.setting import Setting, setting, tilts
 from vispec.plan.modified import check_modified
 from vispec.plan.order.execute import execute
 from vispec.plan.order.order import Order, order
-from vispec.plan.order.problem import Problem
+from vispec.plan.order.problem import Factor, Problem
 from vispec.plan.order.refuse import ABSURD, IntractableError
 from vispec.plan.planned import Plan
 from vispec.plan.refused.refusals import refused, too_large
@@ -58,7 +58,7 @@ def make_plan(f: Factors, budget: Budget | None = None) -> Plan:
     whole = {v.name: treat(v, model, True) for v in model.variables}
     left_out = any(each.kind in ("masked", "free") for each in row.treatments.values())
     asked = (setting(f, whole) if left_out else row) if any(each.kind == "sum" for each in whole.values()) else None
-    asked_order = None if asked is None else found if asked is row else ordered(asked, budget)
+    asked_order = None if asked is None else ordered(asked, budget, tilts(asked))
     log_prob = execute(found, {each.name: each.node for each in row.joint.problem.factors})
     check_memory(row, log_prob, budget)
     rows, cost = rows_of(row, found), whole_cost(row, found, log_prob)
@@ -72,10 +72,11 @@ def instead(s: Setting) -> Model | None:
     return None if asked is None else estimated(model, asked)
 
 
-def ordered(s: Setting, budget: Budget) -> Order:
-    """The cheapest order for the sums of a row."""
+def ordered(s: Setting, budget: Budget, more: tuple[Factor, ...] = ()) -> Order:
+    """The cheapest order for the sums of a row, with further factors."""
+    problem = replace(s.joint.problem, factors=(*s.joint.problem.factors, *more))
     try:
-        return cheapest(within(s.joint.problem, s.f.model, budget))
+        return cheapest(within(problem, s.f.model, budget))
     except IntractableError as error:
         raise refused(s, error) from error
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from vispec.program import build
 from vispec.program.cost import Numbers
 from vispec.program.facts import least, moving, positive
-from vispec.program.node import Call, Const, Density, Link, Map, Node, Part, Position, Reduce, Rename, Spread
+from vispec.program.node import Call, Const, Density, Link, Map, Node, Part, Position, Reduce, Rename, Scan, Spread
 from vispec.program.program import Program
 from vispec.program.walk import nodes, with_fields
 from vispec.rewrite.masks import Masks
@@ -41,6 +42,17 @@ def _falling(args: Sequence[Node]) -> bool:
             negative = [each for each in operands if isinstance(each, Const) and each.value < 0]
             return len(negative) == 1 and all(least(each) >= 0 for each in operands if each not in negative)
     return False
+
+
+def _may_be_of_none(found: Reduce) -> bool:
+    """Whether the least or the greatest of no elements, an infinity, may be among them."""
+    if found.op not in ("min", "max"):
+        return False
+    arg = found.arg
+    while isinstance(arg, Rename | Spread):
+        arg = arg.arg
+    chosen = isinstance(arg, Map) and any(isinstance(each, Const) and abs(each.value) == inf for each in arg.operands)
+    return chosen or any(axis.lengths is not None for axis in found.over)
 
 
 def _apart_from_0(args: Sequence[Node]) -> bool:
@@ -127,10 +139,13 @@ class Guard:
                 return build.apply(op, *args) if any(a is not b for a, b in zip(args, operands, strict=True)) else found
             case Spread(arg, over):
                 return build.spread(self.known[arg], over)
+            case Scan(empty=Const(value)) if abs(value) == inf:
+                return self.guarded(found, 0.0)
             case Rename(arg, pairs) if not {axis for pair in pairs for axis in pair} & self.test.axes:
                 return build.rename(self.known[arg], dict(pairs))
-            case Reduce(op, arg, over) if not {*over} & self.test.axes:
-                return build.reduce(op, self.known[arg], over)
+            case Reduce(op, arg, over):
+                made = found if {*over} & self.test.axes else build.reduce(op, self.known[arg], over)
+                return self.guarded(made, 0.0) if _may_be_of_none(found) else made
             case Density(law, value, params, events) if not {*events} & self.test.axes:
                 new = tuple((name, self.known[param], own) for name, param, own in params)
                 return Density(law, self.known[value], new, events)

@@ -11,7 +11,7 @@ from vispec.catalog import distributions
 from vispec.program import build
 from vispec.program.axis import Axis, ordered
 from vispec.program.cost import Numbers
-from vispec.program.node import Call, Density, Input, Map, Node, Part, Reduce
+from vispec.program.node import Call, Density, Input, Map, Node, Part, Pick, Reduce, Rename, Spread
 from vispec.program.program import Program
 from vispec.rewrite.rules import Rule
 
@@ -35,7 +35,7 @@ class Products:
         ragged = over[0].lengths
         if not each_by_each(bit, logit.axes, over) or (ragged is not None and not ragged.axes <= logit.axes):
             return None
-        if over[0].kind != "event":
+        if over[0].kind != "event" and not is_of_net(logit):
             return None  # a probability of one element that is fitted may reach 0, and its log-odds an infinity
         const = build.reduce("sum", build.apply("log_sigmoid", build.neg(logit)), over)
         return self.named(bit, build.contract((bit, build.where(build.inside(over[0]), logit, 0.0)), over), const=const)
@@ -55,7 +55,8 @@ class Products:
 
     def named(self, value: Node, product: Node, const: Node, **others: Node) -> Node:
         """The log-densities of a value, whose parts are named by it."""
-        stem = self.hints.get(value) or (value.name if isinstance(value, Input) else "value")
+        latent = next((axis.origin.of[0].hint for axis in value.axes if axis.origin.kind == "joint"), "value")
+        stem = self.hints.get(value) or (value.name if isinstance(value, Input) else latent)
         found = build.add(product, const)
         self.hints |= {node: f"{stem}_{word}" for word, node in [("const", const), *others.items()]} | {found: f"log_{stem}"}
         return found
@@ -64,6 +65,16 @@ class Products:
 def number_of(test: Node) -> Node:
     """What a test asks of, as a number."""
     return build.apply("real", test.operands[0] if isinstance(test, Map) and test.op == "bool" else test)
+
+
+def is_of_net(logit: Node) -> bool:
+    """Whether it is what nets put out, which is finite."""
+    match logit:
+        case Part(Call("net")):
+            return True
+        case Pick(arg) | Rename(arg) | Spread(arg):
+            return is_of_net(arg)
+    return False
 
 
 def each_by_each(value: Node, params: frozenset[Axis], over: tuple[Axis, ...]) -> bool:

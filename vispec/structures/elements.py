@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import fields
+from functools import partial
+from typing import Any
+
 from vispec.program import build
 from vispec.program.axis import Axis
-from vispec.program.node import Const, Density, Link, Map, Node, Pick, Position, Reduce, Rename, Scan, Shift, Spread
+from vispec.program.node import Const, Loop, Map, Node, Position, Scan, Shift, Source
+from vispec.program.walk import with_fields
 
 
 def at_element(value: Node, plate: Axis, number: int) -> Node:
@@ -19,7 +25,7 @@ def from_element(value: Node, plate: Axis, number: int) -> Node:
 
 
 def _inside(value: Node, plate: Axis, number: int, known: dict[Node, Node], exact: bool) -> Node:
-    if plate not in value.axes:
+    if plate not in (value.shared if isinstance(value, Source) else value.axes):
         return value
     if value not in known:
         known[value] = _changed(value, plate, number, known, exact)
@@ -41,18 +47,20 @@ def _changed(value: Node, plate: Axis, number: int, known: dict[Node, Node], exa
             return _inside(fill, plate, number, known, exact) if inner is None else inner
         case Scan(op, arg, axis) if axis is plate and not exact and number > 0:
             return build.scan(op, arg, axis, 0.0 if value.dtype == "real" else 0)
-        case Link(op, arg, over) if not exact and plate not in over:
-            return build.link(op, _inside(arg, plate, number, known, exact), over)
-        case Rename(arg, pairs) if not exact and plate not in {axis for pair in pairs for axis in pair}:
-            return build.rename(_inside(arg, plate, number, known, exact), dict(pairs))
-        case Spread(arg, over) if not exact and plate not in over:
-            return build.spread(_inside(arg, plate, number, known, exact), over)
-        case Reduce(op, arg, over) if not exact and plate not in over:
-            return build.reduce(op, _inside(arg, plate, number, known, exact), over)
-        case Density(law, density_of, params, events) if not exact and plate not in events:
-            new = tuple((name, _inside(param, plate, number, known, exact), own) for name, param, own in params)
-            return Density(law, _inside(density_of, plate, number, known, exact), new, events)
-        case Pick(table, at) if not exact and plate not in dict(at):
-            index = {axis: _inside(each, plate, number, known, exact) for axis, each in at}
-            return build.pick(_inside(table, plate, number, known, exact), index)
-    return build.pick(value, {plate: number}) if exact else value
+    if exact:
+        return build.pick(value, {plate: number})
+    inner = partial(_inside, plate=plate, number=number, known=known, exact=False)
+    return value if isinstance(value, Loop) or plate in named_axes(value) else with_fields(value, inner)
+
+
+def named_axes(value: Node) -> set[Axis]:
+    """The axes that a node itself names; along others it works element by element."""
+    return {axis for each in fields(value) for axis in _axes_in(getattr(value, each.name))}
+
+
+def _axes_in(part: Any) -> Iterator[Axis]:
+    if isinstance(part, Axis):
+        yield part
+    elif isinstance(part, tuple):
+        for each in part:
+            yield from _axes_in(each)

@@ -140,16 +140,16 @@ class Rationale(nn.Module):
         y_len = batch["y_len"]  # (review,)
         return has_few_values(y_len, values=2, most=65536)  # (review,)
 
-    def log_joint_of_f(self, index: Tensor, value: Tensor, classify: Tensor, inside_i: Tensor, x: Tensor, select: Tensor) -> Tensor:
+    def log_joint_of_f(self, index: Tensor, value: Tensor, classify: Tensor, inside_i: Tensor, x: Tensor, select: Tensor, f_const: Tensor) -> Tensor:
         """The log-joint (review, f) at the joint values of f that `index` (S,) numbers."""
         at_i = torch.arange(inside_i.shape[1], device=self.one.device)  # (i,)
         mod = (index >> at_i[:, None]) & 1  # (i, f[i])
         test = inside_i[:, :, None] & mod.bool()  # (review, i, f[i])
         classify_ = self.classify.of_elements(classify, test.transpose(-2, -1))  # (review, f[i], 5)
         log_classify_at = logits_log_prob(classify_, x[:, None])  # (review, f[i])
-        value_ = bernoulli_log_prob(mod.to(self.one.dtype), select[:, :, None])  # (review, i, f[i])
-        value_2 = torch.where(inside_i[:, :, None], value_, 0.0)  # (review, i, f[i])
-        return torch.where(index < value[:, None], log_classify_at + value_2.sum(1), -torch.inf)  # (review, f[i])
+        mod_2 = mod.to(self.one.dtype)  # (i, f[i])
+        total = F.linear(mod_2.T, select, f_const) + log_classify_at.T  # (f[i], review)
+        return torch.where(index < value[:, None], total.T, -torch.inf)  # (review, f[i])
 
     def exact_log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (review,), exact, in nats."""
@@ -160,13 +160,16 @@ class Rationale(nn.Module):
         select_2 = pick_last(select, y_row)  # (review, i)
         y_len = batch["y_len"]  # (review,)
         inside_i = torch.arange(y.shape[1], device=self.one.device) < y_len[:, None]  # (review, i)
+        value = torch.where(inside_i, F.logsigmoid(-select_2), 0.0)  # (review, i)
+        f_const = value.sum(-1)  # (review,)
+        select_3 = torch.where(inside_i, select_2, 0.0)  # (review, i)
         int_pow_y_len = 2 ** y_len  # (review,)
         classify = self.classify.elements(y)  # (review, T + 1, H)
         count = number_of_joint_values(max(int(y_len.max()), 1), 2, self.max_joint_values)
         x = batch["x"]  # (review,)
         log_sum = enumerated_log_sum(
             self.log_joint_of_f,
-            (int_pow_y_len, classify, inside_i, x, select_2),
+            (int_pow_y_len, classify, inside_i, x, select_3, f_const),
             count,
             y_len.shape[0] * (12 * 265),
             self.memory,
@@ -222,13 +225,16 @@ class Rationale(nn.Module):
         select_2 = pick_last(select, y_row)  # (review, i)
         y_len = batch["y_len"]  # (review,)
         inside_i = torch.arange(y.shape[1], device=self.one.device) < y_len[:, None]  # (review, i)
+        value = torch.where(inside_i, F.logsigmoid(-select_2), 0.0)  # (review, i)
+        f_const = value.sum(-1)  # (review,)
+        select_3 = torch.where(inside_i, select_2, 0.0)  # (review, i)
         int_pow_y_len = 2 ** y_len  # (review,)
         classify = self.classify.elements(y)  # (review, T + 1, H)
         count = number_of_joint_values(y.shape[1], 2, self.max_joint_values)
         x = batch["x"]  # (review,)
         log_joint = every_log_joint(
             self.log_joint_of_f,
-            (int_pow_y_len, classify, inside_i, x, select_2),
+            (int_pow_y_len, classify, inside_i, x, select_3, f_const),
             count,
             values_at_once(y_len.shape[0] * (12 * 265), self.memory, self.one.device),
             self.one.device,

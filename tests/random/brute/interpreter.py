@@ -234,6 +234,8 @@ def heads(e: m.NetCall, at: Place, world: World) -> Value:
     known = not any(tensor.requires_grad for tensor in tensors)
     key = (e.net, e.head, *((tuple(t.shape), tuple(t.flatten().tolist())) for t in tensors))
     head = world.calls.get(key) if known else None
+    if head is None and e.net not in world.nets:
+        raise UndefinedError(f"the module has no {e.net}: nothing depends on it")
     if head is None:
         answer = asked(net, tensors, world.nets[e.net])
         position = [name for name, _ in net.heads].index(e.head)

@@ -13,6 +13,8 @@ from vispec.program.node import (
     Call,
     Carried,
     Const,
+    Decide,
+    Draw,
     Link,
     Loop,
     Map,
@@ -75,9 +77,12 @@ class Body:
                 return self.before(site, lag)
         if present := {axis: self.at_now(axis) for axis in works_along(node) if self.moves(axis)}:
             return self.among(node, present)
-        if not below([node], sites)[node] and not any(self.moves(axis) for each in nodes([node]) for axis in works_along(each)):
-            alone = self.first is not None and node not in self.later
-            return self.early(node) if alone else build.pick(node, {self.axis: self.now})
+        alone = not below([node], sites)[node]
+        if alone and isinstance(node, Draw | Decide):
+            return build.pick(node, {self.axis: self.now})
+        if alone and not any(self.moves(axis) for each in nodes([node]) for axis in works_along(each)):
+            few = self.first is not None and node not in self.later
+            return self.early(node) if few else build.pick(node, {self.axis: self.now})
         match node:
             case Position(axis):
                 return self.now
@@ -121,7 +126,9 @@ class Body:
         if self.axis not in (node.shared if isinstance(node, Call) else node.axes):
             return node
         match node:
-            case Map() | Spread():
+            case Spread(arg, over):
+                return build.spread(self.at(arg), tuple(axis for axis in over if axis is not self.axis))
+            case Map():
                 return with_fields(node, self.at)
             case Link(_, _, over) | Reduce(_, _, over) if self.axis not in over:
                 return with_fields(node, self.at)

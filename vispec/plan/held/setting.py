@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from vispec.factors.frame import element_plates
 from vispec.factors.make import Factors
 from vispec.model.model import Variable
 from vispec.plan.estimate import closed_kl_is_right, draw_order, estimation, way_of
 from vispec.plan.guides import is_shared
 from vispec.plan.held.draws import Draws
+from vispec.plan.held.hold import digit
 from vispec.plan.held.joint import Joint, joint
 from vispec.plan.held.mixed import mixed
 from vispec.plan.held.shared import Shared
 from vispec.plan.held.shared import shared as share
+from vispec.plan.order.problem import Factor
 from vispec.plan.treatment import Combine, Treatment
+from vispec.program import build
 from vispec.program.axis import Axis
-from vispec.program.node import Input
+from vispec.program.node import Input, Node
 from vispec.program.size import Size
 
 
@@ -64,3 +68,23 @@ def analytic(name: str, draws: Draws, combine: Combine) -> bool:
     """Whether a draw adds minus its divergence in closed form: the bound averages log-weights, the estimator leaves it so."""
     linear = combine == "elbo" and draws.way(name).closed
     return linear and name in draws.f.guides and closed_kl_is_right(name, draws.treatments, draws.model)
+
+
+# ---- queries
+
+
+def tilts(s: Setting) -> tuple[Factor, ...]:
+    """What a query adds to the log-joint for each value of each latent that is summed."""
+    names = [name for name, found in s.treatments.items() if found.kind == "sum"]
+    plates = {name: tuple(map(s.f.frame.plate, element_plates(s.f.model.variable[name]))) for name in names}
+    return tuple(Factor(f"tilt_{name}", tilt(s, name, plates[name]), frozenset(plates[name]), True) for name in names)
+
+
+def tilt(s: Setting, name: str, plates: tuple[Axis, ...]) -> Node:
+    """By a latent's joint values, it is added for each of their digits."""
+    held = s.joint.held
+    values, along = held.values[name], held.along[name]
+    if not along:
+        return Input(name, (*plates, held.own[name]), "real", "tilt")
+    found = Input(name, (*plates, values), "real", "tilt")
+    return build.pick(found, {values: digit(held.own[name], values, along)})

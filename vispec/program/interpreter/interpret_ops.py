@@ -149,7 +149,9 @@ def reduced(op: str, x: Tensor, dims: int, inside: Tensor | None) -> Tensor:
         return x.sum(-1)
     if op in ("log_sum_exp", "total"):
         return log_sum_exp(x)
-    return x.amax(-1) if op == "max" else x.amin(-1)
+    extreme = torch.Tensor.amax if op == "max" else torch.Tensor.amin
+    none = x.isnan().any(-1, keepdim=True)  # where it is no number, none of them is it, and torch divides by their count
+    return torch.where(none.squeeze(-1), torch.nan, extreme(torch.where(none, 0.0, x), -1)) if none.any() else extreme(x, -1)
 
 
 def linked(op: str, x: Tensor, inside: Tensor | None) -> Tensor:

@@ -12,7 +12,9 @@ RESERVED = PYTHON | frozenset(USED_BY_EMITTED_CODE.split())
 
 
 def identifier(name: str) -> str:
-    """A spec's name as a Python one: keywords and the names that emitted code uses get a trailing underscore."""
+    """A spec's name as a Python one: keywords and the names that emitted code uses get a trailing underscore, and
+    two in front, which a class mangles, a word before them."""
+    name = f"its{name}" if name.startswith("__") else name
     return name + "_" if keyword.iskeyword(name) or name in RESERVED else name
 
 

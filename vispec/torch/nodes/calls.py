@@ -8,6 +8,7 @@ from typing import Any
 from vispec.catalog import distributions
 from vispec.program.axis import Axis
 from vispec.program.node import Call, Node, Part
+from vispec.torch.nets.words import identifier
 from vispec.torch.nodes.laws import lead_dims, with_events
 from vispec.torch.nodes.writer import ONE, PLAIN, Writer, parted
 from vispec.torch.text.code import Attribute, Code, Global, Slot, attribute, call, listed, method, number, text
@@ -31,7 +32,7 @@ def _call(w: Writer, node: Call) -> Value:
     for value, own, keyword in values:
         code = aligned(w.tensor(value), (*dims, *own))
         if keyword:
-            named[keyword] = code
+            named[identifier(keyword) if node.kind == "net" else keyword] = code
         else:
             placed.append(code)
     named |= {name: setting(w, value) for name, value in node.settings if name not in UNSAID}

@@ -34,6 +34,7 @@ from vispec.program.node import (
 from vispec.program.program import Program
 from vispec.program.walk import nodes, substitute
 from vispec.torch.text.names import PYTHON, Names
+from vispec.torch.text.source_text import kernel_names
 
 HELD = ("parameter", "property", "buffer", "setting")
 """Inputs that the module holds."""
@@ -149,7 +150,7 @@ class Context:
     """context: node → the argument that stands for it."""
 
     def __init__(self, axis: Axis, hints: Mapping[Node, str]):
-        self.axis, self.hints, self.names = axis, hints, Names({*PYTHON, "index"})
+        self.axis, self.hints, self.names = axis, hints, Names({*PYTHON, *kernel_names(), "index"})
         self.context: dict[Node, Input] = {}
 
     def inside(self, body: Node, shaped: Iterable[Input]) -> Node:
@@ -193,10 +194,9 @@ class Context:
         return [*found]
 
     def varies(self, node: Node) -> bool:
-        """Whether it is computed anew for each value; what a kernel gives for all at once is not."""
-        if isinstance(node, Part) and self.axis in node.axes and self.axis not in node.source.shared:
-            own = {axis for each in getattr(node.source, "given", ()) for axis in each[1]}
-            return self.axis in own
+        """Whether it is computed anew for each value; what a kernel gives for all at once is not. All outputs of a call are."""
+        if isinstance(node, Part):
+            return self.axis in axes_of(node.source)
         return self.axis in axes_of(node) and not isinstance(node, Position)
 
 

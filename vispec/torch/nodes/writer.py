@@ -198,22 +198,22 @@ class Writer:
     # ---- sizes
 
     def extent(self, axis: Axis) -> Code:
-        """How many elements an axis has, padding included."""
+        """How many elements an axis has, padding included; of joint values as many as there are at a time."""
         origin = axis.origin
         if origin in self.told:
             return text(self.told[origin])
         if origin.size is not None:
             return self.size(origin.size)
+        for node in self.inputs:
+            for place, own in enumerate(node.order):
+                if own.origin is origin:
+                    return index(attribute(self.named(node), "shape"), [str(place)])
         if origin.more:
             return binary(SUM, self.extent(origin.of[0]), ("+", number(origin.more)))
         if origin.kind == "joint":
             values, *along = map(self.extent, origin.of)
             cells = binary(TERM, along[0], *(("*", each) for each in along[1:])) if len(along) > 1 else along[0]
             return binary(POWER, values, ("**", cells))
-        for node in self.inputs:
-            for place, own in enumerate(node.order):
-                if own.origin is origin:
-                    return index(attribute(self.named(node), "shape"), [str(place)])
         if isinstance(origin.lengths, Input):
             longest = method(self.named(origin.lengths), "max")
             return call("int", longest)

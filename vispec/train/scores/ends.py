@@ -12,8 +12,8 @@ LEAST, TIMES = 50, 4  # a sequence is given up at so many elements, or so many t
 
 
 def ending(model: Model, encoders: Encoders) -> dict[str, Variable]:
-    """The plates that an end symbol ends, with the tokens in which it comes. Given sequences stay whole, and those that an index
-    points into."""
+    """The plates that an end symbol ends, and the tokens in which it comes. Given sequences, and those that an
+    index points into, stay whole."""
     pointed_at = {variable.type.plate for variable in model.variables}
     found: dict[str, Variable] = {}
     for variable in model.variables:
