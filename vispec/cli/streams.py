@@ -26,8 +26,8 @@ def through(stream: TextIO, kind: "type[Output]", number: int) -> TextIO:
         if stream.fileno() == number and not isinstance(getattr(stream.buffer, "raw", None), Output):
             stream.flush()
             buffer = io.BufferedWriter(kind(number, "w", closefd=False))
-            buffered = {"line_buffering": stream.isatty() or number == 2, "write_through": number == 2}
-            return io.TextIOWrapper(buffer, stream.encoding, stream.errors, **buffered)
+            lines, at_once = stream.isatty() or number == 2, number == 2
+            return io.TextIOWrapper(buffer, stream.encoding, stream.errors, None, lines, at_once)
     return stream
 
 

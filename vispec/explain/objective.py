@@ -100,7 +100,7 @@ def divergences(told: Told, shared: list[str]) -> list[str]:
         p, q = (Formula(f"{letter}({net})", "") for letter in "pq")
         found.append(less_divergence(writer, q, p).log)
     joint = model.joint.names if model.joint is not None else ()
-    if joint:
+    if model.joint is not None:
         prior = nested(writer, [(plates_of(model, name), writer.density(name, model.variable[name].law)) for name in joint])
         found.append(less_divergence(writer, joint_guide(writer, model.joint), prior).log)
     for name in shared:
