@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from explained import densities
 
 from vispec.cli.commands.explain import ENTRY
 from vispec.diagnostics import SpecError
@@ -119,6 +120,49 @@ def test_shared_latents_have_their_prior_in_the_objective(path: Path):
     for name in (*map(writer.notation.own, plan.shared_latents), *plan.bayesian_nets):
         density = re.escape(f"p({name}") + r"[ )]"
         assert re.search(rf"(‖ |· |log |∏_\w+ ){density}", formula), (name, formula)
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_each_law_stands_once_in_its_plates(path: Path):
+    """In the joint and in the objective; and of what is summed or drawn nothing stands outside its sum or expectation."""
+    model = check_model(parse(Source.read(path)))
+    try:
+        plan = plan_model(model)
+    except SpecError:
+        pytest.skip("refused")
+    notation = Writer.of(plan.model).notation
+    data = {plate.name for plate in plan.model.plates if plate.data}
+    masked = {t.variable for t in plan.treatments.values() if t.kind == "masked"}
+    points = {name for name in plan.shared_latents if plan.row.draws.way(name).point}
+    unguided = {t.variable for t in plan.treatments.values() if t.kind == "draw"} - {g.name for g in plan.model.guide}
+    sections = explain(model, plan).sections
+    for formula, left_out in ((sections[1].formulas[0], set()), (sections[-1].formulas[0], masked)):
+        found = densities(formula)
+        for variable in plan.model.variables:
+            name = notation.name(variable.name)
+            laws = [each for each in found if each.name == name and each.letter == "p"]
+            if variable.law is None or variable.name in left_out or (left_out is masked and variable.name in unguided - points):
+                continue
+            assert len(laws) == 1, (name, formula)
+            plates = {notation.name(p) for p in variable.plates if p not in data}
+            assert {*laws[0].plates} - {notation.name(p) for p in data} == plates, (name, formula)
+            if formula is sections[1].formulas[0] or variable.role != "latent" or variable.name in plan.shared_latents:
+                continue  # a divergence binds its own
+            assert name in laws[0].bound, (name, laws[0].bound, formula)
+
+
+def test_a_reader_of_formulas_sees_what_is_wrong():
+    (one,) = densities("log p(x) = log p(x | μ)")
+    assert (one.letter, one.name, one.plates, one.bound) == ("p", "x", (), frozenset())
+    first, second = densities("log p(x) = log Σ_{c} p(c) · ∏_i p(x[i] | c)")
+    assert (first.plates, second.plates, second.at) == ((), ("i",), "i")
+    assert first.bound == second.bound == {"c"}
+    wrong = densities("log p(x) = log Σ_{c} ∏_i [p(x[i] | c) · p(c)]")
+    assert wrong[1].plates == ("i",)  # c once for each i
+    pointing = densities("log p(w) = Σ_k log Σ_{c[k]} p(c[k]) · ∏_{m → k} p(w[m] | c[e[m]])")
+    assert [each.plates for each in pointing] == [("k",), ("m",)]
+    free = densities("log p(x) ≥ E_{q(z)}[log p(x | z)] + log p(z)")
+    assert [each.bound for each in free] == [{"z"}, frozenset()]
 
 
 def test_objective_in_latex():

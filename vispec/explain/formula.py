@@ -29,6 +29,9 @@ class Section:
     formulas: tuple[str, ...]
 
 
+TO = r" \to "
+
+
 @dataclass(frozen=True)
 class Writer:
     """How formulas are composed, in TeX or in one line of Unicode."""
@@ -98,6 +101,13 @@ class Writer:
             product, total = self.sign(f"∏_{index} ", rf"\prod_{{{index}}} "), self.sign(f"Σ_{index} ", rf"\sum_{{{index}}} ")
             formula, several = Formula(product + prob, total + log, open=True), False
         return formula
+
+    def over_pointing(self, plates: Iterable[str], into: Iterable[str], formula: Formula, several: bool) -> Formula:
+        """The product over those elements of plates that point at the present ones of others."""
+        to = f"{', '.join(map(self.notation.name, plates))}{self.sign(' → ', TO)}{', '.join(map(self.notation.name, into))}"
+        prob, log = (f"[{formula.prob}]", f"[{formula.log}]") if several or formula.loose else (formula.prob, formula.log)
+        product, total = self.sign(f"∏_{{{to}}} ", rf"\prod_{{{to}}} "), self.sign(f"Σ_{{{to}}} ", rf"\sum_{{{to}}} ")
+        return Formula(product + prob, total + log, open=True)
 
     def summed(self, latents: Iterable[str], formula: Formula) -> Formula:
         """The sum over all values of latents at one element."""

@@ -88,7 +88,10 @@ class Told:
     def apply(self, step: Step) -> Formula:
         """The formula of a step's result."""
         match step:
-            case Product(over=over) | Scatter(over=over):
+            case Scatter(over=over, at=at):
+                into = [str(plate) for plate, _ in at]
+                return self.writer.over_pointing(self.plates(over), into, self.inputs(step.inputs), len(step.inputs) > 1)
+            case Product(over=over):
                 return self.writer.over(self.plates(over), self.inputs(step.inputs), several=len(step.inputs) > 1)
             case Structured():
                 return self.structured(step)
