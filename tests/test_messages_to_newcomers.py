@@ -96,3 +96,36 @@ def test_laws_of_other_languages_are_those_of_the_catalog():
     for name in (*KNOWN, *NOTES, *(f"d{other}" for other in KNOWN), *(f"{other}_lpdf" for other in KNOWN)):
         assert meant(name, usage)
     assert meant("nosuch", usage) is None
+
+
+BLOCKS = """\
+size N = 40
+plate i[N]:
+    param logit : real
+plate graph:
+    plate i:
+        latent z : bit ~ Bernoulli(0.5)
+    plate pair:
+        given    a : index[i]
+        given    b : index[i]
+        observed y : bit ~ Bernoulli(0.9 if z[a] == z[b] else 0.2)
+"""
+GUIDE = "guide:\n    z ~ Bernoulli(sigmoid(logit))\n"
+
+
+def refusal(text: str) -> str:
+    with pytest.raises(SpecError) as caught:
+        plan_model(check_model(parse(Source("m.vispec", text))))
+    (found,) = caught.value.diagnostics
+    return found.help or ""
+
+
+def test_a_guide_that_is_there_is_not_asked_for():
+    """What helps then is to draw from it; and how large the sum is, is said either way."""
+    without, guided = refusal(BLOCKS.replace("    param logit : real\n", "    param other : real\n")), refusal(BLOCKS + GUIDE)
+    assert "give `z` a guide" in without
+    assert "a guide, or" not in guided
+    assert "`z : score(samples=8)` in `infer:`" in guided
+    assert "10^12 terms" in without
+    assert "10^12 terms" in guided
+    plan_model(check_model(parse(Source("m.vispec", BLOCKS + GUIDE + "infer:\n    z : score(samples=8)\n"))))
