@@ -112,7 +112,7 @@ def test_columns_renamed_and_gathered(tmp_path: Path) -> None:
     path = write(tmp_path, "d.csv", b'"first, of two",second,kind\n1,2,0\n3,4,1\n')
     loaded = load(VECTORS, [path], {"x": ("first, of two", "second"), "y": ("kind",)})
     assert loaded.batch([0, 1])["x"].tolist() == [[1, 2], [3, 4]]
-    assert loaded.encoders.labels == {"K": None}
+    assert loaded.encoders.labels == {"K": ("0", "1")}
     turned = load(VECTORS, [path], {"x": ("#2", "#1"), "y": ("#3",)})
     assert turned.batch([0])["x"].tolist() == [[2, 1]]
     span = load(VECTORS, [path], {"x": ("first, of two..second",), "y": ("kind",)})

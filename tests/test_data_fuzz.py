@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from data_models import bit, category, data, given, model, observed, partial, ragged, real, size, token, vocab
+from data_models import bit, category, data, fixed, given, index, model, observed, partial, ragged, real, size, token, vocab
 from test_data_formats import TABLES, TEXTS, jsonl, npz, parquet
 
 from vispec.model.model import Model
@@ -19,8 +19,19 @@ MODELS = {
     "half": model(data(), partial("x", real(2), "n"), partial("y", category(2), "n")),
     "words": model(vocab("V", end=True), data(), ragged("i", "w_len", "n"), observed("w", token(), "n", "i")),
     "letters": model(vocab("V", chars=True), data(), ragged("i", "w_len", "n"), partial("w", token(), "n", "i")),
+    "panel": model(
+        size("A"),
+        data("s"),
+        fixed("who", "A", "s"),
+        ragged("t", "w_len", "s"),
+        given("z", real(), "s"),
+        partial("r", real(), "s", "who"),
+        given("w", index("who", "A"), "s", "t"),
+        observed("x", real(), "s", "t"),
+    ),
     "bits": model(data(), ragged("t", "w_len", "n"), observed("w", bit(8), "n", "t")),
 }
+PANEL = b"s,t,who,z,r,w,x\nA,1,u,0.5,1,u,2\nA,2,v,0.5,,v,3\nB,1,u,1,2,u,4\n"
 SETS = jsonl([[[1, 2], [], [7]], [], [[0]]])
 
 
@@ -54,6 +65,7 @@ def seeds() -> list[tuple[str, str, bytes]]:
     found += [(kind, name, text) for name, text in TEXTS.items() for kind in ("words", "letters")]
     found += [("bits", "d.jsonl", SETS), ("bits", "d.parquet", parquet({"w": [[[1], []], [[2, 7]]]}))]
     found += [("words", "d.npz", npz(indptr=np.array([0, 2]), indices=np.array([0, 1]), counts=np.array([1, 2])))]
+    found += [("panel", "d.csv", PANEL), ("panel", "d.csv", PANEL.replace(b",", b";"))]
     found += [("words", "d.txt.gz", gzip.compress(TEXTS["d.txt"]))]
     return found
 

@@ -11,11 +11,20 @@ SHARED = "(shared)"
 Told = tuple[dict[str, Any], Aligned]
 
 
-def by_element(model: Model, tables: Sequence[str], found: Iterable[Told]) -> Iterator[Told]:
-    """The answers as they are; for a spec without a data plate all in one, or for each table an answer a row, behind what
-    stands in none of them, under `(shared)`. tables: the plates whose elements were the rows of a table."""
+Keys = Mapping[str, Sequence[str | int]]
+"""Of a long table, the column that keys its rows and their labels."""
+
+
+def by_element(model: Model, tables: Sequence[str], found: Iterable[Told], keys: Keys | None = None) -> Iterator[Told]:
+    """The answers as they are, those of a long table behind the keys of their rows; for a spec without a data plate all in one,
+    or for each table an answer a row, behind what stands in none of them, under `(shared)`. tables: the plates whose elements
+    were the rows of a table."""
     if model.single is None:
-        yield from found
+        number = 0
+        for row, aligned in found:
+            own = {} if SHARED in row else {name: labels[number] for name, labels in (keys or {}).items() if name not in row}
+            number += SHARED not in row
+            yield {**own, **row}, aligned
         return
     whole: dict[str, Any] = {}
     beside: dict[str, Any] = {}

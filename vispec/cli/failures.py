@@ -53,6 +53,8 @@ def failures(as_json: bool = False) -> Iterator[None]:
         fail(f"error: {error.filename or 'the system'}: {error.strerror}", FAILED, as_json, diagnostics=[])
     except KeyboardInterrupt:
         fail("interrupted", INTERRUPTED, as_json)
+    except MemoryError as error:
+        fail(f"error: there is not enough memory{f': {error}' if str(error) else ''}", FAILED, as_json, diagnostics=[])
     except Exception as error:
         data = sys.modules.get("vispec.train.data.diagnostics")  # where it is not imported, no error of its can be raised
         if data is None or not isinstance(error, data.DataError):

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import click
 
 from vispec.cli.failures import FAILED, fail, say
 from vispec.source import Source
+from vispec.train.reading import Reading
 
 if TYPE_CHECKING:
     import torch
@@ -25,9 +27,6 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 jsonl_option = click.option("--jsonl", is_flag=True, help="Print one JSON object per row.")
 set_option = click.option(
     "--set", "sets", multiple=True, metavar="K=V", help="A size of the spec, or an entry of its `fit:` block."
-)
-columns_option = click.option(
-    "--columns", multiple=True, metavar="x=a,b", help="Which columns of the data feed a variable, by name or as #number."
 )
 batch_option = click.option("--batch", type=click.IntRange(1), help="Rows per minibatch.")
 device_option = click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... or auto (default cpu).")
@@ -92,6 +91,33 @@ def trusted() -> bool:
 def run_argument(command: Callable[..., Any]) -> Callable[..., Any]:
     """RUN, and --trust, which `open_run` asks for."""
     return click.argument("run", type=click.Path(path_type=Path))(trust_option(command))
+
+
+READING = (
+    click.option(
+        "--columns", multiple=True, metavar="x=a,b", help="Which columns of the data feed a variable, by name or as #number."
+    ),
+    click.option(
+        "--index", multiple=True, metavar="PLATE=a", help="The column that says in which element of a plate a row stands."
+    ),
+    click.option("--absent", multiple=True, metavar="y", help="A partial variable of which these data have no values."),
+    click.option("--drop-missing", is_flag=True, help="Leave out rows in which a value is missing that must be there."),
+)
+
+
+def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say how tables are read, which the command gets as one `reading`."""
+
+    @wraps(command)
+    def called(
+        *args: Any, columns: Sequence[str], index: Sequence[str], absent: Sequence[str], drop_missing: bool, **rest: Any
+    ) -> Any:
+        names = tuple(name.strip() for text in absent for name in text.split(","))
+        return command(*args, reading=Reading(column_map(columns), pairs(index, "--index"), names, drop_missing), **rest)
+
+    for option in reversed(READING):
+        called = option(called)
+    return called
 
 
 data_argument = click.argument("data", nargs=-1, required=True)
@@ -198,30 +224,34 @@ def open_run(path: Path, device: str | None, threads: int | None) -> "tuple[Run,
     return run, place
 
 
-def load_data(run: "Run", data: Sequence[str], columns: Sequence[str]) -> "Dataset":
-    """Data for a run, encoded as its training data were; columns default to those of the fit."""
+def load_data(run: "Run", data: Sequence[str], reading: Reading) -> "Dataset":
+    """Data for a run, encoded as its training data were, and read as they were where nothing else is said."""
     from vispec.train.data import load
 
-    chosen = {name: tuple(names) for name, names in run.config.columns.items()} | column_map(columns)
-    return load(run.model, data, chosen, run.encoders, run.config.sizes).in_precision(run.config.settings.precision)
+    told, optional = reading.over(run.config.reading).options, run.config.absent
+    return spoken(load(run.model, data, encoders=run.encoders, sizes=run.config.sizes, optional=optional, **told), run)
 
 
-def load_given(run: "Run", data: Sequence[str], columns: Sequence[str]) -> "Dataset":
+def spoken(found: "Dataset", run: "Run") -> "Dataset":
+    """The data in the precision of a run, after a line on rows that were left out."""
+    if found.dropped:
+        say(found.dropped)
+    return found.in_precision(run.config.settings.precision)
+
+
+def load_given(run: "Run", data: Sequence[str], reading: Reading) -> "Dataset":
     """Data for a run of which only the `given` variables are needed; the others serve (for lengths) where they are there."""
     from vispec.train.data import DataError, load
 
-    try:
-        return load_data(run, data, columns)
-    except DataError as error:
-        model = run.model
-        given = tuple(variable for variable in model.variables if variable.role == "given")
-        open_plates = {plate for variable in given for plate in variable.plates}
-        plates = tuple(plate for plate in model.plates if plate.name in open_plates or not plate.ragged)
-        chosen = {name: tuple(names) for name, names in run.config.columns.items()} | column_map(columns)
-        names = {variable.name for variable in given}
-        chosen = {name: names_ for name, names_ in chosen.items() if name in names}
+    if not reading.over(run.config.reading).drop:
         try:
-            found = load(replace(model, variables=given, plates=plates), data, chosen, run.encoders, run.config.sizes)
-            return found.in_precision(run.config.settings.precision)
+            return load_data(run, data, reading)
         except DataError:
-            raise error from None
+            pass  # what is wrong with the others is of no matter here
+    model = run.model
+    given = tuple(variable for variable in model.variables if variable.role == "given")
+    open_plates = {plate for variable in given for plate in variable.plates}
+    plates = tuple(plate for plate in model.plates if plate.name in open_plates or not plate.ragged)
+    told = reading.over(run.config.reading).only(frozenset(variable.name for variable in given)).options
+    part = replace(model, variables=given, plates=plates)
+    return spoken(load(part, data, encoders=run.encoders, sizes=run.config.sizes, **told), run)

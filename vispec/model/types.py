@@ -1,6 +1,6 @@
 """Types of variables, parameters and expressions: a domain with an event shape whose sizes may still be symbols."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Domain = Literal[
@@ -27,6 +27,7 @@ class Type:
     plate: p of index[p] and tree[p].
     low, high: ends of a parameter's index range, real[-50..50]; its event shape is then (high - low + 1,).
     star: a sequence of such elements along a plate (`token[V]*`); `over` names the plate once that is known.
+    labels: of a category whose values the spec names, in their order.
     """
 
     domain: Domain
@@ -37,6 +38,7 @@ class Type:
     high: int | None = None
     star: bool = False
     over: str | None = None
+    labels: tuple[str, ...] | None = field(default=None, compare=False)
 
     @property
     def discrete(self) -> bool:
@@ -45,6 +47,8 @@ class Type:
     def __str__(self) -> str:
         if self.low is not None:
             inner = f"{self.low}..{self.high}"
+        elif self.labels is not None:
+            inner = ", ".join(f'"{label}"' for label in self.labels)
         elif self.domain in ("category", "token"):
             inner = ", ".join(map(str, (self.card, *self.shape)))
         elif self.domain in ("index", "tree"):

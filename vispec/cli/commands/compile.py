@@ -6,7 +6,8 @@ import click
 
 from vispec.catalog import Command
 from vispec.cli.failures import failures
-from vispec.cli.options import column_map, columns_option, memory_option, read_source, set_option, split_sets, work_option
+from vispec.cli.options import memory_option, read_source, reading_options, set_option, split_sets, work_option
+from vispec.train.reading import Reading
 
 
 @click.command("compile")
@@ -14,7 +15,7 @@ from vispec.cli.options import column_map, columns_option, memory_option, read_s
 @click.argument("data", nargs=-1)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write (default: standard output).")
 @click.option("--only", metavar="A,B", help="Print these members, such as log_prob, and what they need.")
-@columns_option
+@reading_options
 @set_option
 @memory_option
 @work_option
@@ -23,7 +24,7 @@ def compile_command(
     data: tuple[str, ...],
     output: Path | None,
     only: str | None,
-    columns: tuple[str, ...],
+    reading: Reading,
     sets: tuple[str, ...],
     memory: int | None,
     work: int | None,
@@ -39,7 +40,7 @@ def compile_command(
             from vispec.train.data import load
             from vispec.train.sizes import check
 
-            sizes = dict(load(check(source, sizes), data, column_map(columns), None, sizes).sizes)
+            sizes = dict(load(check(source, sizes), data, sizes=sizes, **reading.options).sizes)
         members = [] if only is None else [name.strip() for name in only.split(",")]
         try:
             text = compile_spec(source, sizes, memory, work, members)

@@ -9,24 +9,25 @@ from vispec.catalog import Command
 from vispec.cli.failures import failures
 from vispec.cli.options import (
     batch_option,
-    columns_option,
     data_argument,
     device_option,
     json_option,
     load_data,
     memory_option,
     open_run,
+    reading_options,
     run_argument,
     seed_option,
     threads_option,
 )
 from vispec.diagnostics import dump
+from vispec.train.reading import Reading
 
 
 @click.command("eval")
 @run_argument
 @data_argument
-@columns_option
+@reading_options
 @batch_option
 @seed_option
 @threads_option
@@ -37,7 +38,7 @@ from vispec.diagnostics import dump
 def evaluate(
     run: Path,
     data: tuple[str, ...],
-    columns: tuple[str, ...],
+    reading: Reading,
     batch: int | None,
     seed: int | None,
     threads: int | None,
@@ -53,7 +54,7 @@ def evaluate(
 
         chosen = None if estimator is None else read_estimator(estimator)
         opened, place = open_run(run, device, threads)
-        dataset = load_data(opened, data, columns)
+        dataset = load_data(opened, data, reading)
         size = batch or opened.config.settings.batch or 1
         module = opened.load(place, memory)
         latents = latents_of(opened.model) if hasattr(module, "shared") else Latents()

@@ -12,12 +12,11 @@ from vispec.cli.failures import failures, say
 from vispec.cli.options import (
     Greedy,
     batch_option,
-    column_map,
-    columns_option,
     device_option,
     json_option,
     memory_option,
     read_source,
+    reading_options,
     seed_option,
     set_option,
     split_sets,
@@ -29,6 +28,7 @@ from vispec.cli.options import (
 )
 from vispec.diagnostics import dump, plain
 from vispec.train.errors import VerificationError
+from vispec.train.reading import Reading
 
 if TYPE_CHECKING:
     from vispec.train.estimates.values import Estimates
@@ -53,7 +53,7 @@ LINES = 20  # of the table of estimates
     metavar="DATA...",
     help="Validation data, or a fraction of the rows, as 0.1; picks the best epoch and feeds --patience.",
 )
-@columns_option
+@reading_options
 @set_option
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder (default: runs/SPEC-N, a new one).")
 @click.option("--from", "start_from", metavar="RUN", type=click.Path(path_type=Path), help="Start at another run's parameters.")
@@ -87,7 +87,7 @@ def fit(
     spec: Path,
     data: tuple[str, ...],
     valid: tuple[str, ...],
-    columns: tuple[str, ...],
+    reading: Reading,
     sets: tuple[str, ...],
     out: Path | None,
     start_from: Path | None,
@@ -116,10 +116,9 @@ def fit(
         fraction = fraction_of(valid)
         if fraction is not None:
             settings, valid = settings | {"valid": fraction}, ()
-        mapped = column_map(columns)
         told = {"memory": memory, "work": work, "start": start_from, "params": params}
         told |= {"trust": trusted(), "check_data": check_data}
-        request = Request(source, data, valid, mapped, sizes, settings, out, **told)
+        request = Request(source, data, valid, reading, sizes, settings, out, **told)
         group = join()
         try:
             with request.claim:

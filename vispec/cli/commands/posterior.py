@@ -13,13 +13,13 @@ from vispec.cli.elements import by_element
 from vispec.cli.failures import failures
 from vispec.cli.options import (
     batch_option,
-    columns_option,
     data_argument,
     device_option,
     jsonl_option,
     load_data,
     memory_option,
     open_run,
+    reading_options,
     run_argument,
     seed_option,
     threads_option,
@@ -27,6 +27,7 @@ from vispec.cli.options import (
 from vispec.cli.show import Aligned, describe
 from vispec.diagnostics import dump
 from vispec.model.types import FINITE_DOMAINS
+from vispec.train.reading import Reading
 
 if TYPE_CHECKING:
     import torch
@@ -58,7 +59,7 @@ class Query(click.ParamType):
 @click.command("posterior")
 @run_argument
 @data_argument
-@columns_option
+@reading_options
 @click.option(
     "--query",
     type=Query(),
@@ -75,7 +76,7 @@ class Query(click.ParamType):
 def posterior(
     run: Path,
     data: tuple[str, ...],
-    columns: tuple[str, ...],
+    reading: Reading,
     query: str | None,
     of: str | None,
     samples: int | None,
@@ -102,7 +103,7 @@ def posterior(
         raise click.UsageError("--of tells a mean: it takes no --query")
     with failures():
         opened, place = open_run(run, device, threads)
-        dataset = load_data(opened, data, columns)
+        dataset = load_data(opened, data, reading)
         module = opened.load(place, memory)
         size = batch or opened.config.settings.batch or 1
         plain = "marginals" if jsonl else "mode"
@@ -116,7 +117,7 @@ def posterior(
             told = quantity(opened, module, dataset, of, samples, size, place, seed or 0)
         else:
             told = answers(opened, module, dataset, chosen, size, place, seed or 0, other)
-        found = by_element(opened.model, dataset.tables, told)
+        found = by_element(opened.model, dataset.tables, told, dataset.keys)
         number = 0
         for row, aligned in found:
             number += "(shared)" not in row

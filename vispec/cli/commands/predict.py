@@ -11,13 +11,13 @@ from vispec.cli.elements import by_element
 from vispec.cli.failures import failures
 from vispec.cli.options import (
     batch_option,
-    columns_option,
     data_argument,
     device_option,
     jsonl_option,
     load_data,
     load_given,
     open_run,
+    reading_options,
     run_argument,
     seed_option,
     threads_option,
@@ -25,6 +25,7 @@ from vispec.cli.options import (
 from vispec.cli.show import Aligned, describe
 from vispec.diagnostics import dump
 from vispec.model.types import FINITE_DOMAINS
+from vispec.train.reading import Reading
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +39,7 @@ RULES = ("mean", "mode", "sample", "greedy", "beam")
 @click.command("predict")
 @run_argument
 @data_argument
-@columns_option
+@reading_options
 @click.option("--rule", type=click.Choice(RULES), help="The decision rule (default: mode for discrete data, else mean).")
 @click.option("--samples", type=click.IntRange(min=1), default=100, help="Draws of the latents to average over (default 100).")
 @batch_option
@@ -49,7 +50,7 @@ RULES = ("mean", "mode", "sample", "greedy", "beam")
 def predict(
     run: Path,
     data: tuple[str, ...],
-    columns: tuple[str, ...],
+    reading: Reading,
     rule: str | None,
     samples: int,
     batch: int | None,
@@ -68,10 +69,10 @@ def predict(
     """
     with failures():
         opened, place = open_run(run, device, threads)
-        dataset = load_data(opened, data, columns) if fills(opened) else load_given(opened, data, columns)
+        dataset = load_data(opened, data, reading) if fills(opened) else load_given(opened, data, reading)
         told = predictions(opened, dataset, rule or default_rule(opened), samples, batch, place, seed or 0)
         number = 0
-        for row, aligned in by_element(opened.model, dataset.tables, told):
+        for row, aligned in by_element(opened.model, dataset.tables, told, dataset.keys):
             number += "(shared)" not in row
             click.echo(dump(row) if jsonl else describe(number, row, aligned))
 

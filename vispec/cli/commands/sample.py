@@ -9,18 +9,19 @@ import click
 from vispec.catalog import Command
 from vispec.cli.failures import failures
 from vispec.cli.options import (
-    columns_option,
     device_option,
     jsonl_option,
     load_given,
     open_run,
     pairs,
+    reading_options,
     run_argument,
     seed_option,
     threads_option,
 )
 from vispec.cli.show import Aligned, describe
 from vispec.diagnostics import dump
+from vispec.train.reading import Reading
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +40,7 @@ CHUNK = 1000  # rows drawn at once
 @click.option(
     "--length", "sizes", multiple=True, metavar="PLATE=N", help="The size of a ragged plate (default: as in training)."
 )
-@columns_option
+@reading_options
 @seed_option
 @threads_option
 @device_option
@@ -49,7 +50,7 @@ def sample(
     data: tuple[str, ...],
     count: int,
     sizes: tuple[str, ...],
-    columns: tuple[str, ...],
+    reading: Reading,
     seed: int | None,
     threads: int | None,
     device: str | None,
@@ -65,7 +66,7 @@ def sample(
         needed = [variable.name for variable in opened.model.variables if variable.role == "given"]
         if needed and not data:
             raise click.UsageError(f"the model is given `{'`, `'.join(needed)}`; name the DATA that has it")
-        given = load_given(opened, data, columns) if needed else None
+        given = load_given(opened, data, reading) if needed else None
         for number, row in enumerate(draws(opened, given, count, lengths, place, seed or 0), 1):
             click.echo(dump(row) if jsonl else describe(number, row, Aligned(opened.model, row)))
 

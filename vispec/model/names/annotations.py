@@ -7,6 +7,7 @@ from vispec.model.names.scope import Scope
 from vispec.model.names.sizes import size_of
 from vispec.model.problems import Cause, did_you_mean, head, listed
 from vispec.model.types import Dim, Domain, Type
+from vispec.model.values.labels import read_labels
 from vispec.syntax import tree as t
 
 Place = Literal["parameter", "variable", "argument", "head"]
@@ -96,6 +97,9 @@ def _type(scope: Scope, node: t.TypeOf, place: Place) -> Type | None:
     match node.args:
         case (t.Range() as span,):
             return _ranged(scope, node, span, place)
+    if domain == "category" and any(isinstance(argument, t.String) for argument in node.args):
+        labels = read_labels(scope, node)
+        return None if labels is None else Type("category", card=len(labels), star=node.star, labels=labels)
     if domain == "token" and not _is_vocabulary(scope, next(iter(node.args))):
         return None
     sizes = [size_of(scope, argument) for argument in node.args]

@@ -122,6 +122,10 @@ def _is_number(scope: Scope, value: m.Expression) -> bool:
 def _comparable(scope: Scope, span: Span, values: Values) -> bool:
     """Whether two labels can be equal at all."""
     left, right = values
+    if left.type.labels is not None and right.type.labels is not None and left.type.labels != right.type.labels:
+        message = "these are compared by their places, and their labels are not the same"
+        scope.problems.add("V310", span, message, "other labels", help="give both the same labels, in the same order")
+        return False
     for kind, other in ((left, right), (right, left)):
         if isinstance(kind, m.Const):
             continue

@@ -14,6 +14,7 @@ from vispec.model.values.conform import const, join
 from vispec.model.values.elements import index_event
 from vispec.model.values.functions import plain
 from vispec.model.values.indexing import index_symbol
+from vispec.model.values.labels import compared
 from vispec.model.values.ranges import narrowest, range_of
 from vispec.syntax import tree as t
 
@@ -31,7 +32,8 @@ def _number(scope: Scope, context: Context, node: t.Number) -> Result:
 
 
 def _string(scope: Scope, context: Context, node: t.String) -> Result:
-    scope.problems.add("V315", node.span, "text is not a value of a model", "text in quotes", help="write a number or a name")
+    help = 'write a number or a name; a label stands where it is compared, as in `c == "low"`'
+    scope.problems.add("V315", node.span, "text is not a value of a model", "text in quotes", help=help)
     return None
 
 
@@ -224,6 +226,10 @@ def _unary(scope: Scope, context: Context, node: t.Unary) -> Result:
 
 
 def _binary(scope: Scope, context: Context, node: t.Binary) -> Result:
+    text = isinstance(node.left, t.String), isinstance(node.right, t.String)
+    if text in ((True, False), (False, True)):
+        values = compared(scope, node, resolve(scope, context, node.right if text[0] else node.left))
+        return None if values is None else apply_operator(scope, node.span, node.op, values)
     left, right = resolve(scope, context, node.left), resolve(scope, context, node.right)
     return None if left is None or right is None else apply_operator(scope, node.span, node.op, (left, right))
 

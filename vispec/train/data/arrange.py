@@ -88,7 +88,9 @@ def arrange(
     column: Column, layout: Layout, sizes: Sizes, chars: bool, offset: int | None, problems: Problems
 ) -> Arranged | None:
     """Lay a column along the axes; None where it cannot be, which is then a problem."""
-    column = _split(column, layout, chars)
+    whole, column = column, _split(column, layout, chars)
+    if column is not whole and not chars:
+        _check_scalars(column, layout, problems)
     column = deepen(column, len(layout.head) + len(layout.tail))
     depth = len(layout.head)
     if len(column.levels) < depth or (len(column.levels) > depth and not layout.tail and not _only_ones(column, depth)):
@@ -129,6 +131,24 @@ def _split(column: Column, layout: Layout, chars: bool) -> Column:
     return replace(column, levels=(*column.levels, level), values=values)
 
 
+def _check_scalars(column: Column, layout: Layout, problems: Problems) -> None:
+    """D138 where a table has one value in each row for a variable that has several."""
+    level = column.levels[-1]
+    if column.anonymous or column.source is not None or isinstance(level, int) or not layout.head or layout.tail:
+        return
+    if (level == 1).sum() > 1 and (level <= 1).all():
+        plate = layout.head[-1].plate
+        fact = f"every row has one element of plate `{plate}`"
+        advice = (
+            f"if rows together make up a `{plate}`, say by which columns, as --index {plate}=COLUMN, with one for the plate "
+            "around it; lists of one element can be given as JSON lines, [1]"
+        )
+        if layout.sequence:
+            problems.warn("D138", fact, column.origin.file, column.label, advice)
+        else:
+            problems.add("D138", fact, column.origin.file, None, column.label, advice)
+
+
 def _words(chunk: pa.Array) -> tuple[Array, pa.Array]:
     trimmed = pc.ascii_trim_whitespace(chunk.cast(pa.large_string()))
     lists = pc.ascii_split_whitespace(trimmed)
@@ -158,6 +178,8 @@ def _report_depth(column: Column, layout: Layout, problems: Problems) -> None:
     advice = (
         f"`{layout.name}` has one level of lists for each of: {places}" if places else f"`{layout.name}` is one value a row"
     )
+    if layout.head and not column.levels:
+        advice += f"; or say by which columns rows are taken together, as --index {layout.head[-1].plate}=COLUMN"
     problems.add("D114", f"the rows are {told}, not {wanted}", column.origin.file, None, column.label, advice)
 
 

@@ -30,9 +30,10 @@ def no_lines(row: int) -> int | None:
 
 @dataclass(frozen=True)
 class Origin:
-    """Rows of one or several files, one after another: (file, rows, line_of) each."""
+    """Rows of one or several files, one after another: (file, rows, line_of) each. kept: which of them these are, None: all."""
 
     parts: tuple[tuple[str, int, LineOf], ...]
+    kept: Array | None = None
 
     @property
     def file(self) -> str:
@@ -44,10 +45,11 @@ class Origin:
 
     @property
     def rows(self) -> int:
-        return self.starts[-1]
+        return self.starts[-1] if self.kept is None else len(self.kept)
 
     def locate(self, row: int) -> tuple[str, int, int | None]:
         """The file of a row (counted from 0), its number in there (from 1), and its line."""
+        row = row if self.kept is None else int(self.kept[row])
         part = min(bisect_right(self.starts, row), len(self.parts)) - 1
         file, _, line_of = self.parts[part]
         inside = row - self.starts[part]
@@ -74,7 +76,8 @@ def offsets(level: Level, parents: int) -> Array:
 @dataclass(frozen=True)
 class Column:
     """One named field. names: the columns gathered into its innermost lists. anonymous: the file gives it no name.
-    table: the rows of a file that were made the outermost lists of one row."""
+    table: the rows of a file that were made the outermost lists of one row. order: of its labels, where the file gives one.
+    source: of a long table, its rows, which of them each element after so many levels came from (-1: none), and that number."""
 
     label: str
     levels: tuple[Level, ...]
@@ -83,6 +86,8 @@ class Column:
     names: tuple[str, ...] = ()
     anonymous: bool = False
     table: Origin | None = None
+    order: tuple[str, ...] | None = None
+    source: tuple[Origin, Array, int] | None = None
 
     def parents(self, depth: int) -> int:
         """How many lists there are at this depth; depth 0: rows."""
@@ -105,15 +110,30 @@ class Column:
             path.append(at)
         return index, tuple(reversed(path))
 
+    def _source_row(self, depth: int, index: int) -> int:
+        """The row of a long table that an element came from, or the first one inside of it."""
+        assert self.source is not None
+        _, rows, levels = self.source
+        for d in reversed(range(levels, depth)):
+            level = self.levels[d]
+            index = index // level if isinstance(level, int) else int(np.searchsorted(offsets(level, 0), index, "right")) - 1
+        last = index
+        for level in self.levels[depth:levels]:
+            bounds = offsets(level, last + 1)
+            index, last = int(bounds[index]), int(bounds[last + 1]) - 1
+        return max(0, int(rows[index : max(index, last) + 1].max(initial=-1)))
+
     def report(self, problems: Problems, code: str, message: str, depth: int, index: int, help: str | None = None) -> None:
         """Add a problem at element `index` after `depth` levels."""
         row, path = self.locate(depth, index)
         origin = self.origin
+        if self.source is not None:
+            origin, row, path = self.source[0], self._source_row(depth, index), path[self.source[2] :]
         if self.table is not None and path:
             origin, row, path = self.table, path[0], path[1:]
         file, number, line = origin.locate(row)
         name = self.label
-        if self.names and depth == len(self.levels):
+        if self.names and depth == len(self.levels) and path:
             name, path = self.names[path[-1]], path[:-1]
         if path:
             message = f"element {', '.join(str(p + 1) for p in path)}: {message}"
@@ -122,11 +142,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A file read: columns by name in file order; `header` False where they are known by position only ("#1", "#2", ...)."""
+    """A file read: columns by name in file order; `header` False where they are known by position only ("#1", "#2", ...).
+    note: what was found out about its form, for the user to know."""
 
     columns: Mapping[str, Column]
     origin: Origin
     header: bool = True
+    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -142,11 +164,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Reader:
-    """A file format. extensions: in lower case, with the dot, without .gz. read: from an open file; raises DataError."""
+    """A file format. extensions: in lower case, with the dot, without .gz. read: from an open file; raises DataError.
+    binary: its bytes are no text."""
 
     name: str
     extensions: tuple[str, ...]
     read: "Callable[[DataFile, Request], Table]"
+    binary: bool = False
 
 
 @dataclass(frozen=True)
@@ -190,6 +214,25 @@ def fill(column: Column, depth: int, wanted: Array) -> Column:
     return replace(column, levels=tuple(levels), values=values)
 
 
+def select(column: Column, rows: Array) -> Column:
+    """These rows (-1: a missing one), one after another; where they stood is to be said by who asks."""
+    levels: list[Level] = []
+    count = column.origin.rows
+    for level in column.levels:
+        if isinstance(level, int):
+            levels.append(level)
+            rows = np.where(rows[:, None] < 0, -1, rows[:, None] * level + np.arange(level)).reshape(-1)
+        else:
+            taken = np.where(rows < 0, -1, level[rows])
+            levels.append(taken)
+            inside = np.maximum(taken, 0)
+            starts = np.repeat(offsets(level, 0)[rows] - np.cumsum(inside) + inside, inside)
+            rows = starts + np.arange(len(starts))
+        count = total(level, count)
+    values = column.values.take(pa.array(rows, mask=rows < 0))
+    return replace(column, levels=tuple(levels), values=values)
+
+
 def concatenate(columns: Sequence[Column]) -> Column | None:
     """Rows of the same column of several files, one after another; None where they are nested or typed differently."""
     depth = max(len(column.levels) for column in columns)
@@ -211,7 +254,10 @@ def concatenate(columns: Sequence[Column]) -> Column | None:
     except pa.ArrowInvalid:
         return None
     origin = Origin(tuple(part for column in columns for part in column.origin.parts))
-    return Column(first.label, levels, values, origin, first.names, first.anonymous)
+    orders = {column.order for column in columns}
+    if len(orders) > 1:
+        return None
+    return Column(first.label, levels, values, origin, first.names, first.anonymous, order=first.order)
 
 
 def _numeric(kind: pa.DataType) -> bool:

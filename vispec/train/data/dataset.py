@@ -39,8 +39,10 @@ class Dataset:
     storage these are, None for all. precision: the name of the type of numbers in batches, None for torch's default.
     length_keys: batch key of the lengths, by path of plates. observed: (variable, its plates) for each variable that is scored.
     warnings: what was odd but no mistake. columns: by variable, the names of the columns that its vector was gathered from.
+    asked: by variable that `--columns` names, the names of its columns.
     weight: the variable that says how many rows each row stands for.
-    tables: the outermost plates whose elements are the rows of a file, where the data are one row."""
+    tables: the outermost plates whose elements are the rows of a file, where the data are one row. dropped: a line on rows that
+    were left out, "" where there are none. keys: of a long table, the column that keys its rows and their labels."""
 
     fields: Mapping[str, Field]
     ragged: Mapping[Path, Ragged]
@@ -53,8 +55,11 @@ class Dataset:
     warnings: tuple[DataDiagnostic, ...] = ()
     precision: str | None = None
     columns: Mapping[str, tuple[str, ...]] = dataclass_field(default_factory=dict)
+    asked: Mapping[str, tuple[str, ...]] = dataclass_field(default_factory=dict)
     weight: str | None = None
     tables: tuple[str, ...] = ()
+    dropped: str = ""
+    keys: Mapping[str, tuple[str | int, ...]] = dataclass_field(default_factory=dict)
 
     @property
     def num_rows(self) -> int:

@@ -30,12 +30,15 @@ def reader_of(path: str) -> Reader:
 
 def read(path: str, request: Request) -> Table:
     """The file's columns; DataError where it cannot be read, is empty, or is not in the format that its name says."""
-    file = DataFile(path, partial(gzip.open if path.lower().endswith(".gz") else open, path, "rb"))
     try:
+        file = in_utf8(opened(path), reader_of(path))
         with file.open() as stream:
             if not stream.read(1):
                 raise DataError([DataDiagnostic("D102", "the file is empty", path)])
         table = reader_of(path).read(file, request)
+    except MemoryError as error:
+        reason = f"there is not enough memory for it{f': {error}' if str(error) else ''}"
+        raise DataError([DataDiagnostic("D101", reason, path)]) from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         message = f"this is not a whole gzip file: {error}"
         raise DataError([DataDiagnostic("D103", message, path, help="drop .gz from its name, or fetch it again")]) from None
@@ -49,6 +52,46 @@ def read(path: str, request: Request) -> Table:
     if table.origin.rows == 0:
         raise DataError([DataDiagnostic("D102", "the file has no data rows", path)])
     return table
+
+
+def opened(path: str) -> DataFile:
+    """The bytes of a file after decompression. What is no regular file, such as a pipe, is read once and kept."""
+    unzip = path.lower().endswith(".gz")
+    if Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir():
+        data = piped(path)
+        return DataFile(path, lambda: gzip.open(io.BytesIO(data)) if unzip else io.BytesIO(data))
+    return DataFile(path, partial(gzip.open if unzip else open, path, "rb"))
+
+
+@cache
+def piped(path: str) -> bytes:
+    """All that comes through a pipe, which gives it once."""
+    return Path(path).read_bytes()
+
+
+WIDE = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def in_utf8(file: DataFile, reader: Reader) -> DataFile:
+    """The file, or its text in UTF-8 where it begins as UTF-16 or UTF-32 does."""
+    if reader.binary:
+        return file
+    with file.open() as stream:
+        mark = stream.read(4)
+    wide = next((encoding for bytes_, encoding in WIDE if mark.startswith(bytes_)), None)
+    if wide is None:
+        return file
+    try:
+        data = whole(file).getvalue().decode(wide).encode()
+    except UnicodeError as error:
+        message = f"the file begins as {wide.upper()} does, and is not: {error}"
+        raise DataError([DataDiagnostic("D104", message, file.name)]) from None
+    return DataFile(file.name, lambda: io.BytesIO(data))
 
 
 def whole(file: DataFile) -> io.BytesIO:

@@ -9,16 +9,20 @@ import pyarrow as pa
 from vispec.model.model import Model, Plate, Variable
 from vispec.train.data.agree import agree
 from vispec.train.data.arrange import Arranged, Layout, Path, arrange, layout_of
+from vispec.train.data.checks.order import warn_of_order, warn_of_tables
 from vispec.train.data.checks.scales import warn_of_scales
 from vispec.train.data.checks.short import check_short
+from vispec.train.data.checks.unmet import check_unmet, find_unmet
 from vispec.train.data.columns import Array, Column, Origin
 from vispec.train.data.dataset import Dataset, Ragged
 from vispec.train.data.diagnostics import Problems
 from vispec.train.data.encoding.encode import Field, as_lengths, bit_offset, encode
 from vispec.train.data.encoding.values import report_all
 from vispec.train.data.encoding.vocab import Encoders, settings
-from vispec.train.data.match import Matched, match
-from vispec.train.data.single import as_one_row
+from vispec.train.data.matching.drop import drop_missing
+from vispec.train.data.matching.long import regroup
+from vispec.train.data.matching.match import Matched, match
+from vispec.train.data.matching.single import as_one_row
 from vispec.train.data.sizes import Sizes
 
 
@@ -30,19 +34,26 @@ def load(
     sizes: Mapping[str, int] | None = None,
     optional: Collection[str] = (),
     more: bool = False,
+    absent: Collection[str] = (),
+    index: Mapping[str, str] | None = None,
+    drop: bool = False,
 ) -> Dataset:
     """Read data for a model; raises DataError with all that is wrong in it.
 
     arguments: paths, or `name=path` for files with one variable each, aligned row by row. columns: which columns feed a
     variable (names; "#3" and "#1..13" by position; "*" all that are left). encoders: those of the training data, None to
     build them from this. sizes: by name, over those of the spec; for validation data, the training data's.
-    optional: variables besides partial ones whose columns may be absent, such as those to be predicted. more: build also
-    the encoders that `encoders` lacks.
+    optional: variables whose columns may be absent, such as those to be predicted. more: build also the encoders that
+    `encoders` lacks. absent: partial variables of which there are no values. index: by plate, the column that says in which of
+    its elements a row stands. drop: leave out rows in which a value is missing that must be there.
     """
     problems = Problems()
     known = Sizes(model, sizes or {})
-    matched = match(model, arguments, columns or {}, problems, optional)
+    matched = match(model, arguments, columns or {}, problems, optional, absent, index)
     problems.check()
+    matched, dropped = drop_missing(model, matched) if drop else (matched, "")
+    training = encoders is None or more
+    matched, keyed = regroup(model, matched, encoders or Encoders(), training, known, problems)
     tables: tuple[str, ...] = ()
     if model.single is not None:
         matched, tables = as_one_row(model, matched, known, problems)
@@ -53,19 +64,36 @@ def load(
     for plate, column in counted.items():
         found[_own_path(model, model.plate[plate])] = as_lengths(column, problems)
     check_short(model, found, arranged, problems)
-    fields, built = encode(model, arranged, found, encoders, more, known, problems)
+    fields, built = encode(model, arranged, found, encoders, more, keyed, known, problems)
     for dim, value, why in known.broken():
         message = f"{dim} is {known.value(dim) or 'unknown'}, and the data has {value} ({why})"
         problems.add("D116", message, origin.file, help="give the size with --set")
     if model.weight in fields:
         _check_weights(fields[model.weight].values, arranged[model.weight].column, problems)
     problems.check()
-    if encoders is None or more:
+    told = (model, fields, arranged, found, built, known, problems)
+    if training:
+        built = replace(built, unmet=find_unmet(*told))
         warn_of_scales(model, fields, arranged, problems)
+        warn_of_order(model, arranged, built, problems)
+        warn_of_tables(model, matched, built, problems)
+        _warn_of_silence(fields, matched, problems)
+    else:
+        check_unmet(*told)
+        problems.check()
     gathered = {name: column.names for name, column in matched.columns.items() if column.names}
     weight = model.weight if model.weight in fields else None
     dataset = _dataset(model, fields, found, origin.rows, built, known, problems)
-    return replace(dataset, columns=gathered, weight=weight, tables=tables)
+    return replace(
+        dataset, columns=gathered, weight=weight, tables=tables, asked=matched.names, dropped=dropped, keys=matched.rows
+    )
+
+
+def _warn_of_silence(fields: Mapping[str, Field], matched: Matched, problems: Problems) -> None:
+    """D195 for columns of partial variables that are empty."""
+    for name, field in fields.items():
+        if name in matched.columns and field.observed is not None and not field.observed.any():
+            problems.warn("D195", f"no row has a value of `{name}`", matched.columns[name].origin.file, name)
 
 
 def _check_weights(values: Array, column: Column, problems: Problems) -> None:

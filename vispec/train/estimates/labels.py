@@ -22,10 +22,8 @@ class Labels:
     def of(cls, model: Model, encoders: Encoders, columns: Mapping[str, Sequence[str]]) -> "Labels":
         """columns: the names of those that a variable's vector was gathered from, by variable."""
         sizes: dict[str, Sequence[str]] = {name: labels for name, labels in encoders.labels.items() if labels is not None}
-        plates: dict[str, Sequence[str]] = {}
+        plates: dict[str, Sequence[str]] = {plate.name: sizes[plate.name] for plate in model.plates if plate.name in sizes}
         for variable in model.variables:
-            if variable.type.domain == "index" and variable.type.plate is not None and variable.name in sizes:
-                plates[variable.type.plate] = sizes[variable.name]
             names, axes = columns.get(variable.name, ()), layout_of(model, variable).tail
             if not names or len(axes) != 1 or variable.role == "latent":
                 continue

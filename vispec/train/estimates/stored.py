@@ -81,10 +81,9 @@ def last_result(run: Run) -> Mapping[str, Any]:
 def training_data(run: Run, say: Say) -> Rows | None:
     """The rows that the run was fitted to, None where its files have gone or changed."""
     config = run.config
-    columns = {name: tuple(names) for name, names in config.columns.items()}
     try:
         data, _ = read_data(
-            run.model, tuple(config.data), tuple(config.valid), columns, config.sizes, config.settings, run.encoders
+            run.model, tuple(config.data), tuple(config.valid), config.reading, config.sizes, config.settings, run.encoders
         )
     except (OSError, DataError):
         say(f"no standard errors: the training data cannot be read here ({', '.join(config.data)})")

@@ -11,6 +11,7 @@ from vispec.model.extent import element_plates
 from vispec.model.model import Let, Model, Variable
 from vispec.model.types import Type
 from vispec.plan.treat import chain_of
+from vispec.train.data.encoding.labels import group_of, is_coded, told
 from vispec.train.data.encoding.vocab import Encoders, Vocabulary
 
 Array = np.ndarray[Any, Any]
@@ -39,7 +40,7 @@ class Rows:
         def column(name: str, tensor: Tensor) -> list[Any]:
             type_ = self.model.variable[name].type
             close = self._cutter(name) if cut else list
-            words = self._words(type_) if decode else None
+            words = self._words(self.model.variable[name]) if decode else None
             return self._variable(name, tensor, lambda cell, at: _value(type_, cell, words), close)
 
         return _transpose({name: column(name, values[name]) for name in self._in_rows(values)})
@@ -109,13 +110,15 @@ class Rows:
         outer = [p for p in self.plates[plate].inside if p != self.data]
         return int(self.lengths[plate][(at[ROW], *(at[p] for p in outer))])
 
-    def _words(self, type_: Type) -> Sequence[str] | None:
-        """What the ids of a type stand for, None where they are plain numbers."""
+    def _words(self, variable: Variable) -> Sequence[str | int] | None:
+        """What the ids of a variable stand for, None where they are plain numbers."""
+        type_ = variable.type
         if type_.domain == "token" and type_.card in self.encoders.vocabularies:
             return self.encoders.vocabularies[str(type_.card)].tokens
-        if type_.domain in ("category", "index"):
-            return self.encoders.labels.get(str(type_.card))
-        return None
+        if not is_coded(self.model, type_):
+            return None
+        labels = type_.labels or self.encoders.labels.get(group_of(self.model, variable))
+        return None if labels is None else told(labels)
 
     def _cutter(self, name: str) -> Close:
         """Ends a decoded sequence at its end symbol. Given sequences, and those that an index points into, stay whole."""
@@ -153,7 +156,7 @@ def _number(cell: Array, at: Mapping[str, int]) -> Any:
     return plain(cell)
 
 
-def _value(type_: Type, cell: Array, words: Sequence[str] | None) -> Any:
+def _value(type_: Type, cell: Array, words: Sequence[str | int] | None) -> Any:
     """Words where there are any, else integers for discrete types and decimals for the others."""
     if words is not None:
         return _map(cell.tolist(), lambda i: words[i] if 0 <= i < len(words) else i)

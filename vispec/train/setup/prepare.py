@@ -18,6 +18,7 @@ from vispec.train.data import Dataset, Encoders, load, render
 from vispec.train.data.match import parse_arguments, slots_of
 from vispec.train.errors import OptionError, RunError
 from vispec.train.loop.progress import Reporter
+from vispec.train.reading import Reading
 from vispec.train.scores.final import latents_of
 from vispec.train.setup.choose import noiseless, restarts, second_order
 from vispec.train.setup.distributed import Group, choose_device
@@ -53,7 +54,7 @@ class Request:
     source: Source
     data: tuple[str, ...]
     valid: tuple[str, ...] = ()
-    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    reading: Reading = field(default_factory=Reading)
     sizes: Mapping[str, int] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     out: Path | None = None
@@ -73,10 +74,13 @@ def prepare(request: Request, group: Group, reporter: Reporter) -> tuple[Run, Jo
     settings = read_settings(model, request.settings)
     start = None if request.start is None else read_start(request.start, model, request.trust)
     train, valid = read_data(
-        model, request.data, request.valid, request.columns, request.sizes, settings, start and start.encoders, more=True
+        model, request.data, request.valid, request.reading, request.sizes, settings, start and start.encoders, more=True
     )
     for warning in train.warnings:
         reporter.say(render([warning]))
+    for told in (train.dropped, valid.dropped if valid is not None else ""):
+        if told:
+            reporter.say(told)
     device = choose_device(settings.device, group)
     text = compile_spec(request.source, train.sizes, request.memory, request.work)
     module = fix(class_of_text(text, class_of(text))(), model)
@@ -178,10 +182,11 @@ def prepare_resume(run: Run, request: Request, group: Group, reporter: Reporter)
     _same(list(valid_arguments) == config.valid and list(request.data) == config.data, "it was fitted to other data")
     _same(request.start is None or str(request.start) == config.start, "it did not start --from that run")
     _same(request.params is None or str(request.params) == config.params, "it did not start at those --params")
-    columns = {name: tuple(names) for name, names in config.columns.items()}
     data = data_files(run.model, request.data, valid_arguments)
     _same_data(run, data, request.check_data, group)
-    train, valid = read_data(run.model, request.data, valid_arguments, columns, config.sizes, config.settings, run.encoders)
+    train, valid = read_data(
+        run.model, request.data, valid_arguments, config.reading, config.sizes, config.settings, run.encoders
+    )
     _same((train.num_rows, train.tokens()) == (config.rows, config.tokens), "the data have changed since the fit began")
     run = replace(run, config=group.pick(own(run, data) if group.main else None))
     checkpoint = run.checkpoint()
@@ -195,7 +200,7 @@ def read_data(
     model: Model,
     data: tuple[str, ...],
     valid: tuple[str, ...],
-    columns: Mapping[str, tuple[str, ...]],
+    reading: Reading,
     sizes: Mapping[str, int],
     settings: Settings,
     encoders: Encoders | None = None,
@@ -204,9 +209,10 @@ def read_data(
     """Training data, and validation data from files of their own or split off; with those encoders, or with `more` at least."""
     if settings.valid and model.single is not None and not valid:
         raise OptionError(UNDIVIDED)
-    train = load(model, data, columns, encoders, sizes, more=more)
+    train = load(model, data, encoders=encoders, sizes=sizes, more=more, **reading.options)
     if valid:
-        return train, load(model, valid, columns, train.encoders, train.sizes)
+        resolved = Reading(train.asked, reading.index, reading.absent, reading.drop)
+        return train, load(model, valid, encoders=train.encoders, sizes=train.sizes, **resolved.options)
     if not settings.valid:
         return train, None
     if train.num_rows < 2:
@@ -239,7 +245,10 @@ def _new_run(
             settings=settings,
             data=list(request.data),
             valid=list(request.valid),
-            columns={name: list(names) for name, names in request.columns.items()},
+            columns={name: list(names) for name, names in train.asked.items()},
+            index=dict(request.reading.index),
+            absent=list(request.reading.absent),
+            drop=request.reading.drop,
             rows=train.num_rows,
             tokens=train.tokens(),
             start=None if request.start is None else str(request.start),

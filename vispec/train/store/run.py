@@ -23,6 +23,7 @@ from vispec.model.model import Model
 from vispec.source import Source
 from vispec.train.data.encoding.vocab import Encoders
 from vispec.train.errors import RunError
+from vispec.train.reading import Reading
 from vispec.train.setup.given import fix
 from vispec.train.setup.settings import Settings
 from vispec.train.sizes import check
@@ -55,6 +56,7 @@ PARTS = (START, BEST, LAST, FILE, VERIFY, ESTIMATES)  # what a run may have, bes
 class Config(BaseModel):
     """config.json. spec: the file as the user named it. name: the class in module.py. sizes: of the spec's sizes and
     vocabularies, as data and user told them. lengths: how often each length of a ragged plate came in the training data.
+    columns, index, absent, drop: how tables are read, with the names of columns that ranges stood for.
     start: the run that it went out from. params: the file of values that it started at. gathered: by variable, the names of the
     columns that its vector was gathered from."""
 
@@ -74,6 +76,15 @@ class Config(BaseModel):
     tokens: int
     lengths: dict[str, dict[int, int]] = {}
     gathered: dict[str, list[str]] = {}
+    index: dict[str, str] = {}
+    absent: list[str] = []
+    drop: bool = False
+
+    @property
+    def reading(self) -> Reading:
+        """How the training data were read."""
+        columns = {name: tuple(names) for name, names in self.columns.items()}
+        return Reading(columns, self.index, tuple(self.absent), self.drop)
 
     def to_text(self) -> str:
         return self.model_dump_json(indent=1) + "\n"

@@ -1,113 +1,174 @@
-"""Labels and numbers as categories, and as indices of plates of fixed size."""
+"""Labels as the numbers of categories and of elements of plates: in the order that spec or file gives, or else by what occurs.
 
-from collections.abc import Mapping, Sequence
+Where the size is known, whole numbers are taken as they are, from 0, or from 1 if that is what stands there."""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from vispec.model.model import Model, Variable
 from vispec.train.data.arrange import Arranged
-from vispec.train.data.columns import Array
+from vispec.train.data.columns import Array, Column
 from vispec.train.data.diagnostics import Problems
 from vispec.train.data.encoding import values as leaf
 from vispec.train.data.encoding.context import Context
-from vispec.train.data.encoding.tokens import distinct_of
+from vispec.train.data.encoding.labels import card_of, group_of, in_order, is_whole, label_of
+from vispec.train.data.encoding.tokens import indices_of
+from vispec.train.data.sizes import Sizes
 
 
-def is_coded(model: Model, variable: Variable) -> bool:
-    return variable.type.domain == "category" or (
-        variable.type.domain == "index" and not model.plate[variable.type.plate or ""].ragged
-    )
+@dataclass(frozen=True)
+class Raw:
+    """Distinct labels, and for each value its number among them, -1 where it is missing. order: of all labels, where the file
+    gives one. file, column: where they stand."""
+
+    labels: list[str]
+    indices: Array
+    order: tuple[str, ...] | None
+    file: str
+    column: str
 
 
-def _card(model: Model, variable: Variable) -> int | str | None:
-    return variable.type.card if variable.type.domain == "category" else model.plate[variable.type.plate or ""].size
+def raw_labels(a: Arranged, problems: Problems) -> Raw:
+    return raw_column(a.column, problems)
 
 
-def _group(model: Model, variable: Variable) -> str:
-    """Variables of one named size share their labels."""
-    card = _card(model, variable)
-    return card if isinstance(card, str) else variable.name
+def raw_column(column: Column, problems: Problems) -> Raw:
+    values = column.values
+    if leaf.is_text(values):
+        values, _ = leaf.clean_text(values)
+    distinct, indices = indices_of(values)
+    names = [None if isinstance(value, float) and math.isnan(value) else value for value in distinct]
+    endless = np.array([isinstance(value, float) and math.isinf(value) for value in distinct] + [False])[indices]
+    leaf.report_all(column, problems, "D119", endless, lambda i: f"{distinct[indices[i]]} is not a finite number")
+    labels: dict[str, int] = {}
+    places = [
+        -1 if name is None or math.inf in (name, -name if isinstance(name, float) else 0) else _place(name, values, labels)
+        for name in names
+    ]
+    return Raw(list(labels), np.array([*places, -1], np.int64)[indices], column.order, column.origin.file, column.label)
 
 
-def raw_codes(a: Arranged, problems: Problems) -> tuple[list[str] | None, Array, Array]:
-    """Text: labels, numbers among them, missing. Numbers (also as text): None, the numbers, missing."""
-    if not leaf.is_text(a.column.values):
-        return None, *leaf.integers(a.column, problems)
-    cleaned, missing = leaf.clean_text(a.column.values)
-    labels, indices = distinct_of(cleaned)
-    return labels, indices, missing
+def _place(value: Any, values: pa.ChunkedArray, labels: dict[str, int]) -> int:
+    """The number of a value's label, which is new or not."""
+    single = isinstance(value, float) and values.type in (pa.float32(), pa.float16())
+    return labels.setdefault(label_of(float(str(np.float32(value))) if single else value), len(labels))
 
 
-def _as_integers(labels: Sequence[str]) -> Array | None:
-    """The labels as whole numbers if all of them are."""
-    try:
-        numbers = [int(label) for label in labels]
-    except ValueError:
+def labels_of(
+    model: Model, codes: Mapping[str, Raw], known: Collection[str], sizes: Sizes, problems: Problems
+) -> dict[str, tuple[str, ...] | None]:
+    """For each group its labels in order, or None where they are the numbers from 0 to its size. known: groups to leave out."""
+    members: dict[str, list[str]] = {}
+    for name in codes:
+        group = group_of(model, model.variable[name])
+        if group not in known:
+            members.setdefault(group, []).append(name)
+    found: dict[str, tuple[str, ...] | None] = {}
+    for group, names in members.items():
+        type_ = model.variable[names[0]].type
+        if type_.labels is None:
+            what = type_ if names[1:] else f"`{names[0]} : {type_}`"
+            found[group] = shared_labels([codes[name] for name in names], str(what), card_of(model, type_), sizes, problems)
+        else:
+            found[group] = tuple(map(label_of, type_.labels))
+    return found
+
+
+def shared_labels(
+    parts: Sequence[Raw], what: str, card: int | str | None, sizes: Sizes, problems: Problems
+) -> tuple[str, ...] | None:
+    """The labels that several columns share."""
+    orders = {raw.order for raw in parts if raw.order is not None}
+    if len(orders) > 1:
+        first, second = sorted(orders)[:2]
+        message = f"these labels come in two orders: {', '.join(first[:6])}, and {', '.join(second[:6])}"
+        problems.add("D135", message, parts[-1].file, None, parts[-1].column, f"all of {what} share them; give them one order")
+    if orders:
+        return next(iter(orders))
+    found = in_order({label for raw in parts for label in raw.labels})
+    size = sizes.value(card)
+    if size is None and not found:
+        help = f"give it: --set {card}=NUMBER" if isinstance(card, str) else None
+        fact = f"no row has a value of {what}, which would tell the size {card}"
+        problems.add("D127", fact, parts[0].file, None, parts[0].column, help)
+    if size is None or not all(map(is_whole, found)):
+        return found
+    return _numbered(found, size, parts[0], what, problems)
+
+
+def _numbered(found: Sequence[str], size: int, raw: Raw, what: str, problems: Problems) -> tuple[str, ...] | None:
+    """Whole numbers where the size is known: from 1 as labels, from 0 (and any others, to be refused) as they are."""
+    if not found or int(found[0]) != 1 or size < 2:
         return None
-    return np.array(numbers, np.int64) if all(abs(number) < 2**31 for number in numbers) else None
+    if int(found[-1]) == size:
+        problems.warn("D192", f"labels 1 to {size} for {what} of size {size}: 1 is its first", raw.file, raw.column)
+        return tuple(str(number + 1) for number in range(size))
+    if int(found[-1]) < size:
+        message = f"labels from 1 to {found[-1]} for {what} of size {size}, which counts from 0: nothing has its first, 0"
+        advice = f"if they count from 1, write the labels into the spec: category[{', '.join(_quoted(size))}]"
+        problems.warn("D192", message, raw.file, raw.column, advice)
+    return None
 
 
-def labels_of(model: Model, codes: Mapping[str, tuple[list[str] | None, Array, Array]]) -> dict[str, tuple[str, ...] | None]:
-    """For each group its labels in order, or None where they all are whole numbers."""
-    seen: dict[str, set[str]] = {}
-    texts: dict[str, bool] = {}
-    for name, (labels, indices, missing) in codes.items():
-        group = _group(model, model.variable[name])
-        if labels is None:
-            labels = [str(number) for number in np.unique(indices[~missing]).tolist()]
-        seen.setdefault(group, set()).update(labels)
-        texts[group] = texts.get(group, False) or _as_integers(labels) is None
-    return {group: tuple(sorted(seen[group])) if texts[group] else None for group in seen}
+def _quoted(size: int) -> list[str]:
+    numbers = [f'"{number + 1}"' for number in range(size)]
+    return numbers if size <= 4 else [*numbers[:2], "...", numbers[-1]]
 
 
-def category_ids(
-    a: Arranged, variable: Variable, raw: tuple[list[str] | None, Array, Array], context: Context
-) -> tuple[Array, Array]:
-    labels, indices, missing = raw
-    known = context.encoders.labels.get(_group(context.model, variable))
-    if known is None:
-        numbers = _plain_codes(a, labels, indices, missing, context.problems)
-    else:
-        numbers = _labelled(a, labels, indices, missing, known, context.problems)
-    card = _card(context.model, variable)
-    if card is not None:
+def category_ids(a: Arranged, variable: Variable, raw: Raw, context: Context) -> tuple[Array, Array]:
+    """The numbers of the values, and which are missing."""
+    missing = raw.indices < 0
+    known = context.encoders.labels.get(group_of(context.model, variable))
+    position = {label: i for i, label in enumerate(known)} if known is not None else None
+    numbers = np.array([_number(label, position) for label in raw.labels] + [0], np.int64)[raw.indices]
+    if position is None:
+        _check_whole(a, raw, numbers, context.problems)
+    elif (numbers < 0).any():
+        _report_unknown(a, variable, raw, numbers, known or (), context)
+        return np.zeros(len(numbers), np.int32), missing
+    card = card_of(context.model, variable.type)
+    if card is not None and not context.problems.found:
         _check_card(a, variable, numbers, missing, card, known, context)
     return np.where(missing, 0, numbers).astype(np.int32), missing
 
 
-def _plain_codes(a: Arranged, labels: list[str] | None, indices: Array, missing: Array, problems: Problems) -> Array:
-    if labels is None:
-        return indices
-    numbers = [_as_integers([label]) for label in labels]
-    wrong = np.array([number is None for number in numbers] + [False])[indices]
+WORD = np.iinfo(np.int64).min  # stands for a label that is no number where numbers are wanted
+
+
+def _number(label: str, position: Mapping[str, int] | None) -> int:
+    if position is not None:
+        return position.get(label, -1)
+    return int(label) if is_whole(label) and len(label) < 19 else WORD
+
+
+def _check_whole(a: Arranged, raw: Raw, numbers: Array, problems: Problems) -> None:
     leaf.report_all(
         a.column,
         problems,
         "D123",
-        wrong & ~missing,
-        lambda i: f"{labels[indices[i]]!r} is not a whole number, as labels were before",
+        numbers == WORD,
+        lambda i: f"{raw.labels[raw.indices[i]]!r} is not a whole number, as labels were before",
     )
-    return np.array([0 if number is None else int(number[0]) for number in numbers] + [0], np.int64)[indices]
 
 
-def _labelled(
-    a: Arranged, labels: list[str] | None, indices: Array, missing: Array, known: Sequence[str], problems: Problems
-) -> Array:
-    if labels is None:
-        distinct, inverse = np.unique(indices, return_inverse=True)
-        labels, indices = [str(number) for number in distinct.tolist()], inverse
-    position = {label: i for i, label in enumerate(known)}
-    numbers = np.array([position.get(label, -1) for label in labels] + [0], np.int64)[np.where(missing, -1, indices)]
+def _report_unknown(a: Arranged, variable: Variable, raw: Raw, numbers: Array, known: Sequence[str], context: Context) -> None:
     names = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
+    among = f"those of {variable.type}" if variable.type.labels else "those of the training data"
+    if context.training and not variable.type.labels:
+        among = "those of the given order"
     leaf.report_all(
         a.column,
-        problems,
+        context.problems,
         "D123",
         numbers < 0,
-        lambda i: f"the label {labels[indices[i]]!r} is not among those of the training data",
+        lambda i: f"the label {raw.labels[raw.indices[i]]!r} is not among {among}",
         f"known: {names}",
     )
-    return numbers
 
 
 def _check_card(
@@ -120,11 +181,9 @@ def _check_card(
     context: Context,
 ) -> None:
     """Values must be below the size, which is learnt here if nothing else told it."""
-    top = len(known) if known is not None else int(numbers[~missing].max(initial=0)) + 1
+    if context.sizes.value(card) is None and context.training and known:
+        context.sizes.learn(card, len(known), f"the labels of `{variable.name}`")
     size = context.sizes.value(card)
-    if size is None and context.training:
-        context.sizes.learn(card, top, f"the values of `{variable.name}`")
-        size = context.sizes.value(card)
     if size is None:
         return
     what = f"{variable.type}"
@@ -134,5 +193,8 @@ def _check_card(
         return
     bad = (((numbers < 0) & (known is None)) | (numbers >= size)) & ~missing  # a label that is not known has been told
     code = "D124" if variable.type.domain == "index" else "D123"
-    advice = f"{what} counts from 0" + (f"; {card} = {size}" if isinstance(card, str) else "")
+    told = f"; {card} = {size}" if isinstance(card, str) else ""
+    advice = f"{what} counts from 0, or from 1 where {size} occurs{told}"
+    if isinstance(card, str) and context.training:
+        advice += f"; where the data shall tell {card}, leave its value out, and labels are numbered by what occurs"
     leaf.report_all(a.column, context.problems, code, bad, lambda i: f"{numbers[i]} is not in 0..{size - 1}", advice)

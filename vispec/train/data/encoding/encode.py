@@ -12,8 +12,9 @@ from vispec.train.data.arrange import Arranged, Path
 from vispec.train.data.columns import Array, Column, lengths, offsets
 from vispec.train.data.diagnostics import LIMIT, Problems
 from vispec.train.data.encoding import values as leaf
-from vispec.train.data.encoding.categories import category_ids, is_coded, labels_of, raw_codes
+from vispec.train.data.encoding.categories import category_ids, labels_of, raw_labels
 from vispec.train.data.encoding.context import Context
+from vispec.train.data.encoding.labels import is_coded
 from vispec.train.data.encoding.tokens import raw_tokens, token_ids, vocabularies
 from vispec.train.data.encoding.vocab import Encoders
 from vispec.train.data.sizes import Sizes
@@ -39,16 +40,19 @@ def encode(
     found: Mapping[Path, Array],
     encoders: Encoders | None,
     more: bool,
+    keyed: Mapping[str, tuple[str, ...] | None],
     sizes: Sizes,
     problems: Problems,
 ) -> tuple[dict[str, Field], Encoders]:
-    """All fields, and the encoders that were given or are built from these columns; with `more`, both."""
+    """All fields, and the encoders that were given or are built from these columns; with `more`, both. keyed: labels that keys
+    of plates told already."""
     context = Context(model, sizes, found, encoders or Encoders(), encoders is None or more, problems)
     tokens = {name: raw_tokens(a, problems) for name, a in arranged.items() if model.variable[name].type.domain == "token"}
-    codes = {name: raw_codes(a, problems) for name, a in arranged.items() if is_coded(model, model.variable[name])}
+    codes = {name: raw_labels(a, problems) for name, a in arranged.items() if is_coded(model, model.variable[name].type)}
     problems.check()
     if context.training:
-        built = Encoders(vocabularies(model, tokens), labels_of(model, codes))
+        labels = labels_of(model, codes, keyed, sizes, problems) | dict(keyed)
+        built = Encoders(vocabularies(model, tokens), labels)
         context.encoders = built.under(context.encoders)
     for vocabulary in context.encoders.vocabularies.values():
         sizes.known[vocabulary.name] = len(vocabulary)
@@ -76,6 +80,7 @@ def _field(a: Arranged, variable: Variable, array: Array, missing: Array, contex
     cells = missing.reshape(-1, event) if event else np.zeros((prod((array.size, *plates)), 0), bool)
     if variable.role != "partial":
         advice = f"only a partial variable may have missing values; declare `partial {variable.name}`"
+        advice += ", or leave such rows out: --drop-missing"
         leaf.report_all(a.column, context.problems, "D117", missing, lambda i: "the value is missing", advice)
     else:
         some = cells.any(axis=1) & ~cells.all(axis=1)

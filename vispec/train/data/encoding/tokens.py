@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,14 +26,16 @@ def raw_tokens(a: Arranged, problems: Problems) -> tuple[list[str], Array]:
         problems.add("D128", f"`{a.layout.name}` wants tokens, and these are {kind}", column.origin.file, None, column.label)
     if leaf.is_text(values) and a.layout.partial:
         values, _ = leaf.clean_text(values)
-    return distinct_of(values)
+    distinct, indices = indices_of(values)
+    return [str(value) for value in distinct], indices
 
 
-def distinct_of(values: pa.ChunkedArray) -> tuple[list[str], Array]:
+def indices_of(values: pa.ChunkedArray) -> tuple[list[Any], Array]:
+    """The distinct values, and for each value its number among them (-1: missing)."""
     if len(values) == 0 or pa.types.is_null(values.type):
         return [], np.full(len(values), -1, np.int32)
     coded = values.dictionary_encode().unify_dictionaries()
-    names = coded.chunk(0).dictionary.cast(pa.large_string()).to_pylist()
+    names = coded.chunk(0).dictionary.to_pylist()
     return names, np.concatenate([pc.fill_null(chunk.indices, -1).to_numpy(zero_copy_only=False) for chunk in coded.chunks])
 
 

@@ -84,24 +84,38 @@ def build(vocab: Vocab, counts: Mapping[str, int]) -> Vocabulary:
 
 
 @dataclass(frozen=True)
-class Encoders:
-    """What training data taught about text: vocabularies by name, and the labels of category and index variables.
+class Unmet:
+    """Elements of a parameter, read at the values of variables, that no row of the training data met: their numbers among all
+    along these indices."""
 
-    labels: by size name where the type's size is one (all its variables share them), else by variable; None: plain integers."""
+    param: str
+    by: tuple[str, ...]
+    sizes: tuple[int, ...]
+    elements: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """What training data taught: vocabularies by name, the labels of category and index variables, and what was not met.
+
+    labels: by the name under which they are shared (see labels.py); None: plain integers."""
 
     vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict)
     labels: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
+    unmet: tuple[Unmet, ...] = ()
 
     def under(self, others: "Encoders") -> "Encoders":
         """These, and those of `others` in place of any of the same name."""
-        return Encoders({**self.vocabularies, **others.vocabularies}, {**self.labels, **others.labels})
+        return Encoders({**self.vocabularies, **others.vocabularies}, {**self.labels, **others.labels}, self.unmet)
 
     def to_json(self) -> dict[str, Any]:
         """All but the tokens, which `save` writes as text."""
         options = {
             v.name: {"begin": v.begin, "end": v.end, "lower": v.lower, "chars": v.chars} for v in self.vocabularies.values()
         }
-        return {"vocabularies": options, "labels": {k: None if v is None else list(v) for k, v in self.labels.items()}}
+        labels = {k: None if v is None else list(v) for k, v in self.labels.items()}
+        unmet = [vars(each) for each in self.unmet]
+        return {"vocabularies": options, "labels": labels} | ({"unmet": unmet} if unmet else {})
 
     @property
     def files(self) -> list[str]:
@@ -127,4 +141,7 @@ class Encoders:
             lines = (folder / f"{name}.txt").read_bytes().decode().split("\n")[:-1]
             vocabularies[name] = Vocabulary(name, tuple(map(_unescape, lines)), **options)
         labels = {k: None if v is None else tuple(v) for k, v in value["labels"].items()}
-        return cls(vocabularies, labels)
+        unmet = tuple(
+            Unmet(u["param"], tuple(u["by"]), tuple(u["sizes"]), tuple(u["elements"])) for u in value.get("unmet", ())
+        )
+        return cls(vocabularies, labels, unmet)

@@ -18,6 +18,7 @@ from pyarrow import csv as arrow_csv
 from vispec.train.data.columns import Column, DataFile, LineOf, Reader, Request, Table
 from vispec.train.data.diagnostics import DataDiagnostic, DataError, Problems
 from vispec.train.data.files import check_utf8
+from vispec.train.data.quotes import check_quotes, decimal_points
 
 BLOCK = 1 << 24  # bytes that Arrow reads at once, and the longest row
 
@@ -36,30 +37,63 @@ class Dialect:
 def read(file: DataFile, request: Request) -> Table:
     check_utf8(file)
     dialect, first = _first_record(file)
-    header = not (request.positional and all(_is_number(cell) for cell in first))
-    names = [cell.strip() for cell in first] if header else [f"#{i + 1}" for i in range(len(first))]
+    if dialect.quoted:
+        check_quotes(file, dialect.delimiter)
+    header = not (request.positional and all(_is_number(cell) for cell in first.cells))
+    names = [cell.strip() for cell in first.cells] if header else [f"#{i + 1}" for i in range(len(first.cells))]
     _check_names(file, names, request)
-    line_of = _line_finder(file, dialect, header)
-    cells = _cells(file, dialect, len(names), header, line_of)
+    line_of = _line_finder(file, dialect, header, len(names))
+    cells = _cells(file, dialect, len(names), first.stop if header else first.start, line_of)
+    note = None
+    if dialect.delimiter != "," and not _tabs(file):
+        cells, changed = decimal_points(cells) if dialect.delimiter == ";" else (cells, False)
+        mark = "semicolons" if dialect.delimiter == ";" else "tabs"
+        note = f"its cells stand between {mark}{', and a comma in a number is a decimal point' if changed else ''}"
     origin = file.origin(cells.num_rows, line_of)
     columns = {name: Column(name, (), cells.column(i), origin) for i, name in enumerate(names) if name not in names[:i]}
-    return Table(columns, origin, header)
+    return Table(columns, origin, header, note)
 
 
-def _first_record(file: DataFile) -> tuple[Dialect, list[str]]:
-    """The first line that is not blank, as cells; it shows whether a TSV file quotes its text."""
-    tabs = file.name.lower().removesuffix(".gz").endswith((".tsv", ".tab"))
-    with file.open() as stream, io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
-        try:
-            plain = next((record for record in Dialect("\t", False).records(text) if record), []) if tabs else []
-            dialect = Dialect("\t", bool(plain) and all(map(_is_quoted, plain))) if tabs else Dialect(",", True)
-            text.seek(0)
-            record = next((record for record in dialect.records(text) if record), None)
-        except csv.Error as error:
-            raise _broken(file, str(error)) from None
+def _tabs(file: DataFile) -> bool:
+    return file.name.lower().removesuffix(".gz").endswith((".tsv", ".tab"))
+
+
+@dataclass(frozen=True)
+class First:
+    """The first record that is not blank: its cells, and how many lines stand before it and before what follows it."""
+
+    cells: list[str]
+    start: int
+    stop: int
+
+
+def _first_record(file: DataFile) -> tuple[Dialect, First]:
+    """The first record shows whether a TSV file quotes its text, and what stands between the cells of another file: commas, or
+    where it has none, semicolons or tabs."""
+    try:
+        if _tabs(file):
+            plain = _record(file, Dialect("\t", False))
+            dialect = Dialect("\t", plain is not None and all(map(_is_quoted, plain.cells)))
+            record = _record(file, dialect)
+        else:
+            found = {mark: _record(file, Dialect(mark, True)) for mark in ",;\t"}
+            mark = next((mark for mark, record in found.items() if record is not None and len(record.cells) > 1), ",")
+            dialect, record = Dialect(mark, True), found[mark]
+    except csv.Error as error:
+        raise _broken(file, str(error)) from None
     if record is None:
         raise DataError([DataDiagnostic("D102", "the file has only blank lines", file.name)])
     return dialect, record
+
+
+def _record(file: DataFile, dialect: Dialect) -> First | None:
+    with file.open() as stream, io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
+        reader, start = dialect.records(text), 0
+        for record in reader:
+            if record:
+                return First(record, start, reader.line_num)
+            start = reader.line_num
+    return None
 
 
 def _is_quoted(cell: str) -> bool:
@@ -81,12 +115,12 @@ def _check_names(file: DataFile, names: list[str], request: Request) -> None:
     problems.check()
 
 
-def _cells(file: DataFile, dialect: Dialect, width: int, header: bool, line_of: LineOf) -> pa.Table:
-    """The table as text, column by position."""
+def _cells(file: DataFile, dialect: Dialect, width: int, before: int, line_of: LineOf) -> pa.Table:
+    """The table as text, column by position. before: how many lines stand before its rows."""
     problems = Problems()
 
     def wrong_width(record: arrow_csv.InvalidRow) -> str:
-        row = None if record.number is None else record.number - header
+        row = None if record.number is None else record.number - before
         message = f"the row has {record.actual_columns} cells, the first line has {record.expected_columns}"
         line = None if row is None else line_of(row - 1)
         problems.add("D107", message, file.name, row, help=_width_help(file, record.text), line=line)
@@ -97,11 +131,12 @@ def _cells(file: DataFile, dialect: Dialect, width: int, header: bool, line_of: 
         with file.open() as stream:
             cells = arrow_csv.read_csv(
                 stream,
-                arrow_csv.ReadOptions(use_threads=False, block_size=BLOCK, column_names=names, skip_rows=int(header)),
+                arrow_csv.ReadOptions(use_threads=False, block_size=BLOCK, column_names=names, skip_rows=before),
                 arrow_csv.ParseOptions(
                     delimiter=dialect.delimiter,
                     quote_char='"' if dialect.quoted else False,
                     newlines_in_values=dialect.quoted,
+                    ignore_empty_lines=width > 1,  # in a table of one column, an empty cell is an empty line
                     invalid_row_handler=wrong_width,
                 ),
                 arrow_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.large_string()), strings_can_be_null=False),
@@ -120,7 +155,7 @@ def _broken(file: DataFile, reason: str) -> DataError:
     return DataError([DataDiagnostic("D105", f"this is not a table of cells: {reason}", file.name)])
 
 
-def _line_finder(file: DataFile, dialect: Dialect, header: bool) -> LineOf:
+def _line_finder(file: DataFile, dialect: Dialect, header: bool, width: int) -> LineOf:
     """Lines are found only when a problem is told: blank lines and quoted newlines make a row stand anywhere."""
 
     @cache
@@ -130,7 +165,7 @@ def _line_finder(file: DataFile, dialect: Dialect, header: bool) -> LineOf:
             reader = dialect.records(text)
             with suppress(csv.Error):
                 for record in reader:
-                    if record:
+                    if record or (width == 1 and found):
                         found.append(reader.line_num - sum(cell.count("\n") for cell in record))
         return found[header:]
 

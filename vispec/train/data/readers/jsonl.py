@@ -1,11 +1,10 @@
 """JSON lines: an object with the variables' names as keys, or one bare value, on each line. Nested lists are ragged plates.
-A file that is one object, over several lines, is one row.
+A file that is one object, over several lines, is one row; one that is an array of objects has a row of each.
 
 The standard library's parser rather than Arrow's, which takes objects only, reads text that looks like a date as one, and
 cannot say on which line it failed. Rows are turned into flat arrays a block at a time.
 """
 
-import io
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -25,18 +24,19 @@ ONE_KIND = (
     "all rows of a column hold values of one kind, in lists of one depth: "
     "a single element is a list too, as [1], and null stands for a missing value"
 )
-NO_OBJECTS = "a value is a number, text, a boolean, or a list of them; give what an object holds a name of its own on the line"
+NO_OBJECTS = (
+    "a value is a number, text, a boolean, or a list of them; give what an object holds a name of its own on the line "
+    "(pandas: to_json(orient='records', lines=True))"
+)
 
 
 def read(file: DataFile, request: Request) -> Table:
-    text = _one_object(file)
-    if text is not None:
-        file = DataFile(file.name, lambda: io.BytesIO(text))
-    lines: list[int] = []
+    lines: list[int | None] = []
     parts: dict[str, list[_Part]] = {}
     start = 0
     problems = Problems()
-    records = _records(file, problems)
+    document = _document(file)
+    records = _records(file, problems) if document is None else ((None, row) for row in document)
     while block := list(islice(records, BLOCK)):
         lines += [line for line, _ in block]
         rows = [row for _, row in block]
@@ -58,28 +58,30 @@ def read(file: DataFile, request: Request) -> Table:
     return Table(columns, origin, header=BARE not in columns)
 
 
-def _one_object(file: DataFile) -> bytes | None:
-    """The text of one object over several lines, as a single line; None for any other file."""
+def _document(file: DataFile) -> list[Any] | None:
+    """The rows of a file that is one document, an object or an array of objects; None for any other file."""
     with file.open() as stream:
         first = stream.readline().removeprefix(b"\xef\xbb\xbf").strip()
-        if first and not _opens_object(first):
+        if first and not _opens(first):
             return None
         text = first + b" " + stream.read()
     try:
         found = json.loads(text.decode(), parse_constant=_no_constant)
     except (ValueError, RecursionError):
         return None
-    return json.dumps(found).encode() if isinstance(found, dict) else None
+    rows = found if isinstance(found, list) else [found]
+    return rows if rows and all(isinstance(row, dict) for row in rows) else None
 
 
-def _opens_object(line: bytes) -> bool:
-    """Whether a line is the beginning of an object that it does not close."""
+def _opens(line: bytes) -> bool:
+    """Whether a line begins an object or an array that it does not close, or is an array that begins with an object."""
     try:
-        return line.startswith(b"{") and not json.loads(line.decode())
+        found = json.loads(line.decode())
     except RecursionError:
         return False
     except ValueError:
-        return True
+        return line.startswith((b"{", b"["))
+    return isinstance(found, list) and bool(found) and isinstance(found[0], dict)
 
 
 def _records(file: DataFile, problems: Problems) -> Iterator[tuple[int, Any]]:
@@ -104,7 +106,7 @@ def _no_constant(text: str) -> float:
     return {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}[text]
 
 
-def _check_kinds(file: DataFile, rows: list[Any], lines: list[int], start: int, problems: Problems, bare: bool) -> None:
+def _check_kinds(file: DataFile, rows: list[Any], lines: list[int | None], start: int, problems: Problems, bare: bool) -> None:
     for i, row in enumerate(rows):
         if isinstance(row, dict) == bare:
             what = "an object among bare values" if bare else "not an object, as the first line is"
@@ -127,7 +129,9 @@ class _Part:
     values: pa.Array = field(default_factory=lambda: pa.nulls(0))
 
 
-def _flatten(file: DataFile, name: str, values: list[Any], lines: list[int], start: int, problems: Problems) -> _Part | None:
+def _flatten(
+    file: DataFile, name: str, values: list[Any], lines: list[int | None], start: int, problems: Problems
+) -> _Part | None:
     """The values of a block of rows; None where they cannot be a column, which is then a problem."""
     part = _Part(start, len(values))
     flat = values
@@ -151,7 +155,9 @@ def _leaves(value: Any, depth: int) -> Iterator[Any]:
     return chain.from_iterable(_leaves(v, depth - 1) for v in value or ()) if depth else iter((value,))
 
 
-def _mixed(file: DataFile, name: str, values: list[Any], lines: list[int], start: int, depth: int, problems: Problems) -> None:
+def _mixed(
+    file: DataFile, name: str, values: list[Any], lines: list[int | None], start: int, depth: int, problems: Problems
+) -> None:
     """Two kinds of value where there may be one: name the rows that differ from the first."""
     seen: str | None = None
     for i, value in enumerate(values):
@@ -172,7 +178,7 @@ def _kind(value: Any) -> str | None:
     return kinds.get(type(value), "an object")
 
 
-def _unusable(file: DataFile, name: str, values: list[Any], lines: list[int], start: int, problems: Problems) -> None:
+def _unusable(file: DataFile, name: str, values: list[Any], lines: list[int | None], start: int, problems: Problems) -> None:
     """Text with half a surrogate pair, or an integer past 64 bits."""
     for i, value in enumerate(values):
         try:
@@ -188,7 +194,7 @@ def _all_leaves(value: Any) -> Iterator[Any]:
     return chain.from_iterable(map(_all_leaves, value)) if isinstance(value, list) else iter((value,))
 
 
-def _join(file: DataFile, name: str, parts: list[_Part], origin: Any, lines: list[int]) -> Column:
+def _join(file: DataFile, name: str, parts: list[_Part], origin: Any, lines: list[int | None]) -> Column:
     """The column of all blocks; rows of blocks before its first use are missing."""
     filled: list[_Part] = []
     at = 0
@@ -208,7 +214,7 @@ def _join(file: DataFile, name: str, parts: list[_Part], origin: Any, lines: lis
     return Column(name, levels, values, origin, anonymous=name == BARE)
 
 
-def _common_type(file: DataFile, name: str, parts: list[_Part], lines: list[int]) -> pa.DataType:
+def _common_type(file: DataFile, name: str, parts: list[_Part], lines: list[int | None]) -> pa.DataType:
     typed = [part for part in parts if not pa.types.is_null(part.values.type)]
     kinds = {part.values.type for part in typed}
     if kinds == {pa.int64(), pa.float64()}:
@@ -221,7 +227,7 @@ def _common_type(file: DataFile, name: str, parts: list[_Part], lines: list[int]
     return typed[0].values.type if typed else pa.null()
 
 
-def _deepen(file: DataFile, name: str, part: _Part, depth: int, lines: list[int]) -> None:
+def _deepen(file: DataFile, name: str, part: _Part, depth: int, lines: list[int | None]) -> None:
     """A block whose lists are all empty or missing does not show how deep they are; give it the depth of the others."""
     while len(part.levels) < depth:
         if len(part.values) != part.values.null_count:

@@ -4,6 +4,7 @@ Two layouts are recognised by their names, each a column without a name: `indptr
 counts, read as `counts` copies of each index (words from an array `vocab`, if there is one); `packed` is eight bits to a byte.
 """
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from vispec.train.data.files import whole
 Array = np.ndarray[Any, Any]
 SPARSE = "indptr/indices/counts"
 PACKED = "packed"
+COPIES = 16  # bytes that one token takes while it is read
 SPECIAL = ("indptr", "indices", "counts", "vocab", PACKED)
 
 
@@ -55,8 +57,13 @@ def _arrays(file: DataFile, request: Request) -> tuple[Mapping[str, Array], list
         with np.load(data, allow_pickle=False) as archive:
             names = [name for name in archive.files if request.keep(name) or name in SPECIAL] or archive.files
             arrays = {name: archive[name] for name in names}
+            strange = next((name for name, array in arrays.items() if not isinstance(array, np.ndarray)), None)
+            if strange is not None:
+                raise ValueError(f"its member `{strange}` is no array")
             others = [name for name in archive.files if name not in names]
-    except (MemoryError, Exception) as error:
+    except MemoryError:
+        raise
+    except Exception as error:
         if "allow_pickle" in str(error) or "pickled" in str(error):
             message = "the file holds Python objects, which can run code when read and are refused"
             advice = "save plain arrays of numbers or of fixed-width text (dtype U)"
@@ -117,7 +124,10 @@ def _sparse(file: DataFile, arrays: Mapping[str, Array]) -> Column:
     counts = parts.get("counts", np.ones(len(indices))).astype(np.int64)
     _check_sparse(file, bounds, indices, counts)
     running = np.concatenate(([0], np.cumsum(counts)))
-    tokens = np.repeat(indices, counts)
+    try:
+        tokens = np.repeat(indices, counts)
+    except MemoryError:
+        raise too_many(file, int(counts.sum())) from None
     values = pa.array(tokens.astype(np.int32) if len(tokens) and tokens.max() < 2**31 else tokens)
     if "vocab" in arrays and arrays["vocab"].dtype.kind == "U" and arrays["vocab"].ndim == 1:
         values = _words(file, arrays["vocab"], values)
@@ -141,8 +151,19 @@ def _check_sparse(file: DataFile, bounds: Array, indices: Array, counts: Array) 
         if len(negative):
             row = int(np.searchsorted(bounds, negative[0], "right"))
             fail(f"{array[negative[0]]} is negative", name, row)
-    if float(counts.astype(np.float64).sum()) >= 2**31:
-        fail("the counts sum to more tokens than fit in memory", "counts")
+    tokens = float(counts.astype(np.float64).sum())
+    if tokens >= 2**31 or tokens * COPIES > memory():
+        raise too_many(file, int(tokens))
+
+
+def memory() -> int:
+    """Bytes of this machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def too_many(file: DataFile, tokens: int) -> DataError:
+    message = f"the counts sum to {tokens} tokens, more than fit in memory"
+    return DataError([DataDiagnostic("D132", message, file.name, column="counts")])
 
 
 def _words(file: DataFile, vocab: Array, values: pa.Array) -> pa.Array:
@@ -153,4 +174,4 @@ def _words(file: DataFile, vocab: Array, values: pa.Array) -> pa.Array:
     return _text(file, "vocab", vocab).take(values)
 
 
-ENTRY = Reader("npz", (".npz",), read)
+ENTRY = Reader("npz", (".npz",), read, binary=True)

@@ -1,4 +1,4 @@
-"""Parquet: nested lists are levels, a dictionary column is its values."""
+"""Parquet: nested lists are levels, a dictionary column is its values, in its order if it is an ordered one."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 from vispec.train.data.arrow import pc
 from vispec.train.data.columns import Column, DataFile, Level, Origin, Reader, Request, Table
 from vispec.train.data.diagnostics import DataDiagnostic, DataError
+from vispec.train.data.encoding.labels import label_of
 from vispec.train.data.files import whole
 
 
@@ -40,8 +41,13 @@ def _column(file: DataFile, name: str, values: pa.ChunkedArray, origin: Origin) 
         sizes = pc.fill_null(pc.list_value_length(values), -1)
         levels.append(sizes.to_numpy().astype("int64"))
         values = _flatten(values)
+    order = None
     if pa.types.is_dictionary(values.type):
+        if values.type.ordered and values.num_chunks:
+            order = tuple(label_of(value) for value in values.unify_dictionaries().chunk(0).dictionary.to_pylist())
         values = values.cast(values.type.value_type)
+    if pa.types.is_temporal(values.type) and not pa.types.is_duration(values.type):
+        values = values.cast(pa.large_string())
     if pa.types.is_decimal(values.type):
         values = values.cast(pa.float64())
     kind = values.type
@@ -50,7 +56,8 @@ def _column(file: DataFile, name: str, values: pa.ChunkedArray, origin: Origin) 
         raise DataError(
             [DataDiagnostic("D131", message, file.name, column=name, help="use numbers, booleans, text or lists of them")]
         )
-    return Column(name, tuple(levels), values.cast(pa.large_string()) if pa.types.is_string(kind) else values, origin)
+    values = values.cast(pa.large_string()) if pa.types.is_string(kind) else values
+    return Column(name, tuple(levels), values, origin, order=order)
 
 
 def _flatten(values: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -72,4 +79,4 @@ LEAVES = (
     pa.types.is_null,
 )
 
-ENTRY = Reader("parquet", (".parquet", ".pq"), read)
+ENTRY = Reader("parquet", (".parquet", ".pq"), read, binary=True)

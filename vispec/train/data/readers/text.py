@@ -52,9 +52,12 @@ def _lines(data: bytes) -> pa.Array:
 
 
 def _cells(file: DataFile, lines: pa.ChunkedArray) -> Table:
-    """A table whose cells stand between white space; blank lines are dropped."""
+    """A table whose cells stand between white space; blank lines are dropped, but for those of a table of one column."""
     trimmed = pc.ascii_trim_whitespace(lines)
     kept = np.flatnonzero(pc.not_equal(trimmed, "").to_numpy())
+    if len(kept) < len(trimmed) and not pc.any(pc.match_substring_regex(trimmed, r"\s")).as_py():
+        origin = file.origin(len(lines), lambda row: row + 1)
+        return Table({"#1": Column("#1", (), trimmed, origin)}, origin, header=False)
     cells = pc.ascii_split_whitespace(trimmed.take(pa.array(kept))).combine_chunks()
     origin = file.origin(len(kept), lambda row: int(kept[row]) + 1)
     widths = pc.list_value_length(cells).to_numpy(zero_copy_only=False)

@@ -13,7 +13,7 @@ from vispec.model.extent import element_plates
 from vispec.model.model import Model, Plate, Variable
 from vispec.train.data.columns import Column, Origin, no_lines
 from vispec.train.data.diagnostics import Problems
-from vispec.train.data.match import Matched
+from vispec.train.data.matching.match import Matched
 from vispec.train.data.sizes import Sizes
 
 

@@ -1,0 +1,31 @@
+"""How the tables of a data set are to be read, as a user says it and a run remembers it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Reading:
+    """columns: by variable, the columns that feed it. index: by plate, the column that says in which of its elements a row
+    stands. absent: partial variables of which there are no values. drop: leave out rows that lack a value they must have."""
+
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    index: Mapping[str, str] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
+    drop: bool = False
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Keywords of `vispec.train.data.load`."""
+        return dict(vars(self))
+
+    def over(self, other: "Reading") -> "Reading":
+        """This where it says something, else the other; what is absent is so in one data set only."""
+        columns = {**other.columns, **self.columns}
+        return Reading(columns, {**other.index, **self.index}, self.absent, self.drop or other.drop)
+
+    def only(self, names: frozenset[str]) -> "Reading":
+        """Of these variables."""
+        columns = {name: chosen for name, chosen in self.columns.items() if name in names}
+        return Reading(columns, self.index, tuple(name for name in self.absent if name in names), self.drop)
