@@ -15,7 +15,7 @@ from vispec.model.model import FitEntry, Model
 from vispec.source import Source
 from vispec.torch.nets.uses import net_calls
 from vispec.train.data import Dataset, Encoders, load, render
-from vispec.train.data.match import parse_arguments, slots_of
+from vispec.train.data.matching.match import parse_arguments, slots_of
 from vispec.train.errors import OptionError, RunError
 from vispec.train.loop.progress import Reporter
 from vispec.train.reading import Reading
