@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 from vispec.factors.expressions import named
 from vispec.factors.make import Factors, factorise
+from vispec.lower.asked.derived import Derived, derived
+from vispec.lower.asked.guided import Guided, guided
+from vispec.lower.asked.predicted import Predicted, predicted
+from vispec.lower.asked.query import pairs, query
 from vispec.lower.bound import combined, summed
-from vispec.lower.derived import Derived, derived
 from vispec.lower.generate import Generated, generate
-from vispec.lower.guided import Guided, guided
 from vispec.lower.otherwise import Otherwise, otherwise
-from vispec.lower.query import pairs, query
 from vispec.lower.sleep import slept
 from vispec.lower.weights import Weighed, weighed
 from vispec.model.constant import constant_lets
@@ -34,7 +35,8 @@ class Outputs:
     """log_prob: of each row, with what training adds where it reads TRAINING. order: how it is summed. sleep: log q of dreamed
     rows. otherwise: of rows that are not summed. queries: "tilted", "unknowns", "tilted_pairs", "neighbours", where there are
     any. summed: latent → its plates, of those that the posterior is told of. along: of chains, their place among the plates.
-    constants: of each deterministic node that only parameters decide. derived: of each other one that no law reads."""
+    constants: of each deterministic node that only parameters decide. derived: of each other one that no law reads. predicted:
+    of numbers that may be missing."""
 
     model: Model
     f: Factors
@@ -55,6 +57,7 @@ class Outputs:
     sleep: Program | None = None
     otherwise: Otherwise | None = None
     derived: tuple[Derived, ...] = ()
+    predicted: Predicted | None = None
 
     @property
     def exact(self) -> bool:
@@ -70,11 +73,12 @@ def lower(plan: Plan | Model) -> Outputs:
     asked = plan.asked or s
     other, drawn = otherwise(plan), plan.alternative or plan
     found, weighs = query(asked, plan.asked_order), weighed(drawn.f, drawn.treatments)
-    told = derived(plan.f, plan.budget)
+    told, missing = derived(plan.f, plan.budget), predicted(plan.f, plan.budget)
     made = generate(model, s.shared.orders if s.shared else {})
     dreams = slept(s)
     sleep = None if dreams is None else program(f, {"log_q": dreams})
     fixed = {"weighed": weighs, "plan": plan, "constants": constants(f), "sleep": sleep, "otherwise": other, "derived": told}
+    fixed["predicted"] = missing
     if found is None:
         return Outputs(model, f, s, made, log_prob, order, s.shared, guided=guided(s), **fixed)
     queries = {

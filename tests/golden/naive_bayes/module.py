@@ -17,6 +17,9 @@ from torch.nn import functional as F
 # constraints: softplus_inverse
 # decide: decide
 # heap: keep_pages
+# predict: Predictive
+# predict: filled
+# predict: with_seen
 # queries: Attached
 # queries: Entropic
 # queries: Summed
@@ -60,6 +63,11 @@ def normal_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation of elements (N, *event); a deviation of 0 tells no scale, which is nan."""
     scale = (value - value[:1]).std(0, correction=0)
     return value.mean(0), scale.masked_fill(scale == 0, torch.nan)
+
+
+def normal_log_cdf(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """log Φ((value - loc) / scale), elementwise."""
+    return torch.special.log_ndtr((value.double() - loc.double()) / scale.double()).to(value.dtype)
 
 
 class NaiveBayes(nn.Module):
@@ -196,14 +204,47 @@ class NaiveBayes(nn.Module):
         """
         return self.generate(n, batch or {}, lengths or {}, "sample")
 
+    def predictive(self, batch: dict[str, Tensor], total, of, tilt: dict[str, Tensor], values: dict[str, Tensor]) -> Tensor:
+        """log p of each row with `tilt` times what `of` tells of each missing number's law added, and `total` for sums."""
+        sigma = F.softplus(self.raw_sigma)  # (d, y)
+        normal = normal_log_cdf(values["x"][:, :, None], self.mu, sigma)  # (n, d, y)
+        normal_2 = normal.exp()  # (n, d, y)
+        log_x_2 = normal_log_prob(values["x"][:, :, None], self.mu, sigma)  # (n, d, y)
+        y_observed = batch["y_observed"]  # (n,)
+        told_x = of(
+            torch.distributions.Normal(loc=self.mu, scale=sigma).expand((y_observed.shape[0], self.D, self.K)),
+            log_x_2,
+            normal_2,
+        )  # (n, d, y)
+        x_observed = batch["x_observed"]  # (n, d)
+        x = batch["x"]  # (n, d)
+        x_2 = torch.where(x_observed, x, 0.0)  # (n, d)
+        log_x_3 = normal_log_prob(x_2[:, :, None], self.mu, sigma)  # (n, d, y)
+        log_x = torch.where(x_observed[:, :, None], log_x_3, 0.0)  # (n, d, y)
+        y = batch["y"]  # (n,)
+        test = torch.arange(self.K, device=self.one.device) != y[:, None]  # (n, y)
+        seen_y = torch.where(y_observed[:, None] & test, self.one * -torch.inf, 0.0)  # (n, y)
+        log_pi = self.raw_pi.log_softmax(-1)  # (K,)
+        total_ = log_pi + seen_y + tilt["y"] + log_x.sum(1) + (tilt["x"][:, :, None] * told_x).sum(1)  # (n, y)
+        return total(total_)  # (n,)
+
+    def tilts(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A tilt of nothing for each missing number and label."""
+        y = batch["y"]  # (n,)
+        value = self.one.new_zeros(y.shape[0], self.D)  # (n, d)
+        value_2 = self.one.new_zeros(y.shape[0], self.K)  # (n, y)
+        return {"x": value, "y": value_2}
+
     @torch.no_grad()
-    def predict(self, batch: dict[str, Tensor], rule: str = "mean", samples: int = 100) -> dict[str, Tensor]:
-        """Each partial variable, from all that is seen: its posterior. rule: "mean", the probabilities of its values;
-        "mode", the best joint assignment; "sample", a draw. Cells that are seen are as they are seen. samples: for
-        models without such variables.
+    def predict(self, batch: dict[str, Tensor], rule: str = "mean", samples: int = 1000) -> dict[str, Tensor]:
+        """Each partial variable, from all that is seen; cells that are seen are as they are seen.
+
+        rule: "mean", of labels the probabilities of their values; "mode", the likeliest value; "median";
+        "quantiles(.05, .95)", last in order; "probs", of counts those of 0, 1, ...; "sample", a draw of all together;
+        "sample(5)", five of them, last in order.
+        samples: draws of latents that are not summed, or of laws that only draw.
         """
-        found = self.posterior(batch, "marginals" if rule == "mean" else rule)
-        return {name: found[name] for name in ("y",)}
+        return filled(self, batch, rule, {"x": "number", "y": "finite"}, samples)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """log_prob of the batch."""

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 # heap: keep_pages
 # layers.standardise: Standardise
 # layers.standardise: learn_scales
+# predict: labelled
 # probability: ordinal_log_probs
 # queries: Attached
 # queries: Entropic
@@ -163,11 +164,10 @@ class OrdinalRegression(nn.Module):
     @torch.no_grad()
     def predict(self, batch: dict[str, Tensor], rule: str = "mean", samples: int = 100) -> dict[str, Tensor]:
         """Each partial variable, from all that is seen: its posterior. rule: "mean", the probabilities of its values;
-        "mode", the best joint assignment; "sample", a draw. Cells that are seen are as they are seen. samples: for
-        models without such variables.
+        "mode", the likeliest of each; "joint", the best of all together; "sample", a draw; "sample(5)", five, last in
+        order. Cells that are seen are as they are seen. samples: for models without such variables.
         """
-        found = self.posterior(batch, "marginals" if rule == "mean" else rule)
-        return {name: found[name] for name in ("rating",)}
+        return labelled(self.posterior, batch, rule, ("rating",))
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """log_prob of the batch."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 # constraints: in_domain
 # decide: decide
 # heap: keep_pages
+# predict: labelled
 # queries: Attached
 # queries: Entropic
 # queries: Summed
@@ -264,11 +265,10 @@ class PartialTagger(nn.Module):
     @torch.no_grad()
     def predict(self, batch: dict[str, Tensor], rule: str = "mean", samples: int = 100) -> dict[str, Tensor]:
         """Each partial variable, from all that is seen: its posterior. rule: "mean", the probabilities of its values;
-        "mode", the best joint assignment; "sample", a draw. Cells that are seen are as they are seen. samples: for
-        models without such variables.
+        "mode", the likeliest of each; "joint", the best of all together; "sample", a draw; "sample(5)", five, last in
+        order. Cells that are seen are as they are seen. samples: for models without such variables.
         """
-        found = self.posterior(batch, "marginals" if rule == "mean" else rule)
-        return {name: found[name] for name in ("c",)}
+        return labelled(self.posterior, batch, rule, ("c",))
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """log_prob of the batch."""

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 # draws.kl: kl_normal_standard_vector
 # heap: keep_pages
 # layers.dense: OneHotLinear
+# predict: labelled
 # queries: Attached
 # queries: Entropic
 # queries: Summed
@@ -224,11 +225,10 @@ class SsVae(nn.Module):
     @torch.no_grad()
     def predict(self, batch: dict[str, Tensor], rule: str = "mean", samples: int = 100) -> dict[str, Tensor]:
         """Each partial variable, from all that is seen: its posterior. rule: "mean", the probabilities of its values;
-        "mode", the best joint assignment; "sample", a draw. Cells that are seen are as they are seen. samples: for
-        models without such variables.
+        "mode", the likeliest of each; "joint", the best of all together; "sample", a draw; "sample(5)", five, last in
+        order. Cells that are seen are as they are seen. samples: for models without such variables.
         """
-        found = self.posterior(batch, "marginals" if rule == "mean" else rule)
-        return {name: found[name] for name in ("y",)}
+        return labelled(self.posterior, batch, rule, ("y",))
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """log_prob of the batch."""

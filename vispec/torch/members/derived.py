@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vispec.lower.derived import Derived
+from vispec.lower.asked.derived import Derived
 from vispec.lower.outputs import Outputs
 from vispec.plan.held.shared import Shared
 from vispec.program.node import Input

@@ -8,6 +8,7 @@ from vispec.model.model import Model, Variable
 from vispec.model.walk import is_read
 from vispec.program.axis import Axis
 from vispec.torch.members.members import BATCH, ROOM, Members
+from vispec.torch.members.predicted import predicted
 from vispec.torch.text.names import local
 
 PREDICT = 'def predict(self, batch: dict[str, Tensor], rule: str = "mean", samples: int = 100) -> dict[str, Tensor]:'
@@ -28,8 +29,11 @@ def generation(m: Members, o: Outputs) -> None:
     more = {"orders": g.orders, "before": before, "told": told, "graph": False}
     m.program("generate", g.program, doc, arguments, "dict", "dict[str, Tensor]", **more)
     m.text(sample(o))
-    lines, kernels = predict(o)
-    m.text(lines, *kernels)
+    if o.predicted is not None:
+        predicted(m, o, o.predicted)
+    else:
+        lines, kernels = predict(o)
+        m.text(lines, *kernels)
     m.text(
         [
             f"def forward(self, {BATCH}) -> Tensor:",
@@ -69,7 +73,7 @@ def predict(o: Outputs) -> tuple[list[str], list[tuple[str, str]]]:
     """What is partial by its posterior; otherwise what is observed by its law, averaged over draws of any latents."""
     model = o.model
     if partial := [name for name in o.summed if model.variable[name].role == "partial"]:
-        return filled(partial), []
+        return filled(model, partial), [("vispec.kernels.predict", "labelled")]
     observed = [v for v in model.variables if v.role in ("observed", "partial")]
     names = ", ".join(f'"{v.name}"' for v in observed)
     data = next(plate.name for plate in model.plates if plate.data)
@@ -103,17 +107,17 @@ def predict(o: Outputs) -> tuple[list[str], list[tuple[str, str]]]:
     ], [("vispec.kernels.decide", "predictive")]
 
 
-def filled(partial: list[str]) -> list[str]:
+def filled(model: Model, partial: list[str]) -> list[str]:
     names = ", ".join(f'"{name}"' for name in partial)
+    trees = ", ".join(f'"{name}"' for name in partial if model.variable[name].type.domain == "tree")
     return [
         "@torch.no_grad()",
         PREDICT,
         '    """Each partial variable, from all that is seen: its posterior. rule: "mean", the probabilities of its values;',
-        '    "mode", the best joint assignment; "sample", a draw. Cells that are seen are as they are seen. samples: for',
-        "    models without such variables.",
+        '    "mode", the likeliest of each; "joint", the best of all together; "sample", a draw; "sample(5)", five, last in',
+        "    order. Cells that are seen are as they are seen. samples: for models without such variables.",
         '    """',
-        '    found = self.posterior(batch, "marginals" if rule == "mean" else rule)',
-        f"    return {{name: found[name] for name in ({names},)}}",
+        f"    return labelled(self.posterior, batch, rule, ({names},){f', ({trees},)' if trees else ''})",
     ]
 
 

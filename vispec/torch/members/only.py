@@ -55,8 +55,9 @@ def kept(only: Collection[str], texts: Iterable[Sequence[str]], kernels: Collect
 def read_of(name: str, trees: Iterable[ast.AST]) -> Iterator[str]:
     """The attributes of what is called so."""
     for node in (inner for tree in trees for inner in ast.walk(tree)):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == name:
-            yield node.attr
+        match node:
+            case ast.Attribute(ast.Name(id=owner) | ast.Attribute(attr=owner), attr) if owner == name:
+                yield attr
 
 
 def arguments(lines: Iterable[str], sizes: Mapping[str, str]) -> list[str]:

@@ -9,7 +9,7 @@ from vispec.catalog import distributions
 from vispec.program.axis import Axis
 from vispec.program.node import Call, Node, Part
 from vispec.torch.nets.words import identifier
-from vispec.torch.nodes.laws import lead_dims, with_events
+from vispec.torch.nodes.laws import in_place, lead_dims, sampler_of, shape_of, with_events
 from vispec.torch.nodes.writer import ONE, PLAIN, Writer, parted
 from vispec.torch.text.code import Attribute, Code, Global, Slot, attribute, call, listed, method, number, text
 from vispec.torch.text.layout import Value, aligned
@@ -57,6 +57,24 @@ def _divergence(w: Writer, node: Call) -> Value:
     return Value(method(found, "to", attribute(ONE, "dtype")), dims)
 
 
+def _law(w: Writer, node: Call) -> Value:
+    """What a caller asks of a law, and of its log-density and distribution function at a value: `of(law, log_density, cdf)`."""
+    entry = distributions()[node.name]
+    log_density, cdf, (at, events, _), *params = [(with_events(w, given, own), own, name) for given, own, name in node.given]
+    dims = lead_dims([(at, events), *((value, own) for value, own, _ in params)])
+    if entry.torch_class is not None:
+        law = call(f"torch.distributions.{entry.torch_class}", **{name: in_place(w, x, own, dims) for x, own, name in params})
+        law = method(law, "expand", Code((shape_of(w, dims),)))
+    else:
+        codes = [(name, w.full(w.tensor(w.real(value)), (*dims, *own)).code) for value, own, name in params]
+        draw = sampler_of(w, entry, codes)
+        draw = draw if codes else method(draw, "expand", *(w.extent(axis) for axis in (*dims, *events)))
+        sure = () if codes else (text("True"),)
+        law = call(Code((w.kernel("predict", "Drawn"),)), Code(("lambda: ", *draw.pieces), 0), *sure)
+    told = [aligned(value, dims) for value, _, _ in (log_density, cdf)]
+    return Value(call(text("of"), law, *told), (*dims, *events))
+
+
 def callee(node: Call) -> Code:
     """self.net, self.net.method by its mode, or a kernel, whose name says its file: "vispec.kernels.sums.lookup:columns"."""
     if node.kind == "module":
@@ -90,5 +108,5 @@ def _part(w: Writer, node: Part) -> Value:
     return Value(Code((Slot(node),)), dims, output.dtype)
 
 
-KINDS["divergence"] = _divergence
+KINDS |= {"divergence": _divergence, "law": _law}
 PLAIN |= {Call: _call, Part: _part}

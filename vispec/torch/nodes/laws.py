@@ -81,7 +81,7 @@ def drawn(w: Writer, node: Draw, params: Sequence[tuple[str, Value, tuple[Axis, 
     law = call(f"torch.distributions.{entry.torch_class}", **codes)
     shared = {axis for _, each, own in params for axis in each.dims if axis not in own}
     if shared != {*around}:
-        law = method(law, "expand", Code((_shape(w, around),)))
+        law = method(law, "expand", Code((shape_of(w, around),)))
     code = method(law, "rsample" if node.pathwise else "sample")
     if node.pathwise and entry.once and w.graph:
         code = call(Code((w.kernel("draws.once", "differentiable_once"),)), code)
@@ -95,20 +95,24 @@ def drawn(w: Writer, node: Draw, params: Sequence[tuple[str, Value, tuple[Axis, 
 def _sampled(w: Writer, node: Draw, params: Sequence[tuple[str, Value, tuple[Axis, ...]]], around: tuple[Axis, ...]) -> Value:
     """By the entry's own function, of parameters that all have the whole shape."""
     entry = distributions()[node.law]
-    named = [(name, w.full(w.tensor(w.real(each)), (*around, *own)).code) for name, each, own in params]
+    code = sampler_of(w, entry, [(name, w.full(w.tensor(w.real(each)), (*around, *own)).code) for name, each, own in params])
     if entry.modifier is not None:
-        code = law_of_law(entry, entry.modifier.sampler, named)
         code = code if node.kind == "real" else method(code, "long" if node.kind == "int" else "bool")
         return Value(code, (*around, *node.events), node.kind)
-    assert entry.sampler is not None
-    codes = [code for _, code in named]
-    code = call(source_of(entry.sampler), *codes)
-    if not codes:  # one draw, for all elements
+    if not params:  # one draw, for all elements
         code = method(code, "expand", *(w.extent(axis) for axis in (*around, *node.events)))
     return Value(code if node.pathwise else method(code, "detach"), (*around, *node.events), node.kind)
 
 
-def _shape(w: Writer, axes: Sequence[Axis]) -> Args:
+def sampler_of(w: Writer, entry: Distribution, params: Sequence[tuple[str, Code]]) -> Code:
+    """A call of the function that draws from it."""
+    if entry.modifier is not None:
+        return law_of_law(entry, entry.modifier.sampler, params)
+    assert entry.sampler is not None
+    return call(source_of(entry.sampler), *(code for _, code in params))
+
+
+def shape_of(w: Writer, axes: Sequence[Axis]) -> Args:
     """Sizes as a tuple."""
     items = tuple(w.extent(axis) for axis in axes)
     return Args("(", items, ",)" if len(items) == 1 else ")")
@@ -135,7 +139,7 @@ def decided(w: Writer, node: Decide, params: Sequence[tuple[str, Value, tuple[Ax
     around = (*node.order, *ordered(node.axes - {*node.events, *node.order}))
     codes = {name: in_place(w, each, own, around) for name, each, own in params}
     law = call(f"torch.distributions.{entry.torch_class}", **codes)
-    law = method(law, "expand", Code((_shape(w, around),)))
+    law = method(law, "expand", Code((shape_of(w, around),)))
     decide = Code((w.kernel("decide", "decide"),))
     return Value(call(decide, law, text("rule"), text(str(node.read))), (*around, *node.events), node.kind)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from vispec.factors.expressions import named, whole_number
 from vispec.factors.frame import element_plates
 from vispec.factors.make import Factors, factorise
-from vispec.lower.addends import addends
+from vispec.lower.asked.addends import addends
 from vispec.lower.bound import combined
 from vispec.lower.weights import all_drawn, weighed_model
 from vispec.model.constant import derived_lets

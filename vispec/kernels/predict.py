@@ -1,0 +1,213 @@
+"""Decision rules for what is missing: what to report of its predictive distribution, which `module.predictive` tells of."""
+
+import torch
+from torch import Tensor
+
+from vispec.kernels.queries import answer
+from vispec.kernels.sums.algebra import sampled
+from vispec.kernels.sums.enumeration import seeded
+from vispec.kernels.sums.logsum import log_sum_exp
+
+RULES = {each.partition("(")[0]: each for each in ("mean", "mode", "median", "quantiles(.05, .95)", "probs", "sample(5)")}
+
+
+def filled(module, batch: dict[str, Tensor], rule: str, kinds: dict[str, str], samples: int, many=()) -> dict[str, Tensor]:
+    """Each variable of `kinds` by the rule, (B, *plates, *event), with what is seen in its place; the last dimension has the
+    probabilities of a label's values, of a count's those from 0 on, the levels of quantiles, the draws that are asked for.
+
+    kinds: "finite", "count", "number"; "drawn" where only draws tell of the law, "flat" where nothing does. many: the number of
+    draws of latents, where there are any. Raises ValueError for what a law does not tell."""
+    word, _, inside = rule.partition("(")
+    numbers = [float(number) for number in inside.rstrip(")").split(",") if number.strip()]
+    if word not in RULES or (bool(numbers) and word not in ("quantiles", "sample")) or (word == "quantiles" and not numbers):
+        raise ValueError(f"this model has no rule {rule!r}; rules are {', '.join(RULES.values())}")
+    if flat := [name for name, kind in kinds.items() if kind == "flat"]:
+        raise ValueError(f"{', '.join(flat)}: Flat() is no law to predict from")
+    told = Predictive(module, batch, kinds, samples, many)
+    if word == "sample" and numbers:
+        draws = [told.sample() for _ in range(int(numbers[0]))]
+        each = {name: torch.stack([draw[name] for draw in draws], -1) for name in kinds}
+    else:
+        each = getattr(told, word)(*([numbers] if numbers else []))
+    known = ("finite",) if word != "probs" else ("finite", "count")
+    return {name: value if kinds[name] in known else with_seen(batch, name, value) for name, value in each.items()}
+
+
+def labelled(posterior, batch: dict[str, Tensor], rule: str, names: tuple[str, ...], trees: tuple[str, ...] = ()) -> dict:
+    """Labels (B, *plates) by the rule, from their posterior: the probabilities of their values, last, for "mean" and "probs";
+    for "mode" the likeliest of each, of a tree the best one. Raises ValueError for another rule."""
+    if rule in ("mean", "probs"):
+        found = posterior(batch, "marginals")
+    elif rule == "mode":
+        found = {name: p.argmax(-1) for name, p in posterior(batch, "marginals").items() if name not in trees}
+        found |= {name: value for name, value in posterior(batch, "mode").items() if name in trees} if trees else {}
+    elif rule in ("joint", "sample"):
+        found = posterior(batch, {"joint": "mode"}.get(rule, rule))
+    elif rule.startswith("sample(") and rule[7:-1].isdigit():
+        draws = [posterior(batch, "sample") for _ in range(int(rule[7:-1]))]
+        found = {name: torch.stack([draw[name] for draw in draws], -1) for name in names}
+    else:
+        raise ValueError(f"this model has no rule {rule!r}; rules are mean, mode, joint, probs, sample, sample(5)")
+    return {name: found[name] for name in names}
+
+
+def with_seen(batch: dict[str, Tensor], name: str, value: Tensor, seen: Tensor | None = None) -> Tensor:
+    """Values with those that are seen, or what is known of these, in their place."""
+    seen, observed = batch[name] if seen is None else seen, batch[f"{name}_observed"]
+    seen = seen.view(*seen.shape, *[1] * (value.dim() - seen.dim()))
+    return torch.where(observed.view(*observed.shape, *[1] * (value.dim() - observed.dim())), seen.to(value.dtype), value)
+
+
+class Drawn:
+    """A law that only draws; sure: always the same, which is its mean."""
+
+    def __init__(self, draw, sure: bool = False):
+        self.sample, self.sure = draw, sure
+
+    @property
+    def mean(self):
+        if self.sure:
+            return self.sample()
+        raise NotImplementedError
+
+
+class Predictive:
+    """The predictive distribution of each cell, by posterior means of what laws tell."""
+
+    def __init__(self, module, batch: dict[str, Tensor], kinds: dict[str, str], samples: int, many: tuple):
+        self.module, self.batch, self.kinds, self.samples, self.many = module, batch, kinds, samples, many
+        self.seed = int(torch.randint(2**62, ()))  # the same draws of latents, whatever is asked
+
+    def mean_of(self, of, values: dict[str, Tensor] | None = None, total=None) -> dict[str, Tensor]:
+        """The posterior mean of of(law, log-density, distribution function) at the values; of labels their probabilities."""
+        zeros = self.module.tilts(self.batch)
+        values = dict(zeros) if values is None else values
+
+        def asked(batch, total, tilt):
+            return self.module.predictive(batch, total, of, tilt, values, *self.many)
+
+        return answer(asked, self.batch, total or log_sum_exp, zeros)[1]
+
+    def mean(self) -> dict[str, Tensor]:
+        try:
+            return self.mean_of(lambda law, *_: law.mean)
+        except NotImplementedError:
+            found = [self.mean_of(lambda law, *_: law.sample()) for _ in range(self.samples)]
+            return {name: torch.stack([each[name] for each in found]).mean(0) for name in self.kinds}
+
+    def sample(self) -> dict[str, Tensor]:
+        found = self.mean_of(lambda law, *_: law.sample(), total=sampled)
+        return {name: value.argmax(-1) if self.kinds[name] == "finite" else value for name, value in found.items()}
+
+    # ---- by the distribution function
+
+    def below(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """P(X ≤ value)."""
+        return seeded(lambda: self.mean_of(lambda _, __, cdf: cdf, values), self.seed)
+
+    def numbers(self) -> list[str]:
+        return [name for name, kind in self.kinds.items() if kind != "finite"]
+
+    def quantiles(self, levels: list[float]) -> dict[str, Tensor]:
+        if "drawn" in self.kinds.values():
+            draws = [self.sample() for _ in range(self.samples)]
+            at = {name: torch.stack([draw[name] for draw in draws], -1) for name in self.numbers()}
+            return {name: value.quantile(value.new_tensor(levels), -1).movedim(0, -1) for name, value in at.items()}
+        found = [self.quantile(level) for level in levels]
+        return {name: torch.stack([each[name] for each in found], -1) for name in self.numbers()}
+
+    def median(self) -> dict[str, Tensor]:
+        return {name: value[..., 0] for name, value in self.quantiles([0.5]).items()}
+
+    def quantile(self, level: float) -> dict[str, Tensor]:
+        """The least value with P(X ≤ value) ≥ level, by bisection; of counts it is a whole number."""
+        zeros = self.module.tilts(self.batch)
+        low = {name: torch.full_like(zeros[name], -1.0) for name in self.numbers()}
+        high = {name: torch.full_like(zeros[name], 1.0) for name in self.numbers()}
+        for _ in range(1024):  # doublings, past the largest number
+            short = {name: (p < level) & high[name].isfinite() for name, p in self.below(zeros | high).items() if name in high}
+            long = {name: (p >= level) & low[name].isfinite() for name, p in self.below(zeros | low).items() if name in low}
+            if not any(bool(each.any()) for each in (*short.values(), *long.values())):
+                break
+            high = {name: torch.where(short[name], 2 * value, value) for name, value in high.items()}
+            low = {name: torch.where(long[name], 2 * value, value) for name, value in low.items()}
+        whole = {name for name in high if self.kinds[name] == "count"}
+        while True:
+            middle = {name: (low[name] + high[name]) / 2 for name in high}
+            middle |= {name: middle[name].floor() for name in whole}
+            left = {name: (low[name] < at) & (at < high[name]) for name, at in middle.items()}
+            if not any(bool(each.any()) for each in left.values()):
+                return high
+            enough = {name: p >= level for name, p in self.below(zeros | middle).items() if name in high}
+            high = {name: torch.where(enough[name] & left[name], middle[name], value) for name, value in high.items()}
+            low = {name: torch.where(~enough[name] & left[name], middle[name], value) for name, value in low.items()}
+
+    # ---- by masses and densities
+
+    def probs(self) -> dict[str, Tensor]:
+        """Of labels, and of counts those from 0 on until all but 1e-9 is there."""
+        if any(kind not in ("finite", "count") for kind in self.kinds.values()):
+            raise ValueError("probs are of labels and counts; of other numbers there are quantiles")
+        most = self.quantile(1 - 1e-9)
+        last = max(int(value.max()) for value in most.values())
+        zeros = self.module.tilts(self.batch)
+        counts = [{name: torch.full_like(zeros[name], float(k)) for name in most} for k in range(last + 1)]
+        sums = [self.below(zeros | each) for each in counts]
+        sums = [
+            each | {name: with_seen(self.batch, name, each[name], self.batch[name] <= k) for name in most}
+            for k, each in enumerate(sums)
+        ]
+        found = {name: torch.stack([each[name] for each in sums], -1) for name in most}
+        steps = {name: value.diff(dim=-1, prepend=torch.zeros_like(value[..., :1])) for name, value in found.items()}
+        return {name: steps.get(name, value) for name, value in sums[0].items()}
+
+    def mode(self) -> dict[str, Tensor]:
+        if "drawn" in self.kinds.values():
+            raise ValueError("a law here has no density of one number to find the mode of; other rules are mean and sample")
+        labels = {
+            name: p.argmax(-1) for name, p in self.below(self.module.tilts(self.batch)).items() if self.kinds[name] == "finite"
+        }
+        whole, real = ([name for name, kind in self.kinds.items() if kind == each] for each in ("count", "number"))
+        return labels | (self.likeliest(whole) if whole else {}) | (self.densest(real) if real else {})
+
+    def likeliest(self, names: list[str]) -> dict[str, Tensor]:
+        """Of counts: from a low quantile on, and below it, until what is left is less than the best."""
+        zeros, first = self.module.tilts(self.batch), self.quantile(0.01)
+        found = {name: (first[name], torch.zeros_like(first[name])) for name in names}
+        for step, at in ((1, first), (-1, {name: value - 1 for name, value in first.items()})):
+            while True:
+                here, before = self.below(zeros | at), self.below(zeros | {name: value - 1 for name, value in at.items()})
+                left = False
+                for name in names:
+                    best, mass = found[name]
+                    own = here[name] - before[name]
+                    found[name] = torch.where(own > mass, at[name], best), torch.maximum(own, mass)
+                    left |= bool(((1 - here[name] if step == 1 else before[name]) > found[name][1]).any())
+                at = {name: value + step for name, value in at.items()}
+                if not left:
+                    break
+        return {name: best for name, (best, _) in found.items()}
+
+    def densest(self, names: list[str]) -> dict[str, Tensor]:
+        """Of numbers: the densest of 200 between two far quantiles, then by golden sections beside it."""
+        zeros = self.module.tilts(self.batch)
+
+        def density(at: dict[str, Tensor]) -> dict[str, Tensor]:
+            return seeded(lambda: self.mean_of(lambda _, log_density, __: log_density.exp(), zeros | at), self.seed)
+
+        low, high = self.quantile(1e-4), self.quantile(1 - 1e-4)
+        grid = [{name: torch.lerp(low[name], high[name], k / 200) for name in names} for k in range(201)]
+        told = [density(at) for at in grid]
+        best = {name: torch.stack([each[name] for each in told]).argmax(0).to(low[name].dtype) for name in names}
+        ends = {
+            name: [torch.lerp(low[name], high[name], (best[name] + k).clamp(0, 200) / 200) for k in (-1, 1)] for name in names
+        }
+        ratio = (5**0.5 - 1) / 2
+        for _ in range(80):
+            inner = [{n: torch.lerp(a, b, share) for n, (a, b) in ends.items()} for share in (1 - ratio, ratio)]
+            one, other = map(density, inner)
+            ends = {
+                n: [torch.where(one[n] > other[n], a, inner[0][n]), torch.where(one[n] > other[n], inner[1][n], b)]
+                for n, (a, b) in ends.items()
+            }
+        return {name: (a + b) / 2 for name, (a, b) in ends.items()}

@@ -1,0 +1,1 @@
+"""What is asked of a posterior: of latents, derived quantities and missing numbers."""

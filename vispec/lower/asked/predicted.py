@@ -1,0 +1,146 @@
+"""Predictions of missing numbers: what is asked of each one's law, averaged over the posterior of all that the law reads.
+
+A tilt t adds t · h(law) to the log-joint at each missing cell, and the gradient of log p at t = 0 is the posterior mean of h:
+the prediction where h is the law's mean, the predictive distribution function where it is that of the law; and where each sum
+chooses one of its terms, a draw of the law is one from the predictive distribution. Labels have tilts of their own beside."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import nan
+
+from vispec.catalog import Distribution, distributions
+from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, ThenLaw, by_position, taken
+from vispec.factors.make import Factors
+from vispec.lower.weights import all_drawn, weighed_model
+from vispec.model.model import Variable
+from vispec.model.types import FINITE_DOMAINS
+from vispec.plan.budget import Budget
+from vispec.plan.estimate import estimation
+from vispec.plan.held.joint import joint
+from vispec.plan.held.setting import Setting, tilts
+from vispec.plan.held.setting import setting as exact_setting
+from vispec.plan.order.execute import execute
+from vispec.plan.order.problem import Factor
+from vispec.plan.planner import cheapest, within
+from vispec.plan.treat import treat
+from vispec.program import build
+from vispec.program.axis import Axis
+from vispec.program.node import Call, Density, Input, Node, Part, Zeros
+from vispec.program.program import Program
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """program: log p of each row with tilts of what is asked of laws. zeros: variable → a tilt of nothing. orders: their axes.
+    kinds: "finite"; "number" or "count"; "drawn" of what has draws alone, "flat" without. samples: the axis of the draws of
+    latents, whose number a call says."""
+
+    program: Program
+    zeros: Program
+    orders: Mapping[str, tuple[Axis, ...]]
+    kinds: Mapping[str, str]
+    samples: Axis | None
+
+
+def predicted(f: Factors, budget: Budget) -> Predicted | None:
+    """None where no number may be missing. Raises IntractableError where the sums exceed the budget."""
+    numbers = [v for v in f.model.variables if v.role == "partial" and v.type.domain not in FINITE_DOMAINS]
+    if not numbers:
+        return None
+    s = setting(f)
+    s = replace(s, joint=joint(s.f, s.treatments, s.draws, {f"tilt_{v.name}": tilt_of(s, v) for v in numbers}))
+    labels = {tilt.name.removeprefix("tilt_"): tilt for tilt in tilts(s)}
+    labels = {name: tilt for name, tilt in labels.items() if f.model.variable[name].role == "partial"}
+    orders = {v.name: (*map(f.frame.plate, v.plates), *f.frame.shape(v.type)) for v in numbers}
+    for name in labels:
+        orders[name] = (*map(f.frame.plate, f.model.variable[name].plates), s.joint.held.values[name])
+    kinds = {v.name: kind(f, v) for v in numbers} | dict.fromkeys(labels, "finite")
+    zeros = program(s, {name: Zeros(order) for name, order in orders.items()})
+    return Predicted(tilted(s, tuple(labels.values()), budget), zeros, orders, kinds, s.draws.samples)
+
+
+def setting(f: Factors) -> Setting:
+    """Latents that can be summed are, others drawn from their guides and weighed."""
+    treatments = {v.name: treat(v, f.model, True) for v in f.model.variables}
+    _, combine = estimation(f.model, treatments, ())
+    if combine == "exact":
+        return exact_setting(f, treatments)
+    return all_drawn(weighed_model(f.model, treatments), f, complete=True)
+
+
+def kind(f: Factors, variable: Variable) -> str:
+    """How much is known of its law."""
+    laws = list(drawn(f.factors[variable.name].law))
+    if any(law.distribution == "Flat" for law in laws):
+        return "flat"
+    if any(distributions()[law.distribution].log_cdf is None for law in laws):
+        return "drawn"
+    return "count" if variable.type.domain == "count" else "number"
+
+
+def drawn(law: Law) -> Iterator[DrawLaw]:
+    match law:
+        case DrawLaw():
+            yield law
+        case ChoiceLaw(_, then, otherwise):
+            yield from (*drawn(then), *drawn(otherwise))
+        case ThenLaw(_, laws):
+            for each in laws:
+                yield from drawn(each)
+
+
+# ---- tilts
+
+
+def tilt_of(s: Setting, variable: Variable) -> tuple[Node, frozenset[Axis]]:
+    """A number's tilt times what is asked of its law, in its plates."""
+    frame = s.f.frame
+    shape, plates = frame.shape(variable.type), tuple(map(frame.plate, variable.plates))
+    at = Input(variable.name, (*plates, *shape), "real", "values")
+    asked = frame.named(of_law(s.f.factors[variable.name].law, at, shape), f"told_{variable.name}")
+    return build.reduce("sum", build.mul(Input(variable.name, at.order, "real", "tilt"), asked), shape), frozenset(plates)
+
+
+def of_law(law: Law, at: Node, shape: tuple[Axis, ...]) -> Node:
+    """What a caller asks of a law, and of its log-density and distribution function at a value."""
+    match law:
+        case DrawLaw(name, params):
+            entry = distributions()[name]
+            events = shape[len(shape) - entry.event_dim :] if entry.event_dim else ()
+            own = [part for each, node, axes in params for part in taken(entry, each, node, axes)]
+            log_density = build.node(nan) if events else Density(name, at, tuple(own), ())
+            told = ((log_density, (), "log_density"), (cdf(entry, at, own), (), "cdf"))
+            given = (*told, (at, events, "at"), *((build.apply("real", node), axes, each) for each, node, axes in params))
+            return Part(Call("law", name, given, ((events, "real"),), ()), 0)
+        case ChoiceLaw(test, then, otherwise):
+            return build.where(test, of_law(then, at, shape), of_law(otherwise, at, shape))
+        case ThenLaw(axis, laws):
+            return by_position(axis, [of_law(each, at, shape) for each in laws])
+    raise TypeError(f"{type(law).__name__} of what may be missing")
+
+
+def cdf(entry: Distribution, at: Node, params: Sequence[tuple[str, Node, tuple[Axis, ...]]]) -> Node:
+    """P(X ≤ value), elementwise; no number where the law does not tell."""
+    if entry.log_cdf is None:
+        return build.node(nan)
+    module = inspect.getmodule(entry.log_cdf)
+    assert module is not None
+    given = ((at, (), ""), *((build.apply("real", node), (), "") for _, node, _ in params))
+    return build.exp(Part(Call("kernel", f"{module.__name__}:{entry.log_cdf.__name__}", given, (((), "real"),), ()), 0))
+
+
+def tilted(s: Setting, more: tuple[Factor, ...], budget: Budget) -> Program:
+    """log p of each row with tilts, for sums under an algebra; of draws, that of their mean weight."""
+    problem = replace(s.joint.problem, factors=(*s.joint.problem.factors, *more))
+    problem = within(problem, s.f.model, budget)
+    found = execute(cheapest(problem), {each.name: each.node for each in problem.factors}, "total")
+    if s.draws.samples is not None:
+        found = build.sub(build.reduce("total", found, (s.draws.samples,)), build.log(build.extent(s.draws.samples)))
+    return program(s, {"tilted": build.spread(found, s.draws.rows)})
+
+
+def program(s: Setting, outputs: Mapping[str, Node]) -> Program:
+    return Program(dict(outputs), s.f.frame.hints, s.f.frame.spans)
