@@ -13,7 +13,8 @@ from vispec.train.estimates.make import LISTED, MOST, Fitted, Say, make_estimate
 from vispec.train.estimates.values import Estimates
 from vispec.train.scores.counted import total
 from vispec.train.scores.evaluate import Rows
-from vispec.train.setup.prepare import data_files, read_data
+from vispec.train.setup.prepare import read_data
+from vispec.train.setup.same import data_files
 from vispec.train.store.manifest import changed_data, put, read_manifest
 from vispec.train.store.metrics import read_metrics
 from vispec.train.store.run import ESTIMATES as FILE

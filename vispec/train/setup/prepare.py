@@ -1,6 +1,6 @@
 """From what the user asked for to a run folder and a job for the training loop: a new one, or the rest of an old one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from vispec.model.model import FitEntry, Model
 from vispec.source import Source
 from vispec.torch.nets.uses import net_calls
 from vispec.train.data import Dataset, Encoders, load, render
-from vispec.train.data.matching.match import parse_arguments, slots_of
 from vispec.train.errors import OptionError, RunError
 from vispec.train.loop.progress import Reporter
 from vispec.train.reading import Reading
@@ -25,12 +24,13 @@ from vispec.train.setup.distributed import Group, choose_device
 from vispec.train.setup.given import by_chance, fix, read_params, written
 from vispec.train.setup.job import Job
 from vispec.train.setup.optimisers import make_optimiser, trained
+from vispec.train.setup.same import data_files, same, same_data
 from vispec.train.setup.settings import Settings, read_settings
 from vispec.train.setup.start import Start, read_start
 from vispec.train.sizes import check
 from vispec.train.store.checkpoint import Checkpoint, Tensors
 from vispec.train.store.lock import Claim
-from vispec.train.store.manifest import WAY_OUT, changed_data, data_of, put, read_manifest
+from vispec.train.store.manifest import data_of, put
 from vispec.train.store.module import class_of_text
 from vispec.train.store.run import CONFIG, Config, Run, new_folder, own, unused
 
@@ -174,20 +174,20 @@ def in_precision(settings: Settings, train: Dataset, valid: Dataset | None) -> t
 def prepare_resume(run: Run, request: Request, group: Group, reporter: Reporter) -> tuple[Run, Job, Checkpoint | None]:
     """The rest of a run; RunError where the request asks for another fit than the one begun."""
     config = run.config
-    _same(request.source.text == run.source.text, "the spec has changed since the fit began")
-    _same(request.memory is None, "it keeps the --memory that it began with")
-    _same(request.work is None, "it keeps the --work that it began with")
-    _same(all(config.sizes.get(name) == size for name, size in request.sizes.items()), "it has other sizes")
+    same(request.source.text == run.source.text, "the spec has changed since the fit began")
+    same(request.memory is None, "it keeps the --memory that it began with")
+    same(request.work is None, "it keeps the --work that it began with")
+    same(all(config.sizes.get(name) == size for name, size in request.sizes.items()), "it has other sizes")
     valid_arguments = request.valid or tuple(config.valid)
-    _same(list(valid_arguments) == config.valid and list(request.data) == config.data, "it was fitted to other data")
-    _same(request.start is None or str(request.start) == config.start, "it did not start --from that run")
-    _same(request.params is None or str(request.params) == config.params, "it did not start at those --params")
+    same(list(valid_arguments) == config.valid and list(request.data) == config.data, "it was fitted to other data")
+    same(request.start is None or str(request.start) == config.start, "it did not start --from that run")
+    same(request.params is None or str(request.params) == config.params, "it did not start at those --params")
     data = data_files(run.model, request.data, valid_arguments)
-    _same_data(run, data, request.check_data, group)
+    same_data(run, data, request.check_data, group)
     train, valid = read_data(
         run.model, request.data, valid_arguments, config.reading, config.sizes, config.settings, run.encoders
     )
-    _same((train.num_rows, train.tokens()) == (config.rows, config.tokens), "the data have changed since the fit began")
+    same((train.num_rows, train.tokens()) == (config.rows, config.tokens), "the data have changed since the fit began")
     run = replace(run, config=group.pick(own(run, data) if group.main else None))
     checkpoint = run.checkpoint()
     run = _extend(run, request, checkpoint, group)
@@ -260,15 +260,6 @@ def _new_run(
     return Run.open(Path(str(group.pick(folder))))
 
 
-def data_files(model: Model, *arguments: Sequence[str]) -> list[str]:
-    """The paths in arguments that name data."""
-    found: list[str] = []
-    for each in filter(None, arguments):
-        bare, named = parse_arguments(model, each, slots_of(model))
-        found += [*bare, *(path for paths in named.values() for path in paths)]
-    return found
-
-
 def variable_names(model: Model) -> tuple[str, ...]:
     """Of variables and deterministic nodes."""
     return tuple(item.name for item in (*model.variables, *model.lets))
@@ -331,18 +322,3 @@ def _extend(run: Run, request: Request, checkpoint: Checkpoint | None, group: Gr
     if group.main:
         put(run.folder, {CONFIG: config.to_text()})
     return replace(run, config=config)
-
-
-def _same_data(run: Run, data: Sequence[str], content: bool, group: Group) -> None:
-    """RunError where data are not those that the run was begun with, as far as its manifest knows them."""
-    problem = None
-    if group.main and not run.trust:
-        manifest = read_manifest(run.folder)
-        problem = changed_data(manifest, data, content) if manifest is not None else None
-    problem = group.pick(problem)
-    _same(problem is None, f"{problem}; {WAY_OUT}")
-
-
-def _same(condition: bool, problem: str) -> None:
-    if not condition:
-        raise RunError(f"this run cannot be resumed: {problem}")
