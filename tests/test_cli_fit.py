@@ -120,7 +120,7 @@ def test_a_changed_spec_or_data_is_not_resumed(toy):
     data = (toy / "toy.csv").read_text()
     (toy / "toy.csv").write_text(data + "1.0,2.0\n")
     result = vispec("fit", "toy.vispec", "toy.csv", "--out", "run", "--resume")
-    assert (result.exit_code, "data have changed" in result.stderr) == (1, True)
+    assert (result.exit_code, "has changed since the fit began" in result.stderr) == (1, True)
     (toy / "toy.csv").write_text(data)
     (toy / "toy.vispec").write_text((toy / "toy.vispec").read_text().replace("K = 3", "K = 4"))
     result = vispec("fit", "toy.vispec", "toy.csv", "--out", "run", "--resume")

@@ -270,6 +270,17 @@ def test_every_option_of_a_fit_and_of_commands_on_runs() -> None:
             assert options - told - {"--json", "--jsonl"} == set(), name
 
 
+def test_every_option_of_every_other_command() -> None:
+    page = text("docs/commands.md") + section("docs/training.md", "Using a run")
+    told = set(re.findall(r"--?[a-z][a-z-]*", page))
+    for name in main.list_commands(click.Context(main)):
+        command = main.get_command(click.Context(main), name)
+        assert command is not None
+        assert name == "fit" or f"`vispec {name} " in page, name
+        options = {option.opts[0] for option in command.params if isinstance(option, click.Option)}
+        assert name == "fit" or options - told - {"--json", "--jsonl"} == set(), name
+
+
 def test_every_key_of_a_score() -> None:
     shown = re.search(r"SCORE = \{(.*?)\}", section("docs/training.md", "Output for programs"), re.S)
     assert shown

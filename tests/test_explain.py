@@ -1,14 +1,17 @@
 """Derivations: the formulas of known models, and that every spec has one in both notations."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from explained import densities
 
 from vispec.cli.commands.explain import ENTRY
 from vispec.diagnostics import SpecError
 from vispec.explain.explain import Explanation, explain
+from vispec.explain.formula import Writer
 from vispec.explain.show import show_explanation
 from vispec.model.check import check_model
 from vispec.plan.planner import plan_model
@@ -56,6 +59,112 @@ def test_objective(name: str, formula: str):
     assert objective(name) == formula
 
 
+SHARED = """\
+latent mu  : real     ~ Normal(0, 5)
+latent tau : positive ~ HalfCauchy(mu^2 + 1)
+plate k[3]:
+    latent w : real ~ Normal(mu, 1)
+plate n:
+    latent   z : real ~ Normal(0, 1)
+    observed x : real ~ Normal(mu + tau * z + sum(w[*]), 1)
+"""
+ROW = "−KL(q(z | x) ‖ p(z)) + log p(x | μ, τ, z, w[*])"
+
+
+def of_text(text: str, latex: bool = False) -> str:
+    model = check_model(parse(Source("m.vispec", text)))
+    (formula,) = explain(model, plan_model(model), latex).sections[-1].formulas
+    return formula
+
+
+@pytest.mark.parametrize(
+    ("text", "formula"),
+    [
+        (
+            "latent mu : real ~ Normal(0, 1)\nplate n:\n    observed x : real ~ Normal(mu, 1)\n",
+            "log p(x) ≥ E_{q(μ)}[Σ_n log p(x | μ)] − KL(q(μ) ‖ p(μ))",
+        ),
+        (
+            SHARED,
+            f"log p(x) ≥ E_{{q(μ), q(τ | μ), q(w[k] | μ, τ)}}[Σ_n E_{{q(z | x)}}[{ROW}] − KL(q(μ) ‖ p(μ)) "
+            "− KL(q(τ | μ) ‖ p(τ | μ)) − Σ_k KL(q(w[k] | μ, τ) ‖ p(w[k] | μ))]",
+        ),
+        (
+            SHARED + "infer:\n    mu : map()\n",
+            f"log p(x, μ) ≥ E_{{q(τ), q(w[k] | τ)}}[Σ_n E_{{q(z | x)}}[{ROW}] − KL(q(τ) ‖ p(τ | μ)) "
+            "− Σ_k KL(q(w[k] | τ) ‖ p(w[k] | μ))] + log p(μ)",
+        ),
+        (
+            "latent mu : real ~ Normal(0, 1)\nplate n:\n    observed x : real ~ Normal(mu, 1)\ninfer:\n    mu : map()\n",
+            "log p(x, μ) = Σ_n log p(x | μ) + log p(μ)",
+        ),
+    ],
+)
+def test_what_rows_share_is_taken_off(text: str, formula: str):
+    """A bound without its divergence would be above what it bounds, with the guide a point at the maximum."""
+    assert of_text(text) == formula
+    tex = of_text(text, latex=True)
+    assert tex.count(r"\mathrm{KL}") == formula.count("KL(")
+    assert tex.count("[") == tex.count("]")
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_shared_latents_have_their_prior_in_the_objective(path: Path):
+    model = check_model(parse(Source.read(path)))
+    try:
+        plan = plan_model(model)
+    except SpecError:
+        pytest.skip("refused")
+    (formula,) = explain(model, plan).sections[-1].formulas
+    writer = Writer.of(plan.model)
+    for name in (*map(writer.notation.own, plan.shared_latents), *plan.bayesian_nets):
+        density = re.escape(f"p({name}") + r"[ )]"
+        assert re.search(rf"(‖ |· |log |∏_\w+ ){density}", formula), (name, formula)
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_each_law_stands_once_in_its_plates(path: Path):
+    """In the joint and in the objective; and of what is summed or drawn nothing stands outside its sum or expectation."""
+    model = check_model(parse(Source.read(path)))
+    try:
+        plan = plan_model(model)
+    except SpecError:
+        pytest.skip("refused")
+    notation = Writer.of(plan.model).notation
+    data = {plate.name for plate in plan.model.plates if plate.data}
+    masked = {t.variable for t in plan.treatments.values() if t.kind == "masked"}
+    points = {name for name in plan.shared_latents if plan.row.draws.way(name).point}
+    unguided = {t.variable for t in plan.treatments.values() if t.kind == "draw"} - {g.name for g in plan.model.guide}
+    sections = explain(model, plan).sections
+    for formula, left_out in ((sections[1].formulas[0], set()), (sections[-1].formulas[0], masked)):
+        found = densities(formula)
+        for variable in plan.model.variables:
+            name = notation.name(variable.name)
+            laws = [each for each in found if each.name == name and each.letter == "p"]
+            if variable.law is None or variable.name in left_out or (left_out is masked and variable.name in unguided - points):
+                continue
+            assert len(laws) == 1, (name, formula)
+            plates = {notation.name(p) for p in variable.plates if p not in data}
+            assert {*laws[0].plates} - {notation.name(p) for p in data} == plates, (name, formula)
+            if formula is sections[1].formulas[0] or variable.role != "latent" or variable.name in plan.shared_latents:
+                continue  # a divergence binds its own
+            assert name in laws[0].bound, (name, laws[0].bound, formula)
+
+
+def test_a_reader_of_formulas_sees_what_is_wrong():
+    (one,) = densities("log p(x) = log p(x | μ)")
+    assert (one.letter, one.name, one.plates, one.bound) == ("p", "x", (), frozenset())
+    first, second = densities("log p(x) = log Σ_{c} p(c) · ∏_i p(x[i] | c)")
+    assert (first.plates, second.plates, second.at) == ((), ("i",), "i")
+    assert first.bound == second.bound == {"c"}
+    wrong = densities("log p(x) = log Σ_{c} ∏_i [p(x[i] | c) · p(c)]")
+    assert wrong[1].plates == ("i",)  # c once for each i
+    pointing = densities("log p(w) = Σ_k log Σ_{c[k]} p(c[k]) · ∏_{m → k} p(w[m] | c[e[m]])")
+    assert [each.plates for each in pointing] == [("k",), ("m",)]
+    free = densities("log p(x) ≥ E_{q(z)}[log p(x | z)] + log p(z)")
+    assert [each.bound for each in free] == [{"z"}, frozenset()]
+
+
 def test_objective_in_latex():
     assert objective("ibm1", latex=True) == r"\log p(x \mid y) = \sum_{i} \log \sum_{a_{i}} p(a_{i})\, p(x_{i} \mid y_{a_{i}})"
 
@@ -75,6 +184,45 @@ def test_chain_is_explained_by_its_recursion():
     step = section("hmm", "Step 1")
     assert step.heading == "Step 1: sum over all sequences of c along t"
     assert step.formulas[1] == "α(c[t]) = Σ_{c[t−1]} α(c[t−1]) · p(c[t] | c[t−1]) · p(x[t] | c[t])"
+
+
+@pytest.mark.parametrize(
+    ("order", "formula"),
+    [
+        (1, "α(c[t]) = Σ_{c[t−1]} α(c[t−1]) · p(c[t] | c[t−1]) · p(x[t] | c[t])"),
+        (2, "α(c[t], c[t−1]) = Σ_{c[t−2]} α(c[t−1], c[t−2]) · p(c[t] | c[t−1], c[t−2]) · p(x[t] | c[t])"),
+    ],
+)
+def test_recursion_of_each_order(order: int, formula: str):
+    back = ", ".join(f"c[t-{lag}]" for lag in range(1, order + 1))
+    first = "Categorical(init) then " + ("Categorical(second[c[t-1]]) then " if order == 2 else "")
+    text = (
+        "size K = 3\nparam init : simplex[K]\nplate k[K]:\n    param second : simplex[K]\n    param m : real\n"
+        f"    {'plate j[K]:' if order == 2 else 'plate one[1]:'}\n        param trans : simplex[K]\n"
+        "plate n:\n    chain t:\n"
+        f"        latent c : category[K] ~ {first}Categorical(trans[{back}{', 0' if order == 1 else ''}])\n"
+        "        observed x : real ~ Normal(m[c], 1)\n"
+    )
+    model = check_model(parse(Source("m.vispec", text)))
+    step = next(each for each in explain(model, plan_model(model)).sections if "sequences" in each.heading)
+    assert step.formulas[1] == formula
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_recursions_are_closed(path: Path):
+    """What is read at an element of a chain on the right is summed there, or stands on the left."""
+    model = check_model(parse(Source.read(path)))
+    try:
+        sections = explain(model, plan_model(model)).sections
+    except SpecError:
+        pytest.skip("refused")
+    hidden = {Writer.of(model).notation.name(v.name) for v in model.variables if v.role == "latent"}
+    for formula in (f for section in sections for f in section.formulas if f.startswith("α(")):
+        left, _, right = formula.partition(" = ")
+        summed, _, rest = right.partition("} ")
+        read = {each for each in re.findall(r"(\w+)(?=\[)", rest) if each in hidden}
+        mentions = {m for name in read for m in re.findall(rf"\b{name}\[\w+(?:−\d)?\]", rest)}
+        assert mentions <= set(re.findall(r"\w+\[\w+(?:−\d)?\]", left + summed)), formula
 
 
 def test_missing_leaves_are_said_to_drop_out():
@@ -133,7 +281,10 @@ plate n:
 guide:
     auto({family})
 """
-    for family, q in (("flow", "E_{q(μ, τ), q(z | μ, τ, x)}"), ("mean_field", "E_{q(μ), q(τ | μ), q(z | x)}")):
+    for family, q in (
+        ("flow", "E_{q(μ, τ)}[Σ_n E_{q(z | μ, τ, x)}["),
+        ("mean_field", "E_{q(μ), q(τ | μ)}[Σ_n E_{q(z | x)}["),
+    ):
         source = Source("m.vispec", text.format(family=family))
         model = check_model(parse(source), {})
         shown = show_explanation(explain(model, plan_model(model)))

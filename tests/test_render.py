@@ -1,7 +1,9 @@
 """Drawings: laws of geometry over every spec and over random figures, and each format's own rules."""
 
+import math
 import re
 import sys
+import time
 from functools import cache
 from itertools import combinations
 from pathlib import Path
@@ -9,6 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner
+from graph_figures import random_figure, runs_under
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -100,6 +103,65 @@ def test_arrows_meet_only_their_own_marks(name: str):
             if key not in (arrow.tail, arrow.head):
                 half = body(layout.mark[key]) if key in layout.mark else (PAST_RADIUS, PAST_RADIUS)
                 assert not any(abs(px - x) < half[0] and abs(py - y) < half[1] for px, py in points(curve)), (arrow, key)
+
+
+def test_no_arrow_runs_under_a_mark_of_a_random_figure():
+    """Small figures by annealing, large ones in layers."""
+    for seed, count in [(seed, 8) for seed in range(4)] + [(seed, 30) for seed in range(8)] + [(seed, 60) for seed in range(4)]:
+        layout = lay_out(random_figure(seed, count))
+        assert layout.unframed == ()
+        check_geometry(layout)
+        assert runs_under(layout) == [], (seed, count)
+
+
+THROUGH = """\
+size K = 3
+size V
+param root : simplex[K]
+plate k[K]:
+    param trans : simplex[K]
+    param emit  : simplex[V]
+plate row:
+    latent z0 : index[k] ~ Categorical(root)
+    latent z1 : index[k] ~ Categorical(trans[z0])
+    latent z2 : index[k] ~ Categorical(trans[z0])
+    latent z3 : index[k] ~ Categorical(trans[z1])
+    latent z4 : index[k] ~ Categorical(trans[z1])
+    latent z6 : index[k] ~ Categorical(trans[z2])
+    partial x3 : category[V] ~ Categorical(emit[z3])
+    partial x4 : category[V] ~ Categorical(emit[z4])
+"""
+
+
+def test_the_edges_of_a_tree_of_states_show_what_is_read():
+    layout = lay_out(make_figure(build_graph(check_model(parse(Source("m.vispec", THROUGH))))))
+    assert runs_under(layout) == []
+
+
+def test_many_variables_are_drawn_in_time_that_grows_as_they_do():
+    def seconds(count: int) -> float:
+        marks = [Mark(f"m{k}", "param", Text(f"m{k}")) for k in range(count)]
+        marks += [Mark(f"x{k}", "observed", Text(f"x{k}"), ("n",)) for k in range(count)]
+        frame = Frame("n", tuple(f"x{k}" for k in range(count)), Text("n = 1..N"))
+        arrows = tuple(Arrow(f"m{k}", f"x{k}") for k in range(count))
+        begun = time.process_time()
+        layout = lay_out(Figure("many", tuple(marks), arrows, (frame,)))
+        draw_svg(make_scene(layout))
+        taken = time.process_time() - begun
+        assert all(abs(layout.centres[f"m{k}"][0] - layout.centres[f"x{k}"][0]) < 1 for k in range(count))
+        return taken
+
+    assert seconds(200) < 3.0
+
+
+def test_an_arrow_ends_apart_from_where_another_begins():
+    """Or the two look like one arrow with two heads."""
+    layout = drawn("hmm2")
+    curves = route(layout)
+    for one in layout.figure.arrows:
+        for two in layout.figure.arrows:
+            if one.head == two.tail:
+                assert math.dist(curves[one].stop, curves[two].origin) > 6, (one, two)
 
 
 @pytest.mark.parametrize("name", NAMES)

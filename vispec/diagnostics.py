@@ -1,11 +1,19 @@
 """What is wrong with a user's file, as data; drawing it is a separate function."""
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from vispec.source import Source, Span
+
+CONTROLS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
+
+
+def plain(text: str, keep: str = "") -> str:
+    """The text without what moves a cursor, changes a terminal or turns lines around; that is written as escapes, `\\x1b`."""
+    return CONTROLS.sub(lambda found: found[0] if found[0] in keep else found[0].encode("unicode_escape").decode(), text)
 
 
 @dataclass(frozen=True)
@@ -70,10 +78,12 @@ def render(source: Source, diagnostics: Iterable[Diagnostic]) -> str:
 
 def _render_one(source: Source, diagnostic: Diagnostic) -> str:
     span = diagnostic.primary.span
-    head = f"{source.name}:{span.line}:{span.column}: {diagnostic.severity}[{diagnostic.code}]: {diagnostic.message}"
+    head = (
+        f"{plain(source.name)}:{span.line}:{span.column}: {diagnostic.severity}[{diagnostic.code}]: {plain(diagnostic.message)}"
+    )
     labels = ((diagnostic.primary, "^"), *((label, "-") for label in diagnostic.related))
     lines = [line for label, mark in labels for line in _underline(source, label, mark)]
-    tail = [f"help: {diagnostic.help}"] if diagnostic.help else []
+    tail = ["help: " + plain(diagnostic.help, keep="\n")] if diagnostic.help else []
     return "\n".join((head, *lines, *tail)) + "\n"
 
 
@@ -82,14 +92,16 @@ def _underline(source: Source, label: Label, mark: str) -> list[str]:
     span = label.span
     text = source.line(span.line)
     stop = span.end_column if span.end_line == span.line else len(text) + 1
-    lead = "".join("\t" if c == "\t" else " " for c in text[: span.column - 1])
-    marks = mark * max(1, stop - span.column)
-    return [f"{span.line:4} | {text}", f"     | {lead}{marks} {label.text}".rstrip()]
+    shown, marked = plain(text, keep="\t"), plain(text[span.column - 1 : stop - 1], keep="\t")
+    lead = "".join("\t" if c == "\t" else " " for c in plain(text[: span.column - 1], keep="\t"))
+    marks = mark * max(1, stop - span.column, len(marked))
+    return [f"{span.line:4} | {shown}", f"     | {lead}{marks} {plain(label.text)}".rstrip()]
 
 
 def dump(value: Any) -> str:
-    """One line of strict JSON: names as they are, numbers that JSON lacks as null."""
-    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
+    """One line of strict JSON: names as they are, but for what a terminal would obey, numbers that JSON lacks as null."""
+    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
+    return CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _finite(value: Any) -> Any:

@@ -1,12 +1,17 @@
 """Names of a spec as Python's, as attributes and as variables."""
 
+import builtins
 import keyword
 
 import pytest
 from torch import nn
 
 from tests.random.compare import outcome
+from vispec.compile import class_of, compile_spec
+from vispec.diagnostics import SpecError
+from vispec.source import Source
 from vispec.torch.text.names import INTERFACE, MODULE, ModuleNames, Names, identifier
+from vispec.train.store.module import class_of_text
 
 
 def test_what_a_module_holds_is_known() -> None:
@@ -55,6 +60,30 @@ def test_names_that_the_class_reads(name: str) -> None:
         f"param {name} : unit\nparam raw_{name} : real\nplate row_:\n    observed x_ : bit ~ Bernoulli({name})\n", 1
     )
     assert found.status == "agree", found.detail
+
+
+@pytest.mark.parametrize(
+    "stem", ["none", "true", "false", "tensor", "value_error", "nn", "f", "torch", "int", "key_error", "class", "9", "_"]
+)
+def test_every_name_of_a_file_makes_a_class(stem: str) -> None:
+    text = compile_spec(Source(f"{stem}.vispec", "param a : real\nplate n:\n    observed x : real ~ Normal(a, 1)\n"))
+    name = class_of(text)
+    assert name.isidentifier()
+    assert not keyword.iskeyword(name)
+    assert not hasattr(builtins, name)
+    assert name not in ("F", "Tensor", "torch", "nn")
+    assert isinstance(class_of_text(text, name)(), nn.Module)
+
+
+def test_a_module_hides_no_class_of_the_users() -> None:
+    spec = 'net f(x: real[3]) -> real = python("{path}", features=4)\nplate n:\n    given x : real[3]\n'
+    spec += "    observed y : real ~ Normal(f(x), 1)\n"
+    text = compile_spec(Source("mine.vispec", spec.format(path="some.package:Mine")))
+    assert "from some.package import Mine\n" in text
+    assert class_of(text) == "MineModel"
+    for path in ("import:class", "a..b:C", "lambda:X", "a:class", ":C", "a:", "a.b:C.D", "ä:C"):
+        with pytest.raises(SpecError, match="V513"):
+            compile_spec(Source("mine.vispec", spec.format(path=path)))
 
 
 @pytest.mark.parametrize("name", ["_", "__x", "other", "y_mask", "__init__"])

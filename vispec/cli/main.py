@@ -18,7 +18,8 @@ from typing import Any
 import click
 
 from vispec import __version__
-from vispec.diagnostics import SpecError, dump, render, to_json
+from vispec.cli.streams import open_streams
+from vispec.diagnostics import SpecError, dump, plain, render, to_json
 
 COMMANDS = "vispec.cli.commands"
 
@@ -47,6 +48,7 @@ class Program(click.Group):
         arguments = list(sys.argv[1:] if args is None else args)
         if not standalone_mode:
             return super().main(arguments, *rest, standalone_mode=False, **extra)
+        open_streams()
         try:
             result = super().main(arguments, *rest, standalone_mode=False, **extra)
             sys.stdout.flush()
@@ -56,7 +58,7 @@ class Program(click.Group):
         sys.exit(code)
 
 
-@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="vispec")
 def main() -> None:
     """Plate notation to standalone PyTorch: check, draw, explain, compile and fit a model written as text.
@@ -68,7 +70,6 @@ def main() -> None:
 def report(error: BaseException, as_json: bool = False) -> int:
     """Tell the user what went wrong, on standard error or as one JSON object on standard output; the exit code."""
     if isinstance(error, BrokenPipeError):  # click catches those of commands, quietly too, and exits with 1
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it flushes
         return 1
     if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
         return tell("interrupted", 130)
@@ -112,7 +113,7 @@ def report_run(error: BaseException, as_json: bool) -> int:
 
 
 def tell(message: str, code: int) -> int:
-    click.echo(message, err=True)
+    click.echo(plain(message, keep="\n\t"), err=True)
     return code
 
 

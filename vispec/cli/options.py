@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vispec.train.data import Dataset
     from vispec.train.store.run import Run
 
+TRUST = "vispec.trust"
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
@@ -69,6 +70,29 @@ work_option = click.option(
 seed_option = click.option("--seed", type=click.IntRange(0), help="All that is random follows from it (default 0).")
 
 
+def _remember(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    ctx.meta[TRUST] = value
+
+
+trust_option = click.option(
+    "--trust",
+    is_flag=True,
+    expose_value=False,
+    callback=_remember,
+    help="Take run folders as they are, whatever has changed in them, and run their module.py.",
+)
+
+
+def trusted() -> bool:
+    """Whether the command was given --trust."""
+    return click.get_current_context().meta.get(TRUST, False)
+
+
+def run_argument(command: Callable[..., Any]) -> Callable[..., Any]:
+    """RUN, and --trust, which `open_run` asks for."""
+    return click.argument("run", type=click.Path(path_type=Path))(trust_option(command))
+
+
 READING = (
     click.option(
         "--columns", multiple=True, metavar="x=a,b", help="Which columns of the data feed a variable, by name or as #number."
@@ -96,7 +120,6 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return called
 
 
-run_argument = click.argument("run", type=click.Path(path_type=Path))
 data_argument = click.argument("data", nargs=-1, required=True)
 
 
@@ -193,7 +216,9 @@ def open_run(path: Path, device: str | None, threads: int | None) -> "tuple[Run,
     from vispec.train.store.run import Run
 
     use_threads(threads)
-    run, place = Run.open(path), choose_device(device or "cpu", Group())
+    run, place = Run.open(path, trusted()), choose_device(device or "cpu", Group())
+    if run.fresh:
+        say(f"{path} has no manifest.json: its module is compiled anew from its spec; --trust runs its module.py")
     if not run.has_best and (path / "last.safetensors").exists():
         say(f"{path} is not finished and has no best.safetensors: these are the parameters of its last checkpoint")
     return run, place

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vispec.diagnostics import plain
 from vispec.model.model import Model
 
 
@@ -30,7 +31,7 @@ class Aligned:
                 and variable.role != "latent"
                 and not variable.type.shape
             ):
-                return [str(word) for word in value]
+                return [plain(str(word)) for word in value]
         return None
 
     def label(self, name: str, value: Any) -> str:
@@ -81,5 +82,5 @@ def _short(value: Any) -> str:
     if isinstance(value, list):
         return "[" + " ".join(_short(item) for item in value) + "]"
     if isinstance(value, Mapping):
-        return " ".join(f"{key}={_short(item)}" for key, item in value.items())
-    return str(value)
+        return " ".join(f"{plain(str(key))}={_short(item)}" for key, item in value.items())
+    return plain(str(value))

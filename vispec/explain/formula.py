@@ -1,6 +1,6 @@
 """Densities as formulas, each both as itself and as its logarithm, so that a derivation can move between sums and products."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from vispec.graph.maths import Notation
@@ -27,6 +27,9 @@ class Section:
     heading: str
     prose: str
     formulas: tuple[str, ...]
+
+
+TO = r" \to "
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,13 @@ class Writer:
             formula, several = Formula(product + prob, total + log, open=True), False
         return formula
 
+    def over_pointing(self, plates: Iterable[str], into: Iterable[str], formula: Formula, several: bool) -> Formula:
+        """The product over those elements of plates that point at the present ones of others."""
+        to = f"{', '.join(map(self.notation.name, plates))}{self.sign(' → ', TO)}{', '.join(map(self.notation.name, into))}"
+        prob, log = (f"[{formula.prob}]", f"[{formula.log}]") if several or formula.loose else (formula.prob, formula.log)
+        product, total = self.sign(f"∏_{{{to}}} ", rf"\prod_{{{to}}} "), self.sign(f"Σ_{{{to}}} ", rf"\sum_{{{to}}} ")
+        return Formula(product + prob, total + log, open=True)
+
     def summed(self, latents: Iterable[str], formula: Formula) -> Formula:
         """The sum over all values of latents at one element."""
         names = ", ".join(map(self.notation.own, latents))
@@ -159,11 +169,12 @@ def ordered(model: m.Model) -> list[m.Variable]:
     return [model.variable[name] for name in model.order if name in model.variable]
 
 
-def joint_name(writer: Writer, hidden: bool = True) -> str:
-    """p(all that is not given | what is given), with or without the latents."""
+def joint_name(writer: Writer, hidden: bool = True, points: Sequence[str] = ()) -> str:
+    """p(all that is not given | what is given), with or without the latents, or with those that have point estimates."""
     variables = ordered(writer.model)
     roles = ("observed", "partial", "latent") if hidden else ("observed", "partial")
     names = (random_nets(writer) if hidden else []) + [writer.notation.name(v.name) for v in variables if v.role in roles]
+    names += points
     given = [writer.notation.name(v.name) for v in variables if v.role == "given"]
     bar = writer.sign(" | ", r" \mid ")
     return f"p({', '.join(names)}{bar + ', '.join(given) if given else ''})"

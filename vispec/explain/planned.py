@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from vispec.estimators import estimators
-from vispec.explain.formula import Formula, Section, Writer, joint_name
-from vispec.model import model as m
+from vispec.explain.factors import factor, guide, joint_guide
+from vispec.explain.formula import Formula, Section, Writer
+from vispec.explain.objective import objective
 from vispec.plan.formulas import Symbols
-from vispec.plan.order.refuse import figure
 from vispec.plan.order.steps import Counted, Element, Expected, Product, Scatter, Step, Structured, Sum
 from vispec.plan.planned import Plan
 from vispec.plan.rows import summed_by, symbols_of, words
 from vispec.program.axis import Axis, ordered
 from vispec.structures import structures
 
-TEX_PARALLEL, TEX_TIMES, TEX_NEARLY, TEX_AT_LEAST = r" \,\| ", r"\, ", r"\approx", r"\ge"
+TEX_TIMES = r"\, "
 
 
 def planned(writer: Writer, plan: Plan) -> Iterator[Section]:
@@ -89,7 +88,10 @@ class Told:
     def apply(self, step: Step) -> Formula:
         """The formula of a step's result."""
         match step:
-            case Product(over=over) | Scatter(over=over):
+            case Scatter(over=over, at=at):
+                into = [str(plate) for plate, _ in at]
+                return self.writer.over_pointing(self.plates(over), into, self.inputs(step.inputs), len(step.inputs) > 1)
+            case Product(over=over):
                 return self.writer.over(self.plates(over), self.inputs(step.inputs), several=len(step.inputs) > 1)
             case Structured():
                 return self.structured(step)
@@ -137,16 +139,20 @@ class Told:
         return tuple(str(axis.origin) for axis in axes)
 
     def recursion(self, step: Step) -> tuple[str, ...]:
-        """The forward pass of a chain."""
-        if not isinstance(step, Structured) or len(step.group.pasts) != 1:
+        """The forward pass of a chain: of order k, over the values of k elements."""
+        if not isinstance(step, Structured) or not step.group.pasts:
             return ()
-        writer, names = self.writer, summed_by(step, self.plan.row)
+        writer, names, order = self.writer, summed_by(step, self.plan.row), len(step.group.pasts)
         plate = writer.notation.name(str(step.group.plate))
-        own = ", ".join(map(writer.notation.own, names))
-        before = ", ".join(writer.notation.at(name, (f"{plate}{writer.sign('−', '-')}1",)) for name in names)
-        alpha, subscript = writer.sign("α", r"\alpha"), writer.sign(f"Σ_{{{before}}} ", rf"\sum_{{{before}}} ")
+
+        def at(lag: int) -> str:
+            back = (f"{plate}{writer.sign('−', '-')}{lag}",)
+            return ", ".join(writer.notation.at(name, back) if lag else writer.notation.own(name) for name in names)
+
+        here, before = (", ".join(map(at, range(start, start + order))) for start in (0, 1))
+        alpha, subscript = writer.sign("α", r"\alpha"), writer.sign(f"Σ_{{{at(order)}}} ", rf"\sum_{{{at(order)}}} ")
         inputs = self.inputs(step.inputs).prob
-        return (f"{alpha}({own}) = {subscript}{alpha}({before}){writer.sign(' · ', TEX_TIMES)}{inputs}",)
+        return (f"{alpha}({here}) = {subscript}{alpha}({before}){writer.sign(' · ', TEX_TIMES)}{inputs}",)
 
     # ---- words
 
@@ -177,92 +183,3 @@ class Told:
         kept = self.symbols.elements(ordered(self.plan.row.joint.problem.kept))
         terms = self.symbols.text(step.count(self.symbols.numbers) * kept)
         return f"{why[:1].upper()}{why[1:]}. Cost: {terms} terms."
-
-
-def factor(writer: Writer, kind: str, name: str) -> Formula:
-    """The formula of a factor, by what it says of its variable."""
-    model = writer.model
-    law, own = model.variable[name].law, writer.notation.own(name)
-    p, q = writer.density(name, law), writer.density(name, guide(model, name), "q")
-    minus = writer.sign("−", "-")
-    match kind:
-        case "log":
-            return p
-        case "guide":
-            return q
-        case "seen":
-            seen = writer.sign(f"1[{own} as seen]", rf"\mathbb{{1}}[{own}\text{{ as seen}}]")
-            return Formula(seen, writer.log(seen))
-        case "kl":
-            divergence, exp = writer.sign("KL", r"\mathrm{KL}"), writer.sign("exp", r"\exp")
-            log = f"{minus}{divergence}({q.prob}{writer.sign(' ‖ ', TEX_PARALLEL)}{p.prob})"
-            return Formula(f"{exp}({log})", log)
-    return Formula(f"{p.prob} / {q.prob}", f"{p.log} {minus} {q.log}")
-
-
-def joint_guide(writer: Writer, found: m.JointGuide) -> Formula:
-    """The one density that several latents are drawn from."""
-    inside = ", ".join(map(writer.notation.own, found.names))
-    return Formula(f"q({inside})", writer.log(f"q({inside})"))
-
-
-def guide(model: m.Model, name: str) -> m.Law | None:
-    return next((found.law for found in model.guide if found.name == name), None)
-
-
-def objective(told: Told, total: Formula) -> Section:
-    """The quantity that training maximises."""
-    writer, plan = told.writer, told.plan
-    left = writer.log(joint_name(writer, hidden=False))
-    masked = [writer.notation.name(t.variable) for t in plan.treatments.values() if t.kind == "masked"]
-    dropped = f" Missing cells of {', '.join(masked)} drop out, as nothing depends on them." if masked else ""
-    if plan.combine == "exact":
-        aim = "it" if plan.model.single else "its sum over the rows"
-        return Section("Objective", f"Exact. Training maximises {aim}.{dropped}{costs(plan)}", (f"{left} = {total.log}",))
-    average = writer.sign("(1/S) Σ_s ", r"\frac{1}{S} \sum_s ") + f"[{total.prob}]"
-    draws = f"{plan.samples} draw{'s' if plan.samples != 1 else ''}"
-    if plan.combine == "mc":
-        prose = f"Estimated by S = {draws} from the prior.{dropped}{costs(plan)}"
-        return Section("Objective", prose, (f"{left} {writer.sign('≈', TEX_NEARLY)} {writer.log(average)}",))
-    inside = writer.log(average) if plan.combine == "iwae" else total.log
-    sampled = any(t.kind == "draw" for t in plan.treatments.values())
-    how = f"estimated by {draws}" if sampled else "the guide in place of the posterior"
-    prose = f"A lower bound{',' if sampled else ':'} {how}.{estimated(told)}{dropped}"
-    if plan.shared_latents:
-        names = ", ".join(map(writer.notation.own, plan.shared_latents))
-        all_rows = f" All rows share {names}: the divergence from their prior is taken off once for all, not for each row."
-        prose += all_rows if plan.model.single is None else f" The divergence of {names} from their prior is taken off."
-    labels = [writer.density(name, guide(plan.model, name), "q").log for name in taught(plan)]
-    if labels:
-        weight = next(entry.value for entry in plan.model.fit if isinstance(entry, m.FitEntry) and entry.key == "supervise")
-        prose += f" Training adds {weight} times {', '.join(labels)} where the data has the cell, to teach the guide."
-    outer = [q for q, read in told.drawn.values() if not read]
-    shown = f"{left} {writer.sign('≥', TEX_AT_LEAST)} {writer.mean(outer, inside)}"
-    return Section("Objective", prose + costs(plan), (shown,))
-
-
-def estimated(told: Told) -> str:
-    """What the estimators do that `infer:` asks for."""
-    model, plan = told.plan.model, told.plan
-    found = [(i, estimators()[i.estimator.name]) for i in model.infer if plan.treatments[i.name].kind == "draw"]
-    return "".join(f" {told.writer.notation.name(i.name)} by {kind.name}: {kind.words}." for i, kind in found)
-
-
-def taught(plan: Plan) -> list[str]:
-    """The partial variables whose guides the data's own cells teach."""
-    if not any(entry.key == "supervise" for entry in plan.model.fit):
-        return []
-    partial = [v.name for v in plan.model.variables if v.role == "partial" and guide(plan.model, v.name) is not None]
-    return [name for name in partial if plan.treatments[name].kind in ("sum", "draw")]
-
-
-def costs(plan: Plan) -> str:
-    """What all sums take, and the next cheapest order would."""
-    cost = plan.cost
-    found = f" At most {cost.peak} bytes are alive at once, {cost.bytes} are kept for a gradient."
-    if cost.terms != "0":
-        found = f" All sums: {cost.terms} terms." + found
-    if cost.runner_up is not None:
-        other, how = cost.runner_up
-        found += f" The next cheapest order ({how}) takes {figure(other)} terms a row in place of {figure(plan.order.terms)}."
-    return found

@@ -10,7 +10,7 @@ from vispec.kernels.sums.algebra import maximum, sampled
 from vispec.kernels.sums.enumeration import seeded
 from vispec.kernels.sums.logsum import log_sum_exp
 
-QUERIES = "marginals, mode, kbest(5), sample, entropy, pairs, kl"
+QUERIES = "marginals, mode, kbest(5), sample, entropy, kl, and pairs where a latent is a chain"
 
 
 def ask(
@@ -34,7 +34,7 @@ def ask(
     entropic = Entropic(joint) if one_draw else log_sum_exp
     algebras = {"marginals": log_sum_exp, "mode": maximum, "sample": sampled, "entropy": entropic}
     if query not in algebras:
-        raise ValueError(f"this model answers no query {query!r}; queries are {QUERIES}, pairs where a latent is a chain")
+        raise ValueError(f"this model answers no query {query!r}; queries are {QUERIES}")
     found, of_all = answer(module.tilted, batch, algebras[query], tilt, joint)[1:]
     if query == "marginals":
         return found

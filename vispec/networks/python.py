@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
 
 from vispec.catalog import Network, Option
@@ -27,9 +27,11 @@ def misplaced(position: int, path: str, **_: object) -> str | None:
     """It takes the net's arguments, and must be importable."""
     if position:
         return "`python` must come first: its class takes the arguments themselves"
-    return (
-        None if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", path) else f'`{path}` is not of the form "package.module:Class"'
-    )
+    package, colon, name = path.partition(":")
+    names = [*package.split("."), name]
+    if colon and path.isascii() and all(each.isidentifier() and not iskeyword(each) for each in names):
+        return None
+    return f'`{path}` is not of the form "package.module:Class", of names that Python can import'
 
 
 ENTRY = Network(

@@ -17,7 +17,7 @@ CODES: dict[str, str] = {
     "V012": "a name that is missing",
     "V013": "a type that is missing",
     "V014": "a variable without a law",
-    "V015": "a given variable with a law",
+    "V015": "a given variable or a parameter with a law",
     "V016": "a statement in a place where it cannot stand",
     "V017": "nesting that is too deep",
     "V018": "an expression that is missing or breaks off",

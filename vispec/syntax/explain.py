@@ -178,6 +178,14 @@ def _given_with_law(stop: Stop) -> Diagnostic | None:
     return _diagnose("V015", f"`{name}` is given, so it has no law", stop, help=help)
 
 
+def _param_with_law(stop: Stop) -> Diagnostic | None:
+    if stop.head != "param" or stop.found != "~":
+        return None
+    name = stop.before[1]
+    help = f"what has a prior is a latent: `latent {name}`; with `{name} : map()` in `infer:` it is its most probable value"
+    return _diagnose("V015", f"`{name}` is a parameter, so it has no law", stop, help=help)
+
+
 def _no_law(stop: Stop) -> Diagnostic | None:
     if stop.head not in ROLES or "TILDE" not in stop.accepts or stop.found:
         return None
@@ -238,6 +246,7 @@ RULES: tuple[Callable[[Stop], Diagnostic | None], ...] = (
     _no_statement,
     _no_colon,
     _given_with_law,
+    _param_with_law,
     _no_law,
     _no_type,
     _no_layer,

@@ -27,6 +27,7 @@ _INSTEAD = {
     "&": "write `and`",
     "!": "write `not`; unequal is `!=`",
     "%": "the language has no remainder",
+    "@": "a product of vectors is `dot(w, x)`; `dot(A, x)` one of a matrix and a vector",
     "\\": "a line goes on inside brackets without any mark",
     "−": "write `-`",
     "–": "write `-`",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -49,13 +50,13 @@ def print_module(outputs: Outputs, sizes: Mapping[str, int] | None = None, only:
     for net in nets.values():
         members.need(net.kernels)
     around = [*kernel_texts(members.kernels), *(net.text.strip("\n") for net in nets.values())]
-    name = class_name(model, "\n".join(around))
+    imported = sorted({line for net in nets.values() for line in net.imports})
+    name = class_name(model, "\n".join([*imported, *around]))
     head = class_head(name, outputs, members, constructor(outputs, members, nets, layers, sizes or {}, wanted))
     body = [line for member in members.texts for line in ["", *indented(member)]]
     text = "\n\n\n".join([*around, "\n".join(line.rstrip() for line in [*head, *body])])
-    extra = sorted({line for net in nets.values() for line in net.imports})
     functional = ["from torch.nn import functional as F"] if re.search(r"\bF\.", text) else []
-    heading = "\n".join(["import torch", "from torch import Tensor, nn", *functional, *extra])
+    heading = "\n".join(["import torch", "from torch import Tensor, nn", *functional, *imported])
     return f"{derivation(outputs)}\n\n{heading}\n\n\n{text}\n"
 
 
@@ -85,7 +86,8 @@ def data_inputs(o: Outputs) -> Iterator[Input]:
 
 def class_name(model: Model, around: str) -> str:
     """The model's name, with Model behind it where the file needs the name for something else."""
-    taken = {"F", "Tensor", "nn", "torch", *re.findall(r"^(?:class |def |)(\w+)(?=[(:]| = )", around, re.M)}
+    taken = {"F", "Tensor", "nn", "torch", *dir(builtins)}
+    taken |= {*re.findall(r"^(?:class |def |)(\w+)(?=[(:]| = )", around, re.M), *re.findall(r"import (\w+)$", around, re.M)}
     return model.name + "Model" if model.name in taken else model.name
 
 

@@ -59,11 +59,13 @@ def evaluate(
         module = opened.load(place, memory)
         latents = latents_of(opened.model) if hasattr(module, "shared") else Latents()
         score = final_score(module, dataset, size, place, latents, seed=seed or 0, estimator=chosen).as_json()
-    click.echo(dump(score) if as_json else "\n".join(lines(score)))
+    scored = [variable for variable in opened.model.variables if variable.role in ("observed", "partial")]
+    discrete = all(variable.type.discrete for variable in scored)
+    click.echo(dump(score) if as_json else "\n".join(lines(score, discrete)))
 
 
-def lines(score: dict[str, Any]) -> list[str]:
-    """The numbers for a reader."""
+def lines(score: dict[str, Any], discrete: bool) -> list[str]:
+    """The numbers for a reader. discrete: whether all that is scored is, so that it has a perplexity."""
     from vispec.train.scores.diagnostics import described
     from vispec.train.scores.final import kind_of, subtracted
 
@@ -76,6 +78,8 @@ def lines(score: dict[str, Any]) -> list[str]:
         "log_prob_per_token": "per token",
         "perplexity": "perplexity per token",
     }
+    if not discrete:  # the exponential of a density has a unit, and says nothing
+        del labels["perplexity"]
     found += [f"{label:20} {score[key]:.6g}" for key, label in labels.items() if score[key] is not None]
     if score["evidence_bound"] is not None:
         numbers = f"{score['evidence_bound']:.6g}, {score['evidence_bound_per_row']:.6g} per row"

@@ -21,10 +21,12 @@ from vispec.cli.options import (
     set_option,
     split_sets,
     threads_option,
+    trust_option,
+    trusted,
     use_threads,
     work_option,
 )
-from vispec.diagnostics import dump
+from vispec.diagnostics import dump, plain
 from vispec.train.errors import VerificationError
 from vispec.train.reading import Reading
 
@@ -77,6 +79,8 @@ LINES = 20  # of the table of estimates
 @work_option
 @click.option("--save-every", type=click.FloatRange(0), metavar="SECONDS", help="Time between checkpoints (default 30).")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, or with the latest one of this spec.")
+@click.option("--check-data", is_flag=True, help="With --resume, compare what data files hold, whatever their size and time.")
+@trust_option
 @click.option("--no-verify", is_flag=True, help="Do not compare the module with brute force at tiny sizes beside the fit.")
 @json_option
 def fit(
@@ -91,6 +95,7 @@ def fit(
     memory: int | None,
     work: int | None,
     resume: bool,
+    check_data: bool,
     no_verify: bool,
     as_json: bool,
     **options: Any,
@@ -112,10 +117,12 @@ def fit(
         if fraction is not None:
             settings, valid = settings | {"valid": fraction}, ()
         told = {"memory": memory, "work": work, "start": start_from, "params": params}
+        told |= {"trust": trusted(), "check_data": check_data}
         request = Request(source, data, valid, reading, sizes, settings, out, **told)
         group = join()
         try:
-            run, result = start(request, resume, group, not no_verify)
+            with request.claim:
+                run, result = start(request, resume, group, not no_verify)
         finally:
             leave(group)
         if group.main:
@@ -194,11 +201,12 @@ def trained(
 
 def judged(request: "Request", run: "Run", beside: "Beside") -> dict[str, Any]:
     """What verification found, kept in the run's folder; VerificationError where something differs."""
-    from vispec.train.store.files import write_atomic
+    from vispec.train.store.manifest import put
+    from vispec.train.store.run import VERIFY
 
     verdict = beside.finish()
     found = verdict.as_json()
-    write_atomic(run.folder / "verify.json", dump(found) + "\n")
+    put(run.folder, {VERIFY: dump(found) + "\n"})
     if verdict.state == "differs":
         lines = [
             "the module of this spec is not what the spec says: it differs from brute force at tiny sizes"
@@ -252,13 +260,13 @@ def agreed(request: "Request", resume: bool, group: "Group") -> "Run | None":
     folder, problem = group.pick((folder, problem))
     if problem is not None:
         raise RunError(problem)
-    return None if folder is None else Run.open(Path(folder))
+    return None if folder is None else Run.open(Path(folder), request.trust)
 
 
 def unfinished(request: "Request", resume: bool) -> "Run | None":
     """The run to resume, or None for a new one; RunError where a new one would overwrite an old one."""
     from vispec.train.errors import RunError
-    from vispec.train.store.run import Run, latest_folder
+    from vispec.train.store.run import Run, latest_folder, unused
 
     folder = request.out or (latest_folder(request.root, request.source.name) if resume else None)
     begun = folder is not None and (folder / "config.json").exists()
@@ -267,8 +275,9 @@ def unfinished(request: "Request", resume: bool) -> "Run | None":
             raise RunError(f"{request.out} is a file; --out names a folder")
         return None
     if not resume:
-        raise RunError(f"{folder} holds a run already; go on with it by --resume, or name another --out")
-    return Run.open(folder)
+        unused(folder)
+    request.claim.take(folder)
+    return Run.open(folder, request.trust)
 
 
 def resume_command(request: "Request", run: "Run") -> str:
@@ -280,9 +289,12 @@ def resume_command(request: "Request", run: "Run") -> str:
 
 def last_result(run: "Run") -> dict[str, Any]:
     """The result of a finished run, from its metrics."""
-    from vispec.train.store.metrics import read_metrics
+    from vispec.train.errors import RunError
+    from vispec.train.store.metrics import FILE, read_metrics
 
-    line = next(line for line in reversed(read_metrics(run.folder)) if line["event"] == "end")
+    line = next((line for line in reversed(read_metrics(run.folder, run.trust)) if line["event"] == "end"), None)
+    if line is None:
+        raise RunError(f"{run.folder / FILE} has lost the result of this fit; `vispec eval` computes it")
     return {key: value for key, value in line.items() if key != "event"}
 
 
@@ -304,7 +316,7 @@ def report(run: "Run", result: dict[str, Any], as_json: bool) -> None:
     found = read_estimates(run)
     told = [line for line in (result.get("text"), *result.get("notes", ())) if line]
     for line in told if found is None else found.notes:
-        click.echo(line)
+        click.echo(plain(line))
     if found is not None:
         click.echo("\n".join([*header(found, scored=True), "", *body(found, LINES), ""]))
     if "verification" in result:

@@ -1,5 +1,6 @@
 """vispec params: the estimates of a run, with standard errors."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -7,6 +8,7 @@ import click
 from vispec.catalog import Command
 from vispec.cli.failures import failures, say
 from vispec.cli.options import json_option, open_run, run_argument, threads_option
+from vispec.diagnostics import dump, plain
 
 
 @click.command("params")
@@ -40,9 +42,10 @@ def params(run: Path, level: float, order: str | None, whole: bool, as_csv: bool
         if order is not None:
             found = order_by(found, opened.model, order)
         if as_json:
-            click.echo(found.model_dump_json())
+            click.echo(dump(found.model_dump(mode="json")))
         elif as_csv:
-            click.echo(show.as_csv(found), nl=False)
+            table = show.as_csv(found)
+            click.echo(plain(table, keep="\n\t") if sys.stdout.isatty() else table, nl=False)
         else:
             click.echo("\n".join(show.show(found, whole=whole)))
 

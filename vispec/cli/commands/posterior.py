@@ -61,7 +61,9 @@ class Query(click.ParamType):
 @data_argument
 @reading_options
 @click.option(
-    "--query", type=Query(), help="What to ask (default: marginals with --jsonl, else mode; moments where nothing is discrete)."
+    "--query",
+    type=Query(),
+    help="What to ask (default: marginals with --jsonl, else mode; moments where guides need draws).",
 )
 @click.option("--of", "of", metavar="NAME", help="A derived quantity to tell of instead: a `let` that no law reads.")
 @click.option("--samples", type=click.IntRange(min=1), help="Draws for it where it is not exact (default 1000).")

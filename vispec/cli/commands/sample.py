@@ -92,10 +92,11 @@ def draws(
     import numpy as np
     import torch
 
+    from vispec.train.scores.ends import cut, ending
     from vispec.train.scores.rows import Rows
     from vispec.train.store.module import evaluating, to_device
 
-    module = run.load(place)
+    module, ends = run.load(place), ending(run.model, run.encoders)
     for start in range(0, count, CHUNK):
         n = min(CHUNK, count - start)
         with evaluating(module, seed + start, place):
@@ -103,6 +104,8 @@ def draws(
             batch = None if data is None else given_only(run, to_device(data.batch(rows % data.num_rows), place))
             sizes = to_device(plate_sizes(run, n, lengths, batch or {}, torch.Generator().manual_seed(seed + start)), place)
             found = module.sample(n, batch, sizes)  # pyright: ignore[reportCallIssue]
+            ended = {plate: v for plate, v in ends.items() if plate in sizes and plate not in lengths}
+            found |= cut(run.model, run.encoders, found, ended)
         yield from Rows(run.model, run.encoders, {**(batch or {}), **found}).values(found, cut=True)
 
 
@@ -119,13 +122,18 @@ def plate_sizes(
     """Sizes of the ragged plates that the batch does not size, (n, *sizes of the plates around): fixed, or as in training."""
     import torch
 
+    from vispec.train.scores.ends import ending, longest
+
     found: dict[str, Tensor] = {}
+    ends = ending(run.model, run.encoders)
     for plate in run.model.plates:
         if not plate.ragged or plate.length_key in batch:
             continue
         around = [run.model.plate[name] for name in plate.inside if not run.model.plate[name].data]
         shape = [n, *(_width(run, outer.name, {**batch, **found}) for outer in around)]
         seen = {fixed[plate.name]: 1} if plate.name in fixed else run.config.lengths.get(plate.name) or {1: 1}
+        if plate.name in ends and plate.name not in fixed:
+            seen = {longest(seen): 1}
         counts = torch.tensor(list(seen.values()), dtype=torch.float64)
         drawn = torch.multinomial(counts, int(torch.tensor(shape).prod()), replacement=True, generator=generator)
         found[plate.name] = torch.tensor(list(seen))[drawn].view(shape)

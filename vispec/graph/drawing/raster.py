@@ -50,8 +50,9 @@ def _draw(axes: Any, thing: Thing, order: int) -> None:
             axes.add_patch(patches.FancyBboxPatch((box.left, box.top), *size, boxstyle=style, facecolor=fill, **pen))
         case Curve():
             tip, left, right, end = head(thing)
-            way = [thing.start, thing.control, end if thing.head else thing.stop]
-            codes = [Outline.MOVETO, Outline.CURVE3, Outline.CURVE3]
+            way = [thing.origin, *(point for _, *rest in thing.pieces for point in rest)]
+            way[-1] = end if thing.head else thing.stop
+            codes = [Outline.MOVETO, *[Outline.CURVE3] * (len(way) - 1)]
             axes.add_patch(patches.PathPatch(Outline(way, codes), facecolor="none", **_pen(thing.dashed, order)))
             if thing.head:
                 axes.add_patch(patches.Polygon([tip, left, right], facecolor="black", edgecolor="none", zorder=order))

@@ -60,7 +60,9 @@ def _box(box: Box) -> str:
 def _curve(curve: Curve) -> str:
     tip, left, right, end = head(curve)
     stop = end if curve.head else curve.stop
-    line = f'<path d="M {_p(curve.start)} Q {_p(curve.control)} {_p(stop)}"{_dash(curve.dashed)}/>'
+    pieces = [(control, end) for _, control, end in curve.pieces[:-1]] + [(curve.control, stop)]
+    way = " ".join(f"Q {_p(control)} {_p(end)}" for control, end in pieces)
+    line = f'<path d="M {_p(curve.origin)} {way}"{_dash(curve.dashed)}/>'
     if not curve.head:
         return line
     return f'{line}\n<path d="M {_p(tip)} L {_p(left)} L {_p(right)} Z" fill="#000000" stroke="none"/>'

@@ -30,13 +30,28 @@ class Box:
 
 @dataclass(frozen=True)
 class Curve:
-    """A line from start to stop, bent toward `control` (a quadratic Bézier), with a solid triangle at its end where `head`."""
+    """A line from start to stop, bent toward `control` (a quadratic Bézier), with a solid triangle at its end where `head`.
+
+    before: (start, control) of the pieces that come before this one, each of which ends where the next starts."""
 
     start: Point
     control: Point
     stop: Point
     head: bool
     dashed: bool
+    before: tuple[tuple[Point, Point], ...] = ()
+
+    @property
+    def origin(self) -> Point:
+        """Where the first piece starts."""
+        return self.before[0][0] if self.before else self.start
+
+    @property
+    def pieces(self) -> list[tuple[Point, Point, Point]]:
+        """(start, control, stop) of each."""
+        starts = [*(start for start, _ in self.before), self.start]
+        controls = [*(control for _, control in self.before), self.control]
+        return list(zip(starts, controls, [*starts[1:], self.stop], strict=True))
 
     @property
     def straight(self) -> bool:
@@ -60,13 +75,12 @@ Thing = Circle | Box | Curve | Label
 
 def points(curve: Curve, count: int = 24) -> list[Point]:
     """Points along the curve, both ends included."""
-    a, c, b = curve.start, curve.control, curve.stop
 
-    def at(t: float) -> Point:
+    def at(t: float, a: Point, c: Point, b: Point) -> Point:
         x, y = ((1 - t) ** 2 * a[k] + 2 * t * (1 - t) * c[k] + t * t * b[k] for k in (0, 1))
         return x, y
 
-    return [at(k / count) for k in range(count + 1)]
+    return [at(k / count, *piece) for piece in curve.pieces for k in range(count + 1)]
 
 
 def holds(box: tuple[float, float, float, float], point: Point) -> bool:

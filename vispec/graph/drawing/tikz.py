@@ -86,13 +86,18 @@ def _side(layout: Layout, mark: Mark, label: Label) -> str:
 
 def _arrow(arrow: Arrow, curve: Curve, names: Mapping[str, str]) -> str:
     style = ",".join(word for word, given in (("arrow", curve.head), ("dashed", curve.dashed)) if given)
-    way = "--" if curve.straight else f".. controls {_at(_toward(curve, curve.start))} and {_at(_toward(curve, curve.stop))} .."
-    return rf"\draw[{style}] ({names[arrow.tail]}) {way} ({names[arrow.head]});"
+    way = " ".join(f"{_piece(*piece)} {_at(piece[2])}" for piece in curve.pieces[:-1])
+    last = "--" if curve.straight else _piece(curve.start, curve.control, curve.stop)
+    return rf"\draw[{style}] ({names[arrow.tail]}) {f'{way} {last}' if way else last} ({names[arrow.head]});"
 
 
-def _toward(curve: Curve, end: Point) -> Point:
+def _piece(start: Point, control: Point, stop: Point) -> str:
+    return f".. controls {_at(_toward(control, start))} and {_at(_toward(control, stop))} .."
+
+
+def _toward(control: Point, end: Point) -> Point:
     """The control point of the same curve as a cubic Bézier, at one of its ends."""
-    return (end[0] + 2 * (curve.control[0] - end[0]) / 3, end[1] + 2 * (curve.control[1] - end[1]) / 3)
+    return (end[0] + 2 * (control[0] - end[0]) / 3, end[1] + 2 * (control[1] - end[1]) / 3)
 
 
 def _plates(layout: Layout, words: Mapping[str, Label], names: Mapping[str, str]) -> Iterator[str]:

@@ -6,6 +6,7 @@ packed to the low and to the high side, the mean is taken: it satisfies the cons
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from itertools import combinations, pairwise
 
 from vispec.graph.build import crosses
@@ -28,8 +29,9 @@ class Axis:
 
 def solve(axis: Axis, frames: list[Frame], own: Mapping, other: Mapping, pads: dict, widths: Mapping[str, float]):
     """Centres of marks, low and high ends of frames; margins grow until captions fit and no two crossing sides coincide."""
+    separations = _separations(axis, frames, own, other)
     while True:
-        centre = _positions(axis, frames, own, other, pads)
+        centre = _positions(axis, frames, separations, pads)
         low, high = _tight(axis, frames, centre, pads)
         wanted = _wider(frames, low, high, widths) or _parted(axis, frames, low, high)
         if wanted is None:
@@ -80,9 +82,9 @@ def _within(frames: list[Frame], name: str, outer: Frame) -> bool:
     return set(inner.members) <= set(outer.members)
 
 
-def _positions(axis: Axis, frames: list[Frame], own: Mapping, other: Mapping, pads: Mapping) -> dict[str, float]:
+def _positions(axis: Axis, frames: list[Frame], separations: list, pads: Mapping) -> dict[str, float]:
     """The mean of the leftmost and the rightmost solution of the constraints, per mark."""
-    constraints = _constraints(axis, frames, own, other, pads)
+    constraints = [*_constraints(axis, frames, pads), *separations]
     nodes = {end for a, b, _ in constraints for end in (a, b)} | {("line", line) for line in axis.line.values()}
     least = dict.fromkeys(nodes, 0.0)
     _relax(least, constraints)
@@ -92,16 +94,18 @@ def _positions(axis: Axis, frames: list[Frame], own: Mapping, other: Mapping, pa
 
 
 def _relax(position: dict, constraints: list) -> None:
-    """Raise positions until position[b] - position[a] >= d for every (a, b, d); the constraints have no cycle."""
-    moved = True
-    while moved:
-        moved = False
-        for a, b, d in constraints:
-            if position[b] < position[a] + d - 1e-9:
-                position[b], moved = position[a] + d, True
+    """Raise positions until position[b] - position[a] >= d for every (a, b, d); the constraints have no cycle, so that it is
+    enough to look at each once, after all that come before its start."""
+    after: dict = {}
+    for a, b, d in constraints:
+        after.setdefault(a, []).append((b, d))
+    upward = TopologicalSorter({a: [b for b, _ in found] for a, found in after.items()}).static_order()  # ends before starts
+    for a in reversed([*upward]):
+        for b, d in after.get(a, ()):
+            position[b] = max(position[b], position[a] + d)
 
 
-def _constraints(axis: Axis, frames: list[Frame], own: Mapping, other: Mapping, pads: Mapping) -> list:
+def _constraints(axis: Axis, frames: list[Frame], pads: Mapping) -> list:
     """(a, b, d): b lies at least d beyond a. Ends of frames are ("low", name) and ("high", name), grid lines ("line", n)."""
     lines = sorted(set(axis.line.values()))
     found: list = [(("line", a), ("line", b), axis.unit * (b - a)) for a, b in pairwise(lines)]
@@ -112,7 +116,7 @@ def _constraints(axis: Axis, frames: list[Frame], own: Mapping, other: Mapping, 
         for inner in frames[frames.index(frame) + 1 :]:
             if set(inner.members) <= set(frame.members):
                 found += [(("low", frame.name), ("low", inner.name), low), (("high", inner.name), ("high", frame.name), high)]
-    return found + _separations(axis, frames, own, other)
+    return found
 
 
 def _separations(axis: Axis, frames: list[Frame], own: Mapping, other: Mapping) -> list:

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Iterable, Iterator
 
-from vispec.graph.drawing.things import Curve, Label, Point, bounds, holds, points
+import numpy as np
+
+from vispec.graph.drawing.things import Curve, Label, bounds, points
 from vispec.graph.layout.figure import Mark
 from vispec.graph.layout.layout import Layout
 from vispec.graph.layout.measure import RADIUS, SMALL, body, fits, font
@@ -39,8 +41,8 @@ def _directions(layout: Layout, key: str) -> list[float]:
 
 def captions(layout: Layout, curves: Iterable[Curve]) -> dict[str, Label]:
     """The range of each plate, along its lower side: as far to the right as arrows and sides of other plates leave room."""
-    ways = [point for curve in curves for point in points(curve)]
-    walls = [(x, box.top, box.bottom) for box in layout.frames.values() for x in (box.left, box.right)]
+    ways = np.array([point for curve in curves for point in points(curve)], float).reshape(-1, 2)
+    walls = np.array([(x, b.top, b.bottom) for b in layout.frames.values() for x in (b.left, b.right)], float).reshape(-1, 3)
     found = {}
     for frame in layout.figure.frames:
         box = layout.frames.get(frame.name)
@@ -48,14 +50,16 @@ def captions(layout: Layout, curves: Iterable[Curve]) -> dict[str, Label]:
             slack = int(box.right - box.left - 14 - frame.label.width(SMALL)) // 6
             ends = [(box.right - 7 - 6 * k, box.bottom - 6) for k in range(max(slack, 0) + 1)]
             places = [Label(end, frame.label, SMALL, "end", halo=True) for end in ends]
-            found[frame.name] = min(places, key=lambda place: _struck(bounds(place), ways, walls))
+            near = ways[abs(ways[:, 1] - box.bottom) < 3 * SMALL]
+            found[frame.name] = min(places, key=lambda place: _struck(bounds(place), near, walls))
     return found
 
 
-def _struck(box: tuple[float, float, float, float], ways: Iterable[Point], walls: Iterable[tuple[float, float, float]]) -> int:
-    """How many points of arrows, and vertical walls, run through a box."""
-    through = sum(box[0] < x < box[2] and top < box[3] and box[1] < bottom for x, top, bottom in walls)
-    return 10 * through + sum(holds(box, point) for point in ways)
+def _struck(box: tuple[float, float, float, float], ways: np.ndarray, walls: np.ndarray) -> int:
+    """How many points (·, 2) of arrows, and vertical walls (x, top, bottom), run through a box."""
+    x, top, bottom = walls.T
+    through = (box[0] < x) & (x < box[2]) & (top < box[3]) & (box[1] < bottom)
+    return 10 * int(through.sum()) + int(((ways > box[:2]) & (ways < box[2:])).all(1).sum())
 
 
 def footnotes(layout: Layout, left: float, bottom: float) -> Iterator[Label]:

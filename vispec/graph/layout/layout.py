@@ -2,16 +2,19 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import networkx as nx
 
 from vispec.graph.build import crosses
 from vispec.graph.layout.compact import Axis, solve
 from vispec.graph.layout.figure import Figure, Frame, Mark
+from vispec.graph.layout.layered import place_in_layers
 from vispec.graph.layout.measure import PAST, RADIUS, SMALL, extent, fits
 from vispec.graph.layout.place import Problem, broken, place
 
 GAP, PAD, CAPTION = 22.0, 11.0, 14.0
+LARGE = 24  # marks from which on they stand in layers
 COLUMN, ROW = 32.0, 30.0  # least distances of two columns, and of the marks of two rows
 
 
@@ -32,7 +35,7 @@ class Layout:
     frames: Mapping[str, Rectangle]
     unframed: tuple[str, ...]
 
-    @property
+    @cached_property
     def mark(self) -> Mapping[str, Mark]:
         return {mark.key: mark for mark in self.figure.marks}
 
@@ -42,7 +45,7 @@ def lay_out(figure: Figure) -> Layout:
     frames, dropped = list(figure.frames), []
     while True:
         problem = make_problem(figure, frames)
-        cells = place(problem)
+        cells = place(problem) if problem.count <= LARGE else place_in_layers(problem)
         if not frames or not broken(problem, cells):
             break
         dropped.append(_most_tangled(frames))  # no rectangles for these plates: the most tangled one is named at its members
@@ -99,6 +102,8 @@ def _columns(reach: float) -> int:
 
 def _layers(count: int, edges: Iterable[tuple[int, int]]) -> tuple[int, ...]:
     """The longest way to each mark; an edge that would close a cycle is left out."""
+    if count > LARGE:
+        return (0,) * count  # they get others
     graph = nx.DiGraph()
     graph.add_nodes_from(range(count))
     for tail, head in edges:

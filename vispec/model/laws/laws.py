@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from vispec.catalog import Distribution, distributions
 from vispec.model import model as m
 from vispec.model.blocks.flows import FLOW, is_flow
+from vispec.model.laws.elsewhere import meant
 from vispec.model.laws.modified import (
     Around,
     bounds_fit,
@@ -64,6 +65,9 @@ def _then(
     return m.Then(node.span, good) if len(good) == len(laws) else None
 
 
+COMMON = frozenset({"Normal", "Gamma", "Beta", "Poisson", "Bernoulli", "Categorical"})  # laws that one tries first
+
+
 def _not_a_law(scope: Scope, context: Context, node: t.Expr, target: Target) -> None:
     known = distributions()
     if is_flow(scope, node):
@@ -73,7 +77,8 @@ def _not_a_law(scope: Scope, context: Context, node: t.Expr, target: Target) -> 
     if isinstance(node, t.Call):
         name = node.function.id
         if name not in scope.nets and name not in FUNCTIONS and name not in scope.symbols:
-            help = did_you_mean(name, known, f"the distributions are {listed(known)}")
+            help = meant(name, {d.name: usage(d) for d in known.values()})
+            help = help or did_you_mean(name, known, f"the distributions are {listed(known)}")
             scope.problems.add(
                 "V403", node.function.span, f"there is no distribution `{name}`", "not a distribution", help=help
             )
@@ -88,10 +93,11 @@ def _not_a_law(scope: Scope, context: Context, node: t.Expr, target: Target) -> 
     if has_heads(scope, node) or resolve(scope, context, node) is not None:
         support = target.type.domain if target.type else "real"
         fitting = [d for d in known.values() if support in supports_of(d) and d.params]
-        example = usage(min(fitting or known.values(), key=lambda d: d.event_dim))
+        fitting = sorted(fitting or known.values(), key=lambda d: (d.event_dim, d.name not in COMMON))
+        example = usage(fitting[0])
         if isinstance(node, t.Call) and has_heads(scope, node):
             heads = {name for name, _ in scope.nets[node.function.id].heads}
-            matching = next((d.name for d in known.values() if set(d.params) == heads), "Normal")
+            matching = next((d.name for d in fitting if set(d.params) == heads), fitting[0].name)
             example = f"{matching}({node.function.id}(...))"
         message = "a law is a distribution, and this is a value"
         scope.problems.add(

@@ -33,6 +33,13 @@ def supports_of(entry: Distribution) -> tuple[str, ...]:
     return tuple(domain for support in every for domain in (finite if support == "index" else (support,)))
 
 
+def _without_laws(kind: Type) -> str | None:
+    """What to do where no law is on such values."""
+    if kind.domain == "ordered":
+        return "no law is on ordered vectors: declare steps, `latent gap : positive ~ ...`, and add them up"
+    return None
+
+
 def support_fits(scope: Scope, node: t.Call, entry: Distribution, target: Target, kind: Type) -> bool:
     """Whether the distribution is one on the variable's domain."""
     supports = supports_of(entry)
@@ -49,7 +56,7 @@ def support_fits(scope: Scope, node: t.Call, entry: Distribution, target: Target
     fitting = [d.name for d in distributions().values() if kind.domain in supports_of(d) and d.event_dim <= len(kind.shape)]
     message = f"`{entry.name}` is a law on {listed(supports, 'or')}, and `{target.name}` is `{kind}`"
     cause = (target.span, f"`{target.name} : {kind}`")
-    help = f"laws on `{kind.domain}` are {listed(fitting)}" if fitting else None
+    help = f"laws on `{kind.domain}` are {listed(fitting)}" if fitting else _without_laws(kind)
     scope.problems.add("V410", node.function.span, message, "another support", cause=cause, help=help)
     return False
 
@@ -101,7 +108,10 @@ def _shape_fits(scope: Scope, entry: Distribution, target: Target, kind: Type, n
     has = f"({', '.join(scope.shown(d) for d in shape)})" if shape else "a single number"
     message = f"`{name}` of `{entry.name}` has shape {has}; for `{kind}` it must be {' or '.join(wanted) or 'a single number'}"
     cause = (target.span, f"`{target.name} : {kind}`")
-    scope.problems.add("V409", value.span, message, f"`{value.type}`", cause=cause, help="use the same sizes in both types")
+    help = "use the same sizes in both types"
+    if shape and not any(s for s in ((*lead, *expected), expected)):
+        help = "the sum of products of two vectors is `dot(w, x)`; of one, `sum(x)`; an element of it, `x[0]`"
+    scope.problems.add("V409", value.span, message, f"`{value.type}`", cause=cause, help=help)
     return False
 
 

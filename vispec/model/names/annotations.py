@@ -27,10 +27,29 @@ ARGS: Mapping[str, str] = {
 """Domains with an argument that cannot be left out, and what one calls it."""
 
 
+ELSEWHERE = {
+    **dict.fromkeys(
+        ("int", "integer", "long"),
+        "a whole number is `count`; a label is `category[K]`, one that points at elements of a plate `index[plate]`",
+    ),
+    **dict.fromkeys(
+        ("float", "double", "number", "num", "numeric"), "a number is `real`; others are `positive`, `unit`, `count`"
+    ),
+    **dict.fromkeys(("bool", "boolean", "binary", "logical"), "what is 0 or 1 is `bit`"),
+    **dict.fromkeys(("str", "string", "word", "text"), "a word is `token[V]`, with `vocab V`; a label is `category[K]`"),
+    **dict.fromkeys(("vector", "row_vector", "array"), "a vector of D numbers is `real[D]`"),
+    **dict.fromkeys(("matrix",), "a matrix is `real[D, E]`"),
+    **dict.fromkeys(("cov_matrix", "corr_matrix", "cholesky_factor_cov"), "a covariance is told by its factor, `cholesky[D]`"),
+    **dict.fromkeys(("prob", "probability"), "a probability is `unit`; several that add up to 1 are `simplex[K]`"),
+    **dict.fromkeys(("factor", "categorical", "label"), "a label is `category[K]`"),
+}
+"""What stands here for the types of other languages."""
+
+
 def read_type(scope: Scope, node: t.TypeOf, place: Place, plates: tuple[str, ...] = ()) -> Type | None:
     """The type that a declaration in `plates` may have there, or None where that is reported."""
     if node.domain not in DOMAINS:
-        help = did_you_mean(node.domain, DOMAINS, f"the types are {listed(DOMAINS)}")
+        help = ELSEWHERE.get(node.domain.lower()) or did_you_mean(node.domain, DOMAINS, f"the types are {listed(DOMAINS)}")
         scope.problems.add("V301", head(node.span, node.domain), f"there is no type `{node.domain}`", "not a type", help=help)
         return None
     if node.star and place in ("parameter", "variable"):

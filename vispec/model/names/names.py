@@ -128,7 +128,8 @@ def find_net(scope: Scope, node: t.Call) -> Signature | None:
     if name in scope.poisoned or (symbol is not None and symbol.kind == "net"):
         return None
     if name in distributions():
-        help = f"declare a variable for it: `latent z : {_example(name)} ~ {name}(...)`"
+        drawn = f"a number drawn from it is a variable: `latent z : {_example(name)} ~ {name}(...)`"
+        help = f"{drawn}; a mixture is a choice of laws: `{name}(...) if z else {name}(...)`"
         scope.problems.add("V319", span, f"`{name}` is a law; a value is needed here", "a law", help=help)
     elif symbol is not None:
         scope.used.add(name)

@@ -122,7 +122,7 @@ def _size(scope: Scope, expr: t.Expr | t.Range) -> Dim | None:
                 help = "give a part of it a name of its own: `size H = ...`"
                 scope.problems.add("V106", expr.span, "this size has too many terms", "too long", help=help)
         case t.Range():
-            scope.problems.add("V305", expr.span, "a range stands only in the type of a parameter", "not a size")
+            scope.problems.add("V305", expr.span, "a range is the only size of a parameter's type", "not a size")
         case _:
             scope.problems.add(
                 "V106",

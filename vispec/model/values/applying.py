@@ -113,6 +113,8 @@ def _is_number(scope: Scope, value: m.Expression) -> bool:
         return True
     message = f"`{value.type}` is a label: it can be compared for equality, but is not a number"
     help = "look something up for each of its values: `param w : real[K]`, `w[c]`"
+    if value.type.domain == "category":
+        help += "; a number that is counted from 0 is an `index[p]`, of a plate that may be empty: `plate p[K]`"
     scope.problems.add("V310", value.span, message, "not a number", help=help)
     return False
 

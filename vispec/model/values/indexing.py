@@ -260,6 +260,8 @@ def _no_past(scope: Scope, context: Context, item: t.Binary, plate: str, name: s
     firsts = " then ".join(f"P{k}" for k in range(step))
     help = f"give the first {'element a law' if step == 1 else f'{step} elements laws'} of their own: `{firsts} then ...`"
     help = help.replace("of their own", "of its own") if step == 1 else help
+    if isinstance(node := scope.symbols[context.owner].node if context.owner in scope.symbols else None, t.Let):
+        help = f"say what it is at first: `let {node.name.id} = {' then '.join('0' for _ in range(step))} then ...`"
     scope.problems.add("V207", item.span, message, f"`{name}` does not reach so far back", help=help)
 
 

@@ -30,13 +30,15 @@ def refused(s: Setting, error: IntractableError) -> SpecError:
     what = f"{figure(error.bytes)} bytes" if error.bytes is not None else f"{figure(error.step or 0)} terms"
     label = what if error.kind == "budget" else "summed out"
     message = error.why + (" a row" if error.kind == "budget" and error.bytes is None else "")
-    found = Diagnostic(code, message, Label(model.variable[first].span, label), tuple(related), ways_out(error, first))
+    found = Diagnostic(code, message, Label(model.variable[first].span, label), tuple(related), ways_out(error, model, first))
     return SpecError(model.source, [found])
 
 
-def ways_out(error: IntractableError, latent: str) -> str:
+def ways_out(error: IntractableError, model: Model, latent: str) -> str:
     """What would help: a larger budget, which the spec or the command may give, or an estimator in place of the sum."""
     own = f"give `{latent}` a guide, or an estimator in `infer:`"
+    if any(guide.name == latent for guide in model.guide):  # under which it is summed all the same
+        own = f"draw it from its guide: `{latent} : score(samples=8)` in `infer:`"
     if error.kind == "budget" and error.bytes is not None:
         return f"allow it by --memory, for {error.ways[0].text}; or {own}"
     if error.kind == "budget" and error.terms is not None:

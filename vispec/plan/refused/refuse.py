@@ -121,10 +121,20 @@ def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[D
     if finite and summed:
         yield from enumerated_problems(variable, model)
     elif type_.discrete and summed:
-        yield Diagnostic("V709", f"`{name}` has no finite number of values to enumerate", Label(variable.span))
+        message = f"`{name}` has no finite number of values to enumerate"
+        yield Diagnostic("V709", message, Label(variable.span), help=bounded(name))
     elif not guided and not type_.discrete and (asked is None or asked.guide or asked.way is None):
         help_ = f"write `guide:` with `{name} ~ ...`, or `infer:` with `{name} : mc(samples=100)`"
         yield Diagnostic("V710", f"continuous latent `{name}` has no guide", Label(variable.span), help=help_)
+
+
+def bounded(name: str) -> str:
+    """How a count is written that has an end."""
+    return (
+        "bound it, for instance by 50 values, 0 to 49, of a plate that holds the logarithms of their weights, here Poisson's: "
+        f"`plate v[50]:` with `let w = v * log(rate) - lgamma(v + 1)`, and `latent {name} : index[v] ~ "
+        "Categorical(softmax(w[*]))`, which is a number in laws"
+    )
 
 
 def shared_problems(variable: Variable, model: Model) -> Iterator[Diagnostic]:

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from vispec.diagnostics import plain
+
 LIMIT = 20  # problems told in full; the rest are counted
 
 
@@ -35,15 +37,16 @@ def render(diagnostics: Iterable[DataDiagnostic], more: int = 0) -> str:
     lines: list[str] = []
     told = tuple(diagnostics)
     for diagnostic, following in zip(told, (*told[1:], None), strict=True):
-        where = [diagnostic.file]
+        where = [plain(diagnostic.file)]
         if diagnostic.line is not None:
             where.append(str(diagnostic.line))
         place = [f"row {diagnostic.row}"] if diagnostic.row is not None else []
-        place += [f"column `{diagnostic.column}`"] if diagnostic.column is not None else []
-        text = f"{', '.join(place)}: {diagnostic.message}" if place else diagnostic.message
+        place += [f"column `{plain(diagnostic.column)}`"] if diagnostic.column is not None else []
+        message = plain(diagnostic.message)
+        text = f"{', '.join(place)}: {message}" if place else message
         lines.append(f"{':'.join(where)}: {diagnostic.severity}[{diagnostic.code}]: {text}")
         if diagnostic.help and (following is None or following.help != diagnostic.help):
-            lines.append(f"help: {diagnostic.help}")
+            lines.append(f"help: {plain(diagnostic.help)}")
     if more:
         lines.append(f"and {more} more {'problem' if more == 1 else 'problems'}")
     return "\n".join(lines)

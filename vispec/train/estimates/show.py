@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from vispec.diagnostics import plain
 from vispec.train.estimates.values import ABOVE, Estimate, Estimates
 
 LONG = 200  # numbers of one parameter from which on a table shows some
@@ -29,7 +30,7 @@ class Cells:
 
 def show(estimates: Estimates, whole: bool = False) -> list[str]:
     """Header and table. whole: long parameters too are told number by number."""
-    return [*header(estimates), *estimates.notes, "", *body(estimates, whole=whole)]
+    return [*header(estimates), *map(plain, estimates.notes), "", *body(estimates, whole=whole)]
 
 
 def header(estimates: Estimates, scored: bool = False) -> list[str]:
@@ -100,17 +101,17 @@ def footnotes(estimates: Estimates) -> list[str]:
     if note is None:
         return []
     sentence = note if any(entry.se is not None for entry in estimates.parameters) else f"no standard errors: {note}"
-    return ["", sentence]
+    return ["", plain(sentence)]
 
 
 def cells(entry: Estimate, common: str | None = None, rule: bool = False) -> Cells:
     """One number, with as many decimals as its standard error supports."""
-    note = "" if entry.note is None or entry.note == common else entry.note
+    note = "" if entry.note is None or entry.note == common else plain(entry.note)
     if entry.se is None:
-        return Cells(entry.title, bare(entry), note=note, rule=rule)
+        return Cells(plain(entry.title), bare(entry), note=note, rule=rule)
     decimals = decimals_of(entry.estimate, entry.se)
     low, high = ("" if end is None else number(end, decimals) for end in (entry.low, entry.high))
-    return Cells(entry.title, number(entry.estimate, decimals), significant(entry.se, DIGITS), low, high, note, rule)
+    return Cells(plain(entry.title), number(entry.estimate, decimals), significant(entry.se, DIGITS), low, high, note, rule)
 
 
 def bare(entry: Estimate) -> str:

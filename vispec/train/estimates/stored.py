@@ -14,11 +14,11 @@ from vispec.train.estimates.values import Estimates
 from vispec.train.scores.counted import total
 from vispec.train.scores.evaluate import Rows
 from vispec.train.setup.prepare import read_data
-from vispec.train.store.files import write_atomic
+from vispec.train.setup.same import data_files
+from vispec.train.store.manifest import changed_data, put, read_manifest
 from vispec.train.store.metrics import read_metrics
+from vispec.train.store.run import ESTIMATES as FILE
 from vispec.train.store.run import Run
-
-FILE = "estimates.json"
 
 
 def estimate_run(run: Run, data: Rows | None, result: Mapping[str, Any], say: Say, most: float = MOST) -> Estimates:
@@ -34,18 +34,16 @@ def estimate_run(run: Run, data: Rows | None, result: Mapping[str, Any], say: Sa
 
 def write_estimates(run: Run, estimates: Estimates) -> None:
     """Keep them in the run's folder."""
-    write_atomic(run.folder / FILE, estimates.model_dump_json(indent=1) + "\n")
+    put(run.folder, {FILE: estimates.model_dump_json(indent=1) + "\n"})
 
 
 def read_estimates(run: Run) -> Estimates | None:
     """Those that the folder holds, of a fit that is finished; None where there are none."""
     path = run.folder / FILE
-    if not ended(run):
+    if not path.exists() or not ended(run):
         return None
     try:
-        return Estimates.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
+        return Estimates.model_validate_json(run.file(FILE).read_bytes())
     except ValidationError as error:
         raise RunError(f"{path} is damaged; without it, they are computed anew: {error.errors()[0]['msg']}") from error
 
@@ -72,13 +70,13 @@ def find_estimates(run: Run, say: Say, whole: bool = False) -> Estimates:
 
 def ended(run: Run) -> bool:
     """Whether the fit came to its end, and does not go on."""
-    lines = read_metrics(run.folder)
+    lines = read_metrics(run.folder, run.trust)
     return bool(lines) and lines[-1]["event"] == "end"
 
 
 def last_result(run: Run) -> Mapping[str, Any]:
     """What the fit's last line of metrics says; empty where it has not ended."""
-    return next((line for line in reversed(read_metrics(run.folder)) if line["event"] == "end"), {})
+    return next((line for line in reversed(read_metrics(run.folder, run.trust)) if line["event"] == "end"), {})
 
 
 def training_data(run: Run, say: Say) -> Rows | None:
@@ -91,7 +89,10 @@ def training_data(run: Run, say: Say) -> Rows | None:
     except (OSError, DataError):
         say(f"no standard errors: the training data cannot be read here ({', '.join(config.data)})")
         return None
-    if (data.num_rows, data.tokens()) != (config.rows, config.tokens):
+    manifest = None if run.trust else read_manifest(run.folder)
+    files = data_files(run.model, config.data, config.valid)
+    changed = changed_data(manifest, files) is not None if manifest is not None else False
+    if changed or (data.num_rows, data.tokens()) != (config.rows, config.tokens):
         say(f"no standard errors: the training data have changed ({', '.join(config.data)})")
         return None
     return data.in_precision(config.settings.precision)

@@ -28,8 +28,10 @@ def diverged(
     where: str,
     variables: Iterable[str] = (),
     model: Model | None = None,
+    alone: bool = True,
 ) -> DivergenceError:
-    """The error for a step whose loss or gradient is not finite. rows: those of the batch, by their numbers in the data."""
+    """The error for a step whose loss or gradient is not finite. rows: those of the batch, by their numbers in the data. alone:
+    whether no other process has others."""
     what = f"the loss is {loss} {where}"
     name = _parameter(module, gradients=False)
     if name is not None:
@@ -54,7 +56,19 @@ def diverged(
     name = _parameter(module, gradients=True)
     if name is not None:
         return DivergenceError(name, f"the gradient of parameter `{name}` is not finite {where} (loss {loss})")
-    return DivergenceError(None, f"{what}, on another process")
+    return DivergenceError(None, f"{what}, {too_large(module, batch) if alone else 'on another process'}")
+
+
+def too_large(module: nn.Module, batch: Mapping[str, Tensor]) -> str:
+    """What is said where all is finite but the size of the gradient."""
+    floats = {name: values for name, values in batch.items() if values.is_floating_point() and values.numel()}
+    most = {name: float(values.abs().max()) for name, values in floats.items()}
+    precision = str(next((p.dtype for p in module.parameters()), torch.float32)).removeprefix("torch.")
+    told = f"and the length of its gradient is beyond {precision}"
+    if not most:
+        return told
+    name = max(most, key=lambda name: most[name])
+    return f"{told}; numbers of `{name}` are as large as {most[name]:.3g}: take them in another unit, less their mean"
 
 
 def by_a_draw(module: nn.Module, batch: Mapping[str, Tensor], rows: Array, model: Model) -> tuple[str, str] | None:

@@ -27,7 +27,17 @@ from vispec.train.scores.final import final_score
 from vispec.train.setup.job import DRAWS, INIT, ORDER, SAMPLE, Ending, Job, Result
 from vispec.train.setup.optimisers import make_optimiser, trained
 from vispec.train.setup.seeds import derive, generator
-from vispec.train.store.checkpoint import Checkpoint, Counters, Tensors, random_state, restore_random_state, write_tensors
+from vispec.train.store.checkpoint import (
+    BEST,
+    LAST,
+    Checkpoint,
+    Counters,
+    Tensors,
+    random_state,
+    restore_random_state,
+    tensor_bytes,
+)
+from vispec.train.store.manifest import put
 from vispec.train.store.metrics import Metrics
 from vispec.train.store.module import to_device
 
@@ -293,17 +303,18 @@ class Trainer:
             os.fsync(self.metrics.file.fileno())
             c.metrics, c.seconds = self.metrics.size, time.monotonic() - self.started
             state = Checkpoint(c, dict(self.module.state_dict()), self.best, self.optimiser.state_dict(), rng)
-            state.write(job.folder / "last.safetensors")
-            self._write_best()
+            best = self._best_file()
+            put(job.folder, {LAST: state.to_bytes(), **best}, self.metrics.seal)
+            self.best_is_written = self.best_is_written or bool(best)
         self.saved = time.monotonic()
 
-    def _write_best(self) -> None:
+    def _best_file(self) -> dict[str, bytes]:
+        """best.safetensors, where it changed."""
         if self.best is None or self.best_is_written:
-            return
+            return {}
         c = self.counters
         header = {"restart": c.best_restart, "epoch": c.best_epoch, "log_prob_per_row": c.best}
-        write_tensors(self.job.folder / "best.safetensors", self.best, {"best": dump(header)})
-        self.best_is_written = True
+        return {BEST: tensor_bytes(self.best, {"best": dump(header)})}
 
     def close(self) -> None:
         self.job.reporter.close()
@@ -337,7 +348,7 @@ class Trainer:
         stored = getattr(job.train, "rows", None)  # where the training data are a part of the file's
         rows = mine if stored is None else stored[mine]
         where = f"at step {c.step + 1}, in epoch {c.epoch + 1}"
-        return diverged(self.module, batch, rows, outcome.loss, where, job.variables, job.model)
+        return diverged(self.module, batch, rows, outcome.loss, where, job.variables, job.model, job.group.world == 1)
 
 
 def _copy(module: nn.Module) -> Tensors:

@@ -6,6 +6,8 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from vispec.diagnostics import plain
+
 SILENCE = 1.0  # least seconds between two plain lines about epochs
 
 
@@ -54,7 +56,7 @@ class Lines(Quiet):
             self.say(text)
 
     def say(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(plain(text, keep="\n"), markup=False, highlight=False, soft_wrap=True)
 
 
 class Bar(Lines):

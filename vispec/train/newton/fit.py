@@ -28,7 +28,8 @@ from vispec.train.scores.counted import sample
 from vispec.train.scores.final import final_score
 from vispec.train.setup.job import INIT, SAMPLE, Job, Result
 from vispec.train.setup.seeds import derive, generator
-from vispec.train.store.checkpoint import Checkpoint, Counters, Tensors, write_tensors
+from vispec.train.store.checkpoint import BEST, LAST, Checkpoint, Counters, Tensors, tensor_bytes
+from vispec.train.store.manifest import put
 from vispec.train.store.metrics import Metrics
 from vispec.train.store.module import to_device
 
@@ -188,10 +189,10 @@ class Finder:
             model: Tensors = dict(self.module.state_dict())
             searches = {"scouts": self.scouts, "climbs": self.search}
             climbs = {name: [climb.as_dict() for climb in each.climbs] for name, each in searches.items() if each}
-            if c.finished:
-                header = {"restart": 0, "epoch": 0, "log_prob_per_row": c.best}
-                write_tensors(job.folder / "best.safetensors", model, {"best": dump(header)})
-            Checkpoint(c, model, model if c.finished else None, climbs, {}).write(job.folder / "last.safetensors")
+            header = {"best": dump({"restart": 0, "epoch": 0, "log_prob_per_row": c.best})}
+            best = {BEST: tensor_bytes(model, header)} if c.finished else {}
+            state = Checkpoint(c, model, model if c.finished else None, climbs, {})
+            put(job.folder, {**best, LAST: state.to_bytes()}, self.metrics.seal)
         self.saved = time.monotonic()
 
     def close(self) -> None:

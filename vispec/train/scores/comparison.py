@@ -14,7 +14,7 @@ from vispec.train.store.run import Run
 def load_other(run: Run, module: nn.Module, folder: Path, device: torch.device, memory: int | None) -> nn.Module:
     """The module of the run in `folder`; RunError where its posterior over the same rows is not one over the same latents, or
     either is not exact."""
-    other = Run.open(folder)
+    other = Run.open(folder, run.trust)
     for own, theirs in ((run, other), (other, run)):
         for variable in own.model.variables:
             same = theirs.model.variable.get(variable.name)

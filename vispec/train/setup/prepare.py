@@ -1,7 +1,7 @@
 """From what the user asked for to a run folder and a job for the training loop: a new one, or the rest of an old one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,15 @@ from vispec.train.setup.distributed import Group, choose_device
 from vispec.train.setup.given import by_chance, fix, read_params, written
 from vispec.train.setup.job import Job
 from vispec.train.setup.optimisers import make_optimiser, trained
+from vispec.train.setup.same import data_files, same, same_data
 from vispec.train.setup.settings import Settings, read_settings
 from vispec.train.setup.start import Start, read_start
 from vispec.train.sizes import check
 from vispec.train.store.checkpoint import Checkpoint, Tensors
-from vispec.train.store.files import write_atomic
+from vispec.train.store.lock import Claim
+from vispec.train.store.manifest import data_of, put
 from vispec.train.store.module import class_of_text
-from vispec.train.store.run import Config, Run, new_folder
+from vispec.train.store.run import CONFIG, Config, Run, new_folder, own, unused
 
 UNDIVIDED = (
     "a spec without a data plate describes one data set, of which no part can be held out: give another one, as --valid FILE, "
@@ -45,8 +47,9 @@ FREE = frozenset({"epochs", "save_every"})  # what a resumed fit may be given an
 class Request:
     """What `vispec fit` was asked. settings: those given on the command line. out: None for a new folder under `root`.
     memory: bytes that a sum over joint values may take at once. work: terms that the sums for a row may have. None of either:
-    the default. start: a run to go out from. params: a
-    file of values to start at."""
+    the default. start: a run to go out from. params: a file of values to start at. trust: run folders and data are taken as
+    they are. check_data: the content of data is compared even where size and time are as before. claim: keeps others out of the
+    folder."""
 
     source: Source
     data: tuple[str, ...]
@@ -60,13 +63,16 @@ class Request:
     work: int | None = None
     start: Path | None = None
     params: Path | None = None
+    trust: bool = False
+    check_data: bool = False
+    claim: Claim = field(default_factory=Claim)
 
 
 def prepare(request: Request, group: Group, reporter: Reporter) -> tuple[Run, Job]:
     """A new run. Raises SpecError, DataError, RunError, or OptionError for an option of the command."""
     model = check(request.source, request.sizes)
     settings = read_settings(model, request.settings)
-    start = None if request.start is None else read_start(request.start, model)
+    start = None if request.start is None else read_start(request.start, model, request.trust)
     train, valid = read_data(
         model, request.data, request.valid, request.reading, request.sizes, settings, start and start.encoders, more=True
     )
@@ -83,7 +89,7 @@ def prepare(request: Request, group: Group, reporter: Reporter) -> tuple[Run, Jo
     settings = resolve(model, module, settings, train, valid, device, start is not None or told)
     train, valid = in_precision(settings, train, valid)
     _rehearse(module, model, settings, request.settings, train.num_rows)
-    run = _new_run(request, settings, train, text, group, taken)
+    run = _new_run(request, model, settings, train, text, group, taken)
     return run, _job(run, model, settings, (train, valid), device, group, reporter, taken)
 
 
@@ -167,19 +173,23 @@ def in_precision(settings: Settings, train: Dataset, valid: Dataset | None) -> t
 
 def prepare_resume(run: Run, request: Request, group: Group, reporter: Reporter) -> tuple[Run, Job, Checkpoint | None]:
     """The rest of a run; RunError where the request asks for another fit than the one begun."""
-    checkpoint, config = run.checkpoint(), run.config
-    _same(request.source.text == run.source.text, "the spec has changed since the fit began")
-    _same(request.memory is None, "it keeps the --memory that it began with")
-    _same(request.work is None, "it keeps the --work that it began with")
-    _same(all(config.sizes.get(name) == size for name, size in request.sizes.items()), "it has other sizes")
+    config = run.config
+    same(request.source.text == run.source.text, "the spec has changed since the fit began")
+    same(request.memory is None, "it keeps the --memory that it began with")
+    same(request.work is None, "it keeps the --work that it began with")
+    same(all(config.sizes.get(name) == size for name, size in request.sizes.items()), "it has other sizes")
     valid_arguments = request.valid or tuple(config.valid)
-    _same(list(valid_arguments) == config.valid and list(request.data) == config.data, "it was fitted to other data")
-    _same(request.start is None or str(request.start) == config.start, "it did not start --from that run")
-    _same(request.params is None or str(request.params) == config.params, "it did not start at those --params")
+    same(list(valid_arguments) == config.valid and list(request.data) == config.data, "it was fitted to other data")
+    same(request.start is None or str(request.start) == config.start, "it did not start --from that run")
+    same(request.params is None or str(request.params) == config.params, "it did not start at those --params")
+    data = data_files(run.model, request.data, valid_arguments)
+    same_data(run, data, request.check_data, group)
     train, valid = read_data(
         run.model, request.data, valid_arguments, config.reading, config.sizes, config.settings, run.encoders
     )
-    _same((train.num_rows, train.tokens()) == (config.rows, config.tokens), "the data have changed since the fit began")
+    same((train.num_rows, train.tokens()) == (config.rows, config.tokens), "the data have changed since the fit began")
+    run = replace(run, config=group.pick(own(run, data) if group.main else None))
+    checkpoint = run.checkpoint()
     run = _extend(run, request, checkpoint, group)
     settings = run.config.settings
     device, data = choose_device(settings.device, group), in_precision(settings, train, valid)
@@ -210,11 +220,24 @@ def read_data(
     return train.split(settings.valid, settings.seed)
 
 
-def _new_run(request: Request, settings: Settings, train: Dataset, text: str, group: Group, start: Tensors | None) -> Run:
+def _new_run(
+    request: Request, model: Model, settings: Settings, train: Dataset, text: str, group: Group, start: Tensors | None
+) -> Run:
     """Write the folder on the first process; the others read it."""
-    folder = request.out
+    folder, problem = request.out, None
     if group.main:
         folder = folder or new_folder(request.root, request.source.name)
+        try:
+            request.claim.take(folder)
+            unused(folder)
+        except RunError as error:
+            problem = str(error)
+    problem = group.pick(problem)
+    if problem is not None:
+        raise RunError(problem)
+    if group.main:
+        assert folder is not None
+        data = data_of(data_files(model, request.data, request.valid))
         config = Config(
             spec=request.source.name,
             name=class_of(text),
@@ -233,7 +256,7 @@ def _new_run(request: Request, settings: Settings, train: Dataset, text: str, gr
             lengths={plate: _histogram(lengths) for plate, lengths in train.lengths.items()},
             gathered={name: list(names) for name, names in train.columns.items()},
         )
-        Run.create(folder, request.source, text, train.encoders, config, start or None)
+        Run.create(folder, request.source, text, train.encoders, config, start or None, data)
     return Run.open(Path(str(group.pick(folder))))
 
 
@@ -297,10 +320,5 @@ def _extend(run: Run, request: Request, checkpoint: Checkpoint | None, group: Gr
         checkpoint.counters.finished, checkpoint.counters.cooling = False, None
     config = run.config.model_copy(update={"settings": settings})
     if group.main:
-        write_atomic(run.folder / "config.json", config.model_dump_json(indent=1) + "\n")
-    return Run(run.folder, config)
-
-
-def _same(condition: bool, problem: str) -> None:
-    if not condition:
-        raise RunError(f"this run cannot be resumed: {problem}")
+        put(run.folder, {CONFIG: config.to_text()})
+    return replace(run, config=config)

@@ -39,9 +39,9 @@ class Start:
         return f"{name} ({tuple(self.tensors[name].shape)} there)" if name in self.tensors else name
 
 
-def read_start(folder: Path, model: Model) -> Start:
+def read_start(folder: Path, model: Model, trust: bool = False) -> Start:
     """The run in `folder`, with what this model can use of its encoders; RunError where it is no run or has no parameters."""
-    run = Run.open(folder)
+    run = Run.open(folder, trust)
     known = run.encoders
     ways = {vocab.name: settings(vocab) for vocab in model.vocabs}
     same = {

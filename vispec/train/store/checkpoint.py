@@ -17,8 +17,8 @@ from torch import Tensor
 
 from vispec.train.errors import RunError
 from vispec.train.loop.plateau import Series
-from vispec.train.store.files import write_atomic
 
+LAST, BEST = "last.safetensors", "best.safetensors"  # of a run: all that a fit resumes from, and the module to use
 Tensors = dict[str, Tensor]
 
 
@@ -67,14 +67,14 @@ class Checkpoint:
     def __init__(self, counters: Counters, model: Tensors, best: Tensors | None, optimiser: Any, rng: Tensors):
         self.counters, self.model, self.best, self.optimiser, self.rng = counters, model, best, optimiser, rng
 
-    def write(self, path: Path) -> None:
-        """Replace the file at `path` by this checkpoint, atomically."""
+    def to_bytes(self) -> bytes:
+        """The file that holds this checkpoint."""
         tensors: Tensors = {}
         plain = pack(self.optimiser, tensors, "optimiser")
         for prefix, group in (("model", self.model), ("best", self.best or {}), ("rng", self.rng)):
             tensors |= {f"{prefix}.{name}": tensor for name, tensor in group.items()}
         header = {"counters": self.counters.model_dump_json(), "optimiser": json.dumps(plain)}
-        write_tensors(path, tensors, header)
+        return tensor_bytes(tensors, header)
 
     @classmethod
     def read(cls, path: Path) -> "Checkpoint":
@@ -92,10 +92,10 @@ class Checkpoint:
         return cls(counters, groups["model"], groups["best"] or None, optimiser, groups["rng"])
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
+def tensor_bytes(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> bytes:
     """A safetensors file; tensors that share memory are stored apart."""
     apart = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    write_atomic(path, save(apart, dict(header)))
+    return save(apart, dict(header))
 
 
 def read_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:

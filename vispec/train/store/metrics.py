@@ -1,5 +1,6 @@
 """metrics.jsonl, one object per line, and the same numbers as TensorBoard events where tensorboard is installed."""
 
+import hashlib
 import importlib.util
 import json
 import time
@@ -9,7 +10,9 @@ from typing import Any
 
 from vispec.diagnostics import dump
 from vispec.train.errors import RunError
+from vispec.train.store.manifest import Seal, checked, digest_of, settle
 
+FILE = "metrics.jsonl"
 Log = Callable[[str], None]
 
 PAUSE = 0.1  # least seconds between two lines that become events
@@ -19,17 +22,21 @@ class Metrics:
     """Appends to the metrics of a run. Lines written after the checkpoint that a fit resumes from are dropped."""
 
     def __init__(self, folder: Path, keep: int, step: int, log: Log):
-        path = folder / "metrics.jsonl"
+        path = folder / FILE
         self.file = path.open("ab")
-        self.file.truncate(min(keep, path.stat().st_size))
+        self.digest, kept = keep_whole(folder, keep, log)
+        self.file.truncate(kept)
         self.file.seek(0, 2)
+        settle(folder, anew=[FILE])
         self.events = _events(folder, step, log)
         self.told = float("-inf")
 
     def write(self, line: Mapping[str, Any], step: int) -> None:
         """Append `line`; its numbers become events at `step`, unless others just did: events cost more than a short step."""
-        self.file.write(dump(line).encode() + b"\n")
+        written = dump(line).encode() + b"\n"
+        self.file.write(written)
         self.file.flush()
+        self.digest.update(written)
         if self.events is not None and (time.monotonic() - self.told >= PAUSE or line["event"] == "end"):
             self.told = time.monotonic()
             for name, value in _numbers(line):
@@ -40,19 +47,34 @@ class Metrics:
         """Bytes so far: what a checkpoint remembers."""
         return self.file.tell()
 
+    @property
+    def seal(self) -> dict[str, Seal]:
+        """Of what there is so far, by the file's name."""
+        return {FILE: Seal(size=self.size, sha256=self.digest.hexdigest())}
+
     def close(self) -> None:
         self.file.close()
         if self.events is not None:
             self.events.close()
 
 
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """All whole lines of a run's metrics; the last may be cut where a fit was killed. RunError where a line is damaged."""
-    path = folder / "metrics.jsonl"
+def keep_whole(folder: Path, keep: int, log: Log) -> "tuple[hashlib._Hash, int]":
+    """The hash of the metrics that a checkpoint has seen, and their size; of none, where they are damaged."""
     try:
-        whole = path.read_bytes().split(b"\n")[:-1]
-    except FileNotFoundError:
+        path = checked(folder, FILE) if keep else folder / FILE
+        with path.open("rb") as file:
+            return digest_of(file, keep)
+    except RunError as error:
+        log(f"{error}: what was written so far is dropped, and the curves begin here")
+        return hashlib.sha256(), 0
+
+
+def read_metrics(folder: Path, trust: bool = False) -> list[dict[str, Any]]:
+    """All whole lines of a run's metrics; the last may be cut where a fit was killed. RunError where a line is damaged."""
+    path = folder / FILE
+    if not path.exists():
         return []
+    whole = checked(folder, FILE, trust).read_bytes().split(b"\n")[:-1]
     return [_line(path, number, line) for number, line in enumerate(whole, 1)]
 
 

@@ -30,9 +30,9 @@ def load_module(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except BaseException:
+    except Exception as error:
         del sys.modules[name]
-        raise
+        raise RunError(f"{path} is damaged: {type(error).__name__}: {error}") from error
     return module
 
 

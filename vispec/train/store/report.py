@@ -8,12 +8,13 @@ from typing import Any
 from vispec.graph.build import build_graph
 from vispec.graph.drawing.draw import TEXTS
 from vispec.graph.layout.figure import make_figure
+from vispec.train.errors import RunError
 from vispec.train.estimates.show import footnotes, header, heading
 from vispec.train.estimates.show import table as show_table
 from vispec.train.estimates.values import Estimates
 from vispec.train.store.files import write_atomic
 from vispec.train.store.metrics import read_metrics
-from vispec.train.store.run import Run
+from vispec.train.store.run import VERIFY, Run
 
 WIDTH, HEIGHT, MARGIN = 640, 240, 56
 COLOURS = {"train": "#3b6ea8", "valid": "#c0562b"}
@@ -33,7 +34,7 @@ def write_report(run: Run, estimates: Estimates | None = None) -> None:
 
 def render_report(run: Run, estimates: Estimates | None = None) -> str:
     """The page as text. Every name that comes from a spec or a data file is escaped."""
-    lines = read_metrics(run.folder)
+    lines, damage = found_metrics(run)
     final = next((line for line in reversed(lines) if line["event"] == "end"), {})
     title = escape(f"{run.config.name}: {run.folder.name}")
     parts = (
@@ -42,7 +43,7 @@ def render_report(run: Run, estimates: Estimates | None = None) -> str:
         "<h2>Result</h2>" + table(flatten(final, skip=("event",))) if final else "",
         "" if estimates is None else estimates_table(estimates),
         verification(run),
-        "<h2>Log-probability per row (nats)</h2>" + curves(series(lines)),
+        "<h2>Log-probability per row (nats)</h2>" + (damage or curves(series(lines))),
         "<h2>Configuration</h2>" + table(flatten(run.config.model_dump())),
         f"<h2>Spec</h2><pre>{escape(run.source.text)}</pre>",
     )
@@ -50,12 +51,22 @@ def render_report(run: Run, estimates: Estimates | None = None) -> str:
     return f"<!doctype html>\n<html><head>{head}</head>\n<body>\n" + "\n".join(filter(None, parts)) + "\n</body></html>\n"
 
 
+def found_metrics(run: Run) -> tuple[list[dict[str, Any]], str]:
+    """The lines of metrics, or what is said in place of curves: damage there is no reason to fail after a fit."""
+    try:
+        return read_metrics(run.folder, run.trust), ""
+    except RunError as error:
+        return [], f"<p>{escape(str(error))}</p>"
+
+
 def verification(run: Run) -> str:
-    """What the verification beside the fit found; nothing where there was none."""
-    path = run.folder / "verify.json"
-    if not path.exists():
+    """What the verification beside the fit found; nothing where there was none, or it was changed."""
+    if not (run.folder / VERIFY).exists():
         return ""
-    found = json.loads(path.read_bytes())
+    try:
+        found = json.loads(run.file(VERIFY).read_bytes())
+    except (RunError, ValueError) as error:
+        return f"<h2>Verification</h2><p>{escape(str(error))}</p>"
     checks = [(check["check"], check["verdict"], check["note"] or "") for check in found["report"].get("checks", ())]
     rows = "".join("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in checks)
     return f"<h2>Verification</h2><p>{escape(found['text'])}</p>" + (f"<table>{rows}</table>" if rows else "")

@@ -2,9 +2,13 @@
 
 spec.vispec, module.py (exactly what `compile` prints), config.json, vocab/, metrics.jsonl, TensorBoard events,
 last.safetensors (to resume from), best.safetensors (to use: the module's own state), report.html; and start.safetensors,
-the stored numbers that a fit was told to start at: of the spec, of a file, or of the run that it went out from.
+the stored numbers that a fit was told to start at: of the spec, of a file, or of the run that it went out from. What is read
+again is held against manifest.json. A run without one (0.1.0) is compiled anew from its spec, as nobody knows whose module.py
+it has.
 """
 
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import nn
 
 import vispec
+from vispec.compile import class_of, compile_spec
 from vispec.model.model import Model
 from vispec.source import Source
 from vispec.train.data.encoding.vocab import Encoders
@@ -22,12 +27,30 @@ from vispec.train.reading import Reading
 from vispec.train.setup.given import fix
 from vispec.train.setup.settings import Settings
 from vispec.train.sizes import check
-from vispec.train.store.checkpoint import Checkpoint, Tensors, read_tensors, write_tensors
+from vispec.train.store.checkpoint import BEST, LAST, Checkpoint, Tensors, read_tensors, tensor_bytes
 from vispec.train.store.files import write_atomic
-from vispec.train.store.module import load_class
+from vispec.train.store.manifest import (
+    Datum,
+    Manifest,
+    checked,
+    data_of,
+    read_manifest,
+    seal_of,
+    seal_of_file,
+    settle,
+    write_manifest,
+)
+from vispec.train.store.metrics import FILE
+from vispec.train.store.module import class_of_text, load_class
 
-BEST = "best.safetensors"
+MODULE = "module.py"
+SPEC = "spec.vispec"
+CONFIG = "config.json"
+VOCAB = "vocab"
 START = "start.safetensors"
+VERIFY = "verify.json"
+ESTIMATES = "estimates.json"
+PARTS = (START, BEST, LAST, FILE, VERIFY, ESTIMATES)  # what a run may have, besides what each has from its beginning
 
 
 class Config(BaseModel):
@@ -63,34 +86,51 @@ class Config(BaseModel):
         columns = {name: tuple(names) for name, names in self.columns.items()}
         return Reading(columns, self.index, tuple(self.absent), self.drop)
 
+    def to_text(self) -> str:
+        return self.model_dump_json(indent=1) + "\n"
+
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder with its configuration read."""
+    """A run folder with its configuration read. trust: whether its files are taken as they are, module.py too."""
 
     folder: Path
     config: Config
+    trust: bool = False
 
     @classmethod
     def create(
-        cls, folder: Path, source: Source, module: str, encoders: Encoders, config: Config, start: Tensors | None
+        cls,
+        folder: Path,
+        source: Source,
+        module: str,
+        encoders: Encoders,
+        config: Config,
+        start: Tensors | None,
+        data: Mapping[str, Datum],
     ) -> "Run":
         """Write all that is known before training; config.json comes last and makes the folder a run."""
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / "spec.vispec", source.text)
-        write_atomic(folder / "module.py", module)
-        encoders.save(folder / "vocab")
+        write_atomic(folder / SPEC, source.text)
+        write_atomic(folder / MODULE, module)
+        encoders.save(folder / VOCAB)
         if start is not None:
-            write_tensors(folder / START, start, {})
-        write_atomic(folder / "config.json", config.model_dump_json(indent=1) + "\n")
+            write_atomic(folder / START, tensor_bytes(start, {}))
+        text = config.to_text()
+        written = [SPEC, MODULE, *(f"{VOCAB}/{name}" for name in encoders.files), *([START] if start is not None else [])]
+        files = {name: (seal_of_file(folder / name),) for name in written} | {CONFIG: (seal_of(text.encode()),)}
+        write_manifest(folder, Manifest(files=files, data=dict(data)))
+        write_atomic(folder / CONFIG, text)
         return cls(folder, config)
 
     @classmethod
-    def open(cls, folder: Path) -> "Run":
-        """The run in `folder`; RunError where there is none."""
-        path = folder / "config.json"
+    def open(cls, folder: Path, trust: bool = False) -> "Run":
+        """The run in `folder`; RunError where there is none, or its files are not those that were written."""
+        path = folder / CONFIG
         try:
-            return cls(folder, Config.model_validate_json(path.read_bytes()))
+            content = path.read_bytes()
+            checked(folder, CONFIG, trust)
+            return cls(folder, Config.model_validate_json(content), trust)
         except OSError as error:
             kind = "a folder without config.json" if folder.is_dir() else "no folder"
             raise RunError(f"{folder} is {kind}, so it is no run; `vispec fit` makes one") from error
@@ -103,9 +143,9 @@ class Run:
     def source(self) -> Source:
         """The spec under the name that the user gave it, which names the class too."""
         try:
-            return Source(self.config.spec, Source.read(self.folder / "spec.vispec").text)
+            return Source(self.config.spec, Source.read(self.file(SPEC)).text)
         except (OSError, UnicodeDecodeError) as error:
-            raise RunError(f"cannot read {self.folder / 'spec.vispec'}: {error}") from error
+            raise RunError(f"cannot read {self.folder / SPEC}: {error}") from error
 
     @cached_property
     def model(self) -> Model:
@@ -115,16 +155,20 @@ class Run:
     @cached_property
     def encoders(self) -> Encoders:
         """The vocabularies and labels of the training data."""
+        folder = self.folder / VOCAB
         try:
-            return Encoders.load(self.folder / "vocab")
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunError(f"the vocabularies in {self.folder / 'vocab'} are damaged: {error}") from error
+            self.file(f"{VOCAB}/encoders.json")
+            found = Encoders.load(folder)
+            for name in found.vocabularies:
+                self.file(f"{VOCAB}/{name}.txt")
+            return found
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"the vocabularies in {folder} are damaged: {error}") from error
 
     @property
     def start(self) -> Tensors | None:
         """The stored numbers that the fit was told to start at, by spec, file or another run; None where there are none."""
-        path = self.folder / START
-        return read_tensors(path)[0] if path.exists() else None
+        return read_tensors(self.file(START))[0] if (self.folder / START).exists() else None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -133,7 +177,28 @@ class Run:
 
     def build(self) -> nn.Module:
         """A fresh module with the sizes of this run."""
-        return fix(load_class(self.folder / "module.py", self.config.name)(), self.model)
+        return fix(self.module_class(), self.model)
+
+    @cached_property
+    def module_class(self) -> type[nn.Module]:
+        """The class in module.py, or of a module compiled anew, where nothing says that this file is what vispec wrote."""
+        if not self.fresh:
+            return load_class(self.file(MODULE), self.config.name)
+        return class_of_text(self.compiled, class_of(self.compiled))
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the module is compiled anew."""
+        return not self.trust and read_manifest(self.folder) is None
+
+    @cached_property
+    def compiled(self) -> str:
+        """What `compile` prints now of the spec, whose sums were within their budget when the fit began."""
+        return compile_spec(self.source, self.config.sizes, work=sys.maxsize)
+
+    def file(self, name: str) -> Path:
+        """The path of one of its files, which is what was written; RunError where it is not."""
+        return checked(self.folder, name, self.trust)
 
     def load(self, device: torch.device, memory: int | None = None) -> nn.Module:
         """The module with the best parameters, or the last ones where the fit has not come so far. memory: another bound, in
@@ -144,17 +209,18 @@ class Run:
         try:
             module.load_state_dict(self.parameters())
         except RuntimeError as error:
-            raise RunError(f"the parameters in {self.folder} do not fit its module.py: {error}") from error
+            kind = "the module of this version; --trust runs its own module.py" if self.fresh else "its module.py"
+            raise RunError(f"the parameters in {self.folder} do not fit {kind}: {error}") from error
         return module.to(device).eval()
 
     def parameters(self) -> Tensors:
         """best.safetensors, or the model of last.safetensors."""
         if self.has_best:
-            return read_tensors(self.folder / BEST)[0]
+            return read_tensors(self.file(BEST))[0]
         checkpoint = self.checkpoint()
         if checkpoint is None:
             raise RunError(f"{self.folder} holds no parameters yet: its fit was stopped before the first checkpoint")
-        return checkpoint.model
+        return checkpoint.best if checkpoint.counters.finished and checkpoint.best else checkpoint.model
 
     @property
     def has_best(self) -> bool:
@@ -163,14 +229,36 @@ class Run:
 
     def checkpoint(self) -> Checkpoint | None:
         """Where the fit stands, None before its first checkpoint."""
-        path = self.folder / "last.safetensors"
-        return Checkpoint.read(path) if path.exists() else None
+        return Checkpoint.read(self.file(LAST)) if (self.folder / LAST).exists() else None
 
     @property
     def finished(self) -> bool:
         """Whether the fit came to its end."""
         checkpoint = self.checkpoint()
         return checkpoint is not None and checkpoint.counters.finished
+
+
+def unused(folder: Path) -> None:
+    """RunError where a folder holds a run."""
+    if (folder / CONFIG).exists():
+        raise RunError(f"{folder} holds a run already; go on with it by --resume, or name another --out")
+
+
+def own(run: Run, data: Iterable[str]) -> Config:
+    """Of a run, before a fit goes on in its folder: the manifest knows what is there, by checks or on trust, and a module that
+    was compiled anew is in its place."""
+    if not run.trust and not run.fresh:
+        settle(run.folder)
+        return run.config
+    folder, config = run.folder, run.config
+    if run.fresh:
+        config = config.model_copy(update={"name": class_of(run.compiled)})
+        write_atomic(folder / MODULE, run.compiled)
+        write_atomic(folder / CONFIG, config.to_text())
+    listed = (SPEC, MODULE, CONFIG, *PARTS, *(f"{VOCAB}/{name}" for name in run.encoders.files))
+    files = {name: (seal_of_file(folder / name),) for name in listed if (folder / name).exists()}
+    write_manifest(folder, Manifest(files=files, data=data_of(data)))
+    return config
 
 
 def new_folder(root: Path, spec: str) -> Path:

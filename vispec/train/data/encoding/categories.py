@@ -191,7 +191,7 @@ def _check_card(
         message = f"there are {len(known)} labels ({', '.join(known[:6])}, ...) for {what} of size {size}"
         context.problems.add("D125", message, a.column.origin.file, None, a.column.label)
         return
-    bad = ((numbers < 0) | (numbers >= size)) & ~missing
+    bad = (((numbers < 0) & (known is None)) | (numbers >= size)) & ~missing  # a label that is not known has been told
     code = "D124" if variable.type.domain == "index" else "D123"
     told = f"; {card} = {size}" if isinstance(card, str) else ""
     advice = f"{what} counts from 0, or from 1 where {size} occurs{told}"

@@ -117,6 +117,11 @@ class Encoders:
         unmet = [vars(each) for each in self.unmet]
         return {"vocabularies": options, "labels": labels} | ({"unmet": unmet} if unmet else {})
 
+    @property
+    def files(self) -> list[str]:
+        """The names of those that `save` writes."""
+        return ["encoders.json", *(f"{vocabulary.name}.txt" for vocabulary in self.vocabularies.values())]
+
     def save(self, folder: str | Path) -> None:
         """Write NAME.txt for each vocabulary, one token a line, and encoders.json."""
         folder = Path(folder)

@@ -1,0 +1,131 @@
+"""First mistakes of people who come from BUGS, Stan, R and Python: what they are told, and that it is so."""
+
+import pytest
+
+from vispec.catalog import distributions
+from vispec.diagnostics import SpecError
+from vispec.model.check import check_model
+from vispec.model.laws.elsewhere import KNOWN, NOTES, OTHERS, meant
+from vispec.plan.planner import plan_model
+from vispec.source import Source
+from vispec.syntax.parse import parse
+
+ROW = "plate n:\n    given x : real\n    observed y : real ~ "
+CASES = {
+    "dnorm": ("param m : real\n" + ROW + "dnorm(m, 1)\n", "V403", "`Normal(mean, deviation)`, as R's dnorm; that of BUGS"),
+    "dunif": ("param m : real\n" + ROW + "dunif(m, 1)\n", "V403", "it is called `Uniform("),
+    "rbern": ("plate n:\n    observed y : bit ~ rbern(0.5)\n", "V403", "it is called `Bernoulli("),
+    "student_t": (ROW + "student_t(3, 0, 1)\n", "V403", "it is called `StudentT(df, loc, scale)`"),
+    "normal": (ROW + "normal(0, 1)\n", "V403", "it is called `Normal(loc, scale)`"),
+    "prior": ("param m : real ~ Normal(0, 1)\n" + ROW + "Normal(m, 1)\n", "V015", "what has a prior is a latent: `latent m"),
+    "product": (
+        "size D = 2\nparam w : real[D]\nplate n:\n    given x : real[D]\n    observed y : real ~ Normal(w * x, 1)\n",
+        "V409",
+        "`dot(w, x)`",
+    ),
+    "matmul": (
+        "param w : real[2]\nplate n:\n    given x : real[2]\n    observed y : real ~ Normal(w @ x, 1)\n",
+        "V002",
+        "`dot(w, x)`",
+    ),
+    "mixture": (
+        "plate n:\n    latent z : bit ~ Bernoulli(0.5)\n    observed y : real ~ z * Normal(0, 1) + (1 - z) * Normal(3, 1)\n",
+        "V319",
+        "`Normal(...) if z else Normal(...)`",
+    ),
+    "count": (
+        "plate n:\n    latent c : count ~ Poisson(3)\n    observed y : count ~ Binomial(c, 0.5)\n",
+        "V709",
+        "`latent c : index[v] ~ Categorical(softmax(w[*]))`",
+    ),
+    "lagged": (
+        "chain t[9]:\n    observed z : bit ~ Bernoulli(0.5)\n    let prev = z[t-1]\n    observed y : real ~ Normal(prev, 1)\n",
+        "V207",
+        "`let prev = 0 then ...`",
+    ),
+    "int": ("plate n:\n    observed y : int ~ Poisson(3)\n", "V301", "a whole number is `count`"),
+    "float": ("plate n:\n    observed y : float ~ Normal(0, 1)\n", "V301", "a number is `real`"),
+    "ordered": ("plate n:\n    observed y : ordered[3] ~ Normal(0, 1)\n", "V410", "no law is on ordered vectors"),
+    "compared": (
+        "plate n:\n    observed c : category[4] ~ Uniform()\n    observed y : bit ~ Bernoulli(0.9 if c < 2 else 0.1)\n",
+        "V310",
+        "`index[p]`",
+    ),
+    "no law": (
+        "net f(x: real) -> (loc: real, scale: positive) = mlp([3])\n" + ROW + "f(x)\n",
+        "V404",
+        "write `Normal(f(...))`",
+    ),
+    "a value": (ROW + "2 * x\n", "V404", "write `Normal(loc, scale)`"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_they_are_told(case):
+    text, code, help = CASES[case]
+    with pytest.raises(SpecError) as caught:
+        plan_model(check_model(parse(Source("m.vispec", text))))
+    found = [d for d in caught.value.diagnostics if d.code == code]
+    assert found
+    assert help in (found[0].help or "")
+
+
+ANSWERS = (
+    "latent m : real ~ Normal(0, 1)\n" + ROW + "Normal(m, 1)\ninfer:\n    m : map()\n",
+    "size D = 2\nparam w : real[D]\nplate n:\n    given x : real[D]\n    observed y : real ~ Normal(dot(w, x), 1)\n",
+    "plate n:\n    latent z : bit ~ Bernoulli(0.5)\n    observed y : real ~ Normal(0, 1) if z else Normal(3, 1)\n",
+    "param rate : positive\nplate v[50]:\n    let w = v * log(rate) - lgamma(v + 1)\n"
+    "plate n:\n    latent c : index[v] ~ Categorical(softmax(w[*]))\n    observed y : count ~ Binomial(c, 0.5)\n",
+    "plate n:\n    chain t:\n        observed z : bit ~ Bernoulli(0.5)\n        let prev = 0 then z[t-1]\n"
+    "        observed y : real ~ Normal(prev, 1)\n",
+    "plate p[4]\nplate n:\n    observed c : index[p] ~ Uniform()\n    observed y : bit ~ Bernoulli(0.9 if c < 2 else 0.1)\n",
+    "size K = 3\nparam cuts : ordered[K - 1]\n" + ROW.replace("real ~ ", "category[K] ~ ") + "Categorical(ordinal(x, cuts))\n",
+)
+
+
+@pytest.mark.parametrize("text", ANSWERS)
+def test_what_they_are_told_compiles(text):
+    plan_model(check_model(parse(Source("m.vispec", text))))
+
+
+def test_laws_of_other_languages_are_those_of_the_catalog():
+    known = distributions()
+    assert set(OTHERS) <= set(known)
+    usage = {name: f"{name}()" for name in known}
+    assert len(KNOWN) == sum(len(others.split()) for others in OTHERS.values())
+    for name in (*KNOWN, *NOTES, *(f"d{other}" for other in KNOWN), *(f"{other}_lpdf" for other in KNOWN)):
+        assert meant(name, usage)
+    assert meant("nosuch", usage) is None
+
+
+BLOCKS = """\
+size N = 40
+plate i[N]:
+    param logit : real
+plate graph:
+    plate i:
+        latent z : bit ~ Bernoulli(0.5)
+    plate pair:
+        given    a : index[i]
+        given    b : index[i]
+        observed y : bit ~ Bernoulli(0.9 if z[a] == z[b] else 0.2)
+"""
+GUIDE = "guide:\n    z ~ Bernoulli(sigmoid(logit))\n"
+
+
+def refusal(text: str) -> str:
+    with pytest.raises(SpecError) as caught:
+        plan_model(check_model(parse(Source("m.vispec", text))))
+    (found,) = caught.value.diagnostics
+    return found.help or ""
+
+
+def test_a_guide_that_is_there_is_not_asked_for():
+    """What helps then is to draw from it; and how large the sum is, is said either way."""
+    without, guided = refusal(BLOCKS.replace("    param logit : real\n", "    param other : real\n")), refusal(BLOCKS + GUIDE)
+    assert "give `z` a guide" in without
+    assert "a guide, or" not in guided
+    assert "`z : score(samples=8)` in `infer:`" in guided
+    assert "10^12 terms" in without
+    assert "10^12 terms" in guided
+    plan_model(check_model(parse(Source("m.vispec", BLOCKS + GUIDE + "infer:\n    z : score(samples=8)\n"))))
