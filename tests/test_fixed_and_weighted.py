@@ -272,12 +272,34 @@ def test_a_fit_with_fixed_parameters_resumes_alike() -> None:
     assert all(torch.equal(whole[name], part[name]) for name in whole)
 
 
-def test_nothing_left_to_fit_is_told() -> None:
+def test_a_model_that_leaves_nothing_to_fit_is_a_run_in_no_steps() -> None:
+    """Without parameters, with fixed ones, and with one that no law reads."""
     write("d.csv", random_rows(6))
-    Path("m.vispec").write_text("param a : real = 1\nplate n:\n    observed x : real ~ Normal(a, 1)\nfit:\n    fixed : a\n")
-    result = CliRunner().invoke(main, ["fit", "m.vispec", "d.csv"])
-    assert result.exit_code == 1
-    assert "nothing to fit" in result.output
+    law = "plate n:\n    observed x : real ~ Normal({}, 1)\n"
+    specs = {
+        "none": law.format(1),
+        "fixed": "param a : real = 1\n" + law.format("a") + "fit:\n    fixed : a\n",
+        "unread": "param a : real\n" + law.format(1),
+    }
+    for name, text in specs.items():
+        Path(f"{name}.vispec").write_text(text)
+        result = run("fit", f"{name}.vispec", "d.csv", "--out", name)
+        assert result["steps"] == 0
+        scores = [run("eval", each, "d.csv")["log_prob"] for each in (name, "none.vispec")]
+        assert scores[0] == scores[1]
+
+
+def test_parameters_by_hand_in_place_of_a_run() -> None:
+    write("d.csv", random_rows(6))
+    Path("m.vispec").write_text("param a : real\nplate n:\n    observed x : real ~ Normal(a, 1)\n")
+    Path("one.vispec").write_text("plate n:\n    observed x : real ~ Normal(1, 1)\n")
+    Path("p.json").write_text('{"a": 1}')
+    found = run("eval", "m.vispec", "d.csv", "--params", "p.json")
+    assert found["log_prob"] == run("eval", "one.vispec", "d.csv")["log_prob"]
+    for command in ("eval", "posterior", "predict"):
+        result = CliRunner().invoke(main, [command, "m.vispec", "d.csv"])
+        assert result.exit_code == 1
+        assert "m.vispec leaves `a` to fit: `vispec fit` does, or --params FILE says their values" in result.output
 
 
 # ---- values of a file

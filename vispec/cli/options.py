@@ -89,9 +89,16 @@ def trusted() -> bool:
 
 
 def run_argument(command: Callable[..., Any]) -> Callable[..., Any]:
-    """RUN, and --trust, which `open_run` asks for."""
+    """RUN, or a spec that leaves nothing to fit, and --trust, which `open_run` asks for."""
     return click.argument("run", type=click.Path(path_type=Path))(trust_option(command))
 
+
+params_option = click.option(
+    "--params",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The parameters of a spec in place of RUN, by name, as `vispec params --json` prints them.",
+)
 
 READING = (
     click.option(
@@ -210,13 +217,30 @@ def use_threads(count: int | None) -> None:
         torch.set_num_threads(count)
 
 
-def open_run(path: Path, device: str | None, threads: int | None) -> "tuple[Run, torch.device]":
-    """The run and the device to use it on. Of a run that is not finished, it says which parameters are used."""
+def open_run(
+    path: Path,
+    device: str | None,
+    threads: int | None,
+    data: Sequence[str] = (),
+    reading: Reading | None = None,
+    params: Path | None = None,
+) -> "tuple[Run, torch.device]":
+    """The run and the device to use it on. Of a run that is not finished, it says which parameters are used. In place of a run a
+    spec that leaves nothing to fit: to these data, or as `params` says."""
+    from vispec.train.errors import RunError
     from vispec.train.setup.distributed import Group, choose_device
     from vispec.train.store.run import Run
 
     use_threads(threads)
-    run, place = Run.open(path, trusted()), choose_device(device or "cpu", Group())
+    place = choose_device(device or "cpu", Group())
+    if path.is_file():
+        from vispec.train.setup.prepare import Request
+        from vispec.train.setup.still import still
+
+        return still(Request(read_source(path), tuple(data), reading=reading or Reading(), params=params)), place
+    if params is not None:
+        raise RunError(f"--params says the parameters of a spec; {path} has its own")
+    run = Run.open(path, trusted())
     if run.fresh:
         say(f"{path} has no manifest.json: its module is compiled anew from its spec; --trust runs its module.py")
     if not run.has_best and (path / "last.safetensors").exists():

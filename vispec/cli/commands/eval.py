@@ -15,6 +15,7 @@ from vispec.cli.options import (
     load_data,
     memory_option,
     open_run,
+    params_option,
     reading_options,
     run_argument,
     seed_option,
@@ -28,6 +29,7 @@ from vispec.train.reading import Reading
 @run_argument
 @data_argument
 @reading_options
+@params_option
 @batch_option
 @seed_option
 @threads_option
@@ -39,6 +41,7 @@ def evaluate(
     run: Path,
     data: tuple[str, ...],
     reading: Reading,
+    params: Path | None,
     batch: int | None,
     seed: int | None,
     threads: int | None,
@@ -53,7 +56,7 @@ def evaluate(
         from vispec.train.scores.weights import read_estimator
 
         chosen = None if estimator is None else read_estimator(estimator)
-        opened, place = open_run(run, device, threads)
+        opened, place = open_run(run, device, threads, data, reading, params)
         dataset = load_data(opened, data, reading)
         size = batch or opened.config.settings.batch or 1
         module = opened.load(place, memory)

@@ -229,6 +229,8 @@ def rows_of(job: "Job") -> str:
 
 def epochs(settings: "Settings") -> str:
     """How many there are to be."""
+    if not settings.epochs:
+        return "no steps: nothing is to be fitted"
     return f"{settings.epochs} epochs" if settings.least is None else f"{settings.least} to {settings.epochs} epochs"
 
 

@@ -19,6 +19,7 @@ from vispec.cli.options import (
     load_data,
     memory_option,
     open_run,
+    params_option,
     reading_options,
     run_argument,
     seed_option,
@@ -60,6 +61,7 @@ class Query(click.ParamType):
 @run_argument
 @data_argument
 @reading_options
+@params_option
 @click.option(
     "--query",
     type=Query(),
@@ -77,6 +79,7 @@ def posterior(
     run: Path,
     data: tuple[str, ...],
     reading: Reading,
+    params: Path | None,
     query: str | None,
     of: str | None,
     samples: int | None,
@@ -102,7 +105,7 @@ def posterior(
     if of is not None and query is not None:
         raise click.UsageError("--of tells a mean: it takes no --query")
     with failures():
-        opened, place = open_run(run, device, threads)
+        opened, place = open_run(run, device, threads, data, reading, params)
         dataset = load_data(opened, data, reading)
         module = opened.load(place, memory)
         size = batch or opened.config.settings.batch or 1

@@ -1,5 +1,6 @@
 """vispec predict: missing cells of partial variables from what is seen, or else observed variables from the given ones."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from vispec.cli.options import (
     load_data,
     load_given,
     open_run,
+    params_option,
     reading_options,
     run_argument,
     seed_option,
@@ -36,11 +38,25 @@ if TYPE_CHECKING:
 RULES = "mean, mode, joint, median, quantiles(.05, .95), probs, sample, sample(5), greedy"
 
 
+class Rule(click.ParamType):
+    """A rule by its name, some with numbers."""
+
+    name = "rule"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        number = r"\s*\d*\.?\d+\s*"
+        known = rf"mean|mode|joint|median|probs|greedy|sample(\([1-9]\d*\))?|quantiles\({number}(,{number})*\)"
+        if re.fullmatch(known, value) is None:
+            self.fail(f"{value!r} is no decision rule; there are {RULES}", param, ctx)
+        return value
+
+
 @click.command("predict")
 @run_argument
 @data_argument
 @reading_options
-@click.option("--rule", help=f"The decision rule (default: mode for discrete data, else mean): {RULES}.")
+@params_option
+@click.option("--rule", type=Rule(), help=f"The decision rule (default: mode for discrete data, else mean): {RULES}.")
 @click.option("--target", "targets", multiple=True, help="An observed variable to predict from all else; again for more.")
 @click.option("--samples", type=click.IntRange(min=1), default=1000, help="Draws of what is not summed (default 1000).")
 @batch_option
@@ -52,6 +68,7 @@ def predict(
     run: Path,
     data: tuple[str, ...],
     reading: Reading,
+    params: Path | None,
     rule: str | None,
     targets: tuple[str, ...],
     samples: int,
@@ -71,7 +88,7 @@ def predict(
     draws of all together. greedy: the likeliest of each element after those before it.
     """
     with failures():
-        opened, place = open_run(run, device, threads)
+        opened, place = open_run(run, device, threads, data, reading, params)
         opened = asked(opened, targets, rule)
         dataset = read(opened, data, reading)
         told = predictions(opened, dataset, rule or default_rule(opened), samples, batch, place, seed or 0)
@@ -93,7 +110,7 @@ def asked(run: "Run", targets: tuple[str, ...], rule: str | None) -> "Run":
             help_ = did_you_mean(name, known, f"there are: {listed(known)}")
             raise RunError(f"--target names `{name}`, which is no observed or partial variable; {help_}")
     if targets:
-        return Hidden(run.folder, run.config, targets=frozenset(targets))
+        return Hidden(run.folder, run.config, run.trust, targets=frozenset(targets))
     return run if fills(run) or rule == "greedy" else predictable(run)
 
 
@@ -107,6 +124,8 @@ def read(run: "Run", data: tuple[str, ...], reading: Reading) -> "Dataset":
     try:
         return load_data(run, data, reading)
     except DataError:
+        if run.measures:  # nothing else would say how long rows are
+            raise
         return load_data(run, data, replace(reading, absent=(*reading.absent, *sorted(run.targets))))
 
 
@@ -151,7 +170,7 @@ def predictions(
             rows = Rows(run.model, run.encoders, {**batch, **found})
             told = rows.predicted(found, rule)
             given = {k: v for k, v in batch.items() if k in run.model.variable and run.model.variable[k].role == "given"}
-            beside = Rows(run.model, run.encoders, batch).values(given) if given else [{} for _ in told]
+            beside = Rows(run.model, run.encoders, batch).values(given) or [{} for _ in told]
             yield from ((row, Aligned(run.model, values)) for row, values in zip(told, beside, strict=True))
 
 

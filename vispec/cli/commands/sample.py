@@ -14,6 +14,7 @@ from vispec.cli.options import (
     load_given,
     open_run,
     pairs,
+    params_option,
     reading_options,
     run_argument,
     seed_option,
@@ -41,6 +42,7 @@ CHUNK = 1000  # rows drawn at once
     "--length", "sizes", multiple=True, metavar="PLATE=N", help="The size of a ragged plate (default: as in training)."
 )
 @reading_options
+@params_option
 @seed_option
 @threads_option
 @device_option
@@ -51,6 +53,7 @@ def sample(
     count: int,
     sizes: tuple[str, ...],
     reading: Reading,
+    params: Path | None,
     seed: int | None,
     threads: int | None,
     device: str | None,
@@ -61,7 +64,7 @@ def sample(
     The size of a plate that neither DATA nor an end symbol decides is drawn as in the training data, unless --length says it.
     """
     with failures():
-        opened, place = open_run(run, device, threads)
+        opened, place = open_run(run, device, threads, data, reading, params)
         lengths = read_lengths(opened, sizes)
         needed = [variable.name for variable in opened.model.variables if variable.role == "given"]
         if needed and not data:

@@ -72,7 +72,7 @@ def sample(o: Outputs) -> list[str]:
 def predict(o: Outputs) -> tuple[list[str], list[tuple[str, str]]]:
     """What is partial by its posterior; otherwise what is observed by its law, averaged over draws of any latents."""
     model = o.model
-    if partial := [name for name in o.summed if model.variable[name].role == "partial"]:
+    if partial := [v.name for v in model.variables if v.role == "partial" and v.name in o.summed]:
         return filled(model, partial), [("vispec.kernels.predict", "labelled")]
     observed = [v for v in model.variables if v.role in ("observed", "partial")]
     names = ", ".join(f'"{v.name}"' for v in observed)

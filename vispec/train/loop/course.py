@@ -59,6 +59,9 @@ def remember_end(c: Counters, s: Settings, has_valid: bool) -> None:
     """What is to be said of the end of this restart, if its parameters are the best so far."""
     if c.best_restart != c.restart:
         return
+    if not s.epochs:
+        c.converged, c.ending = True, "nothing to fit"
+        return
     found = trend(c.series)
     c.converged = found is not None and found.course == "flat"
     c.ending = f"{ending(c.series)}, after {c.epoch} epoch{'s' * (c.epoch > 1)}"

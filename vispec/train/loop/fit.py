@@ -104,7 +104,8 @@ class Trainer:
         torch.manual_seed(derive(s.seed, c.restart, INIT))
         self.module = job.build().to(job.device, job.dtype).train()
         assert s.lr is not None
-        self.optimiser = with_units(make_optimiser(s.optimizer, s.lr, s.options, trained(self.module)))
+        free = trained(self.module) or [nn.Parameter(torch.zeros(()))]  # torch has no optimiser of nothing
+        self.optimiser = with_units(make_optimiser(s.optimizer, s.lr, s.options, free))
         self.stepper = Stepper(self.module, self.optimiser, s, job.train, self._total_steps, job.group)
         if self.pending is None:
             self._initialise()

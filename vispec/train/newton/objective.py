@@ -93,5 +93,7 @@ class Objective:
             return leaves[0].new_zeros(1), leaves[0].new_zeros(self.size)
         with torch.enable_grad():
             loss = self.module.loss(self.batch, num_data=len(self.rows))  # pyright: ignore[reportCallIssue]
+            if not loss.requires_grad:  # no parameter has a part in it
+                return loss.detach().reshape(1), leaves[0].new_zeros(self.size)
             found: Sequence[Tensor] = torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True)
         return loss.detach().reshape(1), torch.cat([g.reshape(-1) for g in found])

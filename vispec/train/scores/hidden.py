@@ -1,4 +1,4 @@
-"""A run with variables hidden: its spec with these as partial ones, of which no cell is seen, so that all else tells of them."""
+"""A run with variables hidden: its spec with these as partial ones, of which no cell is seen; all else tells of them."""
 
 import sys
 from collections.abc import Collection
@@ -44,6 +44,13 @@ class Hidden(Run):
     def build(self) -> nn.Module:
         return fix(self.module_class(), self.model)
 
+    @property
+    def measures(self) -> bool:
+        """Whether what is hidden alone tells how many elements a plate has."""
+        told = {plate for v in self.model.variables if v.role != "latent" and v.name not in self.targets for plate in v.plates}
+        own = {plate for name in self.targets for plate in self.model.variable[name].plates} - told
+        return any(self.model.plate[plate].ragged for plate in own)
+
     def hide(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The batch without what is to be predicted."""
         names = {f"{name}_observed" for name in self.targets}
@@ -58,7 +65,7 @@ def predictable(run: Run) -> Run:
     exactly = plan.row.combine == "exact" and plan.alternative is None
     if not exactly or any(is_read(run.model, name) for name in observed) or any(net.random for net in run.model.nets):
         return run
-    found = Hidden(run.folder, run.config, targets=observed)
+    found = Hidden(run.folder, run.config, run.trust, targets=observed)
     try:
         _ = found.module_class
     except SpecError:

@@ -12,6 +12,9 @@ from torch import nn
 from vispec.compile import class_of, compile_spec
 from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.model.model import FitEntry, Model
+from vispec.model.problems import listed
+from vispec.model.walk import is_read
+from vispec.plan.planner import plan_of
 from vispec.source import Source
 from vispec.torch.nets.uses import net_calls
 from vispec.train.data import Dataset, Encoders, load, render
@@ -49,7 +52,7 @@ class Request:
     memory: bytes that a sum over joint values may take at once. work: terms that the sums for a row may have. None of either:
     the default. start: a run to go out from. params: a file of values to start at. trust: run folders and data are taken as
     they are. check_data: the content of data is compared even where size and time are as before. claim: keeps others out of the
-    folder."""
+    folder. still: no steps are made, and each parameter must have a value."""
 
     source: Source
     data: tuple[str, ...]
@@ -65,6 +68,7 @@ class Request:
     params: Path | None = None
     trust: bool = False
     check_data: bool = False
+    still: bool = False
     claim: Claim = field(default_factory=Claim)
 
 
@@ -86,7 +90,14 @@ def prepare(request: Request, group: Group, reporter: Reporter) -> tuple[Run, Jo
     module = fix(class_of_text(text, class_of(text))(), model)
     taken = _starts(request, model, module, start, train.sizes, reporter)
     told = all(name in taken for name, p in module.named_parameters() if p.requires_grad)
+    free = [name for name, parameter in module.named_parameters() if parameter.requires_grad]
+    if request.still and not told:
+        names = listed(dict.fromkeys(name.removeprefix("raw_").partition(".")[0] for name in free if name not in taken))
+        raise RunError(f"{request.source.name} leaves {names} to fit: `vispec fit` does, or --params FILE says their values")
     settings = resolve(model, module, settings, train, valid, device, start is not None or told)
+    if request.still or not (free and moves(model)):
+        none = {"optimizer": "adam", "epochs": 0, "least": None, "patience": None, "restarts": 1}
+        settings = settings.model_copy(update=none)
     train, valid = in_precision(settings, train, valid)
     _rehearse(module, model, settings, request.settings, train.num_rows)
     run = _new_run(request, model, settings, train, text, group, taken)
@@ -270,12 +281,16 @@ def _histogram(lengths: np.ndarray[Any, Any]) -> dict[int, int]:
     return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
+def moves(model: Model) -> bool:
+    """Whether anything that can be fitted has a part in the likelihood."""
+    learned = model.nets or plan_of(model).model.guide
+    return bool(learned) or any(is_read(model, param.name) for param in model.params)
+
+
 def _rehearse(module: nn.Module, model: Model, settings: Settings, given: Mapping[str, Any], rows: int) -> None:
     """Make the optimiser once before anything is written, so that options which torch refuses are told in the user's terms."""
-    if model.fixed and not any(parameter.requires_grad for parameter in module.parameters()):
-        raise RunError("all parameters of this model are fixed: there is nothing to fit; leave one out of `fixed`")
-    if not any(parameter.requires_grad for parameter in module.parameters()):
-        raise RunError("this model has no parameters to fit; declare some with `param` or `net`, or use `vispec eval`")
+    if not settings.epochs and settings.optimizer != "newton":
+        return
     assert settings.lr is not None
     if settings.optimizer == "newton":
         if not noiseless(model):
