@@ -17,6 +17,7 @@ from vispec.train.errors import InterruptionError
 from vispec.train.loop.fit import Trainer, fit
 from vispec.train.loop.plateau import is_look
 from vispec.train.loop.progress import Quiet
+from vispec.train.reading import Reading
 from vispec.train.setup.distributed import Group
 from vispec.train.setup.prepare import Request, prepare
 from vispec.train.setup.settings import Anneal, Settings
@@ -187,6 +188,8 @@ def test_a_bound_goes_on_until_it_is_flat_and_more_epochs_can_be_asked_for(tmp_p
 def test_nets_in_the_model_go_on_only_under_the_eyes_of_validation_data(tmp_path, spec, given, expected):
     (tmp_path / "d.csv").write_text(DATA)
     columns = {"x": ("x1", "x2")}
-    request = Request(Source("m.vispec", spec), (str(tmp_path / "d.csv"),), columns=columns, settings=given, root=tmp_path)
+    request = Request(
+        Source("m.vispec", spec), (str(tmp_path / "d.csv"),), reading=Reading(columns), settings=given, root=tmp_path
+    )
     _, found = prepare(request, Group(), Quiet())
     assert (found.settings.least, found.settings.epochs) == expected

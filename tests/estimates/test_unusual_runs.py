@@ -76,6 +76,9 @@ def test_a_damaged_line_of_metrics_is_told(run: Path, line: str) -> None:
     (run / "metrics.jsonl").write_text("\n".join([lines[0], line, *lines[1:]]) + "\n", encoding="latin-1")
     result = vispec("params", run)
     assert result.exit_code == 1
+    assert "metrics.jsonl is damaged, or was changed since it was written" in result.stderr
+    result = vispec("params", run, "--trust")
+    assert result.exit_code == 1
     assert "metrics.jsonl is damaged in line 2" in result.stderr
 
 
@@ -89,6 +92,7 @@ def test_a_run_of_an_older_version(run: Path) -> None:
     config["settings"].pop("least")
     (run / "config.json").write_text(json.dumps(config | {"vispec": "0.1.0"}))
     (run / "estimates.json").unlink()
+    (run / "manifest.json").unlink()
     found = Estimates.model_validate_json(vispec("params", run, "--json").stdout)
     assert [entry.title for entry in found.parameters] == [entry.title for entry in kept.parameters]
     assert [entry.estimate for entry in found.parameters] == pytest.approx(
@@ -102,7 +106,7 @@ def test_a_run_that_goes_on(run: Path) -> None:
     (run / "estimates.json").unlink()
     lines = (run / "metrics.jsonl").read_text().splitlines()
     (run / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines if json.loads(line)["event"] != "end"))
-    found = Estimates.model_validate_json(vispec("params", run, "--json").stdout)
+    found = Estimates.model_validate_json(vispec("params", run, "--json", "--trust").stdout)
     assert found.parameters
     assert found.converged is None
     assert not (run / "estimates.json").exists()

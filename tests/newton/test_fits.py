@@ -14,6 +14,7 @@ from vispec.train.loop.progress import Quiet
 from vispec.train.newton import fit as finder
 from vispec.train.newton.objective import Objective
 from vispec.train.newton.report import listed
+from vispec.train.reading import Reading
 from vispec.train.setup.distributed import Group
 from vispec.train.setup.prepare import Request, prepare, prepare_resume
 from vispec.train.store.checkpoint import read_tensors
@@ -67,7 +68,7 @@ def write(path, rows, header):
 
 def run(folder, text, data, columns=None, reporter=None, **settings):
     """The run and the result of a fit of a spec by default settings, but for those given."""
-    request = Request(Source("model.vispec", text), (data,), columns=columns or {}, settings=settings, out=folder)
+    request = Request(Source("model.vispec", text), (data,), reading=Reading(columns or {}), settings=settings, out=folder)
     made, job = prepare(request, Group(), reporter or Quiet())
     return made, fit(job)
 

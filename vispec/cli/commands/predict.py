@@ -58,7 +58,7 @@ class Rule(click.ParamType):
 @params_option
 @click.option("--rule", type=Rule(), help=f"The decision rule (default: mode for discrete data, else mean): {RULES}.")
 @click.option("--target", "targets", multiple=True, help="An observed variable to predict from all else; again for more.")
-@click.option("--samples", type=click.IntRange(min=1), default=1000, help="Draws of what is not summed (default 1000).")
+@click.option("--samples", type=click.IntRange(min=1), help="Draws of what is not summed (default 1000).")
 @batch_option
 @seed_option
 @threads_option
@@ -71,7 +71,7 @@ def predict(
     params: Path | None,
     rule: str | None,
     targets: tuple[str, ...],
-    samples: int,
+    samples: int | None,
     batch: int | None,
     seed: int | None,
     threads: int | None,
@@ -142,7 +142,7 @@ def fills(run: "Run") -> bool:
 
 
 def predictions(
-    run: "Run", data: "Dataset", rule: str, samples: int, size: int | None, place: "torch.device", seed: int
+    run: "Run", data: "Dataset", rule: str, samples: int | None, size: int | None, place: "torch.device", seed: int
 ) -> "Iterator[tuple[dict[str, Any], Aligned]]":
     """Each row's predictions, and the data that they stand beside."""
     from vispec.train.errors import RunError
@@ -153,12 +153,13 @@ def predictions(
     module = run.load(place)
     if not hasattr(module, "predict"):
         raise RunError("this model has nothing to predict")
+    many = {} if samples is None else {"samples": samples}
     with evaluating(module, seed, place):
         for indices in data.order(size or run.config.settings.batch or 1):
             batch = to_device(data.batch(indices), place)
             batch = run.hide(batch) if isinstance(run, Hidden) else batch
             try:
-                found = module.predict(batch, rule="mode" if rule == "greedy" else rule, samples=samples)  # pyright: ignore[reportCallIssue]
+                found = module.predict(batch, rule="mode" if rule == "greedy" else rule, **many)  # pyright: ignore[reportCallIssue]
             except (ValueError, NotImplementedError) as error:
                 raise RunError(str(error)) from error
             except KeyError as error:

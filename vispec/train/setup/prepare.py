@@ -14,7 +14,7 @@ from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.model.model import FitEntry, Model
 from vispec.model.problems import listed
 from vispec.model.walk import is_read
-from vispec.plan.planner import plan_of
+from vispec.named import stored
 from vispec.source import Source
 from vispec.torch.nets.uses import net_calls
 from vispec.train.data import Dataset, Encoders, load, render
@@ -95,8 +95,8 @@ def prepare(request: Request, group: Group, reporter: Reporter) -> tuple[Run, Jo
         names = listed(dict.fromkeys(name.removeprefix("raw_").partition(".")[0] for name in free if name not in taken))
         raise RunError(f"{request.source.name} leaves {names} to fit: `vispec fit` does, or --params FILE says their values")
     settings = resolve(model, module, settings, train, valid, device, start is not None or told)
-    if request.still or not (free and moves(model)):
-        none = {"optimizer": "adam", "epochs": 0, "least": None, "patience": None, "restarts": 1}
+    if request.still or not moves(module, model):
+        none = {"optimizer": "adam", "epochs": None, "least": None, "patience": None, "restarts": 1}
         settings = settings.model_copy(update=none)
     train, valid = in_precision(settings, train, valid)
     _rehearse(module, model, settings, request.settings, train.num_rows)
@@ -281,10 +281,10 @@ def _histogram(lengths: np.ndarray[Any, Any]) -> dict[int, int]:
     return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
-def moves(model: Model) -> bool:
+def moves(module: nn.Module, model: Model) -> bool:
     """Whether anything that can be fitted has a part in the likelihood."""
-    learned = model.nets or plan_of(model).model.guide
-    return bool(learned) or any(is_read(model, param.name) for param in model.params)
+    unread = {stored(module, model, param) for param in model.params if not is_read(model, param.name)}
+    return any(parameter.requires_grad and name not in unread for name, parameter in module.named_parameters())
 
 
 def _rehearse(module: nn.Module, model: Model, settings: Settings, given: Mapping[str, Any], rows: int) -> None:

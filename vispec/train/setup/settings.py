@@ -52,8 +52,8 @@ class Anneal(BaseModel):
 
 
 class Settings(BaseModel):
-    """What decides the course of a fit. None in epochs, batch, lr, restarts, precision and threads: to be chosen; 0
-    epochs where nothing is to be fitted.
+    """What decides the course of a fit. None in epochs, batch, lr, restarts, precision and threads: to be chosen; epochs
+    still None for Adam: nothing is to be fitted.
 
     optimizer: by its name; "auto" for second-order steps where the objective allows them, and Adam elsewhere.
     clip: largest norm of the gradient of the loss per row. warmup: steps over which the rate rises from 0. decay: the shape in
@@ -67,7 +67,7 @@ class Settings(BaseModel):
     optimizer: str = "auto"
     options: dict[str, Option] = {}
     lr: Positive | None = None
-    epochs: Annotated[int, Field(ge=0)] | None = None
+    epochs: Count | None = None
     batch: Count | None = None
     clip: Positive | None = None
     warmup: Annotated[int, Field(ge=0)] = 0
