@@ -67,8 +67,10 @@ def test_an_observed_count_by_its_marginal() -> None:
 
 def test_numbers_of_a_series_from_those_beside_them() -> None:
     (first, second) = rows("chain.vispec", "series.jsonl", "--rule", "mean")
-    assert first["x"][0] == 1 and first["x"][2] == pytest.approx(0.9)
-    assert 0.9 < first["x"][1] < 1 and -1 < second["x"][1] < -0.7
+    assert first["x"][0] == 1
+    assert first["x"][2] == pytest.approx(0.9)
+    assert 0.9 < first["x"][1] < 1
+    assert -1 < second["x"][1] < -0.7
     assert len(rows("chain.vispec", "series.jsonl", "--rule", "sample(3)")[1]["x"][1]) == 3
 
 
@@ -107,3 +109,14 @@ def test_what_cannot_be(arguments: list[str], code: int, words: str) -> None:
     result = CliRunner().invoke(main, ["predict", *arguments])
     assert result.exit_code == code, result.output
     assert words in result.output
+
+
+def test_latents_that_a_fit_only_sampled_are_summed_for_a_posterior() -> None:
+    text = "param a : real = 1\nplate n:\n    plate i[2]:\n        latent f : bit ~ Bernoulli(0.3)\n"
+    text += "    observed x : real ~ Normal(sum(f[*]) * a, 1)\nfit:\n    fixed : a\n"
+    Path("exact.vispec").write_text(text)
+    Path("score.vispec").write_text(text + "infer:\n    f : score(samples=2)\n")
+    told = [CliRunner().invoke(main, ["posterior", f"{name}.vispec", "x.csv", "--jsonl"]) for name in ("exact", "score")]
+    assert [each.exit_code for each in told] == [0, 0], [each.output for each in told]
+    assert told[0].stdout == told[1].stdout
+    assert "`f`: sampled in the fit, summed here" in told[1].stderr

@@ -225,8 +225,8 @@ def open_run(
     reading: Reading | None = None,
     params: Path | None = None,
 ) -> "tuple[Run, torch.device]":
-    """The run and the device to use it on. Of a run that is not finished, it says which parameters are used. In place of a run a
-    spec that leaves nothing to fit: to these data, or as `params` says."""
+    """The run and the device to use it on. Of a run that is not finished, it says which parameters are used. In place of a run
+    a spec that leaves nothing to fit: to these data, or as `params` says."""
     from vispec.train.errors import RunError
     from vispec.train.setup.distributed import Group, choose_device
     from vispec.train.store.run import Run

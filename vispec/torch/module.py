@@ -61,11 +61,24 @@ def print_module(outputs: Outputs, sizes: Mapping[str, int] | None = None, only:
 
 
 def parameters(m: Members, o: Outputs) -> None:
-    """A property for each parameter that is stored without its constraint."""
+    """A property for each parameter that is stored without its constraint; others are assigned by their numbers too."""
     for param in o.model.params:
         lines, kernels = properties(param, m.names)
         if lines:
             m.text(lines, *kernels)
+    if any(not properties(param, m.names)[0] for param in o.model.params):
+        m.text(list(ASSIGNED))
+
+
+ASSIGNED = (
+    "def __setattr__(self, name: str, value) -> None:",
+    '    """A parameter takes the numbers that it is assigned."""',
+    '    own = self.__dict__.get("_parameters", {}).get(name)',
+    "    if own is None or isinstance(value, nn.Parameter):",
+    "        return super().__setattr__(name, value)",
+    "    with torch.no_grad():",
+    "        own.copy_(torch.as_tensor(value))",
+)
 
 
 MEMBERS = (parameters, constants, density, weights, guides, posterior, initialise, generation)

@@ -115,6 +115,14 @@ class GaussianMixture(nn.Module):
             raw = from_cholesky(value)
             self.raw_L.copy_(in_domain(raw, to_cholesky(raw), value))
 
+    def __setattr__(self, name: str, value) -> None:
+        """A parameter takes the numbers that it is assigned."""
+        own = self.__dict__.get("_parameters", {}).get(name)
+        if own is None or isinstance(value, nn.Parameter):
+            return super().__setattr__(name, value)
+        with torch.no_grad():
+            own.copy_(torch.as_tensor(value))
+
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (n,), exact, in nats."""
         x = batch["x"]  # (n, D)

@@ -93,6 +93,14 @@ class HmmAlignment(nn.Module):
         self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
         keep_pages()
 
+    def __setattr__(self, name: str, value) -> None:
+        """A parameter takes the numbers that it is assigned."""
+        own = self.__dict__.get("_parameters", {}).get(name)
+        if own is None or isinstance(value, nn.Parameter):
+            return super().__setattr__(name, value)
+        with torch.no_grad():
+            own.copy_(torch.as_tensor(value))
+
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (pair,), exact, in nats."""
         batch = with_room(batch)

@@ -108,6 +108,14 @@ class LeftToRight(nn.Module):
             raw = value.log()
             self.raw_emit.copy_(in_domain(raw, raw.softmax(-1), value))
 
+    def __setattr__(self, name: str, value) -> None:
+        """A parameter takes the numbers that it is assigned."""
+        own = self.__dict__.get("_parameters", {}).get(name)
+        if own is None or isinstance(value, nn.Parameter):
+            return super().__setattr__(name, value)
+        with torch.no_grad():
+            own.copy_(torch.as_tensor(value))
+
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (word,), exact, in nats."""
         batch = with_room(batch)

@@ -109,6 +109,14 @@ class NaiveBayes(nn.Module):
             raw = softplus_inverse(value)
             self.raw_sigma.copy_(in_domain(raw, F.softplus(raw), value))
 
+    def __setattr__(self, name: str, value) -> None:
+        """A parameter takes the numbers that it is assigned."""
+        own = self.__dict__.get("_parameters", {}).get(name)
+        if own is None or isinstance(value, nn.Parameter):
+            return super().__setattr__(name, value)
+        with torch.no_grad():
+            own.copy_(torch.as_tensor(value))
+
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (n,), exact, in nats."""
         x_observed = batch["x_observed"]  # (n, d)

@@ -10,7 +10,7 @@ import click
 
 from vispec.catalog import Command
 from vispec.cli.elements import by_element
-from vispec.cli.failures import failures
+from vispec.cli.failures import failures, say
 from vispec.cli.options import (
     batch_option,
     data_argument,
@@ -27,6 +27,7 @@ from vispec.cli.options import (
 )
 from vispec.cli.show import Aligned, describe
 from vispec.diagnostics import dump
+from vispec.model.problems import listed
 from vispec.model.types import FINITE_DOMAINS
 from vispec.train.reading import Reading
 
@@ -107,7 +108,7 @@ def posterior(
     with failures():
         opened, place = open_run(run, device, threads, data, reading, params)
         dataset = load_data(opened, data, reading)
-        module = opened.load(place, memory)
+        opened, module = summed(opened, opened.load(place, memory), place, memory)
         size = batch or opened.config.settings.batch or 1
         plain = "marginals" if jsonl else "mode"
         chosen = query or ("moments" if hasattr(module, "draws") and not hasattr(module, "tilted") else plain)
@@ -125,6 +126,25 @@ def posterior(
         for row, aligned in found:
             number += "(shared)" not in row
             click.echo(dump(row) if jsonl else describe(number, row, aligned))
+
+
+def summed(run: "Run", module: "nn.Module", place: "torch.device", memory: int | None) -> "tuple[Run, nn.Module]":
+    """The run and its module; where latents were only sampled in the fit, those of the same model with sums in their place."""
+    from vispec.diagnostics import SpecError
+    from vispec.train.errors import RunError
+    from vispec.train.store.changed import Summed
+
+    latent = [variable.name for variable in run.model.variables if variable.role == "latent"]
+    if hasattr(module, "posterior") or hasattr(module, "draws") or not latent:
+        return run, module
+    found = Summed(run.folder, run.config, run.trust)
+    try:
+        module = found.load(place, memory)
+    except SpecError as error:
+        why = error.diagnostics[0].message
+        raise RunError(f"{listed(latent)} were sampled in the fit, and cannot be summed for a posterior: {why}") from error
+    say(f"{listed(latent)}: sampled in the fit, summed here")
+    return found, module
 
 
 def answers(

@@ -102,7 +102,7 @@ def asked(run: "Run", targets: tuple[str, ...], rule: str | None) -> "Run":
     """The run with what is to be predicted hidden, where that is not what is missing."""
     from vispec.model.problems import did_you_mean, listed
     from vispec.train.errors import RunError
-    from vispec.train.scores.hidden import Hidden, predictable
+    from vispec.train.store.changed import Hidden, predictable
 
     known = [v.name for v in run.model.variables if v.role in ("observed", "partial")]
     for name in targets:
@@ -117,7 +117,7 @@ def asked(run: "Run", targets: tuple[str, ...], rule: str | None) -> "Run":
 def read(run: "Run", data: tuple[str, ...], reading: Reading) -> "Dataset":
     """The data; what is hidden may be there, to say how long rows are, or not."""
     from vispec.train.data import DataError
-    from vispec.train.scores.hidden import Hidden
+    from vispec.train.store.changed import Hidden
 
     if not isinstance(run, Hidden):
         return load_data(run, data, reading) if fills(run) else load_given(run, data, reading)
@@ -146,8 +146,8 @@ def predictions(
 ) -> "Iterator[tuple[dict[str, Any], Aligned]]":
     """Each row's predictions, and the data that they stand beside."""
     from vispec.train.errors import RunError
-    from vispec.train.scores.hidden import Hidden
     from vispec.train.scores.rows import Rows
+    from vispec.train.store.changed import Hidden
     from vispec.train.store.module import evaluating, to_device
 
     module = run.load(place)

@@ -1,6 +1,8 @@
-"""A run with variables hidden: its spec with these as partial ones, of which no cell is seen; all else tells of them."""
+"""A run whose spec is read otherwise than it was fitted: with variables hidden, or with sums in place of draws. Its module is
+compiled anew from the changed spec, and has the parameters of the run."""
 
 import sys
+from abc import abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,33 +18,51 @@ from vispec.model.model import Model
 from vispec.model.walk import is_read
 from vispec.plan.planner import plan_of
 from vispec.syntax.parse import parse
-from vispec.syntax.tree import Plate, Statement, Variable
+from vispec.syntax.tree import Infer, Plate, Statement, Tree, Variable
 from vispec.train.setup.given import fix
 from vispec.train.sizes import size_names
+from vispec.train.store.checkpoint import Tensors
 from vispec.train.store.module import class_of_text
 from vispec.train.store.run import Run
 
 
 @dataclass(frozen=True)
-class Hidden(Run):
-    """targets: names of observed or partial variables."""
+class Changed(Run):
+    """work: terms that the sums for one row may have; what was planned once, was allowed."""
 
-    targets: frozenset[str] = frozenset()
+    work: int | None = sys.maxsize
+
+    @abstractmethod
+    def change(self, tree: Tree) -> Tree:
+        """The spec as it is read."""
 
     @cached_property
     def model(self) -> Model:  # pyright: ignore[reportIncompatibleVariableOverride]
-        tree = parse(self.source)
-        body = tuple(hidden(statement, self.targets) for statement in tree.body)
         sizes = {name: size for name, size in self.config.sizes.items() if name in size_names(self.source)}
-        return check_model(replace(tree, body=body), sizes)
+        return check_model(self.change(parse(self.source)), sizes)
 
     @cached_property
-    def module_class(self) -> type[nn.Module]:
-        text = compile_model(self.model, self.config.sizes, work=sys.maxsize)
+    def module_class(self) -> type[nn.Module]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        text = compile_model(self.model, self.config.sizes, work=self.work)
         return class_of_text(text, class_of(text))
 
     def build(self) -> nn.Module:
         return fix(self.module_class(), self.model)
+
+    def parameters(self) -> Tensors:
+        """Those that the changed module has; what an estimator alone reads is not among them."""
+        known = self.module_class().state_dict()
+        return {name: value for name, value in super().parameters().items() if name in known}
+
+
+@dataclass(frozen=True)
+class Hidden(Changed):
+    """targets: observed or partial variables, read as partial ones of which no cell is seen: all else tells of them."""
+
+    targets: frozenset[str] = frozenset()
+
+    def change(self, tree: Tree) -> Tree:
+        return replace(tree, body=tuple(hidden(statement, self.targets) for statement in tree.body))
 
     @property
     def measures(self) -> bool:
@@ -55,6 +75,15 @@ class Hidden(Run):
         """The batch without what is to be predicted."""
         names = {f"{name}_observed" for name in self.targets}
         return {name: torch.zeros_like(value) if name in names else value for name, value in batch.items()}
+
+
+def hidden(statement: Statement, targets: Collection[str]) -> Any:
+    match statement:
+        case Plate(body=body):
+            return replace(statement, body=tuple(hidden(each, targets) for each in body))
+        case Variable(name=name) if name.id in targets:
+            return replace(statement, role="partial")
+    return statement
 
 
 def predictable(run: Run) -> Run:
@@ -73,10 +102,11 @@ def predictable(run: Run) -> Run:
     return found
 
 
-def hidden(statement: Statement, targets: Collection[str]) -> Any:
-    match statement:
-        case Plate(body=body):
-            return replace(statement, body=tuple(hidden(each, targets) for each in body))
-        case Variable(name=name) if name.id in targets:
-            return replace(statement, role="partial")
-    return statement
+@dataclass(frozen=True)
+class Summed(Changed):
+    """With all latents summed that can be, within the budget of any spec, whatever estimated their gradients in the fit."""
+
+    work: int | None = None
+
+    def change(self, tree: Tree) -> Tree:
+        return replace(tree, body=tuple(statement for statement in tree.body if not isinstance(statement, Infer)))
