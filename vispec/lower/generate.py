@@ -112,7 +112,7 @@ class Generator:
                 if variable.role == "latent":
                     return build.where(test, one, other)
                 rank = ("rank", len(order) - len(shape))
-                call = Call("kernel", "vispec.kernels.decide:choose", given, ((shape, dtype_of(variable.type)),), (rank,))
+                call = Call("kernel", "vispec.kernels.told.decide:choose", given, ((shape, dtype_of(variable.type)),), (rank,))
                 return Part(call, 0)
             case DrawLaw(name, params):
                 entry = distributions()[name]

@@ -13,19 +13,7 @@ import torch
 from torch import Tensor, nn
 # backward: first_derivative
 # constraints: in_domain
-# decide: decide
 # heap: keep_pages
-# predict: labelled
-# queries: Attached
-# queries: Entropic
-# queries: Summed
-# queries: answer
-# queries: ask
-# queries: divergence
-# queries: k_best
-# queries: logs_of
-# queries: mean_where
-# queries: ranked
 # starts: by_group
 # starts: by_group_among
 # starts: clusters
@@ -41,6 +29,18 @@ from torch import Tensor, nn
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
 # sums.lookup: pick_last
+# told.decide: decide
+# told.predict: labelled
+# told.queries: Attached
+# told.queries: Entropic
+# told.queries: Summed
+# told.queries: answer
+# told.queries: ask
+# told.queries: divergence
+# told.queries: k_best
+# told.queries: logs_of
+# told.queries: mean_where
+# told.queries: ranked
 
 
 def categorical_start(value: torch.Tensor, size: int) -> tuple[torch.Tensor]:

@@ -14,19 +14,7 @@ import torch
 from torch import Tensor, nn
 # backward: first_derivative
 # constraints: in_domain
-# decide: decide
-# decide: predictive
 # heap: keep_pages
-# queries: Attached
-# queries: Entropic
-# queries: Summed
-# queries: answer
-# queries: ask
-# queries: divergence
-# queries: k_best
-# queries: logs_of
-# queries: mean_where
-# queries: ranked
 # rows: up_to_the_ends
 # rows: with_room
 # starts: by_group
@@ -45,6 +33,18 @@ from torch import Tensor, nn
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
 # sums.lookup: cells
+# told.decide: decide
+# told.decide: predictive
+# told.queries: Attached
+# told.queries: Entropic
+# told.queries: Summed
+# told.queries: answer
+# told.queries: ask
+# told.queries: divergence
+# told.queries: k_best
+# told.queries: logs_of
+# told.queries: mean_where
+# told.queries: ranked
 
 
 def categorical_start(value: torch.Tensor, size: int) -> tuple[torch.Tensor]:

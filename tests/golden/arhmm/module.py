@@ -13,21 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
 # constraints: in_domain
-# decide: decide
-# decide: predictive
 # heap: keep_pages
 # layers.dense: OneHotLinear
-# queries: Attached
-# queries: Entropic
-# queries: Summed
-# queries: answer
-# queries: ask
-# queries: divergence
-# queries: k_best
-# queries: logs_of
-# queries: mean_where
-# queries: pairs
-# queries: ranked
 # rows: up_to_the_ends
 # rows: with_room
 # sums.algebra: Maximum
@@ -57,6 +44,19 @@ from torch.nn import functional as F
 # sums.lookup: steps_back
 # sums.sweep: Room
 # sums.sweep: imprecise
+# told.decide: decide
+# told.decide: predictive
+# told.queries: Attached
+# told.queries: Entropic
+# told.queries: Summed
+# told.queries: answer
+# told.queries: ask
+# told.queries: divergence
+# told.queries: k_best
+# told.queries: logs_of
+# told.queries: mean_where
+# told.queries: pairs
+# told.queries: ranked
 
 
 class First(nn.Module):

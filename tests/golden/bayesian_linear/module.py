@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 # constraints: in_domain
 # constraints: softplus_inverse
-# decide: decide
-# decide: predictive
 # draws.kl: KlNormalStandard
 # draws.kl: kl_normal_standard
 # draws.kl: kl_normal_standard_vector
 # heap: keep_pages
+# told.decide: decide
+# told.decide: predictive
 
 
 def gamma_log_prob(value: torch.Tensor, concentration: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:

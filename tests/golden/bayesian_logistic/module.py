@@ -15,12 +15,12 @@ from torch.nn import functional as F
 # backward: first_derivative
 # constraints: in_domain
 # constraints: softplus_inverse
-# decide: decide
-# decide: predictive
 # draws.reparameterised: through_the_draw
 # heap: keep_pages
 # sums.logsum: GradientAlone
 # sums.logsum: gradient_alone
+# told.decide: decide
+# told.decide: predictive
 # vectors: NormalVectorLogProb
 # vectors: normal_vector_log_prob
 # vectors: standard_normal_vector_log_prob

@@ -14,21 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
-# decide: decide
-# decide: predictive
 # heap: keep_pages
 # layers.recurrent: Recurrent
 # layers.sequence: after_start
-# queries: Attached
-# queries: Entropic
-# queries: Summed
-# queries: answer
-# queries: ask
-# queries: divergence
-# queries: k_best
-# queries: logs_of
-# queries: mean_where
-# queries: ranked
 # rows: up_to_the_ends
 # rows: with_room
 # sums.algebra: Maximum
@@ -46,6 +34,18 @@ from torch.nn import functional as F
 # sums.logsum: log_sum_exp
 # sums.selected: logits_log_prob
 # sums.unrolled: over_joint_values
+# told.decide: decide
+# told.decide: predictive
+# told.queries: Attached
+# told.queries: Entropic
+# told.queries: Summed
+# told.queries: answer
+# told.queries: ask
+# told.queries: divergence
+# told.queries: k_best
+# told.queries: logs_of
+# told.queries: mean_where
+# told.queries: ranked
 
 
 class Past(nn.Module):

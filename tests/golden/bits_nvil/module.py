@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
 # constraints: in_domain
-# decide: decide
-# decide: predictive
 # draws.score: mean_possible
 # draws.score: regression
 # draws.score: score_bound
@@ -24,6 +22,8 @@ from torch.nn import functional as F
 # sums.logsum: GradientAlone
 # sums.logsum: gradient_alone
 # sums.logsum: impossible_alone
+# told.decide: decide
+# told.decide: predictive
 
 
 def bernoulli_log_prob(value: torch.Tensor, logit: torch.Tensor) -> torch.Tensor:

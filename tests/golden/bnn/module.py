@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 # constraints: in_domain
 # constraints: softplus_inverse
-# decide: decide
-# decide: predictive
 # heap: keep_pages
 # layers.bayesian: RandomLinear
 # layers.bayesian: RandomWeights
 # layers.bayesian: kl_of_weights
+# told.decide: decide
+# told.decide: predictive
 
 
 def gamma_log_prob(value: torch.Tensor, concentration: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:

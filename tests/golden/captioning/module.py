@@ -11,7 +11,6 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-# decide: decide
 # heap: keep_pages
 # layers.convolution: Picture
 # layers.recurrent: Recurrent
@@ -20,6 +19,7 @@ from torch.nn import functional as F
 # rows: with_room
 # sums.logsum: impossible_alone
 # sums.selected: logits_log_prob
+# told.decide: decide
 
 
 class See(nn.Module):

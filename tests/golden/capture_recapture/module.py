@@ -13,21 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
 # constraints: in_domain
-# decide: choose
-# decide: decide
-# decide: predictive
 # heap: keep_pages
-# queries: Attached
-# queries: Entropic
-# queries: Summed
-# queries: answer
-# queries: ask
-# queries: divergence
-# queries: k_best
-# queries: logs_of
-# queries: mean_where
-# queries: pairs
-# queries: ranked
 # starts: by_group
 # starts: by_group_among
 # starts: kept
@@ -58,6 +44,20 @@ from torch.nn import functional as F
 # sums.lookup: steps_back
 # sums.sweep: Room
 # sums.sweep: imprecise
+# told.decide: choose
+# told.decide: decide
+# told.decide: predictive
+# told.queries: Attached
+# told.queries: Entropic
+# told.queries: Summed
+# told.queries: answer
+# told.queries: ask
+# told.queries: divergence
+# told.queries: k_best
+# told.queries: logs_of
+# told.queries: mean_where
+# told.queries: pairs
+# told.queries: ranked
 
 
 def bernoulli_start(value: torch.Tensor) -> tuple[torch.Tensor]:

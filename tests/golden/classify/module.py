@@ -10,10 +10,10 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-# decide: decide
 # heap: keep_pages
 # sums.logsum: impossible_alone
 # sums.selected: logits_log_prob
+# told.decide: decide
 
 
 class FNet(nn.Module):

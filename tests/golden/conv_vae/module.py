@@ -11,12 +11,12 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-# decide: decide
-# decide: predictive
 # draws.kl: KlNormalStandard
 # draws.kl: kl_normal_standard_vector
 # heap: keep_pages
 # layers.convolution: Picture
+# told.decide: decide
+# told.decide: predictive
 # vectors: NormalVectorLogProb
 # vectors: normal_vector_log_prob
 # vectors: standard_normal_vector_log_prob

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
 # constraints: in_domain
-# decide: decide
-# decide: predictive
 # draws.kl: kl_bernoulli
 # draws.kl: kl_normal_normal
 # draws.relaxed: relaxed_bit
 # heap: keep_pages
 # sums.logsum: GradientAlone
 # sums.logsum: gradient_alone
+# told.decide: decide
+# told.decide: predictive
 # vectors: NormalVectorLogProb
 # vectors: normal_vector_log_prob
 

@@ -18,22 +18,9 @@ from torch.nn import functional as F
 # backward: first_derivative
 # constraints: in_domain
 # constraints: softplus_inverse
-# decide: decide
-# decide: predictive
 # heap: keep_pages
 # probability: LogOfProbability
 # probability: log_of
-# queries: Attached
-# queries: Entropic
-# queries: Summed
-# queries: answer
-# queries: ask
-# queries: divergence
-# queries: k_best
-# queries: logs_of
-# queries: mean_where
-# queries: pairs
-# queries: ranked
 # rows: up_to_the_ends
 # rows: with_room
 # sums.algebra: Maximum
@@ -63,6 +50,19 @@ from torch.nn import functional as F
 # sums.lookup: pick_last
 # sums.sweep: Room
 # sums.sweep: imprecise
+# told.decide: decide
+# told.decide: predictive
+# told.queries: Attached
+# told.queries: Entropic
+# told.queries: Summed
+# told.queries: answer
+# told.queries: ask
+# told.queries: divergence
+# told.queries: k_best
+# told.queries: logs_of
+# told.queries: mean_where
+# told.queries: pairs
+# told.queries: ranked
 
 
 def dirichlet_log_prob(value: torch.Tensor, concentration: torch.Tensor) -> torch.Tensor:

@@ -14,8 +14,6 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-# decide: decide
-# decide: predictive
 # draws.autoregressive: AutoregressiveLayer
 # draws.autoregressive: AutoregressiveLayers
 # draws.autoregressive: MaskedLinear
@@ -29,6 +27,8 @@ from torch.nn import functional as F
 # layers.standardise: learn_scales
 # probability: LogOfProbability
 # probability: log_of
+# told.decide: decide
+# told.decide: predictive
 
 
 def half_cauchy_log_prob(value: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:

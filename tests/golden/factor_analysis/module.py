@@ -15,12 +15,12 @@ from torch.nn import functional as F
 # constraints: in_domain
 # constraints: softplus_inverse
 # constraints: to_cholesky
-# decide: decide
-# decide: predictive
 # heap: keep_pages
 # starts: by_group
 # starts: by_group_among
 # starts: kept
+# told.decide: decide
+# told.decide: predictive
 # vectors: NormalVectorLogProb
 # vectors: normal_vector_log_prob
 # vectors: standard_normal_vector_log_prob

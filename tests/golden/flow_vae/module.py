@@ -11,12 +11,12 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-# decide: decide
-# decide: predictive
 # draws.autoregressive: AutoregressiveLayer
 # draws.autoregressive: AutoregressiveLayers
 # draws.autoregressive: MaskedLinear
 # heap: keep_pages
+# told.decide: decide
+# told.decide: predictive
 # vectors: NormalVectorLogProb
 # vectors: normal_vector_log_prob
 # vectors: standard_normal_vector_log_prob

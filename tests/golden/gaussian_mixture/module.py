@@ -16,19 +16,7 @@ from torch.nn import functional as F
 # constraints: in_domain
 # constraints: softplus_inverse
 # constraints: to_cholesky
-# decide: decide
-# decide: predictive
 # heap: keep_pages
-# queries: Attached
-# queries: Entropic
-# queries: Summed
-# queries: answer
-# queries: ask
-# queries: divergence
-# queries: k_best
-# queries: logs_of
-# queries: mean_where
-# queries: ranked
 # starts: by_group
 # starts: clusters
 # starts: k_means
@@ -42,6 +30,18 @@ from torch.nn import functional as F
 # sums.enumeration: seeded
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
+# told.decide: decide
+# told.decide: predictive
+# told.queries: Attached
+# told.queries: Entropic
+# told.queries: Summed
+# told.queries: answer
+# told.queries: ask
+# told.queries: divergence
+# told.queries: k_best
+# told.queries: logs_of
+# told.queries: mean_where
+# told.queries: ranked
 
 
 def categorical_start(value: torch.Tensor, size: int) -> tuple[torch.Tensor]:

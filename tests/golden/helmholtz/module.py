@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
 # constraints: in_domain
-# decide: decide
-# decide: predictive
 # heap: keep_pages
 # sums.logsum: GradientAlone
 # sums.logsum: gradient_alone
+# told.decide: decide
+# told.decide: predictive
 
 
 def bernoulli_log_prob(value: torch.Tensor, logit: torch.Tensor) -> torch.Tensor:

@@ -13,20 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
 # constraints: in_domain
-# decide: decide
-# decide: predictive
 # heap: keep_pages
-# queries: Attached
-# queries: Entropic
-# queries: Summed
-# queries: answer
-# queries: ask
-# queries: divergence
-# queries: k_best
-# queries: logs_of
-# queries: mean_where
-# queries: pairs
-# queries: ranked
 # rows: up_to_the_ends
 # rows: with_room
 # starts: by_group
@@ -62,6 +49,19 @@ from torch.nn import functional as F
 # sums.logsum: weights
 # sums.sweep: Room
 # sums.sweep: imprecise
+# told.decide: decide
+# told.decide: predictive
+# told.queries: Attached
+# told.queries: Entropic
+# told.queries: Summed
+# told.queries: answer
+# told.queries: ask
+# told.queries: divergence
+# told.queries: k_best
+# told.queries: logs_of
+# told.queries: mean_where
+# told.queries: pairs
+# told.queries: ranked
 
 
 def bernoulli_start(value: torch.Tensor) -> tuple[torch.Tensor]:

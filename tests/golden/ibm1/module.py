@@ -13,20 +13,8 @@
 import torch
 from torch import Tensor, nn
 # backward: first_derivative
-# decide: decide
-# decide: predictive
 # distinct: distinct
 # heap: keep_pages
-# queries: Attached
-# queries: Entropic
-# queries: Summed
-# queries: answer
-# queries: ask
-# queries: divergence
-# queries: k_best
-# queries: logs_of
-# queries: mean_where
-# queries: ranked
 # rows: up_to_the_ends
 # rows: with_room
 # sums.algebra: Maximum
@@ -40,6 +28,18 @@ from torch import Tensor, nn
 # sums.selected: SelectedLogSoftmax
 # sums.selected: selected_log_softmax
 # sums.selected: softmax_in_place
+# told.decide: decide
+# told.decide: predictive
+# told.queries: Attached
+# told.queries: Entropic
+# told.queries: Summed
+# told.queries: answer
+# told.queries: ask
+# told.queries: divergence
+# told.queries: k_best
+# told.queries: logs_of
+# told.queries: mean_where
+# told.queries: ranked
 
 
 class Lex(nn.Module):

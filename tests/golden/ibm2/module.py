@@ -16,20 +16,8 @@ from torch.nn import functional as F
 # backward: first_derivative
 # constraints: in_domain
 # constraints: softplus_inverse
-# decide: decide
-# decide: predictive
 # distinct: distinct
 # heap: keep_pages
-# queries: Attached
-# queries: Entropic
-# queries: Summed
-# queries: answer
-# queries: ask
-# queries: divergence
-# queries: k_best
-# queries: logs_of
-# queries: mean_where
-# queries: ranked
 # rows: up_to_the_ends
 # rows: with_room
 # sums.algebra: Maximum
@@ -43,6 +31,18 @@ from torch.nn import functional as F
 # sums.selected: SelectedLogSoftmax
 # sums.selected: selected_log_softmax
 # sums.selected: softmax_in_place
+# told.decide: decide
+# told.decide: predictive
+# told.queries: Attached
+# told.queries: Entropic
+# told.queries: Summed
+# told.queries: answer
+# told.queries: ask
+# told.queries: divergence
+# told.queries: k_best
+# told.queries: logs_of
+# told.queries: mean_where
+# told.queries: ranked
 
 
 class Lex(nn.Module):

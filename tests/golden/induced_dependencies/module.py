@@ -14,20 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
-# decide: decide
-# decide: predictive
 # distinct: distinct
 # heap: keep_pages
-# queries: Attached
-# queries: Entropic
-# queries: Summed
-# queries: answer
-# queries: ask
-# queries: divergence
-# queries: k_best
-# queries: logs_of
-# queries: mean_where
-# queries: ranked
 # rows: up_to_the_ends
 # rows: with_room
 # sums.algebra: Maximum
@@ -63,6 +51,18 @@ from torch.nn import functional as F
 # sums.tree: tree_shares
 # sums.tree: tree_sums
 # sums.tree: tree_total
+# told.decide: decide
+# told.decide: predictive
+# told.queries: Attached
+# told.queries: Entropic
+# told.queries: Summed
+# told.queries: answer
+# told.queries: ask
+# told.queries: divergence
+# told.queries: k_best
+# told.queries: logs_of
+# told.queries: mean_where
+# told.queries: ranked
 
 
 class Attach(nn.Module):

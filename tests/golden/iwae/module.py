@@ -12,8 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
-# decide: decide
-# decide: predictive
 # draws.reparameterised: WeighedByShare
 # draws.reparameterised: no_shares
 # draws.reparameterised: softmax_or_zero
@@ -25,6 +23,8 @@ from torch.nn import functional as F
 # sums.logsum: LogSumExp
 # sums.logsum: gradient_alone
 # sums.logsum: log_sum_exp
+# told.decide: decide
+# told.decide: predictive
 # vectors: NormalVectorLogProb
 # vectors: normal_vector_log_prob
 # vectors: standard_normal_vector_log_prob

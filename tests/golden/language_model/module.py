@@ -10,7 +10,6 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-# decide: decide
 # heap: keep_pages
 # layers.recurrent: Recurrent
 # layers.sequence: after_start
@@ -18,6 +17,7 @@ from torch.nn import functional as F
 # rows: with_room
 # sums.logsum: impossible_alone
 # sums.selected: logits_log_prob
+# told.decide: decide
 
 
 class Lm(nn.Module):

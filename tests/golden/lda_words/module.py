@@ -15,21 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
 # constraints: in_domain
-# decide: decide
-# decide: predictive
 # distinct: distinct
 # heap: keep_pages
 # layers.counts: count_values
-# queries: Attached
-# queries: Entropic
-# queries: Summed
-# queries: answer
-# queries: ask
-# queries: divergence
-# queries: k_best
-# queries: logs_of
-# queries: mean_where
-# queries: ranked
 # rows: up_to_the_ends
 # rows: with_room
 # starts: by_group
@@ -47,6 +35,18 @@ from torch.nn import functional as F
 # sums.lookup: MixedTotal
 # sums.lookup: columns
 # sums.lookup: mixed_total
+# told.decide: decide
+# told.decide: predictive
+# told.queries: Attached
+# told.queries: Entropic
+# told.queries: Summed
+# told.queries: answer
+# told.queries: ask
+# told.queries: divergence
+# told.queries: k_best
+# told.queries: logs_of
+# told.queries: mean_where
+# told.queries: ranked
 
 
 def categorical_start(value: torch.Tensor, size: int) -> tuple[torch.Tensor]:

@@ -14,19 +14,7 @@ from torch.nn import functional as F
 # backward: first_derivative
 # constraints: in_domain
 # constraints: softplus_inverse
-# decide: decide
-# decide: predictive
 # heap: keep_pages
-# queries: Attached
-# queries: Entropic
-# queries: Summed
-# queries: answer
-# queries: ask
-# queries: divergence
-# queries: k_best
-# queries: logs_of
-# queries: mean_where
-# queries: ranked
 # starts: by_group
 # starts: kept
 # sums.algebra: Maximum
@@ -40,6 +28,18 @@ from torch.nn import functional as F
 # sums.mixture: NormalNatural
 # sums.mixture: mixture_log_prob
 # sums.mixture: normal_natural
+# told.decide: decide
+# told.decide: predictive
+# told.queries: Attached
+# told.queries: Entropic
+# told.queries: Summed
+# told.queries: answer
+# told.queries: ask
+# told.queries: divergence
+# told.queries: k_best
+# told.queries: logs_of
+# told.queries: mean_where
+# told.queries: ranked
 
 
 def normal_start(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

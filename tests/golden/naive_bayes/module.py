@@ -15,21 +15,7 @@ from torch.nn import functional as F
 # backward: first_derivative
 # constraints: in_domain
 # constraints: softplus_inverse
-# decide: decide
 # heap: keep_pages
-# predict: Predictive
-# predict: filled
-# predict: with_seen
-# queries: Attached
-# queries: Entropic
-# queries: Summed
-# queries: answer
-# queries: ask
-# queries: divergence
-# queries: k_best
-# queries: logs_of
-# queries: mean_where
-# queries: ranked
 # starts: by_group
 # starts: by_group_among
 # starts: clusters
@@ -45,6 +31,20 @@ from torch.nn import functional as F
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
 # sums.lookup: columns
+# told.decide: decide
+# told.predict: Predictive
+# told.predict: filled
+# told.predict: with_seen
+# told.queries: Attached
+# told.queries: Entropic
+# told.queries: Summed
+# told.queries: answer
+# told.queries: ask
+# told.queries: divergence
+# told.queries: k_best
+# told.queries: logs_of
+# told.queries: mean_where
+# told.queries: ranked
 
 
 def categorical_start(value: torch.Tensor, size: int) -> tuple[torch.Tensor]:

@@ -16,21 +16,9 @@ from torch.nn import functional as F
 # backward: first_derivative
 # constraints: in_domain
 # constraints: softplus_inverse
-# decide: decide
-# decide: predictive
 # heap: keep_pages
 # probability: LogOfProbability
 # probability: log_of
-# queries: Attached
-# queries: Entropic
-# queries: Summed
-# queries: answer
-# queries: ask
-# queries: divergence
-# queries: k_best
-# queries: logs_of
-# queries: mean_where
-# queries: ranked
 # sums.algebra: Maximum
 # sums.algebra: Sampled
 # sums.algebra: maximum
@@ -45,6 +33,18 @@ from torch.nn import functional as F
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
 # sums.unrolled: over_joint_values
+# told.decide: decide
+# told.decide: predictive
+# told.queries: Attached
+# told.queries: Entropic
+# told.queries: Summed
+# told.queries: answer
+# told.queries: ask
+# told.queries: divergence
+# told.queries: k_best
+# told.queries: logs_of
+# told.queries: mean_where
+# told.queries: ranked
 
 
 def bernoulli_log_prob(value: torch.Tensor, logit: torch.Tensor) -> torch.Tensor:

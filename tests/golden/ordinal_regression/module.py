@@ -16,22 +16,10 @@ from torch.nn import functional as F
 # constraints: in_domain
 # constraints: softplus_inverse
 # constraints: to_ordered
-# decide: decide
 # heap: keep_pages
 # layers.standardise: Standardise
 # layers.standardise: learn_scales
-# predict: labelled
 # probability: ordinal_log_probs
-# queries: Attached
-# queries: Entropic
-# queries: Summed
-# queries: answer
-# queries: ask
-# queries: divergence
-# queries: k_best
-# queries: logs_of
-# queries: mean_where
-# queries: ranked
 # sums.algebra: Maximum
 # sums.algebra: Sampled
 # sums.algebra: maximum
@@ -41,6 +29,18 @@ from torch.nn import functional as F
 # sums.logsum: impossible_alone
 # sums.logsum: log_sum_exp
 # sums.lookup: pick_last
+# told.decide: decide
+# told.predict: labelled
+# told.queries: Attached
+# told.queries: Entropic
+# told.queries: Summed
+# told.queries: answer
+# told.queries: ask
+# told.queries: divergence
+# told.queries: k_best
+# told.queries: logs_of
+# told.queries: mean_where
+# told.queries: ranked
 
 
 class Score(nn.Module):

@@ -12,20 +12,7 @@ import torch
 from torch import Tensor, nn
 # backward: first_derivative
 # constraints: in_domain
-# decide: decide
 # heap: keep_pages
-# predict: labelled
-# queries: Attached
-# queries: Entropic
-# queries: Summed
-# queries: answer
-# queries: ask
-# queries: divergence
-# queries: k_best
-# queries: logs_of
-# queries: mean_where
-# queries: pairs
-# queries: ranked
 # rows: up_to_the_ends
 # rows: with_room
 # starts: by_group
@@ -58,6 +45,19 @@ from torch import Tensor, nn
 # sums.lookup: columns
 # sums.sweep: Room
 # sums.sweep: imprecise
+# told.decide: decide
+# told.predict: labelled
+# told.queries: Attached
+# told.queries: Entropic
+# told.queries: Summed
+# told.queries: answer
+# told.queries: ask
+# told.queries: divergence
+# told.queries: k_best
+# told.queries: logs_of
+# told.queries: mean_where
+# told.queries: pairs
+# told.queries: ranked
 
 
 def categorical_start(value: torch.Tensor, size: int) -> tuple[torch.Tensor]:

@@ -14,8 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
-# decide: decide
-# decide: predictive
 # distinct: distinct
 # draws.score: mean_of_others
 # draws.score: score_bound
@@ -28,16 +26,6 @@ from torch.nn import functional as F
 # layers.sequence: masked_mean
 # layers.sequence: shares
 # layers.sequence: weighted_sum
-# queries: Attached
-# queries: Entropic
-# queries: Summed
-# queries: answer
-# queries: ask
-# queries: divergence
-# queries: k_best
-# queries: logs_of
-# queries: mean_where
-# queries: ranked
 # rows: by_rows
 # rows: has_few_values
 # rows: shortened
@@ -62,6 +50,18 @@ from torch.nn import functional as F
 # sums.lookup: pick_last
 # sums.selected: logits_log_prob
 # sums.unrolled: over_joint_values
+# told.decide: decide
+# told.decide: predictive
+# told.queries: Attached
+# told.queries: Entropic
+# told.queries: Summed
+# told.queries: answer
+# told.queries: ask
+# told.queries: divergence
+# told.queries: k_best
+# told.queries: logs_of
+# told.queries: mean_where
+# told.queries: ranked
 
 
 def bernoulli_log_prob(value: torch.Tensor, logit: torch.Tensor) -> torch.Tensor:

@@ -11,8 +11,6 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-# decide: decide
-# decide: predictive
 # distinct: distinct
 # heap: keep_pages
 # probability: log_1_minus_exp
@@ -20,6 +18,8 @@ from torch.nn import functional as F
 # sums.lookup: cells
 # sums.lookup: pick_last
 # sums.selected: logits_log_prob
+# told.decide: decide
+# told.decide: predictive
 
 
 def hard_kumaraswamy_sample(concentration1: torch.Tensor, concentration0: torch.Tensor) -> torch.Tensor:

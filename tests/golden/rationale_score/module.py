@@ -12,8 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
-# decide: decide
-# decide: predictive
 # distinct: distinct
 # draws.score: mean_of_others
 # draws.score: score_bound
@@ -31,6 +29,8 @@ from torch.nn import functional as F
 # sums.logsum: impossible_alone
 # sums.lookup: pick_last
 # sums.selected: logits_log_prob
+# told.decide: decide
+# told.decide: predictive
 
 
 def bernoulli_log_prob(value: torch.Tensor, logit: torch.Tensor) -> torch.Tensor:

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # constraints: softplus_inverse
-# decide: decide
 # heap: keep_pages
 # layers.standardise: Standardise
 # layers.standardise: learn_scales
 # starts: by_group
 # starts: kept
+# told.decide: decide
 
 
 def normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:

@@ -12,8 +12,6 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-# decide: decide
-# decide: predictive
 # draws.kl: KlNormalStandard
 # draws.kl: kl_normal_standard_vector
 # heap: keep_pages
@@ -26,6 +24,8 @@ from torch.nn import functional as F
 # rows: up_to_the_ends
 # rows: with_room
 # sums.selected: logits_log_prob
+# told.decide: decide
+# told.decide: predictive
 # vectors: NormalVectorLogProb
 # vectors: normal_vector_log_prob
 # vectors: standard_normal_vector_log_prob

@@ -14,22 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
-# decide: decide
 # draws.kl: KlNormalStandard
 # draws.kl: kl_normal_standard_vector
 # heap: keep_pages
 # layers.dense: OneHotLinear
-# predict: labelled
-# queries: Attached
-# queries: Entropic
-# queries: Summed
-# queries: answer
-# queries: ask
-# queries: divergence
-# queries: k_best
-# queries: logs_of
-# queries: mean_where
-# queries: ranked
 # sums.algebra: Maximum
 # sums.algebra: Sampled
 # sums.algebra: maximum
@@ -39,6 +27,18 @@ from torch.nn import functional as F
 # sums.logsum: expected_under
 # sums.logsum: log_sum_exp
 # sums.lookup: pick_last
+# told.decide: decide
+# told.predict: labelled
+# told.queries: Attached
+# told.queries: Entropic
+# told.queries: Summed
+# told.queries: answer
+# told.queries: ask
+# told.queries: divergence
+# told.queries: k_best
+# told.queries: logs_of
+# told.queries: mean_where
+# told.queries: ranked
 # vectors: NormalVectorLogProb
 # vectors: normal_vector_log_prob
 # vectors: standard_normal_vector_log_prob

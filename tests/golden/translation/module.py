@@ -11,7 +11,6 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-# decide: decide
 # heap: keep_pages
 # layers.attention: dot_attention
 # layers.attention: masked_softmax
@@ -22,6 +21,7 @@ from torch.nn import functional as F
 # rows: with_room
 # sums.logsum: impossible_alone
 # sums.selected: logits_log_prob
+# told.decide: decide
 
 
 class Decode(nn.Module):

@@ -12,11 +12,11 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-# decide: decide
-# decide: predictive
 # heap: keep_pages
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
+# told.decide: decide
+# told.decide: predictive
 # vectors: NormalVectorLogProb
 # vectors: normal_vector_log_prob
 # vectors: standard_normal_vector_log_prob

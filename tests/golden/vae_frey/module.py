@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 # constraints: in_domain
 # constraints: softplus_inverse
-# decide: decide
-# decide: predictive
 # draws.kl: KlNormalStandard
 # draws.kl: kl_normal_standard_vector
 # heap: keep_pages
+# told.decide: decide
+# told.decide: predictive
 # vectors: NormalVectorLogProb
 # vectors: normal_vector_log_prob
 # vectors: standard_normal_vector_log_prob

@@ -13,8 +13,6 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-# decide: decide
-# decide: predictive
 # draws.kl: kl_normal_normal
 # heap: keep_pages
 # layers.recurrent: Recurrent
@@ -22,6 +20,8 @@ from torch.nn import functional as F
 # rows: up_to_the_ends
 # rows: with_room
 # sums.lookup: steps_back
+# told.decide: decide
+# told.decide: predictive
 # vectors: NormalVectorLogProb
 # vectors: normal_vector_log_prob
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from vispec.factors.laws import DrawLaw, Law, log_prob
 from vispec.model.model import FitEntry, Model, Variable
-from vispec.plan.held.divergence import divergence
+from vispec.plan.divergence import divergence
 from vispec.plan.held.draws import Drawn, Draws, base_law, stopped
 from vispec.program import build
 from vispec.program.node import Call, Const, Input, Node, Part

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vispec.diagnostics import Diagnostic, Label, SpecError
+from vispec.plan.divergence import divergence
 from vispec.plan.held.along import parts
-from vispec.plan.held.divergence import divergence
 from vispec.plan.held.setting import Setting
 from vispec.plan.held.sink import below
 

@@ -10,7 +10,7 @@ from vispec.program.program import Program
 from vispec.torch.members.members import BATCH, Members
 from vispec.torch.text.names import local
 
-QUERIES = "vispec.kernels.queries"
+QUERIES = "vispec.kernels.told.queries"
 
 
 def derived(m: Members, o: Outputs) -> None:

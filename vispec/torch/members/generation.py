@@ -73,7 +73,7 @@ def predict(o: Outputs) -> tuple[list[str], list[tuple[str, str]]]:
     """What is partial by its posterior; otherwise what is observed by its law, averaged over draws of any latents."""
     model = o.model
     if partial := [v.name for v in model.variables if v.role == "partial" and v.name in o.summed]:
-        return filled(model, partial), [("vispec.kernels.predict", "labelled")]
+        return filled(model, partial), [("vispec.kernels.told.predict", "labelled")]
     observed = [v for v in model.variables if v.role in ("observed", "partial")]
     names = ", ".join(f'"{v.name}"' for v in observed)
     data = next(plate.name for plate in model.plates if plate.data)
@@ -104,7 +104,7 @@ def predict(o: Outputs) -> tuple[list[str], list[tuple[str, str]]]:
         '    """',
         f"    rows, kinds = {rows}, {{{kinds}}}",
         f"    return predictive(lambda by: self.generate(rows, batch, {{{lengths}}}, by), kinds, rule, samples)",
-    ], [("vispec.kernels.decide", "predictive")]
+    ], [("vispec.kernels.told.decide", "predictive")]
 
 
 def filled(model: Model, partial: list[str]) -> list[str]:
@@ -122,7 +122,7 @@ def filled(model: Model, partial: list[str]) -> list[str]:
 
 
 def kind_of(model: Model, variable: Variable) -> str:
-    """How a prediction of the variable is averaged over draws; see vispec.kernels.decide.predictive."""
+    """How a prediction of the variable is averaged over draws; see vispec.kernels.told.decide.predictive."""
     domain = variable.type.domain
     if domain == "tree" or (is_read(model, variable.name) and variable.type.discrete):
         return "draw"

@@ -14,7 +14,7 @@ from vispec.torch.text.names import local
 
 TILTED = "log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."
 PAIRS = "log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."
-QUERIES = "vispec.kernels.queries"
+QUERIES = "vispec.kernels.told.queries"
 
 
 def posterior(m: Members, o: Outputs) -> None:

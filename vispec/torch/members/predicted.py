@@ -7,7 +7,7 @@ from vispec.lower.outputs import Outputs
 from vispec.torch.members.derived import shared
 from vispec.torch.members.members import BATCH, Members
 
-PREDICT = "vispec.kernels.predict"
+PREDICT = "vispec.kernels.told.predict"
 RULES = [
     'rule: "mean", of labels the probabilities of their values; "mode", the likeliest value; "median";',
     '"quantiles(.05, .95)", last in order; "probs", of counts those of 0, 1, ...; "sample", a draw of all together;',

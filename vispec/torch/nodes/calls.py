@@ -70,7 +70,7 @@ def _law(w: Writer, node: Call) -> Value:
         draw = sampler_of(w, entry, codes)
         draw = draw if codes else method(draw, "expand", *(w.extent(axis) for axis in (*dims, *events)))
         sure = () if codes else (text("True"),)
-        law = call(Code((w.kernel("predict", "Drawn"),)), Code(("lambda: ", *draw.pieces), 0), *sure)
+        law = call(Code((w.kernel("told.predict", "Drawn"),)), Code(("lambda: ", *draw.pieces), 0), *sure)
     told = [aligned(value, dims) for value, _, _ in (log_density, cdf)]
     return Value(call(text("of"), law, *told), (*dims, *events))
 

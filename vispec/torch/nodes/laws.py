@@ -140,7 +140,7 @@ def decided(w: Writer, node: Decide, params: Sequence[tuple[str, Value, tuple[Ax
     codes = {name: in_place(w, each, own, around) for name, each, own in params}
     law = call(f"torch.distributions.{entry.torch_class}", **codes)
     law = method(law, "expand", Code((shape_of(w, around),)))
-    decide = Code((w.kernel("decide", "decide"),))
+    decide = Code((w.kernel("told.decide", "decide"),))
     return Value(call(decide, law, text("rule"), text(str(node.read))), (*around, *node.events), node.kind)
 
 

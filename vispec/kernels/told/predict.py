@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from vispec.kernels.queries import answer
 from vispec.kernels.sums.algebra import sampled
 from vispec.kernels.sums.enumeration import seeded
 from vispec.kernels.sums.logsum import log_sum_exp
+from vispec.kernels.told.queries import answer
 
 RULES = {each.partition("(")[0]: each for each in ("mean", "mode", "median", "quantiles(.05, .95)", "probs", "sample(5)")}
 

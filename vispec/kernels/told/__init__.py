@@ -1,0 +1,1 @@
+"""What modules answer: posterior queries, predictions and decisions."""
