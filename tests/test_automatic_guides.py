@@ -11,6 +11,7 @@ import torch
 from click.testing import CliRunner
 
 from vispec.cli.main import main
+from vispec.compile import compile_spec
 from vispec.source import Source
 from vispec.verify.verify import verify
 
@@ -120,3 +121,23 @@ def test_a_chain_is_smoothed(tmp_path: Path) -> None:
     cov = 1 + 0.09 * torch.minimum(ages[:, None], ages) + torch.eye(20)
     exact = torch.distributions.MultivariateNormal(torch.zeros(20), cov).log_prob(x).mean().item()
     assert exact - 1.0 < found < exact + 0.2
+
+
+TWO_PLATES = """\
+plate n:
+    latent z : real[2] ~ Normal(0, 1)
+    plate i:
+        observed a : category[3] ~ Categorical(softmax([z[0], z[1], 0]))
+        partial b : real ~ Normal(z[0], 1)
+    plate j:
+        observed c : count ~ Poisson(exp(z[1]))
+    plate k[2]:
+        observed d : category[3] ~ Categorical(softmax([z[1], z[0], 0]))
+"""
+
+
+def test_sequences_of_several_plates_are_read_each_by_a_net_of_its_own() -> None:
+    """They have other lengths, so nothing could stand beside them element by element."""
+    source = Source("spec.vispec", TWO_PLATES)
+    assert [check.name for check in verify(source, rows=3).checks if check.differs] == []
+    assert "class EncodeZJ(nn.Module):" in compile_spec(source)

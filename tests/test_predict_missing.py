@@ -167,3 +167,14 @@ def test_latents_that_are_drawn_are_weighed() -> None:
     below = module.predict(batch, rule="quantiles(.05, .95)", samples=200_000)["x"][CELL]  # pyright: ignore[reportCallIssue]
     deviation = math.sqrt(0.2 + 0.25)
     torch.testing.assert_close(below, 1.6 + torch.tensor([-1.645, 1.645], dtype=torch.float64) * deviation, rtol=0, atol=0.1)
+
+
+def test_each_number_has_a_tilt_of_its_own() -> None:
+    """Where two have one shape."""
+    text = "plate n:\n    latent z : bit ~ Bernoulli(0.5)\n    partial x : count ~ Poisson(1 + z)\n"
+    text += "    partial y : count ~ Poisson(5 - z)\n"
+    module = loaded(compile_spec(Source("s", text)))
+    batch = {name: torch.zeros(2) for name in ("x", "y")} | {f"{name}_observed": torch.zeros(2).bool() for name in ("x", "y")}
+    found = module.predict(batch)  # pyright: ignore[reportCallIssue]
+    torch.testing.assert_close(found["x"], torch.full((2,), 1.5), check_dtype=False)
+    torch.testing.assert_close(found["y"], torch.full((2,), 4.5), check_dtype=False)

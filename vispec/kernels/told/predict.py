@@ -15,7 +15,8 @@ def filled(module, batch: dict[str, Tensor], rule: str, kinds: dict[str, str], s
     """Each variable of `kinds` by the rule, (B, *plates, *event), with what is seen in its place; the last dimension has the
     probabilities of a label's values, of a count's those from 0 on, the levels of quantiles, the draws that are asked for.
 
-    kinds: "finite", "count", "number"; "drawn" where only draws tell of the law, "flat" where nothing does. many: the number of
+    kinds: "finite", "count", "number"; "weighed" of what is drawn from a guide, "drawn" where only draws tell of the law,
+    "flat" where nothing does. many: the number of
     draws of latents, where there are any. Raises ValueError for what a law does not tell."""
     word, _, inside = rule.partition("(")
     numbers = [float(number) for number in inside.rstrip(")").split(",") if number.strip()]
@@ -82,11 +83,12 @@ class Predictive:
         """The posterior mean of of(law, log-density, distribution function) at the values; of labels their probabilities."""
         zeros = self.module.tilts(self.batch)
         values = dict(zeros) if values is None else values
+        tilts = {name: zero.clone() for name, zero in zeros.items()}  # those of one shape may be one tensor
 
         def asked(batch, total, tilt):
             return self.module.predictive(batch, total, of, tilt, values, *self.many)
 
-        return answer(asked, self.batch, total or log_sum_exp, zeros)[1]
+        return answer(asked, self.batch, total or log_sum_exp, tilts)[1]
 
     def mean(self) -> dict[str, Tensor]:
         try:
@@ -162,7 +164,7 @@ class Predictive:
         return {name: steps.get(name, value) for name, value in sums[0].items()}
 
     def mode(self) -> dict[str, Tensor]:
-        if "drawn" in self.kinds.values():
+        if {"drawn", "weighed"} & {*self.kinds.values()}:
             raise ValueError("a law here has no density of one number to find the mode of; other rules are mean and sample")
         labels = {
             name: p.argmax(-1) for name, p in self.below(self.module.tilts(self.batch)).items() if self.kinds[name] == "finite"

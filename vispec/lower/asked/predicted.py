@@ -28,15 +28,16 @@ from vispec.plan.planner import cheapest, within
 from vispec.plan.treat import treat
 from vispec.program import build
 from vispec.program.axis import Axis
-from vispec.program.node import Call, Density, Input, Node, Part, Zeros
+from vispec.program.node import Call, Density, Input, Node, Part, Reduce, Structure, Zeros
 from vispec.program.program import Program
+from vispec.program.walk import nodes
 
 
 @dataclass(frozen=True)
 class Predicted:
     """program: log p of each row with tilts of what is asked of laws. zeros: variable → a tilt of nothing. orders: their axes.
-    kinds: "finite"; "number" or "count"; "drawn" of what has draws alone, "flat" without. samples: the axis of the draws of
-    latents, whose number a call says."""
+    kinds: "finite"; "number" or "count"; "weighed" of what laws read, "drawn" of what has draws alone, "flat" without. samples:
+    the axis of the draws of latents, whose number a call says."""
 
     program: Program
     zeros: Program
@@ -57,7 +58,8 @@ def predicted(f: Factors, budget: Budget) -> Predicted | None:
     orders = {v.name: (*map(f.frame.plate, v.plates), *f.frame.shape(v.type)) for v in numbers}
     for name in labels:
         orders[name] = (*map(f.frame.plate, f.model.variable[name].plates), s.joint.held.values[name])
-    kinds = {v.name: kind(f, v) for v in numbers} | dict.fromkeys(labels, "finite")
+    drawn_too = {v.name: "weighed" for v in numbers if s.treatments[v.name].kind == "draw"}
+    kinds = {v.name: kind(f, v) for v in numbers} | drawn_too | dict.fromkeys(labels, "finite")
     zeros = program(s, {name: Zeros(order) for name, order in orders.items()})
     return Predicted(tilted(s, tuple(labels.values()), budget), zeros, orders, kinds, s.draws.samples)
 
@@ -100,7 +102,10 @@ def tilt_of(s: Setting, variable: Variable) -> tuple[Node, frozenset[Axis]]:
     frame = s.f.frame
     shape, plates = frame.shape(variable.type), tuple(map(frame.plate, variable.plates))
     at = Input(variable.name, (*plates, *shape), "real", "values")
-    asked = frame.named(of_law(s.f.factors[variable.name].law, at, shape), f"told_{variable.name}")
+    drawn = s.treatments[variable.name].kind == "draw"
+    law = s.f.factors[variable.name].law
+    asked = of_draw(s.draws.held[frame.site(variable)], at) if drawn else of_law(law, at, shape)
+    asked = frame.named(asked, f"told_{variable.name}")
     return build.reduce("sum", build.mul(Input(variable.name, at.order, "real", "tilt"), asked), shape), frozenset(plates)
 
 
@@ -122,6 +127,14 @@ def of_law(law: Law, at: Node, shape: tuple[Axis, ...]) -> Node:
     raise TypeError(f"{type(law).__name__} of what may be missing")
 
 
+def of_draw(value: Node, at: Node) -> Node:
+    """The same of what laws read, and so is drawn and weighed as latents are: its own value, for sure."""
+    value = build.apply("real", value)
+    below = build.apply("real", build.apply("le", value, at))
+    given = ((build.node(nan), (), "log_density"), (below, (), "cdf"), (at, (), "at"), (value, (), "value"))
+    return Part(Call("law", "", given, (((), "real"),), ()), 0)
+
+
 def cdf(entry: Distribution, at: Node, params: Sequence[tuple[str, Node, tuple[Axis, ...]]]) -> Node:
     """P(X ≤ value), elementwise; no number where the law does not tell."""
     if entry.log_cdf is None:
@@ -139,7 +152,21 @@ def tilted(s: Setting, more: tuple[Factor, ...], budget: Budget) -> Program:
     found = execute(cheapest(problem), {each.name: each.node for each in problem.factors}, "total")
     if s.draws.samples is not None:
         found = build.sub(build.reduce("total", found, (s.draws.samples,)), build.log(build.extent(s.draws.samples)))
-    return program(s, {"tilted": build.spread(found, s.draws.rows)})
+    return program(s, {"tilted": build.spread(found, s.draws.rows)}).rewritten(summed_alone)
+
+
+def summed_alone(node: Node) -> Node | None:
+    """A sum that no tilt is part of is one under each algebra: what it chooses is told of nobody."""
+    match node:
+        case Reduce("total", arg, over) if not is_tilted(arg):
+            return build.reduce("log_sum_exp", arg, over)
+        case Structure(kind, given, binds, settings, "total") if not is_tilted(node):
+            return Structure(kind, given, binds, settings, "sum")
+    return None
+
+
+def is_tilted(node: Node) -> bool:
+    return any(isinstance(each, Input) and each.source == "tilt" for each in nodes([node]))
 
 
 def program(s: Setting, outputs: Mapping[str, Node]) -> Program:

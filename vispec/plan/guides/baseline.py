@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from vispec.model.model import Let, Model, Net, NetCall, Variable
 from vispec.model.types import Type
-from vispec.plan.guides.nets import encoder
+from vispec.plan.guides.nets import encoder, summed_up
 from vispec.plan.guides.questions import fresh
 from vispec.plan.guides.reading import BASELINE, arguments, readings
 
@@ -22,6 +22,7 @@ def with_baseline(model: Model) -> Model:
     row = Variable(BASELINE, "latent", Type("real"), data, None, span)
     inputs = [read for other in model.variables for read in readings(other, row, model)]
     name = fresh("baseline", model)
+    inputs, model = summed_up(inputs, name, model, span)
     net = Net(name, arguments(inputs, model), (("", Type("real")),), encoder(inputs, model, span), None, span)
     let = Let(BASELINE, Type("real"), data, NetCall(span, Type("real"), name, tuple(inputs), ""), span)
     return replace(model, nets=(*model.nets, net), guide_lets=(*model.guide_lets, let))

@@ -22,7 +22,7 @@ from vispec.model.types import INTEGER_DOMAINS, Type
 from vispec.model.walk import law_parts, walk
 from vispec.plan.guides.families import NONE, ends_of, guide_of, heads, positions
 from vispec.plan.guides.questions import fresh, in_joint
-from vispec.plan.guides.reading import argument_name, arguments, readings
+from vispec.plan.guides.reading import argument_name, argument_type, arguments, readings
 from vispec.plan.guides.together import coefficients, companions, moved
 from vispec.source import Span
 
@@ -36,6 +36,7 @@ def with_net(variable: Variable, model: Model) -> Model:
     if chain is not None and all(isinstance(e.read if isinstance(e, Evidence) else e, Ref) for e in inputs):
         return with_listener(variable, chain, inputs, model)
     name = fresh(f"encode_{variable.name}", model)
+    inputs, model = summed_up(inputs, name, model, variable.span)
     layers = encoder(inputs, model, variable.span)
     own = heads(variable)
     others = companions(variable, model) if "loc" in dict(own) else []
@@ -44,6 +45,19 @@ def with_net(variable: Variable, model: Model) -> Model:
     found: dict[str, Expression] = {head: NetCall(variable.span, type_, name, tuple(inputs), head) for head, type_ in own}
     guide = GuideLaw(variable.name, guide_of(variable, moved(variable, found, others, model)), variable.span)
     return replace(model, nets=(*model.nets, net), guide=(*model.guide, guide))
+
+
+def summed_up(inputs: list[Expression], name: str, model: Model, span: Span) -> tuple[list[Expression], Model]:
+    """Inputs of which only one plate's are sequences: those of each other plate are read by a net of their own."""
+    summary = Type("real", (64,))
+    for plate in [*dict.fromkeys(e.type.over for e in inputs if argument_type(e.type, model).star)][1:]:
+        own = [e for e in inputs if e.type.over == plate]
+        net = Net(
+            fresh(f"{name}_{plate}", model), arguments(own, model), (("", summary),), encoder(own, model, span), None, span
+        )
+        inputs = [e for e in inputs if e.type.over != plate] + [NetCall(span, summary, net.name, tuple(own), "")]
+        model = replace(model, nets=(*model.nets, net))
+    return inputs, model
 
 
 def own_chain(variable: Variable) -> str | None:

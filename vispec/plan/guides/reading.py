@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from vispec.model.model import All, Apply, Evidence, Expression, Model, Ref, Variable
+from vispec.model.model import All, Apply, Evidence, Expression, Model, NetCall, Ref, Variable
 from vispec.model.types import INTEGER_DOMAINS, Type
 from vispec.plan.guides.questions import in_joint, is_leaf
 
@@ -41,6 +41,8 @@ def arguments(inputs: list[Expression], model: Model) -> tuple[tuple[str, Type],
 
 def argument_name(e: Expression) -> str:
     """What a net calls an input: the variable's name, that of its logarithm, or of where it is seen."""
+    if isinstance(e, NetCall):
+        return e.net
     if isinstance(e, Evidence):
         return f"{e.read.name}_seen" if e.seen else e.read.name
     return f"log_{argument_name(e.args[0])}" if isinstance(e, Apply) else str(getattr(e, "name", ""))

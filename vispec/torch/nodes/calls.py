@@ -59,10 +59,13 @@ def _divergence(w: Writer, node: Call) -> Value:
 
 def _law(w: Writer, node: Call) -> Value:
     """What a caller asks of a law, and of its log-density and distribution function at a value: `of(law, log_density, cdf)`."""
-    entry = distributions()[node.name]
     log_density, cdf, (at, events, _), *params = [(with_events(w, given, own), own, name) for given, own, name in node.given]
     dims = lead_dims([(at, events), *((value, own) for value, own, _ in params)])
-    if entry.torch_class is not None:
+    entry = distributions()[node.name] if node.name else None
+    if entry is None:  # a value
+        draw = w.full(w.tensor(params[0][0]), dims).code
+        law = call(Code((w.kernel("told.predict", "Drawn"),)), Code(("lambda: ", *draw.pieces), 0), text("True"))
+    elif entry.torch_class is not None:
         law = call(f"torch.distributions.{entry.torch_class}", **{name: in_place(w, x, own, dims) for x, own, name in params})
         law = method(law, "expand", Code((shape_of(w, dims),)))
     else:

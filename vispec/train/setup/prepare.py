@@ -13,7 +13,7 @@ from vispec.compile import class_of, compile_spec
 from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.model.model import FitEntry, Model
 from vispec.model.problems import listed
-from vispec.model.walk import is_read
+from vispec.model.walk import is_read, law_parts, walk
 from vispec.named import stored
 from vispec.source import Source
 from vispec.torch.nets.uses import net_calls
@@ -283,7 +283,9 @@ def _histogram(lengths: np.ndarray[Any, Any]) -> dict[int, int]:
 
 def moves(module: nn.Module, model: Model) -> bool:
     """Whether anything that can be fitted has a part in the likelihood."""
-    unread = {stored(module, model, param) for param in model.params if not is_read(model, param.name)}
+    guided = {getattr(e, "name", "") for guide in model.guide for part in law_parts(guide.law) for e in walk(part)}
+    guided |= {getattr(e, "name", "") for let in model.guide_lets for e in walk(let.value)}
+    unread = {stored(module, model, p) for p in model.params if p.name not in guided and not is_read(model, p.name)}
     return any(parameter.requires_grad and name not in unread for name, parameter in module.named_parameters())
 
 
