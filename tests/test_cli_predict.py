@@ -120,3 +120,25 @@ def test_latents_that_a_fit_only_sampled_are_summed_for_a_posterior() -> None:
     assert [each.exit_code for each in told] == [0, 0], [each.output for each in told]
     assert told[0].stdout == told[1].stdout
     assert "`f`: sampled in the fit, summed here" in told[1].stderr
+
+
+def test_what_has_no_law_to_draw_from_is_said() -> None:
+    Path("flat.vispec").write_text("plate n:\n    observed x : real ~ Flat()\n    observed y : real ~ Normal(x, 1)\n")
+    Path("xy.csv").write_text("x,y\n1,2\n")
+    CliRunner().invoke(main, ["fit", "flat.vispec", "xy.csv", "--out", "flat", "--no-verify"])
+    for command in (["sample", "flat", "-n", "1"], ["predict", "flat", "xy.csv"]):
+        result = CliRunner().invoke(main, command)
+        assert result.exit_code == 0, result.output
+        assert "`x`: Flat() is no law to draw from" in result.stderr
+
+
+def test_each_row_has_a_number_of_its_own() -> None:
+    text = "param p : unit = 0.3\nplate n:\n    chain t:\n        observed x : bit ~ Bernoulli(p)\nfit:\n    fixed : p\n"
+    Path("bits.vispec").write_text(text)
+    Path("bits.jsonl").write_text('{"x": [1, 0, 0]}\n{"x": [1]}\n{"x": [0, 0]}\n')
+    call = lambda *more: CliRunner().invoke(main, ["eval", "bits.vispec", "bits.jsonl", "--json", *more])  # noqa: E731
+    found = json.loads(call("--pointwise").stdout)["log_prob"]
+    p, q = math.log(0.3), math.log(0.7)
+    assert found == pytest.approx([p + 2 * q, p, 2 * q], rel=1e-6)
+    assert sum(found) == pytest.approx(json.loads(call().stdout)["log_prob"])
+    assert call("--pointwise", "--estimator", "elbo(2)").exit_code == 2

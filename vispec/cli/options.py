@@ -248,6 +248,17 @@ def open_run(
     return run, place
 
 
+def say_flat(run: "Run") -> None:
+    """A line on what no law tells to draw."""
+    from vispec.model.problems import listed
+    from vispec.model.walk import draws
+
+    laws = {v.name: v.law for v in run.model.variables if v.law is not None}
+    flat = [name for name, law in laws.items() if any(draw.distribution == "Flat" for draw in draws(law))]
+    if flat:
+        say(f"{listed(flat)}: Flat() is no law to draw from; 0 stands where it would be")
+
+
 def load_data(run: "Run", data: Sequence[str], reading: Reading) -> "Dataset":
     """Data for a run, encoded as its training data were, and read as they were where nothing else is said."""
     from vispec.train.data import load

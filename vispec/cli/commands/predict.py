@@ -22,6 +22,7 @@ from vispec.cli.options import (
     params_option,
     reading_options,
     run_argument,
+    say_flat,
     seed_option,
     threads_option,
 )
@@ -90,6 +91,8 @@ def predict(
     with failures():
         opened, place = open_run(run, device, threads, data, reading, params)
         opened = asked(opened, targets, rule)
+        if not fills(opened):
+            say_flat(opened)
         dataset = read(opened, data, reading)
         told = predictions(opened, dataset, rule or default_rule(opened), samples, batch, place, seed or 0)
         number = 0

@@ -17,6 +17,7 @@ from vispec.cli.options import (
     params_option,
     reading_options,
     run_argument,
+    say_flat,
     seed_option,
     threads_option,
 )
@@ -65,6 +66,7 @@ def sample(
     """
     with failures():
         opened, place = open_run(run, device, threads, data, reading, params)
+        say_flat(opened)
         lengths = read_lengths(opened, sizes)
         needed = [variable.name for variable in opened.model.variables if variable.role == "given"]
         if needed and not data:
