@@ -178,3 +178,17 @@ def test_each_number_has_a_tilt_of_its_own() -> None:
     found = module.predict(batch)  # pyright: ignore[reportCallIssue]
     torch.testing.assert_close(found["x"], torch.full((2,), 1.5), check_dtype=False)
     torch.testing.assert_close(found["y"], torch.full((2,), 4.5), check_dtype=False)
+
+
+def test_labels_beside_latents_that_are_drawn_are_weighed() -> None:
+    """p(x_2 = 1 | x_1 = 1) = E[σ(z)²] / E[σ(z)] over the prior of z."""
+    text = "plate n:\n    latent z : real ~ Normal(0, 2)\n    plate j[2]:\n        partial x : bit ~ Bernoulli(sigmoid(z))\n"
+    torch.manual_seed(0)
+    module = loaded(compile_spec(Source("s", text))).double()
+    batch = {"x": torch.tensor([[1.0, 0.0]], dtype=torch.float64), "x_observed": torch.tensor([[True, False]])}
+    z = torch.linspace(-30, 30, 100_001, dtype=torch.float64)
+    p = torch.sigmoid(z)
+    weight = torch.exp(-z.square() / 8)
+    found = module.predict(batch, samples=100_000)["x"][CELL]  # pyright: ignore[reportCallIssue]
+    assert abs(float(found[1] - (weight * p * p).sum() / (weight * p).sum())) < 0.02
+    assert module.predict(batch, rule="mode")["x"].tolist() == [[1, 1]]  # pyright: ignore[reportCallIssue]

@@ -40,7 +40,8 @@ def labelled(posterior, batch: dict[str, Tensor], rule: str, names: tuple[str, .
     if rule in ("mean", "probs"):
         found = posterior(batch, "marginals")
     elif rule == "mode":
-        found = {name: p.argmax(-1) for name, p in posterior(batch, "marginals").items() if name not in trees}
+        told = posterior(batch, "marginals")
+        found = {name: told[name].argmax(-1) for name in names if name not in trees}
         found |= {name: value for name, value in posterior(batch, "mode").items() if name in trees} if trees else {}
     elif rule in ("joint", "sample"):
         found = posterior(batch, {"joint": "mode"}.get(rule, rule))

@@ -47,11 +47,16 @@ class Predicted:
 
 
 def predicted(f: Factors, budget: Budget) -> Predicted | None:
-    """None where no number may be missing. Raises IntractableError where the sums exceed the budget."""
-    numbers = [v for v in f.model.variables if v.role == "partial" and v.type.domain not in FINITE_DOMAINS]
-    if not numbers:
+    """None where no number may be missing, and no label beside latents that are drawn. Raises IntractableError where the sums
+    exceed the budget."""
+    partial = [v for v in f.model.variables if v.role == "partial"]
+    numbers = [v for v in partial if v.type.domain not in FINITE_DOMAINS]
+    guided = {guide.name for guide in f.model.guide}
+    if not numbers and (not partial or any(v.name in guided or v.type.domain == "tree" for v in partial)):
         return None
     s = setting(f)
+    if not numbers and s.draws.samples is None:
+        return None
     s = replace(s, joint=joint(s.f, s.treatments, s.draws, {f"tilt_{v.name}": tilt_of(s, v) for v in numbers}))
     labels = {tilt.name.removeprefix("tilt_"): tilt for tilt in tilts(s)}
     labels = {name: tilt for name, tilt in labels.items() if f.model.variable[name].role == "partial"}
