@@ -73,7 +73,7 @@ def lower(plan: Plan | Model) -> Outputs:
     asked = plan.asked or s
     other, drawn = otherwise(plan), plan.alternative or plan
     found, weighs = query(asked, plan.asked_order), weighed(drawn.f, drawn.treatments)
-    told, missing = derived(plan.f, plan.budget), predicted(plan.f, plan.budget)
+    told, missing = derived(plan.f, plan.budget), predicted(plan.f)
     made = generate(model, s.shared.orders if s.shared else {})
     dreams = slept(s)
     sleep = None if dreams is None else program(f, {"log_q": dreams})

@@ -182,3 +182,8 @@ def count_or_one(axis: Axis) -> Node:
     if not any(around.lengths is not None for node in reads for around in node.order):
         return build.count(axis)
     return build.apply("max", build.count(axis), 1)
+
+
+def is_tilted(node: Node) -> bool:
+    """Whether a query's tilt is part of it."""
+    return any(isinstance(each, Input) and each.source == "tilt" for each in nodes([node]))

@@ -17,7 +17,7 @@ from vispec.lower.asked.addends import addends
 from vispec.lower.bound import combined
 from vispec.lower.weights import all_drawn, weighed_model
 from vispec.model.constant import derived_lets
-from vispec.model.model import Let, Ref, Variable
+from vispec.model.model import Let, Model, Ref, Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.model.walk import is_read
 from vispec.plan.budget import Budget
@@ -81,11 +81,16 @@ def setting(let: Let, f: Factors) -> Setting:
     reader = replace(let, name=f"asked {let.name}", value=Ref(let.span, let.type, let.name))
     learnt = tuple(each for each in f.model.guide if is_read(f.model, each.name))
     asks = replace(f.model, guide=learnt, guide_lets=(*f.model.guide_lets, reader))
-    treatments = {v.name: treat(v, asks, True) for v in asks.variables}
-    _, combine = estimation(asks, treatments, ())
+    return complete(asks, f)
+
+
+def complete(model: Model, f: Factors) -> Setting:
+    """What log_prob leaves out takes part; latents that cannot be summed are drawn from their guides and weighed."""
+    treatments = {v.name: treat(v, model, True) for v in model.variables}
+    _, combine = estimation(model, treatments, ())
     if combine == "exact":
-        return exact_setting(factorise(asks, f.frame), treatments)
-    return all_drawn(weighed_model(asks, treatments), f, complete=True)
+        return exact_setting(f if model is f.model else factorise(model, f.frame), treatments)
+    return all_drawn(weighed_model(model, treatments), f, complete=True)
 
 
 def answer(let: Let, s: Setting, value: Node, plates: tuple[Axis, ...]) -> tuple[Node, tuple[Axis, ...]]:

@@ -14,23 +14,18 @@ from math import nan
 from vispec.catalog import Distribution, distributions
 from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, ThenLaw, by_position, taken
 from vispec.factors.make import Factors
-from vispec.lower.weights import all_drawn, weighed_model
+from vispec.lower.asked.derived import complete, whole
+from vispec.lower.bound import total
 from vispec.model.model import Variable
 from vispec.model.types import FINITE_DOMAINS
-from vispec.plan.budget import Budget
-from vispec.plan.estimate import estimation
 from vispec.plan.held.joint import joint
 from vispec.plan.held.setting import Setting, tilts
-from vispec.plan.held.setting import setting as exact_setting
-from vispec.plan.order.execute import execute
 from vispec.plan.order.problem import Factor
-from vispec.plan.planner import cheapest, within
-from vispec.plan.treat import treat
 from vispec.program import build
 from vispec.program.axis import Axis
+from vispec.program.facts import is_tilted
 from vispec.program.node import Call, Density, Input, Node, Part, Reduce, Structure, Zeros
 from vispec.program.program import Program
-from vispec.program.walk import nodes
 
 
 @dataclass(frozen=True)
@@ -46,36 +41,36 @@ class Predicted:
     samples: Axis | None
 
 
-def predicted(f: Factors, budget: Budget) -> Predicted | None:
-    """None where no number may be missing, and no label beside latents that are drawn. Raises IntractableError where the sums
-    exceed the budget."""
+def predicted(f: Factors) -> Predicted | None:
+    """None where no number may be missing, and no label beside latents that are drawn."""
     partial = [v for v in f.model.variables if v.role == "partial"]
     numbers = [v for v in partial if v.type.domain not in FINITE_DOMAINS]
     guided = {guide.name for guide in f.model.guide}
     if not numbers and (not partial or any(v.name in guided or v.type.domain == "tree" for v in partial)):
         return None
-    s = setting(f)
+    s = complete(f.model, f)
     if not numbers and s.draws.samples is None:
         return None
     s = replace(s, joint=joint(s.f, s.treatments, s.draws, {f"tilt_{v.name}": tilt_of(s, v) for v in numbers}))
     labels = {tilt.name.removeprefix("tilt_"): tilt for tilt in tilts(s)}
     labels = {name: tilt for name, tilt in labels.items() if f.model.variable[name].role == "partial"}
+    if not numbers and not labels:
+        return None
     orders = {v.name: (*map(f.frame.plate, v.plates), *f.frame.shape(v.type)) for v in numbers}
     for name in labels:
         orders[name] = (*map(f.frame.plate, f.model.variable[name].plates), s.joint.held.values[name])
     drawn_too = {v.name: "weighed" for v in numbers if s.treatments[v.name].kind == "draw"}
     kinds = {v.name: kind(f, v) for v in numbers} | drawn_too | dict.fromkeys(labels, "finite")
-    zeros = program(s, {name: Zeros(order) for name, order in orders.items()})
-    return Predicted(tilted(s, tuple(labels.values()), budget), zeros, orders, kinds, s.draws.samples)
+    zeros = whole(s, {name: Zeros(order) for name, order in orders.items()})
+    return Predicted(tilted(s, tuple(labels.values())), zeros, orders, kinds, s.draws.samples)
 
 
-def setting(f: Factors) -> Setting:
-    """Latents that can be summed are, others drawn from their guides and weighed."""
-    treatments = {v.name: treat(v, f.model, True) for v in f.model.variables}
-    _, combine = estimation(f.model, treatments, ())
-    if combine == "exact":
-        return exact_setting(f, treatments)
-    return all_drawn(weighed_model(f.model, treatments), f, complete=True)
+def tilted(s: Setting, more: tuple[Factor, ...]) -> Program:
+    """log p of each row with tilts, for sums under an algebra; of draws, that of their mean weight."""
+    found, _ = total(s, more, "total")
+    if s.draws.samples is not None:
+        found = build.sub(build.reduce("total", found, (s.draws.samples,)), build.log(build.extent(s.draws.samples)))
+    return whole(s, {"tilted": build.spread(found, s.draws.rows)}).rewritten(summed_alone)
 
 
 def kind(f: Factors, variable: Variable) -> str:
@@ -107,9 +102,8 @@ def tilt_of(s: Setting, variable: Variable) -> tuple[Node, frozenset[Axis]]:
     frame = s.f.frame
     shape, plates = frame.shape(variable.type), tuple(map(frame.plate, variable.plates))
     at = Input(variable.name, (*plates, *shape), "real", "values")
-    drawn = s.treatments[variable.name].kind == "draw"
-    law = s.f.factors[variable.name].law
-    asked = of_draw(s.draws.held[frame.site(variable)], at) if drawn else of_law(law, at, shape)
+    law, treatment = s.f.factors[variable.name].law, s.treatments[variable.name]
+    asked = of_draw(s.draws.held[frame.site(variable)], at) if treatment.kind == "draw" else of_law(law, at, shape)
     asked = frame.named(asked, f"told_{variable.name}")
     return build.reduce("sum", build.mul(Input(variable.name, at.order, "real", "tilt"), asked), shape), frozenset(plates)
 
@@ -150,16 +144,6 @@ def cdf(entry: Distribution, at: Node, params: Sequence[tuple[str, Node, tuple[A
     return build.exp(Part(Call("kernel", f"{module.__name__}:{entry.log_cdf.__name__}", given, (((), "real"),), ()), 0))
 
 
-def tilted(s: Setting, more: tuple[Factor, ...], budget: Budget) -> Program:
-    """log p of each row with tilts, for sums under an algebra; of draws, that of their mean weight."""
-    problem = replace(s.joint.problem, factors=(*s.joint.problem.factors, *more))
-    problem = within(problem, s.f.model, budget)
-    found = execute(cheapest(problem), {each.name: each.node for each in problem.factors}, "total")
-    if s.draws.samples is not None:
-        found = build.sub(build.reduce("total", found, (s.draws.samples,)), build.log(build.extent(s.draws.samples)))
-    return program(s, {"tilted": build.spread(found, s.draws.rows)}).rewritten(summed_alone)
-
-
 def summed_alone(node: Node) -> Node | None:
     """A sum that no tilt is part of is one under each algebra: what it chooses is told of nobody."""
     match node:
@@ -168,11 +152,3 @@ def summed_alone(node: Node) -> Node | None:
         case Structure(kind, given, binds, settings, "total") if not is_tilted(node):
             return Structure(kind, given, binds, settings, "sum")
     return None
-
-
-def is_tilted(node: Node) -> bool:
-    return any(isinstance(each, Input) and each.source == "tilt" for each in nodes([node]))
-
-
-def program(s: Setting, outputs: Mapping[str, Node]) -> Program:
-    return Program(dict(outputs), s.f.frame.hints, s.f.frame.spans)

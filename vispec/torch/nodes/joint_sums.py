@@ -13,6 +13,7 @@ from math import inf
 from vispec.model.model import Net
 from vispec.program import build
 from vispec.program.axis import Axis, copy, ordered
+from vispec.program.facts import is_tilted
 from vispec.program.node import (
     Call,
     Carried,
@@ -140,10 +141,6 @@ def unrenamed(arg: Node, axis: Axis) -> tuple[Node, Axis]:
         if len(arg.pairs) == 1:
             return arg.arg, own
     return arg, axis
-
-
-def is_tilted(node: Node) -> bool:
-    return any(isinstance(each, Input) and each.source == "tilt" for each in nodes([node]))
 
 
 class Context:
