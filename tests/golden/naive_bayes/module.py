@@ -252,7 +252,7 @@ class NaiveBayes(nn.Module):
         "sample(5)", five of them, last in order.
         samples: draws of latents that are not summed, or of laws that only draw.
         """
-        return filled(self, batch, rule, {"x": "number", "y": "finite"}, samples)
+        return filled(self, batch, rule, {"y": "finite", "x": "number"}, samples)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """log_prob of the batch."""

@@ -31,6 +31,7 @@ def filled(module, batch: dict[str, Tensor], rule: str, kinds: dict[str, str], s
     else:
         each = getattr(told, word)(*([numbers] if numbers else []))
     known = ("finite",) if word != "probs" else ("finite", "count")
+    each = {name: each[name] for name in kinds if name in each}
     return {name: value if kinds[name] in known else with_seen(batch, name, value) for name, value in each.items()}
 
 

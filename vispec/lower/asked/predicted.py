@@ -61,6 +61,7 @@ def predicted(f: Factors) -> Predicted | None:
         orders[name] = (*map(f.frame.plate, f.model.variable[name].plates), s.joint.held.values[name])
     drawn_too = {v.name: "weighed" for v in numbers if s.treatments[v.name].kind == "draw"}
     kinds = {v.name: kind(f, v) for v in numbers} | drawn_too | dict.fromkeys(labels, "finite")
+    kinds = {v.name: kinds[v.name] for v in partial if v.name in kinds}
     zeros = whole(s, {name: Zeros(order) for name, order in orders.items()})
     return Predicted(tilted(s, tuple(labels.values())), zeros, orders, kinds, s.draws.samples)
 
