@@ -235,10 +235,12 @@ def open_run(
     use_threads(threads)
     place = choose_device(device or "cpu", Group())
     if path.is_file():
+        from vispec.train.setup.given import read_params
         from vispec.train.setup.prepare import Request
         from vispec.train.setup.still import still
 
-        return still(Request(read_source(path), tuple(data), reading=reading or Reading(), params=params)), place
+        values = None if params is None else read_params(params)
+        return still(Request(read_source(path), tuple(data), reading=reading or Reading(), params=values)), place
     if params is not None:
         raise RunError(f"--params says the parameters of a spec; {path} has its own")
     run = Run.open(path, trusted())
