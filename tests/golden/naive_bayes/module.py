@@ -33,7 +33,10 @@ from torch.nn import functional as F
 # sums.lookup: columns
 # told.decide: decide
 # told.predict: Predictive
+# told.predict: between
 # told.predict: filled
+# told.predict: narrowed
+# told.predict: ulp
 # told.predict: with_seen
 # told.queries: Attached
 # told.queries: Entropic

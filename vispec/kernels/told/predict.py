@@ -11,6 +11,9 @@ from vispec.kernels.told.queries import answer
 RULES = {each.partition("(")[0]: each for each in ("mean", "mode", "median", "quantiles(.05, .95)", "probs", "sample(5)")}
 
 
+MOST = 10_000  # counts whose probabilities are told
+
+
 def filled(module, batch: dict[str, Tensor], rule: str, kinds: dict[str, str], samples: int, many=()) -> dict[str, Tensor]:
     """Each variable of `kinds` by the rule, (B, *plates, *event), with what is seen in its place; the last dimension has the
     probabilities of a label's values, of a count's those from 0 on, the levels of quantiles, the draws that are asked for.
@@ -59,6 +62,48 @@ def with_seen(batch: dict[str, Tensor], name: str, value: Tensor, seen: Tensor |
     seen, observed = batch[name] if seen is None else seen, batch[f"{name}_observed"]
     seen = seen.view(*seen.shape, *[1] * (value.dim() - seen.dim()))
     return torch.where(observed.view(*observed.shape, *[1] * (value.dim() - observed.dim())), seen.to(value.dtype), value)
+
+
+def between(
+    f, low: dict[str, Tensor], high: dict[str, Tensor], sought: dict[str, Tensor], whole: set[str]
+) -> dict[str, Tensor]:
+    """Where f, which rises, is first at least 0, between values at which it is less than 0 and those at which it is not.
+    whole: by bisection among whole numbers; else by Chandrupatla's method (1997), inverse quadratic steps where these are
+    safe."""
+    told = f(low), f(high)
+    ends = {name: ((high[name], told[1][name]), (low[name], told[0][name])) for name in low}  # the newest, and that across
+    share = {name: torch.full_like(value, 0.5) for name, value in low.items()}
+    while True:
+        wide = {name: (new[0] - across[0]).abs() for name, (new, across) in ends.items()}
+        least = {n: torch.ones_like(w) if n in whole else 4 * ulp(ends[n][0][0]) for n, w in wide.items()}
+        open_ = {name: sought[name] & wide[name].isfinite() & (wide[name] > least[name]) for name in low}
+        if not any(bool(each.any()) for each in open_.values()):
+            return {name: torch.where(new[1] >= 0, new[0], across[0]) for name, (new, across) in ends.items()}
+        at = {name: torch.lerp(ends[name][0][0], ends[name][1][0], share[name]) for name in low}
+        at = {name: torch.where(open_[name], each.floor() if name in whole else each, low[name]) for name, each in at.items()}
+        for name, here in f(at).items():
+            ends[name], share[name] = narrowed(*ends[name], (at[name], here), open_[name], least[name] / wide[name])
+            if name in whole:
+                share[name].fill_(0.5)
+
+
+def narrowed(new, across, now, open_: Tensor, least: Tensor):
+    """The ends with a value between them in the place of one, where they are open; and which share of the way to go next."""
+    (x1, f1), (x2, f2), (x, fx) = new, across, now
+    same = (fx >= 0) == (f1 >= 0)
+    x3, f3 = torch.where(same, x1, x2), torch.where(same, f1, f2)
+    x2, f2 = torch.where(open_ & ~same, x1, x2), torch.where(open_ & ~same, f1, f2)
+    x1, f1 = torch.where(open_, x, x1), torch.where(open_, fx, f1)
+    xi, phi = (x1 - x2) / (x3 - x2), (f1 - f2) / (f3 - f2)
+    safe = (1 - (1 - xi).sqrt() < phi) & (phi < xi.sqrt())
+    step = f1 / (f2 - f1) * f3 / (f2 - f3) + (x3 - x1) / (x2 - x1) * f1 / (f3 - f1) * f2 / (f3 - f2)
+    share = torch.where(safe, step, 0.5).clamp(least.clamp(max=0.5), (1 - least).clamp(min=0.5))
+    return ((x1, f1), (x2, f2)), share
+
+
+def ulp(x: Tensor) -> Tensor:
+    """The distance to the next number, about."""
+    return torch.finfo(x.dtype).eps * x.abs() + torch.finfo(x.dtype).tiny
 
 
 class Drawn:
@@ -112,6 +157,11 @@ class Predictive:
     def numbers(self) -> list[str]:
         return [name for name, kind in self.kinds.items() if kind != "finite"]
 
+    def missing(self) -> dict[str, Tensor]:
+        """Which cells are sought: those that are not seen, and not past the end of a row."""
+        told = self.mean_of(lambda _, __, cdf: torch.ones_like(cdf))
+        return {name: told[name] > 0.5 for name in self.numbers()}
+
     def quantiles(self, levels: list[float]) -> dict[str, Tensor]:
         if "drawn" in self.kinds.values():
             draws = [self.sample() for _ in range(self.samples)]
@@ -124,38 +174,38 @@ class Predictive:
         return {name: value[..., 0] for name, value in self.quantiles([0.5]).items()}
 
     def quantile(self, level: float) -> dict[str, Tensor]:
-        """The least value with P(X ≤ value) ≥ level, by bisection; of counts it is a whole number."""
-        zeros = self.module.tilts(self.batch)
-        low = {name: torch.full_like(zeros[name], -1.0) for name in self.numbers()}
-        high = {name: torch.full_like(zeros[name], 1.0) for name in self.numbers()}
-        for _ in range(1024):  # doublings, past the largest number
-            short = {name: (p < level) & high[name].isfinite() for name, p in self.below(zeros | high).items() if name in high}
-            long = {name: (p >= level) & low[name].isfinite() for name, p in self.below(zeros | low).items() if name in low}
-            if not any(bool(each.any()) for each in (*short.values(), *long.values())):
-                break
-            high = {name: torch.where(short[name], 2 * value, value) for name, value in high.items()}
-            low = {name: torch.where(long[name], 2 * value, value) for name, value in low.items()}
-        whole = {name for name in high if self.kinds[name] == "count"}
-        while True:
-            middle = {name: (low[name] + high[name]) / 2 for name in high}
-            middle |= {name: middle[name].floor() for name in whole}
-            left = {name: (low[name] < at) & (at < high[name]) for name, at in middle.items()}
-            if not any(bool(each.any()) for each in left.values()):
-                return high
-            enough = {name: p >= level for name, p in self.below(zeros | middle).items() if name in high}
-            high = {name: torch.where(enough[name] & left[name], middle[name], value) for name, value in high.items()}
-            low = {name: torch.where(~enough[name] & left[name], middle[name], value) for name, value in low.items()}
+        """The least value with P(X ≤ value) ≥ level."""
+        zeros, names = self.module.tilts(self.batch), self.numbers()
+
+        def short(at: dict[str, Tensor]) -> dict[str, Tensor]:
+            below = self.below(zeros | at)
+            return {name: below[name] - level for name in names}
+
+        missing = self.missing()
+        low, high = ({name: torch.full_like(zeros[name], end) for name in names} for end in (-1.0, 1.0))
+        for at, below in ((low, False), (high, True)):
+            for _ in range(1024):  # doublings, past the largest number
+                off = {n: missing[n] & ((gap < 0) == below) & at[n].isfinite() for n, gap in short(at).items()}
+                if not any(bool(each.any()) for each in off.values()):
+                    break
+                at.update({name: torch.where(off[name], 2 * at[name], at[name]) for name in names})
+        whole = {name for name in names if self.kinds[name] == "count"}
+        return between(short, low, high, missing, whole)
 
     # ---- by masses and densities
 
     def probs(self) -> dict[str, Tensor]:
         """Of labels, and of counts those from 0 on until all but 1e-9 is there."""
-        if any(kind not in ("finite", "count") for kind in self.kinds.values()):
+        if not any(kind in ("finite", "count") for kind in self.kinds.values()):
             raise ValueError("probs are of labels and counts; of other numbers there are quantiles")
-        most = self.quantile(1 - 1e-9)
-        last = max(int(value.max()) for value in most.values())
+        most = {name: value for name, value in self.quantile(1 - 1e-9).items() if self.kinds[name] == "count"}
+        last = max((float(value.max()) for value in most.values()), default=0.0)
+        if last > MOST:
+            raise ValueError(
+                f"probs would be of counts up to {last:g}, and are told up to {MOST}; quantiles tell of larger ones"
+            )
         zeros = self.module.tilts(self.batch)
-        counts = [{name: torch.full_like(zeros[name], float(k)) for name in most} for k in range(last + 1)]
+        counts = [{name: torch.full_like(zeros[name], float(k)) for name in most} for k in range(int(last) + 1)]
         sums = [self.below(zeros | each) for each in counts]
         sums = [
             each | {name: with_seen(self.batch, name, each[name], self.batch[name] <= k) for name in most}
@@ -176,7 +226,7 @@ class Predictive:
 
     def likeliest(self, names: list[str]) -> dict[str, Tensor]:
         """Of counts: from a low quantile on, and below it, until what is left is less than the best."""
-        zeros, first = self.module.tilts(self.batch), self.quantile(0.01)
+        zeros, first, missing = self.module.tilts(self.batch), self.quantile(0.01), self.missing()
         found = {name: (first[name], torch.zeros_like(first[name])) for name in names}
         for step, at in ((1, first), (-1, {name: value - 1 for name, value in first.items()})):
             while True:
@@ -186,7 +236,8 @@ class Predictive:
                     best, mass = found[name]
                     own = here[name] - before[name]
                     found[name] = torch.where(own > mass, at[name], best), torch.maximum(own, mass)
-                    left |= bool(((1 - here[name] if step == 1 else before[name]) > found[name][1]).any())
+                    rest = 1 - here[name] if step == 1 else before[name]
+                    left |= bool((missing[name] & (rest > found[name][1])).any())
                 at = {name: value + step for name, value in at.items()}
                 if not left:
                     break
@@ -207,7 +258,7 @@ class Predictive:
             name: [torch.lerp(low[name], high[name], (best[name] + k).clamp(0, 200) / 200) for k in (-1, 1)] for name in names
         }
         ratio = (5**0.5 - 1) / 2
-        for _ in range(80):
+        for _ in range(40):
             inner = [{n: torch.lerp(a, b, share) for n, (a, b) in ends.items()} for share in (1 - ratio, ratio)]
             one, other = map(density, inner)
             ends = {

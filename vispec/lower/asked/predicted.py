@@ -44,7 +44,7 @@ class Predicted:
 def predicted(f: Factors) -> Predicted | None:
     """None where no number may be missing, and no label beside latents that are drawn."""
     partial = [v for v in f.model.variables if v.role == "partial"]
-    numbers = [v for v in partial if v.type.domain not in FINITE_DOMAINS]
+    numbers = [v for v in partial if v.type.domain not in FINITE_DOMAINS or v.type.shape]  # several bits are no label
     guided = {guide.name for guide in f.model.guide}
     if not numbers and (not partial or any(v.name in guided or v.type.domain == "tree" for v in partial)):
         return None
@@ -81,7 +81,7 @@ def kind(f: Factors, variable: Variable) -> str:
         return "flat"
     if any(distributions()[law.distribution].log_cdf is None for law in laws):
         return "drawn"
-    return "count" if variable.type.domain == "count" else "number"
+    return "count" if variable.type.discrete else "number"
 
 
 def drawn(law: Law) -> Iterator[DrawLaw]:
