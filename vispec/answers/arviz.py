@@ -17,6 +17,7 @@ from vispec.model.model import Variable
 from vispec.train.data import Dataset
 from vispec.train.errors import RunError
 from vispec.train.estimates.labels import Label, Labels
+from vispec.train.scores.rows import Rows
 from vispec.train.store.module import evaluating
 from vispec.train.store.run import Run
 
@@ -29,12 +30,13 @@ SAMPLES = ("chain", "draw")
 @dataclass(frozen=True, eq=False)
 class Table:
     """Values with the labels along each dimension, by their names; of a variable's cells in ragged rows, the place of each
-    along its plates. samples: whether draws come first."""
+    along its plates. samples: whether draws come first. words: what its numbers stand for, if anything."""
 
     values: Array
     axes: tuple[tuple[str, Sequence[Label]], ...] = ()
     samples: bool = True
     places: tuple[tuple[str, Array], ...] = ()
+    words: Sequence[Label] = ()
 
 
 def to_arviz(
@@ -68,17 +70,19 @@ def dataset(tables: dict[str, Table], told: dict[str, Any]) -> Any:
     """Some tables as one xarray Dataset. Dimensions of one name and other labels get names of their own."""
     from arviz_base import dict_to_dataset
 
-    coords, dims = dict[str, list[Label]](), dict[str, list[str]]()
+    coords, dims = dict[Any, Any](), dict[Any, Any]()
     for name, table in tables.items():
         dims[name] = [dimension(axis, labels, name, coords) for axis, labels in table.axes]
     values = {name: table.values[None] if table.samples else table.values for name, table in tables.items()}
     samples = list(SAMPLES) if all(table.samples for table in tables.values()) else []
     found = dict_to_dataset(values, coords=coords, dims=dims, sample_dims=samples, attrs=told)
     places = {f"{name}_{plate}": (dims[name][0], at) for name, table in tables.items() for plate, at in table.places}
+    for name, table in tables.items():
+        found[name].attrs |= {"labels": list(table.words)} if table.words else {}
     return found.assign_coords(places)
 
 
-def dimension(axis: str, labels: Sequence[Label], name: str, coords: dict[str, list[Label]]) -> str:
+def dimension(axis: str, labels: Sequence[Label], name: str, coords: dict[Any, Any]) -> str:
     """The name of a dimension with these labels."""
     for known in (axis, f"{name}_{axis}"):
         if known not in (*SAMPLES, name) and coords.setdefault(known, list(labels)) == list(labels):
@@ -130,20 +134,17 @@ def predictive(made: Draws, data: Dataset, say: Say) -> dict[str, dict[str, Tabl
 def table(run: Run, data: Dataset, variable: Variable, cells: Cells, values: Array, samples: bool) -> Table:
     """The cells (*S, n, *event) of a variable along its plates, or one after another where rows differ in length or some are
     missing."""
-    lead, labels = values.shape[: int(samples)], Labels.of(run.model, run.encoders, run.config.gathered)
-    plates = [plate for plate in element_plates(variable) if not run.model.plate[plate].implicit]
-    event = values.shape[len(lead) + 1 :]
-    sizes = tuple(int(size) for size in cells.places.max(0, initial=-1) + 1)
-    inner = labels.axes(run.model, [*variable.plates], variable.type, (*sizes[: len(variable.plates)], *event))
-    tail = [*variable.type.shape]
-    names = [dim if isinstance(dim, str) else f"{variable.name}_dim_{i}" for i, dim in enumerate(tail)]
-    own = tuple(zip(names, inner[len(variable.plates) :], strict=True))
+    model, plates, own = run.model, element_plates(variable), len(variable.plates)
+    lead, event = values.shape[: int(samples)], values.shape[int(samples) + 1 :]
+    sizes = [int(size) for size in cells.places.max(0, initial=-1) + 1]
+    labels = Labels.of(model, run.encoders, run.config.gathered)
+    told = labels.axes(model, variable.plates, variable.type, (*sizes[:own], *event))
+    names = [dim if isinstance(dim, str) else f"{variable.name}_{i}" for i, dim in enumerate(variable.type.shape)]
+    tail, words = tuple(zip(names, told[own:], strict=True)), Rows(model, run.encoders, {}).words(variable) or ()
     if len(cells.values) != int(np.prod(sizes)):
-        at = tuple(zip(element_plates(variable), cells.places.T, strict=True))
-        return Table(values, ((f"{variable.name}_cell", range(len(cells.values))), *own), samples, at)
-    along = dict(
-        zip(element_plates(variable), [*inner[: len(variable.plates)], *map(range, sizes[len(variable.plates) :])], strict=True)
-    )
-    along |= dict([rows_of(run, data)])
-    shape = [size for size, plate in zip(sizes, element_plates(variable), strict=True) if plate in plates]
-    return Table(values.reshape(*lead, *shape, *event), (*((plate, along[plate]) for plate in plates), *own), samples)
+        places = tuple(zip(plates, cells.places.T, strict=True))
+        return Table(values, ((f"{variable.name}_cell", range(len(cells.values))), *tail), samples, places, words)
+    along = zip(plates, [*told[:own], *map(range, sizes[own:])], strict=True)
+    axes = [rows_of(run, data) if model.plate[p].data else (p, each) for p, each in along if not model.plate[p].implicit]
+    shape = [len(each) for _, each in axes]
+    return Table(values.reshape(*lead, *shape, *event), (*axes, *tail), samples, words=words)

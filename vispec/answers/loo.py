@@ -74,7 +74,9 @@ def left_out(draws: Draws, log_likelihood: Array, weights: Array) -> Density:
     most = min(1 - 1 / math.log10(count), GOOD) if count > 1 else GOOD
     if draws.kind == "fixed":
         return Density(each[:, 0], weights, most, np.zeros(len(each)), 0.0)
-    ratio = draws.log_p.numpy() - draws.log_q.numpy() if draws.kind == "guide" else None
+    ratio = None
+    if draws.log_prior is not None:
+        ratio = (draws.log_prior - draws.log_q).numpy() + np.array([summed(row, weights) for row in log_likelihood])
     elpd, k, parameters = (np.array([math.nan] * len(each)) for _ in range(3))
     possible = np.isfinite(each).all(-1)
     elpd[~possible], k[~possible] = -math.inf, math.inf

@@ -74,26 +74,31 @@ def compare(
 def lines(found: "Comparison") -> list[str]:
     """A table for a reader, and below it what is to be said of single runs."""
     heads = ("", "log-prob.", "free", "AIC", "BIC", "elpd", "s.e.", "difference", "s.e.")
-    rows = [heads, *(cells(told) for told in found.runs)]
+    names = [plain(name) for name in short([told.run for told in found.runs])]
+    rows = [heads, *((name, *cells(told)) for name, told in zip(names, found.runs, strict=True))]
     used = [i for i in range(len(heads)) if not i or any(row[i] for row in rows[1:])]
     wide = [max(len(row[i]) for row in rows) for i in used]
     table = [
         "  ".join(row[i].rjust(w) if i else row[i].ljust(w) for i, w in zip(used, wide, strict=True)).rstrip() for row in rows
     ]
-    notes = [
-        f"{plain(told.run)}: {plain(text)}"
-        for told in found.runs
-        for text in (KINDS[told.bound] and f"the log-probability is {KINDS[told.bound]}", told.note)
-        if text
-    ]
+    notes: list[str] = []
     if any(told.elpd is not None for told in found.runs):
         how = "leaving each row out (PSIS-LOO)" if found.fitted else "of DATA, no row left out,"
-        notes.insert(0, f"elpd: {how} over {found.draws} draws")
+        notes.append(f"elpd: {how} over {found.draws} draws")
+    for name, told in zip(names, found.runs, strict=True):
+        kind = KINDS[told.bound] and f"the log-probability is {KINDS[told.bound]}"
+        notes += [f"{name}: {plain(text)}" for text in (kind, told.note) if text]
     return [*table, *([""] if notes else []), *notes]
 
 
+def short(folders: list[str]) -> list[str]:
+    """The names of folders, or where two have the same, their paths."""
+    names = [Path(folder).name for folder in folders]
+    return names if len(set(names)) == len(set(folders)) else folders
+
+
 def cells(told: "Compared") -> tuple[str, ...]:
-    """One run's line."""
+    """The numbers of one run's line."""
     numbers = (
         told.log_prob,
         told.free_parameters,
@@ -104,7 +109,7 @@ def cells(told: "Compared") -> tuple[str, ...]:
         told.elpd_diff,
         told.elpd_diff_se,
     )
-    return (plain(told.run), *("" if number is None else shown(number) for number in numbers))
+    return tuple("" if number is None else shown(number) for number in numbers)
 
 
 def shown(number: float) -> str:
