@@ -235,12 +235,14 @@ def open_run(
     use_threads(threads)
     place = choose_device(device or "cpu", Group())
     if path.is_file():
+        from vispec.train.loop.progress import reporter
         from vispec.train.setup.given import read_params
         from vispec.train.setup.prepare import Request
         from vispec.train.setup.still import still
 
         values = None if params is None else read_params(params)
-        return still(Request(read_source(path), tuple(data), reading=reading or Reading(), params=values)), place
+        request = Request(read_source(path), tuple(data), reading=reading or Reading(), params=values)
+        return still(request, reporter(True)), place
     if params is not None:
         raise RunError(f"--params says the parameters of a spec; {path} has its own")
     run = Run.open(path, trusted())
