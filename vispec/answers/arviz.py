@@ -91,10 +91,11 @@ def dimension(axis: str, labels: Sequence[Label], name: str, coords: dict[Any, A
 
 
 def likelihood(made: Draws, data: Dataset) -> dict[str, Table]:
-    """The log-probability of each row, under the name of what is scored, if that is one variable."""
+    """The log-probability of each row, or part of the one row, under the name of what is scored, if that is one variable."""
     names = [name for name, _ in data.observed]
-    values = log_likelihood(made, data).numpy()
-    return {names[0] if len(names) == 1 else "rows": Table(values, (rows_of(made.run, data),))}
+    units, values = log_likelihood(made, data)
+    axis = rows_of(made.run, data) if units.kind == "row" else (units.plate, range(values.shape[-1]))
+    return {names[0] if len(names) == 1 else "rows": Table(values.numpy(), (axis,))}
 
 
 def rows_of(run: Run, data: Dataset) -> tuple[str, Sequence[Label]]:

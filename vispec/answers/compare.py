@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from vispec.answers.alike import same_files, same_rows, were_fitted
-from vispec.answers.draws import DRAWS, draw
+from vispec.answers.draws import DRAWS, Draws, draw
 from vispec.answers.loo import Density, left_out, of_new, spread, summed
 from vispec.answers.pointwise import log_likelihood
 from vispec.train.data import Dataset
@@ -105,8 +105,7 @@ def one(
         rows = training if data is None else data
         if rows is None:
             raise RunError("the training data are not there")
-        likelihood = log_likelihood(made, rows).numpy()
-        density = (left_out if data is None else of_new)(made, likelihood, rows.weights())
+        density = predictive(made, rows, data is None)
     except RunError as error:
         return replace(told, note=str(error)), None
     error = density.error
@@ -122,6 +121,17 @@ def one(
         ),
         density,
     )
+
+
+def predictive(made: Draws, rows: Dataset, fitted: bool) -> Density:
+    """Of each part of the data, of fitted ones without it."""
+    units, found = log_likelihood(made, rows)
+    if units.kind == "step":
+        if fitted:
+            raise RunError(f"no step of `{units.plate}` can be left out, for those after it read it")
+        found = found.sum(-1, keepdim=True)
+    weights = rows.weights() if units.kind == "row" else np.ones(found.shape[-1])
+    return (left_out if fitted else of_new)(made, found.numpy(), weights)
 
 
 def unsure(density: Density) -> str | None:
@@ -144,7 +154,7 @@ def ranked(told: Sequence[Compared], densities: Sequence[Density | None]) -> tup
     found: list[Compared] = []
     for i in order:
         own = densities[i]
-        if best is None or own is None:
+        if best is None or own is None or len(own.each) != len(best.each):
             found.append(told[i])
             continue
         if own is best:
