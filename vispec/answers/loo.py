@@ -16,6 +16,7 @@ from vispec.train.errors import RunError
 
 Array = np.ndarray[Any, Any]
 GOOD = 0.7
+LEAST = 25  # draws, of which 5 are smoothed
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +72,9 @@ def array_stats() -> Any:
 def left_out(draws: Draws, log_likelihood: Array, weights: Array) -> Density:
     """Each row's log predictive density given the others, of log-likelihoods (S, N) of the rows that were fitted."""
     count, each = len(log_likelihood), log_likelihood.T
-    most = min(1 - 1 / math.log10(count), GOOD) if count > 1 else GOOD
+    if count < LEAST:
+        raise RunError(f"PSIS-LOO takes {LEAST} draws at least, of which it smooths the largest weights")
+    most = min(1 - 1 / math.log10(count), GOOD)
     if draws.kind == "fixed":
         return Density(each[:, 0], weights, most, np.zeros(len(each)), 0.0)
     ratio = None

@@ -37,7 +37,7 @@ KINDS = {
 @click.argument("runs", nargs=-1, required=True, metavar="RUN RUN... [DATA]...")
 @trust_option
 @reading_options
-@click.option("--draws", type=click.IntRange(2), default=1000, show_default=True, help="Of parameters, for elpd.")
+@click.option("--draws", type=click.IntRange(25), default=1000, show_default=True, help="Of parameters, for elpd.")
 @seed_option
 @threads_option
 @device_option
