@@ -6,12 +6,13 @@ replicates below it, which is uniform where the model is right (probability inte
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from vispec.answers.checked import Beside, Calibration, Checked, CheckedFit
 from vispec.answers.how import How
 from vispec.answers.reading import Say
 from vispec.answers.replicate import Array, Cells, batches, ended, observed, replicates, scored
@@ -30,63 +31,6 @@ FEW = 12  # labels that are told one by one, the most frequent, and numbers of a
 CRITICAL = 1.36  # of Kolmogorov's statistic times the root of the number of cells, at 5 %
 LABELS = ("category", "token", "index", "tree")
 Statistic = Callable[[Array], float]
-
-
-@dataclass(frozen=True)
-class Beside:
-    """A statistic of the data and of replicates: the mean of these, the ends of the middle 90 %, and how many of them are at
-    least as large as that of the data, ties counted by half. name: of a label's share, `share of LABEL`."""
-
-    name: str
-    data: float
-    mean: float
-    low: float
-    high: float
-    above: float
-
-    @property
-    def odd(self) -> bool:
-        """Whether the data are outside the middle 90 %."""
-        return not self.low <= self.data <= self.high
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """shares: of cells in BINS equal parts of the unit interval, which each have as many where the model is right. distance:
-    the largest difference of distribution functions (Kolmogorov); limit: what cells that are independent exceed by chance in
-    5 %."""
-
-    shares: tuple[float, ...]
-    distance: float
-    limit: float
-
-    @property
-    def odd(self) -> bool:
-        return self.distance > self.limit
-
-
-@dataclass(frozen=True)
-class Checked:
-    """A variable, or one number of a vector: how many of its cells the data have. calibration: of numbers; null of labels, and
-    where lengths are drawn too."""
-
-    name: str
-    cells: int
-    statistics: tuple[Beside, ...]
-    calibration: Calibration | None = None
-
-
-@dataclass(frozen=True)
-class CheckedFit:
-    """left_out: variables without a law to draw from."""
-
-    run: str
-    replicates: int
-    variables: tuple[Checked, ...]
-    left_out: tuple[str, ...] = ()
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def check_fit(run: Run, data: Dataset, how: How, say: Say, count: int = REPLICATES) -> CheckedFit:

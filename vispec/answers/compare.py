@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from vispec.answers.alike import same_files, same_rows, were_fitted
+from vispec.answers.comparison import Compared, Comparison
 from vispec.answers.draws import DRAWS, Draws, draw
 from vispec.answers.loo import Density, left_out, of_new, spread, summed
 from vispec.answers.pointwise import log_likelihood
@@ -21,43 +21,6 @@ from vispec.train.scores.evaluate import evaluate
 from vispec.train.store.run import Run
 
 NAMED = 5  # rows in a sentence
-
-
-@dataclass(frozen=True)
-class Compared:
-    """One run. log_prob: of the rows, in nats, or the bound on it that `bound` names (as in `eval`). free_parameters, aic,
-    bic: as in Estimates, null of rows that were not fitted. elpd: by PSIS-LOO over draws, or of new rows under them; null where
-    there are no draws, and then `note` says why. elpd_se: its standard error. elpd_diff: less that of the best run, and its
-    standard error. p_loo: effective parameters. bad_k: the rows, from 0, whose Pareto k is above `k_max`, so that elpd cannot
-    be trusted."""
-
-    run: str
-    rows: int | float
-    log_prob: float | None
-    bound: str
-    free_parameters: int | None = None
-    aic: float | None = None
-    bic: float | None = None
-    elpd: float | None = None
-    elpd_se: float | None = None
-    elpd_diff: float | None = None
-    elpd_diff_se: float | None = None
-    p_loo: float | None = None
-    bad_k: tuple[int, ...] = ()
-    k_max: float | None = None
-    note: str | None = None
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The best run first: by elpd, else by AIC, else by log-probability. fitted: whether the rows are those of the fits."""
-
-    fitted: bool
-    draws: int
-    runs: tuple[Compared, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def compare(

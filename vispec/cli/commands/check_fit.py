@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -23,9 +22,6 @@ from vispec.cli.options import (
 )
 from vispec.diagnostics import dump, plain
 from vispec.train.reading import Reading
-
-if TYPE_CHECKING:
-    from vispec.answers.check_fit import Checked, CheckedFit
 
 
 @click.command("check-fit")
@@ -65,38 +61,9 @@ def check_fit(
         found = checked(opened, load_data(opened, data, reading), How(place, batch, seed or 0), say, replicates)
         if run.is_dir() and os.access(run, os.W_OK):
             write_page(opened, found)
-    click.echo(dump(found.as_json()) if as_json else "\n".join(lines(found)))
+    click.echo(dump(found.as_json()) if as_json else repr(found))
     if not as_json and run.is_dir() and os.access(run, os.W_OK):
         click.echo(f"\npictures: {plain(str(run / FILE))}")
-
-
-def lines(found: "CheckedFit") -> list[str]:
-    """A table for each variable; a star marks what is outside of what the model gives."""
-    odd = any(told.odd for variable in found.variables for told in variable.statistics)
-    parts = [line for variable in found.variables for line in (*table(variable), "")]
-    notes = [f"model: mean of {found.replicates} data sets drawn from the fitted model, and the middle 90 % of them"]
-    return [*parts, *notes, *(["*: the data are outside"] if odd else [])]
-
-
-def table(variable: "Checked") -> list[str]:
-    heads = (plain(variable.name), "data", "model", "5 %", "95 %", "")
-    rows = [
-        (plain(told.name), *(f"{number:.4g}" for number in (told.data, told.mean, told.low, told.high)), "*" * told.odd)
-        for told in variable.statistics
-    ]
-    wide = [max(len(row[i]) for row in (heads, *rows)) for i in range(len(heads))]
-    told = [
-        "  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, wide, strict=True)))
-        for row in (heads, *rows)
-    ]
-    if variable.calibration is not None:
-        calibration = variable.calibration
-        shares = " ".join(f"{100 * share:.0f}" for share in calibration.shares)
-        verdict = "more than chance" if calibration.odd else "as by chance"
-        told.append(
-            f"calibration: {shares} % of {variable.cells} cells in each tenth; distance {calibration.distance:.3f}, {verdict}"
-        )
-    return [line.rstrip() for line in told]
 
 
 ENTRY = Command("check-fit", check_fit)
