@@ -86,10 +86,9 @@ def table(variable: Checked) -> list[str]:
         for row in (heads, *rows)
     ]
     if variable.calibration is not None:
-        calibration = variable.calibration
-        shares = " ".join(f"{100 * share:.0f}" for share in calibration.shares)
-        verdict = "more than chance" if calibration.odd else "as by chance"
-        told.append(
-            f"calibration: {shares} % of {variable.cells} cells in each tenth; distance {calibration.distance:.3f}, {verdict}"
-        )
+        found = variable.calibration
+        shares = " ".join(f"{100 * share:.0f}" for share in found.shares)
+        told.append(f"ranks: {shares} % of {variable.cells} cells in each tenth")
+        verdict = "more than chance allows" if found.odd else "as by chance"
+        told.append(f"calibration: distance {found.distance:.3f}, {verdict} ({found.limit:.3f})")
     return [line.rstrip() for line in told]

@@ -3,10 +3,12 @@
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from vispec.diagnostics import plain
 
+WIDE = 100  # columns of a screen
 KINDS = {
     "exact": "",
     "lower": "a lower bound",
@@ -73,7 +75,7 @@ def lines(found: Comparison) -> list[str]:
     for name, told in zip(names, found.runs, strict=True):
         kind = KINDS[told.bound] and f"the log-probability is {KINDS[told.bound]}"
         notes += [f"{name}: {plain(text)}" for text in (kind, told.note) if text]
-    return [*table, *([""] if notes else []), *notes]
+    return [*table, *([""] if notes else []), *(line for note in notes for line in wrap(note, WIDE, subsequent_indent="  "))]
 
 
 def short(folders: list[str]) -> list[str]:
