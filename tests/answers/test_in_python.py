@@ -50,7 +50,7 @@ def test_the_command_says_the_same(runs: list[Any], table: pd.DataFrame, tmp_pat
 
 def test_other_rows_are_an_error(runs: list[Any], table: pd.DataFrame, tmp_path: Path) -> None:
     other = vispec.load(WIDE).fit(table + 1, out=tmp_path / "other", quiet=True, verify=False)
-    with pytest.raises(vispec.RunError, match="other data"):
+    with pytest.raises(vispec.RunError, match="other values"):
         runs[0].compare(other)
 
 

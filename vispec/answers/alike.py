@@ -29,8 +29,8 @@ def same_files(runs: Sequence[Run]) -> None:
 
 
 def seals(run: Run) -> list[str | None] | None:
-    """The hashes of the files that a run was fitted to; None where nobody knows them."""
-    manifest = read_manifest(run.folder)
+    """The hashes of the files that a run was fitted to; None where nobody knows them, or they are trusted."""
+    manifest = None if run.trust else read_manifest(run.folder)
     if manifest is None:
         return None
     known = [manifest.data.get(path) for path in data_files(run.model, run.config.data)]
