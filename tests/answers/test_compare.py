@@ -140,6 +140,25 @@ def test_bad_rows_are_named(tmp_path: Path) -> None:
     assert "in 1 of 9 rows: 8 (" in found["note"]
 
 
+def test_what_is_at_the_end_of_its_domain_is_named(tmp_path: Path) -> None:
+    """No row has the third label, so that its probability is 0, and log p of the others is as without it."""
+    (tmp_path / "x.csv").write_text("x\n" + "a\nb\nb\na\nb\n" * 4, encoding="utf-8")
+    labels = 'category["a", "b", "c"]'
+    whole = f"param p : simplex[3]\nplate n:\n    observed x : {labels} ~ Categorical(p)\n"
+    few = whole.replace("[3]", "[2]").replace(', "c"', "")
+    found = told(
+        call(
+            "compare",
+            fitted(tmp_path, "three", whole, tmp_path / "x.csv"),
+            fitted(tmp_path, "two", few, tmp_path / "x.csv"),
+            "--json",
+        )
+    )
+    assert found["three"]["note"] == "draws leave at the end of their domain: p[2]"
+    assert found["three"]["free_parameters"] == found["two"]["free_parameters"] == 1
+    assert found["three"]["elpd"] == pytest.approx(found["two"]["elpd"], abs=0.02)
+
+
 def test_without_arviz_it_says_what_to_install(runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "arviz_stats.base.array", None)
     result = call("compare", runs["normal"], runs["wide"])

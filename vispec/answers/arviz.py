@@ -116,6 +116,8 @@ def predictive(made: Draws, data: Dataset, say: Say) -> dict[str, dict[str, Tabl
     found = batches(run, data, made.size, made.device)
     there = {variable.name: observed(run, variable, found) for variable in variables}
     drawn = {variable.name: list[Array]() for variable in variables if not ended(run, variable)}
+    for name in there.keys() - drawn.keys():
+        say(f"{name}: how long it is is drawn with it, so that no cell of new data is in the place of one that is there")
     generator = torch.Generator().manual_seed(made.seed)
     with evaluating(made.module, made.seed, made.device):
         for i in range(made.count if drawn else 0):

@@ -16,6 +16,8 @@ from vispec.train.data import Dataset
 from vispec.train.errors import RunError
 from vispec.train.estimates.make import Say
 from vispec.train.estimates.stored import find_estimates, training_data
+from vispec.train.estimates.uncertainty.standard import BOUND, ENDLESS
+from vispec.train.estimates.values import Estimates
 from vispec.train.scores.counted import total
 from vispec.train.scores.evaluate import evaluate
 from vispec.train.store.run import Run
@@ -57,33 +59,33 @@ def one(
     run: Run, data: Dataset | None, training: Dataset | None, device: torch.device, say: Say, count: int, seed: int
 ) -> tuple[Compared, Density | None]:
     """One run, as far as it can be told alone. data: rows that were not fitted."""
+    rows, kept = data, None
     if data is None:
-        known = find_estimates(run, say)
+        rows, known = training, find_estimates(run, say)
         told = Compared(str(run.folder), known.rows, known.log_prob, known.bound, known.free_parameters, known.aic, known.bic)
+        kept = ends(known)
     else:
         score = evaluate(run.load(device), data, run.config.settings.batch or 1, device, seed=seed)
         told = Compared(str(run.folder), total(data), score.log_prob, score.bound)
     try:
         made = draw(run, training, device, count, seed, say)
-        rows = training if data is None else data
         if rows is None:
             raise RunError("the training data are not there")
         density = predictive(made, rows, data is None)
     except RunError as error:
         return replace(told, note=str(error)), None
-    error = density.error
-    return (
-        replace(
-            told,
-            elpd=density.total,
-            elpd_se=None if math.isnan(error) else error,
-            p_loo=density.parameters,
-            bad_k=tuple(density.bad.tolist()),
-            k_max=None if density.k is None else density.most,
-            note=unsure(density),
-        ),
-        density,
-    )
+    error = None if math.isnan(density.error) else density.error
+    bad, most = tuple(density.bad.tolist()), None if density.k is None else density.most
+    note = "; ".join(filter(None, (unsure(density), kept))) or None
+    found = replace(told, elpd=density.total, elpd_se=error, p_loo=density.parameters, bad_k=bad, k_max=most, note=note)
+    return found, density
+
+
+def ends(known: Estimates) -> str | None:
+    """A sentence about parameters that all draws leave at the end of their domain."""
+    names = [entry.title for entry in known.parameters if entry.note in (BOUND, ENDLESS) and not entry.derived]
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"draws leave at the end of their domain: {', '.join(names[:NAMED])}{more}" if names else None
 
 
 def predictive(made: Draws, rows: Dataset, fitted: bool) -> Density:

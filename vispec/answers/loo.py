@@ -43,7 +43,7 @@ class Density:
     @property
     def bad(self) -> Array:
         """Which rows have a number that cannot be trusted."""
-        return np.zeros(0, np.int64) if self.k is None else np.flatnonzero(~(self.k <= self.most))
+        return np.zeros(0, np.int64) if self.k is None else np.flatnonzero(~(self.k <= self.most) & (self.weights > 0))
 
 
 def summed(each: Array, weights: Array) -> Any:
@@ -72,11 +72,11 @@ def array_stats() -> Any:
 def left_out(draws: Draws, log_likelihood: Array, weights: Array) -> Density:
     """Each row's log predictive density given the others, of log-likelihoods (S, N) of the rows that were fitted."""
     count, each = len(log_likelihood), log_likelihood.T
+    if draws.kind == "fixed":
+        return Density(each[:, 0], weights, GOOD, np.zeros(len(each)), 0.0)
     if count < LEAST:
         raise RunError(f"PSIS-LOO takes {LEAST} draws at least, of which it smooths the largest weights")
     most = min(1 - 1 / math.log10(count), GOOD)
-    if draws.kind == "fixed":
-        return Density(each[:, 0], weights, most, np.zeros(len(each)), 0.0)
     ratio = None
     if draws.log_prior is not None:
         ratio = (draws.log_prior - draws.log_q).numpy() + np.array([summed(row, weights) for row in log_likelihood])

@@ -36,10 +36,10 @@ def log_likelihood(draws: Draws, data: Dataset) -> tuple[Units, Tensor]:
     batches = [to_device(data.batch(indices), draws.device) for indices in order]
     found = list[Tensor]()
     with evaluating(module, draws.seed, draws.device):
-        for i in range(draws.count):
+        for i in range(1 if draws.kind == "fixed" else draws.count):
             with draws.held(i):
                 found.append(joined([units.each(module, batch).double().cpu() for batch in batches]))
-    return units, in_order(units, order, torch.stack(found))
+    return units, in_order(units, order, torch.stack(found)).expand(draws.count, -1)
 
 
 def joined(parts: Sequence[Tensor]) -> Tensor:
