@@ -119,12 +119,12 @@ def test_the_readme_links_every_page() -> None:
 
 
 def test_the_readme_lists_every_command() -> None:
-    assert sorted(re.findall(r"^\| `vispec (\w+)", text("README.md"), re.M)) == main.list_commands(click.Context(main))
+    assert sorted(re.findall(r"^\| `vispec ([\w-]+)", text("README.md"), re.M)) == main.list_commands(click.Context(main))
 
 
 def test_nothing_mentions_a_command_that_does_not_exist() -> None:
     for page in PAGES:
-        for name in re.findall(r"`vispec ([a-z]+)\b", text(page)):
+        for name in re.findall(r"`vispec ([a-z-]+)\b", text(page)):
             assert name in main.list_commands(click.Context(main)), f"{page.name}: vispec {name}"
 
 
@@ -148,6 +148,22 @@ def test_sessions_on_pages_are_what_python_says(page: Path, tmp_path: Path, monk
     assert len(session.examples) > 2
     doctest.DocTestRunner(optionflags=options).run(session, out=said.append)
     assert not said, "".join(said)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "```console" in text(page)], ids=named)
+def test_sessions_at_the_shell_are_what_vispec_says(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All such blocks of a page are one session; what a command prints is compared where something is shown of it."""
+    (tmp_path / "specs").symlink_to(ROOT / "specs")
+    monkeypatch.chdir(tmp_path)
+    shown = 0
+    for code in (code for kind, code in FENCE.findall(text(page)) if kind == "console"):
+        for part in code.split("$ vispec ")[1:]:
+            command, _, printed = part.partition("\n")
+            result = CliRunner().invoke(main, shlex.split(command))
+            assert result.exit_code == 0, result.output
+            assert not printed or result.stdout.strip() == printed.strip(), command
+            shown += bool(printed)
+    assert shown
 
 
 def test_the_notebook_is_current() -> None:
@@ -292,7 +308,7 @@ def test_every_option_of_a_fit_and_of_commands_on_runs() -> None:
 
 
 def test_every_option_of_every_other_command() -> None:
-    page = text("docs/commands.md") + section("docs/training.md", "Using a run")
+    page = text("docs/commands.md") + section("docs/training.md", "Using a run") + text("docs/comparison.md")
     told = set(re.findall(r"--?[a-z][a-z-]*", page))
     for name in main.list_commands(click.Context(main)):
         command = main.get_command(click.Context(main), name)

@@ -22,7 +22,8 @@ def name_and_version(requirement: str) -> tuple[str, str]:
 
 
 def pins() -> dict[str, str]:
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    """Of what is asked for; pins of what that brings along stand below it."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").split("# What these bring along")[0].splitlines()
     return dict(name_and_version(line) for line in lines if line and not line.startswith("#"))
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from vispec.answers import pointwise as parts
 from vispec.answers.how import How
 from vispec.answers.reading import Say, load_data
 from vispec.train.reading import Reading
-from vispec.train.scores import evaluate
 from vispec.train.scores.evaluate import Score
 from vispec.train.scores.final import Latents, final_score, latents_of
 from vispec.train.scores.weights import read_estimator
@@ -23,6 +23,6 @@ def score(run: Run, data: Sequence[str], reading: Reading, how: How, say: Say, e
 
 
 def pointwise(run: Run, data: Sequence[str], reading: Reading, how: How, say: Say) -> list[float]:
-    """Of each row, in the order of the data."""
-    dataset = load_data(run, data, reading, say)
-    return evaluate.pointwise(run.load(how.place, how.memory), dataset, how.size(run), how.place, how.seed)
+    """Of each row, in the order of the data; of a spec without a data plate, of each element of its plate, or of each step of
+    its chain given those before it."""
+    return parts.pointwise(run, load_data(run, data, reading, say), how)[1].tolist()

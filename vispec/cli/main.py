@@ -28,12 +28,12 @@ class Program(click.Group):
     """A group whose commands are the modules of vispec.cli.commands, and whose failures never show a traceback."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(module.name for module in iter_modules([str(Path(__file__).with_name("commands"))]))
+        return sorted(module.name.replace("_", "-") for module in iter_modules([str(Path(__file__).with_name("commands"))]))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
-        return import_module(f"{COMMANDS}.{cmd_name}").ENTRY.command
+        return import_module(f"{COMMANDS}.{cmd_name.replace('-', '_')}").ENTRY.command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         try:

@@ -9,12 +9,17 @@ from typing import Any, TypeVar, overload
 import numpy as np
 from torch import nn
 
+from vispec.answers import arviz, check_fit, compare
 from vispec.answers import posterior as posteriors
 from vispec.answers import predict as predictions
 from vispec.answers import sample as samples_
 from vispec.answers import score as scores
+from vispec.answers.checked import CheckedFit
+from vispec.answers.comparison import Comparison
+from vispec.answers.draws import DRAWS
 from vispec.answers.elements import SHARED, Told
 from vispec.answers.how import CPU, How
+from vispec.answers.reading import load_data
 from vispec.answers.summary import summary
 from vispec.face.estimates import Parameters
 from vispec.face.tables import Data, arguments, like
@@ -145,6 +150,34 @@ class Run:
             reading, means = _split(how)
             found = samples_.sample(self.stored, words, reading, means, say, n, length or {})
             return like(self._like if data is None else data, found)
+
+    # ---- beside data, and beside other runs
+
+    def compare(self, *others: "Run", data: Data = None, draws: int = DRAWS, **how: Any) -> Comparison:
+        """This run and others, the best first: log-probability, AIC, BIC and expected log predictive density, on the rows that
+        they were fitted to, or on those of `data`. draws: of what the fits leave uncertain."""
+        runs = [self, *others]
+        with arguments(data, *(run._like for run in runs)) as (words, *_):
+            reading, means = _split(how)
+            rows = [load_data(run.stored, words, reading, say) for run in runs] if words else None
+            return compare.compare([run.stored for run in runs], rows, means.place, say, draws, means.seed)
+
+    def check_fit(self, data: Data, replicates: int = check_fit.REPLICATES, **how: Any) -> CheckedFit:
+        """The data beside data sets that the fitted model draws in their place: statistics and calibration."""
+        with arguments(data) as (words,):
+            reading, means = _split(how)
+            return check_fit.check_fit(self.stored, load_data(self.stored, words, reading, say), means, say, replicates)
+
+    def to_arviz(self, draws: int = DRAWS, data: Data = None, **how: Any) -> Any:
+        """An xarray DataTree for ArviZ (`pip install 'vispec[arviz]'`): draws of what the fit leaves uncertain, log-likelihoods
+        and new data under each, and the data, those of the fit if none are named."""
+        with arguments(data, self._like) as (words, _):
+            reading, means = _split(how)
+            known = compare.rows_of(self.stored, say)
+            rows = load_data(self.stored, words, reading, say) if words else known
+            if rows is None:
+                raise RunError("the training data are not there; name them as `data`")
+            return arviz.to_arviz(self.stored, rows, draws, means.place, means.seed, known, say)
 
 
 def _split(how: Mapping[str, Any]) -> tuple[Reading, How]:

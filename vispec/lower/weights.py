@@ -12,7 +12,7 @@ from vispec.model.model import Estimator, Flow, Infer, Let, Model, Variable
 from vispec.model.walk import walk
 from vispec.plan.estimate import draw_order, drawn_from, estimation, gradient_of, kind_of
 from vispec.plan.guides import in_joint, is_shared
-from vispec.plan.held.adds import log_ratio
+from vispec.plan.held.adds import log_prior, log_q, log_ratio
 from vispec.plan.held.draws import Draws
 from vispec.plan.held.joint import joint
 from vispec.plan.held.setting import Setting
@@ -24,6 +24,7 @@ from vispec.program.node import Node
 from vispec.program.program import Program
 from vispec.program.walk import substitute
 
+LOG_P, LOG_Q = "(log_p)", "(log_q)"
 NUMBERS = frozenset({"real", "positive", "unit", "simplex", "ordered", "cholesky", "count", "bit"})  # what has a mean
 
 
@@ -31,12 +32,14 @@ NUMBERS = frozenset({"real", "positive", "unit", "simplex", "ordered", "cholesky
 class Weighed:
     """samples: the axis of the samples, whose number a call says. log_weights: over it and the rows. draws: of latents and of
     what is computed from them, by name; None where nothing is told by its draws. divergences: "ratio x" and, of numbers, "draw
-    x"."""
+    x". shared: draws of all that rows share and of what these decide, by name, and LOG_P and LOG_Q of each; None where none has
+    a guide."""
 
     samples: Axis
     log_weights: Program
     draws: Program | None
     divergences: Program | None
+    shared: Program | None
     orders: Mapping[str, tuple[Axis, ...]]
 
 
@@ -61,7 +64,16 @@ def weighed(f: Factors, treatments: Mapping[str, Treatment]) -> Weighed | None:
         if variable.type.domain in NUMBERS and not any(model.plate[p].ragged for p in variable.plates):
             divergences[f"draw {name}"], orders[f"draw {name}"] = whole(s, variable)
     told = dict[str, Node]()
-    if any(guessed(model, name) for name in s.draws.drawn if is_shared(model.variable[name], model)) or flows(model):
+    common = [name for name in s.draws.drawn if is_shared(model.variable[name], model)]
+    together = dict[str, Node]()
+    if any(guessed(model, name) for name in common):
+        for name in common:
+            together[name], orders[name] = whole(s, model.variable[name])
+        for let in fixed_lets(s, {*common}):
+            together[let.name], orders[let.name] = whole(s, let)
+        together[LOG_P], together[LOG_Q] = (build.spread(node, (samples,)) for node in densities(s, common))
+        orders |= {LOG_P: (samples,), LOG_Q: (samples,)}
+    if together or flows(model):
         for each in tellable(s):
             told[each.name], orders[each.name] = whole(s, each)
     program = lambda outputs: Program(outputs, f.frame.hints, f.frame.spans)  # noqa: E731
@@ -70,6 +82,7 @@ def weighed(f: Factors, treatments: Mapping[str, Treatment]) -> Weighed | None:
         program({"log_weights": build.spread(weights, lead)}),
         program(told) if told else None,
         program(divergences) if divergences else None,
+        program(together) if together else None,
         orders,
     )
 
@@ -112,6 +125,24 @@ def weighing(estimator: Estimator, name: str, model: Model) -> Estimator:
 # ---- what is told of draws
 
 
+def densities(s: Setting, names: list[str]) -> tuple[Node, Node]:
+    """log p and log q of each draw of what rows share, together; what is drawn from its own law has the same in both, and a
+    point has no log q."""
+    log_p, q = list[Node](), list[Node]()
+    for name in names:
+        variable = s.f.model.variable[name]
+        plates = tuple(map(s.f.frame.plate, variable.plates))
+        prior = build.reduce("sum", log_prior(s.draws, variable), plates)
+        log_p.append(prior)
+        if name in s.f.guides:
+            q.append(build.reduce("sum", log_q(s.draws, variable, s.draws.drawn[name]), plates))
+        elif not s.draws.way(name).point and not in_joint(name, s.f.model):
+            q.append(prior)
+    if s.draws.log_q_jointly is not None:
+        q.append(s.draws.log_q_jointly)
+    return build.add(*log_p), build.add(*q)
+
+
 def is_guided(s: Setting, name: str) -> bool:
     """Whether a draw adds log p − log q of one latent of a row alone."""
     variable, model = s.f.model.variable[name], s.f.model
@@ -128,6 +159,14 @@ def ratio(s: Setting, name: str) -> Node:
     node = log_ratio(s.draws, s.f.model.variable[name])
     plates = {*map(s.f.frame.plate, s.f.model.variable[name].plates)} - {*s.draws.rows}
     return build.reduce("sum", node, plates)
+
+
+def fixed_lets(s: Setting, names: set[str]) -> list[Let]:
+    """The deterministic nodes outside the data plate that read some of these latents and nothing else that is drawn or seen."""
+    model = s.f.model
+    outside = [let for let in model.lets if not any(model.plate[plate].data for plate in let.plates)]
+    numbers = [let for let in outside if let.type.domain in NUMBERS and not let.type.star]
+    return [let for let in numbers if (read := reads_of(let, model)) and read <= names]
 
 
 def whole(s: Setting, told: Variable | Let) -> tuple[Node, tuple[Axis, ...]]:

@@ -21,6 +21,9 @@ from torch.nn import functional as F
 # heap: keep_pages
 # told.decide: decide
 # told.decide: predictive
+# vectors: NormalVectorLogProb
+# vectors: normal_vector_log_prob
+# vectors: standard_normal_vector_log_prob
 
 
 def gamma_log_prob(value: torch.Tensor, concentration: torch.Tensor, rate: torch.Tensor) -> torch.Tensor:
@@ -173,6 +176,35 @@ class BayesianLinear(nn.Module):
         total = product + self.noise_loc + noise_scale * torch.randn_like(product)  # (s*,)
         noise, _ = into_positive(total)  # (s*,)
         return {"w": w, "b": b, "noise": noise}
+
+    @torch.no_grad()
+    def shared_draws(self, samples: int) -> dict[str, Tensor]:
+        """Draws of what all rows share, w (s*, D); b (s*); noise (s*), and of each draw log p and log q (s*)."""
+        w_scale = F.softplus(self.raw_w_scale)  # (D,)
+        noise_w = self.one.new_empty(samples, self.D).normal_()  # (s*, D)
+        w = self.w_loc + w_scale * noise_w  # (s*, D)
+        b_scale = F.softplus(self.raw_b_scale)
+        noise_b = self.one.new_empty(samples).normal_()  # (s*,)
+        b = self.b_loc + b_scale * noise_b  # (s*,)
+        noise_scale = F.softplus(self.raw_noise_scale)
+        product = noise_scale * self.noise_with_b * ((b - self.b_loc) / b_scale)  # (s*,)
+        total = self.noise_loc + product  # (s*,)
+        total_2 = total + noise_scale * torch.randn_like(total)  # (s*,)
+        noise, into = into_positive(total_2)  # (s*,)
+        log_p_noise = gamma_log_prob(noise, self.one * 2.0, self.one * 2.0)  # (s*,)
+        log_p_w = standard_normal_vector_log_prob(w)  # (s*,)
+        log_p_b = normal_log_prob(b, self.one * 0.0, self.one * 1.0)  # (s*,)
+        log_total = normal_log_prob(total_2, total, noise_scale)  # (s*,)
+        log_q_noise = log_total - into  # (s*,)
+        log_q_w = normal_vector_log_prob(w, self.w_loc, w_scale)  # (s*,)
+        log_q_b = normal_log_prob(b, self.b_loc, b_scale)  # (s*,)
+        return {
+            "w": w,
+            "b": b,
+            "noise": noise,
+            "(log_p)": log_p_w + log_p_b + log_p_noise,
+            "(log_q)": log_q_w + log_q_b + log_q_noise,
+        }
 
     @torch.no_grad()
     def guides(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:

@@ -143,6 +143,21 @@ class BayesianLogistic(nn.Module):
         return {"w": w, "b": b}
 
     @torch.no_grad()
+    def shared_draws(self, samples: int) -> dict[str, Tensor]:
+        """Draws of what all rows share, w (s*, D); b (s*), and of each draw log p and log q (s*)."""
+        w_scale = F.softplus(self.raw_w_scale)  # (D,)
+        noise_w = self.one.new_empty(samples, self.D).normal_()  # (s*, D)
+        w = self.w_loc + w_scale * noise_w  # (s*, D)
+        b_scale = F.softplus(self.raw_b_scale)
+        noise_b = self.one.new_empty(samples).normal_()  # (s*,)
+        b = self.b_loc + b_scale * noise_b  # (s*,)
+        log_p_w = standard_normal_vector_log_prob(w)  # (s*,)
+        log_p_b = normal_log_prob(b, self.one * 0.0, self.one * 3.0)  # (s*,)
+        log_q_w = normal_vector_log_prob(w, self.w_loc, w_scale)  # (s*,)
+        log_q_b = normal_log_prob(b, self.b_loc, b_scale)  # (s*,)
+        return {"w": w, "b": b, "(log_p)": log_p_w + log_p_b, "(log_q)": log_q_w + log_q_b}
+
+    @torch.no_grad()
     def guides(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         """The parameters of the guides of w, b; drawn latents are read at their locations."""
         w_scale = F.softplus(self.raw_w_scale)  # (D,)

@@ -139,6 +139,18 @@ class Bnn(nn.Module):
         return {"noise": noise}
 
     @torch.no_grad()
+    def shared_draws(self, samples: int) -> dict[str, Tensor]:
+        """Draws of what all rows share, noise (s*), and of each draw log p and log q (s*)."""
+        noise_scale = F.softplus(self.raw_noise_scale)
+        noise_noise = self.one.new_empty(samples).normal_()  # (s*,)
+        total = self.noise_loc + noise_scale * noise_noise  # (s*,)
+        noise, into = into_positive(total)  # (s*,)
+        log_p_noise = gamma_log_prob(noise, self.one * 6.0, self.one * 6.0)  # (s*,)
+        log_total = normal_log_prob(total, self.noise_loc, noise_scale)  # (s*,)
+        log_q_noise = log_total - into  # (s*,)
+        return {"noise": noise, "(log_p)": log_p_noise, "(log_q)": log_q_noise}
+
+    @torch.no_grad()
     def guides(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         """The parameters of the guides of noise; drawn latents are read at their locations."""
         noise_scale = F.softplus(self.raw_noise_scale)

@@ -157,6 +157,18 @@ class EightSchools(nn.Module):
         return {"mu": raw_mu, "tau": tau, "eta": eta, "theta": theta}
 
     @torch.no_grad()
+    def shared_draws(self, samples: int) -> dict[str, Tensor]:
+        """Draws of what all rows share, mu (s*); tau (s*), and of each draw log p and log q (s*)."""
+        noise_joint = self.one.new_empty(samples, 2).normal_()  # (s*, D)
+        joint, log_q = self.joint_guide(noise_joint)  # (s*, D), (s*,)
+        raw_mu, raw_tau = cut(joint, shapes=((), ()))  # (s*,)
+        tau = raw_tau.exp()  # (s*,)
+        log_p_tau = half_cauchy_log_prob(tau, self.one * 5.0)  # (s*,)
+        log_p_mu = normal_log_prob(raw_mu, self.one * 0.0, self.one * 5.0)  # (s*,)
+        log_q_joint = log_q - raw_tau  # (s*,)
+        return {"mu": raw_mu, "tau": tau, "(log_p)": log_p_mu + log_p_tau, "(log_q)": log_q_joint}
+
+    @torch.no_grad()
     def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:
         """Of eta: log p − log q (samples, school) at draws from the guide, and the draws, samples first."""
         noise_joint = self.one.new_empty(samples, 2).normal_()  # (s*, D)

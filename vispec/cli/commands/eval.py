@@ -36,7 +36,11 @@ from vispec.train.reading import Reading
 @device_option
 @memory_option
 @click.option("--estimator", metavar="NAME(SAMPLES)", help="iwae(5000) or elbo(100) in place of the model's own bound.")
-@click.option("--pointwise", is_flag=True, help="The number of each row, a line each, in the order of the data.")
+@click.option(
+    "--pointwise",
+    is_flag=True,
+    help="Of each row, a line each, in the order of the data; of one long chain, of each step given those before it.",
+)
 @json_option
 def evaluate(
     run: Path,
@@ -56,7 +60,8 @@ def evaluate(
     if pointwise and estimator is not None:
         raise click.UsageError("--pointwise takes the model's own numbers, and no --estimator")
     with failures(as_json):
-        from vispec.train.scores import evaluate as scores
+        from vispec.answers import pointwise as parts
+        from vispec.answers.how import How
         from vispec.train.scores.final import Latents, final_score, latents_of
         from vispec.train.scores.weights import read_estimator
 
@@ -64,11 +69,12 @@ def evaluate(
         opened, place = open_run(run, device, threads, data, reading, params)
         dataset = load_data(opened, data, reading)
         size = batch or opened.config.settings.batch or 1
-        module = opened.load(place, memory)
         if pointwise:
-            each = scores.pointwise(module, dataset, size, place, seed or 0)
-            click.echo(dump({"log_prob": each}) if as_json else "\n".join(f"{number:.6f}" for number in each))
+            units, found = parts.pointwise(opened, dataset, How(place, batch, seed or 0, None, memory))
+            told = {"of": units.kind, "log_prob": found.tolist()}
+            click.echo(dump(told) if as_json else "\n".join(f"{number:.6f}" for number in found.tolist()))
             return
+        module = opened.load(place, memory)
         latents = latents_of(opened.model) if hasattr(module, "shared") else Latents()
         score = final_score(module, dataset, size, place, latents, seed=seed or 0, estimator=chosen).as_json()
     scored = [variable for variable in opened.model.variables if variable.role in ("observed", "partial")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vispec.lower.outputs import Outputs
+from vispec.lower.weights import LOG_P, LOG_Q
 from vispec.torch.members.members import BATCH, Members, rows
 from vispec.torch.text.code import Code, listed, text
 
@@ -12,7 +13,7 @@ SAMPLES = (BATCH, "samples: int")
 
 
 def weights(m: Members, o: Outputs) -> None:
-    """log_weights, draws and divergences."""
+    """log_weights, draws, shared_draws and divergences."""
     w = o.weighed
     if w is None:
         return
@@ -24,6 +25,12 @@ def weights(m: Members, o: Outputs) -> None:
         shapes = "; ".join(f"{name} ({', '.join(axis.hint for axis in w.orders[name])})" for name in w.draws.outputs)
         doc = f"Posterior draws, from the guides: {shapes}."
         m.program("draws", w.draws, doc, SAMPLES, "dict", "dict[str, Tensor]", orders=w.orders, told=told, graph=False)
+    if w.shared is not None:
+        names = [name for name in w.shared.outputs if name not in (LOG_P, LOG_Q)]
+        shapes = "; ".join(f"{name} ({', '.join(axis.hint for axis in w.orders[name])})" for name in names)
+        doc = f"Draws of what all rows share, {shapes}, and of each draw log p and log q (s*)."
+        arguments, result = SAMPLES[1:], "dict[str, Tensor]"
+        m.program("shared_draws", w.shared, doc, arguments, "dict", result, orders=w.orders, told=told, graph=False)
     if w.divergences is not None:
         names = [name.removeprefix("ratio ") for name in w.divergences.outputs if name.startswith("ratio ")]
         doc = (

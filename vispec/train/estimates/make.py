@@ -102,25 +102,33 @@ def points(plan: Plan, module: nn.Module) -> list[Node]:
 
 def measure(fitted: Fitted, nodes: Sequence[Node], data: Rows | None) -> tuple[Standard | None, str]:
     """Standard errors of these nodes, or the reason why there are none."""
+    found = differentiable(fitted, data)
+    if isinstance(found, str):
+        return None, found
+    return standard_errors(nodes, fitted.module, *found), ""
+
+
+def differentiable(fitted: Fitted, data: Rows | None) -> tuple[Whole, Callable[[], None]] | str:
+    """What second derivatives are taken of, and what says how long that takes; or the reason why it is not done."""
     module = fitted.module
     size = sum(p.numel() for p in module.parameters() if p.requires_grad)
     if data is None:
-        return None, "the training data are not there"
+        return "the training data are not there"
     if size > LARGEST:
-        return None, f"too many numbers for standard errors ({size})"
+        return f"too many numbers for standard errors ({size})"
     if size == 0:
-        return None, KEPT
+        return KEPT
     together = hasattr(module, "shared")  # what all rows share counts once
     parts = data.order(data.num_rows if together else max(AT_ONCE, fitted.batch), None, bucket=True)
     cost = seconds(Whole(module, data, parts[-1:])) * len(parts) * EVALUATIONS * size
     if cost > BUDGET:
-        return None, f"too much work for standard errors ({size} numbers, about {cost:.0f} s)"
+        return f"too much work for standard errors ({size} numbers, about {cost:.0f} s)"
 
     def begun() -> None:
         if cost > SILENT:
             fitted.say(f"standard errors: {size} numbers, about {cost:.0f} s")
 
-    return standard_errors(nodes, module, Whole(module, data, parts), begun), ""
+    return Whole(module, data, parts), begun
 
 
 def seconds(f: Whole) -> float:
@@ -185,12 +193,15 @@ def edges(entries: Sequence[Estimate]) -> Iterator[str]:
 
 def arrival(standard: Standard | None) -> str | None:
     """A sentence about a fit that ended elsewhere than at a maximum."""
-    if standard is None or standard.rank is not None:
-        return None
-    if standard.misses == float("inf"):
+    return None if standard is None or standard.rank is not None else missed(standard.misses)
+
+
+def missed(misses: float) -> str:
+    """The same of one that ended so many nats below it, as in Standard."""
+    if misses == float("inf"):
         return "not at a maximum: the log-probability curves upward here, so that there are no standard errors"
-    if math.isnan(standard.misses):
+    if math.isnan(misses):
         return "no standard errors: the log-probability has an edge or a kink here, where it falls at once to one side"
-    if standard.misses <= MISSES:
+    if misses <= MISSES:
         return "no standard errors: the log-probability is not finite everywhere near the estimates"
-    return f"not at a maximum: more than {standard.misses:.2g} nats below one, so that there are no standard errors"
+    return f"not at a maximum: more than {misses:.2g} nats below one, so that there are no standard errors"

@@ -100,19 +100,6 @@ def evaluate(
     return Score(counted(data), scored(data), float(total), exact, name, bound_of(module, exact, name))
 
 
-def pointwise(module: nn.Module, data: Rows, size: int, device: torch.device, seed: int = 0) -> list[float]:
-    """The log-probability of each row, or the bound on it, in nats, in the order of the data; RunError where rows share
-    latents, so that none has one of its own."""
-    if hasattr(module, "shared"):
-        raise RunError("rows share latents, so that no row has a log-probability of its own")
-    found = torch.zeros(data.num_rows, dtype=torch.float64)
-    with evaluating(module, seed, device):
-        for indices in data.order(size, None, bucket=True):
-            batch = to_device(data.batch(indices), device)
-            found[torch.as_tensor(indices)] = module.log_prob(batch).double().cpu()  # pyright: ignore[reportCallIssue]
-    return found.tolist()
-
-
 def bound_of(module: nn.Module, exact: bool, estimator: str) -> Bound:
     """What a module's own estimate is: of rows that share nothing, draws from the prior alone estimate, all others bound."""
     if hasattr(module, "shared") and not exact:

@@ -40,7 +40,7 @@ class Rows:
         def column(name: str, tensor: Tensor) -> list[Any]:
             type_ = self.model.variable[name].type
             close = self._cutter(name) if cut else list
-            words = self._words(self.model.variable[name]) if decode else None
+            words = self.words(self.model.variable[name]) if decode else None
             return self._variable(name, tensor, lambda cell, at: _value(type_, cell, words), close)
 
         return _transpose({name: column(name, values[name]) for name in self._in_rows(values)})
@@ -88,7 +88,7 @@ class Rows:
     def _draws(self, name: str, tensor: Tensor) -> list[Any]:
         """Draws that stand last, (B, *plates, *event, n), as lists at each cell."""
         variable = self.model.variable[name]
-        words = self._words(variable)
+        words = self.words(variable)
         leaf = lambda cell, _: [_value(variable.type, draw, words) for draw in np.moveaxis(cell, -1, 0)]  # noqa: E731
         return self._variable(name, tensor, leaf)
 
@@ -132,7 +132,7 @@ class Rows:
         outer = [p for p in self.plates[plate].inside if p != self.data]
         return int(self.lengths[plate][(at[ROW], *(at[p] for p in outer))])
 
-    def _words(self, variable: Variable) -> Sequence[str | int] | None:
+    def words(self, variable: Variable) -> Sequence[str | int] | None:
         """What the ids of a variable stand for, None where they are plain numbers."""
         type_ = variable.type
         if type_.domain == "token" and type_.card in self.encoders.vocabularies:

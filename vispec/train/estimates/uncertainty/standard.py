@@ -59,9 +59,33 @@ class Standard:
     told: Mapping[Place, Told]
 
 
-def standard_errors(nodes: Sequence[Node], module: nn.Module, f: Whole, begun: Callable[[], None] = lambda: None) -> Standard:
-    """Of all numbers of these nodes, where the module's parameters are as fitted; they are so again afterwards. begun: called
-    before the long part of the work, which a fit that has not arrived is spared."""
+@dataclass(frozen=True)
+class Observed:
+    """The observed information at the maximum `top` (d,) next to where a fit ended, or which it reached; held numbers are moved
+    to their ends there."""
+
+    top: Tensor
+    held: Held
+    information: Information
+
+
+@dataclass(frozen=True)
+class Seen:
+    """log_prob, misses: as in Standard. observed: None where the fit has not arrived, or not near any maximum."""
+
+    log_prob: float
+    misses: float
+    observed: Observed | None
+
+    @property
+    def arrived(self) -> bool:
+        """Whether the fit ended at a maximum."""
+        return self.observed is not None and not self.observed.information.bent.shape[1]
+
+
+def observe(nodes: Sequence[Node], module: nn.Module, f: Whole, begun: Callable[[], None] = lambda: None) -> Seen:
+    """The information that the data have of the module's parameters, which are as fitted, and are so again afterwards. begun:
+    called before the long part of the work, which a fit that has not arrived is spared."""
     x = f.vector()
     value, gradient = f(x)
     of = coordinates(nodes, module, f.slots, len(x))
@@ -72,7 +96,7 @@ def standard_errors(nodes: Sequence[Node], module: nn.Module, f: Whole, begun: C
     second = second_derivatives(f, x, probed.width) if misses <= MISSES else None
     if second is None or not bool(second.isfinite().all()):
         f.put(x)
-        return Standard(-value, None, misses, _nowhere(nodes, module))
+        return Seen(-value, misses, None)
     held = hold(f, x, value, gradient, second, of)
     gradient, spectrum = f(held.at)[1], Spectrum.of(second, held.free)
     misses = spectrum.decrement(gradient, spectrum.w > KNOWN)
@@ -81,11 +105,20 @@ def standard_errors(nodes: Sequence[Node], module: nn.Module, f: Whole, begun: C
         before, second = second, second_derivatives(f, top, probed.width)
         held = lost(before, second, held)
     information = inform(f, top, Spectrum.of(second, held.free), held.free)
-    arrived = misses <= MISSES and not information.bent.shape[1]
-    f.put(top)
-    told = _tell(nodes, module, f.slots, held, information) if misses <= MISSES else _nowhere(nodes, module)
     f.put(x)
-    return Standard(-value, information.rank if arrived else None, float("inf") if information.bent.shape[1] else misses, told)
+    bent = bool(information.bent.shape[1])
+    return Seen(-value, float("inf") if bent else misses, Observed(top, held, information) if misses <= MISSES else None)
+
+
+def standard_errors(nodes: Sequence[Node], module: nn.Module, f: Whole, begun: Callable[[], None] = lambda: None) -> Standard:
+    """Of all numbers of these nodes, where the module's parameters are as fitted; they are so again afterwards."""
+    x, seen = f.vector(), observe(nodes, module, f, begun)
+    if seen.observed is None:
+        return Standard(seen.log_prob, None, seen.misses, _nowhere(nodes, module))
+    f.put(seen.observed.top)
+    told = _tell(nodes, module, f.slots, seen.observed.held, seen.observed.information)
+    f.put(x)
+    return Standard(seen.log_prob, seen.observed.information.rank if seen.arrived else None, seen.misses, told)
 
 
 def _nowhere(nodes: Sequence[Node], module: nn.Module) -> dict[Place, Told]:
