@@ -149,6 +149,19 @@ def _check_scalars(column: Column, layout: Layout, problems: Problems) -> None:
             problems.add("D138", fact, column.origin.file, None, column.label, advice)
 
 
+def _report_scalars(column: Column, layout: Layout, known: list[int | None], problems: Problems) -> bool:
+    """D138 where single values would be all that tells how many elements a plate has."""
+    plates = [axis for axis, size in zip(layout.tail, known, strict=True) if axis.plate is not None and size is None]
+    for axis in plates[:1]:
+        fact = f"every row has one value, and nothing says how many elements plate `{axis.plate}` has"
+        advice = (
+            f"if rows together make up its elements, say by which columns, as --index {axis.plate}=COLUMN, with one for the "
+            f"plate around it; if columns do, gather them, as --columns {layout.name}=a..d; for one, --set {axis.size}=1"
+        )
+        problems.add("D138", fact, column.origin.file, None, column.label, advice)
+    return bool(plates)
+
+
 def _words(chunk: pa.Array) -> tuple[Array, pa.Array]:
     trimmed = pc.ascii_trim_whitespace(chunk.cast(pa.large_string()))
     lists = pc.ascii_split_whitespace(trimmed)
@@ -253,6 +266,8 @@ def _shape(column: Column, layout: Layout, sizes: Sizes, problems: Problems) -> 
     known = [sizes.value(axis.size) for axis in layout.tail]
     if len(widths) != len(known):
         width, unknown = prod(widths), known.count(None)
+        if not widths and column.origin.rows > 1 and _report_scalars(column, layout, known, problems):
+            return None
         rest = prod(size for size in known if size is not None)
         if unknown > 1 or rest == 0 or (width % rest if unknown else width != rest):
             wanted = " x ".join("?" if size is None else str(size) for size in known)
