@@ -108,6 +108,39 @@ def test_indices_in_a_long_table(files: Files) -> None:
     assert (values(data, "w"), values(data, "y")) == ([[0, 1], [0, 0]], [[0, 2], [1, 0]])
 
 
+@pytest.mark.parametrize(
+    ("table", "options", "says"),
+    [
+        ("who,q,y\nann,q1,1\nann,q2,0\nbob,q1,1\n", {}, "--index item=COLUMN"),  # each row would be a person of one item
+        ("y1,y2\n1,0\n0,1\n", {}, None),
+        ("y\n1\n0\n", {"sizes": {"I": 1}}, None),
+        ("y\n1\n", {}, None),
+    ],
+)
+def test_single_values_do_not_tell_the_size_of_a_plate(
+    files: Files, table: str, options: dict[str, Any], says: str | None
+) -> None:
+    if says is None:
+        assert files.read(CROSSED, "d.csv", table, **options).num_rows == table.count("\n") - 1
+    else:
+        assert says in files.refused(CROSSED, "d.csv", table, **options)
+
+
+def test_a_column_that_keys_a_plate_feeds_the_variable_of_its_name(files: Files) -> None:
+    spec = "plate s:\n    plate j:\n        given time : real\n        observed x : real ~ Normal(time, 1)\n"
+    data = files.read(spec, "d.csv", "id,time,x\nA,3,1\nA,5,2\nB,4,3\n", index={"s": "id", "j": "time"})
+    assert values(data, "time") == [[3, 5], [4, 0]]
+    data = files.read(spec, "d.csv", "s,j,time,x\nA,1,3,1\nA,2,5,2\nB,1,4,3\n")
+    assert values(data, "time") == [[3, 5], [4, 0]]
+
+
+def test_row_numbers_of_r_and_pandas_are_no_file_without_names(files: Files) -> None:
+    spec = "plate n:\n    given z : real\n    observed y : real ~ Normal(z, 1)\n"
+    told = files.refused(spec, "d.csv", '"","y","x"\n"1",2,3\n"2",3,4\n')
+    assert "say which column it is, as --columns z=x" in told
+    assert "add a column `z`" in files.refused(spec, "e.csv", '"","y"\n"1",2\n"2",3\n')
+
+
 def test_several_levels(files: Files) -> None:
     rows = "s,j,t,x1,x2,g\nA,a,1,1,2,0\nA,a,2,3,4,0\nA,b,1,5,6,1\nB,a,1,7,8,2\n"
     nested = [{"x": [[[1, 2], [3, 4]], [[5, 6]]], "g": [0, 1]}, {"x": [[[7, 8]]], "g": [2]}]

@@ -105,6 +105,8 @@ def arrange(
     ):
         return _arrange_sets(column, layout, sizes, problems)
     before = len(problems.found)
+    if column.origin.rows > 1 and _is_single(column, depth, column is not whole):
+        _report_scalars(column, layout, sizes, problems)
     column = _even(column, layout, sizes, problems)
     shape = _shape(column, layout, sizes, problems) if len(problems.found) == before else None
     return None if shape is None else Arranged(layout, column, shape)
@@ -149,17 +151,21 @@ def _check_scalars(column: Column, layout: Layout, problems: Problems) -> None:
             problems.add("D138", fact, column.origin.file, None, column.label, advice)
 
 
-def _report_scalars(column: Column, layout: Layout, known: list[int | None], problems: Problems) -> bool:
+def _is_single(column: Column, depth: int, split: bool) -> bool:
+    """Whether there is one value and no list after so many levels. split: lists are the words of cells."""
+    level = column.levels[depth] if len(column.levels) == depth + 1 else 0
+    return len(column.levels) == depth or (split and not isinstance(level, int) and bool((level == 1).all()))
+
+
+def _report_scalars(column: Column, layout: Layout, sizes: Sizes, problems: Problems) -> None:
     """D138 where single values would be all that tells how many elements a plate has."""
-    plates = [axis for axis, size in zip(layout.tail, known, strict=True) if axis.plate is not None and size is None]
-    for axis in plates[:1]:
+    for axis in [axis for axis in layout.tail if axis.plate is not None and sizes.value(axis.size) is None][:1]:
         fact = f"every row has one value, and nothing says how many elements plate `{axis.plate}` has"
         advice = (
             f"if rows together make up its elements, say by which columns, as --index {axis.plate}=COLUMN, with one for the "
             f"plate around it; if columns do, gather them, as --columns {layout.name}=a..d; for one, --set {axis.size}=1"
         )
         problems.add("D138", fact, column.origin.file, None, column.label, advice)
-    return bool(plates)
 
 
 def _words(chunk: pa.Array) -> tuple[Array, pa.Array]:
@@ -266,8 +272,6 @@ def _shape(column: Column, layout: Layout, sizes: Sizes, problems: Problems) -> 
     known = [sizes.value(axis.size) for axis in layout.tail]
     if len(widths) != len(known):
         width, unknown = prod(widths), known.count(None)
-        if not widths and column.origin.rows > 1 and _report_scalars(column, layout, known, problems):
-            return None
         rest = prod(size for size in known if size is not None)
         if unknown > 1 or rest == 0 or (width % rest if unknown else width != rest):
             wanted = " x ".join("?" if size is None else str(size) for size in known)
