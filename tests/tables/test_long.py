@@ -134,6 +134,51 @@ def test_a_column_that_keys_a_plate_feeds_the_variable_of_its_name(files: Files)
     assert values(data, "time") == [[3, 5], [4, 0]]
 
 
+@pytest.mark.parametrize(
+    ("plate", "keys", "at"),
+    [
+        ("plate j", "0 1 2 0 1", None),
+        ("plate j", "0 1 3 0 1", "it is 2 where column `j` has 3"),
+        ("plate j", "0 1 2 1 2", "it is 0 where column `j` has 1"),  # its place among those of B
+        ("chain j", "1 2 3 1 2", "it is 0 where column `j` has 1"),
+        ("plate j", "a b c a b", "it is 0 where column `j` has a"),
+        ("plate j[3]", "0 1 2 0 1", None),
+        ("plate j[3]", "1 2 3 1 2", "it is 0 where column `j` has 1"),
+    ],
+)
+def test_a_position_that_is_not_the_key_is_told(files: Files, plate: str, keys: str, at: str | None) -> None:
+    spec = f"plate s:\n    {plate}:\n        partial x : real ~ Normal(j, 1)\n"
+    rows = "".join(f"{s},{j},1\n" for s, j in zip("AAABB", keys.split(), strict=True))
+    told = warned(files.read(spec, "d.csv", "s,j,x\n" + rows)).get("D188")
+    assert told is None if at is None else told is not None and at in told
+    assert "D188" not in warned(files.read(spec.replace("(j,", "(0,"), "d.csv", "s,j,x\n" + rows))
+
+
+@pytest.mark.parametrize(
+    ("days", "told"),
+    [
+        ("Monday Tuesday Monday", True),
+        ("1/2/2020 1/12/2020 2/1/2020", True),
+        ("2020-01-02 2020-12-01 2020-02-01", False),
+        ("2020-01 2020-12 2020-02", False),
+        ("10 9 1.5", False),
+    ],
+)
+def test_words_along_a_chain_are_in_the_order_of_the_alphabet(files: Files, days: str, told: bool) -> None:
+    rows = "".join(f"{s},{t},1,0\n" for s, t in zip("AAB", days.split(), strict=True))
+    found = warned(files.read(SERIES, "d.csv", "s,t,x,z\n" + rows)).get("D198", "")
+    assert ("in the order of the alphabet: " + ", ".join(sorted(set(days.split()))) in found) == told
+
+
+def test_an_ordered_category_orders_a_chain(files: Files) -> None:
+    import pyarrow as pa
+
+    days = pa.DictionaryArray.from_arrays(pa.array([1, 0, 0]), pa.array(["Mon", "Fri"]), ordered=True)
+    data = files.read(SERIES, "d.parquet", {"s": ["A", "A", "B"], "t": days, "x": [1.0, 2.0, 3.0], "z": [5, 5, 6]})
+    assert values(data, "x") == [[2, 1], [3, 0]]
+    assert "D198" not in warned(data)
+
+
 def test_row_numbers_of_r_and_pandas_are_no_file_without_names(files: Files) -> None:
     spec = "plate n:\n    given z : real\n    observed y : real ~ Normal(z, 1)\n"
     told = files.refused(spec, "d.csv", '"","y","x"\n"1",2,3\n"2",3,4\n')
@@ -254,6 +299,20 @@ def test_a_fit_of_a_long_table_is_that_of_nested_data(files: Files) -> None:
     assert json.loads(done("eval", run, table, "--json"))["log_prob"] == pytest.approx(one, abs=1e-9)
     other = json.loads(done("eval", run, files.path("e.csv", "who,time,x\n1,1,0.5\n1,2,0.7\n"), "--index", "seq=who", "--json"))
     assert (other["rows"], other["tokens"]) == (1, 2)
+
+
+def test_nested_data_for_a_run_of_a_long_table(files: Files) -> None:
+    """A run remembers by which columns plates are keyed; a file of lists has none of them, and one of rows has all."""
+    spec, table = files.path("m.vispec", MARKOV), files.path("d.csv", "id,time,x\nA,1,0.5\nA,2,2\nB,1,0.7\n")
+    run = str(files.folder / "run")
+    done("fit", spec, table, "--index", "seq=id", "--index", "t=time", "--out", run, "--epochs", "3")
+    nested = files.path("d.jsonl", lines([{"x": [0.5, 2]}, {"x": [0.7]}]))
+    one, two = (json.loads(done("eval", run, data, "--json"))["log_prob"] for data in (table, nested))
+    assert one == pytest.approx(two, abs=1e-9)
+    other = vispec("eval", run, files.path("e.csv", "id,when,x\nA,1,0.5\n"))
+    assert other.exit_code == 1
+    assert "there is no column `time`, which --index asks for plate `t`" in other.output
+    assert "--index t=COLUMN" in vispec("eval", run, files.path("f.csv", "who,when,x\nA,1,0.5\nA,2,1\n")).output
 
 
 def test_answers_carry_the_keys_of_their_rows(files: Files) -> None:
