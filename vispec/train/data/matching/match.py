@@ -148,6 +148,8 @@ def _check_names(
 
 def _check_keys(index: Mapping[str, str], remembered: Collection[str], matched: Matched, file: str, problems: Problems) -> None:
     """D110 where no file has the column that `--index` asks for, or some of those that a run remembers."""
+    for plate in [plate for plate in remembered if plate in matched.keys and matched.keys[plate].levels]:
+        del matched.keys[plate]  # a variable's lists, in a file of nested data
     there = {*matched.keys, *(plate for keys in matched.own.values() for plate in keys)}
     nested = not there & {*remembered}
     for plate, name in index.items():
