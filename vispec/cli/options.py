@@ -2,8 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vispec.cli.failures import FAILED, fail, say
+from vispec.diagnostics import dump
 from vispec.source import Source
 from vispec.train.reading import Reading
 
 if TYPE_CHECKING:
     import torch
 
+    from vispec.answers.elements import Told
     from vispec.train.data import Dataset
     from vispec.train.store.run import Run
 
@@ -234,10 +235,14 @@ def open_run(
     use_threads(threads)
     place = choose_device(device or "cpu", Group())
     if path.is_file():
+        from vispec.train.loop.progress import reporter
+        from vispec.train.setup.given import read_params
         from vispec.train.setup.prepare import Request
         from vispec.train.setup.still import still
 
-        return still(Request(read_source(path), tuple(data), reading=reading or Reading(), params=params)), place
+        values = None if params is None else read_params(params)
+        request = Request(read_source(path), tuple(data), reading=reading or Reading(), params=values)
+        return still(request, reporter(True)), place
     if params is not None:
         raise RunError(f"--params says the parameters of a spec; {path} has its own")
     run = Run.open(path, trusted())
@@ -248,45 +253,18 @@ def open_run(
     return run, place
 
 
-def say_flat(run: "Run") -> None:
-    """A line on what no law tells to draw."""
-    from vispec.model.problems import listed
-    from vispec.model.walk import draws
-
-    laws = {v.name: v.law for v in run.model.variables if v.law is not None}
-    flat = [name for name, law in laws.items() if any(draw.distribution == "Flat" for draw in draws(law))]
-    if flat:
-        say(f"{listed(flat)}: Flat() is no law to draw from; 0 stands where it would be")
-
-
 def load_data(run: "Run", data: Sequence[str], reading: Reading) -> "Dataset":
-    """Data for a run, encoded as its training data were, and read as they were where nothing else is said."""
-    from vispec.train.data import load
+    """Data for a run; what is to be told of them goes to standard error."""
+    from vispec.answers import reading as read
 
-    told, optional = reading.over(run.config.reading).options, run.config.absent
-    return spoken(load(run.model, data, encoders=run.encoders, sizes=run.config.sizes, optional=optional, **told), run)
-
-
-def spoken(found: "Dataset", run: "Run") -> "Dataset":
-    """The data in the precision of a run, after a line on rows that were left out."""
-    if found.dropped:
-        say(found.dropped)
-    return found.in_precision(run.config.settings.precision)
+    return read.load_data(run, data, reading, say)
 
 
-def load_given(run: "Run", data: Sequence[str], reading: Reading) -> "Dataset":
-    """Data for a run of which only the `given` variables are needed; the others serve (for lengths) where they are there."""
-    from vispec.train.data import DataError, load
+def show_rows(found: "Iterable[Told]", jsonl: bool) -> None:
+    """A row's answers after another's, as a reader or a program takes them."""
+    from vispec.answers.show import describe
 
-    if not reading.over(run.config.reading).drop:
-        try:
-            return load_data(run, data, reading)
-        except DataError:
-            pass  # what is wrong with the others is of no matter here
-    model = run.model
-    given = tuple(variable for variable in model.variables if variable.role == "given")
-    open_plates = {plate for variable in given for plate in variable.plates}
-    plates = tuple(plate for plate in model.plates if plate.name in open_plates or not plate.ragged)
-    told = reading.over(run.config.reading).only(frozenset(variable.name for variable in given)).options
-    part = replace(model, variables=given, plates=plates)
-    return spoken(load(part, data, encoders=run.encoders, sizes=run.config.sizes, **told), run)
+    number = 0
+    for row, aligned in found:
+        number += "(shared)" not in row
+        click.echo(dump(row) if jsonl else describe(number, row, aligned))

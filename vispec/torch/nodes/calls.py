@@ -75,7 +75,7 @@ def _law(w: Writer, node: Call) -> Value:
         sure = () if codes else (text("True"),)
         law = call(Code((w.kernel("told.predict", "Drawn"),)), Code(("lambda: ", *draw.pieces), 0), *sure)
     told = [aligned(value, dims) for value, _, _ in (log_density, cdf)]
-    return Value(call(text("of"), law, *told), (*dims, *events))
+    return Value(call(text("of"), law, *told), dims)
 
 
 def callee(node: Call) -> Code:

@@ -4,13 +4,34 @@ import codecs
 import gzip
 import io
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache, partial
 from pathlib import Path
 
 from vispec.catalog import discover
 from vispec.train.data.columns import DataFile, Reader, Request, Table
 from vispec.train.data.diagnostics import DataDiagnostic, DataError
+
+Held = Callable[[Request], Table]
+HELD: ContextVar[Mapping[str, Held]] = ContextVar("HELD")
+"""Tables in memory, by the names that stand for paths."""
+
+
+@contextmanager
+def holding(tables: Mapping[str, Held]) -> Iterator[None]:
+    """Within, these tables can be read."""
+    token = HELD.set({**held(), **tables})
+    try:
+        yield
+    finally:
+        HELD.reset(token)
+
+
+def held() -> Mapping[str, Held]:
+    """Those that can be read now, by this thread."""
+    return HELD.get({})
 
 
 @cache
@@ -31,11 +52,7 @@ def reader_of(path: str) -> Reader:
 def read(path: str, request: Request) -> Table:
     """The file's columns; DataError where it cannot be read, is empty, or is not in the format that its name says."""
     try:
-        file = in_utf8(opened(path), reader_of(path))
-        with file.open() as stream:
-            if not stream.read(1):
-                raise DataError([DataDiagnostic("D102", "the file is empty", path)])
-        table = reader_of(path).read(file, request)
+        table = held()[path](request) if path in held() else read_file(path, request)
     except MemoryError as error:
         reason = f"there is not enough memory for it{f': {error}' if str(error) else ''}"
         raise DataError([DataDiagnostic("D101", reason, path)]) from None
@@ -43,6 +60,8 @@ def read(path: str, request: Request) -> Table:
         message = f"this is not a whole gzip file: {error}"
         raise DataError([DataDiagnostic("D103", message, path, help="drop .gz from its name, or fetch it again")]) from None
     except OSError as error:
+        if path.startswith("<") and path.endswith(">"):
+            raise DataError([DataDiagnostic("D101", "this table was in the memory of a program in Python", path)]) from None
         help = f"columns are chosen by --columns NAME={path}, once for each variable" if path.startswith("#") else None
         raise DataError([DataDiagnostic("D101", f"cannot read the file: {error.strerror or error}", path, help=help)]) from None
     except ValueError as error:
@@ -52,6 +71,19 @@ def read(path: str, request: Request) -> Table:
     if table.origin.rows == 0:
         raise DataError([DataDiagnostic("D102", "the file has no data rows", path)])
     return table
+
+
+def read_file(path: str, request: Request) -> Table:
+    file = in_utf8(opened(path), reader_of(path))
+    with file.open() as stream:
+        if not stream.read(1):
+            raise DataError([DataDiagnostic("D102", "the file is empty", path)])
+    return reader_of(path).read(file, request)
+
+
+def has_columns(path: str) -> bool:
+    """Whether what is there is a table, whose columns have names."""
+    return path in held() or reader_of(path).name in ("delimited", "parquet", "jsonl")
 
 
 def opened(path: str) -> DataFile:

@@ -5,6 +5,7 @@ under the guides. It may exceed the evidence; less KL(q(shared) ‖ p(shared)), 
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -75,12 +76,12 @@ def mean(scores: list[Score]) -> Score:
     return replace(first, log_prob=float(found.mean()), standard_error=error)
 
 
-def subtracted(score: dict[str, Any]) -> str:
+def subtracted(score: Mapping[str, Any]) -> str:
     """What a bound on evidence was reached by, for a reader."""
     return f"{score['log_prob'] - score['evidence_bound']:.4g} subtracted for the divergence of what rows share"
 
 
-def kind_of(score: dict[str, Any]) -> str:
+def kind_of(score: Mapping[str, Any]) -> str:
     """What a score's log-probability is, for a reader."""
     told = score["diagnostics"] or {}
     bounded = told.get("latents") or told.get("effective_samples") is not None

@@ -68,10 +68,13 @@ class Rows:
         counts too); `x_q05` for each quantile; of several draws a list at each cell."""
         word, _, rest = rule.partition("(")
         if word == "quantiles":
-            names = [f"q{level.strip().partition('.')[2]}" for level in rest.rstrip(")").split(",")]
-            told = [self.values({n: v[..., i] for n, v in values.items()}) for i in range(len(names))]
-            columns = [{f"{n}_{q}": v for n, v in row.items()} for q, rows in zip(names, told, strict=True) for row in rows]
-            return [merged(columns[row :: len(columns) // len(names)]) for row in range(len(columns) // len(names))]
+            levels = [level_name(level) for level in rest.rstrip(")").split(",")]
+            parts = {name: values[name].unbind(-1) for name in self._in_rows(values)}
+            told = {f"{n}_{level}": self.values({n: parts[n][i]}) for n in parts for i, level in enumerate(levels)}
+            return [
+                {n: next(iter(row.values())) for n, row in zip(told, rows, strict=True)}
+                for rows in zip(*told.values(), strict=True)
+            ]
         if word == "sample" and rest:
             return _transpose({name: self._draws(name, values[name]) for name in self._in_rows(values)})
         finite = {name for name in values if self._node(name).type.domain in FINITE_DOMAINS}
@@ -185,6 +188,11 @@ def _value(type_: Type, cell: Array, words: Sequence[str | int] | None) -> Any:
 def _map(value: Any, function: Callable[[int], Any]) -> Any:
     """`function` of every integer of nested lists."""
     return [_map(item, function) for item in value] if isinstance(value, list) else function(int(value))
+
+
+def level_name(level: str) -> str:
+    """Of a quantile: q05, q10, q025."""
+    return f"q{level.strip().partition('.')[2]:0<2}"
 
 
 def merged(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

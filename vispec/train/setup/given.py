@@ -6,6 +6,7 @@ that was written.
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -83,68 +84,85 @@ def as_stored(param: Param, name: str, value: Tensor, module: nn.Module) -> Tens
     return found
 
 
-def read_params(path: Path, model: Model, module: nn.Module) -> Tensors:
-    """What is stored of the values in a JSON file: an object of them by name, or what `vispec params --json` prints."""
+@dataclass(frozen=True)
+class Values:
+    """Values of parameters by name, or what `vispec params --json` prints. name: under which a run remembers them. title: what
+    a message calls them."""
+
+    name: str
+    title: str
+    content: Mapping[str, Any]
+
+
+def read_params(path: Path) -> Values:
+    """Those of a JSON file; RunError where it is none."""
+    title = f"--params {path}"
     try:
         found = json.loads(path.read_text())
     except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"--params {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8'}") from error
+        raise RunError(f"{title}: {getattr(error, 'strerror', None) or 'it is not UTF-8'}") from error
     except json.JSONDecodeError as error:
-        raise RunError(f"--params {path}: it is no JSON: {error.msg} in line {error.lineno}") from error
+        raise RunError(f"{title}: it is no JSON: {error.msg} in line {error.lineno}") from error
     if not isinstance(found, dict) or not found:
-        raise RunError(f'--params {path}: expected an object of values by name, {{"mu": 2.5}}, or the output of params --json')
+        raise RunError(f'{title}: expected an object of values by name, {{"mu": 2.5}}, or the output of params --json')
+    return Values(str(path), title, found)
+
+
+def stored_params(values: Values, model: Model, module: nn.Module) -> Tensors:
+    """What is stored of values; RunError where one has no parameter, or another shape or domain."""
+    title, found = values.title, values.content
     known, state = holders(model), module.state_dict()
     entries = found.get("parameters")
     printed = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
     if printed:
-        found = {name: values for name, values in gathered(path, entries or ()).items() if name in known}
+        found = {name: value for name, value in gathered(title, entries or ()).items() if name in known}
     out: Tensors = {}
     for name, value in found.items():
         param = known.get(name)
         if param is None or stored(module, model, param) not in state:
             help = did_you_mean(name, known, f"it has {listed(known)}" if known else None)
-            raise RunError(f"--params {path}: this model has no parameter `{name}`{f'; {help}' if help else ''}")
-        told, at = checked(path, name, param, value, module, name in model.fixed), stored(module, model, param)
+            raise RunError(f"{title}: this model has no parameter `{name}`{f'; {help}' if help else ''}")
+        told, at = checked(title, name, param, value, module, name in model.fixed), stored(module, model, param)
         out[at] = as_stored(param, at, told, module)
     if not out:
-        raise RunError(f"--params {path}: none of its values is a parameter of this model")
+        raise RunError(f"{title}: none of its values is a parameter of this model")
     return out
 
 
-def gathered(path: Path, entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def gathered(title: str, entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Nested lists of what `params --json` lists number by number."""
     cells: dict[str, dict[tuple[int, ...], float]] = {}
     try:
         for entry in entries:
             cells.setdefault(entry["name"], {})[tuple(entry["index"])] = entry["estimate"]
     except (KeyError, TypeError) as error:
-        raise RunError(f"--params {path}: an entry of `parameters` lacks a name, an index or an estimate") from error
-    return {name: nested(path, name, values) for name, values in cells.items()}
+        raise RunError(f"{title}: an entry of `parameters` lacks a name, an index or an estimate") from error
+    return {name: nested(title, name, values) for name, values in cells.items()}
 
 
-def nested(path: Path, name: str, values: Mapping[tuple[int, ...], float]) -> Any:
+def nested(title: str, name: str, values: Mapping[tuple[int, ...], float]) -> Any:
     shape = tuple(max(index[i] for index in values) + 1 for i in range(len(next(iter(values)))))
     if set(values) != set(product(*(range(size) for size in shape))):
-        raise RunError(f"--params {path}: some of the numbers of `{name}` are missing")
+        raise RunError(f"{title}: some of the numbers of `{name}` are missing")
     flat = torch.tensor([values[index] for index in product(*(range(size) for size in shape))], dtype=torch.float64)
     return flat.view(shape).tolist()
 
 
-def checked(path: Path, name: str, param: Param, value: Any, module: nn.Module, fixed: bool) -> Tensor:
+def checked(title: str, name: str, param: Param, value: Any, module: nn.Module, fixed: bool) -> Tensor:
     """A value as numbers (*plates, *event), one for all of them or each; RunError where it has another shape or domain."""
     shape = tuple(get(module, param.name).shape)
     try:
         numbers = torch.tensor(value, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise RunError(f"--params {path}: `{name}` must be a number, or lists of numbers") from error
+        raise RunError(f"{title}: `{name}` must be a number, or lists of numbers") from error
     if numbers.dim() and tuple(numbers.shape) != shape:
-        raise RunError(f"--params {path}: `{name}` has shape {tuple(numbers.shape)} there and {shape} in this model")
+        raise RunError(f"{title}: `{name}` has shape {tuple(numbers.shape)} there and {shape} in this model")
     event = shape[len(param.plates) :]
     whole = numbers.expand(shape)
     for cell in whole.reshape(-1, *event):
         problem = outside(frozen(cell.tolist()), Type(param.type.domain), fixed, event[-1] if event else None)
         if problem is not None:
-            raise RunError(f"--params {path}: `{name}` is {param.type}, and its value is not: {problem}")
+            raise RunError(f"{title}: `{name}` is {param.type}, and its value is not: {problem}")
     return numbers
 
 

@@ -24,7 +24,7 @@ from vispec.train.reading import Reading
 from vispec.train.scores.final import latents_of
 from vispec.train.setup.choose import noiseless, restarts, second_order
 from vispec.train.setup.distributed import Group, choose_device
-from vispec.train.setup.given import by_chance, fix, read_params, written
+from vispec.train.setup.given import Values, by_chance, fix, stored_params, written
 from vispec.train.setup.job import Job
 from vispec.train.setup.optimisers import make_optimiser, trained
 from vispec.train.setup.same import data_files, same, same_data
@@ -50,7 +50,7 @@ FREE = frozenset({"epochs", "save_every"})  # what a resumed fit may be given an
 class Request:
     """What `vispec fit` was asked. settings: those given on the command line. out: None for a new folder under `root`.
     memory: bytes that a sum over joint values may take at once. work: terms that the sums for a row may have. None of either:
-    the default. start: a run to go out from. params: a file of values to start at. trust: run folders and data are taken as
+    the default. start: a run to go out from. params: values to start at. trust: run folders and data are taken as
     they are. check_data: the content of data is compared even where size and time are as before. claim: keeps others out of the
     folder. still: no steps are made, and each parameter must have a value."""
 
@@ -65,7 +65,7 @@ class Request:
     memory: int | None = None
     work: int | None = None
     start: Path | None = None
-    params: Path | None = None
+    params: Values | None = None
     trust: bool = False
     check_data: bool = False
     still: bool = False
@@ -143,7 +143,7 @@ def _starts(
         reporter.say(start.describe(module, taken))
         found |= taken
     if request.params is not None:
-        found |= read_params(request.params, model, module)
+        found |= stored_params(request.params, model, module)
     for name in by_chance(model, module, found):
         reporter.say(
             f"`{name}` is fixed where it happens to start: write `param {name} : ... = ...`, or use --params or --from"
@@ -192,7 +192,7 @@ def prepare_resume(run: Run, request: Request, group: Group, reporter: Reporter)
     valid_arguments = request.valid or tuple(config.valid)
     same(list(valid_arguments) == config.valid and list(request.data) == config.data, "it was fitted to other data")
     same(request.start is None or str(request.start) == config.start, "it did not start --from that run")
-    same(request.params is None or str(request.params) == config.params, "it did not start at those --params")
+    same(request.params is None or request.params.name == config.params, "it did not start at those --params")
     data = data_files(run.model, request.data, valid_arguments)
     same_data(run, data, request.check_data, group)
     train, valid = read_data(
@@ -263,7 +263,7 @@ def _new_run(
             rows=train.num_rows,
             tokens=train.tokens(),
             start=None if request.start is None else str(request.start),
-            params=None if request.params is None else str(request.params),
+            params=None if request.params is None else request.params.name,
             lengths={plate: _histogram(lengths) for plate, lengths in train.lengths.items()},
             gathered={name: list(names) for name, names in train.columns.items()},
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from vispec.model.model import Model
 from vispec.train.data.columns import Column, Origin, Request, Table, concatenate
 from vispec.train.data.diagnostics import DataDiagnostic, DataError, Problems
-from vispec.train.data.files import read, reader_of
+from vispec.train.data.files import has_columns, read
 from vispec.train.data.matching.choose import POSITION, REST, Slot, choose, gather, like_number, missing_help, numbered
 
 SHOWN = 8  # names of unused columns
@@ -244,7 +244,7 @@ def _tell_unused(model: Model, table: Table, left: Sequence[str], problems: Prob
         if name in latent:
             problems.warn("D190", f"`{name}` is latent, so this column is not used", table.origin.file, name)
     names = [f"`{name}`" for name in left if name not in latent and name]
-    if names and table.header and reader_of(table.origin.file).name in ("delimited", "parquet", "jsonl"):
+    if names and table.header and has_columns(table.origin.file):
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         problems.warn("D194", f"columns that are not used: {', '.join(names[:SHOWN])}{more}", table.origin.file)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from vispec.cli.show import Aligned
+from vispec.answers.show import Aligned
 from vispec.model.extent import first_plate
 from vispec.model.model import Model
 

@@ -1,0 +1,83 @@
+"""Missing cells of partial variables from what is seen, or else observed variables from the given ones."""
+
+from collections.abc import Iterator, Sequence
+
+from vispec.answers.elements import Told, by_element
+from vispec.answers.how import How
+from vispec.answers.questions import is_rule, unknown_rule
+from vispec.answers.reading import Say, fills, load_shown, say_flat
+from vispec.answers.show import Aligned
+from vispec.model.problems import did_you_mean, listed
+from vispec.train.data import Dataset
+from vispec.train.errors import OptionError, RunError
+from vispec.train.reading import Reading
+from vispec.train.scores.rows import Rows
+from vispec.train.store.changed import Hidden, predictable
+from vispec.train.store.module import evaluating, to_device
+from vispec.train.store.run import Run
+
+
+def predict(
+    run: Run,
+    data: Sequence[str],
+    reading: Reading,
+    how: How,
+    say: Say,
+    rule: str | None = None,
+    targets: Sequence[str] = (),
+) -> Iterator[Told]:
+    """Each row's predictions. rule: one of RULES, None: mode where all that is predicted is discrete, else mean. targets:
+    observed or partial variables to predict from all else. Raises DataError, RunError, OptionError."""
+    if rule is not None and not is_rule(rule):
+        raise OptionError(unknown_rule(rule))
+    run = asked(run, targets, rule)
+    if not fills(run):
+        say_flat(run, say)
+    dataset = load_shown(run, data, reading, say)
+    return by_element(run.model, dataset.tables, predictions(run, dataset, rule or default_rule(run), how), dataset.keys)
+
+
+def asked(run: Run, targets: Sequence[str], rule: str | None) -> Run:
+    """The run with what is to be predicted hidden, where that is not what is missing."""
+    known = [v.name for v in run.model.variables if v.role in ("observed", "partial")]
+    for name in targets:
+        if name not in known:
+            help_ = did_you_mean(name, known, f"there are: {listed(known)}")
+            raise RunError(f"--target names `{name}`, which is no observed or partial variable; {help_}")
+    if targets:
+        return Hidden(run.folder, run.config, run.trust, targets=frozenset(targets))
+    return run if fills(run) or rule == "greedy" else predictable(run)
+
+
+def default_rule(run: Run) -> str:
+    """mode where all that is predicted is discrete, else mean."""
+    roles = ("partial",) if fills(run) else ("observed", "partial")
+    observed = [variable for variable in run.model.variables if variable.role in roles]
+    return "mode" if all(variable.type.discrete for variable in observed) else "mean"
+
+
+def predictions(run: Run, data: Dataset, rule: str, how: How) -> Iterator[Told]:
+    """Each row's predictions, and the data that they stand beside."""
+    module = run.load(how.place)
+    if not hasattr(module, "predict"):
+        raise RunError("this model has nothing to predict")
+    many = {} if how.samples is None else {"samples": how.samples}
+    with evaluating(module, how.seed, how.place):
+        for indices in data.order(how.size(run)):
+            batch = to_device(data.batch(indices), how.place)
+            batch = run.hide(batch) if isinstance(run, Hidden) else batch
+            try:
+                found = module.predict(batch, rule="mode" if rule == "greedy" else rule, **many)  # pyright: ignore[reportCallIssue]
+            except (ValueError, NotImplementedError) as error:
+                raise RunError(str(error)) from error
+            except KeyError as error:
+                missing = str(error.args[0])
+                if missing in batch or not missing.endswith("_len"):
+                    raise
+                name = missing.removesuffix("_len")
+                raise RunError(f"the data do not say how long each row is; give a column `{name}`") from error
+            rows = Rows(run.model, run.encoders, {**batch, **found})
+            told = rows.predicted(found, rule)
+            given = {k: v for k, v in batch.items() if k in run.model.variable and run.model.variable[k].role == "given"}
+            beside = Rows(run.model, run.encoders, batch).values(given) or [{} for _ in told]
+            yield from ((row, Aligned(run.model, values)) for row, values in zip(told, beside, strict=True))

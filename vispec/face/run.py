@@ -1,0 +1,169 @@
+"""A fitted model in Python: its estimates, and what it says of data."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+import numpy as np
+from torch import nn
+
+from vispec.answers import posterior as posteriors
+from vispec.answers import predict as predictions
+from vispec.answers import sample as samples_
+from vispec.answers import score as scores
+from vispec.answers.elements import SHARED, Told
+from vispec.answers.how import CPU, How
+from vispec.answers.summary import summary
+from vispec.face.estimates import Parameters
+from vispec.face.tables import Data, arguments, like
+from vispec.face.words import say
+from vispec.model.model import Model as Checked
+from vispec.train.errors import RunError
+from vispec.train.estimates.order import order_by
+from vispec.train.estimates.stored import find_estimates, last_result
+from vispec.train.estimates.uncertainty.intervals import at_level
+from vispec.train.reading import Reading
+from vispec.train.scores.evaluate import Score
+from vispec.train.setup.distributed import Group, choose_device
+from vispec.train.store.report import render_report
+from vispec.train.store.run import Run as Stored
+
+Table = TypeVar("Table")
+Columns = Mapping[str, str | Sequence[str]]
+"""By variable, the columns that feed it, as `--columns` has them."""
+Rows = list[dict[str, Any]]
+Files = str | PathLike[str] | list[Any]
+
+
+def readings(columns: Columns | None, index: Mapping[str, str] | None, absent: Sequence[str], drop_missing: bool) -> Reading:
+    """How tables are read."""
+    chosen = {
+        name: tuple(part.strip() for part in names.split(",")) if isinstance(names, str) else tuple(names)
+        for name, names in (columns or {}).items()
+    }
+    return Reading(chosen, dict(index or {}), (absent,) if isinstance(absent, str) else tuple(absent), drop_missing)
+
+
+def open_run(folder: str | PathLike[str], trust: bool = False) -> "Run":
+    """The run in a folder that `fit` left; RunError where there is none, or it was changed (trust: it is taken as it is)."""
+    return Run(Stored.open(Path(folder), trust))
+
+
+class Run:
+    """A run. In a notebook it shows what the fit came to.
+
+    Each method takes data in any form of `vispec.face.tables`, read as the training data were, and answers in the same form: a
+    table for a table, else a list with an object for each row. columns, index, absent, drop_missing: where these data are to be
+    read otherwise. device, batch, seed, samples: as at the command line."""
+
+    def __init__(self, stored: Stored, like: Data = None):
+        self.stored, self._like = stored, like
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return self.stored.folder
+
+    @property
+    def model(self) -> Checked:
+        """The checked model, at the sizes of this run."""
+        return self.stored.model
+
+    @property
+    def module(self) -> nn.Module:
+        """The emitted module with the best parameters, on the CPU: a fresh one each time."""
+        return self.stored.load(CPU)
+
+    def __repr__(self) -> str:
+        return "\n".join(summary(self.stored, last_result(self.stored)))
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(repr(self))}</pre>"
+
+    def report(self) -> str:
+        """The page of the run, as HTML."""
+        return render_report(self.stored, find_estimates(self.stored, say))
+
+    # ---- estimates
+
+    def params(self, level: float = 0.95, order: str | None = None, whole: bool = False) -> Parameters:
+        """The estimates, with standard errors and intervals of that level. order: number classes that only latents tell apart
+        by this parameter. whole: every number of long ones too."""
+        found = at_level(find_estimates(self.stored, say, whole), level)
+        return Parameters(order_by(found, self.model, order) if order is not None else found)
+
+    # ---- answers
+
+    @overload
+    def posterior(self, data: Files, query: str | None = None, *, of: str | None = None, **how: Any) -> Rows: ...
+    @overload
+    def posterior(self, data: Table, query: str | None = None, *, of: str | None = None, **how: Any) -> Table: ...
+    def posterior(self, data: Data, query: str | None = None, *, of: str | None = None, **how: Any) -> Any:
+        """What the data say of each latent, row by row. query: marginals, mode, kbest(5), sample, entropy, pairs, kl(RUN) or
+        moments(10000). of: a derived quantity instead."""
+        with arguments(data) as (words,):
+            reading, means = _split(how)
+            return _told(data, posteriors.posterior(self.stored, words, reading, means, say, query, of))
+
+    def shared(self, data: Data, query: str | None = None, *, of: str | None = None, **how: Any) -> dict[str, Any]:
+        """The posterior of what all rows share: of latents outside the data plate."""
+        with arguments(data) as (words,):
+            reading, means = _split(how)
+            found = posteriors.posterior(self.stored, words, reading, means, say, query, of)
+            return next((row[SHARED] for row, _ in found if SHARED in row), {})
+
+    @overload
+    def predict(self, data: Files, rule: str | None = None, *, target: str | Sequence[str] = (), **how: Any) -> Rows: ...
+    @overload
+    def predict(self, data: Table, rule: str | None = None, *, target: str | Sequence[str] = (), **how: Any) -> Table: ...
+    def predict(self, data: Data, rule: str | None = None, *, target: str | Sequence[str] = (), **how: Any) -> Any:
+        """The missing cells of partial variables, or else what is observed; and what `target` names. rule: mean, mode, joint,
+        median, quantiles(.05, .95), probs, sample, sample(5) or greedy."""
+        targets = (target,) if isinstance(target, str) else tuple(target)
+        with arguments(data) as (words,):
+            reading, means = _split(how)
+            return _told(data, predictions.predict(self.stored, words, reading, means, say, rule, targets))
+
+    def score(self, data: Data, estimator: str | None = None, **how: Any) -> Score:
+        """The log-probability of the data in nats, or its bound. estimator: iwae(5000) or elbo(100) in place of its own."""
+        with arguments(data) as (words,):
+            reading, means = _split(how)
+            return scores.score(self.stored, words, reading, means, say, estimator)
+
+    def pointwise(self, data: Data, **how: Any) -> "np.ndarray[Any, np.dtype[np.float64]]":
+        """The log-probability of each row, in nats."""
+        with arguments(data) as (words,):
+            reading, means = _split(how)
+            return np.array(scores.pointwise(self.stored, words, reading, means, say))
+
+    def sample(self, n: int = 10, data: Data = None, *, length: Mapping[str, int] | None = None, **how: Any) -> Any:
+        """New rows of every variable, latent ones included; of the kind of `data`, or of what the run was fitted to here. data:
+        what the `given` variables are. length: of ragged plates."""
+        with arguments(data) as (words,):
+            reading, means = _split(how)
+            found = samples_.sample(self.stored, words, reading, means, say, n, length or {})
+            return like(self._like if data is None else data, found)
+
+
+def _split(how: Mapping[str, Any]) -> tuple[Reading, How]:
+    """The keywords of a call: how tables are read, and by which means an answer is found."""
+    known = {"columns": None, "index": None, "absent": (), "drop_missing": False}
+    means = {"device", "batch", "seed", "samples", "memory"}
+    unknown = [name for name in how if name not in known and name not in means]
+    if unknown:
+        raise TypeError(f"there is no option {unknown[0]!r}; there are {', '.join([*known, *sorted(means)])}")
+    reading = readings(**{name: how.get(name, value) for name, value in known.items()})
+    place = choose_device(how.get("device") or "cpu", Group())
+    given = {name: how[name] for name in ("batch", "seed", "samples", "memory") if name in how}
+    return reading, How(place, **given)
+
+
+def _told(data: Data, found: Iterable[Told]) -> Any:
+    """The rows' own answers. What all rows share is told by `shared`."""
+    rows = [row for row, _ in found]
+    own = [row for row in rows if SHARED not in row]
+    if rows and not own:
+        raise RunError("no row has an answer of its own: `run.shared(data)` tells what all of them share")
+    return like(data, own)
