@@ -288,3 +288,14 @@ def test_tables_outside_the_data_plate_have_files_of_their_own(tmp_path: Path) -
     data = load(model_of(RATES), [str(paths["visits_csv"]), f"size={tmp_path}/cities.npz"])
     assert data.sizes["C"] == 3
     assert data.batch([0, 1])["size"].tolist() == [1.5, 20, 3]
+
+
+def test_quantiles_come_row_by_row(tmp_path: Path) -> None:
+    spec = "param mu : real\nchain day:\n    partial x : real ~ Normal(mu, 1)\n"
+    paths = written(tmp_path, one_vispec=spec, x_csv="x\n1\n-2\n\n")
+    run = tmp_path / "run"
+    assert vispec("fit", paths["one_vispec"], paths["x_csv"], "--epochs", 3, "--threads", 1, "--out", run).exit_code == 0
+    told = lines("predict", run, paths["x_csv"], "--rule", "quantiles(.05, .95)")
+    assert [[*row] for row in told] == [["x_q05", "x_q95"]] * 3
+    assert told[1] == {"x_q05": -2, "x_q95": -2}
+    assert told[2]["x_q95"] - told[2]["x_q05"] == pytest.approx(2 * 1.6449, abs=1e-3)
