@@ -5,10 +5,10 @@ from pathlib import Path
 from random import Random
 
 DATA = Path(__file__).parents[1] / "specs" / "data"
-MOODS = ("alert", "calm", "cheerful", "proud", "strong")
+MOODS = ("alert", "calm", "cheerful", "proud")
 # How probable the answers 1 to 5 are, for each class and item.
 LOW, MIDDLE, HIGH = (0.45, 0.3, 0.15, 0.07, 0.03), (0.1, 0.2, 0.4, 0.2, 0.1), (0.03, 0.07, 0.15, 0.3, 0.45)
-CLASSES = ((LOW, HIGH, LOW, MIDDLE, LOW), (HIGH, LOW, HIGH, HIGH, MIDDLE))
+CLASSES = ((LOW, HIGH, LOW, MIDDLE), (HIGH, LOW, HIGH, HIGH))
 STORIES = (
     ("the", ("cook", "baker", "waiter"), ("tasted", "cut", "served"), "the", ("bread", "soup", "cake")),
     ("a", ("sailor", "captain", "diver"), ("left", "saw", "missed"), "a", ("harbour", "ship", "wave")),
@@ -16,9 +16,9 @@ STORIES = (
 
 
 def answers(rng: Random) -> str:
-    """160 persons answer five items, or leave one out."""
+    """120 persons answer four items, or leave one out."""
     lines = ["person,item,answer"]
-    for person in range(160):
+    for person in range(120):
         profile = CLASSES[rng.random() < 0.4]
         for item, law in zip(MOODS, profile, strict=True):
             answer = rng.choices((1, 2, 3, 4, 5), law)[0]
@@ -41,14 +41,14 @@ def visits(rng: Random) -> str:
 
 
 def visitors(rng: Random) -> str:
-    """150 days of a park, whose visitors depend on the weather and on whether it is a quiet or a busy time; two weeks to come."""
+    """70 days of a park, whose visitors depend on the weather and on whether times are quiet or busy; ten days to come."""
     lines, busy = ["day,warmth,visitors"], False
-    for day in range(164):
+    for day in range(80):
         busy = busy if rng.random() < 0.93 else not busy
         warmth = round(rng.gauss(15, 5), 1)
         mean = exp((4.6 if busy else 3.4) + 0.03 * (warmth - 15))
         count = round(rng.gauss(mean, mean**0.5))
-        lines.append(f"{day + 1},{warmth},{count if day < 150 else ''}")
+        lines.append(f"{day + 1},{warmth},{count if day < 70 else ''}")
     return "\n".join(lines)
 
 
@@ -61,8 +61,14 @@ def sentences(rng: Random) -> str:
     return "\n".join(lines)
 
 
+TABLES = {"answers.csv": answers, "visits.csv": visits, "visitors.csv": visitors, "sentences.txt": sentences}
+
+
+def tables() -> dict[str, str]:
+    """The text of each file."""
+    return {name: table(Random(number)) + "\n" for number, (name, table) in enumerate(TABLES.items())}
+
+
 if __name__ == "__main__":
-    for number, (name, table) in enumerate(
-        {"answers.csv": answers, "visits.csv": visits, "visitors.csv": visitors, "sentences.txt": sentences}.items()
-    ):
-        (DATA / name).write_text(table(Random(number)) + "\n", encoding="utf-8")
+    for name, text in tables().items():
+        (DATA / name).write_text(text, encoding="utf-8")
