@@ -30,7 +30,9 @@ def groups(rows: Sequence[Row], key: str, order: str | None = None) -> list[list
     found: dict[str, list[Row]] = {}
     for row in rows:
         found.setdefault(row[key], []).append(row)
-    return [sorted(group, key=lambda row: float(row[order])) if order else group for group in found.values()]
+    if order is None:
+        return [*found.values()]
+    return [sorted(group, key=lambda row: float(row[order])) for group in found.values()]
 
 
 def value(text: str) -> Any:
@@ -63,6 +65,16 @@ def nested(key: str, once: Sequence[str], each: Sequence[str], order: str | None
         )
 
     return write
+
+
+def twice_nested(outer: str, inner: str, each: Sequence[str]) -> Callable[[list[Row]], File]:
+    """A line of JSON for each key of the outer plate, with lists of lists."""
+    return lambda rows: lines(
+        [
+            {name: [[value(row[name]) for row in deep] for deep in groups(group, inner)] for name in each}
+            for group in groups(rows, outer)
+        ]
+    )
 
 
 def wide(key: str, item: str, columns: Sequence[str]) -> Callable[[list[Row]], File]:
@@ -125,7 +137,7 @@ TABLES: dict[str, tuple[str, Callable[[list[Row]], File]]] = {
     "bacteria": ("--index child=ID --index swab=week", nested("ID", ("ap",), ("week", "y"))),
     "ohio": ("--index child=id", nested("id", (), ("resp",), "age")),
     "prussian": ("", cells("corp", "year", "y")),
-    "grouseticks": ("", lambda rows: lines([{name: value(text) for name, text in row.items()} for row in rows])),
+    "grouseticks": ("", twice_nested("LOCATION", "BROOD", ("cHEIGHT", "TICKS"))),
 }
 
 

@@ -17,7 +17,7 @@ def places(codes: Array, outer: Sequence[Array], shared: bool) -> Array:
     if outer:
         new[1:] = (pairs[:-1, 1:] != pairs[:-1, :-1]).any(0)
     starts = np.flatnonzero(new)
-    first = np.repeat(starts, np.diff([*starts, len(new)]))
+    first = np.repeat(starts, np.diff(np.append(starts, len(new))))
     return (np.arange(len(new)) - first)[back.reshape(-1)]
 
 
