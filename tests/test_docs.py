@@ -1,6 +1,8 @@
 """The pages say what the program does: quotations are current, examples work, links lead somewhere, lists are complete."""
 
+import doctest
 import importlib.util
+import json
 import re
 import shlex
 from collections.abc import Iterable
@@ -151,6 +153,25 @@ def test_commands_on_pages_are_used_rightly(page: str, code: str) -> None:
             command = main.get_command(click.Context(main), words[0])
             assert command is not None, part
             command.make_context(words[0], words[1:])
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "```pycon" in text(page)], ids=named)
+def test_sessions_on_pages_are_what_python_says(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "specs").symlink_to(ROOT / "specs")
+    monkeypatch.chdir(tmp_path)
+    said: list[str] = []
+    options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    session = doctest.DocTestParser().get_doctest(text(page), {}, page.name, str(page), 0)
+    assert len(session.examples) > 2
+    doctest.DocTestRunner(optionflags=options).run(session, out=said.append)
+    assert not said, "".join(said)
+
+
+def test_the_notebook_is_current() -> None:
+    """Otherwise: python docs/make_notebook.py. Pictures are compared by their kind alone."""
+    kept, made = json.loads(text("docs/tour.ipynb")), script("make_notebook").made()
+    near = re.compile(r"at most \S+ nats|[0-9A-Za-z+/=\n]{200,}")
+    assert near.sub("", json.dumps(made)) == near.sub("", json.dumps(kept))
 
 
 def test_the_readme_shows_what_its_first_command_prints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,6 +61,7 @@ A, B, C, T = name("a"), name("b"), name("c"), name("t")
     [
         ("1", number(1)),
         ("1e-3", number(0.001)),
+        (".5", number(0.5)),
         ("2.5", number(2.5)),
         ('"mine:Net"', ("String", "mine:Net")),
         ("a + b * c", binary("+", A, binary("*", B, C))),

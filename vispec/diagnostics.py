@@ -42,7 +42,7 @@ class SpecError(Exception):
     def __init__(self, source: Source, diagnostics: Iterable[Diagnostic]):
         self.source = source
         self.diagnostics = tuple(sorted(diagnostics, key=lambda d: (d.primary.span.start, d.code)))
-        super().__init__("\n".join(f"{d.code}: {d.message}" for d in self.diagnostics))
+        super().__init__(f"\n{render(source, self.diagnostics)}")
 
 
 def to_json(source: Source, diagnostic: Diagnostic) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from vispec.cli.main import main
+from vispec.face.tables import arguments
 from vispec.model.model import Model
 from vispec.source import Source
 from vispec.train.data import DataError, Dataset, load
@@ -37,6 +38,11 @@ class Files:
 
     def read(self, spec: str, name: str, content: str | bytes | Mapping[str, Any], **options: Any) -> Dataset:
         return load(model(spec), [self.path(name, content)], **options)
+
+    def held(self, spec: str, data: Any, **options: Any) -> Dataset:
+        """Of a table in memory."""
+        with arguments(data) as (words,):
+            return load(model(spec), words, **options)
 
     def refused(self, spec: str, name: str, content: str | bytes | Mapping[str, Any], **options: Any) -> str:
         """What is said of a file that is refused."""

@@ -4,6 +4,9 @@ import json
 import random
 from typing import Any
 
+import numpy as np
+import pandas
+import polars
 import pyarrow as pa
 import pytest
 import torch
@@ -73,6 +76,17 @@ def test_a_random_table_in_every_form(files: Files, seed: int) -> None:
         "e.parquet": {name: pa.array(values).dictionary_encode() for name, values in floats.items()},
     }
     read = {name: files.read(SPEC, name, content) for name, content in forms.items()}
+    plain = {name: [row[name] for row in objects] for name in rows}
+    held = {
+        "pandas": pandas.DataFrame(plain, index=rng.sample(range(100), length)),
+        "categories": pandas.DataFrame(plain).astype({"y": "category"}),
+        "polars": polars.DataFrame(plain, strict=False),
+        "Arrow": pa.table(floats),
+        "columns": plain,
+        "arrays": {name: np.array(values) for name, values in plain.items()},
+        "rows": objects,
+    }
+    read |= {name: files.held(SPEC, data) for name, data in held.items()}
     first, *others = (data.batch(range(data.num_rows)) for data in read.values())
     assert all(batch.keys() == first.keys() for batch in others)
     assert all(torch.equal(batch[name], first[name]) for batch in others for name in first)

@@ -47,8 +47,8 @@ class Parameters:
         return found
 
     @property
-    def table(self) -> pa.Table:
-        """name, labels, estimate, se, low, high, note: a line for each number."""
+    def table(self) -> Any:
+        """Of Arrow: name, labels, estimate, se, low, high, note: a line for each number."""
         rows = self.estimates.parameters
         text = pa.list_(pa.string())
         return pa.table(

@@ -51,7 +51,8 @@ class Model:
         return f"Model({self.source.name})"
 
     def _repr_svg_(self) -> str:
-        return TEXTS["svg"](make_figure(build_graph(self.checked)))
+        text = TEXTS["svg"](make_figure(build_graph(self.checked)))
+        return text[text.index("<svg") :]
 
     # ---- what the spec says
 

@@ -24,7 +24,7 @@ def held_table(table: pa.Table, kind: str) -> tuple[str, Held]:
     sink = Digest()
     with pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), table.schema) as stream:
         stream.write_table(table)
-    name = f"<{kind} of {table.num_rows} rows, {sink.hash.hexdigest()[:12]}>"
+    name = named(kind, table.num_rows, sink.hash.hexdigest())
     origin = Origin(((name, table.num_rows, no_lines),))
     return name, lambda request: tabular(table, table.column_names, origin)
 
@@ -35,7 +35,7 @@ def held_rows(rows: Sequence[Any], kind: str) -> tuple[str, Held]:
         text = "\n".join(json.dumps(row, default=bare) for row in rows).encode()
     except (TypeError, ValueError) as error:
         raise DataError([DataDiagnostic("D131", f"this is no data: {error}", f"<{kind}>", help=KINDS)]) from error
-    name = f"<{kind} of {len(rows)} rows, {hashlib.sha256(text).hexdigest()[:12]}>"
+    name = named(kind, len(rows), hashlib.sha256(text).hexdigest())
     return name, lambda request: jsonl.read(DataFile(name, lambda: io.BytesIO(text)), request)
 
 
@@ -51,6 +51,10 @@ def held_columns(columns: Mapping[str, Any], kind: str) -> tuple[str, Held]:
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise DataError([DataDiagnostic("D114", str(error), f"<{kind}>", column=name, help=KINDS)]) from error
     return held_table(pa.table(arrays), kind)
+
+
+def named(kind: str, rows: int, digest: str) -> str:
+    return f"<{kind} of {rows} row{'s' * (rows != 1)}, {digest[:12]}>"
 
 
 KINDS = "a column holds numbers, booleans or text, or lists of them of one depth; None stands for a missing value"
