@@ -46,7 +46,8 @@ def by_element(model: Model, tables: Sequence[str], found: Iterable[Told], keys:
         for i in range(count):
             row = {name: _element(whole[name], i - count + _length(whole[name])) for name in names}
             here = {name: value[i] for name, value in near.items() if i < len(value)}
-            yield {name: value for name, value in row.items() if value is not None}, Aligned(model, here, (plate,))
+            key = {name: labels[i] for name, labels in (keys or {}).items() if len(labels) == count and name not in row}
+            yield key | {name: value for name, value in row.items() if value is not None}, Aligned(model, here, (plate,))
 
 
 def plate_of(model: Model, name: str) -> str | None:

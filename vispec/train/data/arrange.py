@@ -133,6 +133,12 @@ def _split(column: Column, layout: Layout, chars: bool) -> Column:
     return replace(column, levels=(*column.levels, level), values=values)
 
 
+def by_columns(plate: str | None) -> str:
+    """How a long table says in which element of a plate a row stands."""
+    key = f"--index {plate}=COLUMN"
+    return f"if rows together make up its elements, say by which columns, as {key}, with one for the plate around it"
+
+
 def _check_scalars(column: Column, layout: Layout, problems: Problems) -> None:
     """D138 where a table has one value in each row for a variable that has several."""
     level = column.levels[-1]
@@ -141,10 +147,7 @@ def _check_scalars(column: Column, layout: Layout, problems: Problems) -> None:
     if (level == 1).sum() > 1 and (level <= 1).all():
         plate = layout.head[-1].plate
         fact = f"every row has one element of plate `{plate}`"
-        advice = (
-            f"if rows together make up a `{plate}`, say by which columns, as --index {plate}=COLUMN, with one for the plate "
-            "around it; lists of one element can be given as JSON lines, [1]"
-        )
+        advice = f"{by_columns(plate)}; lists of one element can be given as JSON lines, [1]"
         if layout.sequence:
             problems.warn("D138", fact, column.origin.file, column.label, advice)
         else:
@@ -161,10 +164,8 @@ def _report_scalars(column: Column, layout: Layout, sizes: Sizes, problems: Prob
     """D138 where single values would be all that tells how many elements a plate has."""
     for axis in [axis for axis in layout.tail if axis.plate is not None and sizes.value(axis.size) is None][:1]:
         fact = f"every row has one value, and nothing says how many elements plate `{axis.plate}` has"
-        advice = (
-            f"if rows together make up its elements, say by which columns, as --index {axis.plate}=COLUMN, with one for the "
-            f"plate around it; if columns do, gather them, as --columns {layout.name}=a..d; for one, --set {axis.size}=1"
-        )
+        gather = f"if columns do, gather them, as --columns {layout.name}=a..d; for one, --set {axis.size}=1"
+        advice = f"{by_columns(axis.plate)}; {gather}"
         problems.add("D138", fact, column.origin.file, None, column.label, advice)
 
 

@@ -59,6 +59,7 @@ def load(
     tables: tuple[str, ...] = ()
     if model.single is not None:
         matched, tables = as_one_row(model, matched, known, problems)
+        tables += tuple(plate for plate, column in matched.keys.items() if column.label in matched.rows)
     origin = _rows(model, matched, problems)
     arranged, counted = _arrange(model, matched, origin, known, problems)
     problems.check()

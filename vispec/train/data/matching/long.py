@@ -54,9 +54,16 @@ def regroup(
         if keys is matched.keys and rows is not None:
             origin = Origin(((rows.file, _rows(model, told), no_lines),))
             data = next((plate.name for plate in model.plates if plate.data and plate.name in told.codes), None)
+            data = _series(model, names) if model.single is not None else data
             rows_of = {} if data is None else {told.names[data]: tuple(told_labels(told.labels[data]))}
             _tell(model, told, rows, names, problems)
     return replace(matched, columns=columns, origin=origin, rows=rows_of), labels
+
+
+def _series(model: Model, names: Sequence[str]) -> str | None:
+    """Of a spec without a data plate, the one plate along which all that a table has stands, so that its rows are elements."""
+    plates = {tuple(_plates(model, name)) for name in names}
+    return plates.pop()[0] if len(plates) == 1 and len(next(iter(plates))) == 1 else None
 
 
 def _plates(model: Model, name: str) -> list[str]:
