@@ -141,3 +141,53 @@ def test_sequences_of_several_plates_are_read_each_by_a_net_of_its_own() -> None
     source = Source("spec.vispec", TWO_PLATES)
     assert [check.name for check in verify(source, rows=3).checks if check.differs] == []
     assert "class EncodeZJ(nn.Module):" in compile_spec(source)
+
+
+NESTED = """\
+param a : real
+param t : positive[3]
+plate s:
+    latent x : real ~ Normal(a, t[0])
+    plate c:
+        given size : real
+        latent y : real ~ Normal(x + size, t[1])
+        plate p:
+            latent z : real ~ Normal(y, t[2])
+            plate d:
+                observed o : real ~ Normal(z, 1)
+                partial q : real ~ Normal(z, 2)
+"""
+
+
+def test_plates_within_plates_are_read_from_the_inside() -> None:
+    """As pupils in classes in schools: each element of an inner plate becomes a vector, which the guide one plate out reads."""
+    source = Source("spec.vispec", NESTED)
+    assert [check.name for check in verify(source, rows=3).checks if check.differs] == []
+    module = compile_spec(source)
+    assert all(f"class {name}(nn.Module):" in module for name in ("EachCOfX", "EachPOfX", "EachPOfY"))
+
+
+def test_effects_of_nested_groups_are_found(tmp_path: Path) -> None:
+    """The bound comes near the likelihood, which is that of one multivariate normal law for each outer group."""
+    rng = random.Random(1)
+    data = torch.zeros(40, 4, 5, dtype=torch.float64)
+    for group in data:
+        outer = rng.gauss(1, 1)
+        for part in group:
+            inner = rng.gauss(outer, 0.5)
+            part.copy_(torch.tensor([rng.gauss(inner, 0.3) for _ in range(5)]))
+    spec, table = tmp_path / "m.vispec", tmp_path / "d.jsonl"
+    table.write_text("".join(json.dumps({"o": group}) + "\n" for group in data.tolist()), encoding="utf-8")
+    spec.write_text(
+        "param a : real\nplate s:\n    latent x : real ~ Normal(a, 1)\n    plate c:\n        latent y : real ~ Normal(x, 0.5)\n"
+        "        plate d:\n            observed o : real ~ Normal(y, 0.3)\n",
+        encoding="utf-8",
+    )
+    result = CliRunner().invoke(main, ["fit", str(spec), str(table), "--out", str(tmp_path / "run"), "--json"])
+    assert result.exit_code == 0, result.output
+    bound = json.loads(result.stdout)["train"]["log_prob"]
+    same_class = torch.block_diag(*[torch.ones(5, 5, dtype=torch.float64)] * 4)
+    covariance = 1 + 0.25 * same_class + 0.09 * torch.eye(20, dtype=torch.float64)
+    law = torch.distributions.MultivariateNormal(data.mean().expand(20), covariance)
+    exact = float(law.log_prob(data.flatten(1)).sum())
+    assert exact - 10 < bound < exact + 1

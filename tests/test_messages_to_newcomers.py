@@ -11,6 +11,9 @@ from vispec.source import Source
 from vispec.syntax.parse import parse
 
 ROW = "plate n:\n    given x : real\n    observed y : real ~ "
+OCCUPANCY = (
+    "plate s:\n    latent z : bit ~ Bernoulli(0.5)\n    plate v:\n        observed y : bit ~ Bernoulli(0.3) if z else {}\n"
+)
 CASES = {
     "dnorm": ("param m : real\n" + ROW + "dnorm(m, 1)\n", "V403", "`Normal(mean, deviation)`, as R's dnorm; that of BUGS"),
     "dunif": ("param m : real\n" + ROW + "dunif(m, 1)\n", "V403", "it is called `Uniform("),
@@ -57,6 +60,10 @@ CASES = {
         "write `Normal(f(...))`",
     ),
     "a value": (ROW + "2 * x\n", "V404", "write `Normal(loc, scale)`"),
+    "a label": (OCCUPANCY.format("0"), "V404", "`Bernoulli(probs)`, `Exactly(...)` for what is that value for sure"),
+    "another zero": (OCCUPANCY.format("Poisson(0)"), "V410", "`Bernoulli(0)` is 0 for sure"),
+    "broken behind": (ROW.rstrip() + "\n        Normal(x, 1)\n", "V018", "begin that line with `~`, indented"),
+    "broken net": ("net f(x: real) -> real = linear(2) |>\n    mlp([2])\n", "V018", "begin that line with `|>`, indented"),
 }
 
 
@@ -66,11 +73,15 @@ def test_what_they_are_told(case):
     with pytest.raises(SpecError) as caught:
         plan_model(check_model(parse(Source("m.vispec", text))))
     found = [d for d in caught.value.diagnostics if d.code == code]
+    assert not case.startswith("broken") or len(caught.value.diagnostics) == 1  # the next line is not told of, too
     assert found
     assert help in (found[0].help or "")
 
 
 ANSWERS = (
+    OCCUPANCY.format("Bernoulli(0)"),
+    OCCUPANCY.format("Exactly(0)"),
+    OCCUPANCY.format("Zero()"),
     "latent m : real ~ Normal(0, 1)\n" + ROW + "Normal(m, 1)\ninfer:\n    m : map()\n",
     "size D = 2\nparam w : real[D]\nplate n:\n    given x : real[D]\n    observed y : real ~ Normal(dot(w, x), 1)\n",
     "plate n:\n    latent z : bit ~ Bernoulli(0.5)\n    observed y : real ~ Normal(0, 1) if z else Normal(3, 1)\n",

@@ -288,3 +288,25 @@ def test_tables_outside_the_data_plate_have_files_of_their_own(tmp_path: Path) -
     data = load(model_of(RATES), [str(paths["visits_csv"]), f"size={tmp_path}/cities.npz"])
     assert data.sizes["C"] == 3
     assert data.batch([0, 1])["size"].tolist() == [1.5, 20, 3]
+
+
+def test_quantiles_come_row_by_row(tmp_path: Path) -> None:
+    spec = "param mu : real\nchain day:\n    partial x : real ~ Normal(mu, 1)\n"
+    paths = written(tmp_path, one_vispec=spec, x_csv="x\n1\n-2\n\n")
+    run = tmp_path / "run"
+    assert vispec("fit", paths["one_vispec"], paths["x_csv"], "--epochs", 3, "--threads", 1, "--out", run).exit_code == 0
+    told = lines("predict", run, paths["x_csv"], "--rule", "quantiles(.05, .95)")
+    assert [[*row] for row in told] == [["x_q05", "x_q95"]] * 3
+    assert told[1] == {"x_q05": -2, "x_q95": -2}
+    assert told[2]["x_q95"] - told[2]["x_q05"] == pytest.approx(2 * 1.6449, abs=1e-3)
+
+
+def test_a_series_keyed_by_a_column_is_told_row_by_row(tmp_path: Path) -> None:
+    """In the order of the keys, each behind its own; and a run remembers which columns it read."""
+    spec = "param mu : real\nchain day:\n    latent z : bit ~ Bernoulli(0.5)\n    partial x : real ~ Normal(mu + z, 1)\n"
+    paths = written(tmp_path, one_vispec=spec, x_csv="when,value\n3,\n1,1\n10,2\n")
+    run, said = tmp_path / "run", ("--columns", "x=value", "--index", "day=when")
+    result = vispec("fit", paths["one_vispec"], paths["x_csv"], *said, "--epochs", 3, "--threads", 1, "--out", run)
+    assert result.exit_code == 0, result.output
+    assert [(row["when"], "x" in row) for row in lines("predict", run, paths["x_csv"])] == [(1, True), (3, True), (10, True)]
+    assert [[*row] for row in lines("posterior", run, paths["x_csv"])] == [["when", "z"]] * 3

@@ -158,3 +158,8 @@ def test_a_file_past_the_memory(files: Files, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(np, "load", too_much)
     assert "error[D101]: there is not enough memory for it" in files.refused(WORDS, "d.npz", b"PK")
+
+
+def test_a_key_without_a_name_in_json_lines_feeds_nothing(files: Files) -> None:
+    spec = "plate n:\n    observed y : real ~ Normal(0, 1)\n"
+    assert values(files.read(spec, "d.jsonl", '{"": "1", "y": 2}\n{"": "2", "y": 3}\n'), "y") == [2, 3]

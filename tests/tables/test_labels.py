@@ -211,3 +211,19 @@ def test_labels_of_two_types_are_not_compared(files: Files) -> None:
     spec = 'param w : unit\nplate n:\n    given x : category["a", "b"]\n    given y : category["b", "a"]\n'
     result = vispec("check", files.path("m.vispec", spec + "    observed z : bit ~ Bernoulli(w if x == y else 0.5)\n"))
     assert "give both the same labels" in result.output
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("1\n2\n3\n55\n2\n", ["row 4", "the label '55' is not among 1 to 3"]),  # 1..K as they occur; the slip is what is told
+        ("1\n-1\n3\n6\n3\n", ["row 2", "'-1' is not among 1 to 3", "row 4", "'6' is not among 1 to 3"]),
+        ("3\n1\n3\n0\n", ["row 1", "3 is not in 0..2 (2 times)", "0 occurs too, first in row 4"]),
+        ("a\nb\na\nb\nc\nc\nbb\n", ["row 7", "4 labels (a, b, bb, c)", "'bb' is the rarest here"]),
+        ("\n2\n1\nx\n3\n2\n1\n\n", ["row 4", "4 labels (1, 2, 3, x)", "'x' is the rarest here"]),
+    ],
+)
+def test_a_slip_among_labels_is_told_once_and_where(files: Files, content: str, says: list[str]) -> None:
+    told = files.refused(FIXED.replace("observed", "partial"), "d.csv", "y\n" + content)
+    assert [each for each in says if each not in told] == []
+    assert told.count("error[") == sum(each.startswith("row") for each in says)

@@ -223,6 +223,20 @@ def test_a_fit_of_a_long_table_is_that_of_nested_data(files: Files) -> None:
     assert (other["rows"], other["tokens"]) == (1, 2)
 
 
+def test_nested_data_for_a_run_of_a_long_table(files: Files) -> None:
+    """A run remembers by which columns plates are keyed; a file of lists has none of them, and one of rows has all."""
+    spec, table = files.path("m.vispec", MARKOV), files.path("d.csv", "id,time,x\nA,1,0.5\nA,2,2\nB,1,0.7\n")
+    run = str(files.folder / "run")
+    done("fit", spec, table, "--index", "seq=id", "--index", "t=time", "--out", run, "--epochs", "3")
+    nested = files.path("d.jsonl", lines([{"x": [0.5, 2]}, {"x": [0.7]}]))
+    one, two = (json.loads(done("eval", run, data, "--json"))["log_prob"] for data in (table, nested))
+    assert one == pytest.approx(two, abs=1e-9)
+    other = vispec("eval", run, files.path("e.csv", "id,when,x\nA,1,0.5\n"))
+    assert other.exit_code == 1
+    assert "there is no column `time`, which --index asks for plate `t`" in other.output
+    assert "--index t=COLUMN" in vispec("eval", run, files.path("f.csv", "who,when,x\nA,1,0.5\nA,2,1\n")).output
+
+
 def test_answers_carry_the_keys_of_their_rows(files: Files) -> None:
     spec, table = files.path("m.vispec", MARKOV), files.path("d.csv", "id,time,x\n20,1,0.5\n3,1,2\n20,0,0.7\n")
     run = str(files.folder / "run")

@@ -1,5 +1,6 @@
 """Rows in, rows out: where a spec has no data plate and its data came as tables, answers are told element by element."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -31,7 +32,7 @@ def by_element(model: Model, tables: Sequence[str], found: Iterable[Told], keys:
     for row, aligned in found:
         whole |= row.get(SHARED, row)
         beside |= aligned.values
-    own = {plate: [name for name in whole if first_plate(model, name) == plate] for plate in tables}
+    own = {plate: [name for name in whole if plate_of(model, name) == plate] for plate in tables}
     inside = {name for names in own.values() for name in names}
     rest = {name: value for name, value in whole.items() if name not in inside}
     if not inside:
@@ -45,7 +46,13 @@ def by_element(model: Model, tables: Sequence[str], found: Iterable[Told], keys:
         for i in range(count):
             row = {name: _element(whole[name], i - count + _length(whole[name])) for name in names}
             here = {name: value[i] for name, value in near.items() if i < len(value)}
-            yield {name: value for name, value in row.items() if value is not None}, Aligned(model, here, (plate,))
+            key = {name: labels[i] for name, labels in (keys or {}).items() if len(labels) == count and name not in row}
+            yield key | {name: value for name, value in row.items() if value is not None}, Aligned(model, here, (plate,))
+
+
+def plate_of(model: Model, name: str) -> str | None:
+    """The outermost plate of a variable, or of one of its quantiles, `x_q05`."""
+    return first_plate(model, name) or first_plate(model, re.sub(r"_q\d+$", "", name))
 
 
 def _length(value: Any) -> int:

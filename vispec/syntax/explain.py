@@ -10,7 +10,7 @@ from lark.exceptions import UnexpectedInput
 from vispec.diagnostics import Diagnostic, Label
 from vispec.source import Span
 from vispec.syntax.lines import Line, Lines
-from vispec.syntax.words import BLOCKS, ROLES, SECTIONS, STATEMENTS
+from vispec.syntax.words import BLOCKS, GOES_ON, ROLES, SECTIONS, STATEMENTS
 
 _WORD = re.compile(r'[A-Za-z_]\w*|[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|"[^"\n]*"|\|>|->|\.\.|[<>=!]=|\S')
 _TYPED = (*ROLES, "param", "net")
@@ -196,6 +196,23 @@ def _no_law(stop: Stop) -> Diagnostic | None:
     return _diagnose("V014", f"`{name}` has no law", stop, "expected `~`", help=help)
 
 
+def _goes_on(stop: Stop) -> Diagnostic | None:
+    """A statement broken behind the mark that its next line begins with."""
+    if stop.found or stop.previous not in GOES_ON or not {"NAME", "NUMBER"} & stop.accepts:
+        return None
+    what = (
+        "a law"
+        if stop.previous in ("~", "then")
+        else "a type"
+        if stop.previous == "->"
+        else "a layer"
+        if stop.head == "net"
+        else "a value"
+    )
+    help = f"write {what} behind it; to go on in the next line, begin that line with `{stop.previous}`, indented"
+    return _diagnose("V018", f"expected {what} after `{stop.previous}`, but the line ends", stop, help=help)
+
+
 def _no_type(stop: Stop) -> Diagnostic | None:
     """`observed x : ~ law` and `observed x ~ law`."""
     if stop.head not in _TYPED:
@@ -248,6 +265,7 @@ RULES: tuple[Callable[[Stop], Diagnostic | None], ...] = (
     _given_with_law,
     _param_with_law,
     _no_law,
+    _goes_on,
     _no_type,
     _no_layer,
     _no_expression,

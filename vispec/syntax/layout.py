@@ -6,7 +6,7 @@ from vispec.diagnostics import Label
 from vispec.source import Source
 from vispec.syntax.grammar import TAB
 from vispec.syntax.lines import Line, Lines, indent_of
-from vispec.syntax.words import BLOCKS
+from vispec.syntax.words import BLOCKS, GOES_ON
 
 _EXAMPLES = {"fit": "epochs : 10", "infer": "z : exact", "guide": "z ~ Normal(0, 1)"}
 
@@ -47,7 +47,9 @@ class Layout(Lines):
             open_blocks.append(_Block(written, previous.width + 4, previous))
             return
         open_blocks.append(open_blocks[-1]._replace(written=written))  # its neighbours below are not reported again
-        if previous is None:
+        if previous is not None and self.rows[previous.last - 1].split("#")[0].rstrip().endswith(GOES_ON):
+            line.broken = True  # the line above is told how it goes on
+        elif previous is None:
             self._misfit("V008", line, "the first statement stands at the left margin", None)
         else:
             self._misfit("V008", line, "indent it like the line above", Label(self.code_span(previous), "opens no block"))

@@ -5,3 +5,4 @@ PLATES = ("plate", "chain")
 SECTIONS = ("guide", "infer", "fit")
 BLOCKS = PLATES + SECTIONS
 STATEMENTS = ("size", "vocab", "param", "net", "let", *ROLES, *BLOCKS)
+GOES_ON = ("~", "then", "=", "->", "|>")  # a line that begins so goes on with the one above

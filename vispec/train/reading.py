@@ -8,12 +8,14 @@ from typing import Any
 @dataclass(frozen=True)
 class Reading:
     """columns: by variable, the columns that feed it. index: by plate, the column that says in which of its elements a row
-    stands. absent: partial variables of which there are no values. drop: leave out rows that lack a value they must have."""
+    stands. absent: partial variables of which there are no values. drop: leave out rows that lack a value they must have.
+    remembered: plates whose keys are those of a run: a file of nested lists has no such columns, and needs none."""
 
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     index: Mapping[str, str] = field(default_factory=dict)
     absent: tuple[str, ...] = ()
     drop: bool = False
+    remembered: frozenset[str] = frozenset()
 
     @property
     def options(self) -> dict[str, Any]:
@@ -23,9 +25,11 @@ class Reading:
     def over(self, other: "Reading") -> "Reading":
         """This where it says something, else the other; what is absent is so in one data set only."""
         columns = {**other.columns, **self.columns}
-        return Reading(columns, {**other.index, **self.index}, self.absent, self.drop or other.drop)
+        index, remembered = {**other.index, **self.index}, frozenset({*other.index} - {*self.index})
+        return Reading(columns, index, self.absent, self.drop or other.drop, remembered)
 
     def only(self, names: frozenset[str]) -> "Reading":
         """Of these variables."""
         columns = {name: chosen for name, chosen in self.columns.items() if name in names}
-        return Reading(columns, self.index, tuple(name for name in self.absent if name in names), self.drop)
+        absent = tuple(name for name in self.absent if name in names)
+        return Reading(columns, self.index, absent, self.drop, self.remembered)

@@ -65,6 +65,7 @@ def _then(
     return m.Then(node.span, good) if len(good) == len(laws) else None
 
 
+FINITE = ("bit", "category", "token", "index")
 COMMON = frozenset({"Normal", "Gamma", "Beta", "Poisson", "Bernoulli", "Categorical"})  # laws that one tries first
 
 
@@ -100,9 +101,9 @@ def _not_a_law(scope: Scope, context: Context, node: t.Expr, target: Target) -> 
             matching = next((d.name for d in fitting if set(d.params) == heads), fitting[0].name)
             example = f"{matching}({node.function.id}(...))"
         message = "a law is a distribution, and this is a value"
-        scope.problems.add(
-            "V404", node.span, message, "a value", help=f"write `{example}`, or `let` for a value that is not random"
-        )
+        sure = ", `Exactly(...)` for what is that value for sure" if support in FINITE else ""
+        help = f"write `{example}`{sure}, or `let` for a value that is not random"
+        scope.problems.add("V404", node.span, message, "a value", help=help)
 
 
 def _draw(

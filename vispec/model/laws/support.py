@@ -56,9 +56,16 @@ def support_fits(scope: Scope, node: t.Call, entry: Distribution, target: Target
     fitting = [d.name for d in distributions().values() if kind.domain in supports_of(d) and d.event_dim <= len(kind.shape)]
     message = f"`{entry.name}` is a law on {listed(supports, 'or')}, and `{target.name}` is `{kind}`"
     cause = (target.span, f"`{target.name} : {kind}`")
-    help = f"laws on `{kind.domain}` are {listed(fitting)}" if fitting else _without_laws(kind)
+    help = f"laws on `{kind.domain}` are {listed(fitting)}{sure(kind)}" if fitting else _without_laws(kind)
     scope.problems.add("V410", node.function.span, message, "another support", cause=cause, help=help)
     return False
+
+
+def sure(kind: Type) -> str:
+    """How a law is written under which a label has one value for certain, as the rest of a help."""
+    if kind.domain == "bit":
+        return "; `Bernoulli(0)` is 0 for sure"
+    return "; `Exactly(v)` is v for sure" if kind.domain in ("category", "token", "index") else ""
 
 
 def _rank_fits(scope: Scope, node: t.Call, entry: Distribution, target: Target, kind: Type) -> bool:

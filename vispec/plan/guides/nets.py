@@ -20,9 +20,10 @@ from vispec.model.model import (
 )
 from vispec.model.types import INTEGER_DOMAINS, Type
 from vispec.model.walk import law_parts, walk
+from vispec.plan.guides.deeper import read_deeper
 from vispec.plan.guides.families import NONE, ends_of, guide_of, heads, positions
 from vispec.plan.guides.questions import fresh, in_joint
-from vispec.plan.guides.reading import argument_name, argument_type, arguments, readings
+from vispec.plan.guides.reading import SUMMARY, argument_name, argument_type, arguments, readings
 from vispec.plan.guides.together import coefficients, companions, moved
 from vispec.source import Span
 
@@ -30,9 +31,12 @@ from vispec.source import Span
 def with_net(variable: Variable, model: Model) -> Model:
     """Amortised: a net from the observed and given variables around the latent."""
     inputs = [read for other in model.variables for read in readings(other, variable, model)]
+    chain = own_chain(variable)
+    if chain is None:
+        deeper, model = read_deeper(variable, model)
+        inputs += deeper
     if not inputs:
         return model
-    chain = own_chain(variable)
     if chain is not None and all(isinstance(e.read if isinstance(e, Evidence) else e, Ref) for e in inputs):
         return with_listener(variable, chain, inputs, model)
     name = fresh(f"encode_{variable.name}", model)
@@ -49,13 +53,12 @@ def with_net(variable: Variable, model: Model) -> Model:
 
 def summed_up(inputs: list[Expression], name: str, model: Model, span: Span) -> tuple[list[Expression], Model]:
     """Inputs of which only one plate's are sequences: those of each other plate are read by a net of their own."""
-    summary = Type("real", (64,))
     for plate in [*dict.fromkeys(e.type.over for e in inputs if argument_type(e.type, model).star)][1:]:
         own = [e for e in inputs if e.type.over == plate]
         net = Net(
-            fresh(f"{name}_{plate}", model), arguments(own, model), (("", summary),), encoder(own, model, span), None, span
+            fresh(f"{name}_{plate}", model), arguments(own, model), (("", SUMMARY),), encoder(own, model, span), None, span
         )
-        inputs = [e for e in inputs if e.type.over != plate] + [NetCall(span, summary, net.name, tuple(own), "")]
+        inputs = [e for e in inputs if e.type.over != plate] + [NetCall(span, SUMMARY, net.name, tuple(own), "")]
         model = replace(model, nets=(*model.nets, net))
     return inputs, model
 
@@ -127,4 +130,4 @@ def scaling(inputs: list[Expression], model: Model, span: Span) -> list[Stage]:
 def is_data(e: Expression, model: Model) -> bool:
     """Whether what a net reads is as the data have it, and not a draw."""
     read = e.read if isinstance(e, Evidence) else e
-    return isinstance(read, Ref | All) and not in_joint(read.name, model)
+    return isinstance(read, Ref | All) and read.name in model.variable and not in_joint(read.name, model)

@@ -6,6 +6,7 @@ from vispec.model.model import All, Apply, Evidence, Expression, Model, NetCall,
 from vispec.model.types import INTEGER_DOMAINS, Type
 from vispec.plan.guides.questions import in_joint, is_leaf
 
+SUMMARY = Type("real", (64,))  # of what stands along a plate, by a net of its own
 BASELINE = "baseline of the data"  # the let that reads the score function's learnt baseline
 
 
@@ -33,6 +34,17 @@ def reading(other: Variable, latent: Variable, model: Model) -> Expression | Non
     if len(inner) != 1 or inner[0] != other.plates[-1] or not set(latent.plates) <= set(other.plates):
         return None
     return All(latent.span, replace(other.type, star=True, over=inner[0]), other.name, inner[0])
+
+
+def inner_plates(other: Variable, latent: Variable) -> tuple[str, ...]:
+    """The plates further in than a latent in which something of the data stands, where the latent's are all around it."""
+    inner = tuple(plate for plate in other.plates if plate not in latent.plates)
+    there = (
+        other.role != "latent"
+        and {*latent.plates} <= {*other.plates}
+        and other.plates[len(other.plates) - len(inner) :] == inner
+    )
+    return inner if there else ()
 
 
 def arguments(inputs: list[Expression], model: Model) -> tuple[tuple[str, Type], ...]:

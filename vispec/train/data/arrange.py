@@ -105,6 +105,8 @@ def arrange(
     ):
         return _arrange_sets(column, layout, sizes, problems)
     before = len(problems.found)
+    if column.origin.rows > 1 and _is_single(column, depth, column is not whole):
+        _report_scalars(column, layout, sizes, problems)
     column = _even(column, layout, sizes, problems)
     shape = _shape(column, layout, sizes, problems) if len(problems.found) == before else None
     return None if shape is None else Arranged(layout, column, shape)
@@ -131,6 +133,12 @@ def _split(column: Column, layout: Layout, chars: bool) -> Column:
     return replace(column, levels=(*column.levels, level), values=values)
 
 
+def by_columns(plate: str | None) -> str:
+    """How a long table says in which element of a plate a row stands."""
+    key = f"--index {plate}=COLUMN"
+    return f"if rows together make up its elements, say by which columns, as {key}, with one for the plate around it"
+
+
 def _check_scalars(column: Column, layout: Layout, problems: Problems) -> None:
     """D138 where a table has one value in each row for a variable that has several."""
     level = column.levels[-1]
@@ -139,14 +147,26 @@ def _check_scalars(column: Column, layout: Layout, problems: Problems) -> None:
     if (level == 1).sum() > 1 and (level <= 1).all():
         plate = layout.head[-1].plate
         fact = f"every row has one element of plate `{plate}`"
-        advice = (
-            f"if rows together make up a `{plate}`, say by which columns, as --index {plate}=COLUMN, with one for the plate "
-            "around it; lists of one element can be given as JSON lines, [1]"
-        )
+        advice = f"{by_columns(plate)}; lists of one element can be given as JSON lines, [1]"
         if layout.sequence:
             problems.warn("D138", fact, column.origin.file, column.label, advice)
         else:
             problems.add("D138", fact, column.origin.file, None, column.label, advice)
+
+
+def _is_single(column: Column, depth: int, split: bool) -> bool:
+    """Whether there is one value and no list after so many levels. split: lists are the words of cells."""
+    level = column.levels[depth] if len(column.levels) == depth + 1 else 0
+    return len(column.levels) == depth or (split and not isinstance(level, int) and bool((level == 1).all()))
+
+
+def _report_scalars(column: Column, layout: Layout, sizes: Sizes, problems: Problems) -> None:
+    """D138 where single values would be all that tells how many elements a plate has."""
+    for axis in [axis for axis in layout.tail if axis.plate is not None and sizes.value(axis.size) is None][:1]:
+        fact = f"every row has one value, and nothing says how many elements plate `{axis.plate}` has"
+        gather = f"if columns do, gather them, as --columns {layout.name}=a..d; for one, --set {axis.size}=1"
+        advice = f"{by_columns(axis.plate)}; {gather}"
+        problems.add("D138", fact, column.origin.file, None, column.label, advice)
 
 
 def _words(chunk: pa.Array) -> tuple[Array, pa.Array]:

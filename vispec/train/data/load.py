@@ -37,6 +37,7 @@ def load(
     absent: Collection[str] = (),
     index: Mapping[str, str] | None = None,
     drop: bool = False,
+    remembered: Collection[str] = (),
 ) -> Dataset:
     """Read data for a model; raises DataError with all that is wrong in it.
 
@@ -45,11 +46,12 @@ def load(
     build them from this. sizes: by name, over those of the spec; for validation data, the training data's.
     optional: variables whose columns may be absent, such as those to be predicted. more: build also the encoders that
     `encoders` lacks. absent: partial variables of which there are no values. index: by plate, the column that says in which of
-    its elements a row stands. drop: leave out rows in which a value is missing that must be there.
+    its elements a row stands. drop: leave out rows in which a value is missing that must be there. remembered: plates
+    whose columns of `index` need not be there.
     """
     problems = Problems()
     known = Sizes(model, sizes or {})
-    matched = match(model, arguments, columns or {}, problems, optional, absent, index)
+    matched = match(model, arguments, columns or {}, problems, optional, absent, index, remembered)
     problems.check()
     matched, dropped = drop_missing(model, matched) if drop else (matched, "")
     training = encoders is None or more
@@ -57,6 +59,7 @@ def load(
     tables: tuple[str, ...] = ()
     if model.single is not None:
         matched, tables = as_one_row(model, matched, known, problems)
+        tables += tuple(plate for plate, column in matched.keys.items() if column.label in matched.rows)
     origin = _rows(model, matched, problems)
     arranged, counted = _arrange(model, matched, origin, known, problems)
     problems.check()

@@ -3,7 +3,7 @@
 Where the size is known, whole numbers are taken as they are, from 0, or from 1 if that is what stands there."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,8 @@ from vispec.train.data.encoding.context import Context
 from vispec.train.data.encoding.labels import card_of, group_of, in_order, is_whole, label_of
 from vispec.train.data.encoding.tokens import indices_of
 from vispec.train.data.sizes import Sizes
+
+SHOWN = 8  # labels in a message
 
 
 @dataclass(frozen=True)
@@ -102,13 +104,14 @@ def shared_labels(
 
 
 def _numbered(found: Sequence[str], size: int, raw: Raw, what: str, problems: Problems) -> tuple[str, ...] | None:
-    """Whole numbers where the size is known: from 1 as labels, from 0 (and any others, to be refused) as they are."""
-    if not found or int(found[0]) != 1 or size < 2:
+    """Whole numbers where the size is known: from 1 as labels, from 0 as they are. Any others are refused later."""
+    inside = [int(label) for label in found if 0 <= int(label) <= size]
+    if not inside or inside[0] != 1 or size < 2:
         return None
-    if int(found[-1]) == size:
+    if inside[-1] == size:
         problems.warn("D192", f"labels 1 to {size} for {what} of size {size}: 1 is its first", raw.file, raw.column)
         return tuple(str(number + 1) for number in range(size))
-    if int(found[-1]) < size:
+    if len(inside) == len(found):
         message = f"labels from 1 to {found[-1]} for {what} of size {size}, which counts from 0: nothing has its first, 0"
         advice = f"if they count from 1, write the labels into the spec: category[{', '.join(_quoted(size))}]"
         problems.warn("D192", message, raw.file, raw.column, advice)
@@ -160,15 +163,23 @@ def _report_unknown(a: Arranged, variable: Variable, raw: Raw, numbers: Array, k
     names = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
     among = f"those of {variable.type}" if variable.type.labels else "those of the training data"
     if context.training and not variable.type.labels:
-        among = "those of the given order"
-    leaf.report_all(
-        a.column,
-        context.problems,
-        "D123",
-        numbers < 0,
-        lambda i: f"the label {raw.labels[raw.indices[i]]!r} is not among {among}",
-        f"known: {names}",
-    )
+        among = "those of the given order" if raw.order is not None else f"1 to {len(known)}"
+    told = [f"the label {label!r} is not among {among}" for label in raw.labels]
+    _report_each(a, "D123", numbers < 0, raw.indices, lambda i: told[raw.indices[i]], f"known: {names}", context.problems)
+
+
+def _report_each(
+    a: Arranged, code: str, bad: Array, which: Array, message: Callable[[int], str], help: str, problems: Problems
+) -> None:
+    """One problem for each value that is wrong, at the first place where it stands. which: a number for each value."""
+    _, first, counts = np.unique(which[bad], return_index=True, return_counts=True)
+    places = dict(zip(np.flatnonzero(bad)[first].tolist(), counts.tolist(), strict=True))
+    worst = np.isin(np.arange(len(bad)), [*places])
+    leaf.report_all(a.column, problems, code, worst, lambda i: message(i) + times(places[i]), help)
+
+
+def times(count: int) -> str:
+    return f" ({count} times)" if count > 1 else ""
 
 
 def _check_card(
@@ -188,13 +199,26 @@ def _check_card(
         return
     what = f"{variable.type}"
     if known is not None and len(known) > size:
-        message = f"there are {len(known)} labels ({', '.join(known[:6])}, ...) for {what} of size {size}"
-        context.problems.add("D125", message, a.column.origin.file, None, a.column.label)
+        _report_too_many(a, np.where(missing, -1, numbers), known, f"{what} of size {size}", context.problems)
         return
     bad = (((numbers < 0) & (known is None)) | (numbers >= size)) & ~missing  # a label that is not known has been told
     code = "D124" if variable.type.domain == "index" else "D123"
     told = f"; {card} = {size}" if isinstance(card, str) else ""
-    advice = f"{what} counts from 0, or from 1 where {size} occurs{told}"
+    advice = f"{what} counts from 0, or from 1 where {size} occurs and 0 does not{told}"
     if isinstance(card, str) and context.training:
         advice += f"; where the data shall tell {card}, leave its value out, and labels are numbered by what occurs"
-    leaf.report_all(a.column, context.problems, code, bad, lambda i: f"{numbers[i]} is not in 0..{size - 1}", advice)
+    zeros = np.flatnonzero((numbers == 0) & ~missing)
+    if known is None and len(zeros) and (numbers == size).any():
+        row = a.column.locate(len(a.column.levels), int(zeros[0]))[0] + 1
+        advice = f"0 occurs too{times(len(zeros))}, first in row {row}, so they do not count from 1; {advice}"
+    _report_each(a, code, bad, numbers, lambda i: f"{numbers[i]} is not in 0..{size - 1}", advice, context.problems)
+
+
+def _report_too_many(a: Arranged, numbers: Array, known: Sequence[str], what: str, problems: Problems) -> None:
+    """D125, at a label that occurs least here: it may be a slip of the pen."""
+    counts = np.bincount(numbers[numbers >= 0], minlength=len(known))
+    rare = min(np.flatnonzero(counts).tolist() or [0], key=lambda code: (counts[code], -code))
+    more = ", ..." if len(known) > SHOWN else ""
+    message = f"there are {len(known)} labels ({', '.join(known[:SHOWN])}{more}) for {what}; {known[rare]!r} is the rarest here"
+    place = int(np.flatnonzero(numbers == rare)[0]) if counts[rare] else 0
+    a.column.report(problems, "D125", message + times(int(counts[rare])), len(a.column.levels), place)

@@ -49,7 +49,7 @@ def choose(
     in which elements of plates a row stands."""
     names = {name: list(_asked(table, name, columns[name], problems)) for name in slots if name in columns}
     for name in slots:
-        if name and name not in columns and name in table.columns and name not in keys:
+        if name and name not in columns and name in table.columns:
             names[name] = [name]
     claims = {item: slot for slot, items in names.items() for item in items if item in table.columns}
     claims |= {key: key for key in keys}
@@ -157,8 +157,9 @@ def _take_anonymous(table: Table, slots: Mapping[str, Slot], chosen: dict[str, t
 def missing_help(table: Table, slot: Slot, left: Sequence[str]) -> str:
     """What may feed a slot for which there is no column."""
     absent = f"; or, if there are no values of it, --absent {slot.name}" if slot.partial else ""
-    if "" in table.columns:
+    if any(column.anonymous for column in table.columns.values()):
         return f"the file's rows have no names, and several variables want data: give each a file, as {slot.name}=FILE{absent}"
+    left = [name for name in left if name]  # the row numbers that R and pandas write have no name
     if not left:
         return f"add a column `{slot.name}`{absent}"
     names = ",".join(left[:5]) + (",..." if len(left) > 5 else "")

@@ -1,4 +1,4 @@
-"""Keys along a chain that leave some out: elements follow one another all the same."""
+"""Keys along a plate that are not which element it is: elements follow one another whatever their keys leave out."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,6 +6,19 @@ import numpy as np
 
 from vispec.train.data.columns import Array
 from vispec.train.data.encoding.labels import is_whole
+
+
+def places(codes: Array, outer: Sequence[Array], shared: bool) -> Array:
+    """For each row which element of a plate it is, from 0: of all, or of those in the same element of the outer plates."""
+    if shared:
+        return codes
+    pairs, back = np.unique(np.stack([*outer, codes]), axis=1, return_inverse=True)
+    new = np.arange(pairs.shape[1]) == 0
+    if outer:
+        new[1:] = (pairs[:-1, 1:] != pairs[:-1, :-1]).any(0)
+    starts = np.flatnonzero(new)
+    first = np.repeat(starts, np.diff(np.append(starts, len(new))))
+    return (np.arange(len(new)) - first)[back.reshape(-1)]
 
 
 def first_gap(labels: Sequence[str], codes: Array, outer: Mapping[str, Array]) -> tuple[int, str, str] | None:

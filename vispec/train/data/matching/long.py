@@ -5,28 +5,31 @@ Along a chain, elements are in the order of their keys; in a plate that differs 
 the same for all rows has its labels, and combinations that no row has are missing.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 
-from vispec.model.model import Model, Plate
+from vispec.model.model import Model, Plate, Position
 from vispec.model.problems import listed
+from vispec.model.walk import law_parts, walk
 from vispec.train.data.arrow import pc
 from vispec.train.data.columns import Array, Column, Level, Origin, no_lines, select
 from vispec.train.data.diagnostics import Problems
 from vispec.train.data.encoding.categories import raw_column
-from vispec.train.data.encoding.labels import in_order
+from vispec.train.data.encoding.labels import in_order, number_of
 from vispec.train.data.encoding.labels import told as told_labels
 from vispec.train.data.encoding.tokens import indices_of
 from vispec.train.data.encoding.vocab import Encoders
-from vispec.train.data.matching.gaps import first_gap
+from vispec.train.data.matching.gaps import first_gap, places
 from vispec.train.data.matching.keys import Keys, Labels, is_shared, labels_of_keys, read_keys
 from vispec.train.data.matching.match import Matched
 from vispec.train.data.sizes import Sizes
 
 SHOWN = 5
+DATE = re.compile(r"\d{4}-\d\d(-\d\d)?\b")
 
 
 def regroup(
@@ -51,9 +54,16 @@ def regroup(
         if keys is matched.keys and rows is not None:
             origin = Origin(((rows.file, _rows(model, told), no_lines),))
             data = next((plate.name for plate in model.plates if plate.data and plate.name in told.codes), None)
+            data = _series(model, names) if model.single is not None else data
             rows_of = {} if data is None else {told.names[data]: tuple(told_labels(told.labels[data]))}
             _tell(model, told, rows, names, problems)
     return replace(matched, columns=columns, origin=origin, rows=rows_of), labels
+
+
+def _series(model: Model, names: Sequence[str]) -> str | None:
+    """Of a spec without a data plate, the one plate along which all that a table has stands, so that its rows are elements."""
+    plates = {tuple(_plates(model, name)) for name in names}
+    return plates.pop()[0] if len(plates) == 1 and len(next(iter(plates))) == 1 else None
 
 
 def _plates(model: Model, name: str) -> list[str]:
@@ -192,6 +202,10 @@ def _tell(model: Model, keys: Keys, origin: Origin, names: Sequence[str], proble
         chain = model.plate[plate].kind == "chain"
         if chain and model.plate[plate].ragged:
             _tell_gap(model, keys, plate, origin, problems)
+        if chain:
+            _tell_alphabet(keys, plate, origin, problems)
+        if reads_position(model, plate):
+            _tell_position(model, keys, plate, origin, problems)
         labels = in_order(keys.raw[plate].labels)[:SHOWN] if chain else ()
         more = ", ..." if len(keys.raw[plate].labels) > SHOWN else ""
         parts.append(f"`{plate}` by `{keys.names[plate]}`" + (f", in the order {', '.join(labels)}{more}" if chain else ""))
@@ -208,3 +222,37 @@ def _tell_gap(model: Model, keys: Keys, plate: str, origin: Origin, problems: Pr
         fact = f"after {before} comes {after} along `{plate}`{where}, as the next element: what is left out is no element"
         advice = "rows without a value make elements of what is left out, if the variable is partial"
         problems.warn("D189", fact, origin.file, keys.names[plate], advice)
+
+
+def _tell_alphabet(keys: Keys, plate: str, origin: Origin, problems: Problems) -> None:
+    """D198 where words order a chain, but for dates that begin with the year."""
+    labels = keys.labels[plate]
+    if keys.raw[plate].order is not None or all(number_of(label) is not None or DATE.match(label) for label in labels):
+        return
+    shown = ", ".join(labels[:SHOWN]) + (", ..." if len(labels) > SHOWN else "")
+    fact = f"the elements of `{plate}` follow one another in the order of the alphabet: {shown}"
+    advice = "if it shall be another, give numbers, dates as 2020-12-31, or an ordered category of Parquet or pandas; "
+    advice += f"without a key, by another name than `{plate}`, rows keep the order of the file"
+    problems.warn("D198", fact, origin.file, keys.names[plate], advice)
+
+
+def reads_position(model: Model, plate: str) -> bool:
+    """Whether the spec reads which element of a plate one is, as a number."""
+    laws = (*(v.law for v in model.variables if v.law is not None), *(guide.law for guide in model.guide))
+    values = (*(part for law in laws for part in law_parts(law)), *(let.value for let in (*model.lets, *model.guide_lets)))
+    return any(isinstance(part, Position) and part.plate == plate for value in values for part in walk(value))
+
+
+def _tell_position(model: Model, keys: Keys, plate: str, origin: Origin, problems: Problems) -> None:
+    """D188 where the spec reads a plate's own index, and the keys are other numbers, or none."""
+    outer = (
+        [] if is_shared(model.plate[plate]) else [keys.codes[name] for name in model.plate[plate].inside if name in keys.codes]
+    )
+    for row, place in enumerate(places(keys.codes[plate], outer, is_shared(model.plate[plate])).tolist()):
+        label = keys.labels[plate][int(keys.codes[plate][row])] if keys.labels[plate] else str(place)
+        if number_of(label) != place:
+            fact = f"`{plate}` in the spec is which element it is, counted from 0, and not the key: here it is {place} where"
+            fact += f" column `{keys.names[plate]}` has {label}"
+            advice = f"to read the column, declare it: `given when : real` in the plate, and --columns when={keys.names[plate]}"
+            problems.warn("D188", fact, origin.file, keys.names[plate], advice)
+            return

@@ -95,6 +95,7 @@ def match(
     optional: Collection[str] = (),
     absent: Collection[str] = (),
     index: Mapping[str, str] | None = None,
+    remembered: Collection[str] = (),
 ) -> Matched:
     """Read all files and give each slot its column; what fits nowhere is a problem, or a warning for a latent's column."""
     slots = slots_of(model, optional, absent)
@@ -113,7 +114,7 @@ def match(
         parts = [_own_column(slots[name], path, columns.get(name), keys, single, matched, problems) for path in paths]
         if all(parts):
             _store(matched, name, [part for part in parts if part], problems)
-    _check_keys(index or {}, matched, (bare or next(iter(named.values())))[0], problems)
+    _check_keys(index or {}, remembered, matched, (bare or next(iter(named.values())))[0], problems)
     problems.check()
     _missing(slots, matched, (*bare, *(path for paths in named.values() for path in paths))[0], problems)
     return matched
@@ -145,11 +146,14 @@ def _check_names(
     problems.check()
 
 
-def _check_keys(index: Mapping[str, str], matched: Matched, file: str, problems: Problems) -> None:
-    """D110 where no file has the column that `--index` asks for."""
+def _check_keys(index: Mapping[str, str], remembered: Collection[str], matched: Matched, file: str, problems: Problems) -> None:
+    """D110 where no file has the column that `--index` asks for, or some of those that a run remembers."""
+    for plate in [plate for plate in remembered if plate in matched.keys and matched.keys[plate].levels]:
+        del matched.keys[plate]  # a variable's lists, in a file of nested data
     there = {*matched.keys, *(plate for keys in matched.own.values() for plate in keys)}
+    nested = not there & {*remembered}
     for plate, name in index.items():
-        if plate not in there:
+        if plate not in there and not (nested and plate in remembered):
             known = ", ".join(f"`{each}`" for each in matched.unused[:10])
             fact = f"there is no column `{name}`, which --index asks for plate `{plate}`"
             problems.add("D110", fact, file, help=f"columns that nothing takes: {known}" if known else None)

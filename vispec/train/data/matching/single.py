@@ -38,7 +38,7 @@ def as_one_row(model: Model, matched: Matched, known: Sizes, problems: Problems)
         columns[name] = _lifted(column)
     problems.check()
     file = matched.origin.file if matched.origin else next(iter(matched.columns.values())).origin.file
-    return Matched(columns, Origin(((file, 1, no_lines),))), tuple(tables)
+    return replace(matched, columns=columns, origin=Origin(((file, 1, no_lines),))), tuple(tables)
 
 
 def _depth(variable: Variable, plates: list[Plate]) -> int:

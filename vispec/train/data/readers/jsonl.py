@@ -116,7 +116,7 @@ def _check_kinds(file: DataFile, rows: list[Any], lines: list[int | None], start
 def _names(rows: list[Any], known: Iterable[str]) -> list[str]:
     if not isinstance(rows[0], dict):
         return [BARE]
-    return list(dict.fromkeys(chain(known, chain.from_iterable(rows))))
+    return [name for name in dict.fromkeys(chain(known, chain.from_iterable(rows))) if name != BARE]  # row numbers of R
 
 
 @dataclass
