@@ -76,7 +76,7 @@ def inside(folder: Path) -> Iterator[None]:
 
 
 def command(line: str) -> str:
-    """What a line of a shell prints: a command of vispec, perhaps `| head -3`, `| tail -3` or `| grep WORD` of it."""
+    """What a line of a shell prints: a command of vispec, perhaps `| head -3`, `| tail -3` or `| grep -E WORDS` of it."""
     first, *filters = re.sub(r"  +#.*", "", line).split(" | ")
     program, *words = shlex.split(first)
     assert program == "vispec", line
@@ -84,7 +84,7 @@ def command(line: str) -> str:
     assert result.exit_code == 0, result.output
     shown = result.stdout.splitlines()
     for each in filters:
-        name, word = shlex.split(each)
+        name, *_, word = shlex.split(each)
         part = {"head": lambda w: slice(int(w[1:])), "tail": lambda w: slice(-int(w[1:]), None)}.get(name)
         shown = shown[part(word)] if part else [line for line in shown if re.search(word, line)]
     return "".join(f"{line.rstrip()}\n" for line in shown)

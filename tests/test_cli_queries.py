@@ -1,6 +1,7 @@
 """`vispec posterior --query pairs`, `kl(RUN)` and, of a flow, `moments` on small fitted runs."""
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -121,3 +122,15 @@ def test_a_flow_is_told_by_its_draws(folder, monkeypatch):
     assert "moments" in refused.output
     bound = vispec("eval", "flow", "x=t.txt", "--estimator", "iwae(20)")
     assert bound.exit_code == 0, bound.output
+
+
+def test_guides_are_told_where_nobody_says_what_to_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("m.vispec").write_text(
+        "param s : positive\nplate n:\n    latent z : real ~ Normal(0, 1)\n    observed x : real ~ Normal(z, s)\n"
+    )
+    Path("d.csv").write_text("x\n1\n2\n")
+    for words in (["fit", "m.vispec", "d.csv", "--out", "run", "--epochs", "2", "--no-verify"], ["posterior", "run", "d.csv"]):
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == 0, result.output
+    assert "z: loc=" in result.stdout

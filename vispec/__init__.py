@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vispec.train.errors import OptionError as OptionError
     from vispec.train.errors import RunError as RunError
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "load": "vispec.face.model",

@@ -188,7 +188,7 @@ def test_long_parameters_are_listed_when_asked_for(tmp_path: Path, monkeypatch: 
 
 
 def test_an_interruption_in_the_standard_errors_leaves_a_finished_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vispec.train.estimates import stored
+    from vispec.train import fitted
 
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
@@ -197,7 +197,7 @@ def test_an_interruption_in_the_standard_errors_leaves_a_finished_run(tmp_path: 
     Path("m.vispec").write_text("param m : real\nplate n:\n    observed x : real ~ Normal(m, 1)\n")
     Path("d.csv").write_text("x\n1\n2\n")
     with monkeypatch.context() as patch:
-        patch.setattr(stored, "estimate_run", interrupted)
+        patch.setattr(fitted, "estimate_run", interrupted)
         result = vispec("fit", "m.vispec", "d.csv", "--out", "run", "--threads", "1", "--epochs", "3")
     assert result.exit_code == 0, result.output
     assert "`vispec params run` computes them" in result.stderr

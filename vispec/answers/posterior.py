@@ -52,13 +52,15 @@ def posterior(
     if of is not None:
         told = quantity(run, module, dataset, of, how)
     else:
-        told = answers(run, module, dataset, query or ("moments" if by_moments(module) else usual), how)
+        told = answers(run, module, dataset, query or asked_first(module, usual), how)
     return by_element(run.model, dataset.tables, told, dataset.keys)
 
 
-def by_moments(module: nn.Module) -> bool:
-    """Whether its guides are told by their draws alone."""
-    return hasattr(module, "draws") and not hasattr(module, "tilted")
+def asked_first(module: nn.Module, usual: str) -> str:
+    """The query where nobody says one: moments of guides that are told by draws alone, marginals where nothing is summed."""
+    if hasattr(module, "draws") and not hasattr(module, "tilted"):
+        return "moments"
+    return usual if hasattr(module, "tilted") else "marginals"
 
 
 def summed(run: Run, module: nn.Module, how: How, say: Say) -> tuple[Run, nn.Module]:

@@ -138,8 +138,23 @@ class Predictive:
         return answer(asked, self.batch, total or log_sum_exp, tilts)[1]
 
     def mean(self) -> dict[str, Tensor]:
+        odd = list[Tensor]()
+
+        def finite(law, *_):
+            odd.append((~law.mean.isfinite()).any())
+            return law.mean.nan_to_num(0.0, 0.0, 0.0)
+
         try:
-            return self.mean_of(lambda law, *_: law.mean)
+            found = self.mean_of(finite)
+            if not any(odd):
+                return found
+            # what is infinite or no number for one law, would be so for all: a tilt of nothing is a factor 0 of it
+            for value in (torch.nan, torch.inf, -torch.inf):
+                alike = lambda law, *_: torch.isclose(law.mean, law.mean.new_tensor(value), equal_nan=True)  # noqa: B023, E731
+                some = self.mean_of(lambda law, *_: alike(law).to(law.mean.dtype))  # noqa: B023
+                kept = {name: torch.where(some[name] > 0, value, found[name]) for name in self.numbers()}
+                found |= kept
+            return found
         except NotImplementedError:
             found = [self.mean_of(lambda law, *_: law.sample()) for _ in range(self.samples)]
             return {name: torch.stack([each[name] for each in found]).mean(0) for name in self.kinds}

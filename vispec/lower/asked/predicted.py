@@ -21,6 +21,7 @@ from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.held.joint import joint
 from vispec.plan.held.setting import Setting, tilts
 from vispec.plan.order.problem import Factor
+from vispec.plan.order.refuse import IntractableError
 from vispec.program import build
 from vispec.program.axis import Axis
 from vispec.program.facts import is_tilted
@@ -32,13 +33,15 @@ from vispec.program.program import Program
 class Predicted:
     """program: log p of each row with tilts of what is asked of laws. zeros: variable → a tilt of nothing. orders: their axes.
     kinds: "finite"; "number" or "count"; "weighed" of what laws read, "drawn" of what has draws alone, "flat" without. samples:
-    the axis of the draws of latents, whose number a call says."""
+    the axis of the draws of latents, whose number a call says. beyond: why the sums would take more than their budget, though
+    those of log_prob, which leaves out what is missing, do not."""
 
     program: Program
     zeros: Program
     orders: Mapping[str, tuple[Axis, ...]]
     kinds: Mapping[str, str]
     samples: Axis | None
+    beyond: str = ""
 
 
 def predicted(f: Factors) -> Predicted | None:
@@ -63,7 +66,10 @@ def predicted(f: Factors) -> Predicted | None:
     kinds = {v.name: kind(f, v) for v in numbers} | drawn_too | dict.fromkeys(labels, "finite")
     kinds = {v.name: kinds[v.name] for v in partial if v.name in kinds}
     zeros = whole(s, {name: Zeros(order) for name, order in orders.items()})
-    return Predicted(tilted(s, tuple(labels.values())), zeros, orders, kinds, s.draws.samples)
+    try:
+        return Predicted(tilted(s, tuple(labels.values())), zeros, orders, kinds, s.draws.samples)
+    except IntractableError as error:
+        return Predicted(whole(s, {}), zeros, orders, kinds, None, error.why)
 
 
 def tilted(s: Setting, more: tuple[Factor, ...]) -> Program:

@@ -17,6 +17,15 @@ RULES = [
 
 def predicted(m: Members, o: Outputs, found: Predicted) -> None:
     """predict, and the sums that it asks."""
+    if found.beyond:
+        why = f"predictions would take more than log_prob, and than is allowed: {found.beyond}"
+        m.text(
+            [
+                f'def predict(self, {BATCH}, rule: str = "mean", samples: int = 1000) -> dict[str, Tensor]:',
+                f"    raise ValueError({why!r})",
+            ]
+        )
+        return
     drawn = found.samples is not None
     arguments = [
         BATCH,

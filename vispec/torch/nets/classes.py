@@ -7,7 +7,7 @@ from keyword import kwlist
 from vispec.catalog import networks
 from vispec.model.model import Const, Draw, Law, Model, Net, Stage
 from vispec.model.show import show_stage
-from vispec.model.types import FINITE_DOMAINS, Type
+from vispec.model.types import FINITE_DOMAINS, INTEGER_DOMAINS, Type
 from vispec.model.walk import law_parts
 from vispec.torch.nets.code import Line, NetWriter, assignment, free, names_in, plus, python_size, times
 from vispec.torch.nets.stream import Part, Stream
@@ -213,7 +213,8 @@ def part_of(net: Net, name: str, used: Uses, prefixes: bool) -> Part:
         card = plus(python_size(type.card), name in used.rooted)
         return Part(text, 1, text, card, shape, type.star, stepped)
     if not shape:
-        return Part(f"{text}.unsqueeze(-1)", 1, text, None, (), type.star, stepped)
+        number = f"{text}.unsqueeze(-1)" + ".to(self.out.weight)" * (type.domain in INTEGER_DOMAINS)
+        return Part(number, 1, text, None, (), type.star, stepped)
     return Part(text, times(*shape), text, None, shape, type.star, stepped)
 
 
