@@ -1,7 +1,7 @@
 """Densities as formulas, each both as itself and as its logarithm, so that a derivation can move between sums and products."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vispec.graph.maths import Notation
 from vispec.model import model as m
@@ -63,7 +63,8 @@ class Writer:
         return Formula(f"{letter}({inside})", self.log(f"{letter}({inside})"))
 
     def _conditions(self, part: m.Expression | m.Law | None) -> Iterator[str]:
-        """The outermost mentions of variables and lets, and of nets whose weights are random."""
+        """The outermost mentions of variables and lets, and of nets whose weights are random; all elements of what is gone
+        through."""
         from vispec.graph.reads import parts
 
         if part is None:
@@ -74,8 +75,11 @@ class Writer:
             return
         if isinstance(part, m.NetCall) and self.model.net[part.net].random:
             yield self.notation.name(part.net)
+        inside = self
+        if isinstance(part, m.For):
+            inside = replace(self, notation=replace(self.notation, through=self.notation.through | {part.plate}))
         for inner in parts(part):
-            yield from self._conditions(inner)
+            yield from inside._conditions(inner)
 
     # ---- compositions
 
@@ -104,7 +108,7 @@ class Writer:
 
     def over_pointing(self, plates: Iterable[str], into: Iterable[str], formula: Formula, several: bool) -> Formula:
         """The product over those elements of plates that point at the present ones of others."""
-        to = f"{', '.join(map(self.notation.name, plates))}{self.sign(' → ', TO)}{', '.join(map(self.notation.name, into))}"
+        to = f"{', '.join(map(self.notation.name, plates))}{self.sign(' → ', TO)}{', '.join(map(self.notation.name, into))}".strip()
         prob, log = (f"[{formula.prob}]", f"[{formula.log}]") if several or formula.loose else (formula.prob, formula.log)
         product, total = self.sign(f"∏_{{{to}}} ", rf"\prod_{{{to}}} "), self.sign(f"Σ_{{{to}}} ", rf"\sum_{{{to}}} ")
         return Formula(product + prob, total + log, open=True)

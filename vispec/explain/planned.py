@@ -143,11 +143,10 @@ class Told:
         if not isinstance(step, Structured) or not step.group.pasts:
             return ()
         writer, names, order = self.writer, summed_by(step, self.plan.row), len(step.group.pasts)
-        plate = writer.notation.name(str(step.group.plate))
+        plate = str(step.group.plate)
 
         def at(lag: int) -> str:
-            back = (f"{plate}{writer.sign('−', '-')}{lag}",)
-            return ", ".join(writer.notation.at(name, back) if lag else writer.notation.own(name) for name in names)
+            return ", ".join(writer.notation.back(name, plate, lag) if lag else writer.notation.own(name) for name in names)
 
         here, before = (", ".join(map(at, range(start, start + order))) for start in (0, 1))
         alpha, subscript = writer.sign("α", r"\alpha"), writer.sign(f"Σ_{{{at(order)}}} ", rf"\sum_{{{at(order)}}} ")
@@ -163,7 +162,8 @@ class Told:
                 return f"multiply over {', '.join(self.plates(over))}"
             case Scatter(over=over, at=at):
                 into = ", ".join(str(plate) for plate, _ in at)
-                return f"multiply over {', '.join(self.plates(over))}, for each {into} those that point at it"
+                many = f"multiply over {', '.join(self.plates(over))}" if over else "multiply"
+                return f"{many}, for each {into} those that point at it"
             case Structured(kind=kind, group=group):
                 entry = structures()[kind]
                 if group.shape is None:
@@ -182,4 +182,5 @@ class Told:
         why = words(step, self.plan.row)
         kept = self.symbols.elements(ordered(self.plan.row.joint.problem.kept))
         terms = self.symbols.text(step.count(self.symbols.numbers) * kept)
-        return f"{why[:1].upper()}{why[1:]}. Cost: {terms} terms."
+        start = " α of what stands before the first element is 1." if isinstance(step, Structured) and step.group.pasts else ""
+        return f"{why[:1].upper()}{why[1:]}. Cost: {terms} terms.{start}"
