@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 from torch.distributions import Normal
 
-from tests.formulas.value import Draw
+from tests.formulas.value import Draw, must
 from vispec.model import model as m
 from vispec.verify.bounds.recorder import Recorder
 from vispec.verify.oracle.densities import torch_family
@@ -85,21 +85,29 @@ def draws_of(trial: Trial, names: list[str]) -> Drawn:
         found[name] = [reader(model, variable, tensor, axes, row) for row in rows]
         if isinstance(law := guides.get(name), m.Flow):
             noise = next(each for each in recorder.noise if each.shape == tensor.shape)
-            flows[name] = [flow_of(trial, law, found[name][row], reader(model, variable, noise, axes, row), row) for row in rows]
+            noises = [reader(model, variable, noise, axes, row) for row in rows]
+            flows[name] = [flow_of(trial, law, found[name][row], noises[row], row) for row in rows]
     return Drawn(log_prob, found, flows, samples, tuple(recorder.noise))
 
 
 def flow_of(trial: Trial, law: m.Flow, value: Draw, noise: Draw, row: int) -> Draw:
     """log q of each draw by the Jacobian of the map, which must bring the noise to it."""
 
+    built = trial.built
+
     def log_q(sample: int, cell: Cell, bound: Mapping[Cell, Tensor]) -> Tensor | None:
-        scene, at = Scene(trial.built.model, trial.built.module, trial.rows[row]), place_of(trial.built.model, trial.built.model.variable[cell[0]], cell)
+        scene, at = (
+            Scene(built.model, built.module, trial.rows[row]),
+            place_of(built.model, built.model.variable[cell[0]], cell),
+        )
         scene.assignment = bound
         base, own, drawn = torch_family(law.base, at, scene), noise(sample, cell, bound), value(sample, cell, bound)
-        assert isinstance(base, Normal) and own is not None and drawn is not None
-        found, log_q = carried(law, base.loc + base.scale * own, at, scene)
-        assert bool((found - drawn).abs().max() < 1e-9), "other noise than that of the draw"
+        assert isinstance(base, Normal)
+        found, log_q = carried(law, base.loc + base.scale * must(own), at, scene)
+        assert bool((found - must(drawn)).abs().max() < 1e-9), "other noise than that of the draw"
         return log_q
+
+    return log_q
 
     return log_q
 

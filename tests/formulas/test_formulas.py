@@ -9,16 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.formulas.text import sides
 from tests.formulas.told import Told
-from tests.formulas.value import UnsaidError
 from tests.random.grammar import random_spec
 from vispec.diagnostics import SpecError
 from vispec.source import Source
 from vispec.verify.errors import NotCheckedError
 
 SPECS = sorted(Path(__file__).parents[2].joinpath("specs").glob("*.vispec"))
-NEAR = {"rtol": 1e-10, "atol": 1e-10}
+NEAR = 1e-10
 
 
 def agree(told: Told) -> set[str]:
@@ -29,7 +27,8 @@ def agree(told: Told) -> set[str]:
         found |= {"marginal": pair} if (pair := told.marginal()) is not None else {}
     found |= {f"recursion {i}": pair for i, pair in enumerate(told.recursions(generator))}
     for what, (mine, theirs) in found.items():
-        torch.testing.assert_close(mine, theirs, **NEAR, msg=lambda text, what=what: f"{what}: {text}\n{told.formula}")
+        message = lambda text, what=what: f"{what}: {text}\n{told.formula}"  # noqa: E731
+        torch.testing.assert_close(mine, theirs, rtol=NEAR, atol=NEAR, msg=message)
     return {what.partition(" ")[0] for what in found}
 
 

@@ -5,12 +5,13 @@ divergence have brackets of their own."""
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 SIGN = re.compile(
     r"(?P<pointing>[Σ∏]_\{(?P<many>[^}→]*?) ?→ (?P<into>[^}]*)\})|(?P<draws>\(1/S\) Σ_s )"
     r"|Σ_\{(?P<values>[^}]*)\}|Σ_(?P<sum>\w+)|∏_(?P<product>\w+)|∫ d(?P<integral>\w+)"
     r"|(?P<mean>E_\{)|(?P<divergence>KL\()|(?P<exp>exp\()|(?P<seen>1\[)|(?P<density>[pqα]\()"
-    r"|(?P<log>log )|(?P<bracket>\[)|(?P<minus>−)|(?P<number>[01])"
+    r"|(?P<log>log )|(?P<bracket>\[)|(?P<test>\()|(?P<minus>−)|(?P<number>[01])"
 )
 CLOSE = {"(": ")", "[": "]", "{": "}"}
 
@@ -37,13 +38,14 @@ def tree(text: str) -> Node:
     return found
 
 
-def split(text: str, sign: str = ",") -> list[str]:
+@cache
+def split(text: str, sign: str = ",") -> tuple[str, ...]:
     """At a sign outside all brackets."""
     parts, depth = [""], 0
     for letter in text:
         depth += (letter in "([{") - (letter in ")]}")
         parts = [*parts, ""] if letter == sign and not depth else [*parts[:-1], parts[-1] + letter]
-    return [part.strip() for part in parts if part.strip()]
+    return tuple(part.strip() for part in parts if part.strip())
 
 
 @dataclass
@@ -93,7 +95,7 @@ class Reader:
                 return Node("pointing", (found["many"], found["into"], found[0][0]), (taken,))
             case "values" | "sum" | "integral" | "draws":
                 self.take(" ")
-                return Node(kind, tuple(split(found[kind])) if kind == "values" else (found[kind].strip(),), (self.product(),))
+                return Node(kind, split(found[kind]) if kind == "values" else (found[kind].strip(),), (self.product(),))
             case "product":
                 self.take(" ")
                 return Node(kind, (found[kind],), (self.quotient(),))
@@ -102,7 +104,7 @@ class Reader:
             case "mean":
                 drawn = self.inside()
                 assert self.take("["), "an expectation without brackets"
-                return Node("mean", tuple(split(drawn)), (tree(self.inside()),))
+                return Node("mean", split(drawn), (tree(self.inside()),))
             case "divergence":
                 q, p = split(self.inside(), "‖")
                 return Node("divergence", (), (tree(q), tree(p)))
@@ -110,6 +112,9 @@ class Reader:
                 return Node("exp", (), (tree(self.inside()),))
             case "bracket":
                 return self.at_element(tree(self.inside()))
+            case "test":
+                part, _, test = self.inside().partition(" if ")
+                return Node("test", tuple(test.rpartition(" else ")[0].split(" ∧ ")), (tree(part),))
             case "density":
                 own, _, given = self.inside().partition(" | ")
                 return Node("density", (found["density"][0], own, given))

@@ -1,4 +1,4 @@
-"""What `explain` says of one spec beside the module that the compiler emits for it, at random parameters on a random tiny batch."""
+"""What `explain` says of one spec beside the module that the compiler emits for it: random parameters, a random tiny batch."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -7,9 +7,10 @@ from functools import cached_property
 import torch
 from torch import Generator, Tensor
 
+from tests.formulas.cells import Place
 from tests.formulas.draws import Drawn, draws_of
 from tests.formulas.text import sides, split, tree
-from tests.formulas.value import Evaluator, Place, mixed
+from tests.formulas.value import Evaluator, mixed
 from vispec.explain.explain import Explanation, explain
 from vispec.explain.formula import Section, Writer
 from vispec.model import model as m
@@ -26,7 +27,7 @@ from vispec.verify.oracle.row import ENUMERABLE, Cell, Row, as_tensor, in_data, 
 from vispec.verify.oracle.weights import divergence_of_weights, random_layers, weights_with_noise
 from vispec.verify.trial import Trial, small_batch
 
-ROWS, TERMS = 2, 64
+ROWS, TERMS = 2, 40
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ class Told:
         return Evaluator(
             Writer.of(plan.model),
             [Scene(built.model, built.module, row) for row in self.trial.rows],
-            drawn.values,
-            drawn.samples,
+            draws=drawn.values,
+            samples=drawn.samples,
             points=frozenset(name for name in plan.shared_latents if plan.row.draws.way(name).point),
             apart=frozenset(plan.shared_latents) - frozenset(plan.row.draws.analytic),
             joint=tuple(log_q_joint(built, noise) for noise in joint_noise(built, self.trial.shared)),
@@ -106,9 +107,10 @@ class Told:
         return evaluator.log(node, self.everywhere), of_rows.sum() + self.densities(evaluator, self.everywhere, in_rows=False)
 
     def marginal(self) -> tuple[Tensor, Tensor] | None:
-        """The sum over all hidden values of the joint, beside brute force; None where there is an integral."""
+        """The sum over all hidden values of the joint, beside brute force; None where these cannot be listed."""
         (formula,) = self.section("Marginal").formulas
-        if "∫" in formula:
+        hidden = [v for v in self.model.variables if v.role in ("latent", "partial")]
+        if any(v.type.domain not in ENUMERABLE for v in hidden) or self.plan.has_shared:
             return None
         evaluator = replace(self.evaluator, whole=sides(self.section("Joint").formulas[0])[1])
         _, node = sides(formula)
@@ -123,8 +125,8 @@ class Told:
                 left, right = sides(recursion)
                 own = left.removeprefix("α(").removesuffix(")")
                 evaluator = replace(self.knowing(generator), recursion=(own, right))
-                for row in range(ROWS):
-                    yield self.at_the_end(evaluator, own, replace(self.everywhere, row=row)), self.sequences(evaluator, whole, row)
+                for here in (replace(self.everywhere, row=row) for row in range(ROWS)):
+                    yield self.at_the_end(evaluator, own, here), self.sequences(evaluator, whole, here)
 
     def at_the_end(self, evaluator: Evaluator, own: str, here: Place) -> Tensor:
         """Σ α over the last elements of a chain, of the first elements of the plates around it."""
@@ -134,10 +136,9 @@ class Told:
         cells = [cell for text in split(own) for cell in evaluator.cells(text, last)]
         return mixed([evaluator.alpha(own, there) for there in evaluator.assigned(cells, last)])
 
-    def sequences(self, evaluator: Evaluator, whole: str, row: int) -> Tensor:
+    def sequences(self, evaluator: Evaluator, whole: str, here: Place) -> Tensor:
         names = whole.partition("{")[2].partition("}")[0]
-        at = self.first_elements(evaluator, names)
-        return evaluator.log(tree(whole), replace(self.everywhere, row=row, at=at))
+        return evaluator.log(tree(whole), replace(here, at=self.first_elements(evaluator, names)))
 
     def first_elements(self, evaluator: Evaluator, own: str) -> dict[str, int]:
         name = evaluator.names[own.partition("[")[0]]

@@ -5,7 +5,6 @@ binds. Sums go through all values; an expectation is the mean over the draws tha
 closed form or the sum over all values; of what all rows share, where that is asked, log q − log p at the draws."""
 
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -15,44 +14,26 @@ import torch
 from torch import Tensor
 from torch import distributions as dist
 
+from tests.formulas.cells import Cells, Place, UnsaidError
 from tests.formulas.text import Node, split
-from vispec.explain.formula import Writer
 from vispec.model import model as m
 from vispec.verify.oracle.densities import chosen, log_density, torch_family
 from vispec.verify.oracle.expressions import Scene
-from vispec.verify.oracle.reads import names_in
 from vispec.verify.oracle.row import ENUMERABLE, Cell, Row, as_tensor, shape_of, without_data
 
 Draw = Callable[[int, Cell, Mapping[Cell, Tensor]], Tensor | None]
 """(sample, cell, what else is bound) → the value that the module drew for it."""
 
 
-class UnsaidError(Exception):
-    """The formula does not say what its value depends on."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """row: its number. at: elements of plates. bound: values of cells. drawn: names under an expectation. sample: which draw."""
-
-    row: int = 0
-    at: Mapping[str, int] = field(default_factory=dict)
-    bound: Mapping[Cell, Tensor] = field(default_factory=dict)
-    drawn: frozenset[str] = frozenset()
-    sample: int | None = None
-
-
 @dataclass
-class Evaluator:
+class Evaluator(Cells):
     """draws: of each variable, for each row. points: names that have one value for all. apart: those of which the module takes
     log q − log p at the draws for the divergence. joint, flows: log q of a joint guide and of flows at each draw, as a Jacobian
-    has it. weights: the divergence of all weights of nets; within: those that a row is computed with. given: values of hidden cells
-    in each row, where no sum is over them. whole: the joint density as its own formula has it. recursion: the sides of that of
-    α."""
+    has it. weights: the divergence of all weights of nets; within: those that a row is computed with. given: values of hidden
+    cells in each row, where no sum is over them. whole: the joint density as its own formula has it. recursion: the sides of
+    that of α."""
 
-    writer: Writer
-    scenes: list[Scene]
-    draws: Mapping[str, list[Draw]]
+    draws: Mapping[str, list[Draw]] = field(default_factory=dict)
     samples: int = 1
     points: frozenset[str] = frozenset()
     apart: frozenset[str] = frozenset()
@@ -63,16 +44,6 @@ class Evaluator:
     given: Sequence[Mapping[Cell, Tensor]] = ()
     whole: Node | None = None
     recursion: tuple[str, Node] | None = None
-
-    def __post_init__(self) -> None:
-        self.model: m.Model = self.writer.model
-        name = self.writer.notation.name
-        self.plates = {name(plate.name): plate.name for plate in self.model.plates}
-        self.names = {name(v.name): v.name for v in self.model.variables}
-        self.lets = {let.name: let.value for let in (*self.model.lets, *self.model.guide_lets)}
-        self.nets = {name(net.name) for net in self.model.nets if net.random}
-        self.guides = {entry.name: entry.law for entry in self.model.guide}
-        self.data = {plate.name for plate in self.model.plates if plate.data}
 
     # ---- numbers
 
@@ -100,6 +71,8 @@ class Evaluator:
                 return self.divergence(q, p, here)
             case Node("element", (plate, number), (part,)):
                 return self.value(part, replace(here, at={**here.at, self.plates[plate]: int(number)}))
+            case Node("test", tests, (part,)):
+                return self.value(part, here) if self.holds(tests, here) else torch.zeros((), dtype=torch.float64)
             case Node("number", (text,)):
                 return torch.tensor(float(text), dtype=torch.float64)
         return self.log(node, here).exp()
@@ -135,6 +108,8 @@ class Evaluator:
                 return self.value(part, here)
             case Node("element", (plate, number), (part,)):
                 return self.log(part, replace(here, at={**here.at, self.plates[plate]: int(number)}))
+            case Node("test", tests, (part,)):
+                return self.log(part, here) if self.holds(tests, here) else torch.zeros((), dtype=torch.float64)
             case Node("seen", (own,)):
                 return self.as_seen(own, here)
             case Node("density", ("α", *names)):
@@ -166,13 +141,9 @@ class Evaluator:
             if all(self.pointed(index, there) == here.at[plate] for plate, index in pointers):
                 yield there
 
-    def indices(self, text: str) -> list[tuple[str, str]]:
-        """At which plate of a variable which index stands, in `kind[e[mention]]`; none of what is no variable."""
-        name, _, inside = text.partition("[")
-        if name not in self.names:
-            return []
-        plates = without_data(self.model, self.model.variable[self.names[name]].plates)
-        return list(zip(plates, split(inside.removesuffix("]")), strict=True))
+    def holds(self, tests: tuple[str, ...], here: Place) -> bool:
+        """Whether indices point at certain elements: `e[i] = 0`."""
+        return all(self.pointed(index, here) == int(number) for index, number in (test.split(" = ") for test in tests))
 
     def pointed(self, index: str, here: Place) -> int:
         if index.isdigit():
@@ -200,34 +171,6 @@ class Evaluator:
         for choice in product(*values):
             yield replace(here, bound={**here.bound, **dict(zip(cells, choice, strict=True))})
 
-    def cells(self, text: str, here: Place) -> list[Cell]:
-        """Those that `c[i, *]`, `x[<t]` or `c[t−1]` name; none that is not there."""
-        name, _, inside = text.partition("[")
-        variable = self.model.variable[self.names[name]]
-        indices = split(inside.removesuffix("]"))
-        plates = without_data(self.model, variable.plates)
-        assert len(indices) == len(plates), (text, plates)
-        found = [dict[str, int]()]
-        for plate, index in zip(plates, indices, strict=True):
-            found = [{**at, plate: i} for at in found for i in self.places(plate, index, {**here.at, **at}, here)]
-        return [(variable.name, tuple(at.values())) for at in found]
-
-    def places(self, plate: str, index: str, at: Mapping[str, int], here: Place) -> list[int]:
-        count = self.row(here).count(plate, at)
-        if index == "*":
-            return list(range(count))
-        base, back = re.fullmatch(r"<?(\w+)(?:−(\d+))?", index).groups()  # pyright: ignore[reportOptionalMemberAccess]
-        if self.plates.get(base) not in here.at:
-            raise UnsaidError(f"index {base} is not bound")
-        number = here.at[self.plates[base]] - int(back or 0)
-        return list(range(min(number, count))) if index[0] == "<" else [number] if 0 <= number < count else []
-
-    def cell(self, name: str, here: Place) -> Cell:
-        return name, tuple(here.at[plate] for plate in without_data(self.model, self.model.variable[name].plates))
-
-    def row(self, here: Place) -> Row:
-        return self.scenes[here.row].row
-
     # ---- densities
 
     def density(self, letter: str, own: str, given: str, here: Place) -> Tensor:
@@ -251,8 +194,12 @@ class Evaluator:
         scene = self.seeing(self.allowed(given, {cells[0]}, here), here)
         if isinstance(law, m.Flow):
             return must(self.flows[variable.name][here.row](here.sample or 0, cells[0], here.bound))
-        with self.within(here.row):
-            return log_density(variable, law, at, scene)
+        read = frozenset((cell, *value.flatten().tolist()) for cell, value in scene.assignment.items())
+        key = (letter, here.row, cells[0], read)
+        if key not in self.known:
+            with self.within(here.row):
+                self.known[key] = log_density(variable, law, at, scene)
+        return self.known[key]
 
     def alpha(self, own: str, here: Place) -> Tensor:
         """What a recursion has for these cells, and goes back from; 1 where there are none, before the first element."""
@@ -267,29 +214,6 @@ class Evaluator:
         others = {cell: value for cell, value in here.bound.items() if cell[0] not in {name for name, _ in bound}}
         index = without_data(self.model, self.model.variable[first[0]].plates).index(plate)
         return self.log(right, replace(here, at={**here.at, plate: first[1][index]}, bound={**others, **bound}))
-
-    def allowed(self, given: str, own: set[Cell], here: Place) -> set[Cell]:
-        """The cells that a density may read: what it names, what its lets read, and what indices inside brackets read."""
-        found = set(own)
-        for text in split(given):
-            name, plain = text.partition("[")[0], re.fullmatch(r"\w+(\[[\w−<*, ]*\])?", text)
-            if plain and name in self.names and self.indexed(text):
-                found |= {*self.cells(text, here)}
-            else:
-                for each in re.findall(r"\w+", text):
-                    found |= self.all_of(each, here)
-        return found
-
-    def indexed(self, text: str) -> bool:
-        inside = split(text.partition("[")[2].removesuffix("]"))
-        return all(index == "*" or re.sub(r"^<|−\d+$", "", index) in self.plates for index in inside)
-
-    def all_of(self, written: str, here: Place) -> set[Cell]:
-        """All cells of a variable, or of those that a let reads."""
-        own = next((n for n in (*self.names.values(), *self.lets) if self.writer.notation.name(n) == written), None)
-        names = {own} if own in self.model.variable else names_in(self.lets[own], self.lets) if own is not None else set()
-        variables = [self.model.variable[name] for name in names if name in self.model.variable]
-        return {cell for variable in variables for cell in self.row(here).cells(variable)}
 
     def seeing(self, cells: set[Cell], here: Place) -> Scene:
         """A scene that has these cells alone."""

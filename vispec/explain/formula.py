@@ -1,6 +1,6 @@
 """Densities as formulas, each both as itself and as its logarithm, so that a derivation can move between sums and products."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vispec.graph.maths import Notation
@@ -54,6 +54,10 @@ class Writer:
     def sign(self, text: str, tex: str) -> str:
         return tex if self.latex else text
 
+    def at(self, indices: Mapping[str, str]) -> "Writer":
+        """A writer that shows other indices in the place of some."""
+        return replace(self, notation=replace(self.notation, instead={**self.notation.instead, **indices}))
+
     # ---- densities
 
     def density(self, name: str, law: m.Law | None, letter: str = "p") -> Formula:
@@ -75,9 +79,7 @@ class Writer:
             return
         if isinstance(part, m.NetCall) and self.model.net[part.net].random:
             yield self.notation.name(part.net)
-        inside = self
-        if isinstance(part, m.For):
-            inside = replace(self, notation=replace(self.notation, through=self.notation.through | {part.plate}))
+        inside = self.at({part.plate: self.notation.range}) if isinstance(part, m.For) else self
         for inner in parts(part):
             yield from inside._conditions(inner)
 
@@ -108,21 +110,22 @@ class Writer:
 
     def over_pointing(self, plates: Iterable[str], into: Iterable[str], formula: Formula, several: bool) -> Formula:
         """The product over those elements of plates that point at the present ones of others."""
-        to = f"{', '.join(map(self.notation.name, plates))}{self.sign(' → ', TO)}{', '.join(map(self.notation.name, into))}".strip()
+        many, some = (", ".join(map(self.notation.name, names)) for names in (plates, into))
+        to = f"{many}{self.sign(' → ', TO)}{some}".strip()
         prob, log = (f"[{formula.prob}]", f"[{formula.log}]") if several or formula.loose else (formula.prob, formula.log)
         product, total = self.sign(f"∏_{{{to}}} ", rf"\prod_{{{to}}} "), self.sign(f"Σ_{{{to}}} ", rf"\sum_{{{to}}} ")
         return Formula(product + prob, total + log, open=True)
+
+    def where(self, tests: Iterable[tuple[str, int]], formula: Formula) -> Formula:
+        """A factor that counts where indices point at these elements."""
+        test = self.sign(" ∧ ", r" \wedge ").join(f"{index} = {number}" for index, number in tests)
+        words, otherwise = (rf" \text{{ {word} }} " if self.latex else f" {word} " for word in ("if", "else"))
+        return Formula(f"({formula.prob}{words}{test}{otherwise}1)", f"({formula.log}{words}{test}{otherwise}0)")
 
     def summed(self, latents: Iterable[str], formula: Formula) -> Formula:
         """The sum over all values of latents at one element."""
         names = ", ".join(map(self.notation.own, latents))
         return self._sum(names, formula)
-
-    def summed_whole(self, axes: Iterable[str], formula: Formula) -> Formula:
-        """The sum over all values of latents, `c` at one element, or `c[i]` at all along a plate."""
-        split = [axis.rstrip("]").partition("[") for axis in axes]
-        names = (self.notation.whole(name, plate) if plate else self.notation.own(name) for name, _, plate in split)
-        return self._sum(", ".join(names), formula)
 
     def summed_chain(self, latents: Iterable[str], plate: str, formula: Formula) -> Formula:
         """The sum over all sequences of latents along a chain."""

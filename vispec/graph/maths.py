@@ -17,12 +17,12 @@ _TEX |= {"neg": "-", "not": r"\neg "}
 
 @dataclass(frozen=True)
 class Notation:
-    """How mathematics is written. plates: the indices that each name is shown with at its own element; through: those of them
-    that are gone through, so that all elements are meant."""
+    """How mathematics is written. plates: the indices that each name is shown with at its own element; instead: what
+    is shown for some of them, a number or the sign for all elements."""
 
     latex: bool = False
     plates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    through: frozenset[str] = frozenset()
+    instead: Mapping[str, str] = field(default_factory=dict)
 
     def name(self, name: str) -> str:
         return latex_name(name) if self.latex else glyph(name)
@@ -40,17 +40,20 @@ class Notation:
 
     def index(self, plate: str) -> str:
         """The present element of a plate."""
-        return self._range(plate) if plate in self.through else self.name(plate)
+        return self.instead.get(plate) or self.name(plate)
 
     def whole(self, name: str, plate: str) -> str:
         """All elements along a plate, which is the innermost of the name's."""
-        return self.at(name, (*self._outer(name, plate), self._range(plate)))
+        return self.at(name, (*self._outer(name, plate), self.range))
 
     def back(self, name: str, plate: str, lag: int) -> str:
         """The element so many steps before, along a plate which is the innermost of the name's."""
-        return self.at(name, (*self._outer(name, plate), f"{self.name(plate)}{self._sign('-')}{lag}"))
+        before = self.instead.get(plate) or f"{self.name(plate)}{self._sign('-')}{lag}"
+        return self.at(name, (*self._outer(name, plate), before))
 
-    def _range(self, plate: str) -> str:
+    @property
+    def range(self) -> str:
+        """The sign for all elements along a plate."""
         return ":" if self.latex and self.plates else r"\ast" if self.latex else "*"
 
     def call(self, function: str, args: Iterable[str]) -> str:
@@ -105,7 +108,8 @@ class Notation:
                 cell, _ = self._show(read)
                 return self.call("seen", [cell]) if seen else cell, _ATOM
             case m.Prefix(name=name, plate=plate):
-                return self.at(name, (*self._outer(name, plate), f"<{self.name(plate)}")), _ATOM
+                before = self.instead.get(plate) or f"<{self.name(plate)}"
+                return self.at(name, (*self._outer(name, plate), before)), _ATOM
             case m.Past(name=name, plate=plate, lag=lag):
                 return self.back(name, plate, lag), _ATOM
             case m.Select(name=name, by=by):
@@ -168,9 +172,9 @@ class Notation:
         return self.at(name, indices or map(self.expression, at.values()))
 
     def _at(self, plate: str, index: m.Expression) -> str:
-        """An index as it stands, or the sign for all where it moves with what is gone through."""
-        moves = any(isinstance(part, m.Position) and part.plate in self.through for part in walk(index))
-        return self._range(plate) if moves else self.expression(index)
+        """An index as it stands, or the sign for all where it moves with a plate of which all elements are meant."""
+        moves = any(isinstance(part, m.Position) and part.plate in self.instead for part in walk(index))
+        return self.range if moves else self.expression(index)
 
     def _element(self, base: m.Expression, at: m.Expression) -> str:
         text, level = self._show(base)
