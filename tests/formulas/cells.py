@@ -1,7 +1,7 @@
 """Which cells the names in a formula stand for: `c[t]`, `z[i, *]`, `x[<t]`, at the present elements of plates."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,6 @@ from torch import Tensor
 from tests.formulas.text import split
 from vispec.explain.formula import Writer
 from vispec.model import model as m
-from vispec.model.walk import walk as expressions
 from vispec.verify.oracle.expressions import Scene
 from vispec.verify.oracle.reads import names_in
 from vispec.verify.oracle.row import Cell, Row, without_data
@@ -84,17 +83,6 @@ class Cells:
 
     def cell(self, name: str, here: Place) -> Cell:
         return name, tuple(here.at[plate] for plate in without_data(self.model, self.model.variable[name].plates))
-
-    def indices(self, text: str) -> Iterator[tuple[str, str]]:
-        """At which plate of a variable or let which index stands, in `kind[e[mention]]`, and in what a let reads."""
-        name, _, inside = text.partition("[")
-        written = {self.writer.notation.name(each.name): each for each in (*self.model.variables, *self.model.lets)}
-        if name in written:
-            plates = without_data(self.model, written[name].plates)
-            yield from zip(plates, split(inside.removesuffix("]")), strict=True)
-            if (let := self.lets.get(written[name].name)) is not None:
-                for part in (part for part in expressions(let) if isinstance(part, m.Select | m.Ref | m.All)):
-                    yield from self.indices(self.writer.notation.expression(part))
 
     # ---- what a density may read
 

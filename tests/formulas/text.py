@@ -4,11 +4,12 @@ A sign of a sum takes all of the product after it; `log` and ∏ the next factor
 divergence have brackets of their own."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
 SIGN = re.compile(
-    r"(?P<pointing>[Σ∏]_\{(?P<many>[^}→]*?) ?→ (?P<into>[^}]*)\})|(?P<draws>\(1/S\) Σ_s )"
+    r"(?P<pointing>[Σ∏]_\{(?:(?P<many>[^}=]*): )?(?P<tests>[^}]* = [^}]*)\})|(?P<draws>\(1/S\) Σ_s )"
     r"|Σ_\{(?P<values>[^}]*)\}|Σ_(?P<sum>\w+)|∏_(?P<product>\w+)|∫ d(?P<integral>\w+)"
     r"|(?P<mean>E_\{)|(?P<divergence>KL\()|(?P<exp>exp\()|(?P<seen>1\[)|(?P<density>[pqα]\()"
     r"|(?P<log>log )|(?P<bracket>\[)|(?P<test>\()|(?P<minus>−)|(?P<number>[01])"
@@ -36,6 +37,13 @@ def tree(text: str) -> Node:
     found = reader.total()
     assert reader.at == len(text), f"not read: {text[reader.at :]}"
     return found
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """A node and all below it."""
+    yield node
+    for part in node.parts:
+        yield from walk(part)
 
 
 @cache
@@ -92,7 +100,7 @@ class Reader:
             case "pointing":
                 self.take(" ")
                 taken = self.product() if found[0][0] == "Σ" else self.quotient()
-                return Node("pointing", (found["many"], found["into"], found[0][0]), (taken,))
+                return Node("pointing", (found["many"] or "", found["tests"], found[0][0]), (taken,))
             case "values" | "sum" | "integral" | "draws":
                 self.take(" ")
                 return Node(kind, split(found[kind]) if kind == "values" else (found[kind].strip(),), (self.product(),))

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch import distributions as dist
 
 from tests.formulas.cells import Cells, Place, UnsaidError
-from tests.formulas.text import Node, split
+from tests.formulas.text import Node, split, walk
 from vispec.model import model as m
 from vispec.verify.oracle.densities import chosen, log_density, torch_family
 from vispec.verify.oracle.expressions import Scene
@@ -60,8 +60,8 @@ class Evaluator(Cells):
                 return self.log(part, here)
             case Node("sum", (name,), (part,)) if name in self.plates:
                 return self.added([self.value(part, there) for there in self.elements(name, here)])
-            case Node("pointing", (many, into, "Σ"), (part,)):
-                return self.added([self.value(part, there) for there in self.pointing(many, into, part, here)])
+            case Node("pointing", (many, tests, "Σ"), (part,)):
+                return self.added([self.value(part, there) for there in self.pointing(many, tests, here)])
             case Node("values", names, (part,)):
                 found = [self.weighed(part, there) for there in self.values(names, here)]
                 return self.added(found)
@@ -95,8 +95,8 @@ class Evaluator(Cells):
                 return self.log(above, here) - self.log(below, here)
             case Node("product", (plate,), (part,)):
                 return self.added([self.log(part, there) for there in self.elements(plate, here)])
-            case Node("pointing", (many, into, "∏"), (part,)):
-                return self.added([self.log(part, there) for there in self.pointing(many, into, part, here)])
+            case Node("pointing", (many, tests, "∏"), (part,)):
+                return self.added([self.log(part, there) for there in self.pointing(many, tests, here)])
             case Node("values", names, (part,)):
                 return mixed([self.log(part, there) for there in self.values(names, here)])
             case Node("sum", (name,), (part,)):
@@ -128,26 +128,22 @@ class Evaluator(Cells):
             return (replace(here, row=row) for row in range(len(self.scenes)))
         return (replace(here, at={**here.at, name: i}) for i in range(self.row(here).count(name, here.at)))
 
-    def pointing(self, many: str, into: str, part: Node, here: Place) -> Iterator[Place]:
-        """The elements that point at the present ones: by the indices of what is read there, a number or a variable."""
-        given = [text for node in walk(part) if node.kind == "density" for text in split(node.names[2])]
-        targets = {self.plates[name] for name in into.split(", ")}
-        pointers = {(plate, index) for text in given for plate, index in self.indices(text) if plate in targets}
-        assert {plate for plate, _ in pointers} == targets, (many, into, given)
+    def pointing(self, many: str, tests: str, here: Place) -> Iterator[Place]:
+        """The elements whose indices point at the present ones: `e[mention] = entity`."""
         places = [here]
         for plate in filter(None, many.split(", ")):
             places = [inner for there in places for inner in self.elements(plate, there)]
-        for there in places:
-            if all(self.pointed(index, there) == here.at[plate] for plate, index in pointers):
-                yield there
+        return (there for there in places if self.holds(split(tests), there))
 
     def holds(self, tests: tuple[str, ...], here: Place) -> bool:
         """Whether indices point at certain elements: `e[i] = 0`."""
-        return all(self.pointed(index, here) == int(number) for index, number in (test.split(" = ") for test in tests))
+        return all(len({self.pointed(side, here) for side in test.split(" = ")}) == 1 for test in tests)
 
     def pointed(self, index: str, here: Place) -> int:
         if index.isdigit():
             return int(index)
+        if index in self.plates:
+            return here.at[self.plates[index]]
         (cell,) = self.cells(index, here)
         return int(must(self.read(cell, here)))
 
@@ -312,9 +308,3 @@ def must(found: Tensor | None) -> Tensor:
 def mixed(logs: list[Tensor]) -> Tensor:
     possible = [each for each in logs if bool(each > -torch.inf)]
     return torch.stack(possible).logsumexp(0) if possible else torch.tensor(-math.inf, dtype=torch.float64)
-
-
-def walk(node: Node) -> Iterator[Node]:
-    yield node
-    for part in node.parts:
-        yield from walk(part)

@@ -29,9 +29,6 @@ class Section:
     formulas: tuple[str, ...]
 
 
-TO = r" \to "
-
-
 @dataclass(frozen=True)
 class Writer:
     """How formulas are composed, in TeX or in one line of Unicode."""
@@ -108,10 +105,11 @@ class Writer:
             formula, several = Formula(product + prob, total + log, open=True), False
         return formula
 
-    def over_pointing(self, plates: Iterable[str], into: Iterable[str], formula: Formula, several: bool) -> Formula:
-        """The product over those elements of plates that point at the present ones of others."""
-        many, some = (", ".join(map(self.notation.name, names)) for names in (plates, into))
-        to = f"{many}{self.sign(' → ', TO)}{some}".strip()
+    def over_pointing(self, plates: Iterable[str], at: Iterable[tuple[str, str]], formula: Formula, several: bool) -> Formula:
+        """The product over those elements of plates whose indices point at the present ones of others."""
+        over = ", ".join(map(self.notation.name, plates))
+        tests = ", ".join(f"{index} = {self.notation.name(plate)}" for plate, index in at)
+        to = f"{over}: {tests}" if over else tests
         prob, log = (f"[{formula.prob}]", f"[{formula.log}]") if several or formula.loose else (formula.prob, formula.log)
         product, total = self.sign(f"∏_{{{to}}} ", rf"\prod_{{{to}}} "), self.sign(f"Σ_{{{to}}} ", rf"\sum_{{{to}}} ")
         return Formula(product + prob, total + log, open=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from vispec.explain.factors import factor, guide, joint_guide
@@ -13,7 +13,7 @@ from vispec.model.walk import law_parts, walk
 from vispec.plan.formulas import Symbols
 from vispec.plan.order.steps import Counted, Element, Expected, Product, Scatter, Step, Structured, Sum
 from vispec.plan.planned import Plan
-from vispec.plan.rows import summed_by, symbols_of, words
+from vispec.plan.rows import owner, summed_by, symbols_of, words
 from vispec.program.axis import Axis, ordered
 from vispec.structures import structures
 
@@ -103,8 +103,10 @@ class Told:
         """The formula of a step's result."""
         match step:
             case Scatter(over=over, at=at):
-                into = [str(plate) for plate, _ in at]
-                return self.writer.over_pointing(self.plates(over), into, self.inputs(step.inputs), len(step.inputs) > 1)
+                pointed = {owner(there, self.plan.row) for _, there in step.names}
+                told = [(str(plate), self.indices(step, plate, pointed)) for plate, _ in at]
+                tests = [(plate, index) for plate, indices in told for index in indices]
+                return self.writer.over_pointing(self.plates(over), tests, self.inputs(step.inputs), len(step.inputs) > 1)
             case Product(over=over):
                 return self.writer.over(self.plates(over), self.inputs(step.inputs), several=len(step.inputs) > 1)
             case Structured():
@@ -138,7 +140,7 @@ class Told:
         """A factor at one element of a plate, or where it points at some of them."""
         formula = self.formulas[step.inputs[0]]
         if step.where:
-            texts = self.indices(step)
+            texts = self.indices(step, step.plate, {t.variable for t in self.plan.treatments.values() if t.kind == "sum"})
             tests = [(text, number) for text, (_, number) in zip(texts, step.where, strict=True) if text != str(number)]
             if any(text.isdigit() for text, _ in tests):
                 return Formula("1", "0")
@@ -149,12 +151,11 @@ class Told:
                 formula = Formula(f"[{formula.prob}]{sign}", f"[{formula.log}]{sign}")
         return formula
 
-    def indices(self, step: Element) -> list[str]:
-        """What stands at an unrolled plate where the law of a factor's variable reads elements of it."""
+    def indices(self, step: Step, plate: Axis, latents: Collection[str | None]) -> list[str]:
+        """What stands at a plate where the laws of a factor's variables read elements of latents along it."""
         laws = [self.writer.model.variable[name].law for name in self.sources[step.inputs[0]]]
         parts = [part for law in laws if law is not None for value in law_parts(law) for part in self.through_lets(value)]
-        summed = {t.variable for t in self.plan.treatments.values() if t.kind == "sum"}
-        found = [dict(part.by).get(str(step.plate.origin)) for part in parts if part.name in summed]
+        found = [dict(part.by).get(str(plate.origin)) for part in parts if part.name in latents]
         return list(dict.fromkeys(self.writer.notation.expression(index) for index in found if index is not None))
 
     def through_lets(self, value: m.Expression) -> Iterator[m.Select]:
