@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from vispec.explain.factors import factor, guide, joint_guide
 from vispec.explain.formula import Formula, Section, Writer
 from vispec.explain.objective import objective
+from vispec.graph.reads import reads
 from vispec.model import model as m
 from vispec.model.walk import law_parts, walk
 from vispec.plan.formulas import Symbols
@@ -67,8 +68,6 @@ class Told:
     @property
     def drawn(self) -> dict[str, tuple[Formula, set[str]]]:
         """For each drawn variable the density that it is drawn from, and which of the summed variables that reads."""
-        from vispec.graph.reads import reads
-
         summed = {t.variable for t in self.plan.treatments.values() if t.kind == "sum"}
         found, model = dict[str, tuple[Formula, set[str]]](), self.writer.model
         for name, treatment in self.plan.treatments.items():
@@ -155,8 +154,13 @@ class Told:
         """What stands at a plate where the laws of a factor's variables read elements of latents along it."""
         laws = [self.writer.model.variable[name].law for name in self.sources[step.inputs[0]]]
         parts = [part for law in laws if law is not None for value in law_parts(law) for part in self.through_lets(value)]
-        found = [dict(part.by).get(str(plate.origin)) for part in parts if part.name in latents]
+        found = [dict(part.by).get(str(plate.origin)) for part in parts if self.reads_some(part.name, latents)]
         return list(dict.fromkeys(self.writer.notation.expression(index) for index in found if index is not None))
+
+    def reads_some(self, name: str, latents: Collection[str | None]) -> bool:
+        """Whether this is one of the latents, or a let that reads some of them."""
+        let = self.writer.model.let.get(name)
+        return name in latents or (let is not None and any(self.reads_some(read.name, latents) for read in reads(let.value)))
 
     def through_lets(self, value: m.Expression) -> Iterator[m.Select]:
         """All elements that an expression, or a let that it reads, selects."""
