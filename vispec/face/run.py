@@ -9,17 +9,18 @@ from typing import Any, Literal, TypeVar, overload
 import numpy as np
 from torch import nn
 
-from vispec.answers import arviz, check_fit, compare
 from vispec.answers import posterior as posteriors
 from vispec.answers import predict as predictions
 from vispec.answers import sample as samples_
 from vispec.answers import score as scores
-from vispec.answers.checked import CheckedFit
-from vispec.answers.comparison import Comparison
-from vispec.answers.draws import DRAWS
+from vispec.answers.compared import arviz, compare
+from vispec.answers.compared.comparison import Comparison
+from vispec.answers.compared.draws import DRAWS
 from vispec.answers.elements import SHARED, Told
 from vispec.answers.how import CPU, How
 from vispec.answers.reading import load_data
+from vispec.answers.replicated import check_fit
+from vispec.answers.replicated.checked import CheckedFit
 from vispec.answers.summary import summary
 from vispec.face.estimates import Parameters
 from vispec.face.tables import Data, arguments, like
