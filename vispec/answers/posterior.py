@@ -51,13 +51,13 @@ def posterior(
     if query is not None and not is_query(query):
         raise OptionError(unknown_query(query))
     run = with_new(run, data, reading) if new else run
-    dataset = load_data(run, data, reading, say)
+    dataset = load_data(run, data, reading, say, spare=True)
     run, module = summed(run, run.load(how.place, how.memory), how, say)
     if of is not None:
         told = quantity(run, module, dataset, of, how)
     else:
         told = answers(run, module, dataset, query or asked_first(module, usual), how)
-    return by_element(run.model, dataset.tables, told, dataset.keys)
+    return by_element(run.model, dataset.tables, told, dataset.keys, dataset.unmet)
 
 
 def asked_first(module: nn.Module, usual: str) -> str:

@@ -37,7 +37,9 @@ def predict(
     if not fills(run):
         say_flat(run, say)
     dataset = load_shown(run, data, reading, say)
-    return by_element(run.model, dataset.tables, predictions(run, dataset, rule or default_rule(run), how), dataset.keys)
+    return by_element(
+        run.model, dataset.tables, predictions(run, dataset, rule or default_rule(run), how), dataset.keys, dataset.unmet
+    )
 
 
 def asked(run: Run, targets: Sequence[str], rule: str | None) -> Run:
