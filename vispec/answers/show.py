@@ -77,6 +77,8 @@ def _lines(row: Mapping[str, Any], aligned: Aligned) -> Iterator[str]:
 
 def _short(value: Any) -> str:
     """Numbers to four digits, lists in brackets, objects as name=value."""
+    if value is None:
+        return "no value"
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list):
