@@ -205,7 +205,7 @@ class Evaluator(Cells):
         if not any(cells):
             return torch.zeros((), dtype=torch.float64)
         (plate,) = (self.plates[split(split(left)[0].partition("[")[2].removesuffix("]"))[-1]],)
-        (first,) = cells[0]
+        first = next(cell for each in cells for cell in each)
         bound = {cell: here.bound[cell] for each in cells for cell in each}
         others = {cell: value for cell, value in here.bound.items() if cell[0] not in {name for name, _ in bound}}
         index = without_data(self.model, self.model.variable[first[0]].plates).index(plate)

@@ -45,7 +45,7 @@ def ask(
 
 
 def entropy_of(p: Tensor) -> Tensor:
-    """−Σ p log p over the last dimension, 0 where all are 0. By their sum, 1 but for rounding, none is divided into more than 1."""
+    """−Σ p log p over the last dimension, 0 where all are 0. None is more than their sum, which is 1 but for rounding."""
     total = p.sum(-1, keepdim=True)
     return torch.special.entr(p / torch.where(total > 0, total, 1.0)).sum(-1)
 
