@@ -6,7 +6,7 @@ from vispec.answers.elements import Told, by_element
 from vispec.answers.how import How
 from vispec.answers.questions import is_rule, unknown_rule
 from vispec.answers.reading import Say, fills, load_shown, say_flat
-from vispec.answers.show import Aligned
+from vispec.answers.show import Aligned, labels_of
 from vispec.model.problems import did_you_mean, listed
 from vispec.train.data import Dataset
 from vispec.train.errors import OptionError, RunError
@@ -34,7 +34,8 @@ def predict(
     if not fills(run):
         say_flat(run, say)
     dataset = load_shown(run, data, reading, say)
-    return by_element(run.model, dataset.tables, predictions(run, dataset, rule or default_rule(run), how), dataset.keys)
+    told = predictions(run, dataset, rule or default_rule(run), how)
+    return by_element(run.model, dataset.tables, told, labels_of(run.model, run.encoders), dataset.keys)
 
 
 def asked(run: Run, targets: Sequence[str], rule: str | None) -> Run:

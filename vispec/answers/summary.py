@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vispec.diagnostics import plain
+from vispec.screen import folded
 from vispec.train.estimates.show import body, header
 from vispec.train.estimates.stored import read_estimates
 from vispec.train.scores.diagnostics import described
@@ -18,12 +19,13 @@ def summary(run: Run, result: Mapping[str, Any]) -> Iterator[str]:
     for name in ("train", "valid"):
         score = result[name]
         if score is not None:
-            yield f"{name}: {scored(score, name == 'train')}"
+            yield from folded(f"{name}: {scored(score, name == 'train')}", rest="  ")
             for line in described(score["diagnostics"]) if score.get("diagnostics") else ():
-                yield f"  {line}"
+                yield from folded(line, "  ", "    ")
     found = read_estimates(run)
     told = [line for line in (result.get("text"), *result.get("notes", ())) if line]
-    yield from map(plain, told if found is None else found.notes)
+    for line in told if found is None else found.notes:
+        yield from folded(plain(line), rest="  ")
     if found is not None:
         yield from (*header(found, scored=True), "", *body(found, LINES), "")
     if "verification" in result:
