@@ -8,7 +8,7 @@ from vispec.screen import folded
 from vispec.train.estimates.show import body, header
 from vispec.train.estimates.stored import read_estimates
 from vispec.train.scores.diagnostics import described
-from vispec.train.scores.final import kind_of, subtracted
+from vispec.train.scores.final import scored
 from vispec.train.store.run import Run
 
 LINES = 20  # of the table of estimates
@@ -31,16 +31,3 @@ def summary(run: Run, result: Mapping[str, Any]) -> Iterator[str]:
     if "verification" in result:
         yield result["verification"]["text"]
     yield f"run: {run.folder}  (report.html, best.safetensors, module.py)"
-
-
-def scored(score: Mapping[str, Any], training: bool) -> str:
-    """One line of a score: of training data what the fit maximised, of others what they are worth given what rows share."""
-    key, kind, rest = "log_prob", "log-probability", ""
-    if training and score.get("evidence_bound") is not None:
-        key, kind, rest = "evidence_bound", "bound", f", with {subtracted(score)}"
-    elif score["bound"] in ("expected", "predictive"):
-        kind = kind_of(score)
-    elif not score["exact"]:
-        kind = "bound"
-    kind += "" if score["exact"] else f" ({score['estimator']})"
-    return f"{kind} {score[key]:z.2f} nats, {score[f'{key}_per_row']:z.4f} per row{rest}"
