@@ -112,20 +112,25 @@ def test_a_long_row_folds_with_an_indent() -> None:
 
 def test_probabilities_stand_beside_labels_or_positions() -> None:
     assert shown({"a": [0.98, 0.02, 0.0]}, a=["red", "blue", "a\x1b"]) == r"     1  a: red=0.98  blue=0.02  a\x1b=0"
-    assert shown({"a": [0.98, 0.02, 0.0]}) == "     1  a: 0=0.98  1=0.02  2=0"
-    assert shown({"b": [0.25, 0.75]}) == "     1  b: 0=0.25  1=0.75"
+    assert shown({"a": [0.98, 0.02, 0.0]}) == "     1  a: P(0)=0.98  P(1)=0.02  P(2)=0"
+    assert shown({"b": [0.25, 0.75]}) == "     1  b: P(0)=0.25  P(1)=0.75"
 
 
 def test_of_many_values_the_likeliest_are_told_and_the_others_counted() -> None:
     text = shown({"a": [0.001] * 80 + [0.7, 0.12, 0.05, 0.03, 0.02, 0.0]})
-    assert text.startswith("     1  a: 80=0.7  81=0.12  82=0.05  83=0.03  84=0.02  0=0.001  80 others=0.079")
+    assert text.startswith("     1  a: P(80)=0.7  P(81)=0.12  P(82)=0.05  P(83)=0.03  P(84)=0.02  P(0)=0.001  80 others=0.079")
 
 
 def test_probabilities_along_plates_have_a_line_for_each_element() -> None:
     row, words = {"c": [[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]}, {"x": ["the", "end"]}
-    assert shown(row, words).splitlines() == ["row 1", "  c:", "    the: 0=0.5  1=0.5  2=0", "    end: 0=1  1=0  2=0"]
+    assert shown(row, words).splitlines() == [
+        "row 1",
+        "  c:",
+        "    the: P(0)=0.5  P(1)=0.5  P(2)=0",
+        "    end: P(0)=1  P(1)=0  P(2)=0",
+    ]
     pairs = shown({"y": [[[0.5, 0.5, 0.0]], [[0.0, 0.0, 1.0]]]}, j=["p"])
-    assert pairs.splitlines()[2:] == ["    0, p: 0=0.5  1=0.5  2=0", "    1, p: 0=0  1=0  2=1"]
+    assert pairs.splitlines()[2:] == ["    0, p: P(0)=0.5  P(1)=0.5  P(2)=0", "    1, p: P(0)=0  P(1)=0  P(2)=1"]
 
 
 def test_values_and_draws_are_no_probabilities() -> None:

@@ -9,6 +9,7 @@ from vispec.model.extent import element_plates
 from vispec.model.model import Let, Model, Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.screen import WIDE, folded
+from vispec.train.data.encoding.labels import is_whole
 from vispec.train.data.encoding.vocab import Encoders
 from vispec.train.scores.rows import Rows
 
@@ -94,7 +95,10 @@ class Aligned:
         target = None if node is None or node.type.plate is None else self.words(node.type.plate)
         names = target or self.labels.get(name, ())
         shown = sorted(range(len(found)), key=lambda i: -found[i])[:SOME] if many else range(len(found))
-        told = [f"{plain(str(names[i])) if i < len(names) else i}={_short(found[i])}" for i in shown]
+        called = [plain(str(names[i])) if i < len(names) else str(i) for i in shown]
+        if all(is_whole(each) for each in called):
+            called = [f"P({each})" for each in called]  # 0=1 would be read as another thing
+        told = [f"{each}={_short(found[i])}" for each, i in zip(called, shown, strict=True)]
         rest = f"{len(found) - SOME} others={_short(max(0.0, sum(found) - sum(found[i] for i in shown)))}"
         return "  ".join([*told, rest] if many else told)
 

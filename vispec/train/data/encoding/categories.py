@@ -21,7 +21,17 @@ from vispec.train.data.encoding.tokens import indices_of
 from vispec.train.data.sizes import Sizes
 
 SHOWN = 8  # labels in a message
-BLANKS = {".", "-", "--", "n/a", "#n/a", "na", "nil", "none", "missing"}  # labels that may be meant as missing, in small letters
+BLANKS = {
+    ".",
+    "-",
+    "--",
+    "n/a",
+    "#n/a",
+    "na",
+    "nil",
+    "none",
+    "missing",
+}  # labels that may be meant as missing, in small letters
 
 
 @dataclass(frozen=True)
