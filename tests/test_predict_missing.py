@@ -192,3 +192,34 @@ def test_labels_beside_latents_that_are_drawn_are_weighed() -> None:
     found = module.predict(batch, samples=100_000)["x"][CELL]  # pyright: ignore[reportCallIssue]
     assert abs(float(found[1] - (weight * p * p).sum() / (weight * p).sum())) < 0.02
     assert module.predict(batch, rule="mode")["x"].tolist() == [[1, 1]]  # pyright: ignore[reportCallIssue]
+
+
+LABELLED = """\
+param p : simplex[3]
+plate k[3]:
+    param mu : real
+plate n:
+    partial c : index[k] ~ Categorical(p)
+    plate j[2]:
+        observed x : real ~ Normal(mu[c], 1)
+"""
+GUIDED = "guide:\n    c ~ Categorical(softmax(mu * x[0] for k))\n"
+DRAWN = "infer:\n    c : score(samples=4)\n"
+
+
+@pytest.mark.parametrize("more", ["", GUIDED, DRAWN, GUIDED + DRAWN], ids=["summed", "guided", "drawn", "guided and drawn"])
+def test_a_label_is_predicted_from_its_row_however_the_fit_holds_it(more: str) -> None:
+    module = loaded(compile_spec(Source("spec.vispec", LABELLED + more))).double()
+    torch.manual_seed(1)
+    for parameter in module.parameters():
+        parameter.data = torch.randn_like(parameter, dtype=torch.float64)
+    x = torch.tensor([[1.0, 0.5], [-1.0, 0.0], [0.0, 0.0]], dtype=torch.float64)
+    batch = {"x": x, "c": torch.tensor([0, 0, 2]), "c_observed": torch.tensor([False, False, True])}
+    mu = module.mu.detach()
+    expected = (module.raw_p.detach() - 0.5 * (x[:, :, None] - mu).square().sum(1)).softmax(-1)
+    expected[2] = torch.tensor([0.0, 0.0, 1.0])
+    close = 4 * math.sqrt(0.25 / 2000) if "score" in more else 1e-9
+    found = module.predict(batch, rule="probs", samples=20_000)["c"]  # pyright: ignore[reportCallIssue]
+    torch.testing.assert_close(found, expected, rtol=0, atol=close)
+    assert module.predict(batch, rule="mode")["c"].tolist() == expected.argmax(-1).tolist()  # pyright: ignore[reportCallIssue]
+    assert module.predict(batch, rule="sample")["c"][2] == 2  # pyright: ignore[reportCallIssue]

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from vispec.answers.arviz import to_arviz
-from vispec.answers.compare import compare
+from vispec.answers.compared.arviz import to_arviz
+from vispec.answers.compared.compare import compare
 from vispec.answers.how import CPU
 from vispec.cli.main import main
 from vispec.train.data import Dataset

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from vispec.answers import loo
+from vispec.answers.compared import loo
 from vispec.cli.main import main
 
 NORMAL = "param mu : real\nparam sigma : positive\nplate n:\n    observed x : real ~ Normal(mu, sigma)\n"

@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 from scipy.special import gammaln, logsumexp
 from scipy.stats import norm, qmc
 
-from vispec.answers.arviz import to_arviz
+from vispec.answers.compared.arviz import to_arviz
 from vispec.cli.main import main
 from vispec.train.data import Dataset
 from vispec.train.estimates.stored import training_data

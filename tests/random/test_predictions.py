@@ -3,6 +3,7 @@ with the cell filled in, since exp(log p(cell, seen) - log p(seen)) is the predi
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from random import Random
 
 import numpy as np
@@ -25,6 +26,7 @@ from vispec.train.store.changed import hidden
 
 CELLS = 60
 LEVELS = (0.4, 0.6)
+PARTS = (1e-9, 1e-6, 1e-3, 0.1, 0.4, 0.5, 0.6, 0.9, 1 - 1e-3, 1 - 1e-6, 1 - 1e-9)
 HEAVY = {"StudentT", "Cauchy", "HalfCauchy", "Pareto", "InverseGamma", "LogNormal", "ShiftedLogNormal", "Weibull"}
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
 CLOSE = {"rtol": 1e-8, "atol": 1e-8}
@@ -169,13 +171,14 @@ def of_number(found: Hidden) -> None:
     def mass(low: Tensor, high: Tensor, of: Callable[[Tensor], Tensor] = torch.ones_like) -> float:
         return integral(lambda t: of(back(t)) * found.density(back(t)) * slope(back(t)), float(there(low)), float(there(high)))
 
-    first, low, high, last = found.told("quantiles(.000000001, .4, .6, .999999999)")
-    assert mass(low, high) == pytest.approx(0.2, abs=1e-8)
-    assert mass(first, low) == pytest.approx(0.4, abs=1e-8)
+    at = found.told(f"quantiles({', '.join(f'{level:.9f}' for level in PARTS)})")
+    for (low, high), (below, level) in zip(pairwise(at), pairwise(PARTS), strict=True):
+        assert mass(low, high) == pytest.approx(level - below, abs=1e-8)
+    first, low, high, last = at[[0, 4, 6, -1]]
     grid = found.density(torch.lerp(low, high, torch.linspace(0, 1, 300, dtype=torch.float64))).max()
     assert found.density(found.told("mode")[None]) >= grid * (1 - 1e-8)
     laws = {draw.distribution for draw in draws(found.variable.law)} if found.variable.law is not None else set()
     if not laws & HEAVY:
         assert float(found.told("mean")) == pytest.approx(
-            mass(first, last, lambda at: at), abs=1e-6 + 1e-7 * float(last - first)
+            sum(mass(*ends, lambda x: x) for ends in pairwise(at)), abs=1e-6 + 1e-7 * float(last - first)
         )

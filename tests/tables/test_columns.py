@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from tabled import Files, done, files, values, vispec, warned
 
 __all__ = ["files"]
@@ -131,12 +132,18 @@ def test_an_element_that_no_row_meets(files: Files) -> None:
 
 
 def test_an_unmet_element_has_no_prediction(files: Files) -> None:
+    """The others have theirs; a log-probability of such rows there is none."""
     run = str(files.folder / "run")
     done("fit", files.path("m.vispec", ROOMS), files.path("d.csv", SEEN), "--out", run, "--no-verify")
-    result = vispec("predict", run, files.path("e.csv", "school_id,room_id\ns2,r2\n"))
-    assert "`u[s2, r2]` met no row" in result.output
-    assert result.exit_code == 1
-    assert vispec("predict", run, files.path("f.csv", "school_id,room_id\ns2,r1\n")).exit_code == 0
+    data = files.path("e.csv", "school_id,room_id\ns1,r2\ns2,r2\ns2,r1\n")
+    result = vispec("predict", run, data, "--jsonl")
+    assert result.exit_code == 0, result.output
+    assert "`u[s2, r2]` met no row of the training data: 1 row here has no value" in result.stderr
+    found = [json.loads(line)["y"] for line in result.stdout.splitlines()]
+    assert found == [pytest.approx(2), None, pytest.approx(3)]
+    assert "no value" in vispec("predict", run, data).stdout
+    scored = vispec("eval", run, files.path("f.csv", "school_id,room_id,y\ns2,r2,1\n"))
+    assert (scored.exit_code, "D136" in scored.output) == (1, True)
 
 
 def test_unmet_elements_of_other_readings(files: Files) -> None:

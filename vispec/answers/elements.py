@@ -1,7 +1,7 @@
 """Rows in, rows out: where a spec has no data plate and its data came as tables, answers are told element by element."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,17 +18,23 @@ Keys = Mapping[str, Sequence[str | int]]
 
 
 def by_element(
-    model: Model, tables: Sequence[str], found: Iterable[Told], labels: Labels, keys: Keys | None = None
+    model: Model,
+    tables: Sequence[str],
+    found: Iterable[Told],
+    labels: Labels,
+    keys: Keys | None = None,
+    unmet: Collection[int] = (),
 ) -> Iterator[Told]:
     """The answers as they are, those of a long table behind the keys of their rows; for a spec without a data plate all in one,
     or for each table an answer a row, behind what stands in none of them, under `(shared)`. tables: the plates whose elements
-    were the rows of a table."""
+    were the rows of a table. unmet: rows that have no answer, as nothing is known of what they read."""
     if model.single is None:
         number = 0
         for row, aligned in found:
             own = {} if SHARED in row else {name: labels[number] for name, labels in (keys or {}).items() if name not in row}
+            told = dict.fromkeys(row) if SHARED not in row and number in unmet else row
             number += SHARED not in row
-            yield {**own, **row}, replace(aligned, labels=labels)
+            yield {**own, **told}, replace(aligned, labels=labels)
         return
     whole: dict[str, Any] = {}
     beside: dict[str, Any] = {}

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from vispec.answers.elements import Told, by_element
+from vispec.answers.fresh import with_new
 from vispec.answers.how import How
 from vispec.answers.questions import is_query, unknown_query
 from vispec.answers.reading import Say, load_data
@@ -40,20 +41,23 @@ def posterior(
     query: str | None = None,
     of: str | None = None,
     usual: str = "marginals",
+    new: bool = False,
 ) -> Iterator[Told]:
     """Each row's answers, behind those that rows share. query: one of QUERIES, None: moments where guides need draws, else the
-    usual one. of: a derived quantity to tell of instead. Raises DataError, RunError, OptionError."""
+    usual one. of: a derived quantity to tell of instead. new: whether rows may be of elements that the fit did not meet.
+    Raises DataError, RunError, OptionError."""
     if of is not None and query is not None:
         raise OptionError("a derived quantity has a mean: it takes no query")
     if query is not None and not is_query(query):
         raise OptionError(unknown_query(query))
-    dataset = load_data(run, data, reading, say)
+    run = with_new(run, data, reading) if new else run
+    dataset = load_data(run, data, reading, say, spare=True)
     run, module = summed(run, run.load(how.place, how.memory), how, say)
     if of is not None:
         told = quantity(run, module, dataset, of, how)
     else:
         told = answers(run, module, dataset, query or asked_first(module, usual), how)
-    return by_element(run.model, dataset.tables, told, labels_of(run.model, run.encoders), dataset.keys)
+    return by_element(run.model, dataset.tables, told, labels_of(run.model, run.encoders), dataset.keys, dataset.unmet)
 
 
 def asked_first(module: nn.Module, usual: str) -> str:
@@ -68,7 +72,7 @@ def summed(run: Run, module: nn.Module, how: How, say: Say) -> tuple[Run, nn.Mod
     latent = [variable.name for variable in run.model.variables if variable.role == "latent"]
     if hasattr(module, "posterior") or hasattr(module, "draws") or not latent:
         return run, module
-    found = Summed(run.folder, run.config, run.trust)
+    found = Summed.of(run)
     try:
         module = found.load(how.place, how.memory)
     except SpecError as error:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from vispec.answers.elements import Told, by_element
+from vispec.answers.fresh import with_new
 from vispec.answers.how import How
 from vispec.answers.questions import is_rule, unknown_rule
 from vispec.answers.reading import Say, fills, load_shown, say_flat
@@ -25,17 +26,19 @@ def predict(
     say: Say,
     rule: str | None = None,
     targets: Sequence[str] = (),
+    new: bool = False,
 ) -> Iterator[Told]:
     """Each row's predictions. rule: one of RULES, None: mode where all that is predicted is discrete, else mean. targets:
-    observed or partial variables to predict from all else. Raises DataError, RunError, OptionError."""
+    observed or partial variables to predict from all else. new: whether rows may be of elements that the fit did not meet,
+    whose latents then come from their laws. Raises DataError, RunError, OptionError."""
     if rule is not None and not is_rule(rule):
         raise OptionError(unknown_rule(rule))
-    run = asked(run, targets, rule)
+    run = asked(with_new(run, data, reading) if new else run, targets, rule)
     if not fills(run):
         say_flat(run, say)
     dataset = load_shown(run, data, reading, say)
     told = predictions(run, dataset, rule or default_rule(run), how)
-    return by_element(run.model, dataset.tables, told, labels_of(run.model, run.encoders), dataset.keys)
+    return by_element(run.model, dataset.tables, told, labels_of(run.model, run.encoders), dataset.keys, dataset.unmet)
 
 
 def asked(run: Run, targets: Sequence[str], rule: str | None) -> Run:
@@ -46,7 +49,7 @@ def asked(run: Run, targets: Sequence[str], rule: str | None) -> Run:
             help_ = did_you_mean(name, known, f"there are: {listed(known)}")
             raise RunError(f"--target names `{name}`, which is no observed or partial variable; {help_}")
     if targets:
-        return Hidden(run.folder, run.config, run.trust, targets=frozenset(targets))
+        return Hidden.of(run, targets=frozenset(targets))
     return run if fills(run) or rule == "greedy" else predictable(run)
 
 

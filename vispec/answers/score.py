@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from vispec.answers import pointwise as parts
+from vispec.answers.compared import pointwise as parts
 from vispec.answers.how import How
 from vispec.answers.reading import Say, load_data
 from vispec.train.reading import Reading

@@ -157,6 +157,8 @@ def _leaves(value: Any, depth: int, at: tuple[int, ...] = ()) -> Iterator[tuple[
 
 def _short(value: Any) -> str:
     """Numbers to four digits, lists in brackets, objects as name=value."""
+    if value is None:
+        return "no value"
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list):

@@ -128,6 +128,11 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return called
 
 
+new_option = click.option(
+    "--new",
+    type=click.Choice(["prior"]),
+    help="Rows of groups that the fit did not meet: what is latent of them comes from its law.",
+)
 data_argument = click.argument("data", nargs=-1, required=True)
 
 

@@ -4,28 +4,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 from torch import nn
 
-from vispec.answers import arviz, check_fit, compare
 from vispec.answers import posterior as posteriors
 from vispec.answers import predict as predictions
 from vispec.answers import sample as samples_
 from vispec.answers import score as scores
-from vispec.answers.checked import CheckedFit
-from vispec.answers.comparison import Comparison
-from vispec.answers.draws import DRAWS
+from vispec.answers.compared import arviz, compare
+from vispec.answers.compared.comparison import Comparison
+from vispec.answers.compared.draws import DRAWS
 from vispec.answers.elements import SHARED, Told
 from vispec.answers.how import CPU, How
 from vispec.answers.reading import load_data
+from vispec.answers.replicated import check_fit
+from vispec.answers.replicated.checked import CheckedFit
 from vispec.answers.summary import summary
 from vispec.face.estimates import Parameters
 from vispec.face.tables import Data, arguments, like
 from vispec.face.words import say
 from vispec.model.model import Model as Checked
-from vispec.train.errors import RunError
+from vispec.train.errors import OptionError, RunError
 from vispec.train.estimates.order import order_by
 from vispec.train.estimates.stored import find_estimates, last_result
 from vispec.train.estimates.uncertainty.intervals import at_level
@@ -40,6 +41,8 @@ Columns = Mapping[str, str | Sequence[str]]
 """By variable, the columns that feed it, as `--columns` has them."""
 Rows = list[dict[str, Any]]
 Files = str | PathLike[str] | list[Any]
+New = Literal["prior"] | None
+"""How rows are answered of groups that the fit did not meet: not at all, or by what the laws of their latents say."""
 
 
 def readings(columns: Columns | None, index: Mapping[str, str] | None, absent: Sequence[str], drop_missing: bool) -> Reading:
@@ -102,34 +105,46 @@ class Run:
     # ---- answers
 
     @overload
-    def posterior(self, data: Files, query: str | None = None, *, of: str | None = None, **how: Any) -> Rows: ...
+    def posterior(
+        self, data: Files, query: str | None = None, *, of: str | None = None, new: New = None, **how: Any
+    ) -> Rows: ...
     @overload
-    def posterior(self, data: Table, query: str | None = None, *, of: str | None = None, **how: Any) -> Table: ...
-    def posterior(self, data: Data, query: str | None = None, *, of: str | None = None, **how: Any) -> Any:
+    def posterior(
+        self, data: Table, query: str | None = None, *, of: str | None = None, new: New = None, **how: Any
+    ) -> Table: ...
+    def posterior(self, data: Data, query: str | None = None, *, of: str | None = None, new: New = None, **how: Any) -> Any:
         """What the data say of each latent, row by row. query: marginals, mode, kbest(5), sample, entropy, pairs, kl(RUN) or
         moments(10000). of: a derived quantity instead."""
         with arguments(data) as (words,):
             reading, means = _split(how)
-            return _told(data, posteriors.posterior(self.stored, words, reading, means, say, query, of))
+            return _told(data, posteriors.posterior(self.stored, words, reading, means, say, query, of, new=_asked(new)))
 
-    def shared(self, data: Data, query: str | None = None, *, of: str | None = None, **how: Any) -> dict[str, Any]:
+    def shared(
+        self, data: Data, query: str | None = None, *, of: str | None = None, new: New = None, **how: Any
+    ) -> dict[str, Any]:
         """The posterior of what all rows share: of latents outside the data plate."""
         with arguments(data) as (words,):
             reading, means = _split(how)
-            found = posteriors.posterior(self.stored, words, reading, means, say, query, of)
+            found = posteriors.posterior(self.stored, words, reading, means, say, query, of, new=_asked(new))
             return next((row[SHARED] for row, _ in found if SHARED in row), {})
 
     @overload
-    def predict(self, data: Files, rule: str | None = None, *, target: str | Sequence[str] = (), **how: Any) -> Rows: ...
+    def predict(
+        self, data: Files, rule: str | None = None, *, target: str | Sequence[str] = (), new: New = None, **how: Any
+    ) -> Rows: ...
     @overload
-    def predict(self, data: Table, rule: str | None = None, *, target: str | Sequence[str] = (), **how: Any) -> Table: ...
-    def predict(self, data: Data, rule: str | None = None, *, target: str | Sequence[str] = (), **how: Any) -> Any:
+    def predict(
+        self, data: Table, rule: str | None = None, *, target: str | Sequence[str] = (), new: New = None, **how: Any
+    ) -> Table: ...
+    def predict(
+        self, data: Data, rule: str | None = None, *, target: str | Sequence[str] = (), new: New = None, **how: Any
+    ) -> Any:
         """The missing cells of partial variables, or else what is observed; and what `target` names. rule: mean, mode, joint,
         median, quantiles(.05, .95), probs, sample, sample(5) or greedy."""
         targets = (target,) if isinstance(target, str) else tuple(target)
         with arguments(data) as (words,):
             reading, means = _split(how)
-            return _told(data, predictions.predict(self.stored, words, reading, means, say, rule, targets))
+            return _told(data, predictions.predict(self.stored, words, reading, means, say, rule, targets, _asked(new)))
 
     def score(self, data: Data, estimator: str | None = None, **how: Any) -> Score:
         """The log-probability of the data in nats, or its bound. estimator: iwae(5000) or elbo(100) in place of its own."""
@@ -178,6 +193,13 @@ class Run:
             if rows is None:
                 raise RunError("the training data are not there; name them as `data`")
             return arviz.to_arviz(self.stored, rows, draws, means.place, means.seed, known, say)
+
+
+def _asked(new: New) -> bool:
+    """OptionError for anything but "prior" or None."""
+    if new not in (None, "prior"):
+        raise OptionError(f"new={new!r}: it is 'prior' or None")
+    return new is not None
 
 
 def _split(how: Mapping[str, Any]) -> tuple[Reading, How]:

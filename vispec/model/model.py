@@ -423,7 +423,8 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Model:
-    """A checked spec. `name` is the CamelCase class name (from the file's name). Declarations keep the order of the text."""
+    """A checked spec. `name` is the CamelCase class name (from the file's name). Declarations keep the order of the text.
+    fresh: of a fitted model, plates with elements that the fit did not meet, and the number of the first of these."""
 
     name: str
     source: Source
@@ -440,6 +441,7 @@ class Model:
     infer: tuple[Infer, ...]
     fit: tuple[FitEntry | Schedule, ...]
     joint: JointGuide | None = None
+    fresh: tuple[tuple[str, int], ...] = ()
 
     @property
     def fixed(self) -> tuple[str, ...]:

@@ -53,9 +53,9 @@ def check_fit(
     are drawn; and calibration, by the rank of each number among its replicates. Pictures are in check-fit.html of RUN.
     """
     with failures(as_json):
-        from vispec.answers.check_fit import check_fit as checked
-        from vispec.answers.fit_page import FILE, write_page
         from vispec.answers.how import How
+        from vispec.answers.replicated.check_fit import check_fit as checked
+        from vispec.answers.replicated.fit_page import FILE, write_page
 
         opened, place = open_run(run, device, threads, data, reading, params)
         found = checked(opened, load_data(opened, data, reading), How(place, batch, seed or 0), say, replicates)

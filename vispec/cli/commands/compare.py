@@ -50,7 +50,7 @@ def compare(
         missing = "".join(f"; {word} is no folder" for word in files if not Path(word).exists() and "=" not in word)
         raise click.UsageError(f"it compares two runs or more{missing}")
     with failures(as_json):
-        from vispec.answers.compare import compare as compared
+        from vispec.answers.compared.compare import compare as compared
 
         opened = [open_run(folder, device, threads) for folder in folders]
         data = [load_data(run, files, reading) for run, _ in opened] if files else None

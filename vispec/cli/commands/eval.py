@@ -61,7 +61,7 @@ def evaluate(
     if pointwise and estimator is not None:
         raise click.UsageError("--pointwise takes the model's own numbers, and no --estimator")
     with failures(as_json):
-        from vispec.answers import pointwise as parts
+        from vispec.answers.compared import pointwise as parts
         from vispec.answers.how import How
         from vispec.train.scores.final import Latents, final_score, latents_of
         from vispec.train.scores.weights import read_estimator

@@ -13,6 +13,7 @@ from vispec.cli.options import (
     device_option,
     jsonl_option,
     memory_option,
+    new_option,
     open_run,
     params_option,
     reading_options,
@@ -41,6 +42,7 @@ class Query(click.ParamType):
 @data_argument
 @reading_options
 @params_option
+@new_option
 @click.option(
     "--query",
     type=Query(),
@@ -59,6 +61,7 @@ def posterior(
     data: tuple[str, ...],
     reading: Reading,
     params: Path | None,
+    new: str | None,
     query: str | None,
     of: str | None,
     samples: int | None,
@@ -90,7 +93,7 @@ def posterior(
         opened, place = open_run(run, device, threads, data, reading, params)
         how = How(place, batch, seed or 0, samples, memory)
         usual = "marginals" if jsonl else "mode"
-        show_rows(asked.posterior(opened, data, reading, how, say, query, of, usual), jsonl)
+        show_rows(asked.posterior(opened, data, reading, how, say, query, of, usual, new is not None), jsonl)
 
 
 ENTRY = Command("posterior", posterior)

@@ -12,6 +12,7 @@ from vispec.cli.options import (
     data_argument,
     device_option,
     jsonl_option,
+    new_option,
     open_run,
     params_option,
     reading_options,
@@ -39,6 +40,7 @@ class Rule(click.ParamType):
 @data_argument
 @reading_options
 @params_option
+@new_option
 @click.option("--rule", type=Rule(), help=RULE)
 @click.option("--target", "targets", multiple=True, help="An observed variable to predict from all else; again for more.")
 @click.option("--samples", type=click.IntRange(min=1), help="Draws of what is not summed (default 1000).")
@@ -52,6 +54,7 @@ def predict(
     data: tuple[str, ...],
     reading: Reading,
     params: Path | None,
+    new: str | None,
     rule: str | None,
     targets: tuple[str, ...],
     samples: int | None,
@@ -76,7 +79,7 @@ def predict(
 
         opened, place = open_run(run, device, threads, data, reading, params)
         how = How(place, batch, seed or 0, samples)
-        show_rows(asked.predict(opened, data, reading, how, say, rule, targets), jsonl)
+        show_rows(asked.predict(opened, data, reading, how, say, rule, targets, new is not None), jsonl)
 
 
 ENTRY = Command("predict", predict)

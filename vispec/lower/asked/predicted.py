@@ -16,8 +16,9 @@ from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, ThenLaw, by_position, t
 from vispec.factors.make import Factors
 from vispec.lower.asked.derived import complete, whole
 from vispec.lower.bound import total
-from vispec.model.model import Variable
+from vispec.model.model import Model, Variable
 from vispec.model.types import FINITE_DOMAINS
+from vispec.plan.held.hold import values_axis
 from vispec.plan.held.joint import joint
 from vispec.plan.held.setting import Setting, tilts
 from vispec.plan.order.problem import Factor
@@ -45,31 +46,39 @@ class Predicted:
 
 
 def predicted(f: Factors) -> Predicted | None:
-    """None where no number may be missing, and no label beside latents that are drawn."""
+    """None where nothing may be missing but labels that are summed, of which the posterior tells."""
     partial = [v for v in f.model.variables if v.role == "partial"]
     numbers = [v for v in partial if v.type.domain not in FINITE_DOMAINS or v.type.shape]  # several bits are no label
-    guided = {guide.name for guide in f.model.guide}
-    if not numbers and (not partial or any(v.name in guided or v.type.domain == "tree" for v in partial)):
+    if not numbers and (not partial or any(v.type.domain == "tree" for v in partial)):
         return None
     s = complete(f.model, f)
-    if not numbers and s.draws.samples is None:
+    if not numbers and (s.draws.samples is None or (s.draws.drawn and any(learnt(v, s, f.model) for v in partial))):
         return None
-    s = replace(s, joint=joint(s.f, s.treatments, s.draws, {f"tilt_{v.name}": tilt_of(s, v) for v in numbers}))
+    drawn_labels = [v for v in partial if v not in numbers and v.type.domain != "tree" and s.treatments[v.name].kind == "draw"]
+    chances = {v.name: values_axis(f.frame, v) for v in drawn_labels}
+    told = {f"tilt_{v.name}": tilt_of(s, v) for v in numbers}
+    told |= {f"tilt_{v.name}": tilt_at(s, v, chances[v.name]) for v in drawn_labels}
+    s = replace(s, joint=joint(s.f, s.treatments, s.draws, told))
     labels = {tilt.name.removeprefix("tilt_"): tilt for tilt in tilts(s)}
     labels = {name: tilt for name, tilt in labels.items() if f.model.variable[name].role == "partial"}
-    if not numbers and not labels:
+    chances |= {name: s.joint.held.values[name] for name in labels}
+    if not numbers and not chances:
         return None
     orders = {v.name: (*map(f.frame.plate, v.plates), *f.frame.shape(v.type)) for v in numbers}
-    for name in labels:
-        orders[name] = (*map(f.frame.plate, f.model.variable[name].plates), s.joint.held.values[name])
-    drawn_too = {v.name: "weighed" for v in numbers if s.treatments[v.name].kind == "draw"}
-    kinds = {v.name: kind(f, v) for v in numbers} | drawn_too | dict.fromkeys(labels, "finite")
+    orders |= {name: (*map(f.frame.plate, f.model.variable[name].plates), values) for name, values in chances.items()}
+    weighed = {v.name: "weighed" for v in numbers if s.treatments[v.name].kind == "draw"}
+    kinds = {v.name: kind(f, v) for v in numbers} | weighed | dict.fromkeys(chances, "finite")
     kinds = {v.name: kinds[v.name] for v in partial if v.name in kinds}
     zeros = whole(s, {name: Zeros(order) for name, order in orders.items()})
     try:
         return Predicted(tilted(s, tuple(labels.values())), zeros, orders, kinds, s.draws.samples)
     except IntractableError as error:
         return Predicted(whole(s, {}), zeros, orders, kinds, None, error.why)
+
+
+def learnt(variable: Variable, s: Setting, model: Model) -> bool:
+    """Whether a label is summed under a guide of its own, which beside latents that are drawn has learnt to tell it."""
+    return any(guide.name == variable.name for guide in model.guide) and s.treatments[variable.name].kind == "sum"
 
 
 def tilted(s: Setting, more: tuple[Factor, ...]) -> Program:
@@ -113,6 +122,14 @@ def tilt_of(s: Setting, variable: Variable) -> tuple[Node, frozenset[Axis]]:
     asked = of_draw(s.draws.held[frame.site(variable)], at) if treatment.kind == "draw" else of_law(law, at, shape)
     asked = frame.named(asked, f"told_{variable.name}")
     return build.reduce("sum", build.mul(Input(variable.name, at.order, "real", "tilt"), asked), shape), frozenset(plates)
+
+
+def tilt_at(s: Setting, variable: Variable, values: Axis) -> tuple[Node, frozenset[Axis]]:
+    """The tilt of a label's value at its draw, in its plates."""
+    frame = s.f.frame
+    plates = tuple(map(frame.plate, variable.plates))
+    tilt = Input(variable.name, (*plates, values), "real", "tilt")
+    return build.pick(tilt, {values: s.draws.held[frame.site(variable)]}), frozenset(plates)
 
 
 def of_law(law: Law, at: Node, shape: tuple[Axis, ...]) -> Node:

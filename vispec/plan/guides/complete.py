@@ -6,6 +6,7 @@ from vispec.model.model import All, Apply, Draw, Evidence, Expression, Model, Pa
 from vispec.model.walk import key, rebuilt
 from vispec.plan.guides.baseline import learns_baseline, with_baseline
 from vispec.plan.guides.families import FAMILIES, ends_of, positions
+from vispec.plan.guides.fresh import with_fresh
 from vispec.plan.guides.joint import with_flow_names, with_joint
 from vispec.plan.guides.nets import with_net
 from vispec.plan.guides.parameters import with_parameters
@@ -19,6 +20,7 @@ def complete_guides(model: Model) -> Model:
     for variable in model.variables:
         if needs_guide(variable, model):
             model = with_guide(variable, model)
+    model = with_fresh(model)
     return with_baseline(model) if learns_baseline(model) else model
 
 

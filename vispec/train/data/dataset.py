@@ -42,7 +42,8 @@ class Dataset:
     asked: by variable that `--columns` names, the names of its columns.
     weight: the variable that says how many rows each row stands for.
     tables: the outermost plates whose elements are the rows of a file, where the data are one row. dropped: a line on rows that
-    were left out, "" where there are none. keys: of a long table, the column that keys its rows and their labels."""
+    were left out, "" where there are none. keys: of a long table, the column that keys its rows and their labels. unmet:
+    rows that read what no row of the training data met."""
 
     fields: Mapping[str, Field]
     ragged: Mapping[Path, Ragged]
@@ -60,6 +61,7 @@ class Dataset:
     tables: tuple[str, ...] = ()
     dropped: str = ""
     keys: Mapping[str, tuple[str | int, ...]] = dataclass_field(default_factory=dict)
+    unmet: frozenset[int] = frozenset()
 
     @property
     def num_rows(self) -> int:

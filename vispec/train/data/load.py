@@ -38,6 +38,7 @@ def load(
     index: Mapping[str, str] | None = None,
     drop: bool = False,
     remembered: Collection[str] = (),
+    spare: bool = False,
 ) -> Dataset:
     """Read data for a model; raises DataError with all that is wrong in it.
 
@@ -47,7 +48,8 @@ def load(
     optional: variables whose columns may be absent, such as those to be predicted. more: build also the encoders that
     `encoders` lacks. absent: partial variables of which there are no values. index: by plate, the column that says in which of
     its elements a row stands. drop: leave out rows in which a value is missing that must be there. remembered: plates
-    whose columns of `index` need not be there.
+    whose columns of `index` need not be there. spare: rows that read elements of parameters which the training data did not
+    meet are kept, and known as such.
     """
     problems = Problems()
     known = Sizes(model, sizes or {})
@@ -74,7 +76,7 @@ def load(
     if model.weight in fields:
         _check_weights(fields[model.weight].values, arranged[model.weight].column, problems)
     problems.check()
-    told = (model, fields, arranged, found, built, known, problems)
+    told, unmet = (model, fields, arranged, found, built, known, problems), frozenset[int]()
     if training:
         built = replace(built, unmet=find_unmet(*told))
         warn_of_scales(model, fields, arranged, problems)
@@ -82,13 +84,20 @@ def load(
         warn_of_tables(model, matched, built, problems)
         _warn_of_silence(fields, matched, problems)
     else:
-        check_unmet(*told)
+        unmet = check_unmet(*told, spare)
         problems.check()
     gathered = {name: column.names for name, column in matched.columns.items() if column.names}
     weight = model.weight if model.weight in fields else None
     dataset = _dataset(model, fields, found, origin.rows, built, known, problems)
     return replace(
-        dataset, columns=gathered, weight=weight, tables=tables, asked=matched.names, dropped=dropped, keys=matched.rows
+        dataset,
+        columns=gathered,
+        weight=weight,
+        tables=tables,
+        asked=matched.names,
+        dropped=dropped,
+        keys=matched.rows,
+        unmet=unmet,
     )
 
 

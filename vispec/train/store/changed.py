@@ -2,11 +2,10 @@
 compiled anew from the changed spec, and has the parameters of the run."""
 
 import sys
-from abc import abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +18,7 @@ from vispec.model.walk import is_read
 from vispec.plan.planner import plan_of
 from vispec.syntax.parse import parse
 from vispec.syntax.tree import Infer, Plate, Statement, Tree, Variable
+from vispec.train.data.encoding.vocab import Encoders
 from vispec.train.setup.given import fix
 from vispec.train.sizes import size_names
 from vispec.train.store.checkpoint import Tensors
@@ -28,18 +28,31 @@ from vispec.train.store.run import Run
 
 @dataclass(frozen=True)
 class Changed(Run):
-    """work: terms that the sums for one row may have; what was planned once, was allowed."""
+    """work: terms that the sums for one row may have; what was planned once, was allowed. fresh: plates with elements that the
+    fit did not meet, and the first of these. labelled: words and labels with those of such elements behind the others."""
 
     work: int | None = sys.maxsize
+    fresh: tuple[tuple[str, int], ...] = ()
+    labelled: Encoders | None = None
 
-    @abstractmethod
+    @classmethod
+    def of(cls, run: Run, **more: Any) -> Self:
+        """The run, read so too."""
+        kept = {"fresh": run.fresh, "labelled": run.labelled} if isinstance(run, Changed) else {}
+        return cls(run.folder, run.config, run.trust, **kept, **more)
+
     def change(self, tree: Tree) -> Tree:
         """The spec as it is read."""
+        return tree
 
     @cached_property
     def model(self) -> Model:  # pyright: ignore[reportIncompatibleVariableOverride]
         sizes = {name: size for name, size in self.config.sizes.items() if name in size_names(self.source)}
-        return check_model(self.change(parse(self.source)), sizes)
+        return replace(check_model(self.change(parse(self.source)), sizes), fresh=self.fresh)
+
+    @cached_property
+    def encoders(self) -> Encoders:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.labelled or super().encoders
 
     @cached_property
     def module_class(self) -> type[nn.Module]:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -50,9 +63,19 @@ class Changed(Run):
         return fix(self.module_class(), self.model)
 
     def parameters(self) -> Tensors:
-        """Those that the changed module has; what an estimator alone reads is not among them."""
+        """Those that the changed module has; what an estimator alone reads is not among them. Those of elements that the fit
+        did not meet are 0, and nothing asks for them."""
         known = self.module_class().state_dict()
-        return {name: value for name, value in super().parameters().items() if name in known}
+        return {name: widened(value, known[name]) for name, value in super().parameters().items() if name in known}
+
+
+def widened(value: Tensor, like: Tensor) -> Tensor:
+    """A tensor with zeros behind its elements, in the shape of another."""
+    if value.shape == like.shape or value.dim() != like.dim():
+        return value
+    return nn.functional.pad(
+        value, [n for a, b in zip(reversed(value.shape), reversed(like.shape), strict=True) for n in (0, b - a)]
+    )
 
 
 @dataclass(frozen=True)
@@ -94,7 +117,7 @@ def predictable(run: Run) -> Run:
     exactly = plan.row.combine == "exact" and plan.alternative is None
     if not exactly or any(is_read(run.model, name) for name in observed) or any(net.random for net in run.model.nets):
         return run
-    found = Hidden(run.folder, run.config, run.trust, targets=observed)
+    found = Hidden.of(run, targets=observed)
     try:
         _ = found.module_class
     except SpecError:

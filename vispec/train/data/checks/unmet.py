@@ -171,16 +171,27 @@ def check_unmet(
     encoders: Encoders,
     sizes: Sizes,
     problems: Problems,
-) -> None:
-    """D136 where data read an element that the training data did not meet."""
+    spare: bool,
+) -> frozenset[int]:
+    """D136 where data read an element that the training data did not meet; spare: a warning, and these rows, where there are
+    any."""
+    rows = set[int]()
     for unmet in encoders.unmet:
         reading = Reading(unmet.param, unmet.by)
         codes = codes_of(reading, model, fields, arranged, found, sizes)
         if codes is None or codes.sizes != unmet.sizes:
             continue
-        bad = np.isin(codes.values, unmet.elements)
+        bad, column = np.isin(codes.values, unmet.elements), codes.teller.column
+        if spare and model.single is None:
+            own = {column.locate(len(column.levels), int(i))[0] for i in np.flatnonzero(bad)}
+            met = [_told(reading, model, encoders, codes.sizes, int(code)) for code in np.unique(codes.values[bad])[:SHOWN]]
+            if own - rows:
+                told = f"{len(own)} rows here have no value" if len(own) > 1 else "1 row here has no value"
+                problems.warn("D136", f"{listed(met)} met no row of the training data: {told}", column.origin.file)
+            rows |= own
+            continue
         report_all(
-            codes.teller.column,
+            column,
             problems,
             "D136",
             bad,
@@ -190,3 +201,4 @@ def check_unmet(
             ),
             "leave these rows out, or fit again with data that have such a row",
         )
+    return frozenset(rows)

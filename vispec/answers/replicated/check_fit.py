@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from vispec.answers.checked import Beside, Calibration, Checked, CheckedFit
 from vispec.answers.how import How
 from vispec.answers.reading import Say
-from vispec.answers.replicate import Array, Cells, batches, ended, observed, replicates, scored
+from vispec.answers.replicated.checked import Beside, Calibration, Checked, CheckedFit
+from vispec.answers.replicated.replicate import Array, Cells, batches, ended, observed, replicates, scored
 from vispec.model.model import Variable
 from vispec.train.data import Dataset
 from vispec.train.errors import RunError

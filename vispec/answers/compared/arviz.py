@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from vispec.answers.draws import DRAWS, Draws, draw
+from vispec.answers.compared.draws import DRAWS, Draws, draw
+from vispec.answers.compared.pointwise import log_likelihood
 from vispec.answers.how import CPU
-from vispec.answers.pointwise import log_likelihood
 from vispec.answers.reading import Say
-from vispec.answers.replicate import Array, Cells, batches, ended, observed, replicates, scored
+from vispec.answers.replicated.replicate import Array, Cells, batches, ended, observed, replicates, scored
 from vispec.model.extent import element_plates
 from vispec.model.model import Variable
 from vispec.train.data import Dataset

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vispec.answers.draws import Draws
+from vispec.answers.compared.draws import Draws
+from vispec.answers.compared.units import Units, units_of
 from vispec.answers.how import How
-from vispec.answers.units import Units, units_of
 from vispec.train.data import Dataset
 from vispec.train.errors import RunError
 from vispec.train.scores.rows import Array

@@ -3,7 +3,7 @@
 import math
 from html import escape
 
-from vispec.answers.checked import Beside, Calibration, Checked, CheckedFit
+from vispec.answers.replicated.checked import Beside, Calibration, Checked, CheckedFit
 from vispec.train.store.files import write_atomic
 from vispec.train.store.report import STYLE
 from vispec.train.store.run import Run

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vispec.answers.draws import Draws
+from vispec.answers.compared.draws import Draws
 from vispec.train.errors import RunError
 
 Array = np.ndarray[Any, Any]

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from vispec.answers.alike import same_files, same_rows, were_fitted
-from vispec.answers.comparison import Compared, Comparison
-from vispec.answers.draws import DRAWS, Draws, draw
-from vispec.answers.loo import Density, left_out, of_new, spread, summed
-from vispec.answers.pointwise import log_likelihood
+from vispec.answers.compared.alike import same_files, same_rows, were_fitted
+from vispec.answers.compared.comparison import Compared, Comparison
+from vispec.answers.compared.draws import DRAWS, Draws, draw
+from vispec.answers.compared.loo import Density, left_out, of_new, spread, summed
+from vispec.answers.compared.pointwise import log_likelihood
 from vispec.train.data import Dataset
 from vispec.train.errors import RunError
 from vispec.train.estimates.make import Say
