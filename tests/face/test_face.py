@@ -191,3 +191,20 @@ def test_shown_in_a_notebook(run: vispec.Run) -> None:
     assert "log-probability" in repr(run)
     assert "<pre>" in run._repr_html_()
     assert "<h2>Spec</h2>" in run.report()
+
+
+def test_a_fit_that_is_stopped_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from vispec.train import fitted
+
+    def stopped(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fitted, "train", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            vispec.load(SPEC).fit(frames()["pandas"], out=tmp_path / "run", verify=False)
+    assert f"to go on: the same fit with out='{tmp_path / 'run'}', resume=True" in capsys.readouterr().err.replace("\n", "")
+    found = vispec.load(SPEC).fit(frames()["pandas"], out=tmp_path / "run", resume=True, verify=False, quiet=True)
+    assert found.params()["mu"].shape == (2,)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from vispec.diagnostics import dump
+from vispec.train.data.files import held
 from vispec.train.errors import InterruptionError, RunError, VerificationError
 from vispec.train.estimates.stored import estimate_run, last_result, read_estimates, write_estimates
 from vispec.train.estimates.values import Estimates
@@ -86,7 +87,7 @@ def judged(request: Request, run: Run, beside: Beside) -> dict[str, Any]:
             + " (kept from before)" * verdict.kept,
             *(f"  {line}" for line in verdict.wrong),
             "This is a fault of vispec: please report it with the spec. `vispec verify` shows all comparisons.",
-            f"What was done is in {run.folder}; to go on nevertheless: {resume_command(request, run)} --no-verify",
+            f"What was done is in {run.folder}; to go on nevertheless: {resume_command(request, run, unverified=True)}",
         ]
         raise VerificationError("\n".join(lines), found)
     return found
@@ -145,11 +146,13 @@ def unfinished(request: Request, resume: bool) -> Run | None:
     return Run.open(folder, request.trust)
 
 
-def resume_command(request: Request, run: Run) -> str:
-    """What to type to go on with a run."""
+def resume_command(request: Request, run: Run, unverified: bool = False) -> str:
+    """What to type to go on with a run; in Python, where its data are in memory."""
+    if {*request.data, *request.valid} & {*held()}:
+        return f"the same fit with out={str(run.folder)!r}, resume=True{', verify=False' * unverified}"
     words = ["vispec", "fit", request.source.name, *request.data]
     words += [word for path in request.valid for word in ("--valid", path)]
-    return shlex.join([*words, "--out", str(run.folder), "--resume"])
+    return shlex.join([*words, "--out", str(run.folder), "--resume", *["--no-verify"] * unverified])
 
 
 def finished(run: Run) -> dict[str, Any]:
