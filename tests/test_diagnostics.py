@@ -197,4 +197,4 @@ def test_eval_and_the_runs_report_tell_them(tmp_path, monkeypatch):
     assert set(found["latents"]) == {"z", "w"}
     assert 1 <= found["effective_samples"] <= found["samples"]
     assert "KL of z: " in vispec("eval", "run", "d.tsv")
-    assert "train.diagnostics.latents.z.kl" in (tmp_path / "run" / "report.html").read_text()
+    assert "<li>train: KL of z: " in (tmp_path / "run" / "report.html").read_text()

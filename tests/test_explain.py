@@ -278,6 +278,6 @@ guide:
     ):
         source = Source("m.vispec", text.format(family=family))
         model = check_model(parse(source), {})
-        shown = show_explanation(explain(model, plan_model(model)))
+        shown = " ".join(show_explanation(explain(model, plan_model(model))).split())
         assert q in shown, shown
         assert "taken off once for all" in shown

@@ -5,6 +5,7 @@ import json
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from handmade import MemoryRows, Mixture, clusters, job
@@ -16,6 +17,7 @@ from vispec.model.check import check_model
 from vispec.source import Source
 from vispec.syntax.parse import parse
 from vispec.train.errors import DivergenceError, OptionError
+from vispec.train.loop.diverged import diverged
 from vispec.train.loop.fit import fit
 from vispec.train.scores.evaluate import evaluate
 from vispec.train.setup.optimisers import drop_denormals, make_optimiser, optimisers
@@ -118,6 +120,14 @@ def test_an_impossible_row_is_named_and_the_checkpoint_kept(tmp_path):
         fit(job(tmp_path, Settings(epochs=5, batch=10), rows, build=Exploding))
     assert (tmp_path / "last.safetensors").read_bytes() == before
     assert good.train.rows == 40
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_numbers_beyond_the_precision_are_named_and_no_other_process_where_there_is_none(alone):
+    batch = {"x": torch.full((4, 2), 1.6e18)}
+    told = str(diverged(Mixture(), batch, np.arange(4), 8.1e31, "at step 2", alone=alone))
+    assert ("on another process" in told) is not alone
+    assert ("numbers of `x` are as large as 1.6e+18: take them in another unit" in told) is alone
 
 
 def test_a_nan_gradient_is_traced_to_its_parameter(tmp_path):

@@ -62,6 +62,26 @@ CASES = {
     "a value": (ROW + "2 * x\n", "V404", "write `Normal(loc, scale)`"),
     "a label": (OCCUPANCY.format("0"), "V404", "`Bernoulli(probs)`, `Exactly(...)` for what is that value for sure"),
     "another zero": (OCCUPANCY.format("Poisson(0)"), "V410", "`Bernoulli(0)` is 0 for sure"),
+    "a share": (
+        "param zero : unit\nparam rate : positive\nplate n:\n"
+        "    observed x : bit ~ Bernoulli((zero - exp(-rate)) / (1 - exp(-rate)))\n",
+        "V408",
+        "write `unit(...)` around it if it surely is: that is checked, and changes nothing",
+    ),
+    "a root": (ROW + "Normal(0, sqrt(abs(x)))\n", "V309", "`positive(...)` around it says that it surely is"),
+    "relaxed": (
+        "plate k[3]:\n    param m : real\nplate n:\n    latent c : index[k] ~ Uniform()\n"
+        "    observed x : real ~ Normal(m[c], 1)\ninfer:\n    c : relaxed(temperature=0.5)\n",
+        "V714",
+        "write one, or use `score`",
+    ),
+    "a whole law": (
+        "net f(x: real) -> (loc: real, scale: positive) = mlp([3])\nplate n:\n    given x : real\n    let h = f(x)\n"
+        "    observed y : real ~ Normal(h, 1)\n",
+        "V506",
+        "name one: `f(...).loc`",
+    ),
+    "greek": ("param λ : positive\nplate n:\n    observed x : count ~ Poisson(λ)\n", "V002", "names are made of plain letters"),
     "broken behind": (ROW.rstrip() + "\n        Normal(x, 1)\n", "V018", "begin that line with `~`, indented"),
     "broken net": ("net f(x: real) -> real = linear(2) |>\n    mlp([2])\n", "V018", "begin that line with `|>`, indented"),
 }
@@ -90,6 +110,14 @@ ANSWERS = (
     "plate n:\n    chain t:\n        observed z : bit ~ Bernoulli(0.5)\n        let prev = 0 then z[t-1]\n"
     "        observed y : real ~ Normal(prev, 1)\n",
     "plate p[4]\nplate n:\n    observed c : index[p] ~ Uniform()\n    observed y : bit ~ Bernoulli(0.9 if c < 2 else 0.1)\n",
+    ROW + "Normal(Phi(x) + floor(x) + sign(x) + round(x) + sin(x) + cos(x) + erf(x) + lgamma(abs(x) + 1), 1)\n",
+    "latent s : positive ~ Uniform(0, 10)\nplate n:\n    observed y : real ~ Normal(0, s)\n",  # BUGS' prior of a scale
+    "plate n:\n    chain k[3]:\n        latent gap : positive ~ Exponential(1)\n        let mu = sum(gap[<k])\n"
+    "        observed x : real ~ Normal(mu, 1)\n",
+    "param below : real[3]\nplate n:\n    plate j[3]:\n        latent z : bit ~ Bernoulli(0.5)\n"
+    "        observed x : real ~ Normal(z[j] + below[j], 1)\n",  # a plate's own number
+    "param p : real\nplate n:\n    observed x : bit ~ Bernoulli(min([max([p, 0]), 1]))\n",
+    "param v : real\n" + ROW + "Normal(0, max([v, 1e-6]))\n",
     "size K = 3\nparam cuts : ordered[K - 1]\n" + ROW.replace("real ~ ", "category[K] ~ ") + "Categorical(ordinal(x, cuts))\n",
 )
 

@@ -51,6 +51,16 @@ def test_taken_names_are_read_and_assigned() -> None:
     assert not has(module, "y")
 
 
+def test_numbers_are_assigned_whether_or_not_they_are_constrained() -> None:
+    text = "param mu : real\nparam s : positive\nparam w : real[2]\nplate n:\n    observed y : real ~ Normal(mu + w[0], s)\n"
+    _, module = compiled(text)
+    module.mu, module.s, module.w = torch.tensor(3.0), torch.tensor(2.0), torch.tensor([1.0, -1.0])
+    assert [module.mu.item(), module.s.item(), module.w.tolist()] == [3.0, 2.0, [1.0, -1.0]]
+    assert {name for name, _ in module.named_parameters()} == {"mu", "raw_s", "w"}
+    expected = torch.distributions.Normal(4.0, 2.0).log_prob(torch.tensor([1.0]))
+    torch.testing.assert_close(module.log_prob({"y": torch.tensor([1.0])}), expected)  # pyright: ignore[reportCallIssue]
+
+
 def test_a_name_with_raw_before_it_is_another_parameter() -> None:
     text = "param raw_x : real\nparam x : positive\nplate n:\n    observed y : real ~ Normal(raw_x, x)\n"
     model, module = compiled(text)

@@ -156,6 +156,12 @@ def test_alphabetical_labels_are_printed_where_their_order_counts(files: Files) 
     assert "F, M" in warned(files.read(asked, "d.csv", "sex,x\nM,1\nF,2\n"))["D198"]
 
 
+def test_labels_that_read_like_missing_cells_are_named(files: Files) -> None:
+    told = warned(files.read(OPEN, "d.csv", "y\nred\n.\nN/a\nMissing\nblue\n"))["D187"]
+    assert "'.', 'Missing', 'N/a': labels of `y : category[K]`, not missing" in told
+    assert "D187" not in warned(files.read(OPEN.replace("observed", "partial"), "e.csv", "y\nred\nNA\n?\nblue\n"))
+
+
 def test_words_and_codes_have_one_maximum_where_the_order_is_said(files: Files) -> None:
     rng = random.Random(0)
     rows = [(x, sum(2 * x + rng.gauss(0, 1) > cut for cut in (-1, 1))) for x in (rng.gauss(0, 1) for _ in range(60))]

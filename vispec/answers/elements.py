@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from vispec.answers.show import Aligned
+from vispec.answers.show import Aligned, Labels
 from vispec.model.extent import first_plate
 from vispec.model.model import Model
 
@@ -17,7 +18,12 @@ Keys = Mapping[str, Sequence[str | int]]
 
 
 def by_element(
-    model: Model, tables: Sequence[str], found: Iterable[Told], keys: Keys | None = None, unmet: Collection[int] = ()
+    model: Model,
+    tables: Sequence[str],
+    found: Iterable[Told],
+    labels: Labels,
+    keys: Keys | None = None,
+    unmet: Collection[int] = (),
 ) -> Iterator[Told]:
     """The answers as they are, those of a long table behind the keys of their rows; for a spec without a data plate all in one,
     or for each table an answer a row, behind what stands in none of them, under `(shared)`. tables: the plates whose elements
@@ -28,7 +34,7 @@ def by_element(
             own = {} if SHARED in row else {name: labels[number] for name, labels in (keys or {}).items() if name not in row}
             told = dict.fromkeys(row) if SHARED not in row and number in unmet else row
             number += SHARED not in row
-            yield {**own, **told}, aligned
+            yield {**own, **told}, replace(aligned, labels=labels)
         return
     whole: dict[str, Any] = {}
     beside: dict[str, Any] = {}
@@ -39,10 +45,10 @@ def by_element(
     inside = {name for names in own.values() for name in names}
     rest = {name: value for name, value in whole.items() if name not in inside}
     if not inside:
-        yield rest, Aligned(model, beside)
+        yield rest, Aligned(model, beside, labels=labels)
         return
     if rest:
-        yield {SHARED: rest}, Aligned(model, {})
+        yield {SHARED: rest}, Aligned(model, {}, labels=labels)
     for plate, names in own.items():
         near = {name: value for name, value in beside.items() if first_plate(model, name) == plate}
         count = max(map(_length, (*(whole[name] for name in names), *near.values())), default=0)
@@ -50,7 +56,10 @@ def by_element(
             row = {name: _element(whole[name], i - count + _length(whole[name])) for name in names}
             here = {name: value[i] for name, value in near.items() if i < len(value)}
             key = {name: labels[i] for name, labels in (keys or {}).items() if len(labels) == count and name not in row}
-            yield key | {name: value for name, value in row.items() if value is not None}, Aligned(model, here, (plate,))
+            yield (
+                key | {name: value for name, value in row.items() if value is not None},
+                Aligned(model, here, (plate,), labels),
+            )
 
 
 def plate_of(model: Model, name: str) -> str | None:

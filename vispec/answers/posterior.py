@@ -13,7 +13,7 @@ from vispec.answers.fresh import with_new
 from vispec.answers.how import How
 from vispec.answers.questions import is_query, unknown_query
 from vispec.answers.reading import Say, load_data
-from vispec.answers.show import Aligned
+from vispec.answers.show import Aligned, labels_of
 from vispec.diagnostics import SpecError
 from vispec.model.constant import derived_lets
 from vispec.model.problems import listed
@@ -57,7 +57,7 @@ def posterior(
         told = quantity(run, module, dataset, of, how)
     else:
         told = answers(run, module, dataset, query or asked_first(module, usual), how)
-    return by_element(run.model, dataset.tables, told, dataset.keys, dataset.unmet)
+    return by_element(run.model, dataset.tables, told, labels_of(run.model, run.encoders), dataset.keys, dataset.unmet)
 
 
 def asked_first(module: nn.Module, usual: str) -> str:

@@ -7,7 +7,7 @@ from vispec.answers.fresh import with_new
 from vispec.answers.how import How
 from vispec.answers.questions import is_rule, unknown_rule
 from vispec.answers.reading import Say, fills, load_shown, say_flat
-from vispec.answers.show import Aligned
+from vispec.answers.show import Aligned, labels_of
 from vispec.model.problems import did_you_mean, listed
 from vispec.train.data import Dataset
 from vispec.train.errors import OptionError, RunError
@@ -37,9 +37,8 @@ def predict(
     if not fills(run):
         say_flat(run, say)
     dataset = load_shown(run, data, reading, say)
-    return by_element(
-        run.model, dataset.tables, predictions(run, dataset, rule or default_rule(run), how), dataset.keys, dataset.unmet
-    )
+    told = predictions(run, dataset, rule or default_rule(run), how)
+    return by_element(run.model, dataset.tables, told, labels_of(run.model, run.encoders), dataset.keys, dataset.unmet)
 
 
 def asked(run: Run, targets: Sequence[str], rule: str | None) -> Run:

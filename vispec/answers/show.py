@@ -1,11 +1,25 @@
-"""Rows for a reader's eyes: values beside the words that they belong to."""
+"""Rows for a reader's eyes: values beside the words that they belong to, probabilities beside the values that they are of."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from vispec.diagnostics import plain
-from vispec.model.model import Model
+from vispec.model.extent import element_plates
+from vispec.model.model import Let, Model, Variable
+from vispec.model.types import FINITE_DOMAINS
+from vispec.screen import WIDE, folded
+from vispec.train.data.encoding.labels import is_whole
+from vispec.train.data.encoding.vocab import Encoders
+from vispec.train.scores.rows import Rows
+
+Labels = Mapping[str, Sequence[str | int]]
+"""By variable what its values are called, and by plate its elements; where nothing is said, by their positions."""
+
+MOST = 12  # probabilities of one value that are told in full; of more, some of the largest
+SOME = 6
+NUMBER = "{:>6}  "
+TITLES = {"(log_joint)": "log-joint, nats", "(joint)": "all together"}
 
 
 @dataclass(frozen=True)
@@ -15,34 +29,43 @@ class Aligned:
     model: Model
     values: Mapping[str, Any]
     opened: tuple[str, ...] = ()
+    labels: Labels = field(default_factory=dict[str, Sequence[str | int]])
 
-    def _inner(self, name: str) -> list[str]:
+    def node(self, name: str) -> Variable | Let | None:
+        return self.model.variable.get(name) or self.model.let.get(name)
+
+    def inner(self, node: Variable | Let) -> list[str]:
         """The plates along which a value is a list."""
-        variable = self.model.variable[name]
-        return [p for p in variable.plates if not self.model.plate[p].data and p not in self.opened]
+        return [p for p in element_plates(node) if not self.model.plate[p].data and p not in self.opened]
 
-    def words(self, plate: str) -> list[str] | None:
-        """The words along a plate in which nothing else is open but the data plate, if a variable of tokens stands there."""
+    def words(self, plate: str, count: int | None = None) -> list[str] | None:
+        """The words along a plate in which nothing else is open but the data plate, if a variable of tokens stands there.
+        count: of its elements, where a sequence may have been told without the symbols around it."""
         for name, value in self.values.items():
             variable = self.model.variable[name]
             if (
-                self._inner(name) == [plate]
+                self.inner(variable) == [plate]
                 and variable.type.domain == "token"
                 and variable.role != "latent"
                 and not variable.type.shape
             ):
-                return [plain(str(word)) for word in value]
+                words = [plain(str(word)) for word in value]
+                begins = any(
+                    vocab.name == variable.type.card and dict(vocab.options).get("begin") for vocab in self.model.vocabs
+                )
+                words = ["(begin)", *words] if begins and len(words) < (count or 0) else words
+                return [*words, "(end)"] if len(words) + 1 == count else words
         return None
 
     def label(self, name: str, value: Any) -> str:
         """One row's value of a variable: `the→le` for indices between words, `the/3` beside words, else the value alone."""
         variable = self.model.variable[name]
-        inner = self._inner(name)
+        inner = self.inner(variable)
         if not isinstance(value, list) or len(inner) != 1:
             return _short(value)
         if variable.type.domain == "token":
             return " ".join(_short(item) for item in value)
-        left = self.words(inner[0])
+        left = self.words(inner[0], len(value))
         target = self.words(variable.type.plate) if variable.type.plate is not None else None
         right = [target[v] if target is not None and isinstance(v, int) and v < len(target) else _short(v) for v in value]
         if left is None or len(left) != len(right):
@@ -50,29 +73,86 @@ class Aligned:
         arrow = "→" if target is not None else "/"
         return " ".join(f"{a}{arrow}{b}" for a, b in zip(left, right, strict=True))
 
+    def probabilities(self, name: str, value: Any) -> list[tuple[str, Sequence[float]]] | None:
+        """(element, probabilities of its values) where they are such; the element is empty where there is one alone."""
+        node = self.node(name)
+        if node is None or node.type.shape or node.type.domain not in (*FINITE_DOMAINS, "count"):
+            return None
+        found = list(_leaves(value, len(inner := self.inner(node))))
+        if not found or not all(isinstance(leaf, list) and all(isinstance(p, float) for p in leaf) for _, leaf in found):
+            return None
+        words = self.words(inner[0]) if len(inner) == 1 else None
+        return [(", ".join(self.element(plate, i, words) for plate, i in zip(inner, at, strict=True)), p) for at, p in found]
+
+    def element(self, plate: str, i: int, words: list[str] | None) -> str:
+        """What an element of a plate is called."""
+        names = words or self.labels.get(plate, ())
+        return plain(str(names[i])) if i < len(names) else str(i)
+
+    def named(self, name: str, found: Sequence[float]) -> str:
+        """Probabilities beside their values; of many, the largest."""
+        node, many = self.node(name), len(found) > MOST
+        target = None if node is None or node.type.plate is None else self.words(node.type.plate)
+        names = target or self.labels.get(name, ())
+        shown = sorted(range(len(found)), key=lambda i: -found[i])[:SOME] if many else range(len(found))
+        called = [plain(str(names[i])) if i < len(names) else str(i) for i in shown]
+        if all(is_whole(each) for each in called):
+            called = [f"P({each})" for each in called]  # 0=1 would be read as another thing
+        told = [f"{each}={_short(found[i])}" for each, i in zip(called, shown, strict=True)]
+        rest = f"{len(found) - SOME} others={_short(max(0.0, sum(found) - sum(found[i] for i in shown)))}"
+        return "  ".join([*told, rest] if many else told)
+
+
+def labels_of(model: Model, encoders: Encoders) -> Labels:
+    """What the values of variables and the elements of plates are called."""
+    rows = Rows(model, encoders, {})
+    values = {variable.name: words for variable in model.variables if (words := rows.words(variable)) is not None}
+    plates = {plate.name: encoders.labels.get(str(plate.size)) or encoders.labels.get(plate.name) for plate in model.plates}
+    return {name: names for name, names in (values | plates).items() if names is not None}
+
 
 def describe(number: int, row: Mapping[str, Any], aligned: Aligned) -> str:
-    """Row `number` as indented lines, one for each variable; on one line where there is one variable with a short value.
+    """Row `number` as indented lines, some for each variable; on one line where there is one variable with a short value.
     What all rows share has no number."""
     if "(shared)" in row:
-        return "\n".join(["all rows", *(f"  {name}: {_short(value)}" for name, value in row["(shared)"].items())])
-    lines = list(_lines(row, aligned))
-    if len(lines) == 1 and len(lines[0]) < 60:
-        return f"{number:>6}  {lines[0]}"
-    return "\n".join([f"row {number}", *(f"  {line}" for line in lines)])
+        return "\n".join(
+            ["all rows", *(line for n, v in row["(shared)"].items() for line in folded(_short(v), f"  {n}: ", "    "))]
+        )
+    lines = list(_lines(row, aligned, "  "))
+    if len(lines) == 1 and len(lines[0]) + len(NUMBER.format(number)) <= WIDE:
+        return NUMBER.format(number) + lines[0].lstrip()
+    return "\n".join([f"row {number}", *lines])
 
 
-def _lines(row: Mapping[str, Any], aligned: Aligned) -> Iterator[str]:
-    """A line for each variable, and the ranks of several assignments with theirs below."""
+def _lines(row: Mapping[str, Any], aligned: Aligned, indent: str) -> Iterator[str]:
+    """Lines for each variable, and the ranks of several assignments with theirs below."""
     for name, value in row.items():
-        if name in aligned.model.variable:
-            yield f"{name}: {aligned.label(name, value)}"
+        title, below = f"{indent}{TITLES.get(name, name)}: ", indent + "    "
+        found = aligned.probabilities(name, value)
+        if found is not None:
+            if len(found) == 1 and not found[0][0]:
+                yield from folded(aligned.named(name, found[0][1]), title, below)
+                continue
+            yield title.rstrip()
+            for element, each in found:
+                yield from folded(aligned.named(name, each), f"{indent}  {element}: ", below)
+        elif name in aligned.model.variable:
+            yield from folded(aligned.label(name, value), title, below)
         elif isinstance(value, list) and all(isinstance(item, Mapping) for item in value):
             for rank, item in enumerate(value, 1):
-                yield f"{rank}."
-                yield from (f"   {line}" for line in _lines(item, aligned))
+                yield f"{indent}{rank}."
+                yield from _lines(item, aligned, indent + "   ")
         else:
-            yield f"{name}: {_short(value)}"
+            yield from folded(_short(value), title, below)
+
+
+def _leaves(value: Any, depth: int, at: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], Any]]:
+    """What nested lists of this depth hold, with the positions; lists that are less deep as they are."""
+    if not depth or not isinstance(value, list):
+        yield at + (0,) * depth, value
+        return
+    for i, item in enumerate(value):
+        yield from _leaves(item, depth - 1, (*at, i))
 
 
 def _short(value: Any) -> str:
@@ -84,5 +164,5 @@ def _short(value: Any) -> str:
     if isinstance(value, list):
         return "[" + " ".join(_short(item) for item in value) + "]"
     if isinstance(value, Mapping):
-        return " ".join(f"{plain(str(key))}={_short(item)}" for key, item in value.items())
+        return "  ".join(f"{plain(str(key))}={_short(item)}" for key, item in value.items())
     return plain(str(value))

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vispec.diagnostics import plain
+from vispec.screen import folded
 from vispec.train.estimates.show import body, header
 from vispec.train.estimates.stored import read_estimates
 from vispec.train.scores.diagnostics import described
-from vispec.train.scores.final import kind_of, subtracted
+from vispec.train.scores.final import scored
 from vispec.train.store.run import Run
 
 LINES = 20  # of the table of estimates
@@ -18,27 +19,15 @@ def summary(run: Run, result: Mapping[str, Any]) -> Iterator[str]:
     for name in ("train", "valid"):
         score = result[name]
         if score is not None:
-            yield f"{name}: {scored(score, name == 'train')}"
+            yield from folded(f"{name}: {scored(score, name == 'train')}", rest="  ")
             for line in described(score["diagnostics"]) if score.get("diagnostics") else ():
-                yield f"  {line}"
+                yield from folded(line, "  ", "    ")
     found = read_estimates(run)
     told = [line for line in (result.get("text"), *result.get("notes", ())) if line]
-    yield from map(plain, told if found is None else found.notes)
+    for line in told if found is None else found.notes:
+        yield from folded(plain(line), rest="  ")
     if found is not None:
         yield from (*header(found, scored=True), "", *body(found, LINES), "")
     if "verification" in result:
         yield result["verification"]["text"]
     yield f"run: {run.folder}  (report.html, best.safetensors, module.py)"
-
-
-def scored(score: Mapping[str, Any], training: bool) -> str:
-    """One line of a score: of training data what the fit maximised, of others what they are worth given what rows share."""
-    key, kind, rest = "log_prob", "log-probability", ""
-    if training and score.get("evidence_bound") is not None:
-        key, kind, rest = "evidence_bound", "bound", f", with {subtracted(score)}"
-    elif score["bound"] in ("expected", "predictive"):
-        kind = kind_of(score)
-    elif not score["exact"]:
-        kind = "bound"
-    kind += "" if score["exact"] else f" ({score['estimator']})"
-    return f"{kind} {score[key]:z.2f} nats, {score[f'{key}_per_row']:z.4f} per row{rest}"

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import click
 
 from vispec.diagnostics import SpecError, dump, plain, render, to_json
+from vispec.screen import coloured
 
 DONE, FAILED, USAGE, DIVERGED, DIFFERS, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -16,7 +17,7 @@ DONE, FAILED, USAGE, DIVERGED, DIFFERS, INTERRUPTED = 0, 1, 2, 3, 4, 130
 def say(text: str) -> None:
     """A line on standard error; of several processes, only the first speaks."""
     if os.environ.get("RANK", "0") == "0":
-        click.echo(plain(text, keep="\n\t"), err=True)
+        click.echo(coloured(plain(text, keep="\n\t"), sys.stderr), err=True)
 
 
 def fail(message: str, code: int, as_json: bool, **facts: Any) -> NoReturn:

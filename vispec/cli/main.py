@@ -18,8 +18,9 @@ from typing import Any
 import click
 
 from vispec import __version__
+from vispec.cli.failures import say
 from vispec.cli.streams import open_streams
-from vispec.diagnostics import SpecError, dump, plain, render, to_json
+from vispec.diagnostics import SpecError, dump, render, to_json
 
 COMMANDS = "vispec.cli.commands"
 
@@ -113,7 +114,7 @@ def report_run(error: BaseException, as_json: bool) -> int:
 
 
 def tell(message: str, code: int) -> int:
-    click.echo(plain(message, keep="\n\t"), err=True)
+    say(message)
     return code
 
 
@@ -122,5 +123,5 @@ def tell_found(found: list[dict[str, Any]], text: str, as_json: bool) -> int:
     if as_json:
         click.echo(dump({"ok": False, "diagnostics": found}))
     else:
-        click.echo(text.rstrip("\n"), err=True)
+        say(text.rstrip("\n"))
     return 1

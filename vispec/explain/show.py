@@ -1,6 +1,7 @@
 """Explanation → text: for a terminal, or the body of a LaTeX document that loads amsmath and amssymb."""
 
 from vispec.explain.explain import Explanation
+from vispec.screen import folded
 
 
 def show_explanation(explanation: Explanation) -> str:
@@ -11,7 +12,8 @@ def show_explanation(explanation: Explanation) -> str:
 def _show_text(explanation: Explanation) -> str:
     blocks = [explanation.title + "\n" + "=" * len(explanation.title)]
     for section in explanation.sections:
-        blocks.append("\n".join((section.heading, f"  {section.prose}", "", *(f"    {line}" for line in section.formulas))))
+        formulas = (part for line in section.formulas for part in folded(line, "    ", "      "))
+        blocks.append("\n".join((section.heading, *folded(section.prose, "  "), "", *formulas)))
     return "\n\n".join(blocks) + "\n"
 
 

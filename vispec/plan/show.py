@@ -4,6 +4,7 @@ from typing import Any
 
 from vispec.plan.order.refuse import figure
 from vispec.plan.planned import Plan
+from vispec.screen import folded, tabled
 
 
 def show_plan(plan: Plan) -> str:
@@ -13,19 +14,17 @@ def show_plan(plan: Plan) -> str:
     for row in plan.rows:
         exact = "" if row.treatment in ("data",) else (", exact" if row.exact else "")
         rows.append((row.variable, ", ".join(row.plates), row.treatment + exact, row.cost.get("terms", ""), row.because))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([*lines, "", *cost_lines(plan)])
+    return "\n".join([*tabled(rows), "", *cost_lines(plan)])
 
 
 def cost_lines(plan: Plan) -> list[str]:
     """What one evaluation of log_prob takes; where a spec has an estimator for large rows, that too."""
     cost = plan.cost
-    lines = [] if cost.terms == "0" else [f"sums:  {cost.terms} terms"]
+    lines = [] if cost.terms == "0" else folded(f"{cost.terms} terms", "sums:  ")
     if cost.runner_up is not None:
         other, how = cost.runner_up
-        lines.append(f"next:  {figure(other)} terms a row in place of {figure(plan.order.terms)} ({how})")
-    lines.append(f"bytes: {cost.peak} at the peak, {cost.bytes} kept for a gradient")
+        lines += folded(f"{figure(other)} terms a row in place of {figure(plan.order.terms)} ({how})", "next:  ")
+    lines += folded(f"{cost.peak} at the peak, {cost.bytes} kept for a gradient", "bytes: ")
     if plan.alternative is not None and plan.exactly is not None:
         lines.append(f"rows of more than {figure(plan.exactly[1])} joint values: {plan.alternative.estimator}")
     return lines

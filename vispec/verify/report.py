@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vispec.screen import folded, tabled
+
 
 @dataclass(frozen=True)
 class Check:
@@ -54,11 +56,13 @@ class Report:
 
     def __str__(self) -> str:
         sizes = ", ".join(f"{name}={value}" for name, value in self.sizes.items())
-        head = f"{self.spec}" + (f" with {sizes}" if sizes else "") + f"; up to {self.terms} assignments a row, float64"
+        head = (
+            f"{self.spec}"
+            + (f" with {sizes}" if sizes else "")
+            + f"; up to {self.terms} assignment{'s' * (self.terms != 1)} a row, float64"
+        )
         table = [("check", "cases", "max error", "tolerance", "", ""), *map(_cells, self.checks)]
-        widths = [max(len(row[column]) for row in table) for column in range(5)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, (*widths, 0), strict=True)).rstrip() for row in table]
-        return "\n".join((head, "", *lines, "", self.summary))
+        return "\n".join((*folded(head, rest="  "), "", *tabled(table), "", self.summary))
 
     @property
     def summary(self) -> str:

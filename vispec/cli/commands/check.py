@@ -6,6 +6,7 @@ from dataclasses import replace
 import click
 
 from vispec.catalog import Command
+from vispec.cli.failures import say
 from vispec.cli.options import memory_option, parse_sizes, work_option
 from vispec.diagnostics import SpecError, dump, render, to_json
 from vispec.plan.budget import budget
@@ -45,7 +46,7 @@ def check(spec: str, settings: tuple[str, ...], work: int | None, memory: int | 
         click.echo(dump({"ok": ok, "diagnostics": [to_json(source, d) for d in found], "plan": rows, "cost": cost}))
     else:
         if found:
-            click.echo(render(source, found), err=True, nl=False)
+            say(render(source, found).rstrip("\n"))
         if plan is not None:
             click.echo(show_plan(plan))
     if not ok:

@@ -22,6 +22,7 @@ from vispec.cli.options import (
     threads_option,
 )
 from vispec.diagnostics import dump
+from vispec.screen import folded
 from vispec.train.reading import Reading
 
 
@@ -98,11 +99,13 @@ def lines(score: dict[str, Any], discrete: bool) -> list[str]:
     }
     if not discrete:  # the exponential of a density has a unit, and says nothing
         del labels["perplexity"]
-    found += [f"{label:20} {score[key]:.6g}" for key, label in labels.items() if score[key] is not None]
+    unit = {key: "" if key == "perplexity" else " nats" for key in labels}
+    found += [f"{label:20} {score[key]:.6g}{unit[key]}" for key, label in labels.items() if score[key] is not None]
     if score["evidence_bound"] is not None:
-        numbers = f"{score['evidence_bound']:.6g}, {score['evidence_bound_per_row']:.6g} per row"
+        numbers = f"{score['evidence_bound']:.6g} nats, {score['evidence_bound_per_row']:.6g} per row"
         found.append(f"a lower bound on the log-evidence of these rows, with {subtracted(score)}: {numbers}")
-    return found + (list(described(score["diagnostics"])) if score["diagnostics"] else [])
+    found += described(score["diagnostics"]) if score["diagnostics"] else []
+    return [part for line in found for part in folded(line, rest="  ")]
 
 
 ENTRY = Command("eval", evaluate)

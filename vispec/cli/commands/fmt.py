@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from vispec.catalog import Command
+from vispec.cli.failures import say
 from vispec.diagnostics import SpecError, dump, render, to_json
 from vispec.source import Source
 
@@ -25,7 +26,7 @@ def fmt_command(context: click.Context, specs: tuple[Path, ...], check: bool, st
     results = [_format_file(path, write=not check and not stdout) for path in specs]
     for path, (formatted, changed, errors) in zip(specs, results, strict=True):
         if errors is not None and not as_json:
-            click.echo(render(errors.source, errors.diagnostics), err=True, nl=False)
+            say(render(errors.source, errors.diagnostics).rstrip("\n"))
         elif stdout:
             click.echo(formatted, nl=False)
         elif changed and not as_json:

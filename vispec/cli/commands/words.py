@@ -8,6 +8,7 @@ from vispec.catalog import Command
 from vispec.cli.failures import failures
 from vispec.cli.options import device_option, json_option, open_run, run_argument
 from vispec.diagnostics import dump, plain
+from vispec.screen import folded
 
 
 @click.command("words")
@@ -31,7 +32,7 @@ def words(run: Path, top: int, device: str | None, as_json: bool) -> None:
     for name, rows in found.items():
         click.echo(name)
         for number, row in enumerate(rows):
-            click.echo(f"{number:>5}  {' '.join(map(plain, row))}")
+            click.echo("\n".join(folded(" ".join(map(plain, row)), f"{number:>5}  ")))
 
 
 ENTRY = Command("words", words)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from vispec.diagnostics import plain
+from vispec.screen import folded, tabled
 from vispec.train.estimates.values import ABOVE, Estimate, Estimates
 
 LONG = 200  # numbers of one parameter from which on a table shows some
@@ -30,7 +31,8 @@ class Cells:
 
 def show(estimates: Estimates, whole: bool = False) -> list[str]:
     """Header and table. whole: long parameters too are told number by number."""
-    return [*header(estimates), *map(plain, estimates.notes), "", *body(estimates, whole=whole)]
+    notes = [part for note in estimates.notes for part in folded(plain(note), rest="  ")]
+    return [*header(estimates), *notes, "", *body(estimates, whole=whole)]
 
 
 def header(estimates: Estimates, scored: bool = False) -> list[str]:
@@ -51,7 +53,7 @@ def body(estimates: Estimates, most: int | None = None, whole: bool = False) -> 
     found = table(estimates, whole)
     shown = found if most is None or len(found) <= most else found[: most - 1]
     more = [f"... and {len(found) - len(shown)} more lines: vispec params RUN"] if len(found) > len(shown) else []
-    return [*aligned(shown, heading(estimates)), *more, *footnotes(estimates)]
+    return [*aligned(shown, heading(estimates)), *more, *(part for line in footnotes(estimates) for part in folded(line))]
 
 
 def heading(estimates: Estimates) -> Cells:
@@ -157,15 +159,16 @@ def aligned(found: Sequence[Cells], head: Cells) -> list[str]:
     widths = [max([len(title), *map(len, column)]) if any(column) else 0 for title, column in zip(heads, columns, strict=True)]
     wide = max(len(cell.name) for cell in found)
 
-    def line(name: str, numbers: Sequence[str], note: str) -> str:
-        parts = [text.rjust(width) for text, width in zip(numbers, widths, strict=True) if width]
-        return "  ".join([name.ljust(wide), *parts, note]).rstrip()
+    def line(name: str, numbers: Sequence[str], note: str) -> list[str]:
+        return tabled(
+            [[name.ljust(wide), *(text.rjust(width) for text, width in zip(numbers, widths, strict=True) if width), note]]
+        )
 
-    lines = [line("", [title if width else "" for title, width in zip(heads, widths, strict=True)], "")] if any(widths) else []
+    lines = line("", heads, "") if any(widths) else []
     for i, cell in enumerate(found):
         if cell.rule and i:
             lines.append("-" * max(map(len, lines)))
-        lines.append(line(cell.name, [column[i] for column in columns], cell.note))
+        lines += line(cell.name, [column[i] for column in columns], cell.note)
     return lines
 
 

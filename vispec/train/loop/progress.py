@@ -5,8 +5,10 @@ from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from vispec.diagnostics import plain
+from vispec.screen import coloured
 
 SILENCE = 1.0  # least seconds between two plain lines about epochs
 
@@ -56,7 +58,8 @@ class Lines(Quiet):
             self.say(text)
 
     def say(self, text: str) -> None:
-        self.console.print(plain(text, keep="\n"), markup=False, highlight=False, soft_wrap=True)
+        told = Text.from_ansi(coloured(plain(text, keep="\n"), self.console.file))
+        self.console.print(told, markup=False, highlight=False, soft_wrap=True)
 
 
 class Bar(Lines):

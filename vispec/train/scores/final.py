@@ -93,3 +93,16 @@ def kind_of(score: Mapping[str, Any]) -> str:
         "predictive": "posterior predictive of each row",
     }
     return kinds[score["bound"]]
+
+
+def scored(score: Mapping[str, Any], training: bool) -> str:
+    """One line of a score: of training data what the fit maximised, of others what they are worth given what rows share."""
+    key, kind, rest = "log_prob", "log-probability", ""
+    if training and score.get("evidence_bound") is not None:
+        key, kind, rest = "evidence_bound", "bound", f", with {subtracted(score)}"
+    elif score["bound"] in ("expected", "predictive"):
+        kind = kind_of(score)
+    elif not score["exact"]:
+        kind = "bound"
+    kind += "" if score["exact"] else f" ({score['estimator']})"
+    return f"{kind} {score[key]:z.2f} nats, {score[f'{key}_per_row']:z.4f} per row{rest}"

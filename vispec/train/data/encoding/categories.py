@@ -21,6 +21,17 @@ from vispec.train.data.encoding.tokens import indices_of
 from vispec.train.data.sizes import Sizes
 
 SHOWN = 8  # labels in a message
+BLANKS = {
+    ".",
+    "-",
+    "--",
+    "n/a",
+    "#n/a",
+    "na",
+    "nil",
+    "none",
+    "missing",
+}  # labels that may be meant as missing, in small letters
 
 
 @dataclass(frozen=True)
@@ -92,6 +103,7 @@ def shared_labels(
         problems.add("D135", message, parts[-1].file, None, parts[-1].column, f"all of {what} share them; give them one order")
     if orders:
         return next(iter(orders))
+    warn_blanks(parts, what, problems)
     found = in_order({label for raw in parts for label in raw.labels})
     size = sizes.value(card)
     if size is None and not found:
@@ -101,6 +113,15 @@ def shared_labels(
     if size is None or not all(map(is_whole, found)):
         return found
     return _numbered(found, size, parts[0], what, problems)
+
+
+def warn_blanks(parts: Sequence[Raw], what: str, problems: Problems) -> None:
+    """D187 where words that often stand for what is missing are labels."""
+    for raw in parts:
+        if blanks := [repr(label) for label in in_order(raw.labels) if label.lower() in BLANKS]:
+            message = f"{', '.join(blanks)}: {'a label' if len(blanks) == 1 else 'labels'} of {what}, not missing"
+            advice = "a cell that is missing is empty, `?`, `NA`, `N/A`, `nan` or `null`"
+            problems.warn("D187", message, raw.file, raw.column, advice)
 
 
 def _numbered(found: Sequence[str], size: int, raw: Raw, what: str, problems: Problems) -> tuple[str, ...] | None:
