@@ -56,7 +56,9 @@ def _derived(writer: Writer, rows: Sequence[Row]) -> Section:
     model, notation = writer.model, writer.notation
     told = " ".join(f"{row.variable} is {row.because}{', exact' if row.exact else ''}." for row in rows)
     lets = {let.name: notation.own(let.name) + " = " + notation.expression(let.value) for let in model.lets}
-    return Section("Derived", f"What `vispec posterior` tells beside latents. {told}", tuple(lets[row.variable] for row in rows))
+    return Section(
+        "Derived", f"What `vispec posterior` tells beside latents. {told}", tuple(lets[row.variable] for row in rows)
+    )
 
 
 def _starts(writer: Writer) -> Iterator[str]:
