@@ -44,7 +44,7 @@ def densities(formula: str) -> list[Density]:
     stack, found, ahead = [Scope()], list[Density](), list[str]()
     for token in TOKEN.finditer(text):
         kind, value = token.lastgroup, token[0]
-        if kind == "bind" and value.startswith("Σ_{") and "→" not in value:
+        if kind == "bind" and value.startswith("Σ_{") and " = " not in value:
             stack[-1].now().bound += map(bare, split(value[3:-1]))
         elif kind == "bind":
             stack[-1].now().plates += plates_of(value)
@@ -69,9 +69,9 @@ def drawn(mean: str) -> list[str]:
 
 
 def plates_of(sign: str) -> list[str]:
-    """`i` of ∏_i; of ∏_{i → k}, which is over those i that point at k, i in the place of k."""
-    over, _, into = sign[2:].strip("{}").partition(" → ")
-    return [over, *(f"-{each}" for each in into.split(", ") if each)]
+    """`i` of ∏_i; of ∏_{i: e[i] = k}, which is over those i that point at k, i in the place of k."""
+    over, _, tests = sign[2:].strip("{}").rpartition(": ") if " = " in sign else (sign[2:], "", "")
+    return [*filter(None, over.split(", ")), *(f"-{test.rpartition(' = ')[2]}" for test in split(tests) if test)]
 
 
 def split(text: str) -> list[str]:

@@ -153,7 +153,7 @@ def test_a_reader_of_formulas_sees_what_is_wrong():
     assert first.bound == second.bound == {"c"}
     wrong = densities("log p(x) = log Σ_{c} ∏_i [p(x[i] | c) · p(c)]")
     assert wrong[1].plates == ("i",)  # c once for each i
-    pointing = densities("log p(w) = Σ_k log Σ_{c[k]} p(c[k]) · ∏_{m → k} p(w[m] | c[e[m]])")
+    pointing = densities("log p(w) = Σ_k log Σ_{c[k]} p(c[k]) · ∏_{m: e[m] = k} p(w[m] | c[e[m]])")
     assert [each.plates for each in pointing] == [("k",), ("m",)]
     free = densities("log p(x) ≥ E_{q(z)}[log p(x | z)] + log p(z)")
     assert [each.bound for each in free] == [{"z"}, frozenset()]

@@ -187,7 +187,7 @@ def _size(name: str, text: str) -> int:
 def split_sets(source: Source, values: Sequence[str]) -> tuple[dict[str, int], dict[str, Any]]:
     """`--set` values as sizes of the spec and settings of the fit; a usage error for anything else."""
     from vispec.train.setup.settings import KEYS, parse_setting
-    from vispec.train.sizes import size_names
+    from vispec.train.sizes import size_names, vocabulary_names
 
     names = size_names(source)
     sizes: dict[str, int] = {}
@@ -198,6 +198,11 @@ def split_sets(source: Source, values: Sequence[str]) -> tuple[dict[str, int], d
         elif name in KEYS and name != "anneal":
             settings |= parse_setting(name, text)
         else:
+            if name in vocabulary_names(source):
+                told = (
+                    f"`{name}` is a vocabulary, which DATA builds; without DATA its size is an argument of the emitted module"
+                )
+                raise click.UsageError(f"--set {name}={text}: {told}; `vocab {name}(max_size={text})` in the spec bounds it")
             known = ", ".join((*names, *(key for key in KEYS if key != "anneal")))
             raise click.UsageError(f"--set {name}={text}: the spec has no size `{name}`; it can set {known}")
     return sizes, settings

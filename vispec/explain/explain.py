@@ -3,7 +3,7 @@
 What is summed and what is sampled is the plan's decision; this file only words it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from vispec.explain.formula import Formula, Section, Writer, joint_name, nested, ordered, random_nets
@@ -12,6 +12,7 @@ from vispec.graph.layout.figure import plate_limit
 from vispec.model import model as m
 from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.planned import Plan
+from vispec.plan.treatment import Row
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,14 @@ class Explanation:
     latex: bool
 
 
-def explain(model: m.Model, plan: Plan | None = None, latex: bool = False) -> Explanation:
-    """The derivation; without a plan it ends with the marginal."""
+def explain(model: m.Model, plan: Plan | None = None, latex: bool = False, derived: Sequence[Row] = ()) -> Explanation:
+    """The derivation; without a plan it ends with the marginal. derived: how the posterior tells of quantities that no law
+    reads."""
     writer = Writer.of(model, latex)
     sections = [_laws(writer), _joint(writer)]
     sections += [_marginal(writer)] if _hidden(model) or random_nets(writer) else []
     sections += planned(Writer.of(plan.model, latex), plan) if plan is not None else []
+    sections += [_derived(writer, derived)] if derived else []
     return Explanation(model.name, tuple(sections), latex)
 
 
@@ -46,6 +49,14 @@ def _laws(writer: Writer) -> Section:
     prose = f"The laws of one row, an element of plate {data}, whose index is left out." if data else "The laws."
     own = laws | lets
     return Section("Model", prose, (*_starts(writer), *(own[name] for name in model.order if name in own), *guides))
+
+
+def _derived(writer: Writer, rows: Sequence[Row]) -> Section:
+    """What can be asked for beside the latents."""
+    model, notation = writer.model, writer.notation
+    told = " ".join(f"{row.variable} is {row.because}{' (exact)' if row.exact else ''}." for row in rows)
+    lets = {let.name: notation.own(let.name) + " = " + notation.expression(let.value) for let in model.lets}
+    return Section("Derived", told, tuple(lets[row.variable] for row in rows))
 
 
 def _starts(writer: Writer) -> Iterator[str]:

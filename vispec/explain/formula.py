@@ -1,7 +1,7 @@
 """Densities as formulas, each both as itself and as its logarithm, so that a derivation can move between sums and products."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from vispec.graph.maths import Notation
 from vispec.model import model as m
@@ -29,9 +29,6 @@ class Section:
     formulas: tuple[str, ...]
 
 
-TO = r" \to "
-
-
 @dataclass(frozen=True)
 class Writer:
     """How formulas are composed, in TeX or in one line of Unicode."""
@@ -54,6 +51,10 @@ class Writer:
     def sign(self, text: str, tex: str) -> str:
         return tex if self.latex else text
 
+    def at(self, indices: Mapping[str, str]) -> "Writer":
+        """A writer that shows other indices in the place of some."""
+        return replace(self, notation=replace(self.notation, instead={**self.notation.instead, **indices}))
+
     # ---- densities
 
     def density(self, name: str, law: m.Law | None, letter: str = "p") -> Formula:
@@ -63,7 +64,8 @@ class Writer:
         return Formula(f"{letter}({inside})", self.log(f"{letter}({inside})"))
 
     def _conditions(self, part: m.Expression | m.Law | None) -> Iterator[str]:
-        """The outermost mentions of variables and lets, and of nets whose weights are random."""
+        """The outermost mentions of variables and lets, and of nets whose weights are random; all elements of what is gone
+        through."""
         from vispec.graph.reads import parts
 
         if part is None:
@@ -74,8 +76,9 @@ class Writer:
             return
         if isinstance(part, m.NetCall) and self.model.net[part.net].random:
             yield self.notation.name(part.net)
+        inside = self.at({part.plate: self.notation.range}) if isinstance(part, m.For) else self
         for inner in parts(part):
-            yield from self._conditions(inner)
+            yield from inside._conditions(inner)
 
     # ---- compositions
 
@@ -102,23 +105,25 @@ class Writer:
             formula, several = Formula(product + prob, total + log, open=True), False
         return formula
 
-    def over_pointing(self, plates: Iterable[str], into: Iterable[str], formula: Formula, several: bool) -> Formula:
-        """The product over those elements of plates that point at the present ones of others."""
-        to = f"{', '.join(map(self.notation.name, plates))}{self.sign(' → ', TO)}{', '.join(map(self.notation.name, into))}"
+    def over_pointing(self, plates: Iterable[str], at: Iterable[tuple[str, str]], formula: Formula, several: bool) -> Formula:
+        """The product over those elements of plates whose indices point at the present ones of others."""
+        over = ", ".join(map(self.notation.name, plates))
+        tests = ", ".join(f"{index} = {self.notation.name(plate)}" for plate, index in at)
+        to = f"{over}: {tests}" if over else tests
         prob, log = (f"[{formula.prob}]", f"[{formula.log}]") if several or formula.loose else (formula.prob, formula.log)
         product, total = self.sign(f"∏_{{{to}}} ", rf"\prod_{{{to}}} "), self.sign(f"Σ_{{{to}}} ", rf"\sum_{{{to}}} ")
         return Formula(product + prob, total + log, open=True)
+
+    def where(self, tests: Iterable[tuple[str, int]], formula: Formula) -> Formula:
+        """A factor that counts where indices point at these elements."""
+        test = self.sign(" ∧ ", r" \wedge ").join(f"{index} = {number}" for index, number in tests)
+        words, otherwise = (rf" \text{{ {word} }} " if self.latex else f" {word} " for word in ("if", "else"))
+        return Formula(f"({formula.prob}{words}{test}{otherwise}1)", f"({formula.log}{words}{test}{otherwise}0)")
 
     def summed(self, latents: Iterable[str], formula: Formula) -> Formula:
         """The sum over all values of latents at one element."""
         names = ", ".join(map(self.notation.own, latents))
         return self._sum(names, formula)
-
-    def summed_whole(self, axes: Iterable[str], formula: Formula) -> Formula:
-        """The sum over all values of latents, `c` at one element, or `c[i]` at all along a plate."""
-        split = [axis.rstrip("]").partition("[") for axis in axes]
-        names = (self.notation.whole(name, plate) if plate else self.notation.own(name) for name, _, plate in split)
-        return self._sum(", ".join(names), formula)
 
     def summed_chain(self, latents: Iterable[str], plate: str, formula: Formula) -> Formula:
         """The sum over all sequences of latents along a chain."""

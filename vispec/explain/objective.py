@@ -124,12 +124,15 @@ def plates_of(model: m.Model, name: str) -> tuple[str, ...]:
 
 
 def supervised(told: Told) -> str:
+    """What becomes of the guides of cells that the data has."""
     plan, writer = told.plan, told.writer
+    seen = [writer.notation.name(name) for name in guided_partial(plan)]
+    certain = f" Where {', '.join(seen)} is seen, its guide is certain of it." if seen else ""
     labels = [writer.density(name, guide(plan.model, name), "q").log for name in taught(plan)]
     if not labels:
-        return ""
+        return certain
     weight = next(entry.value for entry in plan.model.fit if isinstance(entry, m.FitEntry) and entry.key == "supervise")
-    return f" Training adds {weight} times {', '.join(labels)} where the data has the cell, to teach the guide."
+    return f"{certain} Training adds {weight} times {', '.join(labels)} where the data has the cell, to teach the guide."
 
 
 def estimated(told: Told) -> str:
@@ -141,8 +144,11 @@ def estimated(told: Told) -> str:
 
 def taught(plan: Plan) -> list[str]:
     """The partial variables whose guides the data's own cells teach."""
-    if not any(entry.key == "supervise" for entry in plan.model.fit):
-        return []
+    return guided_partial(plan) if any(entry.key == "supervise" for entry in plan.model.fit) else []
+
+
+def guided_partial(plan: Plan) -> list[str]:
+    """Partial variables whose missing cells have guides."""
     partial = [v.name for v in plan.model.variables if v.role == "partial" and guide(plan.model, v.name) is not None]
     return [name for name in partial if plan.treatments[name].kind in ("sum", "draw")]
 

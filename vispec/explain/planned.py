@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from vispec.explain.factors import factor, guide, joint_guide
 from vispec.explain.formula import Formula, Section, Writer
 from vispec.explain.objective import objective
+from vispec.graph.reads import reads
+from vispec.model import model as m
+from vispec.model.walk import law_parts, walk
 from vispec.plan.formulas import Symbols
 from vispec.plan.order.steps import Counted, Element, Expected, Product, Scatter, Step, Structured, Sum
 from vispec.plan.planned import Plan
-from vispec.plan.rows import summed_by, symbols_of, words
+from vispec.plan.rows import owner, summed_by, symbols_of, words
 from vispec.program.axis import Axis, ordered
 from vispec.structures import structures
 
@@ -23,7 +26,7 @@ def planned(writer: Writer, plan: Plan) -> Iterator[Section]:
     told = Told(writer, plan, symbols_of(plan.row))
     number = 0
     for step in plan.order.steps:
-        if not {*step.inputs} & told.formulas.keys() and isinstance(step, Product):
+        if not {*step.inputs} & told.formulas.keys() and isinstance(step, Product | Element):
             continue
         told.formulas[step.output] = told.apply(step)
         if isinstance(step, Sum | Expected | Product | Scatter | Structured):
@@ -36,27 +39,35 @@ def planned(writer: Writer, plan: Plan) -> Iterator[Section]:
 
 @dataclass
 class Told:
-    """formulas: of the factors and of the results of steps so far; none of a structure's own law. copies: elements of an
-    unrolled plate → the factor they are of, and the plate."""
+    """formulas: of the factors and of the results of steps so far; none of a structure's own law, and of what says which joint
+    values count. copies: what unrolling makes of factors → their names. numbers: axes of unrolled latents → the elements.
+    sources: factors and results → the variables whose laws they are of."""
 
     writer: Writer
     plan: Plan
     symbols: Symbols
     formulas: dict[str, Formula] = field(default_factory=dict)
-    copies: dict[str, tuple[str, Axis, int]] = field(default_factory=dict)
+    copies: dict[str, Element] = field(default_factory=dict)
+    numbers: dict[Axis, dict[str, str]] = field(default_factory=dict)
+    sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for each in self.plan.row.joint.problem.factors:
             kind, _, name = each.name.partition("_")
-            if kind not in ("arcs", "norm", "labels"):
-                # the first two are together the law of a structure, which stands where it is summed; labels but train
+            self.sources[each.name] = (name,)
+            if kind in ("log", "guide", "seen", "kl", "ratio"):
                 self.formulas[each.name] = factor(self.writer, kind, name)
+        for step in self.plan.order.steps:
+            self.sources[step.output] = tuple(dict.fromkeys(n for each in step.inputs for n in self.sources.get(each, ())))
+            if isinstance(step, Element):
+                self.copies[step.output] = step
+                for axis, copy in step.names:
+                    if copy.like is axis and (number := dict(step.at).get(step.plate)) is not None:
+                        self.numbers[copy] = {**self.numbers.get(axis, {}), str(step.plate.origin): str(number)}
 
     @property
     def drawn(self) -> dict[str, tuple[Formula, set[str]]]:
         """For each drawn variable the density that it is drawn from, and which of the summed variables that reads."""
-        from vispec.graph.reads import reads
-
         summed = {t.variable for t in self.plan.treatments.values() if t.kind == "sum"}
         found, model = dict[str, tuple[Formula, set[str]]](), self.writer.model
         for name, treatment in self.plan.treatments.items():
@@ -71,26 +82,30 @@ class Told:
     # ---- formulas
 
     def inputs(self, names: tuple[str, ...]) -> Formula:
-        """The product of factors; all elements of an unrolled plate as a product over it."""
+        """The product of factors; all copies of one that unrolling has made as one product again."""
         found, seen = list[Formula](), set[str]()
-        for name in names:
-            if name not in self.copies:
-                found += [self.formulas[name]] if name in self.formulas else []
-                continue
-            source, plate, many = self.copies[name]
-            if len([each for each in names if self.copies.get(each, ("",))[0] == source]) < many:
+        for name in (name for name in names if name in self.formulas):
+            step = self.copies.get(name)
+            if step is None or not {*self.siblings(step)} <= {*names}:
                 found.append(self.formulas[name])
-            elif source not in seen:
+            elif (source := step.inputs[0]) not in seen:
                 seen.add(source)
-                found.append(self.writer.over((str(plate),), self.formulas[source]))
+                over = (str(step.plate),) if step.plate in dict(step.at) else ()
+                found.append(self.writer.over(over, self.formulas[source]))
         return self.writer.times(found)
+
+    def siblings(self, step: Element) -> list[str]:
+        """All that a factor becomes by the same unrolling."""
+        return [name for name, other in self.copies.items() if (other.inputs, other.plate) == (step.inputs, step.plate)]
 
     def apply(self, step: Step) -> Formula:
         """The formula of a step's result."""
         match step:
             case Scatter(over=over, at=at):
-                into = [str(plate) for plate, _ in at]
-                return self.writer.over_pointing(self.plates(over), into, self.inputs(step.inputs), len(step.inputs) > 1)
+                pointed = {owner(there, self.plan.row) for _, there in step.names}
+                told = [(str(plate), self.indices(step, plate, pointed)) for plate, _ in at]
+                tests = [(plate, index) for plate, indices in told for index in indices]
+                return self.writer.over_pointing(self.plates(over), tests, self.inputs(step.inputs), len(step.inputs) > 1)
             case Product(over=over):
                 return self.writer.over(self.plates(over), self.inputs(step.inputs), several=len(step.inputs) > 1)
             case Structured():
@@ -102,38 +117,69 @@ class Told:
                 inside = self.writer.mean(inner, self.inputs(tuple(rest)).log)
                 return self.writer.expected(names, self.formulas[first], inside)
             case Sum():
-                return self.writer.summed_whole(self.axes(step), self.inputs(step.inputs))
+                names = summed_by(step, self.plan.row) or (str(step.over),)
+                return self.writer_at(step.over).summed(names, self.inputs(step.inputs))
             case Element():
                 return self.element(step)
             case Counted():
                 return Formula("1", "0")
         return self.inputs(step.inputs)
 
-    def axes(self, step: Sum) -> tuple[str, ...]:
-        """The names of what a sum is over: `f[i]` where all elements along a plate are summed together."""
-        (name,) = summed_by(step, self.plan.row) or (str(step.over),)
-        along = step.over.of[1:] if step.over.kind == "joint" else ()
-        return (f"{name}[{along[0]}]",) if along else (name,)
+    def writer_at(self, axis: Axis) -> Writer:
+        """A writer of the names of a latent that an axis has the values of: at numbers along unrolled plates, and at all
+        elements along those whose joint values they are."""
+        shown = dict[str, str]()
+        while axis not in self.numbers and (inner := axis.of[0] if axis.kind == "joint" and axis.of else axis.like) is not None:
+            along = axis.of[1:] if axis.kind == "joint" else ()
+            shown |= {str(plate.origin): self.writer.notation.range for plate in along}
+            axis = inner
+        return self.writer.at(shown | self.numbers.get(axis, {}))
 
     def element(self, step: Element) -> Formula:
-        """A factor at one element of a plate."""
-        (source,) = step.inputs
+        """A factor at one element of a plate, or where it points at some of them."""
+        formula = self.formulas[step.inputs[0]]
+        if step.where:
+            texts = self.indices(step, step.plate, {t.variable for t in self.plan.treatments.values() if t.kind == "sum"})
+            tests = [(text, number) for text, (_, number) in zip(texts, step.where, strict=True) if text != str(number)]
+            if any(text.isdigit() for text, _ in tests):
+                return Formula("1", "0")
+            formula = self.writer.where(tests, formula) if tests else formula
         for axis, number in step.at:
-            if axis.kind == "plate" and axis.size is not None and axis.size.number is not None:
-                self.copies[step.output] = (source, axis, axis.size.number)
-                sign = self.writer.sign(f" at {axis} = {number}", rf"\big|_{{{axis} = {number}}}")
-                inner = self.formulas[source]
-                return Formula(f"[{inner.prob}]{sign}", f"[{inner.log}]{sign}")
-        return self.formulas[source]
+            if axis.kind == "plate":
+                sign = self.writer.sign(f" at {axis.origin} = {number}", rf"\big|_{{{axis.origin} = {number}}}")
+                formula = Formula(f"[{formula.prob}]{sign}", f"[{formula.log}]{sign}")
+        return formula
+
+    def indices(self, step: Step, plate: Axis, latents: Collection[str | None]) -> list[str]:
+        """What stands at a plate where the laws of a factor's variables read elements of latents along it."""
+        laws = [self.writer.model.variable[name].law for name in self.sources[step.inputs[0]]]
+        parts = [part for law in laws if law is not None for value in law_parts(law) for part in self.through_lets(value)]
+        found = [dict(part.by).get(str(plate.origin)) for part in parts if self.reads_some(part.name, latents)]
+        return list(dict.fromkeys(self.writer.notation.expression(index) for index in found if index is not None))
+
+    def reads_some(self, name: str, latents: Collection[str | None]) -> bool:
+        """Whether this is one of the latents, or a let that reads some of them."""
+        let = self.writer.model.let.get(name)
+        return name in latents or (let is not None and any(self.reads_some(read.name, latents) for read in reads(let.value)))
+
+    def through_lets(self, value: m.Expression) -> Iterator[m.Select]:
+        """All elements that an expression, or a let that it reads, selects."""
+        for part in walk(value):
+            if isinstance(part, m.Select):
+                yield part
+            name = getattr(part, "name", "")
+            if isinstance(part, m.Ref | m.All | m.Prefix | m.Past | m.Select) and name in self.writer.model.let:
+                yield from self.through_lets(self.writer.model.let[name].value)
 
     def structured(self, step: Structured) -> Formula:
-        names, plate = summed_by(step, self.plan.row), str(step.group.plate)
+        writer, names = self.writer_at(step.group.states[0]), summed_by(step, self.plan.row)
+        plate = str(step.group.plate.origin)
         if step.group.shape is None:
-            return self.writer.summed_chain(names, plate, self.inputs(step.inputs))
+            return writer.summed_chain(names, plate, self.inputs(step.inputs))
         own = self.writer.density(names[0], self.writer.model.variable[names[0]].law)
         others = tuple(name for name in step.inputs if name in self.formulas)
         each = [self.writer.over((plate,), self.inputs(others), several=len(others) > 1)] if others else []
-        return self.writer.summed(names, self.writer.times([own, *each]))
+        return writer.summed(names, self.writer.times([own, *each]))
 
     def plates(self, axes: tuple[Axis, ...]) -> tuple[str, ...]:
         return tuple(str(axis.origin) for axis in axes)
@@ -142,12 +188,11 @@ class Told:
         """The forward pass of a chain: of order k, over the values of k elements."""
         if not isinstance(step, Structured) or not step.group.pasts:
             return ()
-        writer, names, order = self.writer, summed_by(step, self.plan.row), len(step.group.pasts)
-        plate = writer.notation.name(str(step.group.plate))
+        writer, names, order = self.writer_at(step.group.states[0]), summed_by(step, self.plan.row), len(step.group.pasts)
+        plate = str(step.group.plate.origin)
 
         def at(lag: int) -> str:
-            back = (f"{plate}{writer.sign('−', '-')}{lag}",)
-            return ", ".join(writer.notation.at(name, back) if lag else writer.notation.own(name) for name in names)
+            return ", ".join(writer.notation.back(name, plate, lag) if lag else writer.notation.own(name) for name in names)
 
         here, before = (", ".join(map(at, range(start, start + order))) for start in (0, 1))
         alpha, subscript = writer.sign("α", r"\alpha"), writer.sign(f"Σ_{{{at(order)}}} ", rf"\sum_{{{at(order)}}} ")
@@ -163,7 +208,8 @@ class Told:
                 return f"multiply over {', '.join(self.plates(over))}"
             case Scatter(over=over, at=at):
                 into = ", ".join(str(plate) for plate, _ in at)
-                return f"multiply over {', '.join(self.plates(over))}, for each {into} those that point at it"
+                many = f"multiply over {', '.join(self.plates(over))}" if over else "multiply"
+                return f"{many}, for each {into} those that point at it"
             case Structured(kind=kind, group=group):
                 entry = structures()[kind]
                 if group.shape is None:
@@ -182,4 +228,5 @@ class Told:
         why = words(step, self.plan.row)
         kept = self.symbols.elements(ordered(self.plan.row.joint.problem.kept))
         terms = self.symbols.text(step.count(self.symbols.numbers) * kept)
-        return f"{why[:1].upper()}{why[1:]}. Cost: {terms} terms."
+        start = " α of what stands before the first element is 1." if isinstance(step, Structured) and step.group.pasts else ""
+        return f"{why[:1].upper()}{why[1:]}. Cost: {terms} terms.{start}"

@@ -1,6 +1,7 @@
 """A spec in Python: checked, drawn, compiled, fitted."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from vispec.face.words import Text
 from vispec.graph.build import build_graph
 from vispec.graph.drawing.draw import TEXTS, draw
 from vispec.graph.layout.figure import make_figure
+from vispec.lower.asked.derived import rows as derived_rows
 from vispec.model.check import check_model
 from vispec.model.model import Model as Checked
 from vispec.plan.budget import budget
@@ -58,12 +60,15 @@ class Model:
 
     def check(self, memory: int | None = None, work: int | None = None) -> Text:
         """The plan: what is summed exactly, what is sampled, and what each costs, as `vispec check` prints it."""
-        return Text(show_plan(plan_model(self.checked, budget(work, memory, self.sizes))))
+        limits = budget(work, memory, self.sizes)
+        plan = plan_model(self.checked, limits)
+        return Text(show_plan(replace(plan, rows=(*plan.rows, *derived_rows(plan, limits)))))
 
     def explain(self, latex: bool = False) -> Text:
         """The derivation of the objective."""
-        plan = plan_model(self.checked, budget(None, None, self.sizes))
-        return Text(show_explanation(explain(self.checked, plan, latex)))
+        limits = budget(None, None, self.sizes)
+        plan = plan_model(self.checked, limits)
+        return Text(show_explanation(explain(self.checked, plan, latex, derived_rows(plan, limits))))
 
     def compile(self, only: Sequence[str] = (), memory: int | None = None, work: int | None = None) -> Text:
         """The emitted module, a file that imports torch alone. only: members, with what they need."""

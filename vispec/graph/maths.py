@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from vispec.graph.symbols import glyph, latex_escape, latex_name
 from vispec.model import model as m
+from vispec.model.walk import walk
 
 _LEVEL = {"or": 1, "and": 2, "not": 3, **dict.fromkeys(("<", "<=", ">", ">=", "==", "!="), 4)}
 _LEVEL |= {"+": 5, "-": 5, "*": 6, "/": 6, "neg": 7, "^": 8}
@@ -16,10 +17,12 @@ _TEX |= {"neg": "-", "not": r"\neg "}
 
 @dataclass(frozen=True)
 class Notation:
-    """How mathematics is written. plates: the indices that each name is shown with at its own element."""
+    """How mathematics is written. plates: the indices that each name is shown with at its own element; instead: what
+    is shown for some of them, a number or the sign for all elements."""
 
     latex: bool = False
     plates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    instead: Mapping[str, str] = field(default_factory=dict)
 
     def name(self, name: str) -> str:
         return latex_name(name) if self.latex else glyph(name)
@@ -33,14 +36,24 @@ class Notation:
 
     def own(self, name: str) -> str:
         """A name at its own element of its plates."""
-        return self.at(name, map(self.name, self.plates.get(name, ())))
+        return self.at(name, map(self.index, self.plates.get(name, ())))
+
+    def index(self, plate: str) -> str:
+        """The present element of a plate."""
+        return self.instead.get(plate) or self.name(plate)
 
     def whole(self, name: str, plate: str) -> str:
         """All elements along a plate, which is the innermost of the name's."""
-        outer = [self.name(p) for p in self.plates.get(name, ()) if p != plate]
-        return self.at(name, (*outer, self._range(plate)))
+        return self.at(name, (*self._outer(name, plate), self.range))
 
-    def _range(self, plate: str) -> str:
+    def back(self, name: str, plate: str, lag: int) -> str:
+        """The element so many steps before, along a plate which is the innermost of the name's."""
+        before = self.instead.get(plate) or f"{self.name(plate)}{self._sign('-')}{lag}"
+        return self.at(name, (*self._outer(name, plate), before))
+
+    @property
+    def range(self) -> str:
+        """The sign for all elements along a plate."""
         return ":" if self.latex and self.plates else r"\ast" if self.latex else "*"
 
     def call(self, function: str, args: Iterable[str]) -> str:
@@ -95,9 +108,10 @@ class Notation:
                 cell, _ = self._show(read)
                 return self.call("seen", [cell]) if seen else cell, _ATOM
             case m.Prefix(name=name, plate=plate):
-                return self.at(name, (*self._outer(name, plate), f"<{self.name(plate)}")), _ATOM
+                before = self.instead.get(plate) or f"<{self.name(plate)}"
+                return self.at(name, (*self._outer(name, plate), before)), _ATOM
             case m.Past(name=name, plate=plate, lag=lag):
-                return self.at(name, (*self._outer(name, plate), f"{self.name(plate)}{self._sign('-')}{lag}")), _ATOM
+                return self.back(name, plate, lag), _ATOM
             case m.Select(name=name, by=by):
                 return self._select(name, by), _ATOM
             case m.Element(base=base, at=at):
@@ -149,13 +163,18 @@ class Notation:
         return (_TEX if self.latex else _UNICODE).get(operator, operator)
 
     def _outer(self, name: str, plate: str) -> list[str]:
-        return [self.name(p) for p in self.plates.get(name, ()) if p != plate]
+        return [self.index(p) for p in self.plates.get(name, ()) if p != plate]
 
     def _select(self, name: str, by: tuple[tuple[str, m.Expression], ...]) -> str:
         at = dict(by)
         own = self.plates.get(name, ())
-        indices = [self.expression(at[p]) if p in at else self.name(p) for p in own if p in at or self.plates]
+        indices = [self._at(p, at[p]) if p in at else self.index(p) for p in own if p in at or self.plates]
         return self.at(name, indices or map(self.expression, at.values()))
+
+    def _at(self, plate: str, index: m.Expression) -> str:
+        """An index as it stands, or the sign for all where it moves with a plate of which all elements are meant."""
+        moves = any(isinstance(part, m.Position) and part.plate in self.instead for part in walk(index))
+        return self.range if moves else self.expression(index)
 
     def _element(self, base: m.Expression, at: m.Expression) -> str:
         text, level = self._show(base)

@@ -6,12 +6,17 @@ from vispec.model.check import check_model
 from vispec.model.model import Model
 from vispec.source import Source
 from vispec.syntax.parse import parse
-from vispec.syntax.tree import Size
+from vispec.syntax.tree import Size, Vocab
 
 
 def size_names(source: Source) -> tuple[str, ...]:
     """The sizes that a spec declares, vocabularies aside."""
     return tuple(statement.name.id for statement in parse(source).body if isinstance(statement, Size))
+
+
+def vocabulary_names(source: Source) -> tuple[str, ...]:
+    """The vocabularies that a spec declares."""
+    return tuple(statement.name.id for statement in parse(source).body if isinstance(statement, Vocab))
 
 
 def check(source: Source, sizes: Mapping[str, int]) -> Model:

@@ -1,6 +1,7 @@
 """vispec check: everything that is wrong with a spec, or how it will be computed."""
 
 import sys
+from dataclasses import replace
 
 import click
 
@@ -22,6 +23,7 @@ from vispec.source import Source
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def check(spec: str, settings: tuple[str, ...], work: int | None, memory: int | None, as_json: bool) -> None:
     """Check SPEC and print its plan: what is summed exactly, what is sampled, and what each costs."""
+    from vispec.lower.asked.derived import rows as derived_rows
     from vispec.model.check import check as check_tree
     from vispec.syntax.parse import parse
 
@@ -31,7 +33,9 @@ def check(spec: str, settings: tuple[str, ...], work: int | None, memory: int | 
         sizes = parse_sizes(settings)
         model, found = check_tree(parse(source), sizes)
         if model is not None:
-            plan = plan_model(model, budget(work, memory, sizes))
+            limits = budget(work, memory, sizes)
+            plan = plan_model(model, limits)
+            plan = replace(plan, rows=(*plan.rows, *derived_rows(plan, limits)))
     except SpecError as error:
         plan = None
         found = (*found, *error.diagnostics)

@@ -23,6 +23,7 @@ def explain_command(
     """Derive the objective of SPEC: the joint, the marginal, the order in which it is summed, the bound, with costs."""
     from vispec.explain.explain import explain
     from vispec.explain.show import show_explanation
+    from vispec.lower.asked.derived import rows as derived_rows
     from vispec.model.check import check_model
     from vispec.plan.budget import budget
     from vispec.plan.planner import plan_model
@@ -33,7 +34,9 @@ def explain_command(
         sizes = split_sets(source, sets)[0]
         model = check_model(parse(source), sizes)
         try:
-            explanation = explain(model, plan_model(model, budget(work, memory, sizes)), latex)
+            limits = budget(work, memory, sizes)
+            plan = plan_model(model, limits)
+            explanation = explain(model, plan, latex, derived_rows(plan, limits))
         except SpecError:
             if not as_json:
                 click.echo(show_explanation(explain(model, None, latex)), nl=False)

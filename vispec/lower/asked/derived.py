@@ -29,8 +29,10 @@ from vispec.plan.held.setting import setting as exact_setting
 from vispec.plan.held.sink import below
 from vispec.plan.order.execute import execute
 from vispec.plan.order.refuse import IntractableError
+from vispec.plan.planned import Plan
 from vispec.plan.planner import cheapest, within
 from vispec.plan.treat import treat
+from vispec.plan.treatment import Row
 from vispec.program import build
 from vispec.program.axis import Axis
 from vispec.program.node import Input, Node, Zeros
@@ -52,10 +54,31 @@ class Derived:
     samples: Axis | None = None
     why: str = ""
 
+    @property
+    def words(self) -> str:
+        """What it is and how it is told, as the printed plan says it."""
+        if self.kind == "beyond":
+            return f"read by no law; a posterior does not tell it: {self.why}"
+        mean = "probabilities" if self.let.type.domain in FINITE_DOMAINS else "mean"
+        drawn = " at draws of what is summed" if self.kind == "draws" else "" if self.samples is None else " over draws"
+        what = "value" if self.kind == "value" and self.samples is None else f"posterior {mean}{drawn}"
+        return f"read by no law: its {what}, by `posterior --of {self.let.name}`"
+
 
 def derived(f: Factors, budget: Budget) -> tuple[Derived, ...]:
     """How each let is told that no law reads."""
     return tuple(quantity(let, f, budget) for let in derived_lets(f.model))
+
+
+def rows(plan: Plan, limits: Budget) -> tuple[Row, ...]:
+    """How each of them is told, as lines of the printed plan."""
+    found = derived(plan.row.f, limits)
+    return tuple(Row(each.let.name, each.let.plates, "derived", exact(each), {}, each.words) for each in found)
+
+
+def exact(found: Derived) -> bool:
+    """Whether the answer has no draws."""
+    return found.kind in ("value", "tilt") and found.samples is None
 
 
 def quantity(let: Let, f: Factors, budget: Budget) -> Derived:

@@ -271,5 +271,5 @@ def element(
     names |= {p: own[p] for p in piece.plates if p in own}
     name = f"{piece.name}_{'_'.join(map(str, ([] if number is None else [number]) + [*chosen.values()]))}"
     where = tuple(chosen.items())
-    step = Element((piece.name,), name, 0, tuple(at), tuple(names.items()), where)
+    step = Element((piece.name,), name, 0, plate, tuple(at), tuple(names.items()), where)
     return step, Piece(name, axes, plates, piece.sources)

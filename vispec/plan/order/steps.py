@@ -220,9 +220,11 @@ class Counted(Step):
 class Element(Step):
     """A factor at one element of a plate that is unrolled, whose latents there are variables of their own.
 
-    at: axes of the factor at numbers: the plate, and pasts where nothing is. names: axes of latents, and of plates and values
-    whose lengths differ along the plate, by those of their copies. where: indices that must point at elements, else it is 0."""
+    plate: the one that is unrolled. at: axes of the factor at numbers: the plate, and pasts where nothing is. names: axes of
+    latents, and of plates and values whose lengths differ along the plate, by those of their copies. where: indices that must
+    point at elements, else it is 0."""
 
+    plate: Axis
     at: tuple[tuple[Axis, int], ...]
     names: tuple[tuple[Axis, Axis], ...]
     where: tuple[tuple[Node, int], ...] = ()

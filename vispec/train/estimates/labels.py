@@ -1,22 +1,24 @@
 """What the elements along the axes of a parameter are called: labels, words and columns of the data, else positions from 0."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vispec.model.model import Model
 from vispec.model.types import Dim, Type
 from vispec.train.data.arrange import layout_of
 from vispec.train.data.encoding.vocab import Encoders
+from vispec.train.estimates.categories import categories
 
 Label = str | int
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Names of elements, by plate and by the name of a size."""
+    """Names of elements, by plate, by the name of a size, and of those without one by parameter and dimension."""
 
     plates: Mapping[str, Sequence[str]]
     sizes: Mapping[str, Sequence[str]]
+    entries: Mapping[tuple[str, int], Sequence[str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: Model, encoders: Encoders, columns: Mapping[str, Sequence[str]]) -> "Labels":
@@ -32,15 +34,19 @@ class Labels:
             if isinstance(axes[0].size, str):
                 sizes.setdefault(axes[0].size, names)
         sizes |= {name: vocabulary.tokens for name, vocabulary in encoders.vocabularies.items()}
-        return cls(plates, sizes)
+        return cls(plates, sizes, categories(model, encoders.labels))
 
-    def axes(self, model: Model, plates: Sequence[str], type_: Type, shape: Sequence[int]) -> list[Sequence[Label]]:
-        """The labels along each axis of a tensor of this shape (*plates, *event)."""
+    def axes(
+        self, model: Model, plates: Sequence[str], type_: Type, shape: Sequence[int], name: str = ""
+    ) -> list[Sequence[Label]]:
+        """The labels along each axis of a tensor of this shape (*plates, *event), of a parameter or let of this name."""
         found = [self._plate(model, plate, size) for plate, size in zip(plates, shape, strict=False)]
         rest = shape[len(plates) :]
         if type_.low is not None:
             return [*found, *(range(type_.low, type_.low + size) for size in rest)]
-        return [*found, *(self._size(dim, size) for dim, size in zip(type_.shape, rest, strict=True))]
+        own = [self.entries.get((name, at), ()) for at in range(len(rest))]
+        event = zip(own, type_.shape, rest, strict=True)
+        return [*found, *(filled(names, size) if names else self._size(dim, size) for names, dim, size in event)]
 
     def _plate(self, model: Model, plate: str, size: int) -> Sequence[Label]:
         names = self.plates.get(plate)

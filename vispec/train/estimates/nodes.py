@@ -62,7 +62,7 @@ class Node:
         return {"simplex": "simplex", "unit": "unit", "positive": "ray"}.get(domain, "")  # pyright: ignore[reportReturnType]
 
     def labels(self, names: Labels, model: Model, shape: tuple[int, ...]) -> "Axes":
-        return Axes(tuple(tuple(axis) for axis in names.axes(model, self.plates, self.type, shape)))
+        return Axes(tuple(tuple(axis) for axis in names.axes(model, self.plates, self.type, shape, self.name)))
 
 
 @dataclass(frozen=True)
