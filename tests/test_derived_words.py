@@ -44,7 +44,7 @@ def test_check_lists_them_with_how_they_are_told(tmp_path: Path, text: str, exac
     assert [row["exact"] for row in rows] == exact
     assert "posterior probabilities" in rows[0]["because"]
     assert "posterior mean" in rows[1]["because"]
-    assert all(f"posterior --of {row['variable']}" in row["because"] for row in rows)
+    assert all(f"`--of {row['variable']}`" in row["because"] for row in rows)
     assert "over draws" in rows[0]["because"] or exact[0]
 
 
@@ -52,7 +52,7 @@ def test_explain_has_a_section_of_them(tmp_path: Path):
     section = json.loads(said(tmp_path, EXACT, "explain", "--json"))["sections"][-1]
     assert section["heading"] == "Derived"
     assert section["formulas"] == ["high = c = 2", "twice = 2 · μ[c]", "half = x / 2"]
-    assert "twice is read by no law: its posterior mean, by `posterior --of twice` (exact)." in section["text"]
+    assert "twice is read by no law: its posterior mean (`--of twice`), exact." in section["text"]
     assert "Derived" not in said(tmp_path, EXACT.split("    let")[0], "explain")
 
 

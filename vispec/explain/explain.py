@@ -54,9 +54,9 @@ def _laws(writer: Writer) -> Section:
 def _derived(writer: Writer, rows: Sequence[Row]) -> Section:
     """What can be asked for beside the latents."""
     model, notation = writer.model, writer.notation
-    told = " ".join(f"{row.variable} is {row.because}{' (exact)' if row.exact else ''}." for row in rows)
+    told = " ".join(f"{row.variable} is {row.because}{', exact' if row.exact else ''}." for row in rows)
     lets = {let.name: notation.own(let.name) + " = " + notation.expression(let.value) for let in model.lets}
-    return Section("Derived", told, tuple(lets[row.variable] for row in rows))
+    return Section("Derived", f"What `vispec posterior` tells beside latents. {told}", tuple(lets[row.variable] for row in rows))
 
 
 def _starts(writer: Writer) -> Iterator[str]:

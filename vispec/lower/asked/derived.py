@@ -62,7 +62,7 @@ class Derived:
         mean = "probabilities" if self.let.type.domain in FINITE_DOMAINS else "mean"
         drawn = " at draws of what is summed" if self.kind == "draws" else "" if self.samples is None else " over draws"
         what = "value" if self.kind == "value" and self.samples is None else f"posterior {mean}{drawn}"
-        return f"read by no law: its {what}, by `posterior --of {self.let.name}`"
+        return f"read by no law: its {what} (`--of {self.let.name}`)"
 
 
 def derived(f: Factors, budget: Budget) -> tuple[Derived, ...]:
