@@ -12,6 +12,7 @@ from vispec.plan.held.setting import Setting, tilts
 from vispec.plan.order.execute import execute
 from vispec.plan.order.order import Order
 from vispec.plan.order.problem import Factor, Lag
+from vispec.plan.order.refuse import IntractableError
 from vispec.plan.treat import chain_of
 from vispec.program import build
 from vispec.program.axis import Axis, copy
@@ -51,7 +52,7 @@ def counted(plates: Iterable[Axis]) -> Node | None:
 
 def pairs(s: Setting) -> tuple[Node, dict[str, Node], dict[str, int]] | None:
     """log p of each row with a tilt for each two neighbours of each chain, zeros for these, and the chain's place among the
-    plates; None where no latent chains."""
+    plates; None where no latent chains, or where they would take more than is allowed."""
     frame, held, model = s.f.frame, s.joint.held, s.f.model
     factors, zeros, along, lags = list[Factor](), dict[str, Node](), dict[str, int](), list[Lag]()
     for name in held.own:
@@ -74,5 +75,8 @@ def pairs(s: Setting) -> tuple[Node, dict[str, Node], dict[str, int]] | None:
     if not factors:
         return None
     problem = replace(s.joint.problem, lags=(*s.joint.problem.lags, *lags))
-    node, _ = total(replace(s, joint=replace(s.joint, problem=problem)), tuple(factors))
+    try:
+        node, _ = total(replace(s, joint=replace(s.joint, problem=problem)), tuple(factors))
+    except IntractableError:  # they take more than log_prob, whose order has no place for them
+        return None
     return combined(s, node, query=True), zeros, along
