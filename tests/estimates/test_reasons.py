@@ -1,5 +1,6 @@
 """Numbers without a standard error say why."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from fitted import by_title, estimates, table
 
 from vispec.train.estimates import make
+from vispec.train.estimates.uncertainty.standard import Standard
 from vispec.train.estimates.values import Estimates
 
 RANDOM = np.random.default_rng(5)
@@ -114,6 +116,15 @@ def test_a_saddle_is_no_maximum(tmp_path: Path) -> None:
     found = estimates(text, data, start=start, steps=0)
     assert set(notes(found).values()) == {"no maximum here"}
     assert "curves upward" in found.notes[-1]
+
+
+def test_a_fit_that_is_at_no_maximum_has_not_converged() -> None:
+    """Whatever its steps say, which see no slope far out."""
+    text = "converged: at most 1e-09 nats below a local maximum; 10 starts: 3 reached -113.1008"
+    bent, edge, there = (Standard(-1.0, rank, misses, {}) for rank, misses in ((None, math.inf), (None, math.nan), (2, 0.0)))
+    assert make.ended(text, bent) == "10 starts: 3 reached -113.1008"
+    assert make.ended(text, edge) == make.ended(text, there) == make.ended(text, None) == text
+    assert make.ended("not converged: still rising", bent) == "not converged: still rising"
 
 
 def test_one_row_has_no_bic(tmp_path: Path) -> None:

@@ -172,13 +172,17 @@ def summary(
         free_parameters=rank,
         aic=None if free is None or deviance is None else 2 * free + deviance,
         bic=None if free is None or deviance is None or fitted.rows < 2 else math.log(fitted.rows) * free + deviance,
-        converged=None if decrement is None else result.get("converged"),
+        converged=None if decrement is None else bool(result.get("converged")) and not elsewhere(standard),
         decrement=decrement,
         starts=tuple((float(value), int(count)) for value, count in result.get("starts") or ()),
         level=LEVEL,
         parameters=entries,
         folded=folded,
-        notes=tuple(filter(None, (result.get("text"), *(result.get("notes") or ()), arrival(standard), *edges(entries)))),
+        notes=tuple(
+            filter(
+                None, (ended(result.get("text"), standard), *(result.get("notes") or ()), arrival(standard), *edges(entries))
+            )
+        ),
     )
 
 
@@ -189,6 +193,18 @@ def edges(entries: Sequence[Estimate]) -> Iterator[str]:
         if names:
             more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
             yield f"{note}: {', '.join(names[:NAMED])}{more}"
+
+
+def elsewhere(standard: Standard | None) -> bool:
+    """Whether second derivatives say that the fit is at no maximum, whatever it says itself: far out its steps see no slope."""
+    return standard is not None and standard.rank is None and standard.misses > MISSES
+
+
+def ended(text: str | None, standard: Standard | None) -> str | None:
+    """How the fit says that it ended, without that it converged where it did not."""
+    if text is None or not elsewhere(standard) or not text.startswith("converged"):
+        return text
+    return text.partition("; ")[2] or None
 
 
 def arrival(standard: Standard | None) -> str | None:
