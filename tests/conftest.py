@@ -9,6 +9,9 @@ import pytest
 GOLDEN = Path(__file__).with_name("golden")
 
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers on two cores: more threads would wait for each other
+
+
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("VISPEC_NO_VERIFY", "1")  # beside every fit of a command it would be another process
 

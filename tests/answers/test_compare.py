@@ -154,7 +154,7 @@ def test_what_is_at_the_end_of_its_domain_is_named(tmp_path: Path) -> None:
             "--json",
         )
     )
-    assert found["three"]["note"] == "draws leave at the end of their domain: p[2]"
+    assert found["three"]["note"] == "draws leave at the end of their domain: p[c]"
     assert found["three"]["free_parameters"] == found["two"]["free_parameters"] == 1
     assert found["three"]["elpd"] == pytest.approx(found["two"]["elpd"], abs=0.02)
 
