@@ -80,7 +80,7 @@ def test_a_killed_fit_goes_on_without_the_other_run(monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vispec.train.loop.fit.fit", stop)
+    monkeypatch.setattr("vispec.train.fitted.train", stop)
     assert fit("a.vispec", "x=second.txt", "--epochs", "3", "--from", "first", "--out", "killed")[0] == 130
     assert not Path("killed/last.safetensors").exists()
     monkeypatch.undo()

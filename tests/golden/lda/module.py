@@ -50,7 +50,6 @@ from torch.nn import functional as F
 # told.queries: answer
 # told.queries: ask
 # told.queries: divergence
-# told.queries: entropy_of
 # told.queries: k_best
 # told.queries: logs_of
 # told.queries: mean_where

@@ -51,7 +51,6 @@ from torch import Tensor, nn
 # told.queries: answer
 # told.queries: ask
 # told.queries: divergence
-# told.queries: entropy_of
 # told.queries: k_best
 # told.queries: logs_of
 # told.queries: mean_where

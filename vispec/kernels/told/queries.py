@@ -39,15 +39,10 @@ def ask(
     if query == "marginals":
         return found
     if query == "entropy":
-        each = {name: entropy_of(p.clamp(min=0)) for name, p in found.items()}
+        shares = {name: torch.nn.functional.normalize(p.clamp(min=0), p=1, dim=-1) for name, p in found.items()}
+        each = {name: torch.special.entr(p).sum(-1) for name, p in shares.items()}  # 0 at least: none is more than 1
         return each | {"(joint)": of_all} if one_draw else each
     return {name: p.argmax(-1) for name, p in found.items()}
-
-
-def entropy_of(p: Tensor) -> Tensor:
-    """−Σ p log p over the last dimension, 0 where all are 0. None is more than their sum, which is 1 but for rounding."""
-    total = p.sum(-1, keepdim=True)
-    return torch.special.entr(p / torch.where(total > 0, total, 1.0)).sum(-1)
 
 
 def divergence(module, other, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> dict[str, Tensor]:
