@@ -76,8 +76,9 @@ def test_a_chain_of_one_element_has_no_pairs(name):
 
 def test_a_model_without_chains_says_which_queries_it_answers():
     built = built_from(spec("noisy_or"))
-    with pytest.raises(ValueError, match="pairs where a latent is a chain"):
+    with pytest.raises(ValueError, match="pairs where a latent is a chain") as refused:
         built.module.posterior(trial_of(built).batch, query="pairs")
+    assert str(refused.value).split("queries are ")[1].count("pairs") == 1
 
 
 COMPARED = ["hmm", "hmm2", "factorial_hmm", "mixture_hmm", "partial_tagger", "noisy_or", "induced_dependencies", "entity_types"]

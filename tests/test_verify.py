@@ -371,3 +371,33 @@ def test_losses_with_weights_agree(rows: str) -> None:
     spec += "fit:\n    weight : w\n"
     report = verify(Source("tiny.vispec", spec))
     assert not report.differs, str(report)
+
+
+NO_NUMBER = """\
+size L = 3
+size V
+param length : simplex[L]
+plate pos[L]:
+    param character : simplex[V]
+    let after = softmax(log(q == pos + 1) for q)
+plate q[L]
+let first = softmax(log(q == 0) for q)
+
+plate text:
+    chain t:
+        latent l : index[pos] ~ Categorical(length)
+            then (Categorical(length) if j[t-1] == l[t-1] else Categorical(one_hot(l[t-1])))
+        latent j : index[pos] ~ Categorical(first)
+            then (Categorical(first) if j[t-1] == l[t-1] else Categorical(after[j[t-1]]))
+        observed x : category[V] ~ Categorical(character[j])
+"""
+
+
+def test_a_spec_whose_law_is_no_number_is_no_fault_of_the_module(tmp_path: Path) -> None:
+    """The softmax of nothing but -inf, in a state that no path reaches: brute force has no value either, and says where."""
+    report = verify(Source("tiny.vispec", NO_NUMBER))
+    (check,) = report.checks
+    assert check.verdict == "not checked"
+    assert check.note == "the law of `j` gives no number (nan), here and in any module"
+    mended = NO_NUMBER.replace("log(q == pos + 1)", "log(q == min([pos + 1, L - 1]))")
+    assert not verify(Source("tiny.vispec", mended)).differs

@@ -64,3 +64,37 @@ def test_what_no_law_says_is_refused(tmp_path: Path) -> None:
     with pytest.raises(vispec.RunError, match="`u` is a parameter of each element, without a law"):
         run.predict({"school": ["z"], "x": [0.0], "y": [None]}, "mean", new="prior")
     assert run.predict({"school": ["a"], "x": [0.0], "y": [None]}, "mean", new="prior")["y"][0] == pytest.approx(-3.0, abs=0.5)
+
+
+POINTED = """
+size G
+size D = 2
+{declared}
+plate g[G]:
+    latent u : real ~ Normal(0, 1)
+plate n:
+    given school : index[g]
+    partial y : real ~ Normal({mean}, 1)
+"""
+WHOLE = {
+    "weights": ("param w : real[G]", "w[school] + u[school]"),
+    "shares": ("param w : simplex[G]", "w[school] + u[school]"),
+    "net": ("net f(s: index[g]) -> real = embed(2) |> mlp([])", "f(school) + u[school]"),
+    "number": ("param b : real", "b / G + u[school]"),
+    "sum": ("param b : real", "b * mean(u[*]) + u[school]"),
+    "each": ("param b : real", "b + max(u - 1 for g)"),
+    "position": ("param b : real", "u[school]"),
+}
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_what_depends_on_all_elements_has_no_further_one(kind: str, tmp_path: Path) -> None:
+    """Else what is known of the others would change without a word."""
+    declared, mean = WHOLE[kind]
+    spec = POINTED.format(declared=declared, mean=mean)
+    if kind == "position":
+        spec = spec.replace("Normal(0, 1)", "Normal(b * g, 1)")
+    table = {"school": list("abab"), "y": [1.0, 2.0, 1.5, 2.5]}
+    run = vispec.load(spec).fit(table, out=tmp_path / "run", quiet=True, verify=False, epochs=2)
+    with pytest.raises(vispec.RunError, match="on all of its elements, or on how many there are"):
+        run.predict({"school": ["z"], "y": [None]}, "mean", new="prior")

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
+import vispec
 from vispec.cli.main import main
 
 Array = np.ndarray[Any, Any]
@@ -151,3 +153,15 @@ def test_elements_are_left_out_of_a_fit_and_steps_are_not(tmp_path: Path) -> Non
     assert chain["elpd"] is None
     assert "no step of `t` can be left out" in chain["note"]
     assert whole["bic"] is None  # one row
+
+
+def test_json_has_all_digits(tmp_path: Path) -> None:
+    """The screen rounds; what a program reads is what the module computes, to the last bit of its precision."""
+    (tmp_path / "a.vispec").write_text("plate n:\n    observed x : real ~ Normal(0, 3)\n", encoding="utf-8")
+    (tmp_path / "a.csv").write_text("x\n0.1\n1234.5\n", encoding="utf-8")
+    run = vispec.load(tmp_path / "a.vispec").fit(tmp_path / "a.csv", out=tmp_path / "run", quiet=True)
+    exact = run.module.double().log_prob({"x": torch.tensor([0.1, 1234.5], dtype=torch.float64)}).tolist()
+    told = call("eval", tmp_path / "run", tmp_path / "a.csv", "--pointwise", "--json")
+    assert json.loads(told.stdout)["log_prob"] == exact
+    drawn = [json.loads(line)["x"] for line in call("sample", tmp_path / "run", "-n", 3, "--jsonl").stdout.splitlines()]
+    assert drawn == [row["x"] for row in run.sample(3)]

@@ -17,6 +17,7 @@ from vispec.verify.errors import NotCheckedError
 
 SPECS = sorted(Path(__file__).parents[2].joinpath("specs").glob("*.vispec"))
 NEAR = 1e-10
+NONE = {24, 25, 50}  # refused, or without a value: the mean of nothing, an element that is not there
 
 
 def agree(told: Told) -> set[str]:
@@ -48,14 +49,8 @@ def test_formulas_of_specs_are_what_is_computed(path: Path):
 def test_formulas_of_random_specs_are_what_is_computed(seed: int):
     drawn = random_spec(seed, plain=seed % 2 == 0)
     try:
-        told = Told.of(Source("drawn.vispec", drawn.text), drawn.sizes, seed)
-    except SpecError:
-        return
-    except NotCheckedError as reason:
-        pytest.skip(str(reason))
-    try:
-        agree(told)
-    except NotCheckedError as reason:  # the language gives no value here: the mean of nothing, an element that is not there
-        pytest.skip(str(reason))
+        agree(Told.of(Source("drawn.vispec", drawn.text), drawn.sizes, seed))
+    except (SpecError, NotCheckedError):
+        assert seed in NONE
     except Exception as error:
-        raise AssertionError(f"{told.formula}\n{drawn.text}") from error
+        raise AssertionError(drawn.text) from error

@@ -1,10 +1,13 @@
 """Rows of groups that the fit did not meet: each is a new element of its plate, whose latents come from their laws."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from vispec.model.model import Model, Variable
+from vispec.model.model import Expression, Model, SizeOf, Variable
 from vispec.model.problems import listed
+from vispec.model.types import Type
+from vispec.model.walk import is_read, law_parts, read_values, walk
 from vispec.plan.planner import plan_of
 from vispec.train.data import load
 from vispec.train.data.encoding.labels import card_of, group_of, is_coded
@@ -58,9 +61,9 @@ def labels_in(
 
 
 def refuse(model: Model, plate: str) -> None:
-    """RunError where a new element has something that no law says."""
-    plan = plan_of(model)
-    params = [param.name for param in model.params if plate in param.plates]
+    """RunError where a new element has something that no law says, or would change what is known of the others."""
+    plan, size = plan_of(model), str(model.plate[plate].size)
+    params = [param.name for param in model.params if plate in param.plates and is_read(model, param.name)]
     points = [
         name for name, found in plan.treatments.items() if found.gradient == "point" and plate in model.variable[name].plates
     ]
@@ -73,6 +76,35 @@ def refuse(model: Model, plate: str) -> None:
         why = f"{listed(inside)} stand in it in each row" if inside[1:] else f"`{inside[0]}` stands in it in each row"
     elif model.joint is not None:
         why = "its latents have one guide together"
+    elif counting := list(counting_on(model, plate, size)):
+        why = f"{listed(counting)} {'depend' if counting[1:] else 'depends'} on all of its elements, or on how many there are"
     else:
         return
     raise RunError(f"plate `{plate}` can have no new elements: {why}; write what is to come from a prior as `latent`")
+
+
+def counting_on(model: Model, plate: str, size: str) -> Iterator[str]:
+    """What reads a plate otherwise than at the elements that given indices point at, so that one more element would change it
+    for all rows."""
+
+    def sized(type_: Type) -> bool:
+        names = {name for dim in (*type_.shape, type_.card) for name in re.findall(r"[A-Za-z_]\w*", str(dim))}
+        return size in names or plate in (type_.plate, type_.over)
+
+    def whole(expressions: Iterable[Expression]) -> bool:
+        parts = [part for each in expressions for part in walk(each)]
+        along = any(plate in (getattr(part, "plate", None), getattr(part, "along", None)) for part in parts)
+        return along or any(isinstance(part, SizeOf) and part.name == size for part in parts)
+
+    yield from (param.name for param in model.params if sized(param.type) and is_read(model, param.name))
+    for net in model.nets:
+        if any(sized(type_) for _, type_ in (*net.args, *net.heads)) or size in re.findall(r"\w+", repr(net.trunk)):
+            yield net.name
+    for variable in model.variables:
+        pointer = variable.role == "given" and variable.type.plate == plate
+        told = plate in variable.plates and variable.role != "latent"
+        law = () if variable.law is None else law_parts(variable.law)
+        if told or whole(law) or (sized(variable.type) and not pointer):
+            yield variable.name
+    values = read_values(model)
+    yield from (let.name for let in model.lets if let.value in values and (whole([let.value]) or sized(let.type)))

@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from vispec.answers.compared import pointwise as parts
+from vispec.answers.compared.units import Units
 from vispec.answers.how import How
 from vispec.answers.reading import Say, load_data
 from vispec.train.reading import Reading
@@ -22,7 +25,7 @@ def score(run: Run, data: Sequence[str], reading: Reading, how: How, say: Say, e
     return final_score(module, dataset, how.size(run), how.place, latents, seed=how.seed, estimator=chosen)
 
 
-def pointwise(run: Run, data: Sequence[str], reading: Reading, how: How, say: Say) -> list[float]:
+def pointwise(run: Run, data: Sequence[str], reading: Reading, how: How, say: Say) -> tuple[Units, Tensor]:
     """Of each row, in the order of the data; of a spec without a data plate, of each element of its plate, or of each step of
-    its chain given those before it."""
-    return parts.pointwise(run, load_data(run, data, reading, say), how)[1].tolist()
+    its chain given those before it; and which of these they are."""
+    return parts.pointwise(run, load_data(run, data, reading, say), how)

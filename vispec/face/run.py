@@ -156,7 +156,7 @@ class Run:
         """The log-probability of each row, in nats."""
         with arguments(data) as (words,):
             reading, means = _split(how)
-            return np.array(scores.pointwise(self.stored, words, reading, means, say))
+            return scores.pointwise(self.stored, words, reading, means, say)[1].numpy()
 
     def sample(self, n: int = 10, data: Data = None, *, length: Mapping[str, int] | None = None, **how: Any) -> Any:
         """New rows of every variable, latent ones included; of the kind of `data`, or of what the run was fitted to here. data:

@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 from vispec.model.model import Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.verify.data import take, trimmed, with_rubbish
-from vispec.verify.errors import NotCheckedError
+from vispec.verify.errors import NoNumberError, NotCheckedError
 from vispec.verify.oracle.row import Cell, Row
 from vispec.verify.report import Check
 from vispec.verify.trial import Trial, finite_unknowns, log_prob_given
@@ -16,11 +16,14 @@ from vispec.verify.trial import Trial, finite_unknowns, log_prob_given
 VALUE, GRADIENT, MARGINAL, SINGLE = 1e-10, 1e-8, 1e-8, 1e-4
 
 
-def guarded(name: str, compare: Callable[[], Check]) -> Check:
-    """The check, with what brute force cannot evaluate and what the module does not survive told apart."""
+def guarded(name: str, compare: Callable[[], Check], needed: bool = False) -> Check:
+    """The check, with what brute force cannot evaluate and what the module does not survive told apart. needed: NoNumberError
+    is raised."""
     try:
         return compare()
     except NotCheckedError as reason:
+        if needed and isinstance(reason, NoNumberError):
+            raise
         return Check(name, skipped=str(reason))
     except Exception as error:  # whatever the emitted code raises is a finding
         return Check(name, failure=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")

@@ -3,3 +3,7 @@
 
 class NotCheckedError(Exception):
     """Something that brute force cannot evaluate; says what. Never to be counted as agreement."""
+
+
+class NoNumberError(NotCheckedError):
+    """A law of the spec itself gives nan, so that no module could be right."""

@@ -19,7 +19,7 @@ from vispec.verify.build import Built, build, randomise
 from vispec.verify.checks import guarded
 from vispec.verify.data import with_rubbish
 from vispec.verify.derived import check_derived, derived
-from vispec.verify.errors import NotCheckedError
+from vispec.verify.errors import NoNumberError, NotCheckedError
 from vispec.verify.oracle.row import ENUMERABLE, in_data
 from vispec.verify.oracle.weights import random_layers
 from vispec.verify.report import Check, Report
@@ -44,7 +44,10 @@ def verify(
     except NotCheckedError as reason:
         return Report(source.name, built.sizes, 0, (Check("log-probability", skipped=str(reason)),))
     trial = Trial(built, batch, rows)
-    found = list(_all_checks(trial, terms, generator))
+    try:
+        found = list(_all_checks(trial, terms, generator))
+    except NoNumberError as reason:
+        found = [Check("log-probability", skipped=str(reason))]
     return Report(source.name, built.sizes, terms, tuple(found))
 
 
@@ -130,7 +133,8 @@ def _weight_checks(trial: Trial, generator: Generator) -> Iterator[Check]:
 
 
 def _value_checks(trial: Trial) -> Iterator[Check]:
-    yield guarded("log-probability", lambda: checks.check_log_prob(trial))
+    """Raises NoNumberError where a law has no value at some value of the latents: nothing could agree then."""
+    yield guarded("log-probability", lambda: checks.check_log_prob(trial), needed=True)
     yield guarded("gradient", lambda: checks.check_gradient(trial))
     yield guarded("loss", lambda: checks.check_loss(trial))
 

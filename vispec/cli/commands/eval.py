@@ -6,13 +6,12 @@ from typing import Any
 import click
 
 from vispec.catalog import Command
-from vispec.cli.failures import failures
+from vispec.cli.failures import failures, say
 from vispec.cli.options import (
     batch_option,
     data_argument,
     device_option,
     json_option,
-    load_data,
     memory_option,
     open_run,
     params_option,
@@ -61,23 +60,17 @@ def evaluate(
     if pointwise and estimator is not None:
         raise click.UsageError("--pointwise takes the model's own numbers, and no --estimator")
     with failures(as_json):
-        from vispec.answers.compared import pointwise as parts
+        from vispec.answers import score as scores
         from vispec.answers.how import How
-        from vispec.train.scores.final import Latents, final_score, latents_of
-        from vispec.train.scores.weights import read_estimator
 
-        chosen = None if estimator is None else read_estimator(estimator)
         opened, place = open_run(run, device, threads, data, reading, params)
-        dataset = load_data(opened, data, reading)
-        size = batch or opened.config.settings.batch or 1
+        how = How(place, batch, seed or 0, memory=memory)
         if pointwise:
-            units, found = parts.pointwise(opened, dataset, How(place, batch, seed or 0, None, memory))
+            units, found = scores.pointwise(opened, data, reading, how, say)
             told = {"of": units.kind, "log_prob": found.tolist()}
             click.echo(dump(told) if as_json else "\n".join(f"{number:.6f}" for number in found.tolist()))
             return
-        module = opened.load(place, memory)
-        latents = latents_of(opened.model) if hasattr(module, "shared") else Latents()
-        score = final_score(module, dataset, size, place, latents, seed=seed or 0, estimator=chosen).as_json()
+        score = scores.score(opened, data, reading, how, say, estimator).as_json()
     scored = [variable for variable in opened.model.variables if variable.role in ("observed", "partial")]
     discrete = all(variable.type.discrete for variable in scored)
     click.echo(dump(score) if as_json else "\n".join(lines(score, discrete)))

@@ -125,6 +125,7 @@ class Predictive:
     def __init__(self, module, batch: dict[str, Tensor], kinds: dict[str, str], samples: int, many: tuple):
         self.module, self.batch, self.kinds, self.samples, self.many = module, batch, kinds, samples, many
         self.seed = int(torch.randint(2**62, ()))  # the same draws of latents, whatever is asked
+        self.sought: dict[str, Tensor] = {}
 
     def mean_of(self, of, values: dict[str, Tensor] | None = None, total=None) -> dict[str, Tensor]:
         """The posterior mean of of(law, log-density, distribution function) at the values; of labels their probabilities."""
@@ -146,18 +147,16 @@ class Predictive:
 
         try:
             found = self.mean_of(finite)
-            if not any(odd):
-                return found
-            # what is infinite or no number for one law, would be so for all: a tilt of nothing is a factor 0 of it
-            for value in (torch.nan, torch.inf, -torch.inf):
-                alike = lambda law, *_: torch.isclose(law.mean, law.mean.new_tensor(value), equal_nan=True)  # noqa: B023, E731
-                some = self.mean_of(lambda law, *_: alike(law).to(law.mean.dtype))  # noqa: B023
-                kept = {name: torch.where(some[name] > 0, value, found[name]) for name in self.numbers()}
-                found |= kept
-            return found
-        except NotImplementedError:
-            found = [self.mean_of(lambda law, *_: law.sample()) for _ in range(self.samples)]
-            return {name: torch.stack([each[name] for each in found]).mean(0) for name in self.kinds}
+        except NotImplementedError:  # of a law that only draws
+            draws = [self.mean_of(lambda law, *_: law.sample()) for _ in range(self.samples)]
+            return {name: torch.stack([each[name] for each in draws]).mean(0) for name in self.kinds}
+        # what is infinite or no number for one law, would be so for all: a tilt of nothing is a factor 0 of it
+        for value in (torch.nan, torch.inf, -torch.inf) if any(odd) else ():
+            some = self.mean_of(
+                lambda law, *_, it=value: law.mean.isclose(law.mean.new_tensor(it), equal_nan=True).to(law.mean)
+            )
+            found |= {name: torch.where(some[name] > 0, value, found[name]) for name in self.numbers()}
+        return found
 
     def sample(self) -> dict[str, Tensor]:
         found = self.mean_of(lambda law, *_: law.sample(), total=sampled)
@@ -174,8 +173,10 @@ class Predictive:
 
     def missing(self) -> dict[str, Tensor]:
         """Which cells are sought: those that are not seen, and not past the end of a row."""
-        told = self.mean_of(lambda _, __, cdf: torch.ones_like(cdf))
-        return {name: told[name] > 0.5 for name in self.numbers()}
+        if not self.sought:
+            told = self.mean_of(lambda _, __, cdf: torch.ones_like(cdf))
+            self.sought = {name: told[name] > 0.5 for name in self.numbers()}
+        return self.sought
 
     def quantiles(self, levels: list[float]) -> dict[str, Tensor]:
         if "drawn" in self.kinds.values():

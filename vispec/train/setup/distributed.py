@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
+import torch.distributed.nn.functional  # imported later, its default arguments would keep the group, and its threads, alive
 from torch import Tensor
 
 from vispec.train.errors import RunError

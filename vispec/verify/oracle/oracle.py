@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vispec.model import model as m
 from vispec.model.model import Model, Variable
-from vispec.verify.errors import NotCheckedError
+from vispec.verify.errors import NoNumberError, NotCheckedError
 from vispec.verify.oracle.densities import log_density
 from vispec.verify.oracle.expressions import Scene, Value
 from vispec.verify.oracle.row import ENUMERABLE, Cell, Row, as_tensor, in_data, place_of
@@ -148,7 +148,7 @@ class FactorTable:
         self.scene.reads = {}
         value = log_density(variable, law, place_of(self.scene.model, variable, cell), self.scene)
         if bool(value.isnan()):
-            raise NotCheckedError(f"the density of `{variable.name}` is nan")
+            raise NoNumberError(f"the law of `{variable.name}` gives no number (nan), here and in any module")
         self.values.append(value if bool(value > -torch.inf) else value.detach())
         number = len(self.values) - 1
         read = [cell for cell in self.scene.reads if cell in column]
