@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vispec.factors.frame import Frame, dtype_of, linked, shape_of
-from vispec.model.model import Expression, Net, NetCall
+from vispec.model.model import Expression, Model, Net, NetCall
 from vispec.model.nets.means import ends_in_mlp_of_mean
 from vispec.model.types import INTEGER_DOMAINS, Type
 from vispec.program import build
@@ -54,11 +54,24 @@ def call(
     settings = [("mode", mode), ("heads", heads), *of_symbols(net, e), *of_means(net)]
     if along in again.values() and not reads_beside(net):
         settings.append(("behind", True))
+    if is_vocabulary(f.model, net):
+        settings.append(("vocabulary", True))
     made = Call("net", net.name, (*given, *masks), results, tuple(settings))
     at = heads.index(e.head)
     part = f.named(Part(made, at), hint_of(e))
     own = {other: build.position(axis) for axis, other in again.items() if other is over}
     return linked(build.pick(part, own) if own else part, net.heads[at][1], f.shape(net.heads[at][1]))
+
+
+def is_vocabulary(model: Model, net: Net) -> bool:
+    """Whether its one result is a distribution over a vocabulary."""
+    type_ = net.heads[0][1]
+    return (
+        len(net.heads) == 1
+        and not net.random
+        and type_.domain == "simplex"
+        and type_.shape[0] in {v.name for v in model.vocabs}
+    )
 
 
 def hint_of(e: NetCall) -> str:

@@ -34,8 +34,11 @@ from torch.nn import functional as F
 # sums.enumeration: values_at_once
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
-# sums.selected: logits_log_prob
 # sums.unrolled: over_joint_values
+# sums.vocabulary: VocabularyLogProb
+# sums.vocabulary: add_gradients
+# sums.vocabulary: pieces
+# sums.vocabulary: vocabulary_log_prob
 # told.decide: decide
 # told.decide: predictive
 # told.decode: add_best
@@ -44,7 +47,6 @@ from torch.nn import functional as F
 # told.decode: chosen_rows
 # told.decode: decoded
 # told.decode: draw_element
-# told.decode: listed_sequences
 # told.decode: next_law
 # told.decode: one_by_one
 # told.decode: pick_ranks
@@ -131,10 +133,10 @@ class Bits(nn.Module):
         at_k = torch.arange(self.K, device=self.one.device)  # (k,)
         mod = (index >> at_k[:, None]) & 1  # (k, z[k])
         mod_2 = mod.to(self.one.dtype)  # (K, z[k])
-        speller = self.speller(h[:, :, None], mod_2.T)  # (word, i, z[k], CHAR)
-        log_speller_at = logits_log_prob(speller, x[:, :, None])  # (word, i, z[k])
-        log_speller_at_2 = torch.where(inside_i[:, :, None], log_speller_at, 0.0)  # (word, i, z[k])
-        return log_speller_at_2.sum(1) - 0.6931471805599453 * self.K  # (word, z[k]); 0.6931471805599453 = log 2
+        log_speller_at = vocabulary_log_prob(
+            self.speller.features(h[:, :, None], mod_2.T), self.speller.out, x[:, :, None], inside_i[:, :, None]
+        )  # (word, i, z[k])
+        return log_speller_at.sum(1) - 0.6931471805599453 * self.K  # (word, z[k]); 0.6931471805599453 = log 2
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (word,), exact, in nats."""

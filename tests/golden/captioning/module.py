@@ -20,7 +20,10 @@ from torch.nn import functional as F
 # rows: up_to_the_ends
 # rows: with_room
 # sums.logsum: impossible_alone
-# sums.selected: logits_log_prob
+# sums.vocabulary: VocabularyLogProb
+# sums.vocabulary: add_gradients
+# sums.vocabulary: pieces
+# sums.vocabulary: vocabulary_log_prob
 # told.decide: decide
 # told.decode: add_best
 # told.decode: add_given_up
@@ -28,7 +31,6 @@ from torch.nn import functional as F
 # told.decode: chosen_rows
 # told.decode: decoded
 # told.decode: draw_element
-# told.decode: listed_sequences
 # told.decode: next_law
 # told.decode: one_by_one
 # told.decode: pick_ranks
@@ -114,15 +116,14 @@ class Captioning(nn.Module):
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (n,), exact, in nats."""
         batch = with_room(batch)
-        y = batch["y"]  # (n, 3, H, W)
-        h = self.see(y)  # (n, 256)
         x = batch["x"]  # (n, i)
-        say = self.say.prefixes(h, x)  # (n, i, V)
-        log_x = logits_log_prob(say, x)  # (n, i)
         x_len = batch["x_len"]  # (n,)
         inside_i = torch.arange(x.shape[1], device=self.one.device) < x_len[:, None]  # (n, i)
-        sum_i = torch.where(inside_i, log_x, 0.0).sum(-1)  # (n,)
-        return impossible_alone(sum_i)  # (n,)
+        y = batch["y"]  # (n, 3, H, W)
+        h = self.see(y)  # (n, 256)
+        log_x = vocabulary_log_prob(self.say.prefix_features(h, x), self.say.out, x, inside_i)  # (n, i)
+        log_x_over_i = log_x.sum(-1)  # (n,)
+        return impossible_alone(log_x_over_i)  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""

@@ -18,7 +18,10 @@ from torch.nn import functional as F
 # rows: up_to_the_ends
 # rows: with_room
 # sums.logsum: impossible_alone
-# sums.selected: logits_log_prob
+# sums.vocabulary: VocabularyLogProb
+# sums.vocabulary: add_gradients
+# sums.vocabulary: pieces
+# sums.vocabulary: vocabulary_log_prob
 # told.decide: decide
 # told.decode: add_best
 # told.decode: add_given_up
@@ -26,7 +29,6 @@ from torch.nn import functional as F
 # told.decode: chosen_rows
 # told.decode: decoded
 # told.decode: draw_element
-# told.decode: listed_sequences
 # told.decode: next_law
 # told.decode: one_by_one
 # told.decode: pick_ranks
@@ -80,10 +82,9 @@ class LanguageModel(nn.Module):
         x = batch["x"]  # (sentence, i)
         x_len = batch["x_len"]  # (sentence,)
         inside_i = torch.arange(x.shape[1], device=self.one.device) < x_len[:, None]  # (sentence, i)
-        lm = self.lm.prefixes(x)  # (sentence, i, V)
-        log_x = logits_log_prob(lm, x)  # (sentence, i)
-        sum_i = torch.where(inside_i, log_x, 0.0).sum(-1)  # (sentence,)
-        return impossible_alone(sum_i)  # (sentence,)
+        log_x = vocabulary_log_prob(self.lm.prefix_features(x), self.lm.out, x, inside_i)  # (sentence, i)
+        log_x_over_i = log_x.sum(-1)  # (sentence,)
+        return impossible_alone(log_x_over_i)  # (sentence,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""

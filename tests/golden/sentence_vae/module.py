@@ -25,7 +25,10 @@ from torch.nn import functional as F
 # layers.steps: recurrent_next
 # rows: up_to_the_ends
 # rows: with_room
-# sums.selected: logits_log_prob
+# sums.vocabulary: VocabularyLogProb
+# sums.vocabulary: add_gradients
+# sums.vocabulary: pieces
+# sums.vocabulary: vocabulary_log_prob
 # told.decide: decide
 # told.decide: predictive
 # told.decode: add_best
@@ -34,7 +37,6 @@ from torch.nn import functional as F
 # told.decode: chosen_rows
 # told.decode: decoded
 # told.decode: draw_element
-# told.decode: listed_sequences
 # told.decode: next_law
 # told.decode: one_by_one
 # told.decode: pick_ranks
@@ -124,11 +126,9 @@ class SentenceVae(nn.Module):
         encode_loc, encode_scale_raw = self.encode(x, words_mask=inside_i)  # (sentence, Z)
         encode_scale = F.softplus(encode_scale_raw)  # (sentence, Z)
         z = encode_loc + encode_scale * torch.randn_like(encode_loc)  # (sentence, Z)
-        lm = self.lm.prefixes(z, x)  # (sentence, i, V)
-        log_x = logits_log_prob(lm, x)  # (sentence, i)
-        sum_i = torch.where(inside_i, log_x, 0.0).sum(-1)  # (sentence,)
+        log_x = vocabulary_log_prob(self.lm.prefix_features(z, x), self.lm.out, x, inside_i)  # (sentence, i)
         kl_z = kl_normal_standard_vector(encode_loc, encode_scale)  # (sentence,)
-        return sum_i - self.kl_weight * kl_z  # (sentence,)
+        return log_x.sum(-1) - self.kl_weight * kl_z  # (sentence,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -146,12 +146,10 @@ class SentenceVae(nn.Module):
         encode_scale = F.softplus(encode_scale_raw)  # (sentence, Z)
         noise_z = self.one.new_empty(samples, x.shape[0], self.Z).normal_()  # (s*, sentence, Z)
         z = encode_loc + encode_scale * noise_z  # (s*, sentence, Z)
-        lm = self.lm.prefixes(z, x)  # (s*, sentence, i, V)
-        log_x = logits_log_prob(lm, x)  # (s*, sentence, i)
-        sum_i = torch.where(inside_i, log_x, 0.0).sum(-1)  # (s*, sentence)
         log_p_z = standard_normal_vector_log_prob(z)  # (s*, sentence)
         log_q_z = normal_vector_log_prob(z, encode_loc, encode_scale)  # (s*, sentence)
-        return log_p_z - log_q_z + sum_i  # (s*, sentence)
+        log_x = vocabulary_log_prob(self.lm.prefix_features(z, x), self.lm.out, x, inside_i, alike=False)  # (s*, sentence, i)
+        return log_p_z - log_q_z + log_x.sum(-1)  # (s*, sentence)
 
     @torch.no_grad()
     def divergences(self, batch: dict[str, Tensor], samples: int) -> dict[str, tuple[Tensor, Tensor | None]]:

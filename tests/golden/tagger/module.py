@@ -18,7 +18,10 @@ from torch.nn import functional as F
 # rows: up_to_the_ends
 # rows: with_room
 # sums.logsum: impossible_alone
-# sums.selected: logits_log_prob
+# sums.vocabulary: VocabularyLogProb
+# sums.vocabulary: add_gradients
+# sums.vocabulary: pieces
+# sums.vocabulary: vocabulary_log_prob
 # told.decide: decide
 
 
@@ -59,11 +62,10 @@ class Tagger(nn.Module):
         y = batch["y"]  # (sentence, i)
         y_len = batch["y_len"]  # (sentence,)
         inside_i = torch.arange(y.shape[1], device=self.one.device) < y_len[:, None]  # (sentence, i)
-        tag = self.tag(y, words_mask=inside_i)  # (sentence, i, TAG)
         x = batch["x"]  # (sentence, i)
-        log_x = logits_log_prob(tag, x)  # (sentence, i)
-        sum_i = torch.where(inside_i, log_x, 0.0).sum(-1)  # (sentence,)
-        return impossible_alone(sum_i)  # (sentence,)
+        log_x = vocabulary_log_prob(self.tag.features(y, words_mask=inside_i), self.tag.out, x, inside_i)  # (sentence, i)
+        log_x_over_i = log_x.sum(-1)  # (sentence,)
+        return impossible_alone(log_x_over_i)  # (sentence,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""

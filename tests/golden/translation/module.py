@@ -23,7 +23,10 @@ from torch.nn import functional as F
 # rows: up_to_the_ends
 # rows: with_room
 # sums.logsum: impossible_alone
-# sums.selected: logits_log_prob
+# sums.vocabulary: VocabularyLogProb
+# sums.vocabulary: add_gradients
+# sums.vocabulary: pieces
+# sums.vocabulary: vocabulary_log_prob
 # told.decide: decide
 # told.decode: add_best
 # told.decode: add_given_up
@@ -31,7 +34,6 @@ from torch.nn import functional as F
 # told.decode: chosen_rows
 # told.decode: decoded
 # told.decode: draw_element
-# told.decode: listed_sequences
 # told.decode: next_law
 # told.decode: one_by_one
 # told.decode: pick_ranks
@@ -121,12 +123,13 @@ class Translation(nn.Module):
         y_len = batch["y_len"]  # (pair,)
         inside_j = torch.arange(y.shape[1], device=self.one.device) < y_len[:, None]  # (pair, j)
         x = batch["x"]  # (pair, i)
-        decode = self.decode.prefixes(x, y, source_mask=inside_j)  # (pair, i, EN)
-        log_x = logits_log_prob(decode, x)  # (pair, i)
         x_len = batch["x_len"]  # (pair,)
         inside_i = torch.arange(x.shape[1], device=self.one.device) < x_len[:, None]  # (pair, i)
-        sum_i = torch.where(inside_i, log_x, 0.0).sum(-1)  # (pair,)
-        return impossible_alone(sum_i)  # (pair,)
+        log_x = vocabulary_log_prob(
+            self.decode.prefix_features(x, y, source_mask=inside_j), self.decode.out, x, inside_i
+        )  # (pair, i)
+        log_x_over_i = log_x.sum(-1)  # (pair,)
+        return impossible_alone(log_x_over_i)  # (pair,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""

@@ -18,11 +18,11 @@ KINDS: dict[str, Callable[[Writer, Call], Value]] = {}
 """How calls are written that are no plain ones of nets and kernels; other files of this room add theirs."""
 
 
-UNSAID = frozenset({"mode", "site", "symbols", "means", "heads", "behind"})
+UNSAID = frozenset({"mode", "site", "symbols", "means", "heads", "behind", "vocabulary"})
 """Settings of a call that are for other readers than the callee."""
 
 
-def _call(w: Writer, node: Call) -> Value:
+def written(w: Writer, node: Call) -> Value:
     """All arguments aligned by the axes that are none's own; those come last."""
     if node.kind in KINDS:
         return KINDS[node.kind](w, node)
@@ -114,4 +114,4 @@ def _part(w: Writer, node: Part) -> Value:
 
 
 KINDS |= {"divergence": _divergence, "law": _law}
-PLAIN |= {Call: _call, Part: _part}
+PLAIN |= {Call: written, Part: _part}

@@ -1,0 +1,77 @@
+"""Log-probabilities of tokens over a large vocabulary, without the logits of all positions at once."""
+
+import torch
+from torch import Tensor, nn
+
+AT_ONCE = 2**22  # logits
+
+
+class VocabularyLogProb(torch.autograd.Function):
+    """log_softmax(h Wᵀ + b)[value] (N,) for h (N, H) and value (N,), so many positions at a time.
+
+    Where the gradient is the same for all positions, as that of a sum is, it is made on the way, from the logits at hand; else
+    they are made again.
+    """
+
+    @staticmethod
+    def forward(ctx, h, weight, bias, value, alike):
+        found, made = h.new_empty(len(h), dtype=weight.dtype), None
+        if alike and any(ctx.needs_input_grad[:3]):
+            made = torch.empty_like(h), torch.zeros_like(weight), torch.zeros_like(bias)
+        for rows in pieces(len(h), len(weight)):
+            log_p = torch.addmm(bias, h[rows], weight.T).log_softmax(-1)
+            found[rows] = log_p.gather(1, value[rows, None])[:, 0]
+            if made is not None:
+                add_gradients(made, rows, h, weight, log_p.exp_().neg_(), value)
+        ctx.save_for_backward(h, weight, bias, value)
+        ctx.made = made  # only the first backward pass finds it
+        return found
+
+    @staticmethod
+    def backward(ctx, grad):
+        h, weight, bias, value = ctx.saved_tensors
+        made, ctx.made = ctx.made, None
+        if torch.is_grad_enabled():  # the gradient is to be differentiated
+            p = torch.addmm(bias, h, weight.T).softmax(-1)
+            g = grad[:, None] * (nn.functional.one_hot(value, len(weight)) - p)
+            return g @ weight, g.T @ h, g.sum(0), None, None
+        if made is not None and bool((grad == grad[:1]).all()):
+            return *(each.mul_(grad[0]) if len(grad) else each for each in made), None, None
+        made = torch.empty_like(h), torch.zeros_like(weight), torch.zeros_like(bias)
+        for rows in pieces(len(h), len(weight)):
+            p = torch.addmm(bias, h[rows], weight.T).softmax(-1)
+            add_gradients(made, rows, h, weight, p.neg_(), value, grad[rows, None])
+        return *made, None, None
+
+
+def pieces(count: int, size: int) -> list[slice]:
+    """The positions, so many at a time that their logits stay few."""
+    step = max(AT_ONCE // size, 1)
+    return [slice(start, start + step) for start in range(0, count, step)]
+
+
+def add_gradients(made, rows: slice, h: Tensor, weight: Tensor, minus_p: Tensor, value: Tensor, by=None) -> None:
+    """Those of Σ log p at some positions, each times `by` (n, 1); minus_p (n, V) is written over."""
+    by_h, by_weight, by_bias = made
+    at = value[rows, None]
+    minus_p.scatter_add_(1, at, torch.ones_like(at, dtype=minus_p.dtype))
+    g = minus_p if by is None else minus_p.mul_(by)
+    by_h[rows] = g @ weight
+    by_weight.addmm_(g.T, h[rows].to(g.dtype))
+    by_bias.add_(g.new_ones(len(g)) @ g)  # three times as fast as g.sum(0)
+
+
+def vocabulary_log_prob(h: Tensor, out: nn.Linear, value: Tensor, inside: Tensor | None = None, alike: bool = True) -> Tensor:
+    """log_softmax(out(h))[value] for h (*B, H) and value broadcast to (*B) → (*B); 0 where it is not inside (*B).
+
+    alike: whether the gradient is likely to be the same for all."""
+    lead = h.shape[:-1]
+    if torch.compiler.is_compiling():  # which traces neither pieces nor choices
+        found = out(h).log_softmax(-1).gather(-1, value.expand(lead)[..., None])[..., 0]
+        return found if inside is None else found.masked_fill(~inside, 0.0)
+    if inside is None:
+        flat = h.reshape(-1, h.shape[-1]), out.weight, out.bias, value.expand(lead).flatten(), alike
+        return VocabularyLogProb.apply(*flat).view(lead)
+    inside = inside.expand(lead)
+    found = VocabularyLogProb.apply(h[inside], out.weight, out.bias, value.expand(lead)[inside], alike)
+    return found.new_zeros(lead).masked_scatter(inside, found)
