@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import uci
-from benchmarks.programs import WORKLOADS, factorial, hmm, ibm1, mixed, mixture, rationale, topics, vae
+from benchmarks.programs import WORKLOADS, factorial, hmm, ibm1, language, mixed, mixture, rationale, topics, vae
 from benchmarks.workload import Workload, contender, errors
 
 TINY: dict[str, Callable[[], Workload]] = {
@@ -18,6 +18,7 @@ TINY: dict[str, Callable[[], Workload]] = {
     "vae": lambda: vae.workload(rows=5, pixels=784, hidden=400, code=3),
     "iwae": lambda: vae.weighted(rows=5, pixels=784, hidden=400, code=3),
     "hmm": lambda: hmm.workload(rows=3, steps=9, states=4, types=11),
+    "language": lambda: language.workload(rows=3, words=5, types=11, hidden=4),
     "rationale": lambda: rationale.workload(rows=3, words=5, types=11),
     "mixed": lambda: mixed.workload(rows=6, dims=5, code=3, classes=4),
     "factorial": lambda: factorial.workload(rows=3, steps=7, states=3, dims=4),

@@ -541,6 +541,10 @@ class Call(Source):
         return next((value for name, value in self.settings if name == "site"), None)
 
 
+OF_NETS = frozenset({"symbols", "means", "heads", "behind", "vocabulary"})
+"""Settings of a net's call that a rewriting or the printer may know of, and the net does not."""
+
+
 @dataclass(frozen=True, eq=False)
 class Structure(Node):
     """The log-sum over a structure (an entry of structures: "chain", "tree", ...) of its parts' potentials, in nats.

@@ -11,6 +11,7 @@ from vispec.program import walk
 from vispec.program.axis import Axis, ordered
 from vispec.program.interpreter.interpret_ops import MAPS, along, density, drawn, linked, reduced, scanned
 from vispec.program.node import (
+    OF_NETS,
     Call,
     Concat,
     Const,
@@ -293,7 +294,7 @@ def called(node: Call, values: Mapping[Node, Any], world: World) -> list[Array]:
         else:
             args.append(tensor)
     settings = {key: told(each, values, world) for key, each in node.settings}
-    for what in ("symbols", "means", "heads", "behind"):  # of a net: what a rewriting or the printer may know
+    for what in OF_NETS:
         settings.pop(what, None)
     function = world.calls.get(node.name) or named(node)
     mode = settings.pop("mode", "whole") if node.kind == "net" else "whole"

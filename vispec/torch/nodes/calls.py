@@ -7,7 +7,7 @@ from typing import Any
 
 from vispec.catalog import distributions
 from vispec.program.axis import Axis
-from vispec.program.node import Call, Node, Part
+from vispec.program.node import OF_NETS, Call, Node, Part
 from vispec.torch.nets.words import identifier
 from vispec.torch.nodes.laws import in_place, lead_dims, sampler_of, shape_of, with_events
 from vispec.torch.nodes.writer import ONE, PLAIN, Writer, parted
@@ -18,7 +18,7 @@ KINDS: dict[str, Callable[[Writer, Call], Value]] = {}
 """How calls are written that are no plain ones of nets and kernels; other files of this room add theirs."""
 
 
-UNSAID = frozenset({"mode", "site", "symbols", "means", "heads", "behind", "vocabulary"})
+UNSAID = OF_NETS | {"mode", "site"}
 """Settings of a call that are for other readers than the callee."""
 
 
