@@ -97,7 +97,7 @@ def fit(
     with failures(as_json):
         from vispec.train import fitted
         from vispec.train.loop.progress import reporter
-        from vispec.train.setup.distributed import join, leave
+        from vispec.train.setup.distributed import joined
         from vispec.train.setup.given import read_params
         from vispec.train.setup.prepare import Request
 
@@ -111,12 +111,8 @@ def fit(
         told = {"memory": memory, "work": work, "start": start_from}
         told |= {"params": None if params is None else read_params(params), "trust": trusted(), "check_data": check_data}
         request = Request(source, data, valid, reading, sizes, settings, out, **told)
-        group = join()
-        try:
-            with request.claim:
-                run, result = fitted.fit(request, resume, group, not no_verify, reporter(group.main))
-        finally:
-            leave(group)
+        with joined() as group, request.claim:
+            run, result = fitted.fit(request, resume, group, not no_verify, reporter(group.main))
         if group.main:
             report(run, result, as_json)
 

@@ -43,6 +43,7 @@ UNDIVIDED = (
 )
 NOT_SMOOTH = "`newton` is for objectives that are exact and smooth: no draws, no nets with hidden layers"
 GRADUAL = frozenset({"lr", "batch", "clip", "warmup", "decay", "patience"})  # what only steps along gradients have
+FOLDER = "folder"  # of a run, as an attempt of torchrun tells it to the next one
 FREE = frozenset({"epochs", "save_every"})  # what a resumed fit may be given anew
 
 
@@ -241,6 +242,7 @@ def _new_run(
         try:
             request.claim.take(folder)
             unused(folder)
+            group.remember(FOLDER, str(folder))
         except RunError as error:
             problem = str(error)
     problem = group.pick(problem)
