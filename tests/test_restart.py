@@ -98,7 +98,7 @@ def test_a_killed_worker_is_started_again(tmp_path, undisturbed):
 
 
 def test_survivors_say_who_is_lost_and_all_start_again(tmp_path, undisturbed):
-    """The first of three processes is killed, and the next one says it, once. Each attempt meets in the one store of torchrun."""
+    """The first of three processes is killed, and the next one says it, once. All attempts have torchrun's one store."""
     write_inputs(tmp_path)
     store = ("--master-addr=127.0.0.1", f"--master-port={free_port()}")
     process = torchrun(tmp_path, "--nproc-per-node=3", "--max-restarts=1", *store)

@@ -49,9 +49,10 @@ PAUSE = 1.0  # least seconds between two checkpoints at the ends of epochs
 
 def fit(job: Job, checkpoint: Checkpoint | None = None) -> Result:
     """Train from the start, or from `checkpoint`. Raises DivergenceError, or InterruptionError after a checkpoint."""
-    world = job.group.world
-    if checkpoint is not None and checkpoint.counters.world != world:
-        raise RunError(f"this fit ran on {checkpoint.counters.world} processes and can resume only on as many, not on {world}")
+    if checkpoint is not None and checkpoint.counters.world != job.group.world:
+        before, now = checkpoint.counters.world, job.group.world
+        job.reporter.say(f"begun by {before} processes, it goes on with {now}: the same minibatches, other random draws if any")
+        checkpoint.counters.world = now
     if job.device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or matrix products may differ from run to run
         torch.use_deterministic_algorithms(True, warn_only=True)
@@ -142,9 +143,13 @@ class Trainer:
             self.optimiser.load_state_dict(checkpoint.optimiser)
         except (RuntimeError, ValueError) as error:
             raise RunError(f"the checkpoint in {self.job.folder} does not fit its module") from error
-        suffix = f".{self.job.group.rank}"
+        rank, c = self.job.group.rank, self.counters
+        suffix = f".{rank}"
         state = {name.removesuffix(suffix): tensor for name, tensor in checkpoint.rng.items() if name.endswith(suffix)}
-        restore_random_state(state, self.job.device)
+        if state:
+            restore_random_state(state, self.job.device)
+        else:  # there were fewer processes
+            torch.manual_seed(derive(self.job.settings.seed, c.restart, DRAWS, rank, c.step))
 
     def _epoch(self) -> None:
         """The rest of the present epoch."""

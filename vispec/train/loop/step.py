@@ -47,6 +47,7 @@ class Stepper:
         self.base_rates = [group["lr"] for group in optimiser.param_groups]
         self.device = next((p.device for p in module.parameters()), torch.device("cpu"))
         self.whole: dict[str, Tensor] | None = None  # the batch where there is only one, built once
+        self.message: Tensor | None = None  # what processes exchange
 
     def __call__(
         self, indices: Array, step: int, steps_per_epoch: int, signals: tuple[float, ...], share: float = 1.0
@@ -130,12 +131,14 @@ class Stepper:
         used = [float(p.grad is not None) for p in self.parameters]
         parts = [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in self.parameters]
         extra = torch.tensor([loss, *signals, *used], dtype=parts[0].dtype, device=self.device)
-        message = self.group.sum_(torch.cat([*parts, extra]))
+        if self.message is None:  # kept: to find memory for it takes as long as to fill it
+            self.message = torch.cat([*parts, extra])
+        message = self.group.sum_(torch.cat([*parts, extra], out=self.message))
         numbers = message[len(message) - len(extra) :].tolist()
         position = 0
         for parameter, count in zip(self.parameters, numbers[1 + len(signals) :], strict=True):
             end = position + parameter.numel()
-            parameter.grad = message[position:end].view_as(parameter).clone() if count else None
+            parameter.grad = message[position:end].view_as(parameter) if count else None
             position = end
         return numbers[0], tuple(numbers[1 : 1 + len(signals)])
 

@@ -1,9 +1,9 @@
 """Several processes on one fit: each takes a share of every minibatch, and sums of gradients are exchanged.
 
 The parameters stay equal on all processes because each applies the same update to the same summed gradient. The processes are
-those of a group that is there already, or those that torchrun has started, which may start them again: each attempt meets under
-a prefix of its own in the store that torchrun keeps for all of them, or it would find the addresses of the one before, and reads
-there which run to go on with.
+those of a group that is there already, or those that torchrun has started, which may start them again. Each attempt meets under
+a prefix of its own in the store that torchrun keeps for all, or it would find the addresses of the one before;
+there it reads which run to go on with.
 """
 
 import os
@@ -19,6 +19,8 @@ import torch
 import torch.distributed as dist
 import torch.distributed.nn.functional  # imported later, its default arguments would keep the group, and its threads, alive
 from torch import Tensor
+from torch.distributed import PrefixStore, Store  # pyright: ignore[reportPrivateImportUsage]
+from torch.distributed.rendezvous import rendezvous
 
 from vispec.train.errors import LostError, RunError
 
@@ -34,8 +36,8 @@ class Group:
     rank: int = 0
     world: int = 1
     talk: dist.ProcessGroup | None = None
-    store: dist.Store | None = None
-    memory: dist.Store | None = None
+    store: Store | None = None
+    memory: Store | None = None
 
     @property
     def main(self) -> bool:
@@ -127,9 +129,9 @@ def left(rank: int) -> str:
 
 
 @contextmanager
-def joined() -> Iterator[Group]:
-    """The group of this fit, which the others see this process leave, and why."""
-    group = join()
+def joined(started: bool = True) -> Iterator[Group]:
+    """The group of this fit, which the others see this process leave, and why; see `join`."""
+    group = join(started)
     try:
         yield group
     except BaseException as error:
@@ -138,21 +140,22 @@ def joined() -> Iterator[Group]:
     leave(group)
 
 
-def join() -> Group:
-    """The processes of a group that is there already, or those that torchrun's environment describes, or this process alone."""
+def join(started: bool = True) -> Group:
+    """The processes of a group that is there already, or this one alone. started: or those that torchrun's environment
+    describes."""
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     if dist.is_initialized():
-        if dist.get_world_size() == 1:
-            return Group()
-        return Group(dist.get_rank(), dist.get_world_size(), dist.new_group(backend=backend))
+        talk = dist.new_group(backend=backend)  # of our own, with what we need on any device
+        assert isinstance(talk, dist.ProcessGroup)
+        return Group(dist.get_rank(), dist.get_world_size(), talk)
     kept = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == str(True)
-    if int(os.environ.get("WORLD_SIZE", "1")) <= 1 and not kept:
+    if not started or (int(os.environ.get("WORLD_SIZE", "1")) <= 1 and not kept):
         return Group()
     try:
-        found, rank, world = next(dist.rendezvous("env://"))
+        found, rank, world = next(rendezvous("env://"))
         attempt = f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{world}"
-        memory = dist.PrefixStore("vispec", found) if kept else None
-        store = dist.PrefixStore(f"vispec/{attempt}", found)
+        memory = PrefixStore("vispec", found) if kept else None
+        store = PrefixStore(f"vispec/{attempt}", found)
         if world > 1:
             dist.init_process_group(backend, store=store, rank=rank, world_size=world)
     except (RuntimeError, ValueError) as error:
@@ -165,7 +168,7 @@ def leave(group: Group, reason: str | None = None) -> None:
     if group.store is not None and reason is not None:
         with suppress(RuntimeError):
             group.store.set(left(group.rank), reason)
-    if group.world > 1 and dist.is_initialized():
+    if (group.world > 1 or group.talk is not None) and dist.is_initialized():
         with suppress(ValueError):  # it has left already
             dist.destroy_process_group(group.talk)
 
