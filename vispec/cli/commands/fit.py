@@ -30,7 +30,7 @@ from vispec.train.reading import Reading
 if TYPE_CHECKING:
     from vispec.train.store.run import Run
 
-SETTINGS = ("epochs", "batch", "lr", "seed", "restarts", "threads", "device", "patience", "save_every")
+SETTINGS = ("epochs", "batch", "lr", "seed", "restarts", "threads", "device", "patience", "precision", "save_every")
 
 
 @click.command("fit", cls=Greedy)
@@ -64,6 +64,11 @@ SETTINGS = ("epochs", "batch", "lr", "seed", "restarts", "threads", "device", "p
 @click.option("--patience", type=click.IntRange(1), help="Stop after so many epochs without improvement.")
 @threads_option
 @device_option
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "float64", "bf16"]),
+    help="Of the numbers; bf16: of products within nets, while they learn.",
+)
 @memory_option
 @work_option
 @click.option("--save-every", type=click.FloatRange(0), metavar="SECONDS", help="Time between checkpoints (default 30).")
