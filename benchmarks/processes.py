@@ -2,7 +2,8 @@
 
     torchrun --standalone --nproc-per-node 2 -m benchmarks.processes
 
-prints milliseconds for a step of each, by turns in the same run, least and median.
+prints for each, with and without bf16, milliseconds for a step, least and median, and tokens per second, by turns in the same
+run; on a GPU for each process where there are some.
 """
 
 import time
@@ -15,15 +16,20 @@ import torch
 from torch import Tensor, nn
 
 from vispec.compile import class_of, compile_spec
+from vispec.model.check import check_model
+from vispec.model.model import Model
 from vispec.source import Source
+from vispec.syntax.parse import parse
+from vispec.train.loop.half import in_halves
 from vispec.train.loop.step import Stepper
-from vispec.train.setup.distributed import Group, joined
+from vispec.train.setup.distributed import Group, choose_device, joined
 from vispec.train.setup.settings import Settings
 from vispec.train.store.module import class_of_text
 
 SPEC = Path(__file__).parents[1] / "specs" / "language_model.vispec"
 ROWS, LENGTH, BATCH, WORDS = 4096, 35, 64, 10_000
-ROUNDS, STEPS = 12, 4
+ROUNDS, STEPS = 10, 4
+Step = Callable[[int], None]
 
 
 class Sentences:
@@ -49,24 +55,35 @@ class Loss(nn.Module):
         return self.module.loss(batch, num_data=ROWS) / ROWS  # type: ignore[operator]
 
 
-def contenders(module: nn.Module, group: Group) -> dict[str, Callable[[int], None]]:
-    """A step, by its number, of vispec and of a plain program."""
-    data, optimisers = Sentences(), [torch.optim.Adam(module.parameters(), lr=1e-3, fused=True) for _ in range(2)]
-    stepper = Stepper(module, optimisers[0], Settings(batch=BATCH, lr=1e-3, clip=5.0), data, 1000, group)  # type: ignore[arg-type]
+def ours(module: nn.Module, group: Group, device: torch.device, model: Model | None) -> Step:
+    """vispec's step, by its number. model: to learn in bf16."""
+    optimiser = torch.optim.Adam(module.parameters(), lr=1e-3, fused=True)
+    if model is not None:
+        in_halves(module, model, device)
+    stepper = Stepper(module, optimiser, Settings(batch=BATCH, lr=1e-3, clip=5.0), Sentences(), 1000, group)  # type: ignore[arg-type]
+    return lambda number: void(stepper(rows(number), number, 1000, (0.0, 0.0)))
+
+
+def plain(module: nn.Module, group: Group, device: torch.device, half: bool) -> Step:
+    """That of a plain program."""
+    data, optimiser = Sentences(), torch.optim.Adam(module.parameters(), lr=1e-3, fused=True)
     loss = nn.parallel.DistributedDataParallel(Loss(module)) if group.world > 1 else Loss(module)
 
-    def ours(number: int) -> None:
-        stepper(rows(number), number, 1000, (0.0, 0.0))
-
-    def plain(number: int) -> None:
-        optimisers[1].zero_grad()
-        found = loss(data.batch(group.share(rows(number))))
+    def step(number: int) -> None:
+        optimiser.zero_grad()
+        batch = {name: value.to(device) for name, value in data.batch(group.share(rows(number))).items()}
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            found = loss(batch)
         found.backward()
         found.item()
         nn.utils.clip_grad_norm_(module.parameters(), 5.0).item()
-        optimisers[1].step()
+        optimiser.step()
 
-    return {"vispec": ours, "DistributedDataParallel": plain}
+    return step
+
+
+def void(_: object) -> None:
+    pass
 
 
 def rows(number: int) -> np.ndarray:
@@ -76,9 +93,20 @@ def rows(number: int) -> np.ndarray:
 def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    text = compile_spec(Source.read(SPEC), {"V": WORDS})
+    source = Source.read(SPEC)
+    text, model = compile_spec(source, {"V": WORDS}), check_model(parse(source), {"V": WORDS})
     with joined() as group:
-        steps = contenders(class_of_text(text, class_of(text))(), group)
+        device = choose_device("auto", group)
+
+        def made() -> nn.Module:
+            return class_of_text(text, class_of(text))().to(device)
+
+        steps = {
+            "vispec": ours(made(), group, device, None),
+            "DistributedDataParallel": plain(made(), group, device, False),
+            "vispec, bf16": ours(made(), group, device, model),
+            "DistributedDataParallel, bf16": plain(made(), group, device, True),
+        }
         took: dict[str, list[float]] = {name: [] for name in steps}
         for turn in range(ROUNDS):
             for name, step in steps.items():
@@ -89,7 +117,7 @@ def main() -> None:
                 took[name] += [1000 * (time.perf_counter() - start) / STEPS] * (turn > 0)
         if group.main:
             for name, found in took.items():
-                print(f"{name:<24}{min(found):8.1f}{median(found):8.1f}")
+                print(f"{name:<30}{min(found):8.1f}{median(found):8.1f}{1000 * BATCH * LENGTH / median(found):10.0f}")
         steps.clear()
 
 

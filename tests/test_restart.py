@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed import HashStore
 
 import vispec
+from vispec.train.setup.distributed import Group, leave
 from vispec.train.store.checkpoint import Checkpoint
 
 HERE = Path(__file__).parent
@@ -98,16 +100,30 @@ def test_a_killed_worker_is_started_again(tmp_path, undisturbed):
 
 
 def test_survivors_say_who_is_lost_and_all_start_again(tmp_path, undisturbed):
-    """The first of three processes is killed, and the next one says it, once. All attempts have torchrun's one store."""
+    """The first of two processes is killed, and the other one says it. All attempts have torchrun's one store."""
     write_inputs(tmp_path)
     store = ("--master-addr=127.0.0.1", f"--master-port={free_port()}")
-    process = torchrun(tmp_path, "--nproc-per-node=3", "--max-restarts=1", *store)
+    process = torchrun(tmp_path, "--nproc-per-node=2", "--max-restarts=1", *store)
     last = tmp_path / "run" / "last.safetensors"
     kill_after_a_checkpoint(process, last, 0)
     output = finish(process)
-    assert output.count("process 0 of 3 is gone; to go on: vispec fit a.vispec d.csv --out run --resume") == 1, output
+    assert output.count("process 0 of 2 is gone; to go on: vispec fit a.vispec d.csv --out run --resume") == 1, output
     assert "bug" not in output
     assert process.returncode == 0, output
     assert "resuming run: 201 rows" in output
     for name, value in Checkpoint.read(last).model.items():
         torch.testing.assert_close(value, undisturbed[name], rtol=1e-6, atol=1e-9)
+
+
+def test_who_is_gone_is_told_from_who_has_ended_and_who_is_left():
+    store = HashStore()
+    ranks = [Group(rank, 4, store=store) for rank in range(4)]
+    leave(ranks[0], "")  # its exchange has failed too
+    leave(ranks[3], "no column for `y`")
+    found = ranks[2]._lost()
+    assert found is not None
+    assert str(found) == "process 1 of 4 is gone; process 3 of 4 has ended: no column for `y`"
+    assert not found.first  # the process 0 says it
+    leave(ranks[1], "")
+    leave(ranks[3], "")
+    assert ranks[2]._lost() is None  # all are there: the exchange has failed for another reason
