@@ -199,6 +199,8 @@ def test_a_mean_of_nothing_is_refused(wrong):
     with pytest.raises(SpecError) as error:
         fit_of(wrong)
     assert error.value.diagnostics[0].code == "V613"
+    with pytest.raises(OptionError, match=r"`average` must be `(last\(n\)|ema\(d\))`"):
+        parse_setting("average", wrong.removeprefix("average : "))
 
 
 # ---- bf16

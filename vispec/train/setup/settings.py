@@ -202,7 +202,7 @@ def parse_setting(key: str, text: str) -> dict[str, Any]:
     """What `--set KEY=text` stands for: a value, or a call as a spec's `fit:` has it, `optimizer=lbfgs(lr=1)`.
 
     Raises OptionError where the entry of a spec could not be so."""
-    if not ("(" in text or " " in text.strip()) or "\n" in text:
+    if (key != "average" and not {"(", " "} & set(text.strip())) or "\n" in text:
         return {key: parse_value(text)}
     entry = f"plate n:\n    observed x : real ~ Normal(0, 1)\nfit:\n    {key} : {text}\n"
     try:
