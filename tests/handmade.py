@@ -56,6 +56,9 @@ class MemoryRows:
     def tokens(self) -> int:
         return 0
 
+    def row_tokens(self) -> np.ndarray:
+        return np.zeros(len(self.x), np.int64)
+
 
 def clusters(rows: int = 60, seed: int = 0) -> MemoryRows:
     """Two clusters in the plane."""

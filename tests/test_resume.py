@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -116,22 +117,40 @@ def test_interrupts_leave_no_trace(tmp_path, optimiser, options, batch):
     assert metrics(tmp_path / "whole") == metrics(folder)
 
 
-def test_two_processes_equal_one(tmp_path):
-    """Without dropout nothing is drawn, so the sharded sums must give the single process's parameters."""
-    work(tmp_path / "one", "adam", dropout=0.0, pause=False)
+def together(folder: Path, processes: int, pause: bool = False) -> list[subprocess.Popen]:
+    """So many processes of one fit."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    pair = [worker(tmp_path / "two", dropout=0.0, pause=False, RANK=str(r), LOCAL_RANK=str(r), **shared) for r in range(2)]
+    shared = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return [worker(folder, 0.0, pause, RANK=str(r), LOCAL_RANK=str(r), **shared) for r in range(processes)]
+
+
+def test_any_number_of_processes_ends_at_the_same_parameters(tmp_path):
+    """Without dropout nothing is drawn, so sums of parts of any size must give the single process's parameters, wherever they
+    go on from: two processes are killed, and one goes on, and three."""
+    work(tmp_path / "one", "adam", dropout=0.0, pause=False)
+    broken, last = tmp_path / "two", tmp_path / "two" / "last.safetensors"
+    pair = together(broken, 2, pause=True)
+    while not last.exists():
+        assert all(process.poll() is None for process in pair)
+        time.sleep(0.005)
     for process in pair:
+        process.kill()
+        process.communicate()
+    assert Checkpoint.read(last).counters.world == 2
+    assert not Checkpoint.read(last).counters.finished
+    shutil.copytree(broken, tmp_path / "three")
+    work(broken, "adam", dropout=0.0, pause=False)
+    for process in together(tmp_path / "three", 3):
         finish(process)
-    one, two = Checkpoint.read(tmp_path / "one" / "last.safetensors"), Checkpoint.read(tmp_path / "two" / "last.safetensors")
-    assert two.counters.world == 2
-    for name in one.model:
-        torch.testing.assert_close(two.model[name], one.model[name], rtol=1e-6, atol=1e-6)
-    with pytest.raises(RunError, match="2 processes"):
-        fit(job(tmp_path / "two", Settings()), two)
+    one = Checkpoint.read(tmp_path / "one" / "last.safetensors")
+    for folder, world in ((broken, 1), (tmp_path / "three", 3)):
+        found = Checkpoint.read(folder / "last.safetensors")
+        assert found.counters.finished
+        assert found.counters.world == world
+        for name in one.model:
+            torch.testing.assert_close(found.model[name], one.model[name], rtol=1e-6, atol=1e-9)
 
 
 def test_pack_keeps_structure():

@@ -27,7 +27,7 @@ def _in_precision(found: Dataset, run: Run, say: Say) -> Dataset:
     for warning in found.warnings:
         if warning.code == "D136":
             say(render([warning]))
-    return found.in_precision(run.config.settings.precision)
+    return found.in_precision(run.config.settings.numbers)
 
 
 def load_given(run: Run, data: Sequence[str], reading: Reading, say: Say) -> Dataset:

@@ -11,19 +11,24 @@ import click
 from vispec.diagnostics import SpecError, dump, plain, render, to_json
 from vispec.screen import coloured
 
-DONE, FAILED, USAGE, DIVERGED, DIFFERS, INTERRUPTED = 0, 1, 2, 3, 4, 130
+DONE, FAILED, USAGE, DIVERGED, DIFFERS, LOST, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
 
-def say(text: str) -> None:
-    """A line on standard error; of several processes, only the first speaks."""
-    if os.environ.get("RANK", "0") == "0":
+def speaks() -> bool:
+    """Whether this is the first of several processes: one of them is enough to say what all of them know."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def say(text: str, aloud: bool | None = None) -> None:
+    """A line on standard error. aloud: whether this process says it, which else is for the first."""
+    if speaks() if aloud is None else aloud:
         click.echo(coloured(plain(text, keep="\n\t"), sys.stderr), err=True)
 
 
-def fail(message: str, code: int, as_json: bool, **facts: Any) -> NoReturn:
+def fail(message: str, code: int, as_json: bool, aloud: bool | None = None, **facts: Any) -> NoReturn:
     """End the command. With --json, the object printed has `ok` false, the message as `error`, and `facts`."""
-    say(message)
-    if as_json and os.environ.get("RANK", "0") == "0":
+    say(message, aloud)
+    if as_json and (speaks() if aloud is None else aloud):
         click.echo(dump({"ok": False, "error": message, **facts}))
     sys.exit(code)
 
@@ -31,7 +36,14 @@ def fail(message: str, code: int, as_json: bool, **facts: Any) -> NoReturn:
 @contextmanager
 def failures(as_json: bool = False) -> Iterator[None]:
     """Within, what is the user's to mend ends the command with its exit code, not with a traceback."""
-    from vispec.train.errors import DivergenceError, InterruptionError, OptionError, RunError, VerificationError
+    from vispec.train.errors import (
+        DivergenceError,
+        InterruptionError,
+        LostError,
+        OptionError,
+        RunError,
+        VerificationError,
+    )
 
     try:
         yield
@@ -46,6 +58,8 @@ def failures(as_json: bool = False) -> Iterator[None]:
         fail(f"diverged: {error}", DIVERGED, as_json, variable=error.variable)
     except VerificationError as error:
         fail(str(error), DIFFERS, as_json, verification=error.verdict)
+    except LostError as error:
+        fail(f"error: {error}", LOST, as_json, error.first, diagnostics=[])
     except InterruptionError as error:
         fail(str(error), INTERRUPTED, as_json, run=str(error.folder))
     except BrokenPipeError:

@@ -1,7 +1,7 @@
 """The `vispec` program: finds the command, runs it, and turns every way to fail into a message and an exit code.
 
     0 done   1 spec, data or file error, or nobody reads on   2 usage   3 diverged   4 verification differs
-    70 a bug in vispec   130 interrupted
+    5 another process was lost   70 a bug in vispec   130 interrupted
 
 A command is one file of vispec/cli/commands with an ENTRY; it is imported only when it is run or listed.
 """
@@ -102,6 +102,7 @@ def report_run(error: BaseException, as_json: bool) -> int:
         (errors.RunError, 1),
         (errors.DivergenceError, 3),
         (errors.VerificationError, 4),
+        (errors.LostError, 5),
         (errors.InterruptionError, 130),
     ):
         if isinstance(error, kind):

@@ -26,7 +26,7 @@ from vispec.syntax.parse import parse
 from vispec.train.errors import OptionError
 from vispec.train.fitted import fit
 from vispec.train.loop.progress import Quiet, reporter
-from vispec.train.setup.distributed import Group
+from vispec.train.setup.distributed import joined
 from vispec.train.setup.given import Values
 from vispec.train.setup.prepare import Request
 from vispec.train.setup.settings import KEYS, parse_setting
@@ -108,13 +108,13 @@ class Model:
 
         data, valid: see `vispec.face.tables`; valid also the part of the rows to hold out. out: the folder, else a new one
         under `runs/`. start: another run, params: values by name, to start at. settings: `epochs=20`,
-        `optimizer="adam(lr=0.01)"`, and whatever else a `fit:` block may have. Raises SpecError, DataError, RunError,
+        `optimizer="adam(lr=0.01)"`, and whatever else a `fit:` block may have. Where torch.distributed has a process group, its
+        processes, which all call this, share the fit and have its result. Raises SpecError, DataError, RunError,
         OptionError, DivergenceError."""
         if isinstance(valid, float):
             settings, valid = settings | {"valid": valid}, None
         folder = start.folder if isinstance(start, Run) else start
-        told = Quiet() if quiet else reporter(True)
-        with arguments(data, valid) as (train, held_out):
+        with joined(started=False) as group, arguments(data, valid) as (train, held_out):
             request = Request(
                 self.source,
                 train,
@@ -130,7 +130,8 @@ class Model:
                 trust=trust,
             )
             with request.claim:
-                run, _ = fit(request, resume, Group(), verify, told)
+                run, _ = fit(request, resume, group, verify, Quiet() if quiet else reporter(group.main))
+            group.pick(None)  # the first process has written the report
         return Run(run, data)
 
     def at(

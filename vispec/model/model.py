@@ -399,8 +399,8 @@ class Infer:
 @dataclass(frozen=True)
 class FitEntry:
     """key (optimizer, batch, epochs, clip, ...) with a plain setting, or a call with its settings by name: adam(lr=1e-3) has
-    value "adam" and call (("lr", 1e-3),); `offset : x(21)` has value "x" and call (("by", 21),). `fixed` has the names as a
-    tuple, `weight` its variable's name."""
+    value "adam" and call (("lr", 1e-3),); `offset : x(21)` has value "x" and call (("by", 21),); `batch : 4096 tokens` has call
+    (("unit", "tokens"),). `fixed` has the names as a tuple, `weight` its variable's name."""
 
     key: str
     value: Setting

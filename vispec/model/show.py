@@ -94,6 +94,8 @@ def _infer(infer: m.Infer) -> str:
 def _fit(entry: m.FitEntry | m.Schedule) -> str:
     if isinstance(entry, m.Schedule):
         return f"fit {entry.key} : {entry.what} from {entry.start:g} to {entry.stop:g} over {entry.over:g} {entry.unit}"
+    if ("unit", "tokens") in entry.call:
+        return f"fit {entry.key} : {entry.value} tokens"
     call = ", ".join(f"{name}={show_setting(value)}" for name, value in entry.call)
     return f"fit {entry.key} : {show_setting(entry.value)}" + (f"({call})" if call else "")
 

@@ -191,6 +191,10 @@ class Builder(Transformer_NonRecursive):  # type: ignore[type-arg]
         *parts, unit = children
         return t.Schedule(span_of(meta), *parts, str(unit))  # type: ignore[arg-type]
 
+    def amount(self, meta: Meta, children: Children) -> t.Amount:
+        number, unit = children
+        return t.Amount(span_of(meta), number, str(unit))  # type: ignore[arg-type]
+
 
 def number(token: str) -> int | float:
     """2 is an int; 2.0 and 2e0 are floats."""

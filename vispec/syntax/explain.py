@@ -42,6 +42,7 @@ _SAY = {
     "_THEN": "`then`",
     "EPOCHS": "`epochs`",
     "STEPS": "`steps`",
+    "TOKENS": "`tokens`",
     "_NL": "the end of the line",
 }
 _OPERATORS = {"PLUS", "MINUS", "SLASH", "HAT", "LESS", "LESS_EQUAL", "MORE", "MORE_EQUAL", "EQUALS", "UNEQUAL", "AND", "OR"}

@@ -305,11 +305,19 @@ class Names(Node):
 
 
 @dataclass(frozen=True)
+class Amount(Node):
+    """`4096 tokens`."""
+
+    number: Expr
+    unit: Literal["tokens"]
+
+
+@dataclass(frozen=True)
 class FitEntry(Node):
     """`optimizer : adam(lr=1e-3)`, `clip : 5`."""
 
     key: Name
-    value: Expr | Schedule | Names
+    value: Expr | Schedule | Names | Amount
 
 
 @dataclass(frozen=True)

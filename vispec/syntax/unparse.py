@@ -55,9 +55,11 @@ class Unparser:
         otherwise = f" else {self.expression(node.otherwise)}" if node.otherwise is not None else ""
         return self.expression(node.estimator) + budget + otherwise
 
-    def setting(self, node: t.Expr | t.Schedule | t.Names) -> str:
+    def setting(self, node: t.Expr | t.Schedule | t.Names | t.Amount) -> str:
         if isinstance(node, t.Names):
             return self.items(node.items)
+        if isinstance(node, t.Amount):
+            return f"{self.expression(node.number, 6)} {node.unit}"
         if not isinstance(node, t.Schedule):
             return self.expression(node, 1)
         start, stop, over = (self.expression(part, 6) for part in (node.start, node.stop, node.over))

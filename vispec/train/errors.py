@@ -34,3 +34,12 @@ class InterruptionError(Exception):
     def __init__(self, folder: Path):
         self.folder = folder
         super().__init__(f"interrupted; the checkpoint is in {folder}")
+
+
+class LostError(Exception):
+    """Other processes of the same fit are gone (exit 5). first: whether this is the first of those that are left, which says
+    it."""
+
+    def __init__(self, message: str, first: bool):
+        self.first = first
+        super().__init__(message)

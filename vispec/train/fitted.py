@@ -9,7 +9,7 @@ import torch
 
 from vispec.diagnostics import dump
 from vispec.train.data.files import held
-from vispec.train.errors import InterruptionError, RunError, VerificationError
+from vispec.train.errors import InterruptionError, LostError, RunError, VerificationError
 from vispec.train.estimates.stored import estimate_run, last_result, read_estimates, write_estimates
 from vispec.train.estimates.values import Estimates
 from vispec.train.loop.fit import fit as train
@@ -17,7 +17,7 @@ from vispec.train.loop.progress import Reporter
 from vispec.train.scores.counted import total, weight_of
 from vispec.train.setup.distributed import Group
 from vispec.train.setup.job import Job, Result
-from vispec.train.setup.prepare import Request, prepare, prepare_resume
+from vispec.train.setup.prepare import FOLDER, Request, prepare, prepare_resume
 from vispec.train.setup.settings import Settings
 from vispec.train.store.checkpoint import Checkpoint
 from vispec.train.store.manifest import put
@@ -61,6 +61,8 @@ def trained(request: Request, run: Run, job: Job, checkpoint: Checkpoint | None,
         if job.group.main:
             job.reporter.say(f"to go on: {resume_command(request, run)}")
         raise
+    except LostError as error:
+        raise LostError(f"{error}; to go on: {resume_command(request, run)}", error.first) from None
     found, verdict = result.as_json(), None
     if job.group.main:
         estimates = estimated(run, job, result)
@@ -118,12 +120,16 @@ def estimated(run: Run, job: Job, result: Result) -> Estimates | None:
 
 
 def agreed(request: Request, resume: bool, group: Group) -> Run | None:
-    """What `unfinished` says on the first process, on every process."""
+    """What `unfinished` says on the first process, on every process. A fit that torchrun has started again goes on with the run
+    of the attempt before it."""
     folder, problem = None, None
     if group.main:
         try:
-            run = unfinished(request, resume)
+            before = group.recall(FOLDER)
+            run = unfinished(request if before is None else replace(request, out=Path(before)), resume or before is not None)
             folder = None if run is None else str(run.folder)
+            if folder is not None:
+                group.remember(FOLDER, folder)
         except RunError as error:
             problem = str(error)
     folder, problem = group.pick((folder, problem))

@@ -30,7 +30,7 @@ from vispec.train.reading import Reading
 if TYPE_CHECKING:
     from vispec.train.store.run import Run
 
-SETTINGS = ("epochs", "batch", "lr", "seed", "restarts", "threads", "device", "patience", "save_every")
+SETTINGS = ("epochs", "batch", "lr", "seed", "restarts", "threads", "device", "patience", "precision", "save_every")
 
 
 @click.command("fit", cls=Greedy)
@@ -64,6 +64,11 @@ SETTINGS = ("epochs", "batch", "lr", "seed", "restarts", "threads", "device", "p
 @click.option("--patience", type=click.IntRange(1), help="Stop after so many epochs without improvement.")
 @threads_option
 @device_option
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "float64", "bf16"]),
+    help="Of the numbers; bf16: of products within nets, while they learn.",
+)
 @memory_option
 @work_option
 @click.option("--save-every", type=click.FloatRange(0), metavar="SECONDS", help="Time between checkpoints (default 30).")
@@ -97,7 +102,7 @@ def fit(
     with failures(as_json):
         from vispec.train import fitted
         from vispec.train.loop.progress import reporter
-        from vispec.train.setup.distributed import join, leave
+        from vispec.train.setup.distributed import joined
         from vispec.train.setup.given import read_params
         from vispec.train.setup.prepare import Request
 
@@ -111,12 +116,8 @@ def fit(
         told = {"memory": memory, "work": work, "start": start_from}
         told |= {"params": None if params is None else read_params(params), "trust": trusted(), "check_data": check_data}
         request = Request(source, data, valid, reading, sizes, settings, out, **told)
-        group = join()
-        try:
-            with request.claim:
-                run, result = fitted.fit(request, resume, group, not no_verify, reporter(group.main))
-        finally:
-            leave(group)
+        with joined() as group, request.claim:
+            run, result = fitted.fit(request, resume, group, not no_verify, reporter(group.main))
         if group.main:
             report(run, result, as_json)
 

@@ -21,6 +21,10 @@ def _share(value: object) -> bool:
     return is_number(value) and 0 <= value < 1  # type: ignore[operator]
 
 
+def _inside(value: object) -> bool:
+    return is_number(value) and 0 < value < 1  # type: ignore[operator]
+
+
 def _count(value: object) -> bool:
     return is_whole(value)
 
@@ -33,6 +37,7 @@ NUMBERS: Mapping[str, tuple[Check, str]] = {
     "lr": (_above, "a number above 0"),
     "epochs": (_count, "a whole number of at least 1"),
     "batch": (_count, "a whole number of at least 1"),
+    "accumulate": (_count, "a whole number of at least 1"),
     "clip": (_above, "a number above 0"),
     "warmup": (_from_zero, "a whole number of steps"),
     "patience": (_count, "a whole number of at least 1"),
@@ -43,9 +48,18 @@ NUMBERS: Mapping[str, tuple[Check, str]] = {
     "free_bits": (_above, "a number of nats above 0"),
     "supervise": (_above, "a number above 0"),
 }
-DECAYS = ("none", "linear", "cosine")
+CHOICES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "decay": {"none": (), "linear": ("to",), "cosine": ("to",), "inverse_sqrt": ("to",)},
+    "average": {"none": (), "last": ("epochs",), "ema": ("decay",)},
+    "precision": {"float32": (), "float64": (), "bf16": ()},
+}
+"""Entries that are words, each with its options, the first of which may stand without a name."""
+AVERAGES: Mapping[str, tuple[Check, str]] = {
+    "last": (_count, "`last(n)`, of a whole number of epochs: `last(4)`"),
+    "ema": (_inside, "`ema(d)`, of a number between 0 and 1: `ema(0.999)`"),
+}
 ANNEALED = ("kl", "temperature")
-KEYS = ("optimizer", *NUMBERS, "decay", "anneal", "offset", "fixed", "weight")
+KEYS = ("optimizer", *NUMBERS, *CHOICES, "anneal", "offset", "fixed", "weight")
 REPEATED = ("anneal", "offset")
 OPTIMIZERS: Mapping[str, tuple[str, ...]] = {
     "adadelta": ("lr", "rho", "eps", "weight_decay"),
@@ -95,6 +109,8 @@ def read_fit(
             result = read_fixed(scope, entry, points)
         elif key == "weight":
             result = read_weight(scope, entry)
+        elif isinstance(entry.value, t.Amount):
+            result = _amount(scope, entry, entry.value)
         elif isinstance(entry.value, t.Schedule):
             result = _schedule(scope, entry, entry.value)
         elif isinstance(entry.value, t.Names):
@@ -117,7 +133,7 @@ def _divides(scope: Scope, entry: m.FitEntry | m.Schedule) -> None:
         scope.problems.add("V613", entry.span, message, "of one row", help=help)
 
 
-def _subject(value: t.Expr | t.Schedule | t.Names) -> str:
+def _subject(value: t.Expr | t.Schedule | t.Names | t.Amount) -> str:
     name = value.name if isinstance(value, t.Schedule) else value.function if isinstance(value, t.Call) else None
     return name.id if name else ""
 
@@ -165,8 +181,22 @@ def _entry(scope: Scope, entry: t.FitEntry, node: t.Expr) -> m.FitEntry | None:
     if key == "anneal":
         _bad(scope, node, key, "a schedule", "write `kl from 0 to 1 over 10 epochs`")
         return None
-    if key in ("optimizer", "decay"):
+    if key == "optimizer" or key in CHOICES:
         return _chosen(scope, entry, node)
+    return _number(scope, entry, node)
+
+
+def _amount(scope: Scope, entry: t.FitEntry, node: t.Amount) -> m.FitEntry | None:
+    """`4096 tokens`."""
+    if entry.key.id != "batch":
+        _bad(scope, node, entry.key.id, "without a unit", "`batch : 4096 tokens` alone has one")
+        return None
+    found = _number(scope, entry, node.number)
+    return None if found is None else m.FitEntry(found.key, found.value, (("unit", node.unit),), found.span)
+
+
+def _number(scope: Scope, entry: t.FitEntry, node: t.Expr) -> m.FitEntry | None:
+    key = entry.key.id
     good, wanted = NUMBERS[key]
     try:
         value = literal(node)
@@ -181,15 +211,18 @@ def _entry(scope: Scope, entry: t.FitEntry, node: t.Expr) -> m.FitEntry | None:
 
 
 def _chosen(scope: Scope, entry: t.FitEntry, node: t.Expr) -> m.FitEntry | None:
-    """A word with settings of its own: an optimiser or a decay."""
+    """A word with settings of its own, such as an optimiser or a decay."""
     key = entry.key.id
-    table = OPTIMIZERS if key == "optimizer" else {name: ("to",) if name != "none" else () for name in DECAYS}
+    table = OPTIMIZERS if key == "optimizer" else CHOICES[key]
     name = node.function if isinstance(node, t.Call) else node
     if not isinstance(name, t.Name) or name.id not in table:
         help = did_you_mean(name.id, table) if isinstance(name, t.Name) else None
         _bad(scope, name, key, f"one of {listed(table, 'or')}", help)
         return None
     call = _call(scope, node, table[name.id]) if isinstance(node, t.Call) else ()
+    if call is not None and name.id in AVERAGES and not AVERAGES[name.id][0](dict(call).get(table[name.id][0])):
+        _bad(scope, node, key, AVERAGES[name.id][1])
+        return None
     return None if call is None else m.FitEntry(key, name.id, call, entry.span)
 
 

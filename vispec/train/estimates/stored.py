@@ -95,4 +95,4 @@ def training_data(run: Run, say: Say) -> Rows | None:
     if changed or (data.num_rows, data.tokens()) != (config.rows, config.tokens):
         say(f"no standard errors: the training data have changed ({', '.join(config.data)})")
         return None
-    return data.in_precision(config.settings.precision)
+    return data.in_precision(config.settings.numbers)

@@ -15,7 +15,10 @@ from torch import nn
 from vispec.diagnostics import dump
 from vispec.train.errors import DivergenceError, InterruptionError, RunError
 from vispec.train.loop import course
+from vispec.train.loop.average import Average
+from vispec.train.loop.by_tokens import by_tokens
 from vispec.train.loop.diverged import all_finite, diverged
+from vispec.train.loop.half import in_halves
 from vispec.train.loop.plateau import Series
 from vispec.train.loop.signals import Stop, stoppable
 from vispec.train.loop.step import Outcome, Stepper
@@ -49,9 +52,10 @@ PAUSE = 1.0  # least seconds between two checkpoints at the ends of epochs
 
 def fit(job: Job, checkpoint: Checkpoint | None = None) -> Result:
     """Train from the start, or from `checkpoint`. Raises DivergenceError, or InterruptionError after a checkpoint."""
-    world = job.group.world
-    if checkpoint is not None and checkpoint.counters.world != world:
-        raise RunError(f"this fit ran on {checkpoint.counters.world} processes and can resume only on as many, not on {world}")
+    if checkpoint is not None and checkpoint.counters.world != job.group.world:
+        before, now = checkpoint.counters.world, job.group.world
+        job.reporter.say(f"begun by {before} processes, it goes on with {now}: the same minibatches, other random draws if any")
+        checkpoint.counters.world = now
     if job.device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or matrix products may differ from run to run
         torch.use_deterministic_algorithms(True, warn_only=True)
@@ -106,6 +110,7 @@ class Trainer:
         assert s.lr is not None
         free = trained(self.module) or [nn.Parameter(torch.zeros(()))]  # torch has no optimiser of nothing
         self.optimiser = with_units(make_optimiser(s.optimizer, s.lr, s.options, free))
+        self.average = Average(self.module, s)
         self.stepper = Stepper(self.module, self.optimiser, s, job.train, self._total_steps, job.group)
         if self.pending is None:
             self._initialise()
@@ -114,6 +119,8 @@ class Trainer:
         else:
             self._restore(self.pending)
             self.pending = None
+        if s.precision == "bf16" and job.model is not None:
+            in_halves(self.module, job.model, job.device)
         job.reporter.start(self._total_steps, c.step)
 
     def _initialise(self) -> None:
@@ -140,11 +147,16 @@ class Trainer:
         try:
             self.module.load_state_dict(checkpoint.model)
             self.optimiser.load_state_dict(checkpoint.optimiser)
-        except (RuntimeError, ValueError) as error:
+            self.average.restore(checkpoint.average)
+        except (RuntimeError, ValueError, KeyError) as error:
             raise RunError(f"the checkpoint in {self.job.folder} does not fit its module") from error
-        suffix = f".{self.job.group.rank}"
+        rank, c = self.job.group.rank, self.counters
+        suffix = f".{rank}"
         state = {name.removesuffix(suffix): tensor for name, tensor in checkpoint.rng.items() if name.endswith(suffix)}
-        restore_random_state(state, self.job.device)
+        if state:
+            restore_random_state(state, self.job.device)
+        else:  # there were fewer processes
+            torch.manual_seed(derive(self.job.settings.seed, c.restart, DRAWS, rank, c.step))
 
     def _epoch(self) -> None:
         """The rest of the present epoch."""
@@ -162,6 +174,7 @@ class Trainer:
         outcome = self.stepper(indices, c.step, count, (float(self.stop.wanted), float(due)), share)
         if not outcome.finite:
             raise self._diverged(indices, outcome)
+        self.average.step(c.step)
         c.loss += outcome.loss * len(indices)
         c.window_loss += outcome.loss * len(indices)
         c.rows += len(indices)
@@ -179,8 +192,10 @@ class Trainer:
     def _end_epoch(self) -> None:
         """Score, remember the best parameters, report, and save unless the last checkpoint is fresh."""
         c, job = self.counters, self.job
+        self.average.epoch()
         train = -c.loss / max(1, c.rows)
-        valid = None if job.valid is None else self._evaluate(job.valid)
+        with self.average.in_place():
+            valid = None if job.valid is None else self._evaluate(job.valid)
         score = train if valid is None else valid.per_row
         course.add_to_series(c, job.settings, train, self.steps_per_epoch)
         improved = score == score and (c.restart_best is None or score > c.restart_best)
@@ -198,11 +213,12 @@ class Trainer:
         if not all_finite(self.module):
             raise DivergenceError(None, "the last step made a parameter infinite")
         if self.job.valid is None:
-            score = self._maximised(self.job.train)
+            with self.average.in_place():
+                score = self._maximised(self.job.train)
             self._write({"event": "restart", **self._position(), "train": {"log_prob_per_row": score}})
             self._keep_if_best(score)
         if self.best is None:  # no score was a number
-            self.best, self.best_is_written = _copy(self.module), False
+            self._keep()
         course.remember_end(self.counters, self.job.settings, self.job.valid is not None)
 
     def _next_restart(self) -> None:
@@ -255,6 +271,11 @@ class Trainer:
         c = self.counters
         if score == score and (c.best is None or score > c.best):
             c.best, c.best_restart, c.best_epoch = score, c.restart, c.epoch
+            self._keep()
+
+    def _keep(self) -> None:
+        """The present parameters, or their mean, are the best."""
+        with self.average.in_place():
             self.best, self.best_is_written = _copy(self.module), False
 
     def _report_epoch(self, train: float, valid: Score | None) -> None:
@@ -303,7 +324,8 @@ class Trainer:
         if self.metrics is not None:
             os.fsync(self.metrics.file.fileno())
             c.metrics, c.seconds = self.metrics.size, time.monotonic() - self.started
-            state = Checkpoint(c, dict(self.module.state_dict()), self.best, self.optimiser.state_dict(), rng)
+            optimiser, average = self.optimiser.state_dict(), self.average.state
+            state = Checkpoint(c, dict(self.module.state_dict()), self.best, optimiser, rng, average)
             best = self._best_file()
             put(job.folder, {LAST: state.to_bytes(), **best}, self.metrics.seal)
             self.best_is_written = self.best_is_written or bool(best)
@@ -339,6 +361,8 @@ class Trainer:
     def _order(self, restart: int, epoch: int) -> list[Array]:
         """The minibatches of one epoch; data that fit into one are taken in their own order."""
         s, data = self.job.settings, self.job.train
+        if s.tokens is not None:
+            return by_tokens(data.row_tokens(), s.tokens, generator(s.seed, restart, ORDER, epoch))
         size = s.batch or 1
         return data.order(size, None if data.num_rows <= size else generator(s.seed, restart, ORDER, epoch), bucket=True)
 

@@ -15,6 +15,7 @@ from vispec.train.setup.settings import Settings
 from vispec.train.store.module import to_device
 
 Array = np.ndarray[Any, Any]
+Parts = list[tuple[dict[str, Tensor], float]]  # rows on the module's device, and their share of the minibatch
 WALL = 1e6  # times the first loss of a line search: what it is told where the loss is infinite
 SWEEP = 50  # steps between two searches for denormal numbers: a thirtieth of their cost, and few have come up since
 
@@ -46,7 +47,8 @@ class Stepper:
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         self.base_rates = [group["lr"] for group in optimiser.param_groups]
         self.device = next((p.device for p in module.parameters()), torch.device("cpu"))
-        self.whole: dict[str, Tensor] | None = None  # the batch where there is only one, built once
+        self.whole: Parts | None = None  # of the minibatch where there is only one, built once
+        self.message: Tensor | None = None  # what processes exchange
 
     def __call__(
         self, indices: Array, step: int, steps_per_epoch: int, signals: tuple[float, ...], share: float = 1.0
@@ -54,26 +56,25 @@ class Stepper:
         """Step number `step` of the restart on the rows at `indices` (M,), at this share of its rate. A step that is not finite
         changes no parameter."""
         self._schedule(step, steps_per_epoch, share)
-        mine = self.group.share(indices)
-        batch = self._batch(mine, steps_per_epoch)
-        weight = len(mine) / len(indices)
+        parts = self._parts(indices, steps_per_epoch)
+        even = self.settings.tokens is None  # else minibatches differ in rows, and each row is to count alike
+        weight = 1.0 if even else len(indices) * steps_per_epoch / self.data.num_rows
         if needs_closure(self.optimiser):
-            return self._search(batch, weight, signals)
-        loss, signals = self._gradient(batch, weight, signals)
-        norm = self._clip()
-        outcome = Outcome(loss, norm, signals)
+            return self._search(parts, weight, signals)
+        loss, signals = self._gradient(parts, weight, signals)
+        outcome = Outcome(loss, self._clip(), signals)
         if outcome.finite:
             self.optimiser.step()
         if step % SWEEP == SWEEP - 1:
             drop_denormals(self.optimiser)
         return outcome
 
-    def _search(self, batch: dict[str, Tensor] | None, weight: float, signals: tuple[float, ...]) -> Outcome:
+    def _search(self, parts: Parts, weight: float, signals: tuple[float, ...]) -> Outcome:
         """A step that evaluates the loss several times; the outcome is that of the first."""
         outcomes: list[Outcome] = []
 
         def closure() -> float:
-            loss, summed = self._gradient(batch, weight, signals)
+            loss, summed = self._gradient(parts, weight, signals)
             outcomes.append(Outcome(loss, self._clip(), summed))
             first = outcomes[0].loss
             if outcomes[-1].finite or len(outcomes) == 1:
@@ -99,28 +100,24 @@ class Stepper:
         for anneal in self.settings.anneal:
             setattr(self.module, anneal.attribute, anneal.value(self.settings.phase(step, self.steps), steps_per_epoch))
 
-    def _batch(self, indices: Array, steps_per_epoch: int) -> dict[str, Tensor] | None:
-        """The rows on the module's device; None where this process has no part in the minibatch."""
-        if len(indices) == 0:
-            return None
+    def _parts(self, indices: Array, steps_per_epoch: int) -> Parts:
+        """What this process goes through of a minibatch, part by part: none where there are fewer rows than processes."""
         if self.whole is not None:
             return self.whole
-        batch = to_device(self.data.batch(indices), self.device)
+        parts = [part for part in np.array_split(self.group.share(indices), self.settings.accumulate) if len(part)]
+        found = [(to_device(self.data.batch(part), self.device), len(part) / len(indices)) for part in parts]
         if steps_per_epoch == 1:
-            self.whole = batch
-        return batch
+            self.whole = found
+        return found
 
-    def _gradient(
-        self, batch: dict[str, Tensor] | None, weight: float, signals: tuple[float, ...]
-    ) -> tuple[float, tuple[float, ...]]:
-        """Leave the gradient of the loss per row in the parameters; return the loss and the summed signals."""
+    def _gradient(self, parts: Parts, weight: float, signals: tuple[float, ...]) -> tuple[float, tuple[float, ...]]:
+        """Leave the gradient of the loss per row, times a weight, in the parameters; return the loss and the summed signals."""
         self.optimiser.zero_grad(set_to_none=True)
         found = 0.0
-        if batch is not None:
-            rows = self.data.num_rows
-            loss = self.module.loss(batch, num_data=rows) * (weight / self.count)  # pyright: ignore[reportCallIssue]
-            loss.backward()
-            found = float(loss.detach())
+        for batch, share in parts:
+            loss = self.module.loss(batch, num_data=self.data.num_rows) * (share / self.count)  # pyright: ignore[reportCallIssue]
+            (loss if weight == 1 else loss * weight).backward()
+            found += float(loss.detach())
         return self._exchange(found, signals)
 
     def _exchange(self, loss: float, signals: tuple[float, ...]) -> tuple[float, tuple[float, ...]]:
@@ -130,12 +127,14 @@ class Stepper:
         used = [float(p.grad is not None) for p in self.parameters]
         parts = [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in self.parameters]
         extra = torch.tensor([loss, *signals, *used], dtype=parts[0].dtype, device=self.device)
-        message = self.group.sum_(torch.cat([*parts, extra]))
+        if self.message is None:  # kept: to find memory for it takes as long as to fill it
+            self.message = torch.cat([*parts, extra])
+        message = self.group.sum_(torch.cat([*parts, extra], out=self.message))
         numbers = message[len(message) - len(extra) :].tolist()
         position = 0
         for parameter, count in zip(self.parameters, numbers[1 + len(signals) :], strict=True):
             end = position + parameter.numel()
-            parameter.grad = message[position:end].view_as(parameter).clone() if count else None
+            parameter.grad = message[position:end].view_as(parameter) if count else None
             position = end
         return numbers[0], tuple(numbers[1 : 1 + len(signals)])
 

@@ -34,6 +34,10 @@ class Rows(Protocol):
         """How many elements are scored, in the sense of a log-probability per token."""
         ...
 
+    def row_tokens(self) -> Any:
+        """How many of each row (M,)."""
+        ...
+
 
 @dataclass(frozen=True)
 class Score:

@@ -42,7 +42,7 @@ class Job:
     @property
     def dtype(self) -> torch.dtype:
         """Of the module's numbers."""
-        return torch.float64 if self.settings.precision == "float64" else torch.float32
+        return getattr(torch, self.settings.numbers)
 
 
 @dataclass(frozen=True)

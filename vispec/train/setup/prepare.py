@@ -15,6 +15,7 @@ from vispec.model.model import FitEntry, Model
 from vispec.model.problems import listed
 from vispec.model.walk import is_read, law_parts, walk
 from vispec.named import stored
+from vispec.plan.guides import complete_guides
 from vispec.source import Source
 from vispec.torch.nets.uses import net_calls
 from vispec.train.data import Dataset, Encoders, load, render
@@ -28,7 +29,7 @@ from vispec.train.setup.given import Values, by_chance, fix, stored_params, writ
 from vispec.train.setup.job import Job
 from vispec.train.setup.optimisers import make_optimiser, trained
 from vispec.train.setup.same import data_files, same, same_data
-from vispec.train.setup.settings import Settings, read_settings
+from vispec.train.setup.settings import GRADUAL, Settings, read_settings
 from vispec.train.setup.start import Start, read_start
 from vispec.train.sizes import check
 from vispec.train.store.checkpoint import Checkpoint, Tensors
@@ -42,7 +43,7 @@ UNDIVIDED = (
     "or open a plate around the model: `plate n:`"
 )
 NOT_SMOOTH = "`newton` is for objectives that are exact and smooth: no draws, no nets with hidden layers"
-GRADUAL = frozenset({"lr", "batch", "clip", "warmup", "decay", "patience"})  # what only steps along gradients have
+FOLDER = "folder"  # of a run, as an attempt of torchrun tells it to the next one
 FREE = frozenset({"epochs", "save_every"})  # what a resumed fit may be given anew
 
 
@@ -174,12 +175,13 @@ def resolve(
         restarts(model) if newton and not started else 1,
         "float64" if double else "float32",
         valid is not None or not any(net_calls((model.variables, model.lets))),
+        train.tokens() / max(1, train.num_rows),
     )
 
 
 def in_precision(settings: Settings, train: Dataset, valid: Dataset | None) -> tuple[Dataset, Dataset | None]:
     """The data with numbers as the module has them."""
-    return train.in_precision(settings.precision), None if valid is None else valid.in_precision(settings.precision)
+    return train.in_precision(settings.numbers), None if valid is None else valid.in_precision(settings.numbers)
 
 
 def prepare_resume(run: Run, request: Request, group: Group, reporter: Reporter) -> tuple[Run, Job, Checkpoint | None]:
@@ -241,6 +243,7 @@ def _new_run(
         try:
             request.claim.take(folder)
             unused(folder)
+            group.remember(FOLDER, str(folder))
         except RunError as error:
             problem = str(error)
     problem = group.pick(problem)
@@ -298,8 +301,9 @@ def _rehearse(module: nn.Module, model: Model, settings: Settings, given: Mappin
         if not noiseless(model):
             _blame(model, "optimizer", NOT_SMOOTH, given)
         asked = {e.key: e.value for e in model.fit if isinstance(e, FitEntry)} if "optimizer" not in given else {}
-        for key in sorted(GRADUAL & (set(asked) | set(given))):
-            if key != "batch" or int(given.get(key, asked.get(key))) < rows:
+        named = GRADUAL | {"batch"}
+        for key in sorted(named & (set(asked) | set(given))):
+            if key != "batch" or settings.tokens is not None or int(given.get(key, asked.get(key))) < rows:
                 _blame(
                     model, key, f"second-order steps take all rows at once and choose their length: they have no `{key}`", given
                 )
@@ -308,6 +312,8 @@ def _rehearse(module: nn.Module, model: Model, settings: Settings, given: Mappin
         make_optimiser(settings.optimizer, settings.lr, dict(settings.options), trained(module))
     except ValueError as error:
         _blame(model, "optimizer", str(error), given)
+    if settings.precision == "bf16" and not complete_guides(model).nets:
+        _blame(model, "precision", "`bf16` is for the products within nets, and this model has none", given)
     for anneal in settings.anneal:
         if not hasattr(module, anneal.attribute):
             _blame(model, "anneal", f"the objective of this model has no term `{anneal.what}` to weigh", given)
@@ -321,10 +327,17 @@ def _blame(model: Model, key: str, message: str, given: Mapping[str, Any]) -> No
     raise SpecError(model.source, [Diagnostic("V613", message, Label(entry.span, "set here"))])
 
 
+def same_setting(old: Settings, key: str, value: Any, rows: int) -> bool:
+    """Whether a fit of so many rows would be given this setting as it was resolved."""
+    if key == "batch" and old.tokens is None:
+        value = min(value, max(rows, 1))
+    return getattr(old, key) == value or (key == "optimizer" and value == "auto")
+
+
 def _extend(run: Run, request: Request, checkpoint: Checkpoint | None, group: Group) -> Run:
     """The run with those settings of the request that a fit may be resumed with; all others must be as they were."""
     old = run.config.settings
-    changed = {key: value for key, value in request.settings.items() if getattr(old, key) != value}
+    changed = {key: value for key, value in request.settings.items() if not same_setting(old, key, value, run.config.rows)}
     fixed = sorted(set(changed) - FREE)
     if fixed:
         raise RunError(f"a resumed fit keeps its settings: {fixed[0]} is {getattr(old, fixed[0])}, not {changed[fixed[0]]}")

@@ -18,7 +18,7 @@ from vispec.train.errors import OptionError
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Precision = Literal["float32", "float64"]
+Precision = Literal["float32", "float64", "bf16"]
 Option = bool | int | float | str | list[Any] | None
 
 STEPS = 2000  # a fit takes at least about so many steps unless told otherwise,
@@ -26,6 +26,7 @@ EPOCHS = 10  # and goes through the data at least so often;
 MOST = 10  # where it rises still, it goes on, up to so many times that
 BATCH = 128
 NET_LR, PARAM_LR = 1e-3, 1e-2  # Adam's usual rate for nets; plain parameters bear more
+GRADUAL = frozenset({"lr", "tokens", "accumulate", "clip", "warmup", "decay", "average", "patience"})  # of gradient steps alone
 OWN_LR = {"lbfgs": 1.0, "adadelta": 1.0}  # of those whose steps have a length of their own
 
 
@@ -55,11 +56,13 @@ class Settings(BaseModel):
     """What decides the course of a fit. None in epochs, batch, lr, restarts, precision and threads: to be chosen; epochs
     still None for Adam: nothing is to be fitted.
 
-    optimizer: by its name; "auto" for second-order steps where the objective allows them, and Adam elsewhere.
-    clip: largest norm of the gradient of the loss per row. warmup: steps over which the rate rises from 0. decay: the shape in
-    which it falls to `decay_to` times its value at the last step. patience: epochs without improvement before a fit
-    stops. least: epochs after which it may once its objective is flat; None where that ends no fit. cycles: how often annealing
-    runs, from its start each time. valid: the fraction of rows held out, or 0. save_every: seconds between checkpoints.
+    optimizer: by its name; "auto" for second-order steps where the objective allows them, and Adam elsewhere. batch: rows in a
+    step; tokens: elements in one, with padding, in place of a number of rows. accumulate: parts in which a minibatch is gone
+    through. clip: largest norm of the gradient of the loss per row. warmup: steps over which the rate rises from 0. decay:
+    the shape in which it falls to `decay_to` times its value. average: of which parameters the mean counts, of the last
+    `average_over` epochs or, by that weight, of all steps. patience: epochs without improvement before a fit stops. least:
+    epochs after which it may once its objective is flat; None where that ends no fit. cycles: how often annealing runs, from
+    its start each time. valid: the fraction of rows held out, or 0. save_every: seconds between checkpoints.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -69,10 +72,14 @@ class Settings(BaseModel):
     lr: Positive | None = None
     epochs: Count | None = None
     batch: Count | None = None
+    tokens: Count | None = None
+    accumulate: Count = 1
     clip: Positive | None = None
     warmup: Annotated[int, Field(ge=0)] = 0
-    decay: Literal["none", "linear", "cosine"] = "none"
+    decay: Literal["none", "linear", "cosine", "inverse_sqrt"] = "none"
     decay_to: Annotated[float, Field(ge=0, le=1)] = 0.0
+    average: Literal["none", "last", "ema"] = "none"
+    average_over: Positive | None = None
     patience: Count | None = None
     least: Count | None = None
     valid: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -92,7 +99,12 @@ class Settings(BaseModel):
     @property
     def descends(self) -> bool:
         """Whether something is set that only steps along a gradient have."""
-        return bool(self.model_fields_set & {"lr", "clip", "warmup", "decay", "patience"} or self.anneal)
+        return bool(self.model_fields_set & GRADUAL or self.precision == "bf16" or self.anneal)
+
+    @property
+    def numbers(self) -> Literal["float32", "float64"]:
+        """The type of the module's numbers: `bf16` is for products within nets, while they learn."""
+        return "float64" if self.precision == "float64" else "float32"
 
     def resolve(
         self,
@@ -103,12 +115,15 @@ class Settings(BaseModel):
         restarts: int | None = 1,
         precision: Precision = "float32",
         goes_on: bool = False,
+        length: float = 1.0,
     ) -> "Settings":
-        """The same with every open choice made for data of `rows` rows: the optimiser for "auto", the restarts and the
-        precision as given here. Second-order steps take all rows at once, and as many rounds as they need. Where nobody
-        has said how many epochs, and no schedule has to know, a fit that `goes_on` lasts until its objective is flat."""
+        """The same with every open choice made for data of `rows` rows of so many tokens each: the optimiser for "auto", the
+        restarts and the precision as given here. Second-order steps take all rows at once, and as many rounds as they need.
+        Where nobody has said how many epochs, and no schedule has to know, a fit that `goes_on` lasts until its objective is
+        flat."""
         name = optimizer if self.optimizer == "auto" else self.optimizer
-        batch = min(self.batch or BATCH, max(rows, 1)) if self.batch or rows > 4 * BATCH else max(rows, 1)
+        told = self.batch or (None if self.tokens is None else max(1, int(self.tokens / max(length, 1))))
+        batch = min(told or BATCH, max(rows, 1)) if told or rows > 4 * BATCH else max(rows, 1)
         if name == "newton":
             batch = max(rows, 1)
         steps = math.ceil(rows / batch) if rows else 1
@@ -132,14 +147,15 @@ class Settings(BaseModel):
         """The learning rate's factor at step `step` of `steps`, both counted over one whole restart."""
         rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
         done = min(1.0, max(0, step - self.warmup) / max(1, steps - self.warmup))
-        shape = {"none": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}[self.decay]
+        shapes = {"none": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}
+        shape = shapes.get(self.decay, math.sqrt(max(self.warmup, 1) / max(self.warmup, step + 1)))
         return rise if self.decay == "none" else rise * (self.decay_to + (1 - self.decay_to) * shape)
 
 
-KEYS = tuple(
-    name for name in Settings.model_fields if name not in ("options", "decay_to", "least", "device", "threads", "save_every")
-)
-"""What `--set` may be called, and but for `precision` a `fit:` entry about training."""
+PARTS = frozenset({"options", "decay_to", "average_over", "tokens"})  # of what one entry says
+OWN = frozenset({"least", "device", "threads", "save_every"})  # no entries
+KEYS = tuple(name for name in Settings.model_fields if name not in PARTS | OWN)
+"""What `--set` may be called, and a `fit:` entry about training."""
 
 
 def read_settings(model: m.Model, overrides: Mapping[str, Any]) -> Settings:
@@ -154,6 +170,8 @@ def read_settings(model: m.Model, overrides: Mapping[str, Any]) -> Settings:
             found = _values(entry)
             values |= found
             owners |= dict.fromkeys(found, entry)
+    if overrides.keys() & {"batch", "tokens"}:
+        values = {key: value for key, value in values.items() if key not in ("batch", "tokens")}
     if "optimizer" in overrides:  # with an optimiser go its options; a rate that the spec has for another is not meant either
         values = {key: value for key, value in values.items() if key not in ("options", "lr")}
     try:
@@ -184,7 +202,7 @@ def parse_setting(key: str, text: str) -> dict[str, Any]:
     """What `--set KEY=text` stands for: a value, or a call as a spec's `fit:` has it, `optimizer=lbfgs(lr=1)`.
 
     Raises OptionError where the entry of a spec could not be so."""
-    if "(" not in text or "\n" in text:
+    if (key != "average" and not {"(", " "} & set(text.strip())) or "\n" in text:
         return {key: parse_value(text)}
     entry = f"plate n:\n    observed x : real ~ Normal(0, 1)\nfit:\n    {key} : {text}\n"
     try:
@@ -205,4 +223,8 @@ def _values(entry: m.FitEntry) -> dict[str, Any]:
         return {"optimizer": entry.value, "options": options, **lr}
     if entry.key == "decay" and "to" in call:
         return {"decay": entry.value, "decay_to": call["to"]}
+    if entry.key == "average":
+        return {"average": entry.value, "average_over": call.get("epochs", call.get("decay"))}
+    if entry.key == "batch" and call:
+        return {"tokens": entry.value}
     return {entry.key: entry.value}

@@ -1,7 +1,8 @@
 """Everything that a fit must remember to go on as if never stopped, in one safetensors file (no pickles).
 
-Tensors `model.*` are the parameters, `best.*` the best ones so far if any, `optimiser.*` the tensors of the optimiser's state
-and `rng.*` the random states of each process; the header holds the counters and the optimiser's plain values as JSON.
+Tensors `model.*` are the parameters, `best.*` the best ones so far if any, `average.*` those that a mean is taken of,
+`optimiser.*` the tensors of the optimiser's state and `rng.*` the random states of each process; the header holds the counters
+and the optimiser's plain values as JSON.
 """
 
 import json
@@ -64,14 +65,25 @@ class Counters(BaseModel):
 class Checkpoint:
     """A checkpoint in memory: parameters, the best ones so far if any, optimiser state, random states, counters."""
 
-    def __init__(self, counters: Counters, model: Tensors, best: Tensors | None, optimiser: Any, rng: Tensors):
+    def __init__(
+        self,
+        counters: Counters,
+        model: Tensors,
+        best: Tensors | None,
+        optimiser: Any,
+        rng: Tensors,
+        average: Tensors | None = None,
+    ):
         self.counters, self.model, self.best, self.optimiser, self.rng = counters, model, best, optimiser, rng
+        self.average = average or {}
 
     def to_bytes(self) -> bytes:
         """The file that holds this checkpoint."""
         tensors: Tensors = {}
         plain = pack(self.optimiser, tensors, "optimiser")
-        for prefix, group in (("model", self.model), ("best", self.best or {}), ("rng", self.rng)):
+        for prefix, group in (
+            ("model", self.model), ("best", self.best or {}), ("rng", self.rng), ("average", self.average),
+        ):  # fmt: skip
             tensors |= {f"{prefix}.{name}": tensor for name, tensor in group.items()}
         header = {"counters": self.counters.model_dump_json(), "optimiser": json.dumps(plain)}
         return tensor_bytes(tensors, header)
@@ -80,7 +92,7 @@ class Checkpoint:
     def read(cls, path: Path) -> "Checkpoint":
         """The checkpoint at `path`; RunError where it is none."""
         tensors, header = read_tensors(path)
-        groups: dict[str, Tensors] = {"model": {}, "best": {}, "rng": {}}
+        groups: dict[str, Tensors] = {"model": {}, "best": {}, "rng": {}, "average": {}}
         for key, tensor in tensors.items():
             prefix, _, name = key.partition(".")
             groups.get(prefix, {})[name] = tensor
@@ -89,7 +101,7 @@ class Checkpoint:
             optimiser = unpack(json.loads(header["optimiser"]), tensors)
         except (KeyError, ValueError) as error:
             raise RunError(f"{path} is not a checkpoint of a fit that this version of vispec can resume") from error
-        return cls(counters, groups["model"], groups["best"] or None, optimiser, groups["rng"])
+        return cls(counters, groups["model"], groups["best"] or None, optimiser, groups["rng"], groups["average"])
 
 
 def tensor_bytes(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> bytes:

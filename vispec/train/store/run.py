@@ -173,7 +173,7 @@ class Run:
     @property
     def dtype(self) -> torch.dtype:
         """Of the module's numbers."""
-        return torch.float64 if self.config.settings.precision == "float64" else torch.float32
+        return getattr(torch, self.config.settings.numbers)
 
     def build(self) -> nn.Module:
         """A fresh module with the sizes of this run."""
