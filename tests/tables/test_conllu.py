@@ -36,6 +36,7 @@ def test_an_underscore_is_missing_where_it_is_no_word(name: str, files: Files) -
 @pytest.mark.parametrize("law", ["observed y : token[V] ~ Categorical(p)", "given y : token[V]"])
 def test_what_must_be_there_is_named_where_it_is_not(name: str, law: str, files: Files) -> None:
     spec = SPEC.format("partial").replace("partial y : token[V] ~ Categorical(p)", law)
+    spec += "        partial  z : token[U] ~ Categorical(q)\nvocab U\nparam q : simplex[U]\n"
     none = "no row has a token" if set(KNOWN[name]) == {None} else r"error\[D117\]: .*the value is missing"
     with pytest.raises(DataError, match=none) if None in KNOWN[name] else nullcontext():
-        files.read(spec, "d.conllu", FILE, columns={"y": (name,)})
+        files.read(spec, "d.conllu", FILE, columns={"y": (name,), "z": ("upos",)})
