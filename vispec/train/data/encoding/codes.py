@@ -49,7 +49,7 @@ CODES: Mapping[str, str] = {
     "D193": "a range leaves out columns that others take (a warning)",
     "D194": "columns are not used (a warning)",
     "D195": "a partial variable has no value in the training data (a warning)",
-    "D196": "cells are told apart by another mark than the file's name says (a warning)",
+    "D196": "a file is read otherwise than its name says (a warning)",
     "D197": "no row meets an element of a parameter (a warning)",
     "D199": "rows of a long table are taken together (a note)",
     "D198": "the order of labels counts, and it is that of the alphabet (a warning)",

@@ -211,8 +211,7 @@ def _match_tables(
     found: dict[str, list[Column]] = {}
     keyed: dict[str, list[Column]] = {}
     for number, table in enumerate(tables):
-        if table.note:
-            problems.warn("D196", table.note, table.origin.file)
+        _tell_note(table, problems)
         own = {plate: name for plate, name in keys.items() if name in table.columns}
         chosen = choose(table, slots, columns, {*own.values()}, problems)
         if not number:
@@ -235,6 +234,11 @@ def _match_tables(
         if len(parts) == len(tables) and (whole := concatenate(parts)) is not None:
             matched.keys[plate] = whole
     matched.origin = Origin(tuple(part for table in tables for part in table.origin.parts))
+
+
+def _tell_note(table: Table, problems: Problems) -> None:
+    if table.note:
+        problems.warn("D196", table.note, table.origin.file)
 
 
 def _tell_unused(model: Model, table: Table, left: Sequence[str], problems: Problems) -> None:
@@ -279,6 +283,7 @@ def _own_column(
     columns = {slot.name: matched.names.get(slot.name, asked)} if asked else {}
     request = replace(_request({slot.name: slot}, columns, keys.values()), single=single)
     table = read(path, request)
+    _tell_note(table, problems)
     there = {plate: table.columns[name] for plate, name in keys.items() if name in table.columns and name != slot.name}
     matched.own[slot.name] = there
     taken = {column.label for column in there.values()}

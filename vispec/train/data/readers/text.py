@@ -12,6 +12,7 @@ from vispec.train.data.arrow import pc
 from vispec.train.data.columns import Column, DataFile, Reader, Request, Table
 from vispec.train.data.diagnostics import DataDiagnostic, DataError
 from vispec.train.data.files import not_utf8
+from vispec.train.data.readers import docword
 
 BLOCK = 1 << 24  # bytes read at once
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -19,6 +20,8 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 def read(file: DataFile, request: Request) -> Table:
     """One column without a name, of whole lines; by position, the cells of each line as columns "#1", "#2", ..."""
+    if not request.positional and docword.is_docword(file):
+        return docword.read(file, request)
     try:
         lines = pa.chunked_array(list(_blocks(file)), pa.large_string())
     except pa.ArrowInvalid:
