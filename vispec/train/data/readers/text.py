@@ -19,14 +19,16 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def read(file: DataFile, request: Request) -> Table:
-    """One column without a name, of whole lines; by position, the cells of each line as columns "#1", "#2", ..."""
-    if not request.positional and docword.is_docword(file):
+    """One column without a name, of whole lines; it is "#1" where many values are wanted of a row. Else, by position,
+    the cells of each line as columns "#1", "#2", ..."""
+    by_cells = request.positional and not request.whole
+    if not by_cells and docword.is_docword(file):
         return docword.read(file, request)
     try:
         lines = pa.chunked_array(list(_blocks(file)), pa.large_string())
     except pa.ArrowInvalid:
         raise not_utf8(file) from None
-    if request.positional:
+    if by_cells:
         return _cells(file, lines)
     origin = file.origin(len(lines), lambda row: row + 1)
     return Table({"": Column("", (), lines, origin, anonymous=True)}, origin, header=False)
