@@ -188,6 +188,7 @@ class Network:
     causal: False if it reads elements ahead even where the net is asked for prefixes; the name of an option if it does so
             where that option is set; True otherwise.
     embeds: it needs an argument that still is integers. memory: of several sequence arguments it looks things up in the last.
+    steps: where it works along the time axis, whether a causal one can also be asked for one element more (Stream.next).
     learns: it takes something from a batch of data before the fit.
     linear: whether its result is linear in its input; the name of an option if it is so where that option is empty.
     problem: `problem(position, **options)` says what is wrong with its settings at that place in a trunk, or None.
@@ -204,6 +205,7 @@ class Network:
     causal: bool | str = True
     embeds: bool = False
     memory: bool = False
+    steps: bool = False
     learns: bool = False
     linear: bool | str = False
     problem: Callable[..., str | None] | None = None

@@ -1,13 +1,17 @@
 """Missing cells of partial variables from what is seen, or else observed variables from the given ones."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from re import fullmatch
+from typing import Any
 
+from vispec.answers.decoding import Decisions, decidable, decided
 from vispec.answers.elements import Told, by_element
 from vispec.answers.fresh import with_new
 from vispec.answers.how import How
-from vispec.answers.questions import is_rule, unknown_rule
-from vispec.answers.reading import Say, fills, load_shown, say_flat
+from vispec.answers.questions import is_decision, is_rule, unknown_rule
+from vispec.answers.reading import Say, fills, load_given, load_shown, say_flat
 from vispec.answers.show import Aligned, labels_of
+from vispec.model.model import Variable
 from vispec.model.problems import did_you_mean, listed
 from vispec.train.data import Dataset
 from vispec.train.errors import OptionError, RunError
@@ -27,18 +31,50 @@ def predict(
     rule: str | None = None,
     targets: Sequence[str] = (),
     new: bool = False,
+    limit: str | None = None,
+    score: bool = False,
 ) -> Iterator[Told]:
-    """Each row's predictions. rule: one of RULES, None: mode where all that is predicted is discrete, else mean. targets:
-    observed or partial variables to predict from all else. new: whether rows may be of elements that the fit did not meet,
-    whose latents then come from their laws. Raises DataError, RunError, OptionError."""
+    """Each row's predictions. rule: one of RULES or DECISIONS, None: mode where all that is predicted is discrete, else mean;
+    of sequences that end by a symbol of their own, greedy. targets: observed or partial variables to predict from all else.
+    new: whether rows may be of elements that the fit did not meet, whose latents then come from their laws. limit, score: of
+    such sequences, see Decisions. Raises DataError, RunError, OptionError."""
     if rule is not None and not is_rule(rule):
         raise OptionError(unknown_rule(rule))
-    run = asked(with_new(run, data, reading) if new else run, targets, rule)
+    run = with_new(run, data, reading) if new else run
+    variable = None if targets else decidable(run)
+    if variable is not None and (rule in (None, "mode") or is_decision(rule)):
+        decisions = Decisions.of("greedy" if rule in (None, "mode") else rule, limit, score)
+        return written(run, data, reading, how, say, variable, decisions)
+    told = [name for name, asked_ in (("--max-length", limit is not None), ("--score", score)) if asked_]
+    if told or (rule is not None and rule != "greedy" and is_decision(rule) and not fullmatch(r"sample(\(\d+\))?", rule)):
+        what = told[0] if told else f"--rule {rule}"
+        raise OptionError(f"{what} is for sequences that end by a symbol of their own, `vocab V(end=true)`, and nothing else")
+    run = asked(run, targets, rule)
     if not fills(run):
         say_flat(run, say)
     dataset = load_shown(run, data, reading, say)
     told = predictions(run, dataset, rule or default_rule(run), how)
     return by_element(run.model, dataset.tables, told, labels_of(run.model, run.encoders), dataset.keys, dataset.unmet)
+
+
+def written(
+    run: Run, data: Sequence[str], reading: Reading, how: How, say: Say, variable: Variable, decisions: Decisions
+) -> Iterator[Told]:
+    """Sequences that end by a symbol of their own, for each row of what is given."""
+    dataset = load_given(run, data, reading, say)
+    given = {name for name, each in run.model.variable.items() if each.role == "given"}
+    rows = decided(run, dataset, variable, how, decisions, say)
+    beside = shown(run, dataset, given, how)
+    told = ((row, Aligned(run.model, values)) for row, values in zip(rows, beside, strict=True))
+    return by_element(run.model, dataset.tables, told, labels_of(run.model, run.encoders), dataset.keys, dataset.unmet)
+
+
+def shown(run: Run, data: Dataset, names: Collection[str], how: How) -> Iterator[dict[str, Any]]:
+    """Each row's values of these variables."""
+    for indices in data.order(how.size(run)):
+        batch = data.batch(indices)
+        told = Rows(run.model, run.encoders, batch).values({name: batch[name] for name in names if name in batch})
+        yield from told or [{} for _ in indices]
 
 
 def asked(run: Run, targets: Sequence[str], rule: str | None) -> Run:

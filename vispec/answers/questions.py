@@ -3,7 +3,16 @@
 import re
 
 QUERIES = ("marginals", "mode", "kbest(5)", "sample", "entropy", "pairs", "kl(RUN)", "moments(10000)")
-RULES = ("mean", "mode", "joint", "median", "quantiles(.05, .95)", "probs", "sample", "sample(5)", "greedy")
+RULES = ("mean", "mode", "joint", "median", "quantiles(.05, .95)", "probs", "sample", "sample(5)")
+DECISIONS = ("greedy", "beam(width=5, length_penalty=0, n=1)", "sample(n=5, temperature=1, top_k=0, top_p=1)")
+"""Rules for sequences that end by a symbol of their own."""
+
+OPTIONS = {
+    "greedy": {},
+    "beam": {"width": int, "length_penalty": float, "n": int},
+    "sample": {"n": int, "temperature": float, "top_k": int, "top_p": float},
+}
+POSITIVE = ("width", "n", "temperature", "top_p")
 
 
 def is_query(text: str) -> bool:
@@ -15,8 +24,36 @@ def is_query(text: str) -> bool:
 def is_rule(text: str) -> bool:
     """A rule by its name, some with numbers."""
     number = r"\s*\d*\.?\d+\s*"
-    known = rf"mean|mode|joint|median|probs|greedy|sample(\([1-9]\d*\))?|quantiles\({number}(,{number})*\)"
-    return re.fullmatch(known, text) is not None
+    known = rf"mean|mode|joint|median|probs|sample(\([1-9]\d*\))?|quantiles\({number}(,{number})*\)"
+    return re.fullmatch(known, text) is not None or is_decision(text)
+
+
+def is_decision(text: str) -> bool:
+    """A rule for sequences."""
+    try:
+        decision(text)
+    except ValueError:
+        return False
+    return True
+
+
+def decision(text: str) -> tuple[str, dict[str, float]]:
+    """A rule for sequences and its options: `beam(5)`, `beam(width=5, length_penalty=0.6)`. ValueError for anything else."""
+    match = re.fullmatch(r"\s*(\w+)\s*(?:\((.*)\))?\s*", text)
+    if match is None or match.group(1) not in OPTIONS:
+        raise ValueError(text)
+    name, found = match.group(1), dict[str, float]()
+    known = OPTIONS[name]
+    for place, part in enumerate(filter(None, map(str.strip, (match.group(2) or "").split(",")))):
+        key, equals, value = map(str.strip, part.partition("="))
+        if not equals:
+            key, value = (next(iter(known), "") if place == 0 else ""), key
+        if key not in known or key in found:
+            raise ValueError(text)
+        found[key] = known[key](value)
+        if found[key] < 0 or (key in POSITIVE and not found[key]) or not found[key] < float("inf"):
+            raise ValueError(text)
+    return name, found
 
 
 def unknown_query(text: str) -> str:
@@ -24,4 +61,4 @@ def unknown_query(text: str) -> str:
 
 
 def unknown_rule(text: str) -> str:
-    return f"{text!r} is no decision rule; there are {', '.join(RULES)}"
+    return f"{text!r} is no decision rule; there are {', '.join((*RULES, *DECISIONS))}"

@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from vispec.answers.decoding import end_of
 from vispec.answers.how import How
 from vispec.answers.reading import Say, load_given, say_flat
+from vispec.model.model import Variable
 from vispec.train.data import Dataset
 from vispec.train.errors import OptionError
 from vispec.train.reading import Reading
@@ -58,10 +60,33 @@ def draws(run: Run, data: Dataset | None, count: int, lengths: Mapping[str, int]
             rows = np.arange(start, start + n)
             batch = None if data is None else given_only(run, to_device(data.batch(rows % data.num_rows), place))
             sizes = to_device(plate_sizes(run, n, lengths, batch or {}, torch.Generator().manual_seed(seed)), place)
-            found = module.sample(n, batch, sizes)  # pyright: ignore[reportCallIssue]
             ended = {plate: v for plate, v in ends.items() if plate in sizes and plate not in lengths}
-            found |= cut(run.model, run.encoders, found, ended)
+            found = by_itself(run, module, batch or {}, n, sizes, ended)
+            if found is None:
+                found = module.sample(n, batch, sizes)  # pyright: ignore[reportCallIssue]
+                found |= cut(run.model, run.encoders, found, ended)
         yield from Rows(run.model, run.encoders, {**(batch or {}), **found}).values(found, cut=True)
+
+
+def by_itself(
+    run: Run,
+    module: nn.Module,
+    batch: dict[str, Tensor],
+    n: int,
+    sizes: Mapping[str, Tensor],
+    ended: Mapping[str, Variable],
+) -> dict[str, Tensor] | None:
+    """Rows whose one sequence is made element by element up to its end, if that is all that the model draws."""
+    if len(ended) != 1 or {*sizes} != {*ended} or not hasattr(module, "sequences"):
+        return None
+    ((plate, variable),) = ended.items()
+    end = end_of(run, variable)
+    found = module.sequences(batch, n, end, sizes[plate], rule="sample")  # pyright: ignore[reportCallIssue]
+    others = [v.name for v in run.model.variables if v.role != "given" and v.name != variable.name]
+    if any(name not in found for name in others):
+        return None
+    drawn = {name: found[name][:, 0] for name in others}
+    return {**drawn, variable.name: found["tokens"][:, 0], run.model.plate[plate].length_key: found["lengths"][:, 0]}
 
 
 def given_only(run: Run, batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -137,14 +137,24 @@ class Run:
         self, data: Table, rule: str | None = None, *, target: str | Sequence[str] = (), new: New = None, **how: Any
     ) -> Table: ...
     def predict(
-        self, data: Data, rule: str | None = None, *, target: str | Sequence[str] = (), new: New = None, **how: Any
+        self,
+        data: Data,
+        rule: str | None = None,
+        *,
+        target: str | Sequence[str] = (),
+        new: New = None,
+        max_length: str | None = None,
+        score: bool = False,
+        **how: Any,
     ) -> Any:
         """The missing cells of partial variables, or else what is observed; and what `target` names. rule: mean, mode, joint,
-        median, quantiles(.05, .95), probs, sample, sample(5) or greedy."""
+        median, quantiles(.05, .95), probs, sample or sample(5); of sequences that end by a symbol of their own also greedy,
+        beam(width=5) or sample(n=5, temperature=0.8), for which max_length="2*|y| + 10" and score=True may be given."""
         targets = (target,) if isinstance(target, str) else tuple(target)
         with arguments(data) as (words,):
             reading, means = _split(how)
-            return _told(data, predictions.predict(self.stored, words, reading, means, say, rule, targets, _asked(new)))
+            more = (rule, targets, _asked(new), max_length, score)
+            return _told(data, predictions.predict(self.stored, words, reading, means, say, *more))
 
     def score(self, data: Data, estimator: str | None = None, **how: Any) -> Score:
         """The log-probability of the data in nats, or its bound. estimator: iwae(5000) or elbo(100) in place of its own."""

@@ -12,6 +12,7 @@ from vispec.lower.asked.guided import Guided, guided
 from vispec.lower.asked.predicted import Predicted, predicted
 from vispec.lower.asked.query import pairs, query
 from vispec.lower.bound import combined, summed
+from vispec.lower.decode import Decoded, decoded
 from vispec.lower.generate import Generated, generate
 from vispec.lower.otherwise import Otherwise, otherwise
 from vispec.lower.sleep import slept
@@ -36,7 +37,7 @@ class Outputs:
     rows. otherwise: of rows that are not summed. queries: "tilted", "unknowns", "tilted_pairs", "neighbours", where there are
     any. summed: latent → its plates, of those that the posterior is told of. along: of chains, their place among the plates.
     constants: of each deterministic node that only parameters decide. derived: of each other one that no law reads. predicted:
-    of numbers that may be missing."""
+    of numbers that may be missing. decoded: sequences that end by a symbol of their own."""
 
     model: Model
     f: Factors
@@ -58,6 +59,7 @@ class Outputs:
     otherwise: Otherwise | None = None
     derived: tuple[Derived, ...] = ()
     predicted: Predicted | None = None
+    decoded: tuple[Decoded, ...] = ()
 
     @property
     def exact(self) -> bool:
@@ -79,6 +81,7 @@ def lower(plan: Plan | Model) -> Outputs:
     sleep = None if dreams is None else program(f, {"log_q": dreams})
     fixed = {"weighed": weighs, "plan": plan, "constants": constants(f), "sleep": sleep, "otherwise": other, "derived": told}
     fixed["predicted"] = missing
+    fixed["decoded"] = tuple(decoded(model, s.shared.orders if s.shared else {}))
     if found is None:
         return Outputs(model, f, s, made, log_prob, order, s.shared, guided=guided(s), **fixed)
     queries = {

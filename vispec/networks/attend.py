@@ -19,7 +19,10 @@ def attend(stream: Stream) -> None:
     x = stream.held(stream.joined(sequences), limit=0)
     score = f"{stream.module(f'nn.Linear({x.width}, 1)')}({x.text}).squeeze(-1)"
     stream.cost(2, x.width, timed=True)
-    if stream.prefixes:
+    if stream.next:
+        told = ", ".join([score, x.text, *stream.kept("self.attend")])
+        stream.pool(f"{stream.kernel('steps', 'pool_next')}({told})", x.width, others)
+    elif stream.prefixes:
         function = stream.kernel("attention", "attention_pools")
         stream.pool(f"{function}({score}, {x.text}, before={not stream.moved})", x.width, others)
     else:
@@ -42,4 +45,4 @@ def read_memory(stream: Stream, memory: Stream) -> None:
     stream.parts = [x, stream.found(text, from_memory.width), *others]
 
 
-ENTRY = Network("attend", attend, sequence="sequence", pools=True, memory=True)
+ENTRY = Network("attend", attend, sequence="sequence", pools=True, memory=True, steps=True)

@@ -19,7 +19,10 @@ def bow(stream: Stream) -> None:
         stream.parts = [stream.vector(counted) if stream.causal else counted, *others]
         return
     x = stream.joined(sequences)
-    if stream.prefixes:
+    if stream.next:
+        told = ", ".join([x.text, *stream.kept("self.bow")])
+        stream.pool(f"{stream.kernel('steps', 'sum_next')}({told})", x.width, others)
+    elif stream.prefixes:
         sums = f"{x.text}.cumsum(-2)" if stream.moved else f"{stream.kernel('sequence', 'sums_before')}({x.text})"
         stream.pool(sums, x.width, others)
     else:
@@ -36,4 +39,4 @@ def counts(part: Part, mask: str) -> Part:
     return replace(part, width=part.card or 1, card=None, sequence=False, counted=mask)
 
 
-ENTRY = Network("bow", bow, sequence="sequence", pools=True, linear=True)
+ENTRY = Network("bow", bow, sequence="sequence", pools=True, steps=True, linear=True)

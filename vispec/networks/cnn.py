@@ -60,7 +60,10 @@ def convolve(stream: Stream, channels: tuple[Dim, ...], kernel: int, activation:
         module = stream.module(f"{name}({x.width}, {after}, {kernel}{settings})", role=("convolve", i))
         function = stream.module(ACTIVATIONS[activation], "activation", "activation")
         stream.cost(x.width, after, kernel, timed=True)
-        stream.set(f"{function}({module}({x.text}{mask}))", after)
+        text = f"{module}({x.text}{mask})"
+        if stream.next:
+            text = f"{stream.kernel('steps', 'convolution_next')}({', '.join([module, x.text, *stream.kept(module)])})"
+        stream.set(f"{function}({text})", after)
 
 
 ENTRY = Network(
@@ -74,4 +77,5 @@ ENTRY = Network(
     },
     sequence="both",
     ordered=True,
+    steps=True,
 )

@@ -19,4 +19,4 @@ def gru(
     recurrent(stream, "GRU", hidden, embed, layers, bidirectional, dropout, init)
 
 
-ENTRY = Network("gru", gru, OPTIONS, sequence="sequence", ordered=True, causal="bidirectional")
+ENTRY = Network("gru", gru, OPTIONS, sequence="sequence", ordered=True, causal="bidirectional", steps=True)

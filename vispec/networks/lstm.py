@@ -58,12 +58,18 @@ def recurrent(
         vector = part if part.card is not None and not part.shape else stream.vector(part)
         layer = stream.module(stream.linear_text(vector, size), "init", "init")
         first = "[..., 0, :]" if part.stepped else ""  # it is the same all along a prefix
-        arguments.append(f"{'init=' if bidirectional else ''}{layer}({vector.text}){first}")
+        lazy = "lambda: " if stream.next else ""
+        arguments.append(f"{'init=' if bidirectional else ''}{lazy}{layer}({vector.text}){first}")
     width = stream.product(2, hidden) if bidirectional else hidden
     stream.cost(gates, stream.sum(x.width, hidden), width, timed=True)
     for _ in range(layers - 1):
         stream.cost(gates, stream.sum(width, hidden), width, timed=True)
-    stream.set(f"{module}({', '.join(arguments)})", width, two_way=bidirectional)
+    if stream.next:
+        told = ", ".join([module, x.text, *stream.kept(module), *arguments[1:]])
+        text = f"{stream.kernel('steps', 'recurrent_next')}({told})"
+    else:
+        text = f"{module}({', '.join(arguments)})"
+    stream.set(text, width, two_way=bidirectional)
 
 
-ENTRY = Network("lstm", lstm, OPTIONS, sequence="sequence", ordered=True, causal="bidirectional")
+ENTRY = Network("lstm", lstm, OPTIONS, sequence="sequence", ordered=True, causal="bidirectional", steps=True)

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 def mean(stream: Stream) -> None:
     """Over what counts; in `prefixes`, over what stands before each element."""
     sequences, others = stream.sequence_parts()
-    if stream.prefixes:
+    if stream.next:
+        x = stream.joined(sequences)
+        told = ", ".join([x.text, *stream.kept("self.mean")])
+        stream.pool(f"{stream.kernel('steps', 'mean_next')}({told})", x.width, others)
+    elif stream.prefixes:
         x = stream.joined(sequences)
         stream.pool(
             f"{stream.kernel('sequence', 'means_so_far' if stream.moved else 'means_before')}({x.text})", x.width, others
@@ -33,4 +37,4 @@ def mean(stream: Stream) -> None:
             stream.pool(text, x.width, others)
 
 
-ENTRY = Network("mean", mean, sequence="sequence", pools=True, linear=True)
+ENTRY = Network("mean", mean, sequence="sequence", pools=True, steps=True, linear=True)

@@ -25,7 +25,11 @@ def transformer(stream: Stream, embed: Dim, heads: int, layers: int, hidden: Dim
     length = "S" if stream.suffix else "T"
     stream.cost(layers, stream.sum(stream.product(4, embed, embed), stream.product(2, embed, hidden)), timed=True)
     stream.cost(2, layers, embed, length, timed=True)
-    stream.set(f"{module}({stream.parts[0].text}{mask})", embed)
+    if stream.next:
+        told = ", ".join([module, stream.parts[0].text, *stream.kept(module)])
+        stream.set(f"{stream.kernel('steps', 'transformer_next')}({told})", embed)
+    else:
+        stream.set(f"{module}({stream.parts[0].text}{mask})", embed)
 
 
 def divides(position: int, embed: Dim, heads: int, **_: object) -> str | None:
@@ -58,5 +62,6 @@ ENTRY = Network(
     },
     sequence="sequence",
     ordered=True,
+    steps=True,
     problem=divides,
 )

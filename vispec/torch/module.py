@@ -12,6 +12,7 @@ from vispec.lower.outputs import Outputs
 from vispec.model.model import Model
 from vispec.plan.order.steps import Structured, Sum, Total
 from vispec.program.node import Input
+from vispec.torch.members.decoding import decoding
 from vispec.torch.members.density import density
 from vispec.torch.members.generation import generation
 from vispec.torch.members.guides import guide_modules
@@ -81,7 +82,7 @@ ASSIGNED = (
 )
 
 
-MEMBERS = (parameters, constants, density, weights, guides, posterior, initialise, generation)
+MEMBERS = (parameters, constants, density, weights, guides, posterior, initialise, decoding, generation)
 """What the class holds, in this order."""
 
 

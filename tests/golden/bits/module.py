@@ -17,6 +17,8 @@ from torch.nn import functional as F
 # heap: keep_pages
 # layers.recurrent: Recurrent
 # layers.sequence: after_start
+# layers.steps: or_start
+# layers.steps: recurrent_next
 # rows: up_to_the_ends
 # rows: with_room
 # sums.algebra: Maximum
@@ -36,6 +38,17 @@ from torch.nn import functional as F
 # sums.unrolled: over_joint_values
 # told.decide: decide
 # told.decide: predictive
+# told.decode: add_best
+# told.decode: add_given_up
+# told.decode: beam_search
+# told.decode: chosen_rows
+# told.decode: decoded
+# told.decode: draw_element
+# told.decode: listed_sequences
+# told.decode: next_law
+# told.decode: one_by_one
+# told.decode: pick_ranks
+# told.decode: ranked_sequences
 # told.queries: Attached
 # told.queries: Entropic
 # told.queries: Summed
@@ -65,6 +78,15 @@ class Past(nn.Module):
     def prefixes(self, prefix: Tensor, prefix_mask: Tensor | None = None) -> Tensor:
         """(*B, T, H)."""
         return self.out(self.prefix_features(prefix, prefix_mask=prefix_mask))
+
+    def next_features(self, kept: dict[str, Tensor], prefix: Tensor, prefix_mask: Tensor | None = None) -> Tensor:
+        """prefix (*B, 1 or 0) → (*B, 256): of the position behind those that `kept` has read."""
+        h = recurrent_next(self.lstm, or_start(self.embed(prefix), self.start), kept, "past.lstm")  # (*B, 1, 256)
+        return h.squeeze(-2)
+
+    def next(self, kept: dict[str, Tensor], prefix: Tensor, prefix_mask: Tensor | None = None) -> Tensor:
+        """(*B, H)."""
+        return self.out(self.next_features(kept, prefix, prefix_mask=prefix_mask))
 
 
 class Speller(nn.Module):
@@ -169,6 +191,28 @@ class Bits(nn.Module):
         """
         batch = with_room(batch)
         return ask(self, batch, query, *self.unknowns(batch), other=other)
+
+    @torch.no_grad()
+    def begin_x(self, n: int, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What each element of x reads, the same at all of them; rows first."""
+        return {"z": torch.distributions.Bernoulli(probs=self.one * 0.5).expand((n, self.K)).sample()}
+
+    @torch.no_grad()
+    def next_x(self, kept: dict[str, Tensor], x: Tensor) -> Tensor:
+        """Log-probabilities of the next element of x, which is the last of x and not read."""
+        z = kept["z"]
+        x_last = x[:, -2:-1]
+        past = self.past.next(kept, x_last)  # (word, H)
+        speller_raw = self.speller(past, z)  # (word, CHAR)
+        return speller_raw.log_softmax(-1)  # (word, CHAR)
+
+    @torch.no_grad()
+    def sequences(
+        self, batch: dict[str, Tensor], n: int, end: int, longest: int | Tensor, rule: str = "greedy", **how
+    ) -> dict[str, Tensor]:
+        """x of n rows, element by element up to the symbol `end`; see `decoded`."""
+        rows, begin, steps = (), self.begin_x, (self.next_x,)
+        return decoded(rows, begin, steps, batch, n, end, longest, rule, **how)
 
     @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:

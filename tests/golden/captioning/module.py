@@ -15,11 +15,24 @@ from torch.nn import functional as F
 # layers.convolution: Picture
 # layers.recurrent: Recurrent
 # layers.sequence: after_start
+# layers.steps: or_start
+# layers.steps: recurrent_next
 # rows: up_to_the_ends
 # rows: with_room
 # sums.logsum: impossible_alone
 # sums.selected: logits_log_prob
 # told.decide: decide
+# told.decode: add_best
+# told.decode: add_given_up
+# told.decode: beam_search
+# told.decode: chosen_rows
+# told.decode: decoded
+# told.decode: draw_element
+# told.decode: listed_sequences
+# told.decode: next_law
+# told.decode: one_by_one
+# told.decode: pick_ranks
+# told.decode: ranked_sequences
 
 
 class See(nn.Module):
@@ -67,6 +80,23 @@ class Say(nn.Module):
         """(*B, T, V) unnormalised log-probabilities."""
         return self.out(self.prefix_features(seen, prefix, prefix_mask=prefix_mask))
 
+    def next_features(
+        self, kept: dict[str, Tensor], seen: Tensor, prefix: Tensor, prefix_mask: Tensor | None = None
+    ) -> Tensor:
+        """seen (*B, 256), prefix (*B, 1 or 0) → (*B, 256): of the position behind those that `kept` has read."""
+        h = recurrent_next(
+            self.lstm,
+            or_start(self.embed(prefix), self.start),
+            kept,
+            "say.lstm",
+            lambda: self.init(seen),
+        )  # (*B, 1, 256)
+        return self.dropout(h).squeeze(-2)
+
+    def next(self, kept: dict[str, Tensor], seen: Tensor, prefix: Tensor, prefix_mask: Tensor | None = None) -> Tensor:
+        """(*B, V) unnormalised log-probabilities."""
+        return self.out(self.next_features(kept, seen, prefix, prefix_mask=prefix_mask))
+
 
 class Captioning(nn.Module):
     """Batch: y (n, 3, H, W) real[3, H, W]; x (n, i) token[V]; x_len (n)."""
@@ -98,6 +128,28 @@ class Captioning(nn.Module):
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
         log_prob = self.log_prob(batch)
         return log_prob.sum() * (-num_data / len(log_prob))
+
+    @torch.no_grad()
+    def begin_x(self, n: int, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What each element of x reads, the same at all of them; rows first."""
+        y = batch["y"]  # (n, 3, H, W)
+        return {"h": self.see(y)}
+
+    @torch.no_grad()
+    def next_x(self, kept: dict[str, Tensor], x: Tensor) -> Tensor:
+        """Log-probabilities of the next element of x, which is the last of x and not read."""
+        h = kept["h"]
+        x_last = x[:, -2:-1]
+        say_raw = self.say.next(kept, h, x_last)  # (n, V)
+        return say_raw.log_softmax(-1)  # (n, V)
+
+    @torch.no_grad()
+    def sequences(
+        self, batch: dict[str, Tensor], n: int, end: int, longest: int | Tensor, rule: str = "greedy", **how
+    ) -> dict[str, Tensor]:
+        """x of n rows, element by element up to the symbol `end`; see `decoded`."""
+        rows, begin, steps = ("y",), self.begin_x, (self.next_x,)
+        return decoded(rows, begin, steps, batch, n, end, longest, rule, **how)
 
     @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:

@@ -13,11 +13,24 @@ from torch.nn import functional as F
 # heap: keep_pages
 # layers.recurrent: Recurrent
 # layers.sequence: after_start
+# layers.steps: or_start
+# layers.steps: recurrent_next
 # rows: up_to_the_ends
 # rows: with_room
 # sums.logsum: impossible_alone
 # sums.selected: logits_log_prob
 # told.decide: decide
+# told.decode: add_best
+# told.decode: add_given_up
+# told.decode: beam_search
+# told.decode: chosen_rows
+# told.decode: decoded
+# told.decode: draw_element
+# told.decode: listed_sequences
+# told.decode: next_law
+# told.decode: one_by_one
+# told.decode: pick_ranks
+# told.decode: ranked_sequences
 
 
 class Lm(nn.Module):
@@ -38,6 +51,15 @@ class Lm(nn.Module):
     def prefixes(self, prefix: Tensor, prefix_mask: Tensor | None = None) -> Tensor:
         """(*B, T, V) unnormalised log-probabilities."""
         return self.out(self.prefix_features(prefix, prefix_mask=prefix_mask))
+
+    def next_features(self, kept: dict[str, Tensor], prefix: Tensor, prefix_mask: Tensor | None = None) -> Tensor:
+        """prefix (*B, 1 or 0) → (*B, 256): of the position behind those that `kept` has read."""
+        h = recurrent_next(self.lstm, or_start(self.embed(prefix), self.start), kept, "lm.lstm")  # (*B, 1, 256)
+        return self.dropout(h).squeeze(-2)
+
+    def next(self, kept: dict[str, Tensor], prefix: Tensor, prefix_mask: Tensor | None = None) -> Tensor:
+        """(*B, V) unnormalised log-probabilities."""
+        return self.out(self.next_features(kept, prefix, prefix_mask=prefix_mask))
 
 
 class LanguageModel(nn.Module):
@@ -67,6 +89,26 @@ class LanguageModel(nn.Module):
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
         log_prob = self.log_prob(batch)
         return log_prob.sum() * (-num_data / len(log_prob))
+
+    @torch.no_grad()
+    def begin_x(self, n: int, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What each element of x reads, the same at all of them; rows first."""
+        return {}
+
+    @torch.no_grad()
+    def next_x(self, kept: dict[str, Tensor], x: Tensor) -> Tensor:
+        """Log-probabilities of the next element of x, which is the last of x and not read."""
+        x_last = x[:, -2:-1]
+        lm_raw = self.lm.next(kept, x_last)  # (sentence, V)
+        return lm_raw.log_softmax(-1)  # (sentence, V)
+
+    @torch.no_grad()
+    def sequences(
+        self, batch: dict[str, Tensor], n: int, end: int, longest: int | Tensor, rule: str = "greedy", **how
+    ) -> dict[str, Tensor]:
+        """x of n rows, element by element up to the symbol `end`; see `decoded`."""
+        rows, begin, steps = (), self.begin_x, (self.next_x,)
+        return decoded(rows, begin, steps, batch, n, end, longest, rule, **how)
 
     @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:

@@ -21,11 +21,24 @@ from torch.nn import functional as F
 # layers.sequence: after_start
 # layers.sequence: masked_mean
 # layers.sequence: weighted_sum
+# layers.steps: or_start
+# layers.steps: recurrent_next
 # rows: up_to_the_ends
 # rows: with_room
 # sums.selected: logits_log_prob
 # told.decide: decide
 # told.decide: predictive
+# told.decode: add_best
+# told.decode: add_given_up
+# told.decode: beam_search
+# told.decode: chosen_rows
+# told.decode: decoded
+# told.decode: draw_element
+# told.decode: listed_sequences
+# told.decode: next_law
+# told.decode: one_by_one
+# told.decode: pick_ranks
+# told.decode: ranked_sequences
 # vectors: NormalVectorLogProb
 # vectors: normal_vector_log_prob
 # vectors: standard_normal_vector_log_prob
@@ -51,6 +64,21 @@ class Lm(nn.Module):
     def prefixes(self, z: Tensor, prefix: Tensor, prefix_mask: Tensor | None = None) -> Tensor:
         """(*B, T, V) unnormalised log-probabilities."""
         return self.out(self.prefix_features(z, prefix, prefix_mask=prefix_mask))
+
+    def next_features(self, kept: dict[str, Tensor], z: Tensor, prefix: Tensor, prefix_mask: Tensor | None = None) -> Tensor:
+        """z (*B, Z), prefix (*B, 1 or 0) → (*B, 256): of the position behind those that `kept` has read."""
+        h = recurrent_next(
+            self.lstm,
+            or_start(self.embed(prefix), self.start),
+            kept,
+            "lm.lstm",
+            lambda: self.init(z),
+        )  # (*B, 1, 256)
+        return self.dropout(h).squeeze(-2)
+
+    def next(self, kept: dict[str, Tensor], z: Tensor, prefix: Tensor, prefix_mask: Tensor | None = None) -> Tensor:
+        """(*B, V) unnormalised log-probabilities."""
+        return self.out(self.next_features(kept, z, prefix, prefix_mask=prefix_mask))
 
 
 class Encode(nn.Module):
@@ -159,6 +187,27 @@ class SentenceVae(nn.Module):
         if query != "marginals":
             raise ValueError(f"this model answers no query {query!r}: its latents are drawn and told by guides")
         return self.guides(batch)
+
+    @torch.no_grad()
+    def begin_x(self, n: int, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What each element of x reads, the same at all of them; rows first."""
+        return {"z": self.one.new_empty(n, self.Z).normal_()}
+
+    @torch.no_grad()
+    def next_x(self, kept: dict[str, Tensor], x: Tensor) -> Tensor:
+        """Log-probabilities of the next element of x, which is the last of x and not read."""
+        z = kept["z"]
+        x_last = x[:, -2:-1]
+        lm_raw = self.lm.next(kept, z, x_last)  # (sentence, V)
+        return lm_raw.log_softmax(-1)  # (sentence, V)
+
+    @torch.no_grad()
+    def sequences(
+        self, batch: dict[str, Tensor], n: int, end: int, longest: int | Tensor, rule: str = "greedy", **how
+    ) -> dict[str, Tensor]:
+        """x of n rows, element by element up to the symbol `end`; see `decoded`."""
+        rows, begin, steps = (), self.begin_x, (self.next_x,)
+        return decoded(rows, begin, steps, batch, n, end, longest, rule, **how)
 
     @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:

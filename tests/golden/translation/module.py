@@ -17,11 +17,25 @@ from torch.nn import functional as F
 # layers.recurrent: Recurrent
 # layers.sequence: after_start
 # layers.sequence: concatenate
+# layers.steps: once
+# layers.steps: or_start
+# layers.steps: recurrent_next
 # rows: up_to_the_ends
 # rows: with_room
 # sums.logsum: impossible_alone
 # sums.selected: logits_log_prob
 # told.decide: decide
+# told.decode: add_best
+# told.decode: add_given_up
+# told.decode: beam_search
+# told.decode: chosen_rows
+# told.decode: decoded
+# told.decode: draw_element
+# told.decode: listed_sequences
+# told.decode: next_law
+# told.decode: one_by_one
+# told.decode: pick_ranks
+# told.decode: ranked_sequences
 
 
 class Decode(nn.Module):
@@ -55,6 +69,38 @@ class Decode(nn.Module):
         """(*B, T, EN) unnormalised log-probabilities."""
         return self.out(self.prefix_features(prefix, source, prefix_mask=prefix_mask, source_mask=source_mask))
 
+    def memory_features(self, source: Tensor, source_mask: Tensor | None = None) -> Tensor:
+        """source (*B, S) → (*B, S, 256)."""
+        return self.lstm_source(self.embed_source(source))
+
+    def next_features(
+        self,
+        kept: dict[str, Tensor],
+        prefix: Tensor,
+        source: Tensor,
+        prefix_mask: Tensor | None = None,
+        source_mask: Tensor | None = None,
+    ) -> Tensor:
+        """prefix (*B, 1 or 0), source (*B, S) → (*B, 256): of the position behind those that `kept` has read."""
+        h = recurrent_next(self.lstm, or_start(self.embed(prefix), self.start), kept, "decode.lstm")  # (*B, 1, 256)
+        h2 = dot_attention(
+            h,
+            once(kept, "decode.memory", lambda: self.memory_features(source, source_mask)),
+            source_mask,
+        )  # (*B, 1, 256)
+        return self.dropout(self.mlp(concatenate(h, h2))).squeeze(-2)
+
+    def next(
+        self,
+        kept: dict[str, Tensor],
+        prefix: Tensor,
+        source: Tensor,
+        prefix_mask: Tensor | None = None,
+        source_mask: Tensor | None = None,
+    ) -> Tensor:
+        """(*B, EN) unnormalised log-probabilities."""
+        return self.out(self.next_features(kept, prefix, source, prefix_mask=prefix_mask, source_mask=source_mask))
+
 
 class Translation(nn.Module):
     """Batch: y (pair, j) token[DE]; x (pair, i) token[EN]; y_len (pair); x_len (pair)."""
@@ -86,6 +132,31 @@ class Translation(nn.Module):
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
         log_prob = self.log_prob(batch)
         return log_prob.sum() * (-num_data / len(log_prob))
+
+    @torch.no_grad()
+    def begin_x(self, n: int, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What each element of x reads, the same at all of them; rows first."""
+        batch = with_room(batch)
+        y = batch["y"]  # (pair, j)
+        y_len = batch["y_len"]  # (pair,)
+        inside_j = torch.arange(y.shape[1], device=self.one.device) < y_len[:, None]  # (pair, j)
+        return {"y": y, "inside": inside_j}
+
+    @torch.no_grad()
+    def next_x(self, kept: dict[str, Tensor], x: Tensor) -> Tensor:
+        """Log-probabilities of the next element of x, which is the last of x and not read."""
+        y, inside = kept["y"], kept["inside"]
+        x_last = x[:, -2:-1]
+        decode_raw = self.decode.next(kept, x_last, y, source_mask=inside)  # (pair, EN)
+        return decode_raw.log_softmax(-1)  # (pair, EN)
+
+    @torch.no_grad()
+    def sequences(
+        self, batch: dict[str, Tensor], n: int, end: int, longest: int | Tensor, rule: str = "greedy", **how
+    ) -> dict[str, Tensor]:
+        """x of n rows, element by element up to the symbol `end`; see `decoded`."""
+        rows, begin, steps = ("y", "y_len"), self.begin_x, (self.next_x,)
+        return decoded(rows, begin, steps, batch, n, end, longest, rule, **how)
 
     @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from vispec.answers.questions import RULES, is_rule, unknown_rule
+from vispec.answers.questions import DECISIONS, RULES, is_rule, unknown_rule
 from vispec.catalog import Command
 from vispec.cli.failures import failures, say
 from vispec.cli.options import (
@@ -23,7 +23,7 @@ from vispec.cli.options import (
 )
 from vispec.train.reading import Reading
 
-RULE = f"The decision rule (default: mode for discrete data, else mean): {', '.join(RULES)}."
+RULE = f"The decision rule (default: mode for discrete data, else mean): {', '.join((*RULES, *DECISIONS))}."
 
 
 class Rule(click.ParamType):
@@ -43,6 +43,8 @@ class Rule(click.ParamType):
 @new_option
 @click.option("--rule", type=Rule(), help=RULE)
 @click.option("--target", "targets", multiple=True, help="An observed variable to predict from all else; again for more.")
+@click.option("--max-length", "limit", help="Of sequences that end by themselves the most elements: '2*|y| + 10'.")
+@click.option("--score", is_flag=True, help="Of such sequences their log-probabilities too, in nats.")
 @click.option("--samples", type=click.IntRange(min=1), help="Draws of what is not summed (default 1000).")
 @batch_option
 @seed_option
@@ -57,6 +59,8 @@ def predict(
     new: str | None,
     rule: str | None,
     targets: tuple[str, ...],
+    limit: str | None,
+    score: bool,
     samples: int | None,
     batch: int | None,
     seed: int | None,
@@ -72,6 +76,10 @@ def predict(
     mean: expectations, and the probabilities of labels. mode: the likeliest value of each cell. joint: the labels that are
     likeliest together. median, quantiles(.05, .95): of numbers. probs: of labels, and of counts from 0 on. sample, sample(5):
     draws of all together. greedy: the likeliest of each element after those before it.
+
+    Sequences over a vocabulary with an end are as long as they decide: greedy (the default); beam(5), the best of those whose
+    beginnings were among the five likeliest, by log p / length ^ length_penalty; or sample(n=5, temperature=0.8, top_k=20,
+    top_p=0.9). beam(5, n=3) and sample(3) give three for each row.
     """
     with failures():
         from vispec.answers import predict as asked
@@ -79,7 +87,7 @@ def predict(
 
         opened, place = open_run(run, device, threads, data, reading, params)
         how = How(place, batch, seed or 0, samples)
-        show_rows(asked.predict(opened, data, reading, how, say, rule, targets, new is not None), jsonl)
+        show_rows(asked.predict(opened, data, reading, how, say, rule, targets, new is not None, limit, score), jsonl)
 
 
 ENTRY = Command("predict", predict)

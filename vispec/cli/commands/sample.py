@@ -48,7 +48,8 @@ def sample(
 ) -> None:
     """Draw rows of every variable, latent ones included. DATA holds the `given` variables, if there are any; its rows repeat.
 
-    The size of a plate that neither DATA nor an end symbol decides is drawn as in the training data, unless --length says it.
+    Sequences over a vocabulary with an end are drawn up to it. The size of a plate that neither DATA nor an end symbol decides
+    is drawn as in the training data, unless --length says it.
     """
     with failures():
         from vispec.answers import sample as asked

@@ -30,11 +30,11 @@ def dot_attention(query: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
     return masked_softmax(score, None if mask is None else mask[..., None, :]) @ memory
 
 
-def sinusoids(x: Tensor) -> Tensor:
-    """Positions 0..T-1 of x (*B, T, W) as waves of W/2 wavelengths from 2π to 10000·2π: (T, W)."""
+def sinusoids(x: Tensor, first: int = 0) -> Tensor:
+    """Positions first, first + 1, ... of x (*B, T, W) as waves of W/2 wavelengths from 2π to 10000·2π: (T, W)."""
     size, width = x.shape[-2:]
     rate = torch.exp(torch.arange(0, width, 2, device=x.device, dtype=x.dtype) * (-9.210340371976184 / width))  # log 10000
-    angle = torch.arange(size, device=x.device, dtype=x.dtype)[:, None] * rate
+    angle = torch.arange(first, first + size, device=x.device, dtype=x.dtype)[:, None] * rate
     return torch.stack((angle.sin(), angle.cos()), -1).flatten(-2)[:, :width]
 
 
@@ -49,8 +49,10 @@ class Block(nn.Module):
         self.mix = nn.Linear(width, width)
         self.mlp = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
-    def forward(self, x: Tensor, keep: Tensor | None, causal: bool) -> Tensor:
+    def forward(self, x: Tensor, keep: Tensor | None, causal: bool, join=None) -> Tensor:
+        """join(keys, values) puts those of elements before (*B, heads, S, d) in front."""
         q, k, v = self.qkv(self.norm(x)).unflatten(-1, (3, self.heads, -1)).transpose(-4, -2).unbind(-3)  # (*B, heads, T, d)
+        k, v = (k, v) if join is None else join(k, v)
         dropout = self.dropout if self.training else 0.0
         found = F.scaled_dot_product_attention(q, k, v, keep, dropout, is_causal=causal)
         x = x + F.dropout(self.mix(found.transpose(-3, -2).flatten(-2)), self.dropout, self.training)

@@ -1,5 +1,6 @@
 """One net as the text of an nn.Module: `features` is its trunk, `forward` its raw heads, `prefixes` those of all prefixes."""
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from keyword import kwlist
@@ -35,14 +36,14 @@ class NetCode:
 
 
 def emit_net(net: Net, model: Model, modes: Collection[str], stepped: Collection[str] | None = None) -> NetCode:
-    """modes: "whole" where the net is called with what it has, "prefix" where it is called with `x[<i]`, "elements" where it is
-    called with many masks of one sequence.
+    """modes: "whole" where the net is called with what it has, "prefix" where it is called with `x[<i]`, "next" where it is so
+    called element by element, "elements" where it is called with many masks of one sequence.
 
     stepped: arguments without a star that `prefixes` gets as (*B, T or 1, *event), not (*B, *event), T being the prefix's axis;
     by default those that vary along it."""
     used, w = uses(net, model), NetWriter()
     used = used if stepped is None else replace(used, stepped=frozenset(stepped))
-    methods = [method for mode in ("whole", "prefix") if mode in modes for method in emit_methods(net, w, used, mode, modes)]
+    methods = [method for mode in METHODS if mode in modes for method in emit_methods(net, w, used, mode, modes)]
     known = [*(size.name for size in model.sizes), *(vocab.name for vocab in model.vocabs)]
     read = set(names_in([*w.attributes.values()]))
     sizes = tuple(name for name in known if size_name(name) in read)
@@ -73,28 +74,37 @@ def emit_methods(net: Net, w: NetWriter, used: Uses, mode: str, modes: Collectio
     """The trunk's and the heads' method of one mode."""
     names = [argument(net, name) for name, _ in net.args]
     masks = [*masks_of(net), *map(counts_of, used.counted if mode == "whole" else ())]
+    spared = w.madds
     w.lines, w.taken, w.madds = [], {*names, *masks, "self", "torch", "nn", "F", "Tensor"}, []
     w.arguments = (*names, *(f"{mask}={mask}" for mask in masks))
-    stream = flow(net, w, used, prefixes=mode == "prefix", causal="prefix" in modes)
+    stream = flow(net, w, used, mode, causal="prefix" in modes or "next" in modes)
     result = stream.flatten()
+    if mode == "next":
+        result = replace(result, text=f"{result.text}.squeeze(-2)", sequence=False, stepped=False)
     stream.prior, size = gaussian(net.prior), plus(*(head_size(type) for _, type in net.heads))
     out = w.attribute(("out",), "out", stream.affine(result.width, size))
     w.madds.append(str(times(result.width, size, *(["T"] if result.timed else []))))
-    trunk, heads = ("features", "forward") if mode == "whole" else ("prefix_features", "prefixes")
+    trunk, heads = METHODS[mode]
+    first = ["self", "kept: dict[str, Tensor]"] if mode == "next" else ["self"]
     signature = ", ".join(
-        ["self", *(f"{name}: Tensor" for name in names), *(f"{mask}: Tensor | None = None" for mask in masks)]
+        [*first, *(f"{name}: Tensor" for name in names), *(f"{mask}: Tensor | None = None" for mask in masks)]
     )
-    call = f"{out}(self.{trunk}({', '.join(w.arguments)}))"
+    call = f"{out}(self.{trunk}({', '.join([*(['kept'] if mode == 'next' else []), *w.arguments])}))"
     body = w.body(result.text)
     lead = "*B, T" if result.timed else "*B"
     docs = [signature_shapes(net, used, mode) + f" → ({lead}, {shown(result.width)})."]
     if mode == "prefix":
         docs = [f"{docs[0][:-1]}; position i has read only what stands before it."]
+    if mode == "next":
+        docs = [f"{docs[0][:-1]}: of the position behind those that `kept` has read."]
     kind = "Tensor" if len(net.heads) == 1 else "tuple[Tensor, ...]"
     methods = [
         method(f"{trunk}({signature}) -> Tensor", docs, body),
         method(f"{heads}({signature}) -> {kind}", [head_doc(net, lead)], head_lines(net, w, call)),
     ]
+    if mode == "next":
+        w.madds = spared
+        return [*w.memory, *methods]
     return [*methods, *element_methods(net, w, out, kind)] if mode == "whole" and "elements" in modes else methods
 
 
@@ -112,8 +122,17 @@ def element_methods(net: Net, w: NetWriter, out: str, kind: str) -> list[str]:
     ]
 
 
-def flow(net: Net, w: NetWriter, used: Uses, prefixes: bool, causal: bool) -> Stream:
+METHODS = {
+    "whole": ("features", "forward"),
+    "prefix": ("prefix_features", "prefixes"),
+    "next": ("next_features", "next"),
+}
+"""The trunk's and the heads' method of each mode."""
+
+
+def flow(net: Net, w: NetWriter, used: Uses, mode: str, causal: bool) -> Stream:
     """Run the trunk's layers over the arguments."""
+    prefixes = mode != "whole"
     memory = used.memory
     parts = [part_of(net, name, used, prefixes) for name, type in net.args if name != memory]
     stars = [name for name, type in net.args if type.star and name != memory]
@@ -121,7 +140,8 @@ def flow(net: Net, w: NetWriter, used: Uses, prefixes: bool, causal: bool) -> St
     late = frozenset(argument(net, name) for name in stars if name not in used.prefix) if prefixes else frozenset()
     starred = any(type.star for _, type in net.heads)
     known = "" if prefixes else next(map(counts_of, used.counted), "")
-    main = Stream(w, parts, mask, prefixes, causal, late=late, starred=starred, holes=used.holes, known=known)
+    own = {"next": mode == "next", "name": net.name, "late": late, "starred": starred, "holes": used.holes, "known": known}
+    main = Stream(w, parts, mask, prefixes, causal=causal, **own)
     streams = [main]
     if memory is not None:
         part = part_of(net, memory, used, False)
@@ -137,9 +157,21 @@ def flow(net: Net, w: NetWriter, used: Uses, prefixes: bool, causal: bool) -> St
             stream.layer, stream.position, stream.prior = stage.layer, position, gaussian(stage.prior or net.prior)
             stream.following = net.trunk[position + 1].layer if position + 1 < len(net.trunk) else ""
             networks()[stage.layer].emit(stream, **bound(net, stage))
+        if stream is main.memory and main.next:
+            remember(net, w, main, stream, str(memory))
     if not starred:
         main.read_last()
     return main
+
+
+def remember(net: Net, w: NetWriter, main: Stream, memory: Stream, name: str) -> None:
+    """The memory is the same at every element: a method of its own, called once."""
+    whole, own = memory.flatten(), argument(net, name)
+    head = f"memory_features(self, {own}: Tensor, {memory.mask}: Tensor | None = None) -> Tensor"
+    w.memory = [method(head, [f"{own} (*B, S) → (*B, S, {shown(whole.width)})."], w.body(whole.text))]
+    w.lines, key = [], ", ".join(main.kept("memory"))
+    text = f"{w.kernel('steps', 'once')}({key}, lambda: self.memory_features({own}, {memory.mask}))"
+    memory.parts = [Part(text, whole.width, sequence=True)]
 
 
 def gaussian(prior: Law | None) -> tuple[float, float] | None:
@@ -290,6 +322,8 @@ def signature_shapes(net: Net, used: Uses, mode: str) -> str:
     for name, type in net.args:
         stepped = mode == "prefix" and name in used.stepped
         length = ["S" if name == memory else "T"] if type.star else ["T or 1"] if stepped else []
+        if mode == "next":
+            length = ["S" if name == memory else "1 or 0"] if type.star else ["1"] if name in used.stepped else []
         texts.append(f"{argument(net, name)} ({', '.join(['*B', *length, *map(str, type.shape)])})")
     return ", ".join(texts)
 
@@ -302,7 +336,8 @@ def method(head: str, docs: list[str], body: list[str]) -> str:
 def wrapped_head(head: str) -> list[str]:
     name, rest = head.split("(", 1)
     inside, result = rest.rsplit(")", 1)
-    return [f"    def {name}(", f"        {inside}", f"    ){result}:"]
+    lines = [inside] if len(inside) < 120 else [f"{each}," for each in re.split(r", (?=\w+: )", inside)]
+    return [f"    def {name}(", *(f"        {line}" for line in lines), f"    ){result}:"]
 
 
 def class_text(net: Net, model: Model, name: str, sizes: tuple[str, ...], w: NetWriter, methods: list[str]) -> str:

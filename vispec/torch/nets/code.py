@@ -14,9 +14,9 @@ MODULE_NAMES = frozenset(
         r"\w+",
         """add_module apply bfloat16 bool buffers call_super_init children compile cpu cuda double dump_patches elements
         eval extra_repr features float forward get_buffer get_extra_state get_parameter get_submodule half ipu load_state_dict
-        modules mtia named_buffers named_children named_modules named_parameters of_elements out parameters prefix_features
-        prefixes register_buffer register_module register_parameter requires_grad_ set_extra_state set_submodule share_memory
-        start state_dict to to_empty train training type xpu zero_grad""",
+        memory_features modules mtia named_buffers named_children named_modules named_parameters next next_features of_elements
+        out parameters prefix_features prefixes register_buffer register_module register_parameter requires_grad_
+        set_extra_state set_submodule share_memory start state_dict to to_empty train training type xpu zero_grad""",
     )
 )
 """Attributes that a layer of a net must not hide."""
@@ -40,7 +40,7 @@ class NetWriter:
 
     taken: names of its arguments; arguments: what a call with the same arguments would write between its parentheses.
     madds: terms of the cost of one row. mean_of: where layers follow a mean, the lines so far, their module, and texts of the
-    sequence and its mask."""
+    sequence and its mask. memory: the method of what a net reads beside its prefix, in the mode "next"."""
 
     attributes: dict[str, str] = field(default_factory=dict)
     owners: dict[tuple[object, ...], str] = field(default_factory=dict)
@@ -51,6 +51,7 @@ class NetWriter:
     arguments: tuple[str, ...] = ()
     madds: list[str] = field(default_factory=list)
     mean_of: tuple[list[Line], str, str, str] | None = None
+    memory: list[str] = field(default_factory=list)
 
     def attribute(self, owner: tuple[object, ...], hint: str, text: str) -> str:
         """`self.name` of the submodule or parameter that `owner` asks for; made by the first call, known to the others."""

@@ -40,7 +40,9 @@ class Part:
 class Stream:
     """mask: text of the sequence's mask, "None" if it has none. suffix: ends the names of its layers.
 
-    prefixes: the method at hand gives outputs for all prefixes. causal: nothing may read ahead, as some method does that.
+    prefixes: the method at hand gives outputs for all prefixes. next: for one more, of which the sequence is the last element
+    alone; `kept` holds what was read before, under names that begin with the net's, `name`. causal: nothing may read ahead, as
+    some method does that.
     moved: position i of the sequence holds what stands before i. late: sequence arguments that hold what stands at i all along.
     layer, position: the stage at hand. following: the layer after it. holes: some call chooses among the elements.
     starred: the net's outputs are sequences. known: text of the sequence's counts or None, where the net has such an argument.
@@ -52,6 +54,8 @@ class Stream:
     parts: list[Part]
     mask: str
     prefixes: bool = False
+    next: bool = False
+    name: str = ""
     causal: bool = False
     moved: bool = False
     late: frozenset[str] = frozenset()
@@ -96,6 +100,10 @@ class Stream:
     def kernel(self, module: str, name: str) -> str:
         return self.net.kernel(module, name)
 
+    def kept(self, module: str) -> tuple[str, str]:
+        """Where a layer keeps what it has read."""
+        return "kept", f'"{self.name}.{module.removeprefix("self.")}"'
+
     def set(self, text: str, width: Dim, *, two_way: bool = False) -> None:
         """One part is all there is from now on; long text goes on a line of its own."""
         stepped = any(part.stepped for part in self.parts)
@@ -117,7 +125,7 @@ class Stream:
         """The part under a name if its text is longer than `limit`, and no name already."""
         if len(part.text) <= limit or part.text.isidentifier():
             return part
-        shape = f"({', '.join(['*B', *(['T'] if part.timed else []), str(part.width)])})"
+        shape = f"({', '.join(['*B', *(['1' if self.next else 'T'] if part.timed else []), str(part.width)])})"
         return replace(part, text=self.net.let("h" + self.suffix, part.text, shape))
 
     def cost(self, *dims: Dim, timed: bool) -> None:
@@ -219,7 +227,7 @@ class Stream:
         x = self.joined([part for part in sequences if part not in late])
         start = self.net.attribute(("start",), "start", f"nn.Parameter(torch.zeros({x.width}))")
         if self.prefixes:
-            function = self.kernel("sequence", "after_start")
+            function = self.kernel("steps", "or_start") if self.next else self.kernel("sequence", "after_start")
             x = self.held(replace(x, text=f"{function}({x.text}, {start})"))
         else:
             function = self.kernel("sequence", "with_start")

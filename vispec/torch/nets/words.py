@@ -6,7 +6,7 @@ from vispec.torch.text.names import PYTHON
 from vispec.torch.text.source_text import kernel_names
 
 USED_BY_EMITTED_CODE = """
-batch index tilt total query other n lengths rule one memory
+batch index tilt total query other n lengths rule one memory kept
 """
 RESERVED = PYTHON | frozenset(USED_BY_EMITTED_CODE.split())
 

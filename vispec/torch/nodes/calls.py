@@ -38,6 +38,8 @@ def _call(w: Writer, node: Call) -> Value:
     named |= {name: setting(w, value) for name, value in node.settings if name not in UNSAID}
     if node.kind == "kernel.total":  # of a sum under the algebra of a query
         placed.insert(0, text("total"))
+    if node.kind == "net" and dict(node.settings).get("mode") == "next":
+        placed.insert(0, text("kept"))
     return Value(call(callee(node), *placed, **named), dims)
 
 
