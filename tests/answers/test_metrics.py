@@ -103,18 +103,6 @@ def test_bleu_of_words_as_they_are() -> None:
     assert measures.chrf(found, gold, " ") < 100
 
 
-TRANSLATED = """\
-vocab EN(end=true)
-vocab FR
-net say(y: token[FR]*, before: token[EN]*) -> simplex[EN] = lstm(embed=8, hidden=8, over=before) |> attend(y)
-plate pair:
-    plate j:
-        given y : token[FR]
-    chain i:
-        observed x : token[EN] ~ Categorical(say(y[*], x[<i]))
-"""
-
-
 def test_an_absent_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "sacrebleu", None)
     with pytest.raises(RunError, match=re.escape("takes sacrebleu: pip install 'vispec[metrics]'")):
@@ -147,6 +135,64 @@ def test_what_is_no_metric(text: str) -> None:
 def test_metrics_as_they_are_written() -> None:
     told = read_metrics(("bleu(tokenize=13a), accuracy", "f1"))
     assert told == [Metric("bleu", {"tokenize": "13a"}), Metric("accuracy"), Metric("f1", {"span": "bio"})]
+
+
+TRANSLATION = """\
+vocab EN(end=true)
+vocab FR
+net say(before: token[EN]*, source: token[FR]*) -> simplex[EN] = lstm(embed=8, hidden=8) |> attend
+plate pair:
+    plate j:
+        given y : token[FR]
+    chain i:
+        observed x : token[EN] ~ Categorical(say(x[<i], y[*]))
+"""
+PARSER = """\
+vocab V
+vocab DEP(unknown=false)
+net score(words: token[V]*) -> (head: real[4]*, dependent: real[4]*, root: real*) = lstm(embed=4, hidden=4)
+net name(word: token[V]) -> simplex[DEP] = embed(8)
+plate sentence:
+    plate i:
+        given    y   : token[V]
+        observed dep : token[DEP] ~ Categorical(name(y))
+    observed head : tree[i] ~ DependencyTree(score(y[*]))
+"""
+
+
+def test_translations_decoded_without_the_answer(here: None) -> None:
+    pytest.importorskip("sacrebleu")
+    Path("m.vispec").write_text(TRANSLATION)
+    data = rows("d.jsonl", [{"y": y, "x": x} for y, x in PAIRS])
+    done("fit", "m.vispec", data, "--no-verify", "--epochs", "30", "--lr", "0.1", "--out", "run")
+    for rule in ("greedy", "beam(2)"):
+        told = json.loads(done("predict", "run", data, "--rule", rule, "--metric", "bleu,chrf", "--jsonl"))
+        found = [json.loads(line)["x"] for line in done("predict", "run", data, "--rule", rule, "--jsonl").splitlines()]
+        gold = [x.split() for _, x in PAIRS]
+        assert told["x"]["bleu"] == pytest.approx(measures.bleu(found, gold, " ", "none"))
+        assert told["x"]["chrf"] == pytest.approx(measures.chrf(found, gold, " "))
+        assert told["x"]["chrf"] > 0
+    told = vispec("predict", "run", data, "--rule", "beam(2, n=2)", "--metric", "bleu")
+    assert "metrics compare one prediction of `x` a row" in told.output
+
+
+def test_trees_beside_those_of_a_treebank(here: None) -> None:
+    Path("m.vispec").write_text(PARSER)
+    gold = [
+        {"y": ["the", "dog", "ran"], "dep": ["det", "nsubj", "root"], "head": [2, 3, 0]},
+        {"y": ["ran"], "dep": ["root"], "head": [0]},
+    ]
+    Path("d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in gold) * 10)
+    done("fit", "m.vispec", "d.jsonl", "--no-verify", "--epochs", "60", "--lr", "0.1", "--out", "run")
+    wrong = [{**gold[0], "head": [3, 3, 0], "dep": ["det", "obj", "root"]}, gold[1]]
+    Path("e.jsonl").write_text("".join(json.dumps(row) + "\n" for row in wrong[1:] + gold[:1]))
+    told = json.loads(done("predict", "run", "e.jsonl", "--metric", "uas,las,accuracy", "--jsonl"))
+    assert told["head"] == {"uas": 1, "las": 1, "accuracy": 1}
+    assert told["dep"] == {"accuracy": 1}
+    wrong[0]["dep"][1] = "det"
+    Path("e.jsonl").write_text("".join(json.dumps(row) + "\n" for row in wrong))
+    told = json.loads(done("predict", "run", "e.jsonl", "--metric", "uas,las", "--jsonl"))
+    assert told["head"] == {"uas": 3 / 4, "las": 2 / 4}
 
 
 # ---- alignments
