@@ -125,7 +125,7 @@ def test_topics_of_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec:
     fitted = CliRunner().invoke(main, ["fit", "m.vispec", "d.jsonl", *options])
     assert fitted.exit_code == 0, fitted.output
     found = json.loads(CliRunner().invoke(main, ["words", "run", "--top", "1", "--json"]).output)
-    best = [names.index("bread"), names.index("sun")] if numbers else ["bread", "sun"]
+    best = [str(names.index(word)) for word in ("bread", "sun")] if numbers else ["bread", "sun"]
     assert sorted(topic[0] for topic in found["words"]) == best
     told = CliRunner().invoke(main, ["words", "run"])
     assert all(str(name) in told.output for name in (range(6) if numbers else names))

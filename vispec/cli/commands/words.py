@@ -38,7 +38,7 @@ def words(run: Path, top: int, device: str | None, as_json: bool) -> None:
     for name, rows in found.items():
         click.echo(name)
         for number, row in enumerate(rows):
-            click.echo("\n".join(folded(" ".join(plain(str(word)) for word in row), f"{number:>5}  ")))
+            click.echo("\n".join(folded(" ".join(map(plain, row)), f"{number:>5}  ")))
 
 
 ENTRY = Command("words", words)

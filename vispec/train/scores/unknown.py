@@ -14,7 +14,7 @@ def unknown(model: Model, data: Dataset) -> dict[str, dict[str, int | float]]:
             continue
         values = field.values[:-1] if field.path else field.values  # the last element is padding
         there = values if field.observed is None else values[field.observed[: len(values)]]
-        added = sum((there == vocabulary.ids[symbol]).sum() for symbol in {vocabulary.begin, vocabulary.end} - {None})
+        added = sum((there == vocabulary.ids[symbol]).sum() for symbol in {vocabulary.begin, vocabulary.end} if symbol)
         told = found.setdefault(vocabulary.name, {"words": 0, "unknown": 0})
         told["words"] += int(there.size - added)
         told["unknown"] += int((there == 0).sum())

@@ -105,14 +105,14 @@ def class_argument(model: Model, net: Net) -> int | None:
     return known.get(size) if isinstance(size, str) else size
 
 
-def top_words(run: Run, module: nn.Module, count: int) -> dict[str, list[list[str | int]]]:
+def top_words(run: Run, module: nn.Module, count: int) -> dict[str, list[list[str]]]:
     """The `count` most probable words, best first, of each row of each table, by the table's name."""
-    found: dict[str, list[list[str | int]]] = {}
+    found: dict[str, list[list[str]]] = {}
     for table in tables(run.model, module):
         size = table.probabilities.shape[-1]
         words = named(table.words, run.model, run.encoders) or range(size)
         best = table.probabilities.topk(min(count, size), -1).indices
-        found[table.name] = [[words[i] for i in row] for row in best.tolist()]
+        found[table.name] = [[str(words[i]) for i in row] for row in best.tolist()]
     return found
 
 
