@@ -76,6 +76,26 @@ def json_rows(tagged: list[list[str]]) -> str:
     return "".join(json.dumps({"y": words, "x": tags}) + "\n" for words, tags in zip(WORDS, tagged, strict=True))
 
 
+def test_tags_in_the_columns_of_conllu(files: Files) -> None:
+    run = fitted(files, TAGGER)
+    text = files.path("new.txt", TEXT)
+    found = tags(run, text)
+    lines = done("predict", run, text, "--conllu").splitlines()
+    assert [line.split("\t")[:5] for line in lines[:3]] == [
+        [str(i), word, "_", tag, "_"] for i, (word, tag) in enumerate(zip(WORDS[0], found[0], strict=True), 1)
+    ]
+    assert (lines[3], lines[5:]) == ("", [""])
+    blank = done("predict", run, files.path("blank.txt", "dogs\n\nsat the\n"), "--conllu").split("\n\n")
+    known = tags(run, files.path("full.txt", "dogs\nsat the\n"))
+    assert [[line.split("\t")[3] for line in part.strip().splitlines()] for part in blank][:2] == known
+    whole = "# a comment\n1-2\tdogs\t_\t_\t_\t_\t_\t_\t_\t_\n1\tdogs\tdog\t_\tN\t_\t2\tnsubj\t_\tMisc=1\n\n"
+    tagged = done("predict", run, files.path("new.conllu", whole), "--conllu")
+    assert tagged == whole.replace("dog\t_\tN", f"dog\t{tags(run, files.path('one.txt', 'dogs'))[0][0]}\tN")
+    again = files.path("again.conllu", tagged)  # what is written can be read
+    assert done("predict", run, again, "--metric", "accuracy", "--jsonl") == '{"x": {"accuracy": 1.0}}\n'
+    assert "neither CoNLL-U nor text" in vispec("predict", run, files.path("r.jsonl", '{"y": ["a"]}\n'), "--conllu").output
+
+
 def test_a_partial_tagger_tags_text_that_has_no_tags(files: Files, forms: list[tuple[str, ...]]) -> None:
     run = fitted(files, HIDDEN)
     found = [tags(run, *form, "--absent", "x") for form in forms]

@@ -53,6 +53,7 @@ class Rule(click.ParamType):
     metavar="NAME,...",
     help="In place of predictions how near they are to the data: accuracy, f1(span=bio), uas, las, bleu, chrf.",
 )
+@click.option("--conllu", is_flag=True, help="Print DATA, CoNLL-U or text, as CoNLL-U with the predictions in their columns.")
 @click.option("--samples", type=click.IntRange(min=1), help="Draws of what is not summed (default 1000).")
 @batch_option
 @seed_option
@@ -70,6 +71,7 @@ def predict(
     limit: str | None,
     score: bool,
     metrics: tuple[str, ...],
+    conllu: bool,
     samples: int | None,
     batch: int | None,
     seed: int | None,
@@ -94,6 +96,8 @@ def predict(
     of tags, B-X I-X. uas, las: of words with the right head, or head and label. bleu (of words as they are, or tokenize=13a)
     and chrf: of sequences of tokens.
     """
+    if conllu and (metrics or jsonl):
+        raise click.UsageError("--conllu is a form of predictions: no --metric or --jsonl")
     with failures():
         from vispec.answers import predict as asked
         from vispec.answers.how import How
@@ -103,8 +107,14 @@ def predict(
 
         opened, place = open_run(run, device, threads, data, reading, params)
         how = How(place, batch, seed or 0, samples)
-        rule = rule or ("mode" if named else None)
+        rule = rule or ("mode" if named or conllu else None)
         found = asked.predict(opened, data, reading, how, say, rule, targets, new is not None, limit, score)
+        if conllu:
+            from vispec.answers.treebank import treebank
+
+            for line in treebank(opened, data, reading, (row for row, _ in found)):
+                click.echo(line)
+            return
         if not named:
             show_rows(found, jsonl)
             return
