@@ -85,6 +85,7 @@ plate n:
         observed x : token[V] ~ Categorical(lm(i, x[<i]))
 """
 )
+SPECS["position behind"] = SPECS["position"].replace("lstm(embed=4, hidden=5)", "embed(4) |> mean")
 SPECS["bigram"] = (
     HEAD
     + """
@@ -254,3 +255,39 @@ def test_cut_draws_come_from_what_is_left() -> None:
     torch.testing.assert_close(first(top_k=2).double()[[best, second]], two, rtol=0, atol=0.04)
     torch.testing.assert_close(first(top_p=float(p[best]) + 1e-9).double()[[best, second]], two, rtol=0, atol=0.04)
     torch.testing.assert_close(first(temperature=2.0).double(), p.sqrt() / p.sqrt().sum(), rtol=0, atol=0.04)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_elements_of_given_lengths_are_those_of_whole_prefixes(name: str) -> None:
+    """`generate`, whose nets keep what they have read too, goes on behind an end."""
+    module, batch = module_of(name), given(name, 3)
+    x = module.generate(3, batch, {"i": torch.tensor([LONGEST] * 3)}, "mode")["x"]
+    for row in range(3):
+        own, expected = {key: value[row : row + 1] for key, value in batch.items()}, ()
+        while len(expected) < LONGEST:
+            grown = [(*expected, symbol) for symbol in range(V)]
+            expected = grown[int(log_probs(module, own, grown)[0].argmax())]
+        assert tuple(x[row].tolist()) == expected
+
+
+NUMBERS = """
+net f(before: real[2]*, z: real) -> real[2] = {trunk}
+plate n:
+    latent z : real ~ Normal(0, 1)
+    plate k[2]:
+        chain t:
+            observed x : real[2] ~ Normal(f(x[<t], z), 1)
+guide:
+    z ~ Normal(0, 1)
+"""
+
+
+@pytest.mark.parametrize("trunk", ["gru(hidden=4)", "cnn([4], kernel=3)", "mean |> mlp([4])", "lstm(hidden=4, init=z)"])
+def test_numbers_in_plates_within_rows(trunk: str) -> None:
+    space: dict = {}
+    exec(compile_spec(Source("m.vispec", NUMBERS.format(trunk=trunk)), {}), space)
+    module = space["M"]().double().eval()
+    found = module.generate(3, {}, {"t": torch.full((3, 2), 5)}, "mean")
+    z = found["z"][:, None].expand(3, 2)
+    expected = module.f.prefixes(found["x"], z)
+    torch.testing.assert_close(found["x"], expected.detach(), rtol=0, atol=1e-10)

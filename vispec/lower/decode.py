@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 
-from vispec.catalog import networks
 from vispec.factors.frame import Frame
 from vispec.factors.laws import DrawLaw, Law, ThenLaw
 from vispec.factors.make import factorise
 from vispec.lower.generate import Generator, given_in, sunk
-from vispec.model.model import Model, Net, Variable
+from vispec.lower.next import called_once, next_call
+from vispec.model.model import Model, Variable
 from vispec.plan.held.along import Body, at_present, lags_of
 from vispec.plan.held.draws import site_of
 from vispec.program import build
 from vispec.program.axis import Axis, ordered
-from vispec.program.node import Call, Carried, Const, Dtype, Input, Map, Node, Part, Pick, Position, Rename, Source
+from vispec.program.node import Call, Carried, Const, Input, Map, Node, Part, Pick, Position, Rename, Source
 from vispec.program.program import Program
-from vispec.program.size import Size
 from vispec.program.walk import nodes, with_fields
 
 
@@ -132,7 +131,7 @@ class Steps:
             assert isinstance(law, DrawLaw)
             ((_, probabilities, self.values),) = law.params
             found.append((body, build.log(probabilities)))
-        self.once = frozenset.intersection(*(called_once(node) for _, node in found))
+        self.once = frozenset.intersection(*(called_once([node]) for _, node in found))
         programs = list[Program]()
         for body, node in found:
             self.known: dict[Node, Node] = {}
@@ -180,39 +179,12 @@ class Steps:
         return Input(name, self.orders[name], node.dtype, "argument")
 
     def next(self, call: Call, along: Axis, body: Body) -> Call | None:
-        """A net's call for the next element alone, where its layers keep what they have read."""
-        settings = dict(call.settings)
-        if call.kind != "net" or settings["mode"] != "prefix" or call.name not in self.once:
+        """A net's call for the next element alone."""
+        if call.name not in self.once:
             return None
-        net = self.model.net[call.name]
-        if not all(stepping(stage.layer) for stage in net.trunk):
-            return None
-        behind = "behind" in settings
-        given = [self.given(net, number, each, along, body, behind) for number, each in enumerate(call.given)]
-        results: tuple[tuple[tuple[Axis, ...], Dtype], ...] = tuple((own[1:], kind) for own, kind in call.results)
-        told = tuple((name, value) for name, value in call.settings if name in ("heads",))
-        if any(each is None for each in given):
-            return None
-        return Call("net", call.name, tuple(filter(None, given)), results, (("mode", "next"), *told))
-
-    def given(
-        self, net: Net, number: int, each: tuple[Node, tuple[Axis, ...], str], along: Axis, body: Body, behind: bool
-    ) -> tuple[Node, tuple[Axis, ...], str] | None:
-        """One argument, or mask, of such a call; None where no step has it. behind: what differs from element to element enters
-        the net behind what reads the sequence, and not at each element of it."""
-        node, own, keyword = each
-        if not own or own[0] is not along:
-            return self.at(node, body), own, keyword
-        if keyword:
-            return None
-        _, type_ = net.args[number]
-        if type_.star and is_history(node):
-            return Input(self.told.last, (self.rows, self.last), "int", "argument"), (self.last, *own[1:]), ""
-        if type_.star or not behind:
-            return None
-        now = self.at(body.at(build.pick(node, {along: body.now})), body)
-        one = Axis("one", "plate", Size.of(1))
-        return build.spread(now, (one,)), (one, *own[1:]), ""
+        last = Input(self.told.last, (self.rows, self.last), "int", "argument")
+        now = lambda node: self.at(body.at(build.pick(node, {along: body.now})), body)  # noqa: E731
+        return next_call(call, along, self.model, lambda _: (last, self.last), now, lambda node: self.at(node, body))
 
 
 def axes_of(roots: Iterable[Node]) -> set[Axis]:
@@ -230,23 +202,3 @@ def free(name: str, taken: Set[str]) -> str:
     while name in taken:
         name += "_"
     return name
-
-
-def called_once(node: Node) -> frozenset[str]:
-    """The nets that a node calls in one way."""
-    calls = [each.name for each in nodes([node]) if isinstance(each, Call) and each.kind == "net"]
-    return frozenset(name for name in calls if calls.count(name) == 1)
-
-
-def is_history(node: Node) -> bool:
-    """The elements themselves, as whole numbers along whichever axis."""
-    match node:
-        case Map("int", (arg,)) | Rename(arg):
-            return is_history(arg)
-    return isinstance(node, Carried) and node.what == "history"
-
-
-def stepping(layer: str) -> bool:
-    """Whether it works on single elements, or keeps what it has read."""
-    found = networks()[layer]
-    return layer != "python" and (found.sequence == "element" or found.steps)

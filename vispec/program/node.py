@@ -565,7 +565,8 @@ class Structure(Node):
 @dataclass(frozen=True, eq=False)
 class Carried(Node):
     """In the body of a loop: what it carries from one step to the next ("state"), all that it has put out before ("history",
-    along the loop's axis; what is not there yet is anything valid), or the number of the step ("now")."""
+    along the loop's axis; what is not there yet is anything valid), of this the last element ("last", along an axis of one, of
+    none at the first step), or the number of the step ("now")."""
 
     loop: str
     what: str

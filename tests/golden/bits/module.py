@@ -220,10 +220,10 @@ class Bits(nn.Module):
         i_size = max(int(lengths["i"].max()), 1)
         z = torch.distributions.Bernoulli(probs=self.one * 0.5).expand((n, self.K)).sample()  # (word, k)
         x = self.one.new_zeros(n, i_size, dtype=torch.long)  # (word, i)
+        kept: dict[str, Tensor] = {}  # what nets have read
         for i in range(i_size):
-            past = self.past.prefixes(x)  # (word, i, H)
-            past_at = past[:, i]  # (word, H)
-            speller = self.speller(past_at, z)  # (word, CHAR)
+            past = self.past.next(kept, x[:, i - 1 : i])  # (word, H)
+            speller = self.speller(past, z)  # (word, CHAR)
             x_now = decide(torch.distributions.Categorical(logits=speller).expand((n,)), rule, True)  # (word,)
             x[:, i] = x_now
         inside_i = torch.arange(i_size, device=self.one.device) < lengths["i"][:, None]  # (word, i)

@@ -158,10 +158,10 @@ class Captioning(nn.Module):
         y = batch["y"]  # (n, 3, H, W)
         h = self.see(y)  # (n, 256)
         x = self.one.new_zeros(n, i_size, dtype=torch.long)  # (n, i)
+        kept: dict[str, Tensor] = {}  # what nets have read
         for i in range(i_size):
-            say = self.say.prefixes(h, x)  # (n, i, V)
-            say_at = say[:, i]  # (n, V)
-            x_now = decide(torch.distributions.Categorical(logits=say_at).expand((n,)), rule, True)  # (n,)
+            say = self.say.next(kept, h, x[:, i - 1 : i])  # (n, V)
+            x_now = decide(torch.distributions.Categorical(logits=say).expand((n,)), rule, True)  # (n,)
             x[:, i] = x_now
         inside_i = torch.arange(i_size, device=self.one.device) < lengths["i"][:, None]  # (n, i)
         x_padded = up_to_the_ends(x, inside_i)  # (n, i)

@@ -215,10 +215,10 @@ class SentenceVae(nn.Module):
         i_size = max(int(lengths["i"].max()), 1)
         z = self.one.new_empty(n, self.Z).normal_()  # (sentence, Z)
         x = self.one.new_zeros(n, i_size, dtype=torch.long)  # (sentence, i)
+        kept: dict[str, Tensor] = {}  # what nets have read
         for i in range(i_size):
-            lm = self.lm.prefixes(z, x)  # (sentence, i, V)
-            lm_at = lm[:, i]  # (sentence, V)
-            x_now = decide(torch.distributions.Categorical(logits=lm_at).expand((n,)), rule, True)  # (sentence,)
+            lm = self.lm.next(kept, z, x[:, i - 1 : i])  # (sentence, V)
+            x_now = decide(torch.distributions.Categorical(logits=lm).expand((n,)), rule, True)  # (sentence,)
             x[:, i] = x_now
         inside_i = torch.arange(i_size, device=self.one.device) < lengths["i"][:, None]  # (sentence, i)
         x_padded = up_to_the_ends(x, inside_i)  # (sentence, i)

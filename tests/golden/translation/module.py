@@ -167,10 +167,10 @@ class Translation(nn.Module):
         y_len = batch["y_len"]  # (pair,)
         inside_j = torch.arange(y.shape[1], device=self.one.device) < y_len[:, None]  # (pair, j)
         x = self.one.new_zeros(n, i_size, dtype=torch.long)  # (pair, i)
+        kept: dict[str, Tensor] = {}  # what nets have read
         for i in range(i_size):
-            decode = self.decode.prefixes(x, y, source_mask=inside_j)  # (pair, i, EN)
-            decode_at = decode[:, i]  # (pair, EN)
-            x_now = decide(torch.distributions.Categorical(logits=decode_at).expand((n,)), rule, True)  # (pair,)
+            decode = self.decode.next(kept, x[:, i - 1 : i], y, source_mask=inside_j)  # (pair, EN)
+            x_now = decide(torch.distributions.Categorical(logits=decode).expand((n,)), rule, True)  # (pair,)
             x[:, i] = x_now
         inside_i = torch.arange(i_size, device=self.one.device) < lengths["i"][:, None]  # (pair, i)
         x_padded = up_to_the_ends(x, inside_i)  # (pair, i)

@@ -17,6 +17,8 @@ from torch.nn import functional as F
 # heap: keep_pages
 # layers.recurrent: Recurrent
 # layers.sequence: after_start
+# layers.steps: or_start
+# layers.steps: recurrent_next
 # rows: up_to_the_ends
 # rows: with_room
 # sums.lookup: steps_back
@@ -43,6 +45,15 @@ class Remember(nn.Module):
     def prefixes(self, notes: Tensor, notes_mask: Tensor | None = None) -> Tensor:
         """(*B, T, H)."""
         return self.out(self.prefix_features(notes, notes_mask=notes_mask))
+
+    def next_features(self, kept: dict[str, Tensor], notes: Tensor, notes_mask: Tensor | None = None) -> Tensor:
+        """notes (*B, 1 or 0, 88) → (*B, 100): of the position behind those that `kept` has read."""
+        h = recurrent_next(self.lstm, or_start(notes, self.start), kept, "remember.lstm")  # (*B, 1, 100)
+        return self.dropout(h).squeeze(-2)
+
+    def next(self, kept: dict[str, Tensor], notes: Tensor, notes_mask: Tensor | None = None) -> Tensor:
+        """(*B, H)."""
+        return self.out(self.next_features(kept, notes, notes_mask=notes_mask))
 
 
 class Begin(nn.Module):
@@ -309,22 +320,21 @@ class VariationalRnn(nn.Module):
         t_size = max(int(lengths["t"].max()), 1)
         z = self.one.new_zeros(n, t_size, self.Z)  # (chorale, t, Z)
         x = self.one.new_zeros(n, t_size, 88)  # (chorale, t, 88)
+        kept: dict[str, Tensor] = {}  # what nets have read
         for t in range(t_size):
-            remember = self.remember.prefixes(x)  # (chorale, t, H)
+            remember = self.remember.next(kept, x[:, t - 1 : t])  # (chorale, H)
             if t == 0:
-                remember_at = remember[:, 0]  # (chorale, H)
-                begin_loc, begin_scale_raw = self.begin(remember_at)  # (chorale, Z)
+                begin_loc, begin_scale_raw = self.begin(remember)  # (chorale, Z)
                 z_now = begin_loc + F.softplus(begin_scale_raw) * torch.randn_like(begin_loc)  # (chorale, Z)
                 z[:, t] = z_now
-                sound = self.sound(z_now, remember_at)  # (chorale, 88)
+                sound = self.sound(z_now, remember)  # (chorale, 88)
                 x_now = decide(torch.distributions.Bernoulli(logits=sound).expand((n, 88)), rule, True)  # (chorale, 88)
                 x[:, t] = x_now
             else:
-                remember_at_2 = remember[:, t]  # (chorale, H)
-                move_loc, move_scale_raw = self.move(z[:, t - 1], remember_at_2)  # (chorale, Z)
+                move_loc, move_scale_raw = self.move(z[:, t - 1], remember)  # (chorale, Z)
                 z_now = move_loc + F.softplus(move_scale_raw) * torch.randn_like(move_loc)  # (chorale, Z)
                 z[:, t] = z_now
-                sound_2 = self.sound(z_now, remember_at_2)  # (chorale, 88)
+                sound_2 = self.sound(z_now, remember)  # (chorale, 88)
                 x_now = decide(torch.distributions.Bernoulli(logits=sound_2).expand((n, 88)), rule, True)  # (chorale, 88)
                 x[:, t] = x_now
         inside_t = torch.arange(t_size, device=self.one.device) < lengths["t"][:, None]  # (chorale, t)

@@ -103,21 +103,20 @@ def beam_search(
     before = {name: value[:, None].expand(n, width, *value.shape[1:]) for name, value in kept.items()}
     device = next(iter([*kept.values(), longest])).device
     longest, most, left = longest.to(device), int(longest.max()), torch.arange(n, device=device)
-    kept = {name: value.repeat_interleave(width, 0) for name, value in kept.items()}
-    x, total, best = torch.zeros(n * width, 1, dtype=torch.long, device=device), None, {}
+    x, total, best = torch.zeros(n, 1, dtype=torch.long, device=device), torch.zeros(n, 1, device=device), {}
     for at in range(most):
-        log_prob = next_law(steps, kept, x).unflatten(0, (-1, width))  # (B, S, V)
-        if total is None:
-            total = log_prob.new_full((n, width), -torch.inf)  # all begin alike
-            best = {"score": total.clone(), **listed_sequences(total.clone(), x.new_zeros(n * width, most))}
-            total[:, 0] = 0
-        joint = total[..., None] + log_prob
-        x[:, -1] = end
-        add_best(best, left, ranked_sequences(joint[..., end].clone(), x, most, length_penalty))
-        joint[..., end] = -torch.inf
-        total, flat = joint.flatten(1).topk(width)  # (B, S)
-        rows = (flat // joint.shape[-1] + torch.arange(0, len(x), width, device=device)[:, None]).flatten()
-        x = torch.cat((x[rows, :-1], (flat % joint.shape[-1]).view(-1, 1)), 1)
+        log_prob, several = next_law(steps, kept, x), total.shape[1]  # (B · S, V)
+        x[:, -1], total = end, total.to(log_prob)
+        new = ranked_sequences(total + log_prob[:, end].view(-1, several), x, most, length_penalty)
+        if not best:
+            nothing = {"score": -torch.inf, "log_prob": -torch.inf}
+            best = {name: x.new_full((n, width, *x.shape[2:]), nothing.get(name, 0)) for name, x in new.items()}
+        add_best(best, left, new)
+        likely, token = log_prob.topk(min(width + 1, log_prob.shape[-1]))  # one of them may be the end
+        joint = total[..., None] + likely.masked_fill(token == end, -torch.inf).unflatten(0, total.shape)  # (B, S, K)
+        total, flat = joint.flatten(1).topk(min(width, joint[0].numel()))  # (B, S)
+        rows = (flat // joint.shape[-1] + torch.arange(0, len(x), several, device=device)[:, None]).flatten()
+        x = torch.cat((x[rows, :-1], token.view(len(left), -1).gather(1, flat).view(-1, 1)), 1)
         over = longest[left] <= at + 1
         if over.any():
             given_up = ranked_sequences(total, x, most, length_penalty)
@@ -125,22 +124,17 @@ def beam_search(
         on = ~over & (total[:, 0] / longest[left] ** length_penalty > best["score"][left, -1])
         if not on.any():
             break
-        rows, x = rows[on.repeat_interleave(width)], x[on.repeat_interleave(width)]
-        left, total, kept = left[on], total[on], chosen_rows(kept, rows)
+        stay = on.repeat_interleave(total.shape[1])
+        left, total, x, kept = left[on], total[on], x[stay], chosen_rows(kept, rows[stay])
         x = torch.cat((x, x.new_zeros(len(x), 1)), 1)
     return before | {name: best[name] for name in ("tokens", "lengths", "log_prob")}
 
 
 def ranked_sequences(total: Tensor, x: Tensor, most: int, length_penalty: float) -> dict[str, Tensor]:
-    """Sequences x (B · S, T) of log-probabilities (B, S) and their scores."""
-    padded = torch.nn.functional.pad(x, (0, most - x.shape[1]))
-    return {"score": total / x.shape[1] ** length_penalty, **listed_sequences(total, padded, x.shape[1])}
-
-
-def listed_sequences(log_prob: Tensor, tokens: Tensor, length: int = 0) -> dict[str, Tensor]:
-    """log_prob (B, S), tokens (B · S, T), and the length (B, S) of those that are possible."""
-    lengths = torch.where(log_prob > -torch.inf, length, 0)
-    return {"log_prob": log_prob, "lengths": lengths, "tokens": tokens.unflatten(0, log_prob.shape)}
+    """Sequences x (B · S, T) of log-probabilities (B, S), with their scores; those that are impossible have length 0."""
+    tokens = torch.nn.functional.pad(x, (0, most - x.shape[1])).unflatten(0, total.shape)
+    lengths = torch.where(total > -torch.inf, x.shape[1], 0)
+    return {"score": total / x.shape[1] ** length_penalty, "log_prob": total, "lengths": lengths, "tokens": tokens}
 
 
 def add_best(best: dict[str, Tensor], rows: Tensor, new: dict[str, Tensor]) -> None:
@@ -156,8 +150,9 @@ def add_given_up(best: dict[str, Tensor], rows: Tensor, new: dict[str, Tensor]) 
     places = torch.arange(best["score"].shape[1], device=rows.device)
     at = places - (best["score"][rows] > -torch.inf).sum(1, keepdim=True)  # (B, S)
     for name, value in new.items():
-        free = (at >= 0).view(*at.shape, *[1] * (value.dim() - 2))
-        best[name][rows] = torch.where(free, pick_ranks(value, at.clamp(min=0)), best[name][rows])
+        last = value.shape[1] - 1
+        free = ((at >= 0) & (at <= last)).view(*at.shape, *[1] * (value.dim() - 2))
+        best[name][rows] = torch.where(free, pick_ranks(value, at.clamp(0, last)), best[name][rows])
 
 
 def pick_ranks(value: Tensor, at: Tensor) -> Tensor:

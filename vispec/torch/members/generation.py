@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vispec.lower.generate import given_in
+from vispec.lower.next import element_by_element
 from vispec.lower.outputs import Outputs
 from vispec.model.model import Model, Variable
 from vispec.model.walk import is_read
@@ -27,7 +28,7 @@ def generation(m: Members, o: Outputs) -> None:
         told[axis] = local(f"{plate}_size")
         before.append(f'{told[axis]} = max(int(lengths["{plate}"].max()), 1)')
     more = {"orders": g.orders, "before": before, "told": told, "graph": False}
-    m.program("generate", g.program, doc, arguments, "dict", "dict[str, Tensor]", **more)
+    m.program("generate", element_by_element(g.program, o.model), doc, arguments, "dict", "dict[str, Tensor]", **more)
     m.text(sample(o))
     if o.predicted is not None:
         predicted(m, o, o.predicted)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeGuard
 
 from vispec.program.axis import Axis, ordered
-from vispec.program.node import Carried, Decide, Loop, Node, Part
+from vispec.program.node import Call, Carried, Decide, Loop, Node, Part
 from vispec.program.walk import inside_loops, nodes
 from vispec.torch.nodes.writer import ONE, PLAIN, Writer
 from vispec.torch.text.code import Args, Code, Told, call, method, number, text
@@ -37,13 +37,17 @@ class Slot:
         return len({*self.codes}) == 1
 
 
+LAST = -1
+"""The place of Told for the last element as a sequence of one."""
+
+
 # ---- what is written
 
 
 def _loop(w: Writer, node: Loop) -> Value:
     found, dims = list[Slot](), ordered(node.shared)
     place = dims.index(node.axis)
-    in_place = not w.graph or any(isinstance(c, Carried) and c.what == "history" for c in carried(w, node))
+    in_place = not w.graph or any(isinstance(c, Carried) and c.what in ("history", "last") for c in carried(w, node))
     for at in needed(w, node):
         output = node.outputs[at]
         own = (*dims, *output.own)
@@ -101,6 +105,9 @@ def _carried(w: Writer, node: Carried) -> Value:
     own, place = loop.outputs[at].own, dims.index(loop.axis)
     if node.what == "history":
         return Value(Code((Told(loop.loop, node.index, None, place),)), (*dims, *loop.outputs[node.index].own), node.kind)
+    if node.what == "last":
+        own = tuple(node.order[-1] if axis is loop.axis else axis for axis in dims)
+        return Value(Code((Told(loop.loop, node.index, LAST, place),)), (*own, *loop.outputs[node.index].own), node.kind)
     told = Told(loop.loop, node.index, 0, place) if node.what == "present" else Told(loop.loop, at, lag, place)
     own = loop.outputs[node.index].own if node.what == "present" else own
     return Value(Code((told,)), (*(axis for axis in dims if axis is not loop.axis), *own), node.kind)
@@ -161,7 +168,7 @@ def told(lines: Lines, piece: Told) -> str:
     name = lines.told[piece.loop, piece.index]
     if piece.lag is None:
         return name
-    at = f"{now} - {piece.lag}" if piece.lag else now
+    at = f"{now} - 1 : {now}" if piece.lag == LAST else f"{now} - {piece.lag}" if piece.lag else now
     slot = next(
         s for loop, found in lines.w.loops.items() if loop.loop == piece.loop for s in found if s.part.index == piece.index
     )
@@ -177,6 +184,8 @@ def lines_of(lines: Lines, loop: Loop, label: Mapping[Axis, str], indent: int) -
         made = lines.flat(zeros(lines.w, slot)) if slot.buffer else text("[]")
         comment = lines.comment_of(slot.dims, label) if slot.buffer else ""
         found += lines.broken(f"{name[slot]} = ", made, comment, indent)
+    if any(remembers(node) for body in loop.bodies for node in nodes(body)):
+        found.append(f"{' ' * indent}kept: dict[str, Tensor] = {{}}  # what nets have read")
     now = lines.told[loop.loop, None]
     found += lines.broken(f"for {now} in range(", lines.w.extent(loop.axis), "):", indent)
     found += steps(lines, loop, label, indent + 4)
@@ -184,6 +193,11 @@ def lines_of(lines: Lines, loop: Loop, label: Mapping[Axis, str], indent: int) -
         stacked = call("torch.stack", text(name[slot]), number(slot.place))
         found += lines.broken(f"{lines.names[slot.part]} = ", stacked, lines.comment_of(slot.dims, label), indent)
     return found
+
+
+def remembers(node: Node) -> bool:
+    """Whether it is a net that keeps what it has read."""
+    return isinstance(node, Call) and dict(node.settings).get("mode") == "next"
 
 
 def zeros(w: Writer, slot: Slot) -> Code:

@@ -51,7 +51,8 @@ class Attribute:
 
 @dataclass(frozen=True)
 class Told:
-    """In the body of a loop: the number of the step (index None), or an output `lag` steps back (0: of this one, None: all),
+    """In the body of a loop: the number of the step (index None), or an output `lag` steps back (0: of this one, -1: as a
+    sequence of one, None: all),
     where the loop's axis has that place among its dimensions."""
 
     loop: str
