@@ -102,6 +102,13 @@ def test_a_partial_tagger_tags_text_that_has_no_tags(files: Files, forms: list[t
     assert [len(row) for row in found[0]] == [3, 1]
     assert all(each == found[0] for each in found)
     assert "--absent x" in vispec("predict", run, *forms[0]).output
+    known = files.path("known.conllu", TREEBANK)
+    told = vispec("predict", run, known, "--metric", "accuracy")
+    assert (told.exit_code, "--target x hides it" in told.output) == (1, True)
+    hidden = json.loads(done("predict", run, known, "--metric", "accuracy", "--target", "x", "--jsonl"))["x"]["accuracy"]
+    given = [tag.split() for _, tag in SENTENCES]
+    found = tags(run, files.path("words.txt", "\n".join(words for words, _ in SENTENCES)), "--absent", "x")
+    assert hidden == sum(a == b for pair in zip(found, given, strict=True) for a, b in zip(*pair, strict=True)) / 5
 
 
 def test_what_a_run_read_is_named_where_nothing_is_like_it(files: Files) -> None:

@@ -28,10 +28,21 @@ WANTED = {
 
 
 def measure(
-    run: Run, data: Sequence[str], reading: Reading, how: How, say: Say, metrics: Sequence[Metric], found: Iterable[Told]
+    run: Run,
+    data: Sequence[str],
+    reading: Reading,
+    how: How,
+    say: Say,
+    metrics: Sequence[Metric],
+    targets: Sequence[str],
+    found: Iterable[Told],
 ) -> measures.Told:
-    """Each metric of each predicted variable that it is about. found: the predictions, row by row. Raises DataError and
-    RunError."""
+    """Each metric of each predicted variable that it is about. targets: those that were hidden. found: the predictions, row by
+    row. Raises DataError and RunError."""
+    shown = [v.name for v in run.model.variables if v.role == "partial" and not targets]
+    if shown:
+        hide = " ".join(f"--target {name}" for name in shown)
+        raise RunError(f"what the data have of {listed(shown)} is shown to the model, and is no prediction: {hide} hides it")
     told = [row for row, _ in found]
     names = [name for name in run.model.variable if any(name in row for row in told)]
     gold = [row for row, _ in gold_of(run, load_data(run, data, reading, say), how, names)]

@@ -120,7 +120,7 @@ def predict(
             return
         from vispec.answers.measured.measure import measure
 
-        told = measure(opened, data, reading, how, say, named, found)
+        told = measure(opened, data, reading, how, say, named, targets, found)
         lines = [f"{name:12} {metric:10} {number:.6g}" for name, each in told.items() for metric, number in each.items()]
         click.echo(dump(told) if jsonl else "\n".join(lines))
 
