@@ -99,3 +99,33 @@ def test_a_model_without_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     told = CliRunner().invoke(main, ["words", "run"])
     assert told.exit_code == 1
     assert "no distribution over words" in told.stderr
+    assert "labels of an observed category[V]" in told.stderr
+
+
+LABELLED = PARAMETER.replace("vocab V", "size V").replace("token[V]", "category[V]")
+OF_NET = NET.replace("vocab V", "size V").replace("token[V]", "category[V]")
+KNOWN = LABELLED.replace("category[V]", 'category["bread", "moon", "oil", "salt", "star", "sun"]').replace(
+    "simplex[V]", "simplex[6]"
+)
+
+
+@pytest.mark.parametrize(
+    ("spec", "numbers"), [(LABELLED, False), (LABELLED, True), (KNOWN.replace("size V\n", ""), False), (OF_NET, False)]
+)
+def test_topics_of_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str, numbers: bool) -> None:
+    """The same, where words are the labels of a category, which may be numbers."""
+    monkeypatch.chdir(tmp_path)
+    names = sorted({word for row in ROWS for word in row["w"]})
+    rows = [{**row, "w": [names.index(word) if numbers else word for word in row["w"]]} for row in ROWS]
+    if "theta" not in spec:
+        rows = [{"w": row["w"]} for row in rows]
+    Path("m.vispec").write_text(spec)
+    Path("d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows * 10))
+    options = ["--no-verify", "--epochs", "40", "--batch", "20", "--lr", "0.3", "--out", "run", "--set", "optimizer=adam"]
+    fitted = CliRunner().invoke(main, ["fit", "m.vispec", "d.jsonl", *options])
+    assert fitted.exit_code == 0, fitted.output
+    found = json.loads(CliRunner().invoke(main, ["words", "run", "--top", "1", "--json"]).output)
+    best = [str(names.index(word)) for word in ("bread", "sun")] if numbers else ["bread", "sun"]
+    assert sorted(topic[0] for topic in found["words"]) == best
+    told = CliRunner().invoke(main, ["words", "run"])
+    assert all(str(name) in told.output for name in (range(6) if numbers else names))

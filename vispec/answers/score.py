@@ -1,6 +1,7 @@
 """What data are worth under a run, in nats."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -11,6 +12,7 @@ from vispec.answers.reading import Say, load_data
 from vispec.train.reading import Reading
 from vispec.train.scores.evaluate import Score
 from vispec.train.scores.final import Latents, final_score, latents_of
+from vispec.train.scores.unknown import unknown
 from vispec.train.scores.weights import read_estimator
 from vispec.train.store.run import Run
 
@@ -22,7 +24,8 @@ def score(run: Run, data: Sequence[str], reading: Reading, how: How, say: Say, e
     dataset = load_data(run, data, reading, say)
     module = run.load(how.place, how.memory)
     latents = latents_of(run.model) if hasattr(module, "shared") else Latents()
-    return final_score(module, dataset, how.size(run), how.place, latents, seed=how.seed, estimator=chosen)
+    found = final_score(module, dataset, how.size(run), how.place, latents, seed=how.seed, estimator=chosen)
+    return replace(found, unknown=unknown(run.model, dataset) or None)
 
 
 def pointwise(run: Run, data: Sequence[str], reading: Reading, how: How, say: Say) -> tuple[Units, Tensor]:

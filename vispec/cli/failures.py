@@ -33,6 +33,15 @@ def fail(message: str, code: int, as_json: bool, aloud: bool | None = None, **fa
     sys.exit(code)
 
 
+def lack(error: BaseException) -> str | None:
+    """What is said of a lack of memory, if the error is one. Where torch is not there, it asked for none."""
+    if isinstance(error, RuntimeError | MemoryError) and "torch" in sys.modules:
+        from vispec.train.memory import is_lack, told
+
+        return told(error) if is_lack(error) else None
+    return "there is not enough memory" if isinstance(error, MemoryError) else None
+
+
 @contextmanager
 def failures(as_json: bool = False) -> Iterator[None]:
     """Within, what is the user's to mend ends the command with its exit code, not with a traceback."""
@@ -68,9 +77,9 @@ def failures(as_json: bool = False) -> Iterator[None]:
         fail(f"error: {error.filename or 'the system'}: {error.strerror}", FAILED, as_json, diagnostics=[])
     except KeyboardInterrupt:
         fail("interrupted", INTERRUPTED, as_json)
-    except MemoryError as error:
-        fail(f"error: there is not enough memory{f': {error}' if str(error) else ''}", FAILED, as_json, diagnostics=[])
     except Exception as error:
+        if short := lack(error):
+            fail(f"error: {short}", FAILED, as_json, diagnostics=[])
         data = sys.modules.get("vispec.train.data.diagnostics")  # where it is not imported, no error of its can be raised
         if data is None or not isinstance(error, data.DataError):
             raise

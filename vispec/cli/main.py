@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from vispec import __version__
-from vispec.cli.failures import say
+from vispec.cli.failures import lack, say
 from vispec.cli.streams import open_streams
 from vispec.diagnostics import SpecError, dump, render, to_json
 
@@ -107,6 +107,8 @@ def report_run(error: BaseException, as_json: bool) -> int:
     ):
         if isinstance(error, kind):
             return tell(f"error: {error}", code)
+    if (short := lack(error)) is not None:
+        return tell(f"error: {short}", 1)
     if os.environ.get("VISPEC_DEBUG") == "1":
         raise error
     bug = f"internal error in vispec {__version__}: {type(error).__name__}: {error}"

@@ -14,6 +14,7 @@ from vispec.train.estimates.stored import estimate_run, last_result, read_estima
 from vispec.train.estimates.values import Estimates
 from vispec.train.loop.fit import fit as train
 from vispec.train.loop.progress import Reporter
+from vispec.train.memory import enough
 from vispec.train.scores.counted import total, weight_of
 from vispec.train.setup.distributed import Group
 from vispec.train.setup.job import Job, Result
@@ -51,6 +52,7 @@ def fit(request: Request, resume: bool, group: Group, verified: bool, told: Repo
         return run, trained(request, run, replace(job, halted=lambda: beside.differs), checkpoint, beside)
 
 
+@enough()
 def trained(request: Request, run: Run, job: Job, checkpoint: Checkpoint | None, beside: Beside | None) -> dict[str, Any]:
     """The result of the fit, and of the verification beside it, whose difference ends both."""
     try:

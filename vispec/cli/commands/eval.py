@@ -97,6 +97,8 @@ def lines(score: dict[str, Any], discrete: bool) -> list[str]:
     if score["evidence_bound"] is not None:
         numbers = f"{score['evidence_bound']:.6g} nats, {score['evidence_bound_per_row']:.6g} per row"
         found.append(f"a lower bound on the log-evidence of these rows, with {subtracted(score)}: {numbers}")
+    for name, told in (score["unknown"] or {}).items():
+        found.append(f"{f'unknown in {name}':20} {told['unknown']} of {told['words']} words, {told['rate']:.2%}")
     found += described(score["diagnostics"]) if score["diagnostics"] else []
     return [part for line in found for part in folded(line, rest="  ")]
 

@@ -1,6 +1,8 @@
 """vispec posterior: what the data say about each latent variable, row by row."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -22,7 +24,12 @@ from vispec.cli.options import (
     show_rows,
     threads_option,
 )
+from vispec.diagnostics import dump
 from vispec.train.reading import Reading
+
+if TYPE_CHECKING:
+    from vispec.answers.elements import Told
+    from vispec.train.store.run import Run
 
 
 class Query(click.ParamType):
@@ -49,6 +56,9 @@ class Query(click.ParamType):
     help="What to ask (default: marginals with --jsonl, else mode; moments where guides need draws).",
 )
 @click.option("--of", "of", metavar="NAME", help="A derived quantity to tell of instead: a `let` that no law reads.")
+@click.option("--pharaoh", is_flag=True, help="Print the links of an alignment, from 0: 0-0 2-1, source before target.")
+@click.option("--aer", "gold", metavar="FILE", help="Print the error rate of an alignment against links in a file: 0-0 2?1.")
+@click.option("--flip", is_flag=True, help="The target stands before the source in links.")
 @click.option("--samples", type=click.IntRange(min=1), help="Draws for it where it is not exact (default 1000).")
 @batch_option
 @seed_option
@@ -64,6 +74,9 @@ def posterior(
     new: str | None,
     query: str | None,
     of: str | None,
+    pharaoh: bool,
+    gold: str | None,
+    flip: bool,
     samples: int | None,
     batch: int | None,
     seed: int | None,
@@ -81,19 +94,44 @@ def posterior(
     guide is a flow, means and standard deviations over so many draws of the guides (moments(10000)), those of what all rows
     share first, under `(shared)`, and those of deterministic nodes too.
 
+    An alignment, which points from each word at one of another sequence, is printed as links with --pharaoh, and measured with
+    --aer FILE, which has a line of links a row, `0-0 2?1` (`?` is possible, and not sure), or lines `row source target S|P`.
+
     With --of a `let` that no law reads: its posterior mean, or of a finite one the probabilities of its values; exact where
     latents are summed, over draws where they are drawn.
     """
     if of is not None and query is not None:
         raise click.UsageError("--of tells a mean: it takes no --query")
+    aligned = pharaoh or gold is not None
+    if aligned and (of is not None or (query or "mode") not in ("mode", "sample")):
+        raise click.UsageError("links are of one alignment a row: --query mode or sample")
+    if flip and not aligned:
+        raise click.UsageError("--flip is of links: --pharaoh or --aer FILE")
     with failures():
         from vispec.answers import posterior as asked
         from vispec.answers.how import How
 
         opened, place = open_run(run, device, threads, data, reading, params)
         how = How(place, batch, seed or 0, samples, memory)
-        usual = "marginals" if jsonl else "mode"
-        show_rows(asked.posterior(opened, data, reading, how, say, query, of, usual, new is not None), jsonl)
+        usual = "marginals" if jsonl and not aligned else "mode"
+        found = asked.posterior(opened, data, reading, how, say, query, of, usual, new is not None)
+        if aligned:
+            show_links(opened, found, gold, flip, pharaoh, jsonl)
+        else:
+            show_rows(found, jsonl)
+
+
+def show_links(opened: "Run", found: "Iterable[Told]", gold: str | None, flip: bool, pharaoh: bool, jsonl: bool) -> None:
+    """Links as lines, the error rate behind them, as asked."""
+    from vispec.answers.measured import links
+
+    told = links.links_of(opened.model, found)
+    if pharaoh:
+        turned = [{(b, a) for a, b in row} for row in told] if flip else told
+        click.echo("\n".join(map(links.pharaoh, turned)))
+    if gold is not None:
+        rate = links.error_rate(told, links.read_links(gold, len(told), flip))
+        click.echo(dump({"aer": rate}) if jsonl else f"alignment error rate {rate:.4f}")
 
 
 ENTRY = Command("posterior", posterior)

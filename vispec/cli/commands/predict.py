@@ -21,6 +21,7 @@ from vispec.cli.options import (
     show_rows,
     threads_option,
 )
+from vispec.diagnostics import dump
 from vispec.train.reading import Reading
 
 RULE = f"The decision rule (default: mode for discrete data, else mean): {', '.join((*RULES, *DECISIONS))}."
@@ -45,6 +46,14 @@ class Rule(click.ParamType):
 @click.option("--target", "targets", multiple=True, help="An observed variable to predict from all else; again for more.")
 @click.option("--max-length", "limit", help="Of sequences that end by themselves the most elements: '2*|y| + 10'.")
 @click.option("--score", is_flag=True, help="Of such sequences their log-probabilities too, in nats.")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME,...",
+    help="In place of predictions how near they are to the data: accuracy, f1(span=bio), uas, las, bleu, chrf.",
+)
+@click.option("--conllu", is_flag=True, help="Print DATA, CoNLL-U or text, as CoNLL-U with the predictions in their columns.")
 @click.option("--samples", type=click.IntRange(min=1), help="Draws of what is not summed (default 1000).")
 @batch_option
 @seed_option
@@ -61,6 +70,8 @@ def predict(
     targets: tuple[str, ...],
     limit: str | None,
     score: bool,
+    metrics: tuple[str, ...],
+    conllu: bool,
     samples: int | None,
     batch: int | None,
     seed: int | None,
@@ -80,14 +91,38 @@ def predict(
     Sequences over a vocabulary with an end are as long as they decide: greedy (the default); beam(5), the best of those whose
     beginnings were among the five likeliest, by log p / length ^ length_penalty; or sample(n=5, temperature=0.8, top_k=20,
     top_p=0.9). beam(5, n=3) and sample(3) give three for each row.
+
+    With --metric, DATA have what is predicted, too, which no prediction sees. accuracy: the share of equal labels. f1: of spans
+    of tags, B-X I-X. uas, las: of words with the right head, or head and label. bleu (of words as they are, or tokenize=13a)
+    and chrf: of sequences of tokens.
     """
+    if conllu and (metrics or jsonl):
+        raise click.UsageError("--conllu is a form of predictions: no --metric or --jsonl")
     with failures():
         from vispec.answers import predict as asked
         from vispec.answers.how import How
+        from vispec.answers.measured.asked import read_metrics
+
+        named = read_metrics(metrics)
 
         opened, place = open_run(run, device, threads, data, reading, params)
         how = How(place, batch, seed or 0, samples)
-        show_rows(asked.predict(opened, data, reading, how, say, rule, targets, new is not None, limit, score), jsonl)
+        rule = rule or ("mode" if named or conllu else None)
+        found = asked.predict(opened, data, reading, how, say, rule, targets, new is not None, limit, score)
+        if conllu:
+            from vispec.answers.treebank import treebank
+
+            for line in treebank(opened, data, reading, (row for row, _ in found)):
+                click.echo(line)
+            return
+        if not named:
+            show_rows(found, jsonl)
+            return
+        from vispec.answers.measured.measure import measure
+
+        told = measure(opened, data, reading, how, say, named, targets, found)
+        lines = [f"{name:12} {metric:10} {number:.6g}" for name, each in told.items() for metric, number in each.items()]
+        click.echo(dump(told) if jsonl else "\n".join(lines))
 
 
 ENTRY = Command("predict", predict)

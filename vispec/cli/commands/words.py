@@ -10,6 +10,11 @@ from vispec.cli.options import device_option, json_option, open_run, run_argumen
 from vispec.diagnostics import dump, plain
 from vispec.screen import folded
 
+NONE = (
+    "this model has no distribution over words for each element of one plate or each class: no parameter, shared latent, "
+    "deterministic node or net that is a simplex[V] of a vocabulary V, or of the labels of an observed category[V]"
+)
+
 
 @click.command("words")
 @run_argument
@@ -17,7 +22,8 @@ from vispec.screen import folded
 @device_option
 @json_option
 def words(run: Path, top: int, device: str | None, as_json: bool) -> None:
-    """The most probable words, best first, of every distribution over a vocabulary in RUN: a topic's, a state's, a class's."""
+    """The most probable words, best first, of every distribution over a vocabulary, or over the labels of what is observed, in
+    RUN: a topic's, a state's, a class's."""
     with failures(as_json):
         from vispec.train.errors import RunError
         from vispec.train.scores.words import top_words
@@ -25,7 +31,7 @@ def words(run: Path, top: int, device: str | None, as_json: bool) -> None:
         opened, place = open_run(run, device, None)
         found = top_words(opened, opened.load(place), top)
         if not found:
-            raise RunError("this model has no distribution over words for each element of a plate or class")
+            raise RunError(NONE)
     if as_json:
         click.echo(dump(found))
         return

@@ -21,7 +21,10 @@ VOCAB_OPTIONS: Mapping[str, str] = {
     "chars": "true or false",
     "begin": "true, false or a symbol in quotes",
     "end": "true, false or a symbol in quotes",
+    "unknown": "true or false",
+    "from": "the name of a file in quotes",
 }
+COUNTED = ("min_count", "max_size")  # options that choose among the words of the training data
 
 
 def read_sizes(scope: Scope, nodes: Sequence[t.Size], outside: Mapping[str, int]) -> None:
@@ -205,11 +208,15 @@ def read_vocab(scope: Scope, node: t.Vocab) -> m.Vocab:
                 scope.problems.add("V108", option.value.span, f"`{option.name}` must be {wanted}", "this value")
             else:
                 options.append((option.name, value))
+    for option in node.options:
+        if option.name in COUNTED and "from" in dict(options):
+            told = f"`{option.name}` chooses among the words of the training data, and `from` says which there are"
+            scope.problems.add("V108", option.span, told, "without effect", help="leave one of them out")
     return m.Vocab(node.name.id, tuple(options), node.name.span)
 
 
 def _option(value: t.Expr, wanted: str) -> int | bool | str | None:
-    if isinstance(value, t.String) and "symbol" in wanted and value.value.strip():
+    if isinstance(value, t.String) and "in quotes" in wanted and value.value.strip():
         return value.value
     if wanted.startswith("true"):
         return {"true": True, "false": False}.get(value.id) if isinstance(value, t.Name) else None

@@ -155,11 +155,12 @@ class Table:
 class Request:
     """What a reader is asked for. keep: whether a column of this name can be of use. positional: columns are asked for by
     position, so a first line of numbers is data, and a line of plain text is cells between white space. single: all of the
-    data are one row, which arrays hold whole."""
+    data are one row, which arrays hold whole. whole: a line of plain text is one cell, for what has many values in it."""
 
     keep: Callable[[str], bool]
     positional: bool = False
     single: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True)

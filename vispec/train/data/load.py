@@ -38,6 +38,7 @@ def load(
     index: Mapping[str, str] | None = None,
     drop: bool = False,
     remembered: Collection[str] = (),
+    recalled: Collection[str] = (),
     spare: bool = False,
 ) -> Dataset:
     """Read data for a model; raises DataError with all that is wrong in it.
@@ -48,12 +49,12 @@ def load(
     optional: variables whose columns may be absent, such as those to be predicted. more: build also the encoders that
     `encoders` lacks. absent: partial variables of which there are no values. index: by plate, the column that says in which of
     its elements a row stands. drop: leave out rows in which a value is missing that must be there. remembered: plates
-    whose columns of `index` need not be there. spare: rows that read elements of parameters which the training data did not
-    meet are kept, and known as such.
+    whose columns of `index` need not be there. recalled: variables whose `columns` hold for files that have them. spare: rows
+    that read elements of parameters which the training data did not meet are kept, and known as such.
     """
     problems = Problems()
     known = Sizes(model, sizes or {})
-    matched = match(model, arguments, columns or {}, problems, optional, absent, index, remembered)
+    matched = match(model, arguments, columns or {}, problems, optional, absent, index, remembered, recalled)
     problems.check()
     matched, dropped = drop_missing(model, matched) if drop else (matched, "")
     training = encoders is None or more

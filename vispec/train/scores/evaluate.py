@@ -46,7 +46,8 @@ class Score:
 
     bound: what it is, see `Bound`. standard_error: of log_prob by chance of the draws, where they were enough to tell.
     diagnostics: how the latents are used, see diagnostics.py. evidence_bound: where rows share latents, log_prob less the
-    divergence of these, a lower bound on the log-probability of all rows together, in expectation.
+    divergence of these, a lower bound on the log-probability of all rows together, in expectation. unknown: by vocabulary, how
+    many of how many words are not in it.
     """
 
     rows: int | float
@@ -58,6 +59,7 @@ class Score:
     standard_error: float | None = None
     diagnostics: dict[str, Any] | None = None
     evidence_bound: float | None = None
+    unknown: dict[str, dict[str, int | float]] | None = None
 
     @property
     def per_row(self) -> float:

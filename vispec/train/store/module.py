@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import linecache
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -39,7 +40,9 @@ def load_module(path: Path) -> ModuleType:
 def class_of_text(text: str, name: str) -> type[nn.Module]:
     """The class `name` of an emitted text that is in no file yet."""
     module = ModuleType("vispec_emitted")
-    exec(compile(text, "<emitted module>", "exec"), module.__dict__)
+    place = f"<emitted module {hash(text):x}>"
+    linecache.cache[place] = (len(text), None, text.splitlines(keepends=True), place)  # whoever asks where an error was
+    exec(compile(text, place, "exec"), module.__dict__)
     return module.__dict__[name]
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ from vispec.model.model import Model, Variable
 from vispec.train.data.arrange import Arranged
 from vispec.train.data.arrow import pc
 from vispec.train.data.columns import Array, lengths
-from vispec.train.data.diagnostics import Problems
+from vispec.train.data.diagnostics import DataDiagnostic, DataError, Problems
 from vispec.train.data.encoding import values as leaf
 from vispec.train.data.encoding import vocab as words
 from vispec.train.data.encoding.context import Context
 from vispec.train.data.encoding.vocab import Vocabulary
+from vispec.train.data.files import not_utf8, opened, whole
 
 
 def raw_tokens(a: Arranged, problems: Problems) -> tuple[list[str], Array]:
@@ -40,9 +42,12 @@ def indices_of(values: pa.ChunkedArray) -> tuple[list[Any], Array]:
 
 
 def vocabularies(model: Model, tokens: Mapping[str, tuple[list[str], Array]]) -> dict[str, Vocabulary]:
-    """Each vocabulary from all the variables that it serves."""
+    """Each vocabulary from all the variables that it serves, or from the file that the spec names."""
     built: dict[str, Vocabulary] = {}
     for vocab in model.vocabs:
+        if file := dict(vocab.options).get("from"):
+            built[vocab.name] = words.listed(vocab, lines_of(Path(model.source.name).parent / str(file)))
+            continue
         counts: Counter[str] = Counter()
         lower = words.settings(vocab)["lower"]
         for name, (distinct, indices) in tokens.items():
@@ -53,6 +58,22 @@ def vocabularies(model: Model, tokens: Mapping[str, tuple[list[str], Array]]) ->
         if counts:
             built[vocab.name] = words.build(vocab, counts)
     return built
+
+
+def lines_of(path: Path) -> list[str]:
+    """The lines of a file of words that are not blank; DataError where it cannot be read."""
+    file = opened(str(path))
+    try:
+        text = whole(file).getvalue().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise not_utf8(file) from None
+    except (OSError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or error
+        help = "a vocabulary is read `from` a file beside the spec, or one of an absolute path"
+        raise DataError(
+            [DataDiagnostic("D101", f"cannot read the words of a vocabulary: {reason}", str(path), help=help)]
+        ) from None
+    return [line.rstrip("\r") for line in text.split("\n") if line.strip()]
 
 
 def token_ids(a: Arranged, variable: Variable, raw: tuple[list[str], Array], context: Context) -> tuple[Array, Array]:
@@ -67,9 +88,25 @@ def token_ids(a: Arranged, variable: Variable, raw: tuple[list[str], Array], con
         return np.zeros(0, np.int32), np.zeros(0, bool)
     ids = np.array([*vocabulary.encode(distinct), 0], np.int32)[indices]
     missing = indices < 0
+    if not vocabulary.unknown:
+        _check_known(a, vocabulary, ids, missing, raw, context)
     if a.layout.sequence and (vocabulary.begin is not None or vocabulary.end is not None):
         return _with_symbols(a, vocabulary, ids, missing)
     return ids, missing
+
+
+def _check_known(
+    a: Arranged, vocabulary: Vocabulary, ids: Array, missing: Array, raw: tuple[list[str], Array], context: Context
+) -> None:
+    """D139 for words that a vocabulary without unknown ones has not."""
+    distinct, indices = raw
+    bad = (ids < 0) & ~missing
+    told = f"is not in vocabulary {vocabulary.name} of {len(vocabulary)} entries, which has no unknown words"
+    advice = "leave out `unknown=false`, and such words become <unk>"
+    _, first = np.unique(indices[bad], return_index=True)
+    places = np.flatnonzero(bad)[first]
+    once = np.isin(np.arange(len(bad)), places)
+    leaf.report_all(a.column, context.problems, "D139", once, lambda i: f"{distinct[indices[i]]!r} {told}", advice)
 
 
 def _with_symbols(a: Arranged, vocabulary: Vocabulary, ids: Array, missing: Array) -> tuple[Array, Array]:

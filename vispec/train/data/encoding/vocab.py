@@ -1,4 +1,5 @@
-"""Words and labels as numbers. Id 0 of a vocabulary is `<unk>`; begin and end symbols follow, then words by falling count."""
+"""Words and labels as numbers. Id 0 of a vocabulary is `<unk>`, unless it has no unknown words; begin and end symbols follow,
+then words by falling count, or in the order of a file."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -16,7 +17,8 @@ END = "</s>"
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Tokens by id. `begin` and `end`: the symbols put around each sequence, None where the spec asks for none."""
+    """Tokens by id. `begin` and `end`: the symbols put around each sequence, None where the spec asks for none. unknown:
+    whether there is an entry, the first, for all words that have none."""
 
     name: str
     tokens: tuple[str, ...]
@@ -24,6 +26,7 @@ class Vocabulary:
     end: str | None = None
     lower: bool = False
     chars: bool = False
+    unknown: bool = True
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -33,10 +36,11 @@ class Vocabulary:
         return {token: i for i, token in enumerate(self.tokens)}
 
     def encode(self, tokens: Iterable[str]) -> list[int]:
-        """Ids; 0 for a token that is not in the vocabulary."""
+        """Ids; for a token that is not in the vocabulary 0, or -1 where it has no unknown words."""
         if self.lower:
             tokens = (token.lower() for token in tokens)
-        return [self.ids.get(token, 0) for token in tokens]
+        other = 0 if self.unknown else -1
+        return [self.ids.get(token, other) for token in tokens]
 
     def decode(self, ids: Iterable[int]) -> list[str]:
         return [self.tokens[i] for i in ids]
@@ -60,27 +64,42 @@ def _symbol(value: object, default: str) -> str | None:
 
 
 def settings(vocab: Vocab) -> dict[str, Any]:
-    """The options that decide how text becomes tokens: begin, end, lower, chars."""
+    """The options that decide how text becomes tokens: begin, end, lower, chars, unknown."""
     options = dict(vocab.options)
     return {
         "begin": _symbol(options.get("begin"), BEGIN),
         "end": _symbol(options.get("end"), END),
         "lower": bool(options.get("lower", False)),
         "chars": bool(options.get("chars", False)),
+        "unknown": bool(options.get("unknown", True)),
     }
+
+
+def specials(chosen: Mapping[str, Any]) -> list[str]:
+    """The entries that are no words of the data."""
+    return list(
+        dict.fromkeys([*[UNKNOWN] * chosen["unknown"], *(s for s in (chosen["begin"], chosen["end"]) if s is not None)])
+    )
 
 
 def build(vocab: Vocab, counts: Mapping[str, int]) -> Vocabulary:
     """The vocabulary of counted tokens (lower-cased already): those seen min_count times, at most max_size entries in all."""
     options = dict(vocab.options)
     chosen = settings(vocab)
-    special = list(dict.fromkeys([UNKNOWN, *(s for s in (chosen["begin"], chosen["end"]) if s is not None)]))
+    special = specials(chosen)
     least = int(options.get("min_count") or 1)
     words = [word for word, count in counts.items() if count >= least and word not in special]
     words.sort(key=lambda word: (-counts[word], word))
     size = options.get("max_size")
     tokens = [*special, *words]
     return Vocabulary(vocab.name, tuple(tokens[: max(int(size), len(special))] if size else tokens), **chosen)
+
+
+def listed(vocab: Vocab, lines: Iterable[str]) -> Vocabulary:
+    """The vocabulary of the lines of a file, an entry each, in their order, behind its symbols. Each counts once."""
+    chosen = settings(vocab)
+    words = (word.lower() if chosen["lower"] else word for word in map(_unescape, lines))
+    return Vocabulary(vocab.name, tuple(dict.fromkeys([*specials(chosen), *words])), **chosen)
 
 
 @dataclass(frozen=True)
@@ -110,9 +129,8 @@ class Encoders:
 
     def to_json(self) -> dict[str, Any]:
         """All but the tokens, which `save` writes as text."""
-        options = {
-            v.name: {"begin": v.begin, "end": v.end, "lower": v.lower, "chars": v.chars} for v in self.vocabularies.values()
-        }
+        kept = ("begin", "end", "lower", "chars", "unknown")
+        options = {v.name: {key: getattr(v, key) for key in kept} for v in self.vocabularies.values()}
         labels = {k: None if v is None else list(v) for k, v in self.labels.items()}
         unmet = [vars(each) for each in self.unmet]
         return {"vocabularies": options, "labels": labels} | ({"unmet": unmet} if unmet else {})

@@ -22,12 +22,14 @@ REST = "*"
 class Slot:
     """Something that wants data: a variable, or the length of a plate that no variable with data stands in.
 
-    vector: it may be gathered from several columns. optional: its column may be absent. partial: it is a partial variable."""
+    vector: it may be gathered from several columns. optional: its column may be absent. partial: it is a partial variable.
+    ragged: rows differ in how many values they have of it."""
 
     name: str
     vector: bool
     optional: bool
     partial: bool = False
+    ragged: bool = False
 
 
 @dataclass
@@ -44,9 +46,12 @@ def choose(
     columns: Mapping[str, tuple[str, ...]],
     keys: Collection[str],
     problems: Problems,
+    recalled: Collection[str] = (),
 ) -> Chosen:
     """The columns of each slot; what is asked for and not there, or wanted and not there, is a problem. keys: columns that say
-    in which elements of plates a row stands."""
+    in which elements of plates a row stands. recalled: slots whose `columns` are a run's: the table need not have them."""
+    other = {name: items for name, items in columns.items() if name in recalled and not holds(table, items)}
+    columns = {name: items for name, items in columns.items() if name not in other}
     names = {name: list(_asked(table, name, columns[name], problems)) for name in slots if name in columns}
     for name in slots:
         if name and name not in columns and name in table.columns:
@@ -68,8 +73,15 @@ def choose(
     _take_anonymous(table, slots, chosen)
     for name, slot in slots.items():
         if name not in chosen and not slot.optional and name not in columns:
-            problems.add("D111", f"no column for `{name}`", table.origin.file, help=missing_help(table, slot, left))
+            before = f", which the run read from {listed(other[name])}" if name in other else ""
+            problems.add("D111", f"no column for `{name}`{before}", table.origin.file, help=missing_help(table, slot, left))
     return Chosen(chosen, [name for name in left if name not in claimed])
+
+
+def holds(table: Table, items: Sequence[str]) -> bool:
+    """Whether a table has any of these columns, or might."""
+    order = list(table.columns)
+    return any(item in order or item == REST or POSITION.fullmatch(item) or _between(order, item) for item in items)
 
 
 def _asked(table: Table, name: str, asked: Sequence[str], problems: Problems) -> Sequence[str]:
@@ -96,6 +108,8 @@ def _asked(table: Table, name: str, asked: Sequence[str], problems: Problems) ->
 def _no_column_help(table: Table, item: str) -> str:
     if "=" in item:
         return "give each variable a --columns of its own"
+    if any(column.anonymous for column in table.columns.values()):
+        return "the file's rows have no names; leave --columns out, or give each variable its file, as x=FILE"
     if not table.header:
         return "the file has no names; ask by position, as #1 or #1..3"
     order = list(table.columns)

@@ -7,7 +7,7 @@ from vispec.model.model import Model
 from vispec.train.data.columns import Column, Origin, Request, Table, concatenate
 from vispec.train.data.diagnostics import DataDiagnostic, DataError, Problems
 from vispec.train.data.files import has_columns, read
-from vispec.train.data.matching.choose import POSITION, REST, Slot, choose, gather, like_number, missing_help, numbered
+from vispec.train.data.matching.choose import POSITION, REST, Slot, choose, gather, holds, like_number, missing_help, numbered
 
 SHOWN = 8  # names of unused columns
 
@@ -37,7 +37,8 @@ def slots_of(model: Model, optional: Collection[str] = (), absent: Collection[st
         if variable.role != "latent" and variable.name not in absent:
             inner = [plates[name] for name in variable.plates if not plates[name].data]
             vector = bool(variable.type.shape) or bool(inner) or variable.type.domain == "tree"
-            slots[variable.name] = Slot(variable.name, vector, variable.name in optional, variable.role == "partial")
+            ragged = any(plate.ragged for plate in inner)
+            slots[variable.name] = Slot(variable.name, vector, variable.name in optional, variable.role == "partial", ragged)
     for plate in model.plates:
         if plate.ragged and not any(plate.name in _plates(model, name) for name in slots):
             slots[plate.length_key] = Slot(plate.length_key, len(plate.inside) > 1, False)
@@ -96,6 +97,7 @@ def match(
     absent: Collection[str] = (),
     index: Mapping[str, str] | None = None,
     remembered: Collection[str] = (),
+    recalled: Collection[str] = (),
 ) -> Matched:
     """Read all files and give each slot its column; what fits nowhere is a problem, or a warning for a latent's column."""
     slots = slots_of(model, optional, absent)
@@ -106,12 +108,13 @@ def match(
         rest = {name: slot for name, slot in slots.items() if name not in named}
         if model.single is not None and (len(bare) > 1 or blocks(model) > 1):  # each file has what it has
             rest = {name: replace(slot, optional=True) for name, slot in rest.items()}
-        _match_tables(model, bare, rest, columns, index or {}, matched, problems)
+        _match_tables(model, bare, rest, columns, recalled, index or {}, matched, problems)
     for name, paths in named.items():
         single = model.single is not None
         keys = own_keys(model, name, index or {}) if len(paths) == 1 else {}
         matched.own[name] = {}
-        parts = [_own_column(slots[name], path, columns.get(name), keys, single, matched, problems) for path in paths]
+        asked, sure = columns.get(name), name not in recalled
+        parts = [_own_column(slots[name], path, asked, sure, keys, single, matched, problems) for path in paths]
         if all(parts):
             _store(matched, name, [part for part in parts if part], problems)
     _check_keys(index or {}, remembered, matched, (bare or next(iter(named.values())))[0], problems)
@@ -177,7 +180,8 @@ def _request(slots: Mapping[str, Slot], columns: Mapping[str, tuple[str, ...]], 
         wanted = every or name in slots or name in asked or name in keys
         return wanted or any(numbered(slot, name) is not None for slot in slots.values())
 
-    return Request(keep, positional)
+    whole = asked == {"#1"} and all(slots[name].ragged for name in slots if name in columns)
+    return Request(keep, positional, whole=whole)
 
 
 def key_names(model: Model, index: Mapping[str, str]) -> dict[str, str]:
@@ -201,6 +205,7 @@ def _match_tables(
     paths: Sequence[str],
     slots: Mapping[str, Slot],
     columns: Mapping[str, tuple[str, ...]],
+    recalled: Collection[str],
     index: Mapping[str, str],
     matched: Matched,
     problems: Problems,
@@ -211,12 +216,11 @@ def _match_tables(
     found: dict[str, list[Column]] = {}
     keyed: dict[str, list[Column]] = {}
     for number, table in enumerate(tables):
-        if table.note:
-            problems.warn("D196", table.note, table.origin.file)
+        _tell_note(table, problems)
         own = {plate: name for plate, name in keys.items() if name in table.columns}
-        chosen = choose(table, slots, columns, {*own.values()}, problems)
+        chosen = choose(table, slots, columns, {*own.values()}, problems, recalled)
         if not number:
-            matched.names |= {name: chosen.names[name] for name in columns if name in chosen.names}
+            matched.names |= {name: chosen.names[name] for name in columns if name in chosen.names and name not in recalled}
             columns = {**columns, **matched.names}  # ranges are resolved once
             _tell_unused(model, table, chosen.left, problems)
             matched.unused = chosen.left
@@ -235,6 +239,11 @@ def _match_tables(
         if len(parts) == len(tables) and (whole := concatenate(parts)) is not None:
             matched.keys[plate] = whole
     matched.origin = Origin(tuple(part for table in tables for part in table.origin.parts))
+
+
+def _tell_note(table: Table, problems: Problems) -> None:
+    if table.note:
+        problems.warn("D196", table.note, table.origin.file)
 
 
 def _tell_unused(model: Model, table: Table, left: Sequence[str], problems: Problems) -> None:
@@ -270,17 +279,22 @@ def _own_column(
     slot: Slot,
     path: str,
     asked: tuple[str, ...] | None,
+    sure: bool,
     keys: Mapping[str, str],
     single: bool,
     matched: Matched,
     problems: Problems,
 ) -> Column | None:
-    """The column of `name=path`: as --columns says, of that name, or the file's only one."""
+    """The column of `name=path`: as --columns says, of that name, or the file's only one. sure: not if a run alone says so, and
+    the file has no such column."""
     columns = {slot.name: matched.names.get(slot.name, asked)} if asked else {}
     request = replace(_request({slot.name: slot}, columns, keys.values()), single=single)
     table = read(path, request)
+    _tell_note(table, problems)
     there = {plate: table.columns[name] for plate, name in keys.items() if name in table.columns and name != slot.name}
     matched.own[slot.name] = there
+    if asked and not sure and not holds(table, asked):
+        asked, columns = None, {}
     taken = {column.label for column in there.values()}
     chosen = choose(table, {slot.name: slot}, columns, taken, problems if asked else Problems()).names
     if slot.name in chosen:

@@ -1,7 +1,7 @@
 """CoNLL-U: a sentence is a row, its words are the elements of a list; columns form, lemma, upos, xpos, feats, head and deprel.
 
 A word is a line of ten cells between tabs. Comments, multiword tokens (`3-4`) and empty nodes (`5.1`) are passed over; a blank
-line ends a sentence. `_` is a missing value, but as a form, a lemma or an upos it may be the underscore itself, and stays.
+line ends a sentence. `_` is a missing value, but as a form it is the underscore itself, and so it is as the lemma of that form.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,6 @@ CELLS = 10
 TEXT = {"form": 1, "lemma": 2, "upos": 3, "xpos": 4, "feats": 5, "deprel": 7}
 HEAD = 6
 NAMES = ("form", "lemma", "upos", "xpos", "feats", "head", "deprel")
-WORDS = ("form", "lemma", "upos")  # whose underscore is no sign of absence
 
 
 def read(file: DataFile, request: Request) -> Table:
@@ -30,8 +29,7 @@ def read(file: DataFile, request: Request) -> Table:
         lines.append(line)
         counts.append(len(words))
         for name, values in kept.items():
-            at = TEXT[name]
-            values += [None if cells[at] == "_" and name not in WORDS else cells[at] for cells in words]
+            values += [cell(name, cells) for cells in words]
         heads += [None if cells[HEAD] == "_" else int(cells[HEAD]) for cells in words]
     origin = file.origin(len(lines), lambda row: lines[row])
     level = np.array(counts, np.int64)
@@ -41,6 +39,13 @@ def read(file: DataFile, request: Request) -> Table:
     columns = {name: Column(name, (level,), pa.chunked_array([array]), origin) for name, array in arrays.items()}
     unread = Column("", (), pa.chunked_array([pa.nulls(len(lines))]), origin)
     return Table({name: columns.get(name, replace(unread, label=name)) for name in NAMES}, origin)
+
+
+def cell(name: str, cells: list[str]) -> str | None:
+    """What a word has in a column of text; None where it is not given."""
+    value = cells[TEXT[name]]
+    underscore = name == "form" or (name == "lemma" and cells[TEXT["form"]] == "_")
+    return None if value == "_" and not underscore else value
 
 
 def sentences(file: DataFile) -> Iterator[tuple[int, list[list[str]]]]:

@@ -122,17 +122,22 @@ def _sparse(file: DataFile, arrays: Mapping[str, Array]) -> Column:
             raise DataError([DataDiagnostic("D131", message, file.name, column=name)])
     bounds, indices = parts["indptr"].astype(np.int64), parts["indices"].astype(np.int64)
     counts = parts.get("counts", np.ones(len(indices))).astype(np.int64)
-    _check_sparse(file, bounds, indices, counts)
-    running = np.concatenate(([0], np.cumsum(counts)))
-    try:
-        tokens = np.repeat(indices, counts)
-    except MemoryError:
-        raise too_many(file, int(counts.sum())) from None
+    level, tokens = copies(file, bounds, indices, counts)
     values = pa.array(tokens.astype(np.int32) if len(tokens) and tokens.max() < 2**31 else tokens)
     if "vocab" in arrays and arrays["vocab"].dtype.kind == "U" and arrays["vocab"].ndim == 1:
         values = _words(file, arrays["vocab"], values)
     origin = file.origin(len(bounds) - 1)
-    return Column(SPARSE, (np.diff(running[bounds]),), pa.chunked_array([values]), origin, anonymous=True)
+    return Column(SPARSE, (level,), pa.chunked_array([values]), origin, anonymous=True)
+
+
+def copies(file: DataFile, bounds: Array, indices: Array, counts: Array) -> tuple[Array, Array]:
+    """Each index as often as it is counted, and how many that makes in each row, which is from bounds[row] to the next."""
+    _check_sparse(file, bounds, indices, counts)
+    running = np.concatenate(([0], np.cumsum(counts)))
+    try:
+        return np.diff(running[bounds]), np.repeat(indices, counts)
+    except MemoryError:
+        raise too_many(file, int(counts.sum())) from None
 
 
 def _check_sparse(file: DataFile, bounds: Array, indices: Array, counts: Array) -> None:

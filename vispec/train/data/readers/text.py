@@ -12,18 +12,23 @@ from vispec.train.data.arrow import pc
 from vispec.train.data.columns import Column, DataFile, Reader, Request, Table
 from vispec.train.data.diagnostics import DataDiagnostic, DataError
 from vispec.train.data.files import not_utf8
+from vispec.train.data.readers import docword
 
 BLOCK = 1 << 24  # bytes read at once
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def read(file: DataFile, request: Request) -> Table:
-    """One column without a name, of whole lines; by position, the cells of each line as columns "#1", "#2", ..."""
+    """One column without a name, of whole lines; it is "#1" where many values are wanted of a row. Else, by position,
+    the cells of each line as columns "#1", "#2", ..."""
+    by_cells = request.positional and not request.whole
+    if not by_cells and docword.is_docword(file):
+        return docword.read(file, request)
     try:
         lines = pa.chunked_array(list(_blocks(file)), pa.large_string())
     except pa.ArrowInvalid:
         raise not_utf8(file) from None
-    if request.positional:
+    if by_cells:
         return _cells(file, lines)
     origin = file.origin(len(lines), lambda row: row + 1)
     return Table({"": Column("", (), lines, origin, anonymous=True)}, origin, header=False)

@@ -1,0 +1,1 @@
+"""Answers beside gold: what is predicted against what the data have."""
