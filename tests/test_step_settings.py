@@ -215,7 +215,7 @@ def test_nets_learn_in_bf16_and_sums_are_in_float32(sentences, tmp_path):
     in_halves(module, data.checked, torch.device("cpu"))
     batch = {"x": torch.randint(2, 6, (3, 5)), "x_len": torch.tensor([5, 3, 1])}
     seen = []
-    module.lm.out.register_forward_hook(lambda *_: seen.append(_[2].dtype))
+    module.lm.lstm.register_forward_hook(lambda *_: seen.append(_[2].dtype))
     scored = module.log_prob(batch)
     module.train()
     learnt = module.log_prob(batch)

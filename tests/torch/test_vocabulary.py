@@ -91,3 +91,16 @@ def test_no_table_of_all_logits_is_made() -> None:
     with Watch():
         vocabulary_log_prob(h, out, torch.zeros(40, 50, dtype=torch.long)).sum().backward()
     assert largest <= vocabulary.AT_ONCE
+
+
+def test_products_are_in_the_precision_of_what_is_read() -> None:
+    """As under autocast: the sums stay in float32."""
+    h, out, value, inside = case((3, 5))
+    h, out = h.detach().bfloat16().requires_grad_(), out.float()
+    got = vocabulary_log_prob(h, out, value, inside)
+    assert got.dtype == torch.float32
+    expected = plain(h.float(), out, value, inside)
+    torch.testing.assert_close(got, expected, rtol=0, atol=0.05)
+    (by_h, by_weight) = torch.autograd.grad(got.sum(), (h, out.weight))
+    assert (by_h.dtype, by_weight.dtype) == (torch.bfloat16, torch.float32)
+    torch.testing.assert_close(by_weight, torch.autograd.grad(expected.sum(), out.weight)[0], rtol=0, atol=0.05)

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 # sums.logsum: impossible_alone
 # sums.vocabulary: VocabularyLogProb
 # sums.vocabulary: add_gradients
+# sums.vocabulary: logits_at
 # sums.vocabulary: pieces
 # sums.vocabulary: vocabulary_log_prob
 # told.decide: decide

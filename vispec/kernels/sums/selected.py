@@ -36,7 +36,7 @@ class SelectedLogSoftmax(torch.autograd.Function):
 
 def selected_log_softmax(h: Tensor, out: nn.Linear, row: Tensor, col: Tensor) -> Tensor:
     """log_softmax(out(h))[row, col]: h (U, H), row and col that broadcast to (*S) → (*S)."""
-    return SelectedLogSoftmax.apply(h, out.weight, out.bias, *torch.broadcast_tensors(row, col))
+    return SelectedLogSoftmax.apply(h.to(out.weight.dtype), out.weight, out.bias, *torch.broadcast_tensors(row, col))
 
 
 def softmax_in_place(logits: Tensor) -> tuple[Tensor, Tensor]:

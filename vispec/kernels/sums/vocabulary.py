@@ -19,7 +19,7 @@ class VocabularyLogProb(torch.autograd.Function):
         if alike and any(ctx.needs_input_grad[:3]):
             made = torch.empty_like(h), torch.zeros_like(weight), torch.zeros_like(bias)
         for rows in pieces(len(h), len(weight)):
-            log_p = torch.addmm(bias, h[rows], weight.T).log_softmax(-1)
+            log_p = logits_at(rows, h, weight, bias).log_softmax(-1)
             found[rows] = log_p.gather(1, value[rows, None])[:, 0]
             if made is not None:
                 add_gradients(made, rows, h, weight, log_p.exp_().neg_(), value)
@@ -32,16 +32,23 @@ class VocabularyLogProb(torch.autograd.Function):
         h, weight, bias, value = ctx.saved_tensors
         made, ctx.made = ctx.made, None
         if torch.is_grad_enabled():  # the gradient is to be differentiated
-            p = torch.addmm(bias, h, weight.T).softmax(-1)
+            p = torch.addmm(bias, h.to(weight.dtype), weight.T).softmax(-1)
             g = grad[:, None] * (nn.functional.one_hot(value, len(weight)) - p)
             return g @ weight, g.T @ h, g.sum(0), None, None
         if made is not None and bool((grad == grad[:1]).all()):
             return *(each.mul_(grad[0]) if len(grad) else each for each in made), None, None
         made = torch.empty_like(h), torch.zeros_like(weight), torch.zeros_like(bias)
         for rows in pieces(len(h), len(weight)):
-            p = torch.addmm(bias, h[rows], weight.T).softmax(-1)
+            p = logits_at(rows, h, weight, bias).softmax(-1)
             add_gradients(made, rows, h, weight, p.neg_(), value, grad[rows, None])
         return *made, None, None
+
+
+def logits_at(rows: slice, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Of some positions, the product in the precision of h."""
+    if h.dtype == weight.dtype:
+        return torch.addmm(bias, h[rows], weight.T)
+    return (h[rows] @ weight.to(h.dtype).T).to(bias.dtype) + bias
 
 
 def pieces(count: int, size: int) -> list[slice]:
@@ -56,9 +63,14 @@ def add_gradients(made, rows: slice, h: Tensor, weight: Tensor, minus_p: Tensor,
     at = value[rows, None]
     minus_p.scatter_add_(1, at, torch.ones_like(at, dtype=minus_p.dtype))
     g = minus_p if by is None else minus_p.mul_(by)
-    by_h[rows] = g @ weight
-    by_weight.addmm_(g.T, h[rows].to(g.dtype))
     by_bias.add_(g.new_ones(len(g)) @ g)  # three times as fast as g.sum(0)
+    if h.dtype == weight.dtype:
+        by_h[rows] = g @ weight
+        by_weight.addmm_(g.T, h[rows])
+    else:
+        g = g.to(h.dtype)
+        by_h[rows] = g @ weight.to(h.dtype)
+        by_weight.add_(g.T @ h[rows])
 
 
 def vocabulary_log_prob(h: Tensor, out: nn.Linear, value: Tensor, inside: Tensor | None = None, alike: bool = True) -> Tensor:

@@ -1,7 +1,8 @@
 """`precision : bf16`: while a module learns, the products within its nets are in bfloat16, by torch.autocast.
 
 Parameters, gradients and what nets give are float32, and so are the sums of the model, which are in log space and need its
-digits. A module that is scored computes in float32 alone.
+digits; what a net is read at before its last layer stays narrow, as that layer is a product too. A module that is scored
+computes in float32 alone.
 """
 
 from collections.abc import Callable
@@ -26,10 +27,11 @@ def in_halves(module: nn.Module, model: Model, device: torch.device) -> None:
             found = get(module, net.name)
             for way in WAYS:
                 if hasattr(found, way):
-                    setattr(found, way, halved(getattr(found, way), found, device))
+                    wide = "features" not in way
+                    setattr(found, way, halved(getattr(found, way), found, device, wide))
 
 
-def halved(method: Callable[..., Any], net: nn.Module, device: torch.device) -> Callable[..., Any]:
+def halved(method: Callable[..., Any], net: nn.Module, device: torch.device, wide: bool) -> Callable[..., Any]:
     """The method of a net under autocast."""
 
     @wraps(method)
@@ -37,7 +39,8 @@ def halved(method: Callable[..., Any], net: nn.Module, device: torch.device) -> 
         if not net.training:
             return method(*args, **kwargs)
         with torch.autocast(device.type, torch.bfloat16):
-            return tree_map(widened, method(*args, **kwargs))
+            found = method(*args, **kwargs)
+            return tree_map(widened, found) if wide else found
 
     return call
 
