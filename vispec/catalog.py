@@ -165,12 +165,12 @@ def composed(modifier: Modifier, law: Distribution, bounds: tuple[str, ...]) -> 
 class Option:
     """A literal setting of a layer.
 
-    kind: "count" a positive whole number; "size" that or a size's name; "sizes" a list of sizes, or one; "fraction" in [0, 1);
-    "flag" a boolean, also set by its bare name; "choice" one of `choices`; "argument" a name of one of the net's arguments;
-    "text".
+    kind: "count" a positive whole number; "size" that or a size's name; "sizes" a list of sizes, or one; "table" the name of an
+    embedding, "embedding" that or a size; "fraction" in [0, 1); "flag" a boolean, also set by its bare name; "choice" one of
+    `choices`; "argument" a name of one of the net's arguments; "text".
     """
 
-    kind: Literal["count", "size", "sizes", "fraction", "flag", "choice", "argument", "text"]
+    kind: Literal["count", "size", "sizes", "table", "embedding", "fraction", "flag", "choice", "argument", "text"]
     default: Any = None
     required: bool = False
     choices: tuple[str, ...] = ()
@@ -188,6 +188,7 @@ class Network:
     causal: False if it reads elements ahead even where the net is asked for prefixes; the name of an option if it does so
             where that option is set; True otherwise.
     embeds: it needs an argument that still is integers. memory: of several sequence arguments it looks things up in the last.
+    outputs: it stands in the place of the layer behind the trunk, which gives the heads.
     steps: where it works along the time axis, whether a causal one can also be asked for one element more (Stream.next).
     learns: it takes something from a batch of data before the fit.
     linear: whether its result is linear in its input; the name of an option if it is so where that option is empty.
@@ -204,6 +205,7 @@ class Network:
     ordered: bool = False
     causal: bool | str = True
     embeds: bool = False
+    outputs: bool = False
     memory: bool = False
     steps: bool = False
     learns: bool = False

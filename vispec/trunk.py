@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vispec.catalog import networks
 
 if TYPE_CHECKING:
-    from vispec.model.model import Net, Stage
+    from vispec.model.model import Embedding, Net, Stage
 
 
 @dataclass(frozen=True)
@@ -66,22 +66,56 @@ def trunk_problems(net: Net) -> Iterator[TrunkProblem]:
             yield TrunkProblem(None, f"`{name}` points into a plate of unknown size, so no table can have a row for each value")
     sequence = any(type.star for _, type in net.args)
     image = any(not type.star and len(type.shape) > 1 for _, type in net.args)
-    finite = any(type.domain in ("category", "token", "index") for _, type in net.args)
+    labels = {type.card for _, type in net.args if type.domain in ("category", "token", "index")}
     for position, stage in enumerate(net.trunk):
         layer = networks()[stage.layer]
         if layer.problem and (message := layer.problem(position, **bind(stage))):
             yield TrunkProblem(stage, message)
-        if layer.embeds and not finite:
+        table = table_of(stage)
+        if layer.embeds and not labels:
             yield TrunkProblem(
                 stage, f"`{layer.name}` has nothing to embed: no token, category or index arrives here as itself"
             )
+        elif table and not layer.outputs and table.rows not in labels:
+            message = (
+                f"`{table.name}` has a row for each of {table.rows} values, and no argument over these arrives here as itself"
+            )
+            yield TrunkProblem(stage, message)
         if not (layer.sequence == "element" or sequence or (image and layer.sequence == "both")):
             what = "a sequence" if layer.sequence == "sequence" else "an image or a sequence"
             yield TrunkProblem(stage, f"`{layer.name}` needs {what}, and none is left here", "a sequence's type has a star")
-        finite = finite and image and layer.sequence == "both"
+        if table and layer.embeds and layer.sequence == "element":
+            labels -= {table.rows}
+        elif not (image and layer.sequence == "both"):
+            labels = set()
         sequence = sequence and (not layer.pools or memory_argument(net) is not None)
         image = image and layer.sequence != "both"
     yield from _head_problems(net, sequence)
+    yield from _output_problems(net)
+
+
+def table_of(stage: Stage) -> Embedding | None:
+    """The table that the stage reads or gives outputs by, where it is one of the model's."""
+    options = networks()[stage.layer].options
+    tables = (value for name, value in bind(stage).items() if name in options and options[name].kind in ("table", "embedding"))
+    return next((value for value in tables if value is not None and not isinstance(value, int | str)), None)
+
+
+def _output_problems(net: Net) -> Iterator[TrunkProblem]:
+    """A layer in the place of the last one: what it gives is the one head, and its weights are those of a table."""
+    for position, stage in enumerate(net.trunk):
+        if not networks()[stage.layer].outputs:
+            continue
+        table, (_, type), *others = table_of(stage), *net.heads
+        if position + 1 < len(net.trunk):
+            yield TrunkProblem(stage, f"`{stage.layer}` gives the outputs, and so comes last")
+        elif table is not None and (others or type.domain not in ("simplex", "real") or type.shape != (table.rows,)):
+            message = f"`{stage.layer}({table.name})` gives a number for each of {table.rows} values, and nothing else"
+            yield TrunkProblem(stage, message, f"let `{net.name}` give simplex[{table.rows}]")
+        if net.prior is not None or stage.prior is not None:
+            yield TrunkProblem(
+                stage, "the weights of the outputs are those of a table, which has no prior", "leave out the prior"
+            )
 
 
 def _head_problems(net: Net, sequence: bool) -> Iterator[TrunkProblem]:

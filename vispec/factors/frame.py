@@ -129,7 +129,7 @@ class Frame:
 
 def stored_names(model: Model) -> dict[str, str]:
     """What is stored of each parameter: itself, or unconstrained numbers under a name that nothing in the spec has."""
-    declared = (*model.params, *model.variables, *model.lets, *model.nets, *model.sizes, *model.vocabs)
+    declared = (*model.params, *model.variables, *model.lets, *model.nets, *model.sizes, *model.vocabs, *model.embeddings)
     taken, found = {each.name for each in declared}, dict[str, str]()
     for param in model.params:
         name = f"raw_{param.name}" if param.type.domain in CONSTRAINED else param.name

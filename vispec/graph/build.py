@@ -12,15 +12,16 @@ from itertools import combinations
 import networkx as nx
 
 from vispec.graph.reads import Read, reads
-from vispec.model.model import Let, Model, Net, Param, Plate, Stage, Variable
+from vispec.model.model import Embedding, Let, Model, Net, Param, Plate, Stage, Variable
+from vispec.trunk import table_of
 
 
 @dataclass(frozen=True)
 class ModelGraph:
     """The model's directed multigraph.
 
-    A node is a name with: kind ("variable", "param", "let", "net"), role (of a variable; "latent" for a net with a prior;
-    else None), plates (outermost first), type (None for a net), span, guide (True for a `let` of the guide).
+    A node is a name with: kind ("variable", "param", "let", "net", "embedding"), role (of a variable; "latent" for a net with a
+    prior; else None), plates (outermost first), type (None for nets and embeddings), span, guide (True for a `let` of a guide).
     An edge has: access (see graph.reads), past (it reaches into the past), lag (how far, None for a whole prefix), plate (along
     which it reaches past its own element), via (the nets on the way), guide (it belongs to the guide). Two edges between the
     same nodes differ in some of these.
@@ -53,7 +54,7 @@ def crosses(one: set[str], two: set[str]) -> bool:
 def build_graph(model: Model) -> ModelGraph:
     """The graph of a checked model; nothing of it depends on sizes."""
     graph = nx.MultiDiGraph(name=model.name)
-    for node in (*model.params, *model.nets, *model.variables, *model.lets):
+    for node in (*model.params, *model.embeddings, *model.nets, *model.variables, *model.lets):
         graph.add_node(node.name, **_attributes(node, model))
     for let in model.guide_lets:
         graph.add_node(let.name, **_attributes(let, model) | {"guide": True})
@@ -67,11 +68,11 @@ def drawn_plates(node: Param | Variable | Let, model: Model) -> tuple[str, ...]:
     return tuple(plate for plate in node.plates if not model.plate[plate].implicit)
 
 
-def _attributes(node: Param | Net | Variable | Let, model: Model) -> dict[str, object]:
+def _attributes(node: Param | Embedding | Net | Variable | Let, model: Model) -> dict[str, object]:
     kind = type(node).__name__.lower()
     role = node.role if isinstance(node, Variable) else "latent" if isinstance(node, Net) and node.random else None
-    plates = () if isinstance(node, Net) else drawn_plates(node, model)
-    type_ = None if isinstance(node, Net) else node.type
+    plates = () if isinstance(node, Net | Embedding) else drawn_plates(node, model)
+    type_ = None if isinstance(node, Net | Embedding) else node.type
     return {"kind": kind, "role": role, "plates": plates, "type": type_, "span": node.span, "guide": False}
 
 
@@ -79,6 +80,8 @@ def _all_reads(model: Model) -> Iterator[tuple[str, Read, bool]]:
     """(reader, what it reads, whether the guide reads it)."""
     for net in model.nets:
         yield from ((net.name, read, False) for prior in _priors(net.prior, net.trunk) for read in reads(prior))
+        tables = dict.fromkeys(table.name for stage in net.trunk if (table := table_of(stage)))
+        yield from ((net.name, Read(table, "own"), False) for table in tables)
     for variable in model.variables:
         yield from ((variable.name, read, False) for read in reads(variable.law))
     for let in model.lets:

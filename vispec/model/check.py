@@ -16,6 +16,7 @@ from vispec.model.laws.laws import resolve_law
 from vispec.model.laws.support import Target
 from vispec.model.names.annotations import read_type
 from vispec.model.names.declare import declare
+from vispec.model.names.embeddings import read_embedding
 from vispec.model.names.scope import Context, PlateInfo, Scope, Symbol
 from vispec.model.names.sizes import read_vocab
 from vispec.model.names.unused import warn
@@ -62,6 +63,7 @@ class _Checker:
         declare(scope, self.tree.body, sizes)
         guide = [entry for section in self._of(t.Guide) for entry in section.entries]
         declare_guide(scope, guide)
+        self._embeddings()
         self._types()
         self._resolve_lets()
         vocabs = tuple(read_vocab(scope, s.node) for s in self._symbols() if isinstance(s.node, t.Vocab))
@@ -95,6 +97,7 @@ class _Checker:
             infer=infer,
             fit=fit,
             joint=joint,
+            embeddings=tuple(scope.embeddings.values()),
         )
 
     def _of(self, kind: type[Node]) -> Iterator[Node]:
@@ -102,6 +105,15 @@ class _Checker:
 
     def _symbols(self) -> list[Symbol]:
         return sorted(self.scope.symbols.values(), key=lambda symbol: symbol.span.start)
+
+    def _embeddings(self) -> None:
+        for symbol in self._symbols():
+            if isinstance(symbol.node, t.Embedding):
+                table = read_embedding(self.scope, symbol.node)
+                if table is None:
+                    self.scope.poisoned.add(symbol.name)
+                else:
+                    self.scope.embeddings[symbol.name] = table
 
     def _types(self) -> None:
         """The types of parameters and variables, and the signatures of nets."""

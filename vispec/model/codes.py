@@ -9,6 +9,7 @@ CODES: dict[str, str] = {
     "V106": "a size that cannot be computed",
     "V107": "a vocabulary option that does not exist",
     "V108": "a vocabulary option with a value it cannot have",
+    "V104": "an embedding with a setting that it cannot have",
     "V109": "a plate opened inside itself",
     "V110": "a plate opened again with another size",
     "V111": "one name for a plate and a chain",

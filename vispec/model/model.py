@@ -266,6 +266,19 @@ class Vocab:
 
 
 @dataclass(frozen=True)
+class Embedding:
+    """A table of vectors that nets share: one of `width` numbers for each of `rows` values. file: of word vectors, as the spec
+    names it, where the table starts. frozen: it keeps them."""
+
+    name: str
+    rows: Dim
+    width: Dim
+    file: str | None
+    frozen: bool
+    span: Span
+
+
+@dataclass(frozen=True)
 class Plate:
     """size None: the data tells. `inside`: the plates open around its first opening, outermost first.
 
@@ -322,13 +335,13 @@ class Let:
     span: Span
 
 
-Setting = int | float | str | bool | tuple["Setting", ...] | None
+Setting = int | float | str | bool | Embedding | tuple["Setting", ...] | None
 
 
 @dataclass(frozen=True)
 class Stage:
     """A layer: a catalog entry with its settings, by option name where the spec has it (args is empty). A size is a Dim, an
-    argument of the net its name."""
+    argument of the net its name, a table its declaration."""
 
     layer: str
     args: tuple[Setting, ...]
@@ -442,12 +455,14 @@ class Model:
     infer: tuple[Infer, ...]
     fit: tuple[FitEntry | Schedule, ...]
     joint: JointGuide | None = None
+    embeddings: tuple[Embedding, ...] = ()
     fresh: tuple[tuple[str, int], ...] = ()
 
     @property
     def fixed(self) -> tuple[str, ...]:
-        """The parameters, nets and point estimates that a fit keeps as they start."""
-        return next((entry.value for entry in self.fit if entry.key == "fixed"), ())  # type: ignore[union-attr,return-value]
+        """The parameters, tables, nets and point estimates that a fit keeps as they start."""
+        named = next((entry.value for entry in self.fit if entry.key == "fixed"), ())  # type: ignore[union-attr]
+        return (*named, *(table.name for table in self.embeddings if table.frozen))  # type: ignore[misc]
 
     @property
     def weight(self) -> str | None:

@@ -22,6 +22,9 @@ def _lines(model: m.Model) -> Iterator[str]:
     for vocab in model.vocabs:
         options = ", ".join(f"{name}={show_setting(value)}" for name, value in vocab.options)
         yield f"vocab {vocab.name}" + (f"({options})" if options else "")
+    for table in model.embeddings:
+        file = "" if table.file is None else f', from="{table.file}"'
+        yield f"embedding {table.name}({table.rows}, {table.width}{file}{', frozen' * table.frozen})"
     for plate in model.plates:
         yield show_plate(plate)
     for param in model.params:
@@ -106,6 +109,8 @@ def show_setting(value: m.Setting) -> str:
         return str(value).lower()
     if isinstance(value, tuple):
         return f"[{', '.join(map(show_setting, value))}]"
+    if isinstance(value, m.Embedding):
+        return value.name
     return "none" if value is None else str(value)
 
 

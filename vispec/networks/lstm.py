@@ -8,12 +8,13 @@ from vispec.catalog import Network, Option
 from vispec.networks.embed import embed as look_up
 
 if TYPE_CHECKING:
+    from vispec.model.model import Embedding
     from vispec.model.types import Dim
     from vispec.torch.nets.stream import Stream
 
 OPTIONS = {
     "hidden": Option("size", required=True),
-    "embed": Option("size"),
+    "embed": Option("embedding"),
     "layers": Option("count", default=1),
     "bidirectional": Option("flag", default=False),
     "dropout": Option("fraction", default=0.0),
@@ -22,7 +23,13 @@ OPTIONS = {
 
 
 def lstm(
-    stream: Stream, hidden: Dim, embed: Dim | None, layers: int, bidirectional: bool, dropout: float, init: str | None
+    stream: Stream,
+    hidden: Dim,
+    embed: Dim | Embedding | None,
+    layers: int,
+    bidirectional: bool,
+    dropout: float,
+    init: str | None,
 ) -> None:
     """init: the argument from which the first states are projected; the others are read with each element."""
     recurrent(stream, "LSTM", hidden, embed, layers, bidirectional, dropout, init)
@@ -32,7 +39,7 @@ def recurrent(
     stream: Stream,
     mode: str,
     hidden: Dim,
-    embed: Dim | None,
+    embed: Dim | Embedding | None,
     layers: int,
     bidirectional: bool,
     dropout: float,

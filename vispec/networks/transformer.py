@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING
 
 from vispec.catalog import Network, Option
 from vispec.networks.embed import embed as look_up
+from vispec.networks.embed import width_of
 
 if TYPE_CHECKING:
+    from vispec.model.model import Embedding
     from vispec.model.types import Dim
     from vispec.torch.nets.stream import Stream
 
 
-def transformer(stream: Stream, embed: Dim, heads: int, layers: int, hidden: Dim | None, dropout: float) -> None:
+def transformer(stream: Stream, embed: Dim | Embedding, heads: int, layers: int, hidden: Dim | None, dropout: float) -> None:
     """Everything is brought to width `embed` and added up before the first layer; hidden is 4 · embed by default."""
     look_up(stream, embed)
+    embed = width_of(embed)
     stream.start()
     add_up(stream, embed)
     hidden = stream.product(4, embed) if hidden is None else hidden
@@ -32,8 +35,9 @@ def transformer(stream: Stream, embed: Dim, heads: int, layers: int, hidden: Dim
         stream.set(f"{module}({stream.parts[0].text}{mask})", embed)
 
 
-def divides(position: int, embed: Dim, heads: int, **_: object) -> str | None:
+def divides(position: int, embed: Dim | Embedding, heads: int, **_: object) -> str | None:
     """Each head has an equal share of the width."""
+    embed = width_of(embed)
     odd = isinstance(embed, int) and embed % heads
     return f"`embed` of `transformer`, {embed}, does not divide among {heads} heads" if odd else None
 
@@ -54,7 +58,7 @@ ENTRY = Network(
     "transformer",
     transformer,
     {
-        "embed": Option("size", required=True),
+        "embed": Option("embedding", required=True),
         "heads": Option("count", default=4),
         "layers": Option("count", default=2),
         "hidden": Option("size"),

@@ -112,6 +112,11 @@ class Builder(Transformer_NonRecursive):  # type: ignore[type-arg]
         name, *options = children
         return t.Vocab(span_of(meta), name, tuple(present(options)))
 
+    def embedding(self, meta: Meta, children: Children) -> t.Embedding:
+        name, *settings = present(children)
+        given = tuple(each for each in settings if not isinstance(each, t.Keyword))
+        return t.Embedding(span_of(meta), name, given, tuple(each for each in settings if isinstance(each, t.Keyword)))
+
     def option(self, meta: Meta, children: Children) -> t.Keyword:
         name, value = children
         return t.Keyword(span_of(meta), str(name), value or t.Name(span_of(meta), "true"))

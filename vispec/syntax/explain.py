@@ -14,7 +14,7 @@ from vispec.syntax.words import BLOCKS, GOES_ON, ROLES, SECTIONS, STATEMENTS
 
 _WORD = re.compile(r'[A-Za-z_]\w*|[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|"[^"\n]*"|\|>|->|\.\.|[<>=!]=|\S')
 _TYPED = (*ROLES, "param", "net")
-_OUTER = ("size", "vocab", "net", *SECTIONS)
+_OUTER = ("size", "vocab", "embedding", "net", *SECTIONS)
 
 # What the parser can take next, as words for people; operators and other terminals not listed here are "an operator".
 _SAY = {

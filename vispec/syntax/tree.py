@@ -188,6 +188,15 @@ class Vocab(Node):
 
 
 @dataclass(frozen=True)
+class Embedding(Node):
+    """`embedding E(V, 300, from="vectors.txt", frozen)`."""
+
+    name: Name
+    args: tuple[Expr, ...]
+    kwargs: tuple[Keyword, ...] = ()
+
+
+@dataclass(frozen=True)
 class Param(Node):
     """`param mu : real = 2.5`; value None where no start is written."""
 
@@ -325,7 +334,7 @@ class Fit(Node):
     entries: tuple[FitEntry, ...]
 
 
-Statement = Size | Vocab | Param | Net | Variable | Let | Plate | Guide | Infer | Fit
+Statement = Size | Vocab | Embedding | Param | Net | Variable | Let | Plate | Guide | Infer | Fit
 
 
 @dataclass(frozen=True)

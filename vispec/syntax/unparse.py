@@ -91,6 +91,8 @@ class Unparser:
                 return f"size {name.id}" + (f" = {self.expression(value, 1)}" if value is not None else "")
             case t.Vocab(name=name, options=options):
                 return f"vocab {name.id}" + (f"({self.items(options)})" if options else "")
+            case t.Embedding(name=name, args=args, kwargs=kwargs):
+                return f"embedding {name.id}({self.items(tuple(sorted((*args, *kwargs), key=lambda each: each.span.start)))})"
             case t.Let(name=name, value=value, type=kind):
                 domain = "" if kind is None else f" : {self.type(kind)}"
                 return f"let {name.id}{domain} = {' then '.join(self.law(value))}"

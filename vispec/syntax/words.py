@@ -4,5 +4,5 @@ ROLES = ("latent", "observed", "given", "partial")
 PLATES = ("plate", "chain")
 SECTIONS = ("guide", "infer", "fit")
 BLOCKS = PLATES + SECTIONS
-STATEMENTS = ("size", "vocab", "param", "net", "let", *ROLES, *BLOCKS)
+STATEMENTS = ("size", "vocab", "embedding", "param", "net", "let", *ROLES, *BLOCKS)
 GOES_ON = ("~", "then", "=", "->", "|>")  # a line that begins so goes on with the one above

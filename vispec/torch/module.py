@@ -22,6 +22,7 @@ from vispec.torch.members.parameters import declaration, named, properties, stor
 from vispec.torch.members.posterior import posterior
 from vispec.torch.members.sampled import guides, weights
 from vispec.torch.members.starts import initialise
+from vispec.torch.members.tables import table_lines
 from vispec.torch.nets.classes import NetCode, emit_net
 from vispec.torch.nets.uses import uses
 from vispec.torch.nodes.joint_sums import layer_width
@@ -172,10 +173,12 @@ def constructor(
     made += [(name, f"self.{name} = {kernel}({given})") for name, (_, kernel), given in layers]
     for net, code in nets.items():
         name = names.attribute("net", net)
-        made.append(
-            (name, f"self.{name} = {code.class_name}({', '.join(names.attribute('size', size) for size in code.sizes)})")
-        )
-    lines = [line for name, line in (*made, *settings(o, members)) if wanted.has(name)]
+        given = [names.attribute("size", size) for size in code.sizes]
+        given += [f"self.{names.attribute('net', table)}" for table in code.tables]
+        made.append((name, f"self.{name} = {code.class_name}({', '.join(given)})"))
+    read = {table for code in nets.values() for table in code.tables}
+    lines = [line for table in model.embeddings if table.name in read for line in table_lines(table, model, names)]
+    lines += [line for name, line in (*made, *settings(o, members)) if wanted.has(name)]
     values = {size.name: told.get(size.name, size.value) for size in model.sizes}
     values |= {vocab.name: told.get(vocab.name) for vocab in model.vocabs}
     safe = {name: names.attribute("size", name) for name in values}

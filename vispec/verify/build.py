@@ -97,10 +97,10 @@ def _shrinkable(size: SizeOf, small: int) -> bool:
 
 
 def load(text: str, name: str) -> Emitted:
-    """The emitted class, made with its defaults, in float64 and evaluation mode."""
+    """The emitted class, made with its defaults, in float64 and evaluation mode. What is frozen has a gradient too."""
     namespace: dict[str, Any] = {"__name__": f"emitted_{name.lower()}"}
     exec(compile(text, f"<{name}>", "exec"), namespace)
-    return namespace[name]().double().eval()
+    return namespace[name]().double().eval().requires_grad_()
 
 
 @torch.no_grad()

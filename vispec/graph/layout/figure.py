@@ -95,12 +95,16 @@ def _past_key(tail: str, head: str, data: dict) -> str:
 
 
 def _shown(graph: ModelGraph, edges: Iterable[tuple[str, str, str, dict]], factors: bool) -> set[str]:
-    """Nets are drawn with the factors, or when their weights are random; what only a hidden guide uses is hidden."""
+    """Nets are drawn with the factors, or when their weights are random, and with them the tables that they read; what only a
+    hidden guide uses is hidden."""
     used = {tail for tail, *_ in edges}
     shown = set()
     for name, data in graph.graph.nodes(data=True):
         if data["kind"] == "net":
             visible = (name in used and factors) or graph.model.net[name].random
+        elif data["kind"] == "embedding":
+            readers = [head for tail, head, *_ in edges if tail == name]
+            visible = any((head in used and factors) or graph.model.net[head].random for head in readers)
         else:
             visible = (name in used or graph.graph.out_degree(name) == 0) if data["kind"] == "param" or data["guide"] else True
         if visible:
@@ -111,7 +115,9 @@ def _shown(graph: ModelGraph, edges: Iterable[tuple[str, str, str, dict]], facto
 def _mark(graph: ModelGraph, name: str, edges: Iterable[tuple[str, str, str, dict]], chained: set[str]) -> Mark:
     """The mark of a node; names carry the index of a plate in which something reads its past."""
     data = graph.graph.nodes[name]
-    look = {"let": "deterministic", "param": "param", "net": "net", "variable": data["role"]}[data["kind"]]
+    look = {"let": "deterministic", "param": "param", "embedding": "param", "net": "net", "variable": data["role"]}[
+        data["kind"]
+    ]
     look = "latent" if data["kind"] == "net" and data["role"] else look
     leaves = {key: edge for tail, _, key, edge in edges if tail == name and key != name}
     past = tuple((key, _past_label(graph, name, leaves[key])) for key in sorted(leaves, key=lambda key: _reach(leaves[key])))

@@ -23,13 +23,15 @@ def fixed_names(entries: list[t.FitEntry]) -> frozenset[str]:
 
 
 def read_fixed(scope: Scope, entry: t.FitEntry, points: AbstractSet[str]) -> m.FitEntry | None:
-    """`fixed : mu, encode`. points: latents that are point estimates."""
+    """`fixed : mu, encode, E`. points: latents that are point estimates."""
     found: list[str] = []
     items = named(entry)
     for item in items:
         if not isinstance(item, t.Name):
             help = "list names: `fixed : mu, encode`"
-            scope.problems.add("V613", item.span, "`fixed` must be names of parameters and nets", "this value", help=help)
+            scope.problems.add(
+                "V613", item.span, "`fixed` must be names of parameters, embeddings and nets", "this value", help=help
+            )
         elif item.id in found:
             scope.problems.add("V614", item.span, f"`{item.id}` is fixed twice", "the second one", help="leave one of them out")
         elif _is_kept(scope, item, points):
@@ -42,15 +44,15 @@ def _is_kept(scope: Scope, item: t.Name, points: AbstractSet[str]) -> bool:
     if item.id in scope.poisoned:
         return False
     if symbol is None:
-        may_be = [s.name for s in scope.symbols.values() if s.kind in ("parameter", "net")] + sorted(points)
+        may_be = [s.name for s in scope.symbols.values() if s.kind in ("parameter", "embedding", "net")] + sorted(points)
         help = did_you_mean(item.id, may_be, f"{listed(may_be)} can be fixed" if may_be else None)
         scope.problems.add("V101", item.span, f"nothing is called `{item.id}`", "not declared", help=help)
         return False
     random = isinstance(symbol.node, t.Net) and (symbol.node.prior or any(stage.prior for stage in symbol.node.trunk))
-    if (symbol.kind in ("parameter", "net") and not random) or item.id in points:
+    if (symbol.kind in ("parameter", "embedding", "net") and not random) or item.id in points:
         return True
     why = "its weights have a prior" if random else f"it is {symbol.a}"
-    help = "fixed can be parameters, nets, and latents with the estimator `map()`"
+    help = "fixed can be parameters, embeddings, nets, and latents with the estimator `map()`"
     cause = (symbol.span, "declared here")
     scope.problems.add("V613", item.span, f"`{item.id}` cannot be fixed: {why}", "no parameter", cause=cause, help=help)
     return False

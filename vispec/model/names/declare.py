@@ -14,6 +14,7 @@ from vispec.syntax import tree as t
 KINDS: Mapping[type[t.Node], Kind] = {
     t.Size: "size",
     t.Vocab: "vocabulary",
+    t.Embedding: "embedding",
     t.Net: "net",
     t.Param: "parameter",
     t.Variable: "variable",
@@ -23,7 +24,7 @@ KINDS: Mapping[type[t.Node], Kind] = {
 
 def declare(scope: Scope, body: tuple[t.Statement, ...], sizes: Mapping[str, int]) -> None:
     """Fill the scope's symbols, sizes and plates; `sizes` are values from outside that override the file's."""
-    for kind in (t.Size, t.Vocab, t.Net):
+    for kind in (t.Size, t.Vocab, t.Embedding, t.Net):
         for node in body:
             if isinstance(node, kind):
                 _add(scope, node, ())
@@ -36,7 +37,9 @@ def declare(scope: Scope, body: tuple[t.Statement, ...], sizes: Mapping[str, int
         _nothing_observed(scope, body)
 
 
-def _add(scope: Scope, node: t.Size | t.Vocab | t.Net | t.Param | t.Variable | t.Let, plates: tuple[str, ...]) -> None:
+def _add(
+    scope: Scope, node: t.Size | t.Vocab | t.Embedding | t.Net | t.Param | t.Variable | t.Let, plates: tuple[str, ...]
+) -> None:
     name = node.name
     symbol = Symbol(name.id, KINDS[type(node)], name.span, node, plates)
     if _is_new(scope, symbol):

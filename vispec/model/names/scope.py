@@ -12,7 +12,7 @@ from vispec.model.values.ranges import Ranges
 from vispec.source import Source, Span
 from vispec.syntax import tree as t
 
-Kind = Literal["size", "vocabulary", "plate", "chain", "parameter", "variable", "let", "net"]
+Kind = Literal["size", "vocabulary", "embedding", "plate", "chain", "parameter", "variable", "let", "net"]
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Symbol:
         """What it is, with an article: `a plate`."""
         if isinstance(self.node, t.Variable):
             return ("an " if self.node.role == "observed" else "a ") + self.node.role + " variable"
-        return f"a {self.kind}"
+        return f"an {self.kind}" if self.kind == "embedding" else f"a {self.kind}"
 
 
 @dataclass
@@ -81,6 +81,7 @@ class Scope:
     symbols: dict[str, Symbol] = field(default_factory=dict)
     plates: dict[str, PlateInfo] = field(default_factory=dict)
     nets: dict[str, Signature] = field(default_factory=dict)
+    embeddings: dict[str, m.Embedding] = field(default_factory=dict)
     values: dict[str, int] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     poisoned: set[str] = field(default_factory=set)

@@ -7,7 +7,7 @@ from vispec.model.names.scope import Scope, Symbol
 from vispec.model.order import Edge
 from vispec.syntax import tree as t
 
-DECLARED = (t.Size, t.Vocab, t.Param, t.Net, t.Let, t.GuideLet)
+DECLARED = (t.Size, t.Vocab, t.Embedding, t.Param, t.Net, t.Let, t.GuideLet)
 
 
 def warn(

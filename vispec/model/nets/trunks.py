@@ -121,7 +121,14 @@ def _settings(scope: Scope, node: t.Call, entry: Network, signature: Signature) 
 
 
 def _example(option: Option) -> str:
-    return {"size": "64", "sizes": "[64]", "fraction": "0.5", "text": '"package.module:Class"'}.get(option.kind, "...")
+    return {
+        "size": "64",
+        "embedding": "64",
+        "table": "E",
+        "sizes": "[64]",
+        "fraction": "0.5",
+        "text": '"package.module:Class"',
+    }.get(option.kind, "...")
 
 
 def _pairs(scope: Scope, node: t.Call, entry: Network) -> list[tuple[str, Option | None, t.Expr, Span]]:
@@ -160,6 +167,16 @@ def _option(scope: Scope, option: Option | None, value: t.Expr, signature: Signa
             raise ValueError("a whole number of at least 1")
         case "size":
             return _size(scope, value)
+        case "table" | "embedding" if isinstance(value, t.Name) and _is_table(scope, value.id):
+            scope.used.add(value.id)
+            if value.id in scope.poisoned:
+                raise ValueError("")
+            return scope.embeddings[value.id]
+        case "table":
+            tables = scope.of_kind("embedding")
+            raise ValueError(f"the name of an embedding: {listed(tables, 'or') if tables else 'declare `embedding E(V, 300)`'}")
+        case "embedding":
+            return _size(scope, value)
         case "sizes":
             items = value.items if isinstance(value, t.ListOf) else (value,)
             return tuple(_size(scope, item) for item in items)
@@ -183,6 +200,10 @@ def _option(scope: Scope, option: Option | None, value: t.Expr, signature: Signa
     if option.kind == "text" and not isinstance(value, t.String):
         raise ValueError("a text in quotes")
     return setting
+
+
+def _is_table(scope: Scope, name: str) -> bool:
+    return name in scope.of_kind("embedding")
 
 
 def _size(scope: Scope, value: t.Expr) -> int | str:

@@ -55,13 +55,13 @@ def _name(scope: Scope, context: Context, node: t.Name) -> Result:
         return None if symbol.name in scope.poisoned else m.SizeOf(node.span, Type("positive"), symbol.name)
     if symbol.kind in ("plate", "chain"):
         return position(scope, context, node)
-    if symbol.kind == "net":
-        help = f"apply it: `{symbol.name}(...)`"
+    if symbol.kind in ("net", "embedding"):
+        help = f"apply it: `{symbol.name}(...)`" if symbol.kind == "net" else f"a net reads it: `embed({symbol.name})`"
         scope.problems.add(
             "V103",
             node.span,
-            f"`{symbol.name}` is a net, not a value",
-            "a net",
+            f"`{symbol.name}` is {symbol.a}, not a value",
+            symbol.a,
             cause=(symbol.span, "declared here"),
             help=help,
         )

@@ -5,11 +5,12 @@ element that the head points at. At the root it is a symbol of its own where x i
 net's table has one row more than x has values. Where x is a number it is 0. Elsewhere the root has nothing to offer.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from vispec.diagnostics import Diagnostic, Label
 from vispec.model.model import Conditional, Draw, Expression, Law, Model, NetCall, Ref, Select, Variable
-from vispec.model.walk import children, law_parts
+from vispec.model.walk import children, law_parts, walk
+from vispec.trunk import table_of
 
 ROOT_SYMBOL = frozenset({"token", "category"})
 ROOT_ZERO = frozenset({"real", "bit", "count"})
@@ -51,6 +52,19 @@ def root_problems(model: Model) -> Iterator[Diagnostic]:
     roots = [part for law in laws for part in law_parts(law)] + [let.value for let in model.lets]
     for e in roots:
         yield from _at_root(e, model, any(e is let.value for let in model.lets))
+    yield from _in_tables(model, [call for e in roots for call in walk(e) if isinstance(call, NetCall)])
+
+
+def _in_tables(model: Model, calls: Sequence[NetCall]) -> Iterator[Diagnostic]:
+    """A table by name has a row for each value, and none for the root."""
+    for call in calls:
+        tables = [table for stage in model.net[call.net].trunk if (table := table_of(stage))]
+        for argument in call.args:
+            table = next((table for table in tables if table.rows == argument.type.card), None)
+            if table is not None and may_be_root(argument, model):
+                where = (Label(table.span, f"a row for each of {table.rows} values"),)
+                help = "give the net a table of its own, which has a row for the root: `embed(16)`"
+                yield Diagnostic("V713", f"`{table.name}` has no row for the root", Label(argument.span), where, help)
 
 
 def _at_root(e: Expression, model: Model, allowed: bool) -> Iterator[Diagnostic]:

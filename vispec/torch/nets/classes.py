@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from keyword import kwlist
 
 from vispec.catalog import networks
-from vispec.model.model import Const, Draw, Law, Model, Net, Stage
+from vispec.model.model import Const, Draw, Embedding, Law, Model, Net, Stage
 from vispec.model.show import show_stage
 from vispec.model.types import FINITE_DOMAINS, INTEGER_DOMAINS, Type
 from vispec.model.walk import law_parts
@@ -22,6 +22,7 @@ from vispec.trunk import bind
 @dataclass(frozen=True)
 class NetCode:
     """text: the class. sizes: those, and vocabularies, that its constructor takes, in this order, by their names in the spec.
+    tables: those that it takes behind them.
 
     kernels: (module, name) of the definitions to put before it. imports: lines for the head of the file (python layers).
     madds: multiply-adds of one row as Python text over the sizes, T (the sequence's length) and S (that of `attend`'s memory).
@@ -30,6 +31,7 @@ class NetCode:
     text: str
     class_name: str
     sizes: tuple[str, ...]
+    tables: tuple[str, ...]
     kernels: tuple[tuple[str, str], ...]
     madds: str
     imports: tuple[str, ...] = ()
@@ -51,9 +53,8 @@ def emit_net(net: Net, model: Model, modes: Collection[str], stepped: Collection
     for other in model.nets[: model.nets.index(net)]:
         taken.add(class_name(other.name, taken))
     name = class_name(net.name, taken)
-    return NetCode(
-        class_text(net, model, name, sizes, w, methods), name, sizes, tuple(w.kernels), cost_text(w), tuple(w.imports)
-    )
+    text = class_text(net, model, name, sizes, w, methods)
+    return NetCode(text, name, sizes, tuple(w.tables), tuple(w.kernels), cost_text(w), tuple(w.imports))
 
 
 def class_name(name: str, taken: Collection[str]) -> str:
@@ -82,7 +83,7 @@ def emit_methods(net: Net, w: NetWriter, used: Uses, mode: str, modes: Collectio
     if mode == "next":
         result = replace(result, text=f"{result.text}.squeeze(-2)", sequence=False, stepped=False)
     stream.prior, size = gaussian(net.prior), plus(*(head_size(type) for _, type in net.heads))
-    out = w.attribute(("out",), "out", stream.affine(result.width, size))
+    out = w.attribute(("out",), "out", w.last or stream.affine(result.width, size))
     w.madds.append(str(times(result.width, size, *(["T"] if result.timed else []))))
     trunk, heads = METHODS[mode]
     first = ["self", "kept: dict[str, Tensor]"] if mode == "next" else ["self"]
@@ -188,6 +189,10 @@ def bound(net: Net, stage: Stage) -> dict:
     settings = bind(stage)
     for name, option in options.items():
         if option.kind == "size" and settings[name] is not None:
+            settings[name] = python_size(settings[name])
+        elif isinstance(table := settings[name], Embedding):
+            settings[name] = replace(table, rows=python_size(table.rows), width=python_size(table.width))
+        elif option.kind == "embedding" and settings[name] is not None:
             settings[name] = python_size(settings[name])
         elif option.kind == "sizes":
             value = settings[name] if isinstance(settings[name], tuple) else (settings[name],)
@@ -345,7 +350,8 @@ def class_text(net: Net, model: Model, name: str, sizes: tuple[str, ...], w: Net
     kept = {attribute for owner, attribute in w.owners.items() if owner[0] == "size"}
     ordered = sorted(w.attributes.items(), key=lambda item: item[0] not in kept)
     lines = [line for attribute, text in ordered for line in assignment(f"self.{attribute}", text)]
-    head = f"    def __init__({', '.join(['self', *(f'{size_name(size)}: int' for size in sizes)])}):"
+    told = [*(f"{size_name(size)}: int" for size in sizes), *(f"{table}: nn.Embedding" for table in w.tables.values())]
+    head = f"    def __init__({', '.join(['self', *told])}):"
     start = ["", head, "        super().__init__()", *(f"        {line}" for line in lines)]
     return "\n".join([f"class {name}(nn.Module):", *class_doc(net, model), *start, *(f"\n{text}" for text in methods)]) + "\n"
 

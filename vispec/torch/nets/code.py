@@ -40,7 +40,8 @@ class NetWriter:
 
     taken: names of its arguments; arguments: what a call with the same arguments would write between its parentheses.
     madds: terms of the cost of one row. mean_of: where layers follow a mean, the lines so far, their module, and texts of the
-    sequence and its mask. memory: the method of what a net reads beside its prefix, in the mode "next"."""
+    sequence and its mask. memory: the method of what a net reads beside its prefix, in the mode "next". tables: of the model,
+    by their names in the spec, as the constructor takes them. last: text of the layer of the heads, where a stage says it."""
 
     attributes: dict[str, str] = field(default_factory=dict)
     owners: dict[tuple[object, ...], str] = field(default_factory=dict)
@@ -52,6 +53,8 @@ class NetWriter:
     madds: list[str] = field(default_factory=list)
     mean_of: tuple[list[Line], str, str, str] | None = None
     memory: list[str] = field(default_factory=list)
+    tables: dict[str, str] = field(default_factory=dict)
+    last: str = ""
 
     def attribute(self, owner: tuple[object, ...], hint: str, text: str) -> str:
         """`self.name` of the submodule or parameter that `owner` asks for; made by the first call, known to the others."""
@@ -59,6 +62,14 @@ class NetWriter:
             self.owners[owner] = name = free(hint, self.attributes.keys() | (MODULE_NAMES - {owner[0]}))
             self.attributes[name] = text
         return f"self.{self.owners[owner]}"
+
+    def taken_table(self, name: str) -> str:
+        """A table of the model, as the constructor gets it."""
+        return self.tables.setdefault(name, size_name(name))
+
+    def table(self, name: str) -> str:
+        """`self.name` of a table of the model that methods read."""
+        return self.attribute(("table", name), name, f"{self.kernel('tables', 'Shared')}({self.taken_table(name)})")
 
     def kernel(self, module: str, name: str) -> str:
         """The name of a definition in vispec.kernels.layers that the emitted file shall hold."""

@@ -151,6 +151,11 @@ def folded(fitted: Fitted, plan: Plan, large: Mapping[str, int]) -> list[Folded]
             count = sum(p.numel() for p in part.parameters()) // (2 if random else 1)
             kind = "net, weights with a prior" if random else f"net, {KEPT}" if net.name in fitted.model.fixed else "net"
             found.append(Folded(name=net.name, numbers=count, note=kind))
+    for table in fitted.model.embeddings:
+        if has(fitted.module, table.name):
+            kept = f", {KEPT}" if table.name in fitted.model.fixed else ""
+            count = get(fitted.module, table.name).weight.numel()
+            found.append(Folded(name=table.name, numbers=count, note=f"embedding{kept}"))
     return found
 
 

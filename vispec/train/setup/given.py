@@ -18,7 +18,7 @@ from vispec.model.model import Model, Param, Ref
 from vispec.model.problems import did_you_mean, listed
 from vispec.model.types import Type
 from vispec.model.values.starts import evaluate, outside
-from vispec.named import called, get, put, stored
+from vispec.named import called, get, has, put, stored
 from vispec.plan.guides import point_name, point_of
 from vispec.plan.planner import plan_of
 from vispec.train.errors import RunError
@@ -172,6 +172,7 @@ def frozen(value: Any) -> Any:
 
 
 def by_chance(model: Model, module: nn.Module, given: Mapping[str, Tensor]) -> list[str]:
-    """Fixed parameters whose start nobody has said."""
-    known = holders(model)
-    return [name for name in model.fixed if name in known and stored(module, model, known[name]) not in given]
+    """Fixed parameters and tables whose start nobody has said."""
+    places = {name: stored(module, model, param) for name, param in holders(model).items()}
+    places |= {t.name: f"{called(module, t.name)}.weight" for t in model.embeddings if has(module, t.name)}
+    return [name for name in model.fixed if name in places and places[name] not in given]

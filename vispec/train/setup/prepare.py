@@ -31,6 +31,7 @@ from vispec.train.setup.optimisers import make_optimiser, trained
 from vispec.train.setup.same import data_files, same, same_data
 from vispec.train.setup.settings import GRADUAL, Settings, read_settings
 from vispec.train.setup.start import Start, read_start
+from vispec.train.setup.vectors import read_vectors
 from vispec.train.sizes import check
 from vispec.train.store.checkpoint import Checkpoint, Tensors
 from vispec.train.store.lock import Claim
@@ -89,7 +90,7 @@ def prepare(request: Request, group: Group, reporter: Reporter) -> tuple[Run, Jo
     device = choose_device(settings.device, group)
     text = compile_spec(request.source, train.sizes, request.memory, request.work)
     module = fix(class_of_text(text, class_of(text))(), model)
-    taken = _starts(request, model, module, start, train.sizes, reporter)
+    taken = _starts(request, model, module, start, train, settings.seed, reporter)
     told = all(name in taken for name, p in module.named_parameters() if p.requires_grad)
     free = [name for name, parameter in module.named_parameters() if parameter.requires_grad]
     if request.still and not told:
@@ -134,21 +135,26 @@ def _job(
 
 
 def _starts(
-    request: Request, model: Model, module: nn.Module, start: Start | None, sizes: Mapping[str, int], reporter: Reporter
+    request: Request, model: Model, module: nn.Module, start: Start | None, train: Dataset, seed: int, reporter: Reporter
 ) -> Tensors:
     """Where the parameters start of which spec or user say it: those of `--params` before those of `--from`, and both before
     what the spec writes."""
-    found = written(model, sizes, module)
+    found = written(model, train.sizes, module)
     if start is not None:
         taken = start.matching(module)
         reporter.say(start.describe(module, taken))
         found |= taken
+    vectors, told = read_vectors(model, module, train.encoders, found, seed)
+    found |= vectors
+    for line in told:
+        reporter.say(line)
     if request.params is not None:
         found |= stored_params(request.params, model, module)
     for name in by_chance(model, module, found):
-        reporter.say(
-            f"`{name}` is fixed where it happens to start: write `param {name} : ... = ...`, or use --params or --from"
-        )
+        table = next((table for table in model.embeddings if table.name == name), None)
+        way = f"write `param {name} : ... = ...`, or use --params or --from"
+        way = way if table is None else f'write `embedding {name}({table.rows}, {table.width}, from="...")`, or use --from'
+        reporter.say(f"`{name}` is fixed where it happens to start: {way}")
     return found
 
 
