@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vispec.catalog import networks
-from vispec.model.model import All, Let, Model, Net, NetCall, Plate, Prefix, Ref, Size, Stage, Variable, Vocab, Where
+from vispec.model.model import All, Embedding, Let, Model, Net, NetCall, Plate, Prefix, Ref, Size, Stage, Variable, Vocab, Where
 from vispec.model.types import Type
 from vispec.source import Source, Span
 from vispec.torch.nets.classes import NetCode, emit_net
@@ -56,9 +56,13 @@ EVENT = {
     "starred": [(4,)],
 }
 
+AT = Span(0, 0, 1, 1, 1, 1)
+TABLES = {"E": Embedding("E", "V", 5, None, False, AT), "C": Embedding("C", "K", 5, None, False, AT)}
+
 # (arguments, trunk, heads); the trunk is written as the language writes it
 VECTORS = [
     ("y", "embed(5) | mlp([6])", "simplex"),
+    ("z y", "embed(C) | mlp([6]) | tied(C)", "simplex"),
     ("y", "mlp([6, 5], activation=tanh)", "normal"),
     ("y", "linear(6)", "scalars"),
     ("x", "mlp([])", "simplex"),
@@ -82,6 +86,9 @@ SEQUENCES = [  # in both modes
     ("words y", "lstm(6, embed=5, init=y, layers=2) | mlp([4])", "normal"),
     ("words z", "lstm(6, embed=5, layers=2, dropout=0.2)", "scalar"),
     ("words z", "gru(6, embed=5, init=z)", "simplex"),
+    ("words z", "lstm(6, embed=E, init=z) | tied(C)", "simplex"),
+    ("words", "transformer(E, heads=5, layers=1) | tied(C)", "simplex"),
+    ("words y", "embed(E) | embed(3) | lstm(6)", "simplex"),
     ("words z", "embed(5) | gru(6, layers=2) | mean", "scalars"),
     ("words", "lstm(4)", "simplex"),
     ("track", "gru(4) | attend | mlp([5])", "mixed"),
@@ -130,11 +137,8 @@ def setting(node: ast.expr):
     if isinstance(node, ast.List):
         return tuple(map(setting, node.elts))
     if isinstance(node, ast.Name):
-        return {"true": True, "false": False}.get(node.id, node.id)
+        return {"true": True, "false": False, **TABLES}.get(node.id, node.id)
     return ast.literal_eval(node)
-
-
-AT = Span(0, 0, 1, 1, 1, 1)
 
 
 def net_of(args: str, trunk: str, heads: str, name: str = "net") -> Net:
@@ -169,7 +173,8 @@ def execute(code: NetCode) -> type[torch.nn.Module]:
 def build(net: Net, mode: str, model: Model | None = None) -> torch.nn.Module:
     torch.manual_seed(0)
     code = code_of(net, mode, model)
-    module = execute(code)(**{size: SIZES[size] for size in code.sizes}).double().eval()
+    tables = {name: torch.nn.Embedding(SIZES[str(TABLES[name].rows)], 5).double() for name in code.tables}
+    module = execute(code)(**{size: SIZES[size] for size in code.sizes}, **tables).double().eval()
     if hasattr(module, "start"):
         torch.nn.init.normal_(module.start)  # type: ignore[arg-type]
     return module
