@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from vispec.factors.frame import Frame
 from vispec.factors.functions import BY_ELEMENT, FUNCTIONS
@@ -51,6 +51,10 @@ def sequence(f: Frame, e: m.Expression) -> Sequence:
             chosen = sequence(f, mask).node if mask.type.star else expression(f, mask)
             chosen = build.apply("bool", chosen)
             return Sequence(found.node, found.axis, chosen if found.chosen is None else build.both(found.chosen, chosen))
+        case m.Select(by=by, type=type_) if type_.star:
+            of = next(sequence(f, index) for _, index in by if index.type.star)
+            at = {plate: of.node if index.type.star else expression(f, index) for plate, index in by}
+            return replace(of, node=picked(f, e, at))
         case m.Ref(name=name, type=type_) if type_.over is not None:
             return Sequence(named(f, name), f.plate(type_.over))
         case m.NetCall(type=type_) if type_.over is not None:
@@ -124,12 +128,17 @@ def _state(f: Frame, e: m.Recursion) -> Node:
 
 
 def _select(f: Frame, e: m.Select) -> Node:
+    return picked(f, e, {plate: expression(f, index) for plate, index in e.by})
+
+
+def picked(f: Frame, e: m.Select, places: Mapping[str, Node]) -> Node:
+    """Elements of what it names, at these places of its plates."""
     table, at = named(f, e.name), dict[Axis, Node]()
     for plate, index in e.by:
         axis = f.plate(plate)
         if index.type.domain == "tree" and axis in table.axes:
             table, axis = with_root(f, table, axis, e)
-        at[axis] = whole_number(expression(f, index))
+        at[axis] = whole_number(places[plate])
     return build.pick(table, at)
 
 

@@ -40,11 +40,10 @@ def next_call(
         if keyword or own[0] is not along:
             return None
         if net.args[number][1].star:
-            before = history(node)
-            if before is None:
+            found = of_last(node, last)
+            if found is None:
                 return None
-            found, axis = last(before)
-            given.append((found, (axis, *own[1:]), ""))
+            given.append((found[0], (found[1], *own[1:]), ""))
         elif "behind" in settings:  # what differs from element to element enters the net behind what reads the sequence
             one = Axis("one", "plate", Size.of(1))
             given.append((build.spread(now(node), (one,)), (one, *own[1:]), ""))
@@ -59,6 +58,18 @@ def called_once(roots: Iterable[Node]) -> frozenset[str]:
     """The nets that are called in one way."""
     calls = [each.name for each in nodes(roots) if isinstance(each, Call) and each.kind == "net"]
     return frozenset(name for name in calls if calls.count(name) == 1)
+
+
+def of_last(node: Node, last: Callable[[Carried], tuple[Node, Axis]]) -> tuple[Node, Axis] | None:
+    """The last element, or what is looked up for it in a table, where a sequence is one of the elements or of such rows."""
+    match node:
+        case Map("real", (arg,)):
+            return of_last(arg, last)
+        case Pick(table, ((axis, at),)) if not any(isinstance(each, Carried) for each in nodes([table])):
+            found = of_last(at, last)
+            return found and (build.pick(table, {axis: found[0]}), found[1])
+    before = history(node)
+    return None if before is None else last(before)
 
 
 def history(node: Node) -> Carried | None:

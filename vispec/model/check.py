@@ -28,7 +28,7 @@ from vispec.model.values.ranges import form_of
 from vispec.model.values.resolve import resolve
 from vispec.model.values.starts import read_start
 from vispec.model.values.states import in_order, keeps, outside_chain, state, type_of_state
-from vispec.model.walk import law_parts
+from vispec.model.walk import law_parts, prefix_of
 from vispec.source import Source
 from vispec.syntax import tree as t
 
@@ -169,6 +169,11 @@ class _Checker:
 
     def _keep(self, symbol: Symbol, value: m.Expression | None) -> None:
         """A let's value, or that it has none."""
+        if value is not None and (prefix := prefix_of(value)):
+            message = f"`{symbol.name}` would be another sequence at each element of `{prefix.plate}`, and a let is one value"
+            help = f"write `{prefix.name}[<{prefix.plate}]` where it is read"
+            self.scope.problems.add("V304", value.span, message, "all that stands before", help=help)
+            value = None
         if value is None:
             self.scope.poisoned.add(symbol.name)
             return

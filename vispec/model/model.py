@@ -74,7 +74,8 @@ class Recursion(Expression):
 class Select(Expression):
     """`y[a]`, `trans[c[t-1]]`, `confusion[who, truth]`: the element of `name` that index-valued expressions point at.
 
-    by: (plate, expression) for each plate of `name` that is not its own element's, outermost first."""
+    by: (plate, expression) for each plate of `name` that is not its own element's, outermost first. `vec[x[<i]]`: where
+    type.star, one index is a sequence along type.over, and so is the value; nothing else of it varies along that plate."""
 
     name: str
     by: tuple[tuple[str, Expression], ...]

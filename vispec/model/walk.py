@@ -37,9 +37,17 @@ def key(value: Any) -> Any:
 
 
 def prefix_of(expression: m.Expression) -> m.Prefix | None:
-    """The elements before the present one that an argument is, if it is that."""
-    read = expression.read if isinstance(expression, m.Evidence) else expression
+    """The elements before the present one that an argument is, or that it looks something up for, if it is that."""
+    read = looked_up(expression)
+    read = read.read if isinstance(read, m.Evidence) else read
     return read if isinstance(read, m.Prefix) else None
+
+
+def looked_up(expression: m.Expression) -> m.Expression:
+    """The sequence for whose elements something is looked up; any other expression itself."""
+    while isinstance(expression, m.Select) and expression.type.star:
+        expression = next(index for _, index in expression.by if index.type.star)
+    return expression
 
 
 T = TypeVar("T")

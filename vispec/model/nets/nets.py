@@ -133,8 +133,8 @@ def convert(kind: Type, domain: str) -> str | None:
 
 def _causal(scope: Scope, net: Signature, value: m.Expression, node: t.Expr) -> bool:
     """A net that reads a prefix must not look ahead in it."""
-    sequence = value.sequence if isinstance(value, m.Where) else value
-    if net.ahead is None or not isinstance(sequence, m.Prefix):
+    sequence = prefix_of(value.sequence if isinstance(value, m.Where) else value)
+    if net.ahead is None or sequence is None:
         return True
     message = f"net `{net.name}` reads the prefix `{sequence.name}[<{sequence.plate}]`, but it also looks ahead"
     help = "leave out `bidirectional`, or use a layer that reads in one direction"
@@ -159,7 +159,7 @@ def _along(net: Signature, args: Arguments) -> tuple[str | None, bool]:
     """The plate of the first starred argument, and whether only a whole sequence comes out, as of a prefix."""
     for (_, kind), value in zip(net.args, args, strict=True):
         if kind is not None and kind.star:
-            return value.type.over, isinstance(value, m.Prefix)
+            return value.type.over, prefix_of(value) is not None
     return None, True
 
 

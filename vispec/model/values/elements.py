@@ -28,6 +28,12 @@ def index_event(
             message = f"{name} has no elements for this index to point at"
             scope.problems.add("V214", item.span, message, "nothing to index", cause=cause, help="leave the index out")
             return None
+        if value.type.star:
+            name = symbol.name if symbol else "..."
+            message = f"an entry is looked up for one value at a time, and this is a sequence, `{value.type}`"
+            help = f"name one entry by a let, `let e = {name}[...]`, and read the sequence of these, `e[*]` or `e[<i]`"
+            scope.problems.add("V320", item.span, message, "a sequence", help=help)
+            return None
         if not _picks(scope, item, value, kind, symbol):
             return None
         domain = ELEMENT.get(kind.domain, kind.domain)

@@ -13,6 +13,7 @@ from vispec.model.problems import listed
 from vispec.model.types import Type
 from vispec.model.values.elements import index_event
 from vispec.model.values.placing import Filling, Item, Places, place_indices
+from vispec.model.walk import walk
 from vispec.source import Span
 from vispec.syntax import tree as t
 from vispec.syntax.unparse import Unparser
@@ -151,9 +152,32 @@ def _filled(scope: Scope, node: t.Index, symbol: Symbol, kind: Type, picked: _Pi
         return None
     if not good:
         return None
+    starred = next((plate for plate, index in by.items() if index.type.star), None)
+    if starred is not None:
+        over = by[starred].type.over
+        others = [index for plate, index in by.items() if plate != starred]
+        along = over in {*symbol.plates} - {starred} or any(index.type.star or _varies(scope, index, over) for index in others)
+        if along or entries:
+            return _beside_sequence(scope, node, symbol, starred)
+        kind = replace(kind, star=True, over=over)
     base = _base(node.span, kind, symbol.name, picked, tuple((plate, by[plate]) for plate in symbol.plates if plate in by))
     rest = [entries[place] for place in sorted(entries)]
     return index_event(scope, node, base, [expr for expr, _ in rest], [value for _, value in rest], symbol)
+
+
+def _varies(scope: Scope, value: m.Expression, plate: str | None) -> bool:
+    """Whether anything in it has elements along the plate."""
+    names = [getattr(each, "name", "") for each in walk(value)]
+    return any(plate in scope.symbols[name].plates for name in names if name in scope.symbols) or any(
+        isinstance(each, m.Position) and each.plate == plate for each in walk(value)
+    )
+
+
+def _beside_sequence(scope: Scope, node: t.Index, symbol: Symbol, plate: str) -> None:
+    """Report a look-up for each element of a sequence where more than this element differs along it, or an entry is picked."""
+    message = f"`{symbol.name}` is looked up for all of a sequence, along which only its index into `{plate}` may differ"
+    help = f"look up one element by a let, `let e = {symbol.name}[...]`, and read the sequence of these, `e[*]` or `e[<i]`"
+    scope.problems.add("V202", node.span, message, "more than that", help=help)
 
 
 def _base(
@@ -279,7 +303,7 @@ def _points(scope: Scope, item: t.Expr, value: m.Expression, plate: str) -> bool
             return False
         return True
     kind = value.type
-    if not kind.star and not kind.shape:
+    if not kind.shape:
         if kind.domain in ("index", "tree") and kind.plate == plate:
             return True
         if kind.domain in ("category", "token", "bit") and scope.same(kind.card, info.size):

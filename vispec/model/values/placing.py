@@ -144,7 +144,7 @@ def by_name(scope: Scope, places: Places) -> Fits:
             return not label
         size = places.entries[place] if isinstance(place, int) else scope.plates[place].size
         if label or kind.domain == "bit":
-            return not kind.shape and not kind.star and kind.card == size
+            return not kind.shape and kind.card == size
         of = value.plate if isinstance(value, m.Position) else kind.plate
         return isinstance(place, int) and of in scope.plates and scope.plates[of].card == size
 

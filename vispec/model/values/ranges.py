@@ -19,6 +19,7 @@ from vispec.model.values import polynomials as poly
 from vispec.model.values.functions import plain
 from vispec.model.values.intervals import Interval
 from vispec.model.values.polynomials import ONE, Poly
+from vispec.model.walk import looked_up, prefix_of
 
 if TYPE_CHECKING:
     from vispec.model.names.scope import Scope
@@ -400,7 +401,7 @@ def _reduced(scope: "Scope", name: str, argument: m.Expression, entries: Interva
 
 def _count(scope: "Scope", value: m.Expression) -> tuple[int, float]:
     """At least and at most how many entries along the last dimension, or along a sequence."""
-    if isinstance(value, m.Where | m.Prefix) or (isinstance(value, m.Evidence) and isinstance(value.read, m.Prefix)):
+    if isinstance(looked_up(value), m.Where) or prefix_of(value) is not None:
         return 0, iv.INF
     dim = scope.plates[value.type.over].card if value.type.star and value.type.over else None
     dim = value.type.shape[-1] if dim is None and value.type.shape else dim

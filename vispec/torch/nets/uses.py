@@ -7,7 +7,7 @@ from typing import Any
 from vispec.model.extent import extent
 from vispec.model.model import All, Model, Net, NetCall, Variable, Where
 from vispec.model.types import FINITE_DOMAINS
-from vispec.model.walk import law_parts, prefix_of, walk
+from vispec.model.walk import law_parts, looked_up, prefix_of, walk
 from vispec.plan.refused.trees import may_be_root
 from vispec.trunk import memory_argument
 
@@ -34,7 +34,7 @@ def uses(net: Net, model: Model) -> Uses:
     names = [name for name, _ in net.args]
     prefix = {name for call in calls for name, arg in zip(names, call.args, strict=True) if prefix_of(arg)}
     stepped = {name for call in calls for name in stepped_arguments(net, call, model)}
-    holes = any(isinstance(arg, Where) for call in calls for arg in call.args)
+    holes = any(isinstance(looked_up(arg), Where) for call in calls for arg in call.args)
     memory = memory_argument(net, prefix)
     if not prefix:  # asked for prefixes by no call of the model: all sequences but the memory
         prefix = {name for name, type in net.args if type.star and name != memory}

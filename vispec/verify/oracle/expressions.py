@@ -98,6 +98,13 @@ def evaluate(expression: m.Expression, at: Place, scene: Scene) -> Tensor:
             return element(name, {**at, plate: at[plate] - lag}, scene)
         case m.Recursion(along=plate, steps=steps):
             return evaluate(steps[min(at[plate], len(steps) - 1)], at, scene)
+        case m.Select(name=name, by=by, type=type_) if type_.star:
+            places = [
+                {**at, plate: integer(each)} for plate, index in by if index.type.star for each in evaluate(index, at, scene)
+            ]
+            fixed = {plate: pointed_at(index, at, scene) for plate, index in by if not index.type.star}
+            items = [element(name, {**place, **fixed}, scene) for place in places]
+            return torch.stack(items) if items else nothing_of(name, scene)
         case m.Select(name=name, by=by):
             chosen = {plate: pointed_at(index, at, scene) for plate, index in by}
             return at_root(name, scene) if -1 in chosen.values() else element(name, {**at, **chosen}, scene)
@@ -166,7 +173,7 @@ def sequence(name: str, plate: str, stop: int, at: Place, scene: Scene) -> Tenso
 def nothing_of(name: str, scene: Scene) -> Tensor:
     """A sequence of no elements, (0, *event)."""
     model = scene.model
-    kind = model.variable[name].type if name in model.variable else model.let[name].type
+    kind = (model.variable.get(name) or model.param.get(name) or model.let[name]).type
     dtype = torch.int64 if kind.domain in ("category", "token", "index", "tree") else torch.float64
     return torch.empty((0, *(measure(dim, scene.row.sizes) for dim in kind.shape)), dtype=dtype)
 
