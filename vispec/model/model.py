@@ -258,8 +258,8 @@ class Size:
 class Vocab:
     """options: min_count (int, default 1), max_size (int or None), chars (bool: characters, not words), lower (bool),
     begin (bool, or the symbol: stands before each sequence), end (bool, or the symbol: closes each sequence, so that a
-    chain over it generates its own length), unknown (bool, default true: an entry for all other words), from (a file
-    of words)."""
+    chain over it generates its own length), subword (int: how many pieces of words), unknown (bool, default true: an entry for
+    all other words), from (a file of words)."""
 
     name: str
     options: tuple[tuple[str, int | bool | str], ...]

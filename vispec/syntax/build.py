@@ -118,8 +118,10 @@ class Builder(Transformer_NonRecursive):  # type: ignore[type-arg]
         return t.Embedding(span_of(meta), name, given, tuple(each for each in settings if isinstance(each, t.Keyword)))
 
     def option(self, meta: Meta, children: Children) -> t.Keyword:
-        name, value = children
-        return t.Keyword(span_of(meta), str(name), value or t.Name(span_of(meta), "true"))
+        name, *value = children
+        if isinstance(name, t.Call):
+            return t.Keyword(span_of(meta), name.function.id, name)
+        return t.Keyword(span_of(meta), str(name), next(iter(present(value)), t.Name(span_of(meta), "true")))
 
     def param(self, meta: Meta, children: Children) -> t.Param:
         return t.Param(span_of(meta), *children)

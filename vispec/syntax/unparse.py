@@ -190,6 +190,8 @@ def _(node: t.Call, to: Unparser) -> tuple[str, int]:
 
 @_show.register
 def _(node: t.Keyword, to: Unparser) -> tuple[str, int]:
+    if node.span == node.value.span and isinstance(node.value, t.Call):  # subword(pieces=8000)
+        return to.expression(node.value, 1), 0
     return f"{node.name}={to.expression(node.value, 1)}", 0
 
 

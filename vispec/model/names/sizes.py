@@ -23,6 +23,7 @@ VOCAB_OPTIONS: Mapping[str, str] = {
     "end": "true, false or a symbol in quotes",
     "unknown": "true or false",
     "from": "the name of a file in quotes",
+    "subword": "of the form `subword(pieces=8000)`, with a whole number of at least 2",
 }
 COUNTED = ("min_count", "max_size")  # options that choose among the words of the training data
 
@@ -212,10 +213,26 @@ def read_vocab(scope: Scope, node: t.Vocab) -> m.Vocab:
         if option.name in COUNTED and "from" in dict(options):
             told = f"`{option.name}` chooses among the words of the training data, and `from` says which there are"
             scope.problems.add("V108", option.span, told, "without effect", help="leave one of them out")
+    for option in node.options:
+        if option.name in ("chars", "from", *COUNTED) and "subword" in dict(options):
+            told = f"`{option.name}` says what the entries are, and so does `subword`"
+            scope.problems.add("V108", option.span, told, "not beside `subword`", help="leave one of them out")
     return m.Vocab(node.name.id, tuple(options), node.name.span)
 
 
+def _pieces(value: t.Expr) -> int | None:
+    """How many pieces `subword(pieces=8000)` asks for."""
+    match value:
+        case t.Call(args=(t.Number(value=int(number)),), kwargs=()):
+            return number if number >= 2 else None
+        case t.Call(args=(), kwargs=(t.Keyword(name="pieces", value=t.Number(value=int(number))),)):
+            return number if number >= 2 else None
+    return None
+
+
 def _option(value: t.Expr, wanted: str) -> int | bool | str | None:
+    if "subword" in wanted:
+        return _pieces(value)
     if isinstance(value, t.String) and "in quotes" in wanted and value.value.strip():
         return value.value
     if wanted.startswith("true"):

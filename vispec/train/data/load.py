@@ -17,6 +17,7 @@ from vispec.train.data.columns import Array, Column, Origin
 from vispec.train.data.dataset import Dataset, Ragged
 from vispec.train.data.diagnostics import Problems
 from vispec.train.data.encoding.encode import Field, as_lengths, bit_offset, encode
+from vispec.train.data.encoding.subwords import in_pieces
 from vispec.train.data.encoding.values import report_all
 from vispec.train.data.encoding.vocab import Encoders, settings
 from vispec.train.data.matching.drop import drop_missing
@@ -66,11 +67,13 @@ def load(
     origin = _rows(model, matched, problems)
     arranged, counted = _arrange(model, matched, origin, known, problems)
     problems.check()
+    arranged, encoders = in_pieces(model, arranged, encoders, training, problems)
+    problems.check()
     found = agree(model, arranged, {name: _extra(model, name) for name in arranged}, known, problems)
     for plate, column in counted.items():
         found[_own_path(model, model.plate[plate])] = as_lengths(column, problems)
     check_short(model, found, arranged, problems)
-    fields, built = encode(model, arranged, found, encoders, more, keyed, known, problems)
+    fields, built = encode(model, arranged, found, encoders, training, keyed, known, problems)
     for dim, value, why in known.broken():
         message = f"{dim} is {known.value(dim) or 'unknown'}, and the data has {value} ({why})"
         problems.add("D116", message, origin.file, help="give the size with --set")

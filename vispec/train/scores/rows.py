@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from vispec.model.model import Let, Model, Variable
 from vispec.model.types import FINITE_DOMAINS, Type
 from vispec.plan.treat import chain_of
 from vispec.train.data.encoding.labels import group_of, is_coded, told
+from vispec.train.data.encoding.subwords import joined
 from vispec.train.data.encoding.vocab import Encoders, Vocabulary
 
 Array = np.ndarray[Any, Any]
@@ -41,7 +43,8 @@ class Rows:
             type_ = self.model.variable[name].type
             close = self._cutter(name) if cut else list
             words = self.words(self.model.variable[name]) if decode else None
-            return self._variable(name, tensor, lambda cell, at: _value(type_, cell, words), close)
+            whole = self._joiner(name) if decode else list
+            return self._variable(name, tensor, lambda cell, at: _value(type_, cell, words), lambda items: whole(close(items)))
 
         return _transpose({name: column(name, values[name]) for name in self._in_rows(values)})
 
@@ -155,6 +158,12 @@ class Rows:
             return items[1 if items and _is(vocabulary, vocabulary.begin, items[0]) else 0 : stop]
 
         return close
+
+    def _joiner(self, name: str) -> Close:
+        """Puts the pieces of words together, where the entries of a vocabulary are such."""
+        type_ = self.model.variable[name].type
+        vocabulary = self.encoders.vocabularies.get(str(type_.card)) if type_.domain == "token" else None
+        return list if vocabulary is None or not vocabulary.pieces else partial(joined, vocabulary)
 
     def _marginal(self, type_: Type, cell: Array, at: Mapping[str, int]) -> Any:
         """Probabilities of all values; of an index, only of the elements that are there, and of a head, of the root too."""

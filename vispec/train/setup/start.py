@@ -44,9 +44,12 @@ def read_start(folder: Path, model: Model, trust: bool = False) -> Start:
     run = Run.open(folder, trust)
     known = run.encoders
     ways = {vocab.name: settings(vocab) for vocab in model.vocabs}
+    pieces = {vocab.name for vocab in model.vocabs if dict(vocab.options).get("subword")}
     same = {
         name: vocabulary
         for name, vocabulary in known.vocabularies.items()
-        if name in ways and all(getattr(vocabulary, key) == value for key, value in ways[name].items())
+        if name in ways
+        and all(getattr(vocabulary, key) == value for key, value in ways[name].items())
+        and (vocabulary.pieces is not None) == (name in pieces)
     }
     return Start(folder, run.parameters(), Encoders(same, known.labels))

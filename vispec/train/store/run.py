@@ -159,8 +159,8 @@ class Run:
         try:
             self.file(f"{VOCAB}/encoders.json")
             found = Encoders.load(folder)
-            for name in found.vocabularies:
-                self.file(f"{VOCAB}/{name}.txt")
+            for name in found.files:
+                self.file(f"{VOCAB}/{name}")
             return found
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(f"the vocabularies in {folder} are damaged: {error}") from error

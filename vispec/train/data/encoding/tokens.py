@@ -45,6 +45,8 @@ def vocabularies(model: Model, tokens: Mapping[str, tuple[list[str], Array]]) ->
     """Each vocabulary from all the variables that it serves, or from the file that the spec names."""
     built: dict[str, Vocabulary] = {}
     for vocab in model.vocabs:
+        if dict(vocab.options).get("subword"):  # see subwords.py
+            continue
         if file := dict(vocab.options).get("from"):
             built[vocab.name] = words.listed(vocab, lines_of(Path(model.source.name).parent / str(file)))
             continue

@@ -18,7 +18,8 @@ END = "</s>"
 @dataclass(frozen=True)
 class Vocabulary:
     """Tokens by id. `begin` and `end`: the symbols put around each sequence, None where the spec asks for none. unknown:
-    whether there is an entry, the first, for all words that have none."""
+    whether there is an entry, the first, for all words that have none. pieces: where entries are pieces of words, how words are
+    taken apart, as the tokenizers package writes it."""
 
     name: str
     tokens: tuple[str, ...]
@@ -27,6 +28,7 @@ class Vocabulary:
     lower: bool = False
     chars: bool = False
     unknown: bool = True
+    pieces: str | None = None
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -131,6 +133,8 @@ class Encoders:
         """All but the tokens, which `save` writes as text."""
         kept = ("begin", "end", "lower", "chars", "unknown")
         options = {v.name: {key: getattr(v, key) for key in kept} for v in self.vocabularies.values()}
+        for v in self.vocabularies.values():
+            options[v.name] |= {"pieces": True} if v.pieces else {}
         labels = {k: None if v is None else list(v) for k, v in self.labels.items()}
         unmet = [vars(each) for each in self.unmet]
         return {"vocabularies": options, "labels": labels} | ({"unmet": unmet} if unmet else {})
@@ -138,7 +142,8 @@ class Encoders:
     @property
     def files(self) -> list[str]:
         """The names of those that `save` writes."""
-        return ["encoders.json", *(f"{vocabulary.name}.txt" for vocabulary in self.vocabularies.values())]
+        every = self.vocabularies.values()
+        return ["encoders.json", *(f"{v.name}.txt" for v in every), *(f"{v.name}.json" for v in every if v.pieces)]
 
     def save(self, folder: str | Path) -> None:
         """Write NAME.txt for each vocabulary, one token a line, and encoders.json."""
@@ -146,6 +151,8 @@ class Encoders:
         folder.mkdir(parents=True, exist_ok=True)
         for vocabulary in self.vocabularies.values():
             (folder / f"{vocabulary.name}.txt").write_text(vocabulary.to_text(), encoding="utf-8", newline="\n")
+            if vocabulary.pieces:
+                (folder / f"{vocabulary.name}.json").write_text(vocabulary.pieces, encoding="utf-8", newline="\n")
         text = json.dumps(self.to_json(), ensure_ascii=False, indent=1) + "\n"
         (folder / "encoders.json").write_text(text, encoding="utf-8")
 
@@ -157,7 +164,8 @@ class Encoders:
         vocabularies = {}
         for name, options in value["vocabularies"].items():
             lines = (folder / f"{name}.txt").read_bytes().decode().split("\n")[:-1]
-            vocabularies[name] = Vocabulary(name, tuple(map(_unescape, lines)), **options)
+            pieces = (folder / f"{name}.json").read_text(encoding="utf-8") if options.pop("pieces", False) else None
+            vocabularies[name] = Vocabulary(name, tuple(map(_unescape, lines)), **options, pieces=pieces)
         labels = {k: None if v is None else tuple(v) for k, v in value["labels"].items()}
         unmet = tuple(
             Unmet(u["param"], tuple(u["by"]), tuple(u["sizes"]), tuple(u["elements"])) for u in value.get("unmet", ())
