@@ -255,6 +255,10 @@ CASES = [
         "D132", WORDS, "d.npz", npz(indptr=np.array([0, 1]), indices=np.array([3]), vocab=np.array(["a"])), None,
         "indices", "past",
     ),
+    Case(
+        "D142", model(replace(vocab("V"), options=(("subword", 9),)), data(), observed("w", token(), "n")), "d.txt",
+        b"cat\n", None, None, "one token",
+    ),
 ]  # fmt: skip
 
 

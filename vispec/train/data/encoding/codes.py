@@ -41,7 +41,7 @@ CODES: Mapping[str, str] = {
     "D137": "two rows of a long table speak of one element, or a key is missing",
     "D138": "rows do not say in which element of a plate they stand",
     "D139": "a word is not in a vocabulary that has no unknown ones",
-    "D140": "one token of a vocabulary of pieces of words",
+    "D142": "one token of a vocabulary of pieces of words",
     "D187": "a label reads like a missing value (a warning)",
     "D188": "a plate's own index is read, and its keys are other numbers (a warning)",
     "D189": "keys along a chain leave some out (a warning)",

@@ -89,7 +89,7 @@ def split_up(a: Arranged, words: Sequence[str], at: Array, vocabulary: Vocabular
     column = a.column
     if not a.layout.sequence:
         message = f"`{a.layout.name}` is one token, and `{vocabulary.name}` is of pieces of words, of which a word has several"
-        problems.add("D140", message, column.origin.file, None, column.label, "declare it in a plate of its own")
+        problems.add("D142", message, column.origin.file, None, column.label, "declare it in a plate of its own")
         return column
     cut = [each.tokens for each in of_text(vocabulary.pieces or "").encode_batch(list(words))]
     none: list[list[str | None]] = [[None]]
