@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -27,7 +28,7 @@ END, LONGEST, WIDTH = 0, 40, 5
 class Search:
     """What one would write for this net: an encoder that runs once, and a decoder's step."""
 
-    def __init__(self, net: nn.Module, y: Tensor, y_len: Tensor):
+    def __init__(self, net: Any, y: Tensor, y_len: Tensor):
         self.net, self.mask = net, torch.arange(y.shape[1]) < y_len[:, None]
         self.memory = net.lstm_source(net.embed_source(y))  # (B, S, H)
 
@@ -46,7 +47,7 @@ class Search:
         return self.net.out(self.net.mlp(torch.cat((out, read), -1)))[:, 0].log_softmax(-1), h, c
 
 
-def greedy(net: nn.Module, batch: dict[str, Tensor], end: int, longest: int) -> list[list[int]]:
+def greedy(net: Any, batch: dict[str, Tensor], end: int, longest: int) -> list[list[int]]:
     search = Search(net, batch["y"], batch["y_len"])
     x, h, c = search.begin()
     words, done = [], torch.zeros(len(batch["y"]), dtype=torch.bool)
@@ -64,7 +65,7 @@ def cut(words: list[int], end: int) -> list[int]:
     return words[: words.index(end) + 1] if end in words else words
 
 
-def beam(net: nn.Module, batch: dict[str, Tensor], end: int, longest: int, width: int) -> list[list[int]]:
+def beam(net: Any, batch: dict[str, Tensor], end: int, longest: int, width: int) -> list[list[int]]:
     """The best finished one, all beams of all sentences in one batch until none can become better."""
     n = len(batch["y"])
     search = Search(net, batch["y"], batch["y_len"])
@@ -94,7 +95,7 @@ def beam(net: nn.Module, batch: dict[str, Tensor], end: int, longest: int, width
     return [max(found)[1] if found else unfinished[row] for row, found in enumerate(best)]
 
 
-def drawn() -> tuple[nn.Module, nn.Module, dict[str, Tensor], int]:
+def drawn() -> tuple[Any, Any, dict[str, Tensor], int]:
     """A module of random parameters, its net, 100 sentences and the end."""
     space: dict = {}
     exec(compile_spec(Source.read(ROOT / "specs" / "translation.vispec"), {}), space)
@@ -104,10 +105,10 @@ def drawn() -> tuple[nn.Module, nn.Module, dict[str, Tensor], int]:
     return module, module.decode, {"y": torch.randint(6000, (100, 20)), "y_len": lengths}, END
 
 
-def fitted(folder: Path) -> tuple[nn.Module, nn.Module, dict[str, Tensor], int]:
+def fitted(folder: Path) -> tuple[Any, Any, dict[str, Tensor], int]:
     """Those of a run, and sentences of random words."""
     run = Run.open(folder)
-    module = run.load(torch.device("cpu")).eval()
+    module: Any = run.load(torch.device("cpu")).eval()
     torch.manual_seed(0)
     size = module.decode.embed_source.num_embeddings
     words = run.encoders.vocabularies["EN"]
@@ -115,7 +116,7 @@ def fitted(folder: Path) -> tuple[nn.Module, nn.Module, dict[str, Tensor], int]:
     return module, module.decode, batch, words.ids[str(words.end)]
 
 
-def sequences(module: nn.Module, batch: dict[str, Tensor], end: int, **how: object) -> list[list[int]]:
+def sequences(module: Any, batch: dict[str, Tensor], end: int, **how: object) -> list[list[int]]:
     found = module.sequences(batch, len(batch["y"]), end, LONGEST, **how)
     return [x[:n].tolist() for x, n in zip(found["tokens"][:, 0], found["lengths"][:, 0], strict=True)]
 
