@@ -1,6 +1,6 @@
-"""Data in memory, and minibatches cut from it: flat arrays with offsets, padded by one gather per variable."""
+"""Data, and minibatches cut from it: flat arrays with offsets, in memory or in a file, padded by one gather per variable."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from functools import cached_property
@@ -14,11 +14,12 @@ from vispec.train.data.columns import Array
 from vispec.train.data.diagnostics import DataDiagnostic
 from vispec.train.data.encoding.encode import Field
 from vispec.train.data.encoding.vocab import Encoders
+from vispec.train.data.order import Order
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-POOL = 64  # minibatches whose rows are sorted by length together when bucketing
+PART = 1 << 20  # rows of which numbers are found at once
 
 
 @dataclass(frozen=True)
@@ -117,20 +118,16 @@ class Dataset:
         bounds = self.ragged[path].offsets
         return bounds[parent + 1] - bounds[parent]
 
-    def order(self, size: int, generator: "Generator | None" = None, bucket: bool = False) -> list[Array]:
+    def order(self, size: int, generator: "Generator | None" = None, bucket: bool = False) -> Order:
         """The rows of each minibatch of one epoch: in their order, or shuffled by the generator.
 
         bucket: put rows of like length together, so that little is padded; the batches still come in random order."""
         count = self.num_rows
         rows = np.arange(count) if generator is None else torch.randperm(count, generator=generator).numpy()
-        if bucket:
-            pool = size * POOL if generator is not None else max(1, count)
-            pools = [rows[i : i + pool] for i in range(0, count, pool)]
-            rows = np.concatenate([pool[np.argsort(self._row_sizes[pool], kind="stable")] for pool in pools]) if pools else rows
-        batches = [rows[i : i + size] for i in range(0, count, size)]
+        batches = np.arange(-(-count // size))
         if bucket and generator is not None:
-            batches = [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
-        return batches
+            batches = torch.randperm(len(batches), generator=generator).numpy()
+        return Order(rows, size, batches, self._row_sizes if bucket else None, generator is not None)
 
     def batches(self, size: int, generator: "Generator | None" = None, bucket: bool = False) -> "Iterator[dict[str, Tensor]]":
         """One epoch of minibatches of `size` rows, the last one smaller; see `order`."""
@@ -138,23 +135,38 @@ class Dataset:
 
     # ---- counts
 
-    def _bounds(self, path: Path) -> Array:
-        """Where each stored row's elements along `path` start, and one past the last: (stored + 1,)."""
-        at = np.arange(self.stored + 1)
-        for depth in range(1, len(path) + 1):
+    def _bounds(self, path: Path, first: int, stop: int) -> Array:
+        """Where the elements along `path` of the stored rows between two start, and one past the last: (stop - first + 1,)."""
+        if not path:
+            return np.arange(first, stop + 1)
+        at = self.ragged[path[:1]].offsets[first : stop + 1]
+        for depth in range(2, len(path) + 1):
             at = self.ragged[path[:depth]].offsets[at]
         return at
 
+    def _each(self, count: "Callable[[int, int], Array]") -> Array:
+        """A number for each stored row, which are found for those between two at once."""
+        parts = [count(first, min(first + PART, self.stored)) for first in range(0, self.stored, PART)]
+        return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
     @cached_property
     def _row_sizes(self) -> Array:
-        """Elements of each row along all its plates together."""
-        sizes = sum((np.diff(self._bounds(path)) for path in self.ragged), np.zeros(self.stored, np.int64))
-        return sizes if self.rows is None else sizes[self.rows]
+        """Elements of each row along all its plates together, no longer than 32 bits can say."""
+
+        def sizes(first: int, stop: int) -> Array:
+            none = np.zeros(stop - first, np.int64)
+            found = sum((np.diff(self._bounds(path, first, stop)) for path in self.ragged), none)
+            return np.minimum(found, np.iinfo(np.int32).max).astype(np.int32)
+
+        found = self._each(sizes)
+        return found if self.rows is None else found[self.rows]
 
     def tokens(self, indices: "Sequence[int] | Array | Tensor | None" = None) -> int:
         """How many elements are scored in these rows (all, if None), as they are, without weights. Variables that stand in the
         same plates count once, an element with event dimensions is one, and of a partial variable only the observed elements
         count."""
+        if indices is None and self.rows is None:
+            return sum(int(self._scored(first, min(first + PART, self.stored)).sum()) for first in range(0, self.stored, PART))
         return int(self.row_tokens(indices).sum())
 
     def weights(self, indices: "Sequence[int] | Array | Tensor | None" = None) -> Array:
@@ -162,32 +174,40 @@ class Dataset:
         rows = self.rows if indices is None else self._stored_rows(np.asarray(indices, np.int64))
         if self.weight is None:
             return np.ones(self.stored if rows is None else len(rows))
-        values = self.fields[self.weight].values.astype(np.float64)
+        values = self.fields[self.weight].values[:].astype(np.float64)
         return values if rows is None else values[rows]
 
     def row_tokens(self, indices: "Sequence[int] | Array | Tensor | None" = None) -> Array:
         """How many elements are scored in each of these rows (M,)."""
+        rows = self.rows if indices is None else self._stored_rows(np.asarray(indices, np.int64))
+        counts = self._each(self._scored)
+        return counts if rows is None else counts[rows]
+
+    def _scored(self, first: int, stop: int) -> Array:
+        """How many elements are scored in each of the stored rows between two."""
         places: dict[Path, Array] = {}
         for name, plates in self.observed:
             field = self.fields[name]
-            bounds = self._bounds(field.path)
+            bounds = self._bounds(field.path, first, stop)
             if field.observed is None:
                 events = len(field.path) + len(plates[len(field.path) :])
                 tail = field.values.shape[1 : 1 + events - len(field.path)]
                 counts = np.diff(bounds) * int(np.prod(tail, dtype=np.int64))
             else:
-                each = field.observed.reshape(len(field.observed), -1).sum(axis=1, dtype=np.int64)
-                counts = np.diff(np.concatenate(([0], np.cumsum(each)))[bounds])
+                seen = field.observed[int(bounds[0]) : int(bounds[-1])]
+                each = seen.reshape(len(seen), -1).sum(axis=1, dtype=np.int64)
+                counts = np.diff(np.concatenate(([0], np.cumsum(each)))[bounds - bounds[0]])
             places[plates] = np.maximum(places[plates], counts) if plates in places else counts
-        rows = self.rows if indices is None else self._stored_rows(np.asarray(indices, np.int64))
-        counts = sum(places.values(), np.zeros(self.stored, np.int64))
-        return counts if rows is None else counts[rows]
+        return sum(places.values(), np.zeros(stop - first, np.int64))
 
     @property
     def lengths(self) -> dict[str, Array]:
         """The lengths of each ragged plate's lists in these rows, by plate: what `sample` draws sizes from."""
         found: dict[str, Array] = {}
         for path in self.length_keys:
+            if self.rows is None and len(path) == 1:
+                found[path[-1]] = np.diff(self.ragged[path].offsets[: self.stored + 1])
+                continue
             parents = np.arange(self.stored) if self.rows is None else self.rows
             for depth in range(1, len(path)):
                 bounds = self.ragged[path[:depth]].offsets
@@ -213,11 +233,12 @@ class Dataset:
         if self.num_rows < 2:
             raise ValueError("a split needs two rows")
         order = np.random.default_rng(seed).permutation(self.num_rows)
-        held = min(max(1, round(self.num_rows * fraction)), self.num_rows - 1)
-        return self.select(np.sort(order[held:])), self.select(np.sort(order[:held]))
+        held = np.zeros(self.num_rows, bool)
+        held[order[: min(max(1, round(self.num_rows * fraction)), self.num_rows - 1)]] = True
+        return self.select(np.flatnonzero(~held)), self.select(np.flatnonzero(held))
 
 
 def _tensor(values: Array, at: Array | None, dtype: Any) -> "Tensor":
     """The elements at these positions, as a tensor that owns its memory."""
-    taken = np.copy(values) if at is None else np.take(values, at, axis=0)
+    taken = np.copy(values) if at is None else values.take(at, axis=0)
     return torch.from_numpy(taken).to(dtype)
