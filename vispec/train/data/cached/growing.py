@@ -30,8 +30,9 @@ class Growing(Vocabulary):
         return len(self.ids)
 
     def encode(self, tokens: Iterable[str]) -> list[int]:
-        ids = self.ids
-        return [ids.setdefault(token, len(ids)) for token in (map(str.lower, tokens) if self.lower else tokens)]
+        words, ids = [*(map(str.lower, tokens) if self.lower else tokens)], self.ids
+        numbers = [*map(ids.get, words)]  # most are known, and to ask for each twice takes twice as long
+        return [ids.setdefault(words[i], len(ids)) if number is None else number for i, number in enumerate(numbers)]
 
     def count(self, numbers: Array) -> None:
         """They have been met once more each."""

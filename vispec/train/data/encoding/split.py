@@ -31,7 +31,7 @@ def split_words(texts: pa.Array) -> tuple[Array, pa.DictionaryArray]:
 def _places(data: Array, bounds: Array) -> tuple[Array, Array]:
     """Where words start, and where they stop: at white space, and at the ends of texts."""
     inside = (data != 32) & (data - np.uint8(9) > 4)
-    edge = np.unique(bounds[(bounds > 0) & (bounds < len(data))])
+    edge = bounds[(bounds > 0) & (bounds < len(data))]
     first, last = inside.copy(), inside.copy()
     first[1:] &= ~inside[:-1]
     last[:-1] &= ~inside[1:]

@@ -15,7 +15,7 @@ from vispec.train.data.files import not_utf8
 from vispec.train.data.readers import docword
 
 BLOCK = 1 << 24  # bytes read at once
-PART = 1 << 23  # of them, where each block is encoded by itself
+PART = 1 << 24  # of them, where each block is encoded by itself
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
