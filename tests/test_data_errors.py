@@ -101,7 +101,7 @@ class Case:
 
 CASES = [
     Case("D101", ONE, "d.csv", b"x\n1\n", arguments=lambda path: [path + "missing"], words="No such file"),
-    Case("D101", ONE, "d.csv", b"x\n1\n", arguments=lambda path: [str(Path(path).parent)], words="directory"),
+    Case("D101", ONE, "d.csv", b"x\n1\n", arguments=lambda path: [path + ".*"], words="no file"),
     Case("D101", ONE, "d.csv", b"x\n1\n", arguments=lambda path: [path + "\0"], words="null character"),
     Case("D101", ONE, "d.csv", b"", arguments=lambda path: [], words="no data file"),
     Case("D102", ONE, "d.csv", b"", words="empty"),

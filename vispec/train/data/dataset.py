@@ -123,7 +123,8 @@ class Dataset:
 
         bucket: put rows of like length together, so that little is padded; the batches still come in random order."""
         count = self.num_rows
-        rows = np.arange(count) if generator is None else torch.randperm(count, generator=generator).numpy()
+        kind = torch.int32 if count < 1 << 31 else torch.int64  # the same permutation, in half the memory
+        rows = np.arange(count) if generator is None else torch.randperm(count, generator=generator, dtype=kind).numpy()
         batches = np.arange(-(-count // size))
         if bucket and generator is not None:
             batches = torch.randperm(len(batches), generator=generator).numpy()
@@ -195,7 +196,7 @@ class Dataset:
                 counts = np.diff(bounds) * int(np.prod(tail, dtype=np.int64))
             else:
                 seen = field.observed[int(bounds[0]) : int(bounds[-1])]
-                each = seen.reshape(len(seen), -1).sum(axis=1, dtype=np.int64)
+                each = seen.sum(axis=tuple(range(1, seen.ndim)), dtype=np.int64)
                 counts = np.diff(np.concatenate(([0], np.cumsum(each)))[bounds - bounds[0]])
             places[plates] = np.maximum(places[plates], counts) if plates in places else counts
         return sum(places.values(), np.zeros(stop - first, np.int64))

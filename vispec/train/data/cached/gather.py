@@ -1,7 +1,8 @@
 """One pass over data, block by block: each is read and encoded as data in memory are, with vocabularies that grow, and written.
 
-Numbers of words and labels are those of their first use; what they stand for is settled when all are known (see settle.py), so
-that a vocabulary can be cut, or be that of another run, and nothing is encoded again.
+Numbers of words and labels are those of their first use, from 1 (0: missing, or no element at all); what they stand for is
+settled when all are known (see settle.py), so that a vocabulary can be cut, or be that of another run, and nothing is encoded
+again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vispec.model.model import Model
+from vispec.model.model import Model, Variable
 from vispec.train.data.cached.blocks import Block, Stream, aligned
 from vispec.train.data.cached.growing import Growing
 from vispec.train.data.cached.store import Writer
@@ -83,18 +84,25 @@ class Gathering:
         """Flat values, without the element that padding points at."""
         count = len(field.values) - bool(field.path)
         values, observed = field.values[:count], None if field.observed is None else field.observed[:count]
-        type_ = self.model.variable[field.name].type
         there = values if observed is None else values[observed]
         if there.size:
             self.seen.add(field.name)
-        if type_.domain == "token":
-            self.vocabularies[str(type_.card)].count(there)
-        elif is_coded(self.model, type_):
-            group = group_of(self.model, self.model.variable[field.name])
-            values = self._numbered(group, encoders.labels.get(group), values, there)
+        numbers = self._numbers(self.model.variable[field.name], values, there, encoders)
+        if numbers is not None:
+            values = numbers + 1 if observed is None else np.where(observed, numbers + 1, 0)
         name = VALUES + field.name
         out = {name: self._typed(name, values).reshape(-1)}
         return out if observed is None else out | {OBSERVED + field.name: observed.reshape(-1).astype(np.uint8)}
+
+    def _numbers(self, variable: Variable, values: Array, there: Array, encoders: Encoders) -> Array | None:
+        """Of words and labels, from 0; None of what is a number itself. there: the values that are not missing."""
+        if variable.type.domain == "token":
+            self.vocabularies[str(variable.type.card)].count(there)
+            return values
+        if not is_coded(self.model, variable.type):
+            return None
+        group = group_of(self.model, variable)
+        return self._numbered(group, encoders.labels.get(group), values, there)
 
     def _numbered(self, group: str, labels: tuple[str, ...] | None, values: Array, there: Array) -> Array:
         """The numbers of labels by their first use."""
@@ -106,8 +114,9 @@ class Gathering:
         return numbers[values] if len(numbers) else values
 
     def _typed(self, name: str, values: Array) -> Array:
-        """Of one type from the first block to the last: numbers that JSON or text may have with a fraction later on, as such."""
-        kind = self.types.setdefault(name, np.dtype(np.float64) if values.dtype in (np.int64, np.float64) else values.dtype)
+        """Of one type from the first block to the last; numbers that may have a fraction later on, as such."""
+        wide = values.dtype in (np.int64, np.float64)
+        kind = self.types.setdefault(name, np.dtype(np.float64) if wide else values.dtype)
         if not np.can_cast(values.dtype, kind, "safe") and values.dtype != np.int64:
             message = f"the values from here on are {values.dtype}, those before {kind}"
             raise DataError([DataDiagnostic("D114", message, "data", column=name.removeprefix(VALUES))])

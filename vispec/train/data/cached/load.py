@@ -52,16 +52,29 @@ def load(
     large = _bytes(paths)
     if cache == "auto" and large <= LARGE:
         return load_whole(model, arguments, **whole)
-    reason = why_not(model, streams, columns or {}, options)
+    root, known, folder = root_of(cache), encoders or Encoders(), Path()
+    stored, reason = None, why_not(model, streams, options)
+    if reason is None:
+        folder, stored = _find(model, streams, known, given, root)
+        reason = keyed(model, streams) if stored is None else None
     if reason is not None:
         if cache != "auto":
-            advice = "--cache auto reads them into memory"
+            advice = "--cache never reads them into memory"
             raise DataError(
                 [DataDiagnostic("D141", f"these data cannot be encoded row by row: {reason}", paths[0], help=advice)]
             )
         told = f"{large / 1e9:.1f} GB of data are read into memory as a whole: {reason}"
         return with_note(load_whole(model, arguments, **whole), DataDiagnostic("D186", told, paths[0], severity="warning"))
-    return _cached(model, streams, encoders, more, given, cache)
+    note = None
+    if stored is None:
+        stored, note = _make(model, streams, known, given, folder, root)
+    problems = Problems()
+    settled = settle(model, stored, encoders, more, sizes or {}, paths[0], problems)
+    if settled.unknown:
+        _name_unknown(model, streams, settled.encoders, dict(settled.sizes.known), given)
+    silent(model, stored, {variable.name: paths[0] for variable in model.variables}, problems)
+    found = assembled(model, stored, settled, problems)
+    return found if note is None else with_note(found, note)
 
 
 def _bytes(paths: Sequence[str]) -> int:
@@ -72,9 +85,7 @@ def _bytes(paths: Sequence[str]) -> int:
     return 0
 
 
-def why_not(
-    model: Model, streams: Sequence[Stream], columns: Mapping[str, tuple[str, ...]], options: Mapping[str, Any]
-) -> str | None:
+def why_not(model: Model, streams: Sequence[Stream], options: Mapping[str, Any]) -> str | None:
     """Why rows cannot be encoded one after another, if they cannot."""
     paths = [path for stream in streams for path in stream.paths]
     if any(path in held() or not Path(path).is_file() for path in paths):
@@ -89,41 +100,43 @@ def why_not(
         return "--index takes rows together, wherever they stand"
     if readings(model):
         return "parameters are read at labels of the data, each of which must be met"
-    tables = [stream for stream in streams if not stream.name]
-    names = {*key_names(model, {}).values()} - {variable.name for variable in model.variables} if tables else set[str]()
-    if names and any(names & {*next(read_blocks(stream.paths[0], stream.request)).columns} for stream in tables):
+    return None
+
+
+def keyed(model: Model, streams: Sequence[Stream]) -> str | None:
+    """The same of tables that have a column of a plate's name."""
+    names = {*key_names(model, {}).values()} - {variable.name for variable in model.variables}
+    tables = [stream for stream in streams if not stream.name and names]
+    if any(names & {*next(read_blocks(stream.paths[0], stream.request)).columns} for stream in tables):
         return f"a column of {', '.join(sorted(names))} takes rows together, wherever they stand"
     return None
 
 
-def _cached(
-    model: Model, streams: Sequence[Stream], encoders: Encoders | None, more: bool, given: Mapping[str, Any], cache: str
-) -> Dataset:
-    """What is kept of these data, or is written now."""
-    root, file = root_of(cache), streams[0].paths[0]
-    key = _key(model, streams, encoders or Encoders(), given, root)
-    stored, note, folder = opened(root / key), None, root / key
-    if stored is not None and not stored.agrees(given["sizes"] or {}):
-        folder = root / f"{key}-{sha256(repr(sorted(given['sizes'].items())).encode()).hexdigest()[:8]}"
+def _find(
+    model: Model, streams: Sequence[Stream], known: Encoders, given: Mapping[str, Any], root: Path
+) -> tuple[Path, Stored | None]:
+    """The folder of these data, and what is kept there. Other sizes than the data told have one of their own."""
+    key = _key(model, streams, known, given, root)
+    stored = opened(root / key)
+    if stored is None or stored.agrees(given["sizes"] or {}):
+        return root / key, stored
+    folder = root / f"{key}-{sha256(repr(sorted(given['sizes'].items())).encode()).hexdigest()[:8]}"
+    return folder, opened(folder)
+
+
+def _make(
+    model: Model, streams: Sequence[Stream], known: Encoders, given: Mapping[str, Any], folder: Path, root: Path
+) -> tuple[Stored, DataDiagnostic | None]:
+    """What is kept now, and a note on it; another process may have written it meanwhile."""
+    with alone(folder):
         stored = opened(folder)
-    if stored is None:
-        with alone(folder):
-            stored = opened(folder)
-            if stored is None:
-                stored = _write(model, streams, encoders or Encoders(), given, folder)
-                _alias(
-                    root, _key(model, streams, encoders or Encoders(), given | {"columns": stored.meta["asked"]}, root), folder
-                )
-                size = sum(stored.meta["bytes"].values())
-                told = f"{stored.meta['rows']} rows are encoded into {folder} ({size / 1e9:.2g} GB), once for all"
-                note = DataDiagnostic("D185", told, file, severity="warning")
-    problems = Problems()
-    settled = settle(model, stored, encoders, more, given["sizes"] or {}, file, problems)
-    if settled.unknown:
-        _name_unknown(model, streams, settled.encoders, dict(settled.sizes.known), given)
-    silent(model, stored, {v.name: file for v in model.variables}, problems)
-    found = assembled(model, stored, settled, problems)
-    return found if note is None else with_note(found, note)
+        if stored is not None:
+            return stored, None
+        stored = _write(model, streams, known, given, folder)
+        _alias(root, _key(model, streams, known, {**given, "columns": stored.meta["asked"]}, root), folder)
+    size = sum(stored.meta["bytes"].values())
+    told = f"{stored.meta['rows']} rows are encoded into {folder} ({size / 1e9:.2g} GB), once for all"
+    return stored, DataDiagnostic("D185", told, streams[0].paths[0], severity="warning")
 
 
 def _key(model: Model, streams: Sequence[Stream], encoders: Encoders, given: Mapping[str, Any], root: Path) -> str:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from vispec.train.data.columns import Array
 
 NEAR = 1 << 16  # bytes that the kernel maps around a place that is read
-MOST = 1 << 28  # bytes mapped at once, about: pages count as memory of the process until they are let go
+MOST = 1 << 26  # bytes mapped at once, about: pages count as memory of the process until they are let go
 AT_ONCE = 1 << 20  # elements looked up together
 
 
@@ -80,7 +80,7 @@ class Mapped:
         flat = where.reshape(-1)
         parts = [self._picked(flat[i : i + AT_ONCE]) for i in range(0, len(flat), AT_ONCE)] or [self._picked(flat)]
         found = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        self.pages.touch(NEAR * max(1, where.size // max(1, where.shape[-1] if where.ndim > 1 else 1)))
+        self.pages.touch(NEAR * (where.size if where.ndim < 2 else where.size // max(1, where.shape[-1])))
         return found.reshape(*where.shape, *self.tail) if where.ndim or self.tail else found.reshape(())[()]
 
     def take(self, at: Array, axis: int = 0) -> Array:

@@ -49,6 +49,7 @@ def settle(
         ids, other = vocabularies[vocab.name].ids, 0 if vocabularies[vocab.name].unknown else -1
         codes[vocab.name] = np.array([ids.get(word, other) for word in words], np.int32)
         unknown |= bool((codes[vocab.name][counts > 0] < 0).any())
+        codes[vocab.name] = np.append(np.int32(0), codes[vocab.name])
         found.known[vocab.name] = len(vocabularies[vocab.name])
     labels = dict(known.labels)
     for group, members in _groups(model, stored).items():
@@ -62,6 +63,7 @@ def settle(
             found.learn(card, len(place), f"the labels of `{members[0]}`")
         size = found.value(card)
         unknown |= bool((codes[group] < 0).any()) or (size is not None and max(len(place or ()), *codes[group] + 1, 0) > size)
+        codes[group] = np.append(np.int32(0), codes[group])
     problems.check()
     built = Encoders(vocabularies, labels)
     return Settled(built.under(known) if training else known, codes, found, unknown)

@@ -46,6 +46,11 @@ def writing(folder: Path) -> Iterator[None]:
         raise DataError([DataDiagnostic("D140", message, str(folder), help=advice)]) from error
 
 
+def write_batch(writer: pa.RecordBatchFileWriter, batch: pa.RecordBatch) -> None:
+    """Where a disk may be full."""
+    writer.write_batch(batch)
+
+
 class Writer:
     """Writes a folder under a name of its own; `keep` gives it the name that it shall have."""
 
@@ -69,7 +74,7 @@ class Writer:
                 pa.LargeListArray.from_arrays(pa.array([0, len(array)], pa.int64()), pa.array(array, self.types[name]))
                 for name, array in (empty | dict(arrays)).items()
             ]
-            self.writer.write_batch(pa.record_batch(columns, schema=self.schema))
+            write_batch(self.writer, pa.record_batch(columns, schema=self.schema))
 
     def keep(self, meta: Mapping[str, Any], words: Words) -> None:
         """All is there."""
@@ -105,7 +110,8 @@ class Stored:
     pieces: Mapping[str, list[pa.Buffer]]
     types: Mapping[str, Any]
 
-    def array(self, name: str, tail: tuple[int, ...] = (), codes: Array | None = None) -> Mapped:
+    def array(self, name: str, tail: tuple[int, ...] = (), codes: Array | None = None) -> Any:
+        """A `Mapped`, which is an array as far as minibatches ask."""
         return Mapped(self.pages, self.pieces[name], self.types[name], tail, codes)
 
     def agrees(self, sizes: Mapping[str, int]) -> bool:
@@ -139,6 +145,29 @@ def opened(folder: Path) -> Stored | None:
         return None
     types = {each.name: each.type.value_type.to_pandas_dtype() for each in reader.schema}
     return Stored(folder, meta, pages, pieces, types)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A folder of encoded data, or what is left of one."""
+
+    folder: Path
+    rows: int
+    size: int
+
+
+def listed(root: Path) -> list[Kept]:
+    """All that are kept, and what killed processes have left."""
+    found: list[Kept] = []
+    for folder in sorted(root.glob("*")) if root.is_dir() else ():
+        if folder.is_symlink() and not folder.exists():
+            folder.unlink()
+        elif folder.is_dir() and not folder.is_symlink() and ((folder / META).exists() or folder.suffix == PART):
+            rows = 0
+            with suppress(OSError, ValueError, KeyError):
+                rows = int(json.loads((folder / META).read_text(encoding="utf-8"))["rows"])
+            found.append(Kept(folder, rows, sum(file.stat().st_size for file in folder.iterdir())))
+    return found
 
 
 @contextmanager
