@@ -1,4 +1,4 @@
-"""A fit to data that lie in a file is that of data in memory; killed and resumed it goes on with the same rows, and reads nothing."""
+"""A fit to data in a file is that of data in memory; killed and resumed it goes on with the same rows, and reads nothing."""
 
 import random
 import subprocess
@@ -21,7 +21,7 @@ plate n:
         observed x : token[V] ~ Categorical(say(x[<i]))
 fit:
     batch : 8
-    epochs : 60
+    epochs : 15
     valid : 0.2
 """
 

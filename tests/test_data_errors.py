@@ -283,7 +283,11 @@ def test_every_code_is_listed_and_has_a_case() -> None:
     assert {case.code for case in CASES} == {code for code in CODES if code < "D187"} - {
         "D136",
         "D139",
-    }  # of two files: tests/tables
+        "D140",
+        "D141",
+        "D185",
+        "D186",
+    }  # of two files, or not of a file: tests/tables
 
 
 def test_the_keys_of_json() -> None:
