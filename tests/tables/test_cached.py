@@ -151,6 +151,14 @@ def test_folders_patterns_and_gzip(files: Files) -> None:
         load(model(spec), [str(files.folder / "d" / "*.csv")])
 
 
+def test_rows_that_stand_for_several(files: Files) -> None:
+    spec = "param m : real\nplate n:\n    given w : count\n    observed y : real ~ Normal(m, 1)\nfit:\n    weight : w\n"
+    lines = [json.dumps({"w": int(n > 20) * n, "y": n / 3}) + "\n" for n in range(40)]
+    assert same(spec, [files.path("d.jsonl", "".join(lines))]).weights().sum() == sum(range(21, 40))
+    with pytest.raises(DataError, match=r"error\[D120\].*the weights are all 0"):
+        load(model(spec), [files.path("d.jsonl", "".join(lines[:20]))], cache="always")
+
+
 # ---- what is wrong is named
 
 

@@ -124,7 +124,8 @@ class Dataset:
         bucket: put rows of like length together, so that little is padded; the batches still come in random order."""
         count = self.num_rows
         kind = torch.int32 if count < 1 << 31 else torch.int64  # the same permutation, in half the memory
-        rows = np.arange(count) if generator is None else torch.randperm(count, generator=generator, dtype=kind).numpy()
+        told = torch.arange(count, dtype=kind) if generator is None else torch.randperm(count, generator=generator, dtype=kind)
+        rows = told.numpy()
         batches = np.arange(-(-count // size))
         if bucket and generator is not None:
             batches = torch.randperm(len(batches), generator=generator).numpy()

@@ -14,11 +14,11 @@ KEPT = 1 << 20  # rows of sorted pools that are kept, or one pool: batches of a 
 
 class Order(Sequence[Array]):
     """rows: all, in the order of the epoch. batches: which piece of `size` of them each minibatch is. lengths: of each row,
-    where rows of like length are put together. shuffled: they are so in pools, else all of them."""
+    where rows of like length are put together. shuffled: they are so in pools, as many rows are, else all of them."""
 
     def __init__(self, rows: Array, size: int, batches: Array, lengths: Array | None, shuffled: bool):
         self.rows, self.size, self.batches, self.lengths = rows, size, batches, lengths
-        self.pool = size * POOL if shuffled else max(1, len(rows))
+        self.pool = size * POOL if shuffled or len(rows) > KEPT else max(1, len(rows))
         self._sorted = lru_cache(max(1, KEPT // self.pool))(self._sort)
 
     def _sort(self, pool: int) -> Array:

@@ -30,7 +30,7 @@ VALUES, OBSERVED, STARTS = "values:", "observed:", "starts:"
 def held_load(model: Model, arguments: Sequence[str], block: Block, **options: Any) -> Dataset:
     """A block as data in memory."""
     with holding({path: lambda request, table=table: table for path, table in block.items()}):
-        return load(model, arguments, **options)
+        return load(model, arguments, part=True, **options)
 
 
 class Gathering:

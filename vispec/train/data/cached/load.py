@@ -74,6 +74,9 @@ def load(
         _name_unknown(model, streams, settled.encoders, dict(settled.sizes.known), given)
     silent(model, stored, {variable.name: paths[0] for variable in model.variables}, problems)
     found = assembled(model, stored, settled, problems)
+    if found.weight is not None and not found.weights().any():
+        problems.add("D120", "the weights are all 0, so there are no data", paths[0], None, found.weight)
+        problems.check()
     return found if note is None else with_note(found, note)
 
 
