@@ -1,4 +1,4 @@
-"""Refreshes what the pages quote from vispec, and the picture of the README.
+"""Refreshes what the pages quote from vispec, and their pictures: that of the README, and one of each spec of the tutorial.
 
 `<!-- excerpt: SPEC METHOD... -->` before a code block: methods of the module emitted for that spec.
 `<!-- program: SPEC -->`: the program of log_prob that its plan is lowered to.
@@ -26,7 +26,7 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 EXCERPT = re.compile(r"(<!-- excerpt: (\w+) ([\w ]+) -->\n```python\n).*?(```)", re.S)
 PROGRAM = re.compile(r"(<!-- program: (\w+) -->\n```\n).*?(```)", re.S)
 NAMES = re.compile(r"(<!-- estimators -->\nCompiled in this version:).*")
-PICTURE, PICTURED = ROOT / "docs" / "img" / "mixture.svg", ROOT / "specs" / "gaussian_mixture.vispec"
+SPEC = re.compile(r"```vispec\n# (\w+)\.vispec\n(.*?)```", re.S)
 
 
 def methods(spec: str, names: list[str]) -> str:
@@ -57,11 +57,19 @@ def refreshed(page: str) -> str:
     return NAMES.sub(lambda match: f"{match[1]} {names}.", page)
 
 
-def draw_picture(path: Path) -> None:
-    draw(build_graph(check_model(parse(Source.read(PICTURED)), {})), path)
+def pictures() -> dict[str, Source]:
+    """What they are of, by the names of their files."""
+    tutorial = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    steps = {f"tutorial_{name}.svg": Source(f"{name}.vispec", spec) for name, spec in SPEC.findall(tutorial)}
+    return {"mixture.svg": Source.read(ROOT / "specs" / "gaussian_mixture.vispec"), **steps}
+
+
+def draw_picture(source: Source, path: Path) -> None:
+    draw(build_graph(check_model(parse(source), {})), path)
 
 
 if __name__ == "__main__":
     for each in PAGES:
         each.write_text(refreshed(each.read_text(encoding="utf-8")), encoding="utf-8")
-    draw_picture(PICTURE)
+    for name, source in pictures().items():
+        draw_picture(source, ROOT / "docs" / "img" / name)

@@ -22,7 +22,7 @@ from click.testing import CliRunner
 from vispec.cli.main import main
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "docs" / "applied.md", *sorted((ROOT / "docs" / "models").glob("*.md")))
+PAGES = (ROOT / "docs" / "applied.md", ROOT / "docs" / "tutorial.md", *sorted((ROOT / "docs" / "models").glob("*.md")))
 BLOCK = re.compile(r"((?:<!-- (?:output(?:: about|: drawn)?|file: [\w.]+) -->\n)?)```(\w+)\n(.*?)```", re.S)
 FILE = re.compile(r"# (\w+\.vispec)\n")
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?")

@@ -101,10 +101,12 @@ def test_pages_quote_emitted_modules() -> None:
     assert all("<!-- excerpt:" in text(page) for page in ("README.md", "docs/emitted.md"))
 
 
-def test_the_picture_is_current(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", script("make_excerpts").pictures())
+def test_pictures_are_current(name: str, tmp_path: Path) -> None:
     """Otherwise: python docs/make_excerpts.py"""
-    script("make_excerpts").draw_picture(tmp_path / "mixture.svg")
-    assert text(tmp_path / "mixture.svg") == text("docs/img/mixture.svg")
+    excerpts = script("make_excerpts")
+    excerpts.draw_picture(excerpts.pictures()[name], tmp_path / name)
+    assert text(tmp_path / name) == text(f"docs/img/{name}")
 
 
 # ---- links and commands

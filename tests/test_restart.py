@@ -28,7 +28,7 @@ fit:
 """
 
 
-EPOCHS = 60
+EPOCHS = 150  # some seconds, so that a worker is killed while it learns
 
 
 def write_inputs(folder: Path) -> None:
@@ -59,21 +59,21 @@ def workers(process: subprocess.Popen[str]) -> list[int]:
     return [int(child) for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
-def kill_after_a_checkpoint(process: subprocess.Popen[str], last: Path, which: int) -> None:
-    """Kill one of its workers, once there is a checkpoint."""
-    end = time.monotonic() + 60
-    while not last.exists() and time.monotonic() < end and process.poll() is None:
-        time.sleep(0.01)
-    assert last.exists(), process.communicate()[0]
-    os.kill(workers(process)[which], signal.SIGKILL)
-
-
 def finish(process: subprocess.Popen[str]) -> str:
     """What it has said, to its end."""
     try:
         return process.communicate(timeout=100)[0]
     finally:
         process.kill()
+
+
+def kill_after_a_checkpoint(process: subprocess.Popen[str], last: Path, which: int) -> None:
+    """Kill one of its workers, once there is a checkpoint."""
+    end = time.monotonic() + 60
+    while not last.exists() and time.monotonic() < end and process.poll() is None:
+        time.sleep(0.01)
+    assert last.exists(), finish(process)
+    os.kill(workers(process)[which], signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")

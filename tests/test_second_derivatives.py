@@ -17,6 +17,7 @@ from vispec.kernels.sums.algebra import maximum
 from vispec.kernels.sums.logsum import log_sum_exp
 from vispec.kernels.sums.mixture import mixture_log_prob, normal_natural
 from vispec.kernels.sums.selected import SelectedLogSoftmax
+from vispec.kernels.sums.vocabulary import VocabularyLogProb
 from vispec.kernels.vectors import normal_vector_log_prob
 from vispec.source import Source
 from vispec.verify.build import build, randomise
@@ -44,6 +45,7 @@ TWICE: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...]]] = {
     "NormalNatural": (lambda x, m, s: mixture(*normal_natural(x, m, s)), (leaf(5, 2), leaf(3, 2), leaf(3, 2, positive=True))),
     "NormalVectorLogProb": (normal_vector_log_prob, (leaf(4, 3), leaf(3), leaf(4, 3, positive=True))),
     "SelectedLogSoftmax": (lambda *x: SelectedLogSoftmax.apply(*x, ROW, COL), (leaf(3, 2), leaf(5, 2), leaf(5))),
+    "VocabularyLogProb": (lambda *x: VocabularyLogProb.apply(*x, COL[:, 1], True), (leaf(2, 3), leaf(5, 3), leaf(5))),
     "KlNormalStandard": (kl_normal_standard_vector, (leaf(2, 3), leaf(2, 3, positive=True))),
     "LogOfProbability": (log_of, (leaf(4, positive=True),)),
     "LogOfRest": (log_of_rest, (-leaf(4, positive=True).detach().requires_grad_(),)),

@@ -70,6 +70,14 @@ def call(*words: object) -> tuple[int, str, str]:
     return found.exit_code, found.stdout, found.stderr
 
 
+@pytest.mark.parametrize("rule", ["mbr", "mbr(15)", "mbr(samples=15, utility=chrf)"])
+def test_the_draw_of_least_risk(run: vispec.Run, rule: str) -> None:
+    pytest.importorskip("sacrebleu")
+    assert [row["x"] for row in run.predict([{"y": 1}, {"y": -1}], rule)] == [list("abcd"), list("cd")]
+    (row,) = run.predict([{"y": 1}], rule, score=True)
+    assert row["log_prob"] == pytest.approx(float(run.pointwise([{"y": 1, "x": row["x"]}])[0]), abs=1e-4)
+
+
 def test_at_the_terminal(run: vispec.Run, tmp_path: Path) -> None:
     data = tmp_path / "new.jsonl"
     data.write_text('{"y": 1}\n{"y": -1}\n', encoding="utf-8")
@@ -102,12 +110,23 @@ def test_a_latent_in_the_chain_leaves_greedy_and_draws(tmp_path: Path) -> None:
     found = vispec.load(TAGGED).fit(rows, out=tmp_path / "run", quiet=True, verify=False, epochs=1, optimizer="adam")
     assert all(isinstance(row["x"], list) for row in found.predict(rows, "greedy"))
     assert [len(row["x"]) for row in found.predict(rows, "sample(3)")] == [3, 3]
-    with pytest.raises(vispec.RunError, match="greedy or sample is left"):
+    with pytest.raises(vispec.RunError, match="greedy and sample are"):
         found.predict(rows, "beam")
 
 
 @pytest.mark.parametrize(
-    "text", ["beam(0)", "beam(width=-1)", "beam(a=1)", "beam(5, 6)", "sample(top_p=0)", "beam(5, width=5)", "mean(2)"]
+    "text",
+    [
+        "beam(0)",
+        "beam(width=-1)",
+        "beam(a=1)",
+        "beam(5, 6)",
+        "sample(top_p=0)",
+        "beam(5, width=5)",
+        "mean(2)",
+        "mbr(utility=f1)",
+        "mbr(0)",
+    ],
 )
 def test_what_is_no_decision(text: str) -> None:
     assert not is_decision(text)

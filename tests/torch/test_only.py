@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from torch import nn
 
 from vispec.cli.main import main
-from vispec.compile import class_of
+from vispec.compile import class_of, compile_spec
 from vispec.lower.outputs import lower
 from vispec.model.check import check_model
 from vispec.plan.planner import plan_model
@@ -106,3 +106,9 @@ def test_a_name_of_no_member() -> None:
     assert "this model's module has no member `index`; it has `init`" in result.stderr
     with pytest.raises(UnknownMemberError, match="did you mean `log_prob`"):
         printed("hmm", "lgo_prob")
+
+
+def test_nets_have_the_methods_that_are_called() -> None:
+    spec = Source.read(SPECS / "language_model.vispec")
+    assert "def next" not in compile_spec(spec, only=["log_prob"])
+    assert "def next" in compile_spec(spec, only=["sequences"])

@@ -1,6 +1,7 @@
 """Sequences that end by a symbol of their own, decided row by row: greedy, by beams, by draws. No answer is needed for them."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vispec.answers.how import How
+from vispec.answers.measured.measures import sentence_utility
 from vispec.answers.questions import decision
 from vispec.answers.reading import Say
 from vispec.model.model import Model, Variable
@@ -27,13 +29,15 @@ TERM = re.compile(r"\s*(?:(\d+(?:\.\d+)?)\s*\*?\s*)?(?:\|(\w+)\|)?\s*")
 class Decisions:
     """How sequences are decided. rule and how: as the module's `sequences` takes them. best: how many of each row are told.
     limit: the most elements, in terms of the lengths of what is given; None: some times the longest of the training data.
-    score: whether log-probabilities are told, in nats."""
+    score: whether log-probabilities are told, in nats. utility: of several, that one is told which is on average the nearest to
+    all of them by it."""
 
     rule: str = "greedy"
     how: Mapping[str, Any] = field(default_factory=dict[str, Any])
     best: int = 1
     limit: str | None = None
     score: bool = False
+    utility: str | None = None
 
     @classmethod
     def of(cls, text: str, limit: str | None = None, score: bool = False) -> "Decisions":
@@ -47,6 +51,9 @@ class Decisions:
         if rule == "sample":
             samples = int(how.pop("n", 1))
             return cls(rule, {**how, "samples": samples}, samples, limit, score)
+        if rule == "mbr":
+            samples = int(how.pop("samples", 20))
+            return cls("sample", {"samples": samples}, samples, limit, score, str(how.get("utility", "bleu")))
         return cls("greedy", {}, 1, limit, score)
 
 
@@ -70,7 +77,8 @@ def decided(run: Run, data: Dataset, variable: Variable, how: How, decisions: De
             open_ += int(
                 (found["lengths"][:, : decisions.best] > 0).sum() - ends(run, variable, found)[:, : decisions.best].sum()
             )
-            yield from told(run, variable, found, decisions)
+            rows = told(run, variable, found, decisions)
+            yield from rows if decisions.utility is None else (nearest(row, variable.name, decisions.utility) for row in rows)
     if open_:
         say(f"{open_} sequences were given up at their longest, before an end; --max-length says how long that is")
 
@@ -83,15 +91,26 @@ def sequences(
     if hasattr(module, "sequences"):
         end = end_of(run, variable)
         return module.sequences(batch, n, end, most, rule=decisions.rule, **decisions.how)  # pyright: ignore[reportCallIssue]
-    if decisions.rule == "beam" or decisions.score or {*decisions.how} - {"samples"}:
-        what = (
-            "--score"
-            if decisions.score
-            else f"--rule {decisions.rule} with options" * (decisions.rule != "beam") or "--rule beam"
-        )
+    odd = [*decisions.how.keys() - {"samples"}, *(["--score"] if decisions.score else [])]
+    if decisions.rule == "beam" or odd:
+        first = (odd or ["a beam"])[0]
         raise RunError(
-            f"{what} needs a law of `{variable.name}` that reads nothing but what comes before: greedy or sample is left"
+            f"the law of `{variable.name}` reads more than what comes before, so that {first} is not to be had; "
+            "greedy and sample are"
         )
+    return at_once(run, module, variable, batch, n, decisions, most)
+
+
+def at_once(
+    run: Run,
+    module: nn.Module,
+    variable: Variable,
+    batch: dict[str, Tensor],
+    n: int,
+    decisions: Decisions,
+    most: Tensor,
+) -> dict[str, Tensor]:
+    """The same from whole rows, which are cut at their ends; without log-probabilities."""
     rule, plate = "mode" if decisions.rule == "greedy" else "sample", variable.plates[-1]
     drawn = [module.generate(n, batch, {plate: most}, rule)[variable.name] for _ in range(decisions.best)]  # pyright: ignore[reportCallIssue]
     tokens = torch.stack([nn.functional.pad(each, (0, int(most.max()) - each.shape[1])) for each in drawn], 1)
@@ -129,6 +148,17 @@ def told(run: Run, variable: Variable, found: Mapping[str, Tensor], decisions: D
         if decisions.score:
             row_told["log_prob"] = scores[: len(possible)] if several else scores[0]
         yield row_told
+
+
+def nearest(row: dict[str, Any], name: str, utility: str) -> dict[str, Any]:
+    """Of a row's several sequences the one of least risk: with the highest mean utility, the others taken for the truth
+    (Kumar and Byrne, 2004)."""
+    near = sentence_utility(utility)
+    texts = [" ".join(map(str, words)) for words in row[name]]
+    counts = Counter(texts)
+    value = {text: sum(count * near(text, other) for other, count in counts.items()) for text in counts}
+    best = max(range(len(texts)), key=lambda at: value[texts[at]])
+    return {key: values[best] for key, values in row.items()}
 
 
 def limits(run: Run, variable: Variable, batch: Mapping[str, Tensor], n: int, text: str | None) -> Tensor:

@@ -1,18 +1,26 @@
 """What can be asked of a run: queries of posteriors, and rules by which to predict. Needs no torch."""
 
 import re
+from collections.abc import Callable, Mapping
+from typing import Any
 
 QUERIES = ("marginals", "mode", "kbest(5)", "sample", "entropy", "pairs", "kl(RUN)", "moments(10000)")
 RULES = ("mean", "mode", "joint", "median", "quantiles(.05, .95)", "probs", "sample", "sample(5)")
-DECISIONS = ("greedy", "beam(width=5, length_penalty=0, n=1)", "sample(n=5, temperature=1, top_k=0, top_p=1)")
+DECISIONS = (
+    "greedy",
+    "beam(width=5, length_penalty=0, n=1)",
+    "sample(n=5, temperature=1, top_k=0, top_p=1)",
+    "mbr(samples=20, utility=bleu)",
+)
 """Rules for sequences that end by a symbol of their own."""
 
-OPTIONS = {
+OPTIONS: Mapping[str, Mapping[str, Callable[[str], Any]]] = {
     "greedy": {},
     "beam": {"width": int, "length_penalty": float, "n": int},
     "sample": {"n": int, "temperature": float, "top_k": int, "top_p": float},
+    "mbr": {"samples": int, "utility": {"bleu": "bleu", "chrf": "chrf"}.__getitem__},
 }
-POSITIVE = ("width", "n", "temperature", "top_p")
+POSITIVE = ("width", "n", "temperature", "top_p", "samples")
 
 
 def is_query(text: str) -> bool:
@@ -37,12 +45,12 @@ def is_decision(text: str) -> bool:
     return True
 
 
-def decision(text: str) -> tuple[str, dict[str, float]]:
+def decision(text: str) -> tuple[str, dict[str, Any]]:
     """A rule for sequences and its options: `beam(5)`, `beam(width=5, length_penalty=0.6)`. ValueError for anything else."""
     match = re.fullmatch(r"\s*(\w+)\s*(?:\((.*)\))?\s*", text)
     if match is None or match.group(1) not in OPTIONS:
         raise ValueError(text)
-    name, found = match.group(1), dict[str, float]()
+    name, found = match.group(1), dict[str, Any]()
     known = OPTIONS[name]
     for place, part in enumerate(filter(None, map(str.strip, (match.group(2) or "").split(",")))):
         key, equals, value = map(str.strip, part.partition("="))
@@ -50,8 +58,11 @@ def decision(text: str) -> tuple[str, dict[str, float]]:
             key, value = (next(iter(known), "") if place == 0 else ""), key
         if key not in known or key in found:
             raise ValueError(text)
-        found[key] = known[key](value)
-        if found[key] < 0 or (key in POSITIVE and not found[key]) or not found[key] < float("inf"):
+        try:
+            number = found[key] = known[key](value)
+        except KeyError:
+            raise ValueError(text) from None
+        if key != "utility" and (not 0 <= number < float("inf") or (key in POSITIVE and not number)):
             raise ValueError(text)
     return name, found
 

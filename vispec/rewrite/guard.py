@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import inf
 
 from vispec.program import build
+from vispec.program.axis import Axis
 from vispec.program.cost import Numbers
 from vispec.program.facts import least, moving, positive
 from vispec.program.node import Call, Const, Density, Link, Map, Node, Part, Position, Reduce, Rename, Scan, Spread
@@ -162,8 +163,20 @@ class Guard:
     def guarded(self, arg: Node, safe: float) -> Node:
         """The argument where some use of it is in the branch, a safe number elsewhere."""
         elsewhere = self.test.axes - arg.axes
-        test = build.reduce("any", self.test, elsewhere) if elsewhere else self.test
+        test = among_all(self.test, frozenset(axis for axis in elsewhere if axis.kind == "joint"))
+        elsewhere &= test.axes
+        test = build.reduce("any", test, elsewhere) if elsewhere else test
         return build.where(test, arg, safe)
+
+
+def among_all(test: Node, joint: frozenset[Axis]) -> Node:
+    """What a test says of an argument that all joint values read: whatever else they are asked, some of them pass it."""
+    if not joint & test.axes:
+        return test
+    match test:
+        case Map("and", tests):
+            return build.both(*(among_all(each, joint) for each in tests))
+    return Const(True)
 
 
 def rewrite(program: Program, numbers: Numbers) -> Program:

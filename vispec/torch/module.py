@@ -47,7 +47,7 @@ def print_module(outputs: Outputs, sizes: Mapping[str, int] | None = None, only:
     layers = [layer for layer in guide_modules(outputs, members) if wanted.has(layer[0])]
     members.need([*([] if only else [HEAP]), *(kernel for _, kernel, _ in layers)])
     called = [net for net in model.nets if net.name in members.modes and wanted.has(names.attribute("net", net.name))]
-    nets = {net.name: emit_net(net, model, members.modes[net.name]) for net in called}
+    nets = {net.name: emit_net(net, model, modes(members, net.name)) for net in called}
     for net in nets.values():
         members.need(net.kernels)
     around = [*kernel_texts(members.kernels), *(net.text.strip("\n") for net in nets.values())]
@@ -59,6 +59,13 @@ def print_module(outputs: Outputs, sizes: Mapping[str, int] | None = None, only:
     functional = ["from torch.nn import functional as F"] if re.search(r"\bF\.", text) else []
     heading = "\n".join(["import torch", "from torch import Tensor, nn", *functional, *imported])
     return f"{derivation(outputs)}\n\n{heading}\n\n\n{text}\n"
+
+
+def modes(members: Members, net: str) -> set[str]:
+    """In which ways a net is called by what is printed."""
+    step = f"self.{members.names.attribute('net', net)}.next("
+    asked = any(step in line for lines in members.texts for line in lines)
+    return members.modes[net] - ({"next"} if not asked else set())
 
 
 def parameters(m: Members, o: Outputs) -> None:

@@ -3,7 +3,7 @@
 Each takes what is predicted of a variable and what the data have, row by row, and gives a number; shares are between 0 and 1,
 BLEU and chrF between 0 and 100."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -87,6 +87,13 @@ def chrf(found: Rows, gold: Rows, apart: str) -> float:
     """Of the whole corpus, of characters alone."""
     lines, right = [text(row, apart) for row in found], [text(row, apart) for row in gold]
     return float(library("sacrebleu").corpus_chrf(lines, [right]).score)
+
+
+def sentence_utility(name: str) -> Callable[[str, str], float]:
+    """How near one sentence is to another, by "bleu" (smoothed) or "chrf"; RunError without the extra."""
+    of = library("sacrebleu").sentence_bleu if name == "bleu" else library("sacrebleu").sentence_chrf
+    more = {"tokenize": "none", "use_effective_order": True} if name == "bleu" else {}
+    return lambda one, other: float(of(one, [other], **more).score)
 
 
 Told = Mapping[str, Mapping[str, float]]
