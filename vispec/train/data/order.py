@@ -39,6 +39,6 @@ class Order(Sequence[Array]):
             return [self[i] for i in range(*at.indices(len(self)))]
         start = int(self.batches[at]) * self.size
         if self.lengths is None:
-            return self.rows[start : start + self.size]
+            return self.rows[start : start + self.size].astype(np.int64)
         pool, inside = divmod(start, self.pool)
-        return self._sorted(pool)[inside : inside + self.size]
+        return self._sorted(pool)[inside : inside + self.size].astype(np.int64)
