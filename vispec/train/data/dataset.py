@@ -146,10 +146,12 @@ class Dataset:
             at = self.ragged[path[:depth]].offsets[at]
         return at
 
-    def _each(self, count: "Callable[[int, int], Array]") -> Array:
+    def _each(self, count: "Callable[[int, int], Array]", kind: Any = np.int64) -> Array:
         """A number for each stored row, which are found for those between two at once."""
-        parts = [count(first, min(first + PART, self.stored)) for first in range(0, self.stored, PART)]
-        return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+        found = np.empty(self.stored, kind)
+        for first in range(0, self.stored, PART):
+            found[first : first + PART] = count(first, min(first + PART, self.stored))
+        return found
 
     @cached_property
     def _row_sizes(self) -> Array:
@@ -158,9 +160,9 @@ class Dataset:
         def sizes(first: int, stop: int) -> Array:
             none = np.zeros(stop - first, np.int64)
             found = sum((np.diff(self._bounds(path, first, stop)) for path in self.ragged), none)
-            return np.minimum(found, np.iinfo(np.int32).max).astype(np.int32)
+            return np.minimum(found, np.iinfo(np.int32).max)
 
-        found = self._each(sizes)
+        found = self._each(sizes, np.int32)
         return found if self.rows is None else found[self.rows]
 
     def tokens(self, indices: "Sequence[int] | Array | Tensor | None" = None) -> int:
@@ -208,7 +210,8 @@ class Dataset:
         found: dict[str, Array] = {}
         for path in self.length_keys:
             if self.rows is None and len(path) == 1:
-                found[path[-1]] = np.diff(self.ragged[path].offsets[: self.stored + 1])
+                bounds = self.ragged[path].offsets
+                found[path[-1]] = self._each(lambda first, stop, bounds=bounds: np.diff(bounds[first : stop + 1]))
                 continue
             parents = np.arange(self.stored) if self.rows is None else self.rows
             for depth in range(1, len(path)):

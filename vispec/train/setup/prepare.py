@@ -43,6 +43,7 @@ UNDIVIDED = (
     "or open a plate around the model: `plate n:`"
 )
 NOT_SMOOTH = "`newton` is for objectives that are exact and smooth: no draws, no nets with hidden layers"
+PART = 1 << 20  # lengths that are counted at once
 FOLDER = "folder"  # of a run, as an attempt of torchrun tells it to the next one
 FREE = frozenset({"epochs", "save_every"})  # what a resumed fit may be given anew
 
@@ -286,7 +287,9 @@ def variable_names(model: Model) -> tuple[str, ...]:
 
 
 def _histogram(lengths: np.ndarray[Any, Any]) -> dict[int, int]:
-    counts = np.bincount(lengths)
+    counts = np.zeros(int(lengths.max(initial=0)) + 1, np.int64)
+    for part in np.array_split(lengths, 1 + len(lengths) // PART):
+        counts += np.bincount(part, minlength=len(counts))
     values = np.flatnonzero(counts)
     return dict(zip(values.tolist(), counts[values].tolist(), strict=True))
 
