@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,11 +14,13 @@ from vispec.train.data.diagnostics import DataDiagnostic
 from vispec.train.data.encoding.encode import Field
 from vispec.train.data.encoding.vocab import Encoders
 from vispec.train.data.order import Order
+from vispec.train.data.scatter import ROUNDS, Scattered
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 PART = 1 << 20  # rows of which numbers are found at once
+MANY = 1 << 24  # rows of which an order is computed rather than drawn
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Dataset:
     weight: the variable that says how many rows each row stands for.
     tables: the outermost plates whose elements are the rows of a file, where the data are one row. dropped: a line on rows that
     were left out, "" where there are none. keys: of a long table, the column that keys its rows and their labels. unmet:
-    rows that read what no row of the training data met."""
+    rows that read what no row of the training data met. found: numbers of these rows that were found already."""
 
     fields: Mapping[str, Field]
     ragged: Mapping[Path, Ragged]
@@ -63,6 +64,7 @@ class Dataset:
     dropped: str = ""
     keys: Mapping[str, tuple[str | int, ...]] = dataclass_field(default_factory=dict)
     unmet: frozenset[int] = frozenset()
+    found: dict[str, Any] = dataclass_field(default_factory=dict, compare=False)
 
     @property
     def num_rows(self) -> int:
@@ -123,9 +125,11 @@ class Dataset:
 
         bucket: put rows of like length together, so that little is padded; the batches still come in random order."""
         count = self.num_rows
-        kind = torch.int32 if count < 1 << 31 else torch.int64  # the same permutation, in half the memory
-        told = torch.arange(count, dtype=kind) if generator is None else torch.randperm(count, generator=generator, dtype=kind)
-        rows = told.numpy()
+        rows: Any = range(count)
+        if generator is not None and count > MANY:
+            rows = Scattered(count, torch.randint(1 << 62, (ROUNDS,), generator=generator).numpy().astype(np.uint64))
+        elif generator is not None:
+            rows = torch.randperm(count, generator=generator).numpy()
         batches = np.arange(-(-count // size))
         if bucket and generator is not None:
             batches = torch.randperm(len(batches), generator=generator).numpy()
@@ -153,9 +157,12 @@ class Dataset:
             found[first : first + PART] = count(first, min(first + PART, self.stored))
         return found
 
-    @cached_property
+    @property
     def _row_sizes(self) -> Array:
         """Elements of each row along all its plates together, no longer than 32 bits can say."""
+
+        if "sizes" in self.found:
+            return self.found["sizes"]
 
         def sizes(first: int, stop: int) -> Array:
             none = np.zeros(stop - first, np.int64)
@@ -163,15 +170,20 @@ class Dataset:
             return np.minimum(found, np.iinfo(np.int32).max)
 
         found = self._each(sizes, np.int32)
-        return found if self.rows is None else found[self.rows]
+        self.found["sizes"] = found if self.rows is None else found[self.rows]
+        return self.found["sizes"]
 
     def tokens(self, indices: "Sequence[int] | Array | Tensor | None" = None) -> int:
         """How many elements are scored in these rows (all, if None), as they are, without weights. Variables that stand in the
         same plates count once, an element with event dimensions is one, and of a partial variable only the observed elements
         count."""
-        if indices is None and self.rows is None:
-            return sum(int(self._scored(first, min(first + PART, self.stored)).sum()) for first in range(0, self.stored, PART))
-        return int(self.row_tokens(indices).sum())
+        if indices is not None:
+            return int(self.row_tokens(indices).sum())
+        if "tokens" not in self.found:
+            self.found["tokens"] = int(
+                self._each(self._scored, np.int32).sum(dtype=np.int64) if self.rows is None else self.row_tokens().sum()
+            )
+        return self.found["tokens"]
 
     def weights(self, indices: "Sequence[int] | Array | Tensor | None" = None) -> Array:
         """How many rows each of these rows (all, if None) stands for (M,), in float64."""
@@ -231,7 +243,7 @@ class Dataset:
 
     def select(self, indices: "Sequence[int] | Array | Tensor") -> "Dataset":
         """These rows, sharing the storage."""
-        return replace(self, rows=self._stored_rows(np.asarray(indices, np.int64)))
+        return replace(self, rows=self._stored_rows(np.asarray(indices, np.int64)), found={})
 
     def split(self, fraction: float, seed: int) -> "tuple[Dataset, Dataset]":
         """All but a fraction of the rows, and that fraction (at least one row, and at least one left), drawn by the seed."""
