@@ -291,3 +291,29 @@ def test_numbers_in_plates_within_rows(trunk: str) -> None:
     z = found["z"][:, None].expand(3, 2)
     expected = module.f.prefixes(found["x"], z)
     torch.testing.assert_close(found["x"], expected.detach(), rtol=0, atol=1e-10)
+
+
+ATTENDED = (
+    HEAD
+    + """
+vocab W
+net state(prefix: token[V]*) -> real[3] = lstm(embed=4, hidden=4)
+net key(w: token[W]) -> real[3] = embed(3)
+net word(s: real[3], w: token[W]) -> simplex[V] = embed(3) |> mlp([4])
+plate n:
+    plate j:
+        given y : token[W]
+    chain i:
+        let s = state(x[<i])
+        latent a : index[j] ~ Categorical(softmax(dot(s, key(y)[j]) for j))
+        observed x : token[V] ~ Categorical(word(s, y[a]))
+"""
+)
+
+
+def test_a_latent_of_the_chain_is_drawn_with_it() -> None:
+    """So there is no law of the next element alone, and `generate` draws both."""
+    spec = ATTENDED.replace("key(y)[j]", "k[j]").replace("given y : token[W]", "given y : token[W]\n        let k = key(y)")
+    text = compile_spec(Source("m.vispec", spec), {})
+    assert "def sequences" not in text
+    assert ".next(kept" in text

@@ -64,7 +64,8 @@ class Aligned:
         if not isinstance(value, list) or len(inner) != 1:
             return _short(value)
         if variable.type.domain == "token":
-            return " ".join(_short(item) for item in value)
+            chars = any(vocab.name == variable.type.card and dict(vocab.options).get("chars") for vocab in self.model.vocabs)
+            return ("" if chars else " ").join(_short(item) for item in value)
         left = self.words(inner[0], len(value))
         target = self.words(variable.type.plate) if variable.type.plate is not None else None
         right = [target[v] if target is not None and isinstance(v, int) and v < len(target) else _short(v) for v in value]
@@ -72,6 +73,12 @@ class Aligned:
             return " ".join(right)
         arrow = "→" if target is not None else "/"
         return " ".join(f"{a}{arrow}{b}" for a, b in zip(left, right, strict=True))
+
+    def several(self, name: str, value: Any) -> bool:
+        """Whether a value of tokens is several sequences, each of one plate."""
+        variable = self.model.variable.get(name)
+        one = variable is not None and variable.type.domain == "token" and len(self.inner(variable)) == 1
+        return one and isinstance(value, list) and bool(value) and all(isinstance(each, list) for each in value)
 
     def probabilities(self, name: str, value: Any) -> list[tuple[str, Sequence[float]]] | None:
         """(element, probabilities of its values) where they are such; the element is empty where there is one alone."""
@@ -126,7 +133,12 @@ def describe(number: int, row: Mapping[str, Any], aligned: Aligned) -> str:
 
 def _lines(row: Mapping[str, Any], aligned: Aligned, indent: str) -> Iterator[str]:
     """Lines for each variable, and the ranks of several assignments with theirs below."""
+    scores = row.get("log_prob") if "log_prob" not in aligned.model.variable else None
     for name, value in row.items():
+        if value is scores and scores is not None:
+            if not isinstance(value, list):
+                yield f"{indent}log p: {_short(value)} nats"
+            continue
         title, below = f"{indent}{TITLES.get(name, name)}: ", indent + "    "
         found = aligned.probabilities(name, value)
         if found is not None:
@@ -136,6 +148,11 @@ def _lines(row: Mapping[str, Any], aligned: Aligned, indent: str) -> Iterator[st
             yield title.rstrip()
             for element, each in found:
                 yield from folded(aligned.named(name, each), f"{indent}  {element}: ", below)
+        elif aligned.several(name, value):
+            yield title.rstrip()
+            for rank, each in enumerate(value):
+                told = f"  ({_short(scores[rank])} nats)" if isinstance(scores, list) else ""
+                yield from folded((aligned.label(name, each) or "(empty)") + told, f"{indent}  {rank + 1}. ", below)
         elif name in aligned.model.variable:
             yield from folded(aligned.label(name, value), title, below)
         elif isinstance(value, list) and all(isinstance(item, Mapping) for item in value):

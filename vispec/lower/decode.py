@@ -74,6 +74,8 @@ def decode(model: Model, shared: Mapping[str, tuple[Axis, ...]], variable: Varia
     for name in model.order[: model.order.index(variable.name)]:
         if name in model.variable and name not in g.values and name not in shared:
             g.add(model.variable[name])
+    if variable.name in g.values:  # a latent of the chain is drawn with it
+        return None
     law = g.law(variable)
     laws = law.laws if isinstance(law, ThenLaw) else (law,)
     if g.together(variable) != [variable] or any(
