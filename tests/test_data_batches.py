@@ -14,7 +14,8 @@ from hypothesis import given as drawn
 from hypothesis import strategies as st
 
 from vispec.model.model import Model
-from vispec.train.data import Dataset, Encoders, load
+from vispec.train.data import Dataset, Encoders, dataset, load
+from vispec.train.data.scatter import ROUNDS, Scattered
 
 PAIR = model(
     vocab("X", min_count=2), vocab("Y"), data(), ragged("j", "y_len", "n"), ragged("i", "x_len", "n"),
@@ -188,3 +189,23 @@ def test_a_hundred_thousand_sentences_load_in_seconds(tmp_path: Path) -> None:
     for row in rows:
         loaded.batch(row)
     assert time.process_time() - start < 0.1  # a millisecond each
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 1000, 4096, 4097])
+def test_an_order_that_is_computed_has_every_row_once(count: int) -> None:
+    draw = np.random.default_rng(count)
+    one, two = (Scattered(count, draw.integers(1 << 62, size=ROUNDS).astype(np.uint64)) for _ in range(2))
+    assert sorted(one[:].tolist()) == [*range(count)]
+    assert one[1:3].tolist() == one[:][1:3].tolist()
+    if count >= 1000:
+        assert abs(np.corrcoef(one[:], np.arange(count))[0, 1]) < 0.1
+        assert (one[:] == two[:]).mean() < 0.01
+
+
+def test_many_rows_are_shuffled_alike_whatever_is_asked_first(pairs: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = pairs.order(4, torch.Generator().manual_seed(2), bucket=True)
+    monkeypatch.setattr(dataset, "MANY", 10)
+    one, two = (pairs.order(4, torch.Generator().manual_seed(2), bucket=True) for _ in range(2))
+    assert (one[len(one) - 1] == [*two][-1]).all()
+    assert all((mine == other).all() for mine, other in zip(one, two, strict=True))
+    assert sorted(np.concatenate([*one]).tolist()) == sorted(np.concatenate([*drawn]).tolist()) == [*range(50)]

@@ -110,6 +110,12 @@ READING = (
     ),
     click.option("--absent", multiple=True, metavar="y", help="A partial variable of which these data have no values."),
     click.option("--drop-missing", is_flag=True, help="Leave out rows in which a value is missing that must be there."),
+    click.option(
+        "--cache",
+        metavar="DIR|always|never",
+        default="auto",
+        help="Where data past 256 MB are encoded, once, to be read from there; or whether any are.",
+    ),
 )
 
 
@@ -118,10 +124,17 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def called(
-        *args: Any, columns: Sequence[str], index: Sequence[str], absent: Sequence[str], drop_missing: bool, **rest: Any
+        *args: Any,
+        columns: Sequence[str],
+        index: Sequence[str],
+        absent: Sequence[str],
+        drop_missing: bool,
+        cache: str,
+        **rest: Any,
     ) -> Any:
         names = tuple(name.strip() for text in absent for name in text.split(","))
-        return command(*args, reading=Reading(column_map(columns), pairs(index, "--index"), names, drop_missing), **rest)
+        reading = Reading(column_map(columns), pairs(index, "--index"), names, drop_missing, cache=cache)
+        return command(*args, reading=reading, **rest)
 
     for option in reversed(READING):
         called = option(called)

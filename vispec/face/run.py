@@ -45,13 +45,16 @@ New = Literal["prior"] | None
 """How rows are answered of groups that the fit did not meet: not at all, or by what the laws of their latents say."""
 
 
-def readings(columns: Columns | None, index: Mapping[str, str] | None, absent: Sequence[str], drop_missing: bool) -> Reading:
+def readings(
+    columns: Columns | None, index: Mapping[str, str] | None, absent: Sequence[str], drop_missing: bool, cache: str = "auto"
+) -> Reading:
     """How tables are read."""
     chosen = {
         name: tuple(part.strip() for part in names.split(",")) if isinstance(names, str) else tuple(names)
         for name, names in (columns or {}).items()
     }
-    return Reading(chosen, dict(index or {}), (absent,) if isinstance(absent, str) else tuple(absent), drop_missing)
+    names = (absent,) if isinstance(absent, str) else tuple(absent)
+    return Reading(chosen, dict(index or {}), names, drop_missing, cache=cache)
 
 
 def open_run(folder: str | PathLike[str], trust: bool = False) -> "Run":
@@ -214,7 +217,7 @@ def _asked(new: New) -> bool:
 
 def _split(how: Mapping[str, Any]) -> tuple[Reading, How]:
     """The keywords of a call: how tables are read, and by which means an answer is found."""
-    known = {"columns": None, "index": None, "absent": (), "drop_missing": False}
+    known = {"columns": None, "index": None, "absent": (), "drop_missing": False, "cache": "auto"}
     means = {"device", "batch", "seed", "samples", "memory"}
     unknown = [name for name in how if name not in known and name not in means]
     if unknown:

@@ -10,7 +10,8 @@ class Reading:
     """columns: by variable, the columns that feed it. index: by plate, the column that says in which of its elements a row
     stands. absent: partial variables of which there are no values. drop: leave out rows that lack a value they must have.
     remembered: plates whose keys are those of a run: a file of nested lists has no such columns, and needs none. recalled:
-    variables whose columns are those of a run: they hold for tables that have them."""
+    variables whose columns are those of a run: they hold for tables that have them. cache: which data are encoded into a file,
+    and where it lies, see `vispec.train.data.cached`."""
 
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     index: Mapping[str, str] = field(default_factory=dict)
@@ -18,6 +19,7 @@ class Reading:
     drop: bool = False
     remembered: frozenset[str] = frozenset()
     recalled: frozenset[str] = frozenset()
+    cache: str = "auto"
 
     @property
     def options(self) -> dict[str, Any]:
@@ -29,10 +31,10 @@ class Reading:
         recalled = frozenset({*other.columns} - {*self.columns, *self.absent})
         columns = {**{name: other.columns[name] for name in other.columns if name in recalled}, **self.columns}
         index, remembered = {**other.index, **self.index}, frozenset({*other.index} - {*self.index})
-        return Reading(columns, index, self.absent, self.drop or other.drop, remembered, recalled)
+        return Reading(columns, index, self.absent, self.drop or other.drop, remembered, recalled, self.cache)
 
     def only(self, names: frozenset[str]) -> "Reading":
         """Of these variables."""
         columns = {name: chosen for name, chosen in self.columns.items() if name in names}
         absent = tuple(name for name in self.absent if name in names)
-        return Reading(columns, self.index, absent, self.drop, self.remembered, self.recalled & names)
+        return Reading(columns, self.index, absent, self.drop, self.remembered, self.recalled & names, self.cache)

@@ -15,6 +15,7 @@ from vispec.model.types import Dim
 from vispec.train.data.arrow import pc
 from vispec.train.data.columns import Array, Column, deepen, fill
 from vispec.train.data.diagnostics import LIMIT, Problems
+from vispec.train.data.encoding.split import split_words
 from vispec.train.data.sizes import Sizes
 
 Path = tuple[str, ...]
@@ -125,12 +126,12 @@ def _split(column: Column, layout: Layout, chars: bool) -> Column:
     if layout.partial:
         marks = pc.is_in(texts, value_set=pa.array(MISSING_TEXT, texts.type))
         texts = pc.if_else(marks, pa.scalar(None, texts.type), texts)
-    pieces = [_characters(chunk) if chars else _words(chunk) for chunk in texts.chunks]
+    numbered = layout.sequence and not layout.partial and not chars  # nothing but the numbers of words is wanted
+    pieces = [_characters(chunk) if chars else split_words(chunk) if numbered else _words(chunk) for chunk in texts.chunks]
     if not pieces:
         return replace(column, levels=(*column.levels, np.zeros(0, np.int64)))
     level = np.concatenate([level for level, _ in pieces])
-    values = pa.chunked_array([values for _, values in pieces], pa.large_string())
-    return replace(column, levels=(*column.levels, level), values=values)
+    return replace(column, levels=(*column.levels, level), values=pa.chunked_array([values for _, values in pieces]))
 
 
 def by_columns(plate: str | None) -> str:
@@ -170,7 +171,7 @@ def _report_scalars(column: Column, layout: Layout, sizes: Sizes, problems: Prob
 
 
 def _words(chunk: pa.Array) -> tuple[Array, pa.Array]:
-    trimmed = pc.ascii_trim_whitespace(chunk.cast(pa.large_string()))
+    trimmed = pc.ascii_trim_whitespace(chunk)
     lists = pc.ascii_split_whitespace(trimmed)
     level = pc.fill_null(pc.list_value_length(lists), -1).to_numpy(zero_copy_only=False).astype(np.int64)
     empty = pc.fill_null(pc.equal(trimmed, ""), False).to_numpy(zero_copy_only=False)

@@ -4,7 +4,7 @@ A column nested twice, [[1, 2], [3]] in row 1 and [] in row 2, is levels = ([2, 
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
@@ -46,6 +46,10 @@ class Origin:
     @property
     def rows(self) -> int:
         return self.starts[-1] if self.kept is None else len(self.kept)
+
+    def of(self, rows: Array) -> "Origin":
+        """Of these rows."""
+        return replace(self, kept=rows if self.kept is None else self.kept[rows])
 
     def locate(self, row: int) -> tuple[str, int, int | None]:
         """The file of a row (counted from 0), its number in there (from 1), and its line."""
@@ -166,12 +170,13 @@ class Request:
 @dataclass(frozen=True)
 class Reader:
     """A file format. extensions: in lower case, with the dot, without .gz. read: from an open file; raises DataError.
-    binary: its bytes are no text."""
+    binary: its bytes are no text. blocks: the same, some rows at a time; None where a file can only be read as a whole."""
 
     name: str
     extensions: tuple[str, ...]
     read: "Callable[[DataFile, Request], Table]"
     binary: bool = False
+    blocks: "Callable[[DataFile, Request], Iterator[Table]] | None" = None
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,10 @@ class DataFile:
 
     def origin(self, rows: int, line_of: LineOf = no_lines) -> Origin:
         return Origin(((self.name, rows, line_of),))
+
+    def part(self, first: int, rows: int, line_of: LineOf = no_lines) -> Origin:
+        """Of so many rows from the one of a number on. line_of: by the numbers of rows in the file."""
+        return Origin(((self.name, first + rows, line_of),), np.arange(first, first + rows))
 
 
 def deepen(column: Column, depth: int) -> Column:
@@ -232,6 +241,20 @@ def select(column: Column, rows: Array) -> Column:
         count = total(level, count)
     values = column.values.take(pa.array(rows, mask=rows < 0))
     return replace(column, levels=tuple(levels), values=values)
+
+
+def between(column: Column, first: int, stop: int, origin: Origin) -> Column:
+    """Its rows from one number to before another, without a copy of the values. origin: of these rows."""
+    levels, low, high = list[Level](), first, stop
+    for level in column.levels:
+        if isinstance(level, int):
+            levels.append(level)
+            low, high = low * level, high * level
+        else:
+            levels.append(level[low:high])
+            start = total(level[:low], low)
+            low, high = start, start + total(level[low:high], high - low)
+    return replace(column, levels=tuple(levels), values=column.values.slice(low, high - low), origin=origin)
 
 
 def concatenate(columns: Sequence[Column]) -> Column | None:

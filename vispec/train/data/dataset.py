@@ -1,9 +1,8 @@
-"""Data in memory, and minibatches cut from it: flat arrays with offsets, padded by one gather per variable."""
+"""Data, and minibatches cut from it: flat arrays with offsets, in memory or in a file, padded by one gather per variable."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +13,14 @@ from vispec.train.data.columns import Array
 from vispec.train.data.diagnostics import DataDiagnostic
 from vispec.train.data.encoding.encode import Field
 from vispec.train.data.encoding.vocab import Encoders
+from vispec.train.data.order import Order
+from vispec.train.data.scatter import ROUNDS, Scattered
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-POOL = 64  # minibatches whose rows are sorted by length together when bucketing
+PART = 1 << 20  # rows of which numbers are found at once
+MANY = 1 << 24  # rows of which an order is computed rather than drawn
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Dataset:
     weight: the variable that says how many rows each row stands for.
     tables: the outermost plates whose elements are the rows of a file, where the data are one row. dropped: a line on rows that
     were left out, "" where there are none. keys: of a long table, the column that keys its rows and their labels. unmet:
-    rows that read what no row of the training data met."""
+    rows that read what no row of the training data met. found: numbers of these rows that were found already."""
 
     fields: Mapping[str, Field]
     ragged: Mapping[Path, Ragged]
@@ -62,6 +64,7 @@ class Dataset:
     dropped: str = ""
     keys: Mapping[str, tuple[str | int, ...]] = dataclass_field(default_factory=dict)
     unmet: frozenset[int] = frozenset()
+    found: dict[str, Any] = dataclass_field(default_factory=dict, compare=False)
 
     @property
     def num_rows(self) -> int:
@@ -117,20 +120,20 @@ class Dataset:
         bounds = self.ragged[path].offsets
         return bounds[parent + 1] - bounds[parent]
 
-    def order(self, size: int, generator: "Generator | None" = None, bucket: bool = False) -> list[Array]:
+    def order(self, size: int, generator: "Generator | None" = None, bucket: bool = False) -> Order:
         """The rows of each minibatch of one epoch: in their order, or shuffled by the generator.
 
         bucket: put rows of like length together, so that little is padded; the batches still come in random order."""
         count = self.num_rows
-        rows = np.arange(count) if generator is None else torch.randperm(count, generator=generator).numpy()
-        if bucket:
-            pool = size * POOL if generator is not None else max(1, count)
-            pools = [rows[i : i + pool] for i in range(0, count, pool)]
-            rows = np.concatenate([pool[np.argsort(self._row_sizes[pool], kind="stable")] for pool in pools]) if pools else rows
-        batches = [rows[i : i + size] for i in range(0, count, size)]
+        rows: Any = range(count)
+        if generator is not None and count > MANY:
+            rows = Scattered(count, torch.randint(1 << 62, (ROUNDS,), generator=generator).numpy().astype(np.uint64))
+        elif generator is not None:
+            rows = torch.randperm(count, generator=generator).numpy()
+        batches = np.arange(-(-count // size))
         if bucket and generator is not None:
-            batches = [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
-        return batches
+            batches = torch.randperm(len(batches), generator=generator).numpy()
+        return Order(rows, size, batches, self._row_sizes if bucket else None, generator is not None)
 
     def batches(self, size: int, generator: "Generator | None" = None, bucket: bool = False) -> "Iterator[dict[str, Tensor]]":
         """One epoch of minibatches of `size` rows, the last one smaller; see `order`."""
@@ -138,56 +141,90 @@ class Dataset:
 
     # ---- counts
 
-    def _bounds(self, path: Path) -> Array:
-        """Where each stored row's elements along `path` start, and one past the last: (stored + 1,)."""
-        at = np.arange(self.stored + 1)
-        for depth in range(1, len(path) + 1):
+    def _bounds(self, path: Path, first: int, stop: int) -> Array:
+        """Where the elements along `path` of the stored rows between two start, and one past the last: (stop - first + 1,)."""
+        if not path:
+            return np.arange(first, stop + 1)
+        at = self.ragged[path[:1]].offsets[first : stop + 1]
+        for depth in range(2, len(path) + 1):
             at = self.ragged[path[:depth]].offsets[at]
         return at
 
-    @cached_property
+    def _each(self, count: "Callable[[int, int], Array]", kind: Any = np.int64) -> Array:
+        """A number for each stored row, which are found for those between two at once."""
+        found = np.empty(self.stored, kind)
+        for first in range(0, self.stored, PART):
+            found[first : first + PART] = count(first, min(first + PART, self.stored))
+        return found
+
+    @property
     def _row_sizes(self) -> Array:
-        """Elements of each row along all its plates together."""
-        sizes = sum((np.diff(self._bounds(path)) for path in self.ragged), np.zeros(self.stored, np.int64))
-        return sizes if self.rows is None else sizes[self.rows]
+        """Elements of each row along all its plates together, no longer than 32 bits can say."""
+
+        if "sizes" in self.found:
+            return self.found["sizes"]
+
+        def sizes(first: int, stop: int) -> Array:
+            none = np.zeros(stop - first, np.int64)
+            found = sum((np.diff(self._bounds(path, first, stop)) for path in self.ragged), none)
+            return np.minimum(found, np.iinfo(np.int32).max)
+
+        found = self._each(sizes, np.int32)
+        self.found["sizes"] = found if self.rows is None else found[self.rows]
+        return self.found["sizes"]
 
     def tokens(self, indices: "Sequence[int] | Array | Tensor | None" = None) -> int:
         """How many elements are scored in these rows (all, if None), as they are, without weights. Variables that stand in the
         same plates count once, an element with event dimensions is one, and of a partial variable only the observed elements
         count."""
-        return int(self.row_tokens(indices).sum())
+        if indices is not None:
+            return int(self.row_tokens(indices).sum())
+        if "tokens" not in self.found:
+            self.found["tokens"] = int(
+                self._each(self._scored, np.int32).sum(dtype=np.int64) if self.rows is None else self.row_tokens().sum()
+            )
+        return self.found["tokens"]
 
     def weights(self, indices: "Sequence[int] | Array | Tensor | None" = None) -> Array:
         """How many rows each of these rows (all, if None) stands for (M,), in float64."""
         rows = self.rows if indices is None else self._stored_rows(np.asarray(indices, np.int64))
         if self.weight is None:
             return np.ones(self.stored if rows is None else len(rows))
-        values = self.fields[self.weight].values.astype(np.float64)
+        values = self.fields[self.weight].values[:].astype(np.float64)
         return values if rows is None else values[rows]
 
     def row_tokens(self, indices: "Sequence[int] | Array | Tensor | None" = None) -> Array:
         """How many elements are scored in each of these rows (M,)."""
+        rows = self.rows if indices is None else self._stored_rows(np.asarray(indices, np.int64))
+        counts = self._each(self._scored)
+        return counts if rows is None else counts[rows]
+
+    def _scored(self, first: int, stop: int) -> Array:
+        """How many elements are scored in each of the stored rows between two."""
         places: dict[Path, Array] = {}
         for name, plates in self.observed:
             field = self.fields[name]
-            bounds = self._bounds(field.path)
+            bounds = self._bounds(field.path, first, stop)
             if field.observed is None:
                 events = len(field.path) + len(plates[len(field.path) :])
                 tail = field.values.shape[1 : 1 + events - len(field.path)]
                 counts = np.diff(bounds) * int(np.prod(tail, dtype=np.int64))
             else:
-                each = field.observed.reshape(len(field.observed), -1).sum(axis=1, dtype=np.int64)
-                counts = np.diff(np.concatenate(([0], np.cumsum(each)))[bounds])
+                seen = field.observed[int(bounds[0]) : int(bounds[-1])]
+                each = seen.sum(axis=tuple(range(1, seen.ndim)), dtype=np.int64)
+                counts = np.diff(np.concatenate(([0], np.cumsum(each)))[bounds - bounds[0]])
             places[plates] = np.maximum(places[plates], counts) if plates in places else counts
-        rows = self.rows if indices is None else self._stored_rows(np.asarray(indices, np.int64))
-        counts = sum(places.values(), np.zeros(self.stored, np.int64))
-        return counts if rows is None else counts[rows]
+        return sum(places.values(), np.zeros(stop - first, np.int64))
 
     @property
     def lengths(self) -> dict[str, Array]:
         """The lengths of each ragged plate's lists in these rows, by plate: what `sample` draws sizes from."""
         found: dict[str, Array] = {}
         for path in self.length_keys:
+            if self.rows is None and len(path) == 1:
+                bounds = self.ragged[path].offsets
+                found[path[-1]] = self._each(lambda first, stop, bounds=bounds: np.diff(bounds[first : stop + 1]))
+                continue
             parents = np.arange(self.stored) if self.rows is None else self.rows
             for depth in range(1, len(path)):
                 bounds = self.ragged[path[:depth]].offsets
@@ -206,18 +243,19 @@ class Dataset:
 
     def select(self, indices: "Sequence[int] | Array | Tensor") -> "Dataset":
         """These rows, sharing the storage."""
-        return replace(self, rows=self._stored_rows(np.asarray(indices, np.int64)))
+        return replace(self, rows=self._stored_rows(np.asarray(indices, np.int64)), found={})
 
     def split(self, fraction: float, seed: int) -> "tuple[Dataset, Dataset]":
         """All but a fraction of the rows, and that fraction (at least one row, and at least one left), drawn by the seed."""
         if self.num_rows < 2:
             raise ValueError("a split needs two rows")
         order = np.random.default_rng(seed).permutation(self.num_rows)
-        held = min(max(1, round(self.num_rows * fraction)), self.num_rows - 1)
-        return self.select(np.sort(order[held:])), self.select(np.sort(order[:held]))
+        held = np.zeros(self.num_rows, bool)
+        held[order[: min(max(1, round(self.num_rows * fraction)), self.num_rows - 1)]] = True
+        return self.select(np.flatnonzero(~held)), self.select(np.flatnonzero(held))
 
 
 def _tensor(values: Array, at: Array | None, dtype: Any) -> "Tensor":
     """The elements at these positions, as a tensor that owns its memory."""
-    taken = np.copy(values) if at is None else np.take(values, at, axis=0)
+    taken = np.copy(values) if at is None else values.take(at, axis=0)
     return torch.from_numpy(taken).to(dtype)

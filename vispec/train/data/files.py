@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, partial
+from glob import glob, has_magic
 from pathlib import Path
 
 from vispec.catalog import discover
@@ -51,8 +52,35 @@ def reader_of(path: str) -> Reader:
 
 def read(path: str, request: Request) -> Table:
     """The file's columns; DataError where it cannot be read, is empty, or is not in the format that its name says."""
-    try:
+    with explained(path):
         table = held()[path](request) if path in held() else read_file(path, request)
+    if table.origin.rows == 0:
+        raise DataError([DataDiagnostic("D102", "the file has no data rows", path)])
+    return table
+
+
+def read_blocks(path: str, request: Request) -> Iterator[Table]:
+    """The same, some rows at a time where the format allows it."""
+    rows = 0
+    with explained(path):
+        reader = reader_of(path)
+        for table in (reader.blocks or whole_block(reader))(checked(path), request):
+            rows += table.origin.rows
+            if table.origin.rows:
+                yield table
+    if rows == 0:
+        raise DataError([DataDiagnostic("D102", "the file has no data rows", path)])
+
+
+def whole_block(reader: Reader) -> Callable[[DataFile, Request], Iterator[Table]]:
+    return lambda file, request: iter((reader.read(file, request),))
+
+
+@contextmanager
+def explained(path: str) -> Iterator[None]:
+    """Within, what goes wrong as a file is read is a DataError."""
+    try:
+        yield
     except MemoryError as error:
         reason = f"there is not enough memory for it{f': {error}' if str(error) else ''}"
         raise DataError([DataDiagnostic("D101", reason, path)]) from None
@@ -68,17 +96,34 @@ def read(path: str, request: Request) -> Table:
         if "null byte" not in str(error):
             raise
         raise DataError([DataDiagnostic("D101", "a file name cannot hold a null character", path)]) from None
-    if table.origin.rows == 0:
-        raise DataError([DataDiagnostic("D102", "the file has no data rows", path)])
-    return table
 
 
 def read_file(path: str, request: Request) -> Table:
+    return reader_of(path).read(checked(path), request)
+
+
+def checked(path: str) -> DataFile:
+    """The file, which is not empty, its text in UTF-8."""
     file = in_utf8(opened(path), reader_of(path))
     with file.open() as stream:
         if not stream.read(1):
             raise DataError([DataDiagnostic("D102", "the file is empty", path)])
-    return reader_of(path).read(file, request)
+    return file
+
+
+def expanded(path: str) -> list[str]:
+    """The files that an argument names: those of a folder, or of a pattern with `*`, in the order of their names."""
+    if path in held() or Path(path).is_file():
+        return [path]
+    if Path(path).is_dir():
+        found = [str(file) for file in Path(path).iterdir() if file.is_file() and not file.name.startswith((".", "_"))]
+    elif has_magic(path) and not Path(path).exists():
+        found = [file for file in glob(path, recursive=True) if Path(file).is_file()]
+    else:
+        return [path]
+    if not found:
+        raise DataError([DataDiagnostic("D101", "there is no file in this folder, or of this pattern", path)])
+    return sorted(found)
 
 
 def has_columns(path: str) -> bool:

@@ -41,6 +41,7 @@ def load(
     remembered: Collection[str] = (),
     recalled: Collection[str] = (),
     spare: bool = False,
+    part: bool = False,
 ) -> Dataset:
     """Read data for a model; raises DataError with all that is wrong in it.
 
@@ -51,7 +52,8 @@ def load(
     `encoders` lacks. absent: partial variables of which there are no values. index: by plate, the column that says in which of
     its elements a row stands. drop: leave out rows in which a value is missing that must be there. remembered: plates
     whose columns of `index` need not be there. recalled: variables whose `columns` hold for files that have them. spare: rows
-    that read elements of parameters which the training data did not meet are kept, and known as such.
+    that read elements of parameters which the training data did not meet are kept, and known as such. part: these are
+    some of the rows, of which alone nothing has to hold that holds of all.
     """
     problems = Problems()
     known = Sizes(model, sizes or {})
@@ -78,7 +80,7 @@ def load(
         message = f"{dim} is {known.value(dim) or 'unknown'}, and the data has {value} ({why})"
         problems.add("D116", message, origin.file, help="give the size with --set")
     if model.weight in fields:
-        _check_weights(fields[model.weight].values, arranged[model.weight].column, problems)
+        _check_weights(fields[model.weight].values, arranged[model.weight].column, part, problems)
     problems.check()
     told, unmet = (model, fields, arranged, found, built, known, problems), frozenset[int]()
     if training:
@@ -112,12 +114,12 @@ def _warn_of_silence(fields: Mapping[str, Field], matched: Matched, problems: Pr
             problems.warn("D195", f"no row has a value of `{name}`", matched.columns[name].origin.file, name)
 
 
-def _check_weights(values: Array, column: Column, problems: Problems) -> None:
+def _check_weights(values: Array, column: Column, part: bool, problems: Problems) -> None:
     """Rows stand for so many rows each, and together for some."""
     advice = "a row of weight w stands for w rows; one of weight 0 for none"
     bad = ~((values >= 0) & np.isfinite(values))
     report_all(column, problems, "D120", bad, lambda i: f"{values[i]} is no weight (a number of at least 0)", advice)
-    if not bad.any() and not values.any():
+    if not part and not bad.any() and not values.any():
         problems.add("D120", "the weights are all 0, so there are no data", column.origin.file, None, column.label, advice)
 
 

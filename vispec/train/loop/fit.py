@@ -6,6 +6,7 @@ stored, so a fit that is stopped or killed anywhere and resumed takes the very s
 
 import os
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,7 @@ class Trainer:
         self.best_is_written = False  # a kill may have come between the two files
         self.started = time.monotonic() - self.counters.seconds
         self.saved = time.monotonic()
-        self.steps_per_epoch = len(self._order(0, 0))
+        self.steps_per_epoch = self._minibatches()
         self.failure: DivergenceError | None = None
         c, say = self.counters, job.reporter.say
         self.metrics = Metrics(job.folder, c.metrics, c.total_steps, say) if job.group.main else None
@@ -358,7 +359,12 @@ class Trainer:
     def _total_steps(self) -> int:
         return self.steps_per_epoch * (self.job.settings.epochs or 0)
 
-    def _order(self, restart: int, epoch: int) -> list[Array]:
+    def _minibatches(self) -> int:
+        """How many there are in the first epoch."""
+        s = self.job.settings
+        return len(self._order(0, 0)) if s.tokens is not None else -(-self.job.train.num_rows // (s.batch or 1))
+
+    def _order(self, restart: int, epoch: int) -> Sequence[Array]:
         """The minibatches of one epoch; data that fit into one are taken in their own order."""
         s, data = self.job.settings, self.job.train
         if s.tokens is not None:

@@ -1,6 +1,7 @@
 """Log-probabilities of a data set under a module whose parameters stay as they are."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -26,7 +27,7 @@ class Rows(Protocol):
         """The rows at `indices` (M,) as tensors."""
         ...
 
-    def order(self, size: int, generator: torch.Generator | None = None, bucket: bool = False) -> list[Any]:
+    def order(self, size: int, generator: torch.Generator | None = None, bucket: bool = False) -> Sequence[Any]:
         """All rows in minibatches of at most `size`, shuffled by the generator; with `bucket`, like lengths together."""
         ...
 

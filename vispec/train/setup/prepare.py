@@ -44,6 +44,7 @@ UNDIVIDED = (
     "or open a plate around the model: `plate n:`"
 )
 NOT_SMOOTH = "`newton` is for objectives that are exact and smooth: no draws, no nets with hidden layers"
+PART = 1 << 20  # lengths that are counted at once
 FOLDER = "folder"  # of a run, as an attempt of torchrun tells it to the next one
 FREE = frozenset({"epochs", "save_every"})  # what a resumed fit may be given anew
 
@@ -204,7 +205,13 @@ def prepare_resume(run: Run, request: Request, group: Group, reporter: Reporter)
     data = data_files(run.model, request.data, valid_arguments)
     same_data(run, data, request.check_data, group)
     train, valid = read_data(
-        run.model, request.data, valid_arguments, config.reading, config.sizes, config.settings, run.encoders
+        run.model,
+        request.data,
+        valid_arguments,
+        replace(config.reading, cache=request.reading.cache),
+        config.sizes,
+        config.settings,
+        run.encoders,
     )
     same((train.num_rows, train.tokens()) == (config.rows, config.tokens), "the data have changed since the fit began")
     run = replace(run, config=group.pick(own(run, data) if group.main else None))
@@ -230,7 +237,7 @@ def read_data(
         raise OptionError(UNDIVIDED)
     train = load(model, data, encoders=encoders, sizes=sizes, more=more, **reading.options)
     if valid:
-        resolved = Reading(train.asked, reading.index, reading.absent, reading.drop)
+        resolved = Reading(train.asked, reading.index, reading.absent, reading.drop, cache=reading.cache)
         return train, load(model, valid, encoders=train.encoders, sizes=train.sizes, **resolved.options)
     if not settings.valid:
         return train, None
@@ -286,8 +293,11 @@ def variable_names(model: Model) -> tuple[str, ...]:
 
 
 def _histogram(lengths: np.ndarray[Any, Any]) -> dict[int, int]:
-    values, counts = np.unique(lengths, return_counts=True)
-    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+    counts = np.zeros(int(lengths.max(initial=0)) + 1, np.int64)
+    for part in np.array_split(lengths, 1 + len(lengths) // PART):
+        counts += np.bincount(part, minlength=len(counts))
+    values = np.flatnonzero(counts)
+    return dict(zip(values.tolist(), counts[values].tolist(), strict=True))
 
 
 def moves(module: nn.Module, model: Model) -> bool:

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from vispec.train.data.cached.digests import known_digest
 from vispec.train.data.files import held
 from vispec.train.errors import RunError
 from vispec.train.store.files import write_atomic
@@ -154,7 +155,8 @@ def datum_of(path: Path) -> Datum:
     if not path.is_file():
         return Datum(size=0, time=0, sha256=None)
     found = path.stat()
-    return Datum(size=found.st_size, time=found.st_mtime_ns, sha256=seal_of_file(path).sha256)
+    known = known_digest(str(path))
+    return Datum(size=found.st_size, time=found.st_mtime_ns, sha256=known or seal_of_file(path).sha256)
 
 
 def changed_data(manifest: Manifest, paths: Iterable[str], content: bool = False) -> str | None:

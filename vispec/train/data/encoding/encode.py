@@ -52,7 +52,7 @@ def encode(
     problems.check()
     if context.training:
         labels = labels_of(model, codes, keyed, sizes, problems) | dict(keyed)
-        built = Encoders(vocabularies(model, tokens), labels)
+        built = Encoders(vocabularies(model, tokens, context.encoders.vocabularies), labels)
         context.encoders = built.under(context.encoders)
     for vocabulary in context.encoders.vocabularies.values():
         sizes.known[vocabulary.name] = len(vocabulary)

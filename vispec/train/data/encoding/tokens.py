@@ -1,7 +1,7 @@
 """Text as ids of a vocabulary."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,13 @@ def indices_of(values: pa.ChunkedArray) -> tuple[list[Any], Array]:
     return names, np.concatenate([pc.fill_null(chunk.indices, -1).to_numpy(zero_copy_only=False) for chunk in coded.chunks])
 
 
-def vocabularies(model: Model, tokens: Mapping[str, tuple[list[str], Array]]) -> dict[str, Vocabulary]:
-    """Each vocabulary from all the variables that it serves, or from the file that the spec names."""
+def vocabularies(
+    model: Model, tokens: Mapping[str, tuple[list[str], Array]], known: Collection[str] = ()
+) -> dict[str, Vocabulary]:
+    """Each vocabulary but those that are known, from all the variables that it serves, or from the file that the spec names."""
     built: dict[str, Vocabulary] = {}
     for vocab in model.vocabs:
-        if dict(vocab.options).get("subword"):  # see subwords.py
+        if vocab.name in known or dict(vocab.options).get("subword"):  # of pieces: see subwords.py
             continue
         if file := dict(vocab.options).get("from"):
             built[vocab.name] = words.listed(vocab, lines_of(Path(model.source.name).parent / str(file)))

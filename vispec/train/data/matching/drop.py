@@ -33,11 +33,11 @@ def drop_missing(model: Model, matched: Matched) -> tuple[Matched, str]:
     def taken(column: Column) -> Column:
         if column.origin.rows != count:
             return column
-        return replace(select(column, kept), origin=replace(column.origin, kept=kept))
+        return replace(select(column, kept), origin=column.origin.of(kept))
 
     columns = {name: taken(c) if _varies(model, name) else c for name, c in matched.columns.items()}
     keys = {plate: taken(column) for plate, column in matched.keys.items()}
-    origin = None if matched.origin is None else replace(matched.origin, kept=kept)
+    origin = None if matched.origin is None else matched.origin.of(kept)
     return replace(matched, columns=columns, keys=keys, origin=origin), line
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from vispec.model.model import Model
 from vispec.train.data.columns import Column, Origin, Request, Table, concatenate
 from vispec.train.data.diagnostics import DataDiagnostic, DataError, Problems
-from vispec.train.data.files import has_columns, read
+from vispec.train.data.files import expanded, has_columns, read
 from vispec.train.data.matching.choose import POSITION, REST, Slot, choose, gather, holds, like_number, missing_help, numbered
 
 SHOWN = 8  # names of unused columns
@@ -70,9 +70,9 @@ def parse_arguments(
     for argument in arguments:
         name, equals, path = argument.partition("=")
         if not equals or (name not in names and not name.isidentifier()):
-            bare.append(argument)
+            bare += expanded(argument)
         elif name in slots:
-            named.setdefault(name, []).append(path)
+            named.setdefault(name, []).extend(expanded(path))
         else:
             what = "is latent, so it takes no data" if name in names else "is not a variable of the model"
             problems.add("D112", f"`{name}` {what}", path, help=_choices(slots))
@@ -121,6 +121,24 @@ def match(
     problems.check()
     _missing(slots, matched, (*bare, *(path for paths in named.values() for path in paths))[0], problems)
     return matched
+
+
+def streams_of(
+    model: Model,
+    arguments: Sequence[str],
+    columns: Mapping[str, tuple[str, ...]],
+    optional: Collection[str] = (),
+    absent: Collection[str] = (),
+) -> list[tuple[str, list[str], Request]]:
+    """What `match` reads: a variable, or "" for tables of several, with its files and what is asked of each."""
+    slots = slots_of(model, optional, absent)
+    bare, named = parse_arguments(model, arguments, slots)
+    rest = {name: slot for name, slot in slots.items() if name not in named}
+    found = [("", bare, _request(rest, columns, key_names(model, {}).values()))] if bare else []
+    for name, paths in named.items():
+        own = _request({name: slots[name]}, {name: columns[name]} if name in columns else {})
+        found.append((name, paths, replace(own, keep=lambda name: True)))  # its only column may have any name
+    return found
 
 
 def _check_names(
@@ -238,7 +256,8 @@ def _match_tables(
     for plate, parts in keyed.items():
         if len(parts) == len(tables) and (whole := concatenate(parts)) is not None:
             matched.keys[plate] = whole
-    matched.origin = Origin(tuple(part for table in tables for part in table.origin.parts))
+    parts = tuple(part for table in tables for part in table.origin.parts)
+    matched.origin = tables[0].origin if len(tables) == 1 else Origin(parts)
 
 
 def _tell_note(table: Table, problems: Problems) -> None:

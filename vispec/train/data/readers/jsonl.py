@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from vispec.train.data.columns import Column, DataFile, Reader, Request, Table
+from vispec.train.data.columns import Column, DataFile, Origin, Reader, Request, Table
 from vispec.train.data.diagnostics import DataDiagnostic, DataError, Problems
 from vispec.train.data.files import not_utf8
 
@@ -30,30 +30,72 @@ NO_OBJECTS = (
 )
 
 
+@dataclass
+class _Lines:
+    """On which line each row stands, from the row of a number on."""
+
+    first: int = 0
+    known: list[int | None] = field(default_factory=list)
+
+    def __getitem__(self, row: int) -> int | None:
+        return self.known[row - self.first]
+
+
 def read(file: DataFile, request: Request) -> Table:
-    lines: list[int | None] = []
+    lines = _Lines()
     parts: dict[str, list[_Part]] = {}
     start = 0
     problems = Problems()
     document = _document(file)
     records = _records(file, problems) if document is None else ((None, row) for row in document)
     while block := list(islice(records, BLOCK)):
-        lines += [line for line, _ in block]
-        rows = [row for _, row in block]
-        if not problems.found:
-            _check_kinds(file, rows, lines, start, problems, bare=BARE in parts if start else not isinstance(rows[0], dict))
-        if problems.found:
-            continue  # only to see which other lines are not JSON
-        for name in _names(rows, parts):
-            if name == BARE or request.keep(name):
-                values = rows if name == BARE else [row.get(name) for row in rows]
-                part = _flatten(file, name, values, lines, start, problems)
-                parts.setdefault(name, []).extend([] if part is None else [part])
-            else:
-                parts.setdefault(name, [])
-        start += len(rows)
+        lines.known += [line for line, _ in block]
+        _take(file, request, [row for _, row in block], lines, start, parts, problems)
+        start += len(block) * (not problems.found)
     problems.check()
-    origin = file.origin(len(lines), lambda row: lines[row])
+    return _table(file, parts, file.origin(len(lines.known), lambda row: lines[row]), lines)
+
+
+def blocks(file: DataFile, request: Request) -> Iterator[Table]:
+    """The same, some lines at a time; but a file that is one document as a whole."""
+    if _document(file) is not None:
+        yield read(file, request)
+        return
+    problems, parts, start = Problems(), dict[str, list[_Part]](), 0
+    records = _records(file, problems)
+    while block := list(islice(records, BLOCK)):
+        lines = _Lines(start, [line for line, _ in block])
+        parts = {name: [] for name in parts}
+        _take(file, request, [row for _, row in block], lines, start, parts, problems)
+        problems.check()
+        yield _table(file, parts, file.part(start, len(block), lines.__getitem__), lines)
+        start += len(block)
+    problems.check()
+
+
+def _take(
+    file: DataFile,
+    request: Request,
+    rows: list[Any],
+    lines: _Lines,
+    start: int,
+    parts: dict[str, list["_Part"]],
+    problems: Problems,
+) -> None:
+    """Put the columns of a block of rows behind those before it."""
+    if not problems.found:
+        _check_kinds(file, rows, lines, start, problems, bare=BARE in parts if start else not isinstance(rows[0], dict))
+    if problems.found:
+        return  # only to see which other lines are not JSON
+    for name in _names(rows, parts):
+        found = parts.setdefault(name, [])
+        if name == BARE or request.keep(name):
+            values = rows if name == BARE else [row.get(name) for row in rows]
+            part = _flatten(file, name, values, lines, start, problems)
+            found += [] if part is None else [part]
+
+
+def _table(file: DataFile, parts: dict[str, list["_Part"]], origin: Origin, lines: _Lines) -> Table:
     columns = {name: _join(file, name, found, origin, lines) for name, found in parts.items()}
     return Table(columns, origin, header=BARE not in columns)
 
@@ -106,7 +148,7 @@ def _no_constant(text: str) -> float:
     return {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}[text]
 
 
-def _check_kinds(file: DataFile, rows: list[Any], lines: list[int | None], start: int, problems: Problems, bare: bool) -> None:
+def _check_kinds(file: DataFile, rows: list[Any], lines: _Lines, start: int, problems: Problems, bare: bool) -> None:
     for i, row in enumerate(rows):
         if isinstance(row, dict) == bare:
             what = "an object among bare values" if bare else "not an object, as the first line is"
@@ -129,9 +171,7 @@ class _Part:
     values: pa.Array = field(default_factory=lambda: pa.nulls(0))
 
 
-def _flatten(
-    file: DataFile, name: str, values: list[Any], lines: list[int | None], start: int, problems: Problems
-) -> _Part | None:
+def _flatten(file: DataFile, name: str, values: list[Any], lines: _Lines, start: int, problems: Problems) -> _Part | None:
     """The values of a block of rows; None where they cannot be a column, which is then a problem."""
     part = _Part(start, len(values))
     flat = values
@@ -155,9 +195,7 @@ def _leaves(value: Any, depth: int) -> Iterator[Any]:
     return chain.from_iterable(_leaves(v, depth - 1) for v in value or ()) if depth else iter((value,))
 
 
-def _mixed(
-    file: DataFile, name: str, values: list[Any], lines: list[int | None], start: int, depth: int, problems: Problems
-) -> None:
+def _mixed(file: DataFile, name: str, values: list[Any], lines: _Lines, start: int, depth: int, problems: Problems) -> None:
     """Two kinds of value where there may be one: name the rows that differ from the first."""
     seen: str | None = None
     for i, value in enumerate(values):
@@ -178,7 +216,7 @@ def _kind(value: Any) -> str | None:
     return kinds.get(type(value), "an object")
 
 
-def _unusable(file: DataFile, name: str, values: list[Any], lines: list[int | None], start: int, problems: Problems) -> None:
+def _unusable(file: DataFile, name: str, values: list[Any], lines: _Lines, start: int, problems: Problems) -> None:
     """Text with half a surrogate pair, or an integer past 64 bits."""
     for i, value in enumerate(values):
         try:
@@ -194,17 +232,17 @@ def _all_leaves(value: Any) -> Iterator[Any]:
     return chain.from_iterable(map(_all_leaves, value)) if isinstance(value, list) else iter((value,))
 
 
-def _join(file: DataFile, name: str, parts: list[_Part], origin: Any, lines: list[int | None]) -> Column:
+def _join(file: DataFile, name: str, parts: list[_Part], origin: Origin, lines: _Lines) -> Column:
     """The column of all blocks; rows of blocks before its first use are missing."""
     filled: list[_Part] = []
-    at = 0
+    at = lines.first
     for part in parts:
         if part.start > at:
             filled.append(_Part(at, part.start - at, values=pa.nulls(part.start - at)))
         filled.append(part)
         at = part.start + part.rows
-    if at < origin.rows:
-        filled.append(_Part(at, origin.rows - at, values=pa.nulls(origin.rows - at)))
+    if left := lines.first + origin.rows - at:
+        filled.append(_Part(at, left, values=pa.nulls(left)))
     depth = max(len(part.levels) for part in filled)
     for part in filled:
         _deepen(file, name, part, depth, lines)
@@ -214,7 +252,7 @@ def _join(file: DataFile, name: str, parts: list[_Part], origin: Any, lines: lis
     return Column(name, levels, values, origin, anonymous=name == BARE)
 
 
-def _common_type(file: DataFile, name: str, parts: list[_Part], lines: list[int | None]) -> pa.DataType:
+def _common_type(file: DataFile, name: str, parts: list[_Part], lines: _Lines) -> pa.DataType:
     typed = [part for part in parts if not pa.types.is_null(part.values.type)]
     kinds = {part.values.type for part in typed}
     if kinds == {pa.int64(), pa.float64()}:
@@ -227,7 +265,7 @@ def _common_type(file: DataFile, name: str, parts: list[_Part], lines: list[int 
     return typed[0].values.type if typed else pa.null()
 
 
-def _deepen(file: DataFile, name: str, part: _Part, depth: int, lines: list[int | None]) -> None:
+def _deepen(file: DataFile, name: str, part: _Part, depth: int, lines: _Lines) -> None:
     """A block whose lists are all empty or missing does not show how deep they are; give it the depth of the others."""
     while len(part.levels) < depth:
         if len(part.values) != part.values.null_count:
@@ -238,4 +276,4 @@ def _deepen(file: DataFile, name: str, part: _Part, depth: int, lines: list[int 
         part.values = pa.nulls(0)
 
 
-ENTRY = Reader("jsonl", (".jsonl", ".ndjson", ".json"), read)
+ENTRY = Reader("jsonl", (".jsonl", ".ndjson", ".json"), read, blocks=blocks)

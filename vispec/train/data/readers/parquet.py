@@ -1,5 +1,8 @@
 """Parquet: nested lists are levels, a dictionary column is its values, in its order if it is an ordered one."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -8,25 +11,57 @@ from vispec.train.data.diagnostics import DataDiagnostic, DataError
 from vispec.train.data.files import whole
 from vispec.train.data.tabular import tabular
 
+PART = 1 << 23  # bytes of the file, before compression, that become a block
+BUFFER = 1 << 20  # bytes read at once
+
 
 def read(file: DataFile, request: Request) -> Table:
     data = whole(file)
-    try:
+    with _readable(file):
         parquet = pq.ParquetFile(data)
-        names = parquet.schema_arrow.names
-        wanted = [name for name in names if request.keep(name)]
-        repeated = sorted({name for name in wanted if names.count(name) > 1})
-        if repeated:
-            raise DataError([DataDiagnostic("D108", "several columns have this name", file.name, column=repeated[0])])
+        names, wanted = _names(parquet, file, request)
         table = parquet.read(wanted, use_threads=False)
         table.validate(full=True)
         rows = parquet.metadata.num_rows
         if wanted and table.num_rows != rows:
             raise ValueError(f"it has {table.num_rows} rows where {rows} are promised")
-    except (pa.ArrowException, OSError, ValueError, MemoryError, KeyError, OverflowError) as error:
-        reason = str(error).split("\n")[0]
-        raise DataError([DataDiagnostic("D105", f"this is not a Parquet file that can be read: {reason}", file.name)]) from None
     return tabular(table, names, file.origin(rows))
 
 
-ENTRY = Reader("parquet", (".parquet", ".pq"), read, binary=True)
+def blocks(file: DataFile, request: Request) -> Iterator[Table]:
+    """The same, some rows at a time, whatever groups of rows the file has."""
+    first = 0
+    with file.open() as stream, _readable(file):
+        parquet = pq.ParquetFile(stream, buffer_size=BUFFER)
+        names, wanted = _names(parquet, file, request)
+        rows, groups = parquet.metadata.num_rows, range(parquet.num_row_groups)
+        size = sum(parquet.metadata.row_group(i).total_byte_size for i in groups)
+        for batch in parquet.iter_batches(max(1, rows * PART // max(size, 1)), columns=wanted, use_threads=False):
+            batch.validate(full=True)
+            yield tabular(pa.Table.from_batches([batch]), names, file.part(first, batch.num_rows))
+            first += batch.num_rows
+        if wanted and first != rows:
+            raise ValueError(f"it has {first} rows where {rows} are promised")
+
+
+@contextmanager
+def _readable(file: DataFile) -> Iterator[None]:
+    """Within, what Arrow cannot read is a DataError."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, MemoryError, KeyError, OverflowError) as error:
+        reason = str(error).split("\n")[0]
+        raise DataError([DataDiagnostic("D105", f"this is not a Parquet file that can be read: {reason}", file.name)]) from None
+
+
+def _names(parquet: pq.ParquetFile, file: DataFile, request: Request) -> tuple[list[str], list[str]]:
+    """All columns, and those that can be of use."""
+    names = parquet.schema_arrow.names
+    wanted = [name for name in names if request.keep(name)]
+    repeated = sorted({name for name in wanted if names.count(name) > 1})
+    if repeated:
+        raise DataError([DataDiagnostic("D108", "several columns have this name", file.name, column=repeated[0])])
+    return names, wanted
+
+
+ENTRY = Reader("parquet", (".parquet", ".pq"), read, binary=True, blocks=blocks)

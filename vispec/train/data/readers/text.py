@@ -9,12 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from vispec.train.data.arrow import pc
-from vispec.train.data.columns import Column, DataFile, Reader, Request, Table
+from vispec.train.data.columns import Column, DataFile, Origin, Reader, Request, Table
 from vispec.train.data.diagnostics import DataDiagnostic, DataError
 from vispec.train.data.files import not_utf8
 from vispec.train.data.readers import docword
 
 BLOCK = 1 << 24  # bytes read at once
+PART = 1 << 24  # of them, where each block is encoded by itself
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -30,14 +31,31 @@ def read(file: DataFile, request: Request) -> Table:
         raise not_utf8(file) from None
     if by_cells:
         return _cells(file, lines)
-    origin = file.origin(len(lines), lambda row: row + 1)
+    return _table(lines, file.origin(len(lines), lambda row: row + 1))
+
+
+def blocks(file: DataFile, request: Request) -> Iterator[Table]:
+    """The same, some lines at a time; but cells and bags of words as a whole."""
+    if (request.positional and not request.whole) or docword.is_docword(file):
+        yield read(file, request)
+        return
+    first = 0
+    try:
+        for lines in _blocks(file, PART):
+            yield _table(pa.chunked_array([lines]), file.part(first, len(lines), lambda row: row + 1))
+            first += len(lines)
+    except pa.ArrowInvalid:
+        raise not_utf8(file) from None
+
+
+def _table(lines: pa.ChunkedArray, origin: Origin) -> Table:
     return Table({"": Column("", (), lines, origin, anonymous=True)}, origin, header=False)
 
 
-def _blocks(file: DataFile) -> Iterator[pa.Array]:
+def _blocks(file: DataFile, size: int = BLOCK) -> Iterator[pa.Array]:
     with file.open() as stream:
         rest = stream.read(len(BYTE_ORDER_MARK)).removeprefix(BYTE_ORDER_MARK)
-        while block := stream.read(BLOCK):
+        while block := stream.read(size):
             data = rest + block
             stop = data.rfind(b"\n") + 1
             rest = data[stop:]
@@ -81,4 +99,4 @@ def _cells(file: DataFile, lines: pa.ChunkedArray) -> Table:
     return Table(columns, origin, header=False)
 
 
-ENTRY = Reader("text", (".txt", ".text"), read)
+ENTRY = Reader("text", (".txt", ".text"), read, blocks=blocks)
