@@ -22,6 +22,7 @@ from torch.nn import functional as F
 # sums.algebra: Sampled
 # sums.algebra: maximum
 # sums.algebra: sampled
+# sums.chain: unused
 # sums.enumeration: seeded
 # sums.logsum: LogSumExp
 # sums.logsum: impossible_alone

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 # layers.recurrent: reverse
 # rows: up_to_the_ends
 # rows: with_room
+# sums.chain: unused
 # sums.lookup: pick_last
 # sums.tree: arborescence
 # sums.tree: arc_marginals

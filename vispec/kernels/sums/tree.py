@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from vispec.kernels.backward import first_derivative
 from vispec.kernels.sums.algebra import maximum, sampled
+from vispec.kernels.sums.chain import unused
 
 NEAR = 300.0  # differences of scores whose exponentials may be multiplied without underflow
 
@@ -143,7 +144,7 @@ def flat_trees(scores: Tensor, length: Tensor | None) -> tuple[Tensor, Tensor]:
 # ---- log Z and the arcs' probabilities
 
 
-@torch.library.custom_op("vispec::tree_sums", mutates_args=())
+@torch.library.custom_op(unused("tree_sums"), mutates_args=())
 def tree_sums(scores: Tensor, length: Tensor, grad: bool) -> tuple[Tensor, Tensor]:
     """log Z (B,) and, if grad, the arcs' probabilities (B, n, 1 + n)."""
     log_z, steps = eliminate(scores.double(), length, keep=grad)
