@@ -1,5 +1,6 @@
 """Dependency trees: the kernel against every tree there is, models with trees against brute force, and their data."""
 
+import gc
 import gzip
 import json
 from collections.abc import Callable, Iterator
@@ -170,6 +171,20 @@ def test_each_algebra_answers_by_its_gradient() -> None:
         if total is not log_sum_exp:
             assert is_tree(arcs.argmax(-1), lengths).all()
             assert set(arcs.unique().tolist()) == {0.0, 1.0}
+
+
+def test_a_module_that_is_gone_takes_nothing_along() -> None:
+    """Operators are one to a process: each module registers its sums under a name of its own, and removes that alone."""
+    text = compile_spec(Source.read(Path(__file__).parents[1] / "specs" / "induced_dependencies.vispec"), {})
+    first, second = dict[str, Any](), dict[str, Any]()
+    for space in (first, second):
+        exec(text, space)
+    scores = torch.randn(2, 3, 4)
+    expected = tree_log_prob(scores)
+    second.clear()
+    gc.collect()
+    assert torch.equal(first["tree_log_prob"](scores), expected)
+    assert torch.equal(tree_log_prob(scores), expected)
 
 
 def test_no_tree_is_possible() -> None:

@@ -144,9 +144,9 @@ def told(run: Run, variable: Variable, found: Mapping[str, Tensor], decisions: D
         scores = found["log_prob"][row, : decisions.best].tolist()
         possible = [cell[variable.name] for cell, score in zip(cells, scores, strict=True) if score > -float("inf")]
         several = decisions.best > 1
-        row_told: dict[str, Any] = {variable.name: possible if several else possible[0]}
+        row_told: dict[str, Any] = {variable.name: possible if several else next(iter(possible), None)}
         if decisions.score:
-            row_told["log_prob"] = scores[: len(possible)] if several else scores[0]
+            row_told["log_prob"] = scores[: len(possible)] if several else scores[0] if possible else None
         yield row_told
 
 

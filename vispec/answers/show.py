@@ -64,8 +64,7 @@ class Aligned:
         if not isinstance(value, list) or len(inner) != 1:
             return _short(value)
         if variable.type.domain == "token":
-            chars = any(vocab.name == variable.type.card and dict(vocab.options).get("chars") for vocab in self.model.vocabs)
-            return ("" if chars else " ").join(_short(item) for item in value)
+            return between(self.model, variable).join(_short(item) for item in value)
         left = self.words(inner[0], len(value))
         target = self.words(variable.type.plate) if variable.type.plate is not None else None
         right = [target[v] if target is not None and isinstance(v, int) and v < len(target) else _short(v) for v in value]
@@ -108,6 +107,12 @@ class Aligned:
         told = [f"{each}={_short(found[i])}" for each, i in zip(called, shown, strict=True)]
         rest = f"{len(found) - SOME} others={_short(max(0.0, sum(found) - sum(found[i] for i in shown)))}"
         return "  ".join([*told, rest] if many else told)
+
+
+def between(model: Model, variable: Variable) -> str:
+    """What stands between the tokens of a variable, in a line of them: nothing between characters."""
+    vocab = next((vocab for vocab in model.vocabs if vocab.name == variable.type.card), None)
+    return "" if vocab is not None and dict(vocab.options).get("chars") else " "
 
 
 def labels_of(model: Model, encoders: Encoders) -> Labels:

@@ -85,7 +85,7 @@ def history(node: Node) -> Carried | None:
 def stepping(layer: str) -> bool:
     """Whether it works on single elements, or keeps what it has read."""
     found = networks()[layer]
-    return layer != "python" and (found.sequence == "element" or found.steps)
+    return found.sequence == "element" or found.steps
 
 
 def element_by_element(program: Program, model: Model) -> Program:

@@ -8,7 +8,7 @@ from vispec.answers.how import How
 from vispec.answers.measured import measures
 from vispec.answers.measured.asked import Metric
 from vispec.answers.reading import Say, load_data
-from vispec.answers.show import Aligned, labels_of
+from vispec.answers.show import Aligned, between, labels_of
 from vispec.model.model import Model, Variable
 from vispec.model.problems import listed
 from vispec.train.data import Dataset
@@ -134,9 +134,7 @@ def suits(model: Model, variable: Variable, metric: str) -> bool:
 def number(model: Model, metric: Metric, name: str, both: dict[str, tuple[list[Any], list[Any]]]) -> float:
     """The metric of one variable."""
     found, gold = both[name]
-    card = model.variable[name].type.card
-    by_characters = any(vocab.name == card and dict(vocab.options).get("chars") for vocab in model.vocabs)
-    apart = "" if by_characters else " "
+    apart = between(model, model.variable[name])
     match metric.name:
         case "accuracy" | "uas":
             return measures.accuracy(found, gold)

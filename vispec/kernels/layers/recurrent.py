@@ -23,18 +23,19 @@ class Recurrent(nn.RNNBase):
         if not x.shape[-2]:
             return x.new_zeros(*lead, 0, self.hidden_size)
         flat = x.expand(*lead, -1, -1).reshape(rows, *x.shape[-2:])  # (N, T, W)
-        read = self.steps if torch.compiler.is_compiling() else self.fused
-        return read(flat, state).reshape(*lead, x.shape[-2], self.hidden_size)
+        out = self.steps(flat, state) if torch.compiler.is_compiling() else self.fused(flat, state)[0]
+        return out.reshape(*lead, x.shape[-2], self.hidden_size)
 
-    def fused(self, x: Tensor, state: Tensor) -> Tensor:
+    def fused(self, x: Tensor, state: Tensor) -> tuple[Tensor, ...]:
+        """States (N, T, H) of the last layer at all elements, and those of all layers behind the last one, each (L, N, H)."""
         weights: list[Tensor] = [weight for layer in self.all_weights for weight in layer]
         settings = (weights, True, self.num_layers, self.dropout, self.training, False, True)
         if self.mode == "LSTM":
-            return torch.lstm(x, state.chunk(2), *settings)[0]
-        return torch.gru(x, state, *settings)[0]
+            return torch.lstm(x, state.chunk(2), *settings)
+        return torch.gru(x, state, *settings)
 
     def steps(self, x: Tensor, state: Tensor) -> Tensor:
-        """What `fused` computes, for torch.compile, which cannot trace it."""
+        """The first that `fused` computes, for torch.compile, which cannot trace it."""
         cell = self.lstm_step if self.mode == "LSTM" else self.gru_step
         states = state.unflatten(0, (-1, self.num_layers)).unbind(1)  # of each layer (G, N, H)
         for layer, now in enumerate(states):

@@ -31,14 +31,12 @@ def appended(kept: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
 
 def recurrent_next(layer: Recurrent, x: Tensor, kept: dict[str, Tensor], name: str, init=None) -> Tensor:
     """As Recurrent; init() gives the states before the first element. kept: states (*B, G·L·H)."""
-    lead, groups, size = x.shape[:-2], 2 if layer.mode == "LSTM" else 1, layer.num_layers
-    state = kept[name] if name in kept else init() if init else x.new_zeros(groups * size * layer.hidden_size)
-    state = state.expand(*lead, -1).reshape(lead.numel(), groups * size, -1).transpose(0, 1).contiguous()  # (G·L, N, H)
-    weights: list[Tensor] = [weight for each in layer.all_weights for weight in each]
-    flat, settings = x.reshape(lead.numel(), 1, -1), (weights, True, size, 0.0, False, False, True)
-    found = torch.lstm(flat, state.chunk(2), *settings) if groups == 2 else torch.gru(flat, state, *settings)
-    kept[name] = torch.cat(found[1:]).transpose(0, 1).reshape(*lead, -1)
-    return found[0].reshape(*lead, 1, -1)
+    lead, states = x.shape[:-2], layer.num_layers * (2 if layer.mode == "LSTM" else 1)
+    state = kept[name] if name in kept else init() if init else x.new_zeros(states * layer.hidden_size)
+    state = state.expand(*lead, -1).reshape(lead.numel(), states, -1).transpose(0, 1).contiguous()  # (G·L, N, H)
+    out, *behind = layer.fused(x.reshape(lead.numel(), 1, -1), state)
+    kept[name] = torch.cat(behind).transpose(0, 1).reshape(*lead, -1)
+    return out.reshape(*lead, 1, -1)
 
 
 def transformer_next(layer: Transformer, x: Tensor, kept: dict[str, Tensor], name: str) -> Tensor:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from vispec.train.data.order import POOL
+
 Array = np.ndarray[Any, Any]
-POOL = 64  # minibatches whose rows are sorted by length together
 
 
 def by_tokens(lengths: Array, most: int, generator: torch.Generator) -> list[Array]:
