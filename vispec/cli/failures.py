@@ -42,6 +42,15 @@ def lack(error: BaseException) -> str | None:
     return "there is not enough memory" if isinstance(error, MemoryError) else None
 
 
+def foreign(error: BaseException) -> str | None:
+    """What is said of an error in, or about, a module of the user's own; none without torch."""
+    if "torch" not in sys.modules:
+        return None
+    from vispec.train.own import told
+
+    return told(error)
+
+
 @contextmanager
 def failures(as_json: bool = False) -> Iterator[None]:
     """Within, what is the user's to mend ends the command with its exit code, not with a traceback."""
@@ -78,7 +87,7 @@ def failures(as_json: bool = False) -> Iterator[None]:
     except KeyboardInterrupt:
         fail("interrupted", INTERRUPTED, as_json)
     except Exception as error:
-        if short := lack(error):
+        if short := lack(error) or foreign(error):
             fail(f"error: {short}", FAILED, as_json, diagnostics=[])
         data = sys.modules.get("vispec.train.data.diagnostics")  # where it is not imported, no error of its can be raised
         if data is None or not isinstance(error, data.DataError):

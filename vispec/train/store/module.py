@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vispec.train.errors import RunError
+from vispec.train.own import told
 
 
 def load_module(path: Path) -> ModuleType:
@@ -33,7 +34,7 @@ def load_module(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise RunError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+        raise RunError(told(error) or f"{path} is damaged: {type(error).__name__}: {error}") from error
     return module
 
 
