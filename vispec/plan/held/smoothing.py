@@ -1,4 +1,4 @@
-"""Label smoothing: in training an outcome that is seen counts 1 − ε times, and each of all K counts ε / K times (Szegedy et al.,
+"""Label smoothing: in training an outcome that is seen counts 1 − ε times, and each of K counts ε / K times (Szegedy et al.,
 "Rethinking the inception architecture", 2016, section 7). Evaluation scores what is seen."""
 
 from __future__ import annotations
