@@ -7,10 +7,9 @@ from vispec.factors.make import Factors
 from vispec.model.model import Variable
 from vispec.plan.held.adds import TRAINING, asked
 from vispec.program import build
+from vispec.program.at_tokens import SMOOTHED
 from vispec.program.node import Call, Node, Part, Pick
 from vispec.program.walk import nodes, substitute
-
-SMOOTHED = "vispec.kernels.sums.smoothed:smoothed_log_prob"
 
 
 def smoothed(f: Factors, variable: Variable, density: Node) -> Node:
