@@ -158,7 +158,8 @@ def nested(writer: Writer, factors: Iterable[tuple[tuple[str, ...], Formula]]) -
         else:
             inside.setdefault(plates[0], []).append((plates[1:], formula))
     for plate, inner in inside.items():
-        here.append(writer.over((plate,), nested(writer, inner), several=len(inner) > 1))
+        terms = sum(not plates for plates, _ in inner) + len({plates[0] for plates, _ in inner if plates})
+        here.append(writer.over((plate,), nested(writer, inner), several=terms > 1))
     return writer.times(here)
 
 
@@ -172,6 +173,28 @@ def random_nets(writer: Writer) -> list[str]:
 def ordered(model: m.Model) -> list[m.Variable]:
     """The variables in the order in which they can be drawn."""
     return [model.variable[name] for name in model.order if name in model.variable]
+
+
+def row_plates(model: m.Model) -> set[str]:
+    """Plates whose index is left out: that of the rows, but where these share latents."""
+    inside = {plate.name for plate in model.plates if plate.data}
+    shared = any(net.random for net in model.nets) or any(
+        variable.role == "latent" and inside.isdisjoint(variable.plates) for variable in model.variables
+    )
+    return {plate.name for plate in model.plates if plate.data and (plate.implicit or not shared)}
+
+
+def law_at(writer: Writer, variable: m.Variable) -> Formula | None:
+    """The law at the variable's value, where the joint is of nothing else: `Normal(x | f(y))` says more than p(x | y)."""
+    model = writer.model
+    if len(model.variables) - sum(v.role == "given" for v in model.variables) > 1 or random_nets(writer):
+        return None
+    if {*variable.plates} - row_plates(model) or variable.role != "observed" or not isinstance(variable.law, m.Draw):
+        return None
+    name, _, inside = writer.notation.law(variable.law).partition("(")
+    bar = "" if inside == ")" else writer.sign(" | ", r" \mid ")
+    text = f"{name}({writer.notation.own(variable.name)}{bar}{inside}"
+    return Formula(text, writer.log(text))
 
 
 def joint_name(writer: Writer, hidden: bool = True, points: Sequence[str] = ()) -> str:

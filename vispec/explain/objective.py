@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vispec.estimators import estimators
 from vispec.explain.factors import guide, joint_guide, less_divergence
-from vispec.explain.formula import Formula, Section, Writer, joint_name, nested, random_nets
+from vispec.explain.formula import Formula, Section, Writer, joint_name, law_at, nested, random_nets
 from vispec.model import model as m
 from vispec.plan.order.refuse import figure
 from vispec.plan.planned import Plan
@@ -18,23 +18,31 @@ if TYPE_CHECKING:
 def objective(told: Told, total: Formula) -> Section:
     """Its value, and how it is estimated."""
     writer, plan = told.writer, told.plan
-    points = [name for name in plan.shared_latents if plan.row.draws.way(name).point]
-    seen = joint_name(writer, hidden=False, points=[writer.notation.name(name) for name in points])
-    left = writer.log(seen)
+    points = told.points
+    left = writer.log(joint_name(writer, hidden=False, points=[writer.notation.name(name) for name in points]))
     masked = [writer.notation.name(t.variable) for t in plan.treatments.values() if t.kind == "masked"]
     dropped = f" Missing cells of {', '.join(masked)} drop out, as nothing depends on them." if masked else ""
     if plan.combine == "mc":
-        prose = f"Estimated by S = {draws(plan)} from the prior.{dropped}{costs(plan)}"
+        prose = f"Estimated by S = {draws(plan)} from the prior.{dropped}"
         return Section("Objective", prose, (left + writer.sign(" ≈ ", r" \approx ") + writer.log(average(told, total)),))
     inside = writer.log(average(told, total)) if plan.combine == "iwae" else total.log
     if plan.has_shared:
-        return Section("Objective", of_all_rows(told) + dropped + costs(plan), (of_shared(told, left, inside, points),))
+        return Section("Objective", of_all_rows(told) + dropped, (of_shared(told, left, inside, points),))
     if plan.combine == "exact":
-        aim = "it" if plan.model.single else "its sum over the rows"
-        return Section("Objective", f"Exact. Training maximises {aim}.{dropped}{costs(plan)}", (f"{left} = {inside}",))
+        alone = next((found for v in plan.model.variables if (found := law_at(writer, v)) is not None), None)
+        prose = f"{exactly(plan)} Training maximises {'it' if plan.model.single else 'its sum over the rows'}.{dropped}"
+        return Section("Objective", prose, (f"{left} = {alone.log if alone else inside}",))
     prose = bounded(told) + dropped + supervised(told)
     outer = [q for q, read in told.drawn.values() if not read]
-    return Section("Objective", prose + costs(plan), (left + writer.sign(" ≥ ", r" \ge ") + writer.mean(outer, inside),))
+    return Section("Objective", prose, (left + writer.sign(" ≥ ", r" \ge ") + writer.mean(outer, inside),))
+
+
+def exactly(plan: Plan) -> str:
+    """Whether it is exact for all rows."""
+    if plan.alternative is None or plan.exactly is None:
+        return "Exact."
+    name, most = plan.exactly
+    return f"Exact for rows of up to {most} joint values of {name}, for longer ones a bound by {plan.alternative.estimator}."
 
 
 def average(told: Told, total: Formula) -> str:
@@ -49,7 +57,12 @@ def bounded(told: Told) -> str:
     """What kind of bound it is."""
     sampled = any(t.kind == "draw" for t in told.plan.treatments.values()) or told.plan.bayesian_nets
     how = f"estimated by {draws(told.plan)}" if sampled else "the guide in place of the posterior"
-    return f"A lower bound{',' if sampled else ':'} {how}.{estimated(told)}"
+    gap = (
+        " It falls short by the divergence of the guide from the posterior."
+        if told.guided and told.plan.combine == "elbo"
+        else ""
+    )
+    return f"A lower bound{',' if sampled else ':'} {how}.{gap}{estimated(told)}"
 
 
 # ---- what all rows share
@@ -153,13 +166,13 @@ def guided_partial(plan: Plan) -> list[str]:
     return [name for name in partial if plan.treatments[name].kind in ("sum", "draw")]
 
 
-def costs(plan: Plan) -> str:
+def costs(plan: Plan) -> Section:
     """What all sums take, and the next cheapest order would."""
     cost = plan.cost
-    found = f" At most {cost.peak} bytes are alive at once, {cost.bytes} are kept for a gradient."
+    found = f"At most {cost.peak} bytes are alive at once, {cost.bytes} are kept for a gradient."
     if cost.terms != "0":
-        found = f" All sums: {cost.terms} terms." + found
+        found = f"All sums: {cost.terms} terms. {found}"
     if cost.runner_up is not None:
         other, how = cost.runner_up
         found += f" The next cheapest order ({how}) takes {figure(other)} terms a row in place of {figure(plan.order.terms)}."
-    return found
+    return Section("Cost", found, ())
