@@ -12,7 +12,7 @@ from tests.formulas.draws import Drawn, draws_of
 from tests.formulas.text import sides, split, tree
 from tests.formulas.value import Evaluator, mixed
 from vispec.explain.explain import Explanation, explain
-from vispec.explain.formula import Section, Writer, law_at
+from vispec.explain.formula import Section, Writer, law_alone
 from vispec.model import model as m
 from vispec.model.check import check_model
 from vispec.plan.planned import Plan
@@ -86,11 +86,11 @@ class Told:
         """The formula of a section; a law at its variable's value, of a model of nothing else, as the density that it is."""
         (formula,) = self.section(heading).formulas
         writer = Writer.of(self.model)
-        for variable in self.model.variables:
-            if (law := law_at(writer, variable)) is not None:
-                assert law.prob in formula
-                formula = formula.replace(law.prob, writer.density(variable.name, variable.law).prob)
-        return formula
+        if (law := law_alone(writer)) is None:
+            return formula
+        (variable,) = (each for each in self.model.variables if each.role != "given")
+        assert law.prob in formula
+        return formula.replace(law.prob, writer.density(variable.name, variable.law).prob)
 
     @property
     def formula(self) -> str:

@@ -6,7 +6,7 @@ What is summed and what is sampled is the plan's decision; this file only words 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from vispec.explain.formula import Formula, Section, Writer, joint_name, law_at, nested, ordered, random_nets, row_plates
+from vispec.explain.formula import Formula, Section, Writer, joint_name, law_alone, nested, ordered, random_nets, row_plates
 from vispec.explain.planned import planned
 from vispec.graph.layout.figure import plate_limit
 from vispec.model import model as m
@@ -91,8 +91,7 @@ def _starts(writer: Writer) -> Iterator[str]:
 
 
 def _joint(writer: Writer) -> Section:
-    alone = next((found for v in writer.model.variables if (found := law_at(writer, v)) is not None), None)
-    formula = f"{joint_name(writer)} = {(alone or _joint_formula(writer)).prob}"
+    formula = f"{joint_name(writer)} = {(law_alone(writer) or _joint_formula(writer)).prob}"
     return Section("Joint", "Every variable given what its law reads.", (formula,))
 
 

@@ -184,16 +184,17 @@ def row_plates(model: m.Model) -> set[str]:
     return {plate.name for plate in model.plates if plate.data and (plate.implicit or not shared)}
 
 
-def law_at(writer: Writer, variable: m.Variable) -> Formula | None:
-    """The law at the variable's value, where the joint is of nothing else: `Normal(x | f(y))` says more than p(x | y)."""
-    model = writer.model
-    if len(model.variables) - sum(v.role == "given" for v in model.variables) > 1 or random_nets(writer):
+def law_alone(writer: Writer) -> Formula | None:
+    """The one law of a joint of nothing else, at its variable's value: `Normal(x | f(y))` says more than p(x | y)."""
+    model, notation = writer.model, writer.notation
+    own = [variable for variable in model.variables if variable.role != "given"]
+    if len(own) != 1 or own[0].role != "observed" or random_nets(writer):
         return None
-    if {*variable.plates} - row_plates(model) or variable.role != "observed" or not isinstance(variable.law, m.Draw):
+    if {*own[0].plates} - row_plates(model) or not isinstance(own[0].law, m.Draw):
         return None
-    name, _, inside = writer.notation.law(variable.law).partition("(")
+    name, _, inside = notation.law(own[0].law).partition("(")
     bar = "" if inside == ")" else writer.sign(" | ", r" \mid ")
-    text = f"{name}({writer.notation.own(variable.name)}{bar}{inside}"
+    text = f"{name}({notation.own(own[0].name)}{bar}{inside}"
     return Formula(text, writer.log(text))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from vispec.explain.factors import guide, guided
-from vispec.explain.formula import Formula, Section, joint_name, law_at, nested, ordered, random_nets, row_plates
+from vispec.explain.formula import Formula, Section, joint_name, law_alone, nested, ordered, random_nets, row_plates
 from vispec.graph.reads import reads
 from vispec.model import model as m
 from vispec.plan.planned import Plan
@@ -25,7 +25,7 @@ def gradient(told: Told) -> Iterator[Section]:
     nabla = writer.sign("∇ ", r"\nabla ")
     points = [writer.notation.name(name) for name in told.points]
     left = nabla + writer.log(joint_name(writer, hidden=False, points=points))
-    laws = [(in_rows(plan, v), Formula("", nabla + (law_at(writer, v) or writer.density(v.name, v.law)).log)) for v in terms]
+    laws = [(in_rows(plan, v), Formula("", nabla + (law_alone(writer) or writer.density(v.name, v.law)).log)) for v in terms]
     inside = nested(writer, laws).log
     if plan.combine in ("iwae", "mc"):
         inside = f"[{inside}]" if len(terms) > 1 else inside

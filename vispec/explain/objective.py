@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vispec.estimators import estimators
 from vispec.explain.factors import guide, joint_guide, less_divergence
-from vispec.explain.formula import Formula, Section, Writer, joint_name, law_at, nested, random_nets
+from vispec.explain.formula import Formula, Section, Writer, joint_name, law_alone, nested, random_nets
 from vispec.model import model as m
 from vispec.plan.order.refuse import figure
 from vispec.plan.planned import Plan
@@ -29,10 +29,9 @@ def objective(told: Told, total: Formula) -> Section:
     if plan.has_shared:
         return Section("Objective", of_all_rows(told) + dropped, (of_shared(told, left, inside, points),))
     if plan.combine == "exact":
-        alone = next((found for v in plan.model.variables if (found := law_at(writer, v)) is not None), None)
         aim = "it" if plan.model.single else "its sum over the rows"
         prose = f"{exactly(plan)} Training maximises {aim}.{smoothed(told)}{dropped}"
-        return Section("Objective", prose, (f"{left} = {alone.log if alone else inside}",))
+        return Section("Objective", prose, (f"{left} = {alone.log if (alone := law_alone(writer)) else inside}",))
     prose = bounded(told) + dropped + supervised(told) + smoothed(told)
     outer = [q for q, read in told.drawn.values() if not read]
     return Section("Objective", prose, (left + writer.sign(" ≥ ", r" \ge ") + writer.mean(outer, inside),))
