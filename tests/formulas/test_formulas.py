@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.formulas.gradients import gradients
+from tests.formulas.gradients import gradients, has_section
 from tests.formulas.told import Told
 from tests.random.grammar import random_spec
 from vispec.diagnostics import SpecError
@@ -43,7 +43,9 @@ def test_formulas_of_specs_are_what_is_computed(path: Path):
     told = Told.of(Source.read(path), {})
     found = agree(told)
     chained = any("sequences" in section.heading for section in told.explanation.sections)
-    assert found >= {"objective", "joint"} | ({"recursion"} if chained else set())
+    fitted = told.plan.combine == "exact" and not told.plan.has_shared and has_section(told)
+    expected = {"recursion": chained, "gradient": fitted}
+    assert found >= {"objective", "joint", *(what for what, there in expected.items() if there)}
     equal, bound = (f" {sign} " in told.formula for sign in ("=", "≥"))
     estimator = told.trial.built.module.estimator
     assert equal == (estimator.startswith("exact") and not told.plan.bayesian_nets), estimator

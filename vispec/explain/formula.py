@@ -22,7 +22,7 @@ class Formula:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, a few words, and formulas, in Unicode or TeX."""
+    """A heading and a few words in Unicode, and formulas in Unicode or TeX."""
 
     heading: str
     prose: str
@@ -47,6 +47,11 @@ class Writer:
     @property
     def latex(self) -> bool:
         return self.notation.latex
+
+    @property
+    def prose(self) -> "Writer":
+        """For names and formulas within words, which are Unicode until they are shown."""
+        return replace(self, notation=replace(self.notation, latex=False))
 
     def sign(self, text: str, tex: str) -> str:
         return tex if self.latex else text

@@ -109,7 +109,7 @@ def is_before(told: Told, variable: m.Variable) -> bool:
 
 def words(told: Told) -> Iterator[str]:
     """What the mean is under, how draws are weighed, and by what else parameters of guides and of drawn laws learn."""
-    plan, drawn = told.plan, [t.variable for t in told.plan.drawn]
+    plan, name_of, drawn = told.plan, told.writer.prose.notation.name, [t.variable for t in told.plan.drawn]
     if not under_guides(told):
         hidden = bool(posterior(told))
         yield "That of the log joint, averaged over the posterior." if hidden else "Nothing is hidden, so there is no average."
@@ -123,9 +123,9 @@ def words(told: Told) -> Iterator[str]:
         yield "Draws have weights w[s] in proportion to the density of the row given them, of sum 1."
     learners = dict[str, list[str]]()
     for name in drawn:
-        learners.setdefault(learns(told, name), []).append(told.writer.notation.name(name))
+        learners.setdefault(learns(told, name), []).append(name_of(name))
     if summed := summed_names(told, with_guide=True):
-        learners["The guide of {} learns by all its probabilities."] = [told.writer.notation.name(name) for name in summed]
+        learners["The guide of {} learns by all its probabilities."] = [name_of(name) for name in summed]
     for how, names in learners.items():
         yield how.format(", ".join(names))
 

@@ -20,7 +20,7 @@ def objective(told: Told, total: Formula) -> Section:
     writer, plan = told.writer, told.plan
     points = told.points
     left = writer.log(joint_name(writer, hidden=False, points=[writer.notation.name(name) for name in points]))
-    masked = [writer.notation.name(t.variable) for t in plan.treatments.values() if t.kind == "masked"]
+    masked = [writer.prose.notation.name(t.variable) for t in plan.treatments.values() if t.kind == "masked"]
     dropped = f" Missing cells of {', '.join(masked)} drop out, as nothing depends on them." if masked else ""
     if plan.combine == "mc":
         prose = f"Estimated by S = {draws(plan)} from the prior.{dropped}"
@@ -70,9 +70,9 @@ def bounded(told: Told) -> str:
 
 def of_all_rows(told: Told) -> str:
     """What the objective is where rows share latents."""
-    plan, notation = told.plan, told.writer.notation
+    plan, notation = told.plan, told.writer.prose.notation
     names = [notation.own(name) for name in plan.shared_latents if not plan.row.draws.way(name).point]
-    drawn = ", ".join([*random_nets(told.writer), *names])
+    drawn = ", ".join([*random_nets(told.writer.prose), *names])
     if not drawn:
         return f"Exact at the point estimates, whose prior counts once.{estimated(told)}"
     text = bounded(told) + supervised(told) + smoothed(told)
@@ -138,7 +138,7 @@ def plates_of(model: m.Model, name: str) -> tuple[str, ...]:
 
 def supervised(told: Told) -> str:
     """What becomes of the guides of cells that the data has."""
-    plan, writer = told.plan, told.writer
+    plan, writer = told.plan, told.writer.prose
     seen = [writer.notation.name(name) for name in guided_partial(plan)]
     certain = f" Where {', '.join(seen)} is seen, its guide is certain of it." if seen else ""
     labels = [writer.density(name, guide(plan.model, name), "q").log for name in taught(plan)]
@@ -158,7 +158,7 @@ def estimated(told: Told) -> str:
     """What the estimators do that `infer:` asks for."""
     model, plan = told.plan.model, told.plan
     found = [(i, estimators()[i.estimator.name]) for i in model.infer if plan.treatments[i.name].kind == "draw"]
-    return "".join(f" {told.writer.notation.name(i.name)} by {kind.name}: {kind.words}." for i, kind in found)
+    return "".join(f" {told.writer.prose.notation.name(i.name)} by {kind.name}: {kind.words}." for i, kind in found)
 
 
 def taught(plan: Plan) -> list[str]:

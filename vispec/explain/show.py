@@ -1,6 +1,7 @@
 """Explanation → text: for a terminal, or the body of a LaTeX document that loads amsmath and amssymb."""
 
 from vispec.explain.explain import Explanation
+from vispec.graph.symbols import GREEK
 from vispec.screen import folded
 
 
@@ -33,5 +34,8 @@ def _prose(text: str) -> str:
         "|": r"\textbar{}",
         "·": r"$\cdot$",
         "~": r"\textasciitilde{}",
+        "−": "$-$",
+        "∇": r"$\nabla$",
+        **{letter: f"$\\{name}$" for name, letter in GREEK.items()},
     }
     return "".join(table.get(c, c) for c in text)
