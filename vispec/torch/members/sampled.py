@@ -40,6 +40,20 @@ def weights(m: Members, o: Outputs) -> None:
         m.program("divergences", w.divergences, doc, SAMPLES, paired, result, orders=w.orders, told=told, graph=False)
 
 
+def drawn(m: Members, o: Outputs) -> None:
+    """weighted_draws, and no_tilts for what is summed beside them."""
+    d = o.drawn
+    if d is None:
+        return
+    told = {d.samples: "samples"}
+    doc = "Draws of what the fit draws, samples first; log p(row, draws) − log q(draws) and log q (samples, rows)."
+    beside = () if d.zeros is None else ("total", "tilt: dict[str, Tensor]")
+    more = {"returns": "dict", "result": "dict[str, Tensor]", "orders": d.orders, "told": told}
+    m.program("weighted_draws", d.program, doc, (*SAMPLES, *beside), graph=d.zeros is not None, **more)
+    if d.zeros is not None:
+        m.program("no_tilts", d.zeros, "A tilt of nothing for each draw of what is summed.", SAMPLES, **more)
+
+
 def paired(codes: Mapping[str, Code]) -> Code:
     """{"x": (ratio, draws)}; None where draws are no numbers, or rows differ in length."""
     items = []
