@@ -43,7 +43,7 @@ def compile_model(
 def compile_draws(model: Model, sizes: Mapping[str, int] | None = None) -> str:
     """A module that tells weighted draws of what the fit drew, and nothing else."""
     found = lower_with_draws(plan_of(model))
-    beside = () if found.drawn is None or found.drawn.zeros is None else ("no_tilts",)
+    beside = () if found.drawn is None or found.drawn.zeros is None else ("no_chances",)
     return print_module(found, sizes, ("weighted_draws", *beside))
 
 

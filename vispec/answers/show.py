@@ -19,7 +19,7 @@ Labels = Mapping[str, Sequence[str | int]]
 MOST = 12  # probabilities of one value that are told in full; of more, some of the largest
 SOME = 6
 NUMBER = "{:>6}  "
-TITLES = {"(log_joint)": "log-joint, nats", "(joint)": "all together"}
+TITLES = {"(effective_samples)": "effective samples", "(log_joint)": "log-joint, nats", "(joint)": "all together"}
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,8 @@ class Outputs:
     rows. otherwise: of rows that are not summed. queries: "tilted", "unknowns", "tilted_pairs", "neighbours", where there are
     any. summed: latent → its plates, of those that the posterior is told of. along: of chains, their place among the plates.
     constants: of each deterministic node that only parameters decide. derived: of each other one that no law reads. predicted:
-    of numbers that may be missing. decoded: sequences that end by a symbol of their own. drawn: weighted draws, where a posterior
-    asks for them."""
+    of numbers that may be missing. decoded: sequences that end by a symbol of their own. drawn: weighted draws, where they
+    are asked for."""
 
     model: Model
     f: Factors

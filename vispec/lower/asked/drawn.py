@@ -1,4 +1,4 @@
-"""The posterior by weighted draws: all latents of a row drawn as the fit draws them, each draw with its weight p(row, z) / q(z).
+"""The posterior by weighted draws: all latents of a row drawn as the fit draws them, each with its weight p(row, z) / q(z).
 
 What is summed beside them is told by a tilt with a number for each draw: its gradient is one draw of what is summed, its best
 value or the probabilities of all, given the draws, by the algebra of the sums."""
@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from vispec.factors.expressions import named
 from vispec.factors.frame import element_plates
 from vispec.factors.make import Factors
+from vispec.lower.asked.derived import axis_of
 from vispec.lower.bound import total
 from vispec.lower.weights import all_drawn, weighed_model, whole
 from vispec.model.constant import derived_lets
 from vispec.model.model import Estimator, Let, Model, Variable
+from vispec.model.types import FINITE_DOMAINS
 from vispec.model.walk import is_read
 from vispec.plan.estimate import law_reads, source_of
 from vispec.plan.guides import is_shared
@@ -37,12 +39,14 @@ LOG_WEIGHTS, LOG_Q = "(log_weights)", "(log_q)"
 class Drawn:
     """samples: the axis of the draws, whose number a call says. program: LOG_WEIGHTS, log p(row, draws) − log q(draws), and
     LOG_Q, over it and the rows; each latent of a row that is drawn, and each let that no law reads and these decide, by name.
-    zeros: of what is summed, a tilt of nothing for each draw."""
+    zeros: 0 for each value of what has finitely many, over its plates. summed: what is summed; its tilt has the draws before
+    these axes."""
 
     samples: Axis
     program: Program
     orders: Mapping[str, tuple[Axis, ...]]
     zeros: Program | None
+    summed: tuple[str, ...]
 
 
 def drawn(f: Factors) -> Drawn:
@@ -52,20 +56,18 @@ def drawn(f: Factors) -> Drawn:
     samples, frame = s.draws.samples, s.f.frame
     assert samples is not None
     tilts = {name: tilt_order(s, name) for name, found in s.treatments.items() if found.kind == "sum"}
-    more = tuple(Factor(f"tilt_{name}", Input(name, order, "real", "tilt"), frozenset(order[1:-1])) for name, order in tilts.items())
-    weights, _ = total(s, more, "total" if tilts else "log_sum_exp")
+    more = [Factor(f"tilt_{n}", Input(n, order, "real", "tilt"), frozenset(order[1:-1])) for n, order in tilts.items()]
+    weights, _ = total(s, tuple(more), "total" if tilts else "log_sum_exp")
     lead = (samples, *s.draws.rows)
     outputs = {LOG_WEIGHTS: build.spread(weights, lead), LOG_Q: build.spread(drawn_with(s), lead)}
-    orders = {LOG_WEIGHTS: lead, LOG_Q: lead}
+    orders: dict[str, tuple[Axis, ...]] = {LOG_WEIGHTS: lead, LOG_Q: lead}
+    values = {name: order[1:] for name, order in tilts.items()}
     for each in told(s, [*tilts]):
         outputs[each.name], orders[each.name] = whole(s, each)
-    zeros = {name: Zeros(order) for name, order in tilts.items()}
-    return Drawn(
-        samples,
-        Program(outputs, frame.hints, frame.spans),
-        orders | tilts,
-        Program(dict(zeros), frame.hints, frame.spans) if zeros else None,
-    )
+        if each.type.domain in FINITE_DOMAINS and not each.type.shape:
+            values[each.name] = (*orders[each.name][1:], axis_of(each, s))
+    zeros = Program({name: Zeros(order) for name, order in values.items()}, frame.hints, frame.spans) if values else None
+    return Drawn(samples, Program(outputs, frame.hints, frame.spans), orders, zeros, (*tilts,))
 
 
 def held_so(model: Model, f: Factors) -> Setting:
@@ -113,9 +115,7 @@ def drawn_with(s: Setting) -> Node:
 def told(s: Setting, summed: list[str]) -> list[Variable | Let]:
     """What is drawn of a row, and what the draws decide that no law reads."""
     model = s.f.model
-    found: list[Variable | Let] = [
-        variable for name in s.draws.drawn if not is_shared(variable := model.variable[name], model)
-    ]
+    found: list[Variable | Let] = [variable for name in s.draws.drawn if not is_shared(variable := model.variable[name], model)]
     for let in derived_lets(model):
         (value,) = substitute([named(s.f.frame, let.name)], s.draws.held, s.f.frame.hints)
         in_rows = any(model.plate[plate].data for plate in let.plates)

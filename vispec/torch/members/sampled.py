@@ -41,17 +41,17 @@ def weights(m: Members, o: Outputs) -> None:
 
 
 def drawn(m: Members, o: Outputs) -> None:
-    """weighted_draws, and no_tilts for what is summed beside them."""
+    """weighted_draws, and zeros to count them in."""
     d = o.drawn
     if d is None:
         return
-    told = {d.samples: "samples"}
     doc = "Draws of what the fit draws, samples first; log p(row, draws) − log q(draws) and log q (samples, rows)."
-    beside = () if d.zeros is None else ("total", "tilt: dict[str, Tensor]")
-    more = {"returns": "dict", "result": "dict[str, Tensor]", "orders": d.orders, "told": told}
-    m.program("weighted_draws", d.program, doc, (*SAMPLES, *beside), graph=d.zeros is not None, **more)
+    beside = ("total", "tilt: dict[str, Tensor]") if d.summed else ()
+    more = {"returns": "dict", "result": "dict[str, Tensor]"}
+    told = {"orders": d.orders, "told": {d.samples: "samples"}, "graph": bool(d.summed)}
+    m.program("weighted_draws", d.program, doc, (*SAMPLES, *beside), **more, **told)
     if d.zeros is not None:
-        m.program("no_tilts", d.zeros, "A tilt of nothing for each draw of what is summed.", SAMPLES, **more)
+        m.program("no_chances", d.zeros, "0 for each value of what has finitely many, the values last.", **more)
 
 
 def paired(codes: Mapping[str, Code]) -> Code:
