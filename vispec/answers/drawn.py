@@ -58,6 +58,15 @@ class Drawn:
         shared = [name for name in drawn if name not in own] + [net.name for net in model.nets if net.random]
         return cls(tuple(own), tuple(blind), tuple(shared), plan.alternative is not None)
 
+    @property
+    def untold(self) -> str:
+        """Of what no posterior tells: weighted draws of a row would tell what rows share from that row alone."""
+        beside, shared = listed(self.blind), listed(self.shared)
+        return (
+            f"{beside}: drawn in each row beside {shared}, which rows share, so that no posterior tells of it; it does where what "
+            "is shared is a point, by `map` in `infer:`"
+        )
+
     def usual(self, model: Model, usual: str) -> str:
         """The query where nobody says one: no number is told by its value in one draw alone."""
         return usual if all(model.variable[name].type.discrete for name in self.names) else "marginals"
@@ -65,11 +74,11 @@ class Drawn:
     def asked(self, run: Run, module: nn.Module, query: str | None, of: str | None, how: How) -> bool:
         """Whether a call is answered by it: where guides do not tell of all, or more than their parameters is wanted."""
         if self.shared or not self.names:
-            return False  # weighted draws of a row would tell what rows share from that row alone
+            return False
         if of is not None:
             let, hidden = run.model.let[of], {v.name for v in run.model.variables if v.role in ("latent", "partial")}
             return any(run.model.plate[plate].data for plate in let.plates) and bool(reads_of(let, run.model) & hidden)
-        unanswered = query in ("mode", "sample") and not hasattr(module, "tilted")
+        unanswered = query in QUERIES[hasattr(module, "guides") :] and not hasattr(module, "tilted")
         return bool(self.blind) or unanswered or how.samples is not None
 
 

@@ -53,6 +53,8 @@ def posterior(
     module, drawn = run.load(how.place, how.memory), Drawn.of(run)
     if of is not None:
         check_derived(run, of)
+    if drawn.shared and drawn.blind:
+        say(drawn.untold)
     if drawn.asked(run, module, query, of, how):
         told = drawn_told(run, module, dataset, drawn, query or drawn.usual(run.model, usual), of, how, say)
     elif of is not None:
