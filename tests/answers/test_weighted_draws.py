@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 import torch
@@ -56,6 +57,12 @@ def drawn_from_sums(text: str) -> bool:
     return False
 
 
+def parameter(built: Built, name: str) -> Tensor:
+    found = getattr(built.module, name)
+    assert isinstance(found, Tensor)
+    return found
+
+
 def check_close(told: Mapping[str, object], exact: Mapping[str, Tensor], effective: Tensor) -> None:
     """Probabilities within six standard errors of what they estimate."""
     for name, p in exact.items():
@@ -83,9 +90,8 @@ def test_random_models_agree_with_sums(text: str, seed: int, some: int) -> None:
     told, effective = averaged(module, batch, ROWS, SAMPLES)
     keep = (effective > 300) & torch.isfinite(summed.module.log_prob(batch))
     if keep.any():
-        check_close(
-            {n: v[keep] for n, v in told.items() if n in exact}, {n: p[keep] for n, p in exact.items()}, effective[keep]
-        )
+        found: dict[str, Any] = dict(told)
+        check_close({name: found[name][keep] for name in exact}, {name: p[keep] for name, p in exact.items()}, effective[keep])
 
 
 HEAD = """
@@ -157,7 +163,7 @@ def check_number(built: Built, batch: dict[str, Tensor], told: object, effective
     """Mean and standard deviation of z, a mixture of normals by the posterior of c."""
     assert isinstance(told, dict)
     p = built.module.posterior(batch)["c"]
-    middle = (built.module.mu + batch["x"][:, None] / 0.25) / 5
+    middle = (parameter(built, "mu") + batch["x"][:, None] / 0.25) / 5
     mean = (p * middle).sum(-1)
     sd = (0.2 + (p * (middle - mean[:, None]).square()).sum(-1)).sqrt()
     assert ((told["mean"] - mean).abs() < 6 * sd / effective.sqrt()).all()
@@ -180,7 +186,9 @@ def test_a_draw_is_by_the_posterior(name: str) -> None:
     if "z" not in best:
         assert torch.equal(best["c"], summed.module.posterior(batch, "mode")["c"])
         return
-    middle = (summed.module.mu + batch["x"][:, None] / 0.25) / 5  # the density of z given c has the same height for each c
+    middle = (
+        parameter(summed, "mu") + batch["x"][:, None] / 0.25
+    ) / 5  # the density of z given c has the same height for each c
     mode = summed.module.posterior(batch)["c"].argmax(-1)
     assert torch.equal(best["c"], mode)
     assert ((best["z"] - middle.gather(1, mode[:, None]).squeeze(1)).abs() < 0.1).all()
