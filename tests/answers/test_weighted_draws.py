@@ -186,9 +186,7 @@ def test_a_draw_is_by_the_posterior(name: str) -> None:
     if "z" not in best:
         assert torch.equal(best["c"], summed.module.posterior(batch, "mode")["c"])
         return
-    middle = (
-        parameter(summed, "mu") + batch["x"][:, None] / 0.25
-    ) / 5  # the density of z given c has the same height for each c
+    middle = (parameter(summed, "mu") + batch["x"][:, None] / 0.25) / 5  # where p(z | c, x) is highest, alike for each c
     mode = summed.module.posterior(batch)["c"].argmax(-1)
     assert torch.equal(best["c"], mode)
     assert ((best["z"] - middle.gather(1, mode[:, None]).squeeze(1)).abs() < 0.1).all()

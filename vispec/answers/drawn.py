@@ -63,8 +63,8 @@ class Drawn:
         """Of what no posterior tells: weighted draws of a row would tell what rows share from that row alone."""
         beside, shared = listed(self.blind), listed(self.shared)
         return (
-            f"{beside}: drawn in each row beside {shared}, which rows share, so that no posterior tells of it; it does where what "
-            "is shared is a point, by `map` in `infer:`"
+            f"{beside}: drawn in each row beside {shared}, which rows share, so that no posterior tells of it; it does where "
+            "what is shared is a point, by `map` in `infer:`"
         )
 
     def usual(self, model: Model, usual: str) -> str:

@@ -47,11 +47,13 @@ def drawn(m: Members, o: Outputs) -> None:
         return
     doc = "Draws of what the fit draws, samples first; log p(row, draws) − log q(draws) and log q (samples, rows)."
     beside = ("total", "tilt: dict[str, Tensor]") if d.summed else ()
-    more = {"returns": "dict", "result": "dict[str, Tensor]"}
-    told = {"orders": d.orders, "told": {d.samples: "samples"}, "graph": bool(d.summed)}
-    m.program("weighted_draws", d.program, doc, (*SAMPLES, *beside), **more, **told)
+    told, many = {d.samples: "samples"}, (*SAMPLES, *beside)
+    result, graph = "dict[str, Tensor]", bool(d.summed)
+    m.program("weighted_draws", d.program, doc, many, "dict", result, orders=d.orders, told=told, graph=graph)
     if d.zeros is not None:
-        m.program("no_chances", d.zeros, "0 for each value of what has finitely many, the values last.", **more)
+        m.program(
+            "no_chances", d.zeros, "0 for each value of what has finitely many, the values last.", SAMPLES[:1], "dict", result
+        )
 
 
 def paired(codes: Mapping[str, Code]) -> Code:
