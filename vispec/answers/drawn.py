@@ -38,8 +38,8 @@ Answer = Callable[[Run, nn.Module, Indices], list[Told]]
 @dataclass(frozen=True)
 class Drawn:
     """What a fit draws in each row. names: of these variables. blind: those of them that are discrete, or have no guide: no
-    guide's parameters tell of them. shared: what all rows share and is drawn. rows: whether sums are counted row by row by the
-    module itself."""
+    guide's parameters tell of them. shared: what all rows share and is drawn. rows: whether the module itself sums rows, up to
+    what the spec says."""
 
     names: tuple[str, ...]
     blind: tuple[str, ...]
@@ -56,7 +56,8 @@ class Drawn:
         guided = {guide.name for guide in model.guide} | {*(model.joint.names if model.joint is not None else ())}
         blind = [name for name in own if model.variable[name].type.discrete or name not in guided]
         shared = [name for name in drawn if name not in own] + [net.name for net in model.nets if net.random]
-        return cls(tuple(own), tuple(blind), tuple(shared), plan.alternative is not None)
+        rows = plan.alternative is not None and plan.row.combine == "exact"
+        return cls(tuple(own), tuple(blind), tuple(shared), rows)
 
     @property
     def untold(self) -> str:
