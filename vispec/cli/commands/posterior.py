@@ -94,8 +94,8 @@ def posterior(
     guide is a flow, means and standard deviations over so many draws of the guides (moments(10000)), those of what all rows
     share first, under `(shared)`, and those of deterministic nodes too.
 
-    What the fit drew and did not sum, as under score, is summed in the rows where that is within the budget of a spec, and told by
-    weighted draws in the others, each with its effective samples: how many draws of the posterior they are worth.
+    What the fit drew and did not sum, as under score, is summed in rows where that is within the budget of a spec, and told by
+    weighted draws in others, each with its effective samples: how many draws of the posterior they are worth.
 
     An alignment, which points from each word at one of another sequence, is printed as links with --pharaoh, and measured with
     --aer FILE, which has a line of links a row, `0-0 2?1` (`?` is possible, and not sure), or lines `row source target S|P`.
