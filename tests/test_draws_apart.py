@@ -117,5 +117,7 @@ def test_under_one_guide_they_differ(type_: str, law: str, estimator: str) -> No
 def test_no_spec_samples_two_variables_by_one_draw(path: Path) -> None:
     text = compile_spec(Source(path.name, path.read_text()))
     for line in re.findall(r"        return \{(\"[^{}]*)\}\n", text):
-        names = {name: code for name, code in re.findall(r'"(\w+)": (\w+)', line) if not name.endswith("_observed")}
+        names = {
+            name: code for name, code in re.findall(r'"(\w+)": (\w+(?:\["\w+"\])?)', line) if not name.endswith("_observed")
+        }
         assert len({*names.values()}) == len(names)

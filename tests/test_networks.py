@@ -109,6 +109,7 @@ SEQUENCES = [  # in both modes
     ("words source", "lstm(6, embed=5) | attend | mlp([4])", "simplex"),
     ("words z source", "gru(6, embed=5, init=z) | linear(3) | attend", "simplex"),
     ("words source", "transformer(8, heads=2, layers=1) | attend", "simplex"),
+    ("words source", "embed(5) | gru(6) | attend | gru(4)", "simplex"),
 ]
 WHOLE = [  # read ahead, or give a sequence
     ("words", "lstm(6, embed=5, bidirectional=true)", "simplex"),

@@ -55,6 +55,20 @@ plate n:
         observed x : token[V] ~ Categorical(lm(x[<i], y[*]))
 """
 )
+SPECS["vectors"] = (
+    HEAD
+    + """
+vocab W
+net encode(source: token[W]*) -> real[3]* = embed(4) |> gru(hidden=3, bidirectional)
+net lm(prefix: token[V]*, memory: real[3]*) -> simplex[V] = embed(4) |> gru(hidden=5) |> attend |> gru(hidden=4)
+plate n:
+    plate j:
+        given y : token[W]
+    let h = encode(y[*])
+    chain i:
+        observed x : token[V] ~ Categorical(lm(x[<i], h))
+"""
+)
 SPECS["two nets"] = (
     HEAD
     + """
@@ -317,3 +331,9 @@ def test_a_latent_of_the_chain_is_drawn_with_it() -> None:
     text = compile_spec(Source("m.vispec", spec), {})
     assert "def sequences" not in text
     assert ".next(kept" in text
+
+
+def test_a_memory_of_vectors_is_read_as_it_is() -> None:
+    """One of tokens goes through copies of the layers before."""
+    assert "gru_memory_" not in compile_spec(Source("m.vispec", SPECS["vectors"]), {})
+    assert "lstm_source" in compile_spec(Source("m.vispec", SPECS["source"]), {})

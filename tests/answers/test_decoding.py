@@ -46,7 +46,9 @@ def run(tmp_path_factory) -> vispec.Run:
 def test_the_answer_is_not_needed_and_its_length_not_read(run: vispec.Run, rule: str | None) -> None:
     expected = [list("abcd"), list("cd")]
     assert [row["x"] for row in run.predict([{"y": 1}, {"y": -1}], rule)] == expected
-    assert [row["x"] for row in run.predict([{"y": 1, "x": ["a"]}, {"y": -1, "x": list("dddddd")}], rule)] == expected
+    seen = [{"y": 1, "x": ["a"]}, {"y": -1, "x": list("dddddd")}]
+    assert [row["x"] for row in run.predict(seen, rule)] == expected
+    assert [row["x"] for row in run.predict(seen, rule, target="x")] == expected
 
 
 def test_several_with_their_scores(run: vispec.Run) -> None:

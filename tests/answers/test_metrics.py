@@ -231,4 +231,10 @@ def test_an_alignment_beside_its_links(here: None) -> None:
     short = rows("f.jsonl", [{"y": "das Haus", "x": "house"}])
     assert done("posterior", "run", short, "--pharaoh") == "1-0\n"
     assert done("posterior", "run", short, "--pharaoh", "--flip") == "0-1\n"
+    Path("other.txt").write_text("0-0 1-1\n1-1\n\n0-1\n")
+    assert done("posterior", "run", few, "--pharaoh", "--intersect", "other.txt").splitlines() == ["0-0 1-1", "1-1", "", ""]
+    told = json.loads(done("posterior", "run", few, "--intersect", "other.txt", "--aer", "gold.txt", "--jsonl"))
+    assert told["aer"] == pytest.approx(1 - 6 / 10)
+    assert done("posterior", "run", few, "--pharaoh", "--flip", "--intersect", "other.txt").splitlines()[3] == ""
     assert vispec("posterior", "run", few, "--aer", "gold.txt", "--query", "entropy").exit_code == 2
+    assert vispec("posterior", "run", few, "--intersect", "other.txt").exit_code == 2

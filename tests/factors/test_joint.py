@@ -9,6 +9,7 @@ from vispec.factors.frame import element_plates
 from vispec.factors.make import Factors, factorise
 from vispec.model.model import Model
 from vispec.model.types import INTEGER_DOMAINS
+from vispec.named import get
 from vispec.program import build
 from vispec.program.interpreter.interpret import World, run
 from vispec.program.node import Call
@@ -35,7 +36,7 @@ def world_of(built: Built, batch: dict[str, torch.Tensor], sites: dict[str, torc
     inputs |= dict(sites)
     for name, value in module.named_parameters():
         inputs["parameter", name] = value
-    calls = {net.name: getattr(module, net.name) for net in model.nets}
+    calls = {net.name: get(module, net.name) for net in model.nets}
     return World(inputs, dict(built.sizes), calls=calls)
 
 

@@ -108,7 +108,7 @@ def test_the_runner_up() -> None:
 
 
 ALIGNED = """\
-vocab EN
+size EN
 net word(y: real[4], s: real[4]) -> simplex[EN] = linear(EN)
 plate pair:
     plate j:
@@ -116,7 +116,7 @@ plate pair:
     plate i:
         given    s : real[4]
         latent   a : index[j] ~ Uniform()
-        observed x : token[EN] ~ Categorical(word(y[a], s))
+        observed x : category[EN] ~ Categorical(word(y[a], s))
 """
 
 
@@ -129,6 +129,18 @@ def test_bytes_count_what_each_value_is_along() -> None:
     assert told.code == "V711"
     assert "320,000 bytes a row" in told.message
     assert plan(ALIGNED, budget(None, 10**6, {"EN": 20000}))
+
+
+def test_what_a_net_gives_over_a_vocabulary_is_never_all_there() -> None:
+    """Of each value of the latent one log-probability; all are counted where the whole law is read too."""
+    found = plan(ALIGNED.replace("size EN", "vocab EN").replace("category[", "token["))
+    assert found.cost.bytes == "8 · |pair| · |i| · |j|"
+    law = ALIGNED.replace("size EN", "vocab EN").replace("category[", "token[").replace("word(y[a], s))", "word(s, s))")
+    assert plan(law).cost.bytes == "4 · |pair| · |i|"
+    read = law.replace("~ Categorical(word(s, s))", "~ Categorical(p)").replace(
+        "        latent", "        let p = word(s, s)\n        latent"
+    )
+    assert "EN" in plan(f"{read}        observed u : real ~ Normal(sum(p), 1)\n").cost.bytes
 
 
 def test_sizes_that_only_the_data_tell_refuse_nothing() -> None:

@@ -9,6 +9,7 @@ from tests.factors.test_joint import in_data, trees, unknowns, world_of
 from tests.torch.emitted import module, printed
 from tests.torch.test_function import check_text
 from vispec.factors.make import factorise
+from vispec.named import get
 from vispec.program import build
 from vispec.program.interpreter.interpret import run
 from vispec.program.node import Input, Node, Site
@@ -54,7 +55,7 @@ def test_joint_densities_are_printed(path: Path) -> None:
     check_text(text.lines)
     print("\n".join(text.lines))
     parameters = dict(built.module.named_parameters())
-    nets = {net.name: getattr(built.module, net.name) for net in model.nets}
+    nets = {net.name: get(built.module, net.name) for net in model.nets}
     made = module(text, names, built.sizes, parameters, nets)
     given = made.log_prob({**batch, **{f"{name}*": value for name, value in sites.items()}})
     given = given if isinstance(given, dict) else dict.fromkeys(program.outputs, given)

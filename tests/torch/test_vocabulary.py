@@ -24,15 +24,17 @@ def case(lead: tuple[int, ...]) -> tuple[Tensor, nn.Linear, Tensor, Tensor]:
     return h, out, torch.randint(0, SIZE, lead[-2:]), torch.rand(lead[-2:]) < 0.6
 
 
-def plain(h: Tensor, out: nn.Linear, value: Tensor, inside: Tensor | None) -> Tensor:
-    found = out(h).log_softmax(-1).gather(-1, value.expand(h.shape[:-1])[..., None])[..., 0]
+def plain(h: Tensor, out: nn.Linear, value: Tensor, inside: Tensor | None, smoothing: float = 0.0) -> Tensor:
+    log_p = out(h).log_softmax(-1)
+    found = log_p.gather(-1, value.expand(h.shape[:-1])[..., None])[..., 0]
+    found = (1 - smoothing) * found + smoothing * log_p.sum(-1) / SIZE
     return found if inside is None else torch.where(inside, found, 0.0)
 
 
-@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(("masked", "smoothing"), [(False, 0.0), (True, 0.0), (True, 0.3)])
 @pytest.mark.parametrize("weights", ["one", "rows", "positions", "alike"])
 @pytest.mark.parametrize("lead", [(3, 5), (2, 3, 5), (1, 1)])
-def test_values_and_gradients(pieces: int, lead: tuple[int, ...], weights: str, masked: bool) -> None:
+def test_values_and_gradients(pieces: int, lead: tuple[int, ...], weights: str, masked: bool, smoothing: float) -> None:
     h, out, value, inside = case(lead)
     mask = inside if masked else None
     told = {
@@ -42,8 +44,8 @@ def test_values_and_gradients(pieces: int, lead: tuple[int, ...], weights: str, 
         "alike": torch.tensor(1.0),
     }
     by = told[weights].double()
-    got = vocabulary_log_prob(h, out, value, mask, alike=weights != "alike")
-    expected = plain(h, out, value, mask)
+    got = vocabulary_log_prob(h, out, value, mask, alike=weights != "alike", smoothing=smoothing)
+    expected = plain(h, out, value, mask, smoothing)
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
     inputs = (h, out.weight, out.bias)
     for a, b in zip(
@@ -54,7 +56,7 @@ def test_values_and_gradients(pieces: int, lead: tuple[int, ...], weights: str, 
 
 def test_the_gradient_can_be_differentiated(pieces: int) -> None:
     h, out, value, _ = case((2, 3))
-    of = lambda h, w, b: vocabulary.VocabularyLogProb.apply(h.flatten(0, 1), w, b, value.flatten(), True)  # noqa: E731
+    of = lambda h, w, b: vocabulary.VocabularyLogProb.apply(h.flatten(0, 1), w, b, value.flatten(), True, 0.2)  # noqa: E731
     assert torch.autograd.gradgradcheck(of, (h, out.weight, out.bias))
 
 

@@ -41,8 +41,9 @@ def predict(
     if rule is not None and not is_rule(rule):
         raise OptionError(unknown_rule(rule))
     run = with_new(run, data, reading) if new else run
-    variable = None if targets else decidable(run)
-    if variable is not None and (rule in (None, "mode") or is_decision(rule)):
+    variable = decidable(run)
+    all_asked = variable is not None and {*targets} <= {variable.name}
+    if variable is not None and all_asked and (rule in (None, "mode") or is_decision(rule)):
         decisions = Decisions.of("greedy" if rule in (None, "mode") else rule, limit, score)
         return written(run, data, reading, how, say, variable, decisions)
     told = [name for name, asked_ in (("--max-length", limit is not None), ("--score", score)) if asked_]

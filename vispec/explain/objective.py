@@ -31,8 +31,10 @@ def objective(told: Told, total: Formula) -> Section:
         return Section("Objective", of_all_rows(told) + dropped + costs(plan), (of_shared(told, left, inside, points),))
     if plan.combine == "exact":
         aim = "it" if plan.model.single else "its sum over the rows"
-        return Section("Objective", f"Exact. Training maximises {aim}.{dropped}{costs(plan)}", (f"{left} = {inside}",))
-    prose = bounded(told) + dropped + supervised(told)
+        return Section(
+            "Objective", f"Exact. Training maximises {aim}.{smoothed(told)}{dropped}{costs(plan)}", (f"{left} = {inside}",)
+        )
+    prose = bounded(told) + dropped + supervised(told) + smoothed(told)
     outer = [q for q, read in told.drawn.values() if not read]
     return Section("Objective", prose + costs(plan), (left + writer.sign(" ≥ ", r" \ge ") + writer.mean(outer, inside),))
 
@@ -62,7 +64,7 @@ def of_all_rows(told: Told) -> str:
     drawn = ", ".join([*random_nets(told.writer), *names])
     if not drawn:
         return f"Exact at the point estimates, whose prior counts once.{estimated(told)}"
-    text = bounded(told) + supervised(told)
+    text = bounded(told) + supervised(told) + smoothed(told)
     if plan.model.single is None:
         return f"{text} All rows share {drawn}: the divergence from their prior is taken off once for all, not for each row."
     return f"{text} The divergence of {drawn} from their prior is taken off."
@@ -133,6 +135,12 @@ def supervised(told: Told) -> str:
         return certain
     weight = next(entry.value for entry in plan.model.fit if isinstance(entry, m.FitEntry) and entry.key == "supervise")
     return f"{certain} Training adds {weight} times {', '.join(labels)} where the data has the cell, to teach the guide."
+
+
+def smoothed(told: Told) -> str:
+    """What training takes in the place of the outcomes that are seen."""
+    share = next((e.value for e in told.plan.model.fit if isinstance(e, m.FitEntry) and e.key == "label_smoothing"), 0)
+    return f" In it an observed category counts {1 - float(share):g} times, and the mean of all {share} times." if share else ""  # type: ignore[arg-type]
 
 
 def estimated(told: Told) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any, cast
 
+from vispec.program.at_tokens import never_whole
 from vispec.program.axis import ORDER, Axis
 from vispec.program.cost import FREE, Numbers
 from vispec.program.node import Node, Source
@@ -87,7 +88,9 @@ def bytes_of(node: Node, symbols: Symbols) -> Size:
 
 def computed(roots: Iterable[Node]) -> list[Node]:
     """The nodes that have a value of their own."""
-    return [node for node in nodes(roots) if not isinstance(node, (*FREE, Source))]
+    found = list(nodes(roots))
+    apart = never_whole(found)
+    return [node for node in found if not isinstance(node, (*FREE, Source)) and node not in apart]
 
 
 def largest(found: Iterable[Node], numbers: Numbers) -> Node | None:

@@ -58,6 +58,7 @@ class Query(click.ParamType):
 @click.option("--of", "of", metavar="NAME", help="A derived quantity to tell of instead: a `let` that no law reads.")
 @click.option("--pharaoh", is_flag=True, help="Print the links of an alignment, from 0: 0-0 2-1, source before target.")
 @click.option("--aer", "gold", metavar="FILE", help="Print the error rate of an alignment against links in a file: 0-0 2?1.")
+@click.option("--intersect", "other", metavar="FILE", help="Keep the links that a file has too, as of the other direction.")
 @click.option("--flip", is_flag=True, help="The target stands before the source in links.")
 @click.option("--samples", type=click.IntRange(min=1), help="Draws where it is not exact (default 1000).")
 @batch_option
@@ -76,6 +77,7 @@ def posterior(
     of: str | None,
     pharaoh: bool,
     gold: str | None,
+    other: str | None,
     flip: bool,
     samples: int | None,
     batch: int | None,
@@ -99,6 +101,7 @@ def posterior(
 
     An alignment, which points from each word at one of another sequence, is printed as links with --pharaoh, and measured with
     --aer FILE, which has a line of links a row, `0-0 2?1` (`?` is possible, and not sure), or lines `row source target S|P`.
+    Both take those links alone that stand in a file too, with --intersect FILE: what --pharaoh printed of the other direction.
 
     With --of a `let` that no law reads: its posterior mean, or of a finite one the probabilities of its values; exact where
     latents are summed, over draws where they are drawn.
@@ -108,8 +111,8 @@ def posterior(
     aligned = pharaoh or gold is not None
     if aligned and (of is not None or (query or "mode") not in ("mode", "sample")):
         raise click.UsageError("links are of one alignment a row: --query mode or sample")
-    if flip and not aligned:
-        raise click.UsageError("--flip is of links: --pharaoh or --aer FILE")
+    if (flip or other is not None) and not aligned:
+        raise click.UsageError(f"{'--flip' if flip else '--intersect'} is of links: --pharaoh or --aer FILE")
     with failures():
         from vispec.answers import posterior as asked
         from vispec.answers.how import How
@@ -119,16 +122,20 @@ def posterior(
         usual = "marginals" if jsonl and not aligned else "mode"
         found = asked.posterior(opened, data, reading, how, say, query, of, usual, new is not None)
         if aligned:
-            show_links(opened, found, gold, flip, pharaoh, jsonl)
+            show_links(opened, found, gold, other, flip, pharaoh, jsonl)
         else:
             show_rows(found, jsonl)
 
 
-def show_links(opened: "Run", found: "Iterable[Told]", gold: str | None, flip: bool, pharaoh: bool, jsonl: bool) -> None:
-    """Links as lines, the error rate behind them, as asked."""
+def show_links(
+    opened: "Run", found: "Iterable[Told]", gold: str | None, other: str | None, flip: bool, pharaoh: bool, jsonl: bool
+) -> None:
+    """Links as lines, the error rate behind them, as asked, of those that the other file has too."""
     from vispec.answers.measured import links
 
     told = links.links_of(opened.model, found)
+    if other is not None:
+        told = [a & b.possible for a, b in zip(told, links.read_links(other, len(told), flip), strict=True)]
     if pharaoh:
         turned = [{(b, a) for a, b in row} for row in told] if flip else told
         click.echo("\n".join(map(links.pharaoh, turned)))

@@ -47,6 +47,7 @@ NUMBERS: Mapping[str, tuple[Check, str]] = {
     "cycles": (_count, "a whole number of at least 1"),
     "free_bits": (_above, "a number of nats above 0"),
     "supervise": (_above, "a number above 0"),
+    "label_smoothing": (_share, "a share from 0 to below 1"),
 }
 CHOICES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "decay": {"none": (), "linear": ("to",), "cosine": ("to",), "inverse_sqrt": ("to",)},

@@ -14,6 +14,7 @@ from vispec.plan.guides import is_shared
 from vispec.plan.held.adds import labels, log_ratio, minus_kl
 from vispec.plan.held.draws import Draws
 from vispec.plan.held.hold import Held, hold, values_axis, values_of
+from vispec.plan.held.smoothing import smoothed
 from vispec.plan.order.problem import Factor, Lag, Latent, Pointer, Problem
 from vispec.plan.treatment import Treatment
 from vispec.program import build
@@ -138,7 +139,7 @@ def terms(f: Factors, variable: Variable, treatment: Treatment, draws: Draws) ->
             (at_data,) = substitute([density], {frame.site(variable): frame.data(variable)})
             return {f"log_{name}": build.where(frame.observed(variable), at_data, 0.0)}
     assert density is not None
-    found = {f"log_{name}": density}
+    found = {f"log_{name}": smoothed(f, variable, density)}
     if treatment.kind == "sum" and name in f.guides:
         found[f"guide_{name}"] = guide_of(f, variable)
     elif treatment.kind == "sum" and variable.role == "partial":

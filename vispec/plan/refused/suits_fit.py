@@ -9,12 +9,13 @@ from vispec.plan.divergence import divergence
 from vispec.plan.held.along import parts
 from vispec.plan.held.setting import Setting
 from vispec.plan.held.sink import below
+from vispec.plan.held.smoothing import outcomes
 
 
 def check_fit(s: Setting) -> None:
-    """Raise SpecError where free bits are asked for and a divergence is estimated at its draw, so has no least value, and where
-    `supervise` has nothing to teach."""
-    found = (*free_bits(s), *supervised(s))
+    """Raise SpecError where free bits are asked for and a divergence is estimated at its draw, so has no least value, where
+    `supervise` has nothing to teach, and where there are no labels to smooth."""
+    found = (*free_bits(s), *supervised(s), *smoothed(s))
     if found:
         raise SpecError(s.f.model.source, found)
 
@@ -63,3 +64,21 @@ def supervised(s: Setting) -> Iterator[Diagnostic]:
             label = Label(variable.span, "its guide cannot be supervised")
             help_ = "leave `supervise` out, or let the guide read only the data and what is drawn"
             yield Diagnostic("V714", message, Label(entry.span, "supervise"), (label,), help_)
+
+
+def smoothed(s: Setting) -> Iterator[Diagnostic]:
+    """Labels are smoothed where something finite is observed, and not inside a sum, of which only a density can be a part."""
+    f, entry = s.f, next((entry for entry in s.f.model.fit if entry.key == "label_smoothing"), None)
+    if entry is None:
+        return
+    densities = {v: f.factors[v.name].log_prob for v in f.model.variables if v.role == "observed"}
+    found = {v: node for v, node in densities.items() if node is not None and outcomes(f, v, node)}
+    if not found:
+        message = "there are no labels to smooth: nothing that is observed is Categorical"
+        yield Diagnostic("V714", message, Label(entry.span, "label_smoothing"), (), "leave it out")
+    summed = {name for name, treatment in s.treatments.items() if treatment.kind == "sum"}
+    for variable, node in found.items():
+        if below([node], summed)[node]:
+            message = f"`{variable.name}` is summed over what is latent, and a smoothed label has no probability to sum"
+            label = Label(variable.span, "its law reads what is summed out")
+            yield Diagnostic("V714", message, Label(entry.span, "label_smoothing"), (label,), "leave `label_smoothing` out")

@@ -1,8 +1,8 @@
 """log_softmax(net(...))[token], of tokens that count: of a large vocabulary the logits of a part of the positions at a time."""
 
-from vispec.program.axis import Axis
+from vispec.program.at_tokens import at_tokens, rows_of
 from vispec.program.cost import Numbers
-from vispec.program.node import Call, Const, Link, Map, Node, Part, Pick
+from vispec.program.node import Call, Const, Map, Node, Part, Pick
 from vispec.torch.nodes.calls import written
 from vispec.torch.nodes.implementation import Implementation, Match
 from vispec.torch.nodes.writer import Writer
@@ -13,21 +13,18 @@ TRUNK = {"whole": "features", "prefix": "prefix_features"}
 
 
 def match(node: Node) -> Match | None:
-    """It takes what the net is given, the tokens and, where there is one, which of them count; told: the call."""
+    """It takes what the net is given, the tokens and, where there is one, which of them count; told: how they are read."""
     match node:
-        case Map("where", (inside, Pick() as pick, Const(value=0.0))) if inside.axes <= pick.axes:
-            found = match(pick)
-            return found and Match((*found.takes, inside), (pick, *found.covers), found.told)
-        case Pick(Link("log_softmax", Part(Call("net") as net) as logits, (over,)) as link, ((axis, value),)) if axis is over:
-            inner = value.axes and over not in value.axes and value.axes <= {*net.shared, *positions(net)}
-            if "vocabulary" in dict(net.settings) and inner:
-                return Match((*(given for given, _, _ in net.given), value), (link, logits, net), net)
-    return None
-
-
-def positions(net: Call) -> tuple[Axis, ...]:
-    """The axes of a net's one result before the vocabulary's."""
-    return net.results[0][0][:-1]
+        case Map("where", (inside, Pick() | Part() as at, Const(value=0.0))) if inside.axes <= at.axes:
+            found = match(at)
+            return found and Match((*found.takes, inside), (at, *found.covers), found.told)
+    read = at_tokens(node)
+    if read is None:
+        return None
+    weight = () if read.smoothing is None else (read.smoothing,)
+    return Match(
+        (*(given for given, _, _ in read.net.given), read.value, *weight), (*read.call, read.law, read.logits, read.net), read
+    )
 
 
 def cost(node: Node, found: Match, numbers: Numbers) -> float:
@@ -35,14 +32,15 @@ def cost(node: Node, found: Match, numbers: Numbers) -> float:
 
 
 def write(w: Writer, node: Node, found: Match) -> Value:
-    net, count = found.told, len(found.told.given)
+    net, weight = found.told.net, found.told.smoothing
     trunk = Call("net", net.name, net.given, net.results, (("mode", TRUNK[dict(net.settings)["mode"]]),))
     features = written(w, trunk)
-    dims = (*features.dims, *positions(net))
+    dims = (*features.dims, *rows_of(net))
     out = Code((Attribute("net", net.name), ".out"))
-    told = [aligned(w.value(each), dims) for each in found.takes[count:]]
-    unlike = {"alike": text("False")} if any(axis.kind == "samples" for axis in dims) else {}
-    return Value(call(w.kernel("sums.vocabulary", "vocabulary_log_prob"), features.code, out, *told, **unlike), dims)
+    told = [aligned(w.value(each), dims) for each in found.takes[len(net.given) :] if each is not weight]
+    settings = {"alike": text("False")} if any(axis.kind == "samples" for axis in dims) else {}
+    settings |= {} if weight is None else {"smoothing": w.value(weight).code}
+    return Value(call(w.kernel("sums.vocabulary", "vocabulary_log_prob"), features.code, out, *told, **settings), dims)
 
 
 ENTRY = Implementation(name="vocabulary", match=match, write=write, cost=cost)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from keyword import kwlist
 
 from vispec.catalog import networks
@@ -150,19 +151,25 @@ def flow(net: Net, w: NetWriter, used: Uses, mode: str, causal: bool) -> Stream:
         streams = [main.memory, main]
     if used.holes and not prefixes and reads_order(net):
         keep_first(main)
-    attends = next((i for i, stage in enumerate(net.trunk) if networks()[stage.layer].memory), len(net.trunk))
     for stream in streams:
-        for position, stage in enumerate(net.trunk[:attends] if stream is main.memory else net.trunk):
+        for position, stage in enumerate(read_alike(net, str(memory)) if stream is main.memory else net.trunk):
             if stream is main and not starred and reads_no_more(stream, net.trunk[position:]):
                 stream.read_last()
             stream.layer, stream.position, stream.prior = stage.layer, position, gaussian(stage.prior or net.prior)
             stream.following = net.trunk[position + 1].layer if position + 1 < len(net.trunk) else ""
             networks()[stage.layer].emit(stream, **bound(net, stage))
-        if stream is main.memory and main.next:
+        if stream is main.memory and main.next and read_alike(net, str(memory)):
             remember(net, w, main, stream, str(memory))
     if not starred:
         main.read_last()
     return main
+
+
+def read_alike(net: Net, memory: str) -> tuple[Stage, ...]:
+    """The layers before `attend`, of which the memory has copies; of none where it is vectors, which a net may have given."""
+    if dict(net.args)[memory].domain in ("real", "positive", "unit"):
+        return ()
+    return tuple(takewhile(lambda stage: not networks()[stage.layer].memory, net.trunk))
 
 
 def remember(net: Net, w: NetWriter, main: Stream, memory: Stream, name: str) -> None:

@@ -29,8 +29,10 @@ def second_order(model: Model, module: nn.Module, settings: Settings, data: Data
 
 
 def noiseless(model: Model) -> bool:
-    """Whether the objective is exact and smooth: no draws, and no nets but linear ones."""
+    """Whether the objective is exact, smooth and the likelihood: no draws, no nets but linear ones, no smoothed labels."""
     plan = plan_of(model)
+    if any(entry.key == "label_smoothing" for entry in model.fit):
+        return False
     return plan.exact and not plan.has_shared and all(is_linear(stage) for net in model.nets for stage in net.trunk)
 
 

@@ -1,0 +1,161 @@
+"""TransformerLm: emitted by vispec from transformer_lm.vispec; imports torch and nothing else.
+
+    log_prob: exact
+
+    log_x_over_i = product over i of log_x
+
+    x  data; scored at the data
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+# heap: keep_pages
+# layers.attention: Block
+# layers.attention: Transformer
+# layers.attention: sinusoids
+# layers.sequence: after_start
+# layers.steps: appended
+# layers.steps: or_start
+# layers.steps: transformer_next
+# layers.tables: Shared
+# layers.tables: Tied
+# rows: up_to_the_ends
+# rows: with_room
+# sums.logsum: impossible_alone
+# sums.vocabulary: VocabularyLogProb
+# sums.vocabulary: add_gradients
+# sums.vocabulary: logits_at
+# sums.vocabulary: pieces
+# sums.vocabulary: vocabulary_log_prob
+# told.decide: decide
+# told.decode: add_best
+# told.decode: add_given_up
+# told.decode: beam_search
+# told.decode: chosen_rows
+# told.decode: decoded
+# told.decode: draw_element
+# told.decode: next_law
+# told.decode: one_by_one
+# told.decode: pick_ranks
+# told.decode: ranked_sequences
+
+
+class Lm(nn.Module):
+    """(prefix: token[V]*) → simplex[V]: transformer(E, heads=4, layers=2) |> dropout(0.3) |> tied(E)."""
+
+    def __init__(self, E: nn.Embedding):
+        super().__init__()
+        self.E = Shared(E)
+        self.start = nn.Parameter(torch.zeros(256))
+        self.transformer = Transformer(256, 4, 2, 1024, causal=True)
+        self.dropout = nn.Dropout(0.3)
+        self.out = Tied(E)
+
+    def prefix_features(self, prefix: Tensor, prefix_mask: Tensor | None = None) -> Tensor:
+        """prefix (*B, T) → (*B, T, 256); position i has read only what stands before it."""
+        return self.dropout(self.transformer(after_start(self.E(prefix), self.start)))
+
+    def prefixes(self, prefix: Tensor, prefix_mask: Tensor | None = None) -> Tensor:
+        """(*B, T, V) unnormalised log-probabilities."""
+        return self.out(self.prefix_features(prefix, prefix_mask=prefix_mask))
+
+    def next_features(self, kept: dict[str, Tensor], prefix: Tensor, prefix_mask: Tensor | None = None) -> Tensor:
+        """prefix (*B, 1 or 0) → (*B, 256): of the position behind those that `kept` has read."""
+        h = transformer_next(self.transformer, or_start(self.E(prefix), self.start), kept, "lm.transformer")  # (*B, 1, 256)
+        return self.dropout(h).squeeze(-2)
+
+    def next(self, kept: dict[str, Tensor], prefix: Tensor, prefix_mask: Tensor | None = None) -> Tensor:
+        """(*B, V) unnormalised log-probabilities."""
+        return self.out(self.next_features(kept, prefix, prefix_mask=prefix_mask))
+
+
+class TransformerLm(nn.Module):
+    """Batch: x (sentence, i) token[V]; x_len (sentence)."""
+
+    exact = True
+    estimator = "exact"
+
+    def __init__(self, V: int):
+        super().__init__()
+        self.E = nn.Embedding(V, 256)
+        nn.init.normal_(self.E.weight, std=256**-0.5)  # outputs are made by it too
+        self.lm = Lm(self.E)
+        self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
+        keep_pages()
+
+    def log_prob(self, batch: dict[str, Tensor], training: bool = False) -> Tensor:
+        """log p of each row (sentence,), exact, in nats; in training as `fit:` changes it for the loss."""
+        batch = with_room(batch)
+        x = batch["x"]  # (sentence, i)
+        x_len = batch["x_len"]  # (sentence,)
+        inside_i = torch.arange(x.shape[1], device=self.one.device) < x_len[:, None]  # (sentence, i)
+        log_x = vocabulary_log_prob(
+            self.lm.prefix_features(x), self.lm.out, x, inside_i, smoothing=0.1 if training else 0.0
+        )  # (sentence, i)
+        log_x_over_i = log_x.sum(-1)  # (sentence,)
+        return impossible_alone(log_x_over_i)  # (sentence,)
+
+    def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
+        """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
+        log_prob = self.log_prob(batch, training=self.training)
+        return log_prob.sum() * (-num_data / len(log_prob))
+
+    @torch.no_grad()
+    def begin_x(self, n: int, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What each element of x reads, the same at all of them; rows first."""
+        return {}
+
+    @torch.no_grad()
+    def next_x(self, kept: dict[str, Tensor], x: Tensor) -> Tensor:
+        """Log-probabilities of the next element of x, which is the last of x and not read."""
+        x_last = x[:, -2:-1]
+        lm_raw = self.lm.next(kept, x_last)  # (sentence, V)
+        return lm_raw.log_softmax(-1)  # (sentence, V)
+
+    @torch.no_grad()
+    def sequences(
+        self, batch: dict[str, Tensor], n: int, end: int, longest: int | Tensor, rule: str = "greedy", **how
+    ) -> dict[str, Tensor]:
+        """x of n rows, element by element up to the symbol `end`; see `decoded`."""
+        rows, begin, steps = (), self.begin_x, (self.next_x,)
+        return decoded(rows, begin, steps, batch, n, end, longest, rule, **how)
+
+    @torch.no_grad()
+    def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
+        """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
+        i_size = max(int(lengths["i"].max()), 1)
+        x = self.one.new_zeros(n, i_size, dtype=torch.long)  # (sentence, i)
+        kept: dict[str, Tensor] = {}  # what nets have read
+        for i in range(i_size):
+            lm = self.lm.next(kept, x[:, i - 1 : i])  # (sentence, V)
+            x_now = decide(torch.distributions.Categorical(logits=lm).expand((n,)), rule, True)  # (sentence,)
+            x[:, i] = x_now
+        inside_i = torch.arange(i_size, device=self.one.device) < lengths["i"][:, None]  # (sentence, i)
+        x_padded = up_to_the_ends(x, inside_i)  # (sentence, i)
+        return {"x": x_padded, "x_len": lengths["i"]}
+
+    @torch.no_grad()
+    def sample(self, n: int, batch: dict | None = None, lengths: dict | None = None) -> dict[str, Tensor]:
+        """n rows of every variable, latents too, drawn in the order of the model; nothing need be given.
+
+        lengths: for each ragged plate that the batch does not size, how many elements each row has (n,).
+        """
+        missing = [plate for plate in ("i",) if plate not in (lengths or {})]
+        if missing:
+            raise ValueError(f"lengths must say how many elements each row has of {', '.join(missing)}")
+        return self.generate(n, batch or {}, lengths or {}, "sample")
+
+    @torch.no_grad()
+    def predict(self, batch: dict[str, Tensor], rule: str = "mean", samples: int = 100) -> dict[str, Tensor]:
+        """Each observed variable, from what is given. rule: "mean", "mode" or "sample".
+
+        The mean of a categorical variable is its probabilities; one that is read again is at its mode. samples: for
+        models with latents.
+        """
+        found = self.generate(len(next(iter(batch.values()))), batch, {"i": batch["x_len"]}, rule)
+        return {name: found[name] for name in ("x",)}
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """log_prob of the batch."""
+        return self.log_prob(batch)
