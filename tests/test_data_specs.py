@@ -61,7 +61,7 @@ def test_captioning(tmp_path: Path) -> None:
     np.savez(tmp_path / "p.npz", pixels=np.zeros((2, 3, 4, 5), np.float32))
     captions = write(tmp_path, "c.txt", "a dog\na a\n")
     loaded = load(spec("captioning"), [f"y={tmp_path / 'p.npz'}", f"x={captions}"])
-    assert loaded.sizes == {"H": 4, "W": 5, "V": 3}
+    assert loaded.sizes == {"C": 3, "H": 4, "W": 5, "V": 3}
     assert loaded.batch([0])["y"].shape == (1, 3, 4, 5)
     assert loaded.batch([0])["x"].tolist() == [[2, 0, 1]]
 

@@ -332,3 +332,15 @@ def test_defaults_give_enough_steps():
 
 def test_values_of_set():
     assert [parse_value(text) for text in ("3", "0.5", "1e-3", "true", "adam")] == [3, 0.5, 1e-3, True, "adam"]
+
+
+def test_rows_are_scored_once_at_the_end(tmp_path, monkeypatch):
+    """A single restart has no rival; several compete first."""
+    scored = []
+    for module in ("vispec.train.loop.fit", "vispec.train.scores.final"):
+        monkeypatch.setattr(f"{module}.evaluate", lambda *args: scored.append(1) or evaluate(*args))
+    result = fit(job(tmp_path / "one", Settings(epochs=2, batch=20)))
+    assert len(scored) == 1
+    assert Checkpoint.read(tmp_path / "one" / "last.safetensors").counters.best == result.train.per_row
+    fit(job(tmp_path / "two", Settings(epochs=2, batch=20, restarts=2)))
+    assert len(scored) == 4

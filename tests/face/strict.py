@@ -8,7 +8,7 @@ from vispec import DataError, Model, Run
 
 def fitted(spec: str, table: polars.DataFrame) -> Run | None:
     model: Model = vispec.load(spec, sizes={"K": 2})
-    print(model, model.check(), model.compile(only=["log_prob"]), model.explain())
+    print(model, model.check(), model.compile(only=["log_prob"]), model.explain(only=["gradient"]))
     model.render("model.svg", laws=True)
     try:
         return model.fit(table, valid=0.1, columns={"x": ["eruptions", "waiting"]}, epochs=20, quiet=True)

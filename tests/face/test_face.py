@@ -208,3 +208,13 @@ def test_a_fit_that_is_stopped_says_how_to_go_on(
     assert f"to go on: the same fit with out='{tmp_path / 'run'}', resume=True" in capsys.readouterr().err.replace("\n", "")
     found = vispec.load(SPEC).fit(frames()["pandas"], out=tmp_path / "run", resume=True, verify=False, quiet=True)
     assert found.params()["mu"].shape == (2,)
+
+
+def test_a_batch_is_what_the_module_takes(run: vispec.Run) -> None:
+    for table in frames().values():
+        batch = run.batch(table)
+        assert batch["y"].shape == (len(X),)
+        with torch.no_grad():
+            log_prob = run.module(batch)
+        np.testing.assert_allclose(log_prob.numpy(), run.pointwise(table), rtol=1e-12)
+    assert run.sizes == {"K": 2}

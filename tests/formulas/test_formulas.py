@@ -1,6 +1,6 @@
 """The formulas that `explain` prints are what the program computes: read again, evaluated in float64 and compared, for every
 spec and for random ones. The joint stands beside all laws, the marginal beside brute force, the recursion of a chain beside
-its sequences, and the objective beside the emitted module at the draws that this made.
+its sequences, the objective beside the emitted module at the draws that this made, and its gradient beside that of the module.
 
 Not evaluated: integrals, the density of the weights of a net (their divergence is), and which draws an expectation is of."""
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.formulas.gradients import gradients, has_section
 from tests.formulas.told import Told
 from tests.random.grammar import random_spec
 from vispec.diagnostics import SpecError
@@ -30,6 +31,10 @@ def agree(told: Told) -> set[str]:
     for what, (mine, theirs) in found.items():
         message = lambda text, what=what: f"{what}: {text}\n{told.formula}"  # noqa: E731
         torch.testing.assert_close(mine, theirs, rtol=NEAR, atol=NEAR, msg=message)
+    for parameter, mine, theirs in gradients(told):
+        message = lambda text, what=parameter: f"gradient by {what}: {text}\n{told.read('Gradient')}"  # noqa: E731
+        torch.testing.assert_close(mine, theirs, rtol=NEAR, atol=NEAR, msg=message)
+        found["gradient"] = mine, theirs
     return {what.partition(" ")[0] for what in found}
 
 
@@ -38,7 +43,9 @@ def test_formulas_of_specs_are_what_is_computed(path: Path):
     told = Told.of(Source.read(path), {})
     found = agree(told)
     chained = any("sequences" in section.heading for section in told.explanation.sections)
-    assert found >= {"objective", "joint"} | ({"recursion"} if chained else set())
+    fitted = told.plan.combine == "exact" and not told.plan.has_shared and has_section(told)
+    expected = {"recursion": chained, "gradient": fitted}
+    assert found >= {"objective", "joint", *(what for what, there in expected.items() if there)}
     equal, bound = (f" {sign} " in told.formula for sign in ("=", "≥"))
     estimator = told.trial.built.module.estimator
     assert equal == (estimator.startswith("exact") and not told.plan.bayesian_nets), estimator

@@ -12,7 +12,7 @@ from tests.formulas.draws import Drawn, draws_of
 from tests.formulas.text import sides, split, tree
 from tests.formulas.value import Evaluator, mixed
 from vispec.explain.explain import Explanation, explain
-from vispec.explain.formula import Section, Writer
+from vispec.explain.formula import Section, Writer, law_alone
 from vispec.model import model as m
 from vispec.model.check import check_model
 from vispec.plan.planned import Plan
@@ -82,10 +82,19 @@ class Told:
     def section(self, heading: str) -> Section:
         return next(each for each in self.explanation.sections if each.heading == heading)
 
+    def read(self, heading: str) -> str:
+        """The formula of a section; a law at its variable's value, of a model of nothing else, as the density that it is."""
+        (formula,) = self.section(heading).formulas
+        writer = Writer.of(self.model)
+        if (law := law_alone(writer)) is None:
+            return formula
+        (variable,) = (each for each in self.model.variables if each.role != "given")
+        assert law.prob in formula
+        return formula.replace(law.prob, writer.density(variable.name, variable.law).prob)
+
     @property
     def formula(self) -> str:
-        (formula,) = self.section("Objective").formulas
-        return formula
+        return self.read("Objective")
 
     # ---- (formula, program) pairs
 
@@ -98,7 +107,7 @@ class Told:
 
     def joint(self, generator: Generator) -> tuple[Tensor, Tensor]:
         """At random values of what is hidden, beside the densities of all cells; of rows together where they share latents."""
-        _, node = sides(self.section("Joint").formulas[0])
+        _, node = sides(self.read("Joint"))
         evaluator = self.knowing(generator)
         places = [replace(self.everywhere, row=row) for row in range(ROWS)]
         of_rows = torch.stack([self.densities(evaluator, place, in_rows=True) for place in places])
@@ -112,7 +121,7 @@ class Told:
         hidden = [v for v in self.model.variables if v.role in ("latent", "partial")]
         if any(v.type.domain not in ENUMERABLE for v in hidden) or self.plan.has_shared:
             return None
-        evaluator = replace(self.evaluator, whole=sides(self.section("Joint").formulas[0])[1])
+        evaluator = replace(self.evaluator, whole=sides(self.read("Joint"))[1])
         _, node = sides(formula)
         mine = torch.stack([evaluator.value(node, Place(row)) for row in range(ROWS)])
         return mine, torch.stack([each.log_prob for each in self.trial.enumerations])
@@ -120,7 +129,7 @@ class Told:
     def recursions(self, generator: Generator) -> Iterator[tuple[Tensor, Tensor]]:
         """What each recursion comes to at the end of its chain, beside the sum over all sequences that it stands for."""
         for step in self.explanation.sections:
-            if step.formulas[-1].startswith("α("):
+            if step.formulas[-1:] and step.formulas[-1].startswith("α("):
                 whole, recursion = step.formulas
                 left, right = sides(recursion)
                 own = left.removeprefix("α(").removesuffix(")")

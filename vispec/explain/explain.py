@@ -3,16 +3,20 @@
 What is summed and what is sampled is the plan's decision; this file only words it.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from vispec.explain.formula import Formula, Section, Writer, joint_name, nested, ordered, random_nets
+from vispec.explain.formula import Formula, Section, Writer, joint_name, law_alone, nested, ordered, random_nets, row_plates
 from vispec.explain.planned import planned
 from vispec.graph.layout.figure import plate_limit
 from vispec.model import model as m
 from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.planned import Plan
 from vispec.plan.treatment import Row
+
+
+class UnknownSectionError(ValueError):
+    """Sections that a derivation does not have."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,20 @@ def explain(model: m.Model, plan: Plan | None = None, latex: bool = False, deriv
     sections += planned(Writer.of(plan.model, latex), plan) if plan is not None else []
     sections += [_derived(writer, derived)] if derived else []
     return Explanation(model.name, tuple(sections), latex)
+
+
+def kind(section: Section) -> str:
+    """What a section is called where some are asked for: `model`, `step`, `objective`."""
+    return section.heading.split()[0].lower()
+
+
+def only(explanation: Explanation, names: Collection[str]) -> Explanation:
+    """Those sections. Raises UnknownSectionError where the derivation has none of a name."""
+    kinds = dict.fromkeys(map(kind, explanation.sections))
+    for name in names:
+        if name not in kinds:
+            raise UnknownSectionError(f"the derivation has no section `{name}`; it has {', '.join(kinds)}")
+    return replace(explanation, sections=tuple(s for s in explanation.sections if kind(s) in names))
 
 
 # ---- from the model
@@ -73,16 +91,13 @@ def _starts(writer: Writer) -> Iterator[str]:
 
 
 def _joint(writer: Writer) -> Section:
-    return Section(
-        "Joint", "Every variable given what its law reads.", (f"{joint_name(writer)} = {_joint_formula(writer).prob}",)
-    )
+    formula = f"{joint_name(writer)} = {(law_alone(writer) or _joint_formula(writer)).prob}"
+    return Section("Joint", "Every variable given what its law reads.", (formula,))
 
 
 def _joint_formula(writer: Writer) -> Formula:
     """The product of all laws; over the rows too where a latent is shared by them."""
-    model = writer.model
-    shared = any(_global(v, model) for v in model.variables if v.role == "latent") or any(net.random for net in model.nets)
-    rows = {plate.name for plate in model.plates if plate.data and (plate.implicit or not shared)}
+    model, rows = writer.model, row_plates(writer.model)
     weights = [((), Formula(f"p({name})", writer.log(f"p({name})"))) for name in random_nets(writer)]
     laws = [
         (tuple(p for p in variable.plates if p not in rows), writer.density(variable.name, variable.law))
@@ -90,10 +105,6 @@ def _joint_formula(writer: Writer) -> Formula:
         if variable.law is not None
     ]
     return nested(writer, (*weights, *laws))
-
-
-def _global(variable: m.Variable, model: m.Model) -> bool:
-    return not any(model.plate[plate].data for plate in variable.plates)
 
 
 def _hidden(model: m.Model) -> list[m.Variable]:
@@ -106,7 +117,9 @@ def _marginal(writer: Writer) -> Section:
     signs = "".join(_integral(writer, name) for name in random_nets(writer))
     signs += "".join(_summation(writer, variable) for variable in hidden)
     formula = f"{writer.log(joint_name(writer, hidden=False))} = {writer.log(signs + joint_name(writer))}"
-    prose = "What is not seen is summed out, or integrated."
+    kinds = {v.type.discrete for v in hidden} | ({False} if random_nets(writer) else set())
+    how = "summed out, or integrated" if len(kinds) > 1 else "summed out" if kinds == {True} else "integrated out"
+    prose = f"What is not seen is {how}."
     if any(v.role == "partial" for v in hidden):
         prose += " Of a partial variable only the missing cells are."
     sizes = [

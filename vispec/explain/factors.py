@@ -41,3 +41,8 @@ def joint_guide(writer: Writer, found: m.JointGuide) -> Formula:
 
 def guide(model: m.Model, name: str) -> m.Law | None:
     return next((found.law for found in model.guide if found.name == name), None)
+
+
+def guided(model: m.Model, name: str) -> bool:
+    """Whether a latent has a guide, of its own or with others."""
+    return guide(model, name) is not None or (model.joint is not None and name in model.joint.names)

@@ -22,7 +22,7 @@ class Formula:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, a few words, and formulas, in Unicode or TeX."""
+    """A heading and a few words in Unicode, and formulas in Unicode or TeX."""
 
     heading: str
     prose: str
@@ -47,6 +47,11 @@ class Writer:
     @property
     def latex(self) -> bool:
         return self.notation.latex
+
+    @property
+    def prose(self) -> "Writer":
+        """For names and formulas within words, which are Unicode until they are shown."""
+        return replace(self, notation=replace(self.notation, latex=False))
 
     def sign(self, text: str, tex: str) -> str:
         return tex if self.latex else text
@@ -158,7 +163,8 @@ def nested(writer: Writer, factors: Iterable[tuple[tuple[str, ...], Formula]]) -
         else:
             inside.setdefault(plates[0], []).append((plates[1:], formula))
     for plate, inner in inside.items():
-        here.append(writer.over((plate,), nested(writer, inner), several=len(inner) > 1))
+        terms = sum(not plates for plates, _ in inner) + len({plates[0] for plates, _ in inner if plates})
+        here.append(writer.over((plate,), nested(writer, inner), several=terms > 1))
     return writer.times(here)
 
 
@@ -172,6 +178,29 @@ def random_nets(writer: Writer) -> list[str]:
 def ordered(model: m.Model) -> list[m.Variable]:
     """The variables in the order in which they can be drawn."""
     return [model.variable[name] for name in model.order if name in model.variable]
+
+
+def row_plates(model: m.Model) -> set[str]:
+    """Plates whose index is left out: that of the rows, but where these share latents."""
+    inside = {plate.name for plate in model.plates if plate.data}
+    shared = any(net.random for net in model.nets) or any(
+        variable.role == "latent" and inside.isdisjoint(variable.plates) for variable in model.variables
+    )
+    return {plate.name for plate in model.plates if plate.data and (plate.implicit or not shared)}
+
+
+def law_alone(writer: Writer) -> Formula | None:
+    """The one law of a joint of nothing else, at its variable's value: `Normal(x | f(y))` says more than p(x | y)."""
+    model, notation = writer.model, writer.notation
+    own = [variable for variable in model.variables if variable.role != "given"]
+    if len(own) != 1 or own[0].role != "observed" or random_nets(writer):
+        return None
+    if {*own[0].plates} - row_plates(model) or not isinstance(own[0].law, m.Draw):
+        return None
+    name, _, inside = notation.law(own[0].law).partition("(")
+    bar = "" if inside == ")" else writer.sign(" | ", r" \mid ")
+    text = f"{name}({notation.own(own[0].name)}{bar}{inside}"
+    return Formula(text, writer.log(text))
 
 
 def joint_name(writer: Writer, hidden: bool = True, points: Sequence[str] = ()) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vispec.estimators import estimators
 from vispec.explain.factors import guide, joint_guide, less_divergence
-from vispec.explain.formula import Formula, Section, Writer, joint_name, nested, random_nets
+from vispec.explain.formula import Formula, Section, Writer, joint_name, law_alone, nested, random_nets
 from vispec.model import model as m
 from vispec.plan.order.refuse import figure
 from vispec.plan.planned import Plan
@@ -18,25 +18,31 @@ if TYPE_CHECKING:
 def objective(told: Told, total: Formula) -> Section:
     """Its value, and how it is estimated."""
     writer, plan = told.writer, told.plan
-    points = [name for name in plan.shared_latents if plan.row.draws.way(name).point]
-    seen = joint_name(writer, hidden=False, points=[writer.notation.name(name) for name in points])
-    left = writer.log(seen)
-    masked = [writer.notation.name(t.variable) for t in plan.treatments.values() if t.kind == "masked"]
+    points = told.points
+    left = writer.log(joint_name(writer, hidden=False, points=[writer.notation.name(name) for name in points]))
+    masked = [writer.prose.notation.name(t.variable) for t in plan.treatments.values() if t.kind == "masked"]
     dropped = f" Missing cells of {', '.join(masked)} drop out, as nothing depends on them." if masked else ""
     if plan.combine == "mc":
-        prose = f"Estimated by S = {draws(plan)} from the prior.{dropped}{costs(plan)}"
+        prose = f"Estimated by S = {draws(plan)} from the prior.{dropped}"
         return Section("Objective", prose, (left + writer.sign(" ≈ ", r" \approx ") + writer.log(average(told, total)),))
     inside = writer.log(average(told, total)) if plan.combine == "iwae" else total.log
     if plan.has_shared:
-        return Section("Objective", of_all_rows(told) + dropped + costs(plan), (of_shared(told, left, inside, points),))
+        return Section("Objective", of_all_rows(told) + dropped, (of_shared(told, left, inside, points),))
     if plan.combine == "exact":
         aim = "it" if plan.model.single else "its sum over the rows"
-        return Section(
-            "Objective", f"Exact. Training maximises {aim}.{smoothed(told)}{dropped}{costs(plan)}", (f"{left} = {inside}",)
-        )
+        prose = f"{exactly(plan)} Training maximises {aim}.{smoothed(told)}{dropped}"
+        return Section("Objective", prose, (f"{left} = {alone.log if (alone := law_alone(writer)) else inside}",))
     prose = bounded(told) + dropped + supervised(told) + smoothed(told)
     outer = [q for q, read in told.drawn.values() if not read]
-    return Section("Objective", prose + costs(plan), (left + writer.sign(" ≥ ", r" \ge ") + writer.mean(outer, inside),))
+    return Section("Objective", prose, (left + writer.sign(" ≥ ", r" \ge ") + writer.mean(outer, inside),))
+
+
+def exactly(plan: Plan) -> str:
+    """Whether it is exact for all rows."""
+    if plan.alternative is None or plan.exactly is None:
+        return "Exact."
+    name, most = plan.exactly
+    return f"Exact for rows of up to {most} joint values of {name}, for longer ones a bound by {plan.alternative.estimator}."
 
 
 def average(told: Told, total: Formula) -> str:
@@ -51,7 +57,12 @@ def bounded(told: Told) -> str:
     """What kind of bound it is."""
     sampled = any(t.kind == "draw" for t in told.plan.treatments.values()) or told.plan.bayesian_nets
     how = f"estimated by {draws(told.plan)}" if sampled else "the guide in place of the posterior"
-    return f"A lower bound{',' if sampled else ':'} {how}.{estimated(told)}"
+    gap = (
+        " It falls short by the divergence of the guide from the posterior."
+        if told.guided and told.plan.combine == "elbo"
+        else ""
+    )
+    return f"A lower bound{',' if sampled else ':'} {how}.{gap}{estimated(told)}"
 
 
 # ---- what all rows share
@@ -59,9 +70,9 @@ def bounded(told: Told) -> str:
 
 def of_all_rows(told: Told) -> str:
     """What the objective is where rows share latents."""
-    plan, notation = told.plan, told.writer.notation
+    plan, notation = told.plan, told.writer.prose.notation
     names = [notation.own(name) for name in plan.shared_latents if not plan.row.draws.way(name).point]
-    drawn = ", ".join([*random_nets(told.writer), *names])
+    drawn = ", ".join([*random_nets(told.writer.prose), *names])
     if not drawn:
         return f"Exact at the point estimates, whose prior counts once.{estimated(told)}"
     text = bounded(told) + supervised(told) + smoothed(told)
@@ -127,7 +138,7 @@ def plates_of(model: m.Model, name: str) -> tuple[str, ...]:
 
 def supervised(told: Told) -> str:
     """What becomes of the guides of cells that the data has."""
-    plan, writer = told.plan, told.writer
+    plan, writer = told.plan, told.writer.prose
     seen = [writer.notation.name(name) for name in guided_partial(plan)]
     certain = f" Where {', '.join(seen)} is seen, its guide is certain of it." if seen else ""
     labels = [writer.density(name, guide(plan.model, name), "q").log for name in taught(plan)]
@@ -147,7 +158,7 @@ def estimated(told: Told) -> str:
     """What the estimators do that `infer:` asks for."""
     model, plan = told.plan.model, told.plan
     found = [(i, estimators()[i.estimator.name]) for i in model.infer if plan.treatments[i.name].kind == "draw"]
-    return "".join(f" {told.writer.notation.name(i.name)} by {kind.name}: {kind.words}." for i, kind in found)
+    return "".join(f" {told.writer.prose.notation.name(i.name)} by {kind.name}: {kind.words}." for i, kind in found)
 
 
 def taught(plan: Plan) -> list[str]:
@@ -161,13 +172,13 @@ def guided_partial(plan: Plan) -> list[str]:
     return [name for name in partial if plan.treatments[name].kind in ("sum", "draw")]
 
 
-def costs(plan: Plan) -> str:
+def costs(plan: Plan) -> Section:
     """What all sums take, and the next cheapest order would."""
     cost = plan.cost
-    found = f" At most {cost.peak} bytes are alive at once, {cost.bytes} are kept for a gradient."
+    found = f"At most {cost.peak} bytes are alive at once, {cost.bytes} are kept for a gradient."
     if cost.terms != "0":
-        found = f" All sums: {cost.terms} terms." + found
+        found = f"All sums: {cost.terms} terms. {found}"
     if cost.runner_up is not None:
         other, how = cost.runner_up
         found += f" The next cheapest order ({how}) takes {figure(other)} terms a row in place of {figure(plan.order.terms)}."
-    return found
+    return Section("Cost", found, ())

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-from vispec.explain.factors import factor, guide, joint_guide
+from vispec.explain.factors import factor, guide, guided, joint_guide
 from vispec.explain.formula import Formula, Section, Writer
-from vispec.explain.objective import objective
+from vispec.explain.gradient import gradient
+from vispec.explain.objective import costs, objective
 from vispec.graph.reads import reads
 from vispec.model import model as m
 from vispec.model.walk import law_parts, walk
 from vispec.plan.formulas import Symbols
 from vispec.plan.order.steps import Counted, Element, Expected, Product, Scatter, Step, Structured, Sum
 from vispec.plan.planned import Plan
-from vispec.plan.rows import owner, summed_by, symbols_of, words
+from vispec.plan.rows import INDEPENDENT, owner, summed_by, symbols_of, words
 from vispec.program.axis import Axis, ordered
 from vispec.structures import structures
 
@@ -22,19 +23,23 @@ TEX_TIMES = r"\, "
 
 
 def planned(writer: Writer, plan: Plan) -> Iterator[Section]:
-    """A section for each step that sums or multiplies, and the objective."""
+    """A section for each step that sums, or multiplies what was summed, the objective, its gradient, and what they take."""
     told = Told(writer, plan, symbols_of(plan.row))
-    number = 0
+    number, sums = 0, set[str]()
     for step in plan.order.steps:
         if not {*step.inputs} & told.formulas.keys() and isinstance(step, Product | Element):
             continue
         told.formulas[step.output] = told.apply(step)
-        if isinstance(step, Sum | Expected | Product | Scatter | Structured):
+        if not isinstance(step, Product | Element) or sums & {*step.inputs}:
+            sums.add(step.output)
+        if isinstance(step, Sum | Expected | Scatter | Structured) or (isinstance(step, Product) and step.output in sums):
             number += 1
             found = told.formulas[step.output]
             shown = found.log if isinstance(step, Expected) else found.prob
             yield Section(f"Step {number}: {told.what(step)}", told.because(step), (shown, *told.recursion(step)))
     yield objective(told, told.formulas[plan.order.steps[-1].output])
+    yield from gradient(told)
+    yield costs(plan)
 
 
 @dataclass
@@ -70,7 +75,8 @@ class Told:
         """For each drawn variable the density that it is drawn from, and which of the summed variables that reads."""
         summed = {t.variable for t in self.plan.treatments.values() if t.kind == "sum"}
         found, model = dict[str, tuple[Formula, set[str]]](), self.writer.model
-        for name, treatment in self.plan.treatments.items():
+        guides = {each.name: place for place, each in enumerate(model.guide)}  # in their order, as one may read others
+        for name, treatment in sorted(self.plan.treatments.items(), key=lambda item: guides.get(item[0], -1)):
             if model.joint is not None and name in model.joint.names:
                 found[model.joint.names[0]] = (joint_guide(self.writer, model.joint), set())
             elif treatment.kind == "draw" and not self.plan.row.draws.way(name).point:
@@ -78,6 +84,17 @@ class Told:
                 letter = "q" if guide(model, name) else "p"
                 found[name] = (self.writer.density(name, law, letter), {read.name for read in reads(law)} & summed)
         return found
+
+    @property
+    def points(self) -> list[str]:
+        """What all rows share that has a point estimate."""
+        return [name for name in self.plan.shared_latents if self.plan.row.draws.way(name).point]
+
+    @property
+    def guided(self) -> bool:
+        """Whether all that is drawn is drawn from guides."""
+        model = self.writer.model
+        return all(guided(model, t.variable) for t in self.plan.drawn)
 
     # ---- formulas
 
@@ -226,7 +243,15 @@ class Told:
         if isinstance(step, Scatter):
             return "What points at one element is independent given it."
         why = words(step, self.plan.row)
+        if why == INDEPENDENT:
+            why = self.each(step)
         kept = self.symbols.elements(ordered(self.plan.row.joint.problem.kept))
         terms = self.symbols.text(step.count(self.symbols.numbers) * kept)
         start = " α of what stands before the first element is 1." if isinstance(step, Structured) and step.group.pasts else ""
         return f"{why[:1].upper()}{why[1:]}. Cost: {terms} terms.{start}"
+
+    def each(self, step: Step) -> str:
+        """That elements of plates within a row are summed one by one, as a sum of products is the product of sums."""
+        model, (name, *_) = self.writer.model, summed_by(step, self.plan.row)
+        inner = [plate for plate in model.variable[name].plates if not model.plate[plate].data]
+        return f"independent in each element of {', '.join(inner)}, so each by itself" if inner else "in each row by itself"

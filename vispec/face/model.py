@@ -8,6 +8,7 @@ from typing import Any
 
 from vispec.compile import compile_spec
 from vispec.explain.explain import explain
+from vispec.explain.explain import only as some_of
 from vispec.explain.show import show_explanation
 from vispec.face.run import Columns, Run, readings
 from vispec.face.tables import Data, arguments
@@ -64,11 +65,12 @@ class Model:
         plan = plan_model(self.checked, limits)
         return Text(show_plan(replace(plan, rows=(*plan.rows, *derived_rows(plan, limits)))))
 
-    def explain(self, latex: bool = False) -> Text:
-        """The derivation of the objective."""
+    def explain(self, latex: bool = False, only: Sequence[str] = ()) -> Text:
+        """The derivation of the objective. only: sections, such as "marginal" and "gradient"."""
         limits = budget(None, None, self.sizes)
         plan = plan_model(self.checked, limits)
-        return Text(show_explanation(explain(self.checked, plan, latex, derived_rows(plan, limits))))
+        found = explain(self.checked, plan, latex, derived_rows(plan, limits))
+        return Text(show_explanation(some_of(found, only) if only else found, titled=not only))
 
     def compile(self, only: Sequence[str] = (), memory: int | None = None, work: int | None = None) -> Text:
         """The emitted module, a file that imports torch alone. only: members, with what they need."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from vispec.answers import posterior as posteriors
 from vispec.answers import predict as predictions
@@ -86,6 +86,17 @@ class Run:
     def module(self) -> nn.Module:
         """The emitted module with the best parameters, on the CPU: a fresh one each time."""
         return self.stored.load(CPU)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Of the spec's sizes and vocabularies, as the spec or the training data told them."""
+        return dict(self.stored.config.sizes)
+
+    def batch(self, data: Data, **how: Any) -> dict[str, Tensor]:
+        """All rows as one batch of the module: padded, with their lengths, words and labels as numbers."""
+        with arguments(data) as (words,):
+            found = load_data(self.stored, words, _split(how)[0], say)
+            return found.batch(range(len(found)))
 
     def __repr__(self) -> str:
         return "\n".join(summary(self.stored, last_result(self.stored)))

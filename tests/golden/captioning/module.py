@@ -39,12 +39,12 @@ from torch.nn import functional as F
 
 
 class See(nn.Module):
-    """(picture: real[3, H, W]) → real[256]: cnn([32, 64, 128])."""
+    """(picture: real[C, H, W]) → real[256]: cnn([32, 64, 128])."""
 
-    def __init__(self, H: int, W: int):
+    def __init__(self, C: int, H: int, W: int):
         super().__init__()
         self.cnn = Picture(
-            nn.Conv2d(3, 32, 3, 2, 1),
+            nn.Conv2d(C, 32, 3, 2, 1),
             nn.ReLU(),
             nn.Conv2d(32, 64, 3, 2, 1),
             nn.ReLU(),
@@ -54,7 +54,7 @@ class See(nn.Module):
         self.out = nn.Linear(128 * (-(-H // 8)) * (-(-W // 8)), 256)
 
     def features(self, picture: Tensor) -> Tensor:
-        """picture (*B, 3, H, W) → (*B, F)."""
+        """picture (*B, C, H, W) → (*B, F)."""
         return self.cnn(picture)
 
     def forward(self, picture: Tensor) -> Tensor:
@@ -102,14 +102,14 @@ class Say(nn.Module):
 
 
 class Captioning(nn.Module):
-    """Batch: y (n, 3, H, W) real[3, H, W]; x (n, i) token[V]; x_len (n)."""
+    """Batch: y (n, C, H, W) real[C, H, W]; x (n, i) token[V]; x_len (n)."""
 
     exact = True
     estimator = "exact"
 
-    def __init__(self, H: int, W: int, V: int):
+    def __init__(self, C: int, H: int, W: int, V: int):
         super().__init__()
-        self.see = See(H, W)
+        self.see = See(C, H, W)
         self.say = Say(V)
         self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
         keep_pages()
@@ -120,7 +120,7 @@ class Captioning(nn.Module):
         x = batch["x"]  # (n, i)
         x_len = batch["x_len"]  # (n,)
         inside_i = torch.arange(x.shape[1], device=self.one.device) < x_len[:, None]  # (n, i)
-        y = batch["y"]  # (n, 3, H, W)
+        y = batch["y"]  # (n, C, H, W)
         h = self.see(y)  # (n, 256)
         log_x = vocabulary_log_prob(self.say.prefix_features(h, x), self.say.out, x, inside_i)  # (n, i)
         log_x_over_i = log_x.sum(-1)  # (n,)
@@ -134,7 +134,7 @@ class Captioning(nn.Module):
     @torch.no_grad()
     def begin_x(self, n: int, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """What each element of x reads, the same at all of them; rows first."""
-        y = batch["y"]  # (n, 3, H, W)
+        y = batch["y"]  # (n, C, H, W)
         return {"h": self.see(y)}
 
     @torch.no_grad()
@@ -157,7 +157,7 @@ class Captioning(nn.Module):
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:
         """Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."""
         i_size = max(int(lengths["i"].max()), 1)
-        y = batch["y"]  # (n, 3, H, W)
+        y = batch["y"]  # (n, C, H, W)
         h = self.see(y)  # (n, 256)
         x = self.one.new_zeros(n, i_size, dtype=torch.long)  # (n, i)
         kept: dict[str, Tensor] = {}  # what nets have read

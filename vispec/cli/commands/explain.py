@@ -13,15 +13,22 @@ from vispec.diagnostics import SpecError, dump
 @click.command("explain")
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--latex", is_flag=True, help="Formulas in LaTeX, for a document that loads amsmath and amssymb.")
+@click.option("--only", "sections", metavar="A,B", help="Print these sections, such as marginal,gradient.")
 @set_option
 @memory_option
 @work_option
 @json_option
 def explain_command(
-    spec: Path, latex: bool, sets: tuple[str, ...], memory: int | None, work: int | None, as_json: bool
+    spec: Path,
+    latex: bool,
+    sections: str | None,
+    sets: tuple[str, ...],
+    memory: int | None,
+    work: int | None,
+    as_json: bool,
 ) -> None:
-    """Derive the objective of SPEC: the joint, the marginal, the order in which it is summed, the bound, with costs."""
-    from vispec.explain.explain import explain
+    """Derive the objective of SPEC: the joint, the marginal, the order of the sums, the bound, its gradient, the costs."""
+    from vispec.explain.explain import UnknownSectionError, explain, only
     from vispec.explain.show import show_explanation
     from vispec.lower.asked.derived import rows as derived_rows
     from vispec.model.check import check_model
@@ -41,11 +48,16 @@ def explain_command(
             if not as_json:
                 click.echo(show_explanation(explain(model, None, latex)), nl=False)
             raise
+        if sections is not None:
+            try:
+                explanation = only(explanation, [name.strip() for name in sections.split(",")])
+            except UnknownSectionError as error:
+                raise click.UsageError(f"--only {sections}: {error}") from error
         if not as_json:
-            click.echo(show_explanation(explanation), nl=False)
+            click.echo(show_explanation(explanation, titled=sections is None), nl=False)
             return
-        sections = [{"heading": s.heading, "text": s.prose, "formulas": s.formulas} for s in explanation.sections]
-        click.echo(dump({"ok": True, "title": explanation.title, "latex": latex, "sections": sections}))
+        shown = [{"heading": s.heading, "text": s.prose, "formulas": s.formulas} for s in explanation.sections]
+        click.echo(dump({"ok": True, "title": explanation.title, "latex": latex, "sections": shown}))
 
 
 ENTRY = Command("explain", explain_command)

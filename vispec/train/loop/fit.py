@@ -210,10 +210,14 @@ class Trainer:
             self._save()
 
     def _end_restart(self) -> None:
-        """Without validation data, restarts compete by the log-probability of the training data at their ends, or its bound."""
+        """Without validation data, restarts compete by the log-probability of the training data at their ends, or its bound; a
+        single one is scored when all is done."""
         if not all_finite(self.module):
             raise DivergenceError(None, "the last step made a parameter infinite")
-        if self.job.valid is None:
+        if self.job.valid is None and self._restarts == 1:
+            self.counters.best_restart, self.counters.best_epoch = self.counters.restart, self.counters.epoch
+            self._keep()
+        elif self.job.valid is None:
             with self.average.in_place():
                 score = self._maximised(self.job.train)
             self._write({"event": "restart", **self._position(), "train": {"log_prob_per_row": score}})
@@ -244,6 +248,7 @@ class Trainer:
         valid = None if job.valid is None else self._final(job.valid)
         if was_finite:
             self.module.load_state_dict(last)
+        c.best = train.maximised if c.best is None else c.best
         c.finished, c.seconds = True, time.monotonic() - self.started
         result = Result(c.total_epochs, c.total_steps, c.seconds, train, valid, Ending(c.converged, text=c.ending))
         self._write({"event": "end"} | result.as_json())
@@ -260,8 +265,7 @@ class Trainer:
         """Per row, the score less the divergence of what rows share, if anything: what the steps maximise."""
         if not hasattr(self.module, "shared"):
             return self._evaluate(data).per_row
-        found = self._final(data)
-        return found.per_row if found.evidence_bound is None else found.evidence_bound / found.rows
+        return self._final(data).maximised
 
     def _final(self, data: Rows) -> Score:
         """The score with how the latents are used, and with the divergence of those that rows share."""

@@ -66,6 +66,11 @@ class Score:
     def per_row(self) -> float:
         return self.log_prob / self.rows if self.rows else math.nan
 
+    @property
+    def maximised(self) -> float:
+        """Per row, the bound where rows share latents: what the steps of a fit maximise."""
+        return self.per_row if self.evidence_bound is None else self.evidence_bound / self.rows
+
     def as_json(self) -> dict[str, Any]:
         """The numbers that `eval --json` prints; per-token ones are null without tokens."""
         per_token = self.log_prob / self.tokens if self.tokens else None
