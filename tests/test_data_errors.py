@@ -279,6 +279,14 @@ def test_a_mistake_is_named(tmp_path: Path, case: Case) -> None:
     json.dumps(to_json(first), allow_nan=False)
 
 
+def test_a_missing_list_is_named_once(tmp_path: Path) -> None:
+    """Not again as one whose length nothing tells."""
+    (tmp_path / "d.jsonl").write_bytes(rows({"w": ["a"]}, {"w": None}))
+    with pytest.raises(DataError) as caught:
+        load(WORDS, [str(tmp_path / "d.jsonl")], {})
+    assert [each.code for each in caught.value.diagnostics] == ["D117"]
+
+
 def test_every_code_is_listed_and_has_a_case() -> None:
     folder = Path(vispec.train.data.__file__).parent
     sources = [path.read_text() for path in folder.rglob("*.py") if path.name != "codes.py"]

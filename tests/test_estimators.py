@@ -474,10 +474,12 @@ def test_mixture_prior_is_summed_inside_each_draw() -> None:
 
 
 TWO = CONTINUOUS.replace("plate n:", "plate n:\n    latent   w : real ~ Normal(0, 1)").replace("a * z", "a * z + w")
+SCORED = "infer:\n    z : elbo(gradient=score)\n"
 REFUSED = {
     "another bound": (f"{TWO}    w ~ Normal(0, s)\ninfer:\n    z : elbo(samples=1)\n    w : iwae(samples=2)\n", "V715"),
     "dreg over draws": (f"{BOTTOM_UP}infer:\n    low : iwae(samples=2)\n    top : iwae(samples=2, gradient=dreg)\n", "V714"),
     "a point for each row": (CONTINUOUS.split("guide:")[0] + "infer:\n    z : map()\n", "V714"),
+    "a draw for each value": (MIXED_PRIOR.replace("~ Normal(m, s)", "~ Normal(mu[c], s)") + SCORED, "V714"),
     "a sum over data": (f"{PARTIAL}infer:\n    c : sum_and_sample(top=1, samples=1)\n", "V714"),
 }
 

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from vispec.lower.outputs import lower
+from vispec.lower.outputs import lower, lower_with_draws
 from vispec.model.check import check_model
 from vispec.model.model import Model
 from vispec.plan.budget import budget
-from vispec.plan.planner import plan_model
+from vispec.plan.planner import plan_model, plan_of
 from vispec.source import Source
 from vispec.syntax.parse import parse
 from vispec.torch.module import print_module
@@ -38,6 +38,13 @@ def compile_model(
 ) -> str:
     """The same of a checked model."""
     return print_module(lower(plan_model(model, budget(work, memory, sizes))), sizes, only)
+
+
+def compile_draws(model: Model, sizes: Mapping[str, int] | None = None) -> str:
+    """A module that tells weighted draws of what the fit drew, and nothing else."""
+    found = lower_with_draws(plan_of(model))
+    beside = () if found.drawn is None or found.drawn.zeros is None else ("no_chances",)
+    return print_module(found, sizes, ("weighted_draws", *beside))
 
 
 def class_of(text: str) -> str:

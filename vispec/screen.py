@@ -12,6 +12,7 @@ NARROW = 28  # the last column of a table goes below the others where less than 
 HEAD = re.compile(r"^(?P<place>\S.*?: )?(?P<kind>error|warning)(?P<code>\[\w+\])?: ", re.M)
 MARKS = re.compile(r"^(?P<bar> +\|\s+)(?P<marks>\^+|-+)(?P<text> .*)?$", re.M)
 HELP = re.compile(r"^help: ", re.M)
+OPENS, CLOSES = "\x02", "\x03"  # around what is chosen: no text of the data has them, and they are as wide as brackets
 BOLD, RED, YELLOW, BLUE, CYAN, PLAIN = (f"\x1b[{code}m" for code in ("1", "1;31", "1;33", "1;34", "1;36", "0"))
 
 
@@ -44,9 +45,25 @@ def tabled(rows: Sequence[Sequence[str]]) -> list[str]:
     return lines
 
 
+def chosen(text: str) -> str:
+    """A part of a text that is to stand out, until `shown` says how."""
+    return f"{OPENS}{text}{CLOSES}"
+
+
+def shown(text: str, stream: IO[str]) -> str:
+    """A text as a stream shows it: what is chosen in bold on a terminal, elsewhere in brackets."""
+    marks = (BOLD, PLAIN) if has_colour(stream) else ("[", "]")
+    return text.replace(OPENS, marks[0]).replace(CLOSES, marks[1])
+
+
+def has_colour(stream: IO[str]) -> bool:
+    """Whether it is a terminal, unless NO_COLOR is set (https://no-color.org)."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
+
+
 def coloured(text: str, stream: IO[str]) -> str:
-    """Diagnostics as a stream shows them: in colour on a terminal, unless NO_COLOR is set (https://no-color.org)."""
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty():
+    """Diagnostics as a stream shows them: in colour, where it has any."""
+    if not has_colour(stream):
         return text
     text = HEAD.sub(_head, text)
     text = MARKS.sub(lambda m: f"{m['bar']}{RED if '^' in m['marks'] else BLUE}{m['marks']}{m['text'] or ''}{PLAIN}", text)

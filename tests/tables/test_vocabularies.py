@@ -89,3 +89,11 @@ def test_how_much_is_unknown(files: Files) -> None:
     assert json.loads(done("eval", run, data, "--json"))["unknown"] == {"V": {"words": 3, "unknown": 1, "rate": 1 / 3}}
     assert "unknown in V         1 of 3 words, 33.33%" in done("eval", run, data)
     assert vispec("eval", run, files.path("f.txt", "a\n")).output.count("0 of 1 words") == 1
+
+
+@pytest.mark.parametrize(("options", "entries"), [("chars", "4 characters"), ("subword(pieces=8)", "pieces")])
+def test_what_is_unknown_is_called_what_it_is(files: Files, options: str, entries: str) -> None:
+    place, run = files.path("m.vispec", spec(options)), str(files.folder / "run")
+    data = files.path("d.txt", "abba\n")
+    done("fit", place, data, "--no-verify", "--epochs", "2", "--out", run)
+    assert f" {entries}, 0.00%" in done("eval", run, data)

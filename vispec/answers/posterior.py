@@ -8,15 +8,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from vispec.answers.drawn import Drawn, Indices, Telling
 from vispec.answers.elements import Told, by_element
 from vispec.answers.fresh import with_new
 from vispec.answers.how import How
 from vispec.answers.questions import is_query, unknown_query
 from vispec.answers.reading import Say, load_data
 from vispec.answers.show import Aligned, labels_of
-from vispec.diagnostics import SpecError
 from vispec.model.constant import derived_lets
-from vispec.model.problems import listed
 from vispec.model.types import FINITE_DOMAINS
 from vispec.train.data import Dataset
 from vispec.train.errors import OptionError, RunError
@@ -24,7 +23,6 @@ from vispec.train.reading import Reading
 from vispec.train.scores.comparison import load_other
 from vispec.train.scores.moments import DRAWS, moments
 from vispec.train.scores.rows import Rows
-from vispec.train.store.changed import Summed
 from vispec.train.store.module import evaluating, to_device
 from vispec.train.store.run import Run
 
@@ -52,8 +50,14 @@ def posterior(
         raise OptionError(unknown_query(query))
     run = with_new(run, data, reading) if new else run
     dataset = load_data(run, data, reading, say, spare=True)
-    run, module = summed(run, run.load(how.place, how.memory), how, say)
+    module, drawn = run.load(how.place, how.memory), Drawn.of(run)
     if of is not None:
+        check_derived(run, of)
+    if drawn.shared and drawn.blind:
+        say(drawn.untold)
+    if drawn.asked(run, module, query, of, how):
+        told = drawn_told(run, module, dataset, drawn, query or drawn.usual(run.model, usual), of, how, say)
+    elif of is not None:
         told = quantity(run, module, dataset, of, how)
     else:
         told = answers(run, module, dataset, query or asked_first(module, usual), how)
@@ -67,19 +71,21 @@ def asked_first(module: nn.Module, usual: str) -> str:
     return usual if hasattr(module, "tilted") else "marginals"
 
 
-def summed(run: Run, module: nn.Module, how: How, say: Say) -> tuple[Run, nn.Module]:
-    """The run and its module; where latents were only sampled in the fit, those of the same model with sums in their place."""
-    latent = [variable.name for variable in run.model.variables if variable.role == "latent"]
-    if hasattr(module, "posterior") or hasattr(module, "draws") or not latent:
-        return run, module
-    found = Summed.of(run)
-    try:
-        module = found.load(how.place, how.memory)
-    except SpecError as error:
-        why = error.diagnostics[0].message
-        raise RunError(f"{listed(latent)} were sampled in the fit, and cannot be summed for a posterior: {why}") from error
-    say(f"{listed(latent)}: sampled in the fit, summed here")
-    return found, module
+def drawn_told(
+    run: Run, module: nn.Module, data: Dataset, drawn: Drawn, query: str, of: str | None, how: How, say: Say
+) -> Iterator[Told]:
+    """Each row's answers where latents were drawn in the fit: by sums where these fit, else by weighted draws."""
+    telling = Telling.of(run, module, drawn, how, say)
+    if of is not None:
+        return telling.told(data, lambda run, module, indices: derived(run, module, data, indices, of, how)[1], "marginals", of)
+    summed = telling.summed
+    other = None if summed is None or not query.startswith("kl(") else other_of(*summed, query, how)
+    return telling.told(data, lambda run, module, indices: told_rows(run, module, data, indices, query, other, how)[1], query)
+
+
+def other_of(run: Run, module: nn.Module, query: str, how: How) -> nn.Module:
+    """The module that `kl(RUN)` names."""
+    return load_other(run, module, Path(query[3:-1]), how.place, how.memory)
 
 
 def answers(run: Run, module: nn.Module, data: Dataset, query: str, how: How) -> Iterator[Told]:
@@ -88,45 +94,73 @@ def answers(run: Run, module: nn.Module, data: Dataset, query: str, how: How) ->
     if query.startswith("moments"):
         yield from told_moments(run, module, data, query, how)
         return
-    other = load_other(run, module, Path(query[3:-1]), how.place, how.memory) if query.startswith("kl(") else None
+    other = other_of(run, module, query, how) if query.startswith("kl(") else None
     if not hasattr(module, "posterior") and hasattr(module, "draws"):
         raise RunError("the guides of this model are told by their draws: ask for `moments`")
     if not hasattr(module, "posterior"):
         raise RunError("this model has no latent variables, so there is no posterior; see `vispec predict`")
     with evaluating(module, how.seed, how.place):
         for first, indices in enumerate(data.order(how.size(run))):
-            batch = to_device(data.batch(indices), how.place)
-            rows = Rows(run.model, run.encoders, batch)
-            found = ask(module, batch, query, other)
-            common = {} if first else rows.shared(guides_of(found))
-            if common:
+            try:
+                common, told = told_rows(run, module, data, indices, query, other, how)
+            except ValueError as error:
+                raise RunError(str(error)) from error
+            if common and not first:
                 yield {"(shared)": common}, Aligned(run.model, {})
-            beside = rows.values({name: value for name, value in batch.items() if name in run.model.variable})
-            for i, row in enumerate(answer(found, rows, query)):
-                yield row, Aligned(run.model, beside[i] if beside else {})
+            yield from told
+
+
+def told_rows(
+    run: Run, module: nn.Module, data: Dataset, indices: Indices, query: str, other: nn.Module | None, how: How
+) -> tuple[dict[str, Any], list[Told]]:
+    """What all rows share, and what the module says of some. ValueError where it has no answer."""
+    batch = to_device(data.batch(indices), how.place)
+    rows = Rows(run.model, run.encoders, batch)
+    asked = {"query": query} if other is None else {"query": "kl", "other": other}
+    found: Found = module.posterior(batch, **asked)  # pyright: ignore[reportCallIssue]
+    return rows.shared(guides_of(found)), beside(run, rows, batch, answer(found, rows, query))
+
+
+def beside(run: Run, rows: Rows, batch: dict[str, torch.Tensor], told: list[dict[str, Any]]) -> list[Told]:
+    """Answers with the data that they stand beside."""
+    values = rows.values({name: value for name, value in batch.items() if name in run.model.variable})
+    return [(row, Aligned(run.model, values[i] if values else {})) for i, row in enumerate(told)]
 
 
 def quantity(run: Run, module: nn.Module, data: Dataset, name: str, how: How) -> Iterator[Told]:
     """The posterior mean of a derived quantity in each row; once, of what all rows share."""
-    known = {let.name: let for let in derived_lets(run.model)}
-    if name not in known:
-        there = f"there are {', '.join(known)}" if known else "this model has none"
-        raise RunError(f"`{name}` is no derived quantity, a `let` that no law reads; {there}")
     asked_of = getattr(module, "posterior", None)
     if asked_of is None or "of" not in inspect.signature(asked_of).parameters:
         raise RunError("the module of this run tells of no derived quantity: it is of an earlier version; fit it again")
-    asked: dict[str, Any] = {"of": name} | ({} if how.samples is None or not by_draws(asked_of) else {"samples": how.samples})
-    finite = known[name].type.domain in FINITE_DOMAINS
     with evaluating(module, how.seed, how.place):
         for indices in data.order(how.size(run)):
-            batch = to_device(data.batch(indices), how.place)
-            rows, found = Rows(run.model, run.encoders, batch), asked_of(batch, **asked)
-            if common := rows.shared({name: {"mean": found[name]}}):
+            common, told = derived(run, module, data, indices, name, how)
+            if common:
                 yield {"(shared)": common}, Aligned(run.model, {})
                 return
-            beside = rows.values({n: value for n, value in batch.items() if n in run.model.variable})
-            for i, row in enumerate(rows.distributions(found) if finite else rows.numbers(found)):
-                yield row, Aligned(run.model, beside[i] if beside else {})
+            yield from told
+
+
+def derived(
+    run: Run, module: nn.Module, data: Dataset, indices: Indices, name: str, how: How
+) -> tuple[dict[str, Any], list[Told]]:
+    """A derived quantity of all rows, or of some: its mean, or the probabilities of its values. ValueError where it takes too
+    much."""
+    batch = to_device(data.batch(indices), how.place)
+    rows, asked_of = Rows(run.model, run.encoders, batch), getattr(module, "posterior")  # noqa: B009
+    found = asked_of(batch, of=name, **({} if how.samples is None or not by_draws(asked_of) else {"samples": how.samples}))
+    if common := rows.shared({name: {"mean": found[name]}}):
+        return common, []
+    finite = run.model.let[name].type.domain in FINITE_DOMAINS
+    return {}, beside(run, rows, batch, rows.distributions(found) if finite else rows.numbers(found))
+
+
+def check_derived(run: Run, name: str) -> None:
+    """RunError for what is no derived quantity."""
+    known = [let.name for let in derived_lets(run.model)]
+    if name not in known:
+        there = f"there are {', '.join(known)}" if known else "this model has none"
+        raise RunError(f"`{name}` is no derived quantity, a `let` that no law reads; {there}")
 
 
 def by_draws(method: Any) -> bool:
@@ -150,15 +184,6 @@ def told_moments(run: Run, module: nn.Module, data: Dataset, query: str, how: Ho
             yield {"(shared)": common}, Aligned(run.model, {})
         for row in own:
             yield row, Aligned(run.model, {})
-
-
-def ask(module: nn.Module, batch: dict[str, torch.Tensor], query: str, other: nn.Module | None) -> Found:
-    """What the module says of one batch; RunError where the model has no answer."""
-    asked = {"query": query} if other is None else {"query": "kl", "other": other}
-    try:
-        return module.posterior(batch, **asked)  # pyright: ignore[reportCallIssue]
-    except ValueError as error:
-        raise RunError(str(error)) from error
 
 
 def guides_of(found: Found) -> dict[str, Mapping[str, torch.Tensor]]:

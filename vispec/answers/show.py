@@ -8,7 +8,7 @@ from vispec.diagnostics import plain
 from vispec.model.extent import element_plates
 from vispec.model.model import Let, Model, Variable
 from vispec.model.types import FINITE_DOMAINS
-from vispec.screen import WIDE, folded
+from vispec.screen import CLOSES, OPENS, WIDE, chosen, folded
 from vispec.train.data.encoding.labels import is_whole
 from vispec.train.data.encoding.vocab import Encoders
 from vispec.train.scores.rows import Rows
@@ -19,7 +19,7 @@ Labels = Mapping[str, Sequence[str | int]]
 MOST = 12  # probabilities of one value that are told in full; of more, some of the largest
 SOME = 6
 NUMBER = "{:>6}  "
-TITLES = {"(log_joint)": "log-joint, nats", "(joint)": "all together"}
+TITLES = {"(effective_samples)": "effective samples", "(log_joint)": "log-joint, nats", "(joint)": "all together"}
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ class Aligned:
             return _short(value)
         if variable.type.domain == "token":
             return between(self.model, variable).join(_short(item) for item in value)
+        if all(isinstance(item, int) for item in value) and (text := self.chosen(name, value)) is not None:
+            return text
         left = self.words(inner[0], len(value))
         target = self.words(variable.type.plate) if variable.type.plate is not None else None
         right = [target[v] if target is not None and isinstance(v, int) and v < len(target) else _short(v) for v in value]
@@ -72,6 +74,23 @@ class Aligned:
             return " ".join(right)
         arrow = "→" if target is not None else "/"
         return " ".join(f"{a}{arrow}{b}" for a, b in zip(left, right, strict=True))
+
+    def chosen(self, name: str, value: Sequence[int | float]) -> str | None:
+        """The text that bits choose from, the chosen words marked: of the only given variable of tokens in their plate. By
+        probabilities, each word beside its own, and marked where it is likelier chosen than not. None for other variables."""
+        node = self.node(name)
+        if node is None or node.type.domain != "bit" or node.type.shape or len(inner := self.inner(node)) != 1:
+            return None
+        tokens = [v for v in self.model.variables if v.role == "given" and v.type.domain == "token" and v.plates == node.plates]
+        words = self.words(inner[0]) if len(tokens) == 1 and tokens[0].name in self.values else None
+        if words is None or len(words) != len(value):
+            return None
+        if all(isinstance(each, int) for each in value):
+            space = between(self.model, tokens[0])
+            text = space.join(chosen(word) if on else word for word, on in zip(words, value, strict=True))
+            return text if space else text.replace(CLOSES + OPENS, "")
+        told = [(f"{word}={p:.2f}", p) for word, p in zip(words, value, strict=True)]
+        return " ".join(chosen(text) if p >= 0.5 else text for text, p in told)
 
     def several(self, name: str, value: Any) -> bool:
         """Whether a value of tokens is several sequences, each of one plate."""
@@ -147,6 +166,9 @@ def _lines(row: Mapping[str, Any], aligned: Aligned, indent: str) -> Iterator[st
         title, below = f"{indent}{TITLES.get(name, name)}: ", indent + "    "
         found = aligned.probabilities(name, value)
         if found is not None:
+            if (text := aligned.chosen(name, [p[-1] for _, p in found])) is not None:
+                yield from folded(text, title, below)
+                continue
             if len(found) == 1 and not found[0][0]:
                 yield from folded(aligned.named(name, found[0][1]), title, below)
                 continue

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -11,6 +12,7 @@ import click
 
 from vispec.cli.failures import FAILED, fail, say
 from vispec.diagnostics import dump
+from vispec.screen import shown
 from vispec.source import Source
 from vispec.train.reading import Reading
 
@@ -290,4 +292,4 @@ def show_rows(found: "Iterable[Told]", jsonl: bool) -> None:
     number = 0
     for row, aligned in found:
         number += "(shared)" not in row
-        click.echo(dump(row) if jsonl else describe(number, row, aligned))
+        click.echo(dump(row) if jsonl else shown(describe(number, row, aligned), sys.stdout))

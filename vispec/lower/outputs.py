@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vispec.factors.expressions import named
 from vispec.factors.make import Factors, factorise
 from vispec.lower.asked.derived import Derived, derived
+from vispec.lower.asked.drawn import Drawn, drawn
 from vispec.lower.asked.guided import Guided, guided
 from vispec.lower.asked.predicted import Predicted, predicted
 from vispec.lower.asked.query import pairs, query
@@ -37,7 +38,8 @@ class Outputs:
     rows. otherwise: of rows that are not summed. queries: "tilted", "unknowns", "tilted_pairs", "neighbours", where there are
     any. summed: latent → its plates, of those that the posterior is told of. along: of chains, their place among the plates.
     constants: of each deterministic node that only parameters decide. derived: of each other one that no law reads. predicted:
-    of numbers that may be missing. decoded: sequences that end by a symbol of their own."""
+    of numbers that may be missing. decoded: sequences that end by a symbol of their own. drawn: weighted draws, where they
+    are asked for."""
 
     model: Model
     f: Factors
@@ -60,6 +62,7 @@ class Outputs:
     derived: tuple[Derived, ...] = ()
     predicted: Predicted | None = None
     decoded: tuple[Decoded, ...] = ()
+    drawn: Drawn | None = None
 
     @property
     def exact(self) -> bool:
@@ -103,6 +106,11 @@ def lower(plan: Plan | Model) -> Outputs:
         "along": along,
     }
     return Outputs(model, f, s, made, log_prob, order, s.shared, guided=guided(asked), **fixed)
+
+
+def lower_with_draws(plan: Plan) -> Outputs:
+    """With weighted draws of what the fit drew."""
+    return replace(lower(plan), drawn=drawn((plan.alternative or plan).f))
 
 
 def constants(f: Factors) -> dict[str, Program]:

@@ -23,7 +23,7 @@ def treat(variable: Variable, model: Model, complete: bool) -> Treatment:
     asked = next((infer for infer in model.infer if infer.name == name), None)
     guided = any(guide.name == name for guide in model.guide)
     if finite:
-        return treat_finite(variable, asked, guided)
+        return treat_finite(variable, asked if is_read(model, name) else None, guided)
     if model.joint is not None and in_joint(name, model):
         estimator = asked.estimator if asked else Estimator("elbo", (("samples", 1),), variable.span)
         where = "shared by all rows" if model.single is None else "continuous"

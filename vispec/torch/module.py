@@ -20,7 +20,7 @@ from vispec.torch.members.members import Members, constants
 from vispec.torch.members.only import Kept, arguments, kept, name_of
 from vispec.torch.members.parameters import declaration, named, properties, stored
 from vispec.torch.members.posterior import posterior
-from vispec.torch.members.sampled import guides, weights
+from vispec.torch.members.sampled import drawn, guides, weights
 from vispec.torch.members.starts import initialise
 from vispec.torch.members.tables import table_lines
 from vispec.torch.nets.classes import NetCode, emit_net
@@ -90,7 +90,7 @@ ASSIGNED = (
 )
 
 
-MEMBERS = (parameters, constants, density, weights, guides, posterior, initialise, decoding, generation)
+MEMBERS = (parameters, constants, density, weights, drawn, guides, posterior, initialise, decoding, generation)
 """What the class holds, in this order."""
 
 

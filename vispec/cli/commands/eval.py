@@ -1,7 +1,7 @@
 """vispec eval: the log-probability of data under a run."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +23,9 @@ from vispec.cli.options import (
 from vispec.diagnostics import dump
 from vispec.screen import folded
 from vispec.train.reading import Reading
+
+if TYPE_CHECKING:
+    from vispec.model.model import Model
 
 
 @click.command("eval")
@@ -73,10 +76,10 @@ def evaluate(
         score = scores.score(opened, data, reading, how, say, estimator).as_json()
     scored = [variable for variable in opened.model.variables if variable.role in ("observed", "partial")]
     discrete = all(variable.type.discrete for variable in scored)
-    click.echo(dump(score) if as_json else "\n".join(lines(score, discrete)))
+    click.echo(dump(score) if as_json else "\n".join(lines(score, discrete, opened.model)))
 
 
-def lines(score: dict[str, Any], discrete: bool) -> list[str]:
+def lines(score: dict[str, Any], discrete: bool, model: "Model") -> list[str]:
     """The numbers for a reader. discrete: whether all that is scored is, so that it has a perplexity."""
     from vispec.train.scores.diagnostics import described
     from vispec.train.scores.final import kind_of, subtracted
@@ -97,8 +100,10 @@ def lines(score: dict[str, Any], discrete: bool) -> list[str]:
     if score["evidence_bound"] is not None:
         numbers = f"{score['evidence_bound']:.6g} nats, {score['evidence_bound_per_row']:.6g} per row"
         found.append(f"a lower bound on the log-evidence of these rows, with {subtracted(score)}: {numbers}")
+    options = {vocab.name: dict(vocab.options) for vocab in model.vocabs}
     for name, told in (score["unknown"] or {}).items():
-        found.append(f"{f'unknown in {name}':20} {told['unknown']} of {told['words']} words, {told['rate']:.2%}")
+        entries = "characters" if options[name].get("chars") else "pieces" if "subword" in options[name] else "words"
+        found.append(f"{f'unknown in {name}':20} {told['unknown']} of {told['words']} {entries}, {told['rate']:.2%}")
     found += described(score["diagnostics"]) if score["diagnostics"] else []
     return [part for line in found for part in folded(line, rest="  ")]
 

@@ -60,7 +60,7 @@ class Query(click.ParamType):
 @click.option("--aer", "gold", metavar="FILE", help="Print the error rate of an alignment against links in a file: 0-0 2?1.")
 @click.option("--intersect", "other", metavar="FILE", help="Keep the links that a file has too, as of the other direction.")
 @click.option("--flip", is_flag=True, help="The target stands before the source in links.")
-@click.option("--samples", type=click.IntRange(min=1), help="Draws for it where it is not exact (default 1000).")
+@click.option("--samples", type=click.IntRange(min=1), help="Draws where it is not exact (default 1000).")
 @batch_option
 @seed_option
 @threads_option
@@ -95,6 +95,9 @@ def posterior(
     KL(p || q) in nats (kl(RUN)). Continuous variables: the parameters of their guide; or, where rows share latents or a
     guide is a flow, means and standard deviations over so many draws of the guides (moments(10000)), those of what all rows
     share first, under `(shared)`, and those of deterministic nodes too.
+
+    What the fit drew and did not sum, as under score, is summed in rows where that is within the budget of a spec, and told by
+    weighted draws in others, each with its effective samples: how many draws of the posterior they are worth.
 
     An alignment, which points from each word at one of another sequence, is printed as links with --pharaoh, and measured with
     --aer FILE, which has a line of links a row, `0-0 2?1` (`?` is possible, and not sure), or lines `row source target S|P`.

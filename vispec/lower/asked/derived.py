@@ -126,8 +126,8 @@ def answer(let: Let, s: Setting, value: Node, plates: tuple[Axis, ...]) -> tuple
     return build.apply("real", build.eq(build.position(axis), whole_number(value))), (*order, axis)
 
 
-def axis_of(let: Let, s: Setting) -> Axis:
-    """The axis of the values of a finite let."""
+def axis_of(let: Let | Variable, s: Setting) -> Axis:
+    """The axis of the values of what has finitely many."""
     return values_axis(s.f.frame, Variable(let.name, "latent", let.type, let.plates, None, let.span))
 
 

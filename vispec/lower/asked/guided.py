@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from vispec.catalog import distributions
 from vispec.factors.laws import DrawLaw, FlowLaw
+from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.held.along import changed
 from vispec.plan.held.draws import through_layers
 from vispec.plan.held.joint_guide import draw_jointly
@@ -64,13 +65,23 @@ def guided(s: Setting) -> Guided | None:
             ((_, probs, own),) = law.params
             held[s.draws.mixed[name]] = build.rename(probs, {own[-1]: s.draws.mixed[name].order[-1]})
             continue
-        held[frame.site(variable)] = centre(law)
+        labels = variable.type.domain in FINITE_DOMAINS and variable.type.domain != "bit"
+        held[frame.site(variable)] = likeliest(law) if labels else centre(law)
         if entry.carry is not None:
             held[frame.base(variable)] = law.params[0][1]
     if not outputs:
         return None
     modes = any(node.source == "mode" for root in outputs.values() for node in reads(root, Input))
     return Guided(Program(outputs, frame.hints, frame.spans), orders, modes)
+
+
+def likeliest(law: DrawLaw) -> Node:
+    """The most probable label of a law; of equals the last, the first where each is as likely."""
+    if not law.params:
+        return build.node(0)
+    ((_, probs, (values,)),) = law.params
+    best = build.eq(probs, build.reduce("max", probs, (values,)))
+    return build.reduce("max", build.where(best, build.position(values), 0), (values,))
 
 
 def centre(law: DrawLaw) -> Node:

@@ -110,10 +110,27 @@ def own_problems(variable: Variable, infer: Infer, model: Model, data: frozenset
     if gradient == "stratified" and set(variable.plates) != data:
         message = f"`{name}` has a value in every element of {', '.join(variable.plates)}, whose joint values are not ranked"
         yield problem(infer, message, "one latent a row", "use `score(samples=8, baseline=loo)`")
+    if gradient in ("score", "stratified"):
+        yield from summed_problems(infer, model, law)
     if gradient == "wake_sleep":
         yield from dreaming_problems(variable, infer, model, shared)
     if gradient == "relaxed":
         yield from relaxed_problems(variable, infer, model, law)
+
+
+def summed_problems(infer: Infer, model: Model, law: Law | None) -> Iterator[Diagnostic]:
+    """The score is that of one draw, and there would be one for each value of what is summed."""
+    drawn = {i.name for i in model.infer if kind_of(i.estimator).way is not None}
+    read = [model.variable[name] for name in sorted(law_reads(law, model) - {infer.name} - drawn)]
+    for variable in read:
+        if variable.role in ("latent", "partial") and variable.type.domain in FINITE_DOMAINS and not variable.type.shape:
+            summed = f"`{infer.name}` is drawn from a law that reads `{variable.name}`, which is summed"
+            message = f"{summed}: each value of it would have a draw of its own, and a score is of one"
+            help_ = (
+                f"draw `{variable.name}` too, `{variable.name} : score(samples=8)`, or give `{infer.name}` a guide without it"
+            )
+            yield problem(infer, message, "another draw for each value", help_)
+            return
 
 
 def mass_problems(guide: GuideLaw, model: Model) -> Iterator[Diagnostic]:

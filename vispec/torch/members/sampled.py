@@ -40,6 +40,22 @@ def weights(m: Members, o: Outputs) -> None:
         m.program("divergences", w.divergences, doc, SAMPLES, paired, result, orders=w.orders, told=told, graph=False)
 
 
+def drawn(m: Members, o: Outputs) -> None:
+    """weighted_draws, and zeros to count them in."""
+    d = o.drawn
+    if d is None:
+        return
+    doc = "Draws of what the fit draws, samples first; log p(row, draws) − log q(draws) and log q (samples, rows)."
+    beside = ("total", "tilt: dict[str, Tensor]") if d.summed else ()
+    told, many = {d.samples: "samples"}, (*SAMPLES, *beside)
+    result, graph = "dict[str, Tensor]", bool(d.summed)
+    m.program("weighted_draws", d.program, doc, many, "dict", result, orders=d.orders, told=told, graph=graph)
+    if d.zeros is not None:
+        m.program(
+            "no_chances", d.zeros, "0 for each value of what has finitely many, the values last.", SAMPLES[:1], "dict", result
+        )
+
+
 def paired(codes: Mapping[str, Code]) -> Code:
     """{"x": (ratio, draws)}; None where draws are no numbers, or rows differ in length."""
     items = []

@@ -31,7 +31,7 @@ MODULE = _words("""training call_super_init dump_patches forward register_buffer
 
 INTERFACE = _words("""
     log_prob loss posterior sample predict generate sequences shared shared_draws tilted tilted_pairs initialise log_weights
-    divergences draws one guides unknowns neighbours sleep few exact_log_prob estimated_log_prob
+    divergences draws weighted_draws no_chances one guides unknowns neighbours sleep few exact_log_prob estimated_log_prob
     exact estimator sums renamed parameter memory max_joint_values temperature kl_weight score_baseline joint_guide
 """)
 """What an emitted module holds itself: docs/emitted.md."""

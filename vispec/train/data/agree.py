@@ -49,7 +49,8 @@ def _agree_on(group: list[Arranged], path: Path, extra: dict[str, int], sizes: S
     if agreed is None or teller is None:
         raise ValueError(f"no variable along {path}")
     _check_fixed(teller, depth, agreed, sizes, problems)
-    for i in np.flatnonzero(agreed < 0)[:1]:
+    told = any(not a.layout.partial for a in group)  # D117 of the same lists
+    for i in np.flatnonzero(agreed < 0)[: 0 if told else 1]:
         message = f"the list is missing in all variables along plate `{path[-1]}`, so its length is unknown"
         teller.column.report(problems, "D130", message, depth, int(i))
     problems.check()

@@ -10,14 +10,14 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from vispec.compile import class_of, compile_model
+from vispec.compile import class_of, compile_draws, compile_model
 from vispec.diagnostics import SpecError
 from vispec.model.check import check_model
 from vispec.model.model import Model
 from vispec.model.walk import is_read
 from vispec.plan.planner import plan_of
 from vispec.syntax.parse import parse
-from vispec.syntax.tree import Infer, Plate, Statement, Tree, Variable
+from vispec.syntax.tree import Fit, Guide, Infer, Plate, Statement, Tree, Variable
 from vispec.train.data.encoding.vocab import Encoders
 from vispec.train.setup.given import fix
 from vispec.train.sizes import size_names
@@ -127,9 +127,19 @@ def predictable(run: Run) -> Run:
 
 @dataclass(frozen=True)
 class Summed(Changed):
-    """With all latents summed that can be, within the budget of any spec, whatever estimated their gradients in the fit."""
+    """With all latents summed that can be, within the budget of any spec, whatever drew them in the fit, and from what."""
 
     work: int | None = None
 
     def change(self, tree: Tree) -> Tree:
-        return replace(tree, body=tuple(statement for statement in tree.body if not isinstance(statement, Infer)))
+        return replace(tree, body=tuple(each for each in tree.body if not isinstance(each, Infer | Guide | Fit)))
+
+
+@dataclass(frozen=True)
+class Weighed(Changed):
+    """As it was fitted; its module tells weighted draws of what the fit drew, and nothing else."""
+
+    @cached_property
+    def module_class(self) -> type[nn.Module]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        text = compile_draws(self.model, self.config.sizes)
+        return class_of_text(text, class_of(text))
