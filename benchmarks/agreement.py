@@ -1,11 +1,12 @@
-"""Alignment by agreement: two directions of specs/hmm_alignment.vispec, fitted apart, learn from each other (Liang et al. 2006).
+"""Alignment by agreement (Liang, Taskar and Klein, 2006): both directions of specs/hmm_alignment.vispec learn from each other.
 
-    vispec fit hmm_alignment.vispec x=train.fr y=train.en --out fr-en; vispec fit hmm_alignment.vispec x=train.en y=train.fr --out en-fr
+    vispec fit hmm_alignment.vispec x=train.fr y=train.en --out fr-en
+    vispec fit hmm_alignment.vispec x=train.en y=train.fr --out en-fr
     python benchmarks/agreement.py fr-en en-fr --train train.en train.fr --dev dev.en dev.fr --links dev.wa
 
-Each maximises log Σ_a p(x, a | y) q(a), where q(a) is the product over words of what the other direction's posterior gives the links:
-the gradient is that of the log joint, in the mean under what both agree on. Links are English first in the file. Prints the error
-rates of both directions, and of the links that both find, before and after."""
+Each maximises log Σ_a p(x, a | y) q(a), q(a) the product over words of what the other direction's posterior gives the links, so
+the gradient is that of the log joint, in the mean under what both agree on. Links are English first in the file. Prints the
+error rates of both directions, and of the links that both find, before and after."""
 
 import argparse
 import sys
@@ -67,9 +68,9 @@ def agree(
             own = batches(runs, *map(list, zip(*groups[at], strict=True)))
             tilts = [told_by(other, batch) for other, batch in zip(modules[::-1], own[::-1], strict=True)]
             told = zip(modules, own, totals, tilts, strict=True)
-            loss = -sum(module.train().tilted(batch, total, tilt).mean() for module, batch, total, tilt in told)  # type: ignore[operator]
+            agreed = [module.train().tilted(batch, total, tilt).mean() for module, batch, total, tilt in told]  # type: ignore[operator]
             optimiser.zero_grad()
-            loss.backward()
+            (-agreed[0] - agreed[1]).backward()
             nn.utils.clip_grad_norm_(parameters, 5.0)
             optimiser.step()
             schedule.step()

@@ -54,6 +54,6 @@ def never_whole(found: Iterable[Node]) -> set[Node]:
     """Those among nodes that nothing else reads: logits and log-probabilities that are made in pieces."""
     found = list(found)
     reads = [each for each in map(at_tokens, found) if each is not None]
-    pieces = {node for each in reads for node in (each.law, each.logits, *each.call)}
+    pieces: set[Node] = {node for each in reads for node in (each.law, each.logits, *each.call)}
     others = [node for node in found if node not in pieces and at_tokens(node) is None]
     return pieces - {arg for node in others for arg in node.args}
