@@ -15,6 +15,8 @@ from torch.nn import functional as F
 # layers.sequence: after_start
 # layers.steps: or_start
 # layers.steps: recurrent_next
+# layers.tables: Shared
+# layers.tables: Tied
 # rows: up_to_the_ends
 # rows: with_room
 # sums.logsum: impossible_alone
@@ -37,28 +39,30 @@ from torch.nn import functional as F
 
 
 class Lm(nn.Module):
-    """(prefix: token[V]*) → simplex[V]: lstm(embed=256, hidden=256) |> dropout(0.5)."""
+    """(prefix: token[V]*) → simplex[V]: embed(E) |> dropout(0.4) |> lstm(hidden=400) |> dropout(0.4) |> tied(E)."""
 
-    def __init__(self, V: int):
+    def __init__(self, E: nn.Embedding):
         super().__init__()
-        self.embed = nn.Embedding(V, 256)
-        self.start = nn.Parameter(torch.zeros(256))
-        self.lstm = Recurrent("LSTM", 256, 256, batch_first=True)
-        self.dropout = nn.Dropout(0.5)
-        self.out = nn.Linear(256, V)
+        self.E = Shared(E)
+        self.dropout = nn.Dropout(0.4)
+        self.start = nn.Parameter(torch.zeros(400))
+        self.lstm = Recurrent("LSTM", 400, 400, batch_first=True)
+        self.dropout2 = nn.Dropout(0.4)
+        self.out = Tied(E)
 
     def prefix_features(self, prefix: Tensor, prefix_mask: Tensor | None = None) -> Tensor:
-        """prefix (*B, T) → (*B, T, 256); position i has read only what stands before it."""
-        return self.dropout(self.lstm(after_start(self.embed(prefix), self.start)))
+        """prefix (*B, T) → (*B, T, 400); position i has read only what stands before it."""
+        h = self.lstm(after_start(self.dropout(self.E(prefix)), self.start))  # (*B, T, 400)
+        return self.dropout2(h)
 
     def prefixes(self, prefix: Tensor, prefix_mask: Tensor | None = None) -> Tensor:
         """(*B, T, V) unnormalised log-probabilities."""
         return self.out(self.prefix_features(prefix, prefix_mask=prefix_mask))
 
     def next_features(self, kept: dict[str, Tensor], prefix: Tensor, prefix_mask: Tensor | None = None) -> Tensor:
-        """prefix (*B, 1 or 0) → (*B, 256): of the position behind those that `kept` has read."""
-        h = recurrent_next(self.lstm, or_start(self.embed(prefix), self.start), kept, "lm.lstm")  # (*B, 1, 256)
-        return self.dropout(h).squeeze(-2)
+        """prefix (*B, 1 or 0) → (*B, 400): of the position behind those that `kept` has read."""
+        h = recurrent_next(self.lstm, or_start(self.dropout(self.E(prefix)), self.start), kept, "lm.lstm")  # (*B, 1, 400)
+        return self.dropout2(h).squeeze(-2)
 
     def next(self, kept: dict[str, Tensor], prefix: Tensor, prefix_mask: Tensor | None = None) -> Tensor:
         """(*B, V) unnormalised log-probabilities."""
@@ -73,7 +77,9 @@ class LanguageModel(nn.Module):
 
     def __init__(self, V: int):
         super().__init__()
-        self.lm = Lm(V)
+        self.E = nn.Embedding(V, 400)
+        nn.init.normal_(self.E.weight, std=400**-0.5)  # outputs are made by it too
+        self.lm = Lm(self.E)
         self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
         keep_pages()
 

@@ -19,10 +19,13 @@ from torch.nn import functional as F
 # layers.recurrent: Recurrent
 # layers.recurrent: reverse
 # layers.sequence: after_start
+# layers.sequence: concatenate
 # layers.sequence: masked_mean
 # layers.sequence: weighted_sum
 # layers.steps: or_start
 # layers.steps: recurrent_next
+# layers.tables: Shared
+# layers.tables: Tied
 # rows: up_to_the_ends
 # rows: with_room
 # sums.vocabulary: VocabularyLogProb
@@ -48,36 +51,34 @@ from torch.nn import functional as F
 
 
 class Lm(nn.Module):
-    """(z: real[Z], prefix: token[V]*) → simplex[V]: lstm(embed=256, hidden=256, init=z) |> dropout(0.5)."""
+    """(z: real[Z], prefix: token[V]*) → simplex[V]:
 
-    def __init__(self, Z: int, V: int):
+    embed(E) |> dropout(0.4) |> lstm(hidden=400, init=z) |> dropout(0.4) |> tied(E)
+    """
+
+    def __init__(self, Z: int, E: nn.Embedding):
         super().__init__()
-        self.embed = nn.Embedding(V, 256)
-        self.start = nn.Parameter(torch.zeros(256))
-        self.lstm = Recurrent("LSTM", 256, 256, batch_first=True)
-        self.init = nn.Linear(Z, 512)
-        self.dropout = nn.Dropout(0.5)
-        self.out = nn.Linear(256, V)
+        self.E = Shared(E)
+        self.dropout = nn.Dropout(0.4)
+        self.start = nn.Parameter(torch.zeros(Z + 400))
+        self.lstm = Recurrent("LSTM", Z + 400, 400, batch_first=True)
+        self.dropout2 = nn.Dropout(0.4)
+        self.out = Tied(E)
 
     def prefix_features(self, z: Tensor, prefix: Tensor, prefix_mask: Tensor | None = None) -> Tensor:
-        """z (*B, Z), prefix (*B, T) → (*B, T, 256); position i has read only what stands before it."""
-        h = self.lstm(after_start(self.embed(prefix), self.start), self.init(z))  # (*B, T, 256)
-        return self.dropout(h)
+        """z (*B, Z), prefix (*B, T) → (*B, T, 400); position i has read only what stands before it."""
+        h = after_start(self.dropout(concatenate(z.unsqueeze(-2), self.E(prefix))), self.start)  # (*B, T, Z + 400)
+        return self.dropout2(self.lstm(h))
 
     def prefixes(self, z: Tensor, prefix: Tensor, prefix_mask: Tensor | None = None) -> Tensor:
         """(*B, T, V) unnormalised log-probabilities."""
         return self.out(self.prefix_features(z, prefix, prefix_mask=prefix_mask))
 
     def next_features(self, kept: dict[str, Tensor], z: Tensor, prefix: Tensor, prefix_mask: Tensor | None = None) -> Tensor:
-        """z (*B, Z), prefix (*B, 1 or 0) → (*B, 256): of the position behind those that `kept` has read."""
-        h = recurrent_next(
-            self.lstm,
-            or_start(self.embed(prefix), self.start),
-            kept,
-            "lm.lstm",
-            lambda: self.init(z),
-        )  # (*B, 1, 256)
-        return self.dropout(h).squeeze(-2)
+        """z (*B, Z), prefix (*B, 1 or 0) → (*B, 400): of the position behind those that `kept` has read."""
+        h = or_start(self.dropout(concatenate(z.unsqueeze(-2), self.E(prefix))), self.start)  # (*B, 1, Z + 400)
+        h = self.dropout2(recurrent_next(self.lstm, h, kept, "lm.lstm"))  # (*B, 1, 400)
+        return h.squeeze(-2)
 
     def next(self, kept: dict[str, Tensor], z: Tensor, prefix: Tensor, prefix_mask: Tensor | None = None) -> Tensor:
         """(*B, V) unnormalised log-probabilities."""
@@ -85,17 +86,17 @@ class Lm(nn.Module):
 
 
 class Encode(nn.Module):
-    """(words: token[V]*) → (loc: real[Z], scale: positive[Z]): lstm(embed=256, hidden=256, bidirectional) |> mean."""
+    """(words: token[V]*) → (loc: real[Z], scale: positive[Z]): embed(E) |> gru(hidden=200, bidirectional) |> mean."""
 
-    def __init__(self, Z: int, V: int):
+    def __init__(self, Z: int, E: nn.Embedding):
         super().__init__()
-        self.embed = nn.Embedding(V, 256)
-        self.lstm = Bidirectional("LSTM", 256, 256)
-        self.out = nn.Linear(512, 2 * Z)
+        self.E = Shared(E)
+        self.gru = Bidirectional("GRU", 400, 200)
+        self.out = nn.Linear(400, 2 * Z)
 
     def features(self, words: Tensor, words_mask: Tensor | None = None) -> Tensor:
-        """words (*B, T) → (*B, 512)."""
-        return masked_mean(self.lstm(self.embed(words), words_mask), words_mask)
+        """words (*B, T) → (*B, 400)."""
+        return masked_mean(self.gru(self.E(words), words_mask), words_mask)
 
     def forward(self, words: Tensor, words_mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """loc (*B, Z), scale (*B, Z) before softplus."""
@@ -112,14 +113,15 @@ class SentenceVae(nn.Module):
     def __init__(self, V: int, Z: int = 32):
         super().__init__()
         self.Z = Z
-        self.lm = Lm(Z, V)
-        self.encode = Encode(Z, V)
-        self.kl_weight = 1.0
+        self.E = nn.Embedding(V, 400)
+        nn.init.normal_(self.E.weight, std=400**-0.5)  # outputs are made by it too
+        self.lm = Lm(Z, self.E)
+        self.encode = Encode(Z, self.E)
         self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
         keep_pages()
 
-    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
-        """A lower bound on log p of each row (sentence,), in nats."""
+    def log_prob(self, batch: dict[str, Tensor], training: bool = False) -> Tensor:
+        """A lower bound on log p of each row (sentence,), in nats; in training as `fit:` changes it for the loss."""
         batch = with_room(batch)
         x = batch["x"]  # (sentence, i)
         x_len = batch["x_len"]  # (sentence,)
@@ -129,11 +131,12 @@ class SentenceVae(nn.Module):
         z = encode_loc + encode_scale * torch.randn_like(encode_loc)  # (sentence, Z)
         log_x = vocabulary_log_prob(self.lm.prefix_features(z, x), self.lm.out, x, inside_i)  # (sentence, i)
         kl_z = kl_normal_standard_vector(encode_loc, encode_scale)  # (sentence,)
-        return log_x.sum(-1) - self.kl_weight * kl_z  # (sentence,)
+        value = kl_z.clamp(min=6.0) if training else kl_z  # (sentence,)
+        return log_x.sum(-1) - value  # (sentence,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
-        log_prob = self.log_prob(batch)
+        log_prob = self.log_prob(batch, training=self.training)
         return log_prob.sum() * (-num_data / len(log_prob))
 
     @torch.no_grad()
