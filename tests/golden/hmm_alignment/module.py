@@ -62,12 +62,12 @@ from torch import Tensor, nn
 
 
 class Lex(nn.Module):
-    """(y: token[FR]) → simplex[EN]: embed(64) |> mlp([128])."""
+    """(y: token[FR]) → simplex[EN]: embed(128) |> mlp([128])."""
 
     def __init__(self, EN: int, FR: int):
         super().__init__()
-        self.embed = nn.Embedding(FR, 64)
-        self.mlp = nn.Sequential(nn.Linear(64, 128), nn.ReLU())
+        self.embed = nn.Embedding(FR, 128)
+        self.mlp = nn.Sequential(nn.Linear(128, 128), nn.ReLU())
         self.out = nn.Linear(128, EN)
 
     def features(self, y: Tensor) -> Tensor:
