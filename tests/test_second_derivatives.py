@@ -45,7 +45,7 @@ TWICE: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...]]] = {
     "NormalNatural": (lambda x, m, s: mixture(*normal_natural(x, m, s)), (leaf(5, 2), leaf(3, 2), leaf(3, 2, positive=True))),
     "NormalVectorLogProb": (normal_vector_log_prob, (leaf(4, 3), leaf(3), leaf(4, 3, positive=True))),
     "SelectedLogSoftmax": (lambda *x: SelectedLogSoftmax.apply(*x, ROW, COL), (leaf(3, 2), leaf(5, 2), leaf(5))),
-    "VocabularyLogProb": (lambda *x: VocabularyLogProb.apply(*x, COL[:, 1], True), (leaf(2, 3), leaf(5, 3), leaf(5))),
+    "VocabularyLogProb": (lambda *x: VocabularyLogProb.apply(*x, COL[:, 1], True, 0.1), (leaf(2, 3), leaf(5, 3), leaf(5))),
     "KlNormalStandard": (kl_normal_standard_vector, (leaf(2, 3), leaf(2, 3, positive=True))),
     "LogOfProbability": (log_of, (leaf(4, positive=True),)),
     "LogOfRest": (log_of_rest, (-leaf(4, positive=True).detach().requires_grad_(),)),

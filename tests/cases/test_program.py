@@ -48,8 +48,12 @@ def test_it_is_refused(name: str) -> None:
 
 
 def test_memory_is_that_of_all_axes() -> None:
-    """Of hard attention, whose logits have an axis of words besides both of the alignment."""
+    """Of hard attention, whose logits have an axis of words besides both of the alignment; those over a vocabulary are made in
+    pieces, so here it is one of categories."""
     text = (HERE / "program" / "memory_claim_a.vispec").read_text()
+    words = check_model(parse(Source("a.vispec", text)), {"EN": 10_000})
+    assert "EN" not in show_plan(plan_model(words)).split("bytes:")[1]
+    text = text.replace("vocab EN(min_count=2, end=true)", "size EN").replace("token[EN]", "category[EN]")
     model = check_model(parse(Source("a.vispec", text)), {"EN": 10_000})
     assert "8 · |pair| · |j| · |i| · EN at the peak" in show_plan(plan_model(model))
     with pytest.raises(SpecError) as error:
