@@ -55,7 +55,7 @@ def test_memory_is_that_of_all_axes() -> None:
     assert "EN" not in show_plan(plan_model(words)).split("bytes:")[1]
     text = text.replace("vocab EN(min_count=2, end=true)", "size EN").replace("token[EN]", "category[EN]")
     model = check_model(parse(Source("a.vispec", text)), {"EN": 10_000})
-    assert "8 · |pair| · |j| · |i| · EN at the peak" in show_plan(plan_model(model))
+    assert "80000 · |pair| · |j| · |i| at the peak" in show_plan(plan_model(model))
     with pytest.raises(SpecError) as error:
         plan_model(model, Budget(memory=64_000, sizes={"EN": 10_000}))
     (found,) = error.value.diagnostics
