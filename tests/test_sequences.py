@@ -336,4 +336,13 @@ def test_a_latent_of_the_chain_is_drawn_with_it() -> None:
 def test_a_memory_of_vectors_is_read_as_it_is() -> None:
     """One of tokens goes through copies of the layers before."""
     assert "gru_memory_" not in compile_spec(Source("m.vispec", SPECS["vectors"]), {})
+    bits = (
+        SPECS["vectors"]
+        .replace("memory: real[3]*", "memory: bit[3]*")
+        .replace("net encode(source: token[W]*) -> real[3]* = embed(4) |> gru(hidden=3, bidirectional)\n", "")
+    )
+    bits = bits.replace("given y : token[W]\n    let h = encode(y[*])", "given h : bit[3]").replace(
+        "(x[<i], h)", "(x[<i], h[*])"
+    )
+    assert "gru_memory_" not in compile_spec(Source("m.vispec", bits), {})
     assert "lstm_source" in compile_spec(Source("m.vispec", SPECS["source"]), {})

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from vispec.answers.elements import Told
+from vispec.answers.elements import Told, beside
 from vispec.answers.how import How
 from vispec.answers.reading import Say
-from vispec.answers.show import Aligned
 from vispec.diagnostics import SpecError
 from vispec.lower.weights import reads_of
 from vispec.model.model import Model
@@ -208,10 +207,9 @@ class Telling:
             answers = self.means(batch, rows, wanted, of)
         else:
             answers = rows.distributions(wanted) if query == "marginals" else rows.values(wanted)
-        beside = rows.values({name: value for name, value in batch.items() if name in run.model.variable})
-        for i, (row, worth) in enumerate(zip(answers, effective.tolist(), strict=True)):
-            row = row if worth else dict.fromkeys(row)  # no draw is possible
-            yield row | {EFFECTIVE: round(worth, 1)}, Aligned(run.model, beside[i] if beside else {})
+        each = zip(answers, effective.tolist(), strict=True)  # of worth 0 where no draw is possible
+        worths = [(row if worth else dict.fromkeys(row)) | {EFFECTIVE: round(worth, 1)} for row, worth in each]
+        yield from beside(rows, batch, worths)
 
     def means(self, batch: dict[str, Any], rows: Rows, found: dict[str, Any], of: str) -> list[dict[str, Any]]:
         """A derived quantity of each row, as sums tell it: its mean, or the probabilities of its values. One that reads what is

@@ -5,12 +5,21 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from torch import Tensor
+
 from vispec.answers.show import Aligned, Labels
 from vispec.model.extent import first_plate
 from vispec.model.model import Model
+from vispec.train.scores.rows import Rows
 
 SHARED = "(shared)"
 Told = tuple[dict[str, Any], Aligned]
+
+
+def beside(rows: Rows, batch: Mapping[str, Tensor], told: Sequence[dict[str, Any]]) -> list[Told]:
+    """Answers with the data that they stand beside."""
+    values = rows.values({name: value for name, value in batch.items() if name in rows.model.variable})
+    return [(row, Aligned(rows.model, values[i] if values else {})) for i, row in enumerate(told)]
 
 
 Keys = Mapping[str, Sequence[str | int]]

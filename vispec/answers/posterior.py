@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from vispec.answers.drawn import Drawn, Indices, Telling
-from vispec.answers.elements import Told, by_element
+from vispec.answers.elements import Told, beside, by_element
 from vispec.answers.fresh import with_new
 from vispec.answers.how import How
 from vispec.answers.questions import is_query, unknown_query
@@ -118,13 +118,7 @@ def told_rows(
     rows = Rows(run.model, run.encoders, batch)
     asked = {"query": query} if other is None else {"query": "kl", "other": other}
     found: Found = module.posterior(batch, **asked)  # pyright: ignore[reportCallIssue]
-    return rows.shared(guides_of(found)), beside(run, rows, batch, answer(found, rows, query))
-
-
-def beside(run: Run, rows: Rows, batch: dict[str, torch.Tensor], told: list[dict[str, Any]]) -> list[Told]:
-    """Answers with the data that they stand beside."""
-    values = rows.values({name: value for name, value in batch.items() if name in run.model.variable})
-    return [(row, Aligned(run.model, values[i] if values else {})) for i, row in enumerate(told)]
+    return rows.shared(guides_of(found)), beside(rows, batch, answer(found, rows, query))
 
 
 def quantity(run: Run, module: nn.Module, data: Dataset, name: str, how: How) -> Iterator[Told]:
@@ -152,7 +146,7 @@ def derived(
     if common := rows.shared({name: {"mean": found[name]}}):
         return common, []
     finite = run.model.let[name].type.domain in FINITE_DOMAINS
-    return {}, beside(run, rows, batch, rows.distributions(found) if finite else rows.numbers(found))
+    return {}, beside(rows, batch, rows.distributions(found) if finite else rows.numbers(found))
 
 
 def check_derived(run: Run, name: str) -> None:

@@ -8,6 +8,7 @@ from vispec.estimators import estimators
 from vispec.explain.factors import guide, joint_guide, less_divergence
 from vispec.explain.formula import Formula, Section, Writer, joint_name, law_alone, nested, random_nets
 from vispec.model import model as m
+from vispec.plan.held.adds import asked
 from vispec.plan.order.refuse import figure
 from vispec.plan.planned import Plan
 
@@ -150,8 +151,8 @@ def supervised(told: Told) -> str:
 
 def smoothed(told: Told) -> str:
     """What training takes in the place of the outcomes that are seen."""
-    share = next((e.value for e in told.plan.model.fit if isinstance(e, m.FitEntry) and e.key == "label_smoothing"), 0)
-    return f" In it an observed category counts {1 - float(share):g} times, and the mean of all {share} times." if share else ""  # type: ignore[arg-type]
+    share = asked(told.plan.model, "label_smoothing")
+    return f" In it an observed category counts {1 - share:g} times, and the mean of all {share:g} times." if share else ""
 
 
 def estimated(told: Told) -> str:

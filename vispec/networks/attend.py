@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def attend(stream: Stream) -> None:
-    """The second sequence is what its own copies of the layers before made of it, or as it is where it is one of vectors."""
+    """The second sequence is what its own copies of the layers before made of it, or as it is where it is one of numbers."""
     if stream.memory is not None:
         read_memory(stream, stream.memory)
         return

@@ -166,8 +166,8 @@ def flow(net: Net, w: NetWriter, used: Uses, mode: str, causal: bool) -> Stream:
 
 
 def read_alike(net: Net, memory: str) -> tuple[Stage, ...]:
-    """The layers before `attend`, of which the memory has copies; of none where it is vectors, which a net may have given."""
-    if dict(net.args)[memory].domain in ("real", "positive", "unit"):
+    """The layers before `attend`, which a memory of symbols goes through copies of; one of numbers is read as it is."""
+    if dict(net.args)[memory].domain not in INTEGER_DOMAINS:
         return ()
     return tuple(takewhile(lambda stage: not networks()[stage.layer].memory, net.trunk))
 

@@ -4,6 +4,7 @@ from torch import nn
 
 from vispec.catalog import networks
 from vispec.model.model import Model, Stage
+from vispec.plan.held.adds import asked
 from vispec.plan.planner import plan_of
 from vispec.train.data import Dataset
 from vispec.train.newton.search import STARTS
@@ -31,7 +32,7 @@ def second_order(model: Model, module: nn.Module, settings: Settings, data: Data
 def noiseless(model: Model) -> bool:
     """Whether the objective is exact, smooth and the likelihood: no draws, no nets but linear ones, no smoothed labels."""
     plan = plan_of(model)
-    if any(entry.key == "label_smoothing" for entry in model.fit):
+    if asked(model, "label_smoothing"):
         return False
     return plan.exact and not plan.has_shared and all(is_linear(stage) for net in model.nets for stage in net.trunk)
 
