@@ -10,6 +10,7 @@ from vispec.factors.make import Factors, factorise
 from vispec.lower.asked.derived import Derived, derived
 from vispec.lower.asked.drawn import Drawn, drawn
 from vispec.lower.asked.guided import Guided, guided
+from vispec.lower.asked.integrated import MomentTilts, by_tilts
 from vispec.lower.asked.predicted import Predicted, predicted
 from vispec.lower.asked.query import pairs, query
 from vispec.lower.bound import combined, summed
@@ -39,7 +40,7 @@ class Outputs:
     any. summed: latent → its plates, of those that the posterior is told of. along: of chains, their place among the plates.
     constants: of each deterministic node that only parameters decide. derived: of each other one that no law reads. predicted:
     of numbers that may be missing. decoded: sequences that end by a symbol of their own. drawn: weighted draws, where they
-    are asked for."""
+    are asked for. moments: of latents that are integrated beside sums."""
 
     model: Model
     f: Factors
@@ -63,6 +64,7 @@ class Outputs:
     predicted: Predicted | None = None
     decoded: tuple[Decoded, ...] = ()
     drawn: Drawn | None = None
+    moments: MomentTilts | None = None
 
     @property
     def exact(self) -> bool:
@@ -83,7 +85,7 @@ def lower(plan: Plan | Model) -> Outputs:
     dreams = slept(s)
     sleep = None if dreams is None else program(f, {"log_q": dreams})
     fixed = {"weighed": weighs, "plan": plan, "constants": constants(f), "sleep": sleep, "otherwise": other, "derived": told}
-    fixed["predicted"] = missing
+    fixed["predicted"], fixed["moments"] = missing, by_tilts(asked)
     fixed["decoded"] = tuple(decoded(model, s.shared.orders if s.shared else {}))
     if found is None:
         return Outputs(model, f, s, made, log_prob, order, s.shared, guided=guided(s), **fixed)

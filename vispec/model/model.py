@@ -439,7 +439,8 @@ class Schedule:
 @dataclass(frozen=True)
 class Model:
     """A checked spec. `name` is the CamelCase class name (from the file's name). Declarations keep the order of the text.
-    fresh: of a fitted model, plates with elements that the fit did not meet, and the number of the first of these."""
+    fresh: of a fitted model, plates with elements that the fit did not meet, and the number of the first of these.
+    gaussian: the latents that are integrated exactly, None where nobody has looked yet; reasons: why others are not, by name."""
 
     name: str
     source: Source
@@ -458,6 +459,8 @@ class Model:
     joint: JointGuide | None = None
     embeddings: tuple[Embedding, ...] = ()
     fresh: tuple[tuple[str, int], ...] = ()
+    gaussian: tuple[str, ...] | None = None
+    reasons: tuple[tuple[str, str], ...] = ()
 
     @property
     def fixed(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from vispec.plan.budget import Budget
 from vispec.plan.formulas import WIDTH, computed
 from vispec.plan.guides import complete_guides
 from vispec.plan.held.setting import Setting, setting, tilts
+from vispec.plan.gaussian.recognise import recognised
 from vispec.plan.modified import check_modified
 from vispec.plan.order.execute import execute
 from vispec.plan.order.order import Order, order
@@ -29,7 +30,7 @@ from vispec.program.node import Node
 def completed(model: Model) -> Model:
     """The model with the guides that it asks for written out. Raises SpecError (V7xx) for what is sayable but not compiled."""
     check_modified(model)
-    found = complete_guides(model)
+    found = complete_guides(recognised(model))
     check_plannable(found)
     return found
 

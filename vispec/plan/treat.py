@@ -1,5 +1,7 @@
 """How each variable is held: at its data, summed, drawn as its estimator asks for, or left out."""
 
+from dataclasses import replace
+
 from vispec.estimators import estimators
 from vispec.model.model import Draw, Estimator, Flow, Infer, Law, Model, Past, Then, Variable
 from vispec.model.types import FINITE_DOMAINS
@@ -24,12 +26,16 @@ def treat(variable: Variable, model: Model, complete: bool) -> Treatment:
     guided = any(guide.name == name for guide in model.guide)
     if finite:
         return treat_finite(variable, asked if is_read(model, name) else None, guided)
+    if name in (model.gaussian or ()):
+        return Treatment(name, "integrate", True, "jointly Gaussian given the rest")
     if model.joint is not None and in_joint(name, model):
         estimator = asked.estimator if asked else Estimator("elbo", (("samples", 1),), variable.span)
         where = "shared by all rows" if model.single is None else "continuous"
         because = f"{where}; guide {model.joint.family} over {', '.join(model.joint.names)}"
         return Treatment(name, "draw", False, because, estimator, gradient_of(variable, estimator))
-    return treat_drawn(variable, asked, guide_law(name, model), is_shared(variable, model) and model.single is None)
+    found = treat_drawn(variable, asked, guide_law(name, model), is_shared(variable, model) and model.single is None)
+    why = dict(model.reasons).get(name)
+    return found if why is None else replace(found, because=f"{found.because}; not Gaussian: {why}")
 
 
 def treat_finite(variable: Variable, asked: Infer | None, guided: bool) -> Treatment:

@@ -121,7 +121,7 @@ def _of_map(op: str, low: list[float]) -> float:
             return min(low)
         case "where":
             return min(low[1:])
-        case "real" | "wide" | "int":
+        case "real" | "wide" | "narrow" | "int":
             return low[0]
         case "floor_div" | "mod" | "int_pow":
             return 0.0 if all(each >= 0 for each in low) else -inf
@@ -141,7 +141,7 @@ def most(node: Node) -> float:
             return max(map(most, operands))
         case Map("neg", (arg,)):
             return -least(arg)
-        case Map("wide", (arg,)):
+        case Map("wide" | "narrow", (arg,)):
             return most(arg)
         case Map("sigmoid" | "tanh" | "sin" | "cos" | "erf" | "ndtr") | Link("softmax"):
             return 1.0

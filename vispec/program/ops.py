@@ -116,9 +116,10 @@ OPS: dict[str, Op] = {
     "where": Op(3, chosen),
     "real": Op(1, real, float),
     "wide": Op(1, real),
+    "narrow": Op(1, real),
     "int": Op(1, whole, int),
     "bool": Op(1, truth, bool),
 }
 """where(test, then, otherwise): the branch that is not taken sends no gradient, whatever its value. int_pow: of whole
 numbers, the second not negative. round halves to even. real, int, bool: conversions. wide: the number in float64, whatever
-the module's dtype."""
+the module's dtype; narrow: in that again."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from vispec.model.check import check_model
 from vispec.model.model import Model
+from vispec.plan.gaussian.recognise import recognised
 from vispec.source import Source
 from vispec.syntax.parse import parse
 from vispec.syntax.tree import Size, Vocab
@@ -22,4 +23,4 @@ def vocabulary_names(source: Source) -> tuple[str, ...]:
 def check(source: Source, sizes: Mapping[str, int]) -> Model:
     """The checked model at those of `sizes` that are sizes of the spec; the others are of its vocabularies."""
     declared = size_names(source)
-    return check_model(parse(source), {name: size for name, size in sizes.items() if name in declared})
+    return recognised(check_model(parse(source), {name: size for name, size in sizes.items() if name in declared}))

@@ -13,6 +13,7 @@ from vispec.model.model import Draw, Law, Model, NetCall
 from vispec.named import get, has, put
 from vispec.plan.budget import Limits
 from vispec.plan.guides import complete_guides
+from vispec.plan.gaussian.recognise import recognised
 from vispec.source import Source
 from vispec.syntax.parse import parse
 from vispec.syntax.tree import Number, Tree
@@ -48,7 +49,7 @@ def build(source: Source, chosen: Mapping[str, int], **limits: Unpack[Limits]) -
     Raises SpecError."""
     tree = parse(source)
     sizes = small_sizes(tree, chosen)
-    model = check_model(tree, sizes)
+    model = recognised(check_model(tree, sizes))
     text = compile_spec(source, sizes, limits.get("memory"), limits.get("work"))
     sizes = {**{size.name: size.value for size in model.sizes if size.value is not None}, **sizes}
     module = load(text, class_of(text))

@@ -104,9 +104,10 @@ def finite_unknowns(built: Built) -> list[Variable]:
 
 
 def continuous_latents(built: Built) -> list[Variable]:
-    """Latents of a row that enumeration cannot sum out."""
+    """Latents of a row that are neither summed out by enumeration nor integrated out."""
     model = built.model
-    latents = [v for v in model.variables if v.role == "latent" and in_data(model, v.plates)]
+    exactly = model.gaussian or ()
+    latents = [v for v in model.variables if v.role == "latent" and in_data(model, v.plates) and v.name not in exactly]
     return [v for v in latents if v.type.domain not in ENUMERABLE]
 
 

@@ -18,6 +18,8 @@ from vispec.lower.asked.derived import complete, whole
 from vispec.lower.bound import total
 from vispec.model.model import Model, Variable
 from vispec.model.types import FINITE_DOMAINS
+from vispec.plan.gaussian.integrate import moments
+from vispec.plan.held.along import changed
 from vispec.plan.held.hold import values_axis
 from vispec.plan.held.joint import joint
 from vispec.plan.held.setting import Setting, tilts
@@ -26,8 +28,9 @@ from vispec.plan.order.refuse import IntractableError
 from vispec.program import build
 from vispec.program.axis import Axis
 from vispec.program.facts import is_tilted
-from vispec.program.node import Call, Density, Input, Node, Part, Reduce, Structure, Zeros
+from vispec.program.node import Call, Density, Draw, Input, Node, Noise, Part, Reduce, Structure, Zeros
 from vispec.program.program import Program
+from vispec.program.walk import nodes
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,13 @@ def tilt_of(s: Setting, variable: Variable) -> tuple[Node, frozenset[Axis]]:
     shape, plates = frame.shape(variable.type), tuple(map(frame.plate, variable.plates))
     at = Input(variable.name, (*plates, *shape), "real", "values")
     law, treatment = s.f.factors[variable.name].law, s.treatments[variable.name]
-    asked = of_draw(s.draws.held[frame.site(variable)], at) if treatment.kind == "draw" else of_law(law, at, shape)
+    if treatment.kind == "draw":
+        asked = of_draw(s.draws.held[frame.site(variable)], at)
+    elif treatment.kind == "integrate":
+        asked = of_law(marginal(s.draws.held[frame.site(variable)]), at, shape)
+    else:
+        gaussian = [name for name, found in s.treatments.items() if found.kind == "integrate"]
+        asked = of_law(averaged(changed(law, s.draws.held), gaussian), at, shape)
     asked = frame.named(asked, f"told_{variable.name}")
     return build.reduce("sum", build.mul(Input(variable.name, at.order, "real", "tilt"), asked), shape), frozenset(plates)
 
@@ -148,6 +157,33 @@ def of_law(law: Law, at: Node, shape: tuple[Axis, ...]) -> Node:
         case ThenLaw(axis, laws):
             return by_position(axis, [of_law(each, at, shape) for each in laws])
     raise TypeError(f"{type(law).__name__} of what may be missing")
+
+
+def marginal(value: Node) -> Law:
+    """The law of a value that is affine in what is integrated, given all else."""
+    told = moments(value)
+    scale = build.apply("sqrt", build.apply("max", told.variance, 0.0))
+    return DrawLaw("Normal", (("loc", told.mean, ()), ("scale", scale, ())))
+
+
+def averaged(law: Law, gaussian: Sequence[str]) -> Law:
+    """A law over the posterior of what is integrated: normal ones around what is affine in it are normal again."""
+    match law:
+        case DrawLaw("Normal", ((_, loc, own), (_, scale, _))) if reads_gaussian(loc, gaussian):
+            told = moments(loc)
+            whole = build.apply("sqrt", build.add(told.variance, build.apply("square", scale)))
+            return DrawLaw("Normal", (("loc", told.mean, own), ("scale", whole, own)))
+        case DrawLaw("MultivariateNormal", ((_, loc, own), scale)) if reads_gaussian(loc, gaussian):
+            return DrawLaw("MultivariateNormal", (("loc", moments(loc).mean, own), scale))  # of which the mean alone is told
+        case ChoiceLaw(test, then, otherwise):
+            return ChoiceLaw(test, averaged(then, gaussian), averaged(otherwise, gaussian))
+        case ThenLaw(axis, laws):
+            return ThenLaw(axis, tuple(averaged(each, gaussian) for each in laws))
+    return law
+
+
+def reads_gaussian(node: Node, names: Sequence[str]) -> bool:
+    return any(isinstance(each, Draw | Noise) and each.site in names for each in nodes([node]))
 
 
 def of_draw(value: Node, at: Node) -> Node:

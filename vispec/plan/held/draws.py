@@ -28,6 +28,9 @@ from vispec.program.node import Call, Draw, Node, Noise, Part, Site
 from vispec.program.walk import substitute
 
 
+INTEGRATED = Way("integrated", smooth=True)
+
+
 def same(node: Node) -> Node:
     return node
 
@@ -65,7 +68,9 @@ class Draws:
         return self.f.model
 
     def way(self, name: str) -> Way:
-        """How a draw passes a gradient."""
+        """How a draw passes a gradient. What is integrated is a smooth function of the noise that it is integrated over."""
+        if self.treatments[name].kind == "integrate":
+            return INTEGRATED
         estimator = self.treatments[name].estimator
         assert estimator is not None
         return way_of(self.model.variable[name], estimator)

@@ -13,6 +13,7 @@ from vispec.model.model import Variable
 from vispec.plan.guides import is_shared
 from vispec.plan.held.adds import labels, log_ratio, minus_kl
 from vispec.plan.held.draws import Draws
+from vispec.plan.gaussian.integrate import without
 from vispec.plan.held.hold import Held, hold, values_axis, values_of
 from vispec.plan.held.smoothing import smoothed
 from vispec.plan.order.problem import Factor, Lag, Latent, Pointer, Problem
@@ -59,16 +60,18 @@ def joint(
                 nodes[f"labels_{name}"] = taught, variable.plates
     sites = {name: site_of(frame, name) for name in summed}
     tilts = more or {}
-    roots = substitute([node for node, _ in (*nodes.values(), *tilts.values())], draws.held, frame.hints)
+    parts = [Factor(name, node, frozenset(map(frame.plate, plates))) for name, (node, plates) in nodes.items()]
+    parts += [Factor(name, node, plates, True) for name, (node, plates) in tilts.items()]
+    roots = substitute([each.node for each in parts], draws.held, frame.hints)
+    parts = [replace(each, node=node) for each, node in zip(parts, roots, strict=True)]
     for state, each in frame.states.items():
         frame.named(substitute([state], draws.held)[0], each.site.name)
-    found, held = hold(roots, sites, values, frame.hints)
+    if gaussian := [name for name, found in treatments.items() if found.kind == "integrate"]:
+        parts = without(gaussian, f, parts)
+    found, held = hold([each.node for each in parts], sites, values, frame.hints)
     factors = tuple(
-        Factor(name, named(frame, name, node), frozenset(map(frame.plate, plates)))
-        for (name, (_, plates)), node in zip(nodes.items(), found, strict=False)
+        replace(each, node=node if each.asks else named(frame, each.name, node)) for each, node in zip(parts, found, strict=True)
     )
-    asked = zip(tilts.items(), found[len(nodes) :], strict=True)
-    factors += tuple(Factor(name, node, plates, True) for (name, (_, plates)), node in asked)
     factors += tuple(counted(frame, model.variable[name], held) for name in summed if has_fewer(held, name))
     factors += tuple(unpadded(frame, name, held) for name in summed if has_padding(held, name))
     latents = tuple(latent(frame, model.variable[name], held) for name in summed)
@@ -128,6 +131,8 @@ def terms(f: Factors, variable: Variable, treatment: Treatment, draws: Draws) ->
     match treatment.kind:
         case "free":
             return {}
+        case "integrate":  # its law is that of the noise that it is made of, but where the data have it
+            return {} if variable.role != "partial" else {f"log_{name}": build.where(frame.observed(variable), density, 0.0)}
         case "draw":
             guided = name in f.guides or draws.way(name).point or variable.role == "partial"
             if not guided:

@@ -117,6 +117,7 @@ MAPS: dict[str, Callable[..., Tensor]] = {
     "where": lambda test, then, otherwise: torch.where(test, then, otherwise),
     "real": _real,
     "wide": _real,
+    "narrow": _real,
     "int": lambda x: x.long(),
     "bool": lambda x: x.bool(),
 }

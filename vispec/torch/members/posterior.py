@@ -14,6 +14,7 @@ from vispec.torch.text.names import local
 
 TILTED = "log p of each row with `tilt` added to the latents' log-joint and `total` for sums; its gradient answers a query."
 PAIRS = "log p of each row with `tilt` added to the log-joint of each chain's neighbours: its gradient is their posterior."
+MOMENTS = "log p of each row with `tilt` times what is integrated added: its gradient is its posterior mean and second moment."
 QUERIES = "vispec.kernels.told.queries"
 
 
@@ -65,7 +66,18 @@ def posterior(m: Members, o: Outputs) -> None:
         kernels.append((QUERIES, "pairs"))
     several = o.setting.draws.samples is not None
     rest = f"{', False' if several else ''}{', other=other' if exact else ''}"
-    if o.guided is None:
+    if o.moments is not None:
+        m.program("with_moments", o.moments.program, MOMENTS, (batch, tilt), before=before)
+        doc = "Tilts of nothing for the means and second moments of what is integrated."
+        m.program("no_moments", o.moments.zeros, doc, returns="dict", result="dict[str, Tensor]", orders=o.moments.orders)
+        lines += [
+            f"    found = ask(self, batch, query, *self.unknowns(batch){rest})",
+            '    if query != "marginals":',
+            "        return found",
+            "    return found | moments_over_sums(self.with_moments, batch, self.no_moments(batch))",
+        ]
+        kernels.append(("vispec.kernels.told.moments", "moments_over_sums"))
+    elif o.guided is None:
         lines.append(f"    return ask(self, batch, query, *self.unknowns(batch){rest})")
     else:
         lines.append("    zeros, inside = self.unknowns(batch)")

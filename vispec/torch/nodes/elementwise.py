@@ -9,6 +9,7 @@ from vispec.program.facts import moving, positive
 from vispec.program.node import Const, Map, Node
 from vispec.torch.nodes.writer import ONE, PLAIN, Writer
 from vispec.torch.text.code import (
+    attribute,
     AND,
     COMPARE,
     NOT,
@@ -313,6 +314,11 @@ def _wide(w: Writer, node: Map, values: list[Value]) -> Value:
     return replace(value, code=method(value.code, "double"))
 
 
+def _narrow(w: Writer, node: Map, values: list[Value]) -> Value:
+    (value,) = values
+    return value if value.python else replace(value, code=method(value.code, "to", attribute(ONE, "dtype")))
+
+
 def _int(w: Writer, node: Map, values: list[Value]) -> Value:
     (value,) = values
     if value.dtype == "real":
@@ -369,6 +375,7 @@ BY_OP: dict[str, Callable[[Writer, Map, list[Value]], Value]] = {
     "where": _where,
     "real": _real,
     "wide": _wide,
+    "narrow": _narrow,
     "int": _int,
     "bool": _bool,
 }

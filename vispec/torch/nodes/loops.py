@@ -89,9 +89,11 @@ def needed(w: Writer, node: Loop) -> list[int]:
 
 
 def back(node: Loop, at: int) -> tuple[int, int]:
-    """Of a state that only hands on what another one was: that one, and how many steps back."""
+    """Of a state that only hands on what another one was: that one, and how many steps back. One that keeps its own is none."""
     lag = 1
     while isinstance(root := node.bodies[-1][at], Carried) and root.what == "state" and root.loop == node.loop:
+        if root.index == at:
+            break
         at, lag = root.index, lag + 1
     return at, lag
 

@@ -15,6 +15,7 @@ from vispec.diagnostics import SpecError
 from vispec.model.check import check_model
 from vispec.model.model import Model
 from vispec.model.walk import is_read
+from vispec.plan.gaussian.recognise import recognised
 from vispec.plan.planner import plan_of
 from vispec.syntax.parse import parse
 from vispec.syntax.tree import Fit, Guide, Infer, Plate, Statement, Tree, Variable
@@ -48,7 +49,7 @@ class Changed(Run):
     @cached_property
     def model(self) -> Model:  # pyright: ignore[reportIncompatibleVariableOverride]
         sizes = {name: size for name, size in self.config.sizes.items() if name in size_names(self.source)}
-        return replace(check_model(self.change(parse(self.source)), sizes), fresh=self.fresh)
+        return replace(recognised(check_model(self.change(parse(self.source)), sizes)), fresh=self.fresh)
 
     @cached_property
     def encoders(self) -> Encoders:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -1,7 +1,7 @@
 """The joint density of one row, and the sum over everything unknown in it, by enumerating every assignment."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 
@@ -13,7 +13,7 @@ from vispec.model.model import Model, Variable
 from vispec.verify.errors import NoNumberError, NotCheckedError
 from vispec.verify.oracle.densities import log_density
 from vispec.verify.oracle.expressions import Scene, Value
-from vispec.verify.oracle.row import ENUMERABLE, Cell, Row, as_tensor, in_data, place_of
+from vispec.verify.oracle.row import ENUMERABLE, Cell, Row, as_tensor, in_data, place_of, shape_of
 from vispec.verify.oracle.trees import arc_marginals
 
 Assignment = Mapping[Cell, Tensor]
@@ -89,6 +89,8 @@ def enumerate_log_prob(
         raise NotCheckedError(f"{terms} assignments for one row")
     scene = Scene(model, module, row)
     scene.integrated = frozenset(integrated)
+    if unknown := [cell for cell in gaussian_cells(model, row) if cell not in given]:
+        return integrated_out(scene, unknown, cells, supports, given, set(integrated))
     tables = [FactorTable(scene, factor) for factor in factors(model, row) if factor[2] not in integrated]
     tensors = [
         [as_tensor(v, model.variable[c[0]].type, row.sizes) for v in support]
@@ -97,6 +99,65 @@ def enumerate_log_prob(
     choices = list(product(*(range(len(support)) for support in supports)))
     log_joints = _sums(scene, tables, cells, tensors, choices, dict(given))
     return Enumeration(cells, supports, torch.tensor(choices, dtype=torch.int64).reshape(len(choices), len(cells)), log_joints)
+
+
+MOST = 300  # joint values, each of which takes a Hessian
+
+
+def gaussian_cells(model: Model, row: Row) -> list[Cell]:
+    """The cells of what is integrated, that the data do not have."""
+    names = model.gaussian or ()
+    return [cell for name in names for cell in row.cells(model.variable[name]) if cell not in row.values]
+
+
+def integrated_out(
+    scene: Scene,
+    unknown: list[Cell],
+    cells: tuple[Cell, ...],
+    supports: tuple[tuple[Value, ...], ...],
+    given: Assignment,
+    left_out: set[Cell],
+) -> Enumeration:
+    """The joint of each choice of the finite cells with all Gaussian ones integrated: log p is a quadratic function of these,
+    which its value, gradient and Hessian at 0 tell. No step of the compiler's takes part in it."""
+    model, row = scene.model, scene.row
+    choices = list(product(*(range(len(support)) for support in supports)))
+    if len(choices) > MOST:
+        raise NotCheckedError(f"{len(choices)} assignments for one row, each a Gaussian integral")
+    shapes = [shape_of(model.variable[name].type, row.sizes) for name, _ in unknown]
+    sizes = [math.prod(shape) for shape in shapes]
+    scored = [each for each in factors(model, row) if each[2] not in left_out]
+    found = list[Tensor]()
+    for choice in choices:
+        fixed = {
+            cell: as_tensor(support[i], model.variable[cell[0]].type, row.sizes)
+            for cell, support, i in zip(cells, supports, choice, strict=True)
+        }
+
+        def density(z: Tensor, fixed: dict[Cell, Tensor] = fixed) -> Tensor:
+            parts = (part.reshape(shape) for part, shape in zip(z.split(sizes), shapes, strict=True))
+            scene.assignment = {**given, **fixed, **dict(zip(unknown, parts, strict=True))}
+            terms = [log_density(v, law, place_of(model, v, cell), scene) for v, law, cell in scored]
+            return torch.stack(terms).sum()
+
+        found.append(gaussian_integral(density, sum(sizes)))
+    numbers = torch.tensor(choices, dtype=torch.int64).reshape(len(choices), len(cells))
+    return Enumeration(cells, supports, numbers, torch.stack(found))
+
+
+def gaussian_integral(density: Callable[[Tensor], Tensor], size: int) -> Tensor:
+    """log ∫ exp density(z) dz over `size` numbers of which it is a quadratic function."""
+    zero = torch.zeros(size, dtype=torch.float64, requires_grad=True)
+    value = density(zero)
+    if not bool(value.isfinite()):
+        return value.detach()
+    (slope,) = torch.autograd.grad(value, zero, create_graph=True)
+    rows = [torch.autograd.grad(each, zero, create_graph=True, materialize_grads=True)[0] for each in slope]
+    precision = -torch.stack(rows)
+    factor = torch.linalg.cholesky(precision)
+    mean = torch.cholesky_solve(slope.unsqueeze(-1), factor).squeeze(-1)
+    log_det = 2 * factor.diagonal().log().sum()
+    return value + 0.5 * slope @ mean - 0.5 * log_det + 0.5 * size * math.log(2 * math.pi)
 
 
 def factors(model: Model, row: Row) -> Iterator[Factor]:
@@ -112,8 +173,9 @@ def unknown_cells(model: Model, row: Row, given: Assignment) -> tuple[tuple[Cell
     """Cells to enumerate, and missing cells of infinite support: those integrate to 1 as long as nothing reads them."""
     finite: list[Cell] = []
     integrated: list[Cell] = []
+    exactly = {*gaussian_cells(model, row)}
     for variable, _, cell in factors(model, row):
-        if cell in row.values or cell in given:
+        if cell in row.values or cell in given or cell in exactly:
             continue
         if variable.type.domain in ENUMERABLE:
             finite.append(cell)

@@ -1,0 +1,22 @@
+"""Moments of latents that are integrated, averaged over the posterior of what is summed beside them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def moments_over_sums(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """The mean and the deviation of each number, (B, *plates, *event), from the gradient of log p for tilts "z mean" of the mean
+    and "z square" of the second moment."""
+    with torch.enable_grad():
+        inputs = [each.requires_grad_() for each in tilt.values()]
+        found = dict(zip(tilt, torch.autograd.grad(tilted(batch, tilt).sum(), inputs), strict=True))
+    names = dict.fromkeys(name.rpartition(" ")[0] for name in tilt)
+    return {
+        name: {
+            "mean": (mean := found[f"{name} mean"]),
+            "sd": (found[f"{name} square"] - mean.square()).clamp(min=0).sqrt(),
+        }
+        for name in names
+    }

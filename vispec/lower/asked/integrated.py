@@ -1,0 +1,80 @@
+"""The posterior of latents that are integrated: the mean and the deviation of each of their numbers.
+
+Given what is summed beside them they are known in closed form; then a tilt t adds t · (mean, mean² + variance) to the log-joint,
+and the gradient of log p at t = 0 averages these over the posterior of the sums."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from vispec.lower.bound import combined, total
+from vispec.plan.gaussian.integrate import moments
+from vispec.plan.held.joint import joint
+from vispec.plan.held.setting import Setting
+from vispec.plan.order.refuse import IntractableError
+from vispec.program import build
+from vispec.program.axis import Axis
+from vispec.program.node import Input, Node, Zeros
+from vispec.program.program import Program
+
+
+@dataclass(frozen=True)
+class MomentTilts:
+    """program: log p with tilts "z mean" and "z square". zeros: tilts of nothing. orders: of latents, their axes."""
+
+    program: Program
+    zeros: Program
+    orders: Mapping[str, tuple[Axis, ...]]
+
+
+def names_of(s: Setting) -> list[str]:
+    return [name for name, found in s.treatments.items() if found.kind == "integrate"]
+
+
+def sums(s: Setting) -> bool:
+    return any(found.kind == "sum" for found in s.treatments.values())
+
+
+def order_of(s: Setting, name: str) -> tuple[Axis, ...]:
+    variable = s.f.model.variable[name]
+    return (*map(s.f.frame.plate, variable.plates), *s.f.frame.shape(variable.type))
+
+
+def in_closed_form(s: Setting) -> dict[str, Node]:
+    """"z mean" and "z sd" of each, where nothing is summed beside them."""
+    if sums(s) or s.combine != "exact" or not names_of(s):
+        return {}
+    frame, found = s.f.frame, dict[str, Node]()
+    for name in names_of(s):
+        told = moments(s.draws.held[frame.site(s.f.model.variable[name])])
+        found[f"{name} mean"] = told.mean
+        found[f"{name} sd"] = build.apply("sqrt", build.apply("max", told.variance, 0.0))
+    whole = joint(s.f, s.treatments, s.draws, {name: (node, frozenset[Axis]()) for name, node in found.items()})
+    nodes = {each.name: each.node for each in whole.problem.factors if each.asks}
+    return {name: build.spread(build.apply("narrow", nodes[name]), order_of(s, name.partition(" ")[0])) for name in found}
+
+
+def by_tilts(s: Setting) -> MomentTilts | None:
+    """The same where labels are summed; None elsewhere."""
+    if not sums(s) or s.combine != "exact" or not names_of(s):
+        return None
+    frame, orders, tilts = s.f.frame, dict[str, tuple[Axis, ...]](), dict[str, tuple[Node, frozenset[Axis]]]()
+    for name in names_of(s):
+        variable, order = s.f.model.variable[name], order_of(s, name)
+        told = moments(s.draws.held[frame.site(variable)])
+        square = build.add(told.variance, build.apply("square", told.mean))
+        for what, node in (("mean", told.mean), ("square", square)):
+            key = f"{name} {what}"
+            orders[key] = order
+            added = build.mul(Input(key, order, "real", "tilt"), node)
+            plates = tuple(map(frame.plate, variable.plates))
+            tilts[f"tilt_{key}"] = build.reduce("sum", added, frame.shape(variable.type)), frozenset(plates)
+    tilted = replace(s, joint=joint(s.f, s.treatments, s.draws, tilts))
+    try:
+        node, _ = total(tilted)
+    except IntractableError:
+        return None
+    program = Program({"tilted": combined(tilted, node, query=True)}, frame.hints, frame.spans)
+    zeros = Program({key: Zeros(order) for key, order in orders.items()}, frame.hints, frame.spans)
+    return MomentTilts(program, zeros, orders)

@@ -1,0 +1,181 @@
+"""The integral over one set of coupled latents, and their posterior moments.
+
+    ∫ N(e; 0, 1) Π exp(-r(e)² / 2) de = exp(-(c - bᵀ A⁻¹ b) / 2) |A|^(-1/2),    [[A, b], [bᵀ, c]] = I + Σ r rᵀ over e and 1
+
+Each latent is its law's location plus its scale times standard normal numbers e, so that a scale may be 0. Those that each
+element of their plates has for itself are integrated there, the deepest plates first; what is left of the sum of squares goes
+on to those of the plates around (a Schur complement), and posterior moments come back from these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from vispec.plan.gaussian.groups import Group, Placed, all_own, ordered_groups
+from vispec.plan.gaussian.squares import KERNELS
+from vispec.program import build
+from vispec.program.affine import Form, Term, added, dense_along, densified
+from vispec.program.axis import Axis, ordered
+from vispec.program.cost import Numbers
+from vispec.program.node import Call, Node, Part
+from vispec.program.size import Size
+
+ONE, ONE_TOO = Axis("1", "event", Size.of(1)), Axis("1'", "event", Size.of(1))
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of a value that is affine in the latents: its posterior mean and variance."""
+
+    mean: Node
+    variance: Node
+
+
+class Block:
+    """axes: of each latent those of its numbers. flat: latents without a law. asked: forms of whose moments are asked."""
+
+    def __init__(
+        self,
+        axes: Mapping[str, tuple[Axis, ...]],
+        squares: Sequence[Placed],
+        flat: Collection[str],
+        numbers: Numbers,
+        asked: Sequence[Placed] = (),
+    ):
+        self.axes, self.flat = axes, flat
+        dense = {name: {axis for axis in own if not all_own([*squares, *asked], name, axis)} for name, own in axes.items()}
+        self.groups = ordered_groups(axes, dense, squares, numbers)
+        self.group = {name: group for group in self.groups for name in group.names}
+        self.seeds = {name: {axis: dense_along(axis) for axis in ordered(of)} for name, of in dense.items()}
+        self.own_columns = {name: self.column(name) for name in axes}
+        self.squares = [replace(each, square=replace(each.square, form=self.laid(each.square.form))) for each in squares]
+
+    def column(self, name: str) -> Axis | None:
+        """The axis of all numbers that a latent has for an element of its group; None where that is one."""
+        seeds = [*self.seeds[name].values()]
+        return None if not seeds else seeds[0] if len(seeds) == 1 else Axis(name, "event", size_of(seeds))
+
+    def columns(self, group: Group) -> list[tuple[str, Axis | None]]:
+        return [(name, self.own_columns[name]) for each in (group, *group.ancestors) for name in each.names]
+
+    # ---- squares as matrices
+
+    def laid(self, form: Form) -> Form:
+        """Its terms along the axes of all numbers of each latent."""
+        terms = (densified(t, [*self.seeds[t.name]], self.seeds[t.name]) for t in form.terms if t.name in self.axes)
+        return added([Form(form.offset), *(Form(build.node(0.0), (term,)) for term in terms)])
+
+    def vector(self, form: Form, group: Group, axis: Axis, last: Node | None) -> Node:
+        """The coefficients of a form along the numbers of a group and of its ancestors, and then `last`."""
+        terms = {term.name: term for term in form.terms}
+        parts = [(self.part(terms.get(name), name, own), own) for name, own in self.columns(group)]
+        return build.concat([*parts, *([] if last is None else [(build.apply("real", last), None)])], axis)
+
+    def part(self, term: Term | None, name: str, own: Axis | None) -> Node:
+        if term is None:
+            return build.node(0.0) if own is None else build.spread(build.node(0.0), (own,))
+        seeds = [*self.seeds[name].values()]
+        return term.coefficient if own is None else build.merge(build.spread(term.coefficient, seeds), seeds, own)
+
+    def gram(self, each: Placed, group: Group) -> Node:
+        """Σ form formᵀ over all elements that the group has not for itself; of a linear one what makes -½ of it the form."""
+        square, over = each.square, each.axes - group.own
+        there = build.both(*(build.inside(axis) for axis in ordered(each.axes)))
+        vector = build.spread(self.vector(square.form, group, group.row, square.form.offset), ordered(over))
+        vector = build.apply("wide", build.where(there, vector, 0.0))
+        swapped = {group.row: group.column}
+        if not square.linear:
+            factors = (vector, build.rename(vector, swapped))
+            return build.contract(factors, over) if over else build.mul(*factors)
+        last = self.vector(Form(build.node(0.0)), group, group.column, build.node(1.0))
+        crossed = build.neg(build.mul(build.reduce("sum", vector, over), last))
+        return build.add(crossed, build.rename(crossed, {group.row: group.column, group.column: group.row}))
+
+    @cached_property
+    def eliminated(self) -> dict[int, tuple[Node, Call]]:
+        """Of each group its matrix, those of what was integrated before it counted in, and its elimination."""
+        place = {name: at for at, group in enumerate(self.groups) for name in group.names}
+        left = [list[Node]() for _ in self.groups]
+        for each in self.squares:
+            first = min(place[name] for name in each.square.form.names)
+            left[first].append(self.gram(each, self.groups[first]))
+        found = dict[int, tuple[Node, Call]]()
+        for at, group in enumerate(self.groups):
+            matrix = self.whole(build.add(*left[at]) if left[at] else build.node(0.0), group)
+            parent = group.parent
+            one, other = (ONE, ONE_TOO) if parent is None else (parent.row, parent.column)
+            results = (((one, other), "real"), ((), "real"))
+            call = Call("kernel", f"{KERNELS}:eliminate", ((matrix, (group.row, group.column), ""),), results, self.counts(group))
+            if parent is not None:
+                left[self.groups.index(parent)].append(build.reduce("sum", Part(call, 0), group.own - parent.own))
+            found[at] = matrix, call
+        return found
+
+    def whole(self, matrix: Node, group: Group) -> Node:
+        """A matrix with all of its axes; past the ends of plates no latent without a law is left undetermined."""
+        matrix = build.spread(matrix, (group.row, group.column, *ordered(group.own)))
+        inside = build.both(*(build.inside(axis) for axis in ordered(group.own)))
+        if not {*group.names} & {*self.flat} or build.is_const(inside):
+            return matrix
+        return build.where(inside, matrix, build.apply("real", build.eq(build.position(group.row), build.position(group.column))))
+
+    def counts(self, group: Group) -> tuple[tuple[str, Node], ...]:
+        """How many numbers a group has, and where some are without a law, which."""
+        many = {name: build.node(1) if (own := self.own_columns[name]) is None else build.extent(own) for name in group.names}
+        size = (("size", build.add(*many.values())),)
+        free = [count for name, count in many.items() if name in self.flat]
+        return (*size, ("free", build.add(*free))) if free else size
+
+    # ---- answers
+
+    def evidence(self) -> tuple[Node, frozenset[Axis]]:
+        """The log of the integral, for each element of these axes."""
+        roots = [group for group in self.groups if group.parent is None]
+        kept = frozenset.intersection(*(group.own for group in roots))
+        parts = list[Node]()
+        for at, group in enumerate(self.groups):
+            _, call = self.eliminated[at]
+            if group.parent is None:
+                rest = build.pick(Part(call, 0), {ONE: build.node(0), ONE_TOO: build.node(0)})
+                parts.append(build.reduce("sum", build.mul(-0.5, rest), group.own - kept))
+            parts.append(build.neg(build.reduce("sum", Part(call, 1), group.own - kept)))
+        return build.add(*parts), kept
+
+    @cached_property
+    def posterior(self) -> dict[int, tuple[Node, Node, Axis, Axis]]:
+        """Of each group the means and covariances of its numbers and its ancestors', along two axes."""
+        found = dict[int, tuple[Node, Node, Axis, Axis]]()
+        for at in reversed(range(len(self.groups))):
+            group, (matrix, _) = self.groups[at], self.eliminated[at]
+            row, column = Axis("e", "event"), Axis("e'", "event")
+            given: list[tuple[Node, tuple[Axis, ...], str]] = [(matrix, (group.row, group.column), "")]
+            if group.parent is not None:
+                mean, covariance, above, beside = found[self.groups.index(group.parent)]
+                given += [(mean, (above,), "mean"), (covariance, (above, beside), "covariance")]
+            results = (((row,), "real"), ((row, column), "real"))
+            call = Call("kernel", f"{KERNELS}:moments", tuple(given), results, self.counts(group))
+            found[at] = Part(call, 0), Part(call, 1), row, column
+        return found
+
+    def moments(self, form: Form) -> Moments:
+        """Of the part of a form that reads latents of this block; the offset is none of it."""
+        form = self.laid(Form(build.node(0.0), form.terms))
+        at = min(self.groups.index(self.group[term.name]) for term in form.terms)
+        mean, covariance, row, column = self.posterior[at]
+        vector = self.vector(form, self.groups[at], row, None)
+        other = build.rename(vector, {row: column})
+        return Moments(build.contract((vector, mean), (row,)), build.contract((vector, covariance, other), (row, column)))
+
+
+def size_of(axes: Sequence[Axis]) -> Size | None:
+    """The product of their sizes, where all are known."""
+    found = Size.of(1)
+    for axis in axes:
+        if axis.origin.size is None:
+            return None
+        found = found * axis.origin.size
+    return found
+
+
