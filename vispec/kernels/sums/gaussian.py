@@ -8,27 +8,33 @@ from torch import Tensor
 from vispec.kernels.backward import first_derivative
 
 
-def eliminate(matrix: Tensor, size: int, free: int = 0) -> tuple[Tensor, Tensor]:
+def eliminate(matrix: Tensor, prior: Tensor | None = None, *, size: int) -> tuple[Tensor, Tensor]:
     """What is left of a sum of squares after its first numbers are integrated out, and half the logarithm of a determinant.
 
-    matrix (..., N, N): Σ r rᵀ of forms r over N - 1 numbers and 1. The first `size` numbers are standard normal besides, the
-    last `free` of these aside. Gives the Schur complement (..., N - size, N - size), and ½ log |A| (...) of their precision A."""
-    return Eliminated.apply(matrix, size, free)  # type: ignore[return-value]
+    matrix (..., N, N): Σ r rᵀ of forms r over N - 1 numbers and 1. The first `size` numbers are standard normal besides, those
+    aside that prior (..., size) has as 0, which have no law. Gives the Schur complement (..., N - size, N - size), and
+    ½ log |A| (...) of their precision A, in units of 2π for numbers without a law. nan where A is not positive definite."""
+    return Eliminated.apply(matrix, prior, size)  # type: ignore[return-value]
+
+
+def with_prior(matrix: Tensor, prior: Tensor | None, size: int) -> Tensor:
+    """The precision of the first numbers."""
+    known = matrix.new_ones(size) if prior is None else prior.to(matrix.dtype)
+    return matrix[..., :size, :size] + known.diag_embed()
 
 
 class Eliminated(torch.autograd.Function):
     """The gradient is that of moments: A⁻¹ and the means A⁻¹ b for what is left."""
 
     @staticmethod
-    def forward(ctx, matrix, size, free):
-        prior = torch.ones(size, dtype=matrix.dtype, device=matrix.device)
-        prior[size - free :] = 0
-        own = matrix[..., :size, :size] + prior.diag()
-        factor, failed = torch.linalg.cholesky_ex(own)
+    def forward(ctx, matrix, prior, size):
+        factor, failed = torch.linalg.cholesky_ex(with_prior(matrix, prior, size))
         right = torch.linalg.solve_triangular(factor, matrix[..., :size, size:], upper=False)
         rest = matrix[..., size:, size:] - right.mT @ right
         half = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        half = half.masked_fill(failed > 0, torch.nan)  # not positive definite: no value
+        if prior is not None:
+            half = half - (1 - prior).sum(-1) * 0.9189385332046727  # log(2π) / 2
+        half = half.masked_fill(failed > 0, torch.nan)
         ctx.save_for_backward(factor, right)
         return rest, half
 
@@ -56,13 +62,16 @@ def inverse_factor(factor: Tensor) -> Tensor:
 
 
 def moments(
-    matrix: Tensor, size: int, free: int = 0, mean: Tensor | None = None, covariance: Tensor | None = None
+    matrix: Tensor,
+    prior: Tensor | None = None,
+    mean: Tensor | None = None,
+    covariance: Tensor | None = None,
+    *,
+    size: int,
 ) -> tuple[Tensor, Tensor]:
     """Posterior means (..., N - 1) and covariances (..., N - 1, N - 1) of all numbers that a matrix (..., N, N) of `eliminate`
     is over, from those of what is left after its first `size`: mean (..., N - size - 1), covariance likewise."""
-    prior = torch.ones(size, dtype=matrix.dtype, device=matrix.device)
-    prior[size - free :] = 0
-    factor, failed = torch.linalg.cholesky_ex(matrix[..., :size, :size] + prior.diag())
+    factor, failed = torch.linalg.cholesky_ex(with_prior(matrix, prior, size))
     inverse = torch.cholesky_inverse(factor).masked_fill(failed[..., None, None] > 0, torch.nan)
     solved = -inverse @ matrix[..., :size, size:]  # given what is left, the mean is linear in it
     if mean is None or covariance is None:

@@ -9,7 +9,7 @@ on to those of the plates around (a Schur complement), and posterior moments com
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -34,17 +34,18 @@ class Moments:
 
 
 class Block:
-    """axes: of each latent those of its numbers. flat: latents without a law. asked: forms of whose moments are asked."""
+    """axes: of each latent those of its numbers. laws: of latents of which some numbers have no law, 1 for each that has one
+    and 0 for the others. asked: forms of whose moments are asked."""
 
     def __init__(
         self,
         axes: Mapping[str, tuple[Axis, ...]],
         squares: Sequence[Placed],
-        flat: Collection[str],
+        laws: Mapping[str, Node],
         numbers: Numbers,
         asked: Sequence[Placed] = (),
     ):
-        self.axes, self.flat = axes, flat
+        self.axes, self.laws = axes, laws
         dense = {name: {axis for axis in own if not all_own([*squares, *asked], name, axis)} for name, own in axes.items()}
         self.groups = ordered_groups(axes, dense, squares, numbers)
         self.group = {name: group for group in self.groups for name in group.names}
@@ -71,7 +72,9 @@ class Block:
         """The coefficients of a form along the numbers of a group and of its ancestors, and then `last`."""
         terms = {term.name: term for term in form.terms}
         parts = [(self.part(terms.get(name), name, own), own) for name, own in self.columns(group)]
-        return build.concat([*parts, *([] if last is None else [(build.apply("real", last), None)])], axis)
+        parts += [] if last is None else [(build.apply("real", last), None)]
+        ((alone, own),) = parts if len(parts) == 1 else ((None, None),)
+        return build.rename(alone, {own: axis}) if alone is not None and own is not None else build.concat(parts, axis)
 
     def part(self, term: Term | None, name: str, own: Axis | None) -> Node:
         if term is None:
@@ -103,30 +106,36 @@ class Block:
             left[first].append(self.gram(each, self.groups[first]))
         found = dict[int, tuple[Node, Call]]()
         for at, group in enumerate(self.groups):
-            matrix = self.whole(build.add(*left[at]) if left[at] else build.node(0.0), group)
+            matrix = build.add(*left[at]) if left[at] else build.node(0.0)
+            matrix = build.spread(matrix, (group.row, group.column, *ordered(group.own)))
             parent = group.parent
             one, other = (ONE, ONE_TOO) if parent is None else (parent.row, parent.column)
             results = (((one, other), "real"), ((), "real"))
-            call = Call("kernel", f"{KERNELS}:eliminate", ((matrix, (group.row, group.column), ""),), results, self.counts(group))
+            given = ((matrix, (group.row, group.column), ""), *self.prior(group))
+            call = Call("kernel", f"{KERNELS}:eliminate", given, results, self.size(group))
             if parent is not None:
                 left[self.groups.index(parent)].append(build.reduce("sum", Part(call, 0), group.own - parent.own))
             found[at] = matrix, call
         return found
 
-    def whole(self, matrix: Node, group: Group) -> Node:
-        """A matrix with all of its axes; past the ends of plates no latent without a law is left undetermined."""
-        matrix = build.spread(matrix, (group.row, group.column, *ordered(group.own)))
-        inside = build.both(*(build.inside(axis) for axis in ordered(group.own)))
-        if not {*group.names} & {*self.flat} or build.is_const(inside):
-            return matrix
-        return build.where(inside, matrix, build.apply("real", build.eq(build.position(group.row), build.position(group.column))))
+    def prior(self, group: Group) -> list[tuple[Node, tuple[Axis, ...], str]]:
+        """Where some numbers of a group have no law, which have one: all past the ends of plates, so that none is undetermined."""
+        if not self.laws.keys() & {*group.names}:
+            return []
+        parts = list[tuple[Node, Axis | None]]()
+        for name in group.names:
+            inside = build.both(*(build.inside(axis) for axis in self.axes[name]))
+            known = build.where(inside, self.laws.get(name, build.node(1.0)), 1.0)
+            own, seeds = self.own_columns[name], self.seeds[name]
+            laid = build.spread(build.rename(known, seeds), [*seeds.values()])
+            parts.append((laid if own is None else build.merge(laid, [*seeds.values()], own), own))
+        along = Axis("e", "event")
+        return [(build.concat(parts, along), (along,), "prior")]
 
-    def counts(self, group: Group) -> tuple[tuple[str, Node], ...]:
-        """How many numbers a group has, and where some are without a law, which."""
-        many = {name: build.node(1) if (own := self.own_columns[name]) is None else build.extent(own) for name in group.names}
-        size = (("size", build.add(*many.values())),)
-        free = [count for name, count in many.items() if name in self.flat]
-        return (*size, ("free", build.add(*free))) if free else size
+    def size(self, group: Group) -> tuple[tuple[str, Node], ...]:
+        """How many numbers a group has."""
+        many = (build.node(1) if (own := self.own_columns[name]) is None else build.extent(own) for name in group.names)
+        return (("size", build.add(*many)),)
 
     # ---- answers
 
@@ -150,12 +159,12 @@ class Block:
         for at in reversed(range(len(self.groups))):
             group, (matrix, _) = self.groups[at], self.eliminated[at]
             row, column = Axis("e", "event"), Axis("e'", "event")
-            given: list[tuple[Node, tuple[Axis, ...], str]] = [(matrix, (group.row, group.column), "")]
+            given: list[tuple[Node, tuple[Axis, ...], str]] = [(matrix, (group.row, group.column), ""), *self.prior(group)]
             if group.parent is not None:
                 mean, covariance, above, beside = found[self.groups.index(group.parent)]
                 given += [(mean, (above,), "mean"), (covariance, (above, beside), "covariance")]
             results = (((row,), "real"), ((row, column), "real"))
-            call = Call("kernel", f"{KERNELS}:moments", tuple(given), results, self.counts(group))
+            call = Call("kernel", f"{KERNELS}:moments", tuple(given), results, self.size(group))
             found[at] = Part(call, 0), Part(call, 1), row, column
         return found
 

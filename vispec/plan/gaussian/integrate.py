@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, ThenLaw
+from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, ThenLaw, by_position
 from vispec.factors.make import Factors
 from vispec.plan.gaussian.block import Block, Moments
 from vispec.plan.gaussian.groups import Placed, coupled
@@ -50,8 +50,8 @@ def without(names: Sequence[str], f: Factors, parts: Sequence[Factor]) -> list[F
             raise NotGaussianError(each.name, error.names, error.why) from error
         left.append(replace(each, node=told.rest))
         found += [Placed(square, each.plates | square.over) for square in told.squares]
-    flat = [name for name in names if has_no_law(f.factors[name].law)]
-    blocks = blocks_of(found, axes, flat, numbers_of(f), [*asked.values()])
+    laws = {name: known for name in names if not build.is_const(known := has_law(f.factors[name].law), 1)}
+    blocks = blocks_of(found, axes, laws, numbers_of(f), [*asked.values()])
     for block in blocks:
         if block.squares:
             node, kept = block.evidence()
@@ -76,7 +76,7 @@ def asked_in(parts: Sequence[Factor], affine: Affine) -> dict[Call, Form]:
 
 
 def blocks_of(
-    squares: list[Placed], axes: dict[str, tuple[Axis, ...]], flat: list[str], numbers: Numbers, asked: Sequence[Form]
+    squares: list[Placed], axes: dict[str, tuple[Axis, ...]], laws: dict[str, Node], numbers: Numbers, asked: Sequence[Form]
 ) -> list[Block]:
     """One for each set of latents that are coupled."""
     placed = [Placed(Square(form), form.axes) for form in asked]
@@ -84,7 +84,7 @@ def blocks_of(
     for names in coupled(squares, [*axes]):
         own = [each for each in squares if each.square.form.names & {*names}]
         read = [replace(each, square=Square(only(each.square.form, names))) for each in placed]
-        found.append(Block({name: axes[name] for name in names}, own, {*flat} & {*names}, numbers, read))
+        found.append(Block({name: axes[name] for name in names}, own, {n: laws[n] for n in names if n in laws}, numbers, read))
     return found
 
 
@@ -102,16 +102,16 @@ def answers(asked: dict[Call, Form], blocks: list[Block]) -> dict[Node, Node]:
     return found
 
 
-def has_no_law(law: Law) -> bool:
-    """Whether a latent's law is Flat; one that is so at some elements alone is not compiled."""
+def has_law(law: Law) -> Node:
+    """1 for each number that a law says something of, 0 where it is Flat."""
     match law:
         case DrawLaw(name):
-            return name == "Flat"
-        case ChoiceLaw(_, then, otherwise):
-            return has_no_law(then) and has_no_law(otherwise)
-        case ThenLaw(_, laws):
-            return all(map(has_no_law, laws))
-    return False
+            return build.node(0.0 if name == "Flat" else 1.0)
+        case ChoiceLaw(test, then, otherwise):
+            return build.where(test, has_law(then), has_law(otherwise))
+        case ThenLaw(axis, laws):
+            return by_position(axis, [has_law(each) for each in laws])
+    return build.node(1.0)
 
 
 def numbers_of(f: Factors) -> Numbers:
