@@ -10,7 +10,7 @@ from vispec.factors.make import Factors, factorise
 from vispec.lower.asked.derived import Derived, derived
 from vispec.lower.asked.drawn import Drawn, drawn
 from vispec.lower.asked.guided import Guided, guided
-from vispec.lower.asked.integrated import MomentTilts, by_tilts
+from vispec.lower.asked.integrated import MomentTilts, by_tilts, everything
 from vispec.lower.asked.predicted import Predicted, predicted
 from vispec.lower.asked.query import pairs, query
 from vispec.lower.bound import combined, summed
@@ -85,7 +85,7 @@ def lower(plan: Plan | Model) -> Outputs:
     dreams = slept(s)
     sleep = None if dreams is None else program(f, {"log_q": dreams})
     fixed = {"weighed": weighs, "plan": plan, "constants": constants(f), "sleep": sleep, "otherwise": other, "derived": told}
-    fixed["predicted"], fixed["moments"] = missing, by_tilts(asked)
+    fixed["predicted"], fixed["moments"] = missing, by_tilts(everything(asked))
     fixed["decoded"] = tuple(decoded(model, s.shared.orders if s.shared else {}))
     if found is None:
         return Outputs(model, f, s, made, log_prob, order, s.shared, guided=guided(s), **fixed)

@@ -18,7 +18,8 @@ def treat(variable: Variable, model: Model, complete: bool) -> Treatment:
     finite = variable.type.domain in FINITE_DOMAINS | {"tree"} and not variable.type.shape
     if variable.role in ("given", "observed"):
         return Treatment(name, "data", True, "given by the data" if variable.role == "given" else "scored at the data")
-    if not is_read(model, name) and not (complete and finite):
+    gaussian = name in (model.gaussian or ())
+    if not is_read(model, name) and not (complete and (finite or gaussian)):
         if variable.role == "partial":
             return Treatment(name, "masked", True, "nothing depends on it: scored where it is seen")
         return Treatment(name, "free", True, "nothing depends on it: it integrates to one")
@@ -26,7 +27,7 @@ def treat(variable: Variable, model: Model, complete: bool) -> Treatment:
     guided = any(guide.name == name for guide in model.guide)
     if finite:
         return treat_finite(variable, asked if is_read(model, name) else None, guided)
-    if name in (model.gaussian or ()):
+    if gaussian:
         return Treatment(name, "integrate", True, "jointly Gaussian given the rest")
     if model.joint is not None and in_joint(name, model):
         estimator = asked.estimator if asked else Estimator("elbo", (("samples", 1),), variable.span)

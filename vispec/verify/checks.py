@@ -116,6 +116,19 @@ def check_observed_marginals(trial: Trial) -> Check:
     return Check("marginals of observed cells", len(gaps), worst(gaps) if gaps else None, MARGINAL)
 
 
+def check_moments(trial: Trial, name: str = "posterior moments") -> Check:
+    """The mean and the deviation of each number that is integrated."""
+    got = trial.built.module.posterior(trial.batch)
+    gaps = list[float]()
+    for index, enumeration in enumerate(trial.enumerations):
+        for cell in enumeration.integrated if bool(enumeration.log_prob > -torch.inf) else ():
+            latent, place = cell
+            mean, deviation = enumeration.moments(cell)
+            told = got[latent]
+            gaps += [distance(told["mean"][index][place], mean), distance(told["sd"][index][place], deviation)]
+    return Check(name, len(gaps), max(gaps) if gaps else None, MARGINAL)
+
+
 def check_mode(trial: Trial) -> Check:
     """The joint log-probability of the mode against the largest there is, so that any of several modes will do."""
     got = trial.built.module.posterior(trial.batch, query="mode")

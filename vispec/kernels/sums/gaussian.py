@@ -72,7 +72,8 @@ def moments(
     """Posterior means (..., N - 1) and covariances (..., N - 1, N - 1) of all numbers that a matrix (..., N, N) of `eliminate`
     is over, from those of what is left after its first `size`: mean (..., N - size - 1), covariance likewise."""
     factor, failed = torch.linalg.cholesky_ex(with_prior(matrix, prior, size))
-    inverse = torch.cholesky_inverse(factor).masked_fill(failed[..., None, None] > 0, torch.nan)
+    half = inverse_factor(factor).masked_fill(failed[..., None, None] > 0, torch.nan)
+    inverse = half.mT @ half
     solved = -inverse @ matrix[..., :size, size:]  # given what is left, the mean is linear in it
     if mean is None or covariance is None:
         return solved[..., 0], inverse

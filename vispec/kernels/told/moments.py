@@ -10,8 +10,8 @@ def moments_over_sums(tilted, batch: dict[str, Tensor], tilt: dict[str, Tensor])
     """The mean and the deviation of each number, (B, *plates, *event), from the gradient of log p for tilts "z mean" of the mean
     and "z square" of the second moment."""
     with torch.enable_grad():
-        inputs = [each.requires_grad_() for each in tilt.values()]
-        found = dict(zip(tilt, torch.autograd.grad(tilted(batch, tilt).sum(), inputs), strict=True))
+        tilt = {name: each.clone().requires_grad_() for name, each in tilt.items()}  # no two are one tensor
+        found = dict(zip(tilt, torch.autograd.grad(tilted(batch, tilt).sum(), [*tilt.values()]), strict=True))
     names = dict.fromkeys(name.rpartition(" ")[0] for name in tilt)
     return {
         name: {

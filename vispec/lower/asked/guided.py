@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from vispec.catalog import distributions
 from vispec.factors.laws import DrawLaw, FlowLaw
-from vispec.lower.asked.integrated import in_closed_form, order_of
+from vispec.lower.asked.integrated import everything, in_closed_form, order_of
 from vispec.model.types import FINITE_DOMAINS
 from vispec.plan.held.along import changed
 from vispec.plan.held.draws import through_layers
@@ -40,7 +40,7 @@ def guided(s: Setting) -> Guided | None:
             order = tuple(map(frame.plate, variable.plates))
             held[frame.site(variable)] = Input(name, order, getattr(frame.site(variable), "kind"), "mode")  # noqa: B009
     outputs, orders = dict[str, Node](), dict[str, tuple[Axis, ...]]()
-    for key, node in in_closed_form(s).items():
+    for key, node in in_closed_form(everything(s)).items():
         outputs[key], orders[key] = node, order_of(s, key.partition(" ")[0])
     for name in s.draws.everything:
         guide, variable = f.guides.get(name), model.variable[name]

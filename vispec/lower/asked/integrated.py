@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from vispec.lower.bound import combined, total
 from vispec.plan.gaussian.integrate import moments
 from vispec.plan.held.joint import joint
-from vispec.plan.held.setting import Setting
+from vispec.plan.held.setting import Setting, setting
 from vispec.plan.order.refuse import IntractableError
+from vispec.plan.treat import treat
 from vispec.program import build
 from vispec.program.axis import Axis
 from vispec.program.node import Input, Node, Zeros
@@ -30,6 +31,13 @@ class MomentTilts:
 
 def names_of(s: Setting) -> list[str]:
     return [name for name, found in s.treatments.items() if found.kind == "integrate"]
+
+
+def everything(s: Setting) -> Setting:
+    """With the latents too that log_prob leaves out, as nothing that is seen depends on them."""
+    model = s.f.model
+    left_out = [name for name in model.gaussian or () if s.treatments[name].kind == "free"]
+    return setting(s.f, {v.name: treat(v, model, True) for v in model.variables}) if left_out else s
 
 
 def sums(s: Setting) -> bool:
@@ -52,7 +60,7 @@ def in_closed_form(s: Setting) -> dict[str, Node]:
         found[f"{name} sd"] = build.apply("sqrt", build.apply("max", told.variance, 0.0))
     whole = joint(s.f, s.treatments, s.draws, {name: (node, frozenset[Axis]()) for name, node in found.items()})
     nodes = {each.name: each.node for each in whole.problem.factors if each.asks}
-    return {name: build.spread(build.apply("narrow", nodes[name]), order_of(s, name.partition(" ")[0])) for name in found}
+    return {name: build.spread(nodes[name], order_of(s, name.partition(" ")[0])) for name in found}
 
 
 def by_tilts(s: Setting) -> MomentTilts | None:

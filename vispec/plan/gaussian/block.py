@@ -106,7 +106,7 @@ class Block:
             left[first].append(self.gram(each, self.groups[first]))
         found = dict[int, tuple[Node, Call]]()
         for at, group in enumerate(self.groups):
-            matrix = build.add(*left[at]) if left[at] else build.node(0.0)
+            matrix = build.add(*left[at]) if left[at] else self.nothing(group)
             matrix = build.spread(matrix, (group.row, group.column, *ordered(group.own)))
             parent = group.parent
             one, other = (ONE, ONE_TOO) if parent is None else (parent.row, parent.column)
@@ -117,6 +117,11 @@ class Block:
                 left[self.groups.index(parent)].append(build.reduce("sum", Part(call, 0), group.own - parent.own))
             found[at] = matrix, call
         return found
+
+    def nothing(self, group: Group) -> Node:
+        """The matrix where no square reads a group."""
+        zeros = [self.vector(Form(build.node(0.0)), group, axis, build.node(0.0)) for axis in (group.row, group.column)]
+        return build.apply("wide", build.mul(*zeros))
 
     def prior(self, group: Group) -> list[tuple[Node, tuple[Axis, ...], str]]:
         """Where some numbers of a group have no law, which have one: all past the ends of plates, so that none is undetermined."""
@@ -173,7 +178,7 @@ class Block:
         form = self.laid(Form(build.node(0.0), form.terms))
         at = min(self.groups.index(self.group[term.name]) for term in form.terms)
         mean, covariance, row, column = self.posterior[at]
-        vector = self.vector(form, self.groups[at], row, None)
+        vector = build.apply("wide", self.vector(form, self.groups[at], row, None))
         other = build.rename(vector, {row: column})
         return Moments(build.contract((vector, mean), (row,)), build.contract((vector, covariance, other), (row, column)))
 

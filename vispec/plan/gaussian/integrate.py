@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, ThenLaw, by_position
@@ -34,11 +34,18 @@ def moments(value: Node) -> Moments:
     return Moments(Part(call, 0), Part(call, 1))
 
 
-def without(names: Sequence[str], f: Factors, parts: Sequence[Factor]) -> list[Factor]:
-    """The factors with these latents integrated out: what is free of them, and log-evidences. Raises NotGaussianError."""
+def without(values: Mapping[str, Node], f: Factors, parts: Sequence[Factor]) -> list[Factor]:
+    """The factors with latents integrated out: what is free of them, and log-evidences. values: of each latent, as its law makes
+    it of noise. Raises NotGaussianError."""
+    names = [*values]
     frame, model = f.frame, f.model
     axes = {name: (*map(frame.plate, model.variable[name].plates), *frame.shape(model.variable[name].type)) for name in names}
     squares, found, left = Squares(Affine(axes)), list[Placed](), list[Factor]()
+    for name, value in values.items():
+        try:
+            squares.affine.form(value)
+        except NotAffineError as error:
+            raise NotGaussianError(f"log_{name}", error.names, error.why) from error
     asked = asked_in(parts, squares.affine)
     for each in parts:
         if reads_of([each.node], Call) and any(call in asked for call in reads_of([each.node], Call)):
@@ -97,8 +104,10 @@ def answers(asked: dict[Call, Form], blocks: list[Block]) -> dict[Node, Node]:
     found = dict[Node, Node]()
     for call, form in asked.items():
         parts = [block.moments(own) for block in blocks if (own := only(form, [*block.axes])).terms]
-        found[Part(call, 0)] = build.add(form.offset, *(each.mean for each in parts))
-        found[Part(call, 1)] = build.add(build.node(0.0), *(each.variance for each in parts))
+        mean, variance = (build.add(build.node(0.0), *nodes) for nodes in ([p.mean for p in parts], [p.variance for p in parts]))
+        if parts:
+            mean, variance = build.apply("narrow", mean), build.apply("narrow", variance)
+        found[Part(call, 0)], found[Part(call, 1)] = build.add(form.offset, mean), variance
     return found
 
 

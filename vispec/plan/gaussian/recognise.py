@@ -33,7 +33,7 @@ def recognised(model: Model) -> Model:
         try:
             whole = complete_guides(tried)
             check_plannable(whole)
-            setting(factorise(whole), {v.name: treat(v, whole, False) for v in whole.variables})
+            setting(factorise(whole), {v.name: treat(v, whole, True) for v in whole.variables})
             return tried
         except NotGaussianError as error:
             for name in dropped(error, model, names):
@@ -47,7 +47,9 @@ def recognised(model: Model) -> Model:
 def is_candidate(variable: Variable, model: Model) -> bool:
     """Whether a latent's law is normal, and nothing else is asked for."""
     name = variable.name
-    if variable.role not in ("latent", "partial") or variable.type.domain != "real" or not is_read(model, name):
+    if variable.role not in ("latent", "partial") or variable.type.domain != "real":
+        return False
+    if variable.role == "partial" and not is_read(model, name):
         return False
     if not all(law.distribution in LAWS for law in laws(variable.law)):
         return False

@@ -67,7 +67,7 @@ def joint(
     for state, each in frame.states.items():
         frame.named(substitute([state], draws.held)[0], each.site.name)
     if gaussian := [name for name, found in treatments.items() if found.kind == "integrate"]:
-        parts = without(gaussian, f, parts)
+        parts = without({name: draws.held[site_of(frame, name)] for name in gaussian}, f, parts)
     found, held = hold([each.node for each in parts], sites, values, frame.hints)
     factors = tuple(
         replace(each, node=node if each.asks else named(frame, each.name, node)) for each, node in zip(parts, found, strict=True)

@@ -102,7 +102,7 @@ def _concat(w: Writer, node: Concat) -> Value:
     around = merged(tuple(axis for axis in value.dims if axis is not own) for value, own in parts)
     match parts:
         case [(Value(python=True) as before, None), (value, Axis() as own)]:  # one number before all
-            value = at_end(value, [own])
+            value = at_end(value, [own]) if own in value.dims else w.full(w.tensor(value), (*value.dims, own))
             padded = call(w.functional("pad"), value.code, text("(1, 0)"), value=before.code)
             return Value(padded, (*around, node.axis), node.dtype)
     if all(value.python and own is None for value, own in parts):

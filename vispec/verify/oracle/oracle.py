@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 import torch
@@ -23,18 +23,27 @@ Factor = tuple[Variable, m.Law, Cell]
 @dataclass(frozen=True)
 class Enumeration:
     """Every assignment of a row's unknown finite cells. log_joint (N,): their joint log-densities; choices (N, cells): the
-    position of each cell's value in its support."""
+    position of each cell's value in its support. integrated: of each Gaussian cell its mean and variance (N, *event) under each
+    of these."""
 
     cells: tuple[Cell, ...]
     supports: tuple[tuple[Value, ...], ...]
     choices: Tensor
     log_joint: Tensor
+    integrated: Mapping[Cell, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     @property
     def log_prob(self) -> Tensor:
         """log Σ over assignments; impossible ones carry no gradient, and a row without a possible one is -inf with none."""
         possible = self.log_joint[self.log_joint > -torch.inf]
         return possible.logsumexp(0) if len(possible) else self.log_joint.new_tensor(-torch.inf)
+
+    def moments(self, cell: Cell) -> tuple[Tensor, Tensor]:
+        """The posterior mean and deviation of an integrated cell, of its event shape."""
+        means, variances = self.integrated[cell]
+        weights = self.posterior.reshape(-1, *[1] * (means.dim() - 1))
+        mean = (weights * means).sum(0)
+        return mean, (weights * (variances + (means - mean).square())).sum(0).sqrt()
 
     @property
     def posterior(self) -> Tensor:
@@ -127,7 +136,7 @@ def integrated_out(
     shapes = [shape_of(model.variable[name].type, row.sizes) for name, _ in unknown]
     sizes = [math.prod(shape) for shape in shapes]
     scored = [each for each in factors(model, row) if each[2] not in left_out]
-    found = list[Tensor]()
+    found, told = list[Tensor](), list[tuple[Tensor, Tensor]]()
     for choice in choices:
         fixed = {
             cell: as_tensor(support[i], model.variable[cell[0]].type, row.sizes)
@@ -140,24 +149,36 @@ def integrated_out(
             terms = [log_density(v, law, place_of(model, v, cell), scene) for v, law, cell in scored]
             return torch.stack(terms).sum()
 
-        found.append(gaussian_integral(density, sum(sizes)))
+        value, mean, variance = gaussian_integral(density, sum(sizes))
+        found.append(value)
+        told.append((mean.detach(), variance.detach()))
     numbers = torch.tensor(choices, dtype=torch.int64).reshape(len(choices), len(cells))
-    return Enumeration(cells, supports, numbers, torch.stack(found))
+    parts = [[each.split(sizes) for each in column] for column in zip(*told, strict=True)]
+    moments = {
+        cell: tuple(torch.stack([one[at].reshape(shapes[at]) for one in column]) for column in parts)
+        for at, cell in enumerate(unknown)
+    }
+    return Enumeration(cells, supports, numbers, torch.stack(found), moments)  # type: ignore[arg-type]
 
 
-def gaussian_integral(density: Callable[[Tensor], Tensor], size: int) -> Tensor:
-    """log ∫ exp density(z) dz over `size` numbers of which it is a quadratic function."""
+def gaussian_integral(density: Callable[[Tensor], Tensor], size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """log ∫ exp density(z) dz over `size` numbers of which it is a quadratic function, and their means and variances.
+
+    Raises NotCheckedError where there is no such integral."""
     zero = torch.zeros(size, dtype=torch.float64, requires_grad=True)
     value = density(zero)
     if not bool(value.isfinite()):
-        return value.detach()
+        return value.detach(), torch.zeros(size), torch.zeros(size)
     (slope,) = torch.autograd.grad(value, zero, create_graph=True)
     rows = [torch.autograd.grad(each, zero, create_graph=True, materialize_grads=True)[0] for each in slope]
     precision = -torch.stack(rows)
-    factor = torch.linalg.cholesky(precision)
+    factor, failed = torch.linalg.cholesky_ex(precision)
+    if bool(failed):
+        raise NotCheckedError("an improper posterior: the data say nothing of some direction of what has no law")
     mean = torch.cholesky_solve(slope.unsqueeze(-1), factor).squeeze(-1)
     log_det = 2 * factor.diagonal().log().sum()
-    return value + 0.5 * slope @ mean - 0.5 * log_det + 0.5 * size * math.log(2 * math.pi)
+    log_z = value + 0.5 * slope @ mean - 0.5 * log_det + 0.5 * size * math.log(2 * math.pi)
+    return log_z, mean, torch.cholesky_inverse(factor).diagonal()
 
 
 def factors(model: Model, row: Row) -> Iterator[Factor]:
