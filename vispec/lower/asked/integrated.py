@@ -1,7 +1,7 @@
 """The posterior of latents that are integrated: the mean and the deviation of each of their numbers.
 
-Given what is summed beside them they are known in closed form; then a tilt t adds t · (mean, mean² + variance) to the log-joint,
-and the gradient of log p at t = 0 averages these over the posterior of the sums."""
+Given what is summed beside them they are known in closed form; then a tilt t adds t · (mean, mean² + variance) to the
+log-joint, and the gradient of log p at t = 0 averages these over the posterior of the sums."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def order_of(s: Setting, name: str) -> tuple[Axis, ...]:
 
 
 def in_closed_form(s: Setting) -> dict[str, Node]:
-    """"z mean" and "z sd" of each, where nothing is summed beside them."""
+    """ "z mean" and "z sd" of each, where nothing is summed beside them."""
     if sums(s) or s.combine != "exact" or not names_of(s):
         return {}
     frame, found = s.f.frame, dict[str, Node]()

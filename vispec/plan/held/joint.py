@@ -10,10 +10,10 @@ from vispec.factors.frame import Frame, element_plates
 from vispec.factors.make import Factors
 from vispec.factors.structured import is_structure
 from vispec.model.model import Variable
+from vispec.plan.gaussian.integrate import without
 from vispec.plan.guides import is_shared
 from vispec.plan.held.adds import labels, log_ratio, minus_kl
 from vispec.plan.held.draws import Draws
-from vispec.plan.gaussian.integrate import without
 from vispec.plan.held.hold import Held, hold, values_axis, values_of
 from vispec.plan.held.smoothing import smoothed
 from vispec.plan.order.problem import Factor, Lag, Latent, Pointer, Problem
@@ -70,7 +70,8 @@ def joint(
         parts = without({name: draws.held[site_of(frame, name)] for name in gaussian}, f, parts)
     found, held = hold([each.node for each in parts], sites, values, frame.hints)
     factors = tuple(
-        replace(each, node=node if each.asks else named(frame, each.name, node)) for each, node in zip(parts, found, strict=True)
+        replace(each, node=node if each.asks else named(frame, each.name, node))
+        for each, node in zip(parts, found, strict=True)
     )
     factors += tuple(counted(frame, model.variable[name], held) for name in summed if has_fewer(held, name))
     factors += tuple(unpadded(frame, name, held) for name in summed if has_padding(held, name))
@@ -132,7 +133,10 @@ def terms(f: Factors, variable: Variable, treatment: Treatment, draws: Draws) ->
         case "free":
             return {}
         case "integrate":  # its law is that of the noise that it is made of, but where the data have it
-            return {} if variable.role != "partial" else {f"log_{name}": build.where(frame.observed(variable), density, 0.0)}
+            if variable.role != "partial":
+                return {}
+            assert density is not None
+            return {f"log_{name}": build.where(frame.observed(variable), density, 0.0)}
         case "draw":
             guided = name in f.guides or draws.way(name).point or variable.role == "partial"
             if not guided:
