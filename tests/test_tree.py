@@ -413,10 +413,6 @@ TREE = "plate sentence:\n    latent head : tree[i] ~ Uniform()\n    {plate} i:\n
             + "guide:\n    head ~ Uniform()\n",
         ),
         (
-            "V702",
-            TREE.format(plate="plate", body="observed x : token[V] ~ Categorical(f(x[head]))").replace("latent", "partial"),
-        ),
-        (
             "V212",
             "net lm(p: token[V]*, a: token[V]) -> simplex[V] = lstm(embed=4, hidden=4)\n"
             + TREE.format(plate="chain", body="observed x : token[V] ~ Categorical(lm(x[<i], x[head]))"),

@@ -16,7 +16,10 @@ def treat(variable: Variable, model: Model, complete: bool) -> Treatment:
     finite = variable.type.domain in FINITE_DOMAINS | {"tree"} and not variable.type.shape
     if variable.role in ("given", "observed"):
         return Treatment(name, "data", True, "given by the data" if variable.role == "given" else "scored at the data")
-    if not is_read(model, name) and not (complete and finite):
+    summed = complete or (
+        variable.type.domain == "tree" and variable.role == "partial"
+    )  # what is missing hangs on what is seen
+    if not is_read(model, name) and not (summed and finite):
         if variable.role == "partial":
             return Treatment(name, "masked", True, "nothing depends on it: scored where it is seen")
         return Treatment(name, "free", True, "nothing depends on it: it integrates to one")

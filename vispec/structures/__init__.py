@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from vispec.structures.entry import StructureKind
+from vispec.catalog import Option
+from vispec.structures.entry import Group, StructureKind
 
 
 @cache
@@ -14,6 +15,17 @@ def structures() -> Mapping[str, StructureKind]:
     from vispec.catalog import discover
 
     return discover(vispec.structures)
+
+
+def recognising(group: Group) -> list[StructureKind]:
+    """The structures that sum such latents."""
+    return [entry for entry in structures().values() if entry.recognises(group)]
+
+
+@cache
+def domains() -> Mapping[str, Mapping[str, Option]]:
+    """The domains of types that are structures, and what a law on each may say of its values."""
+    return {entry.domain: entry.options for entry in structures().values() if entry.domain}
 
 
 def sums() -> Mapping[str, Callable[..., Any]]:

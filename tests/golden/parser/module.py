@@ -17,27 +17,31 @@ from torch.nn import functional as F
 # layers.recurrent: reverse
 # rows: up_to_the_ends
 # rows: with_room
+# sums.arborescence: arborescence
+# sums.arborescence: best_tree
+# sums.arborescence: find_circle
 # sums.chain: unused
+# sums.elimination: derivatives
+# sums.elimination: eliminate_logs
+# sums.elimination: eliminate_numbers
+# sums.elimination: inside
+# sums.elimination: log_derivatives
+# sums.elimination: tree_gradient
+# sums.elimination: tree_save
+# sums.elimination: tree_shapes
+# sums.elimination: tree_sums
+# sums.elimination: weights_of_arcs
 # sums.lookup: pick_last
-# sums.tree: arborescence
-# sums.tree: arc_marginals
 # sums.tree: arc_scores
-# sums.tree: best_tree
 # sums.tree: decide_tree
-# sums.tree: eliminate
-# sums.tree: eliminate_logs
-# sums.tree: eliminate_numbers
-# sums.tree: find_circle
+# sums.tree: decided
 # sums.tree: flat_trees
-# sums.tree: inside
+# sums.tree: heads_of
 # sums.tree: is_tree
-# sums.tree: tree_gradient
 # sums.tree: tree_log_prob
 # sums.tree: tree_mode
 # sums.tree: tree_sample
-# sums.tree: tree_save
-# sums.tree: tree_shapes
-# sums.tree: tree_sums
+# sums.tree: tree_shares
 
 
 class Score(nn.Module):
