@@ -53,6 +53,7 @@ class StructureKind:
     past, if any does) as a node, under an algebra ("sum", "total"). log_sum: the value of a node of its kind in float64, plain
     and differentiable, as the interpreter's World asks for it. words: what it does, for the printed plan.
     call: the node as a call of the kernel that computes it.
+    ranks: whether its kernel under an algebra tells the best values one after the other by itself (told/ranked.py).
     called, summed: what the plan calls one, and its treatment of a latent; by its name where none is given.
 
     Of a structure that is a type: domain: that type's. options: what a law on it may say of its values, the same for all
@@ -66,6 +67,7 @@ class StructureKind:
     log_sum: Callable[..., Any]
     words: str
     call: Callable[[Structure], Node] | None = None
+    ranks: bool = False
     called: str = ""
     summed: str = ""
     domain: str = ""

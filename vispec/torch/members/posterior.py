@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from vispec.factors.frame import element_plates
 from vispec.lower.outputs import Outputs
+from vispec.plan.order.steps import Structured
+from vispec.structures import structures
 from vispec.torch.members.derived import asked, derived, signature
 from vispec.torch.members.derived import described as derived_words
 from vispec.torch.members.members import BATCH, ROOM, Members
@@ -51,7 +53,9 @@ def posterior(m: Members, o: Outputs) -> None:
         f'def posterior(self, {batch}, query: str = "marginals"{other}{signature(o)}) -> dict:',
         *(f"    {line}" for line in described(o, exact)),
     ]
-    kernels = [(QUERIES, "ask")]
+    chains = any(isinstance(step, Structured) and structures()[step.kind].ranks for step in o.asked.steps) if o.asked else False
+    ask = "ask_of_chains" if chains else "ask"
+    kernels = [("vispec.kernels.told.ranked" if chains else QUERIES, ask)]
     if any(plate.ragged for plate in o.model.plates):
         lines.append("    batch = with_room(batch)")
         kernels.append(ROOM)
@@ -66,12 +70,12 @@ def posterior(m: Members, o: Outputs) -> None:
     several = o.setting.draws.samples is not None
     rest = f"{', False' if several else ''}{', other=other' if exact else ''}"
     if o.guided is None:
-        lines.append(f"    return ask(self, batch, query, *self.unknowns(batch){rest})")
+        lines.append(f"    return {ask}(self, batch, query, *self.unknowns(batch){rest})")
     else:
         lines.append("    zeros, inside = self.unknowns(batch)")
-        lines.append(f"    found = ask(self, batch, query, zeros, inside{rest})")
+        lines.append(f"    found = {ask}(self, batch, query, zeros, inside{rest})")
         if o.guided.modes:
-            again = f'ask(self, batch, "mode", zeros, inside{rest})'
+            again = f'{ask}(self, batch, "mode", zeros, inside{rest})'
             lines.append(f'    mode = found if query in ("mode", "sample") else {again}')
         lines.append(f"    return found | self.guides(batch{', mode' if o.guided.modes else ''})")
     m.text(lines, *kernels)
