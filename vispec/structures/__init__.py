@@ -24,8 +24,12 @@ def recognising(group: Group) -> list[StructureKind]:
 
 @cache
 def domains() -> Mapping[str, Mapping[str, Option]]:
-    """The domains of types that are structures, and what a law on each may say of its values."""
-    return {entry.domain: entry.options for entry in structures().values() if entry.domain}
+    """The domains of types that are structures, and what a law on each may say of its values: the options of all entries."""
+    entries = [entry for entry in structures().values() if entry.domain]
+    return {
+        entry.domain: {n: o for each in entries if each.domain == entry.domain for n, o in each.options.items()}
+        for entry in entries
+    }
 
 
 def sums() -> Mapping[str, Callable[..., Any]]:

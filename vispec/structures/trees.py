@@ -22,12 +22,13 @@ OPTIONS = {PROJECTIVE: Option("flag", False), "roots": Option("choice", "one", c
 
 
 def is_of(group: Group, projective: bool) -> bool:
-    """Whether the latents are one tree, with crossing arcs or without."""
+    """Whether the latents are one tree, with crossing arcs or without, and its law says nothing else of it."""
     shape = group.shape
     return (
         shape is not None
         and shape.domain == TREE
         and shape.says(PROJECTIVE, True) == projective
+        and all(name in OPTIONS for name, _ in shape.options)
         and not group.pasts
         and len(group.states) == 1
     )

@@ -8,6 +8,8 @@ import torch
 from torch import Generator, Tensor
 
 from vispec.model import model as m
+from vispec.structures import structures
+from vispec.structures.entry import Shape
 from vispec.verify.errors import NotCheckedError
 
 MOST = 6  # elements, which have 7776 trees
@@ -20,9 +22,11 @@ def is_tree(heads: Heads, options: Options = ()) -> bool:
     roots, elements = heads.count(0), range(1, len(heads) + 1)
     if roots != min(1, len(heads)) and ("roots", "any") not in options:
         return False
-    return all(reaches_root(heads, start) for start in elements) and (
-        ("projective", True) not in options or is_projective(heads)
-    )
+    if not all(reaches_root(heads, start) for start in elements):
+        return False
+    own = [entry.holds for entry in structures().values() if entry.domain == "tree" and entry.holds is not None]
+    projective = ("projective", True) not in options or is_projective(heads)
+    return projective and all(holds(heads, Shape("tree", options)) for holds in own)
 
 
 def is_projective(heads: Heads) -> bool:
