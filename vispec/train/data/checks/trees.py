@@ -26,7 +26,8 @@ def check_trees(a: Arranged, heads: Array, variable: Variable, problems: Problem
         leaf.report_all(a.column, problems, "D129", again, lambda i: once)
     if ("projective", True) in options:
         crossed = "another arc crosses the one from this element's head, and its law says projective=true"
-        leaf.report_all(a.column, problems, "D129", crossing(heads, start, level), lambda i: crossed)
+        advice = "leave such rows out, or such heads in a partial tree; without projective=true arcs may cross"
+        leaf.report_all(a.column, problems, "D129", crossing(heads, start, level), lambda i: crossed, advice)
 
 
 def in_circle(heads: Array, start: Array, level: Array) -> Array:
