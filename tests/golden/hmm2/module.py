@@ -66,6 +66,7 @@ from torch import Tensor, nn
 # told.ranked: Ranked
 # told.ranked: ask_of_chains
 # told.ranked: best_paths
+# told.ranked: best_sums
 # told.ranked: best_terms
 # told.ranked: k_best_of_chains
 
