@@ -126,7 +126,22 @@ plate doc:
             observed x : real ~ Normal(mu[c], 1)
 """
 )
+TREES = """
+size K = 2
+param init : simplex[K]
+plate k[K]:
+    param trans : simplex[K]
+    param mu : real
+plate sentence:
+    latent head : tree[i] ~ Uniform(projective=true)
+    chain i:
+        latent c : index[k] ~ Categorical(init) then Categorical(trans[c[i-1]])
+        given w : real
+        observed x : real ~ Normal(w[head], 1)
+        observed z : real ~ Normal(mu[c], 1)
+"""
 MODELS = {
+    "trees": TREES,
     "beside": BESIDE,
     "chain": HMM.format(more="given w : real", mean="mu[c] + w"),
     "inner": HMM.format(more="latent u : bit ~ Bernoulli(0.4)", mean="mu[c] + u"),

@@ -82,6 +82,8 @@ def tree_total(total, scores: Tensor, length: Tensor | None = None, one_root: bo
 
 def total_of_trees(total, scores: Tensor, length: Tensor | None, one_root: bool, log_prob, mode, sample) -> Tensor:
     """The sum of such trees as these three functions have, under an algebra."""
+    if hasattr(total, "unranked"):
+        total = total.unranked()
     log_z = log_prob(scores, length, one_root)
     if hasattr(total, "attach"):
         return total.attach(log_z, *tree_shares(scores.detach(), length, one_root, log_prob), dims=2)

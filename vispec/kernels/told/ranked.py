@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from vispec.kernels.backward import first_derivative
+from vispec.kernels.sums.algebra import maximum
 from vispec.kernels.sums.chain import batch_of, canonical
 from vispec.kernels.sums.enumeration import seeded
 from vispec.kernels.told.queries import answer, ask, k_best
@@ -94,6 +95,11 @@ class Ranked:
         if self.rank == 0:
             self.sums.append(found)
         return torch.where(score.view(shape) > -torch.inf, found, -torch.inf)
+
+    def unranked(self):
+        """The algebra of a sum of which the k best terms are not found at once: then the k best of all are not either."""
+        self.nested = True
+        return maximum
 
     def __call__(self, x: Tensor) -> Tensor:
         """Of the last dimension's terms."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from vispec.factors.frame import element_plates
 from vispec.lower.outputs import Outputs
-from vispec.plan.order.steps import Structured
+from vispec.plan.order.steps import Expected, Structured
 from vispec.structures import structures
 from vispec.torch.members.derived import asked, derived, signature
 from vispec.torch.members.derived import described as derived_words
@@ -53,7 +53,9 @@ def posterior(m: Members, o: Outputs) -> None:
         f'def posterior(self, {batch}, query: str = "marginals"{other}{signature(o)}) -> dict:',
         *(f"    {line}" for line in described(o, exact)),
     ]
-    chains = any(isinstance(step, Structured) and structures()[step.kind].ranks for step in o.asked.steps) if o.asked else False
+    steps = o.asked.steps if o.asked else ()
+    chains = any(isinstance(step, Structured) and structures()[step.kind].ranks for step in steps)
+    chains = chains and not any(isinstance(step, Expected) for step in steps)  # of which a row's value is no sum of terms
     ask = "ask_of_chains" if chains else "ask"
     kernels = [("vispec.kernels.told.ranked" if chains else QUERIES, ask)]
     if any(plate.ragged for plate in o.model.plates):
