@@ -16,10 +16,10 @@ from torch import Tensor
 
 from vispec.cli.main import main
 from vispec.diagnostics import SpecError
-from vispec.kernels.sums import projective, tree
 from vispec.kernels.sums.algebra import maximum, sampled
 from vispec.kernels.sums.logsum import log_sum_exp
 from vispec.kernels.told.queries import Entropic
+from vispec.kernels.trees import projective, tree
 from vispec.model.check import check_model
 from vispec.source import Source
 from vispec.syntax.parse import parse
@@ -176,7 +176,7 @@ def test_sums_do_not_take_memory_cubic_in_the_longest_sentence() -> None:
     """n = 600: a table an element is 860 MB of float64, a few are 3 MB each."""
     text = """
 import resource, torch
-from vispec.kernels.sums.tree import tree_log_prob
+from vispec.kernels.trees.tree import tree_log_prob
 def run(n, scale=1):
     scores = (scale * torch.randn(1, n, n + 1)).requires_grad_()
     torch.autograd.grad(tree_log_prob(scores).sum(), scores)

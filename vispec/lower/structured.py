@@ -13,7 +13,7 @@ from vispec.program import build
 from vispec.program.axis import Axis, ordered
 from vispec.program.node import Call, Carried, Input, Loop, Node, Part, Site, Zeros
 
-KERNELS = "vispec.kernels.sums.tree"
+KERNELS = "vispec.kernels.trees.tree"
 
 
 def decided_structure(f: Frame, variable: Variable, law: Law, read: bool) -> Node:

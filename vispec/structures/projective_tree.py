@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from vispec.program.cost import Numbers
 
-FILE = "vispec.kernels.sums.projective"
+FILE = "vispec.kernels.trees.projective"
 
 
 def recognises(group: Group) -> bool:

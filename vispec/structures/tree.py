@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from vispec.program.cost import Numbers
 
-FILE = "vispec.kernels.sums.tree"
+FILE = "vispec.kernels.trees.tree"
 
 
 def recognises(group: Group) -> bool:

@@ -1,5 +1,5 @@
-"""log Z of dependency trees with one root and the arcs' probabilities, by elimination: what kernels/sums/tree.py says of it, in
-memory of a few numbers an arc.
+"""log Z of dependency trees with one root and the arcs' probabilities, by elimination: what kernels/trees/tree.py says of it,
+in memory of a few numbers an arc.
 
 Eliminating element k, whose heads are the root and the elements before it, of weight s = Σ_h w(h → k):
 

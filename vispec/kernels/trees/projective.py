@@ -1,7 +1,7 @@
 """Sums over projective dependency trees, whose arcs do not cross above the elements: log Z with exact gradients, the best tree,
 samples, all by one chart over stretches of elements (Eisner 1996), O(n³) time and 6 n² numbers a row.
 
-Scores and lengths are as in kernels/sums/tree.py; the root stands before the first element. A stretch i..j is
+Scores and lengths are as in kernels/trees/tree.py; the root stands before the first element. A stretch i..j is
 
     complete, under its first or its last element, which is the head of all between; or
     incomplete, the arc between i and j laid and the halves below each of them joined.
@@ -22,8 +22,8 @@ from torch.nn import functional as F
 
 from vispec.kernels.backward import first_derivative
 from vispec.kernels.sums.chain import unused
-from vispec.kernels.sums.elimination import inside
-from vispec.kernels.sums.tree import decided, flat_trees, heads_of, is_tree, total_of_trees
+from vispec.kernels.trees.elimination import inside
+from vispec.kernels.trees.tree import decided, flat_trees, heads_of, is_tree, total_of_trees
 
 PARTS = 3  # of products: an arc right and what is right of it; what is left of an arc left and it; two halves to be joined
 

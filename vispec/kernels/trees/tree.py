@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vispec.kernels.sums.algebra import maximum, sampled
-from vispec.kernels.sums.arborescence import best_tree
-from vispec.kernels.sums.elimination import eliminate_logs, inside, tree_sums, weights_of_arcs
+from vispec.kernels.trees.arborescence import best_tree
+from vispec.kernels.trees.elimination import eliminate_logs, inside, tree_sums, weights_of_arcs
 
 
 def tree_log_prob(scores: Tensor, length: Tensor | None = None, one_root: bool = True) -> Tensor:
