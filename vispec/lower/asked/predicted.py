@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from math import nan
 
 from vispec.catalog import Distribution, distributions
+from vispec.factors.frame import element_plates
 from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, ThenLaw, by_position, taken
 from vispec.factors.make import Factors
 from vispec.lower.asked.derived import complete, whole
@@ -51,7 +52,8 @@ class Predicted:
 def predicted(f: Factors) -> Predicted | None:
     """None where nothing may be missing but labels that are summed, of which the posterior tells."""
     partial = [v for v in f.model.variables if v.role == "partial"]
-    numbers = [v for v in partial if v.type.domain not in FINITE_DOMAINS or v.type.shape]  # several bits are no label
+    labels_too = FINITE_DOMAINS | {"tree"}
+    numbers = [v for v in partial if v.type.domain not in labels_too or v.type.shape]  # several bits are no label
     if not numbers and (not partial or any(v.type.domain == "tree" for v in partial)):
         return None
     s = complete(f.model, f)
@@ -68,7 +70,7 @@ def predicted(f: Factors) -> Predicted | None:
     if not numbers and not chances:
         return None
     orders = {v.name: (*map(f.frame.plate, v.plates), *f.frame.shape(v.type)) for v in numbers}
-    orders |= {name: (*map(f.frame.plate, f.model.variable[name].plates), values) for name, values in chances.items()}
+    orders |= {name: (*map(f.frame.plate, element_plates(f.model.variable[name])), values) for name, values in chances.items()}
     weighed = {v.name: "weighed" for v in numbers if s.treatments[v.name].kind == "draw"}
     kinds = {v.name: kind(f, v) for v in numbers} | weighed | dict.fromkeys(chances, "finite")
     kinds = {v.name: kinds[v.name] for v in partial if v.name in kinds}

@@ -92,7 +92,7 @@ def enumerate_log_prob(
     Raises NotCheckedError where there are more than `limit` assignments or a cell has no finite support."""
     given = given or {}
     cells, integrated = unknown_cells(model, row, given)
-    supports = tuple(tuple(row.support(model.variable[c[0]].type, _place(model, c))) for c in cells)
+    supports = tuple(tuple(row.support_of(model.variable[c[0]], _place(model, c))) for c in cells)
     terms = math.prod(map(len, supports))
     if terms > limit:
         raise NotCheckedError(f"{terms} assignments for one row")
