@@ -69,6 +69,14 @@ plate n:
         observed x : token[V] ~ Categorical(lm(x[<i], h))
 """
 )
+SPECS["vectors, transformer"] = (
+    SPECS["vectors"]
+    .replace("embed(4) |> gru(hidden=3, bidirectional)", "embed(4) |> transformer(4, heads=2)")
+    .replace("gru(hidden=5) |> attend |> gru(hidden=4)", "transformer(8, heads=2, dropout=0.3, attend)")
+)
+SPECS["source, transformer"] = SPECS["source"].replace(
+    "lstm(embed=4, hidden=5) |> attend", "embed(4) |> gru(hidden=4) |> transformer(8, heads=2, layers=1, attend) |> attend"
+)
 SPECS["two nets"] = (
     HEAD
     + """

@@ -77,6 +77,9 @@ def trunk_problems(net: Net) -> Iterator[TrunkProblem]:
         layer = networks()[stage.layer]
         if layer.problem and (message := layer.problem(position, **bind(stage))):
             yield TrunkProblem(stage, message)
+        if isinstance(layer.memory, str) and reads_memory(stage) and memory_argument(net) is None:
+            what = f"with `{layer.memory}`, `{layer.name}` looks things up in a second sequence, and `{net.name}` takes one"
+            yield TrunkProblem(stage, what, "add an argument with a star, such as `memory: real[64]*`")
         table = table_of(stage)
         if layer.embeds and not labels:
             yield TrunkProblem(

@@ -28,7 +28,7 @@ def transformer(
     length = "S" if stream.suffix else "T"
     stream.cost(layers, stream.sum(stream.product(4, embed, embed), stream.product(2, embed, hidden)), timed=True)
     stream.cost(2, layers, embed, length, timed=True)
-    memory = read_memory(stream, stream.memory, embed, layers) if attend and stream.memory else None
+    memory = read_memory(stream, stream.memory, embed, layers) if attend else None
     settings = (f", dropout={dropout}" if dropout else "") + (", causal=True" if stream.causal else "")
     sizes = f"{embed}, {heads}, {layers}, {hidden}" + (f", {memory[1]}" if memory else "")
     name = stream.kernel("cross", "CrossTransformer") if memory else stream.kernel("attention", "Transformer")
@@ -42,8 +42,9 @@ def transformer(
         stream.set(f"{module}({', '.join([*read, *masks])})", embed)
 
 
-def read_memory(stream: Stream, memory: Stream, embed: Dim, layers: int) -> tuple[tuple[str, str], Dim]:
+def read_memory(stream: Stream, memory: Stream | None, embed: Dim, layers: int) -> tuple[tuple[str, str], Dim]:
     """Texts of the memory and of its mask, and its width."""
+    assert memory is not None  # the checks of nets and of their calls have seen to it
     x = memory.flatten()
     stream.cost(2, layers, embed, stream.sum(embed, "S"), timed=True)
     memory.cost(2, layers, embed, x.width, timed=True)

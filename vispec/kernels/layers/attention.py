@@ -55,8 +55,7 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
     def forward(self, x: Tensor, keep: Tensor | None, causal: bool, join=None) -> Tensor:
-        x = self.read(x, keep, causal, join)
-        return x + F.dropout(self.mlp(x), self.dropout, self.training)
+        return self.through_mlp(self.read(x, keep, causal, join))
 
     def read(self, x: Tensor, keep: Tensor | None, causal: bool, join=None) -> Tensor:
         """x and what it finds in itself. join(keys, values) puts those of elements before (*B, heads, S, d) in front."""
@@ -65,6 +64,9 @@ class Block(nn.Module):
         dropout = self.dropout if self.training else 0.0
         found = F.scaled_dot_product_attention(q, k, v, keep, dropout, is_causal=causal)
         return x + F.dropout(self.mix(found.transpose(-3, -2).flatten(-2)), self.dropout, self.training)
+
+    def through_mlp(self, x: Tensor) -> Tensor:
+        return x + F.dropout(self.mlp(x), self.dropout, self.training)
 
 
 class Transformer(nn.Module):

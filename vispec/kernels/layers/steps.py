@@ -54,11 +54,12 @@ def cross_transformer_next(
     """As a causal CrossTransformer. kept: keys and values of each block, those of the memory too, made once."""
     x = x + sinusoids(x, elements_before(kept, name))
     there = None if mask is None else or_padding(mask)
-    for at, block in enumerate(layer.blocks):
-        of_memory = f"{name}.{at}.memory_keys", f"{name}.{at}.memory_values"
-        if of_memory[0] not in kept:
-            kept[of_memory[0]], kept[of_memory[1]] = block.answers(memory, mask)
-        x = block(x, None, False, joined_to(kept, f"{name}.{at}"), kept[of_memory[0]], kept[of_memory[1]], there)
+    for at, (block, cross) in enumerate(zip(layer.blocks, layer.crosses, strict=True)):
+        keys, values = f"{name}.{at}.memory_keys", f"{name}.{at}.memory_values"
+        if keys not in kept:
+            kept[keys], kept[values] = cross.answers(memory, mask)
+        x = cross(block.read(x, None, False, joined_to(kept, f"{name}.{at}")), kept[keys], kept[values], there)
+        x = block.through_mlp(x)
     return layer.norm(x)
 
 

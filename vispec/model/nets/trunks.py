@@ -30,8 +30,10 @@ def read_signature(scope: Scope, node: t.Net) -> Signature:
             heads = tuple((n, None if n == name else k) for n, k in heads)
     layers = [(networks()[name], stage) for stage in node.trunk if (name := stage.call.function.id) in networks()]
     memory = any(_does(stage, layer.memory) is not None for layer, stage in layers)
+    flags = (_does(stage, layer.memory) for layer, stage in layers if isinstance(layer.memory, str))
+    asks = next((span for span in flags if span is not None), None)
     apart = any(layer.open_options for layer, _ in layers)
-    return Signature(node.name.id, node.name.span, args, heads, _ahead(node), memory, apart)
+    return Signature(node.name.id, node.name.span, args, heads, _ahead(node), memory, asks, apart)
 
 
 def _named(scope: Scope, node: t.Net, entries: Sequence[t.Named], place: Place) -> tuple[tuple[str, Type | None], ...]:
