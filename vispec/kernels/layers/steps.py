@@ -6,7 +6,7 @@ kept: what they remember of the elements before, by names of their own; rows com
 import torch
 from torch import Tensor
 
-from vispec.kernels.layers.attention import Transformer, attention_pool, or_padding, sinusoids
+from vispec.kernels.layers.attention import Transformer, attention_pool, sinusoids
 from vispec.kernels.layers.convolution import Convolution
 from vispec.kernels.layers.cross import CrossTransformer
 from vispec.kernels.layers.recurrent import Recurrent
@@ -51,15 +51,11 @@ def transformer_next(layer: Transformer, x: Tensor, kept: dict[str, Tensor], nam
 def cross_transformer_next(
     layer: CrossTransformer, x: Tensor, memory: Tensor, mask: Tensor | None, kept: dict[str, Tensor], name: str
 ) -> Tensor:
-    """As a causal CrossTransformer. kept: keys and values of each block, those of the memory too, made once."""
+    """As a causal CrossTransformer. kept: also the keys and values of the memory for each block, (*B, S, 2W)."""
     x = x + sinusoids(x, elements_before(kept, name))
-    there = None if mask is None else or_padding(mask)
-    for at, (block, cross) in enumerate(zip(layer.blocks, layer.crosses, strict=True)):
-        keys, values = f"{name}.{at}.memory_keys", f"{name}.{at}.memory_values"
-        if keys not in kept:
-            kept[keys], kept[values] = cross.answers(memory, mask)
-        x = cross(block.read(x, None, False, joined_to(kept, f"{name}.{at}")), kept[keys], kept[values], there)
-        x = block.through_mlp(x)
+    for at, block in enumerate(layer.blocks):
+        own = f"{name}.{at}"
+        x = block(x, None, False, memory, mask, joined_to(kept, own), lambda make, own=own: once(kept, f"{own}.memory", make))
     return layer.norm(x)
 
 

@@ -26,7 +26,7 @@ class NetCode:
     tables: those that it takes behind them.
 
     kernels: (module, name) of the definitions to put before it. imports: lines for the head of the file (python layers).
-    madds: multiply-adds of one row as Python text over the sizes, T (the sequence's length) and S (that of `attend`'s memory).
+    madds: multiply-adds of one row as Python text over the sizes, T (the sequence's length) and S (that of the memory).
     """
 
     text: str
@@ -166,7 +166,7 @@ def flow(net: Net, w: NetWriter, used: Uses, mode: str, causal: bool) -> Stream:
 
 
 def read_alike(net: Net, memory: str) -> tuple[Stage, ...]:
-    """The layers before the first that reads a memory, which one of symbols goes through copies of; one of numbers is read as it is."""
+    """The layers before the first that reads the memory. Symbols go through copies of them; numbers are read as they are."""
     if dict(net.args)[memory].domain not in INTEGER_DOMAINS:
         return ()
     return tuple(takewhile(lambda stage: not reads_memory(stage), net.trunk))
