@@ -43,16 +43,17 @@ def encode(
     more: bool,
     keyed: Mapping[str, tuple[str, ...] | None],
     sizes: Sizes,
+    part: bool,
     problems: Problems,
 ) -> tuple[dict[str, Field], Encoders]:
     """All fields, and the encoders that were given or are built from these columns; with `more`, both. keyed: labels that keys
-    of plates told already."""
+    of plates told already. part: these are some of the rows."""
     context = Context(model, sizes, found, encoders or Encoders(), encoders is None or more, problems)
     tokens = {name: raw_tokens(a, problems) for name, a in arranged.items() if model.variable[name].type.domain == "token"}
     codes = {name: raw_labels(a, problems) for name, a in arranged.items() if is_coded(model, model.variable[name].type)}
     problems.check()
     if context.training:
-        labels = labels_of(model, codes, keyed, sizes, problems) | dict(keyed)
+        labels = labels_of(model, codes, keyed, sizes, part, problems) | dict(keyed)
         built = Encoders(vocabularies(model, tokens, context.encoders.vocabularies), labels)
         context.encoders = built.under(context.encoders)
     for vocabulary in context.encoders.vocabularies.values():
