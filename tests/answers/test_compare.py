@@ -16,7 +16,7 @@ NORMAL = "param mu : real\nparam sigma : positive\nplate n:\n    observed x : re
 WIDE = "param mu : real\nplate n:\n    observed x : real ~ Normal(mu, 3)\n"
 WEIGHED = NORMAL.replace("    observed", "    given w : positive\n    observed") + "fit:\n    weight : w\n"
 BOUND = "param mu : real\nplate n:\n    latent z : real ~ Normal(mu, 1)\n    observed x : real ~ Normal(z, 1)\n"
-BOUND += "fit:\n    epochs : 2\n"
+BOUND += "infer:\n    z : elbo(samples=1)\nfit:\n    epochs : 2\n"
 STILL = "plate n:\n    observed x : real ~ Normal(1, 2)\n"
 
 
