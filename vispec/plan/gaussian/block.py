@@ -62,6 +62,9 @@ class Block:
         self.group = {name: group for group in self.groups for name in group.names}
         self.seeds = {name: {axis: dense_along(axis) for axis in ordered(of)} for name, of in dense.items()}
         self.own_columns = {name: self.column(name) for name in axes}
+        for group in self.groups:
+            size = self.number(group)
+            group.row, group.column = Axis("e", "event", size), Axis("e'", "event", size)
         self.squares = [replace(each, square=replace(each.square, form=self.laid(each.square.form))) for each in squares]
 
     @property
@@ -72,6 +75,10 @@ class Block:
         """The axis of all numbers that a latent has for an element of its group; None where that is one."""
         seeds = [*self.seeds[name].values()]
         return None if not seeds else seeds[0] if len(seeds) == 1 else Axis(name, "event", size_of(seeds))
+
+    def number(self, group: Group) -> Size | None:
+        """How many columns a group has, where that is known."""
+        return sum_of([None, *(own for _, own in self.columns(group))])
 
     def columns(self, group: Group) -> list[tuple[str, Axis | None]]:
         return [(name, self.own_columns[name]) for each in (group, *group.ancestors) for name in each.names]
@@ -158,7 +165,11 @@ class Block:
 
     def told(self, group: Group, chain: Chain, matrix: Node) -> tuple[tuple[Node, tuple[Axis, ...], str], ...]:
         """What the kernels of chains take: the sums of squares, how states follow from those before, and how noise enters."""
-        state, noise, (t,) = Axis("s", "event"), Axis("noise", "event"), (chain.axis,)
+        many = sum_of([self.own_columns[name] for name in group.names])
+        loads_of = sum_of([event for events in chain.noise.values() for event in (events[:1] or (None,))])
+        single = all(len(events) < 2 for events in chain.noise.values())
+        state, noise = Axis("s", "event", many), Axis("noise", "event", loads_of if single else None)
+        t = chain.axis
         rows, loads = list[tuple[Node, Axis | None]](), list[tuple[Node, Axis | None]]()
         for name in group.names:
             events = [*self.seeds[name]]
@@ -258,6 +269,16 @@ def noise_of(form: Form, chain: Chain, axis: Axis) -> Node:
         laid = build.spread(node, [*seeds.values()])
         parts.append((laid if own is None else build.merge(laid, [*seeds.values()], own), own))
     return build.concat(parts, axis)
+
+
+def sum_of(axes: Sequence[Axis | None]) -> Size | None:
+    """How many elements they have one after the other, None being one, where that is known."""
+    found = Size.of(0)
+    for axis in axes:
+        if axis is not None and axis.origin.size is None:
+            return None
+        found = found + (Size.of(1) if axis is None or axis.origin.size is None else axis.origin.size)
+    return found
 
 
 def size_of(axes: Sequence[Axis]) -> Size | None:
