@@ -203,7 +203,7 @@ class Autoregression(nn.Module):
 
     @torch.no_grad()
     def guides(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-        """The parameters of the guides of x; drawn latents are read at their locations."""
+        """The posterior mean and standard deviation of x, exact."""
         batch = with_room(batch)
         x_observed = batch["x_observed"]  # (row, t)
         x_observed_at = x_observed[:, 0]  # (row,)
@@ -287,12 +287,12 @@ class Autoregression(nn.Module):
 
     @torch.no_grad()
     def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
-        """The parameters of the latents' guides, which are all that the posterior is told by.
+        """The mean and the standard deviation (mean, sd) of each latent number, exact.
 
         x: real, (row, t).
         """
         if query != "marginals":
-            raise ValueError(f"this model answers no query {query!r}: its latents are drawn and told by guides")
+            raise ValueError(f"this model answers no query {query!r}: its latents are integrated and told by their moments")
         return self.guides(batch)
 
     @torch.no_grad()

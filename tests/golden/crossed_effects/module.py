@@ -139,7 +139,7 @@ class CrossedEffects(nn.Module):
 
     @torch.no_grad()
     def guides(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-        """The parameters of the guides of u, v; drawn latents are read at their locations."""
+        """The posterior mean and standard deviation of u, v, exact."""
         batch = with_room(batch)
         dish = batch["dish"]  # (row2, n)
         dish_len = batch["dish_len"]  # (row2,)
@@ -183,13 +183,13 @@ class CrossedEffects(nn.Module):
 
     @torch.no_grad()
     def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
-        """The parameters of the latents' guides, which are all that the posterior is told by.
+        """The mean and the standard deviation (mean, sd) of each latent number, exact.
 
         u: real, (row2, dishes).
         v: real, (row2, batches).
         """
         if query != "marginals":
-            raise ValueError(f"this model answers no query {query!r}: its latents are drawn and told by guides")
+            raise ValueError(f"this model answers no query {query!r}: its latents are integrated and told by their moments")
         return self.guides(batch)
 
     @torch.no_grad()

@@ -153,7 +153,7 @@ class LocalLevel(nn.Module):
 
     @torch.no_grad()
     def guides(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-        """The parameters of the guides of level; drawn latents are read at their locations."""
+        """The posterior mean and standard deviation of level, exact."""
         batch = with_room(batch)
         x_observed = batch["x_observed"]  # (row2, t)
         at_t = torch.arange(x_observed.shape[1], device=self.one.device)  # (t,)
@@ -194,12 +194,12 @@ class LocalLevel(nn.Module):
 
     @torch.no_grad()
     def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
-        """The parameters of the latents' guides, which are all that the posterior is told by.
+        """The mean and the standard deviation (mean, sd) of each latent number, exact.
 
         level: real, (row2, t).
         """
         if query != "marginals":
-            raise ValueError(f"this model answers no query {query!r}: its latents are drawn and told by guides")
+            raise ValueError(f"this model answers no query {query!r}: its latents are integrated and told by their moments")
         return self.guides(batch)
 
     @torch.no_grad()

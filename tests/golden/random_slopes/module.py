@@ -120,7 +120,7 @@ class RandomSlopes(nn.Module):
 
     @torch.no_grad()
     def guides(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-        """The parameters of the guides of u; drawn latents are read at their locations."""
+        """The posterior mean and standard deviation of u, exact."""
         batch = with_room(batch)
         L = to_cholesky(self.raw_L)  # (2', 2)
         L_at = L[1]  # (2,)
@@ -147,12 +147,12 @@ class RandomSlopes(nn.Module):
 
     @torch.no_grad()
     def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
-        """The parameters of the latents' guides, which are all that the posterior is told by.
+        """The mean and the standard deviation (mean, sd) of each latent number, exact.
 
         u: real[2], (subject).
         """
         if query != "marginals":
-            raise ValueError(f"this model answers no query {query!r}: its latents are drawn and told by guides")
+            raise ValueError(f"this model answers no query {query!r}: its latents are integrated and told by their moments")
         return self.guides(batch)
 
     @torch.no_grad()

@@ -11,6 +11,7 @@ from vispec.structures import structures
 from vispec.torch.members.derived import asked, derived, signature
 from vispec.torch.members.derived import described as derived_words
 from vispec.torch.members.members import BATCH, ROOM, Members
+from vispec.torch.members.sampled import is_integrated
 from vispec.torch.text.code import Code, listed
 from vispec.torch.text.names import local
 
@@ -95,23 +96,29 @@ def posterior(m: Members, o: Outputs) -> None:
     m.text(lines, *kernels)
 
 
+BY_GUIDES = "The parameters of the latents' guides, which are all that the posterior is told by."
+WHOLLY = "The mean and the standard deviation (mean, sd) of each latent number, exact."
+
+
 def posterior_of_guides(m: Members, o: Outputs) -> None:
     """posterior, where nothing is summed: the guides and what is derived alone."""
     if o.guided is None:
         return posterior_of_derived(m, o)
     names = dict.fromkeys(name.partition(" ")[0] for name in o.guided.program.outputs)
     told = [f"{v.name}: {v.type}, ({', '.join(element_plates(v))})." for v in map(o.model.variable.__getitem__, names)]
+    exact = all(is_integrated(o, name) for name in names)
+    how = "integrated and told by their moments" if exact else "drawn and told by guides"
     m.text(
         [
             "@torch.no_grad()",
             *head(f'{BATCH}, query: str = "marginals"{signature(o)}'),
-            '    """The parameters of the latents\' guides, which are all that the posterior is told by.',
+            f'    """{WHOLLY if exact else BY_GUIDES}',
             "",
             *(f"    {line}" for line in [*told, *derived_words(o)]),
             '    """',
             *(f"    {line}" for line in asked(m, o)),
             '    if query != "marginals":',
-            '        raise ValueError(f"this model answers no query {query!r}: its latents are drawn and told by guides")',
+            '        raise ValueError(f"this model answers no query {query!r}: its latents are {HOW}")'.replace("{HOW}", how),
             "    return self.guides(batch)",
         ]
     )

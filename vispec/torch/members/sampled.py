@@ -73,11 +73,20 @@ def guides(m: Members, o: Outputs) -> None:
         return
     names = list(dict.fromkeys(name.partition(" ")[0] for name in o.guided.program.outputs))
     read = "; what they read of summed latents at `mode`" if o.guided.modes else ""
-    doc = f"The parameters of the guides of {', '.join(names)}{read}; drawn latents are read at their locations."
+    exact, drawn = [name for name in names if is_integrated(o, name)], [name for name in names if not is_integrated(o, name)]
+    doc = f"The parameters of the guides of {', '.join(drawn)}{read}; drawn latents are read at their locations."
+    if exact:
+        moments = f"The posterior mean and standard deviation of {', '.join(exact)}, exact."
+        doc = f"{doc}\n{moments}" if drawn else moments
     arguments = (BATCH, "mode: dict[str, Tensor]") if o.guided.modes else (BATCH,)
     m.program(
         "guides", o.guided.program, doc, arguments, nested, "dict[str, dict[str, Tensor]]", orders=o.guided.orders, graph=False
     )
+
+
+def is_integrated(o: Outputs, name: str) -> bool:
+    """Whether the posterior of a latent is known in closed form."""
+    return name in (o.model.gaussian or ())
 
 
 def nested(codes: Mapping[str, Code]) -> Code:
