@@ -5,8 +5,8 @@ from dataclasses import replace
 from vispec.estimators import estimators
 from vispec.model.model import Draw, Estimator, Flow, Infer, Law, Model, Past, Then, Variable
 from vispec.model.types import FINITE_DOMAINS
-from vispec.model.walk import is_read, law_parts, walk
-from vispec.plan.estimate import gradient_of
+from vispec.model.walk import draws, is_read, law_parts, walk
+from vispec.plan.estimate import gradient_of, law_reads
 from vispec.plan.guides import in_joint, is_shared
 from vispec.plan.refused.refuse import model_expressions
 from vispec.plan.treatment import Treatment
@@ -18,8 +18,8 @@ def treat(variable: Variable, model: Model, complete: bool) -> Treatment:
     finite = variable.type.domain in FINITE_DOMAINS | {"tree"} and not variable.type.shape
     if variable.role in ("given", "observed"):
         return Treatment(name, "data", True, "given by the data" if variable.role == "given" else "scored at the data")
-    gaussian = name in (model.gaussian or ())
-    if not is_read(model, name) and not (complete and (finite or gaussian)):
+    integrated = name in model.integrated
+    if not is_read(model, name) and not (complete and (finite or integrated)):
         if variable.role == "partial":
             return Treatment(name, "masked", True, "nothing depends on it: scored where it is seen")
         return Treatment(name, "free", True, "nothing depends on it: it integrates to one")
@@ -27,8 +27,8 @@ def treat(variable: Variable, model: Model, complete: bool) -> Treatment:
     guided = any(guide.name == name for guide in model.guide)
     if finite:
         return treat_finite(variable, asked if is_read(model, name) else None, guided)
-    if gaussian:
-        return Treatment(name, "integrate", True, "jointly Gaussian given the rest")
+    if integrated:
+        return Treatment(name, "integrate", True, conjugate(name, model) if name in model.pairs else "jointly Gaussian given the rest")
     if model.joint is not None and in_joint(name, model):
         estimator = asked.estimator if asked else Estimator("elbo", (("samples", 1),), variable.span)
         where = "shared by all rows" if model.single is None else "continuous"
@@ -36,7 +36,8 @@ def treat(variable: Variable, model: Model, complete: bool) -> Treatment:
         return Treatment(name, "draw", False, because, estimator, gradient_of(variable, estimator))
     found = treat_drawn(variable, asked, guide_law(name, model), is_shared(variable, model) and model.single is None)
     why = dict(model.reasons).get(name)
-    return found if why is None else replace(found, because=f"{found.because}; not Gaussian: {why}")
+    what = "not Gaussian" if variable.type.domain == "real" else "no conjugate pair"
+    return found if why is None else replace(found, because=f"{found.because}; {what}: {why}")
 
 
 def treat_finite(variable: Variable, asked: Infer | None, guided: bool) -> Treatment:
@@ -78,3 +79,11 @@ def chain_of(variable: Variable, model: Model) -> str | None:
     guide = [part for each in model.guide for part in law_parts(each.law)] + [let.value for let in model.guide_lets]
     read = (*model_expressions(model), *(e for part in guide for e in walk(part)))
     return next((e.plate for e in read if isinstance(e, Past) and e.name == variable.name), None)
+
+
+def conjugate(name: str, model: Model) -> str:
+    """Why a latent is integrated by its family: the pairs that it makes with what reads it."""
+    readers = [v for v in model.variables if v.name != name and name in law_reads(v.law, model)]
+    laws = dict.fromkeys(draw.distribution for v in readers for draw in draws(v.law))
+    prior = " or ".join(dict.fromkeys(draw.distribution for draw in draws(model.variable[name].law)))
+    return f"conjugate: {prior} of {', '.join(laws)}"

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from vispec.lower.bound import combined, total
+from vispec.plan.conjugate.families import Posterior
+from vispec.plan.conjugate.integrate import posterior
+from vispec.plan.gaussian.block import Moments
 from vispec.plan.gaussian.integrate import moments
 from vispec.plan.held.joint import joint
 from vispec.plan.held.setting import Setting, setting
@@ -36,8 +39,14 @@ def names_of(s: Setting) -> list[str]:
 def everything(s: Setting) -> Setting:
     """With the latents too that log_prob leaves out, as nothing that is seen depends on them."""
     model = s.f.model
-    left_out = [name for name in model.gaussian or () if s.treatments[name].kind == "free"]
+    left_out = [name for name in model.integrated if s.treatments[name].kind == "free"]
     return setting(s.f, {v.name: treat(v, model, True) for v in model.variables}) if left_out else s
+
+
+def told_of(s: Setting, name: str) -> Moments | Posterior:
+    """The mean and the variance of a latent's numbers, given what is summed."""
+    site = s.f.frame.site(s.f.model.variable[name])
+    return posterior(site) if name in s.f.model.pairs else moments(s.draws.held[site])
 
 
 def sums(s: Setting) -> bool:
@@ -53,9 +62,9 @@ def in_closed_form(s: Setting) -> dict[str, Node]:
     """"z mean" and "z sd" of each, where nothing is summed beside them."""
     if sums(s) or s.combine != "exact" or not names_of(s):
         return {}
-    frame, found = s.f.frame, dict[str, Node]()
+    found = dict[str, Node]()
     for name in names_of(s):
-        told = moments(s.draws.held[frame.site(s.f.model.variable[name])])
+        told = told_of(s, name)
         found[f"{name} mean"] = told.mean
         found[f"{name} sd"] = build.apply("sqrt", build.apply("max", told.variance, 0.0))
     whole = joint(s.f, s.treatments, s.draws, {name: (node, frozenset[Axis]()) for name, node in found.items()})
@@ -70,7 +79,7 @@ def by_tilts(s: Setting) -> MomentTilts | None:
     frame, orders, tilts = s.f.frame, dict[str, tuple[Axis, ...]](), dict[str, tuple[Node, frozenset[Axis]]]()
     for name in names_of(s):
         variable, order = s.f.model.variable[name], order_of(s, name)
-        told = moments(s.draws.held[frame.site(variable)])
+        told = told_of(s, name)
         square = build.add(told.variance, build.apply("square", told.mean))
         for what, node in (("mean", told.mean), ("square", square)):
             key = f"{name} {what}"

@@ -14,6 +14,7 @@ from vispec.factors.make import factorise
 from vispec.model.model import Choice, Draw, Law, Model, Plate, Then, Variable
 from vispec.model.walk import is_read
 from vispec.plan.guides import complete_guides, is_shared
+from vispec.plan.conjugate.recognise import with_pairs
 from vispec.plan.guides.questions import in_joint
 from vispec.plan.gaussian.integrate import NotGaussianError
 from vispec.plan.held.setting import setting
@@ -25,8 +26,11 @@ LAWS = frozenset({"Normal", "MultivariateNormal", "Flat"})
 
 def recognised(model: Model) -> Model:
     """The model that says which of its latents are integrated, and why others are not."""
-    if model.gaussian is not None:
-        return model
+    return with_pairs(with_gaussian(model)) if model.gaussian is None else model
+
+
+def with_gaussian(model: Model) -> Model:
+    """The same of those that are jointly Gaussian."""
     names, reasons = [v.name for v in model.variables if is_candidate(v, model)], dict[str, str]()
     while names:
         tried = replace(placed(model, names), gaussian=tuple(names), reasons=tuple(reasons.items()))

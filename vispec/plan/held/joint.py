@@ -13,6 +13,7 @@ from vispec.model.model import Variable
 from vispec.plan.guides import is_shared
 from vispec.plan.held.adds import labels, log_ratio, minus_kl
 from vispec.plan.held.draws import Draws
+from vispec.plan.conjugate.integrate import without_pairs
 from vispec.plan.gaussian.integrate import without
 from vispec.plan.held.hold import Held, hold, values_axis, values_of
 from vispec.plan.held.smoothing import smoothed
@@ -66,8 +67,11 @@ def joint(
     parts = [replace(each, node=node) for each, node in zip(parts, roots, strict=True)]
     for state, each in frame.states.items():
         frame.named(substitute([state], draws.held)[0], each.site.name)
-    if gaussian := [name for name, found in treatments.items() if found.kind == "integrate"]:
+    integrated = [name for name, found in treatments.items() if found.kind == "integrate"]
+    if gaussian := [name for name in integrated if name not in model.pairs]:
         parts = without({name: draws.held[site_of(frame, name)] for name in gaussian}, f, parts)
+    if pairs := [name for name in integrated if name in model.pairs]:
+        parts = without_pairs(pairs, f, parts, summed)
     found, held = hold([each.node for each in parts], sites, values, frame.hints)
     factors = tuple(
         replace(each, node=node if each.asks else named(frame, each.name, node)) for each, node in zip(parts, found, strict=True)
@@ -131,6 +135,9 @@ def terms(f: Factors, variable: Variable, treatment: Treatment, draws: Draws) ->
     match treatment.kind:
         case "free":
             return {}
+        case "integrate" if name in f.model.pairs:
+            assert density is not None
+            return {f"log_{name}": density}
         case "integrate":  # its law is that of the noise that it is made of, but where the data have it
             return {} if variable.role != "partial" else {f"log_{name}": build.where(frame.observed(variable), density, 0.0)}
         case "draw":

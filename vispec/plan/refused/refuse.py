@@ -102,7 +102,7 @@ def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[D
     )
     summed = asked is None or asked.way is None
     hidden = variable.role in ("latent", "partial")
-    guided = any(guide.name == name for guide in model.guide) or in_joint(name, model) or name in (model.gaussian or ())
+    guided = any(guide.name == name for guide in model.guide) or in_joint(name, model) or name in model.integrated
     read = any(getattr(e, "name", None) == name for e in model_expressions(model))
     if type_.domain == "tree":
         yield from law_problems(variable, model)
