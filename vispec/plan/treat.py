@@ -25,6 +25,8 @@ def treat(variable: Variable, model: Model, complete: bool) -> Treatment:
         return Treatment(name, "free", True, "nothing depends on it: it integrates to one")
     asked = next((infer for infer in model.infer if infer.name == name), None)
     guided = any(guide.name == name for guide in model.guide)
+    if finite and told_apart(variable, model):
+        return Treatment(name, "masked", True, "nothing depends on it: scored where it is seen")
     if finite:
         return treat_finite(variable, asked if is_read(model, name) else None, guided)
     if integrated:
@@ -79,6 +81,13 @@ def chain_of(variable: Variable, model: Model) -> str | None:
     guide = [part for each in model.guide for part in law_parts(each.law)] + [let.value for let in model.guide_lets]
     read = (*model_expressions(model), *(e for part in guide for e in walk(part)))
     return next((e.plate for e in read if isinstance(e, Past) and e.name == variable.name), None)
+
+
+def told_apart(variable: Variable, model: Model) -> bool:
+    """Whether a label that no law reads depends on a latent that is integrated by a pair: a missing one is no sum, which would go
+    over all those of the latent's readers together, and its probabilities follow from the latent's posterior."""
+    alone = variable.role == "partial" and not is_read(model, variable.name)
+    return alone and bool(law_reads(variable.law, model) & {*model.pairs})
 
 
 def conjugate(name: str, model: Model) -> str:

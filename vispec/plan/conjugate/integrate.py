@@ -31,7 +31,7 @@ def posterior(site: Node) -> Posterior:
 
 def without_pairs(names: Sequence[str], f: Factors, parts: Sequence[Factor], summed: Collection[str]) -> list[Factor]:
     """The factors with these latents integrated out. summed: the labels. Raises NotConjugateError."""
-    latents = {name: latent(f, name) for name in names}
+    latents = latents_of(f, names)
     readings = Readings(latents)
     affine = Affine({leaf: axes for each in latents.values() for leaf, axes in each.leaves().items()})
     totals, left = dict[str, dict[str, list[Node]]]({name: {} for name in names}), list[Factor]()
@@ -57,6 +57,10 @@ def without_pairs(names: Sequence[str], f: Factors, parts: Sequence[Factor], sum
         if still := readings.below(node):
             raise NotConjugateError(still, f"{each.name} asks for more of it than its posterior tells")
     return [replace(each, node=node) for each, node in zip(left, found, strict=True)]
+
+
+def latents_of(f: Factors, names: Sequence[str]) -> dict[str, Latent]:
+    return {name: latent(f, name) for name in names}
 
 
 def latent(f: Factors, name: str) -> Latent:

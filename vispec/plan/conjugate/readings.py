@@ -204,7 +204,7 @@ class Readings:
         names = self.below(node)
         raise NotConjugateError(names, f"the probability of {node.law} is not {listed(names)} itself")
 
-    def multiple(self, node: Node, of: Density) -> tuple[Node, Node, Latent, float]:
+    def multiple(self, node: Node, of: Density | DrawLaw) -> tuple[Node, Node, Latent, float]:
         """A number times a power of a latent: that number, the reading, its latent, and the power."""
         if (latent := self.reading(node)) is not None:
             return build.node(1.0), node, latent, 1.0
@@ -229,9 +229,8 @@ class Readings:
             case Map("pow", (arg, by)) if (by := constant(by)) is not None:
                 c, found, latent, power = self.multiple(arg, of)
                 return build.apply("pow", c, by), found, latent, power * by
-        names = self.below(of)
-        slot = RATE_OR_SCALE[of.law].slot
-        raise NotConjugateError(names, f"the {slot} of {of.law} is no multiple of a power of {listed(names)}")
+        names, law = self.below(node), of.law if isinstance(of, Density) else of.distribution
+        raise NotConjugateError(names, f"the {RATE_OR_SCALE[law].slot} of {law} is no multiple of a power of {listed(names)}")
 
 
 def logarithm(node: Node) -> Node | None:
