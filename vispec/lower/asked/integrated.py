@@ -67,9 +67,14 @@ def in_closed_form(s: Setting) -> dict[str, Node]:
         told = told_of(s, name)
         found[f"{name} mean"] = told.mean
         found[f"{name} sd"] = build.apply("sqrt", build.apply("max", told.variance, 0.0))
-    whole = joint(s.f, s.treatments, s.draws, {name: (node, frozenset[Axis]()) for name, node in found.items()})
-    nodes = {each.name: each.node for each in whole.problem.factors if each.asks}
+    nodes = resolved(s, found)
     return {name: build.spread(nodes[name], order_of(s, name.partition(" ")[0])) for name in found}
+
+
+def resolved(s: Setting, asked: Mapping[str, Node]) -> dict[str, Node]:
+    """Values that ask for posterior moments, with these."""
+    whole = joint(s.f, s.treatments, s.draws, {name: (node, frozenset[Axis]()) for name, node in asked.items()})
+    return {each.name: each.node for each in whole.problem.factors if each.asks}
 
 
 def by_tilts(s: Setting) -> MomentTilts | None:

@@ -17,7 +17,7 @@ from vispec.program import build
 from vispec.program.affine import Affine, Form, NotAffineError, Term, dense_along
 from vispec.program.axis import Axis
 from vispec.program.node import Call, Node, Part, Site
-from vispec.program.walk import reads, reads_of, substitute
+from vispec.program.walk import reads_of, substitute
 
 STATISTICS = ("log", "log_rest", "minus")
 
@@ -87,16 +87,21 @@ def total(term: Term, each: Factor, of: Latent, summed: Collection[str], name: s
         elif place is build.position(axis) and (axis in each.plates or axis.kind != "plate"):
             kept.add(axis)
         else:
-            if label := next((s.name for s in reads(place, Site) if s.name in summed), None):
-                raise NotConjugateError({name}, f"`{label}`, which is summed, chooses the element that {each.name} reads")
             seed = dense_along(axis)
+            place = build.apply("max", place, 0)  # before the first element of a chain the coefficient is 0
             coefficient = build.where(build.eq(place, build.position(seed)), coefficient, 0.0)
             back[seed] = axis
     over = each.plates - kept
     if label := next((s.name for s in reads_of([coefficient], Site) if s.name in summed and over & {*s.order}), None):
-        raise NotConjugateError({name}, f"`{label}`, which is summed, has a value for each of several readers of one {name}")
+        raise NotConjugateError({name}, why_label(label, each, name))
     coefficient = build.reduce("sum", build.spread(coefficient, over), over)
     return build.rename(coefficient, back)
+
+
+def why_label(label: str, each: Factor, name: str) -> str:
+    if each.name == f"log_{label}":
+        return f"its reader `{label}` is no data"
+    return f"`{label}` has a value for each of several readers of one `{name}`, and their sum would go over all at once"
 
 
 def evidence(of: Latent, numbers: Mapping[str, Node]) -> Factor:

@@ -125,7 +125,7 @@ def multinomial(x: Node, p: Nodes) -> Told:
 def poisson(x: Node, p: Nodes) -> Told:
     inside, c = at_least(x, 0.0), p["c"]
     count = build.where(inside, x, 0.0)
-    base = build.sub(build.mul(count, build.log(c)), lgamma(build.add(count, 1.0)))
+    base = build.sub(times_log(count, c), lgamma(build.add(count, 1.0)))
     return told(build.where(inside, base, NEVER), log=count, minus=c)
 
 
@@ -138,7 +138,7 @@ def exponential_reader(x: Node, p: Nodes) -> Told:
 def gamma_reader(x: Node, p: Nodes) -> Told:
     inside, c, a = build.lt(0.0, x), p["c"], p["concentration"]
     x = build.where(inside, x, 1.0)
-    base = build.add(build.mul(a, build.log(c)), build.mul(build.sub(a, 1.0), build.log(x)), build.neg(lgamma(a)))
+    base = build.add(times_log(a, c), build.mul(build.sub(a, 1.0), build.log(x)), build.neg(lgamma(a)))
     return told(build.where(inside, base, NEVER), log=a, minus=build.mul(c, x))
 
 
@@ -162,6 +162,10 @@ def half_normal(x: Node, p: Nodes) -> Told:
     inside = at_least(x, 0.0)
     found = normal(build.where(inside, x, 0.0), {**p, "loc": build.node(0.0)})
     return Told(found.numbers, build.where(inside, build.add(found.base, math.log(2)), NEVER))
+
+
+def times_log(x: Node, c: Node) -> Node:
+    return build.node(0.0) if build.is_const(c, 1) else build.mul(x, build.log(c))
 
 
 def at_least(x: Node, low: float) -> Node:

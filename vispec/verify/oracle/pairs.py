@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vispec.model.model import Model
+from vispec.plan.treat import told_apart
 from vispec.verify.errors import NotCheckedError
 from vispec.verify.oracle.densities import log_density
 from vispec.verify.oracle.expressions import Scene
@@ -56,7 +57,31 @@ def with_pairs(found, scene: Scene, scored: list, at: dict[Cell, Tensor], given:
             moments[cell].append((mean.detach(), variance.detach()))
         log_joints.append(torch.stack(parts).sum())
     told = {cell: tuple(map(torch.stack, zip(*each, strict=True))) for cell, each in moments.items()}
-    return replace(found, log_joint=torch.stack(log_joints), integrated={**found.integrated, **told})
+    whole = replace(found, log_joint=torch.stack(log_joints), integrated={**found.integrated, **told})
+    apart = {v.name for v in model.variables if told_apart(v, model)}
+    return summed_over(whole, apart) if any(cell[0] in apart for cell in found.cells) else whole
+
+
+def summed_over(found, names: set[str]):
+    """An enumeration without the cells of some variables, over which it is summed."""
+    kept = [column for column, cell in enumerate(found.cells) if cell[0] not in names]
+    groups = dict[tuple[int, ...], list[int]]()
+    for row, choice in enumerate(found.choices[:, kept].tolist()):
+        groups.setdefault(tuple(choice), []).append(row)
+    log_joints, told = list[Tensor](), {cell: list[tuple[Tensor, Tensor]]() for cell in found.integrated}
+    for rows in groups.values():
+        inner = found.log_joint[rows]
+        possible = inner[inner > -torch.inf]
+        log_joints.append(possible.logsumexp(0) if len(possible) else inner.new_tensor(-torch.inf))
+        weights = inner.detach().softmax(0) if len(possible) else torch.zeros_like(inner)
+        for cell, (means, variances) in found.integrated.items():
+            by = weights.reshape(-1, *[1] * (means.dim() - 1))
+            mean = (by * means[rows]).sum(0)
+            told[cell].append((mean, (by * (variances[rows] + (means[rows] - mean).square())).sum(0)))
+    choices = torch.tensor([*groups], dtype=torch.int64).reshape(len(groups), len(kept))
+    cells, supports = (tuple(each[column] for column in kept) for each in (found.cells, found.supports))
+    moments = {cell: tuple(map(torch.stack, zip(*each, strict=True))) for cell, each in told.items()}
+    return replace(found, cells=cells, supports=supports, choices=choices, log_joint=torch.stack(log_joints), integrated=moments)
 
 
 def reads(scene: Scene, factor, cell: Cell, assignment: Mapping[Cell, Tensor]) -> bool:
