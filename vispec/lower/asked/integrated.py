@@ -5,12 +5,12 @@ and the gradient of log p at t = 0 averages these over the posterior of the sums
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from vispec.lower.bound import combined, total
 from vispec.plan.conjugate.families import Posterior
-from vispec.plan.conjugate.integrate import posterior
+from vispec.plan.conjugate.integrate import latents_of, posterior
 from vispec.plan.gaussian.block import Moments
 from vispec.plan.gaussian.integrate import moments
 from vispec.plan.held.joint import joint
@@ -47,6 +47,17 @@ def told_of(s: Setting, name: str) -> Moments | Posterior:
     """The mean and the variance of a latent's numbers, given what is summed."""
     site = s.f.frame.site(s.f.model.variable[name])
     return posterior(site) if name in s.f.model.pairs else moments(s.draws.held[site])
+
+
+def may_be_infinite(s: Setting, name: str) -> bool:
+    return not latents_of(s.f, [name])[name].family.has_moments
+
+
+def apart(what: str, node: Node) -> Iterator[tuple[str, Node]]:
+    """A moment that may be infinite, which times a tilt of nothing would be no number: where it is finite, and 1 where it is not."""
+    infinite = build.eq(node, float("inf"))
+    yield what, build.where(infinite, 0.0, node)
+    yield f"infinite_{what}", build.where(infinite, 1.0, 0.0)
 
 
 def sums(s: Setting) -> bool:
@@ -86,7 +97,10 @@ def by_tilts(s: Setting) -> MomentTilts | None:
         variable, order = s.f.model.variable[name], order_of(s, name)
         told = told_of(s, name)
         square = build.add(told.variance, build.apply("square", told.mean))
-        for what, node in (("mean", told.mean), ("square", square)):
+        asked = {"mean": told.mean, "square": square}
+        if isinstance(told, Posterior) and name in s.f.model.pairs and may_be_infinite(s, name):
+            asked = {what: part for key, node in asked.items() for what, part in apart(key, node)}
+        for what, node in asked.items():
             key = f"{name} {what}"
             orders[key] = order
             added = build.mul(Input(key, order, "real", "tilt"), node)

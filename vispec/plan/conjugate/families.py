@@ -29,13 +29,15 @@ class Posterior:
 @dataclass(frozen=True)
 class Family:
     """statistics: what its natural parameters are coefficients of, and what each is called as a parameter. log_integral: from these, for each vector of a law on
-    vectors, of which `events` is the last axis. power: of the latent, in the statistics of a positive one."""
+    vectors, of which `events` is the last axis. power: of the latent, in the statistics of a positive one.
+    has_moments: whether its mean and variance are always finite."""
 
     name: str
     statistics: Mapping[str, str]
     log_integral: Callable[[Numbers, Events], Node]
     posterior: Callable[[Numbers, Events], Posterior]
     power: float = 1.0
+    has_moments: bool = True
 
 
 # ---- Beta: log z and log(1 - z), by dz / z (1 - z)
@@ -103,5 +105,5 @@ def exactly(x: Node) -> Node:
 POSITIVE = {"log": "concentration", "minus": "rate"}
 BETA = Family("Beta", {"log": "concentration1", "log_rest": "concentration0"}, log_beta, beta_posterior)
 GAMMA = Family("Gamma", POSITIVE, log_gamma, gamma_posterior)
-INVERSE_GAMMA = Family("InverseGamma", POSITIVE, log_gamma, inverse_gamma_posterior, -1.0)
+INVERSE_GAMMA = Family("InverseGamma", POSITIVE, log_gamma, inverse_gamma_posterior, -1.0, False)
 DIRICHLET = Family("Dirichlet", {"log": "concentration"}, log_dirichlet, dirichlet_posterior)
