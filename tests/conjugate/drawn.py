@@ -152,7 +152,7 @@ def rate(d: Drawn, depth: int):
                 ("positive", f"Exponential({scaled})"),
                 ("positive", f"Gamma(a, {scaled})"),
                 ("real", f"Normal(m, 1 / sqrt({scaled}))"),
-                ("real", f"Normal(m, s * {name}{at} ^ (-0.5))"),
+                ("real", f"Normal(m, positive(s * {name}{at} ^ (-0.5)))"),
                 ("positive", f"LogNormal(m, 1 / sqrt({scaled}))"),
                 ("positive", f"HalfNormal(s / sqrt({name}{at}))"),
             ]
