@@ -38,8 +38,7 @@ def treat(variable: Variable, model: Model, complete: bool) -> Treatment:
         return Treatment(name, "draw", False, because, estimator, gradient_of(variable, estimator))
     found = treat_drawn(variable, asked, guide_law(name, model), is_shared(variable, model) and model.single is None)
     why = dict(model.reasons).get(name)
-    what = "not Gaussian" if variable.type.domain == "real" else "no conjugate pair"
-    return found if why is None else replace(found, because=f"{found.because}; {what}: {why}")
+    return found if why is None else replace(found, because=f"{found.because}; {why}")
 
 
 def treat_finite(variable: Variable, asked: Infer | None, guided: bool) -> Treatment:

@@ -142,16 +142,16 @@ def densified(term: Term, axes: Collection[Axis], seeds: Mapping[Axis, Axis] | N
 
 
 class Affine:
-    """The forms of nodes in some sites, by one fold. plates: of each site, the axes of its numbers, in order.
+    """The forms of nodes in some sites, by one fold. axes: of each site, those of its numbers, in order.
 
-    loops: the chain along which the present element of a loop is drawn, by the loop's name."""
+    States of loops are named by themselves, but of loops in `unrolled`, whose states are told in what is drawn."""
 
-    def __init__(self, axes: Mapping[str, tuple[Axis, ...]]):
-        self.axes = axes
+    def __init__(self, axes: Mapping[str, tuple[Axis, ...]], unrolled: Collection[Loop] = ()):
+        self.axes, self.unrolled = axes, frozenset(unrolled)
+        self.states = dict[str, tuple[Loop, int]]()
         self.known = dict[Node, Form]()
         self.reads = dict[Node, frozenset[str]]()
         self.loops = dict[Loop, tuple[Form, ...]]()
-        self.states = dict[tuple[str, int], tuple[Axis, ...]]()
 
     def below(self, node: Node) -> frozenset[str]:
         """The sites that a node is computed from."""
@@ -273,8 +273,22 @@ class Affine:
 
     def looped(self, loop: Loop) -> tuple[Form, ...]:
         if loop not in self.loops:
-            self.loops[loop] = Unrolled(self, loop).forms()
+            steps = Unrolled(self, loop)
+            self.loops[loop] = steps.forms() if loop in self.unrolled else self.named(loop, steps)
         return self.loops[loop]
+
+    def named(self, loop: Loop, steps: Unrolled) -> tuple[Form, ...]:
+        """States that are made of draws by their names, each at its own element."""
+        found = list[Form]()
+        for index, output in enumerate(loop.outputs):
+            if index not in steps.drawn:
+                found.append(Form(Part(loop, index)))
+                continue
+            name = state_name(loop, index)
+            self.states[name] = loop, index
+            at: At = tuple((axis, build.position(axis)) for axis in (*loop.around, loop.axis, *output.own))
+            found.append(Form(build.node(0.0), (Term(name, at, build.node(1.0)),)))
+        return tuple(found)
 
 
 def outside_sources(root: Node) -> Iterator[Node]:
@@ -293,6 +307,11 @@ def outside_sources(root: Node) -> Iterator[Node]:
 OPS_IN_WORDS = {"pow": "a power", "square": "a square", "div": "division by", "lt": "a comparison", "le": "a comparison"}
 
 
+def state_name(loop: Loop, index: int) -> str:
+    """What a state is called that no name of a spec can be."""
+    return f"{loop.loop}: {index}"
+
+
 class Unrolled:
     """The states of a loop as forms: each step is affine in the states before and in what is drawn at it, so that coefficients
     are carried beside the values, along an axis for all elements of the chain."""
@@ -301,6 +320,16 @@ class Unrolled:
         self.outer, self.loop = outer, loop
         self.name = f"{loop.loop}*"
         self.steps = [self.step(number, body) for number, body in enumerate(loop.bodies)]
+        self.drawn = self.made_of_draws()
+
+    def made_of_draws(self) -> frozenset[int]:
+        """The states that draws enter, be it through other states."""
+        found = {i for step in self.steps for i, form in enumerate(step) if any(t.name[0] != " " for t in form.terms)}
+        while more := {
+            i for step in self.steps for i, form in enumerate(step) for t in form.terms if t.name[0] == " " and int(t.name) in found
+        } - found:
+            found |= more
+        return frozenset(found)
 
     def step(self, number: int, body: tuple[Node, ...]) -> list[Form]:
         """Of each state, its form in the states before ("", index) and in draws."""
@@ -360,8 +389,7 @@ class Unrolled:
             for site in sites:
                 at = tuple((axis, seeds[site].get(axis, build.position(axis))) for axis in self.outer.axes[site])
                 terms.append(Term(site, at, Part(made, slots[site, index])))
-            reads = self.outer.below(Part(loop, index))
-            found.append(Form(Part(made, index), tuple(term for term in terms if term.name in reads)))
+            found.append(Form(Part(made, index), tuple(terms) if index in self.drawn else ()))
         return tuple(found)
 
     def is_dense(self, site: str, axis: Axis) -> bool:

@@ -9,12 +9,14 @@ on to those of the plates around (a Schur complement), and posterior moments com
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from vispec.plan.gaussian.chains import Chain, NoChainError
 from vispec.plan.gaussian.groups import Group, Placed, all_own, ordered_groups
-from vispec.plan.gaussian.squares import KERNELS
+from vispec.plan.gaussian.squares import KERNELS, Square
 from vispec.program import build
 from vispec.program.affine import Form, Term, added, dense_along, densified
 from vispec.program.axis import Axis, ordered
@@ -22,6 +24,7 @@ from vispec.program.cost import Numbers
 from vispec.program.node import Call, Node, Part
 from vispec.program.size import Size
 
+CHAIN = "vispec.kernels.sums.gaussian_chain"
 ONE, ONE_TOO = Axis("1", "event", Size.of(1)), Axis("1'", "event", Size.of(1))
 
 
@@ -44,14 +47,26 @@ class Block:
         laws: Mapping[str, Node],
         numbers: Numbers,
         asked: Sequence[Placed] = (),
+        chains: Mapping[str, Chain] | None = None,
     ):
-        self.axes, self.laws = axes, laws
-        dense = {name: {axis for axis in own if not all_own([*squares, *asked], name, axis)} for name, own in axes.items()}
-        self.groups = ordered_groups(axes, dense, squares, numbers)
+        self.axes, self.laws, chains = axes, laws, chains or {}
+        steps = [step(chain, name) for name, chain in chains.items()]
+        every = [*squares, *asked, *steps]
+        dense = {name: {axis for axis in own if not all_own(every, name, axis)} for name, own in axes.items()}
+        for name, chain in chains.items():
+            events = {axis for axis in axes[name] if axis is not chain.axis and axis not in chain.loop.around}
+            if dense[name] - events:
+                raise NoChainError(chain.loop)
+            dense[name] = events
+        self.groups = ordered_groups(axes, dense, [*squares, *steps], numbers, chains)
         self.group = {name: group for group in self.groups for name in group.names}
         self.seeds = {name: {axis: dense_along(axis) for axis in ordered(of)} for name, of in dense.items()}
         self.own_columns = {name: self.column(name) for name in axes}
         self.squares = [replace(each, square=replace(each.square, form=self.laid(each.square.form))) for each in squares]
+
+    @property
+    def name(self) -> str:
+        return "_".join(re.sub(r"\W+", "_", name) for name in self.axes)
 
     def column(self, name: str) -> Axis | None:
         """The axis of all numbers that a latent has for an element of its group; None where that is one."""
@@ -111,10 +126,13 @@ class Block:
             parent = group.parent
             one, other = (ONE, ONE_TOO) if parent is None else (parent.row, parent.column)
             results = (((one, other), "real"), ((), "real"))
-            given = ((matrix, (group.row, group.column), ""), *self.prior(group))
-            call = Call("kernel", f"{KERNELS}:eliminate", given, results, self.size(group))
+            if group.chain is not None:
+                call = Call("kernel", f"{CHAIN}:eliminate_chain", self.told(group, group.chain, matrix), results, ())
+            else:
+                given = ((matrix, (group.row, group.column), ""), *self.prior(group))
+                call = Call("kernel", f"{KERNELS}:eliminate", given, results, self.size(group))
             if parent is not None:
-                left[self.groups.index(parent)].append(build.reduce("sum", Part(call, 0), group.own - parent.own))
+                left[self.groups.index(parent)].append(build.reduce("sum", Part(call, 0), group.left - parent.own))
             found[at] = matrix, call
         return found
 
@@ -137,6 +155,29 @@ class Block:
         along = Axis("e", "event")
         return [(build.concat(parts, along), (along,), "prior")]
 
+    def told(self, group: Group, chain: Chain, matrix: Node) -> tuple[tuple[Node, tuple[Axis, ...], str], ...]:
+        """What the kernels of chains take: the sums of squares, how states follow from those before, and how noise enters."""
+        state, noise, (t,) = Axis("s", "event"), Axis("noise", "event"), (chain.axis,)
+        rows, loads = list[tuple[Node, Axis | None]](), list[tuple[Node, Axis | None]]()
+        for name in group.names:
+            events = [*self.seeds[name]]
+            seeds, own = [*self.seeds[name].values()], self.own_columns[name]
+            form = chain.forms[name]
+            for target, axis in ((rows, group.column), (loads, noise)):
+                if target is rows:
+                    laid = self.laid(form)
+                    vector = self.vector(laid, group, axis, laid.offset)
+                else:
+                    vector = noise_of(form, chain, axis)
+                vector = build.rename(build.spread(vector, events), self.seeds[name])
+                target.append((vector if own is None else build.merge(vector, seeds, own), own))
+        step, load = build.concat(rows, state), build.concat(loads, state)
+        return (
+            (build.spread(matrix, (t,)), (t, group.row, group.column), ""),
+            (build.spread(step, (t,)), (t, state, group.column), ""),
+            (build.spread(load, (t,)), (t, state, noise), ""),
+        )
+
     def size(self, group: Group) -> tuple[tuple[str, Node], ...]:
         """How many numbers a group has."""
         many = (build.node(1) if (own := self.own_columns[name]) is None else build.extent(own) for name in group.names)
@@ -147,14 +188,14 @@ class Block:
     def evidence(self) -> tuple[Node, frozenset[Axis]]:
         """The log of the integral, for each element of these axes."""
         roots = [group for group in self.groups if group.parent is None]
-        kept = frozenset.intersection(*(group.own for group in roots))
+        kept = frozenset.intersection(*(group.left for group in roots))
         parts = list[Node]()
         for at, group in enumerate(self.groups):
             _, call = self.eliminated[at]
             if group.parent is None:
                 rest = build.pick(Part(call, 0), {ONE: build.node(0), ONE_TOO: build.node(0)})
-                parts.append(build.reduce("sum", build.mul(-0.5, rest), group.own - kept))
-            parts.append(build.neg(build.reduce("sum", Part(call, 1), group.own - kept)))
+                parts.append(build.reduce("sum", build.mul(-0.5, rest), group.left - kept))
+            parts.append(build.neg(build.reduce("sum", Part(call, 1), group.left - kept)))
         return build.add(*parts), kept
 
     @cached_property
@@ -164,12 +205,19 @@ class Block:
         for at in reversed(range(len(self.groups))):
             group, (matrix, _) = self.groups[at], self.eliminated[at]
             row, column = Axis("e", "event"), Axis("e'", "event")
-            given: list[tuple[Node, tuple[Axis, ...], str]] = [(matrix, (group.row, group.column), ""), *self.prior(group)]
+            chain = group.chain
+            given: list[tuple[Node, tuple[Axis, ...], str]] = (
+                [(matrix, (group.row, group.column), ""), *self.prior(group)]
+                if chain is None
+                else [*self.told(group, chain, matrix)]
+            )
             if group.parent is not None:
                 mean, covariance, above, beside = found[self.groups.index(group.parent)]
                 given += [(mean, (above,), "mean"), (covariance, (above, beside), "covariance")]
-            results = (((row,), "real"), ((row, column), "real"))
-            call = Call("kernel", f"{KERNELS}:moments", tuple(given), results, self.size(group))
+            lead = () if chain is None else (chain.axis,)
+            results = (((*lead, row), "real"), ((*lead, row, column), "real"))
+            kernel = f"{KERNELS}:moments" if chain is None else f"{CHAIN}:moments_of_chain"
+            call = Call("kernel", kernel, tuple(given), results, self.size(group) if chain is None else ())
             found[at] = Part(call, 0), Part(call, 1), row, column
         return found
 
@@ -181,6 +229,28 @@ class Block:
         vector = build.apply("wide", self.vector(form, self.groups[at], row, None))
         other = build.rename(vector, {row: column})
         return Moments(build.contract((vector, mean), (row,)), build.contract((vector, covariance, other), (row, column)))
+
+
+def step(chain: Chain, name: str) -> Placed:
+    """What a step reads of states and of others, as what couples them."""
+    form = chain.forms[name]
+    here = Term(name, tuple((axis, build.position(axis)) for axis in chain.states[name]), build.node(1.0))
+    terms = tuple(term for term in form.terms if term.name not in chain.noise)
+    return Placed(Square(Form(form.offset, (*terms, here))), form.axes | {*chain.states[name]})
+
+
+def noise_of(form: Form, chain: Chain, axis: Axis) -> Node:
+    """How standard normal numbers enter a state: the coefficients of all of a chain's noise, along an axis."""
+    parts, terms = list[tuple[Node, Axis | None]](), {term.name: term for term in form.terms}
+    for name, events in chain.noise.items():
+        seeds = {event: dense_along(event) for event in events}
+        own = None if not seeds else next(iter(seeds.values())) if len(seeds) == 1 else Axis(name, "event", size_of([*seeds.values()]))
+        node: Node = build.node(0.0)
+        if name in terms:
+            node = densified(terms[name], [*seeds], seeds).coefficient
+        laid = build.spread(node, [*seeds.values()])
+        parts.append((laid if own is None else build.merge(laid, [*seeds.values()], own), own))
+    return build.concat(parts, axis)
 
 
 def size_of(axes: Sequence[Axis]) -> Size | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from vispec.plan.gaussian.chains import Chain, NoChainError
 from vispec.plan.gaussian.squares import Square
 from vispec.program import build
 from vispec.program.axis import Axis
@@ -21,15 +22,21 @@ class Placed:
 
 @dataclass
 class Group:
-    """Latents that have elements of their own along the same axes. parent: what is integrated next of all that it couples;
+    """Latents that have elements of their own along the same axes, or the states of a chain. parent: what is integrated next of all that it couples;
     ancestors: that, and what that couples, and so on. row, column: along its numbers, its ancestors' numbers, and 1."""
 
     own: frozenset[Axis]
     names: tuple[str, ...]
+    chain: Chain | None = None
     parent: Group | None = None
     ancestors: tuple[Group, ...] = ()
     row: Axis = field(default_factory=lambda: Axis("e", "event"))
     column: Axis = field(default_factory=lambda: Axis("e'", "event"))
+
+    @property
+    def left(self) -> frozenset[Axis]:
+        """The axes that are left when it is integrated."""
+        return self.own if self.chain is None else self.own - {self.chain.axis}
 
 
 def coupled(squares: Sequence[Placed], names: Sequence[str]) -> list[tuple[str, ...]]:
@@ -49,18 +56,27 @@ def all_own(squares: Sequence[Placed], name: str, axis: Axis) -> bool:
 
 
 def ordered_groups(
-    axes: Mapping[str, tuple[Axis, ...]], dense: dict[str, set[Axis]], squares: Sequence[Placed], numbers: Numbers
+    axes: Mapping[str, tuple[Axis, ...]],
+    dense: dict[str, set[Axis]],
+    squares: Sequence[Placed],
+    numbers: Numbers,
+    chains: Mapping[str, Chain],
 ) -> list[Group]:
-    """The deepest first. Where two that are coupled have each elements of their own that the other has not, one of them is
+    """The deepest first, and states of chains after what their elements have. Raises NoChainError. Where two that are coupled have each elements of their own that the other has not, one of them is
     integrated for all of these at once, the one with fewer: `dense` gets these axes of it."""
     while True:
         own = {name: frozenset(of) - dense[name] for name, of in axes.items()}
-        kinds = sorted({*own.values()}, key=lambda each: (-len(each), sorted(a.serial for a in each)))
-        groups = [Group(each, tuple(name for name in own if own[name] == each)) for each in kinds]
+        kinds = dict.fromkeys((own[name], chains.get(name)) for name in own)
+        ordered = sorted(kinds, key=lambda kind: (-len(kind[0]), kind[1] is not None, sorted(a.serial for a in kind[0])))
+        groups = [
+            Group(each, tuple(n for n in own if own[n] == each and chains.get(n) is chain), chain) for each, chain in ordered
+        ]
         clash = linked(groups, squares)
         if clash is None:
             return groups
         one, other = clash
+        if chain := one.chain or other.chain:
+            raise NoChainError(chain.loop)
         sides = [(one, one.own - other.own), (other, other.own - one.own)]
         less, extra = min(sides, key=lambda side: (numbers.elements(side[1]), -len(side[0].own)))
         for name in less.names:
@@ -73,7 +89,7 @@ def linked(groups: list[Group], squares: Sequence[Placed]) -> tuple[Group, Group
     for at, group in enumerate(groups):
         later = set[int]().union(*(each for each in sets if at in each)) - {at}
         for other in sorted(later):
-            if not groups[other].own <= group.own:
+            if not groups[other].own <= group.left:
                 return group, groups[other]
         sets = [each for each in sets if at not in each] + [later]
         group.parent = groups[min(later)] if later else None

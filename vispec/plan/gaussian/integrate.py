@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, ThenLaw, by_position
 from vispec.factors.make import Factors
-from vispec.plan.gaussian.block import Block, Moments
+from vispec.plan.gaussian.block import Block, Moments, step
+from vispec.plan.gaussian.chains import Chain, NoChainError, chain_of
 from vispec.plan.gaussian.groups import Placed, coupled
 from vispec.plan.gaussian.squares import Square, Squares
 from vispec.plan.order.problem import Factor
@@ -15,7 +17,7 @@ from vispec.program import build
 from vispec.program.affine import Affine, Form, NotAffineError
 from vispec.program.axis import Axis
 from vispec.program.cost import Numbers
-from vispec.program.node import Call, Node, Part
+from vispec.program.node import Call, Loop, Node, Part
 from vispec.program.walk import reads_of, substitute
 
 
@@ -37,36 +39,64 @@ def moments(value: Node) -> Moments:
 def without(values: Mapping[str, Node], f: Factors, parts: Sequence[Factor]) -> list[Factor]:
     """The factors with latents integrated out: what is free of them, and log-evidences. values: of each latent, as its law makes
     it of noise. Raises NotGaussianError."""
-    names = [*values]
-    frame, model = f.frame, f.model
-    axes = {name: (*map(frame.plate, model.variable[name].plates), *frame.shape(model.variable[name].type)) for name in names}
-    squares, found, left = Squares(Affine(axes)), list[Placed](), list[Factor]()
-    for name, value in values.items():
+    unrolled = list[Loop]()
+    while True:
         try:
-            squares.affine.form(value)
-        except NotAffineError as error:
-            raise NotGaussianError(f"log_{name}", error.names, error.why) from error
+            return integrated(values, f, parts, unrolled)
+        except NoChainError as error:
+            assert error.loop not in unrolled, "an unrolled loop has no states of its own"
+            unrolled.append(error.loop)
+
+
+def integrated(values: Mapping[str, Node], f: Factors, parts: Sequence[Factor], unrolled: Sequence[Loop]) -> list[Factor]:
+    """Raises NotGaussianError, and NoChainError for a loop that is to be unrolled."""
+    frame, model = f.frame, f.model
+    axes = {name: (*map(frame.plate, model.variable[name].plates), *frame.shape(model.variable[name].type)) for name in values}
+    squares, found, left = Squares(Affine(axes, unrolled)), list[Placed](), list[Factor]()
+    forms = {name: gaussian(f"log_{name}", squares.affine.form, value) for name, value in values.items()}
     asked = asked_in(parts, squares.affine)
     for each in parts:
-        if reads_of([each.node], Call) and any(call in asked for call in reads_of([each.node], Call)):
+        if any(call in asked for call in reads_of([each.node], Call)):
             left.append(each)
             continue
-        try:
-            told = squares.of(each.node)
-        except NotAffineError as error:
-            raise NotGaussianError(each.name, error.names, error.why) from error
+        told = gaussian(each.name, squares.of, each.node)
         left.append(replace(each, node=told.rest))
         found += [Placed(square, each.plates | square.over) for square in told.squares]
-    laws = {name: known for name in names if not build.is_const(known := has_law(f.factors[name].law), 1)}
-    blocks = blocks_of(found, axes, laws, numbers_of(f), [*asked.values()])
+    laws = {name: known for name in values if not build.is_const(known := has_law(f.factors[name].law), 1)}
+    read = [*(each.square.form for each in found), *asked.values(), *forms.values()]
+    chains = chains_in(read, squares.affine, laws)
+    blocks = blocks_of(found, axes, laws, numbers_of(f), [*asked.values()], chains)
     for block in blocks:
         if block.squares:
             node, kept = block.evidence()
             plates = frozenset(axis for axis in kept if axis.kind == "plate")
             node = build.apply("narrow", build.reduce("sum", node, kept - plates))
-            left.append(Factor(f"evidence_{'_'.join(block.axes)}", node, plates))
+            left.append(Factor(f"evidence_{block.name}", node, plates))
     told = answers(asked, blocks)
     return [replace(each, node=node) for each, node in zip(left, substitute([each.node for each in left], told), strict=True)]
+
+
+Found = TypeVar("Found")
+
+
+def gaussian(factor: str, read: Callable[[Node], Found], node: Node) -> Found:
+    """What is read of a node. Raises NotGaussianError with the factor's name."""
+    try:
+        return read(node)
+    except NotAffineError as error:
+        raise NotGaussianError(factor, error.names, error.why) from error
+
+
+def chains_in(forms: Sequence[Form], affine: Affine, laws: Mapping[str, Node]) -> list[Chain]:
+    """The chains whose states are read, and those that these read."""
+    wanted, found = {name for form in forms for name in form.names if name in affine.states}, dict[Loop, Chain]()
+    while left := [name for name in wanted if affine.states[name][0] not in found]:
+        loop = affine.states[left[0]][0]
+        found[loop] = chain_of(affine, loop, [name for name in wanted if affine.states[name][0] is loop], laws)
+        read = {name for form in found[loop].forms.values() for name in form.names if name in affine.states}
+        if any(affine.states[name][0] is not loop for name in read):
+            raise NoChainError(loop)  # a chain that follows from another one
+    return [*found.values()]
 
 
 def asked_in(parts: Sequence[Factor], affine: Affine) -> dict[Call, Form]:
@@ -75,23 +105,32 @@ def asked_in(parts: Sequence[Factor], affine: Affine) -> dict[Call, Form]:
     for each in parts:
         for call in reads_of([each.node], Call):
             if call.kind == "moments" and call not in found:
-                try:
-                    found[call] = affine.form(call.given[0][0])
-                except NotAffineError as error:
-                    raise NotGaussianError(each.name, error.names, error.why) from error
+                found[call] = gaussian(each.name, affine.form, call.given[0][0])
     return found
 
 
 def blocks_of(
-    squares: list[Placed], axes: dict[str, tuple[Axis, ...]], laws: dict[str, Node], numbers: Numbers, asked: Sequence[Form]
+    squares: list[Placed],
+    axes: dict[str, tuple[Axis, ...]],
+    laws: dict[str, Node],
+    numbers: Numbers,
+    asked: Sequence[Form],
+    chains: Sequence[Chain],
 ) -> list[Block]:
-    """One for each set of latents that are coupled."""
+    """One for each set of latents that are coupled: noise of chains is none of them, their states are."""
+    inner = {name for chain in chains for name in chain.noise}
+    free = {name: own for chain in chains for name, own in chain.free.items()}
+    axes = {name: own for name, own in axes.items() if name not in inner} | free
+    axes |= {name: own for chain in chains for name, own in chain.states.items()}
+    laws = {name: law for name, law in laws.items() if name not in inner} | dict.fromkeys(free, build.node(0.0))
+    of = {name: chain for chain in chains for name in chain.states}
     placed = [Placed(Square(form), form.axes) for form in asked]
     found = list[Block]()
-    for names in coupled(squares, [*axes]):
+    for names in coupled([*squares, *(step(chain, name) for name, chain in of.items())], [*axes]):
         own = [each for each in squares if each.square.form.names & {*names}]
         read = [replace(each, square=Square(only(each.square.form, names))) for each in placed]
-        found.append(Block({name: axes[name] for name in names}, own, {n: laws[n] for n in names if n in laws}, numbers, read))
+        known, tied = ({n: where[n] for n in names if n in where} for where in (laws, of))
+        found.append(Block({name: axes[name] for name in names}, own, known, numbers, read, tied))
     return found
 
 

@@ -1,7 +1,8 @@
 """Which latents are integrated exactly: those that are jointly Gaussian given the rest, unless a guide or an estimator is written.
 
 All candidates are tried together; where a density is not Gaussian in some of them, these are left to their guides, and it is
-tried again. Latents that all rows share couple the rows: the model becomes one of a single row, which holds all of the data."""
+tried again. Latents that all rows share couple the rows: they are integrated where that is asked for, and the model becomes one
+of a single row, which holds all of the data."""
 
 from __future__ import annotations
 
@@ -17,10 +18,11 @@ from vispec.plan.guides import complete_guides, is_shared
 from vispec.plan.conjugate.recognise import with_pairs
 from vispec.plan.guides.questions import in_joint
 from vispec.plan.gaussian.integrate import NotGaussianError
-from vispec.plan.held.setting import setting
+from vispec.plan.held.setting import Setting, setting
 from vispec.plan.refused.refuse import check_plannable, guide_expressions
 from vispec.plan.treat import treat
 
+SHARED = "rows share it: `exact` in `infer:` integrates it, with all of the data as one row"
 LAWS = frozenset({"Normal", "MultivariateNormal", "Flat"})
 
 
@@ -32,20 +34,51 @@ def recognised(model: Model) -> Model:
 def with_gaussian(model: Model) -> Model:
     """The same of those that are jointly Gaussian."""
     names, reasons = [v.name for v in model.variables if is_candidate(v, model)], dict[str, str]()
+    if model.single is None:
+        waiting = [name for name in names if is_shared(model.variable[name], model) and not asked(name, model)]
+        names = [name for name in names if name not in waiting]
+        reasons |= dict.fromkeys(waiting, SHARED)
     while names:
         tried = replace(placed(model, names), gaussian=tuple(names), reasons=tuple(reasons.items()))
         try:
-            whole = complete_guides(tried)
-            check_plannable(whole)
-            setting(factorise(whole), {v.name: treat(v, whole, True) for v in whole.variables})
-            return tried
+            found = held(tried)
         except NotGaussianError as error:
-            for name in dropped(error, model, names):
-                names.remove(name)
-                reasons[name] = error.why
+            gone, why = dropped(error, model, names), f"not Gaussian: {error.why}"
         except SpecError:  # whatever is wrong is told of the model as it is written
             break
+        else:
+            gone, why = coupling(found, model, names)
+            if not gone:
+                return tried
+        for name in gone:
+            names.remove(name)
+            reasons[name] = why
     return replace(model, gaussian=(), reasons=tuple(reasons.items()))
+
+
+def held(model: Model) -> Setting:
+    """A model with its latents held as they would be, and all of them taking part. Raises NotGaussianError, SpecError."""
+    whole = complete_guides(model)
+    check_plannable(whole)
+    return setting(factorise(whole), {v.name: treat(v, whole, True) for v in whole.variables})
+
+
+def coupling(found: Setting, model: Model, names: list[str]) -> tuple[list[str], str]:
+    """Latents that are better left to their guides: such as couple all rows where rows have draws of their own, and such as
+    couple what is summed, so that there would be an integral for each of its joint values."""
+    outside = [name for name in names if is_shared(model.variable[name], model)]
+    drawn = [name for name, each in found.treatments.items() if each.kind == "draw" and not is_shared(found.f.model.variable[name], found.f.model)]
+    if outside and drawn and model.single is None:
+        return outside, f"rows share it, and each has a draw of {drawn[0]}"
+    joined = {name: axes for name, axes in found.joint.held.along.items() if any(axis.size is None for axis in axes)}
+    if not joined:
+        return [], ""
+    before = held(replace(model, gaussian=())).joint.held.along
+    for name, axes in joined.items():
+        if len(axes) > len(before.get(name, ())):
+            why = f"each joint value of {name} along {axes[-1].hint} would have an integral of its own"
+            return outside or list(names), why
+    return [], ""
 
 
 def is_candidate(variable: Variable, model: Model) -> bool:
@@ -57,9 +90,15 @@ def is_candidate(variable: Variable, model: Model) -> bool:
         return False
     if not all(law.distribution in LAWS for law in laws(variable.law)):
         return False
-    asked = any(infer.name == name for infer in model.infer) or any(guide.name == name for guide in model.guide)
-    joint = model.joint is not None and (is_shared(variable, model) or in_joint(name, model))
-    return not asked and not joint and not any(getattr(e, "name", None) == name for e in guide_expressions(model))
+    otherwise = any(infer.name == name and infer.estimator.name != "exact" for infer in model.infer)
+    guided = any(guide.name == name for guide in model.guide) or in_joint(name, model)
+    joint = model.joint is not None and is_shared(variable, model) and not asked(name, model)
+    return not (otherwise or guided or joint) and not any(getattr(e, "name", None) == name for e in guide_expressions(model))
+
+
+def asked(name: str, model: Model) -> bool:
+    """Whether `infer:` says that it is to be exact."""
+    return any(infer.name == name and infer.estimator.name == "exact" for infer in model.infer)
 
 
 def laws(law: Law | None) -> Iterator[Draw]:
@@ -78,7 +117,7 @@ def laws(law: Law | None) -> Iterator[Draw]:
 def dropped(error: NotGaussianError, model: Model, names: list[str]) -> list[str]:
     """The latents that are left to guides: where several stand in one product, the one that fewest elements have of their own."""
     found = [name for name in names if name in error.names]
-    if len(found) > 1 and error.why.startswith("a product"):
+    if len(found) > 1 and "a product of" in error.why:
         return [min(found, key=lambda name: len(model.variable[name].plates))]
     return found or list(names)
 

@@ -52,7 +52,7 @@ def needs_guide(variable: Variable, model: Model) -> bool:
     if isinstance(variable.law, Draw) and distributions()[variable.law.distribution].atoms:
         return False  # no family here has masses
     kind = asked(variable.name, model)
-    return variable.type.domain in FAMILIES and not (kind is not None and kind.own_law)
+    return variable.type.domain in FAMILIES and not (kind is not None and (kind.own_law or kind.way is None))
 
 
 def with_guide(variable: Variable, model: Model) -> Model:

@@ -33,6 +33,7 @@ CODES = {
     "V718": "A variable with a law of a law is drawn in a way that is not compiled",
     "V720": "An element of another one's ragged plate is read, which may not be there",
     "V721": "A latent that all rows share reads data",
+    "V723": "A latent that is to be integrated is neither jointly Gaussian nor in a conjugate pair",
 }
 
 
@@ -123,6 +124,13 @@ def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[D
     elif type_.discrete and summed:
         message = f"`{name}` has no finite number of values to enumerate"
         yield Diagnostic("V709", message, Label(variable.span), help=bounded(name))
+    elif not finite and not guided and asked is not None and asked.way is None and model.gaussian is not None:
+        infer = next(infer for infer in model.infer if infer.name == name)
+        real = type_.domain == "real"
+        why = dict(model.reasons).get(name, "its law is no normal one" if real else "its law is no prior of a conjugate pair")
+        message = f"`{name}` cannot be integrated exactly: {why}"
+        declared = (Label(variable.span, f"{'not jointly Gaussian' if real else 'in no conjugate pair'} with what reads it"),)
+        yield Diagnostic("V723", message, Label(infer.span, "asked for here"), declared, "leave this line out, or write `elbo(samples=1)`")
     elif not guided and not type_.discrete and (asked is None or asked.guide or asked.way is None):
         help_ = f"write `guide:` with `{name} ~ ...`, or `infer:` with `{name} : mc(samples=100)`"
         yield Diagnostic("V710", f"continuous latent `{name}` has no guide", Label(variable.span), help=help_)
