@@ -14,8 +14,11 @@ from vispec.plan.conjugate.families import Family, exactly
 from vispec.plan.conjugate.pairs import PRIORS, PROBABILITY, RATE_OR_SCALE, Told, multinomial
 from vispec.program import build
 from vispec.program.axis import Axis
-from vispec.program.node import Concat, Density, Map, Node, Noise, Pick, Rename, Shift, Site, Spread
+from vispec.program.node import Call, Concat, Density, Map, Node, Noise, Part, Pick, Rename, Shift, Site, Spread
 from vispec.program.walk import nodes, reads, rebuild, substitute
+
+
+SURELY = "vispec.kernels.casts:surely_positive"
 
 
 class NotConjugateError(Exception):
@@ -220,6 +223,9 @@ class Readings:
                     return build.apply("div", c, under), *rest  # type: ignore[return-value]
                 c, found, latent, power = self.multiple(under, of)
                 return build.apply("div", above, c), found, latent, -power
+            case Part(Call("kernel", name, ((arg, own, word),), results, settings), 0) if name == SURELY:
+                c, *rest = self.multiple(arg, of)  # it is positive as what it is a multiple of is so
+                return Part(Call("kernel", name, ((c, own, word),), results, settings), 0), *rest  # type: ignore[return-value]
             case Map("sqrt", (arg,)):
                 c, found, latent, power = self.multiple(arg, of)
                 return build.apply("sqrt", c), found, latent, power / 2
