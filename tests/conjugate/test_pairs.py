@@ -78,7 +78,9 @@ def density(text: str):
 
     def log_prob(value: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         found = law(name, args, z)
-        if isinstance(found, torch.distributions.Geometric | torch.distributions.Binomial | torch.distributions.NegativeBinomial):
+        if isinstance(
+            found, torch.distributions.Geometric | torch.distributions.Binomial | torch.distributions.NegativeBinomial
+        ):
             return found.log_prob(value.expand(z.shape))
         return found.log_prob(value)
 
@@ -209,6 +211,13 @@ def test_exact_is_refused_with_the_reason() -> None:
 
 def test_what_the_mean_alone_is_known_of_has_no_other_rule() -> None:
     built = build(Source("pair.vispec", HEAD.format(latent="z : unit ~ Beta(2, 1)", reader="count ~ Binomial(size, z)")), {})
-    batch = {"size": torch.tensor([4.0]), "x": torch.tensor([[0.0]]), "x_observed": torch.tensor([[False]]), "x_len": torch.tensor([1])}
+    batch = {
+        "size": torch.tensor([4.0]),
+        "x": torch.tensor([[0.0]]),
+        "x_observed": torch.tensor([[False]]),
+        "x_len": torch.tensor([1]),
+    }
     with pytest.raises(ValueError, match="its mean alone is known"):
-        built.module.predict({name: each.double() if name in ("size", "x") else each for name, each in batch.items()}, rule="median")
+        built.module.predict(
+            {name: each.double() if name in ("size", "x") else each for name, each in batch.items()}, rule="median"
+        )

@@ -58,7 +58,7 @@ if __name__ == "__main__":
     for seed in range(first, last):
         try:
             found = problems(seed)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             found = [f"{type(error).__name__}: {error}"]
         if found:
             print(seed, found, conjugate_spec(seed), sep="\n", flush=True)

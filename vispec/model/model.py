@@ -440,8 +440,8 @@ class Schedule:
 class Model:
     """A checked spec. `name` is the CamelCase class name (from the file's name). Declarations keep the order of the text.
     fresh: of a fitted model, plates with elements that the fit did not meet, and the number of the first of these.
-    gaussian: the latents that are integrated exactly as jointly Gaussian ones, None where nobody has looked yet; pairs: those that
-    are by conjugate pairs; reasons: why others are not, by name."""
+    gaussian: the latents that are integrated exactly, as jointly Gaussian ones, None where nobody has looked yet; pairs: those
+    that are by conjugate pairs; reasons: why others are not, by name."""
 
     name: str
     source: Source

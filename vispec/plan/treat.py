@@ -30,7 +30,9 @@ def treat(variable: Variable, model: Model, complete: bool) -> Treatment:
     if finite:
         return treat_finite(variable, asked if is_read(model, name) else None, guided)
     if integrated:
-        return Treatment(name, "integrate", True, conjugate(name, model) if name in model.pairs else "jointly Gaussian given the rest")
+        return Treatment(
+            name, "integrate", True, conjugate(name, model) if name in model.pairs else "jointly Gaussian given the rest"
+        )
     if model.joint is not None and in_joint(name, model):
         estimator = asked.estimator if asked else Estimator("elbo", (("samples", 1),), variable.span)
         where = "shared by all rows" if model.single is None else "continuous"
@@ -83,8 +85,8 @@ def chain_of(variable: Variable, model: Model) -> str | None:
 
 
 def told_apart(variable: Variable, model: Model) -> bool:
-    """Whether a label that no law reads depends on a latent that is integrated by a pair: a missing one is no sum, which would go
-    over all those of the latent's readers together, and its probabilities follow from the latent's posterior."""
+    """Whether a label that no law reads depends on a latent that is integrated by a pair: a missing one is no sum, which would
+    go over all those of the latent's readers together, and its probabilities follow from the latent's posterior."""
     alone = variable.role == "partial" and not is_read(model, variable.name)
     return alone and bool(law_reads(variable.law, model) & {*model.pairs})
 
@@ -92,6 +94,10 @@ def told_apart(variable: Variable, model: Model) -> bool:
 def conjugate(name: str, model: Model) -> str:
     """Why a latent is integrated by its family: the pairs that it makes with what reads it."""
     readers = [v for v in model.variables if v.name != name and name in law_reads(v.law, model)]
-    laws = dict.fromkeys(draw.distribution for v in readers for draw in draws(v.law))
-    prior = " or ".join(dict.fromkeys(draw.distribution for draw in draws(model.variable[name].law)))
+    laws = dict.fromkeys(draw.distribution for v in readers for draw in draws_of(v))
+    prior = " or ".join(dict.fromkeys(draw.distribution for draw in draws_of(model.variable[name])))
     return f"conjugate: {prior} of {', '.join(laws)}"
+
+
+def draws_of(variable: Variable) -> tuple[Draw, ...]:
+    return () if variable.law is None else tuple(draws(variable.law))

@@ -51,7 +51,9 @@ def mean(trial: Trial, let: Let, row: Row, at: Place, enumeration: Enumeration) 
             cell: as_tensor(support[i], model.variable[cell[0]].type, row.sizes)
             for cell, support, i in zip(enumeration.cells, enumeration.supports, choice, strict=True)
         }
-        scene.assignment |= {cell: means[number] for cell, (means, _) in enumeration.integrated.items()}  # it is affine in these
+        scene.assignment |= {
+            cell: means[number] for cell, (means, _) in enumeration.integrated.items()
+        }  # it is affine in these
         value = evaluate(let.value, at, scene).detach()
         if let.type.domain in FINITE_DOMAINS:
             value = torch.nn.functional.one_hot(value.long(), row.card(let.type, at))

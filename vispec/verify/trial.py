@@ -10,8 +10,8 @@ from torch import Generator, Tensor
 from vispec.model.model import Apply, Model, Variable
 from vispec.model.values.ranges import CASTS
 from vispec.model.walk import law_parts, walk
-from vispec.verify.bounds.shared import Shared, draw_shared
 from vispec.plan.treat import told_apart
+from vispec.verify.bounds.shared import Shared, draw_shared
 from vispec.verify.build import Built, Emitted
 from vispec.verify.data import Batch, random_batch, read_rows
 from vispec.verify.errors import NotCheckedError

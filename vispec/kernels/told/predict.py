@@ -28,7 +28,9 @@ def filled(module, batch: dict[str, Tensor], rule: str, kinds: dict[str, str], s
     if flat := [name for name, kind in kinds.items() if kind == "flat"]:
         raise ValueError(f"{', '.join(flat)}: Flat() is no law to predict from")
     if word != "mean" and (odd := [name for name, kind in kinds.items() if kind == "mean"]):
-        raise ValueError(f"{', '.join(odd)}: over the posterior of what the law reads, its mean alone is known; ask for rule mean")
+        raise ValueError(
+            f"{', '.join(odd)}: over the posterior of what the law reads, its mean alone is known; ask for rule mean"
+        )
     told = Predictive(module, batch, kinds, samples, many)
     if word == "sample" and numbers:
         draws = [told.sample() for _ in range(int(numbers[0]))]

@@ -56,7 +56,11 @@ def over_posterior(law: DrawLaw, s: Setting) -> DrawLaw | Node:
     c, found, latent, _ = readings.multiple(params[slot], law)
     shape, rate = (told(found, latent, statistic) for statistic in ("log", "minus"))
     given = {**{name: exactly(node) for name, node in params.items() if name != slot}, "c": exactly(c)}
-    return WHOLE[law.distribution](given, shape, rate) if law.distribution in WHOLE else MEANS[law.distribution](given, shape, rate)
+    return (
+        WHOLE[law.distribution](given, shape, rate)
+        if law.distribution in WHOLE
+        else MEANS[law.distribution](given, shape, rate)
+    )
 
 
 def at_mean(node: Node, readings: Readings) -> Node:

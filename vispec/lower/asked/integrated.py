@@ -70,7 +70,7 @@ def order_of(s: Setting, name: str) -> tuple[Axis, ...]:
 
 
 def in_closed_form(s: Setting) -> dict[str, Node]:
-    """"z mean" and "z sd" of each, where nothing is summed beside them."""
+    """ "z mean" and "z sd" of each, where nothing is summed beside them."""
     if sums(s) or s.combine != "exact" or not names_of(s):
         return {}
     found = dict[str, Node]()

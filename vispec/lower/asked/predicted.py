@@ -58,7 +58,11 @@ def predicted(f: Factors) -> Predicted | None:
     if not numbers and not alone and (not partial or any(v.type.domain == "tree" for v in partial)):
         return None
     s = complete(f.model, f)
-    if not numbers and not alone and (s.draws.samples is None or (s.draws.drawn and any(learnt(v, s, f.model) for v in partial))):
+    if (
+        not numbers
+        and not alone
+        and (s.draws.samples is None or (s.draws.drawn and any(learnt(v, s, f.model) for v in partial)))
+    ):
         return None
     drawn_labels = [v for v in partial if v not in numbers and v.type.domain != "tree" and s.treatments[v.name].kind == "draw"]
     chances = {v.name: values_axis(f.frame, v) for v in (*drawn_labels, *alone)}

@@ -1,6 +1,6 @@
 """Exponential families of latents: the integral over one, and its posterior, both from two natural parameters.
 
-    ∫ exp(first · T₁(z) + second · T₂(z)) dm(z),    T₁, T₂ the statistics, m the measure that makes the integral a plain one
+∫ exp(first · T₁(z) + second · T₂(z)) dm(z),    T₁, T₂ the statistics, m the measure that makes the integral a plain one
 """
 
 from __future__ import annotations

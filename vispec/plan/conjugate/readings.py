@@ -1,7 +1,7 @@
 """Log-densities as expressions in the statistics of the latents that are integrated by pairs, or the reason why one is none.
 
-A statistic of a latent stands as noise without a law, "p log", over the latent's own axes; "p base" is a statistic that is always
-1, so that what is free of the latent is added up in float64 beside the rest."""
+A statistic of a latent stands as noise without a law, "p log", over the latent's own axes; "p base" is a statistic that is
+always 1, so that what is free of the latent is added up in float64 beside the rest."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from vispec.plan.conjugate.families import Family, exactly
 from vispec.plan.conjugate.pairs import PRIORS, PROBABILITY, RATE_OR_SCALE, Told, multinomial
 from vispec.program import build
 from vispec.program.axis import Axis
-from vispec.program.node import Call, Concat, Density, Map, Node, Noise, Part, Pick, Rename, Shift, Site, Spread
+from vispec.program.node import Call, Concat, Const, Density, Map, Node, Noise, Part, Pick, Rename, Shift, Site, Spread
 from vispec.program.walk import nodes, reads, rebuild, substitute
-
 
 SURELY = "vispec.kernels.casts:surely_positive"
 
@@ -142,7 +141,9 @@ class Readings:
 
     def prior(self, node: Density, latent: Latent) -> Node:
         self.alone(node, [param for _, param, _ in node.params])
-        params = {name: exactly(build.rename(param, {own[-1]: node.events[-1]}) if own else param) for name, param, own in node.params}
+        params = {
+            name: exactly(build.rename(param, {own[-1]: node.events[-1]}) if own else param) for name, param, own in node.params
+        }
         told = PRIORS[node.law].tell(params, node.events)
         return self.added(told, node.value, latent, node.events)
 
@@ -224,7 +225,9 @@ class Readings:
                 c, found, latent, power = self.multiple(under, of)
                 return build.apply("div", above, c), found, latent, -power
             case Part(Call("kernel", name, ((arg, own, word),), results, settings), 0) if name == SURELY:
-                c, *rest = self.multiple(arg, of)  # it is positive as what it is a multiple of is so
+                whole = arg if (padded := padding(arg)) is None else padded[1]
+                c, *rest = self.multiple(whole, of)  # it is positive if what the latent is multiplied by is so
+                c = c if padded is None else build.where(padded[0], c, padded[2])
                 return Part(Call("kernel", name, ((c, own, word),), results, settings), 0), *rest  # type: ignore[return-value]
             case Map("sqrt", (arg,)):
                 c, found, latent, power = self.multiple(arg, of)
@@ -244,6 +247,14 @@ def logarithm(node: Node) -> Node | None:
     match node:
         case Map("log", (Concat(parts, axis),)):
             return build.concat([(build.log(part), own) for part, own in parts], axis)
+    return None
+
+
+def padding(node: Node) -> tuple[Node, Node, Node] | None:
+    """A test, a value, and the number that stands for it in padding."""
+    match node:
+        case Map("where", (test, value, Const() as other)):
+            return test, value, other
     return None
 
 
@@ -269,5 +280,3 @@ def latent_of(site: Site, law: Law, axes: tuple[Axis, ...]) -> Latent:
     entry = distributions()[family.name]
     events = axes[len(axes) - entry.event_dim :] if entry.event_dim else ()
     return Latent(site, family, axes, events)
-
-

@@ -15,7 +15,6 @@ from vispec.plan.held.setting import setting
 from vispec.plan.refused.refuse import check_plannable, guide_expressions
 from vispec.plan.treat import treat
 
-
 SHARED = "rows share it: `exact` in `infer:` integrates it, with all of the data as one row"
 
 

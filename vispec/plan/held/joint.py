@@ -10,11 +10,11 @@ from vispec.factors.frame import Frame, element_plates
 from vispec.factors.make import Factors
 from vispec.factors.structured import is_structure
 from vispec.model.model import Variable
+from vispec.plan.conjugate.integrate import without_pairs
+from vispec.plan.gaussian.integrate import without
 from vispec.plan.guides import is_shared
 from vispec.plan.held.adds import labels, log_ratio, minus_kl
 from vispec.plan.held.draws import Draws
-from vispec.plan.conjugate.integrate import without_pairs
-from vispec.plan.gaussian.integrate import without
 from vispec.plan.held.hold import Held, hold, values_axis, values_of
 from vispec.plan.held.smoothing import smoothed
 from vispec.plan.order.problem import Factor, Lag, Latent, Pointer, Problem
@@ -74,7 +74,8 @@ def joint(
         parts = without_pairs(pairs, f, parts, summed)
     found, held = hold([each.node for each in parts], sites, values, frame.hints)
     factors = tuple(
-        replace(each, node=node if each.asks else named(frame, each.name, node)) for each, node in zip(parts, found, strict=True)
+        replace(each, node=node if each.asks else named(frame, each.name, node))
+        for each, node in zip(parts, found, strict=True)
     )
     factors += tuple(counted(frame, model.variable[name], held) for name in summed if has_fewer(held, name))
     factors += tuple(unpadded(frame, name, held) for name in summed if has_padding(held, name))

@@ -26,7 +26,9 @@ def pair_cells(model: Model, row: Row) -> list[Cell]:
 
 def references(model: Model, row: Row, cells: list[Cell]) -> dict[Cell, Tensor]:
     """A value in the middle for each of these cells."""
-    return {cell: middle(model.variable[cell[0]].type.domain, shape_of(model.variable[cell[0]].type, row.sizes)) for cell in cells}
+    return {
+        cell: middle(model.variable[cell[0]].type.domain, shape_of(model.variable[cell[0]].type, row.sizes)) for cell in cells
+    }
 
 
 def middle(domain: str, shape: tuple[int, ...]) -> Tensor:
@@ -81,7 +83,9 @@ def summed_over(found, names: set[str]):
     choices = torch.tensor([*groups], dtype=torch.int64).reshape(len(groups), len(kept))
     cells, supports = (tuple(each[column] for column in kept) for each in (found.cells, found.supports))
     moments = {cell: tuple(map(torch.stack, zip(*each, strict=True))) for cell, each in told.items()}
-    return replace(found, cells=cells, supports=supports, choices=choices, log_joint=torch.stack(log_joints), integrated=moments)
+    return replace(
+        found, cells=cells, supports=supports, choices=choices, log_joint=torch.stack(log_joints), integrated=moments
+    )
 
 
 def reads(scene: Scene, factor, cell: Cell, assignment: Mapping[Cell, Tensor]) -> bool:
