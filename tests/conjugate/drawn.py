@@ -1,5 +1,5 @@
-"""Random specs whose latents stand in conjugate pairs with all that reads them: in plates and below, by index, as vectors, along
-chains, beside labels that are summed, with missing cells, several readers and several cases of a law."""
+"""Random specs whose latents stand in conjugate pairs with all that reads them: in plates and below, by index, as vectors,
+along chains, beside labels that are summed, with missing cells, several readers and several cases of a law."""
 
 from __future__ import annotations
 

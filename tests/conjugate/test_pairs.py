@@ -1,4 +1,4 @@
-"""Each pair of the table against quadrature of its joint density, closed forms from the textbook, and what plan and predictions say."""
+"""Each pair of the table against quadrature of its joint density; closed forms from the textbook; what the plan says."""
 
 import math
 from pathlib import Path

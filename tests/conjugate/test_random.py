@@ -40,7 +40,7 @@ def test_gradients_are_differences(seed: int) -> None:
     if not bool(total.isfinite()) or not total.requires_grad:
         pytest.skip("an impossible row")
     parameters = [each for each in module.parameters()]
-    for parameter, slope in zip(parameters, torch.autograd.grad(total, parameters, materialize_grads=True, allow_unused=True)):
+    for parameter, slope in zip(parameters, torch.autograd.grad(total, parameters, materialize_grads=True, allow_unused=True), strict=True):
         for index in torch.ones_like(parameter).nonzero():
             at = tuple(index.tolist())
             values = []

@@ -19,8 +19,8 @@ def filled(module, batch: dict[str, Tensor], rule: str, kinds: dict[str, str], s
     probabilities of a label's values, of a count's those from 0 on, the levels of quantiles, the draws that are asked for.
 
     kinds: "finite", "count", "number"; "weighed" of what is drawn from a guide, "drawn" where only draws tell of the law,
-    "mean" where that alone is known, "flat" where nothing is. many: the number of draws of latents, where there are any. Raises ValueError for what a law does
-    not tell."""
+    "mean" where that alone is known, "flat" where nothing is. many: the number of draws of latents, where there are
+    any. Raises ValueError for what a law does not tell."""
     word, _, inside = rule.partition("(")
     numbers = [float(number) for number in inside.rstrip(")").split(",") if number.strip()]
     if word not in RULES or (bool(numbers) and word not in ("quantiles", "sample")) or (word == "quantiles" and not numbers):

@@ -1,5 +1,5 @@
-"""Predictions of what reads a latent that is integrated by a conjugate pair: its law over the posterior of the latent, where that
-is a law of the catalog, else the mean of it."""
+"""Predictions of what reads a latent that is integrated by a conjugate pair: its law over the posterior of the latent, where
+that is a law of the catalog, else the mean of it."""
 
 from __future__ import annotations
 

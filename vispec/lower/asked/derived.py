@@ -93,7 +93,7 @@ def quantity(let: Let, f: Factors, budget: Budget) -> Derived:
     unknown = below([value], summed)[value] or s.draws.samples in value.axes
     if read := pairs_in(value, s):
         if not is_affine(value, s, read) or let.type.domain in FINITE_DOMAINS:
-            why = f"it is more than a sum of multiples of {' and '.join(sorted(read))}, which {'are' if len(read) > 1 else 'is'} integrated"
+            why = f"it is no sum of multiples of what is integrated, {' and '.join(sorted(read))}"
             return Derived(let, "beyond", whole(s, {}), (), why=why)
         value = at_mean(value, s, read)
         unknown = bool(summed) or s.draws.samples is not None

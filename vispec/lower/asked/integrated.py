@@ -54,7 +54,7 @@ def may_be_infinite(s: Setting, name: str) -> bool:
 
 
 def apart(what: str, node: Node) -> Iterator[tuple[str, Node]]:
-    """A moment that may be infinite, which times a tilt of nothing would be no number: where it is finite, and 1 where it is not."""
+    """A moment that may be infinite, and times a tilt of nothing no number: where it is finite, and 1 where it is not."""
     infinite = build.eq(node, float("inf"))
     yield what, build.where(infinite, 0.0, node)
     yield f"infinite_{what}", build.where(infinite, 1.0, 0.0)

@@ -28,9 +28,9 @@ class Posterior:
 
 @dataclass(frozen=True)
 class Family:
-    """statistics: what its natural parameters are coefficients of, and what each is called as a parameter. log_integral: from these, for each vector of a law on
-    vectors, of which `events` is the last axis. power: of the latent, in the statistics of a positive one.
-    has_moments: whether its mean and variance are always finite."""
+    """statistics: what its natural parameters are coefficients of, and what each is called as a parameter. log_integral: from
+    these, for each vector of a law on vectors, of which `events` is the last axis. power: of the latent, in the statistics of a
+    positive one. has_moments: whether its mean and variance are always finite."""
 
     name: str
     statistics: Mapping[str, str]

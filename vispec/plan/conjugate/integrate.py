@@ -1,8 +1,8 @@
 """Factors with latents integrated out by conjugate pairs, and what is asked of their posterior put in its place.
 
 Each factor is affine in the statistics of the latents, read or chosen at any element: the coefficients of each element are
-added up over the plates below, and the integral is a function of these sums. This is done before labels are held by their values, so
-that a coefficient that reads one gets an axis of values like any other number."""
+added up over the plates below, and the integral is a function of these sums. This is done before labels are held by their
+values, so that a coefficient that reads one gets an axis of values like any other number."""
 
 from __future__ import annotations
 
