@@ -80,6 +80,7 @@ def beam(net: Any, batch: dict[str, Tensor], end: int, longest: int, width: int)
         log_prob, h, c = search.step(x, h, c)
         joint = score[..., None] + log_prob.view(n, width, -1)
         ended = joint[..., end].clone()
+        ended[ended < joint.flatten(1).topk(width).values[:, -1:]] = -torch.inf
         joint[..., end] = -torch.inf
         for row, each in (ended > kept[:, -1:]).nonzero().tolist():
             best[row].append((float(ended[row, each]), [*words[row, each].tolist(), end]))

@@ -25,9 +25,10 @@ plate n:
     let twice = 2 * mu[c]
     let half = x / 2
 """
-DRAWN = EXACT.replace("    observed x", "    latent z : real ~ Normal(0, 1)\n    observed x").replace(
-    "mu[c], 1", "mu[c] + z, 1"
-) + "infer:\n    z : elbo(samples=1)\n"
+DRAWN = (
+    EXACT.replace("    observed x", "    latent z : real ~ Normal(0, 1)\n    observed x").replace("mu[c], 1", "mu[c] + z, 1")
+    + "infer:\n    z : elbo(samples=1)\n"
+)
 
 
 def said(tmp_path: Path, text: str, *command: str) -> str:

@@ -33,7 +33,9 @@ ARGUMENTS = {
     "where": Type("index", plate="j"),
     "levels": Type("real", star=True),
     "track": Type("real", ("D",), star=True),
+    "memory": Type("real", ("D",), star=True),
 }
+MEMORIES = ("source", "memory")
 HEADS = {
     "simplex": {"": Type("simplex", ("K",))},
     "scalar": {"": Type("unit")},
@@ -110,6 +112,9 @@ SEQUENCES = [  # in both modes
     ("words z source", "gru(6, embed=5, init=z) | linear(3) | attend", "simplex"),
     ("words source", "transformer(8, heads=2, layers=1) | attend", "simplex"),
     ("words source", "embed(5) | gru(6) | attend | gru(4)", "simplex"),
+    ("words source", "embed(5) | transformer(8, heads=2, layers=2, attend=true)", "simplex"),
+    ("words z source", "gru(6, embed=5) | transformer(8, heads=2, layers=1, dropout=0.2, attend=true) | attend", "normal"),
+    ("words z memory", "transformer(E, heads=5, layers=1, attend=true) | tied(C)", "simplex"),
 ]
 WHOLE = [  # read ahead, or give a sequence
     ("words", "lstm(6, embed=5, bidirectional=true)", "simplex"),
@@ -119,6 +124,7 @@ WHOLE = [  # read ahead, or give a sequence
     ("words z", "embed(4) | cnn([5, 6], kernel=3)", "starred"),
     ("track", "transformer(8, heads=2)", "starred"),
     ("words", "mlp([6])", "starred"),
+    ("words memory", "transformer(8, heads=2, layers=1, attend=true)", "starred"),
 ]
 EACH = [(*case, mode) for case in SEQUENCES for mode in ("whole", "prefix", "both")] + [(*case, "whole") for case in WHOLE]
 
@@ -186,7 +192,7 @@ def inputs(net: Net, lead: tuple[int, ...], length: int = 4, seed: int = 0) -> d
     torch.manual_seed(seed)
     found = {}
     for name, type in net.args:
-        time = (length + (name == "source"),) if type.star else ()
+        time = (length + (name in MEMORIES),) if type.star else ()
         shape = (*lead, *time, *(SIZES.get(str(d), d) for d in type.shape))
         if type.card is not None:
             found[name] = torch.randint(SIZES[str(type.card)], shape)  # type: ignore[arg-type]
@@ -354,9 +360,9 @@ def test_a_prefix_gives_what_the_whole_net_gives_for_it(args, trunk, heads):
     module, x = build(net, "both"), inputs(net, (3,), 5)
     got = outputs(module.prefixes(*x.values()))
     for i in range(5):
-        cut = {k: v[:, :i] if k in stars(net) and k != "source" else v for k, v in x.items()}
+        cut = {k: v[:, :i] if k in stars(net) and k not in MEMORIES else v for k, v in x.items()}
         close(tuple(g[:, i] for g in got), module(*cut.values()))
-        masks = {f"{k}_mask": (torch.arange(5) < i).expand(3, 5) for k in stars(net) if k != "source"}
+        masks = {f"{k}_mask": (torch.arange(5) < i).expand(3, 5) for k in stars(net) if k not in MEMORIES}
         close(tuple(g[:, i] for g in got), module(*x.values(), **masks))
 
 

@@ -69,6 +69,14 @@ plate n:
         observed x : token[V] ~ Categorical(lm(x[<i], h))
 """
 )
+SPECS["vectors, transformer"] = (
+    SPECS["vectors"]
+    .replace("embed(4) |> gru(hidden=3, bidirectional)", "embed(4) |> transformer(4, heads=2)")
+    .replace("gru(hidden=5) |> attend |> gru(hidden=4)", "transformer(8, heads=2, dropout=0.3, attend)")
+)
+SPECS["source, transformer"] = SPECS["source"].replace(
+    "lstm(embed=4, hidden=5) |> attend", "embed(4) |> gru(hidden=4) |> transformer(8, heads=2, layers=1, attend) |> attend"
+)
 SPECS["two nets"] = (
     HEAD
     + """
@@ -194,28 +202,32 @@ def end_of(found: tuple[int, ...], longest: int) -> bool:
 def searched(
     module: torch.nn.Module, own: dict[str, Tensor], width: int, penalty: float, longest: int
 ) -> list[tuple[int, ...]]:
-    """Plain beam search by log_prob of whole sequences: those that end, of all whose beginnings were kept, best first."""
+    """Plain beam search by log_prob of whole sequences: those that end among the likeliest of their length, best first."""
     alive, done = [()], {}
     for size in range(1, longest + 1):
         grown = [(*each, symbol) for each in alive for symbol in range(V)]
         value = dict(zip(grown, log_probs(module, own, grown)[0].tolist(), strict=True))
-        done |= {each: value[each] / size**penalty for each in grown if each[-1] == END}
-        alive = sorted((each for each in grown if each[-1] != END), key=lambda each: -value[each])[:width]
+        grown.sort(key=lambda each: -value[each])
+        done |= {each: value[each] / size**penalty for each in grown[:width] if each[-1] == END}
+        alive = [each for each in grown if each[-1] != END][:width]
     return sorted(done, key=lambda each: -done[each])[:width]
 
 
 @pytest.mark.parametrize("penalty", [0.0, 0.6, 1.0])
 @pytest.mark.parametrize("name", SPECS)
 def test_beams_of_every_width_are_those_of_a_plain_search(name: str, penalty: float) -> None:
-    """And the best of all, where all beginnings fit in."""
+    """And the best of all, where all fit in."""
     module, batch = module_of(name), given(name, 3)
     own = [{key: value[row : row + 1] for key, value in batch.items()} for row in range(3)]
-    for width in (1, 2, 3, 5, 8, 16):
+    for width in (1, 2, 3, 5, 8, 24):
         found = module.sequences(batch, 3, END, LONGEST, rule="beam", width=width, length_penalty=penalty)
         for row in range(3):
             expected = searched(module, own[row], width, penalty, LONGEST)
             got = listed(found, row)[: len(expected)]
             assert got == expected, (width, row)
+            if not expected:  # all were given up before their end
+                assert len(listed(found, row)[0]) == LONGEST
+                continue
             told = log_probs(module, own[row], got)[0]
             torch.testing.assert_close(found["log_prob"][row, : len(got)], told, rtol=0, atol=1e-10)
     everything = every(LONGEST)
@@ -234,6 +246,14 @@ def test_the_greedy_choice_is_the_likeliest_element_each_time(name: str) -> None
             grown = [(*expected, symbol) for symbol in range(V)]
             expected = grown[int(log_probs(module, own, grown)[0].argmax())]
         assert listed(found, row) == [expected]
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_a_beam_of_one_is_the_greedy_choice(name: str) -> None:
+    module, batch = module_of(name), given(name, 5)
+    greedy, beam = (module.sequences(batch, 5, END, LONGEST, **how) for how in ({}, {"rule": "beam", "width": 1}))
+    for row in range(5):
+        assert listed(beam, row) == listed(greedy, row)
 
 
 @pytest.mark.parametrize("name", ["lstm", "transformer", "bigram", "source", "called twice"])

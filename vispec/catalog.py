@@ -187,7 +187,8 @@ class Network:
     ordered: its result depends on the order of a sequence's elements.
     causal: False if it reads elements ahead even where the net is asked for prefixes; the name of an option if it does so
             where that option is set; True otherwise.
-    embeds: it needs an argument that still is integers. memory: of several sequence arguments it looks things up in the last.
+    embeds: it needs an argument that still is integers. memory: of several sequence arguments it looks things up in the last;
+            the name of an option if it does so where that option is set.
     outputs: it stands in the place of the layer behind the trunk, which gives the heads.
     steps: where it works along the time axis, whether a causal one can also be asked for one element more (Stream.next).
     learns: it takes something from a batch of data before the fit.
@@ -206,7 +207,7 @@ class Network:
     causal: bool | str = True
     embeds: bool = False
     outputs: bool = False
-    memory: bool = False
+    memory: bool | str = False
     steps: bool = False
     learns: bool = False
     linear: bool | str = False

@@ -40,11 +40,17 @@ def is_causal(stage: Stage) -> bool:
     return not bind(stage)[causal] if isinstance(causal, str) else causal
 
 
+def reads_memory(stage: Stage) -> bool:
+    """Whether the layer looks things up in the last of several sequences."""
+    memory = networks()[stage.layer].memory
+    return bind(stage)[memory] if isinstance(memory, str) else memory
+
+
 def memory_argument(net: Net, prefixes: Collection[str] = ()) -> str | None:
     """The last of several sequence arguments, where some layer reads it from the states of the others; one that is called
     with a prefix is never read so."""
     sequences = [name for name, type in net.args if type.star]
-    if len(sequences) < 2 or not any(networks()[stage.layer].memory for stage in net.trunk):
+    if len(sequences) < 2 or not any(map(reads_memory, net.trunk)):
         return None
     return next((name for name in reversed(sequences) if name not in prefixes), None)
 
@@ -71,6 +77,9 @@ def trunk_problems(net: Net) -> Iterator[TrunkProblem]:
         layer = networks()[stage.layer]
         if layer.problem and (message := layer.problem(position, **bind(stage))):
             yield TrunkProblem(stage, message)
+        if isinstance(layer.memory, str) and reads_memory(stage) and memory_argument(net) is None:
+            what = f"with `{layer.memory}`, `{layer.name}` looks things up in a second sequence, and `{net.name}` takes one"
+            yield TrunkProblem(stage, what, "add an argument with a star, such as `memory: real[64]*`")
         table = table_of(stage)
         if layer.embeds and not labels:
             yield TrunkProblem(

@@ -170,7 +170,7 @@ class Told:
             for cell in row.cells(variable) if in_data(self.model, variable.plates) else ():
                 finite = variable.type.domain in ENUMERABLE and variable.role in ("latent", "partial")
                 if finite and cell not in row.values and variable.name not in self.evaluator.draws:
-                    support = row.support(variable.type, place_of(self.model, variable, cell))
+                    support = row.support_of(variable, place_of(self.model, variable, cell))
                     choice = support[int(torch.randint(len(support), (), generator=generator))]
                     yield cell, as_tensor(choice, variable.type, row.sizes)
 

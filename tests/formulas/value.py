@@ -163,7 +163,7 @@ class Evaluator(Cells):
             if variable.type.domain not in ENUMERABLE:
                 raise UnsaidError(f"a sum over {name}, whose values cannot be listed")
             at = dict(zip(without_data(self.model, variable.plates), index, strict=True))
-            values.append([as_tensor(each, variable.type, row.sizes) for each in row.support(variable.type, at)])
+            values.append([as_tensor(each, variable.type, row.sizes) for each in row.support_of(variable, at)])
         for choice in product(*values):
             yield replace(here, bound={**here.bound, **dict(zip(cells, choice, strict=True))})
 

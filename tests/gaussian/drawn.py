@@ -1,5 +1,5 @@
-"""Random specs whose latents are jointly Gaussian given the rest: in plates nested and crossed, by index, along chains, as vectors,
-shared by all rows, beside labels that are summed, with missing cells and numbers that read their own past."""
+"""Random specs whose latents are jointly Gaussian given the rest: in plates nested and crossed, by index, along chains, as
+vectors, shared by all rows, beside labels that are summed, with missing cells and numbers that read their own past."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ def gaussian_spec(seed: int) -> str:
     outside, indexed = outside_latents(d)
     if d.chance(0.25):
         chain(d, 0, outside, ["a"], None)
-        if indexed or d.chance(0.5):
-            return HEAD + "\n".join(d.lines)
         return HEAD + "\n".join(d.lines)
     rows(d, outside, indexed, label)
-    return HEAD + "\n".join(d.lines)
+    shared = [*outside, *(name for name, _ in indexed)]
+    asked = [f"    {name} : exact" for name in shared]
+    return HEAD + "\n".join([*d.lines, *(["infer:", *asked] if asked and not d.chance(0.2) else [])])
 
 
 def outside_latents(d: Drawn) -> tuple[list[str], list[tuple[str, str]]]:
@@ -117,7 +117,7 @@ def latent(d: Drawn, depth: int, latents: list[str], free: list[str], label: str
     """One more latent, and how it is read."""
     name = d.name("z")
     if d.chance(0.3):
-        law = d.rng.choice([f"MultivariateNormal(v, L)", f"Normal(v, {d.scale(label)})", "Normal(0, 1)"])
+        law = d.rng.choice(["MultivariateNormal(v, L)", f"Normal(v, {d.scale(label)})", "Normal(0, 1)"])
         d.say(depth, f"latent {name} : real[2] ~ {law}")
         if d.chance(0.5):
             return [f"dot(v, {name})", f"{name}[0]"]

@@ -1,4 +1,5 @@
-"""Classical tables, whose log-likelihoods are known from R, lme4, KFAS and statsmodels, and from dense normal laws in float64."""
+"""Classical tables, whose log-likelihoods are known from R, lme4, KFAS and statsmodels, and from dense normal laws in
+float64."""
 
 from pathlib import Path
 
@@ -40,7 +41,9 @@ plate n:
 infer:
     u : exact
 """
-REML = DYESTUFF.replace("param mu : real", "latent mu : real ~ Flat()").replace("    u : exact", "    u : exact\n    mu : exact")
+REML = DYESTUFF.replace("param mu : real", "latent mu : real ~ Flat()").replace(
+    "    u : exact", "    u : exact\n    mu : exact"
+)
 KNOWN = [
     (NILE, "nile", {"s_level": 38.0, "s_obs": 123.0}, -639.7118331496),
     (NILE, "nile_missing", {"s_level": 38.0, "s_obs": 123.0}, -387.7333925652),

@@ -13,7 +13,7 @@ from vispec.program.node import Const, Input, Node, Structure
 from vispec.program.size import Size
 from vispec.structures import structures
 from vispec.structures.elements import at_element, from_element
-from vispec.structures.entry import Group
+from vispec.structures.entry import Group, Shape
 
 
 def axis(hint: str, kind: str, size: int) -> Axis:
@@ -86,7 +86,7 @@ def test_what_structures_cost() -> None:
         Group(t, (c,), (one,)): ("chain", 20 * 7**2),
         Group(t, (c, d), ((*one, axis("d1", "values", 3)),)): ("chain", 20 * 21**2),
         Group(t, (c,), (one, two)): ("second_order_chain", 20 * 7**3),
-        Group(t, (axis("h", "values", 21),), (), "tree"): ("tree", 20 * 20 * 21),
+        Group(t, (axis("h", "values", 21),), (), Shape("tree")): ("tree", 20 * 20 * 21),
     }
     for group, (name, terms) in kinds.items():
         (entry,) = [each for each in structures().values() if each.recognises(group)]

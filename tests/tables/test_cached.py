@@ -18,7 +18,9 @@ from vispec.train.data import DataError, Dataset, load
 from vispec.train.data.arrange import _words  # pyright: ignore[reportPrivateUsage]
 from vispec.train.data.cached import load as cached
 from vispec.train.data.cached import store
+from vispec.train.data.columns import Request
 from vispec.train.data.encoding.split import split_words
+from vispec.train.data.files import read_blocks
 from vispec.train.data.readers import jsonl, parquet, text
 
 __all__ = ["files"]
@@ -123,6 +125,24 @@ def test_nested_rows_of_parquet(files: Files) -> None:
 def test_integers_are_tokens(files: Files) -> None:
     lists = [[int(i) for i in np.random.default_rng(n).integers(0, 50, n % 7)] for n in range(200)]
     same(WORDS.format(options="min_count=3"), [files.path("d.parquet", {"x": lists})])
+
+
+def test_labels_that_only_later_blocks_have(files: Files) -> None:
+    """As of half-supervised data whose labelled rows come last."""
+    spec = "size K\nparam p : simplex[K]\nplate n:\n    partial c : category[K] ~ Categorical(p)\n"
+    spec += "    observed y : real ~ Normal(0, 1)\n"
+    lines = [json.dumps({"c": None if n < 12 else "ab"[n % 2], "y": n}) + "\n" for n in range(20)]
+    assert same(spec, [files.path("d.jsonl", "".join(lines))]).sizes["K"] == 2
+    with pytest.raises(DataError, match=r"error\[D127\].*no row has a value of `c : category\[K\]`"):
+        load(model(spec), [files.path("d.jsonl", "".join(lines[:12]))], cache="always")
+
+
+def test_blocks_of_parquet_are_of_values_not_of_what_stores_them(files: Files) -> None:
+    """A run of equal numbers takes next to nothing in the file, whatever its length."""
+    path = files.path("d.parquet", {"x": [[1, 1, 1]] * 100})
+    tables = [*read_blocks(path, Request(lambda _: True))]
+    assert max(3 * 8 * table.origin.rows for table in tables) <= parquet.PART
+    assert sum(table.origin.rows for table in tables) == 100
 
 
 def test_aligned_files_of_blocks_of_other_lengths(files: Files) -> None:

@@ -5,17 +5,28 @@ from __future__ import annotations
 from vispec.catalog import distributions
 from vispec.factors.frame import Frame
 from vispec.factors.laws import DrawLaw, Law
-from vispec.model.model import Variable
+from vispec.model.model import Draw, Variable
 from vispec.program import build
 from vispec.program.axis import Axis
 from vispec.program.node import Const, Node
-from vispec.structures import structures
-from vispec.structures.entry import Group
+from vispec.structures import domains, recognising
+from vispec.structures.entry import Group, Shape, StructureKind
 
 
 def is_structure(variable: Variable) -> bool:
     """Whether a variable has one value for all elements of a plate together."""
-    return variable.type.domain in structures()
+    return variable.type.domain in domains()
+
+
+def shape_of(variable: Variable) -> Shape:
+    """Which structure its type names, and what its law says of that."""
+    return Shape(variable.type.domain, variable.law.options if isinstance(variable.law, Draw) else ())
+
+
+def kind_of(f: Frame, variable: Variable) -> tuple[StructureKind, Group]:
+    """The structure that sums it by itself, and it as latents of that."""
+    group = Group(f.plate(str(variable.type.plate)), (state_of(f, variable),), (), shape_of(variable))
+    return recognising(group)[0], group
 
 
 def state_of(f: Frame, variable: Variable) -> Axis:
@@ -32,17 +43,16 @@ def potentials(f: Frame, variable: Variable, law: Law) -> Node:
 
 def log_norm(f: Frame, variable: Variable, law: Law) -> Node:
     """Minus the log-sum of the scores over all values."""
-    entry, plate, state = structures()[variable.type.domain], f.plate(str(variable.type.plate)), state_of(f, variable)
-    scores = potentials(f, variable, law)
+    (entry, group), scores = kind_of(f, variable), potentials(f, variable, law)
     if isinstance(scores, Const) and entry.number is not None:
-        return build.neg(entry.number(plate))
-    return build.neg(entry.build(Group(plate, (state,), (), variable.type.domain), [scores], "sum"))
+        return build.neg(entry.number(group.plate, shape_of(variable)))
+    return build.neg(entry.build(group, [scores], "sum"))
 
 
 def log_prob(f: Frame, variable: Variable, law: Law) -> Node:
     """log p of one in the data, in nats; -inf where it is none."""
-    entry, plate, value = structures()[variable.type.domain], f.plate(str(variable.type.plate)), f.data(variable)
+    (entry, group), value = kind_of(f, variable), f.data(variable)
     scores = build.pick(potentials(f, variable, law), {state_of(f, variable): value})
-    found = build.add(build.reduce("sum", scores, (plate,)), log_norm(f, variable, law))
+    found = build.add(build.reduce("sum", scores, (group.plate,)), log_norm(f, variable, law))
     assert entry.valid is not None
-    return build.where(entry.valid(value, plate), found, -float("inf"))
+    return build.where(entry.valid(value, group.plate, shape_of(variable)), found, -float("inf"))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from vispec.graph.symbols import glyph, latex_escape, latex_name
 from vispec.model import model as m
+from vispec.model.show import show_setting
 from vispec.model.walk import walk
 
 _LEVEL = {"or": 1, "and": 2, "not": 3, **dict.fromkeys(("<", "<=", ">", ">=", "==", "!="), 4)}
@@ -67,7 +68,8 @@ class Notation:
         match law:
             case m.Draw():
                 outer, own, bounds = m.taken_apart(law)
-                inside = self.call(own.distribution, self._heads(own.args))
+                said = [f"{name} = {show_setting(value)}" for name, value in own.options]
+                inside = self.call(own.distribution, [*self._heads(own.args), *said])
                 told = (f"{word} = {self.expression(value)}" for word, value in bounds)
                 return self.call(outer, [inside, *told]) if outer else inside
             case m.Choice(test=test, then=then, otherwise=otherwise):

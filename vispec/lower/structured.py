@@ -13,13 +13,14 @@ from vispec.program import build
 from vispec.program.axis import Axis, ordered
 from vispec.program.node import Call, Carried, Input, Loop, Node, Part, Site, Zeros
 
-KERNELS = "vispec.kernels.sums.tree"
+KERNELS = "vispec.kernels.trees.tree"
 
 
 def decided_structure(f: Frame, variable: Variable, law: Law, read: bool) -> Node:
     """Heads by the rule; of a latent drawn."""
-    plate, state = f.plate(str(variable.type.plate)), structured.state_of(f, variable)
+    entry, group = structured.kind_of(f, variable)
     assert isinstance(law, DrawLaw)
+    plate, (state,) = group.plate, group.states
     plates = tuple(map(f.plate, variable.plates))
     scores = structured.potentials(f, variable, law)
     scores = Zeros((*plates, plate, state)) if not scores.axes else build.spread(scores, (*plates, plate, state))
@@ -30,8 +31,8 @@ def decided_structure(f: Frame, variable: Variable, law: Law, read: bool) -> Nod
     else:
         settings = (("length", None), *settings)
     rule = Input("rule", (), "real", "argument") if variable.role != "latent" else None
-    settings = (*settings, ("rule", "sample" if rule is None else rule))
-    call = Call("kernel", f"{KERNELS}:decide_tree", ((scores, (plate, state), ""), *lengths), (((plate,), "int"),), settings)
+    settings = (*settings, ("rule", "sample" if rule is None else rule), *entry.settings(group.shape))
+    call = Call("kernel", entry.decide, ((scores, (plate, state), ""), *lengths), (((plate,), "int"),), settings)
     return Part(call, 0)
 
 

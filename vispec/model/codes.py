@@ -78,6 +78,7 @@ CODES: dict[str, str] = {
     "V414": "a law on vectors for a variable of too few dimensions",
     "V415": "a law of a law that has no distribution function",
     "V416": "bounds with nothing between them",
+    "V417": "an option of a law with a value that it cannot have",
     # nets
     "V501": "a layer that does not exist",
     "V502": "an option that the layer does not have",

@@ -188,11 +188,13 @@ class Stack(Expression):
 
 @dataclass(frozen=True)
 class Draw:
-    """One distribution with its parameters resolved by name, in the order of the catalog entry."""
+    """One distribution with its parameters resolved by name, in the order of the catalog entry. options: what it says of the
+    values of a structure."""
 
     span: Span
     distribution: str
     args: tuple[tuple[str, Expression], ...]
+    options: tuple[tuple[str, bool | str], ...] = ()
 
 
 def taken_apart(draw: Draw) -> tuple[str, Draw, tuple[tuple[str, Expression], ...]]:

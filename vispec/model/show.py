@@ -119,7 +119,9 @@ def show_law(law: m.Law) -> str:
     match law:
         case m.Draw():
             outer, own, bounds = m.taken_apart(law)
-            inside = f"{own.distribution}({', '.join(f'{param}={show(value)}' for param, value in own.args)})"
+            told = [f"{param}={show(value)}" for param, value in own.args]
+            told += [f"{name}={show_setting(value)}" for name, value in own.options]
+            inside = f"{own.distribution}({', '.join(told)})"
             return f"{outer}({', '.join([inside, *(f'{word}={show(value)}' for word, value in bounds)])})" if outer else inside
         case m.Choice(test=test, then=then, otherwise=otherwise):
             return f"{show_law(then)} if {show(test, CONDITIONAL + 1)} else {show_law(otherwise)}"

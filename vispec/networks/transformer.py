@@ -1,4 +1,6 @@
-"""transformer(embed, heads, layers, hidden, dropout): states that read the whole sequence, or a causal net's past."""
+"""transformer(embed, heads, layers, hidden, dropout, attend): states that read the whole sequence, or a causal net's past.
+
+With `attend`, each of its layers looks things up in the net's last sequence, too."""
 
 from __future__ import annotations
 
@@ -14,25 +16,39 @@ if TYPE_CHECKING:
     from vispec.torch.nets.stream import Stream
 
 
-def transformer(stream: Stream, embed: Dim | Embedding, heads: int, layers: int, hidden: Dim | None, dropout: float) -> None:
+def transformer(
+    stream: Stream, embed: Dim | Embedding, heads: int, layers: int, hidden: Dim | None, dropout: float, attend: bool
+) -> None:
     """Everything is brought to width `embed` and added up before the first layer; hidden is 4 · embed by default."""
     look_up(stream, embed)
     embed = width_of(embed)
     stream.start()
     add_up(stream, embed)
     hidden = stream.product(4, embed) if hidden is None else hidden
-    name = stream.kernel("attention", "Transformer")
-    settings = (f", dropout={dropout}" if dropout else "") + (", causal=True" if stream.causal else "")
-    module = stream.module(f"{name}({embed}, {heads}, {layers}, {hidden}{settings})")
-    mask = "" if stream.causal or stream.mask == "None" else f", {stream.mask}"
     length = "S" if stream.suffix else "T"
     stream.cost(layers, stream.sum(stream.product(4, embed, embed), stream.product(2, embed, hidden)), timed=True)
     stream.cost(2, layers, embed, length, timed=True)
+    memory = read_memory(stream, stream.memory, embed, layers) if attend else None
+    settings = (f", dropout={dropout}" if dropout else "") + (", causal=True" if stream.causal else "")
+    sizes = f"{embed}, {heads}, {layers}, {hidden}" + (f", {memory[1]}" if memory else "")
+    name = stream.kernel("cross", "CrossTransformer") if memory else stream.kernel("attention", "Transformer")
+    module = stream.module(f"{name}({sizes}{settings})")
+    read = [stream.parts[0].text, *(memory[0] if memory else ())]
     if stream.next:
-        told = ", ".join([module, stream.parts[0].text, *stream.kept(module)])
-        stream.set(f"{stream.kernel('steps', 'transformer_next')}({told})", embed)
+        function = stream.kernel("steps", "cross_transformer_next" if memory else "transformer_next")
+        stream.set(f"{function}({', '.join([module, *read, *stream.kept(module)])})", embed)
     else:
-        stream.set(f"{module}({stream.parts[0].text}{mask})", embed)
+        masks = [] if stream.causal or stream.mask == "None" else [stream.mask]
+        stream.set(f"{module}({', '.join([*read, *masks])})", embed)
+
+
+def read_memory(stream: Stream, memory: Stream | None, embed: Dim, layers: int) -> tuple[tuple[str, str], Dim]:
+    """Texts of the memory and of its mask, and its width."""
+    assert memory is not None  # the checks of nets and of their calls have seen to it
+    x = memory.flatten()
+    stream.cost(2, layers, embed, stream.sum(embed, "S"), timed=True)
+    memory.cost(2, layers, embed, x.width, timed=True)
+    return (x.text, memory.mask), x.width
 
 
 def divides(position: int, embed: Dim | Embedding, heads: int, **_: object) -> str | None:
@@ -63,9 +79,11 @@ ENTRY = Network(
         "layers": Option("count", default=2),
         "hidden": Option("size"),
         "dropout": Option("fraction", default=0.0),
+        "attend": Option("flag", default=False),
     },
     sequence="sequence",
     ordered=True,
+    memory="attend",
     steps=True,
     problem=divides,
 )

@@ -9,9 +9,9 @@ from vispec.factors.make import Factors, factorise
 from vispec.model.model import Infer, Model
 from vispec.plan.budget import Budget
 from vispec.plan.formulas import WIDTH, computed
+from vispec.plan.gaussian.recognise import recognised
 from vispec.plan.guides import complete_guides
 from vispec.plan.held.setting import Setting, setting, tilts
-from vispec.plan.gaussian.recognise import recognised
 from vispec.plan.modified import check_modified
 from vispec.plan.order.execute import execute
 from vispec.plan.order.order import Order, order

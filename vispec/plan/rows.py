@@ -176,4 +176,6 @@ def describe(found: Treatment, steps: list[Step]) -> str:
     if found.kind == "draw" and found.estimator is not None:
         settings = ", ".join(f"{k}={v}" for k, v in found.estimator.settings)
         return f"{found.estimator.name}({settings})"
-    return {"data": "data", "integrate": "integrated", "masked": "scored where seen", "free": "not needed"}.get(found.kind, found.kind)
+    return {"data": "data", "integrate": "integrated", "masked": "scored where seen", "free": "not needed"}.get(
+        found.kind, found.kind
+    )

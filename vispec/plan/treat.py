@@ -19,7 +19,8 @@ def treat(variable: Variable, model: Model, complete: bool) -> Treatment:
     if variable.role in ("given", "observed"):
         return Treatment(name, "data", True, "given by the data" if variable.role == "given" else "scored at the data")
     integrated = name in model.integrated
-    if not is_read(model, name) and not (complete and (finite or integrated)):
+    tree = variable.type.domain == "tree" and variable.role == "partial"  # what is missing hangs on what is seen
+    if not is_read(model, name) and not ((complete or tree) and (finite or (integrated and complete))):
         if variable.role == "partial":
             return Treatment(name, "masked", True, "nothing depends on it: scored where it is seen")
         return Treatment(name, "free", True, "nothing depends on it: it integrates to one")

@@ -15,12 +15,11 @@ Gradient = str  # the name of a way in which draws pass one: vispec.estimators
 class Treatment:
     """What happens to one variable.
 
-    data: its value is in the batch. sum: enumerated and summed out. integrate: jointly Gaussian with others. draw: sampled from its guide or prior.
-    masked: a partial leaf, scored where it is seen. free: a latent that nothing observed depends on; it integrates to one.
-    gradient: how it passes a draw: through the sample (pathwise; stl and dreg hold log q's parameters fixed), by the score
-    function, through a relaxed draw, by a sum over likely values (stratified), not at all (wake_sleep: the guide learns from
-    the model's own samples), or there is a point and no draw.
-    """
+    data: its value is in the batch. sum: enumerated and summed out. integrate: jointly Gaussian with others. draw: sampled from
+    its guide or prior. masked: a partial leaf, scored where it is seen. free: a latent that nothing observed depends on; it
+    integrates to one. gradient: how it passes a draw: through the sample (pathwise; stl and dreg hold log q's parameters
+    fixed), by the score function, through a relaxed draw, by a sum over likely values (stratified), not at all (wake_sleep: the
+    guide learns from the model's own samples), or there is a point and no draw."""
 
     variable: str
     kind: Kind

@@ -144,10 +144,10 @@ def densified(term: Term, axes: Collection[Axis], seeds: Mapping[Axis, Axis] | N
 class Affine:
     """The forms of nodes in some sites, by one fold. axes: of each site, those of its numbers, in order.
 
-    States of loops are named by themselves, but of loops in `unrolled`, whose states are told in what is drawn."""
+    States of loops are named by themselves, or unrolled: told in what is drawn."""
 
-    def __init__(self, axes: Mapping[str, tuple[Axis, ...]], unrolled: Collection[Loop] = ()):
-        self.axes, self.unrolled = axes, frozenset(unrolled)
+    def __init__(self, axes: Mapping[str, tuple[Axis, ...]], unrolled: bool = True):
+        self.axes, self.unrolled = axes, unrolled
         self.states = dict[str, tuple[Loop, int]]()
         self.known = dict[Node, Form]()
         self.reads = dict[Node, frozenset[str]]()
@@ -157,13 +157,9 @@ class Affine:
         """The sites that a node is computed from."""
         for each in nodes([node]):
             if each not in self.reads:
-                own = frozenset({each.site}) if self.is_leaf(each) else frozenset[str]()
+                own = frozenset({each.site}) if isinstance(each, Draw | Noise) and each.site in self.axes else frozenset[str]()
                 self.reads[each] = own.union(*(self.reads[arg] for arg in each.args))
         return self.reads[node]
-
-    def is_leaf(self, node: Node) -> bool:
-        """Whether it is noise of such a site, or a draw of it whose law is still to be read."""
-        return isinstance(node, Draw | Noise) and node.site in self.axes
 
     def form(self, node: Node) -> Form:
         """Raises NotAffineError."""
@@ -274,7 +270,7 @@ class Affine:
     def looped(self, loop: Loop) -> tuple[Form, ...]:
         if loop not in self.loops:
             steps = Unrolled(self, loop)
-            self.loops[loop] = steps.forms() if loop in self.unrolled else self.named(loop, steps)
+            self.loops[loop] = steps.forms() if self.unrolled else self.named(loop, steps)
         return self.loops[loop]
 
     def named(self, loop: Loop, steps: Unrolled) -> tuple[Form, ...]:
@@ -325,9 +321,16 @@ class Unrolled:
     def made_of_draws(self) -> frozenset[int]:
         """The states that draws enter, be it through other states."""
         found = {i for step in self.steps for i, form in enumerate(step) if any(t.name[0] != " " for t in form.terms)}
-        while more := {
-            i for step in self.steps for i, form in enumerate(step) for t in form.terms if t.name[0] == " " and int(t.name) in found
-        } - found:
+        while (
+            more := {
+                i
+                for step in self.steps
+                for i, form in enumerate(step)
+                for t in form.terms
+                if t.name[0] == " " and int(t.name) in found
+            }
+            - found
+        ):
             found |= more
         return frozenset(found)
 
@@ -374,7 +377,9 @@ class Unrolled:
         """Values first, then the coefficients of each drawn site."""
         loop, count = self.loop, len(self.loop.bodies[0])
         sites = sorted({term.name for step in self.steps for form in step for term in form.terms if term.name[0] != " "})
-        seeds = {site: {axis: dense_along(axis) for axis in self.outer.axes[site] if self.is_dense(site, axis)} for site in sites}
+        seeds = {
+            site: {axis: dense_along(axis) for axis in self.outer.axes[site] if self.is_dense(site, axis)} for site in sites
+        }
         slots = {(site, index): count * (1 + place) + index for place, site in enumerate(sites) for index in range(count)}
         plain = {index: tuple(a for a in self.order(index)) for index in range(count)}
         bodies = list[tuple[Node, ...]]()
@@ -483,7 +488,9 @@ def inner_first(over: Iterable[Axis]) -> list[Axis]:
     """Axes in an order in which a ragged one comes before those that its lengths differ along."""
     left, found = list(over), list[Axis]()
     while left:
-        ready = next(a for a in left if not any(a in (b.lengths.axes if b.lengths is not None else ()) for b in left if b is not a))
+        ready = next(
+            a for a in left if not any(a in (b.lengths.axes if b.lengths is not None else ()) for b in left if b is not a)
+        )
         left.remove(ready)
         found.append(ready)
     return found

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from vispec.structures.entry import StructureKind
+from vispec.catalog import Option
+from vispec.structures.entry import Group, StructureKind
 
 
 @cache
@@ -14,6 +15,21 @@ def structures() -> Mapping[str, StructureKind]:
     from vispec.catalog import discover
 
     return discover(vispec.structures)
+
+
+def recognising(group: Group) -> list[StructureKind]:
+    """The structures that sum such latents."""
+    return [entry for entry in structures().values() if entry.recognises(group)]
+
+
+@cache
+def domains() -> Mapping[str, Mapping[str, Option]]:
+    """The domains of types that are structures, and what a law on each may say of its values: the options of all entries."""
+    entries = [entry for entry in structures().values() if entry.domain]
+    return {
+        entry.domain: {n: o for each in entries if each.domain == entry.domain for n, o in each.options.items()}
+        for entry in entries
+    }
 
 
 def sums() -> Mapping[str, Callable[..., Any]]:

@@ -28,5 +28,5 @@ def kernel(node: Structure, plain: str, total: str, given: list[tuple[Node, tupl
     """The kernel's call: own axes last, under the structure's algebra."""
     arguments = tuple((each, own, "") for each, own in given) + lengths_of(plate)
     if node.algebra == "total":
-        return Part(Call("kernel", total, ((TOTAL, (), ""), *arguments), (((), "real"),), ()), 0)
-    return Part(Call("kernel", plain, arguments, (((), "real"),), ()), 0)
+        return Part(Call("kernel", total, ((TOTAL, (), ""), *arguments), (((), "real"),), node.settings), 0)
+    return Part(Call("kernel", plain, arguments, (((), "real"),), node.settings), 0)

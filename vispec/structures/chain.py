@@ -108,5 +108,14 @@ def call(node: Structure) -> Node:
 
 
 ENTRY = StructureKind(
-    "chain", recognises, terms, form, log_sum, "one forward pass", call, called="a first-order chain", summed="chain"
+    "chain",
+    recognises,
+    terms,
+    form,
+    log_sum,
+    "one forward pass",
+    call,
+    ranks=True,
+    called="a first-order chain",
+    summed="chain",
 )

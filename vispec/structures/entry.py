@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from vispec.catalog import Option
 from vispec.program import build
 from vispec.program.axis import Axis
 
@@ -15,16 +16,27 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Shape:
+    """Which structure a type names, by its domain ("tree"), and what a law says of its values beyond that."""
+
+    domain: str
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def says(self, option: str, value: Any) -> bool:
+        return (option, value) in self.options
+
+
+@dataclass(frozen=True)
 class Group:
     """Latents that are summed together along a plate of theirs.
 
     states: their values axes. pasts: for each lag from 1 on, the axes of their values so many elements back, in the order of
-    `states`; none where nothing reads a past. shape: the structure that their type names ("tree"), if it names one."""
+    `states`; none where nothing reads a past. shape: the structure that their type and law name, if they name one."""
 
     plate: Axis
     states: tuple[Axis, ...]
     pasts: tuple[tuple[Axis, ...], ...] = ()
-    shape: str | None = None
+    shape: Shape | None = None
 
     @property
     def axes(self) -> frozenset[Axis]:
@@ -41,9 +53,13 @@ class StructureKind:
     past, if any does) as a node, under an algebra ("sum", "total"). log_sum: the value of a node of its kind in float64, plain
     and differentiable, as the interpreter's World asks for it. words: what it does, for the printed plan.
     call: the node as a call of the kernel that computes it.
+    ranks: whether its kernel under an algebra tells the best values one after the other by itself (told/ranked.py).
     called, summed: what the plan calls one, and its treatment of a latent; by its name where none is given.
-    number: of a structure that is a type, the logarithm of how many values there are over a plate. valid: whether a value in
-    the data is one."""
+
+    Of a structure that is a type: domain: that type's. options: what a law on it may say of its values; an entry recognises
+    those that it knows. number: the logarithm of how many values there are over a plate. valid: whether a value in the data is
+    one. decide: the kernel that finds a value by a rule. settings: what kernels are told. holds: whether a value, as plain
+    numbers, is one by the definition of options that are the entry's own, for brute force."""
 
     name: str
     recognises: Callable[[Group], bool]
@@ -52,10 +68,16 @@ class StructureKind:
     log_sum: Callable[..., Any]
     words: str
     call: Callable[[Structure], Node] | None = None
-    number: Callable[[Axis], Node] | None = None
-    valid: Callable[[Node, Axis], Node] | None = None
+    ranks: bool = False
     called: str = ""
     summed: str = ""
+    domain: str = ""
+    options: Mapping[str, Option] = field(default_factory=dict)
+    number: Callable[[Axis, Shape], Node] | None = None
+    valid: Callable[[Node, Axis, Shape], Node] | None = None
+    decide: str = ""
+    holds: Callable[[tuple[int, ...], Shape], bool] | None = None
+    settings: Callable[[Shape | None], tuple[tuple[str, Any], ...]] = lambda shape: ()
 
 
 def laid_over(value: Node, axes: Sequence[Axis]) -> Node:

@@ -113,6 +113,7 @@ ENTRY = StructureKind(
     log_sum,
     "one forward pass over pairs",
     call,
+    ranks=True,
     called="a second-order chain",
     summed="chain",
 )

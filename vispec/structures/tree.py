@@ -4,29 +4,30 @@
 
 The node: Structure("tree", given=(arcs,), binds=(plate i, state)). The state's axis has one value more than the plate has
 elements: 0 is the root, h + 1 element h. A tree of no elements has Z = 1; along a ragged plate arcs of and to what is past the
-length are not read.
+length are not read. With the setting one_root=False any number of elements may hang from the root.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from vispec.lazy import torch
-from vispec.program import build
-from vispec.program.axis import Axis, ordered
-from vispec.program.node import Call, Node, Part, Structure
-from vispec.structures.calls import kernel, lengths_of
-from vispec.structures.entry import Group, StructureKind, laid_over, with_lengths
+from vispec.program.node import Node, Structure
+from vispec.structures.calls import kernel
+from vispec.structures.entry import Group, StructureKind
+from vispec.structures.trees import OPTIONS, TREE, form_of, is_of, number_by, settings, sum_by_rows, valid_by
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from vispec.program.cost import Numbers
 
+FILE = "vispec.kernels.trees.tree"
+
 
 def recognises(group: Group) -> bool:
-    return group.shape == "tree" and not group.pasts and len(group.states) == 1
+    return is_of(group, projective=False)
 
 
 def terms(group: Group, numbers: Numbers) -> int:
@@ -34,37 +35,16 @@ def terms(group: Group, numbers: Numbers) -> int:
     return numbers.of(group.plate) ** 2 * numbers.elements(group.states)
 
 
-def form(group: Group, factors: Sequence[Node], algebra: str) -> Node:
-    arcs = with_lengths(laid_over(build.add(*factors), (group.plate, *group.states)), group.plate)
-    return Structure("tree", (arcs,), (group.plate, *group.states), (), algebra)
-
-
-def log_sum(node: Structure, given: Sequence[Any], world: Any, values: Any) -> Any:
-    """The sum over all trees, one row after the other, by elimination without subtractions in log space, in float64."""
-    from vispec.program.interpreter.interpret import Array
-
-    plate, state = node.binds
-    kept = ordered(node.axes)
-    shape, n = [world.extent(axis) for axis in kept], world.extent(plate)
-    arcs = given[0].laid((*kept, plate, state)).expand(*shape, n, n + 1).reshape(-1, n, n + 1)
-    lengths = torch.tensor(n) if plate.lengths is None else values[plate.lengths].laid(kept)
-    sizes = lengths.expand(shape).reshape(-1).tolist()
-    rows = [_one(row[:size, : size + 1]) for row, size in zip(arcs, sizes, strict=True)]
-    found = torch.stack(rows) if rows else torch.zeros(0, dtype=torch.float64)
-    return Array(found.reshape(shape), kept)
-
-
-def _one(arcs: Tensor) -> Tensor:
-    """log Z of one tree, arcs (n, 1 + n). Choose the root's child first: then elements are eliminated from the last on."""
+def log_sum_of(arcs: Tensor, one_root: bool) -> Tensor:
+    """By elimination without subtractions in log space: the root's child is chosen first, or the root is an element itself."""
     from vispec.program.interpreter.interpret_ops import log_sum_exp
 
-    n = arcs.shape[0]
-    if n == 0:
-        return torch.zeros((), dtype=torch.float64)
-    return log_sum_exp(torch.stack([arcs[child, 0] + _below(arcs[:, 1:], child) for child in range(n)]))
+    if not one_root:
+        return below(torch.cat([torch.full_like(arcs[:1], -torch.inf), arcs]), 0)
+    return log_sum_exp(torch.stack([arcs[child, 0] + below(arcs[:, 1:], child) for child in range(arcs.shape[0])]))
 
 
-def _below(arcs: Tensor, root: int) -> Tensor:
+def below(arcs: Tensor, root: int) -> Tensor:
     """log Σ over the trees of n elements that hang from element `root`, arcs (n, n) by element and head.
 
     Eliminating element k of weight s, the sum of its arcs, multiplies Z by s, and each element j that hangs from k may hang
@@ -92,21 +72,20 @@ def call(node: Structure) -> Node:
     return kernel(node, f"{FILE}:tree_log_prob", f"{FILE}:tree_total", [(node.given[0], node.binds)], node.binds[0])
 
 
-FILE = "vispec.kernels.sums.tree"
-
-
-def number(plate: Axis) -> Node:
-    """log n^(n-1) for the trees with one root of n elements."""
-    given = ((build.apply("real", build.count(plate)), (), ""),)
-    return Part(Call("kernel", f"{FILE}:log_number_of_trees", given, (((), "real"),), ()), 0)
-
-
-def valid(heads: Node, plate: Axis) -> Node:
-    """Whether heads are those of a tree with one root."""
-    given = ((heads, (plate,), ""), *lengths_of(plate))
-    return Part(Call("kernel", f"{FILE}:is_tree", given, (((), "bool"),), ()), 0)
-
-
 ENTRY = StructureKind(
-    "tree", recognises, terms, form, log_sum, "one elimination an element", call, number, valid, "a tree", "trees"
+    "tree",
+    recognises,
+    terms,
+    partial(form_of, "tree"),
+    partial(sum_by_rows, log_sum_of),
+    "one elimination an element",
+    call,
+    called="a tree",
+    summed="trees",
+    domain=TREE,
+    options=OPTIONS,
+    number=partial(number_by, f"{FILE}:log_number_of_trees"),
+    valid=partial(valid_by, f"{FILE}:is_tree"),
+    settings=settings,
+    decide=f"{FILE}:decide_tree",
 )

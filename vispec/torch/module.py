@@ -160,7 +160,7 @@ def docstring(model: Model) -> list[str]:
             shape = ", ".join(map(str, (*element_plates(variable), *variable.type.shape)))
             parts.append(f"{variable.name} ({shape}) {variable.type}")
             if variable.role == "partial":
-                parts.append(f"{variable.name}_observed ({', '.join(variable.plates)}) bool")
+                parts.append(f"{variable.name}_observed ({', '.join(element_plates(variable))}) bool")
     parts += [f"{plate.length_key} ({', '.join(plate.inside)})" for plate in model.plates if plate.ragged]
     text = "Batch: " + "; ".join(parts) + "."
     return [f'"""{text}"""'] if len(text) < 110 else ['"""Batch:', *(f"    {part}" for part in parts), '"""']

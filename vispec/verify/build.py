@@ -12,8 +12,8 @@ from vispec.model.check import check_model
 from vispec.model.model import Draw, Law, Model, NetCall
 from vispec.named import get, has, put
 from vispec.plan.budget import Limits
-from vispec.plan.guides import complete_guides
 from vispec.plan.gaussian.recognise import recognised
+from vispec.plan.guides import complete_guides
 from vispec.source import Source
 from vispec.syntax.parse import parse
 from vispec.syntax.tree import Number, Tree
@@ -26,7 +26,7 @@ class Emitted(nn.Module):
     estimator: str
     log_prob: Callable[..., Tensor]
     loss: Callable[[Mapping[str, Tensor], int], Tensor]
-    posterior: Callable[..., dict[str, Tensor]]
+    posterior: Callable[..., dict[str, Any]]
     shared: Callable[[], tuple[Tensor, ...]]  # only where rows share something
 
 

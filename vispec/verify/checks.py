@@ -103,16 +103,19 @@ def check_marginals(trial: Trial, name: str = "posterior marginals") -> Check:
 
 
 def check_observed_marginals(trial: Trial) -> Check:
-    """A partial cell that the data has is certain."""
+    """A partial cell that the data has is certain, and so is a head of a tree."""
     got = trial.built.module.posterior(trial.batch, query="marginals")
     gaps = []
     for variable in finite_unknowns(trial.built):
         for index, row in enumerate(trial.rows):
             for cell in row.cells(variable):
-                if cell in row.values and bool(trial.log_prob[index] > -torch.inf):
+                known = row.values.get(cell, row.parts.get(cell))
+                if known is not None and bool(trial.log_prob[index] > -torch.inf):
                     found = got[variable.name][index][cell[1]]
-                    certain = torch.nn.functional.one_hot(row.values[cell].long(), len(found)).double()
-                    gaps.append(distance(found, certain))
+                    heads = known.long().reshape(-1)
+                    certain = torch.nn.functional.one_hot(heads.clamp(min=0), found.shape[-1]).double()
+                    here = found.reshape(-1, found.shape[-1])[: len(heads)]
+                    gaps.append(distance(here[heads >= 0], certain[heads >= 0]))
     return Check("marginals of observed cells", len(gaps), worst(gaps) if gaps else None, MARGINAL)
 
 

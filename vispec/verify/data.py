@@ -9,7 +9,7 @@ from vispec.model.extent import element_plates
 from vispec.model.model import Model, Plate, Variable
 from vispec.model.types import INTEGER_DOMAINS, Type
 from vispec.verify.oracle.row import Place, Row, in_data, measure, place_of, read_row, shape_of, without_data
-from vispec.verify.oracle.trees import random_tree
+from vispec.verify.oracle.trees import options_of, random_tree
 
 Batch = dict[str, Tensor]
 
@@ -33,7 +33,7 @@ def random_batch(
             continue
         batch[variable.name] = _values(model, variable, frames, extent, generator)
         if variable.role == "partial":
-            shape = batch[variable.name].shape[: 1 + len(without_data(model, variable.plates))]
+            shape = batch[variable.name].shape[: 1 + len(without_data(model, element_plates(variable)))]
             observed = torch.rand(shape, generator=generator) >= missing
             if 0 < missing < 1 and observed.numel():
                 observed.view(-1)[0] = False  # of few cells chance might leave out none
@@ -61,13 +61,17 @@ def with_rubbish(model: Model, sizes: Mapping[str, int], batch: Batch, generator
             continue
         shape = _shape(model, sizes, variable, rows, extent)
         fresh = _draw(variable.type, shape, _widest(model, sizes, variable.type, extent), sizes, generator)
-        seen = torch.rand(shape[: 1 + len(without_data(model, variable.plates))], generator=generator) < 0.5
+        seen = torch.rand(shape[: 1 + len(without_data(model, element_plates(variable)))], generator=generator) < 0.5
         for b, frame in enumerate(frames):
             for cell in frame.cells(variable):
                 known = cell in frame.values
-                if known and variable.type.domain == "tree":
-                    fresh[b][cell[1]][: len(frame.values[cell])] = frame.values[cell]
-                elif known:
+                if variable.type.domain == "tree":
+                    heads = frame.values[cell] if known else frame.parts[cell]
+                    there, place = heads >= 0, fresh[b][cell[1]]
+                    place[: len(heads)] = torch.where(there, heads, place[: len(heads)])
+                    seen[b][cell[1]][: len(heads)] = there
+                    continue
+                if known:
                     fresh[b][cell[1]] = frame.values[cell].to(fresh.dtype)
                 seen[b][cell[1]] = known
         result[variable.name] = fresh
@@ -171,7 +175,7 @@ def _values(model: Model, variable: Variable, frames: list[Row], extent: Mapping
     for b, frame in enumerate(frames if own else frames[:1]):
         for cell in frame.cells(variable):
             if variable.type.domain == "tree":
-                heads = random_tree(frame.heads(variable, cell), generator)
+                heads = random_tree(frame.heads(variable, cell), generator, options_of(variable))
                 tensor[(b, *cell[1])][: len(heads)] = heads
                 continue
             card = _card(frame, variable.type, place_of(model, variable, cell))

@@ -120,7 +120,7 @@ def terms_of(built: Built, row: Row) -> int:
     total = 1
     for name, index in unknown_cells(model, row, given)[0]:
         variable = model.variable[name]
-        total *= len(row.support(variable.type, place_of(model, variable, (name, index))))
+        total *= len(row.support_of(variable, place_of(model, variable, (name, index))))
     return total
 
 

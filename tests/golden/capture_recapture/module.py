@@ -58,6 +58,13 @@ from torch.nn import functional as F
 # told.queries: mean_where
 # told.queries: pairs
 # told.queries: ranked
+# told.ranked: Noted
+# told.ranked: Ranked
+# told.ranked: ask_of_chains
+# told.ranked: best_paths
+# told.ranked: best_sums
+# told.ranked: best_terms
+# told.ranked: k_best_of_chains
 
 
 def bernoulli_start(value: torch.Tensor) -> tuple[torch.Tensor]:
@@ -189,7 +196,7 @@ class CaptureRecapture(nn.Module):
         """
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, self.neighbours(batch), {"alive": 1})
-        return ask(self, batch, query, *self.unknowns(batch), other=other)
+        return ask_of_chains(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def initialise(self, batch: dict[str, Tensor]) -> None:

@@ -59,6 +59,13 @@ from torch import Tensor, nn
 # told.queries: mean_where
 # told.queries: pairs
 # told.queries: ranked
+# told.ranked: Noted
+# told.ranked: Ranked
+# told.ranked: ask_of_chains
+# told.ranked: best_paths
+# told.ranked: best_sums
+# told.ranked: best_terms
+# told.ranked: k_best_of_chains
 # vectors: NormalVectorLogProb
 # vectors: normal_vector_log_prob
 
@@ -187,7 +194,7 @@ class HmmPriors(nn.Module):
         batch = with_room(batch)
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, self.neighbours(batch), {"c": 1})
-        return ask(self, batch, query, *self.unknowns(batch), other=other)
+        return ask_of_chains(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:

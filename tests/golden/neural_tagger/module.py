@@ -58,6 +58,13 @@ from torch.nn import functional as F
 # told.queries: mean_where
 # told.queries: pairs
 # told.queries: ranked
+# told.ranked: Noted
+# told.ranked: Ranked
+# told.ranked: ask_of_chains
+# told.ranked: best_paths
+# told.ranked: best_sums
+# told.ranked: best_terms
+# told.ranked: k_best_of_chains
 
 
 class Encode(nn.Module):
@@ -233,7 +240,7 @@ class NeuralTagger(nn.Module):
         batch = with_room(batch)
         if query == "pairs":
             return pairs(self.tilted_pairs, batch, self.neighbours(batch), {"x": 1})
-        return ask(self, batch, query, *self.unknowns(batch), other=other)
+        return ask_of_chains(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
     def generate(self, n: int, batch: dict[str, Tensor], lengths: dict[str, Tensor], rule: str) -> dict[str, Tensor]:

@@ -12,15 +12,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # heap: keep_pages
-# layers.attention: dot_attention
-# layers.attention: masked_softmax
-# layers.recurrent: Bidirectional
-# layers.recurrent: Recurrent
-# layers.recurrent: reverse
+# layers.attention: Block
+# layers.attention: Transformer
+# layers.attention: or_padding
+# layers.attention: sinusoids
+# layers.cross: CrossBlock
+# layers.cross: CrossTransformer
 # layers.sequence: after_start
-# layers.sequence: concatenate
+# layers.steps: appended
+# layers.steps: cross_transformer_next
+# layers.steps: elements_before
+# layers.steps: joined_to
+# layers.steps: once
 # layers.steps: or_start
-# layers.steps: recurrent_next
 # layers.tables: Shared
 # layers.tables: Tied
 # rows: up_to_the_ends
@@ -45,19 +49,18 @@ from torch.nn import functional as F
 
 
 class Encode(nn.Module):
-    """(source: token[EN]*) → real[256]*: embed(256) |> dropout(0.4) |> gru(hidden=256, bidirectional) |> dropout(0.4)."""
+    """(source: token[EN]*) → real[256]*: embed(256) |> dropout(0.1) |> transformer(256, layers=3, hidden=512, dropout=0.1)."""
 
     def __init__(self, EN: int):
         super().__init__()
         self.embed = nn.Embedding(EN, 256)
-        self.dropout = nn.Dropout(0.4)
-        self.gru = Bidirectional("GRU", 256, 256)
-        self.dropout2 = nn.Dropout(0.4)
-        self.out = nn.Linear(512, 256)
+        self.dropout = nn.Dropout(0.1)
+        self.transformer = Transformer(256, 4, 3, 512, dropout=0.1)
+        self.out = nn.Linear(256, 256)
 
     def features(self, source: Tensor, source_mask: Tensor | None = None) -> Tensor:
-        """source (*B, T) → (*B, T, 512)."""
-        return self.dropout2(self.gru(self.dropout(self.embed(source)), source_mask))
+        """source (*B, T) → (*B, T, 256)."""
+        return self.transformer(self.dropout(self.embed(source)), source_mask)
 
     def forward(self, source: Tensor, source_mask: Tensor | None = None) -> Tensor:
         """(*B, T, 256)."""
@@ -67,26 +70,24 @@ class Encode(nn.Module):
 class Decode(nn.Module):
     """(prefix: token[DE]*, memory: real[256]*) → simplex[DE]:
 
-    embed(D) |> dropout(0.4) |> gru(hidden=256) |> attend |> gru(hidden=256) |> dropout(0.4) |> tied(D)
+    embed(D) |> layernorm |> dropout(0.1) |> transformer(256, layers=3, hidden=512, dropout=0.1, attend) |> tied(D)
     """
 
     def __init__(self, D: nn.Embedding):
         super().__init__()
         self.D = Shared(D)
-        self.dropout = nn.Dropout(0.4)
+        self.layernorm = nn.LayerNorm(256)
+        self.dropout = nn.Dropout(0.1)
         self.start = nn.Parameter(torch.zeros(256))
-        self.gru = Recurrent("GRU", 256, 256, batch_first=True)
-        self.gru2 = Recurrent("GRU", 512, 256, batch_first=True)
-        self.dropout2 = nn.Dropout(0.4)
+        self.transformer = CrossTransformer(256, 4, 3, 512, 256, dropout=0.1, causal=True)
         self.out = Tied(D)
 
     def prefix_features(
         self, prefix: Tensor, memory_: Tensor, prefix_mask: Tensor | None = None, memory_mask: Tensor | None = None
     ) -> Tensor:
         """prefix (*B, T), memory_ (*B, S, 256) → (*B, T, 256); position i has read only what stands before it."""
-        h = self.gru(after_start(self.dropout(self.D(prefix)), self.start))  # (*B, T, 256)
-        h = self.gru2(concatenate(h, dot_attention(h, memory_, memory_mask)))  # (*B, T, 256)
-        return self.dropout2(h)
+        h = after_start(self.dropout(self.layernorm(self.D(prefix))), self.start)  # (*B, T, 256)
+        return self.transformer(h, memory_, memory_mask)
 
     def prefixes(
         self, prefix: Tensor, memory_: Tensor, prefix_mask: Tensor | None = None, memory_mask: Tensor | None = None
@@ -103,14 +104,9 @@ class Decode(nn.Module):
         memory_mask: Tensor | None = None,
     ) -> Tensor:
         """prefix (*B, 1 or 0), memory_ (*B, S, 256) → (*B, 256): of the position behind those that `kept` has read."""
-        h = recurrent_next(self.gru, or_start(self.dropout(self.D(prefix)), self.start), kept, "decode.gru")  # (*B, 1, 256)
-        h = recurrent_next(
-            self.gru2,
-            concatenate(h, dot_attention(h, memory_, memory_mask)),
-            kept,
-            "decode.gru2",
-        )  # (*B, 1, 256)
-        return self.dropout2(h).squeeze(-2)
+        h = or_start(self.dropout(self.layernorm(self.D(prefix))), self.start)  # (*B, 1, 256)
+        h = cross_transformer_next(self.transformer, h, memory_, memory_mask, kept, "decode.transformer")  # (*B, 1, 256)
+        return h.squeeze(-2)
 
     def next(
         self,
@@ -139,8 +135,8 @@ class SubwordTranslation(nn.Module):
         self.register_buffer("one", torch.ones(()), persistent=False)  # its dtype and device are the module's
         keep_pages()
 
-    def log_prob(self, batch: dict[str, Tensor], training: bool = False) -> Tensor:
-        """log p of each row (pair,), exact, in nats; in training as `fit:` changes it for the loss."""
+    def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
+        """log p of each row (pair,), exact, in nats."""
         batch = with_room(batch)
         y = batch["y"]  # (pair, j)
         y_len = batch["y_len"]  # (pair,)
@@ -150,18 +146,14 @@ class SubwordTranslation(nn.Module):
         x_len = batch["x_len"]  # (pair,)
         inside_i = torch.arange(x.shape[1], device=self.one.device) < x_len[:, None]  # (pair, i)
         log_x = vocabulary_log_prob(
-            self.decode.prefix_features(x, h, memory_mask=inside_j),
-            self.decode.out,
-            x,
-            inside_i,
-            smoothing=0.1 if training else 0.0,
+            self.decode.prefix_features(x, h, memory_mask=inside_j), self.decode.out, x, inside_i
         )  # (pair, i)
         log_x_over_i = log_x.sum(-1)  # (pair,)
         return impossible_alone(log_x_over_i)  # (pair,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
-        log_prob = self.log_prob(batch, training=self.training)
+        log_prob = self.log_prob(batch)
         return log_prob.sum() * (-num_data / len(log_prob))
 
     @torch.no_grad()

@@ -13,9 +13,12 @@ from torch.nn import functional as F
 # heap: keep_pages
 # layers.attention: Block
 # layers.attention: Transformer
+# layers.attention: or_padding
 # layers.attention: sinusoids
 # layers.sequence: after_start
 # layers.steps: appended
+# layers.steps: elements_before
+# layers.steps: joined_to
 # layers.steps: or_start
 # layers.steps: transformer_next
 # layers.tables: Shared

@@ -18,6 +18,7 @@ from vispec.program.node import Input, Node, Reduce, Structure
 from vispec.program.size import Size
 from vispec.program.walk import reads
 from vispec.structures import sums
+from vispec.structures.entry import Shape
 
 
 def hidden_markov(T: int, K: int, more: int = 0, shared: bool = True) -> Problem:
@@ -69,7 +70,7 @@ def test_what_hangs_on_a_state_is_summed_before_the_chain_is_run() -> None:
 def tree(n: int) -> tuple[Problem, Axis, Axis]:
     i, head = Axis("i", "plate", Size.of(n)), Axis("head", "values", Size.of(n + 1))
     arcs = Factor("arcs", Input("arcs", (i, head), "real", "batch"), frozenset({i}))
-    return Problem((arcs,), (Latent("head", head, frozenset({i}), None, i, "tree"),)), i, head
+    return Problem((arcs,), (Latent("head", head, frozenset({i}), None, i, Shape("tree")),)), i, head
 
 
 def test_a_tree_s_heads_are_summed_by_its_structure() -> None:

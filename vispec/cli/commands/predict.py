@@ -88,8 +88,8 @@ def predict(
     likeliest together. median, quantiles(.05, .95): of numbers. probs: of labels, and of counts from 0 on. sample, sample(5):
     draws of all together. greedy: the likeliest of each element after those before it.
 
-    Sequences over a vocabulary with an end are as long as they decide: greedy (the default); beam(5), the best of those whose
-    beginnings were among the five likeliest, by log p / length ^ length_penalty; sample(n=5, temperature=0.8, top_k=20,
+    Sequences over a vocabulary with an end are as long as they decide: greedy (the default); beam(5), the best found by going
+    on with the five likeliest beginnings, by log p / length ^ length_penalty; sample(n=5, temperature=0.8, top_k=20,
     top_p=0.9); or mbr(20), of 20 draws the one that is nearest to all. beam(5, n=3) and sample(3) give three for each row.
 
     With --metric, DATA have what is predicted, too, which no prediction sees. accuracy: the share of equal labels. f1: of spans

@@ -38,6 +38,11 @@ def sinusoids(x: Tensor, first: int = 0) -> Tensor:
     return torch.stack((angle.sin(), angle.cos()), -1).flatten(-2)[:, :width]
 
 
+def or_padding(mask: Tensor) -> Tensor:
+    """What states may read (*B, 1, 1, T): what counts, or of an empty sequence its padding, as a softmax is over something."""
+    return (mask | ~mask.any(-1, keepdim=True))[..., None, None, :]
+
+
 class Block(nn.Module):
     """A transformer's layer with its norms first: x (*B, T, W) → (*B, T, W)."""
 
@@ -50,12 +55,17 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
     def forward(self, x: Tensor, keep: Tensor | None, causal: bool, join=None) -> Tensor:
-        """join(keys, values) puts those of elements before (*B, heads, S, d) in front."""
+        return self.through_mlp(self.read(x, keep, causal, join))
+
+    def read(self, x: Tensor, keep: Tensor | None, causal: bool, join=None) -> Tensor:
+        """x and what it finds in itself. join(keys, values) puts those of elements before (*B, heads, S, d) in front."""
         q, k, v = self.qkv(self.norm(x)).unflatten(-1, (3, self.heads, -1)).transpose(-4, -2).unbind(-3)  # (*B, heads, T, d)
         k, v = (k, v) if join is None else join(k, v)
         dropout = self.dropout if self.training else 0.0
         found = F.scaled_dot_product_attention(q, k, v, keep, dropout, is_causal=causal)
-        x = x + F.dropout(self.mix(found.transpose(-3, -2).flatten(-2)), self.dropout, self.training)
+        return x + F.dropout(self.mix(found.transpose(-3, -2).flatten(-2)), self.dropout, self.training)
+
+    def through_mlp(self, x: Tensor) -> Tensor:
         return x + F.dropout(self.mlp(x), self.dropout, self.training)
 
 
@@ -70,9 +80,7 @@ class Transformer(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """The mask has no holes, so what a causal state reads counts if the state does."""
-        keep = None
-        if mask is not None and not self.causal:
-            keep = (mask | ~mask.any(-1, keepdim=True))[..., None, None, :]  # an empty sequence reads its padding
+        keep = None if mask is None or self.causal else or_padding(mask)
         x = x + sinusoids(x)
         for block in self.blocks:
             x = block(x, keep, self.causal)

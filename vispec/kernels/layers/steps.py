@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vispec.kernels.layers.attention import Transformer, attention_pool, sinusoids
 from vispec.kernels.layers.convolution import Convolution
+from vispec.kernels.layers.cross import CrossTransformer
 from vispec.kernels.layers.recurrent import Recurrent
 
 
@@ -41,11 +42,31 @@ def recurrent_next(layer: Recurrent, x: Tensor, kept: dict[str, Tensor], name: s
 
 def transformer_next(layer: Transformer, x: Tensor, kept: dict[str, Tensor], name: str) -> Tensor:
     """As a causal Transformer. kept: the keys and values of each block, (*B, heads, T, W / heads)."""
-    x = x + sinusoids(x, kept[f"{name}.0.keys"].shape[-2] if f"{name}.0.keys" in kept else 0)
+    x = x + sinusoids(x, elements_before(kept, name))
     for at, block in enumerate(layer.blocks):
-        both = f"{name}.{at}.keys", f"{name}.{at}.values"
-        x = block(x, None, False, lambda k, v, both=both: (appended(kept, both[0], k), appended(kept, both[1], v)))
+        x = block(x, None, False, joined_to(kept, f"{name}.{at}"))
     return layer.norm(x)
+
+
+def cross_transformer_next(
+    layer: CrossTransformer, x: Tensor, memory: Tensor, mask: Tensor | None, kept: dict[str, Tensor], name: str
+) -> Tensor:
+    """As a causal CrossTransformer. kept: also the keys and values of the memory for each block, (*B, S, 2W)."""
+    x = x + sinusoids(x, elements_before(kept, name))
+    for at, block in enumerate(layer.blocks):
+        own = f"{name}.{at}"
+        x = block(x, None, False, memory, mask, joined_to(kept, own), lambda make, own=own: once(kept, f"{own}.memory", make))
+    return layer.norm(x)
+
+
+def elements_before(kept: dict[str, Tensor], name: str) -> int:
+    """How many a transformer has read."""
+    return kept[f"{name}.0.keys"].shape[-2] if f"{name}.0.keys" in kept else 0
+
+
+def joined_to(kept: dict[str, Tensor], name: str):
+    """Puts keys and values behind those of the elements before, and keeps all."""
+    return lambda keys, values: (appended(kept, f"{name}.keys", keys), appended(kept, f"{name}.values", values))
 
 
 def convolution_next(layer: Convolution, x: Tensor, kept: dict[str, Tensor], name: str) -> Tensor:

@@ -55,6 +55,8 @@ def sampled(x: Tensor) -> Tensor:
 
 def chain_total(total, log_init: Tensor, log_step: Tensor, log_seen: Tensor, length: Tensor | None = None) -> Tensor:
     """A chain's sum (*B) under an algebra: log_init (*B, K); log_step (K, K) or (*B, T-1 or 1, K, K); log_seen (*B, T, K)."""
+    if hasattr(total, "paths"):
+        return total.paths(log_init, log_step, log_seen, length)
     steps = log_seen.shape[-2]
     log_step = log_step.transpose(-1, -2)  # to × from, so that sums are over the last dimension
     alpha = log_init + log_seen[..., 0, :]

@@ -32,8 +32,9 @@ def log_det(matrix: Tensor) -> Tensor:
 
 
 def after(first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Two spans of consecutive steps as one: through, start, spread, pull, seen. Given the state before, the last state of a span
-    is N(through · before + start · a, spread), and what the span sees of it is exp(-beforeᵀ seen before / 2 + beforeᵀ pull a)."""
+    """Two spans of consecutive steps as one: through, start, spread, pull, seen. Given the state before, the last state of a
+    span is N(through · before + start · a, spread), and what the span sees of it is exp(-beforeᵀ seen before / 2 + beforeᵀ pull
+    a)."""
     through, start, spread, pull, seen = first
     through_2, start_2, spread_2, pull_2, seen_2 = second
     unit = torch.eye(spread.shape[-1], dtype=spread.dtype, device=spread.device)
@@ -90,8 +91,8 @@ def expanded(step: Tensor, noise: Tensor, matrix: Tensor) -> tuple[Tensor, Tenso
 
 
 def eliminate_chain(matrix: Tensor, step: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """What is left of the sums of squares along a chain after its states are integrated out, (..., q, q), and half the logarithm
-    of the determinants (...). Arguments as of `spans`."""
+    """What is left of the sums of squares along a chain after its states are integrated out, (..., q, q), and half the
+    logarithm of the determinants (...). Arguments as of `spans`."""
     step, noise, matrix = expanded(step, noise, matrix)
     size = step.shape[-2]
     _, mean, spread, _, _ = scanned(spans(step, noise, matrix))
@@ -110,8 +111,8 @@ def eliminate_chain(matrix: Tensor, step: Tensor, noise: Tensor) -> tuple[Tensor
 def moments_of_chain(
     matrix: Tensor, step: Tensor, noise: Tensor, mean: Tensor | None = None, covariance: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Posterior means (..., T, S + q - 1) and covariances of each state and of what is integrated after the chain, from those of
-    these: mean (..., q - 1), covariance likewise."""
+    """Posterior means (..., T, S + q - 1) and covariances of each state and of what is integrated after the chain, from those
+    of these: mean (..., q - 1), covariance likewise."""
     step, noise, matrix = expanded(step, noise, matrix)
     each = spans(step, noise, matrix)
     _, start, spread, _, _ = scanned(each)

@@ -96,9 +96,11 @@ def beam_search(
     width: int = 5,
     length_penalty: float = 0.0,
 ) -> dict[str, Tensor]:
-    """The `width` best sequences that end, among those whose beginnings are among the `width` likeliest of their length.
+    """The `width` best that end, of a search that goes on with the `width` likeliest beginnings of each length.
 
-    A row is done when nothing that it still holds can become better than the worst of its best ones."""
+    An end counts where it is among the `width` likeliest continuations of these: short sequences that the model hardly ends
+    there are none, and a width of 1 is the greedy choice, where lengths do not count. A row is done when nothing that it still
+    holds can become better than the worst of its best ones."""
     kept = begin(n, batch)
     before = {name: value[:, None].expand(n, width, *value.shape[1:]) for name, value in kept.items()}
     device = next(iter([*kept.values(), longest])).device
@@ -107,13 +109,16 @@ def beam_search(
     for at in range(most):
         log_prob, several = next_law(steps, kept, x), total.shape[1]  # (B · S, V)
         x[:, -1], total = end, total.to(log_prob)
-        new = ranked_sequences(total + log_prob[:, end].view(-1, several), x, most, length_penalty)
+        likely, token = log_prob.topk(min(width + 1, log_prob.shape[-1]))  # one of them may be the end
+        joint = total[..., None] + likely.unflatten(0, total.shape)  # (B, S, K)
+        ended, least = total + log_prob[:, end].view(-1, several), joint.flatten(1).topk(min(width, joint[0].numel())).values
+        ended = ended.masked_fill(ended < least[:, -1:], -torch.inf)
+        new = ranked_sequences(ended, x, most, length_penalty)
         if not best:
             nothing = {"score": -torch.inf, "log_prob": -torch.inf}
             best = {name: x.new_full((n, width, *x.shape[2:]), nothing.get(name, 0)) for name, x in new.items()}
         add_best(best, left, new)
-        likely, token = log_prob.topk(min(width + 1, log_prob.shape[-1]))  # one of them may be the end
-        joint = total[..., None] + likely.masked_fill(token == end, -torch.inf).unflatten(0, total.shape)  # (B, S, K)
+        joint = joint.masked_fill((token == end).view(joint.shape), -torch.inf)
         total, flat = joint.flatten(1).topk(min(width, joint[0].numel()))  # (B, S)
         rows = (flat // joint.shape[-1] + torch.arange(0, len(x), several, device=device)[:, None]).flatten()
         x = torch.cat((x[rows, :-1], token.view(len(left), -1).gather(1, flat).view(-1, 1)), 1)

@@ -1,7 +1,7 @@
 """The posterior of latents that are integrated: the mean and the deviation of each of their numbers.
 
-Given what is summed beside them they are known in closed form; then a tilt t adds t · (mean, mean² + variance) to the log-joint,
-and the gradient of log p at t = 0 averages these over the posterior of the sums."""
+Given what is summed beside them they are known in closed form; then a tilt t adds t · (mean, mean² + variance) to the
+log-joint, and the gradient of log p at t = 0 averages these over the posterior of the sums."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from math import nan
 
 from vispec.catalog import Distribution, distributions
+from vispec.factors.frame import element_plates
 from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, ThenLaw, by_position, taken
 from vispec.factors.make import Factors
 from vispec.lower.asked.by_pairs import known_whole, over_posterior, reads_pair
@@ -26,7 +27,7 @@ from vispec.plan.held.joint import joint
 from vispec.plan.held.setting import Setting, tilts
 from vispec.plan.order.problem import Factor
 from vispec.plan.order.refuse import IntractableError
-from vispec.plan.treat import treat
+from vispec.plan.treat import told_apart
 from vispec.program import build
 from vispec.program.axis import Axis
 from vispec.program.facts import is_tilted
@@ -53,8 +54,9 @@ class Predicted:
 def predicted(f: Factors) -> Predicted | None:
     """None where nothing may be missing but labels that are summed, of which the posterior tells."""
     partial = [v for v in f.model.variables if v.role == "partial"]
-    numbers = [v for v in partial if v.type.domain not in FINITE_DOMAINS or v.type.shape]  # several bits are no label
-    alone = [v for v in partial if v not in numbers and treat(v, f.model, True).kind == "masked"]
+    labels_too = FINITE_DOMAINS | {"tree"}
+    numbers = [v for v in partial if v.type.domain not in labels_too or v.type.shape]  # several bits are no label
+    alone = [v for v in partial if v not in numbers and told_apart(v, f.model)]
     if not numbers and not alone and (not partial or any(v.type.domain == "tree" for v in partial)):
         return None
     s = complete(f.model, f)
@@ -76,7 +78,7 @@ def predicted(f: Factors) -> Predicted | None:
     if not numbers and not chances:
         return None
     orders = {v.name: (*map(f.frame.plate, v.plates), *f.frame.shape(v.type)) for v in numbers}
-    orders |= {name: (*map(f.frame.plate, f.model.variable[name].plates), values) for name, values in chances.items()}
+    orders |= {name: (*map(f.frame.plate, element_plates(f.model.variable[name])), values) for name, values in chances.items()}
     weighed = {v.name: "weighed" for v in numbers if s.treatments[v.name].kind == "draw"}
     kinds = {v.name: kind(s, v) for v in numbers} | weighed | dict.fromkeys(chances, "finite")
     kinds = {v.name: kinds[v.name] for v in partial if v.name in kinds}

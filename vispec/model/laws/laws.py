@@ -15,6 +15,7 @@ from vispec.model.laws.modified import (
     resolve_exactly,
     resolve_modified,
 )
+from vispec.model.laws.options import take_options
 from vispec.model.laws.parameters import bind_parameters, has_heads, usage
 from vispec.model.laws.support import Target, arcs_fit, ends_fit, parameter_fits, support_fits, supports_of
 from vispec.model.names.scope import Context, Scope
@@ -110,6 +111,7 @@ def _draw(
     scope: Scope, context: Context, node: t.Call, entry: Distribution, target: Target, around: Around | None
 ) -> m.Draw | None:
     """One distribution; its parameters are checked even where the variable's type, or another parameter, is wrong."""
+    node, options = take_options(scope, node, entry, target.type)
     found = bind_parameters(scope, context, node, entry)
     whole, args = entry, found.values
     if around is not None:
@@ -123,4 +125,6 @@ def _draw(
         good.append(bounds_fit(scope, whole, target, around) if around else ends_fit(scope, entry, target, dict(args)))
     if entry.support == "tree" and all(good) and found.complete and target.type is not None:
         good.append(arcs_fit(scope, entry, dict(args)))
-    return m.Draw(node.span, whole.name, args) if all(good) and found.complete and target.type is not None else None
+    if not all(good) or not found.complete or target.type is None or options is None:
+        return None
+    return m.Draw(node.span, whole.name, args, options)

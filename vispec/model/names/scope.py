@@ -69,6 +69,7 @@ class Signature:
     heads: tuple[tuple[str, Type | None], ...]
     ahead: Span | None = None  # the layer that reads in both directions
     memory: bool = False  # whether a layer reads one sequence from the states of the others
+    asks: Span | None = None  # the flag by which it does, so that there must be one to read
     apart: bool = False  # whether the user's own layer gets each sequence as it is
 
 

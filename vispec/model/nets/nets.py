@@ -63,6 +63,11 @@ def _meet(scope: Scope, net: Signature, found: Sequence[tuple[str, t.Expr, m.Exp
     ]
     if net.memory and len(stars) > 1:  # all but the one that is looked up: the last that is no prefix
         looked_up = next((each for each in reversed(stars) if prefix_of(each[2]) is None), None)
+        if looked_up is None and net.asks is not None:
+            message = f"net `{net.name}` looks things up in a whole sequence, and gets prefixes alone"
+            help = "pass a whole sequence last, such as `y[*]`, or leave out the flag"
+            scope.problems.add("V513", stars[-1][1], message, "a prefix", cause=(net.asks, "looks things up"), help=help)
+            return False
         stars = [each for each in stars if each is not looked_up]
     other = next((each for each in stars if each[2].type.over != stars[0][2].type.over), None)
     if other is None or net.apart:

@@ -28,9 +28,12 @@ def read_signature(scope: Scope, node: t.Net) -> Signature:
             help = "leave out this `*`, or star the argument along which it runs"
             scope.problems.add("V511", named.type.span, message, "a sequence of what length?", help=help)
             heads = tuple((n, None if n == name else k) for n, k in heads)
-    layers = [networks()[name] for stage in node.trunk if (name := stage.call.function.id) in networks()]
-    memory, apart = any(layer.memory for layer in layers), any(layer.open_options for layer in layers)
-    return Signature(node.name.id, node.name.span, args, heads, _ahead(node), memory, apart)
+    layers = [(networks()[name], stage) for stage in node.trunk if (name := stage.call.function.id) in networks()]
+    memory = any(_does(stage, layer.memory) is not None for layer, stage in layers)
+    flags = (_does(stage, layer.memory) for layer, stage in layers if isinstance(layer.memory, str))
+    asks = next((span for span in flags if span is not None), None)
+    apart = any(layer.open_options for layer, _ in layers)
+    return Signature(node.name.id, node.name.span, args, heads, _ahead(node), memory, asks, apart)
 
 
 def _named(scope: Scope, node: t.Net, entries: Sequence[t.Named], place: Place) -> tuple[tuple[str, Type | None], ...]:
@@ -53,14 +56,22 @@ def _ahead(node: t.Net) -> Span | None:
     for stage in node.trunk:
         entry = networks().get(stage.call.function.id)
         causal = entry.causal if entry else True
-        if causal is False:
-            return stage.call.function.span
-        for argument in stage.call.args if isinstance(causal, str) else ():
-            if isinstance(argument, t.Name) and argument.id == causal:
-                return argument.span
-        for keyword in stage.call.kwargs:
-            if keyword.name == causal and not (isinstance(keyword.value, t.Name) and keyword.value.id == "false"):
-                return keyword.span
+        span = _does(stage, causal if isinstance(causal, str) else not causal)
+        if span is not None:
+            return span
+    return None
+
+
+def _does(stage: t.Stage, what: bool | str) -> Span | None:
+    """Where a layer says that it does something: by its name, or by the flag of that name, where it is set."""
+    if not isinstance(what, str):
+        return stage.call.function.span if what else None
+    for argument in stage.call.args:
+        if isinstance(argument, t.Name) and argument.id == what:
+            return argument.span
+    for keyword in stage.call.kwargs:
+        if keyword.name == what and not (isinstance(keyword.value, t.Name) and keyword.value.id == "false"):
+            return keyword.span
     return None
 
 

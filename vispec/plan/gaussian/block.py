@@ -54,9 +54,9 @@ class Block:
         every = [*squares, *asked, *steps]
         dense = {name: {axis for axis in own if not all_own(every, name, axis)} for name, own in axes.items()}
         for name, chain in chains.items():
-            events = {axis for axis in axes[name] if axis is not chain.axis and axis not in chain.loop.around}
+            events = {axis for axis in axes[name] if axis is not chain.axis and axis not in chain.around}
             if dense[name] - events:
-                raise NoChainError(chain.loop)
+                raise NoChainError
             dense[name] = events
         self.groups = ordered_groups(axes, dense, [*squares, *steps], numbers, chains)
         self.group = {name: group for group in self.groups for name in group.names}
@@ -142,7 +142,8 @@ class Block:
         return build.apply("wide", build.mul(*zeros))
 
     def prior(self, group: Group) -> list[tuple[Node, tuple[Axis, ...], str]]:
-        """Where some numbers of a group have no law, which have one: all past the ends of plates, so that none is undetermined."""
+        """Where some numbers of a group have no law, which have one: all past the ends of plates, so that none is
+        undetermined."""
         if not self.laws.keys() & {*group.names}:
             return []
         parts = list[tuple[Node, Axis | None]]()
@@ -244,7 +245,13 @@ def noise_of(form: Form, chain: Chain, axis: Axis) -> Node:
     parts, terms = list[tuple[Node, Axis | None]](), {term.name: term for term in form.terms}
     for name, events in chain.noise.items():
         seeds = {event: dense_along(event) for event in events}
-        own = None if not seeds else next(iter(seeds.values())) if len(seeds) == 1 else Axis(name, "event", size_of([*seeds.values()]))
+        own = (
+            None
+            if not seeds
+            else next(iter(seeds.values()))
+            if len(seeds) == 1
+            else Axis(name, "event", size_of([*seeds.values()]))
+        )
         node: Node = build.node(0.0)
         if name in terms:
             node = densified(terms[name], [*seeds], seeds).coefficient
@@ -261,5 +268,3 @@ def size_of(axes: Sequence[Axis]) -> Size | None:
             return None
         found = found * axis.origin.size
     return found
-
-

@@ -22,8 +22,9 @@ class Placed:
 
 @dataclass
 class Group:
-    """Latents that have elements of their own along the same axes, or the states of a chain. parent: what is integrated next of all that it couples;
-    ancestors: that, and what that couples, and so on. row, column: along its numbers, its ancestors' numbers, and 1."""
+    """Latents that have elements of their own along the same axes, or the states of a chain. parent: what is integrated next of
+    all that it couples; ancestors: that, and what that couples, and so on. row, column: along its numbers, its ancestors'
+    numbers, and 1."""
 
     own: frozenset[Axis]
     names: tuple[str, ...]
@@ -62,8 +63,9 @@ def ordered_groups(
     numbers: Numbers,
     chains: Mapping[str, Chain],
 ) -> list[Group]:
-    """The deepest first, and states of chains after what their elements have. Raises NoChainError. Where two that are coupled have each elements of their own that the other has not, one of them is
-    integrated for all of these at once, the one with fewer: `dense` gets these axes of it."""
+    """The deepest first, and states of chains after what their elements have. Raises NoChainError. Where two that are coupled
+    have each elements of their own that the other has not, one of them is integrated for all of these at once, the one with
+    fewer: `dense` gets these axes of it."""
     while True:
         own = {name: frozenset(of) - dense[name] for name, of in axes.items()}
         kinds = dict.fromkeys((own[name], chains.get(name)) for name in own)
@@ -75,8 +77,8 @@ def ordered_groups(
         if clash is None:
             return groups
         one, other = clash
-        if chain := one.chain or other.chain:
-            raise NoChainError(chain.loop)
+        if one.chain or other.chain:
+            raise NoChainError
         sides = [(one, one.own - other.own), (other, other.own - one.own)]
         less, extra = min(sides, key=lambda side: (numbers.elements(side[1]), -len(side[0].own)))
         for name in less.names:

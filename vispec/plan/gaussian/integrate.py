@@ -9,7 +9,7 @@ from typing import TypeVar
 from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, ThenLaw, by_position
 from vispec.factors.make import Factors
 from vispec.plan.gaussian.block import Block, Moments, step
-from vispec.plan.gaussian.chains import Chain, NoChainError, chain_of
+from vispec.plan.gaussian.chains import Chain, NoChainError, chains_in
 from vispec.plan.gaussian.groups import Placed, coupled
 from vispec.plan.gaussian.squares import Square, Squares
 from vispec.plan.order.problem import Factor
@@ -17,7 +17,7 @@ from vispec.program import build
 from vispec.program.affine import Affine, Form, NotAffineError
 from vispec.program.axis import Axis
 from vispec.program.cost import Numbers
-from vispec.program.node import Call, Loop, Node, Part
+from vispec.program.node import Call, Node, Part
 from vispec.program.walk import reads_of, substitute
 
 
@@ -37,19 +37,16 @@ def moments(value: Node) -> Moments:
 
 
 def without(values: Mapping[str, Node], f: Factors, parts: Sequence[Factor]) -> list[Factor]:
-    """The factors with latents integrated out: what is free of them, and log-evidences. values: of each latent, as its law makes
-    it of noise. Raises NotGaussianError."""
-    unrolled = list[Loop]()
-    while True:
-        try:
-            return integrated(values, f, parts, unrolled)
-        except NoChainError as error:
-            assert error.loop not in unrolled, "an unrolled loop has no states of its own"
-            unrolled.append(error.loop)
+    """The factors with latents integrated out: what is free of them, and log-evidences. values: of each latent, as its law
+    makes it of noise. Raises NotGaussianError."""
+    try:
+        return integrated(values, f, parts, unrolled=False)
+    except NoChainError:
+        return integrated(values, f, parts, unrolled=True)
 
 
-def integrated(values: Mapping[str, Node], f: Factors, parts: Sequence[Factor], unrolled: Sequence[Loop]) -> list[Factor]:
-    """Raises NotGaussianError, and NoChainError for a loop that is to be unrolled."""
+def integrated(values: Mapping[str, Node], f: Factors, parts: Sequence[Factor], unrolled: bool) -> list[Factor]:
+    """unrolled: whether loops are told in what they draw. Raises NotGaussianError, and NoChainError where they have to be."""
     frame, model = f.frame, f.model
     axes = {name: (*map(frame.plate, model.variable[name].plates), *frame.shape(model.variable[name].type)) for name in values}
     squares, found, left = Squares(Affine(axes, unrolled)), list[Placed](), list[Factor]()
@@ -85,18 +82,6 @@ def gaussian(factor: str, read: Callable[[Node], Found], node: Node) -> Found:
         return read(node)
     except NotAffineError as error:
         raise NotGaussianError(factor, error.names, error.why) from error
-
-
-def chains_in(forms: Sequence[Form], affine: Affine, laws: Mapping[str, Node]) -> list[Chain]:
-    """The chains whose states are read, and those that these read."""
-    wanted, found = {name for form in forms for name in form.names if name in affine.states}, dict[Loop, Chain]()
-    while left := [name for name in wanted if affine.states[name][0] not in found]:
-        loop = affine.states[left[0]][0]
-        found[loop] = chain_of(affine, loop, [name for name in wanted if affine.states[name][0] is loop], laws)
-        read = {name for form in found[loop].forms.values() for name in form.names if name in affine.states}
-        if any(affine.states[name][0] is not loop for name in read):
-            raise NoChainError(loop)  # a chain that follows from another one
-    return [*found.values()]
 
 
 def asked_in(parts: Sequence[Factor], affine: Affine) -> dict[Call, Form]:
@@ -143,7 +128,9 @@ def answers(asked: dict[Call, Form], blocks: list[Block]) -> dict[Node, Node]:
     found = dict[Node, Node]()
     for call, form in asked.items():
         parts = [block.moments(own) for block in blocks if (own := only(form, [*block.axes])).terms]
-        mean, variance = (build.add(build.node(0.0), *nodes) for nodes in ([p.mean for p in parts], [p.variance for p in parts]))
+        mean, variance = (
+            build.add(build.node(0.0), *nodes) for nodes in ([p.mean for p in parts], [p.variance for p in parts])
+        )
         if parts:
             mean, variance = build.apply("narrow", mean), build.apply("narrow", variance)
         found[Part(call, 0)], found[Part(call, 1)] = build.add(form.offset, mean), variance

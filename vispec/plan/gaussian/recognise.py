@@ -1,4 +1,5 @@
-"""Which latents are integrated exactly: those that are jointly Gaussian given the rest, unless a guide or an estimator is written.
+"""Which latents are integrated exactly: those that are jointly Gaussian given the rest, unless a guide or an estimator is
+written.
 
 All candidates are tried together; where a density is not Gaussian in some of them, these are left to their guides, and it is
 tried again. Latents that all rows share couple the rows: they are integrated where that is asked for, and the model becomes one
@@ -14,10 +15,10 @@ from vispec.diagnostics import SpecError
 from vispec.factors.make import factorise
 from vispec.model.model import Choice, Draw, Law, Model, Plate, Then, Variable
 from vispec.model.walk import is_read
+from vispec.plan.gaussian.integrate import NotGaussianError
 from vispec.plan.guides import complete_guides, is_shared
 from vispec.plan.conjugate.recognise import with_pairs
 from vispec.plan.guides.questions import in_joint
-from vispec.plan.gaussian.integrate import NotGaussianError
 from vispec.plan.held.setting import Setting, setting
 from vispec.plan.refused.refuse import check_plannable, guide_expressions
 from vispec.plan.treat import treat
@@ -67,13 +68,18 @@ def coupling(found: Setting, model: Model, names: list[str]) -> tuple[list[str],
     """Latents that are better left to their guides: such as couple all rows where rows have draws of their own, and such as
     couple what is summed, so that there would be an integral for each of its joint values."""
     outside = [name for name in names if is_shared(model.variable[name], model)]
-    drawn = [name for name, each in found.treatments.items() if each.kind == "draw" and not is_shared(found.f.model.variable[name], found.f.model)]
+    drawn = [
+        name
+        for name, each in found.treatments.items()
+        if each.kind == "draw" and not is_shared(found.f.model.variable[name], found.f.model)
+    ]
     if outside and drawn and model.single is None:
         return outside, f"rows share it, and each has a draw of {drawn[0]}"
     joined = {name: axes for name, axes in found.joint.held.along.items() if any(axis.size is None for axis in axes)}
     if not joined:
         return [], ""
-    before = held(replace(model, gaussian=())).joint.held.along
+    sampled = tuple(infer for infer in model.infer if infer.name not in names)
+    before = held(replace(model, gaussian=(), infer=sampled)).joint.held.along
     for name, axes in joined.items():
         if len(axes) > len(before.get(name, ())):
             why = f"each joint value of {name} along {axes[-1].hint} would have an integral of its own"
@@ -115,7 +121,8 @@ def laws(law: Law | None) -> Iterator[Draw]:
 
 
 def dropped(error: NotGaussianError, model: Model, names: list[str]) -> list[str]:
-    """The latents that are left to guides: where several stand in one product, the one that fewest elements have of their own."""
+    """The latents that are left to guides: where several stand in one product, the one that fewest elements have of their
+    own."""
     found = [name for name in names if name in error.names]
     if len(found) > 1 and "a product of" in error.why:
         return [min(found, key=lambda name: len(model.variable[name].plates))]

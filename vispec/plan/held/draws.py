@@ -27,7 +27,6 @@ from vispec.program.facts import count_or_one
 from vispec.program.node import Call, Draw, Node, Noise, Part, Site
 from vispec.program.walk import substitute
 
-
 INTEGRATED = Way("integrated", smooth=True)
 
 

@@ -54,6 +54,8 @@ def joint(
             scores = build.rename(scores, {structured.state_of(frame, variable): values[name]})
             nodes[f"arcs_{name}"] = scores, element_plates(variable)
             nodes[f"norm_{name}"] = structured.log_norm(frame, variable, law), variable.plates
+            if variable.role == "partial":
+                nodes[f"seen_{name}"] = seen(frame, variable), element_plates(variable)
         elif not is_shared(variable, model):
             found = terms(f, variable, treatments[name], draws)
             nodes |= {each: (node, variable.plates) for each, node in found.items()}
@@ -126,7 +128,7 @@ def latent(frame: Frame, variable: Variable, held: Held) -> Latent:
     if not is_structure(variable):
         guided = any(guide.name == name for guide in frame.model.guide)
         return Latent(name, held.own[name], plates, f"log_{name}", guide=f"guide_{name}" if guided else None)
-    return Latent(name, held.own[name], plates, None, frame.plate(str(variable.type.plate)), variable.type.domain)
+    return Latent(name, held.own[name], plates, None, frame.plate(str(variable.type.plate)), structured.shape_of(variable))
 
 
 def terms(f: Factors, variable: Variable, treatment: Treatment, draws: Draws) -> dict[str, Node]:
@@ -140,7 +142,10 @@ def terms(f: Factors, variable: Variable, treatment: Treatment, draws: Draws) ->
             assert density is not None
             return {f"log_{name}": density}
         case "integrate":  # its law is that of the noise that it is made of, but where the data have it
-            return {} if variable.role != "partial" else {f"log_{name}": build.where(frame.observed(variable), density, 0.0)}
+            if variable.role != "partial":
+                return {}
+            assert density is not None
+            return {f"log_{name}": build.where(frame.observed(variable), density, 0.0)}
         case "draw":
             guided = name in f.guides or draws.way(name).point or variable.role == "partial"
             if not guided:

@@ -16,7 +16,7 @@ from vispec.plan.order.state import Piece, State, merged
 from vispec.plan.order.steps import Digits, Expected, Product, Scatter, Structured, Sum, names_of
 from vispec.program.axis import Axis, copy, ordered
 from vispec.program.node import Node
-from vispec.structures import structures
+from vispec.structures import recognising
 from vispec.structures.entry import Group
 
 
@@ -223,7 +223,7 @@ def as_structure(state: State, pieces: Sequence[Piece], latents: Axes, leaf: Axe
         owner = state.owner(axis)
         if axis in state.pointers or (owner is not None and group.plate in owner.plates):
             raise CoupledError(state, pieces, f"a structure along {group.plate} is coupled with what has elements there too")
-    fits = [entry for entry in structures().values() if entry.recognises(group)]
+    fits = recognising(group)
     if not fits:
         raise CoupledError(state, pieces, f"nothing sums such a structure along {group.plate}", "structured")
     best = min(fits, key=lambda entry: entry.terms(group, state.numbers))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from vispec.program.axis import Axis
 from vispec.program.cost import Numbers
 from vispec.program.node import Node
+from vispec.structures.entry import Shape
 
 Axes = frozenset[Axis]
 
@@ -35,7 +36,7 @@ class Latent:
     plates: Axes
     law: str | None = None
     along: Axis | None = None
-    shape: str | None = None
+    shape: Shape | None = None
     guide: str | None = None
 
 

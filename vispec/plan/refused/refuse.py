@@ -130,7 +130,9 @@ def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[D
         why = dict(model.reasons).get(name, "its law is no normal one" if real else "its law is no prior of a conjugate pair")
         message = f"`{name}` cannot be integrated exactly: {why}"
         declared = (Label(variable.span, f"{'not jointly Gaussian' if real else 'in no conjugate pair'} with what reads it"),)
-        yield Diagnostic("V723", message, Label(infer.span, "asked for here"), declared, "leave this line out, or write `elbo(samples=1)`")
+        yield Diagnostic(
+            "V723", message, Label(infer.span, "asked for here"), declared, "leave this line out, or write `elbo(samples=1)`"
+        )
     elif not guided and not type_.discrete and (asked is None or asked.guide or asked.way is None):
         help_ = f"write `guide:` with `{name} ~ ...`, or `infer:` with `{name} : mc(samples=100)`"
         yield Diagnostic("V710", f"continuous latent `{name}` has no guide", Label(variable.span), help=help_)

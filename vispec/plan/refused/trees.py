@@ -35,8 +35,6 @@ def may_be_root(e: Expression, model: Model) -> bool:
 def law_problems(variable: Variable, model: Model) -> Iterator[Diagnostic]:
     """A tree has one law, and is given, observed or summed out exactly."""
     name = variable.name
-    if variable.role == "partial":
-        yield Diagnostic("V702", f"`{name}` is a tree that is missing in places, which is not compiled", Label(variable.span))
     if variable.law is not None and not isinstance(variable.law, Draw):
         message = f"`{name}` is a tree, and a choice between laws on trees is not compiled"
         yield Diagnostic("V702", message, Label(variable.law.span), help="give it one law")

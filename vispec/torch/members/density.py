@@ -59,7 +59,7 @@ def log_prob_by_rows(m: Members, o: Outputs, other: Otherwise, arguments: Sequen
     (axis, *more) = o.setting.joint.held.along[name]
     short = axis.lengths.name if isinstance(axis.lengths, Input) and not more else ""
     entries = {v.name: element_plates(v) for v in o.model.variables if v.role != "latent"}
-    entries |= {f"{v.name}_observed": v.plates for v in o.model.variables if v.role == "partial"}
+    entries |= {f"{v.name}_observed": element_plates(v) for v in o.model.variables if v.role == "partial"}
     entries |= {plate.length_key: plate.inside for plate in o.model.plates if plate.ragged}
     keys = [f'"{key}"' for key, plates in entries.items() if rows(o) in plates]
     places = {key: plates.index(axis.hint) for key, plates in entries.items() if short and axis.hint in plates}

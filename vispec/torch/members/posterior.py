@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from vispec.factors.frame import element_plates
 from vispec.lower.outputs import Outputs
+from vispec.plan.order.steps import Expected, Structured
+from vispec.structures import structures
 from vispec.torch.members.derived import asked, derived, signature
 from vispec.torch.members.derived import described as derived_words
 from vispec.torch.members.members import BATCH, ROOM, Members
@@ -52,7 +54,11 @@ def posterior(m: Members, o: Outputs) -> None:
         f'def posterior(self, {batch}, query: str = "marginals"{other}{signature(o)}) -> dict:',
         *(f"    {line}" for line in described(o, exact)),
     ]
-    kernels = [(QUERIES, "ask")]
+    steps = o.asked.steps if o.asked else ()
+    chains = any(isinstance(step, Structured) and structures()[step.kind].ranks for step in steps)
+    chains = chains and not any(isinstance(step, Expected) for step in steps)  # of which a row's value is no sum of terms
+    ask = "ask_of_chains" if chains else "ask"
+    kernels = [("vispec.kernels.told.ranked" if chains else QUERIES, ask)]
     if any(plate.ragged for plate in o.model.plates):
         lines.append("    batch = with_room(batch)")
         kernels.append(ROOM)
@@ -71,19 +77,19 @@ def posterior(m: Members, o: Outputs) -> None:
         doc = "Tilts of nothing for the means and second moments of what is integrated."
         m.program("no_moments", o.moments.zeros, doc, returns="dict", result="dict[str, Tensor]", orders=o.moments.orders)
         lines += [
-            f"    found = ask(self, batch, query, *self.unknowns(batch){rest})",
+            f"    found = {ask}(self, batch, query, *self.unknowns(batch){rest})",
             '    if query != "marginals":',
             "        return found",
             "    return found | moments_over_sums(self.with_moments, batch, self.no_moments(batch))",
         ]
         kernels.append(("vispec.kernels.told.moments", "moments_over_sums"))
     elif o.guided is None:
-        lines.append(f"    return ask(self, batch, query, *self.unknowns(batch){rest})")
+        lines.append(f"    return {ask}(self, batch, query, *self.unknowns(batch){rest})")
     else:
         lines.append("    zeros, inside = self.unknowns(batch)")
-        lines.append(f"    found = ask(self, batch, query, zeros, inside{rest})")
+        lines.append(f"    found = {ask}(self, batch, query, zeros, inside{rest})")
         if o.guided.modes:
-            again = f'ask(self, batch, "mode", zeros, inside{rest})'
+            again = f'{ask}(self, batch, "mode", zeros, inside{rest})'
             lines.append(f'    mode = found if query in ("mode", "sample") else {again}')
         lines.append(f"    return found | self.guides(batch{', mode' if o.guided.modes else ''})")
     m.text(lines, *kernels)

@@ -51,4 +51,8 @@ def predicted(m: Members, o: Outputs, found: Predicted) -> None:
         '    """',
         f"    return filled(self, batch, rule, {{{kinds}}}, samples{', (samples,)' if drawn else ''})",
     ]
+    if trees := [name for name in found.kinds if o.model.variable[name].type.domain == "tree"]:
+        best = " | ".join(f'{{"{name}": self.posterior(batch, "mode")["{name}"]}}' for name in trees)
+        lines[-1] = lines[-1].replace("return", "found =", 1)
+        lines.append(f'    return found | {best} if rule == "mode" else found  # heads by themselves may be no tree')
     m.text(lines, (PREDICT, "filled"))

@@ -17,7 +17,7 @@ from vispec.torch.nets.uses import Uses, uses
 from vispec.torch.nets.words import identifier, size_name
 from vispec.torch.text.names import PYTHON
 from vispec.torch.text.source_text import kernel_names
-from vispec.trunk import bind
+from vispec.trunk import bind, reads_memory
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class NetCode:
     tables: those that it takes behind them.
 
     kernels: (module, name) of the definitions to put before it. imports: lines for the head of the file (python layers).
-    madds: multiply-adds of one row as Python text over the sizes, T (the sequence's length) and S (that of `attend`'s memory).
+    madds: multiply-adds of one row as Python text over the sizes, T (the sequence's length) and S (that of the memory).
     """
 
     text: str
@@ -166,10 +166,10 @@ def flow(net: Net, w: NetWriter, used: Uses, mode: str, causal: bool) -> Stream:
 
 
 def read_alike(net: Net, memory: str) -> tuple[Stage, ...]:
-    """The layers before `attend`, which a memory of symbols goes through copies of; one of numbers is read as it is."""
+    """The layers before the first that reads the memory. Symbols go through copies of them; numbers are read as they are."""
     if dict(net.args)[memory].domain not in INTEGER_DOMAINS:
         return ()
-    return tuple(takewhile(lambda stage: not networks()[stage.layer].memory, net.trunk))
+    return tuple(takewhile(lambda stage: not reads_memory(stage), net.trunk))
 
 
 def remember(net: Net, w: NetWriter, main: Stream, memory: Stream, name: str) -> None:

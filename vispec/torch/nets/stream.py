@@ -46,8 +46,8 @@ class Stream:
     moved: position i of the sequence holds what stands before i. late: sequence arguments that hold what stands at i all along.
     layer, position: the stage at hand. following: the layer after it. holes: some call chooses among the elements.
     starred: the net's outputs are sequences. known: text of the sequence's counts or None, where the net has such an argument.
-    prior: mean and deviation of each weight of the layer at hand, None for plain parameters. memory: the sequence that `attend`
-    reads.
+    prior: mean and deviation of each weight of the layer at hand, None for plain parameters. memory: the sequence that is
+    looked up.
     """
 
     net: NetWriter

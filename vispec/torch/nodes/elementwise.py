@@ -9,7 +9,6 @@ from vispec.program.facts import moving, positive
 from vispec.program.node import Const, Map, Node
 from vispec.torch.nodes.writer import ONE, PLAIN, Writer
 from vispec.torch.text.code import (
-    attribute,
     AND,
     COMPARE,
     NOT,
@@ -18,6 +17,7 @@ from vispec.torch.text.code import (
     SUM,
     TERM,
     Code,
+    attribute,
     binary,
     call,
     conditional,

@@ -75,7 +75,7 @@ def load(
     for plate, column in counted.items():
         found[_own_path(model, model.plate[plate])] = as_lengths(column, problems)
     check_short(model, found, arranged, problems)
-    fields, built = encode(model, arranged, found, encoders, training, keyed, known, problems)
+    fields, built = encode(model, arranged, found, encoders, training, keyed, known, part, problems)
     for dim, value, why in known.broken():
         message = f"{dim} is {known.value(dim) or 'unknown'}, and the data has {value} ({why})"
         problems.add("D116", message, origin.file, help="give the size with --set")

@@ -121,7 +121,7 @@ def bound(trial: Trial, row: Row, generator: Generator, times: int = 1) -> Estim
 def _outcomes_of(scene: Scene, cell: Cell) -> int:
     """How many values a finite cell has; 1 for others."""
     variable = scene.model.variable[cell[0]]
-    return len(scene.row.support(variable.type, place_of(scene.model, variable, cell))) if _finite(scene.model, cell) else 1
+    return len(scene.row.support_of(variable, place_of(scene.model, variable, cell))) if _finite(scene.model, cell) else 1
 
 
 def draws(trial: Trial) -> int:
@@ -202,7 +202,7 @@ def _outcomes(scene: Scene, cell: Cell, law: m.Law, known: dict[Cell, Tensor], d
 
     scene.assignment = known
     if _finite(scene.model, cell):
-        values = [as_tensor(v, variable.type, scene.row.sizes) for v in scene.row.support(variable.type, at)]
+        values = [as_tensor(v, variable.type, scene.row.sizes) for v in scene.row.support_of(variable, at)]
         return [(math.exp(density(value)), value, density(value)) for value in values]
     if isinstance(law, m.Flow):
         with torch.enable_grad():

@@ -99,7 +99,7 @@ def enumerate_log_prob(
         scored = [each for each in factors(model, row) if each[2] not in left_out]
         return with_pairs(found, Scene(model, module, row), scored, at, given)
     cells, integrated = unknown_cells(model, row, given)
-    supports = tuple(tuple(row.support(model.variable[c[0]].type, _place(model, c))) for c in cells)
+    supports = tuple(tuple(row.support_of(model.variable[c[0]], _place(model, c))) for c in cells)
     terms = math.prod(map(len, supports))
     if terms > limit:
         raise NotCheckedError(f"{terms} assignments for one row")

@@ -1,7 +1,7 @@
 """One row of a batch without its padding: how many elements each plate has there, and the value of every known cell."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 import torch
@@ -11,7 +11,7 @@ from vispec.model import dims
 from vispec.model.model import Model, Variable
 from vispec.model.types import FINITE_DOMAINS, INTEGER_DOMAINS, Dim, Type
 from vispec.verify.errors import NotCheckedError
-from vispec.verify.oracle.trees import all_trees
+from vispec.verify.oracle.trees import all_trees, options_of
 
 ENUMERABLE = FINITE_DOMAINS | {"tree"}
 """Domains of which one value has finitely many possibilities."""
@@ -26,12 +26,14 @@ Place = Mapping[str, int]
 @dataclass(frozen=True)
 class Row:
     """sizes: every size and vocabulary by name. lengths: for a ragged plate, its sizes over the plates around it.
-    values: the cells that the data knows; float64 or int64, each of its variable's event shape."""
+    values: the cells that the data knows; float64 or int64, each of its variable's event shape. parts: the heads of trees of
+    which the data knows not all, -1 where it does not."""
 
     model: Model
     sizes: Mapping[str, int]
     lengths: Mapping[str, Tensor]
     values: Mapping[Cell, Tensor]
+    parts: Mapping[Cell, Tensor] = field(default_factory=dict)
 
     def count(self, plate: str, at: Place) -> int:
         """How many elements `plate` has, given the elements of the plates around it."""
@@ -67,14 +69,21 @@ class Row:
         raise NotCheckedError(f"{type} has no finite number of values")
 
     def support(self, type: Type, at: Place) -> list[float | int | tuple[float | int, ...]]:
-        """Every value of a finite type, in order; a value with an event shape is a flat tuple, and so is a tree, of heads."""
-        if type.domain == "tree":
-            return list(all_trees(self.count(str(type.plate), at)))
+        """Every value of a finite type, in order; a value with an event shape is a flat tuple."""
         scalars = [float(v) if type.domain == "bit" else v for v in range(self.card(type, at))]
         events = 1
         for size in type.shape:
             events *= measure(size, self.sizes)
         return list(product(scalars, repeat=events)) if type.shape else list(scalars)
+
+    def support_of(self, variable: Variable, at: Place) -> list[float | int | tuple[float | int, ...]]:
+        """Every value of a finite variable here, in order; a tree is a tuple of heads, with those that the data has."""
+        if variable.type.domain != "tree":
+            return self.support(variable.type, at)
+        trees = all_trees(self.count(str(variable.type.plate), at), options_of(variable))
+        known = self.parts.get((variable.name, tuple(at[plate] for plate in without_data(self.model, variable.plates))))
+        told = [] if known is None else [(place, head) for place, head in enumerate(known.tolist()) if head >= 0]
+        return [heads for heads in trees if all(heads[place] == head for place, head in told)]
 
 
 def measure(dim: Dim, sizes: Mapping[str, int]) -> int:
@@ -114,7 +123,7 @@ def read_row(model: Model, sizes: Mapping[str, int], batch: Mapping[str, Tensor]
     ragged = [plate for plate in model.plates if plate.ragged]
     lengths = {plate.name: batch[plate.length_key][index] for plate in ragged}
     row = Row(model, sizes, lengths, {})
-    values: dict[Cell, Tensor] = {}
+    values, parts = dict[Cell, Tensor](), dict[Cell, Tensor]()
     for variable in model.variables:
         if variable.role == "latent":
             continue
@@ -123,7 +132,13 @@ def read_row(model: Model, sizes: Mapping[str, int], batch: Mapping[str, Tensor]
         seen = batch[f"{variable.name}_observed"][index] if variable.role == "partial" else None
         integer = variable.type.domain in INTEGER_DOMAINS
         for cell in row.cells(variable):
-            if seen is None or bool(seen[cell[1]]):
-                known = tensor[cell[1]].to(torch.int64 if integer else torch.float64)
-                values[cell] = known[: row.heads(variable, cell)] if variable.type.domain == "tree" else known
-    return Row(model, sizes, lengths, values)
+            if variable.type.domain == "tree":
+                count = row.heads(variable, cell)
+                heads, there = tensor[cell[1]][:count], None if seen is None else seen[cell[1]][:count]
+                if there is None or bool(there.all()):
+                    values[cell] = heads.to(torch.int64)
+                else:
+                    parts[cell] = heads.to(torch.int64).masked_fill(~there, -1)
+            elif seen is None or bool(seen[cell[1]]):
+                values[cell] = tensor[cell[1]].to(torch.int64 if integer else torch.float64)
+    return Row(model, sizes, lengths, values, parts)

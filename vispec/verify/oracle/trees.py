@@ -1,4 +1,5 @@
-"""Dependency trees by their definition: a head for each element, one element below the root, no heads in a circle."""
+"""Dependency trees by their definition: a head for each element, one element below the root unless a law allows several, no
+heads in a circle; projective where a law says so."""
 
 from functools import cache
 from itertools import product
@@ -7,15 +8,39 @@ import torch
 from torch import Generator, Tensor
 
 from vispec.model import model as m
+from vispec.structures import structures
+from vispec.structures.entry import Shape
 from vispec.verify.errors import NotCheckedError
 
 MOST = 6  # elements, which have 7776 trees
 Heads = tuple[int, ...]
+Options = tuple[tuple[str, bool | str], ...]
 
 
-def is_tree(heads: Heads) -> bool:
-    """Heads are numbers from 1, 0 is the root."""
-    return heads.count(0) == min(1, len(heads)) and all(reaches_root(heads, start) for start in range(1, len(heads) + 1))
+def is_tree(heads: Heads, options: Options = ()) -> bool:
+    """Whether a law with these options is one on such a tree. Heads are numbers from 1, 0 is the root."""
+    roots, elements = heads.count(0), range(1, len(heads) + 1)
+    if roots != min(1, len(heads)) and ("roots", "any") not in options:
+        return False
+    if not all(reaches_root(heads, start) for start in elements):
+        return False
+    own = [entry.holds for entry in structures().values() if entry.domain == "tree" and entry.holds is not None]
+    projective = ("projective", True) not in options or is_projective(heads)
+    return projective and all(holds(heads, Shape("tree", options)) for holds in own)
+
+
+def is_projective(heads: Heads) -> bool:
+    """Whether all elements between an element and its head hang from that head, through others; from the root all do."""
+    ends = [(head, element) for element, head in enumerate(heads, 1)]
+    return all(below(heads, each, head) for head, end in ends for each in range(min(head, end) + 1, max(head, end)))
+
+
+def below(heads: Heads, element: int, head: int) -> bool:
+    for _ in heads:
+        if element == head:
+            return True
+        element = heads[element - 1] if element else 0
+    return element == head
 
 
 def reaches_root(heads: Heads, element: int) -> bool:
@@ -25,16 +50,20 @@ def reaches_root(heads: Heads, element: int) -> bool:
 
 
 @cache
-def all_trees(count: int) -> tuple[Heads, ...]:
-    """Every tree of so many elements."""
+def all_trees(count: int, options: Options = ()) -> tuple[Heads, ...]:
+    """Every tree of so many elements that a law with these options is on."""
     if count > MOST:
         raise NotCheckedError(f"all trees of {count} elements")
-    return tuple(heads for heads in product(range(count + 1), repeat=count) if is_tree(heads))
+    return tuple(heads for heads in product(range(count + 1), repeat=count) if is_tree(heads, options))
 
 
-def random_tree(count: int, generator: Generator) -> Tensor:
+def options_of(variable: m.Variable) -> Options:
+    return variable.law.options if isinstance(variable.law, m.Draw) else ()
+
+
+def random_tree(count: int, generator: Generator, options: Options = ()) -> Tensor:
     """One of them, (count,)."""
-    trees = all_trees(count)
+    trees = all_trees(count, options)
     return torch.tensor(trees[int(torch.randint(len(trees), (), generator=generator))], dtype=torch.int64)
 
 
@@ -43,9 +72,9 @@ def log_density(draw: m.Draw, heads: Tensor, params: dict[str, Tensor]) -> Tenso
     count = len(heads)
     if draw.distribution not in ("Uniform", "DependencyTree"):
         raise NotCheckedError(f"{draw.distribution} on trees")
-    if not is_tree(tuple(heads.tolist())):
+    if not is_tree(tuple(heads.tolist()), draw.options):
         return torch.tensor(-torch.inf, dtype=torch.float64)
-    scores = torch.stack([score(tree, params) for tree in all_trees(count)])
+    scores = torch.stack([score(tree, params) for tree in all_trees(count, draw.options)])
     return score(tuple(heads.tolist()), params) - scores.logsumexp(0)
 
 

@@ -107,7 +107,9 @@ class Gathering:
     def _numbered(self, group: str, labels: tuple[str, ...] | None, values: Array, there: Array) -> Array:
         """The numbers of labels by their first use."""
         known = self.labels.setdefault(group, {})
-        self.told.setdefault(group, set()).add(labels)
+        told = self.told.setdefault(group, set())
+        if labels != ():  # a block in which all are missing tells none
+            told.add(labels)
         numbers = np.zeros(int(values.max(initial=0)) + 1 if labels is None else len(labels), np.int32)
         met = np.unique(there) if labels is None else np.arange(len(labels))
         numbers[met] = [known.setdefault(str(i) if labels is None else labels[i], len(known)) for i in met.tolist()]

@@ -73,9 +73,10 @@ def _place(value: Any, values: pa.ChunkedArray, labels: dict[str, int]) -> int:
 
 
 def labels_of(
-    model: Model, codes: Mapping[str, Raw], known: Collection[str], sizes: Sizes, problems: Problems
+    model: Model, codes: Mapping[str, Raw], known: Collection[str], sizes: Sizes, part: bool, problems: Problems
 ) -> dict[str, tuple[str, ...] | None]:
-    """For each group its labels in order, or None where they are the numbers from 0 to its size. known: groups to leave out."""
+    """For each group its labels in order, or None where they are the numbers from 0 to its size. known: groups to leave out.
+    part: other rows may have labels where these have none."""
     members: dict[str, list[str]] = {}
     for name in codes:
         group = group_of(model, model.variable[name])
@@ -85,8 +86,9 @@ def labels_of(
     for group, names in members.items():
         type_ = model.variable[names[0]].type
         if type_.labels is None:
-            what = type_ if names[1:] else f"`{names[0]} : {type_}`"
-            found[group] = shared_labels([codes[name] for name in names], str(what), card_of(model, type_), sizes, problems)
+            what, raws = type_ if names[1:] else f"`{names[0]} : {type_}`", [codes[name] for name in names]
+            none = part and not any(raw.labels or raw.order for raw in raws)
+            found[group] = () if none else shared_labels(raws, str(what), card_of(model, type_), sizes, problems)
         else:
             found[group] = tuple(map(label_of, type_.labels))
     return found

@@ -30,7 +30,7 @@ CODES: Mapping[str, str] = {
     "D125": "there are more labels than the category's size",
     "D127": "a size cannot be told from this data",
     "D128": "tokens are wanted, and these are numbers or booleans",
-    "D129": "the heads of a tree run in a circle, or several hang from the root",
+    "D129": "the heads of a tree run in a circle, several hang from the root, or arcs cross",
     "D130": "the length of a list is known from no variable",
     "D131": "a column has a type that cannot be data",
     "D132": "sparse rows do not fit together",

@@ -9,7 +9,8 @@ import numpy as np
 from vispec.model.model import FitEntry, Model, Variable
 from vispec.model.types import INTEGER_DOMAINS
 from vispec.train.data.arrange import Arranged, Path
-from vispec.train.data.columns import Array, Column, lengths, offsets
+from vispec.train.data.checks.trees import UNKNOWN, check_trees
+from vispec.train.data.columns import Array, Column, lengths
 from vispec.train.data.diagnostics import LIMIT, Problems
 from vispec.train.data.encoding import values as leaf
 from vispec.train.data.encoding.categories import category_ids, labels_of, raw_labels
@@ -42,16 +43,17 @@ def encode(
     more: bool,
     keyed: Mapping[str, tuple[str, ...] | None],
     sizes: Sizes,
+    part: bool,
     problems: Problems,
 ) -> tuple[dict[str, Field], Encoders]:
     """All fields, and the encoders that were given or are built from these columns; with `more`, both. keyed: labels that keys
-    of plates told already."""
+    of plates told already. part: these are some of the rows."""
     context = Context(model, sizes, found, encoders or Encoders(), encoders is None or more, problems)
     tokens = {name: raw_tokens(a, problems) for name, a in arranged.items() if model.variable[name].type.domain == "token"}
     codes = {name: raw_labels(a, problems) for name, a in arranged.items() if is_coded(model, model.variable[name].type)}
     problems.check()
     if context.training:
-        labels = labels_of(model, codes, keyed, sizes, problems) | dict(keyed)
+        labels = labels_of(model, codes, keyed, sizes, part, problems) | dict(keyed)
         built = Encoders(vocabularies(model, tokens, context.encoders.vocabularies), labels)
         context.encoders = built.under(context.encoders)
     for vocabulary in context.encoders.vocabularies.values():
@@ -176,8 +178,8 @@ def _positions(a: Arranged, variable: Variable, context: Context) -> tuple[Array
         lambda i: f"{array[i]} is not in 0..{sizes[i] - 1 + tree}",
         _index_help(plate.name, tree),
     )
-    if tree and not bad.any() and not missing.any():
-        _check_trees(a, array, context)
+    if tree and not bad.any():
+        check_trees(a, np.where(missing, UNKNOWN, array), variable, context.problems)
     return array.astype(np.int32) if not bad.any() else array, missing
 
 
@@ -194,27 +196,6 @@ def _owners(a: Arranged, depth: int, context: Context) -> Array:
     for d in range(depth, len(column.levels)):
         owner = np.repeat(owner, np.maximum(lengths(column.levels[d], len(owner)), 0))
     return owner
-
-
-def _check_trees(a: Arranged, heads: Array, context: Context) -> None:
-    """Every element must reach the root, from which one hangs: square the map from element to head until all paths can have
-    ended."""
-    depth = len(a.layout.head) - 1
-    level = lengths(a.column.levels[depth], a.column.parents(depth))
-    start = np.repeat(offsets(level, 0)[:-1], level)
-    root = len(heads)
-    up = np.append(np.where(heads == 0, root, start + heads - 1), root)
-    for _ in range(int(level.max(initial=1)).bit_length()):
-        up = up[up]
-    leaf.report_all(
-        a.column, context.problems, "D129", up[:-1] != root, lambda i: "the heads run in a circle and never reach the root"
-    )
-    tree = np.repeat(np.arange(len(level)), level)
-    roots = np.flatnonzero(heads == 0)
-    again = np.zeros(len(heads), bool)
-    again[roots[1:][tree[roots[1:]] == tree[roots[:-1]]]] = True
-    message = "this element hangs from the root, as one before it does, and a tree has one root"
-    leaf.report_all(a.column, context.problems, "D129", again, lambda i: message)
 
 
 def as_lengths(column: Column, problems: Problems) -> Array:

@@ -11,7 +11,7 @@ from vispec.train.data.diagnostics import DataDiagnostic, DataError
 from vispec.train.data.files import whole
 from vispec.train.data.tabular import tabular
 
-PART = 1 << 23  # bytes of the file, before compression, that become a block
+PART = 1 << 23  # bytes of values that become a block, about
 BUFFER = 1 << 20  # bytes read at once
 
 
@@ -34,14 +34,20 @@ def blocks(file: DataFile, request: Request) -> Iterator[Table]:
     with file.open() as stream, _readable(file):
         parquet = pq.ParquetFile(stream, buffer_size=BUFFER)
         names, wanted = _names(parquet, file, request)
-        rows, groups = parquet.metadata.num_rows, range(parquet.num_row_groups)
-        size = sum(parquet.metadata.row_group(i).total_byte_size for i in groups)
+        rows, size = parquet.metadata.num_rows, _bytes(parquet.metadata)
         for batch in parquet.iter_batches(max(1, rows * PART // max(size, 1)), columns=wanted, use_threads=False):
             batch.validate(full=True)
             yield tabular(pa.Table.from_batches([batch]), names, file.part(first, batch.num_rows))
             first += batch.num_rows
         if wanted and first != rows:
             raise ValueError(f"it has {first} rows where {rows} are promised")
+
+
+def _bytes(metadata: pq.FileMetaData) -> int:
+    """What all values take, about: as they are stored, or as numbers, which runs and dictionaries may store in far less."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    columns = [group.column(i) for group in groups for i in range(group.num_columns)]
+    return sum(max(column.total_uncompressed_size, 8 * column.num_values) for column in columns)
 
 
 @contextmanager
