@@ -26,13 +26,13 @@ from torch.nn import functional as F
 # sums.algebra: sampled
 # sums.enumeration: seeded
 # sums.gaussian: Eliminated
+# sums.gaussian: eliminate
 # sums.gaussian: inverse_factor
 # sums.gaussian: moments
 # sums.gaussian: with_prior
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
 # sums.lookup: steps_back
-# sums.tree: eliminate
 # told.decide: decide
 # told.predict: Predictive
 # told.predict: between

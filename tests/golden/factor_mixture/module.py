@@ -32,12 +32,12 @@ from torch.nn import functional as F
 # sums.algebra: sampled
 # sums.enumeration: seeded
 # sums.gaussian: Eliminated
+# sums.gaussian: eliminate
 # sums.gaussian: inverse_factor
 # sums.gaussian: moments
 # sums.gaussian: with_prior
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
-# sums.tree: eliminate
 # told.decide: decide
 # told.moments: moments_over_sums
 # told.predict: Predictive

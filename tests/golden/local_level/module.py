@@ -27,6 +27,7 @@ from torch.nn import functional as F
 # sums.algebra: sampled
 # sums.enumeration: seeded
 # sums.gaussian: Eliminated
+# sums.gaussian: eliminate
 # sums.gaussian: inverse_factor
 # sums.gaussian: moments
 # sums.gaussian: with_prior
@@ -40,7 +41,6 @@ from torch.nn import functional as F
 # sums.gaussian_chain: spans
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
-# sums.tree: eliminate
 # told.decide: decide
 # told.predict: Predictive
 # told.predict: between

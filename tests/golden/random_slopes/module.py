@@ -27,10 +27,10 @@ from torch.nn import functional as F
 # starts: by_group_among
 # starts: kept
 # sums.gaussian: Eliminated
+# sums.gaussian: eliminate
 # sums.gaussian: inverse_factor
 # sums.gaussian: moments
 # sums.gaussian: with_prior
-# sums.tree: eliminate
 # told.decide: decide
 # told.decide: predictive
 

@@ -176,8 +176,8 @@ def of_gamma(found: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if not bool(size < 1e-7 * other.clamp(min=1)):
         raise NotCheckedError("a density in z and 1 / z")
     shape = -log - 1
-    mean = inverse / (shape - 1) if bool(shape > 1) else torch.full_like(log, math.inf)
-    variance = mean.square() / (shape - 2) if bool(shape > 2) else torch.full_like(log, math.inf)
+    mean = inverse / (shape - 1) if bool(shape > 1 + 1e-9) else torch.full_like(log, math.inf)
+    variance = mean.square() / (shape - 2) if bool(shape > 2 + 1e-9) else torch.full_like(log, math.inf)
     return torch.lgamma(shape) - shape * inverse.log(), mean, variance
 
 
