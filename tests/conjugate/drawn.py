@@ -4,6 +4,7 @@ along chains, beside labels that are summed, with missing cells, several readers
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 HEAD = """size K = 3
@@ -65,7 +66,7 @@ def conjugate_spec(seed: int) -> str:
 
 def of_row(d: Drawn) -> None:
     """A latent of a row, with readers there and in a plate below."""
-    reading = d.rng.choice([probability, rate, variance, shares])(d, 1)
+    reading = written(d, 1, [probability, rate, variance, shares], True)
     for _ in range(d.rng.randint(1, 2)):
         reading(1, "")
     if d.chance(0.7):
@@ -79,7 +80,7 @@ def in_plate(d: Drawn) -> None:
     """A latent in a plate of a row, read there and by index from another one."""
     plate = d.name("group", "site")
     d.say(1, f"plate {plate}[M]:")
-    reading = d.rng.choice([probability, rate, variance, shares])(d, 2)
+    reading = written(d, 2, [probability, rate, variance, shares], False)
     reading(2, "")
     if d.chance(0.6):
         d.say(1, f"plate {d.name('visit', 'case')}:")
@@ -91,16 +92,22 @@ def in_plate(d: Drawn) -> None:
 def along(d: Drawn) -> None:
     """A latent of each element of a chain."""
     d.say(1, f"chain {d.name('day', 'year')}:")
-    write = d.rng.choice([probability, rate, variance])
-    reading = write(d, 2, False) if write is probability else write(d, 2)
+    reading = written(d, 2, [probability, rate, variance], False)
     reading(2, "")
     reading(2, "")
 
 
 # ---- latents, each with what writes a reader of it
 
+Reading = Callable[..., None]
 
-def probability(d: Drawn, depth: int, vectors: bool = True):
+
+def written(d: Drawn, depth: int, kinds: list[Callable[[Drawn, int, bool], Reading]], vectors: bool) -> Reading:
+    """One of these latents. vectors: whether it may be one, whose entries no element of a plate is taken for."""
+    return d.rng.choice(kinds)(d, depth, vectors)
+
+
+def probability(d: Drawn, depth: int, vectors: bool) -> Reading:
     name, vector = d.name("p", "risk"), vectors and d.chance(0.25)
     law = f"Beta({d.positive()}, {d.positive()})"
     if not vector and d.chance(0.15):
@@ -135,7 +142,7 @@ def probability(d: Drawn, depth: int, vectors: bool = True):
     return reading
 
 
-def rate(d: Drawn, depth: int):
+def rate(d: Drawn, depth: int, vectors: bool) -> Reading:
     name = d.name("rate", "hazard")
     prior = d.rng.choice([f"Gamma({d.positive()}, {d.positive()})"] * 3 + [f"Exponential({d.positive()})", "Chi2(3)"])
     d.say(depth, f"latent {name} : positive ~ {prior}")
@@ -164,7 +171,7 @@ def rate(d: Drawn, depth: int):
     return reading
 
 
-def variance(d: Drawn, depth: int):
+def variance(d: Drawn, depth: int, vectors: bool) -> Reading:
     name = d.name("variance", "v")
     d.say(depth, f"latent {name} : positive ~ InverseGamma({d.positive()}, {d.positive()})")
 
@@ -183,7 +190,7 @@ def variance(d: Drawn, depth: int):
     return reading
 
 
-def shares(d: Drawn, depth: int):
+def shares(d: Drawn, depth: int, vectors: bool) -> Reading:
     name = d.name("theta", "mix")
     d.say(depth, f"latent {name} : simplex[K] ~ Dirichlet({d.rng.choice(['prior', 'prior', '0.7', 'a'])})")
 

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -38,7 +39,7 @@ PAIRS = [
 @pytest.mark.parametrize(("latent", "reader", "x"), PAIRS, ids=[f"{a.split(' ~ ')[1]} {b}" for a, b, _ in PAIRS])
 def test_a_pair_is_the_integral_of_its_joint(latent: str, reader: str, x: list[float]) -> None:
     built = build(Source("pair.vispec", HEAD.format(latent=latent, reader=reader)), {})
-    module = built.module.double()
+    module: Any = built.module.double()
     seen = torch.tensor([[True, True, True, False]])
     values = torch.tensor([[*x, 0.0]], dtype=torch.float64)
     batch = {"size": values.new_tensor([4.0]), "x": values, "x_observed": seen, "x_len": torch.tensor([4])}
@@ -113,7 +114,7 @@ plate n:
     plate i:
         partial y : category[K] ~ Categorical(theta)
 """
-    module = build(Source("polya.vispec", text), {}).module.double()
+    module: Any = build(Source("polya.vispec", text), {}).module.double()
     a = [0.4, 1.5, 2.2]
     module.prior = torch.tensor(a, dtype=torch.float64)
     batch = {
@@ -145,7 +146,8 @@ def fit(folder: Path, table: str):
 def test_herds(tmp_path: Path) -> None:
     """A default fit ends at the maximum, of which the closed form tells the value."""
     run = fit(tmp_path, "herds")
-    a, b = float(run.module.a), float(run.module.b)
+    module: Any = run.module
+    a, b = float(module.a), float(module.b)
     rows = [tuple(map(int, line.split(","))) for line in (DATA / "herds.csv").read_text().split()[1:]]
 
     def value(a: float, b: float) -> float:
@@ -159,8 +161,9 @@ def test_cbpp(tmp_path: Path) -> None:
     """Contagious bovine pleuropneumonia in 56 herds and periods, as lme4 bundles it."""
     run = fit(tmp_path, "cbpp")
     assert run.score(DATA / "cbpp.csv").log_prob == pytest.approx(-94.4183958310, abs=1e-3)
-    assert float(run.module.a) == pytest.approx(0.834059, rel=1e-3)
-    assert float(run.module.b) == pytest.approx(6.393907, rel=1e-3)
+    module: Any = run.module
+    assert float(module.a) == pytest.approx(0.834059, rel=1e-3)
+    assert float(module.b) == pytest.approx(6.393907, rel=1e-3)
 
 
 def reason(text: str, name: str) -> str:
@@ -217,7 +220,6 @@ def test_what_the_mean_alone_is_known_of_has_no_other_rule() -> None:
         "x_observed": torch.tensor([[False]]),
         "x_len": torch.tensor([1]),
     }
+    module: Any = built.module
     with pytest.raises(ValueError, match="its mean alone is known"):
-        built.module.predict(
-            {name: each.double() if name in ("size", "x") else each for name, each in batch.items()}, rule="median"
-        )
+        module.predict({name: each.double() if name in ("size", "x") else each for name, each in batch.items()}, rule="median")

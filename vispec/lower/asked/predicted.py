@@ -40,7 +40,8 @@ from vispec.program.walk import nodes
 class Predicted:
     """program: log p of each row with tilts of what is asked of laws. zeros: variable → a tilt of nothing. orders: their axes.
     kinds: "finite"; "number" or "count"; "mean" where nothing else is known; "weighed" of what laws read, "drawn" of what
-    has draws alone, "flat" without. samples: the axis of the draws of latents, whose number a call says. beyond: why the sums would take more than their budget, though
+    has draws alone, "flat" without. samples: the axis of the draws of latents, whose number a call says. beyond: why
+    the sums would take more than their budget, though
     those of log_prob, which leaves out what is missing, do not."""
 
     program: Program
