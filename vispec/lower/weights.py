@@ -91,7 +91,9 @@ def all_drawn(model: Model, like: Factors, complete: bool = False) -> Setting:
     """All drawn, what rows share too. complete: whether what log_prob leaves out takes part."""
     f = factorise(model, like.frame)
     treatments = {v.name: treat(v, model, complete) for v in model.variables}
-    names = draw_order(model, [name for name, found in treatments.items() if found.kind in ("draw", "integrate")])
+    names = draw_order(
+        model, [n for n, found in treatments.items() if found.kind in ("draw", "integrate") and n not in model.pairs]
+    )
     draws = Draws(f, treatments, Axis("s*", "samples"), everything=names)
     draws.draw_all(names)
     return Setting(f, treatments, draws, joint(f, treatments, draws), "iwae")

@@ -442,8 +442,8 @@ class Schedule:
 class Model:
     """A checked spec. `name` is the CamelCase class name (from the file's name). Declarations keep the order of the text.
     fresh: of a fitted model, plates with elements that the fit did not meet, and the number of the first of these.
-    gaussian: the latents that are integrated exactly, None where nobody has looked yet; reasons: why others are not, by
-    name."""
+    gaussian: the latents that are integrated exactly, as jointly Gaussian ones, None where nobody has looked yet; pairs: those
+    that are by conjugate pairs; reasons: why others are not, by name."""
 
     name: str
     source: Source
@@ -464,12 +464,18 @@ class Model:
     fresh: tuple[tuple[str, int], ...] = ()
     gaussian: tuple[str, ...] | None = None
     reasons: tuple[tuple[str, str], ...] = ()
+    pairs: tuple[str, ...] = ()
 
     @property
     def fixed(self) -> tuple[str, ...]:
         """The parameters, tables, nets and point estimates that a fit keeps as they start."""
         named = next((entry.value for entry in self.fit if entry.key == "fixed"), ())  # type: ignore[union-attr]
         return (*named, *(table.name for table in self.embeddings if table.frozen))  # type: ignore[misc]
+
+    @property
+    def integrated(self) -> tuple[str, ...]:
+        """The latents that are integrated exactly."""
+        return (*(self.gaussian or ()), *self.pairs)
 
     @property
     def weight(self) -> str | None:

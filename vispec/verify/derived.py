@@ -22,7 +22,12 @@ def check_derived(trial: Trial, let: Let) -> Check:
     name = f"posterior mean of {let.name}"
     if hasattr(trial.built.module, f"value_of_{let.name}"):
         return Check(name, skipped="told by draws")
-    found = trial.built.module.posterior(trial.batch, of=let.name)[let.name]
+    try:
+        found = trial.built.module.posterior(trial.batch, of=let.name)[let.name]
+    except ValueError as error:
+        if "cannot be told" not in str(error):
+            raise
+        return Check(name, skipped=str(error))
     gaps = list[float]()
     for index, (row, enumeration) in enumerate(zip(trial.rows, trial.enumerations, strict=True)):
         if bool(enumeration.log_prob > -torch.inf):
@@ -39,13 +44,16 @@ def mean(trial: Trial, let: Let, row: Row, at: Place, enumeration: Enumeration) 
     model = trial.built.model
     scene = Scene(model, trial.built.module, row)
     total: Tensor = torch.zeros(())
-    for choice, share in zip(enumeration.choices.tolist(), enumeration.posterior, strict=True):
+    for number, (choice, share) in enumerate(zip(enumeration.choices.tolist(), enumeration.posterior, strict=True)):
         if not share:
             continue
         scene.assignment = dict(trial.shared.samples[0]) | {
             cell: as_tensor(support[i], model.variable[cell[0]].type, row.sizes)
             for cell, support, i in zip(enumeration.cells, enumeration.supports, choice, strict=True)
         }
+        scene.assignment |= {
+            cell: means[number] for cell, (means, _) in enumeration.integrated.items()
+        }  # it is affine in these
         value = evaluate(let.value, at, scene).detach()
         if let.type.domain in FINITE_DOMAINS:
             value = torch.nn.functional.one_hot(value.long(), row.card(let.type, at))

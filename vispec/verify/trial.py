@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 from vispec.model.model import Apply, Model, Variable
 from vispec.model.values.ranges import CASTS
 from vispec.model.walk import law_parts, walk
+from vispec.plan.treat import told_apart
 from vispec.verify.bounds.shared import Shared, draw_shared
 from vispec.verify.build import Built, Emitted
 from vispec.verify.data import Batch, random_batch, read_rows
@@ -100,13 +101,14 @@ def finite_unknowns(built: Built) -> list[Variable]:
         and variable.type.domain in ENUMERABLE
         and not variable.type.shape
         and in_data(built.model, variable.plates)
+        and not told_apart(variable, built.model)
     ]
 
 
 def continuous_latents(built: Built) -> list[Variable]:
     """Latents of a row that are neither summed out by enumeration nor integrated out."""
     model = built.model
-    exactly = model.gaussian or ()
+    exactly = model.integrated
     latents = [v for v in model.variables if v.role == "latent" and in_data(model, v.plates) and v.name not in exactly]
     return [v for v in latents if v.type.domain not in ENUMERABLE]
 

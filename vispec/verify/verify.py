@@ -154,7 +154,7 @@ def _posterior_checks(trial: Trial) -> Iterator[Check]:
         yield guarded("k best", lambda: check_k_best(trial))
         if any(variable.role == "partial" for variable in finite_unknowns(trial.built)):
             yield guarded("marginals of observed cells", lambda: checks.check_observed_marginals(trial))
-    if trial.built.model.gaussian and sums(trial.built):
+    if trial.built.model.integrated and sums(trial.built):
         yield guarded("posterior moments", lambda: checks.check_moments(trial))
     for let in derived(trial):
         yield guarded(f"posterior mean of {let.name}", lambda let=let: check_derived(trial, let))

@@ -3,7 +3,7 @@
     log_prob: a bound or estimate, elbo(samples=1)
 
 
-    noise  elbo(samples=1); shared by all rows; guide LogNormal
+    noise  elbo(samples=1); shared by all rows; guide LogNormal; no conjugate pair: Gamma is not conjugate to Normal with scale noise
     y      data; given by the data
     x      data; scored at the data
 """

@@ -19,14 +19,18 @@ def filled(module, batch: dict[str, Tensor], rule: str, kinds: dict[str, str], s
     probabilities of a label's values, of a count's those from 0 on, the levels of quantiles, the draws that are asked for.
 
     kinds: "finite", "count", "number"; "weighed" of what is drawn from a guide, "drawn" where only draws tell of the law,
-    "flat" where nothing does. many: the number of draws of latents, where there are any. Raises ValueError for what a law does
-    not tell."""
+    "mean" where that alone is known, "flat" where nothing is. many: the number of draws of latents, where there are
+    any. Raises ValueError for what a law does not tell."""
     word, _, inside = rule.partition("(")
     numbers = [float(number) for number in inside.rstrip(")").split(",") if number.strip()]
     if word not in RULES or (bool(numbers) and word not in ("quantiles", "sample")) or (word == "quantiles" and not numbers):
         raise ValueError(f"this model has no rule {rule!r}; rules are {', '.join(RULES.values())}")
     if flat := [name for name, kind in kinds.items() if kind == "flat"]:
         raise ValueError(f"{', '.join(flat)}: Flat() is no law to predict from")
+    if word != "mean" and (odd := [name for name, kind in kinds.items() if kind == "mean"]):
+        raise ValueError(
+            f"{', '.join(odd)}: over the posterior of what the law reads, its mean alone is known; ask for rule mean"
+        )
     told = Predictive(module, batch, kinds, samples, many)
     if word == "sample" and numbers:
         draws = [told.sample() for _ in range(int(numbers[0]))]
@@ -106,6 +110,11 @@ def ulp(x: Tensor) -> Tensor:
     return torch.finfo(x.dtype).eps * x.abs() + torch.finfo(x.dtype).tiny
 
 
+def chosen(chances: Tensor) -> Tensor:
+    """A draw of each label by its chances, last in order: that of which the first of exponential times is over."""
+    return (chances / torch.empty_like(chances).exponential_()).argmax(-1)
+
+
 class Drawn:
     """A law that only draws; sure: always the same, which is its mean."""
 
@@ -160,7 +169,7 @@ class Predictive:
 
     def sample(self) -> dict[str, Tensor]:
         found = self.mean_of(lambda law, *_: law.sample(), total=sampled)
-        return {name: value.argmax(-1) if self.kinds[name] == "finite" else value for name, value in found.items()}
+        return {name: chosen(value) if self.kinds[name] == "finite" else value for name, value in found.items()}
 
     # ---- by the distribution function
 

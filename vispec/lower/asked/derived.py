@@ -7,13 +7,14 @@ Where the sums would take more than their budget all the same, the value is comp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from vispec.factors.expressions import named, whole_number
 from vispec.factors.frame import element_plates
 from vispec.factors.make import Factors, factorise
 from vispec.lower.asked.addends import addends
+from vispec.lower.asked.integrated import resolved
 from vispec.lower.bound import combined
 from vispec.lower.weights import all_drawn, weighed_model
 from vispec.model.constant import derived_lets
@@ -21,6 +22,7 @@ from vispec.model.model import Let, Model, Ref, Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.model.walk import is_read
 from vispec.plan.budget import Budget
+from vispec.plan.conjugate.integrate import posterior
 from vispec.plan.estimate import estimation
 from vispec.plan.held.hold import values_axis
 from vispec.plan.held.joint import joint
@@ -34,10 +36,11 @@ from vispec.plan.planner import cheapest, within
 from vispec.plan.treat import treat
 from vispec.plan.treatment import Row
 from vispec.program import build
+from vispec.program.affine import Affine, NotAffineError
 from vispec.program.axis import Axis
-from vispec.program.node import Input, Node, Zeros
+from vispec.program.node import Input, Node, Noise, Site, Zeros
 from vispec.program.program import Program
-from vispec.program.walk import substitute
+from vispec.program.walk import reads, substitute
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,13 @@ def quantity(let: Let, f: Factors, budget: Budget) -> Derived:
     summed = [name for name, found in s.treatments.items() if found.kind == "sum"]
     plates = tuple(map(f.frame.plate, element_plates(let)))
     unknown = below([value], summed)[value] or s.draws.samples in value.axes
+    if read := pairs_in(value, s):
+        if not is_affine(value, s, read) or let.type.domain in FINITE_DOMAINS:
+            why = f"it is no sum of multiples of what is integrated, {' and '.join(sorted(read))}"
+            return Derived(let, "beyond", whole(s, {}), (), why=why)
+        value = at_mean(value, s, read)
+        unknown = bool(summed) or s.draws.samples is not None
+        value = value if unknown else resolved(s, {let.name: value})[let.name]
     if not unknown or not {*plates} & {*s.draws.rows}:
         return told_itself(let, s, value, plates)
     try:
@@ -96,6 +106,25 @@ def quantity(let: Let, f: Factors, budget: Budget) -> Derived:
         if s.combine != "exact":  # what is drawn and what is summed would have to be drawn together
             return Derived(let, "beyond", whole(s, {}), (), why=error.why)
         return at_draws(let, s, value, plates)
+
+
+def pairs_in(value: Node, s: Setting) -> frozenset[str]:
+    """The latents integrated by conjugate pairs that a value reads."""
+    return frozenset(site.name for site in reads(value, Site) if site.name in s.f.model.pairs)
+
+
+def is_affine(value: Node, s: Setting, names: Collection[str]) -> bool:
+    """Whether a value is at its posterior mean where these latents are at theirs."""
+    sites = {site: Noise(site.name, "", site.order) for site in reads(value, Site) if site.name in names}
+    try:
+        Affine({site.name: site.order for site in sites}).form(substitute([value], sites)[0])
+    except NotAffineError:
+        return False
+    return True
+
+
+def at_mean(value: Node, s: Setting, names: Collection[str]) -> Node:
+    return substitute([value], {site: posterior(site).mean for site in reads(value, Site) if site.name in names})[0]
 
 
 def setting(let: Let, f: Factors) -> Setting:

@@ -5,10 +5,13 @@ log-joint, and the gradient of log p at t = 0 averages these over the posterior 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from vispec.lower.bound import combined, total
+from vispec.plan.conjugate.families import Posterior
+from vispec.plan.conjugate.integrate import latents_of, posterior
+from vispec.plan.gaussian.block import Moments
 from vispec.plan.gaussian.integrate import moments
 from vispec.plan.held.joint import joint
 from vispec.plan.held.setting import Setting, setting
@@ -36,8 +39,25 @@ def names_of(s: Setting) -> list[str]:
 def everything(s: Setting) -> Setting:
     """With the latents too that log_prob leaves out, as nothing that is seen depends on them."""
     model = s.f.model
-    left_out = [name for name in model.gaussian or () if s.treatments[name].kind == "free"]
+    left_out = [name for name in model.integrated if s.treatments[name].kind == "free"]
     return setting(s.f, {v.name: treat(v, model, True) for v in model.variables}) if left_out else s
+
+
+def told_of(s: Setting, name: str) -> Moments | Posterior:
+    """The mean and the variance of a latent's numbers, given what is summed."""
+    site = s.f.frame.site(s.f.model.variable[name])
+    return posterior(site) if name in s.f.model.pairs else moments(s.draws.held[site])
+
+
+def may_be_infinite(s: Setting, name: str) -> bool:
+    return not latents_of(s.f, [name])[name].family.has_moments
+
+
+def apart(what: str, node: Node) -> Iterator[tuple[str, Node]]:
+    """A moment that may be infinite, and times a tilt of nothing no number: where it is finite, and 1 where it is not."""
+    infinite = build.eq(node, float("inf"))
+    yield what, build.where(infinite, 0.0, node)
+    yield f"infinite_{what}", build.where(infinite, 1.0, 0.0)
 
 
 def sums(s: Setting) -> bool:
@@ -53,14 +73,19 @@ def in_closed_form(s: Setting) -> dict[str, Node]:
     """ "z mean" and "z sd" of each, where nothing is summed beside them."""
     if sums(s) or s.combine != "exact" or not names_of(s):
         return {}
-    frame, found = s.f.frame, dict[str, Node]()
+    found = dict[str, Node]()
     for name in names_of(s):
-        told = moments(s.draws.held[frame.site(s.f.model.variable[name])])
+        told = told_of(s, name)
         found[f"{name} mean"] = told.mean
         found[f"{name} sd"] = build.apply("sqrt", build.apply("max", told.variance, 0.0))
-    whole = joint(s.f, s.treatments, s.draws, {name: (node, frozenset[Axis]()) for name, node in found.items()})
-    nodes = {each.name: each.node for each in whole.problem.factors if each.asks}
+    nodes = resolved(s, found)
     return {name: build.spread(nodes[name], order_of(s, name.partition(" ")[0])) for name in found}
+
+
+def resolved(s: Setting, asked: Mapping[str, Node]) -> dict[str, Node]:
+    """Values that ask for posterior moments, with these."""
+    whole = joint(s.f, s.treatments, s.draws, {name: (node, frozenset[Axis]()) for name, node in asked.items()})
+    return {each.name: each.node for each in whole.problem.factors if each.asks}
 
 
 def by_tilts(s: Setting) -> MomentTilts | None:
@@ -70,9 +95,12 @@ def by_tilts(s: Setting) -> MomentTilts | None:
     frame, orders, tilts = s.f.frame, dict[str, tuple[Axis, ...]](), dict[str, tuple[Node, frozenset[Axis]]]()
     for name in names_of(s):
         variable, order = s.f.model.variable[name], order_of(s, name)
-        told = moments(s.draws.held[frame.site(variable)])
+        told = told_of(s, name)
         square = build.add(told.variance, build.apply("square", told.mean))
-        for what, node in (("mean", told.mean), ("square", square)):
+        asked = {"mean": told.mean, "square": square}
+        if isinstance(told, Posterior) and name in s.f.model.pairs and may_be_infinite(s, name):
+            asked = {what: part for key, node in asked.items() for what, part in apart(key, node)}
+        for what, node in asked.items():
             key = f"{name} {what}"
             orders[key] = order
             added = build.mul(Input(key, order, "real", "tilt"), node)

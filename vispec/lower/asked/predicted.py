@@ -15,6 +15,7 @@ from vispec.catalog import Distribution, distributions
 from vispec.factors.frame import element_plates
 from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, ThenLaw, by_position, taken
 from vispec.factors.make import Factors
+from vispec.lower.asked.by_pairs import known_whole, over_posterior, reads_pair
 from vispec.lower.asked.derived import complete, whole
 from vispec.lower.bound import total
 from vispec.model.model import Model, Variable
@@ -26,6 +27,7 @@ from vispec.plan.held.joint import joint
 from vispec.plan.held.setting import Setting, tilts
 from vispec.plan.order.problem import Factor
 from vispec.plan.order.refuse import IntractableError
+from vispec.plan.treat import told_apart
 from vispec.program import build
 from vispec.program.axis import Axis
 from vispec.program.facts import is_tilted
@@ -37,8 +39,9 @@ from vispec.program.walk import nodes
 @dataclass(frozen=True)
 class Predicted:
     """program: log p of each row with tilts of what is asked of laws. zeros: variable → a tilt of nothing. orders: their axes.
-    kinds: "finite"; "number" or "count"; "weighed" of what laws read, "drawn" of what has draws alone, "flat" without. samples:
-    the axis of the draws of latents, whose number a call says. beyond: why the sums would take more than their budget, though
+    kinds: "finite"; "number" or "count"; "mean" where nothing else is known; "weighed" of what laws read, "drawn" of what
+    has draws alone, "flat" without. samples: the axis of the draws of latents, whose number a call says. beyond: why
+    the sums would take more than their budget, though
     those of log_prob, which leaves out what is missing, do not."""
 
     program: Program
@@ -54,15 +57,21 @@ def predicted(f: Factors) -> Predicted | None:
     partial = [v for v in f.model.variables if v.role == "partial"]
     labels_too = FINITE_DOMAINS | {"tree"}
     numbers = [v for v in partial if v.type.domain not in labels_too or v.type.shape]  # several bits are no label
-    if not numbers and (not partial or any(v.type.domain == "tree" for v in partial)):
+    alone = [v for v in partial if v not in numbers and told_apart(v, f.model)]
+    if not numbers and not alone and (not partial or any(v.type.domain == "tree" for v in partial)):
         return None
     s = complete(f.model, f)
-    if not numbers and (s.draws.samples is None or (s.draws.drawn and any(learnt(v, s, f.model) for v in partial))):
+    if (
+        not numbers
+        and not alone
+        and (s.draws.samples is None or (s.draws.drawn and any(learnt(v, s, f.model) for v in partial)))
+    ):
         return None
     drawn_labels = [v for v in partial if v not in numbers and v.type.domain != "tree" and s.treatments[v.name].kind == "draw"]
-    chances = {v.name: values_axis(f.frame, v) for v in drawn_labels}
+    chances = {v.name: values_axis(f.frame, v) for v in (*drawn_labels, *alone)}
     told = {f"tilt_{v.name}": tilt_of(s, v) for v in numbers}
     told |= {f"tilt_{v.name}": tilt_at(s, v, chances[v.name]) for v in drawn_labels}
+    told |= {f"tilt_{v.name}": tilt_by_chances(s, v, chances[v.name]) for v in alone}
     s = replace(s, joint=joint(s.f, s.treatments, s.draws, told))
     labels = {tilt.name.removeprefix("tilt_"): tilt for tilt in tilts(s)}
     labels = {name: tilt for name, tilt in labels.items() if f.model.variable[name].role == "partial"}
@@ -72,7 +81,7 @@ def predicted(f: Factors) -> Predicted | None:
     orders = {v.name: (*map(f.frame.plate, v.plates), *f.frame.shape(v.type)) for v in numbers}
     orders |= {name: (*map(f.frame.plate, element_plates(f.model.variable[name])), values) for name, values in chances.items()}
     weighed = {v.name: "weighed" for v in numbers if s.treatments[v.name].kind == "draw"}
-    kinds = {v.name: kind(f, v) for v in numbers} | weighed | dict.fromkeys(chances, "finite")
+    kinds = {v.name: kind(s, v) for v in numbers} | weighed | dict.fromkeys(chances, "finite")
     kinds = {v.name: kinds[v.name] for v in partial if v.name in kinds}
     zeros = whole(s, {name: Zeros(order) for name, order in orders.items()})
     try:
@@ -94,9 +103,11 @@ def tilted(s: Setting, more: tuple[Factor, ...]) -> Program:
     return whole(s, {"tilted": build.spread(found, s.draws.rows)}).rewritten(summed_alone)
 
 
-def kind(f: Factors, variable: Variable) -> str:
+def kind(s: Setting, variable: Variable) -> str:
     """How much is known of its law."""
-    laws = list(drawn(f.factors[variable.name].law))
+    if not known_whole(s.f.factors[variable.name].law, s):
+        return "mean"
+    laws = list(drawn(s.f.factors[variable.name].law))
     if any(law.distribution == "Flat" for law in laws):
         return "flat"
     if any(distributions()[law.distribution].log_cdf is None for law in laws):
@@ -130,9 +141,43 @@ def tilt_of(s: Setting, variable: Variable) -> tuple[Node, frozenset[Axis]]:
         asked = of_law(marginal(s.draws.held[frame.site(variable)]), at, shape)
     else:
         gaussian = [name for name, found in s.treatments.items() if found.kind == "integrate"]
-        asked = of_law(averaged(changed(law, s.draws.held), gaussian), at, shape)
+        asked = of_law(over_pairs(averaged(changed(law, s.draws.held), gaussian), s), at, shape)
     asked = frame.named(asked, f"told_{variable.name}")
     return build.reduce("sum", build.mul(Input(variable.name, at.order, "real", "tilt"), asked), shape), frozenset(plates)
+
+
+def tilt_by_chances(s: Setting, variable: Variable, values: Axis) -> tuple[Node, frozenset[Axis]]:
+    """The tilts of a label's values by how likely they are, where each has a latent's posterior alone to depend on."""
+    plates = tuple(map(s.f.frame.plate, variable.plates))
+    law = over_pairs(changed(s.f.factors[variable.name].law, s.draws.held), s)
+    tilt = Input(variable.name, (*plates, values), "real", "tilt")
+    return build.reduce("sum", build.mul(tilt, chances_of(law, values)), (values,)), frozenset(plates)
+
+
+def chances_of(law: Law | Node, values: Axis) -> Node:
+    """The probabilities of a label's values."""
+    match law:
+        case DrawLaw("Bernoulli", ((_, probs, _),)):
+            return build.where(build.eq(build.position(values), 1), probs, build.sub(1.0, probs))
+        case DrawLaw(_, ((_, probs, own),)):
+            return build.rename(probs, {own[-1]: values})
+        case ChoiceLaw(test, then, otherwise):
+            return build.where(test, chances_of(then, values), chances_of(otherwise, values))
+        case ThenLaw(axis, laws):
+            return by_position(axis, [chances_of(each, values) for each in laws])
+    raise TypeError(f"{type(law).__name__} of a label")
+
+
+def over_pairs(law: Law, s: Setting) -> Law | Node:
+    """A law over the posterior of what is integrated by pairs, or the mean where that is all that is known."""
+    match law:
+        case DrawLaw() if reads_pair(law, s):
+            return over_posterior(law, s)
+        case ChoiceLaw(test, then, otherwise):
+            return ChoiceLaw(test, over_pairs(then, s), over_pairs(otherwise, s))  # type: ignore[arg-type]
+        case ThenLaw(axis, laws):
+            return ThenLaw(axis, tuple(over_pairs(each, s) for each in laws))  # type: ignore[misc]
+    return law
 
 
 def tilt_at(s: Setting, variable: Variable, values: Axis) -> tuple[Node, frozenset[Axis]]:
@@ -143,9 +188,14 @@ def tilt_at(s: Setting, variable: Variable, values: Axis) -> tuple[Node, frozens
     return build.pick(tilt, {values: s.draws.held[frame.site(variable)]}), frozenset(plates)
 
 
-def of_law(law: Law, at: Node, shape: tuple[Axis, ...]) -> Node:
-    """What a caller asks of a law, and of its log-density and distribution function at a value."""
+def of_law(law: Law | Node, at: Node, shape: tuple[Axis, ...]) -> Node:
+    """What a caller asks of a law, and of its log-density and distribution function at a value; of one of which the mean alone
+    is known, that."""
     match law:
+        case Node():
+            mean = build.apply("narrow", build.apply("real", law))
+            given = ((build.node(nan), (), "log_density"), (build.node(nan), (), "cdf"), (at, (), "at"), (mean, (), "value"))
+            return Part(Call("law", "", given, (((), "real"),), ()), 0)
         case DrawLaw(name, params):
             entry = distributions()[name]
             events = shape[len(shape) - entry.event_dim :] if entry.event_dim else ()

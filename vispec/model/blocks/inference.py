@@ -178,8 +178,8 @@ def _suits(
         return True
     cause = (symbol.span, f"`{variable}`" if symbol.kind != "net" else "weights are real")
     finite = variable.domain in FINITE_DOMAINS or (kind.variables == "exact" and variable.domain == "tree")
-    if kind.variables == "exact" and variable.domain == "real":
-        return True  # whether it is jointly Gaussian with what reads it, the plan finds out
+    if kind.variables == "exact" and variable.domain in ("real", "unit", "positive", "simplex"):
+        return True  # whether what reads it is Gaussian or in a conjugate pair with it, the plan finds out
     if kind.variables != "any" and not finite:
         what = {"count": "a count without an upper end", "tree": "a whole tree"}.get(variable.domain, "continuous")
         message = f"`{name.id}` is for variables of finitely many values, and `{symbol.name}` is {what}"

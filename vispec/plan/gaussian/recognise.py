@@ -15,6 +15,7 @@ from vispec.diagnostics import SpecError
 from vispec.factors.make import factorise
 from vispec.model.model import Choice, Draw, Law, Model, Plate, Then, Variable
 from vispec.model.walk import is_read
+from vispec.plan.conjugate.recognise import with_pairs
 from vispec.plan.gaussian.integrate import NotGaussianError
 from vispec.plan.guides import complete_guides, is_shared
 from vispec.plan.guides.questions import in_joint
@@ -28,8 +29,11 @@ LAWS = frozenset({"Normal", "MultivariateNormal", "Flat"})
 
 def recognised(model: Model) -> Model:
     """The model that says which of its latents are integrated, and why others are not."""
-    if model.gaussian is not None:
-        return model
+    return with_pairs(with_gaussian(model)) if model.gaussian is None else model
+
+
+def with_gaussian(model: Model) -> Model:
+    """The same of those that are jointly Gaussian."""
     names, reasons = [v.name for v in model.variables if is_candidate(v, model)], dict[str, str]()
     if model.single is None:
         waiting = [name for name in names if is_shared(model.variable[name], model) and not asked(name, model)]

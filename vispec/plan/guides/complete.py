@@ -45,7 +45,7 @@ def with_evidence(model: Model) -> Model:
 def needs_guide(variable: Variable, model: Model) -> bool:
     if variable.role == "given" or variable.role == "observed" or any(g.name == variable.name for g in model.guide):
         return False
-    if in_joint(variable.name, model) or is_leaf(variable, model) or variable.name in (model.gaussian or ()):
+    if in_joint(variable.name, model) or is_leaf(variable, model) or variable.name in model.integrated:
         return False
     if is_point(variable.name, model):
         return True

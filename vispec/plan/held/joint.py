@@ -10,6 +10,7 @@ from vispec.factors.frame import Frame, element_plates
 from vispec.factors.make import Factors
 from vispec.factors.structured import is_structure
 from vispec.model.model import Variable
+from vispec.plan.conjugate.integrate import without_pairs
 from vispec.plan.gaussian.integrate import without
 from vispec.plan.guides import is_shared
 from vispec.plan.held.adds import labels, log_ratio, minus_kl
@@ -68,8 +69,11 @@ def joint(
     parts = [replace(each, node=node) for each, node in zip(parts, roots, strict=True)]
     for state, each in frame.states.items():
         frame.named(substitute([state], draws.held)[0], each.site.name)
-    if gaussian := [name for name, found in treatments.items() if found.kind == "integrate"]:
+    integrated = [name for name, found in treatments.items() if found.kind == "integrate"]
+    if gaussian := [name for name in integrated if name not in model.pairs]:
         parts = without({name: draws.held[site_of(frame, name)] for name in gaussian}, f, parts)
+    if pairs := [name for name in integrated if name in model.pairs]:
+        parts = without_pairs(pairs, f, parts, summed)
     found, held = hold([each.node for each in parts], sites, values, frame.hints)
     factors = tuple(
         replace(each, node=node if each.asks else named(frame, each.name, node))
@@ -134,6 +138,9 @@ def terms(f: Factors, variable: Variable, treatment: Treatment, draws: Draws) ->
     match treatment.kind:
         case "free":
             return {}
+        case "integrate" if name in f.model.pairs:
+            assert density is not None
+            return {f"log_{name}": density}
         case "integrate":  # its law is that of the noise that it is made of, but where the data have it
             if variable.role != "partial":
                 return {}

@@ -42,9 +42,9 @@ def setting(f: Factors, treatments: Mapping[str, Treatment]) -> Setting:
     shared = [v.name for v in model.variables if is_shared(v, model)]
     samples, combine = estimation(model, treatments, shared)
     axis = Axis("s*", "samples", Size.of(samples)) if samples > 1 else None
-    integrated = frozenset(name for name, found in treatments.items() if found.kind == "integrate")
+    integrated = frozenset(name for name, found in treatments.items() if found.kind == "integrate") - {*model.pairs}
     one = integrated if combine == "elbo" else integrated.union(shared)
-    names = draw_order(model, [name for name, found in treatments.items() if found.kind in ("draw", "integrate")])
+    names = draw_order(model, [name for name, found in treatments.items() if found.kind == "draw" or name in integrated])
     f, weights = mixed(f, [name for name in names if mixes(model.variable[name], treatments[name])])
     draws = Draws(f, treatments, axis, one, everything=names, mixed=weights)
     orders = dict[str, tuple[Axis, ...]]()

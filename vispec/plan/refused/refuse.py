@@ -33,7 +33,7 @@ CODES = {
     "V718": "A variable with a law of a law is drawn in a way that is not compiled",
     "V720": "An element of another one's ragged plate is read, which may not be there",
     "V721": "A latent that all rows share reads data",
-    "V723": "A latent that is to be integrated is not jointly Gaussian",
+    "V723": "A latent that is to be integrated is neither jointly Gaussian nor in a conjugate pair",
 }
 
 
@@ -103,7 +103,7 @@ def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[D
     )
     summed = asked is None or asked.way is None
     hidden = variable.role in ("latent", "partial")
-    guided = any(guide.name == name for guide in model.guide) or in_joint(name, model) or name in (model.gaussian or ())
+    guided = any(guide.name == name for guide in model.guide) or in_joint(name, model) or name in model.integrated
     read = any(getattr(e, "name", None) == name for e in model_expressions(model))
     if type_.domain == "tree":
         yield from law_problems(variable, model)
@@ -126,9 +126,10 @@ def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[D
         yield Diagnostic("V709", message, Label(variable.span), help=bounded(name))
     elif not finite and not guided and asked is not None and asked.way is None and model.gaussian is not None:
         infer = next(infer for infer in model.infer if infer.name == name)
-        why = dict(model.reasons).get(name, "its law is no normal one")
+        real = type_.domain == "real"
+        why = dict(model.reasons).get(name, "its law is no normal one" if real else "its law is no prior of a conjugate pair")
         message = f"`{name}` cannot be integrated exactly: {why}"
-        declared = (Label(variable.span, "not jointly Gaussian with what reads it"),)
+        declared = (Label(variable.span, f"{'not jointly Gaussian' if real else 'in no conjugate pair'} with what reads it"),)
         yield Diagnostic(
             "V723", message, Label(infer.span, "asked for here"), declared, "leave this line out, or write `elbo(samples=1)`"
         )

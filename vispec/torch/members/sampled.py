@@ -86,7 +86,7 @@ def guides(m: Members, o: Outputs) -> None:
 
 def is_integrated(o: Outputs, name: str) -> bool:
     """Whether the posterior of a latent is known in closed form."""
-    return name in (o.model.gaussian or ())
+    return name in o.model.integrated
 
 
 def nested(codes: Mapping[str, Code]) -> Code:

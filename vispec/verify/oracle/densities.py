@@ -52,6 +52,8 @@ def elementwise(draw: m.Draw, value: Tensor, at: Place, scene: Scene) -> Tensor:
         return hard_kumaraswamy(value, *args.values())
     if draw.distribution in CARRIED:
         return carried(value.double(), CARRIED[draw.distribution](args), args)
+    if draw.distribution == "Multinomial":
+        return multinomial(value, **args)
     if draw.distribution in TRIALS:
         return trials(draw, value, args)
     if draw.distribution == "Bernoulli":
@@ -153,6 +155,13 @@ def trials(draw: m.Draw, value: Tensor, args: Mapping[str, Tensor]) -> Tensor:
         hits, misses, arrangements = torch.ones_like(x), x, torch.zeros_like(x)
     found = arrangements + times_log(hits, p) + times_log(misses, 1 - p)
     return torch.where(x == value, found, -torch.inf)
+
+
+def multinomial(value: Tensor, total_count: Tensor, probs: Tensor) -> Tensor:
+    """log of (a number of arrangements) Π p^x."""
+    x = value.double().clamp(min=0)
+    found = torch.lgamma(total_count + 1) + (times_log(x, probs) - torch.lgamma(x + 1)).sum(-1)
+    return torch.where((x == value).all(-1) & (x.sum(-1) == total_count), found, -torch.inf)
 
 
 def log_gamma(above: Tensor, *below: Tensor) -> Tensor:

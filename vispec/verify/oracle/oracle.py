@@ -13,6 +13,7 @@ from vispec.model.model import Model, Variable
 from vispec.verify.errors import NoNumberError, NotCheckedError
 from vispec.verify.oracle.densities import log_density
 from vispec.verify.oracle.expressions import Scene, Value
+from vispec.verify.oracle.pairs import pair_cells, references, with_pairs
 from vispec.verify.oracle.row import ENUMERABLE, Cell, Row, as_tensor, in_data, place_of, shape_of
 from vispec.verify.oracle.trees import arc_marginals
 
@@ -91,6 +92,12 @@ def enumerate_log_prob(
 
     Raises NotCheckedError where there are more than `limit` assignments or a cell has no finite support."""
     given = given or {}
+    if pairs := [cell for cell in pair_cells(model, row) if cell not in given]:
+        at = references(model, row, pairs)
+        found = enumerate_log_prob(model, module, row, {**given, **at}, limit)
+        _, left_out = unknown_cells(model, row, {**given, **at})
+        scored = [each for each in factors(model, row) if each[2] not in left_out]
+        return with_pairs(found, Scene(model, module, row), scored, at, given)
     cells, integrated = unknown_cells(model, row, given)
     supports = tuple(tuple(row.support_of(model.variable[c[0]], _place(model, c))) for c in cells)
     terms = math.prod(map(len, supports))
@@ -194,7 +201,7 @@ def unknown_cells(model: Model, row: Row, given: Assignment) -> tuple[tuple[Cell
     """Cells to enumerate, and missing cells of infinite support: those integrate to 1 as long as nothing reads them."""
     finite: list[Cell] = []
     integrated: list[Cell] = []
-    exactly = {*gaussian_cells(model, row)}
+    exactly = {*gaussian_cells(model, row), *pair_cells(model, row)}
     for variable, _, cell in factors(model, row):
         if cell in row.values or cell in given or cell in exactly:
             continue
