@@ -6,7 +6,18 @@ What is summed and what is sampled is the plan's decision; this file only words 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from vispec.explain.formula import Formula, Section, Writer, joint_name, law_alone, nested, ordered, random_nets, row_plates
+from vispec.explain.formula import (
+    Formula,
+    Section,
+    Writer,
+    integral,
+    joint_name,
+    law_alone,
+    nested,
+    ordered,
+    random_nets,
+    row_plates,
+)
 from vispec.explain.planned import planned
 from vispec.graph.layout.figure import plate_limit
 from vispec.model import model as m
@@ -114,7 +125,7 @@ def _hidden(model: m.Model) -> list[m.Variable]:
 def _marginal(writer: Writer) -> Section:
     """The sum and integral that the data's probability is, before anything is rearranged."""
     hidden = _hidden(writer.model)
-    signs = "".join(_integral(writer, name) for name in random_nets(writer))
+    signs = "".join(integral(writer, name) for name in random_nets(writer))
     signs += "".join(_summation(writer, variable) for variable in hidden)
     formula = f"{writer.log(joint_name(writer, hidden=False))} = {writer.log(signs + joint_name(writer))}"
     kinds = {v.type.discrete for v in hidden} | ({False} if random_nets(writer) else set())
@@ -136,12 +147,8 @@ def _marginal(writer: Writer) -> Section:
 def _summation(writer: Writer, variable: m.Variable) -> str:
     name = writer.notation.name(variable.name)
     if not variable.type.discrete:
-        return _integral(writer, name)
+        return integral(writer, name)
     return writer.sign(f"Σ_{name} ", rf"\sum_{{{name}}} ")
-
-
-def _integral(writer: Writer, name: str) -> str:
-    return writer.sign(f"∫ d{name} ", rf"\int \mathrm{{d}}{name}\, ")
 
 
 def _terms(variable: m.Variable, model: m.Model) -> str:

@@ -168,6 +168,11 @@ def nested(writer: Writer, factors: Iterable[tuple[tuple[str, ...], Formula]]) -
     return writer.times(here)
 
 
+def integral(writer: Writer, name: str) -> str:
+    """The sign of an integral over a variable."""
+    return writer.sign(f"∫ d{name} ", rf"\int \mathrm{{d}}{name}\, ")
+
+
 # ---- names of the joint
 
 

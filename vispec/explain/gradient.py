@@ -94,7 +94,8 @@ def posterior(told: Told) -> list[Formula]:
 def summed_names(told: Told, with_guide: bool) -> list[str]:
     """What is summed out, in the order of the model."""
     model, treatments = told.writer.model, told.plan.treatments
-    summed = [v.name for v in ordered(model) if v.name in treatments and treatments[v.name].kind == "sum"]
+    kinds = ("sum", "integrate")
+    summed = [v.name for v in ordered(model) if v.name in treatments and treatments[v.name].kind in kinds]
     return [name for name in summed if guided(model, name) == with_guide]
 
 

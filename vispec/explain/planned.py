@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from vispec.explain.factors import factor, guide, guided, joint_guide
-from vispec.explain.formula import Formula, Section, Writer
+from vispec.explain.formula import Formula, Section, Writer, integral, nested
+from vispec.explain.formula import ordered as variables_in_order
 from vispec.explain.gradient import gradient
 from vispec.explain.objective import costs, objective
 from vispec.graph.reads import reads
@@ -62,6 +63,7 @@ class Told:
             self.sources[each.name] = (name,)
             if kind in ("log", "guide", "seen", "kl", "ratio"):
                 self.formulas[each.name] = factor(self.writer, kind, name)
+        self.integrate()
         for step in self.plan.order.steps:
             self.sources[step.output] = tuple(dict.fromkeys(n for each in step.inputs for n in self.sources.get(each, ())))
             if isinstance(step, Element):
@@ -69,6 +71,28 @@ class Told:
                 for axis, copy in step.names:
                     if copy.like is axis and (number := dict(step.at).get(step.plate)) is not None:
                         self.numbers[copy] = {**self.numbers.get(axis, {}), str(step.plate.origin): str(number)}
+
+    def integrate(self) -> None:
+        """One integral in place of the laws that are in it: those of what is integrated, and of all that read it."""
+        model, problem = self.writer.model, self.plan.row.joint.problem
+        names = [t.variable for t in self.plan.treatments.values() if t.kind == "integrate"]
+        evidence = [each for each in problem.factors if each.name.startswith("evidence_")]
+        if not names or not evidence:
+            return
+        read = [v for v in variables_in_order(model) if v.name in names or (v.law is not None and self.law_reads(v, names))]
+        read = [v for v in read if v.law is not None and self.plan.treatments[v.name].kind != "free"]
+        for variable in read:
+            self.formulas.pop(f"log_{variable.name}", None)
+        apart = {str(axis.origin) for axis in frozenset[Axis].intersection(*(each.plates for each in evidence))}
+        apart |= {plate.name for plate in model.plates if plate.data}
+        laws = [(tuple(p for p in v.plates if p not in apart), self.writer.density(v.name, v.law)) for v in read]
+        signs = "".join(integral(self.writer, self.writer.notation.name(name)) for name in names)
+        whole = signs + nested(self.writer, laws).prob
+        self.formulas[evidence[0].name] = Formula(whole, self.writer.log(whole))
+
+    def law_reads(self, variable: m.Variable, names: Collection[str]) -> bool:
+        """Whether a law reads some of these, be it through lets."""
+        return any(self.reads_some(read.name, names) for read in reads(variable.law))  # type: ignore[arg-type]
 
     @property
     def drawn(self) -> dict[str, tuple[Formula, set[str]]]:

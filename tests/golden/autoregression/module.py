@@ -36,6 +36,7 @@ from torch.nn import functional as F
 # told.decide: decide
 # told.predict: Predictive
 # told.predict: between
+# told.predict: chosen
 # told.predict: filled
 # told.predict: narrowed
 # told.predict: ulp

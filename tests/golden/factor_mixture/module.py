@@ -42,6 +42,7 @@ from torch.nn import functional as F
 # told.moments: moments_over_sums
 # told.predict: Predictive
 # told.predict: between
+# told.predict: chosen
 # told.predict: filled
 # told.predict: narrowed
 # told.predict: ulp

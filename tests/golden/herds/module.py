@@ -73,7 +73,7 @@ class Herds(nn.Module):
         value_2 = F.softplus(self.raw_a.double())
         p_concentration1 = value_2 + wide_x_2  # (herd,)
         total_2 = p_concentration1.lgamma() + p_concentration0.lgamma()  # (herd,)
-        difference_4 = total_2 - (p_concentration1 + p_concentration0).lgamma()  # (herd,)
+        difference_4 = total_2 - (p_concentration0 + p_concentration1).lgamma()  # (herd,)
         difference_5 = value_2.lgamma() + value.lgamma() - (value_2 + value).lgamma()
         narrow = (difference_4 + difference_3 - difference_5).to(self.one.dtype)  # (herd,)
         return impossible_alone(narrow)  # (herd,)
@@ -85,7 +85,7 @@ class Herds(nn.Module):
 
     @torch.no_grad()
     def guides(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-        """The parameters of the guides of p; drawn latents are read at their locations."""
+        """The posterior mean and standard deviation of p, exact."""
         x = batch["x"]  # (herd,)
         wide_x = x.double()  # (herd,)
         size = batch["size"]  # (herd,)
@@ -95,7 +95,7 @@ class Herds(nn.Module):
         difference = torch.where(test, wide_size, 0.0) - wide_x_2  # (herd,)
         p_concentration0 = F.softplus(self.raw_b.double()) + difference  # (herd,)
         p_concentration1 = F.softplus(self.raw_a.double()) + wide_x_2  # (herd,)
-        total = p_concentration1 + p_concentration0  # (herd,)
+        total = p_concentration0 + p_concentration1  # (herd,)
         ratio = p_concentration1 / total  # (herd,)
         ratio_2 = ratio * (p_concentration0 / total) / (total + 1.0)  # (herd,)
         sqrt = ratio_2.to(self.one.dtype).clamp(min=0.0).sqrt()  # (herd,)
@@ -103,12 +103,12 @@ class Herds(nn.Module):
 
     @torch.no_grad()
     def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
-        """The parameters of the latents' guides, which are all that the posterior is told by.
+        """The mean and the standard deviation (mean, sd) of each latent number, exact.
 
         p: unit, (herd).
         """
         if query != "marginals":
-            raise ValueError(f"this model answers no query {query!r}: its latents are drawn and told by guides")
+            raise ValueError(f"this model answers no query {query!r}: its latents are integrated and told by their moments")
         return self.guides(batch)
 
     @torch.no_grad()
