@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 BINDS = r"(?P<bind>Σ_\{[^}]*\}|Σ_\w+)|(?P<ahead>∏_\{[^}]*\}|∏_\w+)|(?P<mean>E_\{(?:[^{}]|\{[^}]*\})*\})\["
 SAYS = r"(?P<density>[pq]\((?:[^()]|\([^)]*\))*\))|(?P<seen>1\[[^\]]*as seen\])"
-TOKEN = re.compile(rf"{BINDS}|{SAYS}|(?P<open>\[|KL\(|\()|(?P<close>\]|\))|(?P<next> \+ | − )")
+TOKEN = re.compile(rf"(?P<integral>∫ d\w+ )|{BINDS}|{SAYS}|(?P<open>\[|KL\(|\()|(?P<close>\]|\))|(?P<next> \+ | − )")
 INDEXED = re.compile(r"(\w+)(?:\[(.*)\])?")
 
 
@@ -44,7 +44,9 @@ def densities(formula: str) -> list[Density]:
     stack, found, ahead = [Scope()], list[Density](), list[str]()
     for token in TOKEN.finditer(text):
         kind, value = token.lastgroup, token[0]
-        if kind == "bind" and value.startswith("Σ_{") and " = " not in value:
+        if kind == "integral":
+            stack[-1].now().bound.append(value.removeprefix("∫ d").strip())
+        elif kind == "bind" and value.startswith("Σ_{") and " = " not in value:
             stack[-1].now().bound += map(bare, split(value[3:-1]))
         elif kind == "bind":
             stack[-1].now().plates += plates_of(value)

@@ -41,6 +41,9 @@ def agree(told: Told) -> set[str]:
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
 def test_formulas_of_specs_are_what_is_computed(path: Path):
     told = Told.of(Source.read(path), {})
+    if told.model.integrated:  # what integrals come to, `verify` compares
+        assert "∫ d" in told.formula
+        return
     found = agree(told)
     chained = any("sequences" in section.heading for section in told.explanation.sections)
     fitted = told.plan.combine == "exact" and not told.plan.has_shared and has_section(told)
@@ -56,7 +59,9 @@ def test_formulas_of_specs_are_what_is_computed(path: Path):
 def test_formulas_of_random_specs_are_what_is_computed(seed: int):
     drawn = random_spec(seed, plain=seed % 2 == 0)
     try:
-        agree(Told.of(Source("drawn.vispec", drawn.text), drawn.sizes, seed))
+        told = Told.of(Source("drawn.vispec", drawn.text), drawn.sizes, seed)
+        if not told.model.integrated:
+            agree(told)
     except (SpecError, NotCheckedError):
         assert seed in NONE
     except Exception as error:

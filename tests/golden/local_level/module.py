@@ -3,7 +3,7 @@
     log_prob: exact
 
     log_x_over_t = product over t of log_x
-    total = product of evidence_level_at_0_along_t_of_level_0, log_x_over_t
+    total = product of evidence_along_t_of_level_0, log_x_over_t
 
     level  integrated; jointly Gaussian given the rest
     x      scored where seen; nothing depends on it: scored where it is seen
@@ -26,11 +26,6 @@ from torch.nn import functional as F
 # sums.algebra: Sampled
 # sums.algebra: sampled
 # sums.enumeration: seeded
-# sums.gaussian: Eliminated
-# sums.gaussian: eliminate
-# sums.gaussian: inverse_factor
-# sums.gaussian: moments
-# sums.gaussian: with_prior
 # sums.gaussian_chain: after
 # sums.gaussian_chain: eliminate_chain
 # sums.gaussian_chain: expanded
@@ -50,11 +45,6 @@ from torch.nn import functional as F
 # told.predict: ulp
 # told.predict: with_seen
 # told.queries: answer
-
-
-def flat_sample() -> torch.Tensor:
-    """0 stands in for a value that no law gives."""
-    return torch.zeros(())
 
 
 def normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
@@ -122,26 +112,24 @@ class LocalLevel(nn.Module):
         x = batch["x"]  # (row2, t)
         x_2 = torch.where(x_observed, x, 0.0)  # (row2, t)
         value_2 = torch.where(x_observed, x_2 / s_obs_2, 0.0)  # (row2, t)
-        joined = torch.stack([value, (self.one * 0.0).expand(x_len.shape[0], x_observed.shape[1]), value_2], -1)  # (row2, t, e)
+        joined = torch.stack([value, value_2], -1)  # (row2, t, e)
         joined_2 = torch.where(inside_t[:, :, None], joined, 0.0)  # (row2, t, e)
         wide_joined = joined_2.double()  # (row2, t, e)
         product = wide_joined[:, :, :, None] * wide_joined[:, :, None]  # (row2, t, e, e')
         test = at_t == 0  # (t,)
-        value_3 = torch.where(test, self.one * 0.0, 1.0)  # (t,)
-        value_4 = torch.where(test, self.one * 1.0, 0.0)  # (t,)
-        joined_3 = torch.stack([value_3, value_4, (self.one * 0.0).expand(x_observed.shape[1])], -1)  # (t, e')
-        joined_4 = torch.stack([joined_3], -1)  # (t, e', s)
         s_level = F.softplus(self.raw_s_level)
-        value_5 = torch.where(test, 0.0, s_level)  # (t,)
-        joined_5 = torch.stack([value_5], -1)  # (t, noise)
-        joined_6 = torch.stack([joined_5], -1)  # (t, noise, s)
-        eliminate_, eliminate_2 = eliminate_chain(
-            product, joined_4.transpose(-2, -1), joined_6.transpose(-2, -1)
-        )  # (row2, e, e'), (row2,)
-        joined_7 = self.one.new_tensor([0.0])  # (e,)
-        eliminate_3, eliminate_4 = eliminate(eliminate_, prior=joined_7, size=1)  # (row2, 1, 1'), (row2,)
-        eliminate_at = eliminate_3[:, 0, 0]  # (row2,)
-        narrow = (-0.5 * eliminate_at - eliminate_2 - eliminate_4).to(self.one.dtype)  # (row2,)
+        total = torch.where(test, self.one * 500.0, 0.0) + torch.where(test, 0.0, s_level)  # (t,)
+        joined_3 = torch.stack([total], -1)  # (t, noise)
+        joined_4 = torch.stack([joined_3], -1)  # (t, noise, s)
+        value_3 = torch.where(test, self.one * 0.0, 1.0)  # (t,)
+        value_4 = torch.where(test, self.one * 1000.0, 0.0)  # (t,)
+        joined_5 = torch.stack([value_3, value_4], -1)  # (t, e')
+        joined_6 = torch.stack([joined_5], -1)  # (t, e', s)
+        eliminate, eliminate_2 = eliminate_chain(
+            product, joined_6.transpose(-2, -1), joined_4.transpose(-2, -1)
+        )  # (row2, 1, 1'), (row2,)
+        eliminate_at = eliminate[:, 0, 0]  # (row2,)
+        narrow = (-0.5 * eliminate_at - eliminate_2).to(self.one.dtype)  # (row2,)
         difference = -log_of(s_obs) - 0.9189385332046727
         log_x = torch.where(x_observed, difference, 0.0)  # (row2, t)
         sum_t = torch.where(inside_t, log_x, 0.0).sum(-1)  # (row2,)
@@ -167,29 +155,26 @@ class LocalLevel(nn.Module):
         x = batch["x"]  # (row2, t)
         x_2 = torch.where(x_observed, x, 0.0)  # (row2, t)
         value_2 = torch.where(x_observed, x_2 / s_obs_2, 0.0)  # (row2, t)
-        joined = torch.stack([value, (self.one * 0.0).expand(x_len.shape[0], x_observed.shape[1]), value_2], -1)  # (row2, t, e)
+        joined = torch.stack([value, value_2], -1)  # (row2, t, e)
         joined_2 = torch.where(inside_t[:, :, None], joined, 0.0)  # (row2, t, e)
         wide_joined = joined_2.double()  # (row2, t, e)
         product = wide_joined[:, :, :, None] * wide_joined[:, :, None]  # (row2, t, e, e')
         test = at_t == 0  # (t,)
-        value_3 = torch.where(test, self.one * 0.0, 1.0)  # (t,)
-        value_4 = torch.where(test, self.one * 1.0, 0.0)  # (t,)
-        joined_3 = torch.stack([value_3, value_4, (self.one * 0.0).expand(x_observed.shape[1])], -1)  # (t, e')
-        joined_4 = torch.stack([joined_3], -1)  # (t, e', s)
         s_level = F.softplus(self.raw_s_level)
-        value_5 = torch.where(test, 0.0, s_level)  # (t,)
-        joined_5 = torch.stack([value_5], -1)  # (t, noise)
-        joined_6 = torch.stack([joined_5], -1)  # (t, noise, s)
-        eliminate, _ = eliminate_chain(product, joined_4.transpose(-2, -1), joined_6.transpose(-2, -1))  # (row2, e, e')
-        joined_7 = self.one.new_tensor([0.0])  # (e,)
-        moments_, moments_2 = moments(eliminate, prior=joined_7, size=1)  # (row2, e), (row2, e, e')
-        moments_3, moments_4 = moments_of_chain(
-            product, joined_4.transpose(-2, -1), joined_6.transpose(-2, -1), mean=moments_, covariance=moments_2
+        total = torch.where(test, self.one * 500.0, 0.0) + torch.where(test, 0.0, s_level)  # (t,)
+        joined_3 = torch.stack([total], -1)  # (t, noise)
+        joined_4 = torch.stack([joined_3], -1)  # (t, noise, s)
+        value_3 = torch.where(test, self.one * 0.0, 1.0)  # (t,)
+        value_4 = torch.where(test, self.one * 1000.0, 0.0)  # (t,)
+        joined_5 = torch.stack([value_3, value_4], -1)  # (t, e')
+        joined_6 = torch.stack([joined_5], -1)  # (t, e', s)
+        moments, moments_2 = moments_of_chain(
+            product, joined_6.transpose(-2, -1), joined_4.transpose(-2, -1)
         )  # (row2, t, e), (row2, t, e, e')
-        joined_8 = self.one.new_tensor([1.0, 0.0])  # (e,)
-        wide_joined_2 = joined_8.double()  # (e,)
-        product_2 = moments_3 @ wide_joined_2  # (row2, t)
-        product_3 = torch.einsum("e,rtea,a->rt", wide_joined_2, moments_4, wide_joined_2)  # (row2, t)
+        joined_7 = self.one.new_tensor([1.0])  # (e,)
+        wide_joined_2 = joined_7.double()  # (e,)
+        product_2 = moments @ wide_joined_2  # (row2, t)
+        product_3 = torch.einsum("e,rtea,a->rt", wide_joined_2, moments_2, wide_joined_2)  # (row2, t)
         sqrt = product_3.to(self.one.dtype).clamp(min=0.0).sqrt()  # (row2, t)
         return {"level": {"mean": product_2.to(self.one.dtype), "sd": sqrt}}
 
@@ -224,7 +209,8 @@ class LocalLevel(nn.Module):
         level = self.one.new_zeros(n, t_size)  # (row2, t)
         for t in range(t_size):
             if t == 0:
-                level_now = flat_sample().expand(n).detach()  # (row2,)
+                noise_level = self.one.new_empty(n).normal_()  # (row2,)
+                level_now = 500 * noise_level + 1000  # (row2,)
                 level[:, t] = level_now
             else:
                 level_now = level[:, t - 1] + s_level * torch.randn_like(level[:, t - 1])  # (row2,)
@@ -266,33 +252,28 @@ class LocalLevel(nn.Module):
         x = batch["x"]  # (row2, t)
         x_2 = torch.where(x_observed, x, 0.0)  # (row2, t)
         value_2 = torch.where(x_observed, x_2 / s_obs_2, 0.0)  # (row2, t)
-        joined = torch.stack([value, (self.one * 0.0).expand(x_len.shape[0], x_observed.shape[1]), value_2], -1)  # (row2, t, e)
+        joined = torch.stack([value, value_2], -1)  # (row2, t, e)
         joined_2 = torch.where(inside_t[:, :, None], joined, 0.0)  # (row2, t, e)
         wide_joined = joined_2.double()  # (row2, t, e)
         product = wide_joined[:, :, :, None] * wide_joined[:, :, None]  # (row2, t, e, e')
         test = at_t == 0  # (t,)
-        value_3 = torch.where(test, self.one * 0.0, 1.0)  # (t,)
-        value_4 = torch.where(test, self.one * 1.0, 0.0)  # (t,)
-        joined_3 = torch.stack([value_3, value_4, (self.one * 0.0).expand(x_observed.shape[1])], -1)  # (t, e')
-        joined_4 = torch.stack([joined_3], -1)  # (t, e', s)
         s_level = F.softplus(self.raw_s_level)
-        value_5 = torch.where(test, 0.0, s_level)  # (t,)
-        joined_5 = torch.stack([value_5], -1)  # (t, noise)
-        joined_6 = torch.stack([joined_5], -1)  # (t, noise, s)
-        eliminate_, eliminate_2 = eliminate_chain(
-            product, joined_4.transpose(-2, -1), joined_6.transpose(-2, -1)
-        )  # (row2, e, e'), (row2,)
-        joined_7 = self.one.new_tensor([0.0])  # (e,)
-        moments_, moments_2 = moments(eliminate_, prior=joined_7, size=1)  # (row2, e), (row2, e, e')
-        moments_3, moments_4 = moments_of_chain(
-            product, joined_4.transpose(-2, -1), joined_6.transpose(-2, -1), mean=moments_, covariance=moments_2
+        total_ = torch.where(test, self.one * 500.0, 0.0) + torch.where(test, 0.0, s_level)  # (t,)
+        joined_3 = torch.stack([total_], -1)  # (t, noise)
+        joined_4 = torch.stack([joined_3], -1)  # (t, noise, s)
+        value_3 = torch.where(test, self.one * 0.0, 1.0)  # (t,)
+        value_4 = torch.where(test, self.one * 1000.0, 0.0)  # (t,)
+        joined_5 = torch.stack([value_3, value_4], -1)  # (t, e')
+        joined_6 = torch.stack([joined_5], -1)  # (t, e', s)
+        moments, moments_2 = moments_of_chain(
+            product, joined_6.transpose(-2, -1), joined_4.transpose(-2, -1)
         )  # (row2, t, e), (row2, t, e, e')
-        joined_8 = self.one.new_tensor([1.0, 0.0])  # (e,)
-        wide_joined_2 = joined_8.double()  # (e,)
-        product_2 = torch.einsum("e,rtea,a->rt", wide_joined_2, moments_4, wide_joined_2)  # (row2, t)
-        total_ = product_2.to(self.one.dtype) + s_obs.square()  # (row2, t)
-        sqrt_total = total_.sqrt()  # (row2, t)
-        product_3 = moments_3 @ wide_joined_2  # (row2, t)
+        joined_7 = self.one.new_tensor([1.0])  # (e,)
+        wide_joined_2 = joined_7.double()  # (e,)
+        product_2 = torch.einsum("e,rtea,a->rt", wide_joined_2, moments_2, wide_joined_2)  # (row2, t)
+        total_2 = product_2.to(self.one.dtype) + s_obs.square()  # (row2, t)
+        sqrt_total = total_2.sqrt()  # (row2, t)
+        product_3 = moments @ wide_joined_2  # (row2, t)
         narrow_product = product_3.to(self.one.dtype)  # (row2, t)
         normal = normal_log_cdf(values["x"], narrow_product, sqrt_total)  # (row2, t)
         normal_2 = normal.exp()  # (row2, t)
@@ -302,14 +283,16 @@ class LocalLevel(nn.Module):
             log_x_2,
             normal_2,
         )  # (row2, t)
-        value_6 = torch.where(inside_t, tilt["x"] * Normal, 0.0)  # (row2, t)
-        eliminate_3, eliminate_4 = eliminate(eliminate_, prior=joined_7, size=1)  # (row2, 1, 1'), (row2,)
-        eliminate_at = eliminate_3[:, 0, 0]  # (row2,)
-        narrow = (-0.5 * eliminate_at - eliminate_2 - eliminate_4).to(self.one.dtype)  # (row2,)
+        value_5 = torch.where(inside_t, tilt["x"] * Normal, 0.0)  # (row2, t)
+        eliminate, eliminate_2 = eliminate_chain(
+            product, joined_6.transpose(-2, -1), joined_4.transpose(-2, -1)
+        )  # (row2, 1, 1'), (row2,)
+        eliminate_at = eliminate[:, 0, 0]  # (row2,)
+        narrow = (-0.5 * eliminate_at - eliminate_2).to(self.one.dtype)  # (row2,)
         difference = -log_of(s_obs) - 0.9189385332046727
         log_x = torch.where(x_observed, difference, 0.0)  # (row2, t)
         sum_t = torch.where(inside_t, log_x, 0.0).sum(-1)  # (row2,)
-        return narrow + sum_t + value_6.sum(-1)  # (row2,)
+        return narrow + sum_t + value_5.sum(-1)  # (row2,)
 
     def tilts(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """A tilt of nothing for each missing number and label."""

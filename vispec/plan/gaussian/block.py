@@ -21,9 +21,10 @@ from vispec.program import build
 from vispec.program.affine import Form, Term, added, dense_along, densified
 from vispec.program.axis import Axis, ordered
 from vispec.program.cost import Numbers
-from vispec.program.node import Call, Node, Part
+from vispec.program.node import Call, Dtype, Node, Part
 from vispec.program.size import Size
 
+Results = tuple[tuple[tuple[Axis, ...], Dtype], ...]
 CHAIN = "vispec.kernels.sums.gaussian_chain"
 ONE, ONE_TOO = Axis("1", "event", Size.of(1)), Axis("1'", "event", Size.of(1))
 
@@ -132,7 +133,7 @@ class Block:
             matrix = build.spread(matrix, (group.row, group.column, *ordered(group.own)))
             parent = group.parent
             one, other = (ONE, ONE_TOO) if parent is None else (parent.row, parent.column)
-            results = (((one, other), "real"), ((), "real"))
+            results: Results = (((one, other), "real"), ((), "real"))
             if group.chain is not None:
                 call = Call("kernel", f"{CHAIN}:eliminate_chain", self.told(group, group.chain, matrix), results, ())
             else:
@@ -227,7 +228,7 @@ class Block:
                 mean, covariance, above, beside = found[self.groups.index(group.parent)]
                 given += [(mean, (above,), "mean"), (covariance, (above, beside), "covariance")]
             lead = () if chain is None else (chain.axis,)
-            results = (((*lead, row), "real"), ((*lead, row, column), "real"))
+            results: Results = (((*lead, row), "real"), ((*lead, row, column), "real"))
             kernel = f"{KERNELS}:moments" if chain is None else f"{CHAIN}:moments_of_chain"
             call = Call("kernel", kernel, tuple(given), results, self.size(group) if chain is None else ())
             found[at] = Part(call, 0), Part(call, 1), row, column

@@ -114,7 +114,7 @@ def blocks_of(
     for names in coupled([*squares, *(step(chain, name) for name, chain in of.items())], [*axes]):
         own = [each for each in squares if each.square.form.names & {*names}]
         read = [replace(each, square=Square(only(each.square.form, names))) for each in placed]
-        known, tied = ({n: where[n] for n in names if n in where} for where in (laws, of))
+        known, tied = {n: laws[n] for n in names if n in laws}, {n: of[n] for n in names if n in of}
         found.append(Block({name: axes[name] for name in names}, own, known, numbers, read, tied))
     return found
 

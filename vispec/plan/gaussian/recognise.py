@@ -153,7 +153,7 @@ def reads_any(let: str, names: list[str], model: Model) -> bool:
     from vispec.model.walk import walk
 
     read = {getattr(part, "name", None) for part in walk(model.let[let].value)}
-    return bool(read & {*names}) or any(reads_any(each, names, model) for each in read if each in model.let and each != let)
+    return bool(read & {*names}) or any(reads_any(each, names, model) for each in model.let if each in read and each != let)
 
 
 def one_row(model: Model) -> Model:

@@ -176,7 +176,11 @@ def gaussian_integral(density: Callable[[Tensor], Tensor], size: int) -> tuple[T
     value = density(zero)
     if not bool(value.isfinite()):
         return value.detach(), torch.zeros(size), torch.zeros(size)
-    (slope,) = torch.autograd.grad(value, zero, create_graph=True)
+    if not value.requires_grad:
+        raise NotCheckedError("an improper posterior: the data say nothing of what has no law")
+    (slope,) = torch.autograd.grad(value, zero, create_graph=True, materialize_grads=True)
+    if not slope.requires_grad:
+        raise NotCheckedError("an improper posterior: the data say nothing of what has no law")
     rows = [torch.autograd.grad(each, zero, create_graph=True, materialize_grads=True)[0] for each in slope]
     precision = -torch.stack(rows)
     factor, failed = torch.linalg.cholesky_ex(precision)
