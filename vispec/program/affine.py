@@ -230,9 +230,10 @@ class Affine:
         found = [form for form in forms if form.terms]
         if len(found) > 1:
             noise = next((each for each in node.args if isinstance(each, Noise)), None)
-            names = self.below(node) - ({noise.site} if noise is not None else set())
-            what = "a product of" if noise is None else f"the scale of {noise.site} reads"
-            raise NotAffineError(node, names, f"{what} {' and '.join(sorted(names))}")
+            others = self.below(node) - ({noise.site} if noise is not None else set())
+            if noise is not None and others:
+                raise NotAffineError(node, others, f"the scale of {noise.site} reads {' and '.join(sorted(others))}")
+            raise NotAffineError(node, self.below(node), f"a product of {' and '.join(sorted(self.below(node)))}")
         others = [form.offset for form in forms if not form.terms]
         return found[0].mapped(lambda each: build.mul(each, *others))
 

@@ -81,6 +81,10 @@ class Block:
         """How many columns a group has, where that is known."""
         return sum_of([None, *(own for _, own in self.columns(group))])
 
+    def many(self, group: Group, numbers: Numbers) -> int:
+        """How many numbers of a group are integrated at once."""
+        return sum(1 if own is None else numbers.of(own) for own in (self.own_columns[name] for name in group.names))
+
     def columns(self, group: Group) -> list[tuple[str, Axis | None]]:
         return [(name, self.own_columns[name]) for each in (group, *group.ancestors) for name in each.names]
 

@@ -116,7 +116,21 @@ def blocks_of(
         read = [replace(each, square=Square(only(each.square.form, names))) for each in placed]
         known, tied = {n: laws[n] for n in names if n in laws}, {n: of[n] for n in names if n in of}
         found.append(Block({name: axes[name] for name in names}, own, known, numbers, read, tied))
+        check_size(found[-1], numbers)
     return found
+
+
+MOST = 8192
+"""Numbers that are integrated at once, whose matrix and its factor take 1 GiB."""
+
+
+def check_size(block: Block, numbers: Numbers) -> None:
+    """Raise NotGaussianError where latents would need a dense matrix that is too large, by the sizes that the spec has."""
+    size, names = max((block.many(group, numbers), group.names) for group in block.groups)
+    if size > MOST:
+        work, gigabytes = f"{size**3 / 3:.1e}".replace("e+", "e"), 16 * size**2 / 1e9
+        why = f"one dense matrix of {size:,} x {size:,} numbers, {gigabytes:.1f} GB and {work} multiply-adds a step"
+        raise NotGaussianError("", frozenset(names), why)
 
 
 def only(form: Form, names: Sequence[str]) -> Form:

@@ -44,7 +44,7 @@ def with_gaussian(model: Model) -> Model:
         try:
             found = held(tried)
         except NotGaussianError as error:
-            gone, why = dropped(error, model, names), f"not Gaussian: {error.why}"
+            gone, why = dropped(error, model, names), f"not Gaussian: {error.why}" if error.factor else f"it takes {error.why}"
         except SpecError:  # whatever is wrong is told of the model as it is written
             break
         else:
