@@ -35,19 +35,38 @@ def blocks(file: DataFile, request: Request) -> Iterator[Table]:
         parquet = pq.ParquetFile(stream, buffer_size=BUFFER)
         names, wanted = _names(parquet, file, request)
         rows, size = parquet.metadata.num_rows, _bytes(parquet.metadata)
-        for batch in parquet.iter_batches(max(1, rows * PART // max(size, 1)), columns=wanted, use_threads=False):
-            batch.validate(full=True)
-            yield tabular(pa.Table.from_batches([batch]), names, file.part(first, batch.num_rows))
-            first += batch.num_rows
+        many = max(1, rows * PART // max(size, 1))
+        for groups in _together(parquet.metadata):  # what is read of groups stays in memory until the last of them is through
+            for batch in parquet.iter_batches(many, groups, columns=wanted, use_threads=False):
+                batch.validate(full=True)
+                yield tabular(pa.Table.from_batches([batch]), names, file.part(first, batch.num_rows))
+                first += batch.num_rows
         if wanted and first != rows:
             raise ValueError(f"it has {first} rows where {rows} are promised")
 
 
 def _bytes(metadata: pq.FileMetaData) -> int:
-    """What all values take, about: as they are stored, or as numbers, which runs and dictionaries may store in far less."""
-    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-    columns = [group.column(i) for group in groups for i in range(group.num_columns)]
+    """What all values take, about."""
+    return sum(map(_group_bytes, map(metadata.row_group, range(metadata.num_row_groups))))
+
+
+def _group_bytes(group: pq.RowGroupMetaData) -> int:
+    """As they are stored, or as numbers, which runs and dictionaries may store in far less."""
+    columns = map(group.column, range(group.num_columns))
     return sum(max(column.total_uncompressed_size, 8 * column.num_values) for column in columns)
+
+
+def _together(metadata: pq.FileMetaData) -> Iterator[list[int]]:
+    """Groups of rows that are read as one: as many as make a block."""
+    found, size = list[int](), 0
+    for at in range(metadata.num_row_groups):
+        found.append(at)
+        size += _group_bytes(metadata.row_group(at))
+        if size >= PART:
+            yield found
+            found, size = [], 0
+    if found or not metadata.num_row_groups:
+        yield found
 
 
 @contextmanager
