@@ -36,7 +36,8 @@ from vispec.plan.planner import cheapest, within
 from vispec.plan.treat import treat
 from vispec.plan.treatment import Row
 from vispec.program import build
-from vispec.program.affine import Affine, NotAffineError
+from vispec.program.affine.fold import Affine
+from vispec.program.affine.forms import NotAffineError
 from vispec.program.axis import Axis
 from vispec.program.node import Input, Node, Noise, Site, Zeros
 from vispec.program.program import Program

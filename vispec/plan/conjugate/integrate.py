@@ -14,7 +14,8 @@ from vispec.plan.conjugate.families import Posterior, exactly
 from vispec.plan.conjugate.readings import Latent, NotConjugateError, Readings, latent_of, listed
 from vispec.plan.order.problem import Factor
 from vispec.program import build
-from vispec.program.affine import Affine, Form, NotAffineError, Term, dense_along
+from vispec.program.affine.fold import Affine
+from vispec.program.affine.forms import Form, NotAffineError, Term, dense_along
 from vispec.program.axis import Axis
 from vispec.program.node import Call, Node, Part, Site
 from vispec.program.walk import reads_of, substitute

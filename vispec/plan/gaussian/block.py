@@ -18,7 +18,7 @@ from vispec.plan.gaussian.chains import Chain, NoChainError
 from vispec.plan.gaussian.groups import Group, Placed, all_own, ordered_groups
 from vispec.plan.gaussian.squares import KERNELS, Square
 from vispec.program import build
-from vispec.program.affine import Form, Term, added, dense_along, densified
+from vispec.program.affine.forms import Form, Term, added, dense_along, densified
 from vispec.program.axis import Axis, ordered
 from vispec.program.cost import Numbers
 from vispec.program.node import Call, Dtype, Node, Part

@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 
 from vispec.factors.laws import by_position
 from vispec.program import build
-from vispec.program.affine import Affine, Form, Term, Unrolled, added, state_name
+from vispec.program.affine.fold import Affine
+from vispec.program.affine.forms import Form, Term, added
+from vispec.program.affine.unrolled import Unrolled, state_name
 from vispec.program.axis import Axis
 from vispec.program.node import Carried, Const, Loop, Map, Node, Pick
 from vispec.program.walk import reads, rebuild

@@ -14,7 +14,8 @@ from vispec.plan.gaussian.groups import Placed, coupled
 from vispec.plan.gaussian.squares import Square, Squares
 from vispec.plan.order.problem import Factor
 from vispec.program import build
-from vispec.program.affine import Affine, Form, NotAffineError
+from vispec.program.affine.fold import Affine
+from vispec.program.affine.forms import Form, NotAffineError
 from vispec.program.axis import Axis
 from vispec.program.cost import Numbers
 from vispec.program.node import Call, Node, Part

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from vispec.program import build
-from vispec.program.affine import Affine, Form, NotAffineError, added, dense_along, moved, summed
+from vispec.program.affine.fold import Affine
+from vispec.program.affine.forms import Form, NotAffineError, added, dense_along, moved, summed
 from vispec.program.axis import Axis
 from vispec.program.node import Call, Density, Map, Node, Part, Reduce, Spread
 

@@ -1,0 +1,1 @@
+"""Values that are affine in what is drawn."""
