@@ -52,7 +52,7 @@ def write(folder: Path, model: Model, sizes: Any, batch: Batch) -> list[str]:
     """The data as arguments of `fit`: rows in one file, and what stands outside the rows in one each."""
     given = [variable for variable in model.variables if variable.role != "latent"]
     inside = [variable for variable in given if in_data(model, variable.plates)]
-    rows = [read_row(model, sizes, batch, b) for b in range(ROWS)]
+    rows = [read_row(model, sizes, batch, b) for b in range(1 if model.single else ROWS)]
     plates = {v.name: tuple(plate for plate in v.plates if not model.plate[plate].data) for v in inside}
     lines = [json.dumps({v.name: nested(model, row, v, plates[v.name], {}) for v in inside}) for row in rows]
     (folder / "rows.jsonl").write_text("\n".join(lines) + "\n")
@@ -65,7 +65,7 @@ def write(folder: Path, model: Model, sizes: Any, batch: Batch) -> list[str]:
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
 def test_params_of_a_run(path: Path, tmp_path: Path) -> None:
     built = build(Source.read(path), {})
-    batch = random_batch(built.model, built.sizes, ROWS, torch.Generator().manual_seed(1))
+    batch = random_batch(built.model, built.sizes, 1 if built.model.single else ROWS, torch.Generator().manual_seed(1))
     data = write(tmp_path, built.model, built.sizes, batch)
     names = {size.name for size in built.model.sizes}
     sizes = [word for name, value in built.sizes.items() if name in names for word in ("--set", f"{name}={value}")]
