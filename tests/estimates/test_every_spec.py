@@ -45,6 +45,8 @@ def test_a_table_or_a_sentence(path: Path) -> None:
     randomise(built, generator)
     model = check_model(parse(Source.read(path)), built.sizes)
     batch = random_batch(built.model, built.sizes, ROWS, generator)
+    if path.stem == "herds":  # no more sick animals than there are
+        batch["size"] = batch["size"] + batch["x"]
     result = {"train": {"log_prob": -1.0, "bound": "lower"}}
     found = make_estimates(Fitted(model, built.module, Encoders(), {}, result, ROWS), Table(model, batch))
     assert Estimates.model_validate_json(found.model_dump_json()) == found

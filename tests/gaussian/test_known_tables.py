@@ -65,7 +65,7 @@ def test_values_at_parameters_are_known(spec: str, table: str, values: dict, log
 
 
 FITTED = [
-    ((SPECS / "local_level.vispec").read_text(), "nile", -639.7117071159, {"s_level": 38.26107, "s_obs": 122.90407}),
+    (NILE, "nile", -639.7117071159, {"s_level": 38.26107, "s_obs": 122.90407}),
     (NILE.replace("Normal(1000, 500)", "Flat()"), "nile", -632.5456251030, {"s_level": 38.32984, "s_obs": 122.87603}),
     ((SPECS / "random_slopes.vispec").read_text(), "sleepstudy", -875.9696722316, {"s": 25.59182}),
     (

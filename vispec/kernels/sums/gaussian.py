@@ -50,7 +50,8 @@ class Eliminated(torch.autograd.Function):
         pulled = means @ grad_rest
         grad[..., :size, size:] = -pulled
         grad[..., size:, :size] = -pulled.mT
-        inverse = torch.cholesky_inverse(factor)
+        half = inverse_factor(factor)
+        inverse = half.mT @ half
         grad[..., :size, :size] = pulled @ means.mT + inverse * (grad_half / 2)[..., None, None]
         return grad, None, None
 

@@ -137,13 +137,15 @@ class Noted(torch.autograd.Function):
 
 
 def best_sums(columns: list[Tensor], rows: int, k: int) -> tuple[Tensor, Tensor]:
-    """The k largest sums of one of the k scores of each element (rows, elements, k), and which of the k (rows, k, elements)."""
+    """The k largest sums of one of the k scores of each element (rows, elements, k), and which of the k (rows, k, elements). Of
+    equals the first, so that the best sum is that of all first scores."""
     joined = torch.cat(columns, 1)
     total = joined.new_full((rows, k), -torch.inf)
     total[:, 0] = 0
     back = list[Tensor]()
     for each in joined.unbind(1):
-        total, at = (total[:, :, None] + each[:, None]).flatten(1).topk(k, 1)
+        total, at = (total[:, :, None] + each[:, None]).flatten(1).sort(1, descending=True, stable=True)
+        total, at = total[:, :k], at[:, :k]
         back.append(at)
     way = torch.arange(k, device=total.device).expand(rows, k)
     places = list[Tensor]()
