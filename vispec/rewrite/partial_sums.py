@@ -33,7 +33,7 @@ def first(program: Program) -> tuple[Map, Map] | None:
     for whole in sums:
         parts = [
             part
-            for term in {*whole.operands}
+            for term in dict.fromkeys(whole.operands)
             for part in by_term.get(term, ())
             if Counter(part.operands) < Counter(whole.operands)
         ]

@@ -144,7 +144,7 @@ def best_sums(columns: list[Tensor], rows: int, k: int) -> tuple[Tensor, Tensor]
     total[:, 0] = 0
     back = list[Tensor]()
     for each in joined.unbind(1):
-        total, at = (total[:, :, None] + each[:, None]).flatten(1).sort(1, descending=True, stable=True)
+        total, at = (total[:, :, None] + each[:, None]).flatten(1).sort(dim=1, descending=True, stable=True)
         total, at = total[:, :k], at[:, :k]
         back.append(at)
     way = torch.arange(k, device=total.device).expand(rows, k)
