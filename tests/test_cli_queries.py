@@ -127,6 +127,7 @@ def test_guides_are_told_where_nobody_says_what_to_ask(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     Path("m.vispec").write_text(
         "param s : positive\nplate n:\n    latent z : real ~ Normal(0, 1)\n    observed x : real ~ Normal(z, s)\n"
+        "infer:\n    z : elbo(samples=1)\n"
     )
     Path("d.csv").write_text("x\n1\n2\n")
     for words in (["fit", "m.vispec", "d.csv", "--out", "run", "--epochs", "2", "--no-verify"], ["posterior", "run", "d.csv"]):

@@ -7,6 +7,7 @@ of a single row, which holds all of the data."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,8 +23,12 @@ from vispec.plan.guides.questions import in_joint
 from vispec.plan.held.setting import Setting, setting
 from vispec.plan.refused.refuse import check_plannable, guide_expressions
 from vispec.plan.treat import treat
+from vispec.program.axis import Axis
+from vispec.program.cost import Numbers
 
 SHARED = "rows share it: `exact` in `infer:` integrates it, with all of the data as one row"
+LOG_MOST = 12
+"""The logarithm to base 2 of how many integrals are taken for joint values."""
 LAWS = frozenset({"Normal", "MultivariateNormal", "Flat"})
 
 
@@ -75,7 +80,9 @@ def coupling(found: Setting, model: Model, names: list[str]) -> tuple[list[str],
     ]
     if outside and drawn and model.single is None:
         return outside, f"rows share it, and each has a draw of {drawn[0]}"
-    joined = {name: axes for name, axes in found.joint.held.along.items() if any(axis.size is None for axis in axes)}
+    numbers, values = found.joint.problem.numbers, found.joint.held.values
+    along = found.joint.held.along
+    joined = {name: axes for name, axes in along.items() if too_many(axes, numbers.of(values[name]), numbers)}
     if not joined:
         return [], ""
     sampled = tuple(infer for infer in model.infer if infer.name not in names)
@@ -85,6 +92,11 @@ def coupling(found: Setting, model: Model, names: list[str]) -> tuple[list[str],
             why = f"each joint value of {name} along {axes[-1].hint} would have an integral of its own"
             return outside or list(names), why
     return [], ""
+
+
+def too_many(axes: tuple[Axis, ...], values: int, numbers: Numbers) -> bool:
+    """Whether there may be more joint values along axes than integrals are taken of."""
+    return bool(axes) and (any(axis.size is None for axis in axes) or numbers.elements(axes) * math.log2(values) > LOG_MOST)
 
 
 def is_candidate(variable: Variable, model: Model) -> bool:
