@@ -132,6 +132,8 @@ plate k[3]:
 plate n:
     latent   z : real ~ Normal(0, 1)
     observed x : real ~ Normal(mu + tau * z + sum(w[*]), 1)
+infer:
+    z : elbo(samples=1)
 """
 ROW = "−KL(q(z | x) ‖ p(z)) + log p(x | μ, τ, z, w[*])"
 
@@ -370,6 +372,8 @@ plate n:
     observed x : real ~ Normal(mu + tau * z, 1)
 guide:
     auto({family})
+infer:
+    z : elbo(samples=1)
 """
     for family, q in (
         ("flow", "E_{q(μ, τ)}[Σ_n E_{q(z | μ, τ, x)}["),

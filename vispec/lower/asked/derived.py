@@ -24,6 +24,7 @@ from vispec.model.walk import is_read
 from vispec.plan.budget import Budget
 from vispec.plan.conjugate.integrate import posterior
 from vispec.plan.estimate import estimation
+from vispec.plan.gaussian.integrate import moments
 from vispec.plan.held.hold import values_axis
 from vispec.plan.held.joint import joint
 from vispec.plan.held.setting import Setting
@@ -39,9 +40,9 @@ from vispec.program import build
 from vispec.program.affine.fold import Affine
 from vispec.program.affine.forms import NotAffineError
 from vispec.program.axis import Axis
-from vispec.program.node import Input, Node, Noise, Site, Zeros
+from vispec.program.node import Draw, Input, Node, Noise, Site, Zeros
 from vispec.program.program import Program
-from vispec.program.walk import reads, substitute
+from vispec.program.walk import nodes, reads, substitute
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,12 @@ def quantity(let: Let, f: Factors, budget: Budget) -> Derived:
         value = at_mean(value, s, read)
         unknown = bool(summed) or s.draws.samples is not None
         value = value if unknown else resolved(s, {let.name: value})[let.name]
+    if read := gaussian_in(value, s):
+        if let.type.domain in FINITE_DOMAINS or not is_sum_of(value, s, read):
+            why = f"it is no sum of multiples of what is integrated, {' and '.join(sorted(read))}"
+            return Derived(let, "beyond", whole(s, {}), (), why=why)
+        unknown = bool(summed) or s.draws.samples is not None
+        value = value if unknown else resolved(s, {let.name: moments(value).mean})[let.name]
     if not unknown or not {*plates} & {*s.draws.rows}:
         return told_itself(let, s, value, plates)
     try:
@@ -107,6 +114,23 @@ def quantity(let: Let, f: Factors, budget: Budget) -> Derived:
         if s.combine != "exact":  # what is drawn and what is summed would have to be drawn together
             return Derived(let, "beyond", whole(s, {}), (), why=error.why)
         return at_draws(let, s, value, plates)
+
+
+def gaussian_in(value: Node, s: Setting) -> frozenset[str]:
+    """The latents of a joint normal law that a value reads."""
+    sites = (each.site for each in nodes([value]) if isinstance(each, Draw | Noise))
+    return frozenset(name for name in sites if name in s.treatments and s.treatments[name].kind == "integrate")
+
+
+def is_sum_of(value: Node, s: Setting, names: Collection[str]) -> bool:
+    """Whether a value is affine in what these are made of."""
+    frame, variable = s.f.frame, s.f.model.variable
+    axes = {name: (*map(frame.plate, variable[name].plates), *frame.shape(variable[name].type)) for name in names}
+    try:
+        Affine(axes).form(value)
+    except NotAffineError:
+        return False
+    return True
 
 
 def pairs_in(value: Node, s: Setting) -> frozenset[str]:
