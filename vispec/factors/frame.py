@@ -83,6 +83,10 @@ class Frame:
     def axes(self, shape: tuple[Dim, ...]) -> tuple[Axis, ...]:
         return tuple(self.event(dim, len(shape) - 1 - at) for at, dim in enumerate(shape))
 
+    def axes_of(self, variable: Variable) -> tuple[Axis, ...]:
+        """Those of a variable's numbers: its plates, then its event's."""
+        return (*map(self.plate, variable.plates), *self.shape(variable.type))
+
     # ---- leaves
 
     def site(self, variable: Variable) -> Node:

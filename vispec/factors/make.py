@@ -12,6 +12,7 @@ from vispec.factors.laws import FlowLaw, Law, law, log_prob
 from vispec.factors.structured import is_structure
 from vispec.model.model import Model
 from vispec.program.axis import Axis
+from vispec.program.cost import Numbers
 from vispec.program.node import Node
 
 
@@ -37,6 +38,11 @@ class Factors:
     factors: Mapping[str, Factor]
     guides: Mapping[str, Factor]
     lets: Mapping[str, Node]
+
+    @property
+    def numbers(self) -> Numbers:
+        """The sizes that the spec gives."""
+        return Numbers({size.name: size.value for size in self.model.sizes if size.value is not None})
 
 
 def factorise(model: Model, frame: Frame | None = None) -> Factors:

@@ -32,18 +32,6 @@ def reads_pair(law: Law, s: Setting) -> bool:
     return False
 
 
-def known_whole(law: Law, s: Setting) -> bool:
-    """Whether more than the mean is known of a law over the posterior."""
-    match law:
-        case DrawLaw(name):
-            return not reads_pair(law, s) or name in WHOLE
-        case ChoiceLaw(_, then, otherwise):
-            return known_whole(then, s) and known_whole(otherwise, s)
-        case ThenLaw(_, laws):
-            return all(known_whole(each, s) for each in laws)
-    return True
-
-
 def over_posterior(law: DrawLaw, s: Setting) -> DrawLaw | Node:
     """A law over the posterior of the latent that it reads, or its mean."""
     readings = Readings(latents_of(s.f, s.f.model.pairs))

@@ -124,8 +124,11 @@ def gaussian_in(value: Node, s: Setting) -> frozenset[str]:
 
 def is_sum_of(value: Node, s: Setting, names: Collection[str]) -> bool:
     """Whether a value is affine in what these are made of."""
-    frame, variable = s.f.frame, s.f.model.variable
-    axes = {name: (*map(frame.plate, variable[name].plates), *frame.shape(variable[name].type)) for name in names}
+    return is_affine_in({name: s.f.frame.axes_of(s.f.model.variable[name]) for name in names}, value)
+
+
+def is_affine_in(axes: Mapping[str, tuple[Axis, ...]], value: Node) -> bool:
+    """Whether a value is affine in noise of these names."""
     try:
         Affine(axes).form(value)
     except NotAffineError:
@@ -141,11 +144,7 @@ def pairs_in(value: Node, s: Setting) -> frozenset[str]:
 def is_affine(value: Node, s: Setting, names: Collection[str]) -> bool:
     """Whether a value is at its posterior mean where these latents are at theirs."""
     sites = {site: Noise(site.name, "", site.order) for site in reads(value, Site) if site.name in names}
-    try:
-        Affine({site.name: site.order for site in sites}).form(substitute([value], sites)[0])
-    except NotAffineError:
-        return False
-    return True
+    return is_affine_in({site.name: site.order for site in sites}, substitute([value], sites)[0])
 
 
 def at_mean(value: Node, s: Setting, names: Collection[str]) -> Node:

@@ -65,8 +65,7 @@ def sums(s: Setting) -> bool:
 
 
 def order_of(s: Setting, name: str) -> tuple[Axis, ...]:
-    variable = s.f.model.variable[name]
-    return (*map(s.f.frame.plate, variable.plates), *s.f.frame.shape(variable.type))
+    return s.f.frame.axes_of(s.f.model.variable[name])
 
 
 def in_closed_form(s: Setting) -> dict[str, Node]:

@@ -15,7 +15,7 @@ from vispec.catalog import Distribution, distributions
 from vispec.factors.frame import element_plates
 from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, ThenLaw, by_position, taken
 from vispec.factors.make import Factors
-from vispec.lower.asked.by_pairs import known_whole, over_posterior, reads_pair
+from vispec.lower.asked.by_pairs import over_posterior, reads_pair
 from vispec.lower.asked.derived import complete, whole
 from vispec.lower.bound import total
 from vispec.model.model import Model, Variable
@@ -105,7 +105,7 @@ def tilted(s: Setting, more: tuple[Factor, ...]) -> Program:
 
 def kind(s: Setting, variable: Variable) -> str:
     """How much is known of its law."""
-    if not known_whole(s.f.factors[variable.name].law, s):
+    if s.treatments[variable.name].kind not in ("draw", "integrate") and is_mean_alone(predictive(s, variable)):
         return "mean"
     laws = list(drawn(s.f.factors[variable.name].law))
     if any(law.distribution == "Flat" for law in laws):
@@ -134,14 +134,13 @@ def tilt_of(s: Setting, variable: Variable) -> tuple[Node, frozenset[Axis]]:
     frame = s.f.frame
     shape, plates = frame.shape(variable.type), tuple(map(frame.plate, variable.plates))
     at = Input(variable.name, (*plates, *shape), "real", "values")
-    law, treatment = s.f.factors[variable.name].law, s.treatments[variable.name]
+    treatment = s.treatments[variable.name]
     if treatment.kind == "draw":
         asked = of_draw(s.draws.held[frame.site(variable)], at)
     elif treatment.kind == "integrate":
         asked = of_law(marginal(s.draws.held[frame.site(variable)]), at, shape)
     else:
-        gaussian = [name for name, found in s.treatments.items() if found.kind == "integrate"]
-        asked = of_law(over_pairs(averaged(changed(law, s.draws.held), gaussian), s), at, shape)
+        asked = of_law(predictive(s, variable), at, shape)
     asked = frame.named(asked, f"told_{variable.name}")
     return build.reduce("sum", build.mul(Input(variable.name, at.order, "real", "tilt"), asked), shape), frozenset(plates)
 
@@ -168,7 +167,7 @@ def chances_of(law: Law | Node, values: Axis) -> Node:
     raise TypeError(f"{type(law).__name__} of a label")
 
 
-def over_pairs(law: Law, s: Setting) -> Law | Node:
+def over_pairs(law: Law | Node, s: Setting) -> Law | Node:
     """A law over the posterior of what is integrated by pairs, or the mean where that is all that is known."""
     match law:
         case DrawLaw() if reads_pair(law, s):
@@ -218,7 +217,23 @@ def marginal(value: Node) -> Law:
     return DrawLaw("Normal", (("loc", told.mean, ()), ("scale", scale, ())))
 
 
-def averaged(law: Law, gaussian: Sequence[str]) -> Law:
+def predictive(s: Setting, variable: Variable) -> Law | Node:
+    """A law over the posterior of all that is integrated, or its mean where that is all that is known."""
+    gaussian = [name for name, found in s.treatments.items() if found.kind == "integrate"]
+    return over_pairs(averaged(changed(s.f.factors[variable.name].law, s.draws.held), gaussian), s)
+
+
+def is_mean_alone(law: Law | Node) -> bool:
+    """Whether in some case no more than the mean is known."""
+    match law:
+        case ChoiceLaw(_, then, otherwise):
+            return is_mean_alone(then) or is_mean_alone(otherwise)
+        case ThenLaw(_, laws):
+            return any(map(is_mean_alone, laws))
+    return isinstance(law, Node)
+
+
+def averaged(law: Law, gaussian: Sequence[str]) -> Law | Node:
     """A law over the posterior of what is integrated: normal ones around what is affine in it are normal again."""
     match law:
         case DrawLaw("Normal", ((_, loc, own), (_, scale, _))) if reads_gaussian(loc, gaussian):
@@ -226,11 +241,11 @@ def averaged(law: Law, gaussian: Sequence[str]) -> Law:
             whole = build.apply("sqrt", build.add(told.variance, build.apply("square", scale)))
             return DrawLaw("Normal", (("loc", told.mean, own), ("scale", whole, own)))
         case DrawLaw("MultivariateNormal", ((_, loc, own), scale)) if reads_gaussian(loc, gaussian):
-            return DrawLaw("MultivariateNormal", (("loc", moments(loc).mean, own), scale))  # of which the mean alone is told
+            return moments(loc).mean  # the covariances of what is integrated are not asked for
         case ChoiceLaw(test, then, otherwise):
-            return ChoiceLaw(test, averaged(then, gaussian), averaged(otherwise, gaussian))
+            return ChoiceLaw(test, averaged(then, gaussian), averaged(otherwise, gaussian))  # type: ignore[arg-type]
         case ThenLaw(axis, laws):
-            return ThenLaw(axis, tuple(averaged(each, gaussian) for each in laws))
+            return ThenLaw(axis, tuple(averaged(each, gaussian) for each in laws))  # type: ignore[misc]
     return law
 
 

@@ -68,7 +68,7 @@ def latent(f: Factors, name: str) -> Latent:
     variable, frame = f.model.variable[name], f.frame
     site = frame.site(variable)
     assert isinstance(site, Site)
-    return latent_of(site, f.factors[name].law, (*map(frame.plate, variable.plates), *frame.shape(variable.type)))
+    return latent_of(site, f.factors[name].law, frame.axes_of(variable))
 
 
 def in_statistics(readings: Readings, affine: Affine, each: Factor) -> Form:

@@ -10,12 +10,11 @@ from vispec.model.model import Model, Variable
 from vispec.model.walk import draws, is_read
 from vispec.plan.conjugate.pairs import PRIORS
 from vispec.plan.conjugate.readings import NotConjugateError
-from vispec.plan.guides import complete_guides, in_joint, is_shared
+from vispec.plan.guides import complete_guides, is_shared
 from vispec.plan.held.setting import setting
-from vispec.plan.refused.refuse import check_plannable, guide_expressions
+from vispec.plan.open import SHARED, asked, is_open
+from vispec.plan.refused.refuse import check_plannable
 from vispec.plan.treat import treat
-
-SHARED = "rows share it: `exact` in `infer:` integrates it, with all of the data as one row"
 
 
 def with_pairs(model: Model) -> Model:
@@ -68,12 +67,4 @@ def is_candidate(variable: Variable, model: Model) -> bool:
         return False
     if variable.law is None or not all(law.distribution in PRIORS for law in draws(variable.law)):
         return False
-    otherwise = any(infer.name == name and infer.estimator.name != "exact" for infer in model.infer)
-    guided = any(guide.name == name for guide in model.guide) or in_joint(name, model)
-    joint = model.joint is not None and is_shared(variable, model) and not asked(name, model)
-    return not (otherwise or guided or joint) and not any(getattr(e, "name", None) == name for e in guide_expressions(model))
-
-
-def asked(name: str, model: Model) -> bool:
-    """Whether `infer:` says that it is to be exact."""
-    return any(infer.name == name and infer.estimator.name == "exact" for infer in model.infer)
+    return is_open(variable, model)

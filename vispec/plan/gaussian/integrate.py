@@ -48,8 +48,7 @@ def without(values: Mapping[str, Node], f: Factors, parts: Sequence[Factor]) -> 
 
 def integrated(values: Mapping[str, Node], f: Factors, parts: Sequence[Factor], unrolled: bool) -> list[Factor]:
     """unrolled: whether loops are told in what they draw. Raises NotGaussianError, and NoChainError where they have to be."""
-    frame, model = f.frame, f.model
-    axes = {name: (*map(frame.plate, model.variable[name].plates), *frame.shape(model.variable[name].type)) for name in values}
+    axes = {name: f.frame.axes_of(f.model.variable[name]) for name in values}
     squares, found, left = Squares(Affine(axes, unrolled)), list[Placed](), list[Factor]()
     forms = {name: gaussian(f"log_{name}", squares.affine.form, value) for name, value in values.items()}
     asked = asked_in(parts, squares.affine)
@@ -63,7 +62,7 @@ def integrated(values: Mapping[str, Node], f: Factors, parts: Sequence[Factor], 
     laws = {name: known for name in values if not build.is_const(known := has_law(f.factors[name].law), 1)}
     read = [*(each.square.form for each in found), *asked.values(), *forms.values()]
     chains = chains_in(read, squares.affine, laws)
-    blocks = blocks_of(found, axes, laws, numbers_of(f), [*asked.values()], chains)
+    blocks = blocks_of(found, axes, laws, f.numbers, [*asked.values()], chains)
     for block in blocks:
         if block.squares:
             node, kept = block.evidence()
@@ -162,7 +161,3 @@ def has_law(law: Law) -> Node:
         case ThenLaw(axis, laws):
             return by_position(axis, [has_law(each) for each in laws])
     return build.node(1.0)
-
-
-def numbers_of(f: Factors) -> Numbers:
-    return Numbers({size.name: size.value for size in f.model.sizes if size.value is not None})

@@ -9,24 +9,22 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 
 from vispec.diagnostics import SpecError
 from vispec.factors.make import factorise
-from vispec.model.model import Choice, Draw, Law, Model, Plate, Then, Variable
-from vispec.model.walk import is_read
+from vispec.model.model import Model, Plate, Variable
+from vispec.model.walk import draws, is_read, walk
 from vispec.plan.conjugate.recognise import with_pairs
 from vispec.plan.gaussian.integrate import NotGaussianError
 from vispec.plan.guides import complete_guides, is_shared
-from vispec.plan.guides.questions import in_joint
 from vispec.plan.held.setting import Setting, setting
-from vispec.plan.refused.refuse import check_plannable, guide_expressions
+from vispec.plan.open import SHARED, asked, is_open
+from vispec.plan.refused.refuse import check_plannable
 from vispec.plan.treat import treat
 from vispec.program.axis import Axis
 from vispec.program.cost import Numbers
 
-SHARED = "rows share it: `exact` in `infer:` integrates it, with all of the data as one row"
 LOG_MOST = 12
 """The logarithm to base 2 of how many integrals are taken for joint values."""
 LAWS = frozenset({"Normal", "MultivariateNormal", "Flat"})
@@ -106,30 +104,9 @@ def is_candidate(variable: Variable, model: Model) -> bool:
         return False
     if variable.role == "partial" and not is_read(model, name):
         return False
-    if not all(law.distribution in LAWS for law in laws(variable.law)):
-        return False
-    otherwise = any(infer.name == name and infer.estimator.name != "exact" for infer in model.infer)
-    guided = any(guide.name == name for guide in model.guide) or in_joint(name, model)
-    joint = model.joint is not None and is_shared(variable, model) and not asked(name, model)
-    return not (otherwise or guided or joint) and not any(getattr(e, "name", None) == name for e in guide_expressions(model))
-
-
-def asked(name: str, model: Model) -> bool:
-    """Whether `infer:` says that it is to be exact."""
-    return any(infer.name == name and infer.estimator.name == "exact" for infer in model.infer)
-
-
-def laws(law: Law | None) -> Iterator[Draw]:
-    match law:
-        case Draw():
-            yield law
-        case Choice(_, _, then, otherwise):
-            yield from (*laws(then), *laws(otherwise))
-        case Then(_, parts):
-            for part in parts:
-                yield from laws(part)
-        case _:
-            yield Draw(law.span if law is not None else None, "", ())  # type: ignore[arg-type]
+    return (
+        variable.law is not None and all(law.distribution in LAWS for law in draws(variable.law)) and is_open(variable, model)
+    )
 
 
 def dropped(error: NotGaussianError, model: Model, names: list[str]) -> list[str]:
@@ -162,8 +139,6 @@ def placed(model: Model, names: list[str]) -> Model:
 
 def reads_any(let: str, names: list[str], model: Model) -> bool:
     """Whether a let reads one of these, be it through other lets."""
-    from vispec.model.walk import walk
-
     read = {getattr(part, "name", None) for part in walk(model.let[let].value)}
     return bool(read & {*names}) or any(reads_any(each, names, model) for each in model.let if each in read and each != let)
 

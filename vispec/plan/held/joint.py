@@ -21,7 +21,6 @@ from vispec.plan.order.problem import Factor, Lag, Latent, Pointer, Problem
 from vispec.plan.treatment import Treatment
 from vispec.program import build
 from vispec.program.axis import Axis, copy
-from vispec.program.cost import Numbers
 from vispec.program.node import Node, Site
 from vispec.program.walk import substitute
 
@@ -86,7 +85,7 @@ def joint(
     pointers = tuple(Pointer(each.values, each.of, each.at) for each in held.pointers.values())
     kept = {frame.plate(plate.name) for plate in model.plates if plate.data}
     kept |= set() if draws.samples is None else {draws.samples}
-    return Joint(Problem(factors, latents, frozenset(kept), lags, pointers, numbers=numbers(f)), held)
+    return Joint(Problem(factors, latents, frozenset(kept), lags, pointers, numbers=f.numbers), held)
 
 
 def named(frame: Frame, name: str, node: Node) -> Node:
@@ -184,8 +183,3 @@ def seen(frame: Frame, variable: Variable) -> Node:
     """0 at the value that the data has and -inf at others; 0 where the cell is missing."""
     agrees = build.eq(frame.site(variable), frame.data(variable))
     return build.where(build.both(frame.observed(variable), build.apply("not", agrees)), -float("inf"), 0.0)
-
-
-def numbers(f: Factors) -> Numbers:
-    """The sizes that the spec gives."""
-    return Numbers({size.name: size.value for size in f.model.sizes if size.value is not None})

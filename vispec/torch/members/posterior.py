@@ -118,7 +118,7 @@ def posterior_of_guides(m: Members, o: Outputs) -> None:
             '    """',
             *(f"    {line}" for line in asked(m, o)),
             '    if query != "marginals":',
-            '        raise ValueError(f"this model answers no query {query!r}: its latents are {HOW}")'.replace("{HOW}", how),
+            '        raise ValueError(f"this model answers no query {query!r}: its latents are ' + f'{how}")',
             "    return self.guides(batch)",
         ]
     )
