@@ -1,5 +1,5 @@
-"""Predictions of missing numbers beside Gaussian latents, against the density of the data with the cell filled in: it is normal in
-the cell's value, so that three values of it tell the mean and the deviation, by log_prob alone."""
+"""Predictions of missing numbers beside Gaussian latents, against the density of the data with the cell filled in: it is normal
+in the cell's value, so that three values of it tell the mean and the deviation, by log_prob alone."""
 
 import math
 from typing import Any

@@ -425,14 +425,20 @@ class Autoregression(nn.Module):
         moments_, moments_2 = moments(total_5, size=x_observed.shape[1])  # (row, e), (row, e, e')
         wide_state_4 = state_4.double()  # (row, t, e)
         product_3 = torch.einsum("rte,rea,rta->rt", wide_state_4, moments_2, wide_state_4)  # (row, t)
-        sqrt = product_3.to(self.one.dtype).clamp(min=0.0).sqrt()  # (row, t)
+        narrow_product = product_3.to(self.one.dtype)  # (row, t)
+        test_2 = narrow_product > 0.0  # (row, t)
+        narrow_product_2 = torch.where(test_2, narrow_product, 1.0)  # (row, t)
+        sqrt = torch.where(test_2, narrow_product_2, 1.0).sqrt()  # (row, t)
+        sqrt_2 = torch.where(test_2, sqrt, 1.0)  # (row, t)
         product_4 = torch.einsum("rte,re->rt", wide_state_4, moments_)  # (row, t)
         total_6 = state_1 + product_4.to(self.one.dtype)  # (row, t)
-        normal = normal_log_cdf(values["x"], total_6, sqrt)  # (row, t)
+        normal = normal_log_cdf(values["x"], total_6, sqrt_2)  # (row, t)
         normal_2 = normal.exp()  # (row, t)
-        log_x_2 = normal_log_prob(values["x"], total_6, sqrt)  # (row, t)
+        log_x_2 = normal_log_prob(values["x"], total_6, sqrt_2)  # (row, t)
         Normal = of(
-            torch.distributions.Normal(loc=total_6, scale=sqrt).expand((x_len.shape[0], x_observed.shape[1])), log_x_2, normal_2
+            torch.distributions.Normal(loc=total_6, scale=sqrt_2).expand((x_len.shape[0], x_observed.shape[1])),
+            log_x_2,
+            normal_2,
         )  # (row, t)
         value_11 = torch.where(inside_t, tilt["x"] * Normal, 0.0)  # (row, t)
         eliminate_, eliminate_2 = eliminate(total_5, size=x_observed.shape[1])  # (row, 1, 1'), (row,)

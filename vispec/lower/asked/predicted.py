@@ -213,7 +213,8 @@ def of_law(law: Law | Node, at: Node, shape: tuple[Axis, ...]) -> Node:
 def marginal(value: Node) -> Law:
     """The law of a value that is affine in what is integrated, given all else."""
     told = moments(value)
-    scale = build.apply("sqrt", build.apply("max", told.variance, 0.0))
+    unknown = build.lt(0.0, told.variance)  # what is seen is known, and not asked for
+    scale = build.where(unknown, build.apply("sqrt", build.where(unknown, told.variance, 1.0)), 1.0)
     return DrawLaw("Normal", (("loc", told.mean, ()), ("scale", scale, ())))
 
 
