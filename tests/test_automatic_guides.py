@@ -1,4 +1,7 @@
-"""Automatic guides reach the posterior, or near it, in a fit that a user would wait for, on data that are not near 1."""
+"""Automatic guides reach the posterior, or near it, in a fit that a user would wait for, on data that are not near 1.
+
+Where the integral would be exact by itself, `infer:` asks for draws.
+"""
 
 import csv
 import json
@@ -23,6 +26,9 @@ plate n:
     latent p : unit ~ Beta(a, b)
     observed y : count ~ Binomial(t, p)
 
+infer:
+    p : elbo(samples=1)
+
 fit:
     decay : linear
 """
@@ -31,6 +37,9 @@ latent p : simplex[K] ~ Dirichlet([1, 1, 1, 1])
 
 plate n:
     observed y : category[K] ~ Categorical(p)
+
+infer:
+    p : elbo(samples=1)
 
 fit:
     decay : linear
@@ -90,6 +99,9 @@ LEVEL = """plate n:
     chain t[20]:
         latent h : real ~ Normal(0, 1) then Normal(h[t-1], 0.3)
         observed x : real ~ Normal(h, 1)
+
+infer:
+    h : elbo(samples=1)
 """
 CHAINS = [
     LEVEL,
@@ -156,6 +168,11 @@ plate s:
             plate d:
                 observed o : real ~ Normal(z, 1)
                 partial q : real ~ Normal(z, 2)
+
+infer:
+    x : elbo(samples=1)
+    y : elbo(samples=1)
+    z : elbo(samples=1)
 """
 
 
@@ -180,7 +197,8 @@ def test_effects_of_nested_groups_are_found(tmp_path: Path) -> None:
     table.write_text("".join(json.dumps({"o": group}) + "\n" for group in data.tolist()), encoding="utf-8")
     spec.write_text(
         "param a : real\nplate s:\n    latent x : real ~ Normal(a, 1)\n    plate c:\n        latent y : real ~ Normal(x, 0.5)\n"
-        "        plate d:\n            observed o : real ~ Normal(y, 0.3)\n",
+        "        plate d:\n            observed o : real ~ Normal(y, 0.3)\n"
+        "infer:\n    x : elbo(samples=1)\n    y : elbo(samples=1)\n",
         encoding="utf-8",
     )
     result = CliRunner().invoke(main, ["fit", str(spec), str(table), "--out", str(tmp_path / "run"), "--json"])

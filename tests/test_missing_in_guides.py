@@ -83,6 +83,8 @@ plate n:
     latent   z : real ~ Normal(0, 1)
     partial  x : real ~ Normal(a * z, 1)
     observed y : real ~ Normal(z, 1)
+infer:
+    z : elbo(samples=1)
 """
 PAST = """
 net guess(before: category[3], known: bit, step: real) -> (loc: real, scale: positive) = mlp([4])

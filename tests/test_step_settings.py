@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from handmade import Mixture, clusters, job
+from torch import nn
 
 import vispec
 from vispec.diagnostics import SpecError
@@ -18,8 +19,9 @@ from vispec.syntax.parse import parse
 from vispec.train.errors import OptionError, RunError
 from vispec.train.loop.average import Average
 from vispec.train.loop.by_tokens import by_tokens
+from vispec.train.loop import fit as loop
 from vispec.train.loop.fit import fit
-from vispec.train.loop.half import in_halves
+from vispec.train.loop.half import ABSENT, in_halves
 from vispec.train.setup.settings import Settings, parse_setting, read_settings
 from vispec.train.store.checkpoint import Checkpoint
 
@@ -206,16 +208,23 @@ def test_a_mean_of_nothing_is_refused(wrong):
 # ---- bf16
 
 
-def test_nets_learn_in_bf16_and_sums_are_in_float32(sentences, tmp_path):
-    run = vispec.load(LANGUAGE).fit(sentences, out=tmp_path / "run", verify=False, quiet=True, precision="bf16", epochs=60)
-    module, data = run.module, vispec.load(LANGUAGE)
+ATTENTIVE = LANGUAGE.replace("lstm(embed=8, hidden=8)", "transformer(8, heads=2, layers=1)")
+
+
+def test_nets_learn_in_bf16_and_sums_are_in_float32(sentences, tmp_path, monkeypatch):
+    """Whatever the processor has: products of matrices are there on each, LSTMs are not."""
+    monkeypatch.setattr(loop, "has_halves", lambda device: True)
+    run = vispec.load(ATTENTIVE).fit(sentences, out=tmp_path / "run", verify=False, quiet=True, precision="bf16", epochs=60)
+    module, data = run.module, vispec.load(ATTENTIVE)
     assert {p.dtype for p in module.parameters()} == {torch.float32}
     exact = run.score(sentences)
     assert exact.log_prob / exact.tokens > math.log(1 / 6)  # better than by chance: it has learnt
     in_halves(module, data.checked, torch.device("cpu"))
     batch = {"x": torch.randint(2, 6, (3, 5)), "x_len": torch.tensor([5, 3, 1])}
     seen = []
-    module.lm.lstm.register_forward_hook(lambda *_: seen.append(_[2].dtype))
+    next(each for each in module.lm.modules() if isinstance(each, nn.Linear)).register_forward_hook(
+        lambda *_: seen.append(_[2].dtype)
+    )
     scored = module.log_prob(batch)
     module.train()
     learnt = module.log_prob(batch)
@@ -224,6 +233,18 @@ def test_nets_learn_in_bf16_and_sums_are_in_float32(sentences, tmp_path):
     assert learnt.dtype == torch.float32
     assert not torch.equal(scored, learnt)
     torch.testing.assert_close(scored, learnt.detach(), rtol=2e-2, atol=2e-2)
+
+
+def test_processors_without_bf16_learn_in_float32_and_this_is_said(sentences, tmp_path, monkeypatch, capsys):
+    """There torch has no LSTM of bfloat16."""
+    monkeypatch.setattr(loop, "has_halves", lambda device: False)
+    fixed = {"verify": False, "quiet": False, "epochs": 2}
+    halves = vispec.load(LANGUAGE).fit(sentences, out=tmp_path / "a", precision="bf16", **fixed)
+    assert ABSENT in capsys.readouterr().err
+    wide = vispec.load(LANGUAGE).fit(sentences, out=tmp_path / "b", precision="float32", **fixed)
+    assert ABSENT not in capsys.readouterr().err
+    for one, other in zip(halves.module.parameters(), wide.module.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_bf16_without_nets_is_refused(tmp_path):

@@ -19,7 +19,7 @@ from vispec.train.loop import course
 from vispec.train.loop.average import Average
 from vispec.train.loop.by_tokens import by_tokens
 from vispec.train.loop.diverged import all_finite, diverged
-from vispec.train.loop.half import in_halves
+from vispec.train.loop.half import ABSENT, has_halves, in_halves
 from vispec.train.loop.plateau import Series
 from vispec.train.loop.signals import Stop, stoppable
 from vispec.train.loop.step import Outcome, Stepper
@@ -60,6 +60,8 @@ def fit(job: Job, checkpoint: Checkpoint | None = None) -> Result:
     if job.device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or matrix products may differ from run to run
         torch.use_deterministic_algorithms(True, warn_only=True)
+    if job.settings.precision == "bf16" and not has_halves(job.device):
+        job.reporter.say(ABSENT)
     with stoppable(job.halted) as stop:
         trainer = (Finder if job.settings.optimizer == "newton" else Trainer)(job, checkpoint, stop)
         try:
@@ -120,7 +122,7 @@ class Trainer:
         else:
             self._restore(self.pending)
             self.pending = None
-        if s.precision == "bf16" and job.model is not None:
+        if s.precision == "bf16" and job.model is not None and has_halves(job.device):
             in_halves(self.module, job.model, job.device)
         job.reporter.start(self._total_steps, c.step)
 

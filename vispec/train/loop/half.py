@@ -2,7 +2,8 @@
 
 Parameters, gradients and what nets give are float32, and so are the sums of the model, which are in log space and need its
 digits; what a net is read at before its last layer stays narrow, as that layer is a product too. A module that is scored
-computes in float32 alone.
+computes in float32 alone. So does one on a processor without instructions for bfloat16, where a fit says so: torch would have no
+LSTM there, and products that take fifty times as long.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,13 @@ from vispec.model.model import Model
 from vispec.named import get, has
 from vispec.plan.guides import complete_guides
 
+ABSENT = "this processor has no instructions for bf16: nets learn in float32, which is faster on it"
 WAYS = ("forward", "features", "prefixes", "prefix_features")  # in which a net is called
+
+
+def has_halves(device: torch.device) -> bool:
+    """Whether it has instructions for bfloat16."""
+    return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def in_halves(module: nn.Module, model: Model, device: torch.device) -> None:
