@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import prod
@@ -58,12 +59,13 @@ class Symbols:
         return cast(Numbers, cast(Any, self))
 
     def text(self, size: Size) -> str:
-        """A polynomial as it is read: 1024 · |sentence| · |t|, the highest powers first."""
+        """A polynomial as it is read: 1024 · |sentence| · |t|^2, the highest powers first."""
         found = sorted(size.terms, key=lambda term: (-len(term[0]), [self._place(each) for each in term[0]], term[1]))
         return " + ".join(self._product(key, count) for key, count in found) or "0"
 
     def _product(self, key: Monomial, count: int) -> str:
-        factors = [self._factor(each) for each in sorted(key, key=self._place)]
+        powers = Counter(self._factor(each) for each in sorted(key, key=self._place))
+        factors = [name if many == 1 else f"{name}^{many}" for name, many in powers.items()]
         return " · ".join([*([str(count)] if count != 1 or not key else []), *factors])
 
     def _factor(self, found: str | Whole) -> str:

@@ -172,7 +172,7 @@ def _no_colon(stop: Stop) -> Diagnostic | None:
 
 
 def _given_with_law(stop: Stop) -> Diagnostic | None:
-    if stop.head != "given" or stop.found != "~":
+    if stop.head != "given" or stop.found != "~" or len(stop.before) < 2:
         return None
     name = stop.before[1]
     help = f"drop the law, or make it `observed {name}`"
@@ -180,7 +180,7 @@ def _given_with_law(stop: Stop) -> Diagnostic | None:
 
 
 def _param_with_law(stop: Stop) -> Diagnostic | None:
-    if stop.head != "param" or stop.found != "~":
+    if stop.head != "param" or stop.found != "~" or len(stop.before) < 2:
         return None
     name = stop.before[1]
     help = f"what has a prior is a latent: `latent {name}`; with `{name} : map()` in `infer:` it is its most probable value"
