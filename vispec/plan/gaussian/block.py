@@ -10,12 +10,13 @@ on to those of the plates around (a Schur complement), and posterior moments com
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from vispec.plan.gaussian.chains import Chain, NoChainError
-from vispec.plan.gaussian.groups import Group, Placed, all_own, ordered_groups
+from vispec.plan.gaussian.groups import Group, Placed, all_own, ordered_groups, pointed
+from vispec.plan.gaussian.pieces import Piece, Sums, number, piece
 from vispec.plan.gaussian.squares import KERNELS, Square
 from vispec.program import build
 from vispec.program.affine.forms import Form, Term, added, dense_along, densified
@@ -25,6 +26,7 @@ from vispec.program.node import Call, Dtype, Node, Part
 from vispec.program.size import Size
 
 Results = tuple[tuple[tuple[Axis, ...], Dtype], ...]
+APART = "vispec.kernels.sums.gaussian_apart"
 CHAIN = "vispec.kernels.sums.gaussian_chain"
 ONE, ONE_TOO = Axis("1", "event", Size.of(1)), Axis("1'", "event", Size.of(1))
 
@@ -35,6 +37,37 @@ class Moments:
 
     mean: Node
     variance: Node
+
+
+@dataclass(frozen=True)
+class Elimination:
+    """A group integrated out. given: what the kernel takes; rest: what it leaves of the sum of squares; half: half the logarithm
+    of a determinant."""
+
+    given: tuple[tuple[Node, tuple[Axis, ...], str], ...]
+    call: Call
+    constants: tuple[Node, ...] = ()
+
+    @property
+    def rest(self) -> Node:
+        return build.add(Part(self.call, 0), *self.constants)
+
+    @property
+    def half(self) -> Node:
+        return Part(self.call, 1)
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """The mean along `row`, the covariance along `row` and `column`; across: that with the ancestors' numbers, along `row` and
+    `beside`, of a group apart."""
+
+    mean: Node
+    covariance: Node
+    row: Axis
+    column: Axis
+    across: Node | None
+    beside: Axis
 
 
 class Block:
@@ -59,14 +92,20 @@ class Block:
             if dense[name] - events:
                 raise NoChainError
             dense[name] = events
-        self.groups = ordered_groups(axes, dense, [*squares, *steps], numbers, chains)
+        apart = {} if chains else pointed(every, axes, dense)
+        for name, axis in apart.items():
+            dense[name].discard(axis)
+        self.groups = ordered_groups(axes, dense, [*squares, *steps], numbers, chains, apart)
         self.group = {name: group for group in self.groups for name in group.names}
         self.seeds = {name: {axis: dense_along(axis) for axis in ordered(of)} for name, of in dense.items()}
         self.own_columns = {name: self.column(name) for name in axes}
         for group in self.groups:
-            size = self.number(group)
+            size = self.number_of(every_of(group), 1)
             group.row, group.column = Axis("e", "event", size), Axis("e'", "event", size)
-        self.squares = [replace(each, square=replace(each.square, form=self.laid(each.square.form))) for each in squares]
+        self.squares = [
+            replace(each, square=replace(each.square, form=without(each.square.form, each.square.form.names - {*axes})))
+            for each in squares
+        ]
 
     @property
     def name(self) -> str:
@@ -77,16 +116,16 @@ class Block:
         seeds = [*self.seeds[name].values()]
         return None if not seeds else seeds[0] if len(seeds) == 1 else Axis(name, "event", size_of(seeds))
 
-    def number(self, group: Group) -> Size | None:
-        """How many columns a group has, where that is known."""
-        return sum_of([None, *(own for _, own in self.columns(group))])
+    def number_of(self, groups: Sequence[Group], more: int = 0) -> Size | None:
+        """How many columns groups have, and more, where that is known."""
+        return sum_of([*[None] * more, *(own for _, own in self.columns(groups))])
 
     def many(self, group: Group, numbers: Numbers) -> int:
         """How many numbers of a group are integrated at once."""
         return sum(1 if own is None else numbers.of(own) for own in (self.own_columns[name] for name in group.names))
 
-    def columns(self, group: Group) -> list[tuple[str, Axis | None]]:
-        return [(name, self.own_columns[name]) for each in (group, *group.ancestors) for name in each.names]
+    def columns(self, groups: Sequence[Group]) -> list[tuple[str, Axis | None]]:
+        return [(name, self.own_columns[name]) for each in groups for name in each.names]
 
     # ---- squares as matrices
 
@@ -95,10 +134,10 @@ class Block:
         terms = (densified(t, [*self.seeds[t.name]], self.seeds[t.name]) for t in form.terms if t.name in self.axes)
         return added([Form(form.offset), *(Form(build.node(0.0), (term,)) for term in terms)])
 
-    def vector(self, form: Form, group: Group, axis: Axis, last: Node | None) -> Node:
-        """The coefficients of a form along the numbers of a group and of its ancestors, and then `last`."""
+    def vector(self, form: Form, groups: Sequence[Group], axis: Axis, last: Node | None) -> Node:
+        """The coefficients of a form along the numbers of groups, and then `last`."""
         terms = {term.name: term for term in form.terms}
-        parts = [(self.part(terms.get(name), name, own), own) for name, own in self.columns(group)]
+        parts = [(self.part(terms.get(name), name, own), own) for name, own in self.columns(groups)]
         parts += [] if last is None else [(build.apply("real", last), None)]
         ((alone, own),) = parts if len(parts) == 1 else ((None, None),)
         return build.rename(alone, {own: axis}) if alone is not None and own is not None else build.concat(parts, axis)
@@ -111,46 +150,113 @@ class Block:
 
     def gram(self, each: Placed, group: Group) -> Node:
         """Σ form formᵀ over all elements that the group has not for itself; of a linear one what makes -½ of it the form."""
-        square, over = each.square, each.axes - group.own
+        if by_index(each):
+            return self.table(each, group, every_of(group), every_of(group), (group.row, group.column))
+        square, over = replace(each.square, form=self.laid(each.square.form)), each.axes - group.own
         there = build.both(*(build.inside(axis) for axis in ordered(each.axes)))
-        vector = build.spread(self.vector(square.form, group, group.row, square.form.offset), ordered(over))
+        vector = build.spread(self.vector(square.form, every_of(group), group.row, square.form.offset), ordered(over))
         vector = build.apply("wide", build.where(there, vector, 0.0))
         swapped = {group.row: group.column}
         if not square.linear:
             factors = (vector, build.rename(vector, swapped))
             return build.contract(factors, over) if over else build.mul(*factors)
-        last = self.vector(Form(build.node(0.0)), group, group.column, build.node(1.0))
+        last = self.vector(Form(build.node(0.0)), every_of(group), group.column, build.node(1.0))
         crossed = build.neg(build.mul(build.reduce("sum", vector, over), last))
         return build.add(crossed, build.rename(crossed, {group.row: group.column, group.column: group.row}))
 
+    def table(
+        self,
+        each: Placed,
+        group: Group,
+        rows: Sequence[Group],
+        columns: Sequence[Group],
+        names: tuple[Axis, Axis],
+        last: tuple[bool, bool] = (True, True),
+    ) -> Node:
+        """Σ form formᵀ over the elements that a group has not for itself, for the numbers of some groups and of others, where an
+        index says whose they are; of a linear form what makes -½ of it the form."""
+        form, over = each.square.form, each.axes - group.own
+        at = tuple((axis, place) for axis, place in self.places(form, group).items() if place is not build.position(axis))
+        sums = Sums(over, build.both(*(build.inside(axis) for axis in ordered(each.axes - over))), at)
+        left, right = self.pieces(form, rows, last[0]), self.pieces(form, columns, last[1])
+        if not each.square.linear:
+            return sums.table(left, right, *names)
+        one, other = (
+            self.pieces(Form(build.node(1.0)), side, whole) for side, whole in zip((rows, columns), last, strict=True)
+        )
+        crossed = build.add(sums.table(left, other, *names), sums.table(one, right, *names))
+        return build.neg(crossed)
+
+    def pieces(self, form: Form, groups: Sequence[Group], last: bool) -> list[Piece]:
+        """What a form has along the numbers of groups, and then its offset."""
+        names = [name for group in groups for name in group.names]
+        found = [piece([t for t in form.terms if t.name == n], self.seeds[n], self.own_columns[n]) for n in names]
+        return [*found, number(form.offset)] if last else found
+
+    def places(self, form: Form, group: Group) -> dict[Axis, Node]:
+        """Which element of each axis of a group's own a form reads."""
+        terms = (term for term in form.terms if self.group[term.name] in (group, *group.ancestors))
+        return {axis: place for t in terms for axis, place in t.at if axis in group.own and isinstance(place, Node)}
+
     @cached_property
-    def eliminated(self) -> dict[int, tuple[Node, Call]]:
-        """Of each group its matrix, those of what was integrated before it counted in, and its elimination."""
+    def eliminated(self) -> dict[int, Elimination]:
+        """Of each group its elimination, with what is left of those that were integrated before it."""
         place = {name: at for at, group in enumerate(self.groups) for name in group.names}
-        left = [list[Node]() for _ in self.groups]
+        squares, left = [list[Placed]() for _ in self.groups], [list[Node]() for _ in self.groups]
         for each in self.squares:
-            first = min(place[name] for name in each.square.form.names)
-            left[first].append(self.gram(each, self.groups[first]))
-        found = dict[int, tuple[Node, Call]]()
+            squares[min(place[name] for name in each.square.form.names)].append(each)
+        found = dict[int, Elimination]()
         for at, group in enumerate(self.groups):
-            matrix = build.add(*left[at]) if left[at] else self.nothing(group)
-            matrix = build.spread(matrix, (group.row, group.column, *ordered(group.own)))
-            parent = group.parent
-            one, other = (ONE, ONE_TOO) if parent is None else (parent.row, parent.column)
-            results: Results = (((one, other), "real"), ((), "real"))
-            if group.chain is not None:
-                call = Call("kernel", f"{CHAIN}:eliminate_chain", self.told(group, group.chain, matrix), results, ())
+            if group.apart is None:
+                found[at] = self.together(group, [*left[at], *(self.gram(each, group) for each in squares[at])])
             else:
-                given = ((matrix, (group.row, group.column), ""), *self.prior(group))
-                call = Call("kernel", f"{KERNELS}:eliminate", given, results, self.size(group))
-            if parent is not None:
-                left[self.groups.index(parent)].append(build.reduce("sum", Part(call, 0), group.left - parent.own))
-            found[at] = matrix, call
+                found[at], rest = self.apart(group, squares[at])
+                for each in rest:
+                    squares[min((place[name] for name in each.square.form.names), default=0)].append(each)
+            if group.parent is not None:
+                rest = build.reduce("sum", found[at].rest, group.left - group.parent.own)
+                left[self.groups.index(group.parent)].append(rest)
         return found
+
+    def together(self, group: Group, parts: Sequence[Node]) -> Elimination:
+        """By one matrix over the group's numbers and its ancestors'. parts: what it is the sum of."""
+        matrix = build.add(*parts) if parts else self.nothing(group)
+        matrix = build.spread(matrix, (group.row, group.column, *ordered(group.own)))
+        results = self.results(group)
+        if group.chain is not None:
+            given = self.told(group, group.chain, matrix)
+            return Elimination(given, Call("kernel", f"{CHAIN}:eliminate_chain", given, results, ()))
+        given = ((matrix, (group.row, group.column), ""), *self.prior(group))
+        return Elimination(given, Call("kernel", f"{KERNELS}:eliminate", given, results, self.size(group)))
+
+    def apart(self, group: Group, squares: Sequence[Placed]) -> tuple[Elimination, list[Placed]]:
+        """By a matrix over the numbers of each element and one over these and what is left; and what is left of the squares."""
+        assert group.apart is not None
+        own, own_too = Axis("q", "event", self.number_of([group])), Axis("q'", "event", self.number_of([group]))
+        column = ONE_TOO if group.parent is None else group.parent.column
+        blocks = [self.table(each, group, [group], [group], (own, own_too), (False, False)) for each in squares]
+        crossed = [self.table(each, group, [group], group.ancestors, (own, column), (False, True)) for each in squares]
+        along = (group.apart, *ordered(group.left))
+        given = (
+            (build.spread(build.add(*blocks), (*along, own, own_too)), (group.apart, own, own_too), ""),
+            (build.spread(build.add(*crossed), (*along, own, column)), (group.apart, own, column), ""),
+            *((node, (group.apart, *axes), name) for node, axes, name in self.prior(group)),
+        )
+        call = Call("kernel", f"{APART}:eliminate_apart", given, self.results(group), ())
+        rest = [replace(each, square=replace(each.square, form=without(each.square.form, group.names))) for each in squares]
+        if group.parent is not None:
+            return Elimination(given, call), rest
+        outside = Group(group.left, ())
+        constants = (self.table(each, outside, (), (), (ONE, ONE_TOO)) for each in rest)
+        return Elimination(given, call, (*constants,)), []
+
+    def results(self, group: Group) -> Results:
+        one, other = (ONE, ONE_TOO) if group.parent is None else (group.parent.row, group.parent.column)
+        return (((one, other), "real"), ((), "real"))
 
     def nothing(self, group: Group) -> Node:
         """The matrix where no square reads a group."""
-        zeros = [self.vector(Form(build.node(0.0)), group, axis, build.node(0.0)) for axis in (group.row, group.column)]
+        zeros = [self.vector(Form(build.node(0.0)), every_of(group), axis, build.node(0.0)) for axis in (group.row, group.column)]
         return build.apply("wide", build.mul(*zeros))
 
     def prior(self, group: Group) -> list[tuple[Node, tuple[Axis, ...], str]]:
@@ -183,7 +289,7 @@ class Block:
             for target, axis in ((rows, group.column), (loads, noise)):
                 if target is rows:
                     laid = self.laid(form)
-                    vector = self.vector(laid, group, axis, laid.offset)
+                    vector = self.vector(laid, every_of(group), axis, laid.offset)
                 else:
                     vector = noise_of(form, chain, axis)
                 vector = build.rename(build.spread(vector, events), self.seeds[name])
@@ -208,44 +314,76 @@ class Block:
         kept = frozenset.intersection(*(group.left for group in roots))
         parts = list[Node]()
         for at, group in enumerate(self.groups):
-            _, call = self.eliminated[at]
+            found = self.eliminated[at]
             if group.parent is None:
-                rest = build.pick(Part(call, 0), {ONE: build.node(0), ONE_TOO: build.node(0)})
+                rest = build.pick(found.rest, {ONE: build.node(0), ONE_TOO: build.node(0)})
                 parts.append(build.reduce("sum", build.mul(-0.5, rest), group.left - kept))
-            parts.append(build.neg(build.reduce("sum", Part(call, 1), group.left - kept)))
+            parts.append(build.neg(build.reduce("sum", found.half, group.left - kept)))
         return build.add(*parts), kept
 
     @cached_property
-    def posterior(self) -> dict[int, tuple[Node, Node, Axis, Axis]]:
-        """Of each group the means and covariances of its numbers and its ancestors', along two axes."""
-        found = dict[int, tuple[Node, Node, Axis, Axis]]()
+    def posterior(self) -> dict[int, Posterior]:
+        """Of each group's numbers and its ancestors'; of a group apart of its own, and how these vary with its ancestors'."""
+        found = dict[int, Posterior]()
         for at in reversed(range(len(self.groups))):
-            group, (matrix, _) = self.groups[at], self.eliminated[at]
+            group, given = self.groups[at], [*self.eliminated[at].given]
             row, column = Axis("e", "event"), Axis("e'", "event")
-            chain = group.chain
-            given: list[tuple[Node, tuple[Axis, ...], str]] = (
-                [(matrix, (group.row, group.column), ""), *self.prior(group)]
-                if chain is None
-                else [*self.told(group, chain, matrix)]
-            )
-            if group.parent is not None:
-                mean, covariance, above, beside = found[self.groups.index(group.parent)]
-                given += [(mean, (above,), "mean"), (covariance, (above, beside), "covariance")]
-            lead = () if chain is None else (chain.axis,)
-            results: Results = (((*lead, row), "real"), ((*lead, row, column), "real"))
-            kernel = f"{KERNELS}:moments" if chain is None else f"{CHAIN}:moments_of_chain"
-            call = Call("kernel", kernel, tuple(given), results, self.size(group) if chain is None else ())
-            found[at] = Part(call, 0), Part(call, 1), row, column
+            parent = None if group.parent is None else found[self.groups.index(group.parent)]
+            if parent is not None:
+                given += [(parent.mean, (parent.row,), "mean"), (parent.covariance, (parent.row, parent.column), "covariance")]
+            lead = group.chain.axis if group.chain is not None else group.apart
+            along = () if lead is None else (lead,)
+            results: Results = (((*along, row), "real"), ((*along, row, column), "real"))
+            beside = Axis("r", "event")
+            if group.apart is not None:
+                kernel, results = f"{APART}:moments_apart", (*results, ((*along, row, beside), "real"))
+            else:
+                kernel = f"{KERNELS}:moments" if group.chain is None else f"{CHAIN}:moments_of_chain"
+            call = Call("kernel", kernel, tuple(given), results, self.size(group) if lead is None else ())
+            across = Part(call, 2) if group.apart is not None and parent is not None else None
+            found[at] = Posterior(Part(call, 0), Part(call, 1), row, column, across, beside)
         return found
 
     def moments(self, form: Form) -> Moments:
         """Of the part of a form that reads latents of this block; the offset is none of it."""
-        form = self.laid(Form(build.node(0.0), form.terms))
         at = min(self.groups.index(self.group[term.name]) for term in form.terms)
-        mean, covariance, row, column = self.posterior[at]
-        vector = build.apply("wide", self.vector(form, self.groups[at], row, None))
-        other = build.rename(vector, {row: column})
-        return Moments(build.contract((vector, mean), (row,)), build.contract((vector, covariance, other), (row, column)))
+        group, found = self.groups[at], self.posterior[at]
+        places = {axis: place for axis, place in self.places(form, group).items() if place is not build.position(axis)}
+        mean, covariance = build.pick(found.mean, places), build.pick(found.covariance, places)
+        laid = self.laid(Form(build.node(0.0), form.terms))
+        if group.apart is None:
+            vector = build.apply("wide", self.vector(laid, every_of(group), found.row, None))
+            return quadratic(vector, mean, covariance, found)
+        vector = build.apply("wide", self.vector(laid, (group,), found.row, None))
+        own = quadratic(vector, mean, covariance, found)
+        above = without(form, group.names)
+        if not above.terms or found.across is None:
+            return own
+        rest = self.moments(above)
+        others = build.apply("wide", self.vector(laid, group.ancestors, found.beside, None))
+        both = build.contract((vector, build.pick(found.across, places), others), (found.row, found.beside))
+        return Moments(build.add(own.mean, rest.mean), build.add(own.variance, rest.variance, build.mul(2.0, both)))
+
+
+def by_index(each: Placed) -> bool:
+    """Whether one of the elements that a square reads is where an index points."""
+    places = [(axis, place) for term in each.square.form.terms for axis, place in term.at]
+    return any(isinstance(place, Node) and place is not build.position(axis) for axis, place in places)
+
+
+def every_of(group: Group) -> tuple[Group, ...]:
+    return (group, *group.ancestors)
+
+
+def quadratic(vector: Node, mean: Node, covariance: Node, found: Posterior) -> Moments:
+    """Of a sum of numbers, each times an entry of a vector."""
+    row, column = found.row, found.column
+    other = build.rename(vector, {row: column})
+    return Moments(build.contract((vector, mean), (row,)), build.contract((vector, covariance, other), (row, column)))
+
+
+def without(form: Form, names: Collection[str]) -> Form:
+    return Form(form.offset, tuple(term for term in form.terms if term.name not in names))
 
 
 def step(chain: Chain, name: str) -> Placed:

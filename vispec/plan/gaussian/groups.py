@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from vispec.plan.gaussian.chains import Chain, NoChainError
 from vispec.plan.gaussian.squares import Square
 from vispec.program import build
-from vispec.program.axis import Axis
+from vispec.program.axis import Axis, ordered
 from vispec.program.cost import Numbers
 
 
@@ -23,21 +23,22 @@ class Placed:
 @dataclass
 class Group:
     """Latents that have elements of their own along the same axes, or the states of a chain. parent: what is integrated next of
-    all that it couples; ancestors: that, and what that couples, and so on. row, column: along its numbers, its ancestors'
-    numbers, and 1."""
+    all that it couples; ancestors: that, and what that couples, and so on. apart: one of its axes, of which squares read elements
+    by index; given the ancestors these are independent. row, column: along its numbers, its ancestors' numbers, and 1."""
 
     own: frozenset[Axis]
     names: tuple[str, ...]
     chain: Chain | None = None
     parent: Group | None = None
     ancestors: tuple[Group, ...] = ()
+    apart: Axis | None = None
     row: Axis = field(default_factory=lambda: Axis("e", "event"))
     column: Axis = field(default_factory=lambda: Axis("e'", "event"))
 
     @property
     def left(self) -> frozenset[Axis]:
         """The axes that are left when it is integrated."""
-        return self.own if self.chain is None else self.own - {self.chain.axis}
+        return self.own - {self.apart if self.chain is None else self.chain.axis}
 
 
 def coupled(squares: Sequence[Placed], names: Sequence[str]) -> list[tuple[str, ...]]:
@@ -56,12 +57,25 @@ def all_own(squares: Sequence[Placed], name: str, axis: Axis) -> bool:
     return all(dict(term.at)[axis] is build.position(axis) and axis in each.axes for term, each in terms)
 
 
+def pointed(squares: Sequence[Placed], axes: Mapping[str, tuple[Axis, ...]], dense: Mapping[str, set[Axis]]) -> dict[str, Axis]:
+    """Of latents an axis along which no square reads two elements, though some read one by index; taken out of `dense`."""
+    found = dict[str, Axis]()
+    for axis in ordered({axis for of in dense.values() for axis in of}):
+        names = [name for name, own in axes.items() if axis in own]
+        terms = ([term for term in each.square.form.terms if term.name in names] for each in squares)
+        places = [{dict(term.at)[axis] for term in own} for own in terms]
+        if all(len(at) < 2 and not any(isinstance(place, Axis) for place in at) for at in places) and not {*names} & {*found}:
+            found |= dict.fromkeys(names, axis)
+    return found
+
+
 def ordered_groups(
     axes: Mapping[str, tuple[Axis, ...]],
     dense: dict[str, set[Axis]],
     squares: Sequence[Placed],
     numbers: Numbers,
     chains: Mapping[str, Chain],
+    apart: Mapping[str, Axis],
 ) -> list[Group]:
     """The deepest first, and states of chains after what their elements have. Raises NoChainError. Where two that are coupled
     have each elements of their own that the other has not, one of them is integrated for all of these at once, the one with
@@ -69,16 +83,24 @@ def ordered_groups(
     while True:
         own = {name: frozenset(of) - dense[name] for name, of in axes.items()}
         kinds = dict.fromkeys((own[name], chains.get(name)) for name in own)
-        ordered = sorted(kinds, key=lambda kind: (-len(kind[0]), kind[1] is not None, sorted(a.serial for a in kind[0])))
-        groups = [
-            Group(each, tuple(n for n in own if own[n] == each and chains.get(n) is chain), chain) for each, chain in ordered
-        ]
+        order = sorted(kinds, key=lambda kind: (-len(kind[0]), kind[1] is not None, sorted(a.serial for a in kind[0])))
+        groups = list[Group]()
+        for each, chain in order:
+            names = tuple(n for n in own if own[n] == each and chains.get(n) is chain)
+            groups.append(Group(each, names, chain, apart=next((apart[n] for n in names if apart.get(n) in each), None)))
         clash = linked(groups, squares)
         if clash is None:
+            for group in groups:
+                if any(other.parent is group for other in groups):
+                    group.apart = None  # what is left of others has all of its numbers at once
             return groups
         one, other = clash
         if one.chain or other.chain:
             raise NoChainError
+        if one.apart in other.own:  # both are needed for each element, and the elements of one are all gone
+            for name, own in axes.items():
+                dense[name] |= {one.apart} & {*own}
+            continue
         sides = [(one, one.own - other.own), (other, other.own - one.own)]
         less, extra = min(sides, key=lambda side: (numbers.elements(side[1]), -len(side[0].own)))
         for name in less.names:
