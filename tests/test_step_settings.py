@@ -17,9 +17,9 @@ from vispec.source import Source
 from vispec.syntax.format import format_tree
 from vispec.syntax.parse import parse
 from vispec.train.errors import OptionError, RunError
+from vispec.train.loop import fit as loop
 from vispec.train.loop.average import Average
 from vispec.train.loop.by_tokens import by_tokens
-from vispec.train.loop import fit as loop
 from vispec.train.loop.fit import fit
 from vispec.train.loop.half import ABSENT, in_halves
 from vispec.train.setup.settings import Settings, parse_setting, read_settings

@@ -43,6 +43,8 @@ class Symbols:
         if axis.kind == "joint":
             values, *along = axis.of
             return power(self.of(values), self.elements(along))
+        if axis.of:
+            return self.elements(axis.of)
         return Size.of(f"|{axis.hint}|") if axis.size is None else axis.size.given(self.sizes)
 
     def first(self, axes: Iterable[Axis]) -> None:

@@ -25,8 +25,8 @@ class Axis:
 
     lengths: where elements differ in number, how many count, over axes of its own: what is added up, multiplied or compared
     along the axis is over these alone. like: an axis with as many elements (the values of an index into a plate, a copy).
-    of: the axes whose joint values a joint axis numbers; or one that has `more` elements fewer. serial: when it was made,
-    which orders axes of one kind."""
+    of: the axes whose joint values a joint axis numbers; or those that an event's axis runs through, where their
+    sizes are not known; or one that has `more` elements fewer. serial: when it was made, which orders axes of one kind."""
 
     hint: str
     kind: Kind

@@ -31,6 +31,8 @@ class Numbers:
         if origin.kind == "joint":
             values, *along = origin.of
             return self.of(values) ** prod(self.of(each) for each in along)
+        if origin.of:
+            return self.elements(origin.of)
         if origin.size is None:
             return self.typical
         try:

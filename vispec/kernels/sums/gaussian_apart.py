@@ -13,8 +13,8 @@ def eliminate_apart(own: Tensor, cross: Tensor, prior: Tensor | None = None) -> 
     """What is left of a sum of squares after the numbers of A elements are integrated out, and half the logarithm of a
     determinant.
 
-    own (..., A, q, q): Σ r rᵀ of forms r over the q numbers of each element, which are standard normal besides, those aside that
-    prior (..., A, q) has as 0. cross (..., A, q, R): over these and what is left, 1 being the last of it. Gives what the
+    own (..., A, q, q): Σ r rᵀ of forms r over the q numbers of each element, which are standard normal besides, those aside
+    that prior (..., A, q) has as 0. cross (..., A, q, R): over these and what is left, 1 being the last of it. Gives what the
     elements add to the sum of squares over what is left, (..., R, R), and ½ log |own + 1| (...), over all of them, in units of
     2π for numbers without a law. nan where one of them is not positive definite. No (A, R, R) is ever there."""
     return EliminatedApart.apply(own, cross, prior)  # type: ignore[return-value]
@@ -53,8 +53,8 @@ def moments_apart(
     mean: Tensor | None = None,
     covariance: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Posterior means (..., A, q) and covariances (..., A, q, q) of the numbers that `eliminate_apart` integrates out, and their
-    covariances with what is left (..., A, q, R - 1), from its mean (..., R - 1) and covariance (..., R - 1, R - 1)."""
+    """Posterior means (..., A, q) and covariances (..., A, q, q) of the numbers that `eliminate_apart` integrates out, and
+    their covariances with what is left (..., A, q, R - 1), from its mean (..., R - 1) and covariance (..., R - 1, R - 1)."""
     factor, failed = torch.linalg.cholesky_ex(with_prior(own, prior, own.shape[-1]))
     half = inverse_factor(factor).masked_fill(failed[..., None, None] > 0, torch.nan)
     inverse = half.mT @ half

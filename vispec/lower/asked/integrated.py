@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from vispec.lower.bound import combined, total
 from vispec.plan.conjugate.families import Posterior
 from vispec.plan.conjugate.integrate import latents_of, posterior
-from vispec.plan.gaussian.block import Moments
 from vispec.plan.gaussian.integrate import moments
+from vispec.plan.gaussian.moments import Moments
 from vispec.plan.held.joint import joint
 from vispec.plan.held.setting import Setting, setting
 from vispec.plan.order.refuse import IntractableError

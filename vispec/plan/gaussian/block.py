@@ -17,6 +17,7 @@ from functools import cached_property
 from vispec.plan.gaussian.chains import Chain, NoChainError
 from vispec.plan.gaussian.groups import Group, Placed, all_own, ordered_groups, pointed
 from vispec.plan.gaussian.pieces import Piece, Sums, number, piece
+from vispec.plan.gaussian.sizes import merged, sum_of
 from vispec.plan.gaussian.squares import KERNELS, Square
 from vispec.program import build
 from vispec.program.affine.forms import Form, Term, added, dense_along, densified
@@ -32,17 +33,9 @@ ONE, ONE_TOO = Axis("1", "event", Size.of(1)), Axis("1'", "event", Size.of(1))
 
 
 @dataclass(frozen=True)
-class Moments:
-    """Of a value that is affine in the latents: its posterior mean and variance."""
-
-    mean: Node
-    variance: Node
-
-
-@dataclass(frozen=True)
 class Elimination:
-    """A group integrated out. given: what the kernel takes; rest: what it leaves of the sum of squares; half: half the logarithm
-    of a determinant."""
+    """A group integrated out. given: what the kernel takes; rest: what it leaves of the sum of squares; half: half the
+    logarithm of a determinant."""
 
     given: tuple[tuple[Node, tuple[Axis, ...], str], ...]
     call: Call
@@ -55,19 +48,6 @@ class Elimination:
     @property
     def half(self) -> Node:
         return Part(self.call, 1)
-
-
-@dataclass(frozen=True)
-class Posterior:
-    """The mean along `row`, the covariance along `row` and `column`; across: that with the ancestors' numbers, along `row` and
-    `beside`, of a group apart."""
-
-    mean: Node
-    covariance: Node
-    row: Axis
-    column: Axis
-    across: Node | None
-    beside: Axis
 
 
 class Block:
@@ -114,7 +94,7 @@ class Block:
     def column(self, name: str) -> Axis | None:
         """The axis of all numbers that a latent has for an element of its group; None where that is one."""
         seeds = [*self.seeds[name].values()]
-        return None if not seeds else seeds[0] if len(seeds) == 1 else Axis(name, "event", size_of(seeds))
+        return merged(name, seeds)
 
     def number_of(self, groups: Sequence[Group], more: int = 0) -> Size | None:
         """How many columns groups have, and more, where that is known."""
@@ -173,8 +153,8 @@ class Block:
         names: tuple[Axis, Axis],
         last: tuple[bool, bool] = (True, True),
     ) -> Node:
-        """Σ form formᵀ over the elements that a group has not for itself, for the numbers of some groups and of others, where an
-        index says whose they are; of a linear form what makes -½ of it the form."""
+        """Σ form formᵀ over the elements that a group has not for itself, for the numbers of some groups and of others, where
+        an index says whose they are; of a linear form what makes -½ of it the form."""
         form, over = each.square.form, each.axes - group.own
         at = tuple((axis, place) for axis, place in self.places(form, group).items() if place is not build.position(axis))
         sums = Sums(over, build.both(*(build.inside(axis) for axis in ordered(each.axes - over))), at)
@@ -211,8 +191,9 @@ class Block:
                 found[at] = self.together(group, [*left[at], *(self.gram(each, group) for each in squares[at])])
             else:
                 found[at], rest = self.apart(group, squares[at])
-                for each in rest:
-                    squares[min((place[name] for name in each.square.form.names), default=0)].append(each)
+                for each in rest:  # what is free of all latents counts at any that is left
+                    after = [place[name] for name in each.square.form.names]
+                    squares[min(after or [self.groups.index(group.parent or group)])].append(each)
             if group.parent is not None:
                 rest = build.reduce("sum", found[at].rest, group.left - group.parent.own)
                 left[self.groups.index(group.parent)].append(rest)
@@ -236,10 +217,10 @@ class Block:
         column = ONE_TOO if group.parent is None else group.parent.column
         blocks = [self.table(each, group, [group], [group], (own, own_too), (False, False)) for each in squares]
         crossed = [self.table(each, group, [group], group.ancestors, (own, column), (False, True)) for each in squares]
-        along = (group.apart, *ordered(group.left))
+        along, nothing = (group.apart, *ordered(group.left)), build.apply("wide", build.node(0.0))
         given = (
-            (build.spread(build.add(*blocks), (*along, own, own_too)), (group.apart, own, own_too), ""),
-            (build.spread(build.add(*crossed), (*along, own, column)), (group.apart, own, column), ""),
+            (build.spread(build.add(nothing, *blocks), (*along, own, own_too)), (group.apart, own, own_too), ""),
+            (build.spread(build.add(nothing, *crossed), (*along, own, column)), (group.apart, own, column), ""),
             *((node, (group.apart, *axes), name) for node, axes, name in self.prior(group)),
         )
         call = Call("kernel", f"{APART}:eliminate_apart", given, self.results(group), ())
@@ -256,7 +237,8 @@ class Block:
 
     def nothing(self, group: Group) -> Node:
         """The matrix where no square reads a group."""
-        zeros = [self.vector(Form(build.node(0.0)), every_of(group), axis, build.node(0.0)) for axis in (group.row, group.column)]
+        zero, groups = build.node(0.0), every_of(group)
+        zeros = [self.vector(Form(zero), groups, axis, zero) for axis in (group.row, group.column)]
         return build.apply("wide", build.mul(*zeros))
 
     def prior(self, group: Group) -> list[tuple[Node, tuple[Axis, ...], str]]:
@@ -321,49 +303,6 @@ class Block:
             parts.append(build.neg(build.reduce("sum", found.half, group.left - kept)))
         return build.add(*parts), kept
 
-    @cached_property
-    def posterior(self) -> dict[int, Posterior]:
-        """Of each group's numbers and its ancestors'; of a group apart of its own, and how these vary with its ancestors'."""
-        found = dict[int, Posterior]()
-        for at in reversed(range(len(self.groups))):
-            group, given = self.groups[at], [*self.eliminated[at].given]
-            row, column = Axis("e", "event"), Axis("e'", "event")
-            parent = None if group.parent is None else found[self.groups.index(group.parent)]
-            if parent is not None:
-                given += [(parent.mean, (parent.row,), "mean"), (parent.covariance, (parent.row, parent.column), "covariance")]
-            lead = group.chain.axis if group.chain is not None else group.apart
-            along = () if lead is None else (lead,)
-            results: Results = (((*along, row), "real"), ((*along, row, column), "real"))
-            beside = Axis("r", "event")
-            if group.apart is not None:
-                kernel, results = f"{APART}:moments_apart", (*results, ((*along, row, beside), "real"))
-            else:
-                kernel = f"{KERNELS}:moments" if group.chain is None else f"{CHAIN}:moments_of_chain"
-            call = Call("kernel", kernel, tuple(given), results, self.size(group) if lead is None else ())
-            across = Part(call, 2) if group.apart is not None and parent is not None else None
-            found[at] = Posterior(Part(call, 0), Part(call, 1), row, column, across, beside)
-        return found
-
-    def moments(self, form: Form) -> Moments:
-        """Of the part of a form that reads latents of this block; the offset is none of it."""
-        at = min(self.groups.index(self.group[term.name]) for term in form.terms)
-        group, found = self.groups[at], self.posterior[at]
-        places = {axis: place for axis, place in self.places(form, group).items() if place is not build.position(axis)}
-        mean, covariance = build.pick(found.mean, places), build.pick(found.covariance, places)
-        laid = self.laid(Form(build.node(0.0), form.terms))
-        if group.apart is None:
-            vector = build.apply("wide", self.vector(laid, every_of(group), found.row, None))
-            return quadratic(vector, mean, covariance, found)
-        vector = build.apply("wide", self.vector(laid, (group,), found.row, None))
-        own = quadratic(vector, mean, covariance, found)
-        above = without(form, group.names)
-        if not above.terms or found.across is None:
-            return own
-        rest = self.moments(above)
-        others = build.apply("wide", self.vector(laid, group.ancestors, found.beside, None))
-        both = build.contract((vector, build.pick(found.across, places), others), (found.row, found.beside))
-        return Moments(build.add(own.mean, rest.mean), build.add(own.variance, rest.variance, build.mul(2.0, both)))
-
 
 def by_index(each: Placed) -> bool:
     """Whether one of the elements that a square reads is where an index points."""
@@ -373,13 +312,6 @@ def by_index(each: Placed) -> bool:
 
 def every_of(group: Group) -> tuple[Group, ...]:
     return (group, *group.ancestors)
-
-
-def quadratic(vector: Node, mean: Node, covariance: Node, found: Posterior) -> Moments:
-    """Of a sum of numbers, each times an entry of a vector."""
-    row, column = found.row, found.column
-    other = build.rename(vector, {row: column})
-    return Moments(build.contract((vector, mean), (row,)), build.contract((vector, covariance, other), (row, column)))
 
 
 def without(form: Form, names: Collection[str]) -> Form:
@@ -399,36 +331,10 @@ def noise_of(form: Form, chain: Chain, axis: Axis) -> Node:
     parts, terms = list[tuple[Node, Axis | None]](), {term.name: term for term in form.terms}
     for name, events in chain.noise.items():
         seeds = {event: dense_along(event) for event in events}
-        own = (
-            None
-            if not seeds
-            else next(iter(seeds.values()))
-            if len(seeds) == 1
-            else Axis(name, "event", size_of([*seeds.values()]))
-        )
+        own = merged(name, [*seeds.values()])
         node: Node = build.node(0.0)
         if name in terms:
             node = densified(terms[name], [*seeds], seeds).coefficient
         laid = build.spread(node, [*seeds.values()])
         parts.append((laid if own is None else build.merge(laid, [*seeds.values()], own), own))
     return build.concat(parts, axis)
-
-
-def sum_of(axes: Sequence[Axis | None]) -> Size | None:
-    """How many elements they have one after the other, None being one, where that is known."""
-    found = Size.of(0)
-    for axis in axes:
-        if axis is not None and axis.origin.size is None:
-            return None
-        found = found + (Size.of(1) if axis is None or axis.origin.size is None else axis.origin.size)
-    return found
-
-
-def size_of(axes: Sequence[Axis]) -> Size | None:
-    """The product of their sizes, where all are known."""
-    found = Size.of(1)
-    for axis in axes:
-        if axis.origin.size is None:
-            return None
-        found = found * axis.origin.size
-    return found

@@ -23,8 +23,8 @@ class Placed:
 @dataclass
 class Group:
     """Latents that have elements of their own along the same axes, or the states of a chain. parent: what is integrated next of
-    all that it couples; ancestors: that, and what that couples, and so on. apart: one of its axes, of which squares read elements
-    by index; given the ancestors these are independent. row, column: along its numbers, its ancestors' numbers, and 1."""
+    all that it couples; ancestors: that, and what that couples, and so on. apart: one of its axes, of which squares read
+    elements by index; given the ancestors these are independent. row, column: along its numbers, its ancestors', and 1."""
 
     own: frozenset[Axis]
     names: tuple[str, ...]

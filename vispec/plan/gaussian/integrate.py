@@ -8,9 +8,10 @@ from typing import TypeVar
 
 from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, ThenLaw, by_position
 from vispec.factors.make import Factors
-from vispec.plan.gaussian.block import Block, Moments, step
+from vispec.plan.gaussian.block import Block, step
 from vispec.plan.gaussian.chains import Chain, NoChainError, chains_in
 from vispec.plan.gaussian.groups import Placed, coupled
+from vispec.plan.gaussian.moments import Moments, Posteriors
 from vispec.plan.gaussian.squares import Square, Squares
 from vispec.plan.order.problem import Factor
 from vispec.program import build
@@ -139,9 +140,10 @@ def only(form: Form, names: Sequence[str]) -> Form:
 
 def answers(asked: dict[Call, Form], blocks: list[Block]) -> dict[Node, Node]:
     """The mean and the variance of each value, over blocks that are independent."""
-    found = dict[Node, Node]()
+    found, posteriors = dict[Node, Node](), [Posteriors(block) for block in blocks]
     for call, form in asked.items():
-        parts = [block.moments(own) for block in blocks if (own := only(form, [*block.axes])).terms]
+        told = ((each, only(form, [*each.block.axes])) for each in posteriors)
+        parts = [each.of(own) for each, own in told if own.terms]
         mean, variance = (
             build.add(build.node(0.0), *nodes) for nodes in ([p.mean for p in parts], [p.variance for p in parts])
         )

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 from vispec.program import build
 from vispec.program.affine.forms import Term, dense_along
-from vispec.program.axis import Axis, ordered
+from vispec.program.axis import Axis, copy, ordered
 from vispec.program.node import Node
 from vispec.program.pointed import added_at
-
 
 Entry = tuple[Node, tuple[tuple[Axis, Node], ...]]
 
@@ -20,8 +19,8 @@ Entry = tuple[Node, tuple[tuple[Axis, Node], ...]]
 class Piece:
     """What a form has along one axis of a latent's numbers, or of several; where it is one number there are none.
 
-    terms: coefficients, each with the axes along which it reads one element, and which. seeds: one axis for each of the latent's
-    that counts here. own: the one axis of all numbers."""
+    terms: coefficients, each with the axes along which it reads one element, and which. seeds: one axis for each of the
+    latent's that counts here. own: the one axis of all numbers."""
 
     terms: tuple[Entry, ...]
     seeds: tuple[Axis, ...] = ()
@@ -30,7 +29,7 @@ class Piece:
     def copied(self) -> Piece:
         """Along axes of its own, for the other side of a product."""
         pairs = {seed: dense_along(seed) for seed in self.seeds}
-        own = None if self.own is None else pairs.get(self.own) or Axis(self.own.hint, "event", self.own.origin.size)
+        own = None if self.own is None else pairs.get(self.own) or copy(self.own)
         terms = ((build.rename(node, pairs), tuple((pairs[seed], place) for seed, place in at)) for node, at in self.terms)
         return Piece(tuple(terms), tuple(pairs.values()), own)
 
@@ -62,18 +61,16 @@ class Sums:
 
     def table(self, rows: Sequence[Piece], columns: Sequence[Piece], row: Axis, column: Axis) -> Node:
         """Of products of each two, one after the other along two axes."""
-        across, known = {id(each): each.copied() for each in (*rows, *columns)}, dict[tuple[int, int], Node]()
+        across, known = {each: each.copied() for each in (*rows, *columns)}, dict[tuple[Piece, Piece], Node]()
         for one in rows:
             for other in columns:
-                key, swapped = (id(one), id(other)), (id(other), id(one))
-                known[key] = (
-                    build.rename(known[swapped], exchanged((one, other), across))
-                    if swapped in known
-                    else self.products(one, across[id(other)])
+                turned = known.get((other, one))
+                known[one, other] = (
+                    self.products(one, across[other])
+                    if turned is None
+                    else build.rename(turned, {across[one].own: one.own, other.own: across[other].own})
                 )
-        lines = [
-            (joined([(known[id(one), id(other)], across[id(other)].own) for other in columns], column), one.own) for one in rows
-        ]
+        lines = [(joined([(known[one, other], across[other].own) for other in columns], column), one.own) for one in rows]
         return joined(lines, row)
 
     def products(self, one: Piece, other: Piece) -> Node:
@@ -98,14 +95,9 @@ class Sums:
         return added_at(node, by, ordered(self.over))
 
 
-def exchanged(pair: tuple[Piece, Piece], copies: Mapping[int, Piece]) -> dict[Axis, Axis]:
-    """Of a block the axes' names in its transpose."""
-    one, other = pair
-    names = {(copy := copies[id(one)]).own: one.own, other.own: copies[id(other)].own}
-    return {old: new for old, new in names.items() if old is not None and new is not None}
-
-
 def joined(parts: Sequence[tuple[Node, Axis | None]], axis: Axis) -> Node:
     """One after the other along an axis."""
-    ((alone, own),) = parts if len(parts) == 1 else ((None, None),)
-    return build.rename(alone, {own: axis}) if alone is not None and own is not None else build.concat(parts, axis)
+    if len(parts) > 1:
+        return build.concat(parts, axis)
+    ((alone, own),) = parts
+    return build.spread(alone, (axis,)) if own is None else build.rename(alone, {own: axis})

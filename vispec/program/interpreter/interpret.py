@@ -89,6 +89,8 @@ class World:
         if origin.kind == "joint":
             values, *rest = origin.of
             return self.extent(values) ** fold(lambda n, each: n * self.extent(each), rest, 1)
+        if origin.of:
+            return fold(lambda n, each: n * self.extent(each), origin.of, 1)
         assert origin.size is not None, f"nothing says how many elements {axis} has"
         return origin.size.value(self.sizes)
 

@@ -214,6 +214,9 @@ class Writer:
             values, *along = map(self.extent, origin.of)
             cells = binary(TERM, along[0], *(("*", each) for each in along[1:])) if len(along) > 1 else along[0]
             return binary(POWER, values, ("**", cells))
+        if origin.of:
+            first, *more = map(self.extent, origin.of)
+            return binary(TERM, first, *(("*", each) for each in more))
         if isinstance(origin.lengths, Input):
             longest = method(self.named(origin.lengths), "max")
             return call("int", longest)

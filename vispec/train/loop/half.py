@@ -2,8 +2,8 @@
 
 Parameters, gradients and what nets give are float32, and so are the sums of the model, which are in log space and need its
 digits; what a net is read at before its last layer stays narrow, as that layer is a product too. A module that is scored
-computes in float32 alone. So does one on a processor without instructions for bfloat16, where a fit says so: torch would have no
-LSTM there, and products that take fifty times as long.
+computes in float32 alone. So does one on a processor without instructions for bfloat16, where a fit says so: torch would have
+no LSTM there, and products that take fifty times as long.
 """
 
 from collections.abc import Callable
