@@ -37,7 +37,7 @@ def cells(module: Any, batch: dict[str, torch.Tensor], model: Any) -> list[tuple
 def filled(module: Any, batch: dict[str, torch.Tensor], name: str, at: tuple[int, ...], value: torch.Tensor) -> float:
     x, seen = batch[name].clone(), batch[f"{name}_observed"].clone()
     x[at], seen[at] = value, True
-    return float(module.log_prob(batch | {name: x, f"{name}_observed": seen})[at[0]])
+    return module.log_prob(batch | {name: x, f"{name}_observed": seen})[at[0]].item()
 
 
 @pytest.mark.parametrize("seed", SEEDS)

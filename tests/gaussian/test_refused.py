@@ -61,4 +61,4 @@ def test_a_matrix_that_is_too_large_is_refused_with_figures():
     with pytest.raises(SpecError) as refused:
         because(text, "u")
     assert {each.code for each in refused.value.diagnostics} == {"V723"}
-    assert "40,000 x 40,000 numbers, 25.6 GB" in refused.value.diagnostics[0].message
+    assert "20,000 x 20,000 numbers, 6.4 GB" in refused.value.diagnostics[0].message

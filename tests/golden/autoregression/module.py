@@ -26,7 +26,9 @@ from torch.nn import functional as F
 # sums.algebra: sampled
 # sums.enumeration: seeded
 # sums.gaussian: Eliminated
+# sums.gaussian: Gram
 # sums.gaussian: eliminate
+# sums.gaussian: gram
 # sums.gaussian: inverse_factor
 # sums.gaussian: moments
 # sums.gaussian: with_prior
@@ -163,8 +165,7 @@ class Autoregression(nn.Module):
         value_9 = torch.where(x_observed[:, :, None], value_8, 0.0)  # (row, t, t')
         joined = torch.cat([value_9, value_7.unsqueeze(-1)], -1)  # (row, t, e)
         joined_2 = torch.where(inside_t[:, :, None], joined, 0.0)  # (row, t, e)
-        wide_joined = joined_2.double()  # (row, t, e)
-        product = wide_joined.transpose(-2, -1) @ wide_joined  # (row, e, e')
+        gram_ = gram(joined_2.double())  # (row, e, e')
         any_t_4 = (inside_t & test).any(-1)  # (row,)
         difference_3 = torch.where(any_t_4, difference, 1.0)  # (row,)
         difference_4 = torch.where(any_t_3, difference_3, 1.0)  # (row,)
@@ -180,9 +181,8 @@ class Autoregression(nn.Module):
         ratio_11 = torch.where(x_observed[:, :, None], ratio_10, 0.0)  # (row, t, t')
         joined_3 = torch.cat([ratio_11, ratio_8.unsqueeze(-1)], -1)  # (row, t, e)
         joined_4 = torch.where(inside_t[:, :, None], joined_3, 0.0)  # (row, t, e)
-        wide_joined_2 = joined_4.double()  # (row, t, e)
-        product_2 = wide_joined_2.transpose(-2, -1) @ wide_joined_2  # (row, e, e')
-        eliminate_, eliminate_2 = eliminate(product_2 + product, size=x_observed.shape[1])  # (row, 1, 1'), (row,)
+        gram_2 = gram(joined_4.double())  # (row, e, e')
+        eliminate_, eliminate_2 = eliminate(gram_2 + gram_, size=x_observed.shape[1])  # (row, 1, 1'), (row,)
         eliminate_at = eliminate_[:, 0, 0]  # (row,)
         narrow = (-0.5 * eliminate_at - eliminate_2).to(self.one.dtype)  # (row,)
         any_t_5 = inside_t.any(-1)  # (row,)
@@ -260,8 +260,7 @@ class Autoregression(nn.Module):
         value_9 = torch.where(x_observed[:, :, None], value_8, 0.0)  # (row, t, t')
         joined = torch.cat([value_9, value_7.unsqueeze(-1)], -1)  # (row, t, e)
         joined_2 = torch.where(inside_t[:, :, None], joined, 0.0)  # (row, t, e)
-        wide_joined = joined_2.double()  # (row, t, e)
-        product = wide_joined.transpose(-2, -1) @ wide_joined  # (row, e, e')
+        gram_ = gram(joined_2.double())  # (row, e, e')
         any_t_4 = (inside_t & test).any(-1)  # (row,)
         difference_3 = torch.where(any_t_4, difference, 1.0)  # (row,)
         pow_3 = torch.where(any_t_3, difference_3, 1.0) ** 0.5  # (row,)
@@ -277,14 +276,13 @@ class Autoregression(nn.Module):
         ratio_11 = torch.where(x_observed[:, :, None], ratio_10, 0.0)  # (row, t, t')
         joined_3 = torch.cat([ratio_11, ratio_8.unsqueeze(-1)], -1)  # (row, t, e)
         joined_4 = torch.where(inside_t[:, :, None], joined_3, 0.0)  # (row, t, e)
-        wide_joined_2 = joined_4.double()  # (row, t, e)
-        product_2 = wide_joined_2.transpose(-2, -1) @ wide_joined_2  # (row, e, e')
-        moments_, moments_2 = moments(product_2 + product, size=x_observed.shape[1])  # (row, e), (row, e, e')
+        gram_2 = gram(joined_4.double())  # (row, e, e')
+        moments_, moments_2 = moments(gram_2 + gram_, size=x_observed.shape[1])  # (row, e), (row, e, e')
         wide_state_4 = state_4.double()  # (row, t, e)
-        product_3 = torch.einsum("rte,re->rt", wide_state_4, moments_)  # (row, t)
-        product_4 = torch.einsum("rte,rea,rta->rt", wide_state_4, moments_2, wide_state_4)  # (row, t)
-        sqrt = product_4.to(self.one.dtype).clamp(min=0.0).sqrt()  # (row, t)
-        return {"x": {"mean": state_1 + product_3.to(self.one.dtype), "sd": sqrt}}
+        product = torch.einsum("rte,re->rt", wide_state_4, moments_)  # (row, t)
+        product_2 = torch.einsum("rte,rea,rta->rt", wide_state_4, moments_2, wide_state_4)  # (row, t)
+        sqrt = product_2.to(self.one.dtype).clamp(min=0.0).sqrt()  # (row, t)
+        return {"x": {"mean": state_1 + product.to(self.one.dtype), "sd": sqrt}}
 
     @torch.no_grad()
     def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:
@@ -402,8 +400,7 @@ class Autoregression(nn.Module):
         value_9 = torch.where(x_observed[:, :, None], value_8, 0.0)  # (row, t, t')
         joined = torch.cat([value_9, value_7.unsqueeze(-1)], -1)  # (row, t, e)
         joined_2 = torch.where(inside_t[:, :, None], joined, 0.0)  # (row, t, e)
-        wide_joined = joined_2.double()  # (row, t, e)
-        product = wide_joined.transpose(-2, -1) @ wide_joined  # (row, e, e')
+        gram_ = gram(joined_2.double())  # (row, e, e')
         any_t_4 = (inside_t & test).any(-1)  # (row,)
         difference_3 = torch.where(any_t_4, difference, 1.0)  # (row,)
         difference_4 = torch.where(any_t_3, difference_3, 1.0)  # (row,)
@@ -419,19 +416,18 @@ class Autoregression(nn.Module):
         ratio_11 = torch.where(x_observed[:, :, None], ratio_10, 0.0)  # (row, t, t')
         joined_3 = torch.cat([ratio_11, ratio_8.unsqueeze(-1)], -1)  # (row, t, e)
         joined_4 = torch.where(inside_t[:, :, None], joined_3, 0.0)  # (row, t, e)
-        wide_joined_2 = joined_4.double()  # (row, t, e)
-        product_2 = wide_joined_2.transpose(-2, -1) @ wide_joined_2  # (row, e, e')
-        total_5 = product_2 + product  # (row, e, e')
+        gram_2 = gram(joined_4.double())  # (row, e, e')
+        total_5 = gram_2 + gram_  # (row, e, e')
         moments_, moments_2 = moments(total_5, size=x_observed.shape[1])  # (row, e), (row, e, e')
         wide_state_4 = state_4.double()  # (row, t, e)
-        product_3 = torch.einsum("rte,rea,rta->rt", wide_state_4, moments_2, wide_state_4)  # (row, t)
-        narrow_product = product_3.to(self.one.dtype)  # (row, t)
+        product = torch.einsum("rte,rea,rta->rt", wide_state_4, moments_2, wide_state_4)  # (row, t)
+        narrow_product = product.to(self.one.dtype)  # (row, t)
         test_2 = narrow_product > 0.0  # (row, t)
         narrow_product_2 = torch.where(test_2, narrow_product, 1.0)  # (row, t)
         sqrt = torch.where(test_2, narrow_product_2, 1.0).sqrt()  # (row, t)
         sqrt_2 = torch.where(test_2, sqrt, 1.0)  # (row, t)
-        product_4 = torch.einsum("rte,re->rt", wide_state_4, moments_)  # (row, t)
-        total_6 = state_1 + product_4.to(self.one.dtype)  # (row, t)
+        product_2 = torch.einsum("rte,re->rt", wide_state_4, moments_)  # (row, t)
+        total_6 = state_1 + product_2.to(self.one.dtype)  # (row, t)
         normal = normal_log_cdf(values["x"], total_6, sqrt_2)  # (row, t)
         normal_2 = normal.exp()  # (row, t)
         log_x_2 = normal_log_prob(values["x"], total_6, sqrt_2)  # (row, t)

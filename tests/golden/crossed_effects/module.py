@@ -31,6 +31,11 @@ from torch.nn import functional as F
 # sums.gaussian: inverse_factor
 # sums.gaussian: moments
 # sums.gaussian: with_prior
+# sums.gaussian_apart: EliminatedApart
+# sums.gaussian_apart: eliminate_apart
+# sums.gaussian_apart: moments_apart
+# sums.scatter: add_by_index
+# sums.scatter: add_by_indices
 # told.decide: decide
 # told.decide: predictive
 
@@ -102,35 +107,50 @@ class CrossedEffects(nn.Module):
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each row (row2,), exact, in nats."""
         batch = with_room(batch)
-        dish = batch["dish"]  # (row2, n)
-        dish_len = batch["dish_len"]  # (row2,)
-        inside_n = torch.arange(dish.shape[1], device=self.one.device) < dish_len[:, None]  # (row2, n)
-        test = dish[:, :, None] == torch.arange(self.P, device=self.one.device)  # (row2, n, dishes)
-        any_dishes = (inside_n[:, :, None] & test).any((0, 1, 2))
-        s = F.softplus(self.raw_s)
-        s_dish = F.softplus(self.raw_s_dish)
-        ratio = -s_dish / torch.where(any_dishes, s, 1.0)
-        ratio_2 = torch.where(test, ratio, 0.0)  # (row2, n, dishes)
         batch_ = batch["batch"]  # (row2, n)
-        test_2 = batch_[:, :, None] == torch.arange(self.S, device=self.one.device)  # (row2, n, batches)
-        any_batches = (inside_n[:, :, None] & test_2).any((0, 1, 2))
+        dish_len = batch["dish_len"]  # (row2,)
+        inside_n = torch.arange(batch_.shape[1], device=self.one.device) < dish_len[:, None]  # (row2, n)
+        any_n = inside_n.any((0, 1))
+        s = F.softplus(self.raw_s)
+        s_2 = torch.where(any_n, s, 1.0)
         s_batch = F.softplus(self.raw_s_batch)
-        ratio_3 = -s_batch / torch.where(any_batches, s, 1.0)
-        ratio_4 = torch.where(test_2, ratio_3, 0.0)  # (row2, n, batches)
+        ratio = -s_batch / s_2
+        s_dish = F.softplus(self.raw_s_dish)
+        ratio_2 = -s_dish / s_2
+        value = torch.where(inside_n, (ratio * ratio_2).double(), 0.0)  # (row2, n)
+        batch_2 = torch.where(inside_n, batch_, 0)  # (row2, n)
+        dish = batch["dish"]  # (row2, n)
+        dish_2 = torch.where(inside_n, dish, 0)  # (row2, n)
+        add = add_by_indices(value, batch_2, dish_2, size=self.S, size_too=self.P)  # (row2, batches, dishes)
         x = batch["x"]  # (row2, n)
-        ratio_5 = (x - self.mu) / s  # (row2, n)
-        joined = torch.cat([ratio_2, ratio_4, ratio_5.unsqueeze(-1)], -1)  # (row2, n, e)
-        joined_2 = torch.where(inside_n[:, :, None], joined, 0.0)  # (row2, n, e)
-        wide_joined = joined_2.double()  # (row2, n, e)
-        product = wide_joined.transpose(-2, -1) @ wide_joined  # (row2, e, e')
-        eliminate_, eliminate_2 = eliminate(product, size=self.P + self.S)  # (row2, 1, 1'), (row2,)
-        eliminate_at = eliminate_[:, 0, 0]  # (row2,)
-        narrow = (-0.5 * eliminate_at - eliminate_2).to(self.one.dtype)  # (row2,)
+        ratio_3 = (x - self.mu) / s_2  # (row2, n)
+        value_2 = torch.where(inside_n, (ratio * ratio_3).double(), 0.0)  # (row2, n)
+        add_2 = add_by_index(value_2, batch_2, size=self.S)  # (row2, batches)
+        joined = torch.cat([add, add_2.unsqueeze(-1)], -1)  # (row2, batches, e')
+        wide = self.one.double() * 0.0
+        total = wide + joined  # (row2, batches, e')
+        value_3 = torch.where(inside_n, (ratio * ratio).double(), 0.0)  # (row2, n)
+        add_3 = add_by_index(value_3, batch_2, size=self.S)  # (row2, batches)
+        total_2 = wide + add_3  # (row2, batches)
+        eliminate_, eliminate_2 = eliminate_apart(total_2[:, :, None, None], total[:, :, None])  # (row2, e, e'), (row2,)
+        value_4 = torch.where(inside_n, (ratio_2 * ratio_2).double(), 0.0)  # (row2, n)
+        add_4 = add_by_indices(value_4, dish_2, dish_2, size=self.P, size_too=self.P)  # (row2, dishes, dishes')
+        value_5 = torch.where(inside_n, (ratio_2 * ratio_3).double(), 0.0)  # (row2, n)
+        add_5 = add_by_index(value_5, dish_2, size=self.P)  # (row2, dishes)
+        joined_2 = torch.cat([add_4, add_5.unsqueeze(-1)], -1)  # (row2, dishes, e')
+        value_6 = torch.where(inside_n, (ratio_3 * ratio_3).double(), 0.0)  # (row2, n)
+        value_over_n = value_6.sum(-1)  # (row2,)
+        joined_3 = torch.cat([add_5, value_over_n.unsqueeze(-1)], -1)  # (row2, e')
+        joined_4 = torch.cat([joined_2.transpose(-2, -1), joined_3.unsqueeze(-1)], -1)  # (row2, e', e)
+        total_3 = eliminate_ + joined_4.transpose(-2, -1)  # (row2, e, e')
+        eliminate_3, eliminate_4 = eliminate(total_3, size=self.P)  # (row2, 1, 1'), (row2,)
+        eliminate_at = eliminate_3[:, 0, 0]  # (row2,)
+        narrow = (-0.5 * eliminate_at - eliminate_2 - eliminate_4).to(self.one.dtype)  # (row2,)
         any_row2 = (dish_len != 0).any(-1)
-        value = torch.where(any_row2, log_of(s), 0.0)
-        log_x = -value - 0.9189385332046727
-        value_2 = torch.where(dish_len == 0, 0.0, log_x * dish_len)  # (row2,)
-        return narrow + value_2  # (row2,)
+        value_7 = torch.where(any_row2, log_of(s), 0.0)
+        log_x = -value_7 - 0.9189385332046727
+        value_8 = torch.where(dish_len == 0, 0.0, log_x * dish_len)  # (row2,)
+        return narrow + value_8  # (row2,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""
@@ -141,44 +161,59 @@ class CrossedEffects(nn.Module):
     def guides(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         """The posterior mean and standard deviation of u, v, exact."""
         batch = with_room(batch)
-        dish = batch["dish"]  # (row2, n)
-        dish_len = batch["dish_len"]  # (row2,)
-        inside_n = torch.arange(dish.shape[1], device=self.one.device) < dish_len[:, None]  # (row2, n)
-        at_dishes = torch.arange(self.P, device=self.one.device)  # (dishes,)
-        test = dish[:, :, None] == at_dishes  # (row2, n, dishes')
-        any_dishes = (inside_n[:, :, None] & test).any((0, 1, 2))
-        s = F.softplus(self.raw_s)
-        s_dish = F.softplus(self.raw_s_dish)
-        ratio = -s_dish / torch.where(any_dishes, s, 1.0)
-        ratio_2 = torch.where(test, ratio, 0.0)  # (row2, n, dishes')
         batch_ = batch["batch"]  # (row2, n)
-        at_batches = torch.arange(self.S, device=self.one.device)  # (batches',)
-        test_2 = batch_[:, :, None] == at_batches  # (row2, n, batches')
-        any_batches = (inside_n[:, :, None] & test_2).any((0, 1, 2))
+        dish_len = batch["dish_len"]  # (row2,)
+        inside_n = torch.arange(batch_.shape[1], device=self.one.device) < dish_len[:, None]  # (row2, n)
+        any_n = inside_n.any((0, 1))
+        s = F.softplus(self.raw_s)
+        s_2 = torch.where(any_n, s, 1.0)
         s_batch = F.softplus(self.raw_s_batch)
-        ratio_3 = -s_batch / torch.where(any_batches, s, 1.0)
-        ratio_4 = torch.where(test_2, ratio_3, 0.0)  # (row2, n, batches')
+        ratio = -s_batch / s_2
+        s_dish = F.softplus(self.raw_s_dish)
+        ratio_2 = -s_dish / s_2
+        value = torch.where(inside_n, (ratio * ratio_2).double(), 0.0)  # (row2, n)
+        batch_2 = torch.where(inside_n, batch_, 0)  # (row2, n)
+        dish = batch["dish"]  # (row2, n)
+        dish_2 = torch.where(inside_n, dish, 0)  # (row2, n)
+        add = add_by_indices(value, batch_2, dish_2, size=self.S, size_too=self.P)  # (row2, batches, dishes)
         x = batch["x"]  # (row2, n)
-        ratio_5 = (x - self.mu) / s  # (row2, n)
-        joined = torch.cat([ratio_2, ratio_4, ratio_5.unsqueeze(-1)], -1)  # (row2, n, e)
-        joined_2 = torch.where(inside_n[:, :, None], joined, 0.0)  # (row2, n, e)
-        wide_joined = joined_2.double()  # (row2, n, e)
-        product = wide_joined.transpose(-2, -1) @ wide_joined  # (row2, e, e')
-        moments_, moments_2 = moments(product, size=self.P + self.S)  # (row2, e), (row2, e, e')
+        ratio_3 = (x - self.mu) / s_2  # (row2, n)
+        value_2 = torch.where(inside_n, (ratio * ratio_3).double(), 0.0)  # (row2, n)
+        add_2 = add_by_index(value_2, batch_2, size=self.S)  # (row2, batches)
+        joined = torch.cat([add, add_2.unsqueeze(-1)], -1)  # (row2, batches, e')
+        wide = self.one.double() * 0.0
+        total = wide + joined  # (row2, batches, e')
+        value_3 = torch.where(inside_n, (ratio * ratio).double(), 0.0)  # (row2, n)
+        add_3 = add_by_index(value_3, batch_2, size=self.S)  # (row2, batches)
+        total_2 = wide + add_3  # (row2, batches)
+        eliminate, _ = eliminate_apart(total_2[:, :, None, None], total[:, :, None])  # (row2, e, e')
+        value_4 = torch.where(inside_n, (ratio_2 * ratio_2).double(), 0.0)  # (row2, n)
+        add_4 = add_by_indices(value_4, dish_2, dish_2, size=self.P, size_too=self.P)  # (row2, dishes', dishes)
+        value_5 = torch.where(inside_n, (ratio_2 * ratio_3).double(), 0.0)  # (row2, n)
+        add_5 = add_by_index(value_5, dish_2, size=self.P)  # (row2, dishes')
+        joined_2 = torch.cat([add_4, add_5.unsqueeze(-1)], -1)  # (row2, dishes', e')
+        value_6 = torch.where(inside_n, (ratio_3 * ratio_3).double(), 0.0)  # (row2, n)
+        value_over_n = value_6.sum(-1)  # (row2,)
+        joined_3 = torch.cat([add_5, value_over_n.unsqueeze(-1)], -1)  # (row2, e')
+        joined_4 = torch.cat([joined_2.transpose(-2, -1), joined_3.unsqueeze(-1)], -1)  # (row2, e', e)
+        total_3 = eliminate + joined_4.transpose(-2, -1)  # (row2, e, e')
+        moments_, moments_2 = moments(total_3, size=self.P)  # (row2, e), (row2, e, e')
+        at_dishes = torch.arange(self.P, device=self.one.device)  # (dishes,)
         s_dish_2 = torch.where(at_dishes[:, None] == at_dishes, s_dish, 0.0)  # (dishes, dishes')
-        joined_3 = torch.cat([s_dish_2, (self.one * 0.0).expand(self.P, self.S)], -1)  # (dishes, e)
-        wide_joined_2 = joined_3.double()  # (dishes, e)
-        product_2 = moments_ @ wide_joined_2.T  # (row2, dishes)
-        product_3 = torch.einsum("de,rea,da->rd", wide_joined_2, moments_2, wide_joined_2)  # (row2, dishes)
-        sqrt = product_3.to(self.one.dtype).clamp(min=0.0).sqrt()  # (row2, dishes)
-        s_batch_2 = torch.where(at_batches[:, None] == at_batches, s_batch, 0.0)  # (batches, batches')
-        joined_4 = torch.cat([(self.one * 0.0).expand(self.S, self.P), s_batch_2], -1)  # (batches, e)
-        wide_joined_3 = joined_4.double()  # (batches, e)
-        product_4 = moments_ @ wide_joined_3.T  # (row2, batches)
-        product_5 = torch.einsum("be,rea,ba->rb", wide_joined_3, moments_2, wide_joined_3)  # (row2, batches)
-        sqrt_2 = product_5.to(self.one.dtype).clamp(min=0.0).sqrt()  # (row2, batches)
+        wide_s_dish = s_dish_2.double()  # (dishes, e)
+        product = moments_ @ wide_s_dish.T  # (row2, dishes)
+        product_2 = torch.einsum("de,rea,da->rd", wide_s_dish, moments_2, wide_s_dish)  # (row2, dishes)
+        sqrt = product_2.to(self.one.dtype).clamp(min=0.0).sqrt()  # (row2, dishes)
+        moments_3, moments_4, _ = moments_apart(
+            total_2[:, :, None, None], total[:, :, None], mean=moments_, covariance=moments_2
+        )  # (row2, batches, e), (row2, batches, e, e')
+        joined_5 = torch.stack([s_batch], -1)  # (e,)
+        wide_joined = joined_5.double()  # (e,)
+        product_3 = moments_3 @ wide_joined  # (row2, batches)
+        product_4 = torch.einsum("e,rbea,a->rb", wide_joined, moments_4, wide_joined)  # (row2, batches)
+        sqrt_2 = product_4.to(self.one.dtype).clamp(min=0.0).sqrt()  # (row2, batches)
         return {
-            "u": {"mean": product_2.to(self.one.dtype), "sd": sqrt}, "v": {"mean": product_4.to(self.one.dtype), "sd": sqrt_2}
+            "u": {"mean": product.to(self.one.dtype), "sd": sqrt}, "v": {"mean": product_3.to(self.one.dtype), "sd": sqrt_2}
         }
 
     @torch.no_grad()

@@ -27,7 +27,9 @@ from torch.nn import functional as F
 # starts: by_group_among
 # starts: kept
 # sums.gaussian: Eliminated
+# sums.gaussian: Gram
 # sums.gaussian: eliminate
+# sums.gaussian: gram
 # sums.gaussian: inverse_factor
 # sums.gaussian: moments
 # sums.gaussian: with_prior
@@ -102,9 +104,8 @@ class RandomSlopes(nn.Module):
         days_len = batch["days_len"]  # (subject,)
         inside_i = torch.arange(days.shape[1], device=self.one.device) < days_len[:, None]  # (subject, i)
         joined_2 = torch.where(inside_i[:, :, None], joined, 0.0)  # (subject, i, e)
-        wide_joined = joined_2.double()  # (subject, i, e)
-        product = wide_joined.transpose(-2, -1) @ wide_joined  # (subject, e, e')
-        eliminate_, eliminate_2 = eliminate(product, size=2)  # (subject, 1, 1'), (subject,)
+        gram_ = gram(joined_2.double())  # (subject, e, e')
+        eliminate_, eliminate_2 = eliminate(gram_, size=2)  # (subject, 1, 1'), (subject,)
         eliminate_at = eliminate_[:, 0, 0]  # (subject,)
         narrow = (-0.5 * eliminate_at - eliminate_2).to(self.one.dtype)  # (subject,)
         any_subject = (days_len != 0).any(-1)
@@ -136,14 +137,13 @@ class RandomSlopes(nn.Module):
         days_len = batch["days_len"]  # (subject,)
         inside_i = torch.arange(days.shape[1], device=self.one.device) < days_len[:, None]  # (subject, i)
         joined_2 = torch.where(inside_i[:, :, None], joined, 0.0)  # (subject, i, e)
-        wide_joined = joined_2.double()  # (subject, i, e)
-        product = wide_joined.transpose(-2, -1) @ wide_joined  # (subject, e, e')
-        moments_, moments_2 = moments(product, size=2)  # (subject, e), (subject, e, e')
+        gram_ = gram(joined_2.double())  # (subject, e, e')
+        moments_, moments_2 = moments(gram_, size=2)  # (subject, e), (subject, e, e')
         wide_L = L.double()  # (2, e)
-        product_2 = moments_ @ wide_L.T  # (subject, 2)
-        product_3 = torch.einsum("ae,seb,ab->sa", wide_L, moments_2, wide_L)  # (subject, 2)
-        sqrt = product_3.to(self.one.dtype).clamp(min=0.0).sqrt()  # (subject, 2)
-        return {"u": {"mean": self.b + product_2.to(self.one.dtype), "sd": sqrt}}
+        product = moments_ @ wide_L.T  # (subject, 2)
+        product_2 = torch.einsum("ae,seb,ab->sa", wide_L, moments_2, wide_L)  # (subject, 2)
+        sqrt = product_2.to(self.one.dtype).clamp(min=0.0).sqrt()  # (subject, 2)
+        return {"u": {"mean": self.b + product.to(self.one.dtype), "sd": sqrt}}
 
     @torch.no_grad()
     def posterior(self, batch: dict[str, Tensor], query: str = "marginals") -> dict:

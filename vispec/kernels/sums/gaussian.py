@@ -8,6 +8,25 @@ from torch import Tensor
 from vispec.kernels.backward import first_derivative
 
 
+def gram(rows: Tensor) -> Tensor:
+    """Σ r rᵀ (..., N, N) of rows (..., R, N)."""
+    return Gram.apply(rows)  # type: ignore[return-value]
+
+
+class Gram(torch.autograd.Function):
+    """The gradient is one product, as the two that a product of matrices has are each other's transpose."""
+
+    @staticmethod
+    def forward(ctx, rows):
+        ctx.save_for_backward(rows)
+        return rows.mT @ rows
+
+    @staticmethod
+    def backward(ctx, grad):
+        (rows,) = ctx.saved_tensors
+        return rows @ (grad + grad.mT)
+
+
 def eliminate(matrix: Tensor, prior: Tensor | None = None, *, size: int) -> tuple[Tensor, Tensor]:
     """What is left of a sum of squares after its first numbers are integrated out, and half the logarithm of a determinant.
 

@@ -136,10 +136,12 @@ class Block:
         there = build.both(*(build.inside(axis) for axis in ordered(each.axes)))
         vector = build.spread(self.vector(square.form, every_of(group), group.row, square.form.offset), ordered(over))
         vector = build.apply("wide", build.where(there, vector, 0.0))
-        swapped = {group.row: group.column}
         if not square.linear:
-            factors = (vector, build.rename(vector, swapped))
-            return build.contract(factors, over) if over else build.mul(*factors)
+            if not over:
+                return build.mul(vector, build.rename(vector, {group.row: group.column}))
+            number = Axis("_".join(axis.hint for axis in ordered(over)), "plate")
+            given = ((build.merge(vector, ordered(over), number), (number, group.row), ""),)
+            return Part(Call("kernel", f"{KERNELS}:gram", given, (((group.row, group.column), "real"),), ()), 0)
         last = self.vector(Form(build.node(0.0)), every_of(group), group.column, build.node(1.0))
         crossed = build.neg(build.mul(build.reduce("sum", vector, over), last))
         return build.add(crossed, build.rename(crossed, {group.row: group.column, group.column: group.row}))

@@ -52,10 +52,11 @@ class Posteriors:
                 given += [(parent.mean, (parent.row,), "mean"), (parent.covariance, (parent.row, parent.column), "covariance")]
             lead = group.chain.axis if group.chain is not None else group.apart
             along = () if lead is None else (lead,)
-            results: Results = (((*along, row), "real"), ((*along, row, column), "real"))
             beside = Axis("r", "event")
+            results: Results = (((*along, row), "real"), ((*along, row, column), "real"))
+            crossed: Results = (((*along, row, beside), "real"),)
             if group.apart is not None:
-                kernel, results = f"{APART}:moments_apart", (*results, ((*along, row, beside), "real"))
+                kernel, results = f"{APART}:moments_apart", (*results, *crossed)
             else:
                 kernel = f"{KERNELS}:moments" if group.chain is None else f"{CHAIN}:moments_of_chain"
             call = Call("kernel", kernel, tuple(given), results, self.block.size(group) if lead is None else ())

@@ -64,12 +64,9 @@ class Sums:
         across, known = {each: each.copied() for each in (*rows, *columns)}, dict[tuple[Piece, Piece], Node]()
         for one in rows:
             for other in columns:
-                turned = known.get((other, one))
-                known[one, other] = (
-                    self.products(one, across[other])
-                    if turned is None
-                    else build.rename(turned, {across[one].own: one.own, other.own: across[other].own})
-                )
+                turned, names = known.get((other, one)), ((across[one].own, one.own), (other.own, across[other].own))
+                swap = {old: new for old, new in names if old is not None and new is not None}
+                known[one, other] = self.products(one, across[other]) if turned is None else build.rename(turned, swap)
         lines = [(joined([(known[one, other], across[other].own) for other in columns], column), one.own) for one in rows]
         return joined(lines, row)
 
