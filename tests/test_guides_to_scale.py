@@ -109,8 +109,8 @@ def rats(unit: float = 1.0) -> list[list]:
     return [cells[start : start + 5] for start in range(0, 150, 5)]
 
 
-@pytest.mark.parametrize("unit", [1.0, 1e-6, 1e3])
-def test_rats_with_holes_in_grams_tonnes_and_milligrams(tmp_path: Path, unit: float) -> None:
+@pytest.mark.parametrize("unit", [1e-6, 1e3])
+def test_rats_with_holes_in_tonnes_and_milligrams(tmp_path: Path, unit: float) -> None:
     spec = RATS.format(f"{1000 * unit:f}", f"{100 * unit:f}")
     fitted(tmp_path, spec, [f"y{t}" for t in range(1, 6)], rats(unit))
     found = shared(tmp_path)

@@ -50,7 +50,7 @@ def agrees(check: Check) -> None:
     assert not check.differs, check
 
 
-@settings(RANDOM, max_examples=300)
+@settings(RANDOM, max_examples=200)
 @given(text=spec_texts(), seed=st.integers(0, 2**20))
 def test_values_and_gradients_equal_enumeration(text: str, seed: int) -> None:
     trial = trial_of(text, seed)

@@ -79,6 +79,6 @@ FITTED = [
 
 @pytest.mark.parametrize(("spec", "table", "log_prob", "values"), FITTED)
 def test_a_fit_arrives_at_the_maximum(tmp_path: Path, spec: str, table: str, log_prob: float, values: dict):
-    run = vispec.load(spec).fit(DATA / f"{table}.csv", out=tmp_path / "run", verify=False, quiet=True)
+    run = vispec.load(spec).fit(DATA / f"{table}.csv", out=tmp_path / "run", verify=False, quiet=True, restarts=2)
     assert run.score(DATA / f"{table}.csv").log_prob == pytest.approx(log_prob, abs=1e-3)
     assert all(float(getattr(run.module, name)) == pytest.approx(value, rel=1e-3) for name, value in values.items())

@@ -24,7 +24,7 @@ from vispec.source import Source
 from vispec.syntax.parse import parse
 from vispec.train.store.changed import hidden
 
-CELLS = 60
+CELLS = 40
 LEVELS = (0.4, 0.6)
 PARTS = (1e-9, 1e-6, 1e-3, 0.1, 0.4, 0.5, 0.6, 0.9, 1 - 1e-3, 1 - 1e-6, 1 - 1e-9)
 HEAVY = {"StudentT", "Cauchy", "HalfCauchy", "Pareto", "InverseGamma", "LogNormal", "ShiftedLogNormal", "Weibull"}
