@@ -14,6 +14,7 @@ from vispec.kernels.backward import first_derivative
 from vispec.kernels.draws.kl import kl_normal_standard_vector
 from vispec.kernels.probability import log_of, log_of_rest
 from vispec.kernels.sums.algebra import maximum
+from vispec.kernels.sums.gaussian import gram
 from vispec.kernels.sums.logsum import log_sum_exp
 from vispec.kernels.sums.mixture import mixture_log_prob, normal_natural
 from vispec.kernels.sums.selected import SelectedLogSoftmax
@@ -39,6 +40,7 @@ def leaf(*shape: int, positive: bool = False) -> Tensor:
 
 ROW, COL = torch.tensor([[0, 1], [2, 2]]), torch.tensor([[1, 3], [0, 4]])
 TWICE: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...]]] = {
+    "Gram": (gram, (leaf(5, 3),)),
     "LogSumExp": (log_sum_exp, (leaf(3, 4),)),
     "Maximum": (maximum, (leaf(3, 4),)),
     "MixtureLogProb": (mixture_log_prob, (leaf(3), leaf(3, 4), leaf(5, 4))),
