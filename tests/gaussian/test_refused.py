@@ -62,3 +62,6 @@ def test_a_matrix_that_is_too_large_is_refused_with_figures():
         because(text, "u")
     assert {each.code for each in refused.value.diagnostics} == {"V723"}
     assert "20,000 x 20,000 numbers, 6.4 GB" in refused.value.diagnostics[0].message
+    with pytest.raises(SpecError) as refused:
+        because(text.replace("P = 20000", "P = 1000000").replace("S = 20000", "S = 8000"), "u")
+    assert "1,000,000 x 8,001 numbers, 64.0 GB" in refused.value.diagnostics[0].message

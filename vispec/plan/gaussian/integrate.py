@@ -126,12 +126,20 @@ MOST = 8192
 
 
 def check_size(block: Block, numbers: Numbers) -> None:
-    """Raise NotGaussianError where latents would need a dense matrix that is too large, by the sizes that the spec has."""
+    """Raise NotGaussianError where latents would need a dense matrix that is too large, by the sizes that the spec has: of all
+    numbers of a group, or of those of elements apart and what is left."""
     size, names = max((block.many(group, numbers), group.names) for group in block.groups)
     if size > MOST:
         work, gigabytes = f"{size**3 / 3:.1e}".replace("e+", "e"), 16 * size**2 / 1e9
         why = f"one dense matrix of {size:,} x {size:,} numbers, {gigabytes:.1f} GB and {work} multiply-adds a step"
         raise NotGaussianError("", frozenset(names), why)
+    for group in block.groups:
+        if group.apart is not None:
+            rows = numbers.of(group.apart) * block.many(group, numbers)
+            columns = 1 + sum(block.many(each, numbers) for each in group.ancestors)
+            if rows * columns > MOST**2:
+                why = f"one dense matrix of {rows:,} x {columns:,} numbers, {8 * rows * columns / 1e9:.1f} GB"
+                raise NotGaussianError("", frozenset(group.names), why)
 
 
 def only(form: Form, names: Sequence[str]) -> Form:

@@ -46,7 +46,7 @@ def piece(terms: Sequence[Term], seeds: Mapping[Axis, Axis], own: Axis | None) -
 
 
 def number(node: Node) -> Piece:
-    """A coefficient of 1."""
+    """Of no latent, but of the number 1."""
     return Piece(((build.apply("real", node), ()),))
 
 
