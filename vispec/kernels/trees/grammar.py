@@ -1,0 +1,244 @@
+"""Sums over the parses of a sentence by a probabilistic context-free grammar in Chomsky normal form: log Z with exact gradients by
+the inside and outside passes (Baker 1979; Lari and Young 1990), and under other algebras. O(n³) time, 2 n² S numbers a row.
+
+    Z = Σ_parses exp(root[A of the whole] + Σ_nodes rule[A, B, C] + Σ_i seen[i, P of i])
+
+S symbols A stand for phrases of two elements at least, P preterminals for one element each; a child is a symbol, or a preterminal
+by a number from S on. root is (S,) or (*B, S), rule (S, S + P, S + P) or (*B, S, S + P, S + P), parent × left × right, seen
+(*B, n, P), all in nats; length (*B,) says how many elements count. Fewer than two elements have no parse: Z = 0.
+
+A stretch of width w from i on is divided after its first k elements. All stretches of one width are computed at once: their parts
+of two elements at least by one batched matrix product over k and one with the rules; a part of one element by its preterminals'
+rules, which are summed before, once an element. What stands left lies by its first element, the width last; what stands right by
+its last element, the width last and backwards: so both are slices. Each stretch is scaled to a largest number of 1, in float64.
+Where all rules are possible and within e^200 of each other no symbol of a stretch can be lighter than that beside another, and
+nothing counts that underflows; elsewhere everything is in logs.
+"""
+
+import torch
+from torch import Tensor
+
+from vispec.kernels.backward import first_derivative
+from vispec.kernels.sums.algebra import sampled
+from vispec.kernels.sums.chain import unused
+from vispec.kernels.sums.logsum import log_sum_exp
+
+WITHIN = 200.0  # of each other are rules whose products may be computed as numbers
+
+
+def grammar_log_prob(root: Tensor, rule: Tensor, seen: Tensor, length: Tensor | None = None) -> Tensor:
+    """log Z (*B,), -inf where no parse is possible. Its gradients are expected counts, 0 without a parse."""
+    numbers = root.dim() == 1 and rule.dim() == 3 and seen.numel() > 0 and bool(rule.detach().aminmax().min > rule.detach().max() - WITHIN)
+    if not numbers:
+        return grammar_by(log_sum_exp, root, rule, seen, length)
+    batch, n = seen.shape[:-2], seen.shape[-2]
+    lengths = torch.full(batch, n, device=seen.device) if length is None else length.expand(batch)
+    grad = torch.is_grad_enabled() and any(each.requires_grad for each in (root, rule, seen))
+    return grammar_sums(root, rule, seen.reshape(-1, *seen.shape[-2:]), lengths.reshape(-1), grad)[0].view(batch)
+
+
+def grammar_total(total, root: Tensor, rule: Tensor, seen: Tensor, length: Tensor | None = None) -> Tensor:
+    """The sum over parses under an algebra (*B,)."""
+    if hasattr(total, "unranked"):
+        total = total.unranked()
+    return (grammar_log_prob if total is log_sum_exp else grammar_by)(*(() if total is log_sum_exp else (total,)), root, rule, seen, length)
+
+
+def grammar_by(total, root: Tensor, rule: Tensor, seen: Tensor, length: Tensor | None = None) -> Tensor:
+    """The same, which sums by total alone: in logs for any scores, and slower."""
+    dtype, S, P, n = seen.dtype, root.shape[-1], seen.shape[-1], seen.shape[-2]
+    batch = torch.broadcast_shapes(seen.shape[:-2], root.shape[:-1], rule.shape[:-3])
+    root, rule, seen = root.double(), rule.double().expand(*batch, *rule.shape[-3:]), seen.double().expand(*batch, n, P)
+    if length is not None:
+        seen = seen.masked_fill(~(torch.arange(n, device=seen.device) < length.unsqueeze(-1)).unsqueeze(-1), 0.0)
+    by_left, by_right = rule[..., S:, :].unsqueeze(-4), rule[..., S:].unsqueeze(-4)  # (*B, 1, S, P, S + P) and (*B, 1, S, S + P, P)
+    leaf_left = total((by_left + seen[..., None, :, None]).transpose(-1, -2))  # (*B, n, S, S + P)
+    leaf_right = total(by_right[..., :S, :] + seen[..., None, None, :])  # (*B, n, S, S)
+    inner = rule[..., None, :, :S, :S].flatten(-2)  # (*B, 1, S, S S)
+    charts, tops = dict[int, Tensor](), list[Tensor]()
+    for w in range(2, n + 1):
+        here = n - w + 1  # starts
+        if w == 2:
+            charts[w] = total(leaf_left[..., :here, :, S:] + seen[..., 1:, None, :])
+        else:
+            parts = [leaf_left[..., :here, :, :S] + charts[w - 1][..., 1:, None, :]]
+            parts.append(leaf_right[..., w - 1 :, :, :] + charts[w - 1][..., :here, None, :])
+            if w > 3:
+                left = torch.stack([charts[k][..., :here, :] for k in range(2, w - 1)], -1)  # (*B, here, S, k)
+                right = torch.stack([charts[w - k][..., k:, :] for k in range(2, w - 1)], -1)
+                pairs = total(left.unsqueeze(-2) + right.unsqueeze(-3))  # (*B, here, S, S)
+                parts.append(inner + pairs.flatten(-2).unsqueeze(-2))
+            charts[w] = total(torch.cat(parts, -1))
+        tops.append(charts[w][..., 0, :])
+    if not tops:
+        return seen.new_full(batch, -torch.inf).to(dtype)
+    wide = torch.stack(tops, -2)  # (*B, n - 1, S)
+    lengths = torch.full(batch, n, device=seen.device) if length is None else length.expand(batch)
+    at = (lengths - 2).clamp(min=0)[..., None, None].expand(*batch, 1, S)
+    log_z = total(root + wide.gather(-2, at).squeeze(-2))
+    return torch.where((lengths > 1) & (log_z > -torch.inf), log_z, -torch.inf).to(dtype)
+
+
+@torch.no_grad()
+def grammar_sample(root: Tensor, rule: Tensor, seen: Tensor, length: Tensor | None = None) -> Tensor:
+    """The preterminals (*B, n) of a parse drawn from the posterior, int64; 0 where there is none."""
+    with torch.enable_grad():
+        seen = seen.detach().requires_grad_()
+        log_z = grammar_by(sampled, root.detach(), rule.detach(), seen, length)
+        (drawn,) = torch.autograd.grad(log_z.sum(), seen, allow_unused=True, materialize_grads=True)
+    return drawn.argmax(-1)
+
+
+@torch.library.custom_op(unused("grammar_sums"), mutates_args=())
+def grammar_sums(
+    root: Tensor, rule: Tensor, seen: Tensor, length: Tensor, grad: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """log Z (B,) of root (S,), rule (S, S + P, S + P), seen (B, n, P) and, if grad, how often each row's parses are expected to
+    have each root (B, S), each rule (B, S, S + P, S + P) and each preterminal (B, n, P)."""
+    B, n, P = seen.shape
+    S = len(root)
+    empty = seen.new_empty(0)
+    if n < 2:
+        none = (seen.new_zeros(B, S), seen.new_zeros(B, *rule.shape), seen.new_zeros(B, n, P)) if grad else (empty,) * 3
+        return (seen.new_full((B,), -torch.inf), *none)
+    counts = torch.arange(n, device=seen.device) < length[:, None]
+    most = rule.double().max()
+    rules = (rule.double() - most).exp_()
+    seen64 = seen.double().masked_fill(~counts[..., None], 0.0)
+    shift = seen64.amax(-1)
+    leaf = (seen64 - shift.nan_to_num(neginf=0.0)[..., None]).exp_()
+    charts = inside_pass(rules, leaf, shift, most)
+    by_start, scale = charts[0], charts[2]
+    row, top = torch.arange(B, device=seen.device), length.clamp(min=2)
+    whole = root.double() + by_start[row, 0, top].log() + scale[row, 0, top][:, None]
+    log_z = whole.logsumexp(-1).masked_fill(length < 2, -torch.inf)
+    if not grad:
+        return log_z.to(seen.dtype), empty, empty, empty
+    possible = (log_z > -torch.inf)[:, None]
+    roots = torch.where(possible, (whole - log_z.masked_fill(~possible[:, 0], 0.0)[:, None]).exp(), 0.0)
+    by_rule, by_leaf = outside_pass(rules, leaf, shift, charts, roots, top)
+    return log_z.to(seen.dtype), roots.to(seen.dtype), by_rule.to(seen.dtype), by_leaf.to(seen.dtype)
+
+
+@grammar_sums.register_fake
+def grammar_shapes(root: Tensor, rule: Tensor, seen: Tensor, length: Tensor, grad: bool) -> tuple[Tensor, ...]:
+    B = len(seen)
+    shapes = ((B, *root.shape), (B, *rule.shape), tuple(seen.shape)) if grad else ((0,),) * 3
+    return (seen.new_empty(B), *(seen.new_empty(shape) for shape in shapes))
+
+
+def grammar_save(ctx, inputs, output) -> None:
+    ctx.save_for_backward(*output[1:])
+
+
+def grammar_gradient(ctx, g: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    roots, rules, leaves = ctx.saved_tensors
+    return g @ roots, (g @ rules.flatten(1)).view(rules.shape[1:]), g[:, None, None] * leaves, None, None
+
+
+grammar_sums.register_autograd(first_derivative(grammar_gradient), setup_context=grammar_save)
+
+
+def ways(scales: Tensor, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The largest scale among the ways to divide stretches (B, I), 0 where all are impossible, and how much smaller the others
+    are: of inner divisions (B, I, K), of those after the first element and before the last one."""
+    largest = torch.maximum(first, last)
+    if scales.shape[-1]:
+        largest = torch.maximum(largest, scales.amax(-1))
+    by = largest.masked_fill(largest == -torch.inf, 0.0)
+    return by, (scales - by[..., None]).exp_(), (first - by).exp_(), (last - by).exp_()
+
+
+def divided(w: int, n: int, chart: Tensor, by_end: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of all stretches of width w the left and the right parts of two elements at least, what is right of the first element, and
+    what is left of the last one: views of charts (B, n, n + 1, ...) by first and by last element."""
+    here = n - w + 1
+    left, right = chart[:, :here, 2 : w - 1], by_end[:, w - 1 :, n - w + 2 : n - 1]
+    return left, right, by_end[:, w - 1 :, n - w + 1], chart[:, :here, w - 1]
+
+
+def leaf_rules(rules: Tensor, leaf: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Rules summed over the preterminals of each element: as a left child beside symbols (B, n, S, S) and beside preterminals
+    (B, n, S, P), as a right child beside symbols (B, n, S, S)."""
+    S, P = len(rules), leaf.shape[-1]
+    left = (leaf @ rules[:, S:].transpose(0, 1).reshape(P, -1)).unflatten(-1, (S, S + P))
+    right = (leaf @ rules[:, :S, S:].permute(2, 0, 1).reshape(P, -1)).unflatten(-1, (S, S))
+    return left[..., :S], left[..., S:], right
+
+
+def inside_pass(rules: Tensor, leaf: Tensor, shift: Tensor, most: Tensor) -> tuple[Tensor, ...]:
+    """The mass of each symbol over each stretch, by first element and width (B, n, n + 1, S) and by last element and n - width,
+    each stretch's largest being 1; its scale in logs, likewise twice (B, n, n + 1); and in each stretch what the largest was."""
+    B, n, _ = leaf.shape
+    S = len(rules)
+    chart, by_end = leaf.new_zeros(2, B, n, n + 1, S)
+    scale, scale_by_end = leaf.new_full((2, B, n, n + 1), -torch.inf)
+    largest = leaf.new_zeros(B, n, n + 1)
+    inner = rules[:, :S, :S].reshape(S, S * S).T
+    as_left, as_left_of_leaf, as_right = leaf_rules(rules, leaf)
+    for w in range(2, n + 1):
+        here = n - w + 1
+        if w == 2:
+            by = (shift[:, :-1] + shift[:, 1:]).nan_to_num(neginf=0.0)
+            mass = (as_left_of_leaf[:, :-1] * leaf[:, 1:, None]).sum(-1)
+        else:
+            left, right, after, before = divided(w, n, chart, by_end)
+            *scales, s_after, s_before = divided(w, n, scale, scale_by_end)
+            by, f, f_after, f_before = ways(scales[0] + scales[1], shift[:, :here] + s_after, s_before + shift[:, w - 1 :])
+            mass = (as_left[:, :here] * after[:, :, None]).sum(-1).mul_(f_after[..., None])
+            mass += (as_right[:, w - 1 :] * before[:, :, None]).sum(-1).mul_(f_before[..., None])
+            if w > 3:
+                mass += ((left * f[..., None]).mT @ right).flatten(-2) @ inner
+        top = mass.amax(-1)
+        largest[:, :here, w] = top
+        chart[:, :here, w] = by_end[:, w - 1 :, n - w] = mass / top.masked_fill(top == 0, 1.0)[..., None]
+        scale[:, :here, w] = scale_by_end[:, w - 1 :, n - w] = by + top.log() + most
+    return chart, by_end, scale, scale_by_end, largest
+
+
+def outside_pass(
+    rules: Tensor, leaf: Tensor, shift: Tensor, charts: tuple[Tensor, ...], roots: Tensor, top: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Expected counts of rules (B, S, S + P, S + P) and of preterminals (B, n, P), from the widest stretch to the narrowest: of
+    each symbol over a stretch its probability, which its ways to divide share."""
+    chart, by_end, scale, scale_by_end, largest = charts
+    B, n, P = leaf.shape
+    S = len(rules)
+    found, found_by_end = torch.zeros_like(chart), torch.zeros_like(by_end)
+    found[torch.arange(B, device=leaf.device), 0, top] = roots
+    inner = rules[:, :S, :S].reshape(S, S * S)
+    as_left, as_left_of_leaf, as_right = leaf_rules(rules, leaf)
+    of_left, of_right, of_pairs = torch.zeros_like(as_left), torch.zeros_like(as_right), torch.zeros_like(as_left_of_leaf)
+    counts, leaves = leaf.new_zeros(B, S, S * S), torch.zeros_like(leaf)
+    for w in range(n, 1, -1):
+        here = n - w + 1
+        mass = chart[:, :here, w] * largest[:, :here, w, None]
+        share = (found[:, :here, w] + found_by_end[:, w - 1 :, n - w]) / mass.masked_fill(mass == 0, torch.inf)
+        if w == 2:
+            of_pairs[:, :-1] = share[..., None] * leaf[:, 1:, None]
+            leaves[:, 1:] += leaf[:, 1:] * (share[..., None] * as_left_of_leaf[:, :-1]).sum(-2)
+            continue
+        left, right, after, before = divided(w, n, chart, by_end)
+        to_left, to_right, to_after, to_before = divided(w, n, found, found_by_end)
+        *scales, s_after, s_before = divided(w, n, scale, scale_by_end)
+        _, f, f_after, f_before = ways(scales[0] + scales[1], shift[:, :here] + s_after, s_before + shift[:, w - 1 :])
+        own = (share * f_after[..., None])[..., None]
+        to_after += after * (own * as_left[:, :here]).sum(-2)
+        of_left[:, :here] += own * after[:, :, None]
+        own = (share * f_before[..., None])[..., None]
+        to_before += before * (own * as_right[:, w - 1 :]).sum(-2)
+        of_right[:, w - 1 :] += own * before[:, :, None]
+        if w > 3:
+            pairs, scaled = (share @ inner).unflatten(-1, (S, S)), left * f[..., None]
+            to_left += scaled * (right @ pairs.mT)
+            to_right += right * (scaled @ pairs)
+            counts += share.mT @ (scaled.mT @ right).flatten(-2)
+    beside_left = torch.cat([of_left, of_pairs], -1).flatten(-2)  # (B, n, S (S + P))
+    beside_right = of_right.flatten(-2)
+    leaves += leaf * (beside_left @ rules[:, S:].transpose(0, 1).reshape(P, -1).T)
+    leaves += leaf * (beside_right @ rules[:, :S, S:].permute(2, 0, 1).reshape(P, -1).T)
+    by_rule = leaf.new_zeros(B, *rules.shape)
+    by_rule[:, :, :S, :S] = counts.unflatten(-1, (S, S))
+    by_rule[:, :, S:] = (leaf.mT @ beside_left).unflatten(-1, (S, S + P)).transpose(1, 2)
+    by_rule[:, :, :S, S:] = (leaf.mT @ beside_right).unflatten(-1, (S, S)).permute(0, 2, 3, 1)
+    return by_rule.mul_(rules), leaves
