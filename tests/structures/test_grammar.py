@@ -83,7 +83,7 @@ def test_best_parse():
 
 
 def test_samples():
-    root, rule, seen = (each.detach() for each in random(1.0, 0.2, 1))
+    root, rule, seen = (each.detach() for each in random(1.0, 0.0, 1))
     every = scores(3, root, rule, seen[0]).softmax(0)
     drawn = grammar_sample(root, rule, seen[:1, :3].expand(4000, 3, P))
     marginal = torch.stack([every[[tags[i] == 1 for _, tags, _ in parses(3)]].sum() for i in range(3)])

@@ -97,9 +97,8 @@ def grammar_sums(
     have each root (B, S), each rule (B, S, S + P, S + P) and each preterminal (B, n, P)."""
     B, n, P = seen.shape
     S = len(root)
-    empty = seen.new_empty(0)
     if n < 2:
-        none = (seen.new_zeros(B, S), seen.new_zeros(B, *rule.shape), seen.new_zeros(B, n, P)) if grad else (empty,) * 3
+        none = (seen.new_zeros(B, S), seen.new_zeros(B, *rule.shape), seen.new_zeros(B, n, P)) if grad else nothing(seen)
         return (seen.new_full((B,), -torch.inf), *none)
     counts = torch.arange(n, device=seen.device) < length[:, None]
     most = rule.double().max()
@@ -113,11 +112,16 @@ def grammar_sums(
     whole = root.double() + by_start[row, 0, top].log() + scale[row, 0, top][:, None]
     log_z = whole.logsumexp(-1).masked_fill(length < 2, -torch.inf)
     if not grad:
-        return log_z.to(seen.dtype), empty, empty, empty
+        return (log_z.to(seen.dtype, copy=True), *nothing(seen))
     possible = (log_z > -torch.inf)[:, None]
     roots = torch.where(possible, (whole - log_z.masked_fill(~possible[:, 0], 0.0)[:, None]).exp(), 0.0)
     by_rule, by_leaf = outside_pass(rules, leaf, shift, charts, roots, top)
     return log_z.to(seen.dtype), roots.to(seen.dtype), by_rule.to(seen.dtype), by_leaf.to(seen.dtype)
+
+
+def nothing(seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """In the place of counts that nobody asked for."""
+    return seen.new_empty(0), seen.new_empty(0), seen.new_empty(0)
 
 
 @grammar_sums.register_fake
