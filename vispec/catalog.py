@@ -75,6 +75,7 @@ class Distribution:
     torch_class: str | None = None
     program: Callable[..., Any] | None = None
     potentials: Callable[..., Any] | None = None
+    productions: Callable[..., Any] | None = None
     path: Callable[..., Any] | None = None
     divergences: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     kernel: Callable[..., Any] | None = None

@@ -57,7 +57,11 @@ def test_sum_and_gradients(by, scale: float, holes: float):
         wanted = torch.stack([s[s > -torch.inf].logsumexp(0) if (s > -torch.inf).any() else s[0] for s in each])
         torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
         possible = wanted > -torch.inf
-        expected = torch.autograd.grad(wanted[possible].sum(), given, allow_unused=True, materialize_grads=True) if possible.any() else [torch.zeros_like(g) for g in given]
+        expected = (
+            torch.autograd.grad(wanted[possible].sum(), given, allow_unused=True, materialize_grads=True)
+            if possible.any()
+            else [torch.zeros_like(g) for g in given]
+        )
         got = torch.autograd.grad(found.masked_fill(~possible, 0).sum(), given, allow_unused=True, materialize_grads=True)
         for a, b in zip(got, expected, strict=True):
             torch.testing.assert_close(a, b.nan_to_num(), rtol=1e-7, atol=1e-9)

@@ -30,7 +30,9 @@ def kind_of(f: Frame, variable: Variable) -> tuple[StructureKind, Group]:
 
 
 def state_of(f: Frame, variable: Variable) -> Axis:
-    """The axis of the values of one part: for a tree, the root and the elements."""
+    """The axis of the values of one part: for a tree, the root and the elements; for a parse, the preterminals."""
+    if variable.type.card is not None:
+        return f.event(variable.type.card, 0)
     return f.heads(f.plate(str(variable.type.plate)))
 
 
@@ -39,6 +41,13 @@ def potentials(f: Frame, variable: Variable, law: Law) -> Node:
     assert isinstance(law, DrawLaw)
     builder = distributions()[law.distribution].potentials
     return Const(0.0) if builder is None else builder(law.params, f.plate(str(variable.type.plate)), state_of(f, variable))
+
+
+def productions(variable: Variable, law: Law) -> tuple[dict[str, Node], tuple[Axis, ...]] | None:
+    """What the rules of a grammar add to the score, which have values of their own, and the axes of these; None of other laws."""
+    assert isinstance(law, DrawLaw)
+    builder = distributions()[law.distribution].productions
+    return None if builder is None else builder(law.params, variable.name)
 
 
 def log_norm(f: Frame, variable: Variable, law: Law) -> Node:

@@ -12,6 +12,7 @@ from vispec.plan.held.along import changed
 from vispec.program import build
 from vispec.program.axis import Axis, ordered
 from vispec.program.node import Call, Carried, Input, Loop, Node, Part, Site, Zeros
+from vispec.structures.calls import lengths_of
 
 KERNELS = "vispec.kernels.trees.tree"
 
@@ -22,6 +23,10 @@ def decided_structure(f: Frame, variable: Variable, law: Law, read: bool) -> Nod
     assert isinstance(law, DrawLaw)
     plate, (state,) = group.plate, group.states
     plates = tuple(map(f.plate, variable.plates))
+    if (grammar := structured.productions(variable, law)) is not None:
+        rules, own = grammar
+        given = ((rules["root"], own[:1], ""), (rules["rule"], own, ""), (Zeros((*plates, plate, state)), (plate, state), ""))
+        return Part(Call("kernel", entry.decide, (*given, *lengths_of(plate)), (((plate,), "int"),), ()), 0)
     scores = structured.potentials(f, variable, law)
     scores = Zeros((*plates, plate, state)) if not scores.axes else build.spread(scores, (*plates, plate, state))
     lengths: tuple[tuple[Node, tuple[Axis, ...], str], ...] = ()

@@ -122,6 +122,11 @@ class _Checker:
                 symbol.type = read_type(self.scope, symbol.node.type, "parameter", symbol.plates)
             elif isinstance(symbol.node, t.Variable):
                 symbol.type = read_type(self.scope, symbol.node.type, "variable", symbol.plates)
+                if symbol.type is not None and symbol.type.domain == "parse" and symbol.node.role != "latent":
+                    message = f"a parse is latent, and `{symbol.name}` is {symbol.node.role}: parses in the data are not compiled"
+                    help = "declare it as `latent`; the data have the elements"
+                    self.scope.problems.add("V307", symbol.node.type.span, message, "in the data", help=help)
+                    symbol.type = None
             elif isinstance(symbol.node, t.Net):
                 self.scope.nets[symbol.name] = read_signature(self.scope, symbol.node)
 

@@ -17,12 +17,13 @@ from vispec.model.model import (
     Select,
     Variable,
 )
+from vispec.model.types import WHOLE_DOMAINS
 from vispec.model.walk import children
 
 
 def element_plates(variable: Variable | Let) -> tuple[str, ...]:
-    """The plates along which a variable or let has elements: its own, and for a tree the one whose elements have the heads."""
-    own = (variable.type.plate,) if variable.type.domain == "tree" and variable.type.plate else ()
+    """The plates along which a variable or let has elements: its own, and for a tree or a parse the one that it is over."""
+    own = (variable.type.plate,) if variable.type.domain in WHOLE_DOMAINS and variable.type.plate else ()
     return (*variable.plates, *own)
 
 

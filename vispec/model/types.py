@@ -4,18 +4,19 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Domain = Literal[
-    "real", "positive", "unit", "count", "bit", "category", "token", "index", "simplex", "ordered", "cholesky", "tree"
+    "real", "positive", "unit", "count", "bit", "category", "token", "index", "simplex", "ordered", "cholesky", "tree", "parse"
 ]
 
 Dim = int | str
 """A size: a number, or Python text over names of sizes and vocabularies ("D", "2 * Z"), which are constructor arguments of the
 emitted module. In an expression `|j|` is the size of ragged plate j, which differs from row to row. See dims.py."""
 
-INTEGER_DOMAINS = frozenset({"category", "token", "index", "tree"})  # int64 tensors; all others are floating point
+INTEGER_DOMAINS = frozenset({"category", "token", "index", "tree", "parse"})  # int64 tensors; all others are floating point
 DISCRETE_DOMAINS = INTEGER_DOMAINS | {"bit", "count"}
 MISSING = {"positive": 1.0, "unit": 0.5, "simplex": 1.0}
 """What stands for a value that is not there, 0 in all other domains: in these, 0 has no finite log-density and gradient."""
-FINITE_DOMAINS = INTEGER_DOMAINS - {"tree"} | {"bit"}  # one value has `card` possibilities, so a latent can be enumerated
+WHOLE_DOMAINS = frozenset({"tree", "parse"})  # one value for all elements of a plate, which stands outside of it
+FINITE_DOMAINS = INTEGER_DOMAINS - WHOLE_DOMAINS | {"bit"}  # one value has `card` possibilities, so a latent can be enumerated
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Type:
 
     card: how many values a finite scalar takes: K for category[K], the vocabulary for token[V], 2 for bit; for index[p] the
           size of plate p, None where p is ragged.
-    plate: p of index[p] and tree[p].
+    plate: p of index[p], tree[p] and parse[p, NT, PT], of which card is PT and symbols NT.
     low, high: ends of a parameter's index range, real[-50..50]; its event shape is then (high - low + 1,).
     star: a sequence of such elements along a plate (`token[V]*`); `over` names the plate once that is known.
     labels: of a category whose values the spec names, in their order.
@@ -39,6 +40,7 @@ class Type:
     star: bool = False
     over: str | None = None
     labels: tuple[str, ...] | None = field(default=None, compare=False)
+    symbols: Dim | None = None
 
     @property
     def discrete(self) -> bool:
@@ -53,6 +55,8 @@ class Type:
             inner = ", ".join(map(str, (self.card, *self.shape)))
         elif self.domain in ("index", "tree"):
             inner = str(self.plate)
+        elif self.domain == "parse":
+            inner = f"{self.plate}, {self.symbols}, {self.card}"
         elif self.domain == "cholesky":
             inner = str(self.shape[0])
         else:

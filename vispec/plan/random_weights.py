@@ -9,7 +9,7 @@ from vispec.catalog import networks
 from vispec.diagnostics import Diagnostic, Label
 from vispec.model.extent import extent
 from vispec.model.model import Const, Draw, Expression, Law, Model, Net, NetCall, Past, Stage, Variable
-from vispec.model.types import FINITE_DOMAINS
+from vispec.model.types import FINITE_DOMAINS, WHOLE_DOMAINS
 from vispec.model.walk import key, law_parts, walk
 
 WEIGHTLESS = ("dropout", "standardise")
@@ -89,7 +89,7 @@ def call_axes(call: NetCall, model: Model, summed: frozenset[str]) -> frozenset[
 
 def is_summed(variable: Variable, model: Model) -> bool:
     """Whether the logarithm stands before a sum over its values: under a guide it stands behind it."""
-    finite = variable.type.domain in FINITE_DOMAINS | {"tree"}
+    finite = variable.type.domain in FINITE_DOMAINS | WHOLE_DOMAINS
     asked = next((infer.estimator.name for infer in model.infer if infer.name == variable.name), "exact")
     guided = any(guide.name == variable.name for guide in model.guide)
     return variable.role in ("latent", "partial") and finite and asked == "exact" and not guided

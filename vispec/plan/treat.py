@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from vispec.estimators import estimators
 from vispec.model.model import Draw, Estimator, Flow, Infer, Law, Model, Past, Then, Variable
-from vispec.model.types import FINITE_DOMAINS
+from vispec.model.types import FINITE_DOMAINS, WHOLE_DOMAINS
 from vispec.model.walk import draws, is_read, law_parts, walk
 from vispec.plan.estimate import gradient_of, law_reads
 from vispec.plan.guides import in_joint, is_shared
@@ -15,7 +15,7 @@ from vispec.plan.treatment import Treatment
 def treat(variable: Variable, model: Model, complete: bool) -> Treatment:
     """How one variable is held."""
     name = variable.name
-    finite = variable.type.domain in FINITE_DOMAINS | {"tree"} and not variable.type.shape
+    finite = variable.type.domain in FINITE_DOMAINS | WHOLE_DOMAINS and not variable.type.shape
     if variable.role in ("given", "observed"):
         return Treatment(name, "data", True, "given by the data" if variable.role == "given" else "scored at the data")
     integrated = name in model.integrated

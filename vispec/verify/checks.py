@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from vispec.model.model import Variable
-from vispec.model.types import FINITE_DOMAINS
+from vispec.model.types import FINITE_DOMAINS, WHOLE_DOMAINS
 from vispec.verify.data import take, trimmed, with_rubbish
 from vispec.verify.errors import NoNumberError, NotCheckedError
 from vispec.verify.oracle.row import Cell, Row
@@ -145,14 +145,14 @@ def check_mode(trial: Trial) -> Check:
     for index, enumeration in enumerate(trial.enumerations):
         if enumeration.cells and bool(enumeration.log_prob > -torch.inf):
             mode = {cell: best_value(trial, index, cell, got[cell[0]][index][cell[1]]) for cell in enumeration.cells}
-            gaps.append(distance(enumeration.log_joint_at(mode), enumeration.log_joint.max()))
+            gaps.append(distance(enumeration.best_of(mode), enumeration.log_joint.max()))
     return Check("posterior mode", len(gaps), worst(gaps) if gaps else None, VALUE)
 
 
 def best_value(trial: Trial, index: int, cell: Cell, value: Tensor) -> int | tuple[int, ...]:
-    """A number, or the heads of a tree without the padding."""
+    """A number, or the heads of a tree or the preterminals of a parse without the padding."""
     variable = trial.built.model.variable[cell[0]]
-    if variable.type.domain != "tree":
+    if variable.type.domain not in WHOLE_DOMAINS:
         return int(value.item())
     return tuple(value[: trial.rows[index].heads(variable, cell)].tolist())
 

@@ -28,7 +28,12 @@ WITHIN = 200.0  # of each other are rules whose products may be computed as numb
 
 def grammar_log_prob(root: Tensor, rule: Tensor, seen: Tensor, length: Tensor | None = None) -> Tensor:
     """log Z (*B,), -inf where no parse is possible. Its gradients are expected counts, 0 without a parse."""
-    numbers = root.dim() == 1 and rule.dim() == 3 and seen.numel() > 0 and bool(rule.detach().aminmax().min > rule.detach().max() - WITHIN)
+    numbers = (
+        root.dim() == 1
+        and rule.dim() == 3
+        and seen.numel() > 0
+        and bool(rule.detach().aminmax().min > rule.detach().max() - WITHIN)
+    )
     if not numbers:
         return grammar_by(log_sum_exp, root, rule, seen, length)
     batch, n = seen.shape[:-2], seen.shape[-2]
@@ -41,7 +46,9 @@ def grammar_total(total, root: Tensor, rule: Tensor, seen: Tensor, length: Tenso
     """The sum over parses under an algebra (*B,)."""
     if hasattr(total, "unranked"):
         total = total.unranked()
-    return (grammar_log_prob if total is log_sum_exp else grammar_by)(*(() if total is log_sum_exp else (total,)), root, rule, seen, length)
+    return (grammar_log_prob if total is log_sum_exp else grammar_by)(
+        *(() if total is log_sum_exp else (total,)), root, rule, seen, length
+    )
 
 
 def grammar_by(total, root: Tensor, rule: Tensor, seen: Tensor, length: Tensor | None = None) -> Tensor:
@@ -51,7 +58,10 @@ def grammar_by(total, root: Tensor, rule: Tensor, seen: Tensor, length: Tensor |
     root, rule, seen = root.double(), rule.double().expand(*batch, *rule.shape[-3:]), seen.double().expand(*batch, n, P)
     if length is not None:
         seen = seen.masked_fill(~(torch.arange(n, device=seen.device) < length.unsqueeze(-1)).unsqueeze(-1), 0.0)
-    by_left, by_right = rule[..., S:, :].unsqueeze(-4), rule[..., S:].unsqueeze(-4)  # (*B, 1, S, P, S + P) and (*B, 1, S, S + P, P)
+    by_left, by_right = (
+        rule[..., S:, :].unsqueeze(-4),
+        rule[..., S:].unsqueeze(-4),
+    )  # (*B, 1, S, P, S + P) and (*B, 1, S, S + P, P)
     leaf_left = total((by_left + seen[..., None, :, None]).transpose(-1, -2))  # (*B, n, S, S + P)
     leaf_right = total(by_right[..., :S, :] + seen[..., None, None, :])  # (*B, n, S, S)
     inner = rule[..., None, :, :S, :S].flatten(-2)  # (*B, 1, S, S S)
@@ -90,9 +100,7 @@ def grammar_sample(root: Tensor, rule: Tensor, seen: Tensor, length: Tensor | No
 
 
 @torch.library.custom_op(unused("grammar_sums"), mutates_args=())
-def grammar_sums(
-    root: Tensor, rule: Tensor, seen: Tensor, length: Tensor, grad: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def grammar_sums(root: Tensor, rule: Tensor, seen: Tensor, length: Tensor, grad: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """log Z (B,) of root (S,), rule (S, S + P, S + P), seen (B, n, P) and, if grad, how often each row's parses are expected to
     have each root (B, S), each rule (B, S, S + P, S + P) and each preterminal (B, n, P)."""
     B, n, P = seen.shape

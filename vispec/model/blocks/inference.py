@@ -7,7 +7,7 @@ from vispec.estimators.entry import EstimatorKind
 from vispec.model import model as m
 from vispec.model.names.scope import Scope, Symbol
 from vispec.model.problems import did_you_mean, head, listed
-from vispec.model.types import FINITE_DOMAINS, Type
+from vispec.model.types import FINITE_DOMAINS, WHOLE_DOMAINS, Type
 from vispec.model.values.literals import is_number, is_whole, literal
 from vispec.syntax import tree as t
 
@@ -177,11 +177,13 @@ def _suits(
     if variable is None:
         return True
     cause = (symbol.span, f"`{variable}`" if symbol.kind != "net" else "weights are real")
-    finite = variable.domain in FINITE_DOMAINS or (kind.variables == "exact" and variable.domain == "tree")
+    finite = variable.domain in FINITE_DOMAINS or (kind.variables == "exact" and variable.domain in WHOLE_DOMAINS)
     if kind.variables == "exact" and variable.domain in ("real", "unit", "positive", "simplex"):
         return True  # whether what reads it is Gaussian or in a conjugate pair with it, the plan finds out
     if kind.variables != "any" and not finite:
-        what = {"count": "a count without an upper end", "tree": "a whole tree"}.get(variable.domain, "continuous")
+        what = {"count": "a count without an upper end", "tree": "a whole tree", "parse": "a whole parse"}.get(
+            variable.domain, "continuous"
+        )
         message = f"`{name.id}` is for variables of finitely many values, and `{symbol.name}` is {what}"
         help = (
             "use `mc(samples=...)` or `score(samples=...)`"

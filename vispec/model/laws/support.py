@@ -96,6 +96,8 @@ def _shape_fits(scope: Scope, entry: Distribution, target: Target, kind: Type, n
     """The parameter's own dimensions, then those along which the draws are independent, against the variable's shape."""
     if entry.support == "tree":
         return _along_tree(scope, entry, target, kind, name, value)
+    if entry.support == "parse":
+        return _of_grammar(scope, entry, target, kind, name, value)
     rank = entry.param_event_dim.get(name, entry.event_dim)
     shape = shape_of(scope, value)
     lead = kind.shape[: len(kind.shape) - entry.event_dim]
@@ -137,6 +139,22 @@ def _along_tree(scope: Scope, entry: Distribution, target: Target, kind: Type, n
     cause = (target.span, f"`{target.name} : {kind}`")
     help = f"compute it from a whole sequence in `{kind.plate}`, by a net with a starred head"
     scope.problems.add("V409", value.span, message, f"not along `{kind.plate}`", cause=cause, help=help)
+    return False
+
+
+def _of_grammar(scope: Scope, entry: Distribution, target: Target, kind: Type, name: str, value: m.Expression) -> bool:
+    """Whether a parameter has a law on symbols, or for each symbol a score of each two children."""
+    children = f"{kind.symbols} + {kind.card}"
+    if isinstance(kind.symbols, int) and isinstance(kind.card, int):
+        children = kind.symbols + kind.card
+    wanted = (kind.symbols, *(children for _ in range(entry.param_event_dim[name] - 1)))
+    if scope.same_shape(shape_of(scope, value), wanted):
+        return True
+    shown = f"{'real' if len(wanted) > 1 else 'simplex'}[{', '.join(map(str, wanted))}]"
+    message = f"`{name}` of `{entry.name}` for `{kind}` is `{shown}`, and this is `{value.type}`"
+    cause = (target.span, f"`{target.name} : {kind}`")
+    help = "a parent is one of the symbols, a child one of the symbols or, after them, of the preterminals"
+    scope.problems.add("V409", value.span, message, f"not `{shown}`", cause=cause, help=help)
     return False
 
 

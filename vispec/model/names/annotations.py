@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from vispec.model.names.scope import Scope
 from vispec.model.names.sizes import size_of
 from vispec.model.problems import Cause, did_you_mean, head, listed
-from vispec.model.types import Dim, Domain, Type
+from vispec.model.types import WHOLE_DOMAINS, Dim, Domain, Type
 from vispec.model.values.labels import read_labels
 from vispec.syntax import tree as t
 
@@ -23,6 +23,7 @@ ARGS: Mapping[str, str] = {
     "token": "V",
     "index": "plate",
     "tree": "plate",
+    "parse": "plate, NT, PT",
 }
 """Domains with an argument that cannot be left out, and what one calls it."""
 
@@ -94,6 +95,8 @@ def _type(scope: Scope, node: t.TypeOf, place: Place) -> Type | None:
         return None
     if domain in ("index", "tree"):
         return _over_plate(scope, node)
+    if domain == "parse":
+        return _parse(scope, node)
     match node.args:
         case (t.Range() as span,):
             return _ranged(scope, node, span, place)
@@ -147,6 +150,20 @@ def _is_vocabulary(scope: Scope, argument: t.Expr | t.Range) -> bool:
     return False
 
 
+def _parse(scope: Scope, node: t.TypeOf) -> Type | None:
+    """A plate, how many symbols phrases have, and how many preterminals."""
+    if len(node.args) != 3:
+        message = "`parse` takes three arguments, `parse[plate, NT, PT]`"
+        help = "write `parse[i, NT, PT]`: a plate, the number of symbols of phrases, the number of preterminals"
+        scope.problems.add("V302", node.span, message, f"{len(node.args)} given", help=help)
+        return None
+    over = _over_plate(scope, node)
+    symbols, preterminals = (size_of(scope, argument) for argument in node.args[1:])
+    if over is None or symbols is None or preterminals is None:
+        return None
+    return Type("parse", card=preterminals, plate=over.plate, star=node.star, symbols=symbols)
+
+
 def _over_plate(scope: Scope, node: t.TypeOf) -> Type | None:
     argument = node.args[0]
     name = argument.id if isinstance(argument, t.Name) else ""
@@ -182,9 +199,10 @@ def _plate_suits(scope: Scope, node: t.TypeOf, kind: Type, place: Place, plates:
         )
         scope.problems.add("V307", node.span, message, "points at rows", cause=cause)
         return False
-    if place == "argument" and kind.domain == "tree":
-        message = "a net cannot take a tree"
+    if place == "argument" and kind.domain in WHOLE_DOMAINS:
+        message = f"a net cannot take a {node.domain}"
         help = f"pass the element that a head points at, as in `x[head]`, or take `category` for `{node.domain}`"
+        help = help if node.domain == "tree" else "pass an element's own preterminal, by its name, and take `category`"
         scope.problems.add("V307", node.span, message, "no input of a net", cause=cause, help=help)
         return False
     if place == "argument":
@@ -195,8 +213,8 @@ def _plate_suits(scope: Scope, node: t.TypeOf, kind: Type, place: Place, plates:
             )
             return False
         return True
-    if kind.domain == "tree" and plate.name in plates:
-        message = f"a tree over `{plate.name}` is one value for the whole plate, so it cannot be declared inside it"
+    if kind.domain in WHOLE_DOMAINS and plate.name in plates:
+        message = f"a {kind.domain} over `{plate.name}` is one value for the whole plate, so it cannot be declared inside it"
         scope.problems.add(
             "V307", node.span, message, "declared in its own plate", cause=cause, help=f"move this line out of `{plate.name}`"
         )

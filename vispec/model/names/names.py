@@ -149,4 +149,10 @@ def find_net(scope: Scope, node: t.Call) -> Signature | None:
 
 def _example(name: str) -> str:
     support = distributions()[name].support
-    return {"index": "category[K]", "simplex": "simplex[K]", "ordered": "ordered[K]", "tree": "tree[i]"}.get(support, support)
+    return {
+        "index": "category[K]",
+        "simplex": "simplex[K]",
+        "ordered": "ordered[K]",
+        "tree": "tree[i]",
+        "parse": "parse[i, NT, PT]",
+    }.get(support, support)

@@ -10,7 +10,7 @@ from vispec.model import model as m
 from vispec.model.names.names import outside
 from vispec.model.names.scope import Context, Scope, Symbol
 from vispec.model.problems import listed
-from vispec.model.types import Type
+from vispec.model.types import WHOLE_DOMAINS, Type
 from vispec.model.values.elements import index_event
 from vispec.model.values.placing import Filling, Item, Places, place_indices
 from vispec.model.walk import walk
@@ -51,10 +51,10 @@ def index_symbol(
 
 def _all(scope: Scope, context: Context, node: t.Index, symbol: Symbol, kind: Type) -> m.Expression | None:
     name = symbol.name
-    if kind.domain == "tree":
-        help = f"write `{name}`"
+    if kind.domain in WHOLE_DOMAINS:
+        help, what = f"write `{name}`", "heads" if kind.domain == "tree" else "preterminals"
         scope.problems.add(
-            "V210", node.span, f"`{name}` holds the heads of all of `{kind.plate}` already", "one value", help=help
+            "V210", node.span, f"`{name}` holds the {what} of all of `{kind.plate}` already", "one value", help=help
         )
         return None
     if not [p for p in symbol.plates if not scope.plates[p].implicit]:
@@ -118,7 +118,7 @@ def _elements(
     picked = _pick(scope, context, items, symbol, resolve)
     if picked is None:
         return None
-    own = () if kind.domain == "tree" else tuple(p for p in symbol.plates if not scope.plates[p].data)
+    own = () if kind.domain in WHOLE_DOMAINS else tuple(p for p in symbol.plates if not scope.plates[p].data)
     closed = frozenset(plate for plate in own if plate not in context.open)
     rows = [p for p in symbol.plates if scope.plates[p].data and p not in context.open]
     if rows or (not picked.items and closed):

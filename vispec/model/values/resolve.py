@@ -8,7 +8,7 @@ from vispec.model.names.names import find, find_net, is_function, outside, own_e
 from vispec.model.names.scope import Context, Scope, Signature
 from vispec.model.nets.nets import Arguments, apply_head, bind_net, named_head, the_only_head
 from vispec.model.problems import did_you_mean, listed
-from vispec.model.types import Type
+from vispec.model.types import WHOLE_DOMAINS, Type
 from vispec.model.values.applying import apply_function, apply_operator, condition, is_scalar
 from vispec.model.values.conform import const, join
 from vispec.model.values.elements import index_event
@@ -67,12 +67,14 @@ def _name(scope: Scope, context: Context, node: t.Name) -> Result:
         )
         return None
     kind = symbol.type
-    if kind is not None and kind.domain == "tree" and kind.plate not in context.open:
-        plate = scope.plates[kind.plate or ""]
-        message = f"`{symbol.name}` has a head for each element of `{plate.name}`, and none is open here"
+    if kind is not None and kind.domain in WHOLE_DOMAINS and kind.plate not in context.open:
+        plate, what = scope.plates[kind.plate or ""], "head" if kind.domain == "tree" else "preterminal"
+        message = f"`{symbol.name}` has a {what} for each element of `{plate.name}`, and none is open here"
         help = f"read it inside `{plate.kind} {plate.name}:`"
-        scope.problems.add("V201", node.span, message, "whose head?", cause=(plate.span, "opened here"), help=help)
+        scope.problems.add("V201", node.span, message, f"whose {what}?", cause=(plate.span, "opened here"), help=help)
         return None
+    if kind is not None and kind.domain == "parse":
+        kind = Type("category", card=kind.card)  # that of an element
     return None if kind is None else own_element(scope, context, symbol, node.span, kind)
 
 
@@ -172,7 +174,7 @@ def _length(scope: Scope, context: Context, node: t.Length) -> Result:
     if symbol is None or (symbol.kind == "let" and symbol.type is None):
         return None
     plates = (symbol.name,) if symbol.kind in ("plate", "chain") else symbol.plates
-    if symbol.type is not None and symbol.type.plate is not None and symbol.type.domain == "tree":
+    if symbol.type is not None and symbol.type.plate is not None and symbol.type.domain in WHOLE_DOMAINS:
         plates = (*plates, symbol.type.plate)
     if symbol.kind == "net" or not [p for p in plates if not scope.plates[p].implicit]:
         message = f"`{symbol.name}` stands in no plate, so it has no length"

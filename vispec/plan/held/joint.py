@@ -44,11 +44,18 @@ def joint(
     model, frame = f.model, f.frame
     nodes = dict[str, tuple[Node, tuple[str, ...]]]()
     summed = [name for name, found in treatments.items() if found.kind == "sum"]
+    hidden = dict[str, tuple[Axis, ...]]()  # of a parse, the values of a node and its children
     values = {name: values_axis(frame, model.variable[name]) for name in summed}
     for name in f.factors:
         variable = model.variable[name]
         if is_structure(variable) and treatments[name].kind == "sum":
             law = f.factors[name].law
+            if (grammar := structured.productions(variable, law)) is not None:
+                rules, hidden[name] = grammar
+                nodes |= {
+                    f"{role}_{name}": (build.spread(n, (values[name],)), element_plates(variable)) for role, n in rules.items()
+                }
+                continue
             scores = structured.potentials(frame, variable, law)
             scores = build.rename(scores, {structured.state_of(frame, variable): values[name]})
             nodes[f"arcs_{name}"] = scores, element_plates(variable)
@@ -81,6 +88,7 @@ def joint(
     factors += tuple(counted(frame, model.variable[name], held) for name in summed if has_fewer(held, name))
     factors += tuple(unpadded(frame, name, held) for name in summed if has_padding(held, name))
     latents = tuple(latent(frame, model.variable[name], held) for name in summed)
+    latents += tuple(replace(each, name=axis.hint, values=axis) for each in latents for axis in hidden.get(each.name, ()))
     lags = tuple(Lag(each.values, each.of, each.axis, each.steps) for each in held.lags.values())
     pointers = tuple(Pointer(each.values, each.of, each.at) for each in held.pointers.values())
     kept = {frame.plate(plate.name) for plate in model.plates if plate.data}

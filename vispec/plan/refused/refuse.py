@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.estimators import estimators
 from vispec.model.model import All, Expression, Model, Past, Prefix, Ref, Select, Variable
-from vispec.model.types import FINITE_DOMAINS
+from vispec.model.types import FINITE_DOMAINS, WHOLE_DOMAINS
 from vispec.model.walk import is_read, law_parts, read_values, walk
 from vispec.plan.guides import in_joint
 from vispec.plan.random_weights import prior_problems
@@ -14,7 +14,7 @@ from vispec.plan.refused.trees import law_problems, root_problems
 
 CODES = {
     "V701": "Latents of crossing plates are coupled",
-    "V702": "A tree is neither given, observed nor summed out under one law",
+    "V702": "A tree is neither given, observed nor summed out under one law, or a parse is not summed out",
     "V703": "The words before one, or more elements than the budget allows, are read together and summed out",
     "V704": "A discrete latent is shared by all rows",
     "V705": "A prior over a net's weights is not compiled",
@@ -97,7 +97,7 @@ def absent_problems(model: Model) -> Iterator[Diagnostic]:
 
 def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[Diagnostic]:
     name, type_ = variable.name, variable.type
-    finite = type_.domain in FINITE_DOMAINS | {"tree"} and not type_.shape
+    finite = type_.domain in FINITE_DOMAINS | WHOLE_DOMAINS and not type_.shape
     asked = next(
         (estimators()[i.estimator.name] for i in model.infer if i.name == name and i.estimator.name in estimators()), None
     )
@@ -105,7 +105,7 @@ def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[D
     hidden = variable.role in ("latent", "partial")
     guided = any(guide.name == name for guide in model.guide) or in_joint(name, model) or name in model.integrated
     read = any(getattr(e, "name", None) == name for e in model_expressions(model))
-    if type_.domain == "tree":
+    if type_.domain in WHOLE_DOMAINS:
         yield from law_problems(variable, model)
     if variable.role == "latent" and data not in variable.plates and type_.discrete:
         message = f"discrete latent `{name}` is shared by all rows: summed over a minibatch, its gradient would be biased"
@@ -115,7 +115,7 @@ def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[D
         yield from shared_problems(variable, model)
     if not hidden or not read:
         return
-    if finite and asked is not None and not summed and (asked.point or type_.domain == "tree"):
+    if finite and asked is not None and not summed and (asked.point or type_.domain in WHOLE_DOMAINS):
         message = f"`{name}` is discrete; `{asked.name}` over discrete latents is not compiled in this version"
         yield Diagnostic("V706", message, Label(variable.span), help="leave it out of `infer:`, so that it is summed exactly")
         return

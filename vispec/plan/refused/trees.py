@@ -34,14 +34,14 @@ def may_be_root(e: Expression, model: Model) -> bool:
 
 def law_problems(variable: Variable, model: Model) -> Iterator[Diagnostic]:
     """A tree has one law, and is given, observed or summed out exactly."""
-    name = variable.name
+    name, what = variable.name, variable.type.domain
     if variable.law is not None and not isinstance(variable.law, Draw):
-        message = f"`{name}` is a tree, and a choice between laws on trees is not compiled"
+        message = f"`{name}` is a {what}, and a choice between laws on {what}s is not compiled"
         yield Diagnostic("V702", message, Label(variable.law.span), help="give it one law")
     for guide in model.guide:
         if guide.name == name:
-            message = f"a guide for the tree `{name}` is not compiled"
-            yield Diagnostic("V702", message, Label(guide.span), help="leave it out: trees are summed out exactly")
+            message = f"a guide for the {what} `{name}` is not compiled"
+            yield Diagnostic("V702", message, Label(guide.span), help=f"leave it out: {what}s are summed out exactly")
 
 
 def root_problems(model: Model) -> Iterator[Diagnostic]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vispec.model import model as m
 from vispec.model.model import Model
-from vispec.model.types import MISSING
+from vispec.model.types import MISSING, WHOLE_DOMAINS
 from vispec.model.walk import prefix_of
 from vispec.named import get
 from vispec.torch.nets.uses import uses
@@ -136,7 +136,7 @@ def own(variable: m.Variable, at: Place, scene: Scene) -> Tensor:
     """The value of a variable at this element of its plates; of a tree, the head of one of its elements or all of them."""
     plates = scene.model.plate
     value = scene.variable((variable.name, tuple(at[plate] for plate in variable.plates if not plates[plate].data)))
-    over = variable.type.plate if variable.type.domain == "tree" else None
+    over = variable.type.plate if variable.type.domain in WHOLE_DOMAINS else None
     return value[at[over]] if over is not None and over in at else value
 
 

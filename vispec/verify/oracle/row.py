@@ -9,11 +9,12 @@ from torch import Tensor
 
 from vispec.model import dims
 from vispec.model.model import Model, Variable
-from vispec.model.types import FINITE_DOMAINS, INTEGER_DOMAINS, Dim, Type
+from vispec.model.types import FINITE_DOMAINS, INTEGER_DOMAINS, WHOLE_DOMAINS, Dim, Type
 from vispec.verify.errors import NotCheckedError
+from vispec.verify.oracle.parses import all_parses
 from vispec.verify.oracle.trees import all_trees, options_of
 
-ENUMERABLE = FINITE_DOMAINS | {"tree"}
+ENUMERABLE = FINITE_DOMAINS | WHOLE_DOMAINS
 """Domains of which one value has finitely many possibilities."""
 
 Cell = tuple[str, tuple[int, ...]]
@@ -78,6 +79,9 @@ class Row:
 
     def support_of(self, variable: Variable, at: Place) -> list[float | int | tuple[float | int, ...]]:
         """Every value of a finite variable here, in order; a tree is a tuple of heads, with those that the data has."""
+        if variable.type.domain == "parse":
+            symbols, preterminals = (measure(size, self.sizes) for size in (variable.type.symbols, variable.type.card))  # type: ignore[arg-type]
+            return list(all_parses(self.count(str(variable.type.plate), at), symbols, preterminals))
         if variable.type.domain != "tree":
             return self.support(variable.type, at)
         trees = all_trees(self.count(str(variable.type.plate), at), options_of(variable))
@@ -115,7 +119,7 @@ def place_of(model: Model, variable: Variable, cell: Cell) -> dict[str, int]:
 def as_tensor(value: float | int | tuple[float | int, ...], type: Type, sizes: Mapping[str, int]) -> Tensor:
     """A value of `support` as a tensor of the type's event shape."""
     dtype = torch.int64 if type.domain in INTEGER_DOMAINS else torch.float64
-    return torch.tensor(value, dtype=dtype).reshape((-1,) if type.domain == "tree" else shape_of(type, sizes))
+    return torch.tensor(value, dtype=dtype).reshape((-1,) if type.domain in WHOLE_DOMAINS else shape_of(type, sizes))
 
 
 def read_row(model: Model, sizes: Mapping[str, int], batch: Mapping[str, Tensor], index: int) -> Row:
