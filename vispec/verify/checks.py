@@ -227,9 +227,9 @@ def check_single_precision(trial: Trial, scale: float) -> Check:
 
 
 def _masses(row: Row, variable: Variable, cell: Cell, found: Tensor) -> Tensor:
-    """The sum of the probabilities of one cell, or of each element's heads for a tree."""
+    """The sum of the probabilities of one cell, or of those of each element for a tree or a parse."""
     masses = found.double().sum(-1).reshape(-1)
-    return masses[: row.heads(variable, cell)] if variable.type.domain == "tree" else masses
+    return masses[: row.heads(variable, cell)] if variable.type.domain in WHOLE_DOMAINS else masses
 
 
 def has_shaped_unknowns(trial: Trial) -> bool:

@@ -285,7 +285,7 @@ def _sums(
     given: dict[Cell, Tensor],
 ) -> Tensor:
     """The joint log-density of every choice, (N,), each factor value entering the autograd graph once."""
-    if not tables:
+    if not tables or not choices:
         return torch.zeros(len(choices), dtype=torch.float64)
     column = {cell: index for index, cell in enumerate(cells)}
     picks: list[list[int]] = []
