@@ -54,6 +54,7 @@ class StructureKind:
     and differentiable, as the interpreter's World asks for it. words: what it does, for the printed plan.
     call: the node as a call of the kernel that computes it.
     ranks: whether its kernel under an algebra tells the best values one after the other by itself (told/ranked.py).
+    whole: whether the values of its elements are all that there is to one, so that the k best differ in them.
     called, summed: what the plan calls one, and its treatment of a latent; by its name where none is given.
 
     Of a structure that is a type: domain: that type's. options: what a law on it may say of its values; an entry recognises
@@ -69,6 +70,7 @@ class StructureKind:
     words: str
     call: Callable[[Structure], Node] | None = None
     ranks: bool = False
+    whole: bool = True
     called: str = ""
     summed: str = ""
     domain: str = ""

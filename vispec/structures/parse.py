@@ -103,6 +103,7 @@ ENTRY = StructureKind(
     log_sum,
     "the inside algorithm",
     call,
+    whole=False,
     called="a parse",
     summed="parses",
     domain="parse",

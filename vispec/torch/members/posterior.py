@@ -64,6 +64,8 @@ def posterior(m: Members, o: Outputs) -> None:
         lines.append("    batch = with_room(batch)")
         kernels.append(ROOM)
     lines += [f"    {line}" for line in asked(m, o)]
+    if any(isinstance(step, Structured) and not structures()[step.kind].whole for step in steps):
+        lines += ['    if query.startswith("kbest("):', f'        raise ValueError("{NOT_RANKED}")']
     if o.along:
         along = ", ".join(f'"{name}": {place}' for name, place in o.along.items())
         lines += [
@@ -96,6 +98,7 @@ def posterior(m: Members, o: Outputs) -> None:
     m.text(lines, *kernels)
 
 
+NOT_RANKED = "the k best parses are not told by their preterminals; queries are marginals, mode, sample, entropy, kl"
 BY_GUIDES = "The parameters of the latents' guides, which are all that the posterior is told by."
 WHOLLY = "The mean and the standard deviation (mean, sd) of each latent number, exact."
 
