@@ -68,7 +68,9 @@ class Aligned:
         if all(isinstance(item, int) for item in value) and (text := self.chosen(name, value)) is not None:
             return text
         left = self.words(inner[0], len(value))
-        target = self.words(variable.type.plate) if variable.type.plate is not None else None
+        target = (
+            self.words(variable.type.plate) if variable.type.plate is not None and variable.type.domain != "parse" else None
+        )
         right = [target[v] if target is not None and isinstance(v, int) and v < len(target) else _short(v) for v in value]
         if left is None or len(left) != len(right):
             return " ".join(right)

@@ -30,7 +30,7 @@ def kind_of(f: Frame, variable: Variable) -> tuple[StructureKind, Group]:
 
 
 def state_of(f: Frame, variable: Variable) -> Axis:
-    """The axis of the values of one part: for a tree, the root and the elements; for a parse, the preterminals."""
+    """The axis of the values of one part: for a tree, root and elements; for a parse, preterminals."""
     if variable.type.card is not None:
         return f.event(variable.type.card, 0)
     return f.heads(f.plate(str(variable.type.plate)))
@@ -44,7 +44,7 @@ def potentials(f: Frame, variable: Variable, law: Law) -> Node:
 
 
 def productions(variable: Variable, law: Law) -> tuple[dict[str, Node], tuple[Axis, ...]] | None:
-    """What the rules of a grammar add to the score, which have values of their own, and the axes of these; None of other laws."""
+    """What a grammar's rules add to the score, over values of their own, and the axes of these; None of other laws."""
     assert isinstance(law, DrawLaw)
     builder = distributions()[law.distribution].productions
     return None if builder is None else builder(law.params, variable.name)

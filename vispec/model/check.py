@@ -123,7 +123,7 @@ class _Checker:
             elif isinstance(symbol.node, t.Variable):
                 symbol.type = read_type(self.scope, symbol.node.type, "variable", symbol.plates)
                 if symbol.type is not None and symbol.type.domain == "parse" and symbol.node.role != "latent":
-                    message = f"a parse is latent, and `{symbol.name}` is {symbol.node.role}: parses in the data are not compiled"
+                    message = f"a parse is latent, and `{symbol.name}` is {symbol.node.role}, which is not compiled"
                     help = "declare it as `latent`; the data have the elements"
                     self.scope.problems.add("V307", symbol.node.type.span, message, "in the data", help=help)
                     symbol.type = None

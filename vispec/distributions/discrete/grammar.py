@@ -1,8 +1,8 @@
 """Grammar(root, rule) on parses: a probabilistic context-free grammar in Chomsky normal form.
 
 root: simplex[NT], of the symbol over a whole sentence. rule: real[NT, NT + PT, NT + PT], a table of scores of which the softmax
-over all pairs (left child, right child) of each parent is one law on pairs; children from NT on are preterminals. What an element
-is like given its preterminal is for the spec to say. One element alone has no parse.
+over all pairs (left child, right child) of each parent is one law on pairs; children from NT on are preterminals. What an
+element is like given its preterminal is for the spec to say. One element alone has no parse.
 """
 
 from vispec.catalog import Distribution

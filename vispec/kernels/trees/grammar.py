@@ -1,18 +1,18 @@
-"""Sums over the parses of a sentence by a probabilistic context-free grammar in Chomsky normal form: log Z with exact gradients by
-the inside and outside passes (Baker 1979; Lari and Young 1990), and under other algebras. O(n³) time, 2 n² S numbers a row.
+"""Sums over the parses of a sentence by a probabilistic context-free grammar in Chomsky normal form: log Z with exact gradients
+by the inside and outside passes (Baker 1979; Lari and Young 1990), and under other algebras. O(n³) time, 2 n² S numbers a row.
 
     Z = Σ_parses exp(root[A of the whole] + Σ_nodes rule[A, B, C] + Σ_i seen[i, P of i])
 
-S symbols A stand for phrases of two elements at least, P preterminals for one element each; a child is a symbol, or a preterminal
-by a number from S on. root is (S,) or (*B, S), rule (S, S + P, S + P) or (*B, S, S + P, S + P), parent × left × right, seen
-(*B, n, P), all in nats; length (*B,) says how many elements count. Fewer than two elements have no parse: Z = 0.
+S symbols A stand for phrases of two elements at least, P preterminals for one element each; a child is a symbol, or a
+preterminal by a number from S on. root is (S,) or (*B, S), rule (S, S + P, S + P) or (*B, S, S + P, S + P), parent × left ×
+right, seen (*B, n, P), all in nats; length (*B,) says how many elements count. Fewer than two elements have no parse: Z = 0.
 
-A stretch of width w from i on is divided after its first k elements. All stretches of one width are computed at once: their parts
-of two elements at least by one batched matrix product over k and one with the rules; a part of one element by its preterminals'
-rules, which are summed before, once an element. What stands left lies by its first element, the width last; what stands right by
-its last element, the width last and backwards: so both are slices. Each stretch is scaled to a largest number of 1, in float64.
-Where all rules are possible and within e^200 of each other no symbol of a stretch can be lighter than that beside another, and
-nothing counts that underflows; elsewhere everything is in logs.
+A stretch of width w from i on is divided after its first k elements. All stretches of one width are computed at once: their
+parts of two elements at least by one batched matrix product over k and one with the rules; a part of one element by its
+preterminals' rules, which are summed before, once an element. What stands left lies by its first element, the width last; what
+stands right by its last element, the width last and backwards: so both are slices. Each stretch is scaled to a largest number
+of 1, in float64. Where all rules are possible and within e^200 of each other no symbol of a stretch can be lighter than that
+beside another, and nothing counts that underflows; elsewhere everything is in logs.
 """
 
 import torch
@@ -46,9 +46,9 @@ def grammar_total(total, root: Tensor, rule: Tensor, seen: Tensor, length: Tenso
     """The sum over parses under an algebra (*B,)."""
     if hasattr(total, "unranked"):
         total = total.unranked()
-    return (grammar_log_prob if total is log_sum_exp else grammar_by)(
-        *(() if total is log_sum_exp else (total,)), root, rule, seen, length
-    )
+    if total is log_sum_exp:
+        return grammar_log_prob(root, rule, seen, length)
+    return grammar_by(total, root, rule, seen, length)
 
 
 def grammar_by(total, root: Tensor, rule: Tensor, seen: Tensor, length: Tensor | None = None) -> Tensor:
@@ -162,16 +162,16 @@ def ways(scales: Tensor, first: Tensor, last: Tensor) -> tuple[Tensor, Tensor, T
 
 
 def divided(w: int, n: int, chart: Tensor, by_end: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Of all stretches of width w the left and the right parts of two elements at least, what is right of the first element, and
-    what is left of the last one: views of charts (B, n, n + 1, ...) by first and by last element."""
+    """Of all stretches of width w the left and the right parts of two elements at least, what is right of the first element,
+    and what is left of the last one: views of charts (B, n, n + 1, ...) by first and by last element."""
     here = n - w + 1
     left, right = chart[:, :here, 2 : w - 1], by_end[:, w - 1 :, n - w + 2 : n - 1]
     return left, right, by_end[:, w - 1 :, n - w + 1], chart[:, :here, w - 1]
 
 
 def leaf_rules(rules: Tensor, leaf: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Rules summed over the preterminals of each element: as a left child beside symbols (B, n, S, S) and beside preterminals
-    (B, n, S, P), as a right child beside symbols (B, n, S, S)."""
+    """Rules summed over the preterminals of each element: as a left child beside symbols (B, n, S, S) and beside
+    preterminals (B, n, S, P), as a right child beside symbols (B, n, S, S)."""
     S, P = len(rules), leaf.shape[-1]
     left = (leaf @ rules[:, S:].transpose(0, 1).reshape(P, -1)).unflatten(-1, (S, S + P))
     right = (leaf @ rules[:, :S, S:].permute(2, 0, 1).reshape(P, -1)).unflatten(-1, (S, S))
@@ -179,7 +179,7 @@ def leaf_rules(rules: Tensor, leaf: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def inside_pass(rules: Tensor, leaf: Tensor, shift: Tensor, most: Tensor) -> tuple[Tensor, ...]:
-    """The mass of each symbol over each stretch, by first element and width (B, n, n + 1, S) and by last element and n - width,
+    """The mass of each symbol over each stretch, by first element and width (B, n, n + 1, S) and by last element;
     each stretch's largest being 1; its scale in logs, likewise twice (B, n, n + 1); and in each stretch what the largest was."""
     B, n, _ = leaf.shape
     S = len(rules)

@@ -144,7 +144,8 @@ def _along_tree(scope: Scope, entry: Distribution, target: Target, kind: Type, n
 
 def _of_grammar(scope: Scope, entry: Distribution, target: Target, kind: Type, name: str, value: m.Expression) -> bool:
     """Whether a parameter has a law on symbols, or for each symbol a score of each two children."""
-    children = f"{kind.symbols} + {kind.card}"
+    assert kind.symbols is not None
+    children: Dim = f"{kind.symbols} + {kind.card}"
     if isinstance(kind.symbols, int) and isinstance(kind.card, int):
         children = kind.symbols + kind.card
     wanted = (kind.symbols, *(children for _ in range(entry.param_event_dim[name] - 1)))

@@ -14,7 +14,7 @@ from vispec.plan.refused.trees import law_problems, root_problems
 
 CODES = {
     "V701": "Latents of crossing plates are coupled",
-    "V702": "A tree is neither given, observed nor summed out under one law, or a parse is not summed out",
+    "V702": "A tree is neither given, observed nor summed out under one law",
     "V703": "The words before one, or more elements than the budget allows, are read together and summed out",
     "V704": "A discrete latent is shared by all rows",
     "V705": "A prior over a net's weights is not compiled",
