@@ -179,8 +179,8 @@ def leaf_rules(rules: Tensor, leaf: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def inside_pass(rules: Tensor, leaf: Tensor, shift: Tensor, most: Tensor) -> tuple[Tensor, ...]:
-    """The mass of each symbol over each stretch, by first element and width (B, n, n + 1, S) and by last element;
-    each stretch's largest being 1; its scale in logs, likewise twice (B, n, n + 1); and in each stretch what the largest was."""
+    """The mass of each symbol over each stretch, by first element and width (B, n, n + 1, S) and by last
+    element; each stretch's largest being 1; its scale in logs, likewise twice (B, n, n + 1); and in each stretch what the largest was."""
     B, n, _ = leaf.shape
     S = len(rules)
     chart, by_end = leaf.new_zeros(2, B, n, n + 1, S)
