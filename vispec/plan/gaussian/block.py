@@ -23,12 +23,16 @@ from vispec.program import build
 from vispec.program.affine.forms import Form, Term, added, dense_along, densified
 from vispec.program.axis import Axis, ordered
 from vispec.program.cost import Numbers
+from vispec.program.entry import entry
 from vispec.program.node import Call, Dtype, Node, Part
 from vispec.program.size import Size
 
 Results = tuple[tuple[tuple[Axis, ...], Dtype], ...]
 APART = "vispec.kernels.sums.gaussian_apart"
 CHAIN = "vispec.kernels.sums.gaussian_chain"
+FEW_KERNELS = "vispec.kernels.sums.gaussian_few"
+FEW = 6
+"""Numbers of an element, its ancestors' and 1 that stand one by one: so many columns are 21 products of two."""
 ONE, ONE_TOO = Axis("1", "event", Size.of(1)), Axis("1'", "event", Size.of(1))
 
 
@@ -81,6 +85,8 @@ class Block:
         self.own_columns = {name: self.column(name) for name in axes}
         for group in self.groups:
             size = self.number_of(every_of(group), 1)
+            if group.apart is not None and self.are_few(every_of(group)):
+                group.apart, group.few = None, group.apart
             group.row, group.column = Axis("e", "event", size), Axis("e'", "event", size)
         self.squares = [
             replace(each, square=replace(each.square, form=without(each.square.form, each.square.form.names - {*axes})))
@@ -130,6 +136,9 @@ class Block:
 
     def gram(self, each: Placed, group: Group) -> Node:
         """Σ form formᵀ over all elements that the group has not for itself; of a linear one what makes -½ of it the form."""
+        by_number = self.gram_of_few(each, group)
+        if by_number is not None:
+            return by_number
         if by_index(each):
             return self.table(each, group, every_of(group), every_of(group), (group.row, group.column))
         square, over = replace(each.square, form=self.laid(each.square.form)), each.axes - group.own
@@ -145,6 +154,44 @@ class Block:
         last = self.vector(Form(build.node(0.0)), every_of(group), group.column, build.node(1.0))
         crossed = build.neg(build.mul(build.reduce("sum", vector, over), last))
         return build.add(crossed, build.rename(crossed, {group.row: group.column, group.column: group.row}))
+
+    def are_few(self, groups: Sequence[Group]) -> bool:
+        """Whether groups have so few numbers that these stand one by one."""
+        size = self.number_of(groups, 1)
+        plain = all(len(self.seeds[name]) < 2 for group in groups for name in group.names)
+        return plain and size is not None and size.number is not None and size.number <= FEW
+
+    def gram_of_few(self, each: Placed, group: Group) -> Node | None:
+        """Σ form formᵀ by one column for each of few numbers; None where it is not made so."""
+        form, over = each.square.form, each.axes - group.own
+        at = [(axis, place) for axis, place in self.places(form, group).items() if place is not build.position(axis)]
+        if each.square.linear or not over or len(at) > 1 or not self.are_few(every_of(group)):
+            return None
+        number = through(ordered(over))
+        there = build.both(*(build.inside(axis) for axis in ordered(each.axes)))
+        columns = self.numbers(self.laid(form), every_of(group))
+
+        def along(node: Node) -> Node:
+            return build.merge(build.spread(node, over), ordered(over), number)
+
+        given = [(along(build.apply("real", column)), (number,), "") for column in columns]
+        if not build.is_const(there, True):
+            given.append((along(there), (number,), "inside"))
+        names = (group.row, group.column)
+        if not at:
+            return Part(Call("kernel", f"{FEW_KERNELS}:gram_of", tuple(given), ((names, "real"),), ()), 0)
+        ((axis, place),) = at
+        given = [(along(place), (number,), ""), *given]
+        return Part(Call("kernel", f"{FEW_KERNELS}:gram_at", tuple(given), (((axis, *names), "real"),), (("size", axis),)), 0)
+
+    def numbers(self, form: Form, groups: Sequence[Group]) -> list[Node]:
+        """The coefficients of a form at each number of groups, and its offset."""
+        terms, found = {term.name: term.coefficient for term in form.terms}, list[Node]()
+        for name, own in self.columns(groups):
+            node = terms.get(name, build.node(0.0))
+            many = 1 if own is None or own.origin.size is None else own.origin.size.number or 1
+            found += [node] if own is None else [entry(node, own, at) for at in range(many)]
+        return [*found, form.offset]
 
     def table(
         self,
@@ -197,7 +244,7 @@ class Block:
                     after = [place[name] for name in each.square.form.names]
                     squares[min(after or [self.groups.index(group.parent or group)])].append(each)
             if group.parent is not None:
-                rest = build.reduce("sum", found[at].rest, group.left - group.parent.own)
+                rest = build.reduce("sum", found[at].rest, group.batch - group.parent.own)
                 left[self.groups.index(group.parent)].append(rest)
         return found
 
@@ -210,7 +257,8 @@ class Block:
             given = self.told(group, group.chain, matrix)
             return Elimination(given, Call("kernel", f"{CHAIN}:eliminate_chain", given, results, ()))
         given = ((matrix, (group.row, group.column), ""), *self.prior(group))
-        return Elimination(given, Call("kernel", f"{KERNELS}:eliminate", given, results, self.size(group)))
+        kernel = f"{FEW_KERNELS}:eliminate_few" if self.are_few(every_of(group)) else f"{KERNELS}:eliminate"
+        return Elimination(given, Call("kernel", kernel, given, results, self.size(group)))
 
     def apart(self, group: Group, squares: Sequence[Placed]) -> tuple[Elimination, list[Placed]]:
         """By a matrix over the numbers of each element and one over these and what is left; and what is left of the squares."""
@@ -301,9 +349,15 @@ class Block:
             found = self.eliminated[at]
             if group.parent is None:
                 rest = build.pick(found.rest, {ONE: build.node(0), ONE_TOO: build.node(0)})
-                parts.append(build.reduce("sum", build.mul(-0.5, rest), group.left - kept))
-            parts.append(build.neg(build.reduce("sum", found.half, group.left - kept)))
+                parts.append(build.reduce("sum", build.mul(-0.5, rest), group.batch - kept))
+            parts.append(build.neg(build.reduce("sum", found.half, group.batch - kept)))
         return build.add(*parts), kept
+
+
+def through(axes: Sequence[Axis]) -> Axis:
+    """An axis of all elements along some."""
+    hint = "_".join(axis.hint for axis in axes)
+    return Axis(hint, "plate", like=axes[0]) if len(axes) == 1 else Axis(hint, "plate", of=tuple(axes))
 
 
 def by_index(each: Placed) -> bool:

@@ -24,7 +24,8 @@ class Placed:
 class Group:
     """Latents that have elements of their own along the same axes, or the states of a chain. parent: what is integrated next of
     all that it couples; ancestors: that, and what that couples, and so on. apart: one of its axes, of which squares read
-    elements by index; given the ancestors these are independent. row, column: along its numbers, its ancestors', and 1."""
+    elements by index; given the ancestors these are independent. few: the same where each has so few numbers with its
+    ancestors' that it gets a matrix over all of them. row, column: along its numbers, its ancestors', and 1."""
 
     own: frozenset[Axis]
     names: tuple[str, ...]
@@ -32,13 +33,19 @@ class Group:
     parent: Group | None = None
     ancestors: tuple[Group, ...] = ()
     apart: Axis | None = None
+    few: Axis | None = None
     row: Axis = field(default_factory=lambda: Axis("e", "event"))
     column: Axis = field(default_factory=lambda: Axis("e'", "event"))
 
     @property
+    def batch(self) -> frozenset[Axis]:
+        """The axes of what a kernel leaves of it."""
+        return self.own - {self.apart if self.chain is None else self.chain.axis}
+
+    @property
     def left(self) -> frozenset[Axis]:
         """The axes that are left when it is integrated."""
-        return self.own - {self.apart if self.chain is None else self.chain.axis}
+        return self.batch - {self.few}
 
 
 def coupled(squares: Sequence[Placed], names: Sequence[str]) -> list[tuple[str, ...]]:
