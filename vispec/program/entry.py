@@ -31,12 +31,17 @@ def _inner(node: Node, axis: Axis, at: int, known: dict[tuple[Node, Axis], Node]
             return build.rename(_entry(arg, old, at, known), {a: b for a, b in pairs if a is not old})
         case Pick(table, places):
             taken = {own: _entry(index, axis, at, known) for own, index in places}
-            inner = table if axis in taken else _entry(table, axis, at, known)
-            while isinstance(inner, Pick) and all(isinstance(index, Const) for _, index in inner.at):
-                inner, taken = inner.table, {**taken, **dict(inner.at)}
-            return build.pick(inner, taken)
+            return joined(build.pick(table if axis in taken else _entry(table, axis, at, known), taken))
         case Concat(parts, along) if along is not axis:
             return build.concat([(_entry(part, axis, at, known), own) for part, own in parts], along)
         case Concat(parts, _) if all(own is None for _, own in parts):
             return parts[at][0]
     return build.pick(node, {axis: build.node(at)})
+
+
+def joined(node: Node) -> Node:
+    """Two picks at constants as one."""
+    match node:
+        case Pick(Pick(table, first), second) if all(isinstance(index, Const) for _, index in (*first, *second)):
+            return joined(build.pick(table, dict((*first, *second))))
+    return node

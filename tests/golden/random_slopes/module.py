@@ -26,13 +26,15 @@ from torch.nn import functional as F
 # starts: by_group
 # starts: by_group_among
 # starts: kept
-# sums.gaussian: Eliminated
-# sums.gaussian: Gram
-# sums.gaussian: eliminate
-# sums.gaussian: gram
 # sums.gaussian: inverse_factor
 # sums.gaussian: moments
 # sums.gaussian: with_prior
+# sums.gaussian_few: EliminatedFew
+# sums.gaussian_few: GramOf
+# sums.gaussian_few: eliminate_few
+# sums.gaussian_few: gram_of
+# sums.gaussian_few: symmetric
+# sums.gaussian_few: taken
 # told.decide: decide
 # told.decide: predictive
 
@@ -91,22 +93,23 @@ class RandomSlopes(nn.Module):
         """log p of each row (subject,), exact, in nats."""
         batch = with_room(batch)
         L = to_cholesky(self.raw_L)  # (2', 2)
-        L_at = L[1]  # (2,)
+        L_at = L[1, 0]
         days = batch["days"]  # (subject, i)
-        L_at_2 = L[0]  # (2,)
-        total = L_at_2 + L_at * days[:, :, None]  # (subject, i, 2)
+        L_at_2 = L[0, 0]
         s = F.softplus(self.raw_s)
+        ratio = -(L_at_2 + L_at * days) / s  # (subject, i)
+        L_at_3 = L[1, 1]
+        L_at_4 = L[0, 1]
+        ratio_2 = -(L_at_4 + L_at_3 * days) / s  # (subject, i)
         b_at = self.b[1]
         b_at_2 = self.b[0]
         x = batch["x"]  # (subject, i)
-        total_2 = x - (b_at_2 + b_at * days)  # (subject, i)
-        joined = torch.cat([-total / s, (total_2 / s).unsqueeze(-1)], -1)  # (subject, i, e)
+        total = x - (b_at_2 + b_at * days)  # (subject, i)
         days_len = batch["days_len"]  # (subject,)
         inside_i = torch.arange(days.shape[1], device=self.one.device) < days_len[:, None]  # (subject, i)
-        joined_2 = torch.where(inside_i[:, :, None], joined, 0.0)  # (subject, i, e)
-        gram_ = gram(joined_2.double())  # (subject, e, e')
-        eliminate_, eliminate_2 = eliminate(gram_, size=2)  # (subject, 1, 1'), (subject,)
-        eliminate_at = eliminate_[:, 0, 0]  # (subject,)
+        gram = gram_of(ratio, ratio_2, total / s, inside=inside_i)  # (subject, e, e')
+        eliminate, eliminate_2 = eliminate_few(gram, size=2)  # (subject, 1, 1'), (subject,)
+        eliminate_at = eliminate[:, 0, 0]  # (subject,)
         narrow = (-0.5 * eliminate_at - eliminate_2).to(self.one.dtype)  # (subject,)
         any_subject = (days_len != 0).any(-1)
         value = torch.where(any_subject, log_of(s), 0.0)
@@ -124,21 +127,22 @@ class RandomSlopes(nn.Module):
         """The posterior mean and standard deviation of u, exact."""
         batch = with_room(batch)
         L = to_cholesky(self.raw_L)  # (2', 2)
-        L_at = L[1]  # (2,)
+        L_at = L[1, 0]
         days = batch["days"]  # (subject, i)
-        L_at_2 = L[0]  # (2,)
-        total = L_at_2 + L_at * days[:, :, None]  # (subject, i, 2)
+        L_at_2 = L[0, 0]
         s = F.softplus(self.raw_s)
+        ratio = -(L_at_2 + L_at * days) / s  # (subject, i)
+        L_at_3 = L[1, 1]
+        L_at_4 = L[0, 1]
+        ratio_2 = -(L_at_4 + L_at_3 * days) / s  # (subject, i)
         b_at = self.b[1]
         b_at_2 = self.b[0]
         x = batch["x"]  # (subject, i)
-        total_2 = x - (b_at_2 + b_at * days)  # (subject, i)
-        joined = torch.cat([-total / s, (total_2 / s).unsqueeze(-1)], -1)  # (subject, i, e)
+        total = x - (b_at_2 + b_at * days)  # (subject, i)
         days_len = batch["days_len"]  # (subject,)
         inside_i = torch.arange(days.shape[1], device=self.one.device) < days_len[:, None]  # (subject, i)
-        joined_2 = torch.where(inside_i[:, :, None], joined, 0.0)  # (subject, i, e)
-        gram_ = gram(joined_2.double())  # (subject, e, e')
-        moments_, moments_2 = moments(gram_, size=2)  # (subject, e), (subject, e, e')
+        gram = gram_of(ratio, ratio_2, total / s, inside=inside_i)  # (subject, e, e')
+        moments_, moments_2 = moments(gram, size=2)  # (subject, e), (subject, e, e')
         wide_L = L.double()  # (2, e)
         product = moments_ @ wide_L.T  # (subject, 2)
         product_2 = torch.einsum("ae,seb,ab->sa", wide_L, moments_2, wide_L)  # (subject, 2)

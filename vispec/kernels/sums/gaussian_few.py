@@ -51,7 +51,7 @@ class GramOf(torch.autograd.Function):
         else:
             index = index.expand(*grad.shape[:-3], index.shape[-1])
             lower = [[taken(each, index) for each in row] for row in lower]
-        found = list[Tensor]()
+        found = []
         for i, (shape, dtype) in enumerate(ctx.likes):
             total = lower[i][0] * wide[0]  # has all axes, as the gradient has
             for j in range(1, len(wide)):
@@ -99,7 +99,7 @@ class EliminatedFew(torch.autograd.Function):
                     rows[i][j] = torch.addcmul(rows[i][j], slopes[i], rows[j][k], value=-1)
             for i, slope in slopes.items():
                 rows[i][k] = slope
-        half = sum(rows[k][k].log() for k in range(size)) / 2
+        half = torch.stack([rows[k][k] for k in range(size)]).log().sum(0) / 2
         if prior is not None:
             half = half - (1 - prior).sum(-1) * 0.9189385332046727  # log(2π) / 2
         ctx.size = size
