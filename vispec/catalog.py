@@ -29,6 +29,9 @@ class Distribution:
            dimensions apart; own: param → its event axes. It goes before the kernel.
     potentials: of a law over a structure, `potentials(params, plate, state)` builds what each of its parts adds to a value's
            score, along the plate and the part's values; the structure's own sum normalises it.
+    chained: of a law on labels, `chained(value, before, own, **params)` builds what one element's label adds to the score given
+           the label before it: what reads both, and what reads its own. A chain's sum normalises it. elements: the params of
+           which there is one for each element.
     path: `path(noise, **params)` builds a draw with a gradient of noise(kind), "normal" or "uniform" numbers.
     divergences: prior → `(q's params, p's params)` that builds KL(q ‖ p) of a guide of this law where torch's is not wanted.
     kernel: name of the function in the entry's module, `log_prob(value, *params)`, copied into the emitted module by
@@ -75,6 +78,8 @@ class Distribution:
     torch_class: str | None = None
     program: Callable[..., Any] | None = None
     potentials: Callable[..., Any] | None = None
+    chained: Callable[..., Any] | None = None
+    elements: tuple[str, ...] = ()
     productions: Callable[..., Any] | None = None
     path: Callable[..., Any] | None = None
     divergences: Mapping[str, Callable[..., Any]] = field(default_factory=dict)

@@ -11,6 +11,7 @@ from vispec.factors.frame import Frame
 from vispec.factors.laws import FlowLaw, Law, law, log_prob
 from vispec.factors.structured import is_structure
 from vispec.model.model import Model
+from vispec.program import build
 from vispec.program.axis import Axis
 from vispec.program.cost import Numbers
 from vispec.program.node import Node
@@ -21,12 +22,15 @@ class Factor:
     """A variable's log-density (nats) at its own element, over its plates and what its law reads, and that law.
     None where the density is known at the law's own draws alone.
 
-    stands: the plates that it has one value per element of, whether or not it differs along them."""
+    stands: the plates that it has one value per element of, whether or not it differs along them. norm: of labels, of which
+    log_prob is a score, minus the log-sum of all scores; parts: that score as what reads the label before, and what does not."""
 
     name: str
     log_prob: Node | None
     law: Law
     stands: tuple[Axis, ...]
+    parts: tuple[Node, ...] = ()
+    norm: Node | None = None
 
 
 @dataclass(frozen=True)
@@ -68,5 +72,9 @@ def factor(f: Frame, name: str, found: object) -> Factor:
     if is_structure(variable):
         node = structured.log_prob(f, variable, resolved) if variable.role == "observed" else None
         return Factor(name, node, resolved, tuple(map(f.plate, variable.plates)))
+    if variable.type.along is not None:
+        parts, norm = structured.label_scores(f, variable, resolved)
+        score = f.named(build.add(*parts), f"log_{name}")
+        return Factor(name, score, resolved, tuple(map(f.plate, variable.plates)), parts, norm)
     node = None if flows(resolved) else f.named(log_prob(f, resolved, value, variable.type), f"log_{name}")
     return Factor(name, node, resolved, tuple(map(f.plate, variable.plates)))

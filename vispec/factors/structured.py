@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vispec.catalog import distributions
+from vispec.factors.expressions import named
 from vispec.factors.frame import Frame
 from vispec.factors.laws import DrawLaw, Law
 from vispec.model.model import Draw, Variable
@@ -41,6 +42,22 @@ def potentials(f: Frame, variable: Variable, law: Law) -> Node:
     assert isinstance(law, DrawLaw)
     builder = distributions()[law.distribution].potentials
     return Const(0.0) if builder is None else builder(law.params, f.plate(str(variable.type.plate)), state_of(f, variable))
+
+
+def label_scores(f: Frame, variable: Variable, law: Law) -> tuple[tuple[Node, ...], Node]:
+    """What each element's label adds to the score, and minus the log-sum of the scores of all labels of the plate."""
+    assert isinstance(law, DrawLaw)
+    name, chained = variable.name, distributions()[law.distribution].chained
+    assert chained is not None
+    own, given = {each: axes for each, _, axes in law.params}, {each: node for each, node, _ in law.params}
+    value = f.data(variable) if variable.role == "observed" else f.site(variable)
+    before = build.shift(named(f, name), f.plate(str(variable.type.along)), 1, 0)
+    _, state = own["scores"]
+    past, now = (Axis(hint, "values", state.size) for hint in (f"{name}_before", name))
+    group = Group(f.plate(str(variable.type.along)), (now,), ((past,),))
+    every = chained(build.position(now), build.position(past), own, **given)
+    norm = build.neg(recognising(group)[0].build(group, every, "sum"))
+    return chained(value, before, own, **given), f.named(norm, f"norm_{name}")
 
 
 def productions(variable: Variable, law: Law) -> tuple[dict[str, Node], tuple[Axis, ...]] | None:

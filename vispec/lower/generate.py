@@ -10,7 +10,7 @@ from vispec.factors.frame import Frame, dtype_of, element_plates
 from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, StateLaw, ThenLaw
 from vispec.factors.make import Factors, factorise
 from vispec.factors.structured import is_structure
-from vispec.lower.structured import decided_structure, grown
+from vispec.lower.structured import decided_labels, decided_structure, grown
 from vispec.model.model import Model, Variable
 from vispec.model.walk import is_read
 from vispec.plan.held.along import Body, Member, along, changed, lags_of, parts
@@ -85,6 +85,8 @@ class Generator:
         group = self.together(variable)
         if is_structure(variable):
             self.keep(variable, decided_structure(self.frame, variable, self.law(variable), self.read_again(variable)))
+        elif variable.type.along is not None:
+            self.keep(variable, decided_labels(self.frame, variable, self.law(variable), self.read_again(variable)))
         elif (tree := self.tree_of(group)) is not None:
             self.grow(tree, group)
         elif len(group) > 1 or self.reads_itself(variable) or isinstance(self.law(variable), ThenLaw):

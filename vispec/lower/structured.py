@@ -15,6 +15,7 @@ from vispec.program.node import Call, Carried, Input, Loop, Node, Part, Site, Ze
 from vispec.structures.calls import lengths_of
 
 KERNELS = "vispec.kernels.trees.tree"
+LABELS = "vispec.kernels.sums.linear_chain"
 
 
 def decided_structure(f: Frame, variable: Variable, law: Law, read: bool) -> Node:
@@ -39,6 +40,20 @@ def decided_structure(f: Frame, variable: Variable, law: Law, read: bool) -> Nod
     settings = (*settings, ("rule", "sample" if rule is None else rule), *entry.settings(group.shape))
     call = Call("kernel", entry.decide, ((scores, (plate, state), ""), *lengths), (((plate,), "int"),), settings)
     return Part(call, 0)
+
+
+def decided_labels(f: Frame, variable: Variable, law: Law, read: bool) -> Node:
+    """The labels of a plate by the rule; of a latent drawn."""
+    assert isinstance(law, DrawLaw)
+    own, given = {name: axes for name, _, axes in law.params}, {name: node for name, node, _ in law.params}
+    plate, state = own["scores"]
+    scores = build.spread(given["scores"], (*map(f.plate, variable.plates), state))
+    rule = Input("rule", (), "real", "argument") if variable.role != "latent" else "sample"
+    settings: tuple[tuple[str, object], ...] = (("rule", rule), ("read", read))
+    if plate.lengths is None:
+        settings = (("length", None), *settings)
+    arguments = ((scores, (plate, state), ""), (given["move"], own["move"], ""), *lengths_of(plate, "length"))
+    return Part(Call("kernel", f"{LABELS}:decide_labels", arguments, (((plate,), "int"),), settings), 0)
 
 
 def grown(

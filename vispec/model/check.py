@@ -127,8 +127,17 @@ class _Checker:
                     help = "declare it as `latent`; the data have the elements"
                     self.scope.problems.add("V307", symbol.node.type.span, message, "in the data", help=help)
                     symbol.type = None
+                if symbol.type is not None and symbol.type.along is not None:
+                    self._stand_along(symbol, symbol.type.along)
             elif isinstance(symbol.node, t.Net):
                 self.scope.nets[symbol.name] = read_signature(self.scope, symbol.node)
+
+    def _stand_along(self, symbol: Symbol, along: str) -> None:
+        """Labels have an element along a plate in which they are not declared."""
+        assert isinstance(symbol.node, t.Variable)
+        symbol.plates, plate = (*symbol.plates, along), self.scope.plates[along]
+        if plate.first is None and symbol.node.role != "latent":
+            plate.first = symbol.name
 
     def _params(self, fixed: frozenset[str]) -> tuple[m.Param, ...]:
         """The parameters, with their starts where these are written."""
@@ -144,7 +153,9 @@ class _Checker:
         law = None
         if node.law is not None:
             target = Target(symbol.name, symbol.type, symbol.span)
-            law = resolve_law(self.scope, Context(symbol.plates, owner=symbol.name), node.law, target)
+            along = symbol.type.along if symbol.type is not None else None
+            plates = tuple(plate for plate in symbol.plates if plate != along)
+            law = resolve_law(self.scope, Context(plates, owner=symbol.name), node.law, target)
         if symbol.type is None or (law is None and node.law is not None):
             return None
         return m.Variable(symbol.name, node.role, symbol.type, symbol.plates, law, symbol.span)

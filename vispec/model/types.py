@@ -1,6 +1,6 @@
 """Types of variables, parameters and expressions: a domain with an event shape whose sizes may still be symbols."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Domain = Literal[
@@ -29,6 +29,7 @@ class Type:
     low, high: ends of a parameter's index range, real[-50..50]; its event shape is then (high - low + 1,).
     star: a sequence of such elements along a plate (`token[V]*`); `over` names the plate once that is known.
     labels: of a category whose values the spec names, in their order.
+    along: p of labels[p, K], a category or token of which there is one for each element of p, with one law for all of them.
     """
 
     domain: Domain
@@ -41,12 +42,25 @@ class Type:
     over: str | None = None
     labels: tuple[str, ...] | None = field(default=None, compare=False)
     symbols: Dim | None = None
+    along: str | None = field(default=None, compare=False)
 
     @property
     def discrete(self) -> bool:
         return self.domain in DISCRETE_DOMAINS
 
+    @property
+    def support(self) -> str:
+        """What a law on it is a law on: its domain, or the labels of a plate together."""
+        return self.domain if self.along is None else "labels"
+
+    @property
+    def whole(self) -> bool:
+        """Whether a law is on the values of all elements of a plate together."""
+        return self.support in WHOLE_DOMAINS | {"labels"}
+
     def __str__(self) -> str:
+        if self.along is not None:
+            return f"labels[{self.along}, {str(replace(self, along=None)).split('[', 1)[1]}"
         if self.low is not None:
             inner = f"{self.low}..{self.high}"
         elif self.labels is not None:

@@ -19,7 +19,7 @@ def treat(variable: Variable, model: Model, complete: bool) -> Treatment:
     if variable.role in ("given", "observed"):
         return Treatment(name, "data", True, "given by the data" if variable.role == "given" else "scored at the data")
     integrated = name in model.integrated
-    tree = variable.type.domain == "tree" and variable.role == "partial"  # what is missing hangs on what is seen
+    tree = variable.type.whole and variable.role == "partial"  # what is missing hangs on what is seen
     if not is_read(model, name) and not ((complete or tree) and (finite or (integrated and complete))):
         if variable.role == "partial":
             return Treatment(name, "masked", True, "nothing depends on it: scored where it is seen")
@@ -80,6 +80,8 @@ def guide_law(name: str, model: Model) -> Law | None:
 
 def chain_of(variable: Variable, model: Model) -> str | None:
     """The plate along which the variable's past is read, by its own law or by another's."""
+    if variable.type.along is not None:
+        return variable.type.along
     guide = [part for each in model.guide for part in law_parts(each.law)] + [let.value for let in model.guide_lets]
     read = (*model_expressions(model), *(e for part in guide for e in walk(part)))
     return next((e.plate for e in read if isinstance(e, Past) and e.name == variable.name), None)

@@ -47,16 +47,18 @@ def support_fits(scope: Scope, node: t.Call, entry: Distribution, target: Target
     if entry.optional:
         numbers = (entry.support, *entry.inside)
         supports = numbers if given else tuple(d for d in supports if d not in numbers or entry.support == "index")
-    if kind.domain in supports:
+    if kind.support in supports:
         return _rank_fits(scope, node, entry, target, kind)
     if entry.optional and kind.domain == entry.support:
         message = f"`{entry.name}` on `{kind}` needs {listed(entry.params)}"
         scope.problems.add("V406", node.span, message, f"missing {listed(entry.params)}", help=f"write `{usage(entry)}`")
         return False
-    fitting = [d.name for d in distributions().values() if kind.domain in supports_of(d) and d.event_dim <= len(kind.shape)]
+    fitting = [d.name for d in distributions().values() if kind.support in supports_of(d) and d.event_dim <= len(kind.shape)]
     message = f"`{entry.name}` is a law on {listed(supports, 'or')}, and `{target.name}` is `{kind}`"
     cause = (target.span, f"`{target.name} : {kind}`")
-    help = f"laws on `{kind.domain}` are {listed(fitting)}{sure(kind)}" if fitting else _without_laws(kind)
+    help = f"laws on `{kind.support}` are {listed(fitting)}{sure(kind)}" if fitting else _without_laws(kind)
+    if supports == ("labels",) and kind.domain in ("category", "token"):
+        help = f"it is one law for all elements of a plate: declare `{target.name} : labels[i, {kind.card}]` outside of the plate"
     scope.problems.add("V410", node.function.span, message, "another support", cause=cause, help=help)
     return False
 
@@ -65,7 +67,7 @@ def sure(kind: Type) -> str:
     """How a law is written under which a label has one value for certain, as the rest of a help."""
     if kind.domain == "bit":
         return "; `Bernoulli(0)` is 0 for sure"
-    return "; `Exactly(v)` is v for sure" if kind.domain in ("category", "token", "index") else ""
+    return "; `Exactly(v)` is v for sure" if kind.support in ("category", "token", "index") else ""
 
 
 def _rank_fits(scope: Scope, node: t.Call, entry: Distribution, target: Target, kind: Type) -> bool:
@@ -81,7 +83,7 @@ def _rank_fits(scope: Scope, node: t.Call, entry: Distribution, target: Target, 
 
 def parameter_fits(scope: Scope, entry: Distribution, target: Target, name: str, value: m.Expression) -> bool:
     """Whether a parameter is in its domain, and of the shape that the variable asks for."""
-    if is_ragged_sequence(scope, value) and entry.support != "tree":
+    if is_ragged_sequence(scope, value) and entry.support not in ("tree", "labels"):
         message = f"`{name}` of `{entry.name}` is one element, and this is a whole sequence"
         help = "read one element, or reduce the sequence with a net or `mean(...)`"
         scope.problems.add("V314", value.span, message, "a sequence", help=help)
@@ -98,6 +100,8 @@ def _shape_fits(scope: Scope, entry: Distribution, target: Target, kind: Type, n
         return _along_tree(scope, entry, target, kind, name, value)
     if entry.support == "parse":
         return _of_grammar(scope, entry, target, kind, name, value)
+    if entry.support == "labels":
+        return _of_labels(scope, entry, target, kind, name, value)
     rank = entry.param_event_dim.get(name, entry.event_dim)
     shape = shape_of(scope, value)
     lead = kind.shape[: len(kind.shape) - entry.event_dim]
@@ -155,6 +159,24 @@ def _of_grammar(scope: Scope, entry: Distribution, target: Target, kind: Type, n
     message = f"`{name}` of `{entry.name}` for `{kind}` is `{shown}`, and this is `{value.type}`"
     cause = (target.span, f"`{target.name} : {kind}`")
     help = "a parent is one of the symbols, a child one of the symbols or, after them, of the preterminals"
+    scope.problems.add("V409", value.span, message, f"not `{shown}`", cause=cause, help=help)
+    return False
+
+
+def _of_labels(scope: Scope, entry: Distribution, target: Target, kind: Type, name: str, value: m.Expression) -> bool:
+    """Whether a parameter has a score of each label for each element, or one of each label after each other."""
+    each = name in entry.elements
+    wanted = (scope.card(kind),) * (entry.param_event_dim[name] - each)
+    along = value.type.over == kind.along if value.type.star else not each
+    if along and value.type.star == each and scope.same_shape(value.type.shape, wanted):
+        return True
+    shown = f"real[{', '.join(map(scope.shown, wanted))}]{'*' if each else ''}"
+    over = f" along `{kind.along}`" if each else ""
+    message = f"`{name}` of `{entry.name}` for `{kind}` is `{shown}`{over}, and this is `{value.type}`"
+    if value.type.star and value.type.over != kind.along:
+        message += f" along `{value.type.over}`"
+    cause = (target.span, f"`{target.name} : {kind}`")
+    help = "it has a score of each label at each element, by a net with a starred head" if each else "a row for each label before"
     scope.problems.add("V409", value.span, message, f"not `{shown}`", cause=cause, help=help)
     return False
 

@@ -1,6 +1,7 @@
 """Types as written → Type, with what a parameter, a variable, an argument or a head may be."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal, get_args
 
 from vispec.model.names.scope import Scope
@@ -12,7 +13,7 @@ from vispec.syntax import tree as t
 
 Place = Literal["parameter", "variable", "argument", "head"]
 
-DOMAINS = get_args(Domain)
+DOMAINS = (*get_args(Domain), "labels")
 CONTINUOUS = ("real", "positive", "unit", "simplex", "ordered", "cholesky")
 RANGED = ("real", "positive", "unit", "simplex")
 ARGS: Mapping[str, str] = {
@@ -24,6 +25,7 @@ ARGS: Mapping[str, str] = {
     "index": "plate",
     "tree": "plate",
     "parse": "plate, NT, PT",
+    "labels": "plate, K",
 }
 """Domains with an argument that cannot be left out, and what one calls it."""
 
@@ -97,6 +99,8 @@ def _type(scope: Scope, node: t.TypeOf, place: Place) -> Type | None:
         return _over_plate(scope, node)
     if domain == "parse":
         return _parse(scope, node)
+    if node.domain == "labels":
+        return _labels(scope, node, place)
     match node.args:
         case (t.Range() as span,):
             return _ranged(scope, node, span, place)
@@ -164,6 +168,19 @@ def _parse(scope: Scope, node: t.TypeOf) -> Type | None:
     return Type("parse", card=preterminals, plate=over.plate, star=node.star, symbols=symbols)
 
 
+def _labels(scope: Scope, node: t.TypeOf, place: Place) -> Type | None:
+    """A plate, and what each of its elements is labelled with: a size, a vocabulary, or the labels themselves."""
+    if len(node.args) < 2 or (len(node.args) > 2 and not isinstance(node.args[1], t.String)):
+        message = "`labels` takes two arguments, `labels[plate, K]`"
+        help = "write `labels[i, K]`: a plate, and how many labels there are, or the vocabulary that they come from"
+        scope.problems.add("V302", node.span, message, f"{len(node.args)} given", help=help)
+        return None
+    symbol = scope.symbols.get(node.args[1].id) if isinstance(node.args[1], t.Name) else None
+    domain = "token" if symbol is not None and symbol.kind == "vocabulary" else "category"
+    over, kind = _over_plate(scope, node), _type(scope, replace(node, domain=domain, args=node.args[1:]), place)
+    return None if over is None or kind is None else replace(kind, along=over.plate)
+
+
 def _over_plate(scope: Scope, node: t.TypeOf) -> Type | None:
     argument = node.args[0]
     name = argument.id if isinstance(argument, t.Name) else ""
@@ -179,25 +196,29 @@ def _over_plate(scope: Scope, node: t.TypeOf) -> Type | None:
         else:
             cause: Cause | None = (symbol.span, f"`{name}` is {symbol.a}") if symbol is not None else None
             help = "for one of K values use `category[K]`" if node.domain == "index" else "name the plate of the elements"
-            scope.problems.add(
-                "V303", argument.span, f"`{node.domain}` points into a plate", "not a plate", cause=cause, help=help
-            )
+            over = "stand along" if node.domain == "labels" else "points into"
+            scope.problems.add("V303", argument.span, f"`{node.domain}` {over} a plate", "not a plate", cause=cause, help=help)
         return None
     scope.used.add(name)
     return Type(node.domain, card=plate.size if node.domain == "index" else None, plate=name, star=node.star)  # type: ignore[arg-type]
 
 
 def _plate_suits(scope: Scope, node: t.TypeOf, kind: Type, place: Place, plates: tuple[str, ...]) -> bool:
-    """Whether an index or tree over this plate makes sense where it is declared."""
-    if kind.plate is None:
+    """Whether an index, or a structure, over this plate makes sense where it is declared."""
+    over = kind.along or kind.plate
+    if over is None:
         return True
-    plate = scope.plates[kind.plate]
+    plate = scope.plates[over]
     cause = (plate.span, f"`{plate.name}` is opened here")
     if plate.data:
-        message = (
-            f"`{node.domain}` cannot point into the data plate `{plate.name}`: only a batch of its rows is there at a time"
-        )
-        scope.problems.add("V307", node.span, message, "points at rows", cause=cause)
+        verb, label = ("stand along", "along rows") if kind.along else ("point into", "points at rows")
+        message = f"`{node.domain}` cannot {verb} the data plate `{plate.name}`: only a batch of its rows is there at a time"
+        scope.problems.add("V307", node.span, message, label, cause=cause)
+        return False
+    if place == "argument" and kind.along:
+        message, inner = "a net takes labels as a sequence, not as `labels`", replace(kind, along=None)
+        help = f"take `{inner}*`, and pass all of them, as in `tag[*]`; or take `{inner}`, an element's own"
+        scope.problems.add("V307", node.span, message, "no input of a net", cause=cause, help=help)
         return False
     if place == "argument" and kind.domain in WHOLE_DOMAINS:
         message = f"a net cannot take a {node.domain}"
@@ -213,8 +234,10 @@ def _plate_suits(scope: Scope, node: t.TypeOf, kind: Type, place: Place, plates:
             )
             return False
         return True
-    if kind.domain in WHOLE_DOMAINS and plate.name in plates:
+    if kind.whole and plate.name in plates:
         message = f"a {kind.domain} over `{plate.name}` is one value for the whole plate, so it cannot be declared inside it"
+        if kind.along:
+            message = f"labels along `{plate.name}` have one law for the whole plate, so they cannot be declared inside it"
         scope.problems.add(
             "V307", node.span, message, "declared in its own plate", cause=cause, help=f"move this line out of `{plate.name}`"
         )

@@ -155,4 +155,5 @@ def _example(name: str) -> str:
         "ordered": "ordered[K]",
         "tree": "tree[i]",
         "parse": "parse[i, NT, PT]",
+        "labels": "labels[i, K]",
     }.get(support, support)

@@ -75,6 +75,8 @@ def _name(scope: Scope, context: Context, node: t.Name) -> Result:
         return None
     if kind is not None and kind.domain == "parse":
         kind = Type("category", card=kind.card)  # that of an element
+    if kind is not None and kind.along is not None:
+        kind = replace(kind, along=None)
     return None if kind is None else own_element(scope, context, symbol, node.span, kind)
 
 
@@ -83,7 +85,7 @@ def _index(scope: Scope, context: Context, node: t.Index) -> Result:
     if isinstance(node.base, t.Name) and symbol is None:
         return None
     if symbol is not None and symbol.kind in ("variable", "parameter", "let"):
-        kind = symbol.type
+        kind = None if symbol.type is None else replace(symbol.type, along=None)  # that of an element
         return None if kind is None else index_symbol(scope, context, node, symbol, kind, resolve)
     if symbol is not None:
         help = f"apply it: `{symbol.name}(...)`" if symbol.kind == "net" else "write the name of a variable before the bracket"

@@ -65,6 +65,8 @@ def joint(
         elif not is_shared(variable, model):
             found = terms(f, variable, treatments[name], draws)
             nodes |= {each: (node, variable.plates) for each, node in found.items()}
+            if found and (norm := f.factors[name].norm) is not None:
+                nodes[f"norm_{name}"] = norm, tuple(plate for plate in variable.plates if plate != variable.type.along)
             if (taught := labels(draws, variable)) is not None:
                 nodes[f"labels_{name}"] = taught, variable.plates
     sites = {name: site_of(frame, name) for name in summed}
@@ -134,7 +136,8 @@ def latent(frame: Frame, variable: Variable, held: Held) -> Latent:
     name, plates = variable.name, frozenset(held.plates[variable.name])
     if not is_structure(variable):
         guided = any(guide.name == name for guide in frame.model.guide)
-        return Latent(name, held.own[name], plates, f"log_{name}", guide=f"guide_{name}" if guided else None)
+        law = f"log_{name}" if variable.type.along is None else None
+        return Latent(name, held.own[name], plates, law, guide=f"guide_{name}" if guided else None)
     return Latent(name, held.own[name], plates, None, frame.plate(str(variable.type.plate)), structured.shape_of(variable))
 
 
@@ -165,6 +168,8 @@ def terms(f: Factors, variable: Variable, treatment: Treatment, draws: Draws) ->
             return {f"log_{name}": build.where(frame.observed(variable), at_data, 0.0)}
     assert density is not None
     found = {f"log_{name}": smoothed(f, variable, density)}
+    if treatment.kind == "sum" and (parts := f.factors[name].parts):
+        found = {f"moves_{name}": parts[0], f"scores_{name}": parts[1]}
     if treatment.kind == "sum" and name in f.guides:
         found[f"guide_{name}"] = guide_of(f, variable)
     elif treatment.kind == "sum" and variable.role == "partial":

@@ -49,7 +49,7 @@ def every(f: Factors) -> Iterator[Node]:
     """All nodes that the factors are made of."""
     yield from f.lets.values()
     for factor in (*f.factors.values(), *f.guides.values()):
-        yield from [] if factor.log_prob is None else [factor.log_prob]
+        yield from (each for each in (factor.log_prob, factor.norm) if each is not None)
         yield from law_parts(factor.law)
 
 
@@ -66,8 +66,9 @@ def with_changed(f: Factors, new: Mapping[Node, Node]) -> Factors:
             f.frame.named(node, f.frame.hints[old])
 
     def factor(each: Factor) -> Factor:
-        density = None if each.log_prob is None else substitute([each.log_prob], new)[0]
-        return replace(each, log_prob=density, law=changed(each.law, new))
+        density, norm = (None if node is None else substitute([node], new)[0] for node in (each.log_prob, each.norm))
+        parts = tuple(substitute(each.parts, new))
+        return replace(each, log_prob=density, law=changed(each.law, new), parts=parts, norm=norm)
 
     lets = {name: substitute([node], new)[0] for name, node in f.lets.items()}
     factors, guides = ({name: factor(each) for name, each in found.items()} for found in (f.factors, f.guides))

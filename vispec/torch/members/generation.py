@@ -110,7 +110,7 @@ def predict(o: Outputs) -> tuple[list[str], list[tuple[str, str]]]:
 
 def filled(model: Model, partial: list[str]) -> list[str]:
     names = ", ".join(f'"{name}"' for name in partial)
-    trees = ", ".join(f'"{name}"' for name in partial if model.variable[name].type.domain == "tree")
+    whole = ", ".join(f'"{name}"' for name in partial if model.variable[name].type.whole)
     return [
         "@torch.no_grad()",
         PREDICT,
@@ -118,13 +118,13 @@ def filled(model: Model, partial: list[str]) -> list[str]:
         '    "mode", the likeliest of each; "joint", the best of all together; "sample", a draw; "sample(5)", five, last in',
         "    order. Cells that are seen are as they are seen. samples: for models without such variables.",
         '    """',
-        f"    return labelled(self.posterior, batch, rule, ({names},){f', ({trees},)' if trees else ''})",
+        f"    return labelled(self.posterior, batch, rule, ({names},){f', ({whole},)' if whole else ''})",
     ]
 
 
 def kind_of(model: Model, variable: Variable) -> str:
     """How a prediction of the variable is averaged over draws; see vispec.kernels.told.decide.predictive."""
     domain = variable.type.domain
-    if domain == "tree" or (is_read(model, variable.name) and variable.type.discrete):
+    if variable.type.whole or (is_read(model, variable.name) and variable.type.discrete):
         return "draw"
     return domain if domain in ("bit", "count") else "probabilities" if variable.type.discrete else "number"

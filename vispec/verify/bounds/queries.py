@@ -59,7 +59,8 @@ def chained(trial: Trial) -> list[tuple[Variable, str]]:
     """Finite unknowns that read their own past, and along which plate."""
     found = {v.name: v for v in finite_unknowns(trial.built) if v.law is not None}
     reads = ((v, e) for v in found.values() for part in law_parts(v.law) for e in walk(part))  # type: ignore[arg-type]
-    return list({v.name: (v, e.plate) for v, e in reads if isinstance(e, Past) and e.name == v.name}.values())
+    own = {v.name: (v, v.type.along) for v in found.values() if v.type.along is not None}
+    return list((own | {v.name: (v, e.plate) for v, e in reads if isinstance(e, Past) and e.name == v.name}).values())
 
 
 def check_pairs(trial: Trial) -> Check:

@@ -12,7 +12,7 @@ from vispec.model import model as m
 from vispec.model.model import Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.verify.errors import NotCheckedError
-from vispec.verify.oracle import parses, trees
+from vispec.verify.oracle import labels, parses, trees
 from vispec.verify.oracle.expressions import Scene, evaluate, holds, own, raw_head
 from vispec.verify.oracle.masses import whole_integral
 from vispec.verify.oracle.row import Place
@@ -28,6 +28,8 @@ def log_density(variable: Variable, law: m.Law, at: Place, scene: Scene) -> Tens
         return trees.log_density(draw, value, {name: evaluate(expression, at, scene) for name, expression in draw.args})
     if variable.type.domain == "parse":
         return parses.log_density(value, {name: evaluate(expression, at, scene) for name, expression in draw.args})
+    if variable.type.along is not None:
+        return labels.log_density(draw, variable, at, scene)
     if draw.distribution == "Categorical":
         return categorical(draw, value, at, scene)
     if draw.distribution == "Bernoulli":
