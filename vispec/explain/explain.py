@@ -70,7 +70,7 @@ def only(explanation: Explanation, names: Collection[str]) -> Explanation:
 def _laws(writer: Writer) -> Section:
     model, notation = writer.model, writer.notation
     tilde = writer.sign(" ∼ ", r" \sim ")
-    laws = {v.name: notation.own(v.name) + tilde + notation.law(v.law) for v in model.variables if v.law is not None}
+    laws = {v.name: writer.drawn(v.name) + tilde + notation.law(v.law) for v in model.variables if v.law is not None}
     lets = {let.name: notation.own(let.name) + " = " + notation.expression(let.value) for let in model.lets}
     mark = writer.sign("   (guide)", r" \quad \text{(guide)}")
     guides = [notation.own(g.name) + tilde + notation.law(g.law) + mark for g in model.guide]
@@ -111,7 +111,7 @@ def _joint_formula(writer: Writer) -> Formula:
     model, rows = writer.model, row_plates(writer.model)
     weights = [((), Formula(f"p({name})", writer.log(f"p({name})"))) for name in random_nets(writer)]
     laws = [
-        (tuple(p for p in variable.plates if p not in rows), writer.density(variable.name, variable.law))
+        (tuple(p for p in variable.law_plates if p not in rows), writer.density(variable.name, variable.law))
         for variable in ordered(model)
         if variable.law is not None
     ]

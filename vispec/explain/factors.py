@@ -25,6 +25,16 @@ def factor(writer: Writer, kind: str, name: str) -> Formula:
     return Formula(f"{p.prob} / {q.prob}", f"{p.log} {minus} {q.log}")
 
 
+def label_score(writer: Writer, variable: m.Variable, plate: str) -> Formula | None:
+    """What a label adds to the score of all along the plate, its chain: exp(scores[i, tag[i]] + move[tag[i−1], tag[i]])."""
+    if variable.type.along is None or not isinstance(variable.law, m.Draw):
+        return None
+    scores, move = (writer.notation.expression(value) for _, value in variable.law.args)
+    own, before = writer.notation.own(variable.name), writer.notation.back(variable.name, plate, 1)
+    log = f"{scores}[{writer.notation.name(plate)}, {own}] + {move}[{before}, {own}]"
+    return Formula(f"{writer.sign('exp', chr(92) + 'exp')}({log})", log)
+
+
 def less_divergence(writer: Writer, q: Formula, p: Formula) -> Formula:
     """exp(-KL(q ‖ p)) and its logarithm."""
     divergence, parallel = writer.sign("KL", r"\mathrm{KL}"), writer.sign(" ‖ ", r" \,\| ")

@@ -62,10 +62,16 @@ class Writer:
 
     # ---- densities
 
+    def drawn(self, name: str) -> str:
+        """What a law is on: a variable at its own element, or all labels along a plate."""
+        variable = self.model.variable.get(name)
+        along = None if variable is None else variable.type.along
+        return self.notation.own(name) if along is None else self.notation.whole(name, along)
+
     def density(self, name: str, law: m.Law | None, letter: str = "p") -> Formula:
         """p(name | what its law reads of the model's variables)."""
         given = list(dict.fromkeys(self._conditions(law)))
-        inside = self.notation.own(name) + (self.sign(" | ", r" \mid ") + ", ".join(given) if given else "")
+        inside = self.drawn(name) + (self.sign(" | ", r" \mid ") + ", ".join(given) if given else "")
         return Formula(f"{letter}({inside})", self.log(f"{letter}({inside})"))
 
     def _conditions(self, part: m.Expression | m.Law | None) -> Iterator[str]:
@@ -132,8 +138,11 @@ class Writer:
 
     def summed_chain(self, latents: Iterable[str], plate: str, formula: Formula) -> Formula:
         """The sum over all sequences of latents along a chain."""
-        names = ", ".join(self.notation.whole(name, plate) for name in latents)
-        return self._sum(names, self.over((plate,), formula, several=True))
+        return self.summed_all(latents, plate, self.over((plate,), formula, several=True))
+
+    def summed_all(self, latents: Iterable[str], plate: str, formula: Formula) -> Formula:
+        """The sum over all their values along a plate."""
+        return self._sum(", ".join(self.notation.whole(name, plate) for name in latents), formula)
 
     def _sum(self, names: str, formula: Formula) -> Formula:
         subscript = self.sign(f"Σ_{{{names}}} ", rf"\sum_{{{names}}} ")
@@ -200,11 +209,11 @@ def law_alone(writer: Writer) -> Formula | None:
     own = [variable for variable in model.variables if variable.role != "given"]
     if len(own) != 1 or own[0].role != "observed" or random_nets(writer):
         return None
-    if {*own[0].plates} - row_plates(model) or not isinstance(own[0].law, m.Draw):
+    if {*own[0].law_plates} - row_plates(model) or not isinstance(own[0].law, m.Draw):
         return None
     name, _, inside = notation.law(own[0].law).partition("(")
     bar = "" if inside == ")" else writer.sign(" | ", r" \mid ")
-    text = f"{name}({notation.own(own[0].name)}{bar}{inside}"
+    text = f"{name}({writer.drawn(own[0].name)}{bar}{inside}"
     return Formula(text, writer.log(text))
 
 

@@ -38,7 +38,7 @@ def gradient(told: Told) -> Iterator[Section]:
 def in_rows(plan: Plan, variable: m.Variable) -> tuple[str, ...]:
     """Its plates but that of the rows, which stands where rows share latents."""
     left_out = row_plates(plan.model)
-    return tuple(plate for plate in variable.plates if plate not in left_out)
+    return tuple(plate for plate in variable.law_plates if plate not in left_out)
 
 
 def learning(told: Told) -> Iterator[m.Variable]:

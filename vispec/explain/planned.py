@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-from vispec.explain.factors import factor, guide, guided, joint_guide
+from vispec.explain.factors import factor, guide, guided, joint_guide, label_score
 from vispec.explain.formula import Formula, Section, Writer, integral, nested
 from vispec.explain.formula import ordered as variables_in_order
 from vispec.explain.gradient import gradient
@@ -61,6 +61,9 @@ class Told:
         for each in self.plan.row.joint.problem.factors:
             kind, _, name = each.name.partition("_")
             self.sources[each.name] = (name,)
+            labels = kind in ("log", "norm") and self.writer.model.variable[name].type.along is not None
+            if labels and self.plan.treatments[name].kind == "data":  # their scores and the normaliser are one law
+                kind = {"norm": "log"}.get(kind, "")
             if kind in ("log", "guide", "seen", "kl", "ratio"):
                 self.formulas[each.name] = factor(self.writer, kind, name)
         self.integrate()
@@ -215,12 +218,14 @@ class Told:
     def structured(self, step: Structured) -> Formula:
         writer, names = self.writer_at(step.group.states[0]), summed_by(step, self.plan.row)
         plate = str(step.group.plate.origin)
-        if step.group.shape is None:
+        variables = [self.writer.model.variable[name] for name in names]
+        own = [self.writer.density(each.name, each.law) for each in variables if each.type.whole]
+        if not own:
             return writer.summed_chain(names, plate, self.inputs(step.inputs))
-        own = self.writer.density(names[0], self.writer.model.variable[names[0]].law)
         others = tuple(name for name in step.inputs if name in self.formulas)
         each = [self.writer.over((plate,), self.inputs(others), several=len(others) > 1)] if others else []
-        return writer.summed(names, self.writer.times([own, *each]))
+        inside = self.writer.times([*own, *each])
+        return writer.summed_all(names, plate, inside) if step.group.shape is None else writer.summed(names, inside)
 
     def plates(self, axes: tuple[Axis, ...]) -> tuple[str, ...]:
         return tuple(str(axis.origin) for axis in axes)
@@ -237,7 +242,10 @@ class Told:
 
         here, before = (", ".join(map(at, range(start, start + order))) for start in (0, 1))
         alpha, subscript = writer.sign("α", r"\alpha"), writer.sign(f"Σ_{{{at(order)}}} ", rf"\sum_{{{at(order)}}} ")
-        inputs = self.inputs(step.inputs).prob
+        scores = [label_score(writer, self.writer.model.variable[name], plate) for name in names]
+        each = [found for found in scores if found is not None]
+        each += [self.inputs(step.inputs)] if {*step.inputs} & self.formulas.keys() else []
+        inputs = writer.times(each).prob
         return (f"{alpha}({here}) = {subscript}{alpha}({before}){writer.sign(' · ', TEX_TIMES)}{inputs}",)
 
     # ---- words
@@ -272,6 +280,8 @@ class Told:
         kept = self.symbols.elements(ordered(self.plan.row.joint.problem.kept))
         terms = self.symbols.text(step.count(self.symbols.numbers) * kept)
         start = " α of what stands before the first element is 1." if isinstance(step, Structured) and step.group.pasts else ""
+        if any(self.writer.model.variable[name].type.along for name in summed_by(step, self.plan.row)):
+            start += " Nothing is moved from there, and the same sum with nothing seen normalises the labels' law."
         return f"{why[:1].upper()}{why[1:]}. Cost: {terms} terms.{start}"
 
     def each(self, step: Step) -> str:

@@ -326,6 +326,11 @@ class Variable:
     law: Law | None
     span: Span
 
+    @property
+    def law_plates(self) -> tuple[str, ...]:
+        """The plates for each element of which it has a law: all but the one that labels stand along."""
+        return tuple(plate for plate in self.plates if plate != self.type.along)
+
 
 @dataclass(frozen=True)
 class Let:

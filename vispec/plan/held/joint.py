@@ -66,7 +66,7 @@ def joint(
             found = terms(f, variable, treatments[name], draws)
             nodes |= {each: (node, variable.plates) for each, node in found.items()}
             if found and (norm := f.factors[name].norm) is not None:
-                nodes[f"norm_{name}"] = norm, tuple(plate for plate in variable.plates if plate != variable.type.along)
+                nodes[f"norm_{name}"] = norm, variable.law_plates
             if (taught := labels(draws, variable)) is not None:
                 nodes[f"labels_{name}"] = taught, variable.plates
     sites = {name: site_of(frame, name) for name in summed}
