@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePath
 from typing import TypeVar
 
@@ -205,6 +206,11 @@ class _Checker:
             return resolve_guide_let(self.scope, symbol)
         assert isinstance(symbol.node, t.Let)
         kind = None if symbol.node.type is None else read_type(self.scope, symbol.node.type, "variable", symbol.plates)
+        if kind is not None and kind.along is not None and symbol.node.type is not None:
+            message = f"`labels` is a type of variables, and `{symbol.name}` is a let"
+            help = f"declare it inside `{kind.along}`, as `{replace(kind, along=None)}`"
+            self.scope.problems.add("V307", symbol.node.type.span, message, "not a value", help=help)
+            return None
         value = resolve(self.scope, Context(symbol.plates, owner=symbol.name), symbol.node.value)
         if value is None or (symbol.node.type is not None and kind is None):
             return None

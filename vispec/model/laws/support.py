@@ -1,7 +1,7 @@
 """A distribution against the variable that it is for: its support, its parameters' domains, and shapes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vispec.catalog import Distribution, distributions
 from vispec.model import dims
@@ -57,8 +57,10 @@ def support_fits(scope: Scope, node: t.Call, entry: Distribution, target: Target
     message = f"`{entry.name}` is a law on {listed(supports, 'or')}, and `{target.name}` is `{kind}`"
     cause = (target.span, f"`{target.name} : {kind}`")
     help = f"laws on `{kind.support}` are {listed(fitting)}{sure(kind)}" if fitting else _without_laws(kind)
+    if kind.along is not None:
+        help += f"; labels that have a law each are declared inside `{kind.along}`, as `{replace(kind, along=None)}`"
     if supports == ("labels",) and kind.domain in ("category", "token"):
-        help = f"it is one law for all elements of a plate: declare `{target.name} : labels[i, {kind.card}]` outside of the plate"
+        help = f"it is one law for all elements of a plate: declare `{target.name} : labels[i, {kind.card}]` outside of plate `i`"
     scope.problems.add("V410", node.function.span, message, "another support", cause=cause, help=help)
     return False
 
@@ -170,13 +172,15 @@ def _of_labels(scope: Scope, entry: Distribution, target: Target, kind: Type, na
     along = value.type.over == kind.along if value.type.star else not each
     if along and value.type.star == each and scope.same_shape(value.type.shape, wanted):
         return True
-    shown = f"real[{', '.join(map(scope.shown, wanted))}]{'*' if each else ''}"
+    shown = f"real[{', '.join(map(str, wanted))}]{'*' if each else ''}"
     over = f" along `{kind.along}`" if each else ""
     message = f"`{name}` of `{entry.name}` for `{kind}` is `{shown}`{over}, and this is `{value.type}`"
     if value.type.star and value.type.over != kind.along:
         message += f" along `{value.type.over}`"
     cause = (target.span, f"`{target.name} : {kind}`")
-    help = "it has a score of each label at each element, by a net with a starred head" if each else "a row for each label before"
+    help = f"declare it as `param {name} : {shown}`: a row for each label before, a column for each after it"
+    if each:
+        help = f"a net with a starred head, `-> {shown}`, has a score of each label for each element of `{kind.along}`"
     scope.problems.add("V409", value.span, message, f"not `{shown}`", cause=cause, help=help)
     return False
 

@@ -24,8 +24,6 @@ ARGS: Mapping[str, str] = {
     "token": "V",
     "index": "plate",
     "tree": "plate",
-    "parse": "plate, NT, PT",
-    "labels": "plate, K",
 }
 """Domains with an argument that cannot be left out, and what one calls it."""
 

@@ -23,6 +23,8 @@ def smoothed(f: Factors, variable: Variable, density: Node) -> Node:
 
 def outcomes(f: Factors, variable: Variable, density: Node) -> list[Pick]:
     """Where a density takes the entry of its own value from the logarithms of all probabilities."""
+    if variable.type.along is not None:  # it picks scores, and those of two labels
+        return []
     own = (f.frame.site(variable), f.frame.data(variable))
     picks = [node for node in nodes([density]) if isinstance(node, Pick) and node.dtype == "real"]
     return [node for node in picks if len(node.at) == 1 and node.at[0][1] in own]

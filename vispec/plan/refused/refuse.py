@@ -105,7 +105,7 @@ def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[D
     hidden = variable.role in ("latent", "partial")
     guided = any(guide.name == name for guide in model.guide) or in_joint(name, model) or name in model.integrated
     read = any(getattr(e, "name", None) == name for e in model_expressions(model))
-    if type_.domain in WHOLE_DOMAINS:
+    if type_.whole:
         yield from law_problems(variable, model)
     if variable.role == "latent" and data not in variable.plates and type_.discrete:
         message = f"discrete latent `{name}` is shared by all rows: summed over a minibatch, its gradient would be biased"
@@ -115,7 +115,7 @@ def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[D
         yield from shared_problems(variable, model)
     if not hidden or not read:
         return
-    if finite and asked is not None and not summed and (asked.point or type_.domain in WHOLE_DOMAINS):
+    if finite and asked is not None and not summed and (asked.point or type_.whole):
         message = f"`{name}` is discrete; `{asked.name}` over discrete latents is not compiled in this version"
         yield Diagnostic("V706", message, Label(variable.span), help="leave it out of `infer:`, so that it is summed exactly")
         return

@@ -7,6 +7,9 @@ net's table has one row more than x has values. Where x is a number it is 0. Els
 
 from collections.abc import Iterator, Sequence
 
+from dataclasses import replace
+
+from vispec.catalog import distributions
 from vispec.diagnostics import Diagnostic, Label
 from vispec.model.model import Conditional, Draw, Expression, Law, Model, NetCall, Ref, Select, Variable
 from vispec.model.walk import children, law_parts, walk
@@ -33,15 +36,21 @@ def may_be_root(e: Expression, model: Model) -> bool:
 
 
 def law_problems(variable: Variable, model: Model) -> Iterator[Diagnostic]:
-    """A tree has one law, and is given, observed or summed out exactly."""
-    name, what = variable.name, variable.type.domain
+    """What has one value for a whole plate has one law, and is given, observed or summed out exactly."""
+    name, labels = variable.name, variable.type.along is not None
+    what, several = ("labels", "labels") if labels else (variable.type.domain, f"{variable.type.domain}s")
     if variable.law is not None and not isinstance(variable.law, Draw):
-        message = f"`{name}` is a {what}, and a choice between laws on {what}s is not compiled"
+        message = f"`{name}` is {'' if labels else 'a '}{what}, and a choice between laws on {several} is not compiled"
         yield Diagnostic("V702", message, Label(variable.law.span), help="give it one law")
+    elif labels and isinstance(variable.law, Draw) and distributions()[variable.law.distribution].support != "labels":
+        message = f"`{name}` is labels along `{variable.type.along}`, and this is a law on one of them"
+        inner = replace(variable.type, along=None)
+        help_ = f"declare it inside `{variable.type.along}`, as `{inner}`"
+        yield Diagnostic("V702", message, Label(variable.law.span), help=help_)
     for guide in model.guide:
         if guide.name == name:
             message = f"a guide for the {what} `{name}` is not compiled"
-            yield Diagnostic("V702", message, Label(guide.span), help=f"leave it out: {what}s are summed out exactly")
+            yield Diagnostic("V702", message, Label(guide.span), help=f"leave it out: {several} are summed out exactly")
 
 
 def root_problems(model: Model) -> Iterator[Diagnostic]:
