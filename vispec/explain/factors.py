@@ -29,7 +29,8 @@ def label_score(writer: Writer, variable: m.Variable, plate: str) -> Formula | N
     """What a label adds to the score of all along the plate, its chain: exp(scores[i, tag[i]] + move[tag[i−1], tag[i]])."""
     if variable.type.along is None or not isinstance(variable.law, m.Draw):
         return None
-    scores, move = (writer.notation.expression(value) for _, value in variable.law.args)
+    shown = [(writer.notation.expression(value), value) for _, value in variable.law.args]
+    scores, move = (text if isinstance(value, m.Ref | m.All | m.NetCall) else f"({text})" for text, value in shown)
     own, before = writer.notation.own(variable.name), writer.notation.back(variable.name, plate, 1)
     log = f"{scores}[{writer.notation.name(plate)}, {own}] + {move}[{before}, {own}]"
     return Formula(f"{writer.sign('exp', chr(92) + 'exp')}({log})", log)

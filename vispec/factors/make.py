@@ -23,7 +23,7 @@ class Factor:
     None where the density is known at the law's own draws alone.
 
     stands: the plates that it has one value per element of, whether or not it differs along them. norm: of labels, of which
-    log_prob is a score, minus the log-sum of all scores; parts: that score as what reads the label before, and what does not."""
+    log_prob is a score, minus the log-sum of all scores. parts: that score, as what reads the label before and the rest."""
 
     name: str
     log_prob: Node | None

@@ -1,7 +1,7 @@
 """LinearChain(scores, move) on labels: p(labels) ∝ exp(Σ_i scores[i, label_i] + Σ_{i>0} move[label_{i-1}, label_i]).
 
 scores: for each element a score of each label. move: real[K, K], of the label before and its own. A conditional random field
-(Lafferty, McCallum and Pereira, "Conditional random fields", 2001, equation 1), of which a chain's forward pass is the normaliser.
+(Lafferty, McCallum and Pereira, "Conditional random fields", 2001), which a chain's forward pass normalises.
 """
 
 from collections.abc import Mapping

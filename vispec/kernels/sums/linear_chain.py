@@ -14,9 +14,7 @@ def decide_labels(scores: Tensor, move: Tensor, length: Tensor | None, rule: str
     with torch.enable_grad():
         scores = scores.detach().requires_grad_()
         init, step = scores.new_zeros(scores.shape[-1]), move.detach() if move.dim() == 2 else move.detach().unsqueeze(-3)
-        if total is None:
-            log_z = chain_log_prob(init, step, scores, length)
-        else:
-            log_z = chain_total(total, init, step, scores, length)
+        given = (init, step, scores, length)
+        log_z = chain_log_prob(*given) if total is None else chain_total(total, *given)
         (found,) = torch.autograd.grad(log_z.sum(), scores)
     return found if total is None else found.argmax(-1)

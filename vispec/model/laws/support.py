@@ -57,19 +57,19 @@ def support_fits(scope: Scope, node: t.Call, entry: Distribution, target: Target
     message = f"`{entry.name}` is a law on {listed(supports, 'or')}, and `{target.name}` is `{kind}`"
     cause = (target.span, f"`{target.name} : {kind}`")
     help = f"laws on `{kind.support}` are {listed(fitting)}{sure(kind)}" if fitting else _without_laws(kind)
-    if kind.along is not None:
-        help += f"; labels that have a law each are declared inside `{kind.along}`, as `{replace(kind, along=None)}`"
     if supports == ("labels",) and kind.domain in ("category", "token"):
-        help = f"it is one law for all elements of a plate: declare `{target.name} : labels[i, {kind.card}]` outside of plate `i`"
+        help = f"it is one law for all of a plate: declare `{target.name} : labels[i, {kind.card}]` outside of plate `i`"
     scope.problems.add("V410", node.function.span, message, "another support", cause=cause, help=help)
     return False
 
 
 def sure(kind: Type) -> str:
-    """How a law is written under which a label has one value for certain, as the rest of a help."""
+    """How a law is written under which a label has one value for certain, or that is on one alone, as the rest of a help."""
     if kind.domain == "bit":
         return "; `Bernoulli(0)` is 0 for sure"
-    return "; `Exactly(v)` is v for sure" if kind.support in ("category", "token", "index") else ""
+    if kind.along is not None:
+        return f"; labels that have a law each are declared inside `{kind.along}`, as `{replace(kind, along=None)}`"
+    return "; `Exactly(v)` is v for sure" if kind.domain in ("category", "token", "index") else ""
 
 
 def _rank_fits(scope: Scope, node: t.Call, entry: Distribution, target: Target, kind: Type) -> bool:
@@ -168,7 +168,8 @@ def _of_grammar(scope: Scope, entry: Distribution, target: Target, kind: Type, n
 def _of_labels(scope: Scope, entry: Distribution, target: Target, kind: Type, name: str, value: m.Expression) -> bool:
     """Whether a parameter has a score of each label for each element, or one of each label after each other."""
     each = name in entry.elements
-    wanted = (scope.card(kind),) * (entry.param_event_dim[name] - each)
+    assert kind.card is not None
+    wanted = (kind.card,) * (entry.param_event_dim[name] - each)
     along = value.type.over == kind.along if value.type.star else not each
     if along and value.type.star == each and scope.same_shape(value.type.shape, wanted):
         return True

@@ -6,7 +6,6 @@ net's table has one row more than x has values. Where x is a number it is 0. Els
 """
 
 from collections.abc import Iterator, Sequence
-
 from dataclasses import replace
 
 from vispec.catalog import distributions
