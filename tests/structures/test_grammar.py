@@ -96,9 +96,16 @@ def test_samples():
     torch.testing.assert_close(value, grammar_log_prob(root, rule, seen))
 
 
-def test_rules_of_each_row():
-    root, rule, seen = (each.detach() for each in random(1.0, 0.0, 2))
-    other = torch.stack([rule, rule.flip(0), rule * 2])
-    found = grammar_log_prob(root, other, seen)
-    for row in range(3):
-        torch.testing.assert_close(found[row], grammar_log_prob(root, other[row], seen[row]))
+@pytest.mark.parametrize("holes", [0, 0.3])
+def test_rules_of_each_row(holes: float):
+    """Tables of each row give each row's sum, and gradients of its own."""
+    root, rule, seen = random(1.0, holes, 2)
+    tops, rules = (
+        torch.stack([each.detach(), each.detach().flip(0), each.detach() * 2]).requires_grad_() for each in (root, rule)
+    )
+    found = grammar_log_prob(tops, rules, seen, torch.tensor(LENGTHS))
+    alone = [grammar_log_prob(tops[row], rules[row], seen[row], torch.tensor(n)) for row, n in enumerate(LENGTHS)]
+    torch.testing.assert_close(found, torch.stack(alone))
+    weights = torch.tensor([1.0, 2.0, 0.0], dtype=torch.float64)
+    got, wanted = (torch.autograd.grad((each * weights)[:2].sum(), (tops, rules, seen)) for each in (found, torch.stack(alone)))
+    torch.testing.assert_close(got, wanted)

@@ -63,7 +63,7 @@ def summed_by(step: Step, s: Setting) -> tuple[str, ...]:
     if isinstance(step, Sum | Expected):
         axes = (step.over,)
     elif isinstance(step, Structured):
-        axes = step.group.states
+        axes = step.group.own
     return tuple(name for axis in axes if (name := owner(axis, s)) is not None)
 
 

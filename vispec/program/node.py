@@ -39,7 +39,7 @@ class Node:
     def dtype(self) -> Dtype:
         return "real"
 
-    @property
+    @cached_property
     def args(self) -> tuple[Node, ...]:
         """The nodes that it is computed from, those inside its fields included."""
         return tuple(_nodes_in(tuple(self.__dict__[name] for name in self.__dataclass_fields__)))

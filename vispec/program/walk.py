@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import fields
 from typing import Any
 
 from vispec.program import build
@@ -99,18 +98,17 @@ def works_along(found: Node) -> tuple[Axis, ...]:
 
 def with_fields(found: Node, change: Callable[[Node], Node]) -> Node:
     """The node with each argument changed, made anew by its builder where one of them is another object."""
-    old = [getattr(found, each.name) for each in fields(found)]
-    new = [_changed(value, change) for value in old]
-    if all(a is b for a, b in zip(old, new, strict=True)):
+    new = {arg: change(arg) for arg in found.args}
+    if all(made is arg for arg, made in new.items()):
         return found
-    return REBUILD.get(type(found), type(found))(*new)
+    return REBUILD.get(type(found), type(found))(*(_changed(getattr(found, name), new) for name in found.__dataclass_fields__))
 
 
-def _changed(value: Any, change: Callable[[Node], Node]) -> Any:
+def _changed(value: Any, new: Mapping[Node, Node]) -> Any:
     if isinstance(value, Node):
-        return change(value)
+        return new[value]
     if isinstance(value, tuple):
-        found = tuple(_changed(item, change) for item in value)
+        found = tuple(_changed(item, new) for item in value)
         return value if all(a is b for a, b in zip(value, found, strict=True)) else found
     return value
 

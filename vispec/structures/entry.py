@@ -39,6 +39,11 @@ class Group:
     shape: Shape | None = None
 
     @property
+    def own(self) -> tuple[Axis, ...]:
+        """The states that have a latent's name: of a structure that a type names, the first, and others are of its parts."""
+        return self.states if self.shape is None else self.states[:1]
+
+    @property
     def axes(self) -> frozenset[Axis]:
         """All axes that are summed over."""
         return frozenset({self.plate, *self.states}).union(*self.pasts)

@@ -28,18 +28,23 @@ WITHIN = 200.0  # of each other are rules whose products may be computed as numb
 
 def grammar_log_prob(root: Tensor, rule: Tensor, seen: Tensor, length: Tensor | None = None) -> Tensor:
     """log Z (*B,), -inf where no parse is possible. Its gradients are expected counts, 0 without a parse."""
-    numbers = (
-        root.dim() == 1
-        and rule.dim() == 3
-        and seen.numel() > 0
-        and bool(rule.detach().aminmax().min > rule.detach().max() - WITHIN)
-    )
-    if not numbers:
+    if seen.numel() == 0 or not bool(rule.detach().min() > rule.detach().max() - WITHIN):
         return grammar_by(log_sum_exp, root, rule, seen, length)
-    batch, n = seen.shape[:-2], seen.shape[-2]
+    batch, n = torch.broadcast_shapes(seen.shape[:-2], root.shape[:-1], rule.shape[:-3]), seen.shape[-2]
+    root, rule, seen = (
+        rows(root, 1, batch),
+        rows(rule, 3, batch),
+        seen.expand(*batch, *seen.shape[-2:]).reshape(-1, *seen.shape[-2:]),
+    )
     lengths = torch.full(batch, n, device=seen.device) if length is None else length.expand(batch)
     grad = torch.is_grad_enabled() and any(each.requires_grad for each in (root, rule, seen))
-    return grammar_sums(root, rule, seen.reshape(-1, *seen.shape[-2:]), lengths.reshape(-1), grad)[0].view(batch)
+    return grammar_sums(root, rule, seen, lengths.reshape(-1), grad)[0].view(batch)
+
+
+def rows(each: Tensor, dims: int, batch: torch.Size) -> Tensor:
+    """A table of so many dimensions for every row (B, ...), or one for all (1, ...)."""
+    own = each.shape[each.dim() - dims :]
+    return each.view(1, *own) if each.dim() == dims else each.expand(*batch, *own).reshape(-1, *own)
 
 
 def grammar_total(total, root: Tensor, rule: Tensor, seen: Tensor, length: Tensor | None = None) -> Tensor:
@@ -101,16 +106,15 @@ def grammar_sample(root: Tensor, rule: Tensor, seen: Tensor, length: Tensor | No
 
 @torch.library.custom_op(unused("grammar_sums"), mutates_args=())
 def grammar_sums(root: Tensor, rule: Tensor, seen: Tensor, length: Tensor, grad: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """log Z (B,) of root (S,), rule (S, S + P, S + P), seen (B, n, P) and, if grad, how often each row's parses are expected to
-    have each root (B, S), each rule (B, S, S + P, S + P) and each preterminal (B, n, P)."""
-    B, n, P = seen.shape
-    S = len(root)
+    """log Z (B,) of root (1 or B, S), rule (1 or B, S, S + P, S + P), seen (B, n, P) and, if grad, how often each row's parses
+    are expected to have each root (B, S), each rule (B, S, S + P, S + P) and each preterminal (B, n, P)."""
+    B, n, _ = seen.shape
     if n < 2:
-        none = (seen.new_zeros(B, S), seen.new_zeros(B, *rule.shape), seen.new_zeros(B, n, P)) if grad else nothing(seen)
+        none = [seen.new_zeros(B, *each.shape[1:]) for each in (root, rule, seen)] if grad else nothing(seen)
         return (seen.new_full((B,), -torch.inf), *none)
     counts = torch.arange(n, device=seen.device) < length[:, None]
-    most = rule.double().max()
-    rules = (rule.double() - most).exp_()
+    most = rule.double().flatten(1).amax(1)[:, None]  # (1 or B, 1)
+    rules = (rule.double() - most[..., None, None]).exp_()
     seen64 = seen.double().masked_fill(~counts[..., None], 0.0)
     shift = seen64.amax(-1)
     leaf = (seen64 - shift.nan_to_num(neginf=0.0)[..., None]).exp_()
@@ -135,17 +139,20 @@ def nothing(seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 @grammar_sums.register_fake
 def grammar_shapes(root: Tensor, rule: Tensor, seen: Tensor, length: Tensor, grad: bool) -> tuple[Tensor, ...]:
     B = len(seen)
-    shapes = ((B, *root.shape), (B, *rule.shape), tuple(seen.shape)) if grad else ((0,),) * 3
+    shapes = [(B, *each.shape[1:]) for each in (root, rule, seen)] if grad else [(0,)] * 3
     return (seen.new_empty(B), *(seen.new_empty(shape) for shape in shapes))
 
 
 def grammar_save(ctx, inputs, output) -> None:
+    ctx.shared = [len(each) == 1 for each in inputs[:3]]
     ctx.save_for_backward(*output[1:])
 
 
 def grammar_gradient(ctx, g: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-    roots, rules, leaves = ctx.saved_tensors
-    return g @ roots, (g @ rules.flatten(1)).view(rules.shape[1:]), g[:, None, None] * leaves, None, None
+    """The expected counts, each row's weighted by its g (B,)."""
+    each = zip(ctx.saved_tensors, ctx.shared, strict=True)
+    found = [(g @ n.flatten(1)).view(1, *n.shape[1:]) if shared else g.view(-1, *[1] * (n.dim() - 1)) * n for n, shared in each]
+    return (*found, None, None)
 
 
 grammar_sums.register_autograd(first_derivative(grammar_gradient), setup_context=grammar_save)
@@ -172,21 +179,31 @@ def divided(w: int, n: int, chart: Tensor, by_end: Tensor) -> tuple[Tensor, Tens
 def leaf_rules(rules: Tensor, leaf: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Rules summed over the preterminals of each element: as a left child beside symbols (B, n, S, S) and beside
     preterminals (B, n, S, P), as a right child beside symbols (B, n, S, S)."""
-    S, P = len(rules), leaf.shape[-1]
-    left = (leaf @ rules[:, S:].transpose(0, 1).reshape(P, -1)).unflatten(-1, (S, S + P))
-    right = (leaf @ rules[:, :S, S:].permute(2, 0, 1).reshape(P, -1)).unflatten(-1, (S, S))
+    S = rules.shape[1]
+    left, right = (times(leaf, table).unflatten(-1, (S, -1)) for table in leaf_tables(rules))
     return left[..., :S], left[..., S:], right
 
 
+def leaf_tables(rules: Tensor) -> tuple[Tensor, Tensor]:
+    """Rules of a preterminal on the left (1 or B, P, S (S + P)), and of one beside a symbol on the right (1 or B, P, S S)."""
+    S = rules.shape[1]
+    return rules[:, :, S:].transpose(1, 2).flatten(2), rules[:, :, :S, S:].permute(0, 3, 1, 2).flatten(2)
+
+
+def times(x: Tensor, tables: Tensor) -> Tensor:
+    """x (B, m, k) times tables (1 or B, k, l): one product for all rows where they share the table."""
+    return x @ (tables[0] if len(tables) == 1 else tables)
+
+
 def inside_pass(rules: Tensor, leaf: Tensor, shift: Tensor, most: Tensor) -> tuple[Tensor, ...]:
-    """The mass of each symbol over each stretch, by first element and width (B, n, n + 1, S) and by last
-    element; each stretch's largest being 1; its scale in logs, likewise twice (B, n, n + 1); and in each stretch what the largest was."""
+    """The mass of each symbol over each stretch, by first element and width and by last element and width backwards (B, n,
+    n + 1, S), each stretch's largest being 1; its scale in logs, likewise twice (B, n, n + 1); and what the largest was."""
     B, n, _ = leaf.shape
-    S = len(rules)
+    S = rules.shape[1]
     chart, by_end = leaf.new_zeros(2, B, n, n + 1, S)
     scale, scale_by_end = leaf.new_full((2, B, n, n + 1), -torch.inf)
     largest = leaf.new_zeros(B, n, n + 1)
-    inner = rules[:, :S, :S].reshape(S, S * S).T
+    inner = rules[:, :, :S, :S].flatten(2).mT
     as_left, as_left_of_leaf, as_right = leaf_rules(rules, leaf)
     for w in range(2, n + 1):
         here = n - w + 1
@@ -200,7 +217,7 @@ def inside_pass(rules: Tensor, leaf: Tensor, shift: Tensor, most: Tensor) -> tup
             mass = (as_left[:, :here] * after[:, :, None]).sum(-1).mul_(f_after[..., None])
             mass += (as_right[:, w - 1 :] * before[:, :, None]).sum(-1).mul_(f_before[..., None])
             if w > 3:
-                mass += ((left * f[..., None]).mT @ right).flatten(-2) @ inner
+                mass += times(((left * f[..., None]).mT @ right).flatten(-2), inner)
         top = mass.amax(-1)
         largest[:, :here, w] = top
         chart[:, :here, w] = by_end[:, w - 1 :, n - w] = mass / top.masked_fill(top == 0, 1.0)[..., None]
@@ -215,10 +232,10 @@ def outside_pass(
     each symbol over a stretch its probability, which its ways to divide share."""
     chart, by_end, scale, scale_by_end, largest = charts
     B, n, P = leaf.shape
-    S = len(rules)
+    S = rules.shape[1]
     found, found_by_end = torch.zeros_like(chart), torch.zeros_like(by_end)
     found[torch.arange(B, device=leaf.device), 0, top] = roots
-    inner = rules[:, :S, :S].reshape(S, S * S)
+    inner = rules[:, :, :S, :S].flatten(2)
     as_left, as_left_of_leaf, as_right = leaf_rules(rules, leaf)
     of_left, of_right, of_pairs = torch.zeros_like(as_left), torch.zeros_like(as_right), torch.zeros_like(as_left_of_leaf)
     counts, leaves = leaf.new_zeros(B, S, S * S), torch.zeros_like(leaf)
@@ -241,15 +258,15 @@ def outside_pass(
         to_before += before * (own * as_right[:, w - 1 :]).sum(-2)
         of_right[:, w - 1 :] += own * before[:, :, None]
         if w > 3:
-            pairs, scaled = (share @ inner).unflatten(-1, (S, S)), left * f[..., None]
+            pairs, scaled = times(share, inner).unflatten(-1, (S, S)), left * f[..., None]
             to_left += scaled * (right @ pairs.mT)
             to_right += right * (scaled @ pairs)
             counts += share.mT @ (scaled.mT @ right).flatten(-2)
     beside_left = torch.cat([of_left, of_pairs], -1).flatten(-2)  # (B, n, S (S + P))
     beside_right = of_right.flatten(-2)
-    leaves += leaf * (beside_left @ rules[:, S:].transpose(0, 1).reshape(P, -1).T)
-    leaves += leaf * (beside_right @ rules[:, :S, S:].permute(2, 0, 1).reshape(P, -1).T)
-    by_rule = leaf.new_zeros(B, *rules.shape)
+    for beside, table in zip((beside_left, beside_right), leaf_tables(rules), strict=True):
+        leaves += leaf * times(beside, table.mT)
+    by_rule = leaf.new_zeros(B, *rules.shape[1:])
     by_rule[:, :, :S, :S] = counts.unflatten(-1, (S, S))
     by_rule[:, :, S:] = (leaf.mT @ beside_left).unflatten(-1, (S, S + P)).transpose(1, 2)
     by_rule[:, :, :S, S:] = (leaf.mT @ beside_right).unflatten(-1, (S, S)).permute(0, 2, 3, 1)

@@ -117,6 +117,6 @@ def culprits(step: Step, found: Order, problem: Problem) -> tuple[tuple[str, ...
     if isinstance(step, Sum):
         summed = frozenset({step.over})
     if isinstance(step, Structured):
-        summed = frozenset(step.group.states)
+        summed = frozenset(step.group.own)
     first = [own[axis] for axis in summed if axis in own]
     return tuple(dict.fromkeys((*first, *read))), tuple(factor.name for factor in named)

@@ -215,7 +215,7 @@ def as_structure(state: State, pieces: Sequence[Piece], latents: Axes, leaf: Axe
         raise CoupledError(state, pieces, "they are structured along several plates")
     uneven = [plate for plate in leaf if plate.lengths is not None and group.plate in plate.lengths.axes]
     if uneven:
-        names = tuple(state.latents[v].name for v in group.states)
+        names = tuple(state.latents[v].name for v in group.own)
         why = f"elements of {uneven[0]} differ in number along {group.plate}, so that an element may have no past"
         raise IntractableError(why, None, names, tuple(sorted({name for piece in pieces for name in piece.sources})))
     others = frozenset(axis for piece in pieces for axis in state.values(piece)) - group.axes
@@ -230,7 +230,7 @@ def as_structure(state: State, pieces: Sequence[Piece], latents: Axes, leaf: Axe
     around = frozenset[Axis]().union(*(piece.axes for piece in pieces)) - group.axes
     terms = best.terms(group, state.numbers) * state.numbers.elements(around)
     inputs = tuple(piece.name for piece in pieces)
-    step = Structured(inputs, state.fresh(f"{best.name}_{names_of(group.states)}"), terms, best.name, group, around)
+    step = Structured(inputs, state.fresh(f"{best.name}_{names_of(group.own)}"), terms, best.name, group, around)
     new = merged(step.output, pieces, group.axes, leaf - {group.plate})
     return state.after(step, pieces, [new])
 

@@ -131,7 +131,7 @@ class Structured(Step):
 
     @property
     def words(self) -> str:
-        states = ", ".join(map(str, self.group.states))
+        states = ", ".join(map(str, self.group.own))
         return f"{self.kind} of {states} along {self.group.plate} ({structures()[self.kind].words}) of"
 
 

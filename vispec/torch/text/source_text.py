@@ -37,9 +37,14 @@ def needed(module: str, names: Iterable[str]) -> list[ast.stmt]:
         for node in (table[name], *(node for owner, node in registrations if owner == name)):
             if id(node) not in chosen:
                 chosen[id(node)] = node
-                used = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
-                pending += sorted(used & table.keys())
+                pending += sorted(names_in(node) & table.keys())
     return sorted(chosen.values(), key=lambda node: node.lineno)
+
+
+@cache
+def names_in(definition: ast.stmt) -> frozenset[str]:
+    """All names in a definition, which `definitions` keeps."""
+    return frozenset(part.id for part in ast.walk(definition) if isinstance(part, ast.Name))
 
 
 def with_borrowed(kernels: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -48,7 +53,7 @@ def with_borrowed(kernels: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     pending = list(found)
     while pending:
         module, name = pending.pop()
-        used = {part.id for node in needed(module, [name]) for part in ast.walk(node) if isinstance(part, ast.Name)}
+        used = frozenset[str]().union(*map(names_in, needed(module, [name])))
         more = [(origin, each) for each, origin in imports(module).items() if each in used and (origin, each) not in found]
         found |= dict.fromkeys(more)
         pending += more
