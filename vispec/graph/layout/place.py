@@ -10,7 +10,7 @@ together: `cols` and `rows` are (B, N) integers, a cost is (B,).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -97,17 +97,18 @@ def _columns_of(pairs: list[tuple[int, int]]) -> np.ndarray:
     return np.array(pairs, int).reshape(-1, 2).T
 
 
-def place(problem: Problem) -> list[tuple[int, int]]:
+@lru_cache(maxsize=64)
+def place(problem: Problem) -> tuple[tuple[int, int], ...]:
     """(column, row) of each mark, counted from 0; the same for the same problem."""
     if not problem.count:
-        return []
+        return ()
     rng = np.random.Generator(np.random.PCG64(7))
     cols, rows = _start(problem, rng)
     best = _anneal(problem, cols, rows, rng)
     cols, rows = _polish(problem, *best)
     used = {row: k for k, row in enumerate(sorted(set(rows.tolist())))}
     shift = int((cols - np.array(problem.left)).min())
-    return [(int(c) - shift, used[int(r)]) for c, r in zip(cols, rows, strict=True)]
+    return tuple((int(c) - shift, used[int(r)]) for c, r in zip(cols, rows, strict=True))
 
 
 def broken(problem: Problem, cells: Sequence[tuple[int, int]]) -> int:
@@ -156,23 +157,22 @@ def _anneal(problem: Problem, cols: np.ndarray, rows: np.ndarray, rng: np.random
 def _propose(problem: Problem, cols: np.ndarray, rows: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """For each chain one move: a mark, two marks swapped, a plate, or everything beyond a line."""
     cols, rows = cols.copy(), rows.copy()
-    chains = len(cols)
-    kinds, steps = rng.random(chains), np.rint(rng.normal(0, 2, (chains, 2))).astype(int)
+    chains, plates = len(cols), len(problem.plates)
+    kind, steps = rng.random(chains), np.rint(rng.normal(0, 2, (chains, 2))).astype(int)
     marks = rng.integers(problem.count, size=(chains, 2))
-    for b, (kind, (dc, dr), (u, v)) in enumerate(zip(kinds, steps, marks, strict=True)):
-        if kind < 0.55:
-            cols[b, u] += dc
-            rows[b, u] += dr if kind < 0.3 else 0
-        elif kind < 0.65:
-            cols[b, [u, v]], rows[b, [u, v]] = cols[b, [v, u]], rows[b, [v, u]]
-        elif kind < 0.85 and len(problem.plates):
-            members = problem.inside[u % len(problem.plates)]
-            cols[b, members] += dc
-            rows[b, members] += dr if kind < 0.75 else 0
-        elif kind < 0.93:
-            cols[b, cols[b] >= cols[b, u]] += np.sign(dc)
-        else:
-            rows[b, rows[b] >= rows[b, u]] += np.sign(dr)
+    swap = np.nonzero((kind >= 0.55) & (kind < 0.65))[0]
+    for each in (cols, rows):
+        each[swap[:, None], marks[swap]] = each[swap[:, None], marks[swap, ::-1]]
+    whole = (kind >= 0.65) & (kind < 0.85) & (plates > 0)
+    line = (kind >= 0.65) & ~whole  # whatever lies beyond the first mark's column or row moves by one
+    own = np.arange(problem.count) == marks[:, :1]
+    moved = own & (kind < 0.55)[:, None]
+    if plates:
+        moved |= problem.inside[marks[:, 0] % plates] & whole[:, None]
+    both = (kind < 0.3) | (whole & (kind < 0.75))
+    for each, step, free, beyond in ((cols, steps[:, 0], True, kind < 0.93), (rows, steps[:, 1], both, kind >= 0.93)):
+        after = (each >= each[own][:, None]) & (line & beyond)[:, None]
+        each += np.where(moved & np.atleast_1d(free)[:, None], step[:, None], 0) + np.where(after, np.sign(step)[:, None], 0)
     return cols, rows
 
 

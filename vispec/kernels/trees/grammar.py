@@ -110,8 +110,8 @@ def grammar_sums(root: Tensor, rule: Tensor, seen: Tensor, length: Tensor, grad:
     are expected to have each root (B, S), each rule (B, S, S + P, S + P) and each preterminal (B, n, P)."""
     B, n, _ = seen.shape
     if n < 2:
-        none = [seen.new_zeros(B, *each.shape[1:]) for each in (root, rule, seen)] if grad else nothing(seen)
-        return (seen.new_full((B,), -torch.inf), *none)
+        roots, rules, leaves = [seen.new_zeros(B, *each.shape[1:]) for each in (root, rule, seen)] if grad else nothing(seen)
+        return seen.new_full((B,), -torch.inf), roots, rules, leaves
     counts = torch.arange(n, device=seen.device) < length[:, None]
     most = rule.double().flatten(1).amax(1)[:, None]  # (1 or B, 1)
     rules = (rule.double() - most[..., None, None]).exp_()
