@@ -117,3 +117,14 @@ def test_refused(tmp_path: Path, old: str, new: str, code: str) -> None:
 def test_labels_are_not_smoothed(tmp_path: Path) -> None:
     (tmp_path / "s.vispec").write_text(TAGGER + "fit:\n    label_smoothing : 0.1\n")
     assert "V714" in CliRunner().invoke(main, ["check", str(tmp_path / "s.vispec")]).output
+
+
+def test_explained(tmp_path: Path) -> None:
+    """The law is one over all labels, and the recursion has their scores."""
+    (tmp_path / "s.vispec").write_text(SPEC)
+    told = " ".join(run("explain", str(tmp_path / "s.vispec")).split())
+    assert "tag[*] ∼ LinearChain(score(y[*]), move)" in told
+    assert "p(tag, x | y) = p(tag[*] | y[*]) · ∏_i p(x[i] | tag[i])" in told
+    assert "α(tag[i−1]) · exp(score(y[*])[i, tag[i]] + move[tag[i−1], tag[i]]) · p(x[i] | tag[i])" in told
+    (tmp_path / "t.vispec").write_text(TAGGER)
+    assert "p(tag | y) = LinearChain(tag[*] | score(y[*]), move)" in run("explain", str(tmp_path / "t.vispec"))

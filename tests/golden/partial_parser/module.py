@@ -197,7 +197,7 @@ class PartialParser(nn.Module):
     @torch.no_grad()
     def predict(self, batch: dict[str, Tensor], rule: str = "mean", samples: int = 100) -> dict[str, Tensor]:
         """Each partial variable, from all that is seen: its posterior. rule: "mean", the probabilities of its values;
-        "mode", the likeliest of each; "joint", the best of all together; "sample", a draw; "sample(5)", five, last in
+        "mode", the best as a whole; "joint", the best of all together; "sample", a draw; "sample(5)", five, last in
         order. Cells that are seen are as they are seen. samples: for models without such variables.
         """
         return labelled(self.posterior, batch, rule, ("head",), ("head",))

@@ -42,15 +42,15 @@ def filled(module, batch: dict[str, Tensor], rule: str, kinds: dict[str, str], s
     return {name: value if kinds[name] in known else with_seen(batch, name, value) for name, value in each.items()}
 
 
-def labelled(posterior, batch: dict[str, Tensor], rule: str, names: tuple[str, ...], trees: tuple[str, ...] = ()) -> dict:
+def labelled(posterior, batch: dict[str, Tensor], rule: str, names: tuple[str, ...], whole: tuple[str, ...] = ()) -> dict:
     """Labels (B, *plates) by the rule, from their posterior: the probabilities of their values, last, for "mean" and "probs";
-    for "mode" the likeliest of each, of a tree the best one. Raises ValueError for another rule."""
+    for "mode" the likeliest of each, of those that are `whole` the best all together. Raises ValueError for another rule."""
     if rule in ("mean", "probs"):
         found = posterior(batch, "marginals")
     elif rule == "mode":
-        told = posterior(batch, "marginals")
-        found = {name: told[name].argmax(-1) for name in names if name not in trees}
-        found |= {name: value for name, value in posterior(batch, "mode").items() if name in trees} if trees else {}
+        told = posterior(batch, "mode") if whole else {}
+        each = posterior(batch, "marginals") if {*names} - {*whole} else {}
+        found = {name: told[name] if name in whole else each[name].argmax(-1) for name in names}
     elif rule in ("joint", "sample"):
         found = posterior(batch, {"joint": "mode"}.get(rule, rule))
     elif rule.startswith("sample(") and rule[7:-1].isdigit():

@@ -211,7 +211,12 @@ def _plate_suits(scope: Scope, node: t.TypeOf, kind: Type, place: Place, plates:
     if plate.data:
         verb, label = ("stand along", "along rows") if kind.along else ("point into", "points at rows")
         message = f"`{node.domain}` cannot {verb} the data plate `{plate.name}`: only a batch of its rows is there at a time"
-        scope.problems.add("V307", node.span, message, label, cause=cause)
+        help = (
+            f"open a plate of rows around `{plate.name}`: `plate row:`, and this line and `{plate.name}` inside"
+            if kind.along
+            else None
+        )
+        scope.problems.add("V307", node.span, message, label, cause=cause, help=help)
         return False
     if place == "argument" and kind.along:
         message, inner = "a net takes labels as a sequence, not as `labels`", replace(kind, along=None)

@@ -110,12 +110,14 @@ def predict(o: Outputs) -> tuple[list[str], list[tuple[str, str]]]:
 
 def filled(model: Model, partial: list[str]) -> list[str]:
     names = ", ".join(f'"{name}"' for name in partial)
+    several = sum(model.variable[name].type.whole for name in partial)
+    mode = "the likeliest of each" if not several else "the best as a whole" if several == len(partial) else "the best of each"
     whole = ", ".join(f'"{name}"' for name in partial if model.variable[name].type.whole)
     return [
         "@torch.no_grad()",
         PREDICT,
         '    """Each partial variable, from all that is seen: its posterior. rule: "mean", the probabilities of its values;',
-        '    "mode", the likeliest of each; "joint", the best of all together; "sample", a draw; "sample(5)", five, last in',
+        f'    "mode", {mode}; "joint", the best of all together; "sample", a draw; "sample(5)", five, last in',
         "    order. Cells that are seen are as they are seen. samples: for models without such variables.",
         '    """',
         f"    return labelled(self.posterior, batch, rule, ({names},){f', ({whole},)' if whole else ''})",
