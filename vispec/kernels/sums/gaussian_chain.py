@@ -82,7 +82,7 @@ def scanned(each: tuple[Tensor, ...], backwards: bool = False) -> tuple[Tensor, 
 
 def expanded(step: Tensor, noise: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """All of one batch, in float64; no state is before the first."""
-    lead = torch.broadcast_shapes(step.shape[:-2], noise.shape[:-2], matrix.shape[:-2])
+    lead = torch.broadcast_tensors(*(each[..., 0, 0] for each in (step, noise, matrix)))[0].shape
     step, noise, matrix = (each.double().expand(*lead, *each.shape[-2:]) for each in (step, noise, matrix))
     size = step.shape[-2]
     first = torch.arange(step.shape[-3], device=step.device)[:, None, None] == 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from vispec.program import build
 from vispec.program.affine.forms import At, Form, Term, dense_along, densified
+from vispec.program.affine.recurrence import NoRecurrenceError, solved
 from vispec.program.axis import Axis
 from vispec.program.node import Carried, Draw, Loop, Node, Noise, Part, Source
 from vispec.program.walk import nodes, rebuild, relooped
@@ -100,7 +101,14 @@ class Unrolled:
         return self.outer.computed(node, form)
 
     def forms(self) -> tuple[Form, ...]:
-        """Values first, then the coefficients of each drawn site."""
+        """Solved for all steps at once, or of a loop with values first, then the coefficients of each drawn site."""
+        try:
+            return solved(self.loop, self.steps)
+        except NoRecurrenceError:
+            return self.stepped()
+
+    def stepped(self) -> tuple[Form, ...]:
+        """Of a loop that carries values first, then the coefficients of each drawn site."""
         loop, count = self.loop, len(self.loop.bodies[0])
         sites = sorted({term.name for step in self.steps for form in step for term in form.terms if term.name[0] != " "})
         seeds = {
