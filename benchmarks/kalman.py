@@ -39,8 +39,7 @@ class Filter(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        for name in ("s_level", "s_slope", "s_season", "s"):
-            setattr(self, f"raw_{name}", nn.Parameter(torch.zeros(())))
+        self.raw_s_level, self.raw_s_slope, self.raw_s_season, self.raw_s = (nn.Parameter(torch.zeros(())) for _ in range(4))
 
     def log_prob(self, batch: dict[str, Tensor]) -> Tensor:
         """log p of each series (series,)."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vispec.kernels.backward import first_derivative
+
 
 def inverse(matrix: Tensor) -> Tensor:
     """Of small matrices (..., S, S), one by one."""
@@ -15,7 +17,7 @@ def inverse(matrix: Tensor) -> Tensor:
     if size == 1:
         return 1 / matrix
     if size > 2:
-        return torch.linalg.inv(matrix)
+        return torch.linalg.inv_ex(matrix)[0]
     (a, b), (c, d) = (row.unbind(-1) for row in matrix.unbind(-2))
     turned = torch.stack([torch.stack([d, -b], -1), torch.stack([-c, a], -1)], -2)
     return turned / (a * d - b * c)[..., None, None]
@@ -49,13 +51,12 @@ def after(first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> tuple[Tensor
     )
 
 
-def spans(step: Tensor, noise: Tensor, matrix: Tensor) -> tuple[Tensor, ...]:
-    """Each step by itself. step (..., T, S, S + q): a state from that before and a; noise (..., T, S, r): how standard normal
-    numbers enter it; matrix (..., T, S + q, S + q): the sum of squares of what is seen of it, over states and a."""
+def spans(step: Tensor, spread: Tensor, matrix: Tensor) -> tuple[Tensor, ...]:
+    """Each step by itself. step (..., T, S, S + q): a state from that before and a; spread (..., T, S, S): of its noise; matrix
+    (..., T, S + q, S + q): the sum of squares of what is seen of it, over states and a."""
     size = step.shape[-2]
     move, start = step[..., :size], step[..., size:]
     seen, pull = matrix[..., :size, :size], matrix[..., :size, size:]
-    spread = noise @ noise.mT
     unit = torch.eye(size, dtype=spread.dtype, device=spread.device)
     shrink = inverse(unit + spread @ seen)
     after_all = shrink @ spread
@@ -80,32 +81,161 @@ def scanned(each: tuple[Tensor, ...], backwards: bool = False) -> tuple[Tensor, 
     return each
 
 
+def at_once(step: Tensor) -> bool:
+    """Whether a scan takes less time than steps one after the other: these work less, by the logarithm of the length, and wait
+    for each call. Measured on a CPU; on other devices calls cost more than what they do."""
+    length, size = step.shape[-3:-1]
+    return step.device.type != "cpu" or step.shape[:-3].numel() * size**2 * length.bit_length() < 600
+
+
+def one_later(part: Tensor) -> Tensor:
+    """Along the chain (..., T, ., .), what was one step before; 0 at the first."""
+    return torch.cat([torch.zeros_like(part[..., :1, :, :]), part[..., :-1, :, :]], -3)
+
+
+def one_earlier(part: Tensor) -> Tensor:
+    """What comes one step after; 0 at the last."""
+    return torch.cat([part[..., 1:, :, :], torch.zeros_like(part[..., :1, :, :])], -3)
+
+
 def expanded(step: Tensor, noise: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """All of one batch, in float64; no state is before the first."""
+    """All of one batch, in float64: step, spread and matrix of `spans`. No state is before the first.
+
+    noise (..., T, S, r): how standard normal numbers enter a state."""
     lead = torch.broadcast_tensors(*(each[..., 0, 0] for each in (step, noise, matrix)))[0].shape
-    step, noise, matrix = (each.double().expand(*lead, *each.shape[-2:]) for each in (step, noise, matrix))
+    noise = noise.double()
+    step, spread, matrix = (each.double().expand(*lead, *each.shape[-2:]) for each in (step, noise @ noise.mT, matrix))
     size = step.shape[-2]
     first = torch.arange(step.shape[-3], device=step.device)[:, None, None] == 0
     before = torch.arange(step.shape[-1], device=step.device) < size
-    return torch.where(first & before, 0.0, step), noise, matrix
+    return torch.where(first & before, 0.0, step), spread, matrix
 
 
 def eliminate_chain(matrix: Tensor, step: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     """What is left of the sums of squares along a chain after its states are integrated out, (..., q, q), and half the
-    logarithm of the determinants (...). Arguments as of `spans`."""
-    step, noise, matrix = expanded(step, noise, matrix)
+    logarithm of the determinants (...). Arguments as of `spans`, noise as of `expanded`."""
+    return EliminatedChain.apply(*expanded(step, noise, matrix))  # type: ignore[return-value]
+
+
+class EliminatedChain(torch.autograd.Function):
+    """The gradient is that of moments: Koopman and Shephard, "Exact score for time series models in state space form",
+    1992."""
+
+    @staticmethod
+    def forward(ctx, step, spread, matrix):
+        size = step.shape[-2]
+        before, reached, mean, wide, shrink = filtered(step, spread, matrix)
+        pull, rest = matrix[..., :size, size:], matrix[..., size:, size:]
+        slope = matrix[..., :size, :size] @ mean + pull
+        crossed = mean.mT @ pull
+        rest = rest + mean.mT @ (slope - pull) + crossed + crossed.mT - slope.mT @ (shrink @ (wide @ slope))
+        ctx.save_for_backward(step, spread, matrix, before, reached, mean, wide, shrink, slope)
+        return rest.sum(-3), (-0.5 * log_det(shrink).sum(-1)).expand(step.shape[:-3]).clone()
+
+    @staticmethod
+    @first_derivative
+    def backward(ctx, grad_rest, grad_half):
+        step, spread, matrix, before, reached, mean, wide, shrink, slope = ctx.saved_tensors
+        slope, weight = to_come(step, spread, matrix, mean, wide, shrink, slope)
+        grad, half = (grad_rest + grad_rest.mT)[..., None, :, :] / 2, grad_half[..., None, None, None] / 2
+        pulled = slope @ grad
+        by_move = 2 * (pulled @ (before - reached.mT @ slope).mT + half * (weight @ reached))
+        own = mean - wide @ slope  # the posterior mean
+        below = own @ grad
+        top = torch.cat([below @ own.mT + half * (wide - wide @ weight @ wide), below], -1)
+        left = grad.expand(*below.shape[:-2], *grad.shape[-2:])
+        by_matrix = torch.cat([top, torch.cat([below.mT, left], -1)], -2)
+        return torch.cat([by_move, 2 * pulled], -1), half * weight - pulled @ slope.mT, by_matrix
+
+
+def filtered(step: Tensor, spread: Tensor, matrix: Tensor) -> tuple[Tensor, ...]:
+    """The Kalman filter: mean (..., T, S, q) of the state before each, given what is seen up to it; how that varies with each
+    state (..., T, S, S); mean and spread of each given the same; and by what seeing it shrinks its spread.
+
+    What spreads is of one row where it is that of all: they are as long then, and the same is seen of each."""
     size = step.shape[-2]
-    _, mean, spread, _, _ = scanned(spans(step, noise, matrix))
-    mean, spread = (torch.cat([torch.zeros_like(part[..., :1, :, :]), part[..., :-1, :, :]], -3) for part in (mean, spread))
     move, start = step[..., :size], step[..., size:]
-    mean, spread = move @ mean + start, move @ spread @ move.mT + noise @ noise.mT  # before what is seen of a state
-    seen, pull, rest = matrix[..., :size, :size], matrix[..., :size, size:], matrix[..., size:, size:]
-    unit = torch.eye(size, dtype=step.dtype, device=step.device)
-    wide = unit + spread @ seen
-    slope = seen @ mean + pull
-    crossed = mean.mT @ pull
-    rest = rest + mean.mT @ seen @ mean + crossed + crossed.mT - slope.mT @ inverse(wide) @ spread @ slope
-    return rest.sum(-3), 0.5 * log_det(wide).sum(-1)
+    seen, pull = matrix[..., :size, :size], matrix[..., :size, size:]
+    if at_once(step):
+        before, after_all = (one_later(part) for part in scanned(spans(step, spread, matrix))[1:3])
+        reached = move @ after_all
+        wide = reached @ move.mT + spread
+        return before, reached, move @ before + start, wide, shrunk(wide, seen)
+    reached, wide, shrink = spreads(*of_one((move, spread, seen)))
+    before = one_later(recursion(shrink @ move, shrink @ (start - wide @ pull)))
+    return before, reached, move @ before + start, wide, shrink
+
+
+def spreads(move: Tensor, spread: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of `filtered` what reads no mean."""
+    if at_once(move):
+        reached = move @ one_later(scanned(spans(move, spread, seen))[2])
+        wide = reached @ move.mT + spread
+        return reached, wide, shrunk(wide, seen)
+    steps = [by_steps(part) for part in (move, spread, seen)]
+    after, unit = torch.zeros_like(steps[0][0]), torch.eye(move.shape[-1], dtype=move.dtype, device=move.device)
+    found = []
+    for to, more, saw in zip(*steps, strict=True):
+        reached = torch.bmm(to, after)
+        wide = torch.baddbmm(more, reached, to.mT)
+        shrink = inverse(torch.baddbmm(unit, wide, saw))
+        found.append((reached, wide, shrink))
+        after = torch.bmm(shrink, wide)
+    reached, wide, shrink = (torch.stack(parts, 1).view(move.shape) for parts in zip(*found, strict=True))
+    return reached, wide, shrink
+
+
+def by_steps(part: Tensor) -> tuple[Tensor, ...]:
+    """Of (..., T, ., .) each step, with one axis for all before it."""
+    return part.reshape(-1, *part.shape[-3:]).unbind(1)
+
+
+def shrunk(wide: Tensor, seen: Tensor) -> Tensor:
+    """By what seeing a state shrinks its spread."""
+    return inverse(torch.eye(wide.shape[-1], dtype=wide.dtype, device=wide.device) + wide @ seen)
+
+
+def of_one(parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Parts (..., T, S, S) of one row (1, ..., T, S, S), where all rows are alike."""
+    rows = [part.reshape(-1, *part.shape[-3:]) for part in parts]
+    if torch.compiler.is_compiling() or any(not bool((part == part[:1]).all()) for part in rows):
+        return parts
+    return tuple(part[:1].view([1] * (each.dim() - 3) + [*each.shape[-3:]]) for part, each in zip(rows, parts, strict=True))
+
+
+def recursion(through: Tensor, enters: Tensor) -> Tensor:
+    """Along a chain, what enters at each step (..., T, S, q) and what comes through from that before (..., T, S, S); of this
+    one row serves all."""
+    rows, (length, size, columns) = through.shape[:-3].numel(), enters.shape[-3:]
+    each = enters.reshape(rows, -1, length, size, columns).permute(2, 0, 1, 4, 3)
+    links = through.reshape(rows, length, size, size).transpose(0, 1).mT
+    found: list[Tensor] = []
+    for own, link in zip(each.flatten(2, 3), links, strict=True):
+        found.append(torch.baddbmm(own, found[-1], link) if found else own)
+    return torch.stack(found).view(each.shape).permute(1, 2, 0, 4, 3).reshape(enters.shape)
+
+
+def to_come(
+    step: Tensor, spread: Tensor, matrix: Tensor, mean: Tensor, wide: Tensor, shrink: Tensor, slope: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Of each state, by what is seen of it and of all after it: half the gradient of the squares in it, (..., T, S, q), and how
+    much that changes with the state's mean, (..., T, S, S), where the state is free to move by its spread. slope: the first
+    by what is seen of it alone, where it does not move."""
+    size = step.shape[-2]
+    seen, pull = matrix[..., :size, :size], matrix[..., :size, size:]
+    if at_once(step):
+        pull_on, seen_on = (one_earlier(part) for part in scanned(spans(step, spread, matrix), backwards=True)[3:])
+        seen, pull = seen + seen_on, pull - pull_on
+        free = shrunk(wide, seen).mT
+        return free @ (seen @ mean + pull), free @ seen
+    if shrink.shape[:-3] != step.shape[:-3]:
+        step, seen = of_one((step[..., :size], seen))
+    links = one_earlier(step[..., :size]) @ shrink
+    slope = recursion(links.mT.flip(-3), (shrink.mT @ slope).flip(-3)).flip(-3)
+    weights: list[Tensor] = []
+    for own, link in zip(by_steps(shrink.mT @ seen)[::-1], by_steps(links)[::-1], strict=True):
+        weights.append(torch.baddbmm(own, link.mT, torch.bmm(weights[-1], link)) if weights else own)
+    return slope, torch.stack(weights[::-1], 1).view(shrink.shape)
 
 
 def moments_of_chain(
@@ -113,11 +243,10 @@ def moments_of_chain(
 ) -> tuple[Tensor, Tensor]:
     """Posterior means (..., T, S + q - 1) and covariances of each state and of what is integrated after the chain, from those
     of these: mean (..., q - 1), covariance likewise."""
-    step, noise, matrix = expanded(step, noise, matrix)
-    each = spans(step, noise, matrix)
+    each = spans(*expanded(step, noise, matrix))
     _, start, spread, _, _ = scanned(each)
     *_, pull, seen = scanned(each, backwards=True)
-    pull, seen = (torch.cat([part[..., 1:, :, :], torch.zeros_like(part[..., :1, :, :])], -3) for part in (pull, seen))
+    pull, seen = one_earlier(pull), one_earlier(seen)
     unit = torch.eye(step.shape[-2], dtype=step.dtype, device=step.device)
     shrink = inverse(unit + spread @ seen)
     slope, own = shrink @ (start + spread @ pull), shrink @ spread
