@@ -209,6 +209,7 @@ NOT_CHECKED = {
     "helmholtz": [DRAWN],
     "iwae": [UNKNOWN],
     "lda": [UNKNOWN],
+    "pcfg": ["4 best"],
     "rationale_budget": [DRAWN],
     "rationale_hardkuma": [UNKNOWN],
     "rationale_score": [DRAWN],

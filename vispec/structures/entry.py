@@ -63,9 +63,10 @@ class StructureKind:
     called, summed: what the plan calls one, and its treatment of a latent; by its name where none is given.
 
     Of a structure that is a type: domain: that type's. options: what a law on it may say of its values; an entry recognises
-    those that it knows. number: the logarithm of how many values there are over a plate. valid: whether a value in the data is
-    one. decide: the kernel that finds a value by a rule. settings: what kernels are told. holds: whether a value, as plain
-    numbers, is one by the definition of options that are the entry's own, for brute force."""
+    those that it knows. number: the logarithm of how many values there are over a plate. valid: whether a value in the data
+    is one. fewest: elements without which there is no value. decide: the kernel that finds a value by a rule. settings:
+    what kernels are told. holds: whether a value, as plain numbers, is one by the definition of options that are the
+    entry's own, for brute force."""
 
     name: str
     recognises: Callable[[Group], bool]
@@ -82,6 +83,7 @@ class StructureKind:
     options: Mapping[str, Option] = field(default_factory=dict)
     number: Callable[[Axis, Shape], Node] | None = None
     valid: Callable[[Node, Axis, Shape], Node] | None = None
+    fewest: int = 0
     decide: str = ""
     holds: Callable[[tuple[int, ...], Shape], bool] | None = None
     settings: Callable[[Shape | None], tuple[tuple[str, Any], ...]] = lambda shape: ()

@@ -107,5 +107,6 @@ ENTRY = StructureKind(
     called="a parse",
     summed="parses",
     domain="parse",
+    fewest=2,
     decide=f"{FILE}:grammar_sample",
 )

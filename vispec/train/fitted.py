@@ -23,7 +23,6 @@ from vispec.train.setup.settings import Settings
 from vispec.train.store.checkpoint import Checkpoint
 from vispec.train.store.manifest import put
 from vispec.train.store.metrics import FILE
-from vispec.train.store.report import write_report
 from vispec.train.store.run import VERIFY, Run, latest_folder, unused
 from vispec.verify.beside import Beside, wanted
 
@@ -40,7 +39,7 @@ def fit(request: Request, resume: bool, group: Group, verified: bool, told: Repo
     if checkpoint is not None and checkpoint.counters.finished:
         told.say(f"{run.folder} is finished already")
         if group.main and not (run.folder / "report.html").exists():
-            write_report(run, read_estimates(run))
+            report(run, read_estimates(run))
         return run, finished(run)
     course = "second-order steps" if job.settings.optimizer == "newton" else epochs(job.settings)
     told.say(f"{'resuming' if checkpoint else 'fitting'} {run.folder}: {rows_of(job)}, {course}")
@@ -74,7 +73,7 @@ def trained(request: Request, run: Run, job: Job, checkpoint: Checkpoint | None,
                 verdict = judged(request, run, beside)
             except VerificationError as failure:
                 error = failure
-        write_report(run, estimates)
+        report(run, estimates)
         if error is not None:
             raise error
     return found if verdict is None else found | {"verification": verdict}
@@ -108,6 +107,13 @@ def epochs(settings: Settings) -> str:
     if not settings.epochs:
         return "no steps: nothing is to be fitted"
     return f"{settings.epochs} epochs" if settings.least is None else f"{settings.least} to {settings.epochs} epochs"
+
+
+def report(run: Run, estimates: Estimates | None) -> None:
+    """report.html; what draws its diagram is not waited for before the first step."""
+    from vispec.train.store.report import write_report
+
+    write_report(run, estimates)
 
 
 def estimated(run: Run, job: Job, result: Result) -> Estimates | None:

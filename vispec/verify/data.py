@@ -8,6 +8,7 @@ from torch import Generator, Tensor
 from vispec.model.extent import element_plates
 from vispec.model.model import Model, Plate, Variable
 from vispec.model.types import INTEGER_DOMAINS, Type
+from vispec.structures import structures
 from vispec.verify.oracle.row import Place, Row, in_data, measure, place_of, read_row, shape_of, without_data
 from vispec.verify.oracle.trees import options_of, random_tree
 
@@ -140,14 +141,20 @@ def _random_lengths(
         if plate.size is not None:
             extent[plate.name] = measure(plate.size, sizes)
         elif plate.ragged:
-            outer = without_data(model, plate.inside)
+            outer, least = without_data(model, plate.inside), max(shortest, fewest(model, plate))
             length = torch.zeros((rows, *(extent[p] for p in outer)), dtype=torch.int64)
             for b in range(rows):
                 for at in Row(model, sizes, {p: v[b] for p, v in lengths.items()}, {}).places(outer):
-                    length[(b, *at.values())] = torch.randint(shortest, longest + 1, (), generator=generator)
+                    length[(b, *at.values())] = torch.randint(least, max(least, longest) + 1, (), generator=generator)
             lengths[plate.name] = length
             extent[plate.name] = int(length.max()) if length.numel() else 0
     return lengths, extent
+
+
+def fewest(model: Model, plate: Plate) -> int:
+    """How many elements the structures along a plate have at least."""
+    domains = {variable.type.domain for variable in model.variables if variable.type.plate == plate.name}
+    return max((entry.fewest for entry in structures().values() if entry.domain in domains), default=0)
 
 
 def _grown_length(model: Model, plate: Plate, batch: Batch, generator: Generator, more: int) -> Tensor:
