@@ -53,3 +53,13 @@ def test_the_program_itself_imports_no_torch() -> None:
     code = "import sys; from vispec.cli.main import main; import vispec.compile; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_fit_by_gradients_imports_no_compiler(tmp_path: Path) -> None:
+    """torch's optimisers bring torch.compile with them, which takes longer than the rest of torch."""
+    arguments = ["fit", "specs/mixture.vispec", "specs/data/faithful.csv", "--columns", "x=eruptions"]
+    arguments += ["--set", "optimizer=adam", "--epochs", "1", "--threads", "1", "--out", str(tmp_path / "run")]
+    code = f"import sys; from vispec.cli.main import main; main({arguments}, standalone_mode=False)"
+    told = f"{code}; print([name in sys.modules for name in ('torch', 'torch._dynamo')])"
+    done = subprocess.run([sys.executable, "-c", told], cwd=ROOT, capture_output=True, text=True, timeout=200, check=True)
+    assert done.stdout.splitlines()[-1] == "[True, False]"

@@ -1,9 +1,13 @@
 """Optimisers with their options, in `--set` as in a spec's `fit:`; what torch has not, is told."""
 
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
+import torch
 from fitting import vispec, written
+
+from vispec.train.setup.optimisers import make_optimiser, optimisers
 
 SPEC = """param a : real
 plate n:
@@ -52,3 +56,30 @@ def test_what_an_optimiser_has_not_is_told(tmp_path: Path, optimiser: str) -> No
     assert WRONG[optimiser] in output
     spec.write_text(f"{SPEC}fit:\n    optimizer : {optimiser}\n")
     assert WRONG[optimiser] in vispec("check", spec, code=1)
+
+
+@pytest.mark.parametrize("name", sorted(optimisers()))
+def test_an_optimiser_takes_the_steps_of_torch(name: str) -> None:
+    """Without what torch puts around its methods, and with state that either reads."""
+    torch.manual_seed(0)
+    start = torch.randn(3, 2, dtype=torch.float64)
+    own, theirs = (start.clone().requires_grad_() for _ in range(2))
+    options = {"line_search_fn": "strong_wolfe"} if name == "lbfgs" else {}
+    pair = (make_optimiser(name, 0.1, options, [own]), own), (optimisers()[name]([theirs], lr=0.1, **options), theirs)  # type: ignore[call-arg]
+    for _ in range(3):
+        for optimiser, x in pair:
+            optimiser.zero_grad()
+
+            def loss(optimiser=optimiser, x=x) -> torch.Tensor:
+                optimiser.zero_grad()
+                value = (x**4 - x).sum()
+                value.backward()
+                return value
+
+            loss()
+            optimiser.step(loss if name == "lbfgs" else None)  # type: ignore[arg-type]
+        assert not torch.equal(own, start)
+        torch.testing.assert_close(own, theirs, rtol=1e-12, atol=1e-12)
+        (optimiser, _), (other, _) = pair
+        other.load_state_dict(deepcopy(optimiser.state_dict()))
+        optimiser.load_state_dict(deepcopy(other.state_dict()))

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 HIDDEN = frozenset({"optimizer", "sparseadam"})  # the base class; and one that no emitted gradient suits
 RESERVED = frozenset({"self", "params", "lr", "maximize", "differentiable", "capturable"})  # not for a fit to choose
 
+WRAPPED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+
 
 @cache
 def optimisers() -> dict[str, Callable[..., torch.optim.Optimizer]]:
@@ -36,9 +38,17 @@ def make_optimiser(name: str, lr: float, options: dict[str, Any], parameters: It
     if "fused" in allowed and not options.keys() & {"fused", "foreach"}:
         settings["fused"] = True  # one operation for all of a step, four times as fast on a CPU
     try:
-        return kind(list(parameters), lr=lr, **settings)
+        return uncompiled(kind)(list(parameters), lr=lr, **settings)
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise ValueError(f"`{name}` refuses these options: {error}") from error
+
+
+@cache
+def uncompiled(kind: Any) -> type[torch.optim.Optimizer]:
+    """The class without what torch puts around its methods for `torch.compile`, of which a fit needs nothing: each of these
+    wrappers imports the compiler when it is first called, which takes longer than to import the rest of torch."""
+    own = {name: inspect.unwrap(getattr(kind, name)) for name in WRAPPED}
+    return type(kind.__name__, (kind,), own | {"step": torch.no_grad()(inspect.unwrap(kind.step))})
 
 
 def trained(module: nn.Module) -> list[nn.Parameter]:
