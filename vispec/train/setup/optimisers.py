@@ -44,7 +44,7 @@ def make_optimiser(name: str, lr: float, options: dict[str, Any], parameters: It
 
 
 @cache
-def uncompiled(kind: Any) -> type[torch.optim.Optimizer]:
+def uncompiled(kind: Any) -> Callable[..., torch.optim.Optimizer]:
     """The class without what torch puts around its methods for `torch.compile`, of which a fit needs nothing: each of these
     wrappers imports the compiler when it is first called, which takes longer than to import the rest of torch."""
     own = {name: inspect.unwrap(getattr(kind, name)) for name in WRAPPED}
