@@ -7,7 +7,7 @@ from tests.gaussian.drawn import gaussian_spec
 from vispec.source import Source
 from vispec.verify.verify import verify
 
-SEEDS = [seed for seed in range(40) if seed not in (1, 22, 26, 28, 32, 39)]
+SEEDS = [*(seed for seed in range(40) if seed not in (1, 22, 26, 28, 32, 39)), 88]
 """Of 1 and 32 the text is ambiguous; the data of 22 and 26 say nothing of a number without a law; 28 and 39 would have an
 integral for each joint value of labels along a plate, and are refused."""
 

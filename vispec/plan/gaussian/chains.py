@@ -128,10 +128,10 @@ def chains_in(forms: Sequence[Form], affine: Affine, laws: Mapping[str, Node]) -
 
 
 def with_free(links: Links, form: Form, number: int, many: int, loop: Loop) -> Form:
-    """At one of the first steps, numbers without a law as latents of their own, which are integrated after the chain."""
+    """At one of the first steps, numbers of the chain without a law as latents of their own, which are integrated later."""
     terms = list[Term]()
     for term in form.terms:
-        law = links.laws.get(term.name)
+        law = links.laws.get(term.name) if term.name in loop.draws else None
         value = 1.0 if law is None else simplified(law, number, loop.axis)
         last = number == many - 1
         if law is None or (value == 1 and not last) or (last and ends_known(law, many)):
