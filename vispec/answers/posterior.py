@@ -193,6 +193,11 @@ def answer(found: Found, rows: Rows, query: str) -> list[dict[str, Any]]:
         told = rows.distributions(summed)
     elif query == "pairs":
         told = rows.pairs(summed)
+    elif query == "tree":
+        told = [
+            {name: nodes_of(value[row]) for name, value in summed.items()}
+            for row in range(len(next(iter(summed.values()), ())))
+        ]
     elif query == "entropy" or query.startswith("kl("):
         together = summed.get("(joint)")
         told = rows.numbers(summed)
@@ -204,6 +209,11 @@ def answer(found: Found, rows: Rows, query: str) -> list[dict[str, Any]]:
         told = rows.values(summed)
     guided = rows.distributions(guides_of(found))
     return [a | b for a, b in zip(told, guided, strict=True)] if told and guided else told or guided
+
+
+def nodes_of(tree: torch.Tensor) -> list[list[int]]:
+    """The nodes of one parse in preorder: first element, last element, label."""
+    return [node for node in tree.tolist() if node[0] >= 0]
 
 
 def assignments(found: Mapping[str, torch.Tensor], rows: Rows) -> list[list[dict[str, Any]]]:

@@ -63,6 +63,8 @@ class Aligned:
         inner = self.inner(variable)
         if not isinstance(value, list) or len(inner) != 1:
             return _short(value)
+        if variable.type.domain == "parse" and value and isinstance(value[0], list):
+            return brackets(value, self.words(inner[0]))
         if variable.type.domain == "token":
             return between(self.model, variable).join(_short(item) for item in value)
         if all(isinstance(item, int) for item in value) and (text := self.chosen(name, value)) is not None:
@@ -199,6 +201,16 @@ def _leaves(value: Any, depth: int, at: tuple[int, ...] = ()) -> Iterator[tuple[
         return
     for i, item in enumerate(value):
         yield from _leaves(item, depth - 1, (*at, i))
+
+
+def brackets(nodes: Sequence[Sequence[int]], words: Sequence[str] | None) -> str:
+    """A parse as text, `(0 (3 the) (4 cat))`: of nodes in preorder (first element, last element, label)."""
+    parts = list[str]()
+    for first, last, label in nodes:
+        parts.append(f"({label}" if first < last else f"({label} {first if words is None else words[first]})")
+        ends = sum(1 for start, end, _ in nodes if start < end == last) if first == last else 0  # phrases that end here
+        parts[-1] += ")" * ends
+    return " ".join(parts)
 
 
 def _short(value: Any) -> str:

@@ -63,6 +63,8 @@ from torch.nn import functional as F
 # trees.grammar: rows
 # trees.grammar: times
 # trees.grammar: ways
+# trees.phrases: Phrased
+# trees.phrases: best_parse
 # vectors: NormalVectorLogProb
 # vectors: normal_vector_log_prob
 # vectors: standard_normal_vector_log_prob
@@ -252,12 +254,15 @@ class CompoundPcfg(nn.Module):
 
         query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
         "sample", a draw; "entropy", in nats, of each value and of all together.
+        "tree": the best parse, its nodes in preorder, each by first element, last element and label.
         t: parse[i, NT, PT], (sentence, i).
         z: real[Z], (sentence).
         """
         batch = with_room(batch)
         if query.startswith("kbest("):
-            raise ValueError("the k best parses are not told by their preterminals; queries are marginals, mode, sample, entropy, kl")
+            raise ValueError("the k best parses are not told by their preterminals; queries are marginals, mode, tree, sample, entropy, kl")
+        if query == "tree":
+            return {"t": best_parse(self.tilted, batch, *self.unknowns(batch), "t")}
         zeros, inside = self.unknowns(batch)
         found = ask(self, batch, query, zeros, inside)
         return found | self.guides(batch)

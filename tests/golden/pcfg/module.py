@@ -53,6 +53,8 @@ from torch import Tensor, nn
 # trees.grammar: rows
 # trees.grammar: times
 # trees.grammar: ways
+# trees.phrases: Phrased
+# trees.phrases: best_parse
 
 
 class Pcfg(nn.Module):
@@ -144,11 +146,14 @@ class Pcfg(nn.Module):
 
         query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
         "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
+        "tree": the best parse, its nodes in preorder, each by first element, last element and label.
         t: parse[i, NT, PT], (sentence, i).
         """
         batch = with_room(batch)
         if query.startswith("kbest("):
-            raise ValueError("the k best parses are not told by their preterminals; queries are marginals, mode, sample, entropy, kl")
+            raise ValueError("the k best parses are not told by their preterminals; queries are marginals, mode, tree, sample, entropy, kl")
+        if query == "tree":
+            return {"t": best_parse(self.tilted, batch, *self.unknowns(batch), "t")}
         return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()

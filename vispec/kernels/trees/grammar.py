@@ -48,16 +48,23 @@ def rows(each: Tensor, dims: int, batch: torch.Size) -> Tensor:
 
 
 def grammar_total(total, root: Tensor, rule: Tensor, seen: Tensor, length: Tensor | None = None) -> Tensor:
-    """The sum over parses under an algebra (*B,)."""
+    """The sum over parses under an algebra (*B,), which may ask for the phrases."""
     if hasattr(total, "unranked"):
         total = total.unranked()
+    if hasattr(total, "tilts"):
+        batch, n = torch.broadcast_shapes(seen.shape[:-2], root.shape[:-1], rule.shape[:-3]), seen.shape[-2]
+        total.tilts.append(seen.new_zeros(*batch, n, n, root.shape[-1]).requires_grad_())
+        return grammar_by(total, root, rule, seen, length, total.tilts[-1])
     if total is log_sum_exp:
         return grammar_log_prob(root, rule, seen, length)
     return grammar_by(total, root, rule, seen, length)
 
 
-def grammar_by(total, root: Tensor, rule: Tensor, seen: Tensor, length: Tensor | None = None) -> Tensor:
-    """The same, which sums by total alone: in logs for any scores, and slower."""
+def grammar_by(
+    total, root: Tensor, rule: Tensor, seen: Tensor, length: Tensor | None = None, over: Tensor | None = None
+) -> Tensor:
+    """The same, which sums by total alone: in logs for any scores, and slower. over (*B, n, n, S): a score besides for each
+    symbol over each stretch, by first and last element."""
     dtype, S, P, n = seen.dtype, root.shape[-1], seen.shape[-1], seen.shape[-2]
     batch = torch.broadcast_shapes(seen.shape[:-2], root.shape[:-1], rule.shape[:-3])
     root, rule, seen = root.double(), rule.double().expand(*batch, *rule.shape[-3:]), seen.double().expand(*batch, n, P)
@@ -84,6 +91,8 @@ def grammar_by(total, root: Tensor, rule: Tensor, seen: Tensor, length: Tensor |
                 pairs = total(left.unsqueeze(-2) + right.unsqueeze(-3))  # (*B, here, S, S)
                 parts.append(inner + pairs.flatten(-2).unsqueeze(-2))
             charts[w] = total(torch.cat(parts, -1))
+        if over is not None:
+            charts[w] = charts[w] + over.diagonal(w - 1, -3, -2).mT
         tops.append(charts[w][..., 0, :])
     if not tops:
         return seen.new_full(batch, -torch.inf).to(dtype)

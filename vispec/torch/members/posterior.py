@@ -64,8 +64,14 @@ def posterior(m: Members, o: Outputs) -> None:
         lines.append("    batch = with_room(batch)")
         kernels.append(ROOM)
     lines += [f"    {line}" for line in asked(m, o)]
-    if any(isinstance(step, Structured) and not structures()[step.kind].whole for step in steps):
+    parses = parsed(o)
+    several = o.setting.draws.samples is not None
+    if parses:
         lines += ['    if query.startswith("kbest("):', f'        raise ValueError("{NOT_RANKED}")']
+    if len(parses) == 1:
+        best = f'best_parse(self.tilted, batch, *self.unknowns(batch), "{parses[0]}"{", draws=True" if several else ""})'
+        lines += ['    if query == "tree":', f'        return {{"{parses[0]}": {best}}}']
+        kernels.append(("vispec.kernels.trees.phrases", "best_parse"))
     if o.along:
         along = ", ".join(f'"{name}": {place}' for name, place in o.along.items())
         lines += [
@@ -73,7 +79,6 @@ def posterior(m: Members, o: Outputs) -> None:
             f"        return pairs(self.tilted_pairs, batch, self.neighbours(batch), {{{along}}})",
         ]
         kernels.append((QUERIES, "pairs"))
-    several = o.setting.draws.samples is not None
     rest = f"{', False' if several else ''}{', other=other' if exact else ''}"
     if o.moments is not None:
         m.program("with_moments", o.moments.program, MOMENTS, (batch, tilt), before=before)
@@ -98,7 +103,7 @@ def posterior(m: Members, o: Outputs) -> None:
     m.text(lines, *kernels)
 
 
-NOT_RANKED = "the k best parses are not told by their preterminals; queries are marginals, mode, sample, entropy, kl"
+NOT_RANKED = "the k best parses are not told by their preterminals; queries are marginals, mode, tree, sample, entropy, kl"
 BY_GUIDES = "The parameters of the latents' guides, which are all that the posterior is told by."
 WHOLLY = "The mean and the standard deviation (mean, sd) of each latent number, exact."
 
@@ -153,10 +158,20 @@ def described(o: Outputs, exact: bool) -> list[str]:
         '"sample", a draw; "entropy", in nats, of each value and of all together'
         + ('; "kl", the divergence from that of `other`.' if exact else "."),
         *(['"pairs": of each element of a chain and the one before, (..., K, K) with one element fewer.'] if o.along else []),
+        *(
+            ['"tree": the best parse, its nodes in preorder, each by first element, last element and label.']
+            if parsed(o)
+            else []
+        ),
         *(f"{v.name}: {v.type}, ({', '.join(element_plates(v))})." for v in variables),
         *derived_words(o),
         '"""',
     ]
+
+
+def parsed(o: Outputs) -> list[str]:
+    """The latents that are parses and summed over."""
+    return [v.name for v in o.model.variables if v.type.domain == "parse" and v.name in o.summed]
 
 
 def two_dicts(codes: Mapping[str, Code]) -> Code:
