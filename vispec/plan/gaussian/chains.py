@@ -11,9 +11,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vispec.factors.laws import by_position
+from vispec.plan.gaussian.sizes import merged
 from vispec.program import build
 from vispec.program.affine.fold import Affine
-from vispec.program.affine.forms import Form, Term, added
+from vispec.program.affine.forms import Form, Term, added, dense_along, densified
 from vispec.program.affine.unrolled import Unrolled, state_name
 from vispec.program.axis import Axis
 from vispec.program.node import Carried, Const, Loop, Map, Node, Pick
@@ -217,3 +218,17 @@ def by_position_of(axis: Axis, forms: list[Form]) -> Form:
             parts.append(Form(build.node(0.0), (Term(term.name, term.at, node),)))
     offset = by_position(axis, [build.apply("real", form.offset) for form in forms])
     return Form(offset, added(parts).terms)
+
+
+def noise_of(form: Form, chain: Chain, axis: Axis) -> Node:
+    """How standard normal numbers enter a state: the coefficients of all of a chain's noise, along an axis."""
+    parts, terms = list[tuple[Node, Axis | None]](), {term.name: term for term in form.terms}
+    for name, events in chain.noise.items():
+        seeds = {event: dense_along(event) for event in events}
+        own = merged(name, [*seeds.values()])
+        node: Node = build.node(0.0)
+        if name in terms:
+            node = densified(terms[name], [*seeds], seeds).coefficient
+        laid = build.spread(node, [*seeds.values()])
+        parts.append((laid if own is None else build.merge(laid, [*seeds.values()], own), own))
+    return build.concat(parts, axis)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from vispec.plan.gaussian.chains import Chain, NoChainError
 from vispec.plan.gaussian.squares import Square
 from vispec.program import build
+from vispec.program.affine.forms import Form, Term
 from vispec.program.axis import Axis, ordered
 from vispec.program.cost import Numbers
 
@@ -36,6 +37,11 @@ class Group:
     few: Axis | None = None
     row: Axis = field(default_factory=lambda: Axis("e", "event"))
     column: Axis = field(default_factory=lambda: Axis("e'", "event"))
+
+    @property
+    def every(self) -> tuple[Group, ...]:
+        """It, and all that is integrated later."""
+        return (self, *self.ancestors)
 
     @property
     def batch(self) -> frozenset[Axis]:
@@ -127,3 +133,11 @@ def linked(groups: list[Group], squares: Sequence[Placed]) -> tuple[Group, Group
     for group in reversed(groups):
         group.ancestors = () if group.parent is None else (group.parent, *group.parent.ancestors)
     return None
+
+
+def step(chain: Chain, name: str) -> Placed:
+    """What a step reads of states and of others, as what couples them."""
+    form = chain.forms[name]
+    here = Term(name, tuple((axis, build.position(axis)) for axis in chain.states[name]), build.node(1.0))
+    terms = tuple(term for term in form.terms if term.name not in chain.noise)
+    return Placed(Square(Form(form.offset, (*terms, here))), form.axes | {*chain.states[name]})

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from vispec.factors.laws import ChoiceLaw, DrawLaw, Law, ThenLaw, by_position
 from vispec.factors.make import Factors
-from vispec.plan.gaussian.block import Block, step
+from vispec.plan.gaussian.block import Block
 from vispec.plan.gaussian.chains import Chain, NoChainError, chains_in
-from vispec.plan.gaussian.groups import Placed, coupled
+from vispec.plan.gaussian.groups import Placed, coupled, step
 from vispec.plan.gaussian.moments import Moments, Posteriors
 from vispec.plan.gaussian.squares import Square, Squares
 from vispec.plan.order.problem import Factor
@@ -114,7 +114,7 @@ def blocks_of(
     found = list[Block]()
     for names in coupled([*squares, *(step(chain, name) for name, chain in of.items())], [*axes]):
         own = [each for each in squares if each.square.form.names & {*names}]
-        read = [replace(each, square=Square(only(each.square.form, names))) for each in placed]
+        read = [replace(each, square=Square(each.square.form.only(names))) for each in placed]
         known, tied = {n: laws[n] for n in names if n in laws}, {n: of[n] for n in names if n in of}
         found.append(Block({name: axes[name] for name in names}, own, known, numbers, read, tied))
         check_size(found[-1], numbers)
@@ -142,15 +142,11 @@ def check_size(block: Block, numbers: Numbers) -> None:
                 raise NotGaussianError("", frozenset(group.names), why)
 
 
-def only(form: Form, names: Sequence[str]) -> Form:
-    return Form(form.offset, tuple(term for term in form.terms if term.name in names))
-
-
 def answers(asked: dict[Call, Form], blocks: list[Block]) -> dict[Node, Node]:
     """The mean and the variance of each value, over blocks that are independent."""
     found, posteriors = dict[Node, Node](), [Posteriors(block) for block in blocks]
     for call, form in asked.items():
-        told = ((each, only(form, [*each.block.axes])) for each in posteriors)
+        told = ((each, form.only(each.block.axes)) for each in posteriors)
         parts = [each.of(own) for each, own in told if own.terms]
         mean, variance = (
             build.add(build.node(0.0), *nodes) for nodes in ([p.mean for p in parts], [p.variance for p in parts])

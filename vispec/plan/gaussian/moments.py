@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from vispec.plan.gaussian.block import APART, CHAIN, Block, Results, every_of, without
+from vispec.plan.gaussian.block import APART, CHAIN, Block, Results
 from vispec.plan.gaussian.squares import KERNELS
 from vispec.program import build
 from vispec.program.affine.forms import Form
@@ -72,11 +72,11 @@ class Posteriors:
         mean, covariance = build.pick(found.mean, places), build.pick(found.covariance, places)
         laid = self.block.laid(Form(build.node(0.0), form.terms))
         if group.apart is None:
-            vector = build.apply("wide", self.block.vector(laid, every_of(group), found.row, None))
+            vector = build.apply("wide", self.block.vector(laid, group.every, found.row, None))
             return quadratic(vector, mean, covariance, found)
         vector = build.apply("wide", self.block.vector(laid, (group,), found.row, None))
         own = quadratic(vector, mean, covariance, found)
-        above = without(form, group.names)
+        above = form.without(group.names)
         if not above.terms or found.across is None:
             return own
         rest = self.of(above)

@@ -64,6 +64,13 @@ class Form:
     def axes(self) -> frozenset[Axis]:
         return self.offset.axes.union(*(term.axes for term in self.terms))
 
+    def only(self, names: Collection[str]) -> Form:
+        """With the terms of these latents alone."""
+        return Form(self.offset, tuple(term for term in self.terms if term.name in names))
+
+    def without(self, names: Collection[str]) -> Form:
+        return Form(self.offset, tuple(term for term in self.terms if term.name not in names))
+
     def mapped(self, change: Callable[[Node], Node]) -> Form:
         """Each coefficient and the offset by a linear map of elements."""
         offset = self.offset if build.is_const(self.offset, 0) else change(self.offset)
