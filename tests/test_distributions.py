@@ -352,9 +352,8 @@ def test_entries_are_consistent(entry):
         law = of_torch(entry, tensors(dict(entry.examples[0])))
         assert names <= set(law.arg_constraints)
         assert law.has_rsample == entry.has_rsample
-    structured = entry.potentials or entry.productions or entry.chained  # what sums a structure also draws one
-    assert structured or entry.kernel or entry.torch_class
-    assert structured or entry.sampler or entry.torch_class
+    assert entry.structured or entry.kernel or entry.torch_class
+    assert entry.structured or entry.sampler or entry.torch_class
 
 
 @pytest.mark.parametrize("entry", [pytest.param(e, id=e.name) for e in ENTRIES.values() if e.kernel])

@@ -102,6 +102,11 @@ class Distribution:
     modifier: "Modifier | None" = None
     law: "Distribution | None" = None
 
+    @property
+    def structured(self) -> bool:
+        """Whether it is on the values of a structure, which sums, draws and scores them."""
+        return any((self.potentials, self.productions, self.chained))
+
     def takes_logits(self, name: str, form: str) -> bool:
         """Whether torch takes a param that is in this form as `logits`."""
         return form in {"log": ("logits", "log"), "logit": ("logit",), "logs": ("logit",)}.get(

@@ -181,20 +181,22 @@ class Evaluator(Cells):
         variable = self.model.variable[cells[0][0]]
         law = variable.law if letter == "p" else self.guides[variable.name]
         assert law is not None
-        at = dict(zip(without_data(self.model, variable.plates), cells[0][1], strict=True))
+        own_cells = cells if variable.type.along is not None else cells[:1]  # labels have one law for all of them
         if letter == "q" and cells[0] in self.row(here).values:  # a guide is certain of what is seen
             same = bool((must(self.read(cells[0], here)) == self.row(here).values[cells[0]]).all())
             return torch.tensor(0.0 if same else -math.inf, dtype=torch.float64)
-        if self.read(cells[0], here, missing=True) is None and variable.role == "partial":
+        if self.read(cells[0], here, missing=True) is None and variable.role == "partial" and variable.type.along is None:
             return torch.zeros((), dtype=torch.float64)  # missing, and nothing depends on it
-        scene = self.seeing(self.allowed(given, {cells[0]}, here), here)
+        scene = self.seeing(self.allowed(given, {*own_cells}, here), here)
         if isinstance(law, m.Flow):
             return must(self.flows[variable.name][here.row](here.sample or 0, cells[0], here.bound))
         read = frozenset((cell, *value.flatten().tolist()) for cell, value in scene.assignment.items())
         key = (letter, here.row, cells[0], read)
         if key not in self.known:
+            plates = without_data(self.model, variable.plates)
             with self.within(here.row):
-                self.known[key] = log_density(variable, law, at, scene)
+                each = [log_density(variable, law, dict(zip(plates, at, strict=True)), scene) for _, at in own_cells]
+            self.known[key] = torch.stack(each).sum(0)
         return self.known[key]
 
     def alpha(self, own: str, here: Place) -> Tensor:

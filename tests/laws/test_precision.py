@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from vispec.catalog import Distribution, distributions
 
-ENTRIES = {name: entry for name, entry in distributions().items() if entry.support != "tree"}  # trees have no elementwise law
+ENTRIES = {name: entry for name, entry in distributions().items() if not entry.structured}
 SCALES = (1e2, 1e3, 1e4, 1e5, 1e6, 1e7)
 DRAWS = 5
 CONTINUOUS = ("real", "positive", "unit", "simplex")

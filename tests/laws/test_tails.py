@@ -29,7 +29,7 @@ def tails(name: str, *arguments: Any) -> tuple[Any, Any]:
 
 
 def of_numbers(entry: Distribution) -> bool:
-    return entry.event_dim == 0 and entry.support not in ("index", "tree")
+    return entry.event_dim == 0 and entry.support != "index"
 
 
 def examples(entry: Distribution) -> Iterator[dict[str, Any]]:

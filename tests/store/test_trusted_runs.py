@@ -1,5 +1,6 @@
 """What a run is held against when it is opened or resumed, who may fit in its folder, and what --trust takes."""
 
+import importlib.util
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from vispec.cli.main import main
+from vispec.train.store.module import load_module
 
 ROOT = Path(__file__).parents[2]
 TOPICS = """\
@@ -219,3 +221,19 @@ def test_two_that_begin_at_once(fitted):
     assert seed == codes.index(0) + 1
     ends = [json.loads(each)["event"] for each in (fitted / "both" / "metrics.jsonl").read_text().splitlines()]
     assert ends.count("end") == 1
+
+
+def test_bytecode_beside_a_module_is_not_run(tmp_path: Path) -> None:
+    """Python would take a `.pyc` of the file's time and size for the file; nor is one left there."""
+    path, text = tmp_path / "module.py", "told = 'the text'\n"
+    path.write_text(text)
+    kept = Path(importlib.util.cache_from_source(str(path)))
+    code = compile("told = 'the cache'", str(path), "exec")
+    kept.parent.mkdir()
+    found = path.stat()
+    kept.write_bytes(importlib._bootstrap_external._code_to_timestamp_pyc(code, int(found.st_mtime), found.st_size))  # type: ignore[attr-defined]
+    assert load_module(path).told == "the text"
+    other = tmp_path / "other.py"
+    other.write_text(text)
+    load_module(other)
+    assert [each.name for each in kept.parent.iterdir()] == [kept.name]

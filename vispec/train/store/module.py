@@ -6,14 +6,22 @@ import linecache
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 import torch
 from torch import Tensor, nn
 
 from vispec.train.errors import RunError
 from vispec.train.own import told
+
+
+class Uncached(SourceFileLoader):
+    """Compiles the text anew: what lies in a `__pycache__` beside a run's module is none of its files, and may be anything."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
 
 
 def load_module(path: Path) -> ModuleType:
@@ -25,7 +33,7 @@ def load_module(path: Path) -> ModuleType:
     name = f"vispec_run_{digest}"
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=Uncached(name, str(path)))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
