@@ -33,7 +33,7 @@ def load_module(path: Path) -> ModuleType:
     name = f"vispec_run_{digest}"
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path, loader=Uncached(name, str(path)))
+    spec = importlib.util.spec_from_file_location(name, path, loader=Uncached(name, str(path.absolute())))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
