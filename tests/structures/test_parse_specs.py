@@ -126,3 +126,20 @@ def test_brackets(tmp_path: Path):
 def test_brackets_close_where_phrases_end():
     nodes = [(0, 3, 0), (0, 1, 1), (0, 0, 2), (1, 1, 3), (2, 3, 1), (2, 2, 2), (3, 3, 4)]
     assert brackets(nodes, None) == "(0 (1 (2 0) (3 1)) (1 (2 2) (4 3)))"
+    assert brackets(nodes, [*"abcd"]) == "(0 (1 (2 a) (3 b)) (1 (2 c) (4 d)))"
+    assert brackets(nodes, [*"abc"]) == brackets(nodes, None)  # a word for some elements is none for others
+    assert brackets(nodes[1:4], [*"ab"]) == "(1 (2 a) (3 b))"
+
+
+def test_brackets_where_sequences_end_by_a_symbol(tmp_path: Path):
+    """It is an element of the parse."""
+    (tmp_path / "s.vispec").write_text(SPEC.replace("size V = 3\n", "vocab V(end=true)\n").replace("category[V]", "token[V]"))
+    (tmp_path / "d.txt").write_text("the cat\na dog\n")
+    run, data, adam = str(tmp_path / "run"), str(tmp_path / "d.txt"), "optimizer=adam"
+    for words in (
+        ("fit", str(tmp_path / "s.vispec"), data, "--set", adam, "--epochs", "1", "--threads", "1", "--out", run),
+        ("posterior", run, data, "--query", "tree"),
+    ):
+        found = CliRunner().invoke(main, [*words])
+        assert found.exit_code == 0, found.output
+    assert all(word in found.stdout for word in ("the)", "cat)", "</s>))"))

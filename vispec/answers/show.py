@@ -1,5 +1,6 @@
 """Rows for a reader's eyes: values beside the words that they belong to, probabilities beside the values that they are of."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,15 +65,14 @@ class Aligned:
         if not isinstance(value, list) or len(inner) != 1:
             return _short(value)
         if variable.type.domain == "parse" and value and isinstance(value[0], list):
-            return brackets(value, self.words(inner[0]))
+            return brackets(value, self.words(inner[0], (len(value) + 1) // 2))
         if variable.type.domain == "token":
             return between(self.model, variable).join(_short(item) for item in value)
         if all(isinstance(item, int) for item in value) and (text := self.chosen(name, value)) is not None:
             return text
         left = self.words(inner[0], len(value))
-        target = (
-            self.words(variable.type.plate) if variable.type.plate is not None and variable.type.domain != "parse" else None
-        )
+        points = variable.type.plate is not None and variable.type.domain != "parse"
+        target = self.words(str(variable.type.plate)) if points else None
         right = [target[v] if target is not None and isinstance(v, int) and v < len(target) else _short(v) for v in value]
         if left is None or len(left) != len(right):
             return " ".join(right)
@@ -204,12 +204,11 @@ def _leaves(value: Any, depth: int, at: tuple[int, ...] = ()) -> Iterator[tuple[
 
 
 def brackets(nodes: Sequence[Sequence[int]], words: Sequence[str] | None) -> str:
-    """A parse as text, `(0 (3 the) (4 cat))`: of nodes in preorder (first element, last element, label)."""
-    parts = list[str]()
-    for first, last, label in nodes:
-        parts.append(f"({label}" if first < last else f"({label} {first if words is None else words[first]})")
-        ends = sum(1 for start, end, _ in nodes if start < end == last) if first == last else 0  # phrases that end here
-        parts[-1] += ")" * ends
+    """A parse as text, `(0 (3 the) (4 cat))`: of nodes in preorder (first element, last element, label). Elements that have no
+    word each are told by their positions."""
+    told = words if words is not None and 2 * len(words) == len(nodes) + 1 else range(len(nodes))
+    ends = Counter(last for first, last, _ in nodes if first < last)  # phrases by where they end
+    parts = (f"({label}" if first < last else f"({label} {told[first]})" + ")" * ends[first] for first, last, label in nodes)
     return " ".join(parts)
 
 

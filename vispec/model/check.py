@@ -154,9 +154,7 @@ class _Checker:
         law = None
         if node.law is not None:
             target = Target(symbol.name, symbol.type, symbol.span)
-            along = symbol.type.along if symbol.type is not None else None
-            plates = tuple(plate for plate in symbol.plates if plate != along)
-            law = resolve_law(self.scope, Context(plates, owner=symbol.name), node.law, target)
+            law = resolve_law(self.scope, Context(symbol.law_plates, owner=symbol.name), node.law, target)
         if symbol.type is None or (law is None and node.law is not None):
             return None
         return m.Variable(symbol.name, node.role, symbol.type, symbol.plates, law, symbol.span)

@@ -61,6 +61,7 @@ from torch.nn import functional as F
 # trees.grammar: nothing
 # trees.grammar: outside_pass
 # trees.grammar: rows
+# trees.grammar: rows_of
 # trees.grammar: times
 # trees.grammar: ways
 # trees.phrases: Phrased

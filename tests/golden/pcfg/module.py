@@ -51,6 +51,7 @@ from torch import Tensor, nn
 # trees.grammar: nothing
 # trees.grammar: outside_pass
 # trees.grammar: rows
+# trees.grammar: rows_of
 # trees.grammar: times
 # trees.grammar: ways
 # trees.phrases: Phrased

@@ -30,15 +30,17 @@ def grammar_log_prob(root: Tensor, rule: Tensor, seen: Tensor, length: Tensor | 
     """log Z (*B,), -inf where no parse is possible. Its gradients are expected counts, 0 without a parse."""
     if seen.numel() == 0 or not bool(rule.detach().min() > rule.detach().max() - WITHIN):
         return grammar_by(log_sum_exp, root, rule, seen, length)
-    batch, n = torch.broadcast_shapes(seen.shape[:-2], root.shape[:-1], rule.shape[:-3]), seen.shape[-2]
-    root, rule, seen = (
-        rows(root, 1, batch),
-        rows(rule, 3, batch),
-        seen.expand(*batch, *seen.shape[-2:]).reshape(-1, *seen.shape[-2:]),
-    )
+    batch, n = rows_of(root, rule, seen), seen.shape[-2]
+    root, rule = rows(root, 1, batch), rows(rule, 3, batch)
+    seen = seen.expand(*batch, *seen.shape[-2:]).reshape(-1, *seen.shape[-2:])
     lengths = torch.full(batch, n, device=seen.device) if length is None else length.expand(batch)
     grad = torch.is_grad_enabled() and any(each.requires_grad for each in (root, rule, seen))
     return grammar_sums(root, rule, seen, lengths.reshape(-1), grad)[0].view(batch)
+
+
+def rows_of(root: Tensor, rule: Tensor, seen: Tensor) -> torch.Size:
+    """*B: the leading axes of all together."""
+    return torch.broadcast_shapes(seen.shape[:-2], root.shape[:-1], rule.shape[:-3])
 
 
 def rows(each: Tensor, dims: int, batch: torch.Size) -> Tensor:
@@ -52,7 +54,7 @@ def grammar_total(total, root: Tensor, rule: Tensor, seen: Tensor, length: Tenso
     if hasattr(total, "unranked"):
         total = total.unranked()
     if hasattr(total, "tilts"):
-        batch, n = torch.broadcast_shapes(seen.shape[:-2], root.shape[:-1], rule.shape[:-3]), seen.shape[-2]
+        batch, n = rows_of(root, rule, seen), seen.shape[-2]
         total.tilts.append(seen.new_zeros(*batch, n, n, root.shape[-1]).requires_grad_())
         return grammar_by(total, root, rule, seen, length, total.tilts[-1])
     if total is log_sum_exp:
@@ -66,14 +68,11 @@ def grammar_by(
     """The same, which sums by total alone: in logs for any scores, and slower. over (*B, n, n, S): a score besides for each
     symbol over each stretch, by first and last element."""
     dtype, S, P, n = seen.dtype, root.shape[-1], seen.shape[-1], seen.shape[-2]
-    batch = torch.broadcast_shapes(seen.shape[:-2], root.shape[:-1], rule.shape[:-3])
+    batch = rows_of(root, rule, seen)
     root, rule, seen = root.double(), rule.double().expand(*batch, *rule.shape[-3:]), seen.double().expand(*batch, n, P)
     if length is not None:
         seen = seen.masked_fill(~(torch.arange(n, device=seen.device) < length.unsqueeze(-1)).unsqueeze(-1), 0.0)
-    by_left, by_right = (
-        rule[..., S:, :].unsqueeze(-4),
-        rule[..., S:].unsqueeze(-4),
-    )  # (*B, 1, S, P, S + P) and (*B, 1, S, S + P, P)
+    by_left, by_right = rule[..., None, :, S:, :], rule[..., None, :, :, S:]  # (*B, 1, S, P, S + P), (*B, 1, S, S + P, P)
     leaf_left = total((by_left + seen[..., None, :, None]).transpose(-1, -2))  # (*B, n, S, S + P)
     leaf_right = total(by_right[..., :S, :] + seen[..., None, None, :])  # (*B, n, S, S)
     inner = rule[..., None, :, :S, :S].flatten(-2)  # (*B, 1, S, S S)

@@ -72,8 +72,7 @@ def read_guide(scope: Scope, entries: Sequence[Entry]) -> tuple[m.GuideLaw, ...]
         found[name], spans[name] = None, entry.name.span
         if symbol is None:
             continue
-        along = symbol.type.along if symbol.type is not None else None
-        context = Context(tuple(plate for plate in symbol.plates if plate != along), guide=True, owner=name)
+        context = Context(symbol.law_plates, guide=True, owner=name)
         target = Target(name, symbol.type, symbol.span)
         if isinstance(entry.law, t.Call) and is_flow(scope, entry.law):
             law = resolve_flow(scope, context, entry.law, target)

@@ -31,6 +31,12 @@ class Symbol:
     value: m.Expression | None = None  # of a let
 
     @property
+    def law_plates(self) -> tuple[str, ...]:
+        """The plates that are open where its law is read: all but the one that labels stand along."""
+        along = None if self.type is None else self.type.along
+        return tuple(plate for plate in self.plates if plate != along)
+
+    @property
     def a(self) -> str:
         """What it is, with an article: `a plate`."""
         if isinstance(self.node, t.Variable):
