@@ -143,3 +143,15 @@ def test_brackets_where_sequences_end_by_a_symbol(tmp_path: Path):
         found = CliRunner().invoke(main, [*words])
         assert found.exit_code == 0, found.output
     assert all(word in found.stdout for word in ("the)", "cat)", "</s>))"))
+
+
+def test_a_row_without_a_parse_is_named(tmp_path: Path):
+    (tmp_path / "s.vispec").write_text(SPEC.replace("size V = 3\n", "vocab V\n").replace("category[V]", "token[V]"))
+    (tmp_path / "d.txt").write_text("the cat\nstocks\na dog\n")
+    found = CliRunner().invoke(
+        main, ["fit", str(tmp_path / "s.vispec"), str(tmp_path / "d.txt"), "--out", str(tmp_path / "run")]
+    )
+    assert found.exit_code == 1, found.output
+    assert "d.txt:2" in found.stderr
+    assert "D133" in found.stderr
+    assert "`parse[i, NT, PT]` has 2 elements at least, and plate `i` has 1 here" in " ".join(found.stderr.split())

@@ -32,6 +32,11 @@ def domains() -> Mapping[str, Mapping[str, Option]]:
     }
 
 
+def fewest(domain: str) -> int:
+    """How many elements a value of a structure's type has at least; 0 of other types."""
+    return max((entry.fewest for entry in structures().values() if entry.domain and entry.domain == domain), default=0)
+
+
 def sums() -> Mapping[str, Callable[..., Any]]:
     """What the interpreter needs for its World: each structure's plain sum in float64, by name."""
     return {name: entry.log_sum for name, entry in structures().items()}

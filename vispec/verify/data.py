@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 from vispec.model.extent import element_plates
 from vispec.model.model import Model, Plate, Variable
 from vispec.model.types import INTEGER_DOMAINS, Type
-from vispec.structures import structures
+from vispec.structures import fewest
 from vispec.verify.oracle.row import Place, Row, in_data, measure, place_of, read_row, shape_of, without_data
 from vispec.verify.oracle.trees import options_of, random_tree
 
@@ -141,7 +141,10 @@ def _random_lengths(
         if plate.size is not None:
             extent[plate.name] = measure(plate.size, sizes)
         elif plate.ragged:
-            outer, least = without_data(model, plate.inside), max(shortest, fewest(model, plate))
+            outer, least = (
+                without_data(model, plate.inside),
+                max(shortest, *(fewest(v.type.domain) for v in model.variables if v.type.plate == plate.name), 0),
+            )
             length = torch.zeros((rows, *(extent[p] for p in outer)), dtype=torch.int64)
             for b in range(rows):
                 for at in Row(model, sizes, {p: v[b] for p, v in lengths.items()}, {}).places(outer):
@@ -149,12 +152,6 @@ def _random_lengths(
             lengths[plate.name] = length
             extent[plate.name] = int(length.max()) if length.numel() else 0
     return lengths, extent
-
-
-def fewest(model: Model, plate: Plate) -> int:
-    """How many elements the structures along a plate have at least."""
-    domains = {variable.type.domain for variable in model.variables if variable.type.plate == plate.name}
-    return max((entry.fewest for entry in structures().values() if entry.domain in domains), default=0)
 
 
 def _grown_length(model: Model, plate: Plate, batch: Batch, generator: Generator, more: int) -> Tensor:

@@ -13,7 +13,7 @@ from vispec.train.data.cached.digests import NAME, digest, remember
 from vispec.train.data.cached.gather import Gathering, growing, held_load
 from vispec.train.data.cached.settle import assembled, settle, silent, with_note
 from vispec.train.data.cached.store import Stored, Writer, alone, opened, root_of
-from vispec.train.data.checks.short import fixed_reads
+from vispec.train.data.checks.short import needed
 from vispec.train.data.checks.unmet import readings
 from vispec.train.data.dataset import Dataset
 from vispec.train.data.diagnostics import DataDiagnostic, DataError, Problems
@@ -147,7 +147,6 @@ def _make(
 def _key(model: Model, streams: Sequence[Stream], encoders: Encoders, given: Mapping[str, Any], root: Path) -> str:
     """By the content of the files and all that decides how it is encoded; by no names of files, laws or nets."""
     vocabularies = [growing(vocab, encoders.vocabularies.get(vocab.name)) for vocab in model.vocabs]
-    parts = (model.variables, model.lets, model.guide, model.guide_lets)
     what = [
         VERSION,
         [(v.name, v.role, str(v.type), v.type.labels, v.plates) for v in model.variables if v.role != "latent"],
@@ -155,7 +154,7 @@ def _key(model: Model, streams: Sequence[Stream], encoders: Encoders, given: Map
         [(size.name, size.value) for size in model.sizes],
         [(v.name, v.begin, v.end, v.lower, v.chars, v.unknown) for v in vocabularies],
         [(e.key, e.value, e.call) for e in model.fit if isinstance(e, FitEntry) and e.key in ("offset", "weight")],
-        sorted({read for part in parts for read in fixed_reads(part, model)}),
+        needed(model),
         [sorted((given["columns"] or {}).items()), sorted(given["optional"]), sorted(given["absent"])],
         [(stream.name, [digest(path, root) for path in stream.paths]) for stream in streams],
     ]

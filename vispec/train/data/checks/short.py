@@ -1,4 +1,4 @@
-"""Rows too short for an element that the model reads in every row, as `a[2]` of a list of two."""
+"""Rows too short for an element that the model reads in every row, as `a[2]` of a list of two, or for a structure."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
@@ -8,6 +8,7 @@ import numpy as np
 
 from vispec.model.model import Choice, Conditional, Const, Length, Model, Select
 from vispec.model.walk import walk
+from vispec.structures import fewest
 from vispec.train.data.arrange import Arranged, Path
 from vispec.train.data.columns import Array
 from vispec.train.data.diagnostics import LIMIT, Problems
@@ -17,21 +18,36 @@ Fixed = tuple[str, str, int]
 
 
 def check_short(model: Model, found: Mapping[Path, Array], arranged: Mapping[str, Arranged], problems: Problems) -> None:
-    """D133 at every list that ends before an element which is read by its number."""
-    read = {
-        fixed for part in (model.variables, model.lets, model.guide, model.guide_lets) for fixed in fixed_reads(part, model)
-    }
-    for name, plate, number in sorted(read):
+    """D133 at every list that ends before an element which is read by its number, or that a structure has at least."""
+    for name, plate, number in needed(model):
         path = next((path for path in found if path[-1] == plate), None)
         teller = next((a for a in arranged.values() if path is not None and a.layout.path[: len(path)] == path), None)
         if path is None or teller is None:
             continue
         short = np.flatnonzero(found[path] <= number)
         advice = f"`{name}[{number}] if |{name}| > {number} else ...` reads it where it is there"
+        what = f"there is no `{name}[{number}]`: elements count from 0"
+        if is_over(model, name, plate):
+            what, advice = f"`{model.variable[name].type}` has {number + 1} elements at least", "leave such rows out"
         for i in short[:LIMIT]:
-            message = f"there is no `{name}[{number}]`: elements count from 0, and plate `{plate}` has {found[path][i]} here"
+            message = f"{what}, and plate `{plate}` has {found[path][i]} here"
             teller.column.report(problems, "D133", message, len(path) - 1, int(i), advice)
         problems.more += max(0, len(short) - LIMIT)
+
+
+def needed(model: Model) -> list[Fixed]:
+    """What every row has to have."""
+    parts = (model.variables, model.lets, model.guide, model.guide_lets)
+    found = {read for part in parts for read in fixed_reads(part, model)}
+    for variable in model.variables:
+        if (least := fewest(variable.type.domain)) and model.plate[str(variable.type.plate)].ragged:
+            found.add((variable.name, str(variable.type.plate), least - 1))
+    return sorted(found)
+
+
+def is_over(model: Model, name: str, plate: str) -> bool:
+    """Whether it is a structure over the plate, not something that is read there."""
+    return name in model.variable and model.variable[name].type.plate == plate and fewest(model.variable[name].type.domain) > 0
 
 
 def fixed_reads(node: Any, model: Model, asked: frozenset[str] = frozenset()) -> Iterator[Fixed]:

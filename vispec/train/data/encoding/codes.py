@@ -34,7 +34,7 @@ CODES: Mapping[str, str] = {
     "D130": "the length of a list is known from no variable",
     "D131": "a column has a type that cannot be data",
     "D132": "sparse rows do not fit together",
-    "D133": "a list ends before an element that the model reads",
+    "D133": "a list ends before an element that the model reads, or is too short for a structure",
     "D134": "several rows, and the spec has no data plate",
     "D135": "labels that variables share come in two orders",
     "D136": "a row reads an element of a parameter that met no training data",
