@@ -36,7 +36,7 @@ def drawn(shape, scale, zeros, generator):
 
 @pytest.mark.parametrize("zeros", [False, True])
 @pytest.mark.parametrize("scale", [1, 20, 100])
-@pytest.mark.parametrize("K, L", [(1, 2), (2, 1), (2, 3), (3, 7)])
+@pytest.mark.parametrize(("K", "L"), [(1, 2), (2, 1), (2, 3), (3, 7)])
 def test_as_all_ways(K, L, scale, zeros):
     generator, T = torch.Generator().manual_seed(K + L + scale), 5
     shapes = ((K,), (K, K), (K, L), (6, T, K))

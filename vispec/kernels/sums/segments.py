@@ -51,7 +51,7 @@ class Segments(torch.autograd.Function):
 
 
 def forward_pass(init: Tensor, move: Tensor, duration: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-    """For each t (T, B, K): the log weight of all before a stretch that opens at t, and up to the end of one that closes there."""
+    """The log weight (T, B, K) of all before a stretch that opens at t, and of all up to the end of one that closes there."""
     (B, T, K), L = seen.shape, duration.shape[1]
     opened, closed = seen.new_empty(T, B, K), seen.new_empty(T, B, K)
     window = seen.new_full((B, K, L), -torch.inf)
@@ -68,7 +68,8 @@ def expected_counts(
     """Expected counts of init (K,), move (K, K), duration (K, L) and seen (B, T, K), those of each sequence times its g (B,)."""
     (B, T, K), L = seen.shape, duration.shape[1]
     base = log_z.clamp(min=torch.finfo(seen.dtype).min)  # what is impossible has no posterior, only zeros
-    firsts, moves, ends, states = seen.new_zeros(K), torch.zeros_like(move), torch.zeros_like(duration), torch.zeros_like(seen)
+    firsts, moves = seen.new_zeros(K), torch.zeros_like(move)
+    ends, states = torch.zeros_like(duration), torch.zeros_like(seen)
     window = seen.new_full((B, K, L), -torch.inf)  # stretches that open at t, by length, and all after them
     begun = window[..., 0]
     for t in range(T - 1, -1, -1):
