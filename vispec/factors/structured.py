@@ -10,6 +10,7 @@ from vispec.model.model import Draw, Variable
 from vispec.program import build
 from vispec.program.axis import Axis
 from vispec.program.node import Const, Node
+from vispec.program.size import Size
 from vispec.structures import domains, recognising
 from vispec.structures.entry import Group, Shape, StructureKind
 
@@ -60,11 +61,25 @@ def label_scores(f: Frame, variable: Variable, law: Law) -> tuple[tuple[Node, ..
     return chained(value, before, own, **given), f.named(norm, f"norm_{name}")
 
 
-def productions(variable: Variable, law: Law) -> tuple[dict[str, Node], tuple[Axis, ...]] | None:
+def productions(f: Frame, variable: Variable, law: Law) -> tuple[dict[str, Node], tuple[Axis, ...]] | None:
     """What a grammar's rules add to the score, over values of their own, and the axes of these; None of other laws."""
     assert isinstance(law, DrawLaw)
     builder = distributions()[law.distribution].productions
-    return None if builder is None else builder(law.params, variable.name)
+    longest = None if variable.type.longest is None else f.event(variable.type.longest, 0)
+    return None if builder is None else builder(law.params, variable.name, longest)
+
+
+def number_of_ways(f: Frame, variable: Variable, law: Law) -> Node | None:
+    """Minus the logarithm of how many ways there are to cut a plate into stretches, where no law says how long they are."""
+    assert isinstance(law, DrawLaw)
+    if variable.type.longest is None or any(name == "duration" for name, _, _ in law.params):
+        return None
+    entry, group = kind_of(f, variable)
+    one = [Axis(f"{variable.name}_any", "values", Size.of(1)) for _ in range(3)]
+    length = Axis(f"{variable.name}_length", "values", f.event(variable.type.longest, 0).size)
+    every = [build.spread(build.node(0.0), axes) for axes in ((one[2],), (one[1], one[2]), (one[2], length), (one[0],))]
+    every = [build.spread(each, (one[0],)) for each in every]
+    return build.neg(entry.build(Group(group.plate, (*one, length), (), group.shape), every, "sum"))
 
 
 def log_norm(f: Frame, variable: Variable, law: Law) -> Node:

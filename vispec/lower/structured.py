@@ -24,14 +24,16 @@ def decided_structure(f: Frame, variable: Variable, law: Law, read: bool) -> Nod
     assert isinstance(law, DrawLaw)
     plate, (state,) = group.plate, group.states
     plates = tuple(map(f.plate, variable.plates))
-    if (grammar := structured.productions(variable, law)) is not None:
-        rules, own = grammar
-        given = ((rules["root"], own[:1], ""), (rules["rule"], own, ""), (Zeros((*plates, plate, state)), (plate, state), ""))
-        return Part(Call("kernel", entry.decide, (*given, *lengths_of(plate)), (((plate,), "int"),), ()), 0)
+    if (grammar := structured.productions(f, variable, law)) is not None:
+        tables, own = grammar
+        given = [(table, tuple(axis for axis in own if axis in table.axes), "") for table in tables.values()]
+        nothing = (Zeros((*plates, plate, state)), (plate, state), "")
+        arguments, settings = (*given, nothing, *lengths_of(plate)), entry.settings(group.shape)
+        return Part(Call("kernel", entry.decide, arguments, (((plate,), "int"),), settings), 0)
     scores = structured.potentials(f, variable, law)
     scores = Zeros((*plates, plate, state)) if not scores.axes else build.spread(scores, (*plates, plate, state))
     lengths: tuple[tuple[Node, tuple[Axis, ...], str], ...] = ()
-    settings: tuple[tuple[str, object], ...] = (("read", read),)
+    settings = (("read", read),)
     if plate.lengths is not None:
         lengths = ((plate.lengths, (), "length"),)
     else:

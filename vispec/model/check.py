@@ -14,6 +14,7 @@ from vispec.model.blocks.guides import check_guide_order, declare_guide, read_gu
 from vispec.model.blocks.inference import points_of, read_infer
 from vispec.model.blocks.kept import fixed_names
 from vispec.model.laws.laws import resolve_law
+from vispec.model.laws.stretches import law_of_stretches, type_of_stretches
 from vispec.model.laws.support import Target
 from vispec.model.names.annotations import read_type
 from vispec.model.names.declare import declare
@@ -121,6 +122,8 @@ class _Checker:
         for symbol in self._symbols():
             if isinstance(symbol.node, t.Param):
                 symbol.type = read_type(self.scope, symbol.node.type, "parameter", symbol.plates)
+            elif isinstance(symbol.node, t.Variable) and symbol.name in self.scope.stretches:
+                symbol.type = type_of_stretches(self.scope, self.scope.stretches[symbol.name], symbol.plates)
             elif isinstance(symbol.node, t.Variable):
                 symbol.type = read_type(self.scope, symbol.node.type, "variable", symbol.plates)
                 if symbol.type is not None and symbol.type.domain == "parse" and symbol.node.role != "latent":
@@ -152,7 +155,9 @@ class _Checker:
     def _variable(self, symbol: Symbol, node: t.Variable) -> m.Variable | None:
         """The variable with its law, whose problems are reported even where the type is wrong."""
         law = None
-        if node.law is not None:
+        if (found := self.scope.stretches.get(symbol.name)) is not None:
+            law = law_of_stretches(self.scope, Context(symbol.plates, owner=symbol.name), found, symbol.type)
+        elif node.law is not None:
             target = Target(symbol.name, symbol.type, symbol.span)
             law = resolve_law(self.scope, Context(symbol.law_plates, owner=symbol.name), node.law, target)
         if symbol.type is None or (law is None and node.law is not None):

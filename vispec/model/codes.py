@@ -63,6 +63,8 @@ CODES: dict[str, str] = {
     "V320": "an index that does not fit a vector",
     "V321": "`seen` where nothing can be missing",
     "V322": "a start that is not made of numbers and sizes",
+    "V323": "a chain of stretches with something that it cannot have",
+    "V324": "what would be a stretch's own, read inside of one",
     # laws and distributions
     "V403": "a distribution that does not exist",
     "V404": "a value in the place of a law",

@@ -138,8 +138,13 @@ class Builder(Transformer_NonRecursive):  # type: ignore[type-arg]
         return span_of(meta), children
 
     def plate(self, meta: Meta, children: Children) -> t.Plate:
-        (head, (kind, name, size)), *body = children
-        return t.Plate(head.to(body[-1].span), str(kind), name, size, tuple(body), head)  # type: ignore[arg-type]
+        (head, (kind, name, inner)), *body = children
+        of, size = (inner, None) if isinstance(inner, t.Stretches) else (None, inner)
+        return t.Plate(head.to(body[-1].span), str(kind), name, size, tuple(body), head, of)  # type: ignore[arg-type]
+
+    def stretches(self, meta: Meta, children: Children) -> t.Stretches:
+        of, *settings = children
+        return t.Stretches(span_of(meta), of, tuple(present(settings)))
 
     def elements(self, meta: Meta, children: Children) -> t.Plate:
         word, name, size = children

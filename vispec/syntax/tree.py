@@ -242,14 +242,24 @@ class Let(Node):
 
 
 @dataclass(frozen=True)
+class Stretches(Node):
+    """`of t(longest=30)` in `chain s of t(longest=30):`."""
+
+    of: Name
+    settings: tuple[Expr | Keyword, ...]
+
+
+@dataclass(frozen=True)
 class Plate(Node):
-    """`plate k[K]:` or `chain t:`; head_span covers the line that opens it. `plate d[4]` alone has no body."""
+    """`plate k[K]:` or `chain t:`; head_span covers the line that opens it. `plate d[4]` alone has no body. stretches: of which
+    elements a chain's are consecutive stretches, where they are such."""
 
     kind: Literal["plate", "chain"]
     name: Name
     size: Expr | None
     body: tuple["Statement", ...]
     head_span: Span
+    stretches: Stretches | None = None
 
 
 @dataclass(frozen=True)

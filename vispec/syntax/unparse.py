@@ -104,6 +104,8 @@ class Unparser:
                 return f"{self._signature(entry)} = {' |> '.join(self._trunk(entry))}"
             case t.Plate(kind=kind, name=name, size=size):
                 size_text = f"[{self.expression(size, 1)}]" if size is not None else ""
+                if entry.stretches is not None:
+                    size_text = f" of {entry.stretches.of.id}({self.items(entry.stretches.settings)})"
                 return f"{kind} {name.id}{size_text}" + (":" if entry.body else "")
             case _:
                 return f"{type(entry).__name__.lower()}:"

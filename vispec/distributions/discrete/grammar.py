@@ -13,7 +13,7 @@ from vispec.program.node import Node
 Params = tuple[tuple[str, Node, tuple[Axis, ...]], ...]
 
 
-def productions(params: Params, name: str) -> tuple[dict[str, Node], tuple[Axis, ...]]:
+def productions(params: Params, name: str, longest: Axis | None = None) -> tuple[dict[str, Node], tuple[Axis, ...]]:
     """The logarithms of the root's law and of the rules, over a parent and its two children, and these axes."""
     (_, root, (symbols,)), (_, rule, children) = params
     parent, left, right = own = tuple(

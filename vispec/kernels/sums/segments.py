@@ -1,10 +1,12 @@
-"""Sums over ways to cut a sequence into labelled stretches of at most L elements: log Z with exact gradients.
+"""Sums over ways to cut a sequence into labelled stretches of at most L elements: log Z with exact gradients by a forward and a
+backward pass, and under other algebras.
 
-    Z = Σ_stretches init[k_1] Π_{s > 1} move[k_{s-1}, k_s] Π_s duration[k_s, d_s] Π_{t in s} seen_t[k_s]
+    Z = Σ_stretches init[k_1] Π_{s > 1} move[k_{s-1}, k_s] Π_s duration[k_s, d_s] Π_i seen[i, k of i]
 
-A semi-Markov chain (Sarawagi and Cohen 2004), whose duration and transition factor. All arguments are logarithms, -inf is
-impossible. log_seen is (*B, T, K), log_init (K,), log_move (K, K), from × to, log_duration (K, L), its first entry of length 1.
-length (*B,) counts the elements of each sequence; the rest is ignored.
+A semi-Markov chain (Sarawagi and Cohen 2004) of which durations and moves factor, a hidden semi-Markov model (Ferguson 1980). All
+arguments are logarithms, -inf is impossible. init is (K,) or (*B, K), move (K, K) or (*B, K, K), from × to, duration (K, L) or
+(*B, K, L), its first entry of one element, seen (*B, T, K); length (*B,) counts the elements of each sequence. cut: the last
+stretch is seen in part, and has any length from that on (Guédon 2003).
 
 The stretches that are open at an element are kept by their ages, (B, K, L), and grow by one addition an element: no prefix sums
 are subtracted, so nothing cancels and -inf is harmless. In float64, as posteriors are differences of sums over all elements.
@@ -15,78 +17,199 @@ import torch
 from torch import Tensor
 
 from vispec.kernels.backward import first_derivative
+from vispec.kernels.sums.algebra import sampled
+from vispec.kernels.sums.chain import unused
+from vispec.kernels.sums.logsum import log_sum_exp
 
 
 def segments_log_prob(
-    log_init: Tensor, log_move: Tensor, log_duration: Tensor, log_seen: Tensor, length: Tensor | None = None
+    init: Tensor, move: Tensor, duration: Tensor, seen: Tensor, length: Tensor | None = None, cut: bool = False
 ) -> Tensor:
-    """log Z (*B,), -inf where no way is possible. Its gradients are expected counts: of elements under a label for log_seen, of
-    first stretches for log_init, of neighbours for log_move, and of stretches by label and length for log_duration."""
-    batch, (T, K) = log_seen.shape[:-2], log_seen.shape[-2:]
-    full = torch.full(batch, T, device=log_seen.device) if length is None else length.expand(batch)
-    flat = log_seen.reshape(batch.numel(), T, K)
-    given = (x.double() for x in (log_init, log_move, log_duration, flat))
-    return Segments.apply(*given, full.reshape(-1)).view(batch).to(log_seen.dtype)
+    """log Z (*B,), -inf where no way is possible. Its gradients are expected counts: of elements under a label for seen, of
+    first stretches for init, of neighbours for move, and of stretches by label and length for duration."""
+    batch = rows_of_segments(init, move, duration, seen, length)
+    tables = [one_or_rows(each, dims, batch) for each, dims in ((init, 1), (move, 2), (duration, 2))]
+    rows = seen.expand(*batch, *seen.shape[-2:]).reshape(-1, *seen.shape[-2:])
+    lengths = torch.full(batch, seen.shape[-2], device=seen.device) if length is None else length.expand(batch)
+    grad = torch.is_grad_enabled() and any(each.requires_grad for each in (*tables, rows))
+    return segments_sums(*tables, rows, lengths.reshape(-1), cut, grad)[0].view(batch)
 
 
-class Segments(torch.autograd.Function):
-    """log Z (B,) of log_seen (B, T, K)."""
-
-    @staticmethod
-    def forward(ctx, init, move, duration, seen, length):
-        opened, closed = forward_pass(init, move, duration, seen)
-        B, T, _ = seen.shape
-        if T == 0:
-            log_z = seen.new_zeros(B)
-        else:
-            last = closed[(length - 1).clamp(min=0), torch.arange(B, device=seen.device)]
-            log_z = last.logsumexp(1).masked_fill(length == 0, 0)
-        ctx.save_for_backward(move, duration, seen, length, opened, closed, log_z)
-        return log_z
-
-    @staticmethod
-    @first_derivative
-    def backward(ctx, g):
-        return (*expected_counts(*ctx.saved_tensors, g), None)
+def rows_of_segments(init: Tensor, move: Tensor, duration: Tensor, seen: Tensor, length: Tensor | None) -> torch.Size:
+    """*B: the leading axes of all together."""
+    lengths = torch.Size() if length is None else length.shape
+    return torch.broadcast_shapes(init.shape[:-1], move.shape[:-2], duration.shape[:-2], seen.shape[:-2], lengths)
 
 
-def forward_pass(init: Tensor, move: Tensor, duration: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+def one_or_rows(each: Tensor, dims: int, batch: torch.Size) -> Tensor:
+    """A table of so many dimensions for every row (B, ...), or one for all (1, ...)."""
+    own = each.shape[each.dim() - dims :]
+    return each.reshape(1, *own) if each.dim() == dims else each.expand(*batch, *own).reshape(-1, *own)
+
+
+def log_survival_of(duration: Tensor) -> Tensor:
+    """log of the probability of each length or a greater one, (..., L)."""
+    L = duration.shape[-1]
+    later = torch.ones(L, L, dtype=torch.bool, device=duration.device).triu()  # from × to
+    return torch.logsumexp(duration.unsqueeze(-2).masked_fill(~later, -torch.inf), -1)
+
+
+def segments_total(
+    total, init: Tensor, move: Tensor, duration: Tensor, seen: Tensor, length: Tensor | None = None, cut: bool = False
+) -> Tensor:
+    """The sum over all ways under an algebra (*B,), which may ask where stretches begin."""
+    if hasattr(total, "unranked"):
+        total = total.unranked()
+    if hasattr(total, "begins"):
+        batch = rows_of_segments(init, move, duration, seen, length)
+        total.begins.append(seen.new_zeros(*batch, *seen.shape[-2:]).requires_grad_())
+        return segments_by(total, init, move, duration, seen, length, cut, total.begins[-1])
+    if total is log_sum_exp:
+        return segments_log_prob(init, move, duration, seen, length, cut)
+    return segments_by(total, init, move, duration, seen, length, cut)
+
+
+def segments_by(
+    total,
+    init: Tensor,
+    move: Tensor,
+    duration: Tensor,
+    seen: Tensor,
+    length: Tensor | None = None,
+    cut: bool = False,
+    begins: Tensor | None = None,
+) -> Tensor:
+    """The same, which sums by total alone. begins (*B, T, K): a score besides of a stretch with a label that begins there."""
+    dtype, (T, K) = seen.dtype, seen.shape[-2:]
+    batch = rows_of_segments(init, move, duration, seen, length)
+    lengths = torch.full(batch, T, device=seen.device) if length is None else length.expand(batch)
+    init, move, duration = init.double(), move.double().transpose(-1, -2), duration.double()
+    last = log_survival_of(duration) if cut else duration
+    seen = seen.double().expand(*batch, T, K)
+    seen = seen.masked_fill(~(torch.arange(T, device=seen.device) < lengths.unsqueeze(-1)).unsqueeze(-1), 0.0)
+    closed, log_z = seen.new_empty(*batch, K), torch.zeros(batch, dtype=seen.dtype, device=seen.device)
+    window = seen.new_full((*batch, K, min(T, duration.shape[-1])), -torch.inf)
+    duration, last = (each[..., : window.shape[-1]] for each in (duration, last))
+    for t in range(T):
+        opened = init.expand(*batch, K) if t == 0 else total(closed.unsqueeze(-2) + move)
+        if begins is not None:
+            opened = opened + begins[..., t, :]
+        window = torch.cat([opened.unsqueeze(-1), window[..., :-1]], -1) + seen[..., t, :, None]
+        ends = (lengths == t + 1)[..., None, None]
+        closed = total(window + (torch.where(ends, last, duration) if cut else duration))
+        log_z = torch.where(ends[..., 0, 0], total(closed), log_z)
+    return log_z.to(dtype)
+
+
+@torch.no_grad()
+def segments_sample(
+    init: Tensor, move: Tensor, duration: Tensor, seen: Tensor, length: Tensor | None = None, cut: bool = False
+) -> Tensor:
+    """The labels of all elements (*B, T) of stretches drawn from the posterior, int64; 0 where no way is possible."""
+    with torch.enable_grad():
+        seen = seen.detach().requires_grad_()
+        log_z = segments_by(sampled, init.detach(), move.detach(), duration.detach(), seen, length, cut)
+        (drawn,) = torch.autograd.grad(log_z.sum(), seen, allow_unused=True, materialize_grads=True)
+    return drawn.argmax(-1)
+
+
+@torch.library.custom_op(unused("segments_sums"), mutates_args=())
+def segments_sums(
+    init: Tensor, move: Tensor, duration: Tensor, seen: Tensor, length: Tensor, cut: bool, grad: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """log Z (B,) of init (1 or B, K), move (1 or B, K, K), duration (1 or B, K, L), seen (B, T, K) and, if grad, each row's
+    expected counts of init (B, K), move (B, K, K), duration (B, K, L) and seen (B, T, K)."""
+    dtype, T = seen.dtype, seen.shape[1]
+    given = [each.double() for each in (init, move, duration, seen)]
+    whole = given[2][..., : max(T, 1)]  # lengths that fit
+    short = (whole, log_survival_of(given[2])[..., : max(T, 1)] if cut else whole)
+    opened, closed = segments_forward(*given[:2], *short, given[3], length)
+    log_z = seen.new_zeros(len(seen), dtype=torch.float64)
+    if T:
+        ends = closed[(length - 1).clamp(min=0), torch.arange(len(seen), device=seen.device)]
+        log_z = ends.logsumexp(1).masked_fill(length == 0, 0.0)
+    if not grad:
+        return (log_z.to(dtype, copy=True), *(seen.new_empty(0) for _ in range(4)))
+    firsts, moves, counts, final, states = segments_backward(given[1], *short, given[3], length, opened, closed, log_z)
+    counts = torch.nn.functional.pad(counts, (0, duration.shape[-1] - counts.shape[-1]))
+    if cut:  # of a stretch that is seen in part, each length that it may have
+        share = (given[2].unsqueeze(-2) - short[1].unsqueeze(-1)).exp().nan_to_num(nan=0.0).triu()  # (1 or B, K, seen, L)
+        counts = counts + (final.unsqueeze(-2) @ share).squeeze(-2)
+    return (log_z.to(dtype, copy=True), *(each.to(dtype) for each in (firsts, moves, counts, states)))
+
+
+@segments_sums.register_fake
+def segments_shapes(
+    init: Tensor, move: Tensor, duration: Tensor, seen: Tensor, length: Tensor, cut: bool, grad: bool
+) -> tuple[Tensor, ...]:
+    shapes = [(len(seen), *each.shape[1:]) for each in (init, move, duration, seen)] if grad else [(0,)] * 4
+    return (seen.new_empty(len(seen)), *(seen.new_empty(shape) for shape in shapes))
+
+
+def segments_save(ctx, inputs, output) -> None:
+    ctx.shared = [len(each) == 1 for each in inputs[:4]]
+    ctx.save_for_backward(*output[1:])
+
+
+def segments_gradient(ctx, g: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    """The expected counts, each row's weighted by its g (B,)."""
+    each = zip(ctx.saved_tensors, ctx.shared, strict=True)
+    found = [(g @ n.flatten(1)).view(1, *n.shape[1:]) if shared else g.view(-1, *[1] * (n.dim() - 1)) * n for n, shared in each]
+    return (*found, None, None, None)
+
+
+segments_sums.register_autograd(first_derivative(segments_gradient), setup_context=segments_save)
+
+
+def segments_forward(
+    init: Tensor, move: Tensor, duration: Tensor, last: Tensor, seen: Tensor, length: Tensor
+) -> tuple[Tensor, Tensor]:
     """The log weight (T, B, K) of all before a stretch that opens at t, and of all up to the end of one that closes there."""
-    (B, T, K), L = seen.shape, duration.shape[1]
-    opened, closed = seen.new_empty(T, B, K), seen.new_empty(T, B, K)
+    (B, T, K), L = seen.shape, duration.shape[-1]
+    opened, closed = seen.new_empty(2, T, B, K)
     window = seen.new_full((B, K, L), -torch.inf)
     for t in range(T):
         opened[t] = init if t == 0 else torch.logsumexp(closed[t - 1][:, :, None] + move, 1)
         window = torch.cat([opened[t][..., None], window[..., :-1]], 2) + seen[:, t, :, None]
-        closed[t] = torch.logsumexp(window + duration, 2)
+        lasting = duration if last is duration else torch.where((length == t + 1)[:, None, None], last, duration)
+        closed[t] = torch.logsumexp(window + lasting, 2)
     return opened, closed
 
 
-def expected_counts(
-    move: Tensor, duration: Tensor, seen: Tensor, length: Tensor, opened: Tensor, closed: Tensor, log_z: Tensor, g: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Expected counts of init (K,), move (K, K), duration (K, L) and seen (B, T, K), those of each sequence times its g (B,)."""
-    (B, T, K), L = seen.shape, duration.shape[1]
-    base = log_z.clamp(min=torch.finfo(seen.dtype).min)  # what is impossible has no posterior, only zeros
-    firsts, moves = seen.new_zeros(K), torch.zeros_like(move)
-    ends, states = torch.zeros_like(duration), torch.zeros_like(seen)
+def segments_backward(
+    move: Tensor,
+    duration: Tensor,
+    last: Tensor,
+    seen: Tensor,
+    length: Tensor,
+    opened: Tensor,
+    closed: Tensor,
+    log_z: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Expected counts of each row: of first stretches (B, K), neighbours (B, K, K), stretches by label and length (B, K, L), the
+    last one apart, and of elements by label (B, T, K)."""
+    (B, T, K), L = seen.shape, duration.shape[-1]
+    base = log_z.masked_fill(log_z == -torch.inf, torch.finfo(seen.dtype).max)  # what is impossible has no posterior, only zeros
+    firsts, moves = seen.new_zeros(B, K), seen.new_zeros(B, K, K)
+    (whole, final), states = seen.new_zeros(2, B, K, L), torch.zeros_like(seen)
     window = seen.new_full((B, K, L), -torch.inf)  # stretches that open at t, by length, and all after them
-    begun = window[..., 0]
+    begun, lengths = window[..., 0], torch.arange(1, L + 1, device=seen.device)
     for t in range(T - 1, -1, -1):
-        after = seen.new_full((B, K), -torch.inf)  # of all after a stretch that closes at t
+        after = torch.logsumexp(move + begun[:, None, :], 2)  # of all after a stretch that closes at t
+        after = torch.where((t + 1 == length)[:, None], 0.0, after)
         if t + 1 < T:
-            after = torch.logsumexp(move + begun[:, None, :], 2)
-            joint = closed[t][:, :, None] + move + (begun - base[:, None])[:, None, :]
-            moves += (joint.exp() * g[:, None, None]).sum(0)
-        after = torch.where((t + 1 < length)[:, None], after, torch.where((t + 1 == length)[:, None], 0.0, -torch.inf))
+            moves += (closed[t][:, :, None] + move + (begun - base[:, None])[:, None, :]).exp_()
         window = torch.cat([after[..., None], window[..., :-1]], 2) + seen[:, t, :, None]
-        window = window.where((t < length)[:, None, None], -torch.inf)
-        weight = window + duration
+        window = window.masked_fill((t >= length)[:, None, None], -torch.inf)
+        ends = (length[:, None] - t == lengths)[:, None, :]
+        weight = window + (duration if last is duration else torch.where(ends, last, duration))
         begun = torch.logsumexp(weight, 2)
-        mass = ((opened[t] - base[:, None])[..., None] + weight).exp() * g[:, None, None]
-        ends += mass.sum(0)
+        mass = ((opened[t] - base[:, None])[..., None] + weight).exp_()
+        if last is not duration:
+            final += mass.where(ends, 0.0)
+        whole += mass if last is duration else mass.masked_fill(ends, 0.0)
         over = mass.flip(2).cumsum(2).flip(2)[..., : T - t]  # of stretches of at least each length, each over so many elements
         states[:, t : t + L] += over.mT
         if t == 0:
-            firsts = mass.sum((0, 2))
-    return firsts, moves, ends, states
+            firsts = mass.sum(2)
+    return firsts, moves, whole, final, states

@@ -13,7 +13,7 @@ from vispec.syntax import tree as t
 
 Place = Literal["parameter", "variable", "argument", "head"]
 
-DOMAINS = (*get_args(Domain), "labels")
+DOMAINS = (*(each for each in get_args(Domain) if each != "segments"), "labels")
 CONTINUOUS = ("real", "positive", "unit", "simplex", "ordered", "cholesky")
 RANGED = ("real", "positive", "unit", "simplex")
 ARGS: Mapping[str, str] = {
@@ -163,7 +163,7 @@ def _parse(scope: Scope, node: t.TypeOf) -> Type | None:
     symbols, preterminals = (size_of(scope, argument) for argument in node.args[1:])
     if over is None or symbols is None or preterminals is None:
         return None
-    return Type("parse", card=preterminals, plate=over.plate, star=node.star, symbols=symbols)
+    return Type("parse", card=preterminals, plate=over.plate, star=node.star, symbols=symbols, element=Type("category", card=preterminals))
 
 
 def _labels(scope: Scope, node: t.TypeOf, place: Place) -> Type | None:

@@ -1,11 +1,12 @@
 """The first pass: every name of the file and every plate, before any type or expression is looked at."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from vispec.catalog import distributions
 from vispec.model.names.rows import choose_data_plate
 from vispec.model.names.scope import Kind, PlateInfo, Scope, Symbol
 from vispec.model.names.sizes import read_sizes, size_of
+from vispec.model.names.stretches import check_inside, declare_words, read_stretches
 from vispec.model.problems import listed
 from vispec.model.types import Dim
 from vispec.model.values.functions import FUNCTIONS
@@ -31,6 +32,7 @@ def declare(scope: Scope, body: tuple[t.Statement, ...], sizes: Mapping[str, int
     read_sizes(scope, [s.node for s in scope.symbols.values() if isinstance(s.node, t.Size)], sizes)
     _walk(scope, body, ())
     choose_data_plate(scope, body)
+    check_inside(scope)
     for symbol in scope.symbols.values():
         _stands_rightly(scope, symbol)
     if not any(isinstance(s.node, t.Variable) and s.node.role in ("observed", "partial") for s in scope.symbols.values()):
@@ -66,13 +68,30 @@ def _is_new(scope: Scope, symbol: Symbol) -> bool:
     return True
 
 
-def _walk(scope: Scope, body: tuple[t.Statement, ...], plates: tuple[str, ...]) -> None:
+def _walk(scope: Scope, body: Sequence[t.Statement], plates: tuple[str, ...]) -> None:
     for node in body:
-        if isinstance(node, t.Plate):
+        if isinstance(node, t.Plate) and node.stretches is not None:
+            _open_stretches(scope, node, plates)
+        elif isinstance(node, t.Plate):
             _open(scope, node, plates)
             _walk(scope, node.body, plates if node.name.id in plates else (*plates, node.name.id))
         elif isinstance(node, t.Param | t.Variable | t.Let):
             _add(scope, node, plates)
+
+
+def _open_stretches(scope: Scope, node: t.Plate, plates: tuple[str, ...]) -> None:
+    """A chain of stretches: its label, and what stands in the plate that they are stretches of."""
+    found = read_stretches(scope, node)
+    if found is None:
+        _walk(scope, [each for each in node.body if isinstance(each, t.Plate)], plates)
+        scope.poisoned |= {node.name.id} | {each.name.id for each in node.body if isinstance(each, t.Variable)}
+        return
+    for symbol in declare_words(scope, node, found, plates):
+        if _is_new(scope, symbol):
+            scope.symbols[symbol.name] = symbol
+    _add(scope, found.label, plates)
+    scope.stretches[found.label.name.id] = found
+    _walk(scope, (found.inner,), plates)
 
 
 def _open(scope: Scope, node: t.Plate, plates: tuple[str, ...]) -> None:

@@ -18,6 +18,11 @@ def find(scope: Scope, context: Context, node: t.Name) -> Symbol | None:
     if name in scope.poisoned:
         return None
     symbol = scope.symbols.get(name)
+    if symbol is not None and symbol.kind in ("chain of stretches", "length of stretches"):
+        message = f"`{name}` is {symbol.a}, and is read in the laws of that chain alone"
+        help = "the law of a label reads the one before, `k[s-1]`; that of a length its label"
+        scope.problems.add("V323", node.span, message, "no value here", cause=(symbol.span, "declared here"), help=help)
+        return None
     if symbol is not None and (context.guide or not symbol.guide):
         scope.used.add(name)
         return symbol
@@ -156,4 +161,5 @@ def _example(name: str) -> str:
         "tree": "tree[i]",
         "parse": "parse[i, NT, PT]",
         "labels": "labels[i, K]",
+        "segments": "category[K]",
     }.get(support, support)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from vispec.model import dims
 from vispec.model import model as m
@@ -12,7 +12,22 @@ from vispec.model.values.ranges import Ranges
 from vispec.source import Source, Span
 from vispec.syntax import tree as t
 
-Kind = Literal["size", "vocabulary", "embedding", "plate", "chain", "parameter", "variable", "let", "net"]
+if TYPE_CHECKING:
+    from vispec.model.names.stretches import Stretches
+
+Kind = Literal[
+    "size",
+    "vocabulary",
+    "embedding",
+    "plate",
+    "chain",
+    "parameter",
+    "variable",
+    "let",
+    "net",
+    "chain of stretches",
+    "length of stretches",
+]
 
 
 @dataclass
@@ -89,6 +104,7 @@ class Scope:
     plates: dict[str, PlateInfo] = field(default_factory=dict)
     nets: dict[str, Signature] = field(default_factory=dict)
     embeddings: dict[str, m.Embedding] = field(default_factory=dict)
+    stretches: dict[str, "Stretches"] = field(default_factory=dict)  # by the name of their label
     values: dict[str, int] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     poisoned: set[str] = field(default_factory=set)

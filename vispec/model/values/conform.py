@@ -9,7 +9,7 @@ from vispec.model.values.ranges import narrowest, range_of, sums_to_1
 
 NUMBERS = frozenset({"real", "positive", "unit", "count", "bit"})
 CONTAINS: dict[str, frozenset[str]] = {
-    **{domain: frozenset({domain}) for domain in ("bit", "simplex", "ordered", "cholesky", "tree", "parse")},
+    **{domain: frozenset({domain}) for domain in ("bit", "simplex", "ordered", "cholesky", "tree", "parse", "segments")},
     **{domain: frozenset() for domain in ("real", "positive", "unit", "count")},
     "category": frozenset({"category", "token", "index", "tree"}),
     "token": frozenset({"token", "category"}),

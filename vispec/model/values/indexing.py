@@ -10,7 +10,7 @@ from vispec.model import model as m
 from vispec.model.names.names import outside
 from vispec.model.names.scope import Context, Scope, Symbol
 from vispec.model.problems import listed
-from vispec.model.types import WHOLE_DOMAINS, Type
+from vispec.model.types import WHAT, WHOLE_DOMAINS, Type
 from vispec.model.values.elements import index_event
 from vispec.model.values.placing import Filling, Item, Places, place_indices
 from vispec.model.walk import walk
@@ -52,9 +52,9 @@ def index_symbol(
 def _all(scope: Scope, context: Context, node: t.Index, symbol: Symbol, kind: Type) -> m.Expression | None:
     name = symbol.name
     if kind.domain in WHOLE_DOMAINS:
-        help, what = f"write `{name}`", "heads" if kind.domain == "tree" else "preterminals"
+        help, what = f"write `{name}`", WHAT[kind.domain]
         scope.problems.add(
-            "V210", node.span, f"`{name}` holds the {what} of all of `{kind.plate}` already", "one value", help=help
+            "V210", node.span, f"`{name}` holds the {what}s of all of `{kind.plate}` already", "one value", help=help
         )
         return None
     if not [p for p in symbol.plates if not scope.plates[p].implicit]:

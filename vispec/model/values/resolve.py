@@ -8,7 +8,7 @@ from vispec.model.names.names import find, find_net, is_function, outside, own_e
 from vispec.model.names.scope import Context, Scope, Signature
 from vispec.model.nets.nets import Arguments, apply_head, bind_net, named_head, the_only_head
 from vispec.model.problems import did_you_mean, listed
-from vispec.model.types import WHOLE_DOMAINS, Type
+from vispec.model.types import WHAT, WHOLE_DOMAINS, Type
 from vispec.model.values.applying import apply_function, apply_operator, condition, is_scalar
 from vispec.model.values.conform import const, join
 from vispec.model.values.elements import index_event
@@ -68,13 +68,13 @@ def _name(scope: Scope, context: Context, node: t.Name) -> Result:
         return None
     kind = symbol.type
     if kind is not None and kind.domain in WHOLE_DOMAINS and kind.plate not in context.open:
-        plate, what = scope.plates[kind.plate or ""], "head" if kind.domain == "tree" else "preterminal"
+        plate, what = scope.plates[kind.plate or ""], WHAT[kind.domain]
         message = f"`{symbol.name}` has a {what} for each element of `{plate.name}`, and none is open here"
         help = f"read it inside `{plate.kind} {plate.name}:`"
         scope.problems.add("V201", node.span, message, f"whose {what}?", cause=(plate.span, "opened here"), help=help)
         return None
-    if kind is not None and kind.domain == "parse":
-        kind = Type("category", card=kind.card)  # that of an element
+    if kind is not None and kind.element is not None:
+        kind = kind.element
     if kind is not None and kind.along is not None:
         kind = replace(kind, along=None)
     return None if kind is None else own_element(scope, context, symbol, node.span, kind)

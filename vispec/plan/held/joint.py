@@ -44,17 +44,19 @@ def joint(
     model, frame = f.model, f.frame
     nodes = dict[str, tuple[Node, tuple[str, ...]]]()
     summed = [name for name, found in treatments.items() if found.kind == "sum"]
-    hidden = dict[str, tuple[Axis, ...]]()  # of a parse, the values of a node and its children
+    hidden = dict[str, tuple[Axis, ...]]()  # of a parse, the values of a node and its children; of stretches likewise
     values = {name: values_axis(frame, model.variable[name]) for name in summed}
     for name in f.factors:
         variable = model.variable[name]
         if is_structure(variable) and treatments[name].kind == "sum":
             law = f.factors[name].law
-            if (grammar := structured.productions(variable, law)) is not None:
+            if (grammar := structured.productions(frame, variable, law)) is not None:
                 rules, hidden[name] = grammar
                 nodes |= {
                     f"{role}_{name}": (build.spread(n, (values[name],)), element_plates(variable)) for role, n in rules.items()
                 }
+                if (ways := structured.number_of_ways(frame, variable, law)) is not None:
+                    nodes[f"ways_{name}"] = ways, variable.plates
                 continue
             scores = structured.potentials(frame, variable, law)
             scores = build.rename(scores, {structured.state_of(frame, variable): values[name]})

@@ -12,10 +12,10 @@ from vispec.model import model as m
 from vispec.model.model import Variable
 from vispec.model.types import FINITE_DOMAINS
 from vispec.verify.errors import NotCheckedError
-from vispec.verify.oracle import labels, parses, trees
+from vispec.verify.oracle import labels, parses, stretches, trees
 from vispec.verify.oracle.expressions import Scene, evaluate, holds, own, raw_head
 from vispec.verify.oracle.masses import whole_integral
-from vispec.verify.oracle.row import Place
+from vispec.verify.oracle.row import Place, measure
 
 TRIALS = ("Binomial", "NegativeBinomial", "Geometric")
 
@@ -28,6 +28,10 @@ def log_density(variable: Variable, law: m.Law, at: Place, scene: Scene) -> Tens
         return trees.log_density(draw, value, {name: evaluate(expression, at, scene) for name, expression in draw.args})
     if variable.type.domain == "parse":
         return parses.log_density(value, {name: evaluate(expression, at, scene) for name, expression in draw.args})
+    if variable.type.domain == "segments":
+        params = {name: evaluate(expression, at, scene) for name, expression in draw.args}
+        longest = measure(variable.type.longest or 1, scene.row.sizes)
+        return stretches.log_density(value, params, longest, ("cut", True) in draw.options)
     if variable.type.along is not None:
         return labels.log_density(draw, variable, at, scene)
     if draw.distribution == "Categorical":

@@ -13,8 +13,8 @@ from vispec.model.model import Model, Variable
 from vispec.verify.errors import NoNumberError, NotCheckedError
 from vispec.verify.oracle.densities import log_density
 from vispec.verify.oracle.expressions import Scene, Value
+from vispec.verify.oracle.labelled import Labelled, label_marginals
 from vispec.verify.oracle.pairs import pair_cells, references, with_pairs
-from vispec.verify.oracle.parses import Parse, preterminal_marginals
 from vispec.verify.oracle.row import ENUMERABLE, Cell, Row, as_tensor, in_data, place_of, shape_of
 from vispec.verify.oracle.trees import arc_marginals
 
@@ -56,8 +56,8 @@ class Enumeration:
         """p(cell = v | data) for each v of its support; of a tree, for each head of each element (n, 1 + n)."""
         column = self.cells.index(cell)
         trees = tuple(value for value in self.supports[column] if isinstance(value, tuple))
-        if trees and isinstance(trees[0], Parse):
-            return preterminal_marginals(tuple(trees[i] for i in self.choices[:, column].tolist()), self.posterior)  # type: ignore[arg-type]
+        if trees and isinstance(trees[0], Labelled):
+            return label_marginals(tuple(trees[i] for i in self.choices[:, column].tolist()), self.posterior)  # type: ignore[arg-type]
         if trees:
             return arc_marginals(tuple(trees[i] for i in self.choices[:, column].tolist()), self.posterior)  # type: ignore[arg-type]
         mass = torch.zeros(len(self.supports[column]), dtype=torch.float64)
@@ -75,12 +75,12 @@ class Enumeration:
         return self.log_joint[(self.choices == wanted).all(1)][0]
 
     def best_of(self, assignment: Mapping[Cell, Value]) -> Tensor:
-        """The largest joint of one assignment, of a parse of those with these preterminals; a scalar."""
+        """The largest joint of one assignment, of a parse or of stretches of those with these labels; a scalar."""
         there = torch.ones(len(self.choices), dtype=torch.bool)
         for column, (cell, support) in enumerate(zip(self.cells, self.supports, strict=True)):
             value = assignment[cell]
             alike = [
-                each[: len(value)] == value if isinstance(each, Parse) and isinstance(value, tuple) else each == value
+                each[: len(value)] == value if isinstance(each, Labelled) and isinstance(value, tuple) else each == value
                 for each in support
             ]
             there &= torch.tensor(alike)[self.choices[:, column]]

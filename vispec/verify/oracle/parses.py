@@ -8,23 +8,16 @@ import torch
 from torch import Tensor
 
 from vispec.verify.errors import NotCheckedError
+from vispec.verify.oracle.labelled import Labelled, labelled
 
 MOST = 20_000  # parses
 
 
-class Parse(tuple[int, ...]):
-    """One of them, and how many preterminals there are."""
-
-    preterminals = 0
-
-
 @cache
-def all_parses(count: int, symbols: int, preterminals: int) -> tuple[Parse, ...]:
+def all_parses(count: int, symbols: int, preterminals: int) -> tuple[Labelled, ...]:
     """Every parse of so many elements."""
-    found = [Parse((*tags, *rules)) for tags, rules, _ in stretches(count, symbols, preterminals)] if count > 1 else []
-    for each in found:
-        each.preterminals = preterminals
-    return tuple(found)
+    every = stretches(count, symbols, preterminals) if count > 1 else ()
+    return tuple(labelled(count, preterminals, (*tags, *rules)) for tags, rules, _ in every)
 
 
 @cache
@@ -50,10 +43,3 @@ def log_density(value: Tensor, params: dict[str, Tensor]) -> Tensor:
     scores = params["rule"].double()
     log_rule = scores.flatten(1).log_softmax(-1).reshape(scores.shape)
     return params["root"].double()[rules[0, 0]].log() + log_rule[rules[:, 0], rules[:, 1], rules[:, 2]].sum()
-
-
-def preterminal_marginals(parses: tuple[Parse, ...], mass: Tensor) -> Tensor:
-    """p(preterminal of i = p), (n, P), of parses with these probabilities (N,)."""
-    count = (len(parses[0]) + 3) // 4
-    tags = torch.tensor(parses, dtype=torch.int64)[:, :count]
-    return (torch.nn.functional.one_hot(tags, parses[0].preterminals).double() * mass[:, None, None]).sum(0)

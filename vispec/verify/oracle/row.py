@@ -12,6 +12,7 @@ from vispec.model.model import Model, Variable
 from vispec.model.types import FINITE_DOMAINS, INTEGER_DOMAINS, WHOLE_DOMAINS, Dim, Type
 from vispec.verify.errors import NotCheckedError
 from vispec.verify.oracle.parses import all_parses
+from vispec.verify.oracle.stretches import all_stretches
 from vispec.verify.oracle.trees import all_trees, options_of
 
 ENUMERABLE = FINITE_DOMAINS | WHOLE_DOMAINS
@@ -82,6 +83,9 @@ class Row:
         if variable.type.domain == "parse":
             symbols, preterminals = (measure(size, self.sizes) for size in (variable.type.symbols, variable.type.card))  # type: ignore[arg-type]
             return list(all_parses(self.count(str(variable.type.plate), at), symbols, preterminals))
+        if variable.type.domain == "segments":
+            longest, labels = (measure(size, self.sizes) for size in (variable.type.longest, variable.type.card))  # type: ignore[arg-type]
+            return list(all_stretches(self.count(str(variable.type.plate), at), longest, labels))
         if variable.type.domain != "tree":
             return self.support(variable.type, at)
         trees = all_trees(self.count(str(variable.type.plate), at), options_of(variable))

@@ -1,0 +1,136 @@
+"""Laws of the stretches of a chain: their labels, each after the one before, and their lengths.
+
+They are tables: init (K,), of the first label; move (K, K), of a label after another, the same for all where no past is read;
+duration (K, L), of a length under a label, or (L,), the same under all. What a line of the spec says of one stretch,
+`Categorical(move[k[s-1]])`, is the row of such a table.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from vispec.model import model as m
+from vispec.model.graphs import mentioned
+from vispec.model.names.annotations import read_type
+from vispec.model.names.scope import Context, Scope
+from vispec.model.names.stretches import Stretches
+from vispec.model.types import Dim, Type
+from vispec.model.values.conform import domain_fits, is_ragged_sequence, shape_of
+from vispec.model.values.resolve import resolve
+from vispec.source import Span
+from vispec.syntax import tree as t
+
+LAW = "Segments"
+
+
+def type_of_stretches(scope: Scope, found: Stretches, plates: tuple[str, ...]) -> Type | None:
+    """The type of the labels of all elements, by stretches."""
+    node = found.label.type
+    element = read_type(scope, node, "variable", plates)
+    if element is None:
+        return None
+    if element.domain not in ("category", "index") or element.shape or element.card is None or element.along is not None:
+        message = f"the label of a stretch is one of a fixed number of values, and this is `{element}`"
+        help = "declare it as `category[K]`, or as `index[p]` of a plate with a size"
+        scope.problems.add("V307", node.span, message, "not a label", help=help)
+        return None
+    plate = scope.plates[found.plate]
+    if plate.data:
+        message = f"stretches of the data plate `{plate.name}` would be of its rows: only a batch of them is there at a time"
+        help = f"open a plate of rows around the chain: `plate row:`, and `plate {plate.name}:` inside"
+        scope.problems.add("V307", found.span, message, "along rows", cause=(plate.span, "the data plate"), help=help)
+        return None
+    labels, card = element.labels, element.card
+    return Type("segments", card=card, plate=found.plate, labels=labels, element=element, longest=found.longest)
+
+
+def law_of_stretches(scope: Scope, context: Context, found: Stretches, kind: Type | None) -> m.Draw | None:
+    """One law on all stretches together; None where a part of it is reported."""
+    name, law = found.label.name.id, found.label.law
+    laws: Sequence[t.Expr] = law.laws if isinstance(law, t.Then) else () if law is None else (law,)
+    if len(laws) > 2:
+        message = "the law of a label reads that of the stretch before, and of no other"
+        help = "write the law of the first stretch, `then` that of all that follow"
+        scope.problems.add("V323", laws[2].span, message, "a third law", help=help)
+        return None
+    past = f"{name}[{found.chain}-1]"
+    if kind is None or kind.card is None or not laws:
+        return None
+    init = _table(scope, context, found, laws[0], (), kind.card)
+    parts = {"init": init}
+    if len(laws) > 1:
+        parts["move"] = _table(scope, context, found, laws[1], (past, kind.card), kind.card)
+    if found.length is not None and found.length.law is not None:
+        parts["duration"] = _table(scope, context, found, found.length.law, (name, kind.card), found.longest)
+    args = tuple((role, value) for role, value in parts.items() if value is not None)
+    if len(args) < len(parts):
+        return None
+    options = (("cut", True),) if found.cut else ()
+    return m.Draw(found.label.span if law is None else law.span, LAW, args, options)
+
+
+def _table(
+    scope: Scope, context: Context, found: Stretches, law: t.Expr, by: tuple[str, Dim] | tuple[()], size: Dim
+) -> m.Expression | None:
+    """The probabilities of a Categorical law, a row for each value of what it is read at, or one row for all."""
+    match law:
+        case t.Call(function=t.Name(id="Categorical"), args=(probs,), kwargs=()):
+            pass
+        case t.Call(function=t.Name(id="Categorical"), args=(), kwargs=(t.Keyword(name="probs", value=probs),)):
+            pass
+        case _:
+            message = "labels and lengths of stretches have tables of probabilities for laws, and this is none"
+            scope.problems.add("V323", law.span, message, "not a table", help=_ways_out(found, by))
+            return None
+    rows: tuple[Dim, ...] = ()
+    read = {found.chain, found.label.name.id} & {*mentioned(probs)}
+    if by and read and isinstance(probs, t.Index) and [*map(text, probs.items)] == [by[0]]:
+        whole = _all_rows(scope, context, probs)
+        value, rows = resolve(scope, context, whole), by[1:]
+    elif read:
+        message = f"this law reads `{min(read)}` otherwise than as the row of a table" if by else "nothing is before the first"
+        scope.problems.add("V323", probs.span, message, "not a row of a table", help=_ways_out(found, by))
+        return None
+    else:
+        value = resolve(scope, context, probs)
+    if value is None or not _fits(scope, value, probs.span, (*rows, size)):
+        return None
+    return value
+
+
+def _ways_out(found: Stretches, by: tuple[str, Dim] | tuple[()]) -> str:
+    if not by:
+        return "write `Categorical(init)`, with one probability for each label"
+    return f"write `Categorical(table[{by[0]}])`; a `let` in a plate with a size computes the rows of a table"
+
+
+def text(item: t.Node) -> str:
+    """`k` and `k[s-1]`, as far as these are such."""
+    match item:
+        case t.Name(id=name):
+            return name
+        case t.Index(base=t.Name(id=name), items=(t.Binary(op="-", left=t.Name(id=chain), right=t.Number(value=1)),)):
+            return f"{name}[{chain}-1]"
+    return ""
+
+
+def _all_rows(scope: Scope, context: Context, probs: t.Index) -> t.Expr:
+    """The whole table: all elements of the plate that it stands in, or the value itself."""
+    symbol = scope.symbols.get(probs.base.id) if isinstance(probs.base, t.Name) else None
+    if symbol is not None and any(plate not in context.open for plate in symbol.plates):
+        return replace(probs, items=(t.All(probs.items[0].span),))
+    return probs.base
+
+
+def _fits(scope: Scope, value: m.Expression, span: Span, wanted: tuple[Dim, ...]) -> bool:
+    """Whether a table has as many probabilities, in as many rows."""
+    shape = () if is_ragged_sequence(scope, value) else shape_of(scope, value)
+    if domain_fits(scope, value, "simplex") and scope.same_shape(shape, wanted):
+        return True
+    size = scope.shown(wanted[-1])
+    each = f", in {scope.shown(wanted[0])} rows" if len(wanted) > 1 else ""
+    message = f"this law needs {size} probabilities{each}, and this is `{value.type}`"
+    if domain_fits(scope, value, "simplex") and shape:
+        message = f"this law needs {size} probabilities{each}, and here are ({', '.join(map(scope.shown, shape))})"
+    help = f"declare it as `simplex[{wanted[-1]}]`" + (f" in a plate of {wanted[0]} elements" if each else "")
+    scope.problems.add("V409", span, message, "not such a table", help=help)
+    return False
