@@ -63,6 +63,7 @@ class Distribution:
            scored, without the rounding of the inverse.
     atoms: values that have a mass of their own, beside the density of all others.
     proper: whether its mass is one.
+    written: whether a spec may name it; if not, it is what the laws of several lines come to together.
     examples: params for the law tests.
     modifier, law: of a law of a law (`composed`), the modifier and the law inside.
     """
@@ -101,6 +102,7 @@ class Distribution:
     carry: Callable[..., Any] | None = None
     atoms: tuple[float, ...] = ()
     proper: bool = True
+    written: bool = True
     examples: tuple[Mapping[str, Any], ...] = ()
     modifier: "Modifier | None" = None
     law: "Distribution | None" = None
@@ -291,6 +293,12 @@ def distributions() -> Mapping[str, Distribution]:
     import vispec.distributions
 
     return Laws(vispec.distributions)
+
+
+@cache
+def written_laws() -> Mapping[str, Distribution]:
+    """Those that a spec may name."""
+    return {name: entry for name, entry in distributions().items() if entry.written}
 
 
 @cache

@@ -1,11 +1,13 @@
-"""Labelled stretches: values and gradients against all ways to cut and label."""
+"""Labelled stretches: values, gradients, the best and draws against all ways to cut and label."""
 
 import itertools
+from collections import Counter
 
 import pytest
 import torch
 
-from vispec.kernels.sums.segments import segments_log_prob
+from vispec.kernels.sums.algebra import maximum
+from vispec.kernels.sums.segments import segments_by, segments_log_prob, segments_sample
 
 
 def ways(T, L, K):
@@ -18,12 +20,13 @@ def ways(T, L, K):
                 yield ((d, k), *rest)
 
 
-def by_hand(init, move, duration, seen):
+def by_hand(init, move, duration, seen, cut=False):
     terms = []
     for way in ways(len(seen), duration.shape[1], len(init)):
         total, at = seen.new_zeros(()), 0
         for s, (d, k) in enumerate(way):
-            total = total + (init[k] if s == 0 else move[way[s - 1][1], k]) + duration[k, d - 1] + seen[at : at + d, k].sum()
+            lasting = duration[k, d - 1 :].logsumexp(0) if cut and s == len(way) - 1 else duration[k, d - 1]
+            total = total + (init[k] if s == 0 else move[way[s - 1][1], k]) + lasting + seen[at : at + d, k].sum()
             at += d
         terms.append(total)
     return torch.stack(terms)
@@ -34,33 +37,52 @@ def drawn(shape, scale, zeros, generator):
     return x.masked_fill(torch.rand(shape, generator=generator) < 0.2, -torch.inf) if zeros else x
 
 
+@pytest.mark.parametrize("cut", [False, True])
 @pytest.mark.parametrize("zeros", [False, True])
 @pytest.mark.parametrize("scale", [1, 20, 100])
-@pytest.mark.parametrize(("K", "L"), [(1, 2), (2, 1), (2, 3), (3, 7)])
-def test_as_all_ways(K, L, scale, zeros):
-    generator, T = torch.Generator().manual_seed(K + L + scale), 5
-    shapes = ((K,), (K, K), (K, L), (6, T, K))
+@pytest.mark.parametrize(("K", "L"), [(2, 3), (3, 7)])
+def test_as_all_ways(K, L, scale, zeros, cut):
+    generator, T = torch.Generator().manual_seed(K + L + scale), 4
+    shapes = ((K,), (K, K), (K, L), (5, T, K))
     given = [drawn(shape, scale, zeros, generator).requires_grad_() for shape in shapes]
-    length = torch.tensor([0, 1, 2, 3, 4, 5])
-    found = segments_log_prob(*given, length)
+    length = torch.tensor([0, 1, 2, 3, 4])
+    found = segments_log_prob(*given, length, cut)
     rows, counts = [], [torch.zeros_like(x) for x in given]
     for b, n in enumerate(length.tolist()):
         leaves = [x.detach().nan_to_num(neginf=-1e9).requires_grad_() for x in (*given[:3], given[3][b, :n])]
         hard = [x.detach() for x in (*given[:3], given[3][b, :n])]
-        exact = by_hand(*hard).logsumexp(0) if n else torch.zeros((), dtype=torch.float64)
+        exact = by_hand(*hard, cut).logsumexp(0) if n else torch.zeros((), dtype=torch.float64)
         rows.append(exact)
         if n and exact > -torch.inf:
-            grads = torch.autograd.grad(by_hand(*leaves).logsumexp(0), leaves, allow_unused=True)
+            grads = torch.autograd.grad(by_hand(*leaves, cut).logsumexp(0), leaves, allow_unused=True)
             for count, grad in zip(counts[:3], grads[:3], strict=True):
                 count += (b + 1) * (0 if grad is None else grad)
             counts[3][b, :n] = (b + 1) * grads[3]
     torch.testing.assert_close(found, torch.stack(rows), rtol=1e-12, atol=1e-12)
-    weights = torch.arange(1, 7, dtype=torch.float64)
+    weights = torch.arange(1, 6, dtype=torch.float64)
     for got, want in zip(torch.autograd.grad(found, given, weights), counts, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-12)
+    best = segments_by(maximum, *given, length, cut)
+    for b, n in enumerate(length.tolist()):
+        hard = [x.detach() for x in (*given[:3], given[3][b, :n])]
+        torch.testing.assert_close(best[b], by_hand(*hard, cut).max() if n else best.new_zeros(()), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_tables_of_each_row(cut):
+    generator = torch.Generator().manual_seed(0)
+    K, L, T = 2, 3, 4
+    given = [drawn((5, *shape), 1, False, generator).requires_grad_() for shape in ((K,), (K, K), (K, L), (T, K))]
+    found = segments_log_prob(*given, cut=cut)
+    exact = torch.stack([by_hand(*row, cut).logsumexp(0) for row in zip(*given, strict=True)])
+    torch.testing.assert_close(found, exact, rtol=1e-12, atol=1e-12)
+    weights = drawn((5,), 1, False, generator)
+    for got, want in zip(torch.autograd.grad(found, given, weights), torch.autograd.grad(exact, given, weights), strict=True):
         torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-12)
 
 
 def test_counts():
+    """2^(n - 1) ways to cut n elements, at scores of nothing."""
     K, L, T = 2, 3, 6
     zeros = [torch.zeros(shape, dtype=torch.float64) for shape in ((K,), (K, K), (K, L), (T, K))]
     number = [1]
@@ -68,3 +90,35 @@ def test_counts():
         number.append(sum(K * number[n - d] for d in range(1, min(L, n) + 1)))
     assert torch.isclose(segments_log_prob(*zeros).exp(), torch.tensor(float(number[T]), dtype=torch.float64))
     assert number[T] == sum(1 for _ in itertools.islice(ways(T, L, K), 10**6))
+    one = [torch.zeros(shape, dtype=torch.float64) for shape in ((1,), (1, 1), (1, 20), (20, 1))]
+    assert torch.isclose(segments_log_prob(*one).exp(), torch.tensor(2.0**19, dtype=torch.float64))
+
+
+def test_what_is_past_the_length_is_not_read():
+    generator = torch.Generator().manual_seed(1)
+    K, L, T = 2, 3, 6
+    given = [drawn(shape, 1, False, generator) for shape in ((K,), (K, K), (K, L), (2, T, K))]
+    length = torch.tensor([3, 5])
+    spoilt = given[3].clone()
+    spoilt[0, 3:], spoilt[1, 5:] = torch.nan, torch.inf
+    for cut in (False, True):
+        plain = given[3].clone().requires_grad_(), spoilt.requires_grad_()
+        sums = [segments_log_prob(*given[:3], seen, length, cut) for seen in plain]
+        assert torch.equal(*sums)
+        assert torch.equal(*(torch.autograd.grad(z.sum(), x)[0] for z, x in zip(sums, plain, strict=True)))
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_draws(cut):
+    """Each way with its probability, told by the labels of all elements."""
+    generator, count = torch.Generator().manual_seed(2), 20_000
+    K, L, T = 2, 2, 3
+    given = [drawn(shape, 1, False, generator) for shape in ((K,), (K, K), (K, L), (T, K))]
+    torch.manual_seed(0)
+    found = segments_sample(*given[:3], given[3].expand(count, T, K), cut=cut)
+    exact = Counter[tuple[int, ...]]()
+    for way, p in zip(ways(T, L, K), by_hand(*given, cut).softmax(0).tolist(), strict=True):
+        exact[tuple(k for d, k in way for _ in range(d))] += p
+    share = Counter(map(tuple, found.tolist()))
+    for labels, p in exact.items():
+        assert abs(share[labels] / count - p) < 5 * (p * (1 - p) / count) ** 0.5

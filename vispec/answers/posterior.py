@@ -193,11 +193,13 @@ def answer(found: Found, rows: Rows, query: str) -> list[dict[str, Any]]:
         told = rows.distributions(summed)
     elif query == "pairs":
         told = rows.pairs(summed)
-    elif query == "tree":
+    elif query in ("tree", "stretches"):
         told = [
             {name: nodes_of(value[row]) for name, value in summed.items()}
             for row in range(len(next(iter(summed.values()), ())))
         ]
+    elif query == "boundaries":
+        told = rows.numbers(summed)
     elif query == "entropy" or query.startswith("kl("):
         together = summed.get("(joint)")
         told = rows.numbers(summed)
@@ -211,8 +213,10 @@ def answer(found: Found, rows: Rows, query: str) -> list[dict[str, Any]]:
     return [a | b for a, b in zip(told, guided, strict=True)] if told and guided else told or guided
 
 
-def nodes_of(tree: torch.Tensor) -> list[list[int]]:
-    """The nodes of one parse in preorder: first element, last element, label."""
+def nodes_of(tree: torch.Tensor) -> list[Any]:
+    """The nodes of one parse in preorder, or the stretches of one sequence: first element, last element, label."""
+    if tree.dim() > 2:
+        return [nodes_of(each) for each in tree]
     return [node for node in tree.tolist() if node[0] >= 0]
 
 

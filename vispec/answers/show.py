@@ -66,12 +66,14 @@ class Aligned:
             return _short(value)
         if variable.type.domain == "parse" and value and isinstance(value[0], list):
             return brackets(value, self.words(inner[0], (len(value) + 1) // 2))
+        if variable.type.domain == "segments" and value and isinstance(value[0], list):
+            return stretches(value, self.words(inner[0], value[-1][1] + 1), variable.type.labels)
         if variable.type.domain == "token":
             return between(self.model, variable).join(_short(item) for item in value)
         if all(isinstance(item, int) for item in value) and (text := self.chosen(name, value)) is not None:
             return text
         left = self.words(inner[0], len(value))
-        points = variable.type.plate is not None and variable.type.domain != "parse"
+        points = variable.type.plate is not None and variable.type.element is None
         target = self.words(str(variable.type.plate)) if points else None
         right = [target[v] if target is not None and isinstance(v, int) and v < len(target) else _short(v) for v in value]
         if left is None or len(left) != len(right):
@@ -210,6 +212,15 @@ def brackets(nodes: Sequence[Sequence[int]], words: Sequence[str] | None) -> str
     ends = Counter(last for first, last, _ in nodes if first < last)  # phrases by where they end
     parts = (f"({label}" if first < last else f"({label} {told[first]})" + ")" * ends[first] for first, last, label in nodes)
     return " ".join(parts)
+
+
+def stretches(found: Sequence[Sequence[int]], words: Sequence[str] | None, labels: Sequence[str] | None) -> str:
+    """The stretches of a sequence as text, `0-3/2 4-5/0` or `the cat/2 | sat/0`: of (first element, last element, label)."""
+    parts = list[str]()
+    for first, last, label in found:
+        inside = f"{first}-{last}" if words is None or last >= len(words) else " ".join(words[first : last + 1])
+        parts.append(f"{inside}/{label if labels is None else labels[label]}")
+    return (" " if words is None else " | ").join(parts)
 
 
 def _short(value: Any) -> str:

@@ -127,8 +127,9 @@ class Run:
         self, data: Table, query: str | None = None, *, of: str | None = None, new: New = None, **how: Any
     ) -> Table: ...
     def posterior(self, data: Data, query: str | None = None, *, of: str | None = None, new: New = None, **how: Any) -> Any:
-        """What the data say of each latent, row by row. query: marginals, mode, kbest(5), sample, entropy, pairs, tree, kl(RUN)
-        or moments(10000). of: a derived quantity instead. Rows by weighted draws have `(effective_samples)`."""
+        """What the data say of each latent, row by row. query: marginals, mode, kbest(5), sample, entropy, pairs, tree,
+        stretches, boundaries, kl(RUN) or moments(10000). of: a derived quantity instead. Rows by weighted draws have
+        `(effective_samples)`."""
         with arguments(data) as (words,):
             reading, means = _split(how)
             return _told(data, posteriors.posterior(self.stored, words, reading, means, say, query, of, new=_asked(new)))

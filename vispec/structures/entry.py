@@ -62,6 +62,8 @@ class StructureKind:
     whole: whether the values of its elements are all that there is to one, so that the k best differ in them.
     called, summed: what the plan calls one, and its treatment of a latent; by its name where none is given.
 
+    told: queries of its own, beside those that all latents answer: by name the kernel that tells it, and a line of what it is.
+
     Of a structure that is a type: domain: that type's. options: what a law on it may say of its values; an entry recognises
     those that it knows. number: the logarithm of how many values there are over a plate. valid: whether a value in the data
     is one. fewest: elements without which there is no value. decide: the kernel that finds a value by a rule. settings:
@@ -79,6 +81,7 @@ class StructureKind:
     whole: bool = True
     called: str = ""
     summed: str = ""
+    told: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     domain: str = ""
     options: Mapping[str, Option] = field(default_factory=dict)
     number: Callable[[Axis, Shape], Node] | None = None

@@ -106,6 +106,12 @@ ENTRY = StructureKind(
     whole=False,
     called="a parse",
     summed="parses",
+    told={
+        "tree": (
+            "vispec.kernels.trees.phrases:best_parse",
+            "the best parse, its nodes in preorder, each by first element, last element and label.",
+        )
+    },
     domain="parse",
     fewest=2,
     decide=f"{FILE}:grammar_sample",

@@ -113,6 +113,16 @@ ENTRY = StructureKind(
     whole=False,
     called="a semi-Markov chain",
     summed="stretches",
+    told={
+        "stretches": (
+            "vispec.kernels.told.stretches:best_stretches",
+            "the best way to cut and label, each stretch by first element, last element and label.",
+        ),
+        "boundaries": (
+            "vispec.kernels.told.stretches:boundaries",
+            "the probability that a stretch begins at each element.",
+        ),
+    },
     domain="segments",
     options={"cut": Option("flag", default=False)},
     settings=settings,

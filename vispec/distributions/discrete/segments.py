@@ -40,4 +40,5 @@ ENTRY = Distribution(
     param_event_dim={"init": 1, "move": 2, "duration": 2},
     support="segments",
     productions=productions,
+    written=False,
 )

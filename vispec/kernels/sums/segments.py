@@ -120,7 +120,8 @@ def segments_sums(
     """log Z (B,) of init (1 or B, K), move (1 or B, K, K), duration (1 or B, K, L), seen (B, T, K) and, if grad, each row's
     expected counts of init (B, K), move (B, K, K), duration (B, K, L) and seen (B, T, K)."""
     dtype, T = seen.dtype, seen.shape[1]
-    given = [each.double() for each in (init, move, duration, seen)]
+    counts = torch.arange(T, device=seen.device) < length[:, None]
+    given = [each.double() for each in (init, move, duration, seen.masked_fill(~counts[..., None], 0.0))]
     whole = given[2][..., : max(T, 1)]  # lengths that fit
     short = (whole, log_survival_of(given[2])[..., : max(T, 1)] if cut else whole)
     opened, closed = segments_forward(*given[:2], *short, given[3], length)

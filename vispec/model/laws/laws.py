@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from vispec.catalog import Distribution, distributions
+from vispec.catalog import Distribution, written_laws
 from vispec.model import model as m
 from vispec.model.blocks.flows import FLOW, is_flow
 from vispec.model.laws.elsewhere import meant
@@ -43,8 +43,8 @@ def resolve_law(scope: Scope, context: Context, node: t.Expr, target: Target, ar
             if test is None or then is None or otherwise is None or not condition(scope, test):
                 return None
             return m.Choice(node.span, test, then, otherwise)
-        case t.Call() if node.function.id in distributions() and node.function.id not in scope.nets:
-            return _draw(scope, context, node, distributions()[node.function.id], target, around)
+        case t.Call() if node.function.id in written_laws() and node.function.id not in scope.nets:
+            return _draw(scope, context, node, written_laws()[node.function.id], target, around)
     _not_a_law(scope, context, node, target)
     return None
 
@@ -71,7 +71,7 @@ COMMON = frozenset({"Normal", "Gamma", "Beta", "Poisson", "Bernoulli", "Categori
 
 
 def _not_a_law(scope: Scope, context: Context, node: t.Expr, target: Target) -> None:
-    known = distributions()
+    known = written_laws()
     if is_flow(scope, node):
         message = f"`{FLOW}` is a law of guides, for a whole line: its density is known at its own draws alone"
         scope.problems.add("V403", node.span, message, "not a law here", help="write one of the distributions")

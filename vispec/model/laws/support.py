@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from vispec.catalog import Distribution, distributions
+from vispec.catalog import Distribution, written_laws
 from vispec.model import dims
 from vispec.model import model as m
 from vispec.model.laws.outside import outside_domain
@@ -53,12 +53,14 @@ def support_fits(scope: Scope, node: t.Call, entry: Distribution, target: Target
         message = f"`{entry.name}` on `{kind}` needs {listed(entry.params)}"
         scope.problems.add("V406", node.span, message, f"missing {listed(entry.params)}", help=f"write `{usage(entry)}`")
         return False
-    fitting = [d.name for d in distributions().values() if kind.support in supports_of(d) and d.event_dim <= len(kind.shape)]
+    fitting = [d.name for d in written_laws().values() if kind.support in supports_of(d) and d.event_dim <= len(kind.shape)]
     message = f"`{entry.name}` is a law on {listed(supports, 'or')}, and `{target.name}` is `{kind}`"
     cause = (target.span, f"`{target.name} : {kind}`")
     help = f"laws on `{kind.support}` are {listed(fitting)}{sure(kind)}" if fitting else _without_laws(kind)
     if supports == ("labels",) and kind.domain in ("category", "token"):
         help = f"it is one law for all of a plate: declare `{target.name} : labels[i, {kind.card}]` outside of plate `i`"
+    if kind.domain == "segments":
+        help = "leave this line out: stretches are summed out exactly"
     scope.problems.add("V410", node.function.span, message, "another support", cause=cause, help=help)
     return False
 

@@ -43,6 +43,7 @@ ELSEWHERE = {
     **dict.fromkeys(("cov_matrix", "corr_matrix", "cholesky_factor_cov"), "a covariance is told by its factor, `cholesky[D]`"),
     **dict.fromkeys(("prob", "probability"), "a probability is `unit`; several that add up to 1 are `simplex[K]`"),
     **dict.fromkeys(("factor", "categorical", "label"), "a label is `category[K]`"),
+    **dict.fromkeys(("length", "segments"), "stretches, their labels and their lengths stand in `chain s of t(longest=30):`"),
 }
 """What stands here for the types of other languages."""
 

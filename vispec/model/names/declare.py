@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from vispec.catalog import distributions
+from vispec.catalog import written_laws
 from vispec.model.names.rows import choose_data_plate
 from vispec.model.names.scope import Kind, PlateInfo, Scope, Symbol
 from vispec.model.names.sizes import read_sizes, size_of
@@ -57,7 +57,7 @@ def _is_new(scope: Scope, symbol: Symbol) -> bool:
         help = "give one of them another name"
         scope.problems.add("V102", symbol.span, f"`{name}` is declared twice", f"already {first.a}", cause=cause, help=help)
         return False
-    if symbol.kind == "net" and name in distributions():
+    if symbol.kind == "net" and name in written_laws():
         message = f"a net cannot be called `{name}`: that is a distribution of the language"
         scope.problems.add("V119", symbol.span, message, "taken", help="give the net another name")
         scope.poisoned.add(name)

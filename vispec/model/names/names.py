@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from vispec.catalog import distributions
+from vispec.catalog import written_laws
 from vispec.model import model as m
 from vispec.model.names.scope import Context, Scope, Signature, Symbol
 from vispec.model.problems import did_you_mean, listed
@@ -37,7 +37,7 @@ def find(scope: Scope, context: Context, node: t.Name) -> Symbol | None:
         return None
     known = [n for n, s in scope.symbols.items() if s.kind not in ("net", "plate", "chain") or n in context.open]
     help = did_you_mean(name, known, "declare it, or correct the name")
-    if name in FUNCTIONS or name in distributions():
+    if name in FUNCTIONS or name in written_laws():
         what = "function" if name in FUNCTIONS else "distribution"
         message, help = f"`{name}` is a {what}, not a value", f"apply it: `{name}(...)`"
         scope.problems.add("V103", node.span, message, f"a {what}", help=help)
@@ -132,7 +132,7 @@ def find_net(scope: Scope, node: t.Call) -> Signature | None:
     symbol = scope.symbols.get(name)
     if name in scope.poisoned or (symbol is not None and symbol.kind == "net"):
         return None
-    if name in distributions():
+    if name in written_laws():
         drawn = f"a number drawn from it is a variable: `latent z : {_example(name)} ~ {name}(...)`"
         help = f"{drawn}; a mixture is a choice of laws: `{name}(...) if z else {name}(...)`"
         scope.problems.add("V319", span, f"`{name}` is a law; a value is needed here", "a law", help=help)
@@ -153,7 +153,7 @@ def find_net(scope: Scope, node: t.Call) -> Signature | None:
 
 
 def _example(name: str) -> str:
-    support = distributions()[name].support
+    support = written_laws()[name].support
     return {
         "index": "category[K]",
         "simplex": "simplex[K]",
@@ -161,5 +161,4 @@ def _example(name: str) -> str:
         "tree": "tree[i]",
         "parse": "parse[i, NT, PT]",
         "labels": "labels[i, K]",
-        "segments": "category[K]",
     }.get(support, support)

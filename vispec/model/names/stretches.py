@@ -125,7 +125,7 @@ def check_inside(scope: Scope) -> None:
 
 def _not_whole(scope: Scope, span: Span, what: str, plate: str, cause: Cause) -> None:
     message = f"{what} would be of the stretch alone here, which is not compiled"
-    help = f"for the whole of `{plate}`, give it a name by `let` outside of the chain, in `plate {plate}:`"
+    help = f"what is of the whole of `{plate}` is computed outside of the chain: by a `let` in `plate {plate}:` there"
     scope.problems.add("V324", span, message, "of a stretch", cause=cause, help=help)
 
 
@@ -133,20 +133,20 @@ def _own_of_stretch(scope: Scope, plate: str, node: object) -> Iterator[tuple[Sp
     """Where syntax reads the plate as a whole, its order, or its length."""
     match node:
         case t.Name(id=name, span=span) if name == plate:
-            yield span, f"`{plate}`"
+            yield span, f"an order of `{plate}`"
             return
         case t.Index(base=t.Name(id=name), items=items, span=span) if _stands_in(scope, name, plate):
             if any(isinstance(item, t.All) for item in items):
                 yield span, f"`{name}[*]`"
                 return
-        case t.Length(operand=t.Name(id=name), span=span) if _stands_in(scope, name, plate):
+        case t.Length(operand=t.Name(id=name), span=span) if name == plate or _stands_in(scope, name, plate):
             yield span, f"`|{name}|`"
             return
         case t.Then(span=span):
-            yield span, "the first element that `then` speaks of"
+            yield span, "the first element, of which `then` speaks,"
             return
         case t.Plate(stretches=t.Stretches(), head_span=span):
-            yield span, "a chain"
+            yield span, "this chain"
             return
     if isinstance(node, tuple):
         parts = node

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from vispec.factors.frame import element_plates
 from vispec.lower.outputs import Outputs
 from vispec.plan.order.steps import Expected, Structured
+from vispec.model.types import WHAT
 from vispec.structures import structures
+from vispec.structures.entry import StructureKind
 from vispec.torch.members.derived import asked, derived, signature
 from vispec.torch.members.derived import described as derived_words
 from vispec.torch.members.members import BATCH, ROOM, Members
@@ -64,14 +66,15 @@ def posterior(m: Members, o: Outputs) -> None:
         lines.append("    batch = with_room(batch)")
         kernels.append(ROOM)
     lines += [f"    {line}" for line in asked(m, o)]
-    parses = parsed(o)
-    several = o.setting.draws.samples is not None
-    if parses:
-        lines += ['    if query.startswith("kbest("):', f'        raise ValueError("{NOT_RANKED}")']
-    if len(parses) == 1:
-        best = f'best_parse(self.tilted, batch, *self.unknowns(batch), "{parses[0]}"{", draws=True" if several else ""})'
-        lines += ['    if query == "tree":', f'        return {{"{parses[0]}": {best}}}']
-        kernels.append(("vispec.kernels.trees.phrases", "best_parse"))
+    of_parts, several = told_by_parts(o), o.setting.draws.samples is not None
+    if of_parts:
+        lines += ['    if query.startswith("kbest("):', f'        raise ValueError("{not_ranked(o)}")']
+    for name, kind in of_parts.items() if len(of_parts) == 1 else ():
+        for query, (kernel, _) in kind.told.items():
+            file, function = kernel.split(":")
+            told = f'{function}(self.tilted, batch, *self.unknowns(batch), "{name}"{", draws=True" if several else ""})'
+            lines += [f'    if query == "{query}":', f'        return {{"{name}": {told}}}']
+            kernels.append((file, function))
     if o.along:
         along = ", ".join(f'"{name}": {place}' for name, place in o.along.items())
         lines += [
@@ -103,7 +106,6 @@ def posterior(m: Members, o: Outputs) -> None:
     m.text(lines, *kernels)
 
 
-NOT_RANKED = "the k best parses are not told by their preterminals; queries are marginals, mode, tree, sample, entropy, kl"
 BY_GUIDES = "The parameters of the latents' guides, which are all that the posterior is told by."
 WHOLLY = "The mean and the standard deviation (mean, sd) of each latent number, exact."
 
@@ -158,20 +160,26 @@ def described(o: Outputs, exact: bool) -> list[str]:
         '"sample", a draw; "entropy", in nats, of each value and of all together'
         + ('; "kl", the divergence from that of `other`.' if exact else "."),
         *(['"pairs": of each element of a chain and the one before, (..., K, K) with one element fewer.'] if o.along else []),
-        *(
-            ['"tree": the best parse, its nodes in preorder, each by first element, last element and label.']
-            if parsed(o)
-            else []
-        ),
+        *(f'"{query}": {words}' for kind in told_by_parts(o).values() for query, (_, words) in kind.told.items()),
         *(f"{v.name}: {v.type}, ({', '.join(element_plates(v))})." for v in variables),
         *derived_words(o),
         '"""',
     ]
 
 
-def parsed(o: Outputs) -> list[str]:
-    """The latents that are parses and summed over."""
-    return [v.name for v in o.model.variables if v.type.domain == "parse" and v.name in o.summed]
+def told_by_parts(o: Outputs) -> dict[str, StructureKind]:
+    """The latents that are summed over and have parts beside their elements, such as the phrases of a parse."""
+    kinds = {kind.domain: kind for kind in structures().values() if kind.domain and not kind.whole}
+    summed = (v for v in o.model.variables if v.name in o.summed)
+    return {v.name: kinds[v.type.domain] for v in summed if v.type.domain in kinds}
+
+
+def not_ranked(o: Outputs) -> str:
+    """Why the k best are not told, and what is."""
+    name, kind = next(iter(told_by_parts(o).items()))
+    labels = f"{WHAT[o.model.variable[name].type.domain]}s"
+    queries = ", ".join(("marginals", "mode", *kind.told, "sample", "entropy", "kl"))
+    return f"the k best {kind.summed} are not told by their {labels}; queries are {queries}"
 
 
 def two_dicts(codes: Mapping[str, Code]) -> Code:
