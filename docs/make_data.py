@@ -1,5 +1,6 @@
 """Writes the simulated tables of specs/data that pages of docs/models use: `python docs/make_data.py`, always the same."""
 
+from json import dumps
 from math import exp
 from pathlib import Path
 from random import Random
@@ -61,7 +62,28 @@ def sentences(rng: Random) -> str:
     return "\n".join(lines)
 
 
-TABLES = {"answers.csv": answers, "visits.csv": visits, "visitors.csv": visitors, "sentences.txt": sentences}
+def loads(rng: Random) -> str:
+    """The load of a machine on 30 days, a number every half hour: it idles, works or cools down, each for some hours."""
+    law = {"idle": (0.5, 0.3, (5, 10)), "works": (6.0, 0.8, (3, 8)), "cools": (2.5, 0.5, (1, 3))}
+    after = {"idle": ("works",), "works": ("cools", "cools", "idle"), "cools": ("idle", "works")}
+    lines = []
+    for _ in range(30):
+        load, state = list[float](), rng.choice([*law])
+        while len(load) < 48:
+            mean, sd, (low, high) = law[state]
+            load += [round(rng.gauss(mean, sd), 1) for _ in range(rng.randint(low, high))]
+            state = rng.choice(after[state])
+        lines.append(dumps({"x": load[:48]}))
+    return "\n".join(lines)
+
+
+TABLES = {
+    "answers.csv": answers,
+    "visits.csv": visits,
+    "visitors.csv": visitors,
+    "sentences.txt": sentences,
+    "loads.jsonl": loads,
+}
 
 
 def tables() -> dict[str, str]:

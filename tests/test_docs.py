@@ -8,21 +8,21 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_args
+from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from vispec.catalog import distributions, networks
+from vispec.catalog import networks, written_laws
 from vispec.cli.main import main
 from vispec.compile import compile_spec
 from vispec.estimators import estimators
 from vispec.model.blocks.fitting import KEYS, OPTIMIZERS
 from vispec.model.check import check
 from vispec.model.codes import CODES as MODEL
+from vispec.model.names.annotations import DOMAINS
 from vispec.model.names.sizes import VOCAB_OPTIONS
-from vispec.model.types import Domain
 from vispec.model.values.functions import FUNCTIONS
 from vispec.plan.refused.refuse import CODES as PLAN
 from vispec.source import Source
@@ -262,8 +262,8 @@ def words_in_code(part: str) -> set[str]:
 
 def test_every_distribution_with_its_parameters() -> None:
     table = rows(section("docs/language.md", "Laws"))
-    assert table.keys() == distributions().keys()
-    for name, entry in distributions().items():
+    assert table.keys() == written_laws().keys()
+    for name, entry in written_laws().items():
         domains, params = table[name].split("|", 1)
         supports = ["category" if domain == "index" else domain for domain in (entry.support, *entry.other_supports)]
         assert re.findall(r"`(\w+)`", params) == list(entry.params), name
@@ -293,7 +293,7 @@ def plain(value: object) -> object:
 @pytest.mark.parametrize(
     ("heading", "names"),
     [
-        ("Types", get_args(Domain)),
+        ("Types", DOMAINS),
         ("Expressions", FUNCTIONS),
         ("Sizes and vocabularies", VOCAB_OPTIONS),
         ("Infer", [*estimators(), *(setting for kind in estimators().values() for setting in kind.settings)]),

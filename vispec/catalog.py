@@ -32,9 +32,9 @@ class Distribution:
     chained: of a law on labels, `chained(value, before, own, **params)` builds what one element's label adds to the score given
            the label before it: what reads both, and what reads its own. A chain's sum normalises it. elements: the params of
            which there is one for each element.
-    productions: of a law on parses or stretches, `productions(params, name, longest)` builds the logarithms of its tables, such as
-           of a grammar's rules, by name, over axes of their own (a parent and its two children), which it gives too; longest: that of
-           the lengths of stretches. The sum over all values is their structure's.
+    productions: of a law on parses or stretches, `productions(params, name, longest)` builds the logarithms of its tables, such
+           as a grammar's rules, by name, over axes of their own (a parent and its two children), which it gives too; longest:
+           that of the lengths of stretches. The sum over all values is their structure's.
     path: `path(noise, **params)` builds a draw with a gradient of noise(kind), "normal" or "uniform" numbers.
     divergences: prior → `(q's params, p's params)` that builds KL(q ‖ p) of a guide of this law where torch's is not wanted.
     kernel: name of the function in the entry's module, `log_prob(value, *params)`, copied into the emitted module by

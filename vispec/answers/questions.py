@@ -4,7 +4,19 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-QUERIES = ("marginals", "mode", "kbest(5)", "sample", "entropy", "pairs", "tree", "stretches", "boundaries", "kl(RUN)", "moments(10000)")
+QUERIES = (
+    "marginals",
+    "mode",
+    "kbest(5)",
+    "sample",
+    "entropy",
+    "pairs",
+    "tree",
+    "stretches",
+    "boundaries",
+    "kl(RUN)",
+    "moments(10000)",
+)
 RULES = ("mean", "mode", "joint", "median", "quantiles(.05, .95)", "probs", "sample", "sample(5)")
 DECISIONS = (
     "greedy",

@@ -4,14 +4,29 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Domain = Literal[
-    "real", "positive", "unit", "count", "bit", "category", "token", "index", "simplex", "ordered", "cholesky", "tree", "parse", "segments"
+    "real",
+    "positive",
+    "unit",
+    "count",
+    "bit",
+    "category",
+    "token",
+    "index",
+    "simplex",
+    "ordered",
+    "cholesky",
+    "tree",
+    "parse",
+    "segments",
 ]
 
 Dim = int | str
 """A size: a number, or Python text over names of sizes and vocabularies ("D", "2 * Z"), which are constructor arguments of the
 emitted module. In an expression `|j|` is the size of ragged plate j, which differs from row to row. See dims.py."""
 
-INTEGER_DOMAINS = frozenset({"category", "token", "index", "tree", "parse", "segments"})  # int64 tensors; all others are floating point
+INTEGER_DOMAINS = frozenset(
+    {"category", "token", "index", "tree", "parse", "segments"}
+)  # int64 tensors; all others are floating point
 DISCRETE_DOMAINS = INTEGER_DOMAINS | {"bit", "count"}
 MISSING = {"positive": 1.0, "unit": 0.5, "simplex": 1.0}
 """What stands for a value that is not there, 0 in all other domains: in these, 0 has no finite log-density and gradient."""

@@ -71,7 +71,8 @@ def log_sum(node: Structure, given: Sequence[Any], world: Any, values: Any) -> A
     lengths = torch.tensor(n) if plate.lengths is None else values[plate.lengths].laid(kept)
     sizes = lengths.expand(shape).reshape(-1).tolist()
     cut = ("cut", True) in node.settings
-    rows = [of_row(*tables, seen[:size], cut) for *tables, seen, size in zip(*laid, sizes, strict=True)]
+    each_row = zip(*laid, sizes, strict=True)
+    rows = [of_row(init, move, duration, seen[:size], cut) for init, move, duration, seen, size in each_row]
     found = torch.stack(rows) if rows else torch.zeros(0, dtype=torch.float64)
     return Array(found.reshape(shape), kept)
 

@@ -92,10 +92,10 @@ def posterior(
     Discrete variables: probabilities of all values (marginals), the most probable values jointly (mode), the five best
     assignments (kbest(5)), a sample, or entropies in nats, of each value and of all together; of neighbours in a chain, the
     probabilities of all pairs of values (pairs); of a grammar, the best parse in brackets (tree); of stretches, the best way to
-    cut and label (stretches), or the probability that one begins at each element (boundaries); the divergence from the posterior
-    of another RUN with the same variables, KL(p || q) in nats (kl(RUN)). Continuous variables: the parameters of their guide;
-    or, where rows share latents or a guide is a flow, means and standard deviations over so many draws of the guides
-    (moments(10000)), those of what all rows share first, under `(shared)`, and those of deterministic nodes too.
+    cut and label (stretches), or the probability that one begins at each element (boundaries); the divergence from the
+    posterior of another RUN with the same variables, KL(p || q) in nats (kl(RUN)). Continuous variables: the parameters of
+    their guide; or, where rows share latents or a guide is a flow, means and standard deviations over so many draws of the
+    guides (moments(10000)), those of what all rows share first, under `(shared)`, and those of deterministic nodes too.
 
     What the fit drew and did not sum, as under score, is summed in rows where that is within the budget of a spec, and told by
     weighted draws in others, each with its effective samples: how many draws of the posterior they are worth.

@@ -25,7 +25,9 @@ def productions(params: Params, name: str, longest: Axis | None) -> tuple[dict[s
     move, of_move = given.get("move", given["init"])
     move = build.rename(move, dict(zip(of_move, (before, after)[-len(of_move) :], strict=True)))
     duration, of_duration = lengths or (build.node(0.0), ())
-    duration = build.rename(duration, dict(zip(of_duration, (after, length)[-len(of_duration) :], strict=True)) if lengths else {})
+    duration = build.rename(
+        duration, dict(zip(of_duration, (after, length)[-len(of_duration) :], strict=True)) if lengths else {}
+    )
     tables = {
         "init": build.spread(build.rename(init, {labels: after}), (after,)),
         "move": build.spread(move, (before, after)),

@@ -3,9 +3,9 @@ backward pass, and under other algebras.
 
     Z = Σ_stretches init[k_1] Π_{s > 1} move[k_{s-1}, k_s] Π_s duration[k_s, d_s] Π_i seen[i, k of i]
 
-A semi-Markov chain (Sarawagi and Cohen 2004) of which durations and moves factor, a hidden semi-Markov model (Ferguson 1980). All
-arguments are logarithms, -inf is impossible. init is (K,) or (*B, K), move (K, K) or (*B, K, K), from × to, duration (K, L) or
-(*B, K, L), its first entry of one element, seen (*B, T, K); length (*B,) counts the elements of each sequence. cut: the last
+A semi-Markov chain (Sarawagi and Cohen 2004) of which durations and moves factor: a hidden semi-Markov model (Ferguson 1980).
+All arguments are logarithms, -inf is impossible. init is (K,) or (*B, K), move (K, K) or (*B, K, K), from × to, duration (K, L)
+or (*B, K, L), its first entry of one element, seen (*B, T, K); length (*B,) counts the elements of each sequence. cut: the last
 stretch is seen in part, and has any length from that on (Guédon 2003).
 
 The stretches that are open at an element are kept by their ages, (B, K, L), and grow by one addition an element: no prefix sums
@@ -120,23 +120,25 @@ def segments_sums(
     """log Z (B,) of init (1 or B, K), move (1 or B, K, K), duration (1 or B, K, L), seen (B, T, K) and, if grad, each row's
     expected counts of init (B, K), move (B, K, K), duration (B, K, L) and seen (B, T, K)."""
     dtype, T = seen.dtype, seen.shape[1]
-    counts = torch.arange(T, device=seen.device) < length[:, None]
-    given = [each.double() for each in (init, move, duration, seen.masked_fill(~counts[..., None], 0.0))]
-    whole = given[2][..., : max(T, 1)]  # lengths that fit
-    short = (whole, log_survival_of(given[2])[..., : max(T, 1)] if cut else whole)
-    opened, closed = segments_forward(*given[:2], *short, given[3], length)
-    log_z = seen.new_zeros(len(seen), dtype=torch.float64)
+    inside = torch.arange(T, device=seen.device) < length[:, None]
+    init, move, lasting = init.double(), move.double(), duration.double()
+    seen = seen.double().masked_fill(~inside[..., None], 0.0)
+    whole = lasting[..., : max(T, 1)]  # lengths that fit
+    last = log_survival_of(lasting)[..., : max(T, 1)] if cut else whole
+    opened, closed = segments_forward(init, move, whole, last, seen, length)
+    log_z = seen.new_zeros(len(seen))
     if T:
         ends = closed[(length - 1).clamp(min=0), torch.arange(len(seen), device=seen.device)]
         log_z = ends.logsumexp(1).masked_fill(length == 0, 0.0)
     if not grad:
-        return (log_z.to(dtype, copy=True), *(seen.new_empty(0) for _ in range(4)))
-    firsts, moves, counts, final, states = segments_backward(given[1], *short, given[3], length, opened, closed, log_z)
+        nothing = [seen.new_empty(0, dtype=dtype) for _ in range(4)]
+        return log_z.to(dtype, copy=True), nothing[0], nothing[1], nothing[2], nothing[3]
+    firsts, moves, counts, final, states = segments_backward(move, whole, last, seen, length, opened, closed, log_z)
     counts = torch.nn.functional.pad(counts, (0, duration.shape[-1] - counts.shape[-1]))
     if cut:  # of a stretch that is seen in part, each length that it may have
-        share = (given[2].unsqueeze(-2) - short[1].unsqueeze(-1)).exp().nan_to_num(nan=0.0).triu()  # (1 or B, K, seen, L)
+        share = (lasting.unsqueeze(-2) - last.unsqueeze(-1)).exp().nan_to_num(nan=0.0).triu()  # (1 or B, K, seen, L)
         counts = counts + (final.unsqueeze(-2) @ share).squeeze(-2)
-    return (log_z.to(dtype, copy=True), *(each.to(dtype) for each in (firsts, moves, counts, states)))
+    return log_z.to(dtype, copy=True), firsts.to(dtype), moves.to(dtype), counts.to(dtype), states.to(dtype)
 
 
 @segments_sums.register_fake
@@ -187,21 +189,23 @@ def segments_backward(
     closed: Tensor,
     log_z: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Expected counts of each row: of first stretches (B, K), neighbours (B, K, K), stretches by label and length (B, K, L), the
-    last one apart, and of elements by label (B, T, K)."""
+    """Expected counts of each row: of first stretches (B, K), neighbours (B, K, K), stretches by label and length (B, K, L),
+    the last one apart (B, K, L) where `last` is another table, and elements by label (B, T, K)."""
     (B, T, K), L = seen.shape, duration.shape[-1]
-    base = log_z.masked_fill(log_z == -torch.inf, torch.finfo(seen.dtype).max)  # what is impossible has no posterior, only zeros
+    base = log_z.masked_fill(
+        log_z == -torch.inf, torch.finfo(seen.dtype).max
+    )  # what is impossible has no posterior, only zeros
     firsts, moves = seen.new_zeros(B, K), seen.new_zeros(B, K, K)
     (whole, final), states = seen.new_zeros(2, B, K, L), torch.zeros_like(seen)
     window = seen.new_full((B, K, L), -torch.inf)  # stretches that open at t, by length, and all after them
     begun, lengths = window[..., 0], torch.arange(1, L + 1, device=seen.device)
     for t in range(T - 1, -1, -1):
         after = torch.logsumexp(move + begun[:, None, :], 2)  # of all after a stretch that closes at t
-        after = torch.where((t + 1 == length)[:, None], 0.0, after)
+        after = after.masked_fill((length == t + 1)[:, None], 0.0)
         if t + 1 < T:
             moves += (closed[t][:, :, None] + move + (begun - base[:, None])[:, None, :]).exp_()
         window = torch.cat([after[..., None], window[..., :-1]], 2) + seen[:, t, :, None]
-        window = window.masked_fill((t >= length)[:, None, None], -torch.inf)
+        window = window.masked_fill((length <= t)[:, None, None], -torch.inf)
         ends = (length[:, None] - t == lengths)[:, None, :]
         weight = window + (duration if last is duration else torch.where(ends, last, duration))
         begun = torch.logsumexp(weight, 2)

@@ -181,9 +181,12 @@ def _suits(
     if kind.variables == "exact" and variable.domain in ("real", "unit", "positive", "simplex"):
         return True  # whether what reads it is Gaussian or in a conjugate pair with it, the plan finds out
     if kind.variables != "any" and not finite:
-        what = {"count": "a count without an upper end", "tree": "a whole tree", "parse": "a whole parse", "segments": "all stretches"}.get(
-            variable.domain, "continuous"
-        )
+        what = {
+            "count": "a count without an upper end",
+            "tree": "a whole tree",
+            "parse": "a whole parse",
+            "segments": "all stretches",
+        }.get(variable.domain, "continuous")
         message = f"`{name.id}` is for variables of finitely many values, and `{symbol.name}` is {what}"
         help = (
             "use `mc(samples=...)` or `score(samples=...)`"

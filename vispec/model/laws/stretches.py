@@ -55,7 +55,7 @@ def law_of_stretches(scope: Scope, context: Context, found: Stretches, kind: Typ
     past = f"{name}[{found.chain}-1]"
     if kind is None or kind.card is None or not laws:
         return None
-    init = _table(scope, context, found, laws[0], (), kind.card)
+    init = _table(scope, context, found, laws[0], None, kind.card)
     parts = {"init": init}
     if len(laws) > 1:
         parts["move"] = _table(scope, context, found, laws[1], (past, kind.card), kind.card)
@@ -69,7 +69,7 @@ def law_of_stretches(scope: Scope, context: Context, found: Stretches, kind: Typ
 
 
 def _table(
-    scope: Scope, context: Context, found: Stretches, law: t.Expr, by: tuple[str, Dim] | tuple[()], size: Dim
+    scope: Scope, context: Context, found: Stretches, law: t.Expr, by: tuple[str, Dim] | None, size: Dim
 ) -> m.Expression | None:
     """The probabilities of a Categorical law, a row for each value of what it is read at, or one row for all."""
     match law:
@@ -83,22 +83,22 @@ def _table(
             return None
     rows: tuple[Dim, ...] = ()
     read = {found.chain, found.label.name.id} & {*mentioned(probs)}
-    if by and read and isinstance(probs, t.Index) and [*map(text, probs.items)] == [by[0]]:
+    if by is not None and read and isinstance(probs, t.Index) and [*map(text, probs.items)] == [by[0]]:
         whole = _all_rows(scope, context, probs)
-        value, rows = resolve(scope, context, whole), by[1:]
+        value, rows = resolve(scope, context, whole), (by[1],)
     elif read:
         message = f"this law reads `{min(read)}` otherwise than as the row of a table" if by else "nothing is before the first"
         scope.problems.add("V323", probs.span, message, "not a row of a table", help=_ways_out(found, by))
         return None
     else:
         value = resolve(scope, context, probs)
-    if value is None or not _fits(scope, value, probs.span, (*rows, size)):
+    if value is None or not _fits(scope, value, probs.span, rows, size):
         return None
     return value
 
 
-def _ways_out(found: Stretches, by: tuple[str, Dim] | tuple[()]) -> str:
-    if not by:
+def _ways_out(found: Stretches, by: tuple[str, Dim] | None) -> str:
+    if by is None:
         return "write `Categorical(init)`, with one probability for each label"
     return f"write `Categorical(table[{by[0]}])`; a `let` in a plate with a size computes the rows of a table"
 
@@ -121,16 +121,15 @@ def _all_rows(scope: Scope, context: Context, probs: t.Index) -> t.Expr:
     return probs.base
 
 
-def _fits(scope: Scope, value: m.Expression, span: Span, wanted: tuple[Dim, ...]) -> bool:
-    """Whether a table has as many probabilities, in as many rows."""
+def _fits(scope: Scope, value: m.Expression, span: Span, rows: tuple[Dim, ...], size: Dim) -> bool:
+    """Whether a table has so many probabilities, in so many rows or alone."""
     shape = () if is_ragged_sequence(scope, value) else shape_of(scope, value)
-    if domain_fits(scope, value, "simplex") and scope.same_shape(shape, wanted):
+    right = domain_fits(scope, value, "simplex")
+    if right and scope.same_shape(shape, (*rows, size)):
         return True
-    size = scope.shown(wanted[-1])
-    each = f", in {scope.shown(wanted[0])} rows" if len(wanted) > 1 else ""
-    message = f"this law needs {size} probabilities{each}, and this is `{value.type}`"
-    if domain_fits(scope, value, "simplex") and shape:
-        message = f"this law needs {size} probabilities{each}, and here are ({', '.join(map(scope.shown, shape))})"
-    help = f"declare it as `simplex[{wanted[-1]}]`" + (f" in a plate of {wanted[0]} elements" if each else "")
+    each = "".join(f", in {scope.shown(count)} rows" for count in rows)
+    found = f"here are ({', '.join(map(scope.shown, shape))})" if right and shape else f"this is `{value.type}`"
+    message = f"this law needs {scope.shown(size)} probabilities{each}, and {found}"
+    help = f"declare it as `simplex[{size}]`" + "".join(f" in a plate of {count} elements" for count in rows)
     scope.problems.add("V409", span, message, "not such a table", help=help)
     return False

@@ -164,7 +164,14 @@ def _parse(scope: Scope, node: t.TypeOf) -> Type | None:
     symbols, preterminals = (size_of(scope, argument) for argument in node.args[1:])
     if over is None or symbols is None or preterminals is None:
         return None
-    return Type("parse", card=preterminals, plate=over.plate, star=node.star, symbols=symbols, element=Type("category", card=preterminals))
+    return Type(
+        "parse",
+        card=preterminals,
+        plate=over.plate,
+        star=node.star,
+        symbols=symbols,
+        element=Type("category", card=preterminals),
+    )
 
 
 def _labels(scope: Scope, node: t.TypeOf, place: Place) -> Type | None:

@@ -1,8 +1,8 @@
 """`chain s of t(longest=30):`, whose elements are consecutive stretches of the elements of plate t.
 
 In it stand the label of a stretch, a `latent` with a finite type; its length, a `latent` of the type `length`, or none; and
-`plate t:`, which is the stretch: what is declared there stands in t, and reads the label of the stretch that it is in. What would
-be the stretch's own there, and not the whole plate's (`|t|`, `x[<t]`, `x[*]`), is not compiled and reported.
+`plate t:`, which is the stretch: what is declared there stands in t, and reads the label of the stretch that it is in. What
+would be the stretch's own there, and not the whole plate's (`|t|`, `x[<t]`, `x[*]`), is not compiled and reported.
 """
 
 from collections.abc import Iterator

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from vispec.factors.frame import element_plates
 from vispec.lower.outputs import Outputs
-from vispec.plan.order.steps import Expected, Structured
 from vispec.model.types import WHAT
+from vispec.plan.order.steps import Expected, Structured
 from vispec.structures import structures
 from vispec.structures.entry import StructureKind
 from vispec.torch.members.derived import asked, derived, signature

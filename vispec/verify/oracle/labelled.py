@@ -7,19 +7,19 @@ from torch import Tensor
 
 
 class Labelled(tuple[int, ...]):
-    """One of them: the labels of `count` elements, which are below `card`, then what tells its parts."""
+    """One of them: the labels of so many `elements`, which are below `card`, then what tells its parts."""
 
-    count = 0
+    elements = 0
     card = 0
 
 
 def labelled(count: int, card: int, numbers: Sequence[int]) -> Labelled:
     found = Labelled(numbers)
-    found.count, found.card = count, card
+    found.elements, found.card = count, card
     return found
 
 
 def label_marginals(values: tuple[Labelled, ...], mass: Tensor) -> Tensor:
     """p(label of i = k), (n, K), of values with these probabilities (N,)."""
-    tags = torch.tensor(values, dtype=torch.int64).reshape(len(values), -1)[:, : values[0].count]
+    tags = torch.tensor(values, dtype=torch.int64).reshape(len(values), -1)[:, : values[0].elements]
     return (torch.nn.functional.one_hot(tags, values[0].card).double() * mass[:, None, None]).sum(0)

@@ -4,7 +4,6 @@ those of its children, the node over all first."""
 
 from functools import cache
 
-import torch
 from torch import Tensor
 
 from vispec.verify.errors import NotCheckedError
