@@ -207,6 +207,7 @@ NOT_CHECKED = {
     "discrete_codes": [UNKNOWN],
     "factor_analysis": [UNKNOWN],
     "helmholtz": [DRAWN],
+    "hsmm": ["4 best"],
     "iwae": [UNKNOWN],
     "lda": [UNKNOWN],
     "pcfg": ["4 best"],

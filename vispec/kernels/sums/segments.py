@@ -29,7 +29,7 @@ def segments_log_prob(
     first stretches for init, of neighbours for move, and of stretches by label and length for duration."""
     batch = rows_of_segments(init, move, duration, seen, length)
     tables = [one_or_rows(each, dims, batch) for each, dims in ((init, 1), (move, 2), (duration, 2))]
-    rows = seen.expand(*batch, *seen.shape[-2:]).reshape(-1, *seen.shape[-2:])
+    rows = seen.expand(*batch, *seen.shape[-2:]).reshape(batch.numel(), *seen.shape[-2:])
     lengths = torch.full(batch, seen.shape[-2], device=seen.device) if length is None else length.expand(batch)
     grad = torch.is_grad_enabled() and any(each.requires_grad for each in (*tables, rows))
     return segments_sums(*tables, rows, lengths.reshape(-1), cut, grad)[0].view(batch)
@@ -44,7 +44,7 @@ def rows_of_segments(init: Tensor, move: Tensor, duration: Tensor, seen: Tensor,
 def one_or_rows(each: Tensor, dims: int, batch: torch.Size) -> Tensor:
     """A table of so many dimensions for every row (B, ...), or one for all (1, ...)."""
     own = each.shape[each.dim() - dims :]
-    return each.reshape(1, *own) if each.dim() == dims else each.expand(*batch, *own).reshape(-1, *own)
+    return each.reshape(1, *own) if each.dim() == dims else each.expand(*batch, *own).reshape(batch.numel(), *own)
 
 
 def log_survival_of(duration: Tensor) -> Tensor:
