@@ -14,6 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers on two cores: more 
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("VISPEC_NO_VERIFY", "1")  # beside every fit of a command it would be another process
+    os.environ.setdefault("VISPEC_NATIVE", "off")  # what is compared to the last bit must not depend on what is in a cache
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

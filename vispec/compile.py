@@ -19,14 +19,16 @@ def compile_spec(
     memory: int | None = None,
     work: int | None = None,
     only: Sequence[str] = (),
+    native: bool | None = None,
 ) -> str:
     """The emitted module's text. `sizes` give values to sizes and vocabularies, over those of the spec; `memory` is how many
     bytes a sum over joint values may take at once, `work` how many terms the sums for one row may have; `only` names members,
-    which then are all that there is, with what they need.
+    which then are all that there is, with what they need. native: whether the module carries kernels in C++, which it does
+    where it is whole.
 
     Raises SpecError with everything found wrong, and UnknownMemberError for a name of no member.
     """
-    return compile_model(check_model(parse(source), sizes or {}), sizes, memory, work, only)
+    return compile_model(check_model(parse(source), sizes or {}), sizes, memory, work, only, native)
 
 
 def compile_model(
@@ -35,9 +37,10 @@ def compile_model(
     memory: int | None = None,
     work: int | None = None,
     only: Sequence[str] = (),
+    native: bool | None = None,
 ) -> str:
     """The same of a checked model."""
-    return print_module(lower(plan_model(model, budget(work, memory, sizes))), sizes, only)
+    return print_module(lower(plan_model(model, budget(work, memory, sizes))), sizes, only, native)
 
 
 def compile_draws(model: Model, sizes: Mapping[str, int] | None = None) -> str:

@@ -165,7 +165,7 @@ def _values(params: Mapping[str, Any] | None) -> Values | None:
 
 def _settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the call as `--set` has them."""
-    known = [key for key in KEYS if key != "anneal"] + ["device", "threads", "save_every"]
+    known = [key for key in KEYS if key != "anneal"] + ["device", "threads", "save_every", "native"]
     found: dict[str, Any] = {}
     for key, value in settings.items():
         if key not in known:

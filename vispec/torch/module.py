@@ -26,15 +26,18 @@ from vispec.torch.members.tables import table_lines
 from vispec.torch.nets.classes import NetCode, emit_net
 from vispec.torch.nets.uses import uses
 from vispec.torch.nodes.joint_sums import layer_width
-from vispec.torch.text.source_text import kernel_texts
+from vispec.torch.text.source_text import imports_of, kernel_texts, native_kernels, native_texts
 
 MEMORY = 2**30
 """Bytes that a sum over joint values may take at once, where nothing else is said."""
 
 
-def print_module(outputs: Outputs, sizes: Mapping[str, int] | None = None, only: Sequence[str] = ()) -> str:
+def print_module(
+    outputs: Outputs, sizes: Mapping[str, int] | None = None, only: Sequence[str] = (), native: bool | None = None
+) -> str:
     """The module's text; `sizes` become defaults of the constructor's arguments. only: members that are asked for,
-    with what they need. Raises UnknownMemberError for a name of none."""
+    with what they need. native: whether it carries kernels in C++; None: where it is whole. Raises UnknownMemberError for a
+    name of none."""
     model, names = outputs.model, named(outputs.model)
     memory = None if outputs.plan is None else outputs.plan.budget.memory
     widths = {net.name: layer_width(net) for net in model.nets}
@@ -51,15 +54,20 @@ def print_module(outputs: Outputs, sizes: Mapping[str, int] | None = None, only:
     nets = {net.name: emit_net(net, model, modes(members, net.name)) for net in called}
     for net in nets.values():
         members.need(net.kernels)
+    if native or (native is None and not only):
+        members.need(native_kernels(members.kernels))
     around = [*kernel_texts(members.kernels), *(net.text.strip("\n") for net in nets.values())]
     imported = sorted({line for net in nets.values() for line in net.imports})
-    name = class_name(model, "\n".join([*imported, *around]))
+    standard = imports_of(members.kernels)
+    name = class_name(model, "\n".join([*standard, *imported, *around]))
     head = class_head(name, outputs, members, constructor(outputs, members, nets, layers, sizes or {}, wanted))
     body = [line for member in members.texts for line in ["", *indented(member)]]
-    text = "\n\n\n".join([*around, "\n".join(line.rstrip() for line in [*head, *body])])
+    text = "\n\n\n".join([*around, "\n".join(line.rstrip() for line in [*head, *body]), *native_texts(members.kernels)])
     functional = ["from torch.nn import functional as F"] if re.search(r"\bF\.", text) else []
-    heading = "\n".join(["import torch", "from torch import Tensor, nn", *functional, *imported])
-    return f"{derivation(outputs)}\n\n{heading}\n\n\n{text}\n"
+    heading = "\n".join(
+        [*standard, *[""] * bool(standard), "import torch", "from torch import Tensor, nn", *functional, *imported]
+    )
+    return f"{derivation(outputs, bool(standard))}\n\n{heading}\n\n\n{text}\n"
 
 
 def modes(members: Members, net: str) -> set[str]:
@@ -222,11 +230,12 @@ def settings(o: Outputs, members: Members) -> Iterator[tuple[str, str]]:
     yield "one", f'self.register_buffer("one", torch.ones(()), persistent=False){note}'
 
 
-def derivation(o: Outputs) -> str:
-    """A module docstring. Text from the spec is escaped: it may hold anything."""
+def derivation(o: Outputs, standard: bool) -> str:
+    """A module docstring. Text from the spec is escaped: it may hold anything. standard: whether that library is imported."""
     name = Path(o.model.source.name).name
     what = "exact" if o.exact else f"a bound or estimate, {estimator(o)}"
-    lines = [f"{o.model.name}: emitted by vispec from {name}; imports torch and nothing else.", "", f"    log_prob: {what}", ""]
+    imports = "torch and the standard library" if standard else "torch and nothing else"
+    lines = [f"{o.model.name}: emitted by vispec from {name}; imports {imports}.", "", f"    log_prob: {what}", ""]
     lines += [f"    {step}" for step in o.order.steps if not (isinstance(step, Total) and len(step.inputs) == 1)]
     rows = o.plan.rows if o.plan is not None else ()
     width = max((len(row.variable) for row in rows), default=0)

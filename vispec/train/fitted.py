@@ -18,6 +18,7 @@ from vispec.train.memory import enough
 from vispec.train.scores.counted import total, weight_of
 from vispec.train.setup.distributed import Group
 from vispec.train.setup.job import Job, Result
+from vispec.train.setup.native import used
 from vispec.train.setup.prepare import FOLDER, Request, prepare, prepare_resume
 from vispec.train.setup.settings import Settings
 from vispec.train.store.checkpoint import Checkpoint
@@ -46,8 +47,9 @@ def fit(request: Request, resume: bool, group: Group, verified: bool, told: Repo
     if job.settings.threads is not None:
         torch.set_num_threads(job.settings.threads)
     if not (verified and group.main and wanted()):
-        return run, trained(request, run, job, checkpoint, None)
-    with Beside(request.source) as beside:
+        with used(job.settings.native):
+            return run, trained(request, run, job, checkpoint, None)
+    with used(job.settings.native), Beside(request.source) as beside:
         return run, trained(request, run, replace(job, halted=lambda: beside.differs), checkpoint, beside)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import vispec
+from vispec.kernels.native.library import cache_folder
 from vispec.source import Source
 
 State = Literal["agrees", "differs", "not finished", "failed"]
@@ -137,15 +138,6 @@ class Beside:
 
 
 # ---- what is kept
-
-
-def cache_folder() -> Path:
-    """Where programs of this user keep what they can make again."""
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "vispec" / "Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "vispec"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vispec"
 
 
 def key(source: Source) -> str:

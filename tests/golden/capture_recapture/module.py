@@ -1,4 +1,4 @@
-"""CaptureRecapture: emitted by vispec from capture_recapture.vispec; imports torch and nothing else.
+"""CaptureRecapture: emitted by vispec from capture_recapture.vispec; imports torch and the standard library.
 
     log_prob: exact
 
@@ -8,12 +8,36 @@
     x      data; scored at the data
 """
 
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+from functools import cache
+from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 # backward: first_derivative
 # constraints: in_domain
 # heap: keep_pages
+# native.chain: Chains
+# native.chain: NativeChains
+# native.chain: marked
+# native.chain: native_sums
+# native.chain: swept
+# native.library: build
+# native.library: cache_folder
+# native.library: compiler
+# native.library: library
+# native.library: loaded
+# native.library: own
+# native.library: place
+# native.library: processor
 # starts: by_group
 # starts: by_group_among
 # starts: kept

@@ -1,4 +1,4 @@
-"""DriveHmm: emitted by vispec from drive_hmm.vispec; imports torch and nothing else.
+"""DriveHmm: emitted by vispec from drive_hmm.vispec; imports torch and the standard library.
 
     log_prob: exact
 
@@ -12,6 +12,17 @@
     v       data; scored at the data
 """
 
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+from functools import cache
+from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,6 +30,19 @@ from torch.nn import functional as F
 # constraints: in_domain
 # constraints: softplus_inverse
 # heap: keep_pages
+# native.chain: Chains
+# native.chain: NativeChains
+# native.chain: marked
+# native.chain: native_sums
+# native.chain: swept
+# native.library: build
+# native.library: cache_folder
+# native.library: compiler
+# native.library: library
+# native.library: loaded
+# native.library: own
+# native.library: place
+# native.library: processor
 # probability: LogOfProbability
 # probability: log_of
 # rows: up_to_the_ends

@@ -1,4 +1,4 @@
-"""Hmm2: emitted by vispec from hmm2.vispec; imports torch and nothing else.
+"""Hmm2: emitted by vispec from hmm2.vispec; imports torch and the standard library.
 
     log_prob: exact
 
@@ -8,11 +8,35 @@
     x  data; scored at the data
 """
 
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+from functools import cache
+from pathlib import Path
 import torch
 from torch import Tensor, nn
 # backward: first_derivative
 # constraints: in_domain
 # heap: keep_pages
+# native.chain: Chains
+# native.chain: NativeChains
+# native.chain: marked
+# native.chain: native_sums
+# native.chain: swept
+# native.library: build
+# native.library: cache_folder
+# native.library: compiler
+# native.library: library
+# native.library: loaded
+# native.library: own
+# native.library: place
+# native.library: processor
 # rows: up_to_the_ends
 # rows: with_room
 # starts: by_group

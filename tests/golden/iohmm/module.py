@@ -1,4 +1,4 @@
-"""Iohmm: emitted by vispec from iohmm.vispec; imports torch and nothing else.
+"""Iohmm: emitted by vispec from iohmm.vispec; imports torch and the standard library.
 
     log_prob: exact
 
@@ -9,6 +9,17 @@
     x  data; scored at the data
 """
 
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+from functools import cache
+from pathlib import Path
 import torch
 from torch import Tensor, nn
 # backward: first_derivative
@@ -16,6 +27,19 @@ from torch import Tensor, nn
 # distinct: distinct
 # heap: keep_pages
 # layers.dense: OneHotLinear
+# native.chain: Chains
+# native.chain: NativeChains
+# native.chain: marked
+# native.chain: native_sums
+# native.chain: swept
+# native.library: build
+# native.library: cache_folder
+# native.library: compiler
+# native.library: library
+# native.library: loaded
+# native.library: own
+# native.library: place
+# native.library: processor
 # rows: up_to_the_ends
 # rows: with_room
 # starts: by_group

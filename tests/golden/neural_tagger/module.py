@@ -1,4 +1,4 @@
-"""NeuralTagger: emitted by vispec from neural_tagger.vispec; imports torch and nothing else.
+"""NeuralTagger: emitted by vispec from neural_tagger.vispec; imports torch and the standard library.
 
     log_prob: exact
 
@@ -8,6 +8,17 @@
     x  chain, summed; discrete; a first-order chain along i: one forward pass
 """
 
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+from functools import cache
+from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,6 +28,19 @@ from torch.nn import functional as F
 # layers.recurrent: Bidirectional
 # layers.recurrent: Recurrent
 # layers.recurrent: reverse
+# native.chain: Chains
+# native.chain: NativeChains
+# native.chain: marked
+# native.chain: native_sums
+# native.chain: swept
+# native.library: build
+# native.library: cache_folder
+# native.library: compiler
+# native.library: library
+# native.library: loaded
+# native.library: own
+# native.library: place
+# native.library: processor
 # rows: up_to_the_ends
 # rows: with_room
 # sums.algebra: Maximum

@@ -15,6 +15,11 @@ from vispec.train.reading import Reading
 @click.argument("data", nargs=-1)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write (default: standard output).")
 @click.option("--only", metavar="A,B", help="Print these members, such as log_prob, and what they need.")
+@click.option(
+    "--native",
+    type=click.Choice(["on", "off"]),
+    help="Carry kernels in C++, built once per machine, beside those of torch (default: on, and off with --only).",
+)
 @reading_options
 @set_option
 @memory_option
@@ -24,6 +29,7 @@ def compile_command(
     data: tuple[str, ...],
     output: Path | None,
     only: str | None,
+    native: str | None,
     reading: Reading,
     sets: tuple[str, ...],
     memory: int | None,
@@ -43,7 +49,7 @@ def compile_command(
             sizes = dict(load(check(source, sizes), data, sizes=sizes, **reading.options).sizes)
         members = [] if only is None else [name.strip() for name in only.split(",")]
         try:
-            text = compile_spec(source, sizes, memory, work, members)
+            text = compile_spec(source, sizes, memory, work, members, None if native is None else native == "on")
         except UnknownMemberError as error:
             raise click.UsageError(f"--only {only}: {error}") from error
         if output is None:

@@ -30,7 +30,7 @@ from vispec.train.reading import Reading
 if TYPE_CHECKING:
     from vispec.train.store.run import Run
 
-SETTINGS = ("epochs", "batch", "lr", "seed", "restarts", "threads", "device", "patience", "precision", "save_every")
+SETTINGS = ("epochs", "batch", "lr", "seed", "restarts", "threads", "device", "patience", "precision", "save_every", "native")
 
 
 @click.command("fit", cls=Greedy)
@@ -68,6 +68,11 @@ SETTINGS = ("epochs", "batch", "lr", "seed", "restarts", "threads", "device", "p
     "--precision",
     type=click.Choice(["float32", "float64", "bf16"]),
     help="Of the numbers; bf16: of products within nets, while they learn.",
+)
+@click.option(
+    "--native",
+    type=click.Choice(["auto", "on", "off"]),
+    help="Kernels in C++: those built on this machine, others for the next fit; built now; or none (default: auto).",
 )
 @memory_option
 @work_option

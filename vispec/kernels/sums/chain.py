@@ -7,8 +7,8 @@ All arguments are logarithms, -inf is impossible. log_obs is (*B, T, K). log_ini
 
 Fast and exact: the forward and the backward recursion run side by side, one small matrix product a step, on probabilities
 that are rescaled now and then, to far above 1, so that a float's whole range lies below. What it loses there is below its
-smallest normal number, which is harmless as long as each sum that it could have entered is many times larger. Chains with a
-smaller sum are done again in float64, then in log space.
+smallest normal number, or, where a weight itself does, below so much of what it was to weigh; which is harmless as long as each
+sum that it could have entered is many times larger. Chains with a smaller sum are done again in float64, then in log space.
 """
 
 import torch
@@ -25,7 +25,7 @@ def chain_log_prob(log_init: Tensor, log_trans: Tensor, log_obs: Tensor, length:
     p(z_1 | x) for log_init, p(z_{t-1}, z_t | x) for log_trans, summed over what log_trans is shared by."""
     chain = canonical(log_init, log_trans, log_obs, length)
     grad = torch.is_grad_enabled() and any(x.requires_grad for x in chain)
-    log_z = chain_op(*chain, grad)[0] if torch.compiler.is_compiling() else ChainSums.apply(*chain, grad, None)
+    log_z = chain_op(*chain, grad)[0] if torch.compiler.is_compiling() else SUMS[-1](*chain, grad, None)
     return log_z.view(batch_of(log_init, log_trans, log_obs, length))
 
 
@@ -48,7 +48,7 @@ def chain_log_prob_of_tokens(
     init, trans, _, full = canonical(log_init, log_trans, stand_in, length)
     table = log_table.T.contiguous()
     grad = torch.is_grad_enabled() and any(x.requires_grad for x in (init, trans, table))
-    return ChainSums.apply(init, trans, table, full, grad, tokens.expand(*batch, T).reshape(-1, T)).view(batch)
+    return SUMS[-1](init, trans, table, full, grad, tokens.expand(*batch, T).reshape(-1, T)).view(batch)
 
 
 def canonical(
@@ -125,6 +125,9 @@ class ChainSums(torch.autograd.Function):
         return init, trans, obs, None, None, None
 
 
+SUMS = [ChainSums.apply]  # the last one is asked
+
+
 def unused(name: str) -> str:
     """A name for an operator that no other module of this process has registered."""
     count = 0
@@ -187,7 +190,8 @@ def scaled_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: 
     shift = (shift.masked_fill_(past[RESCALE::RESCALE], 0) if ragged else shift).sum(0, dtype=torch.double)
     # the levels of the steps taken
     steps = level[:, 0].double() * end if n == 1 else level.T.masked_fill(past[1:], 0).sum(0, dtype=torch.double)
-    log_z = clear(top).sum((0, 2), dtype=torch.double) + shift + steps + (total / lift).log()
+    ends = total.double().log() - before[0, 0, :, 0].double().log()  # that is, over lift
+    log_z = clear(top).sum((0, 2), dtype=torch.double) + shift + steps + ends
     log_z = log_z.to(obs.dtype)
     log_z = log_z.masked_fill_(length == 0, 0) if ragged else log_z
 
@@ -200,14 +204,14 @@ def scaled_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: 
         return some, both((trans > -torch.inf).to(obs.dtype).transpose(0, 1))
 
     if not grad:
-        doubt = imprecise(before, step, after[:, 0], past, possible)
+        doubt = imprecise(before, step, room.factor[:T], after[:, 0], past, lift, possible)
         SPARE.append(room)
         return log_z, obs.new_empty(0), obs.new_empty(0), doubt  # no posteriors
 
     last = turn(after[:, 1])  # (T, B, K) the weight of element t and of all that follows, for each state
     state = before[:, 0] * last
     norm = state.sum(2, keepdim=True)
-    doubt = imprecise(before, step, norm, past, possible)
+    doubt = imprecise(before, step, room.factor[:T], norm, past, lift, possible)
     clear(state.div_(norm))
     links = clear(after[:, 0].clone())[:-1], clear(last.div_(norm))[1:], forth
     SPARE.append(room)

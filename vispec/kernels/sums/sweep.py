@@ -51,23 +51,26 @@ class Room:
 SPARE: list[Room] = []  # of each concurrent call one at most
 
 
-def imprecise(before: Tensor, step: Tensor, norm: Tensor, past: Tensor, possible) -> Tensor:
-    """The chains in which a sum is so small that what underflowed may matter to it, bool (B,).
+def imprecise(before: Tensor, step: Tensor, factor: Tensor, norm: Tensor, past: Tensor, lift: float, possible) -> Tensor:
+    """The chains in which a sum is so small that what underflowed may matter to it, a product or, lift times as much, a weight,
+    bool (B,).
 
     before: the sums (T, D, B, K). possible: factor and step of the sweep with 1 for all that is not impossible, asked for only
     if needed."""
-    (T, D, _, K), (n, G), real = before.shape, step.shape[:2], torch.finfo(before.dtype)
+    (T, _, _, K), (n, G), real = before.shape, step.shape[:2], torch.finfo(before.dtype)
     floor = 16 * real.tiny / real.eps
-    if before.numel() == 0 or torch.minimum(before.amin(), norm.amin()) >= floor:
+    least = torch.inf if before.numel() == 0 else float(torch.minimum(before.amin(), norm.amin()))
+    if least >= floor * lift:
+        return torch.zeros_like(past[0])
+    gates, links = possible()
+    if ((factor == 0) & (gates > 0)).any() or ((step == 0) & (links > 0)).any():
+        floor *= lift
+    elif least >= floor:
         return torch.zeros_like(past[0])
     doubt = ~((norm.sum(2) >= floor) | past).all(0)
-    if T == 1:
-        return doubt
-    nowhere = (step == 0).all(2).view(n, D, -1, K)  # states that no other leads to: their sum is 0, exactly
-    small = ~(before[1:] >= floor) & ~nowhere & ~past[1:, None, :, None]
-    if small.any():  # the same for states that no path of this chain reaches
-        factor, links = possible()
-        gates = factor.reshape(T, G, -1, K)
+    small = ~(before[1:] >= floor) & ~past[1:, None, :, None]
+    if T > 1 and small.any():  # unless no path of this chain reaches the state
+        gates = gates.reshape(T, G, -1, K)
         now, paths = gates[0], []
         for t in range(1, T):
             paths.append(torch.bmm(now, links[(t - 1) % n]))

@@ -1,13 +1,13 @@
 """The source text of kernels, taken from their files without importing them."""
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import walk_packages
 
-import vispec.kernels
+import vispec.kernels.native
 
 
 def kernel_source(module: str, names: Iterable[str]) -> str:
@@ -85,16 +85,32 @@ def definitions(module: str) -> tuple[str, dict[str, ast.stmt], tuple[tuple[str,
     registrations: list[tuple[str, ast.stmt]] = []
     for node in ast.parse(text).body:
         owner = registered_with(node)
-        if owner is not None and owner not in ("torch", "staticmethod"):
+        if owner is not None and owner not in ("torch", "staticmethod", "cache"):
             registrations.append((owner, node))
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
             table[node.name] = node
-        elif taken_later(node):
+        elif taken_later(node) or carried(node):
             continue
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             table |= {target.id: node for target in targets if isinstance(target, ast.Name)}
-    return text, table, tuple(registrations)
+    return text, table, tuple((owner if owner in table else given_to(node), node) for owner, node in registrations)
+
+
+def given_to(node: ast.stmt) -> str:
+    """`f` of a statement `OF_ANOTHER_FILE.append(f)`."""
+    match node:
+        case ast.Expr(value=ast.Call(args=[ast.Name(id=name)])):
+            return name
+    return ""
+
+
+def carried(node: ast.stmt) -> tuple[str, str] | None:
+    """Name and file of `NAME = cpp(file)`: C++ text, which emitted modules carry behind their class."""
+    match node:
+        case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id="cpp"), args=[ast.Constant(str(file))])):
+            return name, file
+    return None
 
 
 def registered_with(node: ast.stmt) -> str | None:
@@ -140,9 +156,50 @@ def is_block(text: str) -> bool:
     return line.startswith(("def ", "class ", "@"))
 
 
+def native_kernels(kernels: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The kernels in C++ that take over from some of these, or from what they use: `LIST.append(kernel)`, LIST being theirs."""
+    read = {
+        (module, part) for module, name in with_borrowed(kernels) for node in needed(module, [name]) for part in names_in(node)
+    }
+    files = [module.name for module in walk_packages(vispec.kernels.native.__path__, "vispec.kernels.native.")]
+    found = [(file, owner, given_to(node)) for file in files for owner, node in appended(file)]
+    return [(file, kernel) for file, owner, kernel in found if (imports(file)[owner], owner) in read]
+
+
+def appended(module: str) -> Iterator[tuple[str, ast.stmt]]:
+    """The statements `LIST.append(...)` of a file with LIST of another."""
+    for node in ast.parse(path_of(module).read_text(encoding="utf-8")).body:
+        owner = registered_with(node) if isinstance(node, ast.Expr) else None
+        if owner in imports(module):
+            yield owner, node
+
+
+def native_texts(kernels: Iterable[tuple[str, str]]) -> list[str]:
+    """The C++ texts of kernels, as assignments."""
+    files = dict.fromkeys(path_of(module) for module, _ in kernels)
+    found = [(file, carried(node)) for file in files for node in ast.parse(file.read_text(encoding="utf-8")).body]
+    texts = [(each[0], file.with_name(f"{each[1]}.cpp").read_text(encoding="utf-8")) for file, each in found if each]
+    return [f'{name} = r"""{text}"""' for name, text in texts]
+
+
+def imports_of(kernels: Iterable[tuple[str, str]]) -> list[str]:
+    """Import statements of the standard library that kernels, and those that they borrow, need besides torch."""
+    lines = set[str]()
+    for module, name in with_borrowed(kernels):
+        used = frozenset[str]().union(*map(names_in, needed(module, [name])))
+        for node in ast.parse(path_of(module).read_text(encoding="utf-8")).body:
+            match node:
+                case ast.Import(names):
+                    lines |= {f"import {each.name}" for each in names if each.name in used - {"torch"}}
+                case ast.ImportFrom(str(origin), names) if origin.partition(".")[0] not in ("torch", "vispec"):
+                    lines |= {f"from {origin} import {each.name}" for each in names if each.name in used}
+    return sorted(lines, key=lambda line: (line.startswith("from"), line))
+
+
 def kernel_texts(kernels: Iterable[tuple[str, str]]) -> list[str]:
     """Source of every kernel, and of those that it borrows, a file's kernels together."""
     by_module: dict[str, list[str]] = {}
     for module, name in with_borrowed(kernels):
         by_module.setdefault(module, []).append(name)
-    return [kernel_source(module, sorted(names)).strip("\n") for module, names in sorted(by_module.items())]
+    order = sorted(by_module, key=lambda module: (".native." in module, module))  # they register with what they replace
+    return [kernel_source(module, sorted(by_module[module])).strip("\n") for module in order]

@@ -27,6 +27,7 @@ from vispec.train.setup.choose import noiseless, restarts, second_order
 from vispec.train.setup.distributed import Group, choose_device
 from vispec.train.setup.given import Values, by_chance, fix, stored_params, written
 from vispec.train.setup.job import Job
+from vispec.train.setup.native import decided
 from vispec.train.setup.optimisers import make_optimiser, trained
 from vispec.train.setup.same import data_files, same, same_data
 from vispec.train.setup.settings import GRADUAL, Settings, read_settings
@@ -101,6 +102,8 @@ def prepare(request: Request, group: Group, reporter: Reporter) -> tuple[Run, Jo
     if request.still or not moves(module, model):
         none = {"optimizer": "adam", "epochs": None, "least": None, "patience": None, "restarts": 1}
         settings = settings.model_copy(update=none)
+    native = group.pick(decided(type(module), settings.native, device.type, reporter.say) if group.main else None)
+    settings = settings.model_copy(update={"native": native})
     train, valid = in_precision(settings, train, valid)
     _rehearse(module, model, settings, request.settings, train.num_rows)
     run = _new_run(request, model, settings, train, text, group, taken)

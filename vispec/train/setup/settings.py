@@ -62,7 +62,8 @@ class Settings(BaseModel):
     the shape in which it falls to `decay_to` times its value. average: of which parameters the mean counts, of the last
     `average_over` epochs or, by that weight, of all steps. patience: epochs without improvement before a fit stops. least:
     epochs after which it may once its objective is flat; None where that ends no fit. cycles: how often annealing runs, from
-    its start each time. valid: the fraction of rows held out, or 0. save_every: seconds between checkpoints.
+    its start each time. valid: the fraction of rows held out, or 0. save_every: seconds between checkpoints. native: whether
+    kernels in C++ are used; "auto" until that is decided.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -91,6 +92,7 @@ class Settings(BaseModel):
     anneal: tuple[Anneal, ...] = ()
     cycles: Count = 1
     precision: Precision | None = None
+    native: Literal["auto", "on", "off"] = "auto"
 
     def phase(self, step: int, steps: int) -> int:
         """Where annealing is at step `step` of `steps`: it starts again with each of the cycles."""
@@ -153,7 +155,7 @@ class Settings(BaseModel):
 
 
 PARTS = frozenset({"options", "decay_to", "average_over", "tokens"})  # of what one entry says
-OWN = frozenset({"least", "device", "threads", "save_every"})  # no entries
+OWN = frozenset({"least", "device", "threads", "save_every", "native"})  # no entries
 KEYS = tuple(name for name in Settings.model_fields if name not in PARTS | OWN)
 """What `--set` may be called, and a `fit:` entry about training."""
 

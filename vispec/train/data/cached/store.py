@@ -18,10 +18,10 @@ import numpy as np
 import pyarrow as pa
 from filelock import FileLock
 
+from vispec.kernels.native.library import cache_folder
 from vispec.train.data.cached.mapped import Mapped, Pages
 from vispec.train.data.columns import Array
 from vispec.train.data.diagnostics import DataDiagnostic, DataError
-from vispec.verify.beside import cache_folder
 
 ROWS, WORDS, META = "rows.arrow", ".words.arrow", "meta.json"
 PART = ".part"  # ends the name of a folder that is being written
