@@ -32,8 +32,7 @@ SPEC = re.compile(r"```vispec\n# (\w+)\.vispec\n(.*?)```", re.S)
 def methods(spec: str, names: list[str]) -> str:
     """These methods of the module emitted for specs/<spec>.vispec, in the order of `names`, not indented."""
     text = compile_spec(Source.read(ROOT / "specs" / f"{spec}.vispec"))
-    module = ast.parse(text).body[-1]
-    assert isinstance(module, ast.ClassDef)
+    module = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)][-1]
     lines = text.splitlines()
     found = {
         node.name: lines[(node.decorator_list or [node])[0].lineno - 1 : node.end_lineno]
