@@ -17,10 +17,10 @@ COMMA = r"^\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*$"
 
 def check_quotes(file: DataFile, delimiter: str) -> None:
     """D105 where a quote that opens a cell is not closed at its end: Arrow makes one cell of all rows up to the next one."""
-    with file.open() as stream, io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
-        if not any('"' in line for line in text):
+    with file.open() as stream:
+        if not any(b'"' in block for block in iter(lambda: stream.read(1 << 20), b"")):
             return
-        text.seek(0)
+    with file.open() as stream, io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
         lines: list[str] = []  # of the record that is being read
 
         def kept() -> Iterator[str]:
