@@ -35,6 +35,8 @@ class Distribution:
     productions: of a law on parses or stretches, `productions(params, name, longest)` builds the logarithms of its tables, such
            as a grammar's rules, by name, over axes of their own (a parent and its two children), which it gives too; longest:
            that of the lengths of stretches. The sum over all values is their structure's.
+    spans: of a law on trees of labelled stretches, `spans(params, first, last, label)` builds the score of each label over each
+           stretch, on these axes; the sum over all trees normalises it.
     path: `path(noise, **params)` builds a draw with a gradient of noise(kind), "normal" or "uniform" numbers.
     divergences: prior → `(q's params, p's params)` that builds KL(q ‖ p) of a guide of this law where torch's is not wanted.
     kernel: name of the function in the entry's module, `log_prob(value, *params)`, copied into the emitted module by
@@ -85,6 +87,7 @@ class Distribution:
     chained: Callable[..., Any] | None = None
     elements: tuple[str, ...] = ()
     productions: Callable[..., Any] | None = None
+    spans: Callable[..., Any] | None = None
     path: Callable[..., Any] | None = None
     divergences: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     kernel: Callable[..., Any] | None = None
@@ -110,7 +113,7 @@ class Distribution:
     @property
     def structured(self) -> bool:
         """Whether it is on the values of a structure, which sums, draws and scores them."""
-        return any((self.potentials, self.productions, self.chained))
+        return any((self.potentials, self.productions, self.spans, self.chained))
 
     def takes_logits(self, name: str, form: str) -> bool:
         """Whether torch takes a param that is in this form as `logits`."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vispec.kernels.sums.algebra import maximum, sampled
 from vispec.kernels.sums.logsum import log_sum_exp
-from vispec.kernels.trees.grammar import grammar_by, grammar_log_prob, grammar_sample, grammar_total
+from vispec.kernels.trees.grammar import decide_grammar, grammar_by, grammar_log_prob, grammar_total
 
 S, P = 2, 2
 Parse = tuple[tuple[tuple[int, int, int], ...], tuple[int, ...], int]  # rules used, preterminals, the symbol on top
@@ -67,6 +67,42 @@ def test_sum_and_gradients(by, scale: float, holes: float):
             torch.testing.assert_close(a, b.nan_to_num(), rtol=1e-7, atol=1e-9)
 
 
+def phrases(n: int) -> dict[Parse, tuple[tuple[int, int, int], ...]]:
+    """Of each parse the stretches of two elements at least: first and last element, symbol."""
+
+    def walk(used: list[tuple[int, int, int]], start: int, label: int) -> tuple[int, list[tuple[int, int, int]]]:
+        if label >= S:
+            return start + 1, []
+        _, left, right = used.pop(0)
+        middle, one = walk(used, start, left)
+        end, other = walk(used, middle, right)
+        return end, [(start, end - 1, label), *one, *other]
+
+    return {each: tuple(walk([*each[0]], 0, each[2])[1]) for each in parses(n)}
+
+
+@pytest.mark.parametrize("by", [grammar_log_prob, lambda *given: grammar_by(log_sum_exp, *given)])
+@pytest.mark.parametrize(("scale", "holes"), [(1, 0), (20, 0.2), (100, 0.2), (0, 0.3)])
+def test_scores_besides(by, scale: float, holes: float):
+    """A score for each symbol over each stretch, -inf where it may not stand."""
+    root, rule, seen = random(1, 0, 0)
+    drawn = scale * torch.randn(3, 4, 4, S, dtype=torch.float64)
+    over = drawn.masked_fill(torch.rand(drawn.shape) < holes, -torch.inf).requires_grad_()
+    found = by(root, rule, seen, torch.tensor(LENGTHS), over)
+    each = [(scores(n, root, rule, seen[row]) + beside(over[row], n)).logsumexp(0) for row, n in enumerate(LENGTHS[:2])]
+    wanted = torch.stack([*each, found[2].detach()])
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
+    for row in (wanted > -torch.inf).nonzero()[:, 0].tolist():
+        given = (root, rule, seen, over)
+        got, expected = (torch.autograd.grad(each[row], given, retain_graph=True) for each in (found, wanted))
+        for a, b in zip(got, expected, strict=True):
+            torch.testing.assert_close(a, b.nan_to_num(), rtol=1e-7, atol=1e-9)
+
+
+def beside(over: Tensor, n: int) -> Tensor:
+    return torch.stack([sum(over[each] for each in found) for found in phrases(n).values()])  # type: ignore[misc]
+
+
 def test_number_of_parses():
     """At scores of zero Z is how many there are: Catalan's number times the labels."""
     zeros = [torch.zeros(shape, dtype=torch.float64) for shape in ((3,), (3, 5, 5), (1, 8, 2))]
@@ -89,7 +125,7 @@ def test_best_parse():
 def test_samples():
     root, rule, seen = (each.detach() for each in random(1.0, 0.0, 1))
     every = scores(3, root, rule, seen[0]).softmax(0)
-    drawn = grammar_sample(root, rule, seen[:1, :3].expand(4000, 3, P))
+    drawn = decide_grammar(root, rule, seen[:1, :3].expand(4000, 3, P), None, "sample")[..., 0]
     marginal = torch.stack([every[[tags[i] == 1 for _, tags, _ in parses(3)]].sum() for i in range(3)])
     torch.testing.assert_close(drawn.double().mean(0), marginal, atol=0.04, rtol=0)
     value = grammar_by(sampled, root, rule, seen)

@@ -42,8 +42,8 @@ def test_verified(tmp_path: Path):
 @pytest.mark.parametrize(
     ("old", "new", "code"),
     [
-        ("latent t", "partial t", "V307"),
-        ("parse[i, NT, PT]", "parse[i, NT]", "V302"),
+        ("latent t", "given t", "V015"),
+        ("parse[i, NT, PT]", "parse[i, NT]", "V410"),
         ("real[NT + PT, NT + PT]", "real[NT, NT]", "V409"),
     ],
 )

@@ -193,7 +193,9 @@ def answer(found: Found, rows: Rows, query: str) -> list[dict[str, Any]]:
         told = rows.distributions(summed)
     elif query == "pairs":
         told = rows.pairs(summed)
-    elif query in ("tree", "stretches"):
+    elif query.startswith("tree"):
+        told = rows.parses(summed)
+    elif query == "stretches":
         told = [
             {name: nodes_of(value[row]) for name, value in summed.items()}
             for row in range(len(next(iter(summed.values()), ())))
@@ -214,7 +216,7 @@ def answer(found: Found, rows: Rows, query: str) -> list[dict[str, Any]]:
 
 
 def nodes_of(tree: torch.Tensor) -> list[Any]:
-    """The nodes of one parse in preorder, or the stretches of one sequence: first element, last element, label."""
+    """The stretches of one sequence: first element, last element, label."""
     if tree.dim() > 2:
         return [nodes_of(each) for each in tree]
     return [node for node in tree.tolist() if node[0] >= 0]

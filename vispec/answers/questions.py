@@ -12,6 +12,7 @@ QUERIES = (
     "entropy",
     "pairs",
     "tree",
+    "tree(sample)",
     "stretches",
     "boundaries",
     "kl(RUN)",

@@ -107,7 +107,7 @@ class Aligned:
     def probabilities(self, name: str, value: Any) -> list[tuple[str, Sequence[float]]] | None:
         """(element, probabilities of its values) where they are such; the element is empty where there is one alone."""
         node = self.node(name)
-        if node is None or node.type.shape or node.type.domain not in (*FINITE_DOMAINS, "count"):
+        if node is None or node.type.shape or node.type.domain not in (*FINITE_DOMAINS, "count", "parse"):
             return None
         found = list(_leaves(value, len(inner := self.inner(node))))
         if not found or not all(isinstance(leaf, list) and all(isinstance(p, float) for p in leaf) for _, leaf in found):
@@ -123,7 +123,8 @@ class Aligned:
     def named(self, name: str, found: Sequence[float]) -> str:
         """Probabilities beside their values; of many, the largest."""
         node, many = self.node(name), len(found) > MOST
-        target = None if node is None or node.type.plate is None else self.words(node.type.plate)
+        points = node is not None and node.type.plate is not None and node.type.domain != "parse"
+        target = self.words(str(node.type.plate)) if node is not None and points else None
         names = target or self.labels.get(name, ())
         shown = sorted(range(len(found)), key=lambda i: -found[i])[:SOME] if many else range(len(found))
         called = [plain(str(names[i])) if i < len(names) else str(i) for i in shown]

@@ -104,6 +104,9 @@ class Frame:
         site = self.site(variable)
         assert isinstance(site, Site)
         found: Node = Input(variable.name, site.order, site.kind, "batch")
+        if variable.type.domain == "parse":
+            told = self.as_told(variable)
+            found = build.pick(told, {told.order[-1]: 0})
         neutral = MISSING.get(variable.type.domain, 0)
         number = Const(float(neutral)) if site.kind == "real" else Const(int(neutral))
         if variable.type.domain in MISSING:
@@ -112,6 +115,11 @@ class Frame:
         if variable.role == "partial":
             found = build.where(self.observed(variable), found, number)
         return self.named(found, variable.name)
+
+    def as_told(self, variable: Variable) -> Input:
+        """A parse in the data, at each element as many numbers as its type has stored."""
+        order = (*map(self.plate, element_plates(variable)), *self.axes(variable.type.stored))
+        return Input(variable.name, order, "int", "batch")
 
     def observed(self, variable: Variable) -> Node:
         """Which cells of a partial variable the data has."""

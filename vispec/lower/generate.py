@@ -77,6 +77,14 @@ class Generator:
     def keep(self, variable: Variable, value: Node) -> None:
         self.values[variable.name] = self.held[site_of(self.frame, variable)] = self.frame.named(value, variable.name)
 
+    def keep_parse(self, variable: Variable) -> None:
+        """Of a parse that is observed all that data tell; what reads it, and of a latent all, is an element's own label."""
+        told = self.values[variable.name]
+        own = self.frame.named(build.pick(told, {self.frame.as_told(variable).order[-1]: 0}), variable.name)
+        self.held[site_of(self.frame, variable)] = own
+        if variable.role == "latent":
+            self.values[variable.name] = own
+
     def add(self, variable: Variable) -> None:
         """A variable, with all those that need each other's past elements."""
         if variable.role == "given":
@@ -85,6 +93,8 @@ class Generator:
         group = self.together(variable)
         if is_structure(variable):
             self.keep(variable, decided_structure(self.frame, variable, self.law(variable), self.read_again(variable)))
+            if variable.type.stored:
+                self.keep_parse(variable)
         elif variable.type.along is not None:
             self.keep(variable, decided_labels(self.frame, variable, self.law(variable), self.read_again(variable)))
         elif (tree := self.tree_of(group)) is not None:
@@ -241,7 +251,8 @@ class Generator:
         outputs, orders = dict[str, Node](), dict[str, tuple[Axis, ...]]()
         for name, value in self.values.items():
             variable = model.variable[name]
-            orders[name] = (*map(frame.plate, element_plates(variable)), *frame.shape(variable.type))
+            shape = variable.type.stored if variable.role != "latent" else variable.type.shape
+            orders[name] = (*map(frame.plate, element_plates(variable)), *frame.axes(shape))
             ends = value if variable.role == "given" else up_to_the_ends(value, orders[name], variable.role == "latent")
             outputs[name] = value if ends is value else frame.named(ends, f"{name}_padded")
         for plate in model.plates:

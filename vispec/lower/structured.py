@@ -13,6 +13,7 @@ from vispec.program import build
 from vispec.program.axis import Axis, ordered
 from vispec.program.node import Call, Carried, Input, Loop, Node, Part, Site, Zeros
 from vispec.structures.calls import lengths_of
+from vispec.structures.entry import StructureKind
 
 KERNELS = "vispec.kernels.trees.tree"
 LABELS = "vispec.kernels.sums.linear_chain"
@@ -24,13 +25,16 @@ def decided_structure(f: Frame, variable: Variable, law: Law, read: bool) -> Nod
     assert isinstance(law, DrawLaw)
     plate, (state,) = group.plate, group.states
     plates = tuple(map(f.plate, variable.plates))
-    if (grammar := structured.productions(f, variable, law)) is not None:
-        tables, own = grammar
-        given = [(table, tuple(axis for axis in own if axis in table.axes), "") for table in tables.values()]
+    found = structured.parts(f, variable, law)
+    rule = Input("rule", (), "real", "argument") if variable.role != "latent" else "sample"
+    if variable.type.stored:
+        return decided_parse(f, variable, found, entry, rule)
+    if found.whole:
+        given = [(table, tuple(axis for axis in found.hidden if axis in table.axes), "") for table in found.scores.values()]
         nothing = (Zeros((*plates, plate, state)), (plate, state), "")
         arguments, settings = (*given, nothing, *lengths_of(plate)), entry.settings(group.shape)
         return Part(Call("kernel", entry.decide, arguments, (((plate,), "int"),), settings), 0)
-    scores = structured.potentials(f, variable, law)
+    (scores,) = found.scores.values()
     scores = Zeros((*plates, plate, state)) if not scores.axes else build.spread(scores, (*plates, plate, state))
     lengths: tuple[tuple[Node, tuple[Axis, ...], str], ...] = ()
     settings = (("read", read),)
@@ -38,9 +42,22 @@ def decided_structure(f: Frame, variable: Variable, law: Law, read: bool) -> Nod
         lengths = ((plate.lengths, (), "length"),)
     else:
         settings = (("length", None), *settings)
-    rule = Input("rule", (), "real", "argument") if variable.role != "latent" else None
-    settings = (*settings, ("rule", "sample" if rule is None else rule), *entry.settings(group.shape))
+    settings = (*settings, ("rule", rule), *entry.settings(group.shape))
     call = Call("kernel", entry.decide, ((scores, (plate, state), ""), *lengths), (((plate,), "int"),), settings)
+    return Part(call, 0)
+
+
+def decided_parse(f: Frame, variable: Variable, found: structured.Parts, entry: StructureKind, rule: Node | str) -> Node:
+    """A parse by the rule, as data tell it; of a latent drawn."""
+    plate = f.plate(str(variable.type.plate))
+    plates, told = tuple(map(f.plate, variable.plates)), f.as_told(variable).order[-1]
+    own = {"root": found.hidden[:1], "rule": found.hidden, "spans": (plate, *found.hidden, found.state)}
+    given = tuple((build.spread(each, (*plates, *own[name])), own[name], "") for name, each in found.scores.items())
+    given += ((Zeros((*plates, plate, found.state)), (plate, found.state), ""),)
+    settings: tuple[tuple[str, object], ...] = (("rule", rule),)
+    if plate.lengths is None:
+        settings = (("length", None), *settings)
+    call = Call("kernel", entry.decide, (*given, *lengths_of(plate, "length")), (((plate, told), "int"),), settings)
     return Part(call, 0)
 
 

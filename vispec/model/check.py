@@ -126,10 +126,10 @@ class _Checker:
                 symbol.type = type_of_stretches(self.scope, self.scope.stretches[symbol.name], symbol.plates)
             elif isinstance(symbol.node, t.Variable):
                 symbol.type = read_type(self.scope, symbol.node.type, "variable", symbol.plates)
-                if symbol.type is not None and symbol.type.domain == "parse" and symbol.node.role != "latent":
-                    message = f"a parse is latent, and `{symbol.name}` is {symbol.node.role}, which is not compiled"
-                    help = "declare it as `latent`; the data have the elements"
-                    self.scope.problems.add("V307", symbol.node.type.span, message, "in the data", help=help)
+                if symbol.type is not None and symbol.type.domain == "parse" and symbol.node.role == "given":
+                    message = f"a parse has a law, and `{symbol.name}` is given, which is not compiled"
+                    help = "declare it as `observed`, with a law; what stands inside the plate reads the labels of its elements"
+                    self.scope.problems.add("V307", symbol.node.type.span, message, "given", help=help)
                     symbol.type = None
                 if symbol.type is not None and symbol.type.along is not None:
                     self._stand_along(symbol, symbol.type.along)

@@ -41,7 +41,8 @@ class Type:
 
     card: how many values a finite scalar takes: K for category[K], the vocabulary for token[V], 2 for bit; for index[p] the
           size of plate p, None where p is ragged.
-    plate: p of index[p], tree[p], parse[p, NT, PT], of which card is PT and symbols NT, and of stretches of p, card labels.
+    plate: p of index[p], tree[p], parse[p, NT, PT], of which card is PT and symbols NT, of parse[p, L], whose card is L and has no
+           symbols apart, and of stretches of p, card labels.
     low, high: ends of a parameter's index range, real[-50..50]; its event shape is then (high - low + 1,).
     star: a sequence of such elements along a plate (`token[V]*`); `over` names the plate once that is known.
     labels: of a category whose values the spec names, in their order.
@@ -70,13 +71,21 @@ class Type:
 
     @property
     def support(self) -> str:
-        """What a law on it is a law on: its domain, or the labels of a plate together."""
+        """What a law on it is a law on: its domain, or the labels of a plate together; of parses by whether phrases have
+        symbols of their own."""
+        if self.domain == "parse" and self.symbols is None:
+            return "spans"
         return self.domain if self.along is None else "labels"
+
+    @property
+    def stored(self) -> tuple[Dim, ...]:
+        """The shape of what data have at one element: its event's; of a parse four numbers (kernels/trees/brackets.py)."""
+        return (4,) if self.domain == "parse" else self.shape
 
     @property
     def whole(self) -> bool:
         """Whether a law is on the values of all elements of a plate together."""
-        return self.support in WHOLE_DOMAINS | {"labels"}
+        return self.domain in WHOLE_DOMAINS or self.along is not None
 
     def __str__(self) -> str:
         if self.along is not None:
@@ -90,7 +99,9 @@ class Type:
         elif self.domain in ("index", "tree"):
             inner = str(self.plate)
         elif self.domain == "parse":
-            inner = f"{self.plate}, {self.symbols}, {self.card}"
+            inner = ", ".join(
+                map(str, (self.plate, self.symbols, self.card) if self.symbols is not None else (self.plate, self.card))
+            )
         elif self.domain == "segments":
             return f"{self.element} by stretches of {self.plate}"
         elif self.domain == "cholesky":

@@ -32,9 +32,9 @@ def domains() -> Mapping[str, Mapping[str, Option]]:
     }
 
 
-def fewest(domain: str) -> int:
-    """How many elements a value of a structure's type has at least; 0 of other types."""
-    return max((entry.fewest for entry in structures().values() if entry.domain and entry.domain == domain), default=0)
+def fewest(support: str) -> int:
+    """How many elements a value of a structure's type has at least, by what laws on it are on; 0 of other types."""
+    return max((entry.fewest for entry in structures().values() if entry.domain and entry.domain == support), default=0)
 
 
 def sums() -> Mapping[str, Callable[..., Any]]:

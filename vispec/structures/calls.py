@@ -14,6 +14,10 @@ ONCE = Axis("once", "plate", Size.of(1))
 """One element for all along a chain."""
 
 
+Given = tuple[tuple[Node, tuple[Axis, ...], str], ...]
+"""Arguments of a kernel, with their own axes and, of those that are given by name, that."""
+
+
 def state_of(axes: tuple[Axis, ...], hint: str = "") -> Axis:
     """One axis for joint states; itself where there is one alone."""
     return axes[0] if len(axes) == 1 else Axis(hint or "_".join(axis.hint for axis in axes), "values", None, None, None, axes)
@@ -24,9 +28,11 @@ def lengths_of(plate: Axis, name: str = "") -> tuple[tuple[Node, tuple[Axis, ...
     return () if plate.lengths is None else ((plate.lengths, (), name),)
 
 
-def kernel(node: Structure, plain: str, total: str, given: list[tuple[Node, tuple[Axis, ...]]], plate: Axis) -> Node:
-    """The kernel's call: own axes last, under the structure's algebra."""
-    arguments = tuple((each, own, "") for each, own in given) + lengths_of(plate)
+def kernel(
+    node: Structure, plain: str, total: str, given: list[tuple[Node, tuple[Axis, ...]]], plate: Axis, more: Given = ()
+) -> Node:
+    """The kernel's call: own axes last, under the structure's algebra. more: arguments by name."""
+    arguments = tuple((each, own, "") for each, own in given) + lengths_of(plate) + more
     if node.algebra == "total":
         return Part(Call("kernel", total, ((TOTAL, (), ""), *arguments), (((), "real"),), node.settings), 0)
     return Part(Call("kernel", plain, arguments, (((), "real"),), node.settings), 0)

@@ -66,9 +66,9 @@ class StructureKind:
 
     Of a structure that is a type: domain: that type's. options: what a law on it may say of its values; an entry recognises
     those that it knows. number: the logarithm of how many values there are over a plate. valid: whether a value in the data
-    is one. fewest: elements without which there is no value. decide: the kernel that finds a value by a rule. settings:
-    what kernels are told. holds: whether a value, as plain numbers, is one by the definition of options that are the
-    entry's own, for brute force."""
+    is one. score: of parts by name, the score of one that data tell as its kernels have it. fewest: elements without which
+    there is no value. decide: the kernel that finds a value by a rule. settings: what kernels are told. holds: whether a value,
+    as plain numbers, is one by the definition of options that are the entry's own, for brute force."""
 
     name: str
     recognises: Callable[[Group], bool]
@@ -86,6 +86,7 @@ class StructureKind:
     options: Mapping[str, Option] = field(default_factory=dict)
     number: Callable[[Axis, Shape], Node] | None = None
     valid: Callable[[Node, Axis, Shape], Node] | None = None
+    score: Callable[[Group, Mapping[str, Node], Node], Node] | None = None
     fewest: int = 0
     decide: str = ""
     holds: Callable[[tuple[int, ...], Shape], bool] | None = None

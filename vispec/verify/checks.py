@@ -112,6 +112,7 @@ def check_observed_marginals(trial: Trial) -> Check:
                 known = row.values.get(cell, row.parts.get(cell))
                 if known is not None and bool(trial.log_prob[index] > -torch.inf):
                     found = got[variable.name][index][cell[1]]
+                    known = known[:, 0] if variable.type.domain == "parse" else known  # of parts of one, labels of elements
                     heads = known.long().reshape(-1)
                     certain = torch.nn.functional.one_hot(heads.clamp(min=0), found.shape[-1]).double()
                     here = found.reshape(-1, found.shape[-1])[: len(heads)]

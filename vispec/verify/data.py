@@ -9,7 +9,8 @@ from vispec.model.extent import element_plates
 from vispec.model.model import Model, Plate, Variable
 from vispec.model.types import INTEGER_DOMAINS, Type
 from vispec.structures import fewest
-from vispec.verify.oracle.row import Place, Row, in_data, measure, place_of, read_row, shape_of, without_data
+from vispec.verify.oracle.parses import random_parse
+from vispec.verify.oracle.row import Place, Row, in_data, labels_of, measure, place_of, read_row, shape_of, without_data
 from vispec.verify.oracle.trees import options_of, random_tree
 
 Batch = dict[str, Tensor]
@@ -72,6 +73,9 @@ def with_rubbish(model: Model, sizes: Mapping[str, int], batch: Batch, generator
                     place[: len(heads)] = torch.where(there, heads, place[: len(heads)])
                     seen[b][cell[1]][: len(heads)] = there
                     continue
+                if variable.type.domain == "parse":
+                    _keep_parse(variable, batch, (b, *cell[1]), frame.heads(variable, cell), fresh, seen)
+                    continue
                 if known:
                     fresh[b][cell[1]] = frame.values[cell].to(fresh.dtype)
                 seen[b][cell[1]] = known
@@ -79,6 +83,17 @@ def with_rubbish(model: Model, sizes: Mapping[str, int], batch: Batch, generator
         if variable.role == "partial":
             result[f"{variable.name}_observed"] = seen
     return result
+
+
+def _keep_parse(variable: Variable, batch: Batch, at: tuple[int, ...], count: int, fresh: Tensor, seen: Tensor) -> None:
+    """What the batch tells of a parse's elements, but for labels of elements that it does not."""
+    told, place = batch[variable.name][at][:count], fresh[at]
+    place[:count, 1:] = told[:, 1:]
+    there = (
+        batch[f"{variable.name}_observed"][at][:count] if variable.role == "partial" else torch.ones(count, dtype=torch.bool)
+    )
+    seen[at][:count] = there
+    place[:count, 0] = torch.where(there, told[:, 0], place[:count, 0])
 
 
 def take(model: Model, batch: Mapping[str, Tensor], rows: Tensor) -> Batch:
@@ -143,7 +158,7 @@ def _random_lengths(
         elif plate.ragged:
             outer, least = (
                 without_data(model, plate.inside),
-                max(shortest, *(fewest(v.type.domain) for v in model.variables if v.type.plate == plate.name), 0),
+                max(shortest, *(fewest(v.type.support) for v in model.variables if v.type.plate == plate.name), 0),
             )
             length = torch.zeros((rows, *(extent[p] for p in outer)), dtype=torch.int64)
             for b in range(rows):
@@ -181,6 +196,11 @@ def _values(model: Model, variable: Variable, frames: list[Row], extent: Mapping
             if variable.type.domain == "tree":
                 heads = random_tree(frame.heads(variable, cell), generator, options_of(variable))
                 tensor[(b, *cell[1])][: len(heads)] = heads
+                continue
+            if variable.type.domain == "parse":
+                count, partly = frame.heads(variable, cell), variable.role == "partial"
+                found = random_parse(count, *labels_of(variable.type, sizes), generator, partly)
+                tensor[(b, *cell[1])][:count] = found
                 continue
             card = _card(frame, variable.type, place_of(model, variable, cell))
             value = _draw(variable.type, shape_of(variable.type, sizes), card, sizes, generator)

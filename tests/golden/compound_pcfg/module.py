@@ -46,11 +46,14 @@ from torch.nn import functional as F
 # told.queries: logs_of
 # told.queries: mean_where
 # told.queries: ranked
+# trees.brackets: algebra_of
+# trees.brackets: counted
+# trees.brackets: told_of
+# trees.grammar: decide_grammar
 # trees.grammar: divided
 # trees.grammar: grammar_by
 # trees.grammar: grammar_gradient
 # trees.grammar: grammar_log_prob
-# trees.grammar: grammar_sample
 # trees.grammar: grammar_save
 # trees.grammar: grammar_shapes
 # trees.grammar: grammar_sums
@@ -60,12 +63,15 @@ from torch.nn import functional as F
 # trees.grammar: leaf_tables
 # trees.grammar: nothing
 # trees.grammar: outside_pass
+# trees.grammar: raised
 # trees.grammar: rows
 # trees.grammar: rows_of
 # trees.grammar: times
 # trees.grammar: ways
+# trees.grammar: within
 # trees.phrases: Phrased
 # trees.phrases: best_parse
+# trees.phrases: one_parse
 # vectors: NormalVectorLogProb
 # vectors: normal_vector_log_prob
 # vectors: standard_normal_vector_log_prob
@@ -255,15 +261,16 @@ class CompoundPcfg(nn.Module):
 
         query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
         "sample", a draw; "entropy", in nats, of each value and of all together.
-        "tree": the best parse, its nodes in preorder, each by first element, last element and label.
+        "tree": the best parse, its nodes in preorder: first element, last element, label; "tree(sample)", a drawn one.
         t: parse[i, NT, PT], (sentence, i).
         z: real[Z], (sentence).
         """
         batch = with_room(batch)
         if query.startswith("kbest("):
             raise ValueError("the k best parses are not told by their preterminals; queries are marginals, mode, tree, sample, entropy, kl")
-        if query == "tree":
-            return {"t": best_parse(self.tilted, batch, *self.unknowns(batch), "t")}
+        if query in ("tree", "tree(sample)"):
+            rule = "mode" if query == "tree" else "sample"
+            return {"t": best_parse(self.tilted, batch, *self.unknowns(batch), "t", rule)}
         zeros, inside = self.unknowns(batch)
         found = ask(self, batch, query, zeros, inside)
         return found | self.guides(batch)
@@ -278,10 +285,11 @@ class CompoundPcfg(nn.Module):
         difference = rules_rule - log_sum_t_right[:, :, None, None]  # (sentence, t_parent, t_left, t_right)
         log_rules_root = rules_root_raw.log_softmax(-1)  # (sentence, NT)
         value = self.one.new_zeros(n, i_size, self.PT)  # (sentence, i, PT)
-        t = grammar_sample(log_rules_root, difference, value, lengths["i"])  # (sentence, i)
+        t = decide_grammar(log_rules_root, difference, value, length=lengths["i"], rule='sample')  # (sentence, i, 4)
+        t_2 = t[:, :, 0]  # (sentence, i)
         inside_i = torch.arange(i_size, device=self.one.device) < lengths["i"][:, None]  # (sentence, i)
-        t_padded = torch.where(inside_i, t, 0)  # (sentence, i)
-        word = self.word(t, z[:, None])  # (sentence, i, V)
+        t_padded = torch.where(inside_i, t_2, 0)  # (sentence, i)
+        word = self.word(t_2, z[:, None])  # (sentence, i, V)
         x = decide(torch.distributions.Categorical(logits=word).expand((n, i_size)), rule, False)  # (sentence, i)
         x_padded = up_to_the_ends(x, inside_i)  # (sentence, i)
         return {"z": z, "t": t_padded, "x": x_padded, "x_len": lengths["i"]}

@@ -36,11 +36,14 @@ from torch import Tensor, nn
 # told.queries: logs_of
 # told.queries: mean_where
 # told.queries: ranked
+# trees.brackets: algebra_of
+# trees.brackets: counted
+# trees.brackets: told_of
+# trees.grammar: decide_grammar
 # trees.grammar: divided
 # trees.grammar: grammar_by
 # trees.grammar: grammar_gradient
 # trees.grammar: grammar_log_prob
-# trees.grammar: grammar_sample
 # trees.grammar: grammar_save
 # trees.grammar: grammar_shapes
 # trees.grammar: grammar_sums
@@ -50,12 +53,15 @@ from torch import Tensor, nn
 # trees.grammar: leaf_tables
 # trees.grammar: nothing
 # trees.grammar: outside_pass
+# trees.grammar: raised
 # trees.grammar: rows
 # trees.grammar: rows_of
 # trees.grammar: times
 # trees.grammar: ways
+# trees.grammar: within
 # trees.phrases: Phrased
 # trees.phrases: best_parse
+# trees.phrases: one_parse
 
 
 class Pcfg(nn.Module):
@@ -147,14 +153,15 @@ class Pcfg(nn.Module):
 
         query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
         "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
-        "tree": the best parse, its nodes in preorder, each by first element, last element and label.
+        "tree": the best parse, its nodes in preorder: first element, last element, label; "tree(sample)", a drawn one.
         t: parse[i, NT, PT], (sentence, i).
         """
         batch = with_room(batch)
         if query.startswith("kbest("):
             raise ValueError("the k best parses are not told by their preterminals; queries are marginals, mode, tree, sample, entropy, kl")
-        if query == "tree":
-            return {"t": best_parse(self.tilted, batch, *self.unknowns(batch), "t")}
+        if query in ("tree", "tree(sample)"):
+            rule = "mode" if query == "tree" else "sample"
+            return {"t": best_parse(self.tilted, batch, *self.unknowns(batch), "t", rule)}
         return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
@@ -165,11 +172,12 @@ class Pcfg(nn.Module):
         difference = self.rule - log_sum_t_right[:, None, None]  # (t_parent, t_left, t_right)
         log_root = self.raw_root.log_softmax(-1)  # (NT,)
         value = self.one.new_zeros(n, i_size, self.PT)  # (sentence, i, PT)
-        t = grammar_sample(log_root, difference, value, lengths["i"])  # (sentence, i)
+        t = decide_grammar(log_root, difference, value, length=lengths["i"], rule='sample')  # (sentence, i, 4)
+        t_2 = t[:, :, 0]  # (sentence, i)
         inside_i = torch.arange(i_size, device=self.one.device) < lengths["i"][:, None]  # (sentence, i)
-        t_padded = torch.where(inside_i, t, 0)  # (sentence, i)
+        t_padded = torch.where(inside_i, t_2, 0)  # (sentence, i)
         emit = self.raw_emit.softmax(-1)  # (p, V)
-        emit_at = emit[t]  # (sentence, i, V)
+        emit_at = emit[t_2]  # (sentence, i, V)
         x = decide(torch.distributions.Categorical(probs=emit_at).expand((n, i_size)), rule, False)  # (sentence, i)
         x_padded = up_to_the_ends(x, inside_i)  # (sentence, i)
         return {"t": t_padded, "x": x_padded, "x_len": lengths["i"]}

@@ -19,28 +19,41 @@ import torch
 from torch import Tensor
 
 from vispec.kernels.backward import first_derivative
-from vispec.kernels.sums.algebra import sampled
 from vispec.kernels.sums.chain import unused
 from vispec.kernels.sums.logsum import log_sum_exp
+from vispec.kernels.trees.brackets import algebra_of, told_of
 
 WITHIN = 200.0  # of each other are rules whose products may be computed as numbers
 
 
-def grammar_log_prob(root: Tensor, rule: Tensor, seen: Tensor, length: Tensor | None = None) -> Tensor:
-    """log Z (*B,), -inf where no parse is possible. Its gradients are expected counts, 0 without a parse."""
-    if seen.numel() == 0 or not bool(rule.detach().min() > rule.detach().max() - WITHIN):
-        return grammar_by(log_sum_exp, root, rule, seen, length)
-    batch, n = rows_of(root, rule, seen), seen.shape[-2]
+def grammar_log_prob(
+    root: Tensor, rule: Tensor, seen: Tensor, length: Tensor | None = None, over: Tensor | None = None
+) -> Tensor:
+    """log Z (*B,), -inf where no parse is possible. Its gradients are expected counts, 0 without a parse. over: as of
+    grammar_by."""
+    if seen.numel() == 0 or not (within(rule.detach()) and (over is None or within(over.detach(), impossible=True))):
+        return grammar_by(log_sum_exp, root, rule, seen, length, over)
+    batch, n = rows_of(root, rule, seen, over), seen.shape[-2]
     root, rule = rows(root, 1, batch), rows(rule, 3, batch)
     seen = seen.expand(*batch, *seen.shape[-2:]).reshape(-1, *seen.shape[-2:])
     lengths = torch.full(batch, n, device=seen.device) if length is None else length.expand(batch)
-    grad = torch.is_grad_enabled() and any(each.requires_grad for each in (root, rule, seen))
-    return grammar_sums(root, rule, seen, lengths.reshape(-1), grad)[0].view(batch)
+    if over is not None:
+        over = over.expand(*batch, *over.shape[-3:]).reshape(-1, *over.shape[-3:])
+    grad = torch.is_grad_enabled() and any(each.requires_grad for each in (root, rule, seen, over) if each is not None)
+    return grammar_sums(root, rule, seen, lengths.reshape(-1), over, grad)[0].view(batch)
 
 
-def rows_of(root: Tensor, rule: Tensor, seen: Tensor) -> torch.Size:
+def within(scores: Tensor, impossible: bool = False) -> bool:
+    """Whether scores are possible and not too far apart; impossible: or those that are."""
+    if impossible:
+        scores = scores.masked_fill(scores == -torch.inf, 0.0)
+    return bool(scores.min() > scores.max() - WITHIN)
+
+
+def rows_of(root: Tensor, rule: Tensor, seen: Tensor, over: Tensor | None = None) -> torch.Size:
     """*B: the leading axes of all together."""
-    return torch.broadcast_shapes(seen.shape[:-2], root.shape[:-1], rule.shape[:-3])
+    more = () if over is None else (over.shape[:-3],)
+    return torch.broadcast_shapes(seen.shape[:-2], root.shape[:-1], rule.shape[:-3], *more)
 
 
 def rows(each: Tensor, dims: int, batch: torch.Size) -> Tensor:
@@ -49,17 +62,19 @@ def rows(each: Tensor, dims: int, batch: torch.Size) -> Tensor:
     return each.view(1, *own) if each.dim() == dims else each.expand(*batch, *own).reshape(-1, *own)
 
 
-def grammar_total(total, root: Tensor, rule: Tensor, seen: Tensor, length: Tensor | None = None) -> Tensor:
+def grammar_total(
+    total, root: Tensor, rule: Tensor, seen: Tensor, length: Tensor | None = None, over: Tensor | None = None
+) -> Tensor:
     """The sum over parses under an algebra (*B,), which may ask for the phrases."""
     if hasattr(total, "unranked"):
         total = total.unranked()
     if hasattr(total, "tilts"):
-        batch, n = rows_of(root, rule, seen), seen.shape[-2]
+        batch, n = rows_of(root, rule, seen, over), seen.shape[-2]
         total.tilts.append(seen.new_zeros(*batch, n, n, root.shape[-1]).requires_grad_())
-        return grammar_by(total, root, rule, seen, length, total.tilts[-1])
+        return grammar_by(total, root, rule, seen, length, total.tilts[-1] if over is None else over + total.tilts[-1])
     if total is log_sum_exp:
-        return grammar_log_prob(root, rule, seen, length)
-    return grammar_by(total, root, rule, seen, length)
+        return grammar_log_prob(root, rule, seen, length, over)
+    return grammar_by(total, root, rule, seen, length, over)
 
 
 def grammar_by(
@@ -68,7 +83,7 @@ def grammar_by(
     """The same, which sums by total alone: in logs for any scores, and slower. over (*B, n, n, S): a score besides for each
     symbol over each stretch, by first and last element."""
     dtype, S, P, n = seen.dtype, root.shape[-1], seen.shape[-1], seen.shape[-2]
-    batch = rows_of(root, rule, seen)
+    batch = rows_of(root, rule, seen, over)
     root, rule, seen = root.double(), rule.double().expand(*batch, *rule.shape[-3:]), seen.double().expand(*batch, n, P)
     if length is not None:
         seen = seen.masked_fill(~(torch.arange(n, device=seen.device) < length.unsqueeze(-1)).unsqueeze(-1), 0.0)
@@ -102,31 +117,37 @@ def grammar_by(
     return torch.where((lengths > 1) & (log_z > -torch.inf), log_z, -torch.inf).to(dtype)
 
 
-@torch.no_grad()
-def grammar_sample(root: Tensor, rule: Tensor, seen: Tensor, length: Tensor | None = None) -> Tensor:
-    """The preterminals (*B, n) of a parse drawn from the posterior, int64; 0 where there is none."""
+def decide_grammar(root: Tensor, rules: Tensor, seen: Tensor, length: Tensor | None, rule: str) -> Tensor:
+    """A parse by the rule "sample" or "mode" as data tell it (*B, n, 4), int64 (kernels/trees/brackets.py)."""
+    batch, n = rows_of(root, rules, seen), seen.shape[-2]
     with torch.enable_grad():
-        seen = seen.detach().requires_grad_()
-        log_z = grammar_by(sampled, root.detach(), rule.detach(), seen, length)
-        (drawn,) = torch.autograd.grad(log_z.sum(), seen, allow_unused=True, materialize_grads=True)
-    return drawn.argmax(-1)
+        seen = seen.detach().expand(*batch, *seen.shape[-2:]).requires_grad_()
+        over = seen.new_zeros(*batch, n, n, root.shape[-1]).requires_grad_()
+        log_z = grammar_by(algebra_of(rule), root.detach(), rules.detach(), seen, length, over)
+        found = torch.autograd.grad(log_z.sum(), (over, seen), allow_unused=True, materialize_grads=True)
+    return told_of(found[0], found[1], length)
 
 
 @torch.library.custom_op(unused("grammar_sums"), mutates_args=())
-def grammar_sums(root: Tensor, rule: Tensor, seen: Tensor, length: Tensor, grad: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """log Z (B,) of root (1 or B, S), rule (1 or B, S, S + P, S + P), seen (B, n, P) and, if grad, how often each row's parses
-    are expected to have each root (B, S), each rule (B, S, S + P, S + P) and each preterminal (B, n, P)."""
+def grammar_sums(
+    root: Tensor, rule: Tensor, seen: Tensor, length: Tensor, over: Tensor | None, grad: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """log Z (B,) of root (1 or B, S), rule (1 or B, S, S + P, S + P), seen (B, n, P), over (B, n, n, S) and, if grad, how often
+    each row's parses are expected to have each root (B, S), each rule (B, S, S + P, S + P), each preterminal (B, n, P), and,
+    where there is `over`, each symbol over each stretch (B, n, n, S)."""
     B, n, _ = seen.shape
     if n < 2:
-        roots, rules, leaves = [seen.new_zeros(B, *each.shape[1:]) for each in (root, rule, seen)] if grad else nothing(seen)
-        return seen.new_full((B,), -torch.inf), roots, rules, leaves
+        none = [each.new_zeros(B, *each.shape[1:]) if grad else seen.new_empty(0) for each in (root, rule, seen)]
+        by_stretch = torch.zeros_like(over) if grad and over is not None else seen.new_empty(0)
+        return seen.new_full((B,), -torch.inf), none[0], none[1], none[2], by_stretch
     counts = torch.arange(n, device=seen.device) < length[:, None]
     most = rule.double().flatten(1).amax(1)[:, None]  # (1 or B, 1)
     rules = (rule.double() - most[..., None, None]).exp_()
     seen64 = seen.double().masked_fill(~counts[..., None], 0.0)
     shift = seen64.amax(-1)
     leaf = (seen64 - shift.nan_to_num(neginf=0.0)[..., None]).exp_()
-    charts = inside_pass(rules, leaf, shift, most)
+    besides = [] if over is None else [over.double().diagonal(w - 1, 1, 2).mT for w in range(1, n + 1)]
+    charts = inside_pass(rules, leaf, shift, most, besides)
     by_start, scale = charts[0], charts[2]
     row, top = torch.arange(B, device=seen.device), length.clamp(min=2)
     whole = root.double() + by_start[row, 0, top].log() + scale[row, 0, top][:, None]
@@ -135,32 +156,39 @@ def grammar_sums(root: Tensor, rule: Tensor, seen: Tensor, length: Tensor, grad:
         return (log_z.to(seen.dtype, copy=True), *nothing(seen))
     possible = (log_z > -torch.inf)[:, None]
     roots = torch.where(possible, (whole - log_z.masked_fill(~possible[:, 0], 0.0)[:, None]).exp(), 0.0)
-    by_rule, by_leaf = outside_pass(rules, leaf, shift, charts, roots, top)
-    return log_z.to(seen.dtype), roots.to(seen.dtype), by_rule.to(seen.dtype), by_leaf.to(seen.dtype)
+    by_rule, by_leaf, by_width = outside_pass(rules, leaf, shift, charts, roots, top, besides)
+    by_stretch = seen.new_empty(0) if over is None else torch.zeros_like(over)
+    for w, each in enumerate(by_width, 2):
+        by_stretch.diagonal(w - 1, 1, 2).copy_(each.mT)
+    return log_z.to(seen.dtype), roots.to(seen.dtype), by_rule.to(seen.dtype), by_leaf.to(seen.dtype), by_stretch
 
 
-def nothing(seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def nothing(seen: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """In the place of counts that nobody asked for."""
-    return seen.new_empty(0), seen.new_empty(0), seen.new_empty(0)
+    return seen.new_empty(0), seen.new_empty(0), seen.new_empty(0), seen.new_empty(0)
 
 
 @grammar_sums.register_fake
-def grammar_shapes(root: Tensor, rule: Tensor, seen: Tensor, length: Tensor, grad: bool) -> tuple[Tensor, ...]:
+def grammar_shapes(
+    root: Tensor, rule: Tensor, seen: Tensor, length: Tensor, over: Tensor | None, grad: bool
+) -> tuple[Tensor, ...]:
     B = len(seen)
-    shapes = [(B, *each.shape[1:]) for each in (root, rule, seen)] if grad else [(0,)] * 3
+    shapes = [(B, *each.shape[1:]) if grad and each is not None else (0,) for each in (root, rule, seen, over)]
     return (seen.new_empty(B), *(seen.new_empty(shape) for shape in shapes))
 
 
 def grammar_save(ctx, inputs, output) -> None:
     ctx.shared = [len(each) == 1 for each in inputs[:3]]
+    ctx.over = inputs[4] is not None
     ctx.save_for_backward(*output[1:])
 
 
-def grammar_gradient(ctx, g: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+def grammar_gradient(ctx, g: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, Tensor, None, Tensor | None, None]:
     """The expected counts, each row's weighted by its g (B,)."""
-    each = zip(ctx.saved_tensors, ctx.shared, strict=True)
+    *counts, by_stretch = ctx.saved_tensors
+    each = zip(counts, ctx.shared, strict=True)
     found = [(g @ n.flatten(1)).view(1, *n.shape[1:]) if shared else g.view(-1, *[1] * (n.dim() - 1)) * n for n, shared in each]
-    return (*found, None, None)
+    return (*found, None, g.view(-1, 1, 1, 1) * by_stretch if ctx.over else None, None)
 
 
 grammar_sums.register_autograd(first_derivative(grammar_gradient), setup_context=grammar_save)
@@ -203,7 +231,15 @@ def times(x: Tensor, tables: Tensor) -> Tensor:
     return x @ (tables[0] if len(tables) == 1 else tables)
 
 
-def inside_pass(rules: Tensor, leaf: Tensor, shift: Tensor, most: Tensor) -> tuple[Tensor, ...]:
+def raised(besides: list[Tensor], w: int) -> tuple[Tensor | float, Tensor | float]:
+    """The largest of the scores besides of each stretch of width w, and by how much each symbol falls behind it."""
+    if not besides:
+        return 0.0, 1.0
+    most = besides[w - 1].amax(-1).nan_to_num(neginf=0.0)
+    return most, (besides[w - 1] - most[..., None]).exp_()
+
+
+def inside_pass(rules: Tensor, leaf: Tensor, shift: Tensor, most: Tensor, besides: list[Tensor]) -> tuple[Tensor, ...]:
     """The mass of each symbol over each stretch, by first element and width and by last element and width backwards (B, n,
     n + 1, S), each stretch's largest being 1; its scale in logs, likewise twice (B, n, n + 1); and what the largest was."""
     B, n, _ = leaf.shape
@@ -226,18 +262,27 @@ def inside_pass(rules: Tensor, leaf: Tensor, shift: Tensor, most: Tensor) -> tup
             mass += (as_right[:, w - 1 :] * before[:, :, None]).sum(-1).mul_(f_before[..., None])
             if w > 3:
                 mass += times(((left * f[..., None]).mT @ right).flatten(-2), inner)
+        more, fall = raised(besides, w)
+        mass = mass * fall if besides else mass
         top = mass.amax(-1)
         largest[:, :here, w] = top
         chart[:, :here, w] = by_end[:, w - 1 :, n - w] = mass / top.masked_fill(top == 0, 1.0)[..., None]
-        scale[:, :here, w] = scale_by_end[:, w - 1 :, n - w] = by + top.log() + most
+        scale[:, :here, w] = scale_by_end[:, w - 1 :, n - w] = by + top.log() + most + more
     return chart, by_end, scale, scale_by_end, largest
 
 
 def outside_pass(
-    rules: Tensor, leaf: Tensor, shift: Tensor, charts: tuple[Tensor, ...], roots: Tensor, top: Tensor
-) -> tuple[Tensor, Tensor]:
+    rules: Tensor,
+    leaf: Tensor,
+    shift: Tensor,
+    charts: tuple[Tensor, ...],
+    roots: Tensor,
+    top: Tensor,
+    besides: list[Tensor],
+) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Expected counts of rules (B, S, S + P, S + P) and of preterminals (B, n, P), from the widest stretch to the narrowest: of
-    each symbol over a stretch its probability, which its ways to divide share."""
+    each symbol over a stretch its probability, which its ways to divide share; these too, of each width from 2 on, where there
+    are scores besides."""
     chart, by_end, scale, scale_by_end, largest = charts
     B, n, P = leaf.shape
     S = rules.shape[1]
@@ -246,11 +291,15 @@ def outside_pass(
     inner = rules[:, :, :S, :S].flatten(2)
     as_left, as_left_of_leaf, as_right = leaf_rules(rules, leaf)
     of_left, of_right, of_pairs = torch.zeros_like(as_left), torch.zeros_like(as_right), torch.zeros_like(as_left_of_leaf)
-    counts, leaves = leaf.new_zeros(B, S, S * S), torch.zeros_like(leaf)
+    counts, leaves, by_width = leaf.new_zeros(B, S, S * S), torch.zeros_like(leaf), list[Tensor]()
     for w in range(n, 1, -1):
         here = n - w + 1
         mass = chart[:, :here, w] * largest[:, :here, w, None]
-        share = (found[:, :here, w] + found_by_end[:, w - 1 :, n - w]) / mass.masked_fill(mass == 0, torch.inf)
+        here_found = found[:, :here, w] + found_by_end[:, w - 1 :, n - w]
+        if besides:
+            by_width.insert(0, here_found)
+        share = here_found / mass.masked_fill(mass == 0, torch.inf)
+        share = share * raised(besides, w)[1] if besides else share
         if w == 2:
             of_pairs[:, :-1] = share[..., None] * leaf[:, 1:, None]
             leaves[:, 1:] += leaf[:, 1:] * (share[..., None] * as_left_of_leaf[:, :-1]).sum(-2)
@@ -278,4 +327,4 @@ def outside_pass(
     by_rule[:, :, :S, :S] = counts.unflatten(-1, (S, S))
     by_rule[:, :, S:] = (leaf.mT @ beside_left).unflatten(-1, (S, S + P)).transpose(1, 2)
     by_rule[:, :, :S, S:] = (leaf.mT @ beside_right).unflatten(-1, (S, S)).permute(0, 2, 3, 1)
-    return by_rule.mul_(rules), leaves
+    return by_rule.mul_(rules), leaves, by_width

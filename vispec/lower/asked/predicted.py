@@ -19,7 +19,7 @@ from vispec.lower.asked.by_pairs import over_posterior, reads_pair
 from vispec.lower.asked.derived import complete, whole
 from vispec.lower.bound import total
 from vispec.model.model import Model, Variable
-from vispec.model.types import FINITE_DOMAINS
+from vispec.model.types import FINITE_DOMAINS, WHOLE_DOMAINS
 from vispec.plan.gaussian.integrate import moments
 from vispec.plan.held.along import changed
 from vispec.plan.held.hold import values_axis
@@ -55,10 +55,10 @@ class Predicted:
 def predicted(f: Factors) -> Predicted | None:
     """None where nothing may be missing but labels that are summed, of which the posterior tells."""
     partial = [v for v in f.model.variables if v.role == "partial"]
-    labels_too = FINITE_DOMAINS | {"tree"}
+    labels_too = FINITE_DOMAINS | WHOLE_DOMAINS
     numbers = [v for v in partial if v.type.domain not in labels_too or v.type.shape]  # several bits are no label
     alone = [v for v in partial if v not in numbers and told_apart(v, f.model)]
-    if not numbers and not alone and (not partial or any(v.type.domain == "tree" for v in partial)):
+    if not numbers and not alone and (not partial or any(v.type.domain in WHOLE_DOMAINS for v in partial)):
         return None
     s = complete(f.model, f)
     if (
@@ -67,7 +67,9 @@ def predicted(f: Factors) -> Predicted | None:
         and (s.draws.samples is None or (s.draws.drawn and any(learnt(v, s, f.model) for v in partial)))
     ):
         return None
-    drawn_labels = [v for v in partial if v not in numbers and v.type.domain != "tree" and s.treatments[v.name].kind == "draw"]
+    drawn_labels = [
+        v for v in partial if v not in numbers and v.type.domain not in WHOLE_DOMAINS and s.treatments[v.name].kind == "draw"
+    ]
     chances = {v.name: values_axis(f.frame, v) for v in (*drawn_labels, *alone)}
     told = {f"tilt_{v.name}": tilt_of(s, v) for v in numbers}
     told |= {f"tilt_{v.name}": tilt_at(s, v, chances[v.name]) for v in drawn_labels}

@@ -26,6 +26,10 @@ class Target:
     span: Span
 
 
+PARSES = {"parse": "parse[i, NT, PT]", "spans": "parse[i, L]"}
+"""What parses are called whose phrases have symbols of their own, and those that have one set of labels."""
+
+
 def supports_of(entry: Distribution) -> tuple[str, ...]:
     """The domains on which it is a law."""
     finite = ("category", "token", "index")
@@ -61,6 +65,9 @@ def support_fits(scope: Scope, node: t.Call, entry: Distribution, target: Target
         help = f"it is one law for all of a plate: declare `{target.name} : labels[i, {kind.card}]` outside of plate `i`"
     if kind.domain == "segments":
         help = "leave this line out: stretches are summed out exactly"
+    if kind.domain == "parse" and supports in (("parse",), ("spans",)):
+        message = f"`{entry.name}` is a law on `{PARSES[supports[0]]}`, and `{target.name}` is `{kind}`"
+        help = f"the law on `{PARSES[kind.support]}` is `{', '.join(fitting)}`"
     scope.problems.add("V410", node.function.span, message, "another support", cause=cause, help=help)
     return False
 
@@ -87,7 +94,7 @@ def _rank_fits(scope: Scope, node: t.Call, entry: Distribution, target: Target, 
 
 def parameter_fits(scope: Scope, entry: Distribution, target: Target, name: str, value: m.Expression) -> bool:
     """Whether a parameter is in its domain, and of the shape that the variable asks for."""
-    if is_ragged_sequence(scope, value) and entry.support not in ("tree", "labels"):
+    if is_ragged_sequence(scope, value) and entry.support not in ("tree", "labels", "spans"):
         message = f"`{name}` of `{entry.name}` is one element, and this is a whole sequence"
         help = "read one element, or reduce the sequence with a net or `mean(...)`"
         scope.problems.add("V314", value.span, message, "a sequence", help=help)
@@ -104,6 +111,8 @@ def _shape_fits(scope: Scope, entry: Distribution, target: Target, kind: Type, n
         return _along_tree(scope, entry, target, kind, name, value)
     if entry.support == "parse":
         return _of_grammar(scope, entry, target, kind, name, value)
+    if entry.support == "spans":
+        return _of_spans(scope, entry, target, kind, name, value)
     if entry.support == "labels":
         return _of_labels(scope, entry, target, kind, name, value)
     rank = entry.param_event_dim.get(name, entry.event_dim)
@@ -167,6 +176,24 @@ def _of_grammar(scope: Scope, entry: Distribution, target: Target, kind: Type, n
     return False
 
 
+def _of_spans(scope: Scope, entry: Distribution, target: Target, kind: Type, name: str, value: m.Expression) -> bool:
+    """Whether a parameter has a vector of each label for each element."""
+    assert kind.card is not None
+    along = value.type.star and value.type.over == kind.plate
+    if along and len(value.type.shape) == 2 and scope.same(value.type.shape[0], kind.card):
+        return True
+    shown = f"real[{kind.card}, H]*"
+    message = f"`{name}` of `{entry.name}` for `{kind}` is `{shown}` along `{kind.plate}`, and this is `{value.type}`"
+    if value.type.star and not along:
+        message += f" along `{value.type.over}`"
+    cause = (target.span, f"`{target.name} : {kind}`")
+    help = (
+        f"compute it by a net with starred heads, `-> (first: {shown}, last: {shown})`: for each element a vector of each label"
+    )
+    scope.problems.add("V409", value.span, message, f"not `{shown}`", cause=cause, help=help)
+    return False
+
+
 def _of_labels(scope: Scope, entry: Distribution, target: Target, kind: Type, name: str, value: m.Expression) -> bool:
     """Whether a parameter has a score of each label for each element, or one of each label after each other."""
     each = name in entry.elements
@@ -208,7 +235,7 @@ def ends_fit(scope: Scope, entry: Distribution, target: Target, values: Mapping[
 
 
 def arcs_fit(scope: Scope, entry: Distribution, values: Mapping[str, m.Expression]) -> bool:
-    """Whether the vectors of a law on trees, whose inner products score the arcs, are of one length."""
+    """Whether the vectors of a law on trees, whose inner products score its parts, are of one length."""
     (first, one), (second, other) = ((name, value) for name, value in values.items() if value.type.shape)
     if not scope.same_shape(one.type.shape, other.type.shape):
         message = f"`{first}` and `{second}` of `{entry.name}` are multiplied, and their vectors differ in length"

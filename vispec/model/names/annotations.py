@@ -154,23 +154,29 @@ def _is_vocabulary(scope: Scope, argument: t.Expr | t.Range) -> bool:
 
 
 def _parse(scope: Scope, node: t.TypeOf) -> Type | None:
-    """A plate, how many symbols phrases have, and how many preterminals."""
-    if len(node.args) != 3:
-        message = "`parse` takes three arguments, `parse[plate, NT, PT]`"
-        help = "write `parse[i, NT, PT]`: a plate, the number of symbols of phrases, the number of preterminals"
+    """A plate, how many symbols phrases have, and how many preterminals; or how many labels all of them have."""
+    if len(node.args) not in (2, 3):
+        message = "`parse` takes two arguments, `parse[plate, L]`, or three, `parse[plate, NT, PT]`"
+        help = "write `parse[i, L]`, a plate and the number of labels, or `parse[i, NT, PT]`, of phrases and of preterminals"
         scope.problems.add("V302", node.span, message, f"{len(node.args)} given", help=help)
         return None
     over = _over_plate(scope, node)
-    symbols, preterminals = (size_of(scope, argument) for argument in node.args[1:])
-    if over is None or symbols is None or preterminals is None:
+    sizes = [size_of(scope, argument) for argument in node.args[1:]]
+    if over is None or None in sizes:
+        return None
+    symbols = [scope.symbols.get(argument.id) if isinstance(argument, t.Name) else None for argument in node.args[1:]]
+    if len({symbol is not None and symbol.kind == "vocabulary" for symbol in symbols}) > 1:
+        message = "the labels of phrases and of elements are of a vocabulary each, or numbers"
+        help = "declare both as vocabularies, `vocab NT(unknown=false)`, or both as sizes"
+        scope.problems.add("V303", node.span, message, "one of each", help=help)
         return None
     return Type(
         "parse",
-        card=preterminals,
+        card=sizes[-1],
         plate=over.plate,
         star=node.star,
-        symbols=symbols,
-        element=Type("category", card=preterminals),
+        symbols=sizes[0] if len(sizes) > 1 else None,
+        element=Type("category", card=sizes[-1]),
     )
 
 

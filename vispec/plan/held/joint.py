@@ -50,20 +50,18 @@ def joint(
         variable = model.variable[name]
         if is_structure(variable) and treatments[name].kind == "sum":
             law = f.factors[name].law
-            if (grammar := structured.productions(frame, variable, law)) is not None:
-                rules, hidden[name] = grammar
-                nodes |= {
-                    f"{role}_{name}": (build.spread(n, (values[name],)), element_plates(variable)) for role, n in rules.items()
-                }
-                if (ways := structured.number_of_ways(frame, variable, law)) is not None:
-                    nodes[f"ways_{name}"] = ways, variable.plates
-                continue
-            scores = structured.potentials(frame, variable, law)
-            scores = build.rename(scores, {structured.state_of(frame, variable): values[name]})
-            nodes[f"arcs_{name}"] = scores, element_plates(variable)
-            nodes[f"norm_{name}"] = structured.log_norm(frame, variable, law), variable.plates
+            parts_ = structured.parts(frame, variable, law, values[name])
+            scores, hidden[name] = dict(parts_.scores), parts_.hidden
             if variable.role == "partial":
-                nodes[f"seen_{name}"] = seen(frame, variable), element_plates(variable)
+                phrases, ends = structured.evidence(frame, variable, parts_)
+                scores, hidden[name] = scores | phrases | {"seen": seen(frame, variable)}, (*parts_.hidden, *ends)
+            own = (values[name],) if parts_.hidden else ()
+            nodes |= {f"{r}_{name}": (build.spread(n, own), element_plates(variable)) for r, n in scores.items()}
+            if not parts_.whole:
+                norm = structured.log_norm(frame, variable, parts_ if parts_.hidden else structured.parts(frame, variable, law))
+                nodes[f"norm_{name}"] = norm, variable.plates
+            elif (ways := structured.number_of_ways(frame, variable, law)) is not None:
+                nodes[f"ways_{name}"] = ways, variable.plates
         elif not is_shared(variable, model):
             found = terms(f, variable, treatments[name], draws)
             nodes |= {each: (node, variable.plates) for each, node in found.items()}

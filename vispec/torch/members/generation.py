@@ -74,6 +74,8 @@ def predict(o: Outputs) -> tuple[list[str], list[tuple[str, str]]]:
     """What is partial by its posterior; otherwise what is observed by its law, averaged over draws of any latents."""
     model = o.model
     if partial := [v.name for v in model.variables if v.role == "partial" and v.name in o.summed]:
+        if all(model.variable[name].type.domain == "parse" for name in partial):
+            return parsed(o, partial), [("vispec.kernels.trees.phrases", "told_parses")]
         return filled(model, partial), [("vispec.kernels.told.predict", "labelled")]
     observed = [v for v in model.variables if v.role in ("observed", "partial")]
     names = ", ".join(f'"{v.name}"' for v in observed)
@@ -106,6 +108,21 @@ def predict(o: Outputs) -> tuple[list[str], list[tuple[str, str]]]:
         f"    rows, kinds = {rows}, {{{kinds}}}",
         f"    return predictive(lambda by: self.generate(rows, batch, {{{lengths}}}, by), kinds, rule, samples)",
     ], [("vispec.kernels.told.decide", "predictive")]
+
+
+def parsed(o: Outputs, partial: list[str]) -> list[str]:
+    """Where all that is partial is one parse or several."""
+    names = ", ".join(f'"{name}"' for name in partial)
+    one = len(o.summed) == 1
+    draws = ", draws=True" if o.setting.draws.samples is not None else ""
+    return [
+        "@torch.no_grad()",
+        PREDICT,
+        '    """Each partial parse, from all that is seen. rule: "mode", the best as a whole, and "sample", a draw, as the',
+        '    batch has parses; "mean", the probabilities of labels of elements. samples: for models without such variables.',
+        '    """',
+        f"    return told_parses(self, batch, rule, ({names},), {one}{draws})",
+    ]
 
 
 def filled(model: Model, partial: list[str]) -> list[str]:

@@ -171,7 +171,7 @@ def told_by_parts(o: Outputs) -> dict[str, StructureKind]:
     """The latents that are summed over and have parts beside their elements, such as the phrases of a parse."""
     kinds = {kind.domain: kind for kind in structures().values() if kind.domain and not kind.whole}
     summed = (v for v in o.model.variables if v.name in o.summed)
-    return {v.name: kinds[v.type.domain] for v in summed if v.type.domain in kinds}
+    return {v.name: kinds[v.type.support] for v in summed if v.type.support in kinds}
 
 
 def not_ranked(o: Outputs) -> str:

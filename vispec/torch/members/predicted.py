@@ -55,4 +55,11 @@ def predicted(m: Members, o: Outputs, found: Predicted) -> None:
         best = " | ".join(f'{{"{name}": self.posterior(batch, "mode")["{name}"]}}' for name in trees)
         lines[-1] = lines[-1].replace("return", "found =", 1)
         lines.append(f'    return found | {best} if rule == "mode" else found  # heads by themselves may be no tree')
+    if parses := [name for name in found.kinds if o.model.variable[name].type.domain == "parse"]:
+        names, one = ", ".join(f'"{name}"' for name in parses), len(o.summed) == 1
+        lines[-1] = lines[-1].replace("return", "found =", 1)
+        lines.append(f'    told = told_parses(self, batch, rule, ({names},), {one}) if rule in ("mode", "sample") else {{}}')
+        lines.append("    return found | told")
+        m.text(lines, (PREDICT, "filled"), ("vispec.kernels.trees.phrases", "told_parses"))
+        return
     m.text(lines, (PREDICT, "filled"))

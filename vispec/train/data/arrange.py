@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from vispec.model.model import Model, Variable
-from vispec.model.types import Dim
+from vispec.model.types import WHOLE_DOMAINS, Dim
 from vispec.train.data.arrow import pc
 from vispec.train.data.columns import Array, Column, deepen, fill
 from vispec.train.data.diagnostics import LIMIT, Problems
@@ -56,11 +56,11 @@ def layout_of(model: Model, variable: Variable) -> Layout:
     """The axes of a variable after the rows; outside the data plate its first plate's elements are the rows."""
     plates = [model.plate[name] for name in variable.plates]
     inner = [plate for plate in plates if not plate.data] if any(plate.data for plate in plates) else plates[1:]
-    over = variable.type.plate if variable.type.domain == "tree" else None
+    over = variable.type.plate if variable.type.domain in WHOLE_DOMAINS else None
     if over is not None and over not in variable.plates:
         inner.append(model.plate[over])  # a tree holds the head of each element
     axes = [Axis(plate.name, plate.size, plate.ragged) for plate in inner]
-    events = [Axis(None, dim, False) for dim in variable.type.shape]
+    events = [Axis(None, dim, False) for dim in variable.type.stored]
     depth = max((i + 1 for i, axis in enumerate(axes) if axis.ragged), default=0)
     return Layout(
         variable.name,

@@ -16,6 +16,7 @@ from vispec.train.data.checks.unmet import check_unmet, find_unmet
 from vispec.train.data.columns import Array, Column, Origin
 from vispec.train.data.dataset import Dataset, Ragged
 from vispec.train.data.diagnostics import Problems
+from vispec.train.data.encoding.brackets import bracketed
 from vispec.train.data.encoding.encode import Field, as_lengths, bit_offset, encode
 from vispec.train.data.encoding.subwords import in_pieces
 from vispec.train.data.encoding.values import report_all
@@ -154,7 +155,8 @@ def _arrange(
             continue
         by_characters = variable.type.domain == "token" and chars.get(str(variable.type.card), False)
         layout = layout_of(model, variable)
-        placed = arrange(column, layout, known, by_characters, bit_offset(model, variable.name), problems)
+        laid = bracketed(column, layout, problems) if variable.type.domain == "parse" else column
+        placed = laid and arrange(laid, layout, known, by_characters, bit_offset(model, variable.name), problems)
         if placed is not None:
             arranged[variable.name] = placed
             _check_global(model, variable, column, known, problems)

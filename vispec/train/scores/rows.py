@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from vispec.model.dims import evaluate
 from vispec.model.extent import element_plates
 from vispec.model.model import Let, Model, Variable
 from vispec.model.types import FINITE_DOMAINS, Type
@@ -41,12 +42,46 @@ class Rows:
 
         def column(name: str, tensor: Tensor) -> list[Any]:
             type_ = self.model.variable[name].type
+            if type_.domain == "parse" and tensor.dim() == len(element_plates(self.model.variable[name])) + 1:
+                return self._variable(name, tensor, lambda cell, at: cell.tolist(), self._as_nodes(name))
             close = self._cutter(name) if cut else list
             words = self.words(self.model.variable[name]) if decode else None
             whole = self._joiner(name) if decode else list
             return self._variable(name, tensor, lambda cell, at: _value(type_, cell, words), lambda items: whole(close(items)))
 
         return _transpose({name: column(name, values[name]) for name in self._in_rows(values)})
+
+    def parses(self, nodes: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+        """Nodes of parses in preorder (B, m, 3), first element, last element and label, the last by name."""
+        return _transpose({name: [self.named(name, tree) for tree in found.tolist()] for name, found in nodes.items()})
+
+    def named(self, name: str, tree: Sequence[Sequence[int]]) -> list[list[Any]]:
+        """The nodes of one parse, those of elements by labels of their own where these are apart."""
+        type_ = self.model.variable[name].type
+        own, over = (self.encoders.vocabularies.get(str(dim)) for dim in (type_.card, type_.symbols or type_.card))
+        if own is None or over is None:
+            return [[*node] for node in tree if node[0] >= 0]
+        apart = 0 if type_.symbols is None else len(over)
+        names = [(over.tokens[label] if a < b else own.tokens[label - apart]) for a, b, label in tree if a >= 0]
+        return [[node[0], node[1], each] for node, each in zip((n for n in tree if n[0] >= 0), names, strict=True)]
+
+    def _as_nodes(self, name: str) -> Close:
+        """From what data tell of a parse at each element to its nodes in preorder."""
+        type_ = self.model.variable[name].type
+        over = self.encoders.vocabularies.get(str(type_.symbols))
+        apart = len(over) if over is not None else self._apart(type_)
+
+        def close(cells: list[Any]) -> list[Any]:
+            nodes = [(at, at, apart + cell[0]) for at, cell in enumerate(cells)]
+            nodes += [tuple(cell[1:]) for cell in cells if 0 <= cell[1] < cell[2]]
+            return self.named(name, sorted(nodes, key=lambda node: (node[0], -node[1])))
+
+        return close
+
+    def _apart(self, type_: Type) -> int:
+        """The number of the first label of elements alone."""
+        known = {size.name: size.value for size in self.model.sizes if size.value is not None}
+        return 0 if type_.symbols is None else evaluate(type_.symbols, known) or 0
 
     def distributions(self, posterior: Mapping[str, Tensor | Mapping[str, Tensor]]) -> list[dict[str, Any]]:
         """Probabilities {c: (B, *plates, K)} as lists, and parameters {z: {loc: (B, *plates, *event)}} as objects of lists."""
@@ -138,7 +173,7 @@ class Rows:
     def words(self, variable: Variable) -> Sequence[str | int] | None:
         """What the ids of a variable stand for, None where they are plain numbers."""
         type_ = variable.type
-        if type_.domain == "token" and type_.card in self.encoders.vocabularies:
+        if type_.domain in ("token", "parse") and type_.card in self.encoders.vocabularies:
             return self.encoders.vocabularies[str(type_.card)].tokens
         if not is_coded(self.model, type_):
             return None

@@ -27,7 +27,8 @@ def log_density(variable: Variable, law: m.Law, at: Place, scene: Scene) -> Tens
     if variable.type.domain == "tree":
         return trees.log_density(draw, value, {name: evaluate(expression, at, scene) for name, expression in draw.args})
     if variable.type.domain == "parse":
-        return parses.log_density(value, {name: evaluate(expression, at, scene) for name, expression in draw.args})
+        params = {name: evaluate(expression, at, scene) for name, expression in draw.args}
+        return parses.span_density(value, params) if draw.distribution == "SpanTree" else parses.log_density(value, params)
     if variable.type.domain == "segments":
         params = {name: evaluate(expression, at, scene) for name, expression in draw.args}
         longest = measure(variable.type.longest or 1, scene.row.sizes)

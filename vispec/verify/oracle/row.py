@@ -11,7 +11,7 @@ from vispec.model import dims
 from vispec.model.model import Model, Variable
 from vispec.model.types import FINITE_DOMAINS, INTEGER_DOMAINS, WHOLE_DOMAINS, Dim, Type
 from vispec.verify.errors import NotCheckedError
-from vispec.verify.oracle.parses import all_parses
+from vispec.verify.oracle.parses import agrees, all_parses, of_told
 from vispec.verify.oracle.stretches import all_stretches
 from vispec.verify.oracle.trees import all_trees, options_of
 
@@ -29,7 +29,7 @@ Place = Mapping[str, int]
 class Row:
     """sizes: every size and vocabulary by name. lengths: for a ragged plate, its sizes over the plates around it.
     values: the cells that the data knows; float64 or int64, each of its variable's event shape. parts: the heads of trees of
-    which the data knows not all, -1 where it does not."""
+    which the data knows not all, and what it tells of partial parses; -1 where it does not."""
 
     model: Model
     sizes: Mapping[str, int]
@@ -81,8 +81,11 @@ class Row:
     def support_of(self, variable: Variable, at: Place) -> list[float | int | tuple[float | int, ...]]:
         """Every value of a finite variable here, in order; a tree is a tuple of heads, with those that the data has."""
         if variable.type.domain == "parse":
-            symbols, preterminals = (measure(size, self.sizes) for size in (variable.type.symbols, variable.type.card))  # type: ignore[arg-type]
-            return list(all_parses(self.count(str(variable.type.plate), at), symbols, preterminals))
+            symbols, preterminals = labels_of(variable.type, self.sizes)
+            parses = all_parses(self.count(str(variable.type.plate), at), symbols, preterminals)
+            known = self.parts.get((variable.name, tuple(at[plate] for plate in without_data(self.model, variable.plates))))
+            apart = preterminals if symbols is None else symbols
+            return [each for each in parses if known is None or agrees(each, known, apart)]
         if variable.type.domain == "segments":
             longest, labels = (measure(size, self.sizes) for size in (variable.type.longest, variable.type.card))  # type: ignore[arg-type]
             return list(all_stretches(self.count(str(variable.type.plate), at), longest, labels))
@@ -102,8 +105,14 @@ def measure(dim: Dim, sizes: Mapping[str, int]) -> int:
 
 
 def shape_of(type: Type, sizes: Mapping[str, int]) -> tuple[int, ...]:
-    """The event shape in numbers."""
-    return tuple(measure(dim, sizes) for dim in type.shape)
+    """The event shape in numbers; of a parse, of what data tell at each element."""
+    return tuple(measure(dim, sizes) for dim in type.stored)
+
+
+def labels_of(type: Type, sizes: Mapping[str, int]) -> tuple[int | None, int]:
+    """How many symbols a parse has, None where labels are of one kind; and how many preterminals."""
+    assert type.card is not None
+    return None if type.symbols is None else measure(type.symbols, sizes), measure(type.card, sizes)
 
 
 def without_data(model: Model, plates: tuple[str, ...]) -> tuple[str, ...]:
@@ -140,7 +149,15 @@ def read_row(model: Model, sizes: Mapping[str, int], batch: Mapping[str, Tensor]
         seen = batch[f"{variable.name}_observed"][index] if variable.role == "partial" else None
         integer = variable.type.domain in INTEGER_DOMAINS
         for cell in row.cells(variable):
-            if variable.type.domain == "tree":
+            if variable.type.domain == "parse":
+                told = tensor[cell[1]][: row.heads(variable, cell)].to(torch.int64)
+                symbols, preterminals = labels_of(variable.type, sizes)
+                if seen is None:
+                    values[cell] = torch.tensor(of_told(told, preterminals if symbols is None else symbols))
+                else:
+                    own = told[:, :1].masked_fill(~seen[cell[1]][: len(told), None], -1)
+                    parts[cell] = torch.cat([own, told[:, 1:]], 1)
+            elif variable.type.domain == "tree":
                 count = row.heads(variable, cell)
                 heads, there = tensor[cell[1]][:count], None if seen is None else seen[cell[1]][:count]
                 if there is None or bool(there.all()):

@@ -103,6 +103,8 @@ def why_not(model: Model, streams: Sequence[Stream], options: Mapping[str, Any])
         return "--index takes rows together, wherever they stand"
     if readings(model):
         return "parameters are read at labels of the data, each of which must be met"
+    if any(variable.type.domain == "parse" and variable.role != "latent" for variable in model.variables):
+        return "they have parses in brackets"
     if any(dict(vocab.options).get("subword") for vocab in model.vocabs):
         return "a vocabulary has `subword`, whose pieces are learnt from all of the data"
     return None

@@ -40,14 +40,14 @@ def needed(model: Model) -> list[Fixed]:
     parts = (model.variables, model.lets, model.guide, model.guide_lets)
     found = {read for part in parts for read in fixed_reads(part, model)}
     for variable in model.variables:
-        if (least := fewest(variable.type.domain)) and model.plate[str(variable.type.plate)].ragged:
+        if (least := fewest(variable.type.support)) and model.plate[str(variable.type.plate)].ragged:
             found.add((variable.name, str(variable.type.plate), least - 1))
     return sorted(found)
 
 
 def is_over(model: Model, name: str, plate: str) -> bool:
     """Whether it is a structure over the plate, not something that is read there."""
-    return name in model.variable and model.variable[name].type.plate == plate and fewest(model.variable[name].type.domain) > 0
+    return name in model.variable and model.variable[name].type.plate == plate and fewest(model.variable[name].type.support) > 0
 
 
 def fixed_reads(node: Any, model: Model, asked: frozenset[str] = frozenset()) -> Iterator[Fixed]:

@@ -44,6 +44,7 @@ CODES: Mapping[str, str] = {
     "D140": "a file of encoded data cannot be written",
     "D141": "data cannot be encoded row by row",
     "D142": "one token of a vocabulary of pieces of words",
+    "D143": "brackets that are no parse: one is not closed, a node has not two below it, or a label is unknown",
     "D185": "data have been encoded into a file (a note)",
     "D186": "large data are read into memory as a whole (a warning)",
     "D187": "a label reads like a missing value (a warning)",

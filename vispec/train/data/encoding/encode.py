@@ -13,6 +13,7 @@ from vispec.train.data.checks.trees import UNKNOWN, check_trees
 from vispec.train.data.columns import Array, Column, lengths
 from vispec.train.data.diagnostics import LIMIT, Problems
 from vispec.train.data.encoding import values as leaf
+from vispec.train.data.encoding.brackets import parses, words_of
 from vispec.train.data.encoding.categories import category_ids, labels_of, raw_labels
 from vispec.train.data.encoding.context import Context
 from vispec.train.data.encoding.labels import is_coded
@@ -54,7 +55,10 @@ def encode(
     problems.check()
     if context.training:
         labels = labels_of(model, codes, keyed, sizes, part, problems) | dict(keyed)
-        built = Encoders(vocabularies(model, tokens, context.encoders.vocabularies), labels)
+        more_ = [
+            words_of(a, model.variable[name]) for name, a in arranged.items() if model.variable[name].type.domain == "parse"
+        ]
+        built = Encoders(vocabularies(model, tokens, context.encoders.vocabularies, more_), labels)
         context.encoders = built.under(context.encoders)
     for vocabulary in context.encoders.vocabularies.values():
         sizes.known[vocabulary.name] = len(vocabulary)
@@ -76,7 +80,7 @@ def encode(
 def _field(a: Arranged, variable: Variable, array: Array, missing: Array, context: Context) -> Field:
     """Checks what is missing, and gives the arrays their shapes."""
     shape = _full_shape(a, variable, context)
-    events = len(variable.type.shape)
+    events = len(variable.type.stored)
     event = prod(shape[len(shape) - events :])
     plates = shape[: len(shape) - events]
     cells = missing.reshape(-1, event) if event else np.zeros((prod((array.size, *plates)), 0), bool)
@@ -109,6 +113,8 @@ def _numbers(a: Arranged, variable: Variable, context: Context) -> tuple[Array, 
         return _sets(a, variable, context)
     if domain == "bit":
         return leaf.bits(column, problems)
+    if domain == "parse":
+        return parses(a, variable, context)
     if domain in ("index", "tree"):
         return _positions(a, variable, context)
     array, missing = leaf.numbers(column, problems)

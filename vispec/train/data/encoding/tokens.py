@@ -1,7 +1,7 @@
 """Text as ids of a vocabulary."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from vispec.model.model import Model, Variable
+from vispec.model.types import Dim
 from vispec.train.data.arrange import Arranged
 from vispec.train.data.arrow import pc
 from vispec.train.data.columns import Array, lengths
@@ -42,9 +43,13 @@ def indices_of(values: pa.ChunkedArray) -> tuple[list[Any], Array]:
 
 
 def vocabularies(
-    model: Model, tokens: Mapping[str, tuple[list[str], Array]], known: Collection[str] = ()
+    model: Model,
+    tokens: Mapping[str, tuple[list[str], Array]],
+    known: Collection[str] = (),
+    more: Sequence[Mapping[Dim, Counter[str]]] = (),
 ) -> dict[str, Vocabulary]:
-    """Each vocabulary but those that are known, from all the variables that it serves, or from the file that the spec names."""
+    """Each vocabulary but those that are known, from all the variables that it serves, or from the file that the spec names.
+    more: words besides, by vocabulary."""
     built: dict[str, Vocabulary] = {}
     for vocab in model.vocabs:
         if vocab.name in known or dict(vocab.options).get("subword"):  # of pieces: see subwords.py
@@ -54,6 +59,9 @@ def vocabularies(
             continue
         counts: Counter[str] = Counter()
         lower = words.settings(vocab)["lower"]
+        for each in more:
+            for word, count in each.get(vocab.name, {}).items():
+                counts[word.lower() if lower else word] += count
         for name, (distinct, indices) in tokens.items():
             if model.variable[name].type.card == vocab.name:
                 seen = np.bincount(indices[indices >= 0], minlength=len(distinct))

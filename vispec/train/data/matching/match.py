@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from vispec.model.model import Model
+from vispec.model.types import WHOLE_DOMAINS
 from vispec.train.data.columns import Column, Origin, Request, Table, concatenate
 from vispec.train.data.diagnostics import DataDiagnostic, DataError, Problems
 from vispec.train.data.files import expanded, has_columns, read
@@ -36,7 +37,7 @@ def slots_of(model: Model, optional: Collection[str] = (), absent: Collection[st
     for variable in model.variables:
         if variable.role != "latent" and variable.name not in absent:
             inner = [plates[name] for name in variable.plates if not plates[name].data]
-            vector = bool(variable.type.shape) or bool(inner) or variable.type.domain == "tree"
+            vector = bool(variable.type.shape) or bool(inner) or variable.type.domain in WHOLE_DOMAINS
             ragged = any(plate.ragged for plate in inner)
             slots[variable.name] = Slot(variable.name, vector, variable.name in optional, variable.role == "partial", ragged)
     for plate in model.plates:
@@ -56,7 +57,7 @@ def _plates(model: Model, name: str) -> tuple[str, ...]:
     variable = model.variable.get(name)
     if variable is None:
         return ()
-    return (*variable.plates, variable.type.plate or "") if variable.type.domain == "tree" else variable.plates
+    return (*variable.plates, variable.type.plate or "") if variable.type.domain in WHOLE_DOMAINS else variable.plates
 
 
 def parse_arguments(
