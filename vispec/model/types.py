@@ -41,8 +41,8 @@ class Type:
 
     card: how many values a finite scalar takes: K for category[K], the vocabulary for token[V], 2 for bit; for index[p] the
           size of plate p, None where p is ragged.
-    plate: p of index[p], tree[p], parse[p, NT, PT], of which card is PT and symbols NT, of parse[p, L], whose card is L and has no
-           symbols apart, and of stretches of p, card labels.
+    plate: p of index[p], tree[p], parse[p, NT, PT], of which card is PT and symbols NT, of parse[p, L], whose card is L and has
+           no symbols apart, and of stretches of p, card labels.
     low, high: ends of a parameter's index range, real[-50..50]; its event shape is then (high - low + 1,).
     star: a sequence of such elements along a plate (`token[V]*`); `over` names the plate once that is known.
     labels: of a category whose values the spec names, in their order.

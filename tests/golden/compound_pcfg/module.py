@@ -71,6 +71,8 @@ from torch.nn import functional as F
 # trees.grammar: within
 # trees.phrases: Phrased
 # trees.phrases: best_parse
+# trees.phrases: drawn_parse
+# trees.phrases: in_preorder
 # trees.phrases: one_parse
 # vectors: NormalVectorLogProb
 # vectors: normal_vector_log_prob
@@ -261,16 +263,18 @@ class CompoundPcfg(nn.Module):
 
         query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
         "sample", a draw; "entropy", in nats, of each value and of all together.
-        "tree": the best parse, its nodes in preorder: first element, last element, label; "tree(sample)", a drawn one.
+        "tree": the best parse, its nodes in preorder, each by first element, last element and label.
+        "tree(sample)": a parse that is drawn.
         t: parse[i, NT, PT], (sentence, i).
         z: real[Z], (sentence).
         """
         batch = with_room(batch)
         if query.startswith("kbest("):
-            raise ValueError("the k best parses are not told by their preterminals; queries are marginals, mode, tree, sample, entropy, kl")
-        if query in ("tree", "tree(sample)"):
-            rule = "mode" if query == "tree" else "sample"
-            return {"t": best_parse(self.tilted, batch, *self.unknowns(batch), "t", rule)}
+            raise ValueError("the k best parses are not told by their preterminals; queries are marginals, mode, tree, tree(sample), sample, entropy, kl")
+        if query == "tree":
+            return {"t": best_parse(self.tilted, batch, *self.unknowns(batch), "t")}
+        if query == "tree(sample)":
+            return {"t": drawn_parse(self.tilted, batch, *self.unknowns(batch), "t")}
         zeros, inside = self.unknowns(batch)
         found = ask(self, batch, query, zeros, inside)
         return found | self.guides(batch)

@@ -61,6 +61,8 @@ from torch import Tensor, nn
 # trees.grammar: within
 # trees.phrases: Phrased
 # trees.phrases: best_parse
+# trees.phrases: drawn_parse
+# trees.phrases: in_preorder
 # trees.phrases: one_parse
 
 
@@ -153,15 +155,17 @@ class Pcfg(nn.Module):
 
         query: "marginals", probabilities with the values last; "mode", the best joint assignment; "kbest(5)", the five best;
         "sample", a draw; "entropy", in nats, of each value and of all together; "kl", the divergence from that of `other`.
-        "tree": the best parse, its nodes in preorder: first element, last element, label; "tree(sample)", a drawn one.
+        "tree": the best parse, its nodes in preorder, each by first element, last element and label.
+        "tree(sample)": a parse that is drawn.
         t: parse[i, NT, PT], (sentence, i).
         """
         batch = with_room(batch)
         if query.startswith("kbest("):
-            raise ValueError("the k best parses are not told by their preterminals; queries are marginals, mode, tree, sample, entropy, kl")
-        if query in ("tree", "tree(sample)"):
-            rule = "mode" if query == "tree" else "sample"
-            return {"t": best_parse(self.tilted, batch, *self.unknowns(batch), "t", rule)}
+            raise ValueError("the k best parses are not told by their preterminals; queries are marginals, mode, tree, tree(sample), sample, entropy, kl")
+        if query == "tree":
+            return {"t": best_parse(self.tilted, batch, *self.unknowns(batch), "t")}
+        if query == "tree(sample)":
+            return {"t": drawn_parse(self.tilted, batch, *self.unknowns(batch), "t")}
         return ask(self, batch, query, *self.unknowns(batch), other=other)
 
     @torch.no_grad()
