@@ -111,9 +111,9 @@ ENTRY = StructureKind(
     decide=f"{FILE}:decide_spans",
     told={
         "tree": (
-            "vispec.kernels.trees.phrases:best_tree",
+            "vispec.kernels.trees.phrases:best_spans",
             "the best parse, its nodes in preorder, each by first element, last element and label.",
         ),
-        "tree(sample)": ("vispec.kernels.trees.phrases:drawn_tree", "a parse that is drawn."),
+        "tree(sample)": ("vispec.kernels.trees.phrases:drawn_spans", "a parse that is drawn."),
     },
 )

@@ -63,12 +63,12 @@ def drawn_parse(tilted, batch: dict[str, Tensor], tilt: dict, inside: dict, name
     return in_preorder(*one_parse(tilted, batch, tilt, inside, name, "sample", draws), apart=True)
 
 
-def best_tree(tilted, batch: dict[str, Tensor], tilt: dict, inside: dict, name: str, draws: bool = False) -> Tensor:
+def best_spans(tilted, batch: dict[str, Tensor], tilt: dict, inside: dict, name: str, draws: bool = False) -> Tensor:
     """As best_parse, where single elements have the labels of phrases."""
     return in_preorder(*one_parse(tilted, batch, tilt, inside, name, "mode", draws), apart=False)
 
 
-def drawn_tree(tilted, batch: dict[str, Tensor], tilt: dict, inside: dict, name: str, draws: bool = False) -> Tensor:
+def drawn_spans(tilted, batch: dict[str, Tensor], tilt: dict, inside: dict, name: str, draws: bool = False) -> Tensor:
     """The same of a tree drawn from the posterior."""
     return in_preorder(*one_parse(tilted, batch, tilt, inside, name, "sample", draws), apart=False)
 
