@@ -122,3 +122,23 @@ def test_draws(cut):
     share = Counter(map(tuple, found.tolist()))
     for labels, p in exact.items():
         assert abs(share[labels] / count - p) < 5 * (p * (1 - p) / count) ** 0.5
+
+
+def test_whole_graph_compiles():
+    generator = torch.Generator().manual_seed(3)
+    K, L, T = 2, 3, 5
+    given = [drawn(shape, 1, False, generator).requires_grad_() for shape in ((K,), (K, K), (K, L), (3, T, K))]
+    length = torch.tensor([5, 0, 3])
+    compiled = torch.compile(segments_log_prob, fullgraph=True, backend="aot_eager")
+    for cut in (False, True):
+        found, wanted = compiled(*given, length, cut), segments_log_prob(*given, length, cut)
+        torch.testing.assert_close(found, wanted)
+        for one, other in zip(*(torch.autograd.grad(z.sum(), given) for z in (found, wanted)), strict=True):
+            torch.testing.assert_close(one, other)
+
+
+def test_sequences_of_no_elements():
+    given = [torch.zeros(shape, dtype=torch.float64) for shape in ((2,), (2, 2), (2, 3), (4, 0, 2))]
+    for cut in (False, True):
+        assert segments_log_prob(*given, cut=cut).tolist() == [0.0] * 4
+        assert segments_by(maximum, *given, cut=cut).tolist() == [0.0] * 4

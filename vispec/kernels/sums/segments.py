@@ -21,6 +21,8 @@ from vispec.kernels.sums.algebra import sampled
 from vispec.kernels.sums.chain import unused
 from vispec.kernels.sums.logsum import log_sum_exp
 
+WINDOWS = 1 << 15  # numbers of windows that are kept together on the way back
+
 
 def segments_log_prob(
     init: Tensor, move: Tensor, duration: Tensor, seen: Tensor, length: Tensor | None = None, cut: bool = False
@@ -195,26 +197,34 @@ def segments_backward(
     base = log_z.masked_fill(
         log_z == -torch.inf, torch.finfo(seen.dtype).max
     )  # what is impossible has no posterior, only zeros
-    firsts, moves = seen.new_zeros(B, K), seen.new_zeros(B, K, K)
-    (whole, final), states = seen.new_zeros(2, B, K, L), torch.zeros_like(seen)
+    firsts, moves, states = seen.new_zeros(B, K), seen.new_zeros(B, K, K), torch.zeros_like(seen)
+    whole, final = seen.new_zeros(2, B, K, L)
     window = seen.new_full((B, K, L), -torch.inf)  # stretches that open at t, by length, and all after them
-    begun, lengths = window[..., 0], torch.arange(1, L + 1, device=seen.device)
-    for t in range(T - 1, -1, -1):
-        after = torch.logsumexp(move + begun[:, None, :], 2)  # of all after a stretch that closes at t
-        after = after.masked_fill((length == t + 1)[:, None], 0.0)
-        if t + 1 < T:
-            moves += (closed[t][:, :, None] + move + (begun - base[:, None])[:, None, :]).exp_()
-        window = torch.cat([after[..., None], window[..., :-1]], 2) + seen[:, t, :, None]
-        window = window.masked_fill((length <= t)[:, None, None], -torch.inf)
-        ends = (length[:, None] - t == lengths)[:, None, :]
-        weight = window + (duration if last is duration else torch.where(ends, last, duration))
-        begun = torch.logsumexp(weight, 2)
-        mass = ((opened[t] - base[:, None])[..., None] + weight).exp_()
+    lengths, together = torch.arange(1, L + 1, device=seen.device), max(1, WINDOWS // max(window.numel(), 1))
+    begun = window[..., 0]
+    for stop in range(T, 0, -together):
+        start = max(0, stop - together)
+        kept, begins = seen.new_empty(stop - start, B, K, L), seen.new_empty(stop - start, B, K)
+        ends = (length[:, None] - torch.arange(start, stop, device=seen.device)[:, None, None] == lengths)[:, :, None]
+        for t in range(stop - 1, start - 1, -1):
+            after = torch.logsumexp(move + begun[:, None, :], 2)  # of all after a stretch that closes at t, none past the end
+            after = after.masked_fill((length == t + 1)[:, None], 0.0)
+            window = torch.cat([after[..., None], window[..., :-1]], 2) + seen[:, t, :, None]
+            lasting = duration if last is duration else torch.where(ends[t - start], last, duration)
+            weight = torch.add(window, lasting, out=kept[t - start])
+            begun = torch.logsumexp(weight, 2, out=begins[t - start])
+        mass = kept.add_((opened[start:stop] - base[:, None])[..., None]).exp_()
+        if start == 0:
+            firsts = mass[0].sum(2)
         if last is not duration:
-            final += mass.where(ends, 0.0)
-        whole += mass if last is duration else mass.masked_fill(ends, 0.0)
-        over = mass.flip(2).cumsum(2).flip(2)[..., : T - t]  # of stretches of at least each length, each over so many elements
-        states[:, t : t + L] += over.mT
-        if t == 0:
-            firsts = mass.sum(2)
+            final += torch.where(ends, mass, 0.0).sum(0)
+        whole += mass.sum(0) if last is duration else mass.masked_fill(ends, 0.0).sum(0)
+        first = max(start, 1)
+        pairs = closed[first - 1 : stop - 1][..., None] + move + (begins[first - start :] - base[:, None])[:, :, None, :]
+        moves += pairs.exp_().sum(0)
+        over = mass.flip(3).cumsum(3).flip(3)  # (t, B, K, L): each stretch over so many elements at least
+        for d in range(L if stop - start > L else 0):
+            states[:, start + d : stop + d] += over[: max(T - start - d, 0), ..., d].transpose(0, 1)
+        for t in range(start, stop if stop - start <= L else start):
+            states[:, t : t + L] += over[t - start, ..., : T - t].mT
     return firsts, moves, whole, final, states
