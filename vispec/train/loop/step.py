@@ -104,7 +104,8 @@ class Stepper:
         """What this process goes through of a minibatch, part by part: none where there are fewer rows than processes."""
         if self.whole is not None:
             return self.whole
-        parts = [part for part in np.array_split(self.group.share(indices), self.settings.accumulate) if len(part)]
+        own, count = self.group.share(indices), self.settings.accumulate
+        parts = [part for part in (np.array_split(own, count) if count > 1 else [own]) if len(part)]
         found = [(to_device(self.data.batch(part), self.device), len(part) / len(indices)) for part in parts]
         if steps_per_epoch == 1:
             self.whole = found
@@ -112,7 +113,8 @@ class Stepper:
 
     def _gradient(self, parts: Parts, weight: float, signals: tuple[float, ...]) -> tuple[float, tuple[float, ...]]:
         """Leave the gradient of the loss per row, times a weight, in the parameters; return the loss and the summed signals."""
-        self.optimiser.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None
         found = 0.0
         for batch, share in parts:
             loss = self.module.loss(batch, num_data=self.data.num_rows) * (share / self.count)  # pyright: ignore[reportCallIssue]
@@ -141,7 +143,8 @@ class Stepper:
     def _clip(self) -> float:
         """The gradient's norm, after which it is no longer than `clip`."""
         gradients = [p.grad for p in self.parameters if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norms = torch._foreach_norm(gradients) if gradients else []  # pyright: ignore[reportPrivateImportUsage]
+        norm = torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros(())
         if self.settings.clip is not None and bool(norm.isfinite()):
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.settings.clip, norm)
         return float(norm)

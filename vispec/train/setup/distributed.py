@@ -45,7 +45,7 @@ class Group:
 
     def share(self, indices: Array) -> Array:
         """This process's part of a minibatch: every `world`-th row."""
-        return indices[self.rank :: self.world]
+        return indices[self.rank :: self.world] if self.world > 1 else indices
 
     # ---- what is exchanged
 
