@@ -34,6 +34,7 @@ from torch.nn import functional as F
 # native.library: build
 # native.library: cache_folder
 # native.library: compiler
+# native.library: flags
 # native.library: library
 # native.library: loaded
 # native.library: own

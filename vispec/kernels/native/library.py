@@ -38,7 +38,7 @@ def loaded(text: str, wanted: bool) -> ctypes.CDLL | None:
 
 def place(text: str) -> Path:
     """Where the library of a text is kept: by text, flags, compiler and processor."""
-    told = "\n".join([text, *FLAGS, compiler() or "", processor()])
+    told = "\n".join([text, *flags(), compiler() or "", processor()])
     return cache_folder() / f"{hashlib.sha256(told.encode()).hexdigest()[:24]}.so"
 
 
@@ -49,6 +49,11 @@ def cache_folder() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "vispec"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vispec"
+
+
+def flags() -> list[str]:
+    """Those of the compiler, and what CXXFLAGS adds."""
+    return [*FLAGS, *os.environ.get("CXXFLAGS", "").split()]
 
 
 def compiler() -> str | None:
@@ -83,7 +88,7 @@ def build(text: str, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="build-") as folder:
         source, made = Path(folder) / "kernel.cpp", Path(folder) / "kernel.so"
         source.write_text(text)
-        done = subprocess.run([tool, *FLAGS, str(source), "-o", str(made)], capture_output=True, text=True, timeout=600)
+        done = subprocess.run([tool, *flags(), str(source), "-o", str(made)], capture_output=True, text=True, timeout=600)
         if done.returncode:
             raise OSError(f"{tool} failed: {(done.stderr.strip() or 'it said nothing').splitlines()[0]}")
         made.chmod(0o700)
