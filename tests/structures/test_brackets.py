@@ -4,10 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from vispec.cli.main import main
+from vispec.source import Source
 from vispec.train.data.encoding.brackets import BrokenError, read_brackets
+from vispec.verify.build import build
+from vispec.verify.data import random_batch
 
 SPANS = """\
 size L = 2
@@ -165,6 +169,27 @@ def test_partial(tmp_path: Path):
     marginal = json.loads(vispec("posterior", run, data, "--jsonl").splitlines()[0])["t"][0]
     assert max(marginal) == pytest.approx(1)
     assert "(S (" in vispec("posterior", run, data, "--query", "tree(sample)")
+    best = json.loads(vispec("posterior", run, data, "--query", "kbest(3)", "--jsonl").splitlines()[0])["kbest(3)"]
+    scores = [each["(log_joint)"] for each in best]
+    assert scores == sorted(scores, reverse=True)
+    assert len({str(each["t"]) for each in best}) == 3
+    assert best[0]["t"] == json.loads(vispec("posterior", run, data, "--query", "tree", "--jsonl").splitlines()[0])["t"]
+    assert vispec("posterior", run, data, "--query", "kbest(2)").count("(S (") >= 6
+
+
+def test_parses_in_a_plate(tmp_path: Path):
+    """Several in a row are told each by itself."""
+    spec = PARSER.replace("observed t", "partial t").replace("plate row:\n    plate i", "plate row:\n  plate s:\n    plate i")
+    built = build(Source("s.vispec", spec), {})
+    batch = random_batch(built.model, built.sizes, 3, torch.Generator().manual_seed(1))
+    found = built.module.predict(batch, "mode")["t"]
+    outer, inner = (built.model.plate[name].length_key for name in ("s", "i"))
+    for row, count in enumerate(batch[outer].tolist()):
+        for at in range(count):
+            alone = {outer: torch.tensor([1])}
+            alone |= {name: batch[name][row : row + 1, at : at + 1] for name in (inner, "y", "t", "t_observed")}
+            length = int(batch[inner][row, at])
+            assert built.module.predict(alone, "mode")["t"][0, 0, :length].tolist() == found[row, at, :length].tolist()
 
 
 def test_numbers_as_labels(tmp_path: Path):

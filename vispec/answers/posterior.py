@@ -225,7 +225,10 @@ def nodes_of(tree: torch.Tensor) -> list[Any]:
 def assignments(found: Mapping[str, torch.Tensor], rows: Rows) -> list[list[dict[str, Any]]]:
     """For each row its assignments, best first, each with its log-joint in nats; those that are impossible are left out."""
     scores = found["(log_joint)"]
-    ranks = [rows.values({name: value[:, k] for name, value in found.items()}) for k in range(scores.shape[1])]
+    told = {name: value for name, value in found.items() if name != "(log_joint)"}
+    nodes = all(value.dim() == 4 and rows.model.variable[name].type.domain == "parse" for name, value in told.items())
+    tell = rows.parses if nodes else rows.values
+    ranks = [tell({name: value[:, k] for name, value in told.items()}) for k in range(scores.shape[1])]
     return [
         [{"(log_joint)": s} | rank[row] for s, rank in zip(score, ranks, strict=True) if s > float("-inf")]
         for row, score in enumerate(scores.tolist())

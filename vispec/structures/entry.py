@@ -62,6 +62,7 @@ class StructureKind:
     whole: whether the values of its elements are all that there is to one, so that the k best differ in them.
     called, summed: what the plan calls one, and its treatment of a latent; by its name where none is given.
 
+    best: a kernel that tells the k best values with their parts, where nothing else is summed, and its settings.
     told: queries of its own, beside those that all latents answer: by name the kernel that tells it, and a line of what it is.
 
     Of a structure that is a type: domain: that type's. options: what a law on it may say of its values; an entry recognises
@@ -81,6 +82,7 @@ class StructureKind:
     whole: bool = True
     called: str = ""
     summed: str = ""
+    best: tuple[str, str] | None = None
     told: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     domain: str = ""
     options: Mapping[str, Option] = field(default_factory=dict)

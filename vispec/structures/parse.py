@@ -124,6 +124,7 @@ ENTRY = StructureKind(
     whole=False,
     called="a parse",
     summed="parses",
+    best=("vispec.kernels.trees.ranked_parses:k_best_parses", "apart=True"),
     told={
         "tree": (
             "vispec.kernels.trees.phrases:best_parse",

@@ -109,6 +109,7 @@ ENTRY = StructureKind(
     score=score,
     fewest=1,
     decide=f"{FILE}:decide_spans",
+    best=("vispec.kernels.trees.ranked_parses:k_best_parses", "apart=False"),
     told={
         "tree": (
             "vispec.kernels.trees.phrases:best_spans",

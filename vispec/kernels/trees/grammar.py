@@ -70,8 +70,8 @@ def grammar_total(
         total = total.unranked()
     if hasattr(total, "tilts"):
         batch, n = rows_of(root, rule, seen, over), seen.shape[-2]
-        total.tilts.append(seen.new_zeros(*batch, n, n, root.shape[-1]).requires_grad_())
-        return grammar_by(total, root, rule, seen, length, total.tilts[-1] if over is None else over + total.tilts[-1])
+        tilt = total.tilt(seen, (*batch, n, n, root.shape[-1]))
+        return grammar_by(total, root, rule, seen, length, tilt if over is None else over + tilt)
     if total is log_sum_exp:
         return grammar_log_prob(root, rule, seen, length, over)
     return grammar_by(total, root, rule, seen, length, over)

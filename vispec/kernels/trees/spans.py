@@ -52,8 +52,7 @@ def spans_total(total, scores: Tensor, seen: Tensor, length: Tensor | None = Non
         total = total.unranked()
     if hasattr(total, "tilts"):
         batch = torch.broadcast_shapes(scores.shape[:-3], seen.shape[:-2])
-        total.tilts.append(scores.new_zeros(*batch, *scores.shape[-3:]).requires_grad_())
-        return spans_by(total, scores + total.tilts[-1], seen, length)
+        return spans_by(total, scores + total.tilt(scores, (*batch, *scores.shape[-3:])), seen, length)
     if total is log_sum_exp:
         return spans_log_prob(scores, seen, length)
     return spans_by(total, scores, seen, length)

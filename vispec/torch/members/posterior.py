@@ -68,7 +68,16 @@ def posterior(m: Members, o: Outputs) -> None:
     lines += [f"    {line}" for line in asked(m, o)]
     of_parts, several = told_by_parts(o), o.setting.draws.samples is not None
     if of_parts:
-        lines += ['    if query.startswith("kbest("):', f'        raise ValueError("{not_ranked(o)}")']
+        (name, kind), alone = next(iter(of_parts.items())), len(o.summed) == 1 and not several and o.guided is None
+        alone = alone and len(element_plates(o.model.variable[name])) == 2
+        lines.append('    if query.startswith("kbest("):')
+        if kind.best is not None and alone:
+            (file, function), more = kind.best[0].split(":"), kind.best[1]
+            ranked = f'{function}(self.tilted, batch, *self.unknowns(batch), "{name}", int(query[6:-1]), {more})'
+            lines.append(f"        return {ranked}")
+            kernels.append((file, function))
+        else:
+            lines.append(f'        raise ValueError("{not_ranked(o)}")')
     for name, kind in of_parts.items() if len(of_parts) == 1 else ():
         for query, (kernel, _) in kind.told.items():
             file, function = kernel.split(":")

@@ -57,6 +57,8 @@ class Rows:
 
     def named(self, name: str, tree: Sequence[Sequence[int]]) -> list[list[Any]]:
         """The nodes of one parse, those of elements by labels of their own where these are apart."""
+        if tree and isinstance(tree[0][0], list):
+            return [self.named(name, each) for each in tree]  # type: ignore[arg-type]
         type_ = self.model.variable[name].type
         own, over = (self.encoders.vocabularies.get(str(dim)) for dim in (type_.card, type_.symbols or type_.card))
         if own is None or over is None:

@@ -12,7 +12,8 @@ from vispec.model.walk import law_parts, walk
 from vispec.verify.build import randomise
 from vispec.verify.checks import MARGINAL, VALUE, best_value, distance
 from vispec.verify.oracle.oracle import Enumeration
-from vispec.verify.oracle.row import Cell, place_of
+from vispec.verify.oracle.parses import of_nodes
+from vispec.verify.oracle.row import Cell, labels_of, place_of
 from vispec.verify.report import Check
 from vispec.verify.trial import Trial, finite_unknowns
 
@@ -105,9 +106,30 @@ def pair_marginal(trial: Trial, index: int, before: Cell, cell: Cell) -> Tensor:
     return mass.index_add(0, states(before) * sizes[1] + states(cell), each.posterior).view(*sizes)
 
 
+def check_best_parses(trial: Trial) -> Check:
+    """The largest joints there are, in order, each with a parse of its own that has it; where nothing else is summed."""
+    (name,) = [each.name for each in finite_unknowns(trial.built)]
+    try:
+        got = trial.built.module.posterior(trial.batch, query=f"kbest({BEST})")
+    except ValueError:
+        return Check(f"{BEST} best", skipped="parses beside other latents")
+    gaps, (symbols, card) = list[float](), labels_of(trial.built.model.variable[name].type, trial.built.sizes)
+    for index, each in enumerate(trial.enumerations):
+        found, best = got["(log_joint)"][index], each.log_joint.detach().sort(descending=True).values[:BEST]
+        gaps.append(distance(found[: len(best)], best))
+        possible = int((best > -torch.inf).sum())
+        values = [of_nodes(nodes.tolist(), symbols, card) for nodes in got[name][index][:possible]]
+        gaps += [distance(each.log_joint_at({each.cells[0]: v}), found[rank]) for rank, v in enumerate(values)]
+        if len({*values}) < possible or bool((found[possible:] > -torch.inf).any()):
+            return Check(f"{BEST} best", failure=f"row {index}: a parse twice, or one too many")
+    return Check(f"{BEST} best", len(gaps), max(gaps) if gaps else None, VALUE)
+
+
 def check_k_best(trial: Trial) -> Check:
     """The largest joints there are, in order, each with an assignment that has it, no two the same."""
     if whole := [v.type.domain for v in trial.built.model.variables if v.type.element is not None]:
+        if whole == ["parse"] and [v.type.domain for v in finite_unknowns(trial.built)] == ["parse"]:
+            return check_best_parses(trial)
         return Check(f"{BEST} best", skipped=f"{whole[0]} are not told by labels alone")
     got = trial.built.module.posterior(trial.batch, query=f"kbest({BEST})")
     gaps = []

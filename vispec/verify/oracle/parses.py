@@ -107,6 +107,20 @@ def of_told(seen: Tensor, symbols: int) -> tuple[int, ...]:
     return (*tags, *rules(0, len(tags) - 1)) if tags else ()
 
 
+def of_nodes(nodes: Sequence[Sequence[int]], symbols: int | None, card: int) -> tuple[int, ...]:
+    """The value of a parse whose nodes are told, those of elements by labels after the symbols where these are apart."""
+    there = [(first, last, label) for first, last, label in nodes if first >= 0]
+    spans = {(first, last) for first, last, _ in there}
+    seen = torch.full(((len(there) + 1) // 2, 4), -1)
+    for first, last, label in there:
+        if first == last:
+            seen[first, 0] = label - (symbols or 0)
+            continue
+        at = next(k for k in range(first, last) if (first, k) in spans and (k + 1, last) in spans)
+        seen[at, 1:] = torch.tensor([first, last, label])
+    return of_told(seen, card if symbols is None else symbols)
+
+
 def random_parse(count: int, symbols: int | None, preterminals: int, generator: Generator, partly: bool) -> Tensor:
     """One of them as data tell it; partly: without some of its phrases, and without some of their labels."""
     every = all_parses(count, symbols, preterminals)
