@@ -64,6 +64,10 @@ from torch import Tensor, nn
 # trees.phrases: drawn_parse
 # trees.phrases: in_preorder
 # trees.phrases: one_parse
+# trees.ranked_parses: is_node
+# trees.ranked_parses: k_best_parses
+# trees.ranked_parses: kept
+# trees.ranked_parses: left_out
 
 
 class Pcfg(nn.Module):
@@ -161,7 +165,7 @@ class Pcfg(nn.Module):
         """
         batch = with_room(batch)
         if query.startswith("kbest("):
-            raise ValueError("the k best parses are not told by their preterminals; queries are marginals, mode, tree, tree(sample), sample, entropy, kl")
+            return k_best_parses(self.tilted, batch, *self.unknowns(batch), "t", int(query[6:-1]), apart=True)
         if query == "tree":
             return {"t": best_parse(self.tilted, batch, *self.unknowns(batch), "t")}
         if query == "tree(sample)":
