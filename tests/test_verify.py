@@ -210,7 +210,6 @@ NOT_CHECKED = {
     "hsmm": ["4 best"],
     "iwae": [UNKNOWN],
     "lda": [UNKNOWN],
-    "pcfg": ["4 best"],
     "rationale_budget": [DRAWN],
     "rationale_hardkuma": [UNKNOWN],
     "rationale_score": [DRAWN],
