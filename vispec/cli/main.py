@@ -50,6 +50,7 @@ class Program(click.Group):
         if not standalone_mode:
             return super().main(arguments, *rest, standalone_mode=False, **extra)
         open_streams()
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # or threads that wait take the processor from those that compute
         try:
             result = super().main(arguments, *rest, standalone_mode=False, **extra)
             sys.stdout.flush()

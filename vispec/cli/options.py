@@ -33,7 +33,9 @@ set_option = click.option(
 )
 batch_option = click.option("--batch", type=click.IntRange(1), help="Rows per minibatch.")
 device_option = click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... or auto (default cpu).")
-threads_option = click.option("--threads", type=click.IntRange(1), help="CPU threads (default: as torch chooses).")
+threads_option = click.option(
+    "--threads", type=click.IntRange(1), help="CPU threads (default: one for little work, else as torch chooses)."
+)
 
 
 class Memory(click.ParamType):

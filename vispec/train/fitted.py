@@ -1,6 +1,8 @@
 """A fit from its request to its report."""
 
 import shlex
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,12 +46,10 @@ def fit(request: Request, resume: bool, group: Group, verified: bool, told: Repo
         return run, finished(run)
     course = "second-order steps" if job.settings.optimizer == "newton" else epochs(job.settings)
     told.say(f"{'resuming' if checkpoint else 'fitting'} {run.folder}: {rows_of(job)}, {course}")
-    if job.settings.threads is not None:
-        torch.set_num_threads(job.settings.threads)
-    if not (verified and group.main and wanted()):
-        with used(job.settings.native):
+    with used(job.settings.native), with_threads(job.settings.threads), ExitStack() as stack:
+        if not (verified and group.main and wanted()):
             return run, trained(request, run, job, checkpoint, None)
-    with used(job.settings.native), Beside(request.source) as beside:
+        beside = stack.enter_context(Beside(request.source))
         return run, trained(request, run, replace(job, halted=lambda: beside.differs), checkpoint, beside)
 
 
@@ -96,6 +96,17 @@ def judged(request: Request, run: Run, beside: Beside) -> dict[str, Any]:
         ]
         raise VerificationError("\n".join(lines), found)
     return found
+
+
+@contextmanager
+def with_threads(count: int | None) -> Iterator[None]:
+    """So many threads of the processor, where a number is told, and as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def rows_of(job: Job) -> str:

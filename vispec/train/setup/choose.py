@@ -12,6 +12,7 @@ from vispec.train.setup.curved import is_curved
 from vispec.train.setup.settings import Settings
 
 LARGEST = 5000  # parameters
+LITTLE = 2e7  # parameters times numbers in a minibatch: a millisecond or two
 WORK = 5e7  # parameters times numbers of data: some tenths of a second for a gradient
 
 
@@ -48,6 +49,13 @@ def restarts(model: Model) -> int | None:
     elsewhere, where the first start tells."""
     treatments = plan_of(model).treatments.values()
     return STARTS if any(found.kind == "sum" for found in treatments) or is_curved(model) else None
+
+
+def threads(module: nn.Module, settings: Settings, data: Dataset, most: int) -> int:
+    """Of a processor: one where a minibatch is little work, which several would wait for each other over; else `most`."""
+    free = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    share = (settings.batch or data.num_rows) / max(1, data.num_rows)
+    return most if free * numbers(data) * share > LITTLE else 1
 
 
 def numbers(data: Dataset) -> int:

@@ -23,7 +23,7 @@ from vispec.train.errors import OptionError, RunError
 from vispec.train.loop.progress import Reporter
 from vispec.train.reading import Reading
 from vispec.train.scores.final import latents_of
-from vispec.train.setup.choose import noiseless, restarts, second_order
+from vispec.train.setup.choose import noiseless, restarts, second_order, threads
 from vispec.train.setup.distributed import Group, choose_device
 from vispec.train.setup.given import Values, by_chance, fix, stored_params, written
 from vispec.train.setup.job import Job
@@ -177,7 +177,7 @@ def resolve(
     the start of all parameters is told, or is that of another run, whose maximum is the one that is meant."""
     newton = second_order(model, module, settings, train)
     double = newton or (device.type == "cpu" and not model.nets)
-    return settings.resolve(
+    found = settings.resolve(
         train.num_rows,
         bool(model.nets),
         torch.get_num_threads(),
@@ -187,6 +187,7 @@ def resolve(
         valid is not None or not any(net_calls((model.variables, model.lets))),
         train.tokens() / max(1, train.num_rows),
     )
+    return found.model_copy(update={"threads": settings.threads or threads(module, found, train, torch.get_num_threads())})
 
 
 def in_precision(settings: Settings, train: Dataset, valid: Dataset | None) -> tuple[Dataset, Dataset | None]:
