@@ -46,7 +46,7 @@ class NativeChains(torch.autograd.Function):
         parts = (first - start[:, None], trans - level[..., None, None], obs - peak[..., None])
         weights, inside = [marked(x).contiguous() for x in parts], length.clamp(0, T)
         log_z, doubt, grads = swept(code, weights, inside, tokens, None, grad)
-        past = None if bool((length == T).all()) else torch.arange(T) >= length[:, None]
+        past = None if length.amin() >= T else torch.arange(T) >= length[:, None]
         log_z += (shift if past is None else shift.masked_fill(past, 0)).sum(1, dtype=torch.double) + start
         steps = level.double()
         if trans.shape[1] == 1:
@@ -55,13 +55,14 @@ class NativeChains(torch.autograd.Function):
             log_z += (steps if past is None else steps.masked_fill(past[:, 1:], 0)).sum(1)
         ctx.code, ctx.given, ctx.grads, ctx.rows = code, (weights, inside, tokens), grads, len(init)
         ctx.mark_non_differentiable(doubt)
-        return log_z.to(obs.dtype).masked_fill_(length == 0, 0), doubt
+        log_z = log_z.to(obs.dtype)
+        return (log_z if past is None else log_z.masked_fill_(length == 0, 0)), doubt
 
     @staticmethod
     @first_derivative
     def backward(ctx, g, _):
         weights, length, tokens = ctx.given
-        alike = bool((g == g[0]).all())
+        alike = g.stride(0) == 0 or bool((g == g[0]).all())
         found = [x * g[0] for x in ctx.grads] if alike else swept(ctx.code, weights, length, tokens, g.contiguous(), True)[2]
         init, trans, obs = found
         if len(init) < ctx.rows:
@@ -72,7 +73,8 @@ class NativeChains(torch.autograd.Function):
 def marked(log: Tensor) -> Tensor:
     """exp, with 0 for nothing but -inf: -0 is what is possible, but below the normal numbers."""
     least = -707.8 if log.dtype == torch.float64 else -86.8  # just above the logarithm of the smallest of these
-    return log.exp().masked_fill_(log < least, -0.0).masked_fill_(log == -torch.inf, 0.0)
+    weight = log.exp()
+    return weight if log.amin() >= least else weight.masked_fill_(log < least, -0.0).masked_fill_(log == -torch.inf, 0.0)
 
 
 SIZES = ("B", "T", "K", "steps", "own_init", "own_trans")

@@ -31,8 +31,9 @@ def chain_log_prob(log_init: Tensor, log_trans: Tensor, log_obs: Tensor, length:
 
 def batch_of(log_init: Tensor, log_trans: Tensor, log_obs: Tensor, length: Tensor | None) -> torch.Size:
     """*B: the leading axes of all arguments together."""
-    lengths = torch.Size() if length is None else length.shape
-    return torch.broadcast_shapes(log_init.shape[:-1], log_trans.shape[:-3], log_obs.shape[:-2], lengths)
+    shapes = [log_obs.shape[:-2], log_init.shape[:-1], log_trans.shape[:-3], *([] if length is None else [length.shape])]
+    axes, *more = [shape for shape in shapes if len(shape)] or [torch.Size()]
+    return axes if all(shape == axes for shape in more) else torch.broadcast_shapes(axes, *more)  # which is slow
 
 
 def chain_log_prob_of_tokens(

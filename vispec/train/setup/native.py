@@ -14,7 +14,13 @@ from torch import nn
 from vispec.kernels.native.library import build, compiler, loaded, place
 
 Native = Literal["auto", "on", "off"]
-LATER = "import sys; from vispec.kernels.native.library import build, place; text = sys.stdin.read(); build(text, place(text))"
+LATER = """\
+import os, sys
+from vispec.kernels.native.library import build, place
+hasattr(os, "nice") and os.nice(19)
+text = sys.stdin.read()
+build(text, place(text))
+"""
 
 
 def texts(module: type[nn.Module]) -> list[str]:
