@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 
 import pytest
 
 from vispec.kernels.native import library as lib
+from vispec.train.setup.native import later
 
 HERE = 'extern "C" int answer() { return 42; }\n'
 pytestmark = pytest.mark.skipif(lib.compiler() is None, reason="there is no C++ compiler")
@@ -92,6 +94,16 @@ def test_two_processes_build_at_once(cache: Path):
     assert [each.wait(timeout=120) for each in both] == [0, 0]
     assert lib.library(HERE) is not None
     assert len(list(cache.iterdir())) == 1
+
+
+def test_it_is_built_beside_a_fit_for_the_next_one(monkeypatch: pytest.MonkeyPatch):
+    later(HERE)
+    end = time.monotonic() + 60
+    while not lib.place(HERE).exists():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    monkeypatch.setenv("VISPEC_NATIVE", "auto")
+    assert lib.library(HERE) is not None
 
 
 def test_another_compiler_or_processor_has_a_library_of_its_own(monkeypatch: pytest.MonkeyPatch):

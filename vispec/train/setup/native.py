@@ -58,7 +58,7 @@ def decided(module: type[nn.Module], asked: Native, device: str, say: Callable[[
 def later(text: str) -> None:
     """Builds beside this process and longer than it, in silence: where that fails, `--native on` says why."""
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
-    process = subprocess.Popen([sys.executable, "-c", LATER], stdin=subprocess.PIPE, text=True, **quiet)  # type: ignore[call-overload]
+    process = subprocess.Popen([sys.executable, "-P", "-c", LATER], stdin=subprocess.PIPE, text=True, **quiet)  # type: ignore[call-overload]
     assert process.stdin is not None
     process.stdin.write(text)
     process.stdin.close()
