@@ -48,13 +48,29 @@ def nested(model: Model, row: Row, variable: Variable, plates: tuple[str, ...], 
     return [nested(model, row, variable, plates[1:], {**at, plates[0]: i}) for i in range(row.count(plates[0], at))]
 
 
+def bracketed(nodes: list[list[int]]) -> str:
+    """The parse of a row as text, of the label of each element, and of the phrase that is divided behind it."""
+
+    def text(first: int, last: int) -> str:
+        if first == last:
+            return f"(w{nodes[first][0]} word)"
+        middle = next(i for i in range(first, last) if nodes[i][1:3] == [first, last])
+        return f"(w{nodes[middle][3]} {text(first, middle)} {text(middle + 1, last)})"
+
+    return text(0, len(nodes) - 1)
+
+
 def write(folder: Path, model: Model, sizes: Any, batch: Batch) -> list[str]:
     """The data as arguments of `fit`: rows in one file, and what stands outside the rows in one each."""
     given = [variable for variable in model.variables if variable.role != "latent"]
     inside = [variable for variable in given if in_data(model, variable.plates)]
     rows = [read_row(model, sizes, batch, b) for b in range(1 if model.single else ROWS)]
     plates = {v.name: tuple(plate for plate in v.plates if not model.plate[plate].data) for v in inside}
-    lines = [json.dumps({v.name: nested(model, row, v, plates[v.name], {}) for v in inside}) for row in rows]
+    found = [{v.name: nested(model, row, v, plates[v.name], {}) for v in inside if v.type.domain != "parse"} for row in rows]
+    for variable in (each for each in inside if each.type.domain == "parse"):
+        for b, row in enumerate(found):
+            row[variable.name] = bracketed(batch[variable.name][b, : len(row["y"])].tolist())
+    lines = [json.dumps(row) for row in found]
     (folder / "rows.jsonl").write_text("\n".join(lines) + "\n")
     shared = [variable.name for variable in given if variable not in inside]
     for name in shared:

@@ -66,8 +66,8 @@ from torch import Tensor, nn
 # trees.phrases: one_parse
 # trees.ranked_parses: is_node
 # trees.ranked_parses: k_best_parses
-# trees.ranked_parses: kept
 # trees.ranked_parses: left_out
+# trees.ranked_parses: with_kept
 
 
 class Pcfg(nn.Module):

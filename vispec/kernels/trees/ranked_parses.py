@@ -35,7 +35,7 @@ def k_best_parses(tilted, batch: dict[str, Tensor], tilt: dict, inside: dict, na
             there = (node[:, 0] >= 0) & (score > -torch.inf)
             without = best(*left_out(bars, leaves, node, symbols * apart))
             pool = ranked(pool, (without[0].masked_fill(~there, -torch.inf), *without[1:]), left)
-            bars, leaves = kept(bars, leaves, node, symbols * apart)
+            bars, leaves = with_kept(bars, leaves, node, symbols * apart)
         if left and pool[0].shape[1] == 0:
             pool = [part.unsqueeze(1) for part in (torch.full_like(score, -torch.inf), nodes, bars, leaves)]
     return {name: torch.stack([nodes for _, nodes in solutions], 1), "(log_joint)": torch.stack([s for s, _ in solutions], 1)}
@@ -47,7 +47,7 @@ def left_out(bars: Tensor, leaves: Tensor, node: Tensor, apart: int) -> tuple[Te
     return bars.masked_fill(over, -torch.inf), leaves.masked_fill(single, -torch.inf)
 
 
-def kept(bars: Tensor, leaves: Tensor, node: Tensor, apart: int) -> tuple[Tensor, Tensor]:
+def with_kept(bars: Tensor, leaves: Tensor, node: Tensor, apart: int) -> tuple[Tensor, Tensor]:
     """The same, also at what cannot stand beside the node."""
     over, single = is_node(bars, leaves, node, apart)
     at = torch.arange(bars.shape[1], device=bars.device)

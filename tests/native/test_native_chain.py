@@ -4,7 +4,8 @@ By hand, under the sanitizers of the compiler, after a change of the C++:
 
     export XDG_CACHE_HOME=$(mktemp -d) ASAN_OPTIONS=detect_leaks=0
     export CXXFLAGS="-g -fsanitize=address,undefined -fno-sanitize-recover"
-    LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libubsan.so)" pytest -n 0 tests/native/test_chain.py
+    export LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libubsan.so)"
+    pytest -n 0 tests/native/test_native_chain.py
 """
 
 from collections.abc import Callable
