@@ -316,3 +316,28 @@ def test_few_tokens_of_a_large_table() -> None:
     got = chain_log_prob_of_tokens(init, steps, table, tokens)
     torch.testing.assert_close(got, expected)
     torch.testing.assert_close(*(torch.autograd.grad(x.sum(), table)[0] for x in (got, expected)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_random_chains_however_far_their_potentials_are_apart(dtype: torch.dtype) -> None:
+    """Against recursion in log space: weights and sums that underflow, states and ways that are impossible, many shapes."""
+    for seed in range(150):
+        g = torch.Generator().manual_seed(seed)
+        rows, n, k, steps = (int(torch.randint(low, high, (), generator=g)) for low, high in ((1, 7), (1, 13), (1, 18), (0, 2)))
+        scale, impossible = (1, 20, 100)[seed % 3], seed % 2 == 1
+
+        def drawn(*shape: int, g: torch.Generator = g, scale: int = scale, impossible: bool = impossible) -> Tensor:
+            found = (scale * torch.randn(shape, generator=g, dtype=torch.double)).to(dtype)
+            return found.masked_fill(torch.rand(shape, generator=g) < 0.2, -torch.inf) if impossible else found
+
+        init, trans, obs = drawn(rows, k), drawn(rows, max(1, n - 1) if steps else 1, k, k), drawn(rows, n, k)
+        alpha = init.double() + obs[:, 0].double()
+        for t in range(1, n):
+            step = trans[:, (t - 1) % trans.shape[1]].double()
+            alpha = torch.logsumexp(alpha[:, :, None] + step, 1) + obs[:, t].double()
+        right, digits = alpha.logsumexp(1), 1e-11 if dtype == torch.float64 else 1e-5
+        for grad in (False, True):
+            found = chain_log_prob(init.clone().requires_grad_(grad), trans, obs).detach().double()
+            torch.testing.assert_close(
+                found, right, rtol=digits, atol=digits, msg=lambda text, seed=seed: f"seed {seed}: {text}"
+            )

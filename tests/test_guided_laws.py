@@ -43,7 +43,7 @@ def trial_of(text: str, seed: int) -> Trial:
     return Trial(built, batch, ROWS)
 
 
-@settings(RANDOM, max_examples=30)
+@settings(RANDOM, max_examples=60)
 @given(text=guided_texts(), seed=st.integers(0, 2**20))
 def test_the_bound_at_its_own_draw(text: str, seed: int) -> None:
     trial = trial_of(text, seed)
@@ -69,7 +69,7 @@ def test_what_rows_share(text: str, seed: int) -> None:
         assert not check_at_draw(trial)[0].differs
 
 
-@settings(RANDOM, max_examples=20)
+@settings(RANDOM, max_examples=40)
 @given(text=guided_texts(), seed=st.integers(0, 2**20))
 def test_every_method_answers(text: str, seed: int) -> None:
     trial = trial_of(text, seed)

@@ -123,7 +123,7 @@ def test_counts_by_sums(name: str) -> None:
 @pytest.mark.parametrize("name", SPECS)
 def test_draws_have_the_mean(name: str) -> None:
     module, batch = made(name)
-    draws, mean = cell(module, batch, "sample(300)"), cell(module, batch, "mean")
+    draws, mean = cell(module, batch, "sample(2000)"), cell(module, batch, "mean")
     assert abs(float(draws.mean() - mean)) <= 4 * float(draws.std()) / math.sqrt(len(draws)) + 1e-12
 
 
@@ -139,9 +139,9 @@ def test_labels_beside_numbers_are_their_posterior() -> None:
     marginals = module.posterior(batch)["c"]  # pyright: ignore[reportCallIssue]
     torch.testing.assert_close(module.predict(batch, rule="mean")["c"], marginals)  # pyright: ignore[reportCallIssue]
     assert module.predict(batch, rule="mode")["c"] == marginals.argmax()  # pyright: ignore[reportCallIssue]
-    draws = module.predict(batch, rule="sample(300)")["c"][0]  # pyright: ignore[reportCallIssue]
-    share = torch.bincount(draws, minlength=3) / 300
-    assert bool(((share - marginals[0]).abs() < 4 * (marginals[0] / 300).sqrt() + 1e-3).all())
+    draws = module.predict(batch, rule="sample(2000)")["c"][0]  # pyright: ignore[reportCallIssue]
+    share = torch.bincount(draws, minlength=3) / 2000
+    assert bool(((share - marginals[0]).abs() < 4 * (marginals[0] / 2000).sqrt() + 1e-3).all())
 
 
 def test_what_cannot_be_told() -> None:
@@ -218,7 +218,7 @@ def test_a_label_is_predicted_from_its_row_however_the_fit_holds_it(more: str) -
     mu = module.mu.detach()
     expected = (module.raw_p.detach() - 0.5 * (x[:, :, None] - mu).square().sum(1)).softmax(-1)
     expected[2] = torch.tensor([0.0, 0.0, 1.0])
-    close = 4 * math.sqrt(0.25 / 300) if "score" in more else 1e-9
+    close = 4 * math.sqrt(0.25 / 2000) if "score" in more else 1e-9
     found = module.predict(batch, rule="probs", samples=20_000)["c"]  # pyright: ignore[reportCallIssue]
     torch.testing.assert_close(found, expected, rtol=0, atol=close)
     assert module.predict(batch, rule="mode")["c"].tolist() == expected.argmax(-1).tolist()  # pyright: ignore[reportCallIssue]

@@ -12,7 +12,7 @@ from vispec.kernels.native import library as lib
 from vispec.train.setup.native import later
 
 HERE = 'extern "C" int answer() { return 42; }\n'
-pytestmark = pytest.mark.skipif(lib.compiler() is None, reason="there is no C++ compiler")
+needs_compiler = pytest.mark.skipif(lib.compiler() is None, reason="there is no C++ compiler")
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +32,7 @@ def told() -> str:
     return str(found[0].message)
 
 
+@needs_compiler
 def test_it_is_built_once(cache: Path):
     code = lib.library(HERE)
     assert code is not None
@@ -40,6 +41,7 @@ def test_it_is_built_once(cache: Path):
     assert not lib.place(HERE).stat().st_mode & 0o077
 
 
+@needs_compiler
 def test_auto_takes_what_is_there_and_builds_nothing(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("VISPEC_NATIVE", "auto")
     assert lib.library(HERE) is None
@@ -48,6 +50,7 @@ def test_auto_takes_what_is_there_and_builds_nothing(monkeypatch: pytest.MonkeyP
     assert lib.library(HERE) is not None
 
 
+@needs_compiler
 def test_off_takes_nothing(monkeypatch: pytest.MonkeyPatch):
     lib.build(HERE, lib.place(HERE))
     monkeypatch.setenv("VISPEC_NATIVE", "off")
@@ -80,6 +83,7 @@ def test_a_library_that_is_damaged(cache: Path):
     told()
 
 
+@needs_compiler
 def test_what_others_can_write_is_not_run(cache: Path):
     lib.build(HERE, lib.place(HERE))
     lib.place(HERE).chmod(0o722)
@@ -88,6 +92,7 @@ def test_what_others_can_write_is_not_run(cache: Path):
         assert lib.library(HERE) is None
 
 
+@needs_compiler
 def test_two_processes_build_at_once(cache: Path):
     build = f"from vispec.kernels.native.library import build, place; build({HERE!r}, place({HERE!r}))"
     both = [subprocess.Popen([sys.executable, "-c", build]) for _ in range(2)]
@@ -96,6 +101,7 @@ def test_two_processes_build_at_once(cache: Path):
     assert len(list(cache.iterdir())) == 1
 
 
+@needs_compiler
 def test_it_is_built_beside_a_fit_for_the_next_one(monkeypatch: pytest.MonkeyPatch):
     later(HERE)
     end = time.monotonic() + 300

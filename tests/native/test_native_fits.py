@@ -14,7 +14,7 @@ from vispec.kernels.native import library as lib
 from vispec.source import Source
 from vispec.train.setup import native
 
-pytestmark = pytest.mark.skipif(lib.compiler() is None, reason="there is no C++ compiler")
+needs_compiler = pytest.mark.skipif(lib.compiler() is None, reason="there is no C++ compiler")
 HMM = """\
 size K = 3
 vocab V
@@ -66,18 +66,21 @@ def fitted(out: str, *more: str, epochs: str = "3") -> tuple[str, str]:
     return result.stderr, json.loads((Path(out) / "config.json").read_text())["settings"]["native"]
 
 
+@needs_compiler
 def test_the_first_fit_says_that_the_next_will_be_faster():
     told, by = fitted("one")
     assert by == "off"
     assert "being built for the next fit" in told
 
 
+@needs_compiler
 def test_what_is_built_is_used(monkeypatch: pytest.MonkeyPatch, built: Path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(built))
     assert fitted("one")[1] == "on"
     assert fitted("two", "--native", "off")[1] == "off"
 
 
+@needs_compiler
 def test_on_builds_at_once():
     told, by = fitted("one", "--native", "on")
     assert by == "on"
@@ -108,6 +111,7 @@ def test_other_models_say_nothing():
     assert "native" not in result.output
 
 
+@needs_compiler
 def test_a_module_computes_the_same_by_both(monkeypatch: pytest.MonkeyPatch, built: Path):
     """And by torch where its text carries no C++."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(built))
