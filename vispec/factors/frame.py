@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from vispec.model import dims
 from vispec.model.extent import element_plates
 from vispec.model.model import Expression, Model, Param, Variable
 from vispec.model.types import INTEGER_DOMAINS, MISSING, Dim, Type
@@ -190,7 +191,7 @@ def size_of(dim: Dim) -> Size:
     """A size of the model as a polynomial."""
     if isinstance(dim, int):
         return Size.of(dim)
-    return _size(ast.parse(re.sub(r"[^\W\d]\w*", r"\g<0>_", dim), mode="eval").body)
+    return _size(dims.read(dim))
 
 
 def _size(node: ast.expr) -> Size:

@@ -7,7 +7,7 @@ plate j.
 import ast
 import re
 from collections.abc import Mapping
-from functools import reduce
+from functools import lru_cache, reduce
 
 from vispec.model.types import Dim
 
@@ -30,7 +30,7 @@ def poly(dim: Dim) -> Poly:
         return {(): dim} if dim else {}
     if _RAGGED.fullmatch(dim):
         return {(dim,): 1}
-    return _poly(ast.parse(_NAME.sub(r"\g<0>_", dim), mode="eval").body)
+    return _poly(read(dim))
 
 
 def _poly(node: ast.expr) -> Poly:
@@ -137,7 +137,13 @@ def evaluate(dim: Dim, values: Mapping[str, int]) -> int | None:
         return dim
     if _RAGGED.fullmatch(dim):
         return None
-    return _evaluate(ast.parse(_NAME.sub(r"\g<0>_", dim), mode="eval").body, values)
+    return _evaluate(read(dim), values)
+
+
+@lru_cache(1000)
+def read(dim: str) -> ast.expr:
+    """The arithmetic of a symbolic one, each name with `_` behind it, so that none is a word of Python."""
+    return ast.parse(_NAME.sub(r"\g<0>_", dim), mode="eval").body
 
 
 def _evaluate(node: ast.expr, values: Mapping[str, int]) -> int | None:

@@ -18,7 +18,6 @@ from vispec.model.model import (
     Variable,
 )
 from vispec.model.types import WHOLE_DOMAINS
-from vispec.model.walk import children
 
 
 def element_plates(variable: Variable | Let) -> tuple[str, ...]:
@@ -65,7 +64,7 @@ def extent(expression: Expression, model: Model, summed: frozenset[str] = frozen
             case Recursion(state=name):
                 return frozenset(model.let[name].plates)
             case _:
-                return frozenset[str]().union(*map(of, children(e)))
+                return frozenset[str]().union(*map(of, e.children))
 
     def own(name: str) -> frozenset[str]:
         let = next((each for each in (*model.lets, *model.guide_lets) if each.name == name), None)

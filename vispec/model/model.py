@@ -4,8 +4,9 @@ Expressions are resolved: each says which kind of access it is, so later stages 
 `plates` of an expression are not stored; they follow from the variables in it (see extent.py).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, is_dataclass
+from functools import cached_property
 from typing import Literal
 
 from vispec.catalog import BOUNDS, distributions
@@ -19,6 +20,24 @@ from vispec.source import Source, Span
 class Expression:
     span: Span
     type: Type
+
+    @cached_property
+    def children(self) -> tuple["Expression", ...]:
+        """Direct subexpressions, in the order of the fields."""
+        found: list[Expression] = []
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
+            for item in value if isinstance(value, tuple) else (value,):
+                if isinstance(item, Expression):
+                    found.append(item)
+                elif isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], Expression):
+                    found.append(item[1])
+        return tuple(found)
+
+    @cached_property
+    def whole(self) -> tuple["Expression", ...]:
+        """The expression and all below it."""
+        return (self, *(inner for child in self.children for inner in child.whole))
 
 
 @dataclass(frozen=True)
@@ -137,10 +156,14 @@ class Evidence(Expression):
     """In a guide, what the data has of a partial variable where it is read.
 
     Its values, types.MISSING where they are missing, or (`seen`) whether they are there. This is data, whatever the model makes
-    of what is missing, so `walk` does not go into it."""
+    of what is missing, so it has no children."""
 
     read: "Ref | All | Past | Prefix"
     seen: bool
+
+    @property
+    def children(self) -> tuple[Expression, ...]:
+        return ()
 
 
 @dataclass(frozen=True)
@@ -471,43 +494,60 @@ class Model:
     reasons: tuple[tuple[str, str], ...] = ()
     pairs: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def fixed(self) -> tuple[str, ...]:
         """The parameters, tables, nets and point estimates that a fit keeps as they start."""
         named = next((entry.value for entry in self.fit if entry.key == "fixed"), ())  # type: ignore[union-attr]
         return (*named, *(table.name for table in self.embeddings if table.frozen))  # type: ignore[misc]
 
-    @property
+    @cached_property
     def integrated(self) -> tuple[str, ...]:
         """The latents that are integrated exactly."""
         return (*(self.gaussian or ()), *self.pairs)
 
-    @property
+    @cached_property
     def weight(self) -> str | None:
         """The given variable that says how many rows each row stands for."""
         return next((entry.value for entry in self.fit if entry.key == "weight"), None)  # type: ignore[union-attr,return-value]
 
-    @property
+    @cached_property
     def plate(self) -> Mapping[str, Plate]:
         return {plate.name: plate for plate in self.plates}
 
-    @property
+    @cached_property
     def single(self) -> Plate | None:
         """The implicit data plate of one row, where the spec has no data plate."""
         return next((plate for plate in self.plates if plate.implicit), None)
 
-    @property
+    @cached_property
     def variable(self) -> Mapping[str, Variable]:
         return {variable.name: variable for variable in self.variables}
 
-    @property
+    @cached_property
     def param(self) -> Mapping[str, Param]:
         return {param.name: param for param in self.params}
 
-    @property
+    @cached_property
     def net(self) -> Mapping[str, Net]:
         return {net.name: net for net in self.nets}
 
-    @property
+    @cached_property
     def let(self) -> Mapping[str, Let]:
         return {let.name: let for let in self.lets}
+
+    @cached_property
+    def calls(self) -> tuple[NetCall, ...]:
+        """Every call of a net in the laws, lets and guide."""
+        return tuple(calls_in((self.variables, self.lets, self.guide, self.guide_lets)))
+
+
+def calls_in(part: object) -> Iterator[NetCall]:
+    """Every call of a net in a part of a model."""
+    if isinstance(part, NetCall):
+        yield part
+    if isinstance(part, tuple):
+        for item in part:
+            yield from calls_in(item)
+    elif is_dataclass(part) and not isinstance(part, Span | Type):
+        for name in part.__dataclass_fields__:
+            yield from calls_in(getattr(part, name))

@@ -7,24 +7,9 @@ from typing import Any, TypeVar
 from vispec.model import model as m
 
 
-def children(expression: m.Expression) -> tuple[m.Expression, ...]:
-    """Direct subexpressions, in the order of the fields; none of evidence, which reads no variable but the data."""
-    if isinstance(expression, m.Evidence):
-        return ()
-    found: list[m.Expression] = []
-    for field in fields(expression):
-        value = getattr(expression, field.name)
-        for item in value if isinstance(value, tuple) else (value,):
-            if isinstance(item, m.Expression):
-                found.append(item)
-            elif isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], m.Expression):
-                found.append(item[1])
-    return tuple(found)
-
-
 def walk(expression: m.Expression) -> tuple[m.Expression, ...]:
-    """The expression and all below it."""
-    return (expression, *(inner for child in children(expression) for inner in walk(child)))
+    """The expression and all below it; nothing below evidence, which reads no variable but the data."""
+    return expression.whole
 
 
 def key(value: Any) -> Any:

@@ -44,6 +44,16 @@ class Node:
         """The nodes that it is computed from, those inside its fields included."""
         return tuple(_nodes_in(tuple(self.__dict__[name] for name in self.__dataclass_fields__)))
 
+    @property
+    def works_along(self) -> tuple[Axis, ...]:
+        """The axes along which it adds up or compares, so that it matters how many elements count."""
+        return getattr(self, "binds", ())
+
+    @cached_property
+    def needs(self) -> tuple[Node, ...]:
+        """What must be known before it: its arguments, and the lengths of the axes that it works along."""
+        return (*self.args, *(axis.lengths for axis in self.works_along if axis.lengths is not None))
+
 
 class Scalar(Node):
     """Differs along no axis."""
@@ -210,6 +220,10 @@ class Link(Node):
     def axes(self) -> Axes:
         return self.arg.axes | _lengths(self.over)
 
+    @property
+    def works_along(self) -> tuple[Axis, ...]:
+        return self.over
+
 
 @dataclass(frozen=True, eq=False)
 class Reduce(Node):
@@ -224,6 +238,10 @@ class Reduce(Node):
     @cached_property
     def axes(self) -> Axes:
         return (self.arg.axes | _lengths(self.over)) - {*self.over}
+
+    @property
+    def works_along(self) -> tuple[Axis, ...]:
+        return self.over
 
     @property
     def dtype(self) -> Dtype:

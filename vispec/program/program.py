@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from vispec.program.node import Node
 from vispec.program.walk import nodes, rebuild
@@ -25,6 +26,10 @@ class Program:
         spans = {known.get(node, node): span for node, span in self.spans.items()}
         return Program(dict(zip(self.outputs, new, strict=True)), hints, spans)
 
-    def nodes(self) -> list[Node]:
+    def nodes(self) -> tuple[Node, ...]:
         """Each node that an output needs once, arguments first."""
-        return list(nodes(self.outputs.values()))
+        return self._nodes
+
+    @cached_property
+    def _nodes(self) -> tuple[Node, ...]:
+        return tuple(nodes(self.outputs.values()))

@@ -78,22 +78,7 @@ def nodes(roots: Iterable[Node]) -> Iterator[Node]:
             elif found not in seen:
                 seen.add(found)
                 stack.append((found, True))
-                stack += [(arg, False) for arg in reversed(needs(found)) if arg not in seen]
-
-
-def needs(found: Node) -> list[Node]:
-    """What must be known before a node: its arguments, and the lengths of the axes that it works along."""
-    return [*found.args, *(axis.lengths for axis in works_along(found) if axis.lengths is not None)]
-
-
-def works_along(found: Node) -> tuple[Axis, ...]:
-    """The axes along which a node adds up or compares, so that it matters how many elements count."""
-    match found:
-        case Reduce(_, _, over):
-            return over
-        case Link(_, _, over):
-            return over
-    return getattr(found, "binds", ())
+                stack += [(each, False) for each in reversed(found.needs) if each not in seen]
 
 
 def with_fields(found: Node, change: Callable[[Node], Node]) -> Node:
@@ -121,7 +106,8 @@ def rebuild(roots: Iterable[Node], rule: Callable[[Node], Node | None], known: d
     roots = list(roots)
     for found in nodes(roots):
         if found not in known:
-            made = with_fields(found, lambda arg: known[arg])
+            same = all(known[arg] is arg for arg in found.args)
+            made = found if same else with_fields(found, known.__getitem__)
             known[found] = rule(made) or made
     return [known[root] for root in roots]
 

@@ -7,7 +7,7 @@ from typing import Any, Unpack
 import torch
 from torch import Generator, Tensor, nn
 
-from vispec.compile import class_of, compile_spec
+from vispec.compile import class_of, compile_model
 from vispec.model.check import check_model
 from vispec.model.model import Draw, Law, Model, NetCall
 from vispec.named import get, has, put
@@ -45,12 +45,13 @@ class Built:
 
 
 def build(source: Source, chosen: Mapping[str, int], **limits: Unpack[Limits]) -> Built:
-    """Parse, check, compile and load with the sizes chosen and small ones for the rest; limits are those of compile_spec.
+    """Parse, check, compile and load with the sizes chosen and small ones for the rest; limits are those of compile_model.
     Raises SpecError."""
     tree = parse(source)
     sizes = small_sizes(tree, chosen)
-    model = recognised(check_model(tree, sizes))
-    text = compile_spec(source, sizes, limits.get("memory"), limits.get("work"))
+    checked = check_model(tree, sizes)
+    model = recognised(checked)
+    text = compile_model(checked, sizes, limits.get("memory"), limits.get("work"))
     sizes = {**{size.name: size.value for size in model.sizes if size.value is not None}, **sizes}
     module = load(text, class_of(text))
     own = frozenset(param.name for param in model.params)

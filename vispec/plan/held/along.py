@@ -28,7 +28,7 @@ from vispec.program.node import (
     Site,
     Spread,
 )
-from vispec.program.walk import nodes, substitute, with_fields, works_along
+from vispec.program.walk import nodes, substitute, with_fields
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,12 @@ class Body:
         match node:
             case Shift(Site() as site, axis, lag) if site in self.names and axis is self.axis:
                 return self.before(site, lag)
-        if present := {axis: self.at_now(axis) for axis in works_along(node) if self.moves(axis)}:
+        if present := {axis: self.at_now(axis) for axis in node.works_along if self.moves(axis)}:
             return self.among(node, present)
         alone = not below([node], sites)[node]
         if alone and isinstance(node, Draw | Decide):
             return build.pick(node, {self.axis: self.now})
-        if alone and not any(self.moves(axis) for each in nodes([node]) for axis in works_along(each)):
+        if alone and not any(self.moves(axis) for each in nodes([node]) for axis in each.works_along):
             few = self.first is not None and node not in self.later
             return self.early(node) if few else build.pick(node, {self.axis: self.now})
         match node:

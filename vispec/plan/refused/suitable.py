@@ -23,7 +23,7 @@ from vispec.model.model import (
     Where,
 )
 from vispec.model.types import FINITE_DOMAINS
-from vispec.model.walk import children, draws, law_parts, walk
+from vispec.model.walk import draws, law_parts, walk
 from vispec.plan.estimate import drawn_from, gradient_of, kind_of, law_reads, source_of, wanted_bound, way_of
 from vispec.plan.guides import in_joint
 from vispec.plan.treatment import text
@@ -263,7 +263,7 @@ def misuse(expression: Expression, variable: Variable, model: Model) -> Expressi
             return part
         if bit and any(variable.name in names(index) for index in indices(part)):
             return part
-        if not bit and any(not fine(part, child, variable, model) for child in children(part)):
+        if not bit and any(not fine(part, child, variable, model) for child in part.children):
             return part
     return expression if not bit and isinstance(expression, Ref) and expression.name == variable.name else None
 

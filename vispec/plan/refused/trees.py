@@ -11,7 +11,7 @@ from dataclasses import replace
 from vispec.catalog import distributions
 from vispec.diagnostics import Diagnostic, Label
 from vispec.model.model import Conditional, Draw, Expression, Law, Model, NetCall, Ref, Select, Variable
-from vispec.model.walk import children, law_parts, walk
+from vispec.model.walk import law_parts, walk
 from vispec.trunk import table_of
 
 ROOT_SYMBOL = frozenset({"token", "category"})
@@ -89,6 +89,6 @@ def _at_root(e: Expression, model: Model, allowed: bool) -> Iterator[Diagnostic]
             Label(e.span, "may be read at the root"),
             (Label(model.let[e.name].span, "read through a head here"),),
         )
-    for child in children(e):
+    for child in e.children:
         branch = isinstance(e, Conditional) and child is not e.test
         yield from _at_root(child, model, isinstance(e, NetCall) or (branch and allowed))

@@ -1,8 +1,6 @@
 """How a model calls one of its nets: which arguments are prefixes, which vary along the prefix, which sequences have holes."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from vispec.model.extent import extent
 from vispec.model.model import All, Model, Net, NetCall, Variable, Where
@@ -30,7 +28,7 @@ class Uses:
 
 def uses(net: Net, model: Model) -> Uses:
     """Over all calls of the net in the model's laws, lets and guide."""
-    calls = [call for call in net_calls(model) if call.net == net.name]
+    calls = [call for call in model.calls if call.net == net.name]
     names = [name for name, _ in net.args]
     prefix = {name for call in calls for name, arg in zip(names, call.args, strict=True) if prefix_of(arg)}
     stepped = {name for call in calls for name in stepped_arguments(net, call, model)}
@@ -72,15 +70,3 @@ def stepped_arguments(net: Net, call: NetCall, model: Model) -> tuple[str, ...]:
     plates = {prefix.plate for arg in call.args if (prefix := prefix_of(arg))}
     pairs = zip(net.args, call.args, strict=True)
     return tuple(name for (name, type), arg in pairs if not type.star and plates & extent(arg, model))
-
-
-def net_calls(node: Any) -> Iterator[NetCall]:
-    """Every call of a net in a value of the checked model."""
-    if isinstance(node, NetCall):
-        yield node
-    if isinstance(node, tuple):
-        for item in node:
-            yield from net_calls(item)
-    elif is_dataclass(node):
-        for each in fields(node):
-            yield from net_calls(getattr(node, each.name))

@@ -63,9 +63,12 @@ def with_borrowed(kernels: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 @cache
 def imports(module: str) -> dict[str, str]:
     """What a kernel's file takes from other files of kernels, by import or by `name = kernel(module, name)`: name → module."""
-    nodes = ast.parse(path_of(module).read_text(encoding="utf-8")).body
-    taken = [node for node in nodes if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("vispec.kernels.")]
-    later = [found for node in nodes if (found := taken_later(node))]
+    taken = [
+        node
+        for node in statements(module)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("vispec.kernels.")
+    ]
+    later = [found for node in statements(module) if (found := taken_later(node))]
     return {alias.name: str(node.module) for node in taken for alias in node.names} | {name: origin for origin, name in later}
 
 
@@ -80,10 +83,9 @@ def taken_later(node: ast.stmt) -> tuple[str, str] | None:
 @cache
 def definitions(module: str) -> tuple[str, dict[str, ast.stmt], tuple[tuple[str, ast.stmt], ...]]:
     """A module's text; its top-level functions, classes and constants by name; and its registrations with their owners."""
-    text = path_of(module).read_text(encoding="utf-8")
     table: dict[str, ast.stmt] = {}
     registrations: list[tuple[str, ast.stmt]] = []
-    for node in ast.parse(text).body:
+    for node in statements(module):
         owner = registered_with(node)
         if owner is not None and owner not in ("torch", "staticmethod", "cache"):
             registrations.append((owner, node))
@@ -94,7 +96,7 @@ def definitions(module: str) -> tuple[str, dict[str, ast.stmt], tuple[tuple[str,
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             table |= {target.id: node for target in targets if isinstance(target, ast.Name)}
-    return text, table, tuple((owner if owner in table else given_to(node), node) for owner, node in registrations)
+    return text_of(module), table, tuple((owner if owner in table else given_to(node), node) for owner, node in registrations)
 
 
 def given_to(node: ast.stmt) -> str:
@@ -125,6 +127,19 @@ def registered_with(node: ast.stmt) -> str | None:
     return None
 
 
+@cache
+def text_of(module: str) -> str:
+    """The text of its file."""
+    return path_of(module).read_text(encoding="utf-8")
+
+
+@cache
+def statements(module: str) -> list[ast.stmt]:
+    """The top-level statements of its file, the same objects each time."""
+    return ast.parse(text_of(module)).body
+
+
+@cache
 def path_of(module: str) -> Path:
     """The module's file; imports the packages around it, which hold no torch, but not the module."""
     spec = find_spec(module)
@@ -168,7 +183,7 @@ def native_kernels(kernels: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def appended(module: str) -> Iterator[tuple[str, ast.stmt]]:
     """The statements `LIST.append(...)` of a file with LIST of another."""
-    for node in ast.parse(path_of(module).read_text(encoding="utf-8")).body:
+    for node in statements(module):
         owner = registered_with(node) if isinstance(node, ast.Expr) else None
         if owner in imports(module):
             yield owner, node
@@ -176,9 +191,9 @@ def appended(module: str) -> Iterator[tuple[str, ast.stmt]]:
 
 def native_texts(kernels: Iterable[tuple[str, str]]) -> list[str]:
     """The C++ texts of kernels, as assignments."""
-    files = dict.fromkeys(path_of(module) for module, _ in kernels)
-    found = [(file, carried(node)) for file in files for node in ast.parse(file.read_text(encoding="utf-8")).body]
-    texts = [(each[0], file.with_name(f"{each[1]}.cpp").read_text(encoding="utf-8")) for file, each in found if each]
+    modules = dict.fromkeys(module for module, _ in kernels)
+    found = [(module, each) for module in modules for node in statements(module) if (each := carried(node))]
+    texts = [(name, path_of(module).with_name(f"{file}.cpp").read_text(encoding="utf-8")) for module, (name, file) in found]
     return [f'{name} = r"""{text}"""' for name, text in texts]
 
 
@@ -187,7 +202,7 @@ def imports_of(kernels: Iterable[tuple[str, str]]) -> list[str]:
     lines = set[str]()
     for module, name in with_borrowed(kernels):
         used = frozenset[str]().union(*map(names_in, needed(module, [name])))
-        for node in ast.parse(path_of(module).read_text(encoding="utf-8")).body:
+        for node in statements(module):
             match node:
                 case ast.Import(names):
                     lines |= {f"import {each.name}" for each in names if each.name in used - {"torch"}}

@@ -11,13 +11,12 @@ from torch import nn
 
 from vispec.compile import class_of, compile_spec
 from vispec.diagnostics import Diagnostic, Label, SpecError
-from vispec.model.model import FitEntry, Model
+from vispec.model.model import FitEntry, Model, calls_in
 from vispec.model.problems import listed
 from vispec.model.walk import is_read, law_parts, walk
 from vispec.named import stored
 from vispec.plan.guides import complete_guides
 from vispec.source import Source
-from vispec.torch.nets.uses import net_calls
 from vispec.train.data import Dataset, Encoders, load, render
 from vispec.train.errors import OptionError, RunError
 from vispec.train.loop.progress import Reporter
@@ -184,7 +183,7 @@ def resolve(
         "newton" if newton else "adam",
         restarts(model) if newton and not started else 1,
         "float64" if double else "float32",
-        valid is not None or not any(net_calls((model.variables, model.lets))),
+        valid is not None or not any(calls_in((model.variables, model.lets))),
         train.tokens() / max(1, train.num_rows),
     )
     return found.model_copy(update={"threads": settings.threads or threads(module, found, train, torch.get_num_threads())})

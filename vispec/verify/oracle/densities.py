@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -263,6 +264,12 @@ def bernoulli(draw: m.Draw, value: Tensor, at: Place, scene: Scene) -> Tensor:
     return -torch.logaddexp(torch.zeros_like(odds), torch.where(value == 1, -odds, odds)).sum()
 
 
+@cache
+def parameters_of(family: type) -> frozenset[str]:
+    """Names of the arguments of a family's constructor."""
+    return frozenset(inspect.signature(family).parameters)
+
+
 def torch_family(draw: m.Draw, at: Place, scene: Scene, event: tuple[int, ...] = ()) -> dist.Distribution:
     """The law as torch has it; its own parameter names must be the catalog's. A vector of parameters may be one number for all
     of the event."""
@@ -273,7 +280,7 @@ def torch_family(draw: m.Draw, at: Place, scene: Scene, event: tuple[int, ...] =
     values: Mapping[str, Tensor] = {name: evaluate(expression, at, scene).double() for name, expression in draw.args}
     vectors = {name for name in values if entry.param_event_dim.get(name, entry.event_dim) == 1}
     values = {name: v.expand(event[-1:]) if name in vectors and not v.ndim else v for name, v in values.items()}
-    if not set(values) <= set(inspect.signature(family).parameters):
+    if not set(values) <= parameters_of(family):
         raise NotCheckedError(f"distribution {draw.distribution} with parameters {', '.join(values)}")
     try:
         return family(**values, validate_args=False)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -79,10 +80,12 @@ def element(name: str, at: Place, scene: Scene) -> Tensor:
 def evaluate(expression: m.Expression, at: Place, scene: Scene) -> Tensor:
     """The value, of the expression's event shape; a starred one has a leading axis with its elements."""
     match expression:
-        case m.Const(value=value):
-            return torch.tensor(value, dtype=torch.int64 if isinstance(value, int) else torch.float64)
+        case m.Apply():
+            return apply(expression, [evaluate(argument, at, scene) for argument in expression.args], scene)
         case m.Ref(name=name):
             return element(name, at, scene)
+        case m.Const(value=value):
+            return constant(value)
         case m.All(name=name, plate=plate):
             return sequence(name, plate, scene.row.count(plate, at), at, scene)
         case m.Base(draw=draw, low=low, high=high):
@@ -127,9 +130,12 @@ def evaluate(expression: m.Expression, at: Place, scene: Scene) -> Tensor:
             return torch.stack(matched([evaluate(item, at, scene) for item in items]))
         case m.NetCall():
             return link(raw_head(expression, at, scene), expression.type)
-        case m.Apply():
-            return apply(expression, [evaluate(argument, at, scene) for argument in expression.args], scene)
     raise NotCheckedError(f"expression {type(expression).__name__}")
+
+
+@lru_cache(1000, typed=True)
+def constant(value: float) -> Tensor:
+    return torch.tensor(value, dtype=torch.int64 if isinstance(value, int) else torch.float64)
 
 
 def own(variable: m.Variable, at: Place, scene: Scene) -> Tensor:

@@ -8,7 +8,6 @@ import numpy as np
 from vispec.catalog import networks
 from vispec.model.model import All, Evidence, Model, Prefix, Ref
 from vispec.model.types import INTEGER_DOMAINS
-from vispec.torch.nets.uses import net_calls
 from vispec.train.data.arrange import Arranged
 from vispec.train.data.diagnostics import Problems
 from vispec.train.data.encoding.encode import Field
@@ -42,7 +41,7 @@ def warn_of_scales(model: Model, fields: Mapping[str, Field], arranged: Mapping[
 
 def plain_readings(model: Model) -> Iterator[tuple[str, str]]:
     """Each net with each variable that it reads and does not bring to scale."""
-    for call in net_calls(model):
+    for call in model.calls:
         trunk = model.net[call.net].trunk
         if trunk and networks()[trunk[0].layer].learns:
             continue
