@@ -53,6 +53,7 @@ from torch.nn import functional as F
 # told.predict: chosen
 # told.predict: filled
 # told.predict: narrowed
+# told.predict: several
 # told.predict: ulp
 # told.predict: with_seen
 # told.queries: answer

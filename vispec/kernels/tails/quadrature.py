@@ -4,6 +4,8 @@ In the right variable the logarithm of a density is concave: from where the tail
 and increasing from D(0) = 0. So exp(-D) falls from 1 to nothing in one sweep, and Gauss's rule on four stretches up to D = 45
 (exp(-45) is 3e-20) has all digits of its integral."""
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -18,6 +20,7 @@ def newton_length(drop, length: Tensor) -> Tensor:
     return length
 
 
+@cache
 def gauss_legendre(device: torch.device) -> tuple[Tensor, Tensor]:
     """Nodes and weights (128) of four equal stretches of [0, 1], by the eigenvectors of Golub and Welsch (1969)."""
     n = torch.arange(1, NODES, dtype=torch.double)

@@ -12,6 +12,7 @@ RULES = {each.partition("(")[0]: each for each in ("mean", "mode", "median", "qu
 
 
 MOST = 10_000  # counts whose probabilities are told
+AT_ONCE = 1000  # rows that are drawn at once
 
 
 def filled(module, batch: dict[str, Tensor], rule: str, kinds: dict[str, str], samples: int, many=()) -> dict[str, Tensor]:
@@ -33,13 +34,26 @@ def filled(module, batch: dict[str, Tensor], rule: str, kinds: dict[str, str], s
         )
     told = Predictive(module, batch, kinds, samples, many)
     if word == "sample" and numbers:
-        draws = [told.sample() for _ in range(int(numbers[0]))]
-        each = {name: torch.stack([draw[name] for draw in draws], -1) for name in kinds}
+        each = several(told, int(numbers[0]))
     else:
         each = getattr(told, word)(*([numbers] if numbers else []))
     known = ("finite",) if word != "probs" else ("finite", "count")
     each = {name: each[name] for name in kinds if name in each}
     return {name: value if kinds[name] in known else with_seen(batch, name, value) for name, value in each.items()}
+
+
+def several(told: "Predictive", count: int) -> dict[str, Tensor]:
+    """So many draws of each variable, last in order: of copies of the rows, where rows are drawn apart from each other."""
+    if told.many:
+        draws = [told.sample() for _ in range(count)]
+        return {name: torch.stack([draw[name] for draw in draws], -1) for name in told.kinds}
+    rows = len(next(iter(told.batch.values())))
+    most, draws = max(1, AT_ONCE // max(1, rows)), list[dict[str, Tensor]]()
+    for copies in [most] * (count // most) + [count % most] * (count % most > 0):
+        batch = {name: value.repeat_interleave(copies, 0) for name, value in told.batch.items()}
+        found = Predictive(told.module, batch, told.kinds, told.samples, ()).sample()
+        draws.append({name: value.unflatten(0, (rows, copies)).movedim(1, -1) for name, value in found.items()})
+    return {name: torch.cat([draw[name] for draw in draws], -1) for name in told.kinds}
 
 
 def labelled(posterior, batch: dict[str, Tensor], rule: str, names: tuple[str, ...], whole: tuple[str, ...] = ()) -> dict:
