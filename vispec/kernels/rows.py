@@ -1,6 +1,15 @@
 """Rows of a batch."""
 
+import torch
 from torch import Tensor
+
+
+def along_lengths(each: Tensor, length: Tensor | None, dims: int) -> Tensor:
+    """Numbers (*A, ...), with so many dimensions behind A, along the axes of lengths (*B) too."""
+    around, own = each.shape[: each.dim() - dims], each.shape[each.dim() - dims :]
+    return (
+        each if length is None or around == length.shape else each.expand(*torch.broadcast_shapes(around, length.shape), *own)
+    )
 
 
 def take_rows(batch: dict[str, Tensor], rows: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from vispec.catalog import distributions
 from vispec.estimators.entry import Way, Weights
 from vispec.estimators.ways import plain
-from vispec.model.types import FINITE_DOMAINS
+from vispec.model.types import FINITE_DOMAINS, WHOLE_DOMAINS
 from vispec.model.walk import draws
 from vispec.plan.guides import BASELINE
 from vispec.plan.held.adds import log_q as log_q_of
@@ -63,7 +63,8 @@ def never_impossible(s: Setting) -> bool:
     """Whether each value that may be scored has a density: nothing has finitely many, no law is narrower than its domain."""
     scored = [variable for variable in s.f.model.variables if variable.role != "given"]
     entries = [distributions()[draw.distribution] for v in scored if v.law is not None for draw in draws(v.law)]
-    return all(entry.everywhere for entry in entries) and not any(v.type.domain in FINITE_DOMAINS for v in scored)
+    finite = any(variable.type.domain in FINITE_DOMAINS | WHOLE_DOMAINS for variable in scored)
+    return all(entry.everywhere for entry in entries) and not finite
 
 
 def impossible_alone(weights: Node) -> Node:

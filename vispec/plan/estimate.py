@@ -1,10 +1,10 @@
 """How each drawn latent's gradient is formed, how samples combine into one bound, and in which order draws are made."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from vispec.estimators import estimators
 from vispec.estimators.entry import EstimatorKind, Way
-from vispec.model.model import Estimator, Law, Model, Past, Then, Variable
+from vispec.model.model import Estimator, Law, Model, Past, Select, Then, Variable
 from vispec.model.walk import is_read, law_parts, walk
 from vispec.plan.treatment import Combine, Treatment
 
@@ -90,6 +90,22 @@ def drawn_together(name: str, drawn: Iterable[str], model: Model) -> tuple[str, 
     behind = {each: drawn_from(law_reads(source_of(each, model), model), model, drawn) for each in {*drawn, name}}
     found = [o for o in drawn if (name in behind[o] and o in behind[name]) or (by_position and o == name)]
     return tuple(found)
+
+
+def read_through_head(names: Collection[str], model: Model) -> Select | None:
+    """Where a law that one of some variables is drawn from reads an element of theirs that a head points at, if one does."""
+    lets = {let.name: let.value for let in (*model.lets, *model.guide_lets)}
+    for law in filter(None, (source_of(name, model) for name in names)):
+        seen, pending = set[str](), list(law_parts(law))
+        while pending:
+            for part in walk(pending.pop()):
+                name = getattr(part, "name", None)
+                if isinstance(part, Select) and name in names and any(at.type.domain == "tree" for _, at in part.by):
+                    return part
+                if isinstance(name, str) and name in lets and name not in seen:
+                    seen.add(name)
+                    pending.append(lets[name])
+    return None
 
 
 def law_reads(law: Law | None, model: Model, now: bool = False) -> frozenset[str]:

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 # layers.recurrent: reverse
 # layers.sequence: masked_mean
 # layers.sequence: weighted_sum
+# rows: along_lengths
 # rows: up_to_the_ends
 # rows: with_room
 # sums.algebra: Maximum

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 # backward: first_derivative
 # distinct: distinct
 # heap: keep_pages
+# rows: along_lengths
 # rows: up_to_the_ends
 # rows: with_room
 # sums.algebra: Maximum

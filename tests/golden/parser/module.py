@@ -15,9 +15,11 @@ from torch.nn import functional as F
 # layers.recurrent: Bidirectional
 # layers.recurrent: Recurrent
 # layers.recurrent: reverse
+# rows: along_lengths
 # rows: up_to_the_ends
 # rows: with_room
 # sums.chain: unused
+# sums.logsum: impossible_alone
 # sums.lookup: pick_last
 # trees.arborescence: arborescence
 # trees.arborescence: best_tree
@@ -91,7 +93,8 @@ class Parser(nn.Module):
         sum_i = torch.where(inside_i, arc_at, 0.0).sum(-1)  # (sentence,)
         tree = tree_log_prob(arc, y_len)  # (sentence,)
         is_tree_ = is_tree(head, y_len)  # (sentence,)
-        return torch.where(is_tree_, sum_i - tree, -torch.inf)  # (sentence,)
+        log_head = torch.where(is_tree_, sum_i - tree, -torch.inf)  # (sentence,)
+        return impossible_alone(log_head)  # (sentence,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""

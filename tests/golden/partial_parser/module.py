@@ -17,6 +17,7 @@ from torch.nn import functional as F
 # layers.recurrent: Bidirectional
 # layers.recurrent: Recurrent
 # layers.recurrent: reverse
+# rows: along_lengths
 # rows: up_to_the_ends
 # rows: with_room
 # sums.algebra: Maximum
@@ -26,6 +27,7 @@ from torch.nn import functional as F
 # sums.chain: unused
 # sums.enumeration: seeded
 # sums.logsum: LogSumExp
+# sums.logsum: impossible_alone
 # sums.logsum: log_sum_exp
 # told.predict: labelled
 # told.queries: Attached
@@ -124,7 +126,7 @@ class PartialParser(nn.Module):
         seen_head = torch.where(test_2, self.one * -torch.inf, 0.0)  # (sentence, i, head)
         projective = projective_log_prob(arc + seen_head, y_len)  # (sentence,)
         projective_2 = projective_log_prob(arc, y_len)  # (sentence,)
-        return projective - projective_2  # (sentence,)
+        return impossible_alone(projective - projective_2)  # (sentence,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""

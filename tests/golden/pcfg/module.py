@@ -13,6 +13,7 @@ from torch import Tensor, nn
 # backward: first_derivative
 # constraints: in_domain
 # heap: keep_pages
+# rows: along_lengths
 # rows: up_to_the_ends
 # rows: with_room
 # sums.algebra: Maximum

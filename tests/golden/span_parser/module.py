@@ -15,6 +15,7 @@ from torch.nn import functional as F
 # layers.recurrent: Bidirectional
 # layers.recurrent: Recurrent
 # layers.recurrent: reverse
+# rows: along_lengths
 # rows: up_to_the_ends
 # rows: with_room
 # sums.algebra: Maximum
@@ -23,6 +24,7 @@ from torch.nn import functional as F
 # sums.algebra: sampled
 # sums.chain: unused
 # sums.logsum: LogSumExp
+# sums.logsum: impossible_alone
 # sums.logsum: log_sum_exp
 # trees.brackets: algebra_of
 # trees.brackets: cell
@@ -87,7 +89,8 @@ class SpanParser(nn.Module):
         spans = spans_score(span, t, y_len)  # (sentence,)
         spans_2 = spans_log_prob(span, (self.one * 0.0).expand(t.shape[1], self.L), y_len)  # (sentence,)
         is_parse_ = is_parse(t, y_len, fewest=1)  # (sentence,)
-        return torch.where(is_parse_, spans - spans_2, -torch.inf)  # (sentence,)
+        log_t = torch.where(is_parse_, spans - spans_2, -torch.inf)  # (sentence,)
+        return impossible_alone(log_t)  # (sentence,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""

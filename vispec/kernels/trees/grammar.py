@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from vispec.kernels.backward import first_derivative
+from vispec.kernels.rows import along_lengths
 from vispec.kernels.sums.chain import unused
 from vispec.kernels.sums.logsum import log_sum_exp
 from vispec.kernels.trees.brackets import algebra_of, told_of
@@ -31,6 +32,7 @@ def grammar_log_prob(
 ) -> Tensor:
     """log Z (*B,), -inf where no parse is possible. Its gradients are expected counts, 0 without a parse. over: as of
     grammar_by."""
+    seen = along_lengths(seen, length, 2)
     if seen.numel() == 0 or not (within(rule.detach()) and (over is None or within(over.detach(), impossible=True))):
         return grammar_by(log_sum_exp, root, rule, seen, length, over)
     batch, n = rows_of(root, rule, seen, over), seen.shape[-2]
@@ -68,6 +70,7 @@ def grammar_total(
     """The sum over parses under an algebra (*B,), which may ask for the phrases."""
     if hasattr(total, "unranked"):
         total = total.unranked()
+    seen = along_lengths(seen, length, 2)
     if hasattr(total, "tilts"):
         batch, n = rows_of(root, rule, seen, over), seen.shape[-2]
         tilt = total.tilt(seen, (*batch, n, n, root.shape[-1]))
@@ -82,6 +85,7 @@ def grammar_by(
 ) -> Tensor:
     """The same, which sums by total alone: in logs for any scores, and slower. over (*B, n, n, S): a score besides for each
     symbol over each stretch, by first and last element."""
+    seen = along_lengths(seen, length, 2)
     dtype, S, P, n = seen.dtype, root.shape[-1], seen.shape[-1], seen.shape[-2]
     batch = rows_of(root, rule, seen, over)
     root, rule, seen = root.double(), rule.double().expand(*batch, *rule.shape[-3:]), seen.double().expand(*batch, n, P)
@@ -119,6 +123,7 @@ def grammar_by(
 
 def decide_grammar(root: Tensor, rules: Tensor, seen: Tensor, length: Tensor | None, rule: str) -> Tensor:
     """A parse by the rule "sample" or "mode" as data tell it (*B, n, 4), int64 (kernels/trees/brackets.py)."""
+    seen = along_lengths(seen, length, 2)
     batch, n = rows_of(root, rules, seen), seen.shape[-2]
     with torch.enable_grad():
         seen = seen.detach().expand(*batch, *seen.shape[-2:]).requires_grad_()

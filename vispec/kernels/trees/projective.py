@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vispec.kernels.backward import first_derivative
+from vispec.kernels.rows import along_lengths
 from vispec.kernels.sums.chain import unused
 from vispec.kernels.trees.elimination import inside
 from vispec.kernels.trees.tree import decided, flat_trees, heads_of, is_tree, total_of_trees
@@ -30,6 +31,7 @@ PARTS = 3  # of products: an arc right and what is right of it; what is left of 
 
 def projective_log_prob(scores: Tensor, length: Tensor | None = None, one_root: bool = True) -> Tensor:
     """log Z (*B,), -inf where no tree is possible. Its gradient is the arcs' probabilities, 0 without a tree."""
+    scores = along_lengths(scores, length, 2)
     grad = torch.is_grad_enabled() and scores.requires_grad
     return projective_sums(*flat_trees(scores, length, one_root), grad)[0].view(scores.shape[:-2])
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from vispec.kernels.backward import first_derivative
+from vispec.kernels.rows import along_lengths
 from vispec.kernels.sums.chain import unused
 from vispec.kernels.sums.logsum import log_sum_exp
 from vispec.kernels.trees.brackets import algebra_of, counted, told_of
@@ -29,6 +30,7 @@ def span_scores(first: Tensor, last: Tensor) -> Tensor:
 
 def spans_log_prob(scores: Tensor, seen: Tensor, length: Tensor | None = None) -> Tensor:
     """log Z (*B,), -inf where no tree is possible. Its gradients are the probabilities of nodes, 0 without a tree."""
+    seen = along_lengths(seen, length, 2)
     if scores.shape[-3] == 0:
         return spans_by(log_sum_exp, scores, seen, length)
     nodes, lengths = labels_summed(log_sum_exp, scores, seen, length)
@@ -50,6 +52,7 @@ def spans_total(total, scores: Tensor, seen: Tensor, length: Tensor | None = Non
     """The sum over trees under an algebra (*B,), which may ask for the nodes."""
     if hasattr(total, "unranked"):
         total = total.unranked()
+    seen = along_lengths(seen, length, 2)
     if hasattr(total, "tilts"):
         batch = torch.broadcast_shapes(scores.shape[:-3], seen.shape[:-2])
         return spans_by(total, scores + total.tilt(scores, (*batch, *scores.shape[-3:])), seen, length)
@@ -60,6 +63,7 @@ def spans_total(total, scores: Tensor, seen: Tensor, length: Tensor | None = Non
 
 def spans_by(total, scores: Tensor, seen: Tensor, length: Tensor | None = None) -> Tensor:
     """The same, which sums by total alone, and is slower."""
+    seen = along_lengths(seen, length, 2)
     n = scores.shape[-3]
     if n == 0:
         batch = torch.broadcast_shapes(scores.shape[:-3], seen.shape[:-2])
@@ -88,7 +92,7 @@ def spans_score(scores: Tensor, told: Tensor, length: Tensor | None = None) -> T
 def decide_spans(scores: Tensor, seen: Tensor, length: Tensor | None, rule: str) -> Tensor:
     """A tree by the rule "sample" or "mode" as data tell it (*B, n, 4), int64 (kernels/trees/brackets.py)."""
     with torch.enable_grad():
-        scores = scores.detach().requires_grad_()
+        scores = along_lengths(scores, length, 3).detach().requires_grad_()
         found = spans_by(algebra_of(rule), scores, seen.detach(), length)
         (nodes,) = torch.autograd.grad(found.sum(), scores, allow_unused=True, materialize_grads=True)
     return told_of(nodes, nodes.diagonal(0, -3, -2).mT, length)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vispec.kernels.rows import along_lengths
 from vispec.kernels.sums.algebra import maximum, sampled
 from vispec.kernels.trees.arborescence import best_tree
 from vispec.kernels.trees.elimination import eliminate_logs, inside, tree_sums, weights_of_arcs
@@ -27,6 +28,7 @@ from vispec.kernels.trees.elimination import eliminate_logs, inside, tree_sums, 
 
 def tree_log_prob(scores: Tensor, length: Tensor | None = None, one_root: bool = True) -> Tensor:
     """log Z (*B,), -inf where no tree is possible. Its gradient is the arcs' probabilities, 0 without a tree."""
+    scores = along_lengths(scores, length, 2)
     grad = torch.is_grad_enabled() and scores.requires_grad
     return tree_sums(*flat_trees(scores, length, one_root), grad)[0].view(scores.shape[:-2])
 
@@ -84,6 +86,7 @@ def total_of_trees(total, scores: Tensor, length: Tensor | None, one_root: bool,
     """The sum of such trees as these three functions have, under an algebra."""
     if hasattr(total, "unranked"):
         total = total.unranked()
+    scores = along_lengths(scores, length, 2)
     log_z = log_prob(scores, length, one_root)
     if hasattr(total, "attach"):
         return total.attach(log_z, *tree_shares(scores.detach(), length, one_root, log_prob), dims=2)
@@ -152,6 +155,7 @@ def decide_tree(scores: Tensor, length: Tensor | None, rule: str, read: bool, on
 
 def decided(scores: Tensor, length: Tensor | None, rule: str, read: bool, one_root: bool, log_prob, mode, sample) -> Tensor:
     """The same of such trees as these three functions have."""
+    scores = along_lengths(scores, length, 2)
     if rule == "sample":
         return sample(scores, length, one_root)
     if rule == "mode" or read:

@@ -16,6 +16,7 @@ from vispec.factors.make import factorise
 from vispec.model.model import Model, Plate, Variable
 from vispec.model.walk import draws, is_read, walk
 from vispec.plan.conjugate.recognise import with_pairs
+from vispec.plan.estimate import drawn_together, read_through_head
 from vispec.plan.gaussian.integrate import NotGaussianError
 from vispec.plan.guides import complete_guides, is_shared
 from vispec.plan.held.setting import Setting, setting
@@ -38,6 +39,9 @@ def recognised(model: Model) -> Model:
 def with_gaussian(model: Model) -> Model:
     """The same of those that are jointly Gaussian."""
     names, reasons = [v.name for v in model.variables if is_candidate(v, model)], dict[str, str]()
+    trees = [name for name in names if read_through_head(drawn_together(name, names, model), model)]
+    names = [name for name in names if name not in trees]
+    reasons |= dict.fromkeys(trees, "it reads itself through the heads of a tree")
     if model.single is None:
         waiting = [name for name in names if is_shared(model.variable[name], model) and not asked(name, model)]
         names = [name for name in names if name not in waiting]

@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from vispec.catalog import distributions
+from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.estimators.entry import Drawing, Way
 from vispec.factors.expressions import expression
 from vispec.factors.frame import Frame, dtype_of
 from vispec.factors.laws import ChoiceLaw, DrawLaw, FlowLaw, Law, StateLaw, ThenLaw, number_of_values, taken
 from vispec.factors.make import Factors
-from vispec.model.model import JointGuide, Model, Variable
+from vispec.model.model import JointGuide, Model, Select, Variable
 from vispec.model.types import FINITE_DOMAINS
-from vispec.plan.estimate import drawn_together, source_of, way_of
+from vispec.plan.estimate import drawn_together, read_through_head, source_of, way_of
 from vispec.plan.guides import point_of
 from vispec.plan.held.along import Body, Member, along, changed, lags_of
 from vispec.plan.held.hold import values_axis
@@ -28,6 +29,13 @@ from vispec.program.node import Call, Draw, Node, Noise, Part, Site
 from vispec.program.walk import substitute
 
 INTEGRATED = Way("integrated", smooth=True)
+
+
+def no_order(read: Select) -> Diagnostic:
+    """V724: which element of a tree comes before which differs from row to row."""
+    message = f"`{read.name}` is drawn element by element here, along a tree, which is not compiled"
+    help_ = f"give `{read.name}` a guide that reads the data alone, or finitely many values, which are summed"
+    return Diagnostic("V724", message, Label(read.span, "read through a head by what it is drawn from"), help=help_)
 
 
 def same(node: Node) -> Node:
@@ -99,6 +107,8 @@ class Draws:
     def draw_group(self, group: list[Variable]) -> None:
         """Variables that need each other's past elements, in one loop along their chain."""
         frame, model = self.f.frame, self.model
+        if (read := read_through_head({variable.name for variable in group}, model)) is not None:
+            raise SpecError(model.source, (no_order(read),))
         chain = frame.plate(next(p for p in reversed(group[0].plates) if model.plate[p].kind == "chain"))
         opening = opened({variable.name: self.source(variable.name) for variable in group}, frame.states)
         laws = {name: self.read(law) for name, law in opening.laws.items()}

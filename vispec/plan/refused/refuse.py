@@ -34,6 +34,7 @@ CODES = {
     "V720": "An element of another one's ragged plate is read, which may not be there",
     "V721": "A latent that all rows share reads data",
     "V723": "A latent that is to be integrated is neither jointly Gaussian nor in a conjugate pair",
+    "V724": "A latent is drawn along a tree",
 }
 
 

@@ -18,7 +18,9 @@ def match(node: Node) -> Match | None:
                 scale, noise = scaled(product)
                 others = [each for each in operands if each is not product]
                 like = next((at for at, each in enumerate(others) if noise and each.axes == noise.axes), None)
-                if noise and scale and like is not None and scale.axes <= noise.axes and {o.dtype for o in others} == {"real"}:
+                if not noise or noise.axes != node.axes:  # the same for all along further axes of the sum: drawn before it
+                    continue
+                if scale and like is not None and scale.axes <= noise.axes and {o.dtype for o in others} == {"real"}:
                     first = others.pop(like)
                     return Match((first, *others, scale), (product, noise), noise.law)
     return None
