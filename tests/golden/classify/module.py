@@ -14,6 +14,7 @@ from torch.nn import functional as F
 # sums.logsum: impossible_alone
 # sums.selected: logits_log_prob
 # told.decide: decide
+# told.decide: known_rule
 
 
 class FNet(nn.Module):
@@ -80,7 +81,7 @@ class Classify(nn.Module):
         The mean of a categorical variable is its probabilities; one that is read again is at its mode. samples: for
         models with latents.
         """
-        found = self.generate(len(batch["y"]), batch, {}, rule)
+        found = self.generate(len(batch["y"]), batch, {}, known_rule(rule))
         return {name: found[name] for name in ("x",)}
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:

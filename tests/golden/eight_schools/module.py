@@ -28,6 +28,7 @@ from torch.nn import functional as F
 # probability: LogOfProbability
 # probability: log_of
 # told.decide: decide
+# told.decide: known_rule
 # told.decide: predictive
 
 

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 # starts: by_group
 # starts: kept
 # told.decide: decide
+# told.decide: known_rule
 
 
 def normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
@@ -111,7 +112,7 @@ class Regression(nn.Module):
         The mean of a categorical variable is its probabilities; one that is read again is at its mode. samples: for
         models with latents.
         """
-        found = self.generate(len(batch["y"]), batch, {}, rule)
+        found = self.generate(len(batch["y"]), batch, {}, known_rule(rule))
         return {name: found[name] for name in ("x",)}
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:

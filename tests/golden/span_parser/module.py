@@ -26,6 +26,7 @@ from torch.nn import functional as F
 # sums.logsum: LogSumExp
 # sums.logsum: impossible_alone
 # sums.logsum: log_sum_exp
+# told.decide: known_rule
 # trees.brackets: algebra_of
 # trees.brackets: cell
 # trees.brackets: counted
@@ -126,7 +127,7 @@ class SpanParser(nn.Module):
         The mean of a categorical variable is its probabilities; one that is read again is at its mode. samples: for
         models with latents.
         """
-        found = self.generate(len(batch["y"]), batch, {}, rule)
+        found = self.generate(len(batch["y"]), batch, {}, known_rule(rule))
         return {name: found[name] for name in ("t",)}
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:

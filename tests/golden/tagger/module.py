@@ -24,6 +24,7 @@ from torch.nn import functional as F
 # sums.vocabulary: pieces
 # sums.vocabulary: vocabulary_log_prob
 # told.decide: decide
+# told.decide: known_rule
 
 
 class Tag(nn.Module):
@@ -100,7 +101,7 @@ class Tagger(nn.Module):
         The mean of a categorical variable is its probabilities; one that is read again is at its mode. samples: for
         models with latents.
         """
-        found = self.generate(len(batch["y"]), batch, {}, rule)
+        found = self.generate(len(batch["y"]), batch, {}, known_rule(rule))
         return {name: found[name] for name in ("x",)}
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
