@@ -77,12 +77,18 @@ def loads(rng: Random) -> str:
     return "\n".join(lines)
 
 
+def unspaced(rng: Random) -> str:
+    """Sentences without the spaces between their words."""
+    return sentences(rng).replace(" ", "")
+
+
 TABLES = {
     "answers.csv": answers,
     "visits.csv": visits,
     "visitors.csv": visitors,
     "sentences.txt": sentences,
     "loads.jsonl": loads,
+    "unspaced.txt": unspaced,
 }
 
 

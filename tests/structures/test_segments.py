@@ -142,3 +142,60 @@ def test_sequences_of_no_elements():
     for cut in (False, True):
         assert segments_log_prob(*given, cut=cut).tolist() == [0.0] * 4
         assert segments_by(maximum, *given, cut=cut).tolist() == [0.0] * 4
+
+
+def by_hand_of_wholes(init, move, duration, seen, whole, cut=False):
+    """The same with a score of each stretch, whole (T, K, L)."""
+    terms = []
+    for way in ways(len(seen), duration.shape[1], len(init)):
+        starts = itertools.accumulate((d for d, _ in way), initial=0)
+        terms.append(sum(whole[at, k, d - 1] for (d, k), at in zip(way, starts, strict=False)))
+    return by_hand(init, move, duration, seen, cut) + torch.stack(terms)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize("zeros", [False, True])
+@pytest.mark.parametrize("scale", [1, 20, 100])
+@pytest.mark.parametrize(("K", "L"), [(1, 3), (2, 6)])
+def test_whole_stretches(K, L, scale, zeros, cut):
+    """Values, expected counts of each stretch and the best, where what a stretch is as a whole has a score."""
+    generator, T = torch.Generator().manual_seed(K + L + scale), 4
+    shapes = ((K,), (K, K), (K, L), (4, T, K), (4, T, K, L))
+    given = [drawn(shape, scale, zeros, generator).requires_grad_() for shape in shapes]
+    spoilt = given[4].detach().clone()
+    for b in range(4):
+        for t in range(T):
+            spoilt[b, t, :, max(b + 1 - t, 0) :] = torch.nan  # past the ends
+    length, spoilt = torch.tensor([1, 2, 3, 4]), spoilt.requires_grad_()
+    found = segments_log_prob(*given[:4], length, cut, spoilt)
+    best = segments_by(maximum, *given[:4], length, cut, spoilt)
+    wanted, counts = [], torch.zeros_like(given[4])
+    for b in range(4):
+        tables = [x.detach() for x in (*given[:3], given[3][b, : b + 1])]
+        scores = by_hand_of_wholes(*tables, given[4][b].detach(), cut)
+        wanted.append(scores.logsumexp(0))
+        torch.testing.assert_close(best[b], scores.max(), rtol=1e-12, atol=1e-12)
+        if wanted[-1] > -torch.inf:
+            leaf = given[4][b].detach().nan_to_num(neginf=-1e9).requires_grad_()
+            soft = [x.nan_to_num(neginf=-1e9) for x in tables]
+            (grad,) = torch.autograd.grad(by_hand_of_wholes(*soft, leaf, cut).logsumexp(0), leaf)
+            counts[b] = (b + 1) * grad
+    torch.testing.assert_close(found, torch.stack(wanted), rtol=1e-12, atol=1e-12)
+    weights = torch.arange(1, 5, dtype=torch.float64)
+    (got,) = torch.autograd.grad(found, spoilt, weights)
+    torch.testing.assert_close(got, counts, rtol=1e-9, atol=1e-12)
+
+
+def test_whole_graph_of_wholes_compiles():
+    generator = torch.Generator().manual_seed(3)
+    given = [drawn(shape, 1, False, generator).requires_grad_() for shape in ((1,), (1, 1), (1, 7), (3, 5, 1), (3, 5, 1, 7))]
+    length = torch.tensor([5, 0, 3])
+
+    def log_z(*given):
+        return segments_log_prob(*given[:4], length, whole=given[4])
+
+    compiled = torch.compile(log_z, fullgraph=True, backend="aot_eager")
+    found, wanted = compiled(*given), log_z(*given)
+    torch.testing.assert_close(found, wanted)
+    for one, other in zip(*(torch.autograd.grad(z.sum(), given) for z in (found, wanted)), strict=True):
+        torch.testing.assert_close(one, other)

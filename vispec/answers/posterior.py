@@ -12,7 +12,7 @@ from vispec.answers.drawn import Drawn, Indices, Telling
 from vispec.answers.elements import Told, beside, by_element
 from vispec.answers.fresh import with_new
 from vispec.answers.how import How
-from vispec.answers.questions import is_query, unknown_query
+from vispec.answers.questions import has_whole_stretches, is_query, unknown_query
 from vispec.answers.reading import Say, load_data
 from vispec.answers.show import Aligned, labels_of
 from vispec.model.constant import derived_lets
@@ -55,6 +55,8 @@ def posterior(
         check_derived(run, of)
     if drawn.shared and drawn.blind:
         say(drawn.untold)
+    if has_whole_stretches(run.model) and all(v.type.card == 1 for v in run.model.variables if v.role == "latent"):
+        usual = "stretches"  # which have no labels to tell of
     if drawn.asked(run, module, query, of, how):
         told = drawn_told(run, module, dataset, drawn, query or drawn.usual(run.model, usual), of, how, say)
     elif of is not None:

@@ -8,7 +8,7 @@ from vispec.answers.decoding import Decisions, decidable, decided
 from vispec.answers.elements import Told, by_element
 from vispec.answers.fresh import with_new
 from vispec.answers.how import How
-from vispec.answers.questions import is_decision, is_rule, unknown_rule
+from vispec.answers.questions import ASK_STRETCHES, has_whole_stretches, is_decision, is_rule, unknown_rule
 from vispec.answers.reading import Say, fills, load_given, load_shown, say_flat
 from vispec.answers.show import Aligned, labels_of
 from vispec.model.model import Variable
@@ -100,6 +100,8 @@ def default_rule(run: Run) -> str:
 def predictions(run: Run, data: Dataset, rule: str, how: How) -> Iterator[Told]:
     """Each row's predictions, and the data that they stand beside."""
     module = run.load(how.place)
+    if has_whole_stretches(run.model):
+        raise RunError(f"words are stretches of what is given here: {ASK_STRETCHES}")
     if not hasattr(module, "predict"):
         raise RunError("this model has nothing to predict")
     many = {} if how.samples is None else {"samples": how.samples}

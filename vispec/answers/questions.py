@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from vispec.model.model import Model
+
 QUERIES = (
     "marginals",
     "mode",
@@ -86,3 +88,11 @@ def unknown_query(text: str) -> str:
 
 def unknown_rule(text: str) -> str:
     return f"{text!r} is no decision rule; there are {', '.join((*RULES, *DECISIONS))}"
+
+
+ASK_STRETCHES = "`vispec posterior RUN DATA --query stretches` tells where they are"
+
+
+def has_whole_stretches(model: Model) -> bool:
+    """Whether a law is on whole stretches of what is given: where these are is asked of the posterior, and nothing is drawn."""
+    return any(variable.type.whole_of is not None for variable in model.variables)

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from vispec.answers.decoding import end_of
 from vispec.answers.how import How
+from vispec.answers.questions import ASK_STRETCHES, has_whole_stretches
 from vispec.answers.reading import Say, load_given, say_flat
 from vispec.model.model import Variable
 from vispec.train.data import Dataset
-from vispec.train.errors import OptionError
+from vispec.train.errors import OptionError, RunError
 from vispec.train.reading import Reading
 from vispec.train.scores.ends import cut, ending, longest
 from vispec.train.scores.rows import Rows
@@ -34,6 +35,8 @@ def sample(
     """`count` rows of every variable. data: holds the `given` variables, if there are any; its rows repeat. lengths: of ragged
     plates, else drawn as in the training data. Raises DataError, RunError, OptionError."""
     say_flat(run, say)
+    if has_whole_stretches(run.model):
+        raise RunError(f"words are stretches of what is given here, which nothing draws: {ASK_STRETCHES}")
     check_lengths(run, lengths)
     needed = [variable.name for variable in run.model.variables if variable.role == "given"]
     if needed and not data:

@@ -58,6 +58,11 @@ class Aligned:
                 return [*words, "(end)"] if len(words) + 1 == count else words
         return None
 
+    def between(self, plate: str) -> str:
+        """What stands between the words along a plate."""
+        found = (v for v in self.model.variables if self.inner(v) == [plate] and v.type.domain == "token" and not v.type.shape)
+        return next((between(self.model, variable) for variable in found), " ")
+
     def label(self, name: str, value: Any) -> str:
         """One row's value of a variable: `the→le` for indices between words, `the/3` beside words, else the value alone."""
         variable = self.model.variable[name]
@@ -67,7 +72,8 @@ class Aligned:
         if variable.type.domain == "parse" and value and isinstance(value[0], list):
             return brackets(value, self.words(inner[0], (len(value) + 1) // 2))
         if variable.type.domain == "segments" and value and isinstance(value[0], list):
-            return stretches(value, self.words(inner[0], value[-1][1] + 1), variable.type.labels)
+            words, joint = self.words(inner[0], value[-1][1] + 1), self.between(inner[0])
+            return stretches(value, words, variable.type.labels, joint, variable.type.card != 1)
         if variable.type.domain == "token":
             return between(self.model, variable).join(_short(item) for item in value)
         if all(isinstance(item, int) for item in value) and (text := self.chosen(name, value)) is not None:
@@ -215,12 +221,18 @@ def brackets(nodes: Sequence[Sequence[int]], words: Sequence[str] | None) -> str
     return " ".join(parts)
 
 
-def stretches(found: Sequence[Sequence[int]], words: Sequence[str] | None, labels: Sequence[str] | None) -> str:
+def stretches(
+    found: Sequence[Sequence[int]],
+    words: Sequence[str] | None,
+    labels: Sequence[str] | None,
+    between: str = " ",
+    labelled: bool = True,
+) -> str:
     """The stretches of a sequence as text, `0-3/2 4-5/0` or `the cat/2 | sat/0`: of (first element, last element, label)."""
     parts = list[str]()
     for first, last, label in found:
-        inside = f"{first}-{last}" if words is None or last >= len(words) else " ".join(words[first : last + 1])
-        parts.append(f"{inside}/{label if labels is None else labels[label]}")
+        inside = f"{first}-{last}" if words is None or last >= len(words) else between.join(words[first : last + 1])
+        parts.append(f"{inside}/{label if labels is None else labels[label]}" if labelled else inside)
     return (" " if words is None else " | ").join(parts)
 
 

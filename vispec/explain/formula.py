@@ -70,7 +70,9 @@ class Writer:
 
     def density(self, name: str, law: m.Law | None, letter: str = "p") -> Formula:
         """p(name | what its law reads of the model's variables)."""
-        given = list(dict.fromkeys(self._conditions(law)))
+        of = self.model.variable[name].type.whole_of if letter == "p" and name in self.model.variable else None
+        whole = () if of is None else (self.notation.name(of[0]),)
+        given = list(dict.fromkeys((*whole, *self._conditions(law))))
         inside = self.drawn(name) + (self.sign(" | ", r" \mid ") + ", ".join(given) if given else "")
         return Formula(f"{letter}({inside})", self.log(f"{letter}({inside})"))
 

@@ -76,5 +76,6 @@ def factor(f: Frame, name: str, found: object) -> Factor:
         parts, norm = structured.label_scores(f, variable, resolved)
         score = f.named(build.add(*parts), f"log_{name}")
         return Factor(name, score, resolved, tuple(map(f.plate, variable.plates)), parts, norm)
-    node = None if flows(resolved) else f.named(log_prob(f, resolved, value, variable.type), f"log_{name}")
+    type_ = variable.type if variable.type.whole_of is None else replace(variable.type, shape=())  # apart at each length
+    node = None if flows(resolved) else f.named(log_prob(f, resolved, value, type_), f"log_{name}")
     return Factor(name, node, resolved, tuple(map(f.plate, variable.plates)))

@@ -108,7 +108,7 @@ def label_scores(f: Frame, variable: Variable, law: Law) -> tuple[tuple[Node, ..
 def number_of_ways(f: Frame, variable: Variable, law: Law) -> Node | None:
     """Minus the logarithm of how many ways there are to cut a plate into stretches, where no law says how long they are."""
     assert isinstance(law, DrawLaw)
-    if variable.type.longest is None or any(name == "duration" for name, _, _ in law.params):
+    if variable.type.longest is None or any(name in ("duration", "weight") for name, _, _ in law.params):
         return None
     entry, group = kind_of(f, variable)
     one = [Axis(f"{variable.name}_any", "values", Size.of(1)) for _ in range(3)]

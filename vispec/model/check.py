@@ -14,13 +14,14 @@ from vispec.model.blocks.guides import check_guide_order, declare_guide, read_gu
 from vispec.model.blocks.inference import points_of, read_infer
 from vispec.model.blocks.kept import fixed_names
 from vispec.model.laws.laws import resolve_law
-from vispec.model.laws.stretches import law_of_stretches, type_of_stretches
+from vispec.model.laws.stretches import law_of_stretches, law_of_whole, type_of_stretches, type_of_whole
 from vispec.model.laws.support import Target
 from vispec.model.names.annotations import read_type
 from vispec.model.names.declare import declare
 from vispec.model.names.embeddings import read_embedding
 from vispec.model.names.scope import Context, PlateInfo, Scope, Symbol
 from vispec.model.names.sizes import read_vocab
+from vispec.model.names.stretches import Stretches
 from vispec.model.names.unused import warn
 from vispec.model.nets.trunks import read_net, read_signature
 from vispec.model.order import Edge, edges_of, sort
@@ -124,6 +125,8 @@ class _Checker:
                 symbol.type = read_type(self.scope, symbol.node.type, "parameter", symbol.plates)
             elif isinstance(symbol.node, t.Variable) and symbol.name in self.scope.stretches:
                 symbol.type = type_of_stretches(self.scope, self.scope.stretches[symbol.name], symbol.plates)
+            elif isinstance(symbol.node, t.Variable) and (found := self._whole(symbol)) is not None:
+                symbol.type = type_of_whole(self.scope, found, symbol.plates)
             elif isinstance(symbol.node, t.Variable):
                 symbol.type = read_type(self.scope, symbol.node.type, "variable", symbol.plates)
                 if symbol.type is not None and symbol.type.domain == "parse" and symbol.node.role == "given":
@@ -152,11 +155,17 @@ class _Checker:
                 found.append(m.Param(s.name, s.type, s.plates, s.span, value=start))
         return tuple(found)
 
+    def _whole(self, symbol: Symbol) -> Stretches | None:
+        """The stretches of which a variable says what they are as a whole."""
+        return next((found for found in self.scope.stretches.values() if found.whole is symbol.node), None)
+
     def _variable(self, symbol: Symbol, node: t.Variable) -> m.Variable | None:
         """The variable with its law, whose problems are reported even where the type is wrong."""
         law = None
         if (found := self.scope.stretches.get(symbol.name)) is not None:
             law = law_of_stretches(self.scope, Context(symbol.plates, owner=symbol.name), found, symbol.type)
+        elif (found := self._whole(symbol)) is not None:
+            law = law_of_whole(self.scope, found, symbol.plates, symbol.type)
         elif node.law is not None:
             target = Target(symbol.name, symbol.type, symbol.span)
             law = resolve_law(self.scope, Context(symbol.law_plates, owner=symbol.name), node.law, target)
@@ -249,6 +258,9 @@ def _edges(variables: Sequence[m.Variable], lets: Sequence[m.Let], guide: Sequen
     edges: list[Edge] = []
     for variable in (*variables, *guide):
         edges += edges_of(variable.name, law_parts(variable.law) if variable.law is not None else ())
+    for variable in variables:
+        for each in variable.type.whole_of or ():
+            edges.append(Edge(variable.name, each, variable.span))
     for let in lets:
         edges += edges_of(let.name, (let.value,))
     return edges

@@ -48,6 +48,8 @@ class Type:
     labels: of a category whose values the spec names, in their order.
     element: of a parse or of labelled stretches, the type that an element's own label has.
     longest: of stretches, how many elements one has at most.
+    whole_of: of what is said of whole stretches, (L,), of each length from an element on: the latent that says how they are
+              cut, and the variable whose elements they consist of.
     along: p of labels[p, K], a category or token of which there is one for each element of p, with one law for all of them.
     """
 
@@ -64,6 +66,7 @@ class Type:
     along: str | None = field(default=None, compare=False)
     element: "Type | None" = field(default=None, compare=False)
     longest: Dim | None = None
+    whole_of: tuple[str, str] | None = field(default=None, compare=False)
 
     @property
     def discrete(self) -> bool:

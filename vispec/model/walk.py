@@ -98,5 +98,7 @@ def read_values(model: m.Model) -> list[m.Expression]:
 def is_read(model: m.Model, name: str) -> bool:
     """Whether any law of the model (not of its guide) reads the variable, or a deterministic node that a law or a guide reads;
     its own past counts."""
+    if any(name in v.type.whole_of for v in model.variables if v.type.whole_of):
+        return True
     expressions = [part for v in model.variables if v.law for part in law_parts(v.law)] + read_values(model)
     return any(getattr(inner, "name", None) == name for expression in expressions for inner in walk(expression))

@@ -127,8 +127,8 @@ class Builder(Transformer_NonRecursive):  # type: ignore[type-arg]
         return t.Param(span_of(meta), *children)
 
     def variable(self, meta: Meta, children: Children) -> t.Variable:
-        role, name, kind, *law = children
-        return t.Variable(span_of(meta), str(role), name, kind, law[0] if law else None)  # type: ignore[arg-type]
+        role, name, kind, law, of = (*children, None, None)[:5]
+        return t.Variable(span_of(meta), str(role), name, kind, law, of)  # type: ignore[arg-type]
 
     def let(self, meta: Meta, children: Children) -> t.Let:
         name, kind, value = children

@@ -230,6 +230,7 @@ class Variable(Node):
     name: Name
     type: TypeOf
     law: Expr | None
+    of: Expr | None = None  # x[*], of which a whole stretch consists
 
 
 @dataclass(frozen=True)

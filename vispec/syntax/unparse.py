@@ -70,8 +70,9 @@ class Unparser:
     def cells(self, entry: Entry) -> Cells:
         """The parts of a statement that are aligned with those of its neighbours."""
         match entry:
-            case t.Variable(role=role, name=name, type=kind, law=law):
-                tail = () if law is None else (f"~ {' then '.join(self.law(law))}",)
+            case t.Variable(role=role, name=name, type=kind, law=law, of=of):
+                whole = "" if of is None else f" of {self.expression(of)}"
+                tail = () if law is None else (f"~ {' then '.join(self.law(law))}{whole}",)
                 return (role, name.id, f": {self.type(kind)}", *tail)
             case t.Param(name=name, type=kind, value=value):
                 tail = () if value is None else (f"= {self.expression(value, 1)}",)

@@ -26,6 +26,7 @@ from torch.nn import functional as F
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
 # sums.lookup: pick_last
+# sums.segments: by_last
 # sums.segments: log_survival_of
 # sums.segments: one_or_rows
 # sums.segments: rows_of_segments

@@ -122,7 +122,7 @@ class Maker:
 
     def starts(self, variable: Variable) -> list[Start]:
         """The places in a variable's law that nothing else starts, grouped."""
-        if variable.name not in self.f.factors:
+        if variable.name not in self.f.factors or variable.type.whole_of is not None:  # of all stretches, few are there
             return []
         law, found = self.f.factors[variable.name].law, list[Start]()
         for branch in sorted(branches(law), key=lambda branch: branch.step is not None):  # first the law of most elements

@@ -76,7 +76,15 @@ def _walk(scope: Scope, body: Sequence[t.Statement], plates: tuple[str, ...]) ->
             _open(scope, node, plates)
             _walk(scope, node.body, plates if node.name.id in plates else (*plates, node.name.id))
         elif isinstance(node, t.Param | t.Variable | t.Let):
+            if isinstance(node, t.Variable) and node.of is not None:
+                _of_nothing(scope, node.of)
             _add(scope, node, plates)
+
+
+def _of_nothing(scope: Scope, of: t.Expr) -> None:
+    message = "`of` says of which elements a stretch consists, and no stretches are here"
+    help = "write this line in a `chain s of t(longest=30):`, beside `plate t:`; or leave `of` out"
+    scope.problems.add("V323", of.span, message, "not of stretches", help=help)
 
 
 def _open_stretches(scope: Scope, node: t.Plate, plates: tuple[str, ...]) -> None:
@@ -91,7 +99,13 @@ def _open_stretches(scope: Scope, node: t.Plate, plates: tuple[str, ...]) -> Non
             scope.symbols[symbol.name] = symbol
     _add(scope, found.label, plates)
     scope.stretches[found.label.name.id] = found
-    _walk(scope, (found.inner,), plates)
+    if found.whole is not None:
+        _add(scope, found.whole, (*plates, found.plate))
+        kind = scope.plates[found.plate].kind if found.plate in scope.plates else "plate"
+        assert node.stretches is not None
+        _open(scope, t.Plate(node.span, kind, node.stretches.of, None, (), node.head_span), plates)
+    if found.inner is not None:
+        _walk(scope, (found.inner,), plates)
 
 
 def _open(scope: Scope, node: t.Plate, plates: tuple[str, ...]) -> None:

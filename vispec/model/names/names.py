@@ -18,10 +18,17 @@ def find(scope: Scope, context: Context, node: t.Name) -> Symbol | None:
     if name in scope.poisoned:
         return None
     symbol = scope.symbols.get(name)
-    if symbol is not None and symbol.kind in ("chain of stretches", "length of stretches"):
-        message = f"`{name}` is {symbol.a}, and is read in the laws of that chain alone"
+    unlabelled = name in scope.stretches and not scope.stretches[name].labelled
+    if symbol is not None and (unlabelled or symbol.kind in ("chain of stretches", "length of stretches")):
+        what = "a chain of stretches" if unlabelled else symbol.a
+        message = f"`{name}` is {what}, and is read in the laws of that chain alone"
         help = "the law of a label reads the one before, `k[s-1]`; that of a length its label"
         scope.problems.add("V323", node.span, message, "no value here", cause=(symbol.span, "declared here"), help=help)
+        return None
+    if symbol is not None and isinstance(symbol.node, t.Variable) and symbol.node.of is not None:
+        message = f"`{name}` is said of whole stretches, of which an element has many, and no law reads it"
+        help = "let the label of a stretch say what its elements have in common"
+        scope.problems.add("V323", node.span, message, "of stretches", cause=(symbol.span, "declared here"), help=help)
         return None
     if symbol is not None and (context.guide or not symbol.guide):
         scope.used.add(name)

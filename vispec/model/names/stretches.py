@@ -1,8 +1,10 @@
 """`chain s of t(longest=30):`, whose elements are consecutive stretches of the elements of plate t.
 
-In it stand the label of a stretch, a `latent` with a finite type; its length, a `latent` of the type `length`, or none; and
-`plate t:`, which is the stretch: what is declared there stands in t, and reads the label of the stretch that it is in. What
-would be the stretch's own there, and not the whole plate's (`|t|`, `x[<t]`, `x[*]`), is not compiled and reported.
+In it stand the label of a stretch, a `latent` with a finite type; its length, a `latent` of the type `length`, or none; what it
+is as a whole, `observed word : token[WORD] ~ Categorical(lexicon) of x[*]`; and `plate t:`, which is the stretch: what is
+declared there stands in t, and reads the label of the stretch that it is in. What would be the stretch's own there, and not the
+whole plate's (`|t|`, `x[<t]`, `x[*]`), is not compiled and reported. Where there is a whole, there need be no label, and then
+the chain's name is that of the latent, and no `plate t:`.
 """
 
 from collections.abc import Iterator
@@ -22,7 +24,8 @@ LENGTH = "length"
 @dataclass(frozen=True)
 class Stretches:
     """chain: its name. plate: of whose elements. longest: the most elements of a stretch. cut: whether the last one may go on
-    beyond the data. inner: `plate t:` in it."""
+    beyond the data. label: where none is written, one of one value, with the chain's name and no law. whole: what says what a
+    stretch is as a whole. inner: `plate t:` in it."""
 
     chain: str
     plate: str
@@ -30,8 +33,14 @@ class Stretches:
     cut: bool
     label: t.Variable
     length: t.Variable | None
-    inner: t.Plate
+    whole: t.Variable | None
+    inner: t.Plate | None
     span: Span
+
+    @property
+    def labelled(self) -> bool:
+        """Whether stretches have labels in the text."""
+        return self.label.law is not None
 
 
 def read_stretches(scope: Scope, node: t.Plate) -> Stretches | None:
@@ -40,22 +49,25 @@ def read_stretches(scope: Scope, node: t.Plate) -> Stretches | None:
     plate = node.stretches.of.id
     settings = _settings(scope, node.stretches)
     lengths = [e for e in node.body if isinstance(e, t.Variable) and e.type.domain == LENGTH]
-    labels = [e for e in node.body if isinstance(e, t.Variable) and e not in lengths]
+    wholes = [e for e in node.body if isinstance(e, t.Variable) and e.of is not None]
+    labels = [e for e in node.body if isinstance(e, t.Variable) and e not in (*lengths, *wholes)]
     inner = [e for e in node.body if isinstance(e, t.Plate) and e.name.id == plate and e.stretches is None]
-    whole = [*labels[:1], *lengths[:1], *inner[:1]]
+    known = [*labels[:1], *lengths[:1], *wholes[:1], *inner[:1]]
     for entry in node.body:
-        if entry not in whole:
+        if entry not in known:
             _out_of_place(scope, node, entry)
             return None
-    if not inner:
+    if not inner and not wholes:
         message = f"nothing says what the elements of a stretch of `{plate}` are like"
         help = f"open `plate {plate}:` in it, which is the stretch"
         scope.problems.add("V323", node.head_span, message, f"no `plate {plate}:` in it", help=help)
-    if not labels:
-        message = "a stretch has a label here, and none is declared: laws of whole stretches are not compiled"
+    if not labels and not wholes:
+        message = "a stretch has a label, or is something as a whole, and neither is declared"
         help = f"declare `latent k : category[K] ~ Categorical(init) then Categorical(move[k[{node.name.id}-1]])`"
         scope.problems.add("V323", node.head_span, message, "no label", help=help)
-    if not inner or not labels or settings is None:
+    if settings is None or not (wholes or (inner and labels)):
+        return None
+    if wholes and not _is_whole(scope, node, wholes[0]):
         return None
     longest, cut = settings
     for entry in (*labels, *lengths):
@@ -68,7 +80,33 @@ def read_stretches(scope: Scope, node: t.Plate) -> Stretches | None:
         help = "declare `latent d : length ~ Categorical(duration)`, or leave `cut` out"
         scope.problems.add("V323", node.head_span, message, "no law of lengths", help=help)
         return None
-    return Stretches(node.name.id, plate, longest, cut, labels[0], lengths[0] if lengths else None, inner[0], node.head_span)
+    label = labels[0] if labels else _one_label(node)
+    length, whole = (each[0] if each else None for each in (lengths, wholes))
+    return Stretches(node.name.id, plate, longest, cut, label, length, whole, inner[0] if inner else None, node.head_span)
+
+
+def _one_label(node: t.Plate) -> t.Variable:
+    """The label of stretches that have none in the text: one of one value."""
+    one = t.TypeOf(node.name.span, "category", (t.Number(node.name.span, 1),), False)
+    return t.Variable(node.head_span, "latent", node.name, one, None)
+
+
+def _is_whole(scope: Scope, node: t.Plate, entry: t.Variable) -> bool:
+    """Whether what a stretch is as a whole is observed, and told by all elements of a variable."""
+    assert node.stretches is not None
+    plate, usage = node.stretches.of.id, "`observed word : token[WORD] ~ Categorical(lexicon) of x[*]`"
+    if entry.role != "observed":
+        message = f"what a stretch is as a whole is told by its elements: it is observed, and `{entry.name.id}` is {entry.role}"
+        scope.problems.add("V323", entry.span, message, entry.role, help=f"write {usage}")
+        return False
+    match entry.of:
+        case t.Index(base=t.Name(), items=(t.All(),)):
+            pass
+        case _:
+            message = f"a stretch consists of the elements of a variable in plate `{plate}`"
+            scope.problems.add("V323", entry.of.span if entry.of else entry.span, message, "not these", help=f"write {usage}")
+            return False
+    return True
 
 
 def _settings(scope: Scope, node: t.Stretches) -> tuple[Dim, bool] | None:
@@ -108,7 +146,8 @@ def _out_of_place(scope: Scope, node: t.Plate, entry: t.Statement) -> None:
 
 def declare_words(scope: Scope, node: t.Plate, found: Stretches, plates: tuple[str, ...]) -> Iterator[Symbol]:
     """The names that stand for no value: the chain, which counts stretches, and the length of one."""
-    yield Symbol(found.chain, "chain of stretches", node.name.span, node, plates)
+    if found.labelled:
+        yield Symbol(found.chain, "chain of stretches", node.name.span, node, plates)
     if found.length is not None:
         yield Symbol(found.length.name.id, "length of stretches", found.length.name.span, node, plates)
     scope.used |= {found.chain, found.plate} | ({found.length.name.id} if found.length is not None else set())
@@ -118,7 +157,8 @@ def check_inside(scope: Scope) -> None:
     """Report what is read inside stretches and would be the stretch's own."""
     for found in scope.stretches.values():
         cause = (found.span, f"`{found.plate}` is a stretch in it")
-        for entry in found.inner.body:
+        whole = () if found.whole is None else (found.whole.law,)
+        for entry in (*whole, *(() if found.inner is None else found.inner.body)):
             for span, what in _own_of_stretch(scope, found.plate, entry):
                 _not_whole(scope, span, what, found.plate, cause)
 

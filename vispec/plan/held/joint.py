@@ -9,7 +9,7 @@ from vispec.factors import structured
 from vispec.factors.frame import Frame, element_plates
 from vispec.factors.make import Factors
 from vispec.factors.structured import is_structure
-from vispec.model.model import Variable
+from vispec.model.model import Model, Variable
 from vispec.plan.conjugate.integrate import without_pairs
 from vispec.plan.gaussian.integrate import without
 from vispec.plan.guides import is_shared
@@ -69,6 +69,8 @@ def joint(
                 nodes[f"norm_{name}"] = norm, variable.law_plates
             if (taught := labels(draws, variable)) is not None:
                 nodes[f"labels_{name}"] = taught, variable.plates
+    for name, (node, plates) in of_whole_stretches(model, frame, nodes, values, hidden).items():
+        nodes[name] = node, plates
     sites = {name: site_of(frame, name) for name in summed}
     tilts = more or {}
     parts = [Factor(name, node, frozenset(map(frame.plate, plates))) for name, (node, plates) in nodes.items()]
@@ -96,6 +98,25 @@ def joint(
     kept = {frame.plate(plate.name) for plate in model.plates if plate.data}
     kept |= set() if draws.samples is None else {draws.samples}
     return Joint(Problem(factors, latents, frozenset(kept), lags, pointers, numbers=f.numbers), held)
+
+
+def of_whole_stretches(
+    model: Model,
+    frame: Frame,
+    nodes: Mapping[str, tuple[Node, tuple[str, ...]]],
+    values: Mapping[str, Axis],
+    hidden: Mapping[str, tuple[Axis, ...]],
+) -> dict[str, tuple[Node, tuple[str, ...]]]:
+    """What is said of stretches as a whole, along the values of their lengths."""
+    found = dict[str, tuple[Node, tuple[str, ...]]]()
+    for variable in model.variables:
+        if variable.type.whole_of is not None:
+            latent, _ = variable.type.whole_of
+            node, plates = nodes[f"log_{variable.name}"]
+            (lengths,) = frame.shape(variable.type)
+            node = build.rename(build.spread(node, (lengths,)), {lengths: hidden[latent][-1]})
+            found[f"log_{variable.name}"] = build.spread(node, (values[latent],)), plates
+    return found
 
 
 def named(frame: Frame, name: str, node: Node) -> Node:

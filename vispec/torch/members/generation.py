@@ -16,6 +16,19 @@ PREDICT = 'def predict(self, batch: dict[str, Tensor], rule: str = "mean", sampl
 
 
 def generation(m: Members, o: Outputs) -> None:
+    if not any(variable.type.whole_of is not None for variable in o.model.variables):  # whose elements are given
+        drawing(m, o)
+    m.text(
+        [
+            f"def forward(self, {BATCH}) -> Tensor:",
+            '    """log_prob of the batch."""',
+            "    return self.log_prob(batch)",
+        ]
+    )
+
+
+def drawing(m: Members, o: Outputs) -> None:
+    """generate, and sample and predict over it."""
     g = o.generated
     before = [f"{', '.join([*map(local, o.shared.orders), '_'])} = self.shared()"] if o.shared and o.shared.orders else []
     doc = "Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."
@@ -35,13 +48,6 @@ def generation(m: Members, o: Outputs) -> None:
     else:
         lines, kernels = predict(o)
         m.text(lines, *kernels)
-    m.text(
-        [
-            f"def forward(self, {BATCH}) -> Tensor:",
-            '    """log_prob of the batch."""',
-            "    return self.log_prob(batch)",
-        ]
-    )
 
 
 def lengths_differ_within(axis: Axis) -> bool:

@@ -148,7 +148,7 @@ def _arrange(
     """Columns along the axes of their variables, in the order of the spec; and columns of lengths by plate."""
     arranged: dict[str, Arranged] = {}
     chars = {vocab.name: settings(vocab)["chars"] for vocab in model.vocabs}
-    data = [variable for variable in model.variables if variable.role != "latent"]
+    data = [variable for variable in model.variables if variable.role != "latent" and variable.type.whole_of is None]
     for variable in sorted(data, key=lambda variable: variable.name not in matched.columns):  # absent ones tell no size
         column = matched.columns.get(variable.name) or _absent(variable, origin)
         if variable.name not in matched.columns and variable.role != "partial":

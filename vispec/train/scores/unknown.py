@@ -10,7 +10,8 @@ def unknown(model: Model, data: Dataset) -> dict[str, dict[str, int | float]]:
     found: dict[str, dict[str, int | float]] = {}
     for name, field in data.fields.items():
         vocabulary = data.encoders.vocabularies.get(str(model.variable[name].type.card))
-        if model.variable[name].type.domain != "token" or vocabulary is None or not vocabulary.unknown:
+        kind = model.variable[name].type
+        if kind.domain != "token" or kind.whole_of is not None or vocabulary is None or not vocabulary.unknown:
             continue
         values = field.values[:-1] if field.path else field.values  # the last element is padding
         there = values if field.observed is None else values[field.observed[: len(values)]]

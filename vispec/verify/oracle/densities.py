@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 
 import torch
@@ -25,6 +26,11 @@ def log_density(variable: Variable, law: m.Law, at: Place, scene: Scene) -> Tens
     """log law(value) of one cell, a scalar, its event dimensions summed."""
     draw = chosen(variable, law, at, scene)
     value = own(variable, at, scene)
+    if variable.type.whole_of is not None:
+        length = length_from(variable, at, scene)
+        if not length:
+            return torch.zeros((), dtype=torch.float64)
+        variable, value = replace(variable, type=replace(variable.type, shape=(), whole_of=None)), value[length - 1]
     if variable.type.domain == "tree":
         return trees.log_density(draw, value, {name: evaluate(expression, at, scene) for name, expression in draw.args})
     if variable.type.domain == "parse":
@@ -47,6 +53,15 @@ def log_density(variable: Variable, law: m.Law, at: Place, scene: Scene) -> Tens
         ends = {word: evaluate(part, at, scene).double() for word, part in bounds}
         return modified(outer, own_law, ends, value.double(), at, scene).sum()
     return elementwise(draw, value, at, scene).sum()
+
+
+def length_from(variable: Variable, at: Place, scene: Scene) -> int:
+    """How long the stretch is that begins here, of which a variable says what it is as a whole; 0 where none does."""
+    latent = scene.model.variable[(variable.type.whole_of or ("", ""))[0]]
+    plate = str(latent.type.plate)
+    way = own(latent, {each: place for each, place in at.items() if each != plate}, scene)
+    begins = way[len(way) // 2 + at[plate] :]
+    return begins[1:].tolist().index(1) + 1 if begins[0] and 1 in begins[1:].tolist() else len(begins) * int(begins[0])
 
 
 def elementwise(draw: m.Draw, value: Tensor, at: Place, scene: Scene) -> Tensor:

@@ -41,21 +41,21 @@ def all_stretches(count: int, longest: int, labels: int) -> tuple[Labelled, ...]
 
 def log_density(value: Tensor, params: dict[str, Tensor], longest: int, cut: bool) -> Tensor:
     """log p of one: each label given the one before, and each length given its label; without a law of lengths all ways to cut
-    have one probability."""
+    have one probability. weight: numbers in the place of probabilities of lengths."""
     count = len(value) // 2
     begins = value[count:].nonzero()[:, 0].tolist()
     labels = value[begins].tolist()
     lengths = [end - start for start, end in zip(begins, [*begins[1:], count], strict=True)]
-    init = params["init"].double()
+    init = params.get("init", torch.ones(1)).double()
     move = params.get("move", init).double()
     found = torch.zeros((), dtype=torch.float64)
     for s, k in enumerate(labels):
         law = init if s == 0 else move[labels[s - 1]] if move.dim() == 2 else move
         found = found + law[k].log()
-    if "duration" not in params:
+    if "duration" not in params and "weight" not in params:
         return found - torch.tensor(float(len(all_cuts(count, longest))), dtype=torch.float64).log()
     for s, (k, d) in enumerate(zip(labels, lengths, strict=True)):
-        law = params["duration"].double()
+        law = params["weight" if "weight" in params else "duration"].double()
         law = law[k] if law.dim() == 2 else law
         found = found + (law[d - 1 :].sum() if cut and s == len(labels) - 1 else law[d - 1]).log()
     return found

@@ -105,6 +105,8 @@ def why_not(model: Model, streams: Sequence[Stream], options: Mapping[str, Any])
         return "parameters are read at labels of the data, each of which must be met"
     if any(variable.type.domain == "parse" and variable.role != "latent" for variable in model.variables):
         return "they have parses in brackets"
+    if any(variable.type.whole_of is not None for variable in model.variables):
+        return "their stretches are words, which are found in memory"
     if any(dict(vocab.options).get("subword") for vocab in model.vocabs):
         return "a vocabulary has `subword`, whose pieces are learnt from all of the data"
     return None

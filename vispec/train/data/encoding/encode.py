@@ -17,6 +17,7 @@ from vispec.train.data.encoding.brackets import parses, words_of
 from vispec.train.data.encoding.categories import category_ids, labels_of, raw_labels
 from vispec.train.data.encoding.context import Context
 from vispec.train.data.encoding.labels import is_coded
+from vispec.train.data.encoding.stretches import stretches
 from vispec.train.data.encoding.tokens import raw_tokens, token_ids, vocabularies
 from vispec.train.data.encoding.vocab import Encoders
 from vispec.train.data.sizes import Sizes
@@ -53,6 +54,8 @@ def encode(
     tokens = {name: raw_tokens(a, problems) for name, a in arranged.items() if model.variable[name].type.domain == "token"}
     codes = {name: raw_labels(a, problems) for name, a in arranged.items() if is_coded(model, model.variable[name].type)}
     problems.check()
+    wholes = stretches(model, arranged, tokens, found, sizes)
+    tokens |= wholes
     if context.training:
         labels = labels_of(model, codes, keyed, sizes, part, problems) | dict(keyed)
         more_ = [
@@ -74,7 +77,24 @@ def encode(
         if not problems.found:
             fields[name] = _field(a, variable, array, missing, context)
     problems.check()
+    for name in wholes:
+        fields[name] = _whole(model.variable[name], arranged, *wholes[name], context)
     return fields, context.encoders
+
+
+def _whole(variable: Variable, arranged: Mapping[str, Arranged], words: list[str], at: Array, context: Context) -> Field:
+    """What the stretches from each element on are; past the end of a sequence the first word of the vocabulary."""
+    vocabulary, (_, of) = context.encoders.vocabularies[str(variable.type.card)], variable.type.whole_of or ("", "")
+    a, ids = arranged[of], np.array([*vocabulary.encode(words), 0], np.int32)[at]
+    if (ids < 0).any():
+        word = words[at[np.flatnonzero(ids < 0)[0]]]
+        message = f"`{word}` is not in the vocabulary {vocabulary.name}, which has no unknown words"
+        help = "leave out `unknown=false`, and stretches that the training data do not have are unlikely"
+        context.problems.add("D139", message, a.column.origin.file, None, a.column.label, help)
+        context.problems.check()
+    longest = context.sizes.value(variable.type.shape[0]) or 0
+    data = any(context.model.plate[name].data for name in variable.plates)
+    return Field(variable.name, a.layout.path, ids.reshape(-1, *a.shape, longest), None, True, data)
 
 
 def _field(a: Arranged, variable: Variable, array: Array, missing: Array, context: Context) -> Field:

@@ -35,7 +35,7 @@ def slots_of(model: Model, optional: Collection[str] = (), absent: Collection[st
     plates = model.plate
     slots: dict[str, Slot] = {}
     for variable in model.variables:
-        if variable.role != "latent" and variable.name not in absent:
+        if variable.role != "latent" and variable.type.whole_of is None and variable.name not in absent:
             inner = [plates[name] for name in variable.plates if not plates[name].data]
             vector = bool(variable.type.shape) or bool(inner) or variable.type.domain in WHOLE_DOMAINS
             ragged = any(plate.ragged for plate in inner)
