@@ -208,6 +208,7 @@ NOT_CHECKED = {
     "factor_analysis": [UNKNOWN],
     "helmholtz": [DRAWN],
     "hsmm": ["4 best"],
+    "word_segmentation": ["4 best"],
     "iwae": [UNKNOWN],
     "lda": [UNKNOWN],
     "rationale_budget": [DRAWN],
