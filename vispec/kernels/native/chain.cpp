@@ -1,68 +1,12 @@
-// Chains of discrete states: log Z, and posterior probabilities summed into gradients; four chains abreast. C++17.
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <cstdlib>
-#include <cstring>
-#include <memory>
-#include <numeric>
-#include <thread>
-#include <vector>
-#if defined(__SSE__)
-#include <xmmintrin.h>
-#endif
-
+// Chains of discrete states: log Z, and posterior probabilities summed into gradients; four chains abreast.
 namespace {
 
-struct Flush {  // numbers below the normal ones are 0 in here: with them, processors are a hundred times slower
-#if defined(__SSE__)
-  const unsigned old = _mm_getcsr();
-  Flush() { _mm_setcsr(old | 0x8040); }
-  ~Flush() { _mm_setcsr(old); }
-#endif
-};
-
 template <typename S>
-struct Memory {  // zeros, aligned
-  S* const data;
-  explicit Memory(int64_t n) : data(static_cast<S*>(std::aligned_alloc(64, (n * sizeof(S) + 64) / 64 * 64))) {
-    if (data) std::memset(data, 0, n * sizeof(S));
-  }
-  ~Memory() { std::free(data); }
-  Memory(const Memory&) = delete;
-  operator S*() const { return data; }
-};
-
-// What is asked for. Weights are at most 1; 0 is impossible, and -0 is possible, but too little to have another number.
-template <typename S>
-struct Chains {
-  int64_t B, T, K, steps;                 // steps: 1, or T - 1 where each has transitions of its own
-  int64_t own_init, own_trans;            // whether each chain has its own
-  const S *init, *trans, *rows;           // (1 or B, K), (1 or B, steps, K, K), (R, K)
-  const int64_t *index, *length;          // (B, T): which of the rows an element reads, null: its own; (B)
-  const S* share;                         // (B): by what a chain's gradient is multiplied; null: 1
-  double* log_z;                          // (B)
-  S *init_grad, *trans_grad, *rows_grad;  // shaped as init, trans and rows; added to. Null: no gradients
-  uint8_t* doubt;                         // (B): whether what has underflowed may matter
-};
-
-#if defined(__AVX512F__)
-constexpr int width = 64;
-#elif defined(__AVX__)
-constexpr int width = 32;
-#else
-constexpr int width = 16;
-#endif
-
-template <typename S>
-bool possible(S weight) {
-  return weight > 0 || std::signbit(weight);
-}
-
-template <typename S>
-struct Sweep {
-  typedef S V __attribute__((vector_size(width), aligned(width), may_alias));
-  static constexpr int64_t L = width / sizeof(S);
+struct Sweep : Lanes<S> {
+  using A = Lanes<S>;
+  using typename A::I;
+  using typename A::V;
+  static constexpr int64_t L = A::L;
   static constexpr int N = 4;
   // Sums from a chain's beginning are brought to `lift`, unless they are below `slim`; those from its end to a product with
   // these of `high`. A sum below `least` may have lost what underflowed, one below `least * lift` what weights of -0 stand for.
@@ -70,44 +14,60 @@ struct Sweep {
   static constexpr S lift = wide ? S(0x1p380) : S(0x1p47), least = wide ? S(0x1p-966) : S(0x1p-99),
                      slim = wide ? S(0x1p-643) : S(0x1p-79), high = wide ? S(0x1p56) : S(0x1p26);
   const Chains<S>& c;
-  const int64_t K, P, chunk;  // states; with padding; steps whose pairs are counted at once
-  Memory<S> forth, back, alpha, scale, pair, now, in, seen, rest, after;
+  const Shared<S>& shared;
+  const int64_t K, P, chunk, keep;  // states; with padding; steps whose pairs are counted at once; elements that are kept
+  Memory<S> own, back, alpha, seen, scale, pair, in, rest, after, row, total;
   std::vector<uint8_t> reach;
-  int64_t held = -1;  // which transitions forth and back hold
+  const S* forth = nullptr;
+  double level = 0;                  // by what the weights of forth were divided, as a logarithm
+  int64_t held = -1, held_back = -1;  // which transitions forth and back hold
   bool rough_steps = false, rough = false;  // whether they have weights of -0; whether these or what has been seen
 
-  explicit Sweep(const Chains<S>& all)
-      : c(all), K(all.K), P((all.K + L - 1) / L * L), chunk(all.own_trans || all.steps > 1 ? 1 : 16), forth(K * P),
-        back(K * P), alpha(all.init_grad ? all.T * N * P : 0), scale(all.T * N), pair(K * P), now(N * P), in(N * P),
-        seen(N * P), rest(N * P), after(chunk * N * P), reach(2 * K) {}
+  Sweep(const Chains<S>& all, const Shared<S>& of_all)
+      : c(all), shared(of_all), K(all.K), P(of_all.P), chunk(all.own_trans || all.steps > 1 ? 1 : 16),
+        keep(all.init_grad ? all.T : 1), own(all.own_trans ? K * P : 0), back(K * P), alpha(keep * N * P),
+        seen(all.index ? 0 : keep * N * P), scale(all.T * N), pair(K * P), in(N * P), rest(N * P), after(chunk * N * P),
+        row(P), total(all.index && all.init_grad ? all.R * P : 0), reach(2 * K) {}
 
   bool has_room() const {
-    const S* all[] = {forth, back, alpha, scale, pair, now, in, seen, rest, after};
+    const S* all[] = {own, back, alpha, seen, scale, pair, in, rest, after, row, total};
     return std::find(std::begin(all), std::end(all), nullptr) == std::end(all);
   }
 
-  void take(int64_t chain, int64_t step) {  // the transitions of a step, forth (from, to) and back (to, from)
-    const int64_t at = (c.own_trans ? chain * c.steps : 0) + (c.steps > 1 ? step : 0);
+  int64_t which(int64_t chain, int64_t step) const { return (c.own_trans ? chain * c.steps : 0) + (c.steps > 1 ? step : 0); }
+
+  void take(int64_t chain, int64_t step) {  // the transitions of a step, (from, to)
+    const int64_t at = which(chain, step);
     if (at == held) return;
-    const S* from = c.trans + at * K * K;
-    for (int64_t i = 0; i < K; i++)
-      for (int64_t j = 0; j < K; j++) forth[i * P + j] = back[j * P + i] = from[i * K + j];
     held = at;
-    rough_steps = std::any_of(from, from + K * K, [](S w) { return std::signbit(w); });
-    rough |= rough_steps;
+    if (c.own_trans) {
+      level = Weights<S>::step(c.trans + at * K * K, K, P, own, rough_steps);
+      forth = own;
+    } else {
+      level = shared.level[at], rough_steps = shared.rough_steps[at], forth = shared.steps + at * K * P;
+    }
   }
 
-  S* gradient_of(int64_t chain, int64_t step) const {
-    return c.trans_grad + ((c.own_trans ? chain * c.steps : 0) + (c.steps > 1 ? step : 0)) * K * K;
+  void take_back(int64_t chain, int64_t step) {  // and (to, from)
+    take(chain, step);
+    if (held_back == held) return;
+    held_back = held;
+    for (int64_t i = 0; i < K; i++)
+      for (int64_t j = 0; j < K; j++) back[j * P + i] = forth[i * P + j];
   }
 
-  int64_t row(int64_t chain, int64_t t) const { return c.index ? c.index[chain * c.T + t] : chain * c.T + t; }
+  S* kept(S* of, int64_t t, int n) const { return of + ((keep > 1 ? t : 0) * N + n) * P; }
 
-  void weights(int64_t chain, int64_t t, S* to) {
-    std::memcpy(to, c.rows + row(chain, t) * K, K * sizeof(S));
-    int negative = 0;
-    for (int64_t j = 0; j < K; j++) negative |= std::signbit(to[j]);
-    rough |= negative != 0;
+  // Weights of the states at an element; before `forward` has been there, with the logarithm of what they were divided by.
+  const S* weights(int64_t chain, int64_t t, int n, S* peak = nullptr) {
+    if (c.index) {
+      const int64_t at = c.index[chain * c.T + t];
+      if (peak) *peak = shared.peak[at], rough |= shared.rough_rows[at] != 0;
+      return shared.rows + at * P;
+    }
+    S* to = kept(seen, t, n);
+    if (peak) *peak = Weights<S>::row(c.rows + (chain * c.T + t) * K, K, to, rough);
+    return to;
   }
 
   template <int M, int W>
@@ -115,11 +75,12 @@ struct Sweep {
     V sum[M][W] = {};
     for (int64_t i = 0; i < K; i++)
       for (int w = 0; w < W; w++) {
-        const V each = *reinterpret_cast<const V*>(m + i * P + w * L);
+        V each = A::at(m + i * P + w * L);
+        A::hold(each);
         for (int n = 0; n < M; n++) sum[n][w] += from[n * P + i] * each;
       }
     for (int n = 0; n < M; n++)
-      for (int w = 0; w < W; w++) *reinterpret_cast<V*>(to + n * P + w * L) = sum[n][w];
+      for (int w = 0; w < W; w++) A::at(to + n * P + w * L) = sum[n][w];
   }
 
   template <int M>  // to[n] = from[n] m, for M chains
@@ -129,21 +90,7 @@ struct Sweep {
     for (; j < P; j += L) tile<M, 1>(m + j, from, to + j);
   }
 
-  S total(const S* x) const {
-    V sum = {};
-    for (int64_t j = 0; j < P; j += L) sum += *reinterpret_cast<const V*>(x + j);
-    S all = 0;
-    for (int64_t j = 0; j < L; j++) all += sum[j];
-    return all;
-  }
-
   S floor() const { return rough ? least * lift : least; }
-
-  bool small(const S* x) const {
-    int found = 0;
-    for (int64_t j = 0; j < K; j++) found |= !(x[j] >= floor());
-    return found;
-  }
 
   // Whether sums x of ways by m are small of a state that some way leads to: reach has those of the step before, and then of
   // this one, behind its weights.
@@ -167,24 +114,23 @@ struct Sweep {
     std::fill(factor, factor + M, 1);
     int64_t longest = 0;
     bool doubt = false;
-    rough = rough_steps;
-    for (int n = 0; n < M; n++) longest = std::max(longest, c.length[chain[n]]);
+    rough = false;
+    for (int n = 0; n < M; n++) longest = std::max(longest, length(chain[n]));
     for (int64_t t = 0; t < longest; t++) {
       if (t) {
         take(chain[0], t - 1);
-        product<M>(forth, now, in);
+        rough |= rough_steps;
+        product<M>(forth, kept(alpha, t - 1, 0), in);
       }
       for (int n = 0; n < M; n++) {
-        if (t >= c.length[chain[n]]) continue;
-        S *x = now + n * P, *p = in + n * P, *e = seen + n * P;
-        weights(chain[n], t, e);
-        if (!t) begin(chain[n], p, e);
-        if (t) doubt |= track ? lost(forth, p, e) : small(p);
-        for (int64_t j = 0; j < P; j++) x[j] = p[j] * e[j];
-        const S sum = total(x), by = sum >= slim ? lift / sum : S(0);
+        if (t >= length(chain[n])) continue;
+        S *x = kept(alpha, t, n), *p = in + n * P, peak;
+        const S* e = weights(chain[n], t, n, &peak);
+        log_z[n] += double(peak) + (t ? level : begin(chain[n], p, e));
+        if (t && track) doubt |= lost(forth, p, e);
+        const S sum = weighed(p, e, x, doubt, t && !track), by = sum >= slim ? lift / sum : S(0);
         doubt |= !(sum >= (rough ? std::max(slim, floor()) : slim));
-        for (int64_t j = 0; j < P; j++) x[j] *= by;
-        if (c.init_grad) std::memcpy(alpha + (t * N + n) * P, x, P * sizeof(S));
+        for (int64_t j = 0; j < P; j += L) A::at(x + j) *= by;
         scale[t * N + n] = by;
         if (factor[n] < 1e-140 || sum < lift * S(1e-30)) {
           log_z[n] += std::log(factor[n]);
@@ -193,16 +139,32 @@ struct Sweep {
         factor[n] *= double(sum) / double(lift);
       }
     }
-    for (int n = 0; n < M; n++) c.log_z[chain[n]] = log_z[n] + std::log(factor[n]);
+    for (int n = 0; n < M; n++) c.log_z[chain[n]] = S(log_z[n] + std::log(factor[n]));
     return doubt;
   }
 
-  void begin(int64_t chain, S* p, const S* e) {
-    const S* init = c.init + (c.own_init ? chain * K : 0);
-    for (int64_t j = 0; j < K; j++) {
-      p[j] = init[j] * lift;
-      reach[j] = possible(init[j]) && possible(e[j]);
+  int64_t length(int64_t chain) const { return std::min(std::max(c.length[chain], int64_t(0)), c.T); }
+
+  double begin(int64_t chain, S* p, const S* e) {  // the logarithm of what the first weights were divided by
+    const S peak = Weights<S>::row(c.init + (c.own_init ? chain * K : 0), K, p, rough);
+    for (int64_t j = 0; j < K; j++) reach[j] = possible(p[j]) && possible(e[j]);
+    for (int64_t j = 0; j < P; j += L) A::at(p + j) *= lift;
+    return peak;
+  }
+
+  S weighed(const S* p, const S* e, S* x, bool& doubt, bool look) const {  // x = p e, and its sum; whether one of p is small
+    const S small = look ? floor() : -A::inf;
+    V sum = {};
+    I fine = ~I{};
+    int64_t j = 0;
+    for (; j + L <= K; j += L) {
+      fine &= A::at(p + j) >= small;
+      sum += A::at(x + j) = A::at(p + j) * A::at(e + j);
     }
+    for (int64_t i = j; look && i < K; i++) doubt |= !(p[i] >= small);
+    if (j < P) sum += A::at(x + j) = A::at(p + j) * A::at(e + j);
+    doubt |= look && A::any(~fine);
+    return A::total(sum);
   }
 
   // Sums from the end of M chains, on which `forward` was called last, and the gradients by both; what the states at t pass on
@@ -210,38 +172,39 @@ struct Sweep {
   template <int M>
   void backward(const int64_t* chain) {
     int64_t longest = 0;
-    for (int n = 0; n < M; n++) longest = std::max(longest, c.length[chain[n]]);
+    for (int n = 0; n < M; n++) longest = std::max(longest, length(chain[n]));
     for (int64_t t = longest; t--;) {
       for (int n = 0; n < M; n++) {
-        const int64_t b = chain[n], last = c.length[b] - 1;
-        S *beta = rest + n * P, *u = in + n * P, *w = after + ((t ? t - 1 : 0) % chunk * N + n) * P, *e = seen + n * P;
+        const int64_t b = chain[n], last = length(b) - 1;
+        S *beta = rest + n * P, *u = in + n * P, *w = after + ((t ? t - 1 : 0) % chunk * N + n) * P;
         if (t > last) {
           std::fill(u, u + P, S(0)), std::fill(w, w + P, S(0));
           continue;
         }
-        weights(b, t, e);
-        if (t == last) std::fill(beta, beta + K, S(1));
-        const S *a = alpha + (t * N + n) * P, by = scale[t * N + n], share = (c.share ? c.share[b] : S(1)) / high;
-        for (int64_t j = 0; j < P; j++) u[j] = a[j] * beta[j];
-        const S norm = total(u), up = norm > slim ? high / norm : S(0);
+        if (t == last) std::fill(beta, beta + K, S(1)), std::fill(beta + K, beta + P, S(0));
+        const S *a = kept(alpha, t, n), *e = weights(b, t, n);
+        V sum = {};
+        for (int64_t j = 0; j < P; j += L) sum += A::at(a + j) * A::at(beta + j);
+        const S norm = A::total(sum), up = norm > slim ? high / norm : S(0), by = scale[t * N + n];
         c.doubt[b] |= t < last && !(std::abs(norm - high) < high / 1024);
-        for (int64_t j = 0; j < P; j++) beta[j] *= up;
-        add(a, beta, share, b, t);
-        for (int64_t j = 0; j < P; j++) u[j] = a[j] > 0 ? beta[j] * (e[j] * by) : S(0);
-        for (int64_t j = 0; j < P; j++) w[j] = u[j] * share;
+        const S share = (c.share ? c.share[b] : S(1)) / high;
+        S* to = c.index ? total + c.index[b * c.T + t] * P : row.data;
+        if (!c.index) std::fill(to, to + P, S(0));
+        for (int64_t j = 0; j < P; j += L) {
+          const V some = A::at(a + j), rise = A::at(beta + j) * up, pass = rise * (A::at(e + j) * by);
+          A::at(to + j) += some * rise * share;
+          A::at(u + j) = some > 0 ? pass : V{};
+          A::at(w + j) = A::at(u + j) * share;
+        }
+        if (!c.index) std::memcpy(c.rows_grad + (b * c.T + t) * K, to, K * sizeof(S));
+        for (int64_t j = 0; !t && j < K; j++) c.init_grad[(c.own_init ? b * K : 0) + j] += a[j] * (beta[j] * up) * share;
       }
       if (!t) break;
-      take(chain[0], t - 1);
+      take_back(chain[0], t - 1);
       if ((t - 1) % chunk == 0) pairs<M>(t, std::min(chunk, longest - t));
       if (chunk == 1) settle(chain[0], t - 1);
       product<M>(back, in, rest);
     }
-  }
-
-  void add(const S* a, const S* beta, S share, int64_t chain, int64_t t) {  // posterior probabilities of an element's states
-    S *to = c.rows_grad + row(chain, t) * K, *first = c.init_grad + (c.own_init ? chain * K : 0);
-    for (int64_t j = 0; j < K; j++) to[j] += a[j] * beta[j] * share;
-    for (int64_t j = 0; !t && j < K; j++) first[j] += a[j] * beta[j] * share;
   }
 
   // Of the states before and at elements t .. t + count - 1, but for the transitions; of `after` the first count steps.
@@ -263,21 +226,22 @@ struct Sweep {
   void patch(int64_t t, int64_t count, int64_t i, int64_t j) {
     V sum[R][W];
     for (int r = 0; r < R; r++)
-      for (int w = 0; w < W; w++) sum[r][w] = *reinterpret_cast<V*>(pair + (i + r) * P + j + w * L);
+      for (int w = 0; w < W; w++) sum[r][w] = A::at(pair + (i + r) * P + j + w * L);
     for (int64_t s = 0; s < count; s++)
       for (int n = 0; n < M; n++) {
         const S *before = alpha + ((t - 1 + s) * N + n) * P + i, *from = after + (s * N + n) * P + j;
         for (int w = 0; w < W; w++) {
-          const V each = *reinterpret_cast<const V*>(from + w * L);
+          V each = A::at(from + w * L);
+          A::hold(each);
           for (int r = 0; r < R; r++) sum[r][w] += before[r] * each;
         }
       }
     for (int r = 0; r < R; r++)
-      for (int w = 0; w < W; w++) *reinterpret_cast<V*>(pair + (i + r) * P + j + w * L) = sum[r][w];
+      for (int w = 0; w < W; w++) A::at(pair + (i + r) * P + j + w * L) = sum[r][w];
   }
 
   void settle(int64_t chain, int64_t step) {  // pairs into the gradient, by transitions that are held
-    S* to = gradient_of(chain, step);
+    S* to = c.trans_grad + which(chain, step) * K * K;
     for (int64_t i = 0; i < K; i++)
       for (int64_t j = 0; j < K; j++) to[i * K + j] += pair[i * P + j] * forth[i * P + j];
     std::memset(pair, 0, K * P * sizeof(S));
@@ -296,7 +260,7 @@ struct Sweep {
     }
     if (!c.init_grad) return;
     backward<M>(chain);
-    if (chunk > 1) settle(chain[0], 0);
+    if (chunk > 1 && held >= 0) settle(chain[0], 0);
   }
 
   void all(const int64_t* chain, int64_t count) {
@@ -309,57 +273,69 @@ struct Sweep {
 template <typename S>
 struct Worker {
   Chains<S> c;
-  Memory<S> init, trans, rows;
+  Memory<S> init, trans;
   Sweep<S> sweep;
 
-  Worker(const Chains<S>& all, bool own, int64_t values)
+  Worker(const Chains<S>& all, const Shared<S>& shared, bool own)
       : c(all), init(own && !all.own_init ? all.K : 0), trans(own && !all.own_trans ? all.steps * all.K * all.K : 0),
-        rows(own && all.index ? values * all.K : 0), sweep(c) {
+        sweep(c, shared) {
     if (own && !c.own_init) c.init_grad = init;
     if (own && !c.own_trans) c.trans_grad = trans;
-    if (own && c.index) c.rows_grad = rows;
   }
 
-  bool has_room() const { return init.data && trans.data && rows.data && sweep.has_room(); }
+  bool has_room() const { return init.data && trans.data && sweep.has_room(); }
 
-  void give(const Chains<S>& all, int64_t values) const {
-    if (!all.own_init) sum(all.init_grad, init, all.K);
-    if (!all.own_trans) sum(all.trans_grad, trans, all.steps * all.K * all.K);
-    if (all.index) sum(all.rows_grad, rows, values * all.K);
-  }
-
-  static void sum(S* to, const S* from, int64_t n) {
-    for (int64_t i = 0; i < n; i++) to[i] += from[i];
+  void give(const Chains<S>& all, bool own) const {
+    for (int64_t i = 0; own && !all.own_init && i < all.K; i++) all.init_grad[i] += init[i];
+    for (int64_t i = 0; own && !all.own_trans && i < all.steps * all.K * all.K; i++) all.trans_grad[i] += trans[i];
+    for (int64_t r = 0; all.index && r < all.R; r += 16)  // some rows at a time: either may have them one after the other
+      for (int64_t k = 0; k < all.K; k++)
+        for (int64_t i = r; i < std::min(r + 16, all.R); i++) {
+          S& to = all.rows_grad[i * all.row + k * all.column];
+          to = (own ? to : S(0)) + sweep.total[i * sweep.P + k];
+        }
   }
 };
 
-// 0, or 1 where memory is missing. values: rows that elements choose from, R.
+// How many chains are in doubt, or -1 where memory is missing.
 template <typename S>
-int run(const Chains<S>& all, int64_t values, int64_t threads) {
-  std::vector<int64_t> order(all.B);  // the longest first, so that those abreast are about as long
-  std::iota(order.begin(), order.end(), 0);
+int64_t run(const Chains<S>& all, int64_t threads) {
+  Shared<S> shared(all);
+  if (!shared.has_room()) return -1;
+  std::vector<int64_t> order;  // the longest first, so that those abreast are about as long
+  for (int64_t b = 0; b < all.B; b++)
+    if (!all.share || all.share[b] != 0) order.push_back(b);
   std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return all.length[a] > all.length[b]; });
   std::vector<std::unique_ptr<Worker<S>>> workers;
   for (int64_t i = 0; i < threads; i++) {
-    workers.push_back(std::make_unique<Worker<S>>(all, i && all.init_grad, values));
-    if (!workers.back()->has_room()) return 1;
+    workers.push_back(std::make_unique<Worker<S>>(all, shared, i && all.init_grad));
+    if (!workers.back()->has_room()) return -1;
   }
+  std::memset(all.doubt, 0, all.B);
+  if (all.init_grad) {
+    std::memset(all.init_grad, 0, all.B * all.K * sizeof(S));
+    std::memset(all.trans_grad, 0, (all.own_trans ? all.B : 1) * all.steps * all.K * all.K * sizeof(S));
+    if (!all.index) std::memset(all.rows_grad, 0, all.R * all.K * sizeof(S));
+  }
+  const Flush flush;
+  shared.fill();
+  const int64_t count = order.size(), fours = (count + 3) / 4;
   const auto work = [&](int64_t i) {
-    const Flush flush;
-    const int64_t fours = (all.B + 3) / 4, from = fours * i / threads * 4, to = std::min(all.B, fours * (i + 1) / threads * 4);
+    const Flush here;
+    const int64_t from = fours * i / threads * 4, to = std::min(count, fours * (i + 1) / threads * 4);
     workers[i]->sweep.all(order.data() + from, to - from);
   };
   std::vector<std::thread> beside;
   for (int64_t i = 1; i < threads; i++) beside.emplace_back(work, i);
   work(0);
   for (auto& each : beside) each.join();
-  for (int64_t i = 1; i < threads && all.init_grad; i++) workers[i]->give(all, values);
-  return 0;
+  for (int64_t i = 0; i < threads && all.init_grad; i++) workers[i]->give(all, i);
+  return std::count(all.doubt, all.doubt + all.B, 1);
 }
 
 }  // namespace
 
 extern "C" {
-int chains_float(const Chains<float>* all, int64_t values, int64_t threads) { return run(*all, values, threads); }
-int chains_double(const Chains<double>* all, int64_t values, int64_t threads) { return run(*all, values, threads); }
+int64_t chains_float(const Chains<float>* all, int64_t threads) { return run(*all, threads); }
+int64_t chains_double(const Chains<double>* all, int64_t threads) { return run(*all, threads); }
 }

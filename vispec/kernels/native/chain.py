@@ -1,6 +1,7 @@
 """Chains of discrete states in C++: both sweeps and all gradients in one pass, over four chains at a time."""
 
 import ctypes
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from vispec.kernels.native.library import library
 from vispec.kernels.native.text import cpp
 from vispec.kernels.sums.chain import SUMS
 
-CHAIN_CPP = cpp("chain")
+CHAIN_CPP = cpp("vectors", "weights", "chain")
 MOST_STATES = 128  # of more, torch's products of large matrices are as fast
 FEWEST = 2**19  # products that are worth a thread
 
@@ -18,11 +19,12 @@ FEWEST = 2**19  # products that are worth a thread
 def native_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: bool, tokens: Tensor | None) -> Tensor:
     """log Z (B,) as ChainSums has it, which does what is not for this code, and chains that it is not precise enough for."""
     suited = init.device.type == "cpu" and obs.dtype in (torch.float32, torch.float64) and obs.shape[-1] <= MOST_STATES
-    code = library(CHAIN_CPP) if suited and init.numel() and 0 not in obs.shape else None
+    alike = init.dtype == trans.dtype == obs.dtype
+    code = library(CHAIN_CPP) if suited and alike and init.numel() and 0 not in obs.shape else None
     if code is None:
         return SUMS[0](init, trans, obs, length, grad, tokens)
     log_z, doubt = NativeChains.apply(code, init, trans, obs, length, grad, tokens)
-    if not doubt.any():
+    if doubt is None:
         return log_z
     rows = doubt.nonzero()[:, 0]
     seen = obs[rows] if tokens is None else obs
@@ -34,50 +36,28 @@ SUMS.append(native_sums)
 
 
 class NativeChains(torch.autograd.Function):
-    """log Z (B,) and doubt (B,). With it come the gradients of its sum; where chains count differently they are made anew."""
+    """log Z (B,), and which are in doubt (B,), None where none is. With it come the gradients of its sum; where chains count
+    differently they are made anew."""
 
     @staticmethod
     def forward(ctx, code, init, trans, obs, length, grad, tokens):
-        T, least = obs.shape[1] if tokens is None else tokens.shape[1], torch.finfo(obs.dtype).min
-        first = init[:1] if init.stride(0) == 0 else init  # one for all
-        level = trans.logsumexp(3).amax(2).clamp_(min=least)  # (1 or B, steps), 0 for laws of the next state
-        start, peak = (x.amax(-1).clamp_(min=least) for x in (first, obs))  # of each row
-        shift = peak if tokens is None else peak.index_select(0, tokens.reshape(-1)).view(tokens.shape)
-        parts = (first - start[:, None], trans - level[..., None, None], obs - peak[..., None])
-        weights, inside = [marked(x).contiguous() for x in parts], length.clamp(0, T)
-        log_z, doubt, grads = swept(code, weights, inside, tokens, None, grad)
-        past = None if length.amin() >= T else torch.arange(T) >= length[:, None]
-        log_z += (shift if past is None else shift.masked_fill(past, 0)).sum(1, dtype=torch.double) + start
-        steps = level.double()
-        if trans.shape[1] == 1:
-            log_z += steps[:, 0] * (length - 1).clamp(min=0)
-        else:
-            log_z += (steps if past is None else steps.masked_fill(past[:, 1:], 0)).sum(1)
-        ctx.code, ctx.given, ctx.grads, ctx.rows = code, (weights, inside, tokens), grads, len(init)
-        ctx.mark_non_differentiable(doubt)
-        log_z = log_z.to(obs.dtype)
-        return (log_z if past is None else log_z.masked_fill_(length == 0, 0)), doubt
+        log_z, doubt, ctx.grads = swept(code, (init, trans, obs), length, tokens, None, grad)
+        ctx.code, ctx.sure = code, doubt is None
+        ctx.save_for_backward(init, trans, obs, length, tokens)
+        return log_z, doubt
 
     @staticmethod
     @first_derivative
     def backward(ctx, g, _):
-        weights, length, tokens = ctx.given
-        alike = g.stride(0) == 0 or bool((g == g[0]).all())
-        found = [x * g[0] for x in ctx.grads] if alike else swept(ctx.code, weights, length, tokens, g.contiguous(), True)[2]
-        init, trans, obs = found
-        if len(init) < ctx.rows:
-            init = torch.cat([init, init.new_zeros(ctx.rows - 1, init.shape[1])])
-        return None, init, trans, obs, None, None, None
+        *potentials, length, tokens = ctx.saved_tensors
+        if ctx.sure and (g.stride(0) == 0 or bool((g == g[0]).all())):
+            found = parted(ctx.grads * g[0], *potentials)
+        else:
+            found = parted(swept(ctx.code, potentials, length, tokens, g.contiguous(), True)[2], *potentials)
+        return None, *found, None, None, None
 
 
-def marked(log: Tensor) -> Tensor:
-    """exp, with 0 for nothing but -inf: -0 is what is possible, but below the normal numbers."""
-    least = -707.8 if log.dtype == torch.float64 else -86.8  # just above the logarithm of the smallest of these
-    weight = log.exp()
-    return weight if log.amin() >= least else weight.masked_fill_(log < least, -0.0).masked_fill_(log == -torch.inf, 0.0)
-
-
-SIZES = ("B", "T", "K", "steps", "own_init", "own_trans")
+SIZES = ("B", "T", "K", "steps", "own_init", "own_trans", "R", "row", "column")
 TENSORS = ("init", "trans", "rows", "index", "length", "share", "log_z", "init_grad", "trans_grad", "rows_grad", "doubt")
 
 
@@ -88,19 +68,39 @@ class Chains(ctypes.Structure):
 
 
 def swept(
-    code: ctypes.CDLL, weights: list[Tensor], length: Tensor, tokens: Tensor | None, share: Tensor | None, grad: bool
-) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Of weights of init, trans and obs: log Z (B,) in float64; whether underflow may matter (B,); and gradients for their
-    logarithms, those of each chain times share (B,)."""
-    rows, (B, T) = weights[2], (len(length), weights[2].shape[1] if tokens is None else tokens.shape[1])
-    log_z, doubt = torch.empty(B, dtype=torch.double), torch.zeros(B, dtype=torch.bool)
-    grads = [torch.zeros_like(x) for x in weights] if grad else []
-    index = None if tokens is None else tokens.long().contiguous()
-    tensors = (*weights, index, length.long().contiguous(), share, log_z, *(grads or (None,) * 3), doubt)
-    K, own = rows.shape[-1], [len(x) > 1 for x in weights[:2]]
-    asked = Chains(B, T, K, weights[1].shape[1], *own, *(None if x is None else x.data_ptr() for x in tensors))
+    code: ctypes.CDLL, potentials: Sequence[Tensor], length: Tensor, tokens: Tensor | None, share: Tensor | None, grad: bool
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Of init, trans and obs: log Z (B,); where underflow may matter (B,), None if nowhere; and the gradients, those of each
+    chain times share (B,), of which `parted` makes three."""
+    init, trans, obs = potentials
+    (B, K), T, R = init.shape, obs.shape[1] if tokens is None else tokens.shape[1], obs.numel() // obs.shape[-1]
+    own_init, strides = init.stride(0) != 0, (1, R) if by_columns(obs) else (K, 1)
+    log_z, doubt, sizes = init.new_empty(B), torch.empty(B, dtype=torch.bool), [x.numel() if grad else 0 for x in potentials]
+    grads = init.new_empty(sum(sizes))
+    first = grads.data_ptr()
+    slopes = [first + at * grads.element_size() if grad else None for at in (0, sizes[0], sizes[0] + sizes[1])]
+    given = (init if own_init else init[:1]).contiguous(), trans.contiguous(), obs if by_columns(obs) else obs.contiguous()
+    more = None if tokens is None else tokens.long().contiguous(), length.long().contiguous(), share, log_z
+    pointers = [None if x is None else x.data_ptr() for x in (*given, *more)]
+    asked = Chains(B, T, K, trans.shape[1], own_init, len(trans) > 1, R, *strides, *pointers, *slopes, doubt.data_ptr())
     threads = max(1, min(torch.get_num_threads(), B * T * K * K // FEWEST, (B + 3) // 4))
-    run = code.chains_float if rows.dtype == torch.float32 else code.chains_double
-    if run(ctypes.byref(asked), ctypes.c_int64(len(rows)), ctypes.c_int64(threads)):
+    run = code.chains_float if obs.dtype == torch.float32 else code.chains_double
+    found = run(ctypes.byref(asked), ctypes.c_int64(threads))
+    if found < 0:
         raise MemoryError(f"no memory for {B} chains of {T} elements")
-    return log_z, doubt, grads
+    return log_z, doubt if found else None, grads
+
+
+def by_columns(obs: Tensor) -> bool:
+    """Whether a table has the values of a state one after the other."""
+    return obs.dim() == 2 and not obs.is_contiguous() and obs.mT.is_contiguous()
+
+
+def parted(grads: Tensor, init: Tensor, trans: Tensor, obs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Those of init, trans and obs."""
+    first, step, seen = grads.split([init.numel(), trans.numel(), obs.numel()])
+    return (
+        first.view(init.shape),
+        step.view(trans.shape),
+        seen.view(obs.mT.shape).mT if by_columns(obs) else seen.view(obs.shape),
+    )

@@ -3,6 +3,6 @@
 from pathlib import Path
 
 
-def cpp(name: str) -> str:
-    """The text of NAME.cpp."""
-    return Path(__file__).with_name(f"{name}.cpp").read_text(encoding="utf-8")
+def cpp(*names: str) -> str:
+    """The texts of NAME.cpp, one after the other."""
+    return "\n".join(Path(__file__).with_name(f"{name}.cpp").read_text(encoding="utf-8") for name in names)

@@ -47,7 +47,7 @@ def chain_log_prob_of_tokens(
     stand_in = log_table.new_empty(1).expand(*tokens.shape, K)
     batch = batch_of(log_init, log_trans, stand_in, length)
     init, trans, _, full = canonical(log_init, log_trans, stand_in, length)
-    table = log_table.T.contiguous()
+    table = log_table.T
     grad = torch.is_grad_enabled() and any(x.requires_grad for x in (init, trans, table))
     return SUMS[-1](init, trans, table, full, grad, tokens.expand(*batch, T).reshape(-1, T)).view(batch)
 
@@ -111,7 +111,7 @@ class ChainSums(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, init, trans, obs, length, grad, tokens):
-        found = sums(init, trans, obs, length, grad, tokens)
+        found = sums(init, trans, obs if tokens is None else obs.contiguous(), length, grad, tokens)
         chain_save(ctx, (init, trans), found)
         ctx.tokens, ctx.values = tokens, len(obs)
         return found[0]

@@ -8,6 +8,7 @@ from pathlib import Path
 from pkgutil import walk_packages
 
 import vispec.kernels.native
+from vispec.kernels.native.text import cpp
 
 
 def kernel_source(module: str, names: Iterable[str]) -> str:
@@ -107,11 +108,11 @@ def given_to(node: ast.stmt) -> str:
     return ""
 
 
-def carried(node: ast.stmt) -> tuple[str, str] | None:
-    """Name and file of `NAME = cpp(file)`: C++ text, which emitted modules carry behind their class."""
+def carried(node: ast.stmt) -> tuple[str, list[str]] | None:
+    """Name and files of `NAME = cpp(file, ...)`: C++ text, which emitted modules carry behind their class."""
     match node:
-        case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id="cpp"), args=[ast.Constant(str(file))])):
-            return name, file
+        case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id="cpp"), args=args)):
+            return name, [file.value for file in args if isinstance(file, ast.Constant) and isinstance(file.value, str)]
     return None
 
 
@@ -192,8 +193,8 @@ def appended(module: str) -> Iterator[tuple[str, ast.stmt]]:
 def native_texts(kernels: Iterable[tuple[str, str]]) -> list[str]:
     """The C++ texts of kernels, as assignments."""
     modules = dict.fromkeys(module for module, _ in kernels)
-    found = [(module, each) for module in modules for node in statements(module) if (each := carried(node))]
-    texts = [(name, path_of(module).with_name(f"{file}.cpp").read_text(encoding="utf-8")) for module, (name, file) in found]
+    found = [each for module in modules for node in statements(module) if (each := carried(node))]
+    texts = [(name, cpp(*files)) for name, files in found]
     return [f'{name} = r"""{text}"""' for name, text in texts]
 
 

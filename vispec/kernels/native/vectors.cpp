@@ -1,0 +1,117 @@
+// Vectors of numbers as wide as the processor has them, and memory for them. C++17, GCC's or Clang's.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <numeric>
+#include <thread>
+#include <type_traits>
+#include <vector>
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
+
+namespace {
+
+struct Flush {  // numbers below the normal ones are 0 in here: with them, processors are a hundred times slower
+#if defined(__SSE__)
+  const unsigned old = _mm_getcsr();
+  Flush() { _mm_setcsr(old | 0x8040); }
+  ~Flush() { _mm_setcsr(old); }
+#endif
+};
+
+template <typename S>
+struct Memory {  // zeros, aligned
+  S* const data;
+  explicit Memory(int64_t n) : data(static_cast<S*>(std::aligned_alloc(64, (n * sizeof(S) + 64) / 64 * 64))) {
+    if (data) std::memset(data, 0, n * sizeof(S));
+  }
+  ~Memory() { std::free(data); }
+  Memory(const Memory&) = delete;
+  operator S*() const { return data; }
+};
+
+#if defined(__AVX512F__)
+constexpr int width = 64;
+#elif defined(__AVX__)
+constexpr int width = 32;
+#else
+constexpr int width = 16;
+#endif
+
+template <typename S>
+struct Lanes {
+  static constexpr bool wide = sizeof(S) == 8;
+  typedef std::conditional_t<wide, int64_t, int32_t> Whole;
+  typedef S V __attribute__((vector_size(width), aligned(width), may_alias));
+  typedef Whole I __attribute__((vector_size(width), aligned(width), may_alias));
+  static constexpr int64_t L = width / sizeof(S);
+  static constexpr S inf = std::numeric_limits<S>::infinity();
+  static constexpr S least = wide ? S(-707.8) : S(-86.8);  // just above the logarithm of the smallest normal number
+
+  static V& at(S* x) { return *reinterpret_cast<V*>(x); }
+  static V at(const S* x) { return *reinterpret_cast<const V*>(x); }
+  static V all(S x) { return x - V{}; }  // -0 stays
+
+  static void hold(V& x) {  // in a register: read once, not with each use
+#if defined(__x86_64__)
+    asm("" : "+v"(x));
+#else
+    (void)x;
+#endif
+  }
+
+  static V load(const S* x, int64_t count, S rest) {  // from anywhere, the first `count` of a vector
+    V found = all(rest);
+    std::memcpy(&found, x, std::min(count, L) * sizeof(S));
+    if (count >= L) std::memcpy(&found, x, sizeof(V));
+    return found;
+  }
+
+  static S total(V x) {
+    S sum = 0;
+    for (int64_t l = 0; l < L; l++) sum += x[l];
+    return sum;
+  }
+
+  static S largest(V x) {
+    S found = x[0];
+    for (int64_t l = 1; l < L; l++) found = std::max(found, x[l]);
+    return found;
+  }
+
+  static bool any(I x) {
+    Whole found = 0;
+    for (int64_t l = 0; l < L; l++) found |= x[l];
+    return found;
+  }
+
+  // exp of least <= x <= 0 or so, to an ulp or two: 2^n times a Taylor series on |r| <= log(2) / 2.
+  static V exp(V x) {
+    constexpr S magic = wide ? S(0x1.8p52) : S(0x1.8p23);  // in what is added to it, fractions are rounded away
+    const V whole = x * S(1.4426950408889634) + magic, n = whole - magic;
+    constexpr S log_2 = wide ? S(6.93145751953125e-1) : S(0.693359375);
+    constexpr S rest = wide ? S(1.4286068203094172e-6) : S(-2.12194440e-4);
+    const V r = x - n * log_2 - n * rest;
+    constexpr int degree = wide ? 13 : 7;
+    V sum = all(S(1));
+    for (int k = degree; k; k--) sum = sum * r * (S(1) / S(k)) + S(1);
+    const I power = (I)whole - (I)all(magic) + Whole(wide ? 1023 : 127);
+    return sum * (V)(power << (wide ? 52 : 23));
+  }
+
+  // exp, with 0 for nothing but -inf: -0 is what is possible, but below the normal numbers; rough tells of such.
+  static V weight(V x, I& rough) { return weight(x, exp(x < least ? all(least) : x), rough); }
+
+  static V weight(V x, V exp_x, I& rough) {
+    const I low = x < least, some = low & (x > -inf);
+    rough |= some;
+    return low ? (some ? all(S(-0.0)) : V{}) : exp_x;
+  }
+};
+
+}  // namespace
