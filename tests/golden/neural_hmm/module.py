@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 import torch
@@ -26,8 +27,9 @@ from torch import Tensor, nn
 # heap: keep_pages
 # native.chain: Chains
 # native.chain: NativeChains
-# native.chain: marked
+# native.chain: by_columns
 # native.chain: native_sums
+# native.chain: parted
 # native.chain: swept
 # native.library: build
 # native.library: cache_folder
