@@ -195,6 +195,36 @@ def test_trees_beside_those_of_a_treebank(here: None) -> None:
     assert told["head"] == {"uas": 3 / 4, "las": 2 / 4}
 
 
+CONSTITUENTS = """\
+vocab V
+vocab L(unknown=false)
+net score(words: token[V]*) -> (first: real[L, 4]*, last: real[L, 4]*) = lstm(embed=4, hidden=4)
+plate sentence:
+    plate i:
+        given y : token[V]
+    observed t : parse[i, L] ~ SpanTree(score(y[*]))
+"""
+
+
+def test_phrases_of_parses_that_no_prediction_has_seen(here: None) -> None:
+    """Parses predicted from data that have them are those predicted from the words alone, right or wrong."""
+    Path("m.vispec").write_text(CONSTITUENTS)
+    trees = ["(S (N dog) (V (V ran) (A off)))", "(S (N cat) (V (V sat) (A up)))"]
+    words = [
+        " ".join(part.split()[-1] for part in tree.replace(")", "").split("(") if len(part.split()) == 2) for tree in trees
+    ]
+    Path("d.jsonl").write_text("".join(json.dumps({"y": y, "t": t}) + "\n" for y, t in zip(words, trees, strict=True)) * 10)
+    done("fit", "m.vispec", "d.jsonl", "--no-verify", "--epochs", "60", "--lr", "0.1", "--out", "run")
+    assert json.loads(done("predict", "run", "d.jsonl", "--metric", "brackets", "--jsonl"))["t"] == {"brackets": 1}
+    other = ["(S (V (N dog) (V ran)) (A off))", "(S (N cat) (N (V sat) (A up)))"]
+    Path("e.jsonl").write_text("".join(json.dumps({"y": y, "t": t}) + "\n" for y, t in zip(words, other, strict=True)))
+    Path("y.txt").write_text("\n".join(words) + "\n")
+    assert done("predict", "run", "e.jsonl", "--jsonl") == done("predict", "run", "y=y.txt", "--jsonl")
+    assert json.loads(done("predict", "run", "e.jsonl", "--metric", "brackets", "--jsonl"))["t"] == {"brackets": 2 / 4}
+    told = json.loads(done("predict", "run", "e.jsonl", "--metric", "brackets(labels=no)", "--jsonl"))
+    assert told["t"] == {"brackets": 3 / 4}
+
+
 # ---- alignments
 
 

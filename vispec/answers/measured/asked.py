@@ -12,6 +12,7 @@ METRICS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "f1": {"span": ("bio", "bioes")},
     "uas": {},
     "las": {},
+    "brackets": {"labels": ("yes", "no")},
     "bleu": {"tokenize": ("none", "13a", "intl", "char", "zh")},
     "chrf": {},
 }

@@ -22,6 +22,7 @@ WANTED = {
     "f1": "a sequence of tags",
     "uas": "a tree",
     "las": "a tree",
+    "brackets": "a parse",
     "bleu": "a sequence of tokens",
     "chrf": "a sequence of tokens",
 }
@@ -113,7 +114,7 @@ def inner(model: Model, variable: Variable) -> int:
     return (
         sum(not model.plate[name].data for name in variable.plates)
         + len(variable.type.shape)
-        + (variable.type.domain == "tree")
+        + {"tree": 1, "parse": 2}.get(variable.type.domain, 0)
     )
 
 
@@ -122,7 +123,9 @@ def suits(model: Model, variable: Variable, metric: str) -> bool:
     type_ = variable.type
     match metric:
         case "accuracy":
-            return type_.discrete and type_.domain != "count"
+            return type_.discrete and type_.domain not in ("count", "parse")
+        case "brackets":
+            return type_.domain == "parse"
         case "uas" | "las":
             return type_.domain == "tree"
         case "f1":
@@ -138,6 +141,8 @@ def number(model: Model, metric: Metric, name: str, both: dict[str, tuple[list[A
     match metric.name:
         case "accuracy" | "uas":
             return measures.accuracy(found, gold)
+        case "brackets":
+            return measures.brackets(found, gold, metric.options["labels"] == "yes")
         case "f1":
             return measures.f1(found, gold, metric.options["span"])
         case "bleu":

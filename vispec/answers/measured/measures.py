@@ -57,6 +57,23 @@ def las(heads: tuple[Rows, Rows], labels: tuple[Rows, Rows]) -> float:
     return share(same, "words")
 
 
+def brackets(found: Rows, gold: Rows, labelled: bool) -> float:
+    """Of phrases, nodes (first element, last element, label) over two elements or more: the harmonic mean of precision and
+    recall over all rows. labelled: whether labels have to be the same too."""
+    told, right, same = 0, 0, 0
+    for row, (a, b) in enumerate(zip(found, gold, strict=True), 1):
+        if b is not MISSING:
+            one, other = ({tuple(node[: 2 + labelled]) for node in nodes or () if node[0] < node[1]} for nodes in (a, b))
+            if other and {max(last for _, last, *_ in one | other)} != {
+                max(last for _, last, *_ in part) for part in (one, other)
+            }:
+                raise RunError(f"the parse of row {row} is of another number of words than that of the data")
+            told, right, same = told + len(one), right + len(other), same + len(one & other)
+    if not right:
+        raise RunError("the data have no phrases to compare with")
+    return 2 * same / (told + right)
+
+
 def f1(found: Rows, gold: Rows, span: str) -> float:
     """Of spans of tags, B-X I-X, or with E- and S- too: the harmonic mean of precision and recall over all rows."""
     seqeval = library("seqeval.metrics")

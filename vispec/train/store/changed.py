@@ -98,7 +98,13 @@ class Hidden(Changed):
     def hide(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The batch without what is to be predicted."""
         names = {f"{name}_observed" for name in self.targets}
-        return {name: torch.zeros_like(value) if name in names else value for name, value in batch.items()}
+        parses = {
+            name for name in self.targets if self.model.variable[name].type.domain == "parse"
+        }  # their phrases are told too
+        return {
+            name: torch.zeros_like(value) if name in names else torch.full_like(value, -1) if name in parses else value
+            for name, value in batch.items()
+        }
 
 
 def hidden(statement: Statement, targets: Collection[str]) -> Any:
