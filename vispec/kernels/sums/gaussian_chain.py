@@ -114,7 +114,8 @@ def expanded(step: Tensor, noise: Tensor, matrix: Tensor) -> tuple[Tensor, Tenso
 def eliminate_chain(matrix: Tensor, step: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     """What is left of the sums of squares along a chain after its states are integrated out, (..., q, q), and half the
     logarithm of the determinants (...). Arguments as of `spans`, noise as of `expanded`."""
-    return EliminatedChain.apply(*expanded(step, noise, matrix))  # type: ignore[return-value]
+    chain = expanded(step, noise, matrix)
+    return (ELIMINATIONS[0] if torch.compiler.is_compiling() else ELIMINATIONS[-1])(*chain)  # type: ignore[return-value]
 
 
 class EliminatedChain(torch.autograd.Function):
@@ -146,6 +147,9 @@ class EliminatedChain(torch.autograd.Function):
         left = grad.expand(*below.shape[:-2], *grad.shape[-2:])
         by_matrix = torch.cat([top, torch.cat([below.mT, left], -1)], -2)
         return torch.cat([by_move, 2 * pulled], -1), half * weight - pulled @ slope.mT, by_matrix
+
+
+ELIMINATIONS = [EliminatedChain.apply]  # the last one is asked
 
 
 def filtered(step: Tensor, spread: Tensor, matrix: Tensor) -> tuple[Tensor, ...]:
