@@ -1,4 +1,4 @@
-"""LocalLevel: emitted by vispec from local_level.vispec; imports torch and nothing else.
+"""LocalLevel: emitted by vispec from local_level.vispec; imports torch and the standard library.
 
     log_prob: exact
 
@@ -9,6 +9,17 @@
     x      scored where seen; nothing depends on it: scored where it is seen
 """
 
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+from functools import cache
+from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,6 +27,20 @@ from torch.nn import functional as F
 # constraints: in_domain
 # constraints: softplus_inverse
 # heap: keep_pages
+# native.gaussian: NativeElimination
+# native.gaussian: NormalChains
+# native.gaussian: filtered_rows
+# native.gaussian: native_elimination
+# native.gaussian: rows_together
+# native.library: build
+# native.library: cache_folder
+# native.library: compiler
+# native.library: flags
+# native.library: library
+# native.library: loaded
+# native.library: own
+# native.library: place
+# native.library: processor
 # probability: LogOfProbability
 # probability: log_of
 # rows: up_to_the_ends
