@@ -18,9 +18,12 @@ from vispec.verify.build import load
 ANNOUNCED = ("V323", "V703", "V710", "V711", "V724")
 
 
-@pytest.mark.parametrize("seed", range(48))
+FOUND = (153, 166, 237, 293)  # with faults that are no more: noise for each value, an empty chain, a gradient, lengths
+
+
+@pytest.mark.parametrize("seed", [*range(40), *FOUND])
 def test_random_structures_agree_with_brute_force(seed: int) -> None:
-    text = structured_spec(seed, plain=seed % 2 == 0)
+    text = structured_spec(seed, plain=seed % 2 == 0 or seed in FOUND)
     found = judged(text, seed)
     assert not found.fails, f"{found.kind}: {found.detail}\n{text}"
     assert found.status != "refused" or found.kind in ANNOUNCED, f"{found.detail}\n{text}"

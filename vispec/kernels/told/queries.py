@@ -56,6 +56,8 @@ def divergence(module, other, batch: dict[str, Tensor], tilt: dict[str, Tensor])
     by_q = answer(other.tilted, batch, q, tilt)[1]
     by_p, of_all = answer(module.tilted, batch, Entropic(joint, q.shares), tilt, joint)[1:]
     log_q = logs_of(other.tilted, batch, tilt, by_q, by_p)
+    for name, p in by_p.items():  # no marginal's is more than that of all: what q excludes there is rounding where p has it
+        p[(log_q[name] == -torch.inf) & of_all.isfinite().view(-1, *[1] * (p.dim() - 1))] = 0
     return {name: mean_where(p, p.log() - log_q[name]) for name, p in by_p.items()} | {"(joint)": of_all}
 
 
