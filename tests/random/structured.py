@@ -70,7 +70,7 @@ def structured_spec(seed: int, plain: bool = True) -> str:
         w.inner.append(f"    observed {w.name('x')} : bit ~ Bernoulli(0.3)")
     element = [f"plate {w.plate}:", *w.inner] if w.inner else []
     rows = [*plate, *w.row, *element]
-    if sum(w.shift in line for line in rows) == 1:  # read by nothing
+    if w.shift and sum(w.shift in line for line in rows) == 1:  # read by nothing
         rows = [line for line in rows if w.shift not in line]
     if w.maybe(0.3):  # several sequences to a row
         size = w.pick("", "[2]")

@@ -146,7 +146,7 @@ ROWS = [
 
 def test_observed(tmp_path: Path):
     """Trees that are learnt are predicted, by name, in brackets and as nodes."""
-    run, data = fitted(tmp_path, PARSER, ROWS)
+    run, data = fitted(tmp_path, PARSER, ROWS, "--epochs", "150")
     text = vispec("predict", run, data)
     assert all(str(row["t"]) in text for row in ROWS)
     first = json.loads(vispec("predict", run, data, "--jsonl").splitlines()[0])

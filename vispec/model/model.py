@@ -161,7 +161,7 @@ class Evidence(Expression):
     read: "Ref | All | Past | Prefix"
     seen: bool
 
-    @property
+    @cached_property
     def children(self) -> tuple[Expression, ...]:
         return ()
 

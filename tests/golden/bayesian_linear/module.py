@@ -20,7 +20,6 @@ from torch.nn import functional as F
 # draws.kl: kl_normal_standard_vector
 # heap: keep_pages
 # told.decide: decide
-# told.decide: known_rule
 # told.decide: predictive
 # vectors: NormalVectorLogProb
 # vectors: normal_vector_log_prob

@@ -41,7 +41,6 @@ from torch.nn import functional as F
 # sums.vocabulary: pieces
 # sums.vocabulary: vocabulary_log_prob
 # told.decide: decide
-# told.decide: known_rule
 # told.decide: predictive
 # told.decode: add_best
 # told.decode: add_given_up

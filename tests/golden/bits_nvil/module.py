@@ -23,7 +23,6 @@ from torch.nn import functional as F
 # sums.logsum: gradient_alone
 # sums.logsum: impossible_alone
 # told.decide: decide
-# told.decide: known_rule
 # told.decide: predictive
 
 

@@ -18,7 +18,6 @@ from torch.nn import functional as F
 # layers.bayesian: RandomWeights
 # layers.bayesian: kl_of_weights
 # told.decide: decide
-# told.decide: known_rule
 # told.decide: predictive
 
 

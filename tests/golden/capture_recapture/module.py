@@ -73,7 +73,6 @@ from torch.nn import functional as F
 # sums.sweep: imprecise
 # told.decide: choose
 # told.decide: decide
-# told.decide: known_rule
 # told.decide: predictive
 # told.queries: Attached
 # told.queries: Entropic

@@ -16,7 +16,6 @@ from torch.nn import functional as F
 # heap: keep_pages
 # layers.convolution: Picture
 # told.decide: decide
-# told.decide: known_rule
 # told.decide: predictive
 # vectors: NormalVectorLogProb
 # vectors: normal_vector_log_prob

@@ -37,7 +37,6 @@ from torch.nn import functional as F
 # sums.scatter: add_by_index
 # sums.scatter: add_by_indices
 # told.decide: decide
-# told.decide: known_rule
 # told.decide: predictive
 
 

@@ -24,7 +24,6 @@ from torch.nn import functional as F
 # rows: with_room
 # sums.lookup: steps_back
 # told.decide: decide
-# told.decide: known_rule
 # told.decide: predictive
 # vectors: NormalVectorLogProb
 # vectors: normal_vector_log_prob

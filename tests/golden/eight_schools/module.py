@@ -28,7 +28,6 @@ from torch.nn import functional as F
 # probability: LogOfProbability
 # probability: log_of
 # told.decide: decide
-# told.decide: known_rule
 # told.decide: predictive
 
 

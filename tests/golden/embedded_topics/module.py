@@ -22,7 +22,6 @@ from torch.nn import functional as F
 # rows: with_room
 # sums.lookup: pick_last
 # told.decide: decide
-# told.decide: known_rule
 # told.decide: predictive
 # vectors: NormalVectorLogProb
 # vectors: normal_vector_log_prob

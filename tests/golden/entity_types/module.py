@@ -34,7 +34,6 @@ from torch import Tensor, nn
 # sums.lookup: pick_last
 # sums.scatter: add_by_index
 # told.decide: decide
-# told.decide: known_rule
 # told.decide: predictive
 # told.queries: Attached
 # told.queries: Entropic

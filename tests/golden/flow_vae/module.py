@@ -16,7 +16,6 @@ from torch.nn import functional as F
 # draws.autoregressive: MaskedLinear
 # heap: keep_pages
 # told.decide: decide
-# told.decide: known_rule
 # told.decide: predictive
 # vectors: NormalVectorLogProb
 # vectors: normal_vector_log_prob

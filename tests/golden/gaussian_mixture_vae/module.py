@@ -27,7 +27,6 @@ from torch.nn import functional as F
 # sums.mixture: NormalNatural
 # sums.mixture: normal_natural
 # told.decide: decide
-# told.decide: known_rule
 # told.decide: predictive
 # told.queries: Attached
 # told.queries: Entropic

@@ -38,7 +38,6 @@ from torch.nn import functional as F
 # sums.vocabulary: pieces
 # sums.vocabulary: vocabulary_log_prob
 # told.decide: decide
-# told.decide: known_rule
 # told.decide: predictive
 # told.queries: Attached
 # told.queries: Entropic

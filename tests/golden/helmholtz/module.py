@@ -18,7 +18,6 @@ from torch.nn import functional as F
 # sums.logsum: GradientAlone
 # sums.logsum: gradient_alone
 # told.decide: decide
-# told.decide: known_rule
 # told.decide: predictive
 
 

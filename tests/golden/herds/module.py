@@ -17,7 +17,6 @@ from torch.nn import functional as F
 # heap: keep_pages
 # sums.logsum: impossible_alone
 # told.decide: decide
-# told.decide: known_rule
 # told.decide: predictive
 
 

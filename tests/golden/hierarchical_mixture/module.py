@@ -30,7 +30,6 @@ from torch import Tensor, nn
 # sums.logsum: log_sum_exp
 # sums.lookup: columns
 # told.decide: decide
-# told.decide: known_rule
 # told.decide: predictive
 # told.queries: Attached
 # told.queries: Entropic

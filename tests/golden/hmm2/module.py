@@ -77,7 +77,6 @@ from torch import Tensor, nn
 # sums.sweep: Room
 # sums.sweep: imprecise
 # told.decide: decide
-# told.decide: known_rule
 # told.decide: predictive
 # told.queries: Attached
 # told.queries: Entropic

@@ -41,7 +41,6 @@ from torch.nn import functional as F
 # sums.segments: segments_sums
 # sums.segments: segments_total
 # told.decide: decide
-# told.decide: known_rule
 # told.decide: predictive
 # told.queries: Attached
 # told.queries: Entropic

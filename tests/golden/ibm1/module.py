@@ -29,7 +29,6 @@ from torch import Tensor, nn
 # sums.selected: selected_log_softmax
 # sums.selected: softmax_in_place
 # told.decide: decide
-# told.decide: known_rule
 # told.decide: predictive
 # told.queries: Attached
 # told.queries: Entropic

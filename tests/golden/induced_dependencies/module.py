@@ -32,7 +32,6 @@ from torch.nn import functional as F
 # sums.selected: selected_log_softmax
 # sums.selected: softmax_in_place
 # told.decide: decide
-# told.decide: known_rule
 # told.decide: predictive
 # told.queries: Attached
 # told.queries: Entropic

@@ -24,7 +24,6 @@ from torch.nn import functional as F
 # sums.logsum: gradient_alone
 # sums.logsum: log_sum_exp
 # told.decide: decide
-# told.decide: known_rule
 # told.decide: predictive
 # vectors: NormalVectorLogProb
 # vectors: normal_vector_log_prob

@@ -36,7 +36,6 @@ from torch.nn import functional as F
 # sums.lookup: columns
 # sums.lookup: mixed_total
 # told.decide: decide
-# told.decide: known_rule
 # told.decide: predictive
 # told.queries: Attached
 # told.queries: Entropic

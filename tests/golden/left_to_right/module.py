@@ -75,7 +75,6 @@ from torch import Tensor, nn
 # sums.sweep: imprecise
 # told.decide: choose
 # told.decide: decide
-# told.decide: known_rule
 # told.decide: predictive
 # told.queries: Attached
 # told.queries: Entropic

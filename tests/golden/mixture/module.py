@@ -29,7 +29,6 @@ from torch.nn import functional as F
 # sums.mixture: mixture_log_prob
 # sums.mixture: normal_natural
 # told.decide: decide
-# told.decide: known_rule
 # told.decide: predictive
 # told.queries: Attached
 # told.queries: Entropic

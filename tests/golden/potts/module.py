@@ -34,7 +34,6 @@ from torch.nn import functional as F
 # sums.logsum: log_sum_exp
 # sums.lookup: pick_last
 # told.decide: decide
-# told.decide: known_rule
 # told.decide: predictive
 # told.queries: Attached
 # told.queries: Entropic

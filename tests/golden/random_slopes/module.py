@@ -36,7 +36,6 @@ from torch.nn import functional as F
 # sums.gaussian_few: symmetric
 # sums.gaussian_few: taken
 # told.decide: decide
-# told.decide: known_rule
 # told.decide: predictive
 
 

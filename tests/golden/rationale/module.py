@@ -51,7 +51,6 @@ from torch.nn import functional as F
 # sums.selected: logits_log_prob
 # sums.unrolled: over_joint_values
 # told.decide: decide
-# told.decide: known_rule
 # told.decide: predictive
 # told.queries: Attached
 # told.queries: Entropic

@@ -27,7 +27,6 @@ from torch.nn import functional as F
 # sums.lookup: pick_last
 # sums.selected: logits_log_prob
 # told.decide: decide
-# told.decide: known_rule
 # told.decide: predictive
 
 

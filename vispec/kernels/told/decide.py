@@ -48,15 +48,14 @@ def predictive(generate, kinds: dict[str, str], rule: str, samples: int) -> dict
 
     "mean": the mean over the draws, which of a finite variable is the probabilities of its values. "mode": the most probable
     value under these, and of numbers the mean. "sample", or kind "draw": what the first draw gives.
-    kinds: "probabilities" (*B, K); "bit"; "count"; "number"; "draw", which cannot be averaged. Raises ValueError for another
-    rule."""
-    known_rule(rule)
+    kinds: "probabilities" (*B, K); "bit"; "count"; "number"; "draw", which cannot be averaged."""
+    if rule not in ("mean", "mode", "sample"):
+        raise ValueError(f"this model has no rule {rule!r}; rules are mean, mode, sample")
     found = generate(rule) if rule == "sample" or "draw" in kinds.values() else {}
     averaged = [name for name, kind in kinds.items() if rule != "sample" and kind != "draw"]
     if averaged:
         mean = {name: value / samples for name, value in generate("mean").items() if name in averaged}
-        for _ in range(samples - 1):
-            again = generate("mean")
+        for again in (generate("mean") for _ in range(samples - 1)):
             mean = {name: value.add_(again[name], alpha=1 / samples) for name, value in mean.items()}
         decisions = {"probabilities": lambda p: p.argmax(-1), "bit": lambda p: (p > 0.5).to(p.dtype), "count": torch.round}
         for name, value in mean.items():

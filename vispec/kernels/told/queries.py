@@ -14,13 +14,7 @@ QUERIES = "marginals, mode, kbest(5), sample, entropy, kl, and pairs where a lat
 
 
 def ask(
-    module,
-    batch: dict[str, Tensor],
-    query: str,
-    tilt: dict[str, Tensor],
-    inside: dict[str, Tensor],
-    one_draw: bool = True,
-    other=None,
+    module, batch: dict[str, Tensor], query: str, tilt: dict[str, Tensor], inside: dict[str, Tensor], one_draw=True, other=None
 ) -> dict[str, Tensor]:
     """The answer for each latent. marginals: (B, *plates, K); mode, sample: (B, *plates); entropy: that of each marginal
     (B, *plates) and, as "(joint)", that of all latents together (B,); kl: likewise the divergence from `other`'s posterior;
@@ -56,8 +50,8 @@ def divergence(module, other, batch: dict[str, Tensor], tilt: dict[str, Tensor])
     by_q = answer(other.tilted, batch, q, tilt)[1]
     by_p, of_all = answer(module.tilted, batch, Entropic(joint, q.shares), tilt, joint)[1:]
     log_q = logs_of(other.tilted, batch, tilt, by_q, by_p)
-    for name, p in by_p.items():  # no marginal's is more than that of all: what q excludes there is rounding where p has it
-        p[(log_q[name] == -torch.inf) & of_all.isfinite().view(-1, *[1] * (p.dim() - 1))] = 0
+    for name, p in by_p.items():  # no more than of all: where that is finite, what q excludes and p has is rounding
+        p[of_all.isfinite()] *= log_q[name][of_all.isfinite()] > -torch.inf
     return {name: mean_where(p, p.log() - log_q[name]) for name, p in by_p.items()} | {"(joint)": of_all}
 
 
