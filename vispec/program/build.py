@@ -373,6 +373,9 @@ def reduce(op: str, arg: Value, over: Iterable[Axis]) -> Node:
     what is left has those."""
     arg = node(arg)
     axes = ordered({*over})
+    if op == "sum" and isinstance(arg, Spread) and is_const(arg.arg, 0):
+        around = (axis.lengths.axes for axis in axes if axis.lengths is not None)
+        return spread(arg.arg, arg.axes.union(*around) - {*axes})
     outer = {each for axis in axes if axis.lengths is not None for each in axis.lengths.axes}
     if outer & {*axes}:
         return reduce(op, reduce(op, arg, {*axes} - outer), {*axes} & outer)
