@@ -1,4 +1,4 @@
-"""python -m tests.random.run --seed 0 --count 500 [--plain-names] [--shrink]
+"""python -m tests.random.run --seed 0 --count 500 [--structures] [--plain-names] [--shrink]
 
 Random specs against brute force: how many agree, crash, differ or are refused, by code; then the failures by kind, the
 shortest of each."""
@@ -15,22 +15,29 @@ import torch
 
 from tests.random.compare import Outcome, outcome
 from tests.random.grammar import Spec, random_spec
+from tests.random.judge import judged
 from tests.random.shrink import shrunk
+from tests.random.structured import structured_spec
 
 Result = tuple[Spec, Outcome]
 
 
-def one(seed: int, plain: bool, size: int, in_order: bool = False) -> Result:
+def one(seed: int, plain: bool, size: int, in_order: bool = False, structures: bool = False) -> Result:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    spec = random_spec(seed, size, plain, in_order)
-    return spec, outcome(spec.text, seed, spec.meant, spec.sizes)
+    spec = Spec(seed, structured_spec(seed, plain), {}, {}) if structures else random_spec(seed, size, plain, in_order)
+    return spec, judge(spec, spec.text, structures)
+
+
+def judge(spec: Spec, text: str, structures: bool) -> Outcome:
+    """What becomes of the text, which is the spec's or a shorter one."""
+    return judged(text, spec.seed) if structures else outcome(text, spec.seed, spec.meant, spec.sizes)
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     started = time.perf_counter()
-    job = partial(one, plain=options.plain_names, size=options.size, in_order=options.in_order)
+    job = partial(one, plain=options.plain_names, size=options.size, in_order=options.in_order, structures=options.structures)
     seeds = range(options.seed, options.seed + options.count)
     if options.processes > 1:
         with ProcessPoolExecutor(options.processes) as pool:
@@ -45,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     parse = argparse.ArgumentParser("python -m tests.random.run", description=__doc__)
     parse.add_argument("--seed", type=int, default=0, help="the first seed")
     parse.add_argument("--count", type=int, default=100, help="how many specs")
+    parse.add_argument("--structures", action="store_true", help="models with labels, trees, parses or stretches, by `verify`")
     parse.add_argument("--size", type=int, default=3, help="blocks to a level of nesting, at most")
     parse.add_argument("--plain-names", action="store_true", help="z1, x2, ... for names, not words")
     parse.add_argument("--in-order", action="store_true", help="parameters stand in plates in the order of their first opening")
@@ -79,8 +87,8 @@ def show(spec: Spec, found: Outcome, options: argparse.Namespace) -> None:
     """The text of a failing spec, and its failure in full."""
     text = spec.text
     if options.shrink:
-        text = shrunk(text, lambda t: str(outcome(t, spec.seed, spec.meant, spec.sizes)) == str(found), options.tries)
-        found = outcome(text, spec.seed, spec.meant, spec.sizes)
+        text = shrunk(text, lambda t: str(judge(spec, t, options.structures)) == str(found), options.tries)
+        found = judge(spec, text, options.structures)
     print(f"---- seed {spec.seed}: {found.detail[:400]}\n{text}", flush=True)
 
 
