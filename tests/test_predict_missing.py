@@ -223,3 +223,27 @@ def test_a_label_is_predicted_from_its_row_however_the_fit_holds_it(more: str) -
     torch.testing.assert_close(found, expected, rtol=0, atol=close)
     assert module.predict(batch, rule="mode")["c"].tolist() == expected.argmax(-1).tolist()  # pyright: ignore[reportCallIssue]
     assert module.predict(batch, rule="sample")["c"][2] == 2  # pyright: ignore[reportCallIssue]
+
+
+TABLES = """\
+param s : positive
+plate k[3]:
+    given u : real
+    param mu : real
+plate n:
+    latent z : index[k] ~ Uniform()
+    plate j[2]:
+        partial x : real ~ Normal(mu[z] + u[z], s)
+"""
+
+
+def test_several_draws_of_rows_that_share_a_table() -> None:
+    torch.manual_seed(0)
+    module = loaded(compile_spec(Source("spec.vispec", TABLES))).double()
+    x = torch.tensor([[1.0, 0.0], [0.0, 3.0]], dtype=torch.float64)
+    batch = {"u": torch.tensor([-2.0, 0.0, 2.0], dtype=torch.float64), "x": x, "x_observed": x > 0}
+    draws = module.predict(batch, rule="sample(3000)")["x"]  # pyright: ignore[reportCallIssue]
+    assert draws.shape == (2, 2, 3000)
+    assert bool((draws[0, 0] == 1).all())
+    mean = module.predict(batch)["x"]  # pyright: ignore[reportCallIssue]
+    assert bool(((draws.mean(-1) - mean).abs() <= 4 * draws.std(-1) / math.sqrt(3000)).all())

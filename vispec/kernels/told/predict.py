@@ -15,13 +15,13 @@ MOST = 10_000  # counts whose probabilities are told
 AT_ONCE = 1000  # rows that are drawn at once
 
 
-def filled(module, batch: dict[str, Tensor], rule: str, kinds: dict[str, str], samples: int, many=()) -> dict[str, Tensor]:
+def filled(module, batch: dict[str, Tensor], rule: str, kinds: dict[str, str], samples: int, many=(), tables=()) -> dict:
     """Each variable of `kinds` by the rule, (B, *plates, *event), with what is seen in its place; the last dimension has the
     probabilities of a label's values, of a count's those from 0 on, the levels of quantiles, the draws that are asked for.
 
     kinds: "finite", "count", "number"; "weighed" of what is drawn from a guide, "drawn" where only draws tell of the law,
     "mean" where that alone is known, "flat" where nothing is. many: the number of draws of latents, where there are
-    any. Raises ValueError for what a law does not tell."""
+    any. tables: entries of the batch that all rows share. Raises ValueError for what a law does not tell."""
     word, _, inside = rule.partition("(")
     numbers = [float(number) for number in inside.rstrip(")").split(",") if number.strip()]
     if word not in RULES or (bool(numbers) and word not in ("quantiles", "sample")) or (word == "quantiles" and not numbers):
@@ -34,7 +34,7 @@ def filled(module, batch: dict[str, Tensor], rule: str, kinds: dict[str, str], s
         )
     told = Predictive(module, batch, kinds, samples, many)
     if word == "sample" and numbers:
-        each = several(told, int(numbers[0]))
+        each = several(told, int(numbers[0]), tables)
     else:
         each = getattr(told, word)(*([numbers] if numbers else []))
     known = ("finite",) if word != "probs" else ("finite", "count")
@@ -42,15 +42,16 @@ def filled(module, batch: dict[str, Tensor], rule: str, kinds: dict[str, str], s
     return {name: value if kinds[name] in known else with_seen(batch, name, value) for name, value in each.items()}
 
 
-def several(told: "Predictive", count: int) -> dict[str, Tensor]:
+def several(told: "Predictive", count: int, tables: tuple[str, ...]) -> dict[str, Tensor]:
     """So many draws of each variable, last in order: of copies of the rows, where rows are drawn apart from each other."""
     if told.many:
         draws = [told.sample() for _ in range(count)]
         return {name: torch.stack([draw[name] for draw in draws], -1) for name in told.kinds}
-    rows = len(next(iter(told.batch.values())))
+    rows = next(len(value) for name, value in told.batch.items() if name not in tables)
     most, draws = max(1, AT_ONCE // max(1, rows)), list[dict[str, Tensor]]()
     for copies in [most] * (count // most) + [count % most] * (count % most > 0):
-        batch = {name: value.repeat_interleave(copies, 0) for name, value in told.batch.items()}
+        own = {name: value.repeat_interleave(copies, 0) for name, value in told.batch.items() if name not in tables}
+        batch = told.batch | own
         found = Predictive(told.module, batch, told.kinds, told.samples, ()).sample()
         draws.append({name: value.unflatten(0, (rows, copies)).movedim(1, -1) for name, value in found.items()})
     return {name: torch.cat([draw[name] for draw in draws], -1) for name in told.kinds}

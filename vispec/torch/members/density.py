@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vispec.factors.frame import element_plates
 from vispec.lower.generate import given_in
 from vispec.lower.otherwise import Otherwise
 from vispec.lower.outputs import Outputs
 from vispec.plan.held.adds import TRAINING
 from vispec.program.node import Input
 from vispec.program.program import Program
-from vispec.torch.members.members import BATCH, Members, rows
+from vispec.torch.members.members import BATCH, Members, entries_of, rows
 from vispec.torch.text.names import local
 
 SHARED = "shared: tuple[Tensor, ...] | None = None"
@@ -58,9 +57,7 @@ def log_prob_by_rows(m: Members, o: Outputs, other: Otherwise, arguments: Sequen
     name, most = o.plan.exactly
     (axis, *more) = o.setting.joint.held.along[name]
     short = axis.lengths.name if isinstance(axis.lengths, Input) and not more else ""
-    entries = {v.name: element_plates(v) for v in o.model.variables if v.role != "latent"}
-    entries |= {f"{v.name}_observed": element_plates(v) for v in o.model.variables if v.role == "partial"}
-    entries |= {plate.length_key: plate.inside for plate in o.model.plates if plate.ragged}
+    entries = entries_of(o.model)
     keys = [f'"{key}"' for key, plates in entries.items() if rows(o) in plates]
     places = {key: plates.index(axis.hint) for key, plates in entries.items() if short and axis.hint in plates}
     along = ", ".join(f'"{key}": {place}' for key, place in places.items())

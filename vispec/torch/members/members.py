@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from vispec.lower.outputs import Outputs
+from vispec.model.extent import element_plates
+from vispec.model.model import Model
 from vispec.program.axis import Axis
 from vispec.program.node import Call, Input
 from vispec.program.program import Program
@@ -105,6 +107,13 @@ def ragged(node: Input) -> bool:
 
 def rows(o: Outputs) -> str:
     return next(plate.name for plate in o.model.plates if plate.data)
+
+
+def entries_of(model: Model) -> dict[str, tuple[str, ...]]:
+    """What a batch has, each entry with its plates."""
+    found = {v.name: element_plates(v) for v in model.variables if v.role != "latent"}
+    found |= {f"{v.name}_observed": element_plates(v) for v in model.variables if v.role == "partial"}
+    return found | {plate.length_key: plate.inside for plate in model.plates if plate.ragged}
 
 
 def constants(m: Members, o: Outputs) -> None:

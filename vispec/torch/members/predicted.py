@@ -5,7 +5,7 @@ from __future__ import annotations
 from vispec.lower.asked.predicted import Predicted
 from vispec.lower.outputs import Outputs
 from vispec.torch.members.derived import shared
-from vispec.torch.members.members import BATCH, Members
+from vispec.torch.members.members import BATCH, Members, entries_of, rows
 
 PREDICT = "vispec.kernels.told.predict"
 RULES = [
@@ -41,6 +41,8 @@ def predicted(m: Members, o: Outputs, found: Predicted) -> None:
     doc = "A tilt of nothing for each missing number and label."
     m.program("tilts", found.zeros, doc, returns="dict", result="dict[str, Tensor]", orders=found.orders)
     kinds = ", ".join(f'"{name}": "{kind}"' for name, kind in found.kinds.items())
+    tables = "".join(f'"{name}", ' for name, plates in entries_of(o.model).items() if rows(o) not in plates)
+    apart = f", tables=({tables[:-1]})" if tables else ""
     over = ["samples: draws of latents that are not summed, or of laws that only draw."]
     lines = [
         "@torch.no_grad()",
@@ -49,7 +51,7 @@ def predicted(m: Members, o: Outputs, found: Predicted) -> None:
         "",
         *(f"    {line}" for line in [*RULES, *over]),
         '    """',
-        f"    return filled(self, batch, rule, {{{kinds}}}, samples{', (samples,)' if drawn else ''})",
+        f"    return filled(self, batch, rule, {{{kinds}}}, samples{', (samples,)' if drawn else ''}{apart})",
     ]
     if trees := [name for name in found.kinds if o.model.variable[name].type.domain == "tree"]:
         best = " | ".join(f'{{"{name}": self.posterior(batch, "mode")["{name}"]}}' for name in trees)
