@@ -66,7 +66,8 @@ def write(folder: Path, model: Model, sizes: Any, batch: Batch) -> list[str]:
     inside = [variable for variable in given if in_data(model, variable.plates)]
     rows = [read_row(model, sizes, batch, b) for b in range(1 if model.single else ROWS)]
     plates = {v.name: tuple(plate for plate in v.plates if not model.plate[plate].data) for v in inside}
-    found = [{v.name: nested(model, row, v, plates[v.name], {}) for v in inside if v.type.domain != "parse"} for row in rows]
+    told = [v for v in inside if v.type.domain != "parse" and not (v.type.domain == "token" and v.type.shape)]
+    found = [{v.name: nested(model, row, v, plates[v.name], {}) for v in told} for row in rows]  # stretches are of what is told
     for variable in (each for each in inside if each.type.domain == "parse"):
         for b, row in enumerate(found):
             row[variable.name] = bracketed(batch[variable.name][b, : len(row["y"])].tolist())
