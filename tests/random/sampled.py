@@ -6,32 +6,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
+from tests.random.lines import Writer
 from tests.random.names import Namer
 
 
 @dataclass
-class Sampled:
-    """top: declarations; lines: by level, "shared", "row", "inner" and "chain", what stands there. drawn, summed: what can be
+class Sampled(Writer):
+    """lines: by level, "shared", "row", "inner" and "chain", what stands there. drawn, summed: what can be
     read at each level, as expressions."""
 
-    rng: Random
-    name: Namer
-    top: list[str] = field(default_factory=list)
     lines: dict[str, list[str]] = field(default_factory=dict)
     drawn: dict[str, list[str]] = field(default_factory=dict)
     summed: dict[str, list[str]] = field(default_factory=dict)
     guides: list[str] = field(default_factory=list)
-
-    def maybe(self, p: float) -> bool:
-        return self.rng.random() < p
-
-    def pick(self, *items: str) -> str:
-        return self.rng.choice(items)
-
-    def param(self, kind: str, plate: str = "") -> str:
-        name = self.name("w")
-        self.top += [f"plate {plate}:", f"    param {name} : {kind}"] if plate else [f"param {name} : {kind}"]
-        return name
 
 
 ABOVE = {

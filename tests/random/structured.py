@@ -7,16 +7,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
+from tests.random.lines import Writer
 from tests.random.names import Namer
 
 
 @dataclass
-class Writer:
-    """top: declarations outside the rows. row: statements of a row; inner: those in the elements' plate."""
+class Rows(Writer):
+    """row: statements of a row; inner: those in the elements' plate. words: what is given of each element, from the vocabulary
+    vocab. mixture, groups: a latent of the row and its plate; shift: a number under a guide. states: the plate of the labels of
+    stretches, while what stands in these is written."""
 
-    rng: Random
-    name: Namer
-    top: list[str] = field(default_factory=list)
     row: list[str] = field(default_factory=list)
     inner: list[str] = field(default_factory=list)
     words: str = ""
@@ -24,22 +24,8 @@ class Writer:
     mixture: str = ""
     groups: str = ""
     shift: str = ""
-    gives: str = ""
+    vocab: str = ""
     states: str = ""
-
-    def maybe(self, p: float) -> bool:
-        return self.rng.random() < p
-
-    def pick(self, *items: str) -> str:
-        return self.rng.choice(items)
-
-    def param(self, kind: str, *plates: str) -> str:
-        """A parameter in plates, each there already."""
-        name = self.name("w")
-        lines = [f"plate {plate}:" for plate in plates]
-        lines = [f"{'    ' * at}{line}" for at, line in enumerate([*lines, f"param {name} : {kind}"])]
-        self.top += lines
-        return name
 
     def sized(self, size: str) -> str:
         name = self.name("k")
@@ -54,15 +40,14 @@ class Writer:
 
 def structured_spec(seed: int, plain: bool = True) -> str:
     rng = Random(seed)
-    w = Writer(rng, Namer(rng, plain))
-    vocab = w.name("V")
-    w.top.append(f"vocab {vocab}")
+    w = Rows(rng, Namer(rng, plain))
+    w.vocab = w.name("V")
+    w.top.append(f"vocab {w.vocab}")
     w.plate, w.words = w.name("i"), w.name("y")
-    w.gives = vocab
     data = w.name("row")
     around(w)
     reads_words = [structure(w) for _ in range(1 + w.maybe(0.2))]
-    given = [f"    given {w.words} : token[{vocab}]"] if any(reads_words) else []
+    given = [f"    given {w.words} : token[{w.vocab}]"] if any(reads_words) else []
     if not any("observed" in line or "partial" in line for line in (*w.row, *w.inner)):
         w.inner.append(f"    observed {w.name('x')} : bit ~ Bernoulli(0.3)")
     plate = [f"plate {w.plate}:", *given] if given else []
@@ -80,7 +65,7 @@ def structured_spec(seed: int, plain: bool = True) -> str:
     return "\n".join([*w.top, "", f"plate {data}:", *(f"    {line}" for line in rows), ""])
 
 
-def around(w: Writer) -> None:
+def around(w: Rows) -> None:
     """What stands around the structures in a row: a mixture, and a number."""
     if w.maybe(0.35):
         w.groups, w.mixture = w.sized("2"), w.name("z")
@@ -91,32 +76,31 @@ def around(w: Writer) -> None:
         w.row.append(f"@latent {w.shift} : real ~ Normal(0, 1)")
 
 
-def structure(w: Writer) -> bool:
+def structure(w: Rows) -> bool:
     """One structure and what its elements give rise to; whether its law reads words."""
     return w.rng.choice((labels, labels, tree, tree, grammar, spans, stretches))(w)
 
 
-def role(w: Writer) -> str:
+def role(w: Rows) -> str:
     return w.pick("latent", "latent", "observed", "partial")
 
 
 # ---- structures
 
 
-def labels(w: Writer) -> bool:
+def labels(w: Rows) -> bool:
     size, name, kind, words = w.pick("2", "3"), w.name("t"), role(w), True
     values = w.pick(size, size, '"A", "B", "C"'[: 5 * int(size) - 2])
     if w.maybe(0.5):
-        net = w.net(f"words: token[{w.gives}]*", f"real[{size}]*", w.pick("embed(2)", "gru(2, embed=2, bidirectional=true)"))
+        net = w.net(f"words: token[{w.vocab}]*", f"real[{size}]*", w.pick("embed(2)", "gru(2, embed=2, bidirectional=true)"))
         scores = f"{net}({w.words}[*])"
     else:
         each = w.name("s")
         if w.maybe(0.5):
-            by = w.sized(w.gives)
+            by = w.sized(w.vocab)
             table, at = w.param(f"real[{size}]", by), w.words
         else:
             table, at, words = w.param(f"real[{size}]", w.sized("2")), w.name("g"), False
-            w.row += [f"plate {w.plate}:", f"    given {at} : bit"] if w.maybe(0) else []
             w.row += [f"plate {w.plate}:", f"    given {at} : category[2]"]
         factor = f"{w.pick('0.5', '2')} * " if w.maybe(0.3) else ""
         w.row += [f"plate {w.plate}:", f"    let {each} = {factor}{table}[{at}]"]
@@ -129,12 +113,12 @@ def labels(w: Writer) -> bool:
     return words
 
 
-def tree(w: Writer) -> bool:
+def tree(w: Rows) -> bool:
     name, kind, words = w.name("t"), role(w), True
     options = [each for each in ("projective=true", "roots=any") if w.maybe(0.5)]
     if w.maybe(0.6):
         net = w.net(
-            f"words: token[{w.gives}]*",
+            f"words: token[{w.vocab}]*",
             "(head: real[2]*, dependent: real[2]*, root: real*)",
             "gru(2, embed=2, bidirectional=true)",
         )
@@ -147,7 +131,7 @@ def tree(w: Writer) -> bool:
     return words
 
 
-def grammar(w: Writer) -> bool:
+def grammar(w: Rows) -> bool:
     symbols, preterminals = w.pick("1", "2"), w.pick("1", "2")
     name, kind = w.name("t"), role(w)
     root = w.param(f"simplex[{symbols}]")
@@ -171,10 +155,10 @@ def grammar(w: Writer) -> bool:
     return False
 
 
-def spans(w: Writer) -> bool:
+def spans(w: Rows) -> bool:
     size, name, kind = w.pick("1", "2"), w.name("t"), role(w)
     net = w.net(
-        f"words: token[{w.gives}]*", f"(first: real[{size}, 2]*, last: real[{size}, 2]*)", "gru(2, embed=2, bidirectional=true)"
+        f"words: token[{w.vocab}]*", f"(first: real[{size}, 2]*, last: real[{size}, 2]*)", "gru(2, embed=2, bidirectional=true)"
     )
     w.row.append(f"{kind} {name} : parse[{w.plate}, {size}] ~ SpanTree({net}({w.words}[*]))")
     if kind == "latent" or w.maybe(0.5):
@@ -182,7 +166,7 @@ def spans(w: Writer) -> bool:
     return True
 
 
-def stretches(w: Writer) -> bool:
+def stretches(w: Rows) -> bool:
     size, longest = w.pick("2", "3"), w.pick("2", "3")
     name, over, length = w.name("t"), w.name("s"), w.name("d")
     states = w.sized(size)
@@ -211,7 +195,7 @@ def stretches(w: Writer) -> bool:
 # ---- what elements give rise to
 
 
-def element(w: Writer, label: str, size: str) -> None:
+def element(w: Rows, label: str, size: str) -> None:
     """One or two variables that read the element's own label."""
     for _ in range(1 + w.maybe(0.3)):
         states = w.states or w.sized(size)
@@ -226,7 +210,7 @@ def element(w: Writer, label: str, size: str) -> None:
         w.inner.append(f"    {kind} {w.name('x')} : {scored(w, label, states, more, at, own)}")
 
 
-def scored(w: Writer, label: str, states: str, more: list[str], at: str, own: str) -> str:
+def scored(w: Rows, label: str, states: str, more: list[str], at: str, own: str) -> str:
     """Type and law of what reads a label."""
     how = w.pick("category", "real", "bit", "count", "choice")
     if how == "category":
@@ -241,7 +225,7 @@ def scored(w: Writer, label: str, states: str, more: list[str], at: str, own: st
     return f"real ~ Normal({' + '.join(terms)}, {w.pick('1', w.param('positive'))})"
 
 
-def attached(w: Writer, head: str) -> None:
+def attached(w: Rows, head: str) -> None:
     """Variables that read the head of their element."""
     kind, x = w.pick("observed", "observed", "partial"), w.name("x")
     how = w.pick("number", "word", "label", "given")
@@ -249,8 +233,8 @@ def attached(w: Writer, head: str) -> None:
         a = w.param("real")
         w.inner.append(f"    {kind} {x} : real ~ Normal({a} * {x}[{head}]{f' + {w.shift}' if w.shift else ''}, 1)")
     elif how == "word":
-        net = w.net(f"word: token[{w.gives}]", f"simplex[{w.gives}]", "embed(2)")
-        w.inner.append(f"    {kind} {x} : token[{w.gives}] ~ Categorical({net}({x}[{head}]))")
+        net = w.net(f"word: token[{w.vocab}]", f"simplex[{w.vocab}]", "embed(2)")
+        w.inner.append(f"    {kind} {x} : token[{w.vocab}] ~ Categorical({net}({x}[{head}]))")
     elif how == "given":
         g = w.name("g")
         w.row += [f"plate {w.plate}:", f"    given {g} : real"]

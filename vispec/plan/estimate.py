@@ -1,10 +1,10 @@
 """How each drawn latent's gradient is formed, how samples combine into one bound, and in which order draws are made."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from vispec.estimators import estimators
 from vispec.estimators.entry import EstimatorKind, Way
-from vispec.model.model import Estimator, Law, Model, Past, Select, Then, Variable
+from vispec.model.model import Estimator, Expression, Law, Model, Past, Select, Then, Variable
 from vispec.model.walk import is_read, law_parts, walk
 from vispec.plan.treatment import Combine, Treatment
 
@@ -94,31 +94,28 @@ def drawn_together(name: str, drawn: Iterable[str], model: Model) -> tuple[str, 
 
 def read_through_head(names: Collection[str], model: Model) -> Select | None:
     """Where a law that one of some variables is drawn from reads an element of theirs that a head points at, if one does."""
-    lets = {let.name: let.value for let in (*model.lets, *model.guide_lets)}
-    for law in filter(None, (source_of(name, model) for name in names)):
-        seen, pending = set[str](), list(law_parts(law))
-        while pending:
-            for part in walk(pending.pop()):
-                name = getattr(part, "name", None)
-                if isinstance(part, Select) and name in names and any(at.type.domain == "tree" for _, at in part.by):
-                    return part
-                if isinstance(name, str) and name in lets and name not in seen:
-                    seen.add(name)
-                    pending.append(lets[name])
+    for part in (part for name in names for part in parts_read(source_of(name, model), model)):
+        if isinstance(part, Select) and part.name in names and any(at.type.domain == "tree" for _, at in part.by):
+            return part
     return None
 
 
 def law_reads(law: Law | None, model: Model, now: bool = False) -> frozenset[str]:
     """Variables that a law reads, through lets; `now`: at its own element of a chain, not in the past."""
+    return frozenset({getattr(part, "name", None) for part in parts_read(law, model, now)} & set(model.variable))
+
+
+def parts_read(law: Law | None, model: Model, now: bool = False) -> Iterator[Expression]:
+    """All expressions in a law, and in the lets that these name; `now`: but those of the past."""
     lets = {let.name: let.value for let in (*model.lets, *model.guide_lets)}
     found, pending = set[str](), list(law_parts(law)) if law is not None else []
     while pending:
-        for part in walk(pending.pop()):
+        for part in (part for part in walk(pending.pop()) if not (now and isinstance(part, Past))):
+            yield part
             name = getattr(part, "name", None)
-            if isinstance(name, str) and name not in found and not (now and isinstance(part, Past)):
+            if name in lets and name not in found:
                 found.add(name)
-                pending += [lets[name]] if name in lets else []
-    return frozenset(found & set(model.variable))
+                pending.append(lets[name])
 
 
 def drawn_from(names: frozenset[str], model: Model, through: Iterable[str] | None = None) -> frozenset[str]:

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 # sums.vocabulary: pieces
 # sums.vocabulary: vocabulary_log_prob
 # told.decide: decide
-# told.decide: known_rule
+# told.decide: predictive
 # told.decode: add_best
 # told.decode: add_given_up
 # told.decode: beam_search
@@ -145,8 +145,8 @@ class Characters(nn.Module):
         The mean of a categorical variable is its probabilities; one that is read again is at its mode. samples: for
         models with latents.
         """
-        found = self.generate(len(next(iter(batch.values()))), batch, {"i": batch["x_len"]}, known_rule(rule))
-        return {name: found[name] for name in ("x",)}
+        rows, kinds = len(next(iter(batch.values()))), dict.fromkeys(("x",), "draw")
+        return predictive(lambda by: self.generate(rows, batch, {"i": batch["x_len"]}, by), kinds, rule, samples)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """log_prob of the batch."""

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 # sums.logsum: impossible_alone
 # sums.selected: logits_log_prob
 # told.decide: decide
-# told.decide: known_rule
+# told.decide: predictive
 
 
 class FNet(nn.Module):
@@ -81,8 +81,8 @@ class Classify(nn.Module):
         The mean of a categorical variable is its probabilities; one that is read again is at its mode. samples: for
         models with latents.
         """
-        found = self.generate(len(batch["y"]), batch, {}, known_rule(rule))
-        return {name: found[name] for name in ("x",)}
+        rows, kinds = len(batch["y"]), dict.fromkeys(("x",), "draw")
+        return predictive(lambda by: self.generate(rows, batch, {}, by), kinds, rule, samples)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """log_prob of the batch."""

@@ -74,7 +74,7 @@ from torch.nn import functional as F
 # sums.lookup: steps_back
 # sums.sweep: Room
 # sums.sweep: imprecise
-# told.decide: known_rule
+# told.decide: predictive
 
 
 class Score(nn.Module):
@@ -168,8 +168,8 @@ class CrfTagger(nn.Module):
         The mean of a categorical variable is its probabilities; one that is read again is at its mode. samples: for
         models with latents.
         """
-        found = self.generate(len(batch["y"]), batch, {}, known_rule(rule))
-        return {name: found[name] for name in ("tag",)}
+        rows, kinds = len(batch["y"]), dict.fromkeys(("tag",), "draw")
+        return predictive(lambda by: self.generate(rows, batch, {}, by), kinds, rule, samples)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """log_prob of the batch."""

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 # sums.chain: unused
 # sums.logsum: impossible_alone
 # sums.lookup: pick_last
-# told.decide: known_rule
+# told.decide: predictive
 # trees.arborescence: arborescence
 # trees.arborescence: best_tree
 # trees.arborescence: find_circle
@@ -130,8 +130,8 @@ class Parser(nn.Module):
         The mean of a categorical variable is its probabilities; one that is read again is at its mode. samples: for
         models with latents.
         """
-        found = self.generate(len(batch["y"]), batch, {}, known_rule(rule))
-        return {name: found[name] for name in ("head",)}
+        rows, kinds = len(batch["y"]), dict.fromkeys(("head",), "draw")
+        return predictive(lambda by: self.generate(rows, batch, {}, by), kinds, rule, samples)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """log_prob of the batch."""

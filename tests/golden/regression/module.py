@@ -17,7 +17,7 @@ from torch.nn import functional as F
 # starts: by_group
 # starts: kept
 # told.decide: decide
-# told.decide: known_rule
+# told.decide: predictive
 
 
 def normal_log_prob(value: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
@@ -112,8 +112,8 @@ class Regression(nn.Module):
         The mean of a categorical variable is its probabilities; one that is read again is at its mode. samples: for
         models with latents.
         """
-        found = self.generate(len(batch["y"]), batch, {}, known_rule(rule))
-        return {name: found[name] for name in ("x",)}
+        rows, kinds = len(batch["y"]), dict.fromkeys(("x",), "draw")
+        return predictive(lambda by: self.generate(rows, batch, {}, by), kinds, rule, samples)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """log_prob of the batch."""

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 # sums.logsum: LogSumExp
 # sums.logsum: impossible_alone
 # sums.logsum: log_sum_exp
-# told.decide: known_rule
+# told.decide: predictive
 # trees.brackets: algebra_of
 # trees.brackets: cell
 # trees.brackets: counted
@@ -127,8 +127,8 @@ class SpanParser(nn.Module):
         The mean of a categorical variable is its probabilities; one that is read again is at its mode. samples: for
         models with latents.
         """
-        found = self.generate(len(batch["y"]), batch, {}, known_rule(rule))
-        return {name: found[name] for name in ("t",)}
+        rows, kinds = len(batch["y"]), dict.fromkeys(("t",), "draw")
+        return predictive(lambda by: self.generate(rows, batch, {}, by), kinds, rule, samples)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """log_prob of the batch."""

@@ -36,19 +36,12 @@ def put(buffer: Tensor, at: int, index: int, value: Tensor) -> Tensor:
     return buffer
 
 
-def known_rule(rule: str) -> str:
-    """The rule itself. Raises ValueError where it is none."""
-    if rule not in ("mean", "mode", "sample"):
-        raise ValueError(f"this model has no rule {rule!r}; rules are mean, mode, sample")
-    return rule
-
-
 def predictive(generate, kinds: dict[str, str], rule: str, samples: int) -> dict[str, Tensor]:
     """What generate(rule) gives of each variable of `kinds`, over that many draws of the latents.
 
     "mean": the mean over the draws, which of a finite variable is the probabilities of its values. "mode": the most probable
     value under these, and of numbers the mean. "sample", or kind "draw": what the first draw gives.
-    kinds: "probabilities" (*B, K); "bit"; "count"; "number"; "draw", which cannot be averaged."""
+    kinds: "probabilities" (*B, K); "bit"; "count"; "number"; "draw", which is not averaged."""
     if rule not in ("mean", "mode", "sample"):
         raise ValueError(f"this model has no rule {rule!r}; rules are mean, mode, sample")
     found = generate(rule) if rule == "sample" or "draw" in kinds.values() else {}

@@ -99,9 +99,9 @@ def predict(o: Outputs) -> tuple[list[str], list[tuple[str, str]]]:
             "    The mean of a categorical variable is its probabilities; one that is read again is at its mode. samples: for",
             "    models with latents.",
             '    """',
-            f"    found = self.generate({rows}, batch, {{{lengths}}}, known_rule(rule))",
-            f"    return {{name: found[name] for name in ({names},)}}",
-        ], [("vispec.kernels.told.decide", "known_rule")]
+            f'    rows, kinds = {rows}, dict.fromkeys(({names},), "draw")',
+            f"    return predictive(lambda by: self.generate(rows, batch, {{{lengths}}}, by), kinds, rule, samples)",
+        ], [("vispec.kernels.told.decide", "predictive")]
     kinds = ", ".join(f'"{v.name}": "{kind_of(model, v)}"' for v in observed)
     return [
         "@torch.no_grad()",
