@@ -116,7 +116,7 @@ SMALLEST = {
     "of heads too": (NOISE_IN_A_TREE, 1),
     "lengths differ where scores do not": (LENGTHS.format(""), 0),
     "of projective trees too": (LENGTHS.format("projective=true"), 0),
-    "one sequence of a row is impossible": (IMPOSSIBLE, 237),
+    "one sequence of a row is impossible": (IMPOSSIBLE, 5),
     "an arc that the other posterior excludes": (EXCLUDED, 542),
 }
 
