@@ -64,6 +64,10 @@ def terms(w: Sampled, level: str, most: int = 3) -> str:
 
 def drawn(w: Sampled, level: str, chain: str) -> None:
     name = w.name("e")
+    if w.maybe(0.3):  # of a smaller domain, whose guide carries Normal noise to it
+        w.lines[level].append(f"latent {name} : positive ~ LogNormal(0, 1)")
+        w.drawn[level].append(f"log({name})")
+        return
     mean = terms(w, level, 1) if w.maybe(0.4) and any(w.drawn[at] for at in ABOVE[level]) else w.pick("0", w.param("real"))
     law = w.pick("Normal({}, 1)", "Laplace({}, 1)", "StudentT(4, {}, 1)").format(mean)
     if level == "chain" and w.maybe(0.6):

@@ -9,11 +9,13 @@ import torch
 
 from tests.random.sampled import sampled_spec
 from vispec.model.model import Model
+from vispec.model.walk import is_read
 from vispec.plan.estimate import law_reads
 from vispec.source import Source
 from vispec.verify.bounds.recorder import Recorder
 from vispec.verify.build import build, randomise
 from vispec.verify.data import random_batch
+from vispec.verify.oracle.row import in_data
 
 ROWS = 3
 
@@ -28,8 +30,9 @@ def cells(model: Model, name: str, batch: dict[str, torch.Tensor]) -> int:
 
 
 def needed(model: Model) -> set[str]:
-    """What the data depend on, or a chain that reads itself: nothing else is drawn."""
+    """What the data depend on, or a chain that reads itself, or what all rows share and a law reads: nothing else is drawn."""
     found = {v.name for v in model.variables if v.name in law_reads(v.law, model)}
+    found |= {v.name for v in model.variables if not in_data(model, v.plates) and is_read(model, v.name)}
     pending = [*found, *(v.name for v in model.variables if v.role in ("observed", "partial"))]
     while pending:
         more = law_reads(model.variable[pending.pop()].law, model) - found

@@ -102,7 +102,7 @@ def read_through_head(names: Collection[str], model: Model) -> Select | None:
 
 def law_reads(law: Law | None, model: Model, now: bool = False) -> frozenset[str]:
     """Variables that a law reads, through lets; `now`: at its own element of a chain, not in the past."""
-    return frozenset({getattr(part, "name", None) for part in parts_read(law, model, now)} & set(model.variable))
+    return frozenset({getattr(part, "name", "") for part in parts_read(law, model, now)} & {*model.variable})
 
 
 def parts_read(law: Law | None, model: Model, now: bool = False) -> Iterator[Expression]:
