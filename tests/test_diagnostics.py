@@ -6,6 +6,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from torch import Tensor, nn
+from torch.distributions import Gamma, Normal
 
 from vispec.cli.main import main
 from vispec.compile import compile_spec
@@ -166,8 +167,25 @@ guide:
         module.m.fill_(2.0)
     told = diagnose(module, Table(x=sides(5)), 5, CPU)
     assert told is not None
-    assert told["shared_kl"] == pytest.approx(2.0)
+    assert (told["shared_kl"], told["shared_kl_error"]) == (pytest.approx(2.0), 0.0)
     assert told["latents"] == {}
+
+
+def test_the_divergence_of_what_rows_share_is_told_as_well_as_its_error_says():
+    module = module_of("""
+latent s : positive ~ Gamma(2, 2)
+plate n:
+    observed x : real ~ Normal(0, s)
+guide:
+    s ~ LogNormal(-0.35, 0.03)
+""")
+    told = diagnose(module, Table(x=sides(5)), 5, CPU)
+    assert told is not None
+    assert told["shared_kl_error"] <= 0.012
+    q, p = Normal(-0.35, 0.03), Gamma(2.0, 2.0)
+    log_s = torch.linspace(-0.65, -0.05, 20_001, dtype=torch.float64)  # ten deviations to both sides
+    truth = torch.trapezoid(q.log_prob(log_s).exp() * (q.log_prob(log_s) - p.log_prob(log_s.exp()) - log_s), log_s)
+    assert abs(told["shared_kl"] - float(truth)) < 4 * told["shared_kl_error"]
 
 
 def test_an_exact_model_has_none():

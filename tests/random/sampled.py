@@ -67,6 +67,8 @@ def drawn(w: Sampled, level: str, chain: str) -> None:
     if w.maybe(0.3):  # of a smaller domain, whose guide carries Normal noise to it
         w.lines[level].append(f"latent {name} : positive ~ LogNormal(0, 1)")
         w.drawn[level].append(f"log({name})")
+        if w.maybe(0.4):
+            w.guides.append(f"{name} ~ LogNormal({location(w)}, 0.6)")
         return
     mean = terms(w, level, 1) if w.maybe(0.4) and any(w.drawn[at] for at in ABOVE[level]) else w.pick("0", w.param("real"))
     law = w.pick("Normal({}, 1)", "Laplace({}, 1)", "StudentT(4, {}, 1)").format(mean)
@@ -74,11 +76,13 @@ def drawn(w: Sampled, level: str, chain: str) -> None:
         law += f" then Normal({w.pick('0.5', w.param('real'))} * {name}[{chain}-1], 1)"
     w.lines[level].append(f"latent {name} : real ~ {law}")
     w.drawn[level].append(name)
-    if level != "shared" and w.maybe(0.4):
-        spread = w.pick("0.7", w.param("positive"))
-        w.guides.append(f"{name} ~ Normal({w.param('real')}, {spread})")
-    elif level == "shared" and w.maybe(0.4):
-        w.guides.append(f"{name} ~ Normal({w.param('real')}, 0.5)")
+    if w.maybe(0.4):
+        w.guides.append(f"{name} ~ Normal({location(w)}, {'0.5' if level == 'shared' else w.pick('0.7', w.param('positive'))})")
+
+
+def location(w: Sampled) -> str:
+    """Of a guide: a number that is learnt, or one that is told."""
+    return w.param("real") if w.maybe(0.7) else "0.3"
 
 
 def summed(w: Sampled, level: str, chain: str) -> None:

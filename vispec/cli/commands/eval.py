@@ -98,7 +98,9 @@ def lines(score: dict[str, Any], discrete: bool, model: "Model") -> list[str]:
     unit = {key: "" if key == "perplexity" else " nats" for key in labels}
     found += [f"{label:20} {score[key]:.6g}{unit[key]}" for key, label in labels.items() if score[key] is not None]
     if score["evidence_bound"] is not None:
-        numbers = f"{score['evidence_bound']:.6g} nats, {score['evidence_bound_per_row']:.6g} per row"
+        error = score["evidence_bound_error"]
+        chance = "" if error is None else f" (standard error {error:.2g})"
+        numbers = f"{score['evidence_bound']:.6g} nats{chance}, {score['evidence_bound_per_row']:.6g} per row"
         found.append(f"a lower bound on the log-evidence of these rows, with {subtracted(score)}: {numbers}")
     options = {vocab.name: dict(vocab.options) for vocab in model.vocabs}
     for name, told in (score["unknown"] or {}).items():

@@ -1,7 +1,8 @@
 """loc + ... + scale · noise where loc has a number for each number of noise: noise like loc."""
 
 from vispec.program.cost import Numbers
-from vispec.program.node import Map, Node, Noise
+from vispec.program.node import Map, Node, Noise, Scalar
+from vispec.program.walk import nodes
 from vispec.torch.implementations.linear import added
 from vispec.torch.nodes.implementation import Implementation, Match
 from vispec.torch.nodes.writer import Writer
@@ -17,13 +18,18 @@ def match(node: Node) -> Match | None:
             for product in operands:
                 scale, noise = scaled(product)
                 others = [each for each in operands if each is not product]
-                like = next((at for at, each in enumerate(others) if noise and each.axes == noise.axes), None)
                 if not noise or noise.axes != node.axes:  # the same for all along further axes of the sum: drawn before it
                     continue
+                like = next((at for at, each in enumerate(others) if each.axes == noise.axes and not is_told(each)), None)
                 if scale and like is not None and scale.axes <= noise.axes and {o.dtype for o in others} == {"real"}:
                     first = others.pop(like)
                     return Match((first, *others, scale), (product, noise), noise.law)
     return None
+
+
+def is_told(node: Node) -> bool:
+    """Whether it is written as a number of Python, which no noise can be like."""
+    return all(isinstance(each, Scalar | Map) for each in nodes([node]))
 
 
 def scaled(product: Node) -> tuple[Node | None, Noise | None]:

@@ -4,6 +4,7 @@ KL(q(z | x) ‖ p(z)) of each latent; active units, those whose posterior mean v
 Grosse and Salakhutdinov 2016); the effective sample size of importance weights, (Σ w)² / Σ w² of each row.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from vispec.train.scores.moments import chunks
 from vispec.train.store.module import evaluating, to_device
 
 ROWS, DRAWS = 200, 64
+PRECISE, RELATIVE, MOST = 0.01, 1e-4, 4096  # what rows share is drawn until its KL has such an error, in nats or of it
 AT_ONCE = 256  # rows × draws that are weighed at once, about as many as a minibatch has: a decoder may be large
 COLLAPSED = 0.01  # nats a row: a latent whose KL is below tells nothing of its row
 ACTIVE = 0.01  # of a unit's variance over rows
@@ -53,13 +55,14 @@ def diagnose(
             for name, (ratio, drawn) in told.items():
                 part = (-ratio.double().mean(0).cpu(), None if drawn is None else halves(drawn))
                 found.setdefault(name, []).append(part)
-        shared = shared_divergence(module) if divergent else None
+        shared, error = shared_divergence(module) if divergent and hasattr(module, "shared") else (None, None)
     latents = {name: of_latent(parts) for name, parts in found.items()}
     return {
         "rows": min(ROWS, data.num_rows),
         "samples": DRAWS,
         "latents": latents,
         "shared_kl": shared,
+        "shared_kl_error": error,
         "effective_samples": float(torch.cat(sizes).mean()) if sizes else None,
         "posterior_collapse": [name for name, told in latents.items() if told["collapsed"]],
         "collapse_below": COLLAPSED,
@@ -106,11 +109,16 @@ def of_latent(parts: list[tuple[Tensor, Tensor | None]]) -> dict[str, Any]:
     return told
 
 
-def shared_divergence(module: nn.Module) -> float | None:
-    """KL of all that rows share together, for the whole of the data; a mean over draws."""
-    if not hasattr(module, "shared"):
-        return None
-    return -float(torch.stack([module.shared()[-1] for _ in range(DRAWS)]).double().mean())  # pyright: ignore[reportCallIssue]
+def shared_divergence(module: nn.Module) -> tuple[float, float]:
+    """KL of all that rows share together, for the whole of the data, as a mean over draws, and its standard error."""
+    found = Tensor()
+    while len(found) < MOST:
+        more = [module.shared()[-1] for _ in range(max(DRAWS, len(found)))]  # pyright: ignore[reportCallIssue]
+        found = torch.cat([found, torch.stack(more).double().cpu()])
+        error = float(found.std()) / math.sqrt(len(found))
+        if not error > max(PRECISE, RELATIVE * abs(float(found.mean()))):  # or nan, which more draws would not mend
+            break
+    return -float(found.mean()), error
 
 
 def described(told: dict[str, Any]) -> Iterator[str]:

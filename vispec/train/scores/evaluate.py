@@ -47,8 +47,8 @@ class Score:
 
     bound: what it is, see `Bound`. standard_error: of log_prob by chance of the draws, where they were enough to tell.
     diagnostics: how the latents are used, see diagnostics.py. evidence_bound: where rows share latents, log_prob less the
-    divergence of these, a lower bound on the log-probability of all rows together, in expectation. unknown: by vocabulary, how
-    many of how many words are not in it.
+    divergence of these, a lower bound on the log-probability of all rows together, in expectation; evidence_bound_error: its
+    standard error. unknown: by vocabulary, how many of how many words are not in it.
     """
 
     rows: int | float
@@ -60,6 +60,7 @@ class Score:
     standard_error: float | None = None
     diagnostics: dict[str, Any] | None = None
     evidence_bound: float | None = None
+    evidence_bound_error: float | None = None
     unknown: dict[str, dict[str, int | float]] | None = None
 
     @property

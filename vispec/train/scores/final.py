@@ -55,7 +55,11 @@ def final_score(
     score = mean([evaluate(module, data, size, device, group, each, estimator) for each in seeds])
     found = diagnose(module, data, size, device, seed, latents.own, not latents.points)
     shared = found["shared_kl"] if found is not None and score.bound == "expected" else None
-    return replace(score, diagnostics=found, evidence_bound=None if shared is None else score.log_prob - shared)
+    if found is None or shared is None:
+        return replace(score, diagnostics=found)
+    errors = score.standard_error, found["shared_kl_error"]
+    error = None if None in errors else math.hypot(*errors)
+    return replace(score, diagnostics=found, evidence_bound=score.log_prob - shared, evidence_bound_error=error)
 
 
 def passes(module: nn.Module, data: Rows) -> int:
