@@ -111,7 +111,7 @@ class Gathering:
         if labels != ():  # a block in which all are missing tells none
             told.add(labels)
         numbers = np.zeros(int(values.max(initial=0)) + 1 if labels is None else len(labels), np.int32)
-        met = np.unique(there) if labels is None else np.arange(len(labels))
+        met = np.flatnonzero(np.bincount(there.reshape(-1))) if labels is None else np.arange(len(labels))
         numbers[met] = [known.setdefault(str(i) if labels is None else labels[i], len(known)) for i in met.tolist()]
         return numbers[values] if len(numbers) else values
 

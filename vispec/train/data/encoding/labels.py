@@ -6,6 +6,7 @@ order, words after them in that of the alphabet."""
 import math
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from vispec.model.model import Model, Variable
 from vispec.model.types import Type
@@ -33,10 +34,12 @@ def label_of(value: str | float | bool) -> str:
     return f"{sign}{digits or '0'}.{rest}" if rest else f"{sign}{digits or '0'}"
 
 
+@lru_cache(2**16)  # the blocks of large data have the same labels again and again
 def is_whole(label: str) -> bool:
     return WHOLE.fullmatch(label) is not None
 
 
+@lru_cache(2**16)
 def number_of(label: str) -> float | None:
     """The number that a label is, if it is one."""
     try:
