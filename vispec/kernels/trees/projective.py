@@ -33,7 +33,8 @@ def projective_log_prob(scores: Tensor, length: Tensor | None = None, one_root: 
     """log Z (*B,), -inf where no tree is possible. Its gradient is the arcs' probabilities, 0 without a tree."""
     scores = along_lengths(scores, length, 2)
     grad = torch.is_grad_enabled() and scores.requires_grad
-    return projective_sums(*flat_trees(scores, length, one_root), grad)[0].view(scores.shape[:-2])
+    sums = projective_sums if torch.compiler.is_compiling() else PROJECTIVE_SUMS[-1]
+    return sums(*flat_trees(scores, length, one_root), grad)[0].view(scores.shape[:-2])
 
 
 def projective_mode(scores: Tensor, length: Tensor | None = None, one_root: bool = True) -> Tensor:
@@ -104,6 +105,7 @@ def projective_gradient(ctx, g: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
 
 
 projective_sums.register_autograd(first_derivative(projective_gradient), setup_context=projective_save)
+PROJECTIVE_SUMS = [projective_sums]  # the last one is asked
 
 
 def summed_up(scores: Tensor, length: Tensor, whole_of, share_of) -> tuple[Tensor, Tensor]:
