@@ -1,4 +1,4 @@
-"""PartialParser: emitted by vispec from partial_parser.vispec; imports torch and nothing else.
+"""PartialParser: emitted by vispec from partial_parser.vispec; imports torch and the standard library.
 
     log_prob: exact
 
@@ -9,6 +9,17 @@
     head  projective trees, summed; discrete; a projective tree along i: one chart over stretches
 """
 
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+from functools import cache
+from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,6 +28,19 @@ from torch.nn import functional as F
 # layers.recurrent: Bidirectional
 # layers.recurrent: Recurrent
 # layers.recurrent: reverse
+# native.library: build
+# native.library: cache_folder
+# native.library: compiler
+# native.library: flags
+# native.library: library
+# native.library: loaded
+# native.library: own
+# native.library: place
+# native.library: processor
+# native.projective: NativeTrees
+# native.projective: TreeCharts
+# native.projective: charted
+# native.projective: native_trees
 # rows: along_lengths
 # rows: up_to_the_ends
 # rows: with_room

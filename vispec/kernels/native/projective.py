@@ -46,7 +46,7 @@ class NativeTrees(torch.autograd.Function):
         return None, g[:, None, None] * arcs, None, None
 
 
-class Trees(ctypes.Structure):
+class TreeCharts(ctypes.Structure):
     """What is asked of the code, as it has it."""
 
     _fields_ = [
@@ -60,7 +60,7 @@ def charted(code: ctypes.CDLL, scores: Tensor, length: Tensor, grad: bool) -> tu
     B, n = scores.shape[:2]
     given = scores.contiguous(), length.long().contiguous()
     log_z, arcs, doubt = scores.new_empty(B), scores.new_zeros(scores.shape if grad else 0), torch.empty(B, dtype=torch.bool)
-    asked = Trees(B, n, *(x.data_ptr() for x in (*given, log_z)), arcs.data_ptr() if grad else None, doubt.data_ptr())
+    asked = TreeCharts(B, n, *(x.data_ptr() for x in (*given, log_z)), arcs.data_ptr() if grad else None, doubt.data_ptr())
     threads = max(1, min(torch.get_num_threads(), B * n**3 // FEWEST_TERMS, (B + 3) // 4))
     run = code.trees_float if scores.dtype == torch.float32 else code.trees_double
     found = run(ctypes.byref(asked), ctypes.c_int64(threads))
