@@ -29,7 +29,7 @@ def by(kernel: Callable[[Tensor, Tensor, bool], tuple[Tensor, Tensor]]) -> Sums:
 
 def torch_struct(scores: Tensor) -> Tensor:
     """Its potentials are (B, head, dependent), with the root's on the diagonal."""
-    from torch_struct import DependencyCRF
+    from torch_struct import DependencyCRF  # type: ignore[import-not-found]
 
     potentials = scores[:, :, 1:].mT
     diagonal = torch.eye(scores.shape[1], dtype=torch.bool)

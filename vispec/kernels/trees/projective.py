@@ -105,7 +105,7 @@ def projective_gradient(ctx, g: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
 
 
 projective_sums.register_autograd(first_derivative(projective_gradient), setup_context=projective_save)
-PROJECTIVE_SUMS = [projective_sums]  # the last one is asked
+PROJECTIVE_SUMS: list = [projective_sums]  # the last one is asked
 
 
 def summed_up(scores: Tensor, length: Tensor, whole_of, share_of) -> tuple[Tensor, Tensor]:
